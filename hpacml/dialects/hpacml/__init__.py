@@ -1,0 +1,29 @@
+"""The `hpacml` dialect: data bridge and execution control of HPAC-ML (Fink et al., SC'24)."""
+
+from xdsl.ir import Dialect
+
+from hpacml.dialects.hpacml.attributes import DirectionAttr, MappingType, ModeAttr, SliceAttr, TargetAttr
+from hpacml.dialects.hpacml.bridge import FunctorOp, GatherOp, MapOp, ScatterOp, TensorOp
+from hpacml.dialects.hpacml.control import BodyOp, CheckMapOp, CollectOp, InferOp, MlOp
+from hpacml.dialects.hpacml.views import FusedGatherOp, FusedScatterOp, PackOp, UnpackOp
+
+Hpacml = Dialect(
+    "hpacml",
+    [
+        FunctorOp,
+        MapOp,
+        MlOp,
+        TensorOp,
+        GatherOp,
+        ScatterOp,
+        BodyOp,
+        InferOp,
+        CollectOp,
+        CheckMapOp,
+        PackOp,
+        UnpackOp,
+        FusedGatherOp,
+        FusedScatterOp,
+    ],
+    [DirectionAttr, ModeAttr, SliceAttr, TargetAttr, MappingType],
+)

@@ -1,0 +1,292 @@
+"""Attributes and types of the `hpacml` dialect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias, Union
+
+from xdsl.dialects.builtin import (
+    DYNAMIC_INDEX,
+    ArrayAttr,
+    BFloat16Type,
+    Float16Type,
+    Float32Type,
+    Float64Type,
+    IntAttr,
+    IntegerType,
+    MemRefType,
+    StridedLayoutAttr,
+    bf16,
+    f16,
+    f32,
+    f64,
+    i8,
+    i32,
+    i64,
+)
+from xdsl.dialects.utils.enum_attribute import EnumAttribute
+from xdsl.ir import Attribute, Data, ParametrizedAttribute, SpacedOpaqueSyntaxAttribute, TypeAttribute
+from xdsl.irdl import irdl_attr_definition
+from xdsl.parser import AttrParser
+from xdsl.printer import Printer
+from xdsl.utils.exceptions import VerifyException
+from xdsl.utils.str_enum import StrEnum
+
+from hpacml.affine import Poly
+from hpacml.functor import Point, Range, Slice, format_slice
+
+DTYPES: dict[str, Attribute] = {
+    "u8": i8,
+    "i32": i32,
+    "i64": i64,
+    "f16": f16,
+    "bf16": bf16,
+    "f32": f32,
+    "f64": f64,
+}
+"""Element types of arrays and tensors by name. MLIR integers are signless; the only 8-bit one is unsigned."""
+
+FLOATS = (Float16Type, BFloat16Type, Float32Type, Float64Type)
+
+
+def dtype_name(element_type: Attribute) -> str:
+    """The name of an element type in `DTYPES`. Raises `VerifyException` for any other type."""
+    for name, known in DTYPES.items():
+        if known == element_type:
+            return name
+    raise VerifyException(f"element type {element_type} is none of {', '.join(DTYPES)}")
+
+
+def promote(element_types: Iterable[Attribute]) -> Attribute:
+    """The element type of a tensor gathered from arrays of several: the widest, floats before integers."""
+    types = sorted({dtype_name(t) for t in element_types}, key=list(DTYPES).index)
+    floats = [name for name in types if isinstance(DTYPES[name], FLOATS)]
+    return f32 if floats == ["f16", "bf16"] else DTYPES[(floats or types)[-1]]
+
+
+def known(size: int) -> int | None:
+    """A dimension of a type as a number, None if it is dynamic."""
+    return None if size == DYNAMIC_INDEX else size
+
+
+def dynamic(size: int | None) -> int:
+    """The inverse of `known`."""
+    return DYNAMIC_INDEX if size is None else size
+
+
+def strides_of(type: MemRefType) -> tuple[int | None, ...]:
+    """The strides of a memref type in elements, None where they are dynamic."""
+    layout = type.layout
+    if isinstance(layout, StridedLayoutAttr):
+        return tuple(layout.get_strides())
+    strides: list[int | None] = [1]
+    for size in reversed(type.get_shape()[1:]):
+        last = strides[0]
+        strides.insert(0, None if last is None or size == DYNAMIC_INDEX else last * size)
+    return tuple(strides[: type.get_num_dims()])
+
+
+class Direction(StrEnum):
+    """Whether a map reads application memory, writes it, or both."""
+
+    To = "to"
+    From = "from"
+    Inout = "inout"
+
+
+@irdl_attr_definition
+class DirectionAttr(EnumAttribute[Direction], SpacedOpaqueSyntaxAttribute):
+    name = "hpacml.direction"
+
+
+class Mode(StrEnum):
+    """What an `ml` region does (paper, section III-C)."""
+
+    Infer = "infer"
+    Collect = "collect"
+    Predicated = "predicated"
+
+
+@irdl_attr_definition
+class ModeAttr(EnumAttribute[Mode], SpacedOpaqueSyntaxAttribute):
+    name = "hpacml.mode"
+
+
+@irdl_attr_definition
+class SliceAttr(Data[Slice]):
+    """A symbolic slice of a functor, `[i, j - 1 : j + 2]`."""
+
+    name = "hpacml.slice"
+
+    @classmethod
+    def parse_parameter(cls, parser: AttrParser) -> Slice:
+        with parser.in_angle_brackets():
+            return cls.parse_bare(parser)
+
+    def print_parameter(self, printer: Printer) -> None:
+        with printer.in_angle_brackets():
+            printer.print_string(str(self))
+
+    @classmethod
+    def parse_bare(cls, parser: AttrParser) -> Slice:
+        def entry() -> Point | Range:
+            first = _parse_sum(parser)
+            if parser.parse_optional_punctuation(":") is None:
+                return Point(first)
+            stop = _parse_sum(parser)
+            step = Poly.constant(1) if parser.parse_optional_punctuation(":") is None else _parse_sum(parser)
+            return Range(first, stop, step)
+
+        return tuple(parser.parse_comma_separated_list(parser.Delimiter.SQUARE, entry))
+
+    def __str__(self) -> str:
+        return format_slice(self.data)
+
+
+def _parse_sum(parser: AttrParser) -> Poly:
+    total = _parse_product(parser)
+    while True:
+        if parser.parse_optional_punctuation("+") is not None:
+            total = total + _parse_product(parser)
+        elif parser.parse_optional_punctuation("-") is not None:
+            total = total - _parse_product(parser)
+        else:
+            return total
+
+
+def _parse_product(parser: AttrParser) -> Poly:
+    factor = _parse_factor(parser)
+    while parser.parse_optional_punctuation("*") is not None:
+        factor = factor * _parse_factor(parser)
+    return factor
+
+
+def _parse_factor(parser: AttrParser) -> Poly:
+    if parser.parse_optional_punctuation("-") is not None:
+        return -_parse_factor(parser)
+    if (name := parser.parse_optional_identifier()) is not None:
+        return Poly.name(name)
+    return Poly.constant(parser.parse_integer(allow_boolean=False, allow_negative=False))
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The range of one dimension of a target; None stands for a value known at run time."""
+
+    start: int | None
+    stop: int | None
+    step: int | None = 1
+    single: bool = False
+
+    @property
+    def numbers(self) -> tuple[int | None, ...]:
+        """The numbers that are written: the index, or start, stop and step."""
+        return (self.start,) if self.single else (self.start, self.stop, self.step)
+
+    def __str__(self) -> str:
+        start, stop, step = ("?" if n is None else str(n) for n in (self.start, self.stop, self.step))
+        if self.single:
+            return start
+        return f"{start} : {stop}" + ("" if self.step == 1 else f" : {step}")
+
+
+TargetTree: TypeAlias = tuple[Union[Bounds, "TargetTree"], ...]
+"""The dimensions of a target: a range each, or the target of an index array (indirection)."""
+
+
+def leaves(tree: TargetTree) -> list[Bounds]:
+    """The ranges of a target, depth first."""
+    return [b for entry in tree for b in ([entry] if isinstance(entry, Bounds) else leaves(entry))]
+
+
+def arrays_in(tree: TargetTree) -> int:
+    """The number of arrays a target names: its own and those of its indirections."""
+    return 1 + sum(arrays_in(entry) for entry in tree if not isinstance(entry, Bounds))
+
+
+@irdl_attr_definition
+class TargetAttr(Data[TargetTree]):
+    """The static part of a map's target: `[1 : ?, 0]`, with `?` for each operand."""
+
+    name = "hpacml.target"
+
+    @classmethod
+    def parse_parameter(cls, parser: AttrParser) -> TargetTree:
+        with parser.in_angle_brackets():
+            return cls._parse_tree(parser)
+
+    @classmethod
+    def _parse_tree(cls, parser: AttrParser) -> TargetTree:
+        def number() -> int | None:
+            return None if parser.parse_optional_punctuation("?") is not None else parser.parse_integer()
+
+        def entry() -> Bounds | TargetTree:
+            if parser.parse_optional_punctuation("*") is not None:
+                return cls._parse_tree(parser)
+            return parse_bounds(parser, number)
+
+        return tuple(parser.parse_comma_separated_list(parser.Delimiter.SQUARE, entry))
+
+    def print_parameter(self, printer: Printer) -> None:
+        with printer.in_angle_brackets():
+            printer.print_string(str(self))
+
+    def __str__(self) -> str:
+        def show(tree: TargetTree) -> str:
+            return f"[{', '.join(str(e) if isinstance(e, Bounds) else '*' + show(e) for e in tree)}]"
+
+        return show(self.data)
+
+
+def parse_bounds(parser: AttrParser, number: Callable[[], int | None]) -> Bounds:
+    """`index` or `start : stop [: step]`, each number read by `number`."""
+    start = number()
+    if parser.parse_optional_punctuation(":") is None:
+        return Bounds(start, None if start is None else start + 1, single=True)
+    stop = number()
+    step = 1 if parser.parse_optional_punctuation(":") is None else number()
+    return Bounds(start, stop, step)
+
+
+@irdl_attr_definition
+class MappingType(ParametrizedAttribute, TypeAttribute):
+    """A tensor map as a value: the shape and element type of the dense tensor it reads or writes."""
+
+    name = "hpacml.mapping"
+
+    shape: ArrayAttr[IntAttr]
+    element_type: Attribute
+
+    @staticmethod
+    def of(shape: Sequence[int | None], element_type: Attribute) -> MappingType:
+        return MappingType(ArrayAttr([IntAttr(dynamic(size)) for size in shape]), element_type)
+
+    def get_shape(self) -> tuple[int, ...]:
+        return tuple(size.data for size in self.shape)
+
+    @property
+    def tensor_type(self) -> MemRefType:
+        """The memref of the dense tensor."""
+        return MemRefType(self.element_type, self.get_shape())
+
+    def verify(self) -> None:
+        dtype_name(self.element_type)
+
+    @classmethod
+    def parse_parameters(cls, parser: AttrParser) -> Sequence[Attribute]:
+        with parser.in_angle_brackets():
+            shape, element_type = parser.parse_ranked_shape()
+        return ArrayAttr([IntAttr(size) for size in shape]), element_type
+
+    def print_parameters(self, printer: Printer) -> None:
+        with printer.in_angle_brackets():
+            for size in self.get_shape():
+                printer.print_string("?x" if size == DYNAMIC_INDEX else f"{size}x")
+            printer.print_attribute(self.element_type)
+
+
+def is_index_array(type: MemRefType) -> bool:
+    """Whether an array of this type may select elements of another (indirection)."""
+    element = type.element_type
+    return isinstance(element, IntegerType) and element in (i32, i64)

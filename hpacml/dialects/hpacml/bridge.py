@@ -1,0 +1,461 @@
+"""The data bridge: functors, maps, and the tensors gathered and scattered through them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+from xdsl.dialects.builtin import (
+    ArrayAttr,
+    FlatSymbolRefAttrConstr,
+    IndexType,
+    MemRefType,
+    StringAttr,
+    SymbolNameConstraint,
+    SymbolRefAttr,
+    UnitAttr,
+)
+from xdsl.ir import Attribute, Operation, SSAValue
+from xdsl.irdl import (
+    AttrSizedOperandSegments,
+    IRDLOperation,
+    irdl_op_definition,
+    operand_def,
+    opt_prop_def,
+    prop_def,
+    result_def,
+    traits_def,
+    var_operand_def,
+)
+from xdsl.parser import Parser, UnresolvedOperand
+from xdsl.printer import Printer
+from xdsl.traits import Pure, SymbolOpInterface, SymbolTable, SymbolUserOpInterface
+from xdsl.utils.exceptions import VerifyException
+
+from hpacml.dialects.hpacml.attributes import (
+    Bounds,
+    Direction,
+    DirectionAttr,
+    MappingType,
+    SliceAttr,
+    TargetAttr,
+    TargetTree,
+    arrays_in,
+    known,
+    leaves,
+    parse_bounds,
+    promote,
+)
+from hpacml.errors import MapError
+from hpacml.functor import PARTIAL, Functor, FunctorError, Target, TargetDim
+
+if TYPE_CHECKING:
+    from hpacml.functor import Direction as MapDirection
+
+
+@irdl_op_definition
+class FunctorOp(IRDLOperation):
+    """
+    A tensor functor (paper, Figure 3): which elements, at each point of a sweep, make up the features of a
+    tensor. The names in parentheses are integer parameters, whose values a map gives; all others are symbols.
+
+    Example:
+    ```mlir
+    hpacml.functor @ifnctr : [i, j, 0:5] = ([i - 1, j], [i + 1, j], [i, j - 1 : j + 2])
+    hpacml.functor @block(m) : [i, 0:m] = ([m * i : m * i + m])
+    ```
+    """
+
+    name = "hpacml.functor"
+
+    sym_name = prop_def(SymbolNameConstraint())
+    parameters = prop_def(ArrayAttr[StringAttr])
+    lhs = prop_def(SliceAttr)
+    rhs = prop_def(ArrayAttr[SliceAttr])
+
+    traits = traits_def(SymbolOpInterface())
+
+    def __init__(self, name: str, functor: Functor):
+        super().__init__(
+            properties={
+                "sym_name": StringAttr(name),
+                "parameters": ArrayAttr([StringAttr(p) for p in functor.used_params]),
+                "lhs": SliceAttr(functor.lhs),
+                "rhs": ArrayAttr([SliceAttr(entries) for entries in functor.rhs]),
+            }
+        )
+
+    @property
+    def functor(self) -> Functor:
+        """The functor as `hpacml.functor.Functor`. Raises `FunctorError` if it contradicts itself."""
+        params = frozenset(p.data for p in self.parameters)
+        return Functor(self.lhs.data, tuple(entries.data for entries in self.rhs), params)
+
+    @property
+    def declaration(self) -> str:
+        """The functor as the text of a directive: `f: [i, 0:2] = ([i], [i])`."""
+        return f"{self.sym_name.data}: {self.functor}"
+
+    def verify_(self) -> None:
+        try:
+            functor = self.functor
+        except FunctorError as error:
+            raise VerifyException(error.message) from error
+        if [p.data for p in self.parameters] != list(functor.used_params):
+            raise VerifyException("parameters must be the integer names that occur, in alphabetical order")
+
+    @classmethod
+    def parse(cls, parser: Parser) -> FunctorOp:
+        name = parser.parse_symbol_name()
+        params = parser.parse_optional_comma_separated_list(
+            parser.Delimiter.PAREN, lambda: StringAttr(parser.parse_identifier())
+        )
+        parser.parse_punctuation(":")
+        lhs = SliceAttr(SliceAttr.parse_bare(parser))
+        parser.parse_punctuation("=")
+        rhs = parser.parse_comma_separated_list(
+            parser.Delimiter.PAREN, lambda: SliceAttr(SliceAttr.parse_bare(parser))
+        )
+        attributes = parser.parse_optional_attr_dict()
+        return cls.create(
+            properties={
+                "sym_name": name,
+                "parameters": ArrayAttr(params or []),
+                "lhs": lhs,
+                "rhs": ArrayAttr(rhs),
+            },
+            attributes=attributes,
+        )
+
+    def print(self, printer: Printer) -> None:
+        printer.print_string(" ")
+        printer.print_symbol_name(self.sym_name.data)
+        if self.parameters:
+            printer.print_string(f"({', '.join(p.data for p in self.parameters)})")
+        printer.print_string(f" : {self.lhs} = ({', '.join(map(str, self.rhs))})")
+        printer.print_op_attributes(self.attributes)
+
+
+class MapUsesFunctor(SymbolUserOpInterface):
+    """The functor exists, and the map fits it as far as its types and constants tell."""
+
+    def verify(self, op: Operation) -> None:
+        map_op = cast(MapOp, op)
+        functor = SymbolTable.lookup_symbol(op, map_op.functor)
+        if not isinstance(functor, FunctorOp):
+            raise VerifyException(f"{map_op.functor} is not an hpacml.functor")
+        try:
+            shape = map_op.resolve_partly(functor.functor)
+        except (MapError, FunctorError) as error:
+            raise VerifyException(str(error)) from error
+        if MappingType.of(shape, map_op.mapping_type.element_type) != map_op.mapping_type:
+            expected = MappingType.of(shape, map_op.mapping_type.element_type)
+            raise VerifyException(f"the map's type is {map_op.mapping_type}, but the functor makes it {expected}")
+
+
+@irdl_op_definition
+class MapOp(IRDLOperation):
+    """
+    A tensor map: a functor applied to ranges of arrays. It is a value, the mapping itself; it touches no
+    memory until something is gathered or scattered through it.
+
+    Numbers of the ranges are constants or `index` values. One target serves all slices of the functor, or
+    there is one per slice. `text` is the directive, for messages.
+
+    Example:
+    ```mlir
+    %in = hpacml.map to @ifnctr(%t[1 : %n, 1 : %m]) : memref<?x?xf32> -> !hpacml.mapping<?x?x5xf32>
+    %b = hpacml.map to @block(%x[0 : %n]) params(%k) : memref<?xf64> -> !hpacml.mapping<?x?xf64>
+    ```
+    """
+
+    name = "hpacml.map"
+
+    direction = prop_def(DirectionAttr)
+    functor = prop_def(FlatSymbolRefAttrConstr)
+    targets = prop_def(ArrayAttr[TargetAttr])
+    text = opt_prop_def(StringAttr)
+
+    arrays = var_operand_def(MemRefType)
+    bounds = var_operand_def(IndexType())
+    params = var_operand_def(IndexType())
+
+    mapping = result_def(MappingType)
+
+    irdl_options = (AttrSizedOperandSegments(as_property=True),)
+    traits = traits_def(Pure(), MapUsesFunctor())
+
+    def __init__(
+        self,
+        direction: Direction,
+        functor: str,
+        targets: Sequence[TargetTree],
+        arrays: Sequence[SSAValue],
+        bounds: Sequence[SSAValue],
+        params: Sequence[SSAValue],
+        result_type: MappingType,
+        text: str | None = None,
+    ):
+        super().__init__(
+            operands=[arrays, bounds, params],
+            properties={
+                "direction": DirectionAttr(direction),
+                "functor": SymbolRefAttr(functor),
+                "targets": ArrayAttr([TargetAttr(tree) for tree in targets]),
+                "text": None if text is None else StringAttr(text),
+            },
+            result_types=[result_type],
+        )
+
+    @staticmethod
+    def infer(
+        functor: FunctorOp,
+        direction: Direction,
+        targets: Sequence[TargetTree],
+        arrays: Sequence[SSAValue],
+        bounds: Sequence[SSAValue],
+        params: Sequence[SSAValue],
+        text: str | None = None,
+    ) -> MapOp:
+        """A map with the type that follows from its operands. Raises `MapError` for what is wrong statically."""
+        element_type = promote(cast(MemRefType, array.type).element_type for array in arrays)
+        unknown = MappingType.of([], element_type)
+        op = MapOp(direction, functor.sym_name.data, targets, arrays, bounds, params, unknown, text)
+        shape = op.resolve_partly(functor.functor)
+        result_type = MappingType.of(shape, element_type)
+        op.detach_operands()
+        return MapOp(direction, functor.sym_name.data, targets, arrays, bounds, params, result_type, text)
+
+    @property
+    def mapping_type(self) -> MappingType:
+        return cast(MappingType, self.mapping.type)
+
+    @property
+    def directions(self) -> tuple[MapDirection, ...]:
+        """The directions in which the map must be valid."""
+        value = self.direction.data
+        return ("to", "from") if value == Direction.Inout else ("to",) if value == Direction.To else ("from",)
+
+    @property
+    def array_names(self) -> tuple[str, ...]:
+        """The arrays' names for messages."""
+        return tuple(a.name_hint or f"array {number}" for number, a in enumerate(self.arrays))
+
+    def resolve_partly(self, functor: Functor) -> tuple[int | None, ...]:
+        """The tensor's shape, None where a size is dynamic. Raises `MapError` for what is wrong statically."""
+        targets: list[Target[int | None]] = []
+        for name, array, attr in zip(self.array_names, self.arrays, self.targets, strict=True):
+            sizes = [known(size) for size in cast(MemRefType, array.type).get_shape()]
+            tree = [entry for entry in attr.data if isinstance(entry, Bounds)]
+            if len(tree) != len(attr.data):
+                raise MapError(f"the target of '{name}' is indirect, which this version cannot map yet")
+            if len(tree) != len(sizes):
+                raise MapError(
+                    f"the target of '{name}' gives {len(tree)} ranges, but the array has {len(sizes)} dimensions"
+                )
+            dims = (
+                TargetDim(b.start, b.stop, b.step, size, b.single) for b, size in zip(tree, sizes, strict=True)
+            )
+            targets.append(Target(name, tuple(dims)))
+        unknown: dict[str, int | None] = dict.fromkeys(functor.used_params)
+        shape: tuple[int | None, ...] = ()
+        for direction in self.directions:
+            shape = functor.resolve(targets, unknown, direction, PARTIAL).shape
+        return shape
+
+    def verify_(self) -> None:
+        trees = [target.data for target in self.targets]
+        if sum(map(arrays_in, trees)) != len(self.arrays):
+            raise VerifyException(f"the targets name {sum(map(arrays_in, trees))} arrays, {len(self.arrays)} are given")
+        holes = sum(n is None for tree in trees for b in leaves(tree) for n in b.numbers)
+        if holes != len(self.bounds):
+            raise VerifyException(f"the ranges leave {holes} numbers open, {len(self.bounds)} are given")
+
+    @classmethod
+    def parse(cls, parser: Parser) -> MapOp:
+        direction = DirectionAttr(parser.parse_str_enum(Direction))
+        functor = parser.parse_symbol_name()
+        arrays: list[UnresolvedOperand] = []
+        bounds: list[UnresolvedOperand] = []
+
+        def number() -> int | None:
+            if (operand := parser.parse_optional_unresolved_operand()) is None:
+                return parser.parse_integer(allow_boolean=False)
+            bounds.append(operand)
+            return None
+
+        def entry() -> Bounds | TargetTree:
+            if parser.parse_optional_punctuation("*") is not None:
+                return target()
+            return parse_bounds(parser, number)
+
+        def target() -> TargetTree:
+            arrays.append(parser.parse_unresolved_operand())
+            return tuple(parser.parse_comma_separated_list(parser.Delimiter.SQUARE, entry))
+
+        trees = parser.parse_comma_separated_list(parser.Delimiter.PAREN, target)
+        params: list[UnresolvedOperand] = []
+        if parser.parse_optional_keyword("params") is not None:
+            params = parser.parse_comma_separated_list(parser.Delimiter.PAREN, parser.parse_unresolved_operand)
+        attributes = parser.parse_optional_attr_dict()
+        text = attributes.pop("text", None)
+        parser.parse_punctuation(":")
+        types = parser.parse_comma_separated_list(parser.Delimiter.NONE, parser.parse_type)
+        parser.parse_punctuation("->")
+        result_type = parser.parse_type()
+        index = [IndexType()]
+        operands = [
+            parser.resolve_operands(arrays, types, parser.pos),
+            parser.resolve_operands(bounds, index * len(bounds), parser.pos),
+            parser.resolve_operands(params, index * len(params), parser.pos),
+        ]
+        return cls.build(
+            operands=operands,
+            properties={
+                "direction": direction,
+                "functor": SymbolRefAttr(functor),
+                "targets": ArrayAttr([TargetAttr(tree) for tree in trees]),
+                "text": text,
+            },
+            attributes=attributes,
+            result_types=[result_type],
+        )
+
+    def print(self, printer: Printer) -> None:
+        arrays, bounds = iter(self.arrays), iter(self.bounds)
+
+        def number(value: int | None) -> None:
+            if value is None:
+                printer.print_ssa_value(next(bounds))
+            else:
+                printer.print_string(str(value))
+
+        def entry(value: Bounds | TargetTree) -> None:
+            if not isinstance(value, Bounds):
+                printer.print_string("*")
+                return target(value)
+            number(value.start)
+            if not value.single:
+                printer.print_string(" : ")
+                number(value.stop)
+                if value.step != 1:
+                    printer.print_string(" : ")
+                    number(value.step)
+
+        def target(tree: TargetTree) -> None:
+            printer.print_ssa_value(next(arrays))
+            with printer.in_square_brackets():
+                printer.print_list(tree, entry)
+
+        printer.print_string(f" {self.direction.data} ")
+        printer.print_attribute(self.functor)
+        with printer.in_parens():
+            printer.print_list([t.data for t in self.targets], target)
+        if self.params:
+            printer.print_string(" params(")
+            printer.print_list(self.params, printer.print_ssa_value)
+            printer.print_string(")")
+        shown: dict[str, Attribute] = dict(self.attributes)
+        if self.text is not None:
+            shown["text"] = self.text
+        printer.print_op_attributes(shown)
+        printer.print_string(" : ")
+        printer.print_list(self.arrays, lambda array: printer.print_attribute(array.type))
+        printer.print_string(" -> ")
+        printer.print_attribute(self.mapping.type)
+
+
+def verify_tensor(tensor: SSAValue, mapping: SSAValue) -> None:
+    """A tensor has the shape and the element type of the mapping it is filled from or written through."""
+    tensor_type, mapping_type = cast(MemRefType, tensor.type), cast(MappingType, mapping.type)
+    if (tensor_type.get_shape(), tensor_type.element_type) != (
+        mapping_type.get_shape(),
+        mapping_type.element_type,
+    ):
+        raise VerifyException(f"a tensor of type {tensor_type} does not fit a mapping of type {mapping_type}")
+
+
+@irdl_op_definition
+class TensorOp(IRDLOperation):
+    """
+    The dense tensor of a map: memory of the map's shape, row-major, which lives to the end of the block.
+
+    It may be the application's memory itself where the map is packed already; with `fresh` it never is.
+
+    Example:
+    ```mlir
+    %x = hpacml.tensor %in : !hpacml.mapping<?x?x5xf32> -> memref<?x?x5xf32>
+    %x = hpacml.tensor fresh %in : !hpacml.mapping<?x?x5xf32> -> memref<?x?x5xf32>
+    ```
+    """
+
+    name = "hpacml.tensor"
+
+    fresh = opt_prop_def(UnitAttr)
+    mapping = operand_def(MappingType)
+    tensor = result_def(MemRefType)
+
+    assembly_format = "(`fresh` $fresh^)? $mapping attr-dict `:` type($mapping) `->` type($tensor)"
+
+    def __init__(self, mapping: SSAValue, fresh: bool = False):
+        super().__init__(
+            operands=[mapping],
+            properties={"fresh": UnitAttr() if fresh else None},
+            result_types=[cast(MappingType, mapping.type).tensor_type],
+        )
+
+    def verify_(self) -> None:
+        verify_tensor(self.tensor, self.mapping)
+
+
+@irdl_op_definition
+class GatherOp(IRDLOperation):
+    """
+    Read application memory through a map into a dense tensor.
+
+    Example:
+    ```mlir
+    hpacml.gather %in into %x : !hpacml.mapping<?x?x5xf32>, memref<?x?x5xf32>
+    ```
+    """
+
+    name = "hpacml.gather"
+
+    mapping = operand_def(MappingType)
+    tensor = operand_def(MemRefType)
+
+    assembly_format = "$mapping `into` $tensor attr-dict `:` type($mapping) `,` type($tensor)"
+
+    def __init__(self, mapping: SSAValue, tensor: SSAValue):
+        super().__init__(operands=[mapping, tensor])
+
+    def verify_(self) -> None:
+        verify_tensor(self.tensor, self.mapping)
+
+
+@irdl_op_definition
+class ScatterOp(IRDLOperation):
+    """
+    Write a dense tensor through a map into application memory.
+
+    Example:
+    ```mlir
+    hpacml.scatter %y into %out : memref<?x?x1xf32>, !hpacml.mapping<?x?x1xf32>
+    ```
+    """
+
+    name = "hpacml.scatter"
+
+    tensor = operand_def(MemRefType)
+    mapping = operand_def(MappingType)
+
+    assembly_format = "$tensor `into` $mapping attr-dict `:` type($tensor) `,` type($mapping)"
+
+    def __init__(self, tensor: SSAValue, mapping: SSAValue):
+        super().__init__(operands=[tensor, mapping])
+
+    def verify_(self) -> None:
+        verify_tensor(self.tensor, self.mapping)
+        source = self.mapping.owner
+        if isinstance(source, MapOp) and source.direction.data == Direction.To:
+            raise VerifyException("cannot scatter through a 'to' map")

@@ -1,0 +1,61 @@
+"""Errors meant for users. Each says what is wrong, where, and what would mend it."""
+
+from __future__ import annotations
+
+
+def caret(text: str, start: int, end: int) -> str:
+    """`text` with a line of carets under characters `start` to `end` (the line that holds them)."""
+    line_start = text.rfind("\n", 0, start) + 1
+    line_end = text.find("\n", start)
+    line = text[line_start:] if line_end < 0 else text[line_start:line_end]
+    width = max(1, min(end, line_start + len(line)) - start)
+    return f"  {line}\n  {' ' * (start - line_start)}{'^' * width}"
+
+
+class HpacmlError(Exception):
+    """Base of every error meant for users."""
+
+
+class DirectiveError(HpacmlError):
+    """A directive that cannot be parsed, or that contradicts itself.
+
+    `text` is the directive, `start` and `end` the offsets of the culprit in it.
+    """
+
+    def __init__(self, message: str, text: str = "", start: int = 0, end: int = 0):
+        self.message = message
+        self.text = text
+        self.start = start
+        self.end = max(end, start + 1)
+        shown = f"\n{caret(text, start, self.end)}" if text else ""
+        super().__init__(f"{message}{shown}")
+
+
+class MapError(HpacmlError):
+    """A tensor map that does not fit its arrays: ranks, extents, bounds, aliasing, dtypes."""
+
+
+class CompileError(HpacmlError):
+    """A kernel that cannot be compiled, with file, line and caret where there is a source."""
+
+    def __init__(
+        self,
+        message: str,
+        file: str | None = None,
+        line: int = 0,
+        source: str = "",
+        start: int = 0,
+        end: int = 0,
+    ):
+        self.message = message
+        place = f"{file}:{line}: " if file is not None else ""
+        shown = f"\n{caret(source, start, max(end, start + 1))}" if source else ""
+        super().__init__(f"{place}{message}{shown}")
+
+
+class ModelError(HpacmlError):
+    """A model that is missing, not trusted, unreadable, or does not fit the maps of its region."""
+
+
+class DatabaseError(HpacmlError):
+    """A database that cannot be opened, read or written, or that holds data of other maps."""

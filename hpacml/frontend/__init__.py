@@ -1,0 +1,1 @@
+"""From directive text and Python functions to hpacml IR."""

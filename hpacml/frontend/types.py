@@ -1,0 +1,109 @@
+"""The types of numbers in a kernel, and what NumPy makes of them.
+
+A Python number is *weak*: it adapts to the NumPy scalar it meets (NEP 50). The rules are not written down here
+a second time: NumPy itself is asked, by trying the operation on samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+import numpy as np
+from xdsl.dialects.builtin import IndexType, f32, f64, i1, i8, i32, i64
+from xdsl.ir import Attribute
+
+Constant = bool | int | float
+
+
+class Refusal(Exception):
+    """Something that a kernel cannot do; who knows the place in the source makes a `CompileError` of it."""
+
+
+@dataclass(frozen=True, eq=False)
+class ScalarType:
+    """The type of a number: Python's (`weak`) or NumPy's."""
+
+    name: str
+    sample: Any
+    """The number 1 of this type."""
+    weak: bool
+    ir: Attribute
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(type(self.sample))
+
+    @property
+    def kind(self) -> Literal["b", "i", "u", "f"]:
+        """Boolean, signed or unsigned integer, or float."""
+        kind: Any = self.dtype.kind
+        return kind
+
+    @property
+    def is_float(self) -> bool:
+        return self.kind == "f"
+
+    @property
+    def bits(self) -> int:
+        return 1 if self.kind == "b" else self.dtype.itemsize * 8
+
+    def __str__(self) -> str:
+        return self.name
+
+
+BOOL = ScalarType("bool", True, True, i1)
+INT = ScalarType("int", 1, True, IndexType())
+FLOAT = ScalarType("float", 1.0, True, f64)
+WEAK = (BOOL, INT, FLOAT)
+
+ARRAY_DTYPES = {
+    name: ScalarType(name, getattr(np, name)(1), False, ir)
+    for name, ir in {"float32": f32, "float64": f64, "int32": i32, "int64": i64, "uint8": i8}.items()
+}
+"""The element types of arrays by name."""
+
+NP_BOOL = ScalarType("np.bool", np.bool_(True), False, i1)
+
+_BY_CLASS = {type(t.sample): t for t in (*WEAK, *ARRAY_DTYPES.values(), NP_BOOL)}
+
+
+def scalar_type(kind: type) -> ScalarType | None:
+    """The type of numbers of a Python class: `float`, `np.float32`, ..."""
+    return _BY_CLASS.get(kind)
+
+
+@cache
+def result_type(operation: Callable[..., Any], *types: ScalarType) -> ScalarType:
+    """The type that an operator or function of Python or NumPy gives for numbers of these types."""
+    with np.errstate(all="ignore"):
+        try:
+            result = operation(*(t.sample for t in types))
+        except TypeError as error:
+            raise Refusal(str(error)) from None
+    found = scalar_type(type(result))
+    if found is None:
+        operands = " and ".join(map(str, types))
+        raise Refusal(
+            f"of {operands} this makes a {type(result).__name__}, which kernels do not have: convert first, "
+            "for example with np.float32(...) or int(...)"
+        )
+    return found
+
+
+def common_type(a: ScalarType, b: ScalarType) -> ScalarType | None:
+    """The one type of a variable that is an `a` on one path and a `b` on another, None if there is none.
+
+    Python numbers widen (bool, int, float), and become NumPy's where they meet NumPy's of the same kind.
+    """
+    if a is b:
+        return a
+    if a.weak and b.weak:
+        return max(a, b, key=WEAK.index)
+    if a.weak == b.weak:
+        return None
+    strong, weak = (b, a) if a.weak else (a, b)
+    merged = np.result_type(strong.dtype, weak.dtype if weak is BOOL else type(weak.sample)(0))
+    return strong if merged == strong.dtype else None

@@ -1,0 +1,28 @@
+"""The passes of hpacml, by name, imported when asked for. Pass `a-b-c` is class `ABCPass` in `a_b_c.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from xdsl.passes import ModulePass
+
+PASS_NAMES = (
+    "convert-hpacml-to-loops",
+    "convert-hpacml-to-runtime",
+    "hpacml-expand-ml",
+    "hpacml-fuse-gather-concat",
+    "hpacml-resolve-slices",
+)
+
+
+def get_pass(name: str) -> type[ModulePass]:
+    """The class of a pass of ours."""
+    module = import_module(f"hpacml.passes.{name.replace('-', '_')}")
+    return getattr(module, "".join(part.capitalize() for part in name.split("-")) + "Pass")
+
+
+def get_all_passes() -> dict[str, Callable[[], type[ModulePass]]]:
+    return {name: (lambda name=name: get_pass(name)) for name in PASS_NAMES}

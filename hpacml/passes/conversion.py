@@ -1,0 +1,35 @@
+"""Conversion of elements between the types of `hpacml.dialects.hpacml.attributes.DTYPES`."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from xdsl.builder import Builder
+from xdsl.dialects import arith
+from xdsl.dialects.builtin import AnyFloat, IntegerType, bf16, f16, f32, i8
+from xdsl.ir import Attribute, SSAValue
+
+from hpacml.dialects.hpacml.attributes import FLOATS
+
+
+def convert(value: SSAValue, target: Attribute, builder: Builder) -> SSAValue:
+    """`value` as a `target`, rounded to nearest between floats, truncated from floats to integers.
+
+    The 8-bit integer is unsigned, the others are signed.
+    """
+    source = value.type
+    if source == target:
+        return value
+    if isinstance(source, FLOATS) and isinstance(target, FLOATS):
+        if {source, target} == {f16, bf16}:
+            return convert(convert(value, f32, builder), target, builder)
+        wider = cast(AnyFloat, target).bitwidth > cast(AnyFloat, source).bitwidth
+        return builder.insert((arith.ExtFOp if wider else arith.TruncFOp)(value, target)).result
+    if isinstance(target, FLOATS):
+        return builder.insert((arith.UIToFPOp if source == i8 else arith.SIToFPOp)(value, target)).result
+    if isinstance(source, FLOATS):
+        return builder.insert((arith.FPToUIOp if target == i8 else arith.FPToSIOp)(value, target)).result
+    narrow, wide = cast(IntegerType, source), cast(IntegerType, target)
+    if wide.width.data < narrow.width.data:
+        return builder.insert(arith.TruncIOp(value, wide)).result
+    return builder.insert((arith.ExtUIOp if source == i8 else arith.ExtSIOp)(value, wide)).result

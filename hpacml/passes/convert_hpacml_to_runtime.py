@@ -1,0 +1,278 @@
+"""`convert-hpacml-to-runtime`: inference, collection and map errors become calls of the runtime's C ABI."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from xdsl.builder import Builder
+from xdsl.context import Context
+from xdsl.dialects import arith, func, llvm, scf
+from xdsl.dialects.builtin import (
+    ArrayAttr,
+    FunctionType,
+    IntegerAttr,
+    MemRefType,
+    ModuleOp,
+    StringAttr,
+    SymbolRefAttr,
+    UnrealizedConversionCastOp,
+    f64,
+    i1,
+    i8,
+    i32,
+    i64,
+)
+from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
+from xdsl.passes import ModulePass
+from xdsl.rewriter import InsertPoint, Rewriter
+from xdsl.utils.exceptions import PassFailedException
+
+from hpacml.dialects.hpacml.attributes import dtype_name
+from hpacml.dialects.hpacml.control import BodyOp, CheckMapOp, CollectOp, InferOp
+
+POINTER = llvm.LLVMPointerType()
+
+RUNTIME = {
+    "hpacml_infer": FunctionType.from_lists([POINTER, POINTER], []),
+    "hpacml_collect": FunctionType.from_lists([POINTER, POINTER, f64], []),
+    "hpacml_check_map": FunctionType.from_lists([POINTER, POINTER], []),
+    "hpacml_time_ms": FunctionType.from_lists([], [f64]),
+}
+"""The C ABI that lowered modules call (docs/runtime-abi.md). A call that fails does not return."""
+
+
+@dataclass(frozen=True)
+class ConvertHpacmlToRuntimePass(ModulePass):
+    """
+    Each call passes a constant JSON text that describes the call site, and memref descriptors.
+
+    ```mlir
+    hpacml.infer "r" model "m.pt2" ins(%x : memref<?x5xf32>) outs(%y : memref<?x1xf32>)
+    ```
+    becomes
+    ```mlir
+    llvm.mlir.global private constant @hpacml_site_0("{\\22kind\\22: \\22infer\\22, ...}\\00")
+    ...
+    %site = llvm.mlir.addressof @hpacml_site_0 : !llvm.ptr
+    ...                                              // %tensors: pointers to the descriptors of %x, %y
+    func.call @hpacml_infer(%site, %tensors) : (!llvm.ptr, !llvm.ptr) -> ()
+    ```
+    The original code of a region becomes a function, timed where the time is recorded.
+    """
+
+    name = "convert-hpacml-to-runtime"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        outliner = _Outliner(op)
+        for body in [each for each in op.walk(reverse=True) if isinstance(each, BodyOp)]:
+            outliner.outline(body)
+        calls = _Calls(op)
+        for each in list(op.walk()):
+            match each:
+                case InferOp():
+                    calls.infer(each)
+                case CollectOp():
+                    calls.collect(each)
+                case CheckMapOp():
+                    calls.check_map(each)
+                case _:
+                    pass
+
+
+class _Outliner:
+    """Turns the bodies of regions into functions; equal bodies share one."""
+
+    def __init__(self, module: ModuleOp):
+        self.module = module
+        self.outlined: list[tuple[Region, func.FuncOp]] = []
+
+    def outline(self, op: BodyOp) -> None:
+        captured = _captured(op.body)
+        known = (function for body, function in self.outlined if body.is_structurally_equivalent(op.body))
+        function = next(known, None)
+        if function is None:
+            function = self._function(op, captured)
+            self.outlined.append((op.body.clone(), function))
+        builder = Builder(InsertPoint.before(op))
+        call = func.CallOp(function.sym_name.data, captured, [])
+        if op.milliseconds.uses:
+            _declare(self.module, "hpacml_time_ms")
+            start = builder.insert(func.CallOp("hpacml_time_ms", [], [f64])).results[0]
+            builder.insert(call)
+            stop = builder.insert(func.CallOp("hpacml_time_ms", [], [f64])).results[0]
+            op.milliseconds.replace_all_uses_with(builder.insert(arith.SubfOp(stop, start)).result)
+        else:
+            builder.insert(call)
+        Rewriter.erase_op(op)
+
+    def _function(self, op: BodyOp, captured: Sequence[SSAValue]) -> func.FuncOp:
+        stem = re.sub(r"\W", "_", op.label.data) + "_body"
+        name = stem if not self.outlined else f"{stem}_{len(self.outlined)}"
+        region = op.body.clone()
+        block = region.block
+        for value in captured:
+            argument = block.insert_arg(value.type, len(block.args))
+            argument.name_hint = value.name_hint
+            for use in list(value.uses):
+                if block.find_ancestor_op_in_block(use.operation) is not None:
+                    use.operation.operands[use.index] = argument
+        block.add_op(func.ReturnOp())
+        inputs = [value.type for value in captured]
+        function = func.FuncOp(name, (inputs, []), region, visibility="private")
+        self.module.body.block.add_op(function)
+        return function
+
+
+def _captured(body: Region) -> list[SSAValue]:
+    """The values from outside that a region uses, in the order of their first use."""
+    inside = {result for op in body.walk() for result in op.results}
+    inside |= {arg for op in body.walk() for region in op.regions for b in region.blocks for arg in b.args}
+    inside |= set(body.block.args)
+    return list(dict.fromkeys(v for op in body.walk() for v in op.operands if v not in inside))
+
+
+def _declare(module: ModuleOp, name: str) -> None:
+    """Declare a runtime function, once."""
+    functions = (op for op in module.body.block.ops if isinstance(op, func.FuncOp))
+    if all(function.sym_name.data != name for function in functions):
+        signature = RUNTIME[name]
+        declaration = func.FuncOp.external(name, list(signature.inputs), list(signature.outputs))
+        Rewriter.insert_op(declaration, InsertPoint.at_start(module.body.block))
+
+
+class _Calls:
+    def __init__(self, module: ModuleOp):
+        self.module = module
+        self.sites: dict[str, str] = {}
+
+    def infer(self, op: InferOp) -> None:
+        site = {
+            "kind": "infer",
+            "label": op.label.data,
+            "model": _source(op.model),
+            "batch": None if op.batch is None else op.batch.value.data,
+            "maps": _texts(op.maps),
+            "inputs": [_signature(value) for value in op.inputs],
+            "outputs": [_signature(value) for value in op.outputs],
+        }
+        builder = Builder(InsertPoint.before(op))
+        tensors = _descriptors([*op.inputs, *op.outputs], op, builder)
+        self._call("hpacml_infer", site, [tensors], builder)
+        Rewriter.erase_op(op)
+
+    def collect(self, op: CollectOp) -> None:
+        site = {
+            "kind": "collect",
+            "label": op.label.data,
+            "database": _source(op.database),
+            "maps": _texts(op.maps),
+            "inputs": [_signature(value) for value in op.inputs],
+            "outputs": [_signature(value) for value in op.outputs],
+        }
+        builder = Builder(InsertPoint.before(op))
+        tensors = _descriptors([*op.inputs, *op.outputs], op, builder)
+        self._call("hpacml_collect", site, [tensors, op.milliseconds], builder)
+        Rewriter.erase_op(op)
+
+    def check_map(self, op: CheckMapOp) -> None:
+        site = {
+            "kind": "map",
+            "direction": op.direction.data,
+            "functor": op.functor.data,
+            "parameters": _texts(op.parameters),
+            "names": _texts(op.names),
+            "targets": [str(target) for target in op.targets],
+            "text": None if op.text is None else op.text.data,
+        }
+        builder = Builder(InsertPoint.before(op))
+        true = builder.insert(arith.ConstantOp(IntegerAttr(-1, i1))).result
+        fails = builder.insert(arith.XOrIOp(op.fits, true)).result
+        doubtful = Block()
+        inner = Builder(InsertPoint.at_end(doubtful))
+        numbers = [
+            inner.insert(arith.IndexCastOp(value, i64)).result
+            for value in (*op.sizes, *op.bounds, *op.params)
+        ]
+        values = _stack(op, i64, max(1, len(numbers)))
+        for position, number in enumerate(numbers):
+            _store(number, values, position, i64, inner)
+        self._call("hpacml_check_map", site, [values], inner)
+        inner.insert(scf.YieldOp())
+        builder.insert(scf.IfOp(fails, [], Region(doubtful)))
+        Rewriter.erase_op(op)
+
+    def _call(
+        self, name: str, site: dict[str, object], arguments: Sequence[SSAValue], builder: Builder
+    ) -> None:
+        _declare(self.module, name)
+        address = builder.insert(llvm.AddressOfOp(self._site(json.dumps(site)), POINTER)).result
+        builder.insert(func.CallOp(name, [address, *arguments], []))
+
+    def _site(self, text: str) -> str:
+        """The symbol of the constant that holds `text`, NUL-terminated."""
+        if text not in self.sites:
+            self.sites[text] = f"hpacml_site_{len(self.sites)}"
+            constant = llvm.GlobalOp(
+                llvm.LLVMArrayType(len(text) + 1, i8),
+                self.sites[text],
+                "private",
+                constant=True,
+                value=StringAttr(text + "\0"),
+            )
+            Rewriter.insert_op(constant, InsertPoint.at_start(self.module.body.block))
+        return self.sites[text]
+
+
+def _source(source: Attribute | None) -> dict[str, str] | None:
+    match source:
+        case StringAttr():
+            return {"path": source.data}
+        case SymbolRefAttr():
+            return {"argument": source.root_reference.data}
+        case _:
+            return None
+
+
+def _texts(texts: ArrayAttr[StringAttr] | None) -> list[str]:
+    return [] if texts is None else [text.data for text in texts]
+
+
+def _signature(value: SSAValue) -> dict[str, object]:
+    type = cast(MemRefType, value.type)
+    return {"dtype": dtype_name(type.element_type), "rank": type.get_num_dims()}
+
+
+def _stack(op: Operation, element_type: Attribute, count: int) -> SSAValue:
+    """Room for `count` elements on the stack of the enclosing function, taken once at its start."""
+    function = op.parent_op()
+    while function is not None and not isinstance(function, func.FuncOp):
+        function = function.parent_op()
+    if function is None:
+        raise PassFailedException(f"expected {op.name} inside a function")
+    builder = Builder(InsertPoint.at_start(function.body.blocks[0]))
+    size = builder.insert(arith.ConstantOp(IntegerAttr(count, i32))).result
+    return builder.insert(llvm.AllocaOp(size, element_type, 8)).res
+
+
+def _store(value: SSAValue, base: SSAValue, position: int, element_type: Attribute, builder: Builder) -> None:
+    place = builder.insert(llvm.GEPOp(base, [position], element_type)).result
+    builder.insert(llvm.StoreOp(value, place))
+
+
+def _descriptors(tensors: Sequence[SSAValue], op: Operation, builder: Builder) -> SSAValue:
+    """An array of pointers to the memref descriptors of `tensors`."""
+    pointers = _stack(op, POINTER, len(tensors))
+    for position, tensor in enumerate(tensors):
+        rank = cast(MemRefType, tensor.type).get_num_dims()
+        words = llvm.LLVMArrayType(rank, i64)
+        fields: list[Attribute] = [POINTER, POINTER, i64, *([words, words] if rank else [])]
+        descriptor_type = llvm.LLVMStructType.from_type_list(fields)
+        descriptor = builder.insert(UnrealizedConversionCastOp.get([tensor], [descriptor_type])).results[0]
+        room = _stack(op, descriptor_type, 1)
+        builder.insert(llvm.StoreOp(descriptor, room))
+        _store(room, pointers, position, POINTER, builder)
+    return pointers

@@ -1,0 +1,136 @@
+"""`hpacml-expand-ml`: make the execution control of `hpacml.ml` explicit (design: table of modes)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from xdsl.builder import Builder
+from xdsl.context import Context
+from xdsl.dialects import scf
+from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr
+from xdsl.ir import Block, Region, SSAValue
+from xdsl.passes import ModulePass
+from xdsl.pattern_rewriter import (
+    PatternRewriter,
+    PatternRewriteWalker,
+    RewritePattern,
+    op_type_rewrite_pattern,
+)
+from xdsl.rewriter import InsertPoint
+from xdsl.traits import SymbolTable
+
+from hpacml.dialects.hpacml.attributes import Mode
+from hpacml.dialects.hpacml.bridge import FunctorOp, GatherOp, MapOp, ScatterOp, TensorOp
+from hpacml.dialects.hpacml.control import BodyOp, CollectOp, InferOp, MlOp
+
+
+@dataclass(frozen=True)
+class HpacmlExpandMlPass(ModulePass):
+    """
+    A region becomes gather, infer, scatter | gather, body, gather, collect | body, under `scf.if`.
+
+    ```mlir
+    hpacml.ml predicated(%c) in(%in) out(%out) model "m" database "d" label "r" : ... { body }
+    ```
+    becomes
+    ```mlir
+    scf.if %c {
+      %x = hpacml.tensor %in
+      hpacml.gather %in into %x
+      %y = hpacml.tensor %out
+      hpacml.infer "r" model "m" ins(%x) outs(%y)
+      hpacml.scatter %y into %out
+    } else {
+      %x = hpacml.tensor fresh %in
+      hpacml.gather %in into %x
+      %ms = hpacml.body "r" { body }
+      %y = hpacml.tensor %out
+      hpacml.gather %out into %y
+      hpacml.collect "r" database "d" ins(%x) outs(%y) time %ms
+    }
+    ```
+    """
+
+    name = "hpacml-expand-ml"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        PatternRewriteWalker(_ExpandMl()).rewrite_module(op)
+
+
+class _ExpandMl(RewritePattern):
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: MlOp, rewriter: PatternRewriter) -> None:
+        builder = Builder(InsertPoint.before(op))
+        if op.if_condition is None:
+            _expand(op, builder)
+        else:
+            then, otherwise = Region(Block()), Region(Block())
+            _expand(op, Builder(InsertPoint.at_end(then.block)))
+            _run_body(op, Builder(InsertPoint.at_end(otherwise.block)))
+            builder.insert(_branch(op.if_condition, then, otherwise))
+        rewriter.erase(op)
+
+
+def _expand(op: MlOp, builder: Builder) -> None:
+    match op.mode.data:
+        case Mode.Infer:
+            _infer(op, builder)
+        case Mode.Collect:
+            _collect(op, builder)
+        case Mode.Predicated:
+            if op.condition is None:
+                raise ValueError("verified: a predicated region has a condition")
+            then, otherwise = Region(Block()), Region(Block())
+            _infer(op, Builder(InsertPoint.at_end(then.block)))
+            _collect(op, Builder(InsertPoint.at_end(otherwise.block)))
+            builder.insert(_branch(op.condition, then, otherwise))
+
+
+def _branch(condition: SSAValue, then: Region, otherwise: Region) -> scf.IfOp:
+    for region in (then, otherwise):
+        region.block.add_op(scf.YieldOp())
+    return scf.IfOp(condition, [], then, otherwise)
+
+
+def _infer(op: MlOp, builder: Builder) -> None:
+    inputs = [_gather(mapping, builder) for mapping in op.all_inputs]
+    outputs = [builder.insert(TensorOp(mapping)).tensor for mapping in op.all_outputs]
+    builder.insert(InferOp(op.label, op.model, op.batch, _texts(op), inputs, outputs))
+    for tensor, mapping in zip(outputs, op.all_outputs, strict=True):
+        builder.insert(ScatterOp(tensor, mapping))
+
+
+def _collect(op: MlOp, builder: Builder) -> None:
+    # The body may overwrite its inputs, so they are copied even where a map is packed memory.
+    inputs = [_gather(mapping, builder, fresh=True) for mapping in op.all_inputs]
+    milliseconds = _run_body(op, builder)
+    outputs = [_gather(mapping, builder) for mapping in op.all_outputs]
+    builder.insert(CollectOp(op.label, op.database, _texts(op), inputs, outputs, milliseconds))
+
+
+def _gather(mapping: SSAValue, builder: Builder, fresh: bool = False) -> SSAValue:
+    tensor = builder.insert(TensorOp(mapping, fresh)).tensor
+    builder.insert(GatherOp(mapping, tensor))
+    return tensor
+
+
+def _run_body(op: MlOp, builder: Builder) -> SSAValue:
+    return builder.insert(BodyOp(op.label, op.body.clone())).milliseconds
+
+
+def _texts(op: MlOp) -> ArrayAttr[StringAttr]:
+    """Functor and map of every input and output as text, for messages and for the database."""
+
+    def text(mapping: SSAValue, direction: str) -> str:
+        owner = mapping.owner
+        functor = SymbolTable.lookup_symbol(op, owner.functor) if isinstance(owner, MapOp) else None
+        if not isinstance(owner, MapOp) or not isinstance(functor, FunctorOp):
+            return f"{direction}: {mapping.type}"
+        applied = owner.text.data if owner.text is not None else str(owner.mapping.type)
+        return f"{direction}: {functor.declaration} | {applied}"
+
+    def texts(mappings: Sequence[SSAValue], direction: str) -> list[StringAttr]:
+        return [StringAttr(text(mapping, direction)) for mapping in mappings]
+
+    return ArrayAttr([*texts(op.all_inputs, "to"), *texts(op.all_outputs, "from")])

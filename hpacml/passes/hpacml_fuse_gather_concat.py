@@ -1,0 +1,170 @@
+"""`hpacml-fuse-gather-concat`: one sweep for all views of a map, and no copy where there is nothing to pack."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+from xdsl.builder import Builder
+from xdsl.context import Context
+from xdsl.dialects import memref, scf
+from xdsl.dialects.builtin import DYNAMIC_INDEX, MemRefType, ModuleOp
+from xdsl.ir import Block, Operation, Region, SSAValue
+from xdsl.passes import ModulePass
+from xdsl.pattern_rewriter import (
+    PatternRewriter,
+    PatternRewriteWalker,
+    RewritePattern,
+    op_type_rewrite_pattern,
+)
+from xdsl.rewriter import InsertPoint
+
+from hpacml.dialects.hpacml.views import FusedGatherOp, FusedScatterOp, PackOp, UnpackOp, sweep_dims
+from hpacml.passes.hpacml_resolve_slices import MAY_ALIAS
+from hpacml.passes.index_arithmetic import Condition, IndexArithmetic
+from hpacml.passes.strided import metadata, reinterpret_cast
+
+
+@dataclass(frozen=True)
+class HpacmlFuseGatherConcatPass(ModulePass):
+    """
+    Neighbouring packs into (unpacks from) one tensor become one fused gather (scatter).
+
+    ```mlir
+    hpacml.pack %west into %x at %c0 features [1]
+    hpacml.pack %east into %x at %c1 features [1]
+    ```
+    becomes
+    ```mlir
+    hpacml.fused_gather %west, %east into %x at %c0, %c1 features [1]
+    ```
+
+    A tensor that would be a copy of one packed view becomes that view: at compile time where the strides
+    are known, else by a test at run time (`scf.if`) that takes the view or fills the copy.
+    """
+
+    name = "hpacml-fuse-gather-concat"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        PatternRewriteWalker(_UsePackedMemory(), apply_recursively=False).rewrite_module(op)
+        PatternRewriteWalker(_Fuse(), apply_recursively=False).rewrite_module(op)
+
+
+class _Fuse(RewritePattern):
+    def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
+        if not isinstance(op, PackOp | UnpackOp):
+            return
+        run = [op]
+        while (
+            isinstance(following := run[-1].next_op, type(op))
+            and following.tensor is op.tensor
+            and following.features == op.features
+        ):
+            run.append(following)
+        views, firsts = [each.view for each in run], [each.first for each in run]
+        fused = FusedGatherOp if isinstance(op, PackOp) else FusedScatterOp
+        for each in run[1:]:
+            rewriter.erase(each)
+        rewriter.replace(op, fused(views, op.tensor, firsts, op.features.get_values()))
+
+
+class _UsePackedMemory(RewritePattern):
+    """Matches an allocation that may alias and is filled from, or written to, one view that is all of it."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: memref.AllocOp, rewriter: PatternRewriter) -> None:
+        uses = [use.operation for use in op.memref.uses]
+        copies = [use for use in uses if isinstance(use, PackOp | UnpackOp)]
+        frees = [use for use in uses if isinstance(use, memref.DeallocOp)]
+        if MAY_ALIAS not in op.attributes or len(copies) != 1 or len(frees) != 1:
+            return
+        (copy,), (free,) = copies, frees
+        if copy.parent is not op.parent or not _defined_before(copy.view, op):
+            return
+        scratch = Block()
+        a = IndexArithmetic(Builder(InsertPoint.at_end(scratch)))
+        packed = _is_packed(copy, a)
+        if packed is False:
+            return
+        dynamic = next((d for d, n in enumerate(op.memref.type.get_shape()) if n == DYNAMIC_INDEX), None)
+        if packed is not True and dynamic is None:
+            return
+        memory = _as_tensor(copy, op, a)
+        buffer: SSAValue | None = None
+        if packed is not True:
+            # Only one of the two memories is needed: the copy has no elements where the view is taken.
+            sizes = list(op.dynamic_sizes)
+            sizes[0] = a.value(a.select(packed, a.constant(0), a.number(sizes[0])))
+            buffer = a.builder.insert(memref.AllocOp(sizes, [], op.memref.type)).memref
+            buffer.name_hint = op.memref.name_hint
+        truth = a.truth(packed)
+        rewriter.inline_block(scratch, InsertPoint.before(op))
+        tensor = memory
+        if buffer is not None:
+            tensor = self._choose(truth, memory, buffer, copy, op, rewriter)
+            rewriter.insert(memref.DeallocOp.get(buffer), InsertPoint.before(free))
+        rewriter.erase(free)
+        rewriter.erase(copy)
+        rewriter.replace(op, [], [tensor])
+
+    def _choose(
+        self,
+        packed: SSAValue,
+        memory: SSAValue,
+        buffer: SSAValue,
+        copy: PackOp | UnpackOp,
+        op: memref.AllocOp,
+        rewriter: PatternRewriter,
+    ) -> SSAValue:
+        """The view's memory where it is packed, else the buffer, filled or written back at run time."""
+        copied = type(copy)(copy.view, buffer, copy.first, copy.features.get_values())
+        cast_buffer = memref.CastOp.get(buffer, memory.type)
+        take = Region(Block([scf.YieldOp(memory)]))
+        if isinstance(copy, PackOp):
+            fill = Region(Block([copied, cast_buffer, scf.YieldOp(cast_buffer)]))
+            choice = scf.IfOp(packed, [memory.type], take, fill)
+            rewriter.insert(choice, InsertPoint.before(copy))
+        else:
+            choice = scf.IfOp(packed, [memory.type], take, Region(Block([cast_buffer, scf.YieldOp(cast_buffer)])))
+            rewriter.insert(choice, InsertPoint.before(op))
+            write = Region(Block([copied, scf.YieldOp()]))
+            nothing = Region(Block([scf.YieldOp()]))
+            rewriter.insert(scf.IfOp(packed, [], nothing, write), InsertPoint.before(copy))
+        return choice.results[0]
+
+
+def _defined_before(value: SSAValue, op: Operation) -> bool:
+    owner = value.owner
+    return not isinstance(owner, Operation) or owner.parent is not op.parent or owner.is_before_in_block(op)
+
+
+def _is_packed(copy: PackOp | UnpackOp, a: IndexArithmetic) -> Condition:
+    """Whether the view's elements lie in memory in the order of the tensor, without gaps."""
+    view_type, tensor_type = cast(MemRefType, copy.view.type), cast(MemRefType, copy.tensor.type)
+    features = list(copy.features.get_values())
+    adjacent = not features or features == list(range(features[0], features[-1] + 1))
+    if view_type.element_type != tensor_type.element_type or not adjacent:
+        return False
+    sweep = sweep_dims(tensor_type, features)
+    before = sum(d < features[0] for d in sweep) if features else len(sweep)
+    dims = range(view_type.get_num_dims())
+    order = [*dims[:before], *dims[len(sweep) :], *dims[before : len(sweep)]]
+    _, sizes, strides = metadata(copy.view, a)
+    expected = a.constant(1)
+    conditions: list[Condition] = []
+    for d in reversed(order):
+        if sizes[d].as_int != 1:
+            conditions.append(a.eq(strides[d], expected))
+        expected = expected * sizes[d]
+    return a.all(conditions)
+
+
+def _as_tensor(copy: PackOp | UnpackOp, op: memref.AllocOp, a: IndexArithmetic) -> SSAValue:
+    """The view's memory with the shape of the tensor, row-major."""
+    given = iter(op.dynamic_sizes)
+    sizes = [a.number(next(given) if n == DYNAMIC_INDEX else n) for n in op.memref.type.get_shape()]
+    strides = [a.constant(1)]
+    for size in reversed(sizes[1:]):
+        strides.insert(0, strides[0] * size)
+    offset, _, _ = metadata(copy.view, a)
+    return reinterpret_cast(copy.view, offset, sizes, strides[: len(sizes)], a)

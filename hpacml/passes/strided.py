@@ -1,0 +1,63 @@
+"""Strided memrefs as numbers: what is known of one, and making one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from xdsl.dialects import memref
+from xdsl.dialects.builtin import DYNAMIC_INDEX, DenseArrayBase, MemRefType, StridedLayoutAttr
+from xdsl.ir import SSAValue
+
+from hpacml.affine import Poly
+from hpacml.dialects.hpacml.attributes import known, strides_of
+from hpacml.passes.index_arithmetic import IndexArithmetic
+
+
+def metadata(array: SSAValue, a: IndexArithmetic) -> tuple[Poly, list[Poly], list[Poly]]:
+    """Offset, sizes and strides of an array: what its type says, and run-time values for the rest."""
+    owner = array.owner
+    if isinstance(owner, memref.ReinterpretCastOp):
+        (offset,) = _given(owner.static_offsets, owner.offsets, a)
+        sizes = _given(owner.static_sizes, owner.sizes, a)
+        return offset, sizes, _given(owner.static_strides, owner.strides, a)
+    array_type = cast(MemRefType, array.type)
+    layout = array_type.layout
+    base: int | SSAValue | None = layout.get_offset() if isinstance(layout, StridedLayoutAttr) else 0
+    shape: list[int | SSAValue | None] = [known(size) for size in array_type.get_shape()]
+    pitch: list[int | SSAValue | None] = list(strides_of(array_type))
+    if base is None or None in shape or None in pitch:
+        read = a.builder.insert(memref.ExtractStridedMetaDataOp(array))
+        base = read.offset if base is None else base
+        shape = [r if s is None else s for s, r in zip(shape, read.sizes, strict=True)]
+        pitch = [r if s is None else s for s, r in zip(pitch, read.strides, strict=True)]
+    return (
+        a.number(base),
+        [a.number(size) for size in shape if size is not None],
+        [a.number(stride) for stride in pitch if stride is not None],
+    )
+
+
+def _given(static: DenseArrayBase, values: Sequence[SSAValue], a: IndexArithmetic) -> list[Poly]:
+    """The numbers of an operation's mixed list of constants and operands."""
+    operands = iter(values)
+    return [a.number(next(operands) if n == DYNAMIC_INDEX else n) for n in cast(Sequence[int], static.get_values())]
+
+
+def reinterpret_cast(
+    source: SSAValue, offset: Poly, sizes: Sequence[Poly], strides: Sequence[Poly], a: IndexArithmetic
+) -> SSAValue:
+    """The memory of `source` seen through offset, sizes and strides (in elements), typed as far as known."""
+    shape = [DYNAMIC_INDEX if size.as_int is None else size.as_int for size in sizes]
+    layout = StridedLayoutAttr([stride.as_int for stride in strides], offset.as_int)
+    element_type = cast(MemRefType, source.type).element_type
+    view = memref.ReinterpretCastOp.from_dynamic(
+        source,
+        [a.mixed(offset)],
+        [a.mixed(size) for size in sizes],
+        [a.mixed(stride) for stride in strides],
+        MemRefType(element_type, shape, layout),
+    )
+    a.builder.insert(view)
+    view.result.name_hint = source.name_hint
+    return view.result

@@ -1,0 +1,86 @@
+"""The whole lowering on one page: from directives to machine code.
+
+    directives + kernel            hpacml.frontend
+      hpacml-expand-ml             control made explicit: scf.if around gather, infer, scatter | gather, body, collect
+      hpacml-resolve-slices        each slice of a map a strided memref view; gather and scatter pack and unpack them
+      hpacml-fuse-gather-concat    the views of a map in one sweep; packed memory is not copied
+      convert-hpacml-to-loops      packing becomes scf loops over memrefs
+      convert-hpacml-to-runtime    infer, collect and failing maps become C calls; the original code a function
+    upstream MLIR                  MLIR_PIPELINE, in process (hpacml.runtime.toolchain)
+    LLVM                           machine code (llvmlite)
+"""
+
+from __future__ import annotations
+
+from io import StringIO
+from typing import TYPE_CHECKING
+
+from hpacml.errors import HpacmlError
+from hpacml.passes import get_pass
+
+if TYPE_CHECKING:
+    from xdsl.context import Context
+    from xdsl.dialects.builtin import ModuleOp
+
+STAGES = {
+    "expand": "hpacml-expand-ml",
+    "resolve": "hpacml-resolve-slices",
+    "fuse": "hpacml-fuse-gather-concat",
+    "loops": "convert-hpacml-to-loops",
+    "runtime": "convert-hpacml-to-runtime",
+}
+"""The passes in order, by the name of the stage each one leads to."""
+
+CPU_PASSES = tuple(STAGES.values())
+
+MLIR_PIPELINE = (
+    "builtin.module("
+    "canonicalize,cse,loop-invariant-code-motion,"
+    "expand-strided-metadata,lower-affine,canonicalize,cse,"
+    "convert-scf-to-cf,"
+    "arith-expand,convert-math-to-llvm,convert-math-to-libm,convert-arith-to-llvm,"
+    "finalize-memref-to-llvm{use-generic-functions=1},"
+    "convert-func-to-llvm,convert-cf-to-llvm,"
+    "reconcile-unrealized-casts)"
+)
+"""From func, scf, memref, arith, math and llvm to the llvm dialect, by upstream MLIR 22."""
+
+
+def make_context() -> Context:
+    """An xDSL context that knows all dialects of xDSL and ours, loaded when met."""
+    from xdsl.context import Context
+    from xdsl.dialects import get_all_dialects
+
+    from hpacml.dialects import get_all_dialects as get_our_dialects
+
+    context = Context()
+    for name, factory in {**get_all_dialects(), **get_our_dialects()}.items():
+        context.register_dialect(name, factory)
+    return context
+
+
+def run_passes(module: ModuleOp, stage: str | None = None, *, fuse: bool = True) -> ModuleOp:
+    """Lower `module` in place up to `stage` (a key of `STAGES` or a pass name; default: all), verified after
+    each pass. Without `fuse` the fusing pass is left out. Returns the module.
+
+    Raises `HpacmlError` for an unknown stage.
+    """
+    context = make_context()
+    last = STAGES.get(stage or "runtime", stage)
+    if last not in CPU_PASSES:
+        raise HpacmlError(f"unknown stage '{stage}': the stages are {', '.join(STAGES)}")
+    module.verify()
+    for name in CPU_PASSES[: CPU_PASSES.index(last) + 1]:
+        if fuse or name != "hpacml-fuse-gather-concat":
+            get_pass(name)().apply(context, module)
+            module.verify()
+    return module
+
+
+def generic_text(module: ModuleOp) -> str:
+    """The module in generic form, which upstream MLIR reads."""
+    from xdsl.printer import Printer
+
+    text = StringIO()
+    Printer(text, print_generic_format=True).print_op(module)
+    return text.getvalue()

@@ -1,0 +1,81 @@
+"""Compiled code on disk, so that nothing is compiled twice. A cache that fails is only slower, never an error."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+_DIGEST_SIZE = hashlib.sha256().digest_size
+
+
+def directory() -> Path | None:
+    """`$HPACML_CACHE_DIR`, else `$XDG_CACHE_HOME/hpacml`, else `~/.cache/hpacml`; None with `HPACML_CACHE=0`."""
+    if os.environ.get("HPACML_CACHE") == "0":
+        return None
+    if chosen := os.environ.get("HPACML_CACHE_DIR"):
+        return Path(chosen)
+    if caches := os.environ.get("XDG_CACHE_HOME"):
+        return Path(caches, "hpacml")
+    try:
+        return Path.home() / ".cache" / "hpacml"
+    except RuntimeError:  # a user without a home
+        return None
+
+
+def key(*parts: str) -> str:
+    """The name under which what this version of hpacml made from exactly these parts is kept."""
+    digest = hashlib.sha256()
+    for part in (_version(), *parts):
+        data = part.encode()
+        digest.update(len(data).to_bytes(8, "little"))
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def fetch(name: str, make: Callable[[], bytes]) -> bytes:
+    """What is stored under `name`, else what `make` makes, which is stored."""
+    if (data := load(name)) is None:
+        data = make()
+        store(name, data)
+    return data
+
+
+def load(name: str) -> bytes | None:
+    """What was stored under `name`, or None if there is nothing, or nothing intact."""
+    if (folder := directory()) is None:
+        return None
+    try:
+        content = (folder / name).read_bytes()
+    except OSError:
+        return None
+    digest, data = content[:_DIGEST_SIZE], content[_DIGEST_SIZE:]
+    return data if hashlib.sha256(data).digest() == digest else None
+
+
+def store(name: str, data: bytes) -> None:
+    """Keep `data` under `name`, where that is possible; other processes see all of it or nothing."""
+    if (folder := directory()) is None:
+        return
+    with contextlib.suppress(OSError):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".new-")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(hashlib.sha256(data).digest() + data)
+            os.replace(temporary, folder / name)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+
+
+@functools.cache
+def _version() -> str:
+    try:
+        return metadata.version("hpacml")
+    except metadata.PackageNotFoundError:  # run from a source tree
+        return "source"

@@ -1,0 +1,199 @@
+"""The way into compiled code and out of it: entries, the runtime symbols, and errors that unwind through it.
+
+The symbols themselves are in `shim.ll`. Those that need Python call a handler that `register` sets; what a handler
+raises unwinds the compiled code and is raised by the `Function` that was called.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import struct
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from hpacml.errors import HpacmlError
+from hpacml.runtime import cache, native
+
+Handler = Callable[..., object]
+
+# How each type lies in its 8-byte slot of the packed arguments: in native byte order, from the slot's first byte.
+_SLOTS = {
+    "memref": "Q",
+    "index": "q",
+    "i64": "q",
+    "i32": "i4x",
+    "i8": "b7x",
+    "i1": "?7x",
+    "f64": "d",
+    "f32": "f4x",
+}
+
+# ctypes leaves the result undefined when an interrupt hits a callback outside its try block: only 1 is success.
+_DONE, _FAILED = 1, 0
+
+_CALLBACKS: dict[str, tuple[Any, ...]] = {
+    "infer": (ctypes.c_size_t, ctypes.c_size_t),
+    "collect": (ctypes.c_size_t, ctypes.c_size_t, ctypes.c_double),
+    "map_error": (ctypes.c_size_t, ctypes.c_size_t),
+    "call_body": (ctypes.c_int64,),
+    "no_memory": (ctypes.c_int64,),
+}
+
+_EXPORTS = (
+    "hpacml_init",
+    "hpacml_enter",
+    "hpacml_throw",
+    "hpacml_infer",
+    "hpacml_collect",
+    "hpacml_map_error",
+    "hpacml_call_body",
+    "hpacml_time_ms",
+    "hpacml_live_blocks",
+    "_mlir_memref_to_llvm_alloc",
+    "_mlir_memref_to_llvm_aligned_alloc",
+    "_mlir_memref_to_llvm_free",
+    "memrefCopy",
+    "__truncsfbf2",
+    "__truncdfbf2",
+)
+
+
+class _Pending(threading.local):
+    """The exceptions of this thread that unwind compiled code; a stack, since entries nest."""
+
+    def __init__(self) -> None:
+        self.errors: list[BaseException] = []
+
+
+_pending = _Pending()
+_handlers: dict[str, Handler] = {}
+_lock = threading.RLock()
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """The loaded shim: `enter`, and the addresses of the symbols that compiled code may call."""
+
+    enter: Callable[[int, Any], int]
+    symbols: Mapping[str, int]
+    _owners: tuple[Any, ...]
+
+    def live_blocks(self) -> int:
+        """How many blocks of temporary memory compiled code holds now, in all threads."""
+        return ctypes.CFUNCTYPE(ctypes.c_int64)(self.symbols["hpacml_live_blocks"])()
+
+
+class Function:
+    """A compiled function. Call it with one value per argument; it returns its result, or None.
+
+    A memref is passed as the address of its descriptor, which the caller keeps alive; the rest are Python numbers.
+    Runs without the GIL. Raises what a runtime symbol raised on the way, and HpacmlError for a number that does
+    not fit its type.
+    """
+
+    __slots__ = ("_address", "_enter", "_library", "_pack", "_result", "_slots", "_unpack", "name")
+
+    def __init__(
+        self,
+        name: str,
+        library: native.Library,
+        symbol: str,
+        argument_types: Sequence[str],
+        result_type: str | None,
+    ):
+        arguments = struct.Struct("=" + "".join(_SLOTS[kind] for kind in argument_types))
+        result = struct.Struct("=" + _SLOTS[result_type]) if result_type else None
+        self.name = name
+        self._library = library
+        self._enter = runtime().enter
+        self._address = library.addresses[symbol]
+        self._slots = ctypes.c_int64 * (len(argument_types) + 1)
+        self._pack = arguments.pack_into
+        self._unpack = functools.partial(result.unpack_from, offset=arguments.size) if result else None
+
+    def __call__(self, *values: object) -> Any:
+        slots = self._slots()
+        try:
+            self._pack(slots, 0, *values)
+        except (struct.error, OverflowError) as error:
+            raise HpacmlError(f"{self.name}: cannot pass the arguments {values}: {error}") from None
+        if self._enter(self._address, slots):
+            self._raise_pending()
+        return None if self._unpack is None else self._unpack(slots)[0]
+
+    def _raise_pending(self) -> None:
+        if not _pending.errors:
+            raise HpacmlError(f"{self.name} was stopped by an error that left no trace, such as an interrupt")
+        error = _pending.errors.pop()
+        try:
+            raise error
+        finally:
+            del error  # its traceback holds this frame
+
+
+def register(
+    *,
+    infer: Callable[[int, int], object] | None = None,
+    collect: Callable[[int, int, float], object] | None = None,
+    map_error: Callable[[int, int], object] | None = None,
+    call_body: Callable[[int], object] | None = None,
+) -> None:
+    """Set what the runtime symbols of these names do; they get the C arguments, pointers as addresses.
+
+    They may raise anything, and `map_error` must. Any thread that has entered compiled code may call them.
+    """
+    given = {"infer": infer, "collect": collect, "map_error": map_error, "call_body": call_body}
+    _handlers.update({name: handler for name, handler in given.items() if handler is not None})
+
+
+def runtime() -> Runtime:
+    """The runtime of this process, loaded once."""
+    with _lock:
+        return _runtime()
+
+
+def shim_text() -> str:
+    """The LLVM IR of the symbols."""
+    return (resources.files("hpacml.runtime") / "shim.ll").read_text(encoding="utf-8")
+
+
+@functools.cache
+def _runtime() -> Runtime:
+    callbacks = {f"hpacml_py_{name}": _callback(name, types) for name, types in _CALLBACKS.items()}
+    addresses = {name: ctypes.cast(function, ctypes.c_void_p).value or 0 for name, function in callbacks.items()}
+    text = shim_text()
+    code = cache.fetch(cache.key("shim", *native.host(), text), lambda: native.emit(text, _EXPORTS))
+    library = native.link(code, _EXPORTS, addresses)
+    if ctypes.CFUNCTYPE(ctypes.c_int)(library.addresses["hpacml_init"])():
+        raise HpacmlError("this process has no thread-specific key left (pthread_key_create failed)")
+    enter = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t, ctypes.c_void_p)(library.addresses["hpacml_enter"])
+    return Runtime(enter, library.addresses, (library, callbacks))
+
+
+def _callback(name: str, types: tuple[Any, ...]) -> Any:
+    symbol = f"hpacml_{name}"
+
+    def call(*arguments: Any) -> int:
+        try:
+            if (handler := _handlers.get(name)) is None:
+                raise HpacmlError(f"compiled code called {symbol}, which nothing in this process implements")
+            handler(*arguments)
+        except BaseException as error:
+            _pending.errors.append(error)
+            return _FAILED
+        return _DONE
+
+    return ctypes.CFUNCTYPE(ctypes.c_int, *types)(call)
+
+
+def _no_memory(size: int) -> None:
+    if size < 0:
+        raise HpacmlError(f"a temporary tensor would have a negative size: {size} bytes")
+    raise HpacmlError(f"no memory for a temporary tensor of {size} bytes")
+
+
+_handlers["no_memory"] = _no_memory

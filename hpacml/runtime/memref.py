@@ -1,0 +1,316 @@
+"""Application memory as strided views and as MLIR's memref descriptors. Nothing here ever copies an element."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import math
+import struct
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+import numpy as np
+
+from hpacml.errors import MapError
+
+if TYPE_CHECKING:
+    import torch
+
+DTYPE_SIZES = {"u8": 1, "i32": 4, "i64": 8, "f16": 2, "bf16": 2, "f32": 4, "f64": 8}
+
+_NUMPY_DTYPES: dict[str, np.dtype[Any]] = {
+    "u8": np.dtype(np.uint8),
+    "i32": np.dtype(np.int32),
+    "i64": np.dtype(np.int64),
+    "f16": np.dtype(np.float16),
+    "f32": np.dtype(np.float32),
+    "f64": np.dtype(np.float64),
+}
+_NUMPY_NAMES = {dtype: name for name, dtype in _NUMPY_DTYPES.items()}
+
+# The type codes and bits of DLPack.
+_DLPACK_NAMES = {
+    (1, 8): "u8",
+    (0, 32): "i32",
+    (0, 64): "i64",
+    (2, 16): "f16",
+    (4, 16): "bf16",
+    (2, 32): "f32",
+    (2, 64): "f64",
+}
+_DLPACK_HOST_DEVICES = (1, 3, 11)  # CPU, and pinned memory of CUDA and ROCm
+_DL_TENSOR = struct.Struct("QiiiBBHQQQ")  # data, device, its index, rank, code, bits, lanes, shape, strides, offset
+_DL_FLAGS_OFFSET, _DL_VERSIONED_TENSOR_OFFSET = 24, 32
+
+# Memory without an end, to read through: the types of ctypes are one for each length, and costly to make.
+_Memory = ctypes.c_char * sys.maxsize
+
+# Our own handle of the Python API: its argument types are nobody else's.
+_python = ctypes.PyDLL(None)
+_capsule_pointer = _python.PyCapsule_GetPointer
+_capsule_pointer.argtypes, _capsule_pointer.restype = (ctypes.py_object, ctypes.c_char_p), ctypes.c_size_t
+_capsule_is_valid = _python.PyCapsule_IsValid
+_capsule_is_valid.argtypes, _capsule_is_valid.restype = (ctypes.py_object, ctypes.c_char_p), ctypes.c_int
+_ARRAY_STRUCT_DATA = 40  # the offset of `data` in NumPy's PyArrayInterface
+
+
+@dataclass(slots=True, eq=False)  # not frozen: that would quadruple the time to make one
+class ArrayView:
+    """An array's memory: `address` of element [0, ..., 0], `strides` in elements, `owner` to keep it alive.
+
+    `dtype` is one of u8, i32, i64, f16, bf16, f32, f64. `readonly` memory must not be written.
+    """
+
+    address: int
+    dtype: str
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    readonly: bool
+    owner: object
+
+
+def array_view(array: object, name: str, *, write: bool = False) -> ArrayView:
+    """The memory of a NumPy array, a Torch CPU tensor, or what has an array interface, DLPack or a buffer.
+
+    Raises MapError, which calls the array `name`, for any other object, for a dtype that kernels do not compute
+    with, for memory that is misaligned or not the CPU's, and with `write` for read-only memory.
+    """
+    if type(array) is np.ndarray:
+        view = _numpy_view(array, name)
+    elif _is_tensor(array):
+        view = _torch_view(array, name)
+    else:
+        view = _foreign_view(array, name)
+    if write and view.readonly:
+        raise _error(name, f"is written, but its memory is read-only: {_writable_hint(array)}")
+    return view
+
+
+@functools.lru_cache(4096)
+def c_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The strides, in elements, of a packed array of this shape in C order."""
+    strides: list[int] = []
+    stride = 1
+    for size in reversed(shape):
+        strides.append(stride)
+        stride *= size
+    return tuple(reversed(strides))
+
+
+def is_c_contiguous(view: ArrayView) -> bool:
+    """Whether the elements lie packed in C order; the stride of a dimension of size 1 does not matter."""
+    packed = c_strides(view.shape)
+    return (
+        view.strides == packed
+        or 0 in view.shape
+        or all(n == 1 or s == p for n, s, p in zip(view.shape, view.strides, packed, strict=True))
+    )
+
+
+def descriptor(view: ArrayView) -> ctypes.Array[ctypes.c_int64]:
+    """The view's memref descriptor {allocated, aligned, offset 0, sizes[rank], strides[rank]}, as 64-bit words."""
+    words, layout = _descriptor_layout(len(view.shape))
+    result = words()
+    layout.pack_into(result, 0, view.address, view.address, 0, *view.shape, *view.strides)
+    return result
+
+
+def view_of_descriptor(address: int, dtype: str, rank: int) -> ArrayView:
+    """What the ranked memref descriptor at `address` describes. Nothing keeps the memory alive."""
+    words = _descriptor_layout(rank)[0].from_address(address)[:]
+    origin = words[1] + words[2] * DTYPE_SIZES[dtype]
+    return ArrayView(origin, dtype, tuple(words[3 : 3 + rank]), tuple(words[3 + rank :]), False, None)
+
+
+def tensor_from_descriptor(address: int, dtype: str, rank: int) -> torch.Tensor:
+    """A Torch tensor over the memory of a memref descriptor, valid as long as that memory is.
+
+    Raises MapError for negative strides, which Torch cannot express.
+    """
+    import torch
+
+    view = view_of_descriptor(address, dtype, rank)
+    shape, strides, kind = view.shape, view.strides, _torch_dtypes()[dtype]
+    if 0 in shape:
+        return torch.empty_strided(shape, strides, dtype=kind)
+    memory = _Memory.from_address(view.address)
+    if strides == c_strides(shape):
+        return torch.frombuffer(memory, dtype=kind, count=math.prod(shape)).view(shape)
+    if min(strides) < 0:
+        raise MapError(f"Torch has no negative strides, such as {strides}: pass an array without, such as a copy")
+    span = sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
+    return torch.frombuffer(memory, dtype=kind, count=1 + span).as_strided(shape, strides)
+
+
+def array_from_descriptor(address: int, dtype: str, rank: int) -> np.ndarray[Any, np.dtype[Any]]:
+    """A NumPy array over the memory of a memref descriptor, valid as long as that memory is; bf16 as uint16 bits."""
+    view = view_of_descriptor(address, dtype, rank)
+    kind = np.dtype(np.uint16) if dtype == "bf16" else _NUMPY_DTYPES[dtype]
+    strides = [stride * kind.itemsize for stride in view.strides]
+    below = sum((n - 1) * s for n, s in zip(view.shape, strides, strict=True) if s < 0 < n)
+    memory: Any = _Memory.from_address(view.address + below)
+    return np.ndarray(view.shape, kind, memory, -below, strides)
+
+
+def _is_tensor(array: object) -> TypeGuard[torch.Tensor]:
+    loaded: Any = sys.modules.get("torch")  # who has a tensor has imported Torch
+    return loaded is not None and isinstance(array, loaded.Tensor)
+
+
+@functools.cache
+def _descriptor_layout(rank: int) -> tuple[type[ctypes.Array[ctypes.c_int64]], struct.Struct]:
+    return ctypes.c_int64 * (3 + 2 * rank), struct.Struct(f"QQ{1 + 2 * rank}q")
+
+
+@functools.cache
+def _torch_dtypes() -> dict[str, torch.dtype]:
+    import torch
+
+    return {
+        "u8": torch.uint8,
+        "i32": torch.int32,
+        "i64": torch.int64,
+        "f16": torch.float16,
+        "bf16": torch.bfloat16,
+        "f32": torch.float32,
+        "f64": torch.float64,
+    }
+
+
+@functools.cache
+def _torch_names() -> dict[torch.dtype, str]:
+    return {dtype: name for name, dtype in _torch_dtypes().items()}
+
+
+def _numpy_view(array: np.ndarray[Any, np.dtype[Any]], name: str) -> ArrayView:
+    dtype = _NUMPY_NAMES.get(array.dtype) or _custom_dtype(array.dtype, name)
+    # A tenth of the time that array.ctypes takes, and documented: the C struct of the array interface.
+    capsule = array.__array_struct__
+    address = ctypes.c_size_t.from_address(_capsule_pointer(capsule, None) + _ARRAY_STRUCT_DATA).value
+    flags, shape = array.flags, array.shape
+    if not flags.aligned:
+        raise _misaligned(name, address, dtype)
+    if flags.c_contiguous:
+        strides = c_strides(shape)
+    else:
+        strides = _element_strides(name, array.strides, array.itemsize)
+    return ArrayView(address, dtype, shape, strides, not flags.writeable, array)
+
+
+def _custom_dtype(dtype: np.dtype[Any], name: str) -> str:
+    if dtype.name == "bfloat16" and dtype.itemsize == 2:  # of the package ml_dtypes
+        return "bf16"
+    if not dtype.isnative:
+        raise _error(name, f"has dtype {dtype}, of foreign byte order: pass {name}.astype({name}.dtype.newbyteorder('='))")
+    if dtype.names is not None:
+        raise _error(name, f"has a structured dtype: map its fields one by one, such as {name}[{dtype.names[0]!r}]")
+    if dtype.kind == "c":
+        raise _error(name, f"has dtype {dtype}: map {name}.real and {name}.imag")
+    if dtype.kind == "b":
+        raise _error(name, f"has dtype bool: pass {name}.view(numpy.uint8), which is the same memory")
+    raise _unsupported_dtype(name, dtype)
+
+
+def _torch_view(tensor: torch.Tensor, name: str) -> ArrayView:
+    if not tensor.is_cpu:
+        raise _elsewhere(name, str(tensor.device), f"{name}.cpu()")
+    if (dtype := _torch_names().get(tensor.dtype)) is None:
+        raise _unsupported_dtype(name, tensor.dtype)
+    if tensor.is_neg():
+        raise _error(name, f"is the negation of its memory: pass {name}.resolve_neg()")
+    try:
+        address, strides = tensor.data_ptr(), tensor.stride()
+    except RuntimeError as error:
+        raise _error(name, f"has no strided memory ({tensor.layout}): pass {name}.to_dense()") from error
+    if address % DTYPE_SIZES[dtype]:
+        raise _misaligned(name, address, dtype)
+    # Torch would not see a write to memory that gradients depend on.
+    return ArrayView(address, dtype, tuple(tensor.shape), strides, tensor.requires_grad, tensor)
+
+
+def _foreign_view(array: object, name: str) -> ArrayView:
+    kind = type(array)
+    if issubclass(kind, np.ma.MaskedArray):
+        raise _error(name, f"is a masked array: pass {name}.data, which is its memory without the mask")
+    if issubclass(kind, np.generic):
+        raise _error(name, f"is a scalar of type {kind.__name__}: pass an array")
+    if hasattr(array, "__cuda_array_interface__"):
+        raise _elsewhere(name, "CUDA memory", "a copy in host memory")
+    if hasattr(array, "__array_struct__") or hasattr(array, "__array_interface__"):
+        return _numpy_view(np.asarray(array), name)
+    if hasattr(array, "__dlpack__"):
+        return _dlpack_view(array, name)
+    exporter: Any = array
+    try:
+        buffer = memoryview(exporter)
+    except TypeError:
+        raise _error(name, f"is no array but a {kind.__name__}: pass a NumPy array or a Torch tensor") from None
+    return _numpy_view(np.asarray(buffer), name)
+
+
+def _dlpack_view(array: Any, name: str) -> ArrayView:
+    device, index = array.__dlpack_device__()
+    if device not in _DLPACK_HOST_DEVICES:
+        raise _elsewhere(name, f"memory of DLPack device ({int(device)}, {index})", "a copy in host memory")
+    try:
+        try:
+            capsule = array.__dlpack__(max_version=(1, 0))
+        except TypeError:  # from before DLPack 1.0
+            capsule = array.__dlpack__()
+    except (BufferError, RuntimeError) as error:
+        raise _error(name, f"does not give its memory through DLPack: {error}") from error
+    # The capsule is read, not consumed: as the owner it keeps the memory and releases it in the end.
+    if _capsule_is_valid(capsule, b"dltensor_versioned"):
+        managed = _capsule_pointer(capsule, b"dltensor_versioned")
+        readonly = bool(ctypes.c_uint64.from_address(managed + _DL_FLAGS_OFFSET).value & 1)
+        tensor = managed + _DL_VERSIONED_TENSOR_OFFSET
+    else:
+        tensor, readonly = _capsule_pointer(capsule, b"dltensor"), True  # the old form cannot say that it is writable
+    data, _, _, rank, code, bits, lanes, sizes, steps, offset = _DL_TENSOR.unpack(
+        ctypes.string_at(tensor, _DL_TENSOR.size)
+    )
+    dtype = _DLPACK_NAMES.get((code, bits))
+    if dtype is None or lanes != 1:
+        raise _unsupported_dtype(name, getattr(array, "dtype", f"with DLPack code {code} of {bits} bits"))
+    words = ctypes.c_int64 * rank
+    shape = tuple(words.from_address(sizes)) if rank else ()
+    strides = tuple(words.from_address(steps)) if rank and steps else c_strides(shape)
+    address = data + offset
+    if address % DTYPE_SIZES[dtype]:
+        raise _misaligned(name, address, dtype)
+    return ArrayView(address, dtype, shape, strides, readonly, capsule)
+
+
+def _element_strides(name: str, strides: tuple[int, ...], size: int) -> tuple[int, ...]:
+    if any(stride % size for stride in strides):
+        raise _error(
+            name,
+            f"has strides of {strides} bytes, which are no multiples of its {size}-byte elements: "
+            f"pass {name}.copy(), or give the structured dtype align=True",
+        )
+    return tuple([stride // size for stride in strides])
+
+
+def _writable_hint(array: object) -> str:
+    if getattr(array, "requires_grad", False):
+        return "it requires a gradient; pass its .detach()"
+    return "pass a writable array"
+
+
+def _error(name: str, text: str) -> MapError:
+    return MapError(f"argument {name!r} {text}")
+
+
+def _elsewhere(name: str, place: str, instead: str) -> MapError:
+    return _error(name, f"lies in {place}, but this kernel runs on the CPU: pass {instead}")
+
+
+def _misaligned(name: str, address: int, dtype: str) -> MapError:
+    size = DTYPE_SIZES[dtype]
+    return _error(name, f"starts at address {address:#x}, which is not aligned to its {size}-byte elements: pass a copy")
+
+
+def _unsupported_dtype(name: str, dtype: object) -> MapError:
+    supported = ", ".join(DTYPE_SIZES)
+    return _error(name, f"has dtype {dtype}; a kernel works on {supported}: pass it converted to one of these")

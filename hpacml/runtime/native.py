@@ -1,0 +1,115 @@
+"""LLVM IR text to machine code in this process, by llvmlite."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import itertools
+import threading
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from hpacml.errors import CompileError
+
+# llvmlite's modules live in one global LLVM context.
+_lock = threading.RLock()
+_serial = itertools.count()
+
+# What compiled code may call besides the runtime: mathematics, and the conversions to half precision.
+_SYSTEM_LIBRARIES = ("libm.so.6", "libgcc_s.so.1")
+
+
+class Host(NamedTuple):
+    """The machine that code is made for, and what makes it."""
+
+    triple: str
+    cpu: str
+    features: str
+    llvmlite: str
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """Loaded machine code; its addresses hold as long as this object lives."""
+
+    addresses: Mapping[str, int]
+    _owners: tuple[Any, ...]
+
+
+@functools.cache
+def host() -> Host:
+    """The machine this process runs on."""
+    llvm = _llvm()
+    return Host(
+        llvm.get_process_triple(),
+        llvm.get_host_cpu_name(),
+        llvm.get_host_cpu_features().flatten(),
+        importlib.import_module("llvmlite").__version__,
+    )
+
+
+def emit(ir_text: str, exports: Collection[str]) -> bytes:
+    """Object code of a module in LLVM IR, optimised; of its functions only `exports` stay visible.
+
+    Floating point is left as written: without fast-math flags LLVM neither reorders it nor fuses a*b + c.
+    """
+    llvm = _llvm()
+    with _lock:
+        machine = _target_machine()
+        module = llvm.parse_assembly(ir_text)
+        module.triple = machine.triple
+        module.data_layout = str(machine.target_data)
+        for function in module.functions:
+            if not function.is_declaration and function.name not in exports:
+                function.linkage = "internal"
+        module.verify()
+        options = llvm.create_pipeline_tuning_options(speed_level=3)
+        options.loop_vectorization = True
+        options.slp_vectorization = True
+        builder = llvm.create_pass_builder(machine, options)
+        builder.getModulePassManager().run(module, builder)
+        return machine.emit_object(module)
+
+
+def link(object_code: bytes, exports: Collection[str], imports: Mapping[str, int]) -> Library:
+    """Load object code; what it does not define comes from `imports`, else from the C library.
+
+    Raises CompileError where a symbol is missing.
+    """
+    llvm = _llvm()
+    with _lock:
+        jit = _jit()
+        builder = llvm.JITLibraryBuilder().add_object_img(object_code).add_current_process()
+        for name, address in imports.items():
+            builder.import_symbol(name, address)
+        for name in exports:
+            builder.export_symbol(name)
+        try:
+            tracker = builder.link(jit, f"hpacml.{next(_serial)}")
+        except RuntimeError as error:
+            raise CompileError(f"the machine code cannot be loaded (standard error has more): {error}") from error
+        return Library({name: tracker[name] for name in exports}, (tracker, jit))
+
+
+@functools.cache
+def _llvm() -> Any:
+    llvm = importlib.import_module("llvmlite.binding")
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    return llvm
+
+
+def _target_machine() -> Any:
+    llvm, machine = _llvm(), host()
+    return llvm.Target.from_triple(machine.triple).create_target_machine(
+        cpu=machine.cpu, features=machine.features, opt=3, reloc="pic", codemodel="small", jit=True
+    )
+
+
+@functools.cache
+def _jit() -> Any:
+    llvm = _llvm()
+    for name in _SYSTEM_LIBRARIES:
+        llvm.load_library_permanently(name)
+    return llvm.create_lljit_compiler(_target_machine(), use_jit_link=True)

@@ -1,0 +1,370 @@
+; The native half of the runtime: plain LLVM IR for Linux with glibc, x86-64 and AArch64 alike.
+;
+; A compiled kernel is entered through hpacml_enter. A runtime call that fails does not return to the kernel: it
+; unwinds to the innermost entry of its thread by longjmp, over frames of compiled code only (the Python callback that
+; failed has returned by then). What the kernel had allocated is freed there.
+
+; An entered call. jmp_buf takes 200 bytes on x86-64 and 312 on AArch64.
+%context = type { [512 x i8], ptr, ptr } ; jmp_buf, context of the entry around this one, first block
+; The header of an allocation, in the 64 bytes before its first byte.
+%block = type { ptr, ptr, ptr } ; next block, the pointer that points at this block (null: in no list), what to free
+
+@context_key = internal global i32 0
+@live_blocks = internal global i64 0
+@outside = internal constant [70 x i8] c"hpacml: a runtime call failed on a thread that has entered no kernel\0A\00"
+
+declare i32 @pthread_key_create(ptr, ptr)
+declare ptr @pthread_getspecific(i32)
+declare i32 @pthread_setspecific(i32, ptr)
+declare i32 @_setjmp(ptr) returns_twice
+declare void @longjmp(ptr, i32) noreturn
+declare void @abort() noreturn
+declare i64 @write(i32, ptr, i64)
+declare i32 @clock_gettime(i32, ptr)
+declare ptr @aligned_alloc(i64, i64)
+declare void @free(ptr)
+
+; The Python halves. 1 says done; anything else, such as what ctypes leaves behind when an interrupt hits the callback
+; outside its try block, says failed.
+declare i32 @hpacml_py_infer(ptr, ptr)
+declare i32 @hpacml_py_collect(ptr, ptr, double)
+declare i32 @hpacml_py_map_error(ptr, ptr)
+declare i32 @hpacml_py_call_body(i64)
+declare i32 @hpacml_py_no_memory(i64)
+
+; Once per process, before anything else. 0: done.
+define i32 @hpacml_init() {
+  %status = call i32 @pthread_key_create(ptr @context_key, ptr null)
+  ret i32 %status
+}
+
+define internal ptr @current_context() {
+  %key = load i32, ptr @context_key
+  %context = call ptr @pthread_getspecific(i32 %key)
+  ret ptr %context
+}
+
+; Runs function(arguments). 0: it returned; 1: it threw; 2: no memory for the entry itself. Calls nest.
+define i32 @hpacml_enter(ptr %function, ptr %arguments) {
+  %context = alloca %context, align 64
+  %previous_slot = getelementptr %context, ptr %context, i32 0, i32 1
+  %blocks = getelementptr %context, ptr %context, i32 0, i32 2
+  %key = load i32, ptr @context_key
+  %outer = call ptr @pthread_getspecific(i32 %key)
+  store ptr %outer, ptr %previous_slot
+  store ptr null, ptr %blocks
+  %set = call i32 @pthread_setspecific(i32 %key, ptr %context)
+  %failed = icmp ne i32 %set, 0
+  br i1 %failed, label %refuse, label %arm
+
+arm:
+  %threw = call i32 @_setjmp(ptr %context) returns_twice
+  %again = icmp ne i32 %threw, 0
+  br i1 %again, label %leave, label %run
+
+run:
+  call void %function(ptr %arguments)
+  br label %leave
+
+leave:
+  %block = load ptr, ptr %blocks
+  %empty = icmp eq ptr %block, null
+  br i1 %empty, label %restore, label %sweep
+
+sweep:
+  call void @release(ptr %block)
+  br label %leave
+
+restore:
+  %previous = load ptr, ptr %previous_slot
+  %reset = call i32 @pthread_setspecific(i32 %key, ptr %previous)
+  ret i32 %threw
+
+refuse:
+  ret i32 2
+}
+
+define void @hpacml_throw() noreturn {
+  %context = call ptr @current_context()
+  %none = icmp eq ptr %context, null
+  br i1 %none, label %dead, label %unwind
+
+unwind:
+  call void @longjmp(ptr %context, i32 1)
+  unreachable
+
+dead:
+  %written = call i64 @write(i32 2, ptr @outside, i64 69)
+  call void @abort()
+  unreachable
+}
+
+define internal void @check(i32 %status) {
+  %done = icmp eq i32 %status, 1
+  br i1 %done, label %return, label %throw
+
+throw:
+  call void @hpacml_throw()
+  unreachable
+
+return:
+  ret void
+}
+
+define void @hpacml_infer(ptr %site, ptr %tensors) {
+  %status = call i32 @hpacml_py_infer(ptr %site, ptr %tensors)
+  call void @check(i32 %status)
+  ret void
+}
+
+define void @hpacml_collect(ptr %site, ptr %tensors, double %milliseconds) {
+  %status = call i32 @hpacml_py_collect(ptr %site, ptr %tensors, double %milliseconds)
+  call void @check(i32 %status)
+  ret void
+}
+
+define void @hpacml_map_error(ptr %site, ptr %values) noreturn {
+  %status = call i32 @hpacml_py_map_error(ptr %site, ptr %values)
+  call void @hpacml_throw()
+  unreachable
+}
+
+define void @hpacml_call_body(i64 %index) {
+  %status = call i32 @hpacml_py_call_body(i64 %index)
+  call void @check(i32 %status)
+  ret void
+}
+
+define double @hpacml_time_ms() {
+  %now = alloca { i64, i64 }
+  %status = call i32 @clock_gettime(i32 1, ptr %now) ; CLOCK_MONOTONIC
+  %nanoseconds_slot = getelementptr { i64, i64 }, ptr %now, i32 0, i32 1
+  %seconds = load i64, ptr %now
+  %nanoseconds = load i64, ptr %nanoseconds_slot
+  %s = sitofp i64 %seconds to double
+  %ns = sitofp i64 %nanoseconds to double
+  %s_ms = fmul double %s, 1.0e3
+  %ns_ms = fdiv double %ns, 1.0e6
+  %ms = fadd double %s_ms, %ns_ms
+  ret double %ms
+}
+
+; Blocks allocated and not yet freed, in all threads.
+define i64 @hpacml_live_blocks() {
+  %count = load atomic i64, ptr @live_blocks monotonic, align 8
+  ret i64 %count
+}
+
+define ptr @_mlir_memref_to_llvm_alloc(i64 %size) {
+  %memory = call ptr @_mlir_memref_to_llvm_aligned_alloc(i64 64, i64 %size)
+  ret ptr %memory
+}
+
+; At least 64-byte alignment; the header lies in the padding in front. Outside of an entry the block joins no list.
+define ptr @_mlir_memref_to_llvm_aligned_alloc(i64 %alignment, i64 %size) {
+  %small = icmp ult i64 %alignment, 64
+  %align = select i1 %small, i64 64, i64 %alignment
+  %absurd = icmp ugt i64 %size, 4611686018427387904 ; covers negative sizes
+  br i1 %absurd, label %fail, label %allocate
+
+allocate:
+  %mask = sub i64 %align, 1
+  %padded = add i64 %size, %mask
+  %not_mask = xor i64 %mask, -1
+  %rounded = and i64 %padded, %not_mask
+  %total = add i64 %rounded, %align
+  %base = call ptr @aligned_alloc(i64 %align, i64 %total)
+  %null = icmp eq ptr %base, null
+  br i1 %null, label %fail, label %fill
+
+fill:
+  %memory = getelementptr i8, ptr %base, i64 %align
+  %block = getelementptr i8, ptr %memory, i64 -64
+  %link_slot = getelementptr %block, ptr %block, i32 0, i32 1
+  %base_slot = getelementptr %block, ptr %block, i32 0, i32 2
+  store ptr null, ptr %block
+  store ptr null, ptr %link_slot
+  store ptr %base, ptr %base_slot
+  %count = atomicrmw add ptr @live_blocks, i64 1 monotonic
+  %context = call ptr @current_context()
+  %outside = icmp eq ptr %context, null
+  br i1 %outside, label %return, label %insert
+
+insert:
+  %first = getelementptr %context, ptr %context, i32 0, i32 2
+  %next = load ptr, ptr %first
+  store ptr %next, ptr %block
+  store ptr %first, ptr %link_slot
+  store ptr %block, ptr %first
+  %last = icmp eq ptr %next, null
+  br i1 %last, label %return, label %relink
+
+relink:
+  %next_link_slot = getelementptr %block, ptr %next, i32 0, i32 1
+  store ptr %block, ptr %next_link_slot
+  br label %return
+
+return:
+  ret ptr %memory
+
+fail:
+  %status = call i32 @hpacml_py_no_memory(i64 %size)
+  call void @hpacml_throw()
+  unreachable
+}
+
+define void @_mlir_memref_to_llvm_free(ptr %memory) {
+  %null = icmp eq ptr %memory, null
+  br i1 %null, label %return, label %free
+
+free:
+  %block = getelementptr i8, ptr %memory, i64 -64
+  call void @release(ptr %block)
+  br label %return
+
+return:
+  ret void
+}
+
+define internal void @release(ptr %block) {
+  %link_slot = getelementptr %block, ptr %block, i32 0, i32 1
+  %base_slot = getelementptr %block, ptr %block, i32 0, i32 2
+  %next = load ptr, ptr %block
+  %link = load ptr, ptr %link_slot
+  %base = load ptr, ptr %base_slot
+  %loose = icmp eq ptr %link, null
+  br i1 %loose, label %free, label %unlink
+
+unlink:
+  store ptr %next, ptr %link
+  %last = icmp eq ptr %next, null
+  br i1 %last, label %free, label %relink
+
+relink:
+  %next_link_slot = getelementptr %block, ptr %next, i32 0, i32 1
+  store ptr %link, ptr %next_link_slot
+  br label %free
+
+free:
+  %count = atomicrmw sub ptr @live_blocks, i64 1 monotonic
+  call void @free(ptr %base)
+  ret void
+}
+
+; What MLIR calls for memref.copy between layouts that are not plain: both are { i64 rank, ptr descriptor }.
+define void @memrefCopy(i64 %element_size, ptr %source, ptr %target) {
+  %source_slot = getelementptr { i64, ptr }, ptr %source, i32 0, i32 1
+  %target_slot = getelementptr { i64, ptr }, ptr %target, i32 0, i32 1
+  %rank = load i64, ptr %source
+  %from = load ptr, ptr %source_slot
+  %to = load ptr, ptr %target_slot
+  %from_address = call ptr @origin(ptr %from, i64 %element_size)
+  %to_address = call ptr @origin(ptr %to, i64 %element_size)
+  %sizes = getelementptr i64, ptr %from, i64 3
+  %from_strides = getelementptr i64, ptr %sizes, i64 %rank
+  %to_sizes = getelementptr i64, ptr %to, i64 3
+  %to_strides = getelementptr i64, ptr %to_sizes, i64 %rank
+  call void @copy(i64 %rank, ptr %sizes, i64 %element_size, ptr %from_address, ptr %from_strides, ptr %to_address,
+                  ptr %to_strides)
+  ret void
+}
+
+define internal ptr @origin(ptr %descriptor, i64 %element_size) {
+  %aligned_slot = getelementptr ptr, ptr %descriptor, i64 1
+  %offset_slot = getelementptr i64, ptr %descriptor, i64 2
+  %aligned = load ptr, ptr %aligned_slot
+  %offset = load i64, ptr %offset_slot
+  %bytes = mul i64 %offset, %element_size
+  %address = getelementptr i8, ptr %aligned, i64 %bytes
+  ret ptr %address
+}
+
+declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
+
+define internal void @copy(i64 %rank, ptr %sizes, i64 %element_size, ptr %from, ptr %from_strides, ptr %to,
+                           ptr %to_strides) {
+  %scalar = icmp eq i64 %rank, 0
+  br i1 %scalar, label %one, label %dimension
+
+one:
+  call void @llvm.memcpy.p0.p0.i64(ptr %to, ptr %from, i64 %element_size, i1 false)
+  ret void
+
+dimension:
+  %size = load i64, ptr %sizes
+  %from_stride = load i64, ptr %from_strides
+  %to_stride = load i64, ptr %to_strides
+  %vector = icmp eq i64 %rank, 1
+  %from_dense = icmp eq i64 %from_stride, 1
+  %to_dense = icmp eq i64 %to_stride, 1
+  %dense = and i1 %from_dense, %to_dense
+  %row = and i1 %vector, %dense
+  br i1 %row, label %whole, label %setup
+
+whole:
+  %bytes = mul i64 %size, %element_size
+  call void @llvm.memcpy.p0.p0.i64(ptr %to, ptr %from, i64 %bytes, i1 false)
+  ret void
+
+setup:
+  %inner_rank = sub i64 %rank, 1
+  %inner_sizes = getelementptr i64, ptr %sizes, i64 1
+  %inner_from_strides = getelementptr i64, ptr %from_strides, i64 1
+  %inner_to_strides = getelementptr i64, ptr %to_strides, i64 1
+  %from_step = mul i64 %from_stride, %element_size
+  %to_step = mul i64 %to_stride, %element_size
+  br label %head
+
+head:
+  %i = phi i64 [ 0, %setup ], [ %i_next, %body ]
+  %from_i = phi ptr [ %from, %setup ], [ %from_next, %body ]
+  %to_i = phi ptr [ %to, %setup ], [ %to_next, %body ]
+  %more = icmp slt i64 %i, %size
+  br i1 %more, label %body, label %return
+
+body:
+  call void @copy(i64 %inner_rank, ptr %inner_sizes, i64 %element_size, ptr %from_i, ptr %inner_from_strides,
+                  ptr %to_i, ptr %inner_to_strides)
+  %i_next = add i64 %i, 1
+  %from_next = getelementptr i8, ptr %from_i, i64 %from_step
+  %to_next = getelementptr i8, ptr %to_i, i64 %to_step
+  br label %head
+
+return:
+  ret void
+}
+
+; What LLVM calls to round to bfloat16 on processors that cannot: libgcc has these from version 13 on only.
+define bfloat @__truncsfbf2(float %x) {
+  %bits = bitcast float %x to i32
+  %high = lshr i32 %bits, 16
+  %odd = and i32 %high, 1
+  %bias = add i32 %odd, 32767
+  %sum = add i32 %bits, %bias
+  %rounded = lshr i32 %sum, 16
+  %number = trunc i32 %rounded to i16
+  %nan = fcmp uno float %x, %x
+  %chosen = select i1 %nan, i16 32704, i16 %number
+  %result = bitcast i16 %chosen to bfloat
+  ret bfloat %result
+}
+
+; By way of the float rounded to odd, which makes the second rounding exact.
+define bfloat @__truncdfbf2(double %x) {
+  %near = fptrunc double %x to float
+  %back = fpext float %near to double
+  %bits = bitcast float %near to i32
+  %near_magnitude = call double @llvm.fabs.f64(double %back)
+  %magnitude = call double @llvm.fabs.f64(double %x)
+  %above = fcmp ogt double %near_magnitude, %magnitude
+  %one = zext i1 %above to i32
+  %truncated = sub i32 %bits, %one
+  %inexact = fcmp one double %back, %x
+  %sticky = zext i1 %inexact to i32
+  %odd_bits = or i32 %truncated, %sticky
+  %odd = bitcast i32 %odd_bits to float
+  %result = call bfloat @__truncsfbf2(float %odd)
+  ret bfloat %result
+}
+
+declare double @llvm.fabs.f64(double)

