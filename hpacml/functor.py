@@ -202,7 +202,7 @@ class Functor:
         if declared is not None and given is not None:
             difference = declared - given
             if difference.as_int not in (0, None) or (declared.as_int is not None and given.as_int == 0):
-                raise FunctorError(self._count_message(str(declared), str(given)), LHS)
+                raise FunctorError(self._count_message(str(declared), str(given)), LHS, (*self.feature_dims, 0)[0])
 
     # -- what the names mean ---------------------------------------------------------------------
 

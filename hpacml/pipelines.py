@@ -36,12 +36,14 @@ CPU_PASSES = tuple(STAGES.values())
 MLIR_PIPELINE = (
     "builtin.module("
     "canonicalize,cse,loop-invariant-code-motion,"
-    "expand-strided-metadata,lower-affine,canonicalize,cse,"
-    "convert-scf-to-cf,"
-    "arith-expand,convert-math-to-llvm,convert-math-to-libm,convert-arith-to-llvm,"
-    "finalize-memref-to-llvm{use-generic-functions=1},"
-    "convert-func-to-llvm,convert-cf-to-llvm,"
-    "reconcile-unrealized-casts)"
+    # Half precision: computed in f32, and rounded by integer arithmetic where a processor cannot.
+    "arith-emulate-unsupported-floats{source-types=bf16 target-type=f32},math-extend-to-supported-types,"
+    "memref-expand,expand-strided-metadata,lower-affine,"
+    # LLVM's intrinsics vectorise; libm has the rest. log(1+x) is no log1p.
+    "convert-math-to-funcs,convert-math-to-llvm{approximate-log1p=false},convert-math-to-libm,"
+    "convert-scf-to-cf,arith-expand{include-bf16=true},convert-arith-to-llvm,"
+    "finalize-memref-to-llvm{use-generic-functions=true},convert-func-to-llvm,convert-cf-to-llvm,"
+    "canonicalize,cse,reconcile-unrealized-casts)"
 )
 """From func, scf, memref, arith, math and llvm to the llvm dialect, by upstream MLIR 22."""
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from xdsl.dialects.arith import ConstantOp
-from xdsl.dialects.builtin import AnyFloat, ArrayAttr, FloatAttr, IndexType, IntegerAttr, IntegerType, StringAttr
+from xdsl.dialects.builtin import (
+    AnyFloat,
+    ArrayAttr,
+    FloatAttr,
+    IndexType,
+    IntegerAttr,
+    IntegerType,
+    StringAttr,
+)
 from xdsl.dialects.func import CallOp, FuncOp
 from xdsl.dialects.memref import DeallocOp
 from xdsl.ir import Attribute, Block, Operation, SSAValue
@@ -95,10 +102,4 @@ def _constant(value: Constant, type: Attribute) -> Operation:
 def _constant_name(value: Constant, type: Attribute) -> str:
     if isinstance(type, IntegerType) and type.width.data == 1:
         return "true" if value else "false"
-    if isinstance(type, IndexType | IntegerType):
-        return f"c{value}"
-    return "cst" if math.isnan(value) or value != int_or_nan(value) else f"cst_{int(value)}"
-
-
-def int_or_nan(value: float) -> float:
-    return float(int(value)) if math.isfinite(value) and abs(value) < 1000 else math.nan
+    return f"c{value}" if isinstance(type, IndexType | IntegerType) else "cst"

@@ -81,7 +81,8 @@ class Expr:
             level = [child for node in level for child in ast.iter_child_nodes(node)]
         if level:
             raise DirectiveError(
-                f"the expression is nested more than {MAX_DEPTH} levels: compute it before and use its name",
+                f"the expression chains more than {MAX_DEPTH} operations: "
+                "compute a part of it before and use its name",
                 self.text,
                 *self.span,
             )

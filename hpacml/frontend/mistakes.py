@@ -25,12 +25,7 @@ SYNONYMS = {
     "outputs": "out",
     "train": "collect",
 }
-DESCRIBED = {
-    "NAME": "a name",
-    "STRING": "a quoted string",
-    "INT": "an integer",
-    "$END": "the end of the text",
-}
+DESCRIBED = {"NAME": "a name", "STRING": "a quoted string", "INT": "an integer"}
 OPERATORS = {"COMPARE", "+", "-", "*", "/", "//", "%", "and", "&&", "or", "||"}
 MAY_FOLLOW_NO_OPERAND = {":", ",", "]"}
 CLOSING = {"(": ")", "[": "]"}
@@ -101,9 +96,9 @@ def _hint(
         "an expression has no calls and no attributes; compute the value before and use its name": (
             found in ("(", ".") and after_operand
         ),
-        "a functor is applied to the array, as in f(t[0:n])": found == "["
-        and "(" in accepted
-        and top_is_name,
+        "a functor is applied to the array, as in f(t[0:n])": (
+            found == "[" and "(" in accepted and top_is_name
+        ),
         "say which elements, as in t[0:n, 0:m]": accepted == {"["} and top_is_name,
         "say the direction first, as in to: f(t[0:n])": accepted == {"to", "from"},
         "give at least one": found == ")" and top == "(" and accepted == {"NAME"},
@@ -111,8 +106,9 @@ def _hint(
         "write 'and' or 'or'": found in ("&", "|"),
         "there is no power operator": found == "*" and top == "*",
         "a product needs its '*'": after_operand and found.isidentifier() and text[start - 1].isdigit(),
-        "write 'tensor functor(...)' or 'declare tensor_functor(...)'": found == "functor"
-        and top == "tensor",
+        "write 'tensor functor(...)' or 'declare tensor_functor(...)'": (
+            found == "functor" and top == "tensor"
+        ),
         "write the number of rows in digits, or just batch": accepted == {"INT"},
         "leave the semicolon out": found == ";",
     }

@@ -177,8 +177,9 @@ class _Builder:
         inputs, outputs, inouts = (
             cast(tuple[Item, ...], given.get(keyword, ())) for keyword in ("in", "out", "inout")
         )
+        only_in, only_out = set(inputs), set(outputs)
         for item in inouts:
-            other = "in" if item in inputs else "out" if item in outputs else None
+            other = "in" if item in only_in else "out" if item in only_out else None
             if other is not None:
                 raise self._error(
                     f"'{item}' is in 'inout' and in '{other}': 'inout' is both, so leave it out of '{other}'",

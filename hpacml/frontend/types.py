@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from xdsl.dialects.builtin import IndexType, f32, f64, i1, i8, i32, i64
@@ -37,10 +37,9 @@ class ScalarType:
         return np.dtype(type(self.sample))
 
     @property
-    def kind(self) -> Literal["b", "i", "u", "f"]:
-        """Boolean, signed or unsigned integer, or float."""
-        kind: Any = self.dtype.kind
-        return kind
+    def kind(self) -> str:
+        """`b`, `i`, `u` or `f`: boolean, signed or unsigned integer, or float."""
+        return self.dtype.kind
 
     @property
     def is_float(self) -> bool:
@@ -49,6 +48,11 @@ class ScalarType:
     @property
     def bits(self) -> int:
         return 1 if self.kind == "b" else self.dtype.itemsize * 8
+
+    @property
+    def spelling(self) -> str:
+        """How Python calls it."""
+        return self.name if self.weak else f"np.{self.name}"
 
     def __str__(self) -> str:
         return self.name
@@ -65,7 +69,7 @@ ARRAY_DTYPES = {
 }
 """The element types of arrays by name."""
 
-NP_BOOL = ScalarType("np.bool", np.bool_(True), False, i1)
+NP_BOOL = ScalarType("bool_", np.bool_(True), False, i1)
 
 _BY_CLASS = {type(t.sample): t for t in (*WEAK, *ARRAY_DTYPES.values(), NP_BOOL)}
 
@@ -105,5 +109,5 @@ def common_type(a: ScalarType, b: ScalarType) -> ScalarType | None:
     if a.weak == b.weak:
         return None
     strong, weak = (b, a) if a.weak else (a, b)
-    merged = np.result_type(strong.dtype, weak.dtype if weak is BOOL else type(weak.sample)(0))
+    merged = np.result_type(strong.dtype, weak.sample)
     return strong if merged == strong.dtype else None

@@ -23,14 +23,14 @@ from xdsl.traits import IsTerminator, SymbolTable
 from xdsl.utils.exceptions import PassFailedException
 
 from hpacml.affine import Poly
-from hpacml.dialects.hpacml.attributes import leaves
 from hpacml.dialects.hpacml.bridge import FunctorOp, GatherOp, MapOp, ScatterOp, TensorOp
 from hpacml.dialects.hpacml.control import CheckMapOp
 from hpacml.dialects.hpacml.views import PackOp, UnpackOp
 from hpacml.errors import MapError
-from hpacml.functor import ONE, Functor, Mapped, Target, TargetDim, View
+from hpacml.functor import Functor, Mapped, View
 from hpacml.passes.index_arithmetic import IndexArithmetic
 from hpacml.passes.strided import metadata, reinterpret_cast
+from hpacml.targets import bind
 
 MAY_ALIAS = "hpacml.may_alias"
 """Marks an allocation that may be replaced by the application's memory where a map is packed already."""
@@ -108,25 +108,18 @@ class _Resolution:
     def _views(self) -> tuple[Mapped[Poly], list[SSAValue]]:
         """Check the map and make its views, one per slice."""
         op, a = self.map_op, self.arithmetic
-        bounds = iter(op.bounds)
-        targets: list[Target[Poly]] = []
-        memory: list[tuple[Poly, list[Poly], list[Poly]]] = []
-        for name, array, attr in zip(op.array_names, op.arrays, op.targets, strict=True):
-            offset, sizes, strides = metadata(array, a)
-            memory.append((offset, sizes, strides))
-            dims: list[TargetDim[Poly]] = []
-            for bound, size in zip(leaves(attr.data), sizes, strict=True):
-                start, *rest = (a.number(next(bounds) if n is None else n) for n in bound.numbers)
-                stop, step = rest or (start + ONE, ONE)
-                dims.append(TargetDim(start, stop, step, size, bound.single))
-            targets.append(Target(name, tuple(dims)))
+        memory = [metadata(array, a) for array in op.arrays]
+        shapes = [sizes for _, sizes, _ in memory]
         params = dict(zip(self.functor.used_params, map(a.number, op.params), strict=True))
         try:
+            targets = bind(
+                [target.data for target in op.targets], op.array_names, shapes, map(a.number, op.bounds), a
+            )
             for direction in op.directions:
                 mapped = self.functor.resolve(targets, params, direction, a)
         except MapError as error:
             raise PassFailedException(str(error)) from error
-        self._check([size for _, sizes, _ in memory for size in sizes])
+        self._check([size for sizes in shapes for size in sizes])
         if len(targets) == 1:
             memory = memory * len(mapped.views)
         arrays = list(op.arrays) if len(targets) > 1 else [op.arrays[0]] * len(mapped.views)

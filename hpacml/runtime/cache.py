@@ -1,21 +1,21 @@
-"""Compiled code on disk, so that nothing is compiled twice. A cache that fails is only slower, never an error."""
+"""Compiled code on disk, so that nothing is compiled twice. A cache that fails costs time, never a run."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import os
 import tempfile
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
+
+from hpacml.version import version
 
 _DIGEST_SIZE = hashlib.sha256().digest_size
 
 
 def directory() -> Path | None:
-    """`$HPACML_CACHE_DIR`, else `$XDG_CACHE_HOME/hpacml`, else `~/.cache/hpacml`; None with `HPACML_CACHE=0`."""
+    """`$HPACML_CACHE_DIR`, or `$XDG_CACHE_HOME/hpacml`, or `~/.cache/hpacml`; None if `HPACML_CACHE=0`."""
     if os.environ.get("HPACML_CACHE") == "0":
         return None
     if chosen := os.environ.get("HPACML_CACHE_DIR"):
@@ -31,7 +31,7 @@ def directory() -> Path | None:
 def key(*parts: str) -> str:
     """The name under which what this version of hpacml made from exactly these parts is kept."""
     digest = hashlib.sha256()
-    for part in (_version(), *parts):
+    for part in (version(), *parts):
         data = part.encode()
         digest.update(len(data).to_bytes(8, "little"))
         digest.update(data)
@@ -71,11 +71,3 @@ def store(name: str, data: bytes) -> None:
             os.replace(temporary, folder / name)
         finally:
             Path(temporary).unlink(missing_ok=True)
-
-
-@functools.cache
-def _version() -> str:
-    try:
-        return metadata.version("hpacml")
-    except metadata.PackageNotFoundError:  # run from a source tree
-        return "source"

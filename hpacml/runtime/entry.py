@@ -1,7 +1,7 @@
 """The way into compiled code and out of it: entries, the runtime symbols, and errors that unwind through it.
 
-The symbols themselves are in `shim.ll`. Those that need Python call a handler that `register` sets; what a handler
-raises unwinds the compiled code and is raised by the `Function` that was called.
+The symbols themselves are in `shim.ll`. Those that need Python call a handler that `register` sets; what a
+handler raises unwinds the compiled code and is raised by the `Function` that was called.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hpacml.runtime import cache, native
 
 Handler = Callable[..., object]
 
-# How each type lies in its 8-byte slot of the packed arguments: in native byte order, from the slot's first byte.
+# How each type lies in its 8-byte slot of the packed arguments: from its first byte, in native order.
 _SLOTS = {
     "memref": "Q",
     "index": "q",
@@ -32,13 +32,14 @@ _SLOTS = {
     "f32": "f4x",
 }
 
-# ctypes leaves the result undefined when an interrupt hits a callback outside its try block: only 1 is success.
+# ctypes leaves the result undefined when an interrupt hits a callback outside its try block:
+# only 1 is success.
 _DONE, _FAILED = 1, 0
 
 _CALLBACKS: dict[str, tuple[Any, ...]] = {
     "infer": (ctypes.c_size_t, ctypes.c_size_t),
     "collect": (ctypes.c_size_t, ctypes.c_size_t, ctypes.c_double),
-    "map_error": (ctypes.c_size_t, ctypes.c_size_t),
+    "check_map": (ctypes.c_size_t, ctypes.c_size_t),
     "call_body": (ctypes.c_int64,),
     "no_memory": (ctypes.c_int64,),
 }
@@ -49,7 +50,7 @@ _EXPORTS = (
     "hpacml_throw",
     "hpacml_infer",
     "hpacml_collect",
-    "hpacml_map_error",
+    "hpacml_check_map",
     "hpacml_call_body",
     "hpacml_time_ms",
     "hpacml_live_blocks",
@@ -90,12 +91,12 @@ class Runtime:
 class Function:
     """A compiled function. Call it with one value per argument; it returns its result, or None.
 
-    A memref is passed as the address of its descriptor, which the caller keeps alive; the rest are Python numbers.
-    Runs without the GIL. Raises what a runtime symbol raised on the way, and HpacmlError for a number that does
-    not fit its type.
+    A memref is passed as the address of its descriptor, which the caller keeps alive; the rest are Python
+    numbers. Runs without the GIL. Raises what a runtime symbol raised on the way, and HpacmlError for a
+    number that does not fit its type.
     """
 
-    __slots__ = ("_address", "_enter", "_library", "_pack", "_result", "_slots", "_unpack", "name")
+    __slots__ = ("_address", "_enter", "_library", "_pack", "_slots", "_unpack", "name")
 
     def __init__(
         self,
@@ -139,14 +140,14 @@ def register(
     *,
     infer: Callable[[int, int], object] | None = None,
     collect: Callable[[int, int, float], object] | None = None,
-    map_error: Callable[[int, int], object] | None = None,
+    check_map: Callable[[int, int], object] | None = None,
     call_body: Callable[[int], object] | None = None,
 ) -> None:
     """Set what the runtime symbols of these names do; they get the C arguments, pointers as addresses.
 
-    They may raise anything, and `map_error` must. Any thread that has entered compiled code may call them.
+    They may raise anything. Any thread that has entered compiled code may call them.
     """
-    given = {"infer": infer, "collect": collect, "map_error": map_error, "call_body": call_body}
+    given = {"infer": infer, "collect": collect, "check_map": check_map, "call_body": call_body}
     _handlers.update({name: handler for name, handler in given.items() if handler is not None})
 
 
@@ -164,13 +165,17 @@ def shim_text() -> str:
 @functools.cache
 def _runtime() -> Runtime:
     callbacks = {f"hpacml_py_{name}": _callback(name, types) for name, types in _CALLBACKS.items()}
-    addresses = {name: ctypes.cast(function, ctypes.c_void_p).value or 0 for name, function in callbacks.items()}
+    addresses = {
+        name: ctypes.cast(function, ctypes.c_void_p).value or 0 for name, function in callbacks.items()
+    }
     text = shim_text()
     code = cache.fetch(cache.key("shim", *native.host(), text), lambda: native.emit(text, _EXPORTS))
     library = native.link(code, _EXPORTS, addresses)
     if ctypes.CFUNCTYPE(ctypes.c_int)(library.addresses["hpacml_init"])():
         raise HpacmlError("this process has no thread-specific key left (pthread_key_create failed)")
-    enter = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t, ctypes.c_void_p)(library.addresses["hpacml_enter"])
+    enter = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t, ctypes.c_void_p)(
+        library.addresses["hpacml_enter"]
+    )
     return Runtime(enter, library.addresses, (library, callbacks))
 
 

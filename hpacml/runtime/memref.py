@@ -1,4 +1,4 @@
-"""Application memory as strided views and as MLIR's memref descriptors. Nothing here ever copies an element."""
+"""Application memory as strided views and as MLIR's memref descriptors. Nothing here copies an element."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ _DLPACK_NAMES = {
     (2, 64): "f64",
 }
 _DLPACK_HOST_DEVICES = (1, 3, 11)  # CPU, and pinned memory of CUDA and ROCm
-_DL_TENSOR = struct.Struct("QiiiBBHQQQ")  # data, device, its index, rank, code, bits, lanes, shape, strides, offset
+_DL_TENSOR = struct.Struct(
+    "QiiiBBHQQQ"
+)  # data, device, its index, rank, code, bits, lanes, shape, strides, offset
 _DL_FLAGS_OFFSET, _DL_VERSIONED_TENSOR_OFFSET = 24, 32
 
 # Memory without an end, to read through: the types of ctypes are one for each length, and costly to make.
@@ -73,8 +75,8 @@ class ArrayView:
 def array_view(array: object, name: str, *, write: bool = False) -> ArrayView:
     """The memory of a NumPy array, a Torch CPU tensor, or what has an array interface, DLPack or a buffer.
 
-    Raises MapError, which calls the array `name`, for any other object, for a dtype that kernels do not compute
-    with, for memory that is misaligned or not the CPU's, and with `write` for read-only memory.
+    Raises MapError, which calls the array `name`, for any other object, for a dtype that kernels do not
+    compute with, for memory that is misaligned or not the CPU's, and with `write` for read-only memory.
     """
     if type(array) is np.ndarray:
         view = _numpy_view(array, name)
@@ -109,7 +111,7 @@ def is_c_contiguous(view: ArrayView) -> bool:
 
 
 def descriptor(view: ArrayView) -> ctypes.Array[ctypes.c_int64]:
-    """The view's memref descriptor {allocated, aligned, offset 0, sizes[rank], strides[rank]}, as 64-bit words."""
+    """The view's memref descriptor in 64-bit words: allocated, aligned, offset 0, sizes, strides."""
     words, layout = _descriptor_layout(len(view.shape))
     result = words()
     layout.pack_into(result, 0, view.address, view.address, 0, *view.shape, *view.strides)
@@ -131,20 +133,22 @@ def tensor_from_descriptor(address: int, dtype: str, rank: int) -> torch.Tensor:
     import torch
 
     view = view_of_descriptor(address, dtype, rank)
-    shape, strides, kind = view.shape, view.strides, _torch_dtypes()[dtype]
+    shape, strides, kind = view.shape, view.strides, torch_dtypes()[dtype]
     if 0 in shape:
         return torch.empty_strided(shape, strides, dtype=kind)
     memory = _Memory.from_address(view.address)
     if strides == c_strides(shape):
         return torch.frombuffer(memory, dtype=kind, count=math.prod(shape)).view(shape)
     if min(strides) < 0:
-        raise MapError(f"Torch has no negative strides, such as {strides}: pass an array without, such as a copy")
+        raise MapError(
+            f"Torch has no negative strides, such as {strides}: pass an array without, such as a copy"
+        )
     span = sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
     return torch.frombuffer(memory, dtype=kind, count=1 + span).as_strided(shape, strides)
 
 
 def array_from_descriptor(address: int, dtype: str, rank: int) -> np.ndarray[Any, np.dtype[Any]]:
-    """A NumPy array over the memory of a memref descriptor, valid as long as that memory is; bf16 as uint16 bits."""
+    """A NumPy array over the memory of a memref descriptor, valid as long as that is; bf16 as uint16 bits."""
     view = view_of_descriptor(address, dtype, rank)
     kind = np.dtype(np.uint16) if dtype == "bf16" else _NUMPY_DTYPES[dtype]
     strides = [stride * kind.itemsize for stride in view.strides]
@@ -164,7 +168,7 @@ def _descriptor_layout(rank: int) -> tuple[type[ctypes.Array[ctypes.c_int64]], s
 
 
 @functools.cache
-def _torch_dtypes() -> dict[str, torch.dtype]:
+def torch_dtypes() -> dict[str, torch.dtype]:
     import torch
 
     return {
@@ -180,7 +184,7 @@ def _torch_dtypes() -> dict[str, torch.dtype]:
 
 @functools.cache
 def _torch_names() -> dict[torch.dtype, str]:
-    return {dtype: name for name, dtype in _torch_dtypes().items()}
+    return {dtype: name for name, dtype in torch_dtypes().items()}
 
 
 def _numpy_view(array: np.ndarray[Any, np.dtype[Any]], name: str) -> ArrayView:
@@ -202,9 +206,14 @@ def _custom_dtype(dtype: np.dtype[Any], name: str) -> str:
     if dtype.name == "bfloat16" and dtype.itemsize == 2:  # of the package ml_dtypes
         return "bf16"
     if not dtype.isnative:
-        raise _error(name, f"has dtype {dtype}, of foreign byte order: pass {name}.astype({name}.dtype.newbyteorder('='))")
+        raise _error(
+            name,
+            f"has dtype {dtype}, of foreign byte order: pass {name}.astype({name}.dtype.newbyteorder('='))",
+        )
     if dtype.names is not None:
-        raise _error(name, f"has a structured dtype: map its fields one by one, such as {name}[{dtype.names[0]!r}]")
+        raise _error(
+            name, f"has a structured dtype: map its fields one by one, such as {name}[{dtype.names[0]!r}]"
+        )
     if dtype.kind == "c":
         raise _error(name, f"has dtype {dtype}: map {name}.real and {name}.imag")
     if dtype.kind == "b":
@@ -245,7 +254,9 @@ def _foreign_view(array: object, name: str) -> ArrayView:
     try:
         buffer = memoryview(exporter)
     except TypeError:
-        raise _error(name, f"is no array but a {kind.__name__}: pass a NumPy array or a Torch tensor") from None
+        raise _error(
+            name, f"is no array but a {kind.__name__}: pass a NumPy array or a Torch tensor"
+        ) from None
     return _numpy_view(np.asarray(buffer), name)
 
 
@@ -266,13 +277,16 @@ def _dlpack_view(array: Any, name: str) -> ArrayView:
         readonly = bool(ctypes.c_uint64.from_address(managed + _DL_FLAGS_OFFSET).value & 1)
         tensor = managed + _DL_VERSIONED_TENSOR_OFFSET
     else:
-        tensor, readonly = _capsule_pointer(capsule, b"dltensor"), True  # the old form cannot say that it is writable
+        tensor, readonly = (
+            _capsule_pointer(capsule, b"dltensor"),
+            True,
+        )  # the old form cannot say that it is writable
     data, _, _, rank, code, bits, lanes, sizes, steps, offset = _DL_TENSOR.unpack(
         ctypes.string_at(tensor, _DL_TENSOR.size)
     )
     dtype = _DLPACK_NAMES.get((code, bits))
     if dtype is None or lanes != 1:
-        raise _unsupported_dtype(name, getattr(array, "dtype", f"with DLPack code {code} of {bits} bits"))
+        raise _unsupported_dtype(name, f"({code}, {bits} bits) of DLPack")
     words = ctypes.c_int64 * rank
     shape = tuple(words.from_address(sizes)) if rank else ()
     strides = tuple(words.from_address(steps)) if rank and steps else c_strides(shape)
@@ -308,9 +322,13 @@ def _elsewhere(name: str, place: str, instead: str) -> MapError:
 
 def _misaligned(name: str, address: int, dtype: str) -> MapError:
     size = DTYPE_SIZES[dtype]
-    return _error(name, f"starts at address {address:#x}, which is not aligned to its {size}-byte elements: pass a copy")
+    return _error(
+        name, f"starts at address {address:#x}, which is not aligned to its {size}-byte elements: pass a copy"
+    )
 
 
 def _unsupported_dtype(name: str, dtype: object) -> MapError:
     supported = ", ".join(DTYPE_SIZES)
-    return _error(name, f"has dtype {dtype}; a kernel works on {supported}: pass it converted to one of these")
+    return _error(
+        name, f"has dtype {dtype}; a kernel works on {supported}: pass it converted to one of these"
+    )

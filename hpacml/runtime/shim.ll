@@ -1,17 +1,18 @@
 ; The native half of the runtime: plain LLVM IR for Linux with glibc, x86-64 and AArch64 alike.
 ;
-; A compiled kernel is entered through hpacml_enter. A runtime call that fails does not return to the kernel: it
-; unwinds to the innermost entry of its thread by longjmp, over frames of compiled code only (the Python callback that
-; failed has returned by then). What the kernel had allocated is freed there.
+; A compiled kernel is entered through hpacml_enter. A runtime call that fails does not return to the kernel:
+; it unwinds to the innermost entry of its thread by longjmp, over frames of compiled code only (the Python
+; callback that failed has returned by then). What the kernel had allocated is freed there.
 
 ; An entered call. jmp_buf takes 200 bytes on x86-64 and 312 on AArch64.
 %context = type { [512 x i8], ptr, ptr } ; jmp_buf, context of the entry around this one, first block
-; The header of an allocation, in the 64 bytes before its first byte.
-%block = type { ptr, ptr, ptr } ; next block, the pointer that points at this block (null: in no list), what to free
+; The header of an allocation, in the 64 bytes before its first byte: next block, the pointer that points at
+; this block (null: in no list), what to free.
+%block = type { ptr, ptr, ptr }
 
 @context_key = internal global i32 0
 @live_blocks = internal global i64 0
-@outside = internal constant [70 x i8] c"hpacml: a runtime call failed on a thread that has entered no kernel\0A\00"
+@outside = internal constant [69 x i8] c"hpacml: a runtime call failed on a thread that has entered no kernel\0A"
 
 declare i32 @pthread_key_create(ptr, ptr)
 declare ptr @pthread_getspecific(i32)
@@ -24,11 +25,11 @@ declare i32 @clock_gettime(i32, ptr)
 declare ptr @aligned_alloc(i64, i64)
 declare void @free(ptr)
 
-; The Python halves. 1 says done; anything else, such as what ctypes leaves behind when an interrupt hits the callback
-; outside its try block, says failed.
+; The Python halves. 1 says done; anything else, such as what ctypes leaves behind when an interrupt hits the
+; callback outside its try block, says failed.
 declare i32 @hpacml_py_infer(ptr, ptr)
 declare i32 @hpacml_py_collect(ptr, ptr, double)
-declare i32 @hpacml_py_map_error(ptr, ptr)
+declare i32 @hpacml_py_check_map(ptr, ptr)
 declare i32 @hpacml_py_call_body(i64)
 declare i32 @hpacml_py_no_memory(i64)
 
@@ -123,10 +124,10 @@ define void @hpacml_collect(ptr %site, ptr %tensors, double %milliseconds) {
   ret void
 }
 
-define void @hpacml_map_error(ptr %site, ptr %values) noreturn {
-  %status = call i32 @hpacml_py_map_error(ptr %site, ptr %values)
-  call void @hpacml_throw()
-  unreachable
+define void @hpacml_check_map(ptr %site, ptr %values) {
+  %status = call i32 @hpacml_py_check_map(ptr %site, ptr %values)
+  call void @check(i32 %status)
+  ret void
 }
 
 define void @hpacml_call_body(i64 %index) {
@@ -160,7 +161,8 @@ define ptr @_mlir_memref_to_llvm_alloc(i64 %size) {
   ret ptr %memory
 }
 
-; At least 64-byte alignment; the header lies in the padding in front. Outside of an entry the block joins no list.
+; Aligned to 64 bytes or more; the header lies in the padding in front. Outside of an entry the block joins
+; no list.
 define ptr @_mlir_memref_to_llvm_aligned_alloc(i64 %alignment, i64 %size) {
   %small = icmp ult i64 %alignment, 64
   %align = select i1 %small, i64 64, i64 %alignment
@@ -264,8 +266,8 @@ define void @memrefCopy(i64 %element_size, ptr %source, ptr %target) {
   %from_strides = getelementptr i64, ptr %sizes, i64 %rank
   %to_sizes = getelementptr i64, ptr %to, i64 3
   %to_strides = getelementptr i64, ptr %to_sizes, i64 %rank
-  call void @copy(i64 %rank, ptr %sizes, i64 %element_size, ptr %from_address, ptr %from_strides, ptr %to_address,
-                  ptr %to_strides)
+  call void @copy(i64 %rank, ptr %sizes, i64 %element_size, ptr %from_address, ptr %from_strides,
+                  ptr %to_address, ptr %to_strides)
   ret void
 }
 

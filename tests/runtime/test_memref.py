@@ -27,7 +27,14 @@ from hpacml.runtime.memref import (
 
 torch = pytest.importorskip("torch")
 
-NUMPY = {"u8": np.uint8, "i32": np.int32, "i64": np.int64, "f16": np.float16, "f32": np.float32, "f64": np.float64}
+NUMPY = {
+    "u8": np.uint8,
+    "i32": np.int32,
+    "i64": np.int64,
+    "f16": np.float16,
+    "f32": np.float32,
+    "f64": np.float64,
+}
 TORCH = {
     "u8": torch.uint8,
     "i32": torch.int32,
@@ -46,7 +53,7 @@ LAYOUTS = {
     "steps": BASE[:, ::2, ::3],
     "reversed": BASE[::-1, :, ::-2],
     "broadcast": np.broadcast_to(BASE[0, 0], (5, 4)),
-    "scalar": np.float32(3) * np.ones(()),
+    "scalar": np.array(3, np.float32),
     "vector": BASE[0, :, 1],
     "empty": BASE[:, 3:, :],
     "one": BASE[:1, :1, ::2],
@@ -69,9 +76,9 @@ def bits(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_numpy_views_point_at_the_elements(layout: str) -> None:
-    a = LAYOUTS[layout].astype(LAYOUTS[layout].dtype, copy=False)
+    a = LAYOUTS[layout]
     view = array_view(a, "a")
-    assert view.dtype == {4: "f32", 8: "f64"}[a.itemsize]
+    assert view.dtype == "f32"
     assert view.shape == a.shape
     assert view.readonly is (layout == "broadcast")
     assert view.owner is a
@@ -176,9 +183,11 @@ def test_dlpack_memory_lives_as_long_as_the_view() -> None:
 
 
 def test_dlpack_refusals() -> None:
-    with pytest.raises(MapError, match=r"'a' lies in memory of DLPack device \(2, 1\), but this kernel runs on the CPU"):
+    with pytest.raises(
+        MapError, match=r"'a' lies in memory of DLPack device \(2, 1\), but this kernel runs on the CPU"
+    ):
         array_view(Exposes(__dlpack_device__=lambda: (2, 1), __dlpack__=None), "a")
-    with pytest.raises(MapError, match="'a' has dtype int16; a kernel works on u8, i32"):
+    with pytest.raises(MapError, match=r"'a' has dtype \(0, 16 bits\) of DLPack; a kernel works on u8, i32"):
         array_view(Dlpack(np.zeros(3, np.int16), True), "a")
     with pytest.raises(MapError, match="'a' does not give its memory through DLPack"):
         array_view(Dlpack(np.zeros(3, ">f4"), True), "a")
@@ -214,7 +223,10 @@ REFUSED = {
     "big-endian": (np.zeros(2, ">f8"), r"has dtype >f8, of foreign byte order: pass a\.astype"),
     "structured": (np.zeros(2, [("x", "f8")]), r"has a structured dtype: .* such as a\['x'\]"),
     "object": (np.array([None]), "has dtype object"),
-    "odd strides": (np.zeros(4, [("x", "f4"), ("c", "i1")])["x"], r"has strides of \(5,\) bytes|is not aligned"),
+    "odd strides": (
+        np.zeros(4, [("x", "f4"), ("c", "i1")])["x"],
+        r"has strides of \(5,\) bytes|is not aligned",
+    ),
     "padded strides": (np.ndarray((2,), np.float64, bytearray(20), 0, (12,)), "no multiples|is not aligned"),
     "misaligned": (np.frombuffer(bytearray(33), np.float64, 4, 1), "is not aligned to its 8-byte elements"),
     "masked": (np.ma.masked_array(np.zeros(2), [0, 1]), r"is a masked array: pass a\.data"),

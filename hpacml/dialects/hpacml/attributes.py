@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias, Union
 
 from xdsl.dialects.builtin import (
     DYNAMIC_INDEX,
@@ -35,6 +33,7 @@ from xdsl.utils.str_enum import StrEnum
 
 from hpacml.affine import Poly
 from hpacml.functor import Point, Range, Slice, format_slice
+from hpacml.targets import Bounds, TargetTree, format_tree
 
 DTYPES: dict[str, Attribute] = {
     "u8": i8,
@@ -170,41 +169,6 @@ def _parse_factor(parser: AttrParser) -> Poly:
     return Poly.constant(parser.parse_integer(allow_boolean=False, allow_negative=False))
 
 
-@dataclass(frozen=True)
-class Bounds:
-    """The range of one dimension of a target; None stands for a value known at run time."""
-
-    start: int | None
-    stop: int | None
-    step: int | None = 1
-    single: bool = False
-
-    @property
-    def numbers(self) -> tuple[int | None, ...]:
-        """The numbers that are written: the index, or start, stop and step."""
-        return (self.start,) if self.single else (self.start, self.stop, self.step)
-
-    def __str__(self) -> str:
-        start, stop, step = ("?" if n is None else str(n) for n in (self.start, self.stop, self.step))
-        if self.single:
-            return start
-        return f"{start} : {stop}" + ("" if self.step == 1 else f" : {step}")
-
-
-TargetTree: TypeAlias = tuple[Union[Bounds, "TargetTree"], ...]
-"""The dimensions of a target: a range each, or the target of an index array (indirection)."""
-
-
-def leaves(tree: TargetTree) -> list[Bounds]:
-    """The ranges of a target, depth first."""
-    return [b for entry in tree for b in ([entry] if isinstance(entry, Bounds) else leaves(entry))]
-
-
-def arrays_in(tree: TargetTree) -> int:
-    """The number of arrays a target names: its own and those of its indirections."""
-    return 1 + sum(arrays_in(entry) for entry in tree if not isinstance(entry, Bounds))
-
-
 @irdl_attr_definition
 class TargetAttr(Data[TargetTree]):
     """The static part of a map's target: `[1 : ?, 0]`, with `?` for each operand."""
@@ -233,10 +197,7 @@ class TargetAttr(Data[TargetTree]):
             printer.print_string(str(self))
 
     def __str__(self) -> str:
-        def show(tree: TargetTree) -> str:
-            return f"[{', '.join(str(e) if isinstance(e, Bounds) else '*' + show(e) for e in tree)}]"
-
-        return show(self.data)
+        return format_tree(self.data)
 
 
 def parse_bounds(parser: AttrParser, number: Callable[[], int | None]) -> Bounds:

@@ -33,21 +33,18 @@ from xdsl.traits import Pure, SymbolOpInterface, SymbolTable, SymbolUserOpInterf
 from xdsl.utils.exceptions import VerifyException
 
 from hpacml.dialects.hpacml.attributes import (
-    Bounds,
     Direction,
     DirectionAttr,
     MappingType,
     SliceAttr,
     TargetAttr,
-    TargetTree,
-    arrays_in,
     known,
-    leaves,
     parse_bounds,
     promote,
 )
 from hpacml.errors import MapError
-from hpacml.functor import PARTIAL, Functor, FunctorError, Target, TargetDim
+from hpacml.functor import PARTIAL, Functor, FunctorError
+from hpacml.targets import Bounds, TargetTree, arrays_in, bind, leaves
 
 if TYPE_CHECKING:
     from hpacml.functor import Direction as MapDirection
@@ -216,14 +213,18 @@ class MapOp(IRDLOperation):
         bounds: Sequence[SSAValue],
         params: Sequence[SSAValue],
         text: str | None = None,
+        element_type: Attribute | None = None,
     ) -> MapOp:
-        """A map with the type that follows from its operands. Raises `MapError` for what is wrong statically."""
-        element_type = promote(cast(MemRefType, array.type).element_type for array in arrays)
+        """A map with the type that follows from its operands. Raises `MapError` for what is wrong statically.
+
+        The tensor's element type is that of the arrays, or the widest of theirs (`promote`), if not given.
+        """
+        element_type = element_type or promote(cast(MemRefType, array.type).element_type for array in arrays)
         unknown = MappingType.of([], element_type)
         op = MapOp(direction, functor.sym_name.data, targets, arrays, bounds, params, unknown, text)
         shape = op.resolve_partly(functor.functor)
         result_type = MappingType.of(shape, element_type)
-        op.detach_operands()
+        op.drop_all_references()
         return MapOp(direction, functor.sym_name.data, targets, arrays, bounds, params, result_type, text)
 
     @property
@@ -243,20 +244,9 @@ class MapOp(IRDLOperation):
 
     def resolve_partly(self, functor: Functor) -> tuple[int | None, ...]:
         """The tensor's shape, None where a size is dynamic. Raises `MapError` for what is wrong statically."""
-        targets: list[Target[int | None]] = []
-        for name, array, attr in zip(self.array_names, self.arrays, self.targets, strict=True):
-            sizes = [known(size) for size in cast(MemRefType, array.type).get_shape()]
-            tree = [entry for entry in attr.data if isinstance(entry, Bounds)]
-            if len(tree) != len(attr.data):
-                raise MapError(f"the target of '{name}' is indirect, which this version cannot map yet")
-            if len(tree) != len(sizes):
-                raise MapError(
-                    f"the target of '{name}' gives {len(tree)} ranges, but the array has {len(sizes)} dimensions"
-                )
-            dims = (
-                TargetDim(b.start, b.stop, b.step, size, b.single) for b, size in zip(tree, sizes, strict=True)
-            )
-            targets.append(Target(name, tuple(dims)))
+        shapes = [[known(n) for n in cast(MemRefType, array.type).get_shape()] for array in self.arrays]
+        numbers = [None] * len(self.bounds)
+        targets = bind([t.data for t in self.targets], self.array_names, shapes, numbers, PARTIAL)
         unknown: dict[str, int | None] = dict.fromkeys(functor.used_params)
         shape: tuple[int | None, ...] = ()
         for direction in self.directions:
@@ -366,12 +356,13 @@ class MapOp(IRDLOperation):
 
 
 def verify_tensor(tensor: SSAValue, mapping: SSAValue) -> None:
-    """A tensor has the shape and the element type of the mapping it is filled from or written through."""
+    """A tensor has the shape, as far as known, and the element type of the mapping it belongs to."""
     tensor_type, mapping_type = cast(MemRefType, tensor.type), cast(MappingType, mapping.type)
-    if (tensor_type.get_shape(), tensor_type.element_type) != (
-        mapping_type.get_shape(),
-        mapping_type.element_type,
-    ):
+    sizes, expected = tensor_type.get_shape(), mapping_type.get_shape()
+    fits = len(sizes) == len(expected) and all(
+        known(a) is None or known(b) is None or a == b for a, b in zip(sizes, expected, strict=True)
+    )
+    if not fits or tensor_type.element_type != mapping_type.element_type:
         raise VerifyException(f"a tensor of type {tensor_type} does not fit a mapping of type {mapping_type}")
 
 

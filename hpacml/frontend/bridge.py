@@ -1,0 +1,160 @@
+"""`hpacml.functor(...)`: the data bridge by itself, without a region."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from hpacml.errors import MapError
+from hpacml.frontend.directives import FunctorDirective, parse_application_targets, parse_functor
+from hpacml.frontend.maps import AppliedFunctor
+from hpacml.runtime.memref import ArrayView, array_view, c_strides, torch_dtypes
+
+if TYPE_CHECKING:
+    import torch
+    from xdsl.dialects.builtin import ModuleOp
+
+    from hpacml.frontend.entries import ArrayType
+    from hpacml.runtime.entry import Function
+
+Direction = Literal["to", "from"]
+NAMES: dict[Direction, str] = {"to": "gather", "from": "scatter"}
+
+
+class TensorFunctor:
+    """A tensor functor (paper, section III-A); `hpacml.functor` makes one from its declaration.
+
+    ```python
+    f = hpacml.functor("f: [i, 0:2] = ([i - 1], [i + 1])")
+    x = f.gather("a[1:n-1]", a=a, n=n)                    # torch.Tensor [n - 2, 2]
+    ```
+    Names that are given as integers are integer parameters where the functor uses them, and may stand in
+    the bounds of the targets; all other names of the functor are its symbols.
+    """
+
+    def __init__(self, directive: FunctorDirective):
+        self.directive = directive
+        self._applied: dict[tuple[str, frozenset[str]], AppliedFunctor] = {}
+
+    def gather(self, targets: str, **names: object) -> torch.Tensor:
+        """A new dense tensor, of the shape of the functor's left side, filled from arrays.
+
+        Arrays are NumPy arrays, Torch CPU tensors, or anything with DLPack or an array interface. The
+        tensor's dtype is theirs; of several, the widest float, or the widest integer if there is none.
+        Raises `DirectiveError` for text that cannot be read, `MapError` for a map that does not fit.
+        """
+        import torch
+
+        bound = self._bind(targets, "to", names)
+        tensor = torch.empty(bound.shape, dtype=torch_dtypes()[bound.dtype])
+        bound.run(array_view(tensor, "tensor"))
+        return tensor
+
+    def scatter(self, tensor: object, targets: str, **names: object) -> None:
+        """Write a dense tensor of the shape of the functor's left side into arrays, converted to their dtypes.
+
+        Raises `DirectiveError` for text that cannot be read, `MapError` for a tensor or a map that does not
+        fit, and for a map that writes an element twice; nothing has been written then.
+        """
+        bound = self._bind(targets, "from", names)
+        source = array_view(tensor, "tensor")
+        if source.shape != bound.shape:
+            raise MapError(
+                f"the tensor has the shape {list(source.shape)}, but the map '{bound.application.text}' "
+                f"takes the shape {list(bound.shape)}"
+            )
+        bound.run(source)
+
+    def ir(self, targets: str, direction: Direction = "to", **names: object) -> ModuleOp:
+        """The IR of a gather (`to`) or a scatter (`from`) of these arguments, before any pass."""
+        bound = self._bind(targets, direction, names)
+        tensor = ArrayView(0, bound.dtype, bound.shape, c_strides(bound.shape), False, None)
+        return _module(bound.application, direction, bound.types(tensor))
+
+    def _bind(self, targets: str, direction: Direction, names: Mapping[str, object]) -> _Bound:
+        integers = {name: int(v) for name, v in names.items() if isinstance(v, numbers.Integral)}
+        key = targets, frozenset(integers)
+        if key not in self._applied:
+            self._applied[key] = AppliedFunctor(self.directive, parse_application_targets(targets), key[1])
+        application = self._applied[key]
+        for name in application.arrays:
+            if name not in names:
+                raise MapError(f"the map '{application.text}' uses '{name}': give it as {name}=...")
+        views = [array_view(names[name], name, write=direction == "from") for name in application.arrays]
+        shapes = [view.shape for view in views]
+        open_numbers = application.numbers(integers, shapes)
+        params = {param: integers[param] for param in application.functor.used_params}
+        shape = application.resolve([direction], shapes, open_numbers, params).shape
+        return _Bound(application, direction, views, [*open_numbers, *params.values()], shape)
+
+    def __repr__(self) -> str:
+        return f"hpacml.functor({self.directive.canonical!r})"
+
+
+class _Bound(NamedTuple):
+    """A functor applied to arrays and integers, known to fit them."""
+
+    application: AppliedFunctor
+    direction: Direction
+    views: list[ArrayView]
+    integers: list[int]
+    shape: tuple[int, ...]
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of a tensor gathered."""
+        from hpacml.dialects.hpacml.attributes import DTYPES, dtype_name, promote
+
+        return dtype_name(promote(DTYPES[view.dtype] for view in self.views))
+
+    def types(self, tensor: ArrayView) -> tuple[ArrayType, ...]:
+        from hpacml.frontend.entries import ArrayType
+
+        return tuple(map(ArrayType.of, [*self.views, tensor]))
+
+    def run(self, tensor: ArrayView) -> None:
+        """Gather into the tensor, or scatter it."""
+        from hpacml.frontend.entries import call
+
+        function = _compiled(self.application, self.direction, self.types(tensor))
+        call(function, [*self.views, tensor], *self.integers)
+
+
+@lru_cache(4096)
+def _compiled(application: AppliedFunctor, direction: Direction, types: tuple[ArrayType, ...]) -> Function:
+    from hpacml.frontend.entries import compile
+
+    return compile(_module(application, direction, types), NAMES[direction])
+
+
+def _module(application: AppliedFunctor, direction: Direction, types: tuple[ArrayType, ...]) -> ModuleOp:
+    """A function over the arrays, the dense tensor, the map's open numbers and the functor's parameters."""
+    from xdsl.dialects.builtin import IndexType
+
+    from hpacml.dialects.hpacml.attributes import DTYPES
+    from hpacml.dialects.hpacml.attributes import Direction as MapDirection
+    from hpacml.dialects.hpacml.bridge import GatherOp, ScatterOp
+    from hpacml.frontend.entries import Entry
+
+    *array_types, tensor_type = types
+    entry = Entry(NAMES[direction])
+    for name, array_type in zip(application.arrays, array_types, strict=True):
+        entry.argument(name, array_type.memref)
+    tensor = entry.argument("tensor", tensor_type.memref)
+    numbers = [entry.argument(f"n{k}", IndexType()) for k in range(len(application.open_numbers))]
+    for param in application.functor.used_params:
+        entry.argument(param, IndexType())
+    mapping = entry.map(application, MapDirection(direction), numbers, DTYPES[tensor_type.dtype]).mapping
+    copy = GatherOp(mapping, tensor) if direction == "to" else ScatterOp(tensor, mapping)
+    entry.builder.insert(copy)
+    return entry.finish()
+
+
+def functor(declaration: str) -> TensorFunctor:
+    """A tensor functor from its declaration, `"f: [i, 0:2] = ([i - 1], [i + 1])"`, or a whole directive.
+
+    Raises `DirectiveError` for text that cannot be read.
+    """
+    return TensorFunctor(parse_functor(declaration))

@@ -1,0 +1,106 @@
+"""Entries of compiled code that are no kernels: one function over arrays and integers, built directly as IR."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ctypes import addressof
+from typing import NamedTuple
+
+from xdsl.builder import Builder
+from xdsl.dialects.builtin import DYNAMIC_INDEX, IndexType, MemRefType, ModuleOp, NoneAttr, StridedLayoutAttr, UnitAttr, i1
+from xdsl.dialects.func import FuncOp, ReturnOp
+from xdsl.ir import Attribute, SSAValue
+from xdsl.rewriter import InsertPoint, Rewriter
+
+from hpacml.dialects.hpacml.attributes import DTYPES, Direction
+from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp
+from hpacml.frontend.maps import AppliedFunctor
+from hpacml.pipelines import generic_text, run_passes
+from hpacml.runtime import abi, toolchain
+from hpacml.runtime.entry import Function
+from hpacml.runtime.memref import ArrayView, descriptor, is_c_contiguous
+
+
+_KINDS: dict[Attribute, str] = {IndexType(): "index", i1: "i1"}
+
+
+class ArrayType(NamedTuple):
+    """What compiled code depends on of an array; sizes and strides are read at run time."""
+
+    dtype: str
+    rank: int
+    contiguous: bool
+
+    @staticmethod
+    def of(view: ArrayView) -> ArrayType:
+        return ArrayType(view.dtype, len(view.shape), is_c_contiguous(view))
+
+    @property
+    def memref(self) -> MemRefType:
+        layout = NoneAttr() if self.contiguous else StridedLayoutAttr([None] * self.rank, None)
+        return MemRefType(DTYPES[self.dtype], [DYNAMIC_INDEX] * self.rank, layout)
+
+
+class Entry:
+    """A module with one function, whose arguments are declared one by one."""
+
+    def __init__(self, name: str):
+        self.name = name
+        self.function = FuncOp(name, ([], []))
+        self.function.attributes["llvm.emit_c_interface"] = UnitAttr()
+        self.module = ModuleOp([self.function])
+        self.builder = Builder(InsertPoint.at_end(self.function.body.block))
+        self.values: dict[str, SSAValue] = {}
+        self._functors: dict[str, FunctorOp] = {}
+
+    def argument(self, name: str, type: Attribute) -> SSAValue:
+        """Add an argument: a memref, an `index` or an `i1`."""
+        block = self.function.body.block
+        value = block.insert_arg(type, len(block.args))
+        value.name_hint = name
+        self.values[name] = value
+        return value
+
+    def map(
+        self,
+        application: AppliedFunctor,
+        direction: Direction,
+        numbers: Sequence[SSAValue],
+        element_type: Attribute | None = None,
+    ) -> MapOp:
+        """A map of a functor over the arguments of the names it uses, with `numbers` as its open numbers."""
+        name = application.directive.name
+        if name not in self._functors:
+            self._functors[name] = FunctorOp(name, application.functor)
+            Rewriter.insert_op(self._functors[name], InsertPoint.before(self.function))
+        mapping = MapOp.infer(
+            self._functors[name],
+            direction,
+            application.trees,
+            [self.values[array] for array in application.arrays],
+            numbers,
+            [self.values[param] for param in application.functor.used_params],
+            application.text,
+            element_type,
+        )
+        return self.builder.insert(mapping)
+
+    def finish(self) -> ModuleOp:
+        """The module, complete."""
+        self.builder.insert(ReturnOp())
+        self.function.update_function_type()
+        return self.module
+
+
+def compile(module: ModuleOp, name: str) -> Function:
+    """Lower a module to machine code, and load function `name`. Raises `CompileError`."""
+    abi.install()
+    function = next(op for op in module.body.block.ops if isinstance(op, FuncOp) and op.sym_name.data == name)
+    types = [_KINDS.get(type, "memref") for type in function.function_type.inputs]
+    return toolchain.compile(generic_text(run_passes(module)), name, types)
+
+
+def call(function: Function, views: Sequence[ArrayView], *scalars: int | bool) -> None:
+    """Call an entry with arrays and numbers."""
+    descriptors = [descriptor(view) for view in views]  # must outlive the call
+    function(*map(addressof, descriptors), *scalars)

@@ -1,0 +1,553 @@
+"""Expressions of a kernel: syntax trees to values."""
+
+from __future__ import annotations
+
+import ast
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, Protocol
+
+import numpy as np
+from xdsl.dialects.arith import MaxSIOp
+from xdsl.dialects.builtin import DYNAMIC_INDEX, IndexType, MemRefType, NoneAttr
+from xdsl.dialects.func import CallOp
+from xdsl.dialects.memref import AllocOp, CastOp, DimOp, LoadOp
+from xdsl.dialects.scf import ForOp, IfOp, YieldOp
+from xdsl.ir import Region, SSAValue
+
+from hpacml.errors import CompileError, DirectiveError
+from hpacml.frontend import plain
+from hpacml.frontend.annotations import ArrayParameter, ScalarParameter, is_number
+from hpacml.frontend.definition import Definition
+from hpacml.frontend.emitter import Emitter
+from hpacml.frontend.functions import FUNCTIONS, advice
+from hpacml.frontend.scalars import Arithmetic, BinaryOperator, Number, disagreement
+from hpacml.frontend.source import Source
+from hpacml.frontend.types import ARRAY_DTYPES, BOOL, INT, Constant, Refusal, ScalarType, common_type, scalar_type
+from hpacml.frontend.values import Array, Opaque, Tuple, Unset, Value, describe
+
+OPERATORS: dict[type[ast.operator], BinaryOperator] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.Pow: operator.pow,
+    ast.BitAnd: operator.and_,
+    ast.BitOr: operator.or_,
+    ast.BitXor: operator.xor,
+    ast.LShift: operator.lshift,
+    ast.RShift: operator.rshift,
+}
+COMPARISONS: dict[type[ast.cmpop], BinaryOperator] = {
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+}
+MISSING = object()
+
+
+@dataclass(frozen=True)
+class Linked:
+    """A function of the module that is called: its symbol, its result, and the parameters it writes to."""
+
+    symbol: str
+    result: ScalarType | None
+    written: frozenset[int]
+
+
+class Linker(Protocol):
+    """Compiles the kernels that a kernel calls."""
+
+    def link(self, callee: Definition, contiguous: tuple[bool, ...]) -> Linked: ...
+
+
+class Evaluator:
+    """Evaluates expressions where the variables are `variables`; errors point to `source`."""
+
+    def __init__(self, definition: Definition, emitter: Emitter, linker: Linker, own_names: frozenset[str]):
+        self.source: Source = definition.source
+        self.emit = emitter
+        self.numbers = Arithmetic(emitter)
+        self.variables: dict[str, Value] = {}
+        self.written: set[int] = set()
+        """The parameters that are written to."""
+        self._surroundings: Mapping[str, Any] = definition.surroundings
+        self._own_names = own_names
+        self._linker = linker
+        self._directive: str | None = None
+
+    # -- errors ----------------------------------------------------------------------------------
+
+    def error(self, node: ast.AST, message: str) -> CompileError | DirectiveError:
+        """An error at `node`, in the file or in the directive that is being looked at."""
+        if self._directive is None:
+            return self.source.error(node, message)
+        begin = getattr(node, "col_offset", 0)
+        return DirectiveError(message, self._directive, begin, getattr(node, "end_col_offset", begin))
+
+    @contextmanager
+    def inside(self, directive: str) -> Iterator[None]:
+        """Evaluate expressions of this directive."""
+        self._directive = directive
+        try:
+            yield
+        finally:
+            self._directive = None
+
+    @contextmanager
+    def at(self, node: ast.AST) -> Iterator[None]:
+        """What is refused is refused at `node`."""
+        try:
+            yield
+        except Refusal as refusal:
+            raise self.error(node, str(refusal)) from None
+
+    # -- what is asked for -----------------------------------------------------------------------
+
+    def value(self, node: ast.expr) -> Value:
+        with self.at(node):
+            return self._value(node)
+
+    def number(self, node: ast.expr) -> Number:
+        value = self.value(node)
+        if not isinstance(value, Number):
+            raise self.error(node, f"this is {describe(value)}, where a number is needed")
+        return value
+
+    def truth(self, node: ast.expr) -> Number:
+        """A condition."""
+        number = self.number(node)
+        with self.at(node):
+            return self.numbers.truth(number)
+
+    def index(self, node: ast.expr, what: str) -> Number:
+        """An integer, for indices, sizes and ranges."""
+        number = self.number(node)
+        with self.at(node):
+            return self.numbers.integer(number, what)
+
+    def size(self, array: Array, axis: int) -> Number:
+        """`array.shape[axis]`."""
+        known = array.sizes[axis]
+        if known is not None:
+            return Number(INT, known)
+        return Number(INT, self.emit.value(DimOp(array.value, self.emit.index(axis))))
+
+    def element(self, node: ast.Subscript) -> tuple[Array, list[SSAValue]]:
+        """The array and the indices of `a[i, j]` or `a[i][j]`."""
+        subscripts: list[ast.expr] = []
+        base: ast.expr = node
+        while isinstance(base, ast.Subscript):
+            subscripts.insert(0, base.slice)
+            base = base.value
+        array = self.value(base)
+        if not isinstance(array, Array):
+            raise self.error(base, f"this is {describe(array)}, which has no elements")
+        indices = [e for s in subscripts for e in (s.elts if isinstance(s, ast.Tuple) else [s])]
+        for index in indices:
+            if isinstance(index, ast.Slice):
+                raise self.error(index, "a slice: kernels work on single elements, so write the loop")
+        if len(indices) != len(array.sizes):
+            rank, given = len(array.sizes), len(indices)
+            raise self.error(
+                node,
+                f"'{array.name}' has {rank} dimension{'s' * (rank > 1)}, and {given} "
+                f"{'index is' if given == 1 else 'indices are'} given: kernels work on single elements",
+            )
+        return array, [self._position(array, axis, index) for axis, index in enumerate(indices)]
+
+    def choose(self, condition: SSAValue, then: Callable[[], Number], otherwise: Callable[[], Number]) -> Number:
+        """One of two numbers; only the one that is chosen is computed."""
+        with self.emit.block() as then_block:
+            a = then()
+        with self.emit.block() as else_block:
+            b = otherwise()
+        type = common_type(a.type, b.type)
+        if type is None:
+            raise Refusal(f"this is {disagreement(a.type, b.type)}")
+        for block, number in ((then_block, a), (else_block, b)):
+            with self.emit.at_end(block):
+                self.emit.op(YieldOp(self.numbers.ssa(self.numbers.convert(number, type))))
+        return Number(type, self.emit.value(IfOp(condition, [type.ir], Region(then_block), Region(else_block))))
+
+    def static(self, node: ast.expr) -> Any:
+        """The Python object that `node` names outside the kernel, `MISSING` if it names none."""
+        if isinstance(node, ast.Name):
+            return MISSING if node.id in self._own_names else self._surroundings.get(node.id, MISSING)
+        if isinstance(node, ast.Attribute):
+            owner = self.static(node.value)
+            return MISSING if owner is MISSING else getattr(owner, node.attr, MISSING)
+        return MISSING
+
+    # -- expressions -----------------------------------------------------------------------------
+
+    def _value(self, node: ast.expr) -> Value:
+        match node:
+            case ast.Constant(value=constant):
+                return self._constant(constant)
+            case ast.Name():
+                return self._name(node)
+            case ast.Attribute():
+                return self._attribute(node)
+            case ast.Subscript():
+                return self._subscript(node)
+            case ast.Tuple(elts=elements) | ast.List(elts=elements):
+                return Tuple(tuple(map(self.value, elements)))
+            case ast.BinOp():
+                return self.numbers.binary(OPERATORS[type(node.op)], *map(self.number, (node.left, node.right)))
+            case ast.UnaryOp():
+                return self._unary(node)
+            case ast.BoolOp():
+                return self._bool_op(isinstance(node.op, ast.And), node.values)
+            case ast.Compare():
+                return self._compare(node)
+            case ast.IfExp():
+                return self._conditional(node)
+            case ast.Call():
+                result = self.call(node)
+                if result is None:
+                    raise Refusal("this function returns nothing")
+                return result
+            case _:
+                raise Refusal(f"{_construct(node)} cannot be compiled")
+
+    def _constant(self, constant: object) -> Value:
+        found = scalar_type(type(constant))
+        if found is None or not isinstance(constant, bool | int | float):
+            raise Refusal(f"{constant!r} is no number: kernels compute with int, float, bool and arrays")
+        return Number(found, constant)
+
+    def _name(self, node: ast.Name) -> Value:
+        value = self.variables.get(node.id)
+        if isinstance(value, Unset):
+            raise Refusal(value.reason)
+        if isinstance(value, Opaque):
+            raise Refusal(f"'{node.id}' is not part of the compiled code: only model(...) and database(...) can use it")
+        if value is not None:
+            return value
+        if node.id in self._own_names:
+            raise Refusal(f"'{node.id}' is read before it is assigned")
+        return self._outside(node, f"'{node.id}'")
+
+    def _outside(self, node: ast.expr, spelled: str) -> Value:
+        """A constant from outside the kernel."""
+        found = self.static(node)
+        if found is MISSING:
+            known = [*self.variables, *self._surroundings]
+            close = get_close_matches(ast.unparse(node), known, n=1)
+            raise Refusal(f"{spelled} is not defined" + (f"; did you mean '{close[0]}'?" if close else ""))
+        if not is_number(found):
+            hint = ": pass it as an argument" if hasattr(found, "shape") else ""
+            raise Refusal(f"{spelled} is a {type(found).__name__}, where a number is needed{hint}")
+        kind = scalar_type(type(found))
+        assert kind is not None
+        return Number(kind, found.item() if isinstance(found, np.generic) else found)
+
+    def _attribute(self, node: ast.Attribute) -> Value:
+        if self.static(node.value) is not MISSING:
+            return self._outside(node, f"'{ast.unparse(node)}'")
+        owner = self.value(node.value)
+        if isinstance(owner, Array):
+            sizes = range(len(owner.sizes))
+            if node.attr == "shape":
+                return Tuple(tuple(self.size(owner, axis) for axis in sizes))
+            if node.attr == "ndim":
+                return Number(INT, len(sizes))
+            if node.attr == "size":
+                total = Number(INT, 1)
+                for axis in sizes:
+                    total = self.numbers.binary(operator.mul, total, self.size(owner, axis))
+                return total
+        raise Refusal(f"'.{node.attr}' of {describe(owner)}: kernels know shape, ndim and size of arrays")
+
+    def _subscript(self, node: ast.Subscript) -> Value:
+        if isinstance(node.value, ast.Attribute) or not isinstance(node.value, ast.Subscript):
+            owner = self.value(node.value)
+            if isinstance(owner, Tuple):
+                index = self.index(node.slice, "an index").constant
+                if index is None or not -len(owner.items) <= index < len(owner.items):
+                    raise self.error(node.slice, f"a constant from 0 to {len(owner.items) - 1} is needed here")
+                return owner.items[int(index)]
+        array, indices = self.element(node)
+        return Number(array.element, self.emit.value(LoadOp.get(array.value, indices)))
+
+    def _position(self, array: Array, axis: int, node: ast.expr) -> SSAValue:
+        index = self.index(node, "an index")
+        size = array.sizes[axis]
+        if index.constant is not None:
+            if size is not None and not -size <= index.constant < size:
+                raise self.error(
+                    node, f"index {index.constant} is outside dimension {axis} of '{array.name}', which has size {size}"
+                )
+            if index.constant < 0:
+                index = self.numbers.binary(operator.add, self.size(array, axis), index)
+        return self.numbers.ssa(index)
+
+    def _unary(self, node: ast.UnaryOp) -> Number:
+        operand = self.number(node.operand)
+        match node.op:
+            case ast.USub():
+                return self.numbers.negative(operand)
+            case ast.Not():
+                return self.numbers.invert_truth(operand)
+            case ast.Invert():
+                return self.numbers.invert(operand)
+            case _:
+                return self.numbers.convert(operand, INT) if operand.type is BOOL else operand
+
+    def _compare(self, node: ast.Compare) -> Number:
+        """`a < b < c`: `c` is not evaluated unless `a < b`."""
+        first = self.number(node.left)
+        return self._chain(first, list(zip(node.ops, node.comparators, strict=True)))
+
+    def _chain(self, left: Number, links: list[tuple[ast.cmpop, ast.expr]]) -> Number:
+        (comparison, node), *rest = links
+        if type(comparison) not in COMPARISONS:
+            raise Refusal("'in' and 'is' cannot be compiled: compare numbers with == and !=")
+        right = self.number(node)
+        answer = self.numbers.compare(COMPARISONS[type(comparison)], left, right)
+        if not rest:
+            return answer
+        return self._short_circuit(True, answer, [n for _, n in rest], lambda: self._chain(right, rest))
+
+    def _bool_op(self, is_and: bool, nodes: Sequence[ast.expr]) -> Number:
+        first, *rest = nodes
+        left = self.number(first)
+        if not rest:
+            return left
+        return self._short_circuit(is_and, left, rest, lambda: self._bool_op(is_and, rest))
+
+    def _short_circuit(
+        self, is_and: bool, left: Number, nodes: Sequence[ast.expr], right: Callable[[], Number]
+    ) -> Number:
+        """`left and right`, `left or right`; `nodes` are what `right` evaluates."""
+        condition = self.numbers.truth(left)
+        if condition.constant is not None:
+            return right() if bool(condition.constant) == is_and else left
+        if all(map(_is_harmless, nodes)):
+            return self._logical(is_and, condition, left, right())
+        ssa = self.numbers.ssa(condition)
+        return self.choose(ssa, right, lambda: left) if is_and else self.choose(ssa, lambda: left, right)
+
+    def _logical(self, is_and: bool, condition: Number, left: Number, right: Number) -> Number:
+        if left.type.kind == right.type.kind == "b":
+            return self.numbers.binary(operator.and_ if is_and else operator.or_, left, right)
+        return self.numbers.select(condition, *((right, left) if is_and else (left, right)))
+
+    def _conditional(self, node: ast.IfExp) -> Number:
+        condition = self.truth(node.test)
+        if condition.constant is not None:
+            return self.number(node.body if condition.constant else node.orelse)
+        if _is_harmless(node.body) and _is_harmless(node.orelse):
+            return self.numbers.select(condition, self.number(node.body), self.number(node.orelse))
+        ssa = self.numbers.ssa(condition)
+        return self.choose(ssa, lambda: self.number(node.body), lambda: self.number(node.orelse))
+
+    # -- calls -----------------------------------------------------------------------------------
+
+    def call(self, node: ast.Call) -> Value | None:
+        """The result of a call, None if it has none."""
+        with self.at(node):
+            callee = self.static(node.func)
+            spelled = ast.unparse(node.func)
+            if callee is MISSING:
+                if isinstance(node.func, ast.Attribute):
+                    owner = self.value(node.func.value)
+                    raise Refusal(f"'.{node.func.attr}()' of {describe(owner)}: write the loop over the elements")
+                self.value(node.func)
+                raise Refusal(f"'{spelled}' is no function")
+            if isinstance(callee, Definition):
+                return self._call_kernel(callee, node)
+            if callee in (np.zeros, np.empty):
+                return self._new_array(callee is np.zeros, node)
+            if callee is len:
+                return self._length(node)
+            if callee in (range, plain.approx):
+                place = "a 'for' loop" if callee is range else "a statement, or a 'with' statement,"
+                raise Refusal(f"{spelled}(...) stands in {place} only")
+            if not _is_hashable(callee) or (function := FUNCTIONS.get(callee)) is None:
+                raise Refusal(f"{spelled}(...) cannot be compiled: {advice(callee)}")
+            self._refuse_keywords(node)
+            return function(self.numbers, spelled, [self.number(argument) for argument in node.args])
+
+    def _refuse_keywords(self, node: ast.Call, allowed: tuple[str, ...] = ()) -> None:
+        for keyword in node.keywords:
+            if keyword.arg not in allowed:
+                raise self.error(keyword, f"'{keyword.arg}=' cannot be compiled in this call")
+        for argument in node.args:
+            if isinstance(argument, ast.Starred):
+                raise self.error(argument, "'*' cannot be compiled in a call")
+
+    def _length(self, node: ast.Call) -> Number:
+        self._refuse_keywords(node)
+        value = self.value(node.args[0]) if len(node.args) == 1 else None
+        if isinstance(value, Array):
+            return self.size(value, 0)
+        if isinstance(value, Tuple):
+            return Number(INT, len(value.items))
+        raise Refusal("len(...) takes one array")
+
+    def _new_array(self, zeros: bool, node: ast.Call) -> Array:
+        """`np.zeros(shape, dtype)`, freed at the end of the block."""
+        self._refuse_keywords(node, ("shape", "dtype"))
+        given = {**dict(zip(("shape", "dtype"), node.args, strict=False)), **{k.arg: k.value for k in node.keywords}}
+        if "shape" not in given or len(node.args) > 2:
+            raise Refusal("write np.zeros(shape, dtype), with the shape an integer or a tuple")
+        shape = self.value(given["shape"])
+        sizes = [self._new_size(given["shape"], s) for s in (shape.items if isinstance(shape, Tuple) else (shape,))]
+        if not sizes:
+            raise Refusal("an array needs at least one dimension")
+        element = self._dtype(given["dtype"]) if "dtype" in given else ARRAY_DTYPES["float64"]
+        dims = [DYNAMIC_INDEX if s.constant is None else int(s.constant) for s in sizes]
+        dynamic = [self.numbers.ssa(s) for s in sizes if s.constant is None]
+        memory = self.emit.value(AllocOp(dynamic, [], MemRefType(element.ir, dims)))
+        self.emit.own(memory)
+        if zeros:
+            self._fill(memory, [self.numbers.ssa(s) for s in sizes], Number(element, 0))
+        return Array("this array", element, SSAValue.get(memory, type=MemRefType))
+
+    def _new_size(self, node: ast.expr, value: Value) -> Number:
+        if not isinstance(value, Number):
+            raise self.error(node, f"this is {describe(value)}, where a size is needed")
+        with self.at(node):
+            size = self.numbers.integer(value, "a size")
+        if size.constant is None:
+            return Number(INT, self.emit.value(MaxSIOp(self.numbers.ssa(size), self.emit.index(0))))
+        if size.constant < 0:
+            raise self.error(node, f"the size {size.constant} is negative")
+        return size
+
+    def _dtype(self, node: ast.expr) -> ScalarType:
+        if isinstance(node, ast.Attribute) and node.attr == "dtype" and self.static(node) is MISSING:
+            owner = self.value(node.value)
+            if isinstance(owner, Array):
+                return owner.element
+        spelled = node.value if isinstance(node, ast.Constant) else self.static(node)
+        try:
+            return ARRAY_DTYPES[np.dtype(spelled).name]
+        except (TypeError, KeyError):
+            known = ", ".join(f"np.{name}" for name in ARRAY_DTYPES)
+            raise self.error(node, f"the dtype of an array in a kernel is one of {known}") from None
+
+    def _fill(self, memory: SSAValue, sizes: Sequence[SSAValue], number: Number) -> None:
+        from xdsl.dialects.memref import StoreOp
+
+        def loops(indices: list[SSAValue]) -> None:
+            if len(indices) == len(sizes):
+                return self.emit.op(StoreOp.get(self.numbers.ssa(number), memory, indices))
+            zero, one = self.emit.index(0), self.emit.index(1)
+            with self.emit.block([IndexType()]) as body:
+                loops([*indices, body.args[0]])
+                self.emit.op(YieldOp())
+            self.emit.op(ForOp(zero, sizes[len(indices)], one, [], body))
+
+        loops([])
+
+    def _call_kernel(self, callee: Definition, node: ast.Call) -> Number | None:
+        for argument in (*node.args, *node.keywords):
+            if isinstance(argument, ast.Starred) or (isinstance(argument, ast.keyword) and argument.arg is None):
+                raise self.error(argument, "'*' cannot be compiled in a call")
+        try:
+            bound = callee.signature.bind(*node.args, **{k.arg or "": k.value for k in node.keywords})
+        except TypeError as error:
+            raise Refusal(f"{callee.name}(): {error}") from None
+        arguments: list[SSAValue] = []
+        contiguous: list[bool] = []
+        arrays: dict[int, Array] = {}
+        for position, parameter in enumerate(callee.parameters):
+            given: ast.expr | None = bound.arguments.get(parameter.name)
+            if isinstance(parameter, ScalarParameter):
+                number = self._default(callee, parameter) if given is None else self.number(given)
+                with self.at(given or node):
+                    arguments.append(self._pass_number(number, parameter))
+            elif isinstance(parameter, ArrayParameter) and given is not None:
+                array = self.value(given)
+                with self.at(given):
+                    arrays[position] = self._check_array(array, parameter)
+                contiguous.append(isinstance(arrays[position].value.type.layout, NoneAttr))
+                arguments.append(self._pass_array(arrays[position], parameter.memref(contiguous[-1])))
+            else:
+                raise Refusal(
+                    f"'{parameter.name}' of {callee.name}() is not part of compiled code, so {callee.name}() can "
+                    "be called from Python only"
+                )
+        linked = self._linker.link(callee, tuple(contiguous))
+        written = (arrays[position].parameter for position in linked.written)
+        self.written.update(position for position in written if position is not None)
+        results = [] if linked.result is None else [linked.result.ir]
+        call = CallOp(linked.symbol, arguments, results)
+        self.emit.op(call)
+        return None if linked.result is None else Number(linked.result, call.results[0])
+
+    def _default(self, callee: Definition, parameter: ScalarParameter) -> Number:
+        default: Constant | np.generic = callee.signature.parameters[parameter.name].default
+        kind = scalar_type(type(default))
+        if kind is None:
+            raise Refusal(f"the default of '{parameter.name}' of {callee.name}() is no number")
+        return Number(kind, default.item() if isinstance(default, np.generic) else default)
+
+    def _pass_number(self, number: Number, parameter: ScalarParameter) -> SSAValue:
+        kinds = "biuf"
+        if kinds.index(number.type.kind) > max(kinds.index(parameter.type.kind), 1 + (parameter.type.kind in "iu")):
+            raise Refusal(f"'{parameter.name}' takes {parameter.type}, and this is {describe(number)}")
+        return self.numbers.ssa(self.numbers.convert(number, parameter.type))
+
+    def _check_array(self, value: Value, parameter: ArrayParameter) -> Array:
+        expected = f"an array of {parameter.element} with {len(parameter.dims)} dimensions"
+        if not isinstance(value, Array):
+            raise Refusal(f"'{parameter.name}' takes {expected}, and this is {describe(value)}")
+        if value.element is not parameter.element or len(value.sizes) != len(parameter.dims):
+            raise Refusal(
+                f"'{parameter.name}' takes {expected}, and '{value.name}' is one of {value.element} "
+                f"with {len(value.sizes)}"
+            )
+        for axis, (dim, size) in enumerate(zip(parameter.dims, value.sizes, strict=True)):
+            if isinstance(dim, int) and size != dim:
+                raise Refusal(
+                    f"dimension {axis} of '{parameter.name}' is {dim}, and that of '{value.name}' is "
+                    f"{'not known' if size is None else size}: annotate '{value.name}' with {dim}"
+                )
+        return value
+
+    def _pass_array(self, array: Array, type: MemRefType) -> SSAValue:
+        return array.value if array.value.type == type else self.emit.value(CastOp.get(array.value, type))
+
+
+def _is_harmless(node: ast.expr) -> bool:
+    """Whether evaluating `node` costs little and touches no memory, so that it need not be skipped."""
+    return not any(
+        isinstance(n, ast.Call | ast.Pow)
+        or (isinstance(n, ast.Subscript) and not (isinstance(n.value, ast.Attribute) and n.value.attr == "shape"))
+        for n in ast.walk(node)
+    )
+
+
+def _is_hashable(value: object) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
+
+
+def _construct(node: ast.expr) -> str:
+    names: dict[type[ast.expr], str] = {
+        ast.Lambda: "a lambda",
+        ast.ListComp: "a list comprehension",
+        ast.GeneratorExp: "a generator expression",
+        ast.Dict: "a dict",
+        ast.Set: "a set",
+        ast.JoinedStr: "an f-string",
+        ast.NamedExpr: "':=' in an expression",
+        ast.Starred: "'*' in an expression",
+        ast.Slice: "a slice",
+    }
+    return names.get(type(node), "this expression")

@@ -1,0 +1,178 @@
+"""The functions of Python, `math` and NumPy that a kernel may call, with results equal to theirs.
+
+NumPy's own `exp`, `sin`, ... are not here: their last bits differ between machines, and from those of `math`.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from xdsl.dialects import llvm
+from xdsl.dialects import math as md
+
+from hpacml.frontend.scalars import Arithmetic, Number
+from hpacml.frontend.types import (
+    ARRAY_DTYPES,
+    BOOL,
+    FLOAT,
+    INT,
+    NP_BOOL,
+    WEAK,
+    Refusal,
+    ScalarType,
+    result_type,
+)
+
+
+@dataclass(frozen=True)
+class Function:
+    """How to compile a call: `emit` takes the arithmetic to emit with, and `least` to `most` arguments."""
+
+    emit: Callable[..., Number]
+    least: int = 1
+    most: int | None = 1
+
+    def __call__(self, arithmetic: Arithmetic, spelled: str, arguments: list[Number]) -> Number:
+        given = len(arguments)
+        if given < self.least or (self.most is not None and given > self.most):
+            wanted = f"{self.least}" if self.least == self.most else f"{self.least} or more"
+            raise Refusal(f"{spelled} takes {wanted} argument{'s' * (wanted != '1')}, and {given} are given")
+        return self.emit(arithmetic, *arguments)
+
+
+def _convert(target: ScalarType) -> Function:
+    return Function(lambda a, x: a.truth(x) if target is BOOL else a.convert(x, target))
+
+
+def _extremum(better: Callable[[Any, Any], Any]) -> Function:
+    def extremum(a: Arithmetic, best: Number, *others: Number) -> Number:
+        for other in others:
+            best = a.select(a.compare(better, other, best), other, best)
+        return best
+
+    return Function(extremum, 2, None)
+
+
+def _unary(operation: Any) -> Function:
+    return Function(lambda a, x: a.unary(operation, x, FLOAT))
+
+
+def _binary(operation: Any) -> Function:
+    def binary(a: Arithmetic, x: Number, y: Number) -> Number:
+        second = a.ssa(a.convert(y, FLOAT))
+        return a.unary(lambda first: operation(first, second), x, FLOAT)
+
+    return Function(binary, 2, 2)
+
+
+def _from_c(name: str) -> Function:
+    return Function(lambda a, x: a.call_c(name, x))
+
+
+def _log(a: Arithmetic, x: Number, base: Number | None = None) -> Number:
+    logarithm = a.unary(md.LogOp, x, FLOAT)
+    return logarithm if base is None else a.binary(operator.truediv, logarithm, _log(a, base))
+
+
+def _rounded(operation: Any) -> Function:
+    return Function(lambda a, x: a.convert(a.unary(operation, x, x.type) if x.type.is_float else x, INT))
+
+
+def _classified(predicate: str, answer: ScalarType) -> Function:
+    return Function(lambda a, x: a.classify(predicate, x, answer))
+
+
+def _numpy(function: Callable[..., Any], operation: Any) -> Function:
+    """A NumPy function that rounds correctly, and leaves integers alone unless it makes floats of them."""
+
+    def emit(a: Arithmetic, x: Number) -> Number:
+        type = result_type(function, x.type)
+        return a.unary(operation, x, type) if type.is_float else a.convert(x, type)
+
+    return Function(emit)
+
+
+def _numpy_extremum(function: Callable[..., Any]) -> Function:
+    return Function(lambda a, x, y: a.numpy_extremum(function, x, y), 2, 2)
+
+
+FUNCTIONS: dict[Callable[..., Any], Function] = {
+    **{type(t.sample): _convert(t) for t in (*WEAK, *ARRAY_DTYPES.values(), NP_BOOL)},
+    abs: Function(lambda a, x: a.absolute(x)),
+    min: _extremum(operator.lt),
+    max: _extremum(operator.gt),
+    math.acos: _unary(md.AcosOp),
+    math.acosh: _unary(md.AcoshOp),
+    math.asin: _unary(md.AsinOp),
+    math.asinh: _unary(md.AsinhOp),
+    math.atan: _unary(md.AtanOp),
+    math.atan2: _binary(md.Atan2Op),
+    math.atanh: _unary(md.AtanhOp),
+    math.cbrt: _unary(md.CbrtOp),
+    math.ceil: _rounded(md.CeilOp),
+    math.copysign: _binary(md.CopySignOp),
+    math.cos: _unary(md.CosOp),
+    math.cosh: _unary(md.CoshOp),
+    math.erf: _from_c("erf"),
+    math.erfc: _from_c("erfc"),
+    math.exp: _unary(md.ExpOp),
+    math.exp2: _unary(md.Exp2Op),
+    math.expm1: _from_c("expm1"),  # MLIR makes exp(x) - 1 of its own
+    math.fabs: _unary(md.AbsFOp),
+    math.floor: _rounded(md.FloorOp),
+    math.fmod: _binary(llvm.FRemOp),
+    math.isfinite: _classified("olt", BOOL),
+    math.isinf: _classified("oeq", BOOL),
+    math.isnan: _classified("uno", BOOL),
+    math.log: Function(_log, 1, 2),
+    math.log10: _unary(md.Log10Op),
+    math.log1p: _unary(md.Log1pOp),
+    math.log2: _unary(md.Log2Op),
+    math.pow: Function(lambda a, x, y: a.power(x, y, FLOAT), 2, 2),
+    math.sin: _unary(md.SinOp),
+    math.sinh: _unary(md.SinhOp),
+    math.sqrt: _unary(md.SqrtOp),
+    math.tan: _unary(md.TanOp),
+    math.tanh: _unary(md.TanhOp),
+    math.trunc: _rounded(md.TruncOp),
+    np.abs: Function(lambda a, x: a.absolute(x, np.abs)),
+    np.ceil: _numpy(np.ceil, md.CeilOp),
+    np.fabs: _numpy(np.fabs, md.AbsFOp),
+    np.floor: _numpy(np.floor, md.FloorOp),
+    np.isfinite: _classified("olt", NP_BOOL),
+    np.isinf: _classified("oeq", NP_BOOL),
+    np.isnan: _classified("uno", NP_BOOL),
+    np.maximum: _numpy_extremum(np.maximum),
+    np.minimum: _numpy_extremum(np.minimum),
+    np.rint: _numpy(np.rint, md.RoundEvenOp),
+    np.sqrt: _numpy(np.sqrt, md.SqrtOp),
+    np.trunc: _numpy(np.trunc, md.TruncOp),
+}
+"""By the function that Python calls."""
+
+
+def advice(callee: Any) -> str:
+    """What to write instead of a call that cannot be compiled."""
+    name = getattr(callee, "__name__", "")
+    twin = getattr(math, name.replace("arc", "a"), None)
+    if isinstance(callee, np.ufunc) and twin in FUNCTIONS:
+        return (
+            f"write math.{twin.__name__}, which computes in double precision "
+            f"(the last bits of np.{name} differ between machines)"
+        )
+    if str(getattr(callee, "__module__", "")).split(".")[0] in ("numpy", "torch"):
+        return "write the loop over the elements"
+    known = ", ".join(_spelling(function) for function in FUNCTIONS)
+    return f"there are {known}, np.zeros, np.empty, len, and functions marked with @hpacml.kernel"
+
+
+def _spelling(function: Callable[..., Any]) -> str:
+    name = function.__name__
+    if name in vars(math) and getattr(math, name) is function:
+        return f"math.{name}"
+    return name if function.__module__ == "builtins" and not isinstance(function, np.ufunc) else f"np.{name}"

@@ -1,0 +1,129 @@
+"""Functors applied to arrays: what the kernel compiler, regions and functors make of a directive."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from hpacml.errors import MapError
+from hpacml.frontend.directives import FunctorDirective, Target, TargetIndex, TargetRange
+from hpacml.frontend.expressions import Expr, evaluate_int
+from hpacml.functor import EXACT, Direction, Functor, Mapped
+from hpacml.targets import Bounds, TargetTree, bind
+
+
+@dataclass(frozen=True)
+class End:
+    """The stop of a range that is left open: the size of dimension `dim` of array number `array`."""
+
+    array: int
+    dim: int
+
+
+@dataclass(frozen=True)
+class AppliedFunctor:
+    """A functor applied to targets, where the names in `params` are its integer parameters.
+
+    The arrays, and the numbers that are not constants, come with each use.
+    """
+
+    directive: FunctorDirective
+    targets: tuple[Target, ...]
+    params: frozenset[str]
+
+    @cached_property
+    def functor(self) -> Functor:
+        """Raises `DirectiveError` for a functor that contradicts itself."""
+        return self.directive.functor(self.params)
+
+    @property
+    def text(self) -> str:
+        """The application as in a directive, `f(a[0:n])`."""
+        return f"{self.directive.name}({', '.join(map(str, self.targets))})"
+
+    @cached_property
+    def arrays(self) -> tuple[str, ...]:
+        """The names of the arrays, depth first."""
+        return tuple(target.array for target in _depth_first(self.targets))
+
+    @cached_property
+    def trees(self) -> tuple[TargetTree, ...]:
+        """The targets with those numbers that are constants."""
+        return tuple(map(_tree, self.targets))
+
+    @cached_property
+    def open_numbers(self) -> tuple[Expr | End, ...]:
+        """What gives the numbers that are not constants, in the order of the IR's operands."""
+        order = {id(target): number for number, target in enumerate(_depth_first(self.targets))}
+
+        def numbers(target: Target) -> Iterator[Expr | End]:
+            for dim, entry in enumerate(target.entries):
+                match entry:
+                    case Target():
+                        yield from numbers(entry)
+                    case TargetIndex(expr):
+                        yield expr
+                    case TargetRange(start, stop, step):
+                        yield start
+                        yield End(order[id(target)], dim) if stop is None else stop
+                        if step is not None:
+                            yield step
+
+        found = (number for target in self.targets for number in numbers(target))
+        return tuple(n for n in found if isinstance(n, End) or n.names)
+
+    def numbers(self, values: Mapping[str, object], shapes: Sequence[Sequence[int]]) -> list[int]:
+        """The open numbers under `values`, over arrays of `shapes`. Raises `DirectiveError`, `MapError`."""
+        found: list[int] = []
+        for number in self.open_numbers:
+            if isinstance(number, Expr):
+                found.append(evaluate_int(number, values))
+            elif number.dim < len(shapes[number.array]):
+                found.append(shapes[number.array][number.dim])
+            else:
+                name, rank = self.arrays[number.array], len(shapes[number.array])
+                raise MapError(f"the target of '{name}' has a dimension {number.dim}, but the array only {rank}")
+        return found
+
+    def resolve(
+        self,
+        directions: Sequence[Direction],
+        shapes: Sequence[Sequence[int]],
+        numbers: Sequence[int],
+        params: Mapping[str, int],
+    ) -> Mapped[int]:
+        """Views and tensor shape. Raises `MapError`, with the text of the map, where it does not fit."""
+        try:
+            targets = bind(self.trees, self.arrays, shapes, numbers, EXACT)
+            return [self.functor.resolve(targets, params, d, EXACT) for d in directions][-1]
+        except MapError as error:
+            raise MapError(f"in the map '{self.text}': {error}") from None
+
+
+def _depth_first(targets: Sequence[Target]) -> Iterator[Target]:
+    for target in targets:
+        yield target
+        yield from _depth_first([entry for entry in target.entries if isinstance(entry, Target)])
+
+
+def _tree(target: Target) -> TargetTree:
+    def entry(entry: TargetIndex | TargetRange | Target) -> Bounds | TargetTree:
+        match entry:
+            case Target():
+                return _tree(entry)
+            case TargetIndex(expr):
+                start = _constant(expr)
+                return Bounds(start, None if start is None else start + 1, single=True)
+            case TargetRange(start, stop, step):
+                return Bounds(
+                    _constant(start),
+                    None if stop is None else _constant(stop),
+                    1 if step is None else _constant(step),
+                )
+
+    return tuple(map(entry, target.entries))
+
+
+def _constant(expr: Expr) -> int | None:
+    return None if expr.names else evaluate_int(expr, {})

@@ -1,0 +1,427 @@
+"""Arithmetic on numbers: what Python and NumPy do with them, as operations of arith, math and llvm.
+
+Results are those of Python and NumPy to the last bit. Where Python raises an exception (a division by zero, the
+square root of a negative number) a number comes out as NumPy would have it: inf, nan, and 0 for integers.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from xdsl.dialects import arith, llvm
+from xdsl.dialects import math as math_dialect
+from xdsl.dialects.builtin import Float32Type, IndexType, f32, f64, i1, i64
+from xdsl.ir import Attribute, Operation, SSAValue
+
+from hpacml.frontend.emitter import Emitter
+from hpacml.frontend.types import (
+    BOOL,
+    FLOAT,
+    INT,
+    NP_BOOL,
+    Constant,
+    Refusal,
+    ScalarType,
+    common_type,
+    result_type,
+    scalar_type,
+)
+
+BinaryOperator = Callable[[Any, Any], Any]
+Binary = Callable[[SSAValue, SSAValue], Operation]
+
+_INTEGER: dict[BinaryOperator, Binary] = {
+    operator.add: arith.AddiOp,
+    operator.sub: arith.SubiOp,
+    operator.mul: arith.MuliOp,
+    operator.and_: arith.AndIOp,
+    operator.or_: arith.OrIOp,
+    operator.xor: arith.XOrIOp,
+}
+_FLOATING: dict[BinaryOperator, Binary] = {
+    operator.add: arith.AddfOp,
+    operator.sub: arith.SubfOp,
+    operator.mul: arith.MulfOp,
+    operator.truediv: arith.DivfOp,
+}
+_BOOLEAN: dict[BinaryOperator, Binary] = {
+    operator.add: arith.OrIOp,
+    operator.mul: arith.AndIOp,
+    operator.and_: arith.AndIOp,
+    operator.or_: arith.OrIOp,
+    operator.xor: arith.XOrIOp,
+}
+_COMPARISONS: dict[BinaryOperator, str] = {
+    operator.lt: "lt",
+    operator.le: "le",
+    operator.gt: "gt",
+    operator.ge: "ge",
+    operator.eq: "eq",
+    operator.ne: "ne",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Number:
+    """A number in a kernel: a value of the IR, or one known already."""
+
+    type: ScalarType
+    value: SSAValue | Constant
+
+    @property
+    def constant(self) -> Constant | None:
+        """The value if it is known, else None."""
+        return None if isinstance(self.value, SSAValue) else self.value
+
+
+class Arithmetic:
+    """Emits arithmetic. Methods raise `Refusal` for what Python, NumPy or a kernel does not do."""
+
+    def __init__(self, emitter: Emitter):
+        self._emit = emitter
+
+    # -- values and conversions ------------------------------------------------------------------
+
+    def ssa(self, number: Number) -> SSAValue:
+        """The number as a value of the IR."""
+        if isinstance(number.value, SSAValue):
+            return number.value
+        if number.type is INT and not -(1 << 63) <= number.value < 1 << 63:
+            raise Refusal(f"{number.value} does not fit the 64 bits of a kernel's integers")
+        return self._emit.constant(number.value, number.type.ir)
+
+    def convert(self, number: Number, type: ScalarType) -> Number:
+        """The number as NumPy converts it: floats lose their fraction, integers wrap around.
+
+        Floats that no integer holds become some integer.
+        """
+        if number.type is type:
+            return number
+        if number.constant is not None:
+            return Number(type, _convert_constant(number.constant, number.type, type))
+        return Number(type, self._cast(self.ssa(number), number.type, type))
+
+    def index(self, number: Number, what: str = "an index") -> SSAValue:
+        """An integer as `index`."""
+        return self.ssa(self.integer(number, what))
+
+    def integer(self, number: Number, what: str) -> Number:
+        """A number that must be an integer, as Python's `int`."""
+        if number.type.kind not in "iu":
+            raise Refusal(f"{what} must be an integer, and this is a {number.type}: write int(...)")
+        return self.convert(number, INT)
+
+    def truth(self, number: Number) -> Number:
+        """`bool(number)`."""
+        if number.type is NP_BOOL and number.constant is None:
+            return Number(BOOL, number.value)
+        return self.convert(number, BOOL)
+
+    def _cast(self, value: SSAValue, source: ScalarType, target: ScalarType) -> SSAValue:
+        emit = self._emit.value
+        if source.ir == target.ir and source.kind == target.kind:
+            return value
+        if target.kind == "b":
+            return self._compare("ne", value, self._emit.constant(0, source.ir), source)
+        if source.is_float:
+            if target.is_float:
+                return emit((arith.ExtFOp if target.bits > source.bits else arith.TruncFOp)(value, target.ir))
+            return self._resize(self._truncate(value), True, target.ir)
+        if not target.is_float:
+            return self._resize(value, source.kind == "i", target.ir)
+        if source is INT and target.ir == f32:  # by way of float, as NumPy does
+            return emit(arith.TruncFOp(self._cast(value, INT, FLOAT), f32))
+        value = emit(arith.IndexCastOp(value, i64)) if isinstance(value.type, IndexType) else value
+        return emit((arith.SIToFPOp if source.kind == "i" else arith.UIToFPOp)(value, target.ir))
+
+    def _resize(self, value: SSAValue, signed: bool, target: Attribute) -> SSAValue:
+        """An integer in another width."""
+        emit, source = self._emit.value, value.type
+        if source == target:
+            return value
+        if isinstance(source, IndexType) or (isinstance(target, IndexType) and signed):
+            return emit(arith.IndexCastOp(value, target))
+        if isinstance(target, IndexType):
+            return emit(arith.IndexCastOp(emit(arith.ExtUIOp(value, i64)), target))
+        if _width(target) < _width(source):
+            return emit(arith.TruncIOp(value, target))
+        return emit((arith.ExtSIOp if signed else arith.ExtUIOp)(value, target))
+
+    def _truncate(self, value: SSAValue) -> SSAValue:
+        """A float without its fraction as i64. Those that do not fit, for which LLVM has no rule, give the least."""
+        emit, constant, type = self._emit.value, self._emit.constant, value.type
+        fits = emit(arith.CmpfOp(emit(math_dialect.AbsFOp(value)), constant(2.0**63, type), "olt"))
+        whole = emit(arith.FPToSIOp(emit(arith.SelectOp(fits, value, constant(0.0, type))), i64))
+        return emit(arith.SelectOp(fits, whole, constant(-(1 << 63), i64)))
+
+    # -- operators -------------------------------------------------------------------------------
+
+    def binary(self, operation: BinaryOperator, a: Number, b: Number) -> Number:
+        """`a + b` and the like; `operation` is a function of the module `operator`."""
+        if a.constant is not None and b.constant is not None and a.type.weak and b.type.weak:
+            return _fold(operation, a.constant, b.constant)
+        if operation is operator.pow:
+            return self._power(a, b)
+        type = result_type(operation, a.type, b.type)
+        x, y = self.convert(a, type), self.convert(b, type)
+        return Number(type, self._apply(operation, type, self.ssa(x), self.ssa(y), y.constant))
+
+    def _apply(
+        self, operation: BinaryOperator, type: ScalarType, a: SSAValue, b: SSAValue, divisor: Constant | None
+    ) -> SSAValue:
+        operations = _FLOATING if type.is_float else _BOOLEAN if type.kind == "b" else _INTEGER
+        if operation in operations:
+            return self._emit.value(operations[operation](a, b))
+        if operation in (operator.floordiv, operator.mod):
+            if type.is_float:
+                quotient, remainder = self._floor_divide(a, b)
+                return quotient if operation is operator.floordiv else remainder
+            return self._divide_integers(operation, type, a, b, divisor)
+        if operation in (operator.lshift, operator.rshift):
+            return self._shift(operation, type, a, b)
+        raise Refusal(f"kernels do not have the operator '{operation.__name__}'")
+
+    def negative(self, a: Number) -> Number:
+        """`-a`."""
+        if a.constant is not None and a.type.weak:
+            return _fold(lambda x, _: -x, a.constant, 0)
+        type = result_type(operator.neg, a.type)
+        value = self.ssa(self.convert(a, type))
+        if type.is_float:
+            return Number(type, self._emit.value(arith.NegfOp(value)))
+        return Number(type, self._emit.value(arith.SubiOp(self._emit.constant(0, type.ir), value)))
+
+    def invert(self, a: Number) -> Number:
+        """`~a`."""
+        if a.type is BOOL:
+            raise Refusal("'~' of a bool: write 'not'")
+        type = result_type(operator.invert, a.type)
+        ones = self._emit.constant(1 if type.kind == "b" else -1, type.ir)
+        return Number(type, self._emit.value(arith.XOrIOp(self.ssa(a), ones)))
+
+    def invert_truth(self, a: Number) -> Number:
+        """`not a`."""
+        truth = self.truth(a)
+        if truth.constant is not None:
+            return Number(BOOL, not truth.constant)
+        return Number(BOOL, self._emit.value(arith.XOrIOp(self.ssa(truth), self._emit.constant(True, i1))))
+
+    def absolute(self, a: Number, function: Callable[[Any], Any] = abs) -> Number:
+        """`abs(a)`; `function` is Python's or NumPy's, which decides on the type."""
+        type = result_type(function, a.type)
+        value = self.ssa(self.convert(a, type))
+        if type.is_float:
+            return Number(type, self._emit.value(math_dialect.AbsFOp(value)))
+        if type.kind != "i":
+            return Number(type, value)
+        zero = self._emit.constant(0, type.ir)
+        is_negative = self._emit.value(arith.CmpiOp(value, zero, "slt"))
+        return Number(type, self._select(is_negative, self._emit.value(arith.SubiOp(zero, value)), value))
+
+    def compare(self, operation: BinaryOperator, a: Number, b: Number) -> Number:
+        """`a < b` and the like."""
+        weak = a.type.weak and b.type.weak
+        if weak and a.constant is not None and b.constant is not None:
+            return _fold(operation, a.constant, b.constant)
+        if a.type.is_float or b.type.is_float or a.type.weak == b.type.weak:
+            type = result_type(operator.add, a.type, b.type)
+        else:  # exact, as NumPy compares its integers with Python's
+            type = INT
+        x, y = self.ssa(self.convert(a, type)), self.ssa(self.convert(b, type))
+        return Number(BOOL if weak else NP_BOOL, self._compare(_COMPARISONS[operation], x, y, type))
+
+    def both(self, a: Number, b: Number) -> Number:
+        """`a and b` of booleans."""
+        return self.binary(operator.and_, a, b)
+
+    def select(self, condition: Number, a: Number, b: Number) -> Number:
+        """`a if condition else b` of numbers computed already."""
+        if condition.constant is not None:
+            return a if condition.constant else b
+        type = common_type(a.type, b.type)
+        if type is None:
+            raise Refusal(disagreement(a.type, b.type))
+        x, y = self.ssa(self.convert(a, type)), self.ssa(self.convert(b, type))
+        return Number(type, self._select(self.ssa(self.truth(condition)), x, y))
+
+    def classify(self, predicate: str, a: Number, type: ScalarType) -> Number:
+        """How `abs(a)` compares with infinity: `uno` for `isnan`, `olt` for `isfinite`, `oeq` for `isinf`."""
+        x = self._emit.value(math_dialect.AbsFOp(self.ssa(a if a.type.is_float else self.convert(a, FLOAT))))
+        infinity = self._emit.constant(math.inf, x.type)
+        return Number(type, self._emit.value(arith.CmpfOp(x, infinity, predicate)))
+
+    # -- the less simple ones --------------------------------------------------------------------
+
+    def _compare(self, predicate: str, a: SSAValue, b: SSAValue, type: ScalarType) -> SSAValue:
+        if type.is_float:
+            return self._emit.value(arith.CmpfOp(a, b, "une" if predicate == "ne" else f"o{predicate}"))
+        sign = "" if predicate in ("eq", "ne") else "s" if type.kind == "i" else "u"
+        return self._emit.value(arith.CmpiOp(a, b, sign + predicate))
+
+    def _select(self, condition: SSAValue, a: SSAValue, b: SSAValue) -> SSAValue:
+        return self._emit.value(arith.SelectOp(condition, a, b))
+
+    def _divide_integers(
+        self, operation: BinaryOperator, type: ScalarType, a: SSAValue, b: SSAValue, divisor: Constant | None
+    ) -> SSAValue:
+        """`a // b` and `a % b`, which are 0 where `b` is 0; the processor would trap on that, and on -1."""
+        emit, constant = self._emit.value, self._emit.constant
+        if divisor == 0:
+            raise Refusal("division by zero")
+        signed = type.kind == "i"
+        zero, one, minus_one = constant(0, type.ir), constant(1, type.ir), constant(-1, type.ir) if signed else None
+        is_zero = is_minus_one = None
+        safe = b
+        if divisor is None or (divisor == -1 and signed):
+            is_zero = emit(arith.CmpiOp(b, zero, "eq"))
+            unsafe = is_zero
+            if minus_one is not None:
+                is_minus_one = emit(arith.CmpiOp(b, minus_one, "eq"))
+                unsafe = emit(arith.OrIOp(is_zero, is_minus_one))
+            safe = self._select(unsafe, one, b)
+        if operation is operator.floordiv:
+            quotient = emit((arith.FloorDivSIOp if signed else arith.DivUIOp)(a, safe))
+            if is_minus_one is not None:
+                quotient = self._select(is_minus_one, emit(arith.SubiOp(zero, a)), quotient)
+            return quotient if is_zero is None else self._select(is_zero, zero, quotient)
+        if not signed:
+            return emit(arith.RemUIOp(a, safe))
+        remainder = emit(arith.RemSIOp(a, safe))
+        other_sign = emit(arith.CmpiOp(emit(arith.XOrIOp(remainder, safe)), zero, "slt"))
+        inexact = emit(arith.CmpiOp(remainder, zero, "ne"))
+        wrong = emit(arith.AndIOp(inexact, other_sign))
+        return self._select(wrong, emit(arith.AddiOp(remainder, safe)), remainder)
+
+    def _floor_divide(self, a: SSAValue, b: SSAValue) -> tuple[SSAValue, SSAValue]:
+        """`a // b` and `a % b` of floats, step by step as in CPython's floatobject.c and NumPy's npy_divmod."""
+        emit, type = self._emit.value, a.type
+        zero, one, half = (self._emit.constant(x, type) for x in (0.0, 1.0, 0.5))
+
+        def cmp(x: SSAValue, predicate: str, y: SSAValue) -> SSAValue:
+            return emit(arith.CmpfOp(x, y, predicate))
+
+        rest = emit(llvm.FRemOp(a, b))
+        inexact = cmp(rest, "une", zero)
+        other_sign = emit(arith.XOrIOp(cmp(b, "olt", zero), cmp(rest, "olt", zero)))
+        adjust = emit(arith.AndIOp(inexact, other_sign))
+        quotient = emit(arith.DivfOp(emit(arith.SubfOp(a, rest)), b))
+        quotient = self._select(adjust, emit(arith.SubfOp(quotient, one)), quotient)
+        rest = self._select(adjust, emit(arith.AddfOp(rest, b)), rest)
+        remainder = self._select(inexact, rest, emit(math_dialect.CopySignOp(zero, b)))
+        floor = emit(math_dialect.FloorOp(quotient))
+        far = cmp(emit(arith.SubfOp(quotient, floor)), "ogt", half)
+        floor = self._select(far, emit(arith.AddfOp(floor, one)), floor)
+        exact = emit(arith.DivfOp(a, b))
+        signed_zero = emit(math_dialect.CopySignOp(zero, exact))
+        floor = self._select(cmp(quotient, "une", zero), floor, signed_zero)
+        return self._select(cmp(b, "oeq", zero), exact, floor), remainder
+
+    def _shift(self, operation: BinaryOperator, type: ScalarType, a: SSAValue, b: SSAValue) -> SSAValue:
+        """`a << b` and `a >> b`; shifts by the width or more, or by less than 0, move all bits out."""
+        emit = self._emit.value
+        width = self._emit.constant(type.bits, type.ir)
+        fits = emit(arith.CmpiOp(b, width, "ult"))
+        zero = self._emit.constant(0, type.ir)
+        if operation is operator.rshift and type.kind == "i":
+            last = self._emit.constant(type.bits - 1, type.ir)
+            return emit(arith.ShRSIOp(a, self._select(fits, b, last)))
+        shift = arith.ShLIOp if operation is operator.lshift else arith.ShRUIOp
+        return self._select(fits, emit(shift(a, self._select(fits, b, zero))), zero)
+
+    def _power(self, a: Number, b: Number) -> Number:
+        exponent = b.constant
+        if not a.type.is_float and not b.type.is_float:
+            if exponent is None:
+                raise Refusal(
+                    "an integer to the power of a variable integer may be an integer or a fraction: "
+                    "write float(...) around one of them, or a loop"
+                )
+            if exponent >= 0:
+                return self._integer_power(self.convert(a, result_type(operator.pow, a.type, b.type)), int(exponent))
+            if not a.type.weak:
+                raise Refusal("NumPy does not raise integers to negative powers: write float(...)")
+            return self.power(self.convert(a, FLOAT), Number(FLOAT, float(exponent)), FLOAT)
+        return self.power(a, b, result_type(operator.pow, a.type, b.type))
+
+    def power(self, a: Number, b: Number, type: ScalarType) -> Number:
+        """`a ** b` of floats: the C library's `pow`, as in Python and NumPy."""
+        x, y = self.ssa(self.convert(a, type)), self.ssa(self.convert(b, type))
+        name = "powf" if isinstance(x.type, Float32Type) else "pow"
+        return Number(type, self._emit.call_c(name, [x, y], type.ir))
+
+    def _integer_power(self, base: Number, exponent: int) -> Number:
+        result = self.convert(Number(INT, 1), base.type)
+        while exponent:
+            if exponent & 1:
+                result = base if result.constant is not None else self.binary(operator.mul, result, base)
+            exponent >>= 1
+            base = self.binary(operator.mul, base, base) if exponent else base
+        return result
+
+    # -- functions -------------------------------------------------------------------------------
+
+    def unary(self, operation: Callable[[SSAValue], Operation], a: Number, type: ScalarType) -> Number:
+        """An operation of the math dialect on floats of `type`."""
+        return Number(type, self._emit.value(operation(self.ssa(self.convert(a, type)))))
+
+    def call_c(self, name: str, a: Number) -> Number:
+        """A function `double f(double)` of the C library."""
+        return Number(FLOAT, self._emit.call_c(name, [self.ssa(self.convert(a, FLOAT))], f64))
+
+    def numpy_extremum(self, function: BinaryOperator, a: Number, b: Number) -> Number:
+        """`np.minimum` and `np.maximum`: NaN wins, and of equal numbers the second."""
+        type = result_type(function, a.type, b.type)
+        x, y = self.ssa(self.convert(a, type)), self.ssa(self.convert(b, type))
+        first = self._compare("lt" if function is np.minimum else "gt", x, y, type)
+        if type.is_float:
+            first = self._emit.value(arith.OrIOp(first, self._emit.value(arith.CmpfOp(x, x, "uno"))))
+        return Number(type, self._select(first, x, y))
+
+
+def disagreement(a: ScalarType, b: ScalarType) -> str:
+    """Why two types have no common one, and what to do."""
+    wide = max(a, b, key=lambda type: (type.is_float, type.bits))
+    return f"{_article(a)} on one path and {_article(b)} on the other: convert one with {wide.spelling}(...)"
+
+
+def _article(type: ScalarType) -> str:
+    return f"an {type}" if str(type)[0] in "aiou" and not str(type).startswith("uint") else f"a {type}"
+
+
+def _fold(operation: BinaryOperator, a: Constant, b: Constant) -> Number:
+    try:
+        result = operation(a, b)
+    except (ArithmeticError, ValueError, TypeError) as error:
+        raise Refusal(str(error)) from None
+    found = scalar_type(type(result))
+    if found is not None:
+        return Number(found, result)
+    raise Refusal(f"this is {result}, and kernels have no {type(result).__name__} numbers")
+
+
+def _convert_constant(value: Constant, source: ScalarType, target: ScalarType) -> Constant:
+    if target.kind == "b":
+        return bool(value)
+    if target.is_float:
+        with np.errstate(all="ignore"):
+            return float(target.dtype.type(float(value)))
+    if not math.isfinite(value):
+        raise Refusal(f"{value} is no integer")
+    whole = int(value)
+    if target.weak:
+        return whole
+    low, high = (0, 255) if target.kind == "u" else (-(1 << target.bits - 1), (1 << target.bits - 1) - 1)
+    if low <= whole <= high:
+        return whole
+    if source.weak:
+        raise Refusal(f"{whole} does not fit {_article(target)} ({low} to {high})")
+    return (whole - low) % (1 << target.bits) + low
+
+
+def _width(type: Attribute) -> int:
+    return type.bitwidth

@@ -1,0 +1,65 @@
+"""The runtime symbols that need Python. They take C arguments as they come, pointers as integer addresses.
+
+Importing this is cheap: Torch and h5py are loaded by the first inference and the first collection.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hpacml.runtime import entry, frame
+from hpacml.runtime.mapcheck import MapCheck
+from hpacml.runtime.sites import CollectSite, InferSite, Json, MapSite, Sites
+
+if TYPE_CHECKING:
+    from hpacml.runtime.collection import Collection
+    from hpacml.runtime.inference import Inference
+
+
+def install() -> None:
+    """Have compiled code call the functions below."""
+    entry.register(infer=infer, collect=collect, check_map=check_map, call_body=call_body)
+
+
+def infer(site: int, tensors: int) -> None:
+    """Run the model of a site: `tensors` points to pointers to descriptors, inputs first, then destinations.
+
+    Raises ModelError, and then has written to no destination.
+    """
+    _inferences.at(site).run(tensors)
+
+
+def collect(site: int, tensors: int, milliseconds: float) -> None:
+    """Append the tensors of a site and the time of its body to its database. Raises DatabaseError."""
+    _collections.at(site).run(tensors, milliseconds)
+
+
+def check_map(site: int, values: int) -> None:
+    """Return if a map fits its arrays, else raise MapError.
+
+    `values` points to 64-bit integers: the sizes of all arrays, the open numbers of all targets, the
+    parameters.
+    """
+    _map_checks.at(site).run(values)
+
+
+def call_body(index: int) -> None:
+    """Run an opaque body of the current call."""
+    frame.current().bodies[index]()
+
+
+def _inference(text: Json) -> Inference:
+    from hpacml.runtime.inference import Inference
+
+    return Inference(InferSite.parse(text))
+
+
+def _collection(text: Json) -> Collection:
+    from hpacml.runtime.collection import Collection
+
+    return Collection(CollectSite.parse(text))
+
+
+_inferences = Sites(_inference)
+_collections = Sites(_collection)
+_map_checks = Sites(lambda text: MapCheck(MapSite.parse(text)))

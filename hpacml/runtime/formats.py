@@ -1,0 +1,276 @@
+"""The model file formats: how each is recognised, read and written. Nothing here checks whether to trust one."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+if TYPE_CHECKING:
+    import torch
+
+Format = Literal["TorchScript", "torch.export", "AOTInductor", "pickle"]
+
+
+@dataclass(frozen=True, slots=True)
+class InputType:
+    """What a file declares of an input: its dtype, and its shape with None for sizes that may vary."""
+
+    dtype: torch.dtype
+    shape: tuple[int | None, ...]
+
+    def __str__(self) -> str:
+        sizes = ", ".join("*" if size is None else str(size) for size in self.shape)
+        return f"{str(self.dtype).removeprefix('torch.')}[{sizes}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A network: `run` takes tensors, and should return a tensor or a tuple of tensors.
+
+    `anchor` gives a tensor that has the network's floating dtype and its device, or None if it has no such
+    tensor; `inputs` is what a file declares.
+    """
+
+    run: Callable[..., object]
+    anchor: Callable[[], torch.Tensor | None] = lambda: None
+    inputs: tuple[InputType, ...] | None = None
+
+
+def recognise(content: bytes) -> Format | None:
+    """The format of a model file, by its content; None for any other. Raises BadZipFile for a torn archive."""
+    if content[:1] == b"\x80":  # a bare pickle: torch.save before Torch 1.6
+        return "pickle"
+    if content[:4] != b"PK\x03\x04":
+        return None
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        names = archive.namelist()
+    members = {name.partition("/")[2] for name in names}
+    if any(member.startswith("data/aotinductor/") for member in members):
+        return "AOTInductor"
+    if any(member.startswith("models/") for member in members):
+        return "torch.export"
+    if "constants.pkl" in members:
+        return "TorchScript"
+    return "pickle" if "data.pkl" in members else None
+
+
+def read(content: bytes, format: Format) -> Network:
+    """The network of a model file of an executable format. Raises whatever Torch raises."""
+    readers = {
+        "TorchScript": _read_torchscript,
+        "torch.export": _read_export,
+        "AOTInductor": _read_aotinductor,
+    }
+    return readers[format](io.BytesIO(content))
+
+
+def first_floating(module: torch.nn.Module) -> torch.Tensor | None:
+    """The first floating parameter of a module, else its first floating buffer."""
+    for tensor in module.parameters():
+        if tensor.is_floating_point():
+            return tensor
+    return next((tensor for tensor in module.buffers() if tensor.is_floating_point()), None)
+
+
+@contextlib.contextmanager
+def evaluating(module: torch.nn.Module) -> Iterator[None]:
+    """Evaluation mode for the parts of a module that are in training mode, which they have again afterwards."""
+    training = [part for part in module.modules() if part.training]
+    for part in training:
+        part.training = False
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True
+
+
+# -- TorchScript -------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _torchscript_in_use() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is deprecated", DeprecationWarning)
+        yield
+
+
+def _read_torchscript(file: io.BytesIO) -> Network:
+    import torch
+
+    with _torchscript_in_use():
+        module: Any = torch.jit.load(file, map_location=None if torch.cuda.is_available() else "cpu")
+    module.eval()
+    anchor = first_floating(module)
+    if anchor is None:
+        anchor = _first_floating_constant(module)
+    return Network(module, lambda: anchor)
+
+
+def _first_floating_constant(module: Any) -> torch.Tensor | None:
+    """A weight of a frozen module, which has neither parameters nor buffers."""
+    constants = module.inlined_graph.findAllNodes("prim::Constant")
+    tensors = (node.t("value") for node in constants if node.hasAttribute("value") and node.kindOf("value") == "t")
+    return next((tensor for tensor in tensors if tensor.is_floating_point() and tensor.dim()), None)
+
+
+def write_torchscript(module: torch.nn.Module, example: Sequence[torch.Tensor]) -> bytes:
+    """A TorchScript archive of a module in evaluation mode, traced unless it is scripted already."""
+    import torch
+
+    buffer = io.BytesIO()
+    with _torchscript_in_use():
+        scripted: Any = module
+        if not isinstance(module, torch.jit.ScriptModule):
+            scripted = torch.jit.trace(module, tuple(example), _store_inputs=False)
+        torch.jit.save(scripted, buffer)
+    return buffer.getvalue()
+
+
+# -- torch.export ------------------------------------------------------------------------------------
+
+
+def _read_export(file: io.BytesIO) -> Network:
+    import torch
+
+    program = torch.export.load(file)
+    inputs = _declared_inputs(program)
+    weights = [*program.state_dict.values(), *program.constants.values()]
+    floating = (w for w in weights if isinstance(w, torch.Tensor) and w.is_floating_point())
+    anchor = next(floating, None)
+    return Network(_runner(program), lambda: anchor, inputs)
+
+
+def _declared_inputs(program: torch.export.ExportedProgram) -> tuple[InputType, ...] | None:
+    """The inputs, or None where some are no tensors."""
+    import torch
+
+    names = set(program.graph_signature.user_inputs)
+    metas = [n.meta["val"] for n in program.graph.nodes if n.op == "placeholder" and n.name in names]
+    if len(metas) != len(names) or not all(isinstance(meta, torch.Tensor) for meta in metas):
+        return None
+    return tuple(
+        InputType(meta.dtype, tuple(size if isinstance(size, int) else None for size in meta.shape))
+        for meta in metas
+    )
+
+
+def _runner(program: torch.export.ExportedProgram) -> Callable[..., object]:
+    """The program as a function of its inputs.
+
+    Torch's own wrapper takes four times as long as a small network. It runs for input shapes that are new, and
+    checks them; for shapes that have passed, the graph it wraps runs by itself, where that is the same.
+    """
+
+    checked = cast("Callable[..., object]", program.module())
+    weights = _plain_arguments(program)
+    if weights is None:
+        return checked
+    graph = cast("Callable[..., object]", program.graph_module.forward)
+    passed: set[tuple[torch.Size, ...]] = set()
+
+    def run(*inputs: torch.Tensor) -> object:
+        shapes = tuple([tensor.shape for tensor in inputs])
+        if shapes in passed:
+            return graph(*weights, *inputs)
+        outputs = checked(*inputs)
+        passed.add(shapes)
+        return outputs
+
+    return run
+
+
+def _plain_arguments(program: torch.export.ExportedProgram) -> list[torch.Tensor] | None:
+    """What to pass to the graph before the inputs; None if there is more to a call than passing tensors."""
+    import torch
+    from torch.export.graph_signature import InputKind, OutputKind, TensorArgument
+
+    inputs, outputs = program.graph_signature.input_specs, program.graph_signature.output_specs
+    if any(spec.kind is not OutputKind.USER_OUTPUT for spec in outputs):
+        return None
+    if not all(isinstance(spec.arg, TensorArgument) for spec in (*inputs, *outputs)):
+        return None
+    positional, keywords = program.call_spec.in_spec.children()
+    results = program.call_spec.out_spec
+    flat = (positional, *([] if results.is_leaf() else [results]))
+    if keywords.num_children or not all(part.is_leaf() for parts in flat for part in parts.children()):
+        return None
+    if not results.is_leaf() and results.type not in (tuple, list):
+        return None
+    weights: list[torch.Tensor] = []
+    given = False
+    for spec in inputs:
+        if spec.kind is InputKind.USER_INPUT:
+            given = True
+            continue
+        stored = program.state_dict.get(str(spec.target), program.constants.get(str(spec.target)))
+        if given or not isinstance(stored, torch.Tensor):
+            return None
+        weights.append(stored.detach())
+    return weights
+
+
+def write_export(module: torch.nn.Module, example: Sequence[torch.Tensor]) -> bytes:
+    """A torch.export archive of a module in evaluation mode; every dimension may vary that can."""
+    import torch
+
+    program = _export_many_rows(module, example) or _export(module, example)
+    program.example_inputs = None  # they would be stored
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer)
+    return buffer.getvalue()
+
+
+def _export(module: torch.nn.Module, example: Sequence[torch.Tensor]) -> torch.export.ExportedProgram:
+    import torch
+    from torch.export import Dim
+
+    shapes = tuple(tuple(Dim.STATIC if size == 1 else Dim.AUTO for size in x.shape) for x in example)
+    with torch.no_grad():
+        return torch.export.export(module, tuple(example), dynamic_shapes=shapes)
+
+
+def _export_many_rows(
+    module: torch.nn.Module, example: Sequence[torch.Tensor]
+) -> torch.export.ExportedProgram | None:
+    """The module exported on the example repeated along its leading dimensions of 1, which export would fix.
+
+    None if there are none, or if the module does not treat these dimensions as rows.
+    """
+    import torch
+
+    many = [x.repeat([2 if rows else 1 for rows in _single_rows(x)]) for x in example]
+    if all(x.shape == y.shape for x, y in zip(example, many, strict=True)):
+        return None
+    try:
+        program = _export(module, many)
+        with torch.no_grad():
+            torch.testing.assert_close(cast(Any, program.module())(*example), module(*example))
+    except Exception:  # whatever it is, the example as it was given decides
+        return None
+    return program
+
+
+def _single_rows(tensor: torch.Tensor) -> list[bool]:
+    """Which dimensions belong to the leading ones of size 1; the last, of features, never does."""
+    rows: list[bool] = []
+    for d, size in enumerate(tensor.shape):
+        rows.append(size == 1 and all(rows) and d < tensor.dim() - 1)
+    return rows
+
+
+# -- AOTInductor -------------------------------------------------------------------------------------
+
+
+def _read_aotinductor(file: io.BytesIO) -> Network:
+    import torch
+
+    # Without it the package reads its inputs as whatever dtype and shape it was compiled for.
+    os.environ.setdefault("AOTI_RUNTIME_CHECK_INPUTS", "1")
+    return Network(cast("Callable[..., object]", cast(Any, torch)._inductor.aoti_load_package(file)))

@@ -1,0 +1,46 @@
+"""What a call of a kernel has that compiled code cannot hold: Python objects and opaque bodies."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from hpacml.errors import HpacmlError
+
+NO_ARGUMENTS: Mapping[str, object] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One call: its opaque `arguments` by name, and the `bodies` that compiled code calls by index.
+
+    It is current in its thread, above those of the calls around it, inside `with frame:`.
+    """
+
+    arguments: Mapping[str, object] = field(default_factory=lambda: NO_ARGUMENTS)
+    bodies: Sequence[Callable[[], object]] = ()
+
+    def __enter__(self) -> Frame:
+        _calls.frames.append(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _calls.frames.pop()
+
+
+def current() -> Frame:
+    """The innermost frame of this thread. Raises HpacmlError outside of any."""
+    if not _calls.frames:
+        raise HpacmlError(
+            "compiled code asked for an argument or a body of its call, but no call is under way"
+        )
+    return _calls.frames[-1]
+
+
+class _Calls(threading.local):
+    def __init__(self) -> None:
+        self.frames: list[Frame] = []
+
+
+_calls = _Calls()

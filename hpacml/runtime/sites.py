@@ -1,0 +1,149 @@
+"""The call sites of compiled code: JSON texts in its constant memory, read once each."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
+
+from hpacml.runtime import frame
+
+State = TypeVar("State")
+
+Json: TypeAlias = "dict[str, Any]"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorType:
+    """Element type, by its name in `hpacml.runtime.memref`, and rank of a tensor."""
+
+    dtype: str
+    rank: int
+
+    @staticmethod
+    def parse(texts: Sequence[Json]) -> tuple[TensorType, ...]:
+        return tuple(TensorType(text["dtype"], text["rank"]) for text in texts)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a region says that its model or database is: a clause, an argument of the call, or nowhere."""
+
+    path: str | None = None
+    argument: str | None = None
+
+    @staticmethod
+    def parse(text: Json | None) -> Source:
+        return Source(**(text or {}))
+
+    def find(self, variable: str) -> object:
+        """The clause's path, the argument, or failing these the environment `variable`; None without any."""
+        given: object = self.path
+        if self.argument is not None:
+            given = frame.current().arguments[self.argument]
+        return given if given is not None else os.environ.get(variable) or None
+
+    def describe_nothing(self, variable: str) -> str:
+        """How `find` came to None."""
+        clause = "" if self.argument is None else f"the argument '{self.argument}' is None, and "
+        return f"{clause}the environment variable {variable} is not set"
+
+
+class Paths:
+    """The files that one call site names; relative paths start from the directory of their first use."""
+
+    def __init__(self) -> None:
+        self._absolute: dict[str | os.PathLike[str], Path] = {}
+
+    def __getitem__(self, name: str | os.PathLike[str]) -> Path:
+        if (path := self._absolute.get(name)) is None:
+            path = self._absolute[name] = Path(os.path.realpath(name))
+        return path
+
+
+@dataclass(frozen=True, slots=True)
+class InferSite:
+    """A call of `hpacml_infer`. `batch`: None for one model call, 0 for any rows per call, else the rows."""
+
+    label: str
+    model: Source
+    batch: int | None
+    maps: tuple[str, ...]
+    inputs: tuple[TensorType, ...]
+    outputs: tuple[TensorType, ...]
+
+    @staticmethod
+    def parse(text: Json) -> InferSite:
+        return InferSite(
+            text["label"],
+            Source.parse(text["model"]),
+            text["batch"],
+            tuple(text["maps"]),
+            TensorType.parse(text["inputs"]),
+            TensorType.parse(text["outputs"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CollectSite:
+    """A call of `hpacml_collect`."""
+
+    label: str
+    database: Source
+    maps: tuple[str, ...]
+    inputs: tuple[TensorType, ...]
+    outputs: tuple[TensorType, ...]
+
+    @staticmethod
+    def parse(text: Json) -> CollectSite:
+        return CollectSite(
+            text["label"],
+            Source.parse(text["database"]),
+            tuple(text["maps"]),
+            TensorType.parse(text["inputs"]),
+            TensorType.parse(text["outputs"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class MapSite:
+    """A call of `hpacml_check_map`; `?` in a target, as in `[1 : ?, 0]`, stands for a value of the call."""
+
+    direction: Literal["to", "from", "inout"]
+    functor: str
+    parameters: tuple[str, ...]
+    names: tuple[str, ...]
+    targets: tuple[str, ...]
+    text: str | None
+
+    @staticmethod
+    def parse(text: Json) -> MapSite:
+        return MapSite(
+            text["direction"],
+            text["functor"],
+            tuple(text["parameters"]),
+            tuple(text["names"]),
+            tuple(text["targets"]),
+            text["text"],
+        )
+
+
+class Sites(Generic[State]):
+    """What `make` makes of each call site, by the address of its text; made once."""
+
+    def __init__(self, make: Callable[[Json], State]) -> None:
+        self._make = make
+        self._states: dict[int, tuple[bytes, State]] = {}
+
+    def at(self, address: int) -> State:
+        """The state of the site whose NUL-terminated text is at `address`."""
+        text = ctypes.string_at(address)
+        known = self._states.get(address)
+        # Other code may have come to lie where unloaded code was.
+        if known is None or known[0] != text:
+            known = self._states[address] = (text, self._make(json.loads(text)))
+        return known[1]

@@ -1,0 +1,124 @@
+"""Which model files this user has declared safe to run, by the SHA-256 of their content.
+
+TorchScript, torch.export and AOTInductor files can run any code when they are loaded. So they are loaded only
+if `save_model` wrote them, if `hpacml model trust FILE` added them, or with HPACML_TRUST_MODELS=all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import string
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpacml.errors import ModelError
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A trusted content, and the name its file had then."""
+
+    digest: str
+    name: str
+
+
+def trust_file() -> Path:
+    """`$HPACML_TRUST_FILE`, else `$XDG_CONFIG_HOME/hpacml/trusted`, else `~/.config/hpacml/trusted`.
+
+    Raises ModelError for a user without a home directory.
+    """
+    if chosen := os.environ.get("HPACML_TRUST_FILE"):
+        return Path(chosen)
+    if configuration := os.environ.get("XDG_CONFIG_HOME"):
+        return Path(configuration, "hpacml", "trusted")
+    try:
+        return Path.home() / ".config" / "hpacml" / "trusted"
+    except RuntimeError as error:
+        raise ModelError(
+            f"there is no place for the list of trusted models ({error}): set HPACML_TRUST_FILE"
+        ) from error
+
+
+def digest(content: bytes) -> str:
+    """The SHA-256 by which `content` is trusted, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def entries() -> list[Entry]:
+    """What is trusted, oldest first. Lines that are no entries are passed over. Raises ModelError."""
+    file = trust_file()
+    try:
+        text = file.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise ModelError(f"cannot read the list of trusted models, {file}: {error.strerror}") from error
+    parts = [line.split(maxsplit=1) for line in text.splitlines()]
+    found = (Entry(part[0].lower(), part[1] if len(part) > 1 else "") for part in parts if part)
+    return [e for e in found if len(e.digest) == 64 and set(e.digest) <= set(string.hexdigits)]
+
+
+def is_trusted_content(content: bytes) -> bool:
+    """Whether a model of this content may be loaded."""
+    return os.environ.get("HPACML_TRUST_MODELS") == "all" or digest(content) in {e.digest for e in entries()}
+
+
+def is_trusted(path: str | os.PathLike[str]) -> bool:
+    """Whether the model file at `path`, as it is now, may be loaded. Raises ModelError."""
+    return is_trusted_content(read(path))
+
+
+def trust(path: str | os.PathLike[str]) -> str:
+    """Trust the present content of the model file at `path`; its digest. Raises ModelError."""
+    content = read(path)
+    trust_content(content, Path(path).absolute())
+    return digest(content)
+
+
+def trust_content(content: bytes, path: Path) -> None:
+    """Trust `content`, which is or will be that of `path`. Raises ModelError."""
+    known = digest(content)
+    if known in {entry.digest for entry in entries()}:
+        return
+    name = " ".join(str(path).split())
+    file = trust_file()
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            size = os.fstat(descriptor).st_size
+            whole = size == 0 or os.pread(descriptor, 1, size - 1) == b"\n"
+            line = f"{known}  {name}\n" if whole else f"\n{known}  {name}\n"
+            # One write to the end of the file: the lines of several processes do not mix.
+            os.write(descriptor, line.encode(errors="replace"))
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise ModelError(
+            f"cannot add to the list of trusted models, {file}: {error.strerror}; "
+            "set HPACML_TRUST_FILE to a file that can be written"
+        ) from error
+
+
+def require(content: bytes, path: Path, kind: str) -> None:
+    """Raise ModelError unless `content`, read from `path`, is trusted; `kind` says what it is."""
+    if not is_trusted_content(content):
+        raise ModelError(
+            f"the model '{path}' is not trusted on this machine: {kind} can run any code when it is loaded. "
+            f"Its SHA-256 is {digest(content)}. If you know where it comes from, run\n"
+            f"    hpacml model trust {path}"
+        )
+
+
+def read(path: str | os.PathLike[str]) -> bytes:
+    """The content of a model file. Raises ModelError, which says what would mend it."""
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        raise ModelError(
+            f"the model '{Path(path).absolute()}' does not exist: train one and write it there with "
+            "hpacml.save_model, or correct the path, which is relative to the current directory"
+        ) from None
+    except OSError as error:
+        raise ModelError(f"cannot read the model '{Path(path).absolute()}': {error.strerror}") from error
