@@ -1,0 +1,52 @@
+"""hpacml: directives that turn regions of scientific codes into data, and then into ML surrogates.
+
+It re-creates the programming model of HPAC-ML (Fink et al., SC'24) for Python, on an MLIR dialect in xDSL.
+Importing it loads neither Torch nor h5py nor the compiler; what needs them does.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from hpacml.errors import CompileError, DatabaseError, DirectiveError, HpacmlError, MapError, ModelError
+from hpacml.frontend.plain import approx, prange
+
+if TYPE_CHECKING:
+    from hpacml.frontend.bridge import functor
+    from hpacml.frontend.kernel import kernel
+    from hpacml.frontend.region import region
+    from hpacml.runtime.database import flush
+    from hpacml.runtime.model import save_model
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CompileError",
+    "DatabaseError",
+    "DirectiveError",
+    "HpacmlError",
+    "MapError",
+    "ModelError",
+    "approx",
+    "flush",
+    "functor",
+    "kernel",
+    "prange",
+    "region",
+    "save_model",
+]
+
+_LAZY = {
+    "functor": "hpacml.frontend.bridge",
+    "kernel": "hpacml.frontend.kernel",
+    "region": "hpacml.frontend.region",
+    "flush": "hpacml.runtime.database",
+    "save_model": "hpacml.runtime.model",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'hpacml' has no attribute '{name}'")

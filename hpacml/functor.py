@@ -220,9 +220,7 @@ class Functor:
     def feature_dims(self) -> tuple[int, ...]:
         """The positions of the feature dimensions on the left side."""
         return tuple(
-            d
-            for d, e in enumerate(self.lhs)
-            if isinstance(e, Range) or e.index.as_name not in self.rhs_symbols
+            d for d, e in enumerate(self.lhs) if isinstance(e, Range) or e.index.as_name not in self.rhs_symbols
         )
 
     @cached_property
@@ -371,9 +369,7 @@ class Functor:
                 )
         return targets
 
-    def _symbol_extents(
-        self, targets: Sequence[Target[V]], direction: Direction, a: Arithmetic[V, C]
-    ) -> dict[str, V]:
+    def _symbol_extents(self, targets: Sequence[Target[V]], direction: Direction, a: Arithmetic[V, C]) -> dict[str, V]:
         """The extent of each symbol, agreed between all its uses."""
         extents: dict[str, V] = {}
         origin: dict[str, str] = {}
@@ -395,8 +391,7 @@ class Functor:
 
             def disagree(symbol: str = symbol, known: V = known, extent: V = extent, place: str = place) -> str:
                 return (
-                    f"the symbol '{symbol}' runs over {known} values in {origin[symbol]} "
-                    f"but over {extent} in {place}"
+                    f"the symbol '{symbol}' runs over {known} values in {origin[symbol]} but over {extent} in {place}"
                 )
 
             equal, is_one = a.eq(known, extent), a.eq(known, one)
@@ -468,9 +463,7 @@ class Functor:
         for m, (entry, dim) in enumerate(zip(entries, target.dims, strict=True)):
             low, high = _reach(view, m, a)
 
-            def outside(
-                index: V, entry: Entry = entry, m: int = m, dim: TargetDim[V] = dim
-            ) -> Callable[[], str]:
+            def outside(index: V, entry: Entry = entry, m: int = m, dim: TargetDim[V] = dim) -> Callable[[], str]:
                 return lambda: (
                     f"the entry '{entry}' of the slice {format_slice(entries)} reaches index {index} in "
                     f"dimension {m} of '{target.name}', which has {dim.size} elements"
@@ -483,9 +476,7 @@ class Functor:
                 end = a.add(begin, a.mul(dim.step, a.sub(_extent(dim, a), one)))
                 least, most = _min(begin, end, a), _max(begin, end, a)
 
-                def not_in_range(
-                    entry: Entry = entry, m: int = m, least: V = least, most: V = most
-                ) -> str:
+                def not_in_range(entry: Entry = entry, m: int = m, least: V = least, most: V = most) -> str:
                     return (
                         f"the entry '{entry}' of the slice {format_slice(entries)} is an absolute index, and "
                         f"lies outside the range of dimension {m} of '{target.name}' ({least} to {most})"
@@ -494,9 +485,7 @@ class Functor:
                 inside = a.all([a.le(least, low), a.le(high, most)])
                 a.require(a.any([*empty, inside]), not_in_range)
 
-    def _shape(
-        self, params: Mapping[str, V], extents: Mapping[str, V], given: V, a: Arithmetic[V, C]
-    ) -> tuple[V, ...]:
+    def _shape(self, params: Mapping[str, V], extents: Mapping[str, V], given: V, a: Arithmetic[V, C]) -> tuple[V, ...]:
         sizes: dict[int, V] = {}
         for d in self.feature_dims:
             entry = self.lhs[d]

@@ -7,9 +7,21 @@ from ctypes import addressof
 from typing import NamedTuple
 
 from xdsl.builder import Builder
-from xdsl.dialects.builtin import DYNAMIC_INDEX, IndexType, MemRefType, ModuleOp, NoneAttr, StridedLayoutAttr, UnitAttr, i1
-from xdsl.dialects.func import FuncOp, ReturnOp
-from xdsl.ir import Attribute, SSAValue
+from xdsl.dialects.arith import ConstantOp
+from xdsl.dialects.builtin import (
+    DYNAMIC_INDEX,
+    IndexType,
+    IntegerAttr,
+    MemRefType,
+    ModuleOp,
+    NoneAttr,
+    StridedLayoutAttr,
+    UnitAttr,
+    i1,
+    i64,
+)
+from xdsl.dialects.func import CallOp, FuncOp, ReturnOp
+from xdsl.ir import Attribute, Block, SSAValue
 from xdsl.rewriter import InsertPoint, Rewriter
 
 from hpacml.dialects.hpacml.attributes import DTYPES, Direction
@@ -19,7 +31,6 @@ from hpacml.pipelines import generic_text, run_passes
 from hpacml.runtime import abi, toolchain
 from hpacml.runtime.entry import Function
 from hpacml.runtime.memref import ArrayView, descriptor, is_c_contiguous
-
 
 _KINDS: dict[Attribute, str] = {IndexType(): "index", i1: "i1"}
 
@@ -98,6 +109,14 @@ def compile(module: ModuleOp, name: str) -> Function:
     function = next(op for op in module.body.block.ops if isinstance(op, FuncOp) and op.sym_name.data == name)
     types = [_KINDS.get(type, "memref") for type in function.function_type.inputs]
     return toolchain.compile(generic_text(run_passes(module)), name, types)
+
+
+def call_body(module: ModuleOp, block: Block) -> None:
+    """In `block`, call the first opaque body of the current call (`hpacml.runtime.frame`)."""
+    module.body.block.add_op(FuncOp.external("hpacml_call_body", [i64], []))
+    builder = Builder(InsertPoint.at_end(block))
+    first = builder.insert(ConstantOp(IntegerAttr(0, i64))).result
+    builder.insert(CallOp("hpacml_call_body", [first], []))
 
 
 def call(function: Function, views: Sequence[ArrayView], *scalars: int | bool) -> None:

@@ -164,6 +164,9 @@ class Evaluator:
             )
         return array, [self._position(array, axis, index) for axis, index in enumerate(indices)]
 
+    def load(self, array: Array, indices: Sequence[SSAValue]) -> Number:
+        return Number(array.element, self.emit.value(LoadOp.get(array.value, indices)))
+
     def choose(self, condition: SSAValue, then: Callable[[], Number], otherwise: Callable[[], Number]) -> Number:
         """One of two numbers; only the one that is chosen is computed."""
         with self.emit.block() as then_block:
@@ -276,8 +279,7 @@ class Evaluator:
                 if index is None or not -len(owner.items) <= index < len(owner.items):
                     raise self.error(node.slice, f"a constant from 0 to {len(owner.items) - 1} is needed here")
                 return owner.items[int(index)]
-        array, indices = self.element(node)
-        return Number(array.element, self.emit.value(LoadOp.get(array.value, indices)))
+        return self.load(*self.element(node))
 
     def _position(self, array: Array, axis: int, node: ast.expr) -> SSAValue:
         index = self.index(node, "an index")
@@ -366,13 +368,14 @@ class Evaluator:
                 raise Refusal(f"'{spelled}' is no function")
             if isinstance(callee, Definition):
                 return self._call_kernel(callee, node)
-            if callee in (np.zeros, np.empty):
+            if callee is np.zeros or callee is np.empty:
                 return self._new_array(callee is np.zeros, node)
             if callee is len:
                 return self._length(node)
-            if callee in (range, plain.approx):
-                place = "a 'for' loop" if callee is range else "a statement, or a 'with' statement,"
-                raise Refusal(f"{spelled}(...) stands in {place} only")
+            if callee is range or callee is plain.prange:
+                raise Refusal(f"{spelled}(...) can only be what a 'for' loop runs over")
+            if callee is plain.approx:
+                raise Refusal(f"{spelled}(...) is a statement of its own, or stands in a 'with'")
             if not _is_hashable(callee) or (function := FUNCTIONS.get(callee)) is None:
                 raise Refusal(f"{spelled}(...) cannot be compiled: {advice(callee)}")
             self._refuse_keywords(node)
@@ -412,7 +415,7 @@ class Evaluator:
         self.emit.own(memory)
         if zeros:
             self._fill(memory, [self.numbers.ssa(s) for s in sizes], Number(element, 0))
-        return Array("this array", element, SSAValue.get(memory, type=MemRefType))
+        return Array("", element, SSAValue.get(memory, type=MemRefType))
 
     def _new_size(self, node: ast.expr, value: Value) -> Number:
         if not isinstance(value, Number):
@@ -495,8 +498,7 @@ class Evaluator:
         return Number(kind, default.item() if isinstance(default, np.generic) else default)
 
     def _pass_number(self, number: Number, parameter: ScalarParameter) -> SSAValue:
-        kinds = "biuf"
-        if kinds.index(number.type.kind) > max(kinds.index(parameter.type.kind), 1 + (parameter.type.kind in "iu")):
+        if not parameter.type.accepts(number.type):
             raise Refusal(f"'{parameter.name}' takes {parameter.type}, and this is {describe(number)}")
         return self.numbers.ssa(self.numbers.convert(number, parameter.type))
 

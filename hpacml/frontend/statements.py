@@ -171,54 +171,19 @@ class Statements:
             a, b = (variables.get(name) for variables in after)
             if a is b:
                 continue
-            if isinstance(a, Number) and isinstance(b, Number):
-                common = common_type(a.type, b.type)
-                if common is None:
-                    before[name] = Unset(self._differs(name, node, disagreement(a.type, b.type)))
-                elif name in self._read or not name.isidentifier():
-                    results[name] = common
-            else:
-                before[name] = Unset(self._why_unset(name, node, a, b))
+            if not isinstance(a, Number) or not isinstance(b, Number):
+                before[name] = Unset(_why_unset(name, node, a, b))
+            elif (common := common_type(a.type, b.type)) is None:
+                spelled = "the returned value" if name == jumps.RESULT else f"'{name}'"
+                before[name] = Unset(f"{spelled} is {disagreement(a.type, b.type)} ('if' in line {node.lineno})")
+            elif self._is_read(name):
+                results[name] = common
         for block, variables in zip(blocks, after, strict=True):
             self._yield(block, variables, results)
-        orelse = Region(blocks[1]) if results or node.orelse else None
-        types = [type.ir for type in results.values()]
-        op = IfOp(self._numbers.ssa(condition), types, Region(blocks[0]), orelse)
+        orelse = Region(blocks[1]) if len(blocks[1].ops) > 1 or results else None
+        op = IfOp(self._numbers.ssa(condition), [t.ir for t in results.values()], Region(blocks[0]), orelse)
         self._emit.op(op)
         self._rebind(results, op.results)
-
-    def _differs(self, name: str, node: ast.stmt, how: str) -> str:
-        return f"{_spelled(name)} is {how} (in the 'if' of line {node.lineno})"
-
-    def _why_unset(self, name: str, node: ast.If, a: Value | None, b: Value | None) -> str:
-        for value in (a, b):
-            if isinstance(value, Unset):
-                return value.reason
-        if name == jumps.RESULT:
-            return "one path through the kernel returns a value, and another does not: return one on every path"
-        if a is None or b is None:
-            return (
-                f"'{name}' is assigned in only one branch of the 'if' in line {node.lineno}: "
-                "assign it before the 'if', or in both branches"
-            )
-        return f"'{name}' is not the same array in both branches of the 'if' in line {node.lineno}"
-
-    def _yield(self, block: Block, variables: Mapping[str, Value], types: Mapping[str, ScalarType]) -> None:
-        """End a block with the values of some variables."""
-        with self._emit.at_end(block):
-            self._emit.op(YieldOp(*self._ssa(variables, types)))
-
-    def _ssa(self, variables: Mapping[str, Value], types: Mapping[str, ScalarType]) -> list[SSAValue]:
-        numbers: list[SSAValue] = []
-        for name, type in types.items():
-            number = variables[name]
-            assert isinstance(number, Number)
-            numbers.append(self._numbers.ssa(self._numbers.convert(number, type)))
-        return numbers
-
-    def _rebind(self, types: Mapping[str, ScalarType], values: Sequence[SSAValue]) -> None:
-        for (name, type), value in zip(types.items(), values, strict=True):
-            self._variables[name] = _named(name, Number(type, value))
 
     # -- loops -----------------------------------------------------------------------------------
 
@@ -228,139 +193,309 @@ class Statements:
         if not isinstance(node.target, ast.Name):
             raise self._evaluator.error(node.target, "a loop over a range has one variable")
         bounds = self._range(node.iter)
-        if bounds.parallel:
-            return self._parallel_for(node, node.target.id, bounds)
-        stop = f".stop@{node.lineno}:{node.col_offset}"
+        stop = _hidden("stop", node)
         body = jumps.loop_body(node.body, stop)
-        if jumps.breaks(node.body):
-            return self._breaking_for(node, node.target.id, bounds, body, stop)
-        lower, upper, step = self._normalised(bounds)
-        carried = self._carried(body, [node.target.id])
+        if bounds.parallel:
+            self._parallel_for(node.target, bounds, body, node)
+        elif jumps.breaks(node.body):
+            self._breaking_for(node.target, bounds, body, node)
+        else:
+            self._counting_for(node.target, bounds, body, node)
 
-        def attempt(types: Mapping[str, ScalarType]) -> tuple[Block, Variables]:
-            with self._emit.block([IndexType(), *(type.ir for type in types.values())]) as block:
-                self._rebind(types, block.args[1:])
-                self._set_loop_variable(node.target, bounds, block.args[0])
-                self.block(body)
-            return block, self._variables
+    def _range(self, node: ast.expr) -> _Range:
+        callee = self._evaluator.static(node.func) if isinstance(node, ast.Call) else None
+        if not isinstance(node, ast.Call) or (callee is not range and callee is not plain.prange):
+            raise self._evaluator.error(node, "a loop runs over range(...) or hpacml.prange(...)")
+        if node.keywords or not 1 <= len(node.args) <= 3:
+            raise self._evaluator.error(node, "a range has one to three numbers: range([start,] stop[, step])")
+        numbers = [self._evaluator.index(argument, "a bound or step of a range") for argument in node.args]
+        start, stop = (Number(INT, 0), numbers[0]) if len(numbers) == 1 else numbers[:2]
+        step = numbers[2] if len(numbers) == 3 else Number(INT, 1)
+        if step.constant == 0:
+            raise self._evaluator.error(node.args[2], "the step of a range is 0")
+        return _Range(start, stop, step, callee is plain.prange)
 
-        before = self._variables
-        types, block, after = self._stable(carried, attempt, body)
-        self._yield(block, after, types)
-        op = ForOp(lower, upper, step, self._ssa(before, types), block)
-        self._emit.op(op)
-        self._leave_loop(before, after, node, node.target.id)
-        self._rebind(types, op.results)
+    def _normalised(self, bounds: _Range) -> tuple[SSAValue, SSAValue, SSAValue]:
+        """Bounds and step for scf, whose steps are positive: if need be those of a count of the iterations."""
+        if bounds.ascends:
+            return self._numbers.ssa(bounds.start), self._numbers.ssa(bounds.stop), self._numbers.ssa(bounds.step)
+        compute = self._numbers.binary
+        ascends = self._numbers.compare(operator.gt, bounds.step, Number(INT, 0))
+        nearly = compute(operator.sub, bounds.step, self._numbers.select(ascends, Number(INT, 1), Number(INT, -1)))
+        distance = compute(operator.add, compute(operator.sub, bounds.stop, bounds.start), nearly)
+        count = compute(operator.floordiv, distance, bounds.step)  # 0 for a step of 0
+        return self._emit.index(0), self._numbers.ssa(count), self._emit.index(1)
 
-    def _set_loop_variable(self, target: ast.expr, bounds: _Range, counter: SSAValue) -> None:
+    def _set_loop_variable(self, target: ast.Name, bounds: _Range, counter: SSAValue) -> None:
         number = Number(INT, counter)
         if not bounds.ascends:
-            counter.name_hint = "trip"
             distance = self._numbers.binary(operator.mul, number, bounds.step)
             number = self._numbers.binary(operator.add, bounds.start, distance)
         self._assign(target, number, target)
 
-    def _normalised(self, bounds: _Range) -> tuple[SSAValue, SSAValue, SSAValue]:
-        """Bounds and step for scf, whose steps are positive: otherwise a count of the iterations."""
-        if bounds.ascends:
-            return self._numbers.ssa(bounds.start), self._numbers.ssa(bounds.stop), self._numbers.ssa(bounds.step)
-        compute, zero, one = self._numbers.binary, Number(INT, 0), Number(INT, 1)
-        ascends = self._numbers.compare(operator.gt, bounds.step, zero)
-        nearly = compute(operator.sub, bounds.step, self._numbers.select(ascends, one, Number(INT, -1)))
-        distance = compute(operator.add, compute(operator.sub, bounds.stop, bounds.start), nearly)
-        count = compute(operator.floordiv, distance, bounds.step)
-        return self._emit.index(0), self._numbers.ssa(count), self._emit.index(1)
+    def _counting_for(self, target: ast.Name, bounds: _Range, body: Sequence[ast.stmt], node: ast.For) -> None:
+        lower, upper, step = self._normalised(bounds)
 
-    def _parallel_for(self, node: ast.For, name: str, bounds: _Range) -> None:
-        for assigned, place in _assigned(node.body).items():
-            if isinstance(self._variables.get(assigned), Number):
+        def attempt(types: Mapping[str, ScalarType]) -> list[Block]:
+            with self._emit.block([IndexType(), *(type.ir for type in types.values())]) as block:
+                self._rebind(types, block.args[1:])
+                self._set_loop_variable(target, bounds, block.args[0])
+                self.block(body)
+            return [block]
+
+        before = self._variables
+        types, (block,), after = self._stable(self._carried(body, target), attempt, body)
+        self._yield(block, after, types)
+        op = ForOp(lower, upper, step, self._ssa(before, types), block)
+        self._emit.op(op)
+        self._leave_loop(after, node, target)
+        self._rebind(types, op.results)
+
+    def _parallel_for(self, target: ast.Name, bounds: _Range, body: Sequence[ast.stmt], node: ast.For) -> None:
+        if jumps.breaks(node.body):
+            raise self._evaluator.error(node, "a parallel loop has no order to 'break' in: use range")
+        for name, place in _assigned(body).items():
+            if name != target.id and not isinstance(self._variables.get(name), Unset | None):
                 raise self._evaluator.error(
                     place,
-                    f"'{assigned}' has a value before this parallel loop, whose iterations must not depend on each "
-                    "other: use another name inside, range instead of prange, or an array element for each iteration",
+                    f"'{name}' has a value before this parallel loop, whose iterations must not depend on each "
+                    "other: use another name inside, range instead of prange, or an array with one element for "
+                    "each iteration",
                 )
         lower, upper, step = self._normalised(bounds)
         before = self._variables
         self._evaluator.variables = dict(before)
         with self._emit.block([IndexType()]) as block:
-            self._set_loop_variable(node.target, bounds, block.args[0])
-            self.block(node.body)
+            self._set_loop_variable(target, bounds, block.args[0])
+            self.block(body)
+        after, self._evaluator.variables = self._variables, before
         with self._emit.at_end(block):
             self._emit.op(ReduceOp())
         self._emit.op(ParallelOp([lower], [upper], [step], Region(block)))
-        self._leave_loop(before, self._variables, node, name)
+        self._leave_loop(after, node, target)
 
-    def _breaking_for(
-        self, node: ast.For, name: str, bounds: _Range, body: list[ast.stmt], stop: str
-    ) -> None:
+    def _breaking_for(self, target: ast.Name, bounds: _Range, body: Sequence[ast.stmt], node: ast.For) -> None:
         """A `for` with `break`: a `while` that counts."""
-        counter = stop.replace("stop", "count")
+        counter, stop = _hidden("count", node), _hidden("stop", node)
         lower, upper, step = (Number(INT, value) for value in self._normalised(bounds))
         self._variables[counter] = lower
         self._variables[stop] = Number(BOOL, False)
 
         def test() -> Number:
-            more = self._numbers.compare(operator.lt, self._get(counter), upper)
-            return self._numbers.both(more, self._numbers.invert_truth(self._get(stop)))
+            more = self._numbers.compare(operator.lt, self._number(counter), upper)
+            running = self._numbers.invert_truth(self._number(stop))
+            return self._numbers.binary(operator.and_, more, running)
 
         def iterate() -> None:
-            count = self._get(counter)
-            self._set_loop_variable(node.target, bounds, self._numbers.ssa(count))
+            count = self._number(counter)
+            self._set_loop_variable(target, bounds, self._numbers.ssa(count))
             self.block(body)
             self._variables[counter] = self._numbers.binary(operator.add, count, step)
 
-        self._loop(node, test, iterate, body, [counter, stop], name)
+        self._conditional_loop(test, iterate, body, node, [counter, stop], target)
 
     def _while(self, node: ast.While) -> None:
         if node.orelse:
             raise self._evaluator.error(node.orelse[0], "'else' of a loop cannot be compiled")
-        stop = f".stop@{node.lineno}:{node.col_offset}"
+        stop = _hidden("stop", node)
         body = jumps.loop_body(node.body, stop)
-        if not jumps.breaks(node.body):
-            return self._loop(node, lambda: self._evaluator.truth(node.test), lambda: self.block(body), body, [])
-        self._variables[stop] = Number(BOOL, False)
+        breaks = jumps.breaks(node.body)
+        if breaks:
+            self._variables[stop] = Number(BOOL, False)
 
         def test() -> Number:
-            running = self._numbers.ssa(self._numbers.invert_truth(self._get(stop)))
+            if not breaks:
+                return self._evaluator.truth(node.test)
+            running = self._numbers.ssa(self._numbers.invert_truth(self._number(stop)))
             return self._evaluator.choose(
                 running, lambda: self._evaluator.truth(node.test), lambda: Number(BOOL, False)
             )
 
-        self._loop(node, test, lambda: self.block(body), body, [stop])
+        self._conditional_loop(test, lambda: self.block(body), body, node, [stop] if breaks else [])
 
-    def _loop(
+    def _conditional_loop(
         self,
-        node: ast.For | ast.While,
         test: Callable[[], Number],
         iterate: Callable[[], None],
         body: Sequence[ast.stmt],
+        node: ast.For | ast.While,
         hidden: Sequence[str],
-        target: str | None = None,
+        target: ast.Name | None = None,
     ) -> None:
-        """An `scf.while`. `hidden` are variables that it carries and no statement of the body shows."""
-        carried = [*hidden, *self._carried(body, [target])]
+        """An `scf.while`; it carries the variables `hidden` beside those that the body assigns."""
 
-        def attempt(types: Mapping[str, ScalarType]) -> tuple[tuple[Block, Block], Variables]:
+        def attempt(types: Mapping[str, ScalarType]) -> list[Block]:
             inputs = [type.ir for type in types.values()]
-            outside = dict(self._variables)
+            outside = self._variables
+            self._evaluator.variables = dict(outside)
             with self._emit.block(inputs) as condition_block:
                 self._rebind(types, condition_block.args)
-                condition = self._numbers.ssa(self._numbers.truth(test()))
+                condition = self._numbers.ssa(test())
             with self._emit.at_end(condition_block):
                 self._emit.op(ConditionOp(condition, *condition_block.args))
             self._evaluator.variables = outside
             with self._emit.block(inputs) as block:
                 self._rebind(types, block.args)
                 iterate()
-            return (condition_block, block), self._variables
+            return [condition_block, block]
 
         before = self._variables
+        carried = list(dict.fromkeys((*hidden, *self._carried(body, target))))
         types, (condition_block, block), after = self._stable(carried, attempt, body)
         self._yield(block, after, types)
         results = [type.ir for type in types.values()]
         op = WhileOp(self._ssa(before, types), results, Region(condition_block), Region(block))
         self._emit.op(op)
-        self._leave_loop(before, after, node, target)
+        self._leave_loop(after, node, target)
         self._rebind(types, op.results)
+        for name in hidden:
+            del self._variables[name]
 
-    def _stable[Blocks: (Block, tuple[Block, Block])](self) -> None: ...
+    def _carried(self, body: Iterable[ast.stmt], target: ast.Name | None) -> list[str]:
+        """The variables that a loop assigns, of those that have a value before."""
+        names: list[str] = []
+        for name, place in _assigned(body).items():
+            value = self._variables.get(name)
+            if (target is not None and name == target.id) or isinstance(value, Unset | None):
+                continue
+            if not isinstance(value, Number):
+                raise self._evaluator.error(
+                    place, f"'{name}' is {describe(value)} before the loop: use another name for what is new here"
+                )
+            if self._is_read(name):
+                names.append(name)
+        return names
+
+    def _stable(
+        self,
+        carried: Sequence[str],
+        attempt: Callable[[Mapping[str, ScalarType]], list[Block]],
+        body: Iterable[ast.stmt],
+    ) -> tuple[dict[str, ScalarType], list[Block], Variables]:
+        """Build a loop with the types that its variables have before it, and again if an iteration widens them."""
+        before = self._variables
+        types = {name: self._number(name).type for name in carried}
+        while True:
+            self._evaluator.variables = dict(before)
+            blocks = attempt(types)
+            after, self._evaluator.variables = self._variables, before
+            widened = {name: self._widened(name, type, after[name], body) for name, type in types.items()}
+            if widened == types:
+                return types, blocks, after
+            for block in blocks:
+                block.erase(safe_erase=False)
+            types = widened
+
+    def _widened(self, name: str, type: ScalarType, after: Value, body: Iterable[ast.stmt]) -> ScalarType:
+        place = _assigned(body).get(name)
+        common = common_type(type, after.type) if isinstance(after, Number) else None
+        if common is not None:
+            return common
+        assert place is not None
+        if isinstance(after, Number):
+            how = disagreement(type, after.type).replace("on one path", "before the loop", 1)
+            raise self._evaluator.error(place, f"'{name}' is {how.replace('on the other', 'after an iteration', 1)}")
+        reason = after.reason if isinstance(after, Unset) else f"'{name}' becomes {describe(after)} in the loop"
+        raise self._evaluator.error(place, reason)
+
+    def _leave_loop(self, after: Variables, node: ast.For | ast.While, target: ast.Name | None) -> None:
+        """What the loop assigned has no value after it (what it carried gets one next)."""
+        for name, value in after.items():
+            if value is not self._variables.get(name):
+                if target is not None and name == target.id:
+                    reason = f"'{name}' is the variable of the loop in line {node.lineno}, which may not run at all"
+                else:
+                    reason = f"'{name}' is assigned only in the loop of line {node.lineno}, which may not run at all"
+                self._variables[name] = Unset(f"{reason}: assign it before the loop")
+
+    # -- directives ------------------------------------------------------------------------------
+
+    def _with(self, node: ast.With) -> None:
+        raise self._evaluator.error(node, "'with' cannot be compiled, except with approx(...)")
+
+    def directive(self, node: ast.Call) -> None:
+        raise self._evaluator.error(node, "directives")
+
+    # -- variables -------------------------------------------------------------------------------
+
+    def _number(self, name: str) -> Number:
+        value = self._variables[name]
+        assert isinstance(value, Number)
+        return value
+
+    def _is_read(self, name: str) -> bool:
+        return name in self._read or not name.isidentifier()
+
+    def _rebind(self, types: Mapping[str, ScalarType], values: Sequence[SSAValue]) -> None:
+        for (name, type), value in zip(types.items(), values, strict=True):
+            self._variables[name] = _named(name, Number(type, value))
+
+    def _ssa(self, variables: Mapping[str, Value], types: Mapping[str, ScalarType]) -> list[SSAValue]:
+        numbers: list[SSAValue] = []
+        for name, type in types.items():
+            number = variables[name]
+            assert isinstance(number, Number)
+            numbers.append(self._numbers.ssa(self._numbers.convert(number, type)))
+        return numbers
+
+    def _yield(self, block: Block, variables: Mapping[str, Value], types: Mapping[str, ScalarType]) -> None:
+        """End a block with the values of some variables."""
+        with self._emit.at_end(block):
+            self._emit.op(YieldOp(*self._ssa(variables, types)))
+
+
+def _named(name: str, value: Value) -> Value:
+    """The value, called `name` in the IR unless it has a name."""
+    if isinstance(value, Number | Array) and isinstance(value.value, SSAValue):
+        if value.value.name_hint is None and SSAValue.is_valid_name(name):
+            value.value.name_hint = name.lstrip(".").split("@")[0]
+    if isinstance(value, Array) and not value.name:
+        return replace(value, name=name)
+    return value
+
+
+def _why_unset(name: str, node: ast.If, a: Value | None, b: Value | None) -> str:
+    """Why a name cannot be read after an `if` that leaves it so different."""
+    for value in (a, b):
+        if isinstance(value, Unset):
+            return value.reason
+    if name == jumps.RESULT:
+        return "one path through the kernel returns a value, and another does not: return one on every path"
+    if a is None or b is None:
+        return (
+            f"'{name}' is assigned in only one branch of the 'if' in line {node.lineno}: "
+            "assign it before the 'if', or in both branches"
+        )
+    return f"'{name}' does not stand for the same in both branches of the 'if' in line {node.lineno}"
+
+
+def _assigned(statements: Iterable[ast.stmt]) -> dict[str, ast.AST]:
+    """The names that statements assign, and where."""
+    names: dict[str, ast.AST] = {}
+    for statement in statements:
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                names.setdefault(node.id, node)
+    return names
+
+
+def _hidden(what: str, node: ast.stmt) -> str:
+    """A variable that no Python name can clash with."""
+    return f".{what}@{node.lineno}:{node.col_offset}"
+
+
+_KEYWORDS: dict[type[ast.stmt], str] = {
+    ast.Assert: "'assert'",
+    ast.AsyncFor: "'async for'",
+    ast.AsyncWith: "'async with'",
+    ast.ClassDef: "a class in a kernel",
+    ast.Delete: "'del'",
+    ast.FunctionDef: "a function in a kernel",
+    ast.Global: "'global'",
+    ast.Import: "'import' in a kernel",
+    ast.ImportFrom: "'import' in a kernel",
+    ast.Match: "'match'",
+    ast.Nonlocal: "'nonlocal'",
+    ast.Raise: "'raise'",
+    ast.Try: "'try'",
+}

@@ -54,6 +54,11 @@ class ScalarType:
         """How Python calls it."""
         return self.name if self.weak else f"np.{self.name}"
 
+    def accepts(self, given: ScalarType) -> bool:
+        """Whether a parameter of this type takes such a number: not a float for an integer, not a number for a bool."""
+        ranks = {"b": 0, "i": 1, "u": 1, "f": 2}
+        return ranks[given.kind] <= ranks[self.kind]
+
     def __str__(self) -> str:
         return self.name
 

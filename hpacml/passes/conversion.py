@@ -28,7 +28,8 @@ def convert(value: SSAValue, target: Attribute, builder: Builder) -> SSAValue:
     if isinstance(target, FLOATS):
         return builder.insert((arith.UIToFPOp if source == i8 else arith.SIToFPOp)(value, target)).result
     if isinstance(source, FLOATS):
-        return builder.insert((arith.FPToUIOp if target == i8 else arith.FPToSIOp)(value, target)).result
+        to_integer = arith.FPToUIOp if target == i8 else arith.FPToSIOp
+        return builder.insert(to_integer(value, cast(IntegerType, target))).result
     narrow, wide = cast(IntegerType, source), cast(IntegerType, target)
     if wide.width.data < narrow.width.data:
         return builder.insert(arith.TruncIOp(value, wide)).result

@@ -79,8 +79,7 @@ class _Sweep:
         feature_sizes = [_size(self.tensor, d, a) for d in self.features]
         sizes = [a.value(_size(self.tensor, d, a)) for d in dims]
         widths = [
-            [_size(view, d, a) for d in range(len(dims), cast(MemRefType, view.type).get_num_dims())]
-            for view in views
+            [_size(view, d, a) for d in range(len(dims), cast(MemRefType, view.type).get_num_dims())] for view in views
         ]
         starts = [_number(first, a) for first in firsts]
         zero, one = a.value(a.constant(0)), a.value(a.constant(1))
@@ -126,9 +125,7 @@ class _Sweep:
         else:
             _nest(width, (), element, a)
 
-    def _move(
-        self, view: SSAValue, source: Sequence[SSAValue], place: Sequence[SSAValue], builder: Builder
-    ) -> None:
+    def _move(self, view: SSAValue, source: Sequence[SSAValue], place: Sequence[SSAValue], builder: Builder) -> None:
         pairs = [(view, source), (self.tensor, place)]
         (origin, here), (target, there) = pairs if self.reads else reversed(pairs)
         value = builder.insert(memref.LoadOp.get(origin, here)).res
@@ -144,7 +141,8 @@ def _nest(
 ) -> None:
     """Loops over `sizes` around `element`."""
     if not sizes:
-        return element(position, a)
+        element(position, a)
+        return
     outer = a.builder
     zero, one = a.value(a.constant(0)), a.value(a.constant(1))
     body = Block(arg_types=[zero.type])

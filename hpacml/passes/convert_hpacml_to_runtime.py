@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -193,10 +193,7 @@ class _Calls:
         fails = builder.insert(arith.XOrIOp(op.fits, true)).result
         doubtful = Block()
         inner = Builder(InsertPoint.at_end(doubtful))
-        numbers = [
-            inner.insert(arith.IndexCastOp(value, i64)).result
-            for value in (*op.sizes, *op.bounds, *op.params)
-        ]
+        numbers = [inner.insert(arith.IndexCastOp(value, i64)).result for value in (*op.sizes, *op.bounds, *op.params)]
         values = _stack(op, i64, max(1, len(numbers)))
         for position, number in enumerate(numbers):
             _store(number, values, position, i64, inner)
@@ -205,9 +202,7 @@ class _Calls:
         builder.insert(scf.IfOp(fails, [], Region(doubtful)))
         Rewriter.erase_op(op)
 
-    def _call(
-        self, name: str, site: dict[str, object], arguments: Sequence[SSAValue], builder: Builder
-    ) -> None:
+    def _call(self, name: str, site: Mapping[str, object], arguments: Sequence[SSAValue], builder: Builder) -> None:
         _declare(self.module, name)
         address = builder.insert(llvm.AddressOfOp(self._site(json.dumps(site)), POINTER)).result
         builder.insert(func.CallOp(name, [address, *arguments], []))

@@ -94,8 +94,8 @@ def _branch(condition: SSAValue, then: Region, otherwise: Region) -> scf.IfOp:
 
 
 def _infer(op: MlOp, builder: Builder) -> None:
-    inputs = [_gather(mapping, builder) for mapping in op.all_inputs]
-    outputs = [builder.insert(TensorOp(mapping)).tensor for mapping in op.all_outputs]
+    inputs = [_gather(mapping, "x", builder) for mapping in op.all_inputs]
+    outputs = [_tensor(mapping, "y", builder) for mapping in op.all_outputs]
     builder.insert(InferOp(op.label, op.model, op.batch, _texts(op), inputs, outputs))
     for tensor, mapping in zip(outputs, op.all_outputs, strict=True):
         builder.insert(ScatterOp(tensor, mapping))
@@ -103,20 +103,28 @@ def _infer(op: MlOp, builder: Builder) -> None:
 
 def _collect(op: MlOp, builder: Builder) -> None:
     # The body may overwrite its inputs, so they are copied even where a map is packed memory.
-    inputs = [_gather(mapping, builder, fresh=True) for mapping in op.all_inputs]
+    inputs = [_gather(mapping, "x", builder, fresh=True) for mapping in op.all_inputs]
     milliseconds = _run_body(op, builder)
-    outputs = [_gather(mapping, builder) for mapping in op.all_outputs]
+    outputs = [_gather(mapping, "y", builder) for mapping in op.all_outputs]
     builder.insert(CollectOp(op.label, op.database, _texts(op), inputs, outputs, milliseconds))
 
 
-def _gather(mapping: SSAValue, builder: Builder, fresh: bool = False) -> SSAValue:
+def _tensor(mapping: SSAValue, name: str, builder: Builder, fresh: bool = False) -> SSAValue:
     tensor = builder.insert(TensorOp(mapping, fresh)).tensor
+    tensor.name_hint = name
+    return tensor
+
+
+def _gather(mapping: SSAValue, name: str, builder: Builder, fresh: bool = False) -> SSAValue:
+    tensor = _tensor(mapping, name, builder, fresh)
     builder.insert(GatherOp(mapping, tensor))
     return tensor
 
 
 def _run_body(op: MlOp, builder: Builder) -> SSAValue:
-    return builder.insert(BodyOp(op.label, op.body.clone())).milliseconds
+    milliseconds = builder.insert(BodyOp(op.label, op.body.clone())).milliseconds
+    milliseconds.name_hint = "ms"
+    return milliseconds
 
 
 def _texts(op: MlOp) -> ArrayAttr[StringAttr]:

@@ -118,7 +118,7 @@ class _UsePackedMemory(RewritePattern):
     ) -> SSAValue:
         """The view's memory where it is packed, else the buffer, filled or written back at run time."""
         copied = type(copy)(copy.view, buffer, copy.first, copy.features.get_values())
-        cast_buffer = memref.CastOp.get(buffer, memory.type)
+        cast_buffer = memref.CastOp.get(buffer, cast(MemRefType, memory.type))
         take = Region(Block([scf.YieldOp(memory)]))
         if isinstance(copy, PackOp):
             fill = Region(Block([copied, cast_buffer, scf.YieldOp(cast_buffer)]))

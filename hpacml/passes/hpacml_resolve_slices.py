@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
 
 from xdsl.builder import Builder
 from xdsl.context import Context
 from xdsl.dialects import memref
 from xdsl.dialects.builtin import (
     ArrayAttr,
-    MemRefType,
     ModuleOp,
     StringAttr,
     UnitAttr,
@@ -112,11 +110,8 @@ class _Resolution:
         shapes = [sizes for _, sizes, _ in memory]
         params = dict(zip(self.functor.used_params, map(a.number, op.params), strict=True))
         try:
-            targets = bind(
-                [target.data for target in op.targets], op.array_names, shapes, map(a.number, op.bounds), a
-            )
-            for direction in op.directions:
-                mapped = self.functor.resolve(targets, params, direction, a)
+            targets = bind([target.data for target in op.targets], op.array_names, shapes, map(a.number, op.bounds), a)
+            mapped = [self.functor.resolve(targets, params, direction, a) for direction in op.directions][-1]
         except MapError as error:
             raise PassFailedException(str(error)) from error
         self._check([size for sizes in shapes for size in sizes])
@@ -145,9 +140,7 @@ class _Resolution:
             )
             a.builder.insert(check)
 
-    def _wrap(
-        self, array: SSAValue, view: View[Poly], base: Poly, memory_strides: Sequence[Poly]
-    ) -> SSAValue:
+    def _wrap(self, array: SSAValue, view: View[Poly], base: Poly, memory_strides: Sequence[Poly]) -> SSAValue:
         """The view as a memref over the array's memory."""
         a = self.arithmetic
         offset, strides = view.strided(memory_strides, a)
@@ -157,7 +150,7 @@ class _Resolution:
     def _allocate(self, op: TensorOp, mapped: Mapped[Poly]) -> None:
         """Memory for a dense tensor, which lives to the end of its block."""
         sizes = [self.arithmetic.value(size) for size in mapped.shape if size.as_int is None]
-        tensor_type = cast(MemRefType, op.tensor.type)
+        tensor_type = op.tensor.type
         alloc = memref.AllocOp(sizes, [], tensor_type)
         if op.fresh is None:
             alloc.attributes[MAY_ALIAS] = UnitAttr()
@@ -168,4 +161,5 @@ class _Resolution:
         terminated = last is not None and last.has_trait(IsTerminator)
         end = InsertPoint.before(last) if terminated and last is not None else InsertPoint.at_end(block)
         Rewriter.insert_op(memref.DeallocOp.get(alloc), end)
+        alloc.memref.name_hint = op.tensor.name_hint
         Rewriter.replace_op(op, alloc)

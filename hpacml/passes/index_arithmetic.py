@@ -80,7 +80,8 @@ def all_of(conditions: Iterable[Condition]) -> Condition:
         return False
     flat = set(_simplest(flat - {True}, min))
     alternatives = [c.conditions for c in flat if isinstance(c, Any)]
-    if len(alternatives) > 1 and (shared := frozenset.intersection(*alternatives)):
+    shared = frozenset[Condition]() if len(alternatives) < 2 else alternatives[0].intersection(*alternatives[1:])
+    if shared:
         rest = all_of(any_of(each - shared) for each in alternatives)
         others = {c for c in flat if not isinstance(c, Any)}
         return all_of([*others, any_of([*shared, rest])])
@@ -122,9 +123,7 @@ class IndexArithmetic:
     def value(self, number: Poly) -> SSAValue:
         """The number as an `index` value."""
         if (constant := number.as_int) is not None:
-            return self._insert(
-                ("constant", constant), lambda: arith.ConstantOp(IntegerAttr(constant, IndexType()))
-            )
+            return self._insert(("constant", constant), lambda: arith.ConstantOp(IntegerAttr(constant, IndexType())))
         if (name := number.as_name) is not None:
             return self._atoms[name]
         if ("number", number) not in self._built:
@@ -140,9 +139,7 @@ class IndexArithmetic:
         """The condition as an `i1` value."""
         match condition:
             case bool():
-                return self._insert(
-                    ("truth", condition), lambda: arith.ConstantOp(BoolAttr.from_bool(condition))
-                )
+                return self._insert(("truth", condition), lambda: arith.ConstantOp(BoolAttr.from_bool(condition)))
             case AtLeast(number):
                 return self._compare("sle", number)
             case Equal(number):
@@ -176,13 +173,9 @@ class IndexArithmetic:
         """`smaller <= larger` or `smaller == larger`, where `number` is `larger - smaller`."""
         larger = self.value(Poly(tuple(term for term in number.terms if term[1] > 0)))
         smaller = self.value(Poly(tuple((m, -c) for m, c in number.terms if c < 0)))
-        return self._insert(
-            (predicate, smaller, larger), lambda: arith.CmpiOp(smaller, larger, predicate)
-        )
+        return self._insert((predicate, smaller, larger), lambda: arith.CmpiOp(smaller, larger, predicate))
 
-    def _join(
-        self, op: Callable[[SSAValue, SSAValue], Operation], conditions: Iterable[Condition]
-    ) -> SSAValue:
+    def _join(self, op: Callable[[SSAValue, SSAValue], Operation], conditions: Iterable[Condition]) -> SSAValue:
         ordered = sorted(conditions, key=str)
         return reduce(lambda a, b: self._binary(op, a, b), [self.truth(c) for c in ordered])
 
@@ -263,7 +256,5 @@ class IndexArithmetic:
             raise MapError(message())
         self.conditions.append(condition)
 
-    def require_distinct(
-        self, condition: Condition, mapped: Mapped[Poly], targets: Sequence[Target[Poly]]
-    ) -> None:
+    def require_distinct(self, condition: Condition, mapped: Mapped[Poly], targets: Sequence[Target[Poly]]) -> None:
         self.conditions.append(condition)

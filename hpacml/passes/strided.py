@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from xdsl.dialects import memref
-from xdsl.dialects.builtin import DYNAMIC_INDEX, DenseArrayBase, MemRefType, StridedLayoutAttr
+from xdsl.dialects.builtin import DYNAMIC_INDEX, DenseArrayBase, IntegerType, MemRefType, StridedLayoutAttr
 from xdsl.ir import SSAValue
 
 from hpacml.affine import Poly
@@ -38,10 +38,10 @@ def metadata(array: SSAValue, a: IndexArithmetic) -> tuple[Poly, list[Poly], lis
     )
 
 
-def _given(static: DenseArrayBase, values: Sequence[SSAValue], a: IndexArithmetic) -> list[Poly]:
+def _given(static: DenseArrayBase[IntegerType], values: Sequence[SSAValue], a: IndexArithmetic) -> list[Poly]:
     """The numbers of an operation's mixed list of constants and operands."""
     operands = iter(values)
-    return [a.number(next(operands) if n == DYNAMIC_INDEX else n) for n in cast(Sequence[int], static.get_values())]
+    return [a.number(next(operands) if n == DYNAMIC_INDEX else n) for n in static.get_values()]
 
 
 def reinterpret_cast(

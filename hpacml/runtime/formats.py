@@ -41,6 +41,22 @@ class Network:
     anchor: Callable[[], torch.Tensor | None] = lambda: None
     inputs: tuple[InputType, ...] | None = None
 
+    def wants(self, inputs: Sequence[torch.Tensor]) -> tuple[Sequence[torch.dtype], torch.device]:
+        """The dtypes and the device in which the network takes its inputs, when it is given these."""
+        anchor = self.anchor()
+        if self.inputs is not None:
+            dtypes = [declared.dtype for declared in self.inputs]
+        elif anchor is not None:
+            dtypes = [anchor.dtype] * len(inputs)
+        else:
+            dtypes = [x.dtype for x in inputs]
+        return dtypes, (inputs[0] if anchor is None else anchor).device
+
+    @property
+    def declaration(self) -> str:
+        """The inputs that a file declares, such as `float32[*, 5]`."""
+        return ", ".join(map(str, self.inputs or ()))
+
 
 def recognise(content: bytes) -> Format | None:
     """The format of a model file, by its content; None for any other. Raises BadZipFile for a torn archive."""

@@ -1,11 +1,11 @@
-"""The inference of one call site: memory to tensors, the model, tensors to memory. Importing this imports Torch."""
+"""The inference of one call site: memory to tensors, the model, tensors to memory. It imports Torch."""
 
 from __future__ import annotations
 
 import ctypes
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -20,8 +20,10 @@ from hpacml.runtime.sites import InferSite, Paths, TensorType
 VARIABLE = "SURROGATE_MODEL"
 
 POINTS = 4096
-"""About how many points `batch` without a number gives to the model at once; a row has as many points as its
-first input has features vectors, which are its last dimension."""
+"""About how many points `batch` without a number gives to the model at once.
+
+The points of a row are its feature vectors, of which the last dimension holds one each.
+"""
 
 _REAL = {
     torch.bool,
@@ -59,22 +61,23 @@ class Inference:
     def run(self, tensors: int) -> None:
         """Fill the destinations with what the model makes of the inputs; `tensors` as for `hpacml_infer`.
 
-        The model computes in its own floating dtype, and evaluation mode; a passed module that is in training
-        mode is so again afterwards. The cast to the destinations' dtypes is that of `Tensor.copy_`.
+        The model computes in its own floating dtype, and in evaluation mode; a passed module that was in
+        training mode is so again afterwards. The cast to a destination's dtype is that of `Tensor.copy_`.
         Raises ModelError, and then has written to no destination.
         """
         addresses = self._pointers.from_address(tensors)
         memories = [tensor.at(address) for tensor, address in zip(self._tensors, addresses, strict=True)]
+        inputs = [memory.tensor for memory in memories[: self._count]]
         destinations = memories[self._count :]
         model = self._model()
-        if destinations and all(memory.low == memory.high for memory in destinations):
+        if all([memory.low == memory.high for memory in destinations]):
             return
         with torch.inference_mode():
-            results = [
-                result
-                for inputs, targets in self._blocks([memory.tensor for memory in memories])
-                for result in self._results(model, inputs, targets, destinations)
-            ]
+            if self._site.batch is None:
+                targets = [memory.tensor for memory in destinations]
+                results = self._results(model, inputs, targets, destinations)
+            else:
+                results = self._batches(self._site.batch, model, inputs, destinations)
             for target, result in results:
                 target.copy_(result)
 
@@ -88,9 +91,8 @@ class Inference:
         if callable(given):
             return models.passed(given)
         if given is None:
-            nothing = self._site.model.describe_nothing(VARIABLE)
             raise ModelError(
-                f"the region '{self._site.label}' has no model: {nothing}; "
+                f"the region '{self._site.label}' has no model: {self._site.model.why_none(VARIABLE)}; "
                 "give model('FILE') in its ml directive, or set the variable to a file"
             )
         raise ModelError(
@@ -98,21 +100,23 @@ class Inference:
             f"{type(given).__name__}: pass the path of a model, a torch.nn.Module or another callable"
         )
 
-    def _blocks(
-        self, tensors: Sequence[torch.Tensor]
-    ) -> Iterator[tuple[Sequence[torch.Tensor], Sequence[torch.Tensor]]]:
-        """Inputs and destinations of one model call after the other."""
-        if (rows := self._site.batch) is None:
-            yield tensors[: self._count], tensors[self._count :]
-            return
+    def _batches(
+        self, rows: int, model: Model, inputs: Sequence[torch.Tensor], destinations: Sequence[Memory]
+    ) -> Iterable[tuple[torch.Tensor, torch.Tensor]]:
+        """The results of one model call per `rows` rows, when all of them are there."""
+        tensors = [*inputs, *(memory.tensor for memory in destinations)]
         if not all(tensor.dim() and tensor.shape[0] == tensors[0].shape[0] for tensor in tensors):
             raise ModelError(
-                f"the region '{self._site.label}' has the clause batch, but its tensors have different numbers of "
-                f"rows, which are their first dimensions: {describe(tensors)}"
+                f"the region '{self._site.label}' has the clause batch, but the numbers of rows differ, "
+                f"which are the first dimensions of its tensors: {describe(tensors)}"
             )
         rows = rows or max(1, POINTS // max(1, math.prod(tensors[0].shape[1:-1])))
-        for block in zip(*(tensor.split(rows) for tensor in tensors), strict=True):
-            yield block[: self._count], block[self._count :]
+        blocks = list(zip(*(tensor.split(rows) for tensor in tensors), strict=True))
+        return [
+            result
+            for block in blocks
+            for result in self._results(model, block[: self._count], block[self._count :], destinations)
+        ]
 
     def _results(
         self,
@@ -121,44 +125,40 @@ class Inference:
         targets: Sequence[torch.Tensor],
         destinations: Sequence[Memory],
     ) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """The targets, each with what is to be copied into it."""
+        """The targets, which lie in the `destinations`, each with what is to be copied into it."""
         returned = self._evaluate(model, inputs)
         outputs = (returned,) if isinstance(returned, torch.Tensor) else returned
         if not isinstance(outputs, (tuple, list)) or len(outputs) != len(targets):
             raise self._misfit(model, f"it returns {_kind(returned)}", f"has {_tensors(len(targets))} to fill")
         results: list[tuple[torch.Tensor, torch.Tensor]] = []
-        for number, (target, output) in enumerate(zip(targets, outputs, strict=True)):
-            which = "its output" if len(targets) == 1 else f"its output {number}"
-            if not isinstance(output, torch.Tensor):
-                raise self._misfit(model, f"{which} is {_kind(output)}", "takes tensors")
-            if output.shape != target.shape:
-                hint = ": reshape it in the model" if output.numel() == target.numel() else ""
-                raise self._misfit(model, f"{which} is {describe([output])}", self._takes(number, target) + hint)
-            if output.dtype not in _REAL or output.layout is not torch.strided:
-                found = f"{which} is {describe([output])}, {output.layout}"
-                raise self._misfit(model, found, self._takes(number, target) + ", dense and of real numbers")
+        for number, target in enumerate(targets):
+            output: object = outputs[number]
+            if (
+                not isinstance(output, torch.Tensor)
+                or output.shape != target.shape
+                or output.dtype not in _REAL
+                or output.layout is not torch.strided
+            ):
+                raise self._output_misfit(model, number, output, target)
             low, high = _extent(output)
-            if any(low < memory.high and memory.low < high for memory in destinations):
-                output = output.clone()  # it would change while the destinations are written
+            for memory in destinations:
+                if low < memory.high and memory.low < high:
+                    output = output.clone()  # what it is would change while the destinations are written
+                    break
             results.append((target, output))
         return results
 
     def _evaluate(self, model: Model, inputs: Sequence[torch.Tensor]) -> object:
-        """What the model returns for `inputs`, over which it must not write."""
+        """What the model returns for `inputs`, in whose memory it must not write."""
         arguments = self._arguments(model, inputs)
-        versions = [_version(argument) for argument in arguments]
+        versions = [*map(_version, arguments)]
         try:
             returned = model.network.run(*arguments)
         except HpacmlError:
             raise
         except Exception as error:
-            declared = model.network.inputs
-            wanted = "" if declared is None else f". Its file declares the inputs {', '.join(map(str, declared))}"
-            raise ModelError(
-                f"the model {model.name} failed in the region '{self._site.label}' on the inputs "
-                f"{describe(arguments)}: {summary(error)}{wanted}"
-            ) from error
-        written = [_version(argument) for argument in arguments] != versions
+            raise self._failure(model, arguments, error) from error
+        written = [*map(_version, arguments)] != versions
         if model.writes_inputs is None:
             model.writes_inputs = written
         elif written and not model.writes_inputs:
@@ -166,41 +166,53 @@ class Inference:
             if any(argument is x for argument, x in zip(arguments, inputs, strict=True)):
                 raise ModelError(
                     f"the model {model.name} has changed its input in place, in memory of the region "
-                    f"'{self._site.label}', which it did not do the first time: let it work on a copy"
+                    f"'{self._site.label}', which it did not do before: let it work on a copy"
                 )
         return returned
 
     def _arguments(self, model: Model, inputs: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
         """`inputs` as the model takes them: in its dtype, on its device, and copied if it may write to them."""
-        declared, anchor = model.network.inputs, model.network.anchor()
-        if declared is not None and len(declared) != len(inputs):
-            raise self._misfit(
-                model,
-                f"it takes {_tensors(len(declared))} ({', '.join(map(str, declared))})",
-                f"gives {len(inputs)} ({describe(inputs)})",
-            )
-        if declared is not None:
-            dtypes = [each.dtype for each in declared]
-        else:
-            dtypes = [x.dtype if anchor is None else anchor.dtype for x in inputs]
+        dtypes, device = model.network.wants(inputs)
+        if len(dtypes) != len(inputs):
+            takes = f"it takes {_tensors(len(dtypes))} ({model.network.declaration})"
+            raise self._misfit(model, takes, f"gives {len(inputs)} ({describe(inputs)})")
+        if model.writes_inputs is False and device.type == "cpu":
+            for x, dtype in zip(inputs, dtypes, strict=True):
+                if x.dtype is not dtype:
+                    break
+            else:
+                return inputs
         copy = model.writes_inputs is not False
-        at_home = anchor is None or anchor.is_cpu
-        if at_home and not copy and all(x.dtype is dtype for x, dtype in zip(inputs, dtypes, strict=True)):
-            return inputs
-        device = inputs[0].device if anchor is None else anchor.device
         with torch.inference_mode(False):  # where tensors count what is written to them
             return [x.to(device, dtype, copy=copy) for x, dtype in zip(inputs, dtypes, strict=True)]
 
-    def _takes(self, number: int, target: torch.Tensor) -> str:
+    def _failure(self, model: Model, arguments: Sequence[torch.Tensor], error: Exception) -> ModelError:
+        declaration = model.network.declaration
+        wanted = f". Its file declares the inputs {declaration}" if declaration else ""
+        return ModelError(
+            f"the model {model.name} failed in the region '{self._site.label}' on the inputs "
+            f"{describe(arguments)}: {summary(error)}{wanted}"
+        )
+
+    def _output_misfit(self, model: Model, number: int, output: object, target: torch.Tensor) -> ModelError:
+        several = len(self._site.outputs) > 1
+        found, extra = f"its output {number}" if several else "its output", ""
+        if not isinstance(output, torch.Tensor):
+            found += f" is {_kind(output)}"
+        else:
+            found += f" is {describe([output])}"
+            if output.layout is not torch.strided or output.dtype not in _REAL:
+                extra = f", dense and of real numbers, not {output.layout}"
+            elif output.numel() == target.numel():
+                extra = ": reshape it in the model"
         maps = self._site.maps
-        complete = len(maps) == len(self._tensors)
-        place = f"its map '{maps[self._count + number]}'" if complete else f"its output {number}"
-        return f"expects {describe([target])} for {place}"
+        known = len(maps) == len(self._tensors)
+        place = f"the map '{maps[self._count + number]}'" if known else f"its output {number}"
+        return self._misfit(model, found, f"expects {describe([target])} for {place}{extra}")
 
     def _misfit(self, model: Model, found: str, expected: str) -> ModelError:
-        return ModelError(
-            f"the model {model.name} does not fit the region '{self._site.label}': {found}, but the region {expected}"
-        )
+        region = f"the region '{self._site.label}'"
+        return ModelError(f"the model {model.name} does not fit {region}: {found}, but the region {expected}")
 
 
 class _Tensor:

@@ -41,11 +41,11 @@ class Model:
 
 
 _lock = threading.Lock()
-_loaded: dict[Path, Model] = {}
+_loaded: dict[str, Model] = {}
 _passed: weakref.WeakKeyDictionary[Any, Model] = weakref.WeakKeyDictionary()
 
 
-def load(path: Path) -> Model:
+def load(path: str) -> Model:
     """The model in the file at `path`, which is absolute and without symbolic links. Raises ModelError.
 
     The file is read at the first call; later ones give the same model, until `save_model` writes another there.
@@ -109,7 +109,7 @@ def save_model(
     trust.trust_content(content, target)
     _write(target, content)
     with _lock:
-        _loaded.pop(target, None)
+        _loaded.pop(str(target), None)
     return target
 
 
@@ -124,7 +124,7 @@ def summary(error: BaseException) -> str:
     return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
 
 
-def _read(path: Path) -> Model:
+def _read(path: str) -> Model:
     content = trust.read(path)
     if not content:
         raise ModelError(f"the model '{path}' is empty: write it again")

@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from hpacml.runtime import frame
@@ -47,7 +46,7 @@ class Source:
             given = frame.current().arguments[self.argument]
         return given if given is not None else os.environ.get(variable) or None
 
-    def describe_nothing(self, variable: str) -> str:
+    def why_none(self, variable: str) -> str:
         """How `find` came to None."""
         clause = "" if self.argument is None else f"the argument '{self.argument}' is None, and "
         return f"{clause}the environment variable {variable} is not set"
@@ -57,11 +56,12 @@ class Paths:
     """The files that one call site names; relative paths start from the directory of their first use."""
 
     def __init__(self) -> None:
-        self._absolute: dict[str | os.PathLike[str], Path] = {}
+        self._absolute: dict[str | os.PathLike[str], str] = {}
 
-    def __getitem__(self, name: str | os.PathLike[str]) -> Path:
+    def __getitem__(self, name: str | os.PathLike[str]) -> str:
+        """The absolute path, without symbolic links."""
         if (path := self._absolute.get(name)) is None:
-            path = self._absolute[name] = Path(os.path.realpath(name))
+            path = self._absolute[name] = os.path.realpath(name)
         return path
 
 

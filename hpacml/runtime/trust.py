@@ -101,7 +101,7 @@ def trust_content(content: bytes, path: Path) -> None:
         ) from error
 
 
-def require(content: bytes, path: Path, kind: str) -> None:
+def require(content: bytes, path: str, kind: str) -> None:
     """Raise ModelError unless `content`, read from `path`, is trusted; `kind` says what it is."""
     if not is_trusted_content(content):
         raise ModelError(

@@ -110,9 +110,7 @@ class FunctorOp(IRDLOperation):
         parser.parse_punctuation(":")
         lhs = SliceAttr(SliceAttr.parse_bare(parser))
         parser.parse_punctuation("=")
-        rhs = parser.parse_comma_separated_list(
-            parser.Delimiter.PAREN, lambda: SliceAttr(SliceAttr.parse_bare(parser))
-        )
+        rhs = parser.parse_comma_separated_list(parser.Delimiter.PAREN, lambda: SliceAttr(SliceAttr.parse_bare(parser)))
         attributes = parser.parse_optional_attr_dict()
         return cls.create(
             properties={
@@ -229,7 +227,7 @@ class MapOp(IRDLOperation):
 
     @property
     def mapping_type(self) -> MappingType:
-        return cast(MappingType, self.mapping.type)
+        return self.mapping.type
 
     @property
     def directions(self) -> tuple[MapDirection, ...]:
@@ -323,7 +321,8 @@ class MapOp(IRDLOperation):
         def entry(value: Bounds | TargetTree) -> None:
             if not isinstance(value, Bounds):
                 printer.print_string("*")
-                return target(value)
+                target(value)
+                return
             number(value.start)
             if not value.single:
                 printer.print_string(" : ")

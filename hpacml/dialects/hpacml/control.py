@@ -199,9 +199,7 @@ class MlOp(IRDLOperation):
             properties["batch"] = IntegerAttr(parser.parse_integer(allow_boolean=False), i64)
         attributes = parser.parse_optional_attr_dict_with_keyword()
         parser.parse_punctuation(":")
-        types: Iterator[Attribute] = iter(
-            parser.parse_comma_separated_list(parser.Delimiter.NONE, parser.parse_type)
-        )
+        types: Iterator[Attribute] = iter(parser.parse_comma_separated_list(parser.Delimiter.NONE, parser.parse_type))
         resolved: list[list[SSAValue]] = []
         for group in groups:
             values: list[SSAValue] = []

@@ -120,7 +120,9 @@ class _AllViews(IRDLOperation, ABC):
 
     def verify_(self) -> None:
         if not self.views or len(self.views) != len(self.firsts):
-            raise VerifyException(f"expected views and as many first features, got {len(self.views)} and {len(self.firsts)}")
+            raise VerifyException(
+                f"expected views and as many first features, got {len(self.views)} and {len(self.firsts)}"
+            )
         for view in self.views:
             _verify_view(view, self.tensor, self.features.get_values())
 

@@ -1,0 +1,1 @@
+"""Complete programs with directives: collect, train, deploy."""

@@ -1,0 +1,1 @@
+"""European call options on a binomial lattice; see README.md."""

@@ -1,0 +1,144 @@
+"""Kernels to a module: one function for each way in which a kernel and those it calls are used."""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+from dataclasses import dataclass
+
+from xdsl.dialects.builtin import ModuleOp, UnitAttr
+from xdsl.dialects.func import FuncOp, ReturnOp
+from xdsl.ir import Attribute, Operation, Region
+
+from hpacml.errors import CompileError
+from hpacml.frontend import jumps
+from hpacml.frontend.annotations import ArrayParameter, OpaqueParameter, ScalarParameter
+from hpacml.frontend.definition import Definition
+from hpacml.frontend.emitter import Emitter
+from hpacml.frontend.evaluator import Evaluator, Linked
+from hpacml.frontend.scalars import Number
+from hpacml.frontend.statements import Statements
+from hpacml.frontend.types import Refusal, ScalarType
+from hpacml.frontend.values import Array, Opaque, Unset
+
+_C_NAMES = {*vars(math), "free", "index", "main", "malloc", "memcpy", "memmove", "memset"}
+"""Functions of the C library that compiled code may need: a kernel of that name gets another symbol."""
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A kernel as IR. `entry` is its function's symbol, `written` has the parameters that it writes to."""
+
+    module: ModuleOp
+    entry: str
+    result: ScalarType | None
+    written: frozenset[int]
+
+
+def compile_kernel(kernel: Definition, contiguous: tuple[bool, ...]) -> Compiled:
+    """The IR of a kernel whose array arguments are contiguous or not, in their order. Raises `CompileError`."""
+    return _Compiler().compile(kernel, contiguous)
+
+
+class _Compiler:
+    """Builds one module."""
+
+    def __init__(self) -> None:
+        self._functions: list[FuncOp] = []
+        self._declarations: dict[str, FuncOp] = {}
+        self._linked: dict[tuple[Definition, tuple[bool, ...]], Linked] = {}
+        self._open: list[Definition] = []
+
+    def compile(self, kernel: Definition, contiguous: tuple[bool, ...]) -> Compiled:
+        linked = self.link(kernel, contiguous)
+        entry = self._functions[-1]
+        entry.sym_visibility = None
+        entry.attributes["llvm.emit_c_interface"] = UnitAttr()
+        operations: list[Operation] = [*self._functions, *self._declarations.values()]
+        module = ModuleOp(operations)
+        module.verify()
+        return Compiled(module, linked.symbol, linked.result, linked.written)
+
+    def link(self, callee: Definition, contiguous: tuple[bool, ...]) -> Linked:
+        """The function for a kernel with such arguments, which is compiled if it is new."""
+        key = (callee, contiguous)
+        if key not in self._linked:
+            if callee in self._open:
+                raise Refusal(f"'{callee.name}' calls itself, which a kernel cannot: write a loop")
+            self._open.append(callee)
+            self._linked[key] = self._function(callee, contiguous)
+            self._open.pop()
+        return self._linked[key]
+
+    def _function(self, kernel: Definition, contiguous: tuple[bool, ...]) -> Linked:
+        node = kernel.source.function
+        own_names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+        own_names.update(parameter.name for parameter in kernel.parameters)
+        emitter = Emitter(self._declarations)
+        evaluator = Evaluator(kernel, emitter, self, frozenset(own_names))
+        statements = Statements(evaluator, _names_read(node))
+        is_contiguous = iter(contiguous)
+        types: list[Attribute] = []
+        for parameter in kernel.parameters:
+            if isinstance(parameter, ArrayParameter):
+                types.append(parameter.memref(next(is_contiguous)))
+            elif isinstance(parameter, ScalarParameter):
+                types.append(parameter.type.ir)
+        with emitter.block(types) as block:
+            arguments = iter(block.args)
+            for position, parameter in enumerate(kernel.parameters):
+                if isinstance(parameter, OpaqueParameter):
+                    evaluator.variables[parameter.name] = Opaque(parameter.name)
+                    continue
+                argument = next(arguments)
+                argument.name_hint = parameter.name
+                if isinstance(parameter, ArrayParameter):
+                    value = Array(parameter.name, parameter.element, argument, position)
+                else:
+                    value = Number(parameter.type, argument)
+                evaluator.variables[parameter.name] = value
+            statements.block(jumps.function_body(node.body))
+        result = self._result(kernel, evaluator)
+        with emitter.at_end(block):
+            emitter.op(ReturnOp(*([] if result is None else [evaluator.numbers.ssa(result)])))
+        outputs = [] if result is None else [result.type.ir]
+        symbol = self._symbol(kernel.name)
+        self._functions.append(FuncOp(symbol, (types, outputs), Region(block), "private"))
+        return Linked(symbol, None if result is None else result.type, frozenset(evaluator.written))
+
+    def _result(self, kernel: Definition, evaluator: Evaluator) -> Number | None:
+        match evaluator.variables.get(jumps.RESULT):
+            case None:
+                return None
+            case Number() as number:
+                return number
+            case Unset(reason=reason):
+                returns = [n for n in ast.walk(kernel.source.function) if isinstance(n, ast.Return)]
+                raise kernel.source.error(returns[-1], reason)
+            case _:
+                returns = [n for n in ast.walk(kernel.source.function) if isinstance(n, ast.Return)]
+                raise kernel.source.error(
+                    returns[-1], "a kernel returns one number: write other results into an array argument"
+                )
+
+    def _symbol(self, name: str) -> str:
+        taken = {function.sym_name.data for function in self._functions} | _C_NAMES
+        symbol, count = name, 0
+        while symbol in taken:
+            symbol, count = f"{name}_{count}", count + 1
+        return symbol
+
+
+def _names_read(function: ast.FunctionDef) -> frozenset[str]:
+    """The names that a function may read, those in its directives too."""
+    names: set[str] = set()
+    for node in ast.walk(function):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            names.add(node.id)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            names.update(re.findall(r"[^\W\d]\w*", node.value))
+    return frozenset(names)
+
+
+__all__ = ["CompileError", "Compiled", "compile_kernel"]

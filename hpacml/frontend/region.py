@@ -1,0 +1,191 @@
+"""`@hpacml.region`: a function whose Python body is the original code of a region, whatever it calls."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import numbers
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+
+from hpacml.errors import DirectiveError
+from hpacml.frontend.directives import FunctorDirective, MapDirective, MlDirective, Name, Target, parse_many
+from hpacml.frontend.expressions import evaluate
+from hpacml.frontend.maps import AppliedFunctor
+from hpacml.frontend.scope import Keyword, Scope
+from hpacml.runtime.frame import Frame
+from hpacml.runtime.memref import ArrayView, array_view
+
+if TYPE_CHECKING:
+    from xdsl.dialects.builtin import ModuleOp
+
+    from hpacml.runtime.entry import Function
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A region whose integer arguments are known by name: its maps, and the names that are used."""
+
+    maps: tuple[tuple[Keyword, AppliedFunctor], ...]
+    arrays: tuple[str, ...]
+    written: frozenset[str]
+    params: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Call:
+    """The arguments of one call, as compiled code takes them."""
+
+    plan: _Plan
+    values: Mapping[str, object]
+    views: list[ArrayView]
+    numbers: list[int]
+    conditions: list[bool]
+
+
+class Region(Generic[P, R]):
+    """A function that is a region: a call runs it, collects from it, or runs the model in its place.
+
+    Arrays are NumPy arrays, Torch CPU tensors, or anything with DLPack or an array interface. A call returns
+    what the body returns, or None where the model ran instead. Raises `MapError`, `ModelError` or
+    `DatabaseError`, and what the body raises.
+    """
+
+    def __init__(self, function: Callable[P, R], directives: str):
+        self.py_func = function
+        functools.update_wrapper(self, function)
+        self._signature = inspect.signature(function)
+        self._ml, self._maps = self._read(directives)
+        self._plans: dict[frozenset[str], _Plan] = {}
+        self._compiled: dict[tuple[object, ...], Function] = {}
+
+    def _read(self, text: str) -> tuple[MlDirective, list[tuple[Keyword, FunctorDirective, tuple[Target, ...]]]]:
+        parameters = self._signature.parameters
+        name = self.py_func.__name__
+
+        def wrong(array: str) -> str | None:
+            return None if array in parameters else f"'{array}' is not a parameter of {name}({', '.join(parameters)})"
+
+        scope: Scope[tuple[FunctorDirective, tuple[Target, ...]]] = Scope(wrong)
+        ml: MlDirective | None = None
+        for directive in parse_many(text):
+            match directive:
+                case FunctorDirective():
+                    scope.declare(directive)
+                case MapDirective(application=application):
+                    scope.add(directive, (scope.functor(application, text), application.targets))
+                case MlDirective() if ml is None:
+                    ml = directive
+                case MlDirective():
+                    raise DirectiveError("the region has a second 'ml' directive", text, *directive.span)
+        if ml is None:
+            raise DirectiveError(f"the region {name} has no 'ml' directive", text, len(text) - 1, len(text))
+        for source in (ml.model, ml.database):
+            if isinstance(source, Name) and (message := wrong(source.id)) is not None:
+                raise DirectiveError(f"{message}: write a path in quotes, or a parameter", text, *source.span)
+        uses = scope.uses(ml, lambda application: (scope.functor(application, text), application.targets))
+        return ml, [(use.keyword, *use.map) for use in uses]
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R | None:
+        from hpacml.frontend.entries import ArrayType, call, compile
+
+        bound = self._bind(args, kwargs)
+        key = (bound.plan, *map(ArrayType.of, bound.views))
+        if key not in self._compiled:
+            self._compiled[key] = compile(self._module(bound), self.py_func.__name__)
+        returned: list[R] = []
+        with Frame(bound.values, [lambda: returned.append(self.py_func(*args, **kwargs))]):
+            call(self._compiled[key], bound.views, *bound.numbers, *bound.conditions)
+        return returned[0] if returned else None
+
+    def ir(self, *args: P.args, **kwargs: P.kwargs) -> ModuleOp:
+        """The IR for arguments such as these, before any pass."""
+        return self._module(self._bind(args, kwargs))
+
+    def _plan(self, integers: frozenset[str]) -> _Plan:
+        if integers not in self._plans:
+            maps: tuple[tuple[Keyword, AppliedFunctor], ...] = tuple((keyword, AppliedFunctor(f, targets, integers)) for keyword, f, targets in self._maps)
+            self._plans[integers] = _Plan(
+                maps,
+                tuple(dict.fromkeys(name for _, m in maps for name in m.arrays)),
+                frozenset(target.array for keyword, m in maps for target in m.targets if keyword != "in"),
+                tuple(dict.fromkeys(name for _, m in maps for name in m.functor.used_params)),
+            )
+        return self._plans[integers]
+
+    def _bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> _Call:
+        arguments = self._signature.bind(*args, **kwargs)
+        arguments.apply_defaults()
+        values: dict[str, object] = arguments.arguments
+        integers = {n: int(v) for n, v in values.items() if isinstance(v, numbers.Integral)}
+        plan = self._plan(frozenset(integers))
+        views = {name: array_view(values[name], name, write=name in plan.written) for name in plan.arrays}
+        bounds = [n for _, m in plan.maps for n in m.numbers(values, [views[name].shape for name in m.arrays])]
+        given = (self._ml.condition, self._ml.if_condition)
+        conditions = [bool(evaluate(condition, values)) for condition in given if condition is not None]
+        return _Call(plan, values, list(views.values()), [*bounds, *(integers[p] for p in plan.params)], conditions)
+
+    def _module(self, bound: _Call) -> ModuleOp:
+        """A function over the arrays, the maps' open numbers, the functors' parameters and the conditions."""
+        from xdsl.dialects.builtin import IndexType, SymbolRefAttr, i1
+        from xdsl.ir import Block, SSAValue
+        from xdsl.ir import Region as IRRegion
+
+        from hpacml.dialects.hpacml.attributes import Direction, Mode
+        from hpacml.dialects.hpacml.control import MlOp
+        from hpacml.frontend.entries import ArrayType, Entry, call_body
+
+        ml, plan = self._ml, bound.plan
+        entry = Entry(self.py_func.__name__)
+        for name, view in zip(plan.arrays, bound.views, strict=True):
+            entry.argument(name, ArrayType.of(view).memref)
+        numbers = [
+            [entry.argument(f"n{k}_{j}", IndexType()) for j in range(len(m.open_numbers))]
+            for k, (_, m) in enumerate(plan.maps)
+        ]
+        for param in plan.params:
+            entry.argument(param, IndexType())
+        condition = None if ml.condition is None else entry.argument("condition", i1)
+        if_condition = None if ml.if_condition is None else entry.argument("if", i1)
+        directions = {"in": Direction.To, "out": Direction.From, "inout": Direction.Inout}
+        mapped: dict[Keyword, list[SSAValue]] = {"in": [], "out": [], "inout": []}
+        for (keyword, m), open_numbers in zip(plan.maps, numbers, strict=True):
+            mapped[keyword].append(entry.map(m, directions[keyword], open_numbers).mapping)
+        model, database = (
+            SymbolRefAttr(source.id) if isinstance(source, Name) else source for source in (ml.model, ml.database)
+        )
+        body = Block()
+        call_body(entry.module, body)
+        entry.builder.insert(
+            MlOp(
+                Mode(ml.mode),
+                ml.label or self.py_func.__name__,
+                IRRegion(body),
+                condition=condition,
+                if_condition=if_condition,
+                inputs=mapped["in"],
+                outputs=mapped["out"],
+                inouts=mapped["inout"],
+                model=model,
+                database=database,
+                batch=None if ml.batch is None else ml.batch.rows or 0,
+            )
+        )
+        return entry.finish()
+
+
+def region(directives: str) -> Callable[[Callable[P, R]], Region[P, R]]:
+    """Make a function a region, described by directives: functors, maps, and one `ml`, a line each.
+
+    The names in them are the function's parameters. Its body may be anything that Python can call; it is
+    what runs where the directives do not put a model in its place. Raises `DirectiveError`.
+    """
+
+    def decorate(function: Callable[P, R]) -> Region[P, R]:
+        return Region(function, directives)
+
+    return decorate
