@@ -30,8 +30,12 @@ console = Console()
 
 @cli.callback(invoke_without_command=True)
 def everything(
-    context: typer.Context, options: Options = 40_000, steps: Steps = app.STEPS, epochs: Epochs = 300, out: Out = OUT
-):
+    context: typer.Context,
+    options: Options = 40_000,
+    steps: Steps = app.STEPS,
+    epochs: Epochs = 200,
+    out: Out = OUT,
+) -> None:
     """Price options on a lattice, train a surrogate with them, and price a quarter as many others with it."""
     if context.invoked_subcommand is None:
         collect(options, steps, out)
@@ -40,8 +44,8 @@ def everything(
 
 
 @cli.command()
-def collect(options: Options = 40_000, steps: Steps = app.STEPS, out: Out = OUT):
-    """Price options on the lattice and record what enters and leaves the region."""
+def collect(options: Options = 40_000, steps: Steps = app.STEPS, out: Out = OUT) -> None:
+    """Price options on the lattice, and record what enters and leaves the region."""
     out.mkdir(parents=True, exist_ok=True)
     database = out / DATABASE
     database.unlink(missing_ok=True)
@@ -52,39 +56,85 @@ def collect(options: Options = 40_000, steps: Steps = app.STEPS, out: Out = OUT)
 
 
 @cli.command("train")
-def fit(epochs: Epochs = 300, out: Out = OUT):
+def fit(epochs: Epochs = 200, out: Out = OUT) -> None:
     """Fit a network to the recorded options."""
-    torch.set_num_threads(1)  # batches are too small for more
+    torch.set_num_threads(1)  # such small batches gain nothing from more
     errors = train.train(out / DATABASE, out / MODEL, epochs)
-    for error in track(errors, "training", epochs, console=console, transient=True):
-        last = error
+    *_, last = track(errors, "training", epochs, console=console, transient=True)
     console.print(f"{out / MODEL}: RMSE {last:.4f} on its own data after {epochs} epochs")
 
 
 @cli.command()
-def run(options: Options = 10_000, steps: Steps = app.STEPS, out: Out = OUT):
+def run(options: Options = 10_000, steps: Steps = app.STEPS, out: Out = OUT) -> None:
     """Price options that the training has not seen, on the lattice and by the model."""
-    torch.set_num_threads(1)  # as many as the lattice uses
-    x, y = (tensor.double().numpy() for tensor in train.load(out / DATABASE))
+    torch.set_num_threads(1)  # as many as the lattice has
+    x, y = train.load(out / DATABASE)
     S, X, T, R, V = app.random_options(options, first=len(x))
+    prepared = app.prepare(T, R, V, steps)
+    features = torch.from_numpy(np.stack([S, X, *prepared], axis=1)).float()
     model = str(out / MODEL)
-    network = torch.export.load(out / MODEL).module()
+    network = train.Surrogate(x, y).eval()
+    network.load_state_dict(torch.export.load(model).state_dict)
 
-    prepared, prepare_time = timed(lambda: app.prepare(T, R, V, steps))
-    accurate, accurate_time = timed(lambda: app.price_prepared(S, X, *prepared, steps), repeats=3)
-    surrogate, surrogate_time = timed(lambda: app.price_prepared(S, X, *prepared, steps, model))
-    inputs = np.stack([S, X, *prepared], axis=1)
+    def lattice():
+        return app.price_prepared(S, X, *prepared, steps)
+
+    def surrogate():
+        return app.price_prepared(S, X, *prepared, steps, model)
+
+    accurate, prices = lattice(), surrogate()
     with torch.inference_mode():
-        _, model_time = timed(lambda rows=torch.from_numpy(inputs).float(): network(rows))
+        lattice_time, prepare_time = seconds(lattice, lambda: app.prepare(T, R, V, steps), repeats=3)
+        surrogate_time, network_time = seconds(surrogate, lambda: network(features), repeats=31)
 
-    def rmse(prices):
-        return f"{np.sqrt(np.mean((prices - accurate) ** 2)):.4f}"
+    table = Table(title=f"{options} options not seen in training, lattice of {steps} steps, 1 thread")
+    table.add_column()
+    for column in ("time", "speed-up", "RMSE"):
+        table.add_column(column, justify="right")
 
-    table = Table(title=f"{options} unseen options, lattice of N = {steps} steps, 1 thread")
-    for column in ("", "time", "speed-up", "RMSE"):
-        table.add_column(column, justify="right" if column else "left")
-    table.add_row("lattice", ms(accurate_time), "1.0", "0")
-    table.add_row("surrogate", ms(surrogate_time), f"{accurate_time / surrogate_time:.1f}", rmse(surrogate))
-    ...
+    def times(name, accurate, approximate, *rest):
+        table.add_row(name, milliseconds(approximate), f"{accurate / approximate:.1f}", *rest)
+
+    times("region: lattice", lattice_time, lattice_time)
+    times("region: surrogate", lattice_time, surrogate_time, rmse(prices, accurate))
+    bridge_time = surrogate_time - network_time
+    table.add_row("  its network alone", milliseconds(network_time))
+    table.add_row("  its data bridge", milliseconds(bridge_time), f"{bridge_time / surrogate_time:.1%}")
+    times("with preparation: lattice", lattice_time + prepare_time, lattice_time + prepare_time)
+    times("with preparation: surrogate", lattice_time + prepare_time, surrogate_time + prepare_time)
+    table.add_section()
+    line = torch.linalg.lstsq(with_one(x), y).solution
+    table.add_row("guess: linear regression", "", "", rmse((with_one(features) @ line)[:, 0].numpy(), accurate))
+    table.add_row("guess: max(S - X exp(-RT), 0)", "", "", rmse(np.maximum(S - X * np.exp(-R * T), 0.0), accurate))
+    table.add_row("guess: mean price", "", "", rmse(y.mean().item(), accurate))
     console.print(table)
-    plot.prices(accurate, surrogate, out / PICTURE)
+    plot.prices(accurate, prices, out / PICTURE)
+    console.print(f"{out / PICTURE}: the surrogate's prices and errors")
+
+
+def seconds(*calls, repeats):
+    """The median times of calls, which take turns."""
+    times = [[] for _ in calls]
+    for _ in range(repeats):
+        for call, measured in zip(calls, times, strict=True):
+            start = time.perf_counter()
+            call()
+            measured.append(time.perf_counter() - start)
+    return map(median, times)
+
+
+def milliseconds(seconds):
+    return f"{1000 * seconds:.2f} ms"
+
+
+def rmse(prices, accurate):
+    return f"{np.sqrt(np.mean((prices - accurate) ** 2)):.4f}"
+
+
+def with_one(x):
+    """The features and the constant 1."""
+    return torch.nn.functional.pad(x, (0, 1), value=1.0)
+
+
+if __name__ == "__main__":
+    cli()

@@ -60,7 +60,7 @@ def accurate(S, X, T, R, V, steps=STEPS):
 
 
 def prepare(T, R, V, steps):
-    """vDt, puByDf, pdByDf, float64[n]: log of a move up, and the chances of a move up or down with a step's discount."""
+    """vDt, puByDf and pdByDf, float64[n]: the log of a move up, and the discounted chances of moves up and down."""
     dt = T / steps
     vDt, growth = V * np.sqrt(dt), np.exp(R * dt)
     up, down = np.exp(vDt), np.exp(-vDt)
@@ -71,9 +71,7 @@ def prepare(T, R, V, steps):
 def price_prepared(S, X, vDt, puByDf, pdByDf, steps, model=None, database=None):
     """`price` without the preparation: the region alone."""
     prices = np.empty_like(S)
-    lattice(
-        S, X, vDt, puByDf, pdByDf, prices, steps, model is not None, database is not None, model, database
-    )
+    lattice(S, X, vDt, puByDf, pdByDf, prices, steps, model is not None, database is not None, model, database)
     return prices
 
 
@@ -87,7 +85,7 @@ def random_options(count, first=0, seed=123):
 def _rand(count, seed):
     """What glibc's rand() gives after srand(seed), int64[count]."""
     r = [seed]
-    for i in range(1, 31):
+    for _ in range(30):
         r.append(16807 * r[-1] % 2147483647)
     r += r[:3]
     for i in range(34, 344 + count):

@@ -54,12 +54,16 @@ class OpaqueParameter:
 Parameter: TypeAlias = ArrayParameter | ScalarParameter | OpaqueParameter
 
 
-def parameters_of(function: Callable[..., Any], source: Source, names: Mapping[str, Any]) -> tuple[Parameter, ...]:
+def parameters_of(
+    function: Callable[..., Any], source: Source, names: Mapping[str, Any]
+) -> tuple[Parameter, ...]:
     """The parameters of a kernel; `names` are those its annotations may use. Raises `CompileError`."""
     arguments = source.function.args
     for extra in (arguments.vararg, arguments.kwarg):
         if extra is not None:
-            raise source.error(extra, f"'{extra.arg}' takes any number of arguments, and a kernel's are fixed")
+            raise source.error(
+                extra, f"'{extra.arg}' takes any number of arguments, and a kernel's are fixed"
+            )
     nodes = {node.arg: node for node in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)}
     annotations = inspect.get_annotations(function)
     parameters: list[Parameter] = []
@@ -97,7 +101,9 @@ def _parameter(name: str, annotation: Any) -> Parameter:
         return OpaqueParameter(name)
     spelled = getattr(annotation, "__name__", str(annotation))
     if spelled in ("ndarray", "Tensor"):
-        raise Refusal(f"'{name}' needs element type and dimensions: write {_example('Float32')} (from jaxtyping)")
+        raise Refusal(
+            f"'{name}' needs element type and dimensions: write {_example('Float32')} (from jaxtyping)"
+        )
     raise Refusal(
         f"'{name}' has the type {spelled}, which no kernel argument can have: arrays are {_example('Float32')} "
         "(from jaxtyping), numbers int, float, bool or NumPy's, and model or path arguments str, "
@@ -147,17 +153,6 @@ def _example(kind: str) -> str:
 
 def _jaxtyping_name(dtype: str) -> str:
     return "UInt8" if dtype == "uint8" else dtype.capitalize()
-
-
-def size_names(parameters: tuple[Parameter, ...]) -> dict[str, list[tuple[str, int]]]:
-    """For each named size where it stands: name of the array and dimension."""
-    places: dict[str, list[tuple[str, int]]] = {}
-    for parameter in parameters:
-        if isinstance(parameter, ArrayParameter):
-            for axis, dim in enumerate(parameter.dims):
-                if isinstance(dim, str):
-                    places.setdefault(dim, []).append((parameter.name, axis))
-    return places
 
 
 def is_number(value: object) -> bool:

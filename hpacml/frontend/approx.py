@@ -1,68 +1,86 @@
-"""Directives in a kernel: `approx(...)` becomes operations of the `hpacml` dialect.
-
-Functors and maps are kept with the variables, under names that no variable has, and so are in scope where a
-variable would be that is assigned in their place.
-"""
+"""Directives in a kernel: `approx(...)` becomes operations of the `hpacml` dialect."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Literal, Protocol
+from typing import Protocol
 
-from xdsl.dialects.builtin import SymbolRefAttr
+from xdsl.dialects.builtin import StringAttr, SymbolRefAttr
 from xdsl.ir import Region, SSAValue
 
 from hpacml.dialects.hpacml.attributes import Direction, Mode
 from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp
 from hpacml.dialects.hpacml.control import MlOp
-from hpacml.errors import DirectiveError, MapError, caret
+from hpacml.errors import DirectiveError, MapError
 from hpacml.frontend.directives import (
     Application,
     Directive,
     FunctorDirective,
-    Item,
     MapDirective,
     MlDirective,
     Name,
-    Target,
-    TargetIndex,
-    TargetRange,
     parse_many,
 )
 from hpacml.frontend.evaluator import MISSING, Evaluator
-from hpacml.frontend.expressions import Expr, Span
+from hpacml.frontend.expressions import Expr
 from hpacml.frontend.maps import AppliedFunctor, End
 from hpacml.frontend.scalars import Number
-from hpacml.frontend.values import Array, BoundMap, FunctorInScope, Opaque, Unset
+from hpacml.frontend.scope import Keyword, Scope
+from hpacml.frontend.values import Array, Opaque, Unset, describe
 from hpacml.functor import Functor, names_of
 
+_DIRECTIONS: dict[Keyword, Direction] = {"in": Direction.To, "out": Direction.From, "inout": Direction.Inout}
 
-class Functors(Protocol):
-    """Where a module keeps its functors."""
+
+class FunctorTable(Protocol):
+    """The functors of a module."""
 
     def functor(self, name: str, functor: Functor) -> FunctorOp:
         """The operation of this functor, made if there is none yet."""
         ...
 
 
-class Directives:
-    """Compiles the directives of one function. Raises `DirectiveError`, `MapError` with the place in the file."""
+@dataclass(frozen=True, eq=False)
+class _Functor:
+    """A functor as declared: those of its names that were integers there are its parameters."""
 
-    def __init__(self, evaluator: Evaluator, functors: Functors, label: str):
+    directive: FunctorDirective
+    params: frozenset[str]
+    op: FunctorOp
+
+
+@dataclass(frozen=True, eq=False)
+class _Map:
+    """A functor applied to arrays, with its numbers computed; `mappings` holds those made where it stands."""
+
+    functor: _Functor
+    application: AppliedFunctor
+    arrays: tuple[Array, ...]
+    """All arrays, those that hold indices too."""
+    targets: tuple[Array, ...]
+    """The arrays that are read or written."""
+    numbers: tuple[SSAValue, ...]
+    params: tuple[SSAValue, ...]
+    mappings: dict[Direction, SSAValue] = field(default_factory=dict[Direction, SSAValue])
+
+
+class Directives:
+    """Compiles the directives of one function. Raises `CompileError`, `DirectiveError` and `MapError`."""
+
+    def __init__(self, evaluator: Evaluator, functors: FunctorTable, label: str):
         self._evaluator = evaluator
-        self._functors = functors
+        self._table = functors
         self._label = label
+        self._scope: Scope[_Map] = Scope(self._wrong_array)
+        self._functors: list[_Functor] = []
 
     def statement(self, call: ast.Call) -> None:
         """`approx("tensor ...")`."""
         for directive in self._read(call):
-            if isinstance(directive, MlDirective):
-                raise self._evaluator.error(
-                    call, 'an ml directive belongs to a region of code: write with approx("ml(...)"): before it'
-                )
             self._declare(call, directive)
 
     def region(self, call: ast.Call, body: Callable[[], None]) -> None:
@@ -71,21 +89,32 @@ class Directives:
         for directive in declarations:
             self._declare(call, directive)
         if not isinstance(last, MlDirective):
-            raise self._evaluator.error(call, "only an ml directive has a region: write this one as a statement")
+            raise self._evaluator.error(
+                call, "only an ml directive has a region: write this one as a statement"
+            )
         with self._reading(call, last.text):
-            clauses = self._ml(last)
+            make = self._ml(last)
         with self._evaluator.emit.block() as block:
             body()
-        self._evaluator.emit.op(clauses(Region(block)))
+        self._evaluator.emit.op(make(Region(block)))
+
+    @contextmanager
+    def block(self) -> Iterator[None]:
+        """What is declared in a block of statements holds to its end."""
+        outer, self._scope = self._scope, self._scope.nested()
+        yield
+        self._scope = outer
 
     def _read(self, call: ast.Call) -> list[Directive]:
         node = call.args[0] if len(call.args) == 1 and not call.keywords else None
-        text = node.value if isinstance(node, ast.Constant) else self._evaluator.static(node) if node else MISSING
+        text = MISSING
+        if node is not None:
+            text = node.value if isinstance(node, ast.Constant) else self._evaluator.static(node)
         if not isinstance(text, str):
             raise self._evaluator.error(
                 node or call,
-                "approx takes one string that is known when the kernel is compiled: a literal, no f-string "
-                "(variables of the kernel are used in directives by their names)",
+                "approx takes one string that is known when the kernel is compiled, so no f-string: directives "
+                "use the variables of the kernel by their names",
             )
         with self._reading(call, text):
             return parse_many(text)
@@ -102,25 +131,32 @@ class Directives:
         except MapError as error:
             raise MapError(f"{place}: {error}") from None
 
-    # -- functors and maps -----------------------------------------------------------------------
-
     def _declare(self, call: ast.Call, directive: Directive) -> None:
         with self._reading(call, directive.text):
-            if isinstance(directive, FunctorDirective):
-                self._functor(directive)
-            elif isinstance(directive, MapDirective):
-                self._map(directive)
-            else:
-                raise DirectiveError(
-                    "an ml directive comes last, before its region", directive.text, *directive.span
-                )
+            match directive:
+                case FunctorDirective():
+                    self._declare_functor(directive)
+                case MapDirective():
+                    bound = self._bind(directive.application, directive.text)
+                    if directive.direction is not None:
+                        direction = Direction(directive.direction)
+                        bound.mappings[direction] = self._mapping(bound, direction)
+                    self._scope.add(directive, bound)
+                case MlDirective():
+                    raise DirectiveError(
+                        'an ml directive comes last, before the code it is about: with approx("ml(...)"):',
+                        directive.text,
+                        *directive.span,
+                    )
 
-    def _functor(self, directive: FunctorDirective) -> None:
+    # -- functors and maps -----------------------------------------------------------------------
+
+    def _declare_functor(self, directive: FunctorDirective) -> None:
         names = names_of(entry for entries in (directive.lhs, *directive.rhs) for entry in entries)
         params = frozenset(filter(self._is_integer, names))
-        functor = directive.functor(params)
-        op = self._functors.functor(directive.name, functor)
-        self._evaluator.variables[_functor_key(directive.name)] = FunctorInScope(directive, params, op)
+        op = self._table.functor(directive.name, directive.functor(params))
+        self._functors.append(_Functor(directive, params, op))
+        self._scope.declare(directive)
 
     def _is_integer(self, name: str) -> bool:
         value = self._evaluator.variables.get(name)
@@ -129,30 +165,100 @@ class Directives:
             return isinstance(found, int) and not isinstance(found, bool)
         return isinstance(value, Number) and value.type.kind in "iu"
 
-    def _map(self, directive: MapDirective) -> None:
-        bound = self._bind(directive.application, directive.text)
-        if directive.name is not None:
-            self._evaluator.variables[_map_key(directive.name)] = bound
-        if directive.direction is not None:
-            self._mapping(bound, Direction(directive.direction), directive.text, directive.application.span)
-            for array in bound.arrays[:1]:
-                self._evaluator.variables[_map_key(array.name, directive.direction)] = bound
+    def _wrong_array(self, name: str) -> str | None:
+        value = self._evaluator.variables.get(name)
+        if isinstance(value, Array):
+            return None
+        if isinstance(value, Unset):
+            return value.reason
+        if value is not None:
+            return f"'{name}' is {describe(value)}, where an array is needed"
+        arrays = [name for name, value in self._evaluator.variables.items() if isinstance(value, Array)]
+        close = get_close_matches(name, arrays, 1)
+        return f"there is no array '{name}'" + (f"; did you mean '{close[0]}'?" if close else "")
 
-    def _bind(self, application: Application, text: str) -> BoundMap:
+    def _bind(self, application: Application, text: str) -> _Map:
         """Look up the functor and the arrays of an application, and compute its numbers."""
-        functor = self._evaluator.variables.get(_functor_key(application.functor))
-        if isinstance(functor, Unset):
-            raise DirectiveError(functor.reason, text, *application.span)
-        if not isinstance(functor, FunctorInScope):
-            known = [key.removeprefix(_FUNCTOR) for key in self._evaluator.variables if key.startswith(_FUNCTOR)]
-            hint = _did_you_mean(application.functor, known) or (
-                f': declare it before, as in approx("tensor functor({application.functor}: [i] = ([i]))")'
+        directive = self._scope.functor(application, text)
+        functor = next(f for f in reversed(self._functors) if f.directive is directive)
+        applied = AppliedFunctor(directive, application.targets, functor.params)
+        known = {name: value for name, value in self._evaluator.variables.items() if isinstance(value, Array)}
+        arrays = [known[name] for name in applied.arrays]
+        targets = tuple(known[target.array] for target in application.targets)
+        numbers = [self._number(number, arrays) for number in applied.open_numbers]
+        params = [self._integer(ast.Name(name, ast.Load())) for name in applied.functor.used_params]
+        return _Map(functor, applied, tuple(arrays), targets, tuple(numbers), tuple(params))
+
+    def _number(self, number: Expr | End, arrays: Sequence[Array]) -> SSAValue:
+        if isinstance(number, Expr):
+            return self._integer(number.node)
+        array = arrays[number.array]
+        if number.dim >= len(array.sizes):
+            raise MapError(f"'{array.name}' has no dimension {number.dim}, but only {len(array.sizes)}")
+        return self._evaluator.numbers.ssa(self._evaluator.size(array, number.dim))
+
+    def _integer(self, node: ast.expr) -> SSAValue:
+        return self._evaluator.numbers.ssa(self._evaluator.index(node, "a number in a map"))
+
+    def _mapping(self, bound: _Map, direction: Direction) -> SSAValue:
+        """The map of this direction; made here, unless its directive has made it already."""
+        if direction in bound.mappings:
+            return bound.mappings[direction]
+        arrays = [array.value for array in bound.arrays]
+        applied = bound.application
+        try:
+            op = MapOp.infer(
+                bound.functor.op, direction, applied.trees, arrays, bound.numbers, bound.params, applied.text
             )
-            end = application.span.start + len(application.functor)
-            message = f"no functor '{application.functor}' is declared here{hint}"
-            raise DirectiveError(message, text, application.span.start, end)
-        applied = AppliedFunctor(functor.directive, application.targets, functor.params)
-        arrays = tuple(self._array(target, text) for target in _depth_first(application.targets))
-        numbers = tuple(self._number(number, arrays) for number in applied.open_numbers)
-        params = tuple(self._parameter(name, functor) for name in applied.functor.used_params)
-        return BoundMap(functor.op, applied, arrays, numbers, params)
+        except MapError as error:
+            raise MapError(f"in the map '{applied.text}': {error}") from None
+        mapping = self._evaluator.emit.value(op)
+        mapping.name_hint = {"to": "in", "from": "out"}.get(direction, str(direction))
+        return mapping
+
+    # -- ml --------------------------------------------------------------------------------------
+
+    def _ml(self, ml: MlDirective) -> Callable[[Region], MlOp]:
+        """The operation of an ml directive, when it gets its region; all else is computed now."""
+        uses = self._scope.uses(ml, lambda application: self._bind(application, ml.text))
+        mapped: dict[Keyword, list[SSAValue]] = {"in": [], "out": [], "inout": []}
+        for keyword, bound in uses:
+            mapped[keyword].append(self._mapping(bound, _DIRECTIONS[keyword]))
+            if keyword != "in":
+                written = (array.parameter for array in bound.targets)
+                self._evaluator.written.update(p for p in written if p is not None)
+        condition, if_condition = map(self._condition, (ml.condition, ml.if_condition))
+        model, database = (self._source(source, ml.text) for source in (ml.model, ml.database))
+        return lambda region: MlOp(
+            Mode(ml.mode),
+            ml.label or self._label,
+            region,
+            condition=condition,
+            if_condition=if_condition,
+            inputs=mapped["in"],
+            outputs=mapped["out"],
+            inouts=mapped["inout"],
+            model=model,
+            database=database,
+            batch=None if ml.batch is None else ml.batch.rows or 0,
+        )
+
+    def _condition(self, expr: Expr | None) -> SSAValue | None:
+        return None if expr is None else self._evaluator.numbers.ssa(self._evaluator.truth(expr.node))
+
+    def _source(self, source: str | Name | None, text: str) -> StringAttr | SymbolRefAttr | None:
+        if isinstance(source, str):
+            return StringAttr(source)
+        if source is None:
+            return None
+        value = self._evaluator.variables.get(source.id)
+        if not isinstance(value, Opaque):
+            opaque = [name for name, value in self._evaluator.variables.items() if isinstance(value, Opaque)]
+            close = get_close_matches(source.id, opaque, 1)
+            hint = (
+                f"; did you mean '{close[0]}'?" if close else ": write a path in quotes, or such a parameter"
+            )
+            raise DirectiveError(
+                f"'{source.id}' is not a parameter that holds a path or a model{hint}", text, *source.span
+            )
+        return SymbolRefAttr(value.name)

@@ -11,16 +11,19 @@ from xdsl.dialects.builtin import ModuleOp, UnitAttr
 from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Attribute, Operation, Region
 
-from hpacml.errors import CompileError
+from hpacml.dialects.hpacml.bridge import FunctorOp
 from hpacml.frontend import jumps
 from hpacml.frontend.annotations import ArrayParameter, OpaqueParameter, ScalarParameter
+from hpacml.frontend.approx import Directives
+from hpacml.frontend.calls import Calls, Linked
 from hpacml.frontend.definition import Definition
 from hpacml.frontend.emitter import Emitter
-from hpacml.frontend.evaluator import Evaluator, Linked
+from hpacml.frontend.evaluator import Evaluator
 from hpacml.frontend.scalars import Number
 from hpacml.frontend.statements import Statements
 from hpacml.frontend.types import Refusal, ScalarType
 from hpacml.frontend.values import Array, Opaque, Unset
+from hpacml.functor import Functor
 
 _C_NAMES = {*vars(math), "free", "index", "main", "malloc", "memcpy", "memmove", "memset"}
 """Functions of the C library that compiled code may need: a kernel of that name gets another symbol."""
@@ -46,6 +49,7 @@ class _Compiler:
 
     def __init__(self) -> None:
         self._functions: list[FuncOp] = []
+        self._functors: dict[str, tuple[str, Functor, FunctorOp]] = {}
         self._declarations: dict[str, FuncOp] = {}
         self._linked: dict[tuple[Definition, tuple[bool, ...]], Linked] = {}
         self._open: list[Definition] = []
@@ -55,7 +59,8 @@ class _Compiler:
         entry = self._functions[-1]
         entry.sym_visibility = None
         entry.attributes["llvm.emit_c_interface"] = UnitAttr()
-        operations: list[Operation] = [*self._functions, *self._declarations.values()]
+        functors = (op for _, _, op in self._functors.values())
+        operations: list[Operation] = [*functors, *self._functions, *self._declarations.values()]
         module = ModuleOp(operations)
         module.verify()
         return Compiled(module, linked.symbol, linked.result, linked.written)
@@ -76,8 +81,8 @@ class _Compiler:
         own_names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
         own_names.update(parameter.name for parameter in kernel.parameters)
         emitter = Emitter(self._declarations)
-        evaluator = Evaluator(kernel, emitter, self, frozenset(own_names))
-        statements = Statements(evaluator, _names_read(node))
+        evaluator = Evaluator(kernel, emitter, frozenset(own_names), Calls(self.link))
+        statements = Statements(evaluator, Directives(evaluator, self, kernel.name), _names_read(node))
         is_contiguous = iter(contiguous)
         types: list[Attribute] = []
         for parameter in kernel.parameters:
@@ -105,7 +110,8 @@ class _Compiler:
         outputs = [] if result is None else [result.type.ir]
         symbol = self._symbol(kernel.name)
         self._functions.append(FuncOp(symbol, (types, outputs), Region(block), "private"))
-        return Linked(symbol, None if result is None else result.type, frozenset(evaluator.written))
+        result_type = None if result is None else result.type
+        return Linked(symbol, result_type, frozenset(evaluator.written), evaluator.has_regions)
 
     def _result(self, kernel: Definition, evaluator: Evaluator) -> Number | None:
         match evaluator.variables.get(jumps.RESULT):
@@ -122,8 +128,18 @@ class _Compiler:
                     returns[-1], "a kernel returns one number: write other results into an array argument"
                 )
 
+    def functor(self, name: str, functor: Functor) -> FunctorOp:
+        """The operation of a functor; two of one name that differ get different symbols."""
+        for known, same, op in self._functors.values():
+            if known == name and same == functor:
+                return op
+        symbol = self._symbol(name)
+        op = FunctorOp(symbol, functor)
+        self._functors[symbol] = (name, functor, op)
+        return op
+
     def _symbol(self, name: str) -> str:
-        taken = {function.sym_name.data for function in self._functions} | _C_NAMES
+        taken = {function.sym_name.data for function in self._functions} | self._functors.keys() | _C_NAMES
         symbol, count = name, 0
         while symbol in taken:
             symbol, count = f"{name}_{count}", count + 1
@@ -139,6 +155,3 @@ def _names_read(function: ast.FunctionDef) -> frozenset[str]:
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             names.update(re.findall(r"[^\W\d]\w*", node.value))
     return frozenset(names)
-
-
-__all__ = ["CompileError", "Compiled", "compile_kernel"]

@@ -16,29 +16,31 @@ class Definition:
     """Source, parameters and surroundings of a function. The properties raise `CompileError`."""
 
     def __init__(self, function: Callable[..., Any]):
-        self.py_func: Final = function
+        self.function: Final = function
 
     @property
     def name(self) -> str:
-        return self.py_func.__name__
+        return self.function.__name__
 
     @cached_property
     def source(self) -> Source:
-        return Source.of(self.py_func)
+        return Source.of(self.function)
 
     @cached_property
     def signature(self) -> inspect.Signature:
-        return inspect.signature(self.py_func)
+        return inspect.signature(self.function)
 
     @cached_property
     def parameters(self) -> tuple[Parameter, ...]:
-        return parameters_of(self.py_func, self.source, self.surroundings)
+        return parameters_of(self.function, self.source, self.surroundings)
 
     @property
     def surroundings(self) -> dict[str, Any]:
         """The names that the function sees beside its own: built-in, of its module, of functions around it."""
-        names = {**vars(builtins), **self.py_func.__globals__}
-        for name, cell in zip(self.py_func.__code__.co_freevars, self.py_func.__closure__ or (), strict=True):
+        names = {**vars(builtins), **self.function.__globals__}
+        for name, cell in zip(
+            self.function.__code__.co_freevars, self.function.__closure__ or (), strict=True
+        ):
             try:
                 names[name] = cell.cell_contents
             except ValueError:  # assigned later

@@ -26,7 +26,9 @@ from hpacml.frontend.types import Constant
 @dataclass
 class _Open:
     block: Block
-    constants: dict[tuple[str, Attribute], SSAValue] = field(default_factory=dict[tuple[str, Attribute], SSAValue])
+    constants: dict[tuple[str, Attribute], SSAValue] = field(
+        default_factory=dict[tuple[str, Attribute], SSAValue]
+    )
     owned: list[SSAValue] = field(default_factory=list[SSAValue])
 
 

@@ -3,85 +3,49 @@
 from __future__ import annotations
 
 import ast
-import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from xdsl.dialects.arith import MaxSIOp
-from xdsl.dialects.builtin import DYNAMIC_INDEX, IndexType, MemRefType, NoneAttr
-from xdsl.dialects.func import CallOp
-from xdsl.dialects.memref import AllocOp, CastOp, DimOp, LoadOp
-from xdsl.dialects.scf import ForOp, IfOp, YieldOp
+from xdsl.dialects.memref import DimOp, LoadOp
+from xdsl.dialects.scf import IfOp, YieldOp
 from xdsl.ir import Region, SSAValue
 
 from hpacml.errors import CompileError, DirectiveError
-from hpacml.frontend import plain
-from hpacml.frontend.annotations import ArrayParameter, ScalarParameter, is_number
+from hpacml.frontend.annotations import is_number
 from hpacml.frontend.definition import Definition
 from hpacml.frontend.emitter import Emitter
-from hpacml.frontend.functions import FUNCTIONS, advice
-from hpacml.frontend.scalars import Arithmetic, BinaryOperator, Number, disagreement
+from hpacml.frontend.scalars import PYTHON, Arithmetic, Number, disagreement
 from hpacml.frontend.source import Source
-from hpacml.frontend.types import ARRAY_DTYPES, BOOL, INT, Constant, Refusal, ScalarType, common_type, scalar_type
+from hpacml.frontend.types import BOOL, INT, Refusal, common_type, scalar_type
 from hpacml.frontend.values import Array, Opaque, Tuple, Unset, Value, describe
 
-OPERATORS: dict[type[ast.operator], BinaryOperator] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
-    ast.Pow: operator.pow,
-    ast.BitAnd: operator.and_,
-    ast.BitOr: operator.or_,
-    ast.BitXor: operator.xor,
-    ast.LShift: operator.lshift,
-    ast.RShift: operator.rshift,
-}
-COMPARISONS: dict[type[ast.cmpop], BinaryOperator] = {
-    ast.Lt: operator.lt,
-    ast.LtE: operator.le,
-    ast.Gt: operator.gt,
-    ast.GtE: operator.ge,
-    ast.Eq: operator.eq,
-    ast.NotEq: operator.ne,
-}
 MISSING = object()
-
-
-@dataclass(frozen=True)
-class Linked:
-    """A function of the module that is called: its symbol, its result, and the parameters it writes to."""
-
-    symbol: str
-    result: ScalarType | None
-    written: frozenset[int]
-
-
-class Linker(Protocol):
-    """Compiles the kernels that a kernel calls."""
-
-    def link(self, callee: Definition, contiguous: tuple[bool, ...]) -> Linked: ...
 
 
 class Evaluator:
     """Evaluates expressions where the variables are `variables`; errors point to `source`."""
 
-    def __init__(self, definition: Definition, emitter: Emitter, linker: Linker, own_names: frozenset[str]):
+    def __init__(
+        self,
+        definition: Definition,
+        emitter: Emitter,
+        own_names: frozenset[str],
+        call: Callable[[Evaluator, ast.Call], Value | None],
+    ):
         self.source: Source = definition.source
         self.emit = emitter
         self.numbers = Arithmetic(emitter)
         self.variables: dict[str, Value] = {}
         self.written: set[int] = set()
         """The parameters that are written to."""
+        self.has_regions = False
+        self.in_parallel_loop = False
         self._surroundings: Mapping[str, Any] = definition.surroundings
         self._own_names = own_names
-        self._linker = linker
+        self._compile_call = call
         self._directive: str | None = None
 
     # -- errors ----------------------------------------------------------------------------------
@@ -167,7 +131,9 @@ class Evaluator:
     def load(self, array: Array, indices: Sequence[SSAValue]) -> Number:
         return Number(array.element, self.emit.value(LoadOp.get(array.value, indices)))
 
-    def choose(self, condition: SSAValue, then: Callable[[], Number], otherwise: Callable[[], Number]) -> Number:
+    def choose(
+        self, condition: SSAValue, then: Callable[[], Number], otherwise: Callable[[], Number]
+    ) -> Number:
         """One of two numbers; only the one that is chosen is computed."""
         with self.emit.block() as then_block:
             a = then()
@@ -179,7 +145,9 @@ class Evaluator:
         for block, number in ((then_block, a), (else_block, b)):
             with self.emit.at_end(block):
                 self.emit.op(YieldOp(self.numbers.ssa(self.numbers.convert(number, type))))
-        return Number(type, self.emit.value(IfOp(condition, [type.ir], Region(then_block), Region(else_block))))
+        return Number(
+            type, self.emit.value(IfOp(condition, [type.ir], Region(then_block), Region(else_block)))
+        )
 
     def static(self, node: ast.expr) -> Any:
         """The Python object that `node` names outside the kernel, `MISSING` if it names none."""
@@ -189,6 +157,11 @@ class Evaluator:
             owner = self.static(node.value)
             return MISSING if owner is MISSING else getattr(owner, node.attr, MISSING)
         return MISSING
+
+    def call(self, node: ast.Call) -> Value | None:
+        """The result of a call, None if it has none."""
+        with self.at(node):
+            return self._compile_call(self, node)
 
     # -- expressions -----------------------------------------------------------------------------
 
@@ -205,7 +178,8 @@ class Evaluator:
             case ast.Tuple(elts=elements) | ast.List(elts=elements):
                 return Tuple(tuple(map(self.value, elements)))
             case ast.BinOp():
-                return self.numbers.binary(OPERATORS[type(node.op)], *map(self.number, (node.left, node.right)))
+                left, right = self.number(node.left), self.number(node.right)
+                return self.numbers.binary(type(node.op), left, right)
             case ast.UnaryOp():
                 return self._unary(node)
             case ast.BoolOp():
@@ -215,12 +189,15 @@ class Evaluator:
             case ast.IfExp():
                 return self._conditional(node)
             case ast.Call():
-                result = self.call(node)
-                if result is None:
-                    raise Refusal("this function returns nothing")
-                return result
+                return self._call(node)
             case _:
                 raise Refusal(f"{_construct(node)} cannot be compiled")
+
+    def _call(self, node: ast.Call) -> Value:
+        result = self.call(node)
+        if result is None:
+            raise Refusal(f"{ast.unparse(node.func)}(...) returns nothing")
+        return result
 
     def _constant(self, constant: object) -> Value:
         found = scalar_type(type(constant))
@@ -233,7 +210,9 @@ class Evaluator:
         if isinstance(value, Unset):
             raise Refusal(value.reason)
         if isinstance(value, Opaque):
-            raise Refusal(f"'{node.id}' is not part of the compiled code: only model(...) and database(...) can use it")
+            raise Refusal(
+                f"'{node.id}' is not part of the compiled code: only model(...) and database(...) can use it"
+            )
         if value is not None:
             return value
         if node.id in self._own_names:
@@ -267,7 +246,7 @@ class Evaluator:
             if node.attr == "size":
                 total = Number(INT, 1)
                 for axis in sizes:
-                    total = self.numbers.binary(operator.mul, total, self.size(owner, axis))
+                    total = self.numbers.binary(ast.Mult, total, self.size(owner, axis))
                 return total
         raise Refusal(f"'.{node.attr}' of {describe(owner)}: kernels know shape, ndim and size of arrays")
 
@@ -277,7 +256,9 @@ class Evaluator:
             if isinstance(owner, Tuple):
                 index = self.index(node.slice, "an index").constant
                 if index is None or not -len(owner.items) <= index < len(owner.items):
-                    raise self.error(node.slice, f"a constant from 0 to {len(owner.items) - 1} is needed here")
+                    raise self.error(
+                        node.slice, f"a constant from 0 to {len(owner.items) - 1} is needed here"
+                    )
                 return owner.items[int(index)]
         return self.load(*self.element(node))
 
@@ -287,10 +268,11 @@ class Evaluator:
         if index.constant is not None:
             if size is not None and not -size <= index.constant < size:
                 raise self.error(
-                    node, f"index {index.constant} is outside dimension {axis} of '{array.name}', which has size {size}"
+                    node,
+                    f"index {index.constant} is outside dimension {axis} of '{array.name}', which has size {size}",
                 )
             if index.constant < 0:
-                index = self.numbers.binary(operator.add, self.size(array, axis), index)
+                index = self.numbers.binary(ast.Add, self.size(array, axis), index)
         return self.numbers.ssa(index)
 
     def _unary(self, node: ast.UnaryOp) -> Number:
@@ -312,10 +294,10 @@ class Evaluator:
 
     def _chain(self, left: Number, links: list[tuple[ast.cmpop, ast.expr]]) -> Number:
         (comparison, node), *rest = links
-        if type(comparison) not in COMPARISONS:
+        if type(comparison) not in PYTHON:
             raise Refusal("'in' and 'is' cannot be compiled: compare numbers with == and !=")
         right = self.number(node)
-        answer = self.numbers.compare(COMPARISONS[type(comparison)], left, right)
+        answer = self.numbers.compare(type(comparison), left, right)
         if not rest:
             return answer
         return self._short_circuit(True, answer, [n for _, n in rest], lambda: self._chain(right, rest))
@@ -341,7 +323,7 @@ class Evaluator:
 
     def _logical(self, is_and: bool, condition: Number, left: Number, right: Number) -> Number:
         if left.type.kind == right.type.kind == "b":
-            return self.numbers.binary(operator.and_ if is_and else operator.or_, left, right)
+            return self.numbers.binary(ast.BitAnd if is_and else ast.BitOr, left, right)
         return self.numbers.select(condition, *((right, left) if is_and else (left, right)))
 
     def _conditional(self, node: ast.IfExp) -> Number:
@@ -353,191 +335,17 @@ class Evaluator:
         ssa = self.numbers.ssa(condition)
         return self.choose(ssa, lambda: self.number(node.body), lambda: self.number(node.orelse))
 
-    # -- calls -----------------------------------------------------------------------------------
-
-    def call(self, node: ast.Call) -> Value | None:
-        """The result of a call, None if it has none."""
-        with self.at(node):
-            callee = self.static(node.func)
-            spelled = ast.unparse(node.func)
-            if callee is MISSING:
-                if isinstance(node.func, ast.Attribute):
-                    owner = self.value(node.func.value)
-                    raise Refusal(f"'.{node.func.attr}()' of {describe(owner)}: write the loop over the elements")
-                self.value(node.func)
-                raise Refusal(f"'{spelled}' is no function")
-            if isinstance(callee, Definition):
-                return self._call_kernel(callee, node)
-            if callee is np.zeros or callee is np.empty:
-                return self._new_array(callee is np.zeros, node)
-            if callee is len:
-                return self._length(node)
-            if callee is range or callee is plain.prange:
-                raise Refusal(f"{spelled}(...) can only be what a 'for' loop runs over")
-            if callee is plain.approx:
-                raise Refusal(f"{spelled}(...) is a statement of its own, or stands in a 'with'")
-            if not _is_hashable(callee) or (function := FUNCTIONS.get(callee)) is None:
-                raise Refusal(f"{spelled}(...) cannot be compiled: {advice(callee)}")
-            self._refuse_keywords(node)
-            return function(self.numbers, spelled, [self.number(argument) for argument in node.args])
-
-    def _refuse_keywords(self, node: ast.Call, allowed: tuple[str, ...] = ()) -> None:
-        for keyword in node.keywords:
-            if keyword.arg not in allowed:
-                raise self.error(keyword, f"'{keyword.arg}=' cannot be compiled in this call")
-        for argument in node.args:
-            if isinstance(argument, ast.Starred):
-                raise self.error(argument, "'*' cannot be compiled in a call")
-
-    def _length(self, node: ast.Call) -> Number:
-        self._refuse_keywords(node)
-        value = self.value(node.args[0]) if len(node.args) == 1 else None
-        if isinstance(value, Array):
-            return self.size(value, 0)
-        if isinstance(value, Tuple):
-            return Number(INT, len(value.items))
-        raise Refusal("len(...) takes one array")
-
-    def _new_array(self, zeros: bool, node: ast.Call) -> Array:
-        """`np.zeros(shape, dtype)`, freed at the end of the block."""
-        self._refuse_keywords(node, ("shape", "dtype"))
-        given = {**dict(zip(("shape", "dtype"), node.args, strict=False)), **{k.arg: k.value for k in node.keywords}}
-        if "shape" not in given or len(node.args) > 2:
-            raise Refusal("write np.zeros(shape, dtype), with the shape an integer or a tuple")
-        shape = self.value(given["shape"])
-        sizes = [self._new_size(given["shape"], s) for s in (shape.items if isinstance(shape, Tuple) else (shape,))]
-        if not sizes:
-            raise Refusal("an array needs at least one dimension")
-        element = self._dtype(given["dtype"]) if "dtype" in given else ARRAY_DTYPES["float64"]
-        dims = [DYNAMIC_INDEX if s.constant is None else int(s.constant) for s in sizes]
-        dynamic = [self.numbers.ssa(s) for s in sizes if s.constant is None]
-        memory = self.emit.value(AllocOp(dynamic, [], MemRefType(element.ir, dims)))
-        self.emit.own(memory)
-        if zeros:
-            self._fill(memory, [self.numbers.ssa(s) for s in sizes], Number(element, 0))
-        return Array("", element, SSAValue.get(memory, type=MemRefType))
-
-    def _new_size(self, node: ast.expr, value: Value) -> Number:
-        if not isinstance(value, Number):
-            raise self.error(node, f"this is {describe(value)}, where a size is needed")
-        with self.at(node):
-            size = self.numbers.integer(value, "a size")
-        if size.constant is None:
-            return Number(INT, self.emit.value(MaxSIOp(self.numbers.ssa(size), self.emit.index(0))))
-        if size.constant < 0:
-            raise self.error(node, f"the size {size.constant} is negative")
-        return size
-
-    def _dtype(self, node: ast.expr) -> ScalarType:
-        if isinstance(node, ast.Attribute) and node.attr == "dtype" and self.static(node) is MISSING:
-            owner = self.value(node.value)
-            if isinstance(owner, Array):
-                return owner.element
-        spelled = node.value if isinstance(node, ast.Constant) else self.static(node)
-        try:
-            return ARRAY_DTYPES[np.dtype(spelled).name]
-        except (TypeError, KeyError):
-            known = ", ".join(f"np.{name}" for name in ARRAY_DTYPES)
-            raise self.error(node, f"the dtype of an array in a kernel is one of {known}") from None
-
-    def _fill(self, memory: SSAValue, sizes: Sequence[SSAValue], number: Number) -> None:
-        from xdsl.dialects.memref import StoreOp
-
-        def loops(indices: list[SSAValue]) -> None:
-            if len(indices) == len(sizes):
-                return self.emit.op(StoreOp.get(self.numbers.ssa(number), memory, indices))
-            zero, one = self.emit.index(0), self.emit.index(1)
-            with self.emit.block([IndexType()]) as body:
-                loops([*indices, body.args[0]])
-                self.emit.op(YieldOp())
-            self.emit.op(ForOp(zero, sizes[len(indices)], one, [], body))
-
-        loops([])
-
-    def _call_kernel(self, callee: Definition, node: ast.Call) -> Number | None:
-        for argument in (*node.args, *node.keywords):
-            if isinstance(argument, ast.Starred) or (isinstance(argument, ast.keyword) and argument.arg is None):
-                raise self.error(argument, "'*' cannot be compiled in a call")
-        try:
-            bound = callee.signature.bind(*node.args, **{k.arg or "": k.value for k in node.keywords})
-        except TypeError as error:
-            raise Refusal(f"{callee.name}(): {error}") from None
-        arguments: list[SSAValue] = []
-        contiguous: list[bool] = []
-        arrays: dict[int, Array] = {}
-        for position, parameter in enumerate(callee.parameters):
-            given: ast.expr | None = bound.arguments.get(parameter.name)
-            if isinstance(parameter, ScalarParameter):
-                number = self._default(callee, parameter) if given is None else self.number(given)
-                with self.at(given or node):
-                    arguments.append(self._pass_number(number, parameter))
-            elif isinstance(parameter, ArrayParameter) and given is not None:
-                array = self.value(given)
-                with self.at(given):
-                    arrays[position] = self._check_array(array, parameter)
-                contiguous.append(isinstance(arrays[position].value.type.layout, NoneAttr))
-                arguments.append(self._pass_array(arrays[position], parameter.memref(contiguous[-1])))
-            else:
-                raise Refusal(
-                    f"'{parameter.name}' of {callee.name}() is not part of compiled code, so {callee.name}() can "
-                    "be called from Python only"
-                )
-        linked = self._linker.link(callee, tuple(contiguous))
-        written = (arrays[position].parameter for position in linked.written)
-        self.written.update(position for position in written if position is not None)
-        results = [] if linked.result is None else [linked.result.ir]
-        call = CallOp(linked.symbol, arguments, results)
-        self.emit.op(call)
-        return None if linked.result is None else Number(linked.result, call.results[0])
-
-    def _default(self, callee: Definition, parameter: ScalarParameter) -> Number:
-        default: Constant | np.generic = callee.signature.parameters[parameter.name].default
-        kind = scalar_type(type(default))
-        if kind is None:
-            raise Refusal(f"the default of '{parameter.name}' of {callee.name}() is no number")
-        return Number(kind, default.item() if isinstance(default, np.generic) else default)
-
-    def _pass_number(self, number: Number, parameter: ScalarParameter) -> SSAValue:
-        if not parameter.type.accepts(number.type):
-            raise Refusal(f"'{parameter.name}' takes {parameter.type}, and this is {describe(number)}")
-        return self.numbers.ssa(self.numbers.convert(number, parameter.type))
-
-    def _check_array(self, value: Value, parameter: ArrayParameter) -> Array:
-        expected = f"an array of {parameter.element} with {len(parameter.dims)} dimensions"
-        if not isinstance(value, Array):
-            raise Refusal(f"'{parameter.name}' takes {expected}, and this is {describe(value)}")
-        if value.element is not parameter.element or len(value.sizes) != len(parameter.dims):
-            raise Refusal(
-                f"'{parameter.name}' takes {expected}, and '{value.name}' is one of {value.element} "
-                f"with {len(value.sizes)}"
-            )
-        for axis, (dim, size) in enumerate(zip(parameter.dims, value.sizes, strict=True)):
-            if isinstance(dim, int) and size != dim:
-                raise Refusal(
-                    f"dimension {axis} of '{parameter.name}' is {dim}, and that of '{value.name}' is "
-                    f"{'not known' if size is None else size}: annotate '{value.name}' with {dim}"
-                )
-        return value
-
-    def _pass_array(self, array: Array, type: MemRefType) -> SSAValue:
-        return array.value if array.value.type == type else self.emit.value(CastOp.get(array.value, type))
-
 
 def _is_harmless(node: ast.expr) -> bool:
     """Whether evaluating `node` costs little and touches no memory, so that it need not be skipped."""
     return not any(
         isinstance(n, ast.Call | ast.Pow)
-        or (isinstance(n, ast.Subscript) and not (isinstance(n.value, ast.Attribute) and n.value.attr == "shape"))
+        or (
+            isinstance(n, ast.Subscript)
+            and not (isinstance(n.value, ast.Attribute) and n.value.attr == "shape")
+        )
         for n in ast.walk(node)
     )
-
-
-def _is_hashable(value: object) -> bool:
-    try:
-        hash(value)
-    except TypeError:
-        return False
-    return True
 
 
 def _construct(node: ast.expr) -> str:

@@ -5,8 +5,8 @@ NumPy's own `exp`, `sin`, ... are not here: their last bits differ between machi
 
 from __future__ import annotations
 
+import ast
 import math
-import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -49,7 +49,7 @@ def _convert(target: ScalarType) -> Function:
     return Function(lambda a, x: a.truth(x) if target is BOOL else a.convert(x, target))
 
 
-def _extremum(better: Callable[[Any, Any], Any]) -> Function:
+def _extremum(better: type[ast.cmpop]) -> Function:
     def extremum(a: Arithmetic, best: Number, *others: Number) -> Number:
         for other in others:
             best = a.select(a.compare(better, other, best), other, best)
@@ -76,7 +76,7 @@ def _from_c(name: str) -> Function:
 
 def _log(a: Arithmetic, x: Number, base: Number | None = None) -> Number:
     logarithm = a.unary(md.LogOp, x, FLOAT)
-    return logarithm if base is None else a.binary(operator.truediv, logarithm, _log(a, base))
+    return logarithm if base is None else a.binary(ast.Div, logarithm, _log(a, base))
 
 
 def _rounded(operation: Any) -> Function:
@@ -104,8 +104,8 @@ def _numpy_extremum(function: Callable[..., Any]) -> Function:
 FUNCTIONS: dict[Callable[..., Any], Function] = {
     **{type(t.sample): _convert(t) for t in (*WEAK, *ARRAY_DTYPES.values(), NP_BOOL)},
     abs: Function(lambda a, x: a.absolute(x)),
-    min: _extremum(operator.lt),
-    max: _extremum(operator.gt),
+    min: _extremum(ast.Lt),
+    max: _extremum(ast.Gt),
     math.acos: _unary(md.AcosOp),
     math.acosh: _unary(md.AcoshOp),
     math.asin: _unary(md.AsinOp),

@@ -38,7 +38,9 @@ def function_body(statements: Sequence[ast.stmt]) -> list[ast.stmt]:
     def jump(statement: ast.stmt) -> list[ast.stmt] | None:
         if not isinstance(statement, ast.Return):
             return None
-        if statement.value is None or (isinstance(statement.value, ast.Constant) and statement.value.value is None):
+        if statement.value is None or (
+            isinstance(statement.value, ast.Constant) and statement.value.value is None
+        ):
             return []
         return [assign(RESULT, statement.value, statement)]
 
@@ -68,7 +70,9 @@ def _structured(statements: Sequence[ast.stmt], jump: Jump) -> list[ast.stmt]:
             return done + instead
         if isinstance(statement, ast.If) and _may_jump(statement, jump):
             rest = list(statements[position + 1 :])
-            body, orelse = (_structured([*branch, *rest], jump) for branch in (statement.body, statement.orelse))
+            body, orelse = (
+                _structured([*branch, *rest], jump) for branch in (statement.body, statement.orelse)
+            )
             done.append(ast.copy_location(ast.If(statement.test, body, orelse), statement))
             return done
         done.append(statement)

@@ -1,5 +1,86 @@
+"""`@hpacml.kernel`: a Python function that is compiled."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Generic, ParamSpec, TypeVar, cast
+
+from hpacml.errors import CompileError
 from hpacml.frontend.definition import Definition
-from hpacml.frontend.compiler import compile_kernel
-class Kernel(Definition):
-    pass
-def kernel(f): return Kernel(f)
+
+if TYPE_CHECKING:
+    from xdsl.dialects.builtin import ModuleOp
+
+    from hpacml.frontend.dispatch import Dispatcher
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Kernel(Definition, Generic[P, R]):
+    """A compiled function, made by `hpacml.kernel`. Call it as the function that it was made of.
+
+    Arrays are NumPy arrays, Torch CPU tensors, or anything with DLPack or an array interface, with any strides;
+    they are not copied. Numbers are converted to the types of their annotations. The first call with arrays
+    of a new kind (contiguous or not) compiles, or takes the code from the cache on disk.
+
+    Results are those of `py_func` to the last bit, with these exceptions, which make a kernel fast:
+    an `int` has 64 bits and wraps around; indices are not checked, and only constant ones count from the end
+    when negative; where Python raises for a number (a division by zero, the root of a negative number) the result
+    is NumPy's inf, nan or, for integers, 0, and a range with a step of 0 is empty; a variable that is a Python
+    number on one path and a NumPy number on another is NumPy's on both.
+
+    Raises `CompileError` for Python that cannot be compiled, `DirectiveError` for a directive that cannot be read,
+    `MapError` for arguments or maps that do not fit, `ModelError` and `DatabaseError` from its regions, and
+    `TypeError` for arguments that are missing or too many.
+    """
+
+    def __init__(self, function: Callable[P, R]):
+        if not inspect.isfunction(function) or function.__name__ == "<lambda>":
+            raise CompileError(f"a kernel is made of a function written with 'def', and this is {function!r}")
+        super().__init__(function)
+        functools.update_wrapper(self, function)
+
+    @property
+    def py_func(self) -> Callable[P, R]:
+        """The Python function; its directives do nothing."""
+        return self.function
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return cast(R, self._dispatcher(args, kwargs))
+
+    def ir(self, stage: str | None = None) -> ModuleOp:
+        """The IR for arrays with any strides: as compiled from Python, or lowered to a stage of the pipeline.
+
+        The stages are the keys of `hpacml.pipelines.STAGES`, or names of passes. Raises `CompileError`,
+        `DirectiveError` and `MapError` as a call does, and `HpacmlError` for an unknown stage.
+        """
+        from hpacml.frontend.annotations import ArrayParameter
+        from hpacml.frontend.compiler import compile_kernel
+        from hpacml.pipelines import run_passes
+
+        arrays = sum(isinstance(parameter, ArrayParameter) for parameter in self.parameters)
+        module = compile_kernel(self, (False,) * arrays).module
+        return module if stage is None else run_passes(module, stage)
+
+    @functools.cached_property
+    def _dispatcher(self) -> Dispatcher:
+        from hpacml.frontend.dispatch import Dispatcher
+
+        return Dispatcher(self)
+
+    def __repr__(self) -> str:
+        return f"<hpacml.kernel {self.name}>"
+
+
+def kernel(function: Callable[P, R]) -> Kernel[P, R]:
+    """Compile a function of a subset of Python, with directives; use it as a decorator.
+
+    Every parameter is annotated: arrays with jaxtyping (`Float32[np.ndarray, "N M"]`), numbers with `int`,
+    `float`, `bool` or a NumPy type, and paths and models, which directives use by name, with `str`,
+    `torch.nn.Module` or `typing.Any`. Compilation happens at the first call; what cannot be compiled
+    raises `CompileError` then. Raises `CompileError` at once for what is no function.
+    """
+    return Kernel(function)

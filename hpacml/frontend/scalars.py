@@ -6,8 +6,8 @@ square root of a negative number) a number comes out as NumPy would have it: inf
 
 from __future__ import annotations
 
+import ast
 import math
-import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -32,37 +32,59 @@ from hpacml.frontend.types import (
     scalar_type,
 )
 
-BinaryOperator = Callable[[Any, Any], Any]
+Operator = type[ast.operator] | type[ast.cmpop]
 Binary = Callable[[SSAValue, SSAValue], Operation]
 
-_INTEGER: dict[BinaryOperator, Binary] = {
-    operator.add: arith.AddiOp,
-    operator.sub: arith.SubiOp,
-    operator.mul: arith.MuliOp,
-    operator.and_: arith.AndIOp,
-    operator.or_: arith.OrIOp,
-    operator.xor: arith.XOrIOp,
+PYTHON: dict[Operator, Callable[[Any, Any], Any]] = {
+    ast.Add: lambda a, b: a + b,
+    ast.Sub: lambda a, b: a - b,
+    ast.Mult: lambda a, b: a * b,
+    ast.Div: lambda a, b: a / b,
+    ast.FloorDiv: lambda a, b: a // b,
+    ast.Mod: lambda a, b: a % b,
+    ast.Pow: lambda a, b: a**b,
+    ast.BitAnd: lambda a, b: a & b,
+    ast.BitOr: lambda a, b: a | b,
+    ast.BitXor: lambda a, b: a ^ b,
+    ast.LShift: lambda a, b: a << b,
+    ast.RShift: lambda a, b: a >> b,
+    ast.Lt: lambda a, b: a < b,
+    ast.LtE: lambda a, b: a <= b,
+    ast.Gt: lambda a, b: a > b,
+    ast.GtE: lambda a, b: a >= b,
+    ast.Eq: lambda a, b: a == b,
+    ast.NotEq: lambda a, b: a != b,
 }
-_FLOATING: dict[BinaryOperator, Binary] = {
-    operator.add: arith.AddfOp,
-    operator.sub: arith.SubfOp,
-    operator.mul: arith.MulfOp,
-    operator.truediv: arith.DivfOp,
+"""The operators that kernels have, which are the authority on their results' types."""
+
+_INTEGER: dict[Operator, Binary] = {
+    ast.Add: arith.AddiOp,
+    ast.Sub: arith.SubiOp,
+    ast.Mult: arith.MuliOp,
+    ast.BitAnd: arith.AndIOp,
+    ast.BitOr: arith.OrIOp,
+    ast.BitXor: arith.XOrIOp,
 }
-_BOOLEAN: dict[BinaryOperator, Binary] = {
-    operator.add: arith.OrIOp,
-    operator.mul: arith.AndIOp,
-    operator.and_: arith.AndIOp,
-    operator.or_: arith.OrIOp,
-    operator.xor: arith.XOrIOp,
+_FLOATING: dict[Operator, Binary] = {
+    ast.Add: arith.AddfOp,
+    ast.Sub: arith.SubfOp,
+    ast.Mult: arith.MulfOp,
+    ast.Div: arith.DivfOp,
 }
-_COMPARISONS: dict[BinaryOperator, str] = {
-    operator.lt: "lt",
-    operator.le: "le",
-    operator.gt: "gt",
-    operator.ge: "ge",
-    operator.eq: "eq",
-    operator.ne: "ne",
+_BOOLEAN: dict[Operator, Binary] = {
+    ast.Add: arith.OrIOp,
+    ast.Mult: arith.AndIOp,
+    ast.BitAnd: arith.AndIOp,
+    ast.BitOr: arith.OrIOp,
+    ast.BitXor: arith.XOrIOp,
+}
+_PREDICATES: dict[Operator, str] = {
+    ast.Lt: "lt",
+    ast.LtE: "le",
+    ast.Gt: "gt",
+    ast.GtE: "ge",
+    ast.Eq: "eq",
+    ast.NotEq: "ne",
 }
 
 
@@ -161,36 +183,38 @@ class Arithmetic:
 
     # -- operators -------------------------------------------------------------------------------
 
-    def binary(self, operation: BinaryOperator, a: Number, b: Number) -> Number:
-        """`a + b` and the like; `operation` is a function of the module `operator`."""
+    def binary(self, operation: Operator, a: Number, b: Number) -> Number:
+        """`a + b` and the like."""
+        if operation not in PYTHON:
+            raise Refusal("'@' cannot be compiled: write the loops")
         if a.constant is not None and b.constant is not None and a.type.weak and b.type.weak:
-            return _fold(operation, a.constant, b.constant)
-        if operation is operator.pow:
+            return _fold(PYTHON[operation], a.constant, b.constant)
+        if operation is ast.Pow:
             return self._power(a, b)
-        type = result_type(operation, a.type, b.type)
+        type = result_type(PYTHON[operation], a.type, b.type)
         x, y = self.convert(a, type), self.convert(b, type)
         return Number(type, self._apply(operation, type, self.ssa(x), self.ssa(y), y.constant))
 
     def _apply(
-        self, operation: BinaryOperator, type: ScalarType, a: SSAValue, b: SSAValue, divisor: Constant | None
+        self, operation: Operator, type: ScalarType, a: SSAValue, b: SSAValue, divisor: Constant | None
     ) -> SSAValue:
         operations = _FLOATING if type.is_float else _BOOLEAN if type.kind == "b" else _INTEGER
         if operation in operations:
             return self._emit.value(operations[operation](a, b))
-        if operation in (operator.floordiv, operator.mod):
+        if operation in (ast.FloorDiv, ast.Mod):
             if type.is_float:
                 quotient, remainder = self._floor_divide(a, b)
-                return quotient if operation is operator.floordiv else remainder
+                return quotient if operation is ast.FloorDiv else remainder
             return self._divide_integers(operation, type, a, b, divisor)
-        if operation in (operator.lshift, operator.rshift):
+        if operation in (ast.LShift, ast.RShift):
             return self._shift(operation, type, a, b)
-        raise Refusal(f"kernels do not have the operator '{operation.__name__}'")
+        raise Refusal(f"{type} has no such operator")
 
     def negative(self, a: Number) -> Number:
         """`-a`."""
         if a.constant is not None and a.type.weak:
-            return _fold(lambda x, _: -x, a.constant, 0)
-        type = result_type(operator.neg, a.type)
+            return _fold(PYTHON[ast.Sub], -0.0 if a.type is FLOAT else 0, a.constant)
+        type = result_type(_negated, a.type)
         value = self.ssa(self.convert(a, type))
         if type.is_float:
             return Number(type, self._emit.value(arith.NegfOp(value)))
@@ -200,7 +224,7 @@ class Arithmetic:
         """`~a`."""
         if a.type is BOOL:
             raise Refusal("'~' of a bool: write 'not'")
-        type = result_type(operator.invert, a.type)
+        type = result_type(_inverted, a.type)
         ones = self._emit.constant(1 if type.kind == "b" else -1, type.ir)
         return Number(type, self._emit.value(arith.XOrIOp(self.ssa(a), ones)))
 
@@ -223,21 +247,21 @@ class Arithmetic:
         is_negative = self._emit.value(arith.CmpiOp(value, zero, "slt"))
         return Number(type, self._select(is_negative, self._emit.value(arith.SubiOp(zero, value)), value))
 
-    def compare(self, operation: BinaryOperator, a: Number, b: Number) -> Number:
+    def compare(self, operation: Operator, a: Number, b: Number) -> Number:
         """`a < b` and the like."""
         weak = a.type.weak and b.type.weak
         if weak and a.constant is not None and b.constant is not None:
-            return _fold(operation, a.constant, b.constant)
+            return _fold(PYTHON[operation], a.constant, b.constant)
         if a.type.is_float or b.type.is_float or a.type.weak == b.type.weak:
-            type = result_type(operator.add, a.type, b.type)
+            type = result_type(PYTHON[ast.Add], a.type, b.type)
         else:  # exact, as NumPy compares its integers with Python's
             type = INT
         x, y = self.ssa(self.convert(a, type)), self.ssa(self.convert(b, type))
-        return Number(BOOL if weak else NP_BOOL, self._compare(_COMPARISONS[operation], x, y, type))
+        return Number(BOOL if weak else NP_BOOL, self._compare(_PREDICATES[operation], x, y, type))
 
     def both(self, a: Number, b: Number) -> Number:
         """`a and b` of booleans."""
-        return self.binary(operator.and_, a, b)
+        return self.binary(ast.BitAnd, a, b)
 
     def select(self, condition: Number, a: Number, b: Number) -> Number:
         """`a if condition else b` of numbers computed already."""
@@ -267,24 +291,31 @@ class Arithmetic:
         return self._emit.value(arith.SelectOp(condition, a, b))
 
     def _divide_integers(
-        self, operation: BinaryOperator, type: ScalarType, a: SSAValue, b: SSAValue, divisor: Constant | None
+        self, operation: Operator, type: ScalarType, a: SSAValue, b: SSAValue, divisor: Constant | None
     ) -> SSAValue:
         """`a // b` and `a % b`, which are 0 where `b` is 0; the processor would trap on that, and on -1."""
         emit, constant = self._emit.value, self._emit.constant
         if divisor == 0:
             raise Refusal("division by zero")
         signed = type.kind == "i"
-        zero, one, minus_one = constant(0, type.ir), constant(1, type.ir), constant(-1, type.ir) if signed else None
+        if divisor == -1:
+            zero = constant(0, type.ir)
+            return emit(arith.SubiOp(zero, a)) if operation is ast.FloorDiv else zero
+        zero, one, minus_one = (
+            constant(0, type.ir),
+            constant(1, type.ir),
+            constant(-1, type.ir) if signed else None,
+        )
         is_zero = is_minus_one = None
         safe = b
-        if divisor is None or (divisor == -1 and signed):
+        if divisor is None:
             is_zero = emit(arith.CmpiOp(b, zero, "eq"))
             unsafe = is_zero
             if minus_one is not None:
                 is_minus_one = emit(arith.CmpiOp(b, minus_one, "eq"))
                 unsafe = emit(arith.OrIOp(is_zero, is_minus_one))
             safe = self._select(unsafe, one, b)
-        if operation is operator.floordiv:
+        if operation is ast.FloorDiv:
             quotient = emit((arith.FloorDivSIOp if signed else arith.DivUIOp)(a, safe))
             if is_minus_one is not None:
                 quotient = self._select(is_minus_one, emit(arith.SubiOp(zero, a)), quotient)
@@ -292,9 +323,11 @@ class Arithmetic:
         if not signed:
             return emit(arith.RemUIOp(a, safe))
         remainder = emit(arith.RemSIOp(a, safe))
-        other_sign = emit(arith.CmpiOp(emit(arith.XOrIOp(remainder, safe)), zero, "slt"))
-        inexact = emit(arith.CmpiOp(remainder, zero, "ne"))
-        wrong = emit(arith.AndIOp(inexact, other_sign))
+        if divisor is not None and divisor > 0:
+            wrong = emit(arith.CmpiOp(remainder, zero, "slt"))
+        else:
+            other_sign = emit(arith.CmpiOp(emit(arith.XOrIOp(remainder, safe)), zero, "slt"))
+            wrong = emit(arith.AndIOp(emit(arith.CmpiOp(remainder, zero, "ne")), other_sign))
         return self._select(wrong, emit(arith.AddiOp(remainder, safe)), remainder)
 
     def _floor_divide(self, a: SSAValue, b: SSAValue) -> tuple[SSAValue, SSAValue]:
@@ -321,16 +354,16 @@ class Arithmetic:
         floor = self._select(cmp(quotient, "une", zero), floor, signed_zero)
         return self._select(cmp(b, "oeq", zero), exact, floor), remainder
 
-    def _shift(self, operation: BinaryOperator, type: ScalarType, a: SSAValue, b: SSAValue) -> SSAValue:
+    def _shift(self, operation: Operator, type: ScalarType, a: SSAValue, b: SSAValue) -> SSAValue:
         """`a << b` and `a >> b`; shifts by the width or more, or by less than 0, move all bits out."""
         emit = self._emit.value
         width = self._emit.constant(type.bits, type.ir)
         fits = emit(arith.CmpiOp(b, width, "ult"))
         zero = self._emit.constant(0, type.ir)
-        if operation is operator.rshift and type.kind == "i":
+        if operation is ast.RShift and type.kind == "i":
             last = self._emit.constant(type.bits - 1, type.ir)
             return emit(arith.ShRSIOp(a, self._select(fits, b, last)))
-        shift = arith.ShLIOp if operation is operator.lshift else arith.ShRUIOp
+        shift = arith.ShLIOp if operation is ast.LShift else arith.ShRUIOp
         return self._select(fits, emit(shift(a, self._select(fits, b, zero))), zero)
 
     def _power(self, a: Number, b: Number) -> Number:
@@ -342,11 +375,13 @@ class Arithmetic:
                     "write float(...) around one of them, or a loop"
                 )
             if exponent >= 0:
-                return self._integer_power(self.convert(a, result_type(operator.pow, a.type, b.type)), int(exponent))
+                return self._integer_power(
+                    self.convert(a, result_type(PYTHON[ast.Pow], a.type, b.type)), int(exponent)
+                )
             if not a.type.weak:
                 raise Refusal("NumPy does not raise integers to negative powers: write float(...)")
             return self.power(self.convert(a, FLOAT), Number(FLOAT, float(exponent)), FLOAT)
-        return self.power(a, b, result_type(operator.pow, a.type, b.type))
+        return self.power(a, b, result_type(PYTHON[ast.Pow], a.type, b.type))
 
     def power(self, a: Number, b: Number, type: ScalarType) -> Number:
         """`a ** b` of floats: the C library's `pow`, as in Python and NumPy."""
@@ -358,9 +393,9 @@ class Arithmetic:
         result = self.convert(Number(INT, 1), base.type)
         while exponent:
             if exponent & 1:
-                result = base if result.constant is not None else self.binary(operator.mul, result, base)
+                result = base if result.constant is not None else self.binary(ast.Mult, result, base)
             exponent >>= 1
-            base = self.binary(operator.mul, base, base) if exponent else base
+            base = self.binary(ast.Mult, base, base) if exponent else base
         return result
 
     # -- functions -------------------------------------------------------------------------------
@@ -373,7 +408,7 @@ class Arithmetic:
         """A function `double f(double)` of the C library."""
         return Number(FLOAT, self._emit.call_c(name, [self.ssa(self.convert(a, FLOAT))], f64))
 
-    def numpy_extremum(self, function: BinaryOperator, a: Number, b: Number) -> Number:
+    def numpy_extremum(self, function: Callable[[Any, Any], Any], a: Number, b: Number) -> Number:
         """`np.minimum` and `np.maximum`: NaN wins, and of equal numbers the second."""
         type = result_type(function, a.type, b.type)
         x, y = self.ssa(self.convert(a, type)), self.ssa(self.convert(b, type))
@@ -393,7 +428,15 @@ def _article(type: ScalarType) -> str:
     return f"an {type}" if str(type)[0] in "aiou" and not str(type).startswith("uint") else f"a {type}"
 
 
-def _fold(operation: BinaryOperator, a: Constant, b: Constant) -> Number:
+def _negated(a: Any) -> Any:
+    return -a
+
+
+def _inverted(a: Any) -> Any:
+    return ~a
+
+
+def _fold(operation: Callable[[Any, Any], Any], a: Constant, b: Constant) -> Number:
     try:
         result = operation(a, b)
     except (ArithmeticError, ValueError, TypeError) as error:

@@ -38,6 +38,14 @@ class Scope(Generic[M]):
         self._named: dict[str, M] = {}
         self._mapped: dict[tuple[str, Literal["to", "from"]], M] = {}
 
+    def nested(self) -> Scope[M]:
+        """A scope inside this one: it sees what is declared so far, and adds nothing to it."""
+        inner = Scope[M](self._wrong)
+        inner._functors |= self._functors
+        inner._named |= self._named
+        inner._mapped |= self._mapped
+        return inner
+
     def declare(self, directive: FunctorDirective) -> None:
         """A functor; a later one of the same name takes its place."""
         self._functors[directive.name] = directive

@@ -8,7 +8,6 @@ has no value on some path may not be read afterwards (`Unset`).
 from __future__ import annotations
 
 import ast
-import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -18,7 +17,8 @@ from xdsl.dialects.scf import ConditionOp, ForOp, IfOp, ParallelOp, ReduceOp, Wh
 from xdsl.ir import Block, Region, SSAValue
 
 from hpacml.frontend import jumps, plain
-from hpacml.frontend.evaluator import OPERATORS, Evaluator
+from hpacml.frontend.approx import Directives
+from hpacml.frontend.evaluator import Evaluator
 from hpacml.frontend.scalars import Number, disagreement
 from hpacml.frontend.types import BOOL, INT, ScalarType, common_type
 from hpacml.frontend.values import Array, Tuple, Unset, Value, describe
@@ -42,8 +42,9 @@ class _Range:
 class Statements:
     """Compiles statements with an evaluator. Raises `CompileError`."""
 
-    def __init__(self, evaluator: Evaluator, read: frozenset[str]):
+    def __init__(self, evaluator: Evaluator, directives: Directives, read: frozenset[str]):
         self._evaluator = evaluator
+        self._directives = directives
         self._emit = evaluator.emit
         self._numbers = evaluator.numbers
         self._read = read
@@ -80,7 +81,8 @@ class Statements:
                 pass
             case ast.Return():
                 raise self._evaluator.error(
-                    node, "'return' cannot leave a loop or an ml region: set a variable and return it at the end"
+                    node,
+                    "'return' cannot leave a loop or an ml region: set a variable and return it at the end",
                 )
             case ast.Break() | ast.Continue():
                 word = "break" if isinstance(node, ast.Break) else "continue"
@@ -105,15 +107,20 @@ class Statements:
                 self._store(array, indices, value, node)
             case ast.Tuple(elts=elements) | ast.List(elts=elements):
                 if not isinstance(value, Tuple):
-                    raise self._evaluator.error(node, f"this is {describe(value)}, which cannot be taken apart")
+                    raise self._evaluator.error(
+                        node, f"this is {describe(value)}, which cannot be taken apart"
+                    )
                 if len(elements) != len(value.items):
                     raise self._evaluator.error(
-                        target, f"{len(elements)} names for {len(value.items)} values: write one name for each"
+                        target,
+                        f"{len(elements)} names for {len(value.items)} values: write one name for each",
                     )
                 for element, item in zip(elements, value.items, strict=True):
                     self._assign(element, item, node)
             case _:
-                raise self._evaluator.error(target, "this cannot be assigned to: only names and array elements can")
+                raise self._evaluator.error(
+                    target, "this cannot be assigned to: only names and array elements can"
+                )
 
     def _store(self, array: Array, indices: Sequence[SSAValue], value: Value, node: ast.expr) -> None:
         if not isinstance(value, Number):
@@ -134,12 +141,14 @@ class Statements:
             old = self._evaluator.number(ast.copy_location(ast.Name(node.target.id, ast.Load()), node.target))
             self._assign(node.target, self._binary(node, old), node.value)
         else:
-            raise self._evaluator.error(node.target, "this cannot be assigned to: only names and array elements can")
+            raise self._evaluator.error(
+                node.target, "this cannot be assigned to: only names and array elements can"
+            )
 
     def _binary(self, node: ast.AugAssign, old: Number) -> Number:
         right = self._evaluator.number(node.value)
         with self._evaluator.at(node):
-            return self._numbers.binary(OPERATORS[type(node.op)], old, right)
+            return self._numbers.binary(type(node.op), old, right)
 
     def _expression(self, node: ast.expr) -> None:
         if isinstance(node, ast.Constant):  # a docstring, an ellipsis
@@ -147,7 +156,7 @@ class Statements:
         if not isinstance(node, ast.Call):
             raise self._evaluator.error(node, "this statement has no effect")
         if self._evaluator.static(node.func) is plain.approx:
-            return self.directive(node)
+            return self._directives.statement(node)
         self._evaluator.call(node)
 
     # -- branches --------------------------------------------------------------------------------
@@ -160,12 +169,11 @@ class Statements:
         blocks: list[Block] = []
         after: list[Variables] = []
         for branch in (node.body, node.orelse):
-            self._evaluator.variables = dict(before)
             with self._emit.block() as block:
-                self.block(branch)
+                self._nested(branch)
             blocks.append(block)
             after.append(self._variables)
-        self._evaluator.variables = before
+            self._evaluator.variables = before
         results: dict[str, ScalarType] = {}
         for name in dict.fromkeys((*after[0], *after[1])):
             a, b = (variables.get(name) for variables in after)
@@ -175,7 +183,9 @@ class Statements:
                 before[name] = Unset(_why_unset(name, node, a, b))
             elif (common := common_type(a.type, b.type)) is None:
                 spelled = "the returned value" if name == jumps.RESULT else f"'{name}'"
-                before[name] = Unset(f"{spelled} is {disagreement(a.type, b.type)} ('if' in line {node.lineno})")
+                before[name] = Unset(
+                    f"{spelled} is {disagreement(a.type, b.type)} ('if' in line {node.lineno})"
+                )
             elif self._is_read(name):
                 results[name] = common
         for block, variables in zip(blocks, after, strict=True):
@@ -207,7 +217,9 @@ class Statements:
         if not isinstance(node, ast.Call) or (callee is not range and callee is not plain.prange):
             raise self._evaluator.error(node, "a loop runs over range(...) or hpacml.prange(...)")
         if node.keywords or not 1 <= len(node.args) <= 3:
-            raise self._evaluator.error(node, "a range has one to three numbers: range([start,] stop[, step])")
+            raise self._evaluator.error(
+                node, "a range has one to three numbers: range([start,] stop[, step])"
+            )
         numbers = [self._evaluator.index(argument, "a bound or step of a range") for argument in node.args]
         start, stop = (Number(INT, 0), numbers[0]) if len(numbers) == 1 else numbers[:2]
         step = numbers[2] if len(numbers) == 3 else Number(INT, 1)
@@ -218,29 +230,41 @@ class Statements:
     def _normalised(self, bounds: _Range) -> tuple[SSAValue, SSAValue, SSAValue]:
         """Bounds and step for scf, whose steps are positive: if need be those of a count of the iterations."""
         if bounds.ascends:
-            return self._numbers.ssa(bounds.start), self._numbers.ssa(bounds.stop), self._numbers.ssa(bounds.step)
+            return (
+                self._numbers.ssa(bounds.start),
+                self._numbers.ssa(bounds.stop),
+                self._numbers.ssa(bounds.step),
+            )
         compute = self._numbers.binary
-        ascends = self._numbers.compare(operator.gt, bounds.step, Number(INT, 0))
-        nearly = compute(operator.sub, bounds.step, self._numbers.select(ascends, Number(INT, 1), Number(INT, -1)))
-        distance = compute(operator.add, compute(operator.sub, bounds.stop, bounds.start), nearly)
-        count = compute(operator.floordiv, distance, bounds.step)  # 0 for a step of 0
+        if bounds.step.constant == -1:
+            count = compute(ast.Sub, bounds.start, bounds.stop)
+            return self._emit.index(0), self._numbers.ssa(count), self._emit.index(1)
+        ascends = self._numbers.compare(ast.Gt, bounds.step, Number(INT, 0))
+        nearly = compute(ast.Sub, bounds.step, self._numbers.select(ascends, Number(INT, 1), Number(INT, -1)))
+        distance = compute(ast.Add, compute(ast.Sub, bounds.stop, bounds.start), nearly)
+        count = compute(ast.FloorDiv, distance, bounds.step)  # 0 for a step of 0
         return self._emit.index(0), self._numbers.ssa(count), self._emit.index(1)
 
     def _set_loop_variable(self, target: ast.Name, bounds: _Range, counter: SSAValue) -> None:
         number = Number(INT, counter)
         if not bounds.ascends:
-            distance = self._numbers.binary(operator.mul, number, bounds.step)
-            number = self._numbers.binary(operator.add, bounds.start, distance)
+            if bounds.step.constant == -1:
+                number = self._numbers.binary(ast.Sub, bounds.start, number)
+            else:
+                distance = self._numbers.binary(ast.Mult, number, bounds.step)
+                number = self._numbers.binary(ast.Add, bounds.start, distance)
         self._assign(target, number, target)
 
-    def _counting_for(self, target: ast.Name, bounds: _Range, body: Sequence[ast.stmt], node: ast.For) -> None:
+    def _counting_for(
+        self, target: ast.Name, bounds: _Range, body: Sequence[ast.stmt], node: ast.For
+    ) -> None:
         lower, upper, step = self._normalised(bounds)
 
         def attempt(types: Mapping[str, ScalarType]) -> list[Block]:
             with self._emit.block([IndexType(), *(type.ir for type in types.values())]) as block:
                 self._rebind(types, block.args[1:])
                 self._set_loop_variable(target, bounds, block.args[0])
-                self.block(body)
+                self._nested(body)
             return [block]
 
         before = self._variables
@@ -251,7 +275,9 @@ class Statements:
         self._leave_loop(after, node, target)
         self._rebind(types, op.results)
 
-    def _parallel_for(self, target: ast.Name, bounds: _Range, body: Sequence[ast.stmt], node: ast.For) -> None:
+    def _parallel_for(
+        self, target: ast.Name, bounds: _Range, body: Sequence[ast.stmt], node: ast.For
+    ) -> None:
         if jumps.breaks(node.body):
             raise self._evaluator.error(node, "a parallel loop has no order to 'break' in: use range")
         for name, place in _assigned(body).items():
@@ -265,16 +291,20 @@ class Statements:
         lower, upper, step = self._normalised(bounds)
         before = self._variables
         self._evaluator.variables = dict(before)
+        was_parallel, self._evaluator.in_parallel_loop = self._evaluator.in_parallel_loop, True
         with self._emit.block([IndexType()]) as block:
             self._set_loop_variable(target, bounds, block.args[0])
-            self.block(body)
+            self._nested(body)
+        self._evaluator.in_parallel_loop = was_parallel
         after, self._evaluator.variables = self._variables, before
         with self._emit.at_end(block):
             self._emit.op(ReduceOp())
         self._emit.op(ParallelOp([lower], [upper], [step], Region(block)))
         self._leave_loop(after, node, target)
 
-    def _breaking_for(self, target: ast.Name, bounds: _Range, body: Sequence[ast.stmt], node: ast.For) -> None:
+    def _breaking_for(
+        self, target: ast.Name, bounds: _Range, body: Sequence[ast.stmt], node: ast.For
+    ) -> None:
         """A `for` with `break`: a `while` that counts."""
         counter, stop = _hidden("count", node), _hidden("stop", node)
         lower, upper, step = (Number(INT, value) for value in self._normalised(bounds))
@@ -282,15 +312,15 @@ class Statements:
         self._variables[stop] = Number(BOOL, False)
 
         def test() -> Number:
-            more = self._numbers.compare(operator.lt, self._number(counter), upper)
+            more = self._numbers.compare(ast.Lt, self._number(counter), upper)
             running = self._numbers.invert_truth(self._number(stop))
-            return self._numbers.binary(operator.and_, more, running)
+            return self._numbers.binary(ast.BitAnd, more, running)
 
         def iterate() -> None:
             count = self._number(counter)
             self._set_loop_variable(target, bounds, self._numbers.ssa(count))
-            self.block(body)
-            self._variables[counter] = self._numbers.binary(operator.add, count, step)
+            self._nested(body)
+            self._variables[counter] = self._numbers.binary(ast.Add, count, step)
 
         self._conditional_loop(test, iterate, body, node, [counter, stop], target)
 
@@ -311,7 +341,7 @@ class Statements:
                 running, lambda: self._evaluator.truth(node.test), lambda: Number(BOOL, False)
             )
 
-        self._conditional_loop(test, lambda: self.block(body), body, node, [stop] if breaks else [])
+        self._conditional_loop(test, lambda: self._nested(body), body, node, [stop] if breaks else [])
 
     def _conditional_loop(
         self,
@@ -360,7 +390,8 @@ class Statements:
                 continue
             if not isinstance(value, Number):
                 raise self._evaluator.error(
-                    place, f"'{name}' is {describe(value)} before the loop: use another name for what is new here"
+                    place,
+                    f"'{name}' is {describe(value)} before the loop: use another name for what is new here",
                 )
             if self._is_read(name):
                 names.append(name)
@@ -394,8 +425,12 @@ class Statements:
         assert place is not None
         if isinstance(after, Number):
             how = disagreement(type, after.type).replace("on one path", "before the loop", 1)
-            raise self._evaluator.error(place, f"'{name}' is {how.replace('on the other', 'after an iteration', 1)}")
-        reason = after.reason if isinstance(after, Unset) else f"'{name}' becomes {describe(after)} in the loop"
+            raise self._evaluator.error(
+                place, f"'{name}' is {how.replace('on the other', 'after an iteration', 1)}"
+            )
+        reason = (
+            after.reason if isinstance(after, Unset) else f"'{name}' becomes {describe(after)} in the loop"
+        )
         raise self._evaluator.error(place, reason)
 
     def _leave_loop(self, after: Variables, node: ast.For | ast.While, target: ast.Name | None) -> None:
@@ -408,13 +443,33 @@ class Statements:
                     reason = f"'{name}' is assigned only in the loop of line {node.lineno}, which may not run at all"
                 self._variables[name] = Unset(f"{reason}: assign it before the loop")
 
-    # -- directives ------------------------------------------------------------------------------
+    # -- regions ---------------------------------------------------------------------------------
 
     def _with(self, node: ast.With) -> None:
-        raise self._evaluator.error(node, "'with' cannot be compiled, except with approx(...)")
+        call = node.items[0].context_expr
+        is_approx = isinstance(call, ast.Call) and self._evaluator.static(call.func) is plain.approx
+        if not isinstance(call, ast.Call) or not is_approx or len(node.items) > 1:
+            raise self._evaluator.error(call, "the only 'with' in a kernel is with approx(\"ml(...)\"):")
+        if node.items[0].optional_vars is not None:
+            raise self._evaluator.error(node.items[0].optional_vars, "approx(...) gives nothing to name")
+        if self._evaluator.in_parallel_loop:
+            raise self._evaluator.error(call, "a parallel loop cannot run an ml region: use range")
+        self._evaluator.has_regions = True
+        before = self._variables
+        self._directives.region(call, lambda: self._nested(node.body))
+        for name, value in self._variables.items():
+            if value is not before.get(name):
+                before[name] = Unset(
+                    f"'{name}' is assigned in the ml region of line {node.lineno}, whose code does not run when the "
+                    "model does: results leave a region through the arrays of out(...) and inout(...)"
+                )
+        self._evaluator.variables = before
 
-    def directive(self, node: ast.Call) -> None:
-        raise self._evaluator.error(node, "directives")
+    def _nested(self, statements: Iterable[ast.stmt]) -> None:
+        """Statements of an inner block, with variables and directives of their own."""
+        self._evaluator.variables = dict(self._variables)
+        with self._directives.block():
+            self.block(statements)
 
     # -- variables -------------------------------------------------------------------------------
 

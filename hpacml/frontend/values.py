@@ -8,9 +8,6 @@ from typing import TypeAlias
 from xdsl.dialects.builtin import DYNAMIC_INDEX, MemRefType
 from xdsl.ir import SSAValue
 
-from hpacml.dialects.hpacml.bridge import FunctorOp
-from hpacml.frontend.directives import FunctorDirective
-from hpacml.frontend.maps import AppliedFunctor
 from hpacml.frontend.scalars import Number
 from hpacml.frontend.types import ScalarType
 
@@ -42,26 +39,6 @@ class Opaque:
     """An argument that the compiled code does not see: a path, a model."""
 
     name: str
-
-
-@dataclass(frozen=True, eq=False)
-class FunctorInScope:
-    """A functor that a directive declared; of its names, `params` were integers there."""
-
-    directive: FunctorDirective
-    params: frozenset[str]
-    op: FunctorOp
-
-
-@dataclass(frozen=True, eq=False)
-class BoundMap:
-    """A functor applied to arrays, with its numbers computed."""
-
-    functor: FunctorOp
-    application: AppliedFunctor
-    arrays: tuple[Array, ...]
-    numbers: tuple[SSAValue, ...]
-    params: tuple[SSAValue, ...]
 
 
 @dataclass(frozen=True, eq=False)

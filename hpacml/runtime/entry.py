@@ -165,17 +165,13 @@ def shim_text() -> str:
 @functools.cache
 def _runtime() -> Runtime:
     callbacks = {f"hpacml_py_{name}": _callback(name, types) for name, types in _CALLBACKS.items()}
-    addresses = {
-        name: ctypes.cast(function, ctypes.c_void_p).value or 0 for name, function in callbacks.items()
-    }
+    addresses = {name: ctypes.cast(function, ctypes.c_void_p).value or 0 for name, function in callbacks.items()}
     text = shim_text()
     code = cache.fetch(cache.key("shim", *native.host(), text), lambda: native.emit(text, _EXPORTS))
     library = native.link(code, _EXPORTS, addresses)
     if ctypes.CFUNCTYPE(ctypes.c_int)(library.addresses["hpacml_init"])():
         raise HpacmlError("this process has no thread-specific key left (pthread_key_create failed)")
-    enter = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t, ctypes.c_void_p)(
-        library.addresses["hpacml_enter"]
-    )
+    enter = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t, ctypes.c_void_p)(library.addresses["hpacml_enter"])
     return Runtime(enter, library.addresses, (library, callbacks))
 
 

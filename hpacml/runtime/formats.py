@@ -7,8 +7,9 @@ import io
 import os
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class InputType:
         return f"{str(self.dtype).removeprefix('torch.')}[{sizes}]"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Network:
     """A network: `run` takes tensors, and should return a tensor or a tuple of tensors.
 
@@ -41,16 +42,10 @@ class Network:
     anchor: Callable[[], torch.Tensor | None] = lambda: None
     inputs: tuple[InputType, ...] | None = None
 
-    def wants(self, inputs: Sequence[torch.Tensor]) -> tuple[Sequence[torch.dtype], torch.device]:
-        """The dtypes and the device in which the network takes its inputs, when it is given these."""
-        anchor = self.anchor()
-        if self.inputs is not None:
-            dtypes = [declared.dtype for declared in self.inputs]
-        elif anchor is not None:
-            dtypes = [anchor.dtype] * len(inputs)
-        else:
-            dtypes = [x.dtype for x in inputs]
-        return dtypes, (inputs[0] if anchor is None else anchor).device
+    @cached_property
+    def dtypes(self) -> tuple[torch.dtype, ...] | None:
+        """The dtypes that a file declares for its inputs."""
+        return None if self.inputs is None else tuple(declared.dtype for declared in self.inputs)
 
     @property
     def declaration(self) -> str:
@@ -95,7 +90,7 @@ def first_floating(module: torch.nn.Module) -> torch.Tensor | None:
 
 
 @contextlib.contextmanager
-def evaluating(module: torch.nn.Module) -> Iterator[None]:
+def evaluating(module: torch.nn.Module) -> Generator[None]:
     """Evaluation mode for the parts of a module that are in training mode, which they have again afterwards."""
     training = [part for part in module.modules() if part.training]
     for part in training:
@@ -111,17 +106,20 @@ def evaluating(module: torch.nn.Module) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _torchscript_in_use() -> Iterator[None]:
+def _torchscript() -> Generator[Any]:
+    """Torch's TorchScript module, which is deprecated; HPAC-ML's models are of this format."""
+    import torch
+
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is deprecated", DeprecationWarning)
-        yield
+        yield torch.jit
 
 
 def _read_torchscript(file: io.BytesIO) -> Network:
     import torch
 
-    with _torchscript_in_use():
-        module: Any = torch.jit.load(file, map_location=None if torch.cuda.is_available() else "cpu")
+    with _torchscript() as jit:
+        module = jit.load(file, map_location=None if torch.cuda.is_available() else "cpu")
     module.eval()
     anchor = first_floating(module)
     if anchor is None:
@@ -138,14 +136,10 @@ def _first_floating_constant(module: Any) -> torch.Tensor | None:
 
 def write_torchscript(module: torch.nn.Module, example: Sequence[torch.Tensor]) -> bytes:
     """A TorchScript archive of a module in evaluation mode, traced unless it is scripted already."""
-    import torch
-
     buffer = io.BytesIO()
-    with _torchscript_in_use():
-        scripted: Any = module
-        if not isinstance(module, torch.jit.ScriptModule):
-            scripted = torch.jit.trace(module, tuple(example), _store_inputs=False)
-        torch.jit.save(scripted, buffer)
+    with _torchscript() as jit:
+        scripted = isinstance(module, jit.ScriptModule)
+        jit.save(module if scripted else jit.trace(module, tuple(example), _store_inputs=False), buffer)
     return buffer.getvalue()
 
 
@@ -172,8 +166,7 @@ def _declared_inputs(program: torch.export.ExportedProgram) -> tuple[InputType, 
     if len(metas) != len(names) or not all(isinstance(meta, torch.Tensor) for meta in metas):
         return None
     return tuple(
-        InputType(meta.dtype, tuple(size if isinstance(size, int) else None for size in meta.shape))
-        for meta in metas
+        InputType(meta.dtype, tuple(size if isinstance(size, int) else None for size in meta.shape)) for meta in metas
     )
 
 
@@ -212,8 +205,10 @@ def _plain_arguments(program: torch.export.ExportedProgram) -> list[torch.Tensor
         return None
     if not all(isinstance(spec.arg, TensorArgument) for spec in (*inputs, *outputs)):
         return None
-    positional, keywords = program.call_spec.in_spec.children()
-    results = program.call_spec.out_spec
+    arguments, results = program.call_spec.in_spec, program.call_spec.out_spec
+    if arguments is None or results is None:
+        return None
+    positional, keywords = arguments.children()
     flat = (positional, *([] if results.is_leaf() else [results]))
     if keywords.num_children or not all(part.is_leaf() for parts in flat for part in parts.children()):
         return None
@@ -252,9 +247,7 @@ def _export(module: torch.nn.Module, example: Sequence[torch.Tensor]) -> torch.e
         return torch.export.export(module, tuple(example), dynamic_shapes=shapes)
 
 
-def _export_many_rows(
-    module: torch.nn.Module, example: Sequence[torch.Tensor]
-) -> torch.export.ExportedProgram | None:
+def _export_many_rows(module: torch.nn.Module, example: Sequence[torch.Tensor]) -> torch.export.ExportedProgram | None:
     """The module exported on the example repeated along its leading dimensions of 1, which export would fix.
 
     None if there are none, or if the module does not treat these dimensions as rows.

@@ -32,9 +32,7 @@ class Frame:
 def current() -> Frame:
     """The innermost frame of this thread. Raises HpacmlError outside of any."""
     if not _calls.frames:
-        raise HpacmlError(
-            "compiled code asked for an argument or a body of its call, but no call is under way"
-        )
+        raise HpacmlError("compiled code asked for an argument or a body of its call, but no call is under way")
     return _calls.frames[-1]
 
 

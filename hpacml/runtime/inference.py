@@ -6,8 +6,8 @@ import ctypes
 import math
 import os
 from collections.abc import Iterable, Sequence
-from operator import attrgetter
-from typing import NamedTuple
+from operator import attrgetter, is_
+from typing import NamedTuple, cast
 
 import torch
 
@@ -15,7 +15,7 @@ from hpacml.errors import HpacmlError, ModelError
 from hpacml.runtime import model as models
 from hpacml.runtime.memref import tensor_from_descriptor
 from hpacml.runtime.model import Model, describe, summary
-from hpacml.runtime.sites import InferSite, Paths, TensorType
+from hpacml.runtime.sites import InferSite, Paths
 
 VARIABLE = "SURROGATE_MODEL"
 
@@ -37,15 +37,21 @@ _REAL = {
     torch.float32,
     torch.float64,
 }
+_dtype = attrgetter("dtype")
 _version = attrgetter("_version")  # counts the writes to a tensor
 
 
-class Memory(NamedTuple):
-    """A tensor over memory that is not its own, and the addresses between which it lies."""
+KNOWN_MEMORIES = 64
+"""How many sets of tensors a call site remembers: programs swap buffers, and allocate where they freed."""
 
-    tensor: torch.Tensor
-    low: int
-    high: int
+
+class Tensors(NamedTuple):
+    """The tensors of one call, over memory that is not theirs. `extents` are the addresses of the targets."""
+
+    inputs: list[torch.Tensor]
+    targets: list[torch.Tensor]
+    extents: list[tuple[int, int]]
+    nothing_to_do: bool
 
 
 class Inference:
@@ -54,9 +60,10 @@ class Inference:
     def __init__(self, site: InferSite) -> None:
         self._site = site
         self._paths = Paths()
-        self._count = len(site.inputs)
-        self._tensors = [_Tensor(type) for type in (*site.inputs, *site.outputs)]
-        self._pointers = ctypes.c_size_t * len(self._tensors)
+        self._types = (*site.inputs, *site.outputs)
+        self._pointers = ctypes.c_size_t * len(self._types)
+        self._sizes = [8 * (3 + 2 * type.rank) for type in self._types]
+        self._known: dict[tuple[bytes, ...], Tensors] = {}
 
     def run(self, tensors: int) -> None:
         """Fill the destinations with what the model makes of the inputs; `tensors` as for `hpacml_infer`.
@@ -65,21 +72,36 @@ class Inference:
         training mode is so again afterwards. The cast to a destination's dtype is that of `Tensor.copy_`.
         Raises ModelError, and then has written to no destination.
         """
-        addresses = self._pointers.from_address(tensors)
-        memories = [tensor.at(address) for tensor, address in zip(self._tensors, addresses, strict=True)]
-        inputs = [memory.tensor for memory in memories[: self._count]]
-        destinations = memories[self._count :]
+        inputs, targets, extents, nothing_to_do = self._tensors(tensors)
         model = self._model()
-        if all([memory.low == memory.high for memory in destinations]):
+        if nothing_to_do:
             return
         with torch.inference_mode():
             if self._site.batch is None:
-                targets = [memory.tensor for memory in destinations]
-                results = self._results(model, inputs, targets, destinations)
+                results = self._results(model, inputs, targets, extents)
             else:
-                results = self._batches(self._site.batch, model, inputs, destinations)
+                results = self._batches(self._site.batch, model, inputs, targets, extents)
             for target, result in results:
                 target.copy_(result)
+
+    def _tensors(self, tensors: int) -> Tensors:
+        addresses = self._pointers.from_address(tensors)
+        descriptors = tuple(map(ctypes.string_at, addresses, self._sizes))
+        if (known := self._known.get(descriptors)) is None:
+            if len(self._known) >= KNOWN_MEMORIES:
+                self._known.clear()
+            known = self._known[descriptors] = self._make_tensors(addresses)
+        return known
+
+    def _make_tensors(self, addresses: Iterable[int]) -> Tensors:
+        with torch.inference_mode(False):  # where tensors count what is written to them
+            tensors = [
+                tensor_from_descriptor(address, type.dtype, type.rank)
+                for address, type in zip(addresses, self._types, strict=True)
+            ]
+        count = len(self._site.inputs)
+        inputs, targets = tensors[:count], tensors[count:]
+        return Tensors(inputs, targets, list(map(_extent, targets)), not any(t.numel() for t in targets))
 
     def _model(self) -> Model:
         given = self._site.model.find(VARIABLE)
@@ -101,38 +123,42 @@ class Inference:
         )
 
     def _batches(
-        self, rows: int, model: Model, inputs: Sequence[torch.Tensor], destinations: Sequence[Memory]
-    ) -> Iterable[tuple[torch.Tensor, torch.Tensor]]:
-        """The results of one model call per `rows` rows, when all of them are there."""
-        tensors = [*inputs, *(memory.tensor for memory in destinations)]
+        self,
+        rows: int,
+        model: Model,
+        inputs: Sequence[torch.Tensor],
+        targets: Sequence[torch.Tensor],
+        extents: Sequence[tuple[int, int]],
+    ) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """The results of one model call per `rows` rows."""
+        tensors = [*inputs, *targets]
         if not all(tensor.dim() and tensor.shape[0] == tensors[0].shape[0] for tensor in tensors):
             raise ModelError(
                 f"the region '{self._site.label}' has the clause batch, but the numbers of rows differ, "
                 f"which are the first dimensions of its tensors: {describe(tensors)}"
             )
         rows = rows or max(1, POINTS // max(1, math.prod(tensors[0].shape[1:-1])))
-        blocks = list(zip(*(tensor.split(rows) for tensor in tensors), strict=True))
-        return [
-            result
-            for block in blocks
-            for result in self._results(model, block[: self._count], block[self._count :], destinations)
-        ]
+        results: list[tuple[torch.Tensor, torch.Tensor]] = []
+        for start in range(0, tensors[0].shape[0], rows):
+            block = [tensor[start : start + rows] for tensor in tensors]
+            results += self._results(model, block[: len(inputs)], block[len(inputs) :], extents)
+        return results
 
     def _results(
         self,
         model: Model,
         inputs: Sequence[torch.Tensor],
         targets: Sequence[torch.Tensor],
-        destinations: Sequence[Memory],
+        extents: Sequence[tuple[int, int]],
     ) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """The targets, which lie in the `destinations`, each with what is to be copied into it."""
+        """The targets, each with what is to be copied into it. What is written lies within `extents`."""
         returned = self._evaluate(model, inputs)
-        outputs = (returned,) if isinstance(returned, torch.Tensor) else returned
-        if not isinstance(outputs, (tuple, list)) or len(outputs) != len(targets):
+        outputs = (returned,) if isinstance(returned, torch.Tensor) else _sequence(returned)
+        if outputs is None or len(outputs) != len(targets):
             raise self._misfit(model, f"it returns {_kind(returned)}", f"has {_tensors(len(targets))} to fill")
         results: list[tuple[torch.Tensor, torch.Tensor]] = []
         for number, target in enumerate(targets):
-            output: object = outputs[number]
+            output = outputs[number]
             if (
                 not isinstance(output, torch.Tensor)
                 or output.shape != target.shape
@@ -141,9 +167,9 @@ class Inference:
             ):
                 raise self._output_misfit(model, number, output, target)
             low, high = _extent(output)
-            for memory in destinations:
-                if low < memory.high and memory.low < high:
-                    output = output.clone()  # what it is would change while the destinations are written
+            for start, stop in extents:
+                if low < stop and start < high:
+                    output = output.clone()  # or it would change while the targets are written
                     break
             results.append((target, output))
         return results
@@ -172,16 +198,18 @@ class Inference:
 
     def _arguments(self, model: Model, inputs: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
         """`inputs` as the model takes them: in its dtype, on its device, and copied if it may write to them."""
-        dtypes, device = model.network.wants(inputs)
-        if len(dtypes) != len(inputs):
-            takes = f"it takes {_tensors(len(dtypes))} ({model.network.declaration})"
+        network = model.network
+        anchor = network.anchor()
+        dtypes = network.dtypes
+        if dtypes is None:
+            dtypes = tuple(map(_dtype, inputs)) if anchor is None else (anchor.dtype,) * len(inputs)
+        elif len(dtypes) != len(inputs):
+            takes = f"it takes {_tensors(len(dtypes))} ({network.declaration})"
             raise self._misfit(model, takes, f"gives {len(inputs)} ({describe(inputs)})")
-        if model.writes_inputs is False and device.type == "cpu":
-            for x, dtype in zip(inputs, dtypes, strict=True):
-                if x.dtype is not dtype:
-                    break
-            else:
-                return inputs
+        shared = model.writes_inputs is False and (anchor is None or anchor.is_cpu)
+        if shared and all(map(is_, map(_dtype, inputs), dtypes)):
+            return inputs
+        device = inputs[0].device if anchor is None else anchor.device
         copy = model.writes_inputs is not False
         with torch.inference_mode(False):  # where tensors count what is written to them
             return [x.to(device, dtype, copy=copy) for x, dtype in zip(inputs, dtypes, strict=True)]
@@ -206,31 +234,13 @@ class Inference:
             elif output.numel() == target.numel():
                 extra = ": reshape it in the model"
         maps = self._site.maps
-        known = len(maps) == len(self._tensors)
-        place = f"the map '{maps[self._count + number]}'" if known else f"its output {number}"
+        known = len(maps) == len(self._types)
+        place = f"the map '{maps[len(self._site.inputs) + number]}'" if known else f"its output {number}"
         return self._misfit(model, found, f"expects {describe([target])} for {place}{extra}")
 
     def _misfit(self, model: Model, found: str, expected: str) -> ModelError:
         region = f"the region '{self._site.label}'"
         return ModelError(f"the model {model.name} does not fit {region}: {found}, but the region {expected}")
-
-
-class _Tensor:
-    """One tensor of a call site; where it lies now is often where it lay at the last call."""
-
-    def __init__(self, type: TensorType) -> None:
-        self._type = type
-        self._size = 8 * (3 + 2 * type.rank)
-        self._last: tuple[bytes, Memory] | None = None
-
-    def at(self, address: int) -> Memory:
-        """The tensor whose descriptor is at `address`."""
-        descriptor = ctypes.string_at(address, self._size)
-        if (last := self._last) is None or last[0] != descriptor:
-            with torch.inference_mode(False):  # where tensors count what is written to them
-                tensor = tensor_from_descriptor(address, self._type.dtype, self._type.rank)
-            last = self._last = (descriptor, Memory(tensor, *_extent(tensor)))
-        return last[1]
 
 
 def _extent(tensor: torch.Tensor) -> tuple[int, int]:
@@ -242,12 +252,15 @@ def _extent(tensor: torch.Tensor) -> tuple[int, int]:
     return low, low + (last + 1) * tensor.element_size()
 
 
+def _sequence(value: object) -> Sequence[object] | None:
+    return cast("Sequence[object]", value) if isinstance(value, (tuple, list)) else None
+
+
 def _kind(value: object) -> str:
     if isinstance(value, torch.Tensor):
         return "one tensor"
-    if isinstance(value, (tuple, list)):
-        return f"a {type(value).__name__} of {len(value)}"
-    return "None" if value is None else f"a {type(value).__name__}"
+    name = "None" if value is None else f"a {type(value).__name__}"
+    return name if (items := _sequence(value)) is None else f"{name} of {len(items)}"
 
 
 def _tensors(count: int) -> str:

@@ -50,10 +50,7 @@ class MapCheck:
 
     def __init__(self, site: MapSite) -> None:
         self._site = site
-        self._targets = [
-            [Entry.parse(entry) for entry in target.strip("[]").split(",")]
-            for target in site.targets
-        ]
+        self._targets = [[Entry.parse(entry) for entry in target.strip("[]").split(",")] for target in site.targets]
         entries = [entry for target in self._targets for entry in target]
         self._numbers = ctypes.c_int64 * (
             len(entries) + sum(entry.open_numbers for entry in entries) + len(site.parameters)
@@ -107,8 +104,8 @@ class MapCheck:
 def _require_64_bits(mapped: Mapped[int], targets: Sequence[Target[int]]) -> None:
     """Compiled code computes with 64-bit integers: raise MapError where one would overflow."""
     numbers = [*mapped.shape, 8 * prod(mapped.shape)]
-    shared = targets * len(mapped.views) if len(targets) == 1 else targets
-    for view, target in zip(mapped.views, shared, strict=True):
+    for number, view in enumerate(mapped.views):
+        target = targets[number if len(targets) > 1 else 0]
         strides = [prod(dim.size for dim in target.dims[m + 1 :]) for m in range(len(target.dims))]
         offset, steps = view.strided(strides, EXACT)
         numbers += [*view.base, *(step for row in view.steps for step in row), offset, *steps]

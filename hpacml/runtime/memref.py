@@ -40,9 +40,7 @@ _DLPACK_NAMES = {
     (2, 64): "f64",
 }
 _DLPACK_HOST_DEVICES = (1, 3, 11)  # CPU, and pinned memory of CUDA and ROCm
-_DL_TENSOR = struct.Struct(
-    "QiiiBBHQQQ"
-)  # data, device, its index, rank, code, bits, lanes, shape, strides, offset
+_DL_TENSOR = struct.Struct("QiiiBBHQQQ")  # data, device, its index, rank, code, bits, lanes, shape, strides, offset
 _DL_FLAGS_OFFSET, _DL_VERSIONED_TENSOR_OFFSET = 24, 32
 
 # Memory without an end, to read through: the types of ctypes are one for each length, and costly to make.
@@ -140,9 +138,7 @@ def tensor_from_descriptor(address: int, dtype: str, rank: int) -> torch.Tensor:
     if strides == c_strides(shape):
         return torch.frombuffer(memory, dtype=kind, count=math.prod(shape)).view(shape)
     if min(strides) < 0:
-        raise MapError(
-            f"Torch has no negative strides, such as {strides}: pass an array without, such as a copy"
-        )
+        raise MapError(f"Torch has no negative strides, such as {strides}: pass an array without, such as a copy")
     span = sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
     return torch.frombuffer(memory, dtype=kind, count=1 + span).as_strided(shape, strides)
 
@@ -211,9 +207,7 @@ def _custom_dtype(dtype: np.dtype[Any], name: str) -> str:
             f"has dtype {dtype}, of foreign byte order: pass {name}.astype({name}.dtype.newbyteorder('='))",
         )
     if dtype.names is not None:
-        raise _error(
-            name, f"has a structured dtype: map its fields one by one, such as {name}[{dtype.names[0]!r}]"
-        )
+        raise _error(name, f"has a structured dtype: map its fields one by one, such as {name}[{dtype.names[0]!r}]")
     if dtype.kind == "c":
         raise _error(name, f"has dtype {dtype}: map {name}.real and {name}.imag")
     if dtype.kind == "b":
@@ -254,9 +248,7 @@ def _foreign_view(array: object, name: str) -> ArrayView:
     try:
         buffer = memoryview(exporter)
     except TypeError:
-        raise _error(
-            name, f"is no array but a {kind.__name__}: pass a NumPy array or a Torch tensor"
-        ) from None
+        raise _error(name, f"is no array but a {kind.__name__}: pass a NumPy array or a Torch tensor") from None
     return _numpy_view(np.asarray(buffer), name)
 
 
@@ -329,6 +321,4 @@ def _misaligned(name: str, address: int, dtype: str) -> MapError:
 
 def _unsupported_dtype(name: str, dtype: object) -> MapError:
     supported = ", ".join(DTYPE_SIZES)
-    return _error(
-        name, f"has dtype {dtype}; a kernel works on {supported}: pass it converted to one of these"
-    )
+    return _error(name, f"has dtype {dtype}; a kernel works on {supported}: pass it converted to one of these")

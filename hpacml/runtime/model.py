@@ -94,7 +94,7 @@ def save_model(
             f"cannot tell in which format to write the model '{target}': name it .pt2 (torch.export) or "
             ".pt (TorchScript), or give format='export' or format='torchscript'"
         )
-    if not isinstance(module, torch.nn.Module):
+    if not isinstance(cast(object, module), torch.nn.Module):
         raise ModelError(f"save_model takes a torch.nn.Module, not a {type(module).__name__}")
     inputs = _example_tensors(example, module)
     try:
@@ -124,14 +124,12 @@ def summary(error: BaseException) -> str:
     return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
 
 
-def _read(path: str) -> Model:
-    content = trust.read(path)
-    if not content:
-        raise ModelError(f"the model '{path}' is empty: write it again")
+def executable_format(content: bytes, path: str | os.PathLike[str]) -> formats.Format:
+    """The format of a model file with this content. Raises ModelError if it holds no network that can be run."""
     try:
         format = formats.recognise(content)
     except zipfile.BadZipFile as error:
-        raise ModelError(f"the model '{path}' is damaged or not complete ({error}): copy or write it again") from error
+        raise ModelError(f"the model '{path}' is damaged or not complete: copy or write it again") from error
     if format is None:
         raise ModelError(
             f"'{path}' is no model that hpacml can read: it is neither TorchScript, torch.export nor AOTInductor. "
@@ -139,10 +137,16 @@ def _read(path: str) -> Model:
         )
     if format == "pickle":
         raise ModelError(
-            f"'{path}' is a pickle, that is a state dict or a module saved by torch.save, which does not tell "
-            "which network to run. Make the network in Python, load the state dict into it, and write it with "
+            f"'{path}' is a state dict, or a module saved by torch.save, which does not tell safely which network "
+            "to run. Make the network in Python, load the state dict into it, and write it with "
             "hpacml.save_model(network, 'model.pt2', example=...)"
         )
+    return format
+
+
+def _read(path: str) -> Model:
+    content = trust.read(path)
+    format = executable_format(content, path)
     trust.require(content, path, format)
     try:
         network = formats.read(content, format)
@@ -180,7 +184,7 @@ def _example_tensors(example: Example | Sequence[Example], module: torch.nn.Modu
     tensors: list[torch.Tensor] = []
     for each in example if isinstance(example, (tuple, list)) else (example,):
         try:
-            tensor = each.detach() if isinstance(each, torch.Tensor) else torch.from_numpy(np.array(each, order="C"))
+            tensor = each.detach() if isinstance(each, torch.Tensor) else torch.as_tensor(np.array(each, order="C"))
         except TypeError as error:
             raise ModelError(f"an example must be a tensor or an array of numbers: {error}") from error
         if 0 in tensor.shape:

@@ -88,9 +88,7 @@ def link(object_code: bytes, exports: Collection[str], imports: Mapping[str, int
         try:
             tracker = builder.link(jit, f"hpacml.{next(_serial)}")
         except RuntimeError as error:
-            raise CompileError(
-                f"the machine code cannot be loaded (standard error has more): {error}"
-            ) from error
+            raise CompileError(f"the machine code cannot be loaded (standard error has more): {error}") from error
         return Library({name: tracker[name] for name in exports}, (tracker, jit))
 
 

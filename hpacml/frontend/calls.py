@@ -1,0 +1,250 @@
+"""Calls in a kernel: of the functions that are known, of other kernels, and those that make arrays."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from xdsl.dialects.arith import MaxSIOp
+from xdsl.dialects.builtin import DYNAMIC_INDEX, IndexType, MemRefType, NoneAttr
+from xdsl.dialects.func import CallOp
+from xdsl.dialects.memref import AllocOp, CastOp, StoreOp
+from xdsl.dialects.scf import ForOp, YieldOp
+from xdsl.ir import SSAValue
+
+from hpacml.frontend import plain
+from hpacml.frontend.annotations import ArrayParameter, ScalarParameter
+from hpacml.frontend.definition import Definition
+from hpacml.frontend.evaluator import MISSING, Evaluator
+from hpacml.frontend.functions import FUNCTIONS, advice
+from hpacml.frontend.scalars import Number
+from hpacml.frontend.types import ARRAY_DTYPES, INT, Refusal, ScalarType, scalar_type
+from hpacml.frontend.values import Array, Tuple, Value, describe
+
+
+@dataclass(frozen=True)
+class Linked:
+    """A function of the module that kernels can call."""
+
+    symbol: str
+    result: ScalarType | None
+    written: frozenset[int]
+    """The parameters that it writes to."""
+    has_regions: bool
+    """Whether it has an ml region, or calls what has."""
+
+
+Link = Callable[[Definition, tuple[bool, ...]], Linked]
+"""Finds the function for a kernel whose array arguments are contiguous or not."""
+
+
+class Calls:
+    """Compiles calls. Raises `Refusal` and, for arguments, `CompileError`."""
+
+    def __init__(self, link: Link):
+        self._link = link
+
+    def __call__(self, evaluator: Evaluator, node: ast.Call) -> Value | None:
+        """The result of a call, None if it has none."""
+        callee, spelled = evaluator.static(node.func), ast.unparse(node.func)
+        if callee is MISSING:
+            owner = evaluator.value(node.func.value if isinstance(node.func, ast.Attribute) else node.func)
+            raise Refusal(
+                f"{spelled}(...) of {describe(owner)} cannot be compiled: write the loop over elements"
+            )
+        if isinstance(callee, Definition):
+            return self._call_kernel(evaluator, callee, node)
+        if callee is np.zeros or callee is np.empty:
+            return _new_array(evaluator, callee is np.zeros, node)
+        if callee is len:
+            return _length(evaluator, node)
+        if callee is range or callee is plain.prange:
+            raise Refusal(f"{spelled}(...) can only be what a 'for' loop runs over")
+        if callee is plain.approx:
+            raise Refusal(f"{spelled}(...) is a statement of its own, or stands in a 'with'")
+        function = FUNCTIONS.get(callee) if _is_hashable(callee) else None
+        if function is None:
+            raise Refusal(f"{spelled}(...) cannot be compiled: {advice(callee)}")
+        _check_arguments(evaluator, node)
+        return function(evaluator.numbers, spelled, [evaluator.number(argument) for argument in node.args])
+
+    # -- kernels ---------------------------------------------------------------------------------
+
+    def _call_kernel(self, evaluator: Evaluator, callee: Definition, node: ast.Call) -> Number | None:
+        _check_arguments(evaluator, node, tuple(callee.signature.parameters))
+        try:
+            bound = callee.signature.bind(*node.args, **{k.arg or "": k.value for k in node.keywords})
+        except TypeError as error:
+            raise Refusal(f"{callee.name}(): {error}") from None
+        arguments: list[SSAValue] = []
+        contiguous: list[bool] = []
+        arrays: dict[int, Array] = {}
+        for position, parameter in enumerate(callee.parameters):
+            given: ast.expr | None = bound.arguments.get(parameter.name)
+            match parameter:
+                case ScalarParameter():
+                    number = _default(callee, parameter) if given is None else evaluator.number(given)
+                    with evaluator.at(given or node):
+                        arguments.append(_pass_number(evaluator, number, parameter))
+                case ArrayParameter() if given is not None:
+                    array = evaluator.value(given)
+                    with evaluator.at(given):
+                        arrays[position] = array = _check_array(array, parameter)
+                    contiguous.append(isinstance(array.value.type.layout, NoneAttr))
+                    arguments.append(_pass_array(evaluator, array, parameter.memref(contiguous[-1])))
+                case _:
+                    raise Refusal(
+                        f"'{parameter.name}' of {callee.name}() is not part of compiled code, so {callee.name}() "
+                        "can be called from Python only"
+                    )
+        linked = self._link(callee, tuple(contiguous))
+        if linked.has_regions and evaluator.in_parallel_loop:
+            raise Refusal(f"{callee.name}() has an ml region, which a parallel loop cannot run: use range")
+        evaluator.has_regions |= linked.has_regions
+        written = (arrays[position].parameter for position in linked.written)
+        evaluator.written.update(position for position in written if position is not None)
+        call = CallOp(linked.symbol, arguments, [] if linked.result is None else [linked.result.ir])
+        evaluator.emit.op(call)
+        return None if linked.result is None else Number(linked.result, call.results[0])
+
+
+def _default(callee: Definition, parameter: ScalarParameter) -> Number:
+    default: Any = callee.signature.parameters[parameter.name].default
+    kind = scalar_type(type(default))
+    if kind is None:
+        raise Refusal(f"the default of '{parameter.name}' of {callee.name}() is no number")
+    return Number(kind, default.item() if isinstance(default, np.generic) else default)
+
+
+def _pass_number(evaluator: Evaluator, number: Number, parameter: ScalarParameter) -> SSAValue:
+    if not parameter.type.accepts(number.type):
+        raise Refusal(f"'{parameter.name}' takes {parameter.type.spelling}, and this is {describe(number)}")
+    return evaluator.numbers.ssa(evaluator.numbers.convert(number, parameter.type))
+
+
+def _check_array(value: Value, parameter: ArrayParameter) -> Array:
+    expected = f"an array of {parameter.element} with {len(parameter.dims)} dimensions"
+    if not isinstance(value, Array):
+        raise Refusal(f"'{parameter.name}' takes {expected}, and this is {describe(value)}")
+    if value.element is not parameter.element or len(value.sizes) != len(parameter.dims):
+        raise Refusal(
+            f"'{parameter.name}' takes {expected}, and '{value.name}' is one of {value.element} "
+            f"with {len(value.sizes)}"
+        )
+    for axis, (dim, size) in enumerate(zip(parameter.dims, value.sizes, strict=True)):
+        if isinstance(dim, int) and size != dim:
+            known = "not known when compiling" if size is None else f"{size}"
+            raise Refusal(
+                f"dimension {axis} of '{parameter.name}' is {dim}, and that of '{value.name}' is {known}: "
+                f"it must be {dim} in its annotation, too"
+            )
+    return value
+
+
+def _pass_array(evaluator: Evaluator, array: Array, type: MemRefType) -> SSAValue:
+    return array.value if array.value.type == type else evaluator.emit.value(CastOp.get(array.value, type))
+
+
+# -- arrays --------------------------------------------------------------------------------------
+
+
+def _new_array(evaluator: Evaluator, zeros: bool, node: ast.Call) -> Array:
+    """`np.zeros(shape, dtype)`, freed at the end of the block."""
+    _check_arguments(evaluator, node, ("shape", "dtype"))
+    given: dict[str, ast.expr] = dict(zip(("shape", "dtype"), node.args, strict=False))
+    given |= {k.arg: k.value for k in node.keywords if k.arg is not None}
+    if "shape" not in given or len(node.args) > 2:
+        raise Refusal("write np.zeros(shape, dtype), with the shape an integer or a tuple of integers")
+    shape = evaluator.value(given["shape"])
+    items = shape.items if isinstance(shape, Tuple) else (shape,)
+    sizes = [_new_size(evaluator, given["shape"], item) for item in items]
+    if not sizes:
+        raise Refusal("an array needs at least one dimension")
+    element = _dtype(evaluator, given["dtype"]) if "dtype" in given else ARRAY_DTYPES["float64"]
+    dims = [DYNAMIC_INDEX if size.constant is None else int(size.constant) for size in sizes]
+    dynamic = [evaluator.numbers.ssa(size) for size in sizes if size.constant is None]
+    type = MemRefType(element.ir, dims)
+    memory = SSAValue.get(evaluator.emit.value(AllocOp(dynamic, [], type)), type=MemRefType)
+    evaluator.emit.own(memory)
+    if zeros:
+        _fill(evaluator, memory, [evaluator.numbers.ssa(size) for size in sizes], Number(element, 0))
+    return Array("", element, memory)
+
+
+def _new_size(evaluator: Evaluator, node: ast.expr, value: Value) -> Number:
+    if not isinstance(value, Number):
+        raise evaluator.error(node, f"this is {describe(value)}, where a size is needed")
+    with evaluator.at(node):
+        size = evaluator.numbers.integer(value, "a size")
+    if size.constant is None:
+        return Number(
+            INT, evaluator.emit.value(MaxSIOp(evaluator.numbers.ssa(size), evaluator.emit.index(0)))
+        )
+    if size.constant < 0:
+        raise evaluator.error(node, f"the size {size.constant} is negative")
+    return size
+
+
+def _dtype(evaluator: Evaluator, node: ast.expr) -> ScalarType:
+    if isinstance(node, ast.Attribute) and node.attr == "dtype" and evaluator.static(node) is MISSING:
+        owner = evaluator.value(node.value)
+        if isinstance(owner, Array):
+            return owner.element
+    spelled: Any = node.value if isinstance(node, ast.Constant) else evaluator.static(node)
+    try:
+        return ARRAY_DTYPES[np.dtype(spelled).name]
+    except (TypeError, KeyError):
+        known = ", ".join(element.spelling for element in ARRAY_DTYPES.values())
+        raise evaluator.error(node, f"the dtype of an array in a kernel is one of {known}") from None
+
+
+def _fill(evaluator: Evaluator, memory: SSAValue, sizes: Sequence[SSAValue], number: Number) -> None:
+    emit = evaluator.emit
+
+    def loops(indices: list[SSAValue]) -> None:
+        if len(indices) == len(sizes):
+            return emit.op(StoreOp.get(evaluator.numbers.ssa(number), memory, indices))
+        zero, one = emit.index(0), emit.index(1)
+        with emit.block([IndexType()]) as body:
+            loops([*indices, body.args[0]])
+            emit.op(YieldOp())
+        return emit.op(ForOp(zero, sizes[len(indices)], one, [], body))
+
+    loops([])
+
+
+def _length(evaluator: Evaluator, node: ast.Call) -> Number:
+    _check_arguments(evaluator, node)
+    value = evaluator.value(node.args[0]) if len(node.args) == 1 else None
+    if isinstance(value, Array):
+        return evaluator.size(value, 0)
+    if isinstance(value, Tuple):
+        return Number(INT, len(value.items))
+    raise Refusal("len(...) takes one array")
+
+
+def _check_arguments(evaluator: Evaluator, node: ast.Call, keywords: Sequence[str] = ()) -> None:
+    """Refuse stars, and keywords that the callee does not have."""
+    for argument in node.args:
+        if isinstance(argument, ast.Starred):
+            raise evaluator.error(
+                argument, "'*' in a call cannot be compiled: write the arguments one by one"
+            )
+    for keyword in node.keywords:
+        if keyword.arg is None:
+            raise evaluator.error(
+                keyword.value, "'**' in a call cannot be compiled: write the arguments one by one"
+            )
+        if keyword.arg not in keywords:
+            raise evaluator.error(keyword, f"{ast.unparse(node.func)}(...) takes no '{keyword.arg}=' here")
+
+
+def _is_hashable(value: object) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True

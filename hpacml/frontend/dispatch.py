@@ -1,0 +1,223 @@
+"""From the arguments of a call to compiled code: checks, memref descriptors, and the choice of the code."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from ctypes import addressof
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from hpacml.errors import MapError
+from hpacml.frontend.annotations import ArrayParameter, OpaqueParameter, Parameter, ScalarParameter
+from hpacml.frontend.compiler import compile_kernel
+from hpacml.frontend.definition import Definition
+from hpacml.frontend.types import ScalarType
+from hpacml.pipelines import generic_text, run_passes
+from hpacml.runtime import abi, toolchain
+from hpacml.runtime.frame import Frame
+from hpacml.runtime.memref import ArrayView, array_view, descriptor, is_c_contiguous
+
+if TYPE_CHECKING:
+    from xdsl.dialects.builtin import ModuleOp
+
+_compiling = threading.RLock()
+
+_ELEMENTS = {"float32": "f32", "float64": "f64", "int32": "i32", "int64": "i64", "uint8": "u8"}
+"""What the runtime calls element types."""
+
+
+def compile_entry(
+    module: ModuleOp, name: str, arg_types: Sequence[str], result_type: str | None
+) -> Callable[..., Any]:
+    """Lower a module, and load its function `name`. Raises `CompileError`.
+
+    The function takes the address of its descriptor for each `memref`, and numbers for the other types.
+    """
+    abi.install()
+    return toolchain.compile(generic_text(run_passes(module)), name, arg_types, result_type)
+
+
+@dataclass(frozen=True, slots=True)
+class _Code:
+    """Compiled code for arrays of one kind."""
+
+    run: Callable[..., Any]
+    written: tuple[int, ...]
+    """Which of the arrays are written to."""
+    result: Callable[[Any], object] | None
+
+
+class Dispatcher:
+    """Calls the compiled code of a kernel, which is made when it is first needed."""
+
+    def __init__(self, kernel: Definition):
+        self._kernel = kernel
+        self._parameters: dict[str, int] = {p.name: k for k, p in enumerate(kernel.parameters)}
+        self._arrays = [(k, p) for k, p in enumerate(kernel.parameters) if isinstance(p, ArrayParameter)]
+        self._opaque = [p.name for p in kernel.parameters if isinstance(p, OpaqueParameter)]
+        self._passed = [
+            (k, _converter(p) if isinstance(p, ScalarParameter) else None)
+            for k, p in enumerate(kernel.parameters)
+            if not isinstance(p, OpaqueParameter)
+        ]
+        self._expected = [(_ELEMENTS[p.element.name], len(p.dims)) for _, p in self._arrays]
+        self._fixed_sizes, self._named_sizes = _size_rules([p for _, p in self._arrays])
+        self._codes: dict[tuple[bool, ...], _Code] = {}
+
+    def __call__(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> object:
+        """Run the kernel. Raises `MapError` for arguments that do not fit, `TypeError` for missing ones."""
+        if kwargs or len(args) != len(self._parameters):
+            args = self._bind(args, kwargs)
+        views = [array_view(args[k], p.name) for k, p in self._arrays]
+        if [(view.dtype, len(view.shape)) for view in views] != self._expected:
+            self._refuse_types(views)
+        if self._fixed_sizes or self._named_sizes:
+            self._check_sizes(views)
+        key = tuple([is_c_contiguous(view) for view in views])
+        code = self._codes.get(key) or self._compile(key)
+        for k in code.written:
+            if views[k].readonly:
+                array_view(views[k].owner, self._arrays[k][1].name, write=True)
+        descriptors = [descriptor(view) for view in views]  # must outlive the call
+        addresses = map(addressof, descriptors)
+        values = [next(addresses) if convert is None else convert(args[k]) for k, convert in self._passed]
+        if self._opaque:
+            with Frame({name: args[self._parameters[name]] for name in self._opaque}):
+                result = code.run(*values)
+        else:
+            result = code.run(*values)
+        return result if code.result is None else code.result(result)
+
+    def _bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Sequence[Any]:
+        try:
+            bound = self._kernel.signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{self._kernel.name}(): {error}") from None
+        bound.apply_defaults()
+        return [bound.arguments[name] for name in self._parameters]
+
+    def _compile(self, contiguous: tuple[bool, ...]) -> _Code:
+        with _compiling:
+            if contiguous not in self._codes:
+                compiled = compile_kernel(self._kernel, contiguous)
+                types = [_slot(p) for p in self._kernel.parameters if not isinstance(p, OpaqueParameter)]
+                result = compiled.result
+                run = compile_entry(compiled.module, compiled.entry, types, result and str(result.ir))
+                written = tuple(n for n, (k, _) in enumerate(self._arrays) if k in compiled.written)
+                self._codes[contiguous] = _Code(run, written, result and _result(result))
+            return self._codes[contiguous]
+
+    # -- what does not fit -----------------------------------------------------------------------
+
+    def _refuse_types(self, views: Sequence[ArrayView]) -> NoReturn:
+        for view, (_, parameter), (dtype, rank) in zip(views, self._arrays, self._expected, strict=True):
+            name, given = parameter.name, view.owner
+            if view.dtype != dtype:
+                found = next((known for known, short in _ELEMENTS.items() if short == view.dtype), view.dtype)
+                wanted = parameter.element.name
+                convert = (
+                    f"{name}.astype(np.{wanted})"
+                    if hasattr(given, "astype")
+                    else f"{name}.to(torch.{wanted})"
+                )
+                raise MapError(
+                    f"argument '{name}' of {self._kernel.name}() has elements of {found}, but {wanted} is expected: "
+                    f"convert it, for example with {convert}"
+                )
+            if len(view.shape) != rank:
+                raise MapError(
+                    f"argument '{name}' of {self._kernel.name}() has the shape {list(view.shape)}, "
+                    f"but {rank} dimension{'s' * (rank > 1)} ({' '.join(map(_shown, parameter.dims))}) are expected"
+                )
+        raise AssertionError
+
+    def _check_sizes(self, views: Sequence[ArrayView]) -> None:
+        name = self._kernel.name
+        for array, axis, size in self._fixed_sizes:
+            given = views[array].shape[axis]
+            if given != size:
+                raise MapError(
+                    f"dimension {axis} of argument '{self._arrays[array][1].name}' of {name}() is {given}, "
+                    f"but its annotation says {size}"
+                )
+        for dim, (first, axis), others in self._named_sizes:
+            size = views[first].shape[axis]
+            for array, other_axis in others:
+                given = views[array].shape[other_axis]
+                if given != size:
+                    raise MapError(
+                        f"'{dim}' is {size} in dimension {axis} of argument '{self._arrays[first][1].name}' of "
+                        f"{name}(), but {given} in dimension {other_axis} of '{self._arrays[array][1].name}'"
+                    )
+
+
+_Place = tuple[int, int]
+"""Which array, which dimension."""
+
+
+def _size_rules(
+    arrays: Sequence[ArrayParameter],
+) -> tuple[list[tuple[int, int, int]], list[tuple[str, _Place, list[_Place]]]]:
+    """The dimensions with a given size, and those that must be equal to another, with their name."""
+    fixed: list[tuple[int, int, int]] = []
+    named: dict[str, list[_Place]] = {}
+    for k, parameter in enumerate(arrays):
+        for axis, dim in enumerate(parameter.dims):
+            if isinstance(dim, int):
+                fixed.append((k, axis, dim))
+            elif dim is not None:
+                named.setdefault(dim, []).append((k, axis))
+    return fixed, [(dim, places[0], places[1:]) for dim, places in named.items() if len(places) > 1]
+
+
+def _slot(parameter: Parameter) -> str:
+    return str(parameter.type.ir) if isinstance(parameter, ScalarParameter) else "memref"
+
+
+def _result(type: ScalarType) -> Callable[[Any], object] | None:
+    if type.weak:
+        return None
+    if type.kind == "u":
+        return lambda value: np.uint8(value & 0xFF)
+    return type.dtype.type
+
+
+def _converter(parameter: ScalarParameter) -> Callable[[Any], object]:
+    """Checks a number and makes of it what the slot of the parameter takes."""
+    name, type = parameter.name, parameter.type
+
+    def refuse(value: object) -> NoReturn:
+        shown = value if isinstance(value, Real) else f"of type {value.__class__.__name__}"
+        raise MapError(f"argument '{name}' takes {type.spelling}, and the value given is {shown}")
+
+    def to_bool(value: Any) -> bool:
+        return bool(value) if isinstance(value, bool | np.bool_) else refuse(value)
+
+    def to_int(value: Any) -> int:
+        if not isinstance(value, Integral | np.bool_):
+            refuse(value)
+        number, bits = int(value), 64 if type.weak else type.bits
+        low, high = (0, 1 << bits) if type.kind == "u" else (-(1 << bits - 1), 1 << bits - 1)
+        if not low <= number < high:
+            refuse(value)
+        return number - 256 if type.kind == "u" and number > 127 else number
+
+    def to_float(value: Any) -> float:
+        if value.__class__ is float and type.bits == 64:
+            return value
+        if not isinstance(value, Real | np.bool_):
+            refuse(value)
+        try:
+            return float(type.dtype.type(value))
+        except OverflowError:
+            refuse(value)
+
+    return to_bool if type.kind == "b" else to_float if type.is_float else to_int
+
+
+def _shown(dim: int | str | None) -> str:
+    return "_" if dim is None else str(dim)
