@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import IO
 
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.xdsl_opt_main import xDSLOptMain
 
 from hpacml.errors import CompileError, HpacmlError
@@ -31,13 +31,21 @@ class HpacmlOptMain(xDSLOptMain):
 
 def module_of(path: Path) -> ModuleOp:
     """The IR of all kernels that a Python file defines. Raises `CompileError` if there are none."""
-    from hpacml.frontend.kernel import Kernel, merge
+    from hpacml.frontend.kernel import Kernel
 
-    namespace = vars(_import(path))
-    kernels = [v for v in namespace.values() if isinstance(v, Kernel) and v.__module__ == namespace["__name__"]]
+    module = _import(path)
+    kernels: list[Kernel[..., object]] = [
+        value for value in vars(module).values() if isinstance(value, Kernel) and value.__module__ == module.__name__
+    ]
     if not kernels:
-        raise CompileError(f"{path} defines no @hpacml.kernel", file=str(path))
-    return merge([kernel.ir() for kernel in kernels])
+        raise CompileError(f"{path} defines no @hpacml.kernel")
+    modules = [kernel.ir() for kernel in kernels]
+    if len(modules) == 1:
+        return modules[0]
+    # A module each: two kernels may declare different functors under one name.
+    for kernel, each in zip(kernels, modules, strict=True):
+        each.sym_name = StringAttr(kernel.name)
+    return ModuleOp([each for each in modules])
 
 
 def _import(path: Path) -> ModuleType:
