@@ -1,11 +1,11 @@
-"""Write the generated parts of docs/: the IR of docs/smooth.py after every stage, into docs/architecture.md.
+"""Write what is generated in docs/: the IR of docs/smooth.py after every stage (architecture.md), and operations.md.
 
-A generated part stands between `<!-- ir: STAGE -->` and `<!-- end -->`. `python docs/generate.py` rewrites
-them all; `python docs/generate.py --check` fails if one is stale.
+`python docs/generate.py` writes; `python docs/generate.py --check` fails if something is stale.
 """
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 from pathlib import Path
@@ -13,27 +13,44 @@ from pathlib import Path
 DOCS = Path(__file__).parent
 PART = re.compile(r"(<!-- ir: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
+OPERATIONS = """# Operations of the `hpacml` dialect
+
+Written by `python docs/generate.py` from the operations' docstrings. Types: `!hpacml.mapping<?x?x5xf32>` is a map as a value, with shape and
+element type of its dense tensor. Element types are `i8` (unsigned), `i32`, `i64`, `f16`, `bf16`, `f32`, `f64`.
+"""
+
 
 def ir(stage: str) -> str:
-    """The IR of the kernel after a stage (`kernel`: before any), with long lines as they are."""
+    """The IR of the kernel after a stage (`kernel`: before any)."""
     sys.path.insert(0, str(DOCS))
     from smooth import smooth
 
     return str(smooth.ir() if stage == "kernel" else smooth.ir(stage=stage))
 
 
-def generated(text: str) -> str:
-    """`text` with its generated parts made anew."""
+def architecture(text: str) -> str:
+    """The page with its generated parts, between `<!-- ir: STAGE -->` and `<!-- end -->`, made anew."""
     return PART.sub(lambda part: f"{part[1]}```mlir\n{ir(part[2])}\n```\n{part[3]}", text)
 
 
+def operations() -> str:
+    """The page of operations."""
+    from hpacml.dialects.hpacml import Hpacml
+
+    parts = [f"\n## `{op.name}`\n\n{inspect.cleandoc(op.__doc__ or '')}\n" for op in Hpacml.operations]
+    return OPERATIONS + "".join(parts)
+
+
 def main() -> None:
-    page = DOCS / "architecture.md"
-    text = page.read_text()
-    fresh = generated(text)
-    if "--check" in sys.argv[1:]:
-        sys.exit(0 if fresh == text else f"{page} is stale: run python docs/generate.py")
-    page.write_text(fresh)
+    pages = {
+        DOCS / "architecture.md": architecture((DOCS / "architecture.md").read_text()),
+        DOCS / "operations.md": operations(),
+    }
+    for page, text in pages.items():
+        if "--check" not in sys.argv[1:]:
+            page.write_text(text)
+        elif not page.exists() or page.read_text() != text:
+            sys.exit(f"{page} is stale: run python docs/generate.py")
 
 
 if __name__ == "__main__":
