@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias, Union
 
 from hpacml.errors import MapError
-from hpacml.functor import Arithmetic, C, Target, TargetDim, V
+from hpacml.functors import Arithmetic, C, Target, TargetDim, V
 
 
 @dataclass(frozen=True)

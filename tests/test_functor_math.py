@@ -1,4 +1,4 @@
-"""`hpacml.functor` against the definition of functors and maps, spelled out in nested Python loops.
+"""`hpacml.functors` against the definition of functors and maps, spelled out in nested Python loops.
 
 `reference` knows nothing of offsets and strides: it asks, at every point of the sweep and for every slice, which
 elements are meant. The same maps are then resolved with numbers known in part, and in the IR.
@@ -27,7 +27,7 @@ from xdsl.rewriter import InsertPoint
 
 from hpacml.affine import Poly
 from hpacml.errors import HpacmlError, MapError
-from hpacml.functor import EXACT, LHS, PARTIAL, Functor, FunctorError, Mapped, Point, Range, Target, TargetDim, View
+from hpacml.functors import EXACT, LHS, PARTIAL, Functor, FunctorError, Mapped, Point, Range, Target, TargetDim, View
 from hpacml.passes.index_arithmetic import IndexArithmetic
 
 T = TypeVar("T")

@@ -7,14 +7,13 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias, get_args
+from typing import Any, TypeAlias, cast, get_args
 
-import numpy as np
 from jaxtyping import AbstractArray
 from xdsl.dialects.builtin import DYNAMIC_INDEX, MemRefType, StridedLayoutAttr
 
 from hpacml.frontend.source import Source
-from hpacml.frontend.types import ARRAY_DTYPES, Refusal, ScalarType, scalar_type
+from hpacml.frontend.types import ARRAY_DTYPES, SCALARS, Refusal, ScalarType
 
 Dim: TypeAlias = int | str | None
 """A size, the name of one, or None for any."""
@@ -54,16 +53,12 @@ class OpaqueParameter:
 Parameter: TypeAlias = ArrayParameter | ScalarParameter | OpaqueParameter
 
 
-def parameters_of(
-    function: Callable[..., Any], source: Source, names: Mapping[str, Any]
-) -> tuple[Parameter, ...]:
+def parameters_of(function: Callable[..., Any], source: Source, names: Mapping[str, Any]) -> tuple[Parameter, ...]:
     """The parameters of a kernel; `names` are those its annotations may use. Raises `CompileError`."""
     arguments = source.function.args
     for extra in (arguments.vararg, arguments.kwarg):
         if extra is not None:
-            raise source.error(
-                extra, f"'{extra.arg}' takes any number of arguments, and a kernel's are fixed"
-            )
+            raise source.error(extra, f"'{extra.arg}' takes any number of arguments, and a kernel's are fixed")
     nodes = {node.arg: node for node in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)}
     annotations = inspect.get_annotations(function)
     parameters: list[Parameter] = []
@@ -92,18 +87,16 @@ def _evaluate(annotation: Any, names: Mapping[str, Any]) -> Any:
 
 def _parameter(name: str, annotation: Any) -> Parameter:
     alternatives = get_args(annotation) or (annotation,)
-    if all(isinstance(a, type) and issubclass(a, AbstractArray) for a in alternatives):
-        if len({(a.dtypes, a.dim_str) for a in alternatives}) == 1:
-            return _array(name, alternatives[0])
-    if isinstance(annotation, type) and (found := scalar_type(annotation)) is not None:
-        return ScalarParameter(name, found)
+    are_arrays = all(isinstance(a, type) and issubclass(a, AbstractArray) for a in alternatives)
+    if are_arrays and len({(a.dtypes, a.dim_str) for a in alternatives}) == 1:
+        return _array(name, alternatives[0])
+    if isinstance(annotation, type) and annotation in SCALARS:
+        return ScalarParameter(name, SCALARS[annotation])
     if _is_opaque(annotation):
         return OpaqueParameter(name)
     spelled = getattr(annotation, "__name__", str(annotation))
     if spelled in ("ndarray", "Tensor"):
-        raise Refusal(
-            f"'{name}' needs element type and dimensions: write {_example('Float32')} (from jaxtyping)"
-        )
+        raise Refusal(f"'{name}' needs element type and dimensions: write {_example('Float32')} (from jaxtyping)")
     raise Refusal(
         f"'{name}' has the type {spelled}, which no kernel argument can have: arrays are {_example('Float32')} "
         "(from jaxtyping), numbers int, float, bool or NumPy's, and model or path arguments str, "
@@ -112,7 +105,8 @@ def _parameter(name: str, annotation: Any) -> Parameter:
 
 
 def _array(name: str, annotation: Any) -> ArrayParameter:
-    dtypes: tuple[str, ...] = annotation.dtypes if isinstance(annotation.dtypes, tuple) else ()
+    dtypes: Any = annotation.dtypes  # no tuple, but an object of jaxtyping, if any dtype will do
+    dtypes = cast("tuple[str, ...]", dtypes) if isinstance(dtypes, tuple) else ()
     if len(dtypes) != 1 or dtypes[0] not in ARRAY_DTYPES:
         classes = ", ".join(_jaxtyping_name(dtype) for dtype in ARRAY_DTYPES)
         raise Refusal(f"the elements of '{name}' must have one type, of {classes}")
@@ -142,7 +136,7 @@ def _is_opaque(annotation: Any) -> bool:
     if annotation is Any or annotation is object:
         return True
     torch = sys.modules.get("torch")
-    opaque = (str, os.PathLike, *((torch.nn.Module,) if torch is not None else ()))
+    opaque: tuple[Any, ...] = (str, os.PathLike) if torch is None else (str, os.PathLike, torch.nn.Module)
     kinds = [a for a in get_args(annotation) or (annotation,) if a is not type(None)]
     return all(isinstance(kind, type) and issubclass(kind, opaque) for kind in kinds)
 
@@ -153,8 +147,3 @@ def _example(kind: str) -> str:
 
 def _jaxtyping_name(dtype: str) -> str:
     return "UInt8" if dtype == "uint8" else dtype.capitalize()
-
-
-def is_number(value: object) -> bool:
-    """Whether a Python object is a number that a kernel can take as a constant."""
-    return isinstance(value, bool | int | float | np.generic) and scalar_type(type(value)) is not None

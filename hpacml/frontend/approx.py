@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -31,7 +31,7 @@ from hpacml.frontend.maps import AppliedFunctor, End
 from hpacml.frontend.scalars import Number
 from hpacml.frontend.scope import Keyword, Scope
 from hpacml.frontend.values import Array, Opaque, Unset, describe
-from hpacml.functor import Functor, names_of
+from hpacml.functors import Functor, names_of
 
 _DIRECTIONS: dict[Keyword, Direction] = {"in": Direction.To, "out": Direction.From, "inout": Direction.Inout}
 
@@ -89,9 +89,7 @@ class Directives:
         for directive in declarations:
             self._declare(call, directive)
         if not isinstance(last, MlDirective):
-            raise self._evaluator.error(
-                call, "only an ml directive has a region: write this one as a statement"
-            )
+            raise self._evaluator.error(call, "only an ml directive has a region: write this one as a statement")
         with self._reading(call, last.text):
             make = self._ml(last)
         with self._evaluator.emit.block() as block:
@@ -99,7 +97,7 @@ class Directives:
         self._evaluator.emit.op(make(Region(block)))
 
     @contextmanager
-    def block(self) -> Iterator[None]:
+    def block(self) -> Generator[None]:
         """What is declared in a block of statements holds to its end."""
         outer, self._scope = self._scope, self._scope.nested()
         yield
@@ -120,7 +118,7 @@ class Directives:
             return parse_many(text)
 
     @contextmanager
-    def _reading(self, call: ast.Call, text: str) -> Iterator[None]:
+    def _reading(self, call: ast.Call, text: str) -> Generator[None]:
         """Errors in the directive tell where it stands."""
         place = f"{self._evaluator.source.file}:{call.lineno}"
         try:
@@ -255,9 +253,7 @@ class Directives:
         if not isinstance(value, Opaque):
             opaque = [name for name, value in self._evaluator.variables.items() if isinstance(value, Opaque)]
             close = get_close_matches(source.id, opaque, 1)
-            hint = (
-                f"; did you mean '{close[0]}'?" if close else ": write a path in quotes, or such a parameter"
-            )
+            hint = f"; did you mean '{close[0]}'?" if close else ": write a path in quotes, or such a parameter"
             raise DirectiveError(
                 f"'{source.id}' is not a parameter that holds a path or a model{hint}", text, *source.span
             )

@@ -24,7 +24,7 @@ NAMES: dict[Direction, str] = {"to": "gather", "from": "scatter"}
 
 
 class TensorFunctor:
-    """A tensor functor (paper, section III-A); `hpacml.functor` makes one from its declaration.
+    """A tensor functor (paper, section III-A); `hpacml.functors` makes one from its declaration.
 
     ```python
     f = hpacml.functor("f: [i, 0:2] = ([i - 1], [i + 1])")

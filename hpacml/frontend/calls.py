@@ -20,8 +20,8 @@ from hpacml.frontend.annotations import ArrayParameter, ScalarParameter
 from hpacml.frontend.definition import Definition
 from hpacml.frontend.evaluator import MISSING, Evaluator
 from hpacml.frontend.functions import FUNCTIONS, advice
-from hpacml.frontend.scalars import Number
-from hpacml.frontend.types import ARRAY_DTYPES, INT, Refusal, ScalarType, scalar_type
+from hpacml.frontend.scalars import Number, constant
+from hpacml.frontend.types import ARRAY_DTYPES, INT, Refusal, ScalarType
 from hpacml.frontend.values import Array, Tuple, Value, describe
 
 
@@ -52,9 +52,7 @@ class Calls:
         callee, spelled = evaluator.static(node.func), ast.unparse(node.func)
         if callee is MISSING:
             owner = evaluator.value(node.func.value if isinstance(node.func, ast.Attribute) else node.func)
-            raise Refusal(
-                f"{spelled}(...) of {describe(owner)} cannot be compiled: write the loop over elements"
-            )
+            raise Refusal(f"{spelled}(...) of {describe(owner)} cannot be compiled: write the loop over elements")
         if isinstance(callee, Definition):
             return self._call_kernel(evaluator, callee, node)
         if callee is np.zeros or callee is np.empty:
@@ -112,11 +110,10 @@ class Calls:
 
 
 def _default(callee: Definition, parameter: ScalarParameter) -> Number:
-    default: Any = callee.signature.parameters[parameter.name].default
-    kind = scalar_type(type(default))
-    if kind is None:
+    number = constant(callee.signature.parameters[parameter.name].default)
+    if number is None:
         raise Refusal(f"the default of '{parameter.name}' of {callee.name}() is no number")
-    return Number(kind, default.item() if isinstance(default, np.generic) else default)
+    return number
 
 
 def _pass_number(evaluator: Evaluator, number: Number, parameter: ScalarParameter) -> SSAValue:
@@ -131,8 +128,7 @@ def _check_array(value: Value, parameter: ArrayParameter) -> Array:
         raise Refusal(f"'{parameter.name}' takes {expected}, and this is {describe(value)}")
     if value.element is not parameter.element or len(value.sizes) != len(parameter.dims):
         raise Refusal(
-            f"'{parameter.name}' takes {expected}, and '{value.name}' is one of {value.element} "
-            f"with {len(value.sizes)}"
+            f"'{parameter.name}' takes {expected}, and '{value.name}' is one of {value.element} with {len(value.sizes)}"
         )
     for axis, (dim, size) in enumerate(zip(parameter.dims, value.sizes, strict=True)):
         if isinstance(dim, int) and size != dim:
@@ -180,9 +176,7 @@ def _new_size(evaluator: Evaluator, node: ast.expr, value: Value) -> Number:
     with evaluator.at(node):
         size = evaluator.numbers.integer(value, "a size")
     if size.constant is None:
-        return Number(
-            INT, evaluator.emit.value(MaxSIOp(evaluator.numbers.ssa(size), evaluator.emit.index(0)))
-        )
+        return Number(INT, evaluator.emit.value(MaxSIOp(evaluator.numbers.ssa(size), evaluator.emit.index(0))))
     if size.constant < 0:
         raise evaluator.error(node, f"the size {size.constant} is negative")
     return size
@@ -230,14 +224,10 @@ def _check_arguments(evaluator: Evaluator, node: ast.Call, keywords: Sequence[st
     """Refuse stars, and keywords that the callee does not have."""
     for argument in node.args:
         if isinstance(argument, ast.Starred):
-            raise evaluator.error(
-                argument, "'*' in a call cannot be compiled: write the arguments one by one"
-            )
+            raise evaluator.error(argument, "'*' in a call cannot be compiled: write the arguments one by one")
     for keyword in node.keywords:
         if keyword.arg is None:
-            raise evaluator.error(
-                keyword.value, "'**' in a call cannot be compiled: write the arguments one by one"
-            )
+            raise evaluator.error(keyword.value, "'**' in a call cannot be compiled: write the arguments one by one")
         if keyword.arg not in keywords:
             raise evaluator.error(keyword, f"{ast.unparse(node.func)}(...) takes no '{keyword.arg}=' here")
 

@@ -7,9 +7,9 @@ import math
 import re
 from dataclasses import dataclass
 
-from xdsl.dialects.builtin import ModuleOp, UnitAttr
+from xdsl.dialects.builtin import MemRefType, ModuleOp, UnitAttr
 from xdsl.dialects.func import FuncOp, ReturnOp
-from xdsl.ir import Attribute, Operation, Region
+from xdsl.ir import Attribute, Operation, Region, SSAValue
 
 from hpacml.dialects.hpacml.bridge import FunctorOp
 from hpacml.frontend import jumps
@@ -23,7 +23,7 @@ from hpacml.frontend.scalars import Number
 from hpacml.frontend.statements import Statements
 from hpacml.frontend.types import Refusal, ScalarType
 from hpacml.frontend.values import Array, Opaque, Unset
-from hpacml.functor import Functor
+from hpacml.functors import Functor
 
 _C_NAMES = {*vars(math), "free", "index", "main", "malloc", "memcpy", "memmove", "memset"}
 """Functions of the C library that compiled code may need: a kernel of that name gets another symbol."""
@@ -99,7 +99,8 @@ class _Compiler:
                 argument = next(arguments)
                 argument.name_hint = parameter.name
                 if isinstance(parameter, ArrayParameter):
-                    value = Array(parameter.name, parameter.element, argument, position)
+                    memory = SSAValue.get(argument, type=MemRefType)
+                    value = Array(parameter.name, parameter.element, memory, position)
                 else:
                     value = Number(parameter.type, argument)
                 evaluator.variables[parameter.name] = value

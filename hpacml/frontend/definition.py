@@ -38,9 +38,7 @@ class Definition:
     def surroundings(self) -> dict[str, Any]:
         """The names that the function sees beside its own: built-in, of its module, of functions around it."""
         names = {**vars(builtins), **self.function.__globals__}
-        for name, cell in zip(
-            self.function.__code__.co_freevars, self.function.__closure__ or (), strict=True
-        ):
+        for name, cell in zip(self.function.__code__.co_freevars, self.function.__closure__ or (), strict=True):
             try:
                 names[name] = cell.cell_contents
             except ValueError:  # assigned later

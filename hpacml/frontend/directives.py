@@ -14,7 +14,7 @@ from typing import Literal, cast
 
 from hpacml.errors import DirectiveError
 from hpacml.frontend.expressions import MAX_DEPTH, Expr, Span
-from hpacml.functor import Functor, FunctorError, Slice, format_slice
+from hpacml.functors import Functor, FunctorError, Slice, format_slice
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from ctypes import addressof
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Integral, Number, Real
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -30,9 +30,7 @@ _ELEMENTS = {"float32": "f32", "float64": "f64", "int32": "i32", "int64": "i64",
 """What the runtime calls element types."""
 
 
-def compile_entry(
-    module: ModuleOp, name: str, arg_types: Sequence[str], result_type: str | None
-) -> Callable[..., Any]:
+def compile_entry(module: ModuleOp, name: str, arg_types: Sequence[str], result_type: str | None) -> Callable[..., Any]:
     """Lower a module, and load its function `name`. Raises `CompileError`.
 
     The function takes the address of its descriptor for each `memref`, and numbers for the other types.
@@ -119,11 +117,7 @@ class Dispatcher:
             if view.dtype != dtype:
                 found = next((known for known, short in _ELEMENTS.items() if short == view.dtype), view.dtype)
                 wanted = parameter.element.name
-                convert = (
-                    f"{name}.astype(np.{wanted})"
-                    if hasattr(given, "astype")
-                    else f"{name}.to(torch.{wanted})"
-                )
+                convert = f"{name}.astype(np.{wanted})" if hasattr(given, "astype") else f"{name}.to(torch.{wanted})"
                 raise MapError(
                     f"argument '{name}' of {self._kernel.name}() has elements of {found}, but {wanted} is expected: "
                     f"convert it, for example with {convert}"
@@ -183,38 +177,41 @@ def _result(type: ScalarType) -> Callable[[Any], object] | None:
         return None
     if type.kind == "u":
         return lambda value: np.uint8(value & 0xFF)
-    return type.dtype.type
+    return type.python
 
 
 def _converter(parameter: ScalarParameter) -> Callable[[Any], object]:
     """Checks a number and makes of it what the slot of the parameter takes."""
-    name, type = parameter.name, parameter.type
+    type = parameter.type
+    bits = 64 if type.weak else type.bits
+    low, high = (0, 1 << bits) if type.kind == "u" else (-(1 << bits - 1), 1 << bits - 1)
 
-    def refuse(value: object) -> NoReturn:
-        shown = value if isinstance(value, Real) else f"of type {value.__class__.__name__}"
-        raise MapError(f"argument '{name}' takes {type.spelling}, and the value given is {shown}")
+    def refuse(value: Any) -> MapError:
+        shown = repr(value) if isinstance(value, Number) else f"of type {value.__class__.__name__}"
+        return MapError(f"argument '{parameter.name}' takes {type.spelling}, and the value given is {shown}")
 
     def to_bool(value: Any) -> bool:
-        return bool(value) if isinstance(value, bool | np.bool_) else refuse(value)
+        if value.__class__ is not bool and value.__class__ is not np.bool_:
+            raise refuse(value)
+        return bool(value)
 
     def to_int(value: Any) -> int:
-        if not isinstance(value, Integral | np.bool_):
-            refuse(value)
-        number, bits = int(value), 64 if type.weak else type.bits
-        low, high = (0, 1 << bits) if type.kind == "u" else (-(1 << bits - 1), 1 << bits - 1)
+        if not isinstance(value, Integral) and value.__class__ is not np.bool_:
+            raise refuse(value)
+        number = int(value)
         if not low <= number < high:
-            refuse(value)
+            raise refuse(value)
         return number - 256 if type.kind == "u" and number > 127 else number
 
     def to_float(value: Any) -> float:
-        if value.__class__ is float and type.bits == 64:
+        if value.__class__ is float and bits == 64:
             return value
-        if not isinstance(value, Real | np.bool_):
-            refuse(value)
+        if not isinstance(value, Real) and value.__class__ is not np.bool_:
+            raise refuse(value)
         try:
-            return float(type.dtype.type(value))
+            return float(type.python(value))
         except OverflowError:
-            refuse(value)
+            raise refuse(value) from None
 
     return to_bool if type.kind == "b" else to_float if type.is_float else to_int
 

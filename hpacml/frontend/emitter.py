@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import cast
 
 from xdsl.dialects.arith import ConstantOp
 from xdsl.dialects.builtin import (
@@ -15,6 +16,7 @@ from xdsl.dialects.builtin import (
     IntegerAttr,
     IntegerType,
     StringAttr,
+    i1,
 )
 from xdsl.dialects.func import CallOp, FuncOp
 from xdsl.dialects.memref import DeallocOp
@@ -26,9 +28,7 @@ from hpacml.frontend.types import Constant
 @dataclass
 class _Open:
     block: Block
-    constants: dict[tuple[str, Attribute], SSAValue] = field(
-        default_factory=dict[tuple[str, Attribute], SSAValue]
-    )
+    constants: dict[tuple[str, Attribute], SSAValue] = field(default_factory=dict[tuple[str, Attribute], SSAValue])
     owned: list[SSAValue] = field(default_factory=list[SSAValue])
 
 
@@ -40,7 +40,7 @@ class Emitter:
         self._declarations = declarations
 
     @contextmanager
-    def block(self, arg_types: Sequence[Attribute] = ()) -> Iterator[Block]:
+    def block(self, arg_types: Sequence[Attribute] = ()) -> Generator[Block]:
         """A new block to fill. What it owns is freed at its end."""
         block = Block(arg_types=arg_types)
         with self.at_end(block):
@@ -49,7 +49,7 @@ class Emitter:
                 self.op(DeallocOp.get(memory))
 
     @contextmanager
-    def at_end(self, block: Block) -> Iterator[None]:
+    def at_end(self, block: Block) -> Generator[None]:
         """Continue an earlier block."""
         self._open.append(_Open(block))
         yield
@@ -95,13 +95,15 @@ class Emitter:
 
 
 def _constant(value: Constant, type: Attribute) -> Operation:
-    if isinstance(type, IndexType | IntegerType):
-        return ConstantOp(IntegerAttr(int(value), type, truncate_bits=True))
+    if isinstance(type, IndexType):
+        return ConstantOp(IntegerAttr(int(value), type))
+    if isinstance(type, IntegerType):
+        return ConstantOp(IntegerAttr(int(value), cast("IntegerType[int]", type), truncate_bits=True))
     assert isinstance(type, AnyFloat)
     return ConstantOp(FloatAttr(float(value), type))
 
 
 def _constant_name(value: Constant, type: Attribute) -> str:
-    if isinstance(type, IntegerType) and type.width.data == 1:
+    if type == i1:
         return "true" if value else "false"
     return f"c{value}" if isinstance(type, IndexType | IntegerType) else "cst"

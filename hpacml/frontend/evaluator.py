@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
 
-import numpy as np
 from xdsl.dialects.memref import DimOp, LoadOp
 from xdsl.dialects.scf import IfOp, YieldOp
 from xdsl.ir import Region, SSAValue
 
 from hpacml.errors import CompileError, DirectiveError
-from hpacml.frontend.annotations import is_number
 from hpacml.frontend.definition import Definition
 from hpacml.frontend.emitter import Emitter
-from hpacml.frontend.scalars import PYTHON, Arithmetic, Number, disagreement
+from hpacml.frontend.scalars import PYTHON, Arithmetic, Number, constant, disagreement
 from hpacml.frontend.source import Source
-from hpacml.frontend.types import BOOL, INT, Refusal, common_type, scalar_type
+from hpacml.frontend.types import BOOL, INT, Refusal, common_type
 from hpacml.frontend.values import Array, Opaque, Tuple, Unset, Value, describe
 
 MISSING = object()
@@ -58,7 +56,7 @@ class Evaluator:
         return DirectiveError(message, self._directive, begin, getattr(node, "end_col_offset", begin))
 
     @contextmanager
-    def inside(self, directive: str) -> Iterator[None]:
+    def inside(self, directive: str) -> Generator[None]:
         """Evaluate expressions of this directive."""
         self._directive = directive
         try:
@@ -67,7 +65,7 @@ class Evaluator:
             self._directive = None
 
     @contextmanager
-    def at(self, node: ast.AST) -> Iterator[None]:
+    def at(self, node: ast.AST) -> Generator[None]:
         """What is refused is refused at `node`."""
         try:
             yield
@@ -131,9 +129,7 @@ class Evaluator:
     def load(self, array: Array, indices: Sequence[SSAValue]) -> Number:
         return Number(array.element, self.emit.value(LoadOp.get(array.value, indices)))
 
-    def choose(
-        self, condition: SSAValue, then: Callable[[], Number], otherwise: Callable[[], Number]
-    ) -> Number:
+    def choose(self, condition: SSAValue, then: Callable[[], Number], otherwise: Callable[[], Number]) -> Number:
         """One of two numbers; only the one that is chosen is computed."""
         with self.emit.block() as then_block:
             a = then()
@@ -145,9 +141,7 @@ class Evaluator:
         for block, number in ((then_block, a), (else_block, b)):
             with self.emit.at_end(block):
                 self.emit.op(YieldOp(self.numbers.ssa(self.numbers.convert(number, type))))
-        return Number(
-            type, self.emit.value(IfOp(condition, [type.ir], Region(then_block), Region(else_block)))
-        )
+        return Number(type, self.emit.value(IfOp(condition, [type.ir], Region(then_block), Region(else_block))))
 
     def static(self, node: ast.expr) -> Any:
         """The Python object that `node` names outside the kernel, `MISSING` if it names none."""
@@ -167,8 +161,8 @@ class Evaluator:
 
     def _value(self, node: ast.expr) -> Value:
         match node:
-            case ast.Constant(value=constant):
-                return self._constant(constant)
+            case ast.Constant(value=literal):
+                return self._literal(literal)
             case ast.Name():
                 return self._name(node)
             case ast.Attribute():
@@ -199,20 +193,18 @@ class Evaluator:
             raise Refusal(f"{ast.unparse(node.func)}(...) returns nothing")
         return result
 
-    def _constant(self, constant: object) -> Value:
-        found = scalar_type(type(constant))
-        if found is None or not isinstance(constant, bool | int | float):
-            raise Refusal(f"{constant!r} is no number: kernels compute with int, float, bool and arrays")
-        return Number(found, constant)
+    def _literal(self, value: object) -> Value:
+        number = constant(value)
+        if number is None:
+            raise Refusal(f"{value!r} is no number: kernels compute with int, float, bool and arrays")
+        return number
 
     def _name(self, node: ast.Name) -> Value:
         value = self.variables.get(node.id)
         if isinstance(value, Unset):
             raise Refusal(value.reason)
         if isinstance(value, Opaque):
-            raise Refusal(
-                f"'{node.id}' is not part of the compiled code: only model(...) and database(...) can use it"
-            )
+            raise Refusal(f"'{node.id}' is not part of the compiled code: only model(...) and database(...) can use it")
         if value is not None:
             return value
         if node.id in self._own_names:
@@ -226,12 +218,11 @@ class Evaluator:
             known = [*self.variables, *self._surroundings]
             close = get_close_matches(ast.unparse(node), known, n=1)
             raise Refusal(f"{spelled} is not defined" + (f"; did you mean '{close[0]}'?" if close else ""))
-        if not is_number(found):
+        number = constant(found)
+        if number is None:
             hint = ": pass it as an argument" if hasattr(found, "shape") else ""
             raise Refusal(f"{spelled} is a {type(found).__name__}, where a number is needed{hint}")
-        kind = scalar_type(type(found))
-        assert kind is not None
-        return Number(kind, found.item() if isinstance(found, np.generic) else found)
+        return number
 
     def _attribute(self, node: ast.Attribute) -> Value:
         if self.static(node.value) is not MISSING:
@@ -256,9 +247,7 @@ class Evaluator:
             if isinstance(owner, Tuple):
                 index = self.index(node.slice, "an index").constant
                 if index is None or not -len(owner.items) <= index < len(owner.items):
-                    raise self.error(
-                        node.slice, f"a constant from 0 to {len(owner.items) - 1} is needed here"
-                    )
+                    raise self.error(node.slice, f"a constant from 0 to {len(owner.items) - 1} is needed here")
                 return owner.items[int(index)]
         return self.load(*self.element(node))
 
@@ -340,10 +329,7 @@ def _is_harmless(node: ast.expr) -> bool:
     """Whether evaluating `node` costs little and touches no memory, so that it need not be skipped."""
     return not any(
         isinstance(n, ast.Call | ast.Pow)
-        or (
-            isinstance(n, ast.Subscript)
-            and not (isinstance(n.value, ast.Attribute) and n.value.attr == "shape")
-        )
+        or (isinstance(n, ast.Subscript) and not (isinstance(n.value, ast.Attribute) and n.value.attr == "shape"))
         for n in ast.walk(node)
     )
 

@@ -14,19 +14,13 @@ from typing import Any
 import numpy as np
 from xdsl.dialects import llvm
 from xdsl.dialects import math as md
+from xdsl.ir import Operation, SSAValue
 
 from hpacml.frontend.scalars import Arithmetic, Number
-from hpacml.frontend.types import (
-    ARRAY_DTYPES,
-    BOOL,
-    FLOAT,
-    INT,
-    NP_BOOL,
-    WEAK,
-    Refusal,
-    ScalarType,
-    result_type,
-)
+from hpacml.frontend.types import BOOL, FLOAT, INT, NP_BOOL, SCALARS, Refusal, ScalarType, result_type
+
+Unary = Callable[[SSAValue], Operation]
+Binary = Callable[[SSAValue, SSAValue], Operation]
 
 
 @dataclass(frozen=True)
@@ -45,8 +39,24 @@ class Function:
         return self.emit(arithmetic, *arguments)
 
 
+def unary(emit: Callable[[Arithmetic, Number], Number]) -> Function:
+    return Function(emit)
+
+
+def binary(emit: Callable[[Arithmetic, Number, Number], Number]) -> Function:
+    return Function(emit, 2, 2)
+
+
+def _one(emit: Callable[[Arithmetic, Number], Number]) -> Function:
+    return Function(emit)
+
+
+def _two(emit: Callable[[Arithmetic, Number, Number], Number]) -> Function:
+    return Function(emit, 2, 2)
+
+
 def _convert(target: ScalarType) -> Function:
-    return Function(lambda a, x: a.truth(x) if target is BOOL else a.convert(x, target))
+    return _one(lambda a, x: a.truth(x) if target is BOOL else a.convert(x, target))
 
 
 def _extremum(better: type[ast.cmpop]) -> Function:
@@ -58,20 +68,20 @@ def _extremum(better: type[ast.cmpop]) -> Function:
     return Function(extremum, 2, None)
 
 
-def _unary(operation: Any) -> Function:
-    return Function(lambda a, x: a.unary(operation, x, FLOAT))
+def _unary(operation: Unary) -> Function:
+    return _one(lambda a, x: a.unary(operation, x, FLOAT))
 
 
-def _binary(operation: Any) -> Function:
+def _binary(operation: Binary) -> Function:
     def binary(a: Arithmetic, x: Number, y: Number) -> Number:
         second = a.ssa(a.convert(y, FLOAT))
         return a.unary(lambda first: operation(first, second), x, FLOAT)
 
-    return Function(binary, 2, 2)
+    return _two(binary)
 
 
 def _from_c(name: str) -> Function:
-    return Function(lambda a, x: a.call_c(name, x))
+    return _one(lambda a, x: a.call_c(name, x))
 
 
 def _log(a: Arithmetic, x: Number, base: Number | None = None) -> Number:
@@ -79,31 +89,31 @@ def _log(a: Arithmetic, x: Number, base: Number | None = None) -> Number:
     return logarithm if base is None else a.binary(ast.Div, logarithm, _log(a, base))
 
 
-def _rounded(operation: Any) -> Function:
-    return Function(lambda a, x: a.convert(a.unary(operation, x, x.type) if x.type.is_float else x, INT))
+def _rounded(operation: Unary) -> Function:
+    return _one(lambda a, x: a.convert(a.unary(operation, x, x.type) if x.type.is_float else x, INT))
 
 
 def _classified(predicate: str, answer: ScalarType) -> Function:
-    return Function(lambda a, x: a.classify(predicate, x, answer))
+    return _one(lambda a, x: a.classify(predicate, x, answer))
 
 
-def _numpy(function: Callable[..., Any], operation: Any) -> Function:
+def _numpy(function: Callable[..., Any], operation: Unary) -> Function:
     """A NumPy function that rounds correctly, and leaves integers alone unless it makes floats of them."""
 
     def emit(a: Arithmetic, x: Number) -> Number:
         type = result_type(function, x.type)
         return a.unary(operation, x, type) if type.is_float else a.convert(x, type)
 
-    return Function(emit)
+    return _one(emit)
 
 
 def _numpy_extremum(function: Callable[..., Any]) -> Function:
-    return Function(lambda a, x, y: a.numpy_extremum(function, x, y), 2, 2)
+    return _two(lambda a, x, y: a.numpy_extremum(function, x, y))
 
 
 FUNCTIONS: dict[Callable[..., Any], Function] = {
-    **{type(t.sample): _convert(t) for t in (*WEAK, *ARRAY_DTYPES.values(), NP_BOOL)},
-    abs: Function(lambda a, x: a.absolute(x)),
+    **{python: _convert(type) for python, type in SCALARS.items()},
+    abs: unary(lambda a, x: a.absolute(x)),
     min: _extremum(ast.Lt),
     max: _extremum(ast.Gt),
     math.acos: _unary(md.AcosOp),
@@ -133,14 +143,14 @@ FUNCTIONS: dict[Callable[..., Any], Function] = {
     math.log10: _unary(md.Log10Op),
     math.log1p: _unary(md.Log1pOp),
     math.log2: _unary(md.Log2Op),
-    math.pow: Function(lambda a, x, y: a.power(x, y, FLOAT), 2, 2),
+    math.pow: binary(lambda a, x, y: a.power(x, y, FLOAT)),
     math.sin: _unary(md.SinOp),
     math.sinh: _unary(md.SinhOp),
     math.sqrt: _unary(md.SqrtOp),
     math.tan: _unary(md.TanOp),
     math.tanh: _unary(md.TanhOp),
     math.trunc: _rounded(md.TruncOp),
-    np.abs: Function(lambda a, x: a.absolute(x, np.abs)),
+    np.abs: unary(lambda a, x: a.absolute(x, np.abs)),
     np.ceil: _numpy(np.ceil, md.CeilOp),
     np.fabs: _numpy(np.fabs, md.AbsFOp),
     np.floor: _numpy(np.floor, md.FloorOp),
@@ -158,21 +168,16 @@ FUNCTIONS: dict[Callable[..., Any], Function] = {
 
 def advice(callee: Any) -> str:
     """What to write instead of a call that cannot be compiled."""
-    name = getattr(callee, "__name__", "")
-    twin = getattr(math, name.replace("arc", "a"), None)
-    if isinstance(callee, np.ufunc) and twin in FUNCTIONS:
+    name: str = getattr(callee, "__name__", "")
+    in_math = name.replace("arc", "a")
+    if isinstance(callee, np.ufunc) and getattr(math, in_math, None) in FUNCTIONS:
         return (
-            f"write math.{twin.__name__}, which computes in double precision "
+            f"write math.{in_math}, which computes in double precision "
             f"(the last bits of np.{name} differ between machines)"
         )
     if str(getattr(callee, "__module__", "")).split(".")[0] in ("numpy", "torch"):
         return "write the loop over the elements"
-    known = ", ".join(_spelling(function) for function in FUNCTIONS)
-    return f"there are {known}, np.zeros, np.empty, len, and functions marked with @hpacml.kernel"
-
-
-def _spelling(function: Callable[..., Any]) -> str:
-    name = function.__name__
-    if name in vars(math) and getattr(math, name) is function:
-        return f"math.{name}"
-    return name if function.__module__ == "builtins" and not isinstance(function, np.ufunc) else f"np.{name}"
+    return (
+        "kernels call abs, min, max, len, int, float, bool, functions of math, a few of NumPy that work on numbers, "
+        "np.zeros, np.empty, and other kernels"
+    )

@@ -38,9 +38,7 @@ def function_body(statements: Sequence[ast.stmt]) -> list[ast.stmt]:
     def jump(statement: ast.stmt) -> list[ast.stmt] | None:
         if not isinstance(statement, ast.Return):
             return None
-        if statement.value is None or (
-            isinstance(statement.value, ast.Constant) and statement.value.value is None
-        ):
+        if statement.value is None or (isinstance(statement.value, ast.Constant) and statement.value.value is None):
             return []
         return [assign(RESULT, statement.value, statement)]
 
@@ -50,8 +48,7 @@ def function_body(statements: Sequence[ast.stmt]) -> list[ast.stmt]:
 def breaks(statements: Sequence[ast.stmt]) -> bool:
     """Whether the loop with this body has a `break`."""
     return any(
-        isinstance(s, ast.Break) or (isinstance(s, ast.If) and (breaks(s.body) or breaks(s.orelse)))
-        for s in statements
+        isinstance(s, ast.Break) or (isinstance(s, ast.If) and (breaks(s.body) or breaks(s.orelse))) for s in statements
     )
 
 
@@ -70,9 +67,7 @@ def _structured(statements: Sequence[ast.stmt], jump: Jump) -> list[ast.stmt]:
             return done + instead
         if isinstance(statement, ast.If) and _may_jump(statement, jump):
             rest = list(statements[position + 1 :])
-            body, orelse = (
-                _structured([*branch, *rest], jump) for branch in (statement.body, statement.orelse)
-            )
+            body, orelse = (_structured([*branch, *rest], jump) for branch in (statement.body, statement.orelse))
             done.append(ast.copy_location(ast.If(statement.test, body, orelse), statement))
             return done
         done.append(statement)

@@ -9,7 +9,7 @@ from functools import cached_property
 from hpacml.errors import MapError
 from hpacml.frontend.directives import FunctorDirective, Target, TargetIndex, TargetRange
 from hpacml.frontend.expressions import Expr, evaluate_int
-from hpacml.functor import EXACT, Direction, Functor, Mapped
+from hpacml.functors import EXACT, Direction, Functor, Mapped
 from hpacml.targets import Bounds, TargetTree, bind
 
 

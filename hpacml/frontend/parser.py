@@ -30,7 +30,7 @@ from hpacml.frontend.directives import (
 )
 from hpacml.frontend.expressions import ARITHMETIC, COMPARISONS, MAX_TERMS, Expr, Span, affine, index_expr
 from hpacml.frontend.mistakes import explain
-from hpacml.functor import Entry, Point, Range, Slice
+from hpacml.functors import Entry, Point, Range, Slice
 
 MAX_LENGTH = 1 << 16
 EXPRESSION_WORDS = {"and", "or", "not", "True", "False", "true", "false"}

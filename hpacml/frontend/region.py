@@ -108,7 +108,9 @@ class Region(Generic[P, R]):
 
     def _plan(self, integers: frozenset[str]) -> _Plan:
         if integers not in self._plans:
-            maps: tuple[tuple[Keyword, AppliedFunctor], ...] = tuple((keyword, AppliedFunctor(f, targets, integers)) for keyword, f, targets in self._maps)
+            maps: tuple[tuple[Keyword, AppliedFunctor], ...] = tuple(
+                (keyword, AppliedFunctor(f, targets, integers)) for keyword, f, targets in self._maps
+            )
             self._plans[integers] = _Plan(
                 maps,
                 tuple(dict.fromkeys(name for _, m in maps for name in m.arrays)),

@@ -10,12 +10,12 @@ import ast
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from xdsl.dialects import arith, llvm
 from xdsl.dialects import math as math_dialect
-from xdsl.dialects.builtin import Float32Type, IndexType, f32, f64, i1, i64
+from xdsl.dialects.builtin import AnyFloat, Float32Type, IndexType, IntegerType, f32, f64, i1, i64
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from hpacml.frontend.emitter import Emitter
@@ -24,12 +24,12 @@ from hpacml.frontend.types import (
     FLOAT,
     INT,
     NP_BOOL,
+    SCALARS,
     Constant,
     Refusal,
     ScalarType,
     common_type,
     result_type,
-    scalar_type,
 )
 
 Operator = type[ast.operator] | type[ast.cmpop]
@@ -101,6 +101,14 @@ class Number:
         return None if isinstance(self.value, SSAValue) else self.value
 
 
+def constant(value: Any) -> Number | None:
+    """A number of Python or NumPy, None for anything else."""
+    type_of_value = SCALARS.get(value.__class__)
+    if type_of_value is None:
+        return None
+    return Number(type_of_value, value if type_of_value.weak else value.item())
+
+
 class Arithmetic:
     """Emits arithmetic. Methods raise `Refusal` for what Python, NumPy or a kernel does not do."""
 
@@ -159,7 +167,7 @@ class Arithmetic:
         if source is INT and target.ir == f32:  # by way of float, as NumPy does
             return emit(arith.TruncFOp(self._cast(value, INT, FLOAT), f32))
         value = emit(arith.IndexCastOp(value, i64)) if isinstance(value.type, IndexType) else value
-        return emit((arith.SIToFPOp if source.kind == "i" else arith.UIToFPOp)(value, target.ir))
+        return emit((arith.SIToFPOp if source.kind == "i" else arith.UIToFPOp)(value, cast(AnyFloat, target.ir)))
 
     def _resize(self, value: SSAValue, signed: bool, target: Attribute) -> SSAValue:
         """An integer in another width."""
@@ -171,8 +179,8 @@ class Arithmetic:
         if isinstance(target, IndexType):
             return emit(arith.IndexCastOp(emit(arith.ExtUIOp(value, i64)), target))
         if _width(target) < _width(source):
-            return emit(arith.TruncIOp(value, target))
-        return emit((arith.ExtSIOp if signed else arith.ExtUIOp)(value, target))
+            return emit(arith.TruncIOp(value, cast(IntegerType, target)))
+        return emit((arith.ExtSIOp if signed else arith.ExtUIOp)(value, cast(IntegerType, target)))
 
     def _truncate(self, value: SSAValue) -> SSAValue:
         """A float without its fraction as i64. Those that do not fit, for which LLVM has no rule, give the least."""
@@ -375,9 +383,7 @@ class Arithmetic:
                     "write float(...) around one of them, or a loop"
                 )
             if exponent >= 0:
-                return self._integer_power(
-                    self.convert(a, result_type(PYTHON[ast.Pow], a.type, b.type)), int(exponent)
-                )
+                return self._integer_power(self.convert(a, result_type(PYTHON[ast.Pow], a.type, b.type)), int(exponent))
             if not a.type.weak:
                 raise Refusal("NumPy does not raise integers to negative powers: write float(...)")
             return self.power(self.convert(a, FLOAT), Number(FLOAT, float(exponent)), FLOAT)
@@ -438,12 +444,12 @@ def _inverted(a: Any) -> Any:
 
 def _fold(operation: Callable[[Any, Any], Any], a: Constant, b: Constant) -> Number:
     try:
-        result = operation(a, b)
+        result: Any = operation(a, b)
     except (ArithmeticError, ValueError, TypeError) as error:
         raise Refusal(str(error)) from None
-    found = scalar_type(type(result))
-    if found is not None:
-        return Number(found, result)
+    number = constant(result)
+    if number is not None:
+        return number
     raise Refusal(f"this is {result}, and kernels have no {type(result).__name__} numbers")
 
 
@@ -467,4 +473,4 @@ def _convert_constant(value: Constant, source: ScalarType, target: ScalarType) -
 
 
 def _width(type: Attribute) -> int:
-    return type.bitwidth
+    return cast("IntegerType[int]", type).width.data

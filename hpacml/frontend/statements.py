@@ -107,9 +107,7 @@ class Statements:
                 self._store(array, indices, value, node)
             case ast.Tuple(elts=elements) | ast.List(elts=elements):
                 if not isinstance(value, Tuple):
-                    raise self._evaluator.error(
-                        node, f"this is {describe(value)}, which cannot be taken apart"
-                    )
+                    raise self._evaluator.error(node, f"this is {describe(value)}, which cannot be taken apart")
                 if len(elements) != len(value.items):
                     raise self._evaluator.error(
                         target,
@@ -118,9 +116,7 @@ class Statements:
                 for element, item in zip(elements, value.items, strict=True):
                     self._assign(element, item, node)
             case _:
-                raise self._evaluator.error(
-                    target, "this cannot be assigned to: only names and array elements can"
-                )
+                raise self._evaluator.error(target, "this cannot be assigned to: only names and array elements can")
 
     def _store(self, array: Array, indices: Sequence[SSAValue], value: Value, node: ast.expr) -> None:
         if not isinstance(value, Number):
@@ -141,9 +137,7 @@ class Statements:
             old = self._evaluator.number(ast.copy_location(ast.Name(node.target.id, ast.Load()), node.target))
             self._assign(node.target, self._binary(node, old), node.value)
         else:
-            raise self._evaluator.error(
-                node.target, "this cannot be assigned to: only names and array elements can"
-            )
+            raise self._evaluator.error(node.target, "this cannot be assigned to: only names and array elements can")
 
     def _binary(self, node: ast.AugAssign, old: Number) -> Number:
         right = self._evaluator.number(node.value)
@@ -152,7 +146,7 @@ class Statements:
 
     def _expression(self, node: ast.expr) -> None:
         if isinstance(node, ast.Constant):  # a docstring, an ellipsis
-            return
+            return None
         if not isinstance(node, ast.Call):
             raise self._evaluator.error(node, "this statement has no effect")
         if self._evaluator.static(node.func) is plain.approx:
@@ -183,9 +177,7 @@ class Statements:
                 before[name] = Unset(_why_unset(name, node, a, b))
             elif (common := common_type(a.type, b.type)) is None:
                 spelled = "the returned value" if name == jumps.RESULT else f"'{name}'"
-                before[name] = Unset(
-                    f"{spelled} is {disagreement(a.type, b.type)} ('if' in line {node.lineno})"
-                )
+                before[name] = Unset(f"{spelled} is {disagreement(a.type, b.type)} ('if' in line {node.lineno})")
             elif self._is_read(name):
                 results[name] = common
         for block, variables in zip(blocks, after, strict=True):
@@ -217,9 +209,7 @@ class Statements:
         if not isinstance(node, ast.Call) or (callee is not range and callee is not plain.prange):
             raise self._evaluator.error(node, "a loop runs over range(...) or hpacml.prange(...)")
         if node.keywords or not 1 <= len(node.args) <= 3:
-            raise self._evaluator.error(
-                node, "a range has one to three numbers: range([start,] stop[, step])"
-            )
+            raise self._evaluator.error(node, "a range has one to three numbers: range([start,] stop[, step])")
         numbers = [self._evaluator.index(argument, "a bound or step of a range") for argument in node.args]
         start, stop = (Number(INT, 0), numbers[0]) if len(numbers) == 1 else numbers[:2]
         step = numbers[2] if len(numbers) == 3 else Number(INT, 1)
@@ -255,9 +245,7 @@ class Statements:
                 number = self._numbers.binary(ast.Add, bounds.start, distance)
         self._assign(target, number, target)
 
-    def _counting_for(
-        self, target: ast.Name, bounds: _Range, body: Sequence[ast.stmt], node: ast.For
-    ) -> None:
+    def _counting_for(self, target: ast.Name, bounds: _Range, body: Sequence[ast.stmt], node: ast.For) -> None:
         lower, upper, step = self._normalised(bounds)
 
         def attempt(types: Mapping[str, ScalarType]) -> list[Block]:
@@ -275,9 +263,7 @@ class Statements:
         self._leave_loop(after, node, target)
         self._rebind(types, op.results)
 
-    def _parallel_for(
-        self, target: ast.Name, bounds: _Range, body: Sequence[ast.stmt], node: ast.For
-    ) -> None:
+    def _parallel_for(self, target: ast.Name, bounds: _Range, body: Sequence[ast.stmt], node: ast.For) -> None:
         if jumps.breaks(node.body):
             raise self._evaluator.error(node, "a parallel loop has no order to 'break' in: use range")
         for name, place in _assigned(body).items():
@@ -302,9 +288,7 @@ class Statements:
         self._emit.op(ParallelOp([lower], [upper], [step], Region(block)))
         self._leave_loop(after, node, target)
 
-    def _breaking_for(
-        self, target: ast.Name, bounds: _Range, body: Sequence[ast.stmt], node: ast.For
-    ) -> None:
+    def _breaking_for(self, target: ast.Name, bounds: _Range, body: Sequence[ast.stmt], node: ast.For) -> None:
         """A `for` with `break`: a `while` that counts."""
         counter, stop = _hidden("count", node), _hidden("stop", node)
         lower, upper, step = (Number(INT, value) for value in self._normalised(bounds))
@@ -425,12 +409,8 @@ class Statements:
         assert place is not None
         if isinstance(after, Number):
             how = disagreement(type, after.type).replace("on one path", "before the loop", 1)
-            raise self._evaluator.error(
-                place, f"'{name}' is {how.replace('on the other', 'after an iteration', 1)}"
-            )
-        reason = (
-            after.reason if isinstance(after, Unset) else f"'{name}' becomes {describe(after)} in the loop"
-        )
+            raise self._evaluator.error(place, f"'{name}' is {how.replace('on the other', 'after an iteration', 1)}")
+        reason = after.reason if isinstance(after, Unset) else f"'{name}' becomes {describe(after)} in the loop"
         raise self._evaluator.error(place, reason)
 
     def _leave_loop(self, after: Variables, node: ast.For | ast.While, target: ast.Name | None) -> None:

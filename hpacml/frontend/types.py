@@ -27,14 +27,18 @@ class ScalarType:
     """The type of a number: Python's (`weak`) or NumPy's."""
 
     name: str
-    sample: Any
-    """The number 1 of this type."""
+    python: type[Any]
     weak: bool
     ir: Attribute
 
     @property
+    def sample(self) -> Any:
+        """The number 1 of this type."""
+        return self.python(1)
+
+    @property
     def dtype(self) -> np.dtype[Any]:
-        return np.dtype(type(self.sample))
+        return np.dtype(self.python)
 
     @property
     def kind(self) -> str:
@@ -63,25 +67,21 @@ class ScalarType:
         return self.name
 
 
-BOOL = ScalarType("bool", True, True, i1)
-INT = ScalarType("int", 1, True, IndexType())
-FLOAT = ScalarType("float", 1.0, True, f64)
+BOOL = ScalarType("bool", bool, True, i1)
+INT = ScalarType("int", int, True, IndexType())
+FLOAT = ScalarType("float", float, True, f64)
 WEAK = (BOOL, INT, FLOAT)
 
 ARRAY_DTYPES = {
-    name: ScalarType(name, getattr(np, name)(1), False, ir)
+    name: ScalarType(name, getattr(np, name), False, ir)
     for name, ir in {"float32": f32, "float64": f64, "int32": i32, "int64": i64, "uint8": i8}.items()
 }
 """The element types of arrays by name."""
 
-NP_BOOL = ScalarType("bool_", np.bool_(True), False, i1)
+NP_BOOL = ScalarType("bool_", np.bool_, False, i1)
 
-_BY_CLASS = {type(t.sample): t for t in (*WEAK, *ARRAY_DTYPES.values(), NP_BOOL)}
-
-
-def scalar_type(kind: type) -> ScalarType | None:
-    """The type of numbers of a Python class: `float`, `np.float32`, ..."""
-    return _BY_CLASS.get(kind)
+SCALARS: dict[type[Any], ScalarType] = {t.python: t for t in (*WEAK, *ARRAY_DTYPES.values(), NP_BOOL)}
+"""All types, by Python's class of the numbers."""
 
 
 @cache
@@ -89,10 +89,10 @@ def result_type(operation: Callable[..., Any], *types: ScalarType) -> ScalarType
     """The type that an operator or function of Python or NumPy gives for numbers of these types."""
     with np.errstate(all="ignore"):
         try:
-            result = operation(*(t.sample for t in types))
+            result: Any = operation(*(t.sample for t in types))
         except TypeError as error:
             raise Refusal(str(error)) from None
-    found = scalar_type(type(result))
+    found = SCALARS.get(result.__class__)
     if found is None:
         operands = " and ".join(map(str, types))
         raise Refusal(

@@ -25,7 +25,7 @@ from hpacml.dialects.hpacml.bridge import FunctorOp, GatherOp, MapOp, ScatterOp,
 from hpacml.dialects.hpacml.control import CheckMapOp
 from hpacml.dialects.hpacml.views import PackOp, UnpackOp
 from hpacml.errors import MapError
-from hpacml.functor import Functor, Mapped, View
+from hpacml.functors import Functor, Mapped, View
 from hpacml.passes.index_arithmetic import IndexArithmetic
 from hpacml.passes.strided import metadata, reinterpret_cast
 from hpacml.targets import bind

@@ -1,4 +1,4 @@
-"""The arithmetic of `hpacml.functor` on `index` values of an IR under construction.
+"""The arithmetic of `hpacml.functors` on `index` values of an IR under construction.
 
 Numbers are polynomials over values, conditions are formulas over polynomials; both are simplified as they
 are made, and become `arith` operations only where an operation needs them.
@@ -18,7 +18,7 @@ from xdsl.ir import Operation, SSAValue
 
 from hpacml.affine import Poly
 from hpacml.errors import MapError
-from hpacml.functor import EXACT, Mapped, Target
+from hpacml.functors import EXACT, Mapped, Target
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def all_of(conditions: Iterable[Condition]) -> Condition:
 
 
 class IndexArithmetic:
-    """An `hpacml.functor.Arithmetic`: numbers are polynomials over the values met so far.
+    """An `hpacml.functors.Arithmetic`: numbers are polynomials over the values met so far.
 
     Conditions that are known to fail raise `MapError`; those known only at run time are gathered in
     `conditions`.
@@ -179,7 +179,7 @@ class IndexArithmetic:
         ordered = sorted(conditions, key=str)
         return reduce(lambda a, b: self._binary(op, a, b), [self.truth(c) for c in ordered])
 
-    # -- hpacml.functor.Arithmetic ---------------------------------------------------------------
+    # -- hpacml.functors.Arithmetic ---------------------------------------------------------------
 
     def constant(self, value: int) -> Poly:
         return Poly.constant(value)

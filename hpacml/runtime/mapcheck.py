@@ -9,7 +9,7 @@ from functools import cached_property
 from math import prod
 
 from hpacml.errors import MapError
-from hpacml.functor import EXACT, Direction, Functor, Mapped, Target, TargetDim
+from hpacml.functors import EXACT, Direction, Functor, Mapped, Target, TargetDim
 from hpacml.runtime.sites import MapSite
 
 LARGEST = (1 << 63) - 1

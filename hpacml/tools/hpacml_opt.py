@@ -45,7 +45,7 @@ def module_of(path: Path) -> ModuleOp:
     # A module each: two kernels may declare different functors under one name.
     for kernel, each in zip(kernels, modules, strict=True):
         each.sym_name = StringAttr(kernel.name)
-    return ModuleOp([each for each in modules])
+    return ModuleOp(list(modules))
 
 
 def _import(path: Path) -> ModuleType:

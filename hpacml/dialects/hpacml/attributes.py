@@ -32,7 +32,7 @@ from xdsl.utils.exceptions import VerifyException
 from xdsl.utils.str_enum import StrEnum
 
 from hpacml.affine import Poly
-from hpacml.functor import Point, Range, Slice, format_slice
+from hpacml.functors import Point, Range, Slice, format_slice
 from hpacml.targets import Bounds, TargetTree, format_tree
 
 DTYPES: dict[str, Attribute] = {

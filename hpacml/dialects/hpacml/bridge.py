@@ -43,11 +43,11 @@ from hpacml.dialects.hpacml.attributes import (
     promote,
 )
 from hpacml.errors import MapError
-from hpacml.functor import PARTIAL, Functor, FunctorError
+from hpacml.functors import PARTIAL, Functor, FunctorError
 from hpacml.targets import Bounds, TargetTree, arrays_in, bind, leaves
 
 if TYPE_CHECKING:
-    from hpacml.functor import Direction as MapDirection
+    from hpacml.functors import Direction as MapDirection
 
 
 @irdl_op_definition
@@ -84,7 +84,7 @@ class FunctorOp(IRDLOperation):
 
     @property
     def functor(self) -> Functor:
-        """The functor as `hpacml.functor.Functor`. Raises `FunctorError` if it contradicts itself."""
+        """The functor as `hpacml.functors.Functor`. Raises `FunctorError` if it contradicts itself."""
         params = frozenset(p.data for p in self.parameters)
         return Functor(self.lhs.data, tuple(entries.data for entries in self.rhs), params)
 
