@@ -86,7 +86,7 @@ class TensorFunctor:
         shapes = [view.shape for view in views]
         open_numbers = application.numbers(integers, shapes)
         params = {param: integers[param] for param in application.functor.used_params}
-        shape = application.resolve([direction], shapes, open_numbers, params).shape
+        shape = _shape(application, direction, tuple(shapes), tuple(open_numbers), tuple(params.items()))
         return _Bound(application, direction, views, [*open_numbers, *params.values()], shape)
 
     def __repr__(self) -> str:
@@ -120,6 +120,18 @@ class _Bound(NamedTuple):
 
         function = _compiled(self.application, self.direction, self.types(tensor))
         call(function, [*self.views, tensor], *self.integers)
+
+
+@lru_cache(4096)
+def _shape(
+    application: AppliedFunctor,
+    direction: Direction,
+    shapes: tuple[tuple[int, ...], ...],
+    numbers: tuple[int, ...],
+    params: tuple[tuple[str, int], ...],
+) -> tuple[int, ...]:
+    """The shape of the dense tensor, once the map is known to fit. Raises `MapError`."""
+    return application.resolve([direction], shapes, numbers, dict(params)).shape
 
 
 @lru_cache(4096)

@@ -33,6 +33,13 @@ class AppliedFunctor:
     params: frozenset[str]
 
     @cached_property
+    def _hash(self) -> int:
+        return hash((self.directive, self.targets, self.params))
+
+    def __hash__(self) -> int:
+        return self._hash  # a key of caches on the way of every call
+
+    @cached_property
     def functor(self) -> Functor:
         """Raises `DirectiveError` for a functor that contradicts itself."""
         return self.directive.functor(self.params)

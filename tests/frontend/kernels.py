@@ -15,6 +15,7 @@ PREAMBLE = """\
 import math
 import numpy as np
 from jaxtyping import Float32, Float64, Int32, Int64, UInt8
+import hpacml
 from hpacml import approx, prange
 """
 
