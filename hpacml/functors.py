@@ -472,8 +472,8 @@ class Functor:
             a.require(a.any([*empty, a.le(zero, low)]), outside(low))
             a.require(a.any([*empty, a.le(a.add(high, one), dim.size)]), outside(high))
             if not entry.names - self.params:
-                begin = dim.start
-                end = a.add(begin, a.mul(dim.step, a.sub(_extent(dim, a), one)))
+                begin, extent = dim.start, _extent(dim, a)
+                end = a.add(begin, a.mul(dim.step, a.sub(extent, one)))
                 least, most = _min(begin, end, a), _max(begin, end, a)
 
                 def not_in_range(entry: Entry = entry, m: int = m, least: V = least, most: V = most) -> str:
@@ -482,7 +482,7 @@ class Functor:
                         f"lies outside the range of dimension {m} of '{target.name}' ({least} to {most})"
                     )
 
-                inside = a.all([a.le(least, low), a.le(high, most)])
+                inside = a.all([a.le(one, extent), a.le(least, low), a.le(high, most)])
                 a.require(a.any([*empty, inside]), not_in_range)
 
     def _shape(self, params: Mapping[str, V], extents: Mapping[str, V], given: V, a: Arithmetic[V, C]) -> tuple[V, ...]:

@@ -387,7 +387,13 @@ class Arithmetic:
             if not a.type.weak:
                 raise Refusal("NumPy does not raise integers to negative powers: write float(...)")
             return self.power(self.convert(a, FLOAT), Number(FLOAT, float(exponent)), FLOAT)
-        return self.power(a, b, result_type(PYTHON[ast.Pow], a.type, b.type))
+        type = result_type(PYTHON[ast.Pow], a.type, b.type)
+        if not type.weak and type not in (a.type, b.type):
+            raise Refusal(
+                f"the last bits of NumPy's power of {a.type} and {b.type} differ between machines: "
+                "write float(...) around one of them"
+            )
+        return self.power(a, b, type)
 
     def power(self, a: Number, b: Number, type: ScalarType) -> Number:
         """`a ** b` of floats: the C library's `pow`, as in Python and NumPy."""

@@ -62,8 +62,8 @@ def passed(network: Callable[..., object]) -> Model:
     try:
         if (model := _passed.get(network)) is None:
             model = _passed[network] = _wrap(network)
-    except TypeError:  # it cannot be a key; then each call learns anew what it does
-        return _wrap(network)
+    except TypeError:  # it can have no weak reference; then each call learns anew what it does
+        return Model(repr(network), formats.Network(network))
     return model
 
 
@@ -76,11 +76,12 @@ def save_model(
 ) -> Path:
     """Write a module to a file that a region can use as its model, and trust the file on this machine.
 
-    `example` is an input as the region will give it, or a tuple of several: tensors or arrays of any dtype, of
-    which the floating ones are converted to the module's. Sizes that may vary must not matter to the module;
-    those of the example are not kept where the format can tell (`.pt2`). The module is saved as it computes in
-    evaluation mode, and is not changed. The format follows from the suffix: `.pt2` is torch.export ("export"),
-    `.pt` and `.ts` are traced TorchScript ("torchscript").
+    `example` is an input such as the region will give, or a tuple of several: tensors or arrays, of which the
+    floating ones are converted to the module's dtype. The module is saved as it computes in evaluation mode, and
+    stays as it is.
+
+    The suffix, or else `format`, says how: `.pt2` by torch.export ("export"), where every dimension may vary
+    from call to call that the module does not fix; `.pt` and `.ts` as traced TorchScript ("torchscript").
 
     Returns the absolute path. The file appears whole or not at all. Raises ModelError.
     """
@@ -161,19 +162,18 @@ def _read(path: str) -> Model:
 def _wrap(network: Callable[..., object]) -> Model:
     import torch
 
-    name = f"{type(network).__name__}" if isinstance(network, torch.nn.Module) else repr(network)
+    reference = cast("Callable[[], Any]", weakref.ref(network))
     if not isinstance(network, torch.nn.Module):
-        return Model(name, formats.Network(network))
-    reference = weakref.ref(network)
+        return Model(repr(network), formats.Network(lambda *inputs: reference()(*inputs)))
 
     def run(*inputs: torch.Tensor) -> object:
-        module = cast("torch.nn.Module", reference())
+        module = reference()
         if not module.training:
             return module(*inputs)
         with formats.evaluating(module):
             return module(*inputs)
 
-    return Model(name, formats.Network(run, lambda: formats.first_floating(cast("torch.nn.Module", reference()))))
+    return Model(type(network).__name__, formats.Network(run, lambda: formats.first_floating(reference())))
 
 
 def _example_tensors(example: Example | Sequence[Example], module: torch.nn.Module) -> list[torch.Tensor]:

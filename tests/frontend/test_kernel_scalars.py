@@ -154,8 +154,8 @@ def test_integers_wrap_as_numpys_do() -> None:
     expressions += [("n0[i] << (n1[i] & 63)", np.int64), ("i640[i] >> (n1[i] & 63)", np.int64)]
     expressions += [("u80[i] << np.uint8(9)", np.int64), ("u80[i] >> np.uint8(3)", np.int64)]
     expressions += [("i640[i] << np.int64(64)", np.int64), ("i640[i] >> np.int64(70)", np.int64)]
-    expressions += [("i320[i] // np.int32(0)", np.int64), ("i640[i] % np.int64(0)", np.int64)]
-    expressions += [("i320[i] // np.int32(-1)", np.int64), ("i640[i] % np.int64(-1)", np.int64)]
+    expressions += [("i320[i] // (i321[i] & 0)", np.int64), ("i640[i] % (i641[i] & 0)", np.int64)]
+    expressions += [("i320[i] // np.int32(-1)", np.int64), ("i640[i] % (i641[i] | -1)", np.int64)]
     expressions += [("int(n0[i]) // -3", np.int64), ("int(n0[i]) % -3", np.int64), ("int(n0[i]) % 3", np.int64)]
     evaluate_all(expressions, seed=4)
 
@@ -181,7 +181,8 @@ def test_powers_are_the_c_librarys() -> None:
     expressions = [(f"{base} ** {exponent}", kind) for base, kind in bases.items() for exponent in exponents]
     expressions += [("2.0 ** x0[i]", float), ("10.0 ** x0[i]", float), ("2 ** -3", float), ("2 ** 0.5", float)]
     expressions += [("int(n0[i]) ** -2 if n0[i] > 0 else 0.0", float), ("f320[i] ** f641[i]", np.float64)]
-    expressions += [("i320[i] ** 3", np.int64), ("i320[i] ** f321[i]", np.float64), ("u80[i] ** 2", np.int64)]
+    expressions += [("i320[i] ** 3", np.int64), ("u80[i] ** f321[i]", np.float32), ("u80[i] ** 2", np.int64)]
+    expressions += [("float(i320[i]) ** f321[i]", np.float32), ("float(i320[i]) ** 0.7", float)]
     evaluate_all(expressions, seed=6, small=True)
 
 
