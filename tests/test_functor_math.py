@@ -62,8 +62,7 @@ def split(text: str) -> list[list[list[str]]]:
 
 def functor(text: str, *params: str) -> Functor:
     lhs, *rhs = (
-        tuple(Point(poly(e[0])) if len(e) == 1 else Range(*map(poly, e)) for e in entries)
-        for entries in split(text)
+        tuple(Point(poly(e[0])) if len(e) == 1 else Range(*map(poly, e)) for e in entries) for entries in split(text)
     )
     return Functor(lhs, tuple(rhs), frozenset(params))
 
@@ -163,9 +162,7 @@ def reference(m: Map, check: bool = True) -> Meaning:
                 for d, (entry, here, dim) in enumerate(zip(entries, symbols, target.dims, strict=True)):
                     values = dim.values
                     scope = {s: values[place[s] if len(values) > 1 else 0] for s in here} | params
-                    at = (
-                        eval(entry[0], {}, scope) if len(entry) == 1 else slice_range(entry, scope)[place[d]]
-                    )
+                    at = eval(entry[0], {}, scope) if len(entry) == 1 else slice_range(entry, scope)[place[d]]
                     if check and not 0 <= at < dim.size:
                         raise Misfit(f"{at} is outside {target.name}")
                     if check and not here and not (values and min(values) <= at <= max(values)):
@@ -290,15 +287,11 @@ GOOD = {
     "broadcast of the first target": Map(
         "[i, 0:2] = ([i], [i])", (Array("a", (Dim(3, 2, 3),)), Array("b", (Dim(4, 0, 4),)))
     ),
-    "broadcast to nothing": Map(
-        "[i, 0:2] = ([i], [i])", (Array("a", (Dim(3, 2, 3),)), Array("b", (Dim(4, 2, 2),)))
-    ),
+    "broadcast to nothing": Map("[i, 0:2] = ([i], [i])", (Array("a", (Dim(3, 2, 3),)), Array("b", (Dim(4, 2, 2),)))),
     "targets of several ranks": Map(
         "[i, 0:4] = ([i], [i, 0:3])", (Array("a", (Dim(4, 0, 4),)), Array("b", (Dim(9, 0, 8, 2), Dim(3, 0, 3))))
     ),
-    "halves, written": Map(
-        "[i, 0:2] = ([i], [i])", (Array("a", (Dim(8, 0, 4),)), Array("a", (Dim(8, 4, 8),))), "from"
-    ),
+    "halves, written": Map("[i, 0:2] = ([i], [i])", (Array("a", (Dim(8, 0, 4),)), Array("a", (Dim(8, 4, 8),))), "from"),
     "even and odd, written": Map("[i, 0:2] = ([2*i], [2*i+1])", one(Dim(8, 0, 4)), "from"),
     "interleaved by ranges, written": Map(
         "[i, 0:2] = ([i], [i])", (Array("a", (Dim(8, 0, 8, 2),)), Array("a", (Dim(8, 1, 8, 2),))), "from"
@@ -308,7 +301,10 @@ GOOD = {
     "array without dimensions": Map("[0:1] = ([])", one()),
 }
 BAD = {
-    "beyond the end": (Map(STENCIL, one(Dim(6, 1, 6), Dim(6, 1, 5))), "'i \\+ 1'.*reaches index 6 in dimension 0.*6 elements"),
+    "beyond the end": (
+        Map(STENCIL, one(Dim(6, 1, 6), Dim(6, 1, 5))),
+        "'i \\+ 1'.*reaches index 6 in dimension 0.*6 elements",
+    ),
     "before the start": (Map(STENCIL, one(Dim(7, 1, 6), Dim(6, 0, 5))), "reaches index -1 in dimension 1 of 't'"),
     "backwards, before the start": (Map("[i, 0:1] = ([i])", one(Dim(7, 6, -2, -1))), "reaches index -1"),
     "extents differ": (
@@ -500,8 +496,7 @@ def maps(draw: st.DrawFn) -> Map:
     for name in reach:
         reach[name] = [max(0, r - rarely() + rarely()) for r in reach[name]]
     sized = [
-        Array(a.name, tuple(replace(d, size=n) for d, n in zip(a.dims, reach[a.name], strict=True)))
-        for a in arrays
+        Array(a.name, tuple(replace(d, size=n) for d, n in zip(a.dims, reach[a.name], strict=True))) for a in arrays
     ]
     return Map(text, tuple(sized), direction, tuple(params.items()))
 

@@ -15,7 +15,7 @@ from xdsl.ir import Region, SSAValue
 from hpacml.dialects.hpacml.attributes import Direction, Mode
 from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp
 from hpacml.dialects.hpacml.control import MlOp
-from hpacml.errors import DirectiveError, MapError
+from hpacml.errors import DirectiveError, MapError, caret
 from hpacml.frontend.directives import (
     Application,
     Directive,
@@ -59,6 +59,8 @@ class _Map:
 
     functor: _Functor
     application: AppliedFunctor
+    place: str
+    """The map in its directive, with carets."""
     arrays: tuple[Array, ...]
     """All arrays, those that hold indices too."""
     targets: tuple[Array, ...]
@@ -150,9 +152,15 @@ class Directives:
     # -- functors and maps -----------------------------------------------------------------------
 
     def _declare_functor(self, directive: FunctorDirective) -> None:
-        names = names_of(entry for entries in (directive.lhs, *directive.rhs) for entry in entries)
-        params = frozenset(filter(self._is_integer, names))
-        op = self._table.functor(directive.name, directive.functor(params))
+        all_names = names_of(entry for entries in (directive.lhs, *directive.rhs) for entry in entries)
+        params = frozenset(filter(self._is_integer, all_names))
+        try:
+            functor = directive.functor(params)
+        except DirectiveError as error:
+            names = ", ".join(f"'{name}'" for name in sorted(params))
+            hint = f" (integer variables here, and so no symbols: {names})" if params else ""
+            raise DirectiveError(error.message + hint, error.text, error.start, error.end) from None
+        op = self._table.functor(directive.name, functor)
         self._functors.append(_Functor(directive, params, op))
         self._scope.declare(directive)
 
@@ -185,7 +193,8 @@ class Directives:
         targets = tuple(known[target.array] for target in application.targets)
         numbers = [self._number(number, arrays) for number in applied.open_numbers]
         params = [self._integer(ast.Name(name, ast.Load())) for name in applied.functor.used_params]
-        return _Map(functor, applied, tuple(arrays), targets, tuple(numbers), tuple(params))
+        place = caret(text, *application.span)
+        return _Map(functor, applied, place, tuple(arrays), targets, tuple(numbers), tuple(params))
 
     def _number(self, number: Expr | End, arrays: Sequence[Array]) -> SSAValue:
         if isinstance(number, Expr):
@@ -209,7 +218,7 @@ class Directives:
                 bound.functor.op, direction, applied.trees, arrays, bound.numbers, bound.params, applied.text
             )
         except MapError as error:
-            raise MapError(f"in the map '{applied.text}': {error}") from None
+            raise MapError(f"{error}\n{bound.place}") from None
         mapping = self._evaluator.emit.value(op)
         mapping.name_hint = {"to": "in", "from": "out"}.get(direction, str(direction))
         return mapping

@@ -51,8 +51,10 @@ class Calls:
         """The result of a call, None if it has none."""
         callee, spelled = evaluator.static(node.func), ast.unparse(node.func)
         if callee is MISSING:
-            owner = evaluator.value(node.func.value if isinstance(node.func, ast.Attribute) else node.func)
-            raise Refusal(f"{spelled}(...) of {describe(owner)} cannot be compiled: write the loop over elements")
+            if isinstance(node.func, ast.Attribute):
+                owner = describe(evaluator.value(node.func.value))
+                raise Refusal(f"{spelled}(...) is a method of {owner}: kernels have none, so write the loop")
+            raise Refusal(f"'{spelled}' is {describe(evaluator.value(node.func))}, no function")
         if isinstance(callee, Definition):
             return self._call_kernel(evaluator, callee, node)
         if callee is np.zeros or callee is np.empty:
@@ -86,11 +88,11 @@ class Calls:
                 case ScalarParameter():
                     number = _default(callee, parameter) if given is None else evaluator.number(given)
                     with evaluator.at(given or node):
-                        arguments.append(_pass_number(evaluator, number, parameter))
+                        arguments.append(_pass_number(evaluator, number, parameter, callee))
                 case ArrayParameter() if given is not None:
                     array = evaluator.value(given)
                     with evaluator.at(given):
-                        arrays[position] = array = _check_array(array, parameter)
+                        arrays[position] = array = _check_array(array, parameter, callee)
                     contiguous.append(isinstance(array.value.type.layout, NoneAttr))
                     arguments.append(_pass_array(evaluator, array, parameter.memref(contiguous[-1])))
                 case _:
@@ -116,28 +118,36 @@ def _default(callee: Definition, parameter: ScalarParameter) -> Number:
     return number
 
 
-def _pass_number(evaluator: Evaluator, number: Number, parameter: ScalarParameter) -> SSAValue:
+def _pass_number(evaluator: Evaluator, number: Number, parameter: ScalarParameter, callee: Definition) -> SSAValue:
     if not parameter.type.accepts(number.type):
-        raise Refusal(f"'{parameter.name}' takes {parameter.type.spelling}, and this is {describe(number)}")
+        raise Refusal(
+            f"'{parameter.name}' of {callee.name}() takes {parameter.type.spelling}, and this is {describe(number)}"
+        )
     return evaluator.numbers.ssa(evaluator.numbers.convert(number, parameter.type))
 
 
-def _check_array(value: Value, parameter: ArrayParameter) -> Array:
-    expected = f"an array of {parameter.element} with {len(parameter.dims)} dimensions"
+def _check_array(value: Value, parameter: ArrayParameter, callee: Definition) -> Array:
+    name = f"'{parameter.name}' of {callee.name}()"
+    expected = f"an array of {parameter.element} with {_dimensions(len(parameter.dims))}"
     if not isinstance(value, Array):
-        raise Refusal(f"'{parameter.name}' takes {expected}, and this is {describe(value)}")
+        raise Refusal(f"{name} takes {expected}, and this is {describe(value)}")
     if value.element is not parameter.element or len(value.sizes) != len(parameter.dims):
         raise Refusal(
-            f"'{parameter.name}' takes {expected}, and '{value.name}' is one of {value.element} with {len(value.sizes)}"
+            f"{name} takes {expected}, and '{value.name}' is one of {value.element} "
+            f"with {_dimensions(len(value.sizes))}"
         )
     for axis, (dim, size) in enumerate(zip(parameter.dims, value.sizes, strict=True)):
         if isinstance(dim, int) and size != dim:
             known = "not known when compiling" if size is None else f"{size}"
             raise Refusal(
-                f"dimension {axis} of '{parameter.name}' is {dim}, and that of '{value.name}' is {known}: "
+                f"dimension {axis} of {name} is {dim}, and that of '{value.name}' is {known}: "
                 f"it must be {dim} in its annotation, too"
             )
     return value
+
+
+def _dimensions(rank: int) -> str:
+    return f"{rank} dimension{'s' * (rank > 1)}"
 
 
 def _pass_array(evaluator: Evaluator, array: Array, type: MemRefType) -> SSAValue:

@@ -13,6 +13,7 @@ from xdsl.dialects.scf import IfOp, YieldOp
 from xdsl.ir import Region, SSAValue
 
 from hpacml.errors import CompileError, DirectiveError
+from hpacml.frontend.annotations import ArrayParameter
 from hpacml.frontend.definition import Definition
 from hpacml.frontend.emitter import Emitter
 from hpacml.frontend.scalars import PYTHON, Arithmetic, Number, constant, disagreement
@@ -43,6 +44,12 @@ class Evaluator:
         self.in_parallel_loop = False
         self._surroundings: Mapping[str, Any] = definition.surroundings
         self._own_names = own_names
+        self._sizes = {
+            dim: f": in Python an annotation defines no variable, so write {dim} = {p.name}.shape[{axis}]"
+            for p in definition.parameters
+            if isinstance(p, ArrayParameter)
+            for axis, dim in reversed(list(enumerate(p.dims)))
+        }
         self._compile_call = call
         self._directive: str | None = None
 
@@ -217,7 +224,8 @@ class Evaluator:
         if found is MISSING:
             known = [*self.variables, *self._surroundings]
             close = get_close_matches(ast.unparse(node), known, n=1)
-            raise Refusal(f"{spelled} is not defined" + (f"; did you mean '{close[0]}'?" if close else ""))
+            hint = self._sizes.get(ast.unparse(node)) or (f"; did you mean '{close[0]}'?" if close else "")
+            raise Refusal(f"{spelled} is not defined{hint}")
         number = constant(found)
         if number is None:
             hint = ": pass it as an argument" if hasattr(found, "shape") else ""

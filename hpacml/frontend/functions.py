@@ -35,7 +35,7 @@ class Function:
         given = len(arguments)
         if given < self.least or (self.most is not None and given > self.most):
             wanted = f"{self.least}" if self.least == self.most else f"{self.least} or more"
-            raise Refusal(f"{spelled} takes {wanted} argument{'s' * (wanted != '1')}, and {given} are given")
+            raise Refusal(f"{spelled} takes {wanted} argument{'s' * (wanted != '1')}, not {given}")
         return self.emit(arithmetic, *arguments)
 
 

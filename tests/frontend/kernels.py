@@ -62,5 +62,3 @@ def bits(array: np.ndarray) -> np.ndarray:
         return array
     plain = np.where(np.isnan(array), np.asarray(np.nan, array.dtype), array)
     return plain.view(f"i{array.itemsize}")
-
-

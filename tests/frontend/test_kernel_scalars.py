@@ -51,7 +51,9 @@ def columns(seed: int, small: bool = False) -> list[np.ndarray]:
 
     def integers(dtype: Any) -> np.ndarray:
         least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
-        edges = [0, 1, 2, 3, 7, 100] if small else [0, 1, 2, 3, 7, most, most // 2, least, *([-1, -2, -7] * (least < 0))]
+        edges = (
+            [0, 1, 2, 3, 7, 100] if small else [0, 1, 2, 3, 7, most, most // 2, least, *([-1, -2, -7] * (least < 0))]
+        )
         return random.choice(np.array(edges, dtype), ROWS)
 
     def floats(dtype: Any) -> np.ndarray:
@@ -75,9 +77,7 @@ def evaluate_all(expressions: list[tuple[str, type]], seed: int, small: bool = F
     lines = ["@hpacml.kernel", f"def f({', '.join(parameters)}):", "    for i in range(len(n0)):", *body]
     kernel = kernel_of("\n".join(lines) + "\n")
     given = [*columns(seed, small), *columns(seed + 1, small)]
-    results = [
-        (np.zeros((len(body), ROWS)), np.zeros((len(body), ROWS), np.int64)) for _ in (kernel, kernel.py_func)
-    ]
+    results = [(np.zeros((len(body), ROWS)), np.zeros((len(body), ROWS), np.int64)) for _ in (kernel, kernel.py_func)]
     kernel(*given, *results[0])
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
@@ -118,7 +118,7 @@ def test_operators(left: str) -> None:
     evaluate_all(expressions, seed=1)
 
 
-@pytest.mark.parametrize("kind", [name for name in SAMPLES])
+@pytest.mark.parametrize("kind", SAMPLES)
 def test_unary_and_conversions(kind: str) -> None:
     templates = ["-{0}", "+{0}", "~{0}", "not {0}", "abs({0})", "np.abs({0})", "np.sqrt({0})", "np.floor({0})"]
     templates += ["np.ceil({0})", "np.trunc({0})", "np.rint({0})", "np.fabs({0})", "np.isnan({0})", "np.isinf({0})"]
@@ -137,7 +137,7 @@ def test_unary_and_conversions(kind: str) -> None:
     evaluate_all(expressions, seed=2)
 
 
-@pytest.mark.parametrize("kind", [name for name in SAMPLES])
+@pytest.mark.parametrize("kind", SAMPLES)
 def test_conversions_to_integers(kind: str) -> None:
     """Of numbers that fit: what does not is unspecified in NumPy, too."""
     functions = ("int", "np.int32", "np.int64", "np.uint8", "math.floor", "math.ceil", "math.trunc")
@@ -149,7 +149,9 @@ def test_conversions_to_integers(kind: str) -> None:
 
 
 def test_integers_wrap_as_numpys_do() -> None:
-    expressions = [(f"np.{t}({READ[kind].format(0)})", np.int64) for t, kind in [("int32", "int64"), ("uint8", "int64")]]
+    expressions = [
+        (f"np.{t}({READ[kind].format(0)})", np.int64) for t, kind in [("int32", "int64"), ("uint8", "int64")]
+    ]
     expressions += [("np.uint8(i320[i])", np.int64), ("np.int32(u80[i])", np.int64)]
     expressions += [("n0[i] << (n1[i] & 63)", np.int64), ("i640[i] >> (n1[i] & 63)", np.int64)]
     expressions += [("u80[i] << np.uint8(9)", np.int64), ("u80[i] >> np.uint8(3)", np.int64)]
@@ -200,7 +202,9 @@ def larger(parts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
         st.tuples(parts, parts).map(lambda t: f"({t[0]} % (abs({t[1]}) + 1))"),
         st.tuples(parts, parts, parts).map(lambda t: f"(float({t[0]}) if {t[1]} > {t[2]} else float({t[2]}))"),
         st.tuples(parts, parts).map(lambda t: f"({t[0]} > {t[1]} and {t[1]} >= 0)"),
-        st.tuples(st.sampled_from(["np.float32", "np.float64", "float", "math.sin"]), parts).map(lambda t: f"{t[0]}({t[1]})"),
+        st.tuples(st.sampled_from(["np.float32", "np.float64", "float", "math.sin"]), parts).map(
+            lambda t: f"{t[0]}({t[1]})"
+        ),
     )
 
 
@@ -208,7 +212,13 @@ def larger(parts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 @given(st.lists(st.recursive(operands(), larger, max_leaves=8), min_size=8, max_size=8), st.integers(0, 99))
 def test_compound_expressions(candidates: list[str], seed: int) -> None:
     """Expressions that mix types at random. Those that NumPy refuses, on these numbers, are left out."""
-    data = dict(zip((f"{name}{k}" for k in range(2) for name in COLUMNS), [*columns(seed, True), *columns(seed + 1, True)], strict=True))
+    data = dict(
+        zip(
+            (f"{name}{k}" for k in range(2) for name in COLUMNS),
+            [*columns(seed, True), *columns(seed + 1, True)],
+            strict=True,
+        )
+    )
     expressions: list[tuple[str, type]] = []
     for expression in candidates:
         try:

@@ -1,0 +1,80 @@
+"""`python -m benchmarks`: all tables, and results/cpu.json."""
+
+import json
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from . import binomial, dispatch, gather
+
+RESULTS = Path(__file__).parent / "results" / "cpu.json"
+PACKAGES = ("hpacml", "torch", "numpy", "xdsl", "llvmlite", "numba")
+
+
+def main():
+    console = Console()
+    results = {"machine": machine()}
+    console.print(", ".join(f"{name} {value}" for name, value in results["machine"].items()), highlight=False)
+
+    results["gather"] = []
+    for row in gather.measure():
+        results["gather"].append(row)
+        seconds = row["seconds"]
+        table = Table("", title=f"{row['what']}: {row['bytes'] / 1e6:.2f} MB, 1 thread", title_justify="left")
+        for column in ("time", "over the copy", "over hpacml, given memory"):
+            table.add_column(column, justify="right")
+        for name, value in seconds.items():
+            table.add_row(
+                name, show(value), f"{value / seconds[gather.COPY]:.2f}", f"{value / seconds[gather.OURS]:.2f}"
+            )
+        console.print(table)
+
+    results["binomial"] = row = binomial.measure()
+    table = Table("", title=f"{row['options']} options, lattice of {row['steps']} steps, 1 thread")
+    for column in ("time", "over hpacml"):
+        table.add_column(column, justify="right")
+    for name, value in row["seconds"].items():
+        table.add_row(name, show(value), f"{value / row['seconds']['hpacml']:.2f}")
+    console.print(table)
+    if "numba" not in row["seconds"]:
+        console.print("numba is not installed: pip install '.\\[bench]' to compare with it")
+
+    results["dispatch"] = dispatch.measure()
+    table = Table("rows", "", title="one call of a region in infer mode, network 5-64-32-1, float64, 1 thread")
+    for column in ("time", "beyond the model"):
+        table.add_column(column, justify="right")
+    for row in results["dispatch"]:
+        alone = row["seconds"]["the model alone"]
+        for k, (name, value) in enumerate(row["seconds"].items()):
+            table.add_row("" if k else str(row["rows"]), name, show(value), show(value - alone) if k else "")
+        table.add_section()
+    console.print(table)
+
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+    console.print(f"medians in seconds: {RESULTS}")
+
+
+def machine():
+    cpu = platform.processor()
+    if (info := Path("/proc/cpuinfo")).exists():
+        cpu = next((line.split(": ")[1] for line in info.read_text().splitlines() if line.startswith("model name")), cpu)
+    found = {"cpu": cpu, "cores": os.cpu_count(), "system": platform.platform(), "python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def show(seconds):
+    return f"{seconds * 1e3:.3f} ms" if abs(seconds) >= 1e-4 else f"{seconds * 1e6:.1f} µs"
+
+
+if __name__ == "__main__":
+    main()
