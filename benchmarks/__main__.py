@@ -24,8 +24,9 @@ def main():
     for row in gather.measure():
         results["gather"].append(row)
         seconds = row["seconds"]
-        table = Table("", title=f"{row['what']}: {row['bytes'] / 1e6:.2f} MB, 1 thread", title_justify="left")
-        for column in ("time", "over the copy", "over hpacml, given memory"):
+        console.print(f"\n{row['what']}: {row['bytes'] / 1e6:.2f} MB, 1 thread", highlight=False)
+        table = Table("")
+        for column in ("time", "/ copy_", "/ first"):
             table.add_column(column, justify="right")
         for name, value in seconds.items():
             table.add_row(
@@ -34,8 +35,9 @@ def main():
         console.print(table)
 
     results["binomial"] = row = binomial.measure()
-    table = Table("", title=f"{row['options']} options, lattice of {row['steps']} steps, 1 thread")
-    for column in ("time", "over hpacml"):
+    console.print(f"\n{row['options']} options, lattice of {row['steps']} steps, 1 thread", highlight=False)
+    table = Table("")
+    for column in ("time", "/ hpacml"):
         table.add_column(column, justify="right")
     for name, value in row["seconds"].items():
         table.add_row(name, show(value), f"{value / row['seconds']['hpacml']:.2f}")
@@ -44,7 +46,8 @@ def main():
         console.print("numba is not installed: pip install '.\\[bench]' to compare with it")
 
     results["dispatch"] = dispatch.measure()
-    table = Table("rows", "", title="one call of a region in infer mode, network 5-64-32-1, float64, 1 thread")
+    console.print("\nOne call of a region in infer mode, network 5-64-32-1, float64, 1 thread", highlight=False)
+    table = Table("rows", "")
     for column in ("time", "beyond the model"):
         table.add_column(column, justify="right")
     for row in results["dispatch"]:
@@ -62,7 +65,9 @@ def main():
 def machine():
     cpu = platform.processor()
     if (info := Path("/proc/cpuinfo")).exists():
-        cpu = next((line.split(": ")[1] for line in info.read_text().splitlines() if line.startswith("model name")), cpu)
+        cpu = next(
+            (line.split(": ")[1] for line in info.read_text().splitlines() if line.startswith("model name")), cpu
+        )
     found = {"cpu": cpu, "cores": os.cpu_count(), "system": platform.platform(), "python": platform.python_version()}
     for package in PACKAGES:
         try:

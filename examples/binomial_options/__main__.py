@@ -87,7 +87,8 @@ def run(options: Options = 10_000, steps: Steps = app.STEPS, out: Out = OUT) -> 
         lattice_time, prepare_time = seconds(lattice, lambda: app.prepare(T, R, V, steps), repeats=3)
         surrogate_time, network_time = seconds(surrogate, lambda: network(features), repeats=31)
 
-    table = Table(title=f"{options} options not seen in training, lattice of {steps} steps, 1 thread")
+    console.print(f"\n{options} options not seen in training, lattice of {steps} steps, 1 thread", highlight=False)
+    table = Table()
     table.add_column()
     for column in ("time", "speed-up", "RMSE"):
         table.add_column(column, justify="right")

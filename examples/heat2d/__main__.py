@@ -40,7 +40,7 @@ def main(
         runs = {
             "accurate": simulate(plate, steps, exact=1),
             "surrogate": simulate(plate, steps, use_model=True),
-            f"surrogate, but each {EXACT}th step exact": simulate(plate, steps, use_model=True, exact=EXACT),
+            f"surrogate, but every {EXACT}th step exact": simulate(plate, steps, use_model=True, exact=EXACT),
             "nothing ever changes": np.repeat(plate[None], steps + 1, axis=0),
         }
         accurate = runs.pop("accurate")
@@ -49,7 +49,8 @@ def main(
         plot.errors(errors)
 
     milestones = [step for step in (1, 10, 100, steps) if step <= steps]
-    table = Table(title=f"RMSE of the temperature, plate of {size} x {size} points")
+    console.print(f"RMSE of the temperature, plate of {size} x {size} points", highlight=False)
+    table = Table()
     table.add_column()
     for step in milestones:
         table.add_column(f"step {step}", justify="right")

@@ -1,6 +1,7 @@
 """The pictures: fields.png and errors.png."""
 
 import matplotlib
+import numpy as np
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -26,7 +27,8 @@ def errors(curves):
     """Draw errors over steps: `curves` maps labels to arrays."""
     figure, axis = plt.subplots(figsize=(6, 4), layout="constrained")
     for label, curve in curves.items():
-        axis.semilogy(range(1, len(curve)), curve[1:], label=label)
+        steps = np.flatnonzero(curve)  # a logarithmic axis has no place for exact ones
+        axis.semilogy(steps, curve[steps], label=label)
     axis.set(xlabel="step", ylabel="RMSE")
     axis.legend()
     figure.savefig("errors.png", dpi=150)

@@ -286,9 +286,9 @@ def scopes(n: int):
 @hpacml.kernel
 def static(n: int):
     if DEBUG:
-        n = undefined_name + 1  # noqa: F821
+        n = undefined_name + 1
     x = 1 if DEBUG else n
-    return x if not DEBUG or undefined_name else 0  # noqa: F821
+    return x if not DEBUG or undefined_name else 0
 
 
 @hpacml.kernel

@@ -4,91 +4,91 @@
 
 hpacml.functor @f : [i, 0:2] = ([i], [i + 1], [i + 2])
 
-// CHECK: the left side declares 2 features, the right side gives 3: make the feature range on the left that long
+// CHECK: Operation does not verify: the left side declares 2 features, the right side gives 3: make the feature range on the left that long
 
 // -----
 
 hpacml.functor @f : [i] = ([i, 0:2])
 
-// CHECK: the left side declares 1 feature, the right side gives 2: make the feature range on the left that long
+// CHECK: Operation does not verify: the left side declares 1 feature, the right side gives 2: make the feature range on the left that long
 
 // -----
 
 hpacml.functor @f(n) : [i, 0:6 * n] = ([i : i + 6 * n + 1])
 
-// CHECK: the left side declares 6 * n features, the right side gives 6 * n + 1: make the feature range on the left that long
+// CHECK: Operation does not verify: the left side declares 6 * n features, the right side gives 6 * n + 1: make the feature range on the left that long
 
 // -----
 
 hpacml.functor @f : [i, 0:k] = ([i, k])
 
-// CHECK: the feature range '0:k' on the left depends on the symbol 'k': its bounds may hold integers and integer parameters only
+// CHECK: Operation does not verify: the feature range '0:k' on the left depends on the symbol 'k': its bounds may hold integers and integer parameters only
 
 // -----
 
 hpacml.functor @f : [i, 0:4:0] = ([i])
 
-// CHECK: the step of '0:4:0' is 0
+// CHECK: Operation does not verify: the step of '0:4:0' is 0
 
 // -----
 
 hpacml.functor @f : [i + 1, 0:1] = ([i])
 
-// CHECK: 'i + 1' on the left side is neither a symbol nor a range: write a bare symbol for a dimension of the sweep, or a range such as 0:5 for features
+// CHECK: Operation does not verify: 'i + 1' on the left side is neither a symbol nor a range: write a bare symbol for a dimension of the sweep, or a range such as 0:5 for features
 
 // -----
 
 hpacml.functor @f(i) : [i] = ([i])
 
-// CHECK: 'i' on the left side is neither a symbol nor a range: write a bare symbol for a dimension of the sweep, or a range such as 0:5 for features
+// CHECK: Operation does not verify: 'i' on the left side is neither a symbol nor a range: write a bare symbol for a dimension of the sweep, or a range such as 0:5 for features
 
 // -----
 
 hpacml.functor @f : [i, i] = ([i])
 
-// CHECK: the symbol 'i' stands twice on the left side
+// CHECK: Operation does not verify: the symbol 'i' stands twice on the left side
 
 // -----
 
 hpacml.functor @f : [i, f, g] = ([i, 0:4])
 
-// CHECK: neither 'f' nor 'g' occurs on the right side, and only one dimension's size can be inferred: give one of them as a range
+// CHECK: Operation does not verify: neither 'f' nor 'g' occurs on the right side, and only one dimension's size can be inferred: give one of them as a range
 
 // -----
 
 hpacml.functor @f : [i, j] = ([i * j])
 
-// CHECK: 'i * j' multiplies the symbols 'i' and 'j': indices must be affine in the symbols
+// CHECK: Operation does not verify: 'i * j' multiplies the symbols 'i' and 'j': indices must be affine in the symbols
 
 // -----
 
 hpacml.functor @f : [i, f] = ([0:i])
 
-// CHECK: the extent of '0:i' depends on the symbol 'i': a range must have the same number of elements at every point of the sweep
+// CHECK: Operation does not verify: the extent of '0:i' depends on the symbol 'i': a range must have the same number of elements at every point of the sweep
 
 // -----
 
 hpacml.functor @f : [i, f] = ([i], [0:4:i])
 
-// CHECK: the step of '0:4:i' depends on the symbol 'i'
+// CHECK: Operation does not verify: the step of '0:4:i' depends on the symbol 'i'
 
 // -----
 
 hpacml.functor @f : [f] = ([0:4:0])
 
-// CHECK: the step of '0:4:0' is 0
+// CHECK: Operation does not verify: the step of '0:4:0' is 0
 
 // -----
 
 hpacml.functor @f(n) : [i] = ([i])
 
-// CHECK: parameters must be the integer names that occur, in alphabetical order
+// CHECK: Operation does not verify: parameters must be the integer names that occur, in alphabetical order
 
 // -----
 
 hpacml.functor @f(n, m) : [i, f] = ([i : i + n * m])
 
-// CHECK: parameters must be the integer names that occur, in alphabetical order
+// CHECK: Operation does not verify: parameters must be the integer names that occur, in alphabetical order
 
 // -----
 
@@ -103,7 +103,7 @@ func.func @f(%t: memref<9xf32>) {
   func.return
 }
 
-// CHECK: @missing is not an hpacml.functor
+// CHECK: Operation does not verify: @missing is not an hpacml.functor
 
 // -----
 
@@ -112,7 +112,7 @@ func.func @f(%t: memref<9xf32>) {
   func.return
 }
 
-// CHECK: @f is not an hpacml.functor
+// CHECK: Operation does not verify: @f is not an hpacml.functor
 
 // -----
 
@@ -122,7 +122,7 @@ func.func @f(%t: memref<9x9xf32>) {
   func.return
 }
 
-// CHECK: the target of 't' gives 1 range, but the array has 2 dimensions
+// CHECK: Operation does not verify: the target of 't' gives 1 range, but the array has 2 dimensions
 
 // -----
 
@@ -132,7 +132,7 @@ func.func @f(%t: memref<9x9xf32>) {
   func.return
 }
 
-// CHECK: the slice [i] has 1 entry, but the target 't' has 2 dimensions
+// CHECK: Operation does not verify: the slice [i] has 1 entry, but the target 't' has 2 dimensions
 
 // -----
 
@@ -142,7 +142,7 @@ func.func @f(%t: memref<9xf32>) {
   func.return
 }
 
-// CHECK: the functor has 3 slices on its right side but is applied to 2 targets: give one target for all slices, or one per slice
+// CHECK: Operation does not verify: the functor has 3 slices on its right side but is applied to 2 targets: give one target for all slices, or one per slice
 
 // -----
 
@@ -152,7 +152,7 @@ func.func @f(%t: memref<9x9xf32>) {
   func.return
 }
 
-// CHECK: the left side declares 4 features, the right side gives 5: make the feature range on the left that long
+// CHECK: Operation does not verify: the left side declares 4 features, the right side gives 5: make the feature range on the left that long
 
 // -----
 
@@ -162,7 +162,7 @@ func.func @f(%t: memref<9xf32>) {
   func.return
 }
 
-// CHECK: the entry 'i + 1' of the slice [i + 1] reaches index 9 in dimension 0 of 't', which has 9 elements
+// CHECK: Operation does not verify: the entry 'i + 1' of the slice [i + 1] reaches index 9 in dimension 0 of 't', which has 9 elements
 
 // -----
 
@@ -172,7 +172,7 @@ func.func @f(%t: memref<9xf32>) {
   func.return
 }
 
-// CHECK: the entry 'i' of the slice [i] reaches index -1 in dimension 0 of 't', which has 9 elements
+// CHECK: Operation does not verify: the entry 'i' of the slice [i] reaches index -1 in dimension 0 of 't', which has 9 elements
 
 // -----
 
@@ -182,7 +182,7 @@ func.func @f(%t: memref<9x9xf32>) {
   func.return
 }
 
-// CHECK: the entry '0' of the slice [i, 0] is an absolute index, and lies outside the range of dimension 1 of 't' (1 to 3)
+// CHECK: Operation does not verify: the entry '0' of the slice [i, 0] is an absolute index, and lies outside the range of dimension 1 of 't' (1 to 3)
 
 // -----
 
@@ -192,7 +192,7 @@ func.func @f(%t: memref<9xf32>, %u: memref<9xf32>) {
   func.return
 }
 
-// CHECK: the symbol 'i' runs over 9 values in dimension 0 of 't' but over 4 in dimension 0 of 'u'
+// CHECK: Operation does not verify: the symbol 'i' runs over 9 values in dimension 0 of 't' but over 4 in dimension 0 of 'u'
 
 // -----
 
@@ -202,7 +202,7 @@ func.func @f(%t: memref<9xf32>, %u: memref<9xf32>) {
   func.return
 }
 
-// CHECK: the symbol 'i' runs over 9 values in dimension 0 of 't' but over 1 in dimension 0 of 'u'
+// CHECK: Operation does not verify: the symbol 'i' runs over 9 values in dimension 0 of 't' but over 1 in dimension 0 of 'u'
 
 // -----
 
@@ -212,7 +212,7 @@ func.func @f(%0: memref<9xf32>, %1: memref<9xf32>) {
   func.return
 }
 
-// CHECK: dimension 0 of 'array 1' is a single index, but the symbol 'i' that meets it runs over 9 values: write a range
+// CHECK: Operation does not verify: dimension 0 of 'array 1' is a single index, but the symbol 'i' that meets it runs over 9 values: write a range
 
 // -----
 
@@ -222,7 +222,7 @@ func.func @f(%t: memref<9xf32>) {
   func.return
 }
 
-// CHECK: the step of a range is 0
+// CHECK: Operation does not verify: the step of a range is 0
 
 // -----
 
@@ -232,7 +232,7 @@ func.func @f(%t: memref<9xf32>) {
   func.return
 }
 
-// CHECK: the map's type is !hpacml.mapping<8xf32>, but the functor makes it !hpacml.mapping<9xf32>
+// CHECK: Operation does not verify: the map's type is !hpacml.mapping<8xf32>, but the functor makes it !hpacml.mapping<9xf32>
 
 // -----
 
@@ -242,7 +242,7 @@ func.func @f(%t: memref<9xf32>, %ix: memref<9xi32>) {
   func.return
 }
 
-// CHECK: the target of 't' is indirect, which this version cannot map yet
+// CHECK: Operation does not verify: the target of 't' is indirect, which this version cannot map yet
 
 // -----
 
@@ -259,7 +259,7 @@ func.func @f(%in: !hpacml.mapping<9xf32>) {
   func.return
 }
 
-// CHECK: a tensor of type memref<9xf64> does not fit a mapping of type !hpacml.mapping<9xf32>
+// CHECK: Operation does not verify: a tensor of type memref<9xf64> does not fit a mapping of type !hpacml.mapping<9xf32>
 
 // -----
 
@@ -268,7 +268,7 @@ func.func @f(%in: !hpacml.mapping<9xf32>, %x: memref<9x1xf32>) {
   func.return
 }
 
-// CHECK: a tensor of type memref<9x1xf32> does not fit a mapping of type !hpacml.mapping<9xf32>
+// CHECK: Operation does not verify: a tensor of type memref<9x1xf32> does not fit a mapping of type !hpacml.mapping<9xf32>
 
 // -----
 
@@ -279,7 +279,7 @@ func.func @f(%t: memref<9xf32>) {
   func.return
 }
 
-// CHECK: cannot scatter through a 'to' map
+// CHECK: Operation does not verify: cannot scatter through a 'to' map
 
 // -----
 
@@ -290,7 +290,7 @@ func.func @f(%in: !hpacml.mapping<9xf32>, %c: i1) {
   func.return
 }
 
-// CHECK: a condition belongs to mode 'predicated', and only to it
+// CHECK: Operation does not verify: a condition belongs to mode 'predicated', and only to it
 
 // -----
 
@@ -301,7 +301,7 @@ func.func @f(%in: !hpacml.mapping<9xf32>) {
   func.return
 }
 
-// CHECK: a condition belongs to mode 'predicated', and only to it
+// CHECK: Operation does not verify: a condition belongs to mode 'predicated', and only to it
 
 // -----
 
@@ -312,7 +312,7 @@ func.func @f(%in: !hpacml.mapping<9xf32>) {
   func.return
 }
 
-// CHECK: batch must not be negative
+// CHECK: Operation does not verify: batch must not be negative
 
 // -----
 
@@ -323,7 +323,7 @@ func.func @f(%in: !hpacml.mapping<9xf32>) {
   func.return
 }
 
-// CHECK: a region needs at least one input and one output
+// CHECK: Operation does not verify: a region needs at least one input and one output
 
 // -----
 
@@ -334,7 +334,7 @@ func.func @f(%in: !hpacml.mapping<9xf32>) {
   func.return
 }
 
-// CHECK: a region needs at least one input and one output
+// CHECK: Operation does not verify: a region needs at least one input and one output
 
 // -----
 
@@ -356,7 +356,7 @@ func.func @f(%in: !hpacml.mapping<9xf32>) {
   func.return
 }
 
-// CHECK: property 'label' expected in operation 'hpacml.ml'
+// CHECK: Operation does not verify: property 'label' expected in operation 'hpacml.ml'
 
 // -----
 
@@ -378,7 +378,7 @@ func.func @f(%in: !hpacml.mapping<9xf32>) {
   func.return
 }
 
-// CHECK: Unexpected attribute 3 : i64
+// CHECK: Operation does not verify: Unexpected attribute 3 : i64
 
 // -----
 
@@ -391,7 +391,7 @@ func.func @f(%t: memref<9xf32>) {
   func.return
 }
 
-// CHECK: an input is mapped by a 'from' map
+// CHECK: Operation does not verify: an input is mapped by a 'from' map
 
 // -----
 
@@ -404,7 +404,7 @@ func.func @f(%t: memref<9xf32>) {
   func.return
 }
 
-// CHECK: an output is mapped by a 'to' map
+// CHECK: Operation does not verify: an output is mapped by a 'to' map
 
 // -----
 
@@ -413,7 +413,7 @@ func.func @f(%v: memref<9xf32>, %x: memref<9x2xf32>, %n: index) {
   func.return
 }
 
-// CHECK: features [2] are not dimensions of memref<9x2xf32> in order
+// CHECK: Operation does not verify: features [2] are not dimensions of memref<9x2xf32> in order
 
 // -----
 
@@ -422,7 +422,7 @@ func.func @f(%v: memref<9xf32>, %x: memref<9x2x2xf32>, %n: index) {
   func.return
 }
 
-// CHECK: features [2, 1] are not dimensions of memref<9x2x2xf32> in order
+// CHECK: Operation does not verify: features [2, 1] are not dimensions of memref<9x2x2xf32> in order
 
 // -----
 
@@ -431,7 +431,7 @@ func.func @f(%v: memref<9xf32>, %x: memref<9x2xf32>, %n: index) {
   func.return
 }
 
-// CHECK: a view of type memref<9xf32> lacks sweep dimensions of memref<9x2xf32>
+// CHECK: Operation does not verify: a view of type memref<9xf32> lacks sweep dimensions of memref<9x2xf32>
 
 // -----
 
@@ -440,7 +440,7 @@ func.func @f(%v: memref<8xf32>, %x: memref<9x2xf32>, %n: index) {
   func.return
 }
 
-// CHECK: a view of type memref<8xf32> does not sweep over dimension 0 of memref<9x2xf32>
+// CHECK: Operation does not verify: a view of type memref<8xf32> does not sweep over dimension 0 of memref<9x2xf32>
 
 // -----
 
@@ -449,7 +449,7 @@ func.func @f(%v: memref<9xi1>, %x: memref<9x2xf32>, %n: index) {
   func.return
 }
 
-// CHECK: element type i1 is none of u8, i32, i64, f16, bf16, f32, f64
+// CHECK: Operation does not verify: element type i1 is none of u8, i32, i64, f16, bf16, f32, f64
 
 // -----
 
@@ -458,7 +458,7 @@ func.func @f(%v: memref<9xf32>, %x: memref<9x2xf32>, %n: index) {
   func.return
 }
 
-// CHECK: expected views and as many first features, got 2 and 1
+// CHECK: Operation does not verify: expected views and as many first features, got 2 and 1
 
 // -----
 
@@ -467,7 +467,7 @@ func.func @f(%v: memref<9xf32>, %w: memref<8xf32>, %x: memref<9x2xf32>, %n: inde
   func.return
 }
 
-// CHECK: a view of type memref<8xf32> does not sweep over dimension 0 of memref<9x2xf32>
+// CHECK: Operation does not verify: a view of type memref<8xf32> does not sweep over dimension 0 of memref<9x2xf32>
 
 // -----
 
@@ -477,7 +477,7 @@ func.func @f(%t: memref<9xf32>) {
 }
 hpacml.functor @p : [i, 0:1] = ([i], [i])
 
-// CHECK: the left side declares 1 feature, the right side gives 2: make the feature range on the left that long
+// CHECK: Operation does not verify: the left side declares 1 feature, the right side gives 2: make the feature range on the left that long
 
 // -----
 
@@ -487,4 +487,4 @@ func.func @f(%t: memref<9xf32>) {
   func.return
 }
 
-// CHECK: the entry 'i' of the slice [i] reaches index 9 in dimension 0 of 't', which has 9 elements
+// CHECK: Operation does not verify: the entry 'i' of the slice [i] reaches index 9 in dimension 0 of 't', which has 9 elements

@@ -1,0 +1,60 @@
+"""The options example: reference prices, the random numbers of the CUDA program, and the whole of its command line."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from examples.binomial_options import app
+from examples.binomial_options.__main__ import cli
+
+ORACLE = Path(__file__).parents[3] / "shared" / "oracle"
+
+
+def oracle(name):
+    path = ORACLE / name
+    if not path.exists():
+        pytest.skip(f"the reference values {path} are not here")
+    with np.load(path) as file:
+        return dict(file)
+
+
+@pytest.mark.parametrize("steps", [128, 1024])
+def test_prices_are_those_of_the_original_program(steps):
+    values = oracle("binomial.npz")
+    prices = app.accurate(*(values[name] for name in "SXTRV"), steps)
+    np.testing.assert_allclose(prices, values[f"call_f64_{steps}"], rtol=0, atol=1e-9)
+
+
+def test_preparation_is_that_of_the_original_program():
+    values = oracle("binomial.npz")
+    prepared = app.prepare(*(values[name] for name in "TRV"), 1024)
+    for name, value in zip(("vDt", "puByDf", "pdByDf"), prepared, strict=True):
+        np.testing.assert_allclose(value, values[f"{name}_1024"], rtol=1e-12)
+
+
+def test_rand_is_that_of_glibc():
+    values = oracle("glibc_rand.npz")
+    np.testing.assert_array_equal(app._rand(len(values["values"]), int(values["seed"])), values["values"])
+
+
+def test_later_options_continue_the_sequence():
+    S, X, T, _, _ = app.random_options(20)
+    for whole, rest in zip((S, X, T), app.random_options(12, first=8)[:3], strict=True):
+        np.testing.assert_array_equal(whole[8:], rest)
+    assert S.min() >= 5
+    assert S.max() <= 30
+
+
+@pytest.mark.slow
+def test_collects_trains_and_compares(tmp_path):
+    arguments = ["--options", "64", "--steps", "16", "--epochs", "2", "--out", str(tmp_path)]
+    result = CliRunner().invoke(cli, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "16 options not seen in training" in result.output
+    assert "nan" not in result.output
+    assert "inf" not in result.output
+    assert (tmp_path / "prices.png").read_bytes().startswith(b"\x89PNG")
+    S, X, *rest = app.random_options(16, first=64)
+    assert np.isfinite(app.price(S, X, *rest, 16, model=str(tmp_path / "surrogate.pt2"))).all()

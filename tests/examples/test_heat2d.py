@@ -1,0 +1,36 @@
+"""The heat example: its step, the interleaving of model and body, and the whole of its command line."""
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from examples.heat2d.__main__ import main
+from examples.heat2d.heat import random_plate, simulate
+
+
+def test_a_step_is_that_of_the_formula():
+    t = random_plate(9, seed=0)
+    new = t.copy()
+    around = t[:-2, 1:-1] + t[2:, 1:-1] + t[1:-1, :-2] + t[1:-1, 2:]
+    new[1:-1, 1:-1] += 0.1 * (around - 4.0 * t[1:-1, 1:-1])
+    np.testing.assert_allclose(simulate(t, 1, exact=1)[1], new, rtol=0, atol=1e-6)
+
+
+def test_nothing_is_recorded_where_every_step_is_exact(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    simulate(random_plate(8, seed=1), 3, exact=1)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_collects_trains_and_compares(tmp_path):
+    app = typer.Typer()
+    app.command()(main)
+    arguments = ["--size", "12", "--steps", "12", "--out", str(tmp_path)]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "nothing ever changes" in result.output
+    assert "nan" not in result.output
+    for name in ("fields.png", "errors.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")

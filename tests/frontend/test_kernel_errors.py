@@ -1,0 +1,205 @@
+"""What cannot be compiled is refused at its place, with the fix."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from kernels import kernel_of
+
+import hpacml
+
+MATRIX = 'a: Float64[np.ndarray, "N M"]'
+
+# Each: parameters, body, the text under the carets, a part of the message.
+SIGNATURES = [
+    ("a", "pass", "a", "'a' has no annotation: write for example a: float, or a: Float32[np.ndarray"),
+    ("a: np.ndarray", "pass", "np.ndarray", "'a' needs element type and dimensions: write Float32[np.ndarray"),
+    ("a: list", "pass", "list", "'a' has the type list, which no kernel argument can have"),
+    ('a: Float32[np.ndarray, "..."]', "pass", 'Float32[np.ndarray, "..."]', "the dimension '...' of 'a'"),
+    ('a: Float32[np.ndarray, "N+1"]', "pass", 'Float32[np.ndarray, "N+1"]', "write a name, an integer, or _"),
+    ('a: Float32[np.ndarray, ""]', "pass", 'Float32[np.ndarray, ""]', "'a' has no dimensions"),
+    ('a: Float[np.ndarray, "N"]', "pass", 'Float[np.ndarray, "N"]', "of Float32, Float64, Int32, Int64, UInt8"),
+    ('a: Missing[np.ndarray, "N"]', "pass", 'Missing[np.ndarray, "N"]', "NameError: name 'Missing'"),
+    ("*a: int", "pass", "a: int", "takes any number of arguments"),
+    ("**a: int", "pass", "a: int", "takes any number of arguments"),
+]
+
+EXPRESSIONS = [
+    (MATRIX, "return a[0]", "a[0]", "'a' has 2 dimensions, and 1 index is given"),
+    (MATRIX, "return a[0][1][2]", "a[0][1][2]", "'a' has 2 dimensions, and 3 indices are given"),
+    (MATRIX, "return a[0, 1:2]", "1:2", "kernels work on single elements, so write the loop"),
+    (MATRIX, "return a + 1", "a", "this is an array, where a number is needed"),
+    (MATRIX, "return a[0.5, 0]", "0.5", "an index must be an integer, and this is a float: write int(...)"),
+    (MATRIX, 'a[0, 0] = "x"', '"x"', "'x' is no number"),
+    (MATRIX, "a[0, 0] = a", "a", "this is an array, where a number is needed"),
+    (MATRIX, "return a.sum()", "a.sum()", "is a method of an array: kernels have none, so write the loop"),
+    (MATRIX, "return a.T", "a.T", "kernels know shape, ndim and size of arrays"),
+    (MATRIX, "return np.sum(a)", "np.sum(a)", "write the loop over the elements"),
+    (MATRIX, "return M", "M", "an annotation defines no variable, so write M = a.shape[1]"),
+    (MATRIX, "return a.shape[2]", "2", "a constant from 0 to 1 is needed here"),
+    ("x: float", "return np.exp(x)", "np.exp(x)", "write math.exp, which computes in double precision"),
+    ("x: float", "return math.gamma(x)", "math.gamma(x)", "cannot be compiled: kernels call abs, min, max"),
+    ("x: float", "return math.sin()", "math.sin()", "math.sin takes 1 argument, not 0"),
+    ("x: float", "return min(x)", "min(x)", "min takes 2 or more arguments, not 1"),
+    ("x: float", "return math.sin(x, y=3)", "y=3", "takes no 'y=' here"),
+    ("x: float", "return math.sin(*x)", "*x", "write the arguments one by one"),
+    ("x: float", "return math.sin(**x)", "x", "write the arguments one by one"),
+    ("x: float", "print(x)", "print(x)", "cannot be compiled"),
+    ("x: float", "return x()", "x()", "'x' is a number (float), no function"),
+    ("value: float", "return valu", "valu", "'valu' is not defined; did you mean 'value'?"),
+    ("x: float", "return [x for _ in range(3)]", "[x for _ in range(3)]", "a list comprehension cannot"),
+    ("x: float", "return x in (1, 2)", "x in (1, 2)", "compare numbers with == and !="),
+    ("x: float", "return (y := x)", "y := x", "':=' in an expression cannot"),
+    ("x: float", "return 1j * x", "1j", "1j is no number"),
+    ("x: float", "return None if x > 0 else 1", "None", "None is no number"),
+    ("n: int", "return n ** n", "n ** n", "write float(...) around one of them, or a loop"),
+    ("n: np.int32", "return n ** -1", "n ** -1", "NumPy does not raise integers to negative powers"),
+    ("n: np.int32", "return n ** 0.5", "n ** 0.5", "differ between machines: write float(...)"),
+    ("n: np.uint8", "return n + 300", "n + 300", "300 does not fit a uint8 (0 to 255)"),
+    ("n: np.bool_", "return n - n", "n - n", "numpy boolean subtract"),
+    ("n: np.bool_", "return n // n", "n // n", "this makes a int8, which kernels do not have"),
+    ("n: np.uint8", "return np.sqrt(n)", "np.sqrt(n)", "this makes a float16, which kernels do not have"),
+    ("n: bool", "return ~n", "~n", "write 'not'"),
+    ("n: int", "return n // 0", "n // 0", "division by zero"),
+    ("n: int", "return n + 2 ** 70", "n + 2 ** 70", "does not fit the 64 bits of a kernel's integers"),
+    ("n: int", "return n @ n", "n @ n", "'@' cannot be compiled"),
+    ("n: int", "return f(n - 1)", "f(n - 1)", "'f' calls itself"),
+    ("n: int", "return prange(n)", "prange(n)", "can only be what a 'for' loop runs over"),
+    ("n: int", "return table[0]", "table", "'table' is a ndarray, where a number is needed: pass it as an argument"),
+    ("n: int", "return np.bogus", "np.bogus", "'np.bogus' is not defined"),
+    ("n: str", "return n", "n", "only model(...) and database(...) can use it"),
+    ("é: int", "return é + undefiné", "undefiné", "'undefiné' is not defined"),
+    ("x: np.float32, y: np.float64", "return x if x > 0 else y", "x if x > 0 else y", "np.float64(...)"),
+]
+
+STATEMENTS = [
+    (MATRIX, "return a", "return a", "a kernel returns one number"),
+    ("n: int", "return n, n", "return n, n", "a kernel returns one number"),
+    ("n: int", "assert n", "assert n", "'assert' cannot be compiled"),
+    ("n: int", "import os", "import os", "'import' in a kernel cannot be compiled"),
+    ("n: int", "n", "n", "this statement has no effect"),
+    ("n: int", "del n", "del n", "'del' cannot be compiled"),
+    ("n: int", "n.x = 3", "n.x", "only names and array elements"),
+    ("n: int", "n.x += 3", "n.x", "only names and array elements"),
+    ("n: int", "a, b = n", "n", "which cannot be taken apart"),
+    ("n: int", "a, b = 1, 2, 3", "a, b", "2 names for 3 values"),
+    ("n: int", "z = y\n    y = 1", "y", "'y' is read before it is assigned"),
+    ("n: int", "with open('x'):\n        pass", "open('x')", "the only 'with' in a kernel"),
+    ("n: int", "if n:\n        y = 1\n    return y", "y", "'y' is assigned in only one branch of the 'if' in line 3"),
+    ("n: int", "if n:\n        return 1", "return 1", "return one on every path"),
+    ("n: int", "for i in range(n):\n        y = 1\n    return y", "y", "only in the loop of line 3"),
+    ("n: int", "for i in range(n):\n        pass\n    return i", "i", "the variable of the loop in line 3"),
+    ("n: int", "while n > 1:\n        y = n\n        n -= 1\n    return y", "y", "only in the loop of line 3"),
+    ("n: int", "for i in [1, 2]:\n        pass", "[1, 2]", "range(...) or hpacml.prange(...)"),
+    ("x: float", "for i in range(x):\n        pass", "x", "must be an integer, and this is a float"),
+    ("n: int", "for i in range(0, n, 0):\n        pass", "0", "the step of a range is 0"),
+    ("n: int", "for i in range():\n        pass", "range()", "one to three numbers"),
+    ("n: int", "for i, j in range(n):\n        pass", "i, j", "one variable"),
+    ("n: int", "for i in range(n):\n        pass\n    else:\n        n = 1", "n = 1", "'else' of a loop"),
+    ("n: int", "for i in range(n):\n        return n", "return n", "set a variable and return it at the end"),
+    ("n: int", "s = 0\n    for i in prange(n):\n        s += i\n    return s", "s", "must not depend on each other"),
+    ("n: int", "for i in prange(n):\n        break", None, "a parallel loop has no order to 'break' in"),
+    ("n: int", "b = np.zeros(n)\n    while n:\n        b = np.zeros(n)", "b", "'b' is an array before the loop"),
+    (
+        "x: np.float32, y: np.int32",
+        "if x > 0:\n        return x\n    return y",
+        "return x",
+        "the returned value is a float32 on one path and an int32 on the other: convert one with np.float32(...)",
+    ),
+    (
+        "x: np.float32, y: np.float64",
+        "for i in range(3):\n        x = y\n    return x",
+        "x",
+        "'x' is a float32 before the loop and a float64 after an iteration: convert one with np.float64(...)",
+    ),
+    ("n: int", "a = np.zeros(-1)", "-1", "the size -1 is negative"),
+    ("n: int", "a = np.zeros(1.5)", "1.5", "a size must be an integer"),
+    ("n: int", "a = np.zeros(())", "np.zeros(())", "at least one dimension"),
+    ("n: int", "a = np.zeros()", "np.zeros()", "write np.zeros(shape, dtype)"),
+    ("n: int", "a = np.zeros(n, np.float16)", "np.float16", "is one of np.float32, np.float64, np.int32"),
+    ("n: int", "a = np.zeros(3)\n    return a[3]", "3", "index 3 is outside dimension 0 of 'a', which has size 3"),
+    ("n: int", "a = np.zeros(3)\n    return a[-4]", "-4", "index -4 is outside dimension 0"),
+    ("x: float", "return helper(x)", "x", "'n' of helper() takes int, and this is a number (float)"),
+    ("n: int", "return helper(n, n)", "helper(n, n)", "helper(): too many positional arguments"),
+    ("n: int", "return helper(m=n)", "m=n", "takes no 'm=' here"),
+    (MATRIX, "fill(a)", "a", "'v' of fill() takes an array of float32 with 1 dimension, and 'a' is one of float64"),
+    (MATRIX, "three(a)", "a", "dimension 1 of 'v' of three() is 3, and that of 'a' is not known when compiling"),
+    (MATRIX, "fill(1.5)", "1.5", "and this is a number (float)"),
+    ("n: int", 'with_path("x")', 'with_path("x")', "can be called from Python only"),
+    ("n: int", "return nothing(n)", "nothing(n)", "nothing(...) returns nothing"),
+]
+
+HELPERS = """\
+from jaxtyping import Float
+@hpacml.kernel
+def helper(n: int):
+    return n
+@hpacml.kernel
+def fill(v: Float32[np.ndarray, "K"]):
+    v[0] = 1
+@hpacml.kernel
+def three(v: Float64[np.ndarray, "N 3"]):
+    v[0, 0] = 1
+@hpacml.kernel
+def with_path(v: str):
+    pass
+@hpacml.kernel
+def nothing(n: int):
+    pass
+"""
+
+
+@pytest.mark.parametrize(("parameters", "body", "culprit", "message"), [*SIGNATURES, *EXPRESSIONS, *STATEMENTS])
+def test_errors(parameters: str, body: str, culprit: str | None, message: str) -> None:
+    helpers = kernel_of(HELPERS).__globals__
+    kernel = kernel_of(f"@hpacml.kernel\ndef f({parameters}):\n    {body}\n", **helpers, table=np.arange(3))
+    with pytest.raises(hpacml.CompileError) as caught:
+        kernel.ir()
+    text = str(caught.value)
+    assert message in text.splitlines()[0]
+    if culprit is not None:
+        _, line, carets = text.splitlines()
+        assert line[carets.index("^") : carets.index("^") + carets.count("^")] == culprit
+
+
+def test_the_place_is_that_of_the_file() -> None:
+    @hpacml.kernel
+    def inner(x: float):
+        """A text
+        that is not indented:
+    as here"""
+        return x + unknown  # noqa: F821
+
+    with pytest.raises(hpacml.CompileError, match="'unknown' is not defined") as caught:
+        inner(1.0)
+    line = inner.py_func.__code__.co_firstlineno + 5
+    assert str(caught.value).startswith(f"{__file__}:{line}: ")
+    assert "        return x + unknown" in str(caught.value)
+
+
+def test_an_error_in_a_called_kernel_is_shown_there() -> None:
+    text = "@hpacml.kernel\ndef g(x: float):\n    return y\n@hpacml.kernel\ndef f(x: float):\n    return g(x)\n"
+    with pytest.raises(hpacml.CompileError, match=":3: 'y' is not defined"):
+        kernel_of(text).ir()
+
+
+def test_recursion_by_way_of_another_kernel() -> None:
+    text = "@hpacml.kernel\ndef g(n: int):\n    return f(n)\n@hpacml.kernel\ndef f(n: int):\n    return g(n)\n"
+    with pytest.raises(hpacml.CompileError, match=":3: 'f' calls itself"):
+        kernel_of(text).ir()
+
+
+def test_what_is_no_function() -> None:
+    for thing in (lambda x: x, 3, str, kernel_of("@hpacml.kernel\ndef f(x: int):\n    pass\n")):
+        with pytest.raises(hpacml.CompileError, match="a kernel is made of a function written with 'def'"):
+            hpacml.kernel(thing)
+
+
+def test_without_source() -> None:
+    space: dict[str, object] = {"hpacml": hpacml}
+    exec("@hpacml.kernel\ndef f(x: int):\n    return x", space)
+    kernel = space["f"]
+    assert isinstance(kernel, type(hpacml.kernel(test_without_source)))
+    with pytest.raises(hpacml.CompileError, match="no source text for 'f'"):
+        kernel(1)
+    assert kernel.py_func(1) == 1

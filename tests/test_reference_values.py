@@ -1,0 +1,77 @@
+"""Against values that the original programs gave (`../shared/oracle`, where the checkout has it beside it)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import hpacml
+from examples.binomial_options import app
+
+ORACLE = Path(__file__).parents[2] / "shared" / "oracle"
+pytestmark = pytest.mark.skipif(not ORACLE.is_dir(), reason=f"no reference values in {ORACLE}")
+
+
+@pytest.fixture(scope="module")
+def functors() -> dict[str, np.ndarray]:
+    return dict(np.load(ORACLE / "functors.npz"))
+
+
+def test_stencil(functors) -> None:
+    f = hpacml.functor("ifnctr: [i, j, 0:5] = ([i-1, j], [i+1, j], [i, j-1:j+2])")
+    t = functors["stencil_t"]
+    x = f.gather("t[1:N-1, 1:M-1]", t=t, N=t.shape[0], M=t.shape[1])
+    np.testing.assert_array_equal(x.numpy(), functors["stencil_to"])
+
+
+@pytest.mark.parametrize("ni", [1, 4])
+def test_minibude(functors, ni: int) -> None:
+    pose = "[i*ni:i*ni+ni]"
+    f = hpacml.functor(f"declare tensor_functor(ipt_functor: [i, 0:6*ni] = ({', '.join([pose] * 6)}))")
+    poses = {f"poses_{k}": row for k, row in enumerate(functors["bude_poses"])}
+    targets = ", ".join(f"{name}[0:nval]" for name in poses)
+    x = f.gather(targets, **poses, nval=24 // ni, ni=ni)
+    np.testing.assert_array_equal(x.numpy(), functors[f"bude_to_ni{ni}"])
+
+
+def test_minibude_scatter(functors) -> None:
+    f = hpacml.functor("declare tensor_functor(opt_functor: [i, 0:ni] = ([i*ni:i*ni+ni]))")
+    res = np.zeros(24, np.float32)
+    f.scatter(functors["bude_from_ni4_tensor"], "res[0:nval]", res=res, nval=6, ni=4)
+    np.testing.assert_array_equal(res, functors["bude_from_ni4_mem"])
+
+
+def test_minibude_with_the_extent_of_the_original_is_diagnosed(functors) -> None:
+    pose = "[i*ni:i*ni+ni]"
+    f = hpacml.functor(f"f: [i, 0:2] = ({', '.join([pose] * 6)})")
+    p = functors["bude_poses"][0]
+    with pytest.raises(hpacml.MapError, match=r"declares 2 features, the right side gives 24 \(6 \* ni\)"):
+        f.gather("p[0:6]", p=p, ni=4)
+
+
+def test_particle_filter(functors) -> None:
+    f = hpacml.functor("ipt_functor: [i, j, k, 0:1] = ([i, j, k])")
+    frames = functors["pf_frames"]
+    x = f.gather("I[0:Nfr, 0:X, 0:Y]", I=frames, Nfr=3, X=4, Y=4)
+    np.testing.assert_array_equal(x.numpy(), functors["pf_to"])
+    g = hpacml.functor("opt_functor: [i, 0:2] = ([i], [i])")
+    xe, ye = np.zeros(3, np.float32), np.zeros(3, np.float32)
+    g.scatter(torch.from_numpy(functors["pf_from_tensor"]), "xe[0:n], ye[0:n]", xe=xe, ye=ye, n=3)
+    np.testing.assert_array_equal(xe, functors["pf_from_xe"])
+    np.testing.assert_array_equal(ye, functors["pf_from_ye"])
+
+
+@pytest.mark.parametrize("steps", [128, 1024])
+def test_binomial_prices(steps: int) -> None:
+    o = np.load(ORACLE / "binomial.npz")
+    prices = app.accurate(o["S"], o["X"], o["T"], o["R"], o["V"], steps=steps)
+    np.testing.assert_allclose(prices, o[f"call_f64_{steps}"], rtol=0, atol=1e-9)
+
+
+def test_options_are_drawn_as_by_the_original() -> None:
+    (name,) = np.load(ORACLE / "glibc_rand.npz").files
+    expected = np.load(ORACLE / "glibc_rand.npz")[name]
+    np.testing.assert_array_equal(app._rand(len(expected), 123), expected)
