@@ -9,7 +9,6 @@ import pytest
 import torch
 
 import hpacml
-from examples.binomial_options import app
 
 ORACLE = Path(__file__).parents[2] / "shared" / "oracle"
 pytestmark = pytest.mark.skipif(not ORACLE.is_dir(), reason=f"no reference values in {ORACLE}")
@@ -62,16 +61,3 @@ def test_particle_filter(functors) -> None:
     g.scatter(torch.from_numpy(functors["pf_from_tensor"]), "xe[0:n], ye[0:n]", xe=xe, ye=ye, n=3)
     np.testing.assert_array_equal(xe, functors["pf_from_xe"])
     np.testing.assert_array_equal(ye, functors["pf_from_ye"])
-
-
-@pytest.mark.parametrize("steps", [128, 1024])
-def test_binomial_prices(steps: int) -> None:
-    o = np.load(ORACLE / "binomial.npz")
-    prices = app.accurate(o["S"], o["X"], o["T"], o["R"], o["V"], steps=steps)
-    np.testing.assert_allclose(prices, o[f"call_f64_{steps}"], rtol=0, atol=1e-9)
-
-
-def test_options_are_drawn_as_by_the_original() -> None:
-    (name,) = np.load(ORACLE / "glibc_rand.npz").files
-    expected = np.load(ORACLE / "glibc_rand.npz")[name]
-    np.testing.assert_array_equal(app._rand(len(expected), 123), expected)

@@ -17,7 +17,7 @@ from hpacml.frontend.annotations import ArrayParameter, OpaqueParameter, ScalarP
 from hpacml.frontend.approx import Directives
 from hpacml.frontend.calls import Calls, Linked
 from hpacml.frontend.definition import Definition
-from hpacml.frontend.emitter import Emitter
+from hpacml.frontend.emitter import Emitter, name_value
 from hpacml.frontend.evaluator import Evaluator
 from hpacml.frontend.scalars import Number
 from hpacml.frontend.statements import Statements
@@ -97,7 +97,7 @@ class _Compiler:
                     evaluator.variables[parameter.name] = Opaque(parameter.name)
                     continue
                 argument = next(arguments)
-                argument.name_hint = parameter.name
+                name_value(argument, parameter.name)
                 if isinstance(parameter, ArrayParameter):
                     memory = SSAValue.get(argument, type=MemRefType)
                     value = Array(parameter.name, parameter.element, memory, position)
@@ -141,9 +141,10 @@ class _Compiler:
 
     def _symbol(self, name: str) -> str:
         taken = {function.sym_name.data for function in self._functions} | self._functors.keys() | _C_NAMES
-        symbol, count = name, 0
+        stem = re.sub(r"[^A-Za-z0-9_]", "_", name)
+        symbol, count = stem, 0
         while symbol in taken:
-            symbol, count = f"{name}_{count}", count + 1
+            symbol, count = f"{stem}_{count}", count + 1
         return symbol
 
 

@@ -55,6 +55,9 @@ class Dispatcher:
     def __init__(self, kernel: Definition):
         self._kernel = kernel
         self._parameters: dict[str, int] = {p.name: k for k, p in enumerate(kernel.parameters)}
+        by_name_only = any(p.kind is p.KEYWORD_ONLY for p in kernel.signature.parameters.values())
+        self._count = None if by_name_only else len(self._parameters)
+        """How many positional arguments need no binding."""
         self._arrays = [(k, p) for k, p in enumerate(kernel.parameters) if isinstance(p, ArrayParameter)]
         self._opaque = [p.name for p in kernel.parameters if isinstance(p, OpaqueParameter)]
         self._passed = [
@@ -68,7 +71,7 @@ class Dispatcher:
 
     def __call__(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> object:
         """Run the kernel. Raises `MapError` for arguments that do not fit, `TypeError` for missing ones."""
-        if kwargs or len(args) != len(self._parameters):
+        if kwargs or len(args) != self._count:
             args = self._bind(args, kwargs)
         views = [array_view(args[k], p.name) for k, p in self._arrays]
         if [(view.dtype, len(view.shape)) for view in views] != self._expected:

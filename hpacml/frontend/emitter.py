@@ -94,6 +94,12 @@ class Emitter:
         return self.value(CallOp(name, arguments, [result]))
 
 
+def name_value(value: SSAValue, name: str) -> None:
+    """Call a value in the IR as in Python, if it has no name yet and the IR can spell it."""
+    if value.name_hint is None and SSAValue.is_valid_name(name):
+        value.name_hint = name
+
+
 def _constant(value: Constant, type: Attribute) -> Operation:
     if isinstance(type, IndexType):
         return ConstantOp(IntegerAttr(int(value), type))

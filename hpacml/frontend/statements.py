@@ -18,6 +18,7 @@ from xdsl.ir import Block, Region, SSAValue
 
 from hpacml.frontend import jumps, plain
 from hpacml.frontend.approx import Directives
+from hpacml.frontend.emitter import name_value
 from hpacml.frontend.evaluator import Evaluator
 from hpacml.frontend.scalars import Number, disagreement
 from hpacml.frontend.types import BOOL, INT, ScalarType, common_type
@@ -482,8 +483,7 @@ class Statements:
 def _named(name: str, value: Value) -> Value:
     """The value, called `name` in the IR unless it has a name."""
     if isinstance(value, Number | Array) and isinstance(value.value, SSAValue):
-        if value.value.name_hint is None and SSAValue.is_valid_name(name):
-            value.value.name_hint = name.lstrip(".").split("@")[0]
+        name_value(value.value, name.lstrip(".").split("@")[0])
     if isinstance(value, Array) and not value.name:
         return replace(value, name=name)
     return value

@@ -151,8 +151,8 @@ def nothing(n: int):
 
 @pytest.mark.parametrize(("parameters", "body", "culprit", "message"), [*SIGNATURES, *EXPRESSIONS, *STATEMENTS])
 def test_errors(parameters: str, body: str, culprit: str | None, message: str) -> None:
-    helpers = kernel_of(HELPERS).__globals__
-    kernel = kernel_of(f"@hpacml.kernel\ndef f({parameters}):\n    {body}\n", **helpers, table=np.arange(3))
+    helpers = kernel_of(HELPERS).py_func.__globals__
+    kernel = kernel_of(f"@hpacml.kernel\ndef f({parameters}):\n    {body}\n", **helpers | {"table": np.arange(3)})
     with pytest.raises(hpacml.CompileError) as caught:
         kernel.ir()
     text = str(caught.value)
