@@ -9,7 +9,6 @@ import numpy as np
 import torch
 import typer
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 import hpacml
@@ -59,9 +58,10 @@ def collect(options: Options = 40_000, steps: Steps = app.STEPS, out: Out = OUT)
 def fit(epochs: Epochs = 200, out: Out = OUT) -> None:
     """Fit a network to the recorded options."""
     torch.set_num_threads(1)  # such small batches gain nothing from more
-    errors = train.train(out / DATABASE, out / MODEL, epochs)
-    *_, last = track(errors, "training", epochs, console=console, transient=True)
-    console.print(f"{out / MODEL}: RMSE {last:.4f} on its own data after {epochs} epochs")
+    with console.status("training") as status:
+        for epoch, error in enumerate(train.train(out / DATABASE, out / MODEL, epochs), 1):
+            status.update(f"training: RMSE {error:.4f} in epoch {epoch} of {epochs}")
+    console.print(f"{out / MODEL}: RMSE {error:.4f} on its own data after {epochs} epochs")
 
 
 @cli.command()
@@ -71,46 +71,57 @@ def run(options: Options = 10_000, steps: Steps = app.STEPS, out: Out = OUT) -> 
     x, y = train.load(out / DATABASE)
     S, X, T, R, V = app.random_options(options, first=len(x))
     prepared = app.prepare(T, R, V, steps)
-    features = torch.from_numpy(np.stack([S, X, *prepared], axis=1)).float()
-    model = str(out / MODEL)
-    network = train.Surrogate(x, y).eval()
-    network.load_state_dict(torch.export.load(model).state_dict)
 
-    def lattice():
-        return app.price_prepared(S, X, *prepared, steps)
-
-    def surrogate():
+    def region(model=None):
         return app.price_prepared(S, X, *prepared, steps, model)
 
-    accurate, prices = lattice(), surrogate()
-    with torch.inference_mode():
-        lattice_time, prepare_time = seconds(lattice, lambda: app.prepare(T, R, V, steps), repeats=3)
-        surrogate_time, network_time = seconds(surrogate, lambda: network(features), repeats=31)
+    model = str(out / MODEL)
+    network = Stopwatch(torch.export.load(model).module())
+    accurate, prices = region(), region(model)
+    lattice, prepare = seconds(region, lambda: app.prepare(T, R, V, steps), repeats=3)
+    surrogate, timed_region = seconds(lambda: region(model), lambda: region(network), repeats=31)
+    bridge = 1.0 - median(network.seconds) / timed_region
 
-    console.print(f"\n{options} options not seen in training, lattice of {steps} steps, 1 thread", highlight=False)
-    table = Table()
+    features = with_one(torch.from_numpy(np.stack([S, X, *prepared], axis=1)).float())
+    guesses = {
+        "linear regression": (features @ torch.linalg.lstsq(with_one(x), y).solution)[:, 0].numpy(),
+        "max(S - X exp(-RT), 0)": np.maximum(S - X * np.exp(-R * T), 0.0),
+        "mean price": y.mean().item(),
+    }
+
+    table = Table(title=f"{options} unseen options, {steps} lattice steps, 1 thread")
     table.add_column()
     for column in ("time", "speed-up", "RMSE"):
         table.add_column(column, justify="right")
-
-    def times(name, accurate, approximate, *rest):
-        table.add_row(name, milliseconds(approximate), f"{accurate / approximate:.1f}", *rest)
-
-    times("region: lattice", lattice_time, lattice_time)
-    times("region: surrogate", lattice_time, surrogate_time, rmse(prices, accurate))
-    bridge_time = surrogate_time - network_time
-    table.add_row("  its network alone", milliseconds(network_time))
-    table.add_row("  its data bridge", milliseconds(bridge_time), f"{bridge_time / surrogate_time:.1%}")
-    times("with preparation: lattice", lattice_time + prepare_time, lattice_time + prepare_time)
-    times("with preparation: surrogate", lattice_time + prepare_time, surrogate_time + prepare_time)
+    table.add_row("region: lattice", milliseconds(lattice))
+    table.add_row("region: surrogate", milliseconds(surrogate), ratio(lattice / surrogate), rmse(prices, accurate))
+    table.add_row("    of this data bridge", milliseconds(bridge * surrogate), f"{bridge:.1%}")
+    table.add_row("with preparation: lattice", milliseconds(lattice + prepare))
+    table.add_row(
+        "with preparation: surrogate",
+        milliseconds(surrogate + prepare),
+        ratio((lattice + prepare) / (surrogate + prepare)),
+    )
     table.add_section()
-    line = torch.linalg.lstsq(with_one(x), y).solution
-    table.add_row("guess: linear regression", "", "", rmse((with_one(features) @ line)[:, 0].numpy(), accurate))
-    table.add_row("guess: max(S - X exp(-RT), 0)", "", "", rmse(np.maximum(S - X * np.exp(-R * T), 0.0), accurate))
-    table.add_row("guess: mean price", "", "", rmse(y.mean().item(), accurate))
+    for name, guess in guesses.items():
+        table.add_row(f"guess: {name}", "", "", rmse(guess, accurate))
     console.print(table)
     plot.prices(accurate, prices, out / PICTURE)
     console.print(f"{out / PICTURE}: the surrogate's prices and errors")
+
+
+class Stopwatch(torch.nn.Module):
+    """A network that takes the time of its calls."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network, self.seconds = network, []
+
+    def forward(self, x):
+        start = time.perf_counter()
+        y = self.network(x)
+        self.seconds.append(time.perf_counter() - start)
+        return y
 
 
 def seconds(*calls, repeats):
@@ -126,6 +137,10 @@ def seconds(*calls, repeats):
 
 def milliseconds(seconds):
     return f"{1000 * seconds:.2f} ms"
+
+
+def ratio(speedup):
+    return f"{speedup:.0f}x" if speedup >= 10 else f"{speedup:.1f}x"
 
 
 def rmse(prices, accurate):

@@ -38,9 +38,9 @@ def main(
             train()
         plate = random_plate(size, seed=100)
         runs = {
-            "accurate": simulate(plate, steps, exact=1),
+            "accurate": simulate(plate, steps, exact_every=1),
             "surrogate": simulate(plate, steps, use_model=True),
-            f"surrogate, but every {EXACT}th step exact": simulate(plate, steps, use_model=True, exact=EXACT),
+            f"surrogate, but every {EXACT}th step exact": simulate(plate, steps, use_model=True, exact_every=EXACT),
             "nothing ever changes": np.repeat(plate[None], steps + 1, axis=0),
         }
         accurate = runs.pop("accurate")

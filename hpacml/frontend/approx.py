@@ -191,17 +191,17 @@ class Directives:
         known = {name: value for name, value in self._evaluator.variables.items() if isinstance(value, Array)}
         arrays = [known[name] for name in applied.arrays]
         targets = tuple(known[target.array] for target in application.targets)
-        numbers = [self._number(number, arrays) for number in applied.open_numbers]
-        params = [self._integer(ast.Name(name, ast.Load())) for name in applied.functor.used_params]
         place = caret(text, *application.span)
+        numbers = [self._number(number, arrays, place) for number in applied.open_numbers]
+        params = [self._integer(ast.Name(name, ast.Load())) for name in applied.functor.used_params]
         return _Map(functor, applied, place, tuple(arrays), targets, tuple(numbers), tuple(params))
 
-    def _number(self, number: Expr | End, arrays: Sequence[Array]) -> SSAValue:
+    def _number(self, number: Expr | End, arrays: Sequence[Array], place: str) -> SSAValue:
         if isinstance(number, Expr):
             return self._integer(number.node)
         array = arrays[number.array]
         if number.dim >= len(array.sizes):
-            raise MapError(f"'{array.name}' has no dimension {number.dim}, but only {len(array.sizes)}")
+            raise MapError(f"'{array.name}' has no dimension {number.dim}, but only {len(array.sizes)}\n{place}")
         return self._evaluator.numbers.ssa(self._evaluator.size(array, number.dim))
 
     def _integer(self, node: ast.expr) -> SSAValue:

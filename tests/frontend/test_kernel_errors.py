@@ -166,8 +166,8 @@ def test_the_place_is_that_of_the_file() -> None:
     @hpacml.kernel
     def inner(x: float):
         """A text
-        that is not indented:
-    as here"""
+            that is not indented:
+        as here"""
         return x + unknown  # noqa: F821
 
     with pytest.raises(hpacml.CompileError, match="'unknown' is not defined") as caught:

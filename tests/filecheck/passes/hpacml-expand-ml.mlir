@@ -1,0 +1,184 @@
+// RUN: hpacml-opt %s -p hpacml-expand-ml --split-input-file | filecheck %s
+
+hpacml.functor @in : [i, 0:2] = ([i - 1], [i + 1])
+hpacml.functor @out : [i] = ([i])
+
+// Inference: the body is gone.
+
+func.func @infer(%t: memref<9xf32>, %u: memref<9xf32>) {
+  %in = hpacml.map to @in(%t[1 : 8]) {text = "in(t[1:8])"} : memref<9xf32> -> !hpacml.mapping<7x2xf32>
+  %out = hpacml.map from @out(%u[1 : 8]) {text = "out(u[1:8])"} : memref<9xf32> -> !hpacml.mapping<7xf32>
+  hpacml.ml infer in(%in) out(%out) model "m.pt2" database "d.h5" label "r" batch 16 : !hpacml.mapping<7x2xf32>, !hpacml.mapping<7xf32> {
+    "test.op"(%t) : (memref<9xf32>) -> ()
+  }
+  func.return
+}
+
+// CHECK-LABEL: func.func @infer(%t: memref<9xf32>, %u: memref<9xf32>) {
+// CHECK-NEXT:    %in = hpacml.map to @in(%t[1 : 8]) {text = "in(t[1:8])"} : memref<9xf32> -> !hpacml.mapping<7x2xf32>
+// CHECK-NEXT:    %out = hpacml.map from @out(%u[1 : 8]) {text = "out(u[1:8])"} : memref<9xf32> -> !hpacml.mapping<7xf32>
+// CHECK-NEXT:    %x = hpacml.tensor %in : !hpacml.mapping<7x2xf32> -> memref<7x2xf32>
+// CHECK-NEXT:    hpacml.gather %in into %x : !hpacml.mapping<7x2xf32>, memref<7x2xf32>
+// CHECK-NEXT:    %y = hpacml.tensor %out : !hpacml.mapping<7xf32> -> memref<7xf32>
+// CHECK-NEXT:    hpacml.infer "r" model "m.pt2" batch 16 maps ["to: in: [i, 0:2] = ([i - 1], [i + 1]) | in(t[1:8])", "from: out: [i] = ([i]) | out(u[1:8])"] ins(%x : memref<7x2xf32>) outs(%y : memref<7xf32>)
+// CHECK-NEXT:    hpacml.scatter %y into %out : memref<7xf32>, !hpacml.mapping<7xf32>
+// CHECK-NEXT:    func.return
+// CHECK-NEXT:  }
+
+// -----
+
+// Collection: inputs are copied before the body runs, outputs are read after it.
+
+hpacml.functor @in : [i, 0:2] = ([i - 1], [i + 1])
+hpacml.functor @out : [i] = ([i])
+
+func.func @collect(%t: memref<9xf32>, %u: memref<9xf32>) {
+  %in = hpacml.map to @in(%t[1 : 8]) : memref<9xf32> -> !hpacml.mapping<7x2xf32>
+  %out = hpacml.map from @out(%u[1 : 8]) : memref<9xf32> -> !hpacml.mapping<7xf32>
+  hpacml.ml collect in(%in) out(%out) model "m.pt2" database @base label "r" : !hpacml.mapping<7x2xf32>, !hpacml.mapping<7xf32> {
+    "test.op"(%t) : (memref<9xf32>) -> ()
+  }
+  func.return
+}
+
+// CHECK-LABEL: func.func @collect(%t: memref<9xf32>, %u: memref<9xf32>) {
+// CHECK-NEXT:    %in = hpacml.map to @in(%t[1 : 8]) : memref<9xf32> -> !hpacml.mapping<7x2xf32>
+// CHECK-NEXT:    %out = hpacml.map from @out(%u[1 : 8]) : memref<9xf32> -> !hpacml.mapping<7xf32>
+// CHECK-NEXT:    %x = hpacml.tensor fresh %in : !hpacml.mapping<7x2xf32> -> memref<7x2xf32>
+// CHECK-NEXT:    hpacml.gather %in into %x : !hpacml.mapping<7x2xf32>, memref<7x2xf32>
+// CHECK-NEXT:    %ms = hpacml.body "r" {
+// CHECK-NEXT:      "test.op"(%t) : (memref<9xf32>) -> ()
+// CHECK-NEXT:    }
+// CHECK-NEXT:    %y = hpacml.tensor %out : !hpacml.mapping<7xf32> -> memref<7xf32>
+// CHECK-NEXT:    hpacml.gather %out into %y : !hpacml.mapping<7xf32>, memref<7xf32>
+// CHECK-NEXT:    hpacml.collect "r" database @base maps ["to: in: [i, 0:2] = ([i - 1], [i + 1]) | !hpacml.mapping<7x2xf32>", "from: out: [i] = ([i]) | !hpacml.mapping<7xf32>"] ins(%x : memref<7x2xf32>) outs(%y : memref<7xf32>) time %ms
+// CHECK-NEXT:    func.return
+// CHECK-NEXT:  }
+
+// -----
+
+// Predicated, under an if clause, with several tensors: inouts follow the others on both sides.
+
+hpacml.functor @f : [i] = ([i])
+
+func.func @predicated(%t: memref<9xf32>, %u: memref<9xf32>, %c: i1, %d: i1) {
+  %a = hpacml.map to @f(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
+  %b = hpacml.map from @f(%u[0 : 8]) : memref<9xf32> -> !hpacml.mapping<8xf32>
+  %c_ = hpacml.map inout @f(%u[0 : 7]) : memref<9xf32> -> !hpacml.mapping<7xf32>
+  hpacml.ml predicated(%c) if(%d) in(%a) out(%b) inout(%c_) model @net label "r" : !hpacml.mapping<9xf32>, !hpacml.mapping<8xf32>, !hpacml.mapping<7xf32> {
+    "test.op"(%t) : (memref<9xf32>) -> ()
+  }
+  func.return
+}
+
+// CHECK-LABEL: func.func @predicated(%t: memref<9xf32>, %u: memref<9xf32>, %c: i1, %d: i1) {
+// CHECK-NEXT:    %a = hpacml.map to @f(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
+// CHECK-NEXT:    %b = hpacml.map from @f(%u[0 : 8]) : memref<9xf32> -> !hpacml.mapping<8xf32>
+// CHECK-NEXT:    %c_ = hpacml.map inout @f(%u[0 : 7]) : memref<9xf32> -> !hpacml.mapping<7xf32>
+// CHECK-NEXT:    scf.if %d {
+// CHECK-NEXT:      scf.if %c {
+// CHECK-NEXT:        %x = hpacml.tensor %a : !hpacml.mapping<9xf32> -> memref<9xf32>
+// CHECK-NEXT:        hpacml.gather %a into %x : !hpacml.mapping<9xf32>, memref<9xf32>
+// CHECK-NEXT:        %x_1 = hpacml.tensor %c_ : !hpacml.mapping<7xf32> -> memref<7xf32>
+// CHECK-NEXT:        hpacml.gather %c_ into %x_1 : !hpacml.mapping<7xf32>, memref<7xf32>
+// CHECK-NEXT:        %y = hpacml.tensor %b : !hpacml.mapping<8xf32> -> memref<8xf32>
+// CHECK-NEXT:        %y_1 = hpacml.tensor %c_ : !hpacml.mapping<7xf32> -> memref<7xf32>
+// CHECK-NEXT:        hpacml.infer "r" model @net maps ["to: f: [i] = ([i]) | !hpacml.mapping<9xf32>", "to: f: [i] = ([i]) | !hpacml.mapping<7xf32>", "from: f: [i] = ([i]) | !hpacml.mapping<8xf32>", "from: f: [i] = ([i]) | !hpacml.mapping<7xf32>"] ins(%x, %x_1 : memref<9xf32>, memref<7xf32>) outs(%y, %y_1 : memref<8xf32>, memref<7xf32>)
+// CHECK-NEXT:        hpacml.scatter %y into %b : memref<8xf32>, !hpacml.mapping<8xf32>
+// CHECK-NEXT:        hpacml.scatter %y_1 into %c_ : memref<7xf32>, !hpacml.mapping<7xf32>
+// CHECK-NEXT:      } else {
+// CHECK-NEXT:        %x_2 = hpacml.tensor fresh %a : !hpacml.mapping<9xf32> -> memref<9xf32>
+// CHECK-NEXT:        hpacml.gather %a into %x_2 : !hpacml.mapping<9xf32>, memref<9xf32>
+// CHECK-NEXT:        %x_3 = hpacml.tensor fresh %c_ : !hpacml.mapping<7xf32> -> memref<7xf32>
+// CHECK-NEXT:        hpacml.gather %c_ into %x_3 : !hpacml.mapping<7xf32>, memref<7xf32>
+// CHECK-NEXT:        %ms = hpacml.body "r" {
+// CHECK-NEXT:          "test.op"(%t) : (memref<9xf32>) -> ()
+// CHECK-NEXT:        }
+// CHECK-NEXT:        %y_2 = hpacml.tensor %b : !hpacml.mapping<8xf32> -> memref<8xf32>
+// CHECK-NEXT:        hpacml.gather %b into %y_2 : !hpacml.mapping<8xf32>, memref<8xf32>
+// CHECK-NEXT:        %y_3 = hpacml.tensor %c_ : !hpacml.mapping<7xf32> -> memref<7xf32>
+// CHECK-NEXT:        hpacml.gather %c_ into %y_3 : !hpacml.mapping<7xf32>, memref<7xf32>
+// CHECK-NEXT:        hpacml.collect "r" maps ["to: f: [i] = ([i]) | !hpacml.mapping<9xf32>", "to: f: [i] = ([i]) | !hpacml.mapping<7xf32>", "from: f: [i] = ([i]) | !hpacml.mapping<8xf32>", "from: f: [i] = ([i]) | !hpacml.mapping<7xf32>"] ins(%x_2, %x_3 : memref<9xf32>, memref<7xf32>) outs(%y_2, %y_3 : memref<8xf32>, memref<7xf32>) time %ms
+// CHECK-NEXT:      }
+// CHECK-NEXT:    } else {
+// CHECK-NEXT:      %ms_1 = hpacml.body "r" {
+// CHECK-NEXT:        "test.op"(%t) : (memref<9xf32>) -> ()
+// CHECK-NEXT:      }
+// CHECK-NEXT:    }
+// CHECK-NEXT:    func.return
+// CHECK-NEXT:  }
+
+// -----
+
+// A region in a region.
+
+hpacml.functor @f : [i] = ([i])
+
+func.func @nested(%t: memref<9xf32>, %d: i1) {
+  %a = hpacml.map inout @f(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
+  hpacml.ml infer if(%d) inout(%a) label "outer" : !hpacml.mapping<9xf32> {
+    %b = hpacml.map inout @f(%t[0 : 3]) : memref<9xf32> -> !hpacml.mapping<3xf32>
+    hpacml.ml collect inout(%b) label "inner" : !hpacml.mapping<3xf32> {
+      "test.op"(%t) : (memref<9xf32>) -> ()
+    }
+  }
+  func.return
+}
+
+// CHECK-LABEL: func.func @nested(%t: memref<9xf32>, %d: i1) {
+// CHECK-NEXT:    %a = hpacml.map inout @f(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
+// CHECK-NEXT:    scf.if %d {
+// CHECK-NEXT:      %x = hpacml.tensor %a : !hpacml.mapping<9xf32> -> memref<9xf32>
+// CHECK-NEXT:      hpacml.gather %a into %x : !hpacml.mapping<9xf32>, memref<9xf32>
+// CHECK-NEXT:      %y = hpacml.tensor %a : !hpacml.mapping<9xf32> -> memref<9xf32>
+// CHECK-NEXT:      hpacml.infer "outer" maps ["to: f: [i] = ([i]) | !hpacml.mapping<9xf32>", "from: f: [i] = ([i]) | !hpacml.mapping<9xf32>"] ins(%x : memref<9xf32>) outs(%y : memref<9xf32>)
+// CHECK-NEXT:      hpacml.scatter %y into %a : memref<9xf32>, !hpacml.mapping<9xf32>
+// CHECK-NEXT:    } else {
+// CHECK-NEXT:      %ms = hpacml.body "outer" {
+// CHECK-NEXT:        %b = hpacml.map inout @f(%t[0 : 3]) : memref<9xf32> -> !hpacml.mapping<3xf32>
+// CHECK-NEXT:        %x_1 = hpacml.tensor fresh %b : !hpacml.mapping<3xf32> -> memref<3xf32>
+// CHECK-NEXT:        hpacml.gather %b into %x_1 : !hpacml.mapping<3xf32>, memref<3xf32>
+// CHECK-NEXT:        %ms_1 = hpacml.body "inner" {
+// CHECK-NEXT:          "test.op"(%t) : (memref<9xf32>) -> ()
+// CHECK-NEXT:        }
+// CHECK-NEXT:        %y_1 = hpacml.tensor %b : !hpacml.mapping<3xf32> -> memref<3xf32>
+// CHECK-NEXT:        hpacml.gather %b into %y_1 : !hpacml.mapping<3xf32>, memref<3xf32>
+// CHECK-NEXT:        hpacml.collect "inner" maps ["to: f: [i] = ([i]) | !hpacml.mapping<3xf32>", "from: f: [i] = ([i]) | !hpacml.mapping<3xf32>"] ins(%x_1 : memref<3xf32>) outs(%y_1 : memref<3xf32>) time %ms_1
+// CHECK-NEXT:      }
+// CHECK-NEXT:    }
+// CHECK-NEXT:    func.return
+// CHECK-NEXT:  }
+
+// -----
+
+// A mapping from elsewhere has a type but no text.
+
+func.func @argument(%a: !hpacml.mapping<9xf32>) {
+  hpacml.ml infer inout(%a) label "r" : !hpacml.mapping<9xf32> {
+    "test.op"() : () -> ()
+  }
+  func.return
+}
+
+// CHECK-LABEL: func.func @argument(%a: !hpacml.mapping<9xf32>) {
+// CHECK-NEXT:    %x = hpacml.tensor %a : !hpacml.mapping<9xf32> -> memref<9xf32>
+// CHECK-NEXT:    hpacml.gather %a into %x : !hpacml.mapping<9xf32>, memref<9xf32>
+// CHECK-NEXT:    %y = hpacml.tensor %a : !hpacml.mapping<9xf32> -> memref<9xf32>
+// CHECK-NEXT:    hpacml.infer "r" maps ["to: !hpacml.mapping<9xf32>", "from: !hpacml.mapping<9xf32>"] ins(%x : memref<9xf32>) outs(%y : memref<9xf32>)
+// CHECK-NEXT:    hpacml.scatter %y into %a : memref<9xf32>, !hpacml.mapping<9xf32>
+// CHECK-NEXT:    func.return
+// CHECK-NEXT:  }
+
+// -----
+
+// Nothing to expand.
+
+func.func @nothing(%a: !hpacml.mapping<9xf32>, %x: memref<9xf32>) {
+  hpacml.gather %a into %x : !hpacml.mapping<9xf32>, memref<9xf32>
+  func.return
+}
+
+// CHECK-LABEL: func.func @nothing(%a: !hpacml.mapping<9xf32>, %x: memref<9xf32>) {
+// CHECK-NEXT:    hpacml.gather %a into %x : !hpacml.mapping<9xf32>, memref<9xf32>
+// CHECK-NEXT:    func.return
+// CHECK-NEXT:  }
