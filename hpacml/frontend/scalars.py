@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
-from xdsl.dialects import arith, llvm
+from xdsl.dialects import arith
 from xdsl.dialects import math as math_dialect
 from xdsl.dialects.builtin import AnyFloat, Float32Type, IndexType, IntegerType, f32, f64, i1, i64
 from xdsl.ir import Attribute, Operation, SSAValue
 
+from hpacml.frontend import division
 from hpacml.frontend.emitter import Emitter
 from hpacml.frontend.types import (
     BOOL,
@@ -136,10 +137,6 @@ class Arithmetic:
             return Number(type, _convert_constant(number.constant, number.type, type))
         return Number(type, self._cast(self.ssa(number), number.type, type))
 
-    def index(self, number: Number, what: str = "an index") -> SSAValue:
-        """An integer as `index`."""
-        return self.ssa(self.integer(number, what))
-
     def integer(self, number: Number, what: str) -> Number:
         """A number that must be an integer, as Python's `int`."""
         if number.type.kind not in "iu":
@@ -161,7 +158,7 @@ class Arithmetic:
         if source.is_float:
             if target.is_float:
                 return emit((arith.ExtFOp if target.bits > source.bits else arith.TruncFOp)(value, target.ir))
-            return self._resize(self._truncate(value), True, target.ir)
+            return self._resize(division.truncate(self._emit, value), True, target.ir)
         if not target.is_float:
             return self._resize(value, source.kind == "i", target.ir)
         if source is INT and target.ir == f32:  # by way of float, as NumPy does
@@ -182,13 +179,6 @@ class Arithmetic:
             return emit(arith.TruncIOp(value, cast(IntegerType, target)))
         return emit((arith.ExtSIOp if signed else arith.ExtUIOp)(value, cast(IntegerType, target)))
 
-    def _truncate(self, value: SSAValue) -> SSAValue:
-        """A float without its fraction as i64. Those that do not fit, for which LLVM has no rule, give the least."""
-        emit, constant, type = self._emit.value, self._emit.constant, value.type
-        fits = emit(arith.CmpfOp(emit(math_dialect.AbsFOp(value)), constant(2.0**63, type), "olt"))
-        whole = emit(arith.FPToSIOp(emit(arith.SelectOp(fits, value, constant(0.0, type))), i64))
-        return emit(arith.SelectOp(fits, whole, constant(-(1 << 63), i64)))
-
     # -- operators -------------------------------------------------------------------------------
 
     def binary(self, operation: Operator, a: Number, b: Number) -> Number:
@@ -196,27 +186,32 @@ class Arithmetic:
         if operation not in PYTHON:
             raise Refusal("'@' cannot be compiled: write the loops")
         if a.constant is not None and b.constant is not None and a.type.weak and b.type.weak:
+            if operation in (ast.Pow, ast.LShift) and b.constant > 1 << 12:
+                raise Refusal(f"{b.constant} is too much here: kernels have numbers of 64 bits")
             return _fold(PYTHON[operation], a.constant, b.constant)
         if operation is ast.Pow:
             return self._power(a, b)
         type = result_type(PYTHON[operation], a.type, b.type)
         x, y = self.convert(a, type), self.convert(b, type)
-        return Number(type, self._apply(operation, type, self.ssa(x), self.ssa(y), y.constant))
-
-    def _apply(
-        self, operation: Operator, type: ScalarType, a: SSAValue, b: SSAValue, divisor: Constant | None
-    ) -> SSAValue:
         operations = _FLOATING if type.is_float else _BOOLEAN if type.kind == "b" else _INTEGER
         if operation in operations:
-            return self._emit.value(operations[operation](a, b))
-        if operation in (ast.FloorDiv, ast.Mod):
-            if type.is_float:
-                quotient, remainder = self._floor_divide(a, b)
-                return quotient if operation is ast.FloorDiv else remainder
-            return self._divide_integers(operation, type, a, b, divisor)
-        if operation in (ast.LShift, ast.RShift):
-            return self._shift(operation, type, a, b)
-        raise Refusal(f"{type} has no such operator")
+            return Number(type, self._emit.value(operations[operation](self.ssa(x), self.ssa(y))))
+        return Number(type, self._divide_or_shift(operation, x, y))
+
+    def _divide_or_shift(self, operation: Operator, a: Number, b: Number) -> SSAValue:
+        x, y, signed, bits = self.ssa(a), self.ssa(b), a.type.kind == "i", a.type.bits
+        if operation is ast.LShift:
+            return division.shift_left(self._emit, x, y, bits)
+        if operation is ast.RShift:
+            return division.shift_right(self._emit, x, y, bits, signed)
+        if a.type.is_float:
+            quotient, remainder = division.floor_divide_floats(self._emit, x, y)
+            return quotient if operation is ast.FloorDiv else remainder
+        if b.constant == 0:
+            raise Refusal("division by zero")
+        known = None if b.constant is None else int(b.constant)
+        divide = division.floor_divide_integers if operation is ast.FloorDiv else division.modulo_integers
+        return divide(self._emit, x, y, signed, known)
 
     def negative(self, a: Number) -> Number:
         """`-a`."""
@@ -267,10 +262,6 @@ class Arithmetic:
         x, y = self.ssa(self.convert(a, type)), self.ssa(self.convert(b, type))
         return Number(BOOL if weak else NP_BOOL, self._compare(_PREDICATES[operation], x, y, type))
 
-    def both(self, a: Number, b: Number) -> Number:
-        """`a and b` of booleans."""
-        return self.binary(ast.BitAnd, a, b)
-
     def select(self, condition: Number, a: Number, b: Number) -> Number:
         """`a if condition else b` of numbers computed already."""
         if condition.constant is not None:
@@ -287,8 +278,6 @@ class Arithmetic:
         infinity = self._emit.constant(math.inf, x.type)
         return Number(type, self._emit.value(arith.CmpfOp(x, infinity, predicate)))
 
-    # -- the less simple ones --------------------------------------------------------------------
-
     def _compare(self, predicate: str, a: SSAValue, b: SSAValue, type: ScalarType) -> SSAValue:
         if type.is_float:
             return self._emit.value(arith.CmpfOp(a, b, "une" if predicate == "ne" else f"o{predicate}"))
@@ -297,82 +286,6 @@ class Arithmetic:
 
     def _select(self, condition: SSAValue, a: SSAValue, b: SSAValue) -> SSAValue:
         return self._emit.value(arith.SelectOp(condition, a, b))
-
-    def _divide_integers(
-        self, operation: Operator, type: ScalarType, a: SSAValue, b: SSAValue, divisor: Constant | None
-    ) -> SSAValue:
-        """`a // b` and `a % b`, which are 0 where `b` is 0; the processor would trap on that, and on -1."""
-        emit, constant = self._emit.value, self._emit.constant
-        if divisor == 0:
-            raise Refusal("division by zero")
-        signed = type.kind == "i"
-        if divisor == -1:
-            zero = constant(0, type.ir)
-            return emit(arith.SubiOp(zero, a)) if operation is ast.FloorDiv else zero
-        zero, one, minus_one = (
-            constant(0, type.ir),
-            constant(1, type.ir),
-            constant(-1, type.ir) if signed else None,
-        )
-        is_zero = is_minus_one = None
-        safe = b
-        if divisor is None:
-            is_zero = emit(arith.CmpiOp(b, zero, "eq"))
-            unsafe = is_zero
-            if minus_one is not None:
-                is_minus_one = emit(arith.CmpiOp(b, minus_one, "eq"))
-                unsafe = emit(arith.OrIOp(is_zero, is_minus_one))
-            safe = self._select(unsafe, one, b)
-        if operation is ast.FloorDiv:
-            quotient = emit((arith.FloorDivSIOp if signed else arith.DivUIOp)(a, safe))
-            if is_minus_one is not None:
-                quotient = self._select(is_minus_one, emit(arith.SubiOp(zero, a)), quotient)
-            return quotient if is_zero is None else self._select(is_zero, zero, quotient)
-        if not signed:
-            return emit(arith.RemUIOp(a, safe))
-        remainder = emit(arith.RemSIOp(a, safe))
-        if divisor is not None and divisor > 0:
-            wrong = emit(arith.CmpiOp(remainder, zero, "slt"))
-        else:
-            other_sign = emit(arith.CmpiOp(emit(arith.XOrIOp(remainder, safe)), zero, "slt"))
-            wrong = emit(arith.AndIOp(emit(arith.CmpiOp(remainder, zero, "ne")), other_sign))
-        return self._select(wrong, emit(arith.AddiOp(remainder, safe)), remainder)
-
-    def _floor_divide(self, a: SSAValue, b: SSAValue) -> tuple[SSAValue, SSAValue]:
-        """`a // b` and `a % b` of floats, step by step as in CPython's floatobject.c and NumPy's npy_divmod."""
-        emit, type = self._emit.value, a.type
-        zero, one, half = (self._emit.constant(x, type) for x in (0.0, 1.0, 0.5))
-
-        def cmp(x: SSAValue, predicate: str, y: SSAValue) -> SSAValue:
-            return emit(arith.CmpfOp(x, y, predicate))
-
-        rest = emit(llvm.FRemOp(a, b))
-        inexact = cmp(rest, "une", zero)
-        other_sign = emit(arith.XOrIOp(cmp(b, "olt", zero), cmp(rest, "olt", zero)))
-        adjust = emit(arith.AndIOp(inexact, other_sign))
-        quotient = emit(arith.DivfOp(emit(arith.SubfOp(a, rest)), b))
-        quotient = self._select(adjust, emit(arith.SubfOp(quotient, one)), quotient)
-        rest = self._select(adjust, emit(arith.AddfOp(rest, b)), rest)
-        remainder = self._select(inexact, rest, emit(math_dialect.CopySignOp(zero, b)))
-        floor = emit(math_dialect.FloorOp(quotient))
-        far = cmp(emit(arith.SubfOp(quotient, floor)), "ogt", half)
-        floor = self._select(far, emit(arith.AddfOp(floor, one)), floor)
-        exact = emit(arith.DivfOp(a, b))
-        signed_zero = emit(math_dialect.CopySignOp(zero, exact))
-        floor = self._select(cmp(quotient, "une", zero), floor, signed_zero)
-        return self._select(cmp(b, "oeq", zero), exact, floor), remainder
-
-    def _shift(self, operation: Operator, type: ScalarType, a: SSAValue, b: SSAValue) -> SSAValue:
-        """`a << b` and `a >> b`; shifts by the width or more, or by less than 0, move all bits out."""
-        emit = self._emit.value
-        width = self._emit.constant(type.bits, type.ir)
-        fits = emit(arith.CmpiOp(b, width, "ult"))
-        zero = self._emit.constant(0, type.ir)
-        if operation is ast.RShift and type.kind == "i":
-            last = self._emit.constant(type.bits - 1, type.ir)
-            return emit(arith.ShRSIOp(a, self._select(fits, b, last)))
-        shift = arith.ShLIOp if operation is ast.LShift else arith.ShRUIOp
-        return self._select(fits, emit(shift(a, self._select(fits, b, zero))), zero)
 
     def _power(self, a: Number, b: Number) -> Number:
         exponent = b.constant
@@ -463,8 +376,11 @@ def _convert_constant(value: Constant, source: ScalarType, target: ScalarType) -
     if target.kind == "b":
         return bool(value)
     if target.is_float:
-        with np.errstate(all="ignore"):
-            return float(target.dtype.type(float(value)))
+        try:
+            with np.errstate(all="ignore"):
+                return float(target.python(float(value)))
+        except OverflowError:
+            raise Refusal(f"{_article(source)} of {len(str(value))} digits does not fit {_article(target)}") from None
     if not math.isfinite(value):
         raise Refusal(f"{value} is no integer")
     whole = int(value)

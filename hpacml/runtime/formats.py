@@ -129,7 +129,8 @@ def _read_torchscript(file: io.BytesIO) -> Network:
 
 def _first_floating_constant(module: Any) -> torch.Tensor | None:
     """A weight of a frozen module, which has neither parameters nor buffers."""
-    constants = module.inlined_graph.findAllNodes("prim::Constant")
+    graph = module.inlined_graph  # without which its nodes are nothing
+    constants = graph.findAllNodes("prim::Constant")
     tensors = (node.t("value") for node in constants if node.hasAttribute("value") and node.kindOf("value") == "t")
     return next((tensor for tensor in tensors if tensor.is_floating_point() and tensor.dim()), None)
 
@@ -181,13 +182,15 @@ def _runner(program: torch.export.ExportedProgram) -> Callable[..., object]:
     weights = _plain_arguments(program)
     if weights is None:
         return checked
-    graph = cast("Callable[..., object]", program.graph_module.forward)
+    graph = cast("Callable[..., tuple[object, ...]]", program.graph_module.forward)
+    single = cast(Any, program.call_spec.out_spec).is_leaf()
     passed: set[tuple[torch.Size, ...]] = set()
 
     def run(*inputs: torch.Tensor) -> object:
         shapes = tuple([tensor.shape for tensor in inputs])
         if shapes in passed:
-            return graph(*weights, *inputs)
+            outputs = graph(*weights, *inputs)
+            return outputs[0] if single else outputs
         outputs = checked(*inputs)
         passed.add(shapes)
         return outputs

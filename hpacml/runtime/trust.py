@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import string
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,7 +108,7 @@ def require(content: bytes, path: str, kind: str) -> None:
         raise ModelError(
             f"the model '{path}' is not trusted on this machine: {kind} can run any code when it is loaded. "
             f"Its SHA-256 is {digest(content)}. If you know where it comes from, run\n"
-            f"    hpacml model trust {path}"
+            f"    hpacml model trust {shlex.quote(path)}"
         )
 
 

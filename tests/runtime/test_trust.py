@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import stat
 from pathlib import Path
 
@@ -89,7 +88,7 @@ def test_a_list_that_cannot_be_used(model: Path, tmp_path: Path, monkeypatch: py
     with pytest.raises(ModelError, match=f"cannot read the list of trusted models, {tmp_path}: Is a directory"):
         trust.is_trusted(model)
     monkeypatch.setenv("HPACML_TRUST_FILE", str(model / "trusted"))
-    with pytest.raises(ModelError, match="cannot read the list of trusted models, .*: Not a directory"):
+    with pytest.raises(ModelError, match=r"cannot read the list of trusted models, .*: Not a directory"):
         trust.trust(model)
     monkeypatch.setenv("HPACML_TRUST_FILE", "/proc/hpacml/trusted")
     with pytest.raises(ModelError, match=r"cannot add to .*/proc/hpacml/trusted: .*; set HPACML_TRUST_FILE to"):
@@ -111,4 +110,8 @@ def test_require_tells_digest_and_command(model: Path):
         f"Its SHA-256 is {trust.digest(b'content')}. If you know where it comes from, run\n"
         f"    hpacml model trust {model}"
     )
-    assert os.environ.get("HPACML_TRUST_MODELS") is None
+
+
+def test_the_command_can_be_pasted():
+    with pytest.raises(ModelError, match=r"hpacml model trust '/a b/m\.pt2'$"):
+        trust.require(b"content", "/a b/m.pt2", "TorchScript")

@@ -12,6 +12,22 @@ func.func @static(%t: memref<10x20xf32>) {
   func.return
 }
 
+// CHECK-LABEL: func.func @static(%t: memref<10x20xf32>) {
+// CHECK-NEXT:    %t_1 = memref.reinterpret_cast %t to offset: [1], sizes: [8, 18], strides: [20, 1] : memref<10x20xf32> to memref<8x18xf32, strided<[20, 1], offset: 1>>
+// CHECK-NEXT:    %t_2 = memref.reinterpret_cast %t to offset: [41], sizes: [8, 18], strides: [20, 1] : memref<10x20xf32> to memref<8x18xf32, strided<[20, 1], offset: 41>>
+// CHECK-NEXT:    %t_3 = memref.reinterpret_cast %t to offset: [20], sizes: [8, 18, 3], strides: [20, 1, 1] : memref<10x20xf32> to memref<8x18x3xf32, strided<[20, 1, 1], offset: 20>>
+// CHECK-NEXT:    %0 = arith.constant 0 : index
+// CHECK-NEXT:    %1 = arith.constant 1 : index
+// CHECK-NEXT:    %2 = arith.constant 2 : index
+// CHECK-NEXT:    %x = memref.alloc() {hpacml.may_alias} : memref<8x18x5xf32>
+// CHECK-NEXT:    hpacml.pack %t_1 into %x at %0 features [2] : memref<8x18xf32, strided<[20, 1], offset: 1>>, memref<8x18x5xf32>
+// CHECK-NEXT:    hpacml.pack %t_2 into %x at %1 features [2] : memref<8x18xf32, strided<[20, 1], offset: 41>>, memref<8x18x5xf32>
+// CHECK-NEXT:    hpacml.pack %t_3 into %x at %2 features [2] : memref<8x18x3xf32, strided<[20, 1, 1], offset: 20>>, memref<8x18x5xf32>
+// CHECK-NEXT:    "test.op"(%x) : (memref<8x18x5xf32>) -> ()
+// CHECK-NEXT:    memref.dealloc %x : memref<8x18x5xf32>
+// CHECK-NEXT:    func.return
+// CHECK-NEXT:  }
+
 // -----
 
 // Steps of the range multiply strides, steps backwards make them negative.
@@ -24,6 +40,15 @@ func.func @steps(%t: memref<10x20xf32>) {
   hpacml.gather %in into %x : !hpacml.mapping<5x4xf32>, memref<5x4xf32>
   func.return
 }
+
+// CHECK-LABEL: func.func @steps(%t: memref<10x20xf32>) {
+// CHECK-NEXT:    %t_1 = memref.reinterpret_cast %t to offset: [180], sizes: [5, 4], strides: [-40, 6] : memref<10x20xf32> to memref<5x4xf32, strided<[-40, 6], offset: 180>>
+// CHECK-NEXT:    %0 = arith.constant 0 : index
+// CHECK-NEXT:    %x = memref.alloc() : memref<5x4xf32>
+// CHECK-NEXT:    hpacml.pack %t_1 into %x at %0 features [] : memref<5x4xf32, strided<[-40, 6], offset: 180>>, memref<5x4xf32>
+// CHECK-NEXT:    memref.dealloc %x : memref<5x4xf32>
+// CHECK-NEXT:    func.return
+// CHECK-NEXT:  }
 
 // -----
 
@@ -39,6 +64,23 @@ func.func @strided(%t: memref<10x20xf64, strided<[1, 10], offset: 7>>) {
   func.return
 }
 
+// CHECK-LABEL: func.func @strided(%t: memref<10x20xf64, strided<[1, 10], offset: 7>>) {
+// CHECK-NEXT:    %0 = arith.constant false
+// CHECK-NEXT:    %1 = arith.constant 10 : index
+// CHECK-NEXT:    %2 = arith.constant 20 : index
+// CHECK-NEXT:    hpacml.check_map %0 from "channels: [0:2, i] = ([2 * i, 3], [2 * i + 1, 3])" names ["t"] targets [#hpacml.target<[0 : 5, 3]>] sizes(%1, %2) bounds() params() of []
+// CHECK-NEXT:    %t_1 = memref.reinterpret_cast %t to offset: [37], sizes: [5], strides: [2] : memref<10x20xf64, strided<[1, 10], offset: 7>> to memref<5xf64, strided<[2], offset: 37>>
+// CHECK-NEXT:    %t_2 = memref.reinterpret_cast %t to offset: [38], sizes: [5], strides: [2] : memref<10x20xf64, strided<[1, 10], offset: 7>> to memref<5xf64, strided<[2], offset: 38>>
+// CHECK-NEXT:    %3 = arith.constant 0 : index
+// CHECK-NEXT:    %4 = arith.constant 1 : index
+// CHECK-NEXT:    %y = memref.alloc() {hpacml.may_alias} : memref<2x5xf64>
+// CHECK-NEXT:    "test.op"(%y) : (memref<2x5xf64>) -> ()
+// CHECK-NEXT:    hpacml.unpack %t_1 from %y at %3 features [0] : memref<5xf64, strided<[2], offset: 37>>, memref<2x5xf64>
+// CHECK-NEXT:    hpacml.unpack %t_2 from %y at %4 features [0] : memref<5xf64, strided<[2], offset: 38>>, memref<2x5xf64>
+// CHECK-NEXT:    memref.dealloc %y : memref<2x5xf64>
+// CHECK-NEXT:    func.return
+// CHECK-NEXT:  }
+
 // -----
 
 // One target per slice, of several ranks and element types; the second is broadcast along i.
@@ -51,6 +93,18 @@ func.func @targets(%a: memref<10x3xf32>, %b: memref<4xi32>) {
   hpacml.gather %in into %x : !hpacml.mapping<10x4xf32>, memref<10x4xf32>
   func.return
 }
+
+// CHECK-LABEL: func.func @targets(%a: memref<10x3xf32>, %b: memref<4xi32>) {
+// CHECK-NEXT:    %a_1 = memref.reinterpret_cast %a to offset: [0], sizes: [10, 3], strides: [3, 1] : memref<10x3xf32> to memref<10x3xf32, strided<[3, 1]>>
+// CHECK-NEXT:    %b_1 = memref.reinterpret_cast %b to offset: [2], sizes: [10], strides: [0] : memref<4xi32> to memref<10xi32, strided<[0], offset: 2>>
+// CHECK-NEXT:    %0 = arith.constant 0 : index
+// CHECK-NEXT:    %1 = arith.constant 3 : index
+// CHECK-NEXT:    %x = memref.alloc() {hpacml.may_alias} : memref<10x4xf32>
+// CHECK-NEXT:    hpacml.pack %a_1 into %x at %0 features [1] : memref<10x3xf32, strided<[3, 1]>>, memref<10x4xf32>
+// CHECK-NEXT:    hpacml.pack %b_1 into %x at %1 features [1] : memref<10xi32, strided<[0], offset: 2>>, memref<10x4xf32>
+// CHECK-NEXT:    memref.dealloc %x : memref<10x4xf32>
+// CHECK-NEXT:    func.return
+// CHECK-NEXT:  }
 
 // -----
 
@@ -65,6 +119,16 @@ func.func @inout(%t: memref<10xf32>) {
   hpacml.scatter %x into %io : memref<7xf32>, !hpacml.mapping<7xf32>
   func.return
 }
+
+// CHECK-LABEL: func.func @inout(%t: memref<10xf32>) {
+// CHECK-NEXT:    %t_1 = memref.reinterpret_cast %t to offset: [2], sizes: [7], strides: [1] : memref<10xf32> to memref<7xf32, strided<[1], offset: 2>>
+// CHECK-NEXT:    %0 = arith.constant 0 : index
+// CHECK-NEXT:    %x = memref.alloc() : memref<7xf32>
+// CHECK-NEXT:    hpacml.pack %t_1 into %x at %0 features [] : memref<7xf32, strided<[1], offset: 2>>, memref<7xf32>
+// CHECK-NEXT:    hpacml.unpack %t_1 from %x at %0 features [] : memref<7xf32, strided<[1], offset: 2>>, memref<7xf32>
+// CHECK-NEXT:    memref.dealloc %x : memref<7xf32>
+// CHECK-NEXT:    func.return
+// CHECK-NEXT:  }
 
 // -----
 
@@ -82,6 +146,18 @@ func.func @blocks(%t: memref<10xf32>, %c: i1) {
   func.return
 }
 
+// CHECK-LABEL: func.func @blocks(%t: memref<10xf32>, %c: i1) {
+// CHECK-NEXT:    %t_1 = memref.reinterpret_cast %t to offset: [0], sizes: [10], strides: [1] : memref<10xf32> to memref<10xf32, strided<[1]>>
+// CHECK-NEXT:    %0 = arith.constant 0 : index
+// CHECK-NEXT:    scf.if %c {
+// CHECK-NEXT:      %x = memref.alloc() {hpacml.may_alias} : memref<10xf32>
+// CHECK-NEXT:      hpacml.pack %t_1 into %x at %0 features [] : memref<10xf32, strided<[1]>>, memref<10xf32>
+// CHECK-NEXT:      "test.op"(%x) : (memref<10xf32>) -> ()
+// CHECK-NEXT:      memref.dealloc %x : memref<10xf32>
+// CHECK-NEXT:    }
+// CHECK-NEXT:    func.return
+// CHECK-NEXT:  }
+
 // -----
 
 // Memory of unknown shape. One guard for the stencil: its hull lies inside, or there is nothing to read.
@@ -95,6 +171,29 @@ func.func @dynamic(%t: memref<?x?xf32, strided<[?, ?], offset: ?>>, %n: index, %
   func.return
 }
 
+// CHECK-LABEL: func.func @dynamic(
+// CHECK:         %{{.*}}, [[OFFSET:%\d+]], [[ROWS:%\d+]], [[COLUMNS:%\d+]], [[S0:%\d+]], [[S1:%\d+]] = memref.extract_strided_metadata %t
+// CHECK:         [[N:%\d+]] = arith.maxsi
+// CHECK:         [[M:%\d+]] = arith.maxsi
+// CHECK:         [[BELOW:%\d+]] = arith.addi [[N]], %{{.*}} : index
+// CHECK:         arith.cmpi sle, [[BELOW]], [[ROWS]] : index
+// CHECK:         [[RIGHT:%\d+]] = arith.addi [[M]], %{{.*}} : index
+// CHECK:         arith.cmpi sle, [[RIGHT]], [[COLUMNS]] : index
+// CHECK:         arith.cmpi sle, [[N]], %{{.*}} : index
+// CHECK:         arith.cmpi sle, [[M]], %{{.*}} : index
+// CHECK-NOT:     arith.cmpi
+// CHECK:         hpacml.check_map %{{.*}} to "stencil: [i, j, 0:5] = ([i - 1, j], [i + 1, j], [i, j - 1 : j + 2])" names ["t"] targets [#hpacml.target<[1 : ?, 1 : ?]>] sizes([[ROWS]], [[COLUMNS]]) bounds(%n, %m) params() of [] text "stencil(t[1:n, 1:m])"
+// CHECK-NEXT:    [[NORTH:%\d+]] = arith.addi [[OFFSET]], [[S1]] : index
+// CHECK-NEXT:    [[V0:%.*]] = memref.reinterpret_cast %t to offset: [[[NORTH]]], sizes: [[[N]], [[M]]], strides: [[[S0]], [[S1]]] : memref<?x?xf32, strided<[?, ?], offset: ?>> to memref<?x?xf32, strided<[?, ?], offset: ?>>
+// CHECK:         [[V1:%.*]] = memref.reinterpret_cast %t to offset: [%{{.*}}], sizes: [[[N]], [[M]]], strides: [[[S0]], [[S1]]]
+// CHECK-NEXT:    [[WEST:%\d+]] = arith.addi [[OFFSET]], [[S0]] : index
+// CHECK-NEXT:    [[V2:%.*]] = memref.reinterpret_cast %t to offset: [[[WEST]]], sizes: [[[N]], [[M]], 3], strides: [[[S0]], [[S1]], [[S1]]]
+// CHECK-NEXT:    %x = memref.alloc([[N]], [[M]]) {hpacml.may_alias} : memref<?x?x5xf32>
+// CHECK-NEXT:    hpacml.pack [[V0]] into %x at %{{.*}} features [2]
+// CHECK-NEXT:    hpacml.pack [[V1]] into %x at %{{.*}} features [2]
+// CHECK-NEXT:    hpacml.pack [[V2]] into %x at %{{.*}} features [2]
+// CHECK-NEXT:    memref.dealloc %x : memref<?x?x5xf32>
+
 // -----
 
 // Blocks of a number of elements known at run time.
@@ -107,6 +206,13 @@ func.func @parameter(%t: memref<100xf32>, %m: index) {
   hpacml.gather %in into %x : !hpacml.mapping<5x?xf32>, memref<5x?xf32>
   func.return
 }
+
+// CHECK-LABEL: func.func @parameter(
+// CHECK:         [[M:%\d+]] = arith.maxsi %m, %{{.*}} : index
+// CHECK:         hpacml.check_map %{{.*}} to "block: [i, 0:m] = ([i * m : i * m + m])" names ["t"] targets [#hpacml.target<[0 : 5]>] sizes(%{{.*}}) bounds() params(%m) of ["m"]
+// CHECK-NEXT:    [[V:%.*]] = memref.reinterpret_cast %t to offset: [0], sizes: [5, [[M]]], strides: [%m, 1] : memref<100xf32> to memref<5x?xf32, strided<[?, 1]>>
+// CHECK-NEXT:    %x = memref.alloc([[M]]) {hpacml.may_alias} : memref<5x?xf32>
+// CHECK-NEXT:    hpacml.pack [[V]] into %x at %{{.*}} features [1]
 
 // -----
 
@@ -124,6 +230,16 @@ func.func @loop(%t: memref<10xf32>, %n: index, %zero: index, %one: index) {
   func.return
 }
 
+// CHECK-LABEL: func.func @loop(
+// CHECK-NEXT:    scf.for %k = %zero to %n step %one {
+// CHECK:           hpacml.check_map %{{.*}} to "point: [i] = ([i])" names ["t"] targets [#hpacml.target<[? : 10]>] sizes(%{{.*}}) bounds(%k) params() of []
+// CHECK-NEXT:      [[V:%.*]] = memref.reinterpret_cast %t to offset: [%k], sizes: [[[N:%\d+]]], strides: [1] : memref<10xf32> to memref<?xf32, strided<[1], offset: ?>>
+// CHECK-NEXT:      %x = memref.alloc([[N]]) {hpacml.may_alias} : memref<?xf32>
+// CHECK-NEXT:      hpacml.pack [[V]] into %x
+// CHECK-NEXT:      "test.op"(%x) : (memref<?xf32>) -> ()
+// CHECK-NEXT:      memref.dealloc %x : memref<?xf32>
+// CHECK-NEXT:    }
+
 // -----
 
 // A map that nothing reads or writes, and a functor that no map uses, disappear.
@@ -135,6 +251,10 @@ func.func @unused_map(%t: memref<10xf32>, %n: index) {
   %in = hpacml.map to @point(%t[0 : %n]) : memref<10xf32> -> !hpacml.mapping<?xf32>
   func.return
 }
+
+// CHECK-LABEL: func.func @unused_map(%t: memref<10xf32>, %n: index) {
+// CHECK-NEXT:    func.return
+// CHECK-NEXT:  }
 
 // -----
 
@@ -149,3 +269,11 @@ func.func @kept(%t: memref<10xf32>) {
   }
   func.return
 }
+
+// CHECK-LABEL: func.func @kept(%t: memref<10xf32>) {
+// CHECK-NEXT:    %io = hpacml.map inout @point(%t[0 : 10]) : memref<10xf32> -> !hpacml.mapping<10xf32>
+// CHECK-NEXT:    hpacml.ml infer inout(%io) label "r" : !hpacml.mapping<10xf32> {
+// CHECK-NEXT:      "test.op"() : () -> ()
+// CHECK-NEXT:    }
+// CHECK-NEXT:    func.return
+// CHECK-NEXT:  }

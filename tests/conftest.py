@@ -1,0 +1,11 @@
+"""Tests leave the user's caches and trust alone."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+_home = tempfile.mkdtemp(prefix="hpacml-tests-")
+os.environ.setdefault("HPACML_CACHE_DIR", os.path.join(_home, "cache"))
+os.environ["HPACML_TRUST_FILE"] = os.path.join(_home, "trusted")
+os.environ.pop("HPACML_TRUST_MODELS", None)
