@@ -92,9 +92,7 @@ class Target:
         for _ in range(MAX_DEPTH):
             level = [entry for target in level for entry in target.entries if isinstance(entry, Target)]
         if level:
-            raise DirectiveError(
-                f"the indirection is nested more than {MAX_DEPTH} levels", self.text, *self.span
-            )
+            raise DirectiveError(f"the indirection is nested more than {MAX_DEPTH} levels", self.text, *self.span)
 
     def __str__(self) -> str:
         return f"{self.array}[{_list(self.entries)}]"

@@ -81,8 +81,7 @@ class Expr:
             level = [child for node in level for child in ast.iter_child_nodes(node)]
         if level:
             raise DirectiveError(
-                f"the expression chains more than {MAX_DEPTH} operations: "
-                "compute a part of it before and use its name",
+                f"the expression chains more than {MAX_DEPTH} operations: compute a part of it before and use its name",
                 self.text,
                 *self.span,
             )
@@ -112,9 +111,7 @@ def index_expr(expr: Expr) -> Expr:
         elif isinstance(node, ast.Compare | ast.BoolOp) or (
             isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not)
         ):
-            raise _error(
-                f"an index or bound is integer arithmetic: '{_spelling(node)}' has no place in it", node, expr
-            )
+            raise _error(f"an index or bound is integer arithmetic: '{_spelling(node)}' has no place in it", node, expr)
     return expr
 
 

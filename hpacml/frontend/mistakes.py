@@ -65,9 +65,7 @@ def explain(error: UnexpectedInput, text: str, terminals: Iterable[TerminalDef])
     return DirectiveError(message, text, start, end)
 
 
-def _hint(
-    text: str, start: int, end: int, accepted: set[str], stack: Stack, bracket: int | None
-) -> str | None:
+def _hint(text: str, start: int, end: int, accepted: set[str], stack: Stack, bracket: int | None) -> str | None:
     """The fix, where the mistake is a known one."""
     found = text[start:end]
     operand, after_operand = "FLOAT" in accepted, "COMPARE" in accepted
@@ -96,9 +94,7 @@ def _hint(
         "an expression has no calls and no attributes; compute the value before and use its name": (
             found in ("(", ".") and after_operand
         ),
-        "a functor is applied to the array, as in f(t[0:n])": (
-            found == "[" and "(" in accepted and top_is_name
-        ),
+        "a functor is applied to the array, as in f(t[0:n])": (found == "[" and "(" in accepted and top_is_name),
         "say which elements, as in t[0:n, 0:m]": accepted == {"["} and top_is_name,
         "say the direction first, as in to: f(t[0:n])": accepted == {"to", "from"},
         "give at least one": found == ")" and top == "(" and accepted == {"NAME"},
@@ -106,9 +102,7 @@ def _hint(
         "write 'and' or 'or'": found in ("&", "|"),
         "there is no power operator": found == "*" and top == "*",
         "a product needs its '*'": after_operand and found.isidentifier() and text[start - 1].isdigit(),
-        "write 'tensor functor(...)' or 'declare tensor_functor(...)'": (
-            found == "functor" and top == "tensor"
-        ),
+        "write 'tensor functor(...)' or 'declare tensor_functor(...)'": (found == "functor" and top == "tensor"),
         "write the number of rows in digits, or just batch": accepted == {"INT"},
         "leave the semicolon out": found == ";",
     }

@@ -127,9 +127,7 @@ class _Builder:
         if colon is None:
             return Point(affine(start)), _span(meta)
         if not isinstance(stop, Expr):
-            raise self._error(
-                f"a range in a functor needs both bounds: write where it ends, {start}:stop", meta
-            )
+            raise self._error(f"a range in a functor needs both bounds: write where it ends, {start}:stop", meta)
         bounds = affine(start), affine(stop)
         return Range(*bounds, affine(step)) if isinstance(step, Expr) else Range(*bounds), _span(meta)
 
@@ -174,9 +172,7 @@ class _Builder:
                 raise self._error(f"the clause '{keyword}' is given twice: join the two into one", keyword)
             given[str(keyword)] = value
             spans[str(keyword)] = _span(keyword)
-        inputs, outputs, inouts = (
-            cast(tuple[Item, ...], given.get(keyword, ())) for keyword in ("in", "out", "inout")
-        )
+        inputs, outputs, inouts = (cast(tuple[Item, ...], given.get(keyword, ())) for keyword in ("in", "out", "inout"))
         only_in, only_out = set(inputs), set(outputs)
         for item in inouts:
             other = "in" if item in only_in else "out" if item in only_out else None
@@ -200,13 +196,10 @@ class _Builder:
             text=self.text,
         )
 
-    def ml_mode(
-        self, _: Meta, mode: Token, __: Token | None, condition: Expr | None
-    ) -> tuple[Mode, Expr | None]:
+    def ml_mode(self, _: Meta, mode: Token, __: Token | None, condition: Expr | None) -> tuple[Mode, Expr | None]:
         if mode == "predicated" and condition is None:
             raise self._error(
-                "'predicated' needs a condition: write predicated: c, which infers if c is true and else "
-                "collects",
+                "'predicated' needs a condition: write predicated: c, which infers if c is true and else collects",
                 mode,
             )
         if mode != "predicated" and condition is not None:

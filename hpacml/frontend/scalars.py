@@ -186,8 +186,8 @@ class Arithmetic:
         if operation not in PYTHON:
             raise Refusal("'@' cannot be compiled: write the loops")
         if a.constant is not None and b.constant is not None and a.type.weak and b.type.weak:
-            if operation in (ast.Pow, ast.LShift) and b.constant > 1 << 12:
-                raise Refusal(f"{b.constant} is too much here: kernels have numbers of 64 bits")
+            if operation in (ast.Pow, ast.LShift) and {a.type, b.type} == {INT} and b.constant > 1 << 12:
+                raise Refusal(f"{b.constant} is too much here: a kernel's integers have 64 bits")
             return _fold(PYTHON[operation], a.constant, b.constant)
         if operation is ast.Pow:
             return self._power(a, b)
@@ -343,10 +343,10 @@ class Arithmetic:
         return Number(type, self._select(first, x, y))
 
 
-def disagreement(a: ScalarType, b: ScalarType) -> str:
+def disagreement(a: ScalarType, b: ScalarType, here: str = "on one path", there: str = "on the other") -> str:
     """Why two types have no common one, and what to do."""
     wide = max(a, b, key=lambda type: (type.is_float, type.bits))
-    return f"{_article(a)} on one path and {_article(b)} on the other: convert one with {wide.spelling}(...)"
+    return f"{_article(a)} {here} and {_article(b)} {there}: convert one with {wide.spelling}(...)"
 
 
 def _article(type: ScalarType) -> str:

@@ -9,6 +9,7 @@ from xdsl.builder import Builder
 from xdsl.context import Context
 from xdsl.dialects import memref
 from xdsl.dialects.builtin import (
+    DYNAMIC_INDEX,
     ArrayAttr,
     ModuleOp,
     StringAttr,
@@ -149,8 +150,12 @@ class _Resolution:
 
     def _allocate(self, op: TensorOp, mapped: Mapped[Poly]) -> None:
         """Memory for a dense tensor, which lives to the end of its block."""
-        sizes = [self.arithmetic.value(size) for size in mapped.shape if size.as_int is None]
         tensor_type = op.tensor.type
+        sizes = [
+            self.arithmetic.value(size)
+            for size, known in zip(mapped.shape, tensor_type.get_shape(), strict=True)
+            if known == DYNAMIC_INDEX
+        ]
         alloc = memref.AllocOp(sizes, [], tensor_type)
         if op.fresh is None:
             alloc.attributes[MAY_ALIAS] = UnitAttr()

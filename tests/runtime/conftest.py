@@ -48,6 +48,11 @@ class CallSite:
 
 
 @pytest.fixture
+def call_site() -> type[CallSite]:
+    return CallSite
+
+
+@pytest.fixture
 def infer() -> Callable[..., None]:
     """`infer(inputs, outputs, model=..., batch=..., ...)` runs one inference."""
 

@@ -237,8 +237,13 @@ class MapOp(IRDLOperation):
 
     @property
     def array_names(self) -> tuple[str, ...]:
-        """The arrays' names for messages."""
-        return tuple(a.name_hint or f"array {number}" for number, a in enumerate(self.arrays))
+        """The arrays' names for messages; different arrays have different names."""
+        names: dict[SSAValue, str] = {}
+        for number, array in enumerate(self.arrays):
+            if array not in names:
+                name = array.name_hint or f"array {number}"
+                names[array] = name if name not in names.values() else f"{name} ({number})"
+        return tuple(names[array] for array in self.arrays)
 
     def resolve_partly(self, functor: Functor) -> tuple[int | None, ...]:
         """The tensor's shape, None where a size is dynamic. Raises `MapError` for what is wrong statically."""

@@ -1,6 +1,5 @@
 // Arrays are told apart by what they are, not by what they are called.
 
-// XFAIL: *
 // RUN: hpacml-opt %s -p hpacml-resolve-slices --split-input-file | filecheck %s
 
 hpacml.functor @pair : [i, 0:2] = ([i], [i])

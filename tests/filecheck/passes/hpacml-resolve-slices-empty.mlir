@@ -1,6 +1,5 @@
 // A range whose ends are one value is known to be empty, though the type of the map does not say so.
 
-// XFAIL: *
 // RUN: hpacml-opt %s -p hpacml-resolve-slices | filecheck %s
 
 hpacml.functor @point : [i] = ([i])

@@ -1,0 +1,182 @@
+"""The variables of a kernel at branches and loops, where they become SSA values of several blocks."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from xdsl.dialects.scf import YieldOp
+from xdsl.ir import Block, SSAValue
+
+from hpacml.frontend.emitter import name_value
+from hpacml.frontend.evaluator import Evaluator
+from hpacml.frontend.jumps import RESULT
+from hpacml.frontend.scalars import Number, disagreement
+from hpacml.frontend.types import ScalarType, common_type
+from hpacml.frontend.values import Array, Unset, Value, describe
+
+Types = Mapping[str, ScalarType]
+
+
+class Variables:
+    """The evaluator's variables, a dictionary from names to values.
+
+    Inner blocks work on a copy. What differs after the branches of an `if` becomes a result of it. What a loop
+    assigns and had a value before is carried around the loop. A name that has no value on some path is `Unset`.
+    """
+
+    def __init__(self, evaluator: Evaluator, read: frozenset[str]):
+        self._evaluator = evaluator
+        self._numbers = evaluator.numbers
+        self._read = read
+        """The names that are read anywhere; others need not be kept."""
+
+    @property
+    def now(self) -> dict[str, Value]:
+        """All variables, to read and to change."""
+        return self._evaluator.variables
+
+    def number(self, name: str) -> Number:
+        """A variable that is known to be a number."""
+        value = self.now[name]
+        assert isinstance(value, Number)
+        return value
+
+    def set(self, name: str, value: Value) -> None:
+        """Assign a variable; the value gets its name unless it has one."""
+        if isinstance(value, Number | Array) and isinstance(value.value, SSAValue):
+            name_value(value.value, name.lstrip(".").split("@")[0])
+        self.now[name] = replace(value, name=name) if isinstance(value, Array) and not value.name else value
+
+    def set_numbers(self, types: Types, values: Sequence[SSAValue]) -> None:
+        for (name, type), value in zip(types.items(), values, strict=True):
+            self.set(name, Number(type, value))
+
+    def copy(self) -> None:
+        """Begin an inner block, to be ended by `back_to`."""
+        self._evaluator.variables = dict(self.now)
+
+    def back_to(self, variables: dict[str, Value]) -> dict[str, Value]:
+        """Return to the variables of an outer block; the result are those of the inner one."""
+        inner, self._evaluator.variables = self.now, variables
+        return inner
+
+    def values(self, types: Types) -> list[SSAValue]:
+        """The numbers of these names in these types."""
+        return [self._numbers.ssa(self._numbers.convert(self.number(name), type)) for name, type in types.items()]
+
+    def end_block(self, block: Block, variables: dict[str, Value], types: Types) -> None:
+        """Let a block yield the numbers that these names have at its end."""
+        outer = self.now
+        self.back_to(variables)
+        with self._evaluator.emit.at_end(block):
+            self._evaluator.emit.op(YieldOp(*self.values(types)))
+        self.back_to(outer)
+
+    # -- branches --------------------------------------------------------------------------------
+
+    def merge(self, node: ast.If, a: Mapping[str, Value], b: Mapping[str, Value]) -> dict[str, ScalarType]:
+        """The numbers in which the branches `a` and `b` differ; what differs else is unset."""
+        results: dict[str, ScalarType] = {}
+        for name in dict.fromkeys((*a, *b)):
+            x, y = a.get(name), b.get(name)
+            if x is y:
+                continue
+            if not isinstance(x, Number) or not isinstance(y, Number):
+                self.now[name] = Unset(_why_unset(name, node, x, y))
+            elif (common := common_type(x.type, y.type)) is None:
+                spelled = "the returned value" if name == RESULT else f"'{name}'"
+                how = disagreement(x.type, y.type)
+                self.now[name] = Unset(f"{spelled} is {how} ('if' in line {node.lineno})")
+            elif self._is_read(name):
+                results[name] = common
+        return results
+
+    # -- loops -----------------------------------------------------------------------------------
+
+    def carried(self, body: Iterable[ast.stmt], target: str | None) -> list[str]:
+        """The names that a loop over `target` assigns, of those that have a value before."""
+        names: list[str] = []
+        for name, place in assigned(body).items():
+            value = self.now.get(name)
+            if name == target or isinstance(value, Unset | None):
+                continue
+            if not isinstance(value, Number):
+                raise self._evaluator.error(
+                    place, f"'{name}' is {describe(value)} before the loop: use another name for what is new here"
+                )
+            if self._is_read(name):
+                names.append(name)
+        return names
+
+    def stable(
+        self, carried: Sequence[str], build: Callable[[Types], list[Block]], body: Iterable[ast.stmt]
+    ) -> tuple[dict[str, ScalarType], list[Block], dict[str, Value]]:
+        """Build a loop with the types that its variables have before it, and again if an iteration widens them.
+
+        The result are the types, the blocks, and the variables at the end of an iteration.
+        """
+        before = self.now
+        types = {name: self.number(name).type for name in carried}
+        while True:
+            self.copy()
+            blocks = build(types)
+            after = self.back_to(before)
+            widened = {name: self._widened(name, type, after[name], body) for name, type in types.items()}
+            if widened == types:
+                return types, blocks, after
+            for block in blocks:
+                block.erase(safe_erase=False)
+            types = widened
+
+    def _widened(self, name: str, type: ScalarType, after: Value, body: Iterable[ast.stmt]) -> ScalarType:
+        if isinstance(after, Number):
+            common = common_type(type, after.type)
+            if common is not None:
+                return common
+            how = disagreement(type, after.type, "before the loop", "after an iteration")
+            reason = f"'{name}' is {how}"
+        else:
+            reason = after.reason if isinstance(after, Unset) else f"'{name}' becomes {describe(after)} in the loop"
+        raise self._evaluator.error(assigned(body)[name], reason)
+
+    def leave_loop(self, node: ast.For | ast.While, after: Mapping[str, Value], target: str | None = None) -> None:
+        """What a loop has assigned has no value after it; `set_numbers` gives one to what it has carried."""
+        for name, value in after.items():
+            if value is self.now.get(name):
+                continue
+            if name == target:
+                reason = f"'{name}' is the variable of the loop in line {node.lineno}, which may not run at all"
+                self.now[name] = Unset(f"{reason}: keep it in another variable, which has a value before the loop")
+            else:
+                reason = f"'{name}' is assigned only in the loop of line {node.lineno}, which may not run at all"
+                self.now[name] = Unset(f"{reason}: assign it before the loop")
+
+    def _is_read(self, name: str) -> bool:
+        return name in self._read or not name.isidentifier()
+
+
+def assigned(statements: Iterable[ast.stmt]) -> dict[str, ast.AST]:
+    """The names that statements assign, and where."""
+    names: dict[str, ast.AST] = {}
+    for statement in statements:
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                names.setdefault(node.id, node)
+    return names
+
+
+def _why_unset(name: str, node: ast.If, a: Value | None, b: Value | None) -> str:
+    """Why a name cannot be read after an `if` that leaves it so different."""
+    for value in (a, b):
+        if isinstance(value, Unset):
+            return value.reason
+    if name == RESULT:
+        return "one path through the kernel returns a value, and another does not: return one on every path"
+    if a is None or b is None:
+        return (
+            f"'{name}' is assigned in only one branch of the 'if' in line {node.lineno}: "
+            "assign it before the 'if', or in both branches"
+        )
+    return f"'{name}' does not stand for the same in both branches of the 'if' in line {node.lineno}"
