@@ -183,9 +183,7 @@ def test_what_is_not_trusted_does_not_load_until_it_is(
     np.testing.assert_allclose(c, expected(net, a, b), rtol=1e-12)
 
 
-def test_the_check_can_be_turned_off(
-    exported: Path, arrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_check_can_be_turned_off(exported: Path, arrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = untrusted(exported, tmp_path)
     path.rename(tmp_path / "other.pt2")
     monkeypatch.setenv("HPACML_TRUST_MODELS", "all")

@@ -75,14 +75,15 @@ class Dispatcher:
             args = self._bind(args, kwargs)
         views = [array_view(args[k], p.name) for k, p in self._arrays]
         if [(view.dtype, len(view.shape)) for view in views] != self._expected:
-            self._refuse_types(views)
+            self._refuse_types(args, views)
         if self._fixed_sizes or self._named_sizes:
             self._check_sizes(views)
         key = tuple([is_c_contiguous(view) for view in views])
         code = self._codes.get(key) or self._compile(key)
-        for k in code.written:
-            if views[k].readonly:
-                array_view(views[k].owner, self._arrays[k][1].name, write=True)
+        for n in code.written:
+            if views[n].readonly:
+                k, parameter = self._arrays[n]
+                array_view(args[k], parameter.name, write=True)  # says what is wrong
         descriptors = [descriptor(view) for view in views]  # must outlive the call
         addresses = map(addressof, descriptors)
         values = [next(addresses) if convert is None else convert(args[k]) for k, convert in self._passed]
@@ -114,13 +115,13 @@ class Dispatcher:
 
     # -- what does not fit -----------------------------------------------------------------------
 
-    def _refuse_types(self, views: Sequence[ArrayView]) -> NoReturn:
-        for view, (_, parameter), (dtype, rank) in zip(views, self._arrays, self._expected, strict=True):
-            name, given = parameter.name, view.owner
+    def _refuse_types(self, args: Sequence[Any], views: Sequence[ArrayView]) -> NoReturn:
+        for view, (k, parameter), (dtype, rank) in zip(views, self._arrays, self._expected, strict=True):
+            name = parameter.name
             if view.dtype != dtype:
                 found = next((known for known, short in _ELEMENTS.items() if short == view.dtype), view.dtype)
                 wanted = parameter.element.name
-                convert = f"{name}.astype(np.{wanted})" if hasattr(given, "astype") else f"{name}.to(torch.{wanted})"
+                convert = f"{name}.astype(np.{wanted})" if hasattr(args[k], "astype") else f"{name}.to(torch.{wanted})"
                 raise MapError(
                     f"argument '{name}' of {self._kernel.name}() has elements of {found}, but {wanted} is expected: "
                     f"convert it, for example with {convert}"

@@ -26,11 +26,15 @@ class Kernel(Definition, Generic[P, R]):
     they are not copied. Numbers are converted to the types of their annotations. The first call with arrays
     of a new kind (contiguous or not) compiles, or takes the code from the cache on disk.
 
-    Results are those of `py_func` to the last bit, with these exceptions, which make a kernel fast:
-    an `int` has 64 bits and wraps around; indices are not checked, and only constant ones count from the end
-    when negative; where Python raises for a number (a division by zero, the root of a negative number) the result
-    is NumPy's inf, nan or, for integers, 0, and a range with a step of 0 is empty; a variable that is a Python
-    number on one path and a NumPy number on another is NumPy's on both.
+    Results are those of `py_func` to the last bit, but for what would make a kernel slow:
+
+    - An `int` has 64 bits and wraps around; in a float's company it rounds to 53 bits first.
+    - Indices are not checked, and only constant ones count from the end when negative.
+    - Where Python raises for a number, such as a division by zero or the root of a negative number, the result is
+      NumPy's inf, nan or, for integers, 0. A float that is made an integer which does not hold it becomes some
+      integer. A range with a step of 0 is empty.
+    - A variable has one type: what is an `int` on one path and a `float` on another is a `float`, and what is
+      Python's on one path and NumPy's on another is NumPy's.
 
     Raises `CompileError` for Python that cannot be compiled, `DirectiveError` for a directive that cannot be read,
     `MapError` for arguments or maps that do not fit, `ModelError` and `DatabaseError` from its regions, and

@@ -91,12 +91,9 @@ CANONICAL = {
     PAPER[3]: 'ml(predicated: True) in(t) out(tnew) model("path/model.pt") database("d.h5") if(s > 9)',
     RELEASED[9]: "declare tensor(ipt_tens: state_functor(d_state[0:4, 0 : nz + 2 * hs, 0 : nx + 2 * hs]))",
     RELEASED[14]: "ml(collect) in(a) out(b)",
-    OTHERS[
-        1
-    ]: "tensor map(to: g(data[acc1[acc2[0:N]]], pos[idx[0:N], 0:3], x[3, a:], y[n // 2 : n : 2], z[a::2]))",
+    OTHERS[1]: "tensor map(to: g(data[acc1[acc2[0:N]]], pos[idx[0:N], 0:3], x[3, a:], y[n // 2 : n : 2], z[a::2]))",
     OTHERS[2]: "ml(collect) inout(t, f(u[0:n])) database(path) label('he\"at') batch(4096)",
-    OTHERS[3]: "ml(infer) model(net) "
-    "if(not (a and b) or (not c and 1 < x <= 0.0025) or x / -2 != y % 3 // 4) batch",
+    OTHERS[3]: "ml(infer) model(net) if(not (a and b) or (not c and 1 < x <= 0.0025) or x / -2 != y % 3 // 4) batch",
 }
 
 
@@ -143,9 +140,7 @@ def test_maps():
 
 
 def test_ml():
-    text = (
-        "approx ml(predicated: use) in(t, f(u[0:n])) out(v) model(m) label('r') if(a) batch(8) database('d')"
-    )
+    text = "approx ml(predicated: use) in(t, f(u[0:n])) out(v) model(m) label('r') if(a) batch(8) database('d')"
     directive = parse(text)
     assert isinstance(directive, MlDirective)
     assert directive.mode == "predicated"
@@ -470,8 +465,6 @@ def test_bombs(text: str):
             function(text)
 
 
-@pytest.mark.parametrize(
-    "text", [f"f: [i] = ([{'(' * N}i{')' * N}])", f"f: [i] = ({','.join(['[i]'] * 999)})"]
-)
+@pytest.mark.parametrize("text", [f"f: [i] = ([{'(' * N}i{')' * N}])", f"f: [i] = ({','.join(['[i]'] * 999)})"])
 def test_long_but_harmless(text: str):
     assert parse_functor(parse_functor(text).canonical) == parse_functor(text)

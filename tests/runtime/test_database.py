@@ -1,0 +1,462 @@
+"""The database: its layout, what it appends to, and that it stays whole."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import hpacml
+from hpacml.errors import DatabaseError
+from hpacml.runtime import database, hdf5
+from hpacml.runtime.database import Schema
+from hpacml.version import version
+
+h5py = pytest.importorskip("h5py")
+
+MAPS = ("to: f: [i] = ([i]) | f(x[0:N])", "from: f: [i] = ([i]) | f(y[0:N])")
+SCHEMA = Schema(MAPS, ("f32",), ("f64",))
+X, Y = np.arange(3, dtype=np.float32), np.arange(6.0).reshape(3, 2)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "d.h5")
+
+
+def append(path: str, label: str = "heat", schema: Schema = SCHEMA, tensors: Any = (X, Y), ms: float = 1.0) -> None:
+    database.append(path, label, schema, tensors, ms)
+
+
+def calls(path: str, label: str = "heat") -> dict[str, int]:
+    """The number of entries of each dataset, as another reader finds it."""
+    with h5py.File(path) as file:
+        return {name: len(item) for name, item in file[label].items()}
+
+
+# -- layout ------------------------------------------------------------------------------------------------
+
+
+def test_the_layout(path: str):
+    for step in range(3):
+        append(path, tensors=(X + step, Y * step), ms=step / 2)
+    hpacml.flush()
+    with h5py.File(path) as file:
+        assert list(file) == ["heat"]
+        group = file["heat"]
+        assert sorted(group) == ["input", "output", "runtime"]
+        assert [group[n].shape for n in sorted(group)] == [(3, 3), (3, 3, 2), (3,)]
+        assert [group[n].maxshape for n in sorted(group)] == [(None, 3), (None, 3, 2), (None,)]
+        assert [group[n].dtype for n in sorted(group)] == [np.float32, np.float64, np.float32]
+        np.testing.assert_array_equal(group["input"][()], [X, X + 1, X + 2])
+        np.testing.assert_array_equal(group["output"][()], [0 * Y, Y, 2 * Y])
+        np.testing.assert_array_equal(group["runtime"][()], np.array([0, 0.5, 1], np.float32))
+        assert list(group.attrs["maps"]) == list(MAPS)
+        assert group.attrs["maps_sha256"] == hashlib.sha256("\n".join(MAPS).encode()).hexdigest()
+        assert list(group.attrs["input_dtypes"]) == ["f32"]
+        assert list(group.attrs["output_dtypes"]) == ["f64"]
+        assert group.attrs["hpacml_version"] == version()
+
+
+def test_several_tensors_and_regions(path: str):
+    schema = Schema(MAPS, ("f32", "f64", "u8"), ("f64", "i32"))
+    tensors = (X, Y, np.zeros((), np.uint8), Y, np.zeros((2, 0), np.int32))
+    for _ in range(2):
+        append(path, "many", schema, tensors)
+        append(path)
+    database.flush()
+    with h5py.File(path) as file:
+        shapes = {name: item.shape for name, item in file["many"].items()}
+        assert sorted(file) == ["heat", "many"]
+    assert shapes == {
+        "input": (2, 3),
+        "input_1": (2, 3, 2),
+        "input_2": (2,),
+        "output": (2, 3, 2),
+        "output_1": (2, 2, 0),
+        "runtime": (2,),
+    }
+
+
+def test_without_outputs(path: str):
+    append(path, schema=Schema(MAPS, ("f32",), ()), tensors=(X,))
+    database.flush()
+    assert calls(path) == {"input": 1, "runtime": 1}
+
+
+@pytest.mark.parametrize(
+    ("shape", "itemsize", "chunks"),
+    [
+        ((), 4, (1024,)),
+        ((64, 5), 4, (819, 64, 5)),
+        ((0, 5), 4, (1024, 1, 5)),
+        ((1 << 18,), 4, (1, 1 << 18)),
+        ((1024, 1024, 5), 4, (1, 51, 1024, 5)),
+        ((2, 1 << 20), 8, (1, 1, 1 << 17)),
+        ((7, 3, 1 << 22), 2, (1, 1, 1, 1 << 19)),
+    ],
+)
+def test_chunks_are_of_a_mebibyte_at_most(shape: tuple[int, ...], itemsize: int, chunks: tuple[int, ...]):
+    assert hdf5._chunks(shape, itemsize) == chunks
+    assert np.prod(chunks) * itemsize <= hdf5.CHUNK_BYTES
+
+
+def test_entries_of_several_chunks(path: str):
+    big = np.random.default_rng(0).standard_normal((300, 1024))
+    append(path, tensors=(X, big))
+    append(path, tensors=(X, -big))
+    database.flush()
+    with h5py.File(path) as file:
+        np.testing.assert_array_equal(file["heat/output"][()], [big, -big])
+
+
+def test_what_a_database_holds(path: str):
+    for ms in (1.0, 2.0):
+        append(path, ms=ms)
+    (region,) = database.regions(path)
+    assert (region.label, region.calls, region.mean_ms, region.schema) == ("heat", 2, 1.5, SCHEMA)
+    assert region.version == version()
+    assert region.datasets[0] == database.Dataset("input", (2, 3), "float32")
+    with pytest.raises(DatabaseError, match=r"the database '.*none\.h5' does not exist"):
+        database.regions(path.replace("d.h5", "none.h5"))
+
+
+# -- appending ---------------------------------------------------------------------------------------------
+
+
+def test_appending_continues(path: str):
+    for count in (1, 2, 3):
+        append(path)
+        database.flush()
+        assert calls(path) == {"input": count, "output": count, "runtime": count}
+
+
+def test_other_maps_are_refused(path: str):
+    append(path)
+    other = Schema((MAPS[0], "from: g"), ("f32",), ("f64",))
+    for _ in range(2):
+        with pytest.raises(DatabaseError) as error:
+            append(path, schema=other)
+        assert str(error.value) == (
+            f"in the database '{path}': the group 'heat' holds data of other maps:\n    {MAPS[0]}\n    {MAPS[1]}\n"
+            f"The region has\n    {MAPS[0]}\n    from: g\nUse another label or another file"
+        )
+        database.flush()
+    append(path, "other", schema=other)
+
+
+def test_other_dtypes_are_refused(path: str):
+    append(path)
+    database.flush()
+    with pytest.raises(
+        DatabaseError, match=r"holds tensors of \(f32\) -> \(f64\), but the region has \(f64\) -> \(f64\)"
+    ):
+        append(path, schema=Schema(MAPS, ("f64",), ("f64",)), tensors=(X.astype(float), Y))
+
+
+def test_other_shapes_are_refused(path: str):
+    append(path)
+    message = r"'heat/output' holds float64\[3, 2\] per call, but this call gives float64\[4, 2\]: collect it under"
+    for _ in range(2):
+        with pytest.raises(DatabaseError, match=message):
+            append(path, tensors=(X, np.zeros((4, 2))))
+        database.flush()
+    append(path)
+    database.flush()
+    assert calls(path) == {"input": 2, "output": 2, "runtime": 2}
+
+
+def test_a_group_made_by_hand_is_refused(path: str):
+    with h5py.File(path, "w") as file:
+        file["heat/input"] = np.zeros((2, 3), np.float32)
+        file["single"] = np.zeros(3)
+    for label in ("heat", "single"):
+        with pytest.raises(DatabaseError, match=f"'{label}' is there already, and does not say of which maps"):
+            append(path, label)
+    append(path, "other")
+    assert [(region.label, region.schema is None) for region in database.regions(path)] == [
+        ("heat", True),
+        ("other", False),
+    ]
+
+
+def test_a_damaged_group_is_refused(path: str):
+    append(path)
+    database.flush()
+    with h5py.File(path, "a") as file:
+        file["heat/output"].resize(4, 0)
+    message = (
+        r"different numbers of calls in its datasets \(input: 1, output: 4, runtime: 1\), .* resize them to 1 calls"
+    )
+    with pytest.raises(DatabaseError, match=message):
+        append(path)
+    database.flush()
+    with h5py.File(path, "a") as file:
+        del file["heat/output"]
+    with pytest.raises(DatabaseError, match="the group 'heat' lacks its dataset 'output'"):
+        append(path)
+
+
+@pytest.mark.parametrize("label", ["", ".", "a/b", "/"])
+def test_labels_that_name_no_group(label: str, path: str):
+    with pytest.raises(DatabaseError, match=f"'{label}' cannot be a region's label"):
+        append(path, label)
+
+
+def test_a_file_that_was_removed_or_replaced_is_made_again(path: str):
+    append(path)
+    os.remove(path)
+    append(path)
+    database.flush()
+    assert calls(path)["input"] == 1
+    append(path)
+    os.replace(path, path + ".old")
+    append(path)
+    database.flush()
+    assert (calls(path)["input"], calls(path + ".old")["input"]) == (1, 2)
+
+
+# -- all or nothing ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [OSError("No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("failing", [0, 1, 2])
+def test_a_failing_call_leaves_nothing(failing: int, error: BaseException, path: str, monkeypatch: pytest.MonkeyPatch):
+    append(path)
+    count = 0
+    write = hdf5.Column.write
+
+    def fail(self: hdf5.Column, call: int, entry: Any) -> None:
+        nonlocal count
+        count += 1
+        if count == failing + 1:
+            self.resize(call + 1)
+            raise error
+        write(self, call, entry)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(hdf5.Column, "write", fail)
+        expected = DatabaseError if isinstance(error, OSError) else KeyboardInterrupt
+        with pytest.raises(expected) as raised:
+            append(path, tensors=(X + 9, Y + 9))
+    if isinstance(error, OSError):
+        assert str(raised.value) == f"cannot write the database '{path}': No space left on device"
+    append(path, tensors=(X + 1, Y + 1))
+    database.flush()
+    with h5py.File(path) as file:
+        np.testing.assert_array_equal(file["heat/input"][()], [X, X + 1])
+        np.testing.assert_array_equal(file["heat/output"][()], [Y, Y + 1])
+        assert len(file["heat/runtime"]) == 2
+
+
+def test_a_group_that_cannot_be_made_is_not_there(path: str, monkeypatch: pytest.MonkeyPatch):
+    def fail(self: Schema, group: Any) -> None:
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Schema, "write", fail)
+        with pytest.raises(DatabaseError, match="No space left on device"):
+            append(path)
+    append(path)
+    database.flush()
+    assert calls(path) == {"input": 1, "output": 1, "runtime": 1}
+
+
+def test_threads(path: str):
+    def work(number: int) -> None:
+        for _ in range(50):
+            append(path, tensors=(X * 0 + number, Y * 0 + number), ms=number)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    database.flush()
+    with h5py.File(path) as file:
+        first = [file[f"heat/{name}"][()].reshape(200, -1)[:, 0] for name in ("input", "output", "runtime")]
+    np.testing.assert_array_equal(first[0], first[1])
+    np.testing.assert_array_equal(first[0], first[2])
+    assert np.bincount(first[0].astype(int)).tolist() == [50] * 4
+
+
+# -- files that cannot be opened ---------------------------------------------------------------------------
+
+
+def test_a_missing_directory(tmp_path: Path):
+    with pytest.raises(DatabaseError, match=f"the directory '{tmp_path}/none' does not exist; make it"):
+        append(str(tmp_path / "none" / "d.h5"))
+
+
+def test_a_directory(tmp_path: Path):
+    with pytest.raises(DatabaseError, match=f"cannot open the database '{tmp_path}': it is a directory; name a file"):
+        append(str(tmp_path))
+
+
+def test_another_kind_of_file(path: str):
+    Path(path).write_text("name,value\n")
+    with pytest.raises(DatabaseError, match="it is no HDF5 file; collect into another file"):
+        append(path)
+    assert Path(path).read_text() == "name,value\n"
+
+
+def test_an_empty_file_becomes_a_database(path: str):
+    Path(path).touch()
+    append(path)
+    database.flush()
+    assert calls(path)["input"] == 1
+
+
+def test_a_truncated_file(path: str):
+    append(path)
+    database.flush()
+    os.truncate(path, 4000)
+    with pytest.raises(DatabaseError, match=f"cannot open the database '{path}': .*truncated file"):
+        append(path)
+
+
+def test_a_file_that_this_program_reads(path: str):
+    append(path)
+    database.flush()
+    with h5py.File(path), pytest.raises(DatabaseError, match="this program itself has it open; close it first"):
+        append(path)
+    append(path)
+
+
+def test_a_file_that_cannot_be_written(path: str, monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(h5py, "File", refuse)
+        with pytest.raises(DatabaseError, match=f"'{path}': it cannot be written here; collect into another file"):
+            append(path)
+
+
+def test_a_file_system_without_locks(path: str, monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_: Any, **__: Any) -> None:
+        raise BlockingIOError(37, "unable to lock file, errno = 37, error message = 'No locks available'")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(h5py, "File", refuse)
+        with pytest.raises(DatabaseError, match=r"its file system has no locks .* set HDF5_USE_FILE_LOCKING=FALSE"):
+            append(path)
+
+
+# -- other processes ---------------------------------------------------------------------------------------
+
+PRELUDE = """
+import os, signal, sys, time
+import numpy as np
+from hpacml.runtime import database
+schema = database.Schema(("m",), ("f64",), ())
+def append(value, path="d.h5"):
+    database.append(os.path.realpath(path), "r", schema, [np.full(3, float(value))], value)
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`run(code)` runs Python code in another process, where `append(value)` collects into d.h5."""
+
+    def run(code: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-W", "error", "-c", PRELUDE + code]
+        return subprocess.run(command, check=check, cwd=tmp_path, capture_output=True, text=True)
+
+    return run
+
+
+def values(path: str, label: str = "r") -> list[float]:
+    with h5py.File(path) as file:
+        first, runtime = file[label]["input"][:, 0].tolist(), file[label]["runtime"][()].tolist()
+    assert first == runtime
+    return first
+
+
+def test_all_is_written_at_exit(run: Callable[..., Any], path: str):
+    assert run("append(1); append(2)").stderr == ""
+    assert values(path) == [1, 2]
+
+
+def test_another_process_waits_for_a_flush(run: Callable[..., Any], path: str):
+    append(path)
+    refused = run("append(1)", check=False).stderr
+    assert f"cannot open the database '{path}': another process has it open; wait until it closes it" in refused
+    database.flush()
+    run("append(1)")
+    append(path)
+    database.flush()
+    assert calls(path) == {"input": 2, "output": 2, "runtime": 2}
+
+
+def test_a_killed_process_loses_its_last_second_only(run: Callable[..., Any], path: str):
+    code = "append(1); append(2); time.sleep(1.1); append(3); append(4); os.kill(os.getpid(), signal.SIGKILL)"
+    assert run(code, check=False).returncode == -9
+    assert values(path)[:3] == [1, 2, 3]
+
+
+def test_forks(run: Callable[..., Any], path: str, tmp_path: Path):
+    code = """
+append(1)
+if child := os.fork():
+    assert os.waitpid(child, 0)[1] == 0
+    append(3)
+    if child := os.fork():
+        assert os.waitpid(child, 0)[1] == 0
+        append(4)
+    else:
+        append(10, "child.h5")
+        os._exit(database.flush() or 0)
+else:
+    append(2)
+    sys.exit()
+"""
+    assert run(code).stderr == ""
+    assert values(path) == [1, 2, 3, 4]
+    assert values(str(tmp_path / "child.h5")) == [10]
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_processes_of_multiprocessing(method: str, tmp_path: Path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        PRELUDE
+        + f"""
+import multiprocessing
+if __name__ == "__main__":
+    append(1)
+    processes = multiprocessing.get_context({method!r})
+    children = [processes.Process(target=append, args=(n, f"child{{n}}.h5")) for n in range(2)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join()
+    append(2)
+"""
+    )
+    subprocess.run([sys.executable, str(script)], check=True, cwd=tmp_path)
+    assert values(str(tmp_path / "d.h5")) == [1, 2]
+    assert [values(str(tmp_path / f"child{n}.h5")) for n in range(2)] == [[0], [1]]
+
+
+def test_a_full_disk(run: Callable[..., Any], path: str):
+    code = """
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+for n in range(20):
+    database.append(os.path.realpath("d.h5"), "r", schema, [np.full(1 << 16, float(n))], n)
+"""
+    assert f"DatabaseError: cannot write the database '{path}': " in run(code, check=False).stderr
+
+
+def test_flush_without_anything_collected_loads_nothing():
+    code = "import sys, hpacml; hpacml.flush(); assert not {'torch', 'h5py'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,148 @@
+"""The command `hpacml`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hpacml.runtime import database, formats, trust
+from hpacml.tools import cli
+from hpacml.version import version
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """`run(*arguments)` gives the exit status, the output and the errors of a command."""
+    monkeypatch.setenv("HPACML_TRUST_FILE", str(tmp_path / "trusted"))
+    monkeypatch.delenv("HPACML_TRUST_MODELS", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["hpacml", *arguments])
+        with pytest.raises(SystemExit) as exit:
+            cli.main()
+            sys.exit(0)
+        captured = capsys.readouterr()
+        return int(exit.value.code or 0), captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "heat.pt"
+    path.write_bytes(formats.write_torchscript(torch.nn.Linear(5, 1).double().eval(), [torch.zeros(2, 5).double()]))
+    return path
+
+
+@pytest.fixture
+def collected(tmp_path: Path) -> Path:
+    path = tmp_path / "heat.h5"
+    schema = database.Schema(("to: f: [i] = ([i]) | f(t[0:N])", "from: g | g(t)"), ("f32",), ("bf16",))
+    for step in range(3):
+        database.append(str(path), "heat", schema, [np.zeros((4, 5), np.float32), np.zeros(4, np.float32)], step)
+    database.flush()
+    return path
+
+
+def test_version(run: Run):
+    assert run("--version") == (0, f"hpacml {version()}\n", "")
+
+
+def test_without_a_command_it_shows_its_help(run: Run):
+    for arguments in ([], ["model"], ["db"]):
+        _, out, err = run(*arguments)
+        assert "Usage: hpacml" in out + err
+
+
+def test_model_trust_and_ls(run: Run, model: Path):
+    digest = trust.digest(model.read_bytes())
+    assert run("model", "ls")[1].startswith(f"0 trusted in {trust.trust_file()}")
+    assert run("model", "trust", "heat.pt") == (0, f"trusted the TorchScript model heat.pt, SHA-256 {digest}\n", "")
+    status, out, _ = run("model", "ls")
+    assert status == 0
+    (line,) = (line for line in out.splitlines() if digest in line)
+    assert str(model) in line
+
+
+def test_model_info(run: Run, model: Path):
+    status, out, _ = run("model", "info", "heat.pt")
+    assert status == 0
+    for text in ("TorchScript", trust.digest(model.read_bytes()), f"{model.stat().st_size} bytes"):
+        assert text in out
+    assert "no; to trust it: hpacml model trust heat.pt" in out
+    assert "computes in" not in out
+    run("model", "trust", "heat.pt")
+    assert "torch.float64 on cpu" in run("model", "info", "heat.pt")[1]
+
+
+def test_only_models_are_trusted(run: Run, tmp_path: Path):
+    (tmp_path / "m.pt").write_text("no model")
+    for command in ("trust", "info"):
+        status, out, err = run("model", command, "m.pt")
+        assert (status, out) == (1, "")
+        assert err.startswith("error: 'm.pt' is no model that hpacml can read: ")
+        assert "Traceback" not in err
+    assert run("model", "trust", "none.pt")[2].startswith(f"error: the model '{tmp_path}/none.pt' does not exist")
+
+
+def test_db_ls(run: Run, collected: Path):
+    status, out, _ = run("db", "ls", "heat.h5")
+    assert status == 0
+    assert out.startswith("1 regions in heat.h5")
+    assert [cell.strip() for cell in out.splitlines()[4].split("│")[1:-1]] == ["heat", "3", "1", "1", "1 ms"]
+
+
+def test_db_info(run: Run, collected: Path):
+    import h5py
+
+    with h5py.File(collected, "a") as file:
+        file["other/input"] = np.zeros((2, 3))
+    status, out, _ = run("db", "info", "heat.h5")
+    assert status == 0
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines() if "│" in line]
+    assert rows == [
+        ["input", "3 x 4 x 5", "float32"],
+        ["output", "3 x 4", "float32"],
+        ["runtime", "3", "float32"],
+        ["input", "2 x 3", "float64"],
+    ]
+    assert (
+        f"(f32) -> (bf16), by hpacml {version()}, of the maps\n  to: f: [i] = ([i]) | f(t[0:N])\n  from: g | g(t)\n"
+        in out
+    )
+    assert "heat: 3 calls" in out
+    assert "not written by hpacml: it does not tell its maps" in out
+
+
+def test_db_errors(run: Run, tmp_path: Path):
+    (tmp_path / "m.h5").write_text("no database")
+    for command in ("ls", "info"):
+        assert run("db", command, "m.h5") == (
+            1,
+            "",
+            f"error: cannot open the database '{tmp_path}/m.h5': it is no HDF5 file; collect into another file\n",
+        )
+        assert run("db", command, "none.h5")[2] == f"error: the database '{tmp_path}/none.h5' does not exist\n"
+
+
+def test_a_wrong_command_line(run: Run):
+    assert run("model", "trust")[0] == 2
+    assert run("train")[0] == 2
+
+
+def test_as_a_program(tmp_path: Path, collected: Any):
+    code = "from hpacml.tools.cli import main; main()"
+    command = [sys.executable, "-W", "error", "-c", code, "db", "ls", str(collected)]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "heat" in result.stdout
