@@ -181,7 +181,8 @@ def test_several_inputs_and_outputs() -> None:
 
 def test_several_inputs_and_outputs_are_recorded() -> None:
     @hpacml.region("""tensor functor(one: [i] = ([i]))
-                      ml(collect) in(one(a[0:n]), one(b[0:n])) out(one(c[0:n]), one(d[0:n])) database("d.h5") label("r")""")
+                      ml(collect) in(one(a[0:n]), one(b[0:n])) out(one(c[0:n]), one(d[0:n]))
+                      database("d.h5") label("r")""")
     def region(a, b, c, d, n):
         c[:], d[:] = a + b, a - b
 

@@ -32,7 +32,7 @@ from hpacml.passes.index_arithmetic import IndexArithmetic
 
 T = TypeVar("T")
 
-# -- functors from text, without the product's parsers -----------------------------------------------------------------
+# -- functors from text, without the product's parsers ---------------------------------------------
 
 
 def poly(text: str) -> Poly:
@@ -67,7 +67,7 @@ def functor(text: str, *params: str) -> Functor:
     return Functor(lhs, tuple(rhs), frozenset(params))
 
 
-# -- the definition -----------------------------------------------------------------------------------------------------
+# -- the definition --------------------------------------------------------------------------------
 
 
 class Misfit(Exception):
@@ -202,7 +202,7 @@ def slice_range(entry: Sequence[str], scope: Mapping[str, int]) -> range:
     return range(*bounds)
 
 
-# -- the implementation -------------------------------------------------------------------------------------------------
+# -- the implementation ----------------------------------------------------------------------------
 
 
 def targets_in(m: Map, number: Callable[[int], T]) -> list[Target[T]]:
@@ -210,7 +210,7 @@ def targets_in(m: Map, number: Callable[[int], T]) -> list[Target[T]]:
         Target(
             array.name,
             tuple(
-                TargetDim(start := number(d.start), number(d.start + 1), number(1), number(d.size), True)
+                TargetDim(number(d.start), number(d.start + 1), number(1), number(d.size), True)
                 if d.stop is None
                 else TargetDim(number(d.start), number(d.stop), number(d.step), number(d.size))
                 for d in array.dims
@@ -248,7 +248,7 @@ def outcome(run: Callable[[], T]) -> T | None:
         return None
 
 
-# -- maps by hand -------------------------------------------------------------------------------------------------------
+# -- maps by hand ----------------------------------------------------------------------------------
 
 
 def one(*dims: Dim, name: str = "t") -> tuple[Array, ...]:
@@ -408,7 +408,7 @@ def test_contradictions(text: str) -> None:
     assert error.value.slice == where
 
 
-# -- maps by chance -----------------------------------------------------------------------------------------------------
+# -- maps by chance --------------------------------------------------------------------------------
 
 
 @st.composite
@@ -555,7 +555,7 @@ def settled(mapped: Mapped[T], exact: Mapped[int]) -> list[T]:
     return found
 
 
-# -- the same arithmetic in the IR --------------------------------------------------------------------------------------
+# -- the same arithmetic in the IR -----------------------------------------------------------------
 
 
 class Machine:

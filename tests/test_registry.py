@@ -28,7 +28,7 @@ def test_the_pipeline_has_all_passes() -> None:
     assert sorted(CPU_PASSES) == sorted(PASS_NAMES)
 
 
-@pytest.mark.parametrize("op", Hpacml.operations, ids=lambda op: op.name)
+@pytest.mark.parametrize("op", list(Hpacml.operations), ids=lambda op: op.name)
 def test_operation(op) -> None:
     assert "Example:\n" in op.__doc__
     assert f"{op.name} " in op.__doc__

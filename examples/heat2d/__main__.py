@@ -40,7 +40,7 @@ def main(
         runs = {
             "accurate": simulate(plate, steps, exact_every=1),
             "surrogate": simulate(plate, steps, use_model=True),
-            f"surrogate, but every {EXACT}th step exact": simulate(plate, steps, use_model=True, exact_every=EXACT),
+            f"every {EXACT}th step exact": simulate(plate, steps, use_model=True, exact_every=EXACT),
             "nothing ever changes": np.repeat(plate[None], steps + 1, axis=0),
         }
         accurate = runs.pop("accurate")

@@ -67,20 +67,19 @@ def trust_model(file: ModelFile) -> None:
 @models.command("ls")
 def list_models() -> None:
     """List the trusted models."""
-    table = _table("model", "SHA-256")
+    table = Table("model", "SHA-256")
     for entry in trust.entries():
         table.add_row(entry.name, entry.digest)
-    _show(table, f"{table.row_count} trusted in {trust.trust_file()}")
+    _show(f"trusted in {trust.trust_file()}: {table.row_count}", table)
 
 
 @models.command("info")
 def describe_model(file: ModelFile) -> None:
-    """Show what FILE is. It is loaded, which its inputs take, only if it is trusted."""
+    """Show what FILE is; if it is trusted, it is loaded, to show its inputs too."""
     content = trust.read(file)
     format = model.executable_format(content, file)
     trusted = trust.is_trusted_content(content)
-    table = _table("", "")
-    table.show_header = False
+    table = Table(show_header=False)
     table.add_row("format", format)
     table.add_row("size", f"{len(content)} bytes")
     table.add_row("SHA-256", trust.digest(content))
@@ -90,29 +89,29 @@ def describe_model(file: ModelFile) -> None:
         anchor = network.anchor()
         table.add_row("computes in", "not known" if anchor is None else f"{anchor.dtype} on {anchor.device}")
         table.add_row("inputs", network.declaration or "not declared by this format")
-    _show(table, str(file))
+    _show(str(file), table)
 
 
 @databases.command("ls")
 def list_regions(file: DatabaseFile) -> None:
     """List the regions that FILE holds data of."""
-    table = _table("label", "calls", "inputs", "outputs", "mean runtime")
+    table = Table("label", "calls", "inputs", "outputs", "mean runtime")
     for region in database.regions(str(file)):
         names = [dataset.name for dataset in region.datasets]
         counts = [str(sum(name.startswith(kind) for name in names)) for kind in ("input", "output")]
         mean = "" if region.mean_ms is None else f"{region.mean_ms:.3g} ms"
         table.add_row(region.label, str(region.calls), *counts, mean)
-    _show(table, f"{table.row_count} regions in {file}")
+    _show(f"regions in {file}: {table.row_count}", table)
 
 
 @databases.command("info")
 def describe_database(file: DatabaseFile) -> None:
     """Show the datasets and the maps of each region in FILE."""
     for region in database.regions(str(file)):
-        table = _table("dataset", "shape", "dtype")
+        table = Table("dataset", "shape", "dtype")
         for dataset in region.datasets:
             table.add_row(dataset.name, " x ".join(map(str, dataset.shape)), dataset.dtype)
-        _show(table, f"{region.label}: {region.calls} calls")
+        _show(f"{region.label}, calls: {region.calls}", table)
         if region.schema is None:
             typer.echo("not written by hpacml: it does not tell its maps\n")
         else:
@@ -120,11 +119,8 @@ def describe_database(file: DatabaseFile) -> None:
             typer.echo(f"{region.schema}, by hpacml {region.version}, of the maps\n{maps}")
 
 
-def _table(*columns: str) -> Table:
-    return Table(*columns, title_justify="left")
-
-
-def _show(table: Table, title: str) -> None:
-    table.title = Text(title, "bold")
+def _show(title: str, table: Table) -> None:
     # Lines that a program reads are not broken.
-    Console(width=None if sys.stdout.isatty() else 1000).print(table)
+    console = Console(width=None if sys.stdout.isatty() else 1000)
+    console.print(Text(title, "bold"), soft_wrap=True)
+    console.print(table)
