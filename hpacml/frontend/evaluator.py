@@ -18,7 +18,7 @@ from hpacml.frontend.definition import Definition
 from hpacml.frontend.emitter import Emitter
 from hpacml.frontend.scalars import PYTHON, Arithmetic, Number, constant, disagreement
 from hpacml.frontend.source import Source
-from hpacml.frontend.types import BOOL, INT, Refusal, common_type
+from hpacml.frontend.types import BOOL, INT, Refusal
 from hpacml.frontend.values import Array, Opaque, Tuple, Unset, Value, describe
 
 MISSING = object()
@@ -142,13 +142,14 @@ class Evaluator:
             a = then()
         with self.emit.block() as else_block:
             b = otherwise()
-        type = common_type(a.type, b.type)
+        type = self.numbers.common(a, b)
         if type is None:
             raise Refusal(f"this is {disagreement(a.type, b.type)}")
         for block, number in ((then_block, a), (else_block, b)):
             with self.emit.at_end(block):
                 self.emit.op(YieldOp(self.numbers.ssa(self.numbers.convert(number, type))))
-        return Number(type, self.emit.value(IfOp(condition, [type.ir], Region(then_block), Region(else_block))))
+        op = IfOp(condition, [type.ir], Region(then_block), Region(else_block))
+        return Number(type, self.emit.value(op), a.is_literal and b.is_literal)
 
     def static(self, node: ast.expr) -> Any:
         """The Python object that `node` names outside the kernel, `MISSING` if it names none."""

@@ -95,11 +95,18 @@ class Number:
 
     type: ScalarType
     value: SSAValue | Constant
+    one_of_constants: bool = False
+    """Whether it is one of several constants, depending on the path."""
 
     @property
     def constant(self) -> Constant | None:
         """The value if it is known, else None."""
         return None if isinstance(self.value, SSAValue) else self.value
+
+    @property
+    def is_literal(self) -> bool:
+        """Whether it is constant on every path."""
+        return self.one_of_constants or self.constant is not None
 
 
 def constant(value: Any) -> Number | None:
@@ -115,6 +122,8 @@ class Arithmetic:
 
     def __init__(self, emitter: Emitter):
         self._emit = emitter
+        self.choices = 0
+        """How often `common` has taken the type of the other because a number was `one_of_constants`."""
 
     # -- values and conversions ------------------------------------------------------------------
 
@@ -142,6 +151,22 @@ class Arithmetic:
         if number.type.kind not in "iu":
             raise Refusal(f"{what} must be an integer, and this is a {number.type}: write int(...)")
         return self.convert(number, INT)
+
+    def common(self, a: Number, b: Number) -> ScalarType | None:
+        """The type of a number that is `a` on one path and `b` on another, None if there is none.
+
+        A literal takes NumPy's type where it meets one: `total = 0.0` may become a sum of float32. Other
+        numbers of Python become NumPy's only if they fit.
+        """
+        type = common_type(a.type, b.type)
+        if type is None or type.weak:
+            return type
+        for number in (a, b):
+            if number.type.weak and number.type is not BOOL and type.bits < 64:
+                if not number.is_literal:
+                    return None
+                self.choices += number.one_of_constants
+        return type
 
     def truth(self, number: Number) -> Number:
         """`bool(number)`."""
@@ -266,11 +291,12 @@ class Arithmetic:
         """`a if condition else b` of numbers computed already."""
         if condition.constant is not None:
             return a if condition.constant else b
-        type = common_type(a.type, b.type)
+        type = self.common(a, b)
         if type is None:
-            raise Refusal(disagreement(a.type, b.type))
+            raise Refusal(f"this is {disagreement(a.type, b.type)}")
         x, y = self.ssa(self.convert(a, type)), self.ssa(self.convert(b, type))
-        return Number(type, self._select(self.ssa(self.truth(condition)), x, y))
+        chosen = self._select(self.ssa(self.truth(condition)), x, y)
+        return Number(type, chosen, a.is_literal and b.is_literal)
 
     def classify(self, predicate: str, a: Number, type: ScalarType) -> Number:
         """How `abs(a)` compares with infinity: `uno` for `isnan`, `olt` for `isfinite`, `oeq` for `isinf`."""
@@ -345,8 +371,9 @@ class Arithmetic:
 
 def disagreement(a: ScalarType, b: ScalarType, here: str = "on one path", there: str = "on the other") -> str:
     """Why two types have no common one, and what to do."""
-    wide = max(a, b, key=lambda type: (type.is_float, type.bits))
-    return f"{_article(a)} {here} and {_article(b)} {there}: convert one with {wide.spelling}(...)"
+    return (
+        f"{_article(a)} {here} and {_article(b)} {there}: convert with {a.spelling}(...) or {b.spelling}(...)"
+    )
 
 
 def _article(type: ScalarType) -> str:

@@ -103,7 +103,7 @@ def result_type(operation: Callable[..., Any], *types: ScalarType) -> ScalarType
 
 
 def common_type(a: ScalarType, b: ScalarType) -> ScalarType | None:
-    """The one type of a variable that is an `a` on one path and a `b` on another, None if there is none.
+    """The type of a number that is an `a` on one path and a `b` on another, None if there is none.
 
     Python numbers widen (bool, int, float), and become NumPy's where they meet NumPy's of the same kind.
     """
