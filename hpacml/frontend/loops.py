@@ -15,7 +15,7 @@ from hpacml.frontend.evaluator import Evaluator
 from hpacml.frontend.scalars import Number
 from hpacml.frontend.types import BOOL, INT
 from hpacml.frontend.values import Unset
-from hpacml.frontend.variables import Types, Variables, assigned
+from hpacml.frontend.variables import Kinds, Variables, assigned
 
 
 @dataclass(frozen=True)
@@ -132,19 +132,19 @@ class Loops:
         lower, upper, step = self._bounds(loop.range)
         variables = self._variables
 
-        def build(types: Types) -> list[Block]:
-            with self._emit.block([IndexType(), *(type.ir for type in types.values())]) as block:
-                variables.set_numbers(types, block.args[1:])
+        def build(kinds: Kinds) -> list[Block]:
+            with self._emit.block([IndexType(), *(kind.type.ir for kind in kinds.values())]) as block:
+                variables.set_numbers(kinds, block.args[1:])
                 self._set_target(loop, block.args[0])
                 self._block(loop.body)
             return [block]
 
-        types, (block,), after = variables.stable(variables.carried(loop.body, loop.target), build, loop.body)
-        variables.end_block(block, after, types)
-        op = ForOp(lower, upper, step, variables.values(types), block)
+        kinds, (block,), after = variables.stable(variables.carried(loop.body, loop.target), build, loop.body)
+        variables.end_block(block, after, kinds, loop.node)
+        op = ForOp(lower, upper, step, variables.values(kinds, loop.node), block)
         self._emit.op(op)
         variables.leave_loop(loop.node, after, loop.target)
-        variables.set_numbers(types, op.results)
+        variables.set_numbers(kinds, op.results)
 
     def _parallel(self, loop: _For) -> None:
         if jumps.breaks(loop.node.body):
@@ -203,29 +203,29 @@ class Loops:
         """An `scf.while`; it carries the variables `hidden` beside those that the body assigns."""
         variables = self._variables
 
-        def build(types: Types) -> list[Block]:
-            inputs = [type.ir for type in types.values()]
+        def build(kinds: Kinds) -> list[Block]:
+            inputs = [kind.type.ir for kind in kinds.values()]
             outside = variables.now
             variables.copy()
             with self._emit.block(inputs) as condition_block:
-                variables.set_numbers(types, condition_block.args)
+                variables.set_numbers(kinds, condition_block.args)
                 condition = self._numbers.ssa(test())
             with self._emit.at_end(condition_block):
                 self._emit.op(ConditionOp(condition, *condition_block.args))
             variables.back_to(outside)
             with self._emit.block(inputs) as block:
-                variables.set_numbers(types, block.args)
+                variables.set_numbers(kinds, block.args)
                 iterate()
             return [condition_block, block]
 
         carried = list(dict.fromkeys((*hidden, *variables.carried(body, target))))
-        types, (condition_block, block), after = variables.stable(carried, build, body)
-        variables.end_block(block, after, types)
-        results = [type.ir for type in types.values()]
-        op = WhileOp(variables.values(types), results, Region(condition_block), Region(block))
+        kinds, (condition_block, block), after = variables.stable(carried, build, body)
+        variables.end_block(block, after, kinds, node)
+        results = [kind.type.ir for kind in kinds.values()]
+        op = WhileOp(variables.values(kinds, node), results, Region(condition_block), Region(block))
         self._emit.op(op)
         variables.leave_loop(node, after, target)
-        variables.set_numbers(types, op.results)
+        variables.set_numbers(kinds, op.results)
         for name in hidden:
             del variables.now[name]
 

@@ -10,7 +10,7 @@ import ast
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 from xdsl.dialects import arith
@@ -89,6 +89,22 @@ _PREDICATES: dict[Operator, str] = {
 }
 
 
+class Kind(Protocol):
+    """What is known of a number apart from its value."""
+
+    @property
+    def type(self) -> ScalarType: ...
+    @property
+    def is_literal(self) -> bool:
+        """Whether it is constant on every path."""
+        ...
+
+    @property
+    def one_of_constants(self) -> bool:
+        """Whether it is one of several constants, depending on the path."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Number:
     """A number in a kernel: a value of the IR, or one known already."""
@@ -96,7 +112,6 @@ class Number:
     type: ScalarType
     value: SSAValue | Constant
     one_of_constants: bool = False
-    """Whether it is one of several constants, depending on the path."""
 
     @property
     def constant(self) -> Constant | None:
@@ -105,7 +120,6 @@ class Number:
 
     @property
     def is_literal(self) -> bool:
-        """Whether it is constant on every path."""
         return self.one_of_constants or self.constant is not None
 
 
@@ -152,7 +166,7 @@ class Arithmetic:
             raise Refusal(f"{what} must be an integer, and this is a {number.type}: write int(...)")
         return self.convert(number, INT)
 
-    def common(self, a: Number, b: Number) -> ScalarType | None:
+    def common(self, a: Kind, b: Kind) -> ScalarType | None:
         """The type of a number that is `a` on one path and `b` on another, None if there is none.
 
         A literal takes NumPy's type where it meets one: `total = 0.0` may become a sum of float32. Other
@@ -371,9 +385,7 @@ class Arithmetic:
 
 def disagreement(a: ScalarType, b: ScalarType, here: str = "on one path", there: str = "on the other") -> str:
     """Why two types have no common one, and what to do."""
-    return (
-        f"{_article(a)} {here} and {_article(b)} {there}: convert with {a.spelling}(...) or {b.spelling}(...)"
-    )
+    return f"{_article(a)} {here} and {_article(b)} {there}: convert with {a.spelling}(...) or {b.spelling}(...)"
 
 
 def _article(type: ScalarType) -> str:

@@ -153,9 +153,9 @@ class Statements:
             after.append(self._variables.back_to(before))
         results = self._variables.merge(node, *after)
         for block, variables in zip(blocks, after, strict=True):
-            self._variables.end_block(block, variables, results)
+            self._variables.end_block(block, variables, results, node)
         then, otherwise = map(Region, blocks)
-        types = [type.ir for type in results.values()]
+        types = [kind.type.ir for kind in results.values()]
         is_empty = len(blocks[1].ops) == 1 and not results
         op = IfOp(self._numbers.ssa(condition), types, then, None if is_empty else otherwise)
         self._emit.op(op)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from xdsl.dialects.scf import YieldOp
 from xdsl.ir import Block, SSAValue
@@ -13,10 +13,23 @@ from hpacml.frontend.emitter import name_value
 from hpacml.frontend.evaluator import Evaluator
 from hpacml.frontend.jumps import RESULT
 from hpacml.frontend.scalars import Number, disagreement
-from hpacml.frontend.types import ScalarType, common_type
+from hpacml.frontend.types import ScalarType
 from hpacml.frontend.values import Array, Unset, Value, describe
 
-Types = Mapping[str, ScalarType]
+
+@dataclass(frozen=True)
+class Joined:
+    """The kind of number that a variable is where several paths meet."""
+
+    type: ScalarType
+    one_of_constants: bool
+
+    @property
+    def is_literal(self) -> bool:
+        return self.one_of_constants
+
+
+Kinds = Mapping[str, Joined]
 
 
 class Variables:
@@ -49,9 +62,9 @@ class Variables:
             name_value(value.value, name.lstrip(".").split("@")[0])
         self.now[name] = replace(value, name=name) if isinstance(value, Array) and not value.name else value
 
-    def set_numbers(self, types: Types, values: Sequence[SSAValue]) -> None:
-        for (name, type), value in zip(types.items(), values, strict=True):
-            self.set(name, Number(type, value))
+    def set_numbers(self, kinds: Kinds, values: Sequence[SSAValue]) -> None:
+        for (name, kind), value in zip(kinds.items(), values, strict=True):
+            self.set(name, Number(kind.type, value, kind.one_of_constants))
 
     def copy(self) -> None:
         """Begin an inner block, to be ended by `back_to`."""
@@ -62,35 +75,37 @@ class Variables:
         inner, self._evaluator.variables = self.now, variables
         return inner
 
-    def values(self, types: Types) -> list[SSAValue]:
-        """The numbers of these names in these types."""
-        return [self._numbers.ssa(self._numbers.convert(self.number(name), type)) for name, type in types.items()]
+    def values(self, kinds: Kinds, node: ast.stmt) -> list[SSAValue]:
+        """The numbers of these names, in their common types, for the blocks of `node`."""
+        convert, ssa = self._numbers.convert, self._numbers.ssa
+        with self._evaluator.at(node):
+            return [ssa(convert(self.number(name), kind.type)) for name, kind in kinds.items()]
 
-    def end_block(self, block: Block, variables: dict[str, Value], types: Types) -> None:
-        """Let a block yield the numbers that these names have at its end."""
+    def end_block(self, block: Block, variables: dict[str, Value], kinds: Kinds, node: ast.stmt) -> None:
+        """Let a block of `node` yield the numbers that these names have at its end."""
         outer = self.now
         self.back_to(variables)
         with self._evaluator.emit.at_end(block):
-            self._evaluator.emit.op(YieldOp(*self.values(types)))
+            self._evaluator.emit.op(YieldOp(*self.values(kinds, node)))
         self.back_to(outer)
 
     # -- branches --------------------------------------------------------------------------------
 
-    def merge(self, node: ast.If, a: Mapping[str, Value], b: Mapping[str, Value]) -> dict[str, ScalarType]:
+    def merge(self, node: ast.If, a: Mapping[str, Value], b: Mapping[str, Value]) -> dict[str, Joined]:
         """The numbers in which the branches `a` and `b` differ; what differs else is unset."""
-        results: dict[str, ScalarType] = {}
+        results: dict[str, Joined] = {}
         for name in dict.fromkeys((*a, *b)):
             x, y = a.get(name), b.get(name)
             if x is y:
                 continue
             if not isinstance(x, Number) or not isinstance(y, Number):
                 self.now[name] = Unset(_why_unset(name, node, x, y))
-            elif (common := common_type(x.type, y.type)) is None:
+            elif (common := self._numbers.common(x, y)) is None:
                 spelled = "the returned value" if name == RESULT else f"'{name}'"
                 how = disagreement(x.type, y.type)
                 self.now[name] = Unset(f"{spelled} is {how} ('if' in line {node.lineno})")
             elif self._is_read(name):
-                results[name] = common
+                results[name] = Joined(common, x.is_literal and y.is_literal)
         return results
 
     # -- loops -----------------------------------------------------------------------------------
@@ -111,31 +126,36 @@ class Variables:
         return names
 
     def stable(
-        self, carried: Sequence[str], build: Callable[[Types], list[Block]], body: Iterable[ast.stmt]
-    ) -> tuple[dict[str, ScalarType], list[Block], dict[str, Value]]:
-        """Build a loop with the types that its variables have before it, and again if an iteration widens them.
+        self, carried: Sequence[str], build: Callable[[Kinds], list[Block]], body: Iterable[ast.stmt]
+    ) -> tuple[Kinds, list[Block], dict[str, Value]]:
+        """Build a loop with the kinds that its variables are of before it, and again if an iteration widens them.
 
-        The result are the types, the blocks, and the variables at the end of an iteration.
+        The result are the kinds, the blocks, and the variables at the end of an iteration.
         """
         before = self.now
-        types = {name: self.number(name).type for name in carried}
+        numbers = {name: self.number(name) for name in carried}
+        kinds = {name: Joined(number.type, number.is_literal) for name, number in numbers.items()}
         while True:
             self.copy()
-            blocks = build(types)
+            choices = self._numbers.choices
+            blocks = build(kinds)
             after = self.back_to(before)
-            widened = {name: self._widened(name, type, after[name], body) for name, type in types.items()}
-            if widened == types:
-                return types, blocks, after
+            widened = {name: self._widened(name, kind, after[name], body) for name, kind in kinds.items()}
+            if widened == kinds:
+                return kinds, blocks, after
+            same_types = all(widened[name].type is kind.type for name, kind in kinds.items())
+            if same_types and self._numbers.choices == choices:  # nothing hangs on what is literal
+                return {name: Joined(kind.type, False) for name, kind in kinds.items()}, blocks, after
             for block in blocks:
                 block.erase(safe_erase=False)
-            types = widened
+            kinds = widened
 
-    def _widened(self, name: str, type: ScalarType, after: Value, body: Iterable[ast.stmt]) -> ScalarType:
+    def _widened(self, name: str, kind: Joined, after: Value, body: Iterable[ast.stmt]) -> Joined:
         if isinstance(after, Number):
-            common = common_type(type, after.type)
+            common = self._numbers.common(kind, after)
             if common is not None:
-                return common
-            how = disagreement(type, after.type, "before the loop", "after an iteration")
+                return Joined(common, kind.is_literal and after.is_literal)
+            how = disagreement(kind.type, after.type, "before the loop", "after an iteration")
             reason = f"'{name}' is {how}"
         else:
             reason = after.reason if isinstance(after, Unset) else f"'{name}' becomes {describe(after)} in the loop"

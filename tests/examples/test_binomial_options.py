@@ -52,7 +52,7 @@ def test_collects_trains_and_compares(tmp_path):
     arguments = ["--options", "64", "--steps", "16", "--epochs", "2", "--out", str(tmp_path)]
     result = CliRunner().invoke(cli, arguments, catch_exceptions=False)
     assert result.exit_code == 0
-    assert "16 options not seen in training" in result.output
+    assert "16 unseen options" in result.output
     assert "nan" not in result.output
     assert "inf" not in result.output
     assert (tmp_path / "prices.png").read_bytes().startswith(b"\x89PNG")

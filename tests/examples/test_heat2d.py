@@ -14,12 +14,12 @@ def test_a_step_is_that_of_the_formula():
     new = t.copy()
     around = t[:-2, 1:-1] + t[2:, 1:-1] + t[1:-1, :-2] + t[1:-1, 2:]
     new[1:-1, 1:-1] += 0.1 * (around - 4.0 * t[1:-1, 1:-1])
-    np.testing.assert_allclose(simulate(t, 1, exact=1)[1], new, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(simulate(t, 1, exact_every=1)[1], new, rtol=0, atol=1e-6)
 
 
 def test_nothing_is_recorded_where_every_step_is_exact(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    simulate(random_plate(8, seed=1), 3, exact=1)
+    simulate(random_plate(8, seed=1), 3, exact_every=1)
     assert not list(tmp_path.iterdir())
 
 
