@@ -26,7 +26,7 @@ def main():
         seconds = row["seconds"]
         console.print(f"\n{row['what']}: {row['bytes'] / 1e6:.2f} MB, 1 thread", highlight=False)
         table = Table("")
-        for column in ("time", "/ copy_", "/ first"):
+        for column in ("time", "/ copy_", "/ hpacml"):
             table.add_column(column, justify="right")
         for name, value in seconds.items():
             table.add_row(

@@ -23,7 +23,7 @@ Out = Annotated[Path, typer.Option(help="Folder for database, model and picture.
 OUT = Path("out/binomial_options")
 DATABASE, MODEL, PICTURE = "options.h5", "surrogate.pt2", "prices.png"
 
-cli = typer.Typer(add_completion=False)
+cli = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
 console = Console()
 
 

@@ -154,11 +154,12 @@ def _module(application: AppliedFunctor, direction: Direction, types: tuple[Arra
     entry = Entry(NAMES[direction])
     for name, array_type in zip(application.arrays, array_types, strict=True):
         entry.argument(name, array_type.memref)
-    tensor = entry.argument("tensor", tensor_type.memref)
     numbers = [entry.argument(f"n{k}", IndexType()) for k in range(len(application.open_numbers))]
     for param in application.functor.used_params:
         entry.argument(param, IndexType())
     mapping = entry.map(application, MapDirection(direction), numbers, DTYPES[tensor_type.dtype]).mapping
+    # With the sizes that the map fixes: a known number of features is what makes the loop fast.
+    tensor = entry.argument("tensor", tensor_type.memref_of(mapping.type.get_shape()), len(array_types))
     copy = GatherOp(mapping, tensor) if direction == "to" else ScatterOp(tensor, mapping)
     entry.builder.insert(copy)
     return entry.finish()

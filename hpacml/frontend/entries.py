@@ -48,8 +48,12 @@ class ArrayType(NamedTuple):
 
     @property
     def memref(self) -> MemRefType:
+        return self.memref_of([DYNAMIC_INDEX] * self.rank)
+
+    def memref_of(self, shape: Sequence[int]) -> MemRefType:
+        """The type of such an array, of which `shape` is known."""
         layout = NoneAttr() if self.contiguous else StridedLayoutAttr([None] * self.rank, None)
-        return MemRefType(DTYPES[self.dtype], [DYNAMIC_INDEX] * self.rank, layout)
+        return MemRefType(DTYPES[self.dtype], shape, layout)
 
 
 class Entry:
@@ -64,10 +68,10 @@ class Entry:
         self.values: dict[str, SSAValue] = {}
         self._functors: dict[str, FunctorOp] = {}
 
-    def argument(self, name: str, type: Attribute) -> SSAValue:
-        """Add an argument: a memref, an `index` or an `i1`."""
+    def argument(self, name: str, type: Attribute, position: int | None = None) -> SSAValue:
+        """Add an argument, a memref, an `index` or an `i1`: the last one, or at a position."""
         block = self.function.body.block
-        value = block.insert_arg(type, len(block.args))
+        value = block.insert_arg(type, len(block.args) if position is None else position)
         value.name_hint = name
         self.values[name] = value
         return value

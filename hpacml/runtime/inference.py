@@ -94,11 +94,13 @@ class Inference:
         return known
 
     def _make_tensors(self, addresses: Iterable[int]) -> Tensors:
-        with torch.inference_mode(False):  # where tensors count what is written to them
-            tensors = [
-                tensor_from_descriptor(address, type.dtype, type.rank)
-                for address, type in zip(addresses, self._types, strict=True)
-            ]
+        if torch.is_inference_mode_enabled():  # in which tensors do not count what is written to them
+            with torch.inference_mode(False):
+                return self._make_tensors(addresses)
+        tensors = [
+            tensor_from_descriptor(address, type.dtype, type.rank)
+            for address, type in zip(addresses, self._types, strict=True)
+        ]
         count = len(self._site.inputs)
         inputs, targets = tensors[:count], tensors[count:]
         return Tensors(inputs, targets, list(map(_extent, targets)), not any(t.numel() for t in targets))

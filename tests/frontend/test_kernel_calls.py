@@ -211,7 +211,7 @@ def outer(x: Float64[np.ndarray, "N"], y: Float64[np.ndarray, "N"]):
 
 def test_unsigned_elements_and_results() -> None:
     @hpacml.kernel
-    def last(a: UInt8[np.ndarray, "_ N"]):  # noqa: F722
+    def last(a: UInt8[np.ndarray, "_ N"]):
         return a[-1, -1]
 
     assert last(np.array([[1, 200]], np.uint8)) == np.uint8(200)

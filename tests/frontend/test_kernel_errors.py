@@ -104,13 +104,13 @@ STATEMENTS = [
         "x: np.float32, y: np.int32",
         "if x > 0:\n        return x\n    return y",
         "return x",
-        "the returned value is a float32 on one path and an int32 on the other: convert one with np.float32(...)",
+        "the returned value is a float32 on one path and an int32 on the other: convert with np.float32(...) or np.int32(...)",
     ),
     (
         "x: np.float32, y: np.float64",
         "for i in range(3):\n        x = y\n    return x",
         "x",
-        "'x' is a float32 before the loop and a float64 after an iteration: convert one with np.float64(...)",
+        "'x' is a float32 before the loop and a float64 after an iteration: convert with np.float32(...) or np.float64(...)",
     ),
     ("n: int", "a = np.zeros(-1)", "-1", "the size -1 is negative"),
     ("n: int", "a = np.zeros(1.5)", "1.5", "a size must be an integer"),
@@ -168,7 +168,7 @@ def test_the_place_is_that_of_the_file() -> None:
         """A text
             that is not indented:
         as here"""
-        return x + unknown  # noqa: F821
+        return x + unknown
 
     with pytest.raises(hpacml.CompileError, match="'unknown' is not defined") as caught:
         inner(1.0)

@@ -1,7 +1,5 @@
 """Programs: control flow, variables, arrays and calls do what they do in Python, to the last bit."""
 
-# ruff: noqa: F722, F821  (the dimensions of arrays)
-
 import math
 from typing import Any
 
