@@ -16,7 +16,8 @@ PART = re.compile(r"(<!-- ir: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 OPERATIONS = """# Operations of the `hpacml` dialect
 
 Written by `python docs/generate.py` from the operations' docstrings. Types:
-`!hpacml.mapping<?x?x5xf32>` is a map as a value, with shape and element type of its dense tensor. Element types are `i8` (unsigned), `i32`, `i64`, `f16`, `bf16`, `f32`, `f64`.
+`!hpacml.mapping<?x?x5xf32>` is a map as a value, with shape and element type of its dense tensor.
+Element types are `i8` (unsigned), `i32`, `i64`, `f16`, `bf16`, `f32`, `f64`.
 """
 
 

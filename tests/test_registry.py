@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from pathlib import Path
 
 import pytest
+from xdsl.parser import Parser
 
 from hpacml.dialects.hpacml import Hpacml
 from hpacml.passes import PASS_NAMES, get_all_passes, get_pass
-from hpacml.pipelines import CPU_PASSES
+from hpacml.pipelines import CPU_PASSES, make_context
 
 FILECHECK = Path(__file__).parent / "filecheck"
 OPERATIONS = (FILECHECK / "dialects" / "ops.mlir").read_text()
@@ -33,3 +36,45 @@ def test_operation(op) -> None:
     assert "Example:\n" in op.__doc__
     assert f"{op.name} " in op.__doc__
     assert f"{op.name} " in OPERATIONS
+
+
+FUNCTORS = """
+hpacml.functor @ifnctr : [i, j, 0:5] = ([i - 1, j], [i + 1, j], [i, j - 1 : j + 2])
+hpacml.functor @block(m) : [i, 0:m] = ([m * i : m * i + m])
+func.func private @step(memref<?x?xf32>)
+"""
+OPERANDS = {
+    **dict.fromkeys(["n", "m", "k", "first", "c0", "c1", "c2"], "index"),
+    **dict.fromkeys(["c", "d", "ok"], "i1"),
+    "ms": "f64",
+    "t": "memref<?x?xf32>",
+    "x": "memref<?x?x5xf32>",
+    "y": "memref<?x?x1xf32>",
+    "in": "!hpacml.mapping<?x?x5xf32>",
+    "out": "!hpacml.mapping<?x?x1xf32>",
+    **dict.fromkeys(["view", "north", "south"], "memref<?x?xf32, strided<[?, 1], offset: ?>>"),
+    "row": "memref<?x?x3xf32, strided<[?, 1, 1], offset: ?>>",
+}
+"""The values that the examples speak of."""
+OTHERS = {
+    "hpacml.map": {"x": "memref<?xf64>"},
+    "hpacml.check_map": {"d": "index"},
+    "hpacml.pack": {"view": OPERANDS["row"]},
+    "hpacml.fused_scatter": {"x": "memref<?xf32>", "y": "memref<?xf64>", "t": "memref<?x2xf64>"},
+}
+
+
+@pytest.mark.parametrize("op", list(Hpacml.operations), ids=lambda op: op.name)
+def test_example(op) -> None:
+    """The examples parse and verify, each statement by itself."""
+    found = re.search(r"```mlir\n(.*?)```", textwrap.dedent(op.__doc__), re.DOTALL)
+    assert found
+    for statement in re.split(r"\n(?=[^ }])", found[1].strip()):
+        operands = OPERANDS | OTHERS.get(op.name, {})
+        used = dict.fromkeys(re.findall(r"%(\w+)", re.sub(r"^%\w+ =", "", statement)))
+        arguments = ", ".join(f"%{name}: {operands[name]}" for name in used)
+        function = f"func.func @example({arguments}) {{\n{statement}\nfunc.return\n}}"
+        whole = statement if op.name == "hpacml.functor" else FUNCTORS + function
+        module = Parser(make_context(), whole).parse_module()
+        module.verify()
+        assert any(isinstance(each, op) for each in module.walk())

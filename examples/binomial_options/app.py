@@ -76,7 +76,7 @@ def price_prepared(S, X, vDt, puByDf, pdByDf, steps, model=None, database=None):
 
 
 def random_options(count, first=0, seed=123):
-    """S, X, T, R, V of the options number `first` to `first + count` which the CUDA program draws with this seed."""
+    """S, X, T, R, V of the options number `first` to `first + count` which the CUDA program in HeCBench draws."""
     t = _rand(3 * (first + count), seed)[3 * first :].reshape(count, 3) / 2147483647
     S, X, T = ((1.0 - t) * (5.0, 1.0, 0.25) + t * (30.0, 100.0, 10.0)).T.copy()
     return S, X, T, RATE, VOLATILITY

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from xdsl.dialects.builtin import MemRefType, ModuleOp, UnitAttr
 from xdsl.dialects.func import FuncOp, ReturnOp
-from xdsl.ir import Attribute, Operation, Region, SSAValue
+from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
 from hpacml.dialects.hpacml.bridge import FunctorOp
 from hpacml.frontend import jumps
@@ -22,7 +22,7 @@ from hpacml.frontend.evaluator import Evaluator
 from hpacml.frontend.scalars import Number
 from hpacml.frontend.statements import Statements
 from hpacml.frontend.types import Refusal, ScalarType
-from hpacml.frontend.values import Array, Opaque, Unset
+from hpacml.frontend.values import Array, Opaque, Unset, Value
 from hpacml.functors import Functor
 
 _C_NAMES = {*vars(math), "free", "index", "main", "malloc", "memcpy", "memmove", "memset"}
@@ -78,56 +78,21 @@ class _Compiler:
 
     def _function(self, kernel: Definition, contiguous: tuple[bool, ...]) -> Linked:
         node = kernel.source.function
-        own_names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-        own_names.update(parameter.name for parameter in kernel.parameters)
         emitter = Emitter(self._declarations)
-        evaluator = Evaluator(kernel, emitter, frozenset(own_names), Calls(self.link))
+        evaluator = Evaluator(kernel, emitter, _own_names(kernel), Calls(self.link))
         statements = Statements(evaluator, Directives(evaluator, self, kernel.name), _names_read(node))
-        is_contiguous = iter(contiguous)
-        types: list[Attribute] = []
-        for parameter in kernel.parameters:
-            if isinstance(parameter, ArrayParameter):
-                types.append(parameter.memref(next(is_contiguous)))
-            elif isinstance(parameter, ScalarParameter):
-                types.append(parameter.type.ir)
+        types = _types(kernel, contiguous)
         with emitter.block(types) as block:
-            arguments = iter(block.args)
-            for position, parameter in enumerate(kernel.parameters):
-                if isinstance(parameter, OpaqueParameter):
-                    evaluator.variables[parameter.name] = Opaque(parameter.name)
-                    continue
-                argument = next(arguments)
-                name_value(argument, parameter.name)
-                if isinstance(parameter, ArrayParameter):
-                    memory = SSAValue.get(argument, type=MemRefType)
-                    value = Array(parameter.name, parameter.element, memory, position)
-                else:
-                    value = Number(parameter.type, argument)
-                evaluator.variables[parameter.name] = value
+            evaluator.variables.update(_parameters(kernel, block))
             statements.block(jumps.function_body(node.body))
-        result = self._result(kernel, evaluator)
-        with emitter.at_end(block):
+        result = _result(kernel, evaluator)
+        with emitter.at_end(block), evaluator.at(node):
             emitter.op(ReturnOp(*([] if result is None else [evaluator.numbers.ssa(result)])))
         outputs = [] if result is None else [result.type.ir]
         symbol = self._symbol(kernel.name)
         self._functions.append(FuncOp(symbol, (types, outputs), Region(block), "private"))
         result_type = None if result is None else result.type
         return Linked(symbol, result_type, frozenset(evaluator.written), evaluator.has_regions)
-
-    def _result(self, kernel: Definition, evaluator: Evaluator) -> Number | None:
-        match evaluator.variables.get(jumps.RESULT):
-            case None:
-                return None
-            case Number() as number:
-                return number
-            case Unset(reason=reason):
-                returns = [n for n in ast.walk(kernel.source.function) if isinstance(n, ast.Return)]
-                raise kernel.source.error(returns[-1], reason)
-            case _:
-                returns = [n for n in ast.walk(kernel.source.function) if isinstance(n, ast.Return)]
-                raise kernel.source.error(
-                    returns[-1], "a kernel returns one number: write other results into an array argument"
-                )
 
     def functor(self, name: str, functor: Functor) -> FunctorOp:
         """The operation of a functor; two of one name that differ get different symbols."""
@@ -146,6 +111,54 @@ class _Compiler:
         while symbol in taken:
             symbol, count = f"{stem}_{count}", count + 1
         return symbol
+
+
+def _types(kernel: Definition, contiguous: tuple[bool, ...]) -> list[Attribute]:
+    """The types of a kernel's arguments in the IR."""
+    types: list[Attribute] = []
+    is_contiguous = iter(contiguous)
+    for parameter in kernel.parameters:
+        if isinstance(parameter, ArrayParameter):
+            types.append(parameter.memref(next(is_contiguous)))
+        elif isinstance(parameter, ScalarParameter):
+            types.append(parameter.type.ir)
+    return types
+
+
+def _parameters(kernel: Definition, block: Block) -> dict[str, Value]:
+    """A kernel's parameters as its first variables."""
+    variables: dict[str, Value] = {}
+    arguments = iter(block.args)
+    for position, parameter in enumerate(kernel.parameters):
+        if isinstance(parameter, OpaqueParameter):
+            variables[parameter.name] = Opaque(parameter.name)
+            continue
+        argument = next(arguments)
+        name_value(argument, parameter.name)
+        if isinstance(parameter, ArrayParameter):
+            memory = SSAValue.get(argument, type=MemRefType)
+            variables[parameter.name] = Array(parameter.name, parameter.element, memory, position)
+        else:
+            variables[parameter.name] = Number(parameter.type, argument)
+    return variables
+
+
+def _result(kernel: Definition, evaluator: Evaluator) -> Number | None:
+    """What a kernel returns."""
+    result = evaluator.variables.get(jumps.RESULT)
+    if result is None or isinstance(result, Number):
+        return result
+    returns = [node for node in ast.walk(kernel.source.function) if isinstance(node, ast.Return)]
+    if isinstance(result, Unset):
+        raise kernel.source.error(returns[-1], result.reason)
+    raise kernel.source.error(returns[-1], "a kernel returns one number: write other results into an array argument")
+
+
+def _own_names(kernel: Definition) -> frozenset[str]:
+    """The names that Python takes for a function's own: its parameters, and what it assigns."""
+    nodes = ast.walk(kernel.source.function)
+    assigned = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    return frozenset(assigned.union(parameter.name for parameter in kernel.parameters))
 
 
 def _names_read(function: ast.FunctionDef) -> frozenset[str]:

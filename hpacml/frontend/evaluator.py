@@ -142,14 +142,14 @@ class Evaluator:
             a = then()
         with self.emit.block() as else_block:
             b = otherwise()
-        type = self.numbers.common(a, b)
-        if type is None:
+        kind = self.numbers.common(a.kind, b.kind)
+        if kind is None:
             raise Refusal(f"this is {disagreement(a.type, b.type)}")
         for block, number in ((then_block, a), (else_block, b)):
             with self.emit.at_end(block):
-                self.emit.op(YieldOp(self.numbers.ssa(self.numbers.convert(number, type))))
-        op = IfOp(condition, [type.ir], Region(then_block), Region(else_block))
-        return Number(type, self.emit.value(op), a.is_literal and b.is_literal)
+                self.emit.op(YieldOp(self.numbers.ssa(self.numbers.convert(number, kind.type))))
+        op = IfOp(condition, [kind.type.ir], Region(then_block), Region(else_block))
+        return Number.of(kind, self.emit.value(op))
 
     def static(self, node: ast.expr) -> Any:
         """The Python object that `node` names outside the kernel, `MISSING` if it names none."""

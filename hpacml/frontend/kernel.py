@@ -33,8 +33,8 @@ class Kernel(Definition, Generic[P, R]):
     - Where Python raises for a number, such as a division by zero or the root of a negative number, the result is
       NumPy's inf, nan or, for integers, 0. A float that is made an integer which does not hold it becomes some
       integer. A range with a step of 0 is empty.
-    - A variable has one type: what is an `int` on one path and a `float` on another is a `float`, and what is
-      Python's on one path and NumPy's on another is NumPy's.
+    - A variable has one type: what is an `int` on one path and a `float` on another is a `float`, and a literal on
+      one path is NumPy's where the others have NumPy's (`total = 0.0` before a loop that adds float32 to it).
 
     Raises `CompileError` for Python that cannot be compiled, `DirectiveError` for a directive that cannot be read,
     `MapError` for arguments or maps that do not fit, `ModelError` and `DatabaseError` from its regions, and

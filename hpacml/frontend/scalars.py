@@ -9,8 +9,9 @@ from __future__ import annotations
 import ast
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any, cast
 
 import numpy as np
 from xdsl.dialects import arith
@@ -31,6 +32,7 @@ from hpacml.frontend.types import (
     ScalarType,
     common_type,
     result_type,
+    weak_as,
 )
 
 Operator = type[ast.operator] | type[ast.cmpop]
@@ -89,20 +91,15 @@ _PREDICATES: dict[Operator, str] = {
 }
 
 
-class Kind(Protocol):
+@dataclass(frozen=True)
+class Kind:
     """What is known of a number apart from its value."""
 
-    @property
-    def type(self) -> ScalarType: ...
-    @property
-    def is_literal(self) -> bool:
-        """Whether it is constant on every path."""
-        ...
-
-    @property
-    def one_of_constants(self) -> bool:
-        """Whether it is one of several constants, depending on the path."""
-        ...
+    type: ScalarType
+    is_literal: bool
+    """Whether it is constant on every path."""
+    types: frozenset[ScalarType]
+    """The types that it may have in Python, depending on the path; all are as wide as `type`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +109,12 @@ class Number:
     type: ScalarType
     value: SSAValue | Constant
     one_of_constants: bool = False
+    types: frozenset[ScalarType] = frozenset()
+
+    @staticmethod
+    def of(kind: Kind, value: SSAValue) -> Number:
+        """A value of this kind."""
+        return Number(kind.type, value, kind.is_literal, kind.types)
 
     @property
     def constant(self) -> Constant | None:
@@ -119,8 +122,9 @@ class Number:
         return None if isinstance(self.value, SSAValue) else self.value
 
     @property
-    def is_literal(self) -> bool:
-        return self.one_of_constants or self.constant is not None
+    def kind(self) -> Kind:
+        is_literal = self.one_of_constants or self.constant is not None
+        return Kind(self.type, is_literal, self.types or frozenset([self.type]))
 
 
 def constant(value: Any) -> Number | None:
@@ -137,7 +141,7 @@ class Arithmetic:
     def __init__(self, emitter: Emitter):
         self._emit = emitter
         self.choices = 0
-        """How often `common` has taken the type of the other because a number was `one_of_constants`."""
+        """How often `common` has let a literal take another type."""
 
     # -- values and conversions ------------------------------------------------------------------
 
@@ -145,8 +149,7 @@ class Arithmetic:
         """The number as a value of the IR."""
         if isinstance(number.value, SSAValue):
             return number.value
-        if number.type is INT and not -(1 << 63) <= number.value < 1 << 63:
-            raise Refusal(f"{number.value} does not fit the 64 bits of a kernel's integers")
+        _check_size(number)
         return self._emit.constant(number.value, number.type.ir)
 
     def convert(self, number: Number, type: ScalarType) -> Number:
@@ -164,23 +167,27 @@ class Arithmetic:
         """A number that must be an integer, as Python's `int`."""
         if number.type.kind not in "iu":
             raise Refusal(f"{what} must be an integer, and this is a {number.type}: write int(...)")
+        _check_size(number)
         return self.convert(number, INT)
 
-    def common(self, a: Kind, b: Kind) -> ScalarType | None:
-        """The type of a number that is `a` on one path and `b` on another, None if there is none.
+    def common(self, a: Kind, b: Kind) -> Kind | None:
+        """The kind of a number that is `a` on one path and `b` on another, None if there is none.
 
-        A literal takes NumPy's type where it meets one: `total = 0.0` may become a sum of float32. Other
-        numbers of Python become NumPy's only if they fit.
+        Python numbers widen. A literal takes NumPy's type where it meets one: `total = 0.0` may become a sum of
+        float32. Other numbers of Python become NumPy's only if they keep their value.
         """
         type = common_type(a.type, b.type)
-        if type is None or type.weak:
-            return type
-        for number in (a, b):
-            if number.type.weak and number.type is not BOOL and type.bits < 64:
-                if not number.is_literal:
-                    return None
-                self.choices += number.one_of_constants
-        return type
+        if type is None:
+            return None
+        types: set[ScalarType] = set()
+        for kind in (a, b):
+            if kind.type.weak and not type.weak and kind.is_literal:
+                self.choices += 1
+            elif kind.type.weak and kind.type is not BOOL and type.bits < 64:
+                return None
+            else:
+                types |= {weak_as(type) if t.weak else t for t in kind.types}
+        return Kind(type, a.is_literal and b.is_literal, frozenset(types) or frozenset([type]))
 
     def truth(self, number: Number) -> Number:
         """`bool(number)`."""
@@ -230,12 +237,12 @@ class Arithmetic:
             return _fold(PYTHON[operation], a.constant, b.constant)
         if operation is ast.Pow:
             return self._power(a, b)
-        type = result_type(PYTHON[operation], a.type, b.type)
+        type, types = _result(PYTHON[operation], a, b)
         x, y = self.convert(a, type), self.convert(b, type)
         operations = _FLOATING if type.is_float else _BOOLEAN if type.kind == "b" else _INTEGER
         if operation in operations:
-            return Number(type, self._emit.value(operations[operation](self.ssa(x), self.ssa(y))))
-        return Number(type, self._divide_or_shift(operation, x, y))
+            return Number(type, self._emit.value(operations[operation](self.ssa(x), self.ssa(y))), types=types)
+        return Number(type, self._divide_or_shift(operation, x, y), types=types)
 
     def _divide_or_shift(self, operation: Operator, a: Number, b: Number) -> SSAValue:
         x, y, signed, bits = self.ssa(a), self.ssa(b), a.type.kind == "i", a.type.bits
@@ -256,19 +263,19 @@ class Arithmetic:
         """`-a`."""
         if a.constant is not None and a.type.weak:
             return _fold(PYTHON[ast.Sub], -0.0 if a.type is FLOAT else 0, a.constant)
-        type = result_type(_negated, a.type)
+        type, types = _result(_negated, a)
         value = self.ssa(self.convert(a, type))
         if type.is_float:
-            return Number(type, self._emit.value(arith.NegfOp(value)))
-        return Number(type, self._emit.value(arith.SubiOp(self._emit.constant(0, type.ir), value)))
+            return Number(type, self._emit.value(arith.NegfOp(value)), types=types)
+        return Number(type, self._emit.value(arith.SubiOp(self._emit.constant(0, type.ir), value)), types=types)
 
     def invert(self, a: Number) -> Number:
         """`~a`."""
         if a.type is BOOL:
             raise Refusal("'~' of a bool: write 'not'")
-        type = result_type(_inverted, a.type)
+        type, types = _result(_inverted, a)
         ones = self._emit.constant(1 if type.kind == "b" else -1, type.ir)
-        return Number(type, self._emit.value(arith.XOrIOp(self.ssa(a), ones)))
+        return Number(type, self._emit.value(arith.XOrIOp(self.ssa(a), ones)), types=types)
 
     def invert_truth(self, a: Number) -> Number:
         """`not a`."""
@@ -279,15 +286,15 @@ class Arithmetic:
 
     def absolute(self, a: Number, function: Callable[[Any], Any] = abs) -> Number:
         """`abs(a)`; `function` is Python's or NumPy's, which decides on the type."""
-        type = result_type(function, a.type)
+        type, types = _result(function, a)
         value = self.ssa(self.convert(a, type))
         if type.is_float:
-            return Number(type, self._emit.value(math_dialect.AbsFOp(value)))
-        if type.kind != "i":
-            return Number(type, value)
-        zero = self._emit.constant(0, type.ir)
-        is_negative = self._emit.value(arith.CmpiOp(value, zero, "slt"))
-        return Number(type, self._select(is_negative, self._emit.value(arith.SubiOp(zero, value)), value))
+            value = self._emit.value(math_dialect.AbsFOp(value))
+        elif type.kind == "i":
+            zero = self._emit.constant(0, type.ir)
+            is_negative = self._emit.value(arith.CmpiOp(value, zero, "slt"))
+            value = self._select(is_negative, self._emit.value(arith.SubiOp(zero, value)), value)
+        return Number(type, value, types=types)
 
     def compare(self, operation: Operator, a: Number, b: Number) -> Number:
         """`a < b` and the like."""
@@ -295,7 +302,7 @@ class Arithmetic:
         if weak and a.constant is not None and b.constant is not None:
             return _fold(PYTHON[operation], a.constant, b.constant)
         if a.type.is_float or b.type.is_float or a.type.weak == b.type.weak:
-            type = result_type(PYTHON[ast.Add], a.type, b.type)
+            type, _ = _result(PYTHON[ast.Add], a, b)
         else:  # exact, as NumPy compares its integers with Python's
             type = INT
         x, y = self.ssa(self.convert(a, type)), self.ssa(self.convert(b, type))
@@ -305,12 +312,11 @@ class Arithmetic:
         """`a if condition else b` of numbers computed already."""
         if condition.constant is not None:
             return a if condition.constant else b
-        type = self.common(a, b)
-        if type is None:
+        kind = self.common(a.kind, b.kind)
+        if kind is None:
             raise Refusal(f"this is {disagreement(a.type, b.type)}")
-        x, y = self.ssa(self.convert(a, type)), self.ssa(self.convert(b, type))
-        chosen = self._select(self.ssa(self.truth(condition)), x, y)
-        return Number(type, chosen, a.is_literal and b.is_literal)
+        x, y = self.ssa(self.convert(a, kind.type)), self.ssa(self.convert(b, kind.type))
+        return Number.of(kind, self._select(self.ssa(self.truth(condition)), x, y))
 
     def classify(self, predicate: str, a: Number, type: ScalarType) -> Number:
         """How `abs(a)` compares with infinity: `uno` for `isnan`, `olt` for `isfinite`, `oeq` for `isinf`."""
@@ -340,13 +346,13 @@ class Arithmetic:
             if not a.type.weak:
                 raise Refusal("NumPy does not raise integers to negative powers: write float(...)")
             return self.power(self.convert(a, FLOAT), Number(FLOAT, float(exponent)), FLOAT)
-        type = result_type(PYTHON[ast.Pow], a.type, b.type)
+        type, types = _result(PYTHON[ast.Pow], a, b)
         if not type.weak and type not in (a.type, b.type):
             raise Refusal(
                 f"the last bits of NumPy's power of {a.type} and {b.type} differ between machines: "
                 "write float(...) around one of them"
             )
-        return self.power(a, b, type)
+        return replace(self.power(a, b, type), types=types)
 
     def power(self, a: Number, b: Number, type: ScalarType) -> Number:
         """`a ** b` of floats: the C library's `pow`, as in Python and NumPy."""
@@ -381,6 +387,23 @@ class Arithmetic:
         if type.is_float:
             first = self._emit.value(arith.OrIOp(first, self._emit.value(arith.CmpfOp(x, x, "uno"))))
         return Number(type, self._select(first, x, y))
+
+
+def _check_size(number: Number) -> None:
+    if number.type is INT and number.constant is not None and not -(1 << 63) <= number.constant < 1 << 63:
+        raise Refusal(f"{number.constant} does not fit the 64 bits of a kernel's integers")
+
+
+def _result(operation: Callable[..., Any], *numbers: Number) -> tuple[ScalarType, frozenset[ScalarType]]:
+    """The type of a result, and those that it may have in Python. Raises `Refusal` if these are not alike."""
+    type = result_type(operation, *(number.type for number in numbers))
+    types = {result_type(operation, *each) for each in product(*(number.kind.types for number in numbers))}
+    if any((t.kind, t.bits) != (type.kind, type.bits) for t in types):
+        shown = " or ".join(sorted(map(str, types)))
+        variable = next(number for number in numbers if len(number.types) > 1)
+        which = " or ".join(sorted(t.spelling for t in variable.types))
+        raise Refusal(f"this is {shown}, depending on whether a variable in it is {which} on this path: convert that")
+    return type, frozenset(types)
 
 
 def disagreement(a: ScalarType, b: ScalarType, here: str = "on one path", there: str = "on the other") -> str:

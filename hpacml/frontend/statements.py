@@ -33,7 +33,8 @@ class Statements:
 
     def block(self, statements: Iterable[ast.stmt]) -> None:
         for statement in statements:
-            self._statement(statement)
+            with self._evaluator.at(statement):
+                self._statement(statement)
 
     def _nested(self, statements: Iterable[ast.stmt]) -> None:
         """Statements of an inner block, which has variables and directives of its own; `back_to` ends it."""

@@ -102,6 +102,11 @@ def result_type(operation: Callable[..., Any], *types: ScalarType) -> ScalarType
     return found
 
 
+def weak_as(type: ScalarType) -> ScalarType:
+    """Python's type for the numbers of NumPy's `type`."""
+    return FLOAT if type.is_float else BOOL if type.kind == "b" else INT
+
+
 def common_type(a: ScalarType, b: ScalarType) -> ScalarType | None:
     """The type of a number that is an `a` on one path and a `b` on another, None if there is none.
 

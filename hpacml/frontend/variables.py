@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from xdsl.dialects.scf import YieldOp
 from xdsl.ir import Block, SSAValue
@@ -12,24 +12,10 @@ from xdsl.ir import Block, SSAValue
 from hpacml.frontend.emitter import name_value
 from hpacml.frontend.evaluator import Evaluator
 from hpacml.frontend.jumps import RESULT
-from hpacml.frontend.scalars import Number, disagreement
-from hpacml.frontend.types import ScalarType
+from hpacml.frontend.scalars import Kind, Number, disagreement
 from hpacml.frontend.values import Array, Unset, Value, describe
 
-
-@dataclass(frozen=True)
-class Joined:
-    """The kind of number that a variable is where several paths meet."""
-
-    type: ScalarType
-    one_of_constants: bool
-
-    @property
-    def is_literal(self) -> bool:
-        return self.one_of_constants
-
-
-Kinds = Mapping[str, Joined]
+Kinds = Mapping[str, Kind]
 
 
 class Variables:
@@ -64,7 +50,7 @@ class Variables:
 
     def set_numbers(self, kinds: Kinds, values: Sequence[SSAValue]) -> None:
         for (name, kind), value in zip(kinds.items(), values, strict=True):
-            self.set(name, Number(kind.type, value, kind.one_of_constants))
+            self.set(name, Number.of(kind, value))
 
     def copy(self) -> None:
         """Begin an inner block, to be ended by `back_to`."""
@@ -91,21 +77,21 @@ class Variables:
 
     # -- branches --------------------------------------------------------------------------------
 
-    def merge(self, node: ast.If, a: Mapping[str, Value], b: Mapping[str, Value]) -> dict[str, Joined]:
+    def merge(self, node: ast.If, a: Mapping[str, Value], b: Mapping[str, Value]) -> dict[str, Kind]:
         """The numbers in which the branches `a` and `b` differ; what differs else is unset."""
-        results: dict[str, Joined] = {}
+        results: dict[str, Kind] = {}
         for name in dict.fromkeys((*a, *b)):
             x, y = a.get(name), b.get(name)
             if x is y:
                 continue
             if not isinstance(x, Number) or not isinstance(y, Number):
                 self.now[name] = Unset(_why_unset(name, node, x, y))
-            elif (common := self._numbers.common(x, y)) is None:
+            elif (common := self._numbers.common(x.kind, y.kind)) is None:
                 spelled = "the returned value" if name == RESULT else f"'{name}'"
                 how = disagreement(x.type, y.type)
                 self.now[name] = Unset(f"{spelled} is {how} ('if' in line {node.lineno})")
             elif self._is_read(name):
-                results[name] = Joined(common, x.is_literal and y.is_literal)
+                results[name] = common
         return results
 
     # -- loops -----------------------------------------------------------------------------------
@@ -133,8 +119,7 @@ class Variables:
         The result are the kinds, the blocks, and the variables at the end of an iteration.
         """
         before = self.now
-        numbers = {name: self.number(name) for name in carried}
-        kinds = {name: Joined(number.type, number.is_literal) for name, number in numbers.items()}
+        kinds = {name: self.number(name).kind for name in carried}
         while True:
             self.copy()
             choices = self._numbers.choices
@@ -143,18 +128,18 @@ class Variables:
             widened = {name: self._widened(name, kind, after[name], body) for name, kind in kinds.items()}
             if widened == kinds:
                 return kinds, blocks, after
-            same_types = all(widened[name].type is kind.type for name, kind in kinds.items())
+            kinds, tried = widened, kinds
+            same_types = all(kind.types == tried[name].types for name, kind in kinds.items())
             if same_types and self._numbers.choices == choices:  # nothing hangs on what is literal
-                return {name: Joined(kind.type, False) for name, kind in kinds.items()}, blocks, after
+                return {name: replace(kind, is_literal=False) for name, kind in kinds.items()}, blocks, after
             for block in blocks:
                 block.erase(safe_erase=False)
-            kinds = widened
 
-    def _widened(self, name: str, kind: Joined, after: Value, body: Iterable[ast.stmt]) -> Joined:
+    def _widened(self, name: str, kind: Kind, after: Value, body: Iterable[ast.stmt]) -> Kind:
         if isinstance(after, Number):
-            common = self._numbers.common(kind, after)
+            common = self._numbers.common(kind, after.kind)
             if common is not None:
-                return Joined(common, kind.is_literal and after.is_literal)
+                return common
             how = disagreement(kind.type, after.type, "before the loop", "after an iteration")
             reason = f"'{name}' is {how}"
         else:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import cast
 
 from xdsl.builder import Builder
@@ -111,7 +112,12 @@ class _Outliner:
 
     def _function(self, op: BodyOp, captured: Sequence[SSAValue]) -> func.FuncOp:
         stem = re.sub(r"\W", "_", op.label.data) + "_body"
-        name = stem if not self.outlined else f"{stem}_{len(self.outlined)}"
+        taken = {each.sym_name.data for each in self.module.body.block.ops if isinstance(each, func.FuncOp)}
+        name = stem
+        for number in count(1):
+            if name not in taken:
+                break
+            name = f"{stem}_{number}"
         region = op.body.clone()
         block = region.block
         for value in captured:

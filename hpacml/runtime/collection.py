@@ -43,7 +43,7 @@ class Collection:
                 "give database('FILE') in its ml directive, or set the variable to a file"
             )
         raise DatabaseError(
-            f"the argument '{self._site.database.argument}' of the region '{self._site.label}' is a "
+            f"the argument '{self._site.database.argument}' of the region '{self._site.label}' is of type "
             f"{type(given).__name__}: pass the path of a database"
         )
 

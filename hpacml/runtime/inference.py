@@ -120,7 +120,7 @@ class Inference:
                 "give model('FILE') in its ml directive, or set the variable to a file"
             )
         raise ModelError(
-            f"the argument '{self._site.model.argument}' of the region '{self._site.label}' is a "
+            f"the argument '{self._site.model.argument}' of the region '{self._site.label}' is of type "
             f"{type(given).__name__}: pass the path of a model, a torch.nn.Module or another callable"
         )
 

@@ -22,7 +22,7 @@ declare void @longjmp(ptr, i32) noreturn
 declare void @abort() noreturn
 declare i64 @write(i32, ptr, i64)
 declare i32 @clock_gettime(i32, ptr)
-declare ptr @aligned_alloc(i64, i64)
+declare ptr @malloc(i64)
 declare void @free(ptr)
 
 ; The Python halves. 1 says done; anything else, such as what ctypes leaves behind when an interrupt hits the
@@ -170,17 +170,18 @@ define ptr @_mlir_memref_to_llvm_aligned_alloc(i64 %alignment, i64 %size) {
   br i1 %absurd, label %fail, label %allocate
 
 allocate:
-  %mask = sub i64 %align, 1
-  %padded = add i64 %size, %mask
-  %not_mask = xor i64 %mask, -1
-  %rounded = and i64 %padded, %not_mask
-  %total = add i64 %rounded, %align
-  %base = call ptr @aligned_alloc(i64 %align, i64 %total)
+  %room = add i64 %align, 64
+  %total = add i64 %size, %room
+  %base = call ptr @malloc(i64 %total)
   %null = icmp eq ptr %base, null
   br i1 %null, label %fail, label %fill
 
 fill:
-  %memory = getelementptr i8, ptr %base, i64 %align
+  %address = ptrtoint ptr %base to i64
+  %behind = add i64 %address, %room
+  %negative = sub i64 0, %align
+  %aligned = and i64 %behind, %negative
+  %memory = inttoptr i64 %aligned to ptr
   %block = getelementptr i8, ptr %memory, i64 -64
   %link_slot = getelementptr %block, ptr %block, i32 0, i32 1
   %base_slot = getelementptr %block, ptr %block, i32 0, i32 2

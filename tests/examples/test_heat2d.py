@@ -24,13 +24,21 @@ def test_nothing_is_recorded_where_every_step_is_exact(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_collects_trains_and_compares(tmp_path):
+def test_collects_trains_and_compares(tmp_path, monkeypatch):
+    monkeypatch.setenv("HPACML_TRUST_FILE", str(tmp_path / "trusted"))
     app = typer.Typer()
     app.command()(main)
-    arguments = ["--size", "12", "--steps", "12", "--out", str(tmp_path)]
+    arguments = ["--size", "24", "--steps", "12", "--out", str(tmp_path)]
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 0
     assert "nothing ever changes" in result.output
     assert "nan" not in result.output
     for name in ("fields.png", "errors.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+    monkeypatch.chdir(tmp_path)
+    plate = random_plate(24, seed=100)
+    accurate = simulate(plate, 12, exact_every=1)
+    surrogate, mixed = (simulate(plate, 12, use_model=True, exact_every=every) for every in (0, 4))
+    drift, less, change = (abs(fields[-1] - accurate[-1]).max() for fields in (surrogate, mixed, plate[None]))
+    assert 0 < less < drift < 0.5 * change
+    np.testing.assert_array_equal(mixed[1], accurate[1])

@@ -24,7 +24,7 @@ SIGNATURES = [
     ("**a: int", "pass", "a: int", "takes any number of arguments"),
 ]
 
-EXPRESSIONS = [
+EXPRESSIONS: list[tuple[str, str, str | None, str]] = [
     (MATRIX, "return a[0]", "a[0]", "'a' has 2 dimensions, and 1 index is given"),
     (MATRIX, "return a[0][1][2]", "a[0][1][2]", "'a' has 2 dimensions, and 3 indices are given"),
     (MATRIX, "return a[0, 1:2]", "1:2", "kernels work on single elements, so write the loop"),
@@ -62,17 +62,21 @@ EXPRESSIONS = [
     ("n: bool", "return ~n", "~n", "write 'not'"),
     ("n: int", "return n // 0", "n // 0", "division by zero"),
     ("n: int", "return n + 2 ** 70", "n + 2 ** 70", "does not fit the 64 bits of a kernel's integers"),
+    ("n: int", "return 2 ** 70", None, "does not fit the 64 bits of a kernel's integers"),
+    ("n: int", "for i in range(2 ** 70):\n        pass", "2 ** 70", "does not fit the 64 bits"),
+    ("n: int", "return 2 ** 10 ** 9", "2 ** 10 ** 9", "is too much here"),
+    ("x: float", "return x * 10 ** 400", "x * 10 ** 400", "of 401 digits does not fit a float"),
     ("n: int", "return n @ n", "n @ n", "'@' cannot be compiled"),
     ("n: int", "return f(n - 1)", "f(n - 1)", "'f' calls itself"),
     ("n: int", "return prange(n)", "prange(n)", "can only be what a 'for' loop runs over"),
-    ("n: int", "return table[0]", "table", "'table' is a ndarray, where a number is needed: pass it as an argument"),
+    ("n: int", "return table[0]", "table", "'table' is a ndarray, where a number is needed: pass it as an"),
     ("n: int", "return np.bogus", "np.bogus", "'np.bogus' is not defined"),
     ("n: str", "return n", "n", "only model(...) and database(...) can use it"),
     ("é: int", "return é + undefiné", "undefiné", "'undefiné' is not defined"),
     ("x: np.float32, y: np.float64", "return x if x > 0 else y", "x if x > 0 else y", "np.float64(...)"),
 ]
 
-STATEMENTS = [
+STATEMENTS: list[tuple[str, str, str | None, str]] = [
     (MATRIX, "return a", "return a", "a kernel returns one number"),
     ("n: int", "return n, n", "return n, n", "a kernel returns one number"),
     ("n: int", "assert n", "assert n", "'assert' cannot be compiled"),
@@ -85,7 +89,7 @@ STATEMENTS = [
     ("n: int", "a, b = 1, 2, 3", "a, b", "2 names for 3 values"),
     ("n: int", "z = y\n    y = 1", "y", "'y' is read before it is assigned"),
     ("n: int", "with open('x'):\n        pass", "open('x')", "the only 'with' in a kernel"),
-    ("n: int", "if n:\n        y = 1\n    return y", "y", "'y' is assigned in only one branch of the 'if' in line 3"),
+    ("n: int", "if n:\n        y = 1\n    return y", "y", "'y' is assigned in only one branch of the 'if' in"),
     ("n: int", "if n:\n        return 1", "return 1", "return one on every path"),
     ("n: int", "for i in range(n):\n        y = 1\n    return y", "y", "only in the loop of line 3"),
     ("n: int", "for i in range(n):\n        pass\n    return i", "i", "the variable of the loop in line 3"),
@@ -104,14 +108,27 @@ STATEMENTS = [
         "x: np.float32, y: np.int32",
         "if x > 0:\n        return x\n    return y",
         "return x",
-        "the returned value is a float32 on one path and an int32 on the other: convert with np.float32(...) or np.int32(...)",
+        "the returned value is a float32 on one path and an int32 on the other: convert with np.float32(...) or",
     ),
     (
         "x: np.float32, y: np.float64",
         "for i in range(3):\n        x = y\n    return x",
         "x",
-        "'x' is a float32 before the loop and a float64 after an iteration: convert with np.float32(...) or np.float64(...)",
+        "'x' is a float32 before the loop and a float64 after an iteration: convert with np.float32(...) or",
     ),
+    (
+        "x: float, y: np.float32",
+        "return max(x, y)",
+        "max(x, y)",
+        "this is a float32 on one path and a float on the other: convert with np.float32(...) or float(...)",
+    ),
+    (
+        "x: float, y: np.float64, z: np.float32",
+        "for i in range(3):\n        x = x + y\n    return x * z",
+        "x * z",
+        "this is float32 or float64, depending on whether a variable in it is float or np.float64",
+    ),
+    ("x: np.uint8", "for i in range(3):\n        x = 300\n    return x", None, "300 does not fit a uint8"),
     ("n: int", "a = np.zeros(-1)", "-1", "the size -1 is negative"),
     ("n: int", "a = np.zeros(1.5)", "1.5", "a size must be an integer"),
     ("n: int", "a = np.zeros(())", "np.zeros(())", "at least one dimension"),

@@ -13,6 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kernels import bits, kernel_of
 
+import hpacml
+
 SAMPLES: dict[str, Any] = {
     "bool": True,
     "int": 1,
@@ -230,5 +232,8 @@ def test_compound_expressions(candidates: list[str], seed: int) -> None:
             continue
         if len(kinds) == 1 and kinds <= set(CLASSES):
             expressions.append((expression, *kinds))
-    if expressions:
-        evaluate_all(expressions, seed, small=True)
+    try:
+        evaluate_all(expressions or [("0", int)], seed, small=True)
+    except hpacml.CompileError as error:  # a type that Python knows only when it runs
+        if "depending on whether" not in str(error):
+            raise

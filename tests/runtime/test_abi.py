@@ -105,7 +105,7 @@ def test_relative_paths_start_where_they_are_first_used(
 def test_infer_takes_no_other_argument(infer: Infer, rows: Rows):
     with (
         Frame({"net": 3}),
-        pytest.raises(ModelError, match="argument 'net' of the region 'heat' is a int: pass the path"),
+        pytest.raises(ModelError, match="argument 'net' of the region 'heat' is of type int: pass the path"),
     ):
         infer([rows(4)], [column(4)], model=NET)
 
@@ -480,7 +480,7 @@ def test_collect_finds_its_database(
         collect([x], [y])
     with (
         Frame({"db": 3}),
-        pytest.raises(DatabaseError, match="argument 'db' of the region 'heat' is a int: pass the path"),
+        pytest.raises(DatabaseError, match="argument 'db' of the region 'heat' is of type int: pass the path"),
     ):
         collect([x], [y], {"argument": "db"})
     monkeypatch.chdir(tmp_path)

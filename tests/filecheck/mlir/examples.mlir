@@ -1,16 +1,19 @@
 // Every stage of the examples' IR from loops on is IR that upstream MLIR accepts.
 // The operations of ours that are left before the last pass are unknown to it.
 
-// RUN: hpacml-opt %S/../../../examples/heat2d/heat.py -p hpacml-expand-ml,hpacml-resolve-slices --print-op-generic | mlir-opt --verify-each --allow-unregistered-dialect | filecheck %s --check-prefix VIEWS
-// RUN: hpacml-opt %S/../../../examples/heat2d/heat.py -p hpacml-expand-ml,hpacml-resolve-slices,hpacml-fuse-gather-concat --print-op-generic | mlir-opt --verify-each --allow-unregistered-dialect | filecheck %s --check-prefix VIEWS
-// RUN: hpacml-opt %S/../../../examples/heat2d/heat.py -p hpacml-expand-ml,hpacml-resolve-slices,hpacml-fuse-gather-concat,convert-hpacml-to-loops --print-op-generic | mlir-opt --verify-each --allow-unregistered-dialect | filecheck %s --check-prefix VIEWS
-// RUN: hpacml-opt %S/../../../examples/heat2d/heat.py -p hpacml-expand-ml,hpacml-resolve-slices,hpacml-fuse-gather-concat,convert-hpacml-to-loops,convert-hpacml-to-runtime --print-op-generic | mlir-opt --verify-each --canonicalize --cse | filecheck %s --check-prefix CALLS
-// RUN: hpacml-opt %S/../../../examples/heat2d/heat.py -p hpacml-expand-ml,hpacml-resolve-slices,convert-hpacml-to-loops,convert-hpacml-to-runtime --print-op-generic | mlir-opt --verify-each --canonicalize --cse | filecheck %s --check-prefix CALLS
+// RUN: hpacml-opt %S/../../../examples/heat2d/heat.py > %t.mlir
+// RUN: hpacml-opt %t.mlir -p hpacml-expand-ml,hpacml-resolve-slices --print-op-generic | mlir-opt --verify-each --allow-unregistered-dialect | filecheck %s --check-prefix VIEWS
+// RUN: hpacml-opt %t.mlir -p hpacml-expand-ml,hpacml-resolve-slices,hpacml-fuse-gather-concat --print-op-generic | mlir-opt --verify-each --allow-unregistered-dialect | filecheck %s --check-prefix VIEWS
+// RUN: hpacml-opt %t.mlir -p hpacml-expand-ml,hpacml-resolve-slices,hpacml-fuse-gather-concat,convert-hpacml-to-loops --print-op-generic | mlir-opt --verify-each --allow-unregistered-dialect | filecheck %s --check-prefix VIEWS
+// RUN: hpacml-opt %t.mlir -p hpacml-expand-ml,hpacml-resolve-slices,hpacml-fuse-gather-concat,convert-hpacml-to-loops,convert-hpacml-to-runtime --print-op-generic | mlir-opt --verify-each --canonicalize --cse | filecheck %s --check-prefix CALLS
+// RUN: hpacml-opt %t.mlir -p hpacml-expand-ml,hpacml-resolve-slices,convert-hpacml-to-loops,convert-hpacml-to-runtime --print-op-generic | mlir-opt --verify-each --canonicalize --cse | filecheck %s --check-prefix CALLS
 
-// RUN: hpacml-opt %S/../../../examples/binomial_options/app.py -p hpacml-expand-ml,hpacml-resolve-slices --print-op-generic | mlir-opt --verify-each --allow-unregistered-dialect | filecheck %s --check-prefix VIEWS
-// RUN: hpacml-opt %S/../../../examples/binomial_options/app.py -p hpacml-expand-ml,hpacml-resolve-slices,hpacml-fuse-gather-concat --print-op-generic | mlir-opt --verify-each --allow-unregistered-dialect | filecheck %s --check-prefix VIEWS
-// RUN: hpacml-opt %S/../../../examples/binomial_options/app.py -p hpacml-expand-ml,hpacml-resolve-slices,hpacml-fuse-gather-concat,convert-hpacml-to-loops --print-op-generic | mlir-opt --verify-each --allow-unregistered-dialect | filecheck %s --check-prefix VIEWS
-// RUN: hpacml-opt %S/../../../examples/binomial_options/app.py -p hpacml-expand-ml,hpacml-resolve-slices,hpacml-fuse-gather-concat,convert-hpacml-to-loops,convert-hpacml-to-runtime --print-op-generic | mlir-opt --verify-each --canonicalize --cse | filecheck %s --check-prefix CALLS
+// RUN: hpacml-opt %S/../../../examples/binomial_options/app.py > %t.mlir
+// RUN: hpacml-opt %t.mlir -p hpacml-expand-ml,hpacml-resolve-slices --print-op-generic | mlir-opt --verify-each --allow-unregistered-dialect | filecheck %s --check-prefix VIEWS
+// RUN: hpacml-opt %t.mlir -p hpacml-expand-ml,hpacml-resolve-slices,hpacml-fuse-gather-concat --print-op-generic | mlir-opt --verify-each --allow-unregistered-dialect | filecheck %s --check-prefix VIEWS
+// RUN: hpacml-opt %t.mlir -p hpacml-expand-ml,hpacml-resolve-slices,hpacml-fuse-gather-concat,convert-hpacml-to-loops --print-op-generic | mlir-opt --verify-each --allow-unregistered-dialect | filecheck %s --check-prefix VIEWS
+// RUN: hpacml-opt %t.mlir -p hpacml-expand-ml,hpacml-resolve-slices,hpacml-fuse-gather-concat,convert-hpacml-to-loops,convert-hpacml-to-runtime --print-op-generic | mlir-opt --verify-each --canonicalize --cse | filecheck %s --check-prefix CALLS
+// RUN: hpacml-opt %t.mlir -p hpacml-expand-ml,hpacml-resolve-slices,convert-hpacml-to-loops,convert-hpacml-to-runtime --print-op-generic | mlir-opt --verify-each --canonicalize --cse | filecheck %s --check-prefix CALLS
 
 // VIEWS:     memref.reinterpret_cast
 // VIEWS:     hpacml.infer

@@ -97,6 +97,45 @@ func.func @channels(%a: memref<?xf32>, %x: memref<2x?x3xf32>) {
 
 // -----
 
+// More features than are unrolled, in a loop as well; what they fill has two dimensions, so each is divided into a place.
+
+func.func @many(%a: memref<?x65xf32>, %x: memref<?x13x6xf32>) {
+  %c1 = arith.constant 1 : index
+  hpacml.pack %a into %x at %c1 features [1, 2] : memref<?x65xf32>, memref<?x13x6xf32>
+  func.return
+}
+
+// CHECK-LABEL: func.func @many
+// CHECK:         "scf.parallel"
+// CHECK:         ^bb0([[I:%\d+]]: index):
+// CHECK:           scf.for [[F:%\d+]] = {{.*}} {
+// CHECK:             [[NUMBER:%\d+]] = arith.addi [[F]], {{.*}} : index
+// CHECK:             [[COLUMN:%\d+]] = arith.remui [[NUMBER]], {{.*}} : index
+// CHECK-NEXT:        [[ROW:%\d+]] = arith.divui [[NUMBER]], {{.*}} : index
+// CHECK-NEXT:        [[V:%\d+]] = memref.load %a[[[I]], [[F]]] : memref<?x65xf32>
+// CHECK-NEXT:        memref.store [[V]], %x[[[I]], [[ROW]], [[COLUMN]]] : memref<?x13x6xf32>
+// CHECK-NEXT:      }
+// CHECK-NEXT:      scf.reduce
+
+// -----
+
+// Two feature dimensions of the view, of which one is known at run time only, and a first feature as well.
+
+func.func @nest(%a: memref<?x2x?xf32>, %x: memref<?x?xf32>, %first: index) {
+  hpacml.unpack %a from %x at %first features [1] : memref<?x2x?xf32>, memref<?x?xf32>
+  func.return
+}
+
+// CHECK-LABEL: func.func @nest
+// CHECK:         "scf.parallel"
+// CHECK:           scf.for [[F:%\d+]] = {{.*}} {
+// CHECK:             scf.for [[G:%\d+]] = {{.*}} {
+// CHECK:               arith.muli
+// CHECK:               [[V:%\d+]] = memref.load %x[[[I:%\d+]], {{%\d+}}] : memref<?x?xf32>
+// CHECK-NEXT:          memref.store [[V]], %a[[[I]], [[F]], [[G]]] : memref<?x2x?xf32>
+
+// -----
+
 // No sweep at all: no loop.
 
 func.func @point(%a: memref<3xf32>, %x: memref<3xf32>) {

@@ -1,6 +1,5 @@
 // Names that are taken.
 
-// XFAIL: *
 // RUN: hpacml-opt %s -p convert-hpacml-to-runtime | filecheck %s
 
 func.func @heat_body(%t: memref<9xf32>, %n: index) {
