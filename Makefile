@@ -36,7 +36,7 @@ lint: install  ## style
 	$(BIN)/ruff format --check .
 
 types: install  ## types
-	$(BIN)/pyright
+	$(BIN)/pyright --project pyproject.toml
 
 docs: install  ## write the generated parts of docs/
 	$(BIN)/python docs/generate.py

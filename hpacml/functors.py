@@ -45,6 +45,10 @@ class Point:
     index: Poly
 
     @property
+    def polys(self) -> tuple[Poly, ...]:
+        return (self.index,)
+
+    @property
     def names(self) -> frozenset[str]:
         return self.index.names
 
@@ -59,6 +63,10 @@ class Range:
     start: Poly
     stop: Poly
     step: Poly = ONE
+
+    @property
+    def polys(self) -> tuple[Poly, ...]:
+        return (self.start, self.stop, self.step)
 
     @property
     def names(self) -> frozenset[str]:
@@ -232,6 +240,12 @@ class Functor:
     def used_params(self) -> tuple[str, ...]:
         """The parameters that occur, in alphabetical order."""
         return tuple(sorted((names_of(self.lhs) | names_of(e for s in self.rhs for e in s)) & self.params))
+
+    @property
+    def degree(self) -> int:
+        """The most names that are multiplied in an index, extent or step."""
+        polys = [p for s in (self.lhs, *self.rhs) for e in s for p in e.polys]
+        return max((len(monomial) for p in polys for monomial, _ in p.terms), default=0)
 
     @property
     def declared_features(self) -> Poly | None:

@@ -248,3 +248,17 @@ def test_fused_and_unfused_lowering_agree(bounds: str) -> None:
         call(function, [array_view(t, "t"), array_view(x, "x")], 5, 8)
         results.append(x)
     np.testing.assert_array_equal(*results)
+
+
+@pytest.mark.parametrize(("m", "k"), [(3074457345618258603, 7), (6148914691236517206, 4), (2**62, 5)])
+def test_numbers_that_would_wrap_are_an_error(m: int, k: int) -> None:
+    @hpacml.kernel
+    def blocks(t: Vector, m: int, k: int):
+        approx("tensor functor(f: [i, 0:1] = ([i * m]))")
+        with approx('ml(collect) in(f(t[0:k])) out(f(t[0:k])) database("d.h5") label("r")'):
+            t[0] = 1.0
+
+    t = np.zeros(10)
+    with pytest.raises(hpacml.MapError, match="reaches index"):
+        blocks(t, m, k)
+    np.testing.assert_array_equal(t, 0.0)

@@ -45,10 +45,8 @@ class TensorFunctor:
         tensor's dtype is theirs; of several, the widest float, or the widest integer if there is none.
         Raises `DirectiveError` for text that cannot be read, `MapError` for a map that does not fit.
         """
-        import torch
-
         bound = self._bind(targets, "to", names)
-        tensor = torch.empty(bound.shape, dtype=torch_dtypes()[bound.dtype])
+        tensor = _empty(bound.shape, bound.dtype)
         bound.run(array_view(tensor, "tensor"))
         return tensor
 
@@ -120,6 +118,17 @@ class _Bound(NamedTuple):
 
         function = _compiled(self.application, self.direction, self.types(tensor))
         call(function, [*self.views, tensor], *self.integers)
+
+
+def _empty(shape: tuple[int, ...], dtype: str) -> torch.Tensor:
+    """A tensor that is not filled yet. NumPy asks for huge pages, which make large ones several times cheaper."""
+    import numpy as np
+    import torch
+
+    kind = torch_dtypes()[dtype]
+    if dtype == "bf16":
+        return torch.empty(shape, dtype=kind)
+    return torch.as_tensor(np.empty(shape, str(kind).removeprefix("torch.")))
 
 
 @lru_cache(4096)

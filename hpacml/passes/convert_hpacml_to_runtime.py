@@ -69,7 +69,7 @@ class ConvertHpacmlToRuntimePass(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         outliner = _Outliner(op)
-        for body in [each for each in op.walk(reverse=True) if isinstance(each, BodyOp)]:
+        for body in [each for each in op.walk(region_first=True) if isinstance(each, BodyOp)]:
             outliner.outline(body)
         calls = _Calls(op)
         for each in list(op.walk()):

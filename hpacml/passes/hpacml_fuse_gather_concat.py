@@ -7,8 +7,8 @@ from typing import cast
 
 from xdsl.builder import Builder
 from xdsl.context import Context
-from xdsl.dialects import memref, scf
-from xdsl.dialects.builtin import DYNAMIC_INDEX, MemRefType, ModuleOp
+from xdsl.dialects import arith, func, memref, scf
+from xdsl.dialects.builtin import DYNAMIC_INDEX, IndexType, IntegerAttr, MemRefType, ModuleOp
 from xdsl.ir import Block, Operation, Region, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import (
@@ -59,6 +59,7 @@ class _Fuse(RewritePattern):
             isinstance(following := run[-1].next_op, type(op))
             and following.tensor is op.tensor
             and following.features == op.features
+            and not _is_zero(following.first)
         ):
             run.append(following)
         views, firsts = [each.view for each in run], [each.first for each in run]
@@ -66,6 +67,10 @@ class _Fuse(RewritePattern):
         for each in run[1:]:
             rewriter.erase(each)
         rewriter.replace(op, fused(views, op.tensor, firsts, op.features.get_values()))
+
+
+TYPED = (func.CallOp, func.ReturnOp, scf.YieldOp, scf.ForOp, scf.WhileOp)
+"""What fixes the type of a value, so that a tensor cannot be replaced by memory of other strides."""
 
 
 class _UsePackedMemory(RewritePattern):
@@ -77,6 +82,8 @@ class _UsePackedMemory(RewritePattern):
         copies = [use for use in uses if isinstance(use, PackOp | UnpackOp)]
         frees = [use for use in uses if isinstance(use, memref.DeallocOp)]
         if MAY_ALIAS not in op.attributes or len(copies) != 1 or len(frees) != 1:
+            return
+        if any(isinstance(use, TYPED) for use in uses):
             return
         (copy,), (free,) = copies, frees
         if copy.parent is not op.parent or not _defined_before(copy.view, op):
@@ -131,6 +138,12 @@ class _UsePackedMemory(RewritePattern):
             nothing = Region(Block([scf.YieldOp()]))
             rewriter.insert(scf.IfOp(packed, [], nothing, write), InsertPoint.before(copy))
         return choice.results[0]
+
+
+def _is_zero(value: SSAValue) -> bool:
+    """Whether this is the first feature of a map: what comes before it belongs to another."""
+    owner = value.owner
+    return isinstance(owner, arith.ConstantOp) and owner.value == IntegerAttr(0, IndexType())
 
 
 def _defined_before(value: SSAValue, op: Operation) -> bool:

@@ -126,6 +126,10 @@ class _Resolution:
 
     def _check(self, sizes: Sequence[Poly]) -> None:
         op, a = self.map_op, self.arithmetic
+        # Within these limits the guard's own arithmetic cannot wrap; beyond them the exact check decides.
+        limit = Poly.constant(1 << 60 // (self.functor.degree + 2))
+        for number in map(a.number, [*op.bounds, *op.params]):
+            a.conditions += [a.le(number, limit), a.le(-limit, number)]
         fits = a.all(a.conditions)
         if fits is not True:
             check = CheckMapOp.build(

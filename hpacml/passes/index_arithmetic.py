@@ -62,6 +62,13 @@ def _simplest(conditions: Iterable[Condition], tightest: Callable[[int, int], in
     return frozenset([*kept, *(AtLeast(p + Poly.constant(c)) for p, c in bounds.items())])
 
 
+def _order(condition: Condition) -> str:
+    """A text to sort by, the same in every process (which the printed order of a set is not)."""
+    if isinstance(condition, Any | All):
+        return f"{type(condition).__name__}({', '.join(sorted(map(_order, condition.conditions)))})"
+    return str(condition)
+
+
 def any_of(conditions: Iterable[Condition]) -> Condition:
     flat: set[Condition] = set()
     for condition in conditions:
@@ -176,7 +183,7 @@ class IndexArithmetic:
         return self._insert((predicate, smaller, larger), lambda: arith.CmpiOp(smaller, larger, predicate))
 
     def _join(self, op: Callable[[SSAValue, SSAValue], Operation], conditions: Iterable[Condition]) -> SSAValue:
-        ordered = sorted(conditions, key=str)
+        ordered = sorted(conditions, key=_order)
         return reduce(lambda a, b: self._binary(op, a, b), [self.truth(c) for c in ordered])
 
     # -- hpacml.functors.Arithmetic ---------------------------------------------------------------

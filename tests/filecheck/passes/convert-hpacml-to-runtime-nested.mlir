@@ -1,6 +1,5 @@
 // Bodies in bodies: the inner one is a function first, and both copies of the outer one share what they call.
 
-// XFAIL: *
 // RUN: hpacml-opt %s -p hpacml-expand-ml,hpacml-resolve-slices,convert-hpacml-to-loops,convert-hpacml-to-runtime | filecheck %s
 
 hpacml.functor @point : [i] = ([i])

@@ -1,6 +1,5 @@
 // A tensor scattered through two maps: the second one's elements are written last, so the two are not one sweep.
 
-// XFAIL: *
 // RUN: hpacml-opt %s -p hpacml-resolve-slices,hpacml-fuse-gather-concat | filecheck %s
 
 hpacml.functor @point : [i] = ([i])

@@ -1,6 +1,5 @@
 // A tensor with other uses keeps its type, which a view of the application's memory does not have.
 
-// XFAIL: *
 // RUN: hpacml-opt %s -p hpacml-fuse-gather-concat | filecheck %s
 
 func.func private @model(memref<8x3xf32>)
