@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import os
+import re
 import tempfile
 import threading
 from collections.abc import Sequence
@@ -25,6 +26,8 @@ _LLVM_TYPES = {
     "f64": "double",
     "f32": "float",
 }
+
+_UNSIGNED = re.compile(r"\b(mul|add|getelementptr inbounds) nuw\b")
 
 # One MLIR context serves the process; it is not for two threads at a time.
 _lock = threading.Lock()
@@ -52,7 +55,9 @@ def lower(ir_text: str) -> str:
             module = mlir.ir.Module.parse(ir_text)
             mlir.passmanager.PassManager.parse(MLIR_PIPELINE).run(module.operation)
             _check_translatable(mlir, module.operation)
-            return mlir.llvm.translate_module_to_llvmir(module.operation)
+            text = mlir.llvm.translate_module_to_llvmir(module.operation)
+            # MLIR calls index arithmetic free of unsigned wrap, which it is not where a stride is negative.
+            return _UNSIGNED.sub(r"\1", text)
         except (mlir.ir.MLIRError, ValueError) as error:
             raise CompileError(f"MLIR cannot lower this module: {error}\n{_reproducer(ir_text)}") from error
 
