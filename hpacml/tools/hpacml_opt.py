@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import IO
 
 from xdsl.dialects.builtin import ModuleOp, StringAttr
+from xdsl.utils.exceptions import DiagnosticException, ParseError
 from xdsl.xdsl_opt_main import xDSLOptMain
 
 from hpacml.errors import CompileError, HpacmlError
@@ -71,8 +72,9 @@ def main() -> None:
     """Entry point of `hpacml-opt`."""
     try:
         HpacmlOptMain(description="hpacml modular optimizer driver").run()
-    except HpacmlError as error:
-        sys.exit(f"hpacml-opt: {error}")
+    except (HpacmlError, ParseError, DiagnosticException) as error:
+        notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))
+        sys.exit(f"hpacml-opt: {error}{notes}")
 
 
 if __name__ == "__main__":
