@@ -139,6 +139,7 @@ class MapUsesFunctor(SymbolUserOpInterface):
         functor = SymbolTable.lookup_symbol(op, map_op.functor)
         if not isinstance(functor, FunctorOp):
             raise VerifyException(f"{map_op.functor} is not an hpacml.functor")
+        map_op.verify_counts(len(functor.parameters))
         try:
             shape = map_op.resolve_partly(functor.functor)
         except (MapError, FunctorError) as error:
@@ -256,13 +257,16 @@ class MapOp(IRDLOperation):
             shape = functor.resolve(targets, unknown, direction, PARTIAL).shape
         return shape
 
-    def verify_(self) -> None:
+    def verify_counts(self, params: int) -> None:
+        """The operands are as many as targets, open numbers and parameters."""
         trees = [target.data for target in self.targets]
         if sum(map(arrays_in, trees)) != len(self.arrays):
             raise VerifyException(f"the targets name {sum(map(arrays_in, trees))} arrays, {len(self.arrays)} are given")
         holes = sum(n is None for tree in trees for b in leaves(tree) for n in b.numbers)
         if holes != len(self.bounds):
             raise VerifyException(f"the ranges leave {holes} numbers open, {len(self.bounds)} are given")
+        if params != len(self.params):
+            raise VerifyException(f"the functor has {params} parameters, {len(self.params)} are given")
 
     @classmethod
     def parse(cls, parser: Parser) -> MapOp:
