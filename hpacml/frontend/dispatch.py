@@ -12,31 +12,21 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from hpacml.errors import MapError
-from hpacml.frontend.annotations import ArrayParameter, OpaqueParameter, Parameter, ScalarParameter
+from hpacml.frontend import entries
+from hpacml.frontend.annotations import ArrayParameter, OpaqueParameter, ScalarParameter
 from hpacml.frontend.compiler import compile_kernel
 from hpacml.frontend.definition import Definition
 from hpacml.frontend.types import ScalarType
-from hpacml.pipelines import generic_text, run_passes
-from hpacml.runtime import abi, toolchain
 from hpacml.runtime.frame import Frame
 from hpacml.runtime.memref import ArrayView, array_view, descriptor, is_c_contiguous
 
 if TYPE_CHECKING:
-    from xdsl.dialects.builtin import ModuleOp
+    pass
 
 _compiling = threading.RLock()
 
 _ELEMENTS = {"float32": "f32", "float64": "f64", "int32": "i32", "int64": "i64", "uint8": "u8"}
 """What the runtime calls element types."""
-
-
-def compile_entry(module: ModuleOp, name: str, arg_types: Sequence[str], result_type: str | None) -> Callable[..., Any]:
-    """Lower a module, and load its function `name`. Raises `CompileError`.
-
-    The function takes the address of its descriptor for each `memref`, and numbers for the other types.
-    """
-    abi.install()
-    return toolchain.compile(generic_text(run_passes(module)), name, arg_types, result_type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +96,8 @@ class Dispatcher:
         with _compiling:
             if contiguous not in self._codes:
                 compiled = compile_kernel(self._kernel, contiguous)
-                types = [_slot(p) for p in self._kernel.parameters if not isinstance(p, OpaqueParameter)]
                 result = compiled.result
-                run = compile_entry(compiled.module, compiled.entry, types, result and str(result.ir))
+                run = entries.compile(compiled.module, compiled.entry)
                 written = tuple(n for n, (k, _) in enumerate(self._arrays) if k in compiled.written)
                 self._codes[contiguous] = _Code(run, written, result and _result(result))
             return self._codes[contiguous]
@@ -170,10 +159,6 @@ def _size_rules(
             elif dim is not None:
                 named.setdefault(dim, []).append((k, axis))
     return fixed, [(dim, places[0], places[1:]) for dim, places in named.items() if len(places) > 1]
-
-
-def _slot(parameter: Parameter) -> str:
-    return str(parameter.type.ir) if isinstance(parameter, ScalarParameter) else "memref"
 
 
 def _result(type: ScalarType) -> Callable[[Any], object] | None:

@@ -10,14 +10,12 @@ from xdsl.builder import Builder
 from xdsl.dialects.arith import ConstantOp
 from xdsl.dialects.builtin import (
     DYNAMIC_INDEX,
-    IndexType,
     IntegerAttr,
     MemRefType,
     ModuleOp,
     NoneAttr,
     StridedLayoutAttr,
     UnitAttr,
-    i1,
     i64,
 )
 from xdsl.dialects.func import CallOp, FuncOp, ReturnOp
@@ -31,8 +29,6 @@ from hpacml.pipelines import generic_text, run_passes
 from hpacml.runtime import abi, toolchain
 from hpacml.runtime.entry import Function
 from hpacml.runtime.memref import ArrayView, descriptor, is_c_contiguous
-
-_KINDS: dict[Attribute, str] = {IndexType(): "index", i1: "i1"}
 
 
 class ArrayType(NamedTuple):
@@ -111,8 +107,14 @@ def compile(module: ModuleOp, name: str) -> Function:
     """Lower a module to machine code, and load function `name`. Raises `CompileError`."""
     abi.install()
     function = next(op for op in module.body.block.ops if isinstance(op, FuncOp) and op.sym_name.data == name)
-    types = [_KINDS.get(type, "memref") for type in function.function_type.inputs]
-    return toolchain.compile(generic_text(run_passes(module)), name, types)
+    types = [_kind(type) for type in function.function_type.inputs]
+    result = next(map(_kind, function.function_type.outputs), None)
+    return toolchain.compile(generic_text(run_passes(module)), name, types, result)
+
+
+def _kind(type: Attribute) -> str:
+    """How the runtime calls the type of an argument or result."""
+    return "memref" if isinstance(type, MemRefType) else str(type)
 
 
 def call_body(module: ModuleOp, block: Block) -> None:

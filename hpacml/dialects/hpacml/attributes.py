@@ -12,7 +12,6 @@ from xdsl.dialects.builtin import (
     Float32Type,
     Float64Type,
     IntAttr,
-    IntegerType,
     MemRefType,
     StridedLayoutAttr,
     bf16,
@@ -245,9 +244,3 @@ class MappingType(ParametrizedAttribute, TypeAttribute):
             for size in self.get_shape():
                 printer.print_string("?x" if size == DYNAMIC_INDEX else f"{size}x")
             printer.print_attribute(self.element_type)
-
-
-def is_index_array(type: MemRefType) -> bool:
-    """Whether an array of this type may select elements of another (indirection)."""
-    element = type.element_type
-    return isinstance(element, IntegerType) and element in (i32, i64)
