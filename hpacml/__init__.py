@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from hpacml.runtime.database import flush
     from hpacml.runtime.model import save_model
 
-__version__ = "0.1.0"
-
 __all__ = [
     "CompileError",
     "DatabaseError",
@@ -47,6 +45,10 @@ _LAZY = {
 
 
 def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from hpacml.version import version
+
+        return version()
     if name in _LAZY:
         return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'hpacml' has no attribute '{name}'")
