@@ -9,12 +9,11 @@ an `Arithmetic`, of which `Exact` and `Partial` are here and the lowering brings
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from itertools import combinations
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from hpacml.affine import Poly, Ring
 from hpacml.errors import HpacmlError, MapError
@@ -24,6 +23,7 @@ C = TypeVar("C")
 Direction = Literal["to", "from"]
 
 ONE = Poly.constant(1)
+STEP_0 = "the step of a range is 0"
 LHS = -1
 """The `slice` of a `FunctorError` that concerns the left side."""
 
@@ -133,7 +133,10 @@ class Arithmetic(Ring[V], Protocol[V, C]):
         ...
 
     def require_distinct(self, condition: C, mapped: Mapped[V], targets: Sequence[Target[V]]) -> None:
-        """Demand that no element is hit twice; `condition` is sufficient for that, not necessary."""
+        """Demand that no element is hit twice; `condition` is sufficient for that, not necessary.
+
+        Arrays with an indirect target are left out: which of their elements are hit is not known here.
+        """
         ...
 
 
@@ -151,12 +154,31 @@ class TargetDim(Generic[V]):
     single: bool = False
 
 
+class Place(NamedTuple):
+    """A dimension of an array."""
+
+    array: str
+    dim: int
+
+    def __str__(self) -> str:
+        return f"dimension {self.dim} of '{self.array}'"
+
+
 @dataclass(frozen=True)
 class Target(Generic[V]):
-    """A target of a map: an array's name and its dimensions."""
+    """A target of a map: an array's name and the dimensions by which it is indexed.
+
+    An `indirect` target is a virtual array (design: `V[x] = data[idx[x]]`): `places` says which dimension
+    of which array each of its dimensions is. Elsewhere they are the dimensions of the array itself.
+    """
 
     name: str
     dims: tuple[TargetDim[V], ...]
+    places: tuple[Place, ...] = ()
+    indirect: bool = False
+
+    def place(self, m: int) -> Place:
+        return self.places[m] if self.places else Place(self.name, m)
 
 
 @dataclass(frozen=True)
@@ -172,14 +194,32 @@ class View(Generic[V]):
     steps: tuple[tuple[V, ...], ...]
     first: V
 
-    def strided(self, strides: Sequence[V], a: Arithmetic[V, C]) -> tuple[V, tuple[V, ...]]:
-        """Offset and strides of the view in memory whose dimensions have `strides`."""
+    def strided(
+        self, strides: Sequence[V], a: Arithmetic[V, C], dims: Sequence[int] | None = None
+    ) -> tuple[V, tuple[V, ...]]:
+        """Offset and strides of the view in memory, of which `dims` (all of the target's) have `strides`."""
+        chosen = range(len(self.base)) if dims is None else dims
 
         def dot(xs: Sequence[V]) -> V:
-            return _sum((a.mul(x, stride) for x, stride in zip(xs, strides, strict=True)), a)
+            return _sum((a.mul(xs[m], stride) for m, stride in zip(chosen, strides, strict=True)), a)
 
+        return dot(self.base), tuple(dot([row[d] for row in self.steps]) for d in range(len(self.sizes)))
+
+    def moving(self, rows: Sequence[int], a: Arithmetic[V, C]) -> View[V]:
+        """The view without the dimensions that move none of `rows` of the target.
+
+        In place of those that may have no elements stands one of 0 or 1 elements, so that the view has
+        elements if it had some before.
+        """
+        zero, one = a.constant(0), a.constant(1)
         dims = range(len(self.sizes))
-        return dot(self.base), tuple(dot([row[d] for row in self.steps]) for d in dims)
+        kept = [d for d in dims if not all(a.same(self.steps[m][d], zero) for m in rows)]
+        nonempty = a.all([a.le(one, self.sizes[d]) for d in dims if d not in kept])
+        presence = a.select(nonempty, one, zero)
+        sizes, steps = tuple(self.sizes[d] for d in kept), tuple(tuple(row[d] for d in kept) for row in self.steps)
+        if not a.same(presence, one):
+            sizes, steps = (presence, *sizes), tuple((zero, *row) for row in steps)
+        return View(sizes, self.base, steps, self.first)
 
 
 @dataclass(frozen=True)
@@ -202,6 +242,8 @@ class Functor:
     params: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
+        if not self.rhs:
+            raise FunctorError("the right side has no slice: give at least one, as in ([i])", LHS)
         for position, entries in enumerate(self.rhs):
             for m, entry in enumerate(entries):
                 self._check_rhs(entry, position, m)
@@ -242,10 +284,18 @@ class Functor:
         return tuple(sorted((names_of(self.lhs) | names_of(e for s in self.rhs for e in s)) & self.params))
 
     @property
-    def degree(self) -> int:
-        """The most names that are multiplied in an index, extent or step."""
-        polys = [p for s in (self.lhs, *self.rhs) for e in s for p in e.polys]
-        return max((len(monomial) for p in polys for monomial, _ in p.terms), default=0)
+    def safe_bits(self) -> int:
+        """Numbers of so many bits keep the numbers of a resolved map below 2^60 (sums of a few fit 64 bits)."""
+
+        def factors(entries: Slice) -> list[Poly]:
+            counts = [e.stop - e.start for e in entries if isinstance(e, Range)]
+            return counts + [Poly.name(s) for s in sorted(names_of(entries) - self.params - set(self.sweep))]
+
+        polys = [p for entries in (self.lhs, *self.rhs) for e in entries for p in e.polys]
+        products = [reduce(Poly.__mul__, factors(entries), ONE) for entries in (self.lhs, *self.rhs)]
+        degree = max((len(monomial) for p in (*polys, *products) for monomial, _ in p.terms), default=0)
+        weight = max((sum(abs(c) for _, c in p.terms) for p in (*polys, *products)), default=0)
+        return max(0, 56 - weight.bit_length()) // max(1, degree)
 
     @property
     def declared_features(self) -> Poly | None:
@@ -395,7 +445,7 @@ class Functor:
             for symbol in sorted(entry.names - self.params)
         ]
         for symbol, target, m in uses:
-            extent, place = _extent(target.dims[m], a), f"dimension {m} of '{target.name}'"
+            extent, place = _extent(target.dims[m], a), str(target.place(m))
             if symbol not in extents:
                 extents[symbol], origin[symbol] = extent, place
                 continue
@@ -420,7 +470,7 @@ class Functor:
                 a.require(
                     a.eq(extent, one),
                     lambda symbol=symbol, target=target, m=m, extent=extent: (
-                        f"dimension {m} of '{target.name}' is a single index, but the symbol '{symbol}' that "
+                        f"{target.place(m)} is a single index, but the symbol '{symbol}' that "
                         f"meets it runs over {extent} values: write a range"
                     ),
                 )
@@ -480,7 +530,7 @@ class Functor:
             def outside(index: V, entry: Entry = entry, m: int = m, dim: TargetDim[V] = dim) -> Callable[[], str]:
                 return lambda: (
                     f"the entry '{entry}' of the slice {format_slice(entries)} reaches index {index} in "
-                    f"dimension {m} of '{target.name}', which has {dim.size} elements"
+                    f"{target.place(m)}, which has {dim.size} elements"
                 )
 
             a.require(a.any([*empty, a.le(zero, low)]), outside(low))
@@ -488,12 +538,12 @@ class Functor:
             if not entry.names - self.params:
                 begin, extent = dim.start, _extent(dim, a)
                 end = a.add(begin, a.mul(dim.step, a.sub(extent, one)))
-                least, most = _min(begin, end, a), _max(begin, end, a)
+                least, most = minimum(begin, end, a), maximum(begin, end, a)
 
                 def not_in_range(entry: Entry = entry, m: int = m, least: V = least, most: V = most) -> str:
                     return (
                         f"the entry '{entry}' of the slice {format_slice(entries)} is an absolute index, and "
-                        f"lies outside the range of dimension {m} of '{target.name}' ({least} to {most})"
+                        f"lies outside the range of {target.place(m)} ({least} to {most})"
                     )
 
                 inside = a.all([a.le(one, extent), a.le(least, low), a.le(high, most)])
@@ -545,11 +595,11 @@ def _sum(values: Iterable[V], a: Arithmetic[V, C]) -> V:
     return reduce(a.add, values, a.constant(0))
 
 
-def _min(x: V, y: V, a: Arithmetic[V, C]) -> V:
+def minimum(x: V, y: V, a: Arithmetic[V, C]) -> V:
     return x if a.same(x, y) else a.select(a.le(x, y), x, y)
 
 
-def _max(x: V, y: V, a: Arithmetic[V, C]) -> V:
+def maximum(x: V, y: V, a: Arithmetic[V, C]) -> V:
     return x if a.same(x, y) else a.select(a.le(x, y), y, x)
 
 
@@ -560,7 +610,7 @@ def _reach(view: View[V], m: int, a: Arithmetic[V, C]) -> tuple[V, V]:
     for step, size in zip(view.steps[m], view.sizes, strict=True):
         span, sign = a.mul(step, a.sub(size, one)), a.known(step)
         if sign is None:
-            low, high = a.add(low, _min(zero, span, a)), a.add(high, _max(zero, span, a))
+            low, high = a.add(low, minimum(zero, span, a)), a.add(high, maximum(zero, span, a))
         elif sign > 0:
             high = a.add(high, span)
         elif sign < 0:
@@ -568,10 +618,17 @@ def _reach(view: View[V], m: int, a: Arithmetic[V, C]) -> tuple[V, V]:
     return low, high
 
 
+def directly_hit(mapped: Mapped[V], targets: Sequence[Target[V]]) -> list[tuple[View[V], Target[V]]]:
+    """The views of the arrays that have no indirect target."""
+    indirect = {target.name for target in targets if target.indirect}
+    return [(v, t) for v, t in zip(mapped.views, targets, strict=True) if t.name not in indirect]
+
+
 def _separate(mapped: Mapped[V], targets: Sequence[Target[V]], a: Arithmetic[V, C]) -> C:
     """A condition under which no element of a `from` map is hit twice (sufficient, not necessary)."""
-    conditions = [_injective(view, a) for view in mapped.views]
-    for (v, s), (w, t) in combinations(zip(mapped.views, targets, strict=True), 2):
+    direct = directly_hit(mapped, targets)
+    conditions = [_injective(view, a) for view, _ in direct]
+    for (v, s), (w, t) in combinations(direct, 2):
         if s.name == t.name:
             apart: list[C] = []
             for m in range(len(v.base)):
@@ -593,7 +650,7 @@ def _injective(view: View[V], a: Arithmetic[V, C]) -> C:
             conditions.append(a.le(size, one))
         else:
             step = view.steps[moved][d]
-            digits[moved].append((_max(step, a.sub(zero, step), a), size))
+            digits[moved].append((maximum(step, a.sub(zero, step), a), size))
     for dims in digits:
         below = zero
         for step, size in reversed(dims):
@@ -622,7 +679,7 @@ class Exact:
 
     def extent(self, length: int, step: int) -> int:
         if step == 0:
-            raise MapError("the step of a range is 0")
+            raise MapError(STEP_0)
         return max(0, -(-length // step))
 
     def divide(self, a: int, b: int) -> int:
@@ -652,38 +709,12 @@ class Exact:
 
     def require_distinct(self, condition: bool, mapped: Mapped[int], targets: Sequence[Target[int]]) -> None:
         if not condition:
-            _require_distinct_by_counting(mapped, targets)
+            from hpacml.elements import require_distinct
+
+            require_distinct(directly_hit(mapped, targets))
 
 
 EXACT = Exact()
-
-
-def _require_distinct_by_counting(mapped: Mapped[int], targets: Sequence[Target[int]]) -> None:
-    """Count how often a `from` map hits each element; exact, for maps that no simple rule decides."""
-    import numpy as np
-
-    total = sum(math.prod(view.sizes) for view in mapped.views)
-    if total > 1 << 24:
-        raise MapError(f"cannot show that the {total} elements written are all different: split the map")
-    hits: dict[str, list[np.ndarray]] = {}
-    for view, target in zip(mapped.views, targets, strict=True):
-        strides = [math.prod(dim.size for dim in target.dims[m + 1 :]) for m in range(len(target.dims))]
-        offset, steps = view.strided(strides, EXACT)
-        axes = np.ogrid[tuple(slice(0, size) for size in view.sizes)]
-        index = np.full(view.sizes, offset, np.int64)
-        for axis, step in zip(axes, steps, strict=True):
-            index = index + axis * step
-        hits.setdefault(target.name, []).append(index.ravel())
-    for name, parts in hits.items():
-        elements, counts = np.unique(np.concatenate(parts), return_counts=True)
-        if counts.size and counts.max() > 1:
-            dims = next(t.dims for t in targets if t.name == name)
-            where = np.unravel_index(int(elements[counts.argmax()]), tuple(d.size for d in dims))
-            place = ", ".join(str(int(index)) for index in where)
-            raise MapError(
-                f"a 'from' map must write each element once, but this one writes {name}[{place}] "
-                f"{counts.max()} times: the windows or slices overlap"
-            )
 
 
 class Partial:
@@ -707,6 +738,8 @@ class Partial:
         return a
 
     def extent(self, length: int | None, step: int | None) -> int | None:
+        if step == 0:
+            raise MapError(STEP_0)
         return None if length is None or step is None else EXACT.extent(length, step)
 
     def divide(self, a: int | None, b: int | None) -> int | None:

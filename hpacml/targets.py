@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, Union
+from itertools import count
+from typing import Any, TypeAlias, Union, cast
 
 from hpacml.errors import MapError
-from hpacml.functors import Arithmetic, C, Target, TargetDim, V
+from hpacml.functors import Arithmetic, C, Place, Target, TargetDim, V
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,85 @@ def format_tree(tree: TargetTree) -> str:
 
 
 def leaves(tree: TargetTree) -> list[Bounds]:
-    """The ranges of a target, depth first."""
+    """The ranges of a target, depth first: the dimensions of the virtual array that it is."""
     return [b for entry in tree for b in ([entry] if isinstance(entry, Bounds) else leaves(entry))]
+
+
+def fill(tree: TargetTree, numbers: Iterator[int | None]) -> TargetTree:
+    """The tree with the next of `numbers` for each open number; None keeps one open."""
+
+    def entry(entry: Bounds | TargetTree) -> Bounds | TargetTree:
+        if not isinstance(entry, Bounds):
+            return fill(entry, numbers)
+        start, *others = (next(numbers) if n is None else n for n in entry.numbers)
+        return single(start) if entry.single else Bounds(start, others[0], others[1])
+
+    return tuple(map(entry, tree))
 
 
 def arrays_in(tree: TargetTree) -> int:
     """The number of arrays a target names: its own and those of its indirections."""
     return 1 + sum(arrays_in(entry) for entry in tree if not isinstance(entry, Bounds))
+
+
+def heads(trees: Sequence[TargetTree]) -> list[int]:
+    """Which arrays, counted depth first, hold the elements themselves; the others hold indices."""
+    return [sum(map(arrays_in, trees[:number])) for number in range(len(trees))]
+
+
+def to_json(tree: TargetTree) -> list[Any]:
+    """`[[start, stop, step], [index], {"indirect": [...]}]`, with None for open numbers."""
+    return [list(e.numbers) if isinstance(e, Bounds) else {"indirect": to_json(e)} for e in tree]
+
+
+def from_json(entries: Sequence[Any]) -> TargetTree:
+    """The tree that `to_json` wrote."""
+
+    def entry(value: Any) -> Bounds | TargetTree:
+        if isinstance(value, dict):
+            return from_json(cast("Mapping[str, list[Any]]", value)["indirect"])
+        start, *others = cast("list[int | None]", value)
+        return Bounds(start, others[0], others[1]) if others else single(start)
+
+    return tuple(map(entry, entries))
+
+
+def single(index: int | None) -> Bounds:
+    """A single index."""
+    return Bounds(index, None if index is None else index + 1, single=True)
+
+
+@dataclass(frozen=True)
+class Access:
+    """How the elements of an array are found: array number `array` of the map, counted depth first.
+
+    An entry for each of its dimensions: the number of the target's dimension that indexes it directly, or
+    the access of the array whose elements do.
+    """
+
+    array: int
+    dims: tuple[int | Access, ...]
+
+    @property
+    def direct(self) -> list[tuple[int, int]]:
+        """Pairs of a dimension of the array and the target's dimension that indexes it."""
+        return [(m, d) for m, d in enumerate(self.dims) if not isinstance(d, Access)]
+
+    @property
+    def indirect(self) -> list[tuple[int, Access]]:
+        """Pairs of a dimension of the array and the access of its indices."""
+        return [(m, d) for m, d in enumerate(self.dims) if isinstance(d, Access)]
+
+
+def accesses(trees: Sequence[TargetTree]) -> list[Access]:
+    """The access of each target."""
+    arrays = count()
+
+    def access(tree: TargetTree, dims: Iterator[int]) -> Access:
+        array = next(arrays)
+        return Access(array, tuple(next(dims) if isinstance(e, Bounds) else access(e, dims) for e in tree))
+
+    return [access(tree, count()) for tree in trees]
 
 
 def bind(
@@ -58,24 +131,30 @@ def bind(
     numbers: Iterable[V],
     a: Arithmetic[V, C],
 ) -> list[Target[V]]:
-    """The targets over arrays of `shapes`, with `numbers` for the open numbers, depth first.
+    """The targets over arrays of `shapes`, with `numbers` for the open numbers, all depth first.
 
     Raises `MapError` where a target does not have one entry for each dimension of its array.
     """
-    rest = iter(numbers)
-    targets: list[Target[V]] = []
-    for tree, name, shape in zip(trees, names, shapes, strict=True):
+    arrays, rest = iter(zip(names, shapes, strict=True)), iter(numbers)
+
+    def dims(tree: TargetTree, name: str, shape: Sequence[V]) -> Iterator[tuple[TargetDim[V], Place]]:
         if len(tree) != len(shape):
             raise MapError(
                 f"the target of '{name}' gives {len(tree)} {'range' if len(tree) == 1 else 'ranges'}, but the "
                 f"array has {len(shape)} {'dimension' if len(shape) == 1 else 'dimensions'}"
             )
-        dims: list[TargetDim[V]] = []
-        for entry, size in zip(tree, shape, strict=True):
+        for m, (entry, size) in enumerate(zip(tree, shape, strict=True)):
             if not isinstance(entry, Bounds):
-                raise MapError(f"the target of '{name}' is indirect, which this version cannot map yet")
+                yield from dims(entry, *next(arrays))
+                continue
             start, *others = (next(rest) if n is None else a.constant(n) for n in entry.numbers)
             stop, step = others or (a.add(start, a.constant(1)), a.constant(1))
-            dims.append(TargetDim(start, stop, step, size, entry.single))
-        targets.append(Target(name, tuple(dims)))
+            yield TargetDim(start, stop, step, size, entry.single), Place(name, m)
+
+    targets: list[Target[V]] = []
+    for tree in trees:
+        name, shape = next(arrays)
+        found = list(dims(tree, name, shape))
+        indirect = arrays_in(tree) > 1
+        targets.append(Target(name, tuple(dim for dim, _ in found), tuple(place for _, place in found), indirect))
     return targets

@@ -41,6 +41,7 @@ def test_operation(op) -> None:
 FUNCTORS = """
 hpacml.functor @ifnctr : [i, j, 0:5] = ([i - 1, j], [i + 1, j], [i, j - 1 : j + 2])
 hpacml.functor @block(m) : [i, 0:m] = ([m * i : m * i + m])
+hpacml.functor @rows : [i, 0:3] = ([i, 0:3])
 func.func private @step(memref<?x?xf32>)
 """
 OPERANDS = {
@@ -50,6 +51,7 @@ OPERANDS = {
     "t": "memref<?x?xf32>",
     "x": "memref<?x?x5xf32>",
     "y": "memref<?x?x1xf32>",
+    "idx": "memref<?xi32>",
     "in": "!hpacml.mapping<?x?x5xf32>",
     "out": "!hpacml.mapping<?x?x1xf32>",
     **dict.fromkeys(["view", "north", "south"], "memref<?x?xf32, strided<[?, 1], offset: ?>>"),
@@ -57,8 +59,14 @@ OPERANDS = {
 }
 """The values that the examples speak of."""
 OTHERS = {
-    "hpacml.map": {"x": "memref<?xf64>"},
-    "hpacml.check_map": {"d": "index"},
+    "hpacml.map": {"x": "memref<?xf64>", "pos": "memref<?x3xf32>"},
+    "hpacml.check_map": {"d": "index", "e": "index", "inside": "i1", "x": "memref<?xf32>"},
+    "hpacml.in_bounds": {"size": "index"},
+    "hpacml.distinct": {"a": "!hpacml.indirect<?xi8>", "b": "memref<?x2xi8, strided<[2, 1]>>"},
+    "hpacml.indirect": {
+        "rows": "memref<?x3x?xf32, strided<[0, 1, 3]>>",
+        "idx": "memref<?x3xi32, strided<[1, 0]>>",
+    },
     "hpacml.pack": {"view": OPERANDS["row"]},
     "hpacml.fused_scatter": {"x": "memref<?xf32>", "y": "memref<?xf64>", "t": "memref<?x2xf64>"},
 }
@@ -69,7 +77,8 @@ def test_example(op) -> None:
     """The examples parse and verify, each statement by itself."""
     found = re.search(r"```mlir\n(.*?)```", textwrap.dedent(op.__doc__), re.DOTALL)
     assert found
-    for statement in re.split(r"\n(?=[^ }])", found[1].strip()):
+    text = re.sub(r"//.*\n", "", found[1])
+    for statement in re.split(r"\n(?=[^ }])", text.strip()):
         operands = OPERANDS | OTHERS.get(op.name, {})
         used = dict.fromkeys(re.findall(r"%(\w+)", re.sub(r"^%\w+ =", "", statement)))
         arguments = ", ".join(f"%{name}: {operands[name]}" for name in used)

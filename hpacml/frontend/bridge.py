@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from hpacml.errors import MapError
 from hpacml.frontend.directives import FunctorDirective, parse_application_targets, parse_functor
 from hpacml.frontend.maps import AppliedFunctor
-from hpacml.runtime.memref import ArrayView, array_view, c_strides, torch_dtypes
+from hpacml.runtime.buffers import empty
+from hpacml.runtime.memref import ArrayView, array_view, c_strides
 
 if TYPE_CHECKING:
     import torch
@@ -36,51 +37,61 @@ class TensorFunctor:
 
     def __init__(self, directive: FunctorDirective):
         self.directive = directive
-        self._applied: dict[tuple[str, frozenset[str]], AppliedFunctor] = {}
+        self._applied: dict[tuple[str, frozenset[str], bool], AppliedFunctor] = {}
 
-    def gather(self, targets: str, **names: object) -> torch.Tensor:
-        """A new dense tensor, of the shape of the functor's left side, filled from arrays.
+    def gather(
+        self, targets: str, /, *, out: torch.Tensor | None = None, unchecked: bool = False, **names: object
+    ) -> torch.Tensor:
+        """A dense tensor, of the shape of the functor's left side, filled from arrays: a new one, or `out`.
 
-        Arrays are NumPy arrays, Torch CPU tensors, or anything with DLPack or an array interface. The
-        tensor's dtype is theirs; of several, the widest float, or the widest integer if there is none.
-        Raises `DirectiveError` for text that cannot be read, `MapError` for a map that does not fit.
+        Arrays are NumPy arrays, Torch CPU tensors, or anything with DLPack or an array interface. A new
+        tensor's dtype is theirs; of several, the widest float, or the widest integer if there is none. Elements
+        are converted to the dtype of `out`, which may share no memory with the arrays.
+        Indices of indirect targets (`x[idx[0:n]]`) are checked, unless `unchecked`: a wrong one then reads
+        memory that is not the array's. Raises `DirectiveError` for text that cannot be read, `MapError` for
+        a map that does not fit.
         """
-        bound = self._bind(targets, "to", names)
-        tensor = _empty(bound.shape, bound.dtype)
-        bound.run(array_view(tensor, "tensor"))
-        return tensor
+        bound = self._bind(targets, "to", names, unchecked)
+        if out is None:
+            tensor = empty(bound.shape, bound.dtype)
+            bound.run(array_view(tensor, "tensor"))
+            return tensor
+        view = array_view(out, "out", write=True)
+        bound.require_shape(view)
+        bound.run(view)
+        return out
 
-    def scatter(self, tensor: object, targets: str, **names: object) -> None:
+    def scatter(self, tensor: object, targets: str, /, *, unchecked: bool = False, **names: object) -> None:
         """Write a dense tensor of the shape of the functor's left side into arrays, converted to their dtypes.
 
-        Raises `DirectiveError` for text that cannot be read, `MapError` for a tensor or a map that does not
-        fit, and for a map that writes an element twice; nothing has been written then.
+        Indices of indirect targets are checked, and must differ, unless `unchecked`: it is then open which
+        value stays where indices repeat, and a wrong one writes to memory that is not the array's. Raises
+        `DirectiveError` for text that cannot be read, `MapError` for a tensor or a map that does not fit,
+        and for a map that writes an element twice; nothing has been written then.
         """
-        bound = self._bind(targets, "from", names)
+        bound = self._bind(targets, "from", names, unchecked)
         source = array_view(tensor, "tensor")
-        if source.shape != bound.shape:
-            raise MapError(
-                f"the tensor has the shape {list(source.shape)}, but the map '{bound.application.text}' "
-                f"takes the shape {list(bound.shape)}"
-            )
+        bound.require_shape(source)
         bound.run(source)
 
-    def ir(self, targets: str, direction: Direction = "to", **names: object) -> ModuleOp:
+    def ir(self, targets: str, direction: Direction = "to", /, *, unchecked: bool = False, **names: object) -> ModuleOp:
         """The IR of a gather (`to`) or a scatter (`from`) of these arguments, before any pass."""
-        bound = self._bind(targets, direction, names)
+        bound = self._bind(targets, direction, names, unchecked)
         tensor = ArrayView(0, bound.dtype, bound.shape, c_strides(bound.shape), False, None)
         return _module(bound.application, direction, bound.types(tensor))
 
-    def _bind(self, targets: str, direction: Direction, names: Mapping[str, object]) -> _Bound:
+    def _bind(self, targets: str, direction: Direction, names: Mapping[str, object], unchecked: bool = False) -> _Bound:
         integers = {name: int(v) for name, v in names.items() if isinstance(v, numbers.Integral)}
-        key = targets, frozenset(integers)
+        key = targets, frozenset(integers), unchecked
         if key not in self._applied:
-            self._applied[key] = AppliedFunctor(self.directive, parse_application_targets(targets), key[1])
+            parsed = parse_application_targets(targets)
+            self._applied[key] = AppliedFunctor(self.directive, parsed, frozenset(integers), unchecked)
         application = self._applied[key]
         for name in application.arrays:
             if name not in names:
                 raise MapError(f"the map '{application.text}' uses '{name}': give it as {name}=...")
-        views = [array_view(names[name], name, write=direction == "from") for name in application.arrays]
+        written = application.heads if direction == "from" else ()
+        views = [array_view(names[name], name, write=k in written) for k, name in enumerate(application.arrays)]
         shapes = [view.shape for view in views]
         open_numbers = application.numbers(integers, shapes)
         params = {param: integers[param] for param in application.functor.used_params}
@@ -105,12 +116,20 @@ class _Bound(NamedTuple):
         """The dtype of a tensor gathered."""
         from hpacml.dialects.hpacml.attributes import DTYPES, dtype_name, promote
 
-        return dtype_name(promote(DTYPES[view.dtype] for view in self.views))
+        return dtype_name(promote(DTYPES[self.views[head].dtype] for head in self.application.heads))
 
     def types(self, tensor: ArrayView) -> tuple[ArrayType, ...]:
         from hpacml.frontend.entries import ArrayType
 
         return tuple(map(ArrayType.of, [*self.views, tensor]))
+
+    def require_shape(self, tensor: ArrayView) -> None:
+        """Raise `MapError` unless the tensor has the shape of the map."""
+        if tensor.shape != self.shape:
+            raise MapError(
+                f"the tensor has the shape {list(tensor.shape)}, but the map '{self.application.text}' "
+                f"takes the shape {list(self.shape)}"
+            )
 
     def run(self, tensor: ArrayView) -> None:
         """Gather into the tensor, or scatter it."""
@@ -118,17 +137,6 @@ class _Bound(NamedTuple):
 
         function = _compiled(self.application, self.direction, self.types(tensor))
         call(function, [*self.views, tensor], *self.integers)
-
-
-def _empty(shape: tuple[int, ...], dtype: str) -> torch.Tensor:
-    """A tensor that is not filled yet. NumPy asks for huge pages, which make large ones several times cheaper."""
-    import numpy as np
-    import torch
-
-    kind = torch_dtypes()[dtype]
-    if dtype == "bf16":
-        return torch.empty(shape, dtype=kind)
-    return torch.as_tensor(np.empty(shape, str(kind).removeprefix("torch.")))
 
 
 @lru_cache(4096)

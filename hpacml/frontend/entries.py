@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from ctypes import addressof
+from itertools import chain, count
 from typing import NamedTuple
 
 from xdsl.builder import Builder
@@ -25,6 +26,7 @@ from xdsl.rewriter import InsertPoint, Rewriter
 from hpacml.dialects.hpacml.attributes import DTYPES, Direction
 from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp
 from hpacml.frontend.maps import AppliedFunctor
+from hpacml.functors import Functor
 from hpacml.pipelines import generic_text, run_passes
 from hpacml.runtime import abi, toolchain
 from hpacml.runtime.entry import Function
@@ -62,7 +64,7 @@ class Entry:
         self.module = ModuleOp([self.function])
         self.builder = Builder(InsertPoint.at_end(self.function.body.block))
         self.values: dict[str, SSAValue] = {}
-        self._functors: dict[str, FunctorOp] = {}
+        self._functors: dict[tuple[str, Functor], FunctorOp] = {}
 
     def argument(self, name: str, type: Attribute, position: int | None = None) -> SSAValue:
         """Add an argument, a memref, an `index` or an `i1`: the last one, or at a position."""
@@ -80,12 +82,8 @@ class Entry:
         element_type: Attribute | None = None,
     ) -> MapOp:
         """A map of a functor over the arguments of the names it uses, with `numbers` as its open numbers."""
-        name = application.directive.name
-        if name not in self._functors:
-            self._functors[name] = FunctorOp(name, application.functor)
-            Rewriter.insert_op(self._functors[name], InsertPoint.before(self.function))
         mapping = MapOp.infer(
-            self._functors[name],
+            self._functor(application.directive.name, application.functor),
             direction,
             application.trees,
             [self.values[array] for array in application.arrays],
@@ -93,8 +91,19 @@ class Entry:
             [self.values[param] for param in application.functor.used_params],
             application.text,
             element_type,
+            application.unchecked,
         )
         return self.builder.insert(mapping)
+
+    def _functor(self, name: str, functor: Functor) -> FunctorOp:
+        """The operation of a functor; two of one name that differ get different symbols."""
+        if (name, functor) not in self._functors:
+            taken = {self.name, *(op.sym_name.data for op in self._functors.values())}
+            names = chain([name], (f"{name}_{number}" for number in count()))
+            op = FunctorOp(next(symbol for symbol in names if symbol not in taken), functor)
+            self._functors[name, functor] = op
+            Rewriter.insert_op(op, InsertPoint.before(self.function))
+        return self._functors[name, functor]
 
     def finish(self) -> ModuleOp:
         """The module, complete."""

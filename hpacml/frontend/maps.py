@@ -10,7 +10,7 @@ from hpacml.errors import MapError
 from hpacml.frontend.directives import FunctorDirective, Target, TargetIndex, TargetRange
 from hpacml.frontend.expressions import Expr, evaluate_int
 from hpacml.functors import EXACT, Direction, Functor, Mapped
-from hpacml.targets import Bounds, TargetTree, bind
+from hpacml.targets import Bounds, TargetTree, bind, heads, single
 
 
 @dataclass(frozen=True)
@@ -25,16 +25,18 @@ class End:
 class AppliedFunctor:
     """A functor applied to targets, where the names in `params` are its integer parameters.
 
-    The arrays, and the numbers that are not constants, come with each use.
+    The arrays, and the numbers that are not constants, come with each use. If `unchecked`, its indices are
+    trusted to lie inside the arrays, and to be different where elements are written.
     """
 
     directive: FunctorDirective
     targets: tuple[Target, ...]
     params: frozenset[str]
+    unchecked: bool = False
 
     @cached_property
     def _hash(self) -> int:
-        return hash((self.directive, self.targets, self.params))
+        return hash((self.directive, self.targets, self.params, self.unchecked))
 
     def __hash__(self) -> int:
         return self._hash  # a key of caches on the way of every call
@@ -53,6 +55,11 @@ class AppliedFunctor:
     def arrays(self) -> tuple[str, ...]:
         """The names of the arrays, depth first."""
         return tuple(target.array for target in _depth_first(self.targets))
+
+    @cached_property
+    def heads(self) -> tuple[int, ...]:
+        """Which of the arrays hold the elements themselves; the others hold indices."""
+        return tuple(heads(self.trees))
 
     @cached_property
     def trees(self) -> tuple[TargetTree, ...]:
@@ -120,8 +127,7 @@ def _tree(target: Target) -> TargetTree:
             case Target():
                 return _tree(entry)
             case TargetIndex(expr):
-                start = _constant(expr)
-                return Bounds(start, None if start is None else start + 1, single=True)
+                return single(_constant(expr))
             case TargetRange(start, stop, step):
                 return Bounds(
                     _constant(start),

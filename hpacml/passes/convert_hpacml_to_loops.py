@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
-from typing import cast
+from types import MappingProxyType
+from typing import TypeAlias, cast
 
 from xdsl.builder import Builder
 from xdsl.context import Context
 from xdsl.dialects import arith, memref, scf
-from xdsl.dialects.builtin import DYNAMIC_INDEX, IntegerAttr, MemRefType, ModuleOp
+from xdsl.dialects.builtin import DYNAMIC_INDEX, BoolAttr, IndexType, IntegerAttr, MemRefType, ModuleOp, i8, i64
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import PatternRewriter, PatternRewriteWalker, RewritePattern
-from xdsl.rewriter import InsertPoint
+from xdsl.rewriter import InsertPoint, Rewriter
 
 from hpacml.affine import Poly
-from hpacml.dialects.hpacml.views import FusedGatherOp, FusedScatterOp, PackOp, UnpackOp, sweep_dims
+from hpacml.dialects.hpacml.attributes import strides_of
+from hpacml.dialects.hpacml.checks import DistinctOp, InBoundsOp
+from hpacml.dialects.hpacml.views import (
+    FusedGatherOp,
+    FusedScatterOp,
+    IndirectOp,
+    PackOp,
+    UnpackOp,
+    sweep_dims,
+    view_type,
+)
 from hpacml.passes.conversion import convert
 from hpacml.passes.index_arithmetic import IndexArithmetic
+
+Place: TypeAlias = tuple[SSAValue, Sequence[SSAValue]]
+"""Memory, and the indices of an element in it."""
+
+Known: TypeAlias = Mapping[int, SSAValue]
+"""Indices of an indirect view that are read already, by their number."""
 
 UNROLL = 64
 """Views of at most so many features are copied without a loop over the features."""
@@ -49,11 +66,21 @@ class ConvertHpacmlToLoopsPass(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         PatternRewriteWalker(_ToLoops(), apply_recursively=False).rewrite_module(op)
+        for view in [each for each in op.walk(reverse=True) if isinstance(each, IndirectOp)]:
+            if not view.view.uses:
+                Rewriter.erase_op(view)
 
 
 class _ToLoops(RewritePattern):
     def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
+        builder = Builder(InsertPoint.before(op))
         match op:
+            case InBoundsOp():
+                rewriter.replace(op, [], [_in_bounds(op, builder)])
+                return
+            case DistinctOp():
+                rewriter.replace(op, [], [_distinct(op, builder)])
+                return
             case PackOp() | UnpackOp():
                 views, firsts = [op.view], [op.first]
             case FusedGatherOp() | FusedScatterOp():
@@ -62,7 +89,7 @@ class _ToLoops(RewritePattern):
                 return
         reads = isinstance(op, PackOp | FusedGatherOp)
         sweep = _Sweep(op.tensor, op.features.get_values(), reads)
-        sweep.emit(views, firsts, Builder(InsertPoint.before(op)))
+        sweep.emit(views, firsts, builder)
         rewriter.erase(op)
 
 
@@ -78,9 +105,7 @@ class _Sweep:
         dims = sweep_dims(cast(MemRefType, self.tensor.type), self.features)
         feature_sizes = [_size(self.tensor, d, a) for d in self.features]
         sizes = [a.value(_size(self.tensor, d, a)) for d in dims]
-        widths = [
-            [_size(view, d, a) for d in range(len(dims), cast(MemRefType, view.type).get_num_dims())] for view in views
-        ]
+        widths = [[_size(view, d, a) for d in range(len(dims), view_type(view).get_num_dims())] for view in views]
         starts = [_number(first, a) for first in firsts]
         zero, one = a.value(a.constant(0)), a.value(a.constant(1))
         indices: Sequence[SSAValue] = ()
@@ -104,6 +129,10 @@ class _Sweep:
         a: IndexArithmetic,
     ) -> None:
         """Copy all features of one view at one point of the sweep."""
+        known = [size.as_int for size in width]
+        static = [size for size in known if size is not None]
+        fixed = len(static) == len(known) and prod(static) > 0
+        read: Known = self._common_indices(view, sweep, len(width), a) if fixed else {}
 
         def element(position: Sequence[Poly], a: IndexArithmetic) -> None:
             number = Poly(())
@@ -115,22 +144,108 @@ class _Sweep:
                 a.value(next(features)) if d in self.features else next(swept)
                 for d in range(cast(MemRefType, self.tensor.type).get_num_dims())
             ]
-            self._move(view, [*sweep, *map(a.value, position)], place, a.builder)
+            source = _locate(view, [*sweep, *map(a.value, position)], a.builder, read)
+            self._move(source, (self.tensor, place), a.builder)
 
-        known = [size.as_int for size in width]
-        static = [size for size in known if size is not None]
         if len(static) == len(known) and prod(static) <= UNROLL:
             for position in product(*map(range, static)):
                 element([a.constant(index) for index in position], a)
         else:
             _nest(width, (), element, a)
 
-    def _move(self, view: SSAValue, source: Sequence[SSAValue], place: Sequence[SSAValue], builder: Builder) -> None:
-        pairs = [(view, source), (self.tensor, place)]
-        (origin, here), (target, there) = pairs if self.reads else reversed(pairs)
+    def _common_indices(self, view: SSAValue, sweep: Sequence[SSAValue], rank: int, a: IndexArithmetic) -> Known:
+        """The indices that all features of an indirect view at one point of the sweep share."""
+        if not isinstance(view.owner, IndirectOp):
+            return {}
+        place = [*sweep, *[a.value(a.constant(0))] * rank]
+        features = range(len(sweep), len(place))
+        shared = {n: each for n, each in enumerate(view.owner.indices) if not _moves(each, features)}
+        return {n: _index(each, place, a.builder) for n, each in shared.items()}
+
+    def _move(self, view: Place, tensor: Place, builder: Builder) -> None:
+        (origin, here), (target, there) = (view, tensor) if self.reads else (tensor, view)
         value = builder.insert(memref.LoadOp.get(origin, here)).res
         element_type: Attribute = cast(MemRefType, target.type).element_type
         builder.insert(memref.StoreOp.get(convert(value, element_type, builder), target, there))
+
+
+def _locate(view: SSAValue, place: Sequence[SSAValue], builder: Builder, known: Known = MappingProxyType({})) -> Place:
+    """The memory of a view, and the place in it of the view's element at `place`; reads indices."""
+    if not isinstance(view.owner, IndirectOp):
+        return view, place
+    indices = [known.get(n) or _index(each, place, builder) for n, each in enumerate(view.owner.indices)]
+    return view.owner.rows, [*place, *indices]
+
+
+def _index(view: SSAValue, place: Sequence[SSAValue], builder: Builder) -> SSAValue:
+    """An element of a view as an index."""
+    loaded = builder.insert(memref.LoadOp.get(*_locate(view, place, builder))).res
+    number = convert(loaded, i64, builder) if loaded.type == i8 else loaded
+    return builder.insert(arith.IndexCastOp(number, IndexType())).result
+
+
+def _moves(view: SSAValue, dims: range) -> bool:
+    """Whether a step in one of `dims` may lead to another element."""
+    if isinstance(view.owner, IndirectOp):
+        return any(_moves(each, dims) for each in (view.owner.rows, *view.owner.indices))
+    return any(strides_of(cast(MemRefType, view.type))[d] != 0 for d in dims)
+
+
+def _in_bounds(op: InBoundsOp, builder: Builder) -> SSAValue:
+    def test(place: Sequence[SSAValue], inside: Sequence[SSAValue], builder: Builder) -> Sequence[SSAValue]:
+        index = _index(op.view, place, builder)
+        below = builder.insert(arith.CmpiOp(index, op.size, "ult")).result  # a negative index is a huge one
+        return [builder.insert(arith.AndIOp(inside[0], below)).result]
+
+    return _fold(op.view, [_true(builder)], test, builder)[0]
+
+
+def _distinct(op: DistinctOp, builder: Builder) -> SSAValue:
+    def clear(place: Sequence[SSAValue], _: Sequence[SSAValue], builder: Builder) -> Sequence[SSAValue]:
+        builder.insert(memref.StoreOp.get(zero, *_locate(view, place, builder)))
+        return []
+
+    def mark(place: Sequence[SSAValue], different: Sequence[SSAValue], builder: Builder) -> Sequence[SSAValue]:
+        memory, element = _locate(view, place, builder)
+        marked = builder.insert(memref.LoadOp.get(memory, element)).res
+        builder.insert(memref.StoreOp.get(one, memory, element))
+        new = builder.insert(arith.CmpiOp(marked, zero, "eq")).result
+        return [builder.insert(arith.AndIOp(different[0], new)).result]
+
+    zero, one = (builder.insert(arith.ConstantOp(IntegerAttr(n, i8))).result for n in (0, 1))
+    for view in op.views:
+        _fold(view, [], clear, builder)
+    different: Sequence[SSAValue] = [_true(builder)]
+    for view in op.views:
+        different = _fold(view, different, mark, builder)
+    return different[0]
+
+
+def _true(builder: Builder) -> SSAValue:
+    return builder.insert(arith.ConstantOp(BoolAttr.from_bool(True))).result
+
+
+def _fold(
+    view: SSAValue,
+    initial: Sequence[SSAValue],
+    body: Callable[[Sequence[SSAValue], Sequence[SSAValue], Builder], Sequence[SSAValue]],
+    builder: Builder,
+) -> Sequence[SSAValue]:
+    """Loops over all places of a view; `body` makes new values of a place and the values so far."""
+    a = IndexArithmetic(builder)
+    zero, one = a.value(a.constant(0)), a.value(a.constant(1))
+    sizes = [a.value(_size(view, d, a)) for d in range(view_type(view).get_num_dims())]
+
+    def level(place: Sequence[SSAValue], carried: Sequence[SSAValue], builder: Builder) -> Sequence[SSAValue]:
+        if len(place) == len(sizes):
+            return body(place, carried, builder)
+        block = Block(arg_types=[zero.type, *(value.type for value in carried)])
+        loop = builder.insert(scf.ForOp(zero, sizes[len(place)], one, carried, block))
+        inner = Builder(InsertPoint.at_end(block))
+        inner.insert(scf.YieldOp(*level([*place, block.args[0]], block.args[1:], inner)))
+        return loop.results
+
+    return level([], initial, builder)
 
 
 def _nest(
@@ -168,6 +283,8 @@ def _delinearize(number: Poly, sizes: Sequence[Poly], a: IndexArithmetic) -> lis
 
 
 def _size(array: SSAValue, d: int, a: IndexArithmetic) -> Poly:
+    if isinstance(array.owner, IndirectOp):
+        return _size(array.owner.rows, d, a)
     size = cast(MemRefType, array.type).get_shape()[d]
     if size != DYNAMIC_INDEX:
         return a.constant(size)

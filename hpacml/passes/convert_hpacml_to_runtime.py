@@ -33,14 +33,16 @@ from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.utils.exceptions import PassFailedException
 
 from hpacml.dialects.hpacml.attributes import dtype_name
-from hpacml.dialects.hpacml.control import BodyOp, CheckMapOp, CollectOp, InferOp
+from hpacml.dialects.hpacml.checks import CheckMapOp
+from hpacml.dialects.hpacml.control import BodyOp, CollectOp, InferOp
+from hpacml.targets import to_json
 
 POINTER = llvm.LLVMPointerType()
 
 RUNTIME = {
     "hpacml_infer": FunctionType.from_lists([POINTER, POINTER], []),
     "hpacml_collect": FunctionType.from_lists([POINTER, POINTER, f64], []),
-    "hpacml_check_map": FunctionType.from_lists([POINTER, POINTER], []),
+    "hpacml_check_map": FunctionType.from_lists([POINTER, POINTER, POINTER], []),
     "hpacml_time_ms": FunctionType.from_lists([], [f64]),
 }
 """The C ABI that lowered modules call (docs/runtime-abi.md). A call that fails does not return."""
@@ -191,7 +193,8 @@ class _Calls:
             "functor": op.functor.data,
             "parameters": _texts(op.parameters),
             "names": _texts(op.names),
-            "targets": [str(target) for target in op.targets],
+            "targets": [to_json(target.data) for target in op.targets],
+            "arrays": [_signature(value) for value in op.arrays],
             "text": None if op.text is None else op.text.data,
         }
         builder = Builder(InsertPoint.before(op))
@@ -203,7 +206,7 @@ class _Calls:
         values = _stack(op, i64, max(1, len(numbers)))
         for position, number in enumerate(numbers):
             _store(number, values, position, i64, inner)
-        self._call("hpacml_check_map", site, [values], inner)
+        self._call("hpacml_check_map", site, [values, _descriptors(op.arrays, op, inner)], inner)
         inner.insert(scf.YieldOp())
         builder.insert(scf.IfOp(fails, [], Region(doubtful)))
         Rewriter.erase_op(op)
@@ -265,7 +268,9 @@ def _store(value: SSAValue, base: SSAValue, position: int, element_type: Attribu
 
 
 def _descriptors(tensors: Sequence[SSAValue], op: Operation, builder: Builder) -> SSAValue:
-    """An array of pointers to the memref descriptors of `tensors`."""
+    """An array of pointers to the memref descriptors of `tensors`, null where there are none."""
+    if not tensors:
+        return builder.insert(llvm.ZeroOp.build(result_types=[POINTER])).res
     pointers = _stack(op, POINTER, len(tensors))
     for position, tensor in enumerate(tensors):
         rank = cast(MemRefType, tensor.type).get_num_dims()

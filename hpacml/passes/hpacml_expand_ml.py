@@ -22,6 +22,7 @@ from xdsl.traits import SymbolTable
 
 from hpacml.dialects.hpacml.attributes import Mode
 from hpacml.dialects.hpacml.bridge import FunctorOp, GatherOp, MapOp, ScatterOp, TensorOp
+from hpacml.dialects.hpacml.checks import CheckIndicesOp
 from hpacml.dialects.hpacml.control import BodyOp, CollectOp, InferOp, MlOp
 
 
@@ -50,6 +51,7 @@ class HpacmlExpandMlPass(ModulePass):
       hpacml.collect "r" database "d" ins(%x) outs(%y) time %ms
     }
     ```
+    With `if(%c)` all of this, and the maps that only this region uses, come under one more `scf.if`.
     """
 
     name = "hpacml-expand-ml"
@@ -65,11 +67,22 @@ class _ExpandMl(RewritePattern):
         if op.if_condition is None:
             _expand(op, builder)
         else:
-            then, otherwise = Region(Block()), Region(Block())
+            then, otherwise = Region(_own_maps(op)), Region(Block())
             _expand(op, Builder(InsertPoint.at_end(then.block)))
             _run_body(op, Builder(InsertPoint.at_end(otherwise.block)))
             builder.insert(_branch(op.if_condition, then, otherwise))
         rewriter.erase(op)
+
+
+def _own_maps(op: MlOp) -> Block:
+    """Move the maps that stand before `op` for it alone: a map that is not used need not fit its arrays."""
+    block = Block()
+    for map_op in dict.fromkeys(mapping.owner for mapping in (*op.inputs, *op.outputs, *op.inouts)):
+        if isinstance(map_op, MapOp) and map_op.parent == op.parent:
+            if all(use.operation is op for use in map_op.mapping.uses):
+                map_op.detach()
+                block.add_op(map_op)
+    return block
 
 
 def _expand(op: MlOp, builder: Builder) -> None:
@@ -96,6 +109,9 @@ def _branch(condition: SSAValue, then: Region, otherwise: Region) -> scf.IfOp:
 def _infer(op: MlOp, builder: Builder) -> None:
     inputs = [_gather(mapping, "x", builder) for mapping in op.all_inputs]
     outputs = [_tensor(mapping, "y", builder) for mapping in op.all_outputs]
+    if len(outputs) > 1:  # before the model: a tensor that is an array's memory is written by `infer`
+        for mapping in filter(_is_indirect, op.all_outputs):
+            builder.insert(CheckIndicesOp(mapping))
     builder.insert(InferOp(op.label, op.model, op.batch, _texts(op), inputs, outputs))
     for tensor, mapping in zip(outputs, op.all_outputs, strict=True):
         builder.insert(ScatterOp(tensor, mapping))
@@ -107,6 +123,10 @@ def _collect(op: MlOp, builder: Builder) -> None:
     milliseconds = _run_body(op, builder)
     outputs = [_gather(mapping, "y", builder) for mapping in op.all_outputs]
     builder.insert(CollectOp(op.label, op.database, _texts(op), inputs, outputs, milliseconds))
+
+
+def _is_indirect(mapping: SSAValue) -> bool:
+    return isinstance(mapping.owner, MapOp) and bool(mapping.owner.index_arrays)
 
 
 def _tensor(mapping: SSAValue, name: str, builder: Builder, fresh: bool = False) -> SSAValue:

@@ -19,7 +19,7 @@ from xdsl.pattern_rewriter import (
 )
 from xdsl.rewriter import InsertPoint
 
-from hpacml.dialects.hpacml.views import FusedGatherOp, FusedScatterOp, PackOp, UnpackOp, sweep_dims
+from hpacml.dialects.hpacml.views import FusedGatherOp, FusedScatterOp, IndirectOp, PackOp, UnpackOp, sweep_dims
 from hpacml.passes.hpacml_resolve_slices import MAY_ALIAS
 from hpacml.passes.index_arithmetic import Condition, IndexArithmetic
 from hpacml.passes.strided import metadata, reinterpret_cast
@@ -153,6 +153,8 @@ def _defined_before(value: SSAValue, op: Operation) -> bool:
 
 def _is_packed(copy: PackOp | UnpackOp, a: IndexArithmetic) -> Condition:
     """Whether the view's elements lie in memory in the order of the tensor, without gaps."""
+    if isinstance(copy.view.owner, IndirectOp):
+        return False
     view_type, tensor_type = cast(MemRefType, copy.view.type), cast(MemRefType, copy.tensor.type)
     features = list(copy.features.get_values())
     adjacent = not features or features == list(range(features[0], features[-1] + 1))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
+from math import prod
 
 from xdsl.builder import Builder
 from xdsl.context import Context
@@ -11,25 +13,28 @@ from xdsl.dialects import memref
 from xdsl.dialects.builtin import (
     DYNAMIC_INDEX,
     ArrayAttr,
+    MemRefType,
     ModuleOp,
     StringAttr,
     UnitAttr,
+    i8,
 )
-from xdsl.ir import SSAValue
+from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.traits import IsTerminator, SymbolTable
 from xdsl.utils.exceptions import PassFailedException
 
 from hpacml.affine import Poly
+from hpacml.dialects.hpacml.attributes import Direction
 from hpacml.dialects.hpacml.bridge import FunctorOp, GatherOp, MapOp, ScatterOp, TensorOp
-from hpacml.dialects.hpacml.control import CheckMapOp
-from hpacml.dialects.hpacml.views import PackOp, UnpackOp
+from hpacml.dialects.hpacml.checks import CheckIndicesOp, CheckMapOp, DistinctOp, InBoundsOp
+from hpacml.dialects.hpacml.views import IndirectOp, PackOp, UnpackOp
 from hpacml.errors import MapError
-from hpacml.functors import Functor, Mapped, View
-from hpacml.passes.index_arithmetic import IndexArithmetic
-from hpacml.passes.strided import metadata, reinterpret_cast
-from hpacml.targets import bind
+from hpacml.functors import Functor, View, minimum
+from hpacml.passes.index_arithmetic import Condition, IndexArithmetic
+from hpacml.passes.strided import address_range, different_elements, metadata, reinterpret_cast
+from hpacml.targets import Access, accesses, bind, heads
 
 MAY_ALIAS = "hpacml.may_alias"
 """Marks an allocation that may be replaced by the application's memory where a map is packed already."""
@@ -58,6 +63,8 @@ class HpacmlResolveSlicesPass(ModulePass):
     ...
     memref.dealloc %x
     ```
+    A slice of an indirect target becomes an `hpacml.indirect` view, through a strided view of each index
+    array. Indices are checked right before each gather and scatter, since the program may change them.
     """
 
     name = "hpacml-resolve-slices"
@@ -66,7 +73,7 @@ class HpacmlResolveSlicesPass(ModulePass):
         maps = [map_op for map_op in op.walk() if isinstance(map_op, MapOp)]
         for map_op in maps:
             users = [use.operation for use in map_op.mapping.uses]
-            if all(isinstance(user, TensorOp | GatherOp | ScatterOp) for user in users):
+            if all(isinstance(user, TensorOp | GatherOp | ScatterOp | CheckIndicesOp) for user in users):
                 _Resolution(map_op).replace()
         used = {map_op.functor.root_reference.data for map_op in op.walk() if isinstance(map_op, MapOp)}
         for functor in [o for o in op.walk() if isinstance(o, FunctorOp)]:
@@ -74,11 +81,21 @@ class HpacmlResolveSlicesPass(ModulePass):
                 Rewriter.erase_op(functor)
 
 
+@dataclass(frozen=True)
+class _Memory:
+    """An array, and its memory in numbers."""
+
+    array: SSAValue
+    offset: Poly
+    sizes: Sequence[Poly]
+    strides: Sequence[Poly]
+
+
 class _Resolution:
     """One map, its views, and what is read and written through it."""
 
     def __init__(self, map_op: MapOp):
-        self.map_op = map_op
+        self.op = map_op
         functor = SymbolTable.lookup_symbol(map_op, map_op.functor)
         if not isinstance(functor, FunctorOp):
             raise PassFailedException(f"{map_op.functor} is not an hpacml.functor")
@@ -87,77 +104,68 @@ class _Resolution:
         self.arithmetic = IndexArithmetic(Builder(InsertPoint.before(map_op)))
 
     def replace(self) -> None:
-        op = self.map_op
-        users = [use.operation for use in op.mapping.uses]
+        users = [use.operation for use in self.op.mapping.uses]
         if users:
-            mapped, views = self._views()
-            firsts = [self.arithmetic.value(view.first) for view in mapped.views]
+            self._resolve()
             for user in users:
-                if isinstance(user, TensorOp):
-                    self._allocate(user, mapped)
-                elif isinstance(user, GatherOp | ScatterOp):
-                    copy = PackOp if isinstance(user, GatherOp) else UnpackOp
-                    packs = [
-                        copy(view, user.tensor, first, self.functor.feature_dims)
-                        for view, first in zip(views, firsts, strict=True)
-                    ]
-                    Rewriter.replace_op(user, packs, [])
-        Rewriter.erase_op(op)
+                match user:
+                    case TensorOp():
+                        self._allocate(user)
+                    case GatherOp():
+                        self._check_indices(user, writes=False)
+                        self._copy(user, PackOp)
+                    case ScatterOp():
+                        self._check_indices(user, writes=True)
+                        self._copy(user, UnpackOp)
+                    case _:
+                        self._check_indices(user, writes=self.op.direction.data != Direction.To)
+                        Rewriter.erase_op(user)
+        Rewriter.erase_op(self.op)
 
-    def _views(self) -> tuple[Mapped[Poly], list[SSAValue]]:
+    def _resolve(self) -> None:
         """Check the map and make its views, one per slice."""
-        op, a = self.map_op, self.arithmetic
-        memory = [metadata(array, a) for array in op.arrays]
-        shapes = [sizes for _, sizes, _ in memory]
+        op, a = self.op, self.arithmetic
+        self.memory = [_Memory(array, *metadata(array, a)) for array in op.arrays]
+        shapes = [memory.sizes for memory in self.memory]
         params = dict(zip(self.functor.used_params, map(a.number, op.params), strict=True))
         try:
-            targets = bind([target.data for target in op.targets], op.array_names, shapes, map(a.number, op.bounds), a)
+            targets = bind(op.trees, op.array_names, shapes, map(a.number, op.bounds), a)
             mapped = [self.functor.resolve(targets, params, direction, a) for direction in op.directions][-1]
         except MapError as error:
             raise PassFailedException(str(error)) from error
-        self._check([size for sizes in shapes for size in sizes])
-        if len(targets) == 1:
-            memory = memory * len(mapped.views)
-        arrays = list(op.arrays) if len(targets) > 1 else [op.arrays[0]] * len(mapped.views)
-        return mapped, [
-            self._wrap(array, view, offset, strides)
-            for array, view, (offset, _, strides) in zip(arrays, mapped.views, memory, strict=True)
-        ]
+        self._check_ranges(mapped.shape)
+        self.mapped = mapped
+        count = len(mapped.views)
+        self.accesses = accesses(op.trees) * (count if len(targets) == 1 else 1)
+        views = zip(mapped.views, self.accesses, strict=True)
+        self.views = [self._wrap(view, access, self.memory[access.array], a) for view, access in views]
+        self.firsts = [a.value(view.first) for view in mapped.views]
 
-    def _check(self, sizes: Sequence[Poly]) -> None:
-        op, a = self.map_op, self.arithmetic
-        # Within these limits the guard's own arithmetic cannot wrap; beyond them the exact check decides.
-        limit = Poly.constant(1 << 60 // (self.functor.degree + 2))
-        for number in map(a.number, [*op.bounds, *op.params]):
-            a.conditions += [a.le(number, limit), a.le(-limit, number)]
-        fits = a.all(a.conditions)
-        if fits is not True:
-            check = CheckMapOp.build(
-                operands=[a.truth(fits), [a.value(size) for size in sizes], op.bounds, op.params],
-                properties={
-                    "direction": op.direction,
-                    "functor": StringAttr(self.declaration),
-                    "parameters": ArrayAttr([StringAttr(p) for p in self.functor.used_params]),
-                    "names": ArrayAttr([StringAttr(name) for name in op.array_names]),
-                    "targets": op.targets,
-                    "text": op.text,
-                },
-            )
-            a.builder.insert(check)
+    def _wrap(self, view: View[Poly], access: Access, memory: _Memory, a: IndexArithmetic) -> SSAValue:
+        """The view over the memory of an array."""
+        strides = [memory.strides[m] for m, _ in access.direct]
+        offset, steps = view.strided(strides, a, [d for _, d in access.direct])
+        indexed = [m for m, _ in access.indirect]
+        rows = reinterpret_cast(
+            memory.array,
+            a.add(memory.offset, offset),
+            [*view.sizes, *(memory.sizes[m] for m in indexed)],
+            [*steps, *(memory.strides[m] for m in indexed)],
+            a,
+        )
+        if not indexed:
+            return rows
+        indices = [self._wrap(view, inner, self.memory[inner.array], a) for _, inner in access.indirect]
+        indirect = a.builder.insert(IndirectOp(rows, indices)).view
+        indirect.name_hint = memory.array.name_hint
+        return indirect
 
-    def _wrap(self, array: SSAValue, view: View[Poly], base: Poly, memory_strides: Sequence[Poly]) -> SSAValue:
-        """The view as a memref over the array's memory."""
-        a = self.arithmetic
-        offset, strides = view.strided(memory_strides, a)
-        offset = a.add(base, offset)
-        return reinterpret_cast(array, offset, view.sizes, strides, a)
-
-    def _allocate(self, op: TensorOp, mapped: Mapped[Poly]) -> None:
+    def _allocate(self, op: TensorOp) -> None:
         """Memory for a dense tensor, which lives to the end of its block."""
         tensor_type = op.tensor.type
         sizes = [
             self.arithmetic.value(size)
-            for size, known in zip(mapped.shape, tensor_type.get_shape(), strict=True)
+            for size, known in zip(self.mapped.shape, tensor_type.get_shape(), strict=True)
             if known == DYNAMIC_INDEX
         ]
         alloc = memref.AllocOp(sizes, [], tensor_type)
@@ -172,3 +180,132 @@ class _Resolution:
         Rewriter.insert_op(memref.DeallocOp.get(alloc), end)
         alloc.memref.name_hint = op.tensor.name_hint
         Rewriter.replace_op(op, alloc)
+
+    def _copy(self, op: GatherOp | ScatterOp, copy: type[PackOp | UnpackOp]) -> None:
+        features = self.functor.feature_dims
+        views = zip(self.views, self.firsts, strict=True)
+        Rewriter.replace_op(op, [copy(view, op.tensor, first, features) for view, first in views], [])
+
+    # -- checks ----------------------------------------------------------------------------------
+
+    def _check_ranges(self, shape: Sequence[Poly]) -> None:
+        op, a = self.op, self.arithmetic
+        # Within these limits no arithmetic can wrap, nor the size of the tensor; beyond them the exact check decides.
+        limit = Poly.constant(1 << self.functor.safe_bits)
+        for number in map(a.number, [*op.bounds, *op.params]):
+            a.conditions += [a.le(number, limit), a.le(-limit, number)]
+        sizes = [size for size in shape if size.as_int is None]
+        known = prod(size.as_int or 1 for size in shape)
+        largest = Poly.constant(1 << max(0, 59 - known.bit_length()) // max(1, len(sizes)))
+        a.conditions += [a.le(size, largest) for size in sizes]
+        fits = a.all(a.conditions)
+        apart = True if op.index_arrays else self._apart(a)
+        if a.all([fits, apart]) is not True:
+            self._stop_unless(a.truth(a.all([fits, apart])), a, () if apart is True else op.arrays)
+
+    def _apart(self, a: IndexArithmetic) -> Condition:
+        """Whether it is easily seen that the elements written share no memory, with each other or with indices."""
+        if self.op.direction.data == Direction.To:
+            return True
+        if {self.op.arrays[head] for head in heads(self.op.trees)} & {self.op.arrays[n] for n in self.op.index_arrays}:
+            return False
+        memory = list({m.array: m for m in self.memory}.values())
+        written = list({m.array: m for m in (self.memory[head] for head in heads(self.op.trees))}.values())
+        apart = [different_elements(m.array, m.sizes, m.strides, a) for m in written]
+        ranges = {m.array: address_range(m.array, m.offset, m.sizes, m.strides, a) for m in memory if len(memory) > 1}
+        for one, other in combinations(memory, 2):
+            if one in written or other in written:
+                (low, high), (other_low, other_high) = ranges[one.array], ranges[other.array]
+                apart.append(a.any([a.le(high, other_low), a.le(other_high, low)]))
+        return a.all(apart)
+
+    def _check_indices(self, before: Operation, writes: bool) -> None:
+        """Stop unless indices lie inside their arrays and, for writing, lead to different elements."""
+        op = self.op
+        if not op.index_arrays or op.unchecked is not None:
+            return
+        a = self.arithmetic.within(Builder(InsertPoint.before(before)))
+        for inside in self._in_bounds(a):
+            self._stop_unless(inside, a, op.arrays)
+        if writes:
+            if (apart := self._apart(a)) is not True:
+                self._stop_unless(a.truth(apart), a, op.arrays)
+            for different in self._distinct(a):
+                self._stop_unless(different, a, op.arrays)
+
+    def _in_bounds(self, a: IndexArithmetic) -> Iterator[SSAValue]:
+        """The conditions that indices lie inside, in an order in which those looked up are known to do so.
+
+        What several slices read of an index array is looked at once, against the smallest array indexed.
+        """
+        found: dict[object, tuple[View[Poly], Access, Poly]] = {}
+
+        def key(access: Access) -> object:
+            return self.op.arrays[access.array], tuple(key(d) if isinstance(d, Access) else d for d in access.dims)
+
+        def collect(view: View[Poly], access: Access) -> None:
+            for m, inner in access.indirect:
+                collect(view, inner)
+                moved = view.moving(_dims(inner), a)
+                base, steps = ([rows[d] for d in _dims(inner)] for rows in (moved.base, moved.steps))
+                use = key(inner), moved.sizes, tuple(base), tuple(steps)
+                size = self.memory[access.array].sizes[m]
+                smallest = size if use not in found else minimum(size, found[use][2], a)
+                found[use] = moved, inner, smallest
+
+        for view, access in zip(self.mapped.views, self.accesses, strict=True):
+            collect(view, access)
+        for view, access, size in found.values():
+            index = self._wrap(view, access, self.memory[access.array], a)
+            yield a.builder.insert(InBoundsOp(index, a.value(size))).inside
+
+    def _distinct(self, a: IndexArithmetic) -> Iterator[SSAValue]:
+        """The conditions that no element is written twice, for each array with an indirect target."""
+        written: dict[SSAValue, list[tuple[View[Poly], Access]]] = {}
+        for view, access in zip(self.mapped.views, self.accesses, strict=True):
+            written.setdefault(self.op.arrays[access.array], []).append((view, access))
+        for views in written.values():
+            if any(access.indirect for _, access in views):
+                sizes = self.memory[views[0][1].array].sizes
+                marks = self._marks(sizes, a)
+                distinct = DistinctOp([self._wrap(view, access, marks, a) for view, access in views])
+                a.builder.insert(distinct)
+                a.builder.insert(memref.DeallocOp.get(marks.array))
+                yield distinct.different
+
+    def _marks(self, sizes: Sequence[Poly], a: IndexArithmetic) -> _Memory:
+        """A byte for each element of an array; none is filled, so those of no interest cost nothing."""
+        shape = [DYNAMIC_INDEX if size.as_int is None else size.as_int for size in sizes]
+        alloc = memref.AllocOp([a.value(size) for size in sizes if size.as_int is None], [], MemRefType(i8, shape))
+        marks = a.builder.insert(alloc).memref
+        marks.name_hint = "marks"
+        strides = [a.constant(1)]
+        for size in reversed(sizes[1:]):
+            strides.insert(0, a.mul(strides[0], size))
+        return _Memory(marks, a.constant(0), sizes, strides)
+
+    def _stop_unless(self, fits: SSAValue, a: IndexArithmetic, arrays: Sequence[SSAValue]) -> None:
+        op = self.op
+        check = CheckMapOp.build(
+            operands=[
+                fits,
+                [a.value(size) for memory in self.memory for size in memory.sizes],
+                op.bounds,
+                op.params,
+                arrays,
+            ],
+            properties={
+                "direction": op.direction,
+                "functor": StringAttr(self.declaration),
+                "parameters": ArrayAttr([StringAttr(p) for p in self.functor.used_params]),
+                "names": ArrayAttr([StringAttr(name) for name in op.array_names]),
+                "targets": op.targets,
+                "text": op.text,
+            },
+        )
+        a.builder.insert(check)
+
+
+def _dims(access: Access) -> list[int]:
+    """The dimensions of the target that an array is indexed by, directly or not."""
+    return [d for _, d in access.direct] + [d for _, inner in access.indirect for d in _dims(inner)]

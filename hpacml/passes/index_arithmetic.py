@@ -18,7 +18,7 @@ from xdsl.ir import Operation, SSAValue
 
 from hpacml.affine import Poly
 from hpacml.errors import MapError
-from hpacml.functors import EXACT, Mapped, Target
+from hpacml.functors import EXACT, STEP_0, Mapped, Target
 
 
 @dataclass(frozen=True)
@@ -211,7 +211,7 @@ class IndexArithmetic:
     def extent(self, length: Poly, step: Poly) -> Poly:
         known_length, known_step = length.as_int, step.as_int
         if known_step == 0:
-            raise MapError("the step of a range is 0")
+            raise MapError(STEP_0)
         if known_length is not None and known_step is not None:
             return Poly.constant(EXACT.extent(known_length, known_step))
         if known_step is None:

@@ -10,8 +10,10 @@ from xdsl.dialects.builtin import DYNAMIC_INDEX, DenseArrayBase, IntegerType, Me
 from xdsl.ir import SSAValue
 
 from hpacml.affine import Poly
-from hpacml.dialects.hpacml.attributes import known, strides_of
-from hpacml.passes.index_arithmetic import IndexArithmetic
+from hpacml.dialects.hpacml.attributes import dtype_name, known, strides_of
+from hpacml.functors import maximum, minimum
+from hpacml.passes.index_arithmetic import Condition, IndexArithmetic
+from hpacml.runtime.memref import DTYPE_SIZES
 
 
 def metadata(array: SSAValue, a: IndexArithmetic) -> tuple[Poly, list[Poly], list[Poly]]:
@@ -44,11 +46,46 @@ def _given(static: DenseArrayBase[IntegerType], values: Sequence[SSAValue], a: I
     return [a.number(next(operands) if n == DYNAMIC_INDEX else n) for n in static.get_values()]
 
 
+def different_elements(
+    array: SSAValue, sizes: Sequence[Poly], strides: Sequence[Poly], a: IndexArithmetic
+) -> Condition:
+    """A condition under which no two elements share memory: strides nest in C order (sufficient, not necessary)."""
+    if not isinstance(cast(MemRefType, array.type).layout, StridedLayoutAttr):
+        return True
+    conditions: list[Condition] = []
+    below = zero = a.constant(0)
+    for size, stride in zip(reversed(sizes), reversed(strides), strict=True):
+        pitch = maximum(stride, -stride, a)
+        one = a.constant(1)
+        conditions.append(a.any([a.le(size, one), a.le(below + one, pitch)]))
+        below = below + maximum(zero, pitch * (size - one), a)
+    return a.all(conditions)
+
+
+def address_range(
+    array: SSAValue, offset: Poly, sizes: Sequence[Poly], strides: Sequence[Poly], a: IndexArithmetic
+) -> tuple[Poly, Poly]:
+    """The addresses of an array's first byte and of the one behind its last."""
+    start = a.number(a.builder.insert(memref.ExtractAlignedPointerAsIndexOp.get(array)).aligned_pointer)
+    bytes = a.constant(DTYPE_SIZES[dtype_name(cast(MemRefType, array.type).element_type)])
+    low = high = offset
+    zero, one = a.constant(0), a.constant(1)
+    for size, stride in zip(sizes, strides, strict=True):
+        span = stride * (size - one)
+        if isinstance(cast(MemRefType, array.type).layout, StridedLayoutAttr):
+            low, high = low + minimum(zero, span, a), high + maximum(zero, span, a)
+        else:
+            high = high + span
+    return start + bytes * low, start + bytes * (high + one)
+
+
 def reinterpret_cast(
     source: SSAValue, offset: Poly, sizes: Sequence[Poly], strides: Sequence[Poly], a: IndexArithmetic
 ) -> SSAValue:
     """The memory of `source` seen through offset, sizes and strides (in elements), typed as far as known."""
     shape = [DYNAMIC_INDEX if size.as_int is None else size.as_int for size in sizes]
+    if (offset.as_int or 0) < 0 and not isinstance(cast(MemRefType, source.type).layout, StridedLayoutAttr):
+        offset = a.constant(0)  # the view is empty, or its guard fails; and MLIR takes no negative constant
     layout = StridedLayoutAttr([stride.as_int for stride in strides], offset.as_int)
     element_type = cast(MemRefType, source.type).element_type
     view = memref.ReinterpretCastOp.from_dynamic(

@@ -34,13 +34,13 @@ def collect(site: int, tensors: int, milliseconds: float) -> None:
     _collections.at(site).run(tensors, milliseconds)
 
 
-def check_map(site: int, values: int) -> None:
+def check_map(site: int, values: int, arrays: int) -> None:
     """Return if a map fits its arrays, else raise MapError.
 
     `values` points to 64-bit integers: the sizes of all arrays, the open numbers of all targets, the
-    parameters.
+    parameters. `arrays` points to pointers to the descriptors of the arrays, if the site has any.
     """
-    _map_checks.at(site).run(values)
+    _map_checks.at(site).run(values, arrays)
 
 
 def call_body(index: int) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from hpacml.errors import DatabaseError
-from hpacml.runtime import database
+from hpacml.runtime import database, frame
 from hpacml.runtime.memref import array_from_descriptor
-from hpacml.runtime.sites import CollectSite, Paths, TensorType
+from hpacml.runtime.sites import CollectSite, TensorType
 
 VARIABLE = "HPAC_DB_FILE"
 
@@ -22,7 +22,6 @@ class Collection:
 
     def __init__(self, site: CollectSite) -> None:
         self._site = site
-        self._paths = Paths()
         self._types = (*site.inputs, *site.outputs)
         self._pointers = ctypes.c_size_t * len(self._types)
         self._schema = database.Schema(site.maps, _dtypes(site.inputs), _dtypes(site.outputs))
@@ -36,7 +35,7 @@ class Collection:
     def _path(self) -> str:
         given = self._site.database.find(VARIABLE)
         if isinstance(given, (str, os.PathLike)):
-            return self._paths[given]
+            return frame.paths()[given]
         if given is None:
             raise DatabaseError(
                 f"the region '{self._site.label}' has no database: {self._site.database.why_none(VARIABLE)}; "

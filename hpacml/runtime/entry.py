@@ -39,7 +39,7 @@ _DONE, _FAILED = 1, 0
 _CALLBACKS: dict[str, tuple[Any, ...]] = {
     "infer": (ctypes.c_size_t, ctypes.c_size_t),
     "collect": (ctypes.c_size_t, ctypes.c_size_t, ctypes.c_double),
-    "check_map": (ctypes.c_size_t, ctypes.c_size_t),
+    "check_map": (ctypes.c_size_t, ctypes.c_size_t, ctypes.c_size_t),
     "call_body": (ctypes.c_int64,),
     "no_memory": (ctypes.c_int64,),
 }
@@ -140,7 +140,7 @@ def register(
     *,
     infer: Callable[[int, int], object] | None = None,
     collect: Callable[[int, int, float], object] | None = None,
-    check_map: Callable[[int, int], object] | None = None,
+    check_map: Callable[[int, int, int], object] | None = None,
     call_body: Callable[[int], object] | None = None,
 ) -> None:
     """Set what the runtime symbols of these names do; they get the C arguments, pointers as addresses.

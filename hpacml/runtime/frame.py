@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,15 +12,29 @@ from hpacml.errors import HpacmlError
 NO_ARGUMENTS: Mapping[str, object] = {}
 
 
+class Paths:
+    """The files that one kernel or region names; relative paths start from the directory of their first use."""
+
+    def __init__(self) -> None:
+        self._absolute: dict[str | os.PathLike[str], str] = {}
+
+    def __getitem__(self, name: str | os.PathLike[str]) -> str:
+        """The absolute path, without symbolic links."""
+        if (path := self._absolute.get(name)) is None:
+            path = self._absolute[name] = os.path.realpath(name)
+        return path
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One call: its opaque `arguments` by name, and the `bodies` that compiled code calls by index.
+    """One call: its opaque `arguments` by name, the `bodies` that compiled code calls by index, its `paths`.
 
     It is current in its thread, above those of the calls around it, inside `with frame:`.
     """
 
     arguments: Mapping[str, object] = field(default_factory=lambda: NO_ARGUMENTS)
     bodies: Sequence[Callable[[], object]] = ()
+    paths: Paths = field(default_factory=Paths)
 
     def __enter__(self) -> Frame:
         _calls.frames.append(self)
@@ -34,6 +49,14 @@ def current() -> Frame:
     if not _calls.frames:
         raise HpacmlError("compiled code asked for an argument or a body of its call, but no call is under way")
     return _calls.frames[-1]
+
+
+def paths() -> Paths:
+    """The paths of the innermost frame of this thread, or of code that runs outside of any."""
+    return _calls.frames[-1].paths if _calls.frames else _elsewhere
+
+
+_elsewhere = Paths()
 
 
 class _Calls(threading.local):

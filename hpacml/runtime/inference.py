@@ -12,10 +12,11 @@ from typing import NamedTuple, cast
 import torch
 
 from hpacml.errors import HpacmlError, ModelError
+from hpacml.runtime import frame
 from hpacml.runtime import model as models
 from hpacml.runtime.memref import tensor_from_descriptor
 from hpacml.runtime.model import Model, describe, summary
-from hpacml.runtime.sites import InferSite, Paths
+from hpacml.runtime.sites import InferSite
 
 VARIABLE = "SURROGATE_MODEL"
 
@@ -59,7 +60,6 @@ class Inference:
 
     def __init__(self, site: InferSite) -> None:
         self._site = site
-        self._paths = Paths()
         self._types = (*site.inputs, *site.outputs)
         self._pointers = ctypes.c_size_t * len(self._types)
         self._sizes = [8 * (3 + 2 * type.rank) for type in self._types]
@@ -109,7 +109,7 @@ class Inference:
         given = self._site.model.find(VARIABLE)
         try:
             if isinstance(given, (str, os.PathLike)):
-                return models.load(self._paths[given])
+                return models.load(frame.paths()[given])
         except ModelError as error:
             raise ModelError(f"in the region '{self._site.label}': {error}") from error.__cause__
         if callable(given):
@@ -132,7 +132,7 @@ class Inference:
         targets: Sequence[torch.Tensor],
         extents: Sequence[tuple[int, int]],
     ) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """The results of one model call per `rows` rows."""
+        """The results of one model call per `rows` rows, copied: a model may reuse the memory of its last ones."""
         tensors = [*inputs, *targets]
         if not all(tensor.dim() and tensor.shape[0] == tensors[0].shape[0] for tensor in tensors):
             raise ModelError(
@@ -143,7 +143,8 @@ class Inference:
         results: list[tuple[torch.Tensor, torch.Tensor]] = []
         for start in range(0, tensors[0].shape[0], rows):
             block = [tensor[start : start + rows] for tensor in tensors]
-            results += self._results(model, block[: len(inputs)], block[len(inputs) :], extents)
+            of_block = self._results(model, block[: len(inputs)], block[len(inputs) :], extents)
+            results += [(target, output.clone()) for target, output in of_block]
         return results
 
     def _results(
@@ -166,6 +167,7 @@ class Inference:
                 or output.shape != target.shape
                 or output.dtype not in _REAL
                 or output.layout is not torch.strided
+                or output.is_meta
             ):
                 raise self._output_misfit(model, number, output, target)
             low, high = _extent(output)
@@ -233,6 +235,8 @@ class Inference:
             found += f" is {describe([output])}"
             if output.layout is not torch.strided or output.dtype not in _REAL:
                 extra = f", dense and of real numbers, not {output.layout}"
+            elif output.is_meta:
+                extra = ", with data, not on the device meta"
             elif output.numel() == target.numel():
                 extra = ": reshape it in the model"
         maps = self._site.maps

@@ -3,46 +3,21 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cached_property
+from itertools import islice
 from math import prod
 
+from hpacml.elements import Array, Memory
 from hpacml.errors import MapError
-from hpacml.functors import EXACT, Direction, Functor, Mapped, Target, TargetDim
+from hpacml.functors import EXACT, Direction, Functor, Mapped, View
+from hpacml.runtime.memref import ArrayView, numpy_array, view_of_descriptor
 from hpacml.runtime.sites import MapSite
+from hpacml.targets import Access, TargetTree, accesses, bind, format_tree, heads, leaves
 
 LARGEST = (1 << 63) - 1
 
-
-@dataclass(frozen=True)
-class Entry:
-    """One dimension of a target, with None for the numbers that come at run time."""
-
-    start: int | None
-    stop: int | None
-    step: int | None
-    single: bool
-
-    @staticmethod
-    def parse(text: str) -> Entry:
-        numbers = [None if part.strip() == "?" else int(part) for part in text.split(":")]
-        if len(numbers) == 1:
-            return Entry(numbers[0], None, 1, True)
-        return Entry(numbers[0], numbers[1], numbers[2] if len(numbers) == 3 else 1, False)
-
-    def dim(self, size: int, holes: Iterator[int]) -> TargetDim[int]:
-        """The dimension of an array of `size`, its open numbers taken from `holes`."""
-        start = next(holes) if self.start is None else self.start
-        if self.single:
-            return TargetDim(start, start + 1, 1, size, True)
-        stop = next(holes) if self.stop is None else self.stop
-        step = next(holes) if self.step is None else self.step
-        return TargetDim(start, stop, step, size)
-
-    @property
-    def open_numbers(self) -> int:
-        return (self.start, self.step, 0 if self.single else self.stop).count(None)
+DIRECTIONS: dict[str, tuple[Direction, ...]] = {"to": ("to",), "from": ("from",), "inout": ("to", "from")}
 
 
 class MapCheck:
@@ -50,42 +25,43 @@ class MapCheck:
 
     def __init__(self, site: MapSite) -> None:
         self._site = site
-        self._targets = [[Entry.parse(entry) for entry in target.strip("[]").split(",")] for target in site.targets]
-        entries = [entry for target in self._targets for entry in target]
-        self._numbers = ctypes.c_int64 * (
-            len(entries) + sum(entry.open_numbers for entry in entries) + len(site.parameters)
-        )
-        self._fits: tuple[int, ...] | None = None
+        self._ranks = [rank for tree in site.targets for rank in _ranks(tree)]
+        open_numbers = sum(n is None for tree in site.targets for b in leaves(tree) for n in b.numbers)
+        self._numbers = ctypes.c_int64 * (sum(self._ranks) + open_numbers + len(site.parameters))
+        self._pointers = ctypes.c_size_t * len(site.arrays)
+        self._direct = all(len(_ranks(tree)) == 1 for tree in site.targets)
+        self._fits: tuple[object, ...] | None = None
 
-    def run(self, values: int) -> None:
-        """Raises MapError unless the map fits, with the values at that address."""
+    def run(self, values: int, arrays: int) -> None:
+        """Raises MapError unless the map fits, with the values and the arrays at those addresses."""
         numbers = tuple(self._numbers.from_address(values))
-        if numbers == self._fits:  # a map that only counting can tell is checked at each call
+        views = self._views(arrays) if arrays else []
+        key = (numbers, *((view.address, view.strides) for view in views))
+        if key == self._fits:
             return
         try:
-            self._check(numbers)
+            self._check(numbers, [numpy_array(view) for view in views])
         except MapError as error:
             raise MapError(f"in the map '{self._map}': {error}") from None
-        self._fits = numbers
+        if self._direct or not views:  # indices change
+            self._fits = key
 
-    def _check(self, numbers: Sequence[int]) -> None:
-        rest = iter(numbers)
-        sizes = [[next(rest) for _ in target] for target in self._targets]
-        targets = [
-            Target(
-                name,
-                tuple(entry.dim(size, rest) for entry, size in zip(target, shape, strict=True)),
-            )
-            for name, target, shape in zip(self._site.names, self._targets, sizes, strict=True)
-        ]
-        parameters = dict(zip(self._site.parameters, rest, strict=True))
-        directions: dict[str, tuple[Direction, ...]] = {
-            "to": ("to",),
-            "from": ("from",),
-            "inout": ("to", "from"),
-        }
-        for direction in directions[self._site.direction]:
-            _require_64_bits(self._functor.resolve(targets, parameters, direction, EXACT), targets)
+    def _check(self, numbers: Sequence[int], arrays: Sequence[Array]) -> None:
+        site, rest = self._site, iter(numbers)
+        shapes = [list(islice(rest, rank)) for rank in self._ranks]
+        targets = bind(site.targets, site.names, shapes, rest, EXACT)
+        parameters = dict(zip(site.parameters, rest, strict=True))
+        for direction in DIRECTIONS[site.direction]:
+            mapped = self._functor.resolve(targets, parameters, direction, EXACT)
+            used = accesses(site.targets) * (len(mapped.views) if len(targets) == 1 else 1)
+            _require_64_bits(mapped, used, shapes)
+            if arrays:
+                Memory(site.names, arrays).check(mapped, used, writes=direction == "from")
+
+    def _views(self, arrays: int) -> list[ArrayView]:
+        addresses = self._pointers.from_address(arrays)
+        types = zip(addresses, self._site.arrays, strict=True)
+        return [view_of_descriptor(address, type.dtype, type.rank) for address, type in types]
 
     @cached_property
     def _functor(self) -> Functor:
@@ -97,17 +73,30 @@ class MapCheck:
     def _map(self) -> str:
         if self._site.text is not None:
             return self._site.text
-        targets = [n + t for n, t in zip(self._site.names, self._site.targets, strict=True)]
+        names = [self._site.names[head] for head in heads(self._site.targets)]
+        targets = [name + format_tree(tree) for name, tree in zip(names, self._site.targets, strict=True)]
         return f"{self._site.functor.partition(':')[0]}({', '.join(targets)})"
 
 
-def _require_64_bits(mapped: Mapped[int], targets: Sequence[Target[int]]) -> None:
+def _ranks(tree: TargetTree) -> list[int]:
+    """The ranks of the arrays of a target, depth first."""
+    return [len(tree), *(rank for entry in tree if isinstance(entry, tuple) for rank in _ranks(entry))]
+
+
+def _require_64_bits(mapped: Mapped[int], accesses: Sequence[Access], shapes: Sequence[Sequence[int]]) -> None:
     """Compiled code computes with 64-bit integers: raise MapError where one would overflow."""
     numbers = [*mapped.shape, 8 * prod(mapped.shape)]
-    for number, view in enumerate(mapped.views):
-        target = targets[number if len(targets) > 1 else 0]
-        strides = [prod(dim.size for dim in target.dims[m + 1 :]) for m in range(len(target.dims))]
-        offset, steps = view.strided(strides, EXACT)
-        numbers += [*view.base, *(step for row in view.steps for step in row), offset, *steps]
+
+    def add(view: View[int], access: Access) -> None:
+        shape = shapes[access.array]
+        strides = [prod(shape[m + 1 :]) for m, _ in access.direct]
+        offset, steps = view.strided(strides, EXACT, [d for _, d in access.direct])
+        numbers.extend([offset, *steps])
+        for _, inner in access.indirect:
+            add(view, inner)
+
+    for view, access in zip(mapped.views, accesses, strict=True):
+        numbers += [*view.base, *(step for row in view.steps for step in row)]
+        add(view, access)
     if largest := max((abs(number) for number in numbers if abs(number) > LARGEST), default=0):
         raise MapError(f"it needs the number {largest}, but indices and sizes have 64 bits")

@@ -145,8 +145,12 @@ def tensor_from_descriptor(address: int, dtype: str, rank: int) -> torch.Tensor:
 
 def array_from_descriptor(address: int, dtype: str, rank: int) -> np.ndarray[Any, np.dtype[Any]]:
     """A NumPy array over the memory of a memref descriptor, valid as long as that is; bf16 as uint16 bits."""
-    view = view_of_descriptor(address, dtype, rank)
-    kind = np.dtype(np.uint16) if dtype == "bf16" else _NUMPY_DTYPES[dtype]
+    return numpy_array(view_of_descriptor(address, dtype, rank))
+
+
+def numpy_array(view: ArrayView) -> np.ndarray[Any, np.dtype[Any]]:
+    """A NumPy array over the memory of a view, valid as long as that is; bf16 as uint16 bits."""
+    kind = np.dtype(np.uint16) if view.dtype == "bf16" else _NUMPY_DTYPES[view.dtype]
     strides = [stride * kind.itemsize for stride in view.strides]
     below = sum((n - 1) * s for n, s in zip(view.shape, strides, strict=True) if s < 0 < n)
     memory: Any = _Memory.from_address(view.address + below)

@@ -29,7 +29,7 @@ declare void @free(ptr)
 ; callback outside its try block, says failed.
 declare i32 @hpacml_py_infer(ptr, ptr)
 declare i32 @hpacml_py_collect(ptr, ptr, double)
-declare i32 @hpacml_py_check_map(ptr, ptr)
+declare i32 @hpacml_py_check_map(ptr, ptr, ptr)
 declare i32 @hpacml_py_call_body(i64)
 declare i32 @hpacml_py_no_memory(i64)
 
@@ -124,8 +124,8 @@ define void @hpacml_collect(ptr %site, ptr %tensors, double %milliseconds) {
   ret void
 }
 
-define void @hpacml_check_map(ptr %site, ptr %values) {
-  %status = call i32 @hpacml_py_check_map(ptr %site, ptr %values)
+define void @hpacml_check_map(ptr %site, ptr %values, ptr %arrays) {
+  %status = call i32 @hpacml_py_check_map(ptr %site, ptr %values, ptr %arrays)
   call void @check(i32 %status)
   ret void
 }

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from hpacml.runtime import frame
+from hpacml.targets import TargetTree, from_json
 
 State = TypeVar("State")
 
@@ -50,19 +51,6 @@ class Source:
         """How `find` came to None."""
         clause = "" if self.argument is None else f"the argument '{self.argument}' is None, and "
         return f"{clause}the environment variable {variable} is not set"
-
-
-class Paths:
-    """The files that one call site names; relative paths start from the directory of their first use."""
-
-    def __init__(self) -> None:
-        self._absolute: dict[str | os.PathLike[str], str] = {}
-
-    def __getitem__(self, name: str | os.PathLike[str]) -> str:
-        """The absolute path, without symbolic links."""
-        if (path := self._absolute.get(name)) is None:
-            path = self._absolute[name] = os.path.realpath(name)
-        return path
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +99,14 @@ class CollectSite:
 
 @dataclass(frozen=True, slots=True)
 class MapSite:
-    """A call of `hpacml_check_map`; `?` in a target, as in `[1 : ?, 0]`, stands for a value of the call."""
+    """A call of `hpacml_check_map`; the open numbers of the targets come with it, and so may all `arrays`."""
 
     direction: Literal["to", "from", "inout"]
     functor: str
     parameters: tuple[str, ...]
     names: tuple[str, ...]
-    targets: tuple[str, ...]
+    targets: tuple[TargetTree, ...]
+    arrays: tuple[TensorType, ...]
     text: str | None
 
     @staticmethod
@@ -127,7 +116,8 @@ class MapSite:
             text["functor"],
             tuple(text["parameters"]),
             tuple(text["names"]),
-            tuple(text["targets"]),
+            tuple(map(from_json, text["targets"])),
+            TensorType.parse(text["arrays"]),
             text["text"],
         )
 

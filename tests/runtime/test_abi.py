@@ -504,13 +504,14 @@ def check_map(values: Sequence[int], **site: Any) -> None:
         "functor": "f: [i] = ([i - 1])",
         "parameters": [],
         "names": ["t"],
-        "targets": ["[1 : ?]"],
+        "targets": [[[1, None, 1]]],
+        "arrays": [],
         "text": "f(t[1:N])",
     }
     text = ctypes.create_string_buffer(json.dumps(base | site).encode())
     numbers = (ctypes.c_int64 * len(values))(*values)
     for _ in range(2):
-        abi.check_map(ctypes.addressof(text), ctypes.addressof(numbers))
+        abi.check_map(ctypes.addressof(text), ctypes.addressof(numbers), 0)
 
 
 def test_a_map_that_fits():
@@ -536,7 +537,7 @@ def test_all_numbers_of_a_map():
         "functor": "f: [i, 0:m] = ([i * m : i * m + m, 0], [i * m : i * m + m, k])",
         "parameters": ["k", "m"],
         "names": ["a", "b"],
-        "targets": ["[0 : ? : ?, 0]", "[? : 4, ?]"],
+        "targets": [[[0, None, None], [0]], [[None, 4, 1], [None]]],
         "text": "f(a[0:n:s, 0], b[l:4, j])",
     }
     sizes, holes = [12, 1, 12, 8], [4, 1, 0, 7]
@@ -551,7 +552,7 @@ def test_all_numbers_of_a_map():
 
 
 def test_the_direction_matters():
-    overlap = {"functor": "f: [i, 0:2] = ([i : i + 2])", "targets": ["[0 : ?]"], "text": "f(t[0:N])"}
+    overlap = {"functor": "f: [i, 0:2] = ([i : i + 2])", "targets": [[[0, None, 1]]], "text": "f(t[0:N])"}
     check_map([11, 10], direction="to", **overlap)
     for direction in ("from", "inout"):
         with pytest.raises(MapError, match=r"must write each element once, but this one writes t\[1\] 2 times"):
@@ -559,14 +560,14 @@ def test_the_direction_matters():
 
 
 def test_counting_saves_a_map_that_no_rule_shows_to_be_fine():
-    interleaved = {"functor": "f: [i, 0:2] = ([2 * i], [2 * i + 1])", "targets": ["[0 : ?]"]}
+    interleaved = {"functor": "f: [i, 0:2] = ([2 * i], [2 * i + 1])", "targets": [[[0, None, 1]]]}
     check_map([20, 10], direction="from", **interleaved)
     with pytest.raises(MapError, match="reaches index 20"):
         check_map([20, 11], direction="from", **interleaved)
 
 
 def test_numbers_beyond_64_bits():
-    site: dict[str, Any] = {"functor": "f: [i] = ([m * i])", "parameters": ["m"], "targets": ["[? : 1 : 4]"]}
+    site: dict[str, Any] = {"functor": "f: [i] = ([m * i])", "parameters": ["m"], "targets": [[[None, 1, 4]]]}
     with pytest.raises(MapError, match=rf"it needs the number {8 << 62}, but indices and sizes have 64 bits"):
         check_map([10, 8, 1 << 62], **site)
     with pytest.raises(MapError, match=rf"reaches index {-8 << 62} in dimension 0"):

@@ -2,10 +2,11 @@
 
 from xdsl.ir import Dialect
 
-from hpacml.dialects.hpacml.attributes import DirectionAttr, MappingType, ModeAttr, SliceAttr, TargetAttr
+from hpacml.dialects.hpacml.attributes import DirectionAttr, IndirectType, MappingType, ModeAttr, SliceAttr, TargetAttr
 from hpacml.dialects.hpacml.bridge import FunctorOp, GatherOp, MapOp, ScatterOp, TensorOp
-from hpacml.dialects.hpacml.control import BodyOp, CheckMapOp, CollectOp, InferOp, MlOp
-from hpacml.dialects.hpacml.views import FusedGatherOp, FusedScatterOp, PackOp, UnpackOp
+from hpacml.dialects.hpacml.checks import CheckIndicesOp, CheckMapOp, DistinctOp, InBoundsOp
+from hpacml.dialects.hpacml.control import BodyOp, CollectOp, InferOp, MlOp
+from hpacml.dialects.hpacml.views import FusedGatherOp, FusedScatterOp, IndirectOp, PackOp, UnpackOp
 
 Hpacml = Dialect(
     "hpacml",
@@ -20,10 +21,14 @@ Hpacml = Dialect(
         InferOp,
         CollectOp,
         CheckMapOp,
+        CheckIndicesOp,
+        InBoundsOp,
+        DistinctOp,
+        IndirectOp,
         PackOp,
         UnpackOp,
         FusedGatherOp,
         FusedScatterOp,
     ],
-    [DirectionAttr, ModeAttr, SliceAttr, TargetAttr, MappingType],
+    [DirectionAttr, ModeAttr, SliceAttr, TargetAttr, MappingType, IndirectType],
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC
 from collections.abc import Callable, Iterable, Sequence
+from typing import Self
 
 from xdsl.dialects.builtin import (
     DYNAMIC_INDEX,
@@ -32,7 +34,7 @@ from xdsl.utils.str_enum import StrEnum
 
 from hpacml.affine import Poly
 from hpacml.functors import Point, Range, Slice, format_slice
-from hpacml.targets import Bounds, TargetTree, format_tree
+from hpacml.targets import Bounds, TargetTree, format_tree, single
 
 DTYPES: dict[str, Attribute] = {
     "u8": i8,
@@ -44,6 +46,9 @@ DTYPES: dict[str, Attribute] = {
     "f64": f64,
 }
 """Element types of arrays and tensors by name. MLIR integers are signless; the only 8-bit one is unsigned."""
+
+INDICES = (i32, i64, i8)
+"""Element types of index arrays."""
 
 FLOATS = (Float16Type, BFloat16Type, Float32Type, Float64Type)
 
@@ -203,32 +208,25 @@ def parse_bounds(parser: AttrParser, number: Callable[[], int | None]) -> Bounds
     """`index` or `start : stop [: step]`, each number read by `number`."""
     start = number()
     if parser.parse_optional_punctuation(":") is None:
-        return Bounds(start, None if start is None else start + 1, single=True)
+        return single(start)
     stop = number()
     step = 1 if parser.parse_optional_punctuation(":") is None else number()
     return Bounds(start, stop, step)
 
 
-@irdl_attr_definition
-class MappingType(ParametrizedAttribute, TypeAttribute):
-    """A tensor map as a value: the shape and element type of the dense tensor it reads or writes."""
-
-    name = "hpacml.mapping"
-
+class _Shaped(ParametrizedAttribute, TypeAttribute, ABC):
     shape: ArrayAttr[IntAttr]
     element_type: Attribute
 
-    @staticmethod
-    def of(shape: Sequence[int | None], element_type: Attribute) -> MappingType:
-        return MappingType(ArrayAttr([IntAttr(dynamic(size)) for size in shape]), element_type)
+    @classmethod
+    def of(cls, shape: Sequence[int | None], element_type: Attribute) -> Self:
+        return cls(ArrayAttr([IntAttr(dynamic(size)) for size in shape]), element_type)
 
     def get_shape(self) -> tuple[int, ...]:
         return tuple(size.data for size in self.shape)
 
-    @property
-    def tensor_type(self) -> MemRefType:
-        """The memref of the dense tensor."""
-        return MemRefType(self.element_type, self.get_shape())
+    def get_num_dims(self) -> int:
+        return len(self.shape)
 
     def verify(self) -> None:
         dtype_name(self.element_type)
@@ -244,3 +242,22 @@ class MappingType(ParametrizedAttribute, TypeAttribute):
             for size in self.get_shape():
                 printer.print_string("?x" if size == DYNAMIC_INDEX else f"{size}x")
             printer.print_attribute(self.element_type)
+
+
+@irdl_attr_definition
+class MappingType(_Shaped):
+    """A tensor map as a value: the shape and element type of the dense tensor it reads or writes."""
+
+    name = "hpacml.mapping"
+
+    @property
+    def tensor_type(self) -> MemRefType:
+        """The memref of the dense tensor."""
+        return MemRefType(self.element_type, self.get_shape())
+
+
+@irdl_attr_definition
+class IndirectType(_Shaped):
+    """A view of an array whose elements are found by indices: its shape and element type."""
+
+    name = "hpacml.indirect"

@@ -10,11 +10,14 @@ from xdsl.dialects.builtin import (
     FlatSymbolRefAttrConstr,
     IndexType,
     MemRefType,
+    NoneAttr,
+    StridedLayoutAttr,
     StringAttr,
     SymbolNameConstraint,
     SymbolRefAttr,
     UnitAttr,
 )
+from xdsl.interfaces import HasCanonicalizationPatternsInterface
 from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.irdl import (
     AttrSizedOperandSegments,
@@ -28,23 +31,26 @@ from xdsl.irdl import (
     var_operand_def,
 )
 from xdsl.parser import Parser, UnresolvedOperand
+from xdsl.pattern_rewriter import RewritePattern
 from xdsl.printer import Printer
 from xdsl.traits import Pure, SymbolOpInterface, SymbolTable, SymbolUserOpInterface
 from xdsl.utils.exceptions import VerifyException
 
 from hpacml.dialects.hpacml.attributes import (
+    INDICES,
     Direction,
     DirectionAttr,
     MappingType,
     SliceAttr,
     TargetAttr,
+    dtype_name,
     known,
     parse_bounds,
     promote,
 )
 from hpacml.errors import MapError
 from hpacml.functors import PARTIAL, Functor, FunctorError
-from hpacml.targets import Bounds, TargetTree, arrays_in, bind, leaves
+from hpacml.targets import Bounds, TargetTree, arrays_in, bind, heads, leaves
 
 if TYPE_CHECKING:
     from hpacml.functors import Direction as MapDirection
@@ -141,6 +147,7 @@ class MapUsesFunctor(SymbolUserOpInterface):
             raise VerifyException(f"{map_op.functor} is not an hpacml.functor")
         map_op.verify_counts(len(functor.parameters))
         try:
+            map_op.require_indices()
             shape = map_op.resolve_partly(functor.functor)
         except (MapError, FunctorError) as error:
             raise VerifyException(str(error)) from error
@@ -150,18 +157,21 @@ class MapUsesFunctor(SymbolUserOpInterface):
 
 
 @irdl_op_definition
-class MapOp(IRDLOperation):
+class MapOp(IRDLOperation, HasCanonicalizationPatternsInterface):
     """
     A tensor map: a functor applied to ranges of arrays. It is a value, the mapping itself; it touches no
     memory until something is gathered or scattered through it.
 
     Numbers of the ranges are constants or `index` values. One target serves all slices of the functor, or
-    there is one per slice. `text` is the directive, for messages.
+    there is one per slice. A target in place of a range, after `*`, is an array whose elements are the
+    indices; `unchecked` trusts them. `text` is the directive, for messages.
 
     Example:
     ```mlir
     %in = hpacml.map to @ifnctr(%t[1 : %n, 1 : %m]) : memref<?x?xf32> -> !hpacml.mapping<?x?x5xf32>
     %b = hpacml.map to @block(%x[0 : %n]) params(%k) : memref<?xf64> -> !hpacml.mapping<?x?xf64>
+    %c = hpacml.map from @rows(%pos[*%idx[0 : %n], 0 : 3]) unchecked
+      : memref<?x3xf32>, memref<?xi32> -> !hpacml.mapping<?x3xf32>
     ```
     """
 
@@ -170,6 +180,7 @@ class MapOp(IRDLOperation):
     direction = prop_def(DirectionAttr)
     functor = prop_def(FlatSymbolRefAttrConstr)
     targets = prop_def(ArrayAttr[TargetAttr])
+    unchecked = opt_prop_def(UnitAttr)
     text = opt_prop_def(StringAttr)
 
     arrays = var_operand_def(MemRefType)
@@ -191,6 +202,7 @@ class MapOp(IRDLOperation):
         params: Sequence[SSAValue],
         result_type: MappingType,
         text: str | None = None,
+        unchecked: bool = False,
     ):
         super().__init__(
             operands=[arrays, bounds, params],
@@ -198,6 +210,7 @@ class MapOp(IRDLOperation):
                 "direction": DirectionAttr(direction),
                 "functor": SymbolRefAttr(functor),
                 "targets": ArrayAttr([TargetAttr(tree) for tree in targets]),
+                "unchecked": UnitAttr() if unchecked else None,
                 "text": None if text is None else StringAttr(text),
             },
             result_types=[result_type],
@@ -213,18 +226,28 @@ class MapOp(IRDLOperation):
         params: Sequence[SSAValue],
         text: str | None = None,
         element_type: Attribute | None = None,
+        unchecked: bool = False,
     ) -> MapOp:
         """A map with the type that follows from its operands. Raises `MapError` for what is wrong statically.
 
         The tensor's element type is that of the arrays, or the widest of theirs (`promote`), if not given.
         """
-        element_type = element_type or promote(cast(MemRefType, array.type).element_type for array in arrays)
+        types = [cast(MemRefType, arrays[head].type).element_type for head in heads(targets)]
+        element_type = element_type or promote(types)
+        name = functor.sym_name.data
         unknown = MappingType.of([], element_type)
-        op = MapOp(direction, functor.sym_name.data, targets, arrays, bounds, params, unknown, text)
+        op = MapOp(direction, name, targets, arrays, bounds, params, unknown, text, unchecked)
+        op.require_indices()
         shape = op.resolve_partly(functor.functor)
         result_type = MappingType.of(shape, element_type)
         op.drop_all_references()
-        return MapOp(direction, functor.sym_name.data, targets, arrays, bounds, params, result_type, text)
+        return MapOp(direction, name, targets, arrays, bounds, params, result_type, text, unchecked)
+
+    @classmethod
+    def get_canonicalization_patterns(cls) -> tuple[RewritePattern, ...]:
+        from hpacml.passes.canonicalization import FoldConstantRanges, ShareMaps
+
+        return FoldConstantRanges(), ShareMaps()
 
     @property
     def mapping_type(self) -> MappingType:
@@ -246,11 +269,31 @@ class MapOp(IRDLOperation):
                 names[array] = name if name not in names.values() else f"{name} ({number})"
         return tuple(names[array] for array in self.arrays)
 
+    @property
+    def trees(self) -> list[TargetTree]:
+        return [target.data for target in self.targets]
+
+    @property
+    def index_arrays(self) -> list[int]:
+        """Which of the arrays hold indices."""
+        holding_elements = heads(self.trees)
+        return [number for number in range(len(self.arrays)) if number not in holding_elements]
+
+    def require_indices(self) -> None:
+        """Raise `MapError` for an index array of another type than integers."""
+        for number in self.index_arrays:
+            element_type = cast(MemRefType, self.arrays[number].type).element_type
+            if element_type not in INDICES:
+                raise MapError(
+                    f"the array '{self.array_names[number]}' is used as indices, but has elements of {element_type}: "
+                    "indices are integers (i32, i64 or u8)"
+                )
+
     def resolve_partly(self, functor: Functor) -> tuple[int | None, ...]:
         """The tensor's shape, None where a size is dynamic. Raises `MapError` for what is wrong statically."""
         shapes = [[known(n) for n in cast(MemRefType, array.type).get_shape()] for array in self.arrays]
         numbers = [None] * len(self.bounds)
-        targets = bind([t.data for t in self.targets], self.array_names, shapes, numbers, PARTIAL)
+        targets = bind(self.trees, self.array_names, shapes, numbers, PARTIAL)
         unknown: dict[str, int | None] = dict.fromkeys(functor.used_params)
         shape: tuple[int | None, ...] = ()
         for direction in self.directions:
@@ -259,14 +302,21 @@ class MapOp(IRDLOperation):
 
     def verify_counts(self, params: int) -> None:
         """The operands are as many as targets, open numbers and parameters."""
-        trees = [target.data for target in self.targets]
+        trees = self.trees
         if sum(map(arrays_in, trees)) != len(self.arrays):
             raise VerifyException(f"the targets name {sum(map(arrays_in, trees))} arrays, {len(self.arrays)} are given")
         holes = sum(n is None for tree in trees for b in leaves(tree) for n in b.numbers)
         if holes != len(self.bounds):
             raise VerifyException(f"the ranges leave {holes} numbers open, {len(self.bounds)} are given")
         if params != len(self.params):
-            raise VerifyException(f"the functor has {params} parameters, {len(self.params)} are given")
+            raise VerifyException(
+                f"the functor has {params} parameter{'s' * (params != 1)}, {len(self.params)} are given"
+            )
+        for array in self.arrays:
+            array_type = cast(MemRefType, array.type)
+            dtype_name(array_type.element_type)
+            if not isinstance(array_type.layout, NoneAttr | StridedLayoutAttr):
+                raise VerifyException(f"an array has the layout {array_type.layout}: give it strides instead")
 
     @classmethod
     def parse(cls, parser: Parser) -> MapOp:
@@ -294,6 +344,7 @@ class MapOp(IRDLOperation):
         params: list[UnresolvedOperand] = []
         if parser.parse_optional_keyword("params") is not None:
             params = parser.parse_comma_separated_list(parser.Delimiter.PAREN, parser.parse_unresolved_operand)
+        unchecked = UnitAttr() if parser.parse_optional_keyword("unchecked") is not None else None
         attributes = parser.parse_optional_attr_dict()
         text = attributes.pop("text", None)
         parser.parse_punctuation(":")
@@ -312,6 +363,7 @@ class MapOp(IRDLOperation):
                 "direction": direction,
                 "functor": SymbolRefAttr(functor),
                 "targets": ArrayAttr([TargetAttr(tree) for tree in trees]),
+                "unchecked": unchecked,
                 "text": text,
             },
             attributes=attributes,
@@ -348,11 +400,13 @@ class MapOp(IRDLOperation):
         printer.print_string(f" {self.direction.data} ")
         printer.print_attribute(self.functor)
         with printer.in_parens():
-            printer.print_list([t.data for t in self.targets], target)
+            printer.print_list(self.trees, target)
         if self.params:
             printer.print_string(" params(")
             printer.print_list(self.params, printer.print_ssa_value)
             printer.print_string(")")
+        if self.unchecked is not None:
+            printer.print_string(" unchecked")
         shown: dict[str, Attribute] = dict(self.attributes)
         if self.text is not None:
             shown["text"] = self.text

@@ -8,9 +8,7 @@ from xdsl.dialects.builtin import (
     ArrayAttr,
     FlatSymbolRefAttrConstr,
     Float64Type,
-    IndexType,
     IntegerAttr,
-    IntegerType,
     MemRefType,
     StringAttr,
     SymbolRefAttr,
@@ -18,6 +16,7 @@ from xdsl.dialects.builtin import (
     i1,
     i64,
 )
+from xdsl.interfaces import HasCanonicalizationPatternsInterface
 from xdsl.ir import Attribute, Region, SSAValue
 from xdsl.irdl import (
     AttrSizedOperandSegments,
@@ -34,17 +33,16 @@ from xdsl.irdl import (
     var_operand_def,
 )
 from xdsl.parser import Parser, UnresolvedOperand
+from xdsl.pattern_rewriter import RewritePattern
 from xdsl.printer import Printer
 from xdsl.traits import NoTerminator
 from xdsl.utils.exceptions import VerifyException
 
 from hpacml.dialects.hpacml.attributes import (
     Direction,
-    DirectionAttr,
     MappingType,
     Mode,
     ModeAttr,
-    TargetAttr,
 )
 from hpacml.dialects.hpacml.bridge import MapOp
 
@@ -59,7 +57,7 @@ def source_attr(source: Source | str | None) -> Source | None:
 
 
 @irdl_op_definition
-class MlOp(IRDLOperation):
+class MlOp(IRDLOperation, HasCanonicalizationPatternsInterface):
     """
     A region that a model may replace (paper, section III-C): mode, condition, maps, and the original code.
 
@@ -121,6 +119,12 @@ class MlOp(IRDLOperation):
             },
             regions=[body],
         )
+
+    @classmethod
+    def get_canonicalization_patterns(cls) -> tuple[RewritePattern, ...]:
+        from hpacml.passes.canonicalization import FoldConstantConditions
+
+        return (FoldConstantConditions(),)
 
     @property
     def all_inputs(self) -> tuple[SSAValue, ...]:
@@ -331,38 +335,3 @@ class CollectOp(IRDLOperation):
             operands=[inputs, outputs, milliseconds],
             properties={"label": label, "database": database, "maps": maps},
         )
-
-
-@irdl_op_definition
-class CheckMapOp(IRDLOperation):
-    """
-    Stop here unless a map fits its arrays. `fits` is computed beforehand and cheap; it may be false for a
-    map that does fit, and then all that is known of the map decides exactly.
-
-    `sizes` are the dimensions of all arrays, `bounds` and `params` those of the map.
-
-    Example:
-    ```mlir
-    hpacml.check_map %ok to "ifnctr: [i] = ([i - 1])" names ["t"] targets [#hpacml.target<[1 : ?]>]
-      sizes(%d) bounds(%n) params() of []
-    ```
-    """
-
-    name = "hpacml.check_map"
-
-    fits = operand_def(IntegerType(1))
-    sizes = var_operand_def(IndexType())
-    bounds = var_operand_def(IndexType())
-    params = var_operand_def(IndexType())
-    direction = prop_def(DirectionAttr)
-    functor = prop_def(StringAttr)
-    parameters = prop_def(ArrayAttr[StringAttr])
-    names = prop_def(ArrayAttr[StringAttr])
-    targets = prop_def(ArrayAttr[TargetAttr])
-    text = opt_prop_def(StringAttr)
-
-    irdl_options = (AttrSizedOperandSegments(as_property=True),)
-    assembly_format = (
-        "$fits $direction $functor `names` $names `targets` $targets `sizes` `(` $sizes `)` "
-        "`bounds` `(` $bounds `)` `params` `(` $params `)` `of` $parameters (`text` $text^)? attr-dict"
-    )

@@ -1,4 +1,4 @@
-"""Strided views of application memory, packed into and unpacked from dense tensors.
+"""Views of application memory, strided or through indices, packed into and unpacked from dense tensors.
 
 A view's dimensions are the sweep in the order of the tensor, then the slice's own features in row-major
 order. `features` lists the dimensions of the tensor that hold features; the features of all views, one
@@ -9,21 +9,79 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Sequence
-from typing import cast
+from typing import TypeAlias, cast
 
 from xdsl.dialects.builtin import DenseArrayBase, IndexType, MemRefType, i64
 from xdsl.ir import SSAValue
 from xdsl.irdl import (
     AttrSizedOperandSegments,
     IRDLOperation,
+    base,
     irdl_op_definition,
     operand_def,
     prop_def,
+    result_def,
+    traits_def,
     var_operand_def,
 )
+from xdsl.traits import Pure
 from xdsl.utils.exceptions import VerifyException
 
-from hpacml.dialects.hpacml.attributes import dtype_name, known
+from hpacml.dialects.hpacml.attributes import INDICES, IndirectType, dtype_name, known
+
+View: TypeAlias = "MemRefType | IndirectType"
+VIEW = base(MemRefType) | base(IndirectType)
+"""Memory with strides, or an array whose elements are found by indices."""
+
+
+def view_type(view: SSAValue) -> View:
+    return cast(View, view.type)
+
+
+@irdl_op_definition
+class IndirectOp(IRDLOperation):
+    """
+    A view through index arrays: element `[k...]` is `rows[k..., index_1[k...], ..., index_n[k...]]`, where
+    each index is read from a view of the same shape.
+
+    Example:
+    ```mlir
+    // pos[idx[i], 0:3]: %rows has a dimension each for i and the 3 columns, and then that of pos to be indexed
+    %v = hpacml.indirect %rows[%idx] : memref<?x3x?xf32, strided<[0, 1, 3]>>[memref<?x3xi32, strided<[1, 0]>>]
+      -> !hpacml.indirect<?x3xf32>
+    ```
+    """
+
+    name = "hpacml.indirect"
+
+    rows = operand_def(MemRefType)
+    indices = var_operand_def(VIEW)
+    view = result_def(IndirectType)
+
+    traits = traits_def(Pure())
+    assembly_format = "$rows `[` $indices `]` attr-dict `:` type($rows) `[` type($indices) `]` `->` type($view)"
+
+    def __init__(self, rows: SSAValue, indices: Sequence[SSAValue]):
+        rows_type = cast(MemRefType, rows.type)
+        shape = rows_type.get_shape()[: rows_type.get_num_dims() - len(indices)]
+        sizes = [known(size) for size in shape]
+        super().__init__(operands=[rows, indices], result_types=[IndirectType.of(sizes, rows_type.element_type)])
+
+    def verify_(self) -> None:
+        rows, view = cast(MemRefType, self.rows.type), self.view.type
+        rank = view.get_num_dims()
+        if rows.get_num_dims() != rank + len(self.indices):
+            raise VerifyException(
+                f"{len(self.indices)} indices into {rows} make a view of {rows.get_num_dims() - len(self.indices)} "
+                f"dimensions, not {rank}"
+            )
+        if rows.get_shape()[:rank] != view.get_shape() or rows.element_type != view.element_type:
+            raise VerifyException(f"a view of type {view} does not fit {rows}")
+        for index in self.indices:
+            if view_type(index).get_num_dims() != rank:
+                raise VerifyException(f"an index of type {index.type} does not have the {rank} dimensions of the view")
+            if view_type(index).element_type not in INDICES:
+                raise VerifyException(f"indices have elements of u8, i32 or i64, not {view_type(index).element_type}")
 
 
 def sweep_dims(tensor: MemRefType, features: Sequence[int]) -> list[int]:
@@ -32,22 +90,22 @@ def sweep_dims(tensor: MemRefType, features: Sequence[int]) -> list[int]:
 
 
 def _verify_view(view: SSAValue, tensor: SSAValue, features: Sequence[int]) -> None:
-    view_type, tensor_type = cast(MemRefType, view.type), cast(MemRefType, tensor.type)
-    dtype_name(view_type.element_type)
+    viewed, tensor_type = view_type(view), cast(MemRefType, tensor.type)
+    dtype_name(viewed.element_type)
     dtype_name(tensor_type.element_type)
     if any(not 0 <= d < tensor_type.get_num_dims() for d in features) or list(features) != sorted(set(features)):
         raise VerifyException(f"features {list(features)} are not dimensions of {tensor_type} in order")
     sweep = sweep_dims(tensor_type, features)
-    if view_type.get_num_dims() < len(sweep):
-        raise VerifyException(f"a view of type {view_type} lacks sweep dimensions of {tensor_type}")
-    for d, size in zip(sweep, view_type.get_shape(), strict=False):
+    if viewed.get_num_dims() < len(sweep):
+        raise VerifyException(f"a view of type {viewed} lacks sweep dimensions of {tensor_type}")
+    for d, size in zip(sweep, viewed.get_shape(), strict=False):
         expected = known(tensor_type.get_shape()[d])
         if expected is not None and known(size) not in (None, expected):
-            raise VerifyException(f"a view of type {view_type} does not sweep over dimension {d} of {tensor_type}")
+            raise VerifyException(f"a view of type {viewed} does not sweep over dimension {d} of {tensor_type}")
 
 
 class _OneView(IRDLOperation, ABC):
-    view = operand_def(MemRefType)
+    view = operand_def(VIEW)
     tensor = operand_def(MemRefType)
     first = operand_def(IndexType())
     """The number of the view's first feature."""
@@ -102,7 +160,7 @@ class UnpackOp(_OneView):
 
 
 class _AllViews(IRDLOperation, ABC):
-    views = var_operand_def(MemRefType)
+    views = var_operand_def(VIEW)
     tensor = operand_def(MemRefType)
     firsts = var_operand_def(IndexType())
     """The number of each view's first feature."""

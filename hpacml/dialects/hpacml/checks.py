@@ -1,0 +1,146 @@
+"""Checks of maps: whether they fit their arrays, and whether the indices of indirect targets do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xdsl.dialects.builtin import ArrayAttr, IndexType, IntegerType, MemRefType, StringAttr, i1
+from xdsl.interfaces import HasCanonicalizationPatternsInterface
+from xdsl.ir import SSAValue
+from xdsl.irdl import (
+    AttrSizedOperandSegments,
+    IRDLOperation,
+    irdl_op_definition,
+    operand_def,
+    opt_prop_def,
+    prop_def,
+    result_def,
+    traits_def,
+    var_operand_def,
+)
+from xdsl.pattern_rewriter import RewritePattern
+from xdsl.traits import MemoryReadEffect
+from xdsl.utils.exceptions import VerifyException
+
+from hpacml.dialects.hpacml.attributes import INDICES, DirectionAttr, MappingType, TargetAttr
+from hpacml.dialects.hpacml.views import VIEW, view_type
+
+
+@irdl_op_definition
+class CheckMapOp(IRDLOperation, HasCanonicalizationPatternsInterface):
+    """
+    Stop here unless a map fits its arrays. `fits` is computed beforehand and cheap; it may be false for a
+    map that does fit, and then all that is known of the map decides exactly.
+
+    `sizes` are the dimensions of all arrays, `bounds` and `params` those of the map. With `arrays`, all that
+    the targets name, their memory decides too: the indices in it, and whether elements share it.
+
+    Example:
+    ```mlir
+    hpacml.check_map %ok to "ifnctr: [i] = ([i - 1])" names ["t"] targets [#hpacml.target<[1 : ?]>]
+      sizes(%d) bounds(%n) params() of []
+    hpacml.check_map %inside to "f: [i] = ([i])" names ["x", "idx"] targets [#hpacml.target<[*[0 : ?]]>]
+      sizes(%d, %e) bounds(%n) params() of [] arrays(%x, %idx : memref<?xf32>, memref<?xi32>)
+    ```
+    """
+
+    name = "hpacml.check_map"
+
+    fits = operand_def(IntegerType(1))
+    sizes = var_operand_def(IndexType())
+    bounds = var_operand_def(IndexType())
+    params = var_operand_def(IndexType())
+    arrays = var_operand_def(MemRefType)
+    direction = prop_def(DirectionAttr)
+    functor = prop_def(StringAttr)
+    parameters = prop_def(ArrayAttr[StringAttr])
+    names = prop_def(ArrayAttr[StringAttr])
+    targets = prop_def(ArrayAttr[TargetAttr])
+    text = opt_prop_def(StringAttr)
+
+    irdl_options = (AttrSizedOperandSegments(as_property=True),)
+    assembly_format = (
+        "$fits $direction $functor `names` $names `targets` $targets `sizes` `(` $sizes `)` "
+        "`bounds` `(` $bounds `)` `params` `(` $params `)` `of` $parameters "
+        "(`arrays` `(` $arrays^ `:` type($arrays) `)`)? (`text` $text^)? attr-dict"
+    )
+
+    @classmethod
+    def get_canonicalization_patterns(cls) -> tuple[RewritePattern, ...]:
+        from hpacml.passes.canonicalization import DropTrueChecks
+
+        return (DropTrueChecks(),)
+
+
+@irdl_op_definition
+class CheckIndicesOp(IRDLOperation):
+    """
+    Stop here unless the indices of a map lie inside the arrays that they index and, if it is a map that is
+    written through, lead to different elements. Gathers and scatters do so themselves; this one comes before
+    the first of several scatters.
+
+    Example:
+    ```mlir
+    hpacml.check_indices %out : !hpacml.mapping<?xf32>
+    ```
+    """
+
+    name = "hpacml.check_indices"
+
+    mapping = operand_def(MappingType)
+
+    assembly_format = "$mapping attr-dict `:` type($mapping)"
+
+    def __init__(self, mapping: SSAValue):
+        super().__init__(operands=[mapping])
+
+
+@irdl_op_definition
+class InBoundsOp(IRDLOperation):
+    """
+    Whether all elements of a view of an index array are indices of a dimension of `size` elements.
+
+    Example:
+    ```mlir
+    %inside = hpacml.in_bounds %idx below %size : memref<?xi32>
+    ```
+    """
+
+    name = "hpacml.in_bounds"
+
+    view = operand_def(VIEW)
+    size = operand_def(IndexType())
+    inside = result_def(i1)
+
+    traits = traits_def(MemoryReadEffect())
+    assembly_format = "$view `below` $size attr-dict `:` type($view)"
+
+    def __init__(self, view: SSAValue, size: SSAValue):
+        super().__init__(operands=[view, size], result_types=[i1])
+
+    def verify_(self) -> None:
+        if (element_type := view_type(self.view).element_type) not in INDICES:
+            raise VerifyException(f"indices have elements of u8, i32 or i64, not {element_type}")
+
+
+@irdl_op_definition
+class DistinctOp(IRDLOperation):
+    """
+    Whether no element is in two of the views, or twice in one. It writes to the elements, which are
+    scratch memory of the shape of the array in question.
+
+    Example:
+    ```mlir
+    %different = hpacml.distinct %a, %b : !hpacml.indirect<?xi8>, memref<?x2xi8, strided<[2, 1]>>
+    ```
+    """
+
+    name = "hpacml.distinct"
+
+    views = var_operand_def(VIEW)
+    different = result_def(i1)
+
+    assembly_format = "$views attr-dict `:` type($views)"
+
+    def __init__(self, views: Sequence[SSAValue]):
+        super().__init__(operands=[views], result_types=[i1])

@@ -1,0 +1,181 @@
+"""Which elements of arrays a map touches, one by one: exact, for what no rule decides and only memory tells."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+
+from hpacml.errors import MapError
+from hpacml.functors import Mapped, Target, View
+from hpacml.targets import Access
+
+Numbers: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
+Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
+
+MOST = 1 << 24
+"""So many elements are looked at, where no rule shows that they are different."""
+
+
+@dataclass(frozen=True)
+class Hits:
+    """Elements of an array that a view touches: their index in each dimension (broadcast), and where they lie."""
+
+    array: str
+    places: tuple[Numbers, ...]
+    addresses: Numbers
+    bytes: int = 1
+
+    def place(self, number: int) -> str:
+        """`t[3, 0]`, of element `number` of the view."""
+        indices = (int(np.broadcast_to(place, self.addresses.shape).flat[number]) for place in self.places)
+        return f"{self.array}[{', '.join(map(str, indices))}]"
+
+    def grains(self, size: int) -> Numbers:
+        """The addresses of the pieces of `size` bytes that the elements consist of, element by element."""
+        return np.add.outer(self.addresses.ravel(), np.arange(0, self.bytes, size)).ravel()
+
+
+def require_distinct(hit: Sequence[tuple[View[int], Target[int]]]) -> None:
+    """Raise `MapError` if strided views hit an element twice, or are too large to tell. Names tell arrays apart."""
+    _require_few(view for view, _ in hit)
+    starts: dict[str, int] = {}
+    hits: list[Hits] = []
+    for view, target in hit:
+        start = starts.setdefault(target.name, len(starts) << 56)
+        places = tuple(_along(view, d) for d in range(len(view.base)))
+        strides = [math.prod(dim.size for dim in target.dims[m + 1 :]) for m in range(len(target.dims))]
+        hits.append(Hits(target.name, places, _addresses(view, start, places, strides)))
+    _require_distinct(hits, "the windows or slices overlap")
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The arrays of a map, by their number among those that the targets name, depth first."""
+
+    names: Sequence[str]
+    arrays: Sequence[Array]
+
+    def check(self, mapped: Mapped[int], accesses: Sequence[Access], writes: bool) -> None:
+        """Raise `MapError` if an index that the map uses lies outside the array that it indexes.
+
+        If it `writes`, also if two of its elements share memory, or one shares it with such an index.
+        """
+        views = [(v, access) for v, access in zip(mapped.views, accesses, strict=True) if 0 not in v.sizes]
+        indirect = any(access.indirect for access in accesses)
+        if not indirect:
+            if not writes or self._apart({access.array for access in accesses}):
+                return
+            _require_few(view for view, _ in views)
+        hits = [self._hits(view, access) for view, access in views]
+        if writes:
+            repeat = "indices repeat (unchecked=True allows it; it is open then which value stays)"
+            _require_distinct(hits, repeat if indirect else "the windows or slices overlap")
+            _require_apart(hits, [self._hits(view, index) for view, access in views for index in _indices(access)])
+
+    def _apart(self, numbers: Iterable[int]) -> bool:
+        """Whether it is easily seen that no two elements of these arrays share memory."""
+        arrays = list({id(self.arrays[n]): self.arrays[n] for n in numbers}.values())
+        return not any(map(_may_overlap, arrays)) and not any(_may_share(a, b) for a, b in combinations(arrays, 2))
+
+    def _hits(self, view: View[int], access: Access) -> Hits:
+        array = self.arrays[access.array]
+        places = tuple(
+            self._read(view, d, access, m) if isinstance(d, Access) else _along(view, d)
+            for m, d in enumerate(access.dims)
+        )
+        addresses = _addresses(view, array.ctypes.data, places, array.strides)
+        return Hits(self.names[access.array], places, addresses, array.itemsize)
+
+    def _read(self, view: View[int], access: Access, indexed: Access, m: int) -> Numbers:
+        """The elements of an index array, which index dimension `m` of another."""
+        hits, size = self._hits(view, access), self.arrays[indexed.array].shape[m]
+        values = np.broadcast_to(self.arrays[access.array][hits.places].astype(np.int64), view.sizes)
+        wrong = (values < 0) | (values >= size)
+        if wrong.any():
+            first = int(wrong.argmax())
+            raise MapError(
+                f"the index {hits.place(first)} is {values.flat[first]}, outside dimension {m} of "
+                f"'{self.names[indexed.array]}', which has {size} elements"
+            )
+        return values
+
+
+def _indices(access: Access) -> Iterator[Access]:
+    for _, index in access.indirect:
+        yield index
+        yield from _indices(index)
+
+
+def _along(view: View[int], d: int) -> Numbers:
+    """The index in dimension `d` of the target, for each element of the view (broadcast)."""
+    axes = np.ogrid[tuple(slice(0, size) for size in view.sizes)]
+    index = np.asarray(view.base[d], np.int64)
+    for axis, step in zip(axes, view.steps[d], strict=True):
+        index = index + axis * step
+    return index
+
+
+def _addresses(view: View[int], start: int, places: Sequence[Numbers], strides: Sequence[int]) -> Numbers:
+    address = np.full(view.sizes, start, np.int64)
+    for place, stride in zip(places, strides, strict=True):
+        address = address + place * stride
+    return address
+
+
+def _require_few(views: Iterable[View[int]]) -> None:
+    total = sum(math.prod(view.sizes) for view in views)
+    if total > MOST:
+        raise MapError(f"cannot show that the {total} elements written are all different: split the map")
+
+
+def _require_distinct(hits: Sequence[Hits], reason: str) -> None:
+    grain = math.gcd(*(hit.bytes for hit in hits))
+    parts = [hit.grains(grain) for hit in hits]
+    grains = np.concatenate([np.empty(0, np.int64), *parts])
+    addresses, counts = np.unique(grains, return_counts=True)
+    if not counts.size or counts.max() == 1:
+        return
+    times, address = int(counts.max()), addresses[counts.argmax()]
+    places = [
+        hit.place(int(number) * grain // hit.bytes)
+        for hit, part in zip(hits, parts, strict=True)
+        for number in np.flatnonzero(part == address)
+    ]
+    others = sorted(set(places) - {places[0]})
+    found = f"{places[0]} and {others[0]}, which share memory" if others else f"{places[0]} {times} times"
+    raise MapError(
+        f"a 'from' map must write each element once, but this one writes {found}" + ("" if others else f": {reason}")
+    )
+
+
+def _require_apart(written: Sequence[Hits], read: Sequence[Hits]) -> None:
+    for hit in written:
+        for index in read:
+            grain = math.gcd(hit.bytes, index.bytes)
+            written_grains = hit.grains(grain)
+            shared = np.isin(written_grains, index.grains(grain))
+            if shared.any():
+                place = hit.place(int(shared.argmax()) * grain // hit.bytes)
+                raise MapError(f"the map writes {place}, which is memory of its own index array '{index.array}'")
+
+
+def _may_overlap(array: Array) -> bool:
+    """Whether two elements of an array may share memory, as where a stride is 0."""
+    end = array.itemsize
+    for stride, size in sorted((abs(s), n) for s, n in zip(array.strides, array.shape, strict=True) if n > 1):
+        if stride < end:
+            return True
+        end += stride * (size - 1)
+    return False
+
+
+def _may_share(a: Array, b: Array) -> bool:
+    try:
+        return bool(np.shares_memory(a, b, max_work=cast(Any, 1 << 14)))
+    except np.exceptions.TooHardError:
+        return True

@@ -1,0 +1,63 @@
+"""Memory of large tensors, used again once nothing refers to it: new memory costs a fault for each page."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hpacml.runtime.memref import DTYPE_SIZES, torch_dtypes
+
+if TYPE_CHECKING:
+    import torch
+
+SMALL = 1 << 20
+"""Bytes up to which the allocator of the C library reuses memory itself."""
+
+KEPT = 256 << 20
+"""Bytes that are kept for reuse at the most."""
+
+_Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+
+
+class Buffers:
+    """Memory that was given back, by its size."""
+
+    def __init__(self) -> None:
+        self._free: list[_Bytes] = []  # least recently used first
+        self._lock = threading.Lock()
+
+    def take(self, size: int) -> _Bytes:
+        """`size` bytes. NumPy asks for huge pages, which make new memory several times cheaper."""
+        with self._lock:
+            for number, memory in enumerate(self._free):
+                if memory.nbytes == size:
+                    return self._free.pop(number)
+        return np.empty(size, np.uint8)
+
+    def give(self, memory: _Bytes) -> None:
+        """Keep memory that nothing refers to any more."""
+        with self._lock:
+            self._free.append(memory)
+            while sum(kept.nbytes for kept in self._free) > KEPT:
+                self._free.pop(0)
+
+
+_buffers = Buffers()
+
+
+def empty(shape: tuple[int, ...], dtype: str) -> torch.Tensor:
+    """A tensor that is not filled. `dtype` is a name of `DTYPE_SIZES`."""
+    import torch
+
+    kind = torch_dtypes()[dtype]
+    size = prod(shape) * DTYPE_SIZES[dtype]
+    if size <= SMALL:
+        return torch.empty(shape, dtype=kind)
+    memory = _buffers.take(size)
+    owned = memory[:]  # the tensor keeps this object, and not the memory itself, alive
+    weakref.finalize(owned, _buffers.give, memory).atexit = False
+    return torch.from_numpy(owned).view(kind).view(shape)  # pyright: ignore[reportUnknownMemberType]
