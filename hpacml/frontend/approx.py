@@ -7,12 +7,15 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import partial
 from typing import Protocol
 
-from xdsl.dialects.builtin import StringAttr, SymbolRefAttr
+from xdsl.dialects.arith import AddiOp, ConstantOp, IndexCastOp, MaxSIOp, MinSIOp, MuliOp, SubiOp
+from xdsl.dialects.builtin import IndexType, IntegerAttr, IntegerType
+from xdsl.dialects.memref import DimOp
 from xdsl.ir import Region, SSAValue
 
-from hpacml.dialects.hpacml.attributes import Direction, Mode
+from hpacml.dialects.hpacml.attributes import Direction
 from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp
 from hpacml.dialects.hpacml.control import MlOp
 from hpacml.errors import DirectiveError, MapError, caret
@@ -28,12 +31,22 @@ from hpacml.frontend.directives import (
 from hpacml.frontend.evaluator import MISSING, Evaluator
 from hpacml.frontend.expressions import Expr
 from hpacml.frontend.maps import AppliedFunctor, End
+from hpacml.frontend.ml import DIRECTIONS, ml_op
 from hpacml.frontend.scalars import Number
-from hpacml.frontend.scope import Keyword, Scope
+from hpacml.frontend.scope import Keyword, Scope, Use
+from hpacml.frontend.types import INT
 from hpacml.frontend.values import Array, Opaque, Unset, describe
 from hpacml.functors import Functor, names_of
+from hpacml.targets import TargetTree, fill
 
-_DIRECTIONS: dict[Keyword, Direction] = {"in": Direction.To, "out": Direction.From, "inout": Direction.Inout}
+I128 = IntegerType(128)
+Wide = type[AddiOp] | type[SubiOp] | type[MuliOp]
+WIDE: dict[type[ast.operator], Wide] = {ast.Add: AddiOp, ast.Sub: SubiOp, ast.Mult: MuliOp}
+"""The operations that may leave 64 bits, and what computes them in more."""
+
+
+def _is_size(*numbers: Number) -> bool:
+    return any(isinstance(n.value, SSAValue) and isinstance(n.value.owner, DimOp) for n in numbers)
 
 
 class FunctorTable(Protocol):
@@ -65,7 +78,8 @@ class _Map:
     """All arrays, those that hold indices too."""
     targets: tuple[Array, ...]
     """The arrays that are read or written."""
-    numbers: tuple[SSAValue, ...]
+    trees: tuple[TargetTree, ...]
+    bounds: tuple[SSAValue, ...]
     params: tuple[SSAValue, ...]
     mappings: dict[Direction, SSAValue] = field(default_factory=dict[Direction, SSAValue])
 
@@ -79,6 +93,9 @@ class Directives:
         self._label = label
         self._scope: Scope[_Map] = Scope(self._wrong_array)
         self._functors: list[_Functor] = []
+        self._unchecked = False
+        self._default_label: tuple[int, int] | None = None
+        """Where the region is that collects under the function's name."""
 
     def statement(self, call: ast.Call) -> None:
         """`approx("tensor ...")`."""
@@ -93,6 +110,7 @@ class Directives:
         if not isinstance(last, MlDirective):
             raise self._evaluator.error(call, "only an ml directive has a region: write this one as a statement")
         with self._reading(call, last.text):
+            self._check_label(last, (call.lineno, call.col_offset))
             make = self._ml(last)
         with self._evaluator.emit.block() as block:
             body()
@@ -106,7 +124,8 @@ class Directives:
         self._scope = outer
 
     def _read(self, call: ast.Call) -> list[Directive]:
-        node = call.args[0] if len(call.args) == 1 and not call.keywords else None
+        self._unchecked = any(self._is_unchecked(keyword) for keyword in call.keywords)
+        node = call.args[0] if len(call.args) == 1 else None
         text = MISSING
         if node is not None:
             text = node.value if isinstance(node, ast.Constant) else self._evaluator.static(node)
@@ -119,17 +138,29 @@ class Directives:
         with self._reading(call, text):
             return parse_many(text)
 
+    def _is_unchecked(self, keyword: ast.keyword) -> bool:
+        match keyword:
+            case ast.keyword("unchecked", ast.Constant(value=bool(value))):
+                return value
+            case _:
+                raise self._evaluator.error(
+                    keyword.value,
+                    "beside the directive, approx takes unchecked=True or unchecked=False, and nothing else",
+                )
+
     @contextmanager
     def _reading(self, call: ast.Call, text: str) -> Generator[None]:
         """Errors in the directive tell where it stands."""
-        place = f"{self._evaluator.source.file}:{call.lineno}"
+        literal, file = call.args[0], self._evaluator.source.file
+        as_written = (literal.end_lineno or 0) - literal.lineno == text.count("\n")
         try:
             with self._evaluator.inside(text):
                 yield
         except DirectiveError as error:
-            raise DirectiveError(f"{place}: {error.message}", error.text, error.start, error.end) from None
+            line = literal.lineno + error.text.count("\n", 0, error.start) if as_written else call.lineno
+            raise DirectiveError(f"{file}:{line}: {error.message}", error.text, error.start, error.end) from None
         except MapError as error:
-            raise MapError(f"{place}: {error}") from None
+            raise MapError(f"{file}:{call.lineno}: {error}") from None
 
     def _declare(self, call: ast.Call, directive: Directive) -> None:
         with self._reading(call, directive.text):
@@ -187,25 +218,48 @@ class Directives:
         """Look up the functor and the arrays of an application, and compute its numbers."""
         directive = self._scope.functor(application, text)
         functor = next(f for f in reversed(self._functors) if f.directive is directive)
-        applied = AppliedFunctor(directive, application.targets, functor.params)
+        applied = AppliedFunctor(directive, application.targets, functor.params, self._unchecked)
         known = {name: value for name, value in self._evaluator.variables.items() if isinstance(value, Array)}
         arrays = [known[name] for name in applied.arrays]
         targets = tuple(known[target.array] for target in application.targets)
         place = caret(text, *application.span)
         numbers = [self._number(number, arrays, place) for number in applied.open_numbers]
-        params = [self._integer(ast.Name(name, ast.Load())) for name in applied.functor.used_params]
-        return _Map(functor, applied, place, tuple(arrays), targets, tuple(numbers), tuple(params))
+        constants = [None if n.constant is None else int(n.constant) for n in numbers]
+        known_numbers = iter(constants)
+        trees = tuple(fill(tree, known_numbers) for tree in applied.trees)
+        ssa = self._evaluator.numbers.ssa
+        bounds = tuple(ssa(n) for n, constant in zip(numbers, constants, strict=True) if constant is None)
+        params = tuple(ssa(self._integer(ast.Name(name, ast.Load()))) for name in applied.functor.used_params)
+        return _Map(functor, applied, place, tuple(arrays), targets, trees, bounds, params)
 
-    def _number(self, number: Expr | End, arrays: Sequence[Array], place: str) -> SSAValue:
+    def _number(self, number: Expr | End, arrays: Sequence[Array], place: str) -> Number:
         if isinstance(number, Expr):
             return self._integer(number.node)
         array = arrays[number.array]
         if number.dim >= len(array.sizes):
             raise MapError(f"'{array.name}' has no dimension {number.dim}, but only {len(array.sizes)}\n{place}")
-        return self._evaluator.numbers.ssa(self._evaluator.size(array, number.dim))
+        return self._evaluator.size(array, number.dim)
 
-    def _integer(self, node: ast.expr) -> SSAValue:
-        return self._evaluator.numbers.ssa(self._evaluator.index(node, "a number in a map"))
+    def _integer(self, node: ast.expr) -> Number:
+        """A number in a map. It does not wrap around: beyond 64 bits it is the largest there is, which no map fits."""
+        numbers = self._evaluator.numbers
+        if not isinstance(node, ast.BinOp):
+            return self._evaluator.index(node, "a number in a map")
+        left, right = self._integer(node.left), self._integer(node.right)
+        with self._evaluator.at(node):
+            wide = WIDE.get(type(node.op))
+            constants = [number.constant for number in (left, right)]
+            small = any(c is not None and abs(c) < 1 << 32 for c in constants)
+            if wide is None or None not in constants or (wide is not MuliOp and small and _is_size(left, right)):
+                return numbers.binary(type(node.op), left, right)
+            return self._saturated(wide, numbers.ssa(left), numbers.ssa(right))
+
+    def _saturated(self, operation: Wide, left: SSAValue, right: SSAValue) -> Number:
+        value = self._evaluator.emit.value
+        low, high = (value(ConstantOp(IntegerAttr(n, I128))) for n in (-(1 << 63), (1 << 63) - 1))
+        exact = value(operation(value(IndexCastOp(left, I128)), value(IndexCastOp(right, I128))))
+        fitting = value(MaxSIOp(value(MinSIOp(exact, high)), low))
+        return Number(INT, value(IndexCastOp(fitting, IndexType())))
 
     def _mapping(self, bound: _Map, direction: Direction) -> SSAValue:
         """The map of this direction; made here, unless its directive has made it already."""
@@ -215,7 +269,14 @@ class Directives:
         applied = bound.application
         try:
             op = MapOp.infer(
-                bound.functor.op, direction, applied.trees, arrays, bound.numbers, bound.params, applied.text
+                bound.functor.op,
+                direction,
+                bound.trees,
+                arrays,
+                bound.bounds,
+                bound.params,
+                applied.text,
+                unchecked=applied.unchecked,
             )
         except MapError as error:
             raise MapError(f"{error}\n{bound.place}") from None
@@ -225,45 +286,56 @@ class Directives:
 
     # -- ml --------------------------------------------------------------------------------------
 
+    def _check_label(self, ml: MlDirective, place: tuple[int, int]) -> None:
+        """Refuse two regions that collect under the function's name: their data would be one."""
+        if ml.label is not None or ml.mode == "infer":
+            return
+        if self._default_label not in (None, place):  # the body of a loop may be compiled more than once
+            raise DirectiveError(
+                f"the region has no label, and under '{self._label}', the name of the kernel, another one collects: "
+                "add label('...') to one of them, or the same label to both for one group of data",
+                ml.text,
+                *ml.span,
+            )
+        self._default_label = place
+
     def _ml(self, ml: MlDirective) -> Callable[[Region], MlOp]:
         """The operation of an ml directive, when it gets its region; all else is computed now."""
-        uses = self._scope.uses(ml, lambda application: self._bind(application, ml.text))
-        mapped: dict[Keyword, list[SSAValue]] = {"in": [], "out": [], "inout": []}
-        for keyword, bound in uses:
-            mapped[keyword].append(self._mapping(bound, _DIRECTIONS[keyword]))
-            if keyword != "in":
-                written = (array.parameter for array in bound.targets)
+        mappings: list[tuple[Keyword, SSAValue]] = []
+        for use in self._scope.uses(ml, lambda application: self._bind(application, ml.text)):
+            self._check_not_assigned(use, ml.text)
+            mappings.append((use.keyword, self._mapping(use.map, DIRECTIONS[use.keyword])))
+            if use.keyword != "in":
+                written = (array.parameter for array in use.map.targets)
                 self._evaluator.written.update(p for p in written if p is not None)
+        for source in (ml.model, ml.database):
+            if isinstance(source, Name):
+                self._check_source(source, ml.text)
         condition, if_condition = map(self._condition, (ml.condition, ml.if_condition))
-        model, database = (self._source(source, ml.text) for source in (ml.model, ml.database))
-        return lambda region: MlOp(
-            Mode(ml.mode),
-            ml.label or self._label,
-            region,
-            condition=condition,
-            if_condition=if_condition,
-            inputs=mapped["in"],
-            outputs=mapped["out"],
-            inouts=mapped["inout"],
-            model=model,
-            database=database,
-            batch=None if ml.batch is None else ml.batch.rows or 0,
-        )
+        return partial(ml_op, ml, self._label, mappings, condition, if_condition)
+
+    def _check_not_assigned(self, use: Use[_Map], text: str) -> None:
+        """Refuse the name of an array for its map if the name stands for another array by now."""
+        if use.array is None:
+            return
+        name = use.array.id
+        then = dict(zip((target.array for target in use.map.application.targets), use.map.targets, strict=True))
+        now = self._evaluator.variables.get(name)
+        if not isinstance(now, Array) or now.value is not then[name].value:
+            raise DirectiveError(
+                f"'{name}' has been assigned since its map, which is of the array that it was before: "
+                f"put the 'tensor map' of '{name}' after the assignment",
+                text,
+                *use.array.span,
+            )
 
     def _condition(self, expr: Expr | None) -> SSAValue | None:
         return None if expr is None else self._evaluator.numbers.ssa(self._evaluator.truth(expr.node))
 
-    def _source(self, source: str | Name | None, text: str) -> StringAttr | SymbolRefAttr | None:
-        if isinstance(source, str):
-            return StringAttr(source)
-        if source is None:
-            return None
-        value = self._evaluator.variables.get(source.id)
-        if not isinstance(value, Opaque):
-            opaque = [name for name, value in self._evaluator.variables.items() if isinstance(value, Opaque)]
-            close = get_close_matches(source.id, opaque, 1)
-            hint = f"; did you mean '{close[0]}'?" if close else ": write a path in quotes, or such a parameter"
-            raise DirectiveError(
-                f"'{source.id}' is not a parameter that holds a path or a model{hint}", text, *source.span
-            )
-        return SymbolRefAttr(value.name)
+    def _check_source(self, source: Name, text: str) -> None:
+        if isinstance(self._evaluator.variables.get(source.id), Opaque):
+            return
+        opaque = [name for name, value in self._evaluator.variables.items() if isinstance(value, Opaque)]
+        close = get_close_matches(source.id, opaque, 1)
+        hint = f"; did you mean '{close[0]}'?" if close else ": write a path in quotes, or such a parameter"
+        raise DirectiveError(f"'{source.id}' is not a parameter that holds a path or a model{hint}", text, *source.span)

@@ -205,8 +205,8 @@ def parse_many(text: str) -> list[Directive]:
 
 def parse_functor(text: str) -> FunctorDirective:
     """`name: [lhs] = ([rhs], ...)`, or a whole functor directive."""
-    declaration_only = re.match(r"[^(]*:", text) is not None
-    directive = cast(Directive, _parse(text, "functor_decl" if declaration_only else "directive"))
+    whole = re.match(r"\s*(#|(approx|declare|tensor|ml)\b(?!\s*:))", text)
+    directive = cast(Directive, _parse(text, "directive" if whole else "functor_decl"))
     if not isinstance(directive, FunctorDirective):
         raise DirectiveError("expected a functor, as in f: [i, 0:2] = ([i], [i + 1])", text, *directive.span)
     return directive

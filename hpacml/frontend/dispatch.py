@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ctypes import addressof
 from dataclasses import dataclass
 from numbers import Integral, Number, Real
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -19,9 +19,6 @@ from hpacml.frontend.definition import Definition
 from hpacml.frontend.types import ScalarType
 from hpacml.runtime.frame import Frame
 from hpacml.runtime.memref import ArrayView, array_view, descriptor, is_c_contiguous
-
-if TYPE_CHECKING:
-    pass
 
 _compiling = threading.RLock()
 
@@ -58,6 +55,7 @@ class Dispatcher:
         self._expected = [(_ELEMENTS[p.element.name], len(p.dims)) for _, p in self._arrays]
         self._fixed_sizes, self._named_sizes = _size_rules([p for _, p in self._arrays])
         self._codes: dict[tuple[bool, ...], _Code] = {}
+        self._no_arguments = Frame()
 
     def __call__(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> object:
         """Run the kernel. Raises `MapError` for arguments that do not fit, `TypeError` for missing ones."""
@@ -77,12 +75,14 @@ class Dispatcher:
         descriptors = [descriptor(view) for view in views]  # must outlive the call
         addresses = map(addressof, descriptors)
         values = [next(addresses) if convert is None else convert(args[k]) for k, convert in self._passed]
-        if self._opaque:
-            with Frame({name: args[self._parameters[name]] for name in self._opaque}):
-                result = code.run(*values)
-        else:
+        with self._frame(args):
             result = code.run(*values)
         return result if code.result is None else code.result(result)
+
+    def _frame(self, args: Sequence[Any]) -> Frame:
+        if not self._opaque:
+            return self._no_arguments
+        return Frame({name: args[self._parameters[name]] for name in self._opaque}, paths=self._no_arguments.paths)
 
     def _bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Sequence[Any]:
         try:

@@ -107,7 +107,7 @@ def index_expr(expr: Expr) -> Expr:
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
             node.op = ast.FloorDiv()
         elif isinstance(node, ast.Constant) and type(node.value) is not int:
-            raise _error(f"{node.value} is not an integer: an index or bound must be one", node, expr)
+            raise _error(f"{_written(node, expr)} is not an integer: an index or bound must be one", node, expr)
         elif isinstance(node, ast.Compare | ast.BoolOp) or (
             isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not)
         ):
@@ -124,8 +124,8 @@ def affine(expr: Expr) -> Poly:
                 return Poly.name(name)
             case ast.Constant(value=int(value)) if not isinstance(value, bool):
                 return Poly.constant(value)
-            case ast.Constant(value=value):
-                raise _error(f"{value} is not an integer, but the indices of a functor are", node, expr)
+            case ast.Constant():
+                raise _error(f"{_written(node, expr)} is not an integer, but the indices of a functor are", node, expr)
             case ast.UnaryOp(op=ast.USub(), operand=operand):
                 return -poly(operand)
             case ast.BinOp(left=left, op=ast.Add(), right=right):
@@ -171,9 +171,7 @@ def evaluate(expr: Expr, values: Mapping[str, object]) -> Number:
             case ast.Name(id=name):
                 number = _number(values.get(name))
                 if number is None:
-                    known = ", ".join(sorted(n for n, v in values.items() if _number(v) is not None))
-                    hint = f"known are {known}" if known else "none is known here"
-                    raise _error(f"'{name}' is not a known number; {hint}", node, expr)
+                    raise _error(_unknown(name, values), node, expr)
                 return fitting(number, node)
             case ast.UnaryOp(op=ast.Not(), operand=operand):
                 return not value(operand)
@@ -226,6 +224,19 @@ def _number(value: object) -> Number | None:
     if isinstance(value, numbers.Integral):
         return int(value)
     return float(value) if isinstance(value, numbers.Real) else None
+
+
+def _unknown(name: str, values: Mapping[str, object]) -> str:
+    """What is wrong with a name that is no number in `values`."""
+    if name in values:
+        return f"'{name}' is no number but a {type(values[name]).__name__}"
+    known = ", ".join(sorted(n for n, v in values.items() if _number(v) is not None))
+    return f"'{name}' is not a known number; {f'known are {known}' if known else 'none is known here'}"
+
+
+def _written(node: ast.expr, expr: Expr) -> str:
+    """`node` as it stands in the text."""
+    return expr.text[node.col_offset : node.end_col_offset]
 
 
 def _spelling(node: ast.expr) -> str:

@@ -32,7 +32,8 @@ from hpacml.frontend.expressions import ARITHMETIC, COMPARISONS, MAX_TERMS, Expr
 from hpacml.frontend.mistakes import explain
 from hpacml.functors import Entry, Point, Range, Slice
 
-MAX_LENGTH = 1 << 16
+MAX_LENGTH = 1 << 15
+LISTS = {"in", "out", "inout"}
 EXPRESSION_WORDS = {"and", "or", "not", "True", "False", "true", "false"}
 
 Located = tuple[Slice, tuple[Span, ...]]
@@ -93,7 +94,9 @@ class _Builder:
         # Python's own names are normalised so, and the arguments of a kernel are such names.
         name = unicodedata.normalize("NFKC", str(token))
         if not name.isidentifier() or name in EXPRESSION_WORDS:
-            raise self._error(f"'{token}' cannot be a name", token)
+            raise self._error(
+                f"'{token}' cannot be a name{': it is a word of expressions' * (name in EXPRESSION_WORDS)}", token
+            )
         return name
 
     def _int(self, token: Token) -> int:
@@ -169,7 +172,8 @@ class _Builder:
         spans: dict[str, Span] = {}
         for keyword, value in clauses:
             if keyword in given:
-                raise self._error(f"the clause '{keyword}' is given twice: join the two into one", keyword)
+                fix = "join the two into one" if keyword in LISTS else "leave one of them out"
+                raise self._error(f"the clause '{keyword}' is given twice: {fix}", keyword)
             given[str(keyword)] = value
             spans[str(keyword)] = _span(keyword)
         inputs, outputs, inouts = (cast(tuple[Item, ...], given.get(keyword, ())) for keyword in ("in", "out", "inout"))
@@ -215,7 +219,7 @@ class _Builder:
             rows = cast(Token | None, value)
             value = Batch(None if rows is None else self._int(rows))
             if rows is not None and value.rows == 0:
-                raise self._error("a batch has at least one row", rows)
+                raise self._error("a batch has at least one row: write batch alone to leave the number open", rows)
         return keyword, value
 
     def mapped(self, _: Meta, *items: Item) -> tuple[Item, ...]:
@@ -227,7 +231,7 @@ class _Builder:
     def string(self, meta: Meta, token: Token) -> str:
         value = str(token)[1:-1]
         if not value:
-            raise self._error("the string is empty", meta)
+            raise self._error("the string is empty: write what it names, or leave the clause out", meta)
         if any(unicodedata.category(character) == "Cc" for character in value):
             raise self._error("the string holds a control character", meta)
         return value

@@ -5,10 +5,27 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 
 
-def approx(directive: str) -> AbstractContextManager[None]:
+def approx(directive: str, *, unchecked: bool = False) -> AbstractContextManager[None]:
     """A directive in a kernel: a statement, or `with approx("ml(...)"):` around the region it is about.
 
     Compiled code does what the directive says. In plain Python nothing happens, and the region's body runs.
+
+    A map takes the numbers and arrays that its names stand for where the map stands. With `unchecked`, the indices of
+    indirect targets (`x[idx[0:n]]`) in this directive are trusted: a wrong one reads or writes memory that is not the
+    array's, and where they repeat in an output it is open which value stays. The clauses of `ml`:
+
+    - `in`, `out`, `inout`: the model gets the tensors of `in`, then those of `inout`, and returns those of `out`, then
+      those of `inout`; so they are recorded, too. An item is a functor in place, a named map, or an array that has a
+      `tensor map`. If that is of several arrays it is still one tensor, which one or all of them name. A name that
+      could mean several maps is an error, and so is one that is given twice.
+    - `model`, `database`: a path in quotes, or a parameter; without the clause, or if the parameter is None, the
+      environment variable SURROGATE_MODEL or HPAC_DB_FILE. Both may be given in every mode: `infer` only uses the
+      one, `collect` only the other, so that going from one mode to another changes one word.
+    - `if`: of any mode. Where it is false, neither the condition of `predicated` nor a map that stands before the
+      region for it alone needs to make sense.
+    - `label`: else the function's name, under which only one region of a function can collect. Regions that share
+      a label share a group of the database, which refuses maps that differ.
+    - `batch`: of any mode; it only tells how the model may be run.
     """
     return nullcontext()
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import inspect
 import numbers
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from hpacml.errors import DirectiveError
 from hpacml.frontend.directives import FunctorDirective, MapDirective, MlDirective, Name, Target, parse_many
-from hpacml.frontend.expressions import evaluate
+from hpacml.frontend.expressions import Expr, evaluate
 from hpacml.frontend.maps import AppliedFunctor
 from hpacml.frontend.scope import Keyword, Scope
-from hpacml.runtime.frame import Frame
+from hpacml.runtime.frame import Frame, Paths
 from hpacml.runtime.memref import ArrayView, array_view
 
 if TYPE_CHECKING:
@@ -55,10 +58,13 @@ class Region(Generic[P, R]):
     `DatabaseError`, and what the body raises.
     """
 
-    def __init__(self, function: Callable[P, R], directives: str):
+    def __init__(self, function: Callable[P, R], directives: str, unchecked: bool = False):
         self.py_func = function
+        self._unchecked = unchecked
+        self._paths = Paths()
         functools.update_wrapper(self, function)
         self._signature = inspect.signature(function)
+        self._symbol = re.sub("[^A-Za-z0-9_]", "_", function.__name__) + ".region"  # no functor or C function has a dot
         self._ml, self._maps = self._read(directives)
         self._plans: dict[frozenset[str], _Plan] = {}
         self._compiled: dict[tuple[object, ...], Function] = {}
@@ -67,8 +73,12 @@ class Region(Generic[P, R]):
         parameters = self._signature.parameters
         name = self.py_func.__name__
 
-        def wrong(array: str) -> str | None:
-            return None if array in parameters else f"'{array}' is not a parameter of {name}({', '.join(parameters)})"
+        def wrong(used: str) -> str | None:
+            if used in parameters:
+                return None
+            close = get_close_matches(used, parameters, 1)
+            hint = f"; did you mean '{close[0]}'?" if close else ""
+            return f"'{used}' is not a parameter of {name}({', '.join(parameters)}){hint}"
 
         scope: Scope[tuple[FunctorDirective, tuple[Target, ...]]] = Scope(wrong)
         ml: MlDirective | None = None
@@ -86,8 +96,13 @@ class Region(Generic[P, R]):
             raise DirectiveError(f"the region {name} has no 'ml' directive", text, len(text) - 1, len(text))
         for source in (ml.model, ml.database):
             if isinstance(source, Name) and (message := wrong(source.id)) is not None:
-                raise DirectiveError(f"{message}: write a path in quotes, or a parameter", text, *source.span)
+                raise DirectiveError(f"{message}; write a path in quotes, or a parameter", text, *source.span)
         uses = scope.uses(ml, lambda application: (scope.functor(application, text), application.targets))
+        numbers = (number for use in uses for number in AppliedFunctor(*use.map, frozenset()).open_numbers)
+        for expr in (*numbers, ml.condition, ml.if_condition):
+            for node in ast.walk(expr.node) if isinstance(expr, Expr) else ():
+                if isinstance(node, ast.Name) and (message := wrong(node.id)) is not None:
+                    raise DirectiveError(message, text, node.col_offset, node.end_col_offset or 0)
         return ml, [(use.keyword, *use.map) for use in uses]
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R | None:
@@ -96,9 +111,9 @@ class Region(Generic[P, R]):
         bound = self._bind(args, kwargs)
         key = (bound.plan, *map(ArrayType.of, bound.views))
         if key not in self._compiled:
-            self._compiled[key] = compile(self._module(bound), self.py_func.__name__)
+            self._compiled[key] = compile(self._module(bound), self._symbol)
         returned: list[R] = []
-        with Frame(bound.values, [lambda: returned.append(self.py_func(*args, **kwargs))]):
+        with Frame(bound.values, [lambda: returned.append(self.py_func(*args, **kwargs))], self._paths):
             call(self._compiled[key], bound.views, *bound.numbers, *bound.conditions)
         return returned[0] if returned else None
 
@@ -109,7 +124,7 @@ class Region(Generic[P, R]):
     def _plan(self, integers: frozenset[str]) -> _Plan:
         if integers not in self._plans:
             maps: tuple[tuple[Keyword, AppliedFunctor], ...] = tuple(
-                (keyword, AppliedFunctor(f, targets, integers)) for keyword, f, targets in self._maps
+                (keyword, AppliedFunctor(f, targets, integers, self._unchecked)) for keyword, f, targets in self._maps
             )
             self._plans[integers] = _Plan(
                 maps,
@@ -127,22 +142,27 @@ class Region(Generic[P, R]):
         plan = self._plan(frozenset(integers))
         views = {name: array_view(values[name], name, write=name in plan.written) for name in plan.arrays}
         bounds = [n for _, m in plan.maps for n in m.numbers(values, [views[name].shape for name in m.arrays])]
-        given = (self._ml.condition, self._ml.if_condition)
-        conditions = [bool(evaluate(condition, values)) for condition in given if condition is not None]
-        return _Call(plan, values, list(views.values()), [*bounds, *(integers[p] for p in plan.params)], conditions)
+        params = [integers[name] for name in plan.params]
+        return _Call(plan, values, list(views.values()), [*bounds, *params], self._conditions(values))
+
+    def _conditions(self, values: Mapping[str, object]) -> list[bool]:
+        """Those that the directive has. What `if` excludes is not evaluated: it may make no sense then."""
+        if_condition, condition = self._ml.if_condition, self._ml.condition
+        active = if_condition is None or bool(evaluate(if_condition, values))
+        first = [] if condition is None else [active and bool(evaluate(condition, values))]
+        return first if if_condition is None else [*first, active]
 
     def _module(self, bound: _Call) -> ModuleOp:
         """A function over the arrays, the maps' open numbers, the functors' parameters and the conditions."""
-        from xdsl.dialects.builtin import IndexType, SymbolRefAttr, i1
+        from xdsl.dialects.builtin import IndexType, i1
         from xdsl.ir import Block, SSAValue
         from xdsl.ir import Region as IRRegion
 
-        from hpacml.dialects.hpacml.attributes import Direction, Mode
-        from hpacml.dialects.hpacml.control import MlOp
         from hpacml.frontend.entries import ArrayType, Entry, call_body
+        from hpacml.frontend.ml import DIRECTIONS, ml_op
 
         ml, plan = self._ml, bound.plan
-        entry = Entry(self.py_func.__name__)
+        entry = Entry(self._symbol)
         for name, view in zip(plan.arrays, bound.views, strict=True):
             entry.argument(name, ArrayType.of(view).memref)
         numbers = [
@@ -153,41 +173,29 @@ class Region(Generic[P, R]):
             entry.argument(param, IndexType())
         condition = None if ml.condition is None else entry.argument("condition", i1)
         if_condition = None if ml.if_condition is None else entry.argument("if", i1)
-        directions = {"in": Direction.To, "out": Direction.From, "inout": Direction.Inout}
-        mapped: dict[Keyword, list[SSAValue]] = {"in": [], "out": [], "inout": []}
-        for (keyword, m), open_numbers in zip(plan.maps, numbers, strict=True):
-            mapped[keyword].append(entry.map(m, directions[keyword], open_numbers).mapping)
-        model, database = (
-            SymbolRefAttr(source.id) if isinstance(source, Name) else source for source in (ml.model, ml.database)
-        )
+        mappings: list[tuple[Keyword, SSAValue]] = [
+            (keyword, entry.map(m, DIRECTIONS[keyword], open_numbers).mapping)
+            for (keyword, m), open_numbers in zip(plan.maps, numbers, strict=True)
+        ]
         body = Block()
         call_body(entry.module, body)
-        entry.builder.insert(
-            MlOp(
-                Mode(ml.mode),
-                ml.label or self.py_func.__name__,
-                IRRegion(body),
-                condition=condition,
-                if_condition=if_condition,
-                inputs=mapped["in"],
-                outputs=mapped["out"],
-                inouts=mapped["inout"],
-                model=model,
-                database=database,
-                batch=None if ml.batch is None else ml.batch.rows or 0,
-            )
-        )
+        entry.builder.insert(ml_op(ml, self.py_func.__name__, mappings, condition, if_condition, IRRegion(body)))
         return entry.finish()
 
 
-def region(directives: str) -> Callable[[Callable[P, R]], Region[P, R]]:
+def region(directives: str, *, unchecked: bool = False) -> Callable[[Callable[P, R]], Region[P, R]]:
     """Make a function a region, described by directives: functors, maps, and one `ml`, a line each.
 
-    The names in them are the function's parameters. Its body may be anything that Python can call; it is
-    what runs where the directives do not put a model in its place. Raises `DirectiveError`.
+    The names in them are the function's parameters; what the clauses of `ml` mean is told at `hpacml.approx`. The
+    body may be anything that Python can call, other regions and kernels too; it is what runs where the directives
+    do not put a model in its place. `unchecked` trusts the indices of indirect targets. Raises `DirectiveError`.
     """
+    if not isinstance(directives, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise DirectiveError('the directives come first, as text: @hpacml.region("...")')
 
     def decorate(function: Callable[P, R]) -> Region[P, R]:
-        return Region(function, directives)
+        if not inspect.isfunction(function):
+            raise DirectiveError(f"a region is made of a function written with 'def', and this is {function!r}")
+        return Region(function, directives, unchecked)
 
     return decorate

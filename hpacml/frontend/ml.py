@@ -1,0 +1,50 @@
+"""The operation of an `ml` directive, the same for kernels and for opaque regions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xdsl.dialects.builtin import StringAttr, SymbolRefAttr
+from xdsl.ir import Region, SSAValue
+
+from hpacml.dialects.hpacml.attributes import Direction, Mode
+from hpacml.dialects.hpacml.control import MlOp
+from hpacml.frontend.directives import MlDirective, Name
+from hpacml.frontend.scope import Keyword
+
+DIRECTIONS: dict[Keyword, Direction] = {"in": Direction.To, "out": Direction.From, "inout": Direction.Inout}
+"""The map that each clause needs."""
+
+
+def ml_op(
+    ml: MlDirective,
+    function: str,
+    mappings: Sequence[tuple[Keyword, SSAValue]],
+    condition: SSAValue | None,
+    if_condition: SSAValue | None,
+    body: Region,
+) -> MlOp:
+    """The operation of `ml` in `function`: `mappings` are those of its clauses, in the order of the model."""
+
+    def of(keyword: Keyword) -> list[SSAValue]:
+        return [mapping for used_in, mapping in mappings if used_in == keyword]
+
+    return MlOp(
+        Mode(ml.mode),
+        ml.label or function,
+        body,
+        condition=condition,
+        if_condition=if_condition,
+        inputs=of("in"),
+        outputs=of("out"),
+        inouts=of("inout"),
+        model=_source(ml.model),
+        database=_source(ml.database),
+        batch=None if ml.batch is None else ml.batch.rows or 0,
+    )
+
+
+def _source(source: str | Name | None) -> StringAttr | SymbolRefAttr | None:
+    if isinstance(source, Name):
+        return SymbolRefAttr(source.id)
+    return None if source is None else StringAttr(source)
