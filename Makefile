@@ -2,9 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+FUZZ ?= 50000
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check filecheck lint types docs bench clean
+.PHONY: help install demo test check fuzz filecheck lint types docs bench clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,6 +29,10 @@ test: lint types  ## all tests
 check: install  ## the quick tests
 	$(BIN)/pytest -n 2 -m 'not slow'
 
+fuzz: install  ## random maps against nested loops, and random directive text; FUZZ=N for the number of maps
+	$(BIN)/python -m tests.fuzz --examples $(FUZZ) --jobs 2 bridge
+	$(BIN)/python -m tests.fuzz --examples 200000 text
+
 filecheck: install  ## the IR tests alone
 	$(BIN)/lit -v tests/filecheck
 
@@ -42,7 +47,7 @@ docs: install  ## write the generated parts of docs/
 	$(BIN)/python docs/generate.py
 
 bench: install  ## benchmarks against the alternatives
-	$(BIN)/pip install --quiet --disable-pip-version-check '.[bench]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	$(BIN)/python -m benchmarks
 
 clean:  ## remove everything that was made
