@@ -23,16 +23,8 @@ def main():
     results["gather"] = []
     for row in gather.measure():
         results["gather"].append(row)
-        seconds = row["seconds"]
         console.print(f"\n{row['what']}: {row['bytes'] / 1e6:.2f} MB, 1 thread", highlight=False)
-        table = Table("")
-        for column in ("time", "/ copy_", "/ hpacml"):
-            table.add_column(column, justify="right")
-        for name, value in seconds.items():
-            table.add_row(
-                name, show(value), f"{value / seconds[gather.COPY]:.2f}", f"{value / seconds[gather.OURS]:.2f}"
-            )
-        console.print(table)
+        console.print(gathers(row["seconds"]))
 
     results["binomial"] = row = binomial.measure()
     console.print(f"\n{row['options']} options, lattice of {row['steps']} steps, 1 thread", highlight=False)
@@ -43,7 +35,7 @@ def main():
         table.add_row(name, show(value), f"{value / row['seconds']['hpacml']:.2f}")
     console.print(table)
     if "numba" not in row["seconds"]:
-        console.print("numba is not installed: pip install '.\\[bench]' to compare with it")
+        console.print("numba is not installed: 'make bench' installs it, to compare with it")
 
     results["dispatch"] = dispatch.measure()
     console.print("\nOne call of a region in infer mode, network 5-64-32-1, float64, 1 thread", highlight=False)
@@ -60,6 +52,21 @@ def main():
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(results, indent=2) + "\n")
     console.print(f"medians in seconds: {RESULTS}")
+
+
+def gathers(seconds):
+    """The table of one gather. Each kind of memory is compared with itself."""
+    table = Table("")
+    for memory in gather.MEMORY:
+        for column in (memory, "/ hpacml", "/ copy"):
+            table.add_column(column, justify="right")
+    for name, times in seconds.items():
+        cells = []
+        for memory, time in times.items():
+            ratios = (time / seconds[other][memory] for other in (gather.OURS, gather.COPY))
+            cells += [show(time), *(f"{ratio:.2f}" for ratio in ratios)]
+        table.add_row(name, *cells)
+    return table
 
 
 def machine():

@@ -1,28 +1,30 @@
-"""Gathers on one thread: the fused one of hpacml, the other ways to get the same tensor, and a copy of equal bytes."""
+"""Gathers on one thread: those of hpacml, the other ways to get the same tensor, and a copy of equal bytes."""
 
 import numpy as np
 import torch
 
 import hpacml
-from hpacml.runtime.memref import array_view
 
 from . import medians
 
 STENCIL = "stencil: [i, j, 0:5] = ([i-1, j], [i+1, j], [i, j-1:j+2])"
 COLUMNS = "columns: [i, 0:5] = ([i], [i], [i], [i], [i])"
 BLOCK = "block: [i, 0:m] = ([i*m : i*m+m])"
+ATOM = "atom: [i, 0:3] = ([i, 0:3])"
 
-OURS = "hpacml, into given memory"
-CAT = "torch.cat of views, out="
-COPY = "copy_ of equal bytes"
+OURS = "hpacml"
+COPY = "copy of equal bytes"
+MEMORY = ("out=", "allocates")
+"""Into memory that is given, or into new memory."""
 
 
 def measure():
-    """The rows of the table: what is gathered, and the seconds of each way."""
+    """The rows of the tables: what is gathered, and the seconds of each way by name and memory."""
     torch.set_num_threads(1)
     yield from (stencil(size) for size in (514, 2050, 4098))
     yield from (columns(count) for count in (1024, 1 << 20))
     yield blocks(1 << 16, 16)
+    yield indirect(1_000_000)
 
 
 def stencil(size):
@@ -32,49 +34,72 @@ def stencil(size):
     offsets = ((0, 1, 1), (2 * size, 1, 1), (size, 0, 3))
     views = [t.as_strided((n, n, width), (*inner, 1), row + column) for row, column, width in offsets]
     sides = [t.as_strided((n, n), inner, offset) for offset in (1, 2 * size + 1, size, size + 1, size + 2)]
-    bridge = hpacml.functor(STENCIL), "t[1:N-1, 1:M-1]", {"t": t, "N": size, "M": size}
-    return compare(f"5-point stencil, {size} x {size}, float32", bridge, views, sides)
+    ours = bridge(STENCIL, "t[1:N-1, 1:M-1]", t=t, N=size, M=size)
+    return compare(f"5-point stencil, {size} x {size}, float32", {OURS: ours, **joins(views, sides)})
 
 
 def columns(count):
     arrays = [torch.rand(count, dtype=torch.float64) for _ in range(5)]
     names = dict(zip("abcde", arrays, strict=True))
-    target = ", ".join(f"{name}[0:n]" for name in names)
-    bridge = hpacml.functor(COLUMNS), target, {**names, "n": count}
-    return compare(f"5 arrays of {count}, float64", bridge, [a[:, None] for a in arrays], arrays)
+    ours = bridge(COLUMNS, ", ".join(f"{name}[0:n]" for name in names), n=count, **names)
+    return compare(f"5 arrays of {count}, float64", {OURS: ours, **joins([a[:, None] for a in arrays], arrays)})
 
 
 def blocks(count, width):
     a = torch.rand(count * width)
-    bridge = hpacml.functor(BLOCK), "a[0:n]", {"a": a, "n": count, "m": width}
-    parts = list(a.view(count, width).T)
+    ours = bridge(BLOCK, "a[0:n]", a=a, n=count, m=width)
     # The one view that HPAC-ML would concatenate is the whole tensor already.
-    return compare(f"{count} blocks of {width}, float32", bridge, [a.view(count, width)], parts)
+    others = joins([a.view(count, width)], list(a.view(count, width).T))
+    return compare(f"{count} blocks of {width}, float32", {OURS: ours, **others})
 
 
-def compare(what, bridge, views, features):
-    functor, targets, names = bridge
-    numpy_features = [feature.numpy() for feature in features]
-    expected = torch.stack(features, -1)
-    assert torch.equal(functor.gather(targets, **names), expected)
-    assert torch.equal(torch.cat(views, -1), expected)
-    out, cat_out, stack_out, source, copy = (torch.empty_like(expected) for _ in range(5))
-    source.fill_(1.0)
-    numpy_out = np.empty_like(expected.numpy())
-    bound = functor._bind(targets, "to", names)
-    view = array_view(out, "tensor")
-    seconds = medians(
-        {
-            OURS: lambda: bound.run(view),
-            "hpacml, .gather(): binds, allocates": lambda: functor.gather(targets, **names),
-            CAT: lambda: torch.cat(views, -1, out=cat_out),
-            "torch.cat of views, allocates": lambda: torch.cat(views, -1),
-            "torch.stack, out=": lambda: torch.stack(features, -1, out=stack_out),
-            "torch.stack, allocates": lambda: torch.stack(features, -1),
-            "np.stack, out=": lambda: np.stack(numpy_features, -1, out=numpy_out),
-            "np.stack, allocates": lambda: np.stack(numpy_features, -1),
-            COPY: lambda: copy.copy_(source),
-        }
-    )
-    assert torch.equal(out, expected)
-    return {"what": what, "bytes": expected.nbytes, "seconds": seconds}
+def indirect(count):
+    pos, idx = torch.rand(count, 3), torch.randint(count, (count,))
+    target, names = "pos[idx[0:N], 0:3]", {"pos": pos, "idx": idx, "N": count}
+    ways = {
+        OURS: bridge(ATOM, target, **names),
+        "hpacml, unchecked=True": bridge(ATOM, target, unchecked=True, **names),
+        "torch.index_select": lambda out=None: torch.index_select(pos, 0, idx, out=out),
+        "np.take": numpy(np.take, pos.numpy(), idx.numpy(), 0),
+    }
+    return compare(f"{count} random rows of 3, float32, by int64 indices", ways)
+
+
+def bridge(declaration, targets, **names):
+    functor = hpacml.functor(declaration)
+    return lambda out=None: functor.gather(targets, out=out, **names)
+
+
+def joins(views, features):
+    """The ways to join views of several features each, or of one."""
+    return {
+        "torch.cat of views": lambda out=None: torch.cat(views, -1, out=out),
+        "torch.stack": lambda out=None: torch.stack(features, -1, out=out),
+        "np.stack": numpy(np.stack, [feature.numpy() for feature in features], -1),
+    }
+
+
+def numpy(function, *args):
+    """A function of NumPy as a way between tensors."""
+
+    def way(out=None):
+        result = function(*args, out=None if out is None else out.numpy())
+        return torch.from_numpy(result) if out is None else out
+
+    return way
+
+
+def compare(what, ways):
+    """The seconds of each way, a function of `out=`, both with it and without."""
+    source = ways[OURS]()
+    ways = {**ways, COPY: lambda out=None: source.clone() if out is None else out.copy_(source)}
+    calls = {}
+    for name, way in ways.items():
+        out = torch.empty_like(source)
+        assert torch.equal(way(), source)
+        assert torch.equal(way(out), source)
+        calls[name, "out="] = lambda way=way, out=out: way(out)
+        calls[name, "allocates"] = way
+    measured = medians(calls)
+    seconds = {name: {memory: measured[name, memory] for memory in MEMORY} for name in ways}
+    return {"what": what, "bytes": source.nbytes, "seconds": seconds}

@@ -68,7 +68,7 @@ class Memory:
         views = [(v, access) for v, access in zip(mapped.views, accesses, strict=True) if 0 not in v.sizes]
         indirect = any(access.indirect for access in accesses)
         if not indirect:
-            if not writes or self._apart({access.array for access in accesses}):
+            if not writes or self.apart():
                 return
             _require_few(view for view, _ in views)
         hits = [self._hits(view, access) for view, access in views]
@@ -77,9 +77,9 @@ class Memory:
             _require_distinct(hits, repeat if indirect else "the windows or slices overlap")
             _require_apart(hits, [self._hits(view, index) for view, access in views for index in _indices(access)])
 
-    def _apart(self, numbers: Iterable[int]) -> bool:
-        """Whether it is easily seen that no two elements of these arrays share memory."""
-        arrays = list({id(self.arrays[n]): self.arrays[n] for n in numbers}.values())
+    def apart(self) -> bool:
+        """Whether it is easily seen that no two elements of the arrays share memory."""
+        arrays = list(dict(zip(self.names, self.arrays, strict=True)).values())
         return not any(map(_may_overlap, arrays)) and not any(_may_share(a, b) for a, b in combinations(arrays, 2))
 
     def _hits(self, view: View[int], access: Access) -> Hits:

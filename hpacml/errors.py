@@ -9,7 +9,9 @@ def caret(text: str, start: int, end: int) -> str:
     line_end = text.find("\n", start)
     line = text[line_start:] if line_end < 0 else text[line_start:line_end]
     width = max(1, min(end, line_start + len(line)) - start)
-    return f"  {line}\n  {' ' * (start - line_start)}{'^' * width}"
+    shown = "".join(c if c.isprintable() or c == "\t" else " " for c in line)
+    before = "".join("\t" if c == "\t" else " " for c in line[: start - line_start])
+    return f"  {shown.rstrip()}\n  {before}{'^' * width}"
 
 
 class HpacmlError(Exception):

@@ -250,8 +250,7 @@ class Functor:
         self._check_lhs()
         declared, given = self.declared_features, self.given_features
         if declared is not None and given is not None:
-            difference = declared - given
-            if difference.as_int not in (0, None) or (declared.as_int is not None and given.as_int == 0):
+            if (declared - given).as_int not in (0, None):
                 raise FunctorError(self._count_message(str(declared), str(given)), LHS, (*self.feature_dims, 0)[0])
 
     # -- what the names mean ---------------------------------------------------------------------
@@ -325,10 +324,17 @@ class Functor:
                         d,
                     )
                 if entry.step.as_int == 0:
-                    raise FunctorError(f"the step of '{entry}' is 0", LHS, d)
+                    raise FunctorError(f"the step of '{entry}' is 0: leave it out, or give another", LHS, d)
                 continue
             name = entry.index.as_name
-            if name is None or name in self.params:
+            if name in self.params:
+                raise FunctorError(
+                    f"'{entry}' is an integer here, and so no symbol: write a range such as 0:{entry} for that many "
+                    "features, or give the symbol another name",
+                    LHS,
+                    d,
+                )
+            if name is None:
                 raise FunctorError(
                     f"'{entry}' on the left side is neither a symbol nor a range: "
                     "write a bare symbol for a dimension of the sweep, or a range such as 0:5 for features",
@@ -353,9 +359,14 @@ class Functor:
             for monomial, _ in poly.terms:
                 symbols = [name for name in monomial if name not in self.params]
                 if len(symbols) > 1:
+                    what = (
+                        f"squares the symbol '{symbols[0]}'"
+                        if symbols[0] == symbols[1]
+                        else f"multiplies the symbols '{symbols[0]}' and '{symbols[1]}'"
+                    )
                     raise FunctorError(
-                        f"'{entry}' multiplies the symbols '{symbols[0]}' and '{symbols[1]}': "
-                        "indices must be affine in the symbols",
+                        f"'{entry}' {what}: indices must be affine in the symbols; a name is no symbol but an "
+                        "integer parameter where an integer of that name is given",
                         position,
                         m,
                     )
@@ -368,9 +379,14 @@ class Functor:
                     m,
                 )
             if symbols := sorted(entry.step.names - self.params):
-                raise FunctorError(f"the step of '{entry}' depends on the symbol '{symbols[0]}'", position, m)
+                raise FunctorError(
+                    f"the step of '{entry}' depends on the symbol '{symbols[0]}': it must be the same at every point "
+                    "of the sweep",
+                    position,
+                    m,
+                )
             if entry.step.as_int == 0:
-                raise FunctorError(f"the step of '{entry}' is 0", position, m)
+                raise FunctorError(f"the step of '{entry}' is 0: leave it out, or give another", position, m)
 
     @staticmethod
     def _count_message(declared: str, given: str) -> str:
@@ -454,8 +470,10 @@ class Functor:
                 continue
 
             def disagree(symbol: str = symbol, known: V = known, extent: V = extent, place: str = place) -> str:
+                hint = " (an extent of 1 broadcasts in 'to' maps only)" if direction == "from" else ""
                 return (
-                    f"the symbol '{symbol}' runs over {known} values in {origin[symbol]} but over {extent} in {place}"
+                    f"the symbol '{symbol}' runs over {known} values in {origin[symbol]} but over {extent} in "
+                    f"{place}{hint}"
                 )
 
             equal, is_one = a.eq(known, extent), a.eq(known, one)
@@ -562,6 +580,11 @@ class Functor:
             declared = a.mul(declared, sizes[self.inferred_dim])
 
         def message() -> str:
+            if self.inferred_dim is not None:
+                return (
+                    f"the right side gives {given} features, which those declared on the left do not divide: "
+                    f"the size of '{self.lhs[self.inferred_dim]}' cannot be inferred"
+                )
             symbolic = self.given_features
             detail = "" if symbolic is None or symbolic.as_int is not None else f" ({symbolic})"
             return self._count_message(str(declared), f"{given}{detail}")

@@ -12,10 +12,12 @@ LLVM                           machine code (llvmlite)
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from io import StringIO
 from typing import TYPE_CHECKING
 
-from hpacml.errors import HpacmlError
+from hpacml.errors import CompileError, HpacmlError, MapError
 from hpacml.passes import get_pass
 
 if TYPE_CHECKING:
@@ -65,18 +67,32 @@ def run_passes(module: ModuleOp, stage: str | None = None, *, fuse: bool = True)
     """Lower `module` in place up to `stage` (a key of `STAGES` or a pass name; default: all), verified after
     each pass. Without `fuse` the fusing pass is left out. Returns the module.
 
-    Raises `HpacmlError` for an unknown stage.
+    Raises `HpacmlError` for an unknown stage, `MapError` for a map that does not fit, `CompileError` for what else
+    a pass or a verifier refuses.
     """
     context = make_context()
     last = STAGES.get(stage or "runtime", stage)
     if last not in CPU_PASSES:
         raise HpacmlError(f"unknown stage '{stage}': the stages are {', '.join(STAGES)}")
-    module.verify()
-    for name in CPU_PASSES[: CPU_PASSES.index(last) + 1]:
-        if fuse or name != "hpacml-fuse-gather-concat":
-            get_pass(name)().apply(context, module)
-            module.verify()
+    with _refusals():
+        module.verify()
+        for name in CPU_PASSES[: CPU_PASSES.index(last) + 1]:
+            if fuse or name != "hpacml-fuse-gather-concat":
+                get_pass(name)().apply(context, module)
+                module.verify()
     return module
+
+
+@contextmanager
+def _refusals() -> Generator[None]:
+    """Raise what xDSL refuses as an error for users; xDSL's own error, its cause, has the IR in its notes."""
+    from xdsl.utils.exceptions import DiagnosticException
+
+    try:
+        yield
+    except DiagnosticException as error:
+        kind = MapError if isinstance(error.__cause__, MapError) else CompileError
+        raise kind(str(error)) from error
 
 
 def generic_text(module: ModuleOp) -> str:

@@ -64,6 +64,11 @@ def arrays_in(tree: TargetTree) -> int:
     return 1 + sum(arrays_in(entry) for entry in tree if not isinstance(entry, Bounds))
 
 
+def dims_in(tree: TargetTree) -> int:
+    """The number of dimensions of the arrays a target names."""
+    return len(tree) + sum(dims_in(entry) for entry in tree if not isinstance(entry, Bounds))
+
+
 def heads(trees: Sequence[TargetTree]) -> list[int]:
     """Which arrays, counted depth first, hold the elements themselves; the others hold indices."""
     return [sum(map(arrays_in, trees[:number])) for number in range(len(trees))]

@@ -1,4 +1,4 @@
-"""The command `hpacml`."""
+"""The commands `hpacml` and `hpacml-opt`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ import numpy as np
 import pytest
 
 from hpacml.runtime import database, formats, trust
-from hpacml.tools import cli
+from hpacml.tools import cli, hpacml_opt
 from hpacml.version import version
+
+ROOT = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -134,6 +137,26 @@ def test_db_errors(run: Run, tmp_path: Path):
         assert run("db", command, "none.h5")[2] == f"error: the database '{tmp_path}/none.h5' does not exist\n"
 
 
+def test_damaged_files(run: Run, model: Path, collected: Path):
+    for path in (model, collected):
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) // 2])
+    for arguments, message in {
+        (
+            "model",
+            "trust",
+            "heat.pt",
+        ): "error: the model 'heat.pt' is damaged or not complete: copy or write it again\n",
+        ("model", "info", "heat.pt"): "error: the model 'heat.pt' is damaged or not complete: copy or write it again\n",
+        ("db", "ls", "heat.h5"): f"error: cannot open the database '{collected}': ",
+        ("db", "info", "heat.h5"): f"error: cannot open the database '{collected}': ",
+    }.items():
+        status, out, err = run(*arguments)
+        assert (status, out) == (1, "")
+        assert err.startswith(message)
+        assert len(err.splitlines()) == 1
+
+
 def test_a_wrong_command_line(run: Run):
     assert run("model", "trust")[0] == 2
     assert run("train")[0] == 2
@@ -145,3 +168,92 @@ def test_as_a_program(tmp_path: Path, collected: Any):
     result = subprocess.run(command, capture_output=True, text=True)
     assert (result.returncode, result.stderr) == (0, "")
     assert "heat" in result.stdout
+
+
+# -- hpacml-opt --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def opt_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """`opt_error(*arguments)` gives the one or two lines with which `hpacml-opt` ends; Python writes them to stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+    def opt_error(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["hpacml-opt", *arguments])
+        with pytest.raises(SystemExit) as exit:
+            hpacml_opt.main()
+        assert isinstance(exit.value.code, str)
+        assert capsys.readouterr() == ("", "")
+        assert len(exit.value.code.splitlines()) <= 2
+        return exit.value.code
+
+    return opt_error
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("nosuch", ""),
+        ("hpacml-expand-m", "; did you mean 'hpacml-expand-ml'?"),
+        ("canonicalise", "; did you mean 'canonicalize'?"),
+        ("fuse", "; did you mean 'hpacml-fuse-gather-concat'?"),
+    ],
+)
+def test_opt_tells_the_passes_there_are(opt_error, name: str, hint: str):
+    first, second = opt_error("x.mlir", "-p", f"hpacml-expand-ml,{name}").splitlines()
+    assert first == f"hpacml-opt: there is no pass '{name}'{hint}"
+    assert "hpacml-expand-ml, hpacml-resolve-slices" in second
+
+
+def test_opt_refuses_options_of_passes(opt_error):
+    assert opt_error("-p", "hpacml-expand-ml{a=1}").startswith(
+        "hpacml-opt: cannot read the passes 'hpacml-expand-ml{a=1}': Provided arguments"
+    )
+
+
+FILES = {
+    "page.md": (b"# Title", "'page.md' is neither .mlir nor .py: add -f mlir or -f py"),
+    "noise.mlir": (bytes(range(256)), "'noise.mlir' is not text: name a file of MLIR or Python"),
+    "noise.py": (bytes(range(256)), "'noise.py' is not text: name a file of MLIR or Python"),
+    "null.py": (b"\0", "cannot import null.py: SyntaxError: "),
+    "syntax.py": (b"def f(:", "cannot import syntax.py: SyntaxError: invalid syntax (syntax.py, line 1)"),
+    "lacks.py": (
+        b"\nimport nosuch",
+        "cannot import lacks.py: lacks.py:2: ModuleNotFoundError: No module named 'nosuch'",
+    ),
+    "empty.py": (b"", "empty.py defines no @hpacml.kernel"),
+    "missing.mlir": (None, "cannot read 'missing.mlir' (No such file or directory): name a file"),
+    "missing.py": (None, "cannot read 'missing.py' (No such file or directory): name a file"),
+    ".": (None, "cannot read '.' (Is a directory): name a file"),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_opt_refuses_files(opt_error, tmp_path: Path, name: str):
+    content, message = FILES[name]
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    assert opt_error(name).startswith(f"hpacml-opt: {message}")
+
+
+def test_opt_refuses_an_output_that_cannot_be_written(opt_error, tmp_path: Path):
+    (tmp_path / "x.mlir").write_text("")
+    assert opt_error("x.mlir", "-o", "none/y.mlir").startswith("hpacml-opt: cannot write 'none/y.mlir'")
+
+
+def test_opt_as_a_program_ends_quietly_when_its_reader_leaves():
+    program = [BIN / "hpacml-opt", ROOT / "examples/heat2d/heat.py", "-p", "hpacml-expand-ml,hpacml-resolve-slices"]
+    for options in (["--print-between-passes"], []):
+        with subprocess.Popen([*program, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.close()
+            assert process.wait() == 141
+            assert process.stderr is not None
+            assert process.stderr.read() == b""
+
+
+def test_opt_as_a_program_tells_its_error_on_stderr():
+    result = subprocess.run([BIN / "hpacml-opt", "-p", "nosuch"], capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith("hpacml-opt: there is no pass 'nosuch'\n")

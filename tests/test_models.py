@@ -159,21 +159,19 @@ def test_a_bare_state_dict_is_explained(net, arrays, tmp_path: Path) -> None:
         region(*arrays, 8, str(tmp_path / "weights.pt"))
 
 
-def untrusted(exported: Path, folder: Path) -> Path:
+def untrusted(exported: Path, folder: Path, name: str) -> Path:
     """The same model with other bytes, as if from elsewhere."""
     import zipfile
 
-    path = folder / "elsewhere.pt2"
+    path = folder / f"{name}.pt2"
     path.write_bytes(exported.read_bytes())
     with zipfile.ZipFile(path, "a") as archive:
-        archive.comment = b"from elsewhere"
+        archive.comment = name.encode()
     return path
 
 
-def test_what_is_not_trusted_does_not_load_until_it_is(
-    net, exported: Path, arrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = untrusted(exported, tmp_path)
+def test_what_is_not_trusted_does_not_load_until_it_is(net, exported: Path, arrays, tmp_path: Path) -> None:
+    path = untrusted(exported, tmp_path, "elsewhere")
     a, b, c = arrays
     with pytest.raises(hpacml.ModelError, match="hpacml model trust"):
         region(a, b, c, 8, str(path))
@@ -183,11 +181,16 @@ def test_what_is_not_trusted_does_not_load_until_it_is(
     np.testing.assert_allclose(c, expected(net, a, b), rtol=1e-12)
 
 
-def test_the_check_can_be_turned_off(exported: Path, arrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = untrusted(exported, tmp_path)
-    path.rename(tmp_path / "other.pt2")
+def test_the_check_can_be_turned_off(
+    net, exported: Path, arrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = untrusted(exported, tmp_path, "other")
+    a, b, c = arrays
+    with pytest.raises(hpacml.ModelError, match="is not trusted"):
+        region(a, b, c, 8, str(path))
     monkeypatch.setenv("HPACML_TRUST_MODELS", "all")
-    region(*arrays, 8, str(tmp_path / "other.pt2"))
+    region(a, b, c, 8, str(path))
+    np.testing.assert_allclose(c, expected(net, a, b), rtol=1e-12)
 
 
 @pytest.mark.parametrize(

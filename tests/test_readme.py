@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -91,34 +92,149 @@ def test_hpacml_opt_command_prints_every_stage() -> None:
         assert name in result.stdout
 
 
-def test_saved_model_replaces_the_region_and_others_are_refused(folder: Path) -> None:
+def double(mode: str, clauses: str = "") -> Callable[..., object]:
+    """A region that doubles numbers."""
     import hpacml
 
-    @hpacml.region("""tensor functor(f: [i, 0:1] = ([i]))
-                      ml(infer) in(f(a[0:n])) out(f(b[0:n])) model("net.pt2")""")
+    @hpacml.region(f"""tensor functor(f: [i, 0:1] = ([i]))
+                       ml({mode}) in(f(a[0:n])) out(f(b[0:n])) {clauses}""")
     def double(a, b, n):
         b[:n] = 2 * a[:n]
 
-    net = torch.nn.Linear(1, 1).double()
-    hpacml.save_model(net, "net.pt2", example=torch.zeros(4, 1, dtype=torch.float64))
+    return double
+
+
+@pytest.fixture
+def net() -> torch.nn.Module:
+    return torch.nn.Linear(1, 1).double()
+
+
+@pytest.fixture
+def copied(folder: Path, net: torch.nn.Module, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A model file that somebody else wrote."""
+    import hpacml
+
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("HPACML_TRUST_FILE", str(folder / "trusted elsewhere"))
+        hpacml.save_model(net, "written.pt2", example=torch.zeros(4, 1, dtype=torch.float64))
+    Path("written.pt2").rename("copied.pt2")
+    return "copied.pt2"
+
+
+def require_inference(region: Callable[..., object], net: torch.nn.Module) -> None:
     a, b = np.random.rand(5), np.zeros(5)
-    double(a, b, 5)
+    region(a, b, 5)
     np.testing.assert_allclose(b, net(torch.from_numpy(a)[:, None]).detach().numpy()[:, 0], rtol=1e-12)
 
 
-def test_environment_names_the_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def require_refusal(region: Callable[..., object], file: str) -> None:
     import hpacml
 
-    @hpacml.region("""tensor functor(f: [i, 0:1] = ([i]))
-                      ml(collect) in(f(a[0:n])) out(f(b[0:n])) label("double")""")
-    def double(a, b, n):
-        b[:n] = 2 * a[:n]
+    b = np.zeros(5)
+    with pytest.raises(hpacml.ModelError, match=rf"'.*{file}' is not trusted[^$]*hpacml model trust .*{file}"):
+        region(np.ones(5), b, 5)
+    np.testing.assert_array_equal(b, 0)
 
+
+def hpacml_command(*words: str) -> str:
+    return subprocess.run([BIN / "hpacml", *words], capture_output=True, text=True, check=True).stdout
+
+
+def test_saved_model_replaces_the_region_and_others_are_refused(copied: str) -> None:
+    import hpacml
+
+    own = torch.nn.Linear(1, 1).double()
+    hpacml.save_model(own, "heat.pt2", example=torch.zeros(4, 1, dtype=torch.float64))
+    require_inference(double("infer", 'model("heat.pt2")'), own)
+    require_refusal(double("infer", f'model("{copied}")'), copied)
+
+
+def test_a_command_trusts_a_model(net: torch.nn.Module, copied: str) -> None:
+    region = double("infer", f'model("{copied}")')
+    require_refusal(region, copied)
+    hpacml_command("model", "trust", copied)
+    require_inference(region, net)
+
+
+def test_the_environment_turns_the_check_off(
+    net: torch.nn.Module, copied: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    region = double("infer", f'model("{copied}")')
+    monkeypatch.setenv("HPACML_TRUST_MODELS", "yes")
+    require_refusal(region, copied)
+    monkeypatch.setenv("HPACML_TRUST_MODELS", "all")
+    require_inference(region, net)
+
+
+def test_the_environment_names_the_model(folder: Path, net: torch.nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    import hpacml
+
+    region = double("infer")
+    with pytest.raises(hpacml.ModelError, match="SURROGATE_MODEL"):
+        region(np.ones(5), np.zeros(5), 5)
+    hpacml.save_model(net, "named.pt2", example=torch.zeros(4, 1, dtype=torch.float64))
+    monkeypatch.setenv("SURROGATE_MODEL", "named.pt2")
+    require_inference(region, net)
+
+
+READER = """
+import h5py
+with h5py.File("named.h5") as file:
+    group = file["heat"]
+    print(sorted(group), group["input"].shape, group["output"].shape, group["output"][-1].ravel(), group["runtime"].shape)
+    print(*group.attrs["maps"], sep="\\n")
+"""
+
+
+def test_the_environment_names_the_database_and_flush_makes_it_readable(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import hpacml
+
+    region = double("collect", "label('heat')")
+    with pytest.raises(hpacml.DatabaseError, match="HPAC_DB_FILE"):
+        region(np.ones(3), np.zeros(3), 3)
     monkeypatch.setenv("HPAC_DB_FILE", "named.h5")
-    double(np.ones(3), np.zeros(3), 3)
+    for calls in (1, 2):
+        region(np.full(3, calls), np.zeros(3), 3)
+        hpacml.flush()
+        read = subprocess.run([sys.executable, "-c", READER], capture_output=True, text=True, check=True).stdout
+        first, *maps = read.splitlines()
+        values = f"[{2 * calls}. {2 * calls}. {2 * calls}.]"
+        assert first == f"['input', 'output', 'runtime'] ({calls}, 3, 1) ({calls}, 3, 1) {values} ({calls},)"
+        assert maps == [
+            "to: f: [i, 0:1] = ([i]) | f(a[0:n])",
+            "from: f: [i, 0:1] = ([i]) | f(b[0:n])",
+        ]
+
+
+def test_a_command_shows_a_database(folder: Path) -> None:
+    import hpacml
+
+    double("collect", "database('d.h5') label('heat')")(np.ones(3), np.zeros(3), 3)
     hpacml.flush()
-    shown = subprocess.run([BIN / "hpacml", "db", "info", "named.h5"], capture_output=True, text=True, check=True)
-    assert "double" in shown.stdout
+    shown = hpacml_command("db", "info", "d.h5")
+    for text in ("heat, calls: 1", "input", "1 x 3 x 1", "float64", "runtime", "f: [i, 0:1] = ([i]) | f(a[0:n])"):
+        assert text in shown
+
+
+def test_make_installs_nothing_over_the_checkout() -> None:
+    installs = re.findall(r"pip install.*'\.\[.*", (ROOT / "Makefile").read_text())
+    assert len(installs) == 2
+    assert all("--editable" in install for install in installs)
+
+
+def test_benchmarks_compare_equals(monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchmarks import gather
+
+    def medians(calls):
+        for call in calls.values():
+            call()
+        return dict.fromkeys(calls, 1.0)
+
+    monkeypatch.setattr(gather, "medians", medians)
+    for row in (gather.stencil(8), gather.columns(5), gather.blocks(4, 3), gather.indirect(6)):
+        assert {memory for times in row["seconds"].values() for memory in times} == {"out=", "allocates"}
 
 
 @pytest.mark.parametrize("page", re.findall(r"\]\((docs/[^)]+)\)", README))

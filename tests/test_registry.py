@@ -60,6 +60,7 @@ OPERANDS = {
 """The values that the examples speak of."""
 OTHERS = {
     "hpacml.map": {"x": "memref<?xf64>", "pos": "memref<?x3xf32>"},
+    "hpacml.check_indices": {"out": "!hpacml.mapping<?xf32>"},
     "hpacml.check_map": {"d": "index", "e": "index", "inside": "i1", "x": "memref<?xf32>"},
     "hpacml.in_bounds": {"size": "index"},
     "hpacml.distinct": {"a": "!hpacml.indirect<?xi8>", "b": "memref<?x2xi8, strided<[2, 1]>>"},

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from hpacml.errors import MapError
-from hpacml.frontend.directives import FunctorDirective, parse_application_targets, parse_functor
-from hpacml.frontend.maps import AppliedFunctor
+from hpacml.frontend.directives import FunctorDirective, parse_application_targets, parse_functor, require_text
+from hpacml.frontend.maps import AppliedFunctor, integers_of
 from hpacml.runtime.buffers import empty
-from hpacml.runtime.memref import ArrayView, array_view, c_strides
+from hpacml.runtime.memref import ArrayView, array_view, c_strides, may_share, numpy_array
 
 if TYPE_CHECKING:
     import torch
@@ -58,6 +57,9 @@ class TensorFunctor:
             return tensor
         view = array_view(out, "out", write=True)
         bound.require_shape(view)
+        for array, name in zip(bound.views, bound.application.arrays, strict=True):
+            if may_share(view, array):
+                raise MapError(f"'out' shares memory with '{name}', which is read: give a tensor of its own memory")
         bound.run(view)
         return out
 
@@ -72,6 +74,8 @@ class TensorFunctor:
         bound = self._bind(targets, "from", names, unchecked)
         source = array_view(tensor, "tensor")
         bound.require_shape(source)
+        if any(may_share(source, array) for array in bound.views):  # read as it is now
+            source = array_view(numpy_array(source).copy(), "tensor")
         bound.run(source)
 
     def ir(self, targets: str, direction: Direction = "to", /, *, unchecked: bool = False, **names: object) -> ModuleOp:
@@ -81,10 +85,10 @@ class TensorFunctor:
         return _module(bound.application, direction, bound.types(tensor))
 
     def _bind(self, targets: str, direction: Direction, names: Mapping[str, object], unchecked: bool = False) -> _Bound:
-        integers = {name: int(v) for name, v in names.items() if isinstance(v, numbers.Integral)}
+        integers = integers_of(names)
         key = targets, frozenset(integers), unchecked
         if key not in self._applied:
-            parsed = parse_application_targets(targets)
+            parsed = parse_application_targets(require_text(targets, "the targets"))
             self._applied[key] = AppliedFunctor(self.directive, parsed, frozenset(integers), unchecked)
         application = self._applied[key]
         for name in application.arrays:
@@ -93,7 +97,7 @@ class TensorFunctor:
         written = application.heads if direction == "from" else ()
         views = [array_view(names[name], name, write=k in written) for k, name in enumerate(application.arrays)]
         shapes = [view.shape for view in views]
-        open_numbers = application.numbers(integers, shapes)
+        open_numbers = application.numbers(names, shapes)
         params = {param: integers[param] for param in application.functor.used_params}
         shape = _shape(application, direction, tuple(shapes), tuple(open_numbers), tuple(params.items()))
         return _Bound(application, direction, views, [*open_numbers, *params.values()], shape)
@@ -171,12 +175,12 @@ def _module(application: AppliedFunctor, direction: Direction, types: tuple[Arra
     entry = Entry(NAMES[direction])
     for name, array_type in zip(application.arrays, array_types, strict=True):
         entry.argument(name, array_type.memref)
-    numbers = [entry.argument(f"n{k}", IndexType()) for k in range(len(application.open_numbers))]
+    numbers = [entry.hidden(f"n{k}", IndexType()) for k in range(len(application.open_numbers))]
     for param in application.functor.used_params:
         entry.argument(param, IndexType())
     mapping = entry.map(application, MapDirection(direction), numbers, DTYPES[tensor_type.dtype]).mapping
     # With the sizes that the map fixes: a known number of features is what makes the loop fast.
-    tensor = entry.argument("tensor", tensor_type.memref_of(mapping.type.get_shape()), len(array_types))
+    tensor = entry.hidden("tensor", tensor_type.memref_of(mapping.type.get_shape()), len(array_types))
     copy = GatherOp(mapping, tensor) if direction == "to" else ScatterOp(tensor, mapping)
     entry.builder.insert(copy)
     return entry.finish()
@@ -185,6 +189,6 @@ def _module(application: AppliedFunctor, direction: Direction, types: tuple[Arra
 def functor(declaration: str) -> TensorFunctor:
     """A tensor functor from its declaration, `"f: [i, 0:2] = ([i - 1], [i + 1])"`, or a whole directive.
 
-    Raises `DirectiveError` for text that cannot be read.
+    Raises `DirectiveError` for what is no text, or cannot be read.
     """
-    return TensorFunctor(parse_functor(declaration))
+    return TensorFunctor(parse_functor(require_text(declaration, "a functor")))

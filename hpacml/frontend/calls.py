@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from xdsl.dialects.arith import MaxSIOp
+from xdsl.dialects.arith import CmpiOp, DivUIOp, MaxSIOp, OrIOp
 from xdsl.dialects.builtin import DYNAMIC_INDEX, IndexType, MemRefType, NoneAttr
 from xdsl.dialects.func import CallOp
 from xdsl.dialects.memref import AllocOp, CastOp, StoreOp
-from xdsl.dialects.scf import ForOp, YieldOp
-from xdsl.ir import SSAValue
+from xdsl.dialects.scf import ForOp, IfOp, YieldOp
+from xdsl.ir import Region, SSAValue
 
 from hpacml.frontend import plain
 from hpacml.frontend.annotations import ArrayParameter, ScalarParameter
@@ -37,6 +38,17 @@ class Linked:
     """Whether it has an ml region, or calls what has."""
 
 
+_ARRAYS: dict[Any, tuple[str, ...]] = {
+    np.empty: ("shape", "dtype"),
+    np.zeros: ("shape", "dtype"),
+    np.ones: ("shape", "dtype"),
+    np.full: ("shape", "fill_value", "dtype"),
+}
+"""The functions that make arrays, and their parameters."""
+
+_MOST_BYTES = 1 << 62
+"""What no array can have more of."""
+
 Link = Callable[[Definition, tuple[bool, ...]], Linked]
 """Finds the function for a kernel whose array arguments are contiguous or not."""
 
@@ -57,8 +69,8 @@ class Calls:
             raise Refusal(f"'{spelled}' is {describe(evaluator.value(node.func))}, no function")
         if isinstance(callee, Definition):
             return self._call_kernel(evaluator, callee, node)
-        if callee is np.zeros or callee is np.empty:
-            return _new_array(evaluator, callee is np.zeros, node)
+        if _is_hashable(callee) and callee in _ARRAYS:
+            return _new_array(evaluator, callee, node)
         if callee is len:
             return _length(evaluator, node)
         if callee is range or callee is plain.prange:
@@ -95,6 +107,10 @@ class Calls:
                         arrays[position] = array = _check_array(array, parameter, callee)
                     contiguous.append(isinstance(array.value.type.layout, NoneAttr))
                     arguments.append(_pass_array(evaluator, array, parameter.memref(contiguous[-1])))
+                case ArrayParameter():
+                    raise Refusal(
+                        f"'{parameter.name}' of {callee.name}() must be given: a kernel passes no default of an array"
+                    )
                 case _:
                     raise Refusal(
                         f"'{parameter.name}' of {callee.name}() is not part of compiled code, so {callee.name}() "
@@ -157,27 +173,47 @@ def _pass_array(evaluator: Evaluator, array: Array, type: MemRefType) -> SSAValu
 # -- arrays --------------------------------------------------------------------------------------
 
 
-def _new_array(evaluator: Evaluator, zeros: bool, node: ast.Call) -> Array:
-    """`np.zeros(shape, dtype)`, freed at the end of the block."""
-    _check_arguments(evaluator, node, ("shape", "dtype"))
-    given: dict[str, ast.expr] = dict(zip(("shape", "dtype"), node.args, strict=False))
+def _new_array(evaluator: Evaluator, callee: Any, node: ast.Call) -> Array:
+    """`np.zeros(shape, dtype)` and the like, freed at the end of the block."""
+    names = _ARRAYS[callee]
+    _check_arguments(evaluator, node, names)
+    given: dict[str, ast.expr] = dict(zip(names, node.args, strict=False))
     given |= {k.arg: k.value for k in node.keywords if k.arg is not None}
-    if "shape" not in given or len(node.args) > 2:
-        raise Refusal("write np.zeros(shape, dtype), with the shape an integer or a tuple of integers")
+    if any(name not in given for name in names[:-1]) or len(node.args) > len(names):
+        written = f"{ast.unparse(node.func)}({', '.join(names)})"
+        raise Refusal(f"write {written}, with the shape an integer or a tuple of integers")
     shape = evaluator.value(given["shape"])
     items = shape.items if isinstance(shape, Tuple) else (shape,)
     sizes = [_new_size(evaluator, given["shape"], item) for item in items]
     if not sizes:
         raise Refusal("an array needs at least one dimension")
-    element = _dtype(evaluator, given["dtype"]) if "dtype" in given else ARRAY_DTYPES["float64"]
+    value = _fill_value(evaluator, callee, given)
+    element = _dtype(evaluator, given["dtype"]) if "dtype" in given else _default_dtype(value)
+    _check_bytes(evaluator, sizes, element.dtype.itemsize)
     dims = [DYNAMIC_INDEX if size.constant is None else int(size.constant) for size in sizes]
     dynamic = [evaluator.numbers.ssa(size) for size in sizes if size.constant is None]
     type = MemRefType(element.ir, dims)
     memory = SSAValue.get(evaluator.emit.value(AllocOp(dynamic, [], type)), type=MemRefType)
     evaluator.emit.own(memory)
-    if zeros:
-        _fill(evaluator, memory, [evaluator.numbers.ssa(size) for size in sizes], Number(element, 0))
+    if value is not None:
+        with evaluator.at(given.get("fill_value", node)):
+            filling = evaluator.numbers.ssa(evaluator.numbers.convert(value, element))
+        _fill(evaluator, memory, [evaluator.numbers.ssa(size) for size in sizes], filling)
     return Array("", element, memory)
+
+
+def _fill_value(evaluator: Evaluator, callee: Any, given: dict[str, ast.expr]) -> Number | None:
+    """What all elements are, None if they are not set."""
+    if callee is np.full:
+        return evaluator.number(given["fill_value"])
+    return None if callee is np.empty else Number(ARRAY_DTYPES["float64"], float(callee is np.ones))
+
+
+def _default_dtype(value: Number | None) -> ScalarType:
+    name = "float64" if value is None else value.type.dtype.name
+    if name not in ARRAY_DTYPES:
+        raise Refusal(f"arrays of {name} are none that a kernel has: give a dtype, such as np.uint8")
+    return ARRAY_DTYPES[name]
 
 
 def _new_size(evaluator: Evaluator, node: ast.expr, value: Value) -> Number:
@@ -185,11 +221,33 @@ def _new_size(evaluator: Evaluator, node: ast.expr, value: Value) -> Number:
         raise evaluator.error(node, f"this is {describe(value)}, where a size is needed")
     with evaluator.at(node):
         size = evaluator.numbers.integer(value, "a size")
-    if size.constant is None:
-        return Number(INT, evaluator.emit.value(MaxSIOp(evaluator.numbers.ssa(size), evaluator.emit.index(0))))
-    if size.constant < 0:
+    if size.constant is not None and size.constant < 0:
         raise evaluator.error(node, f"the size {size.constant} is negative")
     return size
+
+
+def _check_bytes(evaluator: Evaluator, sizes: Sequence[Number], itemsize: int) -> None:
+    """Refuse negative sizes, and more bytes than there can be; sizes of 0 count as 1, as in NumPy."""
+    emit, numbers = evaluator.emit, evaluator.numbers
+    known = [max(int(size.constant), 1) for size in sizes if size.constant is not None]
+    most = _MOST_BYTES // itemsize // math.prod(known)
+    if most == 0:
+        raise Refusal("no memory holds an array of this shape")
+    left, wrong = emit.index(most), None
+    unknown = [numbers.ssa(size) for size in sizes if size.constant is None]
+    for position, size in enumerate(unknown):
+        if position:
+            left = emit.value(DivUIOp(left, emit.value(MaxSIOp(unknown[position - 1], emit.index(1)))))
+        too_large = emit.value(CmpiOp(size, left, "ugt"))  # or negative
+        wrong = too_large if wrong is None else emit.value(OrIOp(wrong, too_large))
+    if wrong is None:
+        return
+    with emit.block() as refuse:
+        for position, size in enumerate(sizes):
+            more = emit.index(len(sizes) - 1 - position)
+            emit.call_runtime("hpacml_refuse_size", [numbers.ssa(size), more])
+        emit.op(YieldOp())
+    emit.op(IfOp(wrong, [], Region(refuse)))
 
 
 def _dtype(evaluator: Evaluator, node: ast.expr) -> ScalarType:
@@ -205,12 +263,12 @@ def _dtype(evaluator: Evaluator, node: ast.expr) -> ScalarType:
         raise evaluator.error(node, f"the dtype of an array in a kernel is one of {known}") from None
 
 
-def _fill(evaluator: Evaluator, memory: SSAValue, sizes: Sequence[SSAValue], number: Number) -> None:
+def _fill(evaluator: Evaluator, memory: SSAValue, sizes: Sequence[SSAValue], value: SSAValue) -> None:
     emit = evaluator.emit
 
     def loops(indices: list[SSAValue]) -> None:
         if len(indices) == len(sizes):
-            return emit.op(StoreOp.get(evaluator.numbers.ssa(number), memory, indices))
+            return emit.op(StoreOp.get(value, memory, indices))
         zero, one = emit.index(0), emit.index(1)
         with emit.block([IndexType()]) as body:
             loops([*indices, body.args[0]])

@@ -167,6 +167,8 @@ def _names_read(function: ast.FunctionDef) -> frozenset[str]:
     for node in ast.walk(function):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
             names.add(node.id)
+        elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+            names.add(node.target.id)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             names.update(re.findall(r"[^\W\d]\w*", node.value))
     return frozenset(names)

@@ -217,6 +217,13 @@ def parse_application_targets(text: str) -> tuple[Target, ...]:
     return cast("tuple[Target, ...]", _parse(text, "targets"))
 
 
+def require_text(text: object, what: str) -> str:
+    """Raise `DirectiveError` for what is no text."""
+    if not isinstance(text, str):
+        raise DirectiveError(f"{what} is given as text, and this is of type {type(text).__name__}")
+    return text
+
+
 def _parse(text: str, start: str) -> object:
     from hpacml.frontend.parser import parse_text
 

@@ -93,10 +93,16 @@ class Emitter:
             self._declarations[name] = declaration
         return self.value(CallOp(name, arguments, [result]))
 
+    def call_runtime(self, name: str, arguments: Sequence[SSAValue]) -> None:
+        """Call a function of the runtime (docs/runtime-abi.md) that returns nothing."""
+        if name not in self._declarations:
+            self._declarations[name] = FuncOp.external(name, [argument.type for argument in arguments], [])
+        self.op(CallOp(name, arguments, []))
+
 
 def name_value(value: SSAValue, name: str) -> None:
     """Call a value in the IR as in Python, if it has no name yet and the IR can spell it."""
-    if value.name_hint is None and SSAValue.is_valid_name(name):
+    if value.name_hint is None and name.isascii() and SSAValue.is_valid_name(name):
         value.name_hint = name
 
 

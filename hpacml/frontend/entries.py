@@ -25,6 +25,7 @@ from xdsl.rewriter import InsertPoint, Rewriter
 
 from hpacml.dialects.hpacml.attributes import DTYPES, Direction
 from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp
+from hpacml.frontend.emitter import name_value
 from hpacml.frontend.maps import AppliedFunctor
 from hpacml.functors import Functor
 from hpacml.pipelines import generic_text, run_passes
@@ -66,12 +67,16 @@ class Entry:
         self.values: dict[str, SSAValue] = {}
         self._functors: dict[tuple[str, Functor], FunctorOp] = {}
 
-    def argument(self, name: str, type: Attribute, position: int | None = None) -> SSAValue:
-        """Add an argument, a memref, an `index` or an `i1`: the last one, or at a position."""
+    def argument(self, name: str, type: Attribute) -> SSAValue:
+        """Add an argument that maps know by its name: an array, or an integer parameter."""
+        self.values[name] = self.hidden(name, type)
+        return self.values[name]
+
+    def hidden(self, name: str, type: Attribute, position: int | None = None) -> SSAValue:
+        """Add an argument of our own, whose name is for readers: the last one, or at a position."""
         block = self.function.body.block
         value = block.insert_arg(type, len(block.args) if position is None else position)
-        value.name_hint = name
-        self.values[name] = value
+        name_value(value, name)
         return value
 
     def map(
@@ -113,7 +118,7 @@ class Entry:
 
 
 def compile(module: ModuleOp, name: str) -> Function:
-    """Lower a module to machine code, and load function `name`. Raises `CompileError`."""
+    """Lower a module to machine code, and load function `name`. Raises `CompileError`, `MapError`."""
     abi.install()
     function = next(op for op in module.body.block.ops if isinstance(op, FuncOp) and op.sym_name.data == name)
     types = [_kind(type) for type in function.function_type.inputs]

@@ -108,7 +108,7 @@ class Evaluator:
         known = array.sizes[axis]
         if known is not None:
             return Number(INT, known)
-        return Number(INT, self.emit.value(DimOp(array.value, self.emit.index(axis))))
+        return Number(INT, self.emit.value(DimOp(array.value, self.emit.index(axis))), bound=0)
 
     def element(self, node: ast.Subscript) -> tuple[Array, list[SSAValue]]:
         """The array and the indices of `a[i, j]` or `a[i][j]`."""
@@ -269,9 +269,16 @@ class Evaluator:
                     node,
                     f"index {index.constant} is outside dimension {axis} of '{array.name}', which has size {size}",
                 )
-            if index.constant < 0:
-                index = self.numbers.binary(ast.Add, self.size(array, axis), index)
+        if index.least is None or index.least < 0:
+            index = self._from_end(array, axis, index)
         return self.numbers.ssa(index)
+
+    def _from_end(self, array: Array, axis: int, index: Number) -> Number:
+        """An index that counts from the end if it is negative, as one from the start."""
+        shifted = self.numbers.binary(ast.Add, self.size(array, axis), index)
+        if index.constant is not None:
+            return shifted
+        return self.numbers.select(self.numbers.compare(ast.Lt, index, Number(INT, 0)), shifted, index)
 
     def _unary(self, node: ast.UnaryOp) -> Number:
         operand = self.number(node.operand)
@@ -354,5 +361,7 @@ def _construct(node: ast.expr) -> str:
         ast.NamedExpr: "':=' in an expression",
         ast.Starred: "'*' in an expression",
         ast.Slice: "a slice",
+        ast.Yield: "'yield'",
+        ast.YieldFrom: "'yield'",
     }
     return names.get(type(node), "this expression")

@@ -102,7 +102,7 @@ class Expr:
 
 
 def index_expr(expr: Expr) -> Expr:
-    """`expr` as a bound of a range: integer arithmetic, in which `/` is the integer division of C."""
+    """`expr` as a bound of a range: integer arithmetic, in which `/` is `//`."""
     for node in ast.walk(expr.node):
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
             node.op = ast.FloorDiv()

@@ -116,6 +116,7 @@ FUNCTIONS: dict[Callable[..., Any], Function] = {
     abs: unary(lambda a, x: a.absolute(x)),
     min: _extremum(ast.Lt),
     max: _extremum(ast.Gt),
+    round: unary(lambda a, x: a.rounded(x)),
     math.acos: _unary(md.AcosOp),
     math.acosh: _unary(md.AcoshOp),
     math.asin: _unary(md.AsinOp),
@@ -178,6 +179,6 @@ def advice(callee: Any) -> str:
     if str(getattr(callee, "__module__", "")).split(".")[0] in ("numpy", "torch"):
         return "write the loop over the elements"
     return (
-        "kernels call abs, min, max, len, int, float, bool, functions of math, a few of NumPy that work on numbers, "
-        "np.zeros, np.empty, and other kernels"
+        "kernels call abs, min, max, round, len, int, float, bool, functions of math, a few of NumPy that work on "
+        "numbers, np.zeros, np.ones, np.full, np.empty, and other kernels"
     )

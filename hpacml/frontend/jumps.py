@@ -1,4 +1,4 @@
-"""`break`, `continue` and early `return`, written out as `if` and `else`.
+"""`break`, `continue` and `return`, written out as `if` and `else`.
 
     for i in range(n):                      for i in range(n):       # until `stop`
         if a:                                   if a:
@@ -6,16 +6,30 @@
         b                                       else:
                                                     b
 
-What follows an `if` that may jump moves into its branches, so that afterwards nothing jumps.
+What follows an `if` that may jump moves into its branches, so that afterwards nothing jumps. Before that, loops
+get rid of what jumps out of them further than to their end: `return`, and `break` over an `else`.
+
+    for i in range(n):                      returned = value = False
+        if a:                               for i in range(n):
+            return i               ->           if a:
+                                                    value = i
+                                                    returned = True
+                                                    break
+                                            if returned:
+                                                return value
 """
 
 from __future__ import annotations
 
 import ast
+import copy
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 RESULT = ".result"
 """The variable that holds what a function returns. No Python name has a dot."""
+
+JumpT = TypeVar("JumpT", bound=ast.stmt)
 
 Jump = Callable[[ast.stmt], list[ast.stmt] | None]
 """What to write instead of a jump; None for what is none."""
@@ -42,14 +56,17 @@ def function_body(statements: Sequence[ast.stmt]) -> list[ast.stmt]:
             return []
         return [assign(RESULT, statement.value, statement)]
 
-    return _structured(statements, jump)
+    return _structured(_plain_loops(statements), jump)
 
 
 def breaks(statements: Sequence[ast.stmt]) -> bool:
     """Whether the loop with this body has a `break`."""
-    return any(
-        isinstance(s, ast.Break) or (isinstance(s, ast.If) and (breaks(s.body) or breaks(s.orelse))) for s in statements
-    )
+    return bool(_jumps(statements, ast.Break))
+
+
+def hidden(what: str, node: ast.stmt) -> str:
+    """A variable that no Python name can clash with."""
+    return f".{what}@{node.lineno}:{node.col_offset}"
 
 
 def assign(name: str, value: ast.expr, place: ast.stmt) -> ast.Assign:
@@ -72,6 +89,94 @@ def _structured(statements: Sequence[ast.stmt], jump: Jump) -> list[ast.stmt]:
             return done
         done.append(statement)
     return done
+
+
+def _plain_loops(statements: Sequence[ast.stmt]) -> list[ast.stmt]:
+    """Statements whose loops have no `return` and no `else`."""
+    done: list[ast.stmt] = []
+    for statement in statements:
+        if not isinstance(statement, ast.If | ast.With | ast.For | ast.While):
+            done.append(statement)
+            continue
+        statement = copy.copy(statement)
+        statement.body = _plain_loops(statement.body)
+        if not isinstance(statement, ast.With):
+            statement.orelse = _plain_loops(statement.orelse)
+        done += _plain_loop(statement) if isinstance(statement, ast.For | ast.While) else [statement]
+    return done
+
+
+def _plain_loop(loop: ast.For | ast.While) -> list[ast.stmt]:
+    """What does the same as a loop, which is changed."""
+    leaves = _take_returns(loop)
+    otherwise = _take_else(loop)
+    before = [statement for first, _ in (leaves, otherwise) for statement in first]
+    return [*before, loop, *otherwise[1], *leaves[1]]
+
+
+def _take_returns(loop: ast.For | ast.While) -> tuple[list[ast.stmt], list[ast.stmt]]:
+    """Let a loop break where it returned; what to put before and after it."""
+    returns = _jumps(loop.body, ast.Return)
+    if not returns:
+        return [], []
+    returned, value = hidden("returned", loop), hidden("value", loop)
+    has_value = any(each.value for each in returns)
+    forever = isinstance(loop, ast.While) and isinstance(loop.test, ast.Constant) and bool(loop.test.value)
+    ends = not forever or breaks(loop.body)
+
+    def leave(statement: ast.stmt) -> list[ast.stmt] | None:
+        if not isinstance(statement, ast.Return):
+            return None
+        result = [assign(value, statement.value or ast.Constant(None), statement)] if has_value else []
+        return [*result, assign(returned, ast.Constant(True), statement), ast.copy_location(ast.Break(), statement)]
+
+    loop.body = _replaced(loop.body, leave)
+    result = ast.copy_location(ast.Return(_read(value, loop) if has_value else None), returns[0])
+    after = ast.copy_location(ast.If(_read(returned, loop), [result], []), loop) if ends else result
+    names = [returned, value] if has_value else [returned]
+    return [assign(name, ast.Constant(False), loop) for name in names], [after]
+
+
+def _take_else(loop: ast.For | ast.While) -> tuple[list[ast.stmt], list[ast.stmt]]:
+    """Let a loop have no `else`; what to put before and after it."""
+    otherwise, loop.orelse = loop.orelse, []
+    if not otherwise or not breaks(loop.body):
+        return [], otherwise
+    broken = hidden("broken", loop)
+
+    def stop(statement: ast.stmt) -> list[ast.stmt] | None:
+        is_break = isinstance(statement, ast.Break)
+        return [assign(broken, ast.Constant(True), statement), statement] if is_break else None
+
+    loop.body = _replaced(loop.body, stop)
+    test = ast.copy_location(ast.UnaryOp(ast.Not(), _read(broken, loop)), loop)
+    return [assign(broken, ast.Constant(False), loop)], [ast.copy_location(ast.If(test, otherwise, []), loop)]
+
+
+def _replaced(statements: Sequence[ast.stmt], instead: Jump) -> list[ast.stmt]:
+    done: list[ast.stmt] = []
+    for statement in statements:
+        replacement = instead(statement)
+        if replacement is None and isinstance(statement, ast.If):
+            branches = [_replaced(branch, instead) for branch in (statement.body, statement.orelse)]
+            replacement = [ast.copy_location(ast.If(statement.test, *branches), statement)]
+        done += [statement] if replacement is None else replacement
+    return done
+
+
+def _jumps(statements: Sequence[ast.stmt], kind: type[JumpT]) -> list[JumpT]:
+    """The jumps of a kind among statements and in their branches."""
+    found: list[JumpT] = []
+    for statement in statements:
+        if isinstance(statement, kind):
+            found.append(statement)
+        elif isinstance(statement, ast.If):
+            found += _jumps(statement.body, kind) + _jumps(statement.orelse, kind)
+    return found
+
+
+def _read(name: str, place: ast.stmt) -> ast.Name:
+    return ast.copy_location(ast.Name(name, ast.Load()), place)
 
 
 def _may_jump(statement: ast.stmt, jump: Jump) -> bool:

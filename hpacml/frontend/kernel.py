@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
+import linecache
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Generic, ParamSpec, TypeVar, cast
 
@@ -29,7 +31,7 @@ class Kernel(Definition, Generic[P, R]):
     Results are those of `py_func` to the last bit, but for what would make a kernel slow:
 
     - An `int` has 64 bits and wraps around; in a float's company it rounds to 53 bits first.
-    - Indices are not checked, and only constant ones count from the end when negative.
+    - Indices are not checked: one beyond either end of an array reads or writes other memory.
     - Where Python raises for a number, such as a division by zero or the root of a negative number, the result is
       NumPy's inf, nan or, for integers, 0. A float that is made an integer which does not hold it becomes some
       integer. A range with a step of 0 is empty.
@@ -42,8 +44,6 @@ class Kernel(Definition, Generic[P, R]):
     """
 
     def __init__(self, function: Callable[P, R]):
-        if not inspect.isfunction(function) or function.__name__ == "<lambda>":
-            raise CompileError(f"a kernel is made of a function written with 'def', and this is {function!r}")
         super().__init__(function)
         functools.update_wrapper(self, function)
 
@@ -79,12 +79,25 @@ class Kernel(Definition, Generic[P, R]):
         return f"<hpacml.kernel {self.name}>"
 
 
-def kernel(function: Callable[P, R]) -> Kernel[P, R]:
+def kernel(function: Callable[P, R] | None = None, /, **options: object) -> Kernel[P, R]:
     """Compile a function of a subset of Python, with directives; use it as a decorator.
 
     Every parameter is annotated: arrays with jaxtyping (`Float32[np.ndarray, "N M"]`), numbers with `int`,
     `float`, `bool` or a NumPy type, and paths and models, which directives use by name, with `str`,
     `torch.nn.Module` or `typing.Any`. Compilation happens at the first call; what cannot be compiled
-    raises `CompileError` then. Raises `CompileError` at once for what is no function.
+    raises `CompileError` then. docs/python.md describes the subset. There are no options. Raises `CompileError`
+    at once for what is no function.
     """
+    if function is None or options:
+        raise _misuse("a kernel has no options: write @hpacml.kernel, without parentheses")
+    if not inspect.isfunction(function) or function.__name__ == "<lambda>":
+        raise _misuse(f"a kernel is made of a function written with 'def', and this is {function!r}")
     return Kernel(function)
+
+
+def _misuse(message: str) -> CompileError:
+    """An error at the line that calls `kernel`."""
+    frame = sys._getframe(2)  # pyright: ignore[reportPrivateUsage]
+    line = linecache.getline(frame.f_code.co_filename, frame.f_lineno).rstrip()
+    indent = len(line) - len(line.lstrip())
+    return CompileError(message, frame.f_code.co_filename, frame.f_lineno, line, indent, len(line))

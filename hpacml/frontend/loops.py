@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from xdsl.dialects.builtin import IndexType
 from xdsl.dialects.scf import ConditionOp, ForOp, ParallelOp, ReduceOp, WhileOp
@@ -30,6 +30,14 @@ class _Range:
         """Whether the step is known to be positive, as scf wants it."""
         return self.step.constant is not None and self.step.constant > 0
 
+    @property
+    def least(self) -> int | None:
+        """What the numbers are not less than, if that is known."""
+        if self.step.least is not None and self.step.least >= 0:
+            return self.start.least
+        descends = self.step.constant is not None
+        return self.stop.least + 1 if descends and self.stop.least is not None else None
+
 
 @dataclass(frozen=True)
 class _For:
@@ -52,10 +60,9 @@ class Loops:
         self._block = block
 
     def for_(self, node: ast.For) -> None:
-        self._refuse_else(node)
         if not isinstance(node.target, ast.Name):
             raise self._evaluator.error(node.target, "a loop over a range has one variable")
-        stop = _hidden("stop", node)
+        stop = jumps.hidden("stop", node)
         loop = _For(node, node.target.id, self._range(node.iter), jumps.loop_body(node.body, stop))
         if loop.range.parallel:
             self._parallel(loop)
@@ -65,8 +72,7 @@ class Loops:
             self._counting(loop)
 
     def while_(self, node: ast.While) -> None:
-        self._refuse_else(node)
-        stop = _hidden("stop", node)
+        stop = jumps.hidden("stop", node)
         body = jumps.loop_body(node.body, stop)
         breaks = jumps.breaks(node.body)
         if breaks:
@@ -81,10 +87,6 @@ class Loops:
             )
 
         self._conditional(test, lambda: self._block(body), body, node, [stop] if breaks else [])
-
-    def _refuse_else(self, node: ast.For | ast.While) -> None:
-        if node.orelse:
-            raise self._evaluator.error(node.orelse[0], "'else' of a loop cannot be compiled")
 
     # -- ranges ----------------------------------------------------------------------------------
 
@@ -124,7 +126,7 @@ class Loops:
         elif not range.ascends:
             distance = self._numbers.binary(ast.Mult, number, range.step)
             number = self._numbers.binary(ast.Add, range.start, distance)
-        self._variables.set(loop.target, number)
+        self._variables.set(loop.target, replace(number, bound=range.least))
 
     # -- the kinds of loops ----------------------------------------------------------------------
 
@@ -148,7 +150,9 @@ class Loops:
 
     def _parallel(self, loop: _For) -> None:
         if jumps.breaks(loop.node.body):
-            raise self._evaluator.error(loop.node, "a parallel loop has no order to 'break' in: use range")
+            raise self._evaluator.error(
+                loop.node, "a parallel loop has no order to 'break' in or 'return' from: use range"
+            )
         for name, place in assigned(loop.body).items():
             if name != loop.target and not isinstance(self._variables.now.get(name), Unset | None):
                 raise self._evaluator.error(
@@ -173,7 +177,7 @@ class Loops:
 
     def _with_break(self, loop: _For, stop: str) -> None:
         """A `for` with `break` is a `while` that counts."""
-        counter, variables = _hidden("count", loop.node), self._variables
+        counter, variables = jumps.hidden("count", loop.node), self._variables
         lower, upper, step = (Number(INT, value) for value in self._bounds(loop.range))
         variables.set(counter, lower)
         variables.set(stop, Number(BOOL, False))
@@ -228,8 +232,3 @@ class Loops:
         variables.set_numbers(kinds, op.results)
         for name in hidden:
             del variables.now[name]
-
-
-def _hidden(what: str, node: ast.stmt) -> str:
-    """A variable that no Python name can clash with."""
-    return f".{what}@{node.lineno}:{node.col_offset}"

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from hpacml.errors import MapError
+from hpacml.errors import DirectiveError, MapError
 from hpacml.frontend.directives import FunctorDirective, Target, TargetIndex, TargetRange
 from hpacml.frontend.expressions import Expr, evaluate_int
 from hpacml.functors import EXACT, Direction, Functor, Mapped
 from hpacml.targets import Bounds, TargetTree, bind, heads, single
+
+
+def integers_of(values: Mapping[str, object]) -> dict[str, int]:
+    """The integers among the values of names, which functors take for their parameters.
+
+    Raises `MapError` for one that does not fit 64 bits.
+    """
+    integers = {name: int(value) for name, value in values.items() if isinstance(value, numbers.Integral)}
+    for name, value in integers.items():
+        if not -(1 << 63) <= value < 1 << 63:
+            raise MapError(f"'{name}' is {value}, which does not fit 64 bits")
+    return integers
 
 
 @dataclass(frozen=True)
@@ -71,20 +84,23 @@ class AppliedFunctor:
         """What gives the numbers that are not constants, in the order of the IR's operands."""
         order = {id(target): number for number, target in enumerate(_depth_first(self.targets))}
 
-        def numbers(target: Target) -> Iterator[Expr | End]:
+        def open_in(target: Target) -> Iterator[Expr | End]:
             for dim, entry in enumerate(target.entries):
                 match entry:
                     case Target():
-                        yield from numbers(entry)
+                        yield from open_in(entry)
                     case TargetIndex(expr):
                         yield expr
                     case TargetRange(start, stop, step):
                         yield start
-                        yield End(order[id(target)], dim) if stop is None else stop
+                        if stop is not None:
+                            yield stop
+                        elif not _runs_backwards(entry, target):
+                            yield End(order[id(target)], dim)
                         if step is not None:
                             yield step
 
-        found = (number for target in self.targets for number in numbers(target))
+        found = (number for target in self.targets for number in open_in(target))
         return tuple(n for n in found if isinstance(n, End) or n.names)
 
     def numbers(self, values: Mapping[str, object], shapes: Sequence[Sequence[int]]) -> list[int]:
@@ -129,13 +145,21 @@ def _tree(target: Target) -> TargetTree:
             case TargetIndex(expr):
                 return single(_constant(expr))
             case TargetRange(start, stop, step):
-                return Bounds(
-                    _constant(start),
-                    None if stop is None else _constant(stop),
-                    1 if step is None else _constant(step),
-                )
+                end = _constant(stop) if stop is not None else -1 if _runs_backwards(entry, target) else None
+                return Bounds(_constant(start), end, 1 if step is None else _constant(step))
 
     return tuple(map(entry, target.entries))
+
+
+def _runs_backwards(entry: TargetRange, target: Target) -> bool:
+    """Whether a range that is left open ends before the first element, and not behind the last."""
+    if entry.step is None:
+        return False
+    step = _constant(entry.step)
+    if step is None:
+        message = f"the range '{entry}' needs a stop: where it ends depends on the sign of its step"
+        raise DirectiveError(message, target.text, *entry.span)
+    return step < 0
 
 
 def _constant(expr: Expr) -> int | None:

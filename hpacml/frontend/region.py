@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
-import numbers
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,9 +12,17 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from hpacml.errors import DirectiveError
-from hpacml.frontend.directives import FunctorDirective, MapDirective, MlDirective, Name, Target, parse_many
+from hpacml.frontend.directives import (
+    FunctorDirective,
+    MapDirective,
+    MlDirective,
+    Name,
+    Target,
+    parse_many,
+    require_text,
+)
 from hpacml.frontend.expressions import Expr, evaluate
-from hpacml.frontend.maps import AppliedFunctor
+from hpacml.frontend.maps import AppliedFunctor, integers_of
 from hpacml.frontend.scope import Keyword, Scope
 from hpacml.runtime.frame import Frame, Paths
 from hpacml.runtime.memref import ArrayView, array_view
@@ -138,7 +145,7 @@ class Region(Generic[P, R]):
         arguments = self._signature.bind(*args, **kwargs)
         arguments.apply_defaults()
         values: dict[str, object] = arguments.arguments
-        integers = {n: int(v) for n, v in values.items() if isinstance(v, numbers.Integral)}
+        integers = integers_of(values)
         plan = self._plan(frozenset(integers))
         views = {name: array_view(values[name], name, write=name in plan.written) for name in plan.arrays}
         bounds = [n for _, m in plan.maps for n in m.numbers(values, [views[name].shape for name in m.arrays])]
@@ -166,13 +173,13 @@ class Region(Generic[P, R]):
         for name, view in zip(plan.arrays, bound.views, strict=True):
             entry.argument(name, ArrayType.of(view).memref)
         numbers = [
-            [entry.argument(f"n{k}_{j}", IndexType()) for j in range(len(m.open_numbers))]
+            [entry.hidden(f"n{k}_{j}", IndexType()) for j in range(len(m.open_numbers))]
             for k, (_, m) in enumerate(plan.maps)
         ]
         for param in plan.params:
             entry.argument(param, IndexType())
-        condition = None if ml.condition is None else entry.argument("condition", i1)
-        if_condition = None if ml.if_condition is None else entry.argument("if", i1)
+        condition = None if ml.condition is None else entry.hidden("condition", i1)
+        if_condition = None if ml.if_condition is None else entry.hidden("if", i1)
         mappings: list[tuple[Keyword, SSAValue]] = [
             (keyword, entry.map(m, DIRECTIONS[keyword], open_numbers).mapping)
             for (keyword, m), open_numbers in zip(plan.maps, numbers, strict=True)
@@ -190,8 +197,7 @@ def region(directives: str, *, unchecked: bool = False) -> Callable[[Callable[P,
     body may be anything that Python can call, other regions and kernels too; it is what runs where the directives
     do not put a model in its place. `unchecked` trusts the indices of indirect targets. Raises `DirectiveError`.
     """
-    if not isinstance(directives, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise DirectiveError('the directives come first, as text: @hpacml.region("...")')
+    require_text(directives, "what @hpacml.region(...) takes")
 
     def decorate(function: Callable[P, R]) -> Region[P, R]:
         if not inspect.isfunction(function):

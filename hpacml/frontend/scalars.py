@@ -100,6 +100,8 @@ class Kind:
     """Whether it is constant on every path."""
     types: frozenset[ScalarType]
     """The types that it may have in Python, depending on the path; all are as wide as `type`."""
+    least: int | None
+    """What it is not less than, if that is known."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,11 +112,13 @@ class Number:
     value: SSAValue | Constant
     one_of_constants: bool = False
     types: frozenset[ScalarType] = frozenset()
+    bound: int | None = None
+    """What the value is not less than, if that is known."""
 
     @staticmethod
     def of(kind: Kind, value: SSAValue) -> Number:
         """A value of this kind."""
-        return Number(kind.type, value, kind.is_literal, kind.types)
+        return Number(kind.type, value, kind.is_literal, kind.types, kind.least)
 
     @property
     def constant(self) -> Constant | None:
@@ -122,9 +126,18 @@ class Number:
         return None if isinstance(self.value, SSAValue) else self.value
 
     @property
+    def least(self) -> int | None:
+        """What the number is not less than in Python, which does not wrap around; None for floats, or if unknown."""
+        if self.type.is_float:
+            return None
+        if self.type.kind in "bu":
+            return 0
+        return self.bound if self.constant is None else int(self.constant)
+
+    @property
     def kind(self) -> Kind:
         is_literal = self.one_of_constants or self.constant is not None
-        return Kind(self.type, is_literal, self.types or frozenset([self.type]))
+        return Kind(self.type, is_literal, self.types or frozenset([self.type]), self.least)
 
 
 def constant(value: Any) -> Number | None:
@@ -161,7 +174,8 @@ class Arithmetic:
             return number
         if number.constant is not None:
             return Number(type, _convert_constant(number.constant, number.type, type))
-        return Number(type, self._cast(self.ssa(number), number.type, type))
+        bound = number.least if type is INT else None
+        return Number(type, self._cast(self.ssa(number), number.type, type), bound=bound)
 
     def integer(self, number: Number, what: str) -> Number:
         """A number that must be an integer, as Python's `int`."""
@@ -187,7 +201,8 @@ class Arithmetic:
                 return None
             else:
                 types |= {weak_as(type) if t.weak else t for t in kind.types}
-        return Kind(type, a.is_literal and b.is_literal, frozenset(types) or frozenset([type]))
+        least = None if a.least is None or b.least is None else min(a.least, b.least)
+        return Kind(type, a.is_literal and b.is_literal, frozenset(types) or frozenset([type]), least)
 
     def truth(self, number: Number) -> Number:
         """`bool(number)`."""
@@ -241,8 +256,10 @@ class Arithmetic:
         x, y = self.convert(a, type), self.convert(b, type)
         operations = _FLOATING if type.is_float else _BOOLEAN if type.kind == "b" else _INTEGER
         if operation in operations:
-            return Number(type, self._emit.value(operations[operation](self.ssa(x), self.ssa(y))), types=types)
-        return Number(type, self._divide_or_shift(operation, x, y), types=types)
+            value = self._emit.value(operations[operation](self.ssa(x), self.ssa(y)))
+        else:
+            value = self._divide_or_shift(operation, x, y)
+        return Number(type, value, types=types, bound=_least(operation, a, b) if type is INT else None)
 
     def _divide_or_shift(self, operation: Operator, a: Number, b: Number) -> SSAValue:
         x, y, signed, bits = self.ssa(a), self.ssa(b), a.type.kind == "i", a.type.bits
@@ -294,7 +311,11 @@ class Arithmetic:
             zero = self._emit.constant(0, type.ir)
             is_negative = self._emit.value(arith.CmpiOp(value, zero, "slt"))
             value = self._select(is_negative, self._emit.value(arith.SubiOp(zero, value)), value)
-        return Number(type, value, types=types)
+        return Number(type, value, types=types, bound=0 if type is INT else None)
+
+    def rounded(self, a: Number) -> Number:
+        """`round(a)`: the nearest integer, and of two the even one."""
+        return self.convert(self.unary(math_dialect.RoundEvenOp, a, a.type) if a.type.is_float else a, INT)
 
     def compare(self, operation: Operator, a: Number, b: Number) -> Number:
         """`a < b` and the like."""
@@ -404,6 +425,21 @@ def _result(operation: Callable[..., Any], *numbers: Number) -> tuple[ScalarType
         which = " or ".join(sorted(t.spelling for t in variable.types))
         raise Refusal(f"this is {shown}, depending on whether a variable in it is {which} on this path: convert that")
     return type, frozenset(types)
+
+
+def _least(operation: Operator, a: Number, b: Number) -> int | None:
+    """What `a + b` and the like of integers is not less than, if that is known."""
+    x, y = a.least, b.least
+    if operation is ast.Sub:
+        return None if x is None or b.constant is None else x - int(b.constant)
+    if operation is ast.Add:
+        return None if x is None or y is None else x + y
+    signs = [least is not None and least >= 0 for least in (x, y)]
+    if operation is ast.Mod:
+        return 0 if signs[1] else None
+    if operation is ast.Mult and x is not None and y is not None and all(signs):
+        return x * y
+    return 0 if all(signs) or (operation is ast.BitAnd and any(signs)) else None
 
 
 def disagreement(a: ScalarType, b: ScalarType, here: str = "on one path", there: str = "on the other") -> str:

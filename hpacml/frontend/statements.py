@@ -65,7 +65,8 @@ class Statements:
                 pass
             case ast.Return():
                 raise self._evaluator.error(
-                    node, "'return' cannot leave a loop or an ml region: set a variable and return it at the end"
+                    node,
+                    "'return' cannot leave an ml region: results leave it through arrays of out(...) and inout(...)",
                 )
             case ast.Break() | ast.Continue():
                 word = "break" if isinstance(node, ast.Break) else "continue"
@@ -135,6 +136,8 @@ class Statements:
                 self._directives.statement(node)
             case ast.Call():
                 self._evaluator.call(node)
+            case ast.Yield() | ast.YieldFrom():
+                self._evaluator.value(node)
             case _:
                 raise self._evaluator.error(node, "this statement has no effect")
 

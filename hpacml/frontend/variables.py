@@ -87,9 +87,8 @@ class Variables:
             if not isinstance(x, Number) or not isinstance(y, Number):
                 self.now[name] = Unset(_why_unset(name, node, x, y))
             elif (common := self._numbers.common(x.kind, y.kind)) is None:
-                spelled = "the returned value" if name == RESULT else f"'{name}'"
                 how = disagreement(x.type, y.type)
-                self.now[name] = Unset(f"{spelled} is {how} ('if' in line {node.lineno})")
+                self.now[name] = Unset(f"{_spelled(name)} is {how} ('if' in line {node.lineno})")
             elif self._is_read(name):
                 results[name] = common
         return results
@@ -129,8 +128,8 @@ class Variables:
             if widened == kinds:
                 return kinds, blocks, after
             kinds, tried = widened, kinds
-            same_types = all(kind.types == tried[name].types for name, kind in kinds.items())
-            if same_types and self._numbers.choices == choices:  # nothing hangs on what is literal
+            same = all((k.types, k.least) == (tried[name].types, tried[name].least) for name, k in kinds.items())
+            if same and self._numbers.choices == choices:  # nothing hangs on what is literal
                 return {name: replace(kind, is_literal=False) for name, kind in kinds.items()}, blocks, after
             for block in blocks:
                 block.erase(safe_erase=False)
@@ -139,11 +138,13 @@ class Variables:
         if isinstance(after, Number):
             common = self._numbers.common(kind, after.kind)
             if common is not None:
-                return common
+                return _loosened(common, kind.least)
             how = disagreement(kind.type, after.type, "before the loop", "after an iteration")
-            reason = f"'{name}' is {how}"
+            reason = f"{_spelled(name)} is {how}"
         else:
-            reason = after.reason if isinstance(after, Unset) else f"'{name}' becomes {describe(after)} in the loop"
+            reason = (
+                after.reason if isinstance(after, Unset) else f"{_spelled(name)} becomes {describe(after)} in the loop"
+            )
         raise self._evaluator.error(assigned(body)[name], reason)
 
     def leave_loop(self, node: ast.For | ast.While, after: Mapping[str, Value], target: str | None = None) -> None:
@@ -170,6 +171,18 @@ def assigned(statements: Iterable[ast.stmt]) -> dict[str, ast.AST]:
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                 names.setdefault(node.id, node)
     return names
+
+
+def _spelled(name: str) -> str:
+    """A variable in a message; what else than a returned value has a name of the compiler's is always a bool."""
+    return f"'{name}'" if name.isidentifier() else "the returned value"
+
+
+def _loosened(kind: Kind, least: int | None) -> Kind:
+    """The kind of a loop's variable which was at least `least`: what falls is taken to fall to 0, then without end."""
+    if kind.least == least:
+        return kind
+    return replace(kind, least=0 if kind.least is not None and kind.least >= 0 else None)
 
 
 def _why_unset(name: str, node: ast.If, a: Value | None, b: Value | None) -> str:

@@ -21,13 +21,16 @@ from hpacml.targets import fill
 
 
 class FoldConstantRanges(RewritePattern):
-    """Constant numbers of a map's ranges become part of it, and of its type."""
+    """Constant numbers of a map's ranges become part of it, and of its type where only our operations use it."""
 
     @op_type_rewrite_pattern
     def match_and_rewrite(self, op: MapOp, rewriter: PatternRewriter) -> None:
         known = [_constant(bound) for bound in op.bounds]
         functor = SymbolTable.lookup_symbol(op, op.functor)
+        users = [use.operation for use in op.mapping.uses]
         if not isinstance(functor, FunctorOp) or all(number is None for number in known):
+            return
+        if not all(user.name.startswith("hpacml.") for user in users):  # a call or a return fixes the type
             return
         numbers = iter(known)
         trees = [fill(tree, numbers) for tree in op.trees]

@@ -17,6 +17,7 @@ from xdsl.ir import Attribute, Block, Operation, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import PatternRewriter, PatternRewriteWalker, RewritePattern
 from xdsl.rewriter import InsertPoint, Rewriter
+from xdsl.utils.exceptions import PassFailedException
 
 from hpacml.affine import Poly
 from hpacml.dialects.hpacml.attributes import strides_of
@@ -171,8 +172,10 @@ class _Sweep:
 
 def _locate(view: SSAValue, place: Sequence[SSAValue], builder: Builder, known: Known = MappingProxyType({})) -> Place:
     """The memory of a view, and the place in it of the view's element at `place`; reads indices."""
-    if not isinstance(view.owner, IndirectOp):
+    if isinstance(view.type, MemRefType):
         return view, place
+    if not isinstance(view.owner, IndirectOp):
+        raise PassFailedException(f"a view of type {view.type} must come from hpacml.indirect")
     indices = [known.get(n) or _index(each, place, builder) for n, each in enumerate(view.owner.indices)]
     return view.owner.rows, [*place, *indices]
 

@@ -195,6 +195,7 @@ class _Calls:
             "names": _texts(op.names),
             "targets": [to_json(target.data) for target in op.targets],
             "arrays": [_signature(value) for value in op.arrays],
+            "sharing": op.sharing is not None,
             "text": None if op.text is None else op.text.data,
         }
         builder = Builder(InsertPoint.before(op))

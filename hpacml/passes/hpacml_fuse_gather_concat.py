@@ -8,7 +8,7 @@ from typing import cast
 from xdsl.builder import Builder
 from xdsl.context import Context
 from xdsl.dialects import arith, func, memref, scf
-from xdsl.dialects.builtin import DYNAMIC_INDEX, IndexType, IntegerAttr, MemRefType, ModuleOp
+from xdsl.dialects.builtin import DYNAMIC_INDEX, IndexType, IntegerAttr, MemRefType, ModuleOp, StridedLayoutAttr
 from xdsl.ir import Block, Operation, Region, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import (
@@ -19,6 +19,7 @@ from xdsl.pattern_rewriter import (
 )
 from xdsl.rewriter import InsertPoint
 
+from hpacml.dialects.hpacml.attributes import strides_of
 from hpacml.dialects.hpacml.views import FusedGatherOp, FusedScatterOp, IndirectOp, PackOp, UnpackOp, sweep_dims
 from hpacml.passes.hpacml_resolve_slices import MAY_ALIAS
 from hpacml.passes.index_arithmetic import Condition, IndexArithmetic
@@ -125,14 +126,18 @@ class _UsePackedMemory(RewritePattern):
     ) -> SSAValue:
         """The view's memory where it is packed, else the buffer, filled or written back at run time."""
         copied = type(copy)(copy.view, buffer, copy.first, copy.features.get_values())
-        cast_buffer = memref.CastOp.get(buffer, cast(MemRefType, memory.type))
-        take = Region(Block([scf.YieldOp(memory)]))
+        memory_type = cast(MemRefType, memory.type)
+        either = MemRefType(
+            memory_type.element_type, memory_type.get_shape(), StridedLayoutAttr(list(strides_of(memory_type)), None)
+        )
+        cast_memory, cast_buffer = memref.CastOp.get(memory, either), memref.CastOp.get(buffer, either)
+        take = Region(Block([cast_memory, scf.YieldOp(cast_memory)]))
         if isinstance(copy, PackOp):
             fill = Region(Block([copied, cast_buffer, scf.YieldOp(cast_buffer)]))
-            choice = scf.IfOp(packed, [memory.type], take, fill)
+            choice = scf.IfOp(packed, [either], take, fill)
             rewriter.insert(choice, InsertPoint.before(copy))
         else:
-            choice = scf.IfOp(packed, [memory.type], take, Region(Block([cast_buffer, scf.YieldOp(cast_buffer)])))
+            choice = scf.IfOp(packed, [either], take, Region(Block([cast_buffer, scf.YieldOp(cast_buffer)])))
             rewriter.insert(choice, InsertPoint.before(op))
             write = Region(Block([copied, scf.YieldOp()]))
             nothing = Region(Block([scf.YieldOp()]))

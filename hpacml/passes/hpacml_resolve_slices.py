@@ -34,7 +34,7 @@ from hpacml.errors import MapError
 from hpacml.functors import Functor, View, minimum
 from hpacml.passes.index_arithmetic import Condition, IndexArithmetic
 from hpacml.passes.strided import address_range, different_elements, metadata, reinterpret_cast
-from hpacml.targets import Access, accesses, bind, heads
+from hpacml.targets import Access, accesses, bind
 
 MAY_ALIAS = "hpacml.may_alias"
 """Marks an allocation that may be replaced by the application's memory where a map is packed already."""
@@ -132,7 +132,8 @@ class _Resolution:
             targets = bind(op.trees, op.array_names, shapes, map(a.number, op.bounds), a)
             mapped = [self.functor.resolve(targets, params, direction, a) for direction in op.directions][-1]
         except MapError as error:
-            raise PassFailedException(str(error)) from error
+            place = "" if op.text is None else f"in the map '{op.text.data}': "
+            raise PassFailedException(f"{place}{error}") from MapError(f"{place}{error}")
         self._check_ranges(mapped.shape)
         self.mapped = mapped
         count = len(mapped.views)
@@ -207,10 +208,11 @@ class _Resolution:
         """Whether it is easily seen that the elements written share no memory, with each other or with indices."""
         if self.op.direction.data == Direction.To:
             return True
-        if {self.op.arrays[head] for head in heads(self.op.trees)} & {self.op.arrays[n] for n in self.op.index_arrays}:
+        op = self.op
+        if {op.arrays[n] for n in op.holding_elements} & {op.arrays[n] for n in op.index_arrays}:
             return False
         memory = list({m.array: m for m in self.memory}.values())
-        written = list({m.array: m for m in (self.memory[head] for head in heads(self.op.trees))}.values())
+        written = list({m.array: m for m in (self.memory[n] for n in op.holding_elements)}.values())
         apart = [different_elements(m.array, m.sizes, m.strides, a) for m in written]
         ranges = {m.array: address_range(m.array, m.offset, m.sizes, m.strides, a) for m in memory if len(memory) > 1}
         for one, other in combinations(memory, 2):
@@ -229,7 +231,7 @@ class _Resolution:
             self._stop_unless(inside, a, op.arrays)
         if writes:
             if (apart := self._apart(a)) is not True:
-                self._stop_unless(a.truth(apart), a, op.arrays)
+                self._stop_unless(a.truth(apart), a, op.arrays, sharing=True)
             for different in self._distinct(a):
                 self._stop_unless(different, a, op.arrays)
 
@@ -284,7 +286,9 @@ class _Resolution:
             strides.insert(0, a.mul(strides[0], size))
         return _Memory(marks, a.constant(0), sizes, strides)
 
-    def _stop_unless(self, fits: SSAValue, a: IndexArithmetic, arrays: Sequence[SSAValue]) -> None:
+    def _stop_unless(
+        self, fits: SSAValue, a: IndexArithmetic, arrays: Sequence[SSAValue], sharing: bool = False
+    ) -> None:
         op = self.op
         check = CheckMapOp.build(
             operands=[
@@ -300,6 +304,7 @@ class _Resolution:
                 "parameters": ArrayAttr([StringAttr(p) for p in self.functor.used_params]),
                 "names": ArrayAttr([StringAttr(name) for name in op.array_names]),
                 "targets": op.targets,
+                "sharing": UnitAttr() if sharing else None,
                 "text": op.text,
             },
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hpacml.errors import MapError
 from hpacml.runtime.memref import DTYPE_SIZES, torch_dtypes
 
 if TYPE_CHECKING:
@@ -50,14 +51,17 @@ _buffers = Buffers()
 
 
 def empty(shape: tuple[int, ...], dtype: str) -> torch.Tensor:
-    """A tensor that is not filled. `dtype` is a name of `DTYPE_SIZES`."""
+    """A tensor that is not filled; `dtype` is a name of `DTYPE_SIZES`. Raises `MapError` if there is no memory."""
     import torch
 
     kind = torch_dtypes()[dtype]
     size = prod(shape) * DTYPE_SIZES[dtype]
     if size <= SMALL:
         return torch.empty(shape, dtype=kind)
-    memory = _buffers.take(size)
+    try:
+        memory = _buffers.take(size)
+    except (MemoryError, ValueError):  # NumPy has either for sizes beyond reason
+        raise MapError(f"there is no memory for a tensor of shape {list(shape)}, {size} bytes") from None
     owned = memory[:]  # the tensor keeps this object, and not the memory itself, alive
     weakref.finalize(owned, _buffers.give, memory).atexit = False
     return torch.from_numpy(owned).view(kind).view(shape)  # pyright: ignore[reportUnknownMemberType]

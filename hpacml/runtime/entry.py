@@ -42,6 +42,7 @@ _CALLBACKS: dict[str, tuple[Any, ...]] = {
     "check_map": (ctypes.c_size_t, ctypes.c_size_t, ctypes.c_size_t),
     "call_body": (ctypes.c_int64,),
     "no_memory": (ctypes.c_int64,),
+    "refuse_size": (ctypes.c_int64, ctypes.c_int64),
 }
 
 _EXPORTS = (
@@ -52,6 +53,7 @@ _EXPORTS = (
     "hpacml_collect",
     "hpacml_check_map",
     "hpacml_call_body",
+    "hpacml_refuse_size",
     "hpacml_time_ms",
     "hpacml_live_blocks",
     "_mlir_memref_to_llvm_alloc",
@@ -68,6 +70,8 @@ class _Pending(threading.local):
 
     def __init__(self) -> None:
         self.errors: list[BaseException] = []
+        self.sizes: list[int] = []
+        """Of the array that is being refused."""
 
 
 _pending = _Pending()
@@ -197,4 +201,15 @@ def _no_memory(size: int) -> None:
     raise HpacmlError(f"no memory for a temporary tensor of {size} bytes")
 
 
+def _refuse_size(size: int, more: int) -> None:
+    """The sizes of an array that cannot be come one by one; `more` are still to come."""
+    _pending.sizes.append(size)
+    if more:
+        return
+    sizes, _pending.sizes = _pending.sizes, []
+    reason = "write max(n, 0) for a size that may be negative" if min(sizes) < 0 else "no memory has so many bytes"
+    raise HpacmlError(f"a kernel cannot make an array of the shape {sizes}: {reason}")
+
+
 _handlers["no_memory"] = _no_memory
+_handlers["refuse_size"] = _refuse_size

@@ -30,6 +30,9 @@ class MapCheck:
         self._numbers = ctypes.c_int64 * (sum(self._ranks) + open_numbers + len(site.parameters))
         self._pointers = ctypes.c_size_t * len(site.arrays)
         self._direct = all(len(_ranks(tree)) == 1 for tree in site.targets)
+        elements = heads(site.targets)
+        of_indices = {name for n, name in enumerate(site.names) if n not in elements}
+        self._indexes_itself = any(site.names[n] in of_indices for n in elements)
         self._fits: tuple[object, ...] | None = None
 
     def run(self, values: int, arrays: int) -> None:
@@ -40,23 +43,28 @@ class MapCheck:
         if key == self._fits:
             return
         try:
-            self._check(numbers, [numpy_array(view) for view in views])
+            lasting = self._check(numbers, [numpy_array(view) for view in views])
         except MapError as error:
             raise MapError(f"in the map '{self._map}': {error}") from None
-        if self._direct or not views:  # indices change
+        if lasting:
             self._fits = key
 
-    def _check(self, numbers: Sequence[int], arrays: Sequence[Array]) -> None:
+    def _check(self, numbers: Sequence[int], arrays: Sequence[Array]) -> bool:
+        """Raises MapError unless the map fits. Says whether it always does, for the same numbers and arrays."""
         site, rest = self._site, iter(numbers)
         shapes = [list(islice(rest, rank)) for rank in self._ranks]
         targets = bind(site.targets, site.names, shapes, rest, EXACT)
         parameters = dict(zip(site.parameters, rest, strict=True))
+        memory = Memory(site.names, arrays)
         for direction in DIRECTIONS[site.direction]:
             mapped = self._functor.resolve(targets, parameters, direction, EXACT)
             used = accesses(site.targets) * (len(mapped.views) if len(targets) == 1 else 1)
             _require_64_bits(mapped, used, shapes)
+            if site.sharing and not self._indexes_itself and memory.apart():
+                return True
             if arrays:
-                Memory(site.names, arrays).check(mapped, used, writes=direction == "from")
+                memory.check(mapped, used, writes=direction == "from")
+        return self._direct or not arrays
 
     def _views(self, arrays: int) -> list[ArrayView]:
         addresses = self._pointers.from_address(arrays)

@@ -108,6 +108,26 @@ def is_c_contiguous(view: ArrayView) -> bool:
     )
 
 
+def may_share(a: ArrayView, b: ArrayView) -> bool:
+    """Whether the memory from the first to the last element of one reaches into that of the other."""
+    (low, high), (other_low, other_high) = _extent(a), _extent(b)
+    return low < other_high and other_low < high
+
+
+def _extent(view: ArrayView) -> tuple[int, int]:
+    """The addresses of the first byte and of the one behind the last; equal if there are no elements."""
+    if 0 in view.shape:
+        return view.address, view.address
+    low = high = 0
+    for size, stride in zip(view.shape, view.strides, strict=True):
+        if stride < 0:
+            low += (size - 1) * stride
+        else:
+            high += (size - 1) * stride
+    width = DTYPE_SIZES[view.dtype]
+    return view.address + low * width, view.address + (high + 1) * width
+
+
 def descriptor(view: ArrayView) -> ctypes.Array[ctypes.c_int64]:
     """The view's memref descriptor in 64-bit words: allocated, aligned, offset 0, sizes, strides."""
     words, layout = _descriptor_layout(len(view.shape))
@@ -194,6 +214,7 @@ def _numpy_view(array: np.ndarray[Any, np.dtype[Any]], name: str) -> ArrayView:
     address = ctypes.c_size_t.from_address(_capsule_pointer(capsule, None) + _ARRAY_STRUCT_DATA).value
     flags, shape = array.flags, array.shape
     if not flags.aligned:
+        _element_strides(name, array.strides, array.itemsize)
         raise _misaligned(name, address, dtype)
     if flags.c_contiguous:
         strides = c_strides(shape)

@@ -32,6 +32,7 @@ declare i32 @hpacml_py_collect(ptr, ptr, double)
 declare i32 @hpacml_py_check_map(ptr, ptr, ptr)
 declare i32 @hpacml_py_call_body(i64)
 declare i32 @hpacml_py_no_memory(i64)
+declare i32 @hpacml_py_refuse_size(i64, i64)
 
 ; Once per process, before anything else. 0: done.
 define i32 @hpacml_init() {
@@ -132,6 +133,12 @@ define void @hpacml_check_map(ptr %site, ptr %values, ptr %arrays) {
 
 define void @hpacml_call_body(i64 %index) {
   %status = call i32 @hpacml_py_call_body(i64 %index)
+  call void @check(i32 %status)
+  ret void
+}
+
+define void @hpacml_refuse_size(i64 %size, i64 %more) {
+  %status = call i32 @hpacml_py_refuse_size(i64 %size, i64 %more)
   call void @check(i32 %status)
   ret void
 }

@@ -107,6 +107,7 @@ class MapSite:
     names: tuple[str, ...]
     targets: tuple[TargetTree, ...]
     arrays: tuple[TensorType, ...]
+    sharing: bool
     text: str | None
 
     @staticmethod
@@ -118,6 +119,7 @@ class MapSite:
             tuple(text["names"]),
             tuple(map(from_json, text["targets"])),
             TensorType.parse(text["arrays"]),
+            text["sharing"],
             text["text"],
         )
 

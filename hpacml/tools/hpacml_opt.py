@@ -4,20 +4,71 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
+import signal
 import sys
+import traceback
+from difflib import get_close_matches
+from io import StringIO
 from pathlib import Path
 from types import ModuleType
 from typing import IO
 
 from xdsl.dialects.builtin import ModuleOp, StringAttr
-from xdsl.utils.exceptions import DiagnosticException, ParseError
+from xdsl.utils.arg_spec import parse_pipeline
+from xdsl.utils.exceptions import ArgSpecParseError, DiagnosticException, ParseError
 from xdsl.xdsl_opt_main import xDSLOptMain
 
 from hpacml.errors import CompileError, HpacmlError
+from hpacml.pipelines import CPU_PASSES, STAGES
 
 
 class HpacmlOptMain(xDSLOptMain):
-    """The xDSL driver with a frontend for `.py`; dialect and passes come through the `xdsl.universe` entry point."""
+    """The xDSL driver with a frontend for `.py`; dialect and passes come through the `xdsl.universe` entry point.
+
+    Raises `HpacmlError` for arguments that it cannot use.
+    """
+
+    def setup_pipeline(self) -> None:
+        try:
+            for spec in parse_pipeline(self.args.passes):
+                self._require_pass(spec.name)
+            super().setup_pipeline()
+        except (ArgSpecParseError, ValueError) as error:
+            raise HpacmlError(f"cannot read the passes '{self.args.passes}': {error}") from error
+
+    def _require_pass(self, name: str) -> None:
+        if name in self.available_passes:
+            return
+        close = [STAGES[name]] if name in STAGES else get_close_matches(name, self.available_passes, 1)
+        hint = f"; did you mean '{close[0]}'?" if close else ""
+        raise HpacmlError(
+            f"there is no pass '{name}'{hint}\n"
+            f"The passes of hpacml are {', '.join(CPU_PASSES)}; hpacml-opt --help has those of xDSL too"
+        )
+
+    def get_input_stream(self) -> tuple[IO[str], str]:
+        name = self.args.input_file or "standard input"
+        try:
+            stream, extension = super().get_input_stream()
+            with stream:
+                text = stream.read()
+            text.encode()  # standard input may hide what is no text in surrogates
+        except UnicodeError as error:
+            raise HpacmlError(f"'{name}' is not text: name a file of MLIR or Python") from error
+        except OSError as error:
+            raise HpacmlError(f"cannot read '{name}' ({error.strerror}): name a file of MLIR or Python") from error
+        if not self.args.frontend and extension not in self.available_frontends:
+            raise HpacmlError(f"'{name}' is neither .mlir nor .py: add -f mlir or -f py to say what it holds")
+        return StringIO(text), extension
+
+    def prepare_output(self) -> IO[str]:
+        try:
+            return super().prepare_output()
+        except OSError as error:
+            raise HpacmlError(
+                f"cannot write '{self.args.output_file}' ({error.strerror}): name another file with -o"
+            ) from error
 
     def register_all_frontends(self) -> None:
         super().register_all_frontends()
@@ -34,7 +85,14 @@ def module_of(path: Path) -> ModuleOp:
     """The IR of all kernels that a Python file defines. Raises `CompileError` if there are none."""
     from hpacml.frontend.kernel import Kernel
 
-    module = _import(path)
+    try:
+        module = _import(path.resolve())
+    except HpacmlError:
+        raise
+    except Exception as error:
+        raise CompileError(
+            f"cannot import {path}: {_place(path.resolve(), error)}{type(error).__name__}: {error}"
+        ) from error
     kernels: list[Kernel[..., object]] = [
         value for value in vars(module).values() if isinstance(value, Kernel) and value.__module__ == module.__name__
     ]
@@ -51,7 +109,6 @@ def module_of(path: Path) -> ModuleOp:
 
 def _import(path: Path) -> ModuleType:
     """Import a file as the member of a package that it is, or by itself."""
-    path = path.resolve()
     names, folder = [path.stem], path.parent
     while (folder / "__init__.py").exists():
         names.insert(0, folder.name)
@@ -61,17 +118,27 @@ def _import(path: Path) -> ModuleType:
         return importlib.import_module(".".join(names))
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
-        raise CompileError(f"cannot import {path}")
+        raise CompileError(f"cannot import {path}: its name does not end in .py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
     spec.loader.exec_module(module)
     return module
 
 
+def _place(path: Path, error: Exception) -> str:
+    """Where in a file an error was raised, such as `heat.py:3: `."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return f"{path.name}:{lines[-1]}: " if lines else ""
+
+
 def main() -> None:
     """Entry point of `hpacml-opt`."""
     try:
         HpacmlOptMain(description="hpacml modular optimizer driver").run()
+    except BrokenPipeError:
+        # The reader has left, as `head` does. Python writes what is left at exit; that must not fail either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
     except (HpacmlError, ParseError, DiagnosticException) as error:
         notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))
         sys.exit(f"hpacml-opt: {error}{notes}")

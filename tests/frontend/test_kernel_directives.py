@@ -247,7 +247,7 @@ CODE: list[tuple[str, str | None, str]] = [
         "s",
         "does not run when the model does",
     ),
-    (MAPS + region("(infer) in(t) out(u)", "return 1"), "return 1", "'return' cannot leave a loop or an ml region"),
+    (MAPS + region("(infer) in(t) out(u)", "return 1"), "return 1", "'return' cannot leave an ml region"),
     (
         MAPS
         + "    for k in range(n):\n    "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from kernels import kernel_of
@@ -99,10 +101,13 @@ STATEMENTS: list[tuple[str, str, str | None, str]] = [
     ("n: int", "for i in range(0, n, 0):\n        pass", "0", "the step of a range is 0"),
     ("n: int", "for i in range():\n        pass", "range()", "one to three numbers"),
     ("n: int", "for i, j in range(n):\n        pass", "i, j", "one variable"),
-    ("n: int", "for i in range(n):\n        pass\n    else:\n        n = 1", "n = 1", "'else' of a loop"),
-    ("n: int", "for i in range(n):\n        return n", "return n", "set a variable and return it at the end"),
+    ("n: int", "for i in range(n):\n        return n", "return n", "return one on every path"),
+    (MATRIX, "for i in range(9):\n        return a", "return a", "the returned value becomes an array in the loop"),
+    ("n: int", "while n:\n        if n > 2:\n            return\n        return n", "return", "None is no number"),
+    ("n: int", "yield n", "yield n", "'yield' cannot be compiled"),
     ("n: int", "s = 0\n    for i in prange(n):\n        s += i\n    return s", "s", "must not depend on each other"),
     ("n: int", "for i in prange(n):\n        break", None, "a parallel loop has no order to 'break' in"),
+    ("n: int", "for i in prange(n):\n        while n:\n            return 1", None, "or 'return' from"),
     ("n: int", "b = np.zeros(n)\n    while n:\n        b = np.zeros(n)", "b", "'b' is an array before the loop"),
     (
         "x: np.float32, y: np.int32",
@@ -133,6 +138,11 @@ STATEMENTS: list[tuple[str, str, str | None, str]] = [
     ("n: int", "a = np.zeros(1.5)", "1.5", "a size must be an integer"),
     ("n: int", "a = np.zeros(())", "np.zeros(())", "at least one dimension"),
     ("n: int", "a = np.zeros()", "np.zeros()", "write np.zeros(shape, dtype)"),
+    ("n: int", "a = np.full(n)", "np.full(n)", "write np.full(shape, fill_value, dtype)"),
+    ("n: int", "a = np.full(n, 300, np.uint8)", "300", "300 does not fit a uint8"),
+    ("n: int", "a = np.full(n, n > 0)", "np.full(n, n > 0)", "arrays of bool are none that a kernel has"),
+    ("n: int", "a = np.empty((2 ** 31, n, 2 ** 31))", "np.empty((2 ** 31, n, 2 ** 31))", "no memory holds"),
+    ("x: float", "return round(x, 2)", "round(x, 2)", "round takes 1 argument, not 2"),
     ("n: int", "a = np.zeros(n, np.float16)", "np.float16", "is one of np.float32, np.float64, np.int32"),
     ("n: int", "a = np.zeros(3)\n    return a[3]", "3", "index 3 is outside dimension 0 of 'a', which has size 3"),
     ("n: int", "a = np.zeros(3)\n    return a[-4]", "-4", "index -4 is outside dimension 0"),
@@ -143,6 +153,8 @@ STATEMENTS: list[tuple[str, str, str | None, str]] = [
     (MATRIX, "three(a)", "a", "dimension 1 of 'v' of three() is 3, and that of 'a' is not known when compiling"),
     (MATRIX, "fill(1.5)", "1.5", "and this is a number (float)"),
     ("n: int", 'with_path("x")', 'with_path("x")', "can be called from Python only"),
+    ("n: int", "default_array()", "default_array()", "'v' of default_array() must be given"),
+    ("n: int", "default_text()", "default_text()", "the default of 'v' of default_text() is no number"),
     ("n: int", "return nothing(n)", "nothing(n)", "nothing(...) returns nothing"),
 ]
 
@@ -162,6 +174,12 @@ def with_path(v: str):
     pass
 @hpacml.kernel
 def nothing(n: int):
+    pass
+@hpacml.kernel
+def default_array(v: Float32[np.ndarray, "K"] = None):
+    pass
+@hpacml.kernel
+def default_text(v: int = "3"):
     pass
 """
 
@@ -210,6 +228,15 @@ def test_what_is_no_function() -> None:
     for thing in (lambda x: x, 3, str, kernel_of("@hpacml.kernel\ndef f(x: int):\n    pass\n")):
         with pytest.raises(hpacml.CompileError, match="a kernel is made of a function written with 'def'"):
             hpacml.kernel(thing)
+
+
+@pytest.mark.parametrize("misuse", ["hpacml.kernel()", "hpacml.kernel(parallel=True)", "hpacml.kernel(len)"])
+def test_misuse_is_shown_at_its_line(misuse: str) -> None:
+    with pytest.raises(hpacml.CompileError) as caught:
+        kernel_of(f"if True:\n    f = {misuse}\n")
+    message, line, carets = str(caught.value).splitlines()
+    assert re.match(r"<kernel \d+>:2: a kernel (has no options: write @hpacml.kernel|is made of a function)", message)
+    assert line[carets.index("^") : carets.index("^") + carets.count("^")] == f"f = {misuse}"
 
 
 def test_without_source() -> None:

@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 from jaxtyping import Float32, Float64, Int32, Int64, UInt8
 from kernels import check, kernel_of
+from xdsl.dialects.arith import AddiOp, CmpiOp, SelectOp
+from xdsl.dialects.memref import LoadOp, StoreOp
 
 import hpacml
 from hpacml import approx, prange
+from hpacml.frontend.kernel import Kernel
 from hpacml.runtime.entry import runtime
 
 LIMIT = 7
@@ -189,6 +192,100 @@ def random_integer(seed: int) -> int:
     return int(np.random.default_rng(seed).integers(1, 10000))
 
 
+@hpacml.kernel
+def first(a: Float64[np.ndarray, "N"], x: float):
+    for i in range(len(a)):
+        if a[i] == x:
+            return i
+    return -1
+
+
+@hpacml.kernel
+def leaving(n: int, m: int):
+    """`return` and `break` out of several loops, with `else`."""
+    for i in range(n):
+        for j in range(i, n):
+            if i * j == m:
+                return i * 100 + j
+            if j > 50:
+                break
+        else:
+            if i > 30:
+                return 1.5
+            m += i % 2
+    else:
+        m += 1
+    while m > 7:
+        m -= 2
+        if m == 10:
+            break
+    else:
+        m += 100
+    for _ in range(2):
+        m += 1
+    else:
+        m *= 2
+    return m
+
+
+@hpacml.kernel
+def is_prime(n: int):
+    for k in range(2, n):
+        if n % k == 0:
+            break
+    else:
+        return True
+    return False
+
+
+@hpacml.kernel
+def endless(x: float):
+    guess = x
+    while True:
+        better = 0.5 * (guess + x / guess)
+        if abs(better - guess) < 1e-9:
+            return better
+        guess = better
+
+
+@hpacml.kernel
+def never(n: int):
+    while 0:
+        return 1
+    while True:
+        n += 1
+        if n > 5:
+            break
+        if n == 3:
+            return n
+    return -n
+
+
+@hpacml.kernel
+def until_negative(a: Float64[np.ndarray, "N"]):
+    for i in range(len(a)):
+        if a[i] < 0:
+            return
+        a[i] += 1
+    a[0] = 77
+
+
+def test_returns_from_loops() -> None:
+    numbers = np.arange(6.0)
+    for x in (0.0, 3.0, 9.0):
+        check(first, lambda x=x: (numbers, x))
+    for n in (0, 1, 5, 40, 60):
+        for m in (-1, 0, 6, 12, 35):
+            check(leaving, lambda n=n, m=m: (n, m), joins=True)
+    for n in range(2, 20):
+        check(is_prime, lambda n=n: (n,))
+    check(endless, lambda: (2.0,))
+    for n in (0, 3, 9):
+        check(never, lambda n=n: (n,))
+    for shift in (0, 3):
+        check(until_negative, lambda shift=shift: (numbers - shift,))
+
+
 # -- variables and branches ----------------------------------------------------------------------
 
 
@@ -282,6 +379,16 @@ def scopes(n: int):
 
 
 @hpacml.kernel
+def augmented(n: int):
+    """What is read by `+=` only is read."""
+    unused = n
+    for _ in range(n):
+        unused += 1
+    unused -= 1
+    return n
+
+
+@hpacml.kernel
 def static(n: int):
     if DEBUG:
         n = undefined_name + 1
@@ -303,7 +410,7 @@ def test_branches(x: float, n: int) -> None:
     check(branches, lambda: (x, n), joins=True)
     check(early, lambda: (x, n))
     check(nothing, lambda: (np.zeros(3), n))
-    for kernel in (widening, scopes, static, annotated):
+    for kernel in (widening, scopes, augmented, static, annotated):
         check(kernel, lambda: (n,), joins=kernel in (widening, scopes))
 
 
@@ -379,6 +486,61 @@ def element_types(
         u[k] = u[k] + 200
 
 
+@hpacml.kernel
+def periodic(a: Float64[np.ndarray, "N"], b: Float64[np.ndarray, "N"]):
+    n = len(a)
+    for i in range(n):
+        b[i] = a[i - 1] + a[(i + 1) % n] * a[i - 2]
+
+
+@hpacml.kernel
+def from_the_end(a: Float64[np.ndarray, "N"], b: Int32[np.ndarray, "M K"], k: int):
+    a[k] += 1
+    for i in range(-3, 2):
+        a[i] *= 2
+        b[i, -i - 1] += i
+    for i in range(2, k, -1):
+        a[i] -= 1
+    j = 3
+    while j > -4:
+        a[j] += 0.5
+        j -= 1
+    for i in range(len(a)):
+        left = i - 1 if i > 2 else -1
+        for m in range(i, -6, -2):
+            a[m] += left
+            a[np.int64(m)] *= 0.5
+            a[max(m, -2) - min(m, 3)] -= abs(m)
+        left = 2
+        a[left] += a[-left] + a[b[0, 0] - 2]
+    fixed = np.ones(3)
+    fixed[k % 3 - 3] = k
+    return fixed[k // 7 - 1] + fixed[-3]
+
+
+@hpacml.kernel
+def from_the_start(a: Float64[np.ndarray, "N M"], limit: UInt8[np.ndarray, "N"]):
+    """No index here can be negative."""
+    N, M = a.shape
+    total = a[0, limit[0]] + a[limit[0] // 2, limit[0] & 1]
+    count = 0
+    for i in range(1, N - 1):
+        for j in prange(M - 1, 0, -1):
+            a[i, j] = a[i - 1, j] + a[i + 1, j - 1]
+        if a[i, 0] > 0:
+            a[count, count % M] += 1
+            count += 1
+    half = N
+    while half > 1:
+        half //= 2
+        total += a[half, (2 * half) >> 1 if half < M else 0]
+    for i in range(N - 1, -1, -1):
+        if a[i, i % M] == 5:
+            break
+        total += a[i, abs(M - i) % M]
+    return total
+
+
 def layouts(array: np.ndarray) -> list[np.ndarray]:
     """The same elements in memory of several kinds."""
     wide = np.zeros([2 * n for n in array.shape], array.dtype)
@@ -399,6 +561,70 @@ def test_arrays(layout: int) -> None:
     d = np.array([0.5, -2.0, 1e9, 3.3])
     parts = (d.astype(np.float32), d, np.array([1, -5, 7, 2], np.int32), u)
     check(element_types, lambda: tuple(layouts(part)[layout] for part in parts))
+
+
+def test_indices_count_from_the_end() -> None:
+    for n in (2, 3, 7):
+        check(periodic, lambda n=n: (np.random.default_rng(n).random(n), np.zeros(n)))
+    for k in (-6, -1, 0, 5):
+        check(from_the_end, lambda k=k: (np.arange(6.0), np.zeros((4, 5), np.int32), k))
+    check(from_the_start, lambda: (np.random.default_rng(0).random((6, 5)), np.ones(6, np.uint8)))
+
+
+def indices_from_the_end(kernel: Kernel[..., Any]) -> int:
+    """In how many places an index may count from the end: a select between it and its sum with the size."""
+    accesses = (op for op in kernel.ir().walk() if isinstance(op, LoadOp | StoreOp))
+    selects = (index.owner for op in accesses for index in op.indices if isinstance(index.owner, SelectOp))
+    return sum(isinstance(s.cond.owner, CmpiOp) and isinstance(s.lhs.owner, AddiOp) for s in selects)
+
+
+def test_indices_that_are_not_negative_cost_nothing() -> None:
+    assert indices_from_the_end(periodic) == 2
+    for kernel in (heat, binomial, mandelbrot, from_the_start, breaking, find, accumulate):
+        assert indices_from_the_end(kernel) == 0
+
+
+@hpacml.kernel
+def makes(n: int, m: int):
+    a = np.zeros((n, 1, m, 1))
+    b = np.ones(n)
+    c = np.full((2, n), m)
+    d = np.full(m, fill_value=b[0] * 0.1, dtype=np.float32)
+    a[n - 1, 0, m - 1, 0] = d[-1]
+    return a[-1, 0, -1, 0] + b[n // 2] * c[1, n - 1]
+
+
+@pytest.mark.parametrize(
+    ("shape", "why"),
+    [
+        ((2**62, 1), "no memory has so many bytes"),
+        ((2**31, 2**31), "no memory has so many bytes"),
+        ((2**32, 2**32), "no memory has so many bytes"),
+        ((2**63 - 1, 2**63 - 1), "no memory has so many bytes"),
+        ((-5, 3), "write max(n, 0) for a size that may be negative"),
+        ((3, -5), "write max(n, 0) for a size that may be negative"),
+        ((0, -5), "write max(n, 0) for a size that may be negative"),
+    ],
+)
+def test_shapes_that_cannot_be(shape: tuple[int, int], why: str) -> None:
+    for _ in range(2):
+        with pytest.raises(hpacml.HpacmlError) as caught:
+            makes(*shape)
+        assert str(caught.value) == f"a kernel cannot make an array of the shape [{shape[0]}, 1, {shape[1]}, 1]: {why}"
+
+
+def test_square_that_cannot_be() -> None:
+    kernel = kernel_of(
+        "@hpacml.kernel\ndef f(n: int):\n    a = np.empty((n, n))\n    a[0, 0] = n\n    return a[0, 0]\n"
+    )
+    assert kernel(1000) == 1000
+    with pytest.raises(hpacml.HpacmlError, match=r"the shape \[4294967296, 4294967296\]: no memory has"):
+        kernel(2**32)
+
+
+def test_shapes_that_can_be() -> None:
+    check(makes, lambda: (300000, 1))
+    check(makes, lambda: (3, 70000))
 
 
 def test_no_array_outlives_its_call() -> None:

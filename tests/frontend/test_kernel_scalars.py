@@ -142,7 +142,7 @@ def test_unary_and_conversions(kind: str) -> None:
 @pytest.mark.parametrize("kind", SAMPLES)
 def test_conversions_to_integers(kind: str) -> None:
     """Of numbers that fit: what does not is unspecified in NumPy, too."""
-    functions = ("int", "np.int32", "np.int64", "np.uint8", "math.floor", "math.ceil", "math.trunc")
+    functions = ("int", "round", "np.int32", "np.int64", "np.uint8", "math.floor", "math.ceil", "math.trunc")
     read = READ[kind].format(0)
     expressions = [(f"{f}({read})", np.int64) for f in functions if type_of(f"{f}(a)", a=SAMPLES[kind])]
     if kind == "float":

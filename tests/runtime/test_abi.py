@@ -506,6 +506,7 @@ def check_map(values: Sequence[int], **site: Any) -> None:
         "names": ["t"],
         "targets": [[[1, None, 1]]],
         "arrays": [],
+        "sharing": False,
         "text": "f(t[1:N])",
     }
     text = ctypes.create_string_buffer(json.dumps(base | site).encode())

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Self
 
 from xdsl.dialects.builtin import (
     DYNAMIC_INDEX,
     ArrayAttr,
     BFloat16Type,
+    BytesAttr,
     Float16Type,
     Float32Type,
     Float64Type,
     IntAttr,
     MemRefType,
     StridedLayoutAttr,
+    StringAttr,
     bf16,
     f16,
     f32,
@@ -51,6 +54,11 @@ INDICES = (i32, i64, i8)
 """Element types of index arrays."""
 
 FLOATS = (Float16Type, BFloat16Type, Float32Type, Float64Type)
+
+
+def as_text(attribute: Attribute | None) -> Attribute | None:
+    """A string as xDSL reads it, which takes one that is not ASCII for bytes."""
+    return StringAttr(attribute.data.decode()) if isinstance(attribute, BytesAttr) else attribute
 
 
 def dtype_name(element_type: Attribute) -> str:
@@ -214,6 +222,7 @@ def parse_bounds(parser: AttrParser, number: Callable[[], int | None]) -> Bounds
     return Bounds(start, stop, step)
 
 
+@dataclass(frozen=True, init=False)  # for what a dataclass makes of fields: equality and hashes
 class _Shaped(ParametrizedAttribute, TypeAttribute, ABC):
     shape: ArrayAttr[IntAttr]
     element_type: Attribute

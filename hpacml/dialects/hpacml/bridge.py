@@ -43,6 +43,7 @@ from hpacml.dialects.hpacml.attributes import (
     MappingType,
     SliceAttr,
     TargetAttr,
+    as_text,
     dtype_name,
     known,
     parse_bounds,
@@ -276,8 +277,12 @@ class MapOp(IRDLOperation, HasCanonicalizationPatternsInterface):
     @property
     def index_arrays(self) -> list[int]:
         """Which of the arrays hold indices."""
-        holding_elements = heads(self.trees)
-        return [number for number in range(len(self.arrays)) if number not in holding_elements]
+        return [number for number in range(len(self.arrays)) if number not in self.holding_elements]
+
+    @property
+    def holding_elements(self) -> list[int]:
+        """Which of the arrays hold the elements that are read or written."""
+        return heads(self.trees)
 
     def require_indices(self) -> None:
         """Raise `MapError` for an index array of another type than integers."""
@@ -346,7 +351,7 @@ class MapOp(IRDLOperation, HasCanonicalizationPatternsInterface):
             params = parser.parse_comma_separated_list(parser.Delimiter.PAREN, parser.parse_unresolved_operand)
         unchecked = UnitAttr() if parser.parse_optional_keyword("unchecked") is not None else None
         attributes = parser.parse_optional_attr_dict()
-        text = attributes.pop("text", None)
+        text = as_text(attributes.pop("text", None))
         parser.parse_punctuation(":")
         types = parser.parse_comma_separated_list(parser.Delimiter.NONE, parser.parse_type)
         parser.parse_punctuation("->")

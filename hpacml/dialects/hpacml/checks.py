@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xdsl.dialects.builtin import ArrayAttr, IndexType, IntegerType, MemRefType, StringAttr, i1
+from xdsl.dialects.builtin import ArrayAttr, IndexType, IntegerType, MemRefType, StringAttr, UnitAttr, i1, i8
 from xdsl.interfaces import HasCanonicalizationPatternsInterface
 from xdsl.ir import SSAValue
 from xdsl.irdl import (
@@ -24,6 +24,7 @@ from xdsl.utils.exceptions import VerifyException
 
 from hpacml.dialects.hpacml.attributes import INDICES, DirectionAttr, MappingType, TargetAttr
 from hpacml.dialects.hpacml.views import VIEW, view_type
+from hpacml.targets import arrays_in, dims_in
 
 
 @irdl_op_definition
@@ -33,7 +34,8 @@ class CheckMapOp(IRDLOperation, HasCanonicalizationPatternsInterface):
     map that does fit, and then all that is known of the map decides exactly.
 
     `sizes` are the dimensions of all arrays, `bounds` and `params` those of the map. With `arrays`, all that
-    the targets name, their memory decides too: the indices in it, and whether elements share it.
+    the targets name, their memory decides too: the indices in it, and whether elements share it. `sharing`
+    says that only the latter is doubtful.
 
     Example:
     ```mlir
@@ -56,14 +58,25 @@ class CheckMapOp(IRDLOperation, HasCanonicalizationPatternsInterface):
     parameters = prop_def(ArrayAttr[StringAttr])
     names = prop_def(ArrayAttr[StringAttr])
     targets = prop_def(ArrayAttr[TargetAttr])
+    sharing = opt_prop_def(UnitAttr)
     text = opt_prop_def(StringAttr)
 
     irdl_options = (AttrSizedOperandSegments(as_property=True),)
     assembly_format = (
         "$fits $direction $functor `names` $names `targets` $targets `sizes` `(` $sizes `)` "
         "`bounds` `(` $bounds `)` `params` `(` $params `)` `of` $parameters "
-        "(`arrays` `(` $arrays^ `:` type($arrays) `)`)? (`text` $text^)? attr-dict"
+        "(`arrays` `(` $arrays^ `:` type($arrays) `)`)? (`sharing` $sharing^)? (`text` $text^)? attr-dict"
     )
+
+    def verify_(self) -> None:
+        trees = [target.data for target in self.targets]
+        arrays, dims = sum(map(arrays_in, trees)), sum(map(dims_in, trees))
+        if len(self.names) != arrays or len(self.arrays) not in (0, arrays):
+            raise VerifyException(
+                f"the targets name {arrays} arrays, {len(self.names)} names and {len(self.arrays)} arrays are given"
+            )
+        if len(self.sizes) != dims:
+            raise VerifyException(f"the arrays have {dims} dimensions, {len(self.sizes)} sizes are given")
 
     @classmethod
     def get_canonicalization_patterns(cls) -> tuple[RewritePattern, ...]:
@@ -144,3 +157,10 @@ class DistinctOp(IRDLOperation):
 
     def __init__(self, views: Sequence[SSAValue]):
         super().__init__(operands=[views], result_types=[i1])
+
+    def verify_(self) -> None:
+        if not self.views:
+            raise VerifyException("expected at least one view")
+        for view in self.views:
+            if view_type(view).element_type != i8:
+                raise VerifyException(f"the elements of scratch memory are i8, not {view_type(view).element_type}")

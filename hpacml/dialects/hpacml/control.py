@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import permutations
 
 from xdsl.dialects.builtin import (
     ArrayAttr,
@@ -43,6 +44,7 @@ from hpacml.dialects.hpacml.attributes import (
     MappingType,
     Mode,
     ModeAttr,
+    as_text,
 )
 from hpacml.dialects.hpacml.bridge import MapOp
 
@@ -149,6 +151,11 @@ class MlOp(IRDLOperation, HasCanonicalizationPatternsInterface):
         for mapping in self.all_outputs:
             if _direction(mapping) == Direction.To:
                 raise VerifyException("an output is mapped by a 'to' map")
+        maps = [mapping.owner for mapping in self.all_outputs if isinstance(mapping.owner, MapOp)]
+        for one, other in permutations(maps, 2):
+            if shared := {one.arrays[n] for n in one.index_arrays} & {other.arrays[n] for n in other.holding_elements}:
+                name = next(iter(shared)).name_hint or "an array"
+                raise VerifyException(f"{name} holds the indices of one output and is itself another: use a copy of it")
 
     def print(self, printer: Printer) -> None:
         printer.print_string(f" {self.mode.data}")
@@ -187,7 +194,7 @@ class MlOp(IRDLOperation, HasCanonicalizationPatternsInterface):
             return parser.parse_comma_separated_list(parser.Delimiter.PAREN, parser.parse_unresolved_operand)
 
         def source(keyword: str) -> Attribute | None:
-            return None if parser.parse_optional_keyword(keyword) is None else parser.parse_attribute()
+            return None if parser.parse_optional_keyword(keyword) is None else as_text(parser.parse_attribute())
 
         mode = parser.parse_str_enum(Mode)
         condition: list[SSAValue] = []
@@ -212,6 +219,8 @@ class MlOp(IRDLOperation, HasCanonicalizationPatternsInterface):
                     parser.raise_error("expected one type for each mapping")
                 values.append(parser.resolve_operand(operand, type))
             resolved.append(values)
+        if next(types, None) is not None:
+            parser.raise_error("expected one type for each mapping")
         body = parser.parse_region()
         return cls.build(
             operands=[condition, if_condition, *resolved],

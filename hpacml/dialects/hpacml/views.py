@@ -11,7 +11,7 @@ from abc import ABC
 from collections.abc import Sequence
 from typing import TypeAlias, cast
 
-from xdsl.dialects.builtin import DenseArrayBase, IndexType, MemRefType, i64
+from xdsl.dialects.builtin import DYNAMIC_INDEX, DenseArrayBase, IndexType, MemRefType, i64
 from xdsl.ir import SSAValue
 from xdsl.irdl import (
     AttrSizedOperandSegments,
@@ -70,16 +70,19 @@ class IndirectOp(IRDLOperation):
     def verify_(self) -> None:
         rows, view = cast(MemRefType, self.rows.type), self.view.type
         rank = view.get_num_dims()
-        if rows.get_num_dims() != rank + len(self.indices):
+        if not self.indices or rows.get_num_dims() != rank + len(self.indices):
             raise VerifyException(
-                f"{len(self.indices)} indices into {rows} make a view of {rows.get_num_dims() - len(self.indices)} "
-                f"dimensions, not {rank}"
+                f"a view of {rank} dimensions into {rows} takes an index for each dimension behind these, "
+                f"not {len(self.indices)}"
             )
         if rows.get_shape()[:rank] != view.get_shape() or rows.element_type != view.element_type:
             raise VerifyException(f"a view of type {view} does not fit {rows}")
         for index in self.indices:
-            if view_type(index).get_num_dims() != rank:
-                raise VerifyException(f"an index of type {index.type} does not have the {rank} dimensions of the view")
+            sizes = view_type(index).get_shape()
+            if len(sizes) != rank or any(
+                DYNAMIC_INDEX not in pair and pair[0] != pair[1] for pair in zip(sizes, view.get_shape(), strict=True)
+            ):
+                raise VerifyException(f"an index of type {index.type} does not have the shape of the view, {view}")
             if view_type(index).element_type not in INDICES:
                 raise VerifyException(f"indices have elements of u8, i32 or i64, not {view_type(index).element_type}")
 

@@ -29,16 +29,32 @@ func.func @ranges(%t: memref<?xf32>, %u: memref<?xf32>, %n: index) {
 // Indices and `unchecked` stay; maps that differ in them are two.
 
 hpacml.functor @f : [i] = ([i])
-func.func @indirect(%t: memref<?xf32>, %idx: memref<?xi32>) -> (!hpacml.mapping<3xf32>, !hpacml.mapping<?xf32>) {
+func.func @indirect(%t: memref<?xf32>, %idx: memref<?xi32>, %x: memref<?xf32>) {
   %three = arith.constant 3 : index
   %a = hpacml.map to @f(%t[*%idx[0 : %three]]) unchecked : memref<?xf32>, memref<?xi32> -> !hpacml.mapping<?xf32>
   %b = hpacml.map to @f(%t[*%idx[0 : 3]]) : memref<?xf32>, memref<?xi32> -> !hpacml.mapping<3xf32>
-  func.return %b, %a : !hpacml.mapping<3xf32>, !hpacml.mapping<?xf32>
+  hpacml.gather %a into %x : !hpacml.mapping<?xf32>, memref<?xf32>
+  hpacml.gather %b into %x : !hpacml.mapping<3xf32>, memref<?xf32>
+  func.return
 }
 
 // CHECK-LABEL: func.func @indirect
 // CHECK: %a = hpacml.map to @f(%t[*%idx[0 : 3]]) unchecked : memref<?xf32>, memref<?xi32> -> !hpacml.mapping<3xf32>
 // CHECK-NEXT: %b = hpacml.map to @f(%t[*%idx[0 : 3]]) : memref<?xf32>, memref<?xi32> -> !hpacml.mapping<3xf32>
+
+// -----
+
+// What a return or a call fixes the type of stays as it is.
+
+hpacml.functor @f : [i] = ([i])
+func.func @typed(%t: memref<?xf32>) -> !hpacml.mapping<?xf32> {
+  %three = arith.constant 3 : index
+  %a = hpacml.map to @f(%t[0 : %three]) : memref<?xf32> -> !hpacml.mapping<?xf32>
+  func.return %a : !hpacml.mapping<?xf32>
+}
+
+// CHECK-LABEL: func.func @typed
+// CHECK: hpacml.map to @f(%t[0 : %three])
 
 // -----
 

@@ -40,7 +40,7 @@ hpacml.functor @f : [i + 1, 0:1] = ([i])
 
 hpacml.functor @f(i) : [i] = ([i])
 
-// CHECK: Operation does not verify: 'i' on the left side is neither a symbol nor a range: write a bare symbol for a dimension of the sweep, or a range such as 0:5 for features
+// CHECK: Operation does not verify: 'i' is an integer here, and so no symbol: write a range such as 0:i for that many features, or give the symbol another name
 
 // -----
 
@@ -236,13 +236,209 @@ func.func @f(%t: memref<9xf32>) {
 
 // -----
 
-hpacml.functor @p : [i] = ([i])
-func.func @f(%t: memref<9xf32>, %ix: memref<9xi32>) {
-  %a = hpacml.map to @p(%t[*%ix[0 : 9]]) : memref<9xf32>, memref<9xi32> -> !hpacml.mapping<9xf32>
+hpacml.functor @p(m) : [i] = ([i + m])
+func.func @f(%t: memref<9xf32>) {
+  %a = hpacml.map to @p(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
   func.return
 }
 
-// CHECK: Operation does not verify: the target of 't' is indirect, which this version cannot map yet
+// CHECK: Operation does not verify: the functor has 1 parameter, 0 are given
+
+// -----
+
+hpacml.functor @p : [i] = ([i])
+func.func @f(%t: memref<9xf32>, %k: index) {
+  %a = hpacml.map to @p(%t[0 : 9]) params(%k) : memref<9xf32> -> !hpacml.mapping<9xf32>
+  func.return
+}
+
+// CHECK: Operation does not verify: the functor has 0 parameters, 1 are given
+
+// -----
+
+hpacml.functor @p : [i] = ([i])
+func.func @f(%t: memref<9xf32>) {
+  %a = "hpacml.map"(%t, %t) <{direction = #hpacml<direction to>, functor = @p, targets = [#hpacml.target<[0 : 9]>], operandSegmentSizes = array<i32: 2, 0, 0>}> : (memref<9xf32>, memref<9xf32>) -> !hpacml.mapping<9xf32>
+  func.return
+}
+
+// CHECK: Operation does not verify: the targets name 1 arrays, 2 are given
+
+// -----
+
+hpacml.functor @p : [i] = ([i])
+func.func @f(%t: memref<9xf32>) {
+  %a = "hpacml.map"(%t) <{direction = #hpacml<direction to>, functor = @p, targets = [#hpacml.target<[*[*[0 : 9]]]>], operandSegmentSizes = array<i32: 1, 0, 0>}> : (memref<9xf32>) -> !hpacml.mapping<9xf32>
+  func.return
+}
+
+// CHECK: Operation does not verify: the targets name 3 arrays, 1 are given
+
+// -----
+
+hpacml.functor @p : [i] = ([i])
+func.func @f(%t: memref<9xf32>, %n: index) {
+  %a = "hpacml.map"(%t, %n) <{direction = #hpacml<direction to>, functor = @p, targets = [#hpacml.target<[? : ?]>], operandSegmentSizes = array<i32: 1, 1, 0>}> : (memref<9xf32>, index) -> !hpacml.mapping<?xf32>
+  func.return
+}
+
+// CHECK: Operation does not verify: the ranges leave 2 numbers open, 1 are given
+
+// -----
+
+hpacml.functor @p : [i] = ([i])
+func.func @f(%t: memref<9xi1>) {
+  %a = hpacml.map to @p(%t[0 : 9]) : memref<9xi1> -> !hpacml.mapping<9xf32>
+  func.return
+}
+
+// CHECK: Operation does not verify: element type i1 is none of u8, i32, i64, f16, bf16, f32, f64
+
+// -----
+
+hpacml.functor @p : [i] = ([i])
+func.func @f(%t: memref<9xf32, affine_map<(d0) -> (d0 * 3)>>) {
+  %a = hpacml.map to @p(%t[0 : 9]) : memref<9xf32, affine_map<(d0) -> (d0 * 3)>> -> !hpacml.mapping<9xf32>
+  func.return
+}
+
+// CHECK: Operation does not verify: an array has the layout affine_map<(d0) -> ((d0 * 3))>: give it strides instead
+
+// -----
+
+hpacml.functor @f(n) : [0:n] = ()
+
+// CHECK: Operation does not verify: the right side has no slice: give at least one, as in ([i])
+
+// -----
+
+hpacml.functor @p : [i] = ([i])
+func.func @f(%t: memref<9xf32>, %idx: memref<9xf32>) {
+  %a = hpacml.map to @p(%t[*%idx[0 : 9]]) : memref<9xf32>, memref<9xf32> -> !hpacml.mapping<9xf32>
+  func.return
+}
+
+// CHECK: Operation does not verify: the array 'idx' is used as indices, but has elements of f32: indices are integers (i32, i64 or u8)
+
+// -----
+
+hpacml.functor @p : [i] = ([i])
+func.func @f(%t: memref<9xf32>, %idx: memref<9xi64>, %jdx: memref<9xbf16>) {
+  %a = hpacml.map from @p(%t[*%idx[*%jdx[0 : 9]]]) unchecked : memref<9xf32>, memref<9xi64>, memref<9xbf16> -> !hpacml.mapping<9xf32>
+  func.return
+}
+
+// CHECK: Operation does not verify: the array 'jdx' is used as indices, but has elements of bf16: indices are integers (i32, i64 or u8)
+
+// -----
+
+hpacml.functor @p : [i] = ([i])
+func.func @f(%t: memref<9xf32>, %idx: memref<9xi16>) {
+  %a = hpacml.map to @p(%t[*%idx[0 : 9]]) : memref<9xf32>, memref<9xi16> -> !hpacml.mapping<9xf32>
+  func.return
+}
+
+// CHECK: Operation does not verify: element type i16 is none of u8, i32, i64, f16, bf16, f32, f64
+
+// -----
+
+hpacml.functor @p : [i] = ([i])
+func.func @f(%t: memref<9x9xf32>, %idx: memref<9xi64>) {
+  %a = hpacml.map to @p(%t[*%idx[0 : 9]]) : memref<9x9xf32>, memref<9xi64> -> !hpacml.mapping<9xf32>
+  func.return
+}
+
+// CHECK: Operation does not verify: the target of 't' gives 1 range, but the array has 2 dimensions
+
+// -----
+
+hpacml.functor @p : [i] = ([i])
+func.func @f(%t: memref<9xf32>, %idx: memref<9x9xi64>) {
+  %a = hpacml.map to @p(%t[*%idx[0 : 9]]) : memref<9xf32>, memref<9x9xi64> -> !hpacml.mapping<9xf32>
+  func.return
+}
+
+// CHECK: Operation does not verify: the target of 'idx' gives 1 range, but the array has 2 dimensions
+
+// -----
+
+hpacml.functor @p : [i] = ([i])
+func.func @f(%t: memref<9x9xf32>, %idx: memref<9xi64>) {
+  %a = hpacml.map to @p(%t[*%idx[0 : 9], *%idx[0 : 9]]) : memref<9x9xf32>, memref<9xi64>, memref<9xi64> -> !hpacml.mapping<9xf32>
+  func.return
+}
+
+// CHECK: Operation does not verify: the slice [i] has 1 entry, but the target 't' has 2 dimensions
+
+// -----
+
+hpacml.functor @p : [i] = ([i])
+func.func @f(%t: memref<9xf32>, %idx: memref<4xi64>) {
+  %a = hpacml.map to @p(%t[*%idx[0 : 5]]) : memref<9xf32>, memref<4xi64> -> !hpacml.mapping<5xf32>
+  func.return
+}
+
+// CHECK: Operation does not verify: the entry 'i' of the slice [i] reaches index 4 in dimension 0 of 'idx', which has 4 elements
+
+// -----
+
+hpacml.functor @p : [i, 0:3] = ([i, 0:3])
+func.func @f(%t: memref<9x2xf32>, %idx: memref<4xi64>) {
+  %a = hpacml.map to @p(%t[*%idx[0 : 4], 0 : 3]) : memref<9x2xf32>, memref<4xi64> -> !hpacml.mapping<4x3xf32>
+  func.return
+}
+
+// CHECK: Operation does not verify: the entry '0:3' of the slice [i, 0:3] reaches index 2 in dimension 1 of 't', which has 2 elements
+
+// -----
+
+hpacml.functor @p : [i, 0:2] = ([i], [i])
+func.func @f(%t: memref<9xf32>, %idx: memref<4xi64>) {
+  %a = hpacml.map to @p(%t[*%idx[0 : 4]], %t[0 : 5]) : memref<9xf32>, memref<4xi64>, memref<9xf32> -> !hpacml.mapping<4x2xf32>
+  func.return
+}
+
+// CHECK: Operation does not verify: the symbol 'i' runs over 4 values in dimension 0 of 'idx' but over 5 in dimension 0 of 't'
+
+// -----
+
+hpacml.functor @p : [i, 0:2] = ([i], [i])
+func.func @f(%t: memref<9xf32>, %idx: memref<4xi64>) {
+  %a = hpacml.map to @p(%t[*%idx[3]], %t[0 : 5]) : memref<9xf32>, memref<4xi64>, memref<9xf32> -> !hpacml.mapping<5x2xf32>
+  func.return
+}
+
+// CHECK: Operation does not verify: dimension 0 of 'idx' is a single index, but the symbol 'i' that meets it runs over 5 values: write a range
+
+// -----
+
+hpacml.functor @p : [i] = ([i])
+func.func @f(%t: memref<9xf32>, %idx: memref<4xi64>) {
+  %a = hpacml.map to @p(%t[*%idx[0 : 4]]) : memref<9xf32>, memref<4xi64> -> !hpacml.mapping<5xf32>
+  func.return
+}
+
+// CHECK: Operation does not verify: the map's type is !hpacml.mapping<5xf32>, but the functor makes it !hpacml.mapping<4xf32>
+
+// -----
+
+hpacml.functor @p : [i] = ([i])
+func.func @f(%t: memref<9xf32>, %idx: memref<4xi64>) {
+  %a = hpacml.map to @p(%t[*%idx[0 : 4]]) : memref<9xf32> -> !hpacml.mapping<4xf32>
+  func.return
+}
+
+// CHECK: expected 1 operand types but had 2
+
+// -----
+
+hpacml.functor @p : [i] = ([i])
+func.func @f(%t: memref<9xf32>, %idx: memref<4xi64>) {
+  %a = hpacml.map to @p(%t[**%idx[0 : 4]]) : memref<9xf32>, memref<4xi64> -> !hpacml.mapping<4xf32>
+  func.return
+}
+
+// CHECK: operand expected
 
 // -----
 
@@ -471,6 +667,122 @@ func.func @f(%v: memref<9xf32>, %w: memref<8xf32>, %x: memref<9x2xf32>, %n: inde
 
 // -----
 
+func.func @f(%v: !hpacml.indirect<4xi16>) {
+  func.return
+}
+
+// CHECK: element type i16 is none of u8, i32, i64, f16, bf16, f32, f64
+
+// -----
+
+func.func @f(%rows: memref<4x9xf32>, %idx: memref<4xi32>) {
+  %v = hpacml.indirect %rows[%idx] : memref<4x9xf32>[memref<4xi32>] -> !hpacml.indirect<4x9xf32>
+  func.return
+}
+
+// CHECK: Operation does not verify: a view of 2 dimensions into memref<4x9xf32> takes an index for each dimension behind these, not 1
+
+// -----
+
+func.func @f(%rows: memref<4x9xf32>, %idx: memref<4xi32>) {
+  %v = hpacml.indirect %rows[%idx, %idx, %idx] : memref<4x9xf32>[memref<4xi32>, memref<4xi32>, memref<4xi32>] -> !hpacml.indirect<4xf32>
+  func.return
+}
+
+// CHECK: Operation does not verify: a view of 1 dimensions into memref<4x9xf32> takes an index for each dimension behind these, not 3
+
+// -----
+
+func.func @f(%rows: memref<4x9xf32>, %idx: memref<4xi32>) {
+  %v = hpacml.indirect %rows[%idx] : memref<4x9xf32>[memref<4xi32>] -> !hpacml.indirect<5xf32>
+  func.return
+}
+
+// CHECK: Operation does not verify: a view of type !hpacml.indirect<5xf32> does not fit memref<4x9xf32>
+
+// -----
+
+func.func @f(%rows: memref<4x9xf32>, %idx: memref<4xi32>) {
+  %v = hpacml.indirect %rows[%idx] : memref<4x9xf32>[memref<4xi32>] -> !hpacml.indirect<4xf64>
+  func.return
+}
+
+// CHECK: Operation does not verify: a view of type !hpacml.indirect<4xf64> does not fit memref<4x9xf32>
+
+// -----
+
+func.func @f(%rows: memref<4x9xf32>, %idx: memref<4x2xi32>) {
+  %v = hpacml.indirect %rows[%idx] : memref<4x9xf32>[memref<4x2xi32>] -> !hpacml.indirect<4xf32>
+  func.return
+}
+
+// CHECK: Operation does not verify: an index of type memref<4x2xi32> does not have the shape of the view, !hpacml.indirect<4xf32>
+
+// -----
+
+func.func @f(%rows: memref<4x9xf32>, %idx: !hpacml.indirect<i32>) {
+  %v = hpacml.indirect %rows[%idx] : memref<4x9xf32>[!hpacml.indirect<i32>] -> !hpacml.indirect<4xf32>
+  func.return
+}
+
+// CHECK: Operation does not verify: an index of type !hpacml.indirect<i32> does not have the shape of the view, !hpacml.indirect<4xf32>
+
+// -----
+
+func.func @f(%rows: memref<4x9xf32>, %idx: memref<4xf32>) {
+  %v = hpacml.indirect %rows[%idx] : memref<4x9xf32>[memref<4xf32>] -> !hpacml.indirect<4xf32>
+  func.return
+}
+
+// CHECK: Operation does not verify: indices have elements of u8, i32 or i64, not f32
+
+// -----
+
+func.func @f(%v: !hpacml.indirect<9xf32>, %x: memref<9x2xf32>, %n: index) {
+  hpacml.pack %v into %x at %n features [] : !hpacml.indirect<9xf32>, memref<9x2xf32>
+  func.return
+}
+
+// CHECK: Operation does not verify: a view of type !hpacml.indirect<9xf32> lacks sweep dimensions of memref<9x2xf32>
+
+// -----
+
+func.func @f(%v: !hpacml.indirect<8xf32>, %x: memref<9x2xf32>, %n: index) {
+  hpacml.fused_scatter %v from %x at %n features [1] : !hpacml.indirect<8xf32> -> memref<9x2xf32>
+  func.return
+}
+
+// CHECK: Operation does not verify: a view of type !hpacml.indirect<8xf32> does not sweep over dimension 0 of memref<9x2xf32>
+
+// -----
+
+func.func @f(%idx: memref<4xf16>, %n: index) {
+  %ok = hpacml.in_bounds %idx below %n : memref<4xf16>
+  func.return
+}
+
+// CHECK: Operation does not verify: indices have elements of u8, i32 or i64, not f16
+
+// -----
+
+func.func @f(%idx: !hpacml.indirect<4xf64>, %n: index) {
+  %ok = hpacml.in_bounds %idx below %n : !hpacml.indirect<4xf64>
+  func.return
+}
+
+// CHECK: Operation does not verify: indices have elements of u8, i32 or i64, not f64
+
+// -----
+
+func.func @f(%t: memref<4xf32>) {
+  hpacml.check_indices %t : memref<4xf32>
+  func.return
+}
+
+// CHECK: memref<4xf32> should be of base attribute hpacml.mapping
+
+// -----
+
 func.func @f(%t: memref<9xf32>) {
   %a = hpacml.map to @p(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9x1xf32>
   func.return
@@ -488,3 +800,74 @@ func.func @f(%t: memref<9xf32>) {
 }
 
 // CHECK: Operation does not verify: the entry 'i' of the slice [i] reaches index 9 in dimension 0 of 't', which has 9 elements
+
+// -----
+
+hpacml.functor @p : [i] = ([i])
+func.func @f(%t: memref<9xf32>, %n: index) {
+  %a = hpacml.map to @p(%t[0 : %n : 0]) : memref<9xf32> -> !hpacml.mapping<?xf32>
+  func.return
+}
+
+// CHECK: Operation does not verify: the step of a range is 0
+
+// -----
+
+func.func @f(%in: !hpacml.mapping<9xf32>) {
+  hpacml.ml infer inout(%in) label "r" : !hpacml.mapping<9xf32>, !hpacml.mapping<9xf32> {
+    "test.op"() : () -> ()
+  }
+  func.return
+}
+
+// CHECK: expected one type for each mapping
+
+// -----
+
+hpacml.functor @p : [i] = ([i])
+func.func @f(%x: memref<9xi64>, %y: memref<9xf32>, %z: !hpacml.mapping<9xf32>) {
+  %a = hpacml.map from @p(%y[*%x[0 : 9]]) : memref<9xf32>, memref<9xi64> -> !hpacml.mapping<9xf32>
+  %b = hpacml.map from @p(%x[0 : 9]) : memref<9xi64> -> !hpacml.mapping<9xi64>
+  hpacml.ml infer in(%z) out(%a, %b) label "r" : !hpacml.mapping<9xf32>, !hpacml.mapping<9xf32>, !hpacml.mapping<9xi64> {
+    "test.op"() : () -> ()
+  }
+  func.return
+}
+
+// CHECK: Operation does not verify: x holds the indices of one output and is itself another: use a copy of it
+
+// -----
+
+func.func @f(%x: memref<9xf32>) {
+  %d = hpacml.distinct %x : memref<9xf32>
+  func.return
+}
+
+// CHECK: Operation does not verify: the elements of scratch memory are i8, not f32
+
+// -----
+
+func.func @f(%ok: i1, %d: index) {
+  hpacml.check_map %ok to "f: [i] = ([i])" names ["x"] targets [#hpacml.target<[*[0 : 3]]>] sizes(%d, %d) bounds() params() of []
+  func.return
+}
+
+// CHECK: Operation does not verify: the targets name 2 arrays, 1 names and 0 arrays are given
+
+// -----
+
+func.func @f(%ok: i1, %d: index) {
+  hpacml.check_map %ok to "f: [i] = ([i])" names ["x"] targets [#hpacml.target<[0 : 3]>] sizes(%d, %d) bounds() params() of []
+  func.return
+}
+
+// CHECK: Operation does not verify: the arrays have 1 dimensions, 2 sizes are given
+
+// -----
+
+func.func @f(%x: memref<4x9xf32>, %i: memref<5xi32>) {
+  %v = hpacml.indirect %x[%i] : memref<4x9xf32>[memref<5xi32>] -> !hpacml.indirect<4xf32>
+  func.return
+}
+
+// CHECK: Operation does not verify: an index of type memref<5xi32> does not have the shape of the view, !hpacml.indirect<4xf32>

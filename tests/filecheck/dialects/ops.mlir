@@ -54,6 +54,36 @@ func.func @maps(%t: memref<?x?xf32, strided<[?, ?], offset: ?>>, %x: memref<?xf6
 // CHECK-NEXT:    func.return
 // CHECK-NEXT:  }
 
+// Indirect targets: an index array in place of a range, several, nested, beside ranges, of every type of indices, unchecked.
+
+hpacml.functor @rows : [i, 0:3] = ([i, 0:3])
+hpacml.functor @cell : [i, 0:1] = ([i, i])
+
+func.func @indirect_maps(%pos: memref<?x3xf32>, %x: memref<?xf64>, %t: memref<8x9xi64>, %idx: memref<?xi32>, %jdx: memref<20xi64, strided<[?]>>,
+                         %kdx: memref<4x5xi8>, %n: index, %k: index) {
+  %a = hpacml.map from @rows(%pos[*%idx[0 : %n], 0 : 3]) unchecked : memref<?x3xf32>, memref<?xi32> -> !hpacml.mapping<?x3xf32>
+  %b = hpacml.map to @inner(%x[*%jdx[*%idx[%k : %n : 2]]]) : memref<?xf64>, memref<20xi64, strided<[?]>>, memref<?xi32> -> !hpacml.mapping<?xf64>
+  %c = hpacml.map inout @cell(%t[*%idx[0 : 5], *%jdx[19 : 4 : -3]]) : memref<8x9xi64>, memref<?xi32>, memref<20xi64, strided<[?]>> -> !hpacml.mapping<5x1xi64>
+  %d = hpacml.map to @plane(%x[*%kdx[0 : 4, 0 : 5]]) : memref<?xf64>, memref<4x5xi8> -> !hpacml.mapping<4x5xf64>
+  %e = hpacml.map to @pair(%x[*%jdx[0 : 6]], %x[%k : %n]) unchecked {note = "kept", text = "pair(x[jdx[0:6]], x[k:n])"} : memref<?xf64>, memref<20xi64, strided<[?]>>, memref<?xf64> -> !hpacml.mapping<6x2xf64>
+  %f = hpacml.map to @scaled(%t[*%t[*%kdx[%k, 0 : 4], 3], 0 : 9]) params(%n) unchecked : memref<8x9xi64>, memref<8x9xi64>, memref<4x5xi8> -> !hpacml.mapping<4xi64>
+  func.return
+}
+
+hpacml.functor @inner : [i] = ([i])
+hpacml.functor @plane : [i, j] = ([i, j])
+hpacml.functor @scaled(m) : [i] = ([0, i, 3, m])
+
+// CHECK-LABEL: func.func @indirect_maps(%pos: memref<?x3xf32>, %x: memref<?xf64>, %t: memref<8x9xi64>, %idx: memref<?xi32>, %jdx: memref<20xi64, strided<[?]>>, %kdx: memref<4x5xi8>, %n: index, %k: index) {
+// CHECK-NEXT:    %a = hpacml.map from @rows(%pos[*%idx[0 : %n], 0 : 3]) unchecked : memref<?x3xf32>, memref<?xi32> -> !hpacml.mapping<?x3xf32>
+// CHECK-NEXT:    %b = hpacml.map to @inner(%x[*%jdx[*%idx[%k : %n : 2]]]) : memref<?xf64>, memref<20xi64, strided<[?]>>, memref<?xi32> -> !hpacml.mapping<?xf64>
+// CHECK-NEXT:    %c = hpacml.map inout @cell(%t[*%idx[0 : 5], *%jdx[19 : 4 : -3]]) : memref<8x9xi64>, memref<?xi32>, memref<20xi64, strided<[?]>> -> !hpacml.mapping<5x1xi64>
+// CHECK-NEXT:    %d = hpacml.map to @plane(%x[*%kdx[0 : 4, 0 : 5]]) : memref<?xf64>, memref<4x5xi8> -> !hpacml.mapping<4x5xf64>
+// CHECK-NEXT:    %e = hpacml.map to @pair(%x[*%jdx[0 : 6]], %x[%k : %n]) unchecked {note = "kept", text = "pair(x[jdx[0:6]], x[k:n])"} : memref<?xf64>, memref<20xi64, strided<[?]>>, memref<?xf64> -> !hpacml.mapping<6x2xf64>
+// CHECK-NEXT:    %f = hpacml.map to @scaled(%t[*%t[*%kdx[%k, 0 : 4], 3], 0 : 9]) params(%n) unchecked : memref<8x9xi64>, memref<8x9xi64>, memref<4x5xi8> -> !hpacml.mapping<4xi64>
+// CHECK-NEXT:    func.return
+// CHECK-NEXT:  }
+
 func.func @tensors(%t: memref<?x?xf32>, %n: index) {
   %in = hpacml.map to @stencil(%t[1 : %n, 1 : 8]) : memref<?x?xf32> -> !hpacml.mapping<?x7x5xf32>
   %out = hpacml.map from @stencil(%t[1 : %n : 3, 1 : 8 : 3]) : memref<?x?xf32> -> !hpacml.mapping<?x3x5xf32>
@@ -159,6 +189,60 @@ func.func @views(%x: memref<?x5xf32>, %y: memref<?xf64>, %v: memref<?xf32, strid
 // CHECK-NEXT:    func.return
 // CHECK-NEXT:  }
 
+func.func @checks(%x: memref<?xf32>, %idx: memref<?xi32>, %u: memref<4x5xi8>, %a: !hpacml.indirect<?xi64>, %b: !hpacml.indirect<?x2xi8>, %m: !hpacml.mapping<?xf32>,
+                  %ok: i1, %n: index) {
+  hpacml.check_map %ok from "f: [i] = ([i])" names ["x", "idx"] targets [#hpacml.target<[*[0 : ?]]>] sizes(%n, %n) bounds(%n) params() of [] arrays(%x, %idx : memref<?xf32>, memref<?xi32>)
+  hpacml.check_map %ok to "f: [i] = ([i + m])" names ["x", "idx", "u"] targets [#hpacml.target<[*[*[2 : ? : 3, 4]]]>] sizes(%n, %n, %n, %n) bounds(%n) params(%n) of ["m"] arrays(%x, %idx, %u : memref<?xf32>, memref<?xi32>, memref<4x5xi8>) text "f(x[idx[u[2:n:3, 4]]])" {note = "kept"}
+  hpacml.check_indices %m : !hpacml.mapping<?xf32>
+  hpacml.check_indices %m {note = "kept"} : !hpacml.mapping<?xf32>
+  %p = hpacml.in_bounds %idx below %n : memref<?xi32>
+  %q = hpacml.in_bounds %u below %n : memref<4x5xi8>
+  %r = hpacml.in_bounds %a below %n {note = "kept"} : !hpacml.indirect<?xi64>
+  %s = hpacml.distinct %b : !hpacml.indirect<?x2xi8>
+  %t = hpacml.distinct %b, %u, %b {note = "kept"} : !hpacml.indirect<?x2xi8>, memref<4x5xi8>, !hpacml.indirect<?x2xi8>
+  func.return
+}
+
+// CHECK-LABEL: func.func @checks(%x: memref<?xf32>, %idx: memref<?xi32>, %u: memref<4x5xi8>, %a: !hpacml.indirect<?xi64>, %b: !hpacml.indirect<?x2xi8>, %m: !hpacml.mapping<?xf32>, %ok: i1, %n: index) {
+// CHECK-NEXT:    hpacml.check_map %ok from "f: [i] = ([i])" names ["x", "idx"] targets [#hpacml.target<[*[0 : ?]]>] sizes(%n, %n) bounds(%n) params() of [] arrays(%x, %idx : memref<?xf32>, memref<?xi32>)
+// CHECK-NEXT:    hpacml.check_map %ok to "f: [i] = ([i + m])" names ["x", "idx", "u"] targets [#hpacml.target<[*[*[2 : ? : 3, 4]]]>] sizes(%n, %n, %n, %n) bounds(%n) params(%n) of ["m"] arrays(%x, %idx, %u : memref<?xf32>, memref<?xi32>, memref<4x5xi8>) text "f(x[idx[u[2:n:3, 4]]])" {note = "kept"}
+// CHECK-NEXT:    hpacml.check_indices %m : !hpacml.mapping<?xf32>
+// CHECK-NEXT:    hpacml.check_indices %m {note = "kept"} : !hpacml.mapping<?xf32>
+// CHECK-NEXT:    %p = hpacml.in_bounds %idx below %n : memref<?xi32>
+// CHECK-NEXT:    %q = hpacml.in_bounds %u below %n : memref<4x5xi8>
+// CHECK-NEXT:    %r = hpacml.in_bounds %a below %n {note = "kept"} : !hpacml.indirect<?xi64>
+// CHECK-NEXT:    %s = hpacml.distinct %b : !hpacml.indirect<?x2xi8>
+// CHECK-NEXT:    %t = hpacml.distinct %b, %u, %b {note = "kept"} : !hpacml.indirect<?x2xi8>, memref<4x5xi8>, !hpacml.indirect<?x2xi8>
+// CHECK-NEXT:    func.return
+// CHECK-NEXT:  }
+
+func.func @indirect_views(%rows: memref<?x3x?xf32, strided<[0, 1, 3]>>, %idx: memref<?x3xi32, strided<[1, 0]>>, %z: memref<5xf16>, %one: memref<i64>,
+                          %plane: memref<4x8x9xbf16>, %u: memref<4xi8>, %x: memref<?x4xf32>, %y: memref<4xf64>, %n: index) {
+  %v = hpacml.indirect %rows[%idx] : memref<?x3x?xf32, strided<[0, 1, 3]>>[memref<?x3xi32, strided<[1, 0]>>] -> !hpacml.indirect<?x3xf32>
+  %w = hpacml.indirect %z[%one] : memref<5xf16>[memref<i64>] -> !hpacml.indirect<f16>
+  %p = hpacml.indirect %plane[%u, %u] {note = "kept"} : memref<4x8x9xbf16>[memref<4xi8>, memref<4xi8>] -> !hpacml.indirect<4xbf16>
+  %table = hpacml.indirect %idx[%u] : memref<?x3xi32, strided<[1, 0]>>[memref<4xi8>] -> !hpacml.indirect<?xi32>
+  %q = hpacml.indirect %plane[%table, %u] : memref<4x8x9xbf16>[!hpacml.indirect<?xi32>, memref<4xi8>] -> !hpacml.indirect<4xbf16>
+  hpacml.pack %v into %x at %n features [1] : !hpacml.indirect<?x3xf32>, memref<?x4xf32>
+  hpacml.unpack %p from %y at %n features [] : !hpacml.indirect<4xbf16>, memref<4xf64>
+  hpacml.fused_gather %v, %u into %x at %n, %n features [1] : !hpacml.indirect<?x3xf32>, memref<4xi8> -> memref<?x4xf32>
+  hpacml.fused_scatter %p, %q from %x at %n, %n features [1] : !hpacml.indirect<4xbf16>, !hpacml.indirect<4xbf16> -> memref<?x4xf32>
+  func.return
+}
+
+// CHECK-LABEL: func.func @indirect_views(%rows: memref<?x3x?xf32, strided<[0, 1, 3]>>, %idx: memref<?x3xi32, strided<[1, 0]>>, %z: memref<5xf16>, %one: memref<i64>, %plane: memref<4x8x9xbf16>, %u: memref<4xi8>, %x: memref<?x4xf32>, %y: memref<4xf64>, %n: index) {
+// CHECK-NEXT:    %v = hpacml.indirect %rows[%idx] : memref<?x3x?xf32, strided<[0, 1, 3]>>[memref<?x3xi32, strided<[1, 0]>>] -> !hpacml.indirect<?x3xf32>
+// CHECK-NEXT:    %w = hpacml.indirect %z[%one] : memref<5xf16>[memref<i64>] -> !hpacml.indirect<f16>
+// CHECK-NEXT:    %p = hpacml.indirect %plane[%u, %u] {note = "kept"} : memref<4x8x9xbf16>[memref<4xi8>, memref<4xi8>] -> !hpacml.indirect<4xbf16>
+// CHECK-NEXT:    %table = hpacml.indirect %idx[%u] : memref<?x3xi32, strided<[1, 0]>>[memref<4xi8>] -> !hpacml.indirect<?xi32>
+// CHECK-NEXT:    %q = hpacml.indirect %plane[%table, %u] : memref<4x8x9xbf16>[!hpacml.indirect<?xi32>, memref<4xi8>] -> !hpacml.indirect<4xbf16>
+// CHECK-NEXT:    hpacml.pack %v into %x at %n features [1] : !hpacml.indirect<?x3xf32>, memref<?x4xf32>
+// CHECK-NEXT:    hpacml.unpack %p from %y at %n features [] : !hpacml.indirect<4xbf16>, memref<4xf64>
+// CHECK-NEXT:    hpacml.fused_gather %v, %u into %x at %n, %n features [1] : !hpacml.indirect<?x3xf32>, memref<4xi8> -> memref<?x4xf32>
+// CHECK-NEXT:    hpacml.fused_scatter %p, %q from %x at %n, %n features [1] : !hpacml.indirect<4xbf16>, !hpacml.indirect<4xbf16> -> memref<?x4xf32>
+// CHECK-NEXT:    func.return
+// CHECK-NEXT:  }
+
 // The generic form, which upstream tools read.
 
 // GENERIC:      "hpacml.functor"() <{sym_name = "stencil", parameters = [], lhs = #hpacml.slice<[i, j, 0:5]>, rhs = [#hpacml.slice<[i - 1, j]>, #hpacml.slice<[i + 1, j]>, #hpacml.slice<[i, j - 1 : j + 2]>]}> : () -> ()
@@ -166,8 +250,18 @@ func.func @views(%x: memref<?x5xf32>, %y: memref<?xf64>, %v: memref<?xf32, strid
 // GENERIC:      %b = "hpacml.map"(%t, %n, %m, %k) <{direction = #hpacml<direction from>, functor = @point, targets = [#hpacml.target<[? : 0 : -1, 0 : ? : ?]>], text = "point(t[n:0:-1, 0:m:k])", operandSegmentSizes = array<i32: 1, 3, 0>}>
 // GENERIC-NEXT: %c = "hpacml.map"(%x, %n, %k) <{direction = #hpacml<direction inout>, functor = @block, targets = [#hpacml.target<[0 : ?]>], operandSegmentSizes = array<i32: 1, 1, 1>}>
 // GENERIC:      %e = "hpacml.map"(%t, %k) <{direction = #hpacml<direction to>, functor = @point, targets = [#hpacml.target<[0 : 9, ?]>]
+// GENERIC:      %a = "hpacml.map"(%pos, %idx, %n) <{direction = #hpacml<direction from>, functor = @rows, targets = [#hpacml.target<[*[0 : ?], 0 : 3]>], unchecked, operandSegmentSizes = array<i32: 2, 1, 0>}>
+// GENERIC-NEXT: %b = "hpacml.map"(%x, %jdx, %idx, %k, %n) <{direction = #hpacml<direction to>, functor = @inner, targets = [#hpacml.target<[*[*[? : ? : 2]]]>], operandSegmentSizes = array<i32: 3, 2, 0>}>
+// GENERIC-NEXT: %c = "hpacml.map"(%t, %idx, %jdx) <{direction = #hpacml<direction inout>, functor = @cell, targets = [#hpacml.target<[*[0 : 5], *[19 : 4 : -3]]>], operandSegmentSizes = array<i32: 3, 0, 0>}>
+// GENERIC:      %f = "hpacml.map"(%t, %t, %kdx, %k, %n) <{direction = #hpacml<direction to>, functor = @scaled, targets = [#hpacml.target<[*[*[?, 0 : 4], 3], 0 : 9]>], unchecked, operandSegmentSizes = array<i32: 3, 1, 1>}>
 // GENERIC:      %y = "hpacml.tensor"(%out) <{fresh}> : (!hpacml.mapping<?x3x5xf32>) -> memref<?x3x5xf32>
 // GENERIC-NEXT: "hpacml.gather"(%in, %x) : (!hpacml.mapping<?x7x5xf32>, memref<?x7x5xf32>) -> ()
 // GENERIC:      "hpacml.scatter"(%y, %out) : (memref<?x3x5xf32>, !hpacml.mapping<?x3x5xf32>) -> ()
 // GENERIC:      "hpacml.ml"(%c, %d, %in, %in, %out, %out, %io) <{mode = #hpacml<mode predicated>, model = "m.pt2", database = "d.h5", label = "most", batch = 4096 : i64, operandSegmentSizes = array<i32: 1, 1, 2, 2, 1>}> ({
 // GENERIC-NEXT:   "hpacml.ml"(%d, %in, %out) <{mode = #hpacml<mode infer>, model = @net, database = @base, label = "inner", batch = 0 : i64, operandSegmentSizes = array<i32: 0, 1, 1, 1, 0>}> ({
+// GENERIC:      "hpacml.check_map"(%ok, %n, %n, %n, %x, %idx) <{direction = #hpacml<direction from>, functor = "f: [i] = ([i])", names = ["x", "idx"], targets = [#hpacml.target<[*[0 : ?]]>], parameters = [], operandSegmentSizes = array<i32: 1, 2, 1, 0, 2>}>
+// GENERIC:      "hpacml.check_indices"(%m) : (!hpacml.mapping<?xf32>) -> ()
+// GENERIC:      %r = "hpacml.in_bounds"(%a, %n) {note = "kept"} : (!hpacml.indirect<?xi64>, index) -> i1
+// GENERIC:      %t = "hpacml.distinct"(%b, %u, %b) {note = "kept"} : (!hpacml.indirect<?x2xi8>, memref<4x5xi8>, !hpacml.indirect<?x2xi8>) -> i1
+// GENERIC:      %q = "hpacml.indirect"(%plane, %table, %u) : (memref<4x8x9xbf16>, !hpacml.indirect<?xi32>, memref<4xi8>) -> !hpacml.indirect<4xbf16>
+// GENERIC-NEXT: "hpacml.pack"(%v, %x, %n) <{features = array<i64: 1>}> : (!hpacml.indirect<?x3xf32>, memref<?x4xf32>, index) -> ()

@@ -57,7 +57,8 @@ func.func @collect(%t: memref<9xf32>, %u: memref<9xf32>) {
 
 // -----
 
-// Predicated, under an if clause, with several tensors: inouts follow the others on both sides.
+// Predicated, under an if clause, with several tensors: inouts follow the others on both sides. The maps are made
+// only where the region uses them.
 
 hpacml.functor @f : [i] = ([i])
 
@@ -72,10 +73,10 @@ func.func @predicated(%t: memref<9xf32>, %u: memref<9xf32>, %c: i1, %d: i1) {
 }
 
 // CHECK-LABEL: func.func @predicated(%t: memref<9xf32>, %u: memref<9xf32>, %c: i1, %d: i1) {
-// CHECK-NEXT:    %a = hpacml.map to @f(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
-// CHECK-NEXT:    %b = hpacml.map from @f(%u[0 : 8]) : memref<9xf32> -> !hpacml.mapping<8xf32>
-// CHECK-NEXT:    %c_ = hpacml.map inout @f(%u[0 : 7]) : memref<9xf32> -> !hpacml.mapping<7xf32>
 // CHECK-NEXT:    scf.if %d {
+// CHECK-NEXT:      %a = hpacml.map to @f(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
+// CHECK-NEXT:      %b = hpacml.map from @f(%u[0 : 8]) : memref<9xf32> -> !hpacml.mapping<8xf32>
+// CHECK-NEXT:      %c_ = hpacml.map inout @f(%u[0 : 7]) : memref<9xf32> -> !hpacml.mapping<7xf32>
 // CHECK-NEXT:      scf.if %c {
 // CHECK-NEXT:        %x = hpacml.tensor %a : !hpacml.mapping<9xf32> -> memref<9xf32>
 // CHECK-NEXT:        hpacml.gather %a into %x : !hpacml.mapping<9xf32>, memref<9xf32>
@@ -126,8 +127,8 @@ func.func @nested(%t: memref<9xf32>, %d: i1) {
 }
 
 // CHECK-LABEL: func.func @nested(%t: memref<9xf32>, %d: i1) {
-// CHECK-NEXT:    %a = hpacml.map inout @f(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
 // CHECK-NEXT:    scf.if %d {
+// CHECK-NEXT:      %a = hpacml.map inout @f(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
 // CHECK-NEXT:      %x = hpacml.tensor %a : !hpacml.mapping<9xf32> -> memref<9xf32>
 // CHECK-NEXT:      hpacml.gather %a into %x : !hpacml.mapping<9xf32>, memref<9xf32>
 // CHECK-NEXT:      %y = hpacml.tensor %a : !hpacml.mapping<9xf32> -> memref<9xf32>
@@ -148,6 +149,35 @@ func.func @nested(%t: memref<9xf32>, %d: i1) {
 // CHECK-NEXT:    }
 // CHECK-NEXT:    func.return
 // CHECK-NEXT:  }
+
+// -----
+
+// A map of two regions, and one of an outer block, stay where they are.
+
+hpacml.functor @f : [i] = ([i])
+
+func.func @shared(%t: memref<9xf32>, %c: i1) {
+  %shared = hpacml.map inout @f(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
+  %outer = hpacml.map from @f(%t[0 : 8]) : memref<9xf32> -> !hpacml.mapping<8xf32>
+  hpacml.ml infer if(%c) in(%shared) out(%shared) label "first" : !hpacml.mapping<9xf32>, !hpacml.mapping<9xf32> {
+    "test.op"() : () -> ()
+  }
+  scf.if %c {
+    hpacml.ml infer if(%c) in(%shared) out(%outer) label "second" : !hpacml.mapping<9xf32>, !hpacml.mapping<8xf32> {
+      "test.op"() : () -> ()
+    }
+  }
+  func.return
+}
+
+// CHECK-LABEL: func.func @shared(%t: memref<9xf32>, %c: i1) {
+// CHECK-NEXT:    %shared = hpacml.map
+// CHECK-NEXT:    %outer = hpacml.map
+// CHECK-NEXT:    scf.if %c {
+// CHECK-NEXT:      %x = hpacml.tensor %shared
+// CHECK:         scf.if %c {
+// CHECK-NEXT:      scf.if %c {
+// CHECK-NEXT:        %x_1 = hpacml.tensor %shared
 
 // -----
 
