@@ -131,7 +131,8 @@ class _UsePackedMemory(RewritePattern):
             memory_type.element_type, memory_type.get_shape(), StridedLayoutAttr(list(strides_of(memory_type)), None)
         )
         cast_memory, cast_buffer = memref.CastOp.get(memory, either), memref.CastOp.get(buffer, either)
-        take = Region(Block([cast_memory, scf.YieldOp(cast_memory)]))
+        as_is = memory_type == either
+        take = Region(Block([scf.YieldOp(memory)] if as_is else [cast_memory, scf.YieldOp(cast_memory)]))
         if isinstance(copy, PackOp):
             fill = Region(Block([copied, cast_buffer, scf.YieldOp(cast_buffer)]))
             choice = scf.IfOp(packed, [either], take, fill)

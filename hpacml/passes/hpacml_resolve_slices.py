@@ -196,9 +196,9 @@ class _Resolution:
         for number in map(a.number, [*op.bounds, *op.params]):
             a.conditions += [a.le(number, limit), a.le(-limit, number)]
         sizes = [size for size in shape if size.as_int is None]
-        known = prod(size.as_int or 1 for size in shape)
-        largest = Poly.constant(1 << max(0, 59 - known.bit_length()) // max(1, len(sizes)))
-        a.conditions += [a.le(size, largest) for size in sizes]
+        bits = max(0, 59 - prod(size.as_int or 1 for size in shape).bit_length()) // max(1, len(sizes))
+        if bits <= self.functor.safe_bits:  # a size is the difference of two numbers
+            a.conditions += [a.le(size, Poly.constant(1 << bits)) for size in sizes]
         fits = a.all(a.conditions)
         apart = True if op.index_arrays else self._apart(a)
         if a.all([fits, apart]) is not True:

@@ -49,16 +49,21 @@ def _given(static: DenseArrayBase[IntegerType], values: Sequence[SSAValue], a: I
 def different_elements(
     array: SSAValue, sizes: Sequence[Poly], strides: Sequence[Poly], a: IndexArithmetic
 ) -> Condition:
-    """A condition under which no two elements share memory: strides nest in C order (sufficient, not necessary)."""
+    """A condition under which no two elements share memory: strides nest (sufficient, not necessary).
+
+    Strides that are known may nest in any order and be negative, others as in C.
+    """
     if not isinstance(cast(MemRefType, array.type).layout, StridedLayoutAttr):
         return True
     conditions: list[Condition] = []
-    below = zero = a.constant(0)
-    for size, stride in zip(reversed(sizes), reversed(strides), strict=True):
-        pitch = maximum(stride, -stride, a)
-        one = a.constant(1)
-        conditions.append(a.any([a.le(size, one), a.le(below + one, pitch)]))
-        below = below + maximum(zero, pitch * (size - one), a)
+    next_free = one = a.constant(1)
+    inner_first = list(zip(reversed(sizes), reversed(strides), strict=True))
+    if all(stride.as_int is not None for stride in strides):
+        inner_first = [(size, a.constant(abs(stride.as_int or 0))) for size, stride in inner_first]
+        inner_first.sort(key=lambda pair: pair[1].as_int or 0)
+    for size, stride in inner_first:
+        conditions.append(a.any([a.le(size, one), a.le(next_free, stride)]))
+        next_free = next_free + stride * (size - one)
     return a.all(conditions)
 
 
