@@ -10,7 +10,7 @@ from hpacml.errors import MapError
 from hpacml.frontend.directives import FunctorDirective, parse_application_targets, parse_functor, require_text
 from hpacml.frontend.maps import AppliedFunctor, integers_of
 from hpacml.runtime.buffers import empty
-from hpacml.runtime.memref import ArrayView, array_view, c_strides, may_share, numpy_array
+from hpacml.runtime.memref import ArrayView, array_view, c_strides, extent, numpy_array
 
 if TYPE_CHECKING:
     import torch
@@ -57,9 +57,8 @@ class TensorFunctor:
             return tensor
         view = array_view(out, "out", write=True)
         bound.require_shape(view)
-        for array, name in zip(bound.views, bound.application.arrays, strict=True):
-            if may_share(view, array):
-                raise MapError(f"'out' shares memory with '{name}', which is read: give a tensor of its own memory")
+        if (name := bound.sharing(view)) is not None:
+            raise MapError(f"'out' shares memory with '{name}', which is read: give a tensor of its own memory")
         bound.run(view)
         return out
 
@@ -74,7 +73,7 @@ class TensorFunctor:
         bound = self._bind(targets, "from", names, unchecked)
         source = array_view(tensor, "tensor")
         bound.require_shape(source)
-        if any(may_share(source, array) for array in bound.views):  # read as it is now
+        if bound.sharing(source) is not None:  # it is read as it is now
             source = array_view(numpy_array(source).copy(), "tensor")
         bound.run(source)
 
@@ -118,14 +117,21 @@ class _Bound(NamedTuple):
     @property
     def dtype(self) -> str:
         """The dtype of a tensor gathered."""
-        from hpacml.dialects.hpacml.attributes import DTYPES, dtype_name, promote
-
-        return dtype_name(promote(DTYPES[self.views[head].dtype] for head in self.application.heads))
+        return _dtype(tuple([self.views[head].dtype for head in self.application.heads]))
 
     def types(self, tensor: ArrayView) -> tuple[ArrayType, ...]:
         from hpacml.frontend.entries import ArrayType
 
         return tuple(map(ArrayType.of, [*self.views, tensor]))
+
+    def sharing(self, tensor: ArrayView) -> str | None:
+        """The name of an array that may share memory with the tensor."""
+        low, high = extent(tensor)
+        for view, name in zip(self.views, self.application.arrays, strict=True):
+            other_low, other_high = extent(view)
+            if low < other_high and other_low < high:
+                return name
+        return None
 
     def require_shape(self, tensor: ArrayView) -> None:
         """Raise `MapError` unless the tensor has the shape of the map."""
@@ -141,6 +147,14 @@ class _Bound(NamedTuple):
 
         function = _compiled(self.application, self.direction, self.types(tensor))
         call(function, [*self.views, tensor], *self.integers)
+
+
+@lru_cache(4096)
+def _dtype(dtypes: tuple[str, ...]) -> str:
+    """The dtype of a tensor gathered from arrays of these."""
+    from hpacml.dialects.hpacml.attributes import DTYPES, dtype_name, promote
+
+    return dtype_name(promote(DTYPES[dtype] for dtype in dtypes))
 
 
 @lru_cache(4096)

@@ -7,6 +7,7 @@ import numbers
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple, Protocol, cast
 
 from hpacml.affine import Poly
@@ -90,6 +91,11 @@ class Expr:
     def names(self) -> frozenset[str]:
         """The names that occur."""
         return frozenset(node.id for node in ast.walk(self.node) if isinstance(node, ast.Name))
+
+    @cached_property
+    def name(self) -> str | None:
+        """The name, if the expression is just one."""
+        return self.node.id if isinstance(self.node, ast.Name) else None
 
     def __str__(self) -> str:
         return ast.unparse(self.node)

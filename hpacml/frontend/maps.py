@@ -5,7 +5,8 @@ from __future__ import annotations
 import numbers
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from typing import cast
 
 from hpacml.errors import DirectiveError, MapError
 from hpacml.frontend.directives import FunctorDirective, Target, TargetIndex, TargetRange
@@ -13,17 +14,24 @@ from hpacml.frontend.expressions import Expr, evaluate_int
 from hpacml.functors import EXACT, Direction, Functor, Mapped
 from hpacml.targets import Bounds, TargetTree, bind, heads, single
 
+LIMIT = 1 << 63
+
 
 def integers_of(values: Mapping[str, object]) -> dict[str, int]:
     """The integers among the values of names, which functors take for their parameters.
 
     Raises `MapError` for one that does not fit 64 bits.
     """
-    integers = {name: int(value) for name, value in values.items() if isinstance(value, numbers.Integral)}
+    integers = {name: int(cast(int, value)) for name, value in values.items() if _is_integral(type(value))}
     for name, value in integers.items():
-        if not -(1 << 63) <= value < 1 << 63:
+        if not -LIMIT <= value < LIMIT:
             raise MapError(f"'{name}' is {value}, which does not fit 64 bits")
     return integers
+
+
+@cache  # which an abstract base class is not quick at
+def _is_integral(kind: type) -> bool:
+    return issubclass(kind, numbers.Integral)
 
 
 @dataclass(frozen=True)
@@ -108,7 +116,8 @@ class AppliedFunctor:
         found: list[int] = []
         for number in self.open_numbers:
             if isinstance(number, Expr):
-                found.append(evaluate_int(number, values))
+                value = None if (name := number.name) is None else values.get(name)
+                found.append(value if type(value) is int and -LIMIT <= value < LIMIT else evaluate_int(number, values))
             elif number.dim < len(shapes[number.array]):
                 found.append(shapes[number.array][number.dim])
             else:

@@ -147,8 +147,10 @@ def regions(path: str) -> list[Region]:
     with open_file(path, "r") as file:
         try:
             return [_region(label, item) for label, item in file.items() if isinstance(item, h5py().Group)]
-        except FAILURES as error:
-            raise DatabaseError(f"cannot read the database '{path}': {first_line(error)}") from error
+        except (*FAILURES, TypeError) as error:  # the latter for datasets and attributes of other kinds
+            raise DatabaseError(
+                f"cannot read '{path}' as a database of regions: {first_line(error)}; hpacml did not write it so"
+            ) from error
 
 
 def _region(label: str, group: Any) -> Region:
@@ -158,7 +160,7 @@ def _region(label: str, group: Any) -> Region:
         label,
         Schema.read(group),
         group.attrs.get("hpacml_version"),
-        tuple(Dataset(name, item.shape, str(item.dtype)) for name, item in items.items()),
+        tuple(Dataset(name, item.shape or (), str(item.dtype)) for name, item in items.items()),
         float(runtime[()].mean()) if runtime is not None and runtime.size else None,
     )
 

@@ -108,23 +108,15 @@ def is_c_contiguous(view: ArrayView) -> bool:
     )
 
 
-def may_share(a: ArrayView, b: ArrayView) -> bool:
-    """Whether the memory from the first to the last element of one reaches into that of the other."""
-    (low, high), (other_low, other_high) = _extent(a), _extent(b)
-    return low < other_high and other_low < high
-
-
-def _extent(view: ArrayView) -> tuple[int, int]:
+def extent(view: ArrayView) -> tuple[int, int]:
     """The addresses of the first byte and of the one behind the last; equal if there are no elements."""
+    width = DTYPE_SIZES[view.dtype]
+    if view.strides == c_strides(view.shape):
+        return view.address, view.address + math.prod(view.shape) * width
     if 0 in view.shape:
         return view.address, view.address
-    low = high = 0
-    for size, stride in zip(view.shape, view.strides, strict=True):
-        if stride < 0:
-            low += (size - 1) * stride
-        else:
-            high += (size - 1) * stride
-    width = DTYPE_SIZES[view.dtype]
+    spans = [(size - 1) * stride for size, stride in zip(view.shape, view.strides, strict=True)]
+    low, high = sum(span for span in spans if span < 0), sum(span for span in spans if span > 0)
     return view.address + low * width, view.address + (high + 1) * width
 
 

@@ -460,3 +460,22 @@ for n in range(20):
 def test_flush_without_anything_collected_loads_nothing():
     code = "import sys, hpacml; hpacml.flush(); assert not {'torch', 'h5py'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("odd", ["runtime of text", "maps that are a number", "no shape"])
+def test_a_file_of_somebody_else(tmp_path: Path, odd: str):
+    path = str(tmp_path / "d.h5")
+    with h5py.File(path, "w") as file:
+        if odd == "runtime of text":
+            file["g/runtime"] = np.array([b"a"])
+        elif odd == "no shape":
+            file["g/input"] = h5py.Empty("f4")
+        else:
+            file["g/input"] = np.zeros(3)
+            for name in ("maps", "input_dtypes", "output_dtypes"):
+                file["g"].attrs[name] = 3
+    if odd == "no shape":
+        assert database.regions(path)[0].calls == 0
+    else:
+        with pytest.raises(DatabaseError, match=r"as a database of regions.*hpacml did not write it so"):
+            database.regions(path)
