@@ -28,20 +28,20 @@ class Hits:
     array: str
     places: tuple[Numbers, ...]
     addresses: Numbers
-    bytes: int = 1
+    width: int = 1
 
     def place(self, number: int) -> str:
         """`t[3, 0]`, of element `number` of the view."""
-        indices = (int(np.broadcast_to(place, self.addresses.shape).flat[number]) for place in self.places)
-        return f"{self.array}[{', '.join(map(str, indices))}]"
+        return _element(self.array, self.places, self.addresses.shape, number)
 
     def grains(self, size: int) -> Numbers:
         """The addresses of the pieces of `size` bytes that the elements consist of, element by element."""
-        return np.add.outer(self.addresses.ravel(), np.arange(0, self.bytes, size)).ravel()
+        return np.add.outer(self.addresses.ravel(), np.arange(0, self.width, size)).ravel()
 
 
 def require_distinct(hit: Sequence[tuple[View[int], Target[int]]]) -> None:
     """Raise `MapError` if strided views hit an element twice, or are too large to tell. Names tell arrays apart."""
+    hit = [(view, target) for view, target in hit if 0 not in view.sizes]
     _require_few(view for view, _ in hit)
     starts: dict[str, int] = {}
     hits: list[Hits] = []
@@ -67,12 +67,12 @@ class Memory:
         """
         views = [(v, access) for v, access in zip(mapped.views, accesses, strict=True) if 0 not in v.sizes]
         indirect = any(access.indirect for access in accesses)
-        if not indirect:
-            if not writes or self.apart():
-                return
+        for view, access in views:
+            for m, index in access.indirect:
+                self._read(view, index, access, m)
+        if writes and (indirect or not self.apart()):
             _require_few(view for view, _ in views)
-        hits = [self._hits(view, access) for view, access in views]
-        if writes:
+            hits = [self._hits(view, access) for view, access in views]
             repeat = "indices repeat (unchecked=True allows it; it is open then which value stays)"
             _require_distinct(hits, repeat if indirect else "the windows or slices overlap")
             _require_apart(hits, [self._hits(view, index) for view, access in views for index in _indices(access)])
@@ -80,29 +80,37 @@ class Memory:
     def apart(self) -> bool:
         """Whether it is easily seen that no two elements of the arrays share memory."""
         arrays = list(dict(zip(self.names, self.arrays, strict=True)).values())
-        return not any(map(_may_overlap, arrays)) and not any(_may_share(a, b) for a, b in combinations(arrays, 2))
+        return not any(map(_may_overlap, arrays)) and not any(may_share(a, b) for a, b in combinations(arrays, 2))
 
     def _hits(self, view: View[int], access: Access) -> Hits:
-        array = self.arrays[access.array]
-        places = tuple(
-            self._read(view, d, access, m) if isinstance(d, Access) else _along(view, d)
-            for m, d in enumerate(access.dims)
-        )
+        array, places = self.arrays[access.array], self._places(view, access)
         addresses = _addresses(view, array.ctypes.data, places, array.strides)
         return Hits(self.names[access.array], places, addresses, array.itemsize)
 
+    def _places(self, view: View[int], access: Access) -> tuple[Numbers, ...]:
+        """The index of each element in each dimension of the array (broadcast)."""
+        return tuple(
+            self._read(view, d, access, m) if isinstance(d, Access) else _along(view, d)
+            for m, d in enumerate(access.dims)
+        )
+
     def _read(self, view: View[int], access: Access, indexed: Access, m: int) -> Numbers:
         """The elements of an index array, which index dimension `m` of another."""
-        hits, size = self._hits(view, access), self.arrays[indexed.array].shape[m]
-        values = np.broadcast_to(self.arrays[access.array][hits.places].astype(np.int64), view.sizes)
+        places, size = self._places(view, access), self.arrays[indexed.array].shape[m]
+        values = np.broadcast_to(self.arrays[access.array][places].astype(np.int64), view.sizes)
         wrong = (values < 0) | (values >= size)
         if wrong.any():
             first = int(wrong.argmax())
             raise MapError(
-                f"the index {hits.place(first)} is {values.flat[first]}, outside dimension {m} of "
-                f"'{self.names[indexed.array]}', which has {size} elements"
+                f"the index {_element(self.names[access.array], places, view.sizes, first)} is {values.flat[first]}, "
+                f"outside dimension {m} of '{self.names[indexed.array]}', which has {size} elements"
             )
         return values
+
+
+def _element(array: str, places: Sequence[Numbers], shape: tuple[int, ...], number: int) -> str:
+    indices = (int(np.broadcast_to(place, shape).flat[number]) for place in places)
+    return f"{array}[{', '.join(map(str, indices))}]"
 
 
 def _indices(access: Access) -> Iterator[Access]:
@@ -115,8 +123,9 @@ def _along(view: View[int], d: int) -> Numbers:
     """The index in dimension `d` of the target, for each element of the view (broadcast)."""
     axes = np.ogrid[tuple(slice(0, size) for size in view.sizes)]
     index = np.asarray(view.base[d], np.int64)
-    for axis, step in zip(axes, view.steps[d], strict=True):
-        index = index + axis * step
+    for axis, step, size in zip(axes, view.steps[d], view.sizes, strict=True):
+        if size > 1:  # any other step does not matter, and may be beyond 64 bits
+            index = index + axis * step
     return index
 
 
@@ -130,11 +139,11 @@ def _addresses(view: View[int], start: int, places: Sequence[Numbers], strides: 
 def _require_few(views: Iterable[View[int]]) -> None:
     total = sum(math.prod(view.sizes) for view in views)
     if total > MOST:
-        raise MapError(f"cannot show that the {total} elements written are all different: split the map")
+        raise MapError(f"cannot tell whether the {total} elements written are all different: split the map")
 
 
 def _require_distinct(hits: Sequence[Hits], reason: str) -> None:
-    grain = math.gcd(*(hit.bytes for hit in hits))
+    grain = math.gcd(*(hit.width for hit in hits))
     parts = [hit.grains(grain) for hit in hits]
     grains = np.concatenate([np.empty(0, np.int64), *parts])
     addresses, counts = np.unique(grains, return_counts=True)
@@ -142,7 +151,7 @@ def _require_distinct(hits: Sequence[Hits], reason: str) -> None:
         return
     times, address = int(counts.max()), addresses[counts.argmax()]
     places = [
-        hit.place(int(number) * grain // hit.bytes)
+        hit.place(int(number) * grain // hit.width)
         for hit, part in zip(hits, parts, strict=True)
         for number in np.flatnonzero(part == address)
     ]
@@ -156,11 +165,11 @@ def _require_distinct(hits: Sequence[Hits], reason: str) -> None:
 def _require_apart(written: Sequence[Hits], read: Sequence[Hits]) -> None:
     for hit in written:
         for index in read:
-            grain = math.gcd(hit.bytes, index.bytes)
+            grain = math.gcd(hit.width, index.width)
             written_grains = hit.grains(grain)
             shared = np.isin(written_grains, index.grains(grain))
             if shared.any():
-                place = hit.place(int(shared.argmax()) * grain // hit.bytes)
+                place = hit.place(int(shared.argmax()) * grain // hit.width)
                 raise MapError(f"the map writes {place}, which is memory of its own index array '{index.array}'")
 
 
@@ -174,7 +183,7 @@ def _may_overlap(array: Array) -> bool:
     return False
 
 
-def _may_share(a: Array, b: Array) -> bool:
+def may_share(a: Array, b: Array) -> bool:
     try:
         return bool(np.shares_memory(a, b, max_work=cast(Any, 1 << 14)))
     except np.exceptions.TooHardError:

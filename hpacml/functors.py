@@ -21,6 +21,8 @@ from hpacml.errors import HpacmlError, MapError
 V = TypeVar("V")
 C = TypeVar("C")
 Direction = Literal["to", "from"]
+DIRECTIONS: dict[str, tuple[Direction, ...]] = {"to": ("to",), "from": ("from",), "inout": ("to", "from")}
+"""In which directions a map must be valid."""
 
 ONE = Poly.constant(1)
 STEP_0 = "the step of a range is 0"

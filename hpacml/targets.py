@@ -47,6 +47,11 @@ def leaves(tree: TargetTree) -> list[Bounds]:
     return [b for entry in tree for b in ([entry] if isinstance(entry, Bounds) else leaves(entry))]
 
 
+def open_numbers(trees: Iterable[TargetTree]) -> int:
+    """How many numbers are open."""
+    return sum(n is None for tree in trees for b in leaves(tree) for n in b.numbers)
+
+
 def fill(tree: TargetTree, numbers: Iterator[int | None]) -> TargetTree:
     """The tree with the next of `numbers` for each open number; None keeps one open."""
 

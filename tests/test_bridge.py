@@ -67,3 +67,59 @@ def test_scatter_refuses_what_it_must_not_write() -> None:
         hpacml.functor("w: [i, 0:2] = ([i:i+2])").scatter(np.ones((3, 2)), "t[0:3]", t=np.zeros(4))
     with pytest.raises(hpacml.MapError, match="complex"):
         one.gather("t[0:4]", t=np.zeros(4, complex))
+
+
+def test_empty_maps_touch_nothing() -> None:
+    a = np.zeros(4, np.float32)
+    blocks = hpacml.functor("f: [i, 0:m] = ([i*m : i*m+m])")
+    blocks.scatter(np.zeros((1 << 40, 0), np.float32), "a[0:n]", a=a, n=1 << 40, m=0)
+    assert not a.any()
+
+
+def test_steps_beyond_64_bits_of_one_point_do_not_matter() -> None:
+    far = hpacml.functor("f: [i, 0:2] = ([m*k*i], [0])")
+    with pytest.raises(hpacml.MapError, match=r"writes a\[0\] 2 times"):
+        far.scatter(np.zeros((1, 2)), "a[0:1]", a=np.zeros(4), m=1 << 40, k=1 << 40)
+
+
+def test_a_tensor_that_shares_memory_with_an_array() -> None:
+    one = hpacml.functor("f: [i] = ([i])")
+    q = np.arange(6.0)
+    one.scatter(q[:5], "a[1:6]", a=q)  # of what it was before
+    np.testing.assert_array_equal(q, [0, 0, 1, 2, 3, 4])
+    with pytest.raises(hpacml.MapError, match="'out' shares memory with 'a'"):
+        one.gather("a[0:5]", a=q[1:], out=torch.from_numpy(q[:5]))
+    columns = np.arange(8.0).reshape(4, 2)
+    one.gather("a[0:4]", a=columns[:, 0], out=torch.from_numpy(columns[:, 1]))  # between the elements
+    np.testing.assert_array_equal(columns[:, 1], [0, 2, 4, 6])
+
+
+def test_out_is_filled_and_converted() -> None:
+    one = hpacml.functor("f: [i, 0:1] = ([i])")
+    out = torch.zeros(3, 1, dtype=torch.int32)
+    assert one.gather("a[0:3]", a=np.array([1.7, 2.2, 3.9]), out=out) is out
+    assert out.ravel().tolist() == [1, 2, 3]
+    with pytest.raises(hpacml.MapError, match=r"shape \[3, 1\], but the map .* takes the shape \[2, 1\]"):
+        one.gather("a[0:2]", a=np.zeros(3), out=out)
+
+
+def test_open_ranges() -> None:
+    one = hpacml.functor("f: [i] = ([i])")
+    a = np.arange(5.0)
+    np.testing.assert_array_equal(one.gather("a[1:]", a=a), a[1:])
+    np.testing.assert_array_equal(one.gather("a[3::-1]", a=a), a[3::-1])
+    with pytest.raises(hpacml.DirectiveError, match="needs a stop: where it ends depends on the sign of its step"):
+        one.gather("a[3::s]", a=a, s=-1)
+
+
+def test_names_that_we_use_ourselves() -> None:
+    one = hpacml.functor("gather: [i] = ([i])")
+    for name in ("n0", "tensor", "targets", "self", "größe"):
+        assert one.gather(f"{name}[0:n]", n=2, **{name: np.arange(3.0)}).tolist() == [0, 1]
+
+
+def test_what_is_no_text() -> None:
+    with pytest.raises(hpacml.DirectiveError, match="a functor must be text, and this is of type int"):
+        hpacml.functor(3)
+    with pytest.raises(hpacml.DirectiveError, match="the targets must be text"):
+        hpacml.functor("f: [i] = ([i])").gather(3, a=np.zeros(3))

@@ -391,3 +391,13 @@ def test_one_wrong_output_keeps_the_others_from_being_written(run: Callable[...,
     run(x, a, b, k, 3, Two())
     assert a.tolist() == [1, 2, 3]
     assert b.tolist() == [4, 6, 0, 2]
+
+
+def test_repeated_indices_are_refused_while_collecting_too(tmp_path: Any) -> None:
+    @hpacml.region("""tensor functor(point: [i] = ([i]))
+                      ml(collect) in(point(a[0:4])) out(point(o[idx[0:4]])) database(path)""")
+    def collects(a: Any, o: Any, idx: Any, path: str) -> None:
+        o[idx] = a
+
+    with pytest.raises(hpacml.MapError, match="indices repeat"):
+        collects(np.zeros(4), np.zeros(4), np.array([0, 1, 1, 2]), str(tmp_path / "d.h5"))

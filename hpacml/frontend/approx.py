@@ -31,7 +31,7 @@ from hpacml.frontend.directives import (
 from hpacml.frontend.evaluator import MISSING, Evaluator
 from hpacml.frontend.expressions import Expr
 from hpacml.frontend.maps import AppliedFunctor, End
-from hpacml.frontend.ml import DIRECTIONS, ml_op
+from hpacml.frontend.ml import MAP_OF_CLAUSE, ml_op
 from hpacml.frontend.scalars import Number
 from hpacml.frontend.scope import Keyword, Scope, Use
 from hpacml.frontend.types import INT
@@ -241,7 +241,7 @@ class Directives:
         return self._evaluator.size(array, number.dim)
 
     def _integer(self, node: ast.expr) -> Number:
-        """A number in a map. It does not wrap around: beyond 64 bits it is the largest there is, which no map fits."""
+        """A number in a map. Its sums and products do not wrap around: beyond 64 bits they are the largest there is."""
         numbers = self._evaluator.numbers
         if not isinstance(node, ast.BinOp):
             return self._evaluator.index(node, "a number in a map")
@@ -304,7 +304,7 @@ class Directives:
         mappings: list[tuple[Keyword, SSAValue]] = []
         for use in self._scope.uses(ml, lambda application: self._bind(application, ml.text)):
             self._check_not_assigned(use, ml.text)
-            mappings.append((use.keyword, self._mapping(use.map, DIRECTIONS[use.keyword])))
+            mappings.append((use.keyword, self._mapping(use.map, MAP_OF_CLAUSE[use.keyword])))
             if use.keyword != "in":
                 written = (array.parameter for array in use.map.targets)
                 self._evaluator.written.update(p for p in written if p is not None)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from hpacml.runtime.entry import Function
 
 Direction = Literal["to", "from"]
+KNOWN_TARGETS = 1024
+"""How many targets a functor remembers: programs may make their texts at run time."""
+
 NAMES: dict[Direction, str] = {"to": "gather", "from": "scatter"}
 
 
@@ -66,7 +69,8 @@ class TensorFunctor:
         """Write a dense tensor of the shape of the functor's left side into arrays, converted to their dtypes.
 
         Indices of indirect targets are checked, and must differ, unless `unchecked`: it is then open which
-        value stays where indices repeat, and a wrong one writes to memory that is not the array's. Raises
+        value stays where indices repeat or arrays share memory, and a wrong index writes to memory that is not
+        the array's. Raises
         `DirectiveError` for text that cannot be read, `MapError` for a tensor or a map that does not fit,
         and for a map that writes an element twice; nothing has been written then.
         """
@@ -87,6 +91,8 @@ class TensorFunctor:
         integers = integers_of(names)
         key = targets, frozenset(integers), unchecked
         if key not in self._applied:
+            if len(self._applied) >= KNOWN_TARGETS:
+                self._applied.clear()
             parsed = parse_application_targets(require_text(targets, "the targets"))
             self._applied[key] = AppliedFunctor(self.directive, parsed, frozenset(integers), unchecked)
         application = self._applied[key]
@@ -126,10 +132,12 @@ class _Bound(NamedTuple):
 
     def sharing(self, tensor: ArrayView) -> str | None:
         """The name of an array that may share memory with the tensor."""
+        from hpacml.elements import may_share
+
         low, high = extent(tensor)
         for view, name in zip(self.views, self.application.arrays, strict=True):
             other_low, other_high = extent(view)
-            if low < other_high and other_low < high:
+            if low < other_high and other_low < high and may_share(numpy_array(tensor), numpy_array(view)):
                 return name
         return None
 

@@ -220,7 +220,7 @@ def parse_application_targets(text: str) -> tuple[Target, ...]:
 def require_text(text: object, what: str) -> str:
     """Raise `DirectiveError` for what is no text."""
     if not isinstance(text, str):
-        raise DirectiveError(f"{what} is given as text, and this is of type {type(text).__name__}")
+        raise DirectiveError(f"{what} must be text, and this is of type {type(text).__name__}")
     return text
 
 

@@ -12,7 +12,7 @@ from hpacml.dialects.hpacml.control import MlOp
 from hpacml.frontend.directives import MlDirective, Name
 from hpacml.frontend.scope import Keyword
 
-DIRECTIONS: dict[Keyword, Direction] = {"in": Direction.To, "out": Direction.From, "inout": Direction.Inout}
+MAP_OF_CLAUSE: dict[Keyword, Direction] = {"in": Direction.To, "out": Direction.From, "inout": Direction.Inout}
 """The map that each clause needs."""
 
 

@@ -166,7 +166,7 @@ class Region(Generic[P, R]):
         from xdsl.ir import Region as IRRegion
 
         from hpacml.frontend.entries import ArrayType, Entry, call_body
-        from hpacml.frontend.ml import DIRECTIONS, ml_op
+        from hpacml.frontend.ml import MAP_OF_CLAUSE, ml_op
 
         ml, plan = self._ml, bound.plan
         entry = Entry(self._symbol)
@@ -181,7 +181,7 @@ class Region(Generic[P, R]):
         condition = None if ml.condition is None else entry.hidden("condition", i1)
         if_condition = None if ml.if_condition is None else entry.hidden("if", i1)
         mappings: list[tuple[Keyword, SSAValue]] = [
-            (keyword, entry.map(m, DIRECTIONS[keyword], open_numbers).mapping)
+            (keyword, entry.map(m, MAP_OF_CLAUSE[keyword], open_numbers).mapping)
             for (keyword, m), open_numbers in zip(plan.maps, numbers, strict=True)
         ]
         body = Block()
@@ -195,7 +195,8 @@ def region(directives: str, *, unchecked: bool = False) -> Callable[[Callable[P,
 
     The names in them are the function's parameters; what the clauses of `ml` mean is told at `hpacml.approx`. The
     body may be anything that Python can call, other regions and kernels too; it is what runs where the directives
-    do not put a model in its place. `unchecked` trusts the indices of indirect targets. Raises `DirectiveError`.
+    do not put a model in its place. `unchecked` trusts the indices of indirect targets, and that what they lead to
+    shares no memory. Raises `DirectiveError`.
     """
     require_text(directives, "what @hpacml.region(...) takes")
 

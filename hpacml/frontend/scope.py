@@ -13,7 +13,7 @@ from hpacml.frontend.directives import Application, FunctorDirective, MapDirecti
 M = TypeVar("M")
 Keyword = Literal["in", "out", "inout"]
 
-DIRECTIONS: dict[Keyword, tuple[Literal["to", "from"], ...]] = {
+REQUIRED_MAPS: dict[Keyword, tuple[Literal["to", "from"], ...]] = {
     "in": ("to",),
     "out": ("from",),
     "inout": ("to", "from"),
@@ -132,7 +132,7 @@ class Scope(Generic[M]):
         return found
 
     def _refuse_two_meanings(self, name: Name, keyword: Keyword, text: str) -> None:
-        for direction in DIRECTIONS[keyword]:
+        for direction in REQUIRED_MAPS[keyword]:
             if (name.id, direction) in self._mapped:
                 raise DirectiveError(
                     f"'{name}' is a named map, and an array that has a 'tensor map({direction}: ...)': "
@@ -142,7 +142,7 @@ class Scope(Generic[M]):
                 )
 
     def _map_of_array(self, name: Name, keyword: Keyword, text: str) -> M:
-        directions = DIRECTIONS[keyword]
+        directions = REQUIRED_MAPS[keyword]
         found = [mapped for direction in directions for mapped in self._mapped.get((name.id, direction), ())]
         if not found:
             raise self._no_map(name, keyword, text)
@@ -159,7 +159,7 @@ class Scope(Generic[M]):
         return found[-1].map
 
     def _no_map(self, name: Name, keyword: Keyword, text: str) -> DirectiveError:
-        direction = DIRECTIONS[keyword][0]
+        direction = REQUIRED_MAPS[keyword][0]
         other = "from" if direction == "to" else "to"
         wrong = self._wrong(name.id)
         if (name.id, other) in self._mapped:

@@ -50,18 +50,24 @@ class FoldConstantRanges(RewritePattern):
             )
         except MapError:
             return  # the guard of the map says so at run time, and only if it gets there
+        folded.attributes |= op.attributes
         folded.mapping.name_hint = op.mapping.name_hint
         rewriter.replace(op, folded)
 
 
 class ShareMaps(RewritePattern):
-    """A map that stands earlier in the block already is used again."""
+    """A map that stands earlier in the block already is used again.
+
+    Not by a region with an `if`, which checks a map that only it uses where the condition holds.
+    """
 
     @op_type_rewrite_pattern
     def match_and_rewrite(self, op: MapOp, rewriter: PatternRewriter) -> None:
+        if _is_conditional(op):
+            return
         earlier = op.prev_op
         while earlier is not None:
-            if isinstance(earlier, MapOp) and _same(earlier, op):
+            if isinstance(earlier, MapOp) and _same(earlier, op) and not _is_conditional(earlier):
                 rewriter.replace(op, [], [earlier.mapping])
                 return
             earlier = earlier.prev_op
@@ -102,6 +108,11 @@ class DropTrueChecks(RewritePattern):
     def match_and_rewrite(self, op: CheckMapOp, rewriter: PatternRewriter) -> None:
         if _constant(op.fits):
             rewriter.erase(op)
+
+
+def _is_conditional(op: MapOp) -> bool:
+    users = (use.operation for use in op.mapping.uses)
+    return any(isinstance(user, MlOp) and user.if_condition is not None for user in users)
 
 
 def _constant(value: SSAValue) -> int | None:

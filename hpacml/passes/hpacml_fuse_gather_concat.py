@@ -23,7 +23,7 @@ from hpacml.dialects.hpacml.attributes import strides_of
 from hpacml.dialects.hpacml.views import FusedGatherOp, FusedScatterOp, IndirectOp, PackOp, UnpackOp, sweep_dims
 from hpacml.passes.hpacml_resolve_slices import MAY_ALIAS
 from hpacml.passes.index_arithmetic import Condition, IndexArithmetic
-from hpacml.passes.strided import metadata, reinterpret_cast
+from hpacml.passes.strided import metadata, packed_strides, reinterpret_cast
 
 
 @dataclass(frozen=True)
@@ -184,8 +184,5 @@ def _as_tensor(copy: PackOp | UnpackOp, op: memref.AllocOp, a: IndexArithmetic) 
     """The view's memory with the shape of the tensor, row-major."""
     given = iter(op.dynamic_sizes)
     sizes = [a.number(next(given) if n == DYNAMIC_INDEX else n) for n in op.memref.type.get_shape()]
-    strides = [a.constant(1)]
-    for size in reversed(sizes[1:]):
-        strides.insert(0, strides[0] * size)
     offset, _, _ = metadata(copy.view, a)
-    return reinterpret_cast(copy.view, offset, sizes, strides[: len(sizes)], a)
+    return reinterpret_cast(copy.view, offset, sizes, packed_strides(sizes, a), a)

@@ -33,7 +33,7 @@ from hpacml.dialects.hpacml.views import IndirectOp, PackOp, UnpackOp
 from hpacml.errors import MapError
 from hpacml.functors import Functor, View, minimum
 from hpacml.passes.index_arithmetic import Condition, IndexArithmetic
-from hpacml.passes.strided import address_range, different_elements, metadata, reinterpret_cast
+from hpacml.passes.strided import address_range, different_elements, metadata, packed_strides, reinterpret_cast
 from hpacml.targets import Access, accesses, bind
 
 MAY_ALIAS = "hpacml.may_alias"
@@ -112,13 +112,13 @@ class _Resolution:
                     case TensorOp():
                         self._allocate(user)
                     case GatherOp():
-                        self._check_indices(user, writes=False)
+                        self._check_indices(user)
                         self._copy(user, PackOp)
                     case ScatterOp():
-                        self._check_indices(user, writes=True)
+                        self._check_indices(user)
                         self._copy(user, UnpackOp)
                     case _:
-                        self._check_indices(user, writes=self.op.direction.data != Direction.To)
+                        self._check_indices(user)
                         Rewriter.erase_op(user)
         Rewriter.erase_op(self.op)
 
@@ -221,15 +221,15 @@ class _Resolution:
                 apart.append(a.any([a.le(high, other_low), a.le(other_high, low)]))
         return a.all(apart)
 
-    def _check_indices(self, before: Operation, writes: bool) -> None:
-        """Stop unless indices lie inside their arrays and, for writing, lead to different elements."""
+    def _check_indices(self, before: Operation) -> None:
+        """Stop unless indices lie inside their arrays and, of a map to write through, lead to different elements."""
         op = self.op
         if not op.index_arrays or op.unchecked is not None:
             return
         a = self.arithmetic.within(Builder(InsertPoint.before(before)))
         for inside in self._in_bounds(a):
             self._stop_unless(inside, a, op.arrays)
-        if writes:
+        if op.direction.data != Direction.To:
             if (apart := self._apart(a)) is not True:
                 self._stop_unless(a.truth(apart), a, op.arrays, sharing=True)
             for different in self._distinct(a):
@@ -281,10 +281,7 @@ class _Resolution:
         alloc = memref.AllocOp([a.value(size) for size in sizes if size.as_int is None], [], MemRefType(i8, shape))
         marks = a.builder.insert(alloc).memref
         marks.name_hint = "marks"
-        strides = [a.constant(1)]
-        for size in reversed(sizes[1:]):
-            strides.insert(0, a.mul(strides[0], size))
-        return _Memory(marks, a.constant(0), sizes, strides)
+        return _Memory(marks, a.constant(0), sizes, packed_strides(sizes, a))
 
     def _stop_unless(
         self, fits: SSAValue, a: IndexArithmetic, arrays: Sequence[SSAValue], sharing: bool = False

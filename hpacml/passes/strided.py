@@ -46,6 +46,16 @@ def _given(static: DenseArrayBase[IntegerType], values: Sequence[SSAValue], a: I
     return [a.number(next(operands) if n == DYNAMIC_INDEX else n) for n in static.get_values()]
 
 
+def packed_strides(sizes: Sequence[Poly], a: IndexArithmetic) -> list[Poly]:
+    """The strides of dense row-major memory."""
+    strides: list[Poly] = []
+    stride = a.constant(1)
+    for size in reversed(sizes):
+        strides.insert(0, stride)
+        stride = stride * size
+    return strides
+
+
 def different_elements(
     array: SSAValue, sizes: Sequence[Poly], strides: Sequence[Poly], a: IndexArithmetic
 ) -> Condition:
@@ -72,7 +82,7 @@ def address_range(
 ) -> tuple[Poly, Poly]:
     """The addresses of an array's first byte and of the one behind its last."""
     start = a.number(a.builder.insert(memref.ExtractAlignedPointerAsIndexOp.get(array)).aligned_pointer)
-    bytes = a.constant(DTYPE_SIZES[dtype_name(cast(MemRefType, array.type).element_type)])
+    width = a.constant(DTYPE_SIZES[dtype_name(cast(MemRefType, array.type).element_type)])
     low = high = offset
     zero, one = a.constant(0), a.constant(1)
     for size, stride in zip(sizes, strides, strict=True):
@@ -81,7 +91,7 @@ def address_range(
             low, high = low + minimum(zero, span, a), high + maximum(zero, span, a)
         else:
             high = high + span
-    return start + bytes * low, start + bytes * (high + one)
+    return start + width * low, start + width * (high + one)
 
 
 def reinterpret_cast(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections import deque
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ SMALL = 1 << 20
 """Bytes up to which the allocator of the C library reuses memory itself."""
 
 KEPT = 256 << 20
-"""Bytes that are kept for reuse at the most."""
+"""Bytes that are kept for reuse, beside the two blocks given back last."""
 
 _Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -28,23 +29,25 @@ class Buffers:
     """Memory that was given back, by its size."""
 
     def __init__(self) -> None:
+        self._given: deque[_Bytes] = deque(maxlen=2)
         self._free: list[_Bytes] = []  # least recently used first
         self._lock = threading.Lock()
 
     def take(self, size: int) -> _Bytes:
         """`size` bytes. NumPy asks for huge pages, which make new memory several times cheaper."""
         with self._lock:
-            for number, memory in enumerate(self._free):
-                if memory.nbytes == size:
-                    return self._free.pop(number)
-        return np.empty(size, np.uint8)
-
-    def give(self, memory: _Bytes) -> None:
-        """Keep memory that nothing refers to any more."""
-        with self._lock:
-            self._free.append(memory)
+            while self._given:
+                self._free.append(self._given.popleft())
+            found = next((n for n, memory in enumerate(self._free) if memory.nbytes == size), None)
+            memory = None if found is None else self._free.pop(found)
             while sum(kept.nbytes for kept in self._free) > KEPT:
                 self._free.pop(0)
+        return np.empty(size, np.uint8) if memory is None else memory
+
+    def give(self, memory: _Bytes) -> None:
+        """Keep memory that nothing refers to any more. May be called at any time, so it takes no lock."""
+        if memory.nbytes <= KEPT:
+            self._given.append(memory)
 
 
 _buffers = Buffers()

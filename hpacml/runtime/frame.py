@@ -16,10 +16,11 @@ class Paths:
     """The files that one kernel or region names; relative paths start from the directory of their first use."""
 
     def __init__(self) -> None:
-        self._absolute: dict[str | os.PathLike[str], str] = {}
+        self._absolute: dict[str, str] = {}
 
     def __getitem__(self, name: str | os.PathLike[str]) -> str:
         """The absolute path, without symbolic links."""
+        name = os.fspath(name)
         if (path := self._absolute.get(name)) is None:
             path = self._absolute[name] = os.path.realpath(name)
         return path

@@ -10,14 +10,12 @@ from math import prod
 
 from hpacml.elements import Array, Memory
 from hpacml.errors import MapError
-from hpacml.functors import EXACT, Direction, Functor, Mapped, View
+from hpacml.functors import DIRECTIONS, EXACT, Functor, Mapped, View
 from hpacml.runtime.memref import ArrayView, numpy_array, view_of_descriptor
 from hpacml.runtime.sites import MapSite
-from hpacml.targets import Access, TargetTree, accesses, bind, format_tree, heads, leaves
+from hpacml.targets import Access, TargetTree, accesses, bind, format_tree, heads, open_numbers
 
 LARGEST = (1 << 63) - 1
-
-DIRECTIONS: dict[str, tuple[Direction, ...]] = {"to": ("to",), "from": ("from",), "inout": ("to", "from")}
 
 
 class MapCheck:
@@ -26,8 +24,8 @@ class MapCheck:
     def __init__(self, site: MapSite) -> None:
         self._site = site
         self._ranks = [rank for tree in site.targets for rank in _ranks(tree)]
-        open_numbers = sum(n is None for tree in site.targets for b in leaves(tree) for n in b.numbers)
-        self._numbers = ctypes.c_int64 * (sum(self._ranks) + open_numbers + len(site.parameters))
+        count = sum(self._ranks) + open_numbers(site.targets) + len(site.parameters)
+        self._numbers = ctypes.c_int64 * count
         self._pointers = ctypes.c_size_t * len(site.arrays)
         self._direct = all(len(_ranks(tree)) == 1 for tree in site.targets)
         elements = heads(site.targets)

@@ -50,8 +50,8 @@ from hpacml.dialects.hpacml.attributes import (
     promote,
 )
 from hpacml.errors import MapError
-from hpacml.functors import PARTIAL, Functor, FunctorError
-from hpacml.targets import Bounds, TargetTree, arrays_in, bind, heads, leaves
+from hpacml.functors import DIRECTIONS, PARTIAL, Functor, FunctorError
+from hpacml.targets import Bounds, TargetTree, arrays_in, bind, heads, open_numbers
 
 if TYPE_CHECKING:
     from hpacml.functors import Direction as MapDirection
@@ -257,8 +257,7 @@ class MapOp(IRDLOperation, HasCanonicalizationPatternsInterface):
     @property
     def directions(self) -> tuple[MapDirection, ...]:
         """The directions in which the map must be valid."""
-        value = self.direction.data
-        return ("to", "from") if value == Direction.Inout else ("to",) if value == Direction.To else ("from",)
+        return DIRECTIONS[self.direction.data]
 
     @property
     def array_names(self) -> tuple[str, ...]:
@@ -310,7 +309,7 @@ class MapOp(IRDLOperation, HasCanonicalizationPatternsInterface):
         trees = self.trees
         if sum(map(arrays_in, trees)) != len(self.arrays):
             raise VerifyException(f"the targets name {sum(map(arrays_in, trees))} arrays, {len(self.arrays)} are given")
-        holes = sum(n is None for tree in trees for b in leaves(tree) for n in b.numbers)
+        holes = open_numbers(trees)
         if holes != len(self.bounds):
             raise VerifyException(f"the ranges leave {holes} numbers open, {len(self.bounds)} are given")
         if params != len(self.params):

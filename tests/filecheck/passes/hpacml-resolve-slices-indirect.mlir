@@ -99,7 +99,8 @@ func.func @nested(%data: memref<100xf64>, %a: memref<50xi64>, %b: memref<20xi8>)
 // CHECK:         [[INDICES:%.*]] = hpacml.indirect {{.*}} -> !hpacml.indirect<10xi64>
 // CHECK-NEXT:    [[INNER:%\d+]] = hpacml.in_bounds [[INDICES]] below [[HUNDRED]] : !hpacml.indirect<10xi64>
 // CHECK-NEXT:    hpacml.check_map [[INNER]] inout
-// CHECK-NEXT:    hpacml.pack [[V]] into %x
+// CHECK:         hpacml.distinct %{{.*}} : !hpacml.indirect<10xi8>
+// CHECK:         hpacml.pack [[V]] into %x
 // CHECK:         hpacml.in_bounds %{{.*}} : memref<10xi8, strided<[2]>>
 // CHECK:         hpacml.check_map
 // CHECK:         hpacml.in_bounds %{{.*}} : !hpacml.indirect<10xi64>
