@@ -17,7 +17,8 @@ def test_memory_is_used_again_once_the_tensor_is_gone():
     address = first.data_ptr()
     part = first[10:20]
     del first
-    assert buffers.empty(LARGE, "f32").data_ptr() != address  # a view keeps it
+    other = buffers.empty(LARGE, "f32")
+    assert other.data_ptr() != address  # a view keeps it
     del part
     assert buffers.empty(LARGE, "f32").data_ptr() == address
 
