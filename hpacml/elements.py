@@ -11,7 +11,7 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 
 from hpacml.errors import MapError
-from hpacml.functors import Mapped, Target, View
+from hpacml.functors import EXACT, Mapped, Target, View
 from hpacml.targets import Access
 
 Numbers: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
@@ -42,7 +42,7 @@ class Hits:
 def require_distinct(hit: Sequence[tuple[View[int], Target[int]]]) -> None:
     """Raise `MapError` if strided views hit an element twice, or are too large to tell. Names tell arrays apart."""
     hit = [(view, target) for view, target in hit if 0 not in view.sizes]
-    _require_few(view for view, _ in hit)
+    _require_few((view, target.name, math.prod(dim.size for dim in target.dims)) for view, target in hit)
     starts: dict[str, int] = {}
     hits: list[Hits] = []
     for view, target in hit:
@@ -69,9 +69,9 @@ class Memory:
         indirect = any(access.indirect for access in accesses)
         for view, access in views:
             for m, index in access.indirect:
-                self._read(view, index, access, m)
+                self._read(view.moving(index.target_dims, EXACT), index, access, m)
         if writes and (indirect or not self.apart()):
-            _require_few(view for view, _ in views)
+            _require_few((v, self.names[access.array], self.arrays[access.array].size) for v, access in views)
             hits = [self._hits(view, access) for view, access in views]
             repeat = "indices repeat (unchecked=True allows it; it is open then which value stays)"
             _require_distinct(hits, repeat if indirect else "the windows or slices overlap")
@@ -136,10 +136,20 @@ def _addresses(view: View[int], start: int, places: Sequence[Numbers], strides: 
     return address
 
 
-def _require_few(views: Iterable[View[int]]) -> None:
-    total = sum(math.prod(view.sizes) for view in views)
-    if total > MOST:
-        raise MapError(f"cannot tell whether the {total} elements written are all different: split the map")
+def _require_few(written: Iterable[tuple[View[int], str, int]]) -> None:
+    """Raise `MapError` if there are too many elements to look at; each view comes with its array's name and size."""
+    totals: dict[tuple[str, int], int] = {}
+    for view, name, size in written:
+        totals[name, size] = totals.get((name, size), 0) + math.prod(view.sizes)
+    if (total := sum(totals.values())) <= MOST:
+        return
+    for (name, size), count in totals.items():
+        if count > size:
+            raise MapError(
+                f"a 'from' map must write each element once, but this one writes {count} elements of '{name}', "
+                f"which has {size}: windows, slices or indices repeat"
+            )
+    raise MapError(f"cannot tell whether the {total} elements written are all different: split the map")
 
 
 def _require_distinct(hits: Sequence[Hits], reason: str) -> None:

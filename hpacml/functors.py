@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from itertools import combinations
-from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
+from math import prod
+from typing import Generic, Literal, NamedTuple, Protocol, TypeVar, cast
 
 from hpacml.affine import Poly, Ring
 from hpacml.errors import HpacmlError, MapError
@@ -25,6 +26,9 @@ DIRECTIONS: dict[str, tuple[Direction, ...]] = {"to": ("to",), "from": ("from",)
 """In which directions a map must be valid."""
 
 ONE = Poly.constant(1)
+OVERFLOW = (1 << 63) - 1
+"""What stands for a number of a map that does not fit 64 bits, in compiled code."""
+
 STEP_0 = "the step of a range is 0"
 LHS = -1
 """The `slice` of a `FunctorError` that concerns the left side."""
@@ -797,7 +801,33 @@ class Partial:
     def require_distinct(
         self, condition: bool | None, mapped: Mapped[int | None], targets: Sequence[Target[int | None]]
     ) -> None:
-        """Left to the run: the sufficient condition says nothing when it fails."""
+        """Decided where all numbers are known and not too many; else left to the run."""
+        numbers = [
+            n for view in mapped.views for n in (*view.sizes, *view.base, *(s for row in view.steps for s in row))
+        ]
+        if condition or None in numbers:
+            return
+        views = cast("tuple[View[int], ...]", mapped.views)
+        if sum(prod(view.sizes) for view in views) <= COUNTED_EARLY and not any(0 in view.sizes for view in views):
+            from hpacml.elements import require_distinct
+
+            require_distinct(directly_hit(Mapped((), views), _with_sizes(views, targets)))
+
+
+COUNTED_EARLY = 1 << 18
+
+
+def _with_sizes(views: Sequence[View[int]], targets: Sequence[Target[int | None]]) -> list[Target[int]]:
+    """The targets, where arrays of a size that is not known are as large as the views need."""
+    found: list[Target[int]] = []
+    for target in targets:
+        same = [view for view, other in zip(views, targets, strict=True) if other.name == target.name]
+        dims = tuple(
+            TargetDim(0, 0, 1, max(_reach(view, m, EXACT)[1] for view in same) + 1 if dim.size is None else dim.size)
+            for m, dim in enumerate(target.dims)
+        )
+        found.append(Target(target.name, dims, target.places, target.indirect))
+    return found
 
 
 PARTIAL = Partial()

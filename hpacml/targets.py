@@ -118,6 +118,11 @@ class Access:
         return [(m, d) for m, d in enumerate(self.dims) if not isinstance(d, Access)]
 
     @property
+    def target_dims(self) -> list[int]:
+        """The dimensions of the target that the array is indexed by, directly or not."""
+        return [d for _, d in self.direct] + [d for _, index in self.indirect for d in index.target_dims]
+
+    @property
     def indirect(self) -> list[tuple[int, Access]]:
         """Pairs of a dimension of the array and the access of its indices."""
         return [(m, d) for m, d in enumerate(self.dims) if isinstance(d, Access)]

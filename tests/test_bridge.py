@@ -123,3 +123,31 @@ def test_what_is_no_text() -> None:
         hpacml.functor(3)
     with pytest.raises(hpacml.DirectiveError, match="the targets must be text"):
         hpacml.functor("f: [i] = ([i])").gather(3, a=np.zeros(3))
+
+
+def test_more_elements_than_there_are_repeat() -> None:
+    tensor = torch.zeros(1, dtype=torch.float64).expand(1 << 40)
+    same = hpacml.functor("f: [i] = ([p*i])")
+    with pytest.raises(hpacml.MapError, match="writes 1099511627776 elements of 'v', which has 5"):
+        same.scatter(tensor, "v[x[0:n]]", v=np.zeros(5), x=np.arange(5), n=1 << 40, p=0)
+
+
+def test_symbols_must_not_cancel() -> None:
+    with pytest.raises(hpacml.DirectiveError, match=r"'i' cancels out of '0 \* i'"):
+        hpacml.functor("f: [i] = ([0*i])")
+
+
+def test_protocols_that_fail() -> None:
+    class Broken:
+        __array_interface__ = {"version": 3}
+
+    with pytest.raises(hpacml.MapError, match="argument 'v' does not give its memory: ValueError"):
+        hpacml.functor("f: [i] = ([i])").gather("v[0:3]", v=Broken())
+
+
+def test_names_that_gather_takes_itself() -> None:
+    one = hpacml.functor("f: [i] = ([i])")
+    with pytest.raises(hpacml.MapError, match="unchecked takes True or False"):
+        one.gather("unchecked[0:3]", unchecked=np.zeros(3))
+    with pytest.raises(hpacml.MapError, match="no array can have this name here"):
+        one.gather("out[0:3]")

@@ -7,10 +7,10 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from functools import partial
+from functools import partial, reduce
 from typing import Protocol
 
-from xdsl.dialects.arith import AddiOp, ConstantOp, IndexCastOp, MaxSIOp, MinSIOp, MuliOp, SubiOp
+from xdsl.dialects.arith import AddiOp, CmpiOp, ConstantOp, IndexCastOp, MuliOp, OrIOp, SelectOp, SubiOp
 from xdsl.dialects.builtin import IndexType, IntegerAttr, IntegerType
 from xdsl.dialects.memref import DimOp
 from xdsl.ir import Region, SSAValue
@@ -36,7 +36,7 @@ from hpacml.frontend.scalars import Number
 from hpacml.frontend.scope import Keyword, Scope, Use
 from hpacml.frontend.types import INT
 from hpacml.frontend.values import Array, Opaque, Unset, describe
-from hpacml.functors import Functor, names_of
+from hpacml.functors import OVERFLOW, Functor, names_of
 from hpacml.targets import TargetTree, fill
 
 I128 = IntegerType(128)
@@ -241,25 +241,33 @@ class Directives:
         return self._evaluator.size(array, number.dim)
 
     def _integer(self, node: ast.expr) -> Number:
-        """A number in a map. Its sums and products do not wrap around: beyond 64 bits they are the largest there is."""
-        numbers = self._evaluator.numbers
-        if not isinstance(node, ast.BinOp):
-            return self._evaluator.index(node, "a number in a map")
-        left, right = self._integer(node.left), self._integer(node.right)
-        with self._evaluator.at(node):
-            wide = WIDE.get(type(node.op))
-            constants = [number.constant for number in (left, right)]
-            small = any(c is not None and abs(c) < 1 << 32 for c in constants)
-            if wide is None or None not in constants or (wide is not MuliOp and small and _is_size(left, right)):
-                return numbers.binary(type(node.op), left, right)
-            return self._saturated(wide, numbers.ssa(left), numbers.ssa(right))
-
-    def _saturated(self, operation: Wide, left: SSAValue, right: SSAValue) -> Number:
+        """A number in a map; `OVERFLOW`, which no map takes, if it or a part of it does not fit 64 bits."""
+        number, overflows = self._checked(node)
+        if overflows is None:
+            return number
         value = self._evaluator.emit.value
-        low, high = (value(ConstantOp(IntegerAttr(n, I128))) for n in (-(1 << 63), (1 << 63) - 1))
-        exact = value(operation(value(IndexCastOp(left, I128)), value(IndexCastOp(right, I128))))
-        fitting = value(MaxSIOp(value(MinSIOp(exact, high)), low))
-        return Number(INT, value(IndexCastOp(fitting, IndexType())))
+        overflow = value(ConstantOp(IntegerAttr(OVERFLOW, IndexType())))
+        return Number(INT, value(SelectOp(overflows, overflow, self._evaluator.numbers.ssa(number))))
+
+    def _checked(self, node: ast.expr) -> tuple[Number, SSAValue | None]:
+        """A number, and whether it overflows where that is not known to be false."""
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+            node = ast.copy_location(ast.BinOp(ast.Constant(0), ast.Sub(), node.operand), node)
+        if not isinstance(node, ast.BinOp):
+            return self._evaluator.index(node, "a number in a map"), None
+        (left, left_overflows), (right, right_overflows) = self._checked(node.left), self._checked(node.right)
+        with self._evaluator.at(node):
+            number = self._evaluator.numbers.binary(type(node.op), left, right)
+        value, ssa = self._evaluator.emit.value, self._evaluator.numbers.ssa
+        flags = [flag for flag in (left_overflows, right_overflows) if flag is not None]
+        wide = WIDE.get(type(node.op))
+        constants = [n.constant for n in (left, right)]
+        small = any(c is not None and abs(c) < 1 << 32 for c in constants)
+        safe = wide is None or None not in constants or (wide is not MuliOp and small and _is_size(left, right))
+        if wide is not None and not safe:
+            a, b, wrapped = (value(IndexCastOp(ssa(n), I128)) for n in (left, right, number))
+            flags.append(value(CmpiOp(value(wide(a, b)), wrapped, "ne")))
+        return number, reduce(lambda a, b: value(OrIOp(a, b)), flags) if flags else None
 
     def _mapping(self, bound: _Map, direction: Direction) -> SSAValue:
         """The map of this direction; made here, unless its directive has made it already."""

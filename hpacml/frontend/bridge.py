@@ -89,6 +89,8 @@ class TensorFunctor:
 
     def _bind(self, targets: str, direction: Direction, names: Mapping[str, object], unchecked: bool = False) -> _Bound:
         integers = integers_of(names)
+        if not isinstance(unchecked, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise MapError("unchecked takes True or False, so an array cannot have this name: write another in the map")
         key = targets, frozenset(integers), unchecked
         if key not in self._applied:
             if len(self._applied) >= KNOWN_TARGETS:
@@ -98,7 +100,8 @@ class TensorFunctor:
         application = self._applied[key]
         for name in application.arrays:
             if name not in names:
-                raise MapError(f"the map '{application.text}' uses '{name}': give it as {name}=...")
+                fix = "no array can have this name here" if name in ("out", "unchecked") else f"give it as {name}=..."
+                raise MapError(f"the map '{application.text}' uses '{name}': {fix}")
         written = application.heads if direction == "from" else ()
         views = [array_view(names[name], name, write=k in written) for k, name in enumerate(application.arrays)]
         shapes = [view.shape for view in views]
@@ -177,7 +180,7 @@ def _shape(
     return application.resolve([direction], shapes, numbers, dict(params)).shape
 
 
-@lru_cache(4096)
+@lru_cache(512)
 def _compiled(application: AppliedFunctor, direction: Direction, types: tuple[ArrayType, ...]) -> Function:
     from hpacml.frontend.entries import compile
 

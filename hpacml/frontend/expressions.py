@@ -160,7 +160,14 @@ def affine(expr: Expr) -> Poly:
             )
         return value
 
-    return poly(expr.node)
+    found = poly(expr.node)
+    if gone := sorted(expr.names - found.names):
+        raise DirectiveError(
+            f"'{gone[0]}' cancels out of '{expr}', which then does not depend on it: leave it out",
+            expr.text,
+            *expr.span,
+        )
+    return found
 
 
 def evaluate(expr: Expr, values: Mapping[str, object]) -> Number:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from itertools import combinations
 from math import prod
 
@@ -227,6 +228,8 @@ class _Resolution:
         if not op.index_arrays or op.unchecked is not None:
             return
         a = self.arithmetic.within(Builder(InsertPoint.before(before)))
+        if op.direction.data != Direction.To and (room := self._room(a)) is not True:
+            self._stop_unless(a.truth(room), a, op.arrays)  # first, since what follows takes a time for each element
         for inside in self._in_bounds(a):
             self._stop_unless(inside, a, op.arrays)
         if op.direction.data != Direction.To:
@@ -248,8 +251,8 @@ class _Resolution:
         def collect(view: View[Poly], access: Access) -> None:
             for m, inner in access.indirect:
                 collect(view, inner)
-                moved = view.moving(_dims(inner), a)
-                base, steps = ([rows[d] for d in _dims(inner)] for rows in (moved.base, moved.steps))
+                moved = view.moving(inner.target_dims, a)
+                base, steps = ([rows[d] for d in inner.target_dims] for rows in (moved.base, moved.steps))
                 use = key(inner), moved.sizes, tuple(base), tuple(steps)
                 size = self.memory[access.array].sizes[m]
                 smallest = size if use not in found else minimum(size, found[use][2], a)
@@ -261,19 +264,34 @@ class _Resolution:
             index = self._wrap(view, access, self.memory[access.array], a)
             yield a.builder.insert(InBoundsOp(index, a.value(size))).inside
 
+    def _room(self, a: IndexArithmetic) -> Condition:
+        """Whether no array is to have more elements written than it has: then some are written twice."""
+        one = a.constant(1)
+        return a.all(
+            [
+                a.le(
+                    reduce(a.add, (reduce(a.mul, view.sizes, one) for view, _ in views)),
+                    reduce(a.mul, self.memory[views[0][1].array].sizes, one),
+                )
+                for views in self._written_indirectly()
+            ]
+        )
+
     def _distinct(self, a: IndexArithmetic) -> Iterator[SSAValue]:
         """The conditions that no element is written twice, for each array with an indirect target."""
+        for views in self._written_indirectly():
+            marks = self._marks(self.memory[views[0][1].array].sizes, a)
+            distinct = DistinctOp([self._wrap(view, access, marks, a) for view, access in views])
+            a.builder.insert(distinct)
+            a.builder.insert(memref.DeallocOp.get(marks.array))
+            yield distinct.different
+
+    def _written_indirectly(self) -> list[list[tuple[View[Poly], Access]]]:
+        """The views of each array that has an indirect target."""
         written: dict[SSAValue, list[tuple[View[Poly], Access]]] = {}
         for view, access in zip(self.mapped.views, self.accesses, strict=True):
             written.setdefault(self.op.arrays[access.array], []).append((view, access))
-        for views in written.values():
-            if any(access.indirect for _, access in views):
-                sizes = self.memory[views[0][1].array].sizes
-                marks = self._marks(sizes, a)
-                distinct = DistinctOp([self._wrap(view, access, marks, a) for view, access in views])
-                a.builder.insert(distinct)
-                a.builder.insert(memref.DeallocOp.get(marks.array))
-                yield distinct.different
+        return [views for views in written.values() if any(access.indirect for _, access in views)]
 
     def _marks(self, sizes: Sequence[Poly], a: IndexArithmetic) -> _Memory:
         """A byte for each element of an array; none is filled, so those of no interest cost nothing."""
@@ -306,8 +324,3 @@ class _Resolution:
             },
         )
         a.builder.insert(check)
-
-
-def _dims(access: Access) -> list[int]:
-    """The dimensions of the target that an array is indexed by, directly or not."""
-    return [d for _, d in access.direct] + [d for _, inner in access.indirect for d in _dims(inner)]

@@ -59,11 +59,11 @@ def empty(shape: tuple[int, ...], dtype: str) -> torch.Tensor:
 
     kind = torch_dtypes()[dtype]
     size = prod(shape) * DTYPE_SIZES[dtype]
-    if size <= SMALL:
-        return torch.empty(shape, dtype=kind)
     try:
+        if size <= SMALL:
+            return torch.empty(shape, dtype=kind)
         memory = _buffers.take(size)
-    except (MemoryError, ValueError):  # NumPy has either for sizes beyond reason
+    except (MemoryError, ValueError, TypeError, RuntimeError):  # NumPy and Torch have them all for sizes beyond reason
         raise MapError(f"there is no memory for a tensor of shape {list(shape)}, {size} bytes") from None
     owned = memory[:]  # the tensor keeps this object, and not the memory itself, alive
     weakref.finalize(owned, _buffers.give, memory).atexit = False

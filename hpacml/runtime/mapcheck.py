@@ -10,7 +10,7 @@ from math import prod
 
 from hpacml.elements import Array, Memory
 from hpacml.errors import MapError
-from hpacml.functors import DIRECTIONS, EXACT, Functor, Mapped, View
+from hpacml.functors import DIRECTIONS, EXACT, OVERFLOW, Functor, Mapped, View
 from hpacml.runtime.memref import ArrayView, numpy_array, view_of_descriptor
 from hpacml.runtime.sites import MapSite
 from hpacml.targets import Access, TargetTree, accesses, bind, format_tree, heads, open_numbers
@@ -51,6 +51,8 @@ class MapCheck:
         """Raises MapError unless the map fits. Says whether it always does, for the same numbers and arrays."""
         site, rest = self._site, iter(numbers)
         shapes = [list(islice(rest, rank)) for rank in self._ranks]
+        if OVERFLOW in numbers:
+            raise MapError("a number in its ranges, or of its parameters, does not fit 64 bits")
         targets = bind(site.targets, site.names, shapes, rest, EXACT)
         parameters = dict(zip(site.parameters, rest, strict=True))
         memory = Memory(site.names, arrays)

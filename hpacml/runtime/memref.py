@@ -257,10 +257,15 @@ def _foreign_view(array: object, name: str) -> ArrayView:
         raise _error(name, f"is a scalar of type {kind.__name__}: pass an array")
     if hasattr(array, "__cuda_array_interface__"):
         raise _elsewhere(name, "CUDA memory", "a copy in host memory")
-    if hasattr(array, "__array_struct__") or hasattr(array, "__array_interface__"):
-        return _numpy_view(np.asarray(array), name)
-    if hasattr(array, "__dlpack__"):
-        return _dlpack_view(array, name)
+    try:
+        if hasattr(array, "__array_struct__") or hasattr(array, "__array_interface__"):
+            return _numpy_view(np.asarray(array), name)
+        if hasattr(array, "__dlpack__"):
+            return _dlpack_view(array, name)
+    except MapError:
+        raise
+    except Exception as error:  # whatever somebody's protocol does
+        raise _error(name, f"does not give its memory: {type(error).__name__}: {error}") from error
     exporter: Any = array
     try:
         buffer = memoryview(exporter)
@@ -326,7 +331,7 @@ def _error(name: str, text: str) -> MapError:
 
 
 def _elsewhere(name: str, place: str, instead: str) -> MapError:
-    return _error(name, f"lies in {place}, but this kernel runs on the CPU: pass {instead}")
+    return _error(name, f"lies in {place}, but compiled code runs on the CPU: pass {instead}")
 
 
 def _misaligned(name: str, address: int, dtype: str) -> MapError:
@@ -338,4 +343,4 @@ def _misaligned(name: str, address: int, dtype: str) -> MapError:
 
 def _unsupported_dtype(name: str, dtype: object) -> MapError:
     supported = ", ".join(DTYPE_SIZES)
-    return _error(name, f"has dtype {dtype}; a kernel works on {supported}: pass it converted to one of these")
+    return _error(name, f"has dtype {dtype}; maps and kernels work on {supported}: pass it converted to one of these")

@@ -13,6 +13,7 @@ from hpacml.frontend.kernel import Kernel
 
 PREAMBLE = """\
 import math
+from typing import Any
 import numpy as np
 from jaxtyping import Float32, Float64, Int32, Int64, UInt8
 import hpacml

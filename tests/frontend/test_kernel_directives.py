@@ -307,3 +307,38 @@ def outer(t: Float32[np.ndarray, "N M"], u: Float32[np.ndarray, "N M"]):
     hpacml.flush()
     with h5py.File("c.h5") as file:
         assert file["f/input"].shape == (2, 2, 2, 1)
+
+
+SQUARE = """
+@hpacml.kernel
+def square(o: Float64[np.ndarray, "N"], a: int, net: Any):
+    approx("tensor functor(f: [i] = ([i]))")
+    with approx("ml(infer) in(f(o[0:2])) out(f(o[RANGE])) model(net)"):
+        o[0] = 0.0
+"""
+
+
+@pytest.mark.parametrize(
+    "bounds", ["a*a : a*a+2", "a*a - a*a : a*a-a*a+2", "-(a*a) : 2 - a*a", "(a*a) % 3 : (a*a) % 3 + 2"]
+)
+def test_numbers_of_a_map_do_not_wrap_around(bounds: str) -> None:
+    kernel = kernel_of(SQUARE.replace("RANGE", bounds))
+    for a in (1 << 32, -(1 << 33), (1 << 62) + 1):
+        o = np.zeros(4)
+        with pytest.raises(hpacml.MapError, match="does not fit 64 bits"):
+            kernel(o, a, lambda x: x + 1)
+        assert not o.any()
+
+
+def test_what_is_known_to_be_written_twice_does_not_compile() -> None:
+    source = SQUARE.replace("RANGE", "0:2").replace("[i] = ([i])", "[i, 0:2] = ([i], [i+1])")
+    with pytest.raises(hpacml.MapError, match=r"writes o\[1\] 2 times(.|\n)*out\(f\(o\[0:2\]\)\)(.|\n)*\^"):
+        kernel_of(source).ir()
+
+
+def test_the_place_in_a_directive_of_several_lines() -> None:
+    source = SQUARE.replace(
+        '"tensor functor(f: [i] = ([i]))"', '"""tensor functor(f: [i] = ([i]))\n        tensor map(to: g(o[0:2]))"""'
+    )
+    with pytest.raises(hpacml.DirectiveError, match=r":5: there is no functor 'g'"):
+        kernel_of(source.replace("RANGE", "0:2")).ir()

@@ -184,10 +184,10 @@ def test_dlpack_memory_lives_as_long_as_the_view() -> None:
 
 def test_dlpack_refusals() -> None:
     with pytest.raises(
-        MapError, match=r"'a' lies in memory of DLPack device \(2, 1\), but this kernel runs on the CPU"
+        MapError, match=r"'a' lies in memory of DLPack device \(2, 1\), but compiled code runs on the CPU"
     ):
         array_view(Exposes(__dlpack_device__=lambda: (2, 1), __dlpack__=None), "a")
-    with pytest.raises(MapError, match=r"'a' has dtype \(0, 16 bits\) of DLPack; a kernel works on u8, i32"):
+    with pytest.raises(MapError, match=r"'a' has dtype \(0, 16 bits\) of DLPack; maps and kernels work on u8, i32"):
         array_view(Dlpack(np.zeros(3, np.int16), True), "a")
     with pytest.raises(MapError, match="'a' does not give its memory through DLPack"):
         array_view(Dlpack(np.zeros(3, ">f4"), True), "a")
@@ -217,7 +217,7 @@ def test_subclasses_and_records() -> None:
 
 REFUSED = {
     "bool": (np.zeros(2, bool), r"has dtype bool: pass a\.view\(numpy\.uint8\)"),
-    "int8": (np.zeros(2, np.int8), "has dtype int8; a kernel works on u8, i32, i64, f16, bf16, f32, f64"),
+    "int8": (np.zeros(2, np.int8), "has dtype int8; maps and kernels work on u8, i32, i64, f16, bf16, f32, f64"),
     "uint16": (np.zeros(2, np.uint16), "has dtype uint16"),
     "complex": (np.zeros(2, complex), r"has dtype complex128: map a\.real and a\.imag"),
     "big-endian": (np.zeros(2, ">f8"), r"has dtype >f8, of foreign byte order: pass a\.astype"),
@@ -233,9 +233,9 @@ REFUSED = {
     "NumPy scalar": (np.float64(1), "is a scalar of type float64"),
     "list": ([1.0, 2.0], "is no array but a list: pass a NumPy array or a Torch tensor"),
     "None": (None, "is no array but a NoneType"),
-    "CUDA": (Exposes(__cuda_array_interface__={}), "lies in CUDA memory, but this kernel runs on the CPU"),
+    "CUDA": (Exposes(__cuda_array_interface__={}), "lies in CUDA memory, but compiled code runs on the CPU"),
     "Torch device": (torch.zeros(2, device="meta"), r"lies in meta, .* pass a\.cpu\(\)"),
-    "Torch int16": (torch.zeros(2, dtype=torch.int16), "has dtype torch.int16; a kernel works on"),
+    "Torch int16": (torch.zeros(2, dtype=torch.int16), "has dtype torch.int16; maps and kernels work on"),
     "Torch bool": (torch.zeros(2, dtype=torch.bool), "has dtype torch.bool"),
     "Torch sparse": (torch.zeros(2, 2).to_sparse(), r"has no strided memory .* pass a\.to_dense\(\)"),
     "Torch negated": (torch.zeros(2, dtype=torch.complex64).conj().imag, r"pass a\.resolve_neg\(\)"),

@@ -155,7 +155,9 @@ class MlOp(IRDLOperation, HasCanonicalizationPatternsInterface):
         for one, other in permutations(maps, 2):
             if shared := {one.arrays[n] for n in one.index_arrays} & {other.arrays[n] for n in other.holding_elements}:
                 name = next(iter(shared)).name_hint or "an array"
-                raise VerifyException(f"{name} holds the indices of one output and is itself another: use a copy of it")
+                raise VerifyException(
+                    f"'{name}' holds the indices of one output and is itself another: use a copy of it"
+                )
 
     def print(self, printer: Printer) -> None:
         printer.print_string(f" {self.mode.data}")

@@ -834,7 +834,7 @@ func.func @f(%x: memref<9xi64>, %y: memref<9xf32>, %z: !hpacml.mapping<9xf32>) {
   func.return
 }
 
-// CHECK: Operation does not verify: x holds the indices of one output and is itself another: use a copy of it
+// CHECK: Operation does not verify: 'x' holds the indices of one output and is itself another: use a copy of it
 
 // -----
 

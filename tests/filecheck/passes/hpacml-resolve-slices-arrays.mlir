@@ -7,7 +7,7 @@ hpacml.functor @pair : [i, 0:2] = ([i], [i])
 // One array without a name, written in windows that overlap.
 
 func.func @unnamed(%0: memref<10xf32>) {
-  %1 = hpacml.map from @pair(%0[0 : 5], %0[3 : 8]) : memref<10xf32>, memref<10xf32> -> !hpacml.mapping<5x2xf32>
+  %1 = hpacml.map from @pair(%0[0 : 10 : 2], %0[1 : 10 : 2]) : memref<10xf32>, memref<10xf32> -> !hpacml.mapping<5x2xf32>
   %y = hpacml.tensor %1 : !hpacml.mapping<5x2xf32> -> memref<5x2xf32>
   hpacml.scatter %y into %1 : memref<5x2xf32>, !hpacml.mapping<5x2xf32>
   func.return
@@ -15,7 +15,7 @@ func.func @unnamed(%0: memref<10xf32>) {
 
 // CHECK-LABEL: func.func @unnamed
 // CHECK:         [[NO:%\d+]] = arith.constant false
-// CHECK:         hpacml.check_map [[NO]] from "pair: [i, 0:2] = ([i], [i])" names ["array 0", "array 0"] targets [#hpacml.target<[0 : 5]>, #hpacml.target<[3 : 8]>] sizes(%2, %2) bounds() params() of []
+// CHECK:         hpacml.check_map [[NO]] from "pair: [i, 0:2] = ([i], [i])" names ["array 0", "array 0"] targets [#hpacml.target<[0 : 10 : 2]>, #hpacml.target<[1 : 10 : 2]>] sizes(%2, %2) bounds() params() of []
 // CHECK-NOT:     arrays(
 
 // Two arrays of nearly the same name: different elements, unless both are the same memory.
