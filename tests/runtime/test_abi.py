@@ -347,8 +347,10 @@ def test_inputs_that_do_not_fit(infer: Infer, model_file: Callable[..., Path]):
     path, y = model_file("pt2"), column(4)
     with pytest.raises(ModelError) as error:
         infer([np.zeros((4, 6))], [y], model={"path": str(path)})
-    assert str(error.value).startswith(f"the model '{path}' failed in the region 'heat' on the inputs float32[4, 6]: ")
-    assert str(error.value).endswith("Its file declares the inputs float32[*, 5]")
+    assert str(error.value).startswith(
+        f"the model '{path}' does not fit the region 'heat': its input is float32[*, 5], but the region gives "
+        "float64[4, 6] by the map 'to: f: "
+    )
     assert error.value.__cause__ is not None
     with pytest.raises(
         ModelError, match=r"it takes 1 tensor \(float32\[\*, 5\]\), but the region gives 2 \(float64\[4, 5\]"
