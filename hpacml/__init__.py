@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from hpacml.frontend.kernel import kernel
     from hpacml.frontend.region import region
     from hpacml.runtime.database import flush
-    from hpacml.runtime.model import save_model
+    from hpacml.runtime.fallback import fallbacks
+    from hpacml.runtime.layers import Normalize
+    from hpacml.runtime.reader import open_database
+    from hpacml.runtime.saving import save_model
 
 __all__ = [
     "CompileError",
@@ -26,10 +29,13 @@ __all__ = [
     "HpacmlError",
     "MapError",
     "ModelError",
+    "Normalize",
     "approx",
+    "fallbacks",
     "flush",
     "functor",
     "kernel",
+    "open_database",
     "prange",
     "region",
     "save_model",
@@ -40,7 +46,10 @@ _LAZY = {
     "kernel": "hpacml.frontend.kernel",
     "region": "hpacml.frontend.region",
     "flush": "hpacml.runtime.database",
-    "save_model": "hpacml.runtime.model",
+    "open_database": "hpacml.runtime.reader",
+    "fallbacks": "hpacml.runtime.fallback",
+    "Normalize": "hpacml.runtime.layers",
+    "save_model": "hpacml.runtime.saving",
 }
 
 

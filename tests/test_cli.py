@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import hpacml
 from hpacml.runtime import database, formats, trust
 from hpacml.tools import cli, hpacml_opt
 from hpacml.version import version
@@ -85,6 +86,36 @@ def test_model_info(run: Run, model: Path):
     assert "computes in" not in out
     run("model", "trust", "heat.pt")
     assert "torch.float64 on cpu" in run("model", "info", "heat.pt")[1]
+
+
+def test_a_state_dict_needs_no_trust(run: Run, tmp_path: Path):
+    torch = pytest.importorskip("torch")
+    hpacml.save_model(torch.nn.Linear(5, 1), "m.safetensors", example=torch.zeros(2, 5), metadata={"maps": "0abc"})
+    assert "which runs no code and needs no trust" in run("model", "trust", "m.safetensors")[1]
+    assert run("model", "ls")[1].startswith(f"trusted in {trust.trust_file()}: 0\n")
+    out = run("model", "info", "m.safetensors")[1]
+    for text in ("needs no trust: it is data", "torch.float32 on cpu", "float32[2, 5]", "maps", "0abc"):
+        assert text in out
+
+
+def test_model_verify(run: Run, model: Path, tmp_path: Path):
+    torch = pytest.importorskip("torch")
+    assert run("model", "verify") == (0, "", "")
+    for name in ("a.pt", "b.pt", "c.safetensors"):
+        hpacml.save_model(torch.nn.Linear(5, 1), name, example=torch.zeros(2, 5))
+    assert run("model", "verify")[:2] == (
+        0,
+        "".join(f"{tmp_path}/{name}.pt: TorchScript, loads and runs\n" for name in "ab"),
+    )
+    (tmp_path / "b.pt").write_bytes(model.read_bytes())
+    (tmp_path / "a.pt").unlink()
+    status, out, _ = run("model", "verify")
+    assert status == 1
+    assert f"{tmp_path}/a.pt: WRONG: the model '{tmp_path}/a.pt' does not exist" in out
+    assert f"{tmp_path}/b.pt: WRONG: the model '{tmp_path}/b.pt' is not trusted" in out
+    assert run("model", "verify", "c.safetensors")[:2] == (0, "c.safetensors: state dict, loads and runs\n")
+    run("model", "trust", "heat.pt")
+    assert run("model", "verify", "heat.pt")[:2] == (0, "heat.pt: TorchScript, loads\n")
 
 
 def test_only_models_are_trusted(run: Run, tmp_path: Path):

@@ -208,3 +208,60 @@ def test_results_that_do_not_fit(arrays, forward: Callable[..., object], message
     with pytest.raises(hpacml.ModelError, match=message), warnings.catch_warnings():
         region(a, b, c, 8, forward)
     np.testing.assert_array_equal(c, -1.0)
+
+
+# -- outputs that are not finite -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("run", "first"), [(region, "[4, 0], nan"), (batched, "[4, 0], nan")])
+def test_outputs_may_have_to_be_finite(run, first: str, arrays, monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b, c = arrays
+    a[4], a[6] = np.nan, np.inf
+
+    def add(x: torch.Tensor) -> torch.Tensor:
+        return x.sum(-1, keepdim=True)
+
+    run(a, b, c, 8, add)
+    assert np.isnan(c[4])
+    c[:] = -1.0
+    monkeypatch.setenv("HPACML_CHECK", "finite")
+    with pytest.raises(
+        hpacml.ModelError, match=r"region 'r': 2 of output 0, the map 'from: one: .*, the first at "
+    ) as e:
+        run(a, b, c, 8, add)
+    assert str(e.value).endswith(first)
+    np.testing.assert_array_equal(c, -1.0)
+    run(a, b, c, 4, add)
+    np.testing.assert_allclose(c[:4], (a + b)[:4])
+    monkeypatch.setenv("HPACML_CHECK", "all")
+    with pytest.raises(hpacml.ModelError, match="HPACML_CHECK is 'all': the check there is is 'finite'"):
+        run(a, b, c, 4, add)
+
+
+def test_what_is_finite_only_in_the_dtype_of_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HPACML_CHECK", "finite")
+    c = np.full(3, -1.0, np.float32)
+    with pytest.raises(hpacml.ModelError, match=r"1 of output 0, .*, the first at \[2, 0\], 1e\+300"):
+        region(
+            np.zeros(3),
+            np.zeros(3),
+            c,
+            3,
+            lambda x: torch.tensor([[1.0], [2.0], [1e300]], dtype=torch.float64) + 0 * x[:, :1],
+        )
+    np.testing.assert_array_equal(c, -1.0)
+    whole = np.zeros(3, np.int32)
+    region(np.zeros(3), np.zeros(3), whole, 3, lambda x: torch.ones(3, 1, dtype=torch.int64))
+    np.testing.assert_array_equal(whole, 1)
+
+
+def test_a_declared_input_that_does_not_fit(arrays, tmp_path: Path) -> None:
+    path = hpacml.save_model(torch.nn.Linear(3, 1), tmp_path / "three.pt2", example=torch.zeros(4, 3))
+    with pytest.raises(
+        hpacml.ModelError, match=r"its input is float32\[\*, 3\], but the region gives float64\[8, 2\] by"
+    ):
+        region(*arrays, 8, path)
+    path = hpacml.save_model(torch.nn.Bilinear(2, 2, 1), tmp_path / "two.pt2", example=[torch.zeros(4, 2)] * 2)
+    with pytest.raises(hpacml.ModelError, match=r"it takes 2 tensors .*, but the region gives 1 \(float64\[8, 2\]\)"):
+        region(*arrays, 8, path)
+    np.testing.assert_array_equal(arrays[2], -1.0)

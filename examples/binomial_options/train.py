@@ -1,6 +1,5 @@
 """The training: an ordinary Torch script between the database and the model file."""
 
-import h5py
 import torch
 from torch import nn
 from torch.nn.functional import mse_loss
@@ -26,9 +25,8 @@ class Surrogate(nn.Module):
 
 def load(database):
     """The inputs and outputs of all recorded options, float32[n, 5] and float32[n, 1]."""
-    with h5py.File(database) as file:
-        tensors = [torch.from_numpy(file["binomial"][name][:]) for name in ("input", "output")]
-    return [tensor.flatten(0, 1).float() for tensor in tensors]  # the calls of the region one after the other
+    with hpacml.open_database(database) as data:
+        return data["binomial"].dataset(rows="points", dtype=torch.float32)[:]
 
 
 def train(database, path, epochs, batch=256, rate=1e-2):

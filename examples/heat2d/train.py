@@ -1,6 +1,5 @@
 """The training: an ordinary Torch script from the file heat.h5 to the file heat.pt2."""
 
-import h5py
 import torch
 from torch import nn
 
@@ -23,8 +22,8 @@ class Surrogate(nn.Module):
 def train(epochs=5, batch=1024, rate=1e-2):
     """Fit a network to all recorded points, and write it."""
     torch.manual_seed(0)
-    with h5py.File("heat.h5") as file:
-        x, y = (torch.from_numpy(file["heat"][name][:]).flatten(0, 2) for name in ("input", "output"))
+    with hpacml.open_database("heat.h5") as database:
+        x, y = database["heat"].dataset(rows="points")[:]
     model = Surrogate((x - x[:, 3:4]).std())
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
     batches = -(-len(x) // batch)

@@ -37,6 +37,7 @@ from hpacml.frontend.scope import Keyword, Scope, Use
 from hpacml.frontend.types import INT
 from hpacml.frontend.values import Array, Opaque, Unset, describe
 from hpacml.functors import OVERFLOW, Functor, names_of
+from hpacml.policy import is_policy
 from hpacml.targets import TargetTree, fill
 
 I128 = IntegerType(128)
@@ -94,6 +95,7 @@ class Directives:
         self._scope: Scope[_Map] = Scope(self._wrong_array)
         self._functors: list[_Functor] = []
         self._unchecked = False
+        self._on_error: str | None = None
         self._default_label: tuple[int, int] | None = None
         """Where the region is that collects under the function's name."""
 
@@ -104,7 +106,7 @@ class Directives:
 
     def region(self, call: ast.Call, body: Callable[[], None]) -> None:
         """`with approx("ml(...)"):`; `body` compiles the region."""
-        *declarations, last = self._read(call)
+        *declarations, last = self._read(call, region=True)
         for directive in declarations:
             self._declare(call, directive)
         if not isinstance(last, MlDirective):
@@ -123,8 +125,10 @@ class Directives:
         yield
         self._scope = outer
 
-    def _read(self, call: ast.Call) -> list[Directive]:
-        self._unchecked = any(self._is_unchecked(keyword) for keyword in call.keywords)
+    def _read(self, call: ast.Call, region: bool = False) -> list[Directive]:
+        self._unchecked, self._on_error = False, None
+        for keyword in call.keywords:
+            self._option(keyword, region)
         node = call.args[0] if len(call.args) == 1 else None
         text = MISSING
         if node is not None:
@@ -138,14 +142,19 @@ class Directives:
         with self._reading(call, text):
             return parse_many(text)
 
-    def _is_unchecked(self, keyword: ast.keyword) -> bool:
+    def _option(self, keyword: ast.keyword, region: bool) -> None:
         match keyword:
             case ast.keyword("unchecked", ast.Constant(value=bool(value))):
-                return value
+                self._unchecked = value
+            case ast.keyword("on_error", ast.Constant(value=str(value))) if region and is_policy(value):
+                self._on_error = value
+            case ast.keyword("on_error") if not region:
+                raise self._evaluator.error(keyword.value, 'on_error belongs to a region: with approx("ml(...)", ...):')
             case _:
                 raise self._evaluator.error(
                     keyword.value,
-                    "beside the directive, approx takes unchecked=True or unchecked=False, and nothing else",
+                    "beside the directive, approx takes unchecked=True or unchecked=False, and that of a region "
+                    "on_error='raise' or on_error='accurate', and nothing else",
                 )
 
     @contextmanager
@@ -320,7 +329,7 @@ class Directives:
             if isinstance(source, Name):
                 self._check_source(source, ml.text)
         condition, if_condition = map(self._condition, (ml.condition, ml.if_condition))
-        return partial(ml_op, ml, self._label, mappings, condition, if_condition)
+        return partial(ml_op, ml, self._label, mappings, condition, if_condition, on_error=self._on_error)
 
     def _check_not_assigned(self, use: Use[_Map], text: str) -> None:
         """Refuse the name of an array for its map if the name stands for another array by now."""

@@ -23,6 +23,7 @@ def ml_op(
     condition: SSAValue | None,
     if_condition: SSAValue | None,
     body: Region,
+    on_error: str | None = None,
 ) -> MlOp:
     """The operation of `ml` in `function`: `mappings` are those of its clauses, in the order of the model."""
 
@@ -41,6 +42,7 @@ def ml_op(
         model=_source(ml.model),
         database=_source(ml.database),
         batch=None if ml.batch is None else ml.batch.rows or 0,
+        on_error=on_error,
     )
 
 

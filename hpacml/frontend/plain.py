@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 
+from hpacml.policy import OnError
 
-def approx(directive: str, *, unchecked: bool = False) -> AbstractContextManager[None]:
+
+def approx(directive: str, *, unchecked: bool = False, on_error: OnError | None = None) -> AbstractContextManager[None]:
     """A directive in a kernel: a statement, or `with approx("ml(...)"):` around the region it is about.
 
     Compiled code does what the directive says. In plain Python nothing happens, and the region's body runs.
 
     A map takes the numbers and arrays that its names stand for where the map stands. With `unchecked`, the indices of
     indirect targets (`x[idx[0:n]]`) in this directive are trusted: a wrong one reads or writes memory that is not the
-    array's, and where they repeat in an output it is open which value stays. The clauses of `ml`:
+    array's, and where they repeat in an output it is open which value stays. `on_error` of a region says what follows
+    a model that fails: "raise" an error, or "accurate", which runs the region's body instead, counts that
+    (`hpacml.fallbacks()`), and logs a warning the first time; without it the environment variable HPACML_ON_ERROR
+    says so, else it is "raise". The clauses of `ml`:
 
     - `in`, `out`, `inout`: the model gets the tensors of `in`, then those of `inout`, and returns those of `out`, then
       those of `inout`; so they are recorded, too. An item is a functor in place, a named map, or an array that has a

@@ -24,6 +24,7 @@ from hpacml.frontend.directives import (
 from hpacml.frontend.expressions import Expr, evaluate
 from hpacml.frontend.maps import AppliedFunctor, integers_of
 from hpacml.frontend.scope import Keyword, Scope
+from hpacml.policy import OnError, is_policy
 from hpacml.runtime.frame import Frame, Paths
 from hpacml.runtime.memref import ArrayView, array_view
 
@@ -65,9 +66,12 @@ class Region(Generic[P, R]):
     `DatabaseError`, and what the body raises.
     """
 
-    def __init__(self, function: Callable[P, R], directives: str, unchecked: bool = False):
+    def __init__(
+        self, function: Callable[P, R], directives: str, unchecked: bool = False, on_error: OnError | None = None
+    ):
         self.py_func = function
         self._unchecked = unchecked
+        self._on_error = on_error
         self._paths = Paths()
         functools.update_wrapper(self, function)
         self._signature = inspect.signature(function)
@@ -186,23 +190,28 @@ class Region(Generic[P, R]):
         ]
         body = Block()
         call_body(entry.module, body)
-        entry.builder.insert(ml_op(ml, self.py_func.__name__, mappings, condition, if_condition, IRRegion(body)))
+        name, original = self.py_func.__name__, IRRegion(body)
+        entry.builder.insert(ml_op(ml, name, mappings, condition, if_condition, original, self._on_error))
         return entry.finish()
 
 
-def region(directives: str, *, unchecked: bool = False) -> Callable[[Callable[P, R]], Region[P, R]]:
+def region(
+    directives: str, *, unchecked: bool = False, on_error: OnError | None = None
+) -> Callable[[Callable[P, R]], Region[P, R]]:
     """Make a function a region, described by directives: functors, maps, and one `ml`, a line each.
 
     The names in them are the function's parameters; what the clauses of `ml` mean is told at `hpacml.approx`. The
     body may be anything that Python can call, other regions and kernels too; it is what runs where the directives
     do not put a model in its place. `unchecked` trusts the indices of indirect targets, and that what they lead to
-    shares no memory. Raises `DirectiveError`.
+    shares no memory; `on_error` says what follows a model that fails, as at `hpacml.approx`. Raises `DirectiveError`.
     """
     require_text(directives, "what @hpacml.region(...) takes")
+    if on_error is not None and not is_policy(on_error):
+        raise DirectiveError(f"on_error is 'raise' or 'accurate', and this is {on_error!r}")
 
     def decorate(function: Callable[P, R]) -> Region[P, R]:
         if not inspect.isfunction(function):
             raise DirectiveError(f"a region is made of a function written with 'def', and this is {function!r}")
-        return Region(function, directives, unchecked)
+        return Region(function, directives, unchecked, on_error)
 
     return decorate

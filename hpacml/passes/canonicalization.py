@@ -96,6 +96,7 @@ class FoldConstantConditions(RewritePattern):
                 model=op.model,
                 database=op.database,
                 batch=None if op.batch is None else op.batch.value.data,
+                on_error=None if op.on_error is None else op.on_error.data,
             )
             decided.attributes |= op.attributes
             rewriter.replace(op, decided)

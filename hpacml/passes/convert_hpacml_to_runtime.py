@@ -40,7 +40,7 @@ from hpacml.targets import to_json
 POINTER = llvm.LLVMPointerType()
 
 RUNTIME = {
-    "hpacml_infer": FunctionType.from_lists([POINTER, POINTER], []),
+    "hpacml_infer": FunctionType.from_lists([POINTER, POINTER], [i32]),
     "hpacml_collect": FunctionType.from_lists([POINTER, POINTER, f64], []),
     "hpacml_check_map": FunctionType.from_lists([POINTER, POINTER, POINTER], []),
     "hpacml_time_ms": FunctionType.from_lists([], [f64]),
@@ -62,7 +62,7 @@ class ConvertHpacmlToRuntimePass(ModulePass):
     ...
     %site = llvm.mlir.addressof @hpacml_site_0 : !llvm.ptr
     ...                                              // %tensors: pointers to the descriptors of %x, %y
-    func.call @hpacml_infer(%site, %tensors) : (!llvm.ptr, !llvm.ptr) -> ()
+    %status = func.call @hpacml_infer(%site, %tensors) : (!llvm.ptr, !llvm.ptr) -> i32
     ```
     The original code of a region becomes a function, timed where the time is recorded.
     """
@@ -163,13 +163,17 @@ class _Calls:
             "label": op.label.data,
             "model": _source(op.model),
             "batch": None if op.batch is None else op.batch.value.data,
+            "on_error": None if op.on_error is None else op.on_error.data,
             "maps": _texts(op.maps),
             "inputs": [_signature(value) for value in op.inputs],
             "outputs": [_signature(value) for value in op.outputs],
         }
         builder = Builder(InsertPoint.before(op))
         tensors = _descriptors([*op.inputs, *op.outputs], op, builder)
-        self._call("hpacml_infer", site, [tensors], builder)
+        (status,) = self._call("hpacml_infer", site, [tensors], builder)
+        if op.done.uses:
+            zero = builder.insert(arith.ConstantOp(IntegerAttr(0, i32))).result
+            op.done.replace_all_uses_with(builder.insert(arith.CmpiOp(status, zero, "ne")).result)
         Rewriter.erase_op(op)
 
     def collect(self, op: CollectOp) -> None:
@@ -212,10 +216,13 @@ class _Calls:
         builder.insert(scf.IfOp(fails, [], Region(doubtful)))
         Rewriter.erase_op(op)
 
-    def _call(self, name: str, site: Mapping[str, object], arguments: Sequence[SSAValue], builder: Builder) -> None:
+    def _call(
+        self, name: str, site: Mapping[str, object], arguments: Sequence[SSAValue], builder: Builder
+    ) -> Sequence[SSAValue]:
+        """Call a runtime function; its results."""
         _declare(self.module, name)
         address = builder.insert(llvm.AddressOfOp(self._site(json.dumps(site)), POINTER)).result
-        builder.insert(func.CallOp(name, [address, *arguments], []))
+        return builder.insert(func.CallOp(name, [address, *arguments], list(RUNTIME[name].outputs))).results
 
     def _site(self, text: str) -> str:
         """The symbol of the constant that holds `text`, NUL-terminated."""

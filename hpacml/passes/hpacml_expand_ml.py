@@ -40,8 +40,12 @@ class HpacmlExpandMlPass(ModulePass):
       %x = hpacml.tensor %in
       hpacml.gather %in into %x
       %y = hpacml.tensor %out
-      hpacml.infer "r" model "m" ins(%x) outs(%y)
-      hpacml.scatter %y into %out
+      %done = hpacml.infer "r" model "m" ins(%x) outs(%y)
+      scf.if %done {
+        hpacml.scatter %y into %out
+      } else {
+        hpacml.body "r" { body }
+      }
     } else {
       %x = hpacml.tensor fresh %in
       hpacml.gather %in into %x
@@ -51,6 +55,7 @@ class HpacmlExpandMlPass(ModulePass):
       hpacml.collect "r" database "d" ins(%x) outs(%y) time %ms
     }
     ```
+    With `on_error "raise"` the model writes or the function is left, so the scatter needs no `scf.if`.
     With `if(%c)` all of this, and the maps that only this region uses, come under one more `scf.if`.
     """
 
@@ -112,9 +117,16 @@ def _infer(op: MlOp, builder: Builder) -> None:
     if len(outputs) > 1:  # before the model: a tensor that is an array's memory is written by `infer`
         for mapping in filter(_is_indirect, op.all_outputs):
             builder.insert(CheckIndicesOp(mapping))
-    builder.insert(InferOp(op.label, op.model, op.batch, _texts(op), inputs, outputs))
-    for tensor, mapping in zip(outputs, op.all_outputs, strict=True):
-        builder.insert(ScatterOp(tensor, mapping))
+    done = builder.insert(InferOp(op.label, op.model, op.batch, op.on_error, _texts(op), inputs, outputs)).done
+    scatters = [ScatterOp(tensor, mapping) for tensor, mapping in zip(outputs, op.all_outputs, strict=True)]
+    if op.on_error is not None and op.on_error.data == "raise":
+        for scatter in scatters:
+            builder.insert(scatter)
+    else:
+        done.name_hint = "done"
+        otherwise = Region(Block())
+        _run_body(op, Builder(InsertPoint.at_end(otherwise.block)))
+        builder.insert(_branch(done, Region(Block(scatters)), otherwise))
 
 
 def _collect(op: MlOp, builder: Builder) -> None:

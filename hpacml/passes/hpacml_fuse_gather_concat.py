@@ -20,6 +20,7 @@ from xdsl.pattern_rewriter import (
 from xdsl.rewriter import InsertPoint
 
 from hpacml.dialects.hpacml.attributes import strides_of
+from hpacml.dialects.hpacml.control import InferOp
 from hpacml.dialects.hpacml.views import FusedGatherOp, FusedScatterOp, IndirectOp, PackOp, UnpackOp, sweep_dims
 from hpacml.passes.hpacml_resolve_slices import MAY_ALIAS
 from hpacml.passes.index_arithmetic import Condition, IndexArithmetic
@@ -87,7 +88,7 @@ class _UsePackedMemory(RewritePattern):
         if any(isinstance(use, TYPED) for use in uses):
             return
         (copy,), (free,) = copies, frees
-        if copy.parent is not op.parent or not _defined_before(copy.view, op):
+        if (copy.parent is not op.parent and not _if_inferred(copy, op)) or not _defined_before(copy.view, op):
             return
         scratch = Block()
         a = IndexArithmetic(Builder(InsertPoint.at_end(scratch)))
@@ -153,8 +154,23 @@ def _is_zero(value: SSAValue) -> bool:
 
 
 def _defined_before(value: SSAValue, op: Operation) -> bool:
-    owner = value.owner
-    return not isinstance(owner, Operation) or owner.parent is not op.parent or owner.is_before_in_block(op)
+    owner, block = value.owner, op.parent
+    holder = owner if isinstance(owner, Operation) else owner.parent_op()
+    inside = None if holder is None or block is None else block.find_ancestor_op_in_block(holder)
+    return inside is None or (inside is owner and inside.is_before_in_block(op))
+
+
+def _if_inferred(copy: PackOp | UnpackOp, op: memref.AllocOp) -> bool:
+    """Whether `copy` only depends on an inference: one that fails leaves the tensor as it is, so no copy is missed."""
+    branch = copy.parent_op()
+    return (
+        isinstance(copy, UnpackOp)
+        and isinstance(branch, scf.IfOp)
+        and branch.parent is op.parent
+        and copy.parent is branch.true_region.block
+        and isinstance(branch.cond.owner, InferOp)
+        and op.memref in branch.cond.owner.outputs
+    )
 
 
 def _is_packed(copy: PackOp | UnpackOp, a: IndexArithmetic) -> Condition:

@@ -21,12 +21,13 @@ def install() -> None:
     entry.register(infer=infer, collect=collect, check_map=check_map, call_body=call_body)
 
 
-def infer(site: int, tensors: int) -> None:
+def infer(site: int, tensors: int) -> bool:
     """Run the model of a site: `tensors` points to pointers to descriptors, inputs first, then destinations.
 
-    Raises ModelError, and then has written to no destination.
+    False: the model has failed, and the original code is to run. Raises ModelError where that is not what the site
+    or the environment wants. In both cases it has written to no destination.
     """
-    _inferences.at(site).run(tensors)
+    return _inferences.at(site).run(tensors)
 
 
 def collect(site: int, tensors: int, milliseconds: float) -> None:

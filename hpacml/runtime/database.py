@@ -1,6 +1,7 @@
 """The database of collected data: one HDF5 group per region, one dataset per tensor, one entry per call.
 
-    /heat           maps, maps_sha256, input_dtypes, output_dtypes, hpacml_version (attributes)
+    /heat           maps, maps_sha256, input_dtypes, output_dtypes, input_shapes, output_shapes, hpacml_version, runs
+                    (attributes; `hpacml.runtime.schema` and `hpacml.runtime.runs`)
     /heat/input     [calls, *shape of the tensor]; further inputs are input_1, input_2, ...
     /heat/output    [calls, *shape of the tensor]; further outputs are output_1, output_2, ...
     /heat/runtime   [calls], float32: the time that the original code took, in milliseconds
@@ -15,92 +16,23 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
-import hashlib
 import os
 import sys
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from hpacml.errors import DatabaseError
 from hpacml.runtime.hdf5 import FAILURES, Array, Column, first_line, h5py, open_file
-from hpacml.version import version
+from hpacml.runtime.runs import add_run
+from hpacml.runtime.schema import Schema
 
 FLUSH_SECONDS = 1.0
 
 _RUNTIME_DTYPE = np.dtype(np.float32)
-
-
-@dataclass(frozen=True, slots=True)
-class Schema:
-    """What a region collects: the texts of its functors and maps, and the dtypes of its tensors.
-
-    The dtypes have the names of `hpacml.runtime.memref`. HDF5 has no bf16; such tensors are stored as float32.
-    """
-
-    maps: tuple[str, ...]
-    input_dtypes: tuple[str, ...]
-    output_dtypes: tuple[str, ...]
-
-    @property
-    def columns(self) -> list[str]:
-        """The names of the tensors' datasets, inputs first."""
-        kinds = (("input", self.input_dtypes), ("output", self.output_dtypes))
-        return [f"{kind}_{i}" if i else kind for kind, dtypes in kinds for i in range(len(dtypes))]
-
-    @property
-    def sha256(self) -> str:
-        """The digest of the maps."""
-        return hashlib.sha256("\n".join(self.maps).encode()).hexdigest()
-
-    @staticmethod
-    def read(group: Any) -> Schema | None:
-        """The schema that a group's attributes hold, None if they do not."""
-        texts = [group.attrs.get(name) for name in ("maps", "input_dtypes", "output_dtypes")]
-        return None if any(text is None for text in texts) else Schema(*(tuple(map(str, text)) for text in texts))
-
-    def write(self, group: Any) -> None:
-        """Make attributes of it, for `read`."""
-        attributes = {
-            "maps": list(self.maps),
-            "maps_sha256": self.sha256,
-            "input_dtypes": list(self.input_dtypes),
-            "output_dtypes": list(self.output_dtypes),
-            "hpacml_version": version(),
-        }
-        for name, value in attributes.items():
-            group.attrs.create(name, value, dtype=h5py().string_dtype())
-
-    def __str__(self) -> str:
-        return f"({', '.join(self.input_dtypes)}) -> ({', '.join(self.output_dtypes)})"
-
-
-@dataclass(frozen=True, slots=True)
-class Dataset:
-    """What a database holds of one tensor, or the runtimes: `shape` counts the calls first."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-
-
-@dataclass(frozen=True, slots=True)
-class Region:
-    """What a database holds of one region. `schema` and `version` are None if hpacml did not write it."""
-
-    label: str
-    schema: Schema | None
-    version: str | None
-    datasets: tuple[Dataset, ...]
-    mean_ms: float | None
-
-    @property
-    def calls(self) -> int:
-        return max((dataset.shape[0] for dataset in self.datasets if dataset.shape), default=0)
 
 
 _lock = threading.RLock()
@@ -138,33 +70,6 @@ def flush() -> None:
             raise errors[0]
 
 
-def regions(path: str) -> list[Region]:
-    """What the database at `path` holds. Raises DatabaseError."""
-    flush()
-    path = os.path.realpath(path)
-    if not os.path.exists(path):
-        raise DatabaseError(f"the database '{path}' does not exist")
-    with open_file(path, "r") as file:
-        try:
-            return [_region(label, item) for label, item in file.items() if isinstance(item, h5py().Group)]
-        except (*FAILURES, TypeError) as error:  # the latter for datasets and attributes of other kinds
-            raise DatabaseError(
-                f"cannot read '{path}' as a database of regions: {first_line(error)}; hpacml did not write it so"
-            ) from error
-
-
-def _region(label: str, group: Any) -> Region:
-    items = {name: item for name, item in group.items() if isinstance(item, h5py().Dataset)}
-    runtime = items.get("runtime")
-    return Region(
-        label,
-        Schema.read(group),
-        group.attrs.get("hpacml_version"),
-        tuple(Dataset(name, item.shape or (), str(item.dtype)) for name, item in items.items()),
-        float(runtime[()].mean()) if runtime is not None and runtime.size else None,
-    )
-
-
 class _Group:
     """The datasets of one region, which have one entry per call each."""
 
@@ -174,6 +79,8 @@ class _Group:
         self._label = label
         self._schema = schema
         columns = self._find(file[label]) if label in file else self._create(file, tensors)
+        self._group = file[label]
+        self._recorded = False
         self._columns = list(columns.values())
         lengths = {column.calls for column in self._columns}
         if len(lengths) > 1:
@@ -193,6 +100,9 @@ class _Group:
                     f"'{self._label}/{name}' holds {column.dtype}{list(column.shape)} per call, but this call gives "
                     f"{entry.dtype}{list(entry.shape)}: collect it under another label, or into another file"
                 )
+        if not self._recorded:
+            add_run(self._group, self._calls)
+            self._recorded = True
         try:
             for column, entry in zip(self._columns, entries, strict=True):
                 column.write(self._calls, entry)
@@ -228,6 +138,11 @@ class _Group:
         names = [*self._schema.columns, "runtime"]
         if missing := [name for name in names if name not in group]:
             raise DatabaseError(f"the group '{self._label}' lacks its dataset '{missing[0]}': use another file")
+        if fixed := [name for name in names if group[name].maxshape[:1] != (None,)]:
+            raise DatabaseError(
+                f"the dataset '{self._label}/{fixed[0]}' cannot grow, as those of `hpacml db merge --virtual`: collect "
+                "into another file, or merge without --virtual"
+            )
         return {name: Column(group[name]) for name in names}
 
     def _require_same(self, found: Schema, given: Schema) -> None:

@@ -33,8 +33,8 @@ _SLOTS = {
 }
 
 # ctypes leaves the result undefined when an interrupt hits a callback outside its try block:
-# only 1 is success.
-_DONE, _FAILED = 1, 0
+# only 1 is success. 2 is what an inference says that has written nothing, on purpose.
+_DONE, _FAILED, _NOTHING_WRITTEN = 1, 0, 2
 
 _CALLBACKS: dict[str, tuple[Any, ...]] = {
     "infer": (ctypes.c_size_t, ctypes.c_size_t),
@@ -149,7 +149,8 @@ def register(
 ) -> None:
     """Set what the runtime symbols of these names do; they get the C arguments, pointers as addresses.
 
-    They may raise anything. Any thread that has entered compiled code may call them.
+    They may raise anything; `infer` returns False to have the original code run. Any thread that has entered
+    compiled code may call them.
     """
     given = {"infer": infer, "collect": collect, "check_map": check_map, "call_body": call_body}
     _handlers.update({name: handler for name, handler in given.items() if handler is not None})
@@ -186,11 +187,11 @@ def _callback(name: str, types: tuple[Any, ...]) -> Any:
         try:
             if (handler := _handlers.get(name)) is None:
                 raise HpacmlError(f"compiled code called {symbol}, which nothing in this process implements")
-            handler(*arguments)
+            result = handler(*arguments)
         except BaseException as error:
             _pending.errors.append(error)
             return _FAILED
-        return _DONE
+        return _NOTHING_WRITTEN if name == "infer" and result is False else _DONE
 
     return ctypes.CFUNCTYPE(ctypes.c_int, *types)(call)
 

@@ -5,17 +5,22 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import tempfile
 import warnings
-import zipfile
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, cast
+
+from hpacml.runtime import archive
 
 if TYPE_CHECKING:
     import torch
 
-Format = Literal["TorchScript", "torch.export", "AOTInductor", "pickle"]
+Format = Literal["TorchScript", "torch.export", "AOTInductor", "state dict", "pickle"]
+
+DATA: Format = "state dict"
+"""The format that runs no code of the file, and so needs no trust."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +29,11 @@ class InputType:
 
     dtype: torch.dtype
     shape: tuple[int | None, ...]
+
+    def fits(self, tensor: torch.Tensor) -> bool:
+        """Whether a tensor has this rank and these sizes; dtypes are converted."""
+        sizes = zip(self.shape, tensor.shape, strict=False)
+        return len(self.shape) == tensor.dim() and all(size in (None, given) for size, given in sizes)
 
     def __str__(self) -> str:
         sizes = ", ".join("*" if size is None else str(size) for size in self.shape)
@@ -35,33 +45,36 @@ class Network:
     """A network: `run` takes tensors, and should return a tensor or a tuple of tensors.
 
     `anchor` gives a tensor that has the network's floating dtype and its device, or None if it has no such
-    tensor; `inputs` is what a file declares.
+    tensor. `inputs` is what a file declares, `example` what `save_model` had, and `metadata` what it was given.
     """
 
     run: Callable[..., object]
     anchor: Callable[[], torch.Tensor | None] = lambda: None
     inputs: tuple[InputType, ...] | None = None
+    example: tuple[InputType, ...] | None = None
+    metadata: Mapping[str, Any] = field(default_factory=lambda: dict[str, Any]())
 
     @cached_property
     def dtypes(self) -> tuple[torch.dtype, ...] | None:
-        """The dtypes that a file declares for its inputs."""
-        return None if self.inputs is None else tuple(declared.dtype for declared in self.inputs)
+        """The dtypes of the inputs that a file tells."""
+        known = self.inputs or self.example
+        return None if known is None else tuple(declared.dtype for declared in known)
 
     @property
     def declaration(self) -> str:
-        """The inputs that a file declares, such as `float32[*, 5]`."""
-        return ", ".join(map(str, self.inputs or ()))
+        """The inputs that a file declares, such as `float32[*, 5]`, else those it was saved with."""
+        return ", ".join(map(str, self.inputs or self.example or ()))
 
 
 def recognise(content: bytes) -> Format | None:
     """The format of a model file, by its content; None for any other. Raises BadZipFile for a torn archive."""
+    if content[8:10] == b'{"':  # safetensors, behind the length of its header
+        return "state dict"
     if content[:1] == b"\x80":  # a bare pickle: torch.save before Torch 1.6
         return "pickle"
     if content[:4] != b"PK\x03\x04":
         return None
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        names = archive.namelist()
-    members = {name.partition("/")[2] for name in names}
+    members = archive.members(content)
     if any(member.startswith("data/aotinductor/") for member in members):
         return "AOTInductor"
     if any(member.startswith("models/") for member in members):
@@ -71,14 +84,53 @@ def recognise(content: bytes) -> Format | None:
     return "pickle" if "data.pkl" in members else None
 
 
-def read(content: bytes, format: Format) -> Network:
-    """The network of a model file of an executable format. Raises whatever Torch raises."""
+def read(content: bytes, format: Format, device: str = "cpu") -> Network:
+    """The network of a model file, on `device` but for AOTInductor, which is made for one.
+
+    Raises BadZipFile for a damaged archive, and whatever Torch raises.
+    """
+    if format == "state dict":
+        return _read_state_dict(content, device)
+    archive.check(content)
     readers = {
         "TorchScript": _read_torchscript,
         "torch.export": _read_export,
         "AOTInductor": _read_aotinductor,
     }
-    return readers[format](io.BytesIO(content))
+    network = readers[format](io.BytesIO(content), device)
+    return _with_metadata(network, archive.metadata(content))
+
+
+def _with_metadata(network: Network, told: Mapping[str, Any]) -> Network:
+    """The network with what `save_model` wrote beside it."""
+    import torch
+
+    example = tuple(InputType(getattr(torch, x["dtype"]), tuple(x["shape"])) for x in told.get("example", ()))
+    return replace(network, example=example or None, metadata=told.get("metadata", {}))
+
+
+# -- state dict --------------------------------------------------------------------------------------
+
+
+def _read_state_dict(content: bytes, device: str) -> Network:
+    from hpacml.runtime import statedict
+
+    module, told = statedict.read(content)
+    module.to(device)
+    anchor = first_floating(module)
+    return _with_metadata(Network(module, lambda: anchor), told)
+
+
+def write_state_dict(module: torch.nn.Module, example: Sequence[torch.Tensor], told: Mapping[str, Any]) -> bytes:
+    """A description of a module and its state."""
+    import torch
+
+    from hpacml.runtime import statedict
+
+    content = statedict.write(module, told)
+    with torch.no_grad():
+        torch.testing.assert_close(statedict.read(content)[0](*example), module(*example), equal_nan=True)
+    return content
 
 
 def first_floating(module: torch.nn.Module) -> torch.Tensor | None:
@@ -115,11 +167,9 @@ def _torchscript() -> Generator[Any]:
         yield torch.jit
 
 
-def _read_torchscript(file: io.BytesIO) -> Network:
-    import torch
-
+def _read_torchscript(file: io.BytesIO, device: str) -> Network:
     with _torchscript() as jit:
-        module = jit.load(file, map_location=None if torch.cuda.is_available() else "cpu")
+        module = jit.load(file, map_location=device)
     module.eval()
     anchor = first_floating(module)
     if anchor is None:
@@ -147,14 +197,17 @@ def write_torchscript(module: torch.nn.Module, example: Sequence[torch.Tensor]) 
 # -- torch.export ------------------------------------------------------------------------------------
 
 
-def _read_export(file: io.BytesIO) -> Network:
+def _read_export(file: io.BytesIO, device: str) -> Network:
     import torch
+    from torch.export.passes import move_to_device_pass
 
     program = torch.export.load(file)
     inputs = _declared_inputs(program)
-    weights = [*program.state_dict.values(), *program.constants.values()]
-    floating = (w for w in weights if isinstance(w, torch.Tensor) and w.is_floating_point())
-    anchor = next(floating, None)
+    weights = [w for w in (*program.state_dict.values(), *program.constants.values()) if isinstance(w, torch.Tensor)]
+    if any(weight.device.type != device for weight in weights):
+        program = move_to_device_pass(program, device)
+        weights = [weight.to(device) for weight in weights]
+    anchor = next((weight for weight in weights if weight.is_floating_point()), None)
     return Network(_runner(program), lambda: anchor, inputs)
 
 
@@ -234,11 +287,15 @@ def write_export(module: torch.nn.Module, example: Sequence[torch.Tensor]) -> by
     """A torch.export archive of a module in evaluation mode; every dimension may vary that can."""
     import torch
 
-    program = _export_many_rows(module, example) or _export(module, example)
+    program = _exported(module, example)
     program.example_inputs = None  # they would be stored
     buffer = io.BytesIO()
     torch.export.save(program, buffer)
     return buffer.getvalue()
+
+
+def _exported(module: torch.nn.Module, example: Sequence[torch.Tensor]) -> torch.export.ExportedProgram:
+    return _export_many_rows(module, example) or _export(module, example)
 
 
 def _export(module: torch.nn.Module, example: Sequence[torch.Tensor]) -> torch.export.ExportedProgram:
@@ -280,9 +337,36 @@ def _single_rows(tensor: torch.Tensor) -> list[bool]:
 # -- AOTInductor -------------------------------------------------------------------------------------
 
 
-def _read_aotinductor(file: io.BytesIO) -> Network:
+def _read_aotinductor(file: io.BytesIO, device: str) -> Network:
     import torch
 
     # Without it the package reads its inputs as whatever dtype and shape it was compiled for.
     os.environ.setdefault("AOTI_RUNTIME_CHECK_INPUTS", "1")
     return Network(cast("Callable[..., object]", cast(Any, torch)._inductor.aoti_load_package(file)))
+
+
+def write_aotinductor(module: torch.nn.Module, example: Sequence[torch.Tensor]) -> bytes:
+    """An AOTInductor package of a module in evaluation mode, for this kind of processor; it needs a C++ compiler."""
+    import torch
+
+    program = _exported(module, example)
+    _allow_few_rows(program)
+    with tempfile.TemporaryDirectory(prefix="hpacml-") as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Torch's compiler
+        path = os.path.join(folder, "model.pt2")
+        cast(Any, torch)._inductor.aoti_compile_and_package(program, package_path=path)
+        with open(path, "rb") as file:
+            return file.read()
+
+
+def _allow_few_rows(program: torch.export.ExportedProgram) -> None:
+    """Let sizes that vary be 0 and 1 too: export supposes 2 at least, and the compiled code would insist on that."""
+    import torch
+    from torch.utils._sympy.value_ranges import ValueRanges
+
+    values = (node.meta.get("val") for node in program.graph.nodes)
+    environments = [cast(Any, value).fake_mode.shape_env for value in values if isinstance(value, torch.Tensor)]
+    for ranges in (cast(Any, program).range_constraints, *(shapes.var_to_range for shapes in environments)):
+        for size, known in ranges.items():
+            if known.lower == 2:
+                ranges[size] = ValueRanges(0, known.upper)

@@ -17,7 +17,11 @@ FAILURES = (OSError, RuntimeError, ValueError)
 """What h5py raises when HDF5 fails."""
 
 CHUNK_BYTES = 1 << 20
-CHUNK_CALLS = 1024
+"""What a chunk has at most. Appending a large tensor and reading it all wants large ones."""
+CALLS_BYTES = 1 << 18
+"""What a chunk of several calls has at most. Reading a random call wants small ones, which are read as a whole."""
+CHUNK_CALLS = 4096
+"""As many calls has a chunk at most."""
 
 
 def h5py() -> Any:
@@ -28,8 +32,9 @@ def h5py() -> Any:
 def open_file(path: str, mode: str) -> Any:
     """The HDF5 file at `path`, opened as by `h5py.File`. Raises DatabaseError, which says what would mend it."""
     try:
-        # Chunks that are full are not needed again.
-        return h5py().File(path, mode, rdcc_nbytes=4 * CHUNK_BYTES, rdcc_w0=1.0)
+        # Chunks that are full are not needed again. A reader has no cache: HDF5 then reads the elements that are asked
+        # for, not the chunks around them, and the system caches the file.
+        return h5py().File(path, mode, rdcc_nbytes=0 if mode == "r" else 4 * CHUNK_BYTES, rdcc_w0=1.0)
     except FAILURES as error:
         raise DatabaseError(f"cannot open the database '{path}': {_explain(path, error)}") from error
 
@@ -98,14 +103,17 @@ class Column:
 
 
 def _chunks(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
-    """Chunks of about CHUNK_BYTES: several calls, or a part of one along its first dimensions."""
+    """Chunks of several small calls, of one call, or of equal parts of one along its first dimensions."""
     sizes = [max(1, size) for size in shape]
     entry = itemsize * math.prod(sizes)
     if entry <= CHUNK_BYTES:
-        return (min(CHUNK_CALLS, CHUNK_BYTES // entry), *sizes)
+        return (max(1, min(CHUNK_CALLS, CALLS_BYTES // entry)), *sizes)
     for d, size in enumerate(sizes):
-        sizes[d] = max(1, size * CHUNK_BYTES // entry)
-        entry = itemsize * math.prod(sizes)
+        entry //= size
         if entry <= CHUNK_BYTES:
+            # Equal parts: the last chunk takes as much of the file as the others, be it full or not.
+            parts = math.ceil(size / (CHUNK_BYTES // entry))
+            sizes[d] = math.ceil(size / parts)
             break
+        sizes[d] = 1
     return (1, *sizes)

@@ -7,18 +7,19 @@ import math
 import os
 from collections.abc import Iterable, Sequence
 from operator import attrgetter, is_
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 
 from hpacml.errors import HpacmlError, ModelError
-from hpacml.runtime import frame
+from hpacml.runtime import fallback, frame
 from hpacml.runtime import model as models
 from hpacml.runtime.memref import tensor_from_descriptor
 from hpacml.runtime.model import Model, describe, summary
 from hpacml.runtime.sites import InferSite
 
 VARIABLE = "SURROGATE_MODEL"
+CHECK = "HPACML_CHECK"
 
 POINTS = 4096
 """About how many points `batch` without a number gives to the model at once.
@@ -65,13 +66,22 @@ class Inference:
         self._sizes = [8 * (3 + 2 * type.rank) for type in self._types]
         self._known: dict[tuple[bytes, ...], Tensors] = {}
 
-    def run(self, tensors: int) -> None:
+    def run(self, tensors: int) -> bool:
         """Fill the destinations with what the model makes of the inputs; `tensors` as for `hpacml_infer`.
 
         The model computes in its own floating dtype, and in evaluation mode; a passed module that was in
         training mode is so again afterwards. The cast to a destination's dtype is that of `Tensor.copy_`.
-        Raises ModelError, and then has written to no destination.
+        Raises ModelError, or returns False where the original code is to run instead; then nothing is written.
         """
+        try:
+            self._infer(tensors)
+        except HpacmlError as error:
+            if not fallback.takes_over(self._site.label, self._site.on_error, error):
+                raise
+            return False
+        return True
+
+    def _infer(self, tensors: int) -> None:
         inputs, targets, extents, nothing_to_do = self._tensors(tensors)
         model = self._model()
         if nothing_to_do:
@@ -81,6 +91,8 @@ class Inference:
                 results = self._results(model, inputs, targets, extents)
             else:
                 results = self._batches(self._site.batch, model, inputs, targets, extents)
+            if check := os.environ.get(CHECK):
+                self._check(check, model, results)
             for target, result in results:
                 target.copy_(result)
 
@@ -187,7 +199,7 @@ class Inference:
         except HpacmlError:
             raise
         except Exception as error:
-            raise self._failure(model, arguments, error) from error
+            raise self._failure(model, inputs, arguments, error) from error
         written = [*map(_version, arguments)] != versions
         if model.writes_inputs is None:
             model.writes_inputs = written
@@ -218,9 +230,18 @@ class Inference:
         with torch.inference_mode(False):  # where tensors count what is written to them
             return [x.to(device, dtype, copy=copy) for x, dtype in zip(inputs, dtypes, strict=True)]
 
-    def _failure(self, model: Model, arguments: Sequence[torch.Tensor], error: Exception) -> ModelError:
-        declaration = model.network.declaration
-        wanted = f". Its file declares the inputs {declaration}" if declaration else ""
+    def _failure(
+        self, model: Model, inputs: Sequence[torch.Tensor], arguments: Sequence[torch.Tensor], error: Exception
+    ) -> ModelError:
+        network = model.network
+        declared = network.inputs or ()
+        for number, (input, wanted) in enumerate(zip(inputs, declared, strict=False)):
+            if not wanted.fits(input):
+                found = "its input" if len(declared) == 1 else f"its input {number}"
+                place = self._place(number, f"its input {number}")
+                return self._misfit(model, f"{found} is {wanted}", f"gives {describe([input])} by {place}")
+        known = "Its file declares the inputs" if declared else "It was saved with the example"
+        wanted = f". {known} {network.declaration}" if network.declaration else ""
         return ModelError(
             f"the model {model.name} failed in the region '{self._site.label}' on the inputs "
             f"{describe(arguments)}: {summary(error)}{wanted}"
@@ -239,10 +260,35 @@ class Inference:
                 extra = ", with data, not on the device meta"
             elif output.numel() == target.numel():
                 extra = ": reshape it in the model"
-        maps = self._site.maps
-        known = len(maps) == len(self._types)
-        place = f"the map '{maps[len(self._site.inputs) + number]}'" if known else f"its output {number}"
+        place = self._place(len(self._site.inputs) + number, f"its output {number}")
         return self._misfit(model, found, f"expects {describe([target])} for {place}{extra}")
+
+    def _place(self, number: int, otherwise: str) -> str:
+        """The map of a tensor, counting inputs and outputs, if the site tells its maps."""
+        maps = self._site.maps
+        return f"the map '{maps[number]}'" if len(maps) == len(self._types) else otherwise
+
+    def _check(self, check: str, model: Model, results: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
+        """Raise ModelError for outputs that are not finite, as they are or in the dtype of their target."""
+        if check != "finite":
+            raise ModelError(f"the environment variable {CHECK} is '{check}': the check there is is 'finite'")
+        outputs = len(self._site.outputs)
+        for number in range(outputs):
+            count, row, first = 0, 0, ""
+            for target, output in results[number::outputs]:
+                bad = ~(output.isfinite() & output.to(target.dtype).isfinite())
+                if found := int(bad.sum()):
+                    position = cast("list[int]", cast(Any, bad.nonzero()[0]).tolist())
+                    value = output[tuple(position)].item()
+                    first = first or f"{[row + d if n == 0 else d for n, d in enumerate(position)]}, {value}"
+                    count += found
+                row += len(target) if target.dim() else 0
+            if count:
+                place = self._place(len(self._site.inputs) + number, f"its output {number}")
+                raise ModelError(
+                    f"the model {model.name} gives values that are not finite in the region '{self._site.label}': "
+                    f"{count} of output {number}, {place}, the first at {first}"
+                )
 
     def _misfit(self, model: Model, found: str, expected: str) -> ModelError:
         region = f"the region '{self._site.label}'"

@@ -55,11 +55,16 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class InferSite:
-    """A call of `hpacml_infer`. `batch`: None for one model call, 0 for any rows per call, else the rows."""
+    """A call of `hpacml_infer`.
+
+    `batch`: None for one model call, 0 for any rows per call, else the rows. `on_error`: None for what the
+    environment says.
+    """
 
     label: str
     model: Source
     batch: int | None
+    on_error: str | None
     maps: tuple[str, ...]
     inputs: tuple[TensorType, ...]
     outputs: tuple[TensorType, ...]
@@ -70,6 +75,7 @@ class InferSite:
             text["label"],
             Source.parse(text["model"]),
             text["batch"],
+            text["on_error"],
             tuple(text["maps"]),
             TensorType.parse(text["inputs"]),
             TensorType.parse(text["outputs"]),

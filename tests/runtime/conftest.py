@@ -16,6 +16,7 @@ from hpacml.runtime.memref import array_view, descriptor
 
 TO = "to: f: [i, 0:5] = ([i, 0:5]) | f(x[0:N, 0:5])"
 FROM = "from: g: [i, 0:1] = ([i, 0:1]) | g(y[0:N, 0:1])"
+DEFAULTS = {"label": "heat", "on_error": None, "maps": [TO, FROM]}
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +36,7 @@ class CallSite:
         views = [array_view(array, "a") for array in (*inputs, *outputs)]
         tensors = [{"dtype": view.dtype, "rank": len(view.shape)} for view in views]
         site |= {"inputs": tensors[: len(inputs)], "outputs": tensors[len(inputs) :]}
-        self._text = ctypes.create_string_buffer(json.dumps({"label": "heat", "maps": [TO, FROM]} | site).encode())
+        self._text = ctypes.create_string_buffer(json.dumps(DEFAULTS | site).encode())
         self._descriptors = [descriptor(view) for view in views]
         self._pointers = (ctypes.c_size_t * len(views))(*map(ctypes.addressof, self._descriptors))
         self._owners = (inputs, outputs)

@@ -47,6 +47,7 @@ from hpacml.dialects.hpacml.attributes import (
     as_text,
 )
 from hpacml.dialects.hpacml.bridge import MapOp
+from hpacml.policy import POLICIES, is_policy
 
 Source = StringAttr | SymbolRefAttr
 """Where a model or database comes from: a path, or `@name` of the call's argument that holds it."""
@@ -65,7 +66,8 @@ class MlOp(IRDLOperation, HasCanonicalizationPatternsInterface):
 
     `model` and `database` are paths, or `@name` for an argument of the call that holds one; when absent the
     environment decides. `batch` says that the model treats dimension 0 as independent rows, with a number:
-    so many rows a call (0: as the runtime likes).
+    so many rows a call (0: as the runtime likes). `on_error` is "raise", or "accurate" to run the original code
+    where the model fails; when absent the environment decides.
 
     Example:
     ```mlir
@@ -83,6 +85,7 @@ class MlOp(IRDLOperation, HasCanonicalizationPatternsInterface):
     database = opt_prop_def(SOURCE)
     label = prop_def(StringAttr)
     batch = opt_prop_def(IntegerAttr.constr(i64))
+    on_error = opt_prop_def(StringAttr)
 
     condition = opt_operand_def(i1)
     if_condition = opt_operand_def(i1)
@@ -109,6 +112,7 @@ class MlOp(IRDLOperation, HasCanonicalizationPatternsInterface):
         model: Source | str | None = None,
         database: Source | str | None = None,
         batch: int | None = None,
+        on_error: str | None = None,
     ):
         super().__init__(
             operands=[condition, if_condition, inputs, outputs, inouts],
@@ -118,6 +122,7 @@ class MlOp(IRDLOperation, HasCanonicalizationPatternsInterface):
                 "model": source_attr(model),
                 "database": source_attr(database),
                 "batch": None if batch is None else IntegerAttr(batch, i64),
+                "on_error": None if on_error is None else StringAttr(on_error),
             },
             regions=[body],
         )
@@ -143,6 +148,7 @@ class MlOp(IRDLOperation, HasCanonicalizationPatternsInterface):
             raise VerifyException("a condition belongs to mode 'predicated', and only to it")
         if self.batch is not None and self.batch.value.data < 0:
             raise VerifyException("batch must not be negative")
+        _verify_on_error(self.on_error)
         if not self.all_inputs or not self.all_outputs:
             raise VerifyException("a region needs at least one input and one output")
         for mapping in self.all_inputs:
@@ -181,6 +187,9 @@ class MlOp(IRDLOperation, HasCanonicalizationPatternsInterface):
                 printer.print_attribute(source)
         if self.batch is not None:
             printer.print_string(f" batch {self.batch.value.data}")
+        if self.on_error is not None:
+            printer.print_string(" on_error ")
+            printer.print_attribute(self.on_error)
         printer.print_op_attributes(self.attributes, print_keyword=True)
         printer.print_string(" : ")
         mappings = (*self.inputs, *self.outputs, *self.inouts)
@@ -210,6 +219,8 @@ class MlOp(IRDLOperation, HasCanonicalizationPatternsInterface):
             properties[keyword] = source(keyword)
         if parser.parse_optional_keyword("batch") is not None:
             properties["batch"] = IntegerAttr(parser.parse_integer(allow_boolean=False), i64)
+        if parser.parse_optional_keyword("on_error") is not None:
+            properties["on_error"] = StringAttr(parser.parse_str_literal())
         attributes = parser.parse_optional_attr_dict_with_keyword()
         parser.parse_punctuation(":")
         types: Iterator[Attribute] = iter(parser.parse_comma_separated_list(parser.Delimiter.NONE, parser.parse_type))
@@ -230,6 +241,11 @@ class MlOp(IRDLOperation, HasCanonicalizationPatternsInterface):
             attributes=attributes.data if attributes else {},
             regions=[body],
         )
+
+
+def _verify_on_error(policy: StringAttr | None) -> None:
+    if policy is not None and not is_policy(policy.data):
+        raise VerifyException(f"on_error is one of {', '.join(POLICIES)}")
 
 
 def _direction(mapping: SSAValue) -> Direction | None:
@@ -267,12 +283,13 @@ class InferOp(IRDLOperation):
     """
     Run the model on dense tensors: `ins` are its arguments in order, `outs` take its results in order.
 
-    `maps` holds the functors and maps of inputs and outputs as text. A model that is missing or does not
-    fit leaves `outs` untouched.
+    `maps` holds the functors and maps of inputs and outputs as text. The result is true when `outs` are written.
+    A model that fails, is missing or does not fit leaves them untouched; what follows is told by `on_error`:
+    "raise" leaves the function, "accurate" gives false, and when absent the environment decides.
 
     Example:
     ```mlir
-    hpacml.infer "heat" model "m.pt2" ins(%x : memref<?x?x5xf32>) outs(%y : memref<?x?x1xf32>)
+    %done = hpacml.infer "heat" model "m.pt2" ins(%x : memref<?x?x5xf32>) outs(%y : memref<?x?x1xf32>)
     ```
     """
 
@@ -281,13 +298,15 @@ class InferOp(IRDLOperation):
     label = prop_def(StringAttr)
     model = opt_prop_def(SOURCE)
     batch = opt_prop_def(IntegerAttr.constr(i64))
+    on_error = opt_prop_def(StringAttr)
     maps = opt_prop_def(ArrayAttr[StringAttr])
     inputs = var_operand_def(MemRefType)
     outputs = var_operand_def(MemRefType)
+    done = result_def(i1)
 
     irdl_options = (AttrSizedOperandSegments(as_property=True),)
     assembly_format = (
-        "$label (`model` $model^)? (`batch` $batch^)? (`maps` $maps^)? "
+        "$label (`model` $model^)? (`batch` $batch^)? (`on_error` $on_error^)? (`maps` $maps^)? "
         "`ins` `(` $inputs `:` type($inputs) `)` `outs` `(` $outputs `:` type($outputs) `)` attr-dict"
     )
 
@@ -296,14 +315,19 @@ class InferOp(IRDLOperation):
         label: StringAttr,
         model: Attribute | None,
         batch: Attribute | None,
+        on_error: Attribute | None,
         maps: ArrayAttr[StringAttr],
         inputs: Sequence[SSAValue],
         outputs: Sequence[SSAValue],
     ):
         super().__init__(
             operands=[inputs, outputs],
-            properties={"label": label, "model": model, "batch": batch, "maps": maps},
+            properties={"label": label, "model": model, "batch": batch, "on_error": on_error, "maps": maps},
+            result_types=[i1],
         )
+
+    def verify_(self) -> None:
+        _verify_on_error(self.on_error)
 
 
 @irdl_op_definition

@@ -78,7 +78,7 @@ func.func @wrong(%t: memref<4xf32>) {
 func.func @conditions(%in: !hpacml.mapping<?xf32>, %out: !hpacml.mapping<?xf32>, %c: i1) {
   %true = arith.constant true
   %false = arith.constant false
-  hpacml.ml predicated(%true) if(%c) in(%in) out(%out) model "m" database "d" label "r" batch 8
+  hpacml.ml predicated(%true) if(%c) in(%in) out(%out) model "m" database "d" label "r" batch 8 on_error "accurate"
       : !hpacml.mapping<?xf32>, !hpacml.mapping<?xf32> {
     "test.op"() {a} : () -> ()
   }
@@ -92,7 +92,7 @@ func.func @conditions(%in: !hpacml.mapping<?xf32>, %out: !hpacml.mapping<?xf32>,
 }
 
 // CHECK-LABEL: func.func @conditions
-// CHECK-NEXT: hpacml.ml infer if(%c) in(%in) out(%out) model "m" database "d" label "r" batch 8
+// CHECK-NEXT: hpacml.ml infer if(%c) in(%in) out(%out) model "m" database "d" label "r" batch 8 on_error "accurate"
 // CHECK-NEXT: "test.op"() {a}
 // CHECK-NEXT: }
 // CHECK-NEXT: hpacml.ml collect inout(%in) label "s"

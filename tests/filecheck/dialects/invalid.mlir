@@ -513,6 +513,26 @@ func.func @f(%in: !hpacml.mapping<9xf32>) {
 // -----
 
 func.func @f(%in: !hpacml.mapping<9xf32>) {
+  hpacml.ml infer in(%in) out(%in) label "r" on_error "ignore" : !hpacml.mapping<9xf32>, !hpacml.mapping<9xf32> {
+    "test.op"() : () -> ()
+  }
+  func.return
+}
+
+// CHECK: Operation does not verify: on_error is one of raise, accurate
+
+// -----
+
+func.func @f(%x: memref<9xf32>) {
+  %done = hpacml.infer "r" on_error "ignore" ins(%x : memref<9xf32>) outs(%x : memref<9xf32>)
+  func.return
+}
+
+// CHECK: Operation does not verify: on_error is one of raise, accurate
+
+// -----
+
+func.func @f(%in: !hpacml.mapping<9xf32>) {
   hpacml.ml infer in(%in) label "r" : !hpacml.mapping<9xf32> {
     "test.op"() : () -> ()
   }

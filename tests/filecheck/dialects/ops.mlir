@@ -117,7 +117,7 @@ func.func @regions(%t: memref<?x?xf32>, %n: index, %c: i1, %d: i1) {
     "test.op"(%t) : (memref<?x?xf32>) -> ()
   }
   hpacml.ml predicated(%c) if(%d) in(%in, %in) out(%out, %out) inout(%io) model "m.pt2" database "d.h5" label "most" batch 4096 attributes {note = "kept"} : !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<2x3x1xf32> {
-    hpacml.ml infer if(%d) in(%in) out(%out) model @net database @base label "inner" batch 0 : !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32> {
+    hpacml.ml infer if(%d) in(%in) out(%out) model @net database @base label "inner" batch 0 on_error "accurate" : !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32> {
       "test.op"() : () -> ()
     }
   }
@@ -135,7 +135,7 @@ func.func @regions(%t: memref<?x?xf32>, %n: index, %c: i1, %d: i1) {
 // CHECK-NEXT:      "test.op"(%t) : (memref<?x?xf32>) -> ()
 // CHECK-NEXT:    }
 // CHECK-NEXT:    hpacml.ml predicated(%c) if(%d) in(%in, %in) out(%out, %out) inout(%io) model "m.pt2" database "d.h5" label "most" batch 4096 attributes {note = "kept"} : !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<2x3x1xf32> {
-// CHECK-NEXT:      hpacml.ml infer if(%d) in(%in) out(%out) model @net database @base label "inner" batch 0 : !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32> {
+// CHECK-NEXT:      hpacml.ml infer if(%d) in(%in) out(%out) model @net database @base label "inner" batch 0 on_error "accurate" : !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32> {
 // CHECK-NEXT:        "test.op"() : () -> ()
 // CHECK-NEXT:      }
 // CHECK-NEXT:    }
@@ -146,9 +146,9 @@ func.func @lowered(%x: memref<?x5xf32>, %y: memref<?xf64>, %ok: i1, %n: index) {
   %ms = hpacml.body "heat" {
     "test.op"(%x) : (memref<?x5xf32>) -> ()
   }
-  hpacml.infer "least" ins(%x : memref<?x5xf32>) outs(%y : memref<?xf64>)
-  hpacml.infer "most" model "m.pt2" batch 4096 maps ["to: f", "from: g"] ins(%x, %x : memref<?x5xf32>, memref<?x5xf32>) outs(%y : memref<?xf64>) {note = "kept"}
-  hpacml.infer "named" model @net ins(%x : memref<?x5xf32>) outs(%y : memref<?xf64>)
+  %done = hpacml.infer "least" ins(%x : memref<?x5xf32>) outs(%y : memref<?xf64>)
+  %most = hpacml.infer "most" model "m.pt2" batch 4096 on_error "raise" maps ["to: f", "from: g"] ins(%x, %x : memref<?x5xf32>, memref<?x5xf32>) outs(%y : memref<?xf64>) {note = "kept"}
+  %named = hpacml.infer "named" model @net ins(%x : memref<?x5xf32>) outs(%y : memref<?xf64>)
   hpacml.collect "least" ins(%x : memref<?x5xf32>) outs(%y : memref<?xf64>) time %ms
   hpacml.collect "most" database @base maps ["to: f", "from: g"] ins(%x : memref<?x5xf32>) outs(%y : memref<?xf64>) time %ms {note = "kept"}
   hpacml.check_map %ok to "f: [i] = ([i - 1])" names ["t"] targets [#hpacml.target<[1 : 9]>] sizes(%n) bounds() params() of []
@@ -160,9 +160,9 @@ func.func @lowered(%x: memref<?x5xf32>, %y: memref<?xf64>, %ok: i1, %n: index) {
 // CHECK-NEXT:    %ms = hpacml.body "heat" {
 // CHECK-NEXT:      "test.op"(%x) : (memref<?x5xf32>) -> ()
 // CHECK-NEXT:    }
-// CHECK-NEXT:    hpacml.infer "least" ins(%x : memref<?x5xf32>) outs(%y : memref<?xf64>)
-// CHECK-NEXT:    hpacml.infer "most" model "m.pt2" batch 4096 maps ["to: f", "from: g"] ins(%x, %x : memref<?x5xf32>, memref<?x5xf32>) outs(%y : memref<?xf64>) {note = "kept"}
-// CHECK-NEXT:    hpacml.infer "named" model @net ins(%x : memref<?x5xf32>) outs(%y : memref<?xf64>)
+// CHECK-NEXT:    %done = hpacml.infer "least" ins(%x : memref<?x5xf32>) outs(%y : memref<?xf64>)
+// CHECK-NEXT:    %most = hpacml.infer "most" model "m.pt2" batch 4096 on_error "raise" maps ["to: f", "from: g"] ins(%x, %x : memref<?x5xf32>, memref<?x5xf32>) outs(%y : memref<?xf64>) {note = "kept"}
+// CHECK-NEXT:    %named = hpacml.infer "named" model @net ins(%x : memref<?x5xf32>) outs(%y : memref<?xf64>)
 // CHECK-NEXT:    hpacml.collect "least" ins(%x : memref<?x5xf32>) outs(%y : memref<?xf64>) time %ms
 // CHECK-NEXT:    hpacml.collect "most" database @base maps ["to: f", "from: g"] ins(%x : memref<?x5xf32>) outs(%y : memref<?xf64>) time %ms {note = "kept"}
 // CHECK-NEXT:    hpacml.check_map %ok to "f: [i] = ([i - 1])" names ["t"] targets [#hpacml.target<[1 : 9]>] sizes(%n) bounds() params() of []
@@ -258,7 +258,7 @@ func.func @indirect_views(%rows: memref<?x3x?xf32, strided<[0, 1, 3]>>, %idx: me
 // GENERIC-NEXT: "hpacml.gather"(%in, %x) : (!hpacml.mapping<?x7x5xf32>, memref<?x7x5xf32>) -> ()
 // GENERIC:      "hpacml.scatter"(%y, %out) : (memref<?x3x5xf32>, !hpacml.mapping<?x3x5xf32>) -> ()
 // GENERIC:      "hpacml.ml"(%c, %d, %in, %in, %out, %out, %io) <{mode = #hpacml<mode predicated>, model = "m.pt2", database = "d.h5", label = "most", batch = 4096 : i64, operandSegmentSizes = array<i32: 1, 1, 2, 2, 1>}> ({
-// GENERIC-NEXT:   "hpacml.ml"(%d, %in, %out) <{mode = #hpacml<mode infer>, model = @net, database = @base, label = "inner", batch = 0 : i64, operandSegmentSizes = array<i32: 0, 1, 1, 1, 0>}> ({
+// GENERIC-NEXT:   "hpacml.ml"(%d, %in, %out) <{mode = #hpacml<mode infer>, model = @net, database = @base, label = "inner", batch = 0 : i64, on_error = "accurate", operandSegmentSizes = array<i32: 0, 1, 1, 1, 0>}> ({
 // GENERIC:      "hpacml.check_map"(%ok, %n, %n, %n, %x, %idx) <{direction = #hpacml<direction from>, functor = "f: [i] = ([i])", names = ["x", "idx"], targets = [#hpacml.target<[*[0 : ?]]>], parameters = [], operandSegmentSizes = array<i32: 1, 2, 1, 0, 2>}>
 // GENERIC:      "hpacml.check_indices"(%m) : (!hpacml.mapping<?xf32>) -> ()
 // GENERIC:      %r = "hpacml.in_bounds"(%a, %n) {note = "kept"} : (!hpacml.indirect<?xi64>, index) -> i1

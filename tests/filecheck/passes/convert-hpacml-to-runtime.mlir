@@ -2,37 +2,40 @@
 
 // A call passes a constant that describes its site, and pointers to the descriptors of its tensors.
 
-func.func @infer(%x: memref<?x5xf32>, %y: memref<?x1xf64>) {
-  hpacml.infer "heat" model "m.pt2" batch 64 maps ["to: f", "from: g"] ins(%x : memref<?x5xf32>) outs(%y : memref<?x1xf64>)
-  func.return
+func.func @infer(%x: memref<?x5xf32>, %y: memref<?x1xf64>) -> i1 {
+  %done = hpacml.infer "heat" model "m.pt2" batch 64 on_error "accurate" maps ["to: f", "from: g"] ins(%x : memref<?x5xf32>) outs(%y : memref<?x1xf64>)
+  func.return %done : i1
 }
 
 // CHECK:       llvm.mlir.global private constant @hpacml_site_0
-// CHECK-SAME:    kind{{.*}}infer{{.*}}label{{.*}}heat{{.*}}path{{.*}}m.pt2{{.*}}batch{{.*}}64{{.*}}f32{{.*}}rank{{.*}}2{{.*}}f64
-// CHECK:       func.func private @hpacml_infer(!llvm.ptr, !llvm.ptr) -> ()
+// CHECK-SAME:    kind{{.*}}infer{{.*}}label{{.*}}heat{{.*}}path{{.*}}m.pt2{{.*}}batch{{.*}}64{{.*}}on_error{{.*}}accurate{{.*}}f32{{.*}}rank{{.*}}2{{.*}}f64
+// CHECK:       func.func private @hpacml_infer(!llvm.ptr, !llvm.ptr) -> i32
 // CHECK-LABEL: func.func @infer
 // CHECK:         builtin.unrealized_conversion_cast %x : memref<?x5xf32> to !llvm.struct<(!llvm.ptr, !llvm.ptr, i64, !llvm.array<2 x i64>, !llvm.array<2 x i64>)>
 // CHECK:         llvm.store
 // CHECK:         builtin.unrealized_conversion_cast %y
 // CHECK:         [[SITE:%\d+]] = llvm.mlir.addressof @hpacml_site_0
-// CHECK-NEXT:    func.call @hpacml_infer([[SITE]], {{%\d+}}) : (!llvm.ptr, !llvm.ptr) -> ()
+// CHECK-NEXT:    [[STATUS:%.*]] = func.call @hpacml_infer([[SITE]], {{%\d+}}) : (!llvm.ptr, !llvm.ptr) -> i32
+// CHECK-NEXT:    [[ZERO:%.*]] = arith.constant 0 : i32
+// CHECK-NEXT:    [[DONE:%.*]] = arith.cmpi ne, [[STATUS]], [[ZERO]] : i32
+// CHECK-NEXT:    func.return [[DONE]] : i1
 
 // -----
 
 // Sites are told apart by what they say: equal ones share a constant. Everything the runtime needs to know is in it.
 
 func.func @sites(%x: memref<?x5xf32>, %u: memref<2xi8>, %z: memref<bf16>, %ms: f64, %ok: i1, %n: index) {
-  hpacml.infer "a" model "m.pt2" batch 64 maps ["to: f"] ins(%x : memref<?x5xf32>) outs(%u, %z : memref<2xi8>, memref<bf16>)
-  hpacml.infer "a" model "m.pt2" batch 64 maps ["to: f"] ins(%x : memref<?x5xf32>) outs(%u, %z : memref<2xi8>, memref<bf16>)
-  hpacml.infer "a" model @net ins(%x : memref<?x5xf32>) outs(%x : memref<?x5xf32>)
+  %0 = hpacml.infer "a" model "m.pt2" batch 64 maps ["to: f"] ins(%x : memref<?x5xf32>) outs(%u, %z : memref<2xi8>, memref<bf16>)
+  %1 = hpacml.infer "a" model "m.pt2" batch 64 maps ["to: f"] ins(%x : memref<?x5xf32>) outs(%u, %z : memref<2xi8>, memref<bf16>)
+  %2 = hpacml.infer "a" model @net ins(%x : memref<?x5xf32>) outs(%x : memref<?x5xf32>)
   hpacml.collect "a" ins(%x : memref<?x5xf32>) outs(%x : memref<?x5xf32>) time %ms
   hpacml.check_map %ok inout "f: [i, 0:m] = ([i * m : i * m + m, k])" names ["t"] targets [#hpacml.target<[1 : ? : 2, ?]>] sizes(%n, %n) bounds(%n, %n) params(%n) of ["m"]
   func.return
 }
 
 // CHECK-LABEL: builtin.module {
-// CHECK-DAG:   @hpacml_site_0("{\22kind\22: \22infer\22, \22label\22: \22a\22, \22model\22: {\22path\22: \22m.pt2\22}, \22batch\22: 64, \22maps\22: [\22to: f\22], \22inputs\22: [{\22dtype\22: \22f32\22, \22rank\22: 2}], \22outputs\22: [{\22dtype\22: \22u8\22, \22rank\22: 1}, {\22dtype\22: \22bf16\22, \22rank\22: 0}]}\00")
-// CHECK-DAG:   @hpacml_site_1("{\22kind\22: \22infer\22, \22label\22: \22a\22, \22model\22: {\22argument\22: \22net\22}, \22batch\22: null, \22maps\22: [], 
+// CHECK-DAG:   @hpacml_site_0("{\22kind\22: \22infer\22, \22label\22: \22a\22, \22model\22: {\22path\22: \22m.pt2\22}, \22batch\22: 64, \22on_error\22: null, \22maps\22: [\22to: f\22], \22inputs\22: [{\22dtype\22: \22f32\22, \22rank\22: 2}], \22outputs\22: [{\22dtype\22: \22u8\22, \22rank\22: 1}, {\22dtype\22: \22bf16\22, \22rank\22: 0}]}\00")
+// CHECK-DAG:   @hpacml_site_1("{\22kind\22: \22infer\22, \22label\22: \22a\22, \22model\22: {\22argument\22: \22net\22}, \22batch\22: null, \22on_error\22: null, \22maps\22: [], 
 // CHECK-DAG:   @hpacml_site_2("{\22kind\22: \22collect\22, \22label\22: \22a\22, \22database\22: null, \22maps\22: [], 
 // CHECK-DAG:   @hpacml_site_3("{\22kind\22: \22map\22, \22direction\22: \22inout\22, \22functor\22: \22f: [i, 0:m] = ([i * m : i * m + m, k])\22, \22parameters\22: [\22m\22], \22names\22: [\22t\22], \22targets\22: {{\[\[\[}}1, null, 2], [null]]], \22arrays\22: [], \22sharing\22: false, \22text\22: null}\00")
 // CHECK-LABEL: func.func @sites

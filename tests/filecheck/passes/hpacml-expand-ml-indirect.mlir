@@ -26,10 +26,12 @@ func.func @two(%t: memref<8xf64>, %u: memref<9xf64>, %a: memref<5xi64>, %b: memr
 // CHECK-NEXT:      hpacml.check_indices %p : !hpacml.mapping<5xf64>
 // CHECK-NEXT:      hpacml.check_indices %r : !hpacml.mapping<5xf64>
 // CHECK-NEXT:      hpacml.infer "two"
-// CHECK-NEXT:      hpacml.scatter [[P]] into %p
-// CHECK-NEXT:      hpacml.scatter [[Q]] into %q
-// CHECK-NEXT:      hpacml.scatter [[R]] into %r
-// CHECK-NEXT:    } else {
+// CHECK-NEXT:      scf.if %done {
+// CHECK-NEXT:        hpacml.scatter [[P]] into %p
+// CHECK-NEXT:        hpacml.scatter [[Q]] into %q
+// CHECK-NEXT:        hpacml.scatter [[R]] into %r
+// CHECK-NEXT:      } else {
+// CHECK:         } else {
 // Collecting writes nothing: the gathers check their own indices.
 // CHECK-NOT:       hpacml.check_indices
 // CHECK:           hpacml.collect "two"
@@ -65,4 +67,5 @@ func.func @inout(%t: memref<8xf64>, %a: memref<5xi64>) {
 // CHECK:         hpacml.gather %q
 // CHECK:         hpacml.check_indices %p : !hpacml.mapping<2xf64>
 // CHECK-NEXT:    hpacml.infer "inout"
+// CHECK-NEXT:    scf.if %{{.*}} {
 // CHECK-NEXT:    hpacml.scatter

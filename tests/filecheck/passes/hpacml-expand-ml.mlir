@@ -3,12 +3,12 @@
 hpacml.functor @in : [i, 0:2] = ([i - 1], [i + 1])
 hpacml.functor @out : [i] = ([i])
 
-// Inference: the body is gone.
+// Inference that raises: the body is gone.
 
 func.func @infer(%t: memref<9xf32>, %u: memref<9xf32>) {
   %in = hpacml.map to @in(%t[1 : 8]) {text = "in(t[1:8])"} : memref<9xf32> -> !hpacml.mapping<7x2xf32>
   %out = hpacml.map from @out(%u[1 : 8]) {text = "out(u[1:8])"} : memref<9xf32> -> !hpacml.mapping<7xf32>
-  hpacml.ml infer in(%in) out(%out) model "m.pt2" database "d.h5" label "r" batch 16 : !hpacml.mapping<7x2xf32>, !hpacml.mapping<7xf32> {
+  hpacml.ml infer in(%in) out(%out) model "m.pt2" database "d.h5" label "r" batch 16 on_error "raise" : !hpacml.mapping<7x2xf32>, !hpacml.mapping<7xf32> {
     "test.op"(%t) : (memref<9xf32>) -> ()
   }
   func.return
@@ -20,8 +20,41 @@ func.func @infer(%t: memref<9xf32>, %u: memref<9xf32>) {
 // CHECK-NEXT:    %x = hpacml.tensor %in : !hpacml.mapping<7x2xf32> -> memref<7x2xf32>
 // CHECK-NEXT:    hpacml.gather %in into %x : !hpacml.mapping<7x2xf32>, memref<7x2xf32>
 // CHECK-NEXT:    %y = hpacml.tensor %out : !hpacml.mapping<7xf32> -> memref<7xf32>
-// CHECK-NEXT:    hpacml.infer "r" model "m.pt2" batch 16 maps ["to: in: [i, 0:2] = ([i - 1], [i + 1]) | in(t[1:8])", "from: out: [i] = ([i]) | out(u[1:8])"] ins(%x : memref<7x2xf32>) outs(%y : memref<7xf32>)
+// CHECK-NEXT:    %{{[0-9]+}} = hpacml.infer "r" model "m.pt2" batch 16 on_error "raise" maps ["to: in: [i, 0:2] = ([i - 1], [i + 1]) | in(t[1:8])", "from: out: [i] = ([i]) | out(u[1:8])"] ins(%x : memref<7x2xf32>) outs(%y : memref<7xf32>)
 // CHECK-NEXT:    hpacml.scatter %y into %out : memref<7xf32>, !hpacml.mapping<7xf32>
+// CHECK-NEXT:    func.return
+// CHECK-NEXT:  }
+
+// -----
+
+// Inference: the original code runs where there is no result.
+
+hpacml.functor @in : [i, 0:2] = ([i - 1], [i + 1])
+hpacml.functor @out : [i] = ([i])
+
+func.func @infer_or_body(%t: memref<9xf32>, %u: memref<9xf32>) {
+  %in = hpacml.map to @in(%t[1 : 8]) {text = "in(t[1:8])"} : memref<9xf32> -> !hpacml.mapping<7x2xf32>
+  %out = hpacml.map from @out(%u[1 : 8]) {text = "out(u[1:8])"} : memref<9xf32> -> !hpacml.mapping<7xf32>
+  hpacml.ml infer in(%in) out(%out) model "m.pt2" database "d.h5" label "r" batch 16 : !hpacml.mapping<7x2xf32>, !hpacml.mapping<7xf32> {
+    "test.op"(%t) : (memref<9xf32>) -> ()
+  }
+  func.return
+}
+
+// CHECK-LABEL: func.func @infer_or_body(%t: memref<9xf32>, %u: memref<9xf32>) {
+// CHECK-NEXT:    %in = hpacml.map to @in(%t[1 : 8]) {text = "in(t[1:8])"} : memref<9xf32> -> !hpacml.mapping<7x2xf32>
+// CHECK-NEXT:    %out = hpacml.map from @out(%u[1 : 8]) {text = "out(u[1:8])"} : memref<9xf32> -> !hpacml.mapping<7xf32>
+// CHECK-NEXT:    %x = hpacml.tensor %in : !hpacml.mapping<7x2xf32> -> memref<7x2xf32>
+// CHECK-NEXT:    hpacml.gather %in into %x : !hpacml.mapping<7x2xf32>, memref<7x2xf32>
+// CHECK-NEXT:    %y = hpacml.tensor %out : !hpacml.mapping<7xf32> -> memref<7xf32>
+// CHECK-NEXT:    %done = hpacml.infer "r" model "m.pt2" batch 16 maps ["to: in: [i, 0:2] = ([i - 1], [i + 1]) | in(t[1:8])", "from: out: [i] = ([i]) | out(u[1:8])"] ins(%x : memref<7x2xf32>) outs(%y : memref<7xf32>)
+// CHECK-NEXT:    scf.if %done {
+// CHECK-NEXT:      hpacml.scatter %y into %out : memref<7xf32>, !hpacml.mapping<7xf32>
+// CHECK-NEXT:    } else {
+// CHECK-NEXT:      %ms = hpacml.body "r" {
+// CHECK-NEXT:        "test.op"(%t) : (memref<9xf32>) -> ()
+// CHECK-NEXT:      }
+// CHECK-NEXT:    }
 // CHECK-NEXT:    func.return
 // CHECK-NEXT:  }
 
@@ -84,25 +117,31 @@ func.func @predicated(%t: memref<9xf32>, %u: memref<9xf32>, %c: i1, %d: i1) {
 // CHECK-NEXT:        hpacml.gather %c_ into %x_1 : !hpacml.mapping<7xf32>, memref<7xf32>
 // CHECK-NEXT:        %y = hpacml.tensor %b : !hpacml.mapping<8xf32> -> memref<8xf32>
 // CHECK-NEXT:        %y_1 = hpacml.tensor %c_ : !hpacml.mapping<7xf32> -> memref<7xf32>
-// CHECK-NEXT:        hpacml.infer "r" model @net maps ["to: f: [i] = ([i]) | !hpacml.mapping<9xf32>", "to: f: [i] = ([i]) | !hpacml.mapping<7xf32>", "from: f: [i] = ([i]) | !hpacml.mapping<8xf32>", "from: f: [i] = ([i]) | !hpacml.mapping<7xf32>"] ins(%x, %x_1 : memref<9xf32>, memref<7xf32>) outs(%y, %y_1 : memref<8xf32>, memref<7xf32>)
-// CHECK-NEXT:        hpacml.scatter %y into %b : memref<8xf32>, !hpacml.mapping<8xf32>
-// CHECK-NEXT:        hpacml.scatter %y_1 into %c_ : memref<7xf32>, !hpacml.mapping<7xf32>
+// CHECK-NEXT:        %done = hpacml.infer "r" model @net maps ["to: f: [i] = ([i]) | !hpacml.mapping<9xf32>", "to: f: [i] = ([i]) | !hpacml.mapping<7xf32>", "from: f: [i] = ([i]) | !hpacml.mapping<8xf32>", "from: f: [i] = ([i]) | !hpacml.mapping<7xf32>"] ins(%x, %x_1 : memref<9xf32>, memref<7xf32>) outs(%y, %y_1 : memref<8xf32>, memref<7xf32>)
+// CHECK-NEXT:        scf.if %done {
+// CHECK-NEXT:          hpacml.scatter %y into %b : memref<8xf32>, !hpacml.mapping<8xf32>
+// CHECK-NEXT:          hpacml.scatter %y_1 into %c_ : memref<7xf32>, !hpacml.mapping<7xf32>
+// CHECK-NEXT:        } else {
+// CHECK-NEXT:          %ms = hpacml.body "r" {
+// CHECK-NEXT:            "test.op"(%t) : (memref<9xf32>) -> ()
+// CHECK-NEXT:          }
+// CHECK-NEXT:        }
 // CHECK-NEXT:      } else {
 // CHECK-NEXT:        %x_2 = hpacml.tensor fresh %a : !hpacml.mapping<9xf32> -> memref<9xf32>
 // CHECK-NEXT:        hpacml.gather %a into %x_2 : !hpacml.mapping<9xf32>, memref<9xf32>
 // CHECK-NEXT:        %x_3 = hpacml.tensor fresh %c_ : !hpacml.mapping<7xf32> -> memref<7xf32>
 // CHECK-NEXT:        hpacml.gather %c_ into %x_3 : !hpacml.mapping<7xf32>, memref<7xf32>
-// CHECK-NEXT:        %ms = hpacml.body "r" {
+// CHECK-NEXT:        %ms_1 = hpacml.body "r" {
 // CHECK-NEXT:          "test.op"(%t) : (memref<9xf32>) -> ()
 // CHECK-NEXT:        }
 // CHECK-NEXT:        %y_2 = hpacml.tensor %b : !hpacml.mapping<8xf32> -> memref<8xf32>
 // CHECK-NEXT:        hpacml.gather %b into %y_2 : !hpacml.mapping<8xf32>, memref<8xf32>
 // CHECK-NEXT:        %y_3 = hpacml.tensor %c_ : !hpacml.mapping<7xf32> -> memref<7xf32>
 // CHECK-NEXT:        hpacml.gather %c_ into %y_3 : !hpacml.mapping<7xf32>, memref<7xf32>
-// CHECK-NEXT:        hpacml.collect "r" maps ["to: f: [i] = ([i]) | !hpacml.mapping<9xf32>", "to: f: [i] = ([i]) | !hpacml.mapping<7xf32>", "from: f: [i] = ([i]) | !hpacml.mapping<8xf32>", "from: f: [i] = ([i]) | !hpacml.mapping<7xf32>"] ins(%x_2, %x_3 : memref<9xf32>, memref<7xf32>) outs(%y_2, %y_3 : memref<8xf32>, memref<7xf32>) time %ms
+// CHECK-NEXT:        hpacml.collect "r" maps ["to: f: [i] = ([i]) | !hpacml.mapping<9xf32>", "to: f: [i] = ([i]) | !hpacml.mapping<7xf32>", "from: f: [i] = ([i]) | !hpacml.mapping<8xf32>", "from: f: [i] = ([i]) | !hpacml.mapping<7xf32>"] ins(%x_2, %x_3 : memref<9xf32>, memref<7xf32>) outs(%y_2, %y_3 : memref<8xf32>, memref<7xf32>) time %ms_1
 // CHECK-NEXT:      }
 // CHECK-NEXT:    } else {
-// CHECK-NEXT:      %ms_1 = hpacml.body "r" {
+// CHECK-NEXT:      %ms_2 = hpacml.body "r" {
 // CHECK-NEXT:        "test.op"(%t) : (memref<9xf32>) -> ()
 // CHECK-NEXT:      }
 // CHECK-NEXT:    }
@@ -117,7 +156,7 @@ hpacml.functor @f : [i] = ([i])
 
 func.func @nested(%t: memref<9xf32>, %d: i1) {
   %a = hpacml.map inout @f(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
-  hpacml.ml infer if(%d) inout(%a) label "outer" : !hpacml.mapping<9xf32> {
+  hpacml.ml infer if(%d) inout(%a) label "outer" on_error "raise" : !hpacml.mapping<9xf32> {
     %b = hpacml.map inout @f(%t[0 : 3]) : memref<9xf32> -> !hpacml.mapping<3xf32>
     hpacml.ml collect inout(%b) label "inner" : !hpacml.mapping<3xf32> {
       "test.op"(%t) : (memref<9xf32>) -> ()
@@ -132,7 +171,7 @@ func.func @nested(%t: memref<9xf32>, %d: i1) {
 // CHECK-NEXT:      %x = hpacml.tensor %a : !hpacml.mapping<9xf32> -> memref<9xf32>
 // CHECK-NEXT:      hpacml.gather %a into %x : !hpacml.mapping<9xf32>, memref<9xf32>
 // CHECK-NEXT:      %y = hpacml.tensor %a : !hpacml.mapping<9xf32> -> memref<9xf32>
-// CHECK-NEXT:      hpacml.infer "outer" maps ["to: f: [i] = ([i]) | !hpacml.mapping<9xf32>", "from: f: [i] = ([i]) | !hpacml.mapping<9xf32>"] ins(%x : memref<9xf32>) outs(%y : memref<9xf32>)
+// CHECK-NEXT:      %{{[0-9]+}} = hpacml.infer "outer" on_error "raise" maps ["to: f: [i] = ([i]) | !hpacml.mapping<9xf32>", "from: f: [i] = ([i]) | !hpacml.mapping<9xf32>"] ins(%x : memref<9xf32>) outs(%y : memref<9xf32>)
 // CHECK-NEXT:      hpacml.scatter %y into %a : memref<9xf32>, !hpacml.mapping<9xf32>
 // CHECK-NEXT:    } else {
 // CHECK-NEXT:      %ms = hpacml.body "outer" {
@@ -184,7 +223,7 @@ func.func @shared(%t: memref<9xf32>, %c: i1) {
 // A mapping from elsewhere has a type but no text.
 
 func.func @argument(%a: !hpacml.mapping<9xf32>) {
-  hpacml.ml infer inout(%a) label "r" : !hpacml.mapping<9xf32> {
+  hpacml.ml infer inout(%a) label "r" on_error "raise" : !hpacml.mapping<9xf32> {
     "test.op"() : () -> ()
   }
   func.return
@@ -194,7 +233,7 @@ func.func @argument(%a: !hpacml.mapping<9xf32>) {
 // CHECK-NEXT:    %x = hpacml.tensor %a : !hpacml.mapping<9xf32> -> memref<9xf32>
 // CHECK-NEXT:    hpacml.gather %a into %x : !hpacml.mapping<9xf32>, memref<9xf32>
 // CHECK-NEXT:    %y = hpacml.tensor %a : !hpacml.mapping<9xf32> -> memref<9xf32>
-// CHECK-NEXT:    hpacml.infer "r" maps ["to: !hpacml.mapping<9xf32>", "from: !hpacml.mapping<9xf32>"] ins(%x : memref<9xf32>) outs(%y : memref<9xf32>)
+// CHECK-NEXT:    %{{[0-9]+}} = hpacml.infer "r" on_error "raise" maps ["to: !hpacml.mapping<9xf32>", "from: !hpacml.mapping<9xf32>"] ins(%x : memref<9xf32>) outs(%y : memref<9xf32>)
 // CHECK-NEXT:    hpacml.scatter %y into %a : memref<9xf32>, !hpacml.mapping<9xf32>
 // CHECK-NEXT:    func.return
 // CHECK-NEXT:  }

@@ -1,0 +1,46 @@
+"""What follows a model that fails: the error, or the original code of the region."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections import Counter
+
+from hpacml.errors import HpacmlError
+from hpacml.policy import POLICIES, is_policy
+
+VARIABLE = "HPACML_ON_ERROR"
+
+_log = logging.getLogger("hpacml")
+_lock = threading.Lock()
+_counts: Counter[str] = Counter()
+
+
+def fallbacks() -> dict[str, int]:
+    """How often the original code has run in place of a model that failed, by the label of the region."""
+    with _lock:
+        return dict(_counts)
+
+
+def takes_over(label: str, on_error: str | None, error: HpacmlError) -> bool:
+    """Whether the original code is to run after `error`, which is counted then, and logged the first time.
+
+    `on_error` is what the region says; without it the environment does. Raises HpacmlError if that is no policy.
+    """
+    policy = on_error or os.environ.get(VARIABLE) or "raise"
+    if not is_policy(policy):
+        raise HpacmlError(f"the environment variable {VARIABLE} is '{policy}': set it to {' or '.join(POLICIES)}")
+    if policy == "raise":
+        return False
+    with _lock:
+        _counts[label] += 1
+        first = _counts[label] == 1
+    if first:
+        _log.warning(
+            "the original code of the region '%s' runs in place of its model, now and whenever that fails, "
+            "which hpacml.fallbacks() counts: %s",
+            label,
+            error,
+        )
+    return True

@@ -1,0 +1,112 @@
+"""Which run of which program collected a call: records in the attribute `runs` of a region's group.
+
+The attribute is the text of a JSON list with an object for each run, in the order of their first calls.
+"""
+
+from __future__ import annotations
+
+import functools
+import getpass
+import json
+import os
+import platform
+import shlex
+import socket
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import Any
+
+from hpacml.runtime.hdf5 import h5py
+from hpacml.version import version
+
+RANK_VARIABLES = ("HPACML_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One process that collected: its calls begin at `first_call` and end where the next run's begin.
+
+    `start` is when it first collected, ISO 8601 in UTC; `rank` is None outside of parallel runs.
+    """
+
+    first_call: int
+    start: str
+    command: str
+    host: str
+    user: str
+    process: int
+    rank: int | str | None
+    hpacml: str
+    torch: str | None
+    python: str
+
+    def after(self, calls: int) -> Run:
+        """The same run, after `calls` calls of others."""
+        return replace(self, first_call=self.first_call + calls)
+
+
+def add_run(group: Any, first_call: int) -> None:
+    """Record this process in a group's attributes, unless it is the one that collected last."""
+    runs = read_runs(group)
+    this = replace(_this_run(os.getpid()), first_call=first_call)
+    if not runs or replace(runs[-1], first_call=first_call) != this:
+        write_runs(group, (*runs, this))
+
+
+def read_runs(group: Any) -> tuple[Run, ...]:
+    """The records in a group's attributes. Raises ValueError where they are no such records."""
+    known = {field.name for field in fields(Run)}
+    try:
+        entries = json.loads(group.attrs.get("runs", "[]"))
+        return tuple(Run(**{name: value for name, value in entry.items() if name in known}) for entry in entries)
+    except (TypeError, AttributeError) as error:
+        raise ValueError(f"the attribute 'runs' is no JSON list of runs: {error}") from error
+
+
+def write_runs(group: Any, runs: Sequence[Run]) -> None:
+    """Make attributes of the records, for `read_runs`."""
+    # One text, since a list of them has to fit 64 KiB.
+    group.attrs.create("runs", json.dumps([asdict(run) for run in runs]), dtype=h5py().string_dtype())
+
+
+def run_of(runs: Sequence[Run], call: int) -> Run | None:
+    """The run that collected the call of this number."""
+    return next((run for run in reversed(runs) if run.first_call <= call), None)
+
+
+@functools.cache
+def _this_run(process: int) -> Run:
+    return Run(
+        first_call=0,
+        start=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        command=shlex.join(sys.orig_argv),
+        host=socket.gethostname(),
+        user=_user(),
+        process=process,
+        rank=_rank(),
+        hpacml=version(),
+        torch=_torch(),
+        python=platform.python_version(),
+    )
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # containers have users without a name
+        return str(os.getuid())
+
+
+def _rank() -> int | str | None:
+    rank = next((os.environ[name] for name in RANK_VARIABLES if os.environ.get(name)), None)
+    return int(rank) if rank and rank.isdecimal() else rank
+
+
+def _torch() -> str | None:
+    try:
+        return metadata.version("torch")
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,87 @@
+"""What a database says about the tensors of a region: the attributes of its group."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hpacml.runtime.hdf5 import h5py
+from hpacml.version import version
+
+_STORED = {
+    "u8": "uint8",
+    "i32": "int32",
+    "i64": "int64",
+    "f16": "float16",
+    "bf16": "float32",
+    "f32": "float32",
+    "f64": "float64",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """What a region collects: the texts of its functors and maps, and the dtypes of its tensors.
+
+    The dtypes have the names of `hpacml.runtime.memref`. HDF5 has no bf16; such tensors are stored as float32.
+    """
+
+    maps: tuple[str, ...]
+    input_dtypes: tuple[str, ...]
+    output_dtypes: tuple[str, ...]
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the tensors' datasets, inputs first."""
+        kinds = (("input", self.input_dtypes), ("output", self.output_dtypes))
+        return [f"{kind}_{i}" if i else kind for kind, dtypes in kinds for i in range(len(dtypes))]
+
+    @property
+    def sha256(self) -> str:
+        """The digest of the maps."""
+        return hashlib.sha256("\n".join(self.maps).encode()).hexdigest()
+
+    @property
+    def stored_dtypes(self) -> dict[str, str]:
+        """NumPy's names of the dtypes, by dataset; those that are not known are as they are."""
+        dtypes = (*self.input_dtypes, *self.output_dtypes)
+        return {name: _STORED.get(dtype, dtype) for name, dtype in zip(self.columns, dtypes, strict=True)}
+
+    @staticmethod
+    def read(group: Any) -> Schema | None:
+        """The schema that a group's attributes hold, None if they do not."""
+        texts = [group.attrs.get(name) for name in ("maps", "input_dtypes", "output_dtypes")]
+        return None if any(text is None for text in texts) else Schema(*(tuple(map(str, text)) for text in texts))
+
+    def write(self, group: Any) -> None:
+        """Make attributes of it, for `read`, and of the shapes of the group's tensors."""
+        shapes = {name: json.dumps(group[name].shape[1:]) for name in self.columns}
+        attributes = {
+            "maps": list(self.maps),
+            "maps_sha256": self.sha256,
+            "input_dtypes": list(self.input_dtypes),
+            "output_dtypes": list(self.output_dtypes),
+            "input_shapes": [shape for name, shape in shapes.items() if name.startswith("input")],
+            "output_shapes": [shape for name, shape in shapes.items() if name.startswith("output")],
+            "hpacml_version": version(),
+        }
+        for name, value in attributes.items():
+            group.attrs.create(name, value, dtype=h5py().string_dtype())
+
+    def __str__(self) -> str:
+        return f"({', '.join(self.input_dtypes)}) -> ({', '.join(self.output_dtypes)})"
+
+
+def read_shapes(group: Any) -> list[tuple[int, ...]] | None:
+    """The shapes of one call's tensors that a group's attributes hold, inputs first; None if they do not."""
+    texts = [group.attrs.get(f"{kind}_shapes") for kind in ("input", "output")]
+    return None if any(t is None for t in texts) else [tuple(json.loads(text)) for t in texts for text in t]
+
+
+def np_dtype_name(dtype: Any) -> str:
+    """`float32` for all float32, whichever their byte order."""
+    return np.dtype(dtype).newbyteorder("=").name

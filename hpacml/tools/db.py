@@ -1,0 +1,150 @@
+"""`hpacml db`: what databases hold, whether they are whole, and other forms of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from hpacml.errors import DatabaseError
+from hpacml.runtime.reader import Region, open_database
+from hpacml.tools.check import Numbers, check_region
+from hpacml.tools.console import show
+
+databases = typer.Typer(help="Databases of collected data.", no_args_is_help=True)
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="A database, which is an HDF5 file.")]
+Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Databases, which are HDF5 files.")]
+Label = Annotated[str, typer.Argument(metavar="LABEL", help="The label of a region.")]
+
+
+@databases.command("ls")
+def list_regions(files: Files) -> None:
+    """List the regions that each FILE holds data of."""
+    for file in files:
+        table = Table("label", "calls", "inputs", "outputs", "mean runtime")
+        with open_database(file) as database:
+            for region in database.values():
+                counts = (region.calls, len(region.inputs), len(region.outputs))
+                table.add_row(region.label, *map(str, counts), _mean_runtime(region))
+        show(f"regions in {file}: {table.row_count}", table)
+
+
+@databases.command("info")
+def describe(files: Files) -> None:
+    """Show the datasets, the maps and the runs of each region in each FILE."""
+    for file in files:
+        with open_database(file) as database:
+            for region in database.values():
+                _describe(region)
+
+
+def _describe(region: Region) -> None:
+    table = Table("dataset", "shape", "dtype")
+    for tensor in region.tensors:
+        table.add_row(tensor.name, " x ".join(map(str, tensor.shape)), tensor.dtype.name)
+    show(f"{region.label}, calls: {region.calls}", table)
+    if region.schema is None:
+        typer.echo(f"{'written by HPAC-ML' if region.writer else 'not written by hpacml'}: it does not tell its maps\n")
+    else:
+        maps = "".join(f"  {text}\n" for text in region.schema.maps)
+        typer.echo(f"{region.schema}, by {region.writer}, of the maps\n{maps}")
+    if region.runs:
+        _show_runs(region)
+
+
+def _show_runs(region: Region) -> None:
+    # Not one of rich's tables, which breaks commands.
+    typer.echo("runs:")
+    ends = [*(run.first_call for run in region.runs[1:]), region.calls]
+    for run, end in zip(region.runs, ends, strict=True):
+        rank = "" if run.rank is None else f", rank {run.rank}"
+        versions = f"hpacml {run.hpacml}, Torch {run.torch}, Python {run.python}"
+        typer.echo(f"  calls {run.first_call} to {end - 1}: {run.start}, {run.user} on {run.host}{rank}, {versions}")
+        typer.echo(f"    {run.command}")
+    typer.echo()
+
+
+@databases.command("check")
+def check(
+    files: Files,
+    allow_nan: Annotated[bool, typer.Option("--allow-nan", help="NaN and infinities are no problems.")] = False,
+) -> None:
+    """Read all of each FILE: are calls complete, attributes true, numbers finite? The exit status is 1 if not."""
+    found = sum(_check(file, allow_nan) for file in files)
+    if found:
+        typer.echo(f"problems: {found}", err=True)
+        raise typer.Exit(1)
+
+
+def _check(file: Path, allow_nan: bool) -> int:
+    table = Table("label", "dataset", "calls", "NaN", "infinite", "first in call")
+    problems: list[str] = []
+    try:
+        with open_database(file) as database:
+            for region in database.values():
+                wrong, counted = check_region(database, region, allow_nan)
+                problems += [f"{region.label}: {problem}" for problem in wrong]
+                for name, numbers in counted.items():
+                    table.add_row(region.label, name, str(region.calls), *_cells(numbers))
+    except DatabaseError as error:
+        problems.append(str(error))
+    show(f"{file}: {'problems: ' + str(len(problems)) if problems else 'no problems'}", table)
+    for problem in problems:
+        typer.echo(f"error: {file}: {problem}", err=True)
+    return len(problems)
+
+
+def _cells(numbers: Numbers) -> tuple[str, str, str]:
+    return str(numbers.nan), str(numbers.inf), "" if numbers.first is None else str(numbers.first)
+
+
+@databases.command("merge")
+def merge_files(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The database to write; it must not be there.")],
+    sources: Annotated[list[Path], typer.Argument(metavar="IN...", help="Databases with the same maps.")],
+    virtual: Annotated[bool, typer.Option("--virtual", help="Refer to the data in IN..., by relative paths.")] = False,
+) -> None:
+    """Write one database with the calls of several, one after the other."""
+    from hpacml.tools.merge import merge
+
+    regions = merge(out, sources, virtual)
+    typer.echo(f"{out}: {', '.join(f'{region.label}, calls: {region.calls}' for region in regions)}")
+
+
+@databases.command("export")
+def export_region(
+    file: File,
+    label: Label,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A new file, .npz (NumPy) or .pt (Torch).")],
+) -> None:
+    """Write the data of one region as a file of NumPy or of Torch."""
+    from hpacml.tools.export import export
+
+    with open_database(file) as database:
+        export(database[label], out)
+    typer.echo(f"{out}: {label}")
+
+
+@databases.command("plot")
+def plot_region(
+    file: File,
+    label: Label,
+    out: Annotated[Path, typer.Option(help="The picture to write, PNG.")],
+    features: Annotated[int, typer.Option(min=1, help="As many histograms at most.")] = 64,
+) -> None:
+    """Draw a histogram for each feature of the inputs and outputs of one region."""
+    from hpacml.tools.plot import plot
+
+    with open_database(file) as database:
+        total = plot(database[label], out, features)
+    typer.echo(f"{out}: {min(total, features)} of {total} features")
+
+
+def _mean_runtime(region: Region) -> str:
+    runtime = region.runtime
+    if runtime is None or not len(runtime):
+        return ""
+    return f"{sum(float(runtime[block].sum()) for block in runtime.blocks) / len(runtime):.3g} ms"

@@ -1,0 +1,32 @@
+"""New files that are there when they are complete, and that replace none."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Generator
+from pathlib import Path
+
+from hpacml.errors import DatabaseError
+
+
+@contextlib.contextmanager
+def new_file(path: Path) -> Generator[Path]:
+    """A name to write to in the folder of `path`, which becomes `path` at the end. Raises DatabaseError."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        _require_absent(path)
+        yield part
+        _require_absent(path)
+        os.replace(part, path)
+    except OSError as error:
+        raise DatabaseError(f"cannot write '{path}': {error.strerror or error}: choose another place") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _require_absent(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise DatabaseError(f"cannot write '{path}': the directory '{path.parent}' does not exist; make it")
+    if os.path.lexists(path):
+        raise DatabaseError(f"'{path}' is there already and is not replaced: remove it, or name another file")

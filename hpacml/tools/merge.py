@@ -1,0 +1,71 @@
+"""`hpacml db merge`: one database of several."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from hpacml.errors import DatabaseError
+from hpacml.runtime.hdf5 import FAILURES, Column, first_line, h5py, open_file
+from hpacml.runtime.reader import Region, open_database
+from hpacml.runtime.runs import write_runs
+from hpacml.runtime.tensors import Tensor
+from hpacml.tools.console import progress
+from hpacml.tools.files import new_file
+
+
+def merge(out: Path, sources: list[Path], virtual: bool) -> list[Region]:
+    """Write `out` with the calls of `sources` one after the other. Gives the regions; raises DatabaseError.
+
+    With `virtual` it refers to the data in `sources`, by paths relative to its own folder.
+    """
+    with open_database(sources) as database, new_file(out) as part:
+        try:
+            with open_file(str(part), "w") as file:
+                for region in database.values():
+                    _require_all_tensors(region)
+                    _write(file.create_group(region.label), region, out if virtual else None)
+        except FAILURES as error:
+            raise DatabaseError(f"cannot write the database '{out}': {first_line(error)}") from error
+        return list(database.values())
+
+
+def _write(group: Any, region: Region, virtual: Path | None) -> None:
+    for tensor in region.tensors:
+        if virtual is None:
+            _copy(group, tensor, region.label)
+        else:
+            _refer(group, tensor, virtual.absolute().parent)
+    if region.schema is not None:
+        region.schema.write(group)
+    if region.runs:
+        write_runs(group, region.runs)
+
+
+def _require_all_tensors(region: Region) -> None:
+    names = [] if region.schema is None else region.schema.columns
+    if missing := [name for name in names if name not in region.shards[0].items]:
+        raise DatabaseError(
+            f"the region '{region.label}' in '{region.shards[0].path}' lacks its dataset '{missing[0]}': use a "
+            "copy of the file, or leave it out"
+        )
+
+
+def _copy(group: Any, tensor: Tensor, label: str) -> None:
+    column = Column.create(group, tensor.name, tensor.shape[1:], tensor.dtype)
+    column.resize(len(tensor))
+    for block in progress(tensor.blocks, f"copying {label}/{tensor.name}", len(tensor.blocks)):
+        group[tensor.name][block] = tensor[block]
+
+
+def _refer(group: Any, tensor: Tensor, folder: Path) -> None:
+    layout = h5py().VirtualLayout(tensor.shape, tensor.dtype)
+    start = 0
+    for part in tensor.parts:
+        shape = (*[1] * part.leading, part.calls, *tensor.shape[1:])
+        source = h5py().VirtualSource(os.path.relpath(part.path, os.path.realpath(folder)), part.name, shape)
+        if part.calls:
+            layout[start : start + part.calls] = source[0] if part.leading else source
+        start += part.calls
+    group.create_virtual_dataset(tensor.name, layout)

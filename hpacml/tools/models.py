@@ -1,0 +1,102 @@
+"""The commands `hpacml model`: what model files are, whether they are whole, and which of them this machine trusts."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from hpacml.errors import ModelError
+from hpacml.runtime import formats, model, trust
+from hpacml.runtime.model import summary
+from hpacml.tools.console import show
+
+models = typer.Typer(help="Model files, and which of them this machine trusts.", no_args_is_help=True)
+
+ModelFile = Annotated[Path, typer.Argument(metavar="FILE", help="A model file.")]
+ModelFiles = Annotated[list[Path] | None, typer.Argument(metavar="[FILE]...", help="Model files.")]
+
+
+@models.command("trust")
+def trust_model(file: ModelFile) -> None:
+    """Trust FILE as it is now: programs of this user may load it, and then it can run any code."""
+    content = trust.read(file)
+    format = model.file_format(content, file)
+    if format == formats.DATA:
+        typer.echo(f"{file} is a {format} with its description, which runs no code and needs no trust")
+        return
+    trust.trust_content(content, file.absolute())
+    typer.echo(f"trusted the {format} model {file}, SHA-256 {trust.digest(content)}")
+
+
+@models.command("ls")
+def list_models() -> None:
+    """List the trusted models."""
+    table = Table("model", "SHA-256")
+    for entry in trust.entries():
+        table.add_row(entry.name, entry.digest)
+    show(f"trusted in {trust.trust_file()}: {table.row_count}", table)
+
+
+@models.command("info")
+def describe_model(file: ModelFile) -> None:
+    """Show what FILE is; if it needs no trust or is trusted, it is loaded, to show its inputs too."""
+    content = trust.read(file)
+    format = model.file_format(content, file)
+    data = format == formats.DATA
+    trusted = data or trust.is_trusted_content(content)
+    table = Table(show_header=False)
+    table.add_row("format", format)
+    table.add_row("size", f"{len(content)} bytes")
+    table.add_row("SHA-256", trust.digest(content))
+    known = "needs no trust: it is data" if data else "yes"
+    table.add_row("trusted", known if trusted else f"no; to trust it: hpacml model trust {file}")
+    if trusted:
+        network = model.load(os.path.realpath(file)).network
+        anchor = network.anchor()
+        table.add_row("computes in", "not known" if anchor is None else f"{anchor.dtype} on {anchor.device}")
+        table.add_row("inputs", ", ".join(map(str, network.inputs or ())) or "not declared by this format")
+        if network.example:
+            table.add_row("saved with the example", ", ".join(map(str, network.example)))
+        for key, value in network.metadata.items():
+            table.add_row(key, value if isinstance(value, str) else json.dumps(value))
+    show(str(file), table)
+
+
+@models.command("verify")
+def verify_models(files: ModelFiles = None) -> None:
+    """Check that each FILE is whole and trusted, loads, and runs; without FILE, all that are on the list of trust."""
+    listed = [Path(entry.name) for entry in trust.entries() if entry.name]
+    wrong = 0
+    for file in dict.fromkeys(listed) if files is None else files:
+        try:
+            typer.echo(f"{file}: {_verified(file)}")
+        except ModelError as error:
+            wrong += 1
+            typer.echo(f"{file}: WRONG: {error}")
+    if wrong:
+        raise typer.Exit(1)
+
+
+def _verified(file: Path) -> str:
+    """What a model that is in order is. Raises ModelError for others."""
+    import torch
+
+    path = os.path.realpath(file)
+    model.forget(path)  # it is the file that is verified
+    loaded = model.load(path)
+    example = loaded.network.example
+    if example is None:
+        return f"{loaded.format}, loads"
+    inputs = [torch.zeros([size or 0 for size in each.shape], dtype=each.dtype) for each in example]
+    try:
+        with torch.inference_mode():
+            loaded.network.run(*inputs)
+    except Exception as error:
+        known = loaded.network.declaration
+        raise ModelError(f"it fails on an example such as it was saved with, {known}: {summary(error)}") from error
+    return f"{loaded.format}, loads and runs"
