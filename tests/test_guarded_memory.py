@@ -77,6 +77,7 @@ def in_a_process(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at_the_end", [False, True], ids=["start", "end"])
 @pytest.mark.parametrize("seed", [1, 2])
 def test_nothing_beside_the_memory_is_touched(seed: int, at_the_end: bool, tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def search(part: int, programs: int, way: str, bindings: int = BINDINGS) -> None
     run()
 
 
-@pytest.mark.parametrize("part", range(6))
+@pytest.mark.parametrize("part", [0, *(pytest.param(part, marks=pytest.mark.slow) for part in range(1, 6))])
 def test_functors(part: int) -> None:
     before = differential.tally.copy()
     search(part, 50, "functor")
@@ -51,6 +51,7 @@ def test_functors(part: int) -> None:
 WAYS = [way for way in differential.WAYS if way != "functor"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_regions_and_kernels(way: str) -> None:
     search(len(way), 12, way, 3)

@@ -31,6 +31,8 @@ from hpacml.functors import Entry, Functor, Point, Range, Slice
 from hpacml.pipelines import make_context
 from hpacml.targets import Bounds, TargetTree, arrays_in, leaves
 
+pytestmark = pytest.mark.slow
+
 SYMBOLS = ["i", "j", "k", "n", "m", "N", "nz", "hs", "to", "in", "map", "tensor", "batch", "model", "_x1"]
 names = st.sampled_from(SYMBOLS)
 numbers = st.integers(0, 99) | st.sampled_from([1 << 31, (1 << 63) - 1])
