@@ -8,6 +8,7 @@ import json
 import os
 import random
 import re
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -273,7 +274,12 @@ def test_a_deep_description(file: Callable[..., Path]):
     deep: Any = {"layer": "Identity"}
     for _ in range(500):
         deep = {"layer": "Sequential", "layers": {"0": deep}}
-    path = file("state_dict", described(put("described", "network", value=deep)), trusted=False)
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(10_000)  # to write it
+    try:
+        path = file("state_dict", described(put("described", "network", value=deep)), trusted=False)
+    finally:
+        sys.setrecursionlimit(limit)
     with pytest.raises(ModelError):
         model.load(str(path))
 
