@@ -64,19 +64,16 @@ def fill(tree: TargetTree, numbers: Iterator[int | None]) -> TargetTree:
     return tuple(map(entry, tree))
 
 
-def arrays_in(tree: TargetTree) -> int:
-    """The number of arrays a target names: its own and those of its indirections."""
-    return 1 + sum(arrays_in(entry) for entry in tree if not isinstance(entry, Bounds))
-
-
-def dims_in(tree: TargetTree) -> int:
-    """The number of dimensions of the arrays a target names."""
-    return len(tree) + sum(dims_in(entry) for entry in tree if not isinstance(entry, Bounds))
+def ranks(trees: Iterable[TargetTree]) -> list[int]:
+    """The ranks of the arrays that targets name, their own and those of their indirections, depth first."""
+    return [
+        rank for tree in trees for rank in (len(tree), *ranks(entry for entry in tree if not isinstance(entry, Bounds)))
+    ]
 
 
 def heads(trees: Sequence[TargetTree]) -> list[int]:
     """Which arrays, counted depth first, hold the elements themselves; the others hold indices."""
-    return [sum(map(arrays_in, trees[:number])) for number in range(len(trees))]
+    return [len(ranks(trees[:number])) for number in range(len(trees))]
 
 
 def to_json(tree: TargetTree) -> list[Any]:
@@ -128,15 +125,16 @@ class Access:
         return [(m, d) for m, d in enumerate(self.dims) if isinstance(d, Access)]
 
 
-def accesses(trees: Sequence[TargetTree]) -> list[Access]:
-    """The access of each target."""
+def accesses(trees: Sequence[TargetTree], slices: int) -> list[Access]:
+    """The access of each slice: one target serves all of them, or there is one for each."""
     arrays = count()
 
     def access(tree: TargetTree, dims: Iterator[int]) -> Access:
         array = next(arrays)
         return Access(array, tuple(next(dims) if isinstance(e, Bounds) else access(e, dims) for e in tree))
 
-    return [access(tree, count()) for tree in trees]
+    found = [access(tree, count()) for tree in trees]
+    return found * slices if len(found) == 1 else found
 
 
 def bind(
@@ -170,6 +168,6 @@ def bind(
     for tree in trees:
         name, shape = next(arrays)
         found = list(dims(tree, name, shape))
-        indirect = arrays_in(tree) > 1
+        indirect = len(ranks([tree])) > 1
         targets.append(Target(name, tuple(dim for dim, _ in found), tuple(place for _, place in found), indirect))
     return targets

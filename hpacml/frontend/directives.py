@@ -8,7 +8,7 @@ Directives are equal if they say the same; `canonical` prints one so that it par
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, cast
 
@@ -96,6 +96,13 @@ class Target:
 
     def __str__(self) -> str:
         return f"{self.array}[{_list(self.entries)}]"
+
+
+def depth_first(targets: Iterable[Target]) -> Iterator[Target]:
+    """Targets, each before those of its index arrays."""
+    for target in targets:
+        yield target
+        yield from depth_first(entry for entry in target.entries if isinstance(entry, Target))
 
 
 @dataclass(frozen=True)

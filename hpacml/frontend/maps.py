@@ -9,7 +9,7 @@ from functools import cache, cached_property
 from typing import cast
 
 from hpacml.errors import DirectiveError, MapError
-from hpacml.frontend.directives import FunctorDirective, Target, TargetIndex, TargetRange
+from hpacml.frontend.directives import FunctorDirective, Target, TargetIndex, TargetRange, depth_first
 from hpacml.frontend.expressions import Expr, evaluate_int
 from hpacml.functors import EXACT, Direction, Functor, Mapped
 from hpacml.targets import Bounds, TargetTree, bind, heads, single
@@ -75,7 +75,7 @@ class AppliedFunctor:
     @cached_property
     def arrays(self) -> tuple[str, ...]:
         """The names of the arrays, depth first."""
-        return tuple(target.array for target in _depth_first(self.targets))
+        return tuple(target.array for target in depth_first(self.targets))
 
     @cached_property
     def heads(self) -> tuple[int, ...]:
@@ -90,7 +90,7 @@ class AppliedFunctor:
     @cached_property
     def open_numbers(self) -> tuple[Expr | End, ...]:
         """What gives the numbers that are not constants, in the order of the IR's operands."""
-        order = {id(target): number for number, target in enumerate(_depth_first(self.targets))}
+        order = {id(target): number for number, target in enumerate(depth_first(self.targets))}
 
         def open_in(target: Target) -> Iterator[Expr | End]:
             for dim, entry in enumerate(target.entries):
@@ -138,12 +138,6 @@ class AppliedFunctor:
             return [self.functor.resolve(targets, params, d, EXACT) for d in directions][-1]
         except MapError as error:
             raise MapError(f"in the map '{self.text}': {error}") from None
-
-
-def _depth_first(targets: Sequence[Target]) -> Iterator[Target]:
-    for target in targets:
-        yield target
-        yield from _depth_first([entry for entry in target.entries if isinstance(entry, Target)])
 
 
 def _tree(target: Target) -> TargetTree:

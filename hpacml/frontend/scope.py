@@ -8,7 +8,15 @@ from difflib import get_close_matches
 from typing import Generic, Literal, NamedTuple, TypeVar
 
 from hpacml.errors import DirectiveError
-from hpacml.frontend.directives import Application, FunctorDirective, MapDirective, MlDirective, Name, Target
+from hpacml.frontend.directives import (
+    Application,
+    FunctorDirective,
+    MapDirective,
+    MlDirective,
+    Name,
+    Target,
+    depth_first,
+)
 
 M = TypeVar("M")
 Keyword = Literal["in", "out", "inout"]
@@ -92,7 +100,7 @@ class Scope(Generic[M]):
                 application.span.start,
                 application.span.start + len(application.functor),
             )
-        for target in _all_targets(application.targets):
+        for target in depth_first(application.targets):
             if (wrong := self._wrong(target.array)) is not None:
                 start = target.span.start
                 raise DirectiveError(wrong, text, start, start + len(target.array))
@@ -190,12 +198,6 @@ def _check(ml: MlDirective) -> None:
             ml.text,
             *ml.clauses["database"],
         )
-
-
-def _all_targets(targets: Iterable[Target]) -> Iterable[Target]:
-    for target in targets:
-        yield target
-        yield from _all_targets(entry for entry in target.entries if isinstance(entry, Target))
 
 
 def _suggest(name: str, known: list[str]) -> str:

@@ -109,17 +109,16 @@ class _Resolution:
         if users:
             self._resolve()
             for user in users:
+                if isinstance(user, TensorOp):
+                    self._allocate(user)
+                    continue
+                self._check_indices(user)
                 match user:
-                    case TensorOp():
-                        self._allocate(user)
                     case GatherOp():
-                        self._check_indices(user)
                         self._copy(user, PackOp)
                     case ScatterOp():
-                        self._check_indices(user)
                         self._copy(user, UnpackOp)
                     case _:
-                        self._check_indices(user)
                         Rewriter.erase_op(user)
         Rewriter.erase_op(self.op)
 
@@ -137,8 +136,7 @@ class _Resolution:
             raise PassFailedException(f"{place}{error}") from MapError(f"{place}{error}")
         self._check_ranges(mapped.shape)
         self.mapped = mapped
-        count = len(mapped.views)
-        self.accesses = accesses(op.trees) * (count if len(targets) == 1 else 1)
+        self.accesses = accesses(op.trees, len(mapped.views))
         views = zip(mapped.views, self.accesses, strict=True)
         self.views = [self._wrap(view, access, self.memory[access.array], a) for view, access in views]
         self.firsts = [a.value(view.first) for view in mapped.views]
@@ -200,10 +198,10 @@ class _Resolution:
         bits = max(0, 59 - prod(size.as_int or 1 for size in shape).bit_length()) // max(1, len(sizes))
         if bits <= self.functor.safe_bits:  # a size is the difference of two numbers
             a.conditions += [a.le(size, Poly.constant(1 << bits)) for size in sizes]
-        fits = a.all(a.conditions)
         apart = True if op.index_arrays else self._apart(a)
-        if a.all([fits, apart]) is not True:
-            self._stop_unless(a.truth(a.all([fits, apart])), a, () if apart is True else op.arrays)
+        fits = a.all([*a.conditions, apart])
+        if fits is not True:
+            self._stop_unless(a.truth(fits), a, () if apart is True else op.arrays)
 
     def _apart(self, a: IndexArithmetic) -> Condition:
         """Whether it is easily seen that the elements written share no memory, with each other or with indices."""

@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from typing import Any
 
 _MEMBER = "hpacml.json"
 
 
-def members(content: bytes) -> set[str]:
-    """The names in the archive, without the folder that holds all. Raises BadZipFile for a torn archive."""
+@contextlib.contextmanager
+def _opened(content: bytes) -> Generator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            return {name.partition("/")[2] for name in archive.namelist()}
+            yield archive
     except zipfile.BadZipFile:
         raise
     except Exception as error:  # a damaged directory has many ways to fail
         raise zipfile.BadZipFile(str(error)) from error
 
 
+def members(content: bytes) -> set[str]:
+    """The names in the archive, without the folder that holds all. Raises BadZipFile for a torn archive."""
+    with _opened(content) as archive:
+        return {name.partition("/")[2] for name in archive.namelist()}
+
+
 def check(content: bytes) -> None:
     """Raise BadZipFile unless the checksums of all members agree."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            damaged = archive.testzip()
-    except zipfile.BadZipFile:
-        raise
-    except Exception as error:
-        raise zipfile.BadZipFile(str(error)) from error
+    with _opened(content) as archive:
+        damaged = archive.testzip()
     if damaged is not None:
         raise zipfile.BadZipFile(f"the checksum of {damaged} is wrong")
 

@@ -13,7 +13,7 @@ from hpacml.errors import MapError
 from hpacml.functors import DIRECTIONS, EXACT, OVERFLOW, Functor, Mapped, View
 from hpacml.runtime.memref import ArrayView, numpy_array, view_of_descriptor
 from hpacml.runtime.sites import MapSite
-from hpacml.targets import Access, TargetTree, accesses, bind, format_tree, heads, open_numbers
+from hpacml.targets import Access, accesses, bind, format_tree, heads, open_numbers, ranks
 
 LARGEST = (1 << 63) - 1
 
@@ -23,12 +23,12 @@ class MapCheck:
 
     def __init__(self, site: MapSite) -> None:
         self._site = site
-        self._ranks = [rank for tree in site.targets for rank in _ranks(tree)]
+        self._ranks = ranks(site.targets)
         count = sum(self._ranks) + open_numbers(site.targets) + len(site.parameters)
         self._numbers = ctypes.c_int64 * count
         self._pointers = ctypes.c_size_t * len(site.arrays)
-        self._direct = all(len(_ranks(tree)) == 1 for tree in site.targets)
         elements = heads(site.targets)
+        self._direct = len(elements) == len(self._ranks)
         of_indices = {name for n, name in enumerate(site.names) if n not in elements}
         self._indexes_itself = any(site.names[n] in of_indices for n in elements)
         self._fits: tuple[object, ...] | None = None
@@ -58,7 +58,7 @@ class MapCheck:
         memory = Memory(site.names, arrays)
         for direction in DIRECTIONS[site.direction]:
             mapped = self._functor.resolve(targets, parameters, direction, EXACT)
-            used = accesses(site.targets) * (len(mapped.views) if len(targets) == 1 else 1)
+            used = accesses(site.targets, len(mapped.views))
             _require_64_bits(mapped, used, shapes)
             if site.sharing and not self._indexes_itself and memory.apart():
                 return True
@@ -84,11 +84,6 @@ class MapCheck:
         names = [self._site.names[head] for head in heads(self._site.targets)]
         targets = [name + format_tree(tree) for name, tree in zip(names, self._site.targets, strict=True)]
         return f"{self._site.functor.partition(':')[0]}({', '.join(targets)})"
-
-
-def _ranks(tree: TargetTree) -> list[int]:
-    """The ranks of the arrays of a target, depth first."""
-    return [len(tree), *(rank for entry in tree if isinstance(entry, tuple) for rank in _ranks(entry))]
 
 
 def _require_64_bits(mapped: Mapped[int], accesses: Sequence[Access], shapes: Sequence[Sequence[int]]) -> None:

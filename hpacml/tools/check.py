@@ -10,7 +10,7 @@ import numpy as np
 
 from hpacml.errors import DatabaseError
 from hpacml.runtime.reader import Database, Region
-from hpacml.runtime.schema import read_shapes
+from hpacml.runtime.schema import Schema, read_shapes
 from hpacml.runtime.tensors import Tensor
 from hpacml.tools.console import progress
 
@@ -49,12 +49,11 @@ def problems_of(database: Database, region: Region) -> Iterator[str]:
             f"the attribute maps_sha256 is {digest}, but the maps have {shard.schema.sha256}: one of them was changed; "
             "do not train with it unless you know the maps of the data"
         )
-    yield from _differences(region, group)
+    yield from _differences(region, shard.schema, group)
 
 
-def _differences(region: Region, group: Any) -> Iterator[str]:
-    shard, schema = region.shards[0], region.shards[0].schema
-    assert schema is not None
+def _differences(region: Region, schema: Schema, group: Any) -> Iterator[str]:
+    shard = region.shards[0]
     names = [*schema.columns, "runtime"]
     for name in names:
         if name not in shard.items:
@@ -77,12 +76,10 @@ def _differences(region: Region, group: Any) -> Iterator[str]:
 def numbers_of(tensor: Tensor) -> Numbers:
     """Read all of a tensor and count. Raises DatabaseError where it cannot be read."""
     numbers = Numbers()
-    if tensor.dtype.kind != "f":
-        for block in progress(tensor.blocks, f"reading {tensor.name}", len(tensor.blocks)):
-            _ = tensor[block]
-        return numbers
     for block in progress(tensor.blocks, f"reading {tensor.name}", len(tensor.blocks)):
         values = tensor[block]
+        if tensor.dtype.kind != "f":
+            continue  # that it can be read is all there is to see
         odd = ~np.isfinite(values)
         if odd.any():
             nan = int(np.isnan(values).sum())

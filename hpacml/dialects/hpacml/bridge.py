@@ -51,7 +51,7 @@ from hpacml.dialects.hpacml.attributes import (
 )
 from hpacml.errors import MapError
 from hpacml.functors import DIRECTIONS, PARTIAL, Functor, FunctorError
-from hpacml.targets import Bounds, TargetTree, arrays_in, bind, heads, open_numbers
+from hpacml.targets import Bounds, TargetTree, bind, heads, open_numbers, ranks
 
 if TYPE_CHECKING:
     from hpacml.functors import Direction as MapDirection
@@ -307,8 +307,8 @@ class MapOp(IRDLOperation, HasCanonicalizationPatternsInterface):
     def verify_counts(self, params: int) -> None:
         """The operands are as many as targets, open numbers and parameters."""
         trees = self.trees
-        if sum(map(arrays_in, trees)) != len(self.arrays):
-            raise VerifyException(f"the targets name {sum(map(arrays_in, trees))} arrays, {len(self.arrays)} are given")
+        if (named := len(ranks(trees))) != len(self.arrays):
+            raise VerifyException(f"the targets name {named} arrays, {len(self.arrays)} are given")
         holes = open_numbers(trees)
         if holes != len(self.bounds):
             raise VerifyException(f"the ranges leave {holes} numbers open, {len(self.bounds)} are given")

@@ -24,7 +24,7 @@ from xdsl.utils.exceptions import VerifyException
 
 from hpacml.dialects.hpacml.attributes import INDICES, DirectionAttr, MappingType, TargetAttr
 from hpacml.dialects.hpacml.views import VIEW, view_type
-from hpacml.targets import arrays_in, dims_in
+from hpacml.targets import ranks
 
 
 @irdl_op_definition
@@ -69,8 +69,8 @@ class CheckMapOp(IRDLOperation, HasCanonicalizationPatternsInterface):
     )
 
     def verify_(self) -> None:
-        trees = [target.data for target in self.targets]
-        arrays, dims = sum(map(arrays_in, trees)), sum(map(dims_in, trees))
+        given = ranks(target.data for target in self.targets)
+        arrays, dims = len(given), sum(given)
         if len(self.names) != arrays or len(self.arrays) not in (0, arrays):
             raise VerifyException(
                 f"the targets name {arrays} arrays, {len(self.names)} names and {len(self.arrays)} arrays are given"
