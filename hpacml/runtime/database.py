@@ -6,211 +6,420 @@
     /heat/output    [calls, *shape of the tensor]; further outputs are output_1, output_2, ...
     /heat/runtime   [calls], float32: the time that the original code took, in milliseconds
 
-The groups and datasets are those of HPAC-ML, the attributes are not. A file stays open for the next call; `flush`
-closes all files, and so do the end of the process and a fork. A process that is killed loses what it collected
-within its last second.
+The groups and datasets are those of HPAC-ML, the attributes are not.
+
+`append` copies a call into a block of memory; a thread writes the blocks. A database is committed in time for a kill
+to lose no more than HPACML_DB_FLUSH says: where the thread falls behind, `append` waits. A file stays open for the
+next call; `flush` closes all files, and so do the end of the process and a fork.
 """
 
 from __future__ import annotations
 
 import atexit
-import contextlib
 import functools
+import math
 import os
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 
 from hpacml.errors import DatabaseError
-from hpacml.runtime.hdf5 import FAILURES, Array, Column, first_line, h5py, open_file
-from hpacml.runtime.runs import add_run
+from hpacml.runtime.blocks import Block, Recorder
+from hpacml.runtime.committer import Committer
+from hpacml.runtime.files import File
+from hpacml.runtime.groups import Entry
+from hpacml.runtime.hdf5 import Array, h5py
 from hpacml.runtime.schema import Schema
-
-FLUSH_SECONDS = 1.0
-
-_RUNTIME_DTYPE = np.dtype(np.float32)
-
-
-_lock = threading.RLock()
-_files: dict[str, _File] = {}
+from hpacml.runtime.settings import Loss, buffer_bytes
 
 
 def append(path: str, label: str, schema: Schema, tensors: Sequence[Array], milliseconds: float) -> None:
     """Append one call of the region `label` to the database at `path`, which is made if it is not there.
 
-    `path` is absolute, `tensors` are the inputs and then the outputs. Raises DatabaseError, and then has appended
-    nothing.
+    `path` is absolute, `tensors` are the inputs and then the outputs; they are copied. Raises DatabaseError: for this
+    call, if the database cannot be opened or holds other data; or else for calls before, of which it says how many
+    could not be written. In both cases this call is not recorded, and the next one tries anew.
     """
-    with _lock:
-        file = _files.get(path)
-        if file is None or file.moved:
-            if file is not None:
-                _close(path)
-            file = _files[path] = _File(path)
-        file.append(label, schema, tensors, milliseconds)
+    _register()
+    _flush_at_exit_of(os.getpid())
+    _writer.append(path, label, schema, tensors, milliseconds)
 
 
 def flush() -> None:
     """Return when everything collected so far is in its files, and other processes can read them.
 
-    It closes the databases; the next collection opens them again. Raises DatabaseError.
+    It closes the databases; the next collection opens them again. Raises DatabaseError if calls could not be written.
     """
-    with _lock:
-        errors: list[DatabaseError] = []
-        for path in list(_files):
-            try:
-                _close(path)
-            except DatabaseError as error:
-                errors.append(error)
-        if errors:
-            raise errors[0]
+    _writer.flush()
 
 
-class _Group:
-    """The datasets of one region, which have one entry per call each."""
+@dataclass(eq=False, slots=True)
+class Target:
+    """A database that is open, and what of it is not committed yet."""
 
-    def __init__(self, file: Any, label: str, schema: Schema, tensors: Sequence[Array]) -> None:
-        if label in ("", ".") or "/" in label:
-            raise DatabaseError(f"'{label}' cannot be a region's label: it names one group, so it has no '/'")
-        self._label = label
-        self._schema = schema
-        columns = self._find(file[label]) if label in file else self._create(file, tensors)
-        self._group = file[label]
-        self._recorded = False
-        self._columns = list(columns.values())
-        lengths = {column.calls for column in self._columns}
-        if len(lengths) > 1:
-            counts = ", ".join(f"{name}: {column.calls}" for name, column in columns.items())
-            raise DatabaseError(
-                f"the group '{label}' has different numbers of calls in its datasets ({counts}), perhaps since a "
-                f"process was killed that collected: resize them to {min(lengths)} calls, or use another file"
-            )
-        self._calls = lengths.pop()
-
-    def append(self, schema: Schema, tensors: Sequence[Array], milliseconds: float) -> None:
-        self._require_same(self._schema, schema)
-        entries = (*tensors, np.array(milliseconds, _RUNTIME_DTYPE))
-        for name, column, entry in zip((*schema.columns, "runtime"), self._columns, entries, strict=True):
-            if column.shape != entry.shape or column.dtype != entry.dtype:
-                raise DatabaseError(
-                    f"'{self._label}/{name}' holds {column.dtype}{list(column.shape)} per call, but this call gives "
-                    f"{entry.dtype}{list(entry.shape)}: collect it under another label, or into another file"
-                )
-        if not self._recorded:
-            add_run(self._group, self._calls)
-            self._recorded = True
-        try:
-            for column, entry in zip(self._columns, entries, strict=True):
-                column.write(self._calls, entry)
-        except BaseException:
-            for column in self._columns:
-                with contextlib.suppress(*FAILURES):
-                    column.resize(self._calls)
-            raise
-        self._calls += 1
-
-    def _create(self, file: Any, tensors: Sequence[Array]) -> dict[str, Column]:
-        group = file.create_group(self._label)
-        try:
-            columns = {
-                name: Column.create(group, name, tensor.shape, tensor.dtype)
-                for name, tensor in zip(self._schema.columns, tensors, strict=True)
-            }
-            columns["runtime"] = Column.create(group, "runtime", (), _RUNTIME_DTYPE)
-            self._schema.write(group)
-        except BaseException:
-            del file[self._label]
-            raise
-        return columns
-
-    def _find(self, group: Any) -> dict[str, Column]:
-        found = Schema.read(group) if isinstance(group, h5py().Group) else None
-        if found is None:
-            raise DatabaseError(
-                f"'{self._label}' is there already, and does not say of which maps its data are, so hpacml does not "
-                "append to it: use another label or another file"
-            )
-        self._require_same(found, self._schema)
-        names = [*self._schema.columns, "runtime"]
-        if missing := [name for name in names if name not in group]:
-            raise DatabaseError(f"the group '{self._label}' lacks its dataset '{missing[0]}': use another file")
-        if fixed := [name for name in names if group[name].maxshape[:1] != (None,)]:
-            raise DatabaseError(
-                f"the dataset '{self._label}/{fixed[0]}' cannot grow, as those of `hpacml db merge --virtual`: collect "
-                "into another file, or merge without --virtual"
-            )
-        return {name: Column(group[name]) for name in names}
-
-    def _require_same(self, found: Schema, given: Schema) -> None:
-        if found.maps != given.maps:
-            raise DatabaseError(
-                f"the group '{self._label}' holds data of other maps:\n{_indented(found.maps)}\n"
-                f"The region has\n{_indented(given.maps)}\nUse another label or another file"
-            )
-        if found != given:
-            raise DatabaseError(
-                f"the group '{self._label}' holds tensors of {found}, but the region has {given}: "
-                "use another label or another file"
-            )
-
-
-class _File:
-    """An open database."""
-
-    def __init__(self, path: str) -> None:
-        _prepare()
-        self._path = path
-        self._file = open_file(path, "a")
-        self._identity = _identity(path)
-        self._groups: dict[str, _Group] = {}
-        self._flushed = time.monotonic()
-
-    def append(self, label: str, schema: Schema, tensors: Sequence[Array], milliseconds: float) -> None:
-        try:
-            if (group := self._groups.get(label)) is None:
-                group = self._groups[label] = _Group(self._file, label, schema, tensors)
-            group.append(schema, tensors, milliseconds)
-            if (now := time.monotonic()) - self._flushed > FLUSH_SECONDS:
-                self._flushed = now
-                self._file.flush()
-        except DatabaseError as error:
-            raise DatabaseError(f"in the database '{self._path}': {error}") from error.__cause__
-        except FAILURES as error:
-            raise DatabaseError(f"cannot write the database '{self._path}': {first_line(error)}") from error
+    path: str
+    file: File
+    loss: Loss
+    recorders: list[Recorder] = field(default_factory=list[Recorder])
+    closed: bool = False
+    """Whether it takes no more calls."""
+    queued: int = 0
+    """Calls since the thread last began to commit."""
+    since: float = 0.0
+    """When the first of them came."""
+    committing: int = 0
+    """Calls that the thread is committing."""
+    committing_since: float = 0.0
 
     @property
-    def moved(self) -> bool:
-        """Whether the path leads to another file by now, or to none."""
-        return _identity(self._path) != self._identity
+    def due(self) -> float:
+        """When the thread is to commit: early enough that it is done before `full`."""
+        if not self.queued:
+            return math.inf
+        if self.loss.calls is not None:
+            return self.since if 2 * self.queued >= self.loss.calls else math.inf
+        return self.since + self.loss.seconds / 2
 
-    def close(self) -> None:
-        self._file.close()
+    @property
+    def full(self) -> bool:
+        """Whether a kill could lose more than it may if there were one more call."""
+        if self.loss.calls is not None:
+            return self.queued + self.committing >= self.loss.calls
+        if not self.queued and not self.committing:
+            return False
+        return time.monotonic() - (self.committing_since if self.committing else self.since) > self.loss.seconds
 
 
-def _close(path: str) -> None:
-    try:
-        _files.pop(path).close()
-    except FAILURES as error:
-        raise DatabaseError(f"cannot write the database '{path}': {first_line(error)}") from error
+class Writer:
+    """The databases of this process, and the thread that writes them."""
+
+    def __init__(self) -> None:
+        self._files = threading.Lock()
+        """Held by who uses HDF5. It is taken before `_state`."""
+        self._state = threading.RLock()
+        """Guards all below."""
+        self._work = threading.Condition(self._state)
+        self._progress = threading.Condition(self._state)
+        self._targets: dict[str, Target] = {}
+        self._recorders: dict[tuple[str, str], Recorder] = {}
+        self._failures: dict[str, DatabaseError] = {}
+        """Those of the thread that nobody knows of yet, by path."""
+        self._openings: deque[tuple[Future[Recorder], Callable[[], Recorder]]] = deque()
+        self._blocks: deque[Block] = deque()
+        """Full ones, which are to be written."""
+        self._bytes = 0
+        """Of all blocks."""
+        self._starving = 0
+        """How many threads wait for memory."""
+        self._closings_wanted = self._closings_done = 0
+        self._stopping = False
+        self._ending = False
+        self._thread: threading.Thread | None = None
+        self._committer = Committer()
+
+    # What the threads do that collect.
+
+    def append(self, path: str, label: str, schema: Schema, tensors: Sequence[Array], milliseconds: float) -> None:
+        while True:
+            recorder = self._recorders.get((path, label))
+            if recorder is None:
+                recorder = self._open(path, label, schema, tensors)
+            try:
+                recorder.require(schema, tensors)
+            except DatabaseError as error:
+                raise DatabaseError(f"in the database '{path}': {error}") from None
+            with self._state:
+                if self._add(recorder, tensors, milliseconds):
+                    break
+
+    def flush(self) -> None:
+        self._close_all()
+        with self._state:
+            failures = list(self._failures.values())
+            self._failures.clear()
+        if failures:
+            for other in failures[1:]:
+                failures[0].add_note(str(other))
+            raise failures[0]
+
+    def end(self) -> None:
+        """`flush` at the end of the process."""
+        self._ending = True
+        try:
+            self.flush()
+        finally:
+            self._stop()
+
+    def pause(self) -> None:
+        """For a fork: with everything written, and neither a thread nor a file, until `resume`."""
+        while True:
+            self._close_all()
+            self._stop()
+            self._files.acquire()
+            self._state.acquire()
+            if not self._targets and not self._openings:
+                return
+            self.resume()  # another thread has collected meanwhile
+
+    def resume(self) -> None:
+        self._state.release()
+        self._files.release()
+
+    def _open(self, path: str, label: str, schema: Schema, tensors: Sequence[Array]) -> Recorder:
+        """The recorder of a region, made by the thread: an interrupt of this one must not hit HDF5."""
+        entries = [Entry(tensor.shape, tensor.dtype) for tensor in tensors]
+        opening: Future[Recorder] = Future()
+        with self._state:
+            if self._ending:
+                raise DatabaseError(f"the program ends, and has closed the database '{path}': collect before its end")
+            self._openings.append((opening, lambda: self._make_recorder(path, label, schema, entries)))
+            self._wait(opening.done)
+        return opening.result()
+
+    def _add(self, recorder: Recorder, tensors: Sequence[Array], milliseconds: float) -> bool:
+        """Copy a call into a block; False if the database was closed meanwhile."""
+        target = recorder.target
+        if target.full:
+            self._wait(lambda: target.closed or not target.full)
+        if recorder.block is None:
+            self._starving += 1
+            try:
+                self._wait(lambda: target.closed or recorder.block is not None or self._new_block(recorder))
+            finally:
+                self._starving -= 1
+        self._raise_failure(target.path)
+        block = recorder.block
+        if target.closed or block is None:
+            return False
+        block.add(tensors, milliseconds)
+        if block.full:
+            self._blocks.append(block)
+            recorder.block = None
+        if not target.queued:
+            target.since = time.monotonic()
+        target.queued += 1
+        if target.queued == 1 or block.full or target.loss.calls is not None:
+            self._start()
+            self._work.notify()
+        return True
+
+    def _new_block(self, recorder: Recorder) -> bool:
+        """Give a recorder a block, if there is memory for one."""
+        if recorder.free:
+            recorder.block = recorder.free.pop()
+            return True
+        limit = buffer_bytes()
+        for other in self._recorders.values():
+            while other.free and self._bytes + recorder.nbytes > limit:
+                self._release(other.free.pop())
+        if self._bytes and self._bytes + recorder.nbytes > limit:
+            return False
+        recorder.block = Block(recorder)
+        self._bytes += recorder.nbytes
+        return True
+
+    def _close_all(self) -> None:
+        """Return when all that was collected is in its files, or could not be written."""
+        with self._state:
+            if self._targets or self._openings:
+                self._closings_wanted += 1
+                wanted = self._closings_wanted
+                self._wait(lambda: self._closings_done >= wanted)
+
+    def _wait(self, condition: Callable[[], bool]) -> None:
+        """Wait for what the thread brings about. Called with `_state`, which others have meanwhile."""
+        while not condition():
+            if self._start():
+                self._work.notify()
+                self._progress.wait()
+                continue
+            self._state.release()
+            try:
+                with self._files:
+                    self._step()
+            finally:
+                self._state.acquire()
+
+    def _start(self) -> bool:
+        """Have the thread run; False if there can be none, since the interpreter ends."""
+        if self._thread is None or not self._thread.is_alive():
+            thread = threading.Thread(target=self._run, name="hpacml database writer", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                return False
+            self._thread = thread
+        return True
+
+    def _stop(self) -> None:
+        """End the thread, and the process that commits."""
+        with self._state:
+            thread, self._stopping = self._thread, True
+            self._work.notify()
+        if thread is not None:
+            thread.join()
+        with self._state:
+            self._thread, self._stopping = None, False
+        with self._files:
+            self._committer.close()
+
+    def _raise_failure(self, path: str) -> None:
+        with self._state:
+            if (failure := self._failures.pop(path, None)) is not None:
+                raise failure
+
+    # What the thread does.
+
+    def _run(self) -> None:
+        while True:
+            with self._state:
+                while not self._has_work():
+                    if self._stopping:
+                        return
+                    due = min((target.due for target in self._targets.values()), default=math.inf)
+                    self._work.wait(None if due == math.inf else max(0.0, due - time.monotonic()))
+            with self._files:
+                self._step()
+
+    def _has_work(self) -> bool:
+        if self._openings or self._blocks or self._closings_wanted > self._closings_done:
+            return True
+        if self._starving and any(recorder.block is not None for recorder in self._recorders.values()):
+            return True
+        now = time.monotonic()
+        return any(target.due <= now for target in self._targets.values())
+
+    def _step(self) -> None:
+        """Open and write what waits, and commit what is due."""
+        while self._openings:
+            opening, make = self._openings.popleft()
+            try:
+                opening.set_result(make())
+            except Exception as error:
+                opening.set_exception(error)
+        with self._state:
+            self._progress.notify_all()
+            closing = self._closings_wanted if self._closings_wanted > self._closings_done else None
+            now = time.monotonic()
+            due = [target for target in self._targets.values() if closing or target.due <= now]
+            blocks = [*self._blocks, *self._take_started(due)]
+            self._blocks.clear()
+            for target in due:
+                target.committing, target.committing_since, target.queued = target.queued, target.since, 0
+                if closing:
+                    self._forget(target)
+        failed: set[Target] = set()
+        for block in blocks:
+            target = block.recorder.target
+            if target not in failed and not self._try(target, lambda block=block: self._write(block)):
+                failed.add(target)
+            with self._state:
+                self._recycle(block)
+                self._progress.notify_all()
+        for target in due:
+            if target not in failed:
+                self._try(target, target.file.close if closing else target.file.commit)
+            with self._state:
+                target.committing = 0
+                self._progress.notify_all()
+        if closing:
+            with self._state:
+                self._closings_done = closing
+                self._progress.notify_all()
+
+    def _take_started(self, due: Sequence[Target]) -> list[Block]:
+        """The blocks that are not full, but to be written: for a commit, or for their memory."""
+        blocks: list[Block] = []
+        for recorder in self._recorders.values():
+            if recorder.block is not None and (self._starving or recorder.target in due):
+                blocks.append(recorder.block)
+                recorder.block = None
+        return blocks
+
+    def _write(self, block: Block) -> None:
+        recorder = block.recorder
+        target = recorder.target
+        if target.file.moved and not target.file.uncommitted:
+            target.file.discard()
+            target.file = File(target.path, self._committer)
+            for each in target.recorders:
+                each.group = target.file.group(each.label, each.schema, each.entries)
+        if block.count:
+            target.file.write(recorder.group, block.columns)
+
+    def _make_recorder(self, path: str, label: str, schema: Schema, entries: Sequence[Entry]) -> Recorder:
+        self._raise_failure(path)
+        if (recorder := self._recorders.get((path, label))) is not None:
+            return recorder
+        target = self._targets.get(path)
+        if target is None:
+            loss = Loss.of_environment()
+            target = Target(path, File(path, self._committer), loss)
+        try:
+            recorder = Recorder(target, label, schema, entries, target.file.group(label, schema, entries))
+        except BaseException:
+            if not target.recorders:
+                target.file.discard()
+            raise
+        with self._state:
+            target.recorders.append(recorder)
+            self._targets[path] = target
+            self._recorders[path, label] = recorder
+        return recorder
+
+    def _try(self, target: Target, action: Callable[[], None]) -> bool:
+        """Do something with a database; if that fails, close it, and keep the error for who uses it next."""
+        try:
+            action()
+            return True
+        except Exception as error:
+            failure = error if isinstance(error, DatabaseError) else DatabaseError(f"'{target.path}': {error!r}")
+        target.file.discard()
+        with self._state:
+            self._forget(target)
+            calls = target.queued + target.committing
+            lost, verb = ("one call", "is") if calls == 1 else (f"{calls} calls", "are")
+            self._failures[target.path] = DatabaseError(f"{failure}; {lost} collected before it {verb} lost")
+            self._failures[target.path].__cause__ = failure.__cause__
+            for block in [block for block in self._blocks if block.recorder.target is target]:
+                self._blocks.remove(block)
+                self._release(block)
+            self._progress.notify_all()
+        return False
+
+    def _forget(self, target: Target) -> None:
+        """Take no more calls for a database."""
+        target.closed = True
+        self._targets.pop(target.path, None)
+        for recorder in target.recorders:
+            self._recorders.pop((target.path, recorder.label), None)
+            for block in (*recorder.free, *([] if recorder.block is None else [recorder.block])):
+                self._release(block)
+            recorder.free, recorder.block = [], None
+
+    def _recycle(self, block: Block) -> None:
+        block.count = 0
+        if block.recorder.target.closed or self._starving:
+            self._release(block)
+        else:
+            block.recorder.free.append(block)
+
+    def _release(self, block: Block) -> None:
+        self._bytes -= block.recorder.nbytes
 
 
-def _identity(path: str) -> tuple[int, int] | None:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
+_writer = Writer()
 
 
 @functools.cache
 def _register() -> None:
-    h5py()  # before the next lines: a fork takes our lock first and h5py's after it, as appending does
-    atexit.register(flush)
-    os.register_at_fork(before=_before_fork, after_in_parent=_lock.release, after_in_child=_lock.release)
+    h5py()  # before the next lines: a fork takes our locks first and h5py's after them, as collecting does
+    atexit.register(lambda: _writer.end())
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
 
 
 @functools.cache
@@ -220,16 +429,15 @@ def _flush_at_exit_of(process: int) -> None:
         util.Finalize(None, flush, exitpriority=0)
 
 
-def _prepare() -> None:
-    _register()
-    _flush_at_exit_of(os.getpid())
-
-
 def _before_fork() -> None:
     """No database is open while the process forks: two processes that continue one would destroy it."""
-    _lock.acquire()
-    flush()
+    _writer.pause()
 
 
-def _indented(lines: Sequence[str]) -> str:
-    return "\n".join(f"    {line}" for line in lines)
+def _after_fork() -> None:
+    _writer.resume()
+
+
+def _after_fork_in_child() -> None:
+    global _writer
+    _writer = Writer()

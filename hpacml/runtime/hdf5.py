@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib
 import math
 import os
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import numpy as np
 
@@ -23,24 +26,36 @@ CALLS_BYTES = 1 << 18
 CHUNK_CALLS = 4096
 """As many calls has a chunk at most."""
 
+CACHE = {"rdcc_nbytes": 4 * CHUNK_BYTES, "rdcc_w0": 1.0}
+"""Of a dataset that is written: chunks that are full are not needed again."""
+
+_NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
+
 
 def h5py() -> Any:
     """h5py, loaded when it is needed; it has no type stubs."""
     return importlib.import_module("h5py")
 
 
-def open_file(path: str, mode: str) -> Any:
+def open_file(path: str, mode: Literal["r", "w"]) -> Any:
     """The HDF5 file at `path`, opened as by `h5py.File`. Raises DatabaseError, which says what would mend it."""
     try:
-        # Chunks that are full are not needed again. A reader has no cache: HDF5 then reads the elements that are asked
-        # for, not the chunks around them, and the system caches the file.
-        return h5py().File(path, mode, rdcc_nbytes=0 if mode == "r" else 4 * CHUNK_BYTES, rdcc_w0=1.0)
+        # A reader has no cache: HDF5 then reads the elements that are asked for, not the chunks around them, and the
+        # system caches the file.
+        return h5py().File(path, mode, **(CACHE if mode == "w" else {"rdcc_nbytes": 0}))
     except FAILURES as error:
-        raise DatabaseError(f"cannot open the database '{path}': {_explain(path, error)}") from error
+        raise cannot_open(path, error) from error
+
+
+def cannot_open(path: str, error: Exception) -> DatabaseError:
+    """What to tell of a database that HDF5 or the system cannot open."""
+    return DatabaseError(f"cannot open the database '{path}': {_explain(path, error)}")
 
 
 def first_line(error: BaseException) -> str:
     """The first line of an error's text, else its type."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
@@ -51,9 +66,11 @@ def _explain(path: str, error: Exception) -> str:
         return f"the directory '{directory}' does not exist; make it"
     if os.path.isdir(path):
         return "it is a directory; name a file"
-    if "unable to lock file" in text:
-        if "errno = 11," in text:
-            return "another process has it open; wait until it closes it, or collect into another file"
+    if isinstance(error, BlockingIOError) or "errno = 11," in text:
+        if _opened_here(path):
+            return "this program itself has it open; close it first"
+        return "another process has it open; wait until it closes it, or collect into another file"
+    if "unable to lock file" in text or getattr(error, "errno", None) in _NO_LOCKS:
         return f"its file system has no locks ({text}); set HDF5_USE_FILE_LOCKING=FALSE if only one process writes"
     if "already open" in text:
         return "this program itself has it open; close it first"
@@ -62,6 +79,15 @@ def _explain(path: str, error: Exception) -> str:
     if os.path.exists(path) and not h5py().is_hdf5(path):
         return "it is no HDF5 file; collect into another file"
     return text
+
+
+def _opened_here(path: str) -> bool:
+    """Whether this process has the file open."""
+    for number in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(int(number)), os.stat(path)):
+                return True
+    return False
 
 
 class Column:
@@ -73,33 +99,39 @@ class Column:
         self.calls: int = dataset.shape[0]
         self._id = dataset.id
         self._type = h5py().h5t.py_create(self.dtype)
-        self._entry = (1, *self.shape)
-        self._space = h5py().h5s.create_simple(self._entry)
         self._zeros = (0,) * len(self.shape)
+        self._whole = dataset.chunks == (1, *self.shape) and not dataset.id.get_create_plist().get_nfilters()
 
     @staticmethod
-    def create(group: Any, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Column:
-        """A new dataset for entries of this shape and dtype."""
+    def create(
+        group: Any, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], filters: Mapping[str, Any] | None = None
+    ) -> Column:
+        """A new dataset for entries of this shape and dtype; `filters` are options of h5py's `create_dataset`."""
         dataset = group.create_dataset(
             name,
             shape=(0, *shape),
             maxshape=(None, *(size or None for size in shape)),  # HDF5 has no chunks for a fixed size of 0
             chunks=_chunks(shape, dtype.itemsize),
             dtype=dtype,
+            **(filters or {}),
         )
         return Column(dataset)
 
-    def write(self, call: int, entry: Array) -> None:
-        """Make `entry` the last one, of number `call`."""
-        self.resize(call + 1)
-        if entry.size:
-            target = self._id.get_space()
-            target.select_hyperslab((call, *self._zeros), self._entry)
-            self._id.write(self._space, target, np.ascontiguousarray(entry), self._type)
-
-    def resize(self, calls: int) -> None:
-        """Have `calls` entries."""
-        self._id.set_extent((calls, *self.shape))
+    def append(self, entries: Array) -> None:
+        """Add calls, of which `entries` has one each along its first dimension."""
+        first, self.calls = self.calls, self.calls + len(entries)
+        self._id.set_extent((self.calls, *self.shape))
+        if not entries.size:
+            return
+        entries = np.ascontiguousarray(entries)
+        if self._whole:  # the entries are chunks: HDF5 need not copy them
+            for number, entry in enumerate(entries, first):
+                self._id.write_direct_chunk((number, *self._zeros), entry)
+            return
+        space = h5py().h5s.create_simple(entries.shape)
+        target = self._id.get_space()
+        target.select_hyperslab((first, *self._zeros), entries.shape)
+        self._id.write(space, target, entries, self._type)
 
 
 def _chunks(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:

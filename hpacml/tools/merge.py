@@ -54,9 +54,8 @@ def _require_all_tensors(region: Region) -> None:
 
 def _copy(group: Any, tensor: Tensor, label: str) -> None:
     column = Column.create(group, tensor.name, tensor.shape[1:], tensor.dtype)
-    column.resize(len(tensor))
     for block in progress(tensor.blocks, f"copying {label}/{tensor.name}", len(tensor.blocks)):
-        group[tensor.name][block] = tensor[block]
+        column.append(tensor[block])
 
 
 def _refer(group: Any, tensor: Tensor, folder: Path) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
+import math
 import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,8 +20,9 @@ import pytest
 
 import hpacml
 from hpacml.errors import DatabaseError
-from hpacml.runtime import database, hdf5
+from hpacml.runtime import database, files, hdf5, settings, transaction
 from hpacml.runtime.database import Schema
+from hpacml.tools.check import check_region
 from hpacml.version import version
 
 h5py = pytest.importorskip("h5py")
@@ -178,6 +183,7 @@ def test_a_group_made_by_hand_is_refused(path: str):
         with pytest.raises(DatabaseError, match=f"'{label}' is there already, and does not say of which maps"):
             append(path, label)
     append(path, "other")
+    database.flush()
     with h5py.File(path) as file:
         assert [label for label in file if "maps" in file[label].attrs] == ["other"]
 
@@ -187,9 +193,7 @@ def test_a_damaged_group_is_refused(path: str):
     database.flush()
     with h5py.File(path, "a") as file:
         file["heat/output"].resize(4, 0)
-    message = (
-        r"different numbers of calls in its datasets \(input: 1, output: 4, runtime: 1\), .* resize them to 1 calls"
-    )
+    message = r"different numbers of calls in its datasets \(input: 1, output: 4, runtime: 1\): resize them to 1 calls"
     with pytest.raises(DatabaseError, match=message):
         append(path)
     database.flush()
@@ -205,50 +209,97 @@ def test_labels_that_name_no_group(label: str, path: str):
         append(path, label)
 
 
-def test_a_file_that_was_removed_or_replaced_is_made_again(path: str):
+def test_a_file_that_was_removed_or_replaced_is_made_again(path: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HPACML_DB_FLUSH", "1 call")
     append(path)
+    append(path)  # which waits until the first call is committed
+    wait_for_commit(path)
     os.remove(path)
     append(path)
     database.flush()
     assert calls(path)["input"] == 1
     append(path)
+    wait_for_commit(path)
     os.replace(path, path + ".old")
     append(path)
     database.flush()
     assert (calls(path)["input"], calls(path + ".old")["input"]) == (1, 2)
 
 
+def wait_for_commit(path: str) -> None:
+    """Return when nothing is left to be committed, without closing the file."""
+    target = database._writer._targets[path]
+    while target.queued or target.committing:
+        time.sleep(0.001)
+
+
 # -- all or nothing ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("error", [OSError("No space left on device"), KeyboardInterrupt()])
-@pytest.mark.parametrize("failing", [0, 1, 2])
-def test_a_failing_call_leaves_nothing(failing: int, error: BaseException, path: str, monkeypatch: pytest.MonkeyPatch):
-    append(path)
-    count = 0
-    write = hdf5.Column.write
+def fail_at(monkeypatch: pytest.MonkeyPatch, count: int) -> Callable[[], bool]:
+    """Have the disk be full at the write number `count` to the file's end. Says later whether it came to that."""
+    write, number = transaction.write_all, 0
 
-    def fail(self: hdf5.Column, call: int, entry: Any) -> None:
-        nonlocal count
-        count += 1
-        if count == failing + 1:
-            self.resize(call + 1)
-            raise error
-        write(self, call, entry)
+    def fail(descriptor: int, offset: int, content: Any) -> None:
+        nonlocal number
+        number += 1
+        if number > count:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(descriptor, offset, content)
 
+    monkeypatch.setattr(transaction, "write_all", fail)
+    return lambda: number > count
+
+
+def test_a_full_disk_leaves_the_last_commit(path: str, monkeypatch: pytest.MonkeyPatch):
+    """Whichever write it is that fails."""
+    for count in range(40):
+        Path(path).unlink(missing_ok=True)
+        append(path)
+        append(path, "other")
+        database.flush()
+        content = Path(path).read_bytes()
+        with monkeypatch.context() as patch:
+            failed = fail_at(patch, count)
+            for n in range(3):
+                append(path, tensors=(X + n, Y + n))
+            append(path, "late")
+            error = None
+            try:
+                database.flush()
+            except DatabaseError as raised:
+                error = str(raised)
+            if error is None:  # at most what HDF5 tidies up after the commit has failed
+                assert calls(path)["input"] == 4
+                if not failed():
+                    break
+                continue
+            assert failed()
+            lost = "4 calls collected before it are lost"
+            assert error == f"cannot write the database '{path}': No space left on device; {lost}"
+            assert Path(path).read_bytes() == content
+        append(path, tensors=(X + 9, Y + 9))
+        database.flush()
+        with h5py.File(path) as file:
+            np.testing.assert_array_equal(file["heat/input"][()], [X, X + 9])
+            np.testing.assert_array_equal(file["heat/output"][()], [Y, Y + 9])
+            assert len(file["heat/runtime"]) == 2
+            assert "late" not in file
+    else:
+        pytest.fail("every write failed")
+    assert count > 3
+
+
+def test_the_next_call_tells_of_what_was_lost(path: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HPACML_DB_FLUSH", "1 call")
     with monkeypatch.context() as patch:
-        patch.setattr(hdf5.Column, "write", fail)
-        expected = DatabaseError if isinstance(error, OSError) else KeyboardInterrupt
-        with pytest.raises(expected) as raised:
-            append(path, tensors=(X + 9, Y + 9))
-    if isinstance(error, OSError):
-        assert str(raised.value) == f"cannot write the database '{path}': No space left on device"
-    append(path, tensors=(X + 1, Y + 1))
+        fail_at(patch, 0)
+        append(path)
+        with pytest.raises(DatabaseError, match="No space left on device; one call collected before it is lost"):
+            append(path)
+    append(path)
     database.flush()
-    with h5py.File(path) as file:
-        np.testing.assert_array_equal(file["heat/input"][()], [X, X + 1])
-        np.testing.assert_array_equal(file["heat/output"][()], [Y, Y + 1])
-        assert len(file["heat/runtime"]) == 2
+    assert calls(path)["input"] == 1
 
 
 def test_a_group_that_cannot_be_made_is_not_there(path: str, monkeypatch: pytest.MonkeyPatch):
@@ -326,23 +377,183 @@ def test_a_file_that_this_program_reads(path: str):
 
 
 def test_a_file_that_cannot_be_written(path: str, monkeypatch: pytest.MonkeyPatch):
-    def refuse(*_: Any, **__: Any) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(h5py, "File", refuse)
-        with pytest.raises(DatabaseError, match=f"'{path}': it cannot be written here; collect into another file"):
-            append(path)
+    refuse(monkeypatch, "open", PermissionError(errno.EACCES, "Permission denied"), of=path)
+    with pytest.raises(DatabaseError, match=f"'{path}': it cannot be written here; collect into another file"):
+        append(path)
 
 
 def test_a_file_system_without_locks(path: str, monkeypatch: pytest.MonkeyPatch):
-    def refuse(*_: Any, **__: Any) -> None:
-        raise BlockingIOError(37, "unable to lock file, errno = 37, error message = 'No locks available'")
+    def no_locks(*_: Any) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.raises(DatabaseError, match=r"its file system has no locks .* set HDF5_USE_FILE_LOCKING=FALSE"):
+        append(path)
+    monkeypatch.setenv("HDF5_USE_FILE_LOCKING", "FALSE")
+    append(path)
+
+
+def test_a_file_system_without_links(path: str, monkeypatch: pytest.MonkeyPatch):
+    refuse(monkeypatch, "link", PermissionError(errno.EPERM, "Operation not permitted"))
+    append(path)
+    database.flush()
+    assert calls(path)["input"] == 1
+    assert os.listdir(os.path.dirname(path)) == ["d.h5"]
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, name: str, error: OSError, of: str | None = None) -> None:
+    """Have a function of `os` fail, or fail for one path."""
+    function = getattr(os, name)
+
+    def fail(path: Any, *rest: Any, **named: Any) -> Any:
+        if of is None or path == of:
+            raise error
+        return function(path, *rest, **named)
+
+    monkeypatch.setattr(os, name, fail)
+
+
+# -- asynchronous and bounded ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("buffer", ["1", "100K", "256M"])
+def test_memory_is_bounded(buffer: str, path: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HPACML_DB_BUFFER", buffer)
+    schema = Schema(("m",), ("f64",), ())
+    most, limit = 0, max(settings.buffer_bytes(), 8 * 1000 + 4)
+    for n in range(1500):
+        append(path, f"r{n % 3}", schema, [np.full(1000, float(n))], n)
+        most = max(most, database._writer._bytes)
+    database.flush()
+    assert 0 < most <= limit
+    assert database._writer._bytes == 0
+    with h5py.File(path) as file:
+        for r in range(3):
+            np.testing.assert_array_equal(file[f"r{r}/input"][:, 7], np.arange(r, 1500, 3))
+            np.testing.assert_array_equal(file[f"r{r}/runtime"], np.arange(r, 1500, 3))
+
+
+def test_a_call_waits_while_the_disk_is_slow(path: str, monkeypatch: pytest.MonkeyPatch):
+    """Else a kill would lose more than HPACML_DB_FLUSH says."""
+    monkeypatch.setenv("HPACML_DB_FLUSH", "4 calls")
+    commit, uncommitted = files.File.commit, 0
+
+    def slow(self: files.File) -> None:
+        time.sleep(0.02)
+        commit(self)
+
+    monkeypatch.setattr(files.File, "commit", slow)
+    for n in range(30):
+        append(path, tensors=(X + n, Y))
+        target = database._writer._targets[path]
+        uncommitted = max(uncommitted, target.queued + target.committing)
+    assert uncommitted == 4
+    database.flush()
+    assert calls(path)["input"] == 30
+
+
+def test_flushing_while_other_threads_collect(path: str):
+    def work(number: int) -> None:
+        for n in range(200):
+            append(path, f"r{number}", tensors=(X + n, Y), ms=n)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        database.flush()
+    for thread in threads:
+        thread.join()
+    database.flush()
+    with h5py.File(path) as file:
+        for number in range(4):
+            np.testing.assert_array_equal(file[f"r{number}/input"][:, 0], np.arange(200))
+
+
+def test_what_the_thread_cannot_foresee_is_an_error_too(path: str, monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: Any) -> None:
+        raise ZeroDivisionError("a bug")
 
     with monkeypatch.context() as patch:
-        patch.setattr(h5py, "File", refuse)
-        with pytest.raises(DatabaseError, match=r"its file system has no locks .* set HDF5_USE_FILE_LOCKING=FALSE"):
-            append(path)
+        patch.setattr(files.File, "write", fail)
+        append(path)
+        with pytest.raises(DatabaseError, match=r"ZeroDivisionError\('a bug'\); one call"):
+            database.flush()
+    append(path)
+    database.flush()
+    assert calls(path)["input"] == 1
+
+
+# -- storage -----------------------------------------------------------------------------------------------
+
+
+def test_float64_as_float32(path: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HPACML_DB_DTYPE", "float32")
+    append(path, tensors=(X, Y + 1e300))
+    monkeypatch.delenv("HPACML_DB_DTYPE")
+    append(path, tensors=(X, Y / 3))  # a group keeps what it has
+    database.flush()
+    with h5py.File(path) as file:
+        assert file["heat/output"].dtype == np.float32
+        np.testing.assert_array_equal(file["heat/output"][1], (Y / 3).astype(np.float32))
+        assert np.isinf(file["heat/output"][0]).all()
+        assert list(file["heat"].attrs["output_dtypes"]) == ["f64"]
+    with hpacml.open_database(path) as found:
+        problems, _ = check_region(found, found["heat"], allow_nan=True)
+    assert problems == []
+
+
+@pytest.mark.parametrize("compress", ["gzip", "gzip:9", "lzf", "zstd", "zstd:9"])
+def test_compression(compress: str, path: str, monkeypatch: pytest.MonkeyPatch):
+    if compress.startswith("zstd"):
+        pytest.importorskip("hdf5plugin", reason="Zstandard needs hdf5plugin")
+    monkeypatch.setenv("HPACML_DB_COMPRESS", compress)
+    field = np.linspace(0, 1, 4 * 54 * 104).reshape(4, 54, 104).round(3)
+    schema = Schema(("m",), ("f64",), ())
+    for n in range(20):
+        append(path, schema=schema, tensors=[field + n])
+    database.flush()
+    assert os.path.getsize(path) < 20 * field.nbytes / 3
+    code = (
+        "import hpacml, numpy as np\n"
+        f"x = hpacml.open_database({path!r})['heat'].inputs[0]\n"
+        "assert x.shape == (20, 4, 54, 104) and (x[7] - x[0]).round(6).min() == 7"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_setting_that_makes_no_sense(path: str, monkeypatch: pytest.MonkeyPatch):
+    for name, text in [("FLUSH", "soon"), ("FLUSH", "1.5 calls"), ("DTYPE", "f16"), ("COMPRESS", "gzip:10")]:
+        with monkeypatch.context() as patch:
+            patch.setenv(f"HPACML_DB_{name}", text)
+            with pytest.raises(DatabaseError, match=f"HPACML_DB_{name} is '{text}': set it to "):
+                append(path)
+    monkeypatch.setenv("HPACML_DB_BUFFER", "much")
+    with pytest.raises(DatabaseError, match="HPACML_DB_BUFFER is 'much': set it to bytes"):
+        append(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "bytes"), [("7", 7), ("64M", 64 << 20), ("1 GiB", 1 << 30), ("1.5k", 1536), ("2 kb", 2048)]
+)
+def test_bytes(text: str, bytes: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HPACML_DB_BUFFER", text)
+    assert settings.buffer_bytes() == bytes
+
+
+@pytest.mark.parametrize(
+    ("text", "loss"),
+    [
+        ("5", settings.Loss(5)),
+        ("0.25 s", settings.Loss(0.25)),
+        ("2seconds", settings.Loss(2)),
+        ("10 calls", settings.Loss(math.inf, 10)),
+        ("0calls", settings.Loss(math.inf, 1)),
+    ],
+)
+def test_what_a_kill_may_lose(text: str, loss: settings.Loss, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HPACML_DB_FLUSH", text)
+    assert settings.Loss.of_environment() == loss
 
 
 # -- other processes ---------------------------------------------------------------------------------------
@@ -391,10 +602,23 @@ def test_another_process_waits_for_a_flush(run: Callable[..., Any], path: str):
     assert calls(path) == {"input": 2, "output": 2, "runtime": 2}
 
 
-def test_a_killed_process_loses_its_last_second_only(run: Callable[..., Any], path: str):
-    code = "append(1); append(2); time.sleep(1.1); append(3); append(4); os.kill(os.getpid(), signal.SIGKILL)"
+def test_a_killed_process_loses_its_last_calls_only(run: Callable[..., Any], path: str):
+    code = (
+        "os.environ['HPACML_DB_FLUSH'] = '0.5'; append(1); append(2); time.sleep(0.5); append(3); "
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
     assert run(code, check=False).returncode == -9
-    assert values(path)[:3] == [1, 2, 3]
+    assert values(path)[:2] == [1, 2]
+    os.remove(path)
+    code = "os.environ['HPACML_DB_FLUSH'] = '2 calls'; [append(n) for n in range(9)]; os._exit(1)"
+    assert run(code, check=False).returncode == 1
+    assert values(path)[:7] == [0, 1, 2, 3, 4, 5, 6]
+
+
+def test_collecting_at_the_very_end(run: Callable[..., Any], path: str):
+    code = "import atexit; atexit.register(append, 2); append(1)"
+    assert f"the program ends, and has closed the database '{path}'" in run(code).stderr
+    assert values(path) == [1]
 
 
 def test_forks(run: Callable[..., Any], path: str, tmp_path: Path):
