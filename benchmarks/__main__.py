@@ -1,18 +1,14 @@
-"""`python -m benchmarks`: all tables, and results/cpu.json."""
+"""`python -m benchmarks`: all tables, and results/."""
 
 import json
-import os
-import platform
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from . import binomial, dispatch, gather
+from . import binomial, collect, dispatch, gather, machine, show
 
 RESULTS = Path(__file__).parent / "results" / "cpu.json"
-PACKAGES = ("hpacml", "torch", "numpy", "xdsl", "llvmlite", "numba")
 
 
 def main():
@@ -53,6 +49,8 @@ def main():
     RESULTS.write_text(json.dumps(results, indent=2) + "\n")
     console.print(f"medians in seconds: {RESULTS}")
 
+    collect.report(console, results["machine"])
+
 
 def gathers(seconds):
     """The table of one gather. Each kind of memory is compared with itself."""
@@ -67,25 +65,6 @@ def gathers(seconds):
             cells += [show(time), *(f"{ratio:.2f}" for ratio in ratios)]
         table.add_row(name, *cells)
     return table
-
-
-def machine():
-    cpu = platform.processor()
-    if (info := Path("/proc/cpuinfo")).exists():
-        cpu = next(
-            (line.split(": ")[1] for line in info.read_text().splitlines() if line.startswith("model name")), cpu
-        )
-    found = {"cpu": cpu, "cores": os.cpu_count(), "system": platform.platform(), "python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = None
-    return found
-
-
-def show(seconds):
-    return f"{seconds * 1e3:.3f} ms" if abs(seconds) >= 1e-4 else f"{seconds * 1e6:.1f} µs"
 
 
 if __name__ == "__main__":
