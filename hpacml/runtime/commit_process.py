@@ -1,52 +1,90 @@
-"""The program of the process that commits: it writes to files what comes in whole frames, and nothing of a torn one.
+"""The program of the process that finishes a commit if the application is killed in the middle of it.
 
 It is run as a script with a socket as its standard input, and depends on nothing but the standard library. A frame
-comes with the descriptor of a file: the number of writes, then their offsets and sizes, then their bytes. The answer
-is 0, or the error number of what failed.
+comes with the descriptor of a file: the number of writes; for each its offset and its size; what is there before; what
+is to be there. A byte follows when the application has made these writes. If it dies before, and has made some of
+them, the rest is made here. A torn frame is dropped, since the application has not begun to write then.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import socket
 import struct
+import time
+from collections.abc import Iterable, Iterator, Sequence
 
 COUNT = struct.Struct("=q")
 WRITE = struct.Struct("=qq")
-STATUS = struct.Struct("=i")
+DONE = b"\1"
+PAGE = 4096
+
+Writes = Iterable[tuple[int, bytes | memoryview]]
+"""Offsets, and what to write there."""
 
 
-def write_all(descriptor: int, offset: int, content: bytes | memoryview) -> None:
-    """Write at an offset, whatever number of system calls that takes. Raises OSError."""
-    rest = memoryview(content)
-    while rest.nbytes:
-        written = os.pwrite(descriptor, rest, offset)
-        offset, rest = offset + written, rest[written:]
+def write_all(descriptor: int, writes: Writes) -> None:
+    """Write to a file, whatever number of system calls that takes. Raises OSError."""
+    for offset, content in writes:
+        rest = memoryview(content)
+        while rest.nbytes:
+            written = os.pwrite(descriptor, rest, offset)
+            offset, rest = offset + written, rest[written:]
 
 
 def serve(connection: socket.socket) -> None:
-    """Commit frames until the other end is closed."""
+    """Keep each frame until its commit is done. Raises EOFError when the application has ended."""
     while True:
         head, descriptors, _, _ = socket.recv_fds(connection, COUNT.size, 1)
         if not head:
-            return
+            raise EOFError
         head += _receive(connection, COUNT.size - len(head))
-        writes = list(WRITE.iter_unpack(_receive(connection, WRITE.size * COUNT.unpack(head)[0])))
-        contents = _receive(connection, sum(size for _, size in writes))
-        status = _apply(descriptors[0], writes, memoryview(contents))
-        os.close(descriptors[0])  # and with it the share of the application's lock on the file
-        connection.sendall(STATUS.pack(status))
+        places = list(WRITE.iter_unpack(_receive(connection, WRITE.size * COUNT.unpack(head)[0])))
+        size = sum(size for _, size in places)
+        old, new = _receive(connection, size), _receive(connection, size)
+        if connection.recv(len(DONE)) != DONE:
+            pages = list(_pages(places, old, new))
+            # The lock comes second: nearly always there is nothing to do, and others may open the file at once.
+            if _torn(descriptors[0], pages) and _locked(descriptors[0]) and _torn(descriptors[0], pages):
+                write_all(descriptors[0], [(offset, page) for offset, _, page in pages])
+        os.close(descriptors[0])
 
 
-def _apply(descriptor: int, writes: list[tuple[int, int]], contents: memoryview) -> int:
-    try:
-        for offset, size in writes:
-            write_all(descriptor, offset, contents[:size])
-            contents = contents[size:]
-    except OSError as error:
-        return error.errno or -1
-    return 0
+def _torn(descriptor: int, pages: Sequence[tuple[int, bytes, bytes]]) -> bool:
+    """Whether some of the new pages are in the file, and some of the old ones. Others are of who writes it by now."""
+    found = [(os.pread(descriptor, len(new), offset), old, new) for offset, old, new in pages if old != new]
+    return (
+        all(page in (old, new) for page, old, new in found)
+        and any(page == old for page, old, _ in found)
+        and any(page == new for page, _, new in found)
+    )
+
+
+def _pages(places: Iterable[tuple[int, int]], old: bytes, new: bytes) -> Iterator[tuple[int, bytes, bytes]]:
+    """Page by page, which the system writes as a whole: offset, old content, new content."""
+    position = 0
+    for offset, size in places:
+        stop = offset + size
+        while offset < stop:
+            part = slice(position, position + min(stop, offset - offset % PAGE + PAGE) - offset)
+            yield offset, old[part], new[part]
+            offset, position = offset + part.stop - part.start, part.stop
+
+
+def _locked(descriptor: int) -> bool:
+    """Wait a second at most for readers."""
+    for _ in range(100):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.01)
+        except OSError:  # a file system without locks
+            return True
+        else:
+            return True
+    return False
 
 
 def _receive(connection: socket.socket, size: int) -> bytes:
@@ -62,6 +100,6 @@ def _receive(connection: socket.socket, size: int) -> bytes:
 
 if __name__ == "__main__":
     os.chdir("/")
-    with contextlib.suppress(EOFError, OSError):  # the application may end in the middle of a frame
+    with contextlib.suppress(EOFError, OSError):
         serve(socket.socket(fileno=0))
     os._exit(0)

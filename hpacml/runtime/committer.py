@@ -1,50 +1,57 @@
 """Writing to several places of a file, all of them or none, even if this process is killed meanwhile.
 
-Another process does it, which gets what is to be written as one frame, and drops a frame that is not whole.
+Another process is told before of what is to be written, as one frame, and finishes it if this one cannot.
 """
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import logging
 import os
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from hpacml.runtime import commit_process
-from hpacml.runtime.commit_process import COUNT, STATUS, WRITE, write_all
+from hpacml.runtime.commit_process import COUNT, DONE, PAGE, WRITE, write_all
 
 _log = logging.getLogger("hpacml")
 
-Writes = Mapping[tuple[int, int], bytes]
-"""What to write, by offset and size, in this order."""
+
+class Change(NamedTuple):
+    """What is to be at an offset of a file in place of something as long."""
+
+    offset: int
+    old: bytes
+    new: bytes
 
 
 class Committer:
-    """The process that commits, started when it is needed. One thread at a time may use it."""
+    """The process that finishes commits, started when it is needed. One thread at a time may use it."""
 
     def __init__(self) -> None:
         self._connection: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._may_start = bool(sys.executable)
 
-    def commit(self, descriptor: int, writes: Writes) -> None:
-        """Write to the file with this descriptor. Raises OSError.
+    def commit(self, descriptor: int, changes: Sequence[Change]) -> None:
+        """Change the file with this descriptor. Raises OSError, and then has changed nothing.
 
-        If there can be no such process, this one writes: a kill in the middle would then tear the file.
+        If there can be no such process, a kill in the middle tears the file.
         """
+        whole = len(changes) == 1 and len(changes[0].new) <= PAGE  # which the system does not tear
+        connection = None if whole else self._tell(descriptor, changes)
         try:
-            status = self._ask(descriptor, writes) if self._start() else None
-        except OSError:  # it was killed, perhaps in the middle of the frame, which can be written again
-            self.close()
-            status = None
-        if status is None:
-            for (offset, _), content in writes.items():
-                write_all(descriptor, offset, content)
-        elif status:
-            raise OSError(status, os.strerror(status))
+            write_all(descriptor, [(change.offset, change.new) for change in changes])
+        except OSError:
+            write_all(descriptor, [(change.offset, change.old) for change in changes])
+            raise
+        finally:
+            if connection is not None:
+                with contextlib.suppress(OSError):
+                    connection.sendall(DONE)
 
     def close(self) -> None:
         """End the process."""
@@ -54,29 +61,26 @@ class Committer:
             self._process.wait()
         self._connection = self._process = None
 
-    def abandon(self) -> None:
-        """Forget the process, in a forked child: it is the parent's."""
-        if self._connection is not None:
-            self._connection.close()
-        if self._process is not None:
-            self._process.returncode = 0  # else its finalizer warns that it still runs
-        self._connection = self._process = None
+    def _tell(self, descriptor: int, changes: Sequence[Change]) -> socket.socket | None:
+        """Once this returns, the system has the whole frame, and hands it over even if this process dies."""
+        for _ in range(2):
+            if (connection := self._start()) is None:
+                return None
+            places = [WRITE.pack(change.offset, len(change.new)) for change in changes]
+            contents = [*(change.old for change in changes), *(change.new for change in changes)]
+            # Opened anew: a lock on the file is to end with this process.
+            other = os.open(f"/proc/self/fd/{descriptor}", os.O_RDWR | os.O_CLOEXEC)
+            try:
+                socket.send_fds(connection, [COUNT.pack(len(changes))], [other])
+                connection.sendall(b"".join([*places, *contents]))
+                return connection
+            except OSError:  # somebody has killed it
+                self.close()
+            finally:
+                os.close(other)
+        return None
 
-    def _ask(self, descriptor: int, writes: Writes) -> int:
-        if (connection := self._connection) is None:
-            raise BrokenPipeError
-        socket.send_fds(connection, [COUNT.pack(len(writes))], [descriptor])
-        connection.sendall(b"".join(WRITE.pack(*place) for place in writes))
-        connection.sendall(b"".join(writes.values()))
-        answer = b""
-        while len(answer) < STATUS.size:
-            received = connection.recv(STATUS.size - len(answer))
-            if not received:
-                raise BrokenPipeError(errno.EPIPE, "the committing process has ended")
-            answer += received
-        return STATUS.unpack(answer)[0]
-
-    def _start(self) -> bool:
+    def _start(self) -> socket.socket | None:
         if self._connection is None and self._may_start:
             ours, theirs = socket.socketpair()
             with theirs:
@@ -92,7 +96,7 @@ class Committer:
                 except OSError as error:
                     ours.close()
                     self._may_start = False
-                    _log.warning("databases are committed by this process itself, since none can be started: %s", error)
-                    return False
+                    _log.warning("a kill may tear databases, since no process can be started to prevent it: %s", error)
+                    return None
             self._connection = ours
-        return self._connection is not None
+        return self._connection

@@ -12,9 +12,11 @@ import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from io import SEEK_CUR, SEEK_END, SEEK_SET
+from itertools import groupby
 from typing import TYPE_CHECKING
 
-from hpacml.runtime.commit_process import write_all
+from hpacml.runtime.commit_process import PAGE, write_all
+from hpacml.runtime.committer import Change
 
 if TYPE_CHECKING:
     from hpacml.runtime.committer import Committer
@@ -43,7 +45,7 @@ class TransactionalFile:
         if self.failure is not None:
             raise self.failure
         if self._kept:
-            self._committer.commit(self._descriptor, self._kept)
+            self._committer.commit(self._descriptor, self._changes())
             self._kept.clear()
         if self._size < self._committed:
             os.ftruncate(self._descriptor, self._size)
@@ -89,10 +91,7 @@ class TransactionalFile:
             while filled < size and (count := os.preadv(self._descriptor, [view[filled:size]], start + filled)):
                 filled += count
         view[filled:] = bytes(view.nbytes - filled)  # beyond the end of the file, which HDF5 takes for zeros
-        for (offset, length), content in self._kept.items():
-            first, last = max(start, offset), min(start + size, offset + length)
-            if first < last:
-                view[first - start : last - start] = content[first - offset : last - offset]
+        self._patch(view, start)
         self._position += size
         return size
 
@@ -105,7 +104,7 @@ class TransactionalFile:
                 self._kept.pop(place, None)  # so that it comes last again: writes may overlap
                 self._kept[place] = bytes(view[:below])
             with self._recording():
-                write_all(self._descriptor, start + below, view[below:])
+                write_all(self._descriptor, [(start + below, view[below:])])
         self._position += view.nbytes
         self._size = max(self._size, self._position)
         return view.nbytes
@@ -119,6 +118,26 @@ class TransactionalFile:
 
     def flush(self) -> None:
         """Nothing: HDF5 says by it that it has flushed, but what is to be committed the caller says."""
+
+    def _changes(self) -> list[Change]:
+        """What is kept back, as few writes of whole pages, in which a kill is less likely to fall."""
+        spans = (range(start // PAGE, -(-(start + size) // PAGE)) for start, size in self._kept)
+        pages = sorted({page for span in spans for page in span})
+        changes: list[Change] = []
+        for _, run in groupby(enumerate(pages), lambda each: each[1] - each[0]):
+            numbers = [page for _, page in run]
+            start, stop = numbers[0] * PAGE, min((numbers[-1] + 1) * PAGE, self._committed)
+            new = bytearray(old := os.pread(self._descriptor, stop - start, start))
+            self._patch(memoryview(new), start)
+            changes.append(Change(start, old, bytes(new)))
+        return changes
+
+    def _patch(self, view: memoryview, start: int) -> None:
+        """Put what is kept back into what was read from an offset."""
+        for (offset, length), content in self._kept.items():
+            first, last = max(start, offset), min(start + view.nbytes, offset + length)
+            if first < last:
+                view[first - start : last - start] = content[first - offset : last - offset]
 
     @contextmanager
     def _recording(self) -> Generator[None]:

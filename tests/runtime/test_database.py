@@ -240,12 +240,12 @@ def fail_at(monkeypatch: pytest.MonkeyPatch, count: int) -> Callable[[], bool]:
     """Have the disk be full at the write number `count` to the file's end. Says later whether it came to that."""
     write, number = transaction.write_all, 0
 
-    def fail(descriptor: int, offset: int, content: Any) -> None:
+    def fail(descriptor: int, writes: Any) -> None:
         nonlocal number
         number += 1
         if number > count:
             raise OSError(errno.ENOSPC, "No space left on device")
-        write(descriptor, offset, content)
+        write(descriptor, writes)
 
     monkeypatch.setattr(transaction, "write_all", fail)
     return lambda: number > count
