@@ -12,6 +12,7 @@ import numpy as np
 from hpacml.errors import DatabaseError
 from hpacml.runtime import database, frame
 from hpacml.runtime.memref import array_from_descriptor
+from hpacml.runtime.ranks import shard
 from hpacml.runtime.sites import CollectSite, TensorType
 
 VARIABLE = "HPAC_DB_FILE"
@@ -35,7 +36,7 @@ class Collection:
     def _path(self) -> str:
         given = self._site.database.find(VARIABLE)
         if isinstance(given, (str, os.PathLike)):
-            return frame.paths()[given]
+            return shard(frame.paths()[given])
         if given is None:
             raise DatabaseError(
                 f"the region '{self._site.label}' has no database: {self._site.database.why_none(VARIABLE)}; "

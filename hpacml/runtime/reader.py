@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from hpacml.errors import DatabaseError, DirectiveError
 from hpacml.runtime.database import flush
 from hpacml.runtime.hdf5 import FAILURES, first_line, h5py
+from hpacml.runtime.ranks import shards
 from hpacml.runtime.runs import Run, read_runs, run_of
 from hpacml.runtime.schema import Schema, np_dtype_name
 from hpacml.runtime.tensors import Files, Part, Rows, Tensor
@@ -234,7 +235,9 @@ def _paths(path: Path | Sequence[Path]) -> list[str]:
             raise DatabaseError(f"no file matches '{os.path.abspath(text)}': name a database")
     for each in given:
         if not os.path.exists(each):
-            raise DatabaseError(f"the database '{each}' does not exist")
+            pattern = shards(each)
+            found = f"; there are shards of ranks, open '{pattern}'" if glob.glob(pattern) else ""
+            raise DatabaseError(f"the database '{each}' does not exist{found}")
     return given
 
 

@@ -20,16 +20,15 @@ from importlib import metadata
 from typing import Any
 
 from hpacml.runtime.hdf5 import h5py
+from hpacml.runtime.ranks import rank
 from hpacml.version import version
-
-RANK_VARIABLES = ("HPACML_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
     """One process that collected: its calls begin at `first_call` and end where the next run's begin.
 
-    `start` is when it first collected, ISO 8601 in UTC; `rank` is None outside of parallel runs.
+    `start` is when it first collected, ISO 8601 in UTC; `rank` is None where nothing tells that there are ranks.
     """
 
     first_call: int
@@ -86,7 +85,7 @@ def _this_run(process: int) -> Run:
         host=socket.gethostname(),
         user=_user(),
         process=process,
-        rank=_rank(),
+        rank=None if (own := rank()) is None else own.name,
         hpacml=version(),
         torch=_torch(),
         python=platform.python_version(),
@@ -98,11 +97,6 @@ def _user() -> str:
         return getpass.getuser()
     except (OSError, KeyError):  # containers have users without a name
         return str(os.getuid())
-
-
-def _rank() -> int | str | None:
-    rank = next((os.environ[name] for name in RANK_VARIABLES if os.environ.get(name)), None)
-    return int(rank) if rank and rank.isdecimal() else rank
 
 
 def _torch() -> str | None:

@@ -100,9 +100,7 @@ class TransactionalFile:
         if not self._discarding and self.failure is None:
             below = max(0, min(view.nbytes, self._committed - start))
             if below:
-                place = start, below
-                self._kept.pop(place, None)  # so that it comes last again: writes may overlap
-                self._kept[place] = bytes(view[:below])
+                self._keep(start, bytes(view[:below]))
             with self._recording():
                 write_all(self._descriptor, [(start + below, view[below:])])
         self._position += view.nbytes
@@ -110,14 +108,21 @@ class TransactionalFile:
         return view.nbytes
 
     def truncate(self, size: int) -> int:
-        if not self._discarding and self.failure is None and size > self._committed:
+        if not self._discarding and self.failure is None:
+            if size < self._committed:
+                self._keep(size, bytes(self._committed - size))  # what it has if it grows again
             with self._recording():
-                os.ftruncate(self._descriptor, size)
+                os.ftruncate(self._descriptor, max(size, self._committed))
         self._size = size
         return size
 
     def flush(self) -> None:
         """Nothing: HDF5 says by it that it has flushed, but what is to be committed the caller says."""
+
+    def _keep(self, offset: int, content: bytes) -> None:
+        place = offset, len(content)
+        self._kept.pop(place, None)  # so that it comes last: what is kept may overlap
+        self._kept[place] = content
 
     def _changes(self) -> list[Change]:
         """What is kept back, as few writes of whole pages, in which a kill is less likely to fall."""
@@ -126,7 +131,9 @@ class TransactionalFile:
         changes: list[Change] = []
         for _, run in groupby(enumerate(pages), lambda each: each[1] - each[0]):
             numbers = [page for _, page in run]
-            start, stop = numbers[0] * PAGE, min((numbers[-1] + 1) * PAGE, self._committed)
+            start, stop = numbers[0] * PAGE, min((numbers[-1] + 1) * PAGE, self._committed, self._size)
+            if stop <= start:
+                break
             new = bytearray(old := os.pread(self._descriptor, stop - start, start))
             self._patch(memoryview(new), start)
             changes.append(Change(start, old, bytes(new)))

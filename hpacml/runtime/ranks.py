@@ -1,0 +1,62 @@
+"""Which process of a parallel run this is, and which file it therefore collects into."""
+
+from __future__ import annotations
+
+import functools
+import glob
+import os
+import re
+import sys
+from typing import NamedTuple
+
+VARIABLES = (
+    ("HPACML_RANK", None),
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+    ("MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE"),
+    ("PMI_RANK", "PMI_SIZE"),
+    ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),  # the latter only within srun, and not in the script of a job
+)
+"""What tells the rank, and what the number of processes: if that is 1, the process is no part of a parallel run."""
+
+
+class Rank(NamedTuple):
+    """The rank of a process; `parallel` if there are others."""
+
+    name: int | str
+    parallel: bool
+
+
+def rank() -> Rank | None:
+    """The rank of this process, None if nothing tells that there is one. mpi4py, if it is in use, knows best."""
+    mpi = sys.modules.get("mpi4py.MPI")
+    if mpi is not None and mpi.Is_initialized() and not mpi.Is_finalized():
+        return Rank(mpi.COMM_WORLD.Get_rank(), mpi.COMM_WORLD.Get_size() > 1)
+    for variable, sizes in VARIABLES:
+        if name := os.environ.get(variable):
+            size = "2" if sizes is None else os.environ.get(sizes, "1")
+            return Rank(int(name) if name.isdecimal() else name, size != "1")
+    return None
+
+
+def shard(path: str) -> str:
+    """The database that this process writes when the program names `path`: its own, if there are several processes.
+
+    So rank 3 writes `d.rank0003.h5` in place of `d.h5`. It is decided when the process first collects.
+    """
+    return _shard(path, os.getpid())
+
+
+@functools.lru_cache
+def _shard(path: str, process: int) -> str:
+    own = rank()
+    if own is None or not own.parallel:
+        return path
+    name = f"{own.name:04d}" if isinstance(own.name, int) else re.sub(r"[^\w-]", "_", own.name)
+    stem, suffix = os.path.splitext(path)
+    return f"{stem}.rank{name}{suffix}"
+
+
+def shards(path: str) -> str:
+    """A pattern of the files that the ranks write for `path`."""
+    stem, suffix = os.path.splitext(path)
+    return f"{glob.escape(stem)}.rank*{glob.escape(suffix)}"
