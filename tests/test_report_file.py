@@ -136,11 +136,17 @@ print(os.getpid())
     assert "another process has written" in done.stderr
 
 
-def test_a_file_that_cannot_be_written_is_logged_with_the_numbers(tmp_path: Path) -> None:
-    done = run(tmp_path, "call(7)", str(tmp_path / "none" / "r.json"))
+@pytest.mark.parametrize(
+    ("report", "rank", "reason"),
+    [("none/r.json", "", "No such file or directory"), (".", "", "Is a directory"), ("r.json", "1/2", "Invalid name")],
+)
+def test_a_file_that_cannot_be_written_is_logged_with_the_numbers(
+    tmp_path: Path, report: str, rank: str, reason: str
+) -> None:
+    done = run(tmp_path, "call(7)", report, HPACML_RANK=rank)
     assert done.stdout == ""
     assert "cannot write the report to" in done.stderr
-    assert "No such file or directory" in done.stderr
+    assert reason in done.stderr
     assert "Region (body)" in done.stderr
     assert "Traceback" not in done.stderr
 

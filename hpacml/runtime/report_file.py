@@ -57,19 +57,19 @@ class _ReportFile:
         from hpacml.runtime.runs import this_run
 
         result, path, process = report.report(), self._path, f".pid{os.getpid()}"
-        if rank := this_run().rank:
-            path = _marked(path, f".rank{rank}")
-        if os.environ.get(OWNER) != str(os.getpid()):
-            path = _marked(path, process)
         try:
+            if rank := this_run().rank:
+                path = _marked(path, f".rank{rank}")
+            if os.environ.get(OWNER) != str(os.getpid()):
+                path = _marked(path, process)
             if not _replace(path, result.to_json(), self._began):
                 _log.warning("another process has written '%s': this one's report has %s in its name", path, process)
                 _replace(_marked(path, process), result.to_json(), 0)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: such a name is none
             _log.error(
                 "cannot write the report to '%s' (%s): set HPACML_REPORT to a file that can be written. It is\n%s",
                 path,
-                error.strerror,
+                error,
                 result,
             )
 
