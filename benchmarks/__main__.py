@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from . import binomial, collect, dispatch, gather, machine, show
+from . import binomial, collect, dispatch, gather, machine, report, show
 
 RESULTS = Path(__file__).parent / "results" / "cpu.json"
 
@@ -43,6 +43,16 @@ def main():
         for k, (name, value) in enumerate(row["seconds"].items()):
             table.add_row("" if k else str(row["rows"]), name, show(value), show(value - alone) if k else "")
         table.add_section()
+    console.print(table)
+
+    results["report"] = report.measure()
+    console.print("\nOne call of a region without and with hpacml.timing(), 1 thread", highlight=False)
+    table = Table("")
+    for column in ("off", "on", "difference"):
+        table.add_column(column, justify="right")
+    for what, seconds in results["report"].items():
+        off, on = seconds["off"], seconds["on"]
+        table.add_row(what, *(f"{each * 1e6:.3f} µs" for each in (off, on, on - off)))
     console.print(table)
 
     RESULTS.parent.mkdir(exist_ok=True)

@@ -6,6 +6,7 @@ Importing it loads neither Torch nor h5py nor the compiler; what needs them does
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
     from hpacml.frontend.region import region
     from hpacml.runtime.database import flush
     from hpacml.runtime.fallback import fallbacks
+    from hpacml.runtime.instruments import ranges, timing
     from hpacml.runtime.layers import Normalize
     from hpacml.runtime.reader import open_database
+    from hpacml.runtime.report import report
     from hpacml.runtime.saving import save_model
 
 __all__ = [
@@ -37,8 +40,11 @@ __all__ = [
     "kernel",
     "open_database",
     "prange",
+    "ranges",
     "region",
+    "report",
     "save_model",
+    "timing",
 ]
 
 _LAZY = {
@@ -48,6 +54,9 @@ _LAZY = {
     "flush": "hpacml.runtime.database",
     "open_database": "hpacml.runtime.reader",
     "fallbacks": "hpacml.runtime.fallback",
+    "ranges": "hpacml.runtime.instruments",
+    "timing": "hpacml.runtime.instruments",
+    "report": "hpacml.runtime.report",
     "Normalize": "hpacml.runtime.layers",
     "save_model": "hpacml.runtime.saving",
 }
@@ -61,3 +70,7 @@ def __getattr__(name: str) -> object:
     if name in _LAZY:
         return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'hpacml' has no attribute '{name}'")
+
+
+if os.environ.get("HPACML_REPORT"):
+    import_module("hpacml.runtime.report_file").write_at_exit(os.environ["HPACML_REPORT"])

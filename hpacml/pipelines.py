@@ -63,13 +63,15 @@ def make_context() -> Context:
     return context
 
 
-def run_passes(module: ModuleOp, stage: str | None = None, *, fuse: bool = True) -> ModuleOp:
+def run_passes(module: ModuleOp, stage: str | None = None, *, fuse: bool = True, report: bool = False) -> ModuleOp:
     """Lower `module` in place up to `stage` (a key of `STAGES` or a pass name; default: all), verified after
-    each pass. Without `fuse` the fusing pass is left out. Returns the module.
+    each pass. Without `fuse` the fusing pass is left out; with `report` regions are timed. Returns the module.
 
     Raises `HpacmlError` for an unknown stage, `MapError` for a map that does not fit, `CompileError` for what else
     a pass or a verifier refuses.
     """
+    from hpacml.passes.hpacml_expand_ml import HpacmlExpandMlPass
+
     context = make_context()
     last = STAGES.get(stage or "runtime", stage)
     if last not in CPU_PASSES:
@@ -78,7 +80,8 @@ def run_passes(module: ModuleOp, stage: str | None = None, *, fuse: bool = True)
         module.verify()
         for name in CPU_PASSES[: CPU_PASSES.index(last) + 1]:
             if fuse or name != "hpacml-fuse-gather-concat":
-                get_pass(name)().apply(context, module)
+                one = HpacmlExpandMlPass(report) if name == STAGES["expand"] else get_pass(name)()
+                one.apply(context, module)
                 module.verify()
     return module
 

@@ -14,8 +14,10 @@ import hpacml
 ROOT = Path(__file__).parents[1]
 
 
-def test_import_is_light() -> None:
-    heavy = ("torch", "h5py", "jax", "mlir", "llvmlite", "xdsl")
+@pytest.mark.parametrize("report", ["", "/dev/null"])
+def test_import_is_light(report: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HPACML_REPORT", report)
+    heavy = ("torch", "h5py", "jax", "mlir", "llvmlite", "xdsl", "rich", "numpy")
     code = f"import hpacml, sys; print([name for name in {heavy} if name in sys.modules])"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"

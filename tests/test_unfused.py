@@ -36,6 +36,7 @@ WAYS: dict[str, Callable[[ModuleOp], ModuleOp]] = {
     "unfused": lambda module: pipelines.run_passes(module, fuse=False),
     "canonicalized": canonicalized,
     "canonicalized, unfused": lambda module: canonicalized(module, fuse=False),
+    "reported": lambda module: pipelines.run_passes(module, report=True),
 }
 
 
@@ -47,7 +48,7 @@ def lower(monkeypatch: pytest.MonkeyPatch, tmp_path) -> Iterator[Callable[[str],
     def lower(way: str) -> list[ModuleOp]:
         modules: list[ModuleOp] = []
 
-        def run_passes(module: ModuleOp) -> ModuleOp:
+        def run_passes(module: ModuleOp, report: bool) -> ModuleOp:
             modules.append(WAYS[way](module))
             return modules[-1]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from ctypes import addressof
 from dataclasses import dataclass
@@ -17,7 +18,9 @@ from hpacml.frontend.annotations import ArrayParameter, OpaqueParameter, ScalarP
 from hpacml.frontend.compiler import compile_kernel
 from hpacml.frontend.definition import Definition
 from hpacml.frontend.types import ScalarType
+from hpacml.runtime import instruments
 from hpacml.runtime.frame import Frame
+from hpacml.runtime.instruments import Instruments
 from hpacml.runtime.memref import ArrayView, array_view, descriptor, is_c_contiguous
 
 _compiling = threading.RLock()
@@ -54,7 +57,7 @@ class Dispatcher:
         ]
         self._expected = [(_ELEMENTS[p.element.name], len(p.dims)) for _, p in self._arrays]
         self._fixed_sizes, self._named_sizes = _size_rules([p for _, p in self._arrays])
-        self._codes: dict[tuple[bool, ...], _Code] = {}
+        self._codes: defaultdict[Instruments, dict[tuple[bool, ...], _Code]] = defaultdict(dict)
         self._no_arguments = Frame()
 
     def __call__(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> object:
@@ -67,7 +70,8 @@ class Dispatcher:
         if self._fixed_sizes or self._named_sizes:
             self._check_sizes(views)
         key = tuple([is_c_contiguous(view) for view in views])
-        code = self._codes.get(key) or self._compile(key)
+        chosen = instruments.current
+        code = self._codes[chosen].get(key) or self._compile(key, chosen)
         for n in code.written:
             if views[n].readonly:
                 k, parameter = self._arrays[n]
@@ -92,15 +96,17 @@ class Dispatcher:
         bound.apply_defaults()
         return [bound.arguments[name] for name in self._parameters]
 
-    def _compile(self, contiguous: tuple[bool, ...]) -> _Code:
+    def _compile(self, contiguous: tuple[bool, ...], chosen: Instruments) -> _Code:
+        codes = self._codes[chosen]
         with _compiling:
-            if contiguous not in self._codes:
+            if contiguous not in codes:
                 compiled = compile_kernel(self._kernel, contiguous)
                 result = compiled.result
-                run = entries.compile(compiled.module, compiled.entry)
+                function = entries.compile(compiled.module, compiled.entry, chosen)
+                run = chosen.around(lambda *_: f"hpacml.kernel {self._kernel.name}", function)
                 written = tuple(n for n, (k, _) in enumerate(self._arrays) if k in compiled.written)
-                self._codes[contiguous] = _Code(run, written, result and _result(result))
-            return self._codes[contiguous]
+                codes[contiguous] = _Code(run, written, result and _result(result))
+            return codes[contiguous]
 
     # -- what does not fit -----------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ctypes import addressof
 from itertools import chain, count
 from typing import NamedTuple
@@ -29,7 +29,7 @@ from hpacml.frontend.emitter import name_value
 from hpacml.frontend.maps import AppliedFunctor
 from hpacml.functors import Functor
 from hpacml.pipelines import generic_text, run_passes
-from hpacml.runtime import abi, toolchain
+from hpacml.runtime import abi, instruments, toolchain
 from hpacml.runtime.entry import Function
 from hpacml.runtime.memref import ArrayView, descriptor, is_c_contiguous
 
@@ -117,13 +117,13 @@ class Entry:
         return self.module
 
 
-def compile(module: ModuleOp, name: str) -> Function:
+def compile(module: ModuleOp, name: str, chosen: instruments.Instruments = instruments.OFF) -> Function:
     """Lower a module to machine code, and load function `name`. Raises `CompileError`, `MapError`."""
     abi.install()
     function = next(op for op in module.body.block.ops if isinstance(op, FuncOp) and op.sym_name.data == name)
     types = [_kind(type) for type in function.function_type.inputs]
     result = next(map(_kind, function.function_type.outputs), None)
-    return toolchain.compile(generic_text(run_passes(module)), name, types, result)
+    return toolchain.compile(generic_text(run_passes(module, report=chosen.timing)), name, types, result)
 
 
 def _kind(type: Attribute) -> str:
@@ -139,7 +139,7 @@ def call_body(module: ModuleOp, block: Block) -> None:
     builder.insert(CallOp("hpacml_call_body", [first], []))
 
 
-def call(function: Function, views: Sequence[ArrayView], *scalars: int | bool) -> None:
+def call(function: Callable[..., object], views: Sequence[ArrayView], *scalars: int | bool) -> None:
     """Call an entry with arrays and numbers."""
     descriptors = [descriptor(view) for view in views]  # must outlive the call
     function(*map(addressof, descriptors), *scalars)

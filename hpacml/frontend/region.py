@@ -25,13 +25,12 @@ from hpacml.frontend.expressions import Expr, evaluate
 from hpacml.frontend.maps import AppliedFunctor, integers_of
 from hpacml.frontend.scope import Keyword, Scope
 from hpacml.policy import OnError, is_policy
+from hpacml.runtime import instruments
 from hpacml.runtime.frame import Frame, Paths
 from hpacml.runtime.memref import ArrayView, array_view
 
 if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp
-
-    from hpacml.runtime.entry import Function
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -78,7 +77,7 @@ class Region(Generic[P, R]):
         self._symbol = re.sub("[^A-Za-z0-9_]", "_", function.__name__) + ".region"  # no functor or C function has a dot
         self._ml, self._maps = self._read(directives)
         self._plans: dict[frozenset[str], _Plan] = {}
-        self._compiled: dict[tuple[object, ...], Function] = {}
+        self._compiled: dict[tuple[object, ...], Callable[..., object]] = {}
 
     def _read(self, text: str) -> tuple[MlDirective, list[tuple[Keyword, FunctorDirective, tuple[Target, ...]]]]:
         parameters = self._signature.parameters
@@ -120,9 +119,11 @@ class Region(Generic[P, R]):
         from hpacml.frontend.entries import ArrayType, call, compile
 
         bound = self._bind(args, kwargs)
-        key = (bound.plan, *map(ArrayType.of, bound.views))
+        chosen = instruments.current
+        key = (chosen, bound.plan, *map(ArrayType.of, bound.views))
         if key not in self._compiled:
-            self._compiled[key] = compile(self._module(bound), self._symbol)
+            run = compile(self._module(bound), self._symbol, chosen)
+            self._compiled[key] = chosen.around(lambda *_: f"hpacml.region {self.py_func.__name__}", run)
         returned: list[R] = []
         with Frame(bound.values, [lambda: returned.append(self.py_func(*args, **kwargs))], self._paths):
             call(self._compiled[key], bound.views, *bound.numbers, *bound.conditions)

@@ -1,4 +1,4 @@
-"""`convert-hpacml-to-runtime`: inference, collection and map errors become calls of the runtime's C ABI."""
+"""`convert-hpacml-to-runtime`: inference, collection, map errors and records become calls of the runtime's C ABI."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from typing import cast
 
 from xdsl.builder import Builder
 from xdsl.context import Context
-from xdsl.dialects import arith, func, llvm, scf
+from xdsl.dialects import arith, func, llvm, memref, scf
 from xdsl.dialects.builtin import (
     ArrayAttr,
     FunctionType,
+    IndexType,
     IntegerAttr,
     MemRefType,
     ModuleOp,
@@ -30,11 +31,14 @@ from xdsl.dialects.builtin import (
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
+from xdsl.traits import SymbolTable
 from xdsl.utils.exceptions import PassFailedException
 
 from hpacml.dialects.hpacml.attributes import dtype_name
 from hpacml.dialects.hpacml.checks import CheckMapOp
 from hpacml.dialects.hpacml.control import BodyOp, CollectOp, InferOp
+from hpacml.dialects.hpacml.report import CopiedOp, NowOp, RecordOp
+from hpacml.runtime.memref import DTYPE_SIZES
 from hpacml.targets import to_json
 
 POINTER = llvm.LLVMPointerType()
@@ -44,6 +48,8 @@ RUNTIME = {
     "hpacml_collect": FunctionType.from_lists([POINTER, POINTER, f64], []),
     "hpacml_check_map": FunctionType.from_lists([POINTER, POINTER, POINTER], []),
     "hpacml_time_ms": FunctionType.from_lists([], [f64]),
+    "hpacml_time_ns": FunctionType.from_lists([], [i64]),
+    "hpacml_record": FunctionType.from_lists([POINTER, POINTER, i64, POINTER, POINTER], []),
 }
 """The C ABI that lowered modules call (docs/runtime-abi.md). A call that fails does not return."""
 
@@ -82,6 +88,12 @@ class ConvertHpacmlToRuntimePass(ModulePass):
                     calls.collect(each)
                 case CheckMapOp():
                     calls.check_map(each)
+                case NowOp():
+                    calls.now(each)
+                case CopiedOp():
+                    _count_copied(each)
+                case RecordOp():
+                    calls.record(each)
                 case _:
                     pass
 
@@ -208,12 +220,23 @@ class _Calls:
         doubtful = Block()
         inner = Builder(InsertPoint.at_end(doubtful))
         numbers = [inner.insert(arith.IndexCastOp(value, i64)).result for value in (*op.sizes, *op.bounds, *op.params)]
-        values = _stack(op, i64, max(1, len(numbers)))
-        for position, number in enumerate(numbers):
-            _store(number, values, position, i64, inner)
+        values = _words(numbers, op, inner)
         self._call("hpacml_check_map", site, [values, _descriptors(op.arrays, op, inner)], inner)
         inner.insert(scf.YieldOp())
         builder.insert(scf.IfOp(fails, [], Region(doubtful)))
+        Rewriter.erase_op(op)
+
+    def now(self, op: NowOp) -> None:
+        _declare(self.module, "hpacml_time_ns")
+        Rewriter.replace_op(op, func.CallOp("hpacml_time_ns", [], [i64]))
+
+    def record(self, op: RecordOp) -> None:
+        site = {"kind": "record", "label": op.label.data, "way": op.way.data, "stages": _texts(op.stages)}
+        builder = Builder(InsertPoint.before(op))
+        counters = builder.insert(llvm.AddressOfOp(self._counters(json.dumps(site)), POINTER)).result
+        stages = builder.insert(arith.ConstantOp(IntegerAttr(len(op.stages), i64))).result
+        times, bytes = (_words(numbers, op, builder) for numbers in (op.times, op.bytes))
+        self._call("hpacml_record", site, [counters, stages, times, bytes], builder)
         Rewriter.erase_op(op)
 
     def _call(
@@ -237,6 +260,14 @@ class _Calls:
             )
             Rewriter.insert_op(constant, InsertPoint.at_start(self.module.body.block))
         return self.sites[text]
+
+    def _counters(self, text: str) -> str:
+        """The symbol of the word, 0 at first, in which the runtime keeps where it counts for the site of `text`."""
+        name = self._site(text).replace("site", "counters")
+        if SymbolTable.lookup_symbol(self.module, name) is None:
+            word = llvm.GlobalOp(i64, name, "internal", value=IntegerAttr(0, i64))
+            Rewriter.insert_op(word, InsertPoint.at_start(self.module.body.block))
+        return name
 
 
 def _source(source: Attribute | None) -> dict[str, str] | None:
@@ -275,6 +306,14 @@ def _store(value: SSAValue, base: SSAValue, position: int, element_type: Attribu
     builder.insert(llvm.StoreOp(value, place))
 
 
+def _words(numbers: Sequence[SSAValue], op: Operation, builder: Builder) -> SSAValue:
+    """An array of 64-bit integers."""
+    words = _stack(op, i64, max(1, len(numbers)))
+    for position, number in enumerate(numbers):
+        _store(number, words, position, i64, builder)
+    return words
+
+
 def _descriptors(tensors: Sequence[SSAValue], op: Operation, builder: Builder) -> SSAValue:
     """An array of pointers to the memref descriptors of `tensors`, null where there are none."""
     if not tensors:
@@ -290,3 +329,23 @@ def _descriptors(tensors: Sequence[SSAValue], op: Operation, builder: Builder) -
         builder.insert(llvm.StoreOp(descriptor, room))
         _store(room, pointers, position, POINTER, builder)
     return pointers
+
+
+def _count_copied(op: CopiedOp) -> None:
+    """The tensor's size in bytes, or 0 where it starts at the memory of one of the arrays."""
+    builder = Builder(InsertPoint.before(op))
+    tensor_type = cast(MemRefType, op.tensor.type)
+
+    def number(value: int) -> SSAValue:
+        return builder.insert(arith.ConstantOp(IntegerAttr(value, IndexType()))).result
+
+    def memory(array: SSAValue) -> SSAValue:
+        return builder.insert(memref.ExtractAlignedPointerAsIndexOp.get(array)).aligned_pointer
+
+    size = number(DTYPE_SIZES[dtype_name(tensor_type.element_type)])
+    for d in range(tensor_type.get_num_dims()):
+        size = builder.insert(arith.MuliOp(size, builder.insert(memref.DimOp(op.tensor, number(d))).result)).result
+    for array in op.arrays:
+        shared = builder.insert(arith.CmpiOp(memory(op.tensor), memory(array), "eq")).result
+        size = builder.insert(arith.SelectOp(shared, number(0), size)).result
+    Rewriter.replace_op(op, arith.IndexCastOp(size, i64))

@@ -24,6 +24,7 @@ from hpacml.dialects.hpacml.attributes import Mode
 from hpacml.dialects.hpacml.bridge import FunctorOp, GatherOp, MapOp, ScatterOp, TensorOp
 from hpacml.dialects.hpacml.checks import CheckIndicesOp
 from hpacml.dialects.hpacml.control import BodyOp, CollectOp, InferOp, MlOp
+from hpacml.passes.stages import Stages
 
 
 @dataclass(frozen=True)
@@ -57,24 +58,31 @@ class HpacmlExpandMlPass(ModulePass):
     ```
     With `on_error "raise"` the model writes or the function is left, so the scatter needs no `scf.if`.
     With `if(%c)` all of this, and the maps that only this region uses, come under one more `scf.if`.
+
+    With `report` there is an `hpacml.now` between these steps, and an `hpacml.record` of their times at the end.
     """
 
     name = "hpacml-expand-ml"
 
+    report: bool = False
+
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        PatternRewriteWalker(_ExpandMl()).rewrite_module(op)
+        PatternRewriteWalker(_ExpandMl(self.report)).rewrite_module(op)
 
 
+@dataclass
 class _ExpandMl(RewritePattern):
+    report: bool
+
     @op_type_rewrite_pattern
     def match_and_rewrite(self, op: MlOp, rewriter: PatternRewriter) -> None:
         builder = Builder(InsertPoint.before(op))
         if op.if_condition is None:
-            _expand(op, builder)
+            _expand(op, builder, self.report)
         else:
             then, otherwise = Region(_own_maps(op)), Region(Block())
-            _expand(op, Builder(InsertPoint.at_end(then.block)))
-            _run_body(op, Builder(InsertPoint.at_end(otherwise.block)))
+            _expand(op, Builder(InsertPoint.at_end(then.block)), self.report)
+            _body_alone(op, Builder(InsertPoint.at_end(otherwise.block)), self.report)
             builder.insert(_branch(op.if_condition, then, otherwise))
         rewriter.erase(op)
 
@@ -90,18 +98,18 @@ def _own_maps(op: MlOp) -> Block:
     return block
 
 
-def _expand(op: MlOp, builder: Builder) -> None:
+def _expand(op: MlOp, builder: Builder, report: bool) -> None:
     match op.mode.data:
         case Mode.Infer:
-            _infer(op, builder)
+            _infer(op, builder, report)
         case Mode.Collect:
-            _collect(op, builder)
+            _collect(op, builder, report)
         case Mode.Predicated:
             if op.condition is None:
                 raise ValueError("verified: a predicated region has a condition")
             then, otherwise = Region(Block()), Region(Block())
-            _infer(op, Builder(InsertPoint.at_end(then.block)))
-            _collect(op, Builder(InsertPoint.at_end(otherwise.block)))
+            _infer(op, Builder(InsertPoint.at_end(then.block)), report)
+            _collect(op, Builder(InsertPoint.at_end(otherwise.block)), report)
             builder.insert(_branch(op.condition, then, otherwise))
 
 
@@ -111,30 +119,50 @@ def _branch(condition: SSAValue, then: Region, otherwise: Region) -> scf.IfOp:
     return scf.IfOp(condition, [], then, otherwise)
 
 
-def _infer(op: MlOp, builder: Builder) -> None:
+def _infer(op: MlOp, builder: Builder, report: bool) -> None:
+    stages = Stages(op.label, "infer", builder, report)
     inputs = [_gather(mapping, "x", builder) for mapping in op.all_inputs]
+    stages.end("gather", builder, zip(inputs, op.all_inputs, strict=True))
     outputs = [_tensor(mapping, "y", builder) for mapping in op.all_outputs]
     if len(outputs) > 1:  # before the model: a tensor that is an array's memory is written by `infer`
         for mapping in filter(_is_indirect, op.all_outputs):
             builder.insert(CheckIndicesOp(mapping))
+    stages.end("prepare", builder)
     done = builder.insert(InferOp(op.label, op.model, op.batch, op.on_error, _texts(op), inputs, outputs)).done
-    scatters = [ScatterOp(tensor, mapping) for tensor, mapping in zip(outputs, op.all_outputs, strict=True)]
-    if op.on_error is not None and op.on_error.data == "raise":
-        for scatter in scatters:
-            builder.insert(scatter)
-    else:
+    stages.end("model", builder)
+    raises = op.on_error is not None and op.on_error.data == "raise"
+    then = Region(Block())
+    writer = builder if raises else Builder(InsertPoint.at_end(then.block))
+    copies = list(zip(outputs, op.all_outputs, strict=True))
+    for tensor, mapping in copies:
+        writer.insert(ScatterOp(tensor, mapping))
+    stages.finish("scatter", writer, copies)
+    if not raises:
         done.name_hint = "done"
         otherwise = Region(Block())
-        _run_body(op, Builder(InsertPoint.at_end(otherwise.block)))
-        builder.insert(_branch(done, Region(Block(scatters)), otherwise))
+        original = Builder(InsertPoint.at_end(otherwise.block))
+        _run_body(op, original)
+        stages.finish("body", original)
+        builder.insert(_branch(done, then, otherwise))
 
 
-def _collect(op: MlOp, builder: Builder) -> None:
+def _collect(op: MlOp, builder: Builder, report: bool) -> None:
+    stages = Stages(op.label, "collect", builder, report)
     # The body may overwrite its inputs, so they are copied even where a map is packed memory.
     inputs = [_gather(mapping, "x", builder, fresh=True) for mapping in op.all_inputs]
+    stages.end("gather", builder, zip(inputs, op.all_inputs, strict=True))
     milliseconds = _run_body(op, builder)
+    stages.end("body", builder)
     outputs = [_gather(mapping, "y", builder) for mapping in op.all_outputs]
+    stages.end("outputs", builder, zip(outputs, op.all_outputs, strict=True))
     builder.insert(CollectOp(op.label, op.database, _texts(op), inputs, outputs, milliseconds))
+    stages.finish("enqueue", builder)
+
+
+def _body_alone(op: MlOp, builder: Builder, report: bool) -> None:
+    stages = Stages(op.label, "body", builder, report)
+    _run_body(op, builder)
+    stages.finish("body", builder)
 
 
 def _is_indirect(mapping: SSAValue) -> bool:

@@ -5,9 +5,10 @@ Importing this is cheap: Torch and h5py are loaded by the first inference and th
 
 from __future__ import annotations
 
+import ctypes
 from typing import TYPE_CHECKING
 
-from hpacml.runtime import entry, frame
+from hpacml.runtime import entry, frame, instruments
 from hpacml.runtime.mapcheck import MapCheck
 from hpacml.runtime.sites import CollectSite, InferSite, Json, MapSite, Sites
 
@@ -17,8 +18,15 @@ if TYPE_CHECKING:
 
 
 def install() -> None:
-    """Have compiled code call the functions below."""
-    entry.register(infer=infer, collect=collect, check_map=check_map, call_body=call_body)
+    """Have compiled code call the functions below, in ranges where the instruments have them."""
+    around = instruments.current.around
+    entry.register(
+        infer=around(lambda site, _: f"hpacml.infer {_labels.at(site)}", infer),
+        collect=around(lambda site, tensors, milliseconds: f"hpacml.collect {_labels.at(site)}", collect),
+        check_map=check_map,
+        call_body=around(lambda _: "hpacml.body", call_body),
+        open_counters=open_counters,
+    )
 
 
 def infer(site: int, tensors: int) -> bool:
@@ -49,6 +57,13 @@ def call_body(index: int) -> None:
     frame.current().bodies[index]()
 
 
+def open_counters(site: int, found: int) -> None:
+    """Write where the calls of a site are counted to the pointer at `found`."""
+    from hpacml.runtime import counters
+
+    ctypes.c_size_t.from_address(found).value = counters.open_counters(ctypes.string_at(site))
+
+
 def _inference(text: Json) -> Inference:
     from hpacml.runtime.inference import Inference
 
@@ -63,4 +78,5 @@ def _collection(text: Json) -> Collection:
 
 _inferences = Sites(_inference)
 _collections = Sites(_collection)
+_labels = Sites(lambda text: str(text["label"]))
 _map_checks = Sites(lambda text: MapCheck(MapSite.parse(text)))

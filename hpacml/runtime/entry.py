@@ -43,6 +43,7 @@ _CALLBACKS: dict[str, tuple[Any, ...]] = {
     "call_body": (ctypes.c_int64,),
     "no_memory": (ctypes.c_int64,),
     "refuse_size": (ctypes.c_int64, ctypes.c_int64),
+    "open_counters": (ctypes.c_size_t, ctypes.c_size_t),
 }
 
 _EXPORTS = (
@@ -55,6 +56,8 @@ _EXPORTS = (
     "hpacml_call_body",
     "hpacml_refuse_size",
     "hpacml_time_ms",
+    "hpacml_time_ns",
+    "hpacml_record",
     "hpacml_live_blocks",
     "_mlir_memref_to_llvm_alloc",
     "_mlir_memref_to_llvm_aligned_alloc",
@@ -146,13 +149,20 @@ def register(
     collect: Callable[[int, int, float], object] | None = None,
     check_map: Callable[[int, int, int], object] | None = None,
     call_body: Callable[[int], object] | None = None,
+    open_counters: Callable[[int, int], object] | None = None,
 ) -> None:
     """Set what the runtime symbols of these names do; they get the C arguments, pointers as addresses.
 
     They may raise anything; `infer` returns False to have the original code run. Any thread that has entered
-    compiled code may call them.
+    compiled code may call them. `open_counters` is asked where `hpacml_record` counts for a site.
     """
-    given = {"infer": infer, "collect": collect, "check_map": check_map, "call_body": call_body}
+    given = {
+        "infer": infer,
+        "collect": collect,
+        "check_map": check_map,
+        "call_body": call_body,
+        "open_counters": open_counters,
+    }
     _handlers.update({name: handler for name, handler in given.items() if handler is not None})
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, cast
 import torch
 
 from hpacml.errors import HpacmlError, ModelError
-from hpacml.runtime import fallback, frame
+from hpacml.runtime import fallback, frame, instruments
 from hpacml.runtime import model as models
 from hpacml.runtime.memref import tensor_from_descriptor
 from hpacml.runtime.model import Model, describe, summary
@@ -194,8 +194,12 @@ class Inference:
         """What the model returns for `inputs`, in whose memory it must not write."""
         arguments = self._arguments(model, inputs)
         versions = [*map(_version, arguments)]
+        run = model.network.run
         try:
-            returned = model.network.run(*arguments)
+            if (chosen := instruments.current) is instruments.OFF:
+                returned = run(*arguments)
+            else:
+                returned = chosen.run_network(self._site.label, run, arguments)
         except HpacmlError:
             raise
         except Exception as error:

@@ -50,7 +50,7 @@ class Run:
 def add_run(group: Any, first_call: int) -> None:
     """Record this process in a group's attributes, unless it is the one that collected last."""
     runs = read_runs(group)
-    this = replace(_this_run(os.getpid()), first_call=first_call)
+    this = replace(this_run(), first_call=first_call)
     if not runs or replace(runs[-1], first_call=first_call) != this:
         write_runs(group, (*runs, this))
 
@@ -74,6 +74,11 @@ def write_runs(group: Any, runs: Sequence[Run]) -> None:
 def run_of(runs: Sequence[Run], call: int) -> Run | None:
     """The run that collected the call of this number."""
     return next((run for run in reversed(runs) if run.first_call <= call), None)
+
+
+def this_run() -> Run:
+    """This process; its calls begin at 0."""
+    return _this_run(os.getpid())
 
 
 @functools.cache

@@ -33,6 +33,7 @@ declare i32 @hpacml_py_check_map(ptr, ptr, ptr)
 declare i32 @hpacml_py_call_body(i64)
 declare i32 @hpacml_py_no_memory(i64)
 declare i32 @hpacml_py_refuse_size(i64, i64)
+declare i32 @hpacml_py_open_counters(ptr, ptr)
 
 ; Once per process, before anything else. 0: done.
 define i32 @hpacml_init() {
@@ -152,18 +153,74 @@ define void @hpacml_refuse_size(i64 %size, i64 %more) {
   ret void
 }
 
-define double @hpacml_time_ms() {
+define i64 @hpacml_time_ns() {
   %now = alloca { i64, i64 }
   %status = call i32 @clock_gettime(i32 1, ptr %now) ; CLOCK_MONOTONIC
   %nanoseconds_slot = getelementptr { i64, i64 }, ptr %now, i32 0, i32 1
   %seconds = load i64, ptr %now
   %nanoseconds = load i64, ptr %nanoseconds_slot
-  %s = sitofp i64 %seconds to double
-  %ns = sitofp i64 %nanoseconds to double
-  %s_ms = fmul double %s, 1.0e3
-  %ns_ms = fdiv double %ns, 1.0e6
-  %ms = fadd double %s_ms, %ns_ms
+  %s_ns = mul i64 %seconds, 1000000000
+  %ns = add i64 %s_ns, %nanoseconds
+  ret i64 %ns
+}
+
+define double @hpacml_time_ms() {
+  %ns = call i64 @hpacml_time_ns()
+  %number = sitofp i64 %ns to double
+  %ms = fdiv double %number, 1.0e6
   ret double %ms
+}
+
+; One more call of a site: its counters are the calls, then nanoseconds and bytes of each stage. Python makes them
+; at the first call; threads may find that they come to be the first together, and get the same.
+define void @hpacml_record(ptr %site, ptr %word, i64 %stages, ptr %times, ptr %bytes) {
+entry:
+  %found = alloca ptr
+  %known = load atomic ptr, ptr %word acquire, align 8
+  %new = icmp eq ptr %known, null
+  br i1 %new, label %open, label %count
+
+open:
+  %status = call i32 @hpacml_py_open_counters(ptr %site, ptr %found)
+  call void @check(i32 %status)
+  %opened = load ptr, ptr %found
+  store atomic ptr %opened, ptr %word release, align 8
+  br label %count
+
+count:
+  %counters = phi ptr [ %known, %entry ], [ %opened, %open ]
+  %calls = atomicrmw add ptr %counters, i64 1 monotonic
+  %first = load i64, ptr %times
+  br label %stage
+
+stage:
+  %i = phi i64 [ 0, %count ], [ %i_next, %next ]
+  %start = phi i64 [ %first, %count ], [ %end, %next ]
+  %i_next = add i64 %i, 1
+  %end_slot = getelementptr i64, ptr %times, i64 %i_next
+  %copied_slot = getelementptr i64, ptr %bytes, i64 %i
+  %end = load i64, ptr %end_slot
+  %copied = load i64, ptr %copied_slot
+  %pair = mul i64 %i, 2
+  %pair_ns = add i64 %pair, 1
+  %pair_bytes = add i64 %pair, 2
+  %ns_counter = getelementptr i64, ptr %counters, i64 %pair_ns
+  %bytes_counter = getelementptr i64, ptr %counters, i64 %pair_bytes
+  %ns = sub i64 %end, %start
+  %ns_before = atomicrmw add ptr %ns_counter, i64 %ns monotonic
+  %nothing = icmp eq i64 %copied, 0
+  br i1 %nothing, label %next, label %add
+
+add:
+  %bytes_before = atomicrmw add ptr %bytes_counter, i64 %copied monotonic
+  br label %next
+
+next:
+  %more = icmp slt i64 %i_next, %stages
+  br i1 %more, label %stage, label %return
+
+return:
+  ret void
 }
 
 ; Blocks allocated and not yet freed, in all threads.

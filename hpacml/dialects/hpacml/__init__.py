@@ -6,6 +6,7 @@ from hpacml.dialects.hpacml.attributes import DirectionAttr, IndirectType, Mappi
 from hpacml.dialects.hpacml.bridge import FunctorOp, GatherOp, MapOp, ScatterOp, TensorOp
 from hpacml.dialects.hpacml.checks import CheckIndicesOp, CheckMapOp, DistinctOp, InBoundsOp
 from hpacml.dialects.hpacml.control import BodyOp, CollectOp, InferOp, MlOp
+from hpacml.dialects.hpacml.report import CopiedOp, NowOp, RecordOp
 from hpacml.dialects.hpacml.views import FusedGatherOp, FusedScatterOp, IndirectOp, PackOp, UnpackOp
 
 Hpacml = Dialect(
@@ -29,6 +30,9 @@ Hpacml = Dialect(
         UnpackOp,
         FusedGatherOp,
         FusedScatterOp,
+        NowOp,
+        CopiedOp,
+        RecordOp,
     ],
     [DirectionAttr, ModeAttr, SliceAttr, TargetAttr, MappingType, IndirectType],
 )

@@ -891,3 +891,21 @@ func.func @f(%x: memref<4x9xf32>, %i: memref<5xi32>) {
 }
 
 // CHECK: Operation does not verify: an index of type memref<5xi32> does not have the shape of the view, !hpacml.indirect<4xf32>
+
+// -----
+
+func.func @f(%t: i64) {
+  hpacml.record "heat" "train" ["body"] times(%t, %t) bytes(%t)
+  func.return
+}
+
+// CHECK: Operation does not verify: the way through a region is one of infer, collect, body
+
+// -----
+
+func.func @f(%t: i64) {
+  hpacml.record "heat" "infer" ["gather", "model"] times(%t, %t) bytes(%t)
+  func.return
+}
+
+// CHECK: Operation does not verify: 2 stages need 3 times and 2 numbers of bytes, 2 and 1 are given

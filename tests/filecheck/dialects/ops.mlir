@@ -243,6 +243,26 @@ func.func @indirect_views(%rows: memref<?x3x?xf32, strided<[0, 1, 3]>>, %idx: me
 // CHECK-NEXT:    func.return
 // CHECK-NEXT:  }
 
+func.func @report(%x: memref<?x5xf32>, %t: memref<?xf32>, %u: memref<9xi32, strided<[?], offset: ?>>) {
+  %0 = hpacml.now
+  %1 = hpacml.now {note = "kept"}
+  %a = hpacml.copied %x of(%t, %u : memref<?xf32>, memref<9xi32, strided<[?], offset: ?>>) : memref<?x5xf32>
+  %b = hpacml.copied %x of() {note = "kept"} : memref<?x5xf32>
+  hpacml.record "heat" "infer" ["gather", "model"] times(%0, %1, %1) bytes(%a, %b)
+  hpacml.record "heat" "body" ["body"] times(%0, %1) bytes(%a) {note = "kept"}
+  func.return
+}
+
+// CHECK-LABEL: func.func @report(%x: memref<?x5xf32>, %t: memref<?xf32>, %u: memref<9xi32, strided<[?], offset: ?>>) {
+// CHECK-NEXT:    %0 = hpacml.now
+// CHECK-NEXT:    %1 = hpacml.now {note = "kept"}
+// CHECK-NEXT:    %a = hpacml.copied %x of(%t, %u : memref<?xf32>, memref<9xi32, strided<[?], offset: ?>>) : memref<?x5xf32>
+// CHECK-NEXT:    %b = hpacml.copied %x of() {note = "kept"} : memref<?x5xf32>
+// CHECK-NEXT:    hpacml.record "heat" "infer" ["gather", "model"] times(%0, %1, %1) bytes(%a, %b)
+// CHECK-NEXT:    hpacml.record "heat" "body" ["body"] times(%0, %1) bytes(%a) {note = "kept"}
+// CHECK-NEXT:    func.return
+// CHECK-NEXT:  }
+
 // The generic form, which upstream tools read.
 
 // GENERIC:      "hpacml.functor"() <{sym_name = "stencil", parameters = [], lhs = #hpacml.slice<[i, j, 0:5]>, rhs = [#hpacml.slice<[i - 1, j]>, #hpacml.slice<[i + 1, j]>, #hpacml.slice<[i, j - 1 : j + 2]>]}> : () -> ()
@@ -265,3 +285,5 @@ func.func @indirect_views(%rows: memref<?x3x?xf32, strided<[0, 1, 3]>>, %idx: me
 // GENERIC:      %t = "hpacml.distinct"(%b, %u, %b) {note = "kept"} : (!hpacml.indirect<?x2xi8>, memref<4x5xi8>, !hpacml.indirect<?x2xi8>) -> i1
 // GENERIC:      %q = "hpacml.indirect"(%plane, %table, %u) : (memref<4x8x9xbf16>, !hpacml.indirect<?xi32>, memref<4xi8>) -> !hpacml.indirect<4xbf16>
 // GENERIC-NEXT: "hpacml.pack"(%v, %x, %n) <{features = array<i64: 1>}> : (!hpacml.indirect<?x3xf32>, memref<?x4xf32>, index) -> ()
+// GENERIC:      %a = "hpacml.copied"(%x, %t, %u) : (memref<?x5xf32>, memref<?xf32>, memref<9xi32, strided<[?], offset: ?>>) -> i64
+// GENERIC:      "hpacml.record"(%0, %1, %1, %a, %b) <{label = "heat", way = "infer", stages = ["gather", "model"], operandSegmentSizes = array<i32: 3, 2>}> : (i64, i64, i64, i64, i64) -> ()

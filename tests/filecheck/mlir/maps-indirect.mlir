@@ -9,6 +9,7 @@
 // RUN: hpacml-opt %s -p hpacml-expand-ml,hpacml-resolve-slices,hpacml-fuse-gather-concat,convert-hpacml-to-loops,convert-hpacml-to-runtime --print-op-generic | mlir-opt --verify-each --canonicalize --cse | filecheck %s --check-prefix CALLS
 // RUN: hpacml-opt %s -p hpacml-expand-ml,hpacml-resolve-slices,convert-hpacml-to-loops,convert-hpacml-to-runtime --print-op-generic | %mlir_lower | filecheck %s --check-prefix LLVM
 // RUN: hpacml-opt %s -p hpacml-expand-ml,hpacml-resolve-slices,hpacml-fuse-gather-concat,convert-hpacml-to-loops,convert-hpacml-to-runtime --print-op-generic | %mlir_lower | filecheck %s --check-prefix LLVM
+// RUN: hpacml-opt %s -p 'hpacml-expand-ml{report=true},hpacml-resolve-slices,convert-hpacml-to-loops,convert-hpacml-to-runtime' --print-op-generic | %mlir_lower | filecheck %s --check-prefix LLVM
 
 hpacml.functor @rows : [i, 0:3] = ([i, 0:3])
 hpacml.functor @point : [i] = ([i])

@@ -7,6 +7,14 @@
 // RUN: hpacml-opt %s -p hpacml-expand-ml,hpacml-resolve-slices,hpacml-fuse-gather-concat,convert-hpacml-to-loops,convert-hpacml-to-runtime --print-op-generic | %mlir_lower | filecheck %s --check-prefix LLVM
 // RUN: hpacml-opt %s -p hpacml-expand-ml,hpacml-resolve-slices,convert-hpacml-to-loops,convert-hpacml-to-runtime --print-op-generic | %mlir_lower | filecheck %s --check-prefix LLVM
 
+// With a report, too.
+
+// RUN: hpacml-opt %s -p 'hpacml-expand-ml{report=true},hpacml-resolve-slices' --print-op-generic | mlir-opt --verify-each --allow-unregistered-dialect | filecheck %s --check-prefix VIEWS
+// RUN: hpacml-opt %s -p 'hpacml-expand-ml{report=true},hpacml-resolve-slices,hpacml-fuse-gather-concat' --print-op-generic | mlir-opt --verify-each --allow-unregistered-dialect | filecheck %s --check-prefix FUSED
+// RUN: hpacml-opt %s -p 'hpacml-expand-ml{report=true},hpacml-resolve-slices,hpacml-fuse-gather-concat,convert-hpacml-to-loops' --print-op-generic | mlir-opt --verify-each --allow-unregistered-dialect | filecheck %s --check-prefix LOOPS
+// RUN: hpacml-opt %s -p 'hpacml-expand-ml{report=true},hpacml-resolve-slices,hpacml-fuse-gather-concat,convert-hpacml-to-loops,convert-hpacml-to-runtime' --print-op-generic | mlir-opt --verify-each | filecheck %s --check-prefix CALLS
+// RUN: hpacml-opt %s -p 'hpacml-expand-ml{report=true},hpacml-resolve-slices,hpacml-fuse-gather-concat,convert-hpacml-to-loops,convert-hpacml-to-runtime' --print-op-generic | %mlir_lower | filecheck %s --check-prefix LLVM
+
 hpacml.functor @stencil : [i, j, 0:5] = ([i - 1, j], [i + 1, j], [i, j - 1 : j + 2])
 hpacml.functor @point : [i, j] = ([i, j])
 hpacml.functor @block(m) : [i, 0:m] = ([i * m : i * m + m])

@@ -1,0 +1,85 @@
+"""The counters of measured calls: of each way through each region in memory that compiled code adds to."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import threading
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """The calls that took one way through a region, and what each of its stages summed up to."""
+
+    label: str
+    way: str
+    stages: tuple[str, ...]
+    calls: int
+    nanoseconds: tuple[int, ...]
+    bytes: tuple[int, ...]
+
+
+class _Counters:
+    """The memory for one site: calls, then nanoseconds and bytes of each stage. It is never freed."""
+
+    def __init__(self, site: bytes):
+        text = json.loads(site)
+        self.label: str = text["label"]
+        self.way: str = text["way"]
+        self.stages: tuple[str, ...] = tuple(text["stages"])
+        self.words = (ctypes.c_int64 * (1 + 2 * len(self.stages)))()
+        self.start = tuple(self.words)
+        """Where counting began: at the last reset, or when this process was forked."""
+
+
+_lock = threading.Lock()
+_counters: dict[bytes, _Counters] = {}  # by the text of the site, so that all code for a region shares them
+_forward: dict[str, list[int]] = {}
+
+
+def open_counters(site: bytes) -> int:
+    """The address of the counters for the site of this text."""
+    with _lock:
+        if site not in _counters:
+            _counters[site] = _Counters(site)
+        return ctypes.addressof(_counters[site].words)
+
+
+def count_forward(label: str, nanoseconds: int) -> None:
+    """One more run of a region's network."""
+    with _lock:
+        try:
+            sums = _forward[label]
+        except KeyError:
+            sums = _forward[label] = [0, 0]
+        sums[0] += 1
+        sums[1] += nanoseconds
+
+
+def read(reset: bool = False) -> tuple[list[Counts], dict[str, tuple[int, int]]]:
+    """All counts, and the number and nanoseconds of the runs of each region's network; begins anew with `reset`."""
+    with _lock:
+        counts: list[Counts] = []
+        for each in _counters.values():
+            now = tuple(each.words)
+            calls, *sums = (after - before for after, before in zip(now, each.start, strict=True))
+            if calls:
+                counts.append(Counts(each.label, each.way, each.stages, calls, tuple(sums[::2]), tuple(sums[1::2])))
+            if reset:
+                each.start = now
+        forward = {label: (count, nanoseconds) for label, (count, nanoseconds) in _forward.items()}
+        if reset:
+            _forward.clear()
+        return counts, forward
+
+
+def _begin_in_child() -> None:
+    """What the parent has counted is the parent's. Its threads, which may hold the lock, are not here."""
+    global _lock
+    _lock = threading.Lock()
+    read(reset=True)
+
+
+os.register_at_fork(after_in_child=_begin_in_child)
