@@ -34,13 +34,14 @@ from xdsl.utils.exceptions import PassFailedException
 
 from hpacml.dialects.hpacml.attributes import dtype_name
 from hpacml.dialects.hpacml.checks import CheckMapOp
-from hpacml.dialects.hpacml.control import BodyOp, CollectOp, InferOp
+from hpacml.dialects.hpacml.control import BodyOp, CollectOp, InferOp, SampleOp
 from hpacml.targets import to_json
 
 POINTER = llvm.LLVMPointerType()
 
 RUNTIME = {
     "hpacml_infer": FunctionType.from_lists([POINTER, POINTER], [i32]),
+    "hpacml_sample": FunctionType.from_lists([POINTER], [i32]),
     "hpacml_collect": FunctionType.from_lists([POINTER, POINTER, f64], []),
     "hpacml_check_map": FunctionType.from_lists([POINTER, POINTER, POINTER], []),
     "hpacml_time_ms": FunctionType.from_lists([], [f64]),
@@ -78,6 +79,8 @@ class ConvertHpacmlToRuntimePass(ModulePass):
             match each:
                 case InferOp():
                     calls.infer(each)
+                case SampleOp():
+                    calls.sample(each)
                 case CollectOp():
                     calls.collect(each)
                 case CheckMapOp():
@@ -172,12 +175,23 @@ class _Calls:
         tensors = _descriptors([*op.inputs, *op.outputs], op, builder)
         (status,) = self._call("hpacml_infer", site, [tensors], builder)
         if op.done.uses:
-            zero = builder.insert(arith.ConstantOp(IntegerAttr(0, i32))).result
-            op.done.replace_all_uses_with(builder.insert(arith.CmpiOp(status, zero, "ne")).result)
+            op.done.replace_all_uses_with(_is_set(status, builder))
+        Rewriter.erase_op(op)
+
+    def sample(self, op: SampleOp) -> None:
+        site = {
+            "kind": "sample",
+            "label": op.label.data,
+            "database": _source(op.database),
+            "sample": op.sample.data.settings,
+        }
+        builder = Builder(InsertPoint.before(op))
+        (status,) = self._call("hpacml_sample", site, [], builder)
+        op.sampled.replace_all_uses_with(_is_set(status, builder))
         Rewriter.erase_op(op)
 
     def collect(self, op: CollectOp) -> None:
-        site = {
+        site: dict[str, object] = {
             "kind": "collect",
             "label": op.label.data,
             "database": _source(op.database),
@@ -185,6 +199,10 @@ class _Calls:
             "inputs": [_signature(value) for value in op.inputs],
             "outputs": [_signature(value) for value in op.outputs],
         }
+        if op.sample is not None:
+            site["sample"] = op.sample.data.settings
+        if op.units is not None:
+            site["units"] = dict(op.units.data)
         builder = Builder(InsertPoint.before(op))
         tensors = _descriptors([*op.inputs, *op.outputs], op, builder)
         self._call("hpacml_collect", site, [tensors, op.milliseconds], builder)
@@ -237,6 +255,11 @@ class _Calls:
             )
             Rewriter.insert_op(constant, InsertPoint.at_start(self.module.body.block))
         return self.sites[text]
+
+
+def _is_set(status: SSAValue, builder: Builder) -> SSAValue:
+    zero = builder.insert(arith.ConstantOp(IntegerAttr(0, i32))).result
+    return builder.insert(arith.CmpiOp(status, zero, "ne")).result
 
 
 def _source(source: Attribute | None) -> dict[str, str] | None:

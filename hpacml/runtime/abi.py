@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING
 
 from hpacml.runtime import entry, frame
 from hpacml.runtime.mapcheck import MapCheck
-from hpacml.runtime.sites import CollectSite, InferSite, Json, MapSite, Sites
+from hpacml.runtime.sites import CollectSite, InferSite, Json, MapSite, SampleSite, Sites
 
 if TYPE_CHECKING:
     from hpacml.runtime.collection import Collection
     from hpacml.runtime.inference import Inference
+    from hpacml.runtime.sampler import Samples
 
 
 def install() -> None:
     """Have compiled code call the functions below."""
-    entry.register(infer=infer, collect=collect, check_map=check_map, call_body=call_body)
+    entry.register(infer=infer, sample=sample, collect=collect, check_map=check_map, call_body=call_body)
 
 
 def infer(site: int, tensors: int) -> bool:
@@ -28,6 +29,11 @@ def infer(site: int, tensors: int) -> bool:
     or the environment wants. In both cases it has written to no destination.
     """
     return _inferences.at(site).run(tensors)
+
+
+def sample(site: int) -> bool:
+    """Count a call of a site that would collect: is it to be collected?"""
+    return _samples.at(site).take()
 
 
 def collect(site: int, tensors: int, milliseconds: float) -> None:
@@ -55,6 +61,12 @@ def _inference(text: Json) -> Inference:
     return Inference(InferSite.parse(text))
 
 
+def _sampling(text: Json) -> Samples:
+    from hpacml.runtime.sampler import Samples
+
+    return Samples(SampleSite.parse(text))
+
+
 def _collection(text: Json) -> Collection:
     from hpacml.runtime.collection import Collection
 
@@ -62,5 +74,6 @@ def _collection(text: Json) -> Collection:
 
 
 _inferences = Sites(_inference)
+_samples = Sites(_sampling)
 _collections = Sites(_collection)
 _map_checks = Sites(lambda text: MapCheck(MapSite.parse(text)))

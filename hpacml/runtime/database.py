@@ -28,7 +28,7 @@ import numpy as np
 from hpacml.errors import DatabaseError
 from hpacml.runtime.hdf5 import FAILURES, Array, Column, first_line, h5py, open_file
 from hpacml.runtime.runs import add_run
-from hpacml.runtime.schema import Schema
+from hpacml.runtime.schema import Schema, units_text
 
 FLUSH_SECONDS = 1.0
 
@@ -80,7 +80,7 @@ class _Group:
         self._schema = schema
         columns = self._find(file[label]) if label in file else self._create(file, tensors)
         self._group = file[label]
-        self._recorded = False
+        self._recorded: set[str | None] = set()
         self._columns = list(columns.values())
         lengths = {column.calls for column in self._columns}
         if len(lengths) > 1:
@@ -100,9 +100,9 @@ class _Group:
                     f"'{self._label}/{name}' holds {column.dtype}{list(column.shape)} per call, but this call gives "
                     f"{entry.dtype}{list(entry.shape)}: collect it under another label, or into another file"
                 )
-        if not self._recorded:
-            add_run(self._group, self._calls)
-            self._recorded = True
+        if schema.sample not in self._recorded:
+            add_run(self._group, self._calls, schema.sample)
+            self._recorded.add(schema.sample)
         try:
             for column, entry in zip(self._columns, entries, strict=True):
                 column.write(self._calls, entry)
@@ -150,6 +150,11 @@ class _Group:
             raise DatabaseError(
                 f"the group '{self._label}' holds data of other maps:\n{_indented(found.maps)}\n"
                 f"The region has\n{_indented(given.maps)}\nUse another label or another file"
+            )
+        if found.units != given.units:
+            raise DatabaseError(
+                f"the group '{self._label}' holds data {units_text(found)}, but the region gives data "
+                f"{units_text(given)}: make the clause units say the same, or use another label or another file"
             )
         if found != given:
             raise DatabaseError(

@@ -29,7 +29,8 @@ RANK_VARIABLES = ("HPACML_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROC
 class Run:
     """One process that collected: its calls begin at `first_call` and end where the next run's begin.
 
-    `start` is when it first collected, ISO 8601 in UTC; `rank` is None outside of parallel runs.
+    `start` is when it first collected, ISO 8601 in UTC; `rank` is None outside of parallel runs. `sample` is the text
+    of the region's clause, None if it had none; clauses of several regions are joined by "; ", where "all" is none.
     """
 
     first_call: int
@@ -42,18 +43,31 @@ class Run:
     hpacml: str
     torch: str | None
     python: str
+    sample: str | None = None
 
     def after(self, calls: int) -> Run:
         """The same run, after `calls` calls of others."""
         return replace(self, first_call=self.first_call + calls)
 
 
-def add_run(group: Any, first_call: int) -> None:
-    """Record this process in a group's attributes, unless it is the one that collected last."""
+def add_run(group: Any, first_call: int, sample: str | None) -> None:
+    """Record in a group's attributes that this process collects with the clause `sample`.
+
+    It is one record also for several clauses, since calls of regions that share a label alternate.
+    """
     runs = read_runs(group)
-    this = replace(_this_run(os.getpid()), first_call=first_call)
-    if not runs or replace(runs[-1], first_call=first_call) != this:
+    this = replace(_this_run(os.getpid()), first_call=first_call, sample=sample)
+    if not runs or replace(runs[-1], first_call=first_call, sample=sample) != this:
         write_runs(group, (*runs, this))
+    elif (joined := _joined(runs[-1].sample, sample)) != runs[-1].sample:
+        write_runs(group, (*runs[:-1], replace(runs[-1], sample=joined)))
+
+
+def _joined(recorded: str | None, sample: str | None) -> str | None:
+    if recorded == sample:
+        return sample
+    known = (recorded or "all").split("; ")
+    return "; ".join(dict.fromkeys((*known, sample or "all")))
 
 
 def read_runs(group: Any) -> tuple[Run, ...]:
@@ -86,7 +100,7 @@ def _this_run(process: int) -> Run:
         host=socket.gethostname(),
         user=_user(),
         process=process,
-        rank=_rank(),
+        rank=rank(),
         hpacml=version(),
         torch=_torch(),
         python=platform.python_version(),
@@ -100,9 +114,10 @@ def _user() -> str:
         return str(os.getuid())
 
 
-def _rank() -> int | str | None:
-    rank = next((os.environ[name] for name in RANK_VARIABLES if os.environ.get(name)), None)
-    return int(rank) if rank and rank.isdecimal() else rank
+def rank() -> int | str | None:
+    """The rank of this process, None outside of parallel runs."""
+    found = next((os.environ[name] for name in RANK_VARIABLES if os.environ.get(name)), None)
+    return int(found) if found and found.isdecimal() else found
 
 
 def _torch() -> str | None:

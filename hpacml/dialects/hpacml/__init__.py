@@ -5,7 +5,8 @@ from xdsl.ir import Dialect
 from hpacml.dialects.hpacml.attributes import DirectionAttr, IndirectType, MappingType, ModeAttr, SliceAttr, TargetAttr
 from hpacml.dialects.hpacml.bridge import FunctorOp, GatherOp, MapOp, ScatterOp, TensorOp
 from hpacml.dialects.hpacml.checks import CheckIndicesOp, CheckMapOp, DistinctOp, InBoundsOp
-from hpacml.dialects.hpacml.control import BodyOp, CollectOp, InferOp, MlOp
+from hpacml.dialects.hpacml.clauses import SampleAttr, UnitsAttr
+from hpacml.dialects.hpacml.control import BodyOp, CollectOp, InferOp, MlOp, SampleOp
 from hpacml.dialects.hpacml.views import FusedGatherOp, FusedScatterOp, IndirectOp, PackOp, UnpackOp
 
 Hpacml = Dialect(
@@ -19,6 +20,7 @@ Hpacml = Dialect(
         ScatterOp,
         BodyOp,
         InferOp,
+        SampleOp,
         CollectOp,
         CheckMapOp,
         CheckIndicesOp,
@@ -30,5 +32,5 @@ Hpacml = Dialect(
         FusedGatherOp,
         FusedScatterOp,
     ],
-    [DirectionAttr, ModeAttr, SliceAttr, TargetAttr, MappingType, IndirectType],
+    [DirectionAttr, ModeAttr, SliceAttr, TargetAttr, SampleAttr, UnitsAttr, MappingType, IndirectType],
 )
