@@ -48,6 +48,7 @@ LINES = [
     "tensor map(to: ifnctr(t[1:N-1, 1:M-1]))",
     "tensor map(from: g(data[acc1[acc2[0:N]]], pos[idx[0:N], 0:3], x[3, a:], y[n/2:n:2]))",
     "ml(predicated: !(a && b) || 1 < x <= 2.5e-3) in(t, f(u[0:n])) out(v) model('m.pt2') database(\"d.h5\") batch(8)",
+    "ml(collect) in(t) out(u) sample(every: 10, fraction: 0.5, seed: 3, most: 9) units(t: 'K', u: \"m/s\")",
     "approx ml(collect), inout(t) \\\n label('heat'), if(step % 10 == 0)",
 ]
 TARGETS = [
@@ -60,6 +61,7 @@ FUNCTORS = [
 ]
 KEYWORDS = r"""
 approx tensor functor map declare tensor_functor ml to from in out inout model database label if batch
+sample every fraction seed most units
 infer collect offline predicated and or not true False f i j n t 0 1 5 2.5 1e9 'x' "y" #pragma
 ( ) [ ] : , = + - * / // % < <= == != && || ! & | . ; ' " \ ** { } $ @ ?
 """

@@ -68,7 +68,7 @@ def fit(epochs: Epochs = 200, out: Out = OUT) -> None:
 def run(options: Options = 10_000, steps: Steps = app.STEPS, out: Out = OUT) -> None:
     """Price options that the training has not seen, on the lattice and by the model."""
     torch.set_num_threads(1)  # as many as the lattice has
-    x, y = train.load(out / DATABASE)
+    x, y, _ = train.load(out / DATABASE)
     S, X, T, R, V = app.random_options(options, first=len(x))
     prepared = app.prepare(T, R, V, steps)
 

@@ -24,15 +24,16 @@ class Surrogate(nn.Module):
 
 
 def load(database):
-    """The inputs and outputs of all recorded options, float32[n, 5] and float32[n, 1]."""
+    """The inputs and outputs of all recorded options, float32[n, 5] and float32[n, 1], and their maps."""
     with hpacml.open_database(database) as data:
-        return data["binomial"].dataset(rows="points", dtype=torch.float32)[:]
+        region = data["binomial"]
+        return *region.dataset(rows="points", dtype=torch.float32)[:], region.maps
 
 
 def train(database, path, epochs, batch=256, rate=1e-2):
     """Fit a network to the database and write it to `path`. Yields the RMSE in each epoch."""
     torch.manual_seed(0)
-    x, y = load(database)
+    x, y, maps = load(database)
     model = Surrogate(x, y)
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=1e-4, fused=True)
     batches = -(-len(x) // batch)
@@ -47,4 +48,4 @@ def train(database, path, epochs, batch=256, rate=1e-2):
             schedule.step()
             total += loss.item() * len(rows)
         yield (total / len(x)) ** 0.5 * model.top.item()
-    hpacml.save_model(model, path, example=x[:2])
+    hpacml.save_model(model, path, example=x[:2], maps=maps)

@@ -23,6 +23,7 @@ def train(epochs=5, batch=1024, rate=1e-2):
     """Fit a network to all recorded points, and write it."""
     torch.manual_seed(0)
     with hpacml.open_database("heat.h5") as database:
+        maps = database["heat"].maps
         x, y = database["heat"].dataset(rows="points")[:]
     model = Surrogate((x - x[:, 3:4]).std())
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
@@ -35,4 +36,4 @@ def train(epochs=5, batch=1024, rate=1e-2):
             error.square().mean().backward()
             optimizer.step()
             schedule.step()
-    hpacml.save_model(model, "heat.pt2", example=x[:4].reshape(2, 2, 5))
+    hpacml.save_model(model, "heat.pt2", example=x[:4].reshape(2, 2, 5), maps=maps)

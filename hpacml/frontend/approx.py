@@ -33,7 +33,7 @@ from hpacml.frontend.expressions import Expr
 from hpacml.frontend.maps import AppliedFunctor, End
 from hpacml.frontend.ml import MAP_OF_CLAUSE, ml_op
 from hpacml.frontend.scalars import Number
-from hpacml.frontend.scope import Keyword, Scope, Use
+from hpacml.frontend.scope import Keyword, Scope, Use, check_units
 from hpacml.frontend.types import INT
 from hpacml.frontend.values import Array, Opaque, Unset, describe
 from hpacml.functors import OVERFLOW, Functor, names_of
@@ -319,7 +319,9 @@ class Directives:
     def _ml(self, ml: MlDirective) -> Callable[[Region], MlOp]:
         """The operation of an ml directive, when it gets its region; all else is computed now."""
         mappings: list[tuple[Keyword, SSAValue]] = []
-        for use in self._scope.uses(ml, lambda application: self._bind(application, ml.text)):
+        uses = self._scope.uses(ml, lambda application: self._bind(application, ml.text))
+        check_units(ml, (array for use in uses for array in use.map.application.arrays))
+        for use in uses:
             self._check_not_assigned(use, ml.text)
             mappings.append((use.keyword, self._mapping(use.map, MAP_OF_CLAUSE[use.keyword])))
             if use.keyword != "in":

@@ -15,6 +15,7 @@ from typing import Literal, cast
 from hpacml.errors import DirectiveError
 from hpacml.frontend.expressions import MAX_DEPTH, Expr, Span
 from hpacml.functors import Functor, FunctorError, Slice, format_slice
+from hpacml.sampling import Sampling
 
 
 @dataclass(frozen=True)
@@ -158,6 +159,17 @@ class Batch:
         return "batch" if self.rows is None else f"batch({self.rows})"
 
 
+@dataclass(frozen=True)
+class Unit:
+    """The unit of an array, in the clause `units`."""
+
+    array: Name
+    unit: str
+
+    def __str__(self) -> str:
+        return f"{self.array}: {_quoted(self.unit)}"
+
+
 Mode = Literal["infer", "collect", "predicated"]
 Item = Application | Name
 
@@ -179,6 +191,8 @@ class MlDirective:
     label: str | None
     if_condition: Expr | None
     batch: Batch | None
+    sample: Sampling | None
+    units: tuple[Unit, ...]
     clauses: Mapping[str, Span] = field(compare=False, repr=False)
     span: Span = field(compare=False, repr=False)
     text: str = field(compare=False, repr=False)
@@ -194,6 +208,10 @@ class MlDirective:
             parts.append(f"if({self.if_condition})")
         if self.batch is not None:
             parts.append(str(self.batch))
+        if self.sample is not None:
+            parts.append(f"sample({self.sample})")
+        if self.units:
+            parts.append(f"units({_list(self.units)})")
         return " ".join(parts)
 
 
@@ -222,6 +240,11 @@ def parse_functor(text: str) -> FunctorDirective:
 def parse_application_targets(text: str) -> tuple[Target, ...]:
     """The targets of a functor application, as in `a[0:n], b[0:n]`."""
     return cast("tuple[Target, ...]", _parse(text, "targets"))
+
+
+def parse_sampling(text: str) -> Sampling:
+    """What stands between the parentheses of the clause `sample`."""
+    return cast(Sampling, _parse(text, "sampling"))
 
 
 def require_text(text: object, what: str) -> str:

@@ -24,7 +24,19 @@ SYNONYMS = {
     "online": "infer",
     "output": "out",
     "outputs": "out",
+    "sampling": "sample",
+    "subsample": "sample",
     "train": "collect",
+    "unit": "units",
+}
+SETTING_SYNONYMS = {
+    "limit": "most",
+    "max": "most",
+    "nth": "every",
+    "probability": "fraction",
+    "rate": "fraction",
+    "step": "every",
+    "stride": "every",
 }
 LOOKALIKES = {
     **dict.fromkeys("\u2018\u2019\u201a\u201c\u201d\u201e\u00ab\u00bb`\u00b4", "straight quotes"),
@@ -46,7 +58,7 @@ OPERATORS = {"COMPARE", "+", "-", "*", "/", "//", "%", "and", "&&", "or", "||"}
 MAY_FOLLOW_NO_OPERAND = {":", ",", "]"}
 CLOSING = {"(": ")", "[": "]"}
 DIRECTIVES = {"approx", "declare", "ml", "tensor"}
-CLAUSES = ("in", "out", "inout", "model", "database", "label", "if", "batch")
+CLAUSES = ("in", "out", "inout", "model", "database", "label", "if", "batch", "sample", "units")
 FILES = ("model", "database", "label")
 
 NO_ELEMENTS = "an expression cannot read an element of an array; compute it before and use its name"
@@ -203,7 +215,7 @@ def _similar(place: _Place) -> str | None:
 
 def _hint(place: _Place) -> str | None:
     """The fix, where the mistake is a known one."""
-    groups = (_characters, _directives, _brackets, _ranges, _names, _clauses, _expressions)
+    groups = (_characters, _directives, _settings, _brackets, _ranges, _names, _clauses, _expressions)
     return next((hint for group in groups for hint, applies in group(place).items() if applies), None)
 
 
@@ -242,6 +254,25 @@ def _directives(place: _Place) -> Hints:
         "a map applies one functor: write another map for the next": (
             found == "," and place.accepted == {")"} and ":" in place.stack
         ),
+    }
+
+
+def _settings(place: _Place) -> Hints:
+    """In the clauses that take pairs."""
+    sample = place.owner == "sample"
+    if not sample and place.owner != "units":
+        return {}
+    pair = "sample(every: 10)" if sample else 'units(t: "K")'
+    return {
+        f"a ':' comes after it, as in {pair}": place.accepted == {":"},
+        f"say {'what the number is' if sample else 'of which array'}, as in {pair}": (
+            place.accepted == {"NAME"} and (place.found[0].isdigit() or place.found[0] in "'\".-")
+        ),
+        f"give at least one, as in {pair}": place.found == ")" and place.top == "(",
+        "write a part of 1, as in fraction: 0.1": place.found == ")" and place.top == "%",
+        f"write a number, as in {pair}": place.found in (")", ",") and place.top == ":",
+        f"write the unit between quotes, as in {pair}": place.accepted == {"STRING"},
+        "a ',' stands between two": {",", ")"} <= place.accepted and place.found.isidentifier(),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from xdsl.dialects.builtin import StringAttr, SymbolRefAttr
@@ -9,11 +10,15 @@ from xdsl.ir import Region, SSAValue
 
 from hpacml.dialects.hpacml.attributes import Direction, Mode
 from hpacml.dialects.hpacml.control import MlOp
-from hpacml.frontend.directives import MlDirective, Name
+from hpacml.errors import DirectiveError
+from hpacml.frontend.directives import MlDirective, Name, parse_sampling
 from hpacml.frontend.scope import Keyword
+from hpacml.sampling import Sampling
 
 MAP_OF_CLAUSE: dict[Keyword, Direction] = {"in": Direction.To, "out": Direction.From, "inout": Direction.Inout}
 """The map that each clause needs."""
+
+SAMPLE_VARIABLE = "HPACML_SAMPLE"
 
 
 def ml_op(
@@ -43,7 +48,19 @@ def ml_op(
         database=_source(ml.database),
         batch=None if ml.batch is None else ml.batch.rows or 0,
         on_error=on_error,
+        sample=None if ml.mode == "infer" else ml.sample or _sampling_of_environment(),
+        units={unit.array.id: unit.unit for unit in ml.units},
     )
+
+
+def _sampling_of_environment() -> Sampling | None:
+    """That of regions without the clause, when they are compiled: at run time each of their calls would pay for it."""
+    text = os.environ.get(SAMPLE_VARIABLE)
+    try:
+        return parse_sampling(text) if text else None
+    except DirectiveError as error:
+        message = f"in the environment variable {SAMPLE_VARIABLE}: {error.message}"
+        raise DirectiveError(message, error.text, error.start, error.end) from None
 
 
 def _source(source: str | Name | None) -> StringAttr | SymbolRefAttr | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 from functools import cache
-from math import isinf, prod
+from math import isinf, nan, prod
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -27,13 +28,15 @@ from hpacml.frontend.directives import (
     Target,
     TargetIndex,
     TargetRange,
+    Unit,
 )
 from hpacml.frontend.expressions import ARITHMETIC, COMPARISONS, MAX_TERMS, Expr, Span, affine, index_expr
-from hpacml.frontend.mistakes import explain
+from hpacml.frontend.mistakes import SETTING_SYNONYMS, explain
 from hpacml.functors import Entry, Point, Range, Slice
+from hpacml.sampling import KEYS, SEED_ALONE, Sampling, fault_of
 
 MAX_LENGTH = 1 << 15
-LISTS = {"in", "out", "inout"}
+LISTS = {"in", "out", "inout", "units"}
 EXPRESSION_WORDS = {"and", "or", "not", "True", "False", "true", "false"}
 
 Located = tuple[Slice, tuple[Span, ...]]
@@ -66,7 +69,7 @@ def _grammar() -> Lark:
     return Lark(
         Path(__file__).with_name("directives.lark").read_text(encoding="utf-8"),
         parser="lalr",
-        start=["directive", "directives", "functor_decl", "targets"],
+        start=["directive", "directives", "functor_decl", "targets", "sampling"],
         propagate_positions=True,
         postlex=_SoftKeywords(),
     )
@@ -195,6 +198,8 @@ class _Builder:
             label=given.get("label"),
             if_condition=given.get("if"),
             batch=given.get("batch"),
+            sample=given.get("sample"),
+            units=given.get("units", ()),
             clauses=spans,
             span=_span(meta),
             text=self.text,
@@ -221,6 +226,40 @@ class _Builder:
             if rows is not None and value.rows == 0:
                 raise self._error("a batch has at least one row: write batch alone to leave the number open", rows)
         return keyword, value
+
+    def sampling(self, _: Meta, *settings: tuple[Token, ast.expr]) -> Sampling:
+        self._refuse_twice(key for key, _ in settings)
+        found: dict[str, int | float] = {}
+        for key, node in settings:
+            if key not in KEYS:
+                close = SETTING_SYNONYMS.get(key) or next(iter(get_close_matches(key, KEYS, 1)), None)
+                hint = f"did you mean '{close}'?" if close else f"it takes {', '.join(KEYS)}"
+                raise self._error(f"'sample' has no '{key}': {hint}", key)
+            value = _literal(node)
+            if (fault := fault_of(key, value)) is not None:
+                raise self._error(fault, Span(node.col_offset, node.end_col_offset or 0))
+            found[str(key)] = float(value) if key == "fraction" else value
+        seed = next((key for key, _ in settings if key == "seed"), None)
+        if seed is not None and "fraction" not in found:
+            raise self._error(SEED_ALONE, seed)
+        return Sampling.of(found)
+
+    def setting(self, _: Meta, key: Token, value: ast.expr) -> tuple[Token, ast.expr]:
+        return key, value
+
+    def units(self, _: Meta, *units: tuple[Token, Unit]) -> tuple[Unit, ...]:
+        self._refuse_twice(array for array, _ in units)
+        return tuple(unit for _, unit in units)
+
+    def unit(self, _: Meta, array: Token, unit: str) -> tuple[Token, Unit]:
+        return array, Unit(Name(self._name(array), _span(array)), unit)
+
+    def _refuse_twice(self, keys: Iterable[Token]) -> None:
+        seen: set[str] = set()
+        for key in keys:
+            if (name := unicodedata.normalize("NFKC", key)) in seen:
+                raise self._error(f"'{key}' is given twice: leave one of them out", key)
+            seen.add(name)
 
     def mapped(self, _: Meta, *items: Item) -> tuple[Item, ...]:
         return items
@@ -276,6 +315,19 @@ class _Builder:
 
     def false(self, meta: Meta) -> ast.expr:
         return _located(ast.Constant(False), meta)
+
+
+def _literal(node: ast.expr) -> int | float:
+    """The number that `node` is, as it is written; NaN for any other expression."""
+    match node:
+        case ast.Constant(value=bool()):
+            return nan
+        case ast.Constant(value=int() | float() as value):
+            return value
+        case ast.UnaryOp(ast.USub(), ast.Constant(value=int() | float() as value)):
+            return -value
+        case _:
+            return nan
 
 
 def _span(where: Meta | Token) -> Span:

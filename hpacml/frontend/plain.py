@@ -31,6 +31,14 @@ def approx(directive: str, *, unchecked: bool = False, on_error: OnError | None 
     - `label`: else the function's name, under which only one region of a function can collect. Regions that share
       a label share a group of the database, which refuses maps that differ.
     - `batch`: of any mode; it only tells how the model may be run.
+    - `sample`: which of the calls that would collect are collected, as in sample(every: 10, fraction: 0.5, seed: 42,
+      most: 1000): the first and each 10th after it; of these a half, which random numbers from the seed pick (without
+      `seed` from 0); of these the first 1000. Any of the keys may be left out. In all other calls only the body runs.
+      Each process counts for itself, for each label and database, in all threads together. Ranks and child processes
+      pick other calls from the same seed. Regions without the clause take it from the environment variable
+      HPACML_SAMPLE, which holds what would stand in the parentheses, when they are compiled.
+    - `units`: those of arrays, as in units(t: "K", v: "m/s"), of any mode; they are recorded in the database, which
+      refuses calls with other units.
     """
     return nullcontext()
 

@@ -18,12 +18,13 @@ from hpacml.frontend.directives import (
     MlDirective,
     Name,
     Target,
+    depth_first,
     parse_many,
     require_text,
 )
 from hpacml.frontend.expressions import Expr, evaluate
 from hpacml.frontend.maps import AppliedFunctor, integers_of
-from hpacml.frontend.scope import Keyword, Scope
+from hpacml.frontend.scope import Keyword, Scope, check_units
 from hpacml.policy import OnError, is_policy
 from hpacml.runtime import instruments
 from hpacml.runtime.frame import Frame, Paths
@@ -108,6 +109,7 @@ class Region(Generic[P, R]):
             if isinstance(source, Name) and (message := wrong(source.id)) is not None:
                 raise DirectiveError(f"{message}; write a path in quotes, or a parameter", text, *source.span)
         uses = scope.uses(ml, lambda application: (scope.functor(application, text), application.targets))
+        check_units(ml, (target.array for use in uses for target in depth_first(use.map[1])))
         numbers = (number for use in uses for number in AppliedFunctor(*use.map, frozenset()).open_numbers)
         for expr in (*numbers, ml.condition, ml.if_condition):
             for node in ast.walk(expr.node) if isinstance(expr, Expr) else ():

@@ -198,6 +198,24 @@ def _check(ml: MlDirective) -> None:
             ml.text,
             *ml.clauses["database"],
         )
+    if ml.sample is not None and ml.mode == "infer":
+        raise DirectiveError(
+            "a region that only infers collects nothing to sample: leave 'sample' out, or collect",
+            ml.text,
+            *ml.clauses["sample"],
+        )
+
+
+def check_units(ml: MlDirective, arrays: Iterable[str]) -> None:
+    """Raise `DirectiveError` for a unit of what is none of `arrays`, those of the region's maps."""
+    known = sorted(set(arrays))
+    for unit in ml.units:
+        if unit.array.id not in known:
+            raise DirectiveError(
+                f"'{unit.array}' is no array of the region's maps{_suggest(unit.array.id, known)}",
+                ml.text,
+                *unit.array.span,
+            )
 
 
 def _suggest(name: str, known: list[str]) -> str:

@@ -97,6 +97,8 @@ class FoldConstantConditions(RewritePattern):
                 database=op.database,
                 batch=None if op.batch is None else op.batch.value.data,
                 on_error=None if op.on_error is None else op.on_error.data,
+                sample=None if op.sample is None or mode == Mode.Infer else op.sample.data,
+                units=None if op.units is None else dict(op.units.data),
             )
             decided.attributes |= op.attributes
             rewriter.replace(op, decided)

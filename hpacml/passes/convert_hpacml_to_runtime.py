@@ -36,7 +36,7 @@ from xdsl.utils.exceptions import PassFailedException
 
 from hpacml.dialects.hpacml.attributes import dtype_name
 from hpacml.dialects.hpacml.checks import CheckMapOp
-from hpacml.dialects.hpacml.control import BodyOp, CollectOp, InferOp
+from hpacml.dialects.hpacml.control import BodyOp, CollectOp, InferOp, SampleOp
 from hpacml.dialects.hpacml.report import CopiedOp, NowOp, RecordOp
 from hpacml.runtime.memref import DTYPE_SIZES
 from hpacml.targets import to_json
@@ -45,6 +45,7 @@ POINTER = llvm.LLVMPointerType()
 
 RUNTIME = {
     "hpacml_infer": FunctionType.from_lists([POINTER, POINTER], [i32]),
+    "hpacml_sample": FunctionType.from_lists([POINTER], [i32]),
     "hpacml_collect": FunctionType.from_lists([POINTER, POINTER, f64], []),
     "hpacml_check_map": FunctionType.from_lists([POINTER, POINTER, POINTER], []),
     "hpacml_time_ms": FunctionType.from_lists([], [f64]),
@@ -84,6 +85,8 @@ class ConvertHpacmlToRuntimePass(ModulePass):
             match each:
                 case InferOp():
                     calls.infer(each)
+                case SampleOp():
+                    calls.sample(each)
                 case CollectOp():
                     calls.collect(each)
                 case CheckMapOp():
@@ -184,12 +187,23 @@ class _Calls:
         tensors = _descriptors([*op.inputs, *op.outputs], op, builder)
         (status,) = self._call("hpacml_infer", site, [tensors], builder)
         if op.done.uses:
-            zero = builder.insert(arith.ConstantOp(IntegerAttr(0, i32))).result
-            op.done.replace_all_uses_with(builder.insert(arith.CmpiOp(status, zero, "ne")).result)
+            op.done.replace_all_uses_with(_is_set(status, builder))
+        Rewriter.erase_op(op)
+
+    def sample(self, op: SampleOp) -> None:
+        site = {
+            "kind": "sample",
+            "label": op.label.data,
+            "database": _source(op.database),
+            "sample": op.sample.data.settings,
+        }
+        builder = Builder(InsertPoint.before(op))
+        (status,) = self._call("hpacml_sample", site, [], builder)
+        op.sampled.replace_all_uses_with(_is_set(status, builder))
         Rewriter.erase_op(op)
 
     def collect(self, op: CollectOp) -> None:
-        site = {
+        site: dict[str, object] = {
             "kind": "collect",
             "label": op.label.data,
             "database": _source(op.database),
@@ -197,6 +211,10 @@ class _Calls:
             "inputs": [_signature(value) for value in op.inputs],
             "outputs": [_signature(value) for value in op.outputs],
         }
+        if op.sample is not None:
+            site["sample"] = op.sample.data.settings
+        if op.units is not None:
+            site["units"] = dict(op.units.data)
         builder = Builder(InsertPoint.before(op))
         tensors = _descriptors([*op.inputs, *op.outputs], op, builder)
         self._call("hpacml_collect", site, [tensors, op.milliseconds], builder)
@@ -268,6 +286,11 @@ class _Calls:
             word = llvm.GlobalOp(i64, name, "internal", value=IntegerAttr(0, i64))
             Rewriter.insert_op(word, InsertPoint.at_start(self.module.body.block))
         return name
+
+
+def _is_set(status: SSAValue, builder: Builder) -> SSAValue:
+    zero = builder.insert(arith.ConstantOp(IntegerAttr(0, i32))).result
+    return builder.insert(arith.CmpiOp(status, zero, "ne")).result
 
 
 def _source(source: Attribute | None) -> dict[str, str] | None:

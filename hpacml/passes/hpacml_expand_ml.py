@@ -23,7 +23,7 @@ from xdsl.traits import SymbolTable
 from hpacml.dialects.hpacml.attributes import Mode
 from hpacml.dialects.hpacml.bridge import FunctorOp, GatherOp, MapOp, ScatterOp, TensorOp
 from hpacml.dialects.hpacml.checks import CheckIndicesOp
-from hpacml.dialects.hpacml.control import BodyOp, CollectOp, InferOp, MlOp
+from hpacml.dialects.hpacml.control import BodyOp, CollectOp, InferOp, MlOp, SampleOp
 from hpacml.passes.stages import Stages
 
 
@@ -57,6 +57,7 @@ class HpacmlExpandMlPass(ModulePass):
     }
     ```
     With `on_error "raise"` the model writes or the function is left, so the scatter needs no `scf.if`.
+    With `sample` what collects comes under `%sampled = hpacml.sample "r" database "d" <...>`, else only the body runs.
     With `if(%c)` all of this, and the maps that only this region uses, come under one more `scf.if`.
 
     With `report` there is an `hpacml.now` between these steps, and an `hpacml.record` of their times at the end.
@@ -147,6 +148,18 @@ def _infer(op: MlOp, builder: Builder, report: bool) -> None:
 
 
 def _collect(op: MlOp, builder: Builder, report: bool) -> None:
+    if op.sample is None:
+        _record(op, builder, report)
+        return
+    sampled = builder.insert(SampleOp(op.label, op.database, op.sample)).sampled
+    sampled.name_hint = "sampled"
+    then, otherwise = Region(Block()), Region(Block())
+    _record(op, Builder(InsertPoint.at_end(then.block)), report)
+    _body_alone(op, Builder(InsertPoint.at_end(otherwise.block)), report)
+    builder.insert(_branch(sampled, then, otherwise))
+
+
+def _record(op: MlOp, builder: Builder, report: bool) -> None:
     stages = Stages(op.label, "collect", builder, report)
     # The body may overwrite its inputs, so they are copied even where a map is packed memory.
     inputs = [_gather(mapping, "x", builder, fresh=True) for mapping in op.all_inputs]
@@ -155,7 +168,7 @@ def _collect(op: MlOp, builder: Builder, report: bool) -> None:
     stages.end("body", builder)
     outputs = [_gather(mapping, "y", builder) for mapping in op.all_outputs]
     stages.end("outputs", builder, zip(outputs, op.all_outputs, strict=True))
-    builder.insert(CollectOp(op.label, op.database, _texts(op), inputs, outputs, milliseconds))
+    builder.insert(CollectOp(op.label, op.database, _texts(op), inputs, outputs, milliseconds, op.sample, op.units))
     stages.finish("enqueue", builder)
 
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 from hpacml.runtime import entry, frame, instruments
 from hpacml.runtime.mapcheck import MapCheck
-from hpacml.runtime.sites import CollectSite, InferSite, Json, MapSite, Sites
+from hpacml.runtime.sites import CollectSite, InferSite, Json, MapSite, SampleSite, Sites
 
 if TYPE_CHECKING:
     from hpacml.runtime.collection import Collection
     from hpacml.runtime.inference import Inference
+    from hpacml.runtime.sampler import Samples
 
 
 def install() -> None:
@@ -23,6 +24,7 @@ def install() -> None:
     entry.register(
         infer=around(lambda site, _: f"hpacml.infer {_labels.at(site)}", infer),
         collect=around(lambda site, tensors, milliseconds: f"hpacml.collect {_labels.at(site)}", collect),
+        sample=sample,
         check_map=check_map,
         call_body=around(lambda _: "hpacml.body", call_body),
         open_counters=open_counters,
@@ -36,6 +38,11 @@ def infer(site: int, tensors: int) -> bool:
     or the environment wants. In both cases it has written to no destination.
     """
     return _inferences.at(site).run(tensors)
+
+
+def sample(site: int) -> bool:
+    """Count a call of a site that would collect: is it to be collected?"""
+    return _samples.at(site).take()
 
 
 def collect(site: int, tensors: int, milliseconds: float) -> None:
@@ -70,6 +77,12 @@ def _inference(text: Json) -> Inference:
     return Inference(InferSite.parse(text))
 
 
+def _sampling(text: Json) -> Samples:
+    from hpacml.runtime.sampler import Samples
+
+    return Samples(SampleSite.parse(text))
+
+
 def _collection(text: Json) -> Collection:
     from hpacml.runtime.collection import Collection
 
@@ -77,6 +90,7 @@ def _collection(text: Json) -> Collection:
 
 
 _inferences = Sites(_inference)
+_samples = Sites(_sampling)
 _collections = Sites(_collection)
 _labels = Sites(lambda text: str(text["label"]))
 _map_checks = Sites(lambda text: MapCheck(MapSite.parse(text)))

@@ -60,6 +60,8 @@ class Recorder:
         self.target = target
         self.label = label
         self.schema = schema
+        self.samples: dict[str | None, None] = {schema.sample: None}
+        """The clauses that have taken calls, in order."""
         self.group = group
         self.dtypes: list[np.dtype[Any]] = group.dtypes
         self.entries = entries
@@ -77,8 +79,9 @@ class Recorder:
 
     def require(self, schema: Schema, tensors: Sequence[Array]) -> None:
         """Raises DatabaseError unless a call with these is of the form that the database has."""
-        if schema is not self.schema and schema != self.schema:
+        if schema is not self.schema:
             require_same(self.label, self.schema, schema)
+            self.samples[schema.sample] = None
         for number, (tensor, entry) in enumerate(zip(tensors, self.entries, strict=False)):
             if tensor.shape != entry.shape or tensor.dtype != entry.dtype:
                 raise other_entry(self.label, schema.columns[number], entry, Entry(tensor.shape, tensor.dtype))

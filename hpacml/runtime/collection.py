@@ -25,7 +25,8 @@ class Collection:
         self._site = site
         self._types = (*site.inputs, *site.outputs)
         self._pointers = ctypes.c_size_t * len(self._types)
-        self._schema = database.Schema(site.maps, _dtypes(site.inputs), _dtypes(site.outputs))
+        dtypes = _dtypes(site.inputs), _dtypes(site.outputs)
+        self._schema = database.Schema(site.maps, *dtypes, site.units, site.sample)
 
     def run(self, tensors: int, milliseconds: float) -> None:
         """Append what `tensors`, as for `hpacml_collect`, point to. Raises DatabaseError."""

@@ -349,7 +349,7 @@ class Writer:
             for each in target.recorders:
                 each.group = target.file.group(each.label, each.schema, each.entries)
         if block.count:
-            target.file.write(recorder.group, block.columns)
+            target.file.write(recorder.group, block.columns, list(recorder.samples))
 
     def _make_recorder(self, path: str, label: str, schema: Schema, entries: Sequence[Entry]) -> Recorder:
         self._raise_failure(path)

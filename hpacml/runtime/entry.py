@@ -33,11 +33,13 @@ _SLOTS = {
 }
 
 # ctypes leaves the result undefined when an interrupt hits a callback outside its try block:
-# only 1 is success. 2 is what an inference says that has written nothing, on purpose.
-_DONE, _FAILED, _NOTHING_WRITTEN = 1, 0, 2
+# only 1 is success. 2 is a no: of an inference that has written nothing, on purpose, and of a call not to be sampled.
+_DONE, _FAILED, _NO = 1, 0, 2
+_MAY_SAY_NO = {"infer", "sample"}
 
 _CALLBACKS: dict[str, tuple[Any, ...]] = {
     "infer": (ctypes.c_size_t, ctypes.c_size_t),
+    "sample": (ctypes.c_size_t,),
     "collect": (ctypes.c_size_t, ctypes.c_size_t, ctypes.c_double),
     "check_map": (ctypes.c_size_t, ctypes.c_size_t, ctypes.c_size_t),
     "call_body": (ctypes.c_int64,),
@@ -51,6 +53,7 @@ _EXPORTS = (
     "hpacml_enter",
     "hpacml_throw",
     "hpacml_infer",
+    "hpacml_sample",
     "hpacml_collect",
     "hpacml_check_map",
     "hpacml_call_body",
@@ -146,6 +149,7 @@ class Function:
 def register(
     *,
     infer: Callable[[int, int], object] | None = None,
+    sample: Callable[[int], object] | None = None,
     collect: Callable[[int, int, float], object] | None = None,
     check_map: Callable[[int, int, int], object] | None = None,
     call_body: Callable[[int], object] | None = None,
@@ -153,11 +157,12 @@ def register(
 ) -> None:
     """Set what the runtime symbols of these names do; they get the C arguments, pointers as addresses.
 
-    They may raise anything; `infer` returns False to have the original code run. Any thread that has entered
-    compiled code may call them. `open_counters` is asked where `hpacml_record` counts for a site.
+    They may raise anything; `infer` and `sample` return False to have only the original code run. Any thread that has
+    entered compiled code may call them. `open_counters` is asked where `hpacml_record` counts for a site.
     """
     given = {
         "infer": infer,
+        "sample": sample,
         "collect": collect,
         "check_map": check_map,
         "call_body": call_body,
@@ -201,7 +206,7 @@ def _callback(name: str, types: tuple[Any, ...]) -> Any:
         except BaseException as error:
             _pending.errors.append(error)
             return _FAILED
-        return _NOTHING_WRITTEN if name == "infer" and result is False else _DONE
+        return _NO if result is False and name in _MAY_SAY_NO else _DONE
 
     return ctypes.CFUNCTYPE(ctypes.c_int, *types)(call)
 

@@ -7,7 +7,7 @@ import errno
 import io
 import os
 import secrets
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 
 from hpacml.errors import DatabaseError
@@ -49,11 +49,11 @@ class File:
                 group = self._groups[label] = Group(self._file, label, schema, entries)
             return group
 
-    def write(self, group: Group, columns: Sequence[Array]) -> None:
+    def write(self, group: Group, columns: Sequence[Array], samples: Iterable[str | None]) -> None:
         """Append calls to a group, as `Group.write` does."""
         self.uncommitted += len(columns[-1])
         with self._failing():
-            group.write(columns)
+            group.write(columns, samples)
 
     def commit(self) -> None:
         """Have all that was written in the file."""

@@ -45,7 +45,8 @@ class Network:
     """A network: `run` takes tensors, and should return a tensor or a tuple of tensors.
 
     `anchor` gives a tensor that has the network's floating dtype and its device, or None if it has no such
-    tensor. `inputs` is what a file declares, `example` what `save_model` had, and `metadata` what it was given.
+    tensor. `inputs` is what a file declares, `example` what `save_model` had, and `metadata` what it was given, as are
+    the `maps` of the training data, with their digest.
     """
 
     run: Callable[..., object]
@@ -53,6 +54,8 @@ class Network:
     inputs: tuple[InputType, ...] | None = None
     example: tuple[InputType, ...] | None = None
     metadata: Mapping[str, Any] = field(default_factory=lambda: dict[str, Any]())
+    maps: tuple[str, ...] = ()
+    maps_sha256: str | None = None
 
     @cached_property
     def dtypes(self) -> tuple[torch.dtype, ...] | None:
@@ -106,7 +109,13 @@ def _with_metadata(network: Network, told: Mapping[str, Any]) -> Network:
     import torch
 
     example = tuple(InputType(getattr(torch, x["dtype"]), tuple(x["shape"])) for x in told.get("example", ()))
-    return replace(network, example=example or None, metadata=told.get("metadata", {}))
+    return replace(
+        network,
+        example=example or None,
+        metadata=told.get("metadata", {}),
+        maps=tuple(told.get("maps", ())),
+        maps_sha256=told.get("maps_sha256"),
+    )
 
 
 # -- state dict --------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from hpacml.errors import DatabaseError
 from hpacml.runtime.hdf5 import Array, Column, h5py
 from hpacml.runtime.runs import add_run
-from hpacml.runtime.schema import Schema
+from hpacml.runtime.schema import Schema, units_text
 from hpacml.runtime.settings import Storage
 
 
@@ -36,7 +36,7 @@ class Group:
         self._label = label
         columns = self._find(file[label], schema) if label in file else self._create(file, schema, entries)
         self._group = file[label]
-        self._recorded = False
+        self._recorded: set[str | None] = set()
         self._columns = list(columns.values())
         lengths = {column.calls for column in self._columns}
         if len(lengths) > 1:
@@ -53,11 +53,12 @@ class Group:
         self.dtypes = [entry.dtype for entry in stored]
         """Of the datasets, in their order: those of the schema, then the runtime's."""
 
-    def write(self, columns: Sequence[Array]) -> None:
-        """Append calls: for each dataset an array of an entry per call."""
-        if not self._recorded:
-            add_run(self._group, self._calls)
-            self._recorded = True
+    def write(self, columns: Sequence[Array], samples: Iterable[str | None]) -> None:
+        """Append calls: for each dataset an array of an entry per call. `samples` are the clauses that took them."""
+        for sample in samples:
+            if sample not in self._recorded:
+                add_run(self._group, self._calls, sample)
+                self._recorded.add(sample)
         for column, entries in zip(self._columns, columns, strict=True):
             column.append(entries)
         self._calls += len(columns[-1])
@@ -104,6 +105,11 @@ def require_same(label: str, found: Schema, given: Schema) -> None:
         raise DatabaseError(
             f"the group '{label}' holds data of other maps:\n{_indented(found.maps)}\n"
             f"The region has\n{_indented(given.maps)}\nUse another label or another file"
+        )
+    if found.units != given.units:
+        raise DatabaseError(
+            f"the group '{label}' holds data {units_text(found)}, but the region gives data "
+            f"{units_text(given)}: make the clause units say the same, or use another label or another file"
         )
     if found != given:
         raise DatabaseError(

@@ -16,6 +16,7 @@ from hpacml.runtime import fallback, frame, instruments
 from hpacml.runtime import model as models
 from hpacml.runtime.memref import tensor_from_descriptor
 from hpacml.runtime.model import Model, describe, summary
+from hpacml.runtime.schema import maps_sha256
 from hpacml.runtime.sites import InferSite
 
 VARIABLE = "SURROGATE_MODEL"
@@ -65,6 +66,8 @@ class Inference:
         self._pointers = ctypes.c_size_t * len(self._types)
         self._sizes = [8 * (3 + 2 * type.rank) for type in self._types]
         self._known: dict[tuple[bytes, ...], Tensors] = {}
+        self._fitting: Model | None = None
+        """The last model that was found to be trained for the maps of the site."""
 
     def run(self, tensors: int) -> bool:
         """Fill the destinations with what the model makes of the inputs; `tensors` as for `hpacml_infer`.
@@ -84,6 +87,8 @@ class Inference:
     def _infer(self, tensors: int) -> None:
         inputs, targets, extents, nothing_to_do = self._tensors(tensors)
         model = self._model()
+        if model is not self._fitting:
+            self._require_maps(model)
         if nothing_to_do:
             return
         with torch.inference_mode():
@@ -135,6 +140,17 @@ class Inference:
             f"the argument '{self._site.model.argument}' of the region '{self._site.label}' is of type "
             f"{type(given).__name__}: pass the path of a model, a torch.nn.Module or another callable"
         )
+
+    def _require_maps(self, model: Model) -> None:
+        """Raise ModelError for a model that was trained for other maps, where both tell theirs."""
+        maps, trained = self._site.maps, model.network
+        if maps and trained.maps_sha256 not in (None, maps_sha256(maps)):
+            raise ModelError(
+                f"the model {model.name} does not fit the region '{self._site.label}': it was trained for the maps\n"
+                f"{_indented(trained.maps)}\nand the region has\n{_indented(maps)}\nTrain it on data of this region, "
+                "or give the region those maps; if both mean the same to it, save it with maps=... of this region"
+            )
+        self._fitting = model
 
     def _batches(
         self,
@@ -306,6 +322,10 @@ def _extent(tensor: torch.Tensor) -> tuple[int, int]:
         return low, low + tensor.nbytes
     last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
     return low, low + (last + 1) * tensor.element_size()
+
+
+def _indented(lines: Sequence[str]) -> str:
+    return "\n".join(f"    {line}" for line in lines)
 
 
 def _sequence(value: object) -> Sequence[object] | None:

@@ -16,7 +16,7 @@ from hpacml.runtime.database import flush
 from hpacml.runtime.hdf5 import FAILURES, first_line, h5py
 from hpacml.runtime.ranks import shards
 from hpacml.runtime.runs import Run, read_runs, run_of
-from hpacml.runtime.schema import Schema, np_dtype_name
+from hpacml.runtime.schema import Schema, np_dtype_name, units_text
 from hpacml.runtime.tensors import Files, Part, Rows, Tensor
 
 if TYPE_CHECKING:
@@ -99,7 +99,8 @@ class Region:
 
     `inputs` and `outputs` are tensors [calls, *shape], `runtime` is one [calls] of milliseconds, or None if it is not
     there. `maps` are the texts of functors and maps, `schema` has the dtypes too; they are None for files that hpacml
-    did not write. `runs` tells who collected the calls.
+    did not write. `units` are those of arrays by name, as far as the region told them. `runs` tells who collected the
+    calls.
     """
 
     def __init__(self, files: Files, shards: Sequence[Shard]):
@@ -109,6 +110,7 @@ class Region:
         self.label = first.label
         self.schema = first.schema
         self.maps = None if first.schema is None else first.schema.maps
+        self.units: dict[str, str] = {} if first.schema is None else dict(first.schema.units)
         self.writer = first.writer
         self.calls = sum(shard.calls for shard in shards)
         self.shards = tuple(shards)
@@ -311,6 +313,8 @@ def _require_same(first: Shard, other: Shard) -> None:
     maps = [none if shard.schema is None else shard.schema.maps for shard in (first, other)]
     if maps[0] != maps[1]:
         refuse("maps", *maps)
+    if first.schema and other.schema and first.schema.units != other.schema.units:
+        refuse("units", units_text(first.schema), units_text(other.schema))
     if first.schema != other.schema:
         refuse("dtypes", str(first.schema), str(other.schema))
     if first.signature != other.signature:

@@ -29,6 +29,8 @@ class Run:
     """One process that collected: its calls begin at `first_call` and end where the next run's begin.
 
     `start` is when it first collected, ISO 8601 in UTC; `rank` is None where nothing tells that there are ranks.
+    `sample` is the text of the region's clause, None if it had none; clauses of several regions are joined by "; ",
+    where "all" is none.
     """
 
     first_call: int
@@ -41,18 +43,31 @@ class Run:
     hpacml: str
     torch: str | None
     python: str
+    sample: str | None = None
 
     def after(self, calls: int) -> Run:
         """The same run, after `calls` calls of others."""
         return replace(self, first_call=self.first_call + calls)
 
 
-def add_run(group: Any, first_call: int) -> None:
-    """Record this process in a group's attributes, unless it is the one that collected last."""
+def add_run(group: Any, first_call: int, sample: str | None) -> None:
+    """Record in a group's attributes that this process collects with the clause `sample`.
+
+    It is one record also for several clauses, since calls of regions that share a label alternate.
+    """
     runs = read_runs(group)
-    this = replace(this_run(), first_call=first_call)
-    if not runs or replace(runs[-1], first_call=first_call) != this:
+    this = replace(this_run(), first_call=first_call, sample=sample)
+    if not runs or replace(runs[-1], first_call=first_call, sample=sample) != this:
         write_runs(group, (*runs, this))
+    elif (joined := _joined(runs[-1].sample, sample)) != runs[-1].sample:
+        write_runs(group, (*runs[:-1], replace(runs[-1], sample=joined)))
+
+
+def _joined(recorded: str | None, sample: str | None) -> str | None:
+    if recorded == sample:
+        return sample
+    known = (recorded or "all").split("; ")
+    return "; ".join(dict.fromkeys((*known, sample or "all")))
 
 
 def read_runs(group: Any) -> tuple[Run, ...]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from hpacml.errors import ModelError
 from hpacml.runtime import archive, formats, model, trust
 from hpacml.runtime.model import describe, summary
+from hpacml.runtime.schema import maps_sha256
 from hpacml.version import version
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def save_model(
     example: Example | Sequence[Example],
     format: SaveFormat | None = None,
     metadata: Mapping[str, Any] | None = None,
+    maps: Sequence[str] | None = None,
 ) -> Path:
     """Write a module to a file that a region can use as its model, and trust the file on this machine.
 
@@ -60,6 +62,10 @@ def save_model(
 
     `metadata` is kept in the file: anything that JSON has; `hpacml model info FILE` shows it.
 
+    `maps` are the functors and maps that the training data is of, `hpacml.open_database(...)[label].maps`. They are
+    kept in the file with their digest, and a region that has other maps refuses the model. Without them, or with None,
+    as of data that does not tell its maps, it goes into any region that its shapes fit.
+
     Returns the absolute path. The file appears whole or not at all. Raises ModelError.
     """
     import torch
@@ -75,7 +81,7 @@ def save_model(
     if not isinstance(cast(object, module), torch.nn.Module):
         raise ModelError(f"save_model takes a torch.nn.Module, not a {type(module).__name__}")
     inputs = _example_tensors(example, module)
-    told = _told(inputs, metadata)
+    told = {**_told(inputs, metadata), **_told_maps(maps)}
     try:
         with formats.evaluating(module):
             if chosen == "state_dict":
@@ -105,6 +111,16 @@ def _told(inputs: Sequence[torch.Tensor], metadata: Mapping[str, Any] | None) ->
         return json.loads(json.dumps(told, default=dict))
     except (TypeError, ValueError) as error:
         raise ModelError(f"the metadata of a model is what JSON has: {error}") from error
+
+
+def _told_maps(maps: Sequence[str] | None) -> dict[str, Any]:
+    if maps is None:
+        return {}
+    given = cast(object, maps)
+    texts = cast("Sequence[object]", given) if isinstance(given, Sequence) and not isinstance(given, str) else ()
+    if not texts or not all(isinstance(text, str) for text in texts):
+        raise ModelError(f"maps are a list of texts, hpacml.open_database(FILE)[LABEL].maps, and this is {given!r}")
+    return {"maps": list(maps), "maps_sha256": maps_sha256(maps)}
 
 
 def _example_tensors(example: Example | Sequence[Example], module: torch.nn.Module) -> list[torch.Tensor]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
 
 import numpy as np
 
@@ -25,14 +26,18 @@ _STORED = {
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """What a region collects: the texts of its functors and maps, and the dtypes of its tensors.
+    """What a region collects: the texts of its functors and maps, the dtypes of its tensors, the units of its arrays.
 
-    The dtypes have the names of `hpacml.runtime.memref`. HDF5 has no bf16; such tensors are stored as float32.
+    The dtypes have the names of `hpacml.runtime.memref`. HDF5 has no bf16; such tensors are stored as float32. The
+    units are pairs of array and unit, sorted. `sample` is the clause of that name: it says which calls, not
+    which data.
     """
 
     maps: tuple[str, ...]
     input_dtypes: tuple[str, ...]
     output_dtypes: tuple[str, ...]
+    units: tuple[tuple[str, str], ...] = ()
+    sample: str | None = field(default=None, compare=False)
 
     @property
     def columns(self) -> list[str]:
@@ -43,7 +48,7 @@ class Schema:
     @property
     def sha256(self) -> str:
         """The digest of the maps."""
-        return hashlib.sha256("\n".join(self.maps).encode()).hexdigest()
+        return maps_sha256(self.maps)
 
     @property
     def stored_dtypes(self) -> dict[str, str]:
@@ -53,9 +58,11 @@ class Schema:
 
     @staticmethod
     def read(group: Any) -> Schema | None:
-        """The schema that a group's attributes hold, None if they do not."""
+        """The schema that a group's attributes hold, None if they do not. Raises ValueError for units that are none."""
         texts = [group.attrs.get(name) for name in ("maps", "input_dtypes", "output_dtypes")]
-        return None if any(text is None for text in texts) else Schema(*(tuple(map(str, text)) for text in texts))
+        if any(text is None for text in texts):
+            return None
+        return Schema(*(tuple(map(str, text)) for text in texts), units=_read_units(group))
 
     def write(self, group: Any) -> None:
         """Make attributes of it, for `read`, and of the shapes of the group's tensors."""
@@ -69,11 +76,31 @@ class Schema:
             "output_shapes": [shape for name, shape in shapes.items() if name.startswith("output")],
             "hpacml_version": version(),
         }
+        if self.units:
+            attributes["units"] = json.dumps(dict(self.units), ensure_ascii=False)
         for name, value in attributes.items():
             group.attrs.create(name, value, dtype=h5py().string_dtype())
 
     def __str__(self) -> str:
         return f"({', '.join(self.input_dtypes)}) -> ({', '.join(self.output_dtypes)})"
+
+
+def maps_sha256(maps: Sequence[str]) -> str:
+    """The digest of maps."""
+    return hashlib.sha256("\n".join(maps).encode()).hexdigest()
+
+
+def units_text(schema: Schema) -> str:
+    """Such as `in the units t: "K", u: "m/s"`."""
+    units = ", ".join(f"{array}: {json.dumps(unit, ensure_ascii=False)}" for array, unit in schema.units)
+    return f"in the units {units}" if units else "without units"
+
+
+def _read_units(group: Any) -> tuple[tuple[str, str], ...]:
+    units = json.loads(group.attrs.get("units", "{}"))
+    if not isinstance(units, dict):
+        raise ValueError("the attribute 'units' is no JSON object")
+    return tuple(sorted((name, str(unit)) for name, unit in cast("dict[str, object]", units).items()))
 
 
 def read_shapes(group: Any) -> list[tuple[int, ...]] | None:

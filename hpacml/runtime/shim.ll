@@ -25,9 +25,10 @@ declare i32 @clock_gettime(i32, ptr)
 declare ptr @malloc(i64)
 declare void @free(ptr)
 
-; The Python halves. 1 says done, 2 of an inference says that nothing was written; anything else, such as what ctypes leaves behind when an interrupt hits the
+; The Python halves. 1 says done, 2 of an inference or a sampling says no; anything else, such as what ctypes leaves behind when an interrupt hits the
 ; callback outside its try block, says failed.
 declare i32 @hpacml_py_infer(ptr, ptr)
+declare i32 @hpacml_py_sample(ptr)
 declare i32 @hpacml_py_collect(ptr, ptr, double)
 declare i32 @hpacml_py_check_map(ptr, ptr, ptr)
 declare i32 @hpacml_py_call_body(i64)
@@ -114,19 +115,31 @@ return:
   ret void
 }
 
-; 1: the outputs are written; 0: they are not, the original code is to run.
-define i32 @hpacml_infer(ptr %site, ptr %tensors) {
-  %status = call i32 @hpacml_py_infer(ptr %site, ptr %tensors)
-  %nothing = icmp eq i32 %status, 2
-  br i1 %nothing, label %return, label %verify
+define internal i32 @answer(i32 %status) {
+  %no = icmp eq i32 %status, 2
+  br i1 %no, label %return, label %verify
 
 verify:
   call void @check(i32 %status)
   br label %return
 
 return:
-  %written = phi i32 [ 0, %0 ], [ 1, %verify ]
+  %answer = phi i32 [ 0, %0 ], [ 1, %verify ]
+  ret i32 %answer
+}
+
+; 1: the outputs are written; 0: they are not, the original code is to run.
+define i32 @hpacml_infer(ptr %site, ptr %tensors) {
+  %status = call i32 @hpacml_py_infer(ptr %site, ptr %tensors)
+  %written = call i32 @answer(i32 %status)
   ret i32 %written
+}
+
+; 1: the call is one to collect; 0: only the original code is to run.
+define i32 @hpacml_sample(ptr %site) {
+  %status = call i32 @hpacml_py_sample(ptr %site)
+  %sampled = call i32 @answer(i32 %status)
+  ret i32 %sampled
 }
 
 define void @hpacml_collect(ptr %site, ptr %tensors, double %milliseconds) {

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from hpacml.runtime import frame
+from hpacml.sampling import Sampling
 from hpacml.targets import TargetTree, from_json
 
 State = TypeVar("State")
@@ -83,14 +84,29 @@ class InferSite:
 
 
 @dataclass(frozen=True, slots=True)
+class SampleSite:
+    """A call of `hpacml_sample`."""
+
+    label: str
+    database: Source
+    sample: Sampling
+
+    @staticmethod
+    def parse(text: Json) -> SampleSite:
+        return SampleSite(text["label"], Source.parse(text["database"]), Sampling.of(text["sample"]))
+
+
+@dataclass(frozen=True, slots=True)
 class CollectSite:
-    """A call of `hpacml_collect`."""
+    """A call of `hpacml_collect`. `sample` is the clause's text, None without it; `units` are sorted by arrays."""
 
     label: str
     database: Source
     maps: tuple[str, ...]
     inputs: tuple[TensorType, ...]
     outputs: tuple[TensorType, ...]
+    sample: str | None
+    units: tuple[tuple[str, str], ...]
 
     @staticmethod
     def parse(text: Json) -> CollectSite:
@@ -100,6 +116,8 @@ class CollectSite:
             tuple(text["maps"]),
             TensorType.parse(text["inputs"]),
             TensorType.parse(text["outputs"]),
+            str(Sampling.of(text["sample"])) if "sample" in text else None,
+            tuple(sorted(text.get("units", {}).items())),
         )
 
 

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from hpacml.errors import DatabaseError
 from hpacml.runtime.reader import Region, open_database
+from hpacml.runtime.schema import units_text
 from hpacml.tools.check import Numbers, check_region
 from hpacml.tools.console import show
 
@@ -50,7 +51,8 @@ def _describe(region: Region) -> None:
         typer.echo(f"{'written by HPAC-ML' if region.writer else 'not written by hpacml'}: it does not tell its maps\n")
     else:
         maps = "".join(f"  {text}\n" for text in region.schema.maps)
-        typer.echo(f"{region.schema}, by {region.writer}, of the maps\n{maps}")
+        units = f", {units_text(region.schema)}" if region.units else ""
+        typer.echo(f"{region.schema}, by {region.writer}{units}, of the maps\n{maps}")
     if region.runs:
         _show_runs(region)
 
@@ -64,6 +66,8 @@ def _show_runs(region: Region) -> None:
         versions = f"hpacml {run.hpacml}, Torch {run.torch}, Python {run.python}"
         typer.echo(f"  calls {run.first_call} to {end - 1}: {run.start}, {run.user} on {run.host}{rank}, {versions}")
         typer.echo(f"    {run.command}")
+        if run.sample is not None:
+            typer.echo(f"    sampled by {run.sample}")
     typer.echo()
 
 

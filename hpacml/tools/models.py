@@ -50,6 +50,7 @@ def describe_model(file: ModelFile) -> None:
     data = format == formats.DATA
     trusted = data or trust.is_trusted_content(content)
     table = Table(show_header=False)
+    maps: tuple[str, ...] = ()
     table.add_row("format", format)
     table.add_row("size", f"{len(content)} bytes")
     table.add_row("SHA-256", trust.digest(content))
@@ -64,7 +65,11 @@ def describe_model(file: ModelFile) -> None:
             table.add_row("saved with the example", ", ".join(map(str, network.example)))
         for key, value in network.metadata.items():
             table.add_row(key, value if isinstance(value, str) else json.dumps(value))
+        if maps := network.maps:
+            table.add_row("SHA-256 of its maps", network.maps_sha256)
     show(str(file), table)
+    if maps:
+        typer.echo("".join(["trained for the maps\n", *(f"  {text}\n" for text in maps)]))
 
 
 @models.command("verify")

@@ -29,6 +29,7 @@ from hpacml.frontend.directives import (
     parse_many,
 )
 from hpacml.frontend.expressions import Expr, evaluate, evaluate_int
+from hpacml.sampling import Sampling
 
 PAPER = [
     "#pragma approx tensor functor(ifnctr: [i, j, 0:5] = ([i-1, j], [i+1, j], [i, j-1:j+2]))",
@@ -65,6 +66,8 @@ OTHERS = [
     "tensor functor(tensor: [to] = ([to, map]))",
     "tensor map(to: from(to[ml:declare]))",
     "ml(predicated: Δt > 0) in(größe)",
+    "ml(collect), sample(most: 1000, every: (10), fraction: 1e-5, seed: 0), units(t: 'm/s', \n größe: \"°C\")",
+    "ml(offline) in(sample, units) units(every: 'a\"') sample(fraction: 1)",
 ]
 VALID = PAPER + RELEASED + OTHERS
 
@@ -94,6 +97,8 @@ CANONICAL = {
     OTHERS[1]: "tensor map(to: g(data[acc1[acc2[0:N]]], pos[idx[0:N], 0:3], x[3, a:], y[n // 2 : n : 2], z[a::2]))",
     OTHERS[2]: "ml(collect) inout(t, f(u[0:n])) database(path) label('he\"at') batch(4096)",
     OTHERS[3]: "ml(infer) model(net) if(not (a and b) or (not c and 1 < x <= 0.0025) or x / -2 != y % 3 // 4) batch",
+    OTHERS[9]: 'ml(collect) sample(every: 10, fraction: 1.0e-05, seed: 0, most: 1000) units(t: "m/s", größe: "°C")',
+    OTHERS[10]: "ml(collect) in(sample, units) sample(fraction: 1.0) units(every: 'a\"')",
 }
 
 
@@ -152,9 +157,15 @@ def test_ml():
     assert directive.batch == Batch(8)
     assert text[slice(*directive.clauses["label"])] == "label"
     assert text[slice(*directive.span)] == text.removeprefix("approx ")
+    sampled = parse("ml(collect) units(t: 'K') sample(every: 10, fraction: 0.5)")
+    assert isinstance(sampled, MlDirective)
+    assert sampled.sample == Sampling(every=10, fraction=0.5)
+    assert [(unit.array.id, unit.unit) for unit in sampled.units] == [("t", "K")]
     plain = parse("ml(infer) batch")
     assert isinstance(plain, MlDirective)
     assert plain.batch == Batch(None)
+    assert plain.sample is None
+    assert plain.units == ()
     assert plain.model is plain.database is plain.label is plain.if_condition is plain.condition is None
 
 
@@ -293,7 +304,7 @@ def test_evaluation_errors(text: str, message: str, culprit: str):
 
 # -- mistakes ----------------------------------------------------------------------------------------------
 
-CLAUSES = "'batch', 'database', 'if', 'in', 'inout', 'label', 'model', 'out' or the end of the text"
+CLAUSES = "'batch', 'database', 'if', 'in', 'inout', 'label', 'model', 'out', 'sample', 'units' or the end of the text"
 F = "tensor functor(f: [i, 0:2] = ([i], «»))"
 
 MISTAKES = [
@@ -372,6 +383,29 @@ MISTAKES = [
         "ml(infer) batch(«n»)",
         "found 'n', expected an integer: write the number of rows in digits, or just batch",
     ),
+    ("ml(collect) sample(every: «0»)", "'every' is an integer, 1 or more, as in every: 10"),
+    ("ml(collect) sample(every: «2.5»)", "'every' is an integer"),
+    ("ml(collect) sample(every: «n + 1»)", "'every' is an integer"),
+    ("ml(collect) sample(every: «True»)", "'every' is an integer"),
+    ("ml(collect) sample(most: «--3»)", "'most' is an integer"),
+    ("ml(collect) sample(fraction: 0.5, seed: «-1»)", "'seed' is an integer, 0 or more"),
+    ("ml(collect) sample(fraction: «0»)", "'fraction' is a number above 0 and up to 1"),
+    ("ml(collect) sample(fraction: «-0.5»)", "'fraction' is a number above 0 and up to 1"),
+    ("ml(collect) sample(fraction: «1.5»)", "'fraction' is a number above 0 and up to 1"),
+    ("ml(collect) sample(fraction: «p»)", "'fraction' is a number above 0 and up to 1"),
+    ("ml(collect) sample(every: «99999999999999999999»)", "the number does not fit 64 bits"),
+    ("ml(collect) sample(«seed»: 1)", "'seed' chooses the calls of a 'fraction': give one"),
+    ("ml(collect) sample(«evry»: 1)", "'sample' has no 'evry': did you mean 'every'?"),
+    ("ml(collect) sample(«rows»: 1)", "'sample' has no 'rows': it takes every, fraction, seed, most"),
+    ("ml(collect) sample(most: 1, «most»: 1)", "'most' is given twice: leave one of them out"),
+    ("ml(collect) sample(every: «)»", "found ')', expected an expression: write a number, as in sample(every: 10)"),
+    ("ml(collect) sample(every: 1,«)»", "leave the ',' before it out"),
+    ("ml(collect) «sampling»(every: 1)", "did you mean 'sample'?"),
+    ("ml(collect) units(t: 'K', «t»: 'm')", "'t' is given twice: leave one of them out"),
+    ("ml(collect) units(t: 'K') «units»(u: 'm')", "the clause 'units' is given twice: join the two into one"),
+    ("ml(collect) units(t: «K»)", 'write the unit between quotes, as in units(t: "K")'),
+    ("ml(collect) units(t: «''»)", "the string is empty"),
+    ("ml(collect) units(«true»: 'K')", "'true' cannot be a name"),
     ("ml(infer) if(step «=» 10)", "found '=', expected an operator or ')': compare with '=='"),
     ("ml(infer) if(a «&» b)", "write 'and' or 'or'"),
     ("ml(infer) if(t«.»any)", "an expression has no calls and no attributes"),

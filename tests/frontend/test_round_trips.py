@@ -109,6 +109,25 @@ words = st.text("abc./ -'é", min_size=1, max_size=8).map('"{}"'.format) | st.te
     "'{}'".format
 )
 files = words | names
+steps = st.fixed_dictionaries(
+    {},
+    optional={
+        "every": st.integers(1, 1 << 40),
+        "fraction": st.floats(0, 1, exclude_min=True),
+        "most": st.integers(1, 1 << 40),
+    },
+)
+
+
+@st.composite
+def samplings(draw: st.DrawFn) -> str:
+    """A clause `sample`, or none."""
+    chosen: dict[str, float] = draw(steps)
+    if "fraction" in chosen and draw(st.booleans()):
+        chosen["seed"] = draw(st.integers(0, 99))
+    return f"sample({', '.join(f'{key}: {chosen[key]!r}' for key in draw(st.permutations(list(chosen))))})"
+
+
 modes = st.sampled_from(["infer", "collect", "offline"]) | conditions.map("predicated: {}".format)
 
 
@@ -123,6 +142,10 @@ def regions(draw: st.DrawFn) -> str:
         if draw(st.booleans()):
             clauses.append(f"{keyword}({draw(strategy)})")
     clauses += draw(st.sampled_from([[], ["batch"], ["batch(1)"], ["batch(4096)"]]))
+    sample = draw(samplings())
+    clauses += [sample] * (sample != "sample()")
+    if units := draw(st.dictionaries(names, words, max_size=3)):
+        clauses.append(f"units({', '.join(f'{array}: {unit}' for array, unit in units.items())})")
     separator = draw(st.sampled_from([" ", ", ", "\n", " \\\n"]))
     return f"ml({draw(modes)}) {separator.join(draw(st.permutations(clauses)))}"
 

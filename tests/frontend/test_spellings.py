@@ -31,6 +31,7 @@ OTHERS = [
     "tensor map(from: g(data[acc1[acc2[0:N]]], pos[idx[0:N], 0:3], y[n//2:n:2]))",
     "declare tensor(x: f(a[0:N]))",
     "ml(predicated: a <= 1.5 && b != 2 || !c) in(t, f(u[0:n])) model('m.pt2'), label(\"heat\") batch(4096) if(x >= 1)",
+    "ml(collect) in(t), sample(every: 10, fraction: 0.5, seed: 3, most: 9) units(t: 'm/s', u: \"K\")",
 ]
 TOKEN = re.compile(r"""#\s*pragma|"[^"]*"|'[^']*'|\d+\.\d+|\w+|//|[<>=!]=|&&|\|\||\S""")
 SEPARATORS = {

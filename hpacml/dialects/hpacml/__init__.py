@@ -5,7 +5,8 @@ from xdsl.ir import Dialect
 from hpacml.dialects.hpacml.attributes import DirectionAttr, IndirectType, MappingType, ModeAttr, SliceAttr, TargetAttr
 from hpacml.dialects.hpacml.bridge import FunctorOp, GatherOp, MapOp, ScatterOp, TensorOp
 from hpacml.dialects.hpacml.checks import CheckIndicesOp, CheckMapOp, DistinctOp, InBoundsOp
-from hpacml.dialects.hpacml.control import BodyOp, CollectOp, InferOp, MlOp
+from hpacml.dialects.hpacml.clauses import SampleAttr, UnitsAttr
+from hpacml.dialects.hpacml.control import BodyOp, CollectOp, InferOp, MlOp, SampleOp
 from hpacml.dialects.hpacml.report import CopiedOp, NowOp, RecordOp
 from hpacml.dialects.hpacml.views import FusedGatherOp, FusedScatterOp, IndirectOp, PackOp, UnpackOp
 
@@ -20,6 +21,7 @@ Hpacml = Dialect(
         ScatterOp,
         BodyOp,
         InferOp,
+        SampleOp,
         CollectOp,
         CheckMapOp,
         CheckIndicesOp,
@@ -34,5 +36,5 @@ Hpacml = Dialect(
         CopiedOp,
         RecordOp,
     ],
-    [DirectionAttr, ModeAttr, SliceAttr, TargetAttr, MappingType, IndirectType],
+    [DirectionAttr, ModeAttr, SliceAttr, TargetAttr, SampleAttr, UnitsAttr, MappingType, IndirectType],
 )

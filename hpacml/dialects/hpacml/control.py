@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import permutations
 
 from xdsl.dialects.builtin import (
@@ -47,7 +47,9 @@ from hpacml.dialects.hpacml.attributes import (
     as_text,
 )
 from hpacml.dialects.hpacml.bridge import MapOp
+from hpacml.dialects.hpacml.clauses import SampleAttr, UnitsAttr, print_clauses, verify_sample
 from hpacml.policy import POLICIES, is_policy
+from hpacml.sampling import Sampling
 
 Source = StringAttr | SymbolRefAttr
 """Where a model or database comes from: a path, or `@name` of the call's argument that holds it."""
@@ -67,7 +69,9 @@ class MlOp(IRDLOperation, HasCanonicalizationPatternsInterface):
     `model` and `database` are paths, or `@name` for an argument of the call that holds one; when absent the
     environment decides. `batch` says that the model treats dimension 0 as independent rows, with a number:
     so many rows a call (0: as the runtime likes). `on_error` is "raise", or "accurate" to run the original code
-    where the model fails; when absent the environment decides.
+    where the model fails; when absent the environment decides. `sample` says which calls are collected, when absent
+    all: each `every`-th, of these a `fraction` by the random numbers of a `seed`, of these the first `most`.
+    `units` are those of arrays, by their names in the maps.
 
     Example:
     ```mlir
@@ -86,6 +90,8 @@ class MlOp(IRDLOperation, HasCanonicalizationPatternsInterface):
     label = prop_def(StringAttr)
     batch = opt_prop_def(IntegerAttr.constr(i64))
     on_error = opt_prop_def(StringAttr)
+    sample = opt_prop_def(SampleAttr)
+    units = opt_prop_def(UnitsAttr)
 
     condition = opt_operand_def(i1)
     if_condition = opt_operand_def(i1)
@@ -113,6 +119,8 @@ class MlOp(IRDLOperation, HasCanonicalizationPatternsInterface):
         database: Source | str | None = None,
         batch: int | None = None,
         on_error: str | None = None,
+        sample: Sampling | None = None,
+        units: Mapping[str, str] | None = None,
     ):
         super().__init__(
             operands=[condition, if_condition, inputs, outputs, inouts],
@@ -123,6 +131,8 @@ class MlOp(IRDLOperation, HasCanonicalizationPatternsInterface):
                 "database": source_attr(database),
                 "batch": None if batch is None else IntegerAttr(batch, i64),
                 "on_error": None if on_error is None else StringAttr(on_error),
+                "sample": None if sample is None else SampleAttr(sample),
+                "units": UnitsAttr.of(units or {}),
             },
             regions=[body],
         )
@@ -149,6 +159,9 @@ class MlOp(IRDLOperation, HasCanonicalizationPatternsInterface):
         if self.batch is not None and self.batch.value.data < 0:
             raise VerifyException("batch must not be negative")
         _verify_on_error(self.on_error)
+        if self.sample is not None and self.mode.data == Mode.Infer:
+            raise VerifyException("a region that only infers has nothing to sample")
+        verify_sample(self.sample)
         if not self.all_inputs or not self.all_outputs:
             raise VerifyException("a region needs at least one input and one output")
         for mapping in self.all_inputs:
@@ -190,6 +203,7 @@ class MlOp(IRDLOperation, HasCanonicalizationPatternsInterface):
         if self.on_error is not None:
             printer.print_string(" on_error ")
             printer.print_attribute(self.on_error)
+        print_clauses(printer, (("sample", self.sample), ("units", self.units)))
         printer.print_op_attributes(self.attributes, print_keyword=True)
         printer.print_string(" : ")
         mappings = (*self.inputs, *self.outputs, *self.inouts)
@@ -221,6 +235,10 @@ class MlOp(IRDLOperation, HasCanonicalizationPatternsInterface):
             properties["batch"] = IntegerAttr(parser.parse_integer(allow_boolean=False), i64)
         if parser.parse_optional_keyword("on_error") is not None:
             properties["on_error"] = StringAttr(parser.parse_str_literal())
+        if parser.parse_optional_keyword("sample") is not None:
+            properties["sample"] = SampleAttr(SampleAttr.parse_parameter(parser))
+        if parser.parse_optional_keyword("units") is not None:
+            properties["units"] = UnitsAttr(UnitsAttr.parse_parameter(parser))
         attributes = parser.parse_optional_attr_dict_with_keyword()
         parser.parse_punctuation(":")
         types: Iterator[Attribute] = iter(parser.parse_comma_separated_list(parser.Delimiter.NONE, parser.parse_type))
@@ -331,9 +349,41 @@ class InferOp(IRDLOperation):
 
 
 @irdl_op_definition
+class SampleOp(IRDLOperation):
+    """
+    Count a call of a region that collects: is it one of those that `sample` takes?
+
+    Example:
+    ```mlir
+    %sampled = hpacml.sample "heat" database "d.h5" <every: 10, most: 1000>
+    ```
+    """
+
+    name = "hpacml.sample"
+
+    label = prop_def(StringAttr)
+    database = opt_prop_def(SOURCE)
+    sample = prop_def(SampleAttr)
+    sampled = result_def(i1)
+
+    assembly_format = "$label (`database` $database^)? $sample attr-dict"
+
+    def __init__(self, label: StringAttr, database: Attribute | None, sample: SampleAttr):
+        super().__init__(
+            properties={"label": label, "database": database, "sample": sample},
+            result_types=[i1],
+        )
+
+    def verify_(self) -> None:
+        verify_sample(self.sample)
+
+
+@irdl_op_definition
 class CollectOp(IRDLOperation):
     """
     Append inputs, outputs and the time of the original code to the region's group in the database.
+
+    `maps` holds their functors and maps as text; `sample` and `units` are those of the region, which are recorded.
 
     Example:
     ```mlir
@@ -345,6 +395,8 @@ class CollectOp(IRDLOperation):
 
     label = prop_def(StringAttr)
     database = opt_prop_def(SOURCE)
+    sample = opt_prop_def(SampleAttr)
+    units = opt_prop_def(UnitsAttr)
     maps = opt_prop_def(ArrayAttr[StringAttr])
     inputs = var_operand_def(MemRefType)
     outputs = var_operand_def(MemRefType)
@@ -352,7 +404,7 @@ class CollectOp(IRDLOperation):
 
     irdl_options = (AttrSizedOperandSegments(as_property=True),)
     assembly_format = (
-        "$label (`database` $database^)? (`maps` $maps^)? "
+        "$label (`database` $database^)? (`sample` $sample^)? (`units` $units^)? (`maps` $maps^)? "
         "`ins` `(` $inputs `:` type($inputs) `)` `outs` `(` $outputs `:` type($outputs) `)` "
         "`time` $milliseconds attr-dict"
     )
@@ -365,8 +417,13 @@ class CollectOp(IRDLOperation):
         inputs: Sequence[SSAValue],
         outputs: Sequence[SSAValue],
         milliseconds: SSAValue,
+        sample: SampleAttr | None = None,
+        units: UnitsAttr | None = None,
     ):
         super().__init__(
             operands=[inputs, outputs, milliseconds],
-            properties={"label": label, "database": database, "maps": maps},
+            properties={"label": label, "database": database, "maps": maps, "sample": sample, "units": units},
         )
+
+    def verify_(self) -> None:
+        verify_sample(self.sample)

@@ -523,6 +523,73 @@ func.func @f(%in: !hpacml.mapping<9xf32>) {
 
 // -----
 
+func.func @f(%in: !hpacml.mapping<9xf32>) {
+  hpacml.ml infer in(%in) out(%in) label "r" sample <every: 2> : !hpacml.mapping<9xf32>, !hpacml.mapping<9xf32> {
+    "test.op"() : () -> ()
+  }
+  func.return
+}
+
+// CHECK: Operation does not verify: a region that only infers has nothing to sample
+
+// -----
+
+func.func @f(%in: !hpacml.mapping<9xf32>) {
+  hpacml.ml collect inout(%in) label "r" sample <every: 0> : !hpacml.mapping<9xf32> {
+    "test.op"() : () -> ()
+  }
+  func.return
+}
+
+// CHECK: Operation does not verify: 'every' is an integer, 1 or more, as in every: 10
+
+// -----
+
+func.func @f() {
+  %sampled = hpacml.sample "r" <fraction: 1.5>
+  func.return
+}
+
+// CHECK: Operation does not verify: 'fraction' is a number above 0 and up to 1, as in fraction: 0.1
+
+// -----
+
+func.func @f() {
+  %sampled = hpacml.sample "r" <every: 2, seed: 1>
+  func.return
+}
+
+// CHECK: Operation does not verify: 'seed' chooses the calls of a 'fraction': give one, as in fraction: 0.1, or leave the seed out
+
+// -----
+
+func.func @f() {
+  %sampled = hpacml.sample "r" <>
+  func.return
+}
+
+// CHECK: Operation does not verify: 'sample' takes one or several of every, fraction, seed, most
+
+// -----
+
+func.func @f() {
+  %sampled = hpacml.sample "r" <rows: 2>
+  func.return
+}
+
+// CHECK: expected one of every, fraction, seed, most
+
+// -----
+
+func.func @f(%x: memref<9xf32>, %ms: f64) {
+  hpacml.collect "r" sample <most: 0> ins(%x : memref<9xf32>) outs(%x : memref<9xf32>) time %ms
+  func.return
+}
+
+// CHECK: Operation does not verify: 'most' is an integer, 1 or more, as in most: 10
+
+// -----
+
 func.func @f(%x: memref<9xf32>) {
   %done = hpacml.infer "r" on_error "ignore" ins(%x : memref<9xf32>) outs(%x : memref<9xf32>)
   func.return

@@ -116,7 +116,10 @@ func.func @regions(%t: memref<?x?xf32>, %n: index, %c: i1, %d: i1) {
   hpacml.ml collect inout(%io) database "d.h5" label "one inout" : !hpacml.mapping<2x3x1xf32> {
     "test.op"(%t) : (memref<?x?xf32>) -> ()
   }
-  hpacml.ml predicated(%c) if(%d) in(%in, %in) out(%out, %out) inout(%io) model "m.pt2" database "d.h5" label "most" batch 4096 attributes {note = "kept"} : !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<2x3x1xf32> {
+  hpacml.ml collect inout(%io) label "sampled" sample <every: 10> units <t: "K"> : !hpacml.mapping<2x3x1xf32> {
+    "test.op"(%t) : (memref<?x?xf32>) -> ()
+  }
+  hpacml.ml predicated(%c) if(%d) in(%in, %in) out(%out, %out) inout(%io) model "m.pt2" database "d.h5" label "most" batch 4096 on_error "raise" sample <most: 1000, seed: 42, fraction: 1.0e-05> units <t: "\C2\B0C", "gr\C3\B6\C3\9Fe": "m/s \22"> attributes {note = "kept"} : !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<2x3x1xf32> {
     hpacml.ml infer if(%d) in(%in) out(%out) model @net database @base label "inner" batch 0 on_error "accurate" : !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32> {
       "test.op"() : () -> ()
     }
@@ -134,7 +137,10 @@ func.func @regions(%t: memref<?x?xf32>, %n: index, %c: i1, %d: i1) {
 // CHECK-NEXT:    hpacml.ml collect inout(%io) database "d.h5" label "one inout" : !hpacml.mapping<2x3x1xf32> {
 // CHECK-NEXT:      "test.op"(%t) : (memref<?x?xf32>) -> ()
 // CHECK-NEXT:    }
-// CHECK-NEXT:    hpacml.ml predicated(%c) if(%d) in(%in, %in) out(%out, %out) inout(%io) model "m.pt2" database "d.h5" label "most" batch 4096 attributes {note = "kept"} : !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<2x3x1xf32> {
+// CHECK-NEXT:    hpacml.ml collect inout(%io) label "sampled" sample <every: 10> units <t: "K"> : !hpacml.mapping<2x3x1xf32> {
+// CHECK-NEXT:      "test.op"(%t) : (memref<?x?xf32>) -> ()
+// CHECK-NEXT:    }
+// CHECK-NEXT:    hpacml.ml predicated(%c) if(%d) in(%in, %in) out(%out, %out) inout(%io) model "m.pt2" database "d.h5" label "most" batch 4096 on_error "raise" sample <fraction: 1.0e-05, seed: 42, most: 1000> units <t: "\C2\B0C", "gr\C3\B6\C3\9Fe": "m/s \22"> attributes {note = "kept"} : !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<2x3x1xf32> {
 // CHECK-NEXT:      hpacml.ml infer if(%d) in(%in) out(%out) model @net database @base label "inner" batch 0 on_error "accurate" : !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32> {
 // CHECK-NEXT:        "test.op"() : () -> ()
 // CHECK-NEXT:      }
@@ -150,7 +156,9 @@ func.func @lowered(%x: memref<?x5xf32>, %y: memref<?xf64>, %ok: i1, %n: index) {
   %most = hpacml.infer "most" model "m.pt2" batch 4096 on_error "raise" maps ["to: f", "from: g"] ins(%x, %x : memref<?x5xf32>, memref<?x5xf32>) outs(%y : memref<?xf64>) {note = "kept"}
   %named = hpacml.infer "named" model @net ins(%x : memref<?x5xf32>) outs(%y : memref<?xf64>)
   hpacml.collect "least" ins(%x : memref<?x5xf32>) outs(%y : memref<?xf64>) time %ms
-  hpacml.collect "most" database @base maps ["to: f", "from: g"] ins(%x : memref<?x5xf32>) outs(%y : memref<?xf64>) time %ms {note = "kept"}
+  %sampled = hpacml.sample "least" <most: 1>
+  %taken = hpacml.sample "most" database @base <every: 10, fraction: 0.5, seed: 0, most: 9> {note = "kept"}
+  hpacml.collect "most" database @base sample <every: 10> units <t: "K", u: "m/s"> maps ["to: f", "from: g"] ins(%x : memref<?x5xf32>) outs(%y : memref<?xf64>) time %ms {note = "kept"}
   hpacml.check_map %ok to "f: [i] = ([i - 1])" names ["t"] targets [#hpacml.target<[1 : 9]>] sizes(%n) bounds() params() of []
   hpacml.check_map %ok inout "f: [i, 0:m] = ([i * m : i * m + m, k])" names ["t"] targets [#hpacml.target<[1 : ? : 2, ?]>] sizes(%n, %n) bounds(%n, %n) params(%n) of ["m"] text "f(t[1:n:2, k])"
   func.return
@@ -164,7 +172,9 @@ func.func @lowered(%x: memref<?x5xf32>, %y: memref<?xf64>, %ok: i1, %n: index) {
 // CHECK-NEXT:    %most = hpacml.infer "most" model "m.pt2" batch 4096 on_error "raise" maps ["to: f", "from: g"] ins(%x, %x : memref<?x5xf32>, memref<?x5xf32>) outs(%y : memref<?xf64>) {note = "kept"}
 // CHECK-NEXT:    %named = hpacml.infer "named" model @net ins(%x : memref<?x5xf32>) outs(%y : memref<?xf64>)
 // CHECK-NEXT:    hpacml.collect "least" ins(%x : memref<?x5xf32>) outs(%y : memref<?xf64>) time %ms
-// CHECK-NEXT:    hpacml.collect "most" database @base maps ["to: f", "from: g"] ins(%x : memref<?x5xf32>) outs(%y : memref<?xf64>) time %ms {note = "kept"}
+// CHECK-NEXT:    %sampled = hpacml.sample "least" <most: 1>
+// CHECK-NEXT:    %taken = hpacml.sample "most" database @base <every: 10, fraction: 0.5, seed: 0, most: 9> {note = "kept"}
+// CHECK-NEXT:    hpacml.collect "most" database @base sample <every: 10> units <t: "K", u: "m/s"> maps ["to: f", "from: g"] ins(%x : memref<?x5xf32>) outs(%y : memref<?xf64>) time %ms {note = "kept"}
 // CHECK-NEXT:    hpacml.check_map %ok to "f: [i] = ([i - 1])" names ["t"] targets [#hpacml.target<[1 : 9]>] sizes(%n) bounds() params() of []
 // CHECK-NEXT:    hpacml.check_map %ok inout "f: [i, 0:m] = ([i * m : i * m + m, k])" names ["t"] targets [#hpacml.target<[1 : ? : 2, ?]>] sizes(%n, %n) bounds(%n, %n) params(%n) of ["m"] text "f(t[1:n:2, k])"
 // CHECK-NEXT:    func.return
@@ -277,7 +287,7 @@ func.func @report(%x: memref<?x5xf32>, %t: memref<?xf32>, %u: memref<9xi32, stri
 // GENERIC:      %y = "hpacml.tensor"(%out) <{fresh}> : (!hpacml.mapping<?x3x5xf32>) -> memref<?x3x5xf32>
 // GENERIC-NEXT: "hpacml.gather"(%in, %x) : (!hpacml.mapping<?x7x5xf32>, memref<?x7x5xf32>) -> ()
 // GENERIC:      "hpacml.scatter"(%y, %out) : (memref<?x3x5xf32>, !hpacml.mapping<?x3x5xf32>) -> ()
-// GENERIC:      "hpacml.ml"(%c, %d, %in, %in, %out, %out, %io) <{mode = #hpacml<mode predicated>, model = "m.pt2", database = "d.h5", label = "most", batch = 4096 : i64, operandSegmentSizes = array<i32: 1, 1, 2, 2, 1>}> ({
+// GENERIC:      "hpacml.ml"(%c, %d, %in, %in, %out, %out, %io) <{mode = #hpacml<mode predicated>, model = "m.pt2", database = "d.h5", label = "most", batch = 4096 : i64, on_error = "raise", sample = #hpacml.sample<fraction: 1.0e-05, seed: 42, most: 1000>, units = #hpacml.units<t: "\C2\B0C", "gr\C3\B6\C3\9Fe": "m/s \22">, operandSegmentSizes = array<i32: 1, 1, 2, 2, 1>}> ({
 // GENERIC-NEXT:   "hpacml.ml"(%d, %in, %out) <{mode = #hpacml<mode infer>, model = @net, database = @base, label = "inner", batch = 0 : i64, on_error = "accurate", operandSegmentSizes = array<i32: 0, 1, 1, 1, 0>}> ({
 // GENERIC:      "hpacml.check_map"(%ok, %n, %n, %n, %x, %idx) <{direction = #hpacml<direction from>, functor = "f: [i] = ([i])", names = ["x", "idx"], targets = [#hpacml.target<[*[0 : ?]]>], parameters = [], operandSegmentSizes = array<i32: 1, 2, 1, 0, 2>}>
 // GENERIC:      "hpacml.check_indices"(%m) : (!hpacml.mapping<?xf32>) -> ()

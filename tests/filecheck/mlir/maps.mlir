@@ -62,7 +62,7 @@ func.func @shapes(%a: memref<?xf32>, %b: memref<8x3xf64>, %h: memref<?xf16>, %g:
   %mixed = hpacml.map to @mixed(%h[0 : %n], %g[0 : %n : 2], %u[2 : 3], %a[0]) : memref<?xf16>, memref<?xbf16>, memref<?xi8>, memref<?xf32> -> !hpacml.mapping<?x4xf32>
   %reversed = hpacml.map to @reversed(%u[0 : 5]) : memref<?xi8> -> !hpacml.mapping<5x3xi8>
   %scalar = hpacml.map inout @scalar(%z[]) : memref<f64> -> !hpacml.mapping<1xf64>
-  hpacml.ml collect in(%channels, %mixed, %reversed) inout(%blocks, %scalar) label "shapes" : !hpacml.mapping<2x7x3xf64>, !hpacml.mapping<?x4xf32>, !hpacml.mapping<5x3xi8>, !hpacml.mapping<?x?xf32>, !hpacml.mapping<1xf64> {
+  hpacml.ml collect in(%channels, %mixed, %reversed) inout(%blocks, %scalar) label "shapes" sample <every: 10, fraction: 1.0e-05, seed: 1> units <a: "K"> : !hpacml.mapping<2x7x3xf64>, !hpacml.mapping<?x4xf32>, !hpacml.mapping<5x3xi8>, !hpacml.mapping<?x?xf32>, !hpacml.mapping<1xf64> {
     %one = arith.constant 1 : index
     %v = memref.load %a[%one] : memref<?xf32>
     memref.store %v, %a[%n] : memref<?xf32>
@@ -81,8 +81,10 @@ func.func @shapes(%a: memref<?xf32>, %b: memref<8x3xf64>, %h: memref<?xf16>, %g:
 // LOOPS:         arith.extf {{.*}} : bf16 to f32
 // LOOPS:         arith.uitofp {{.*}} : i8 to f32
 // CALLS-LABEL: func.func @shapes
+// CALLS:         call @hpacml_sample
 // CALLS:         call @shapes_body
 // LLVM-LABEL:  llvm.func @shapes
+// LLVM:          llvm.call @hpacml_sample
 
 // A DSL compiler's use: no region, only tensors.
 

@@ -83,6 +83,27 @@ func.func @collect(%x: memref<?xf32>, %c: i1) {
 
 // -----
 
+// The runtime is asked which calls to collect, and told how when it gets one.
+
+func.func @sample(%x: memref<?xf32>, %ms: f64) -> i1 {
+  %sampled = hpacml.sample "heat" database "d.h5" <every: 10, fraction: 0.5, seed: 3, most: 9>
+  hpacml.collect "heat" database "d.h5" sample <every: 10> units <t: "K", "\C3\B6": "\C2\B0C"> ins(%x : memref<?xf32>) outs(%x : memref<?xf32>) time %ms
+  func.return %sampled : i1
+}
+
+// CHECK-LABEL: builtin.module {
+// CHECK-DAG:   @hpacml_site_0("{\22kind\22: \22sample\22, \22label\22: \22heat\22, \22database\22: {\22path\22: \22d.h5\22}, \22sample\22: {\22every\22: 10, \22fraction\22: 0.5, \22seed\22: 3, \22most\22: 9}}\00")
+// CHECK-DAG:   @hpacml_site_1({{.*}}, \22sample\22: {\22every\22: 10}, \22units\22: {\22t\22: \22K\22, \22\\u00f6\22: \22\\u00b0C\22}}\00")
+// CHECK-DAG:   func.func private @hpacml_sample(!llvm.ptr) -> i32
+// CHECK-LABEL: func.func @sample
+// CHECK:         [[SITE:%\d+]] = llvm.mlir.addressof @hpacml_site_0
+// CHECK-NEXT:    [[STATUS:%.*]] = func.call @hpacml_sample([[SITE]]) : (!llvm.ptr) -> i32
+// CHECK-NEXT:    [[ZERO:%.*]] = arith.constant 0 : i32
+// CHECK-NEXT:    [[SAMPLED:%.*]] = arith.cmpi ne, [[STATUS]], [[ZERO]] : i32
+// CHECK:         func.return [[SAMPLED]] : i1
+
+// -----
+
 // A doubtful map is judged by the runtime, which gets all its numbers.
 
 func.func @check(%fits: i1, %size: index, %n: index) {

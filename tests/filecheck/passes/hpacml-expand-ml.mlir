@@ -150,6 +150,73 @@ func.func @predicated(%t: memref<9xf32>, %u: memref<9xf32>, %c: i1, %d: i1) {
 
 // -----
 
+// Collection of some of the calls: in the others only the body runs.
+
+hpacml.functor @f : [i] = ([i])
+
+func.func @sampled(%t: memref<9xf32>) {
+  %a = hpacml.map inout @f(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
+  hpacml.ml collect inout(%a) database "d.h5" label "r" sample <every: 10, most: 1000> units <t: "K"> : !hpacml.mapping<9xf32> {
+    "test.op"(%t) : (memref<9xf32>) -> ()
+  }
+  func.return
+}
+
+// CHECK-LABEL: func.func @sampled(%t: memref<9xf32>) {
+// CHECK-NEXT:    %a = hpacml.map inout @f(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
+// CHECK-NEXT:    %sampled = hpacml.sample "r" database "d.h5" <every: 10, most: 1000>
+// CHECK-NEXT:    scf.if %sampled {
+// CHECK-NEXT:      %x = hpacml.tensor fresh %a : !hpacml.mapping<9xf32> -> memref<9xf32>
+// CHECK-NEXT:      hpacml.gather %a into %x : !hpacml.mapping<9xf32>, memref<9xf32>
+// CHECK-NEXT:      %ms = hpacml.body "r" {
+// CHECK-NEXT:        "test.op"(%t) : (memref<9xf32>) -> ()
+// CHECK-NEXT:      }
+// CHECK-NEXT:      %y = hpacml.tensor %a : !hpacml.mapping<9xf32> -> memref<9xf32>
+// CHECK-NEXT:      hpacml.gather %a into %y : !hpacml.mapping<9xf32>, memref<9xf32>
+// CHECK-NEXT:      hpacml.collect "r" database "d.h5" sample <every: 10, most: 1000> units <t: "K"> maps ["to: f: [i] = ([i]) | !hpacml.mapping<9xf32>", "from: f: [i] = ([i]) | !hpacml.mapping<9xf32>"] ins(%x : memref<9xf32>) outs(%y : memref<9xf32>) time %ms
+// CHECK-NEXT:    } else {
+// CHECK-NEXT:      %ms_1 = hpacml.body "r" {
+// CHECK-NEXT:        "test.op"(%t) : (memref<9xf32>) -> ()
+// CHECK-NEXT:      }
+// CHECK-NEXT:    }
+// CHECK-NEXT:    func.return
+// CHECK-NEXT:  }
+
+// -----
+
+// What is sampled are the calls that would collect.
+
+hpacml.functor @f : [i] = ([i])
+
+func.func @sampled_predicated(%t: memref<9xf32>, %c: i1, %d: i1) {
+  %a = hpacml.map inout @f(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
+  hpacml.ml predicated(%c) if(%d) inout(%a) label "r" on_error "raise" sample <fraction: 0.5> : !hpacml.mapping<9xf32> {
+    "test.op"(%t) : (memref<9xf32>) -> ()
+  }
+  func.return
+}
+
+// CHECK-LABEL: func.func @sampled_predicated(
+// CHECK-NEXT:    scf.if %d {
+// CHECK-NEXT:      %a = hpacml.map
+// CHECK-NEXT:      scf.if %c {
+// CHECK:             hpacml.infer "r"
+// CHECK-NEXT:        hpacml.scatter
+// CHECK-NEXT:      } else {
+// CHECK-NEXT:        %sampled = hpacml.sample "r" <fraction: 0.5>
+// CHECK-NEXT:        scf.if %sampled {
+// CHECK:               hpacml.collect "r" sample <fraction: 0.5>
+// CHECK-NEXT:        } else {
+// CHECK-NEXT:          %ms_1 = hpacml.body "r" {
+// CHECK-NEXT:            "test.op"(%t) : (memref<9xf32>) -> ()
+// CHECK-NEXT:          }
+// CHECK-NEXT:        }
+// CHECK-NEXT:      }
+// CHECK-NEXT:    } else {
+// CHECK-NEXT:      %ms_2 = hpacml.body "r" {
+
+// -----
+
 // A region in a region.
 
 hpacml.functor @f : [i] = ([i])

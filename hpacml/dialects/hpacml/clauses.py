@@ -1,0 +1,84 @@
+"""Attributes of the clauses of an `ml` region that are about the data it collects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from xdsl.ir import Data
+from xdsl.irdl import irdl_attr_definition
+from xdsl.parser import AttrParser
+from xdsl.printer import Printer
+from xdsl.utils.exceptions import VerifyException
+
+from hpacml.sampling import KEYS, Sampling
+
+
+@irdl_attr_definition
+class SampleAttr(Data[Sampling]):
+    """Which calls are collected, `<every: 10, fraction: 0.1, seed: 42, most: 1000>`."""
+
+    name = "hpacml.sample"
+
+    @classmethod
+    def parse_parameter(cls, parser: AttrParser) -> Sampling:
+        def setting() -> tuple[str, int | float]:
+            key = parser.parse_identifier()
+            if key not in KEYS:
+                parser.raise_error(f"expected one of {', '.join(KEYS)}")
+            parser.parse_punctuation(":")
+            return key, parser.parse_float() if key == "fraction" else parser.parse_integer(allow_boolean=False)
+
+        return Sampling.of(dict(parser.parse_comma_separated_list(parser.Delimiter.ANGLE, setting)))
+
+    def print_parameter(self, printer: Printer) -> None:
+        with printer.in_angle_brackets():
+            printer.print_string(str(self.data))
+
+
+@irdl_attr_definition
+class UnitsAttr(Data[tuple[tuple[str, str], ...]]):
+    """The units of arrays, `<t: "K", tnew: "K">`."""
+
+    name = "hpacml.units"
+
+    @staticmethod
+    def of(units: Mapping[str, str]) -> UnitsAttr | None:
+        """None for no units."""
+        return UnitsAttr(tuple(units.items())) if units else None
+
+    @classmethod
+    def parse_parameter(cls, parser: AttrParser) -> tuple[tuple[str, str], ...]:
+        def text() -> str:
+            # A string that is not ASCII is bytes to xDSL.
+            found = parser.parse_optional_str_literal()
+            return parser.parse_bytes_literal().decode() if found is None else found
+
+        def unit() -> tuple[str, str]:
+            array = parser.parse_optional_identifier() or text()
+            parser.parse_punctuation(":")
+            return array, text()
+
+        return tuple(parser.parse_comma_separated_list(parser.Delimiter.ANGLE, unit))
+
+    def print_parameter(self, printer: Printer) -> None:
+        def unit(pair: tuple[str, str]) -> None:
+            printer.print_identifier_or_string_literal(pair[0])
+            printer.print_string(": ")
+            printer.print_string_literal(pair[1])
+
+        with printer.in_angle_brackets():
+            printer.print_list(self.data, unit)
+
+
+def verify_sample(sample: SampleAttr | None) -> None:
+    """Raise `VerifyException` for a sampling that makes no sense."""
+    if sample is not None and (fault := sample.data.fault) is not None:
+        raise VerifyException(fault)
+
+
+def print_clauses(printer: Printer, clauses: Iterable[tuple[str, SampleAttr | UnitsAttr | None]]) -> None:
+    """Each that there is behind its keyword."""
+    for keyword, attribute in clauses:
+        if attribute is not None:
+            printer.print_string(f" {keyword} ")
+            attribute.print_parameter(printer)

@@ -1,0 +1,61 @@
+"""Which calls of a region are collected: what the clause `sample` says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """Every `every`-th call, of these the part `fraction`, of these the first `most`; None leaves a step out.
+
+    `seed` decides which calls the part is; without one it is 0.
+    """
+
+    every: int | None = None
+    fraction: float | None = None
+    seed: int | None = None
+    most: int | None = None
+
+    @property
+    def settings(self) -> dict[str, int | float]:
+        """What is given, by its key, in the order of the fields."""
+        given = ((key, getattr(self, key)) for key in KEYS)
+        return {key: value for key, value in given if value is not None}
+
+    @property
+    def fault(self) -> str | None:
+        """What is wrong with it."""
+        if not self.settings:
+            return f"'sample' takes one or several of {', '.join(KEYS)}"
+        if self.seed is not None and self.fraction is None:
+            return SEED_ALONE
+        return next(filter(None, (fault_of(key, value) for key, value in self.settings.items())), None)
+
+    @staticmethod
+    def of(settings: Mapping[str, int | float]) -> Sampling:
+        """The inverse of `settings`."""
+        return replace(Sampling(), **settings)
+
+    def __str__(self) -> str:
+        return ", ".join(f"{key}: {_shown(value)}" for key, value in self.settings.items())
+
+
+KEYS = tuple(field.name for field in fields(Sampling))
+SEED_ALONE = "'seed' chooses the calls of a 'fraction': give one, as in fraction: 0.1, or leave the seed out"
+
+
+def fault_of(key: str, value: float) -> str | None:
+    """What is wrong with `value` as that of `key`, which is one of `KEYS`."""
+    if key == "fraction":
+        return None if 0 < value <= 1 else "'fraction' is a number above 0 and up to 1, as in fraction: 0.1"
+    least = 0 if key == "seed" else 1
+    right = isinstance(value, int) and least <= value < 1 << 63
+    return None if right else f"'{key}' is an integer, {least} or more, as in {key}: 10"
+
+
+def _shown(value: float) -> str:
+    """A number as both directives and MLIR write it, which wants a point before an exponent."""
+    mantissa, e, exponent = repr(value).partition("e")
+    return repr(value) if not e or "." in mantissa else f"{mantissa}.0e{exponent}"

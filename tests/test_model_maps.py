@@ -1,0 +1,190 @@
+"""Models that know the maps they were trained for."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import hpacml
+from hpacml.runtime import formats, model, trust
+from hpacml.runtime.schema import maps_sha256
+from hpacml.tools import cli
+
+FILES = {"export": "m.pt2", "torchscript": "m.pt", "state_dict": "m.safetensors", "aotinductor": "a.pt2"}
+OTHER = ["to: g: [i, 0:1] = ([i]) | g(u[0:n])", "from: g: [i, 0:1] = ([i]) | g(w[0:n])"]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    hpacml.flush()
+
+
+def make(clauses: str = "", on_error: Any = None) -> Callable[..., Any]:
+    @hpacml.region(
+        f"""tensor functor(one: [i, 0:1] = ([i]))
+            ml(predicated: use) in(one(a[0:3])) out(one(b[0:3])) model(net) database("d.h5") label("r") {clauses}""",
+        on_error=on_error,
+    )
+    def double(a, b, use, net):
+        b[:] = 2 * a
+
+    def run(net: Any, use: bool = True) -> list[float]:
+        b = np.zeros(3)
+        double(np.arange(3.0), b, use, net)
+        return b.tolist()
+
+    return run
+
+
+@pytest.fixture
+def maps() -> tuple[str, ...]:
+    """Those of the region, as its database tells them."""
+    make()(None, use=False)
+    with hpacml.open_database("d.h5") as database:
+        told = database["r"].maps
+    assert told is not None
+    return told
+
+
+def save(path: str, maps: Any = None, **options: Any) -> Path:
+    """A network that gives the negative of its input."""
+    net = torch.nn.Linear(1, 1, bias=False, dtype=torch.float64)
+    torch.nn.init.constant_(net.weight, -1.0)
+    return hpacml.save_model(net, path, example=np.ones((3, 1)), maps=maps, **options)
+
+
+@pytest.mark.parametrize("format", [*list(FILES)[:3], pytest.param("aotinductor", marks=pytest.mark.slow)])
+def test_every_format_keeps_them(format: Any, maps: tuple[str, ...]) -> None:
+    path = save(FILES[format], maps, format=format, metadata={"maps": "of the user"})
+    network = model.load(str(path)).network
+    assert network.maps == maps
+    assert network.maps_sha256 == maps_sha256(maps)
+    assert network.metadata == {"maps": "of the user"}
+    assert make()(str(path)) == [0, -1, -2]
+    assert make("batch(2)")(str(path)) == [0, -1, -2]
+    save(FILES[format], OTHER, format=format)
+    with pytest.raises(hpacml.ModelError, match="it was trained for the maps"):
+        make()(str(path))
+
+
+def test_the_digest_is_that_of_the_database(maps: tuple[str, ...]) -> None:
+    with hpacml.open_database("d.h5") as database:
+        digest = database.group("r").attrs["maps_sha256"]
+    assert model.load(str(save("m.pt2", maps))).network.maps_sha256 == digest
+
+
+def test_other_maps_are_an_error_that_shows_both(maps: tuple[str, ...], tmp_path: Path) -> None:
+    save("m.pt2", OTHER)
+    run = make()
+    for _ in range(2):
+        with pytest.raises(hpacml.ModelError) as caught:
+            run("m.pt2")
+    assert str(caught.value) == (
+        f"the model '{tmp_path}/m.pt2' does not fit the region 'r': it was trained for the maps\n"
+        f"    {OTHER[0]}\n    {OTHER[1]}\nand the region has\n    {maps[0]}\n    {maps[1]}\n"
+        "Train it on data of this region, or give the region those maps; if both mean the same to it, save it with "
+        "maps=... of this region"
+    )
+
+
+def test_the_order_of_maps_matters(maps: tuple[str, ...]) -> None:
+    save("m.pt2", maps[::-1])
+    with pytest.raises(hpacml.ModelError, match="does not fit"):
+        make()("m.pt2")
+
+
+def test_without_maps_it_goes_into_any_region(maps: tuple[str, ...]) -> None:
+    path = save("m.pt2")
+    assert model.load(str(path)).network.maps == ()
+    assert model.load(str(path)).network.maps_sha256 is None
+    assert make()("m.pt2") == [0, -1, -2]
+    assert make()(lambda x: -x) == [0, -1, -2]
+
+
+def test_the_policies_apply(maps: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    save("m.pt2", OTHER)
+    before = hpacml.fallbacks().get("r", 0)
+    assert make(on_error="accurate")("m.pt2") == [0, 2, 4]
+    assert make("batch(1)", on_error="accurate")("m.pt2") == [0, 2, 4]
+    monkeypatch.setenv("HPACML_ON_ERROR", "accurate")
+    assert make()("m.pt2") == [0, 2, 4]
+    assert hpacml.fallbacks()["r"] == before + 3
+
+
+def test_it_is_checked_once(maps: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    from hpacml.runtime import inference
+
+    digests: list[tuple[str, ...]] = []
+
+    def counted(texts: tuple[str, ...]) -> str:
+        digests.append(texts)
+        return maps_sha256(texts)
+
+    monkeypatch.setattr(inference, "maps_sha256", counted)
+    save("m.pt2", maps)
+    run, other = make(), make("batch(1)")
+    for _ in range(3):
+        run("m.pt2")
+    assert len(digests) == 1
+    other("m.pt2")
+    assert len(digests) == 2
+    save("m.pt2", OTHER)  # which replaces what is loaded
+    with pytest.raises(hpacml.ModelError, match="does not fit"):
+        run("m.pt2")
+
+
+def test_a_reloaded_file_is_checked_again(maps: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HPACML_MODEL_RELOAD", "1")
+    path, others, same = save("m.pt2", maps), save("other.pt2", OTHER), save("same.pt2", maps)
+    run = make()
+    assert run("m.pt2") == [0, -1, -2]
+    os.replace(others, path)
+    with pytest.raises(hpacml.ModelError, match="it was trained for the maps"):
+        run("m.pt2")
+    os.replace(same, path)
+    assert run("m.pt2") == [0, -1, -2]
+
+
+WRONG = ["to: f", b"to: f", 3, [], [1], {"to": "f"}]
+
+
+@pytest.mark.parametrize("given", WRONG, ids=repr)
+def test_maps_are_texts(given: Any) -> None:
+    expected = f"maps are a list of texts, hpacml.open_database(FILE)[LABEL].maps, and this is {given!r}"
+    with pytest.raises(hpacml.ModelError, match=f"^{re.escape(expected)}$"):
+        save("m.pt2", given)
+    assert not Path("m.pt2").exists()
+
+
+@pytest.mark.parametrize("file", ["m.pt2", "m.safetensors"])
+def test_info_shows_them(
+    file: str, maps: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def info() -> str:
+        monkeypatch.setattr(sys, "argv", ["hpacml", "model", "info", file])
+        with pytest.raises(SystemExit) as exit:
+            cli.main()
+        assert not exit.value.code
+        return capsys.readouterr().out
+
+    save(file, maps)
+    out = info()
+    assert f"trained for the maps\n  {maps[0]}\n  {maps[1]}\n" in out
+    assert maps_sha256(maps) in out
+    save(file)
+    assert "trained for" not in info()
+
+
+def test_they_come_with_the_content_alone(maps: tuple[str, ...]) -> None:
+    content = trust.read(save("m.safetensors", maps))
+    assert formats.read(content, formats.DATA).maps == maps
