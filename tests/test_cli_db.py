@@ -120,7 +120,7 @@ def damage(file: Any, name: str) -> None:
         group["input_7"] = np.zeros(2)
     elif name == "dtype":
         del group["output"]
-        group["output"] = Y[:2].astype(np.float32)
+        group["output"] = Y[:2].astype(np.int32)
     elif name == "shape":
         group.attrs["input_shapes"] = ["[4, 3]"]
     elif name == "runs":
@@ -135,7 +135,7 @@ DAMAGE = {
     "hash": f"the attribute maps_sha256 is {'0' * 64}, but the maps have {SCHEMA.sha256}",
     "missing": "the dataset 'output' is missing: use a copy",
     "stray": "the dataset 'input_7' belongs to no map: remove it",
-    "dtype": "'output' holds float32, but its attribute says float64",
+    "dtype": "'output' holds int32, but its attribute says float64",
     "shape": "'input' holds [4, 2] per call, but its attribute says [4, 3]",
     "runs": "a run is said to begin after the last call (2)",
     "numbers": "'output' has elements that are no finite numbers (1 NaN, 1 infinite), first in call 1: leave such calls",
