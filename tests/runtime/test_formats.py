@@ -6,7 +6,6 @@ import contextlib
 import io
 import json
 import os
-import random
 import re
 import sys
 import zipfile
@@ -22,6 +21,7 @@ from torch import nn
 import hpacml
 from hpacml.errors import ModelError
 from hpacml.runtime import archive, formats, model, statedict, trust
+from tests import faults
 
 SUFFIXES = {"export": "pt2", "torchscript": "pt", "state_dict": "safetensors", "aotinductor": "pt2"}
 NAMES = {
@@ -287,52 +287,6 @@ def test_a_deep_description(file: Callable[..., Path]):
 # -- damage --------------------------------------------------------------------------------------------
 
 
-def damaged(content: bytes, number: int) -> bytes:
-    """The content cut off, or with random bytes in it."""
-    chance = random.Random(number)
-    if number % 2:
-        return content[: chance.randrange(len(content))]
-    start, length = chance.randrange(len(content)), chance.choice([1, 16, 400])
-    return content[:start] + chance.randbytes(min(length, len(content) - start)) + content[start + length :]
-
-
-@pytest.mark.parametrize("format", ALL)
-def test_damaged_files(format: str, file: Callable[..., Path], saved: Saved, infer: Any, capfd: Any):
-    """They are trusted, so that they come as far as they can. Damage where nothing is stored may do none."""
-    content, refused = saved(format), 0
-    x, y = np.ones((3, 5), np.float32), np.full((3, 1), -1.0, np.float32)
-    expected = network()(torch.from_numpy(x)).detach().numpy()
-    for number in range(30):
-        path = file(format, damaged(content, number), name=f"m{number}")
-        y[:] = -1
-        try:
-            infer([x], [y], model={"path": str(path)})
-        except ModelError:
-            refused += 1
-            np.testing.assert_array_equal(y, -1)
-        else:
-            np.testing.assert_allclose(y, expected, rtol=1e-6)
-    assert refused >= 25
-
-
-@pytest.mark.parametrize("format", ALL)
-def test_random_content_behind_the_first_bytes(format: str, file: Callable[..., Path], saved: Saved):
-    for number in range(30):
-        chance = random.Random(number)
-        content = saved(format)[: chance.choice([4, 10, 100])] + chance.randbytes(chance.randrange(2000))
-        with pytest.raises(ModelError, match=f"m{number}"):
-            model.load(str(file(format, content, name=f"m{number}")))
-
-
-def rewritten(content: bytes, change: Callable[[str, bytes], bytes]) -> bytes:
-    """An archive whose members are changed, with checksums that agree."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(buffer, "w") as new:
-        for name in old.namelist():
-            new.writestr(name, change(name.partition("/")[2], old.read(name)))
-    return buffer.getvalue()
-
-
 def other_version(member: str, content: bytes) -> bytes:
     if member in ("version", "archive_version", ".data/version"):
         return b"99999\n"
@@ -344,7 +298,7 @@ def other_version(member: str, content: bytes) -> bytes:
 
 @pytest.mark.parametrize("format", ["export", "torchscript"])
 def test_files_of_another_version(format: str, file: Callable[..., Path], saved: Saved, capfd: Any):
-    path = file(format, rewritten(saved(format), other_version))
+    path = file(format, faults.rewritten(saved(format), other_version))
     with pytest.raises(ModelError, match=f"Torch cannot load the {NAMES[format]} model .*of another version of Torch"):
         model.load(str(path))
 
@@ -357,7 +311,7 @@ def test_members_that_are_rubbish(format: str, file: Callable[..., Path], saved:
     members = [member for member in members if not re.search(r"data/\d|weights|constants/\d", member)]
     for number, member in enumerate(members):
         for rubbish in (b"", b"rubbish", os.urandom(300)):
-            content = rewritten(saved(format), lambda name, old, m=member, r=rubbish: r if name == m else old)
+            content = faults.rewritten(saved(format), lambda name, old, m=member, r=rubbish: r if name == m else old)
             with contextlib.suppress(ModelError):
                 model.load(str(file(format, content, name=f"m{number}_{len(rubbish)}")))
 
@@ -369,65 +323,6 @@ def test_an_archive_is_checked_as_a_whole(saved: Saved):
     with pytest.raises(zipfile.BadZipFile):
         archive.check(content[:start] + b"\0\1\2\3" + content[start + 4 :])
     assert archive.metadata(content)["example"] == [{"dtype": "float32", "shape": [4, 5]}]
-
-
-# -- files that would do harm --------------------------------------------------------------------------
-
-
-class Harm:
-    """What runs code when it is unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> Any:
-        return (Path.touch, (self.path,))
-
-
-class Writing(nn.Module):
-    """As TorchScript, it writes a file when it runs; and when it is loaded, by `__setstate__`."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__()
-        self.path = path
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        torch.save(x, self.path)
-        return x[:, :1]
-
-    @torch.jit.export
-    def __getstate__(self) -> tuple[str, bool]:
-        return self.path, self.training
-
-    @torch.jit.export
-    def __setstate__(self, state: tuple[str, bool]) -> None:
-        self.path = state[0]
-        self.training = state[1]
-        torch.save(torch.zeros(1), self.path)
-
-
-def test_harmful_files_are_refused_without_being_run(tmp_path: Path, infer: Any, saved: Saved):
-    import pickle
-
-    mark = tmp_path / "harm"
-    (tmp_path / "bare.pt").write_bytes(pickle.dumps(Harm(mark)))
-    torch.save({"weights": Harm(mark)}, tmp_path / "saved.pt")
-    torch.save(Harm(mark), tmp_path / "named.safetensors")
-    with formats._torchscript() as jit:
-        jit.save(jit.script(Writing(str(mark))), str(tmp_path / "script.pt"))
-    mark.unlink(missing_ok=True)  # what scripting has made
-    harm = pickle.dumps(Harm(mark))
-    content = rewritten(saved("export"), lambda name, old: harm if name.startswith("data/") else old)
-    (tmp_path / "export.pt2").write_bytes(content)
-    y = np.full((3, 1), -1.0, np.float32)
-    for name in ("bare.pt", "saved.pt", "named.safetensors", "script.pt", "export.pt2"):
-        with pytest.raises(ModelError, match=r"is not trusted on this machine|does not tell safely"):
-            infer([np.zeros((3, 5), np.float32)], [y], model={"path": str(tmp_path / name)})
-        assert not mark.exists(), name
-    assert (y == -1).all()
-    trust.trust(tmp_path / "script.pt")
-    infer([np.zeros((3, 5), np.float32)], [y], model={"path": str(tmp_path / "script.pt")})
-    assert mark.exists()  # it would have
 
 
 # -- reload --------------------------------------------------------------------------------------------
