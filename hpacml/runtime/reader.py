@@ -244,12 +244,20 @@ def _paths(path: Path | Sequence[Path]) -> list[str]:
 
 
 def _shards(file: Any, path: str) -> list[Shard]:
+    # Not file.items(): as long as that is not exhausted, h5py serves no other thread, and the error below keeps it.
     try:
-        return [_shard(path, label, item) for label, item in file.items() if isinstance(item, h5py().Group)]
-    except (*FAILURES, TypeError) as error:  # the latter for datasets and attributes of other kinds
+        items = [(label, _linked(file, label)) for label in list(file)]
+        return [_shard(path, label, item) for label, item in items if isinstance(item, h5py().Group)]
+    except (*FAILURES, KeyError, TypeError) as error:  # the latter for datasets and attributes of other kinds
         raise DatabaseError(
             f"cannot read '{path}' as a database of regions: {first_line(error)}; hpacml did not write it so"
         ) from error
+
+
+def _linked(file: Any, label: str) -> Any:
+    """What a label names; None for a link that leads nowhere."""
+    hard = isinstance(file.get(label, getlink=True), h5py().HardLink)
+    return file[label] if hard else file.get(label)
 
 
 def _shard(path: str, label: str, group: Any) -> Shard:

@@ -75,9 +75,13 @@ def read_runs(group: Any) -> tuple[Run, ...]:
     known = {field.name for field in fields(Run)}
     try:
         entries = json.loads(group.attrs.get("runs", "[]"))
-        return tuple(Run(**{name: value for name, value in entry.items() if name in known}) for entry in entries)
+        runs = tuple(Run(**{name: value for name, value in entry.items() if name in known}) for entry in entries)
     except (TypeError, AttributeError) as error:
         raise ValueError(f"the attribute 'runs' is no JSON list of runs: {error}") from error
+    firsts = [run.first_call for run in runs]
+    if not all(type(first) is int and first >= 0 for first in firsts) or firsts != sorted(firsts):
+        raise ValueError(f"the attribute 'runs' tells first calls that are no rising numbers: {firsts}")
+    return runs
 
 
 def write_runs(group: Any, runs: Sequence[Run]) -> None:

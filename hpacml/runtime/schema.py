@@ -58,11 +58,12 @@ class Schema:
 
     @staticmethod
     def read(group: Any) -> Schema | None:
-        """The schema that a group's attributes hold, None if they do not. Raises ValueError for units that are none."""
-        texts = [group.attrs.get(name) for name in ("maps", "input_dtypes", "output_dtypes")]
-        if any(text is None for text in texts):
+        """The schema that a group's attributes hold, None if they do not. Raises ValueError for what is none."""
+        texts = [_texts(group, name) for name in ("maps", "input_dtypes", "output_dtypes")]
+        maps, inputs, outputs = texts
+        if maps is None or inputs is None or outputs is None:
             return None
-        return Schema(*(tuple(map(str, text)) for text in texts), units=_read_units(group))
+        return Schema(maps, inputs, outputs, units=_read_units(group))
 
     def write(self, group: Any) -> None:
         """Make attributes of it, for `read`, and of the shapes of the group's tensors."""
@@ -97,16 +98,37 @@ def units_text(schema: Schema) -> str:
 
 
 def _read_units(group: Any) -> tuple[tuple[str, str], ...]:
-    units = json.loads(group.attrs.get("units", "{}"))
+    text = group.attrs.get("units", "{}")
+    units = json.loads(text) if isinstance(text, str) else None
     if not isinstance(units, dict):
         raise ValueError("the attribute 'units' is no JSON object")
     return tuple(sorted((name, str(unit)) for name, unit in cast("dict[str, object]", units).items()))
 
 
 def read_shapes(group: Any) -> list[tuple[int, ...]] | None:
-    """The shapes of one call's tensors that a group's attributes hold, inputs first; None if they do not."""
-    texts = [group.attrs.get(f"{kind}_shapes") for kind in ("input", "output")]
-    return None if any(t is None for t in texts) else [tuple(json.loads(text)) for t in texts for text in t]
+    """The shapes of one call's tensors that a group's attributes hold, inputs first; None if they do not.
+
+    Raises ValueError for what are no shapes.
+    """
+    inputs, outputs = (_texts(group, f"{kind}_shapes") for kind in ("input", "output"))
+    if inputs is None or outputs is None:
+        return None
+    shapes = [json.loads(text) for text in (*inputs, *outputs)]
+    if not all(isinstance(shape, list) for shape in shapes):
+        raise ValueError("its attributes tell shapes that are no lists")
+    return [tuple(shape) for shape in shapes]
+
+
+def _texts(group: Any, name: str) -> tuple[str, ...] | None:
+    """An attribute that is a list of texts, None if it is not there. Raises ValueError for any other."""
+    values = group.attrs.get(name)
+    if values is None:
+        return None
+    if np.ndim(values) != 1 or not all(isinstance(text, str) for text in values):
+        raise ValueError(f"its attribute '{name}' is no list of texts")
+    for text in values:
+        text.encode()  # h5py passes on bytes that are no text
+    return tuple(values)
 
 
 def np_dtype_name(dtype: Any) -> str:

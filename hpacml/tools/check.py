@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from hpacml.errors import DatabaseError
+from hpacml.runtime.hdf5 import FAILURES, first_line
 from hpacml.runtime.reader import Database, Region
 from hpacml.runtime.schema import Schema, read_shapes
 from hpacml.runtime.tensors import Tensor
@@ -92,7 +93,11 @@ def numbers_of(tensor: Tensor) -> Numbers:
 
 def check_region(database: Database, region: Region, allow_nan: bool) -> tuple[list[str], dict[str, Numbers]]:
     """The problems of a region, and what was counted in its tensors."""
-    problems = list(problems_of(database, region))
+    problems: list[str] = []
+    try:
+        problems += problems_of(database, region)
+    except (*FAILURES, TypeError) as error:  # the latter for attributes of other kinds
+        problems.append(f"its attributes cannot be read ({first_line(error)}): use a copy of the file")
     counted: dict[str, Numbers] = {}
     for tensor in region.tensors:
         try:
