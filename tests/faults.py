@@ -7,6 +7,7 @@ rest. `python -m tests.faults TASK` is one: it reads a line of JSON for each tri
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import io
 import json
 import os
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).parents[1]
-PATIENCE = 60.0
+PATIENCE = 20.0
 """Seconds after which a trial is said to hang."""
 MEMORY = 16 << 30
 """Bytes of address space: a damaged size must not take the machine's memory."""
@@ -47,11 +48,16 @@ def truncations(content: bytes, count: int) -> Iterator[tuple[str, bytes]]:
 
 
 def scribbles(content: bytes, count: int) -> Iterator[tuple[str, bytes]]:
-    """The content with random bytes in it, from one bit to a page, and some wholly random content."""
+    """The content with random bytes in it, from one bit to a page, and some wholly random content.
+
+    Half of them begin where the content is not zero.
+    """
+    used = [place for place, byte in enumerate(content) if byte]
     for number in range(count):
         chance = random.Random(number)
         size = min(len(content), (1, 2, 8, 64, 4096)[number % 5])
-        start = chance.randrange(len(content) - size + 1)
+        place = chance.choice(used) if number % 2 else chance.randrange(len(content))
+        start = min(place, len(content) - size)
         some = chance.randbytes(size) if size > 1 else bytes([content[start] ^ 1 << chance.randrange(8)])
         yield f"{size} bytes at {start}", content[:start] + some + content[start + size :]
     for number in range(count // 4):
@@ -107,15 +113,15 @@ class _Process:
             if line := self._answers.get(timeout=PATIENCE):
                 return json.loads(line)
 
-    def end(self) -> str:
+    def end(self, patience: float = PATIENCE) -> str:
         """End it; how it ended."""
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
         try:
-            code = self._process.wait(PATIENCE)
+            code = self._process.wait(patience)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            self._process.send_signal(signal.SIGABRT)  # which shows where
             self._process.wait()
             return "hangs"
         finally:
@@ -130,7 +136,7 @@ def attempt(task: str, trials: Iterable[dict[str, Any]], **environment: str) -> 
     for trial in trials:
         process = process or _Process(task, environment)
         if (answer := process.ask(trial)) is None:
-            answer, process = {"problem": f"the process {process.end()}"}, None
+            answer, process = {"problem": f"the process {process.end(1)}"}, None
         results.append({**trial, **answer})
     if process is not None and (end := process.end()) != "exits with 0":
         results.append({"name": "the end of the process", "problem": end})
@@ -140,6 +146,13 @@ def attempt(task: str, trials: Iterable[dict[str, Any]], **environment: str) -> 
 def require_no_problems(results: Iterable[dict[str, Any]]) -> None:
     problems = [f"{result['name']}: {result['problem']}" for result in results if result.get("problem")]
     assert not problems, f"{len(problems)} problems:\n" + "\n".join(problems)
+
+
+def told(error: BaseException) -> str:
+    """An error and the last place in hpacml that it came by."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "/hpacml/" in frame.filename]
+    place = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}: {error}{place}"
 
 
 # -- the tasks -----------------------------------------------------------------------------------------
@@ -176,10 +189,136 @@ def model_task() -> Callable[[dict[str, Any]], dict[str, Any]]:
     return run
 
 
-TASKS: dict[str, Callable[[], Callable[[dict[str, Any]], dict[str, Any]]]] = {"model": model_task}
+def database_task() -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Use a database in all ways: open it, `hpacml db`, and collect the next call into it.
+
+    `calls` is the number of the calls that it had before it was damaged. With `sound` all must succeed, and with
+    `refused` nothing of what reads it. Otherwise each succeeds or raises a DatabaseError, and what is refused is left
+    as it was.
+    """
+    import hpacml
+
+    region = counting_region()
+
+    def run(trial: dict[str, Any]) -> dict[str, Any]:
+        path = Path(trial["path"])
+        before = path.read_bytes()
+        outcomes: dict[str, str | None] = {}
+        problems: list[str] = []
+        odd: list[int] = []
+
+        def use(name: str, action: Callable[[], object]) -> None:
+            try:
+                action()
+                outcomes[name] = None
+            except hpacml.DatabaseError as error:
+                outcomes[name] = str(error) or "an error without a text"
+                if str(path) not in str(error):
+                    problems.append(f"the error of {name} does not name the file: {error}")
+            except BaseException as error:
+                outcomes[name] = "a problem"
+                problems.append(f"{name}: {told(error)}")
+            if path.read_bytes() != before:
+                problems.append(f"{name} has changed the file")
+                path.write_bytes(before)
+
+        use("open", lambda: odd.append(read_all(path)))
+        for command, more in {"check": [], "info": [], "ls": [], "merge": [], "export": ["heat"]}.items():
+            out = path.with_suffix(".npz" if command == "export" else ".out.h5")
+            files = {"merge": [str(out), str(path)], "export": [str(path), *more, str(out)]}
+            use(command, lambda c=command, f=files: hpacml_db(c, *f.get(c, [str(path)])))
+            if out.exists() == (outcomes[command] is not None) and command in files:
+                problems.append(f"{command} has {'left' if out.exists() else 'not written'} its file")
+            out.unlink(missing_ok=True)
+
+        x, y = counting_arrays(trial["calls"])
+        outcomes["append"] = None
+        for action in (lambda: region(x, y, str(path)), hpacml.flush):
+            try:
+                action()
+            except hpacml.DatabaseError as error:
+                outcomes["append"] = outcomes["append"] or str(error)
+                known_at_the_call = action is not hpacml.flush and "cannot write" not in str(error)
+                if known_at_the_call and path.read_bytes() != before:
+                    problems.append(f"an append that was refused has changed the file: {error}")
+            except BaseException as error:
+                outcomes["append"] = "a problem"
+                problems.append(f"append: {told(error)}")
+        if (y != 2 * x + 1).any():
+            problems.append("the body did not run, or its results are lost")
+        if trial.get("sound"):
+            problems += [f"{name} is refused: {told}" for name, told in outcomes.items() if told]
+        if trial.get("refused"):
+            problems += [f"{name} is not refused" for name in trial["refused"] if outcomes[name] is None]
+        return {"outcomes": outcomes, "odd": sum(odd), "problem": "; ".join(problems)}
+
+    return run
+
+
+def counting_region() -> Callable[[Any, Any, str], None]:
+    """A region that collects; call k has `counting_arrays(k)`."""
+    import hpacml
+
+    @hpacml.region("""tensor functor(one: [i, 0:1] = ([i]))
+                      ml(collect) in(one(x[0:8])) out(one(y[0:8])) database(path) label("heat")""")
+    def region(x: Any, y: Any, path: str) -> None:
+        y[:] = 2 * x + 1
+
+    return region
+
+
+def counting_arrays(call: int) -> tuple[Any, Any]:
+    import numpy as np
+
+    return call + np.arange(8) / 1024, np.zeros(8)
+
+
+def read_all(path: Path) -> int:
+    """Read a database; how many of its numbers are others than `counting_arrays` and the region made."""
+    import numpy as np
+
+    import hpacml
+
+    odd = 0
+    with hpacml.open_database(path) as database:
+        for region in database.values():
+            for tensor in region.tensors:
+                values = tensor[:]
+                if values.shape != tensor.shape or values.dtype != tensor.dtype:
+                    raise AssertionError(f"{tensor} gives {values.dtype}{list(values.shape)}")
+                if tensor.name != "runtime":
+                    x = np.arange(len(values)).reshape(-1, 1, 1) + counting_arrays(0)[0][:, None]
+                    expected = x if tensor.name == "input" else 2 * x + 1
+                    same = values.shape == expected.shape
+                    odd += int(np.sum(values != expected)) if same else values.size
+            _ = region.runs, region.maps, repr(region)
+    return odd
+
+
+def hpacml_db(*arguments: str) -> None:
+    """Run `hpacml db`. Raises DatabaseError where it tells one, or where it ends with the status 1 and a message."""
+    from typer.testing import CliRunner
+
+    import hpacml
+    from hpacml.tools.cli import app
+
+    result = CliRunner().invoke(app, ["db", *arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    if result.exit_code == 1 and result.stderr:
+        raise hpacml.DatabaseError(result.stderr)
+    if result.exit_code:
+        raise AssertionError(f"hpacml db {arguments[0]} ends with {result.exit_code}: {result.output}")
+
+
+TASKS: dict[str, Callable[[], Callable[[dict[str, Any]], dict[str, Any]]]] = {
+    "model": model_task,
+    "database": database_task,
+}
 
 
 def main() -> None:
+    faulthandler.enable()
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what else is printed
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
@@ -187,8 +326,8 @@ def main() -> None:
     while line := sys.stdin.readline():
         try:
             answer = run(json.loads(line))
-        except BaseException:
-            answer = {"problem": traceback.format_exc()}
+        except BaseException as error:
+            answer = {"problem": told(error)}
         print(json.dumps(answer), file=answers, flush=True)
 
 
