@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import struct
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -82,6 +83,8 @@ class _Pending(threading.local):
 
 _pending = _Pending()
 _handlers: dict[str, Handler] = {}
+_callables: list[Callable[..., int]] = []
+"""What compiled code calls."""
 _lock = threading.RLock()
 
 
@@ -132,7 +135,8 @@ class Function:
             self._pack(slots, 0, *values)
         except (struct.error, OverflowError) as error:
             raise HpacmlError(f"{self.name}: cannot pass the arguments {values}: {error}") from None
-        if self._enter(self._address, slots):
+        # A callback that was interrupted outside of its try block has any status, also that of success.
+        if self._enter(self._address, slots) or _pending.errors:
             self._raise_pending()
         return None if self._unpack is None else self._unpack(slots)[0]
 
@@ -185,6 +189,7 @@ def shim_text() -> str:
 @functools.cache
 def _runtime() -> Runtime:
     callbacks = {f"hpacml_py_{name}": _callback(name, types) for name, types in _CALLBACKS.items()}
+    _keep_interrupts()
     addresses = {name: ctypes.cast(function, ctypes.c_void_p).value or 0 for name, function in callbacks.items()}
     text = shim_text()
     code = cache.fetch(cache.key("shim", *native.host(), text), lambda: native.emit(text, _EXPORTS))
@@ -208,7 +213,25 @@ def _callback(name: str, types: tuple[Any, ...]) -> Any:
             return _FAILED
         return _NO if result is False and name in _MAY_SAY_NO else _DONE
 
+    _callables.append(call)
     return ctypes.CFUNCTYPE(ctypes.c_int, *types)(call)
+
+
+def _keep_interrupts() -> None:
+    """Have interrupts of callbacks outside of their try blocks, which ctypes gives to this hook, unwind like others.
+
+    That is where an interrupt comes out that meets compiled code, which runs without the interpreter.
+    """
+    previous = sys.unraisablehook
+
+    def hook(unraisable: sys.UnraisableHookArgs) -> None:
+        error = unraisable.exc_value
+        if error is not None and any(unraisable.object is call for call in _callables):
+            _pending.errors.append(error)
+        else:
+            previous(unraisable)
+
+    sys.unraisablehook = hook
 
 
 def _no_memory(size: int) -> None:
