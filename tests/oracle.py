@@ -437,6 +437,9 @@ def convert(bits: Any, source: str, target: str) -> Any:
     if source == target:
         return bits
     number: int | float = int(bits) if source in INTEGERS else as_float(bits, source)
+    if target == "bf16" and source in INTEGERS:
+        # docs/limits.md: as in Torch, which has no other way. Near the middle between two numbers it is another one.
+        number = rounding(number, "f32")
     if target in FLOATS:
         rounded = rounding(number, target)
         if target == "bf16":

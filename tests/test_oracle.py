@@ -129,6 +129,25 @@ def test_rounding_to_bfloat16_is_that_of_torch() -> None:
     np.testing.assert_array_equal(found, oracle.raw(expected))
 
 
+@pytest.mark.parametrize("dtype", ["u8", "i32", "i64"])
+def test_integers_become_bfloat16_as_in_torch(dtype: str) -> None:
+    """They are rounded twice: to float32, and from there."""
+    low, high = np.iinfo(oracle.NUMPY[dtype]).min, np.iinfo(oracle.NUMPY[dtype]).max
+    random = np.random.default_rng(0)
+    numbers = random.integers(low, high, 500, oracle.NUMPY[dtype], endpoint=True)
+    # A bit more than a middle of bfloat16, which float32 does not have from 2**25 on.
+    middles = [
+        sign * ((1 << e) + (1 << (e - 8)) + more) for e in range(8, 63) for sign in (1, -1) for more in (-1, 0, 1)
+    ]
+    edges = np.array([n for n in (low, high, *middles) if low <= n <= high], oracle.NUMPY[dtype])
+    numbers = np.concatenate([numbers, edges])
+    found = [oracle.convert(number, dtype, "bf16") for number in numbers]
+    np.testing.assert_array_equal(found, oracle.raw(torch.from_numpy(numbers).to(torch.bfloat16)))
+    once = [oracle.rounding(int(number), "bf16") for number in numbers]
+    differ = sum(oracle.as_float(bits, "bf16") != exact for bits, exact in zip(found, once, strict=True))
+    assert bool(differ) == (dtype != "u8")
+
+
 # -- what the search has found ---------------------------------------------------------------------
 
 
