@@ -17,6 +17,7 @@ import resource
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 import traceback
 import zipfile
@@ -155,6 +156,34 @@ def told(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}{place}"
 
 
+PRELUDE = """
+import json, os, resource, signal, sys, threading, time
+from pathlib import Path
+import numpy as np, h5py, hpacml
+from tests.faults import *
+region = counting_region()
+path = Path(sys.argv[1])
+"""
+
+
+def program(source: str, path: Path, *before: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a Python program that collects into `path`, perhaps by a command `before` it, until its end."""
+    return subprocess.run(
+        [*before, sys.executable, "-X", "faulthandler", "-c", PRELUDE + textwrap.dedent(source), str(path)],
+        capture_output=True,
+        text=True,
+        timeout=2 * PATIENCE,
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment},
+    )
+
+
+def succeed(source: str, path: Path, *before: str, **environment: str) -> None:
+    """Run a program whose assertions hold."""
+    ended = program(source, path, *before, **environment)
+    assert ended.returncode == 0, ended.stderr
+
+
 # -- the tasks -----------------------------------------------------------------------------------------
 
 
@@ -271,6 +300,32 @@ def counting_arrays(call: int) -> tuple[Any, Any]:
     import numpy as np
 
     return call + np.arange(8) / 1024, np.zeros(8)
+
+
+def collect(region: Callable[[Any, Any, str], None], path: Path, calls: Iterable[int]) -> None:
+    """Make calls, whose results must be right whatever becomes of their collection."""
+    for call in calls:
+        x, y = counting_arrays(call)
+        try:
+            region(x, y, str(path))
+        finally:
+            if (y != 2 * x + 1).any():
+                raise AssertionError(f"the result of call {call} is lost")
+
+
+def numbers_in(path: Path) -> list[int]:
+    """The numbers of the calls that plain h5py finds, each consistent, in a file without problems."""
+    import h5py
+    import numpy as np
+
+    with h5py.File(path) as file:
+        if "heat" not in file:
+            return []
+        x, y = (file["heat"][name][:, :, 0] for name in ("input", "output"))
+    np.testing.assert_array_equal(x - x[:, :1], np.tile(counting_arrays(0)[0], (len(x), 1)))
+    np.testing.assert_array_equal(y, 2 * x + 1)
+    hpacml_db("check", str(path))
+    return x[:, 0].astype(int).tolist()
 
 
 def read_all(path: Path) -> int:

@@ -8,6 +8,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
+import subprocess
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,18 +29,8 @@ CALLS = 20
 region = faults.counting_region()
 
 
-def collect(path: Path, calls: range) -> None:
-    for call in calls:
-        region(*faults.counting_arrays(call), str(path))
-
-
-def require_calls(path: Path, count: int) -> None:
-    """Plain h5py finds the first calls, and `hpacml db check` no problem."""
-    with h5py.File(path) as file:
-        x, y = (file["heat"][name][:, :, 0] for name in ("input", "output"))
-    np.testing.assert_array_equal(x, [faults.counting_arrays(call)[0] for call in range(count)])
-    np.testing.assert_array_equal(y, 2 * x + 1)
-    faults.hpacml_db("check", str(path))
+def collect(path: Path, calls: Iterable[int]) -> None:
+    faults.collect(region, path, calls)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +38,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     path = tmp_path_factory.mktemp("whole") / "d.h5"
     collect(path, range(CALLS))
     hpacml.flush()
-    require_calls(path, CALLS)
+    assert faults.numbers_in(path) == list(range(CALLS))
     return path.read_bytes()
 
 
@@ -63,14 +56,16 @@ def attempt(variants: Iterable[tuple[str, bytes]], folder: Path, **more: Any) ->
 
 def test_the_whole_file(database: bytes, tmp_path: Path) -> None:
     attempt([("whole", database)], tmp_path, sound=True)
-    require_calls(tmp_path / "d0.h5", CALLS + 1)
+    assert faults.numbers_in(tmp_path / "d0.h5") == list(range(CALLS + 1))
 
 
+@pytest.mark.slow
 def test_truncated(database: bytes, tmp_path: Path) -> None:
     results = attempt(faults.truncations(database, COUNT), tmp_path, refused=["open", "check", "info", "ls", "merge"])
     assert len(results) >= 30
 
 
+@pytest.mark.slow
 def test_random_bytes(database: bytes, tmp_path: Path) -> None:
     results = attempt(faults.scribbles(database, COUNT), tmp_path)
     assert len(results) >= 30
@@ -232,6 +227,7 @@ def headers(content: bytes) -> Iterator[tuple[str, bytes]]:
         yield f"ones at {offset}", content[:offset] + b"\xff" * 8 + content[offset + 8 :]
 
 
+@pytest.mark.slow
 def test_another_version(database: bytes, tmp_path: Path) -> None:
     results = attempt(((name, edited(database, edit)) for name, (edit, _) in OTHER.items()), tmp_path)
     refused = {r["name"]: {use for use, outcome in r["outcomes"].items() if outcome} for r in results}
@@ -247,3 +243,381 @@ def test_another_version_of_hdf5(database: bytes, tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"no database", b"PK\3\4" + bytes(100), bytes(4096)])
 def test_other_files(content: bytes, tmp_path: Path) -> None:
     attempt([("other", content)], tmp_path, refused=["open", "check", *(["append"] if content else [])])
+
+
+# -- places that cannot be written ---------------------------------------------------------------------
+
+AS_NOBODY = """
+warm = path.parent.parent / "warm.h5"  # what is imported late may be out of nobody's reach
+collect(region, warm, [0])
+hpacml.flush()
+assert numbers_in(warm) == [0]
+if os.getuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+"""
+
+REFUSED = """
+for attempt in range(2):
+    try:
+        collect(region, path, [20])
+    except hpacml.DatabaseError as error:
+        assert str(path) in str(error), error
+        assert "it cannot be written here; collect into another file" in str(error), error
+    else:
+        raise AssertionError("the call was not refused")
+hpacml.flush()
+collect(region, path.parent.parent / "other.h5", range(3))
+hpacml.flush()
+assert numbers_in(path.parent.parent / "other.h5") == [0, 1, 2]
+"""
+
+
+@pytest.fixture
+def inside() -> Iterator[Path]:
+    """A folder of this user in one that everybody can write."""
+    with tempfile.TemporaryDirectory(prefix="hpacml-faults-") as name:
+        outside = Path(name)
+        outside.chmod(0o777)
+        folder = outside / "inside"
+        folder.mkdir(0o755)
+        yield folder
+        folder.chmod(0o755)
+
+
+def test_a_folder_that_cannot_be_written(inside: Path) -> None:
+    inside.chmod(0o555)
+    faults.succeed(AS_NOBODY + REFUSED, inside / "d.h5")
+    assert not list(inside.iterdir())
+
+
+def test_a_file_that_cannot_be_written(database: bytes, inside: Path) -> None:
+    inside.chmod(0o777)
+    path = inside / "d.h5"
+    path.write_bytes(database)
+    path.chmod(0o444)
+    faults.succeed(AS_NOBODY + REFUSED, path)
+    assert path.read_bytes() == database
+    assert list(inside.iterdir()) == [path]
+
+
+def test_a_file_that_can_be_written_in_a_folder_that_cannot(database: bytes, inside: Path) -> None:
+    path = inside / "d.h5"
+    path.write_bytes(database)
+    path.chmod(0o666)
+    inside.chmod(0o555)
+    faults.succeed(AS_NOBODY + "collect(region, path, range(20, 30)); hpacml.flush()", path)
+    assert faults.numbers_in(path) == list(range(30))
+
+
+def test_a_file_that_cannot_be_read(database: bytes, inside: Path) -> None:
+    path = inside / "d.h5"
+    path.write_bytes(database)
+    path.chmod(0)
+    source = """
+for action in (lambda: read_all(path), lambda: collect(region, path, [0])):
+    try:
+        action()
+    except hpacml.DatabaseError as error:
+        assert str(path) in str(error), error
+    else:
+        raise AssertionError("it was read")
+"""
+    faults.succeed(AS_NOBODY + source, path)
+    assert path.read_bytes() == database
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "none" / "d.h5"
+    with pytest.raises(hpacml.DatabaseError, match=f"the directory '{path.parent}' does not exist; make it"):
+        collect(path, [0])
+    hpacml.flush()
+    path.parent.mkdir()
+    collect(path, range(3))
+    hpacml.flush()
+    assert faults.numbers_in(path) == [0, 1, 2]
+
+
+# -- files that vanish ---------------------------------------------------------------------------------
+
+
+def attempts(path: Path, calls: Iterable[int]) -> list[str]:
+    """The errors of calls, and of a flush after them."""
+    errors = []
+    for action in (*(lambda call=call: collect(path, [call]) for call in calls), hpacml.flush):
+        try:
+            action()
+        except hpacml.DatabaseError as error:
+            errors.append(str(error))
+    return errors
+
+
+def test_a_file_that_is_removed_between_commits(tmp_path: Path) -> None:
+    path = tmp_path / "d.h5"
+    assert not attempts(path, range(5))
+    path.unlink()
+    assert not attempts(path, range(5, 8))
+    assert faults.numbers_in(path) == [5, 6, 7]
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_file_that_is_removed_with_calls_not_committed(replaced: bool, database: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "d.h5"
+    collect(path, range(5))
+    path.unlink()
+    if replaced:
+        path.write_bytes(database)
+    errors = attempts(path, range(5, 8))
+    assert len(errors) <= 1  # once
+    assert all(f"the database '{path}' was removed or replaced" in error for error in errors)
+    assert all("calls collected before it are lost" in error for error in errors)
+    assert not attempts(path, range(100, 102))
+    found = faults.numbers_in(path)
+    assert found[-2:] == [100, 101]
+    assert not replaced or found[:CALLS] == list(range(CALLS))
+
+
+def test_a_folder_that_is_removed(tmp_path: Path) -> None:
+    path = tmp_path / "inside" / "d.h5"
+    path.parent.mkdir()
+    collect(path, range(5))
+    shutil.rmtree(path.parent)
+    errors = attempts(path, range(5, 8))
+    assert errors
+    assert all(str(path) in error for error in errors)
+    path.parent.mkdir()
+    assert not attempts(path, range(8, 10))
+    assert faults.numbers_in(path) == [8, 9]
+
+
+# -- two processes -------------------------------------------------------------------------------------
+
+
+def test_two_writers(tmp_path: Path) -> None:
+    """The second is refused at its first call, and goes on elsewhere; the first does not notice."""
+    path = tmp_path / "d.h5"
+    collect(path, range(5))
+    source = """
+    for attempt in range(2):
+        try:
+            collect(region, path, [100])
+        except hpacml.DatabaseError as error:
+            assert str(path) in str(error), error
+            assert "another process has it open" in str(error), error
+            assert "collect into another file" in str(error), error
+        else:
+            raise AssertionError("there are two writers")
+    collect(region, path.with_name("other.h5"), range(100, 103))
+    """
+    faults.succeed(source, path)
+    collect(path, range(5, 8))
+    hpacml.flush()
+    assert faults.numbers_in(path) == list(range(8))
+    assert faults.numbers_in(tmp_path / "other.h5") == [100, 101, 102]
+    faults.succeed("collect(region, path, range(8, 10))", path)
+    assert faults.numbers_in(path) == list(range(10))
+
+
+def test_a_fork_between_calls(tmp_path: Path) -> None:
+    """The child has nothing of the parent's open, and both can go on, with the same file in turn."""
+    source = """
+    collect(region, path, range(5))
+    for start in (5, 10, 15):
+        if not (child := os.fork()):
+            collect(region, path, range(start, start + 5))
+            hpacml.flush()
+            collect(region, path.with_name(f"{start}.h5"), range(3))
+            hpacml.flush()
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+    collect(region, path, range(20, 25))
+    hpacml.flush()
+    assert numbers_in(path) == list(range(25)), numbers_in(path)
+    for start in (5, 10, 15):
+        assert numbers_in(path.with_name(f"{start}.h5")) == [0, 1, 2]
+    """
+    faults.succeed(source, tmp_path / "d.h5")
+
+
+def test_forks_while_other_threads_collect(tmp_path: Path) -> None:
+    source = """
+    collect(region, path, [0])  # a thread that compiles when its process forks has locks that the child lacks
+    done = threading.Event()
+    counts = [0, 0]
+
+    def work(number):
+        while not done.is_set():
+            collect(region, path.with_name(f"thread{number}.h5"), [counts[number]])
+            counts[number] += 1
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for number in range(10):
+        if not (child := os.fork()):
+            collect(region, path.with_name(f"child{number}.h5"), range(20))
+            hpacml.flush()
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+    done.set()
+    for thread in threads:
+        thread.join()
+    hpacml.flush()
+    for number, count in enumerate(counts):
+        assert numbers_in(path.with_name(f"thread{number}.h5")) == list(range(count)), count
+    for number in range(10):
+        assert numbers_in(path.with_name(f"child{number}.h5")) == list(range(20))
+    """
+    faults.succeed(source, tmp_path / "d.h5", HPACML_DB_FLUSH="0.05")
+
+
+def test_regions_called_while_h5py_lists_a_file(tmp_path: Path) -> None:
+    """As long as `file.items()` is not exhausted, h5py serves no other thread."""
+    source = """
+    with h5py.File(path.with_name("in.h5"), "w") as file:
+        for call in range(3):
+            file[str(call)] = counting_arrays(call)[0]
+    with h5py.File(path.with_name("in.h5")) as file:
+        for name, x in file.items():
+            region(x[()], np.zeros(8), str(path))
+        for x in file.values():
+            hpacml.flush()
+    assert numbers_in(path) == [0, 1, 2]
+    """
+    faults.succeed(source, tmp_path / "d.h5")
+
+
+# -- interrupts ----------------------------------------------------------------------------------------
+
+
+def test_interrupts_in_the_body(tmp_path: Path) -> None:
+    source = """
+    @hpacml.region('''tensor functor(one: [i, 0:1] = ([i]))
+                      ml(collect) in(one(x[0:8])) out(one(y[0:8])) database(path) label("heat")''')
+    def interrupted(x, y, path):
+        y[:] = 2 * x + 1
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(10)
+
+    collect(region, path, range(5))
+    for call in range(5, 8):
+        try:
+            interrupted(*counting_arrays(call), str(path))
+        except KeyboardInterrupt:
+            pass
+        else:
+            raise AssertionError("the interrupt was lost")
+        collect(region, path, [10 + call])
+    hpacml.flush()
+    assert numbers_in(path) == [0, 1, 2, 3, 4, 15, 16, 17], numbers_in(path)
+    """
+    faults.succeed(source, tmp_path / "d.h5")
+
+
+@pytest.mark.parametrize("environment", [{}, {"HPACML_DB_FLUSH": "3 calls"}, {"HPACML_DB_BUFFER": "1K"}], ids=str)
+@pytest.mark.slow
+def test_interrupts_at_any_time(environment: dict[str, str], tmp_path: Path) -> None:
+    """Each call is in the database if it returned; those that were interrupted may be."""
+    source = """
+    import random
+    chance, wanted, stop = random.Random(0), 150, time.monotonic() + 15
+    returned, seen, call = [], 0, -1
+
+    def going():
+        return seen < wanted and time.monotonic() < stop
+
+    def interrupt():
+        while going():
+            time.sleep(chance.uniform(0, 0.006))
+            os.kill(os.getpid(), signal.SIGINT)
+
+    collect(region, path.with_name("warm.h5"), [0])
+    threading.Thread(target=interrupt).start()
+    while going():
+        try:
+            while going():
+                call += 1
+                region(*counting_arrays(call), str(path))
+                returned.append(call)
+                if call % 50 == 0:
+                    hpacml.flush()
+        except KeyboardInterrupt:
+            seen += 1
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    hpacml.flush()
+    found = numbers_in(path)
+    assert found == sorted(set(found)), found
+    assert not set(returned) - set(found), sorted(set(returned) - set(found))
+    assert seen >= wanted // 2, seen
+    assert len(found) >= wanted // 2, len(found)
+    """
+    faults.succeed(source, tmp_path / "d.h5", **environment)
+
+
+# -- full disks ----------------------------------------------------------------------------------------
+
+FILL = """
+def fill(most):
+    '''How many calls were made until there was an error, and its text.'''
+    for call in range(most):
+        try:
+            collect(region, path, [call])
+        except hpacml.DatabaseError as error:
+            return call, str(error)
+    try:
+        hpacml.flush()
+    except hpacml.DatabaseError as error:
+        return most, str(error)
+    raise AssertionError("the disk did not fill")
+
+def there():
+    return numbers_in(path) if path.exists() else []
+
+made, told = fill(50_000)
+assert str(path) in told and REASON in told, told
+found = there()
+assert found == list(range(len(found))), found
+assert len(found) < made or not made, (len(found), made)
+assert not made or f"{made - len(found)} calls collected before it are lost" in told, (made, len(found), told)
+hpacml.flush()  # that was told once
+"""
+
+ANEW = """
+collect(region, path, range(made, made + 100))
+hpacml.flush()
+assert there() == [*found, *range(made, made + 100)]
+"""
+
+FLUSHES = ["0.05", "100 calls", "3600"]
+
+
+@pytest.mark.parametrize("flush", FLUSHES)
+@pytest.mark.slow
+def test_a_quota(flush: str, tmp_path: Path) -> None:
+    """A limit on the size of files, which a write beyond fails with an error."""
+    limit = """
+REASON = "File too large"
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+most = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+resource.setrlimit(resource.RLIMIT_FSIZE, (1_500_000, most))
+"""
+    lift = "resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))"
+    faults.succeed(limit + FILL + lift + ANEW, tmp_path / "d.h5", HPACML_DB_FLUSH=flush)
+    assert faults.numbers_in(tmp_path / "d.h5")
+
+
+@pytest.mark.parametrize("flush", FLUSHES)
+@pytest.mark.parametrize("left", [3_000_000, 300_000, 0])
+@pytest.mark.slow
+def test_a_full_disk(left: int, flush: str, tmp_path: Path) -> None:
+    """A file system of 4 MiB, of which some is left, and more when another file is removed."""
+    mount = ["unshare", "-rm", "sh", "-c", f'mount -t tmpfs -o size=4M none "{tmp_path}" && exec "$@"', "sh"]
+    if not shutil.which("unshare") or subprocess.run([*mount, "true"], capture_output=True).returncode:
+        pytest.skip("this user may not mount a file system in a namespace")
+    taken = f"""
+REASON = "No space left on device"
+other = path.with_name("other")
+other.write_bytes(bytes((4 << 20) - {left}))
+"""
+    faults.succeed(taken + FILL + "other.unlink()" + ANEW, tmp_path / "d.h5", *mount, HPACML_DB_FLUSH=flush)

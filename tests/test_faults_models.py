@@ -84,6 +84,7 @@ def test_the_whole_file(format: str, saved: Saved, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("format", ALL)
+@pytest.mark.slow
 def test_truncated(format: str, saved: Saved, tmp_path: Path) -> None:
     results = attempt(format, faults.truncations(saved(format), COUNT), tmp_path)
     assert len(results) >= 30
@@ -91,6 +92,7 @@ def test_truncated(format: str, saved: Saved, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("format", ALL)
+@pytest.mark.slow
 def test_random_bytes(format: str, saved: Saved, tmp_path: Path) -> None:
     results = attempt(format, faults.scribbles(saved(format), COUNT), tmp_path)
     assert len(results) >= 30
@@ -217,6 +219,7 @@ LOADS_ALL_THE_SAME = {
 
 
 @pytest.mark.parametrize("format", ALL)
+@pytest.mark.slow
 def test_another_version(format: str, saved: Saved, tmp_path: Path) -> None:
     results = attempt(format, other_versions(format, saved(format)), tmp_path)
     loaded = {result["name"].partition(", ")[2] for result in results if not result["refused"]}
