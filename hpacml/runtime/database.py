@@ -32,7 +32,7 @@ from hpacml.runtime.blocks import Block, Recorder
 from hpacml.runtime.committer import Committer
 from hpacml.runtime.files import File
 from hpacml.runtime.groups import Entry
-from hpacml.runtime.hdf5 import Array, h5py
+from hpacml.runtime.hdf5 import Array, h5py, without_lock
 from hpacml.runtime.schema import Schema
 from hpacml.runtime.settings import Loss, buffer_bytes
 
@@ -117,6 +117,8 @@ class Writer:
         """How many threads wait for memory."""
         self._closings_wanted = self._closings_done = 0
         self._stopping = False
+        self._pauses = 0
+        """How many threads are about to fork."""
         self._ending = False
         self._thread: threading.Thread | None = None
         self._committer = Committer()
@@ -156,6 +158,8 @@ class Writer:
 
     def pause(self) -> None:
         """For a fork: with everything written, and neither a thread nor a file, until `resume`."""
+        with self._state:
+            self._pauses += 1  # or other threads that collect would open databases again and again
         while True:
             self._close_all()
             self._stop()
@@ -163,9 +167,12 @@ class Writer:
             self._state.acquire()
             if not self._targets and not self._openings:
                 return
-            self.resume()  # another thread has collected meanwhile
+            self._state.release()
+            self._files.release()
 
     def resume(self) -> None:
+        self._pauses -= 1
+        self._progress.notify_all()
         self._state.release()
         self._files.release()
 
@@ -174,6 +181,9 @@ class Writer:
         entries = [Entry(tensor.shape, tensor.dtype) for tensor in tensors]
         opening: Future[Recorder] = Future()
         with self._state:
+            while self._pauses:
+                with without_lock():
+                    self._progress.wait()
             if self._ending:
                 raise DatabaseError(f"the program ends, and has closed the database '{path}': collect before its end")
             self._openings.append((opening, lambda: self._make_recorder(path, label, schema, entries)))
@@ -225,7 +235,7 @@ class Writer:
     def _close_all(self) -> None:
         """Return when all that was collected is in its files, or could not be written."""
         with self._state:
-            if self._targets or self._openings:
+            if self._targets or self._openings or self._closings_wanted > self._closings_done:
                 self._closings_wanted += 1
                 wanted = self._closings_wanted
                 self._wait(lambda: self._closings_done >= wanted)
@@ -235,7 +245,8 @@ class Writer:
         while not condition():
             if self._start():
                 self._work.notify()
-                self._progress.wait()
+                with without_lock():
+                    self._progress.wait()
                 continue
             self._state.release()
             try:
@@ -296,11 +307,12 @@ class Writer:
     def _step(self) -> None:
         """Open and write what waits, and commit what is due."""
         while self._openings:
-            opening, make = self._openings.popleft()
+            opening, make = self._openings[0]
             try:
                 opening.set_result(make())
             except Exception as error:
                 opening.set_exception(error)
+            self._openings.popleft()  # not before: who waits for all to be closed must see it
         with self._state:
             self._progress.notify_all()
             closing = self._closings_wanted if self._closings_wanted > self._closings_done else None

@@ -91,7 +91,7 @@ class Group:
         names = [*schema.columns, "runtime"]
         if missing := [name for name in names if name not in group]:
             raise DatabaseError(f"the group '{self._label}' lacks its dataset '{missing[0]}': use another file")
-        if fixed := [name for name in names if group[name].maxshape[:1] != (None,)]:
+        if fixed := [name for name in names if (getattr(group[name], "maxshape", None) or ())[:1] != (None,)]:
             raise DatabaseError(
                 f"the dataset '{self._label}/{fixed[0]}' cannot grow, as those of `hpacml db merge --virtual`: collect "
                 "into another file, or merge without --virtual"

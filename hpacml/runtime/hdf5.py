@@ -7,7 +7,7 @@ import errno
 import importlib
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -16,8 +16,8 @@ from hpacml.errors import DatabaseError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-FAILURES = (OSError, RuntimeError, ValueError)
-"""What h5py raises when HDF5 fails."""
+FAILURES = (OSError, RuntimeError, ValueError, KeyError)
+"""What h5py raises when HDF5 fails; the last where an object that is there cannot be opened."""
 
 CHUNK_BYTES = 1 << 20
 """What a chunk has at most. Appending a large tensor and reading it all wants large ones."""
@@ -35,6 +35,21 @@ _NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 def h5py() -> Any:
     """h5py, loaded when it is needed; it has no type stubs."""
     return importlib.import_module("h5py")
+
+
+@contextlib.contextmanager
+def without_lock() -> Generator[None]:
+    """Let other threads use h5py meanwhile, though this one may hold its lock: inside `for ... in file.items()`."""
+    lock = importlib.import_module("h5py._objects").phil
+    count = 0
+    while lock._is_owned():
+        lock.release()
+        count += 1
+    try:
+        yield
+    finally:
+        for _ in range(count):
+            lock.acquire()
 
 
 def open_file(path: str, mode: Literal["r", "w"]) -> Any:
@@ -56,6 +71,8 @@ def first_line(error: BaseException) -> str:
     """The first line of an error's text, else its type."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
+    if isinstance(error, KeyError) and error.args:
+        return str(error.args[0])  # else it is quoted
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
