@@ -46,7 +46,8 @@ def append(path: str, label: str, schema: Schema, tensors: Sequence[Array], mill
     """
     _register()
     _flush_at_exit_of(os.getpid())
-    _writer.append(path, label, schema, tensors, milliseconds)
+    with without_lock():
+        _writer.append(path, label, schema, tensors, milliseconds)
 
 
 def flush() -> None:
@@ -54,7 +55,8 @@ def flush() -> None:
 
     It closes the databases; the next collection opens them again. Raises DatabaseError if calls could not be written.
     """
-    _writer.flush()
+    with without_lock():
+        _writer.flush()
 
 
 @dataclass(eq=False, slots=True)
@@ -182,8 +184,7 @@ class Writer:
         opening: Future[Recorder] = Future()
         with self._state:
             while self._pauses:
-                with without_lock():
-                    self._progress.wait()
+                self._progress.wait()
             if self._ending:
                 raise DatabaseError(f"the program ends, and has closed the database '{path}': collect before its end")
             self._openings.append((opening, lambda: self._make_recorder(path, label, schema, entries)))
@@ -245,8 +246,7 @@ class Writer:
         while not condition():
             if self._start():
                 self._work.notify()
-                with without_lock():
-                    self._progress.wait()
+                self._progress.wait()
                 continue
             self._state.release()
             try:

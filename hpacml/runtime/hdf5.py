@@ -7,8 +7,9 @@ import errno
 import importlib
 import math
 import os
+import sys
 from collections.abc import Generator, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -40,16 +41,16 @@ def h5py() -> Any:
 @contextlib.contextmanager
 def without_lock() -> Generator[None]:
     """Let other threads use h5py meanwhile, though this one may hold its lock: inside `for ... in file.items()`."""
-    lock = importlib.import_module("h5py._objects").phil
+    h5py = sys.modules.get("h5py._objects")
     count = 0
-    while lock._is_owned():
-        lock.release()
+    while h5py is not None and h5py.phil._is_owned():
+        h5py.phil.release()
         count += 1
     try:
         yield
     finally:
         for _ in range(count):
-            lock.acquire()
+            cast(Any, h5py).phil.acquire()
 
 
 def open_file(path: str, mode: Literal["r", "w"]) -> Any:
