@@ -16,8 +16,9 @@ from hpacml.runtime.settings import buffer_bytes
 if TYPE_CHECKING:
     from hpacml.runtime.database import Target
 
-BLOCK_BYTES = 4 << 20
-"""Bytes of a block of several calls. It is still in the processor's cache when it is written."""
+FIRST_BYTES, BLOCK_BYTES = 64 << 10, 4 << 20
+"""Bytes of a region's first block, and at most; each is twice the one before. When it is written, even the largest is
+still in the processor's cache."""
 
 
 class Block:
@@ -25,15 +26,16 @@ class Block:
 
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
+        self.capacity = recorder.capacity
+        self.nbytes = self.capacity * recorder.call_bytes
         self.count = 0
         self._columns = [
-            np.empty((recorder.capacity, *shape), dtype)
+            np.empty((self.capacity, *shape), dtype)
             for shape, dtype in zip(recorder.shapes, recorder.dtypes, strict=True)
         ]
 
-    def add(self, tensors: Sequence[Array], milliseconds: float) -> None:
-        """Copy a call into the block, converted to the dtypes of the datasets."""
-        position = self.count
+    def copy(self, position: int, tensors: Sequence[Array], milliseconds: float) -> None:
+        """Make a call the one at a position, converted to the dtypes of the datasets. It is not counted by this."""
         for column, tensor in zip(self._columns, tensors, strict=False):
             if column.dtype == tensor.dtype:
                 column[position] = tensor
@@ -41,11 +43,6 @@ class Block:
                 with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite
                     column[position] = tensor
         self._columns[-1][position] = milliseconds
-        self.count = position + 1
-
-    @property
-    def full(self) -> bool:
-        return self.count == self.recorder.capacity
 
     @property
     def columns(self) -> list[Array]:
@@ -54,7 +51,7 @@ class Block:
 
 
 class Recorder:
-    """What one region collects into one database: the form of its calls, and the block that takes the next ones."""
+    """What one region collects into one database: the form of its calls, and their blocks."""
 
     def __init__(self, target: Target, label: str, schema: Schema, entries: Sequence[Entry], group: Group) -> None:
         self.target = target
@@ -63,19 +60,24 @@ class Recorder:
         self.samples: dict[str | None, None] = {schema.sample: None}
         """The clauses that have taken calls, in order."""
         self.group = group
-        self.dtypes: list[np.dtype[Any]] = group.dtypes
         self.entries = entries
-        call = sum(math.prod(shape) * dtype.itemsize for shape, dtype in zip(self.shapes, self.dtypes, strict=True))
-        self.capacity = max(1, min(CHUNK_CALLS, min(BLOCK_BYTES, buffer_bytes() // 4) // call))
-        self.nbytes = self.capacity * call
-        """Of a block."""
-        self.block: Block | None = None
+        self.shapes = [*(entry.shape for entry in entries), RUNTIME.shape]
+        """Of one call in each dataset."""
+        self.dtypes: list[np.dtype[Any]] = group.dtypes
+        self.call_bytes = sum(
+            math.prod(shape) * dtype.itemsize for shape, dtype in zip(self.shapes, self.dtypes, strict=True)
+        )
+        self._most = max(1, min(CHUNK_CALLS, min(BLOCK_BYTES, buffer_bytes() // 4) // self.call_bytes))
+        self.capacity = max(1, min(self._most, FIRST_BYTES // self.call_bytes))
+        """Of the next block."""
+        self.blocks: list[Block] = []
+        """Those that are not written yet; the last one takes the next call."""
         self.free: list[Block] = []
 
-    @property
-    def shapes(self) -> list[tuple[int, ...]]:
-        """Of one call in each dataset."""
-        return [*(entry.shape for entry in self.entries), RUNTIME.shape]
+    def add_block(self) -> None:
+        """Have an empty block as the last one."""
+        self.blocks.append(self.free.pop() if self.free else Block(self))
+        self.capacity = min(self._most, 2 * self.capacity)
 
     def require(self, schema: Schema, tensors: Sequence[Array]) -> None:
         """Raises DatabaseError unless a call with these is of the form that the database has."""

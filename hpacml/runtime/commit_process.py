@@ -1,9 +1,9 @@
 """The program of the process that finishes a commit if the application is killed in the middle of it.
 
-It is run as a script with a socket as its standard input, and depends on nothing but the standard library. A frame
-comes with the descriptor of a file: the number of writes; for each its offset and its size; what is there before; what
-is to be there. A byte follows when the application has made these writes. If it dies before, and has made some of
-them, the rest is made here. A torn frame is dropped, since the application has not begun to write then.
+It is run as a script with a socket as its standard input, and depends on nothing but the standard library. It tells
+its number first. A frame comes with the descriptor of a file: the number of writes; for each its offset and its size;
+what is there before; what is to be there. A byte follows when the application has made these writes. If it dies before,
+and has made some of them, the rest is made here. A torn frame is dropped, since the application has not begun then.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ WRITE = struct.Struct("=qq")
 DONE = b"\1"
 PAGE = 4096
 
-Writes = Iterable[tuple[int, bytes | memoryview]]
+Writes = Iterable[tuple[int, bytes | bytearray | memoryview]]
 """Offsets, and what to write there."""
 
 
@@ -99,7 +99,11 @@ def _receive(connection: socket.socket, size: int) -> bytes:
 
 
 if __name__ == "__main__":
+    if os.fork():
+        os._exit(0)
     os.chdir("/")
     with contextlib.suppress(EOFError, OSError):
-        serve(socket.socket(fileno=0))
+        application = socket.socket(fileno=0)
+        application.sendall(COUNT.pack(os.getpid()))
+        serve(application)
     os._exit(0)

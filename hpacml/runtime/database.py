@@ -15,6 +15,7 @@ next call; `flush` closes all files, and so do the end of the process and a fork
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import functools
 import math
@@ -26,6 +27,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import TypeVar, cast
 
 from hpacml.errors import DatabaseError
 from hpacml.runtime.blocks import Block, Recorder
@@ -36,6 +38,14 @@ from hpacml.runtime.hdf5 import Array, h5py, without_lock
 from hpacml.runtime.schema import Schema
 from hpacml.runtime.settings import Loss, buffer_bytes
 
+T = TypeVar("T")
+
+MOST_FILES = 64
+"""So many databases are open at most."""
+
+PATIENCE = 1.0
+"""Seconds after which a thread that waits looks again."""
+
 
 def append(path: str, label: str, schema: Schema, tensors: Sequence[Array], milliseconds: float) -> None:
     """Append one call of the region `label` to the database at `path`, which is made if it is not there.
@@ -44,8 +54,8 @@ def append(path: str, label: str, schema: Schema, tensors: Sequence[Array], mill
     call, if the database cannot be opened or holds other data; or else for calls before, of which it says how many
     could not be written. In both cases this call is not recorded, and the next one tries anew.
     """
-    _register()
-    _flush_at_exit_of(os.getpid())
+    if os.getpid() not in _registered:
+        _register()
     with without_lock():
         _writer.append(path, label, schema, tensors, milliseconds)
 
@@ -97,30 +107,30 @@ class Target:
 
 
 class Writer:
-    """The databases of this process, and the thread that writes them."""
+    """The databases of this process, and the thread that writes them.
+
+    Only the thread uses HDF5, which no interrupt may hit; others ask it. A signal handler may come at any time, and
+    may itself collect, flush or fork: hence a lock that its thread can take again, and no call between what must not
+    be seen in part.
+    """
 
     def __init__(self) -> None:
-        self._files = threading.Lock()
-        """Held by who uses HDF5. It is taken before `_state`."""
         self._state = threading.RLock()
         """Guards all below."""
         self._work = threading.Condition(self._state)
         self._progress = threading.Condition(self._state)
+        self._asked: deque[tuple[Callable[[], object], Future[object]]] = deque()
+        """What the thread is asked to do, in order; the first is under way."""
         self._targets: dict[str, Target] = {}
         self._recorders: dict[tuple[str, str], Recorder] = {}
+        self._writing: deque[Block] = deque()
         self._failures: dict[str, DatabaseError] = {}
         """Those of the thread that nobody knows of yet, by path."""
-        self._openings: deque[tuple[Future[Recorder], Callable[[], Recorder]]] = deque()
-        self._blocks: deque[Block] = deque()
-        """Full ones, which are to be written."""
-        self._bytes = 0
-        """Of all blocks."""
+        self._some_full = False
+        """Whether there are full blocks."""
         self._starving = 0
         """How many threads wait for memory."""
-        self._closings_wanted = self._closings_done = 0
         self._stopping = False
-        self._pauses = 0
-        """How many threads are about to fork."""
         self._ending = False
         self._thread: threading.Thread | None = None
         self._committer = Committer()
@@ -131,17 +141,22 @@ class Writer:
         while True:
             recorder = self._recorders.get((path, label))
             if recorder is None:
-                recorder = self._open(path, label, schema, tensors)
+                if self._ending:
+                    raise DatabaseError(
+                        f"the program ends, and has closed the database '{path}': collect before its end"
+                    )
+                entries = [Entry(tensor.shape, tensor.dtype) for tensor in tensors]
+                recorder = self._ask(functools.partial(self._open, path, label, schema, entries))
             try:
                 recorder.require(schema, tensors)
             except DatabaseError as error:
                 raise DatabaseError(f"in the database '{path}': {error}") from None
             with self._state:
                 if self._add(recorder, tensors, milliseconds):
-                    break
+                    return
 
     def flush(self) -> None:
-        self._close_all()
+        self._close()
         with self._state:
             failures = list(self._failures.values())
             self._failures.clear()
@@ -156,127 +171,120 @@ class Writer:
         try:
             self.flush()
         finally:
-            self._stop()
+            with self._state:
+                self._stop()
 
     def pause(self) -> None:
         """For a fork: with everything written, and neither a thread nor a file, until `resume`."""
-        with self._state:
-            self._pauses += 1  # or other threads that collect would open databases again and again
-        while True:
-            self._close_all()
+        self._state.acquire()
+        try:
             self._stop()
-            self._files.acquire()
-            self._state.acquire()
-            if not self._targets and not self._openings:
-                return
+        except BaseException:
             self._state.release()
-            self._files.release()
+            raise
 
     def resume(self) -> None:
-        self._pauses -= 1
         self._progress.notify_all()
         self._state.release()
-        self._files.release()
 
-    def _open(self, path: str, label: str, schema: Schema, tensors: Sequence[Array]) -> Recorder:
-        """The recorder of a region, made by the thread: an interrupt of this one must not hit HDF5."""
-        entries = [Entry(tensor.shape, tensor.dtype) for tensor in tensors]
-        opening: Future[Recorder] = Future()
-        with self._state:
-            while self._pauses:
-                self._progress.wait()
-            if self._ending:
-                raise DatabaseError(f"the program ends, and has closed the database '{path}': collect before its end")
-            self._openings.append((opening, lambda: self._make_recorder(path, label, schema, entries)))
-            self._wait(opening.done)
-        return opening.result()
+    def start_anew(self) -> None:
+        """`resume` in the child of a fork, which has none of the other threads."""
+        self._asked.clear()
+        self._failures.clear()
+        self._starving = 0
+        self.resume()
 
     def _add(self, recorder: Recorder, tensors: Sequence[Array], milliseconds: float) -> bool:
-        """Copy a call into a block; False if the database was closed meanwhile."""
+        """Copy a call into a block; False if it has to be tried again."""
         target = recorder.target
         if target.full:
             self._wait(lambda: target.closed or not target.full)
-        if recorder.block is None:
+        if not recorder.blocks or recorder.blocks[-1].count == recorder.blocks[-1].capacity:
             self._starving += 1
             try:
-                self._wait(lambda: target.closed or recorder.block is not None or self._new_block(recorder))
+                self._wait(lambda: target.closed or self._add_block(recorder))
             finally:
                 self._starving -= 1
         self._raise_failure(target.path)
-        block = recorder.block
-        if target.closed or block is None:
+        if target.closed or not recorder.blocks:
             return False
-        block.add(tensors, milliseconds)
-        if block.full:
-            self._blocks.append(block)
-            recorder.block = None
-        if not target.queued:
-            target.since = time.monotonic()
+        block, now = recorder.blocks[-1], time.monotonic()
+        position = block.count
+        if position == block.capacity:
+            return False
+        block.copy(position, tensors, milliseconds)
+        # Nothing is called from here on, until the call is counted.
+        blocks = recorder.blocks
+        if target.closed or not blocks or blocks[-1] is not block or block.count != position:
+            return False
+        first = not target.queued
+        if first:
+            target.since = now
+        block.count = position + 1
         target.queued += 1
-        if target.queued == 1 or block.full or target.loss.calls is not None:
+        full = block.count == block.capacity
+        if full:
+            self._some_full = True
+        if first or full or target.loss.calls is not None:
             self._start()
             self._work.notify()
         return True
 
-    def _new_block(self, recorder: Recorder) -> bool:
+    def _add_block(self, recorder: Recorder) -> bool:
         """Give a recorder a block, if there is memory for one."""
-        if recorder.free:
-            recorder.block = recorder.free.pop()
-            return True
-        limit = buffer_bytes()
-        for other in self._recorders.values():
-            while other.free and self._bytes + recorder.nbytes > limit:
-                self._release(other.free.pop())
-        if self._bytes and self._bytes + recorder.nbytes > limit:
-            return False
-        recorder.block = Block(recorder)
-        self._bytes += recorder.nbytes
+        if not recorder.free:
+            limit, size = buffer_bytes(), recorder.capacity * recorder.call_bytes
+            known = list(self._recorders.values())
+            used = sum(block.nbytes for each in known for block in (*each.blocks, *each.free))
+            used += sum(block.nbytes for block in self._writing)
+            for other in known:
+                while other.free and used + size > limit:
+                    used -= other.free.pop().nbytes
+            if used and used + size > limit:
+                return False
+        recorder.add_block()
         return True
 
-    def _close_all(self) -> None:
+    def _close(self) -> None:
         """Return when all that was collected is in its files, or could not be written."""
+        if self._thread is not None or self._targets:
+            self._ask(self._close_all)
+
+    def _stop(self) -> None:
+        """End the thread, and the process that helps to commit, when all is closed. Called with `_state`."""
+        while self._thread is not None or self._targets:
+            self._ask(self._close_for_good)
+            self._wait(lambda: self._thread is None or not self._stopping)
+
+    def _ask(self, action: Callable[[], T]) -> T:
+        """Have the thread do something with files."""
+        done: Future[object] = Future()
         with self._state:
-            if self._targets or self._openings or self._closings_wanted > self._closings_done:
-                self._closings_wanted += 1
-                wanted = self._closings_wanted
-                self._wait(lambda: self._closings_done >= wanted)
+            self._asked.append((action, done))
+            self._wait(done.done)
+        return cast(T, done.result())
 
     def _wait(self, condition: Callable[[], bool]) -> None:
         """Wait for what the thread brings about. Called with `_state`, which others have meanwhile."""
         while not condition():
             if self._start():
                 self._work.notify()
-                self._progress.wait()
-                continue
-            self._state.release()
-            try:
-                with self._files:
-                    self._step()
-            finally:
-                self._state.acquire()
+                self._progress.wait(PATIENCE)  # a signal handler may have used up the notification
+            else:
+                self._work_once()
 
     def _start(self) -> bool:
         """Have the thread run; False if there can be none, since the interpreter ends."""
-        if self._thread is None or not self._thread.is_alive():
-            thread = threading.Thread(target=self._run, name="hpacml database writer", daemon=True)
+        if self._thread is None:
+            self._thread = thread = threading.Thread(target=self._run, name="hpacml database writer", daemon=True)
             try:
                 thread.start()
-            except RuntimeError:
-                return False
-            self._thread = thread
+            except BaseException as error:  # if it has started all the same, it finds that it is not the one
+                self._thread = None
+                if isinstance(error, RuntimeError):
+                    return False
+                raise
         return True
-
-    def _stop(self) -> None:
-        """End the thread, and the process that commits."""
-        with self._state:
-            thread, self._stopping = self._thread, True
-            self._work.notify()
-        if thread is not None:
-            thread.join()
-        with self._state:
-            self._thread, self._stopping = None, False
-        with self._files:
-            self._committer.close()
 
     def _raise_failure(self, path: str) -> None:
         with self._state:
@@ -286,89 +294,56 @@ class Writer:
     # What the thread does.
 
     def _run(self) -> None:
-        while True:
+        with self._state:
+            if self._thread is not threading.current_thread():
+                return
+        try:
+            while not self._stopping:
+                with self._state:
+                    while not self._has_work():
+                        due = min((target.due for target in self._targets.values()), default=math.inf)
+                        pause = min(PATIENCE, due - time.monotonic()) if self._targets else None
+                        self._work.wait(pause)
+                self._work_once()
+        finally:
             with self._state:
-                while not self._has_work():
-                    if self._stopping:
-                        return
-                    due = min((target.due for target in self._targets.values()), default=math.inf)
-                    self._work.wait(None if due == math.inf else max(0.0, due - time.monotonic()))
-            with self._files:
-                self._step()
+                self._thread, self._stopping = None, False
+                self._progress.notify_all()
 
     def _has_work(self) -> bool:
-        if self._openings or self._blocks or self._closings_wanted > self._closings_done:
+        if self._asked or self._some_full:
             return True
-        if self._starving and any(recorder.block is not None for recorder in self._recorders.values()):
+        if self._starving and any(recorder.blocks for recorder in self._recorders.values()):
             return True
         now = time.monotonic()
         return any(target.due <= now for target in self._targets.values())
 
-    def _step(self) -> None:
-        """Open and write what waits, and commit what is due."""
-        while self._openings:
-            opening, make = self._openings[0]
-            try:
-                opening.set_result(make())
-            except Exception as error:
-                opening.set_exception(error)
-            self._openings.popleft()  # not before: who waits for all to be closed must see it
+    def _work_once(self) -> None:
+        """Do what is asked, or else write what is full, and commit what is due."""
         with self._state:
-            self._progress.notify_all()
-            closing = self._closings_wanted if self._closings_wanted > self._closings_done else None
+            action, done = self._asked[0] if self._asked else (None, None)
+        if action is None or done is None:
             now = time.monotonic()
-            due = [target for target in self._targets.values() if closing or target.due <= now]
-            blocks = [*self._blocks, *self._take_started(due)]
-            self._blocks.clear()
-            for target in due:
-                target.committing, target.committing_since, target.queued = target.queued, target.since, 0
-                if closing:
-                    self._forget(target)
-        failed: set[Target] = set()
-        for block in blocks:
-            target = block.recorder.target
-            if target not in failed and not self._try(target, lambda block=block: self._write(block)):
-                failed.add(target)
             with self._state:
-                self._recycle(block)
-                self._progress.notify_all()
-        for target in due:
-            if target not in failed:
-                self._try(target, target.file.close if closing else target.file.commit)
-            with self._state:
-                target.committing = 0
-                self._progress.notify_all()
-        if closing:
-            with self._state:
-                self._closings_done = closing
-                self._progress.notify_all()
+                due = [target for target in self._targets.values() if target.due <= now]
+                self._take(due)
+            self._write(due, File.commit)
+            return
+        try:
+            done.set_result(action())
+        except Exception as error:
+            done.set_exception(error)
+        with self._state:
+            self._asked.popleft()
+            self._progress.notify_all()
 
-    def _take_started(self, due: Sequence[Target]) -> list[Block]:
-        """The blocks that are not full, but to be written: for a commit, or for their memory."""
-        blocks: list[Block] = []
-        for recorder in self._recorders.values():
-            if recorder.block is not None and (self._starving or recorder.target in due):
-                blocks.append(recorder.block)
-                recorder.block = None
-        return blocks
-
-    def _write(self, block: Block) -> None:
-        recorder = block.recorder
-        target = recorder.target
-        if target.file.moved and not target.file.uncommitted:
-            target.file.discard()
-            target.file = File(target.path, self._committer)
-            for each in target.recorders:
-                each.group = target.file.group(each.label, each.schema, each.entries)
-        if block.count:
-            target.file.write(recorder.group, block.columns, list(recorder.samples))
-
-    def _make_recorder(self, path: str, label: str, schema: Schema, entries: Sequence[Entry]) -> Recorder:
+    def _open(self, path: str, label: str, schema: Schema, entries: Sequence[Entry]) -> Recorder:
         self._raise_failure(path)
         if (recorder := self._recorders.get((path, label))) is not None:
             return recorder
-        target = self._targets.get(path)
-        if target is None:
+        if (target := self._targets.get(path)) is None:
+            if len(self._targets) >= MOST_FILES:
+                self._close_all()
             loss = Loss.of_environment()
             target = Target(path, File(path, self._committer), loss)
         try:
@@ -383,6 +358,67 @@ class Writer:
             self._recorders[path, label] = recorder
         return recorder
 
+    def _close_all(self) -> None:
+        with self._state:
+            targets = list(self._targets.values())
+            self._take(targets)
+            for target in targets:
+                self._forget(target)
+        self._write(targets, File.close)
+
+    def _close_for_good(self) -> None:
+        self._close_all()
+        self._committer.close()
+        with self._state:
+            # Unless another thread has asked for something meanwhile.
+            self._stopping = len(self._asked) == 1
+
+    def _take(self, due: Sequence[Target]) -> None:
+        """Have the blocks written that are full, and all of some databases, or all to have their memory."""
+        for target in due:
+            target.committing, target.committing_since, target.queued = target.queued, target.since, 0
+        for recorder in self._recorders.values():
+            blocks = recorder.blocks
+            whole = bool(self._starving) or recorder.target in due
+            if blocks and not whole and blocks[-1].count < blocks[-1].capacity:
+                self._writing.extend(blocks[:-1])
+                recorder.blocks = blocks[-1:]
+            else:
+                self._writing.extend(blocks)
+                recorder.blocks = []
+        self._some_full = False
+
+    def _write(self, due: Sequence[Target], finish: Callable[[File], None]) -> None:
+        """Write the blocks that were taken, and then commit or close some databases."""
+        failed: set[Target] = set()
+        while self._writing:
+            block = self._writing[0]
+            target = block.recorder.target
+            if target not in failed and not self._try(target, functools.partial(self._write_block, block)):
+                failed.add(target)
+            with self._state:
+                self._writing.popleft()
+                self._recycle(block)
+                del block
+                self._progress.notify_all()
+        for target in due:
+            if target not in failed:
+                self._try(target, functools.partial(finish, target.file))
+            with self._state:
+                target.committing = 0
+                self._progress.notify_all()
+
+    def _write_block(self, block: Block) -> None:
+        recorder = block.recorder
+        target = recorder.target
+        if target.file.moved and not target.file.uncommitted:
+            target.file.discard()
+            target.file = File(target.path, self._committer)
+            for each in target.recorders:
+                each.group = target.file.group(each.label, each.schema, each.entries)
+        if block.count:
+            target.file.write(recorder.group, block.columns, list(recorder.samples))
+
     def _try(self, target: Target, action: Callable[[], None]) -> bool:
         """Do something with a database; if that fails, close it, and keep the error for who uses it next."""
         try:
@@ -395,61 +431,73 @@ class Writer:
             self._forget(target)
             calls = target.queued + target.committing
             lost, verb = ("one call", "is") if calls == 1 else (f"{calls} calls", "are")
-            self._failures[target.path] = DatabaseError(f"{failure}; {lost} collected before it {verb} lost")
-            self._failures[target.path].__cause__ = failure.__cause__
-            for block in [block for block in self._blocks if block.recorder.target is target]:
-                self._blocks.remove(block)
-                self._release(block)
+            told = self._failures[target.path] = DatabaseError(f"{failure}; {lost} collected before it {verb} lost")
+            told.__cause__ = failure.__cause__
             self._progress.notify_all()
         return False
 
     def _forget(self, target: Target) -> None:
         """Take no more calls for a database."""
         target.closed = True
-        self._targets.pop(target.path, None)
+        if self._targets.get(target.path) is target:
+            del self._targets[target.path]
         for recorder in target.recorders:
-            self._recorders.pop((target.path, recorder.label), None)
-            for block in (*recorder.free, *([] if recorder.block is None else [recorder.block])):
-                self._release(block)
-            recorder.free, recorder.block = [], None
+            if self._recorders.get((target.path, recorder.label)) is recorder:
+                del self._recorders[target.path, recorder.label]
+            recorder.blocks, recorder.free = [], []
 
     def _recycle(self, block: Block) -> None:
-        block.count = 0
-        if block.recorder.target.closed or self._starving:
-            self._release(block)
-        else:
-            block.recorder.free.append(block)
-
-    def _release(self, block: Block) -> None:
-        self._bytes -= block.recorder.nbytes
+        recorder = block.recorder
+        if not (recorder.target.closed or self._starving or block.capacity < recorder.capacity):
+            block.count = 0
+            recorder.free.append(block)
 
 
 _writer = Writer()
 
+_register_lock = threading.RLock()
+_registered: set[int] = set()
+"""The processes in which all is set up; with 0, for the ones that this one forks."""
+_interrupted = False
+"""Whether an interrupt came when this process was about to fork."""
 
-@functools.cache
+
 def _register() -> None:
-    h5py()  # before the next lines: a fork takes our locks first and h5py's after them, as collecting does
-    atexit.register(lambda: _writer.end())
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
-
-
-@functools.cache
-def _flush_at_exit_of(process: int) -> None:
-    # A process that multiprocessing made ends without atexit.
-    if util := sys.modules.get("multiprocessing.util"):
-        util.Finalize(None, flush, exitpriority=0)
+    with _register_lock:
+        if 0 not in _registered:
+            h5py()  # before the next lines: a fork takes our lock first and h5py's after it, as collecting does
+            atexit.register(_writer.end)
+            os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
+            _registered.add(0)
+        if util := sys.modules.get("multiprocessing.util"):  # a process that it made ends without atexit
+            util.Finalize(None, flush, exitpriority=0)
+        _registered.add(os.getpid())
 
 
 def _before_fork() -> None:
     """No database is open while the process forks: two processes that continue one would destroy it."""
-    _writer.pause()
+    global _interrupted
+    _register_lock.acquire()
+    with without_lock():
+        while True:
+            try:
+                _writer.pause()
+                return
+            except KeyboardInterrupt:  # raised here, it would be printed, and the process would fork
+                _interrupted = True
 
 
 def _after_fork() -> None:
+    global _interrupted
     _writer.resume()
+    _register_lock.release()
+    if _interrupted:
+        _interrupted = False
+        _thread.interrupt_main()
 
 
 def _after_fork_in_child() -> None:
-    global _writer
-    _writer = Writer()
+    global _interrupted
+    _interrupted = False
+    _writer.start_anew()
+    _register_lock.release()

@@ -29,18 +29,23 @@ class File:
 
     def __init__(self, path: str, committer: Committer) -> None:
         self._path = path
+        self._groups: dict[str, Group] = {}
+        self.uncommitted = 0
+        """Calls that have been written since the last commit."""
         try:
             self._storage = TransactionalFile(_open(path), committer)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # the latter if no file can have such a name
             raise cannot_open(path, error) from error
         try:
             self._file = h5py().File(self._storage, "r+", **CACHE)
         except FAILURES as error:
-            self._storage.close()
+            self._end()
             raise cannot_open(path, error) from error
-        self._groups: dict[str, Group] = {}
-        self.uncommitted = 0
-        """Calls that have been written since the last commit."""
+        try:
+            self.commit()  # which cuts off what a process has left that was killed between two commits
+        except DatabaseError:
+            self.discard()
+            raise
 
     def group(self, label: str, schema: Schema, entries: Sequence[Entry]) -> Group:
         """The group of a region, made if it is not there."""
@@ -65,20 +70,24 @@ class File:
         self.uncommitted = 0
 
     def discard(self) -> None:
-        """Close the file without a commit."""
+        """Close the file without a commit. Raises nothing."""
         with contextlib.suppress(OSError):
             self._storage.discard()
-        with contextlib.suppress(*FAILURES):
+        with contextlib.suppress(Exception):
             self._file.close()
-        self._storage.close()
+        self._end()
 
     def close(self) -> None:
         """Commit, and close the file."""
         self.commit()
-        with contextlib.suppress(*FAILURES):  # it tidies up; all data are in the file
+        with contextlib.suppress(Exception):  # it tidies up; all data are in the file
             self._file.close()
             self._storage.commit()
-        self._storage.close()
+        self._end()
+
+    def _end(self) -> None:
+        with contextlib.suppress(OSError):  # some file systems tell only here of what went wrong before
+            self._storage.close()
 
     @property
     def moved(self) -> bool:
@@ -104,11 +113,11 @@ class File:
 
 def _open(path: str) -> int:
     """A descriptor of the HDF5 file at `path`, locked."""
-    while True:
-        with contextlib.suppress(FileNotFoundError):
-            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-            break
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
         _create(path)
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
         lock(descriptor)
         if not os.fstat(descriptor).st_size:
@@ -124,7 +133,7 @@ def _create(path: str) -> None:
 
     It appears whole, so that it can be opened at any time; without hard links it is empty for a moment.
     """
-    temporary = f"{path}.{secrets.token_hex(4)}"
+    temporary = os.path.join(os.path.dirname(path), f".hpacml.{secrets.token_hex(8)}")
     try:
         with open(temporary, "xb") as file:
             file.write(_empty())

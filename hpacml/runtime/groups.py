@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hpacml.errors import DatabaseError
-from hpacml.runtime.hdf5 import Array, Column, h5py
+from hpacml.runtime.hdf5 import Array, Column, h5py, require_filters
 from hpacml.runtime.runs import add_run
 from hpacml.runtime.schema import Schema, units_text
 from hpacml.runtime.settings import Storage
@@ -31,8 +31,10 @@ class Group:
     """The datasets of one region, which have one entry per call each; `entries` are those of the tensors."""
 
     def __init__(self, file: Any, label: str, schema: Schema, entries: Sequence[Entry]) -> None:
-        if label in ("", ".") or "/" in label:
-            raise DatabaseError(f"'{label}' cannot be a region's label: it names one group, so it has no '/'")
+        if label in ("", ".") or "/" in label or "\0" in label:
+            raise DatabaseError(
+                f"{label!r} cannot be a region's label: it names one group, so it has no '/' and no NUL"
+            )
         self._label = label
         columns = self._find(file[label], schema) if label in file else self._create(file, schema, entries)
         self._group = file[label]
@@ -96,6 +98,8 @@ class Group:
                 f"the dataset '{self._label}/{fixed[0]}' cannot grow, as those of `hpacml db merge --virtual`: collect "
                 "into another file, or merge without --virtual"
             )
+        for name in names:
+            require_filters(group[name])
         return {name: Column(group[name]) for name in names}
 
 

@@ -30,6 +30,9 @@ CHUNK_CALLS = 4096
 CACHE = {"rdcc_nbytes": 4 * CHUNK_BYTES, "rdcc_w0": 1.0}
 """Of a dataset that is written: chunks that are full are not needed again."""
 
+ZSTD = 32015
+"""HDF5's number of the filter for Zstandard."""
+
 _NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 
 
@@ -106,6 +109,29 @@ def _opened_here(path: str) -> bool:
             if os.path.samestat(os.fstat(int(number)), os.stat(path)):
                 return True
     return False
+
+
+def zstd() -> Any:
+    """The module that has HDF5's filter for Zstandard. Raises DatabaseError if it is not installed."""
+    try:
+        return importlib.import_module("hdf5plugin")
+    except ImportError as error:
+        raise DatabaseError("Zstandard in HDF5 needs a package: pip install 'hpacml[zstd]'") from error
+
+
+def require_filters(dataset: Any) -> bool:
+    """Whether a dataset has filters, which then can be used. Raises DatabaseError if one of them is missing."""
+    plist = dataset.id.get_create_plist()
+    filters = [plist.get_filter(number) for number in range(plist.get_nfilters())]
+    for number, _, _, name in filters:
+        if number == ZSTD:
+            zstd()
+        elif not h5py().h5z.filter_avail(number):
+            raise DatabaseError(
+                f"the dataset '{dataset.name}' is compressed by {name.decode(errors='replace') or 'the filter'} "
+                f"({number}), which HDF5 does not find here: install its plugin, and import it first"
+            )
+    return bool(filters)
 
 
 class Column:

@@ -50,7 +50,7 @@ class Count:
 
     def restart(self) -> None:
         """Count from 0, in this process."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may collect
         self._calls = 0
         self._taken = 0
         self._random = None if self._fraction is None else Random(f"{self._seed} {_process()}").random

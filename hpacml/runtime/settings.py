@@ -14,18 +14,15 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 from hpacml.errors import DatabaseError
+from hpacml.runtime.hdf5 import zstd
 
 FLUSH = "HPACML_DB_FLUSH"
 BUFFER = "HPACML_DB_BUFFER"
 DTYPE = "HPACML_DB_DTYPE"
 COMPRESS = "HPACML_DB_COMPRESS"
-
-ZSTD = 32015
-"""HDF5's number of the filter for Zstandard."""
 
 _LEVELS = {"gzip": range(10), "lzf": range(0), "zstd": range(1, 23)}
 
@@ -46,7 +43,7 @@ class Loss:
             raise _wrong(FLUSH, text, "seconds, such as 5 or 0.5, or calls, such as '100 calls'")
         if (found[2] or "").startswith("call"):
             return Loss(math.inf, max(1, int(found[1])))
-        return Loss(float(found[1]))
+        return Loss(min(float(found[1]), 1e6))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +70,6 @@ def buffer_bytes() -> int:
     if found is None:
         raise _wrong(BUFFER, text, "bytes, such as 268435456, 256M or '1 GiB'")
     return int(float(found[1]) * 1024 ** " KMG".index(found[2].upper() or " "))
-
-
-def zstd() -> Any:
-    """The module that has HDF5's filter for Zstandard. Raises DatabaseError if it is not installed."""
-    try:
-        return import_module("hdf5plugin")
-    except ImportError as error:
-        raise DatabaseError("Zstandard in HDF5 needs a package: pip install 'hpacml[zstd]'") from error
 
 
 def _filters(text: str) -> dict[str, Any]:

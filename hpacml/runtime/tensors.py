@@ -15,8 +15,7 @@ from typing import Any, cast
 import numpy as np
 
 from hpacml.errors import DatabaseError
-from hpacml.runtime.hdf5 import FAILURES, Array, first_line, h5py, open_file
-from hpacml.runtime.settings import ZSTD, zstd
+from hpacml.runtime.hdf5 import FAILURES, Array, first_line, h5py, open_file, require_filters
 
 BLOCK_BYTES = 1 << 23
 """What is read at once of a tensor that is read from beginning to end."""
@@ -71,12 +70,8 @@ class Files:
 
 def _open_dataset(file: Any, name: str) -> Any:
     dataset = file[name]
-    plist = dataset.id.get_create_plist()
-    filters = [plist.get_filter(number)[0] for number in range(plist.get_nfilters())]
-    if not filters:
+    if not require_filters(dataset):
         return dataset
-    if ZSTD in filters:
-        zstd()
     # A compressed chunk has to be read as a whole, so it is kept.
     access = h5py().h5p.create(h5py().h5p.DATASET_ACCESS)
     access.set_chunk_cache(521, _FILTER_CACHE, 0.75)

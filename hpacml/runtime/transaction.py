@@ -12,7 +12,6 @@ import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from io import SEEK_CUR, SEEK_END, SEEK_SET
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 from hpacml.runtime.commit_process import PAGE, write_all
@@ -28,7 +27,7 @@ class TransactionalFile:
     """A file open for reading and writing. `descriptor` is owned by this object from now on.
 
     HDF5's driver goes on after an exception, as if nothing had happened, and so it sees none: `failure` has the first
-    OSError, after which nothing is written any more.
+    one, after which nothing is written any more.
     """
 
     def __init__(self, descriptor: int, committer: Committer) -> None:
@@ -36,25 +35,28 @@ class TransactionalFile:
         self._committer = committer
         self._position = 0
         self._size = self._committed = os.fstat(descriptor).st_size
-        self._kept: dict[tuple[int, int], bytes] = {}
+        self._cut = self._committed
+        """Where the file was cut off at most since the last commit: what is behind counts as zeros."""
+        self._pages: dict[int, bytearray] = {}
+        """What is kept back: pages below `_committed`, by their numbers."""
         self._discarding = False
-        self.failure: OSError | None = None
+        self.failure: Exception | None = None
 
     def commit(self) -> None:
         """Make what HDF5 has written since the last commit, and flushed, the content of the file. Raises OSError."""
         if self.failure is not None:
             raise self.failure
-        if self._kept:
-            self._committer.commit(self._descriptor, self._changes())
-            self._kept.clear()
+        if changes := self._changes():
+            self._committer.commit(self._descriptor, changes)
+        self._pages.clear()
         if self._size < self._committed:
             os.ftruncate(self._descriptor, self._size)
-        self._committed = self._size
+        self._cut = self._committed = self._size
 
     def discard(self) -> None:
         """Go back to the last commit, and from now on ignore what is written. Raises OSError."""
         self._discarding = True
-        self._kept.clear()
+        self._pages.clear()
         os.ftruncate(self._descriptor, self._committed)
 
     def close(self) -> None:
@@ -86,22 +88,18 @@ class TransactionalFile:
     def readinto(self, buffer: Buffer) -> int:
         view, start = memoryview(buffer).cast("B"), self._position
         size = max(0, min(view.nbytes, self._size - start))
-        filled = 0
+        view[size:] = bytes(view.nbytes - size)  # beyond the end, which HDF5 takes for zeros
         with self._recording():
-            while filled < size and (count := os.preadv(self._descriptor, [view[filled:size]], start + filled)):
-                filled += count
-        view[filled:] = bytes(view.nbytes - filled)  # beyond the end of the file, which HDF5 takes for zeros
-        self._patch(view, start)
+            self._read(view[:size], start)
         self._position += size
         return size
 
     def write(self, content: bytes | memoryview) -> int:
         view, start = memoryview(content).cast("B"), self._position
         if not self._discarding and self.failure is None:
-            below = max(0, min(view.nbytes, self._committed - start))
-            if below:
-                self._keep(start, bytes(view[:below]))
             with self._recording():
+                below = max(0, min(view.nbytes, self._committed - start))
+                self._keep(view[:below], start)
                 write_all(self._descriptor, [(start + below, view[below:])])
         self._position += view.nbytes
         self._size = max(self._size, self._position)
@@ -109,9 +107,13 @@ class TransactionalFile:
 
     def truncate(self, size: int) -> int:
         if not self._discarding and self.failure is None:
-            if size < self._committed:
-                self._keep(size, bytes(self._committed - size))  # what it has if it grows again
             with self._recording():
+                if size < self._committed:
+                    self._cut = min(self._cut, size)
+                    for number in [number for number in self._pages if number * PAGE >= size]:
+                        del self._pages[number]
+                    if (page := self._pages.get(size // PAGE)) is not None:
+                        page[size % PAGE :] = bytes(PAGE - size % PAGE)
                 os.ftruncate(self._descriptor, max(size, self._committed))
         self._size = size
         return size
@@ -119,42 +121,73 @@ class TransactionalFile:
     def flush(self) -> None:
         """Nothing: HDF5 says by it that it has flushed, but what is to be committed the caller says."""
 
-    def _keep(self, offset: int, content: bytes) -> None:
-        place = offset, len(content)
-        self._kept.pop(place, None)  # so that it comes last: what is kept may overlap
-        self._kept[place] = content
+    def _read(self, view: memoryview, start: int) -> None:
+        """Fill `view` with what is at an offset."""
+        filled = 0
+        while filled < view.nbytes and (count := os.preadv(self._descriptor, [view[filled:]], start + filled)):
+            filled += count
+        view[filled:] = bytes(view.nbytes - filled)
+        first, last = max(start, self._cut), min(start + view.nbytes, self._committed)
+        if first < last:
+            view[first - start : last - start] = bytes(last - first)
+        for number in range(start // PAGE, -(-(start + view.nbytes) // PAGE)) if self._pages else ():
+            if (page := self._pages.get(number)) is not None:
+                first, last = max(start, number * PAGE), min(start + view.nbytes, (number + 1) * PAGE, self._committed)
+                if first < last:
+                    view[first - start : last - start] = page[first - number * PAGE : last - number * PAGE]
+
+    def _keep(self, view: memoryview, start: int) -> None:
+        """Keep back what is to be at an offset below `_committed`."""
+        done = 0
+        while done < view.nbytes:
+            number, inside = divmod(start + done, PAGE)
+            size = min(PAGE - inside, view.nbytes - done)
+            self._page(number)[inside : inside + size] = view[done : done + size]
+            done += size
+
+    def _page(self, number: int) -> bytearray:
+        """The page of that number, kept back from now on."""
+        if (page := self._pages.get(number)) is None:
+            page = bytearray(PAGE)
+            self._read(memoryview(page), number * PAGE)
+            self._pages[number] = page
+        return page
 
     def _changes(self) -> list[Change]:
-        """What is kept back, as few writes of whole pages, in which a kill is less likely to fall."""
-        spans = (range(start // PAGE, -(-(start + size) // PAGE)) for start, size in self._kept)
-        pages = sorted({page for span in spans for page in span})
+        """What is kept back and is new, as few writes, in which a kill is less likely to fall."""
+        end = min(self._committed, self._size)
+        for number in range(self._cut // PAGE, -(-end // PAGE)) if self._cut < end else ():
+            self._page(number)  # it was cut off, and is there again
         changes: list[Change] = []
-        for _, run in groupby(enumerate(pages), lambda each: each[1] - each[0]):
-            numbers = [page for _, page in run]
-            start, stop = numbers[0] * PAGE, min((numbers[-1] + 1) * PAGE, self._committed, self._size)
-            if stop <= start:
-                break
-            new = bytearray(old := os.pread(self._descriptor, stop - start, start))
-            self._patch(memoryview(new), start)
-            changes.append(Change(start, old, bytes(new)))
+        for number in sorted(self._pages):
+            start = number * PAGE
+            stop = min(start + PAGE, end)
+            new = self._pages[number][: max(0, stop - start)]
+            old = bytearray(os.pread(self._descriptor, len(new), start))
+            if old == new:
+                continue
+            if changes and changes[-1].offset + len(changes[-1].new) == start:
+                changes[-1].old.extend(old)
+                changes[-1].new.extend(new)
+            else:
+                changes.append(Change(start, old, new))
         return changes
-
-    def _patch(self, view: memoryview, start: int) -> None:
-        """Put what is kept back into what was read from an offset."""
-        for (offset, length), content in self._kept.items():
-            first, last = max(start, offset), min(start + view.nbytes, offset + length)
-            if first < last:
-                view[first - start : last - start] = content[first - offset : last - offset]
 
     @contextmanager
     def _recording(self) -> Generator[None]:
         try:
             yield
-        except OSError as error:
+        except Exception as error:
             self.failure = self.failure or error
 
 
 def lock(descriptor: int) -> None:
     """Keep other processes from opening a file with HDF5, as HDF5 itself does. Raises OSError if one has it open."""
-    if os.environ.get("HDF5_USE_FILE_LOCKING", "").upper() not in ("FALSE", "0"):
+    wanted = os.environ.get("HDF5_USE_FILE_LOCKING", "").upper()
+    if wanted in ("FALSE", "0"):
+        return
+    try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if isinstance(error, BlockingIOError) or wanted != "BEST_EFFORT":
+            raise

@@ -129,7 +129,10 @@ def test_the_first_failure_is_kept(path: Path, process: Committer, monkeypatch: 
 
 # -- commits -----------------------------------------------------------------------------------------------
 
-CHANGES = [Change(0, OLD[:PAGE], b"a" * PAGE), Change(2 * PAGE, OLD[: 2 * PAGE], b"b" * 2 * PAGE)]
+CHANGES = [
+    Change(0, bytearray(OLD[:PAGE]), bytearray(b"a" * PAGE)),
+    Change(2 * PAGE, bytearray(OLD[: 2 * PAGE]), bytearray(b"b" * 2 * PAGE)),
+]
 NEW = b"a" * PAGE + OLD[PAGE : 2 * PAGE] + b"b" * 2 * PAGE
 
 
@@ -209,12 +212,12 @@ def test_committing(path: Path, process: Committer):
 def test_a_process_that_somebody_killed_is_started_again(path: Path, process: Committer):
     with open(path, "r+b") as file:
         process.commit(file.fileno(), CHANGES)
-        first = process._process
+        first = process.process
         assert first is not None
-        os.kill(first.pid, signal.SIGKILL)
-        first.wait()
+        os.kill(first, signal.SIGKILL)
+        wait_for_end(first)
         process.commit(file.fileno(), [Change(c.offset, c.new, c.old) for c in CHANGES])
-        assert process._process is not first
+        assert process.process != first
     assert path.read_bytes() == OLD
 
 
@@ -222,13 +225,13 @@ def test_without_a_process(path: Path, process: Committer, monkeypatch: pytest.M
     def refuse(*_: Any, **__: Any) -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
-    monkeypatch.setattr(committer.subprocess, "Popen", refuse)
+    monkeypatch.setattr(committer.subprocess, "run", refuse)
     with open(path, "r+b") as file:
         for _ in range(2):
             process.commit(file.fileno(), CHANGES)
     assert path.read_bytes() == NEW
     assert [record.message for record in caplog.records] == [
-        "a kill may tear databases, since no process can be started to prevent it: [Errno 1] Operation not permitted"
+        "a kill may tear databases, since the process that would prevent it cannot be started: [Errno 1] Operation not permitted"
     ]
 
 
@@ -254,16 +257,36 @@ def test_the_process_ends_with_the_application(path: Path):
     if not (child := os.fork()):
         process = Committer()
         process.commit(os.open(path, os.O_RDWR), CHANGES)
-        assert process._process is not None
-        os.write(write, str(process._process.pid).encode())
+        os.write(write, str(process.process).encode())
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
-    pid = int(os.read(read, 20))
+    wait_for_end(int(os.read(read, 20)))
+    os.close(read)
+    os.close(write)
+
+
+def wait_for_end(process: int) -> None:
     for _ in range(500):
-        if not os.path.exists(f"/proc/{pid}") or Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z":
-            break
+        try:
+            if Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return
+        except (FileNotFoundError, ProcessLookupError):
+            return
         time.sleep(0.01)
-    else:
-        pytest.fail("it still runs")
+    pytest.fail("it still runs")
+
+
+def test_a_program_that_waits_for_all_its_children(path: Path):
+    read, write = os.pipe()
+    if not (child := os.fork()):
+        process = Committer()
+        with open(path, "r+b") as file:
+            process.commit(file.fileno(), CHANGES)
+        with contextlib.suppress(ChildProcessError):
+            os.wait()
+        os.write(write, b"done")
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert os.read(read, 10) == b"done"
     os.close(read)
     os.close(write)
