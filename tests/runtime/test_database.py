@@ -683,6 +683,140 @@ for n in range(20):
     assert f"DatabaseError: cannot write the database '{path}': " in run(code, check=False).stderr
 
 
+INTERRUPTED = """
+class Stop(Exception):
+    pass
+
+def stop(*_):
+    raise Stop
+
+signal.signal(signal.SIGALRM, stop)
+accepted, end = [], time.monotonic() + 1.5
+append(-1)
+signal.setitimer(signal.ITIMER_REAL, 0.001, 0.0007)
+n = 0
+while time.monotonic() < end:
+    try:
+        while time.monotonic() < end:
+            n += 1
+            append(n)
+            accepted.append(n)
+    except Stop:
+        pass
+try:
+    signal.setitimer(signal.ITIMER_REAL, 0)
+except Stop:
+    signal.setitimer(signal.ITIMER_REAL, 0)
+database.flush()
+import h5py
+with h5py.File("d.h5") as file:
+    found = file["r/input"][:, 0].astype(int).tolist()
+assert found == sorted(set(found)) and set(accepted) <= set(found), (len(accepted), len(found))
+"""
+
+
+@pytest.mark.parametrize("buffer", ["256M", "100K"])
+def test_exceptions_of_signal_handlers(buffer: str, run: Callable[..., Any]):
+    """Each call that returned is there, none twice, and later calls work."""
+    assert run(f"os.environ['HPACML_DB_BUFFER'] = {buffer!r}\n" + INTERRUPTED).stderr == ""
+
+
+HANDLING = """
+def handle(*_):
+    {what}
+
+signal.signal(signal.SIGALRM, handle)
+append(-1)
+signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+for n in range(3000):
+    append(n)
+signal.setitimer(signal.ITIMER_REAL, 0)
+database.flush()
+import h5py
+with h5py.File("d.h5") as file:
+    found = file["r/input"][:, 0].astype(int).tolist()
+assert [n for n in found if n < 10000] == list(range(-1, 3000)), len(found)
+"""
+
+
+@pytest.mark.parametrize(
+    "what", ["database.flush()", "append(10000)", "os.fork() or os._exit(0)"], ids=["flush", "collect", "fork"]
+)
+def test_signal_handlers_that_use_databases(what: str, run: Callable[..., Any]):
+    assert run(HANDLING.format(what=what)).stderr == ""
+
+
+def test_threads_that_begin_together_before_a_fork(run: Callable[..., Any], path: str):
+    code = """
+import threading
+together = threading.Barrier(4)
+def work(n):
+    together.wait()
+    append(n)
+threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+if child := os.fork():
+    assert os.waitpid(child, 0)[1] == 0
+else:
+    append(9)
+    os._exit(database.flush() or 0)
+"""
+    assert run(code).stderr == ""
+    assert sorted(values(path)) == [0, 1, 2, 3, 9]
+
+
+def test_forking_while_h5py_walks_a_file(run: Callable[..., Any], path: str):
+    code = """
+import h5py
+append(1)
+with h5py.File("other.h5", "w") as file:
+    file["a"] = 1
+    file.visititems(lambda *_: os.fork() or os._exit(0))
+"""
+    assert run(code).stderr == ""
+    assert values(path) == [1]
+
+
+def test_a_file_system_that_tells_at_closing(path: str, monkeypatch: pytest.MonkeyPatch):
+    """What is committed is there, and the thread lives."""
+    close = transaction.TransactionalFile.close
+
+    def fail(self: transaction.TransactionalFile) -> None:
+        close(self)
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    monkeypatch.setattr(transaction.TransactionalFile, "close", fail)
+    for _ in range(2):
+        append(path)
+        database.flush()
+    assert calls(path)["input"] == 2
+
+
+def test_what_a_killed_process_leaves_behind_the_end_is_cut_off(path: str):
+    append(path)
+    database.flush()
+    size = os.path.getsize(path)
+    with open(path, "ab") as file:
+        file.write(b"x" * (1 << 24))
+    append(path)
+    database.flush()
+    assert os.path.getsize(path) <= size + 4096
+    assert calls(path)["input"] == 2
+
+
+def test_more_files_than_stay_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(database, "MOST_FILES", 3)
+    for round in range(2):
+        for number in range(8):
+            append(str(tmp_path / f"{number}.h5"), tensors=(X + round, Y))
+            assert len(database._writer._targets) <= 3
+    database.flush()
+    for number in range(8):
+        with h5py.File(tmp_path / f"{number}.h5") as file:
+            np.testing.assert_array_equal(file["heat/input"][()], [X, X + 1])
+
+
 def test_flush_without_anything_collected_loads_nothing():
     code = "import sys, hpacml; hpacml.flush(); assert not {'torch', 'h5py'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
