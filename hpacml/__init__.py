@@ -74,3 +74,7 @@ def __getattr__(name: str) -> object:
 
 if os.environ.get("HPACML_REPORT"):
     import_module("hpacml.runtime.report_file").write_at_exit(os.environ["HPACML_REPORT"])
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -18,6 +18,7 @@ from __future__ import annotations
 import _thread
 import atexit
 import functools
+import logging
 import math
 import os
 import sys
@@ -39,6 +40,8 @@ from hpacml.runtime.schema import Schema
 from hpacml.runtime.settings import Loss, buffer_bytes
 
 T = TypeVar("T")
+
+_log = logging.getLogger("hpacml")
 
 MOST_FILES = 64
 """So many databases are open at most."""
@@ -130,6 +133,8 @@ class Writer:
         """Whether there are full blocks."""
         self._starving = 0
         """How many threads wait for memory."""
+        self._closing = 0
+        """How many threads wait for everything to be closed."""
         self._stopping = False
         self._ending = False
         self._thread: threading.Thread | None = None
@@ -145,6 +150,9 @@ class Writer:
                     raise DatabaseError(
                         f"the program ends, and has closed the database '{path}': collect before its end"
                     )
+                with self._state:
+                    while self._closing:
+                        self._progress.wait(PATIENCE)
                 entries = [Entry(tensor.shape, tensor.dtype) for tensor in tensors]
                 recorder = self._ask(functools.partial(self._open, path, label, schema, entries))
             try:
@@ -191,7 +199,7 @@ class Writer:
         """`resume` in the child of a fork, which has none of the other threads."""
         self._asked.clear()
         self._failures.clear()
-        self._starving = 0
+        self._starving = self._closing = 0
         self.resume()
 
     def _add(self, recorder: Recorder, tensors: Sequence[Array], milliseconds: float) -> bool:
@@ -252,9 +260,14 @@ class Writer:
 
     def _stop(self) -> None:
         """End the thread, and the process that helps to commit, when all is closed. Called with `_state`."""
-        while self._thread is not None or self._targets:
-            self._ask(self._close_for_good)
-            self._wait(lambda: self._thread is None or not self._stopping)
+        self._closing += 1  # or other threads would open databases again and again
+        try:
+            while self._thread is not None or self._targets:
+                self._ask(self._close_for_good)
+                self._wait(lambda: self._thread is None or not self._stopping)
+        finally:
+            self._closing -= 1
+            self._progress.notify_all()
 
     def _ask(self, action: Callable[[], T]) -> T:
         """Have the thread do something with files."""
@@ -412,6 +425,7 @@ class Writer:
         recorder = block.recorder
         target = recorder.target
         if target.file.moved and not target.file.uncommitted:
+            _log.warning("the database '%s' was removed or replaced, and is made or opened again", target.path)
             target.file.discard()
             target.file = File(target.path, self._committer)
             for each in target.recorders:

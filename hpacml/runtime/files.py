@@ -7,6 +7,7 @@ import errno
 import io
 import os
 import secrets
+import stat
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 
@@ -120,7 +121,10 @@ def _open(path: str) -> int:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
         lock(descriptor)
-        if not os.fstat(descriptor).st_size:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        if not status.st_size:
             os.pwrite(descriptor, _empty(), 0)
     except BaseException:
         os.close(descriptor)

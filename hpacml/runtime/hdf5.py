@@ -27,8 +27,8 @@ CALLS_BYTES = 1 << 18
 CHUNK_CALLS = 4096
 """As many calls has a chunk at most."""
 
-CACHE = {"rdcc_nbytes": 4 * CHUNK_BYTES, "rdcc_w0": 1.0}
-"""Of a dataset that is written: chunks that are full are not needed again."""
+CACHE = {"rdcc_nbytes": 4 * CHUNK_BYTES}
+"""Of a dataset that is written. With an rdcc_w0 of 1, HDF5 would keep chunks at an edge for ever, as they are never full."""
 
 ZSTD = 32015
 """HDF5's number of the filter for Zstandard."""
@@ -87,10 +87,15 @@ def _explain(path: str, error: Exception) -> str:
         return f"the directory '{directory}' does not exist; make it"
     if os.path.isdir(path):
         return "it is a directory; name a file"
+    if os.path.exists(path) and not os.path.isfile(path):
+        return "it is no regular file; collect into another one"
     if isinstance(error, BlockingIOError) or "errno = 11," in text:
         if _opened_here(path):
             return "this program itself has it open; close it first"
-        return "another process has it open; wait until it closes it, or collect into another file"
+        return (
+            "another process has it open; wait until it closes it, collect into another file, or set HPACML_RANK to "
+            "another number in each process, which then has a file of its own"
+        )
     if "unable to lock file" in text or getattr(error, "errno", None) in _NO_LOCKS:
         return f"its file system has no locks ({text}); set HDF5_USE_FILE_LOCKING=FALSE if only one process writes"
     if "already open" in text:

@@ -346,6 +346,28 @@ def test_a_directory(tmp_path: Path):
         append(str(tmp_path))
 
 
+def test_a_device():
+    with pytest.raises(DatabaseError, match="cannot open the database '/dev/null': it is no regular file"):
+        append("/dev/null")
+
+
+def test_memory_of_chunks_at_an_edge(path: str):
+    """HDF5 lets go of them, though they are never full."""
+    code = (
+        "schema = database.Schema(('m',), ('f64',), ())\n"
+        "entry = np.zeros(262147)\n"
+        "def memory():\n"
+        "    lines = open('/proc/self/status')\n"
+        "    return next(int(line.split()[1]) for line in lines if line.startswith('RssAnon')) >> 10\n"
+        "os.environ['HPACML_DB_BUFFER'] = '8M'\n"
+        "for n in range(150):\n"
+        "    database.append(os.path.realpath('d.h5'), 'r', schema, [entry], 0)\n"
+        "    if n == 20: before = memory()\n"
+        "assert memory() - before < 60, (before, memory())\n"
+    )
+    subprocess.run([sys.executable, "-c", PRELUDE + code], check=True, cwd=os.path.dirname(path))
+
+
 def test_another_kind_of_file(path: str):
     Path(path).write_text("name,value\n")
     with pytest.raises(DatabaseError, match="it is no HDF5 file; collect into another file"):
