@@ -60,9 +60,9 @@ MLIR_PIPELINE = (
 
 MLIR_GPU_PIPELINE = (
     "builtin.module("
-    "canonicalize,cse,inline,gpu-launch-sink-index-computations,gpu-kernel-outlining,"
+    "canonicalize,cse,gpu-launch-sink-index-computations,gpu-kernel-outlining,"
     "gpu.module("
-    "canonicalize,cse,loop-invariant-code-motion,"
+    "inline,canonicalize,cse,loop-invariant-code-motion,"
     "memref-expand,expand-strided-metadata,lower-affine,arith-expand{{include-bf16=true}},convert-scf-to-cf,"
     "{to_target},convert-math-to-llvm{{approximate-log1p=false}},canonicalize,cse,reconcile-unrealized-casts))"
 )
