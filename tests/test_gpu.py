@@ -26,6 +26,7 @@ from hpacml.runtime.assembly import CHIPS, NVIDIA, amdgcn, ptx
 from tests import differential, oracle
 from tests.strategies import Binding, Program
 from tests.test_oracle import search
+from tests.warps import Interpreter, c_order
 
 Grid = Float32[np.ndarray, "N M"]
 Wide = Float64[np.ndarray, "N M"]
@@ -312,3 +313,51 @@ def test_all_chips(triple: str) -> None:
     for chip in CHIPS[triple]:
         text = (ptx if triple == NVIDIA else amdgcn)(gathered("stencil"), chip)
         assert chip in text
+
+
+# -- memory traffic ----------------------------------------------------------------------------------
+
+TRAFFIC: dict[str, tuple[str, str, list[tuple[int, ...]], tuple[int, ...]]] = {
+    "stencil": (STENCIL, "a[1:513, 1:513]", [(514, 514)], (512, 512, 5)),
+    "columns": (
+        "[i, 0:5] = ([i], [i], [i], [i], [i])",
+        "a[0:4096], b[0:4096], c[0:4096], d[0:4096], e[0:4096]",
+        [(4096,)] * 5,
+        (4096, 5),
+    ),
+    "blocks": ("[i, 0:8] = ([i], [7*i:7*i+7])", "a[0:1024], b[0:1024]", [(1024,), (7168,)], (1024, 8)),
+    "long rows": (
+        "[i, 0:200] = ([i, 0:100], [i, 0:100])",
+        "a[0:64, 0:100], b[0:64, 0:100]",
+        [(64, 100)] * 2,
+        (64, 200),
+    ),
+    "channels": ("[0:2, i, j] = ([i, j], [i, j+1])", "a[0:64, 0:256]", [(64, 257)], (2, 64, 256)),
+}
+"""Functors, targets, the shapes of the arrays and that of the tensor."""
+
+
+@pytest.mark.parametrize(
+    ("case", "direction"),
+    [*((case, "to") for case in TRAFFIC), *((case, "from") for case in ("columns", "blocks", "long rows"))],
+)
+def test_warps_touch_whole_sectors(case: str, direction: str) -> None:
+    """Of the sectors that a warp touches, it needs 90 % in the tensor, and 80 % in arrays, which begin anywhere."""
+    functor, targets, shapes, tensor = TRAFFIC[case]
+    arrays = {name: np.zeros(shape, np.float32) for name, shape in zip("abcde", shapes, strict=False)}
+    module = hpacml.functor(f"f: {functor}").ir(targets, direction, **arrays)
+    interpreter = Interpreter(pipelines.run_passes(module, "gpu"), block=2)
+    interpreter.run(*(c_order(k << 32, *shape) for k, shape in enumerate([*shapes, tensor], 1)))
+    dense, views = interpreter.stores, interpreter.loads
+    if direction == "from":
+        dense, views = views, dense
+    assert dense.efficiency >= 0.9
+    assert views.efficiency >= 0.8
+
+
+def test_warps_that_touch_parts_of_sectors_are_seen() -> None:
+    module = hpacml.functor("f: [0:1, i] = ([8*i])").ir("a[0:512]", a=np.zeros(4096, np.float32))
+    interpreter = Interpreter(pipelines.run_passes(module, "gpu"), block=1)
+    interpreter.run(c_order(1 << 32, 4096), c_order(1 << 33, 1, 512))
+    assert interpreter.loads.efficiency == 1 / 8
+    assert interpreter.stores.efficiency == 1
