@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from xdsl.builder import Builder
 from xdsl.context import Context
 from xdsl.dialects import arith, gpu, memref, scf
-from xdsl.dialects.builtin import IndexType, IntegerAttr, MemRefType, ModuleOp
+from xdsl.dialects.builtin import IndexType, IntegerAttr, ModuleOp
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.traits import is_side_effect_free
 from xdsl.utils.exceptions import PassFailedException
 
-from hpacml.passes.launches import WORKGROUP
+from hpacml.passes.launches import ACCESS, WORKGROUP
 from hpacml.passes.regions import captured
 
 
@@ -81,14 +81,16 @@ class _Kernel:
 
     def _shared(self, builder: Builder) -> list[SSAValue]:
         """Buffers for the shared memory, which is a global of the module."""
-        buffers: list[SSAValue] = []
+        buffers: dict[str, SSAValue] = {}
         for op in [each for each in self.launch.walk() if isinstance(each, memref.GetGlobalOp)]:
-            shared = op.memref.type
-            if shared.memory_space == WORKGROUP:
-                plain = MemRefType(shared.element_type, shared.get_shape())
-                self.known[op.memref] = builder.insert(memref.AllocOp([], [], plain)).memref
-                buffers.append(self.known[op.memref])
-        return buffers
+            shared, name = op.memref.type, op.name_.string_value()
+            if shared.memory_space != WORKGROUP:
+                continue
+            if name not in buffers:
+                buffer = memref.AllocOp.get(shared.element_type, ACCESS, shared.get_shape())
+                buffers[name] = builder.insert(buffer).memref
+            self.known[op.memref] = buffers[name]
+        return list(buffers.values())
 
     def _phases(self, ops: Iterable[Operation], builder: Builder, known: dict[SSAValue, SSAValue]) -> None:
         """All threads of a block, from barrier to barrier."""

@@ -21,6 +21,9 @@ THREADS = 256
 MOST_BLOCKS = 2**31 - 1
 """In the first dimension of a grid; the blocks of a larger one go over it in strides."""
 
+ACCESS = 16
+"""Bytes that a thread can read or write at once, where they are aligned."""
+
 WORKGROUP = IntegerAttr(3, i64)
 """The memory space that the threads of a block share."""
 

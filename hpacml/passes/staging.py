@@ -27,13 +27,10 @@ from hpacml.affine import Poly
 from hpacml.dialects.hpacml.attributes import dtype_name, strides_of
 from hpacml.dialects.hpacml.views import IndirectOp
 from hpacml.passes.index_arithmetic import IndexArithmetic
-from hpacml.passes.launches import THREADS, WORKGROUP, below, launch, loop, product, remaining, where
+from hpacml.passes.launches import ACCESS, THREADS, WORKGROUP, below, launch, loop, product, remaining, where
 from hpacml.passes.strided import reinterpret_cast
 from hpacml.passes.sweeps import Slice, Sweep, delinearize
 from hpacml.runtime.memref import DTYPE_SIZES
-
-ACCESS = 16
-"""Bytes that a thread reads or writes of a row at once."""
 
 SHARED = 24 << 10
 """Bytes of shared memory for a block, so that several fit beside each other."""

@@ -28,7 +28,7 @@ func.func @shared(%a: memref<?xf32>, %n: index, %blocks: index) {
 
 // CHECK-NOT:     memref.global
 // CHECK-LABEL: func.func @shared
-// CHECK:         [[TILE:%\d+]] = memref.alloc() : memref<256xf32>
+// CHECK:         [[TILE:%\d+]] = memref.alloc() {alignment = 16 : i64} : memref<256xf32>
 // CHECK:         scf.for %block = {{%\d+}} to %blocks step {{%\d+}} {
 // CHECK-NEXT:      %end = arith.addi %n, %blocks
 // CHECK-NEXT:      scf.for [[I:%\d+]] = %block to %end step %blocks {
