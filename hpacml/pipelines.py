@@ -52,6 +52,7 @@ MLIR_PIPELINE = (
     "memref-expand,expand-strided-metadata,lower-affine,"
     # LLVM's intrinsics vectorise; libm has the rest. log(1+x) is no log1p.
     "convert-math-to-funcs,convert-math-to-llvm{approximate-log1p=false},convert-math-to-libm,"
+    # Only kernels for GPUs that run as loops have vectors.
     "convert-scf-to-cf,arith-expand{include-bf16=true},convert-arith-to-llvm,convert-vector-to-llvm,"
     "finalize-memref-to-llvm{use-generic-functions=true},convert-func-to-llvm,convert-cf-to-llvm,"
     "canonicalize,cse,reconcile-unrealized-casts)"

@@ -179,10 +179,9 @@ def triangle(a: Wide):
 
 @hpacml.kernel
 def strides(a: Wide, s: int):
-    N, M = a.shape
-    for i in prange(0, N, s):
+    for i in prange(0, a.shape[0], s):
         n = i * 2
-        for j in prange(M):
+        for j in prange(a.shape[1]):
             m = n * j
             a[i, j] += n + m * 10
 

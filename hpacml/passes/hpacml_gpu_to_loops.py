@@ -52,10 +52,9 @@ class HpacmlGpuToLoopsPass(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         for launch in [each for each in op.walk() if isinstance(each, gpu.LaunchOp)]:
             _Kernel(launch).emit()
-        for each in [
-            each for each in op.walk() if isinstance(each, memref.GlobalOp) and each.type.memory_space == WORKGROUP
-        ]:
-            Rewriter.erase_op(each)
+        for shared in [each for each in op.walk() if isinstance(each, memref.GlobalOp)]:
+            if shared.type.memory_space == WORKGROUP:
+                Rewriter.erase_op(shared)
 
 
 class _Kernel:

@@ -9,7 +9,7 @@ from xdsl.dialects import arith, func, llvm, math, memref, scf
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.rewriter import InsertPoint, Rewriter
-from xdsl.traits import SymbolTable, is_side_effect_free
+from xdsl.traits import SymbolTable, is_side_effect_free, is_speculatable
 from xdsl.utils.exceptions import PassFailedException
 
 from hpacml.affine import Poly
@@ -99,11 +99,11 @@ def _nest(loop: scf.ParallelOp, a: IndexArithmetic) -> tuple[list[_Dimension], l
         for counter, *bounds in zip(body.args, loop.lowerBound, loop.upperBound, loop.step, strict=True):
             start, stop, step = (number_of(value, a) for value in bounds)
             dimensions.append(_Dimension(counter, a.settled(start), step, a.settled(a.extent(stop - start, step))))
-        *others, inner = [None, *body.ops][:-1]  # without the scf.reduce
-        free = [op for op in others if op is not None]
-        if not isinstance(inner, scf.ParallelOp) or not all(map(is_side_effect_free, free)):
+        *others, _ = body.ops  # the last is the scf.reduce
+        inner = others.pop() if others else None
+        if not isinstance(inner, scf.ParallelOp) or not all(map(is_side_effect_free, others)):
             return dimensions, between, body
-        bound = [op for op in free if not _hoist(op, loop, a.builder)]
+        bound = [op for op in others if not _hoist(op, loop, a.builder)]
         if any(loop.is_ancestor(value.owner) for value in inner.operands):
             return dimensions, between, body
         between += bound
@@ -111,8 +111,9 @@ def _nest(loop: scf.ParallelOp, a: IndexArithmetic) -> tuple[list[_Dimension], l
 
 
 def _hoist(op: Operation, loop: scf.ParallelOp, builder: Builder) -> bool:
-    """Move an operation out of a loop, if it needs nothing from there."""
-    if any(loop.is_ancestor(value.owner) for value in op.operands):
+    """Move an operation out of a loop, if it needs nothing from there and may run where the loop does not."""
+    harmless = is_speculatable(op) or isinstance(op, memref.DimOp)
+    if not harmless or any(loop.is_ancestor(value.owner) for value in op.operands):
         return False
     op.detach()
     builder.insert(op)
