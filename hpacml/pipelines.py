@@ -8,6 +8,10 @@ directives + kernel            hpacml.frontend
   convert-hpacml-to-runtime    infer, collect and failing maps become C calls; the original code a function
 upstream MLIR                  MLIR_PIPELINE, in process (hpacml.runtime.toolchain)
 LLVM                           machine code (llvmlite)
+
+For GPUs convert-hpacml-to-gpu stands before convert-hpacml-to-loops: packing and parallel loops become kernels.
+Upstream MLIR outlines and lowers them (MLIR_GPU_PIPELINE), LLVM makes PTX or AMDGCN assembly
+(hpacml.runtime.assembly). hpacml-gpu-to-loops runs them on the CPU instead, for tests.
 """
 
 from __future__ import annotations
@@ -35,6 +39,11 @@ STAGES = {
 
 CPU_PASSES = tuple(STAGES.values())
 
+GPU_STAGES = {"gpu": "convert-hpacml-to-gpu"}
+"""What a GPU has instead, before the loops, to which only the checks of indices are left."""
+
+GPU_PASSES = (*CPU_PASSES[:3], *GPU_STAGES.values(), *CPU_PASSES[3:])
+
 MLIR_PIPELINE = (
     "builtin.module("
     "canonicalize,cse,loop-invariant-code-motion,"
@@ -43,11 +52,22 @@ MLIR_PIPELINE = (
     "memref-expand,expand-strided-metadata,lower-affine,"
     # LLVM's intrinsics vectorise; libm has the rest. log(1+x) is no log1p.
     "convert-math-to-funcs,convert-math-to-llvm{approximate-log1p=false},convert-math-to-libm,"
-    "convert-scf-to-cf,arith-expand{include-bf16=true},convert-arith-to-llvm,"
+    # Only kernels for GPUs that run as loops have vectors.
+    "convert-scf-to-cf,arith-expand{include-bf16=true},convert-arith-to-llvm,convert-vector-to-llvm,"
     "finalize-memref-to-llvm{use-generic-functions=true},convert-func-to-llvm,convert-cf-to-llvm,"
     "canonicalize,cse,reconcile-unrealized-casts)"
 )
 """From func, scf, memref, arith, math and llvm to the llvm dialect, by upstream MLIR 22."""
+
+MLIR_GPU_PIPELINE = (
+    "builtin.module("
+    "canonicalize,cse,gpu-launch-sink-index-computations,gpu-kernel-outlining,"
+    "gpu.module("
+    "inline,canonicalize,cse,loop-invariant-code-motion,"
+    "memref-expand,expand-strided-metadata,lower-affine,arith-expand{{include-bf16=true}},convert-scf-to-cf,"
+    "{to_target},convert-math-to-llvm{{approximate-log1p=false}},canonicalize,cse,reconcile-unrealized-casts))"
+)
+"""The same for kernels, each in a `gpu.module` of its own, by the pass `to_target`; what is around them stays."""
 
 
 def make_context() -> Context:
@@ -63,9 +83,12 @@ def make_context() -> Context:
     return context
 
 
-def run_passes(module: ModuleOp, stage: str | None = None, *, fuse: bool = True, report: bool = False) -> ModuleOp:
-    """Lower `module` in place up to `stage` (a key of `STAGES` or a pass name; default: all), verified after
-    each pass. Without `fuse` the fusing pass is left out; with `report` regions are timed. Returns the module.
+def run_passes(
+    module: ModuleOp, stage: str | None = None, *, fuse: bool = True, report: bool = False, gpu: bool = False
+) -> ModuleOp:
+    """Lower `module` in place up to `stage` (a key of `STAGES` or `GPU_STAGES`, or a pass name; default: all), verified
+    after each pass. Without `fuse` the fusing pass is left out; with `report` regions are timed; with `gpu`, or for
+    one of its stages, maps and parallel loops become kernels. Returns the module.
 
     Raises `HpacmlError` for an unknown stage, `MapError` for a map that does not fit, `CompileError` for what else
     a pass or a verifier refuses.
@@ -73,12 +96,13 @@ def run_passes(module: ModuleOp, stage: str | None = None, *, fuse: bool = True,
     from hpacml.passes.hpacml_expand_ml import HpacmlExpandMlPass
 
     context = make_context()
-    last = STAGES.get(stage or "runtime", stage)
-    if last not in CPU_PASSES:
-        raise HpacmlError(f"unknown stage '{stage}': the stages are {', '.join(STAGES)}")
+    last = (STAGES | GPU_STAGES).get(stage or "runtime", stage)
+    if last not in GPU_PASSES:
+        raise HpacmlError(f"unknown stage '{stage}': the stages are {', '.join([*STAGES, *GPU_STAGES])}")
+    passes = GPU_PASSES if gpu or last not in CPU_PASSES else CPU_PASSES
     with _refusals():
         module.verify()
-        for name in CPU_PASSES[: CPU_PASSES.index(last) + 1]:
+        for name in passes[: passes.index(last) + 1]:
             if fuse or name != "hpacml-fuse-gather-concat":
                 one = HpacmlExpandMlPass(report) if name == STAGES["expand"] else get_pass(name)()
                 one.apply(context, module)

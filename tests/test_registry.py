@@ -11,7 +11,7 @@ from xdsl.parser import Parser
 
 from hpacml.dialects.hpacml import Hpacml
 from hpacml.passes import PASS_NAMES, get_all_passes, get_pass
-from hpacml.pipelines import CPU_PASSES, make_context
+from hpacml.pipelines import GPU_PASSES, make_context
 
 FILECHECK = Path(__file__).parent / "filecheck"
 OPERATIONS = (FILECHECK / "dialects" / "ops.mlir").read_text()
@@ -27,8 +27,8 @@ def test_pass(name: str) -> None:
     assert (FILECHECK / "passes" / f"{name}.mlir").exists()
 
 
-def test_the_pipeline_has_all_passes() -> None:
-    assert sorted(CPU_PASSES) == sorted(PASS_NAMES)
+def test_the_pipelines_have_all_passes() -> None:
+    assert sorted([*GPU_PASSES, "hpacml-gpu-to-loops"]) == sorted(PASS_NAMES)
 
 
 @pytest.mark.parametrize("op", list(Hpacml.operations), ids=lambda op: op.name)

@@ -87,6 +87,25 @@ class TensorFunctor:
         tensor = ArrayView(0, bound.dtype, bound.shape, c_strides(bound.shape), False, None)
         return _module(bound.application, direction, bound.types(tensor))
 
+    def ptx(
+        self,
+        targets: str,
+        direction: Direction = "to",
+        chip: str = "sm_90",
+        /,
+        *,
+        unchecked: bool = False,
+        **names: object,
+    ) -> str:
+        """The code for an NVIDIA GPU of a gather (`to`) or a scatter (`from`) of these arguments, as text.
+
+        Neither a GPU nor CUDA is needed; this version does not run it. Raises as `ir` does, `CompileError` also where
+        nothing is to be copied, and `HpacmlError` for an unknown chip.
+        """
+        from hpacml.runtime.assembly import ptx
+
+        return ptx(self.ir(targets, direction, unchecked=unchecked, **names), chip)
+
     def _bind(self, targets: str, direction: Direction, names: Mapping[str, object], unchecked: bool = False) -> _Bound:
         integers = integers_of(names)
         if not isinstance(unchecked, bool):  # pyright: ignore[reportUnnecessaryIsInstance]

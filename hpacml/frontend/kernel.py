@@ -58,16 +58,37 @@ class Kernel(Definition, Generic[P, R]):
     def ir(self, stage: str | None = None) -> ModuleOp:
         """The IR for arrays with any strides: as compiled from Python, or lowered to a stage of the pipeline.
 
-        The stages are the keys of `hpacml.pipelines.STAGES`, or names of passes. Raises `CompileError`,
-        `DirectiveError` and `MapError` as a call does, and `HpacmlError` for an unknown stage.
+        The stages are the keys of `hpacml.pipelines.STAGES` and `GPU_STAGES`, or names of passes. Raises
+        `CompileError`, `DirectiveError` and `MapError` as a call does, and `HpacmlError` for an unknown stage.
         """
-        from hpacml.frontend.annotations import ArrayParameter
-        from hpacml.frontend.compiler import compile_kernel
         from hpacml.pipelines import run_passes
 
-        arrays = sum(isinstance(parameter, ArrayParameter) for parameter in self.parameters)
-        module = compile_kernel(self, (False,) * arrays).module
+        module = self._module(False)
         return module if stage is None else run_passes(module, stage)
+
+    def ptx(self, chip: str = "sm_90", *, contiguous: bool = True) -> str:
+        """The code for an NVIDIA GPU of this kernel's gathers, scatters and parallel loops, as text.
+
+        It is for arrays that are C-contiguous, or for any strides. Neither a GPU nor CUDA is needed; this version does
+        not run it. Raises as `ir` does, `CompileError` also for what a GPU cannot do, and `HpacmlError` for an unknown
+        chip.
+        """
+        from hpacml.runtime.assembly import ptx
+
+        return ptx(self._module(contiguous), chip)
+
+    def amdgcn(self, chip: str = "gfx90a", *, contiguous: bool = True) -> str:
+        """The same for a GPU of AMD, as assembly text."""
+        from hpacml.runtime.assembly import amdgcn
+
+        return amdgcn(self._module(contiguous), chip)
+
+    def _module(self, contiguous: bool) -> ModuleOp:
+        from hpacml.frontend.annotations import ArrayParameter
+        from hpacml.frontend.compiler import compile_kernel
+
+        arrays = sum(isinstance(parameter, ArrayParameter) for parameter in self.parameters)
+        return compile_kernel(self, (contiguous,) * arrays).module
 
     @functools.cached_property
     def _dispatcher(self) -> Dispatcher:

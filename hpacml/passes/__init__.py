@@ -10,10 +10,12 @@ if TYPE_CHECKING:
     from xdsl.passes import ModulePass
 
 PASS_NAMES = (
+    "convert-hpacml-to-gpu",
     "convert-hpacml-to-loops",
     "convert-hpacml-to-runtime",
     "hpacml-expand-ml",
     "hpacml-fuse-gather-concat",
+    "hpacml-gpu-to-loops",
     "hpacml-resolve-slices",
 )
 

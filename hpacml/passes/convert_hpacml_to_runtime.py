@@ -38,6 +38,7 @@ from hpacml.dialects.hpacml.attributes import dtype_name
 from hpacml.dialects.hpacml.checks import CheckMapOp
 from hpacml.dialects.hpacml.control import BodyOp, CollectOp, InferOp, SampleOp
 from hpacml.dialects.hpacml.report import CopiedOp, NowOp, RecordOp
+from hpacml.passes.regions import captured
 from hpacml.runtime.memref import DTYPE_SIZES
 from hpacml.targets import to_json
 
@@ -109,14 +110,14 @@ class _Outliner:
         self.outlined: list[tuple[Region, func.FuncOp]] = []
 
     def outline(self, op: BodyOp) -> None:
-        captured = _captured(op.body)
+        inputs = captured(op.body)
         known = (function for body, function in self.outlined if body.is_structurally_equivalent(op.body))
         function = next(known, None)
         if function is None:
-            function = self._function(op, captured)
+            function = self._function(op, inputs)
             self.outlined.append((op.body.clone(), function))
         builder = Builder(InsertPoint.before(op))
-        call = func.CallOp(function.sym_name.data, captured, [])
+        call = func.CallOp(function.sym_name.data, inputs, [])
         if op.milliseconds.uses:
             _declare(self.module, "hpacml_time_ms")
             start = builder.insert(func.CallOp("hpacml_time_ms", [], [f64])).results[0]
@@ -148,14 +149,6 @@ class _Outliner:
         function = func.FuncOp(name, (inputs, []), region, visibility="private")
         self.module.body.block.add_op(function)
         return function
-
-
-def _captured(body: Region) -> list[SSAValue]:
-    """The values from outside that a region uses, in the order of their first use."""
-    inside = {result for op in body.walk() for result in op.results}
-    inside |= {arg for op in body.walk() for region in op.regions for b in region.blocks for arg in b.args}
-    inside |= set(body.block.args)
-    return list(dict.fromkeys(v for op in body.walk() for v in op.operands if v not in inside))
 
 
 def _declare(module: ModuleOp, name: str) -> None:

@@ -115,6 +115,16 @@ class IndexArithmetic:
         inner._atoms, inner._names, inner._built = self._atoms, self._names, dict(self._built)
         return inner
 
+    def apart(self, builder: Builder) -> IndexArithmetic:
+        """The same numbers, of which nothing is built yet: a kernel gets only what it cannot make itself."""
+        inner = IndexArithmetic(builder)
+        inner._atoms, inner._names = self._atoms, self._names
+        return inner
+
+    def settled(self, number: Poly) -> Poly:
+        """The number as one value, where it is not known: for use in blocks that should not compute it again."""
+        return number if number.as_int is not None else self.number(self.value(number))
+
     # -- to and from the IR ----------------------------------------------------------------------
 
     def number(self, value: int | SSAValue) -> Poly:

@@ -72,6 +72,22 @@ def emit(ir_text: str, exports: Collection[str]) -> bytes:
         return machine.emit_object(module)
 
 
+def assemble(ir_text: str, triple: str, cpu: str) -> str:
+    """Assembly text of a module in LLVM IR, optimised, for another machine than this one."""
+    llvm = _llvm()
+    with _lock:
+        llvm.initialize_all_targets()
+        llvm.initialize_all_asmprinters()
+        machine = llvm.Target.from_triple(triple).create_target_machine(cpu=cpu, opt=3)
+        module = llvm.parse_assembly(ir_text)
+        module.triple = triple
+        module.data_layout = str(machine.target_data)
+        module.verify()
+        builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=3))
+        builder.getModulePassManager().run(module, builder)
+        return machine.emit_assembly(module)
+
+
 def link(object_code: bytes, exports: Collection[str], imports: Mapping[str, int]) -> Library:
     """Load object code; what it does not define comes from `imports`, else from the C library.
 

@@ -8,7 +8,7 @@ import os
 import re
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,8 @@ _LLVM_TYPES = {
     "f64": "double",
     "f32": "float",
 }
+
+_TRANSLATABLE = ("llvm.", "nvvm.", "rocdl.")
 
 _UNSIGNED = re.compile(r"\b(mul|add|getelementptr inbounds) nuw\b")
 
@@ -50,16 +52,41 @@ def compile(ir_text: str, entry_name: str, arg_types: Sequence[str], result_type
 
 def lower(ir_text: str) -> str:
     """LLVM IR text of a module in generic MLIR. Raises CompileError, with MLIR's diagnostics."""
+    return _translate(ir_text, MLIR_PIPELINE, lambda mlir, module: module)
+
+
+def lower_kernels(ir_text: str, pipeline: str) -> str:
+    """LLVM IR text of the kernels in a module in generic MLIR, for GPUs; it is empty if there are none.
+
+    A kernel is named as its `gpu.module`. Raises CompileError, with MLIR's diagnostics.
+    """
+    return _translate(ir_text, pipeline, _kernels)
+
+
+def _translate(ir_text: str, pipeline: str, chosen: Callable[[_Mlir, Any], Any]) -> str:
     with _lock, (mlir := _mlir()).context:
         try:
             module = mlir.ir.Module.parse(ir_text)
-            mlir.passmanager.PassManager.parse(MLIR_PIPELINE).run(module.operation)
+            mlir.passmanager.PassManager.parse(pipeline).run(module.operation)
+            module = chosen(mlir, module)
             _check_translatable(mlir, module.operation)
             text = mlir.llvm.translate_module_to_llvmir(module.operation)
             # MLIR calls index arithmetic free of unsigned wrap, which it is not where a stride is negative.
             return _UNSIGNED.sub(r"\1", text)
         except (mlir.ir.MLIRError, ValueError) as error:
-            raise CompileError(f"MLIR cannot lower this module: {error}\n{_reproducer(ir_text)}") from error
+            raise CompileError(f"MLIR cannot lower this module: {error}\n{_reproducer(ir_text, pipeline)}") from error
+
+
+def _kernels(mlir: _Mlir, module: Any) -> Any:
+    """A module of what the modules of kernels hold, each symbol once."""
+    texts: dict[str, str] = {}
+    for kernels in (each for each in module.body.operations if each.operation.name == "gpu.module"):
+        for op in kernels.operation.regions[0].blocks[0].operations:
+            if "gpu.kernel" in op.operation.attributes:
+                op.operation.attributes["sym_name"] = kernels.operation.attributes["sym_name"]
+            symbol = str(op.operation.attributes["sym_name"])
+            texts[symbol] = op.operation.get_asm(print_generic_op_form=True, use_local_scope=True)
+    return mlir.ir.Module.parse("\n".join(texts.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +116,7 @@ def _check_translatable(mlir: _Mlir, module: Any) -> None:
     left: set[str] = set()
 
     def look(operation: Any) -> Any:
-        if operation.name != "builtin.module" and not operation.name.startswith("llvm."):
+        if operation.name != "builtin.module" and not operation.name.startswith(_TRANSLATABLE):
             left.add(operation.name)
         return mlir.ir.WalkResult.ADVANCE
 
@@ -98,11 +125,11 @@ def _check_translatable(mlir: _Mlir, module: Any) -> None:
         raise ValueError(f"no lowering to LLVM for {', '.join(sorted(left))}")
 
 
-def _reproducer(ir_text: str) -> str:
+def _reproducer(ir_text: str, pipeline: str) -> str:
     descriptor, path = tempfile.mkstemp(prefix="hpacml-", suffix=".mlir")
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(ir_text)
-    return f"to reproduce: mlir-opt --pass-pipeline='{MLIR_PIPELINE}' {path}"
+    return f"to reproduce: mlir-opt --pass-pipeline='{pipeline}' {path}"
 
 
 def _packed(name: str) -> str:

@@ -20,7 +20,7 @@ from xdsl.utils.exceptions import ArgSpecParseError, DiagnosticException, ParseE
 from xdsl.xdsl_opt_main import xDSLOptMain
 
 from hpacml.errors import CompileError, HpacmlError
-from hpacml.pipelines import CPU_PASSES, STAGES
+from hpacml.pipelines import GPU_PASSES, GPU_STAGES, STAGES
 
 
 class HpacmlOptMain(xDSLOptMain):
@@ -40,11 +40,12 @@ class HpacmlOptMain(xDSLOptMain):
     def _require_pass(self, name: str) -> None:
         if name in self.available_passes:
             return
-        close = [STAGES[name]] if name in STAGES else get_close_matches(name, self.available_passes, 1)
+        stages = STAGES | GPU_STAGES
+        close = [stages[name]] if name in stages else get_close_matches(name, self.available_passes, 1)
         hint = f"; did you mean '{close[0]}'?" if close else ""
         raise HpacmlError(
             f"there is no pass '{name}'{hint}\n"
-            f"The passes of hpacml are {', '.join(CPU_PASSES)}; hpacml-opt --help has those of xDSL too"
+            f"The passes of hpacml are {', '.join(GPU_PASSES)}; hpacml-opt --help has those of xDSL too"
         )
 
     def get_input_stream(self) -> tuple[IO[str], str]:

@@ -60,7 +60,7 @@ func.func @own(%t: memref<4x2x9x8xf32>, %idx: memref<4x2xi8>, %jdx: memref<4x2xi
 // CHECK-NOT:       memref.load %jdx
 // CHECK:           memref.load %idx[[[I]], [[ONE:%\d+]]]
 // CHECK:           [[OTHER:%\d+]] = arith.index_cast %{{\d+}} : i64 to index
-// CHECK-NEXT:      memref.load %t[[[I]], [[ONE]], [[OTHER]], [[COLUMN]]]
+// CHECK:           memref.load %t[[[I]], [[ONE]], [[OTHER]], [[COLUMN]]]
 
 // Indices of indices.
 

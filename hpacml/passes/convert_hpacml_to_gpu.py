@@ -1,0 +1,125 @@
+"""`convert-hpacml-to-gpu`: packing, unpacking and parallel loops become kernels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xdsl.builder import Builder
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Operation
+from xdsl.passes import ModulePass
+from xdsl.pattern_rewriter import PatternRewriter, PatternRewriteWalker, RewritePattern
+from xdsl.rewriter import InsertPoint
+
+from hpacml.affine import Poly
+from hpacml.passes.index_arithmetic import IndexArithmetic
+from hpacml.passes.launches import THREADS, below, launch, product, where
+from hpacml.passes.parallel_loops import launch_parallel_loops
+from hpacml.passes.staging import Staging
+from hpacml.passes.sweeps import Slice, Sweep, delinearize, erase_unused_views
+
+
+@dataclass(frozen=True)
+class ConvertHpacmlToGpuPass(ModulePass):
+    """
+    One kernel for each operation. Threads take the points of the sweep in the order of the tensor, so that the threads
+    of a warp, which differ in the innermost dimension, read and write neighbours in memory.
+
+    ```mlir
+    hpacml.fused_gather %west, %east into %x at %c0, %c1 features [0] : ... -> memref<2x?xf32>
+    ```
+    becomes
+    ```mlir
+    gpu.launch blocks(%block) in (%blocks) threads(%thread) in (%c256) {
+      scf.for %tile = %block to %tiles step %blocks {
+        %i = %tile * 256 + %thread
+        scf.if %i < %n {
+          %a = memref.load %west[%i]
+          memref.store %a, %x[%c0, %i]
+          %b = memref.load %east[%i]
+          memref.store %b, %x[%c1, %i]
+        }
+      }
+    }
+    ```
+    Where the features of a point are neighbours in the tensor, its rows go through shared memory (`staging`), or
+    threads take features instead of points. A parallel loop of the original code becomes a kernel over its iterations,
+    and those inside it become sequential. Checks of indices are left to `convert-hpacml-to-loops`.
+    """
+
+    name = "convert-hpacml-to-gpu"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        launch_parallel_loops(op)
+        PatternRewriteWalker(_ToKernels(), apply_recursively=False).rewrite_module(op)
+        erase_unused_views(op)
+
+
+class _ToKernels(RewritePattern):
+    def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
+        a = IndexArithmetic(Builder(InsertPoint.before(op)))
+        if (sweep := Sweep.of(op, a)) is None:
+            return
+        sweep.sizes = [a.settled(size) for size in sweep.sizes]
+        if _innermost(sweep) and sweep.feature_count != Poly.constant(1):
+            if (tile := Staging.of(sweep)) is not None:
+                tile.emit(a)
+            else:
+                _by_elements(sweep, a)
+        else:
+            _by_points(sweep, a)
+        rewriter.erase(op)
+
+
+def _innermost(sweep: Sweep) -> bool:
+    """Whether the features of a point lie side by side in the tensor."""
+    rank = sweep.tensor_type.get_num_dims()
+    return list(sweep.features) == list(range(len(sweep.dims), rank))
+
+
+def _by_points(sweep: Sweep, a: IndexArithmetic) -> None:
+    """A thread has all features of a point."""
+    total = a.settled(product(sweep.sizes))
+
+    def tile(start: Poly, thread: Poly, a: IndexArithmetic) -> None:
+        number = start + thread
+
+        def copy(a: IndexArithmetic) -> None:
+            sweep.copy([a.value(index) for index in delinearize(number, sweep.sizes, a)], a)
+
+        where(below(number, total, a), copy, a)
+
+    launch(total, THREADS, a, tile)
+
+
+def _by_elements(sweep: Sweep, a: IndexArithmetic) -> None:
+    """A thread has one feature of a point, so that the threads of a warp have neighbours in the tensor."""
+    slices = sweep.slices
+    first, count = (slices[0].first, product(slices[0].width)) if len(slices) == 1 else (Poly(()), sweep.feature_count)
+    first, count = a.settled(first), a.settled(count)
+    total = a.settled(product(sweep.sizes) * count)
+
+    def copy(element: Poly, a: IndexArithmetic) -> None:
+        *indices, number = delinearize(element, [*sweep.sizes, count], a)
+        point = [a.value(index) for index in indices]
+        feature = a.settled(number + first)
+
+        def move(slice: Slice, a: IndexArithmetic) -> None:
+            sweep.move(sweep.one(slice, point, feature - slice.first, a), sweep.place(point, feature, a), a)
+
+        def choose(left: list[Slice], a: IndexArithmetic) -> None:
+            one, *others = left
+            if not others:
+                move(one, a)
+                return
+            end = others[0].first
+            where(below(feature, end, a), lambda a: move(one, a), a, lambda a: choose(others, a))
+
+        choose(slices, a)
+
+    def tile(start: Poly, thread: Poly, a: IndexArithmetic) -> None:
+        element = a.settled(start + thread)
+        where(below(element, total, a), lambda a: copy(element, a), a)
+
+    launch(total, THREADS, a, tile)

@@ -1,0 +1,162 @@
+"""`hpacml-gpu-to-loops`: kernels run on the CPU, block by block and thread by thread, to be tested without a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from xdsl.builder import Builder
+from xdsl.context import Context
+from xdsl.dialects import arith, gpu, memref, scf
+from xdsl.dialects.builtin import IndexType, IntegerAttr, ModuleOp
+from xdsl.ir import Block, Operation, SSAValue
+from xdsl.passes import ModulePass
+from xdsl.rewriter import InsertPoint, Rewriter
+from xdsl.traits import is_side_effect_free
+from xdsl.utils.exceptions import PassFailedException
+
+from hpacml.passes.launches import ACCESS, WORKGROUP
+from hpacml.passes.regions import captured
+
+
+@dataclass(frozen=True)
+class HpacmlGpuToLoopsPass(ModulePass):
+    """
+    Each kernel becomes loops over its blocks, one after the other, and in these over its threads, from one barrier to
+    the next. Shared memory is one buffer, which the blocks use in turn.
+
+    ```mlir
+    gpu.launch blocks(%block) in (%blocks) threads(%thread) in (%c256) {
+      memref.store %a, %shared[%thread]
+      gpu.barrier
+      memref.load %shared[%thread]
+    }
+    ```
+    becomes
+    ```mlir
+    scf.for %block = %c0 to %blocks step %c1 {
+      scf.for %thread = %c0 to %c256 step %c1 {
+        memref.store %a, %shared[%thread]
+      }
+      scf.for %thread = %c0 to %c256 step %c1 {
+        memref.load %shared[%thread]
+      }
+    }
+    ```
+    Barriers may stand in a kernel's body and in its loops, if all threads take these alike. What a thread knows is lost
+    at a barrier, but for what can be computed anew.
+    """
+
+    name = "hpacml-gpu-to-loops"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        for launch in [each for each in op.walk() if isinstance(each, gpu.LaunchOp)]:
+            _Kernel(launch).emit()
+        for shared in [each for each in op.walk() if isinstance(each, memref.GlobalOp)]:
+            if shared.type.memory_space == WORKGROUP:
+                Rewriter.erase_op(shared)
+
+
+class _Kernel:
+    def __init__(self, launch: gpu.LaunchOp):
+        self.launch = launch
+        self.known: dict[SSAValue, SSAValue] = {}
+        """What is the same for all threads of a block."""
+
+    def emit(self) -> None:
+        launch, known = self.launch, self.known
+        grid = [launch.gridSizeX, launch.gridSizeY, launch.gridSizeZ]
+        self.threads = [launch.blockSizeX, launch.blockSizeY, launch.blockSizeZ]
+        body = launch.body.block
+        block_ids, self.thread_ids, grid_sizes, block_sizes = (body.args[n : n + 3] for n in range(0, 12, 3))
+        known.update(zip([*grid_sizes, *block_sizes], [*grid, *self.threads], strict=True))
+        builder = Builder(InsertPoint.before(launch))
+        buffers = self._shared(builder)
+        inside = _nest(grid, block_ids, known, builder)
+        self._phases(body.ops, inside, known)
+        for buffer in buffers:
+            builder.insert(memref.DeallocOp.get(buffer))
+        Rewriter.erase_op(launch)
+
+    def _shared(self, builder: Builder) -> list[SSAValue]:
+        """Buffers for the shared memory, which is a global of the module."""
+        buffers: dict[str, SSAValue] = {}
+        for op in [each for each in self.launch.walk() if isinstance(each, memref.GetGlobalOp)]:
+            shared, name = op.memref.type, op.name_.string_value()
+            if shared.memory_space != WORKGROUP:
+                continue
+            if name not in buffers:
+                buffer = memref.AllocOp.get(shared.element_type, ACCESS, shared.get_shape())
+                buffers[name] = builder.insert(buffer).memref
+            self.known[op.memref] = buffers[name]
+        return list(buffers.values())
+
+    def _phases(self, ops: Iterable[Operation], builder: Builder, known: dict[SSAValue, SSAValue]) -> None:
+        """All threads of a block, from barrier to barrier."""
+        phase: list[Operation] = []
+        for op in ops:
+            if isinstance(op, gpu.BarrierOp) or _has_barrier(op):
+                self._threads(phase, builder, known)
+                phase = []
+                if not isinstance(op, gpu.BarrierOp):
+                    self._loop(op, builder, known)
+            elif not is_side_effect_free(op) and not isinstance(op, gpu.TerminatorOp | scf.YieldOp):
+                phase.append(op)
+        self._threads(phase, builder, known)
+
+    def _loop(self, op: Operation, builder: Builder, known: dict[SSAValue, SSAValue]) -> None:
+        if not isinstance(op, scf.ForOp) or op.results:
+            raise PassFailedException(f"a barrier in {op.name}: barriers stand in loops that all threads take alike")
+        start, stop, step = (self._available(each, builder, known) for each in (op.lb, op.ub, op.step))
+        body = Block(arg_types=[IndexType()])
+        builder.insert(scf.ForOp(start, stop, step, [], body))
+        inner = Builder(InsertPoint.at_end(body))
+        self._phases(op.body.block.ops, inner, known | {op.body.block.args[0]: body.args[0]})
+        inner.insert(scf.YieldOp())
+
+    def _threads(self, phase: Sequence[Operation], builder: Builder, known: dict[SSAValue, SSAValue]) -> None:
+        """Loops over the threads, around operations between two barriers."""
+        if not phase:
+            return
+        mine = dict(known)
+        inside = _nest(self.threads, self.thread_ids, mine, builder)
+        for op in phase:
+            for value in [*op.operands, *(value for region in op.regions for value in captured(region))]:
+                self._available(value, inside, mine)
+            inside.insert(op.clone(mine))
+
+    def _available(self, value: SSAValue, builder: Builder, known: dict[SSAValue, SSAValue]) -> SSAValue:
+        """A value of the kernel as one that is known, computed anew where need be; others are from outside."""
+        owner = value.owner
+        if value in known or not self.launch.is_ancestor(owner):
+            return known.get(value, value)
+        if isinstance(owner, Block) or not is_side_effect_free(owner):
+            raise PassFailedException(
+                "a barrier stands between threads and a value that each has for itself: keep it in shared memory"
+            )
+        for operand in owner.operands:
+            self._available(operand, builder, known)
+        builder.insert(owner.clone(known))
+        return known[value]
+
+
+def _nest(
+    sizes: Sequence[SSAValue], counters: Sequence[SSAValue], known: dict[SSAValue, SSAValue], builder: Builder
+) -> Builder:
+    """Loops over `sizes`, the last outermost, that give values to `counters`; where their inside is built."""
+    zero, one = (builder.insert(arith.ConstantOp(IntegerAttr(n, IndexType()))).result for n in (0, 1))
+    for size, counter in reversed(list(zip(sizes, counters, strict=True))):
+        if isinstance(size.owner, arith.ConstantOp) and size.owner.value == IntegerAttr(1, IndexType()):
+            known[counter] = zero
+            continue
+        body = Block(arg_types=[IndexType()])
+        body.args[0].name_hint = counter.name_hint
+        builder.insert(scf.ForOp(zero, size, one, [], body))
+        body.add_op(scf.YieldOp())
+        known[counter] = body.args[0]
+        builder = Builder(InsertPoint.at_start(body))
+    return builder
+
+
+def _has_barrier(op: Operation) -> bool:
+    return any(isinstance(each, gpu.BarrierOp) for region in op.regions for each in region.walk())

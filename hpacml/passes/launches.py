@@ -1,0 +1,108 @@
+"""Kernel launches: threads that share out points, and the loops and conditions inside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import reduce
+from typing import TypeAlias
+
+from xdsl.builder import Builder
+from xdsl.dialects import arith, gpu, scf
+from xdsl.dialects.builtin import IndexType, IntegerAttr, i64
+from xdsl.ir import Block, Region, SSAValue
+from xdsl.rewriter import InsertPoint
+
+from hpacml.affine import Poly
+from hpacml.passes.index_arithmetic import IndexArithmetic
+
+THREADS = 256
+"""In a block. Neighbours in a block are neighbours in the innermost dimension."""
+
+MOST_BLOCKS = 2**31 - 1
+"""In the first dimension of a grid; the blocks of a larger one go over it in strides."""
+
+ACCESS = 16
+"""Bytes that a thread can read or write at once, where they are aligned."""
+
+WORKGROUP = IntegerAttr(3, i64)
+"""The memory space that the threads of a block share."""
+
+Inside: TypeAlias = Callable[[Poly, IndexArithmetic], None]
+"""Builds the inside of a loop, of its counter."""
+
+
+def product(sizes: Sequence[Poly]) -> Poly:
+    return reduce(lambda a, b: a * b, sizes, Poly.constant(1))
+
+
+def launch(total: Poly, tile: int, a: IndexArithmetic, body: Callable[[Poly, Poly, IndexArithmetic], None]) -> None:
+    """A kernel over `total` points in tiles of `tile`, each the work of one block with as many threads.
+
+    `body` builds the work on a tile of its first point and the thread's number; there, barriers may stand.
+    """
+    one = a.constant(1)
+    tiles = a.settled(_ceildiv(total, tile, a))
+    blocks = _least(a.maximum(tiles, one), a.constant(MOST_BLOCKS), a)  # a grid is not empty
+    block = Block(arg_types=[IndexType()] * 12)
+    first, thread = block.args[0], block.args[3]
+    first.name_hint, thread.name_hint = "block", "thread"
+    unit = a.value(one)
+    a.builder.insert(
+        gpu.LaunchOp(Region(block), [a.value(blocks), unit, unit], [a.value(a.constant(tile)), unit, unit])
+    )
+    inner = a.apart(Builder(InsertPoint.at_end(block)))
+    number = inner.number(thread)
+    loop(
+        inner.number(first),
+        tiles,
+        blocks,
+        lambda n, a: body(a.settled(n * a.constant(tile)), number, a),
+        inner,
+    )
+    inner.builder.insert(gpu.TerminatorOp())
+
+
+def loop(start: Poly, stop: Poly, step: Poly, inside: Inside, a: IndexArithmetic) -> None:
+    body = Block(arg_types=[IndexType()])
+    a.builder.insert(scf.ForOp(a.value(start), a.value(stop), a.value(step), [], body))
+    inner = a.within(Builder(InsertPoint.at_end(body)))
+    inside(inner.number(body.args[0]), inner)
+    inner.builder.insert(scf.YieldOp())
+
+
+def where(
+    condition: SSAValue,
+    then: Callable[[IndexArithmetic], None],
+    a: IndexArithmetic,
+    otherwise: Callable[[IndexArithmetic], None] | None = None,
+) -> None:
+    def branch(inside: Callable[[IndexArithmetic], None]) -> Region:
+        block = Block()
+        inside(a.within(Builder(InsertPoint.at_end(block))))
+        block.add_op(scf.YieldOp())
+        return Region(block)
+
+    a.builder.insert(scf.IfOp(condition, [], branch(then), branch(otherwise) if otherwise else None))
+
+
+def below(x: Poly, y: Poly, a: IndexArithmetic) -> SSAValue:
+    """`x < y`, of numbers that are not negative."""
+    return a.builder.insert(arith.CmpiOp(a.value(x), a.value(y), "ult")).result
+
+
+def remaining(total: Poly, start: Poly, tile: int, a: IndexArithmetic) -> Poly:
+    """How many points a tile has: the last one may not be full."""
+    return _least(a.settled(total - start), a.constant(tile), a)
+
+
+def _least(x: Poly, y: Poly, a: IndexArithmetic) -> Poly:
+    known_x, known_y = x.as_int, y.as_int
+    if known_x is not None and known_y is not None:
+        return a.constant(min(known_x, known_y))
+    return a.number(a.builder.insert(arith.MinUIOp(a.value(x), a.value(y))).result)
+
+
+def _ceildiv(x: Poly, y: int, a: IndexArithmetic) -> Poly:
+    if (known := x.as_int) is not None:
+        return a.constant(-(-known // y))
+    return a.number(a.builder.insert(arith.CeilDivUIOp(a.value(x), a.value(a.constant(y)))).result)

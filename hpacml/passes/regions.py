@@ -1,0 +1,13 @@
+"""What operations with regions take from around them."""
+
+from __future__ import annotations
+
+from xdsl.ir import Region, SSAValue
+
+
+def captured(body: Region) -> list[SSAValue]:
+    """The values from outside that a region uses, in the order of their first use."""
+    inside = {result for op in body.walk() for result in op.results}
+    inside |= {arg for op in body.walk() for region in op.regions for b in region.blocks for arg in b.args}
+    inside |= {arg for block in body.blocks for arg in block.args}
+    return list(dict.fromkeys(v for op in body.walk() for v in op.operands if v not in inside))

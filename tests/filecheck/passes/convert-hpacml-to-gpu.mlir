@@ -1,0 +1,196 @@
+// RUN: hpacml-opt %s -p convert-hpacml-to-gpu --split-input-file | filecheck %s
+
+// Features first: a thread has all features of a point, and neighbours are neighbours in the innermost dimension.
+
+func.func @points(%a: memref<?x?xf32>, %b: memref<?x?xf64>, %x: memref<2x?x?xf32>) {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  hpacml.fused_gather %a, %b into %x at %c0, %c1 features [0] : memref<?x?xf32>, memref<?x?xf64> -> memref<2x?x?xf32>
+  func.return
+}
+
+// CHECK-LABEL: func.func @points
+// CHECK:         [[N:%\d+]] = memref.dim %x
+// CHECK:         [[M:%\d+]] = memref.dim %x
+// CHECK:         [[TOTAL:%\d+]] = arith.muli [[N]], [[M]]
+// CHECK:         [[TILES:%\d+]] = arith.ceildivui [[TOTAL]]
+// CHECK:         [[SOME:%\d+]] = arith.maxsi [[TILES]], [[ONE:%\d+]]
+// CHECK:         [[BLOCKS:%\d+]] = arith.minui [[SOME]]
+// CHECK:         "gpu.launch"([[BLOCKS]], [[ONE]], [[ONE]], [[THREADS:%\d+]], [[ONE]], [[ONE]])
+// CHECK:           scf.for [[TILE:%\d+]] = %block to [[TILES]] step [[BLOCKS]] {
+// CHECK:             [[START:%\d+]] = arith.muli [[TILE]]
+// CHECK-NEXT:        [[POINT:%\d+]] = arith.addi %thread, [[START]]
+// CHECK-NEXT:        [[INSIDE:%\d+]] = arith.cmpi ult, [[POINT]], [[TOTAL]]
+// CHECK-NEXT:        scf.if [[INSIDE]] {
+// CHECK-NEXT:          [[J:%\d+]] = arith.remui [[POINT]], [[M]]
+// CHECK-NEXT:          [[I:%\d+]] = arith.divui [[POINT]], [[M]]
+// CHECK:               memref.load %a[[[I]], [[J]]]
+// CHECK:               memref.store {{.*}}, %x[{{.*}}, [[I]], [[J]]]
+// CHECK:               memref.load %b[[[I]], [[J]]]
+// CHECK-NEXT:          arith.truncf
+// CHECK:             }
+// CHECK:           "gpu.terminator"
+
+// -----
+
+// Features last: rows go through shared memory. An odd number of them lies there as in the tensor.
+
+func.func @staged(%a: memref<?xf32, strided<[?], offset: ?>>, %b: memref<?x2xi32, strided<[1, 1]>>, %x: memref<?x3xf32>) {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  hpacml.fused_gather %a, %b into %x at %c0, %c1 features [1] : memref<?xf32, strided<[?], offset: ?>>, memref<?x2xi32, strided<[1, 1]>> -> memref<?x3xf32>
+  func.return
+}
+
+// CHECK:         "memref.global"() <{sym_name = "hpacml_tile_0", type = memref<768xf32, 3 : i64>, initial_value, sym_visibility = "private", alignment = 16 : i64}>
+// CHECK-LABEL: func.func @staged
+// CHECK:         [[ROWS:%x_\d+]] = memref.reinterpret_cast %x {{.*}} to memref<?xf32, strided<[1]>>
+// CHECK:         [[ADDRESS:%\d+]] = "memref.extract_aligned_pointer_as_index"(%x)
+// CHECK:         [[REST:%\d+]] = arith.remui [[ADDRESS]]
+// CHECK:         [[ALIGNED:%\d+]] = arith.cmpi eq, [[REST]]
+// CHECK:         "gpu.launch"
+// CHECK:           scf.for
+// CHECK:             [[COUNT:%\d+]] = arith.minui
+// CHECK:             [[TILE:%\d+]] = memref.get_global @hpacml_tile_0
+// CHECK-NEXT:        [[INSIDE:%\d+]] = arith.cmpi ult, %thread, [[COUNT]]
+// CHECK-NEXT:        scf.if [[INSIDE]] {
+// CHECK:               memref.load %a
+// CHECK-NEXT:          memref.store {{.*}}, [[TILE]]
+// CHECK-COUNT-2:       arith.sitofp
+// CHECK:             "gpu.barrier"
+// CHECK:             [[FULL:%\d+]] = arith.cmpi eq, [[COUNT]]
+// CHECK-NEXT:        [[FAST:%\d+]] = arith.andi [[FULL]], [[ALIGNED]]
+// CHECK-NEXT:        scf.if [[FAST]] {
+// CHECK:               scf.for [[E:%\d+]] =
+// CHECK:                 [[FOUR:%\d+]] = vector.load [[TILE]][[[E]]] {alignment = 16 : i64}
+// CHECK-NEXT:            vector.store [[FOUR]], [[ROWS]][{{.*}}] {alignment = 16 : i64}
+// CHECK:             } else {
+// CHECK:               scf.for
+// CHECK:                 memref.load [[TILE]]
+// CHECK-NEXT:            memref.store {{.*}}, [[ROWS]]
+// CHECK:             "gpu.barrier"
+
+// -----
+
+// The other way round, with an even number of features, which lie apart by an odd one in shared memory; rows of a
+// view are read by threads side by side.
+
+func.func @scattered(%a: memref<?x4xf64, strided<[4, 1]>>, %x: memref<?x4xf64>) {
+  %c0 = arith.constant 0 : index
+  hpacml.unpack %a from %x at %c0 features [1] : memref<?x4xf64, strided<[4, 1]>>, memref<?x4xf64>
+  func.return
+}
+
+// CHECK:         type = memref<1280xf64, 3 : i64>
+// CHECK-LABEL: func.func @scattered
+// CHECK:         [[TILE:%\d+]] = memref.get_global @hpacml_tile_0
+// CHECK:         [[TWO:%\d+]] = vector.load %x_{{.*}} : memref<?xf64, strided<[1]>>, vector<2xf64>
+// CHECK-COUNT-2: vector.extract
+// CHECK:         "gpu.barrier"
+// CHECK:         scf.for [[E:%\d+]] = %thread to
+// CHECK-NEXT:      [[F:%\d+]] = arith.remui [[E]]
+// CHECK:           memref.load [[TILE]]
+// CHECK-NEXT:      memref.store {{.*}}, %a[{{%\d+}}, [[F]]]
+// CHECK:         "gpu.barrier"
+
+// -----
+
+// How many features there are is not known: a thread has one.
+
+func.func @elements(%a: memref<?x?xf32>, %b: memref<?xf32>, %x: memref<?x?xf32>, %m: index) {
+  %c0 = arith.constant 0 : index
+  hpacml.fused_gather %a, %b into %x at %c0, %m features [1] : memref<?x?xf32>, memref<?xf32> -> memref<?x?xf32>
+  func.return
+}
+
+// CHECK-LABEL: func.func @elements
+// CHECK:         [[F:%\d+]] = memref.dim %x
+// CHECK:         "gpu.launch"
+// CHECK:           [[FEATURE:%\d+]] = arith.remui [[ELEMENT:%\d+]], [[F]]
+// CHECK-NEXT:      [[I:%\d+]] = arith.divui [[ELEMENT]], [[F]]
+// CHECK-NEXT:      [[FIRST:%\d+]] = arith.cmpi ult, [[FEATURE]], %m
+// CHECK-NEXT:      scf.if [[FIRST]] {
+// CHECK-NEXT:        memref.load %a[[[I]], [[FEATURE]]]
+// CHECK:           } else {
+// CHECK:             memref.load %b[[[I]]]
+
+// -----
+
+// Indices are read by the thread that needs them, once for each point.
+
+func.func @indirect(%rows: memref<?x3x?xf32, strided<[0, 1, 3]>>, %idx: memref<?x3xi32, strided<[1, 0]>>, %x: memref<3x?xf32>) {
+  %c0 = arith.constant 0 : index
+  %v = hpacml.indirect %rows[%idx] : memref<?x3x?xf32, strided<[0, 1, 3]>>[memref<?x3xi32, strided<[1, 0]>>] -> !hpacml.indirect<?x3xf32>
+  hpacml.pack %v into %x at %c0 features [0] : !hpacml.indirect<?x3xf32>, memref<3x?xf32>
+  func.return
+}
+
+// CHECK-LABEL: func.func @indirect
+// CHECK-NOT:     hpacml.
+// CHECK:         "gpu.launch"
+// CHECK:           memref.load %idx
+// CHECK-NOT:       memref.load %idx
+// CHECK-COUNT-3:   memref.load %rows
+// CHECK:           "gpu.terminator"
+
+// -----
+
+// A nest of parallel loops is one kernel. What is between the loops goes before the kernel or into it, and loops inside
+// become sequential.
+
+func.func private @twice(%x: f32) -> f32 {
+  %y = arith.addf %x, %x : f32
+  func.return %y : f32
+}
+
+func.func @nest(%a: memref<?x?xf32>, %n: index, %m: index) {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %c2 = arith.constant 2 : index
+  "scf.parallel"(%c1, %n, %c2) <{operandSegmentSizes = array<i32: 1, 1, 1, 0>}> ({
+  ^bb0(%i: index):
+    %end = arith.addi %m, %m : index
+    %before = arith.subi %i, %c1 : index
+    "scf.parallel"(%c0, %end, %c1) <{operandSegmentSizes = array<i32: 1, 1, 1, 0>}> ({
+    ^bb0(%j: index):
+      "scf.parallel"(%c0, %j, %c1) <{operandSegmentSizes = array<i32: 1, 1, 1, 0>}> ({
+      ^bb0(%k: index):
+        %v = memref.load %a[%before, %k] : memref<?x?xf32>
+        %w = func.call @twice(%v) : (f32) -> f32
+        memref.store %w, %a[%i, %k] : memref<?x?xf32>
+        scf.reduce
+      }) : (index, index, index) -> ()
+      scf.reduce
+    }) : (index, index, index) -> ()
+    scf.reduce
+  }) : (index, index, index) -> ()
+  func.return
+}
+
+// CHECK-LABEL: func.func @nest
+// CHECK-NOT:     scf.parallel
+// CHECK:         arith.ceildivsi
+// CHECK:         %end = arith.addi %m, %m
+// CHECK:         "gpu.launch"
+// CHECK:           scf.if
+// CHECK:             %j = arith.remui
+// CHECK:             %i = arith.addi
+// CHECK:             %before = arith.subi %i
+// CHECK:             scf.for %k = %c0 to %j step %c1 {
+// CHECK:               func.call @twice
+// CHECK:               memref.store {{.*}}, %a[%i, %k]
+// CHECK-NOT:     scf.parallel
+// CHECK:         "gpu.terminator"
+
+// -----
+
+// What copies nothing needs no kernel; checks of indices are not for this pass.
+
+func.func @nothing(%idx: memref<?xi32>, %n: index) -> i1 {
+  %ok = hpacml.in_bounds %idx below %n : memref<?xi32>
+  func.return %ok : i1
+}
+
+// CHECK-LABEL: func.func @nothing
+// CHECK-NEXT:    hpacml.in_bounds
+// CHECK-NEXT:    func.return

@@ -1,0 +1,78 @@
+// RUN: hpacml-opt %s -p hpacml-gpu-to-loops --split-input-file | filecheck %s
+
+// Threads go from barrier to barrier; what can be computed is computed anew behind one. A loop with a barrier belongs
+// to the block.
+
+"memref.global"() <{sym_name = "tile", type = memref<256xf32, 3 : i64>, initial_value, sym_visibility = "private"}> : () -> ()
+
+func.func @shared(%a: memref<?xf32>, %n: index, %blocks: index) {
+  %c1 = arith.constant 1 : index
+  %c256 = arith.constant 256 : index
+  "gpu.launch"(%blocks, %c1, %c1, %c256, %c1, %c1) <{operandSegmentSizes = array<i32: 0, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0>}> ({
+  ^bb0(%block: index, %by: index, %bz: index, %thread: index, %ty: index, %tz: index, %gx: index, %gy: index, %gz: index, %sx: index, %sy: index, %sz: index):
+    %tile = memref.get_global @tile : memref<256xf32, 3 : i64>
+    %end = arith.addi %n, %gx : index
+    scf.for %i = %block to %end step %gx {
+      %k = arith.addi %i, %thread : index
+      %v = memref.load %a[%k] : memref<?xf32>
+      memref.store %v, %tile[%thread] : memref<256xf32, 3 : i64>
+      "gpu.barrier"() : () -> ()
+      %w = memref.load %tile[%thread] : memref<256xf32, 3 : i64>
+      memref.store %w, %a[%k] : memref<?xf32>
+      "gpu.barrier"() : () -> ()
+    }
+    "gpu.terminator"() : () -> ()
+  }) : (index, index, index, index, index, index) -> ()
+  func.return
+}
+
+// CHECK-NOT:     memref.global
+// CHECK-LABEL: func.func @shared
+// CHECK:         [[TILE:%\d+]] = memref.alloc() {alignment = 16 : i64} : memref<256xf32>
+// CHECK:         scf.for %block = {{%\d+}} to %blocks step {{%\d+}} {
+// CHECK-NEXT:      %end = arith.addi %n, %blocks
+// CHECK-NEXT:      scf.for [[I:%\d+]] = %block to %end step %blocks {
+// CHECK:             scf.for %thread = {{%\d+}} to %c256 step {{%\d+}} {
+// CHECK-NEXT:          %k = arith.addi [[I]], %thread
+// CHECK-NEXT:          %v = memref.load %a[%k]
+// CHECK-NEXT:          memref.store %v, [[TILE]][%thread]
+// CHECK-NEXT:        }
+// CHECK:             scf.for [[THREAD:%thread_\d+]] = {{%\d+}} to %c256 step {{%\d+}} {
+// CHECK-NEXT:          %w = memref.load [[TILE]][[[THREAD]]]
+// CHECK-NEXT:          [[K:%k_\d+]] = arith.addi [[I]], [[THREAD]]
+// CHECK-NEXT:          memref.store %w, %a[[[K]]]
+// CHECK-NEXT:        }
+// CHECK-NEXT:      }
+// CHECK-NEXT:    }
+// CHECK-NEXT:    memref.dealloc [[TILE]]
+
+// -----
+
+// All three dimensions of grid and block.
+
+func.func @dimensions(%a: memref<?xindex>, %n: index, %m: index) {
+  "gpu.launch"(%n, %m, %n, %m, %n, %m) <{operandSegmentSizes = array<i32: 0, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0>}> ({
+  ^bb0(%bx: index, %by: index, %bz: index, %tx: index, %ty: index, %tz: index, %gx: index, %gy: index, %gz: index, %sx: index, %sy: index, %sz: index):
+    memref.store %gy, %a[%tx] : memref<?xindex>
+    "gpu.terminator"() : () -> ()
+  }) : (index, index, index, index, index, index) -> ()
+  func.return
+}
+
+// CHECK-LABEL: func.func @dimensions
+// CHECK:         scf.for %bz
+// CHECK-NEXT:      scf.for %by
+// CHECK-NEXT:        scf.for %bx
+// CHECK:               scf.for %tz
+// CHECK-NEXT:            scf.for %ty
+// CHECK-NEXT:              scf.for %tx
+// CHECK-NEXT:                memref.store %m, %a[%tx]
+
+// -----
+
+func.func @nothing() {
+  func.return
+}
+
+// CHECK-LABEL: func.func @nothing
+// CHECK-NEXT:    func.return

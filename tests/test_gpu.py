@@ -1,0 +1,362 @@
+"""Kernels for GPUs: run on the CPU thread by thread, they do what the oracle says; as PTX, `ptxas` takes them."""
+
+from __future__ import annotations
+
+import math
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from jaxtyping import Float32, Float64
+from xdsl.dialects import gpu
+from xdsl.dialects.builtin import ModuleOp
+
+import hpacml
+from hpacml import approx, pipelines, prange
+from hpacml.frontend import bridge, entries
+from hpacml.frontend.kernel import Kernel
+from hpacml.passes.hpacml_gpu_to_loops import HpacmlGpuToLoopsPass
+from hpacml.runtime.assembly import CHIPS, NVIDIA, amdgcn, ptx
+from tests import differential, oracle
+from tests.strategies import Binding, Program
+from tests.test_oracle import search
+from tests.warps import Interpreter, c_order
+
+Grid = Float32[np.ndarray, "N M"]
+Wide = Float64[np.ndarray, "N M"]
+
+
+@pytest.fixture
+def launches(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[ModuleOp]]:
+    """Everything is compiled for GPUs from then on, and run as loops; the modules with their kernels."""
+    modules: list[ModuleOp] = []
+
+    def run_passes(module: ModuleOp, report: bool) -> ModuleOp:
+        pipelines.run_passes(module, report=report, gpu=True)
+        modules.append(module.clone())
+        HpacmlGpuToLoopsPass().apply(pipelines.make_context(), module)
+        module.verify()
+        return module
+
+    caches = bridge._compiled, differential.functor, differential.region, differential.kernel
+    for cache in caches:
+        cache.cache_clear()
+    monkeypatch.setattr(entries, "run_passes", run_passes)
+    yield modules
+    for cache in caches:
+        cache.cache_clear()
+
+
+def kernels(module: ModuleOp) -> int:
+    return sum(isinstance(op, gpu.LaunchOp) for op in module.walk())
+
+
+# -- against the oracle ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("part", [0, *(pytest.param(part, marks=pytest.mark.slow) for part in range(1, 5))])
+def test_functors(launches: list[ModuleOp], part: int) -> None:
+    search(100 + part, 25, "functor")
+    assert any(map(kernels, launches))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["functor out", "functor unchecked", "region", "region inout", "kernel"])
+def test_regions_and_kernels(launches: list[ModuleOp], way: str) -> None:
+    search(200 + len(way), 8, way, 2)
+    assert any(map(kernels, launches))
+
+
+STENCIL = "[i, j, 0:5] = ([i-1, j], [i+1, j], [i, j-1:j+2])"
+SHAPES = {
+    "stencil": (STENCIL, "a[1:n-1, 1:m-1]", {"a": ("f32", (23, 41))}, {"n": 23, "m": 41}),
+    "one tile": (STENCIL, "a[1:n-1, 1:m-1]", {"a": ("f32", (18, 18))}, {"n": 18, "m": 18}),
+    "even": (
+        "[i, 0:4] = ([i], [i], [2*i:2*i+2])",
+        "a[0:n], c[0:n], b[0:n]",
+        {"a": ("f32", (600,)), "b": ("f64", (1200,)), "c": ("f32", (600,))},
+        {"n": 600},
+    ),
+    "bytes": (
+        "[i, 0:6] = ([i:i+2], [i], [3*i:3*i+3])",
+        "a[0:n], a[0:n], b[0:n]",
+        {"a": ("u8", (301,)), "b": ("u8", (900,))},
+        {"n": 300},
+    ),
+    "halves": (
+        "[i, 0:3] = ([i], [i], [i])",
+        "a[0:n], b[0:n], c[0:n]",
+        {"a": ("f16", (1000,)), "b": ("i32", (1000,)), "c": ("f16", (1000,))},
+        {"n": 1000},
+    ),
+    "blocks": ("[i, 0:w] = ([i*w : i*w+w])", "a[0:n]", {"a": ("f32", (560,))}, {"n": 80, "w": 7}),
+    "many features": (
+        "[i, 0:150] = ([i], [i, 0:149])",
+        "a[0:n], b[0:n, 0:149]",
+        {"a": ("f64", (9,)), "b": ("f64", (9, 149))},
+        {"n": 9},
+    ),
+    "channels first": ("[0:2, i, j] = ([i, j], [i, j+1])", "a[0:n, 0:m]", {"a": ("f32", (20, 31))}, {"n": 20, "m": 30}),
+    "rows": ("[i, 0:3] = ([i, 0:3])", "a[r[0:n], 0:3]", {"a": ("f32", (300, 3)), "r": ("i32", (290,))}, {"n": 290}),
+    "gaps": (
+        "[i, 0:3] = ([i], [i], [i])",
+        "a[0:n], b[0:n], c[0:n]",
+        {"a": ("f32", (500,)), "b": ("f32", (500,)), "c": ("f32", (500,))},
+        {"n": 500},
+    ),
+    "nothing": ("[i, 0:3] = ([i:i+3])", "a[0:n]", {"a": ("f64", (5,))}, {"n": 0}),
+}
+
+
+@pytest.mark.parametrize("layout", ["C", pytest.param("window", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("direction", ["to", "from"])
+@pytest.mark.parametrize("case", SHAPES)
+def test_tiles(launches: list[ModuleOp], case: str, direction: str, layout: str) -> None:
+    """Of more than one tile, full ones and others; where the tensor has no gaps, 16 bytes at once."""
+    functor, targets, arrays, numbers = SHAPES[case]
+    dtypes = tuple((name, dtype) for name, (dtype, _) in arrays.items())
+    packed = frozenset(["tensor", *arrays] if layout == "C" else ())
+    program = Program(functor, targets, direction, dtypes, packed, "f64" if case == "even" else dtypes[0][1])
+    shapes = tuple((name, shape) for name, (_, shape) in arrays.items())
+    indices = (("r", tuple(np.random.default_rng(0).permutation(300)[:290].tolist())),) if "r" in arrays else ()
+    binding = Binding(tuple(numbers.items()), shapes, tuple((name, layout) for name in arrays), indices, 3)
+    before = differential.tally["valid"]
+    differential.compare(program, binding)
+    if direction == "to":
+        assert differential.tally["valid"] == before + 1
+        assert any(map(kernels, launches))
+
+
+def test_rows_that_are_not_aligned(launches: list[ModuleOp]) -> None:
+    f = hpacml.functor("pairs: [i, 0:3] = ([i:i+3])")
+    a = np.random.rand(600).astype(np.float32)
+    for shift in range(5):
+        memory = np.zeros(512 * 3 + 8, np.float32)
+        out = memory[shift : shift + 512 * 3].reshape(512, 3)
+        f.gather("a[0:512]", a=a, out=torch.from_numpy(out))
+        np.testing.assert_array_equal(out, np.lib.stride_tricks.sliding_window_view(a, 3)[:512])
+        assert not memory[:shift].any()
+        assert not memory[shift + 512 * 3 :].any()
+
+
+# -- parallel loops ----------------------------------------------------------------------------------
+
+
+@hpacml.kernel
+def half(x: float) -> float:
+    return math.sqrt(abs(x)) * 0.5
+
+
+@hpacml.kernel
+def heat(t: Grid, new: Grid, use_model: bool, net: Any):
+    N, M = t.shape
+    approx("tensor functor(ifnctr: [i, j, 0:5] = ([i-1, j], [i+1, j], [i, j-1:j+2]))")
+    approx("tensor functor(ofnctr: [i, j, 0:1] = ([i, j]))")
+    with approx("""ml(predicated: use_model) in(ifnctr(t[1:N-1, 1:M-1])) out(ofnctr(new[1:N-1, 1:M-1]))
+                   model(net) database("heat.h5")"""):
+        for i in prange(1, N - 1):
+            for j in prange(1, M - 1):
+                total = 0.0
+                for k in range(3):
+                    total += t[i, j - 1 + k]
+                new[i, j] = half(total) + t[i - 1, j] + t[i + 1, j] / 3.0 + math.floor(total) + round(total)
+
+
+@hpacml.kernel
+def triangle(a: Wide):
+    for i in prange(a.shape[0] - 1, -1, -1):
+        n = i * 2
+        for j in prange(0, i, 2):
+            for k in prange(3):
+                a[i, j] += n + j * 10 + k
+
+
+@hpacml.kernel
+def strides(a: Wide, s: int):
+    for i in prange(0, a.shape[0], s):
+        n = i * 2
+        for j in prange(a.shape[1]):
+            m = n * j
+            a[i, j] += n + m * 10
+
+
+@pytest.mark.parametrize("shape", [(7, 9), (40, 50), (1, 1), (0, 3)])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_parallel_loops(launches: list[ModuleOp], shape: tuple[int, int], order: str) -> None:
+    for kernel, arguments in (triangle, ()), (strides, (2,)), (strides, (-1,)):
+        found = np.asarray(np.random.rand(*shape), order=order)
+        expected = found.copy()
+        Kernel(kernel.py_func)(found, *arguments)
+        kernel.py_func(expected, *arguments)
+        np.testing.assert_array_equal(found, expected)
+    assert [kernels(module) for module in launches] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("use_model", [False, True])
+def test_a_region(launches: list[ModuleOp], use_model: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    t, found = np.random.rand(2, 30, 40).astype(np.float32)
+    expected = found.copy()
+    Kernel(heat.py_func)(t, found, use_model, lambda x: x.sum(-1, keepdim=True))
+    if use_model:
+        columns = np.stack([t[:-2, 1:-1], t[2:, 1:-1], t[1:-1, :-2], t[1:-1, 1:-1], t[1:-1, 2:]], -1)
+        expected[1:-1, 1:-1] = torch.from_numpy(columns).sum(-1).numpy()
+    else:
+        heat.py_func(t, expected, False, None)
+        hpacml.flush()
+    np.testing.assert_array_equal(found, expected)
+    assert kernels(launches[0]) >= 3
+
+
+@hpacml.kernel
+def local(a: Wide):
+    for i in prange(a.shape[0]):
+        b = np.zeros(3)
+        a[i, 0] = b[0]
+
+
+@hpacml.kernel
+def remainder(a: Wide):
+    for i in prange(a.shape[0]):
+        a[i, 0] = a[i, 0] % 3.0
+
+
+@hpacml.kernel
+def exponential(a: Wide):
+    for i in prange(a.shape[0]):
+        a[i, 0] = math.exp(a[i, 0])
+
+
+@hpacml.kernel
+def sequential(a: Wide):
+    for i in range(a.shape[0]):
+        a[i, 0] = 1.0
+
+
+REFUSED = {
+    local: "a local array: make it before the loop",
+    remainder: r"a remainder of floats \(% or //\)",
+    exponential: "uses exp: functions of the device libraries are not linked",
+    sequential: "there is nothing for a GPU here",
+}
+
+
+@pytest.mark.parametrize("kernel", REFUSED, ids=lambda kernel: kernel.name)
+def test_what_a_gpu_cannot(kernel: Kernel[..., object]) -> None:
+    with pytest.raises(hpacml.CompileError, match=REFUSED[kernel]):
+        kernel.ptx()
+
+
+# -- assembly ----------------------------------------------------------------------------------------
+
+needs_ptxas = pytest.mark.skipif(shutil.which("ptxas") is None, reason="ptxas, of CUDA, is not on PATH")
+
+
+def gathered(case: str, direction: str = "to") -> ModuleOp:
+    functor, targets, arrays, numbers = SHAPES[case]
+    f = hpacml.functor(f"f: {functor}")
+    given = {name: np.zeros(shape, oracle.NUMPY[dtype]) for name, (dtype, shape) in arrays.items()}
+    return f.ir(targets, direction, **given, **numbers)
+
+
+MODULES: dict[str, Callable[[], ModuleOp]] = {
+    "heat": heat.ir,
+    "triangle": triangle.ir,
+    **{case: lambda case=case: gathered(case) for case in SHAPES},
+    **{f"{case}, scattered": lambda case=case: gathered(case, "from") for case in ("even", "halves", "rows", "blocks")},
+}
+
+
+@needs_ptxas
+@pytest.mark.parametrize("chip", ["sm_80", "sm_90"])
+@pytest.mark.parametrize("name", MODULES)
+def test_ptxas_takes_it(name: str, chip: str, tmp_path: Path) -> None:
+    text = ptx(MODULES[name](), chip)
+    assert ".extern" not in text
+    source = tmp_path / "kernels.ptx"
+    source.write_text(text)
+    command = ["ptxas", "--warning-as-error", f"-arch={chip}", source, "-o", tmp_path / "kernels.cubin"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_rows_are_stored_16_bytes_at_once() -> None:
+    f = hpacml.functor(f"f: {STENCIL}")
+    text = f.ptx("t[1:n-1, 1:m-1]", "to", "sm_90", t=np.zeros((9, 9), np.float32), n=9, m=9)
+    assert re.search(r"ld\.shared\.v4", text)
+    assert re.search(r"st\.global\.v4", text)
+    assert re.search(r"\.shared \.align 16 \.b8 \w+\[5120\]", text)
+
+
+def test_kernels_have_names_of_their_own() -> None:
+    names = re.findall(r"\.entry (\w+)", heat.ptx("sm_80"))
+    assert len(set(names)) == len(names) >= 3
+    assert re.findall(r"^(\w+):", heat.amdgcn(), re.MULTILINE) == names
+
+
+@pytest.mark.parametrize("chip", ["sm_999", "gfx90a"])
+def test_chips_that_are_not_known(chip: str) -> None:
+    with pytest.raises(hpacml.HpacmlError, match=f"unknown chip '{chip}': the chips are sm_70"):
+        heat.ptx(chip)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("triple", CHIPS)
+def test_all_chips(triple: str) -> None:
+    for chip in CHIPS[triple]:
+        text = (ptx if triple == NVIDIA else amdgcn)(gathered("stencil"), chip)
+        assert chip in text
+
+
+# -- memory traffic ----------------------------------------------------------------------------------
+
+TRAFFIC: dict[str, tuple[str, str, list[tuple[int, ...]], tuple[int, ...]]] = {
+    "stencil": (STENCIL, "a[1:513, 1:513]", [(514, 514)], (512, 512, 5)),
+    "columns": (
+        "[i, 0:5] = ([i], [i], [i], [i], [i])",
+        "a[0:4096], b[0:4096], c[0:4096], d[0:4096], e[0:4096]",
+        [(4096,)] * 5,
+        (4096, 5),
+    ),
+    "blocks": ("[i, 0:8] = ([i], [7*i:7*i+7])", "a[0:1024], b[0:1024]", [(1024,), (7168,)], (1024, 8)),
+    "long rows": (
+        "[i, 0:200] = ([i, 0:100], [i, 0:100])",
+        "a[0:64, 0:100], b[0:64, 0:100]",
+        [(64, 100)] * 2,
+        (64, 200),
+    ),
+    "channels": ("[0:2, i, j] = ([i, j], [i, j+1])", "a[0:64, 0:256]", [(64, 257)], (2, 64, 256)),
+}
+"""Functors, targets, the shapes of the arrays and that of the tensor."""
+
+
+@pytest.mark.parametrize(
+    ("case", "direction"),
+    [*((case, "to") for case in TRAFFIC), *((case, "from") for case in ("columns", "blocks", "long rows"))],
+)
+def test_warps_touch_whole_sectors(case: str, direction: str) -> None:
+    """Of the sectors that a warp touches, it needs 90 % in the tensor, and 80 % in arrays, which begin anywhere."""
+    functor, targets, shapes, tensor = TRAFFIC[case]
+    arrays = {name: np.zeros(shape, np.float32) for name, shape in zip("abcde", shapes, strict=False)}
+    module = hpacml.functor(f"f: {functor}").ir(targets, direction, **arrays)
+    interpreter = Interpreter(pipelines.run_passes(module, "gpu"), block=2)
+    interpreter.run(*(c_order(k << 32, *shape) for k, shape in enumerate([*shapes, tensor], 1)))
+    dense, views = interpreter.stores, interpreter.loads
+    if direction == "from":
+        dense, views = views, dense
+    assert dense.efficiency >= 0.9
+    assert views.efficiency >= 0.8
+
+
+def test_warps_that_touch_parts_of_sectors_are_seen() -> None:
+    module = hpacml.functor("f: [0:1, i] = ([8*i])").ir("a[0:512]", a=np.zeros(4096, np.float32))
+    interpreter = Interpreter(pipelines.run_passes(module, "gpu"), block=1)
+    interpreter.run(c_order(1 << 32, 4096), c_order(1 << 33, 1, 512))
+    assert interpreter.loads.efficiency == 1 / 8
+    assert interpreter.stores.efficiency == 1
