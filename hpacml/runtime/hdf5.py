@@ -28,7 +28,7 @@ CHUNK_CALLS = 4096
 """As many calls has a chunk at most."""
 
 CACHE = {"rdcc_nbytes": 4 * CHUNK_BYTES}
-"""Of a dataset that is written. With an rdcc_w0 of 1, HDF5 would keep chunks at an edge for ever, as they are never full."""
+"""Of a dataset that is written. With an rdcc_w0 of 1, HDF5 would keep the chunks at edges: they are never full."""
 
 ZSTD = 32015
 """HDF5's number of the filter for Zstandard."""
