@@ -29,10 +29,17 @@ class Block:
         self.capacity = recorder.capacity
         self.nbytes = self.capacity * recorder.call_bytes
         self.count = 0
+        self.busy = False
+        """Whether a call is being copied into it: a signal handler that collects meanwhile takes another block."""
         self._columns = [
             np.empty((self.capacity, *shape), dtype)
             for shape, dtype in zip(recorder.shapes, recorder.dtypes, strict=True)
         ]
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can take a call."""
+        return self.count < self.capacity and not self.busy
 
     def copy(self, position: int, tensors: Sequence[Array], milliseconds: float) -> None:
         """Make a call the one at a position, converted to the dtypes of the datasets. It is not counted by this."""

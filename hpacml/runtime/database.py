@@ -133,8 +133,8 @@ class Writer:
         """Whether there are full blocks."""
         self._starving = 0
         """How many threads wait for memory."""
-        self._closing = 0
-        """How many threads wait for everything to be closed."""
+        self._closers: list[int] = []
+        """The threads that wait for everything to be closed."""
         self._stopping = False
         self._ending = False
         self._thread: threading.Thread | None = None
@@ -151,7 +151,7 @@ class Writer:
                         f"the program ends, and has closed the database '{path}': collect before its end"
                     )
                 with self._state:
-                    while self._closing:
+                    while set(self._closers) - {threading.get_ident()}:
                         self._progress.wait(PATIENCE)
                 entries = [Entry(tensor.shape, tensor.dtype) for tensor in tensors]
                 recorder = self._ask(functools.partial(self._open, path, label, schema, entries))
@@ -199,7 +199,8 @@ class Writer:
         """`resume` in the child of a fork, which has none of the other threads."""
         self._asked.clear()
         self._failures.clear()
-        self._starving = self._closing = 0
+        self._closers.clear()
+        self._starving = 0
         self.resume()
 
     def _add(self, recorder: Recorder, tensors: Sequence[Array], milliseconds: float) -> bool:
@@ -207,21 +208,27 @@ class Writer:
         target = recorder.target
         if target.full:
             self._wait(lambda: target.closed or not target.full)
-        if not recorder.blocks or recorder.blocks[-1].count == recorder.blocks[-1].capacity:
+        if not recorder.blocks or not recorder.blocks[-1].ready:
             self._starving += 1
             try:
                 self._wait(lambda: target.closed or self._add_block(recorder))
             finally:
                 self._starving -= 1
         self._raise_failure(target.path)
-        if target.closed or not recorder.blocks:
+        now = time.monotonic()
+        # A signal handler can come where something is called: not from here to the copy, nor from it to the count.
+        blocks = recorder.blocks
+        if target.closed or not blocks:
             return False
-        block, now = recorder.blocks[-1], time.monotonic()
+        block = blocks[-1]
         position = block.count
-        if position == block.capacity:
+        if block.busy or position == block.capacity:
             return False
-        block.copy(position, tensors, milliseconds)
-        # Nothing is called from here on, until the call is counted.
+        block.busy = True
+        try:
+            block.copy(position, tensors, milliseconds)
+        finally:
+            block.busy = False
         blocks = recorder.blocks
         if target.closed or not blocks or blocks[-1] is not block or block.count != position:
             return False
@@ -260,13 +267,13 @@ class Writer:
 
     def _stop(self) -> None:
         """End the thread, and the process that helps to commit, when all is closed. Called with `_state`."""
-        self._closing += 1  # or other threads would open databases again and again
+        self._closers.append(threading.get_ident())  # or others would open databases again and again
         try:
             while self._thread is not None or self._targets:
                 self._ask(self._close_for_good)
                 self._wait(lambda: self._thread is None or not self._stopping)
         finally:
-            self._closing -= 1
+            self._closers.remove(threading.get_ident())
             self._progress.notify_all()
 
     def _ask(self, action: Callable[[], T]) -> T:
