@@ -13,8 +13,9 @@ import pytest
 
 import hpacml
 from hpacml.runtime import database, formats, trust
-from hpacml.tools import cli, hpacml_opt
+from hpacml.tools import hpacml_opt
 from hpacml.version import version
+from tests.command import run_hpacml
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -30,11 +31,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["hpacml", *arguments])
-        with pytest.raises(SystemExit) as exit:
-            cli.main()
-        captured = capsys.readouterr()
-        return int(exit.value.code or 0), captured.out, captured.err
+        return run_hpacml(monkeypatch, capsys, *arguments)
 
     return run
 

@@ -15,7 +15,7 @@ import pytest
 import hpacml
 from hpacml.runtime import database
 from hpacml.runtime.database import Schema
-from hpacml.tools import cli
+from tests.command import run_hpacml
 
 h5py = pytest.importorskip("h5py")
 
@@ -33,11 +33,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["hpacml", "db", *arguments])
-        with pytest.raises(SystemExit) as exit:
-            cli.main()
-        captured = capsys.readouterr()
-        return int(exit.value.code or 0), captured.out, captured.err
+        return run_hpacml(monkeypatch, capsys, "db", *arguments)
 
     return run
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from jaxtyping import Float64
 
 import hpacml
 from hpacml import approx
-from hpacml.tools import cli
+from tests.command import run_hpacml
 
 Vector = Float64[np.ndarray, "N"]
 
@@ -50,11 +49,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
     """`run(*arguments)` gives the exit status, the output and the errors of `hpacml db`."""
 
     def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["hpacml", "db", *arguments])
-        with pytest.raises(SystemExit) as exit:
-            cli.main()
-        captured = capsys.readouterr()
-        return int(exit.value.code or 0), captured.out, captured.err
+        return run_hpacml(monkeypatch, capsys, "db", *arguments)
 
     return run
 
