@@ -14,7 +14,7 @@ from xdsl.rewriter import InsertPoint
 
 from hpacml.affine import Poly
 from hpacml.passes.index_arithmetic import IndexArithmetic
-from hpacml.passes.launches import THREADS, below, launch, product, where
+from hpacml.passes.launches import THREADS, KernelNames, below, launch, product, where
 from hpacml.passes.parallel_loops import launch_parallel_loops
 from hpacml.passes.staging import Staging
 from hpacml.passes.sweeps import Slice, Sweep, delinearize, erase_unused_views
@@ -51,24 +51,29 @@ class ConvertHpacmlToGpuPass(ModulePass):
     name = "convert-hpacml-to-gpu"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        launch_parallel_loops(op)
-        PatternRewriteWalker(_ToKernels(), apply_recursively=False).rewrite_module(op)
+        names = KernelNames(op)
+        launch_parallel_loops(op, names)
+        PatternRewriteWalker(_ToKernels(names), apply_recursively=False).rewrite_module(op)
         erase_unused_views(op)
 
 
+@dataclass(frozen=True)
 class _ToKernels(RewritePattern):
+    names: KernelNames
+
     def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
         a = IndexArithmetic(Builder(InsertPoint.before(op)))
         if (sweep := Sweep.of(op, a)) is None:
             return
+        name = self.names.new(op, "gather" if sweep.reads else "scatter")
         sweep.sizes = [a.settled(size) for size in sweep.sizes]
         if _innermost(sweep) and sweep.feature_count != Poly.constant(1):
             if (tile := Staging.of(sweep)) is not None:
-                tile.emit(a)
+                tile.emit(name, a)
             else:
-                _by_elements(sweep, a)
+                _by_elements(name, sweep, a)
         else:
-            _by_points(sweep, a)
+            _by_points(name, sweep, a)
         rewriter.erase(op)
 
 
@@ -78,7 +83,7 @@ def _innermost(sweep: Sweep) -> bool:
     return list(sweep.features) == list(range(len(sweep.dims), rank))
 
 
-def _by_points(sweep: Sweep, a: IndexArithmetic) -> None:
+def _by_points(name: str, sweep: Sweep, a: IndexArithmetic) -> None:
     """A thread has all features of a point."""
     total = a.settled(product(sweep.sizes))
 
@@ -90,10 +95,10 @@ def _by_points(sweep: Sweep, a: IndexArithmetic) -> None:
 
         where(below(number, total, a), copy, a)
 
-    launch(total, THREADS, a, tile)
+    launch(name, total, THREADS, a, tile)
 
 
-def _by_elements(sweep: Sweep, a: IndexArithmetic) -> None:
+def _by_elements(name: str, sweep: Sweep, a: IndexArithmetic) -> None:
     """A thread has one feature of a point, so that the threads of a warp have neighbours in the tensor."""
     slices = sweep.slices
     first, count = (slices[0].first, product(slices[0].width)) if len(slices) == 1 else (Poly(()), sweep.feature_count)
@@ -122,4 +127,4 @@ def _by_elements(sweep: Sweep, a: IndexArithmetic) -> None:
         element = a.settled(start + thread)
         where(below(element, total, a), lambda a: copy(element, a), a)
 
-    launch(total, THREADS, a, tile)
+    launch(name, total, THREADS, a, tile)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import reduce
-from typing import TypeAlias
+from itertools import count
+from typing import Literal, TypeAlias
 
 from xdsl.builder import Builder
-from xdsl.dialects import arith, gpu, scf
-from xdsl.dialects.builtin import IndexType, IntegerAttr, i64
-from xdsl.ir import Block, Region, SSAValue
+from xdsl.dialects import arith, func, gpu, scf
+from xdsl.dialects.builtin import IndexType, IntegerAttr, ModuleOp, StringAttr, SymbolRefAttr, i64
+from xdsl.ir import Block, Operation, Region, SSAValue
 from xdsl.rewriter import InsertPoint
+from xdsl.utils.exceptions import PassFailedException
 
 from hpacml.affine import Poly
 from hpacml.passes.index_arithmetic import IndexArithmetic
@@ -27,16 +30,41 @@ ACCESS = 16
 WORKGROUP = IntegerAttr(3, i64)
 """The memory space that the threads of a block share."""
 
+Kind: TypeAlias = Literal["gather", "scatter", "loop"]
+
 Inside: TypeAlias = Callable[[Poly, IndexArithmetic], None]
 """Builds the inside of a loop, of its counter."""
+
+
+class KernelNames:
+    """Names for the kernels of a module that no other symbol has: `<function>_<kind>_<n>`."""
+
+    def __init__(self, module: ModuleOp):
+        names = (op.get_attr_or_prop("sym_name") for op in module.body.block.ops)
+        self._taken = {name.data for name in names if isinstance(name, StringAttr)}
+
+    def new(self, op: Operation, kind: Kind) -> str:
+        """A name for the kernel that `op` becomes."""
+        around: Operation | None = op
+        while not isinstance(around, func.FuncOp):
+            if around is None:
+                raise PassFailedException("a kernel needs a function around it")
+            around = around.parent_op()
+        function = re.sub(r"\W", "_", around.sym_name.data, flags=re.ASCII)  # as assemblers want it
+        names = (f"{function}_{kind}_{n}" for n in count())
+        name = next(name for name in names if name not in self._taken)
+        self._taken.add(name)
+        return name
 
 
 def product(sizes: Sequence[Poly]) -> Poly:
     return reduce(lambda a, b: a * b, sizes, Poly.constant(1))
 
 
-def launch(total: Poly, tile: int, a: IndexArithmetic, body: Callable[[Poly, Poly, IndexArithmetic], None]) -> None:
-    """A kernel over `total` points in tiles of `tile`, each the work of one block with as many threads.
+def launch(
+    name: str, total: Poly, tile: int, a: IndexArithmetic, body: Callable[[Poly, Poly, IndexArithmetic], None]
+) -> None:
+    """A kernel `name` over `total` points in tiles of `tile`, each the work of one block with as many threads.
 
     `body` builds the work on a tile of its first point and the thread's number; there, barriers may stand.
     """
@@ -47,9 +75,9 @@ def launch(total: Poly, tile: int, a: IndexArithmetic, body: Callable[[Poly, Pol
     first, thread = block.args[0], block.args[3]
     first.name_hint, thread.name_hint = "block", "thread"
     unit = a.value(one)
-    a.builder.insert(
-        gpu.LaunchOp(Region(block), [a.value(blocks), unit, unit], [a.value(a.constant(tile)), unit, unit])
-    )
+    kernel = gpu.LaunchOp(Region(block), [a.value(blocks), unit, unit], [a.value(a.constant(tile)), unit, unit])
+    kernel.attributes |= {"module": SymbolRefAttr(name), "function": SymbolRefAttr(name)}  # as outlining names them
+    a.builder.insert(kernel)
     inner = a.apart(Builder(InsertPoint.at_end(block)))
     number = inner.number(thread)
     loop(

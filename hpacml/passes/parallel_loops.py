@@ -14,7 +14,7 @@ from xdsl.utils.exceptions import PassFailedException
 
 from hpacml.affine import Poly
 from hpacml.passes.index_arithmetic import IndexArithmetic
-from hpacml.passes.launches import THREADS, below, launch, product, where
+from hpacml.passes.launches import THREADS, KernelNames, below, launch, product, where
 from hpacml.passes.sweeps import delinearize, number_of
 
 _ELEMENTWISE = {*arith.Arith.operations, *math.Math.operations}
@@ -30,7 +30,7 @@ class _Dimension(NamedTuple):
     size: Poly
 
 
-def launch_parallel_loops(module: ModuleOp) -> None:
+def launch_parallel_loops(module: ModuleOp, names: KernelNames) -> None:
     """Turn outermost parallel loops into kernels, over the iterations of a whole nest where nothing is between.
 
     Raises `PassFailedException` for what a kernel cannot do.
@@ -38,7 +38,7 @@ def launch_parallel_loops(module: ModuleOp) -> None:
     loops = [each for each in module.walk() if isinstance(each, scf.ParallelOp)]
     for loop in [each for each in loops if not any(other is not each and other.is_ancestor(each) for other in loops)]:
         _check(loop)
-        _launch(loop)
+        _launch(names.new(loop, "loop"), loop)
 
 
 def _check(op: Operation) -> None:
@@ -67,7 +67,7 @@ def _check(op: Operation) -> None:
         raise PassFailedException(f"a parallel loop (prange) that cannot run on a GPU has {fault}")
 
 
-def _launch(loop: scf.ParallelOp) -> None:
+def _launch(name: str, loop: scf.ParallelOp) -> None:
     a = IndexArithmetic(Builder(InsertPoint.before(loop)))
     dimensions, between, inside = _nest(loop, a)
     total = a.settled(product([each.size for each in dimensions]))
@@ -86,7 +86,7 @@ def _launch(loop: scf.ParallelOp) -> None:
         number = a.settled(start + thread)
         where(below(number, total, a), lambda a: iteration(number, a), a)
 
-    launch(total, THREADS, a, tile)
+    launch(name, total, THREADS, a, tile)
     Rewriter.erase_op(loop, safe_erase=False)
 
 

@@ -70,7 +70,7 @@ class Staging:
         """Elements in one access."""
         return ACCESS // DTYPE_SIZES[dtype_name(self.sweep.tensor_type.element_type)]
 
-    def emit(self, a: IndexArithmetic) -> None:
+    def emit(self, name: str, a: IndexArithmetic) -> None:
         sweep = self.sweep
         total = a.settled(product(sweep.sizes))
         rows = reinterpret_cast(sweep.tensor, a.constant(0), [total * a.constant(self.features)], [a.constant(1)], a)
@@ -85,7 +85,7 @@ class Staging:
                 step()
                 a.builder.insert(gpu.BarrierOp())
 
-        launch(total, self.points, a, tile)
+        launch(name, total, self.points, a, tile)
 
 
 @dataclass(frozen=True)

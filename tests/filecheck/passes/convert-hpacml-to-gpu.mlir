@@ -30,6 +30,7 @@ func.func @points(%a: memref<?x?xf32>, %b: memref<?x?xf64>, %x: memref<2x?x?xf32
 // CHECK-NEXT:          arith.truncf
 // CHECK:             }
 // CHECK:           "gpu.terminator"
+// CHECK-NEXT:    }) {module = @points_gather_0, function = @points_gather_0}
 
 // -----
 
@@ -181,6 +182,27 @@ func.func @nest(%a: memref<?x?xf32>, %n: index, %m: index) {
 // CHECK:               memref.store {{.*}}, %a[%i, %k]
 // CHECK-NOT:     scf.parallel
 // CHECK:         "gpu.terminator"
+// CHECK:         module = @nest_loop_0
+
+// -----
+
+// Kernels have names of their own: by function and kind, and by a number that makes them differ from all symbols.
+
+func.func private @two_scatter_1()
+
+func.func @two(%a: memref<2x?xf32>, %b: memref<?xf32>) {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  hpacml.pack %b into %a at %c0 features [0] : memref<?xf32>, memref<2x?xf32>
+  hpacml.unpack %b from %a at %c0 features [0] : memref<?xf32>, memref<2x?xf32>
+  hpacml.unpack %b from %a at %c1 features [0] : memref<?xf32>, memref<2x?xf32>
+  func.return
+}
+
+// CHECK-LABEL: func.func @two(
+// CHECK:         module = @two_gather_0, function = @two_gather_0
+// CHECK:         module = @two_scatter_0, function = @two_scatter_0
+// CHECK:         module = @two_scatter_2, function = @two_scatter_2
 
 // -----
 
