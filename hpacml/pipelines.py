@@ -10,7 +10,7 @@ upstream MLIR                  MLIR_PIPELINE, in process (hpacml.runtime.toolcha
 LLVM                           machine code (llvmlite)
 
 For GPUs convert-hpacml-to-gpu stands before convert-hpacml-to-loops: packing and parallel loops become kernels.
-Upstream MLIR outlines and lowers them (MLIR_GPU_PIPELINE), LLVM makes PTX or AMDGCN assembly
+Upstream MLIR outlines (MLIR_OUTLINING) and lowers them (MLIR_GPU_PIPELINE), LLVM makes PTX or AMDGCN assembly
 (hpacml.runtime.assembly). hpacml-gpu-to-loops runs them on the CPU instead, for tests.
 """
 
@@ -59,15 +59,16 @@ MLIR_PIPELINE = (
 )
 """From func, scf, memref, arith, math and llvm to the llvm dialect, by upstream MLIR 22."""
 
+MLIR_OUTLINING = "builtin.module(canonicalize,cse,gpu-launch-sink-index-computations,gpu-kernel-outlining)"
+"""The body of each launch becomes a kernel in a `gpu.module` of its own, which `gpu.launch_func` launches."""
+
 MLIR_GPU_PIPELINE = (
-    "builtin.module("
-    "canonicalize,cse,gpu-launch-sink-index-computations,gpu-kernel-outlining,"
-    "gpu.module("
+    "builtin.module(gpu.module("
     "inline,canonicalize,cse,loop-invariant-code-motion,"
     "memref-expand,expand-strided-metadata,lower-affine,arith-expand{{include-bf16=true}},convert-scf-to-cf,"
     "{to_target},convert-math-to-llvm{{approximate-log1p=false}},canonicalize,cse,reconcile-unrealized-casts))"
 )
-"""The same for kernels, each in a `gpu.module` of its own, by the pass `to_target`; what is around them stays."""
+"""The same as `MLIR_PIPELINE` for kernels, by the pass `to_target`."""
 
 
 def make_context() -> Context:

@@ -15,14 +15,17 @@ import pytest
 import torch
 from jaxtyping import Float32, Float64
 from xdsl.dialects import gpu
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import MemRefType, ModuleOp, i1
+from xdsl.ir import Attribute
+from xdsl.parser import Parser
 
 import hpacml
 from hpacml import approx, pipelines, prange
 from hpacml.frontend import bridge, entries
 from hpacml.frontend.kernel import Kernel
 from hpacml.passes.hpacml_gpu_to_loops import HpacmlGpuToLoopsPass
-from hpacml.runtime.assembly import CHIPS, NVIDIA, amdgcn, ptx
+from hpacml.runtime import toolchain
+from hpacml.runtime.assembly import CHIPS, NVIDIA, DeviceCode, amdgcn, device_code, ptx
 from tests import differential, oracle
 from tests.strategies import Binding, Program
 from tests.test_oracle import search
@@ -299,6 +302,33 @@ def test_kernels_are_named_by_function_and_kind() -> None:
     assert len(set(names)) == len(names)
     assert {"heat_gather_0", "heat_scatter_0", "heat_loop_0"} <= set(names)
     assert re.findall(r"^(\w+):", heat.amdgcn(), re.MULTILINE) == names
+
+
+def outlined(module: ModuleOp) -> toolchain.Outlined:
+    return toolchain.outline(pipelines.generic_text(pipelines.run_passes(module, gpu=True)))
+
+
+def test_the_host_launches_what_the_device_has() -> None:
+    parts = outlined(heat.ir())
+    host = Parser(pipelines.make_context(), parts.host).parse_module()
+    launched = [op for op in host.walk() if isinstance(op, gpu.LaunchFuncOp)]
+    names = [op.kernel.root_reference.data for op in launched]
+    code = device_code(parts.device)
+    assert list(code.kernels) == names
+    assert "hpacml_tile" not in parts.host
+    for op, signature in zip(launched, code.kernels.values(), strict=True):
+        assert [kind for value in op.kernelOperands for kind in parameters(value.type)] == list(signature.parameters)
+
+
+def parameters(type: Attribute) -> list[str]:
+    if isinstance(type, MemRefType):
+        return ["ptr", "ptr", *["i64"] * (1 + 2 * type.get_num_dims())]
+    return ["i1" if type == i1 else "i64"]
+
+
+def test_device_code_can_be_stored() -> None:
+    code = device_code(outlined(triangle.ir()).device)
+    assert DeviceCode.from_json(code.to_json()) == code
 
 
 @pytest.mark.parametrize("chip", ["sm_999", "gfx90a"])

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from functools import reduce
 from itertools import count
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
 from xdsl.builder import Builder
 from xdsl.dialects import arith, func, gpu, scf
@@ -34,6 +34,11 @@ Kind: TypeAlias = Literal["gather", "scatter", "loop"]
 
 Inside: TypeAlias = Callable[[Poly, IndexArithmetic], None]
 """Builds the inside of a loop, of its counter."""
+
+
+def kind_of(kernel: str) -> Kind:
+    """The kind of a kernel that has a name of `KernelNames`."""
+    return cast(Kind, kernel.rsplit("_", 2)[1])
 
 
 class KernelNames:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from hpacml.errors import CompileError, HpacmlError
@@ -27,6 +29,15 @@ CHIPS = {
 }
 """The chips that code can be made for. LLVM takes any other name too, and makes code for none."""
 
+DEFAULT_CHIPS = {NVIDIA: "sm_80", AMD: "gfx90a"}
+"""What code is made for where no chip is named, nor there to ask."""
+
+NARROW = "_narrow"
+"""The end of the names of kernels that compute indices in 32 bits."""
+
+_KERNEL = re.compile(r"^define (?:ptx|amdgpu)_kernel void @([\w$]+)\((.*?)\)[^()]*{$", re.MULTILINE)
+"""A kernel in LLVM IR, and its parameters."""
+
 _LIBRARY_CALL = re.compile(r"@__(?:nv|ocml)_([a-z0-9]+?)(f|_f32|_f64)?\(")
 """A call of a device library: CUDA's libdevice, or ROCm's OCML."""
 
@@ -34,28 +45,84 @@ _INSTRUCTIONS = {"sqrt", "fabs", "floor", "ceil", "trunc", "rint", "copysign", "
 """Functions of these libraries that are instructions, and exact."""
 
 
-def ptx(module: ModuleOp, chip: str = "sm_90") -> str:
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """How to launch a kernel."""
+
+    parameters: tuple[str, ...]
+    """LLVM types, in order; a memref is two pointers, offset, sizes and strides."""
+    narrow: bool
+    """Whether `<name>_narrow` is there too, whose parameters are `i32` where these are `i64`."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceCode:
+    """Kernels as assembly text, and how to launch each, by name."""
+
+    text: str
+    kernels: dict[str, Signature]
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @staticmethod
+    def from_json(text: str) -> DeviceCode:
+        content = json.loads(text)
+        signatures = {
+            name: Signature(tuple(each["parameters"]), each["narrow"]) for name, each in content["kernels"].items()
+        }
+        return DeviceCode(content["text"], signatures)
+
+
+def ptx(module: ModuleOp, chip: str = DEFAULT_CHIPS[NVIDIA]) -> str:
     """PTX of the kernels that the maps and parallel loops of a module become, which is lowered in place.
 
     Raises `HpacmlError` for a chip that is not known, `CompileError` for what no kernel can do, or if there are none.
     """
-    return _assembly(module, NVIDIA, chip, "convert-gpu-to-nvvm")
+    return _assembly(module, NVIDIA, chip)
 
 
-def amdgcn(module: ModuleOp, chip: str = "gfx90a") -> str:
+def amdgcn(module: ModuleOp, chip: str = DEFAULT_CHIPS[AMD]) -> str:
     """Assembly of the kernels for a GPU of AMD; as `ptx`."""
-    return _assembly(module, AMD, chip, f"convert-gpu-to-rocdl{{chipset={chip}}}")
+    return _assembly(module, AMD, chip)
 
 
-def _assembly(module: ModuleOp, triple: str, chip: str, to_target: str) -> str:
+def _assembly(module: ModuleOp, triple: str, chip: str) -> str:
+    _check_chip(triple, chip)
+    outlined = toolchain.outline(generic_text(run_passes(module, gpu=True)))
+    code = device_code(outlined.device, triple, chip)
+    if not code.kernels:
+        raise CompileError("there is nothing for a GPU here: maps that copy and parallel loops (prange) become kernels")
+    return code.text
+
+
+def device_code(device_text: str, triple: str = NVIDIA, chip: str | None = None) -> DeviceCode:
+    """The code of the kernels in `toolchain.Outlined.device`, which may be none.
+
+    Raises `HpacmlError` for a chip that is not known, `CompileError` for what no kernel can do.
+    """
+    chip = chip or DEFAULT_CHIPS[triple]
+    _check_chip(triple, chip)
+    text = toolchain.lower_kernels(device_text, _variants(triple, chip))
+    found = {name: _types(parameters) for name, parameters in _KERNEL.findall(text)}
+    kernels = {
+        name: Signature(types, name + NARROW in found) for name, types in found.items() if not name.endswith(NARROW)
+    }
+    return DeviceCode(native.assemble(_without_library(text), triple, chip) if kernels else "", kernels)
+
+
+def _check_chip(triple: str, chip: str) -> None:
     if chip not in CHIPS[triple]:
         raise HpacmlError(f"unknown chip '{chip}': the chips are {', '.join(CHIPS[triple])}")
-    text = toolchain.lower_kernels(
-        generic_text(run_passes(module, gpu=True)), MLIR_GPU_PIPELINE.format(to_target=to_target)
-    )
-    if "define" not in text:
-        raise CompileError("there is nothing for a GPU here: maps that copy and parallel loops (prange) become kernels")
-    return native.assemble(_without_library(text), triple, chip)
+
+
+def _variants(triple: str, chip: str) -> list[toolchain.Variant]:
+    to_target = "convert-gpu-to-nvvm" if triple == NVIDIA else f"convert-gpu-to-rocdl{{chipset={chip}}}"
+    return [toolchain.Variant(MLIR_GPU_PIPELINE.format(to_target=to_target))]
+
+
+def _types(parameters: str) -> tuple[str, ...]:
+    return tuple(each.split()[0] for each in parameters.split(", ") if each)
 
 
 def _without_library(text: str) -> str:

@@ -8,13 +8,17 @@ import os
 import re
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hpacml.errors import CompileError
-from hpacml.pipelines import MLIR_PIPELINE
+from hpacml.pipelines import MLIR_OUTLINING, MLIR_PIPELINE
 from hpacml.runtime import cache, entry, native
+
+if TYPE_CHECKING:
+    from hpacml.passes.launches import Kind
 
 _LLVM_TYPES = {
     "memref": "ptr",
@@ -52,41 +56,95 @@ def compile(ir_text: str, entry_name: str, arg_types: Sequence[str], result_type
 
 def lower(ir_text: str) -> str:
     """LLVM IR text of a module in generic MLIR. Raises CompileError, with MLIR's diagnostics."""
-    return _translate(ir_text, MLIR_PIPELINE, lambda mlir, module: module)
+    with _lowered(ir_text, MLIR_PIPELINE) as (mlir, module):
+        return _llvm_ir(mlir, module)
 
 
-def lower_kernels(ir_text: str, pipeline: str) -> str:
-    """LLVM IR text of the kernels in a module in generic MLIR, for GPUs; it is empty if there are none.
+@dataclass(frozen=True, slots=True)
+class Outlined:
+    """A module in generic MLIR whose kernels are outlined: their order of arguments is the same on both sides."""
 
-    A kernel is named as its `gpu.module`. Raises CompileError, with MLIR's diagnostics.
+    host: str
+    """The module with `gpu.launch_func` and without the kernels and the memory that only they have."""
+    device: str
+    """A module of the kernels, each in a `gpu.module` of its name."""
+
+
+def outline(ir_text: str) -> Outlined:
+    """Part a module in generic MLIR into host and device. Raises CompileError, with MLIR's diagnostics."""
+    with _lowered(ir_text, MLIR_OUTLINING) as (_, module):
+        kernels: list[str] = []
+        for op in list(module.body.operations):
+            if op.operation.name == "gpu.module":
+                kernels.append(_text(op))
+            if op.operation.name == "gpu.module" or _is_shared_memory(op):
+                op.operation.erase()
+        return Outlined(_text(module), "\n".join(kernels))
+
+
+class Variant(NamedTuple):
+    """How to lower kernels of some kinds; their names end with `suffix`."""
+
+    pipeline: str
+    suffix: str = ""
+    kinds: Collection[Kind] = ("gather", "scatter", "loop")
+
+
+def lower_kernels(device_text: str, variants: Sequence[Variant]) -> str:
+    """LLVM IR text of the kernels in `Outlined.device`, in all `variants`; it defines nothing if there are none.
+
+    Raises CompileError, with MLIR's diagnostics.
     """
-    return _translate(ir_text, pipeline, _kernels)
+    symbols: dict[str, str] = {}
+    for variant in variants:
+        with _lowered(device_text, variant.pipeline) as (mlir, module):
+            symbols |= _symbols(mlir, module, variant)
+    with _lowered("\n".join(symbols.values()), "builtin.module()") as (mlir, module):
+        return _llvm_ir(mlir, module)
 
 
-def _translate(ir_text: str, pipeline: str, chosen: Callable[[_Mlir, Any], Any]) -> str:
+def _symbols(mlir: _Mlir, module: Any, variant: Variant) -> dict[str, str]:
+    """What the modules of kernels hold, by name. Memory that kernels share has the same name in each."""
+    from hpacml.passes.launches import kind_of
+
+    texts: dict[str, str] = {}
+    for kernels in module.body.operations:
+        name = kernels.attributes["sym_name"].value
+        if kind_of(name) not in variant.kinds:
+            continue
+        for op in kernels.operation.regions[0].blocks[0].operations:
+            if "gpu.kernel" in op.attributes:
+                op.attributes["sym_name"] = mlir.ir.StringAttr.get(name + variant.suffix)
+            texts[str(op.attributes["sym_name"])] = _text(op)
+    return texts
+
+
+@contextmanager
+def _lowered(ir_text: str, pipeline: str) -> Generator[tuple[_Mlir, Any]]:
+    """The module that MLIR makes of `ir_text`. Raises CompileError for what it refuses, inside too."""
     with _lock, (mlir := _mlir()).context:
         try:
             module = mlir.ir.Module.parse(ir_text)
             mlir.passmanager.PassManager.parse(pipeline).run(module.operation)
-            module = chosen(mlir, module)
-            _check_translatable(mlir, module.operation)
-            text = mlir.llvm.translate_module_to_llvmir(module.operation)
-            # MLIR calls index arithmetic free of unsigned wrap, which it is not where a stride is negative.
-            return _UNSIGNED.sub(r"\1", text)
+            yield mlir, module
         except (mlir.ir.MLIRError, ValueError) as error:
             raise CompileError(f"MLIR cannot lower this module: {error}\n{_reproducer(ir_text, pipeline)}") from error
 
 
-def _kernels(mlir: _Mlir, module: Any) -> Any:
-    """A module of what the modules of kernels hold, each symbol once."""
-    texts: dict[str, str] = {}
-    for kernels in (each for each in module.body.operations if each.operation.name == "gpu.module"):
-        for op in kernels.operation.regions[0].blocks[0].operations:
-            if "gpu.kernel" in op.operation.attributes:
-                op.operation.attributes["sym_name"] = kernels.operation.attributes["sym_name"]
-            symbol = str(op.operation.attributes["sym_name"])
-            texts[symbol] = op.operation.get_asm(print_generic_op_form=True, use_local_scope=True)
-    return mlir.ir.Module.parse("\n".join(texts.values()))
+def _llvm_ir(mlir: _Mlir, module: Any) -> str:
+    _check_translatable(mlir, module.operation)
+    text = mlir.llvm.translate_module_to_llvmir(module.operation)
+    # MLIR calls index arithmetic free of unsigned wrap, which it is not where a stride is negative.
+    return _UNSIGNED.sub(r"\1", text)
+
+
+def _text(op: Any) -> str:
+    return op.operation.get_asm(print_generic_op_form=True, use_local_scope=True)
+
+
+def _is_shared_memory(op: Any) -> bool:
+    """Of the threads of a block; the host's memory is in no space."""
+    return op.operation.name == "memref.global" and op.attributes["type"].value.memory_space is not None
 
 
 @dataclass(frozen=True, slots=True)

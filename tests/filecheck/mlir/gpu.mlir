@@ -36,27 +36,27 @@ func.func @regions(%t: memref<?x?xf32, strided<[?, ?], offset: ?>>, %u: memref<?
 // LAUNCH:         hpacml.body
 // LAUNCH:           gpu.launch
 // OUTLINED-LABEL: func.func @regions
-// OUTLINED:         gpu.launch_func  @regions_kernel::@regions_kernel
+// OUTLINED:         gpu.launch_func  @regions_gather_0::@regions_gather_0
 // OUTLINED:         call @hpacml_infer
-// OUTLINED:       gpu.module @regions_kernel
+// OUTLINED:       gpu.module @regions_gather_0
 // OUTLINED:         gpu.barrier
 // OUTLINED:         memref.global "private" @hpacml_tile_
 // OUTLINED:       func.func @shapes
-// OUTLINED:         gpu.launch_func  @shapes_kernel::@shapes_kernel
-// OUTLINED:       gpu.module @shapes_kernel
+// OUTLINED:         gpu.launch_func  @shapes_gather_0::@shapes_gather_0
+// OUTLINED:       gpu.module @shapes_gather_0
 // OUTLINED:       func.func private @r_body
-// OUTLINED:         gpu.launch_func  @r_body_kernel::@r_body_kernel
-// NVVM:           gpu.module @regions_kernel
-// NVVM:             llvm.func @regions_kernel
+// OUTLINED:         gpu.launch_func  @regions_loop_0::@regions_loop_0
+// NVVM:           gpu.module @regions_gather_0
+// NVVM:             llvm.func @regions_gather_0
 // NVVM:               nvvm.barrier
-// NVVM:           gpu.module @shapes_kernel
-// NVVM:           gpu.module @r_body_kernel
+// NVVM:           gpu.module @shapes_
+// NVVM:           gpu.module @regions_loop_0
 // NVVM-NOT:         unrealized_conversion_cast
-// ROCDL:          gpu.module @regions_kernel
-// ROCDL:            llvm.func @regions_kernel
+// ROCDL:          gpu.module @regions_gather_0
+// ROCDL:            llvm.func @regions_gather_0
 // ROCDL:              rocdl.barrier
-// ROCDL:          gpu.module @shapes_kernel
-// ROCDL:          gpu.module @r_body_kernel
+// ROCDL:          gpu.module @shapes_
+// ROCDL:          gpu.module @regions_loop_0
 // LLVM-LABEL:     llvm.func @regions
 
 func.func @shapes(%a: memref<?xf32>, %h: memref<?xf16>, %b: memref<?xbf16>, %u: memref<?xi8>, %pos: memref<?x3xf32>, %idx: memref<?xi32>, %n: index, %k: index, %x: memref<?x?xf64>, %y: memref<2x?xf16>, %z: memref<?x3xbf16>) {
