@@ -10,7 +10,7 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from hpacml.errors import CompileError, DatabaseError, DirectiveError, HpacmlError, MapError, ModelError
+from hpacml.errors import CompileError, DatabaseError, DeviceError, DirectiveError, HpacmlError, MapError, ModelError
 from hpacml.frontend.plain import approx, prange
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CompileError",
     "DatabaseError",
+    "DeviceError",
     "DirectiveError",
     "HpacmlError",
     "MapError",

@@ -61,3 +61,7 @@ class ModelError(HpacmlError):
 
 class DatabaseError(HpacmlError):
     """A database that cannot be opened, read or written, or that holds data of other maps."""
+
+
+class DeviceError(HpacmlError):
+    """A GPU that is missing or out of memory, or that fails."""

@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from hpacml.errors import MapError
 from hpacml.frontend.directives import FunctorDirective, parse_application_targets, parse_functor, require_text
 from hpacml.frontend.maps import AppliedFunctor, integers_of
+from hpacml.frontend.placement import Target, device_of, on_host, require_target
 from hpacml.runtime.buffers import empty
-from hpacml.runtime.memref import ArrayView, array_view, c_strides, extent, numpy_array
+from hpacml.runtime.frame import Frame
+from hpacml.runtime.gpu import offload
+from hpacml.runtime.memref import ArrayView, array_view, c_strides, extent, numpy_array, tensor_view
+from hpacml.touched import Box, boxes
 
 if TYPE_CHECKING:
     import torch
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
 
     from hpacml.frontend.entries import ArrayType
     from hpacml.runtime.entry import Function
+    from hpacml.runtime.gpu.device import Device
 
 Direction = Literal["to", "from"]
 KNOWN_TARGETS = 1024
@@ -37,8 +42,9 @@ class TensorFunctor:
     the bounds of the targets; all other names of the functor are its symbols.
     """
 
-    def __init__(self, directive: FunctorDirective):
+    def __init__(self, directive: FunctorDirective, target: Target | None = None):
         self.directive = directive
+        self._target: Target | None = target
         self._applied: dict[tuple[str, frozenset[str], bool], AppliedFunctor] = {}
 
     def gather(
@@ -46,23 +52,26 @@ class TensorFunctor:
     ) -> torch.Tensor:
         """A dense tensor, of the shape of the functor's left side, filled from arrays: a new one, or `out`.
 
-        Arrays are NumPy arrays, Torch CPU tensors, or anything with DLPack or an array interface. A new
-        tensor's dtype is theirs; of several, the widest float, or the widest integer if there is none. Elements
-        are converted to the dtype of `out`, which may share no memory with the arrays.
+        Arrays are NumPy arrays, Torch tensors, or anything with DLPack or an array interface, all on the host or all
+        on one GPU. A new tensor is where they are, or on the functor's target, and has their dtype; of several, the
+        widest float, or the widest integer if there is none. Elements are converted to the dtype of `out`, which may
+        share no memory with the arrays.
         Indices of indirect targets (`x[idx[0:n]]`) are checked, unless `unchecked`: a wrong one then reads
         memory that is not the array's. Raises `DirectiveError` for text that cannot be read, `MapError` for
         a map that does not fit.
         """
         bound = self._bind(targets, "to", names, unchecked)
+        device = self._device(bound)
         if out is None:
-            tensor = empty(bound.shape, bound.dtype)
-            bound.run(array_view(tensor, "tensor"))
+            tensor = empty(bound.shape, bound.dtype) if device is None else device.empty(bound.shape, bound.dtype)
+            bound.run(tensor_view(tensor, device and device.index), device)
             return tensor
-        view = array_view(out, "out", write=True)
+        view = array_view(out, "out", write=True, gpu=device is not None)
+        self._require_near(bound, view, "out")
         bound.require_shape(view)
         if (name := bound.sharing(view)) is not None:
             raise MapError(f"'out' shares memory with '{name}', which is read: give a tensor of its own memory")
-        bound.run(view)
+        bound.run(view, device)
         return out
 
     def scatter(self, tensor: object, targets: str, /, *, unchecked: bool = False, **names: object) -> None:
@@ -75,11 +84,27 @@ class TensorFunctor:
         and for a map that writes an element twice; nothing has been written then.
         """
         bound = self._bind(targets, "from", names, unchecked)
-        source = array_view(tensor, "tensor")
+        device = self._device(bound)
+        source = array_view(tensor, "tensor", gpu=device is not None)
+        self._require_near(bound, source, "tensor")
         bound.require_shape(source)
         if bound.sharing(source) is not None:  # it is read as it is now
-            source = array_view(numpy_array(source).copy(), "tensor")
-        bound.run(source)
+            if device is None or source.device is None:
+                source = array_view(numpy_array(source).copy(), "tensor")
+            else:
+                source = tensor_view(device.tensor(source).clone(), source.device)
+        bound.run(source, device)
+
+    def _device(self, bound: _Bound) -> Device | None:
+        """The device to run on, None for the host."""
+        if on_host(bound.views, self._target):
+            return None
+        return device_of(bound.views, bound.application.arrays, self._target)
+
+    def _require_near(self, bound: _Bound, tensor: ArrayView, name: str) -> None:
+        """Raise `MapError` unless the tensor is where the arrays are; with a target of its own a map takes any."""
+        if self._target is None and bound.views:
+            device_of([*bound.views, tensor], [*bound.application.arrays, name], None)
 
     def ir(self, targets: str, direction: Direction = "to", /, *, unchecked: bool = False, **names: object) -> ModuleOp:
         """The IR of a gather (`to`) or a scatter (`from`) of these arguments, before any pass."""
@@ -122,7 +147,9 @@ class TensorFunctor:
                 fix = "no array can have this name here" if name in ("out", "unchecked") else f"give it as {name}=..."
                 raise MapError(f"the map '{application.text}' uses '{name}': {fix}")
         written = application.heads if direction == "from" else ()
-        views = [array_view(names[name], name, write=k in written) for k, name in enumerate(application.arrays)]
+        views = [
+            array_view(names[name], name, write=k in written, gpu=True) for k, name in enumerate(application.arrays)
+        ]
         shapes = [view.shape for view in views]
         open_numbers = application.numbers(names, shapes)
         params = {param: integers[param] for param in application.functor.used_params}
@@ -140,6 +167,7 @@ class _Bound(NamedTuple):
     direction: Direction
     views: list[ArrayView]
     integers: list[int]
+    """The open numbers of the targets, then the functor's parameters."""
     shape: tuple[int, ...]
 
     @property
@@ -171,12 +199,28 @@ class _Bound(NamedTuple):
                 f"takes the shape {list(self.shape)}"
             )
 
-    def run(self, tensor: ArrayView) -> None:
+    def run(self, tensor: ArrayView, device: Device | None) -> None:
         """Gather into the tensor, or scatter it."""
         from hpacml.frontend.entries import call
 
-        function = _compiled(self.application, self.direction, self.types(tensor))
-        call(function, [*self.views, tensor], *self.integers)
+        chip = None if device is None else device.chip
+        function = _compiled(self.application, self.direction, self.types(tensor), chip)
+        views = [*self.views, tensor]
+        if device is None:
+            call(function, views, *self.integers)
+            return
+        tensor_number = len(self.views)
+        written = frozenset(self.application.heads if self.direction == "from" else [tensor_number])
+        work = offload.Work(device, Frame(), views, written, function, self._boxes(tensor))
+        offload.run(work, lambda views: call(function, views, *self.integers))
+
+    def _boxes(self, tensor: ArrayView) -> list[Box]:
+        """What is touched of the arrays and of the tensor."""
+        shapes, count = [view.shape for view in self.views], len(self.application.open_numbers)
+        numbers, params = self.integers[:count], self.integers[count:]
+        given = dict(zip(self.application.functor.used_params, params, strict=True))
+        mapped = self.application.resolve([self.direction], shapes, numbers, given)
+        return [*boxes(mapped, self.application.trees, shapes), tuple((0, size) for size in tensor.shape)]
 
 
 @lru_cache(4096)
@@ -200,10 +244,12 @@ def _shape(
 
 
 @lru_cache(512)
-def _compiled(application: AppliedFunctor, direction: Direction, types: tuple[ArrayType, ...]) -> Function:
+def _compiled(
+    application: AppliedFunctor, direction: Direction, types: tuple[ArrayType, ...], chip: str | None
+) -> Function:
     from hpacml.frontend.entries import compile
 
-    return compile(_module(application, direction, types), NAMES[direction])
+    return compile(_module(application, direction, types), NAMES[direction], chip=chip)
 
 
 def _module(application: AppliedFunctor, direction: Direction, types: tuple[ArrayType, ...]) -> ModuleOp:
@@ -230,9 +276,12 @@ def _module(application: AppliedFunctor, direction: Direction, types: tuple[Arra
     return entry.finish()
 
 
-def functor(declaration: str) -> TensorFunctor:
+def functor(declaration: str, *, target: Target | None = None) -> TensorFunctor:
     """A tensor functor from its declaration, `"f: [i, 0:2] = ([i - 1], [i + 1])"`, or a whole directive.
 
-    Raises `DirectiveError` for what is no text, or cannot be read.
+    It works where its arrays are; with the target "gpu" arrays of the host are transferred to the current GPU, as far
+    as maps touch them, and with "cpu" arrays on a GPU are an error. Raises `DirectiveError` for what is no text, or
+    cannot be read, and for an unknown target.
     """
-    return TensorFunctor(parse_functor(require_text(declaration, "a functor")))
+    require_target(target)
+    return TensorFunctor(parse_functor(require_text(declaration, "a functor")), target)

@@ -13,13 +13,14 @@ from typing import Any, NoReturn
 import numpy as np
 
 from hpacml.errors import MapError
-from hpacml.frontend import entries
+from hpacml.frontend import entries, placement
 from hpacml.frontend.annotations import ArrayParameter, OpaqueParameter, ScalarParameter
 from hpacml.frontend.compiler import compile_kernel
 from hpacml.frontend.definition import Definition
 from hpacml.frontend.types import ScalarType
 from hpacml.runtime import instruments
 from hpacml.runtime.frame import Frame
+from hpacml.runtime.gpu.offload import Offload, Work
 from hpacml.runtime.instruments import Instruments
 from hpacml.runtime.memref import ArrayView, array_view, descriptor, is_c_contiguous
 
@@ -42,8 +43,9 @@ class _Code:
 class Dispatcher:
     """Calls the compiled code of a kernel, which is made when it is first needed."""
 
-    def __init__(self, kernel: Definition):
+    def __init__(self, kernel: Definition, target: placement.Target | None):
         self._kernel = kernel
+        self._target: placement.Target | None = target
         self._parameters: dict[str, int] = {p.name: k for k, p in enumerate(kernel.parameters)}
         by_name_only = any(p.kind is p.KEYWORD_ONLY for p in kernel.signature.parameters.values())
         self._count = None if by_name_only else len(self._parameters)
@@ -57,36 +59,51 @@ class Dispatcher:
         ]
         self._expected = [(_ELEMENTS[p.element.name], len(p.dims)) for _, p in self._arrays]
         self._fixed_sizes, self._named_sizes = _size_rules([p for _, p in self._arrays])
-        self._codes: defaultdict[Instruments, dict[tuple[bool, ...], _Code]] = defaultdict(dict)
+        self._codes: defaultdict[tuple[Instruments, str | None], dict[tuple[bool, ...], _Code]] = defaultdict(dict)
+        """By the instruments, the chip if it is for a GPU, and which arrays are contiguous."""
         self._no_arguments = Frame()
+        self._offload = Offload(kernel.name)
 
     def __call__(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> object:
         """Run the kernel. Raises `MapError` for arguments that do not fit, `TypeError` for missing ones."""
         if kwargs or len(args) != self._count:
             args = self._bind(args, kwargs)
-        views = [array_view(args[k], p.name) for k, p in self._arrays]
+        views = [array_view(args[k], p.name, gpu=True) for k, p in self._arrays]
         if [(view.dtype, len(view.shape)) for view in views] != self._expected:
             self._refuse_types(args, views)
         if self._fixed_sizes or self._named_sizes:
             self._check_sizes(views)
         key = tuple([is_c_contiguous(view) for view in views])
         chosen = instruments.current
-        code = self._codes[chosen].get(key) or self._compile(key, chosen)
-        for n in code.written:
-            if views[n].readonly:
-                k, parameter = self._arrays[n]
-                array_view(args[k], parameter.name, write=True)  # says what is wrong
+        if placement.on_host(views, self._target):
+            code = self._codes[chosen, None].get(key) or self._compile(key, chosen, None)
+            self._require_writable(code, args, views)
+            with self._frame(args):
+                return self._invoke(code, args, views)
+        return self._run_on_device(key, chosen, args, views)
+
+    def _run_on_device(
+        self, key: tuple[bool, ...], chosen: Instruments, args: Sequence[Any], views: Sequence[ArrayView]
+    ) -> object:
+        device = placement.device_of(views, [p.name for _, p in self._arrays], self._target)
+        code = self._codes[chosen, device.chip].get(key) or self._compile(key, chosen, device.chip)
+        self._require_writable(code, args, views)
+        numbers = tuple(args[k] for k, convert in self._passed if convert is not None)
+        work = Work(device, self._frame(args), views, frozenset(code.written), (code, numbers))
+        return self._offload.run(work, lambda views: self._invoke(code, args, views))
+
+    def _invoke(self, code: _Code, args: Sequence[Any], views: Sequence[ArrayView]) -> object:
         descriptors = [descriptor(view) for view in views]  # must outlive the call
         addresses = map(addressof, descriptors)
         values = [next(addresses) if convert is None else convert(args[k]) for k, convert in self._passed]
-        with self._frame(args):
-            result = code.run(*values)
+        result = code.run(*values)
         return result if code.result is None else code.result(result)
 
-    def _frame(self, args: Sequence[Any]) -> Frame:
-        if not self._opaque:
-            return self._no_arguments
-        return Frame({name: args[self._parameters[name]] for name in self._opaque}, paths=self._no_arguments.paths)
+    def _require_writable(self, code: _Code, args: Sequence[Any], views: Sequence[ArrayView]) -> None:
+        for n in code.written:
+            if views[n].readonly:
+                k, parameter = self._arrays[n]
+                array_view(args[k], parameter.name, write=True, gpu=True)  # says what is wrong
 
     def _bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Sequence[Any]:
         try:
@@ -96,13 +113,13 @@ class Dispatcher:
         bound.apply_defaults()
         return [bound.arguments[name] for name in self._parameters]
 
-    def _compile(self, contiguous: tuple[bool, ...], chosen: Instruments) -> _Code:
-        codes = self._codes[chosen]
+    def _compile(self, contiguous: tuple[bool, ...], chosen: Instruments, chip: str | None) -> _Code:
+        codes = self._codes[chosen, chip]
         with _compiling:
             if contiguous not in codes:
                 compiled = compile_kernel(self._kernel, contiguous)
                 result = compiled.result
-                function = entries.compile(compiled.module, compiled.entry, chosen)
+                function = entries.compile(compiled.module, compiled.entry, chosen, chip)
                 run = chosen.around(lambda *_: f"hpacml.kernel {self._kernel.name}", function)
                 written = tuple(n for n, (k, _) in enumerate(self._arrays) if k in compiled.written)
                 codes[contiguous] = _Code(run, written, result and _result(result))

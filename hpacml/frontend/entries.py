@@ -117,13 +117,23 @@ class Entry:
         return self.module
 
 
-def compile(module: ModuleOp, name: str, chosen: instruments.Instruments = instruments.OFF) -> Function:
-    """Lower a module to machine code, and load function `name`. Raises `CompileError`, `MapError`."""
+def compile(
+    module: ModuleOp, name: str, chosen: instruments.Instruments = instruments.OFF, chip: str | None = None
+) -> Function:
+    """Lower a module to machine code, and load function `name`; maps and parallel loops are kernels of a `chip`, if any.
+
+    Raises `CompileError`, `MapError`.
+    """
     abi.install()
     function = next(op for op in module.body.block.ops if isinstance(op, FuncOp) and op.sym_name.data == name)
     types = [_kind(type) for type in function.function_type.inputs]
     result = next(map(_kind, function.function_type.outputs), None)
-    return toolchain.compile(generic_text(run_passes(module, report=chosen.timing)), name, types, result)
+    text = generic_text(run_passes(module, report=chosen.timing, gpu=chip is not None))
+    if chip is None:
+        return toolchain.compile(text, name, types, result)
+    from hpacml.runtime.gpu import compilation
+
+    return compilation.compile(text, name, types, result, chip)
 
 
 def _kind(type: Attribute) -> str:

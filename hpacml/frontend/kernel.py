@@ -7,10 +7,11 @@ import inspect
 import linecache
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Generic, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, ParamSpec, TypeVar, cast, overload
 
 from hpacml.errors import CompileError
 from hpacml.frontend.definition import Definition
+from hpacml.frontend.placement import TARGETS, Target
 
 if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp
@@ -43,8 +44,9 @@ class Kernel(Definition, Generic[P, R]):
     `TypeError` for arguments that are missing or too many.
     """
 
-    def __init__(self, function: Callable[P, R]):
+    def __init__(self, function: Callable[P, R], target: Target | None = None):
         super().__init__(function)
+        self.target: Target | None = target
         functools.update_wrapper(self, function)
 
     @property
@@ -94,26 +96,37 @@ class Kernel(Definition, Generic[P, R]):
     def _dispatcher(self) -> Dispatcher:
         from hpacml.frontend.dispatch import Dispatcher
 
-        return Dispatcher(self)
+        return Dispatcher(self, self.target)
 
     def __repr__(self) -> str:
         return f"<hpacml.kernel {self.name}>"
 
 
-def kernel(function: Callable[P, R] | None = None, /, **options: object) -> Kernel[P, R]:
+@overload
+def kernel(function: Callable[P, R], /) -> Kernel[P, R]: ...
+@overload
+def kernel(*, target: Target) -> Callable[[Callable[P, R]], Kernel[P, R]]: ...
+def kernel(
+    function: Callable[P, R] | None = None, /, *, target: Target | None = None, **options: object
+) -> Kernel[P, R] | Callable[[Callable[P, R]], Kernel[P, R]]:
     """Compile a function of a subset of Python, with directives; use it as a decorator.
 
     Every parameter is annotated: arrays with jaxtyping (`Float32[np.ndarray, "N M"]`), numbers with `int`,
     `float`, `bool` or a NumPy type, and paths and models, which directives use by name, with `str`,
     `torch.nn.Module` or `typing.Any`. Compilation happens at the first call; what cannot be compiled
-    raises `CompileError` then. docs/python.md describes the subset. There are no options. Raises `CompileError`
-    at once for what is no function.
+    raises `CompileError` then. docs/python.md describes the subset.
+
+    A kernel runs where its arrays are. `@hpacml.kernel(target="gpu")` runs on the current GPU for arrays of the host
+    too, which are transferred and come back; with "cpu", arrays on a GPU are an error. Raises `CompileError` at once
+    for what is no function, and for an unknown target.
     """
-    if function is None or options:
-        raise _misuse("a kernel has no options: write @hpacml.kernel, without parentheses")
+    if options or (function is None or target is not None) and target not in TARGETS:
+        raise _misuse("a kernel has one option: write @hpacml.kernel, or @hpacml.kernel(target='gpu') or target='cpu'")
+    if function is None:
+        return lambda function: Kernel(function, target)
     if not inspect.isfunction(function) or function.__name__ == "<lambda>":
         raise _misuse(f"a kernel is made of a function written with 'def', and this is {function!r}")
-    return Kernel(function)
+    return Kernel(function, target)
 
 
 def _misuse(message: str) -> CompileError:

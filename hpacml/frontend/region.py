@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar
 
 from hpacml.errors import DirectiveError
 from hpacml.frontend.directives import (
@@ -25,13 +25,18 @@ from hpacml.frontend.directives import (
 from hpacml.frontend.expressions import Expr, evaluate
 from hpacml.frontend.maps import AppliedFunctor, integers_of
 from hpacml.frontend.scope import Keyword, Scope, check_units
+from hpacml.frontend.placement import Target as Machine
+from hpacml.frontend.placement import device_of, on_host, require_target
 from hpacml.policy import OnError, is_policy
 from hpacml.runtime import instruments
 from hpacml.runtime.frame import Frame, Paths
+from hpacml.runtime.gpu.offload import Offload, Work
 from hpacml.runtime.memref import ArrayView, array_view
 
 if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp
+
+    from hpacml.touched import Box
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -67,9 +72,16 @@ class Region(Generic[P, R]):
     """
 
     def __init__(
-        self, function: Callable[P, R], directives: str, unchecked: bool = False, on_error: OnError | None = None
+        self,
+        function: Callable[P, R],
+        directives: str,
+        unchecked: bool = False,
+        on_error: OnError | None = None,
+        target: Machine | None = None,
     ):
         self.py_func = function
+        self._target: Machine | None = target
+        self._offload = Offload(function.__name__)
         self._unchecked = unchecked
         self._on_error = on_error
         self._paths = Paths()
@@ -118,18 +130,60 @@ class Region(Generic[P, R]):
         return ml, [(use.keyword, *use.map) for use in uses]
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R | None:
-        from hpacml.frontend.entries import ArrayType, call, compile
+        from hpacml.frontend.entries import call
 
         bound = self._bind(args, kwargs)
-        chosen = instruments.current
-        key = (chosen, bound.plan, *map(ArrayType.of, bound.views))
-        if key not in self._compiled:
-            run = compile(self._module(bound), self._symbol, chosen)
-            self._compiled[key] = chosen.around(lambda *_: f"hpacml.region {self.py_func.__name__}", run)
         returned: list[R] = []
-        with Frame(bound.values, [lambda: returned.append(self.py_func(*args, **kwargs))], self._paths):
-            call(self._compiled[key], bound.views, *bound.numbers, *bound.conditions)
+        frame = Frame(bound.values, [lambda: returned.append(self.py_func(*args, **kwargs))], self._paths)
+        scalars = [*bound.numbers, *bound.conditions]
+        # Where arrays of the host meet their original code, nothing is for a GPU to do.
+        target = self._target if self._infers(bound) or self._target == "cpu" else None
+        if on_host(bound.views, target):
+            run = self._function(bound, None)
+            with frame:
+                call(run, bound.views, *scalars)
+        else:
+            device = device_of(bound.views, bound.plan.arrays, target)
+            run = self._function(bound, device.chip)
+            written = frozenset(n for n, name in enumerate(bound.plan.arrays) if name in bound.plan.written)
+            work = Work(device, frame, bound.views, written, (run, *scalars), self._boxes(bound))
+            self._offload.run(work, lambda views: call(run, views, *scalars))
         return returned[0] if returned else None
+
+    def _function(self, bound: _Call, chip: str | None) -> Callable[..., object]:
+        """The compiled code for a call, on a chip or on the host."""
+        from hpacml.frontend.entries import ArrayType, compile
+
+        chosen = instruments.current
+        key = (chosen, chip, bound.plan, *map(ArrayType.of, bound.views))
+        if key not in self._compiled:
+            run = compile(self._module(bound), self._symbol, chosen, chip)
+            self._compiled[key] = chosen.around(lambda *_: f"hpacml.region {self.py_func.__name__}", run)
+        return self._compiled[key]
+
+    def _infers(self, bound: _Call) -> bool:
+        """Whether a call is to run the model."""
+        mode, conditions = self._ml.mode, bound.conditions
+        active = self._ml.if_condition is None or conditions[-1]
+        return active and (mode == "infer" or (mode == "predicated" and conditions[0]))
+
+    def _boxes(self, bound: _Call) -> list[Box] | None:
+        """What a call touches of arrays of the host."""
+        if all(view.device is not None for view in bound.views):
+            return None
+        from hpacml.touched import boxes, union
+
+        shapes = {name: view.shape for name, view in zip(bound.plan.arrays, bound.views, strict=True)}
+        found: dict[str, Box] = {}
+        integers = integers_of(bound.values)
+        for keyword, each in bound.plan.maps:
+            of_map = [shapes[name] for name in each.arrays]
+            params = {name: integers[name] for name in each.functor.used_params}
+            directions: Sequence[Literal["to", "from"]] = ("to",) if keyword == "in" else ("from",)
+            mapped = each.resolve(directions, of_map, each.numbers(bound.values, of_map), params)
+            for name, box in zip(each.arrays, boxes(mapped, each.trees, of_map), strict=True):
+                found[name] = union(found.get(name), box)
+        return [found[name] for name in bound.plan.arrays]
 
     def ir(self, *args: P.args, **kwargs: P.kwargs) -> ModuleOp:
         """The IR for arguments such as these, before any pass."""
@@ -154,7 +208,7 @@ class Region(Generic[P, R]):
         values: dict[str, object] = arguments.arguments
         integers = integers_of(values)
         plan = self._plan(frozenset(integers))
-        views = {name: array_view(values[name], name, write=name in plan.written) for name in plan.arrays}
+        views = {name: array_view(values[name], name, write=name in plan.written, gpu=True) for name in plan.arrays}
         bounds = [n for _, m in plan.maps for n in m.numbers(values, [views[name].shape for name in m.arrays])]
         params = [integers[name] for name in plan.params]
         return _Call(plan, values, list(views.values()), [*bounds, *params], self._conditions(values))
@@ -199,22 +253,26 @@ class Region(Generic[P, R]):
 
 
 def region(
-    directives: str, *, unchecked: bool = False, on_error: OnError | None = None
+    directives: str, *, unchecked: bool = False, on_error: OnError | None = None, target: Machine | None = None
 ) -> Callable[[Callable[P, R]], Region[P, R]]:
     """Make a function a region, described by directives: functors, maps, and one `ml`, a line each.
 
     The names in them are the function's parameters; what the clauses of `ml` mean is told at `hpacml.approx`. The
     body may be anything that Python can call, other regions and kernels too; it is what runs where the directives
     do not put a model in its place. `unchecked` trusts the indices of indirect targets, and that what they lead to
-    shares no memory; `on_error` says what follows a model that fails, as at `hpacml.approx`. Raises `DirectiveError`.
+    shares no memory; `on_error` says what follows a model that fails, as at `hpacml.approx`.
+
+    A region works where its arrays are. With the target "gpu" the model runs on the current GPU for arrays of the host,
+    which are transferred as far as maps touch them; with "cpu" arrays on a GPU are an error. Raises `DirectiveError`.
     """
     require_text(directives, "what @hpacml.region(...) takes")
     if on_error is not None and not is_policy(on_error):
         raise DirectiveError(f"on_error is 'raise' or 'accurate', and this is {on_error!r}")
+    require_target(target)
 
     def decorate(function: Callable[P, R]) -> Region[P, R]:
         if not inspect.isfunction(function):
             raise DirectiveError(f"a region is made of a function written with 'def', and this is {function!r}")
-        return Region(function, directives, unchecked, on_error)
+        return Region(function, directives, unchecked, on_error, target)
 
     return decorate

@@ -8,7 +8,9 @@ from __future__ import annotations
 import ctypes
 from typing import TYPE_CHECKING
 
+from hpacml.errors import DeviceError
 from hpacml.runtime import entry, frame, instruments
+from hpacml.runtime.gpu import call
 from hpacml.runtime.mapcheck import MapCheck
 from hpacml.runtime.sites import CollectSite, InferSite, Json, MapSite, SampleSite, Sites
 
@@ -28,6 +30,12 @@ def install() -> None:
         check_map=check_map,
         call_body=around(lambda _: "hpacml.body", call_body),
         open_counters=open_counters,
+        refuse=refuse,
+        launch=call.launch,
+        device_alloc=call.allocate,
+        device_free=call.free,
+        device_time=call.time,
+        device_record=record_stages,
     )
 
 
@@ -42,11 +50,13 @@ def infer(site: int, tensors: int) -> bool:
 
 def sample(site: int) -> bool:
     """Count a call of a site that would collect: is it to be collected?"""
+    _not_again()
     return _samples.at(site).take()
 
 
 def collect(site: int, tensors: int, milliseconds: float) -> None:
     """Append the tensors of a site and the time of its body to its database. Raises DatabaseError."""
+    _not_again()
     _collections.at(site).run(tensors, milliseconds)
 
 
@@ -61,7 +71,28 @@ def check_map(site: int, values: int, arrays: int) -> None:
 
 def call_body(index: int) -> None:
     """Run an opaque body of the current call."""
+    if (gpu := frame.gpu()) is not None:
+        gpu.original = True
+    _not_again()
     frame.current().bodies[index]()
+
+
+def _not_again() -> None:
+    """Have a call on a device done by the host each time."""
+    if (gpu := frame.gpu()) is not None:
+        gpu.on_host = True
+
+
+def refuse(site: int) -> None:
+    """Stop at code of the host that would need memory of the device."""
+    raise DeviceError(str(_refusals.at(site)))
+
+
+def record_stages(site: int, stages: int, times: int, bytes: int) -> None:
+    """Count a call on a device: `times` points to the numbers of the events between its stages."""
+    from hpacml.runtime.gpu import timing
+
+    timing.record_stages(site, stages, times, bytes)
 
 
 def open_counters(site: int, found: int) -> None:
@@ -93,4 +124,5 @@ _inferences = Sites(_inference)
 _samples = Sites(_sampling)
 _collections = Sites(_collection)
 _labels = Sites(lambda text: str(text["label"]))
+_refusals = Sites(lambda text: str(text["text"]))
 _map_checks = Sites(lambda text: MapCheck(MapSite.parse(text)))

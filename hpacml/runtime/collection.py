@@ -5,15 +5,19 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hpacml.errors import DatabaseError
 from hpacml.runtime import database, frame
-from hpacml.runtime.memref import array_from_descriptor
+from hpacml.runtime.hdf5 import Array
+from hpacml.runtime.memref import array_from_descriptor, view_of_descriptor
 from hpacml.runtime.ranks import shard
 from hpacml.runtime.sites import CollectSite, TensorType
+
+if TYPE_CHECKING:
+    import torch
 
 VARIABLE = "HPAC_DB_FILE"
 
@@ -30,9 +34,21 @@ class Collection:
 
     def run(self, tensors: int, milliseconds: float) -> None:
         """Append what `tensors`, as for `hpacml_collect`, point to. Raises DatabaseError."""
-        addresses = self._pointers.from_address(tensors)
-        arrays = [_array(address, type) for address, type in zip(addresses, self._types, strict=True)]
-        database.append(self._path(), self._site.label, self._schema, arrays, milliseconds)
+        typed = list(zip(self._pointers.from_address(tensors), self._types, strict=True))
+        path = self._path()
+        if (call := frame.gpu()) is None:
+            arrays = [array_from_descriptor(address, type.dtype, type.rank) for address, type in typed]
+            self._append(path, arrays, milliseconds)
+            return
+        from hpacml.runtime.gpu import collecting
+
+        views = [view_of_descriptor(address, type.dtype, type.rank) for address, type in typed]
+        collecting.collect(call, path, views, lambda tensors, ms: self._append(path, list(map(_numpy, tensors)), ms))
+
+    def _append(self, path: str, arrays: Sequence[Array], milliseconds: float) -> None:
+        typed = zip(arrays, self._types, strict=True)
+        known = [_widened(array) if type.dtype == "bf16" else array for array, type in typed]
+        database.append(path, self._site.label, self._schema, known, milliseconds)
 
     def _path(self) -> str:
         given = self._site.database.find(VARIABLE)
@@ -53,8 +69,13 @@ def _dtypes(tensors: Sequence[TensorType]) -> tuple[str, ...]:
     return tuple(tensor.dtype for tensor in tensors)
 
 
-def _array(address: int, type: TensorType) -> np.ndarray[Any, np.dtype[Any]]:
-    array = array_from_descriptor(address, type.dtype, type.rank)
-    if type.dtype == "bf16":  # the upper half of a float32
-        return (array.astype(np.uint32) << 16).view(np.float32)
-    return array
+def _widened(bits: Array) -> Array:
+    """bf16 as float32, of which it is the upper half."""
+    return (bits.astype(np.uint32) << 16).view(np.float32)
+
+
+def _numpy(tensor: torch.Tensor) -> Array:
+    """A tensor in host memory as an array; bf16 as uint16 bits."""
+    import torch
+
+    return (tensor.view(torch.uint16) if tensor.dtype is torch.bfloat16 else tensor).numpy()

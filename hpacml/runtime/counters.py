@@ -6,6 +6,7 @@ import ctypes
 import json
 import os
 import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 
@@ -37,6 +38,8 @@ class _Counters:
 _lock = threading.Lock()
 _counters: dict[bytes, _Counters] = {}  # by the text of the site, so that all code for a region shares them
 _forward: dict[str, list[int]] = {}
+before_read: list[Callable[[], None]] = []
+"""What is to be done so that everything is counted."""
 
 
 def open_counters(site: bytes) -> int:
@@ -45,6 +48,17 @@ def open_counters(site: bytes) -> int:
         if site not in _counters:
             _counters[site] = _Counters(site)
         return ctypes.addressof(_counters[site].words)
+
+
+def add(site: bytes, nanoseconds: Sequence[int], bytes: Sequence[int]) -> None:
+    """One more call of a site on a device, whose counters are not those of compiled code on the host."""
+    open_counters(site)
+    with _lock:
+        words = _counters[site].words
+        words[0] += 1
+        for position, (time, copied) in enumerate(zip(nanoseconds, bytes, strict=True)):
+            words[1 + 2 * position] += time
+            words[2 + 2 * position] += copied
 
 
 def count_forward(label: str, nanoseconds: int) -> None:
@@ -60,6 +74,8 @@ def count_forward(label: str, nanoseconds: int) -> None:
 
 def read(reset: bool = False) -> tuple[list[Counts], dict[str, tuple[int, int]]]:
     """All counts, and the number and nanoseconds of the runs of each region's network; begins anew with `reset`."""
+    for settle in before_read:
+        settle()
     with _lock:
         counts: list[Counts] = []
         for each in _counters.values():

@@ -57,8 +57,7 @@ def append(path: str, label: str, schema: Schema, tensors: Sequence[Array], mill
     call, if the database cannot be opened or holds other data; or else for calls before, of which it says how many
     could not be written. In both cases this call is not recorded, and the next one tries anew.
     """
-    if os.getpid() not in _registered:
-        _register()
+    prepare()
     with without_lock():
         _writer.append(path, label, schema, tensors, milliseconds)
 
@@ -68,6 +67,8 @@ def flush() -> None:
 
     It closes the databases; the next collection opens them again. Raises DatabaseError if calls could not be written.
     """
+    for settle in before_flush:
+        settle()
     with without_lock():
         _writer.flush()
 
@@ -476,11 +477,20 @@ class Writer:
 
 _writer = Writer()
 
+before_flush: list[Callable[[], None]] = []
+"""What is to be done so that everything collected is with the writer."""
+
 _register_lock = threading.RLock()
 _registered: set[int] = set()
 """The processes in which all is set up; with 0, for the ones that this one forks."""
 _interrupted = False
 """Whether an interrupt came when this process was about to fork."""
+
+
+def prepare() -> None:
+    """Have databases closed when this process ends or forks."""
+    if os.getpid() not in _registered:
+        _register()
 
 
 def _register() -> None:

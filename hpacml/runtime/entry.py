@@ -47,6 +47,12 @@ _CALLBACKS: dict[str, tuple[Any, ...]] = {
     "no_memory": (ctypes.c_int64,),
     "refuse_size": (ctypes.c_int64, ctypes.c_int64),
     "open_counters": (ctypes.c_size_t, ctypes.c_size_t),
+    "refuse": (ctypes.c_size_t,),
+    "launch": (ctypes.c_size_t, *[ctypes.c_int64] * 4, ctypes.c_size_t),
+    "device_alloc": (ctypes.c_int64, ctypes.c_size_t),
+    "device_free": (ctypes.c_size_t,),
+    "device_time": (ctypes.c_size_t,),
+    "device_record": (ctypes.c_size_t, ctypes.c_int64, ctypes.c_size_t, ctypes.c_size_t),
 }
 
 _EXPORTS = (
@@ -63,6 +69,14 @@ _EXPORTS = (
     "hpacml_time_ns",
     "hpacml_record",
     "hpacml_live_blocks",
+    "hpacml_refuse",
+    "hpacml_launch",
+    "hpacml_device_alloc",
+    "hpacml_device_aligned_alloc",
+    "hpacml_device_free",
+    "hpacml_device_time_ms",
+    "hpacml_device_time_ns",
+    "hpacml_device_record",
     "_mlir_memref_to_llvm_alloc",
     "_mlir_memref_to_llvm_aligned_alloc",
     "_mlir_memref_to_llvm_free",
@@ -150,29 +164,13 @@ class Function:
             del error  # its traceback holds this frame
 
 
-def register(
-    *,
-    infer: Callable[[int, int], object] | None = None,
-    sample: Callable[[int], object] | None = None,
-    collect: Callable[[int, int, float], object] | None = None,
-    check_map: Callable[[int, int, int], object] | None = None,
-    call_body: Callable[[int], object] | None = None,
-    open_counters: Callable[[int, int], object] | None = None,
-) -> None:
-    """Set what the runtime symbols of these names do; they get the C arguments, pointers as addresses.
+def register(**handlers: Handler) -> None:
+    """Set what the runtime symbols of these names (of `_CALLBACKS`) do; they get the C arguments, pointers as addresses.
 
     They may raise anything; `infer` and `sample` return False to have only the original code run. Any thread that has
     entered compiled code may call them. `open_counters` is asked where `hpacml_record` counts for a site.
     """
-    given = {
-        "infer": infer,
-        "sample": sample,
-        "collect": collect,
-        "check_map": check_map,
-        "call_body": call_body,
-        "open_counters": open_counters,
-    }
-    _handlers.update({name: handler for name, handler in given.items() if handler is not None})
+    _handlers.update(handlers)
 
 
 def runtime() -> Runtime:

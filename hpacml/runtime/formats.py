@@ -46,7 +46,7 @@ class Network:
 
     `anchor` gives a tensor that has the network's floating dtype and its device, or None if it has no such
     tensor. `inputs` is what a file declares, `example` what `save_model` had, and `metadata` what it was given, as are
-    the `maps` of the training data, with their digest.
+    the `maps` of the training data, with their digest. `addresses` tells where its weights are, if that may change.
     """
 
     run: Callable[..., object]
@@ -56,6 +56,7 @@ class Network:
     metadata: Mapping[str, Any] = field(default_factory=lambda: dict[str, Any]())
     maps: tuple[str, ...] = ()
     maps_sha256: str | None = None
+    addresses: Callable[[], tuple[int, ...]] = lambda: ()
 
     @cached_property
     def dtypes(self) -> tuple[torch.dtype, ...] | None:

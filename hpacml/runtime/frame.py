@@ -6,8 +6,12 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from hpacml.errors import HpacmlError
+
+if TYPE_CHECKING:
+    from hpacml.runtime.gpu.call import Call
 
 NO_ARGUMENTS: Mapping[str, object] = {}
 
@@ -28,7 +32,8 @@ class Paths:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One call: its opaque `arguments` by name, the `bodies` that compiled code calls by index, its `paths`.
+    """One call: its opaque `arguments` by name, the `bodies` that compiled code calls by index, its `paths`, and
+    what it does on a GPU, if it is one for that.
 
     It is current in its thread, above those of the calls around it, inside `with frame:`.
     """
@@ -36,6 +41,7 @@ class Frame:
     arguments: Mapping[str, object] = field(default_factory=lambda: NO_ARGUMENTS)
     bodies: Sequence[Callable[[], object]] = ()
     paths: Paths = field(default_factory=Paths)
+    gpu: Call | None = None
 
     def __enter__(self) -> Frame:
         _calls.frames.append(self)
@@ -50,6 +56,11 @@ def current() -> Frame:
     if not _calls.frames:
         raise HpacmlError("compiled code asked for an argument or a body of its call, but no call is under way")
     return _calls.frames[-1]
+
+
+def gpu() -> Call | None:
+    """The call on a device that this thread is in."""
+    return _calls.frames[-1].gpu if _calls.frames else None
 
 
 def paths() -> Paths:

@@ -6,21 +6,21 @@ import ctypes
 import math
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from operator import attrgetter, is_
 from typing import Any, NamedTuple, cast
 
 import torch
 
 from hpacml.errors import HpacmlError, ModelError
-from hpacml.runtime import fallback, frame, instruments
+from hpacml.runtime import checks, fallback, frame, instruments
 from hpacml.runtime import model as models
-from hpacml.runtime.memref import tensor_from_descriptor
+from hpacml.runtime.memref import tensor_from_descriptor, view_of_descriptor
 from hpacml.runtime.model import Model, describe, summary
 from hpacml.runtime.schema import maps_sha256
 from hpacml.runtime.sites import InferSite
 
 VARIABLE = "SURROGATE_MODEL"
-CHECK = "HPACML_CHECK"
 
 POINTS = 4096
 """About how many points `batch` without a number gives to the model at once.
@@ -57,15 +57,32 @@ class Tensors(NamedTuple):
     nothing_to_do: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """A model that a call on a device has run."""
+
+    inference: Inference
+    model: Model
+    addresses: tuple[int, ...]
+
+    @property
+    def label(self) -> str:
+        return self.inference.label
+
+    def holds(self) -> bool:
+        return self.inference.model() is self.model and self.model.network.addresses() == self.addresses
+
+
 class Inference:
     """The inferences of one call site, which keeps what they have in common."""
 
     def __init__(self, site: InferSite) -> None:
         self._site = site
+        self.label = site.label
         self._types = (*site.inputs, *site.outputs)
         self._pointers = ctypes.c_size_t * len(self._types)
         self._sizes = [8 * (3 + 2 * type.rank) for type in self._types]
-        self._known: dict[tuple[bytes, ...], Tensors] = {}
+        self._known: dict[tuple[object, ...], Tensors] = {}
         self._fitting: Model | None = None
         """The last model that was found to be trained for the maps of the site."""
 
@@ -79,6 +96,10 @@ class Inference:
         try:
             self._infer(tensors)
         except HpacmlError as error:
+            if (call := frame.gpu()) is not None:
+                call.on_host = True
+                if call.capturing:
+                    raise
             if not fallback.takes_over(self._site.label, self._site.on_error, error):
                 raise
             return False
@@ -86,9 +107,10 @@ class Inference:
 
     def _infer(self, tensors: int) -> None:
         inputs, targets, extents, nothing_to_do = self._tensors(tensors)
-        model = self._model()
+        model = self.model()
         if model is not self._fitting:
             self._require_maps(model)
+        self._note_use(model)
         if nothing_to_do:
             return
         with torch.inference_mode():
@@ -96,14 +118,21 @@ class Inference:
                 results = self._results(model, inputs, targets, extents)
             else:
                 results = self._batches(self._site.batch, model, inputs, targets, extents)
-            if check := os.environ.get(CHECK):
-                self._check(check, model, results)
+            if "finite" in checks.chosen():
+                self._check(model, results)
             for target, result in results:
                 target.copy_(result)
 
+    def _note_use(self, model: Model) -> None:
+        """Tell a call on a device which model it runs, or that this cannot be repeated without the host."""
+        if (call := frame.gpu()) is not None:
+            call.on_host |= not model.replayable or bool(checks.chosen())
+            call.uses.append(_Use(self, model, model.network.addresses()))
+
     def _tensors(self, tensors: int) -> Tensors:
         addresses = self._pointers.from_address(tensors)
-        descriptors = tuple(map(ctypes.string_at, addresses, self._sizes))
+        call = frame.gpu()
+        descriptors = (call and call.device, *map(ctypes.string_at, addresses, self._sizes))
         if (known := self._known.get(descriptors)) is None:
             if len(self._known) >= KNOWN_MEMORIES:
                 self._known.clear()
@@ -114,19 +143,24 @@ class Inference:
         if torch.is_inference_mode_enabled():  # in which tensors do not count what is written to them
             with torch.inference_mode(False):
                 return self._make_tensors(addresses)
+        call = frame.gpu()
         tensors = [
             tensor_from_descriptor(address, type.dtype, type.rank)
+            if call is None
+            else call.device.tensor(view_of_descriptor(address, type.dtype, type.rank))
             for address, type in zip(addresses, self._types, strict=True)
         ]
         count = len(self._site.inputs)
         inputs, targets = tensors[:count], tensors[count:]
         return Tensors(inputs, targets, list(map(_extent, targets)), not any(t.numel() for t in targets))
 
-    def _model(self) -> Model:
+    def model(self) -> Model:
+        """The model of the current call. Raises ModelError if there is none."""
+        call = frame.gpu()
         given = self._site.model.find(VARIABLE)
         try:
             if isinstance(given, (str, os.PathLike)):
-                return models.load(frame.paths()[given])
+                return models.load(frame.paths()[given], "cpu" if call is None else call.device.name)
         except ModelError as error:
             raise ModelError(f"in the region '{self._site.label}': {error}") from error.__cause__
         if callable(given):
@@ -242,7 +276,7 @@ class Inference:
         elif len(dtypes) != len(inputs):
             takes = f"it takes {_tensors(len(dtypes))} ({network.declaration})"
             raise self._misfit(model, takes, f"gives {len(inputs)} ({describe(inputs)})")
-        shared = model.writes_inputs is False and (anchor is None or anchor.is_cpu)
+        shared = model.writes_inputs is False and (anchor is None or anchor.device == inputs[0].device)
         if shared and all(map(is_, map(_dtype, inputs), dtypes)):
             return inputs
         device = inputs[0].device if anchor is None else anchor.device
@@ -288,10 +322,8 @@ class Inference:
         maps = self._site.maps
         return f"the map '{maps[number]}'" if len(maps) == len(self._types) else otherwise
 
-    def _check(self, check: str, model: Model, results: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
+    def _check(self, model: Model, results: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
         """Raise ModelError for outputs that are not finite, as they are or in the dtype of their target."""
-        if check != "finite":
-            raise ModelError(f"the environment variable {CHECK} is '{check}': the check there is is 'finite'")
         outputs = len(self._site.outputs)
         for number in range(outputs):
             count, row, first = 0, 0, ""

@@ -40,6 +40,8 @@ _DLPACK_NAMES = {
     (2, 64): "f64",
 }
 _DLPACK_HOST_DEVICES = (1, 3, 11)  # CPU, and pinned memory of CUDA and ROCm
+_DLPACK_CUDA_DEVICES = (2, 13)  # memory of a device, and managed memory
+_TYPESTR_NAMES = {dtype.str: name for name, dtype in _NUMPY_DTYPES.items()}
 _DL_TENSOR = struct.Struct("QiiiBBHQQQ")  # data, device, its index, rank, code, bits, lanes, shape, strides, offset
 _DL_FLAGS_OFFSET, _DL_VERSIONED_TENSOR_OFFSET = 24, 32
 
@@ -59,7 +61,8 @@ _ARRAY_STRUCT_DATA = 40  # the offset of `data` in NumPy's PyArrayInterface
 class ArrayView:
     """An array's memory: `address` of element [0, ..., 0], `strides` in elements, `owner` to keep it alive.
 
-    `dtype` is one of u8, i32, i64, f16, bf16, f32, f64. `readonly` memory must not be written.
+    `dtype` is one of u8, i32, i64, f16, bf16, f32, f64. `readonly` memory must not be written. `device` is the number
+    of the CUDA device that it is on, None for the host, and `stream` the one that its owner works on, if it tells.
     """
 
     address: int
@@ -68,13 +71,15 @@ class ArrayView:
     strides: tuple[int, ...]
     readonly: bool
     owner: object
+    device: int | None = None
+    stream: int | None = None
 
 
-def array_view(array: object, name: str, *, write: bool = False) -> ArrayView:
-    """The memory of a NumPy array, a Torch CPU tensor, or what has an array interface, DLPack or a buffer.
+def array_view(array: object, name: str, *, write: bool = False, gpu: bool = False) -> ArrayView:
+    """The memory of a NumPy array, a Torch tensor, or what has an array interface, DLPack or a buffer.
 
     Raises MapError, which calls the array `name`, for any other object, for a dtype that kernels do not
-    compute with, for memory that is misaligned or not the CPU's, and with `write` for read-only memory.
+    compute with, for memory that is misaligned, or not the CPU's unless `gpu`, and with `write` for read-only memory.
     """
     if type(array) is np.ndarray:
         view = _numpy_view(array, name)
@@ -82,9 +87,17 @@ def array_view(array: object, name: str, *, write: bool = False) -> ArrayView:
         view = _torch_view(array, name)
     else:
         view = _foreign_view(array, name)
+    if view.device is not None and not gpu:
+        raise _elsewhere(name, f"the memory of cuda:{view.device}", "a copy in host memory")
     if write and view.readonly:
         raise _error(name, f"is written, but its memory is read-only: {_writable_hint(array)}")
     return view
+
+
+def tensor_view(tensor: torch.Tensor, device: int | None) -> ArrayView:
+    """The memory of a tensor of ours, which is dense."""
+    dtype, shape = _torch_names()[tensor.dtype], tuple(tensor.shape)
+    return ArrayView(tensor.data_ptr(), dtype, shape, c_strides(shape), False, tensor, device)
 
 
 @functools.lru_cache(4096)
@@ -233,7 +246,7 @@ def _custom_dtype(dtype: np.dtype[Any], name: str) -> str:
 
 
 def _torch_view(tensor: torch.Tensor, name: str) -> ArrayView:
-    if not tensor.is_cpu:
+    if not (tensor.is_cpu or tensor.is_cuda):
         raise _elsewhere(name, str(tensor.device), f"{name}.cpu()")
     if (dtype := _torch_names().get(tensor.dtype)) is None:
         raise _unsupported_dtype(name, tensor.dtype)
@@ -246,7 +259,8 @@ def _torch_view(tensor: torch.Tensor, name: str) -> ArrayView:
     if address % DTYPE_SIZES[dtype]:
         raise _misaligned(name, address, dtype)
     # Torch would not see a write to memory that gradients depend on.
-    return ArrayView(address, dtype, tuple(tensor.shape), strides, tensor.requires_grad, tensor)
+    device = tensor.device.index if tensor.is_cuda else None
+    return ArrayView(address, dtype, tuple(tensor.shape), strides, tensor.requires_grad, tensor, device)
 
 
 def _foreign_view(array: object, name: str) -> ArrayView:
@@ -255,9 +269,9 @@ def _foreign_view(array: object, name: str) -> ArrayView:
         raise _error(name, f"is a masked array: pass {name}.data, which is its memory without the mask")
     if issubclass(kind, np.generic):
         raise _error(name, f"is a scalar of type {kind.__name__}: pass an array")
-    if hasattr(array, "__cuda_array_interface__"):
-        raise _elsewhere(name, "CUDA memory", "a copy in host memory")
     try:
+        if hasattr(array, "__cuda_array_interface__"):
+            return _cuda_view(array, name)
         if hasattr(array, "__array_struct__") or hasattr(array, "__array_interface__"):
             return _numpy_view(np.asarray(array), name)
         if hasattr(array, "__dlpack__"):
@@ -274,15 +288,45 @@ def _foreign_view(array: object, name: str) -> ArrayView:
     return _numpy_view(np.asarray(buffer), name)
 
 
+def _cuda_view(array: Any, name: str) -> ArrayView:
+    interface: dict[str, Any] = array.__cuda_array_interface__
+    if interface.get("mask") is not None:
+        raise _error(name, "has a mask: pass its data without")
+    dtype = _TYPESTR_NAMES.get(interface["typestr"])
+    if dtype is None:
+        raise _unsupported_dtype(name, interface["typestr"])
+    address, readonly = interface["data"]
+    shape = tuple(interface["shape"])
+    steps = interface.get("strides")
+    strides = c_strides(shape) if steps is None else _element_strides(name, tuple(steps), DTYPE_SIZES[dtype])
+    if address % DTYPE_SIZES[dtype]:
+        raise _misaligned(name, address, dtype)
+    return ArrayView(
+        address, dtype, shape, strides, readonly, array, _cuda_device(array, address), interface.get("stream")
+    )
+
+
+def _cuda_device(array: Any, address: int) -> int:
+    """The number of the device that an array is on."""
+    if hasattr(array, "__dlpack_device__"):
+        return int(array.__dlpack_device__()[1])
+    from hpacml.runtime.gpu import driver
+
+    index = driver.device_of(address)
+    return 0 if index is None else index  # an empty array is nowhere
+
+
 def _dlpack_view(array: Any, name: str) -> ArrayView:
-    device, index = array.__dlpack_device__()
-    if device not in _DLPACK_HOST_DEVICES:
-        raise _elsewhere(name, f"memory of DLPack device ({int(device)}, {index})", "a copy in host memory")
+    kind, index = array.__dlpack_device__()
+    on_cuda = kind in _DLPACK_CUDA_DEVICES
+    if kind not in _DLPACK_HOST_DEVICES and not on_cuda:
+        raise _elsewhere(name, f"memory of DLPack device ({int(kind)}, {index})", "a copy in host memory")
+    options: dict[str, Any] = {"stream": _dlpack_stream(int(index))} if on_cuda else {}
     try:
         try:
-            capsule = array.__dlpack__(max_version=(1, 0))
+            capsule = array.__dlpack__(max_version=(1, 0), **options)
         except TypeError:  # from before DLPack 1.0
-            capsule = array.__dlpack__()
+            capsule = array.__dlpack__(**options)
     except (BufferError, RuntimeError) as error:
         raise _error(name, f"does not give its memory through DLPack: {error}") from error
     # The capsule is read, not consumed: as the owner it keeps the memory and releases it in the end.
@@ -307,7 +351,14 @@ def _dlpack_view(array: Any, name: str) -> ArrayView:
     address = data + offset
     if address % DTYPE_SIZES[dtype]:
         raise _misaligned(name, address, dtype)
-    return ArrayView(address, dtype, shape, strides, readonly, capsule)
+    return ArrayView(address, dtype, shape, strides, readonly, capsule, int(index) if on_cuda else None)
+
+
+def _dlpack_stream(index: int) -> int:
+    """The stream of ours that an array is to be ready for, as DLPack calls it: the default one is 1."""
+    from hpacml.runtime.gpu import device as devices
+
+    return devices.device(index).stream or 1
 
 
 def _element_strides(name: str, strides: tuple[int, ...], size: int) -> tuple[int, ...]:

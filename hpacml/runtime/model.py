@@ -9,6 +9,7 @@ import weakref
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any, cast
 
 from hpacml.errors import ModelError
@@ -24,7 +25,8 @@ _log = logging.getLogger("hpacml")
 class Model:
     """A model to run. `name` is for messages; `format` and `digest` are those of its file, if it has one.
 
-    `writes_inputs` is learned by running it: whether it changes its input tensors in place.
+    `writes_inputs` is learned by running it: whether it changes its input tensors in place. `replayable` says that it
+    computes the same from the same inputs and weights, as networks do and Python functions may not.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Model:
     format: formats.Format | None = None
     digest: str | None = None
     writes_inputs: bool | None = None
+    replayable: bool = False
 
 
 Stamp = tuple[int, int, int]
@@ -152,7 +155,7 @@ def _read(path: str, device: str) -> Model:
             f"Torch cannot load the {format} model '{path}': {summary(error)}. It may be damaged, or of another "
             "version of Torch: write it again with hpacml.save_model"
         ) from error
-    return Model(f"'{path}'", network, format, trust.digest(content))
+    return Model(f"'{path}'", network, format, trust.digest(content), replayable=True)
 
 
 def _damaged(path: str | os.PathLike[str]) -> ModelError:
@@ -173,4 +176,9 @@ def _wrap(network: Callable[..., object]) -> Model:
         with formats.evaluating(module):
             return module(*inputs)
 
-    return Model(type(network).__name__, formats.Network(run, lambda: formats.first_floating(reference())))
+    def addresses() -> tuple[int, ...]:
+        module = reference()
+        return tuple([weight.data_ptr() for weight in chain(module.parameters(), module.buffers())])
+
+    described = formats.Network(run, lambda: formats.first_floating(reference()), addresses=addresses)
+    return Model(type(network).__name__, described, replayable=True)

@@ -88,8 +88,8 @@ def assemble(ir_text: str, triple: str, cpu: str) -> str:
         return machine.emit_assembly(module)
 
 
-def link(object_code: bytes, exports: Collection[str], imports: Mapping[str, int]) -> Library:
-    """Load object code; what it does not define comes from `imports`, else from the C library.
+def link(object_code: bytes, exports: Collection[str], imports: Mapping[str, int], *owners: object) -> Library:
+    """Load object code; what it does not define comes from `imports`, else from the C library. It keeps `owners` alive.
 
     Raises CompileError where a symbol is missing.
     """
@@ -105,7 +105,7 @@ def link(object_code: bytes, exports: Collection[str], imports: Mapping[str, int
             tracker = builder.link(jit, f"hpacml.{next(_serial)}")
         except RuntimeError as error:
             raise CompileError(f"the machine code cannot be loaded (standard error has more): {error}") from error
-        return Library({name: tracker[name] for name in exports}, (tracker, jit))
+        return Library({name: tracker[name] for name in exports}, (tracker, jit, *owners))
 
 
 @functools.cache

@@ -23,6 +23,7 @@ EVENTS = {
     "model": "Inference",
     "forward": "Forward Pass",
     "scatter": "From Tensor",
+    "replay": "Graph Replay",
     "body": "Body",
     "outputs": "Output To Tensor",
     "enqueue": "Enqueue",
@@ -54,13 +55,19 @@ class RegionReport:
     """The measured calls of one region.
 
     `calls` counts them by mode: "infer", "collect", or "body" where `if` excluded both. A call that raises does not
-    count. `fallbacks` are those of "infer" in which the original code had to stand in. Of the `events`,
+    count. `fallbacks` are those of "infer" in which the original code had to stand in, and `replayed` those that were
+    CUDA graphs. Of the `events`,
     `Forward Pass` is the part of `Inference` that the network takes; `Region (infer)` and its like are whole calls.
     """
 
     calls: dict[str, int]
     fallbacks: int
     events: dict[str, Event]
+
+    @property
+    def replayed(self) -> int:
+        """The calls of "infer" that a GPU did again as a graph, gather, model and scatter in one."""
+        return self.events["Graph Replay"].count if "Graph Replay" in self.events else 0
 
     @property
     def gathered(self) -> int:
@@ -101,6 +108,7 @@ class Report(Mapping[str, RegionReport]):
                 label: {
                     "calls": region.calls,
                     "fallbacks": region.fallbacks,
+                    "replayed": region.replayed,
                     "bytes": {"gathered": region.gathered, "scattered": region.scattered},
                     "events": {
                         name: {**asdict(event), "mean_ms": event.mean_ms} for name, event in region.events.items()

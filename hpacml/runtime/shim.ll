@@ -35,6 +35,12 @@ declare i32 @hpacml_py_call_body(i64)
 declare i32 @hpacml_py_no_memory(i64)
 declare i32 @hpacml_py_refuse_size(i64, i64)
 declare i32 @hpacml_py_open_counters(ptr, ptr)
+declare i32 @hpacml_py_refuse(ptr)
+declare i32 @hpacml_py_launch(ptr, i64, i64, i64, i64, ptr)
+declare i32 @hpacml_py_device_alloc(i64, ptr)
+declare i32 @hpacml_py_device_free(ptr)
+declare i32 @hpacml_py_device_time(ptr)
+declare i32 @hpacml_py_device_record(ptr, i64, ptr, ptr)
 
 ; Once per process, before anything else. 0: done.
 define i32 @hpacml_init() {
@@ -162,6 +168,67 @@ define void @hpacml_call_body(i64 %index) {
 
 define void @hpacml_refuse_size(i64 %size, i64 %more) {
   %status = call i32 @hpacml_py_refuse_size(i64 %size, i64 %more)
+  call void @check(i32 %status)
+  ret void
+}
+
+define void @hpacml_refuse(ptr %site) {
+  %status = call i32 @hpacml_py_refuse(ptr %site)
+  call void @check(i32 %status)
+  ret void
+}
+
+; Code for GPUs has these instead of memory and clocks of the host.
+define void @hpacml_launch(ptr %kernels, i64 %number, i64 %grid, i64 %block, i64 %narrow, ptr %parameters) {
+  %empty = icmp eq i64 %grid, 0
+  br i1 %empty, label %return, label %launch
+
+launch:
+  %status = call i32 @hpacml_py_launch(ptr %kernels, i64 %number, i64 %grid, i64 %block, i64 %narrow, ptr %parameters)
+  call void @check(i32 %status)
+  br label %return
+
+return:
+  ret void
+}
+
+define ptr @hpacml_device_alloc(i64 %size) {
+  %found = alloca ptr
+  %status = call i32 @hpacml_py_device_alloc(i64 %size, ptr %found)
+  call void @check(i32 %status)
+  %memory = load ptr, ptr %found
+  ret ptr %memory
+}
+
+; The device's memory is aligned to more than any code asks for.
+define ptr @hpacml_device_aligned_alloc(i64 %alignment, i64 %size) {
+  %memory = call ptr @hpacml_device_alloc(i64 %size)
+  ret ptr %memory
+}
+
+define void @hpacml_device_free(ptr %memory) {
+  %status = call i32 @hpacml_py_device_free(ptr %memory)
+  call void @check(i32 %status)
+  ret void
+}
+
+; The number of an event, whose time is known later.
+define i64 @hpacml_device_time_ns() {
+  %found = alloca i64
+  %status = call i32 @hpacml_py_device_time(ptr %found)
+  call void @check(i32 %status)
+  %number = load i64, ptr %found
+  ret i64 %number
+}
+
+; 0, and so is what they differ by: collecting asks for the last two.
+define double @hpacml_device_time_ms() {
+  %number = call i64 @hpacml_device_time_ns()
+  ret double 0.0
+}
+
+define void @hpacml_device_record(ptr %site, ptr %word, i64 %stages, ptr %times, ptr %bytes) {
+  %status = call i32 @hpacml_py_device_record(ptr %site, i64 %stages, ptr %times, ptr %bytes)
   call void @check(i32 %status)
   ret void
 }

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hpacml.errors import CompileError
 from hpacml.pipelines import MLIR_OUTLINING, MLIR_PIPELINE
 from hpacml.runtime import cache, entry, native
+from hpacml.runtime.gpu.wrappers import Launch
 
 if TYPE_CHECKING:
     from hpacml.passes.launches import Kind
@@ -46,10 +47,10 @@ def compile(ir_text: str, entry_name: str, arg_types: Sequence[str], result_type
     "i32", "i8", "i1", "f64" or "f32". Machine code comes from the cache on disk where it can: then neither
     MLIR nor LLVM compiles anything. Raises CompileError.
     """
-    trampoline = _trampoline(entry_name, arg_types, result_type)
-    symbol = _packed(entry_name)
-    name = cache.key("kernel", *native.host(), MLIR_PIPELINE, entry.shim_text(), ir_text, trampoline)
-    code = cache.fetch(name, lambda: native.emit(lower(ir_text) + trampoline, {symbol}))
+    way_in = trampoline(entry_name, arg_types, result_type)
+    symbol = packed(entry_name)
+    name = cache.key("kernel", *native.host(), MLIR_PIPELINE, entry.shim_text(), ir_text, way_in)
+    code = cache.fetch(name, lambda: native.emit(lower(ir_text) + way_in, {symbol}))
     library = native.link(code, {symbol}, entry.runtime().symbols)
     return entry.Function(entry_name, library, symbol, arg_types, result_type)
 
@@ -65,21 +66,73 @@ class Outlined:
     """A module in generic MLIR whose kernels are outlined: their order of arguments is the same on both sides."""
 
     host: str
-    """The module with `gpu.launch_func` and without the kernels and the memory that only they have."""
+    """The module without the kernels and the memory that only they have; it calls functions that are to launch them."""
     device: str
     """A module of the kernels, each in a `gpu.module` of its name."""
+    launches: tuple[Launch, ...]
+    """The functions that the host calls."""
 
 
 def outline(ir_text: str) -> Outlined:
     """Part a module in generic MLIR into host and device. Raises CompileError, with MLIR's diagnostics."""
-    with _lowered(ir_text, MLIR_OUTLINING) as (_, module):
+    with _lowered(ir_text, MLIR_OUTLINING) as (mlir, module):
+        launches = _call_launches(mlir, module)
         kernels: list[str] = []
         for op in list(module.body.operations):
             if op.operation.name == "gpu.module":
                 kernels.append(_text(op))
             if op.operation.name == "gpu.module" or _is_shared_memory(op):
                 op.operation.erase()
-        return Outlined(_text(module), "\n".join(kernels))
+        return Outlined(_text(module), "\n".join(kernels), launches)
+
+
+def _call_launches(mlir: _Mlir, module: Any) -> tuple[Launch, ...]:
+    """Have calls of functions that are not defined instead of launches: of blocks, threads, and the arguments."""
+    ir = mlir.ir
+    found: dict[str, Launch] = {}
+    for op in _launches(ir, module):
+        sizes = list(ir.DenseI32ArrayAttr(op.attributes["operandSegmentSizes"]))
+        starts = [sum(sizes[:k]) for k in range(len(sizes))]
+        grid, block = op.operands[starts[1]], op.operands[starts[4]]
+        arguments = list(op.operands)[starts[11] : starts[11] + sizes[11]]
+        name = ir.SymbolRefAttr(op.attributes["kernel"]).value[0]
+        launch = Launch(name, tuple(_kind(ir, value.type) for value in arguments))
+        if name not in found:
+            found[name] = launch
+            signature = ir.FunctionType.get([value.type for value in (grid, block, *arguments)], [])
+            attributes = {
+                "sym_name": ir.StringAttr.get(launch.symbol),
+                "function_type": ir.TypeAttr.get(signature),
+                "sym_visibility": ir.StringAttr.get("private"),
+            }
+            ir.Operation.create(
+                "func.func", attributes=attributes, regions=1, ip=ir.InsertionPoint(module.body), loc=op.location
+            )
+        ir.Operation.create(
+            "func.call",
+            operands=[grid, block, *arguments],
+            attributes={"callee": ir.FlatSymbolRefAttr.get(launch.symbol)},
+            ip=ir.InsertionPoint(op),
+            loc=op.location,
+        )
+        op.erase()
+    return tuple(found.values())
+
+
+def _launches(ir: Any, module: Any) -> list[Any]:
+    found: list[Any] = []
+
+    def look(operation: Any) -> Any:
+        if operation.name == "gpu.launch_func":
+            found.append(operation)
+        return ir.WalkResult.ADVANCE
+
+    module.operation.walk(look)
+    return found
+
+
+def _kind(ir: Any, type: Any) -> str | int:
+    return type.rank if isinstance(type, ir.MemRefType) else str(type)
 
 
 class Variant(NamedTuple):
@@ -190,11 +243,12 @@ def _reproducer(ir_text: str, pipeline: str) -> str:
     return f"to reproduce: mlir-opt --pass-pipeline='{pipeline}' {path}"
 
 
-def _packed(name: str) -> str:
+def packed(name: str) -> str:
+    """The symbol of `trampoline`."""
     return f"{name}.packed"
 
 
-def _trampoline(name: str, arg_types: Sequence[str], result_type: str | None) -> str:
+def trampoline(name: str, arg_types: Sequence[str], result_type: str | None) -> str:
     """LLVM IR of `void @name.packed(ptr slots)`, which calls the C interface of `name`.
 
     `slots` holds one 8-byte slot an argument, then one for the result. A value lies at the start of its slot,
@@ -202,7 +256,7 @@ def _trampoline(name: str, arg_types: Sequence[str], result_type: str | None) ->
     """
     types = [_LLVM_TYPES[kind] for kind in arg_types]
     arguments = ", ".join(f"{kind} %value{i}" for i, kind in enumerate(types))
-    lines = [f'define void @"{_packed(name)}"(ptr %slots) {{']
+    lines = [f'define void @"{packed(name)}"(ptr %slots) {{']
     for i, kind in enumerate(types):
         lines += [
             f"%slot{i} = getelementptr i64, ptr %slots, i64 {i}",

@@ -235,7 +235,7 @@ def test_misuse_is_shown_at_its_line(misuse: str) -> None:
     with pytest.raises(hpacml.CompileError) as caught:
         kernel_of(f"if True:\n    f = {misuse}\n")
     message, line, carets = str(caught.value).splitlines()
-    assert re.match(r"<kernel \d+>:2: a kernel (has no options: write @hpacml.kernel|is made of a function)", message)
+    assert re.match(r"<kernel \d+>:2: a kernel (has one option: write @hpacml.kernel|is made of a function)", message)
     assert line[carets.index("^") : carets.index("^") + carets.count("^")] == f"f = {misuse}"
 
 

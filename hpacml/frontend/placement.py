@@ -1,0 +1,52 @@
+"""Where a call runs: on the host, or on the device where its arrays are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+
+from hpacml.errors import DirectiveError, MapError
+from hpacml.runtime.memref import ArrayView
+
+if TYPE_CHECKING:
+    from hpacml.runtime.gpu.device import Device
+
+Target: TypeAlias = Literal["cpu", "gpu"]
+TARGETS: tuple[Target, ...] = get_args(Target)
+
+
+def require_target(target: object) -> None:
+    """Raises `DirectiveError` for what is no target."""
+    if target is not None and target not in TARGETS:
+        raise DirectiveError(f"target is 'cpu', 'gpu', or None for where the arrays are, and this is {target!r}")
+
+
+def on_host(views: Sequence[ArrayView], target: Target | None) -> bool:
+    """Whether a call with these arrays is for the host alone."""
+    return target != "gpu" and all([view.device is None for view in views])
+
+
+def device_of(views: Sequence[ArrayView], names: Sequence[str], target: Target | None) -> Device:
+    """The device to run on: that of the arrays or, if these are on the host, the current one.
+
+    Raises `MapError` for arrays in several places, or not on the target, and `DeviceError` without such a device.
+    """
+    found = {view.device for view in views}
+    if len(found) > 1:
+        raise MapError(f"all arrays of a call must be in the same place: {_told(views, names)}")
+    if target == "cpu":
+        raise MapError(f"the target is 'cpu', so no array may be on a GPU: {_told(views, names)}")
+    from hpacml.runtime.gpu import device as devices
+
+    index = next(iter(found), None)
+    return devices.current_device() if index is None else devices.device(index)
+
+
+def _told(views: Sequence[ArrayView], names: Sequence[str]) -> str:
+    """Such as `'a' is on the host, 'b' and 'c' are on cuda:0`."""
+    places: dict[str, list[str]] = {}
+    for view, name in zip(views, names, strict=True):
+        places.setdefault("the host" if view.device is None else f"cuda:{view.device}", []).append(f"'{name}'")
+    return ", ".join(
+        f"{' and '.join(arrays)} {'is' if len(arrays) == 1 else 'are'} on {place}" for place, arrays in places.items()
+    )

@@ -1,0 +1,33 @@
+"""Checks that cost time, which the environment variable HPACML_CHECK turns on."""
+
+from __future__ import annotations
+
+import functools
+import os
+
+from hpacml.errors import HpacmlError
+
+VARIABLE = "HPACML_CHECK"
+
+CHECKS = {
+    "finite": "that what a model gives is finite",
+    "sync": "that indices on a GPU lie inside, before anything is written",
+}
+"""Those there are. Several are written with commas."""
+
+
+def chosen() -> frozenset[str]:
+    """The checks that are on. Raises HpacmlError for unknown ones."""
+    text = os.environ.get(VARIABLE)
+    return _read(text) if text else frozenset()
+
+
+@functools.lru_cache(8)
+def _read(text: str) -> frozenset[str]:
+    names = frozenset(name.strip() for name in text.split(","))
+    if unknown := names - CHECKS.keys():
+        known = ", ".join(f"'{name}'" for name in CHECKS)
+        raise HpacmlError(
+            f"the environment variable {VARIABLE} is '{text}': {', '.join(sorted(unknown))} is no check; these are {known}"
+        )
+    return names

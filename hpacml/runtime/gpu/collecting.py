@@ -1,0 +1,138 @@
+"""Collection on devices: tensors are copied to pinned memory behind what fills them, and recorded once they are there."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hpacml.errors import DatabaseError
+from hpacml.runtime import database
+from hpacml.runtime.settings import buffer_bytes
+
+if TYPE_CHECKING:
+    import torch
+
+    from hpacml.runtime.gpu.call import Call
+    from hpacml.runtime.gpu.device import Event
+    from hpacml.runtime.memref import ArrayView
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    """A call whose tensors are on their way; `record` takes them as arrays, and the milliseconds of its body."""
+
+    path: str
+    tensors: Sequence[torch.Tensor]
+    start: Event
+    stop: Event
+    copied: Event
+    record: Callable[[Sequence[torch.Tensor], float], None]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(tensor.nbytes for tensor in self.tensors)
+
+    def finish(self) -> None:
+        self.copied.synchronize()
+        self.record(self.tensors, self.start.elapsed_time(self.stop))
+
+
+class Arrivals:
+    """The calls of this process that are on their way, in order, and the thread that records them."""
+
+    def __init__(self) -> None:
+        self._taking = threading.RLock()
+        """Held while a call is recorded: calls stay in order."""
+        self._changed = threading.Condition()
+        """Guards all below."""
+        self._pending: deque[_Arrival] = deque()
+        self._failures: dict[str, DatabaseError] = {}
+        self._thread: threading.Thread | None = None
+
+    def add(self, arrival: _Arrival) -> None:
+        """Record a call once it is there. Raises what calls before it, into the same database, could not."""
+        self._raise_failure(arrival.path)
+        while self._pending and sum(each.nbytes for each in self._pending) + arrival.nbytes > buffer_bytes():
+            self._take()
+        with self._changed:
+            self._pending.append(arrival)
+            self._start()
+            self._changed.notify_all()
+
+    def settle(self) -> None:
+        """Return when all calls are recorded. Raises DatabaseError if some could not be."""
+        while self._take():
+            pass
+        for path in list(self._failures):
+            self._raise_failure(path)
+
+    def start_anew(self) -> None:
+        """In the child of a fork, which has neither the thread nor the devices."""
+        self.__init__()
+
+    def _raise_failure(self, path: str) -> None:
+        if (failure := self._failures.pop(path, None)) is not None:
+            raise failure
+
+    def _take(self) -> bool:
+        """Record the first call; False if there is none."""
+        with self._taking:
+            if not self._pending:
+                return False
+            first = self._pending[0]
+            try:
+                first.finish()
+            except DatabaseError as error:
+                self._failures.setdefault(first.path, error)
+            except Exception as error:
+                self._failures.setdefault(first.path, DatabaseError(f"a call on a GPU is not recorded: {error!r}"))
+            self._pending.popleft()
+            return True
+
+    def _start(self) -> None:
+        """Have the thread run, if there can be one: at the end of the interpreter, `settle` does its work."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="hpacml arrivals from GPUs", daemon=True)
+            try:
+                self._thread.start()
+            except RuntimeError:
+                self._thread = None
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._pending:
+                    self._changed.wait()
+            self._take()
+
+
+_arrivals = Arrivals()
+_prepared = False
+
+
+def collect(
+    call: Call, path: str, views: Sequence[ArrayView], record: Callable[[Sequence[torch.Tensor], float], None]
+) -> None:
+    """Have a call recorded, whose tensors are on its device, by `record` in another thread, after its last two events."""
+    _prepare()
+    device = call.device
+    tensors = [device.to_pinned(device.tensor(view)) for view in views]
+    start, stop = call.events[-2:]
+    _arrivals.add(_Arrival(path, tensors, start, stop, device.event(), record))
+
+
+def _prepare() -> None:
+    """Have everything recorded before databases are closed: by `flush`, the end of the process, and forks."""
+    global _prepared
+    if _prepared:
+        return
+    _prepared = True
+    database.prepare()  # what is registered last is called first
+    database.before_flush.append(_arrivals.settle)
+    atexit.register(_arrivals.settle)
+    os.register_at_fork(before=_arrivals.settle, after_in_child=_arrivals.start_anew)

@@ -1,0 +1,172 @@
+"""Devices as Torch sees them: streams, memory, and the tensors that lie there. It imports Torch."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import torch
+
+from hpacml.errors import DeviceError, MapError
+from hpacml.runtime.gpu import driver
+from hpacml.runtime.memref import ArrayView, torch_dtypes
+
+_TYPE_CODES = {"u8": "|u1", "i32": "<i4", "i64": "<i8", "f16": "<f2", "bf16": "<i2", "f32": "<f4", "f64": "<f8"}
+"""Of the CUDA array interface, which has no bfloat16."""
+
+
+class Event(Protocol):
+    """A point on a stream."""
+
+    def synchronize(self) -> None:
+        """Wait until the device has come there."""
+        ...
+
+    def query(self) -> bool:
+        """Whether it has."""
+        ...
+
+    def elapsed_time(self, end_event: Any, /) -> float:
+        """Milliseconds from here to another event, both of which are past."""
+        ...
+
+
+class Device:
+    """A GPU of NVIDIA. Everything happens on Torch's current stream, in memory of Torch's allocator."""
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.torch = torch.device("cuda", index)
+        self.name = str(self.torch)
+        """For Torch, which is to load models there."""
+        self._context = driver.primary_context(index)
+
+    @functools.cached_property
+    def chip(self) -> str:
+        """The chip that code is made for: the newest one known that is not newer than the device's."""
+        from hpacml.runtime.assembly import newest_chip
+
+        return newest_chip(torch.cuda.get_device_capability(self.index))
+
+    @contextmanager
+    def active(self) -> Generator[None]:
+        """Have this be the current device of Torch and of the driver, as it was not before."""
+        with torch.cuda.device(self.index):
+            driver.enter(self._context)
+            yield
+
+    @property
+    def stream(self) -> int:
+        """The handle of Torch's current stream."""
+        return torch.cuda.current_stream(self.index).cuda_stream
+
+    def wait_for(self, stream: int) -> None:
+        """Have the current stream wait for what is on another one now."""
+        if (other := self._other(stream)) is not None:
+            torch.cuda.current_stream(self.index).wait_stream(other)
+
+    def have_wait(self, stream: int) -> None:
+        """Have another stream wait for what is on the current one now."""
+        if (other := self._other(stream)) is not None:
+            other.wait_stream(torch.cuda.current_stream(self.index))
+
+    def _other(self, stream: int) -> torch.cuda.Stream | None:
+        """A stream of the CUDA array interface, in which 1 is the default stream, unless it is the current one."""
+        stream = 0 if stream == 1 else stream
+        if stream == self.stream:
+            return None
+        return torch.cuda.ExternalStream(stream, device=self.torch) if stream else torch.cuda.default_stream(self.index)
+
+    def synchronize(self) -> None:
+        """Wait for the current stream."""
+        torch.cuda.current_stream(self.index).synchronize()
+
+    def event(self) -> Event:
+        """A new event on the current stream, that tells its time."""
+        event = torch.cuda.Event(enable_timing=True)
+        event.record(torch.cuda.current_stream(self.index))
+        return event
+
+    def empty(self, shape: tuple[int, ...], dtype: str) -> torch.Tensor:
+        """A tensor that is not filled. Raises `DeviceError` if there is no memory."""
+        try:
+            return torch.empty(shape, dtype=torch_dtypes()[dtype], device=self.torch)
+        except torch.OutOfMemoryError as error:
+            size = math.prod(shape) * torch_dtypes()[dtype].itemsize
+            raise DeviceError(
+                f"the GPU {self.index} has no memory for a tensor of {size} bytes: {str(error).splitlines()[0]}"
+            ) from error
+
+    def pinned(self, size: int) -> torch.Tensor:
+        """Bytes of host memory that the device copies from and to by itself."""
+        return torch.empty(size, dtype=torch.uint8, pin_memory=True)
+
+    def to_pinned(self, tensor: torch.Tensor) -> torch.Tensor:
+        """A copy of a tensor in such memory, which is there when the current stream has come so far."""
+        copy = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+        return copy.copy_(tensor, non_blocking=True)
+
+    def tensor(self, view: ArrayView) -> torch.Tensor:
+        """A tensor over memory of this device, valid as long as that memory is. Raises MapError for negative strides."""
+        kind = torch_dtypes()[view.dtype]
+        if 0 in view.shape:
+            return torch.empty_strided(view.shape, view.strides, dtype=kind, device=self.torch)
+        if min(view.strides, default=0) < 0:
+            raise MapError(f"Torch has no negative strides, such as {view.strides}: pass an array without, such as a copy")
+        tensor = torch.as_tensor(_Exporter(view), device=self.torch)
+        return tensor.view(kind) if view.dtype == "bf16" else tensor
+
+    def load(self, ptx: str, names: Sequence[str]) -> list[Any]:
+        """The kernels of these names in a PTX text, on this device."""
+        module = driver.load(ptx)
+        return [driver.function(module, name) for name in names]
+
+    def launch(self, kernel: Any, grid: int, block: int, stream: int, parameters: int) -> None:
+        """Launch one of the loaded kernels; `parameters` is the address of an array of pointers to its parameters."""
+        driver.launch(kernel, grid, block, stream, parameters)
+
+    def capture(self, run: Callable[[], None]) -> Callable[[], None]:
+        """What `run` does on the current stream, as a graph: call it to have all of it done once. `run` does nothing.
+
+        What Torch raises for something that cannot be captured comes out.
+        """
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            run()
+        return graph.replay
+
+    def __repr__(self) -> str:
+        return f"cuda:{self.index}"
+
+
+class _Exporter:
+    """Memory of a device, for Torch to make a tensor of."""
+
+    def __init__(self, view: ArrayView) -> None:
+        width = torch_dtypes()[view.dtype].itemsize
+        self.__cuda_array_interface__ = {
+            "shape": view.shape,
+            "typestr": _TYPE_CODES[view.dtype],
+            "data": (view.address, False),
+            "strides": tuple(width * stride for stride in view.strides),
+            "version": 2,
+        }
+
+
+@functools.cache
+def device(index: int) -> Device:
+    """The GPU of that number. Raises `DeviceError` if this process has none such."""
+    if not torch.cuda.is_available():
+        reason = "this Torch is built without CUDA" if torch.version.cuda is None else "Torch finds no GPU"
+        raise DeviceError(f"the GPU {index} cannot be used: {reason}")
+    if index >= torch.cuda.device_count():
+        raise DeviceError(f"there is no GPU {index}: Torch finds {torch.cuda.device_count()}")
+    return Device(index)
+
+
+def current_device() -> Device:
+    """Torch's current GPU."""
+    return device(torch.cuda.current_device() if torch.cuda.is_available() else 0)

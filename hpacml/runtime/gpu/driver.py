@@ -1,0 +1,91 @@
+"""The CUDA driver, through NVIDIA's `cuda-bindings`: modules of PTX, and launches."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from typing import Any
+
+from hpacml.errors import DeviceError
+
+LOG_BYTES = 16 << 10
+"""Of what the driver's compiler says about a module that it does not take."""
+
+
+@functools.cache
+def driver() -> Any:
+    """The module `cuda.bindings.driver`, initialised. Raises `DeviceError` if it, or the driver, is missing."""
+    try:
+        cuda = importlib.import_module("cuda.bindings.driver")
+    except ImportError as error:
+        raise DeviceError(f"running on a GPU needs cuda-bindings: pip install 'hpacml[gpu]' ({error})") from error
+    try:
+        (status,) = cuda.cuInit(0)
+    except RuntimeError as error:  # cuda-bindings loads the driver's library at the first call
+        raise DeviceError(f"this machine has no CUDA driver: {error}") from error
+    _require(cuda, status, "initialise the CUDA driver")
+    return cuda
+
+
+def primary_context(index: int) -> Any:
+    """The context of a device that Torch, and what else uses the CUDA runtime, works in. It is kept for good."""
+    cuda = driver()
+    device = _result(cuda.cuDeviceGet(index), f"find the GPU {index}")
+    return _result(cuda.cuDevicePrimaryCtxRetain(device), f"use the GPU {index}")
+
+
+def enter(context: Any) -> None:
+    """Make a context the current one of this thread."""
+    cuda = driver()
+    (status,) = cuda.cuCtxSetCurrent(context)
+    if status:
+        _require(cuda, status, "use the GPU")
+
+
+def load(ptx: str) -> Any:
+    """The module of a PTX text, in the current context, which the driver compiles for its device."""
+    cuda = driver()
+    log = bytearray(LOG_BYTES)
+    keys = [cuda.CUjit_option.CU_JIT_ERROR_LOG_BUFFER, cuda.CUjit_option.CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES]
+    status, module = cuda.cuModuleLoadDataEx(ptx.encode() + b"\0", len(keys), keys, [log, len(log)])
+    said = log.split(b"\0")[0].decode(errors="replace").strip()
+    _require(cuda, status, f"load the kernels{f' ({said})' if said else ''}")
+    return module
+
+
+def function(module: Any, name: str) -> Any:
+    """The kernel of that name in a module."""
+    return _result(driver().cuModuleGetFunction(module, name.encode()), f"find the kernel {name}")
+
+
+def launch(kernel: Any, grid: int, block: int, stream: int, parameters: int) -> None:
+    """Launch a kernel on a stream; `parameters` is the address of an array of pointers to its parameters.
+
+    Errors of kernels that were launched before may come out here. Raises `DeviceError`.
+    """
+    cuda = driver()
+    (status,) = cuda.cuLaunchKernel(kernel, grid, 1, 1, block, 1, 1, 0, stream, parameters, 0)
+    if status:
+        _require(cuda, status, "launch a kernel")
+
+
+def device_of(address: int) -> int | None:
+    """The number of the device whose memory is at an address, None if the driver knows of none."""
+    cuda = driver()
+    attribute = cuda.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
+    status, index = cuda.cuPointerGetAttribute(attribute, address)
+    return None if status else int(index)
+
+
+def _result(returned: tuple[Any, Any], to: str) -> Any:
+    status, value = returned
+    _require(driver(), status, to)
+    return value
+
+
+def _require(cuda: Any, status: Any, to: str) -> None:
+    if status:
+        _, name = cuda.cuGetErrorName(status)
+        _, text = cuda.cuGetErrorString(status)
+        said = ": ".join(each.decode() for each in (name, text) if each)
+        raise DeviceError(f"the CUDA driver cannot {to}: {said}")

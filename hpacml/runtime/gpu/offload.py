@@ -1,0 +1,93 @@
+"""Calls on devices: arrays of the host transferred, streams in order, and calls that repeat replayed as graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Hashable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from hpacml.runtime.frame import Frame
+from hpacml.runtime.memref import ArrayView
+
+if TYPE_CHECKING:
+    from hpacml.runtime.gpu.call import Call
+    from hpacml.runtime.gpu.device import Device
+    from hpacml.runtime.gpu.graphs import Graphs
+    from hpacml.touched import Box
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A call on a device. `written` counts the views that it writes to; `rest` is what else its work depends on."""
+
+    device: Device
+    frame: Frame
+    views: Sequence[ArrayView]
+    written: frozenset[int]
+    rest: Hashable
+    boxes: Sequence[Box] | None = None
+    """Of each view the part that is touched, where that is known."""
+
+
+class Offload:
+    """The calls of one kernel or region."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._graphs: Graphs | None = None
+
+    def run(self, work: Work, invoke: Callable[[Sequence[ArrayView]], object]) -> object:
+        """What `invoke` returns, which runs compiled code on views of device memory."""
+        if any(view.device is None for view in work.views):
+            return _transferred(work, invoke)
+        from hpacml.runtime.gpu.graphs import Graphs
+
+        if self._graphs is None:
+            self._graphs = Graphs(self._name)
+
+        def execute(call: Call) -> object:
+            with replace(work.frame, gpu=call):
+                return invoke(work.views)
+
+        key = work.rest, *((view.address, view.shape, view.strides, view.dtype) for view in work.views)
+        with ordered(work), work.frame:
+            return self._graphs.run(work.device, key, execute)
+
+
+def run(work: Work, invoke: Callable[[Sequence[ArrayView]], object]) -> object:
+    """The same for calls that are no graphs, as those of functors."""
+    if any(view.device is None for view in work.views):
+        return _transferred(work, invoke)
+    from hpacml.runtime.gpu.call import Call
+
+    with ordered(work), replace(work.frame, gpu=Call(work.device)):
+        return invoke(work.views)
+
+
+def _transferred(work: Work, invoke: Callable[[Sequence[ArrayView]], object]) -> object:
+    """Run on copies of the arrays of the host, and write back what has changed, unless the host has done the work."""
+    from hpacml.runtime.gpu.call import Call
+    from hpacml.runtime.gpu.transfers import Transfers
+
+    with work.device.active():
+        transfers = Transfers(work.device, work.views, work.boxes, work.written)
+        call = Call(work.device)
+        with replace(work.frame, gpu=call):
+            result = invoke(transfers.views)
+        if not call.original:
+            transfers.finish()
+        return result
+
+
+@contextmanager
+def ordered(work: Work) -> Generator[None]:
+    """Run on the current stream, after what the owners of the arrays have under way, and before what comes then."""
+    device = work.device
+    with device.active():
+        streams = {view.stream for view in work.views if view.stream is not None}
+        for stream in streams:
+            device.wait_for(stream)
+        yield
+        for stream in streams:
+            device.have_wait(stream)

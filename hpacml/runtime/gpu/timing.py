@@ -1,0 +1,65 @@
+"""Times on devices: events, whose times are known once the device has come there, and counted then."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hpacml.runtime import counters
+
+if TYPE_CHECKING:
+    from hpacml.runtime.gpu.device import Event
+
+KEPT = 1024
+"""Calls that are counted later; of more, those that are past are counted when another one comes."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """The events of a call between the stages of a site, and the bytes that each copied."""
+
+    site: bytes
+    events: Sequence[Event]
+    bytes: Sequence[int]
+
+    def count(self) -> None:
+        pairs = zip(self.events, self.events[1:], strict=False)
+        counters.add(self.site, [round(1e6 * start.elapsed_time(end)) for start, end in pairs], self.bytes)
+
+
+_records: deque[_Record] = deque()
+_lock = threading.Lock()
+
+
+def record(site: bytes, events: Sequence[Event], bytes: Sequence[int]) -> None:
+    """Count a call, once its events are past."""
+    with _lock:
+        _records.append(_Record(site, events, bytes))
+        while len(_records) > KEPT and _records[0].events[-1].query():
+            _records.popleft().count()
+
+
+def record_stages(site: int, stages: int, times: int, bytes: int) -> None:
+    """The runtime's `hpacml_device_record`: `times` points to the numbers of the current call's events."""
+    from hpacml.runtime.gpu import call
+
+    events = call.current().events
+    numbers = (ctypes.c_int64 * (stages + 1)).from_address(times)
+    copied = (ctypes.c_int64 * stages).from_address(bytes)
+    record(ctypes.string_at(site), [events[number] for number in numbers], list(copied))
+
+
+def _settle() -> None:
+    """Count all calls; this waits for the devices."""
+    with _lock:
+        while _records:
+            each = _records.popleft()
+            each.events[-1].synchronize()
+            each.count()
+
+
+counters.before_read.append(_settle)

@@ -1,0 +1,149 @@
+"""Arrays of the host on a device: what a call touches of them goes there by way of pinned memory, and comes back."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hpacml.runtime.memref import DTYPE_SIZES, ArrayView, array_view, c_strides, numpy_array
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from hpacml.runtime.gpu.device import Device
+    from hpacml.touched import Box
+
+
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """A box of an array of the host, the pinned memory of that size, and the memory of the device."""
+
+    host: np.ndarray[Any, np.dtype[Any]]
+    pinned: torch.Tensor
+    memory: torch.Tensor
+    view: ArrayView
+    """The whole array, as far as it is there, as seen by the device."""
+
+    def to_device(self) -> None:
+        self._staged()[...] = self.host
+        self.memory.copy_(self.pinned, non_blocking=True)
+
+    def to_pinned(self) -> None:
+        self.pinned.copy_(self.memory, non_blocking=True)
+
+    def to_host(self) -> None:
+        self.host[...] = self._staged()
+
+    def _staged(self) -> np.ndarray[Any, np.dtype[Any]]:
+        return self.pinned.numpy().view(self.host.dtype).reshape(self.host.shape)
+
+
+class Transfers:
+    """The arrays of one call on a device; `views` are those to run on."""
+
+    def __init__(self, device: Device, views: Sequence[ArrayView], boxes: Sequence[Box] | None, written: frozenset[int]):
+        self._device = device
+        self._written: list[_Copy] = []
+        self.views = list(views)
+        for n, view in enumerate(views):
+            if view.device is None:
+                copy = self._copy(view, boxes[n] if boxes else None, n in written)
+                self.views[n] = copy.view
+                if n in written:
+                    self._written.append(copy)
+
+    def _copy(self, view: ArrayView, box: Box | None, written: bool) -> _Copy:
+        kept = None if written else _promised.find(view)
+        if kept is None:
+            copy = _new_copy(self._device, view, box)
+            copy.to_device()
+            return copy
+        key = self._device, box
+        if key not in kept:
+            kept[key] = _new_copy(self._device, view, box)
+            kept[key].to_device()
+        return kept[key]
+
+    def finish(self) -> None:
+        """Have what was written in the arrays of the host; this waits for the device."""
+        if not self._written:
+            return
+        for copy in self._written:
+            copy.to_pinned()
+        self._device.synchronize()
+        for copy in self._written:
+            copy.to_host()
+
+
+def _new_copy(device: Device, view: ArrayView, box: Box | None) -> _Copy:
+    """Room for a box of an array (all of it if there is none). The device sees it as the array with other strides."""
+    box = tuple((0, size) for size in view.shape) if box is None else box
+    sizes = tuple(max(0, high - low) for low, high in box)
+    array = numpy_array(view)
+    host = array[tuple(slice(low, low + size) for (low, _), size in zip(box, sizes, strict=True))]
+    width = DTYPE_SIZES[view.dtype]
+    memory = device.empty((max(1, host.size * width),), "u8")
+    strides = c_strides(sizes)
+    offset = sum(low * stride for (low, _), stride in zip(box, strides, strict=True))
+    address = memory.data_ptr() - offset * width
+    there = ArrayView(address, view.dtype, view.shape, strides, False, memory, device.index)
+    size = host.size * width
+    return _Copy(host, device.pinned(size), memory[:size], there)
+
+
+class _Promised:
+    """Arrays that are promised not to change, and their copies on devices, by device and box."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[tuple[object, ...], dict[object, _Copy]] = {}
+        self._counts: dict[tuple[object, ...], int] = {}
+        self._lock = threading.Lock()
+
+    @staticmethod
+    def _key(view: ArrayView) -> tuple[object, ...]:
+        return view.address, view.dtype, view.shape, view.strides
+
+    def find(self, view: ArrayView) -> dict[object, _Copy] | None:
+        return self._arrays.get(self._key(view)) if self._arrays else None
+
+    def add(self, view: ArrayView) -> None:
+        with self._lock:
+            key = self._key(view)
+            self._counts[key] = self._counts.get(key, 0) + 1
+            self._arrays.setdefault(key, {})
+
+    def remove(self, view: ArrayView) -> None:
+        with self._lock:
+            key = self._key(view)
+            self._counts[key] -= 1
+            if not self._counts[key]:
+                del self._counts[key], self._arrays[key]
+
+
+_promised = _Promised()
+
+
+@contextmanager
+def unchanged(*arrays: object) -> Generator[None]:
+    """Promise that host arrays do not change inside: calls with the target "gpu" copy each to a device once.
+
+    ```python
+    with hpacml.unchanged(coordinates, connectivity):
+        for step in range(steps):
+            solve(coordinates, connectivity, state)
+    ```
+    Arrays that a call writes to are copied all the same, and so are views of the arrays, which are other arrays.
+    Raises `MapError` for what is no array of the host.
+    """
+    views = [array_view(array, f"arrays[{n}]") for n, array in enumerate(arrays)]
+    for view in views:
+        _promised.add(view)
+    try:
+        yield
+    finally:
+        for view in views:
+            _promised.remove(view)

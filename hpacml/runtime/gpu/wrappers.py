@@ -1,0 +1,111 @@
+"""LLVM IR of the functions that launch kernels: host code calls them with the kernel's arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+KERNELS = "hpacml_kernels"
+"""The symbol whose address tells the runtime whose kernels these are."""
+
+_LLVM_TYPES = {"index": "i64", "i64": "i64", "i32": "i32", "i8": "i8", "i1": "i1", "f64": "double", "f32": "float"}
+
+MOST_THREADS = 2**31 - 2**16
+"""In a launch with 32-bit indices: numbers of threads and points are then far from an overflow."""
+
+DECLARATIONS = f"""
+@{KERNELS} = external global i64
+declare void @hpacml_launch(ptr, i64, i64, i64, i64, ptr)
+declare i64 @llvm.abs.i64(i64, i1)
+declare i64 @llvm.uadd.sat.i64(i64, i64)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How host code launches a kernel: `types` are its arguments in MLIR, a memref being its rank."""
+
+    name: str
+    types: tuple[str | int, ...]
+
+    @property
+    def symbol(self) -> str:
+        return f"{self.name}.launch"
+
+
+def wrapper(launch: Launch, number: int) -> str:
+    """A function of the numbers of blocks and of threads in a block, and the kernel's arguments, memrefs expanded.
+
+    32-bit indices do where all integers fit 31 bits, and so do the offsets of all elements of all memrefs.
+    """
+    flat = list(_flat(launch.types))
+    lines = [
+        f'define void @"{launch.symbol}"({", ".join(f"{kind} %{name}" for name, kind in [*_SIZES, *flat])}) {{',
+        f"%slots = alloca i64, i64 {max(1, len(flat))}",
+        f"%parameters = alloca ptr, i64 {max(1, len(flat))}",
+    ]
+    for position, (name, kind) in enumerate(flat):
+        stored, value = ("i8", f"%{name}.byte") if kind == "i1" else (kind, f"%{name}")
+        if kind == "i1":
+            lines.append(f"{value} = zext i1 %{name} to i8")
+        lines += [
+            f"%{name}.slot = getelementptr i64, ptr %slots, i64 {position}",
+            f"store {stored} {value}, ptr %{name}.slot",
+            f"%{name}.place = getelementptr ptr, ptr %parameters, i64 {position}",
+            f"store ptr %{name}.slot, ptr %{name}.place",
+        ]
+    spans = _spans(launch.types, lines)
+    integers = [f"%{name}" for name, kind in flat if kind == "i64"]
+    checks = [(f"%few = icmp ult i64 %threads, {MOST_THREADS}", "%few")]
+    for position, span in enumerate(spans):
+        checks.append((f"%near{position} = icmp ult i64 {span}, {2**31}", f"%near{position}"))
+    for position, integer in enumerate(integers):
+        lines.append(f"%moved{position} = add i64 {integer}, {2**31}")
+        checks.append((f"%small{position} = icmp ult i64 %moved{position}, {2**32}", f"%small{position}"))
+    lines.append("%threads = mul i64 %grid, %block")
+    fits = "true"
+    for position, (check, passed) in enumerate(checks):
+        lines += [check, f"%all{position} = and i1 {fits}, {passed}"]
+        fits = f"%all{position}"
+    lines += [
+        f"%narrow = zext i1 {fits} to i64",
+        f"call void @hpacml_launch(ptr @{KERNELS}, i64 {number}, i64 %grid, i64 %block, i64 %narrow, ptr %parameters)",
+    ]
+    return "\n  ".join(lines) + "\n  ret void\n}\n"
+
+
+_SIZES = (("grid", "i64"), ("block", "i64"))
+
+
+def _flat(types: Sequence[str | int]) -> Iterator[tuple[str, str]]:
+    """Names and LLVM types of the arguments, one by one."""
+    for position, kind in enumerate(types):
+        if isinstance(kind, str):
+            yield f"a{position}", _LLVM_TYPES[kind]
+            continue
+        yield from ((f"a{position}.allocated", "ptr"), (f"a{position}.aligned", "ptr"), (f"a{position}.offset", "i64"))
+        yield from ((f"a{position}.size{d}", "i64") for d in range(kind))
+        yield from ((f"a{position}.stride{d}", "i64") for d in range(kind))
+
+
+def _spans(types: Sequence[str | int], lines: list[str]) -> list[str]:
+    """Of each memref, more than how far from its pointer an element may be: |offset| + sum of size * |stride|.
+
+    Where sizes and strides fit 31 bits, products do not overflow; sums saturate.
+    """
+    spans: list[str] = []
+    for position, rank in enumerate(types):
+        if isinstance(rank, str):
+            continue
+        span = f"%a{position}.span"
+        lines.append(f"{span} = call i64 @llvm.abs.i64(i64 %a{position}.offset, i1 false)")
+        for d in range(rank):
+            name = f"%a{position}.span{d}"
+            lines += [
+                f"{name}.stride = call i64 @llvm.abs.i64(i64 %a{position}.stride{d}, i1 false)",
+                f"{name}.length = mul i64 {name}.stride, %a{position}.size{d}",
+                f"{name} = call i64 @llvm.uadd.sat.i64(i64 {span}, i64 {name}.length)",
+            ]
+            span = name
+        spans.append(span)
+    return spans
