@@ -25,7 +25,7 @@ from hpacml.frontend import bridge, entries
 from hpacml.frontend.kernel import Kernel
 from hpacml.passes.hpacml_gpu_to_loops import HpacmlGpuToLoopsPass
 from hpacml.runtime import toolchain
-from hpacml.runtime.assembly import CHIPS, NVIDIA, DeviceCode, amdgcn, device_code, ptx
+from hpacml.runtime.assembly import CHIPS, NVIDIA, DeviceCode, amdgcn, chip_of, device_code, ptx
 from tests import differential, oracle
 from tests.strategies import Binding, Program
 from tests.test_oracle import search
@@ -365,6 +365,15 @@ def test_device_code_can_be_stored() -> None:
 def test_chips_that_are_not_known(chip: str) -> None:
     with pytest.raises(hpacml.HpacmlError, match=f"unknown chip '{chip}': the chips are sm_70"):
         heat.ptx(chip)
+
+
+@pytest.mark.parametrize(
+    ("capability", "chip"), [((8, 0), "sm_80"), ((9, 0), "sm_90"), ((8, 5), "sm_80"), ((99, 0), "sm_121")]
+)
+def test_the_chip_of_a_device(capability: tuple[int, int], chip: str) -> None:
+    assert chip_of(*capability) == chip
+    with pytest.raises(hpacml.HpacmlError, match=r"compute capability 6.1 is too old: code is made for sm_70"):
+        chip_of(6, 1)
 
 
 @pytest.mark.slow

@@ -19,8 +19,8 @@ AMD = "amdgcn-amd-amdhsa"
 
 CHIPS = {
     NVIDIA: (
-        *("sm_70", "sm_72", "sm_75", "sm_80", "sm_86", "sm_87", "sm_89", "sm_90", "sm_90a"),
-        *("sm_100", "sm_100a", "sm_103", "sm_103a", "sm_120", "sm_120a", "sm_121", "sm_121a"),
+        *("sm_70", "sm_72", "sm_75", "sm_80", "sm_86", "sm_87", "sm_88", "sm_89", "sm_90", "sm_90a"),
+        *(f"sm_{n}{features}" for n in (100, 101, 103, 110, 120, 121) for features in ("", "f", "a")),
     ),
     AMD: (
         *("gfx906", "gfx908", "gfx90a", "gfx942", "gfx950"),
@@ -123,6 +123,20 @@ def device_code(device_text: str, triple: str = NVIDIA, chip: str | None = None)
         name: Signature(types, name + NARROW in found) for name, types in found.items() if not name.endswith(NARROW)
     }
     return DeviceCode(native.assemble(_without_library(text), triple, chip) if kernels else "", kernels)
+
+
+def chip_of(major: int, minor: int) -> str:
+    """The best chip to make code for that an NVIDIA GPU of a compute capability runs: PTX of older ones it takes too.
+
+    Raises `HpacmlError` for a GPU older than all of them.
+    """
+    plain = [chip for chip in CHIPS[NVIDIA] if chip[-1].isdigit()]
+    older = [chip for chip in plain if int(chip.removeprefix("sm_")) <= 10 * major + minor]
+    if not older:
+        raise HpacmlError(
+            f"a GPU of compute capability {major}.{minor} is too old: code is made for {plain[0]} and newer"
+        )
+    return older[-1]
 
 
 def _check_chip(triple: str, chip: str) -> None:
