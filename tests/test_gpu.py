@@ -25,7 +25,7 @@ from hpacml.frontend import bridge, entries
 from hpacml.frontend.kernel import Kernel
 from hpacml.passes.hpacml_gpu_to_loops import HpacmlGpuToLoopsPass
 from hpacml.runtime import toolchain
-from hpacml.runtime.assembly import CHIPS, NVIDIA, DeviceCode, amdgcn, device_code, ptx
+from hpacml.runtime.assembly import CHIPS, NVIDIA, DeviceCode, amdgcn, chip_of, device_code, ptx
 from tests import differential, oracle
 from tests.strategies import Binding, Program
 from tests.test_oracle import search
@@ -300,7 +300,8 @@ def test_rows_are_stored_16_bytes_at_once() -> None:
 def test_kernels_are_named_by_function_and_kind() -> None:
     names = re.findall(r"\.entry (\w+)", heat.ptx("sm_80"))
     assert len(set(names)) == len(names)
-    assert {"heat_gather_0", "heat_scatter_0", "heat_loop_0"} <= set(names)
+    assert {"heat_gather_0", "heat_gather_0_narrow", "heat_scatter_0", "heat_loop_0"} <= set(names)
+    assert "heat_loop_0_narrow" not in names
     assert re.findall(r"^(\w+):", heat.amdgcn(), re.MULTILINE) == names
 
 
@@ -326,6 +327,35 @@ def parameters(type: Attribute) -> list[str]:
     return ["i1" if type == i1 else "i64"]
 
 
+def entries_of(text: str) -> dict[str, str]:
+    """The kernels in PTX, by name."""
+    return dict(re.findall(r"^\.visible \.entry (\w+)(.*?)^}", text, re.MULTILINE | re.DOTALL))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_maps_read_through_the_read_only_cache(name: str) -> None:
+    """Not where a kernel may write what it reads: in loops, and the indices of a scatter."""
+    for kernel, code in entries_of(ptx(MODULES[name]())).items():
+        plain = len(re.findall(r"ld\.global\.(?!nc)", code))
+        assert ("ld.global.nc" in code) == ("_loop_" not in kernel)
+        assert plain == (1 if name == "rows, scattered" else 0) or "_loop_" in kernel
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_narrow_kernels_compute_indices_in_32_bits(name: str) -> None:
+    code = device_code(outlined(MODULES[name]()).device)
+    kernels = entries_of(code.text)
+    for kernel, signature in code.kernels.items():
+        assert signature.narrow == ("_loop_" not in kernel)
+        if signature.narrow:
+            wide, narrow = (re.findall(r"\.param \.([a-z]\d+)", kernels[each]) for each in (kernel, f"{kernel}_narrow"))
+            assert narrow == [
+                "u32" if kind == "u64" and of == "i64" else kind
+                for kind, of in zip(wide, signature.parameters, strict=True)
+            ]
+            assert not re.search(r"(div|rem|mul\.lo)\.[bsu]64", kernels[f"{kernel}_narrow"])
+
+
 def test_device_code_can_be_stored() -> None:
     code = device_code(outlined(triangle.ir()).device)
     assert DeviceCode.from_json(code.to_json()) == code
@@ -335,6 +365,15 @@ def test_device_code_can_be_stored() -> None:
 def test_chips_that_are_not_known(chip: str) -> None:
     with pytest.raises(hpacml.HpacmlError, match=f"unknown chip '{chip}': the chips are sm_70"):
         heat.ptx(chip)
+
+
+@pytest.mark.parametrize(
+    ("capability", "chip"), [((8, 0), "sm_80"), ((9, 0), "sm_90"), ((8, 5), "sm_80"), ((99, 0), "sm_121")]
+)
+def test_the_chip_of_a_device(capability: tuple[int, int], chip: str) -> None:
+    assert chip_of(*capability) == chip
+    with pytest.raises(hpacml.HpacmlError, match=r"compute capability 6.1 is too old: code is made for sm_70"):
+        chip_of(6, 1)
 
 
 @pytest.mark.slow

@@ -19,8 +19,8 @@ AMD = "amdgcn-amd-amdhsa"
 
 CHIPS = {
     NVIDIA: (
-        *("sm_70", "sm_72", "sm_75", "sm_80", "sm_86", "sm_87", "sm_89", "sm_90", "sm_90a"),
-        *("sm_100", "sm_100a", "sm_103", "sm_103a", "sm_120", "sm_120a", "sm_121", "sm_121a"),
+        *("sm_70", "sm_72", "sm_75", "sm_80", "sm_86", "sm_87", "sm_88", "sm_89", "sm_90", "sm_90a"),
+        *(f"sm_{n}{features}" for n in (100, 101, 103, 110, 120, 121) for features in ("", "f", "a")),
     ),
     AMD: (
         *("gfx906", "gfx908", "gfx90a", "gfx942", "gfx950"),
@@ -33,7 +33,21 @@ DEFAULT_CHIPS = {NVIDIA: "sm_80", AMD: "gfx90a"}
 """What code is made for where no chip is named, nor there to ask."""
 
 NARROW = "_narrow"
-"""The end of the names of kernels that compute indices in 32 bits."""
+"""The end of the names of kernels that compute indices in 32 bits, without 64-bit division and in fewer registers.
+
+They are right where a launch has, all below 2**31,
+- the magnitude of each integer parameter, those of memrefs included,
+- of each memref, its number of elements, and |offset| + sum of (size - 1) * |stride| over its dimensions,
+- blocks * threads, by 2**16.
+
+Nothing overflows then, signed or not. A kernel's launch has a block for each tile, so that the number of a point is
+below blocks * threads, and a block's next tile below twice the blocks. Of these numbers come, by division, the indices
+of points and features, which are below the sizes of what they index; loops over features and over the rows of a tile
+end at such sizes, or less than a block's share of 2**16 elements behind. An element's place is an offset plus products
+of index and stride, each sum of which the second condition bounds; the rows of a tensor are a memref too. Indices that
+are read from memory are checked, and below a size. All else is computed on the host, and a parameter; addresses
+have 64 bits.
+"""
 
 _KERNEL = re.compile(r"^define (?:ptx|amdgpu)_kernel void @([\w$]+)\((.*?)\)[^()]*{$", re.MULTILINE)
 """A kernel in LLVM IR, and its parameters."""
@@ -52,7 +66,7 @@ class Signature:
     parameters: tuple[str, ...]
     """LLVM types, in order; a memref is two pointers, offset, sizes and strides."""
     narrow: bool
-    """Whether `<name>_narrow` is there too, whose parameters are `i32` where these are `i64`."""
+    """Whether `<name>_narrow` is there too, whose parameters are `i32` where these are `i64` (see `NARROW`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +125,32 @@ def device_code(device_text: str, triple: str = NVIDIA, chip: str | None = None)
     return DeviceCode(native.assemble(_without_library(text), triple, chip) if kernels else "", kernels)
 
 
+def chip_of(major: int, minor: int) -> str:
+    """The best chip to make code for that an NVIDIA GPU of a compute capability runs: PTX of older ones it takes too.
+
+    Raises `HpacmlError` for a GPU older than all of them.
+    """
+    plain = [chip for chip in CHIPS[NVIDIA] if chip[-1].isdigit()]
+    older = [chip for chip in plain if int(chip.removeprefix("sm_")) <= 10 * major + minor]
+    if not older:
+        raise HpacmlError(
+            f"a GPU of compute capability {major}.{minor} is too old: code is made for {plain[0]} and newer"
+        )
+    return older[-1]
+
+
 def _check_chip(triple: str, chip: str) -> None:
     if chip not in CHIPS[triple]:
         raise HpacmlError(f"unknown chip '{chip}': the chips are {', '.join(CHIPS[triple])}")
 
 
 def _variants(triple: str, chip: str) -> list[toolchain.Variant]:
-    to_target = "convert-gpu-to-nvvm" if triple == NVIDIA else f"convert-gpu-to-rocdl{{chipset={chip}}}"
-    return [toolchain.Variant(MLIR_GPU_PIPELINE.format(to_target=to_target))]
+    def pipeline(index_bits: int) -> str:
+        to_target = "convert-gpu-to-nvvm{" if triple == NVIDIA else f"convert-gpu-to-rocdl{{chipset={chip} "
+        return MLIR_GPU_PIPELINE.format(to_target=f"{to_target}index-bitwidth={index_bits}}}")
+
+    # Integers in a parallel loop are those of the original code, which have 64 bits.
+    return [toolchain.Variant(pipeline(64)), toolchain.Variant(pipeline(32), NARROW, ("gather", "scatter"))]
 
 
 def _types(parameters: str) -> tuple[str, ...]:

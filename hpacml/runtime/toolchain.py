@@ -80,6 +80,7 @@ def outline(ir_text: str) -> Outlined:
         kernels: list[str] = []
         for op in list(module.body.operations):
             if op.operation.name == "gpu.module":
+                _mark_read_only(mlir, op)
                 kernels.append(_text(op))
             if op.operation.name == "gpu.module" or _is_shared_memory(op):
                 op.operation.erase()
@@ -135,6 +136,40 @@ def _kind(ir: Any, type: Any) -> str | int:
     return type.rank if isinstance(type, ir.MemRefType) else str(type)
 
 
+def _mark_read_only(mlir: _Mlir, kernels: Any) -> None:
+    """Promise LLVM that the kernel of a map writes no memory that it reads, whose loads may then be cached apart."""
+    from hpacml.passes.launches import kind_of
+
+    kind = kind_of(kernels.attributes["sym_name"].value)
+    if kind == "loop":
+        return  # which may work in place
+    promise = mlir.ir.Attribute.parse("{llvm.readonly}")
+    nothing = mlir.ir.DictAttr.get({})
+    for op in kernels.operation.regions[0].blocks[0].operations:
+        if "gpu.kernel" in op.attributes:
+            arguments = op.operation.regions[0].blocks[0].arguments
+            op.attributes["arg_attrs"] = mlir.ir.ArrayAttr.get(
+                [promise if _is_only_read(value, kind) else nothing for value in arguments]
+            )
+
+
+def _is_only_read(value: Any, kind: Kind) -> bool:
+    """Whether a kernel reads a memref, and nothing that it writes: an array can be the array of its own indices."""
+    users = [use.owner for use in value.uses]
+    loads = [user for user in users if user.name in ("memref.load", "vector.load")]
+    if not loads or any(user not in loads and user.name != "memref.dim" for user in users):
+        return False
+    return kind == "gather" or not any(map(_is_index, loads))
+
+
+def _is_index(number: Any) -> bool:
+    users = [use.owner for use in number.results[0].uses]
+    return any(
+        user.name.startswith("arith.index_cast") or (user.name.startswith("arith.ext") and _is_index(user))
+        for user in users
+    )
+
+
 class Variant(NamedTuple):
     """How to lower kernels of some kinds; their names end with `suffix`."""
 
@@ -153,7 +188,8 @@ def lower_kernels(device_text: str, variants: Sequence[Variant]) -> str:
         with _lowered(device_text, variant.pipeline) as (mlir, module):
             symbols |= _symbols(mlir, module, variant)
     with _lowered("\n".join(symbols.values()), "builtin.module()") as (mlir, module):
-        return _llvm_ir(mlir, module)
+        # MLIR drops noalias: the two pointers of a memref are equal. But loads go through one of them only.
+        return _llvm_ir(mlir, module).replace("ptr readonly %", "ptr noalias readonly %")
 
 
 def _symbols(mlir: _Mlir, module: Any, variant: Variant) -> dict[str, str]:
