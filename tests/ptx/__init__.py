@@ -13,7 +13,7 @@ Approximate instructions (ex2.approx and so on) are nearer to the truth here tha
 """
 
 from tests.ptx.errors import PtxError, RaceError
-from tests.ptx.machine import Kernel, Program
 from tests.ptx.memory import Memory, Traffic
+from tests.ptx.program import Kernel, Program
 
 __all__ = ["Kernel", "Memory", "Program", "PtxError", "RaceError", "Traffic"]

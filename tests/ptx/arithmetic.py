@@ -36,6 +36,11 @@ def numpy_type(kind: str) -> Any:
     return np.dtype(f"{letter}{SIZES[kind]}").type
 
 
+def bits_of(kind: str) -> str:
+    """The type of as many bits, without a meaning: what registers hold."""
+    return "pred" if kind == "pred" else f"b{8 * SIZES[kind]}"
+
+
 @cache
 def operation(opcode: str) -> Operation | None:
     """None for an opcode that is not known, or that has a modifier which is not."""
@@ -296,7 +301,9 @@ def _float_operation(head: str, modifiers: list[str], kind: str) -> Operation | 
         if head not in _APPROXIMATE:
             return None
         approximate, count = _APPROXIMATE[head]
-        if kind == "f64":
+        if kind == "f64" and "ftz" not in flags:
+            compute = approximate
+        elif kind == "f64":
             compute = lambda *sources: _top_half(approximate(*sources))  # noqa: E731
         else:
             compute = lambda *sources: floats.rounded(approximate(*_doubles(sources)), kind)  # noqa: E731

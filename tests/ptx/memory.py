@@ -92,6 +92,14 @@ class Access:
             return first
         return (first[:, None] + np.arange(self.size // unit)).reshape(-1)
 
+    def users(self, unit: int) -> Array:
+        """The thread of each of `units`."""
+        return self.threads if self.size == unit else np.repeat(self.threads, self.size // unit)
+
+    @property
+    def place(self) -> str:
+        return f"line {self.line} ({self.opcode})"
+
 
 Owner = Callable[[Array], Array]
 
@@ -102,40 +110,35 @@ def check_races(accesses: Iterable[Access], owner: Owner, describe: Callable[[in
     A byte remembers its last writer: every other that touches it, be it a writer, sees one that it is not.
     """
     for group in _groups(accesses):
-        if all(access.kind != WRITE for access in group):
+        writes = [access for access in group if access.kind == WRITE]
+        if not writes:
             continue
         low, unit, count = _extent(group)
         last = np.full(count, -1, np.int64)
-        owners = [np.repeat(owner(access.threads), access.size // unit) for access in group]
-        units = [access.units(low, unit) for access in group]
-        for access, who, where in zip(group, owners, units, strict=True):
-            if access.kind == WRITE:
-                last[where] = who
-        for access, who, where in zip(group, owners, units, strict=True):
-            other = (last[where] != -1) & (last[where] != who)
-            if other.any():
-                at = int(np.flatnonzero(other)[0])
-                _raise(access, at, group, units, owners, low, unit, describe)
+        for access in writes:
+            last[access.units(low, unit)] = owner(access.users(unit))
+        for access in group:
+            found = last[access.units(low, unit)]
+            wrong = (found != -1) & (found != owner(access.users(unit)))
+            if wrong.any():
+                raise _race(access, wrong, writes, (low, unit), owner, describe)
 
 
-def check_cached(accesses: Sequence[Access], describe: Callable[[int], str]) -> None:
+def check_cached(accesses: Iterable[Access], describe: Callable[[int], str]) -> None:
     """Raise `RaceError` if a byte that is read as constant is written in the same launch, by whomever and whenever."""
-    if all(access.kind != CACHED for access in accesses):
-        return
     for group in _groups(accesses):
-        kinds = {access.kind for access in group}
-        if CACHED not in kinds or not kinds & {WRITE, ATOMIC}:
+        reads = [access for access in group if access.kind == CACHED]
+        writes = [access for access in group if access.kind in (WRITE, ATOMIC)]
+        if not reads or not writes:
             continue
         low, unit, count = _extent(group)
         written = np.zeros(count, np.bool_)
-        units = [access.units(low, unit) for access in group]
-        for access, where in zip(group, units, strict=True):
-            if access.kind in (WRITE, ATOMIC):
-                written[where] = True
-        for access, where in zip(group, units, strict=True):
-            if access.kind == CACHED and written[where].any():
-                at = int(np.flatnonzero(written[where])[0])
-                _raise(access, at, [a for a in group if a.kind in (WRITE, ATOMIC)], None, None, low, unit, describe)
+        for access in writes:
+            written[access.units(low, unit)] = True
+        for access in reads:
+            wrong = written[access.units(low, unit)]
+            if wrong.any():
+                raise _race(access, wrong, writes, (low, unit), None, describe)
 
 
 def _groups(accesses: Iterable[Access]) -> Iterable[list[Access]]:
@@ -153,32 +156,28 @@ def _extent(group: Sequence[Access]) -> tuple[int, int, int]:
     return low, unit, (high - low) // unit
 
 
-def _raise(
+def _race(
     access: Access,
-    at: int,
-    group: Sequence[Access],
-    units: Sequence[Array] | None,
-    owners: Sequence[Array] | None,
-    low: int,
-    unit: int,
+    wrong: Array,
+    writes: Iterable[Access],
+    pieces: tuple[int, int],
+    owner: Owner | None,
     describe: Callable[[int], str],
-) -> None:
-    where = access.units(low, unit)[at]
-    mine = int(access.threads[at // (access.size // unit)])
-    for k, other in enumerate(group):
-        if units is not None and other.kind != WRITE:
-            continue
+) -> RaceError:
+    """What is wrong with the first of the pieces of an access: who else writes it, an owner of its own or anybody."""
+    at, (low, unit) = int(np.flatnonzero(wrong)[0]), pieces
+    where, mine = access.units(low, unit)[at], access.users(unit)[at]
+    space = "shared memory" if access.region is None else "global memory"
+    message = f"{space} at {low + int(where) * unit:#x}: {describe(int(mine))} {access.kind} it in {access.place}"
+    for other in writes:
         same = other.units(low, unit) == where
-        if owners is not None and units is not None:
-            own = owners[next(n for n, a in enumerate(group) if a is access)][at]
-            same &= owners[k] != own
+        if owner is not None:
+            same &= owner(other.users(unit)) != owner(mine)
         if same.any():
-            theirs = int(other.threads[int(np.flatnonzero(same)[0]) // (other.size // unit)])
-            space = "shared memory" if access.region is None else "global memory"
-            raise RaceError(
-                f"{space} at {low + int(where) * unit:#x}: {describe(mine)} {access.kind} it in line {access.line} "
-                f"({access.opcode}), {describe(theirs)} {other.kind} it in line {other.line} ({other.opcode})"
-            )
+            theirs = other.users(unit)[int(np.flatnonzero(same)[0])]
+            message += f", {describe(int(theirs))} {other.kind} it in {other.place}"
+            break
+    return RaceError(message)
 
 
 @dataclass
