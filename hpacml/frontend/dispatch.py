@@ -105,6 +105,11 @@ class Dispatcher:
                 k, parameter = self._arrays[n]
                 array_view(args[k], parameter.name, write=True, gpu=True)  # says what is wrong
 
+    def _frame(self, args: Sequence[Any]) -> Frame:
+        if not self._opaque:
+            return self._no_arguments
+        return Frame({name: args[self._parameters[name]] for name in self._opaque}, paths=self._no_arguments.paths)
+
     def _bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Sequence[Any]:
         try:
             bound = self._kernel.signature.bind(*args, **kwargs)

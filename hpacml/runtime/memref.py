@@ -149,23 +149,32 @@ def view_of_descriptor(address: int, dtype: str, rank: int) -> ArrayView:
 
 
 def tensor_from_descriptor(address: int, dtype: str, rank: int) -> torch.Tensor:
-    """A Torch tensor over the memory of a memref descriptor, valid as long as that memory is.
+    """A Torch tensor over the memory of a memref descriptor, as by `tensor_over`."""
+    return tensor_over(view_of_descriptor(address, dtype, rank))
+
+
+def tensor_over(view: ArrayView) -> torch.Tensor:
+    """A Torch tensor over memory of the host, valid as long as that memory is.
 
     Raises MapError for negative strides, which Torch cannot express.
     """
     import torch
 
-    view = view_of_descriptor(address, dtype, rank)
-    shape, strides, kind = view.shape, view.strides, torch_dtypes()[dtype]
+    shape, strides, kind = view.shape, view.strides, torch_dtypes()[view.dtype]
     if 0 in shape:
         return torch.empty_strided(shape, strides, dtype=kind)
     memory = _Memory.from_address(view.address)
     if strides == c_strides(shape):
         return torch.frombuffer(memory, dtype=kind, count=math.prod(shape)).view(shape)
-    if min(strides) < 0:
-        raise MapError(f"Torch has no negative strides, such as {strides}: pass an array without, such as a copy")
+    require_no_negative(strides)
     span = sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
     return torch.frombuffer(memory, dtype=kind, count=1 + span).as_strided(shape, strides)
+
+
+def require_no_negative(strides: tuple[int, ...]) -> None:
+    """Raises MapError for strides that Torch has not."""
+    if min(strides, default=0) < 0:
+        raise MapError(f"Torch has no negative strides, such as {strides}: pass an array without, such as a copy")
 
 
 def array_from_descriptor(address: int, dtype: str, rank: int) -> np.ndarray[Any, np.dtype[Any]]:

@@ -10,9 +10,9 @@ from typing import Any, Protocol
 
 import torch
 
-from hpacml.errors import DeviceError, MapError
+from hpacml.errors import DeviceError
 from hpacml.runtime.gpu import driver
-from hpacml.runtime.memref import ArrayView, torch_dtypes
+from hpacml.runtime.memref import ArrayView, require_no_negative, torch_dtypes
 
 _TYPE_CODES = {"u8": "|u1", "i32": "<i4", "i64": "<i8", "f16": "<f2", "bf16": "<i2", "f32": "<f4", "f64": "<f8"}
 """Of the CUDA array interface, which has no bfloat16."""
@@ -47,9 +47,9 @@ class Device:
     @functools.cached_property
     def chip(self) -> str:
         """The chip that code is made for: the newest one known that is not newer than the device's."""
-        from hpacml.runtime.assembly import newest_chip
+        from hpacml.runtime.assembly import chip_of
 
-        return newest_chip(torch.cuda.get_device_capability(self.index))
+        return chip_of(*torch.cuda.get_device_capability(self.index))
 
     @contextmanager
     def active(self) -> Generator[None]:
@@ -96,9 +96,7 @@ class Device:
             return torch.empty(shape, dtype=torch_dtypes()[dtype], device=self.torch)
         except torch.OutOfMemoryError as error:
             size = math.prod(shape) * torch_dtypes()[dtype].itemsize
-            raise DeviceError(
-                f"the GPU {self.index} has no memory for a tensor of {size} bytes: {str(error).splitlines()[0]}"
-            ) from error
+            raise no_memory(self.index, size, str(error).splitlines()[0]) from error
 
     def pinned(self, size: int) -> torch.Tensor:
         """Bytes of host memory that the device copies from and to by itself."""
@@ -114,8 +112,7 @@ class Device:
         kind = torch_dtypes()[view.dtype]
         if 0 in view.shape:
             return torch.empty_strided(view.shape, view.strides, dtype=kind, device=self.torch)
-        if min(view.strides, default=0) < 0:
-            raise MapError(f"Torch has no negative strides, such as {view.strides}: pass an array without, such as a copy")
+        require_no_negative(view.strides)
         tensor = torch.as_tensor(_Exporter(view), device=self.torch)
         return tensor.view(kind) if view.dtype == "bf16" else tensor
 
@@ -140,6 +137,11 @@ class Device:
 
     def __repr__(self) -> str:
         return f"cuda:{self.index}"
+
+
+def no_memory(index: int, size: int, reason: str) -> DeviceError:
+    """That a device has no room for a tensor of so many bytes."""
+    return DeviceError(f"the GPU {index} has no memory for a tensor of {size} bytes: {reason}")
 
 
 class _Exporter:

@@ -1,0 +1,187 @@
+"""A GPU that is none: memory of this process, in which the PTX of kernels is interpreted when they are launched."""
+
+from __future__ import annotations
+
+import ctypes
+import time
+import weakref
+from collections import Counter
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hpacml.runtime.gpu import device as devices
+from hpacml.runtime.gpu import driver
+from hpacml.runtime.memref import ArrayView, tensor_over, torch_dtypes
+from tests import ptx
+
+
+class Event:
+    """A point in time: the simulated device has done all that was launched."""
+
+    def __init__(self) -> None:
+        self.time = time.perf_counter()
+
+    def synchronize(self) -> None:
+        pass
+
+    def query(self) -> bool:
+        return True
+
+    def elapsed_time(self, end: Event) -> float:
+        return 1e3 * (end.time - self.time)
+
+
+class SimulatedDevice:
+    """What `hpacml.runtime.gpu.device.Device` is, without a GPU."""
+
+    chip = "sm_80"
+    name = "cpu"
+    torch = torch.device("cpu")
+
+    def __init__(self, index: int = 0) -> None:
+        self.index = index
+        self.memory = ptx.Memory()
+        self.stream = 0
+        self.launched: list[str] = []
+        self.loads = 0
+        self.replays = 0
+        self.synchronized = 0
+        self.order: list[tuple[str, int]] = []
+        self.left = 1 << 40
+        """Bytes that can still be allocated."""
+        self.traffic: list[ptx.Traffic] = []
+        self._owners: Counter[int] = Counter()
+
+    def hold(self, address: int, nbytes: int, owner: object) -> None:
+        """Have memory of this process be memory of the device, as long as one of its owners lives."""
+        if not nbytes:
+            return
+        if not self._owners[address]:
+            self.memory.add(address, nbytes)
+        self._owners[address] += 1
+        weakref.finalize(owner, self._release, address)
+
+    def _release(self, address: int) -> None:
+        self._owners[address] -= 1
+        if not self._owners[address]:
+            self.memory.remove(address)
+
+    @contextmanager
+    def active(self) -> Generator[None]:
+        yield
+
+    def wait_for(self, stream: int) -> None:
+        if stream != self.stream:
+            self.order.append(("wait for", stream))
+
+    def have_wait(self, stream: int) -> None:
+        if stream != self.stream:
+            self.order.append(("have wait", stream))
+
+    def synchronize(self) -> None:
+        self.synchronized += 1
+
+    def event(self) -> Event:
+        return Event()
+
+    def empty(self, shape: tuple[int, ...], dtype: str) -> torch.Tensor:
+        tensor = torch.empty(shape, dtype=torch_dtypes()[dtype])
+        if tensor.nbytes > self.left:
+            raise devices.no_memory(self.index, tensor.nbytes, "simulated")
+        self.hold(tensor.data_ptr(), tensor.nbytes, tensor)
+        return tensor
+
+    def pinned(self, size: int) -> torch.Tensor:
+        return torch.empty(size, dtype=torch.uint8)
+
+    def to_pinned(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.clone()
+
+    def tensor(self, view: ArrayView) -> torch.Tensor:
+        return tensor_over(view)
+
+    def load(self, text: str, names: Sequence[str]) -> list[Any]:
+        self.loads += 1
+        kernels = ptx.Program(text).kernels
+        return [kernels[name] for name in names]
+
+    def launch(self, kernel: Any, grid: int, block: int, stream: int, parameters: int) -> None:
+        assert stream == self.stream
+        self.launched.append(kernel.name)
+        self.traffic.append(kernel.launch(self.memory, (grid, 1, 1), (block, 1, 1), parameters))
+
+    def capture(self, run: Callable[[], None]) -> Callable[[], None]:
+        before = [(start, ctypes.string_at(start, end - start)) for start, end in self.memory.ends.items()]
+        launched = list(self.launched)
+        run()
+        self.launched = launched
+        for address, content in before:
+            ctypes.memmove(address, content, len(content))
+
+        def replay() -> None:
+            self.replays += 1
+            run()
+
+        return replay
+
+
+class OnDevice:
+    """An array in the memory of a simulated device, as CuPy has them."""
+
+    def __init__(self, array: np.ndarray[Any, Any], device: SimulatedDevice, stream: int | None = None) -> None:
+        self.array = array
+        self._device = device
+        self._stream = stream
+        base = array
+        while isinstance(base.base, np.ndarray):
+            base = base.base
+        self._base = base
+        device.hold(base.__array_interface__["data"][0], base.nbytes, self)
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        array = self.array
+        data = (array.__array_interface__["data"][0], not array.flags.writeable)
+        return {
+            "shape": array.shape,
+            "typestr": array.dtype.str,
+            "data": data,
+            "strides": array.strides,
+            "stream": self._stream,
+            "version": 3,
+        }
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 2, self._device.index
+
+
+class TensorOnDevice:
+    """A tensor in the memory of a simulated device, as JAX has them: by DLPack."""
+
+    def __init__(self, tensor: torch.Tensor, device: SimulatedDevice) -> None:
+        self.tensor = tensor
+        self._device = device
+        storage = tensor.untyped_storage()
+        device.hold(storage.data_ptr(), storage.nbytes(), self)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 2, self._device.index
+
+    def __dlpack__(self, **options: Any) -> Any:
+        options.pop("stream")
+        return self.tensor.__dlpack__(**options)
+
+
+@contextmanager
+def simulated(monkeypatch: pytest.MonkeyPatch, count: int = 1) -> Generator[list[SimulatedDevice]]:
+    """Devices that take the place of real ones."""
+    known = [SimulatedDevice(index) for index in range(count)]
+    monkeypatch.setattr(devices, "device", lambda index: known[index])
+    monkeypatch.setattr(devices, "current_device", lambda: known[0])
+    monkeypatch.setattr(driver, "device_of", lambda address: 0)
+    yield known
