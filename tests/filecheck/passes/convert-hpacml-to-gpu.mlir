@@ -14,9 +14,8 @@ func.func @points(%a: memref<?x?xf32>, %b: memref<?x?xf64>, %x: memref<2x?x?xf32
 // CHECK:         [[M:%\d+]] = memref.dim %x
 // CHECK:         [[TOTAL:%\d+]] = arith.muli [[N]], [[M]]
 // CHECK:         [[TILES:%\d+]] = arith.ceildivui [[TOTAL]]
-// CHECK:         [[SOME:%\d+]] = arith.maxsi [[TILES]], [[ONE:%\d+]]
-// CHECK:         [[BLOCKS:%\d+]] = arith.minui [[SOME]]
-// CHECK:         "gpu.launch"([[BLOCKS]], [[ONE]], [[ONE]], [[THREADS:%\d+]], [[ONE]], [[ONE]])
+// CHECK:         [[BLOCKS:%\d+]] = arith.minui [[TILES]]
+// CHECK:         "gpu.launch"([[BLOCKS]], [[ONE:%\d+]], [[ONE]], [[THREADS:%\d+]], [[ONE]], [[ONE]])
 // CHECK:           scf.for [[TILE:%\d+]] = %block to [[TILES]] step [[BLOCKS]] {
 // CHECK:             [[START:%\d+]] = arith.muli [[TILE]]
 // CHECK-NEXT:        [[POINT:%\d+]] = arith.addi %thread, [[START]]
