@@ -21,6 +21,7 @@ from xdsl.parser import Parser
 
 import hpacml
 from hpacml import approx, pipelines, prange
+from hpacml.dialects.hpacml.attributes import Direction
 from hpacml.frontend import bridge, entries
 from hpacml.frontend.kernel import Kernel
 from hpacml.passes.hpacml_gpu_to_loops import HpacmlGpuToLoopsPass
@@ -365,6 +366,18 @@ def test_rows_are_stored_16_bytes_at_once() -> None:
     assert re.search(r"\.shared \.align 16 \.b8 \w+\[5120\]", text)
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("features", [2, 3, 4, 6, 8, 16])
+@pytest.mark.parametrize("direction", ["to", "from"])
+def test_any_number_of_features_goes_16_bytes_at_once(direction: Direction, features: int, dtype: type) -> None:
+    f = hpacml.functor(f"f: [i, 0:{features}] = ({', '.join(['[i]'] * features)})")
+    arrays = {f"a{n}": np.zeros(512, dtype) for n in range(features)}
+    text = f.ptx(", ".join(f"{name}[0:512]" for name in arrays), direction, **arrays)
+    access = r"st\.global" if direction == "to" else r"ld\.global\.nc"
+    for code in entries_of(text).values():
+        assert re.search(rf"{access}\.(v4\.[bf]32|v2\.[bf]64)", code)
+
+
 def test_kernels_are_named_by_function_and_kind() -> None:
     names = re.findall(r"\.entry (\w+)", heat.ptx("sm_80"))
     assert len(set(names)) == len(names)
@@ -462,6 +475,7 @@ TRAFFIC: dict[str, tuple[str, str, list[tuple[int, ...]], tuple[int, ...]]] = {
         [(4096,)] * 5,
         (4096, 5),
     ),
+    "even": ("[i, 0:4] = ([i], [i], [i], [i])", "a[0:4096], b[0:4096], c[0:4096], d[0:4096]", [(4096,)] * 4, (4096, 4)),
     "blocks": ("[i, 0:8] = ([i], [7*i:7*i+7])", "a[0:1024], b[0:1024]", [(1024,), (7168,)], (1024, 8)),
     "long rows": (
         "[i, 0:200] = ([i, 0:100], [i, 0:100])",
@@ -476,7 +490,7 @@ TRAFFIC: dict[str, tuple[str, str, list[tuple[int, ...]], tuple[int, ...]]] = {
 
 @pytest.mark.parametrize(
     ("case", "direction"),
-    [*((case, "to") for case in TRAFFIC), *((case, "from") for case in ("columns", "blocks", "long rows"))],
+    [*((case, "to") for case in TRAFFIC), *((case, "from") for case in ("columns", "even", "blocks", "long rows"))],
 )
 def test_warps_touch_whole_sectors(case: str, direction: str) -> None:
     """Of the sectors that a warp touches, it needs 90 % in the tensor, and 80 % in arrays, which begin anywhere."""
