@@ -1,15 +1,17 @@
-"""Kernels as assembly text for GPUs: PTX of NVIDIA's, AMDGCN of AMD's. No GPU is needed, nor CUDA or ROCm."""
+"""Kernels as assembly text for GPUs: PTX of NVIDIA's, AMDGCN of AMD's. No GPU is needed, nor ROCm; of CUDA, libdevice
+where loops use mathematics."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from hpacml.errors import CompileError, HpacmlError
 from hpacml.pipelines import MLIR_GPU_PIPELINE, generic_text, run_passes
-from hpacml.runtime import native, toolchain
+from hpacml.runtime import libdevice, native, toolchain
 
 if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp
@@ -52,11 +54,14 @@ have 64 bits.
 _KERNEL = re.compile(r"^define (?:ptx|amdgpu)_kernel void @([\w$]+)\((.*?)\)[^()]*{$", re.MULTILINE)
 """A kernel in LLVM IR, and its parameters."""
 
-_LIBRARY_CALL = re.compile(r"@__(?:nv|ocml)_([a-z0-9]+?)(f|_f32|_f64)?\(")
-"""A call of a device library: CUDA's libdevice, or ROCm's OCML."""
+_INSTRUCTION = re.compile(r"@__(?:nv|ocml)_(sqrt|fabs|floor|ceil|trunc|rint|copysign|fma)(f|_f32|_f64)?\(")
+"""A function of a device library that is an instruction, and exact."""
 
-_INSTRUCTIONS = {"sqrt", "fabs", "floor", "ceil", "trunc", "rint", "copysign", "fma"}
-"""Functions of these libraries that are instructions, and exact."""
+_C_FUNCTION = re.compile(r"@_mlir_ciface_(\w+)\(")
+"""A function of the C library, which CUDA's libdevice has under a name of its own."""
+
+_ROCM_FUNCTION = re.compile(r"@(?:__ocml_|_mlir_ciface_|llvm\.(?=acos|asin|atan|cosh|sinh|tan))([a-z0-9]+)")
+"""A function of ROCm's device libraries, or one that is nowhere else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +122,14 @@ def device_code(device_text: str, triple: str = NVIDIA, chip: str | None = None)
     """
     chip = chip or DEFAULT_CHIPS[triple]
     _check_chip(triple, chip)
-    text = toolchain.lower_kernels(device_text, _variants(triple, chip))
+    text = _with_instructions(toolchain.lower_kernels(device_text, _variants(triple, chip)))
     found = {name: _types(parameters) for name, parameters in _KERNEL.findall(text)}
     kernels = {
         name: Signature(types, name + NARROW in found) for name, types in found.items() if not name.endswith(NARROW)
     }
-    return DeviceCode(native.assemble(_without_library(text), triple, chip) if kernels else "", kernels)
+    if not kernels:
+        return DeviceCode("", {})
+    return DeviceCode((_nvidia if triple == NVIDIA else _amd)(text, chip, found), kernels)
 
 
 def chip_of(major: int, minor: int) -> str:
@@ -157,12 +164,21 @@ def _types(parameters: str) -> tuple[str, ...]:
     return tuple(each.split()[0] for each in parameters.split(", ") if each)
 
 
-def _without_library(text: str) -> str:
-    """LLVM IR without calls of the device libraries, which are not at hand. Raises `CompileError` if it needs one."""
-    missing = sorted({name for name, _ in _LIBRARY_CALL.findall(text)} - _INSTRUCTIONS)
-    if missing:
+def _with_instructions(text: str) -> str:
+    """LLVM IR that calls no device library where there is an instruction."""
+    return _INSTRUCTION.sub(lambda call: f"@llvm.{call[1]}.{'f32' if call[2] in ('f', '_f32') else 'f64'}(", text)
+
+
+def _nvidia(text: str, chip: str, kernels: Collection[str]) -> str:
+    """PTX, with what it needs of libdevice. Its switch for denormal numbers is off where no flag says otherwise."""
+    text = _C_FUNCTION.sub(r"@__nv_\1(", text)
+    return native.assemble(text, NVIDIA, chip, kernels, libdevice.bitcode() if "@__nv_" in text else None)
+
+
+def _amd(text: str, chip: str, kernels: Collection[str]) -> str:
+    if missing := sorted(set(_ROCM_FUNCTION.findall(text))):
         raise CompileError(
-            f"a parallel loop (prange) that cannot run on a GPU uses {', '.join(missing)}: functions of the device "
+            f"a parallel loop (prange) that cannot run on a GPU of AMD uses {', '.join(missing)}: ROCm's device "
             "libraries are not linked; sqrt, abs, floor, ceil, trunc, round and copysign are instructions"
         )
-    return _LIBRARY_CALL.sub(lambda call: f"@llvm.{call[1]}.{'f32' if call[2] in ('f', '_f32') else 'f64'}(", text)
+    return native.assemble(text, AMD, chip, kernels)
