@@ -120,7 +120,7 @@ class Entry:
 def compile(
     module: ModuleOp, name: str, chosen: instruments.Instruments = instruments.OFF, chip: str | None = None
 ) -> Function:
-    """Lower a module to machine code, and load function `name`; maps and parallel loops are kernels of a `chip`, if any.
+    """Lower a module to machine code, and load function `name`. With a `chip`, maps and parallel loops are its kernels.
 
     Raises `CompileError`, `MapError`.
     """

@@ -120,7 +120,7 @@ def kernel(
     too, which are transferred and come back; with "cpu", arrays on a GPU are an error. Raises `CompileError` at once
     for what is no function, and for an unknown target.
     """
-    if options or (function is None or target is not None) and target not in TARGETS:
+    if options or ((function is None or target is not None) and target not in TARGETS):
         raise _misuse("a kernel has one option: write @hpacml.kernel, or @hpacml.kernel(target='gpu') or target='cpu'")
     if function is None:
         return lambda function: Kernel(function, target)

@@ -24,9 +24,9 @@ from hpacml.frontend.directives import (
 )
 from hpacml.frontend.expressions import Expr, evaluate
 from hpacml.frontend.maps import AppliedFunctor, integers_of
-from hpacml.frontend.scope import Keyword, Scope, check_units
 from hpacml.frontend.placement import Target as Machine
 from hpacml.frontend.placement import device_of, on_host, require_target
+from hpacml.frontend.scope import Keyword, Scope, check_units
 from hpacml.policy import OnError, is_policy
 from hpacml.runtime import instruments
 from hpacml.runtime.frame import Frame, Paths
