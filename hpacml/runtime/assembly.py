@@ -39,16 +39,17 @@ NARROW = "_narrow"
 
 They are right where a launch has, all below 2**31,
 - the magnitude of each integer parameter, those of memrefs included,
-- of each memref, its number of elements, and |offset| + sum of (size - 1) * |stride| over its dimensions,
-- blocks * threads, by 2**16.
+- |offset| + the sum of (size - 1) * |stride| of each memref,
+- blocks * threads + 2**16.
 
-Nothing overflows then, signed or not. A kernel's launch has a block for each tile, so that the number of a point is
-below blocks * threads, and a block's next tile below twice the blocks. Of these numbers come, by division, the indices
-of points and features, which are below the sizes of what they index; loops over features and over the rows of a tile
-end at such sizes, or less than a block's share of 2**16 elements behind. An element's place is an offset plus products
-of index and stride, each sum of which the second condition bounds; the rows of a tensor are a memref too. Indices that
-are read from memory are checked, and below a size. All else is computed on the host, and a parameter; addresses
-have 64 bits.
+Nothing that matters overflows then. A launch that small has a block for each tile, so that points and elements have
+numbers below blocks * threads, and a block's next tile one below twice the blocks. By unsigned division they become
+indices, each below the size of what it indexes, which is a parameter; loops over features end at such sizes. The rows
+of a tensor are a memref too, and a block goes over its own in steps of less than 2**16. The number of a feature is
+below the features of the tensor: those of a gather are memory; those of a scatter are at most where a view starts plus
+the view's, which is below 2**32, and only divided. An element's place is an offset, added to the pointer, and products
+of index and stride, every sum of which the second condition bounds. Indices that are read from memory are checked, and
+below a size. All else is computed on the host, and a parameter; pointers have 64 bits.
 """
 
 _KERNEL = re.compile(r"^define (?:ptx|amdgpu)_kernel void @([\w$]+)\((.*?)\)[^()]*{$", re.MULTILINE)
@@ -117,6 +118,8 @@ def _assembly(module: ModuleOp, triple: str, chip: str) -> str:
 
 def device_code(device_text: str, triple: str = NVIDIA, chip: str | None = None) -> DeviceCode:
     """The code of the kernels in `toolchain.Outlined.device`, which may be none.
+
+    It depends on these arguments, the pipeline, the versions of MLIR and LLVM, and `libdevice.key()`.
 
     Raises `HpacmlError` for a chip that is not known, `CompileError` for what no kernel can do.
     """
