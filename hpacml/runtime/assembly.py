@@ -119,8 +119,6 @@ def _assembly(module: ModuleOp, triple: str, chip: str) -> str:
 def device_code(device_text: str, triple: str = NVIDIA, chip: str | None = None) -> DeviceCode:
     """The code of the kernels in `toolchain.Outlined.device`, which may be none.
 
-    It depends on these arguments, the pipeline, the versions of MLIR and LLVM, and `libdevice.key()`.
-
     Raises `HpacmlError` for a chip that is not known, `CompileError` for what no kernel can do.
     """
     chip = chip or DEFAULT_CHIPS[triple]

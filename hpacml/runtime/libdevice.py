@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 from collections.abc import Iterator
@@ -16,23 +15,17 @@ _FILE = "libdevice.10.bc"
 
 def bitcode() -> bytes:
     """The library. Raises `CompileError` where it is not installed."""
-    places = list(_places())
-    if (path := _first(places)) is None:
+    if (path := find()) is None:
         raise CompileError(
             f"a parallel loop (prange) uses functions of CUDA's libdevice, and {_FILE} is in none of "
-            f"{', '.join(map(str, places))}: pip install nvidia-cuda-nvcc, or set CUDA_HOME to where CUDA is"
+            f"{', '.join(map(str, _places()))}: pip install nvidia-cuda-nvcc, or set CUDA_HOME to where CUDA is"
         )
     return path.read_bytes()
 
 
-def key() -> str:
-    """What identifies the library's content; empty where it is not installed."""
-    path = _first(_places())
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path else ""
-
-
-def _first(places: Iterator[Path] | list[Path]) -> Path | None:
-    return next((place / _FILE for place in places if (place / _FILE).is_file()), None)
+def find() -> Path | None:
+    """The library's file, if it is installed."""
+    return next((place / _FILE for place in _places() if (place / _FILE).is_file()), None)
 
 
 def _places() -> Iterator[Path]:

@@ -24,8 +24,8 @@ def compile(
     """
     way_in = toolchain.trampoline(entry_name, arg_types, result_type)
     symbol = toolchain.packed(entry_name)
-    pipelines = MLIR_PIPELINE, MLIR_OUTLINING, MLIR_GPU_PIPELINE
-    name = cache.key("kernel for a GPU", *native.host(), *pipelines, entry.shim_text(), chip, ir_text, way_in)
+    made_by = *native.host(), MLIR_PIPELINE, MLIR_OUTLINING, MLIR_GPU_PIPELINE, entry.shim_text(), chip
+    name = cache.key("kernel for a GPU", *made_by, ir_text, way_in)
 
     def make() -> bytes:
         outlined = toolchain.outline(ir_text)
