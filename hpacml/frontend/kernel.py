@@ -68,12 +68,12 @@ class Kernel(Definition, Generic[P, R]):
         module = self._module(False)
         return module if stage is None else run_passes(module, stage)
 
-    def ptx(self, chip: str = "sm_90", *, contiguous: bool = True) -> str:
+    def ptx(self, chip: str | None = None, *, contiguous: bool = True) -> str:
         """The code for an NVIDIA GPU of this kernel's gathers, scatters and parallel loops, as text.
 
-        It is for arrays that are C-contiguous, or for any strides. Neither a GPU nor CUDA is needed; this version does
-        not run it. Raises as `ir` does, `CompileError` also for what a GPU cannot do, and `HpacmlError` for an unknown
-        chip.
+        It is for arrays that are C-contiguous, or for any strides, and for a chip such as "sm_90": by default that of
+        this machine's GPU, and "sm_80" without one. Neither a GPU nor CUDA is needed. Raises as `ir` does,
+        `CompileError` also for what a GPU cannot do, and `HpacmlError` for an unknown chip.
         """
         from hpacml.runtime.assembly import ptx
 

@@ -189,6 +189,17 @@ class Region(Generic[P, R]):
         """The IR for arguments such as these, before any pass."""
         return self._module(self._bind(args, kwargs))
 
+    def ptx(self, chip: str | None = None, /, *args: P.args, **kwargs: P.kwargs) -> str:
+        """The code for an NVIDIA GPU of the gathers and scatters for arguments such as these, as text.
+
+        The chip is such as "sm_90"; None is that of this machine's GPU, and "sm_80" without one. Neither a GPU nor CUDA
+        is needed. Raises as a call does, `CompileError` where nothing is to be copied, and `HpacmlError` for an unknown
+        chip.
+        """
+        from hpacml.runtime.assembly import ptx
+
+        return ptx(self.ir(*args, **kwargs), chip)
+
     def _plan(self, integers: frozenset[str]) -> _Plan:
         if integers not in self._plans:
             maps: tuple[tuple[Keyword, AppliedFunctor], ...] = tuple(

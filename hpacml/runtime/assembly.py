@@ -94,12 +94,20 @@ class DeviceCode:
         return DeviceCode(content["text"], signatures)
 
 
-def ptx(module: ModuleOp, chip: str = DEFAULT_CHIPS[NVIDIA]) -> str:
+def ptx(module: ModuleOp, chip: str | None = None) -> str:
     """PTX of the kernels that the maps and parallel loops of a module become, which is lowered in place.
 
+    The chip is by default that of the GPU that Torch has as its current one, and `DEFAULT_CHIPS` without one.
     Raises `HpacmlError` for a chip that is not known, `CompileError` for what no kernel can do, or if there are none.
     """
-    return _assembly(module, NVIDIA, chip)
+    return _assembly(module, NVIDIA, chip or _chip_here() or DEFAULT_CHIPS[NVIDIA])
+
+
+def _chip_here() -> str | None:
+    """The chip of this machine's GPU."""
+    import torch
+
+    return chip_of(*torch.cuda.get_device_capability()) if torch.cuda.is_available() else None
 
 
 def amdgcn(module: ModuleOp, chip: str = DEFAULT_CHIPS[AMD]) -> str:
