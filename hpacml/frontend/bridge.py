@@ -103,8 +103,9 @@ class TensorFunctor:
 
     def _require_near(self, bound: _Bound, tensor: ArrayView, name: str) -> None:
         """Raise `MapError` unless the tensor is where the arrays are; with a target of its own a map takes any."""
-        if self._target is None and bound.views:
-            device_of([*bound.views, tensor], [*bound.application.arrays, name], None)
+        views = [*bound.views, tensor]
+        if self._target is None and bound.views and not on_host(views, None):
+            device_of(views, [*bound.application.arrays, name], None)
 
     def ir(self, targets: str, direction: Direction = "to", /, *, unchecked: bool = False, **names: object) -> ModuleOp:
         """The IR of a gather (`to`) or a scatter (`from`) of these arguments, before any pass."""
