@@ -29,7 +29,7 @@ class Kernel(Definition, Generic[P, R]):
 
     Arrays are NumPy arrays, Torch CPU tensors, or anything with DLPack or an array interface, with any strides;
     they are not copied. Numbers are converted to the types of their annotations. The first call with arrays
-    of a new layout (packed, rows of stride 1, any strides) compiles, or takes the code from the cache on disk.
+    of a new layout (packed, with packed rows, or with other strides) compiles, or takes the code from the cache on disk.
 
     Results are those of `py_func` to the last bit, but for what would make a kernel slow:
 
