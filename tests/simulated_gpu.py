@@ -40,7 +40,7 @@ class SimulatedDevice:
     """What `hpacml.runtime.gpu.device.Device` is, without a GPU."""
 
     chip = "sm_80"
-    name = "cpu"
+    name = "cpu:0"  # not the name of the host, as that of a GPU is not
     torch = torch.device("cpu")
 
     def __init__(self, index: int = 0) -> None:
@@ -50,6 +50,8 @@ class SimulatedDevice:
         self.launched: list[str] = []
         self.loads = 0
         self.replays = 0
+        self.replayed = 0
+        """Launches by graphs."""
         self.synchronized = 0
         self.order: list[tuple[str, int]] = []
         self.left = 1 << 40
@@ -112,20 +114,24 @@ class SimulatedDevice:
 
     def launch(self, kernel: Any, grid: int, block: int, stream: int, parameters: int) -> None:
         assert stream == self.stream
+        assert 0 < grid < 1 << 31, "the driver takes no other grid"
+        assert 0 < block <= 1024
         self.launched.append(kernel.name)
         self.traffic.append(kernel.launch(self.memory, (grid, 1, 1), (block, 1, 1), parameters))
 
     def capture(self, run: Callable[[], None]) -> Callable[[], None]:
         before = [(start, ctypes.string_at(start, end - start)) for start, end in self.memory.ends.items()]
-        launched = list(self.launched)
+        launched = len(self.launched)
         run()
-        self.launched = launched
+        del self.launched[launched:]
         for address, content in before:
             ctypes.memmove(address, content, len(content))
 
         def replay() -> None:
             self.replays += 1
+            before = len(self.launched)
             run()
+            self.replayed += len(self.launched) - before
 
         return replay
 
@@ -142,6 +148,14 @@ class OnDevice:
             base = base.base
         self._base = base
         device.hold(base.__array_interface__["data"][0], base.nbytes, self)
+
+    @property
+    def ndim(self) -> int:
+        return self.array.ndim
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.array.shape
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:

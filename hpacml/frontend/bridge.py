@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from hpacml.errors import MapError
 from hpacml.frontend.directives import FunctorDirective, parse_application_targets, parse_functor, require_text
 from hpacml.frontend.maps import AppliedFunctor, integers_of
-from hpacml.frontend.placement import Target, device_of, on_host, require_target
+from hpacml.frontend.placement import Target, device_of, on_host, require_one_place, require_target
 from hpacml.runtime.buffers import empty
 from hpacml.runtime.frame import Frame
 from hpacml.runtime.gpu import offload
@@ -104,7 +104,7 @@ class TensorFunctor:
     def _require_near(self, bound: _Bound, tensor: ArrayView, name: str) -> None:
         """Raise `MapError` unless the tensor is where the arrays are; with a target of its own a map takes any."""
         if self._target is None and bound.views:
-            device_of([*bound.views, tensor], [*bound.application.arrays, name], None)
+            require_one_place([*bound.views, tensor], [*bound.application.arrays, name])
 
     def ir(self, targets: str, direction: Direction = "to", /, *, unchecked: bool = False, **names: object) -> ModuleOp:
         """The IR of a gather (`to`) or a scatter (`from`) of these arguments, before any pass."""
