@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from hpacml.runtime.gpu import device as devices
 from hpacml.runtime.gpu.device import Device
 from tests import differential
 from tests.simulated_gpu import OnDevice, SimulatedDevice, TensorOnDevice
@@ -34,13 +35,26 @@ class Simulated(differential.Placement):
             return array.array
         return array.tensor if isinstance(array, TensorOnDevice) else array
 
+    def fill(self, there: OnDevice, values: Any) -> None:
+        """Write the elements of an array that is there."""
+        there.array[...] = values
+
     def network(self, network: torch.nn.Module) -> torch.nn.Module:
+        """A network on the device, which computes on tensors there."""
         return network
+
+    @property
+    def device(self) -> Any:
+        return self.devices[0]
 
     @property
     def launched(self) -> int:
         """How many kernels were launched by the runtime, and not by graphs."""
         return sum(len(device.launched) - device.replayed for device in self.devices)
+
+    @property
+    def captures(self) -> int:
+        return sum(device.captures for device in self.devices)
 
     @property
     def replays(self) -> int:
@@ -63,6 +77,7 @@ class Cuda(differential.Placement):
         def captured(device: Device, run: Callable[[], None]) -> Callable[[], None]:
             before = self._counts["launched"]
             replay = capture(device, run)
+            self._counts["captures"] += 1
             self._counts["launched"] = before
 
             def counted() -> None:
@@ -83,12 +98,23 @@ class Cuda(differential.Placement):
     def host(self, array: Any) -> Any:
         return array.host() if isinstance(array, Exported) else array.cpu()
 
+    def fill(self, there: Exported, values: Any) -> None:
+        torch.as_tensor(there, device=self.device.torch).copy_(torch.from_numpy(values))
+
     def network(self, network: torch.nn.Module) -> torch.nn.Module:
         return network.to("cuda")
 
     @property
+    def device(self) -> Any:
+        return devices.current_device()
+
+    @property
     def launched(self) -> int:
         return self._counts["launched"]
+
+    @property
+    def captures(self) -> int:
+        return self._counts["captures"]
 
     @property
     def replays(self) -> int:
@@ -122,3 +148,6 @@ class Exported:
 
 def address_of(array: np.ndarray[Any, Any]) -> int:
     return array.__array_interface__["data"][0]
+
+
+Machine = Simulated | Cuda

@@ -8,6 +8,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -49,12 +50,14 @@ class SimulatedDevice:
         self.stream = 0
         self.launched: list[str] = []
         self.loads = 0
+        self.capturing = False
+        self.captures = 0
         self.replays = 0
         self.replayed = 0
         """Launches by graphs."""
         self.synchronized = 0
         self.order: list[tuple[str, int]] = []
-        self.left = 1 << 40
+        self.left = 1 << 32
         """Bytes that can still be allocated."""
         self.traffic: list[ptx.Traffic] = []
         self._owners: Counter[int] = Counter()
@@ -92,9 +95,10 @@ class SimulatedDevice:
         return Event()
 
     def empty(self, shape: tuple[int, ...], dtype: str) -> torch.Tensor:
+        size = prod(shape) * torch_dtypes()[dtype].itemsize
+        if size > self.left:
+            raise devices.no_memory(self.index, size, "simulated")
         tensor = torch.empty(shape, dtype=torch_dtypes()[dtype])
-        if tensor.nbytes > self.left:
-            raise devices.no_memory(self.index, tensor.nbytes, "simulated")
         self.hold(tensor.data_ptr(), tensor.nbytes, tensor)
         return tensor
 
@@ -117,13 +121,19 @@ class SimulatedDevice:
         assert 0 < grid < 1 << 31, "the driver takes no other grid"
         assert 0 < block <= 1024
         self.launched.append(kernel.name)
+        self.order.append(("launch", stream))
         self.traffic.append(kernel.launch(self.memory, (grid, 1, 1), (block, 1, 1), parameters))
 
     def capture(self, run: Callable[[], None]) -> Callable[[], None]:
         before = [(start, ctypes.string_at(start, end - start)) for start, end in self.memory.ends.items()]
         launched = len(self.launched)
-        run()
+        self.capturing = True
+        try:
+            run()
+        finally:
+            self.capturing = False
         del self.launched[launched:]
+        self.captures += 1
         for address, content in before:
             ctypes.memmove(address, content, len(content))
 

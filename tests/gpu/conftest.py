@@ -10,7 +10,7 @@ import torch
 
 import hpacml
 from tests import differential
-from tests.machines import Cuda, Simulated
+from tests.machines import Cuda, Machine, Simulated
 from tests.simulated_gpu import simulated
 
 REAL = pytest.param("real", marks=pytest.mark.gpu)
@@ -25,7 +25,7 @@ def require_gpu() -> None:
 @pytest.fixture(params=["simulated", REAL])
 def machine(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Iterator[Simulated | Cuda]:
+) -> Iterator[Machine]:
     """A machine with one GPU, and an empty directory to work in."""
     monkeypatch.chdir(tmp_path)
     if request.param == "real":
@@ -47,7 +47,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cuda:
 
 
 @pytest.fixture
-def placed(machine: Simulated | Cuda, monkeypatch: pytest.MonkeyPatch) -> Simulated | Cuda:
+def placed(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """The machine, and calls beside the oracle have their arrays there, and all indices checked before they return."""
     monkeypatch.setattr(differential, "placement", machine)
     monkeypatch.setenv("HPACML_CHECK", "sync")

@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests import differential
-from tests.machines import Cuda, Simulated
+from tests.machines import Machine
 from tests.test_oracle import search
 
-Machine = Simulated | Cuda
 WAYS = [way for way in differential.WAYS if way != "functor"]
 
 
