@@ -23,9 +23,7 @@ def require_gpu() -> None:
 
 
 @pytest.fixture(params=["simulated", REAL])
-def machine(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Iterator[Machine]:
+def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Machine]:
     """A machine with one GPU, and an empty directory to work in."""
     monkeypatch.chdir(tmp_path)
     if request.param == "real":

@@ -64,7 +64,9 @@ def test_calls_are_in_order_whatever_the_buffer_holds(machine: Machine, monkeypa
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_halves(machine: Machine, dtype: torch.dtype) -> None:
-    directives = "tensor functor(one: [i, 0:1] = ([i]))\nml(collect) in(one(a[0:4])) out(one(a[0:4])) database('heat.h5')"
+    directives = (
+        "tensor functor(one: [i, 0:1] = ([i]))\nml(collect) in(one(a[0:4])) out(one(a[0:4])) database('heat.h5')"
+    )
 
     @hpacml.region(directives)
     def heat(a: Any) -> None:
