@@ -50,7 +50,7 @@ class Graphs:
 
     def run(self, device: Device, key: Hashable, execute: Callable[[Call], object]) -> object:
         """What `execute` returns, now or when it was captured; what it does is done. `key` decides what that is."""
-        if os.environ.get(VARIABLE) == "0":
+        if os.environ.get(VARIABLE) == "0" or device.capturing:  # a graph that somebody makes has this call in it
             return execute(Call(device))
         key = key, device.stream
         if (graph := self._graphs.pop(key, None)) is not None:
