@@ -23,6 +23,7 @@ import hpacml
 from hpacml import approx, pipelines, prange
 from hpacml.frontend import bridge, entries
 from hpacml.frontend.kernel import Kernel
+from hpacml.passes.convert_hpacml_to_runtime import ConvertHpacmlToRuntimePass
 from hpacml.passes.hpacml_gpu_to_loops import HpacmlGpuToLoopsPass
 from hpacml.runtime import toolchain
 from hpacml.runtime.assembly import CHIPS, NVIDIA, DeviceCode, amdgcn, chip_of, device_code, ptx
@@ -41,9 +42,10 @@ def launches(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[ModuleOp]]:
     modules: list[ModuleOp] = []
 
     def run_passes(module: ModuleOp, report: bool) -> ModuleOp:
-        pipelines.run_passes(module, report=report, gpu=True)
+        pipelines.run_passes(module, "loops", report=report, gpu=True)
         modules.append(module.clone())
-        HpacmlGpuToLoopsPass().apply(pipelines.make_context(), module)
+        for each in (HpacmlGpuToLoopsPass(), ConvertHpacmlToRuntimePass()):
+            each.apply(pipelines.make_context(), module)
         module.verify()
         return module
 
