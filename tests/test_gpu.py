@@ -22,6 +22,7 @@ from hpacml import approx, pipelines, prange
 from hpacml.dialects.hpacml.attributes import Direction
 from hpacml.frontend import bridge, entries
 from hpacml.frontend.kernel import Kernel
+from hpacml.passes.convert_hpacml_to_runtime import ConvertHpacmlToRuntimePass
 from hpacml.passes.hpacml_gpu_to_loops import HpacmlGpuToLoopsPass
 from hpacml.runtime import libdevice, toolchain
 from hpacml.runtime.assembly import CHIPS, NVIDIA, DeviceCode, amdgcn, chip_of, device_code, ptx
@@ -40,10 +41,11 @@ def launches(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[ModuleOp]]:
     """Everything is compiled for GPUs from then on, and run as loops; the modules with their kernels."""
     modules: list[ModuleOp] = []
 
-    def run_passes(module: ModuleOp, report: bool) -> ModuleOp:
-        pipelines.run_passes(module, report=report, gpu=True)
+    def run_passes(module: ModuleOp, report: bool, gpu: bool) -> ModuleOp:
+        pipelines.run_passes(module, "loops", report=report, gpu=True)
         modules.append(module.clone())
-        HpacmlGpuToLoopsPass().apply(pipelines.make_context(), module)
+        for each in (HpacmlGpuToLoopsPass(), ConvertHpacmlToRuntimePass()):
+            each.apply(pipelines.make_context(), module)
         module.verify()
         return module
 

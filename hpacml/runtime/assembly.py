@@ -166,7 +166,7 @@ def _variants(triple: str, chip: str) -> list[toolchain.Variant]:
         return MLIR_GPU_PIPELINE.format(to_target=f"{to_target}index-bitwidth={index_bits}}}")
 
     # Integers in a parallel loop are those of the original code, which have 64 bits.
-    return [toolchain.Variant(pipeline(64)), toolchain.Variant(pipeline(32), NARROW, ("gather", "scatter"))]
+    return [toolchain.Variant(pipeline(64)), toolchain.Variant(pipeline(32), NARROW, ("gather", "scatter", "check"))]
 
 
 def _types(parameters: str) -> tuple[str, ...]:

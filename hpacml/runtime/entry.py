@@ -34,9 +34,10 @@ _SLOTS = {
 }
 
 # ctypes leaves the result undefined when an interrupt hits a callback outside its try block:
-# only 1 is success. 2 is a no: of an inference that has written nothing, on purpose, and of a call not to be sampled.
+# only 1 is success. 2 is a no: of an inference that has written nothing, on purpose, of a call not to be sampled, and
+# of a flag that is raised.
 _DONE, _FAILED, _NO = 1, 0, 2
-_MAY_SAY_NO = {"infer", "sample"}
+_MAY_SAY_NO = {"infer", "sample", "device_flag_down"}
 
 _CALLBACKS: dict[str, tuple[Any, ...]] = {
     "infer": (ctypes.c_size_t, ctypes.c_size_t),
@@ -53,6 +54,8 @@ _CALLBACKS: dict[str, tuple[Any, ...]] = {
     "device_free": (ctypes.c_size_t,),
     "device_time": (ctypes.c_size_t,),
     "device_record": (ctypes.c_size_t, ctypes.c_int64, ctypes.c_size_t, ctypes.c_size_t),
+    "device_flag": (ctypes.c_size_t, ctypes.c_size_t),
+    "device_flag_down": (),
 }
 
 _EXPORTS = (
@@ -77,6 +80,8 @@ _EXPORTS = (
     "hpacml_device_time_ms",
     "hpacml_device_time_ns",
     "hpacml_device_record",
+    "hpacml_device_flag",
+    "hpacml_device_flag_down",
     "_mlir_memref_to_llvm_alloc",
     "_mlir_memref_to_llvm_aligned_alloc",
     "_mlir_memref_to_llvm_free",
@@ -184,8 +189,9 @@ class Handlers(TypedDict, total=False):
 def register(**handlers: Unpack[Handlers]) -> None:
     """Set what some of the runtime symbols do.
 
-    They may raise anything; `infer` and `sample` return False to have only the original code run. Any thread that has
-    entered compiled code may call them. `open_counters` is asked where `hpacml_record` counts for a site.
+    They may raise anything; `infer` and `sample` return False to have only the original code run, `device_flag_down`
+    if an index is bad. Any thread that has entered compiled code may call them. `open_counters` is asked where
+    `hpacml_record` counts for a site.
     """
     given = cast("dict[str, Handler]", handlers)
     _handlers.update(given)

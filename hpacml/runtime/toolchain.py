@@ -167,7 +167,7 @@ def _is_only_read(value: Any, kind: Kind) -> bool:
     loads = [user for user in users if user.name in ("memref.load", "vector.load")]
     if not loads or any(user not in loads and user.name != "memref.dim" for user in users):
         return False
-    return kind == "gather" or not any(map(_is_index, loads))
+    return kind != "scatter" or not any(map(_is_index, loads))
 
 
 def _is_index(number: Any) -> bool:
@@ -183,7 +183,7 @@ class Variant(NamedTuple):
 
     pipeline: str
     suffix: str = ""
-    kinds: Collection[Kind] = ("gather", "scatter", "loop")
+    kinds: Collection[Kind] = ("gather", "scatter", "loop", "check")
 
 
 def lower_kernels(device_text: str, variants: Sequence[Variant]) -> str:

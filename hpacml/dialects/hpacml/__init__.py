@@ -7,6 +7,7 @@ from hpacml.dialects.hpacml.bridge import FunctorOp, GatherOp, MapOp, ScatterOp,
 from hpacml.dialects.hpacml.checks import CheckIndicesOp, CheckMapOp, DistinctOp, InBoundsOp, RefuseOp
 from hpacml.dialects.hpacml.clauses import SampleAttr, UnitsAttr
 from hpacml.dialects.hpacml.control import BodyOp, CollectOp, InferOp, MlOp, SampleOp
+from hpacml.dialects.hpacml.flags import FlagDownOp, FlagOp
 from hpacml.dialects.hpacml.report import CopiedOp, NowOp, RecordOp
 from hpacml.dialects.hpacml.views import FusedGatherOp, FusedScatterOp, IndirectOp, PackOp, UnpackOp
 
@@ -28,6 +29,8 @@ Hpacml = Dialect(
         InBoundsOp,
         DistinctOp,
         RefuseOp,
+        FlagOp,
+        FlagDownOp,
         IndirectOp,
         PackOp,
         UnpackOp,

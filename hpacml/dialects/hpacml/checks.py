@@ -24,7 +24,7 @@ from xdsl.utils.exceptions import VerifyException
 
 from hpacml.dialects.hpacml.attributes import INDICES, DirectionAttr, MappingType, TargetAttr
 from hpacml.dialects.hpacml.views import VIEW, view_type
-from hpacml.targets import ranks
+from hpacml.targets import format_map, ranks
 
 
 @irdl_op_definition
@@ -77,6 +77,13 @@ class CheckMapOp(IRDLOperation, HasCanonicalizationPatternsInterface):
             )
         if len(self.sizes) != dims:
             raise VerifyException(f"the arrays have {dims} dimensions, {len(self.sizes)} sizes are given")
+
+    @property
+    def map_text(self) -> str:
+        """The map, as errors call it."""
+        if self.text is not None:
+            return self.text.data
+        return format_map(self.functor.data, [name.data for name in self.names], [each.data for each in self.targets])
 
     @classmethod
     def get_canonicalization_patterns(cls) -> tuple[RewritePattern, ...]:
