@@ -13,7 +13,7 @@ from xdsl.dialects.arith import CmpiOp, DivUIOp, MaxSIOp, OrIOp
 from xdsl.dialects.builtin import DYNAMIC_INDEX, IndexType, MemRefType
 from xdsl.dialects.func import CallOp
 from xdsl.dialects.memref import AllocOp, CastOp, StoreOp
-from xdsl.dialects.scf import ForOp, IfOp, YieldOp
+from xdsl.dialects.scf import IfOp, ParallelOp, ReduceOp, YieldOp
 from xdsl.ir import Region, SSAValue
 
 from hpacml.frontend import plain
@@ -267,17 +267,11 @@ def _dtype(evaluator: Evaluator, node: ast.expr) -> ScalarType:
 
 def _fill(evaluator: Evaluator, memory: SSAValue, sizes: Sequence[SSAValue], value: SSAValue) -> None:
     emit = evaluator.emit
-
-    def loops(indices: list[SSAValue]) -> None:
-        if len(indices) == len(sizes):
-            return emit.op(StoreOp.get(value, memory, indices))
-        zero, one = emit.index(0), emit.index(1)
-        with emit.block([IndexType()]) as body:
-            loops([*indices, body.args[0]])
-            emit.op(YieldOp())
-        return emit.op(ForOp(zero, sizes[len(indices)], one, [], body))
-
-    loops([])
+    zero, one = emit.index(0), emit.index(1)
+    with emit.block([IndexType()] * len(sizes)) as body:
+        emit.op(StoreOp.get(value, memory, body.args))
+        emit.op(ReduceOp())
+    emit.op(ParallelOp([zero] * len(sizes), sizes, [one] * len(sizes), Region(body)))
 
 
 def _length(evaluator: Evaluator, node: ast.Call) -> Number:

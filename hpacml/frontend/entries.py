@@ -111,7 +111,7 @@ class Entry:
 def compile(
     module: ModuleOp, name: str, chosen: instruments.Instruments = instruments.OFF, chip: str | None = None
 ) -> Function:
-    """Lower a module to machine code, and load function `name`; maps and parallel loops are kernels of a `chip`, if any.
+    """Lower a module to machine code, and load function `name`. With a `chip`, maps and parallel loops are its kernels.
 
     Raises `CompileError`, `MapError`.
     """
@@ -119,11 +119,11 @@ def compile(
     function = next(op for op in module.body.block.ops if isinstance(op, FuncOp) and op.sym_name.data == name)
     types = [_kind(type) for type in function.function_type.inputs]
     result = next(map(_kind, function.function_type.outputs), None)
-    text = generic_text(run_passes(module, report=chosen.timing, gpu=chip is not None))
     if chip is None:
-        return toolchain.compile(text, name, types, result)
+        return toolchain.compile(generic_text(run_passes(module, report=chosen.timing)), name, types, result)
     from hpacml.runtime.gpu import compilation
 
+    text = generic_text(run_passes(module, report=chosen.timing, gpu=True))
     return compilation.compile(text, name, types, result, chip)
 
 

@@ -29,7 +29,8 @@ class Kernel(Definition, Generic[P, R]):
 
     Arrays are NumPy arrays, Torch CPU tensors, or anything with DLPack or an array interface, with any strides;
     they are not copied. Numbers are converted to the types of their annotations. The first call with arrays
-    of a new layout (packed, with packed rows, or with other strides) compiles, or takes the code from the cache on disk.
+    of a new layout (packed, with packed rows, or with other strides) compiles, or takes the code from the cache on
+    disk.
 
     Results are those of `py_func` to the last bit, but for what would make a kernel slow:
 
@@ -72,11 +73,12 @@ class Kernel(Definition, Generic[P, R]):
         module = self._module(layout)
         return module if stage is None else run_passes(module, stage)
 
-    def ptx(self, chip: str = "sm_90", *, layout: LayoutName = "packed") -> str:
+    def ptx(self, chip: str | None = None, *, layout: LayoutName = "packed") -> str:
         """The code for an NVIDIA GPU of this kernel's gathers, scatters and parallel loops, as text.
 
-        It is for arrays of a layout as in `ir`. Neither a GPU nor CUDA is needed; this version does not run it. Raises
-        as `ir` does, `CompileError` also for what a GPU cannot do, and `HpacmlError` for an unknown chip.
+        It is for arrays of a layout as in `ir`, and for a chip such as "sm_90": by default that of this machine's GPU,
+        and "sm_80" without one. Neither a GPU nor CUDA is needed. Raises as `ir` does, `CompileError` also for what a
+        GPU cannot do, and `HpacmlError` for an unknown chip.
         """
         from hpacml.runtime.assembly import ptx
 
@@ -126,7 +128,7 @@ def kernel(
     too, which are transferred and come back; with "cpu", arrays on a GPU are an error. Raises `CompileError` at once
     for what is no function, and for an unknown target.
     """
-    if options or (function is None or target is not None) and target not in TARGETS:
+    if options or ((function is None or target is not None) and target not in TARGETS):
         raise _misuse("a kernel has one option: write @hpacml.kernel, or @hpacml.kernel(target='gpu') or target='cpu'")
     if function is None:
         return lambda function: Kernel(function, target)

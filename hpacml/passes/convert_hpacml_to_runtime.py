@@ -35,7 +35,7 @@ from xdsl.traits import SymbolTable
 from xdsl.utils.exceptions import PassFailedException
 
 from hpacml.dialects.hpacml.attributes import dtype_name
-from hpacml.dialects.hpacml.checks import CheckMapOp
+from hpacml.dialects.hpacml.checks import CheckMapOp, RefuseOp
 from hpacml.dialects.hpacml.control import BodyOp, CollectOp, InferOp, SampleOp
 from hpacml.dialects.hpacml.report import CopiedOp, NowOp, RecordOp
 from hpacml.passes.regions import captured
@@ -49,6 +49,7 @@ RUNTIME = {
     "hpacml_sample": FunctionType.from_lists([POINTER], [i32]),
     "hpacml_collect": FunctionType.from_lists([POINTER, POINTER, f64], []),
     "hpacml_check_map": FunctionType.from_lists([POINTER, POINTER, POINTER], []),
+    "hpacml_refuse": FunctionType.from_lists([POINTER], []),
     "hpacml_time_ms": FunctionType.from_lists([], [f64]),
     "hpacml_time_ns": FunctionType.from_lists([], [i64]),
     "hpacml_record": FunctionType.from_lists([POINTER, POINTER, i64, POINTER, POINTER], []),
@@ -92,6 +93,8 @@ class ConvertHpacmlToRuntimePass(ModulePass):
                     calls.collect(each)
                 case CheckMapOp():
                     calls.check_map(each)
+                case RefuseOp():
+                    calls.refuse(each)
                 case NowOp():
                     calls.now(each)
                 case CopiedOp():
@@ -235,6 +238,10 @@ class _Calls:
         self._call("hpacml_check_map", site, [values, _descriptors(op.arrays, op, inner)], inner)
         inner.insert(scf.YieldOp())
         builder.insert(scf.IfOp(fails, [], Region(doubtful)))
+        Rewriter.erase_op(op)
+
+    def refuse(self, op: RefuseOp) -> None:
+        self._call("hpacml_refuse", {"kind": "refuse", "text": op.text.data}, [], Builder(InsertPoint.before(op)))
         Rewriter.erase_op(op)
 
     def now(self, op: NowOp) -> None:

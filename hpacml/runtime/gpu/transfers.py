@@ -45,7 +45,9 @@ class _Copy:
 class Transfers:
     """The arrays of one call on a device; `views` are those to run on."""
 
-    def __init__(self, device: Device, views: Sequence[ArrayView], boxes: Sequence[Box] | None, written: frozenset[int]):
+    def __init__(
+        self, device: Device, views: Sequence[ArrayView], boxes: Sequence[Box] | None, written: frozenset[int]
+    ):
         self._device = device
         self._written: list[_Copy] = []
         self.views = list(views)
