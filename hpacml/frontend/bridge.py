@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from hpacml.errors import MapError
 from hpacml.frontend.directives import FunctorDirective, parse_application_targets, parse_functor, require_text
 from hpacml.frontend.maps import AppliedFunctor, integers_of
-from hpacml.frontend.placement import Target, device_of, on_host, require_target
+from hpacml.frontend.placement import Target, device_of, on_host, require_target, require_together
 from hpacml.runtime.buffers import empty
 from hpacml.runtime.frame import Frame
 from hpacml.runtime.gpu import offload
@@ -103,8 +103,8 @@ class TensorFunctor:
 
     def _require_near(self, bound: _Bound, tensor: ArrayView, name: str) -> None:
         """Raise `MapError` unless the tensor is where the arrays are; with a target of its own a map takes any."""
-        if self._target is None and bound.views:
-            device_of([*bound.views, tensor], [*bound.application.arrays, name], None)
+        if self._target is None:
+            require_together([*bound.views, tensor], [*bound.application.arrays, name])
 
     def ir(self, targets: str, direction: Direction = "to", /, *, unchecked: bool = False, **names: object) -> ModuleOp:
         """The IR of a gather (`to`) or a scatter (`from`) of these arguments, before any pass."""
@@ -116,7 +116,7 @@ class TensorFunctor:
         self,
         targets: str,
         direction: Direction = "to",
-        chip: str = "sm_90",
+        chip: str | None = None,
         /,
         *,
         unchecked: bool = False,
@@ -124,7 +124,8 @@ class TensorFunctor:
     ) -> str:
         """The code for an NVIDIA GPU of a gather (`to`) or a scatter (`from`) of these arguments, as text.
 
-        Neither a GPU nor CUDA is needed; this version does not run it. Raises as `ir` does, `CompileError` also where
+        The chip is by default that of this machine's GPU, and "sm_80" without one. Neither a GPU nor CUDA is needed.
+        Raises as `ir` does, `CompileError` also where
         nothing is to be copied, and `HpacmlError` for an unknown chip.
         """
         from hpacml.runtime.assembly import ptx
@@ -214,8 +215,10 @@ class _Bound(NamedTuple):
         work = offload.Work(device, Frame(), views, written, function, self._boxes(tensor))
         offload.run(work, lambda views: call(function, views, *self.integers))
 
-    def _boxes(self, tensor: ArrayView) -> list[Box]:
-        """What is touched of the arrays and of the tensor."""
+    def _boxes(self, tensor: ArrayView) -> list[Box] | None:
+        """What is touched of the arrays and of the tensor, if some of them are to be transferred."""
+        if all(view.device is not None for view in (*self.views, tensor)):
+            return None
         shapes, count = [view.shape for view in self.views], len(self.application.open_numbers)
         numbers, params = self.integers[:count], self.integers[count:]
         given = dict(zip(self.application.functor.used_params, params, strict=True))

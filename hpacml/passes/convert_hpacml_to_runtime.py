@@ -36,7 +36,7 @@ from xdsl.traits import SymbolTable
 from xdsl.utils.exceptions import PassFailedException
 
 from hpacml.dialects.hpacml.attributes import dtype_name
-from hpacml.dialects.hpacml.checks import CheckMapOp
+from hpacml.dialects.hpacml.checks import CheckMapOp, RefuseOp
 from hpacml.dialects.hpacml.control import BodyOp, CollectOp, InferOp, SampleOp
 from hpacml.dialects.hpacml.flags import FlagDownOp, FlagOp
 from hpacml.dialects.hpacml.report import CopiedOp, NowOp, RecordOp
@@ -53,6 +53,7 @@ RUNTIME = {
     "hpacml_check_map": FunctionType.from_lists([POINTER, POINTER, POINTER], []),
     "hpacml_device_flag": FunctionType.from_lists([POINTER, POINTER], []),
     "hpacml_device_flag_down": FunctionType.from_lists([], [i32]),
+    "hpacml_refuse": FunctionType.from_lists([POINTER], []),
     "hpacml_time_ms": FunctionType.from_lists([], [f64]),
     "hpacml_time_ns": FunctionType.from_lists([], [i64]),
     "hpacml_record": FunctionType.from_lists([POINTER, POINTER, i64, POINTER, POINTER], []),
@@ -100,6 +101,8 @@ class ConvertHpacmlToRuntimePass(ModulePass):
                     calls.flag(each)
                 case FlagDownOp():
                     calls.flag_down(each)
+                case RefuseOp():
+                    calls.refuse(each)
                 case NowOp():
                     calls.now(each)
                 case CopiedOp():
@@ -260,6 +263,10 @@ class _Calls:
         builder = Builder(InsertPoint.before(op))
         (status,) = builder.insert(func.CallOp("hpacml_device_flag_down", [], [i32])).results
         Rewriter.replace_op(op, [], [_is_set(status, builder)])
+
+    def refuse(self, op: RefuseOp) -> None:
+        self._call("hpacml_refuse", {"kind": "refuse", "text": op.text.data}, [], Builder(InsertPoint.before(op)))
+        Rewriter.erase_op(op)
 
     def now(self, op: NowOp) -> None:
         _declare(self.module, "hpacml_time_ns")

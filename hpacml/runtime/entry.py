@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
+from typing import Any, TypedDict, Unpack, cast
 
 from hpacml.errors import HpacmlError
 from hpacml.runtime import cache, native
@@ -169,14 +169,32 @@ class Function:
             del error  # its traceback holds this frame
 
 
-def register(**handlers: Handler) -> None:
-    """Set what the runtime symbols of these names (of `_CALLBACKS`) do; they get the C arguments, pointers as addresses.
+class Handlers(TypedDict, total=False):
+    """What the runtime symbols do, by their names in `_CALLBACKS`; they get the C arguments, pointers as addresses."""
+
+    infer: Callable[[int, int], object]
+    sample: Callable[[int], object]
+    collect: Callable[[int, int, float], object]
+    check_map: Callable[[int, int, int], object]
+    call_body: Callable[[int], object]
+    open_counters: Callable[[int, int], object]
+    refuse: Callable[[int], object]
+    launch: Callable[[int, int, int, int, int, int], object]
+    device_alloc: Callable[[int, int], object]
+    device_free: Callable[[int], object]
+    device_time: Callable[[int], object]
+    device_record: Callable[[int, int, int, int], object]
+
+
+def register(**handlers: Unpack[Handlers]) -> None:
+    """Set what some of the runtime symbols do.
 
     They may raise anything; `infer` and `sample` return False to have only the original code run, `device_flag_down`
     if an index is bad. Any thread that has entered compiled code may call them. `open_counters` is asked where
     `hpacml_record` counts for a site.
     """
-    _handlers.update(handlers)
+    given = cast("dict[str, Handler]", handlers)
+    _handlers.update(given)
 
 
 def runtime() -> Runtime:

@@ -93,6 +93,27 @@ class CheckMapOp(IRDLOperation, HasCanonicalizationPatternsInterface):
 
 
 @irdl_op_definition
+class RefuseOp(IRDLOperation):
+    """
+    Stop here, with a message for the user.
+
+    Example:
+    ```mlir
+    hpacml.refuse "the original code of the region 'heat' uses the array 't' on the host"
+    ```
+    """
+
+    name = "hpacml.refuse"
+
+    text = prop_def(StringAttr)
+
+    assembly_format = "$text attr-dict"
+
+    def __init__(self, text: StringAttr):
+        super().__init__(properties={"text": text})
+
+
+@irdl_op_definition
 class CheckIndicesOp(IRDLOperation):
     """
     Stop here unless the indices of a map lie inside the arrays that they index and, if it is a map that is

@@ -1,4 +1,4 @@
-"""Collection on devices: tensors are copied to pinned memory behind what fills them, and recorded once they are there."""
+"""Collection on devices: tensors are copied to pinned memory behind what fills them, and recorded once there."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ _prepared = False
 def collect(
     call: Call, path: str, views: Sequence[ArrayView], record: Callable[[Sequence[torch.Tensor], float], None]
 ) -> None:
-    """Have a call recorded, whose tensors are on its device, by `record` in another thread, after its last two events."""
+    """Have `record` take a call, whose tensors are on its device, later; its body is between its last two events."""
     _prepare()
     device = call.device
     tensors = [device.to_pinned(device.tensor(view)) for view in views]

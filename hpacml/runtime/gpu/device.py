@@ -112,7 +112,7 @@ class Device:
         return copy.copy_(tensor, non_blocking=True)
 
     def tensor(self, view: ArrayView) -> torch.Tensor:
-        """A tensor over memory of this device, valid as long as that memory is. Raises MapError for negative strides."""
+        """A tensor over memory of this device, valid as long as that is. Raises MapError for negative strides."""
         kind = torch_dtypes()[view.dtype]
         if 0 in view.shape:
             return torch.empty_strided(view.shape, view.strides, dtype=kind, device=self.torch)

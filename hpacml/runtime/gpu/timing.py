@@ -47,10 +47,10 @@ def record_stages(site: int, stages: int, times: int, bytes: int) -> None:
     """The runtime's `hpacml_device_record`: `times` points to the numbers of the current call's events."""
     from hpacml.runtime.gpu import call
 
-    events = call.current().events
-    numbers = (ctypes.c_int64 * (stages + 1)).from_address(times)
-    copied = (ctypes.c_int64 * stages).from_address(bytes)
-    record(ctypes.string_at(site), [events[number] for number in numbers], list(copied))
+    events: Sequence[Event] = call.current().events
+    numbers: list[int] = (ctypes.c_int64 * (stages + 1)).from_address(times)[:]
+    copied: list[int] = (ctypes.c_int64 * stages).from_address(bytes)[:]
+    record(ctypes.string_at(site), [events[number] for number in numbers], copied)
 
 
 def _settle() -> None:
