@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hpacml.frontend.region import region
     from hpacml.runtime.database import flush
     from hpacml.runtime.fallback import fallbacks
+    from hpacml.runtime.gpu.transfers import unchanged
     from hpacml.runtime.instruments import ranges, timing
     from hpacml.runtime.layers import Normalize
     from hpacml.runtime.reader import open_database
@@ -46,6 +47,7 @@ __all__ = [
     "report",
     "save_model",
     "timing",
+    "unchanged",
 ]
 
 _LAZY = {
@@ -55,6 +57,7 @@ _LAZY = {
     "flush": "hpacml.runtime.database",
     "open_database": "hpacml.runtime.reader",
     "fallbacks": "hpacml.runtime.fallback",
+    "unchanged": "hpacml.runtime.gpu.transfers",
     "ranges": "hpacml.runtime.instruments",
     "timing": "hpacml.runtime.instruments",
     "report": "hpacml.runtime.report",

@@ -52,6 +52,22 @@ Way = Callable[[Call], None]
 """Runs a call."""
 
 
+class Placement:
+    """Where the arrays of calls are: here on the host."""
+
+    def there(self, array: Any) -> Any:
+        """An array with the same elements and strides, for the product to work on."""
+        return array
+
+    def host(self, array: Any) -> Any:
+        """The elements of such an array, or of a tensor that the product has made, in memory of the host."""
+        return array
+
+
+placement = Placement()
+"""Tests put another one here."""
+
+
 def by_functor(call: Call) -> None:
     f = functor(call.program.functor)
     if call.program.direction == "to":
@@ -88,7 +104,7 @@ class Recorder:
 
     def __call__(self, x: torch.Tensor) -> Any:
         self.input = x.clone()
-        return torch.as_tensor(self.output)
+        return torch.as_tensor(self.output).to(x.device)
 
 
 def clauses(way: str, program: Program) -> str:
@@ -157,7 +173,7 @@ def by_ml(kind: str, way: str) -> Way:
     """Through a region or a kernel: `way` is infer, collect or inout."""
 
     def run(call: Call) -> None:
-        names, spare = tuple(call.names), np.zeros(1, np.float32)
+        names, spare = tuple(call.names), placement.there(np.zeros(1, np.float32))
         if kind == "region":
             marked = region(call.program, names, way)
         else:
@@ -287,7 +303,7 @@ def compare(program: Program, binding: Binding, way: str = "functor", memory: Ne
     call = Call(program, dict(binding.numbers) | arrays_of(program, binding, memory), laid, out)
     script = f"{way}: {program}\n{binding}\n\n{reproducer(program, binding, tensor)}"
     try:
-        WAYS[way](call)
+        run(call, way)
     except hpacml.HpacmlError as error:
         unchanged(call.names, inputs, script)
         if expected is not None and not any(words in str(error) for words in NO_MISFIT):
@@ -300,6 +316,28 @@ def compare(program: Program, binding: Binding, way: str = "functor", memory: Ne
     if expected is None:
         raise AssertionError(f"an error that was not found\n{script}")
     _same_result(call, expected, before, way, script)
+
+
+def run(call: Call, way: str) -> None:
+    """Run a call where the arrays are to be, and have what comes of it in its own arrays."""
+
+    def placed(value: Any) -> Any:
+        return value if value is None or isinstance(value, int) else placement.there(value)
+
+    names = {name: placed(value) for name, value in call.names.items()}
+    tensor = placed(call.tensor) if way.startswith("functor") else call.tensor  # else a model returns it
+    moved = replace(call, names=names, tensor=tensor, out=placed(call.out))
+    try:
+        WAYS[way](moved)
+    finally:
+        for name, value in call.names.items():
+            if not isinstance(value, int) and (found := placement.host(names[name])) is not value and _writable(value):
+                value[...] = found
+    call.gathered = None if moved.gathered is None else placement.host(moved.gathered)
+
+
+def _writable(array: Any) -> bool:
+    return not isinstance(array, np.ndarray) or array.flags.writeable
 
 
 def _same_result(call: Call, expected: Call, before: Any, way: str, script: str) -> None:

@@ -8,6 +8,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ class SimulatedDevice:
     """What `hpacml.runtime.gpu.device.Device` is, without a GPU."""
 
     chip = "sm_80"
-    name = "cpu"
+    name = "cpu:0"  # not the name of the host, as that of a GPU is not
     torch = torch.device("cpu")
 
     def __init__(self, index: int = 0) -> None:
@@ -49,10 +50,14 @@ class SimulatedDevice:
         self.stream = 0
         self.launched: list[str] = []
         self.loads = 0
+        self.capturing = False
+        self.captures = 0
         self.replays = 0
+        self.replayed = 0
+        """Launches by graphs."""
         self.synchronized = 0
         self.order: list[tuple[str, int]] = []
-        self.left = 1 << 40
+        self.left = 1 << 32
         """Bytes that can still be allocated."""
         self.traffic: list[ptx.Traffic] = []
         self._owners: Counter[int] = Counter()
@@ -93,9 +98,10 @@ class SimulatedDevice:
         return Event()
 
     def empty(self, shape: tuple[int, ...], dtype: str) -> torch.Tensor:
+        size = prod(shape) * torch_dtypes()[dtype].itemsize
+        if size > self.left:
+            raise devices.no_memory(self.index, size, "simulated")
         tensor = torch.empty(shape, dtype=torch_dtypes()[dtype])
-        if tensor.nbytes > self.left:
-            raise devices.no_memory(self.index, tensor.nbytes, "simulated")
         self.hold(tensor.data_ptr(), tensor.nbytes, tensor)
         return tensor
 
@@ -117,20 +123,30 @@ class SimulatedDevice:
 
     def launch(self, kernel: Any, grid: int, block: int, stream: int, parameters: int) -> None:
         assert stream == self.stream
+        assert 0 < grid < 1 << 31, "the driver takes no other grid"
+        assert 0 < block <= 1024
         self.launched.append(kernel.name)
+        self.order.append(("launch", stream))
         self.traffic.append(kernel.launch(self.memory, (grid, 1, 1), (block, 1, 1), parameters))
 
     def capture(self, run: Callable[[], None]) -> Callable[[], None]:
         before = [(start, ctypes.string_at(start, end - start)) for start, end in self.memory.ends.items()]
-        launched = list(self.launched)
-        run()
-        self.launched = launched
+        launched = len(self.launched)
+        self.capturing = True
+        try:
+            run()
+        finally:
+            self.capturing = False
+        del self.launched[launched:]
+        self.captures += 1
         for address, content in before:
             ctypes.memmove(address, content, len(content))
 
         def replay() -> None:
             self.replays += 1
+            before = len(self.launched)
             run()
+            self.replayed += len(self.launched) - before
 
         return replay
 
@@ -147,6 +163,14 @@ class OnDevice:
             base = base.base
         self._base = base
         device.hold(base.__array_interface__["data"][0], base.nbytes, self)
+
+    @property
+    def ndim(self) -> int:
+        return self.array.ndim
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.array.shape
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from hpacml.errors import MapError
 from hpacml.frontend.directives import FunctorDirective, parse_application_targets, parse_functor, require_text
 from hpacml.frontend.maps import AppliedFunctor, integers_of
-from hpacml.frontend.placement import Target, device_of, on_host, require_target, require_together
+from hpacml.frontend.placement import Target, device_of, on_host, require_one_place, require_target
 from hpacml.runtime.buffers import empty
 from hpacml.runtime.frame import Frame
 from hpacml.runtime.gpu import offload
@@ -66,7 +66,7 @@ class TensorFunctor:
             tensor = empty(bound.shape, bound.dtype) if device is None else device.empty(bound.shape, bound.dtype)
             bound.run(tensor_view(tensor, device and device.index), device)
             return tensor
-        view = array_view(out, "out", write=True, gpu=device is not None)
+        view = array_view(out, "out", write=True, gpu=True)
         self._require_near(bound, view, "out")
         bound.require_shape(view)
         if (name := bound.sharing(view)) is not None:
@@ -85,14 +85,15 @@ class TensorFunctor:
         """
         bound = self._bind(targets, "from", names, unchecked)
         device = self._device(bound)
-        source = array_view(tensor, "tensor", gpu=device is not None)
+        source = array_view(tensor, "tensor", gpu=True)
         self._require_near(bound, source, "tensor")
         bound.require_shape(source)
         if bound.sharing(source) is not None:  # it is read as it is now
             if device is None or source.device is None:
                 source = array_view(numpy_array(source).copy(), "tensor")
             else:
-                source = tensor_view(device.tensor(source).clone(), source.device)
+                copy = device.empty(source.shape, source.dtype).copy_(device.tensor(source))
+                source = tensor_view(copy, source.device)
         bound.run(source, device)
 
     def _device(self, bound: _Bound) -> Device | None:
@@ -102,9 +103,9 @@ class TensorFunctor:
         return device_of(bound.views, bound.application.arrays, self._target)
 
     def _require_near(self, bound: _Bound, tensor: ArrayView, name: str) -> None:
-        """Raise `MapError` unless the tensor is where the arrays are; with a target of its own a map takes any."""
-        if self._target is None:
-            require_together([*bound.views, tensor], [*bound.application.arrays, name])
+        """Raise `MapError` unless the tensor is where the arrays are; with the target "gpu" a map takes any."""
+        if self._target != "gpu":
+            require_one_place([*bound.views, tensor], [*bound.application.arrays, name])
 
     def ir(self, targets: str, direction: Direction = "to", /, *, unchecked: bool = False, **names: object) -> ModuleOp:
         """The IR of a gather (`to`) or a scatter (`from`) of these arguments, before any pass."""

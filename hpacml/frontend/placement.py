@@ -26,24 +26,24 @@ def on_host(views: Sequence[ArrayView], target: Target | None) -> bool:
     return target != "gpu" and all([view.device is None for view in views])  # noqa: C419 (a list is faster)
 
 
+def require_one_place(views: Sequence[ArrayView], names: Sequence[str]) -> None:
+    """Raises `MapError` for arrays in several places."""
+    if any(view.device != views[0].device for view in views):
+        raise MapError(f"all arrays of a call must be in the same place: {_told(views, names)}")
+
+
 def device_of(views: Sequence[ArrayView], names: Sequence[str], target: Target | None) -> Device:
     """The device to run on: that of the arrays or, if these are on the host, the current one.
 
     Raises `MapError` for arrays in several places, or not on the target, and `DeviceError` without such a device.
     """
-    require_together(views, names)
+    require_one_place(views, names)
     if target == "cpu":
         raise MapError(f"the target is 'cpu', so no array may be on a GPU: {_told(views, names)}")
     from hpacml.runtime.gpu import device as devices
 
     index = views[0].device if views else None
     return devices.current_device() if index is None else devices.device(index)
-
-
-def require_together(views: Sequence[ArrayView], names: Sequence[str]) -> None:
-    """Raise `MapError` for arrays in several places."""
-    if len({view.device for view in views}) > 1:
-        raise MapError(f"all arrays of a call must be in the same place: {_told(views, names)}")
 
 
 def _told(views: Sequence[ArrayView], names: Sequence[str]) -> str:

@@ -51,9 +51,9 @@ RUNTIME = {
     "hpacml_sample": FunctionType.from_lists([POINTER], [i32]),
     "hpacml_collect": FunctionType.from_lists([POINTER, POINTER, f64], []),
     "hpacml_check_map": FunctionType.from_lists([POINTER, POINTER, POINTER], []),
+    "hpacml_refuse": FunctionType.from_lists([POINTER], []),
     "hpacml_device_flag": FunctionType.from_lists([POINTER, POINTER], []),
     "hpacml_device_flag_down": FunctionType.from_lists([], [i32]),
-    "hpacml_refuse": FunctionType.from_lists([POINTER], []),
     "hpacml_time_ms": FunctionType.from_lists([], [f64]),
     "hpacml_time_ns": FunctionType.from_lists([], [i64]),
     "hpacml_record": FunctionType.from_lists([POINTER, POINTER, i64, POINTER, POINTER], []),
@@ -97,12 +97,12 @@ class ConvertHpacmlToRuntimePass(ModulePass):
                     calls.collect(each)
                 case CheckMapOp():
                     calls.check_map(each)
+                case RefuseOp():
+                    calls.refuse(each)
                 case FlagOp():
                     calls.flag(each)
                 case FlagDownOp():
                     calls.flag_down(each)
-                case RefuseOp():
-                    calls.refuse(each)
                 case NowOp():
                     calls.now(each)
                 case CopiedOp():
@@ -248,6 +248,10 @@ class _Calls:
         builder.insert(scf.IfOp(fails, [], Region(doubtful)))
         Rewriter.erase_op(op)
 
+    def refuse(self, op: RefuseOp) -> None:
+        self._call("hpacml_refuse", {"kind": "refuse", "text": op.text.data}, [], Builder(InsertPoint.before(op)))
+        Rewriter.erase_op(op)
+
     def flag(self, op: FlagOp) -> None:
         site = {"kind": "flag", "label": op.label.data, "maps": _texts(op.maps)}
         builder = Builder(InsertPoint.before(op))
@@ -263,10 +267,6 @@ class _Calls:
         builder = Builder(InsertPoint.before(op))
         (status,) = builder.insert(func.CallOp("hpacml_device_flag_down", [], [i32])).results
         Rewriter.replace_op(op, [], [_is_set(status, builder)])
-
-    def refuse(self, op: RefuseOp) -> None:
-        self._call("hpacml_refuse", {"kind": "refuse", "text": op.text.data}, [], Builder(InsertPoint.before(op)))
-        Rewriter.erase_op(op)
 
     def now(self, op: NowOp) -> None:
         _declare(self.module, "hpacml_time_ns")

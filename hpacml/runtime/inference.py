@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter, is_
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
 
@@ -19,6 +19,9 @@ from hpacml.runtime.memref import tensor_from_descriptor, view_of_descriptor
 from hpacml.runtime.model import Model, describe, summary
 from hpacml.runtime.schema import maps_sha256
 from hpacml.runtime.sites import InferSite
+
+if TYPE_CHECKING:
+    from hpacml.runtime.gpu.call import Call
 
 VARIABLE = "SURROGATE_MODEL"
 
@@ -64,13 +67,14 @@ class _Use:
     inference: Inference
     model: Model
     addresses: tuple[int, ...]
+    device: str
 
     @property
     def label(self) -> str:
         return self.inference.label
 
     def holds(self) -> bool:
-        return self.inference.model() is self.model and self.model.network.addresses() == self.addresses
+        return self.inference.model(self.device) is self.model and self.model.network.addresses() == self.addresses
 
 
 class Inference:
@@ -107,10 +111,12 @@ class Inference:
 
     def _infer(self, tensors: int) -> None:
         inputs, targets, extents, nothing_to_do = self._tensors(tensors)
-        model = self.model()
+        call = frame.gpu()
+        model = self.model("cpu" if call is None else call.device.name)
         if model is not self._fitting:
             self._require_maps(model)
-        self._note_use(model)
+        if call is not None:
+            self._note_use(call, model)
         if nothing_to_do:
             return
         with torch.inference_mode():
@@ -123,11 +129,10 @@ class Inference:
             for target, result in results:
                 target.copy_(result)
 
-    def _note_use(self, model: Model) -> None:
+    def _note_use(self, call: Call, model: Model) -> None:
         """Tell a call on a device which model it runs, or that this cannot be repeated without the host."""
-        if (call := frame.gpu()) is not None:
-            call.on_host |= not model.replayable or bool(checks.chosen())
-            call.uses.append(_Use(self, model, model.network.addresses()))
+        call.on_host |= not model.replayable or bool(checks.chosen())
+        call.uses.append(_Use(self, model, model.network.addresses(), call.device.name))
 
     def _tensors(self, tensors: int) -> Tensors:
         addresses = self._pointers.from_address(tensors)
@@ -154,13 +159,12 @@ class Inference:
         inputs, targets = tensors[:count], tensors[count:]
         return Tensors(inputs, targets, list(map(_extent, targets)), not any(t.numel() for t in targets))
 
-    def model(self) -> Model:
-        """The model of the current call. Raises ModelError if there is none."""
-        call = frame.gpu()
+    def model(self, device: str) -> Model:
+        """The model of the current call; one of a file is on `device`. Raises ModelError if there is none."""
         given = self._site.model.find(VARIABLE)
         try:
             if isinstance(given, (str, os.PathLike)):
-                return models.load(frame.paths()[given], "cpu" if call is None else call.device.name)
+                return models.load(frame.paths()[given], device)
         except ModelError as error:
             raise ModelError(f"in the region '{self._site.label}': {error}") from error.__cause__
         if callable(given):

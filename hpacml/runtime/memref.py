@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
-from hpacml.errors import MapError
+from hpacml.errors import HpacmlError, MapError
 
 if TYPE_CHECKING:
     import torch
@@ -87,7 +87,7 @@ def array_view(array: object, name: str, *, write: bool = False, gpu: bool = Fal
     elif _is_tensor(array):
         view = _torch_view(array, name)
     else:
-        view = _foreign_view(array, name)
+        view = _foreign_view(array, name, gpu)
     if view.device is not None and not gpu:
         raise _elsewhere(name, f"the memory of cuda:{view.device}", "a copy in host memory")
     if write and view.readonly:
@@ -287,7 +287,7 @@ def _torch_view(tensor: torch.Tensor, name: str) -> ArrayView:
     return ArrayView(address, dtype, tuple(tensor.shape), strides, tensor.requires_grad, tensor, device)
 
 
-def _foreign_view(array: object, name: str) -> ArrayView:
+def _foreign_view(array: object, name: str, gpu: bool) -> ArrayView:
     kind = type(array)
     if issubclass(kind, np.ma.MaskedArray):
         raise _error(name, f"is a masked array: pass {name}.data, which is its memory without the mask")
@@ -295,12 +295,14 @@ def _foreign_view(array: object, name: str) -> ArrayView:
         raise _error(name, f"is a scalar of type {kind.__name__}: pass an array")
     try:
         if hasattr(array, "__cuda_array_interface__"):
+            if not gpu:
+                raise _elsewhere(name, "CUDA memory", "a copy in host memory")
             return _cuda_view(array, name)
         if hasattr(array, "__array_struct__") or hasattr(array, "__array_interface__"):
             return _numpy_view(np.asarray(array), name)
         if hasattr(array, "__dlpack__"):
-            return _dlpack_view(array, name)
-    except MapError:
+            return _dlpack_view(array, name, gpu)
+    except HpacmlError:
         raise
     except Exception as error:  # whatever somebody's protocol does
         raise _error(name, f"does not give its memory: {type(error).__name__}: {error}") from error
@@ -340,10 +342,10 @@ def _cuda_device(array: Any, address: int) -> int:
     return 0 if index is None else index  # an empty array is nowhere
 
 
-def _dlpack_view(array: Any, name: str) -> ArrayView:
+def _dlpack_view(array: Any, name: str, gpu: bool) -> ArrayView:
     kind, index = array.__dlpack_device__()
     on_cuda = kind in _DLPACK_CUDA_DEVICES
-    if kind not in _DLPACK_HOST_DEVICES and not on_cuda:
+    if kind not in _DLPACK_HOST_DEVICES and not (on_cuda and gpu):
         raise _elsewhere(name, f"memory of DLPack device ({int(kind)}, {index})", "a copy in host memory")
     options: dict[str, Any] = {"stream": _dlpack_stream(int(index))} if on_cuda else {}
     try:

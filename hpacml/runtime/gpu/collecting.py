@@ -61,7 +61,7 @@ class Arrivals:
     def add(self, arrival: _Arrival) -> None:
         """Record a call once it is there. Raises what calls before it, into the same database, could not."""
         self._raise_failure(arrival.path)
-        while self._pending and sum(each.nbytes for each in self._pending) + arrival.nbytes > buffer_bytes():
+        while (waiting := tuple(self._pending)) and sum(each.nbytes for each in (*waiting, arrival)) > buffer_bytes():
             self._take()
         with self._changed:
             self._pending.append(arrival)

@@ -129,6 +129,11 @@ class Device:
         """Launch one of the loaded kernels; `parameters` is the address of an array of pointers to its parameters."""
         driver.launch(kernel, grid, block, stream, parameters)
 
+    @property
+    def capturing(self) -> bool:
+        """Whether what is launched on the current stream goes into a graph, instead of being done."""
+        return torch.cuda.is_current_stream_capturing()
+
     def capture(self, run: Callable[[], None]) -> Callable[[], None]:
         """What `run` does on the current stream, as a graph: call it to have all of it done once. `run` does nothing.
 

@@ -70,7 +70,7 @@ def _transferred(work: Work, invoke: Callable[[Sequence[ArrayView]], object]) ->
     from hpacml.runtime.gpu.call import Call
     from hpacml.runtime.gpu.transfers import Transfers
 
-    with _active(work.device):
+    with ordered(work):
         transfers = Transfers(work.device, work.views, work.boxes, work.written)
         call = Call(work.device, originals=transfers.originals)
         with replace(work.frame, gpu=call):

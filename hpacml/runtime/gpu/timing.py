@@ -47,7 +47,10 @@ def record_stages(site: int, stages: int, times: int, bytes: int) -> None:
     """The runtime's `hpacml_device_record`: `times` points to the numbers of the current call's events."""
     from hpacml.runtime.gpu import call
 
-    events: Sequence[Event] = call.current().events
+    current = call.current()
+    if current.capturing:
+        return
+    events: Sequence[Event] = current.events
     numbers: list[int] = (ctypes.c_int64 * (stages + 1)).from_address(times)[:]
     copied: list[int] = (ctypes.c_int64 * stages).from_address(bytes)[:]
     record(ctypes.string_at(site), [events[number] for number in numbers], copied)

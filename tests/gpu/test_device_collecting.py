@@ -1,0 +1,145 @@
+"""Collection of calls whose arrays are on a GPU."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+import hpacml
+from tests.gpu import stencil
+from tests.machines import Machine
+
+COLLECT = f"ml(collect) {stencil.CLAUSES} database(net) label('heat')"
+
+
+def averaged(machine: Machine) -> stencil.Body:
+    """Original code for arrays on the device."""
+
+    def body(t: Any, new: Any) -> None:
+        result = machine.host(new).copy()
+        stencil.averaged(machine.host(t), result)
+        machine.fill(new, result)
+
+    return body
+
+
+def contents(path: str) -> dict[str, Any]:
+    with h5py.File(path) as file:
+        return {name: file["heat"][name][...] for name in ("input", "output", "runtime")}
+
+
+def test_the_same_is_collected_as_on_the_host(machine: Machine) -> None:
+    there, here = stencil.region(averaged(machine), COLLECT), stencil.region(stencil.averaged, COLLECT)
+    for call in range(5):
+        t, new = stencil.grids()
+        t += call
+        there(machine.there(t), machine.there(new.copy()), *t.shape, "there.h5")
+        here(t, new, *t.shape, "here.h5")
+    hpacml.flush()
+    found, expected = contents("there.h5"), contents("here.h5")
+    for name in ("input", "output"):
+        np.testing.assert_array_equal(found[name], expected[name])
+    assert found["runtime"].shape == expected["runtime"].shape == (5,)
+    assert (found["runtime"] >= 0).all()
+
+
+def test_calls_are_in_order_whatever_the_buffer_holds(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    heat = stencil.region(lambda t, new: None, COLLECT)
+    t, new = stencil.grids()
+    there = machine.there(t), machine.there(new)
+    for size in "1", "3K", "256M":
+        monkeypatch.setenv("HPACML_DB_BUFFER", size)
+        for call in range(20):
+            machine.fill(there[0], np.full_like(t, call))
+            heat(*there, *t.shape, "heat.h5")
+        hpacml.flush()
+    assert contents("heat.h5")["input"][:, 0, 0, 0].tolist() == [*range(20)] * 3
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_halves(machine: Machine, dtype: torch.dtype) -> None:
+    directives = (
+        "tensor functor(one: [i, 0:1] = ([i]))\nml(collect) in(one(a[0:4])) out(one(a[0:4])) database('heat.h5')"
+    )
+
+    @hpacml.region(directives)
+    def heat(a: Any) -> None:
+        pass
+
+    a = torch.arange(8).to(dtype)[::2]
+    heat(machine.there(a))
+    hpacml.flush()
+    with h5py.File("heat.h5") as file:
+        np.testing.assert_array_equal(file["heat/input"][0, :, 0], a.float().numpy())
+
+
+def test_one_call_in_so_many(machine: Machine) -> None:
+    heat = stencil.region(lambda t, new: None, COLLECT + " sample(every: 3)")
+    t, new = stencil.grids()
+    for call in range(7):
+        heat(machine.there(np.full_like(t, call)), machine.there(new), *t.shape, "heat.h5")
+    hpacml.flush()
+    assert contents("heat.h5")["input"][:, 0, 0, 0].tolist() == [0, 3, 6]
+
+
+def test_errors_come_out_of_the_next_call_or_flush(machine: Machine) -> None:
+    heat = stencil.region(lambda t, new: None, COLLECT)
+    there = [machine.there(grid) for grid in stencil.grids()]
+    Path("file").touch()
+    heat(*there, 9, 11, "file/heat.h5")
+    with pytest.raises(hpacml.DatabaseError, match=r"heat\.h5"):
+        hpacml.flush()
+    hpacml.flush()
+    heat(*there, 9, 11, "heat.h5")
+    hpacml.flush()
+    assert len(contents("heat.h5")["input"]) == 1
+
+
+def test_no_database_is_an_error_of_the_call(machine: Machine) -> None:
+    there = [machine.there(grid) for grid in stencil.grids()]
+    with pytest.raises(hpacml.DatabaseError, match="has no database"):
+        stencil.region(lambda t, new: None, COLLECT)(*there, 9, 11, None)
+
+
+def test_the_report_of_a_collection(machine: Machine) -> None:
+    heat = stencil.region(averaged(machine), COLLECT)
+    there = [machine.there(grid) for grid in stencil.grids()]
+    hpacml.report(reset=True)
+    hpacml.timing()
+    try:
+        for _ in range(3):
+            heat(*there, 9, 11, "heat.h5")
+        report: Any = hpacml.report(reset=True)["heat"]
+    finally:
+        hpacml.timing(False)
+    assert report.calls == {"infer": 0, "collect": 3, "body": 0}
+    assert report.gathered == 3 * 7 * 9 * 6 * 4
+    assert report.events["Body"].count == 3
+    assert report.events["Body"].total_ms > 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_fork_has_nothing_on_its_way(machine: Machine) -> None:
+    if machine.real:
+        pytest.skip("a GPU does not survive a fork")
+    heat = stencil.region(lambda t, new: None, COLLECT)
+    heat(*(machine.there(grid) for grid in stencil.grids()), 9, 11, "heat.h5")
+    assert os.waitpid(_fork(), 0)[1] == 0
+    hpacml.flush()
+    assert len(contents("heat.h5")["input"]) == 1
+
+
+def _fork() -> int:
+    if (child := os.fork()) == 0:
+        try:
+            hpacml.flush()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return child

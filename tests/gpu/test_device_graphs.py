@@ -1,0 +1,206 @@
+"""Calls that come again with the same memory are replayed as graphs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import hpacml
+from hpacml.runtime.gpu import graphs
+from tests.gpu import stencil
+from tests.gpu.test_device_calls import close, scaled
+from tests.machines import Machine
+
+
+class Heat:
+    """A region with arrays on the device, and what the arrays must hold after each call."""
+
+    def __init__(self, machine: Machine, net: Any = None, shape: tuple[int, int] = (9, 11)) -> None:
+        self.machine = machine
+        self.region = stencil.region(stencil.refuse)
+        self.net = stencil.network()
+        self.there_net = machine.network(stencil.network())
+        self.use(*stencil.grids(*shape))
+
+    def use(self, t: Any, new: Any) -> None:
+        """Other arrays from now on."""
+        self.t, self.new = t, new
+        self.there = self.machine.there(t.copy()), self.machine.there(new.copy())
+
+    def call(self, times: int = 1) -> None:
+        for step in range(times):
+            self.t[...] = np.random.default_rng(step).random(self.t.shape)
+            self.machine.fill(self.there[0], self.t)
+            self.region(*self.there, *self.t.shape, self.there_net)
+            close(self.machine, self.there[1], stencil.inferred(self.t, self.new, self.net))
+
+
+@pytest.fixture
+def heat(machine: Machine) -> Heat:
+    return Heat(machine)
+
+
+def test_calls_are_replayed_once_they_are_warm(machine: Machine, heat: Heat) -> None:
+    for call in range(8):
+        heat.call()
+        assert machine.replays == max(0, call + 1 - graphs.WARM)
+        assert machine.captures == (call >= graphs.WARM)
+    assert machine.launched == 2 * graphs.WARM
+
+
+def test_other_memory_is_captured_anew(machine: Machine, heat: Heat) -> None:
+    heat.call(5)
+    first = heat.t, heat.new, heat.there
+    heat.use(*stencil.grids())
+    heat.call(graphs.WARM)
+    assert (machine.captures, machine.replays) == (1, 2)
+    heat.call()
+    assert (machine.captures, machine.replays) == (2, 3)
+    heat.t, heat.new, heat.there = first
+    heat.call()
+    assert (machine.captures, machine.replays) == (2, 4)
+
+
+def test_another_shape_is_captured_anew(machine: Machine, heat: Heat) -> None:
+    heat.call(4)
+    heat.use(*stencil.grids(6, 7))
+    heat.call(4)
+    assert (machine.captures, machine.replays) == (2, 2)
+
+
+def test_another_number_is_captured_anew(machine: Machine) -> None:
+    a, one = machine.there(np.ones((4, 5))), torch.nn.Identity()
+    expected = 1.0
+    for factor in [2.0] * 5 + [0.5] * 5:
+        scaled(a, factor, machine.network(one))
+        expected *= factor
+        np.testing.assert_array_equal(machine.host(a), expected)
+    assert (machine.captures, machine.replays) == (2, 4)
+
+
+def test_both_zeros_are_numbers(machine: Machine) -> None:
+    a, net = machine.there(np.ones((4, 5))), machine.network(torch.nn.Identity())
+    for factor in [0.0] * 5 + [-0.0]:
+        machine.fill(a, np.ones((4, 5)))
+        scaled(a, factor, net)
+    assert np.signbit(machine.host(a)).all()
+
+
+def test_another_model_is_captured_anew(machine: Machine, heat: Heat) -> None:
+    heat.call(5)
+    heat.net = stencil.network(1)
+    heat.there_net = machine.network(stencil.network(1))
+    heat.call(graphs.WARM)
+    assert (machine.captures, machine.replays) == (1, 2)
+    heat.call(2)
+    assert (machine.captures, machine.replays) == (2, 4)
+
+
+def test_weights_that_change_are_seen(machine: Machine, heat: Heat) -> None:
+    heat.call(5)
+    for net in heat.net, heat.there_net:
+        with torch.no_grad():
+            net[0].weight.mul_(-2.0)
+    heat.call(2)
+    assert (machine.captures, machine.replays) == (1, 4)
+
+
+def test_weights_that_move_are_seen(machine: Machine, heat: Heat) -> None:
+    heat.call(5)
+    kept = heat.there_net[0].weight.data
+    for net in heat.net, heat.there_net:
+        net[0].weight.data = 3 * net[0].weight.data
+    heat.call(4)
+    assert (machine.captures, machine.replays) == (2, 3)
+    del kept
+
+
+def test_a_model_of_a_file_stays_captured(machine: Machine, heat: Heat, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HPACML_TRUST_MODELS", "all")
+    hpacml.save_model(heat.net, "net.pt", example=stencil.features(heat.t))
+    heat.there_net = "net.pt"
+    heat.call(6)
+    assert (machine.captures, machine.replays) == (1, 3)
+    heat.net = stencil.network(1)
+    hpacml.save_model(heat.net, "net.pt", example=stencil.features(heat.t))
+    heat.call(6)
+    assert (machine.captures, machine.replays) == (2, 6)
+
+
+def test_the_graph_used_longest_ago_goes(machine: Machine, heat: Heat, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graphs, "MOST", 2)
+    used = []
+    for _ in range(3):
+        heat.use(*stencil.grids())
+        heat.call(4)
+        used.append((heat.t, heat.new, heat.there))
+    assert machine.captures == 3
+    for (heat.t, heat.new, heat.there), captures in zip(reversed(used), (3, 3, 4), strict=True):
+        heat.call()
+        assert machine.captures == captures
+
+
+def test_they_can_be_switched_off(machine: Machine, heat: Heat, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HPACML_CUDA_GRAPHS", "0")
+    heat.call(6)
+    assert (machine.captures, machine.replays, machine.launched) == (0, 0, 12)
+
+
+def test_functions_of_python_run_each_time(machine: Machine, heat: Heat) -> None:
+    net, calls = heat.there_net, []
+
+    def counted(x: torch.Tensor) -> torch.Tensor:
+        calls.append(x)
+        return net(x)
+
+    heat.there_net = counted
+    heat.call(6)
+    assert machine.captures == 0
+    assert len(calls) == 6
+
+
+def test_what_is_checked_runs_each_time(machine: Machine, heat: Heat, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HPACML_CHECK", "finite")
+    heat.call(6)
+    assert machine.captures == 0
+
+
+def test_calls_that_collect_run_each_time(machine: Machine, heat: Heat) -> None:
+    heat.region = stencil.region(lambda t, new: None)
+    for _ in range(6):
+        heat.region(*heat.there, 9, 11, heat.there_net, False)
+    assert machine.captures == 0
+
+
+def test_the_report_counts_replays(machine: Machine, heat: Heat) -> None:
+    hpacml.report(reset=True)
+    hpacml.timing()
+    try:
+        heat.call(7)
+        report: Any = hpacml.report(reset=True)["heat"]
+    finally:
+        hpacml.timing(False)
+    assert report.calls["infer"] == 7
+    assert report.replayed == machine.replays == 4
+    assert report.events["Graph Replay"].count == 4
+    assert report.events["To Tensor"].count == 3
+    assert report.gathered == 3 * 7 * 9 * 5 * 4
+    assert report.scattered == 3 * 7 * 9 * 4
+    assert report.fallbacks == 0
+    assert all(event.total_ms >= 0 for event in report.events.values())
+
+
+def test_a_report_of_calls_that_are_not_replayed(machine: Machine, heat: Heat, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HPACML_CUDA_GRAPHS", "0")
+    hpacml.report(reset=True)
+    hpacml.timing()
+    try:
+        heat.call(7)
+        report: Any = hpacml.report(reset=True)["heat"]
+    finally:
+        hpacml.timing(False)
+    assert (report.calls["infer"], report.replayed) == (7, 0)
+    assert report.gathered == 7 * 7 * 9 * 5 * 4

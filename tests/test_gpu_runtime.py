@@ -1,0 +1,318 @@
+"""The runtime for GPUs on a simulated device: what cannot be seen, or made to happen, on a real one."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import hpacml
+from hpacml.frontend.kernel import Kernel
+from hpacml.runtime import toolchain
+from hpacml.runtime.gpu import device as devices
+from hpacml.runtime.gpu import graphs, timing
+from tests.gpu import stencil
+from tests.gpu.test_device_calls import add, scaled
+from tests.machines import Simulated
+from tests.simulated_gpu import OnDevice, SimulatedDevice, simulated
+
+PAIRS = hpacml.functor("pairs: [i, 0:2] = ([i], [i + 1])")
+ONE = hpacml.functor("one: [i, 0:1] = ([i])")
+
+
+@pytest.fixture
+def known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[SimulatedDevice]]:
+    """Two devices."""
+    monkeypatch.chdir(tmp_path)
+    with simulated(monkeypatch, 2) as two:
+        yield two
+        hpacml.flush()
+
+
+@pytest.fixture
+def machine(known: list[SimulatedDevice]) -> Simulated:
+    return Simulated(known)
+
+
+@pytest.fixture
+def device(known: list[SimulatedDevice]) -> SimulatedDevice:
+    return known[0]
+
+
+# -- devices -----------------------------------------------------------------------------------------
+
+
+def test_each_device_runs_what_it_has_the_arrays_of(machine: Simulated) -> None:
+    kernel = Kernel(add.py_func)
+    for index in (0, 1, 1, 0):
+        a, b = np.ones((3, 4)), np.ones((3, 4))
+        kernel(machine.there(a, index), machine.there(b, index))
+        np.testing.assert_array_equal(a, 11 + np.arange(3.0)[:, None] + np.zeros(4))
+    assert [len(each.launched) for each in machine.devices] == [2, 2]
+    assert [each.loads for each in machine.devices] == [1, 1]
+
+
+def test_arrays_of_two_devices_are_an_error(machine: Simulated) -> None:
+    with pytest.raises(hpacml.MapError, match="'a' is on cuda:0, 'b' is on cuda:1"):
+        add(machine.there(np.ones((3, 4))), machine.there(np.ones((3, 4)), 1))
+
+
+def test_threads_load_kernels_once(machine: Simulated) -> None:
+    kernel = Kernel(add.py_func)
+    arrays = [np.ones((3, 4)) for _ in range(8)]
+    threads = [threading.Thread(target=kernel, args=(machine.there(a), machine.there(np.ones((3, 4))))) for a in arrays]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert machine.device.loads == 1
+    assert all((a == arrays[0]).all() for a in arrays)
+
+
+def test_compiled_code_comes_from_the_cache(
+    machine: Simulated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HPACML_CACHE", "1")
+    monkeypatch.setenv("HPACML_CACHE_DIR", str(tmp_path / "cache"))
+    Kernel(add.py_func)(machine.there(np.ones((3, 4))), machine.there(np.ones((3, 4))))
+
+    def lower(text: str) -> str:
+        raise AssertionError("nothing is compiled")
+
+    monkeypatch.setattr(toolchain, "outline", lower)
+    a = np.ones((3, 4))
+    Kernel(add.py_func)(machine.there(a), machine.there(np.ones((3, 4))))
+    assert a[0, 0] == 11
+
+
+# -- streams -----------------------------------------------------------------------------------------
+
+
+def test_the_streams_of_owners_are_waited_for_and_wait(device: SimulatedDevice) -> None:
+    a, out = np.arange(5.0), torch.zeros(4, 2, dtype=torch.float64)
+    x = PAIRS.gather("a[0:4]", a=OnDevice(a, device, stream=7))
+    assert device.order == [("wait for", 7), ("launch", 0), ("have wait", 7)]
+    device.order.clear()
+    device.stream = 7
+    ONE.scatter(OnDevice(x[:, 1:].numpy().copy(), device, stream=9), "a[0:4]", a=OnDevice(a, device, stream=7))
+    assert device.order == [("wait for", 9), ("launch", 7), ("have wait", 9)]
+    assert a.tolist() == [1, 2, 3, 4, 4]
+    device.order.clear()
+    PAIRS.gather("a[0:4]", a=OnDevice(a, device), out=Simulated([device]).there(out))
+    assert device.order == [("launch", 7)]
+
+
+def test_streams_of_arrays_beside_arrays_of_the_host(device: SimulatedDevice) -> None:
+    a = np.zeros(5)
+    functor = hpacml.functor("one: [i, 0:1] = ([i])", target="gpu")
+    functor.scatter(OnDevice(np.ones((5, 1)), device, stream=7), "a[0:5]", a=a)
+    assert device.order == [("wait for", 7), ("launch", 0), ("have wait", 7)]
+    assert a.tolist() == [1.0] * 5
+
+
+def test_graphs_are_those_of_a_stream(machine: Simulated) -> None:
+    a, net = machine.there(np.ones((4, 5))), torch.nn.Identity()
+    for stream in 0, 5, 0:
+        machine.device.stream = stream
+        for _ in range(4):
+            scaled(a, 2.0, net)
+    assert (machine.captures, machine.replays) == (2, 6)
+    assert (a.array == 2.0**12).all()
+
+
+def test_nothing_is_waited_for(machine: Simulated) -> None:
+    t, new = (machine.there(grid) for grid in stencil.grids())
+    heat = stencil.region(stencil.refuse)
+    for _ in range(6):
+        heat(t, new, 9, 11, stencil.network())
+    assert machine.device.synchronized == 0
+
+
+def test_only_what_comes_back_to_the_host_is_waited_for(device: SimulatedDevice) -> None:
+    functor = hpacml.functor("one: [i, 0:1] = ([i])", target="gpu")
+    functor.gather("a[0:3]", a=np.zeros(3))
+    assert device.synchronized == 0
+    functor.scatter(np.zeros((3, 1)), "a[0:3]", a=np.zeros(3))
+    assert device.synchronized == 1
+
+
+# -- graphs ------------------------------------------------------------------------------------------
+
+
+def test_what_cannot_be_captured_runs_as_before(
+    machine: Simulated, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    begin = SimulatedDevice.capture
+
+    def capture(device: SimulatedDevice, run: Callable[[], None]) -> Any:
+        begin(device, run)
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(SimulatedDevice, "capture", capture)
+    a, net = machine.there(np.ones((4, 5))), torch.nn.Identity()
+    with caplog.at_level(logging.WARNING, "hpacml"):
+        for call in range(8):
+            machine.fill(a, np.ones((4, 5)))
+            scaled(a, 2.0, net)
+            assert (a.array == 2.0).all(), call
+    (record,) = caplog.records
+    assert record.message == (
+        "calls of scaled cannot be replayed as a CUDA graph, and run as before: "
+        "operation not permitted when stream is capturing"
+    )
+
+
+def test_a_call_within_a_capture_begins_none(machine: Simulated) -> None:
+    a, net = machine.there(np.ones((4, 5))), torch.nn.Identity()
+    for _ in range(3):
+        scaled(a, 2.0, net)
+    machine.device.capturing = True
+    scaled(a, 2.0, net)
+    machine.device.capturing = False
+    assert machine.captures == 0
+    assert (a.array == 16.0).all()
+
+
+def test_calls_that_are_all_different_are_forgotten(machine: Simulated, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graphs, "MOST", 1)
+    kernel, net = Kernel(scaled.py_func), torch.nn.Identity()
+    a = machine.there(np.ones((4, 5)))
+    for factor in range(40):
+        kernel(a, 1.0 + factor, net)
+    assert len(kernel._dispatcher._offload._graphs._calls) <= 18
+    for _ in range(5):
+        kernel(a, 0.0, net)
+    assert machine.replays == 2
+
+
+# -- memory ------------------------------------------------------------------------------------------
+
+
+def test_memory_that_a_call_lacks(machine: Simulated) -> None:
+    t, new = stencil.grids()
+    there, kept = (machine.there(t), machine.there(new)), new.copy()
+    heat = stencil.region(stencil.refuse)
+    machine.device.left = 100
+    with pytest.raises(hpacml.DeviceError, match="the GPU 0 has no memory for a tensor of 1260 bytes: simulated"):
+        heat(*there, 9, 11, stencil.network())
+    np.testing.assert_array_equal(new, kept)
+    machine.device.left = 1 << 30
+    heat(*there, 9, 11, stencil.network())
+    np.testing.assert_array_equal(new, stencil.inferred(t, kept, stencil.network()))
+
+
+def test_memory_of_calls_is_given_back(machine: Simulated) -> None:
+    there = [machine.there(grid) for grid in stencil.grids()]
+    heat, net = stencil.region(stencil.refuse), stencil.network()
+    before = len(machine.device.memory.starts)
+    for _ in range(3):
+        heat(*there, 9, 11, net)
+    assert len(machine.device.memory.starts) == before
+
+
+def test_memory_for_transfers_that_is_missing(machine: Simulated) -> None:
+    machine.device.left = 100
+    t, new = stencil.grids()
+    kept = new.copy()
+    with pytest.raises(hpacml.DeviceError, match="no memory for a tensor of 396 bytes"):
+        stencil.region(stencil.refuse, target="gpu")(t, new, 9, 11, stencil.network())
+    np.testing.assert_array_equal(new, kept)
+
+
+# -- reports -----------------------------------------------------------------------------------------
+
+
+def test_times_are_counted_before_there_are_too_many(machine: Simulated, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "KEPT", 4)
+    a, net = machine.there(np.ones((4, 5))), torch.nn.Identity()
+    hpacml.report(reset=True)
+    hpacml.timing()
+    try:
+        for _ in range(20):
+            scaled(a, 1.0, net)
+        assert len(timing._records) <= 4
+        assert sum(each.calls["infer"] for each in hpacml.report().values()) == 20
+    finally:
+        hpacml.timing(False)
+
+
+# -- without a GPU -----------------------------------------------------------------------------------
+
+
+def test_importing_it_loads_neither_torch_nor_cuda() -> None:
+    code = "import hpacml, sys; print([name for name in ('torch', 'cuda', 'numpy') if name in sys.modules])"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "[]"
+
+
+def test_calls_on_the_host_load_nothing_for_gpus() -> None:
+    code = (
+        "import hpacml, numpy, sys\n"
+        "a, f = numpy.zeros(5), hpacml.functor('f: [i, 0:1] = ([i])')\n"
+        "f.scatter(f.gather('a[0:3]', a=a), 'a[0:3]', a=a)\n"
+        "print([name for name in ('device', 'driver', 'graphs') if 'hpacml.runtime.gpu.' + name in sys.modules])"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(hpacml.__file__).parents[1])}
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert shown.stdout.strip() == "[]"
+
+
+TARGET = hpacml.functor("f: [i, 0:1] = ([i])", target="gpu")
+
+
+@pytest.fixture
+def real() -> Iterator[None]:
+    """Devices as they are."""
+    devices.device.cache_clear()
+    yield
+    devices.device.cache_clear()
+
+
+def test_no_cuda_in_torch(real: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", None)
+    with pytest.raises(hpacml.DeviceError, match="the GPU 0 cannot be used: this Torch is built without CUDA"):
+        TARGET.gather("a[0:3]", a=np.zeros(3))
+
+
+def test_no_gpu(real: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    with pytest.raises(hpacml.DeviceError, match="the GPU 0 cannot be used: Torch finds no GPU"):
+        stencil.region(stencil.refuse, target="gpu")(*stencil.grids(), 9, 11, abs)
+
+
+def test_no_such_gpu(real: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(hpacml.DeviceError, match="there is no GPU 3: Torch finds 2"):
+        devices.device(3)
+
+
+def test_an_array_of_a_gpu_that_there_is_not(real: None) -> None:
+    class Foreign:
+        __cuda_array_interface__ = {"shape": (3,), "typestr": "<f8", "data": (4096, False), "version": 3}
+
+        def __dlpack_device__(self) -> tuple[int, int]:
+            return 2, 99
+
+    with pytest.raises(hpacml.DeviceError, match="GPU 99"):
+        ONE.gather("a[0:3]", a=Foreign())
+
+
+@pytest.mark.parametrize("target", ["gpus", "", 1])
+def test_unknown_targets(target: Any) -> None:
+    for make in hpacml.functor, hpacml.region:
+        with pytest.raises(hpacml.DirectiveError, match="target is 'cpu', 'gpu', or None"):
+            make("one: [i, 0:1] = ([i])", target=target)
+    with pytest.raises(hpacml.CompileError, match="target='gpu'"):
+        hpacml.kernel(target=target)
