@@ -140,9 +140,14 @@ class Device:
         What Torch raises for something that cannot be captured comes out.
         """
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        with torch.cuda.graph(graph, stream=self._capturing, capture_error_mode="thread_local"):
             run()
         return graph.replay
+
+    @functools.cached_property
+    def _capturing(self) -> torch.cuda.Stream:
+        """A stream to capture on. The one that Torch would take belongs to the first device that captured."""
+        return torch.cuda.Stream(self.torch)
 
     def __repr__(self) -> str:
         return f"cuda:{self.index}"
@@ -173,6 +178,8 @@ def device(index: int) -> Device:
     if not torch.cuda.is_available():
         reason = "this Torch is built without CUDA" if torch.version.cuda is None else "Torch finds no GPU"
         raise DeviceError(f"the GPU {index} cannot be used: {reason}")
+    if torch.version.hip is not None:
+        raise DeviceError("this Torch is for GPUs of AMD, for which code is made as text only (kernel.amdgcn)")
     if index >= torch.cuda.device_count():
         raise DeviceError(f"there is no GPU {index}: Torch finds {torch.cuda.device_count()}")
     return Device(index)
