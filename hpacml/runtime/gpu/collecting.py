@@ -1,4 +1,4 @@
-"""Collection on devices: tensors are copied to pinned memory behind what fills them, and recorded once they are there."""
+"""Collection on devices: tensors are copied to pinned memory behind what fills them, and recorded once there."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ _prepared = False
 def collect(
     call: Call, path: str, views: Sequence[ArrayView], record: Callable[[Sequence[torch.Tensor], float], None]
 ) -> None:
-    """Have a call recorded, whose tensors are on its device, by `record` in another thread, after its last two events."""
+    """Have `record` take a call's tensors on its device, in another thread, with the time between its last two events."""
     _prepare()
     device = call.device
     tensors = [device.to_pinned(device.tensor(view)) for view in views]

@@ -51,7 +51,7 @@ def record_stages(site: int, stages: int, times: int, bytes: int) -> None:
     if current.capturing:
         return
     events = current.events
-    numbers = (ctypes.c_int64 * (stages + 1)).from_address(times)
+    numbers: list[int] = (ctypes.c_int64 * (stages + 1)).from_address(times)[:]
     copied = (ctypes.c_int64 * stages).from_address(bytes)
     record(ctypes.string_at(site), [events[number] for number in numbers], list(copied))
 
