@@ -118,7 +118,7 @@ _prepared = False
 def collect(
     call: Call, path: str, views: Sequence[ArrayView], record: Callable[[Sequence[torch.Tensor], float], None]
 ) -> None:
-    """Have `record` take a call's tensors on its device, in another thread, with the time between its last two events."""
+    """Have `record` take a call's tensors on its device, in a thread, and the time between its last two events."""
     _prepare()
     device = call.device
     tensors = [device.to_pinned(device.tensor(view)) for view in views]
