@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, TypeAlias, cast
@@ -59,6 +59,8 @@ class Memory:
 
     names: Sequence[str]
     arrays: Sequence[Array]
+    content: Callable[[int], Array]
+    """The array of a number with its elements, which may be of a device: those of `arrays` only tell where they lie."""
 
     def check(self, mapped: Mapped[int], accesses: Sequence[Access], writes: bool) -> None:
         """Raise `MapError` if an index that the map uses lies outside the array that it indexes.
@@ -97,7 +99,7 @@ class Memory:
     def _read(self, view: View[int], access: Access, indexed: Access, m: int) -> Numbers:
         """The elements of an index array, which index dimension `m` of another."""
         places, size = self._places(view, access), self.arrays[indexed.array].shape[m]
-        values = np.broadcast_to(self.arrays[access.array][places].astype(np.int64), view.sizes)
+        values = np.broadcast_to(self.content(access.array)[places].astype(np.int64), view.sizes)
         wrong = (values < 0) | (values >= size)
         if wrong.any():
             first = int(wrong.argmax())

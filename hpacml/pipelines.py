@@ -9,7 +9,8 @@ directives + kernel            hpacml.frontend
 upstream MLIR                  MLIR_PIPELINE, in process (hpacml.runtime.toolchain)
 LLVM                           machine code (llvmlite)
 
-For GPUs convert-hpacml-to-gpu stands before convert-hpacml-to-loops: packing and parallel loops become kernels.
+For GPUs convert-hpacml-to-gpu stands before convert-hpacml-to-loops: packing and parallel loops become kernels; and
+hpacml-refuse-host-accesses, since other code cannot use their arrays.
 Upstream MLIR outlines (MLIR_OUTLINING) and lowers them (MLIR_GPU_PIPELINE), LLVM makes PTX or AMDGCN assembly
 (hpacml.runtime.assembly). hpacml-gpu-to-loops runs them on the CPU instead, for tests.
 """
@@ -39,8 +40,8 @@ STAGES = {
 
 CPU_PASSES = tuple(STAGES.values())
 
-GPU_STAGES = {"gpu": "convert-hpacml-to-gpu"}
-"""What a GPU has instead, before the loops, to which only the checks of indices are left."""
+GPU_STAGES = {"gpu": "convert-hpacml-to-gpu", "host": "hpacml-refuse-host-accesses"}
+"""What a GPU has before the loops, to which nothing is left then."""
 
 GPU_PASSES = (*CPU_PASSES[:3], *GPU_STAGES.values(), *CPU_PASSES[3:])
 

@@ -76,6 +76,12 @@ def heads(trees: Sequence[TargetTree]) -> list[int]:
     return [len(ranks(trees[:number])) for number in range(len(trees))]
 
 
+def format_map(functor: str, names: Sequence[str], trees: Sequence[TargetTree]) -> str:
+    """A map whose text is not known, of the arrays that its targets name, depth first."""
+    targets = [names[head] + format_tree(tree) for head, tree in zip(heads(trees), trees, strict=True)]
+    return f"{functor.partition(':')[0]}({', '.join(targets)})"
+
+
 def to_json(tree: TargetTree) -> list[Any]:
     """`[[start, stop, step], [index], {"indirect": [...]}]`, with None for open numbers."""
     return [list(e.numbers) if isinstance(e, Bounds) else {"indirect": to_json(e)} for e in tree]

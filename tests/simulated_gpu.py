@@ -91,6 +91,9 @@ class SimulatedDevice:
     def synchronize(self) -> None:
         self.synchronized += 1
 
+    def synchronize_all(self) -> None:
+        self.synchronized += 1
+
     def event(self) -> Event:
         return Event()
 
@@ -103,7 +106,9 @@ class SimulatedDevice:
         return tensor
 
     def pinned(self, size: int) -> torch.Tensor:
-        return torch.empty(size, dtype=torch.uint8)
+        tensor = torch.empty(size, dtype=torch.uint8)
+        self.hold(tensor.data_ptr(), size, tensor)
+        return tensor
 
     def to_pinned(self, tensor: torch.Tensor) -> torch.Tensor:
         return tensor.clone()

@@ -15,17 +15,18 @@ import pytest
 import torch
 from jaxtyping import Float32, Float64
 from xdsl.dialects import gpu
-from xdsl.dialects.builtin import MemRefType, ModuleOp, i1
-from xdsl.ir import Attribute
-from xdsl.parser import Parser
+from xdsl.dialects.builtin import ModuleOp
 
 import hpacml
 from hpacml import approx, pipelines, prange
+from hpacml.dialects.hpacml.attributes import Direction
 from hpacml.frontend import bridge, entries
 from hpacml.frontend.kernel import Kernel
+from hpacml.passes.convert_hpacml_to_runtime import ConvertHpacmlToRuntimePass
 from hpacml.passes.hpacml_gpu_to_loops import HpacmlGpuToLoopsPass
-from hpacml.runtime import toolchain
+from hpacml.runtime import libdevice, toolchain
 from hpacml.runtime.assembly import CHIPS, NVIDIA, DeviceCode, amdgcn, chip_of, device_code, ptx
+from hpacml.runtime.gpu import wrappers
 from tests import differential, oracle
 from tests.strategies import Binding, Program
 from tests.test_oracle import search
@@ -41,9 +42,10 @@ def launches(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[ModuleOp]]:
     modules: list[ModuleOp] = []
 
     def run_passes(module: ModuleOp, report: bool) -> ModuleOp:
-        pipelines.run_passes(module, report=report, gpu=True)
+        pipelines.run_passes(module, "loops", report=report, gpu=True)
         modules.append(module.clone())
-        HpacmlGpuToLoopsPass().apply(pipelines.make_context(), module)
+        for each in (HpacmlGpuToLoopsPass(), ConvertHpacmlToRuntimePass()):
+            each.apply(pipelines.make_context(), module)
         module.verify()
         return module
 
@@ -218,22 +220,40 @@ def test_a_region(launches: list[ModuleOp], use_model: bool, tmp_path: Path, mon
 
 
 @hpacml.kernel
+def rounded(a: Wide, b: Grid):
+    for i in prange(a.shape[0]):
+        a[i, 0] = a[i, 0] * a[i, 0] + a[i, 0] / 3.0 - math.sqrt(a[i, 0])
+        b[i, 0] = b[i, 0] * b[i, 0] + b[i, 0] / b[i, 1]
+
+
+@hpacml.kernel
+def mathematics(a: Wide, b: Grid):
+    for i in prange(a.shape[0]):
+        x = a[i, 0]
+        y = x % 0.75 + x // 0.5 + x**2.5 + math.exp(x) + math.exp2(x) + math.expm1(x) + math.fmod(x, 0.3)
+        y += math.log(x) + math.log10(x) + math.log1p(x) + math.log2(x) + math.cbrt(x) + math.erf(x) + math.erfc(x)
+        y += math.sin(x) + math.cos(x) + math.tan(x) + math.asin(x) + math.acos(x) + math.atan(x) + math.atan2(x, 2.0)
+        y += math.sinh(x) + math.cosh(x) + math.tanh(x) + math.asinh(x) + math.acosh(1.0 + x) + math.atanh(x)
+        a[i, 1] = y
+        b[i, 1] = b[i, 0] ** np.float32(1.5) + b[i, 0] % np.float32(0.75)
+
+
+def test_mathematics(launches: list[ModuleOp]) -> None:
+    """On the CPU, from the C library as in Python."""
+    a = np.random.default_rng(0).random((300, 2))
+    b = a.astype(np.float32)
+    expected = a.copy(), b.copy()
+    Kernel(mathematics.py_func)(a, b)
+    mathematics.py_func(*expected)
+    np.testing.assert_array_equal((a, b), expected)
+    assert kernels(launches[0]) == 1
+
+
+@hpacml.kernel
 def local(a: Wide):
     for i in prange(a.shape[0]):
         b = np.zeros(3)
         a[i, 0] = b[0]
-
-
-@hpacml.kernel
-def remainder(a: Wide):
-    for i in prange(a.shape[0]):
-        a[i, 0] = a[i, 0] % 3.0
-
-
-@hpacml.kernel
-def exponential(a: Wide):
-    for i in prange(a.shape[0]):
-        a[i, 0] = math.exp(a[i, 0])
 
 
 @hpacml.kernel
@@ -244,9 +264,7 @@ def sequential(a: Wide):
 
 REFUSED = {
     local: "a local array: make it before the loop",
-    remainder: r"a remainder of floats \(% or //\)",
-    exponential: "uses exp: functions of the device libraries are not linked",
-    sequential: "there is nothing for a GPU here",
+    sequential: "'sequential' uses the array 'a' on the host, but is for a GPU: write its loops with hpacml.prange",
 }
 
 
@@ -271,6 +289,7 @@ def gathered(case: str, direction: str = "to") -> ModuleOp:
 MODULES: dict[str, Callable[[], ModuleOp]] = {
     "heat": heat.ir,
     "triangle": triangle.ir,
+    "rounded": rounded.ir,
     **{case: lambda case=case: gathered(case) for case in SHAPES},
     **{f"{case}, scattered": lambda case=case: gathered(case, "from") for case in ("even", "halves", "rows", "blocks")},
 }
@@ -282,11 +301,61 @@ MODULES: dict[str, Callable[[], ModuleOp]] = {
 def test_ptxas_takes_it(name: str, chip: str, tmp_path: Path) -> None:
     text = ptx(MODULES[name](), chip)
     assert ".extern" not in text
-    source = tmp_path / "kernels.ptx"
+    assemble(text, chip, tmp_path)
+
+
+def assemble(text: str, chip: str, folder: Path) -> None:
+    source = folder / "kernels.ptx"
     source.write_text(text)
-    command = ["ptxas", "--warning-as-error", f"-arch={chip}", source, "-o", tmp_path / "kernels.cubin"]
+    command = ["ptxas", "--warning-as-error", f"-arch={chip}", source, "-o", folder / "kernels.cubin"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+needs_libdevice = pytest.mark.skipif(libdevice.find() is None, reason="libdevice, of CUDA, is not installed")
+
+
+@needs_libdevice
+def test_mathematics_is_linked(tmp_path: Path) -> None:
+    text = ptx(mathematics.ir())
+    assert re.findall(r"\.visible \.(?:entry|func) (\w+)", text) == ["mathematics_loop_0"]
+    assert not re.search(r"\.extern|(add|sub|mul|fma|div)(\.rn)?\.ftz", text)
+    if shutil.which("ptxas"):
+        assemble(text, "sm_80", tmp_path)
+
+
+def test_mathematics_without_libdevice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(libdevice, "_places", lambda: iter([tmp_path]))
+    assert libdevice.find() is None
+    fix = f"is in none of {tmp_path}: pip install nvidia-cuda-nvcc, or set CUDA_HOME"
+    with pytest.raises(hpacml.CompileError, match=re.escape(fix)):
+        ptx(mathematics.ir())
+    ptx(heat.ir())
+
+
+def test_libdevice_is_found_where_cuda_is_said_to_be(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    folder = tmp_path / "nvvm" / "libdevice"
+    folder.mkdir(parents=True)
+    (folder / "libdevice.10.bc").write_bytes(b"content")
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path))
+    assert libdevice.bitcode() == b"content"
+
+
+def test_mathematics_for_amd() -> None:
+    with pytest.raises(
+        hpacml.CompileError, match=r"uses acos, .*fmod, .*pow, .*: ROCm's device libraries are not linked"
+    ):
+        mathematics.amdgcn()
+
+
+def test_floats_are_rounded_after_each_operation() -> None:
+    """As on the CPU: neither fused, nor flushed to zero, nor approximated."""
+    operations = re.findall(r"\b(\w+[.\w]*)\.(f32|f64)\b", ptx(rounded.ir()))
+    computing = {f"{name}.{kind}" for name, kind in operations if not name.startswith(("ld.", "st."))}
+    assert computing == {
+        *("mul.rn.f64", "add.rn.f64", "sub.rn.f64", "div.rn.f64", "sqrt.rn.f64"),
+        *("mul.rn.f32", "add.rn.f32", "div.rn.f32"),
+    }
 
 
 def test_rows_are_stored_16_bytes_at_once() -> None:
@@ -295,6 +364,18 @@ def test_rows_are_stored_16_bytes_at_once() -> None:
     assert re.search(r"ld\.shared\.v4", text)
     assert re.search(r"st\.global\.v4", text)
     assert re.search(r"\.shared \.align 16 \.b8 \w+\[5120\]", text)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("features", [2, 3, 4, 6, 8, 16])
+@pytest.mark.parametrize("direction", ["to", "from"])
+def test_any_number_of_features_goes_16_bytes_at_once(direction: Direction, features: int, dtype: type) -> None:
+    f = hpacml.functor(f"f: [i, 0:{features}] = ({', '.join(['[i]'] * features)})")
+    arrays = {f"a{n}": np.zeros(512, dtype) for n in range(features)}
+    text = f.ptx(", ".join(f"{name}[0:512]" for name in arrays), direction, **arrays)
+    access = r"st\.global" if direction == "to" else r"ld\.global\.nc"
+    for code in entries_of(text).values():
+        assert re.search(rf"{access}\.(v4\.[bf]32|v2\.[bf]64)", code)
 
 
 def test_kernels_are_named_by_function_and_kind() -> None:
@@ -311,20 +392,13 @@ def outlined(module: ModuleOp) -> toolchain.Outlined:
 
 def test_the_host_launches_what_the_device_has() -> None:
     parts = outlined(heat.ir())
-    host = Parser(pipelines.make_context(), parts.host).parse_module()
-    launched = [op for op in host.walk() if isinstance(op, gpu.LaunchFuncOp)]
-    names = [op.kernel.root_reference.data for op in launched]
     code = device_code(parts.device)
-    assert list(code.kernels) == names
+    assert {launch.name for launch in parts.launches} == code.kernels.keys()
     assert "hpacml_tile" not in parts.host
-    for op, signature in zip(launched, code.kernels.values(), strict=True):
-        assert [kind for value in op.kernelOperands for kind in parameters(value.type)] == list(signature.parameters)
-
-
-def parameters(type: Attribute) -> list[str]:
-    if isinstance(type, MemRefType):
-        return ["ptr", "ptr", *["i64"] * (1 + 2 * type.get_num_dims())]
-    return ["i1" if type == i1 else "i64"]
+    for launch in parts.launches:
+        types = tuple(kind for _, kind in wrappers.flat(launch.types))
+        assert types == code.kernels[launch.name].parameters
+        assert f"{launch.name}.launch" in parts.host
 
 
 def entries_of(text: str) -> dict[str, str]:
@@ -394,6 +468,7 @@ TRAFFIC: dict[str, tuple[str, str, list[tuple[int, ...]], tuple[int, ...]]] = {
         [(4096,)] * 5,
         (4096, 5),
     ),
+    "even": ("[i, 0:4] = ([i], [i], [i], [i])", "a[0:4096], b[0:4096], c[0:4096], d[0:4096]", [(4096,)] * 4, (4096, 4)),
     "blocks": ("[i, 0:8] = ([i], [7*i:7*i+7])", "a[0:1024], b[0:1024]", [(1024,), (7168,)], (1024, 8)),
     "long rows": (
         "[i, 0:200] = ([i, 0:100], [i, 0:100])",
@@ -408,7 +483,7 @@ TRAFFIC: dict[str, tuple[str, str, list[tuple[int, ...]], tuple[int, ...]]] = {
 
 @pytest.mark.parametrize(
     ("case", "direction"),
-    [*((case, "to") for case in TRAFFIC), *((case, "from") for case in ("columns", "blocks", "long rows"))],
+    [*((case, "to") for case in TRAFFIC), *((case, "from") for case in ("columns", "even", "blocks", "long rows"))],
 )
 def test_warps_touch_whole_sectors(case: str, direction: str) -> None:
     """Of the sectors that a warp touches, it needs 90 % in the tensor, and 80 % in arrays, which begin anywhere."""

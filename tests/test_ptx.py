@@ -321,9 +321,10 @@ def test_signs_zeros_and_nan() -> None:
         smaller, larger = compute(f"min.{kind}", x, y), compute(f"max.{kind}", x, y)
         np.testing.assert_array_equal(smaller, np.fmin(x, y))
         np.testing.assert_array_equal(larger, np.fmax(x, y))
-        both = [(a, b) for a, b in zip(x, y, strict=True)]
-        assert np.signbit(smaller[both.index((0.0, -0.0))]) and np.signbit(smaller[both.index((-0.0, 0.0))])
-        assert not np.signbit(larger[1]) and not np.signbit(larger[6])
+        assert np.signbit(smaller[:2]).tolist() == [False, True]
+        assert np.signbit(smaller[6:8]).tolist() == [True, True]
+        assert np.signbit(larger[:2]).tolist() == [False, False]
+        assert np.signbit(larger[6:8]).tolist() == [False, True]
         np.testing.assert_array_equal(compute(f"copysign.{kind}", x, y), np.copysign(y, x).astype(numpy_type(kind)))
         assert compute(f"testp.subnormal.{kind}", [5e-324, 1.0]).tolist() == [kind == "f64", False]
         assert compute(f"testp.notanumber.{kind}", [nan, inf]).tolist() == [True, False]
@@ -395,7 +396,7 @@ def test_conversions_to_integers() -> None:
 
 @pytest.mark.parametrize("mode", ["rn", "rz", "rm", "rp"])
 def test_conversions_to_floats(mode: str) -> None:
-    doubles = floats("f64", 5) ** 0.1
+    doubles = np.sign(floats("f64", 5)) * abs(floats("f64", 5)) ** 0.03
     doubles = np.concatenate([doubles[np.isfinite(doubles)], [1 + 2.0**-24, 1 + 2.0**-24 + 2.0**-50, 1e-42]])
     for kind, dtype in (("f32", np.float32), ("f16", np.float16)):
         expected = [nearest(Fraction(v), dtype, mode) for v in doubles.tolist()]
@@ -425,7 +426,7 @@ def test_bf16() -> None:
 
 
 def test_approximations() -> None:
-    x = floats("f32", 7) % np.float32(50)
+    x = floats("f32", 7) % np.float32(50) + np.float32(0.5)
     for name, exact in {"ex2": np.exp2, "sin": np.sin, "cos": np.cos, "rcp": np.reciprocal}.items():
         np.testing.assert_allclose(compute(f"{name}.approx.f32", x), exact(x.astype(np.float64)), rtol=1e-6)
     np.testing.assert_allclose(compute("lg2.approx.ftz.f32", abs(x)), np.log2(abs(x)), rtol=1e-6)
@@ -684,16 +685,14 @@ def test_atomics() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["wgmma.fence.sync;", "add.rn.s32 %r1, %r2, %r3;", "add.s32 %r1, %r2;", "mov.b32 %r1, %clock;", "bra NOWHERE;"]
-    + [
-        "ld.global.v3.b32 {%r1, %r2, %r3}, [%d0];",
-        "add.s32 %r1, %q1, 1;",
-        "mul.rn.banana.f32 %f1, %f1, %f1;",
-        ".what 3;",
+    [
+        *("wgmma.fence.sync;", "add.rn.s32 %r1, %r2, %r3;", "add.s32 %r1, %r2;", "mov.b32 %r1, %clock;"),
+        *("bra NOWHERE;", "ld.global.v3.b32 {%r1, %r2, %r3}, [%d0];", "add.s32 %r1, %q1, 1;", ".what 3;"),
+        *("mul.rn.banana.f32 %f1, %f1, %f1;", "add.f32 %p1, %f1, %f1;", "ld.param.b64 %d1, [p0+4];"),
     ],
 )
 def test_what_is_not_known(line: str) -> None:
-    with pytest.raises(PtxError, match="line 14: "):
+    with pytest.raises(PtxError, match="line 13: "):
         assembled(f"\n{line} ret;")
 
 
@@ -743,7 +742,7 @@ def gather(stencil: Program, t: Array, out: Array, whole: bool, blocks: int | No
         *((n - 2) * (m - 2), m - 2, *arguments, int(whole), *described(out), tiles, blocks or tiles),
         grid=(blocks or tiles, 1, 1),
         block=(256, 1, 1),
-        kernel="gather_kernel",
+        kernel="gather_gather_0",
     )
 
 
@@ -773,14 +772,16 @@ def test_columns_both_ways() -> None:
     """`gaps` of test_gpu: three arrays of one dimension, some with gaps, as columns and back."""
     columns = [np.random.default_rng(k).random(700, np.float32)[:: 1 + k % 2][:300] for k in range(3)]
     rows = aligned(np.zeros(900, np.float32))
-    for name, direction in (("gaps", "to"), ("gaps, scattered", "from")):
+    for direction in ("to", "from"):
         found = [np.zeros(700, np.float32)[:: 1 + k % 2][:300] for k in range(3)] if direction == "from" else columns
         f = hpacml.functor("f: [i, 0:3] = ([i], [i], [i])")
         text = f.ptx("a[0:n], b[0:n], c[0:n]", direction, "sm_90", **dict(zip("abc", columns, strict=True)), n=300)
         program = Program(text)
-        (kernel,) = program.kernels
+        kernel = next(name for name in program.kernels if not name.endswith("_narrow"))
         views = [value for column in found for value in described(column)]
         arguments = [300, *views, 1, *described(rows), 2, 2]
+        if direction == "from":
+            arguments = [300, 1, *described(rows), *views, 2, 2]
         traffic = launch(program, *arguments, grid=(2, 1, 1), block=(256, 1, 1), kernel=kernel)
         assert (traffic.loads if direction == "from" else traffic.stores).efficiency >= 0.9
         np.testing.assert_array_equal(rows.reshape(300, 3), np.stack(columns, -1))
@@ -800,6 +801,6 @@ def test_parallel_loops(n: int) -> None:
         *(n, n - 1, *described(found), blocks, blocks),
         grid=(blocks, 1, 1),
         block=(256, 1, 1),
-        kernel="triangle_kernel",
+        kernel="triangle_loop_0",
     )
     np.testing.assert_array_equal(found, expected)

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, cast, get_args
 
 from jaxtyping import AbstractArray
-from xdsl.dialects.builtin import DYNAMIC_INDEX, MemRefType, StridedLayoutAttr
+from xdsl.dialects.builtin import DYNAMIC_INDEX, MemRefType
 
+from hpacml.frontend.layouts import memref_of_layout
 from hpacml.frontend.source import Source
 from hpacml.frontend.types import ARRAY_DTYPES, SCALARS, Refusal, ScalarType
+from hpacml.runtime.memref import Layout
 
 Dim: TypeAlias = int | str | None
 """A size, the name of one, or None for any."""
@@ -27,12 +29,10 @@ class ArrayParameter:
     element: ScalarType
     dims: tuple[Dim, ...]
 
-    def memref(self, contiguous: bool) -> MemRefType:
-        """The type of the array in memory, row-major without gaps or with any strides."""
+    def memref(self, layout: Layout) -> MemRefType:
+        """The type of the array in memory."""
         shape = [dim if isinstance(dim, int) else DYNAMIC_INDEX for dim in self.dims]
-        if contiguous:
-            return MemRefType(self.element.ir, shape)
-        return MemRefType(self.element.ir, shape, StridedLayoutAttr([None] * len(shape), None))
+        return memref_of_layout(self.element.ir, shape, layout)
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,7 @@ class TensorFunctor:
         self,
         targets: str,
         direction: Direction = "to",
-        chip: str = "sm_90",
+        chip: str | None = None,
         /,
         *,
         unchecked: bool = False,
@@ -125,7 +125,8 @@ class TensorFunctor:
     ) -> str:
         """The code for an NVIDIA GPU of a gather (`to`) or a scatter (`from`) of these arguments, as text.
 
-        Neither a GPU nor CUDA is needed; this version does not run it. Raises as `ir` does, `CompileError` also where
+        The chip is by default that of this machine's GPU, and "sm_80" without one. Neither a GPU nor CUDA is needed.
+        Raises as `ir` does, `CompileError` also where
         nothing is to be copied, and `HpacmlError` for an unknown chip.
         """
         from hpacml.runtime.assembly import ptx
@@ -215,8 +216,10 @@ class _Bound(NamedTuple):
         work = offload.Work(device, Frame(), views, written, function, self._boxes(tensor))
         offload.run(work, lambda views: call(function, views, *self.integers))
 
-    def _boxes(self, tensor: ArrayView) -> list[Box]:
-        """What is touched of the arrays and of the tensor."""
+    def _boxes(self, tensor: ArrayView) -> list[Box] | None:
+        """What is touched of the arrays and of the tensor, if some of them are to be transferred."""
+        if all(view.device is not None for view in (*self.views, tensor)):
+            return None
         shapes, count = [view.shape for view in self.views], len(self.application.open_numbers)
         numbers, params = self.integers[:count], self.integers[count:]
         given = dict(zip(self.application.functor.used_params, params, strict=True))

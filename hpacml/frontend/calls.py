@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 from xdsl.dialects.arith import CmpiOp, DivUIOp, MaxSIOp, OrIOp
-from xdsl.dialects.builtin import DYNAMIC_INDEX, IndexType, MemRefType, NoneAttr
+from xdsl.dialects.builtin import DYNAMIC_INDEX, IndexType, MemRefType
 from xdsl.dialects.func import CallOp
 from xdsl.dialects.memref import AllocOp, CastOp, StoreOp
-from xdsl.dialects.scf import ForOp, IfOp, YieldOp
+from xdsl.dialects.scf import IfOp, ParallelOp, ReduceOp, YieldOp
 from xdsl.ir import Region, SSAValue
 
 from hpacml.frontend import plain
@@ -21,9 +21,11 @@ from hpacml.frontend.annotations import ArrayParameter, ScalarParameter
 from hpacml.frontend.definition import Definition
 from hpacml.frontend.evaluator import MISSING, Evaluator
 from hpacml.frontend.functions import FUNCTIONS, advice
+from hpacml.frontend.layouts import layout_of_memref
 from hpacml.frontend.scalars import Number, constant
 from hpacml.frontend.types import ARRAY_DTYPES, INT, Refusal, ScalarType
 from hpacml.frontend.values import Array, Tuple, Value, describe
+from hpacml.runtime.memref import Layout
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,8 @@ _ARRAYS: dict[Any, tuple[str, ...]] = {
 _MOST_BYTES = 1 << 62
 """What no array can have more of."""
 
-Link = Callable[[Definition, tuple[bool, ...]], Linked]
-"""Finds the function for a kernel whose array arguments are contiguous or not."""
+Link = Callable[[Definition, tuple[Layout, ...]], Linked]
+"""Finds the function for a kernel whose array arguments have these layouts."""
 
 
 class Calls:
@@ -92,7 +94,7 @@ class Calls:
         except TypeError as error:
             raise Refusal(f"{callee.name}(): {error}") from None
         arguments: list[SSAValue] = []
-        contiguous: list[bool] = []
+        layouts: list[Layout] = []
         arrays: dict[int, Array] = {}
         for position, parameter in enumerate(callee.parameters):
             given: ast.expr | None = bound.arguments.get(parameter.name)
@@ -105,8 +107,8 @@ class Calls:
                     array = evaluator.value(given)
                     with evaluator.at(given):
                         arrays[position] = array = _check_array(array, parameter, callee)
-                    contiguous.append(isinstance(array.value.type.layout, NoneAttr))
-                    arguments.append(_pass_array(evaluator, array, parameter.memref(contiguous[-1])))
+                    layouts.append(layout_of_memref(array.value.type))
+                    arguments.append(_pass_array(evaluator, array, parameter.memref(layouts[-1])))
                 case ArrayParameter():
                     raise Refusal(
                         f"'{parameter.name}' of {callee.name}() must be given: a kernel passes no default of an array"
@@ -116,7 +118,7 @@ class Calls:
                         f"'{parameter.name}' of {callee.name}() is not part of compiled code, so {callee.name}() "
                         "can be called from Python only"
                     )
-        linked = self._link(callee, tuple(contiguous))
+        linked = self._link(callee, tuple(layouts))
         if linked.has_regions and evaluator.in_parallel_loop:
             raise Refusal(f"{callee.name}() has an ml region, which a parallel loop cannot run: use range")
         evaluator.has_regions |= linked.has_regions
@@ -265,17 +267,11 @@ def _dtype(evaluator: Evaluator, node: ast.expr) -> ScalarType:
 
 def _fill(evaluator: Evaluator, memory: SSAValue, sizes: Sequence[SSAValue], value: SSAValue) -> None:
     emit = evaluator.emit
-
-    def loops(indices: list[SSAValue]) -> None:
-        if len(indices) == len(sizes):
-            return emit.op(StoreOp.get(value, memory, indices))
-        zero, one = emit.index(0), emit.index(1)
-        with emit.block([IndexType()]) as body:
-            loops([*indices, body.args[0]])
-            emit.op(YieldOp())
-        return emit.op(ForOp(zero, sizes[len(indices)], one, [], body))
-
-    loops([])
+    zero, one = emit.index(0), emit.index(1)
+    with emit.block([IndexType()] * len(sizes)) as body:
+        emit.op(StoreOp.get(value, memory, body.args))
+        emit.op(ReduceOp())
+    emit.op(ParallelOp([zero] * len(sizes), sizes, [one] * len(sizes), Region(body)))
 
 
 def _length(evaluator: Evaluator, node: ast.Call) -> Number:

@@ -24,6 +24,7 @@ from hpacml.frontend.statements import Statements
 from hpacml.frontend.types import Refusal, ScalarType
 from hpacml.frontend.values import Array, Opaque, Unset, Value
 from hpacml.functors import Functor
+from hpacml.runtime.memref import Layout
 
 _C_NAMES = {*vars(math), "free", "index", "main", "malloc", "memcpy", "memmove", "memset"}
 """Functions of the C library that compiled code may need: a kernel of that name gets another symbol."""
@@ -39,9 +40,9 @@ class Compiled:
     written: frozenset[int]
 
 
-def compile_kernel(kernel: Definition, contiguous: tuple[bool, ...]) -> Compiled:
-    """The IR of a kernel whose array arguments are contiguous or not, in their order. Raises `CompileError`."""
-    return _Compiler().compile(kernel, contiguous)
+def compile_kernel(kernel: Definition, layouts: tuple[Layout, ...]) -> Compiled:
+    """The IR of a kernel whose array arguments have these layouts, in their order. Raises `CompileError`."""
+    return _Compiler().compile(kernel, layouts)
 
 
 class _Compiler:
@@ -51,11 +52,11 @@ class _Compiler:
         self._functions: list[FuncOp] = []
         self._functors: dict[str, tuple[str, Functor, FunctorOp]] = {}
         self._declarations: dict[str, FuncOp] = {}
-        self._linked: dict[tuple[Definition, tuple[bool, ...]], Linked] = {}
+        self._linked: dict[tuple[Definition, tuple[Layout, ...]], Linked] = {}
         self._open: list[Definition] = []
 
-    def compile(self, kernel: Definition, contiguous: tuple[bool, ...]) -> Compiled:
-        linked = self.link(kernel, contiguous)
+    def compile(self, kernel: Definition, layouts: tuple[Layout, ...]) -> Compiled:
+        linked = self.link(kernel, layouts)
         entry = self._functions[-1]
         entry.sym_visibility = None
         entry.attributes["llvm.emit_c_interface"] = UnitAttr()
@@ -65,23 +66,23 @@ class _Compiler:
         module.verify()
         return Compiled(module, linked.symbol, linked.result, linked.written)
 
-    def link(self, callee: Definition, contiguous: tuple[bool, ...]) -> Linked:
+    def link(self, callee: Definition, layouts: tuple[Layout, ...]) -> Linked:
         """The function for a kernel with such arguments, which is compiled if it is new."""
-        key = (callee, contiguous)
+        key = (callee, layouts)
         if key not in self._linked:
             if callee in self._open:
                 raise Refusal(f"'{callee.name}' calls itself, which a kernel cannot: write a loop")
             self._open.append(callee)
-            self._linked[key] = self._function(callee, contiguous)
+            self._linked[key] = self._function(callee, layouts)
             self._open.pop()
         return self._linked[key]
 
-    def _function(self, kernel: Definition, contiguous: tuple[bool, ...]) -> Linked:
+    def _function(self, kernel: Definition, layouts: tuple[Layout, ...]) -> Linked:
         node = kernel.source.function
         emitter = Emitter(self._declarations)
         evaluator = Evaluator(kernel, emitter, _own_names(kernel), Calls(self.link))
         statements = Statements(evaluator, Directives(evaluator, self, kernel.name), _names_read(node))
-        types = _types(kernel, contiguous)
+        types = _types(kernel, layouts)
         with emitter.block(types) as block:
             evaluator.variables.update(_parameters(kernel, block))
             statements.block(jumps.function_body(node.body))
@@ -113,13 +114,13 @@ class _Compiler:
         return symbol
 
 
-def _types(kernel: Definition, contiguous: tuple[bool, ...]) -> list[Attribute]:
+def _types(kernel: Definition, layouts: tuple[Layout, ...]) -> list[Attribute]:
     """The types of a kernel's arguments in the IR."""
     types: list[Attribute] = []
-    is_contiguous = iter(contiguous)
+    layout = iter(layouts)
     for parameter in kernel.parameters:
         if isinstance(parameter, ArrayParameter):
-            types.append(parameter.memref(next(is_contiguous)))
+            types.append(parameter.memref(next(layout)))
         elif isinstance(parameter, ScalarParameter):
             types.append(parameter.type.ir)
     return types

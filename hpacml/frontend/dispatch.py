@@ -22,7 +22,7 @@ from hpacml.runtime import instruments
 from hpacml.runtime.frame import Frame
 from hpacml.runtime.gpu.offload import Offload, Work
 from hpacml.runtime.instruments import Instruments
-from hpacml.runtime.memref import ArrayView, array_view, descriptor, is_c_contiguous
+from hpacml.runtime.memref import ArrayView, Layout, array_view, descriptor, layout_of
 
 _compiling = threading.RLock()
 
@@ -32,7 +32,7 @@ _ELEMENTS = {"float32": "f32", "float64": "f64", "int32": "i32", "int64": "i64",
 
 @dataclass(frozen=True, slots=True)
 class _Code:
-    """Compiled code for arrays of one kind."""
+    """Compiled code for arrays of given layouts."""
 
     run: Callable[..., Any]
     written: tuple[int, ...]
@@ -59,8 +59,8 @@ class Dispatcher:
         ]
         self._expected = [(_ELEMENTS[p.element.name], len(p.dims)) for _, p in self._arrays]
         self._fixed_sizes, self._named_sizes = _size_rules([p for _, p in self._arrays])
-        self._codes: defaultdict[tuple[Instruments, str | None], dict[tuple[bool, ...], _Code]] = defaultdict(dict)
-        """By the instruments, the chip if it is for a GPU, and which arrays are contiguous."""
+        self._codes: defaultdict[tuple[Instruments, str | None], dict[tuple[Layout, ...], _Code]] = defaultdict(dict)
+        """By the instruments, the chip if it is for a GPU, and the layouts of the arrays."""
         self._no_arguments = Frame()
         self._offload = Offload(kernel.name)
 
@@ -73,7 +73,7 @@ class Dispatcher:
             self._refuse_types(args, views)
         if self._fixed_sizes or self._named_sizes:
             self._check_sizes(views)
-        key = tuple([is_c_contiguous(view) for view in views])
+        key = tuple([layout_of(view) for view in views])
         chosen = instruments.current
         if placement.on_host(views, self._target):
             code = self._codes[chosen, None].get(key) or self._compile(key, chosen, None)
@@ -83,7 +83,7 @@ class Dispatcher:
         return self._run_on_device(key, chosen, args, views)
 
     def _run_on_device(
-        self, key: tuple[bool, ...], chosen: Instruments, args: Sequence[Any], views: Sequence[ArrayView]
+        self, key: tuple[Layout, ...], chosen: Instruments, args: Sequence[Any], views: Sequence[ArrayView]
     ) -> object:
         device = placement.device_of(views, [p.name for _, p in self._arrays], self._target)
         code = self._codes[chosen, device.chip].get(key) or self._compile(key, chosen, device.chip)
@@ -119,17 +119,17 @@ class Dispatcher:
         bound.apply_defaults()
         return [bound.arguments[name] for name in self._parameters]
 
-    def _compile(self, contiguous: tuple[bool, ...], chosen: Instruments, chip: str | None) -> _Code:
+    def _compile(self, layouts: tuple[Layout, ...], chosen: Instruments, chip: str | None) -> _Code:
         codes = self._codes[chosen, chip]
         with _compiling:
-            if contiguous not in codes:
-                compiled = compile_kernel(self._kernel, contiguous)
+            if layouts not in codes:
+                compiled = compile_kernel(self._kernel, layouts)
                 result = compiled.result
                 function = entries.compile(compiled.module, compiled.entry, chosen, chip)
                 run = chosen.around(lambda *_: f"hpacml.kernel {self._kernel.name}", function)
                 written = tuple(n for n, (k, _) in enumerate(self._arrays) if k in compiled.written)
-                codes[contiguous] = _Code(run, written, result and _result(result))
-            return codes[contiguous]
+                codes[layouts] = _Code(run, written, result and _result(result))
+            return codes[layouts]
 
     # -- what does not fit -----------------------------------------------------------------------
 

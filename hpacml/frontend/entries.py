@@ -9,16 +9,7 @@ from typing import NamedTuple
 
 from xdsl.builder import Builder
 from xdsl.dialects.arith import ConstantOp
-from xdsl.dialects.builtin import (
-    DYNAMIC_INDEX,
-    IntegerAttr,
-    MemRefType,
-    ModuleOp,
-    NoneAttr,
-    StridedLayoutAttr,
-    UnitAttr,
-    i64,
-)
+from xdsl.dialects.builtin import DYNAMIC_INDEX, IntegerAttr, MemRefType, ModuleOp, UnitAttr, i64
 from xdsl.dialects.func import CallOp, FuncOp, ReturnOp
 from xdsl.ir import Attribute, Block, SSAValue
 from xdsl.rewriter import InsertPoint, Rewriter
@@ -26,12 +17,13 @@ from xdsl.rewriter import InsertPoint, Rewriter
 from hpacml.dialects.hpacml.attributes import DTYPES, Direction
 from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp
 from hpacml.frontend.emitter import name_value
+from hpacml.frontend.layouts import memref_of_layout
 from hpacml.frontend.maps import AppliedFunctor
 from hpacml.functors import Functor
 from hpacml.pipelines import generic_text, run_passes
 from hpacml.runtime import abi, instruments, toolchain
 from hpacml.runtime.entry import Function
-from hpacml.runtime.memref import ArrayView, descriptor, is_c_contiguous
+from hpacml.runtime.memref import ArrayView, Layout, descriptor, layout_of
 
 
 class ArrayType(NamedTuple):
@@ -39,11 +31,11 @@ class ArrayType(NamedTuple):
 
     dtype: str
     rank: int
-    contiguous: bool
+    layout: Layout
 
     @staticmethod
     def of(view: ArrayView) -> ArrayType:
-        return ArrayType(view.dtype, len(view.shape), is_c_contiguous(view))
+        return ArrayType(view.dtype, len(view.shape), layout_of(view))
 
     @property
     def memref(self) -> MemRefType:
@@ -51,8 +43,7 @@ class ArrayType(NamedTuple):
 
     def memref_of(self, shape: Sequence[int]) -> MemRefType:
         """The type of such an array, of which `shape` is known."""
-        layout = NoneAttr() if self.contiguous else StridedLayoutAttr([None] * self.rank, None)
-        return MemRefType(DTYPES[self.dtype], shape, layout)
+        return memref_of_layout(DTYPES[self.dtype], shape, self.layout)
 
 
 class Entry:
@@ -120,7 +111,7 @@ class Entry:
 def compile(
     module: ModuleOp, name: str, chosen: instruments.Instruments = instruments.OFF, chip: str | None = None
 ) -> Function:
-    """Lower a module to machine code, and load function `name`; maps and parallel loops are kernels of a `chip`, if any.
+    """Lower a module to machine code, and load function `name`. With a `chip`, maps and parallel loops are its kernels.
 
     Raises `CompileError`, `MapError`.
     """
@@ -128,11 +119,11 @@ def compile(
     function = next(op for op in module.body.block.ops if isinstance(op, FuncOp) and op.sym_name.data == name)
     types = [_kind(type) for type in function.function_type.inputs]
     result = next(map(_kind, function.function_type.outputs), None)
-    text = generic_text(run_passes(module, report=chosen.timing, gpu=chip is not None))
     if chip is None:
-        return toolchain.compile(text, name, types, result)
+        return toolchain.compile(generic_text(run_passes(module, report=chosen.timing)), name, types, result)
     from hpacml.runtime.gpu import compilation
 
+    text = generic_text(run_passes(module, report=chosen.timing, gpu=True))
     return compilation.compile(text, name, types, result, chip)
 
 

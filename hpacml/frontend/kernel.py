@@ -7,9 +7,9 @@ import inspect
 import linecache
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Generic, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Generic, Literal, ParamSpec, TypeAlias, TypeVar, cast, overload
 
-from hpacml.errors import CompileError
+from hpacml.errors import CompileError, HpacmlError
 from hpacml.frontend.definition import Definition
 from hpacml.frontend.placement import TARGETS, Target
 
@@ -21,13 +21,16 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
+LayoutName: TypeAlias = Literal["packed", "rows", "strided"]
+
 
 class Kernel(Definition, Generic[P, R]):
     """A compiled function, made by `hpacml.kernel`. Call it as the function that it was made of.
 
-    Arrays are NumPy arrays, Torch CPU tensors, or anything with DLPack or an array interface, with any strides;
-    they are not copied. Numbers are converted to the types of their annotations. The first call with arrays
-    of a new kind (contiguous or not) compiles, or takes the code from the cache on disk.
+    Arrays are NumPy arrays, Torch tensors, or anything with DLPack or an array interface, with any strides, all on the
+    host or all on one GPU, where the kernel then runs; they are not copied. Numbers are converted to the types of their
+    annotations. The first call with arrays of a new layout (packed, with packed rows, or with other strides) compiles,
+    or takes the code from the cache on disk.
 
     Results are those of `py_func` to the last bit, but for what would make a kernel slow:
 
@@ -40,7 +43,8 @@ class Kernel(Definition, Generic[P, R]):
       one path is NumPy's where the others have NumPy's (`total = 0.0` before a loop that adds float32 to it).
 
     Raises `CompileError` for Python that cannot be compiled, `DirectiveError` for a directive that cannot be read,
-    `MapError` for arguments or maps that do not fit, `ModelError` and `DatabaseError` from its regions, and
+    `MapError` for arguments or maps that do not fit, `ModelError` and `DatabaseError` from its regions, `DeviceError`
+    for GPUs, and
     `TypeError` for arguments that are missing or too many.
     """
 
@@ -57,40 +61,45 @@ class Kernel(Definition, Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         return cast(R, self._dispatcher(args, kwargs))
 
-    def ir(self, stage: str | None = None) -> ModuleOp:
-        """The IR for arrays with any strides: as compiled from Python, or lowered to a stage of the pipeline.
+    def ir(self, stage: str | None = None, *, layout: LayoutName = "strided") -> ModuleOp:
+        """The IR as compiled from Python, or lowered to a stage of the pipeline.
 
-        The stages are the keys of `hpacml.pipelines.STAGES` and `GPU_STAGES`, or names of passes. Raises
-        `CompileError`, `DirectiveError` and `MapError` as a call does, and `HpacmlError` for an unknown stage.
+        It is for arrays that are "packed" (in C order without gaps), that have "rows" (the innermost stride is 1, the
+        others are any), or that are "strided" (any strides). The stages are the keys of `hpacml.pipelines.STAGES` and
+        `GPU_STAGES`, or names of passes. Raises `CompileError`, `DirectiveError` and `MapError` as a call does, and
+        `HpacmlError` for an unknown stage or layout.
         """
         from hpacml.pipelines import run_passes
 
-        module = self._module(False)
+        module = self._module(layout)
         return module if stage is None else run_passes(module, stage)
 
-    def ptx(self, chip: str = "sm_90", *, contiguous: bool = True) -> str:
+    def ptx(self, chip: str | None = None, *, layout: LayoutName = "packed") -> str:
         """The code for an NVIDIA GPU of this kernel's gathers, scatters and parallel loops, as text.
 
-        It is for arrays that are C-contiguous, or for any strides. Neither a GPU nor CUDA is needed; this version does
-        not run it. Raises as `ir` does, `CompileError` also for what a GPU cannot do, and `HpacmlError` for an unknown
-        chip.
+        It is for arrays of a layout as in `ir`, and for a chip such as "sm_90": by default that of this machine's GPU,
+        and "sm_80" without one. Neither a GPU nor CUDA is needed. Raises as `ir` does, `CompileError` also for what a
+        GPU cannot do, and `HpacmlError` for an unknown chip.
         """
         from hpacml.runtime.assembly import ptx
 
-        return ptx(self._module(contiguous), chip)
+        return ptx(self._module(layout), chip)
 
-    def amdgcn(self, chip: str = "gfx90a", *, contiguous: bool = True) -> str:
+    def amdgcn(self, chip: str = "gfx90a", *, layout: LayoutName = "packed") -> str:
         """The same for a GPU of AMD, as assembly text."""
         from hpacml.runtime.assembly import amdgcn
 
-        return amdgcn(self._module(contiguous), chip)
+        return amdgcn(self._module(layout), chip)
 
-    def _module(self, contiguous: bool) -> ModuleOp:
+    def _module(self, layout: LayoutName) -> ModuleOp:
         from hpacml.frontend.annotations import ArrayParameter
         from hpacml.frontend.compiler import compile_kernel
+        from hpacml.runtime.memref import Layout
 
+        if layout not in (known := [*Layout]):
+            raise HpacmlError(f"unknown layout {layout!r}: the layouts are {', '.join(known)}")
         arrays = sum(isinstance(parameter, ArrayParameter) for parameter in self.parameters)
-        return compile_kernel(self, (contiguous,) * arrays).module
+        return compile_kernel(self, (Layout(layout),) * arrays).module
 
     @functools.cached_property
     def _dispatcher(self) -> Dispatcher:
@@ -120,7 +129,7 @@ def kernel(
     too, which are transferred and come back; with "cpu", arrays on a GPU are an error. Raises `CompileError` at once
     for what is no function, and for an unknown target.
     """
-    if options or (function is None or target is not None) and target not in TARGETS:
+    if options or ((function is None or target is not None) and target not in TARGETS):
         raise _misuse("a kernel has one option: write @hpacml.kernel, or @hpacml.kernel(target='gpu') or target='cpu'")
     if function is None:
         return lambda function: Kernel(function, target)

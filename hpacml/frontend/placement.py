@@ -23,7 +23,7 @@ def require_target(target: object) -> None:
 
 def on_host(views: Sequence[ArrayView], target: Target | None) -> bool:
     """Whether a call with these arrays is for the host alone."""
-    return target != "gpu" and all([view.device is None for view in views])
+    return target != "gpu" and all([view.device is None for view in views])  # noqa: C419 (a list is faster)
 
 
 def require_one_place(views: Sequence[ArrayView], names: Sequence[str]) -> None:

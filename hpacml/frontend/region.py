@@ -24,9 +24,9 @@ from hpacml.frontend.directives import (
 )
 from hpacml.frontend.expressions import Expr, evaluate
 from hpacml.frontend.maps import AppliedFunctor, integers_of
-from hpacml.frontend.scope import Keyword, Scope, check_units
 from hpacml.frontend.placement import Target as Machine
 from hpacml.frontend.placement import device_of, on_host, require_target
+from hpacml.frontend.scope import Keyword, Scope, check_units
 from hpacml.policy import OnError, is_policy
 from hpacml.runtime import instruments
 from hpacml.runtime.frame import Frame, Paths
@@ -188,6 +188,17 @@ class Region(Generic[P, R]):
     def ir(self, *args: P.args, **kwargs: P.kwargs) -> ModuleOp:
         """The IR for arguments such as these, before any pass."""
         return self._module(self._bind(args, kwargs))
+
+    def ptx(self, chip: str | None = None, /, *args: P.args, **kwargs: P.kwargs) -> str:
+        """The code for an NVIDIA GPU of the gathers and scatters for arguments such as these, as text.
+
+        The chip is such as "sm_90"; None is that of this machine's GPU, and "sm_80" without one. Neither a GPU nor CUDA
+        is needed. Raises as a call does, `CompileError` where nothing is to be copied, and `HpacmlError` for an unknown
+        chip.
+        """
+        from hpacml.runtime.assembly import ptx
+
+        return ptx(self.ir(*args, **kwargs), chip)
 
     def _plan(self, integers: frozenset[str]) -> _Plan:
         if integers not in self._plans:

@@ -16,6 +16,7 @@ PASS_NAMES = (
     "hpacml-expand-ml",
     "hpacml-fuse-gather-concat",
     "hpacml-gpu-to-loops",
+    "hpacml-refuse-host-accesses",
     "hpacml-resolve-slices",
 )
 

@@ -14,6 +14,7 @@ from xdsl.rewriter import InsertPoint
 
 from hpacml.affine import Poly
 from hpacml.passes.index_arithmetic import IndexArithmetic
+from hpacml.passes.index_checks import guard_indirect, launch_checks
 from hpacml.passes.launches import THREADS, KernelNames, below, launch, product, where
 from hpacml.passes.parallel_loops import launch_parallel_loops
 from hpacml.passes.staging import Staging
@@ -45,7 +46,28 @@ class ConvertHpacmlToGpuPass(ModulePass):
     ```
     Where the features of a point are neighbours in the tensor, its rows go through shared memory (`staging`), or
     threads take features instead of points. A parallel loop of the original code becomes a kernel over its iterations,
-    and those inside it become sequential. Checks of indices are left to `convert-hpacml-to-loops`.
+    and those inside it become sequential.
+
+    Checks of indices become kernels that raise a flag, of which the host need not know: kernels that follow indices look
+    at it first, and do nothing if it is raised.
+
+    ```mlir
+    %ok = hpacml.in_bounds %idx below %n : memref<?xi32>
+    ```
+    becomes
+    ```mlir
+    %flag, %record, %first = hpacml.flag "f" ["f: [i] = ([i]) of t[idx[0:n]]"]     // at the start of the function
+    gpu.launch ... {
+      %k = memref.load %idx[%i]
+      scf.if %k >= %n {
+        %before = memref.atomic_rmw ori %true, %flag[%c0]
+        scf.if %before == 0 {                                                      // tell why: %first, %k, %n
+          memref.store ..., %record
+        }
+      }
+    }
+    %ok = hpacml.flag_down %flag
+    ```
     """
 
     name = "convert-hpacml-to-gpu"
@@ -53,6 +75,7 @@ class ConvertHpacmlToGpuPass(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         names = KernelNames(op)
         launch_parallel_loops(op, names)
+        launch_checks(op, names)
         PatternRewriteWalker(_ToKernels(names), apply_recursively=False).rewrite_module(op)
         erase_unused_views(op)
 
@@ -74,6 +97,7 @@ class _ToKernels(RewritePattern):
                 _by_elements(name, sweep, a)
         else:
             _by_points(name, sweep, a)
+        guard_indirect(sweep, op.prev_op)
         rewriter.erase(op)
 
 

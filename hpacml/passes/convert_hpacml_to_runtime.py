@@ -14,6 +14,7 @@ from xdsl.context import Context
 from xdsl.dialects import arith, func, llvm, memref, scf
 from xdsl.dialects.builtin import (
     ArrayAttr,
+    DenseArrayBase,
     FunctionType,
     IndexType,
     IntegerAttr,
@@ -35,8 +36,9 @@ from xdsl.traits import SymbolTable
 from xdsl.utils.exceptions import PassFailedException
 
 from hpacml.dialects.hpacml.attributes import dtype_name
-from hpacml.dialects.hpacml.checks import CheckMapOp
+from hpacml.dialects.hpacml.checks import CheckMapOp, RefuseOp
 from hpacml.dialects.hpacml.control import BodyOp, CollectOp, InferOp, SampleOp
+from hpacml.dialects.hpacml.flags import FlagDownOp, FlagOp
 from hpacml.dialects.hpacml.report import CopiedOp, NowOp, RecordOp
 from hpacml.passes.regions import captured
 from hpacml.runtime.memref import DTYPE_SIZES
@@ -49,6 +51,9 @@ RUNTIME = {
     "hpacml_sample": FunctionType.from_lists([POINTER], [i32]),
     "hpacml_collect": FunctionType.from_lists([POINTER, POINTER, f64], []),
     "hpacml_check_map": FunctionType.from_lists([POINTER, POINTER, POINTER], []),
+    "hpacml_refuse": FunctionType.from_lists([POINTER], []),
+    "hpacml_device_flag": FunctionType.from_lists([POINTER, POINTER], []),
+    "hpacml_device_flag_down": FunctionType.from_lists([], [i32]),
     "hpacml_time_ms": FunctionType.from_lists([], [f64]),
     "hpacml_time_ns": FunctionType.from_lists([], [i64]),
     "hpacml_record": FunctionType.from_lists([POINTER, POINTER, i64, POINTER, POINTER], []),
@@ -92,6 +97,12 @@ class ConvertHpacmlToRuntimePass(ModulePass):
                     calls.collect(each)
                 case CheckMapOp():
                     calls.check_map(each)
+                case RefuseOp():
+                    calls.refuse(each)
+                case FlagOp():
+                    calls.flag(each)
+                case FlagDownOp():
+                    calls.flag_down(each)
                 case NowOp():
                     calls.now(each)
                 case CopiedOp():
@@ -237,6 +248,26 @@ class _Calls:
         builder.insert(scf.IfOp(fails, [], Region(doubtful)))
         Rewriter.erase_op(op)
 
+    def refuse(self, op: RefuseOp) -> None:
+        self._call("hpacml_refuse", {"kind": "refuse", "text": op.text.data}, [], Builder(InsertPoint.before(op)))
+        Rewriter.erase_op(op)
+
+    def flag(self, op: FlagOp) -> None:
+        site = {"kind": "flag", "label": op.label.data, "maps": _texts(op.maps)}
+        builder = Builder(InsertPoint.before(op))
+        found = _stack(op, i64, 3)
+        self._call("hpacml_device_flag", site, [found], builder)
+        words = [_load(found, position, i64, builder) for position in range(3)]
+        arrays = [_memory(word, old.type, builder) for word, old in zip(words, (op.flag, op.record), strict=False)]
+        first = builder.insert(arith.IndexCastOp(words[2], IndexType())).result
+        Rewriter.replace_op(op, [], [*arrays, first])
+
+    def flag_down(self, op: FlagDownOp) -> None:
+        _declare(self.module, "hpacml_device_flag_down")
+        builder = Builder(InsertPoint.before(op))
+        (status,) = builder.insert(func.CallOp("hpacml_device_flag_down", [], [i32])).results
+        Rewriter.replace_op(op, [], [_is_set(status, builder)])
+
     def now(self, op: NowOp) -> None:
         _declare(self.module, "hpacml_time_ns")
         Rewriter.replace_op(op, func.CallOp("hpacml_time_ns", [], [i64]))
@@ -322,6 +353,11 @@ def _store(value: SSAValue, base: SSAValue, position: int, element_type: Attribu
     builder.insert(llvm.StoreOp(value, place))
 
 
+def _load(base: SSAValue, position: int, element_type: Attribute, builder: Builder) -> SSAValue:
+    place = builder.insert(llvm.GEPOp(base, [position], element_type)).result
+    return builder.insert(llvm.LoadOp(place, element_type)).dereferenced_value
+
+
 def _words(numbers: Sequence[SSAValue], op: Operation, builder: Builder) -> SSAValue:
     """An array of 64-bit integers."""
     words = _stack(op, i64, max(1, len(numbers)))
@@ -337,14 +373,30 @@ def _descriptors(tensors: Sequence[SSAValue], op: Operation, builder: Builder) -
     pointers = _stack(op, POINTER, len(tensors))
     for position, tensor in enumerate(tensors):
         rank = cast(MemRefType, tensor.type).get_num_dims()
-        words = llvm.LLVMArrayType(rank, i64)
-        fields: list[Attribute] = [POINTER, POINTER, i64, *([words, words] if rank else [])]
-        descriptor_type = llvm.LLVMStructType.from_type_list(fields)
+        descriptor_type = _descriptor_type(rank)
         descriptor = builder.insert(UnrealizedConversionCastOp.get([tensor], [descriptor_type])).results[0]
         room = _stack(op, descriptor_type, 1)
         builder.insert(llvm.StoreOp(descriptor, room))
         _store(room, pointers, position, POINTER, builder)
     return pointers
+
+
+def _descriptor_type(rank: int) -> llvm.LLVMStructType:
+    words = llvm.LLVMArrayType(rank, i64)
+    fields: list[Attribute] = [POINTER, POINTER, i64, *([words, words] if rank else [])]
+    return llvm.LLVMStructType.from_type_list(fields)
+
+
+def _memory(address: SSAValue, type: MemRefType, builder: Builder) -> SSAValue:
+    """The memref of one dimension at an address."""
+    pointer = builder.insert(llvm.IntToPtrOp(address)).output
+    size = cast(int, type.get_shape()[0])
+    offset, size, stride = (builder.insert(arith.ConstantOp(IntegerAttr(n, i64))).result for n in (0, size, 1))
+    descriptor: SSAValue = builder.insert(llvm.UndefOp(_descriptor_type(1))).res
+    for place, value in ([0], pointer), ([1], pointer), ([2], offset), ([3, 0], size), ([4, 0], stride):
+        position = DenseArrayBase.from_list(i64, place)
+        descriptor = builder.insert(llvm.InsertValueOp(position, descriptor, value)).res
+    return builder.insert(UnrealizedConversionCastOp.get([descriptor], [type])).results[0]
 
 
 def _count_copied(op: CopiedOp) -> None:

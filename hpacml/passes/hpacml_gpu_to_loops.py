@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from xdsl.builder import Builder
 from xdsl.context import Context
 from xdsl.dialects import arith, gpu, memref, scf
-from xdsl.dialects.builtin import IndexType, IntegerAttr, ModuleOp
+from xdsl.dialects.builtin import IndexType, IntegerAttr, ModuleOp, i32
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.traits import is_side_effect_free
 from xdsl.utils.exceptions import PassFailedException
 
+from hpacml.dialects.hpacml.flags import FlagDownOp, FlagOp
 from hpacml.passes.launches import ACCESS, WORKGROUP
 from hpacml.passes.regions import captured
 
@@ -44,7 +45,7 @@ class HpacmlGpuToLoopsPass(ModulePass):
     }
     ```
     Barriers may stand in a kernel's body and in its loops, if all threads take these alike. What a thread knows is lost
-    at a barrier, but for what can be computed anew.
+    at a barrier, but for what can be computed anew. Flags are memory of the function, which the host reads.
     """
 
     name = "hpacml-gpu-to-loops"
@@ -52,9 +53,32 @@ class HpacmlGpuToLoopsPass(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         for launch in [each for each in op.walk() if isinstance(each, gpu.LaunchOp)]:
             _Kernel(launch).emit()
+        for flag in [each for each in op.walk() if isinstance(each, FlagOp)]:
+            _on_stack(flag)
+        for down in [each for each in op.walk() if isinstance(each, FlagDownOp)]:
+            _read(down)
         for shared in [each for each in op.walk() if isinstance(each, memref.GlobalOp)]:
             if shared.type.memory_space == WORKGROUP:
                 Rewriter.erase_op(shared)
+
+
+def _on_stack(op: FlagOp) -> None:
+    """The flag and its record become memory of the function, and all its checks have the number 0."""
+    builder = Builder(InsertPoint.before(op))
+    zero = builder.insert(arith.ConstantOp(IntegerAttr(0, IndexType()))).result
+    down = builder.insert(arith.ConstantOp(IntegerAttr(0, i32))).result
+    types = [op.flag.type, op.record.type]
+    arrays = [builder.insert(memref.AllocaOp.get(each.element_type, 8, each.get_shape())).memref for each in types]
+    builder.insert(memref.StoreOp.get(down, arrays[0], [zero]))
+    Rewriter.replace_op(op, [], [*arrays, zero])
+
+
+def _read(op: FlagDownOp) -> None:
+    builder = Builder(InsertPoint.before(op))
+    zero = builder.insert(arith.ConstantOp(IntegerAttr(0, IndexType()))).result
+    raised = builder.insert(memref.LoadOp.get(op.flag, [zero])).res
+    down = builder.insert(arith.ConstantOp(IntegerAttr(0, i32))).result
+    Rewriter.replace_op(op, arith.CmpiOp(raised, down, "eq"))
 
 
 class _Kernel:
@@ -130,7 +154,7 @@ class _Kernel:
         owner = value.owner
         if value in known or not self.launch.is_ancestor(owner):
             return known.get(value, value)
-        if isinstance(owner, Block) or not is_side_effect_free(owner):
+        if isinstance(owner, Block) or not (is_side_effect_free(owner) or self._reads_constant(owner)):
             raise PassFailedException(
                 "a barrier stands between threads and a value that each has for itself: keep it in shared memory"
             )
@@ -138,6 +162,13 @@ class _Kernel:
             self._available(operand, builder, known)
         builder.insert(owner.clone(known))
         return known[value]
+
+    def _reads_constant(self, op: Operation) -> bool:
+        """Whether it reads an array of which the kernel does nothing but read."""
+        if not isinstance(op, memref.LoadOp) or self.launch.is_ancestor(op.memref.owner):
+            return False
+        users = [use.operation for use in op.memref.uses if self.launch.is_ancestor(use.operation)]
+        return all(isinstance(user, memref.LoadOp | memref.DimOp) for user in users)
 
 
 def _nest(

@@ -9,8 +9,8 @@ from itertools import count
 from typing import Literal, TypeAlias, cast
 
 from xdsl.builder import Builder
-from xdsl.dialects import arith, func, gpu, scf
-from xdsl.dialects.builtin import IndexType, IntegerAttr, ModuleOp, StringAttr, SymbolRefAttr, i64
+from xdsl.dialects import arith, func, gpu, memref, scf
+from xdsl.dialects.builtin import IndexType, IntegerAttr, ModuleOp, StringAttr, SymbolRefAttr, i32, i64
 from xdsl.ir import Block, Operation, Region, SSAValue
 from xdsl.rewriter import InsertPoint
 from xdsl.utils.exceptions import PassFailedException
@@ -30,7 +30,7 @@ ACCESS = 16
 WORKGROUP = IntegerAttr(3, i64)
 """The memory space that the threads of a block share."""
 
-Kind: TypeAlias = Literal["gather", "scatter", "loop"]
+Kind: TypeAlias = Literal["gather", "scatter", "loop", "check"]
 
 Inside: TypeAlias = Callable[[Poly, IndexArithmetic], None]
 """Builds the inside of a loop, of its counter."""
@@ -39,6 +39,16 @@ Inside: TypeAlias = Callable[[Poly, IndexArithmetic], None]
 def kind_of(kernel: str) -> Kind:
     """The kind of a kernel that has a name of `KernelNames`."""
     return cast(Kind, kernel.rsplit("_", 2)[1])
+
+
+def function_of(op: Operation) -> func.FuncOp:
+    """The function that the kernel, or what is to be one, is in."""
+    around: Operation | None = op
+    while not isinstance(around, func.FuncOp):
+        if around is None:
+            raise PassFailedException("a kernel needs a function around it")
+        around = around.parent_op()
+    return around
 
 
 class KernelNames:
@@ -50,12 +60,7 @@ class KernelNames:
 
     def new(self, op: Operation, kind: Kind) -> str:
         """A name for the kernel that `op` becomes."""
-        around: Operation | None = op
-        while not isinstance(around, func.FuncOp):
-            if around is None:
-                raise PassFailedException("a kernel needs a function around it")
-            around = around.parent_op()
-        function = re.sub(r"\W", "_", around.sym_name.data, flags=re.ASCII)  # as assemblers want it
+        function = re.sub(r"\W", "_", function_of(op).sym_name.data, flags=re.ASCII)  # as assemblers want it
         names = (f"{function}_{kind}_{n}" for n in count())
         name = next(name for name in names if name not in self._taken)
         self._taken.add(name)
@@ -71,15 +76,15 @@ def launch(
 ) -> None:
     """A kernel `name` over `total` points in tiles of `tile`, each the work of one block with as many threads.
 
-    `body` builds the work on a tile of its first point and the thread's number; there, barriers may stand.
+    `body` builds the work on a tile of its first point and the thread's number; there, barriers may stand. Without
+    points the grid has no blocks, which no GPU takes: such a kernel is not to be launched.
     """
-    one = a.constant(1)
     tiles = a.settled(_ceildiv(total, tile, a))
-    blocks = _least(a.maximum(tiles, one), a.constant(MOST_BLOCKS), a)  # a grid is not empty
+    blocks = _least(tiles, a.constant(MOST_BLOCKS), a)
     block = Block(arg_types=[IndexType()] * 12)
     first, thread = block.args[0], block.args[3]
     first.name_hint, thread.name_hint = "block", "thread"
-    unit = a.value(one)
+    unit = a.value(a.constant(1))
     kernel = gpu.LaunchOp(Region(block), [a.value(blocks), unit, unit], [a.value(a.constant(tile)), unit, unit])
     kernel.attributes |= {"module": SymbolRefAttr(name), "function": SymbolRefAttr(name)}  # as outlining names them
     a.builder.insert(kernel)
@@ -93,6 +98,17 @@ def launch(
         inner,
     )
     inner.builder.insert(gpu.TerminatorOp())
+
+
+def guard(kernel: gpu.LaunchOp, flag: SSAValue) -> None:
+    """Have a kernel of `launch` do nothing where a flag is raised. It has no tiles then: barriers stay as they are."""
+    tiles = next(op for op in kernel.body.block.ops if isinstance(op, scf.ForOp))
+    a = IndexArithmetic(Builder(InsertPoint.before(tiles)))
+    none = a.value(a.constant(0))
+    raised = a.builder.insert(memref.LoadOp.get(flag, [none])).res
+    zero = a.builder.insert(arith.ConstantOp(IntegerAttr(0, i32))).result
+    down = a.builder.insert(arith.CmpiOp(raised, zero, "eq")).result
+    tiles.operands[1] = a.builder.insert(arith.SelectOp(down, tiles.ub, none)).result
 
 
 def loop(start: Poly, stop: Poly, step: Poly, inside: Inside, a: IndexArithmetic) -> None:

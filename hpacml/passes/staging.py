@@ -40,10 +40,7 @@ POINTS = (THREADS, 128, 64)
 
 @dataclass(frozen=True)
 class Staging:
-    """How a sweep is staged: so many points in a tile, of so many features, which lie `pitch` apart in shared memory.
-
-    An odd pitch keeps the features of neighbouring points in different banks.
-    """
+    """How a sweep is staged: with so many points in a tile, of so many features, `pitch` apart in shared memory."""
 
     sweep: Sweep
     points: int
@@ -57,18 +54,25 @@ class Staging:
         whole = None not in counts and sum(n for n in counts if n is not None) == features
         if not features or not whole or not isinstance(sweep.tensor_type.layout, NoneAttr):
             return None
-        row = (features | 1) * DTYPE_SIZES[dtype_name(sweep.tensor_type.element_type)]
-        points = next((n for n in POINTS if n * row <= SHARED), None)
-        return None if points is None else Staging(sweep, points, features)
+        stagings = (Staging(sweep, points, features) for points in POINTS)
+        return next((each for each in stagings if each.points * each.pitch * each.width <= SHARED), None)
 
     @property
-    def pitch(self) -> int:
-        return self.features | 1
+    def width(self) -> int:
+        """Bytes of an element."""
+        return DTYPE_SIZES[dtype_name(self.sweep.tensor_type.element_type)]
 
     @property
     def lanes(self) -> int:
         """Elements in one access."""
-        return ACCESS // DTYPE_SIZES[dtype_name(self.sweep.tensor_type.element_type)]
+        return ACCESS // self.width
+
+    @property
+    def pitch(self) -> int:
+        """An element more where rows of whole accesses would begin in few banks. Other rows lie as in the tensor, to be
+        copied at once: their features share banks less than elements one by one would.
+        """
+        return self.features + (self.features % self.lanes == 0)
 
     def emit(self, name: str, a: IndexArithmetic) -> None:
         sweep = self.sweep

@@ -85,12 +85,13 @@ def address_range(
     width = a.constant(DTYPE_SIZES[dtype_name(cast(MemRefType, array.type).element_type)])
     low = high = offset
     zero, one = a.constant(0), a.constant(1)
+    is_packed = not isinstance(cast(MemRefType, array.type).layout, StridedLayoutAttr)
     for size, stride in zip(sizes, strides, strict=True):
         span = stride * (size - one)
-        if isinstance(cast(MemRefType, array.type).layout, StridedLayoutAttr):
-            low, high = low + minimum(zero, span, a), high + maximum(zero, span, a)
-        else:
+        if is_packed or (stride.as_int or 0) > 0:
             high = high + span
+        else:
+            low, high = low + minimum(zero, span, a), high + maximum(zero, span, a)
     return start + width * low, start + width * (high + one)
 
 

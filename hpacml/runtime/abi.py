@@ -36,6 +36,8 @@ def install() -> None:
         device_free=call.free,
         device_time=call.time,
         device_record=record_stages,
+        device_flag=flag,
+        device_flag_down=flag_down,
     )
 
 
@@ -95,6 +97,17 @@ def record_stages(site: int, stages: int, times: int, bytes: int) -> None:
     timing.record_stages(site, stages, times, bytes)
 
 
+def flag(site: int, found: int) -> None:
+    """Write where the flag of the call and its record are, and the number of the site's first check, to `found`."""
+    flag = call.current().flag
+    (ctypes.c_int64 * 3).from_address(found)[:] = flag.address, flag.record, _flag_sites.at(site)
+
+
+def flag_down() -> bool:
+    """Whether no bad index is known of."""
+    return call.current().flag.is_down()
+
+
 def open_counters(site: int, found: int) -> None:
     """Write where the calls of a site are counted to the pointer at `found`."""
     from hpacml.runtime import counters
@@ -124,5 +137,14 @@ _inferences = Sites(_inference)
 _samples = Sites(_sampling)
 _collections = Sites(_collection)
 _labels = Sites(lambda text: str(text["label"]))
+
+
+def _checks(text: Json) -> int:
+    from hpacml.runtime.gpu import flags
+
+    return flags.register(text["label"], text["maps"])
+
+
+_flag_sites = Sites(_checks)
 _refusals = Sites(lambda text: str(text["text"]))
 _map_checks = Sites(lambda text: MapCheck(MapSite.parse(text)))

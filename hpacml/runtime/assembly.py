@@ -1,15 +1,17 @@
-"""Kernels as assembly text for GPUs: PTX of NVIDIA's, AMDGCN of AMD's. No GPU is needed, nor CUDA or ROCm."""
+"""Kernels as assembly text for GPUs: PTX of NVIDIA's, AMDGCN of AMD's. No GPU is needed, nor ROCm; of CUDA, libdevice
+where loops use mathematics."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from hpacml.errors import CompileError, HpacmlError
 from hpacml.pipelines import MLIR_GPU_PIPELINE, generic_text, run_passes
-from hpacml.runtime import native, toolchain
+from hpacml.runtime import libdevice, native, toolchain
 
 if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp
@@ -37,26 +39,30 @@ NARROW = "_narrow"
 
 They are right where a launch has, all below 2**31,
 - the magnitude of each integer parameter, those of memrefs included,
-- of each memref, its number of elements, and |offset| + sum of (size - 1) * |stride| over its dimensions,
-- blocks * threads, by 2**16.
+- |offset| + the sum of (size - 1) * |stride| of each memref,
+- blocks * threads + 2**16.
 
-Nothing overflows then, signed or not. A kernel's launch has a block for each tile, so that the number of a point is
-below blocks * threads, and a block's next tile below twice the blocks. Of these numbers come, by division, the indices
-of points and features, which are below the sizes of what they index; loops over features and over the rows of a tile
-end at such sizes, or less than a block's share of 2**16 elements behind. An element's place is an offset plus products
-of index and stride, each sum of which the second condition bounds; the rows of a tensor are a memref too. Indices that
-are read from memory are checked, and below a size. All else is computed on the host, and a parameter; addresses
-have 64 bits.
+Nothing that matters overflows then. A launch that small has a block for each tile, so that points and elements have
+numbers below blocks * threads, and a block's next tile one below twice the blocks. By unsigned division they become
+indices, each below the size of what it indexes, which is a parameter; loops over features end at such sizes. The rows
+of a tensor are a memref too, and a block goes over its own in steps of less than 2**16. The number of a feature is
+below the features of the tensor: those of a gather are memory; those of a scatter are at most where a view starts plus
+the view's, which is below 2**32, and only divided. An element's place is an offset, added to the pointer, and products
+of index and stride, every sum of which the second condition bounds. Indices that are read from memory are checked, and
+below a size. All else is computed on the host, and a parameter; pointers have 64 bits.
 """
 
 _KERNEL = re.compile(r"^define (?:ptx|amdgpu)_kernel void @([\w$]+)\((.*?)\)[^()]*{$", re.MULTILINE)
 """A kernel in LLVM IR, and its parameters."""
 
-_LIBRARY_CALL = re.compile(r"@__(?:nv|ocml)_([a-z0-9]+?)(f|_f32|_f64)?\(")
-"""A call of a device library: CUDA's libdevice, or ROCm's OCML."""
+_INSTRUCTION = re.compile(r"@__(?:nv|ocml)_(sqrt|fabs|floor|ceil|trunc|rint|copysign|fma)(f|_f32|_f64)?\(")
+"""A function of a device library that is an instruction, and exact."""
 
-_INSTRUCTIONS = {"sqrt", "fabs", "floor", "ceil", "trunc", "rint", "copysign", "fma"}
-"""Functions of these libraries that are instructions, and exact."""
+_C_FUNCTION = re.compile(r"@_mlir_ciface_(\w+)\(")
+"""A function of the C library, which CUDA's libdevice has under a name of its own."""
+
+_ROCM_FUNCTION = re.compile(r"@(?:__ocml_|_mlir_ciface_|llvm\.(?=acos|asin|atan|cosh|sinh|tan))([a-z0-9]+)")
+"""A function of ROCm's device libraries, or one that is nowhere else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +94,20 @@ class DeviceCode:
         return DeviceCode(content["text"], signatures)
 
 
-def ptx(module: ModuleOp, chip: str = DEFAULT_CHIPS[NVIDIA]) -> str:
+def ptx(module: ModuleOp, chip: str | None = None) -> str:
     """PTX of the kernels that the maps and parallel loops of a module become, which is lowered in place.
 
+    The chip is by default that of the GPU that Torch has as its current one, and `DEFAULT_CHIPS` without one.
     Raises `HpacmlError` for a chip that is not known, `CompileError` for what no kernel can do, or if there are none.
     """
-    return _assembly(module, NVIDIA, chip)
+    return _assembly(module, NVIDIA, chip or _chip_here() or DEFAULT_CHIPS[NVIDIA])
+
+
+def _chip_here() -> str | None:
+    """The chip of this machine's GPU."""
+    import torch
+
+    return chip_of(*torch.cuda.get_device_capability()) if torch.cuda.is_available() else None
 
 
 def amdgcn(module: ModuleOp, chip: str = DEFAULT_CHIPS[AMD]) -> str:
@@ -117,12 +131,14 @@ def device_code(device_text: str, triple: str = NVIDIA, chip: str | None = None)
     """
     chip = chip or DEFAULT_CHIPS[triple]
     _check_chip(triple, chip)
-    text = toolchain.lower_kernels(device_text, _variants(triple, chip))
+    text = _with_instructions(toolchain.lower_kernels(device_text, _variants(triple, chip)))
     found = {name: _types(parameters) for name, parameters in _KERNEL.findall(text)}
     kernels = {
         name: Signature(types, name + NARROW in found) for name, types in found.items() if not name.endswith(NARROW)
     }
-    return DeviceCode(native.assemble(_without_library(text), triple, chip) if kernels else "", kernels)
+    if not kernels:
+        return DeviceCode("", {})
+    return DeviceCode((_nvidia if triple == NVIDIA else _amd)(text, chip, found), kernels)
 
 
 def chip_of(major: int, minor: int) -> str:
@@ -150,19 +166,28 @@ def _variants(triple: str, chip: str) -> list[toolchain.Variant]:
         return MLIR_GPU_PIPELINE.format(to_target=f"{to_target}index-bitwidth={index_bits}}}")
 
     # Integers in a parallel loop are those of the original code, which have 64 bits.
-    return [toolchain.Variant(pipeline(64)), toolchain.Variant(pipeline(32), NARROW, ("gather", "scatter"))]
+    return [toolchain.Variant(pipeline(64)), toolchain.Variant(pipeline(32), NARROW, ("gather", "scatter", "check"))]
 
 
 def _types(parameters: str) -> tuple[str, ...]:
     return tuple(each.split()[0] for each in parameters.split(", ") if each)
 
 
-def _without_library(text: str) -> str:
-    """LLVM IR without calls of the device libraries, which are not at hand. Raises `CompileError` if it needs one."""
-    missing = sorted({name for name, _ in _LIBRARY_CALL.findall(text)} - _INSTRUCTIONS)
-    if missing:
+def _with_instructions(text: str) -> str:
+    """LLVM IR that calls no device library where there is an instruction."""
+    return _INSTRUCTION.sub(lambda call: f"@llvm.{call[1]}.{'f32' if call[2] in ('f', '_f32') else 'f64'}(", text)
+
+
+def _nvidia(text: str, chip: str, kernels: Collection[str]) -> str:
+    """PTX, with what it needs of libdevice. Its switch for denormal numbers is off where no flag says otherwise."""
+    text = _C_FUNCTION.sub(r"@__nv_\1(", text)
+    return native.assemble(text, NVIDIA, chip, kernels, libdevice.bitcode() if "@__nv_" in text else None)
+
+
+def _amd(text: str, chip: str, kernels: Collection[str]) -> str:
+    if missing := sorted(set(_ROCM_FUNCTION.findall(text))):
         raise CompileError(
-            f"a parallel loop (prange) that cannot run on a GPU uses {', '.join(missing)}: functions of the device "
+            f"a parallel loop (prange) that cannot run on a GPU of AMD uses {', '.join(missing)}: ROCm's device "
             "libraries are not linked; sqrt, abs, floor, ceil, trunc, round and copysign are instructions"
         )
-    return _LIBRARY_CALL.sub(lambda call: f"@llvm.{call[1]}.{'f32' if call[2] in ('f', '_f32') else 'f64'}(", text)
+    return native.assemble(text, AMD, chip, kernels)

@@ -26,8 +26,6 @@ def chosen() -> frozenset[str]:
 def _read(text: str) -> frozenset[str]:
     names = frozenset(name.strip() for name in text.split(","))
     if unknown := names - CHECKS.keys():
-        known = ", ".join(f"'{name}'" for name in CHECKS)
-        raise HpacmlError(
-            f"the environment variable {VARIABLE} is '{text}': {', '.join(sorted(unknown))} is no check; these are {known}"
-        )
+        wrong, known = ", ".join(sorted(unknown)), ", ".join(f"'{name}'" for name in CHECKS)
+        raise HpacmlError(f"the environment variable {VARIABLE} is '{text}': {wrong} is no check; these are {known}")
     return names

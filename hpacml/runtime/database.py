@@ -27,6 +27,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
@@ -67,8 +68,13 @@ def flush() -> None:
 
     It closes the databases; the next collection opens them again. Raises DatabaseError if calls could not be written.
     """
-    for settle in before_flush:
-        settle()
+    with ExitStack() as stack:  # of what is registered all is done, also where some of it fails
+        stack.callback(_flush_writer)
+        for settle in reversed(before_flush):
+            stack.callback(settle)
+
+
+def _flush_writer() -> None:
     with without_lock():
         _writer.flush()
 

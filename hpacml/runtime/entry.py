@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
+from typing import Any, TypedDict, Unpack, cast
 
 from hpacml.errors import HpacmlError
 from hpacml.runtime import cache, native
@@ -34,9 +34,10 @@ _SLOTS = {
 }
 
 # ctypes leaves the result undefined when an interrupt hits a callback outside its try block:
-# only 1 is success. 2 is a no: of an inference that has written nothing, on purpose, and of a call not to be sampled.
+# only 1 is success. 2 is a no: of an inference that has written nothing, on purpose, of a call not to be sampled, and
+# of a flag that is raised.
 _DONE, _FAILED, _NO = 1, 0, 2
-_MAY_SAY_NO = {"infer", "sample"}
+_MAY_SAY_NO = {"infer", "sample", "device_flag_down"}
 
 _CALLBACKS: dict[str, tuple[Any, ...]] = {
     "infer": (ctypes.c_size_t, ctypes.c_size_t),
@@ -53,6 +54,8 @@ _CALLBACKS: dict[str, tuple[Any, ...]] = {
     "device_free": (ctypes.c_size_t,),
     "device_time": (ctypes.c_size_t,),
     "device_record": (ctypes.c_size_t, ctypes.c_int64, ctypes.c_size_t, ctypes.c_size_t),
+    "device_flag": (ctypes.c_size_t, ctypes.c_size_t),
+    "device_flag_down": (),
 }
 
 _EXPORTS = (
@@ -77,6 +80,8 @@ _EXPORTS = (
     "hpacml_device_time_ms",
     "hpacml_device_time_ns",
     "hpacml_device_record",
+    "hpacml_device_flag",
+    "hpacml_device_flag_down",
     "_mlir_memref_to_llvm_alloc",
     "_mlir_memref_to_llvm_aligned_alloc",
     "_mlir_memref_to_llvm_free",
@@ -164,13 +169,32 @@ class Function:
             del error  # its traceback holds this frame
 
 
-def register(**handlers: Handler) -> None:
-    """Set what the runtime symbols of these names (of `_CALLBACKS`) do; they get the C arguments, pointers as addresses.
+class Handlers(TypedDict, total=False):
+    """What the runtime symbols do, by their names in `_CALLBACKS`; they get the C arguments, pointers as addresses."""
 
-    They may raise anything; `infer` and `sample` return False to have only the original code run. Any thread that has
-    entered compiled code may call them. `open_counters` is asked where `hpacml_record` counts for a site.
+    infer: Callable[[int, int], object]
+    sample: Callable[[int], object]
+    collect: Callable[[int, int, float], object]
+    check_map: Callable[[int, int, int], object]
+    call_body: Callable[[int], object]
+    open_counters: Callable[[int, int], object]
+    refuse: Callable[[int], object]
+    launch: Callable[[int, int, int, int, int, int], object]
+    device_alloc: Callable[[int, int], object]
+    device_free: Callable[[int], object]
+    device_time: Callable[[int], object]
+    device_record: Callable[[int, int, int, int], object]
+
+
+def register(**handlers: Unpack[Handlers]) -> None:
+    """Set what some of the runtime symbols do.
+
+    They may raise anything; `infer` and `sample` return False to have only the original code run, `device_flag_down`
+    if an index is bad. Any thread that has entered compiled code may call them. `open_counters` is asked where
+    `hpacml_record` counts for a site.
     """
-    _handlers.update(handlers)
+    given = cast("dict[str, Handler]", handlers)
+    _handlers.update(given)
 
 
 def runtime() -> Runtime:

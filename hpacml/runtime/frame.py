@@ -49,6 +49,8 @@ class Frame:
 
     def __exit__(self, *_: object) -> None:
         _calls.frames.pop()
+        if self.gpu is not None:
+            self.gpu.end()
 
 
 def current() -> Frame:

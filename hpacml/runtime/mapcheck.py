@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import islice
 from math import prod
 
 from hpacml.elements import Array, Memory
 from hpacml.errors import MapError
 from hpacml.functors import DIRECTIONS, EXACT, OVERFLOW, Functor, Mapped, View
+from hpacml.runtime import frame
+from hpacml.runtime.gpu.transfers import copy_to_host
 from hpacml.runtime.memref import ArrayView, numpy_array, view_of_descriptor
 from hpacml.runtime.sites import MapSite
-from hpacml.targets import Access, accesses, bind, format_tree, heads, open_numbers, ranks
+from hpacml.targets import Access, accesses, bind, format_map, heads, open_numbers, ranks
 
 LARGEST = (1 << 63) - 1
 
@@ -41,13 +43,13 @@ class MapCheck:
         if key == self._fits:
             return
         try:
-            lasting = self._check(numbers, [numpy_array(view) for view in views])
+            lasting = self._check(numbers, views)
         except MapError as error:
             raise MapError(f"in the map '{self._map}': {error}") from None
         if lasting:
             self._fits = key
 
-    def _check(self, numbers: Sequence[int], arrays: Sequence[Array]) -> bool:
+    def _check(self, numbers: Sequence[int], views: Sequence[ArrayView]) -> bool:
         """Raises MapError unless the map fits. Says whether it always does, for the same numbers and arrays."""
         site, rest = self._site, iter(numbers)
         shapes = [list(islice(rest, rank)) for rank in self._ranks]
@@ -55,16 +57,16 @@ class MapCheck:
             raise MapError("a number in its ranges, or of its parameters, does not fit 64 bits")
         targets = bind(site.targets, site.names, shapes, rest, EXACT)
         parameters = dict(zip(site.parameters, rest, strict=True))
-        memory = Memory(site.names, arrays)
+        memory = _memory(site.names, views)
         for direction in DIRECTIONS[site.direction]:
             mapped = self._functor.resolve(targets, parameters, direction, EXACT)
             used = accesses(site.targets, len(mapped.views))
             _require_64_bits(mapped, used, shapes)
             if site.sharing and not self._indexes_itself and memory.apart():
                 return True
-            if arrays:
+            if views:
                 memory.check(mapped, used, writes=direction == "from")
-        return self._direct or not arrays
+        return self._direct or not views
 
     def _views(self, arrays: int) -> list[ArrayView]:
         addresses = self._pointers.from_address(arrays)
@@ -81,9 +83,25 @@ class MapCheck:
     def _map(self) -> str:
         if self._site.text is not None:
             return self._site.text
-        names = [self._site.names[head] for head in heads(self._site.targets)]
-        targets = [name + format_tree(tree) for name, tree in zip(names, self._site.targets, strict=True)]
-        return f"{self._site.functor.partition(':')[0]}({', '.join(targets)})"
+        return format_map(self._site.functor, self._site.names, self._site.targets)
+
+
+def _memory(names: Sequence[str], views: Sequence[ArrayView]) -> Memory:
+    """The arrays of a map. Those of a device are copied once their elements are asked for."""
+    call = frame.gpu()
+    if call is None:
+        arrays = [numpy_array(view) for view in views]
+        return Memory(names, arrays, arrays.__getitem__)
+    originals = [call.original_of(view) for view in views]
+
+    @cache
+    def content(number: int) -> Array:
+        if (original := originals[number]) is not None:
+            return numpy_array(original)
+        call.on_host = True
+        return copy_to_host(call.device, views[number])
+
+    return Memory(names, [numpy_array(one or other) for one, other in zip(originals, views, strict=True)], content)
 
 
 def _require_64_bits(mapped: Mapped[int], accesses: Sequence[Access], shapes: Sequence[Sequence[int]]) -> None:

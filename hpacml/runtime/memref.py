@@ -8,6 +8,7 @@ import math
 import struct
 import sys
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
@@ -111,14 +112,28 @@ def c_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(reversed(strides))
 
 
-def is_c_contiguous(view: ArrayView) -> bool:
-    """Whether the elements lie packed in C order; the stride of a dimension of size 1 does not matter."""
-    packed = c_strides(view.shape)
-    return (
-        view.strides == packed
-        or 0 in view.shape
-        or all(n == 1 or s == p for n, s, p in zip(view.shape, view.strides, packed, strict=True))
-    )
+class Layout(StrEnum):
+    """What compiled code knows of an array's strides: they choose the code that runs."""
+
+    PACKED = "packed"
+    """C order without gaps."""
+    ROWS = "rows"
+    """The innermost stride is 1, and the others are any, as in `a[1:-1, 1:-1]`."""
+    STRIDED = "strided"
+    """Any strides."""
+
+
+def layout_of(view: ArrayView) -> Layout:
+    """The layout that tells most; the stride of a dimension of size 1 does not matter, and no elements are packed."""
+    return _layout(view.shape, view.strides)
+
+
+@functools.lru_cache(4096)
+def _layout(shape: tuple[int, ...], strides: tuple[int, ...]) -> Layout:
+    counted = [n == 1 or s == p for n, s, p in zip(shape, strides, c_strides(shape), strict=True)]
+    if all(counted) or 0 in shape:
+        return Layout.PACKED
+    return Layout.ROWS if counted[-1] else Layout.STRIDED
 
 
 def extent(view: ArrayView) -> tuple[int, int]:

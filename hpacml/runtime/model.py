@@ -7,9 +7,8 @@ import os
 import threading
 import weakref
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import TYPE_CHECKING, Any, cast
 
 from hpacml.errors import ModelError
@@ -176,9 +175,19 @@ def _wrap(network: Callable[..., object]) -> Model:
         with formats.evaluating(module):
             return module(*inputs)
 
-    def addresses() -> tuple[int, ...]:
-        module = reference()
-        return tuple([weight.data_ptr() for weight in chain(module.parameters(), module.buffers())])
-
-    described = formats.Network(run, lambda: formats.first_floating(reference()), addresses=addresses)
+    described = formats.Network(
+        run, lambda: formats.first_floating(reference()), addresses=lambda: tuple(_addresses(reference()))
+    )
     return Model(type(network).__name__, described, replayable=True)
+
+
+def _addresses(module: torch.nn.Module) -> Iterator[int]:
+    """Where the weights of a module are; several times faster than by `parameters()`, since graphs ask in each call."""
+    inside = vars(module)
+    for weights in (inside["_parameters"], inside["_buffers"]):
+        for weight in weights.values():
+            if weight is not None:
+                yield weight.data_ptr()
+    for child in inside["_modules"].values():
+        if child is not None:
+            yield from _addresses(child)

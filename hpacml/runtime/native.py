@@ -60,9 +60,7 @@ def emit(ir_text: str, exports: Collection[str]) -> bytes:
         module = llvm.parse_assembly(ir_text)
         module.triple = machine.triple
         module.data_layout = str(machine.target_data)
-        for function in module.functions:
-            if not function.is_declaration and function.name not in exports:
-                function.linkage = "internal"
+        _hide(module, exports)
         module.verify()
         options = llvm.create_pipeline_tuning_options(speed_level=3)
         options.loop_vectorization = True
@@ -72,16 +70,25 @@ def emit(ir_text: str, exports: Collection[str]) -> bytes:
         return machine.emit_object(module)
 
 
-def assemble(ir_text: str, triple: str, cpu: str) -> str:
-    """Assembly text of a module in LLVM IR, optimised, for another machine than this one."""
+def assemble(ir_text: str, triple: str, cpu: str, exports: Collection[str], library: bytes | None = None) -> str:
+    """Assembly text of a module in LLVM IR, optimised, for another machine than this one; of functions, only `exports`
+    stay visible. What it calls of a library in LLVM bitcode becomes part of it.
+
+    Floating point is left as written, as by `emit`.
+    """
     llvm = _llvm()
     with _lock:
         llvm.initialize_all_targets()
         llvm.initialize_all_asmprinters()
         machine = llvm.Target.from_triple(triple).create_target_machine(cpu=cpu, opt=3)
         module = llvm.parse_assembly(ir_text)
-        module.triple = triple
-        module.data_layout = str(machine.target_data)
+        parts = [module, llvm.parse_bitcode(library)] if library else [module]
+        for part in parts:
+            part.triple = triple
+            part.data_layout = str(machine.target_data)
+        for part in parts[1:]:
+            module.link_in(part)
+        _hide(module, exports)
         module.verify()
         builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=3))
         builder.getModulePassManager().run(module, builder)
@@ -106,6 +113,12 @@ def link(object_code: bytes, exports: Collection[str], imports: Mapping[str, int
         except RuntimeError as error:
             raise CompileError(f"the machine code cannot be loaded (standard error has more): {error}") from error
         return Library({name: tracker[name] for name in exports}, (tracker, jit, *owners))
+
+
+def _hide(module: Any, exports: Collection[str]) -> None:
+    for function in module.functions:
+        if not function.is_declaration and function.name not in exports:
+            function.linkage = "internal"
 
 
 @functools.cache

@@ -25,7 +25,7 @@ declare i32 @clock_gettime(i32, ptr)
 declare ptr @malloc(i64)
 declare void @free(ptr)
 
-; The Python halves. 1 says done, 2 of an inference or a sampling says no; anything else, such as what ctypes leaves behind when an interrupt hits the
+; The Python halves. 1 says done, 2 of an inference, a sampling or a flag says no; anything else, such as what ctypes leaves behind when an interrupt hits the
 ; callback outside its try block, says failed.
 declare i32 @hpacml_py_infer(ptr, ptr)
 declare i32 @hpacml_py_sample(ptr)
@@ -41,6 +41,8 @@ declare i32 @hpacml_py_device_alloc(i64, ptr)
 declare i32 @hpacml_py_device_free(ptr)
 declare i32 @hpacml_py_device_time(ptr)
 declare i32 @hpacml_py_device_record(ptr, i64, ptr, ptr)
+declare i32 @hpacml_py_device_flag(ptr, ptr)
+declare i32 @hpacml_py_device_flag_down()
 
 ; Once per process, before anything else. 0: done.
 define i32 @hpacml_init() {
@@ -210,6 +212,20 @@ define void @hpacml_device_free(ptr %memory) {
   %status = call i32 @hpacml_py_device_free(ptr %memory)
   call void @check(i32 %status)
   ret void
+}
+
+; Where the flag of the call and its record are, and the number of the site's first check.
+define void @hpacml_device_flag(ptr %site, ptr %found) {
+  %status = call i32 @hpacml_py_device_flag(ptr %site, ptr %found)
+  call void @check(i32 %status)
+  ret void
+}
+
+; 1: no bad index is known of; 0: there is one.
+define i32 @hpacml_device_flag_down() {
+  %status = call i32 @hpacml_py_device_flag_down()
+  %down = call i32 @answer(i32 %status)
+  ret i32 %down
 }
 
 ; The number of an event, whose time is known later.

@@ -16,6 +16,7 @@ from jaxtyping import Float32, Float64, Int32, Int64, UInt8
 from kernels import kernel_of
 
 import hpacml
+from hpacml.runtime.memref import Layout
 
 Row = Float64[np.ndarray | torch.Tensor, "N"]
 Anything = Float32[Any, "N M"]
@@ -161,25 +162,25 @@ def test_sizes_in_annotations() -> None:
 def test_each_kind_of_array_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from hpacml.frontend import dispatch
 
-    kernel = kernel_of('@hpacml.kernel\ndef f(a: Float64[np.ndarray, "N"]):\n    a[0] = len(a)\n')
-    compiled: list[tuple[bool, ...]] = []
+    kernel = kernel_of('@hpacml.kernel\ndef f(a: Float64[np.ndarray, "N M"]):\n    a[0, 0] = len(a)\n')
+    compiled: list[tuple[Layout, ...]] = []
 
-    def compile_kernel(definition: Any, contiguous: tuple[bool, ...]) -> Any:
-        compiled.append(contiguous)
-        return original(definition, contiguous)
+    def compile_kernel(definition: Any, layouts: tuple[Layout, ...]) -> Any:
+        compiled.append(layouts)
+        return original(definition, layouts)
 
     original = dispatch.compile_kernel
     monkeypatch.setattr(dispatch, "compile_kernel", compile_kernel)
-    array = np.zeros(8)
-    for view in (array, array[::2], array[1:], array[::-1], array[:1], array[::3]):
+    array = np.zeros((8, 8))
+    for view in (array, array[:, 1:5], array[:, ::2], array[1:], array[::-1], array.T, array[:1], array[:, 3:4]):
         kernel(view)
-        assert view[0] == len(view)
+        assert view[0, 0] == len(view)
     threads = [threading.Thread(target=kernel, args=(array,)) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert compiled == [(True,), (False,)]
+    assert compiled == [(Layout.PACKED,), (Layout.ROWS,), (Layout.STRIDED,)]
 
 
 def test_opaque_arguments_are_not_compiled() -> None:

@@ -244,11 +244,11 @@ def _integer_operation(head: str, modifiers: list[str], kind: str) -> Operation 
 
 def _smaller(x: Array, y: Array) -> Array:
     """Of -0 and +0 it is -0; of a number and NaN, the number."""
-    return np.where((x == y) & np.signbit(x), x, np.fmin(x, y))
+    return np.where(x == y, np.where(np.signbit(x), x, y), np.fmin(x, y))
 
 
 def _larger(x: Array, y: Array) -> Array:
-    return np.where((x == y) & np.signbit(x), y, np.fmax(x, y))
+    return np.where(x == y, np.where(np.signbit(x), y, x), np.fmax(x, y))
 
 
 def _with_nan(choose: Callable[[Array, Array], Array]) -> Callable[[Array, Array], Array]:

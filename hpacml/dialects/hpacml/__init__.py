@@ -4,9 +4,10 @@ from xdsl.ir import Dialect
 
 from hpacml.dialects.hpacml.attributes import DirectionAttr, IndirectType, MappingType, ModeAttr, SliceAttr, TargetAttr
 from hpacml.dialects.hpacml.bridge import FunctorOp, GatherOp, MapOp, ScatterOp, TensorOp
-from hpacml.dialects.hpacml.checks import CheckIndicesOp, CheckMapOp, DistinctOp, InBoundsOp
+from hpacml.dialects.hpacml.checks import CheckIndicesOp, CheckMapOp, DistinctOp, InBoundsOp, RefuseOp
 from hpacml.dialects.hpacml.clauses import SampleAttr, UnitsAttr
 from hpacml.dialects.hpacml.control import BodyOp, CollectOp, InferOp, MlOp, SampleOp
+from hpacml.dialects.hpacml.flags import FlagDownOp, FlagOp
 from hpacml.dialects.hpacml.report import CopiedOp, NowOp, RecordOp
 from hpacml.dialects.hpacml.views import FusedGatherOp, FusedScatterOp, IndirectOp, PackOp, UnpackOp
 
@@ -27,6 +28,9 @@ Hpacml = Dialect(
         CheckIndicesOp,
         InBoundsOp,
         DistinctOp,
+        RefuseOp,
+        FlagOp,
+        FlagDownOp,
         IndirectOp,
         PackOp,
         UnpackOp,

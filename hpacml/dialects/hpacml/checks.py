@@ -24,7 +24,7 @@ from xdsl.utils.exceptions import VerifyException
 
 from hpacml.dialects.hpacml.attributes import INDICES, DirectionAttr, MappingType, TargetAttr
 from hpacml.dialects.hpacml.views import VIEW, view_type
-from hpacml.targets import ranks
+from hpacml.targets import format_map, ranks
 
 
 @irdl_op_definition
@@ -78,11 +78,39 @@ class CheckMapOp(IRDLOperation, HasCanonicalizationPatternsInterface):
         if len(self.sizes) != dims:
             raise VerifyException(f"the arrays have {dims} dimensions, {len(self.sizes)} sizes are given")
 
+    @property
+    def map_text(self) -> str:
+        """The map, as errors call it."""
+        if self.text is not None:
+            return self.text.data
+        return format_map(self.functor.data, [name.data for name in self.names], [each.data for each in self.targets])
+
     @classmethod
     def get_canonicalization_patterns(cls) -> tuple[RewritePattern, ...]:
         from hpacml.passes.canonicalization import DropTrueChecks
 
         return (DropTrueChecks(),)
+
+
+@irdl_op_definition
+class RefuseOp(IRDLOperation):
+    """
+    Stop here, with a message for the user.
+
+    Example:
+    ```mlir
+    hpacml.refuse "the original code of the region 'heat' uses the array 't' on the host"
+    ```
+    """
+
+    name = "hpacml.refuse"
+
+    text = prop_def(StringAttr)
+
+    assembly_format = "$text attr-dict"
+
+    def __init__(self, text: StringAttr):
+        super().__init__(properties={"text": text})
 
 
 @irdl_op_definition

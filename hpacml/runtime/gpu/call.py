@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 from hpacml.errors import DeviceError
-from hpacml.runtime import frame
+from hpacml.runtime import checks, frame
 from hpacml.runtime.gpu import kernels
+from hpacml.runtime.gpu.transfers import Place, place_of
 
 if TYPE_CHECKING:
     import torch
 
     from hpacml.runtime.gpu.device import Device, Event
+    from hpacml.runtime.gpu.flags import Flag
+    from hpacml.runtime.memref import ArrayView
 
 
 class Use(Protocol):
@@ -29,11 +35,24 @@ class Use(Protocol):
 
 
 class Call:
-    """A call on the current stream of a device. What it allocates lives until it is freed, or the call ends."""
+    """A call on the current stream of a device. What it allocates lives until it is freed, or the call ends.
 
-    __slots__ = ("_memory", "capturing", "device", "events", "on_host", "original", "stream", "uses")
+    While it is captured, `home` is the stream that the graph will run on. If arrays of the host have been copied for
+    it, `originals` are these.
+    """
 
-    def __init__(self, device: Device, capturing: bool = False) -> None:
+    __slots__ = (
+        *("_flag", "_home", "_memory", "_originals", "_using"),
+        *("capturing", "device", "events", "on_host", "original", "stream", "uses"),
+    )
+
+    def __init__(
+        self,
+        device: Device,
+        capturing: bool = False,
+        home: int | None = None,
+        originals: Mapping[Place, ArrayView] = MappingProxyType({}),
+    ) -> None:
         self.device = device
         self.stream = device.stream
         self.capturing = capturing
@@ -44,6 +63,39 @@ class Call:
         self.uses: list[Use] = []
         self.events: list[Event] = []
         self._memory: dict[int, torch.Tensor] = {}
+        self._originals = originals
+        self._home = self.stream if home is None else home
+        self._flag: Flag | None = None
+        self._using: AbstractContextManager[None] | None = None
+
+    @property
+    def flag(self) -> Flag:
+        """The flag for its bad indices. Raises `MapError` if it is raised for those of earlier calls."""
+        if self._flag is None:
+            from hpacml.runtime.gpu import flags
+
+            own = self._originals or "sync" in checks.chosen()  # copies of the host's are waited for anyway
+            self._flag = flags.OwnFlag(self.device) if own else flags.shared(self.device, self._home)
+            if not self.capturing:
+                using = self._flag.used()
+                using.__enter__()
+                self._using = using
+        return self._flag
+
+    @property
+    def flagged(self) -> Flag | None:
+        """Its flag, if it has indices that are checked."""
+        return self._flag
+
+    def original_of(self, view: ArrayView) -> ArrayView | None:
+        """The array of the host that an array of the call is a copy of, if it is one."""
+        return self._originals.get(place_of(view)) if self._originals else None
+
+    def end(self) -> None:
+        """It launches no more kernels."""
+        if self._using is not None:
+            self._using.__exit__(None, None, None)
+            self._using = None
 
     @property
     def repeats(self) -> bool:
@@ -52,7 +104,8 @@ class Call:
 
     def allocate(self, size: int) -> int:
         """The address of new memory of so many bytes. Raises `DeviceError`."""
-        tensor = self.device.empty((max(size, 1),), "u8")
+        words = max(-(-size // 8), 1)  # whole ones: to change a byte atomically is to change the word that it is in
+        tensor = self.device.empty((8 * words,), "u8")
         address = tensor.data_ptr()
         self._memory[address] = tensor
         return address

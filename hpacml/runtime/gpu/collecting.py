@@ -31,6 +31,8 @@ class _Arrival:
     start: Event
     stop: Event
     copied: Event
+    raised: torch.Tensor | None
+    """The call's flag: what it gathered is not there if it met a bad index."""
     record: Callable[[Sequence[torch.Tensor], float], None]
 
     @property
@@ -39,6 +41,8 @@ class _Arrival:
 
     def finish(self) -> None:
         self.copied.synchronize()
+        if self.raised is not None and self.raised.any():
+            return  # a `MapError` comes where the flag is found raised
         self.record(self.tensors, self.start.elapsed_time(self.stop))
 
 
@@ -118,12 +122,13 @@ _prepared = False
 def collect(
     call: Call, path: str, views: Sequence[ArrayView], record: Callable[[Sequence[torch.Tensor], float], None]
 ) -> None:
-    """Have `record` take a call's tensors on its device, in a thread, and the time between its last two events."""
+    """Have `record` take a call, whose tensors are on its device, later; its body is between its last two events."""
     _prepare()
     device = call.device
     tensors = [device.to_pinned(device.tensor(view)) for view in views]
+    raised = None if call.flagged is None else device.to_pinned(call.flagged.word)
     start, stop = call.events[-2:]
-    _arrivals.add(_Arrival(path, tensors, start, stop, device.event(), record))
+    _arrivals.add(_Arrival(path, tensors, start, stop, device.event(), raised, record))
 
 
 def _prepare() -> None:

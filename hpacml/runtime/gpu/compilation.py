@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 
@@ -19,31 +20,31 @@ def compile(
 ) -> entry.Function:
     """The function `entry_name` of a module with `gpu.launch`, as by `toolchain.compile`; its memory is the device's.
 
-    Machine code and PTX come from the cache on disk where they can: then neither MLIR nor LLVM compiles anything.
-    Raises CompileError.
+    PTX and machine code come from the cache on disk where they can: then neither MLIR nor LLVM compiles anything.
+    On another kind of processor LLVM alone does. Raises CompileError.
     """
     way_in = toolchain.trampoline(entry_name, arg_types, result_type)
     symbol = toolchain.packed(entry_name)
-    pipelines = MLIR_PIPELINE, MLIR_OUTLINING, MLIR_GPU_PIPELINE
-    name = cache.key("kernel for a GPU", *native.host(), *pipelines, entry.shim_text(), chip, ir_text, way_in)
-
-    def make() -> bytes:
-        outlined = toolchain.outline(ir_text)
-        code = assembly.device_code(outlined.device, assembly.NVIDIA, chip)
-        text, launches = toolchain.lower(outlined.host), outlined.launches
-        numbers = {kernel: number for number, kernel in enumerate(code.kernels)}
-        functions = [wrappers.wrapper(launch, numbers[launch.name]) for launch in launches]
-        text = _OF_THE_HOST.sub(lambda match: f"@hpacml_device_{match[1] or match[2]}", _undeclared(text, launches))
-        host = native.emit(text + wrappers.DECLARATIONS + "".join(functions) + way_in, {symbol})
-        device = code.to_json().encode()
-        return len(device).to_bytes(8, "little") + device + host
-
-    content = cache.fetch(name, make)
-    end = 8 + int.from_bytes(content[:8], "little")
-    kernels = Kernels(assembly.DeviceCode.from_json(content[8:end].decode()))
+    made_by = MLIR_PIPELINE, MLIR_OUTLINING, MLIR_GPU_PIPELINE, entry.shim_text(), chip
+    made = cache.fetch(cache.key("kernels", *made_by, ir_text), lambda: _portable(ir_text, chip))
+    device, host = json.loads(made)
+    name = cache.key("kernel for a GPU", *native.host(), *made_by, ir_text, way_in)
+    code = cache.fetch(name, lambda: native.emit(host + way_in, {symbol}))
+    kernels = Kernels(assembly.DeviceCode.from_json(device))
     symbols = {**entry.runtime().symbols, wrappers.KERNELS: kernels.address}
-    library = native.link(content[end:], {symbol}, symbols, kernels)
+    library = native.link(code, {symbol}, symbols, kernels)
     return entry.Function(entry_name, library, symbol, arg_types, result_type)
+
+
+def _portable(ir_text: str, chip: str) -> bytes:
+    """Kernels in PTX, and LLVM IR for any host."""
+    outlined = toolchain.outline(ir_text)
+    code = assembly.device_code(outlined.device, assembly.NVIDIA, chip)
+    numbers = {kernel: number for number, kernel in enumerate(code.kernels)}
+    functions = [wrappers.wrapper(launch, numbers[launch.name]) for launch in outlined.launches]
+    host = _undeclared(toolchain.lower(outlined.host), outlined.launches)
+    host = _OF_THE_HOST.sub(lambda match: f"@hpacml_device_{match[1] or match[2]}", host)
+    return json.dumps([code.to_json(), "".join([host, wrappers.DECLARATIONS, *functions])]).encode()
 
 
 def _undeclared(text: str, launches: Sequence[wrappers.Launch]) -> str:

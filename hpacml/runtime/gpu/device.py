@@ -88,6 +88,10 @@ class Device:
         """Wait for the current stream."""
         torch.cuda.current_stream(self.index).synchronize()
 
+    def synchronize_all(self) -> None:
+        """Wait for all streams."""
+        torch.cuda.synchronize(self.index)
+
     def event(self) -> Event:
         """A new event on the current stream, that tells its time."""
         event = torch.cuda.Event(enable_timing=True)

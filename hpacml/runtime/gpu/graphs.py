@@ -6,15 +6,17 @@ import json
 import logging
 import os
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hpacml.runtime import instruments
+from hpacml.runtime import checks, instruments
 from hpacml.runtime.gpu import timing
 from hpacml.runtime.gpu.call import Call, Use
 
 if TYPE_CHECKING:
     from hpacml.runtime.gpu.device import Device
+    from hpacml.runtime.gpu.flags import Flag
 
 VARIABLE = "HPACML_CUDA_GRAPHS"
 
@@ -32,6 +34,11 @@ class _Graph:
     replay: Callable[[], None]
     result: object
     uses: Sequence[Use]
+    flag: Flag | None
+
+    def run(self) -> None:
+        with nullcontext() if self.flag is None else self.flag.used():
+            self.replay()
 
     @property
     def valid(self) -> bool:
@@ -50,16 +57,18 @@ class Graphs:
 
     def run(self, device: Device, key: Hashable, execute: Callable[[Call], object]) -> object:
         """What `execute` returns, now or when it was captured; what it does is done. `key` decides what that is."""
-        if os.environ.get(VARIABLE) == "0" or device.capturing:  # a graph that somebody makes has this call in it
+        # A graph that somebody makes has this call in it; and checks need the host.
+        if os.environ.get(VARIABLE) == "0" or device.capturing or checks.chosen():
             return execute(Call(device))
-        key = key, device.stream
+        stream = device.stream
+        key = key, stream
         if (graph := self._graphs.pop(key, None)) is not None:
             if graph.valid:
                 self._graphs[key] = graph  # the last one is the one used last
                 _replay(graph, device)
                 return graph.result
             self._calls.pop(key, None)
-        if self._calls.get(key, 0) >= WARM and self._capture(device, key, execute):
+        if self._calls.get(key, 0) >= WARM and self._capture(device, stream, key, execute):
             _replay(self._graphs[key], device)
             return self._graphs[key].result
         call = Call(device)
@@ -78,14 +87,14 @@ class Graphs:
             self._calls.clear()
         self._calls[key] = calls + 1
 
-    def _capture(self, device: Device, key: Hashable, execute: Callable[[Call], object]) -> bool:
+    def _capture(self, device: Device, stream: int, key: Hashable, execute: Callable[[Call], object]) -> bool:
         """Keep what a call does as a graph, if that is possible. Nothing is done by it."""
         results: list[object] = []
         call: Call | None = None
 
         def run() -> None:
             nonlocal call
-            call = Call(device, capturing=True)
+            call = Call(device, capturing=True, home=stream)
             results.append(execute(call))
 
         try:
@@ -100,16 +109,16 @@ class Graphs:
             return False
         while len(self._graphs) >= MOST:
             self._graphs.pop(next(iter(self._graphs)))
-        self._graphs[key] = _Graph(replay, results[0], tuple(call.uses))
+        self._graphs[key] = _Graph(replay, results[0], tuple(call.uses), call.flagged)
         return True
 
 
 def _replay(graph: _Graph, device: Device) -> None:
     if not instruments.current.timing:
-        graph.replay()
+        graph.run()
         return
     start = device.event()
-    graph.replay()
+    graph.run()
     events = [start, device.event()]
     for use in graph.uses:
         site = json.dumps({"label": use.label, "way": "infer", "stages": ["replay"]}).encode()

@@ -72,7 +72,7 @@ def _transferred(work: Work, invoke: Callable[[Sequence[ArrayView]], object]) ->
 
     with ordered(work):
         transfers = Transfers(work.device, work.views, work.boxes, work.written)
-        call = Call(work.device)
+        call = Call(work.device, originals=transfers.originals)
         with replace(work.frame, gpu=call):
             result = invoke(transfers.views)
         if not call.original:
@@ -84,10 +84,20 @@ def _transferred(work: Work, invoke: Callable[[Sequence[ArrayView]], object]) ->
 def ordered(work: Work) -> Generator[None]:
     """Run on the current stream, after what the owners of the arrays have under way, and before what comes then."""
     device = work.device
-    with device.active():
+    with _active(device):
         streams = {view.stream for view in work.views if view.stream is not None}
         for stream in streams:
             device.wait_for(stream)
         yield
         for stream in streams:
             device.have_wait(stream)
+
+
+@contextmanager
+def _active(device: Device) -> Generator[None]:
+    """Begin a call on a device. Raises `MapError` if earlier ones are known to have met a bad index."""
+    from hpacml.runtime.gpu import flags
+
+    with device.active():
+        flags.look(device)
+        yield

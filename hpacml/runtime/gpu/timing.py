@@ -50,10 +50,10 @@ def record_stages(site: int, stages: int, times: int, bytes: int) -> None:
     current = call.current()
     if current.capturing:
         return
-    events = current.events
+    events: Sequence[Event] = current.events
     numbers: list[int] = (ctypes.c_int64 * (stages + 1)).from_address(times)[:]
-    copied = (ctypes.c_int64 * stages).from_address(bytes)
-    record(ctypes.string_at(site), [events[number] for number in numbers], list(copied))
+    copied: list[int] = (ctypes.c_int64 * stages).from_address(bytes)[:]
+    record(ctypes.string_at(site), [events[number] for number in numbers], copied)
 
 
 def _settle() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hpacml.runtime.memref import DTYPE_SIZES, ArrayView, array_view, c_strides, numpy_array
 
@@ -16,6 +16,25 @@ if TYPE_CHECKING:
 
     from hpacml.runtime.gpu.device import Device
     from hpacml.touched import Box
+
+
+Place: TypeAlias = "tuple[int, tuple[int, ...], tuple[int, ...]]"
+
+
+def place_of(view: ArrayView) -> Place:
+    """What tells an array in memory from others: address, shape and strides."""
+    return view.address, view.shape, view.strides
+
+
+def copy_to_host(device: Device, view: ArrayView) -> np.ndarray[Any, np.dtype[Any]]:
+    """The elements of an array of a device, once what is on the current stream is done."""
+    width = DTYPE_SIZES[view.dtype]
+    sizes = zip(view.shape, view.strides, strict=True)
+    below = sum((size - 1) * stride for size, stride in sizes if stride < 0 < size)
+    steps = tuple(slice(None, None, -1 if stride < 0 else 1) for stride in view.strides)
+    address, strides = view.address + below * width, tuple(map(abs, view.strides))
+    forward = replace(view, address=address, strides=strides, device=device.index)
+    return device.tensor(forward).cpu().numpy()[steps]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +69,14 @@ class Transfers:
     ):
         self._device = device
         self._written: list[_Copy] = []
+        self.originals: dict[Place, ArrayView] = {}
+        """The arrays of the host, by what the device sees of them."""
         self.views = list(views)
         for n, view in enumerate(views):
             if view.device is None:
                 copy = self._copy(view, boxes[n] if boxes else None, n in written)
                 self.views[n] = copy.view
+                self.originals[place_of(copy.view)] = view
                 if n in written:
                     self._written.append(copy)
 

@@ -38,13 +38,13 @@ def wrapper(launch: Launch, number: int) -> str:
 
     32-bit indices do where all integers fit 31 bits, and so do the offsets of all elements of all memrefs.
     """
-    flat = list(_flat(launch.types))
+    expanded = list(flat(launch.types))
     lines = [
-        f'define void @"{launch.symbol}"({", ".join(f"{kind} %{name}" for name, kind in [*_SIZES, *flat])}) {{',
-        f"%slots = alloca i64, i64 {max(1, len(flat))}",
-        f"%parameters = alloca ptr, i64 {max(1, len(flat))}",
+        f'define void @"{launch.symbol}"({", ".join(f"{kind} %{name}" for name, kind in [*_SIZES, *expanded])}) {{',
+        f"%slots = alloca i64, i64 {max(1, len(expanded))}",
+        f"%parameters = alloca ptr, i64 {max(1, len(expanded))}",
     ]
-    for position, (name, kind) in enumerate(flat):
+    for position, (name, kind) in enumerate(expanded):
         stored, value = ("i8", f"%{name}.byte") if kind == "i1" else (kind, f"%{name}")
         if kind == "i1":
             lines.append(f"{value} = zext i1 %{name} to i8")
@@ -55,7 +55,7 @@ def wrapper(launch: Launch, number: int) -> str:
             f"store ptr %{name}.slot, ptr %{name}.place",
         ]
     spans = _spans(launch.types, lines)
-    integers = [f"%{name}" for name, kind in flat if kind == "i64"]
+    integers = [f"%{name}" for name, kind in expanded if kind == "i64"]
     checks = [(f"%few = icmp ult i64 %threads, {MOST_THREADS}", "%few")]
     for position, span in enumerate(spans):
         checks.append((f"%near{position} = icmp ult i64 {span}, {2**31}", f"%near{position}"))
@@ -77,7 +77,7 @@ def wrapper(launch: Launch, number: int) -> str:
 _SIZES = (("grid", "i64"), ("block", "i64"))
 
 
-def _flat(types: Sequence[str | int]) -> Iterator[tuple[str, str]]:
+def flat(types: Sequence[str | int]) -> Iterator[tuple[str, str]]:
     """Names and LLVM types of the arguments, one by one."""
     for position, kind in enumerate(types):
         if isinstance(kind, str):

@@ -205,6 +205,8 @@ func.func @checks(%x: memref<?xf32>, %idx: memref<?xi32>, %u: memref<4x5xi8>, %a
   hpacml.check_map %ok to "f: [i] = ([i + m])" names ["x", "idx", "u"] targets [#hpacml.target<[*[*[2 : ? : 3, 4]]]>] sizes(%n, %n, %n, %n) bounds(%n) params(%n) of ["m"] arrays(%x, %idx, %u : memref<?xf32>, memref<?xi32>, memref<4x5xi8>) text "f(x[idx[u[2:n:3, 4]]])" {note = "kept"}
   hpacml.check_indices %m : !hpacml.mapping<?xf32>
   hpacml.check_indices %m {note = "kept"} : !hpacml.mapping<?xf32>
+  hpacml.refuse "not here"
+  hpacml.refuse "nor here" {note = "kept"}
   %p = hpacml.in_bounds %idx below %n : memref<?xi32>
   %q = hpacml.in_bounds %u below %n : memref<4x5xi8>
   %r = hpacml.in_bounds %a below %n {note = "kept"} : !hpacml.indirect<?xi64>
@@ -218,6 +220,8 @@ func.func @checks(%x: memref<?xf32>, %idx: memref<?xi32>, %u: memref<4x5xi8>, %a
 // CHECK-NEXT:    hpacml.check_map %ok to "f: [i] = ([i + m])" names ["x", "idx", "u"] targets [#hpacml.target<[*[*[2 : ? : 3, 4]]]>] sizes(%n, %n, %n, %n) bounds(%n) params(%n) of ["m"] arrays(%x, %idx, %u : memref<?xf32>, memref<?xi32>, memref<4x5xi8>) text "f(x[idx[u[2:n:3, 4]]])" {note = "kept"}
 // CHECK-NEXT:    hpacml.check_indices %m : !hpacml.mapping<?xf32>
 // CHECK-NEXT:    hpacml.check_indices %m {note = "kept"} : !hpacml.mapping<?xf32>
+// CHECK-NEXT:    hpacml.refuse "not here"
+// CHECK-NEXT:    hpacml.refuse "nor here" {note = "kept"}
 // CHECK-NEXT:    %p = hpacml.in_bounds %idx below %n : memref<?xi32>
 // CHECK-NEXT:    %q = hpacml.in_bounds %u below %n : memref<4x5xi8>
 // CHECK-NEXT:    %r = hpacml.in_bounds %a below %n {note = "kept"} : !hpacml.indirect<?xi64>

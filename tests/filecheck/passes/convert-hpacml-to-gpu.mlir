@@ -14,9 +14,8 @@ func.func @points(%a: memref<?x?xf32>, %b: memref<?x?xf64>, %x: memref<2x?x?xf32
 // CHECK:         [[M:%\d+]] = memref.dim %x
 // CHECK:         [[TOTAL:%\d+]] = arith.muli [[N]], [[M]]
 // CHECK:         [[TILES:%\d+]] = arith.ceildivui [[TOTAL]]
-// CHECK:         [[SOME:%\d+]] = arith.maxsi [[TILES]], [[ONE:%\d+]]
-// CHECK:         [[BLOCKS:%\d+]] = arith.minui [[SOME]]
-// CHECK:         "gpu.launch"([[BLOCKS]], [[ONE]], [[ONE]], [[THREADS:%\d+]], [[ONE]], [[ONE]])
+// CHECK:         [[BLOCKS:%\d+]] = arith.minui [[TILES]]
+// CHECK:         "gpu.launch"([[BLOCKS]], [[ONE:%\d+]], [[ONE]], [[THREADS:%\d+]], [[ONE]], [[ONE]])
 // CHECK:           scf.for [[TILE:%\d+]] = %block to [[TILES]] step [[BLOCKS]] {
 // CHECK:             [[START:%\d+]] = arith.muli [[TILE]]
 // CHECK-NEXT:        [[POINT:%\d+]] = arith.addi %thread, [[START]]
@@ -34,7 +33,7 @@ func.func @points(%a: memref<?x?xf32>, %b: memref<?x?xf64>, %x: memref<2x?x?xf32
 
 // -----
 
-// Features last: rows go through shared memory. An odd number of them lies there as in the tensor.
+// Features last: rows go through shared memory. They lie there as in the tensor if they are not of whole 16 bytes.
 
 func.func @staged(%a: memref<?xf32, strided<[?], offset: ?>>, %b: memref<?x2xi32, strided<[1, 1]>>, %x: memref<?x3xf32>) {
   %c0 = arith.constant 0 : index
@@ -73,8 +72,8 @@ func.func @staged(%a: memref<?xf32, strided<[?], offset: ?>>, %b: memref<?x2xi32
 
 // -----
 
-// The other way round, with an even number of features, which lie apart by an odd one in shared memory; rows of a
-// view are read by threads side by side.
+// The other way round, with rows of whole 16 bytes, which lie an element further apart in shared memory; rows of a view
+// are read by threads side by side.
 
 func.func @scattered(%a: memref<?x4xf64, strided<[4, 1]>>, %x: memref<?x4xf64>) {
   %c0 = arith.constant 0 : index

@@ -112,3 +112,27 @@ hpacml.functor @line : [i] = ([i])
 // CHECK:         [[ONE:%\d+]] = arith.constant 1 : index
 // CHECK-NEXT:    [[APART:%\d+]] = arith.cmpi sle, [[ONE]], [[STRIDE]] : index
 // CHECK:         hpacml.check_map [[APART]] from {{.*}} arrays(%x : memref<10xf32, strided<[?], offset: ?>>)
+
+// Of rows, only the outer stride is read: it may lead backwards, and must step over a row.
+
+hpacml.functor @both : [i, j, 0:2] = ([i, j], [i, j])
+
+func.func @rows(%x: memref<10x20xf32, strided<[?, 1], offset: ?>>, %z: memref<10x20xf32>) {
+  %1 = hpacml.map from @both(%x[0 : 10, 0 : 20], %z[0 : 10, 0 : 20]) : memref<10x20xf32, strided<[?, 1], offset: ?>>, memref<10x20xf32> -> !hpacml.mapping<10x20x2xf32>
+  %y = hpacml.tensor %1 : !hpacml.mapping<10x20x2xf32> -> memref<10x20x2xf32>
+  hpacml.scatter %y into %1 : memref<10x20x2xf32>, !hpacml.mapping<10x20x2xf32>
+  func.return
+}
+
+// CHECK-LABEL: func.func @rows
+// CHECK-NEXT:    %{{\d+}}, [[OFFSET:%\d+]], %{{\d+}}, %{{\d+}}, [[OUTER:%\d+]], %{{\d+}} = memref.extract_strided_metadata %x
+// CHECK:         [[SPAN:%\d+]] = arith.muli [[OUTER]], %{{\d+}} : index
+// CHECK:         [[FORWARD:%\d+]] = arith.cmpi sle, %{{\d+}}, [[SPAN]] : index
+// CHECK-COUNT-2: arith.select [[FORWARD]]
+// CHECK-NOT:     arith.select
+// CHECK:         [[APART:%\d+]] = arith.ori
+// CHECK:         [[ROW:%\d+]] = arith.constant 20 : index
+// CHECK-NEXT:    [[NEST:%\d+]] = arith.cmpi sle, [[ROW]], [[OUTER]] : index
+// CHECK-NEXT:    [[DIFFERENT:%\d+]] = arith.andi [[APART]], [[NEST]] : i1
+// CHECK:         hpacml.check_map [[DIFFERENT]]
+// CHECK:         %x_1 = memref.reinterpret_cast %x to offset: [[[OFFSET]]], sizes: [10, 20], strides: [[[OUTER]], 1]

@@ -1,0 +1,79 @@
+"""`hpacml-refuse-host-accesses`: code beside kernels must not use arrays, which are in a GPU's memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from xdsl.context import Context
+from xdsl.dialects import func, gpu, memref
+from xdsl.dialects.builtin import ModuleOp, StringAttr
+from xdsl.ir import Block, Operation, Region, SSAValue
+from xdsl.passes import ModulePass
+from xdsl.traits import SymbolTable
+from xdsl.utils.exceptions import PassFailedException
+
+from hpacml.dialects.hpacml.checks import RefuseOp
+from hpacml.dialects.hpacml.control import BodyOp
+
+FIX = "write its loops with hpacml.prange, which makes them kernels"
+
+
+@dataclass(frozen=True)
+class HpacmlRefuseHostAccessesPass(ModulePass):
+    """
+    Original code that reads or writes arrays outside of kernels is replaced by an error, so that a region whose model
+    runs does not need code that could run on a GPU. Anywhere else such code is an error at once.
+
+    ```mlir
+    hpacml.body "heat" {
+      memref.store %x, %t[%i] : memref<?xf32>
+    }
+    ```
+    becomes
+    ```mlir
+    hpacml.body "heat" {
+      hpacml.refuse "the original code of the region 'heat' uses the array 't' on the host, but ..."
+    }
+    ```
+    """
+
+    name = "hpacml-refuse-host-accesses"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        for body in [each for each in op.walk() if isinstance(each, BodyOp)]:
+            if (array := next(_accesses(body), None)) is not None:
+                what = f"the original code of the region '{body.label.data}' uses {_named(array)} on the host, but"
+                refusal = RefuseOp(StringAttr(f"{what} it is for a GPU: {FIX}"))
+                body.detach_region(0)
+                body.add_region(Region(Block([refusal])))
+        for function in op.body.block.ops:
+            if isinstance(function, func.FuncOp) and _is_entry(function):
+                if (array := next(_accesses(function), None)) is not None:
+                    what = f"'{function.sym_name.data}' uses {_named(array)} on the host, but"
+                    raise PassFailedException(f"{what} is for a GPU: {FIX}")
+
+
+def _is_entry(function: func.FuncOp) -> bool:
+    return function.sym_visibility is None or function.sym_visibility.data != "private"
+
+
+def _accesses(op: Operation) -> Iterator[SSAValue]:
+    """The arrays that are read or written in `op`, or by what it calls, but for kernels."""
+    for each in (inner for region in op.regions for block in region.blocks for inner in block.ops):
+        match each:
+            case gpu.LaunchOp():
+                continue
+            case memref.LoadOp() | memref.StoreOp():
+                yield each.memref
+            case memref.CopyOp():
+                yield each.source
+            case func.CallOp():
+                if isinstance(callee := SymbolTable.lookup_symbol(each, each.callee), func.FuncOp):
+                    yield from _accesses(callee)
+            case _:
+                yield from _accesses(each)
+
+
+def _named(array: SSAValue) -> str:
+    return "an array" if array.name_hint is None else f"the array '{array.name_hint}'"

@@ -1,0 +1,170 @@
+"""Flags of devices: kernels raise them at bad indices, and the host comes to know of it without waiting.
+
+The calls on a stream share a flag. It stays raised until the host sees it, at the start of a later call, in
+`hpacml.flush` or at the end of the process: kernels that would follow indices do nothing till then.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import logging
+import os
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from hpacml.errors import MapError
+from hpacml.runtime import database
+
+if TYPE_CHECKING:
+    from hpacml.runtime.gpu.device import Device
+
+WORDS = 3
+"""In a record: the number of a check, 0 while the flag is down; the index; and the size, -1 where indices repeat."""
+
+_log = logging.getLogger("hpacml")
+
+
+_checks: list[tuple[str, str]] = []
+"""The code and the map of all checks, by their number less one."""
+
+_lock = threading.RLock()
+"""Guards `_checks`, `_shared`, and which flags are used or lowered."""
+
+
+def register(label: str, maps: Sequence[str]) -> int:
+    """The number of the first of the checks of these maps, in the code of a kernel, region or functor."""
+    with _lock:
+        _checks.extend((label, text) for text in maps)
+        return len(_checks) - len(maps) + 1
+
+
+class Flag:
+    """A word of the device, 0 while the flag is down, and the record of why it was raised, in memory of the host."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self.word = device.empty((1,), "i32").zero_()
+        """On the device."""
+        self._memory = device.pinned(8 * WORDS).zero_()
+        self.address: int = self.word.data_ptr()
+        self.record: int = self._memory.data_ptr()
+        self._seen = (ctypes.c_int64 * WORDS).from_address(self.record)
+        self._users = 0
+        """Calls that launch kernels now: between two of them the flag must not be lowered."""
+        self._told = False
+
+    @property
+    def is_raised(self) -> bool:
+        """Whether it was, as far as the device has come."""
+        return self._seen[0] != 0
+
+    def is_down(self) -> bool:
+        """For the call under way. Of an earlier one this says nothing."""
+        return True
+
+    def look(self) -> None:
+        """Raise `MapError` if the flag is raised; it is down then, or once those are done that use it now."""
+        if not self.is_raised:
+            return
+        with _lock:
+            told, self._told = self._told, True
+            message = self._message()
+            if not self._users:
+                self.lower()
+                if told:
+                    return
+        raise MapError(message)
+
+    @contextmanager
+    def used(self) -> Generator[None]:
+        """Launch kernels that may raise the flag. Raises `MapError` if it is raised already."""
+        with _lock:
+            self.look()
+            self._users += 1
+        try:
+            yield
+        finally:
+            with _lock:
+                self._users -= 1
+
+    def lower(self) -> None:
+        """Have the flag down, for kernels that are launched from now on."""
+        self._device.synchronize_all()
+        self.word.zero_()
+        self._device.synchronize()
+        self._seen[:] = [0] * WORDS
+        self._told = False
+
+    def _message(self) -> str:
+        self._device.synchronize_all()  # the rest of the record may be on its way
+        number, index, size = self._seen
+        label, text = _checks[number - 1]
+        repeated = "indices repeat (unchecked=True allows it; it is open then which value stays)"
+        reason = repeated if size < 0 else f"the index {index} lies outside a dimension that has {size} elements"
+        return (
+            f"in the map '{text}' of '{label}': {reason}. An earlier call on the GPU {self._device.index} met it: what "
+            "that call and those since gave is not valid, and they wrote nothing through indices. HPACML_CHECK=sync stops "
+            "at the call itself, and tells which element it is"
+        )
+
+
+class OwnFlag(Flag):
+    """The flag of one call, which waits for the device at each check."""
+
+    def is_down(self) -> bool:
+        self._device.synchronize()
+        return not self.is_raised
+
+    @contextmanager
+    def used(self) -> Generator[None]:
+        yield
+
+
+_shared: dict[tuple[Device, int], Flag] = {}
+"""By device and stream, on which those who use a flag come one after the other. They are kept: graphs know them."""
+
+
+def shared(device: Device, stream: int) -> Flag:
+    """The flag of the calls on a stream."""
+    with _lock:
+        if (flag := _shared.get((device, stream))) is None:
+            _prepare()
+            flag = _shared[device, stream] = Flag(device)
+        return flag
+
+
+def look(device: Device) -> None:
+    """Raise `MapError` if earlier calls on a device are known to have met a bad index."""
+    if _shared:
+        for (of, _), flag in list(_shared.items()):
+            if of is device:
+                flag.look()
+
+
+def settle() -> None:
+    """Wait for all calls. Raises `MapError` if one of them has met a bad index."""
+    for device in {device for device, _ in _shared}:
+        device.synchronize_all()
+        look(device)
+
+
+_prepared = False
+
+
+def _prepare() -> None:
+    global _prepared
+    if not _prepared:
+        _prepared = True
+        database.before_flush.append(settle)
+        atexit.register(_at_exit)
+        os.register_at_fork(after_in_child=_shared.clear)  # which has no devices
+
+
+def _at_exit() -> None:
+    try:
+        settle()
+    except Exception as error:
+        _log.error("at the end of the process: %s", error)
