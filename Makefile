@@ -1,19 +1,23 @@
 # `make demo` and `make test` set everything up in .venv and run; `make help` lists the rest.
+# On a machine with a GPU, `make test-gpu` and `make bench-gpu` need a Torch with CUDA. Without .venv they make one with what
+# pip finds first; `make test-gpu TORCH='torch==2.13.0 --index-url https://download.pytorch.org/whl/cu130'` says which. An
+# environment of your own that has this package with its extra `dev` is taken by `make test-gpu BIN=$(dirname $(which python))`.
 PYTHON ?= python3
-BIN := .venv/bin
-STAMP := .venv/.installed
+BIN ?= .venv/bin
+STAMP := $(if $(filter .venv/bin,$(BIN)),.venv/.installed)
+TORCH ?= torch==2.13.0
 FUZZ ?= 50000
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check fuzz filecheck lint types docs bench clean
+.PHONY: help install demo test test-gpu check fuzz filecheck lint types docs bench bench-gpu clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 # The CPU build of torch comes first: a bare requirement may pull the CUDA build, gigabytes larger.
-$(STAMP): pyproject.toml
+.venv/.installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BIN)/pip install --quiet --disable-pip-version-check $(TORCH)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $(STAMP)
 
@@ -25,6 +29,9 @@ demo: install  ## price options: collect, train, deploy, compare (the main job)
 test: lint types  ## all tests
 	$(BIN)/pytest -n 2
 	$(BIN)/lit -q tests/filecheck
+
+test-gpu: install  ## the tests on a GPU: TORCH= or BIN= bring a Torch with CUDA
+	$(BIN)/python -m pytest -rs -m gpu tests
 
 check: install  ## the quick tests
 	$(BIN)/pytest -n 2 -m 'not slow'
@@ -49,6 +56,9 @@ docs: install  ## write the generated parts of docs/
 bench: install  ## benchmarks against the alternatives
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	$(BIN)/python -m benchmarks
+
+bench-gpu: install  ## benchmarks on a GPU, which write benchmarks/results/gpu-<device>.json
+	$(BIN)/python -m benchmarks.gpu
 
 clean:  ## remove everything that was made
 	rm -rf .venv out .pytest_cache .ruff_cache .hypothesis

@@ -119,6 +119,18 @@ def test_streams_of_arrays_beside_arrays_of_the_host(device: SimulatedDevice) ->
     assert a.tolist() == [1.0] * 5
 
 
+def test_a_promised_copy_is_that_of_a_stream(device: SimulatedDevice, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    pinned = device.pinned
+    monkeypatch.setattr(device, "pinned", lambda size: sizes.append(size) or pinned(size))
+    a, functor = np.zeros(5), hpacml.functor("one: [i, 0:1] = ([i])", target="gpu")
+    with hpacml.unchanged(a):
+        for stream in 0, 5, 0, 5:
+            device.stream = stream
+            functor.gather("a[0:3]", a=a)
+    assert sizes == [24, 24]
+
+
 def test_graphs_are_those_of_a_stream(machine: Simulated) -> None:
     a, net = machine.there(np.ones((4, 5))), torch.nn.Identity()
     for stream in 0, 5, 0:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ ONE = hpacml.functor("one: [i, 0:1] = ([i])", target="gpu")
 
 
 @pytest.fixture
-def copied(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+def copied(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The bytes of pinned memory that calls have used, one number for each array."""
     sizes: list[int] = []
     kind = type(machine.device)
@@ -32,7 +31,7 @@ def copied(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[i
         return pinned(device, size)
 
     monkeypatch.setattr(kind, "pinned", counted)
-    yield sizes
+    return sizes
 
 
 def test_a_gather_copies_what_its_map_touches(machine: Machine, copied: list[int]) -> None:
@@ -48,6 +47,12 @@ def test_a_gather_of_rows_by_index_copies_the_indices_that_it_reads(machine: Mac
     x = ONE.gather("a[r[10:20]]", a=a, r=r)
     np.testing.assert_array_equal(machine.host(x)[:, 0], a[r[10:20]])
     assert sorted(copied) == [10 * 8, 50 * 8]
+
+
+def test_nothing_to_copy(machine: Machine, copied: list[int]) -> None:
+    assert PAIRS.gather("a[0:n]", a=np.zeros(5), n=0).shape == (0, 2)
+    ONE.scatter(np.zeros((0, 1)), "a[0:n]", a=np.zeros(5), n=0)
+    assert not any(copied)
 
 
 def test_a_scatter_writes_back_what_its_map_touches(machine: Machine, copied: list[int]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -16,6 +17,9 @@ from hpacml.runtime.memref import ArrayView, require_no_negative, torch_dtypes
 
 _TYPE_CODES = {"u8": "|u1", "i32": "<i4", "i64": "<i8", "f16": "<f2", "bf16": "<i2", "f32": "<f4", "f64": "<f8"}
 """Of the CUDA array interface, which has no bfloat16."""
+
+_one_capture = threading.Lock()
+"""Torch cannot capture in two threads at once."""
 
 
 class Event(Protocol):
@@ -140,14 +144,16 @@ class Device:
         What Torch raises for something that cannot be captured comes out.
         """
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=self._capturing, capture_error_mode="thread_local"):
+        stream = self._capture_stream
+        # Torch comes back from its stream only if all went well, and has one stream for the graphs of all devices.
+        captured = torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local")
+        with _one_capture, torch.cuda.stream(stream), captured:
             run()
         return graph.replay
 
     @functools.cached_property
-    def _capturing(self) -> torch.cuda.Stream:
-        """A stream to capture on. The one that Torch would take belongs to the first device that captured."""
-        return torch.cuda.Stream(self.torch)
+    def _capture_stream(self) -> torch.cuda.Stream:
+        return torch.cuda.Stream(self.index)
 
     def __repr__(self) -> str:
         return f"cuda:{self.index}"

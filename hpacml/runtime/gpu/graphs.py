@@ -101,7 +101,8 @@ class Graphs:
             replay = device.capture(run)
         except Exception as error:  # whatever a model does that cannot be captured; the call is run as ever
             self._calls[key] = -1
-            _log.warning("calls of %s cannot be replayed as a CUDA graph, and run as before: %s", self._name, error)
+            reason = error.__context__ or error  # the end of a capture fails for what has failed in it
+            _log.warning("calls of %s cannot be replayed as a CUDA graph, and run as before: %s", self._name, reason)
             return False
         if call is None or not call.repeats:
             self._calls.pop(key, None)

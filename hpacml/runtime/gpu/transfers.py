@@ -86,7 +86,7 @@ class Transfers:
             copy = _new_copy(self._device, view, box)
             copy.to_device()
             return copy
-        key = self._device, box
+        key = self._device, self._device.stream, box  # another stream would not wait for the copy
         if key not in kept:
             kept[key] = _new_copy(self._device, view, box)
             kept[key].to_device()
@@ -120,7 +120,7 @@ def _new_copy(device: Device, view: ArrayView, box: Box | None) -> _Copy:
 
 
 class _Promised:
-    """Arrays that are promised not to change, and their copies on devices, by device and box."""
+    """Arrays that are promised not to change, and their copies on devices, by device, stream and box."""
 
     def __init__(self) -> None:
         self._arrays: dict[tuple[object, ...], dict[object, _Copy]] = {}

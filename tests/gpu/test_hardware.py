@@ -1,0 +1,251 @@
+"""What only a real GPU can show: order on streams, that the host does not wait, and what others' arrays are."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+import hpacml
+from hpacml.runtime.assembly import CHIPS, NVIDIA
+from hpacml.runtime.gpu.device import device as device_of
+from tests.gpu import stencil
+from tests.machines import Cuda, Exported
+
+pytestmark = pytest.mark.gpu
+
+PAIRS = hpacml.functor("pairs: [i, 0:2] = ([i], [i + 1])")
+ONE = hpacml.functor("one: [i, 0:1] = ([i])")
+LONG = 200_000_000
+"""Cycles for which the device is busy: a tenth of a second, in which the host does a lot."""
+
+
+class Steps:
+    """A region on CUDA tensors, whose results are compared with those of Torch."""
+
+    def __init__(self, net: Any = None, index: int = 0) -> None:
+        self.region = stencil.region(stencil.refuse)
+        self.t, self.new = (torch.from_numpy(grid).to(f"cuda:{index}") for grid in stencil.grids(40, 50))
+        self.net = net or stencil.network().to(f"cuda:{index}")
+
+    def call(self) -> None:
+        self.region(self.t, self.new, 40, 50, self.net)
+
+    def check(self) -> None:
+        t = self.t
+        features = torch.stack([t[:-2, 1:-1], t[2:, 1:-1], t[1:-1, :-2], t[1:-1, 1:-1], t[1:-1, 2:]], -1)
+        with torch.inference_mode():
+            expected = self.net(features)[..., 0]
+        torch.testing.assert_close(self.new[1:-1, 1:-1], expected)
+
+
+@pytest.fixture
+def steps(cuda: Cuda) -> Steps:
+    return Steps()
+
+
+@pytest.fixture
+def no_waiting(cuda: Cuda) -> Iterator[None]:
+    """Whatever makes the host wait for the device, in Torch, is an error."""
+    yield
+    torch.cuda.set_sync_debug_mode("default")
+
+
+# -- streams -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("calls", [1, 6])
+def test_a_call_is_on_the_stream_of_its_caller(steps: Steps, calls: int) -> None:
+    stream = torch.cuda.Stream()
+    filled = torch.rand_like(steps.t)
+    steps.call()
+    torch.cuda.synchronize()
+    with torch.cuda.stream(stream):
+        torch.cuda._sleep(LONG)
+        steps.t.copy_(filled)
+        for _ in range(calls):
+            steps.call()
+        found = steps.new.clone()
+    stream.synchronize()
+    steps.check()
+    assert torch.equal(found, steps.new)
+
+
+def test_the_stream_of_an_owner_is_waited_for_and_waits(cuda: Cuda) -> None:
+    stream = torch.cuda.Stream()
+    array = Exported(np.zeros(1000), stream=stream.cuda_stream)
+    memory = torch.as_tensor(array, device="cuda")
+    PAIRS.gather("a[0:999]", a=array)
+    torch.cuda.synchronize()
+    with torch.cuda.stream(stream):
+        torch.cuda._sleep(LONG)
+        memory.fill_(7.0)
+    x = PAIRS.gather("a[0:999]", a=array)
+    assert (x == 7).all()
+    torch.cuda._sleep(LONG)
+    ONE.scatter(torch.ones(1000, 1, device="cuda"), "a[0:1000]", a=array)
+    with torch.cuda.stream(stream):
+        found = memory.clone()
+    stream.synchronize()
+    assert (found == 1).all()
+
+
+def test_a_call_is_part_of_a_graph_that_somebody_makes(steps: Steps, cuda: Cuda) -> None:
+    steps.call()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        steps.call()
+    steps.t.copy_(torch.rand_like(steps.t))
+    graph.replay()
+    steps.check()
+    assert cuda.captures == 0
+
+
+# -- the host does not wait ----------------------------------------------------------------------------
+
+
+def test_nothing_in_a_call_waits(steps: Steps, cuda: Cuda, no_waiting: None) -> None:
+    for call in range(7):
+        torch.cuda.set_sync_debug_mode("error" if call else "default")  # the first one compiles and loads
+        steps.call()
+    torch.cuda.set_sync_debug_mode("default")
+    steps.check()
+    assert cuda.replays == 4
+
+
+@pytest.mark.parametrize("graphs", ["0", "1"])
+def test_calls_return_while_the_device_is_busy(steps: Steps, graphs: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HPACML_CUDA_GRAPHS", graphs)
+    for _ in range(5):
+        steps.call()
+    torch.cuda.synchronize()
+    done = torch.cuda.Event()
+    torch.cuda._sleep(LONG)
+    done.record()
+    for _ in range(5):
+        steps.call()
+    assert not done.query()
+    steps.check()
+
+
+def test_collecting_returns_while_the_device_is_busy(cuda: Cuda) -> None:
+    t, new = (cuda.there(grid) for grid in stencil.grids())
+    ml = f"ml(collect) {stencil.CLAUSES} database('heat.h5') label('heat')"
+    heat = stencil.region(lambda t, new: torch.cuda._sleep(LONG), ml)
+    heat(t, new, 9, 11, None)
+    done = torch.cuda.Event()
+    heat(t, new, 9, 11, None)
+    done.record()
+    assert not done.query()
+    hpacml.flush()
+    with h5py.File("heat.h5") as file:
+        times = file["heat/runtime"][...]
+    assert times.shape == (2,)
+    assert (times > 1).all()  # milliseconds
+
+
+# -- graphs ------------------------------------------------------------------------------------------
+
+
+def test_replays_do_what_calls_do(steps: Steps, cuda: Cuda, monkeypatch: pytest.MonkeyPatch) -> None:
+    for call in range(8):
+        steps.t.copy_(torch.rand_like(steps.t))
+        steps.call()
+        replayed = steps.new.clone()
+        with monkeypatch.context() as environment:
+            environment.setenv("HPACML_CUDA_GRAPHS", "0")
+            steps.call()
+        assert torch.equal(steps.new, replayed), call
+    assert cuda.replays == 5
+
+
+class Peeking(torch.nn.Module):
+    """A network that asks the device for a number, which cannot be captured."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.sum(-1, keepdim=True) * x.flatten()[0].item()
+
+
+def test_what_cannot_be_captured_runs_as_before(cuda: Cuda, caplog: pytest.LogCaptureFixture) -> None:
+    steps, stream = Steps(Peeking()), torch.cuda.current_stream()
+    with caplog.at_level(logging.WARNING, "hpacml"):
+        for _ in range(8):
+            steps.t.copy_(torch.rand_like(steps.t))
+            steps.call()
+            steps.check()
+    (record,) = caplog.records
+    assert "calls of heat cannot be replayed as a CUDA graph, and run as before" in record.message
+    assert torch.cuda.current_stream() == stream
+    assert cuda.replays == 0
+
+
+def test_memory_does_not_grow(steps: Steps) -> None:
+    for _ in range(8):
+        steps.call()
+    torch.cuda.synchronize()
+    before = torch.cuda.memory_allocated()
+    for _ in range(100):
+        steps.call()
+    assert torch.cuda.memory_allocated() == before
+
+
+# -- devices and arrays ------------------------------------------------------------------------------
+
+
+def test_the_chip_is_that_of_the_device(cuda: Cuda) -> None:
+    major, minor = torch.cuda.get_device_capability()
+    assert cuda.device.chip in CHIPS[NVIDIA]
+    assert int(cuda.device.chip.removeprefix("sm_")) <= 10 * major + minor
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="there is one GPU at most")
+def test_calls_run_where_their_arrays_are(cuda: Cuda) -> None:
+    for index in (1, 0, 1):
+        steps = Steps(index=index)
+        for _ in range(5):
+            steps.call()
+        steps.check()
+        assert torch.cuda.current_device() == 0
+    with pytest.raises(hpacml.MapError, match="'t' is on cuda:0, 'new' is on cuda:1"):
+        steps.region(steps.t.to("cuda:0"), steps.new, 40, 50, steps.net)
+    assert device_of(0) is not device_of(1)
+
+
+def test_arrays_of_cupy(cuda: Cuda) -> None:
+    cupy = pytest.importorskip("cupy")
+    a = cupy.arange(20, dtype=cupy.float32)[::-2]
+    x = PAIRS.gather("a[0:9]", a=a)
+    np.testing.assert_array_equal(x.cpu(), np.stack([cupy.asnumpy(a)[:-1], cupy.asnumpy(a)[1:]], -1))
+    ONE.scatter(x[:, :1].clone(), "a[1:10]", a=a)
+    assert cupy.asnumpy(a)[1:].tolist() == x[:, 0].tolist()
+
+
+def test_arrays_of_jax(cuda: Cuda) -> None:
+    jax = pytest.importorskip("jax")
+    gpus = [each for each in jax.devices() if each.platform == "gpu"]
+    if not gpus:
+        pytest.skip("this JAX finds no GPU")
+    a = jax.device_put(np.arange(20, dtype=np.float32), gpus[0])
+    np.testing.assert_array_equal(PAIRS.gather("a[0:9]", a=a).cpu(), np.stack([np.arange(9), np.arange(1, 10)], -1))
+    half = a.astype("bfloat16")
+    assert PAIRS.gather("a[0:9]", a=half).dtype is torch.bfloat16
+
+
+def test_tensors_that_lie_anyhow(cuda: Cuda) -> None:
+    t = torch.rand(30, 40, device="cuda").T[2:, ::3]
+    f = hpacml.functor("f: [i, j, 0:2] = ([i, j], [i+1, j])")
+    assert torch.equal(f.gather("t[0:n-1, 0:m]", t=t, n=38, m=10), torch.stack([t[:-1], t[1:]], -1))
+
+
+def test_a_bad_index_is_an_error_now_or_later(cuda: Cuda, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HPACML_CHECK", raising=False)
+    a, r = torch.zeros(50, device="cuda"), torch.tensor([1, 50, 2], device="cuda")
+    with pytest.raises(hpacml.MapError, match=r"r\[1\]"):
+        ONE.gather("a[r[0:3]]", a=a, r=r)
+        hpacml.flush()
+    assert ONE.gather("a[r[0:3:2]]", a=a, r=r).shape == (2, 1)
