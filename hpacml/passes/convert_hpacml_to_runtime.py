@@ -259,7 +259,9 @@ class _Calls:
         self._call("hpacml_device_flag", site, [found], builder)
         words = [_load(found, position, i64, builder) for position in range(3)]
         arrays = [_memory(word, old.type, builder) for word, old in zip(words, (op.flag, op.record), strict=False)]
-        number = builder.insert(arith.TruncIOp(words[2], i32)).result  # of 64 bits, MLIR would pass it as it is to kernels
+        number = builder.insert(
+            arith.TruncIOp(words[2], i32)
+        ).result  # of 64 bits, MLIR would pass it as it is to kernels
         first = builder.insert(arith.IndexCastOp(number, IndexType())).result
         Rewriter.replace_op(op, [], [*arrays, first])
 
