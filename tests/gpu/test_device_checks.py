@@ -307,7 +307,7 @@ def test_calls_with_bad_indices_are_not_collected(machine: Machine, tmp_path: Pa
     good, bad = (Arrays(machine, a=values(10), r=r, b=values(3)) for r in (of(1, 2), of(1, 10)))
     for arrays in good, bad:
         squares(arrays.there["a"], arrays.there["r"], arrays.there["b"])
-    assert "in the map 'one(a[r[0:M-1]])' of 'squares': the index 10" in message(hpacml.flush)
+    assert "in the map 'one(a[r[0 : M - 1]])' of 'squares': the index 10" in message(hpacml.flush)
     squares(good.there["a"], good.there["r"], good.there["b"])
     hpacml.flush()
     with hpacml.open_database(tmp_path / "squares.h5") as database:
