@@ -81,7 +81,7 @@ class SharedFlag(Flag):
 
     def __init__(self, device: Device) -> None:
         super().__init__(device, device.pinned(8 * WORDS))
-        self._seen = (ctypes.c_int64 * WORDS).from_address(self.record)
+        self._seen: ctypes.Array[ctypes.c_int64] = (ctypes.c_int64 * WORDS).from_address(self.record)
         self._users = 0
         """Calls that launch kernels now: between two of them the flag must not be lowered."""
         self._told = False
@@ -121,7 +121,7 @@ class SharedFlag(Flag):
 
     def _message(self) -> str:
         self.device.synchronize_all()  # the rest of the record may be on its way, and kernels that obey the flag
-        number, index, size = self._seen
+        number, index, size = map(int, self._seen[:])
         label, text = _checks[number - 1]
         repeated = "indices repeat (unchecked=True allows it; it is open then which value stays)"
         reason = repeated if size < 0 else f"the index {index} lies outside a dimension that has {size} elements"
