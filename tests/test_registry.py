@@ -64,6 +64,7 @@ OTHERS = {
     "hpacml.check_map": {"d": "index", "e": "index", "inside": "i1", "x": "memref<?xf32>"},
     "hpacml.in_bounds": {"size": "index"},
     "hpacml.distinct": {"a": "!hpacml.indirect<?xi8>", "b": "memref<?x2xi8, strided<[2, 1]>>"},
+    "hpacml.flag_down": {"flag": "memref<1xi32>"},
     "hpacml.indirect": {
         "rows": "memref<?x3x?xf32, strided<[0, 1, 3]>>",
         "idx": "memref<?x3xi32, strided<[1, 0]>>",
@@ -82,7 +83,7 @@ def test_example(op) -> None:
     text = re.sub(r"//.*\n", "", found[1])
     for statement in re.split(r"\n(?=[^ }])", text.strip()):
         operands = OPERANDS | OTHERS.get(op.name, {})
-        used = dict.fromkeys(re.findall(r"%(\w+)", re.sub(r"^%\w+ =", "", statement)))
+        used = dict.fromkeys(re.findall(r"%(\w+)", re.sub(r"^%\w+(, %\w+)* =", "", statement)))
         arguments = ", ".join(f"%{name}: {operands[name]}" for name in used)
         function = f"func.func @example({arguments}) {{\n{statement}\nfunc.return\n}}"
         whole = statement if op.name == "hpacml.functor" else FUNCTORS + function
