@@ -143,6 +143,22 @@ def test_a_kernel(machine: Machine) -> None:
     assert machine.launched == 1
 
 
+def test_an_array_that_is_given_twice_is_one(machine: Machine, copied: list[int]) -> None:
+    x = np.random.rand(100)
+    expected = 3.0 * x
+    axpy(2.0, x, x)
+    np.testing.assert_array_equal(x, expected)
+    assert len(copied) == 1
+
+
+def test_a_region_within_an_array(machine: Machine, copied: list[int]) -> None:
+    t, _ = stencil.grids()
+    expected = stencil.inferred(t, t, stencil.network())
+    stencil.region(stencil.refuse, target="gpu")(t, t, 9, 11, machine.network(stencil.network()))
+    np.testing.assert_allclose(t, expected, rtol=1e-5)
+    assert copied == [9 * 11 * 4]
+
+
 def test_arrays_of_both_places_are_still_an_error(machine: Machine) -> None:
     with pytest.raises(hpacml.MapError, match="'x' is on the host, 'y' is on cuda:0"):
         axpy(2.0, np.zeros(3), machine.there(np.zeros(3)))

@@ -21,8 +21,8 @@ pytestmark = pytest.mark.gpu
 
 PAIRS = hpacml.functor("pairs: [i, 0:2] = ([i], [i + 1])")
 ONE = hpacml.functor("one: [i, 0:1] = ([i])")
-LONG = 200_000_000
-"""Cycles for which the device is busy: a tenth of a second, in which the host does a lot."""
+LONG = 1_000_000_000
+"""Cycles for which the device is busy: half a second, in which the host does a lot."""
 
 
 class Steps:
@@ -137,7 +137,9 @@ def test_collecting_returns_while_the_device_is_busy(cuda: Cuda) -> None:
     t, new = (cuda.there(grid) for grid in stencil.grids())
     ml = f"ml(collect) {stencil.CLAUSES} database('heat.h5') label('heat')"
     heat = stencil.region(lambda t, new: torch.cuda._sleep(LONG), ml)
-    heat(t, new, 9, 11, None)
+    for _ in range(2):
+        heat(t, new, 9, 11, None)
+    hpacml.flush()  # pinned memory is there now: making it can wait for the device
     done = torch.cuda.Event()
     heat(t, new, 9, 11, None)
     done.record()
@@ -145,7 +147,7 @@ def test_collecting_returns_while_the_device_is_busy(cuda: Cuda) -> None:
     hpacml.flush()
     with h5py.File("heat.h5") as file:
         times = file["heat/runtime"][...]
-    assert times.shape == (2,)
+    assert times.shape == (3,)
     assert (times > 1).all()  # milliseconds
 
 
@@ -153,14 +155,14 @@ def test_collecting_returns_while_the_device_is_busy(cuda: Cuda) -> None:
 
 
 def test_replays_do_what_calls_do(steps: Steps, cuda: Cuda, monkeypatch: pytest.MonkeyPatch) -> None:
-    for call in range(8):
+    for _ in range(8):
         steps.t.copy_(torch.rand_like(steps.t))
         steps.call()
         replayed = steps.new.clone()
         with monkeypatch.context() as environment:
             environment.setenv("HPACML_CUDA_GRAPHS", "0")
             steps.call()
-        assert torch.equal(steps.new, replayed), call
+        torch.testing.assert_close(steps.new, replayed)
     assert cuda.replays == 5
 
 
@@ -240,4 +242,3 @@ def test_tensors_that_lie_anyhow(cuda: Cuda) -> None:
     t = torch.rand(30, 40, device="cuda").T[2:, ::3]
     f = hpacml.functor("f: [i, j, 0:2] = ([i, j], [i+1, j])")
     assert torch.equal(f.gather("t[0:n-1, 0:m]", t=t, n=38, m=10), torch.stack([t[:-1], t[1:]], -1))
-
