@@ -48,8 +48,8 @@ class ConvertHpacmlToGpuPass(ModulePass):
     threads take features instead of points. A parallel loop of the original code becomes a kernel over its iterations,
     and those inside it become sequential.
 
-    Checks of indices become kernels that raise a flag, of which the host need not know: kernels that follow indices look
-    at it first, and do nothing if it is raised.
+    Checks of indices become kernels that raise a flag, of which the host need not know: kernels that follow indices
+    look at it first, and do nothing if it is raised.
 
     ```mlir
     %ok = hpacml.in_bounds %idx below %n : memref<?xi32>

@@ -259,7 +259,8 @@ class _Calls:
         self._call("hpacml_device_flag", site, [found], builder)
         words = [_load(found, position, i64, builder) for position in range(3)]
         arrays = [_memory(word, old.type, builder) for word, old in zip(words, (op.flag, op.record), strict=False)]
-        first = builder.insert(arith.IndexCastOp(words[2], IndexType())).result
+        number = builder.insert(arith.TruncIOp(words[2], i32)).result  # MLIR would pass 64 bits to kernels as they are
+        first = builder.insert(arith.IndexCastOp(number, IndexType())).result
         Rewriter.replace_op(op, [], [*arrays, first])
 
     def flag_down(self, op: FlagDownOp) -> None:
@@ -390,8 +391,8 @@ def _descriptor_type(rank: int) -> llvm.LLVMStructType:
 def _memory(address: SSAValue, type: MemRefType, builder: Builder) -> SSAValue:
     """The memref of one dimension at an address."""
     pointer = builder.insert(llvm.IntToPtrOp(address)).output
-    size = cast(int, type.get_shape()[0])
-    offset, size, stride = (builder.insert(arith.ConstantOp(IntegerAttr(n, i64))).result for n in (0, size, 1))
+    numbers = 0, type.get_shape()[0], 1
+    offset, size, stride = (builder.insert(arith.ConstantOp(IntegerAttr(n, i64))).result for n in numbers)
     descriptor: SSAValue = builder.insert(llvm.UndefOp(_descriptor_type(1))).res
     for place, value in ([0], pointer), ([1], pointer), ([2], offset), ([3, 0], size), ([4, 0], stride):
         position = DenseArrayBase.from_list(i64, place)

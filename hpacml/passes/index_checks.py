@@ -28,6 +28,9 @@ AtPlace: TypeAlias = Callable[[Sequence[SSAValue], IndexArithmetic], None]
 OR, AND = (IntegerAttr(kind, i64) for kind in (14, 2))
 """Kinds of `memref.atomic_rmw`, numbered as by MLIR 22. GPUs have them for words, and so, without a loop, for bytes."""
 
+MARK = 1
+"""The bit of a byte that tells that an element is met. To clear all bits would be an exchange, which takes a loop."""
+
 
 def launch_checks(module: ModuleOp, names: KernelNames) -> None:
     """Turn the checks of indices into kernels, which raise a flag of the function that they are in."""
@@ -79,10 +82,11 @@ class _Check:
 
     def _distinct(self, op: DistinctOp) -> None:
         def clear(view: SSAValue, place: Sequence[SSAValue], a: IndexArithmetic) -> None:
-            _atomic(AND, 0, locate(view, place, a.builder), i8, a.builder)  # where indices repeat, several threads do
+            _atomic(AND, ~MARK, locate(view, place, a.builder), i8, a.builder)  # several threads, where indices repeat
 
         def mark(view: SSAValue, place: Sequence[SSAValue], a: IndexArithmetic) -> None:
-            marked = _atomic(OR, 1, locate(view, place, a.builder), i8, a.builder)
+            before = _atomic(OR, MARK, locate(view, place, a.builder), i8, a.builder)
+            marked = a.builder.insert(arith.AndIOp(before, _integer(MARK, i8, a.builder))).result
             again = a.builder.insert(arith.CmpiOp(marked, _integer(0, i8, a.builder), "ne")).result
             zero, repeated = (_integer(n, i64, a.builder) for n in (0, REPEATED))
             where(again, lambda a: self._raise(zero, repeated, a), a)

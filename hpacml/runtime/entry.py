@@ -184,6 +184,8 @@ class Handlers(TypedDict, total=False):
     device_free: Callable[[int], object]
     device_time: Callable[[int], object]
     device_record: Callable[[int, int, int, int], object]
+    device_flag: Callable[[int, int], object]
+    device_flag_down: Callable[[], object]
 
 
 def register(**handlers: Unpack[Handlers]) -> None:

@@ -43,6 +43,10 @@ class Frame:
     paths: Paths = field(default_factory=Paths)
     gpu: Call | None = None
 
+    def on(self, gpu: Call) -> Frame:
+        """This call, on a GPU."""
+        return Frame(self.arguments, self.bodies, self.paths, gpu)
+
     def __enter__(self) -> Frame:
         _calls.frames.append(self)
         return self

@@ -327,9 +327,9 @@ def _cuda_view(array: Any, name: str) -> ArrayView:
     strides = c_strides(shape) if steps is None else _element_strides(name, tuple(steps), DTYPE_SIZES[dtype])
     if address % DTYPE_SIZES[dtype]:
         raise _misaligned(name, address, dtype)
-    return ArrayView(
-        address, dtype, shape, strides, readonly, array, _cuda_device(array, address), interface.get("stream")
-    )
+    readonly = readonly or type(array).__module__.partition(".")[0] in ("jax", "jaxlib")  # whose arrays do not change
+    device = _cuda_device(array, address)
+    return ArrayView(address, dtype, shape, strides, readonly, array, device, interface.get("stream"))
 
 
 def _cuda_device(array: Any, address: int) -> int:

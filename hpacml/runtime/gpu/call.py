@@ -104,8 +104,8 @@ class Call:
 
     def allocate(self, size: int) -> int:
         """The address of new memory of so many bytes. Raises `DeviceError`."""
-        words = max(-(-size // 8), 1)  # whole ones: to change a byte atomically is to change the word that it is in
-        tensor = self.device.empty((8 * words,), "u8")
+        words = max(-(-size // 4), 1)  # whole ones: to change a byte atomically is to change the word that it is in
+        tensor = self.device.empty((4 * words,), "u8")
         address = tensor.data_ptr()
         self._memory[address] = tensor
         return address

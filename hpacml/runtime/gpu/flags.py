@@ -11,14 +11,17 @@ import ctypes
 import logging
 import os
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from hpacml.errors import MapError
 from hpacml.runtime import database
 
 if TYPE_CHECKING:
+    import torch
+
     from hpacml.runtime.gpu.device import Device
 
 WORDS = 3
@@ -41,46 +44,66 @@ def register(label: str, maps: Sequence[str]) -> int:
         return len(_checks) - len(maps) + 1
 
 
-class Flag:
-    """A word of the device, 0 while the flag is down, and the record of why it was raised, in memory of the host."""
+class Flag(ABC):
+    """A word of a device, 0 while the flag is down, and the record of why it was raised."""
+
+    def __init__(self, device: Device, record: torch.Tensor) -> None:
+        self.device = device
+        self.word = device.empty((1,), "i32").zero_()
+        self.memory = record.zero_()
+        self.address: int = self.word.data_ptr()
+        self.record: int = record.data_ptr()
+
+    @abstractmethod
+    def is_down(self) -> bool:
+        """Whether no bad index of the call under way is known of."""
+
+    @abstractmethod
+    def used(self) -> AbstractContextManager[None]:
+        """Launch kernels that may raise the flag. Raises `MapError` if it is raised for earlier calls."""
+
+
+class OwnFlag(Flag):
+    """The flag of one call, which waits for the device at each check."""
 
     def __init__(self, device: Device) -> None:
-        self._device = device
-        self.word = device.empty((1,), "i32").zero_()
-        """On the device."""
-        self._memory = device.pinned(8 * WORDS).zero_()
-        self.address: int = self.word.data_ptr()
-        self.record: int = self._memory.data_ptr()
-        self._seen = (ctypes.c_int64 * WORDS).from_address(self.record)
+        super().__init__(device, device.empty((WORDS,), "i64"))
+
+    def is_down(self) -> bool:
+        return not self.word.item()
+
+    def used(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
+class SharedFlag(Flag):
+    """The flag of the calls on a stream, whose record is in memory of the host."""
+
+    def __init__(self, device: Device) -> None:
+        super().__init__(device, device.pinned(8 * WORDS))
+        self._seen: ctypes.Array[ctypes.c_int64] = (ctypes.c_int64 * WORDS).from_address(self.record)
         self._users = 0
         """Calls that launch kernels now: between two of them the flag must not be lowered."""
         self._told = False
 
-    @property
-    def is_raised(self) -> bool:
-        """Whether it was, as far as the device has come."""
-        return self._seen[0] != 0
-
     def is_down(self) -> bool:
-        """For the call under way. Of an earlier one this says nothing."""
         return True
 
     def look(self) -> None:
         """Raise `MapError` if the flag is raised; it is down then, or once those are done that use it now."""
-        if not self.is_raised:
+        if not self._seen[0]:
             return
         with _lock:
             told, self._told = self._told, True
             message = self._message()
             if not self._users:
-                self.lower()
+                self._lower()
                 if told:
                     return
         raise MapError(message)
 
     @contextmanager
     def used(self) -> Generator[None]:
-        """Launch kernels that may raise the flag. Raises `MapError` if it is raised already."""
         with _lock:
             self.look()
             self._users += 1
@@ -90,49 +113,35 @@ class Flag:
             with _lock:
                 self._users -= 1
 
-    def lower(self) -> None:
-        """Have the flag down, for kernels that are launched from now on."""
-        self._device.synchronize_all()
+    def _lower(self) -> None:
         self.word.zero_()
-        self._device.synchronize()
+        self.device.synchronize()
         self._seen[:] = [0] * WORDS
         self._told = False
 
     def _message(self) -> str:
-        self._device.synchronize_all()  # the rest of the record may be on its way
-        number, index, size = self._seen
+        self.device.synchronize_all()  # the rest of the record may be on its way, and kernels that obey the flag
+        number, index, size = map(int, self._seen[:])
         label, text = _checks[number - 1]
         repeated = "indices repeat (unchecked=True allows it; it is open then which value stays)"
         reason = repeated if size < 0 else f"the index {index} lies outside a dimension that has {size} elements"
         return (
-            f"in the map '{text}' of '{label}': {reason}. An earlier call on the GPU {self._device.index} met it: what "
-            "that call and those since gave is not valid, and they wrote nothing through indices. HPACML_CHECK=sync stops "
-            "at the call itself, and tells which element it is"
+            f"in the map '{text}' of '{label}': {reason}. An earlier call on the GPU {self.device.index} met it: what "
+            "that call and those since gave is not valid, and they wrote nothing through indices. HPACML_CHECK=sync "
+            "stops at the call itself, and tells which element it is"
         )
 
 
-class OwnFlag(Flag):
-    """The flag of one call, which waits for the device at each check."""
-
-    def is_down(self) -> bool:
-        self._device.synchronize()
-        return not self.is_raised
-
-    @contextmanager
-    def used(self) -> Generator[None]:
-        yield
-
-
-_shared: dict[tuple[Device, int], Flag] = {}
+_shared: dict[tuple[Device, int], SharedFlag] = {}
 """By device and stream, on which those who use a flag come one after the other. They are kept: graphs know them."""
 
 
-def shared(device: Device, stream: int) -> Flag:
+def shared(device: Device, stream: int) -> SharedFlag:
     """The flag of the calls on a stream."""
     with _lock:
         if (flag := _shared.get((device, stream))) is None:
             _prepare()
-            flag = _shared[device, stream] = Flag(device)
+            flag = _shared[device, stream] = SharedFlag(device)
         return flag
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Hashable, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+import sys
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from hpacml.runtime.frame import Frame
 from hpacml.runtime.memref import ArrayView
@@ -39,7 +39,7 @@ class Offload:
 
     def run(self, work: Work, invoke: Callable[[Sequence[ArrayView]], object]) -> object:
         """What `invoke` returns, which runs compiled code on views of device memory."""
-        if any(view.device is None for view in work.views):
+        if None in [view.device for view in work.views]:
             return _transferred(work, invoke)
         from hpacml.runtime.gpu.graphs import Graphs
 
@@ -47,21 +47,21 @@ class Offload:
             self._graphs = Graphs(self._name)
 
         def execute(call: Call) -> object:
-            with replace(work.frame, gpu=call):
+            with work.frame.on(call):
                 return invoke(work.views)
 
         key = work.rest, *((view.address, view.shape, view.strides, view.dtype) for view in work.views)
-        with ordered(work), work.frame:
+        with _Ordered(work), work.frame:
             return self._graphs.run(work.device, key, execute)
 
 
 def run(work: Work, invoke: Callable[[Sequence[ArrayView]], object]) -> object:
     """The same for calls that are no graphs, as those of functors."""
-    if any(view.device is None for view in work.views):
+    if None in [view.device for view in work.views]:
         return _transferred(work, invoke)
     from hpacml.runtime.gpu.call import Call
 
-    with ordered(work), replace(work.frame, gpu=Call(work.device)):
+    with _Ordered(work), work.frame.on(Call(work.device)):
         return invoke(work.views)
 
 
@@ -70,34 +70,43 @@ def _transferred(work: Work, invoke: Callable[[Sequence[ArrayView]], object]) ->
     from hpacml.runtime.gpu.call import Call
     from hpacml.runtime.gpu.transfers import Transfers
 
-    with ordered(work):
+    with _Ordered(work):
         transfers = Transfers(work.device, work.views, work.boxes, work.written)
         call = Call(work.device, originals=transfers.originals)
-        with replace(work.frame, gpu=call):
+        with work.frame.on(call):
             result = invoke(transfers.views)
         if not call.original:
             transfers.finish()
         return result
 
 
-@contextmanager
-def ordered(work: Work) -> Generator[None]:
-    """Run on the current stream, after what the owners of the arrays have under way, and before what comes then."""
-    device = work.device
-    with _active(device):
-        streams = {view.stream for view in work.views if view.stream is not None}
-        for stream in streams:
-            device.wait_for(stream)
-        yield
-        for stream in streams:
-            device.have_wait(stream)
+class _Ordered:
+    """Run on a device: on its current stream, after what the owners of the arrays have under way, and before what comes
+    then. Raises `MapError` if earlier calls are known to have met a bad index.
+    """
 
+    __slots__ = ("_active", "_device", "_streams")
 
-@contextmanager
-def _active(device: Device) -> Generator[None]:
-    """Begin a call on a device. Raises `MapError` if earlier ones are known to have met a bad index."""
-    from hpacml.runtime.gpu import flags
+    def __init__(self, work: Work) -> None:
+        self._device = work.device
+        self._active = work.device.active()
+        self._streams = {view.stream for view in work.views if view.stream is not None}
 
-    with device.active():
-        flags.look(device)
-        yield
+    def __enter__(self) -> None:
+        from hpacml.runtime.gpu import flags
+
+        self._active.__enter__()
+        try:
+            flags.look(self._device)
+            for stream in self._streams:
+                self._device.wait_for(stream)
+        except BaseException:
+            self._active.__exit__(*sys.exc_info())
+            raise
+
+    def __exit__(self, *raised: Any) -> None:
+        try:
+            for stream in self._streams:
+                self._device.have_wait(stream)
+        finally:
+            self._active.__exit__(*raised)

@@ -212,6 +212,8 @@ func.func @checks(%x: memref<?xf32>, %idx: memref<?xi32>, %u: memref<4x5xi8>, %a
   %r = hpacml.in_bounds %a below %n {note = "kept"} : !hpacml.indirect<?xi64>
   %s = hpacml.distinct %b : !hpacml.indirect<?x2xi8>
   %t = hpacml.distinct %b, %u, %b {note = "kept"} : !hpacml.indirect<?x2xi8>, memref<4x5xi8>, !hpacml.indirect<?x2xi8>
+  %flag, %record, %first = hpacml.flag "checks" ["f(x[idx[0:n]])", ""] {note = "kept"}
+  %down = hpacml.flag_down %flag {note = "kept"}
   func.return
 }
 
@@ -227,6 +229,10 @@ func.func @checks(%x: memref<?xf32>, %idx: memref<?xi32>, %u: memref<4x5xi8>, %a
 // CHECK-NEXT:    %r = hpacml.in_bounds %a below %n {note = "kept"} : !hpacml.indirect<?xi64>
 // CHECK-NEXT:    %s = hpacml.distinct %b : !hpacml.indirect<?x2xi8>
 // CHECK-NEXT:    %t = hpacml.distinct %b, %u, %b {note = "kept"} : !hpacml.indirect<?x2xi8>, memref<4x5xi8>, !hpacml.indirect<?x2xi8>
+// CHECK-NEXT:    %flag, %record, %first = hpacml.flag "checks" ["f(x[idx[0:n]])", ""] {note = "kept"}
+// CHECK-NEXT:    %down = hpacml.flag_down %flag {note = "kept"}
+  %flag, %record, %first = hpacml.flag "checks" ["f(x[idx[0:n]])", ""] {note = "kept"}
+  %down = hpacml.flag_down %flag {note = "kept"}
 // CHECK-NEXT:    func.return
 // CHECK-NEXT:  }
 
@@ -297,6 +303,8 @@ func.func @report(%x: memref<?x5xf32>, %t: memref<?xf32>, %u: memref<9xi32, stri
 // GENERIC:      "hpacml.check_indices"(%m) : (!hpacml.mapping<?xf32>) -> ()
 // GENERIC:      %r = "hpacml.in_bounds"(%a, %n) {note = "kept"} : (!hpacml.indirect<?xi64>, index) -> i1
 // GENERIC:      %t = "hpacml.distinct"(%b, %u, %b) {note = "kept"} : (!hpacml.indirect<?x2xi8>, memref<4x5xi8>, !hpacml.indirect<?x2xi8>) -> i1
+// GENERIC:      %flag, %record, %first = "hpacml.flag"() <{label = "checks", maps = ["f(x[idx[0:n]])", ""]}> {note = "kept"} : () -> (memref<1xi32>, memref<3xi64>, index)
+// GENERIC:      %down = "hpacml.flag_down"(%flag) {note = "kept"} : (memref<1xi32>) -> i1
 // GENERIC:      %q = "hpacml.indirect"(%plane, %table, %u) : (memref<4x8x9xbf16>, !hpacml.indirect<?xi32>, memref<4xi8>) -> !hpacml.indirect<4xbf16>
 // GENERIC-NEXT: "hpacml.pack"(%v, %x, %n) <{features = array<i64: 1>}> : (!hpacml.indirect<?x3xf32>, memref<?x4xf32>, index) -> ()
 // GENERIC:      %a = "hpacml.copied"(%x, %t, %u) : (memref<?x5xf32>, memref<?xf32>, memref<9xi32, strided<[?], offset: ?>>) -> i64

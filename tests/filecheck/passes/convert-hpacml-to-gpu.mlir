@@ -205,13 +205,68 @@ func.func @two(%a: memref<2x?xf32>, %b: memref<?xf32>) {
 
 // -----
 
-// What copies nothing needs no kernel; checks of indices are not for this pass.
+// Indices that lie outside raise a flag of the function. The number of the check, the index and the size tell why: by the
+// thread that raised it first. The comparison has 64 bits, whatever those of the index are.
 
-func.func @nothing(%idx: memref<?xi32>, %n: index) -> i1 {
-  %ok = hpacml.in_bounds %idx below %n : memref<?xi32>
+func.func @inside(%idx: memref<?xi8>, %n: index, %x: memref<?xf32>, %bound: index) {
+  %ok = hpacml.in_bounds %idx below %n : memref<?xi8>
+  hpacml.check_map %ok to "f: [i] = ([i])" names ["x", "idx"] targets [#hpacml.target<[*[0 : ?]]>]
+    sizes(%n, %n) bounds(%bound) params() of [] text "f(x[idx[0:n]])"
+  func.return
+}
+
+// CHECK-LABEL: func.func @inside
+// CHECK-NEXT:    [[FLAG:%\d+]], [[RECORD:%\d+]], [[FIRST:%\d+]] = hpacml.flag "inside" ["f(x[idx[0:n]])"]
+// CHECK:         "gpu.launch"
+// CHECK:           [[K:%\d+]] = memref.load %idx
+// CHECK-NEXT:      [[INDEX:%\d+]] = arith.extui [[K]] : i8 to i64
+// CHECK-NEXT:      [[SIZE:%\d+]] = arith.index_cast %n : index to i64
+// CHECK-NEXT:      [[OUTSIDE:%\d+]] = arith.cmpi uge, [[INDEX]], [[SIZE]] : i64
+// CHECK-NEXT:      scf.if [[OUTSIDE]] {
+// CHECK:             [[BEFORE:%\d+]] = "memref.atomic_rmw"({{.*}}, [[FLAG]], {{.*}}) <{kind = 14 : i64}>
+// CHECK:             [[NEW:%\d+]] = arith.cmpi eq, [[BEFORE]], {{.*}} : i32
+// CHECK-NEXT:        scf.if [[NEW]] {
+// CHECK-NEXT:          [[NUMBER:%\d+]] = arith.index_cast [[FIRST]] : index to i64
+// CHECK-NEXT:          memref.store [[NUMBER]], [[RECORD]]
+// CHECK:               memref.store [[INDEX]], [[RECORD]]
+// CHECK:               memref.store [[SIZE]], [[RECORD]]
+// CHECK:         }) {module = @inside_check_0, function = @inside_check_0}
+// CHECK-NEXT:    [[OK:%\w+]] = hpacml.flag_down [[FLAG]]
+// CHECK-NEXT:    hpacml.check_map [[OK]]
+
+// -----
+
+// Kernels that follow indices have no tiles where the flag is raised; others need not look at it. Marks are set, and
+// cleared before, by atomic changes, since two threads may come to the same one.
+
+func.func @different(%marks: memref<4x9xi8, strided<[0, 1]>>, %t: memref<4x9xf32, strided<[0, 1]>>, %idx: memref<4xi32>, %a: memref<4xf32>, %x: memref<4xf32>) -> i1 {
+  %c0 = arith.constant 0 : index
+  %v = hpacml.indirect %marks[%idx] : memref<4x9xi8, strided<[0, 1]>>[memref<4xi32>] -> !hpacml.indirect<4xi8>
+  %ok = hpacml.distinct %v : !hpacml.indirect<4xi8>
+  hpacml.pack %a into %x at %c0 features [] : memref<4xf32>, memref<4xf32>
+  %w = hpacml.indirect %t[%idx] : memref<4x9xf32, strided<[0, 1]>>[memref<4xi32>] -> !hpacml.indirect<4xf32>
+  hpacml.unpack %w from %x at %c0 features [] : !hpacml.indirect<4xf32>, memref<4xf32>
   func.return %ok : i1
 }
 
-// CHECK-LABEL: func.func @nothing
-// CHECK-NEXT:    hpacml.in_bounds
-// CHECK-NEXT:    func.return
+// CHECK-LABEL: func.func @different
+// CHECK-NEXT:    [[FLAG:%\d+]], [[RECORD:%\d+]], [[FIRST:%\d+]] = hpacml.flag "different" [""]
+// CHECK:         "gpu.launch"
+// CHECK:           [[RAISED:%\d+]] = memref.load [[FLAG]]
+// CHECK:           [[DOWN:%\d+]] = arith.cmpi eq, [[RAISED]]
+// CHECK-NEXT:      [[TILES:%\d+]] = arith.select [[DOWN]]
+// CHECK-NEXT:      scf.for {{.*}} to [[TILES]] step
+// CHECK:             "memref.atomic_rmw"({{.*}}, %marks, {{.*}}) <{kind = 2 : i64}>
+// CHECK:         }) {module = @different_check_0
+// CHECK:         "gpu.launch"
+// CHECK:           memref.load [[FLAG]]
+// CHECK:             "memref.atomic_rmw"({{.*}}, %marks, {{.*}}) <{kind = 14 : i64}>
+// CHECK:             "memref.atomic_rmw"({{.*}}, [[FLAG]], {{.*}}) <{kind = 14 : i64}>
+// CHECK:         }) {module = @different_check_1
+// CHECK-NEXT:    hpacml.flag_down [[FLAG]]
+// CHECK:         "gpu.launch"
+// CHECK-NOT:       memref.load [[FLAG]]
+// CHECK:         }) {module = @different_gather_0
+// CHECK:         "gpu.launch"
+// CHECK:           memref.load [[FLAG]]
+// CHECK:         }) {module = @different_scatter_0

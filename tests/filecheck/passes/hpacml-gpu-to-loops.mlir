@@ -76,3 +76,40 @@ func.func @nothing() {
 
 // CHECK-LABEL: func.func @nothing
 // CHECK-NEXT:    func.return
+
+// -----
+
+// A flag is memory of the function. What a kernel only reads it may read again behind a barrier.
+
+func.func @flags(%a: memref<?xindex>, %n: index) -> i1 {
+  %flag, %record, %first = hpacml.flag "flags" [""]
+  %c1 = arith.constant 1 : index
+  "gpu.launch"(%c1, %c1, %c1, %n, %c1, %c1) <{operandSegmentSizes = array<i32: 0, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0>}> ({
+  ^bb0(%bx: index, %by: index, %bz: index, %tx: index, %ty: index, %tz: index, %gx: index, %gy: index, %gz: index, %sx: index, %sy: index, %sz: index):
+    %word = memref.load %flag[%bx] : memref<1xi32>
+    %tiles = arith.index_cast %word : i32 to index
+    scf.for %tile = %bx to %tiles step %gx {
+      memref.store %tx, %a[%tx] : memref<?xindex>
+      "gpu.barrier"() : () -> ()
+      memref.store %tile, %a[%tx] : memref<?xindex>
+    }
+    "gpu.terminator"() : () -> ()
+  }) : (index, index, index, index, index, index) -> ()
+  %down = hpacml.flag_down %flag
+  func.return %down : i1
+}
+
+// CHECK-LABEL: func.func @flags
+// CHECK:         [[ZERO:%\d+]] = arith.constant 0 : i32
+// CHECK-NEXT:    [[FLAG:%\w+]] = memref.alloca() {{.*}} : memref<1xi32>
+// CHECK-NEXT:    memref.alloca() {{.*}} : memref<3xi64>
+// CHECK-NEXT:    memref.store [[ZERO]], [[FLAG]]
+// CHECK:         memref.load [[FLAG]]
+// CHECK:         [[WORD:%\w+]] = memref.load [[FLAG]]
+// CHECK-NEXT:    [[TILES:%\w+]] = arith.index_cast [[WORD]]
+// CHECK-NEXT:    scf.for [[TILE:%\w+]] = {{.*}} to [[TILES]]
+// CHECK:           memref.store %tx
+// CHECK:           memref.store [[TILE]]
+// CHECK:         [[RAISED:%\d+]] = memref.load [[FLAG]]
+// CHECK:         [[DOWN:%\w+]] = arith.cmpi eq, [[RAISED]]
+// CHECK-NEXT:    func.return [[DOWN]]
