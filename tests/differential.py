@@ -55,6 +55,9 @@ Way = Callable[[Call], None]
 class Placement:
     """Where the arrays of calls are: here on the host."""
 
+    target: str | None = None
+    """Of functors, regions and kernels."""
+
     def there(self, array: Any) -> Any:
         """An array with the same elements and strides, for the product to work on."""
         return array
@@ -69,7 +72,7 @@ placement = Placement()
 
 
 def by_functor(call: Call) -> None:
-    f = functor(call.program.functor)
+    f = functor(call.program.functor, placement.target)
     if call.program.direction == "to":
         call.gathered = f.gather(call.program.targets, **call.names)
     else:
@@ -77,13 +80,13 @@ def by_functor(call: Call) -> None:
 
 
 def by_functor_out(call: Call) -> None:
-    f = functor(call.program.functor)
+    f = functor(call.program.functor, placement.target)
     call.gathered = f.gather(call.program.targets, out=call.out, **call.names)
     assert call.gathered is call.out
 
 
 def by_functor_unchecked(call: Call) -> None:
-    f = functor(call.program.functor)
+    f = functor(call.program.functor, placement.target)
     if call.program.direction == "to":
         call.gathered = f.gather(call.program.targets, unchecked=True, **call.names)
     else:
@@ -91,8 +94,8 @@ def by_functor_unchecked(call: Call) -> None:
 
 
 @lru_cache(64)
-def functor(text: str) -> Any:
-    return hpacml.functor(f"f: {text}")
+def functor(text: str, target: Any) -> Any:
+    return hpacml.functor(f"f: {text}", target=target)
 
 
 class Recorder:
@@ -122,10 +125,10 @@ def clauses(way: str, program: Program) -> str:
 
 
 @lru_cache(256)
-def region(program: Program, names: tuple[str, ...], way: str) -> Any:
+def region(program: Program, names: tuple[str, ...], way: str, target: str | None) -> Any:
     directives = f"tensor functor(f: {program.functor})\ntensor functor(spare: [i] = ([i]))\n{clauses(way, program)}"
     scope: dict[str, Any] = {"hpacml": hpacml}
-    exec(f"@hpacml.region({directives!r})\ndef marked({', '.join(names)}, o, net): pass", scope)
+    exec(f"@hpacml.region({directives!r}, target={target!r})\ndef marked({', '.join(names)}, o, net): pass", scope)
     return scope["marked"]
 
 
@@ -138,7 +141,9 @@ numbered = count()
 
 
 @lru_cache(256)
-def kernel(program: Program, names: tuple[str, ...], ranks: tuple[int | None, ...], way: str) -> Any:
+def kernel(
+    program: Program, names: tuple[str, ...], ranks: tuple[int | None, ...], way: str, target: str | None
+) -> Any:
     """A kernel in a file of its own, since kernels are compiled from their source."""
     dtypes = dict(program.dtypes)
 
@@ -153,7 +158,7 @@ def kernel(program: Program, names: tuple[str, ...], ranks: tuple[int | None, ..
         f"from jaxtyping import {', '.join(JAXTYPING.values())}\n"
         "import hpacml\n"
         "from hpacml import approx\n\n"
-        "@hpacml.kernel\n"
+        f"@hpacml.kernel{'' if target is None else f'(target={target!r})'}\n"
         f'def marked({", ".join(parameters)}, o: Float32[np.ndarray, "_"], net: Any):\n'
         f"    approx({f'tensor functor(f: {program.functor})'!r})\n"
         '    approx("tensor functor(spare: [i] = ([i]))")\n'
@@ -175,10 +180,10 @@ def by_ml(kind: str, way: str) -> Way:
     def run(call: Call) -> None:
         names, spare = tuple(call.names), placement.there(np.zeros(1, np.float32))
         if kind == "region":
-            marked = region(call.program, names, way)
+            marked = region(call.program, names, way, placement.target)
         else:
             ranks = tuple(getattr(value, "ndim", None) for value in call.names.values())
-            marked = kernel(call.program, names, ranks, way)
+            marked = kernel(call.program, names, ranks, way, placement.target)
         if way == "collect":
             path = folder() / f"collected_{next(numbered)}.h5"
             marked(*call.names.values(), spare, str(path))

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from hpacml.runtime.gpu import device as devices
-from hpacml.runtime.gpu import driver
+from hpacml.runtime.gpu import driver, kernels
 from hpacml.runtime.memref import ArrayView, tensor_over, torch_dtypes
 from tests import ptx
 
@@ -37,6 +37,9 @@ class Event:
         return 1e3 * (end.time - self.time)
 
 
+_CU_LAUNCH_KERNEL = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t, *[ctypes.c_uint] * 7, *[ctypes.c_size_t] * 3)
+
+
 class SimulatedDevice:
     """What `hpacml.runtime.gpu.device.Device` is, without a GPU."""
 
@@ -49,6 +52,11 @@ class SimulatedDevice:
         self.memory = ptx.Memory()
         self.stream = 0
         self.launched: list[str] = []
+        self.launched_by_code = 0
+        """Launches that compiled code did by itself."""
+        self._kernels: list[ptx.Kernel] = []
+        self._launcher = _CU_LAUNCH_KERNEL(self._cu_launch_kernel)
+        self.launcher = ctypes.cast(self._launcher, ctypes.c_void_p).value
         self.loads = 0
         self.capturing = False
         self.captures = 0
@@ -119,9 +127,23 @@ class SimulatedDevice:
     def load(self, text: str, names: Sequence[str]) -> list[Any]:
         self.loads += 1
         kernels = ptx.Program(text).kernels
-        return [kernels[name] for name in names]
+        self._kernels += [kernels[name] for name in names]
+        count = len(self._kernels)
+        return list(range(count - len(names), count))
 
-    def launch(self, kernel: Any, grid: int, block: int, stream: int, parameters: int) -> None:
+    def _cu_launch_kernel(self, kernel: int, *sizes_stream_and_parameters: int) -> int:
+        """What compiled code calls. An error is told by the other way to launch, which it then tries."""
+        *sizes, shared, stream, parameters, extra = sizes_stream_and_parameters
+        assert (sizes[1:3], sizes[4:], shared, extra) == ([1, 1], [1, 1], 0, 0)
+        try:
+            self.launch(kernel, sizes[0], sizes[3], stream, parameters)
+        except ptx.PtxError:
+            return 1
+        self.launched_by_code += 1
+        return 0
+
+    def launch(self, number: int, grid: int, block: int, stream: int, parameters: int) -> None:
+        kernel = self._kernels[number]
         assert stream == self.stream
         assert 0 < grid < 1 << 31, "the driver takes no other grid"
         assert 0 < block <= 1024
@@ -209,6 +231,8 @@ class TensorOnDevice:
 @contextmanager
 def simulated(monkeypatch: pytest.MonkeyPatch, count: int = 1) -> Generator[list[SimulatedDevice]]:
     """Devices that take the place of real ones."""
+    for each in list(kernels._kernels.values()):  # what other devices of the same numbers have loaded
+        each._tables[:] = [0] * kernels.MOST_DEVICES
     known = [SimulatedDevice(index) for index in range(count)]
     monkeypatch.setattr(devices, "device", lambda index: known[index])
     monkeypatch.setattr(devices, "current_device", lambda: known[0])

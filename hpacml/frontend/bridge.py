@@ -126,8 +126,7 @@ class TensorFunctor:
         """The code for an NVIDIA GPU of a gather (`to`) or a scatter (`from`) of these arguments, as text.
 
         The chip is by default that of this machine's GPU, and "sm_80" without one. Neither a GPU nor CUDA is needed.
-        Raises as `ir` does, `CompileError` also where
-        nothing is to be copied, and `HpacmlError` for an unknown chip.
+        Raises as `ir` does, `CompileError` also where nothing is to be copied, and `HpacmlError` for an unknown chip.
         """
         from hpacml.runtime.assembly import ptx
 

@@ -61,6 +61,7 @@ _CALLBACKS: dict[str, tuple[Any, ...]] = {
 _EXPORTS = (
     "hpacml_init",
     "hpacml_enter",
+    "hpacml_enter_on",
     "hpacml_throw",
     "hpacml_infer",
     "hpacml_sample",
@@ -109,9 +110,10 @@ _lock = threading.RLock()
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """The loaded shim: `enter`, and the addresses of the symbols that compiled code may call."""
+    """The loaded shim: the ways in, and the addresses of the symbols that compiled code may call."""
 
     enter: Callable[[int, Any], int]
+    enter_on: Callable[[int, Any, Any], int]
     symbols: Mapping[str, int]
     _owners: tuple[Any, ...]
 
@@ -125,7 +127,7 @@ class Function:
 
     A memref is passed as the address of its descriptor, which the caller keeps alive; the rest are Python
     numbers. Runs without the GIL. Raises what a runtime symbol raised on the way, and HpacmlError for a
-    number that does not fit its type.
+    number that does not fit its type. `enter` is how to run it, if not on the host.
     """
 
     __slots__ = ("_address", "_enter", "_library", "_pack", "_slots", "_unpack", "name")
@@ -137,12 +139,13 @@ class Function:
         symbol: str,
         argument_types: Sequence[str],
         result_type: str | None,
+        enter: Callable[[int, Any], int] | None = None,
     ):
         arguments = struct.Struct("=" + "".join(_SLOTS[kind] for kind in argument_types))
         result = struct.Struct("=" + _SLOTS[result_type]) if result_type else None
         self.name = name
         self._library = library
-        self._enter = runtime().enter
+        self._enter = enter or runtime().enter
         self._address = library.addresses[symbol]
         self._slots = ctypes.c_int64 * (len(argument_types) + 1)
         self._pack = arguments.pack_into
@@ -221,7 +224,9 @@ def _runtime() -> Runtime:
     if ctypes.CFUNCTYPE(ctypes.c_int)(library.addresses["hpacml_init"])():
         raise HpacmlError("this process has no thread-specific key left (pthread_key_create failed)")
     enter = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t, ctypes.c_void_p)(library.addresses["hpacml_enter"])
-    return Runtime(enter, library.addresses, (library, callbacks))
+    on = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_void_p)
+    enter_on = on(library.addresses["hpacml_enter_on"])
+    return Runtime(enter, enter_on, library.addresses, (library, callbacks))
 
 
 def _callback(name: str, types: tuple[Any, ...]) -> Any:

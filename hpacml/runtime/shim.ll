@@ -5,7 +5,10 @@
 ; callback that failed has returned by then). What the kernel had allocated is freed there.
 
 ; An entered call. jmp_buf takes 200 bytes on x86-64 and 312 on AArch64.
-%context = type { [512 x i8], ptr, ptr } ; jmp_buf, context of the entry around this one, first block
+%context = type { [512 x i8], ptr, ptr, ptr } ; jmp_buf, context of the entry around this one, first block, call
+; A call on a device: cuLaunchKernel (null: Python launches), stream, number of the device; start, first free byte and end
+; of memory for the call; how many bytes it has asked for.
+%call = type { ptr, ptr, i64, i64, i64, i64, i64 }
 ; The header of an allocation, in the 64 bytes before its first byte: next block, the pointer that points at
 ; this block (null: in no list), what to free.
 %block = type { ptr, ptr, ptr }
@@ -58,9 +61,17 @@ define internal ptr @current_context() {
 
 ; Runs function(arguments). 0: it returned; 1: it threw; 2: no memory for the entry itself. Calls nest.
 define i32 @hpacml_enter(ptr %function, ptr %arguments) {
+  %status = call i32 @hpacml_enter_on(ptr %function, ptr %arguments, ptr null)
+  ret i32 %status
+}
+
+; The same for a call on a device.
+define i32 @hpacml_enter_on(ptr %function, ptr %arguments, ptr %call) {
   %context = alloca %context, align 64
   %previous_slot = getelementptr %context, ptr %context, i32 0, i32 1
   %blocks = getelementptr %context, ptr %context, i32 0, i32 2
+  %call_slot = getelementptr %context, ptr %context, i32 0, i32 3
+  store ptr %call, ptr %call_slot
   %key = load i32, ptr @context_key
   %outer = call ptr @pthread_getspecific(i32 %key)
   store ptr %outer, ptr %previous_slot
@@ -181,26 +192,108 @@ define void @hpacml_refuse(ptr %site) {
 }
 
 ; Code for GPUs has these instead of memory and clocks of the host.
+
+; Kernels are where their owner has, for each device, a table of their handles, or null: each as it is, and with narrow indices.
 define void @hpacml_launch(ptr %kernels, i64 %number, i64 %grid, i64 %block, i64 %narrow, ptr %parameters) {
+entry:
   %empty = icmp eq i64 %grid, 0
-  br i1 %empty, label %return, label %launch
+  br i1 %empty, label %return, label %look
+
+look:
+  %call = call ptr @current_call()
+  %function = load ptr, ptr %call
+  %unknown = icmp eq ptr %function, null
+  br i1 %unknown, label %python, label %find
+
+find:
+  %stream_slot = getelementptr %call, ptr %call, i32 0, i32 1
+  %device_slot = getelementptr %call, ptr %call, i32 0, i32 2
+  %stream = load ptr, ptr %stream_slot
+  %device = load i64, ptr %device_slot
+  %table_slot = getelementptr ptr, ptr %kernels, i64 %device
+  %table = load atomic ptr, ptr %table_slot acquire, align 8
+  %not_loaded = icmp eq ptr %table, null
+  br i1 %not_loaded, label %python, label %launch
 
 launch:
-  %status = call i32 @hpacml_py_launch(ptr %kernels, i64 %number, i64 %grid, i64 %block, i64 %narrow, ptr %parameters)
-  call void @check(i32 %status)
+  %pair = mul i64 %number, 2
+  %place = add i64 %pair, %narrow
+  %kernel_slot = getelementptr ptr, ptr %table, i64 %place
+  %kernel = load ptr, ptr %kernel_slot
+  %blocks = trunc i64 %grid to i32
+  %threads = trunc i64 %block to i32
+  %status = call i32 %function(ptr %kernel, i32 %blocks, i32 1, i32 1, i32 %threads, i32 1, i32 1, i32 0, ptr %stream,
+                               ptr %parameters, ptr null)
+  %done = icmp eq i32 %status, 0
+  br i1 %done, label %return, label %python ; which tries again, and tells the error
+
+python:
+  %answer = call i32 @hpacml_py_launch(ptr %kernels, i64 %number, i64 %grid, i64 %block, i64 %narrow, ptr %parameters)
+  call void @check(i32 %answer)
   br label %return
 
 return:
   ret void
 }
 
+@no_call = internal global %call zeroinitializer
+
+; The call on a device that this thread is in, or one that can do nothing by itself.
+define internal ptr @current_call() {
+  %context = call ptr @current_context()
+  %outside = icmp eq ptr %context, null
+  br i1 %outside, label %none, label %inside
+
+inside:
+  %call_slot = getelementptr %context, ptr %context, i32 0, i32 3
+  %call = load ptr, ptr %call_slot
+  %missing = icmp eq ptr %call, null
+  br i1 %missing, label %none, label %found
+
+found:
+  ret ptr %call
+
+none:
+  ret ptr @no_call
+}
+
+; From the memory of the call, as long as there is some.
 define ptr @hpacml_device_alloc(i64 %size) {
   %found = alloca ptr
+  %call = call ptr @current_call()
+  %next_slot = getelementptr %call, ptr %call, i32 0, i32 4
+  %end_slot = getelementptr %call, ptr %call, i32 0, i32 5
+  %asked_slot = getelementptr %call, ptr %call, i32 0, i32 6
+  %absurd = icmp ugt i64 %size, 4611686018427387904 ; covers negative sizes
+  br i1 %absurd, label %python, label %measure
+
+measure:
+  %some = call i64 @llvm.umax.i64(i64 %size, i64 1)
+  %more = add i64 %some, 255
+  %room = and i64 %more, -256
+  %asked_before = load i64, ptr %asked_slot
+  %asked = add i64 %asked_before, %room
+  store i64 %asked, ptr %asked_slot
+  %next = load i64, ptr %next_slot
+  %end = load i64, ptr %end_slot
+  %left = sub i64 %end, %next
+  %fits = icmp ule i64 %room, %left
+  br i1 %fits, label %take, label %python
+
+take:
+  %rest = add i64 %next, %room
+  store i64 %rest, ptr %next_slot
+  %taken = inttoptr i64 %next to ptr
+  ret ptr %taken
+
+python:
   %status = call i32 @hpacml_py_device_alloc(i64 %size, ptr %found)
   call void @check(i32 %status)
   %memory = load ptr, ptr %found
   ret ptr %memory
 }
+
+declare i64 @llvm.umax.i64(i64, i64)
 
 ; The device's memory is aligned to more than any code asks for.
 define ptr @hpacml_device_aligned_alloc(i64 %alignment, i64 %size) {
@@ -209,12 +302,26 @@ define ptr @hpacml_device_aligned_alloc(i64 %alignment, i64 %size) {
 }
 
 define void @hpacml_device_free(ptr %memory) {
+  %call = call ptr @current_call()
+  %start_slot = getelementptr %call, ptr %call, i32 0, i32 3
+  %end_slot = getelementptr %call, ptr %call, i32 0, i32 5
+  %start = load i64, ptr %start_slot
+  %end = load i64, ptr %end_slot
+  %address = ptrtoint ptr %memory to i64
+  %offset = sub i64 %address, %start
+  %length = sub i64 %end, %start
+  %of_call = icmp ult i64 %offset, %length
+  br i1 %of_call, label %return, label %python
+
+python:
   %status = call i32 @hpacml_py_device_free(ptr %memory)
   call void @check(i32 %status)
+  br label %return
+
+return:
   ret void
 }
 
-; Where the flag of the call and its record are, and the number of the site's first check.
 define void @hpacml_device_flag(ptr %site, ptr %found) {
   %status = call i32 @hpacml_py_device_flag(ptr %site, ptr %found)
   call void @check(i32 %status)

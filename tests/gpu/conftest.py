@@ -10,7 +10,7 @@ import torch
 
 import hpacml
 from tests import differential
-from tests.machines import Cuda, Machine, Simulated
+from tests.machines import Cuda, Machine, Simulated, Transferred
 from tests.simulated_gpu import simulated
 
 REAL = pytest.param("real", marks=pytest.mark.gpu)
@@ -50,3 +50,10 @@ def placed(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setattr(differential, "placement", machine)
     monkeypatch.setenv("HPACML_CHECK", "sync")
     return machine
+
+
+@pytest.fixture
+def transferred(placed: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """The machine, and calls beside the oracle have their arrays on the host, with the target "gpu"."""
+    monkeypatch.setattr(differential, "placement", Transferred(placed))
+    return placed

@@ -107,6 +107,16 @@ def test_a_bad_index_is_an_error_of_the_call(machine: Machine, wrong: int, monke
     assert ONE.gather("a[0:3]", a=a).shape == (3, 1)
 
 
+def test_a_bad_index_is_an_error_at_last(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HPACML_CHECK", raising=False)
+    a, r = machine.there(np.zeros(50)), machine.there(np.array([1, 50, 2]))
+    with pytest.raises(hpacml.MapError, match="the index 50 lies outside a dimension that has 50 elements"):
+        ONE.gather("a[r[0:3]]", a=a, r=r)
+        hpacml.flush()
+    assert not machine.host(ONE.gather("a[r[0:3:2]]", a=a, r=r)).any()
+    hpacml.flush()
+
+
 def test_no_memory_is_a_clean_error(machine: Machine) -> None:
     endless = machine.there(np.broadcast_to(np.zeros(1), (1 << 43,)))
     with pytest.raises(hpacml.DeviceError, match=r"the GPU 0 has no memory for a tensor of \d+ bytes"):

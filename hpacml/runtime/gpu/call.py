@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from hpacml.runtime.gpu.device import Device, Event
     from hpacml.runtime.gpu.flags import Flag
     from hpacml.runtime.memref import ArrayView
+
+
+_Words = ctypes.c_int64 * 7
+_START, _NEXT, _END, _ASKED = 3, 4, 5, 6
 
 
 class Use(Protocol):
@@ -43,7 +47,7 @@ class Call:
 
     __slots__ = (
         *("_flag", "_home", "_memory", "_originals", "_using"),
-        *("capturing", "device", "events", "on_host", "original", "stream", "uses"),
+        *("capturing", "device", "events", "on_host", "original", "stream", "uses", "words"),
     )
 
     def __init__(
@@ -55,6 +59,8 @@ class Call:
     ) -> None:
         self.device = device
         self.stream = device.stream
+        self.words = _Words(device.launcher if device.index < kernels.MOST_DEVICES else 0, self.stream, device.index)
+        """What compiled code knows of the call (`%call` in `shim.ll`)."""
         self.capturing = capturing
         self.on_host = False
         """Whether it has done what the host must do again in each call."""
@@ -102,6 +108,17 @@ class Call:
         """Whether it did nothing but launch kernels and run models, so that the same can be done again as a graph."""
         return bool(self.uses) and not self.on_host
 
+    def reserve(self, size: int) -> None:
+        """Have memory of which compiled code takes its tensors without asking, if there is so much."""
+        with suppress(DeviceError):
+            start = self.allocate(size)
+            self.words[_START], self.words[_NEXT], self.words[_END] = start, start, start + size
+
+    @property
+    def asked(self) -> int:
+        """How many bytes compiled code has asked for."""
+        return self.words[_ASKED]
+
     def allocate(self, size: int) -> int:
         """The address of new memory of so many bytes. Raises `DeviceError`."""
         words = max(-(-size // 4), 1)  # whole ones: to change a byte atomically is to change the word that it is in
@@ -133,8 +150,8 @@ def current() -> Call:
 def launch(address: int, number: int, grid: int, block: int, narrow: int, parameters: int) -> None:
     """Launch a kernel of the host code that calls; `narrow` if all its numbers fit 32 bits."""
     call = current()
-    wide, small = kernels.at(address).on(call.device)[number]
-    call.device.launch(small if narrow and small is not None else wide, grid, block, call.stream, parameters)
+    kernel = kernels.at(address).on(call.device)[2 * number + narrow]
+    call.device.launch(kernel, grid, block, call.stream, parameters)
 
 
 def allocate(size: int, found: int) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from hpacml.pipelines import MLIR_GPU_PIPELINE, MLIR_OUTLINING, MLIR_PIPELINE
 from hpacml.runtime import assembly, cache, entry, native, toolchain
 from hpacml.runtime.gpu import wrappers
+from hpacml.runtime.gpu.call import current
 from hpacml.runtime.gpu.kernels import Kernels
 
 _OF_THE_HOST = re.compile(r"@(?:_mlir_memref_to_llvm_(aligned_alloc|alloc|free)|hpacml_(time_ms|time_ns|record))\b")
@@ -33,7 +35,27 @@ def compile(
     kernels = Kernels(assembly.DeviceCode.from_json(device))
     symbols = {**entry.runtime().symbols, wrappers.KERNELS: kernels.address}
     library = native.link(code, {symbol}, symbols, kernels)
-    return entry.Function(entry_name, library, symbol, arg_types, result_type)
+    return entry.Function(entry_name, library, symbol, arg_types, result_type, _enter())
+
+
+RESERVED = 64 << 20
+"""Bytes that a call may reserve for its tensors; calls with more ask for each, and give it back at once."""
+
+
+def _enter() -> Callable[[int, Any], int]:
+    """How to run a function on the device of the current call: with as much memory as the call before asked for."""
+    enter_on, size = entry.runtime().enter_on, 0
+
+    def enter(address: int, slots: Any) -> int:
+        nonlocal size
+        call = current()
+        if size:
+            call.reserve(size)
+        status = enter_on(address, slots, call.words)
+        size = call.asked if 0 < call.asked <= RESERVED else 0
+        return status
+
+    return enter
 
 
 def _portable(ir_text: str, chip: str) -> bytes:

@@ -47,6 +47,8 @@ class Device:
         self.name = str(self.torch)
         """For Torch, which is to load models there."""
         self._context = driver.primary_context(index)
+        self.launcher = driver.launcher()
+        """The address of what launches kernels, with the signature of `cuLaunchKernel`."""
 
     @functools.cached_property
     def chip(self) -> str:

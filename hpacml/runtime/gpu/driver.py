@@ -69,6 +69,15 @@ def launch(kernel: Any, grid: int, block: int, stream: int, parameters: int) -> 
         _require(cuda, status, "launch a kernel")
 
 
+def launcher() -> int:
+    """The address of `cuLaunchKernel`."""
+    cuda = driver()
+    _, version = cuda.cuDriverGetVersion()
+    found = cuda.cuGetProcAddress(b"cuLaunchKernel", min(version, 12000), 0)
+    _require(cuda, found[0], "find its function that launches")
+    return int(found[1])
+
+
 def device_of(address: int) -> int | None:
     """The number of the device whose memory is at an address, None if the driver knows of none."""
     cuda = driver()

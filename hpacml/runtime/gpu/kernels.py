@@ -7,6 +7,8 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from hpacml.runtime.assembly import NARROW
+
 if TYPE_CHECKING:
     from hpacml.runtime.assembly import DeviceCode
     from hpacml.runtime.gpu.device import Device
@@ -15,28 +17,41 @@ _lock = threading.Lock()
 _kernels: weakref.WeakValueDictionary[int, Kernels] = weakref.WeakValueDictionary()
 
 
+MOST_DEVICES = 16
+"""For which host code finds kernels by itself; for more it asks."""
+
+
 class Kernels:
-    """The kernels that one loaded object of host code launches, which knows them as `address`, and by their numbers."""
+    """The kernels that one loaded object of host code launches, which knows them by their numbers.
+
+    At `address` it finds for each device, by its number, a table of their handles, or null: two for each kernel, as it
+    is, and with 32-bit indices where it has such a variant.
+    """
 
     def __init__(self, code: DeviceCode) -> None:
         self._code = code
-        self._word = ctypes.c_int64()
-        self._loaded: dict[Device, list[tuple[Any, Any]]] = {}
-        self.address = ctypes.addressof(self._word)
+        self._tables = (ctypes.c_size_t * MOST_DEVICES)()
+        self._loaded: dict[Device, tuple[list[Any], Any]] = {}
+        self.address = ctypes.addressof(self._tables)
         _kernels[self.address] = self
 
-    def on(self, device: Device) -> list[tuple[Any, Any]]:
-        """Each kernel on a device as it is, and with 32-bit indices or None. Raises `DeviceError`."""
+    def on(self, device: Device) -> list[Any]:
+        """The kernels on a device, each twice. Raises `DeviceError`."""
         if (found := self._loaded.get(device)) is None:
             with _lock:
                 found = self._loaded.get(device) or self._load(device)
-        return found
+        return found[0]
 
-    def _load(self, device: Device) -> list[tuple[Any, Any]]:
-        names = [(name, f"{name}_narrow" if each.narrow else None) for name, each in self._code.kernels.items()]
-        every = [name for pair in names for name in pair if name is not None]
-        handles: dict[str | None, Any] = dict(zip(every, device.load(self._code.text, every), strict=True))
-        self._loaded[device] = [(handles[wide], handles.get(narrow)) for wide, narrow in names]
+    def _load(self, device: Device) -> tuple[list[Any], Any]:
+        pairs = [(name, name + NARROW if each.narrow else name) for name, each in self._code.kernels.items()]
+        names = [name for pair in pairs for name in pair]
+        every = list(dict.fromkeys(names))
+        handles = dict(zip(every, device.load(self._code.text, every), strict=True))
+        kernels = [handles[name] for name in names]
+        table = (ctypes.c_size_t * len(kernels))(*map(int, kernels))
+        self._loaded[device] = kernels, table
+        if device.index < MOST_DEVICES:
+            self._tables[device.index] = ctypes.addressof(table)
         return self._loaded[device]
 
 

@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hpacml.runtime.frame import Frame
+from hpacml.runtime.gpu import flags
+from hpacml.runtime.gpu.call import Call
+from hpacml.runtime.gpu.graphs import Graphs
 from hpacml.runtime.memref import ArrayView
 
 if TYPE_CHECKING:
-    from hpacml.runtime.gpu.call import Call
     from hpacml.runtime.gpu.device import Device
-    from hpacml.runtime.gpu.graphs import Graphs
     from hpacml.touched import Box
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)  # not frozen: that would take several times as long to make
 class Work:
     """A call on a device. `written` counts the views that it writes to; `rest` is what else its work depends on."""
 
@@ -34,17 +35,12 @@ class Offload:
     """The calls of one kernel or region."""
 
     def __init__(self, name: str) -> None:
-        self._name = name
-        self._graphs: Graphs | None = None
+        self._graphs = Graphs(name)
 
     def run(self, work: Work, invoke: Callable[[Sequence[ArrayView]], object]) -> object:
         """What `invoke` returns, which runs compiled code on views of device memory."""
         if None in [view.device for view in work.views]:
             return _transferred(work, invoke)
-        from hpacml.runtime.gpu.graphs import Graphs
-
-        if self._graphs is None:
-            self._graphs = Graphs(self._name)
 
         def execute(call: Call) -> object:
             with work.frame.on(call):
@@ -59,15 +55,12 @@ def run(work: Work, invoke: Callable[[Sequence[ArrayView]], object]) -> object:
     """The same for calls that are no graphs, as those of functors."""
     if None in [view.device for view in work.views]:
         return _transferred(work, invoke)
-    from hpacml.runtime.gpu.call import Call
-
     with _Ordered(work), work.frame.on(Call(work.device)):
         return invoke(work.views)
 
 
 def _transferred(work: Work, invoke: Callable[[Sequence[ArrayView]], object]) -> object:
     """Run on copies of the arrays of the host, and write back what has changed, unless the host has done the work."""
-    from hpacml.runtime.gpu.call import Call
     from hpacml.runtime.gpu.transfers import Transfers
 
     with _Ordered(work):
@@ -93,8 +86,6 @@ class _Ordered:
         self._streams = {view.stream for view in work.views if view.stream is not None}
 
     def __enter__(self) -> None:
-        from hpacml.runtime.gpu import flags
-
         self._active.__enter__()
         try:
             flags.look(self._device)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hpacml.runtime.memref import DTYPE_SIZES, ArrayView, array_view, c_strides, numpy_array
+from hpacml.touched import union
 
 if TYPE_CHECKING:
     import numpy as np
@@ -72,13 +74,15 @@ class Transfers:
         self.originals: dict[Place, ArrayView] = {}
         """The arrays of the host, by what the device sees of them."""
         self.views = list(views)
-        for n, view in enumerate(views):
-            if view.device is None:
-                copy = self._copy(view, boxes[n] if boxes else None, n in written)
+        for numbers in _equal(views):
+            view, is_written = views[numbers[0]], not written.isdisjoint(numbers)
+            box = None if boxes is None else functools.reduce(union, (boxes[n] for n in numbers))
+            copy = self._copy(view, box, is_written)
+            self.originals[place_of(copy.view)] = view
+            for n in numbers:
                 self.views[n] = copy.view
-                self.originals[place_of(copy.view)] = view
-                if n in written:
-                    self._written.append(copy)
+            if is_written:
+                self._written.append(copy)
 
     def _copy(self, view: ArrayView, box: Box | None, written: bool) -> _Copy:
         kept = None if written else _promised.find(view)
@@ -101,6 +105,15 @@ class Transfers:
         self._device.synchronize()
         for copy in self._written:
             copy.to_host()
+
+
+def _equal(views: Sequence[ArrayView]) -> Iterable[Sequence[int]]:
+    """The numbers of the arrays of the host, those of one array together."""
+    found: dict[tuple[Place, str], list[int]] = {}
+    for n, view in enumerate(views):
+        if view.device is None:
+            found.setdefault((place_of(view), view.dtype), []).append(n)
+    return found.values()
 
 
 def _new_copy(device: Device, view: ArrayView, box: Box | None) -> _Copy:
