@@ -36,6 +36,9 @@ _TRANSLATABLE = ("llvm.", "nvvm.", "rocdl.")
 
 _REMAINDER = re.compile(r'"llvm\.frem"\((.*?)\) <{.*?}>')
 
+_PRIVATE = re.compile(r"(memref<\w+), 5(?: : i64)?>")
+"""Memory that a thread has to itself, whose space differs between GPUs."""
+
 _UNSIGNED = re.compile(r"\b(mul|add|getelementptr inbounds) nuw\b")
 
 # One MLIR context serves the process; it is not for two threads at a time.
@@ -92,6 +95,7 @@ def outline(ir_text: str) -> Outlined:
                 op.operation.erase()
         # Which MLIR lowers for GPUs; xDSL does not have it.
         device = _REMAINDER.sub(r'"arith.remf"(\1)', "\n".join(kernels))
+        device = _PRIVATE.sub(r"\1, #gpu.address_space<private>>", device)
         return Outlined(_text(module), device, launches)
 
 
