@@ -73,10 +73,10 @@ def hoist_sizes(arrays: Sequence[memref.AllocOp], loop: Operation, builder: Buil
 
 def _resolve_sizes(array: memref.AllocOp) -> None:
     """Replace questions for the sizes of an array by these, also where it is cast for what was called with it."""
-    for cast in [use.operation for use in array.memref.uses if isinstance(use.operation, memref.CastOp)]:
-        Rewriter.replace_op(cast, [], [array.memref])
-    dynamic = iter(array.dynamic_sizes)
-    sizes = [next(dynamic) if size == DYNAMIC_INDEX else size for size in array.memref.type.get_shape()]
+    while casts := [use.operation for use in array.memref.uses if isinstance(use.operation, memref.CastOp)]:
+        for cast in casts:
+            Rewriter.replace_op(cast, [], [array.memref])
+    sizes = _sizes(array)
     for dim in [use.operation for use in array.memref.uses if isinstance(use.operation, memref.DimOp)]:
         index = dim.index.owner
         if isinstance(index, arith.ConstantOp) and isinstance(index.value, IntegerAttr):
@@ -85,6 +85,11 @@ def _resolve_sizes(array: memref.AllocOp) -> None:
                 Rewriter.replace_op(dim, [], [size])
             else:
                 Rewriter.replace_op(dim, arith.ConstantOp(IntegerAttr(size, IndexType())))
+
+
+def _sizes(array: memref.AllocOp) -> list[int | SSAValue]:
+    dynamic = iter(array.dynamic_sizes)
+    return [next(dynamic) if size == DYNAMIC_INDEX else size for size in array.memref.type.get_shape()]
 
 
 def _is_check(op: Operation) -> bool:
@@ -149,9 +154,7 @@ def _shared(
     array: memref.AllocOp, threads: Poly, number: Poly, host: IndexArithmetic, device: IndexArithmetic
 ) -> tuple[SSAValue, SSAValue]:
     """The memory of all threads, of which the innermost dimension is that of the threads, and the part of one."""
-    dynamic = iter(array.dynamic_sizes)
-    shape = array.memref.type.get_shape()
-    sizes = [host.number(next(dynamic) if size == DYNAMIC_INDEX else size) for size in shape]
+    sizes = [host.number(size) for size in _sizes(array)]
     count = minimum(product(sizes), host.constant(_TOO_MANY), host) * threads
     buffer_type = MemRefType(array.memref.type.element_type, [DYNAMIC_INDEX])
     buffer = host.builder.insert(memref.AllocOp([host.value(count)], [], buffer_type)).memref
