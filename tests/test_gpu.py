@@ -22,6 +22,7 @@ from hpacml import approx, pipelines, prange
 from hpacml.dialects.hpacml.attributes import Direction
 from hpacml.frontend import bridge, entries
 from hpacml.frontend.kernel import Kernel
+from hpacml.passes import parallel_loops
 from hpacml.passes.convert_hpacml_to_runtime import ConvertHpacmlToRuntimePass
 from hpacml.passes.hpacml_gpu_to_loops import HpacmlGpuToLoopsPass
 from hpacml.runtime import libdevice, toolchain
@@ -34,6 +35,7 @@ from tests.warps import Interpreter, c_order
 
 Grid = Float32[np.ndarray, "N M"]
 Wide = Float64[np.ndarray, "N M"]
+Row = Float64[np.ndarray, "N"]
 
 
 @pytest.fixture
@@ -249,10 +251,110 @@ def test_mathematics(launches: list[ModuleOp]) -> None:
     assert kernels(launches[0]) == 1
 
 
+# -- local arrays ------------------------------------------------------------------------------------
+
+
 @hpacml.kernel
-def local(a: Wide):
+def smallest(row: Row, skip: int) -> float:
+    """The smallest of a row but for one: by sorting, of which some is left in the memory that it takes."""
+    ordered = np.empty(len(row))
+    for i in range(len(row)):
+        ordered[i] = row[i]
+        if i == skip:
+            ordered[i] = math.inf
+        for j in range(i, 0, -1):
+            if ordered[j] >= ordered[j - 1]:
+                break
+            x = ordered[j]
+            ordered[j], ordered[j - 1] = ordered[j - 1], x
+    return ordered[0]
+
+
+@hpacml.kernel
+def arrays(a: Wide, n: int):
+    for i in prange(len(a)):
+        table = np.zeros((n // 2, a.shape[1], 2))
+        few = np.full(3, -1.0)
+        bytes = np.ones(n + 1, np.uint8)
+        row = np.empty(table.shape[1])
+        for j in range(a.shape[1]):
+            row[j] = a[i, j]
+            table[j % table.shape[0], j, 1] += a[i, j]
+            few[j % 3] += a[i, j]
+            bytes[j % len(bytes)] += 1
+        for j in range(a.shape[1]):
+            total = few[j % 3] + bytes[j % len(bytes)] + smallest(row, j) + smallest(few, 0)
+            for k in range(table.shape[0]):
+                total += table[k, j, 1] + table[k, j, 0]
+            a[i, j] = total
+
+
+@hpacml.kernel
+def nested(a: Wide):
+    for i in prange(1, len(a)):
+        for j in prange(a.shape[1]):
+            if a[i, j] > 0.5:
+                continue
+            for k in range(3):
+                few = np.zeros((2, 2))
+                few[k % 2, 1] += a[i, j]
+                a[i, j] = few[0, 1] - few[1, 1] + k
+                if a[i, j] > 1.0:
+                    many = np.zeros((len(a), 100 // a.shape[1]))
+                    many[i, 1] += a[i, j]
+                    a[i, j] = many[i, 0] + many[i, 1]
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (600, 5), (0, 3)])
+def test_local_arrays(launches: list[ModuleOp], shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel_loops, "MOST_BLOCKS", 2)  # so that threads have several iterations
+    for kernel, arguments in (arrays, (5,)), (nested, ()):
+        found = np.random.default_rng(0).random(shape)
+        expected = found.copy()
+        Kernel(kernel.py_func)(found, *arguments)
+        with monkeypatch.context() as python:
+            python.setitem(kernel.py_func.__globals__, "smallest", smallest.py_func)
+            kernel.py_func(expected, *arguments)
+        np.testing.assert_array_equal(found, expected)
+    assert [kernels(module) for module in launches] == [1, 1]
+
+
+def test_sizes_of_local_arrays_are_checked_where_the_loop_runs(launches: list[ModuleOp]) -> None:
+    with pytest.raises(hpacml.HpacmlError, match=r"cannot make an array of the shape \[-1, 3, 2\]: write max"):
+        Kernel(arrays.py_func)(np.zeros((2, 3)), -2)
+    Kernel(arrays.py_func)(np.zeros((0, 3)), -2)
+
+
+def test_small_arrays_are_registers() -> None:
+    @hpacml.kernel
+    def turned(a: Wide):
+        for i in prange(len(a)):
+            x = np.zeros(2)
+            for j in range(2):
+                x[j] = a[i, 1 - j]
+            for j in range(2):
+                a[i, j] = x[j]
+
+    text = turned.ptx()
+    assert ".local" not in text
+    assert len(re.findall(r"[sl][dt]\.global", text)) == 4
+    turned.amdgcn()
+
+
+# -- what a GPU cannot -------------------------------------------------------------------------------
+
+
+@hpacml.kernel
+def growing(a: Wide):
     for i in prange(a.shape[0]):
-        b = np.zeros(3)
+        b = np.zeros(i)
+        a[i, 0] = b[0]
+
+
+@hpacml.kernel
+def measured(a: Wide):
+    for i in prange(a.shape[0]):
+        b = np.zeros(int(a[0, 0]))
         a[i, 0] = b[0]
 
 
@@ -263,7 +365,8 @@ def sequential(a: Wide):
 
 
 REFUSED = {
-    local: "a local array: make it before the loop",
+    growing: "a local array whose size is not known before the loop: have all iterations make the largest",
+    measured: "a local array whose size is not known before the loop",
     sequential: "'sequential' uses the array 'a' on the host, but is for a GPU: write its loops with hpacml.prange",
 }
 
@@ -290,6 +393,8 @@ MODULES: dict[str, Callable[[], ModuleOp]] = {
     "heat": heat.ir,
     "triangle": triangle.ir,
     "rounded": rounded.ir,
+    "arrays": arrays.ir,
+    "nested": nested.ir,
     **{case: lambda case=case: gathered(case) for case in SHAPES},
     **{f"{case}, scattered": lambda case=case: gathered(case, "from") for case in ("even", "halves", "rows", "blocks")},
 }

@@ -19,6 +19,9 @@ from hpacml.dialects.hpacml.flags import FlagDownOp, FlagOp
 from hpacml.passes.launches import ACCESS, WORKGROUP
 from hpacml.passes.regions import captured
 
+_NO_WORK = (gpu.TerminatorOp, scf.YieldOp, memref.AllocaOp)
+"""Ends, and memory that is made once for all threads."""
+
 
 @dataclass(frozen=True)
 class HpacmlGpuToLoopsPass(ModulePass):
@@ -95,7 +98,7 @@ class _Kernel:
         block_ids, self.thread_ids, grid_sizes, block_sizes = (body.args[n : n + 3] for n in range(0, 12, 3))
         known.update(zip([*grid_sizes, *block_sizes], [*grid, *self.threads], strict=True))
         builder = Builder(InsertPoint.before(launch))
-        buffers = self._shared(builder)
+        buffers = [*self._shared(builder), *self._private(builder)]
         inside = _nest(grid, block_ids, known, builder)
         self._phases(body.ops, inside, known)
         for buffer in buffers:
@@ -115,6 +118,15 @@ class _Kernel:
             self.known[op.memref] = buffers[name]
         return list(buffers.values())
 
+    def _private(self, builder: Builder) -> list[SSAValue]:
+        """Buffers for what threads have to themselves, which they use in turn too."""
+        buffers: list[SSAValue] = []
+        for op in [each for each in self.launch.walk() if isinstance(each, memref.AllocaOp)]:
+            private = op.memref.type
+            buffers.append(builder.insert(memref.AllocOp.get(private.element_type, shape=private.get_shape())).memref)
+            self.known[op.memref] = buffers[-1]
+        return buffers
+
     def _phases(self, ops: Iterable[Operation], builder: Builder, known: dict[SSAValue, SSAValue]) -> None:
         """All threads of a block, from barrier to barrier."""
         phase: list[Operation] = []
@@ -124,7 +136,7 @@ class _Kernel:
                 phase = []
                 if not isinstance(op, gpu.BarrierOp):
                     self._loop(op, builder, known)
-            elif not is_side_effect_free(op) and not isinstance(op, gpu.TerminatorOp | scf.YieldOp):
+            elif not is_side_effect_free(op) and not isinstance(op, _NO_WORK):
                 phase.append(op)
         self._threads(phase, builder, known)
 

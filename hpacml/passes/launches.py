@@ -30,6 +30,9 @@ ACCESS = 16
 WORKGROUP = IntegerAttr(3, i64)
 """The memory space that the threads of a block share."""
 
+PRIVATE = IntegerAttr(5, i64)
+"""The memory space that a thread has to itself."""
+
 Kind: TypeAlias = Literal["gather", "scatter", "loop", "check"]
 
 Inside: TypeAlias = Callable[[Poly, IndexArithmetic], None]
@@ -72,15 +75,20 @@ def product(sizes: Sequence[Poly]) -> Poly:
 
 
 def launch(
-    name: str, total: Poly, tile: int, a: IndexArithmetic, body: Callable[[Poly, Poly, IndexArithmetic], None]
-) -> None:
+    name: str,
+    total: Poly,
+    tile: int,
+    a: IndexArithmetic,
+    body: Callable[[Poly, Poly, IndexArithmetic], None],
+    most_blocks: int = MOST_BLOCKS,
+) -> gpu.LaunchOp:
     """A kernel `name` over `total` points in tiles of `tile`, each the work of one block with as many threads.
 
     `body` builds the work on a tile of its first point and the thread's number; there, barriers may stand. Without
     points the grid has no blocks, which no GPU takes: such a kernel is not to be launched.
     """
     tiles = a.settled(_ceildiv(total, tile, a))
-    blocks = _least(tiles, a.constant(MOST_BLOCKS), a)
+    blocks = _least(tiles, a.constant(most_blocks), a)
     block = Block(arg_types=[IndexType()] * 12)
     first, thread = block.args[0], block.args[3]
     first.name_hint, thread.name_hint = "block", "thread"
@@ -98,6 +106,7 @@ def launch(
         inner,
     )
     inner.builder.insert(gpu.TerminatorOp())
+    return kernel
 
 
 def guard(kernel: gpu.LaunchOp, flag: SSAValue) -> None:

@@ -9,18 +9,19 @@ from xdsl.dialects import arith, func, llvm, math, memref, scf
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.rewriter import InsertPoint, Rewriter
-from xdsl.traits import SymbolTable, is_side_effect_free, is_speculatable
+from xdsl.traits import is_side_effect_free, is_speculatable
 from xdsl.utils.exceptions import PassFailedException
 
 from hpacml.affine import Poly
 from hpacml.passes.index_arithmetic import IndexArithmetic
+from hpacml.passes.inlining import inline_calls
 from hpacml.passes.launches import THREADS, KernelNames, below, launch, product, where
+from hpacml.passes.local_arrays import MOST_BLOCKS, hoist_sizes, is_refusal, local_arrays, place
 from hpacml.passes.sweeps import delinearize, number_of
 
 _ELEMENTWISE = {*arith.Arith.operations, *math.Math.operations}
 _CONTROL = (scf.ForOp, scf.IfOp, scf.WhileOp, scf.ConditionOp, scf.YieldOp, scf.ParallelOp)
-_MEMORY = (memref.LoadOp, memref.StoreOp, memref.DimOp, memref.CastOp)
-_LOCAL_ARRAYS = (memref.AllocOp, memref.DeallocOp)
+_MEMORY = (memref.LoadOp, memref.StoreOp, memref.DimOp, memref.CastOp, memref.AllocOp, memref.DeallocOp)
 
 C_FUNCTIONS = ("erf", "erfc", "expm1", "pow", "powf")
 """What kernels call of the C library; device libraries have it too."""
@@ -38,10 +39,15 @@ def launch_parallel_loops(module: ModuleOp, names: KernelNames) -> None:
 
     Raises `PassFailedException` for what a kernel cannot do.
     """
-    loops = [each for each in module.walk() if isinstance(each, scf.ParallelOp)]
-    for loop in [each for each in loops if not any(other is not each and other.is_ancestor(each) for other in loops)]:
+    inline_calls(module, _outermost(module))
+    for loop in _outermost(module):
         _check(loop)
         _launch(names.new(loop, "loop"), loop)
+
+
+def _outermost(module: ModuleOp) -> list[scf.ParallelOp]:
+    loops = [each for each in module.walk() if isinstance(each, scf.ParallelOp)]
+    return [each for each in loops if not any(other is not each and other.is_ancestor(each) for other in loops)]
 
 
 def _check(op: Operation) -> None:
@@ -50,19 +56,13 @@ def _check(op: Operation) -> None:
             case scf.ReduceOp() if each.args:
                 fault = "a reduction: write what each iteration has to an array"
             case func.CallOp():
-                callee = SymbolTable.lookup_symbol(each, each.callee)
-                if isinstance(callee, func.FuncOp) and not callee.is_declaration:
-                    _check(callee)
-                    continue
-                if each.callee.string_value() in C_FUNCTIONS:
+                if each.callee.string_value() in C_FUNCTIONS or is_refusal(each):
                     continue
                 fault = f"a call of '{each.callee.string_value()}', which only the CPU has"
-            case func.FuncOp() | func.ReturnOp() | scf.ReduceOp():
+            case scf.ReduceOp():
                 continue
             case _ if type(each) in _ELEMENTWISE or isinstance(each, (*_CONTROL, *_MEMORY, llvm.FRemOp)):
                 continue
-            case _ if isinstance(each, _LOCAL_ARRAYS):
-                fault = "a local array: make it before the loop, with a part for each iteration"
             case _ if each.name.startswith("hpacml."):
                 fault = f"a map or a region ({each.name}): these hold parallel loops, not the other way round"
             case _:
@@ -89,7 +89,14 @@ def _launch(name: str, loop: scf.ParallelOp) -> None:
         number = a.settled(start + thread)
         where(below(number, total, a), lambda a: iteration(number, a), a)
 
-    launch(name, total, THREADS, a, tile)
+    def launch_with_arrays(a: IndexArithmetic) -> None:
+        hoist_sizes(arrays, loop, a.builder)
+        place(arrays, launch(name, total, THREADS, a, tile, MOST_BLOCKS))
+
+    if arrays := local_arrays(loop):
+        where(below(a.constant(0), total, a), launch_with_arrays, a)
+    else:
+        launch(name, total, THREADS, a, tile)
     Rewriter.erase_op(loop, safe_erase=False)
 
 

@@ -36,6 +36,9 @@ _TRANSLATABLE = ("llvm.", "nvvm.", "rocdl.")
 
 _REMAINDER = re.compile(r'"llvm\.frem"\((.*?)\) <{.*?}>')
 
+_PRIVATE = re.compile(r"(memref<\w+), 5(?: : i64)?>")
+"""Memory that a thread has to itself, whose space differs between GPUs."""
+
 _UNSIGNED = re.compile(r"\b(mul|add|getelementptr inbounds) nuw\b")
 
 # One MLIR context serves the process; it is not for two threads at a time.
@@ -92,6 +95,7 @@ def outline(ir_text: str) -> Outlined:
                 op.operation.erase()
         # Which MLIR lowers for GPUs; xDSL does not have it.
         device = _REMAINDER.sub(r'"arith.remf"(\1)', "\n".join(kernels))
+        device = _PRIVATE.sub(r"\1, #gpu.address_space<private>>", device)
         return Outlined(_text(module), device, launches)
 
 
@@ -228,8 +232,13 @@ def _lowered(ir_text: str, pipeline: str) -> Generator[tuple[_Mlir, Any]]:
             raise CompileError(f"MLIR cannot lower this module: {error}\n{_reproducer(ir_text, pipeline)}") from error
 
 
+_DATA_LAYOUT = "e-i64:64"
+"""Of all machines; without it LLVM takes 64-bit integers to be aligned to 4 bytes, and reads them in halves on GPUs."""
+
+
 def _llvm_ir(mlir: _Mlir, module: Any) -> str:
     _check_translatable(mlir, module.operation)
+    module.operation.attributes["llvm.data_layout"] = mlir.ir.StringAttr.get(_DATA_LAYOUT)
     text = mlir.llvm.translate_module_to_llvmir(module.operation)
     # MLIR calls index arithmetic free of unsigned wrap, which it is not where a stride is negative.
     return _UNSIGNED.sub(r"\1", text)

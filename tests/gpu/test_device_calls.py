@@ -11,7 +11,12 @@ import torch
 from jaxtyping import Float64
 
 import hpacml
+from examples.binomial_options import app as binomial_options
+from examples.heat2d import heat
 from hpacml import approx, prange
+from hpacml.frontend.kernel import Kernel
+from hpacml.passes import parallel_loops
+from hpacml.runtime import libdevice
 from tests.gpu import stencil
 from tests.machines import Machine
 
@@ -174,6 +179,17 @@ def scaled(a: Wide, factor: float, net: Any):
             a[i, j] *= factor
 
 
+@hpacml.kernel
+def reversed_rows(a: Wide):
+    for i in prange(len(a)):
+        row, ends = np.empty(a.shape[1]), np.zeros(2)
+        for j in range(a.shape[1]):
+            row[j] = a[i, j]
+        ends[0], ends[1] = row[0], row[-1]
+        for j in range(a.shape[1]):
+            a[i, j] = row[a.shape[1] - 1 - j] + ends[j % 2]
+
+
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("shape", [(7, 9), (1, 1), (0, 3), (40, 13)])
 def test_a_parallel_loop(machine: Machine, shape: tuple[int, int], order: Any) -> None:
@@ -182,6 +198,51 @@ def test_a_parallel_loop(machine: Machine, shape: tuple[int, int], order: Any) -
     there = machine.there(a)
     add(there, machine.there(b))
     np.testing.assert_allclose(machine.host(there), expected, rtol=1e-15)
+
+
+@pytest.mark.parametrize("most_blocks", [1, 1024])
+@pytest.mark.parametrize("shape", [(600, 3), (0, 3)])
+def test_local_arrays(
+    machine: Machine, shape: tuple[int, int], most_blocks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parallel_loops, "MOST_BLOCKS", most_blocks)  # with 1, threads have several iterations
+    a = np.random.rand(*shape)
+    there = machine.there(a.copy())
+    Kernel(reversed_rows.py_func)(there)
+    ends = a[:, [0, -1, 0]]
+    np.testing.assert_array_equal(machine.host(there), a[:, ::-1] + ends)
+
+
+def test_an_array_for_each_thread_that_no_memory_holds(machine: Machine) -> None:
+    @hpacml.kernel
+    def vast(a: Wide, n: int):
+        for i in prange(len(a)):
+            table = np.empty(n)
+            table[i] = a[i, 0]
+            a[i, 0] = table[i]
+
+    with pytest.raises(hpacml.DeviceError, match="has no memory"):
+        vast(machine.there(np.zeros((2, 2))), 2**59)
+    with pytest.raises(hpacml.HpacmlError, match=r"cannot make an array of the shape \[-1\]"):
+        vast(machine.there(np.zeros((2, 2))), -1)
+
+
+@pytest.mark.skipif(libdevice.find() is None, reason="libdevice, of CUDA, is not installed")
+def test_options_are_priced(machine: Machine) -> None:
+    S, X, *rest = binomial_options.random_options(300)
+    prepared = binomial_options.prepare(*rest, steps=20)
+    prices = machine.there(np.zeros(300))
+    arrays = [machine.there(each) for each in (S, X, *prepared)]
+    Kernel(binomial_options.lattice.py_func)(*arrays, prices, 20, False, False, None, None)
+    expected = binomial_options.price_prepared(S, X, *prepared, steps=20)
+    np.testing.assert_allclose(machine.host(prices), expected, rtol=1e-13, atol=1e-13)  # `exp` rounds otherwise
+
+
+def test_a_step_of_heat(machine: Machine) -> None:
+    t = heat.random_plate(40, seed=1)
+    there = machine.there(t.copy())
+    Kernel(heat.heat.py_func)(machine.there(t), there, False, True)
+    np.testing.assert_array_equal(machine.host(there), heat.simulate(t, 1, exact_every=1)[1])
 
 
 def test_a_kernel_with_a_region(machine: Machine) -> None:

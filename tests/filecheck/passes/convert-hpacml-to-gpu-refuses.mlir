@@ -1,4 +1,4 @@
-// A local array is memory that a thread cannot get.
+// Memory for all threads is allocated before any iteration is known.
 
 // RUN: not hpacml-opt %s -p convert-hpacml-to-gpu 2>&1 | filecheck %s
 
@@ -7,13 +7,13 @@ func.func @refused(%a: memref<?xf32>, %n: index) {
   %c1 = arith.constant 1 : index
   "scf.parallel"(%c0, %n, %c1) <{operandSegmentSizes = array<i32: 1, 1, 1, 0>}> ({
   ^bb0(%i: index):
-    %local = memref.alloc() : memref<2xf32>
-    %v = memref.load %local[%c0] : memref<2xf32>
+    %local = memref.alloc(%i) : memref<?xf32>
+    %v = memref.load %local[%c0] : memref<?xf32>
     memref.store %v, %a[%i] : memref<?xf32>
-    memref.dealloc %local : memref<2xf32>
+    memref.dealloc %local : memref<?xf32>
     scf.reduce
   }) : (index, index, index) -> ()
   func.return
 }
 
-// CHECK: hpacml-opt: a parallel loop (prange) that cannot run on a GPU has a local array: make it before the loop, with a part for each iteration
+// CHECK: hpacml-opt: a parallel loop (prange) that cannot run on a GPU has a local array whose size is not known before the loop: have all iterations make the largest, with a size computed of numbers and shapes

@@ -135,8 +135,8 @@ func.func @indirect(%rows: memref<?x3x?xf32, strided<[0, 1, 3]>>, %idx: memref<?
 
 // -----
 
-// A nest of parallel loops is one kernel. What is between the loops goes before the kernel or into it, and loops inside
-// become sequential.
+// A nest of parallel loops is one kernel. What is between the loops goes before the kernel or into it, loops inside become
+// sequential, and calls are inlined.
 
 func.func private @twice(%x: f32) -> f32 {
   %y = arith.addf %x, %x : f32
@@ -167,6 +167,7 @@ func.func @nest(%a: memref<?x?xf32>, %n: index, %m: index) {
   func.return
 }
 
+// CHECK-NOT:   func.func private @twice
 // CHECK-LABEL: func.func @nest
 // CHECK-NOT:     scf.parallel
 // CHECK:         arith.ceildivsi
@@ -177,8 +178,9 @@ func.func @nest(%a: memref<?x?xf32>, %n: index, %m: index) {
 // CHECK:             %i = arith.addi
 // CHECK:             %before = arith.subi %i
 // CHECK:             scf.for %k = %c0 to %j step %c1 {
-// CHECK:               func.call @twice
-// CHECK:               memref.store {{.*}}, %a[%i, %k]
+// CHECK-NEXT:          %v = memref.load
+// CHECK-NEXT:          %y = arith.addf %v, %v
+// CHECK-NEXT:          memref.store %y, %a[%i, %k]
 // CHECK-NOT:     scf.parallel
 // CHECK:         "gpu.terminator"
 // CHECK:         module = @nest_loop_0

@@ -1,0 +1,47 @@
+"""Calls inside parallel loops replaced by what they call, so that a kernel can see, and place, all of its memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from xdsl.dialects import func
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Operation
+from xdsl.rewriter import InsertPoint, Rewriter
+from xdsl.traits import SymbolTable
+
+
+def inline_calls(module: ModuleOp, places: Iterable[Operation]) -> None:
+    """Inline the calls in some places, and erase functions that nothing calls any more. Recursive calls stay."""
+    inlined: dict[func.FuncOp, None] = {}
+    calls = [(call, ()) for place in places for call in _calls(place)]
+    while calls:
+        call, callers = calls.pop()
+        callee = SymbolTable.lookup_symbol(call, call.callee)
+        if isinstance(callee, func.FuncOp) and len(callee.body.blocks) == 1 and callee not in callers:
+            calls += [(inner, (*callers, callee)) for inner in _inline(call, callee)]
+            inlined[callee] = None
+    while unused := next((each for each in inlined if not _is_used(each, module)), None):
+        del inlined[unused]
+        Rewriter.erase_op(unused)
+
+
+def _calls(op: Operation) -> list[func.CallOp]:
+    return [each for each in op.walk() if isinstance(each, func.CallOp)]
+
+
+def _inline(call: func.CallOp, callee: func.FuncOp) -> list[func.CallOp]:
+    """The calls that the callee brings along."""
+    copy = callee.clone()
+    calls = _calls(copy)
+    Rewriter.inline_block(copy.body.block, InsertPoint.before(call), call.arguments)
+    end = call.prev_op
+    assert isinstance(end, func.ReturnOp)
+    Rewriter.replace_op(call, [], end.arguments)
+    Rewriter.erase_op(end)
+    return calls
+
+
+def _is_used(function: func.FuncOp, module: ModuleOp) -> bool:
+    is_private = function.sym_visibility is not None and function.sym_visibility.data == "private"
+    return not is_private or any(call.callee.string_value() == function.sym_name.data for call in _calls(module))
