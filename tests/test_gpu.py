@@ -29,9 +29,10 @@ from hpacml.runtime import libdevice, toolchain
 from hpacml.runtime.assembly import CHIPS, NVIDIA, DeviceCode, amdgcn, chip_of, device_code, ptx
 from hpacml.runtime.gpu import wrappers
 from tests import differential, oracle
+from tests.ptx import Traffic
+from tests.simulated_gpu import OnDevice, simulated
 from tests.strategies import Binding, Program
 from tests.test_oracle import search
-from tests.warps import Interpreter, c_order
 
 Grid = Float32[np.ndarray, "N M"]
 Wide = Float64[np.ndarray, "N M"]
@@ -591,23 +592,36 @@ TRAFFIC: dict[str, tuple[str, str, list[tuple[int, ...]], tuple[int, ...]]] = {
     ("case", "direction"),
     [*((case, "to") for case in TRAFFIC), *((case, "from") for case in ("columns", "even", "blocks", "long rows"))],
 )
-def test_warps_touch_whole_sectors(case: str, direction: str) -> None:
+def test_warps_touch_whole_sectors(monkeypatch: pytest.MonkeyPatch, case: str, direction: str) -> None:
     """Of the sectors that a warp touches, it needs 90 % in the tensor, and 80 % in arrays, which begin anywhere."""
     functor, targets, shapes, tensor = TRAFFIC[case]
-    arrays = {name: np.zeros(shape, np.float32) for name, shape in zip("abcde", shapes, strict=False)}
-    module = hpacml.functor(f"f: {functor}").ir(targets, direction, **arrays)
-    interpreter = Interpreter(pipelines.run_passes(module, "gpu"), block=2)
-    interpreter.run(*(c_order(k << 32, *shape) for k, shape in enumerate([*shapes, tensor], 1)))
-    dense, views = interpreter.stores, interpreter.loads
-    if direction == "from":
-        dense, views = views, dense
+    traffic = traffic_of(monkeypatch, functor, targets, shapes, tensor, direction)
+    dense, views = (traffic.stores, traffic.loads) if direction == "to" else (traffic.loads, traffic.stores)
     assert dense.efficiency >= 0.9
     assert views.efficiency >= 0.8
 
 
-def test_warps_that_touch_parts_of_sectors_are_seen() -> None:
-    module = hpacml.functor("f: [0:1, i] = ([8*i])").ir("a[0:512]", a=np.zeros(4096, np.float32))
-    interpreter = Interpreter(pipelines.run_passes(module, "gpu"), block=1)
-    interpreter.run(c_order(1 << 32, 4096), c_order(1 << 33, 1, 512))
-    assert interpreter.loads.efficiency == 1 / 8
-    assert interpreter.stores.efficiency == 1
+def test_warps_that_touch_parts_of_sectors_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    traffic = traffic_of(monkeypatch, "[0:1, i] = ([8*i])", "a[0:512]", [(4096,)], (1, 512), "to")
+    assert traffic.loads.efficiency == 1 / 8
+    assert traffic.stores.efficiency == 1
+
+
+def traffic_of(
+    monkeypatch: pytest.MonkeyPatch,
+    functor: str,
+    targets: str,
+    shapes: list[tuple[int, ...]],
+    tensor: tuple[int, ...],
+    direction: str,
+) -> Traffic:
+    """What a gather or scatter of float32 moves, by its PTX; all memory begins where a sector does, as that of a GPU."""
+    with simulated(monkeypatch) as (device,):
+        names = dict(zip("abcde", (OnDevice(torch.zeros(shape).numpy(), device) for shape in shapes), strict=False))
+        f = hpacml.functor(f"f: {functor}")
+        if direction == "to":
+            f.gather(targets, **names)
+        else:
+            f.scatter(OnDevice(torch.zeros(tensor).numpy(), device), targets, **names)
+        (traffic,) = device.traffic
+    return traffic
