@@ -202,14 +202,14 @@ class _Bound(NamedTuple):
 
     def run(self, tensor: ArrayView, device: Device | None) -> None:
         """Gather into the tensor, or scatter it."""
-        from hpacml.frontend.entries import call
+        from hpacml.frontend.entries import ArrayType, call
 
-        chip = None if device is None else device.chip
-        function = _compiled(self.application, self.direction, self.types(tensor), chip)
         views = [*self.views, tensor]
         if device is None:
-            call(function, views, *self.integers)
+            call(_compiled(self.application, self.direction, self.types(tensor), None), views, *self.integers)
             return
+        types = tuple(map(ArrayType.on_device, views))
+        function = _compiled(self.application, self.direction, types, device.chip)
         tensor_number = len(self.views)
         written = frozenset(self.application.heads if self.direction == "from" else [tensor_number])
         work = offload.Work(device, Frame(), views, written, function, self._boxes(tensor))

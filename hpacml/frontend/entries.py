@@ -37,6 +37,13 @@ class ArrayType(NamedTuple):
     def of(view: ArrayView) -> ArrayType:
         return ArrayType(view.dtype, len(view.shape), layout_of(view))
 
+    @staticmethod
+    def on_device(view: ArrayView) -> ArrayType:
+        """Of an array that is on a device, or there as far as it is touched: then it is packed in its rows alone."""
+        there = ArrayType.of(view)
+        in_part = view.device is None and view.shape and there.layout is Layout.PACKED
+        return there._replace(layout=Layout.ROWS) if in_part else there
+
     @property
     def memref(self) -> MemRefType:
         return self.memref_of([DYNAMIC_INDEX] * self.rank)
