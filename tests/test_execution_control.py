@@ -231,9 +231,9 @@ def test_body_errors_reach_the_caller() -> None:
 
 @pytest.mark.parametrize("bounds", ["0:n", "1:n"], ids=["packed", "offset"])
 def test_fused_and_unfused_lowering_agree(bounds: str) -> None:
-    from hpacml.frontend.entries import call
     from hpacml.pipelines import generic_text, run_passes
     from hpacml.runtime import abi, toolchain
+    from hpacml.runtime.entry import call
     from hpacml.runtime.memref import array_view
 
     abi.install()

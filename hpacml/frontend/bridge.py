@@ -11,6 +11,7 @@ from hpacml.frontend.directives import FunctorDirective, parse_application_targe
 from hpacml.frontend.maps import AppliedFunctor, integers_of
 from hpacml.frontend.placement import Target, device_of, on_host, require_one_place, require_target
 from hpacml.runtime.buffers import empty
+from hpacml.runtime.entry import call
 from hpacml.runtime.frame import Frame
 from hpacml.runtime.gpu import offload
 from hpacml.runtime.memref import ArrayView, array_view, c_strides, extent, numpy_array, tensor_view
@@ -202,7 +203,7 @@ class _Bound(NamedTuple):
 
     def run(self, tensor: ArrayView, device: Device | None) -> None:
         """Gather into the tensor, or scatter it."""
-        from hpacml.frontend.entries import ArrayType, call
+        from hpacml.frontend.entries import ArrayType
 
         views = [*self.views, tensor]
         if device is None:

@@ -30,7 +30,7 @@ _ELEMENTS = {"float32": "f32", "float64": "f64", "int32": "i32", "int64": "i64",
 """What the runtime calls element types."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # a part of keys: its hash is to be that of an object
 class _Code:
     """Compiled code for arrays of given layouts."""
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from ctypes import addressof
+from collections.abc import Sequence
 from itertools import chain, count
 from typing import NamedTuple
 
@@ -23,7 +22,7 @@ from hpacml.functors import Functor
 from hpacml.pipelines import generic_text, run_passes
 from hpacml.runtime import abi, instruments, toolchain
 from hpacml.runtime.entry import Function
-from hpacml.runtime.memref import ArrayView, Layout, descriptor, layout_of
+from hpacml.runtime.memref import ArrayView, Layout, layout_of
 
 
 class ArrayType(NamedTuple):
@@ -145,9 +144,3 @@ def call_body(module: ModuleOp, block: Block) -> None:
     builder = Builder(InsertPoint.at_end(block))
     first = builder.insert(ConstantOp(IntegerAttr(0, i64))).result
     builder.insert(CallOp("hpacml_call_body", [first], []))
-
-
-def call(function: Callable[..., object], views: Sequence[ArrayView], *scalars: int | bool) -> None:
-    """Call an entry with arrays and numbers."""
-    descriptors = [descriptor(view) for view in views]  # must outlive the call
-    function(*map(addressof, descriptors), *scalars)

@@ -15,6 +15,9 @@ from hpacml.errors import DirectiveError
 
 Number = int | float | bool
 
+Evaluation = Callable[[Mapping[str, object]], Number]
+"""From the values of names to that of an expression."""
+
 MAX_DEPTH = 64
 """Nesting of expressions and targets, so that nobody who walks them runs out of stack."""
 
@@ -93,9 +96,9 @@ class Expr:
         return frozenset(node.id for node in ast.walk(self.node) if isinstance(node, ast.Name))
 
     @cached_property
-    def name(self) -> str | None:
-        """The name, if the expression is just one."""
-        return self.node.id if isinstance(self.node, ast.Name) else None
+    def evaluation(self) -> Evaluation:
+        """What `evaluate` calls; made when it is first needed, since maps are evaluated in every call."""
+        return _evaluation(self.node, self)
 
     def __str__(self) -> str:
         return ast.unparse(self.node)
@@ -176,52 +179,73 @@ def evaluate(expr: Expr, values: Mapping[str, object]) -> Number:
     Raises `DirectiveError` for a name that is no number in `values`, for a division by zero, and for an
     integer that does not fit 64 bits.
     """
-
-    def value(node: ast.expr) -> Number:
-        match node:
-            case ast.Constant(value=bool() | int() | float() as constant):
-                return constant
-            case ast.Name(id=name):
-                number = _number(values.get(name))
-                if number is None:
-                    raise _error(_unknown(name, values), node, expr)
-                return fitting(number, node)
-            case ast.UnaryOp(op=ast.Not(), operand=operand):
-                return not value(operand)
-            case ast.UnaryOp(op=ast.USub(), operand=operand):
-                return fitting(-value(operand), node)
-            case ast.BinOp(left=left, op=op, right=right):
-                try:
-                    return fitting(_COMPUTE[type(op)](value(left), value(right)), node)
-                except ZeroDivisionError:
-                    raise _error(f"'{ast.unparse(right)}' is 0, and is divided by", right, expr) from None
-            case ast.BoolOp(op=op, values=operands):
-                return (all if isinstance(op, ast.And) else any)(value(operand) for operand in operands)
-            case ast.Compare(left=left, ops=ops, comparators=comparators):
-                a = value(left)
-                for op, comparator in zip(ops, comparators, strict=True):
-                    b = value(comparator)
-                    if not _COMPUTE[type(op)](a, b):
-                        return False
-                    a = b
-                return True
-            case _:
-                raise _error(f"'{ast.unparse(node)}' cannot be used in a directive", node, expr)
-
-    def fitting(number: Number, node: ast.expr) -> Number:
-        if isinstance(number, int) and not -(1 << 63) <= number < 1 << 63:
-            raise _error(f"'{ast.unparse(node)}' does not fit 64 bits", node, expr)
-        return number
-
-    return value(expr.node)
+    return expr.evaluation(values)
 
 
 def evaluate_int(expr: Expr, values: Mapping[str, object]) -> int:
     """`evaluate` for an index or bound: also raises `DirectiveError` if the value is not an integer."""
-    result = evaluate(expr, values)
+    result = expr.evaluation(values)
     if isinstance(result, float | bool):
         raise DirectiveError(f"'{expr}' is {result}, not an integer", expr.text, *expr.span)
     return result
+
+
+def _evaluation(node: ast.expr, expr: Expr) -> Evaluation:
+    """What evaluates `node`, a part of `expr`. Nothing is left to match then: calls evaluate expressions again."""
+
+    def fitting(number: Number) -> Number:
+        if isinstance(number, int) and not -(1 << 63) <= number < 1 << 63:
+            raise _error(f"'{ast.unparse(node)}' does not fit 64 bits", node, expr)
+        return number
+
+    match node:
+        case ast.Constant(value=bool() | int() | float() as constant):
+            return lambda values: constant
+        case ast.Name(id=name):
+
+            def of_name(values: Mapping[str, object]) -> Number:
+                number = _number(values.get(name))
+                if number is None:
+                    raise _error(_unknown(name, values), node, expr)
+                return fitting(number)
+
+            return of_name
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            negated = _evaluation(operand, expr)
+            return lambda values: not negated(values)
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            positive = _evaluation(operand, expr)
+            return lambda values: fitting(-positive(values))
+        case ast.BinOp(left=left, op=op, right=right):
+            a, b, compute = _evaluation(left, expr), _evaluation(right, expr), _COMPUTE[type(op)]
+
+            def of_both(values: Mapping[str, object]) -> Number:
+                try:
+                    return fitting(compute(a(values), b(values)))
+                except ZeroDivisionError:
+                    raise _error(f"'{ast.unparse(right)}' is 0, and is divided by", right, expr) from None
+
+            return of_both
+        case ast.BoolOp(op=op, values=operands):
+            combine = all if isinstance(op, ast.And) else any
+            each = [_evaluation(operand, expr) for operand in operands]
+            return lambda values: combine(one(values) for one in each)
+        case ast.Compare(left=left, ops=ops, comparators=comparators):
+            first = _evaluation(left, expr)
+            others = [(_COMPUTE[type(op)], _evaluation(c, expr)) for op, c in zip(ops, comparators, strict=True)]
+
+            def of_chain(values: Mapping[str, object]) -> bool:
+                a = first(values)
+                for holds, other in others:
+                    b = other(values)
+                    if not holds(a, b):
+                        return False
+                    a = b
+                return True
+
+            return of_chain
+        case _:
+            raise _error(f"'{ast.unparse(node)}' cannot be used in a directive", node, expr)
 
 
 class _Scalar(Protocol):
@@ -230,6 +254,8 @@ class _Scalar(Protocol):
 
 def _number(value: object) -> Number | None:
     """`value` as a Python number, or None if it is none."""
+    if type(value) is int:  # most are
+        return value
     if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
         value = cast(_Scalar, value).item()
     if isinstance(value, bool):

@@ -116,8 +116,7 @@ class AppliedFunctor:
         found: list[int] = []
         for number in self.open_numbers:
             if isinstance(number, Expr):
-                value = None if (name := number.name) is None else values.get(name)
-                found.append(value if type(value) is int and -LIMIT <= value < LIMIT else evaluate_int(number, values))
+                found.append(evaluate_int(number, values))
             elif number.dim < len(shapes[number.array]):
                 found.append(shapes[number.array][number.dim])
             else:

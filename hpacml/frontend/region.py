@@ -29,9 +29,10 @@ from hpacml.frontend.placement import device_of, on_host, require_target
 from hpacml.frontend.scope import Keyword, Scope, check_units
 from hpacml.policy import OnError, is_policy
 from hpacml.runtime import instruments
+from hpacml.runtime.entry import call
 from hpacml.runtime.frame import Frame, Paths
 from hpacml.runtime.gpu.offload import Offload, Work
-from hpacml.runtime.memref import ArrayView, array_view
+from hpacml.runtime.memref import ArrayView, array_view, layout_of
 
 if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp
@@ -48,11 +49,12 @@ class _Plan:
 
     maps: tuple[tuple[Keyword, AppliedFunctor], ...]
     arrays: tuple[str, ...]
-    written: frozenset[str]
+    written: frozenset[int]
+    """Which of the arrays are written to."""
     params: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, eq=False)  # not frozen: that would take several times as long to make
 class _Call:
     """The arguments of one call, as compiled code takes them."""
 
@@ -89,7 +91,11 @@ class Region(Generic[P, R]):
         self._signature = inspect.signature(function)
         self._symbol = re.sub("[^A-Za-z0-9_]", "_", function.__name__) + ".region"  # no functor or C function has a dot
         self._ml, self._maps = self._read(directives)
-        self._plans: dict[frozenset[str], _Plan] = {}
+        kinds = {parameter.kind for parameter in self._signature.parameters.values()}
+        needs_binding = bool(kinds - {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD})
+        self._count = None if needs_binding else len(self._signature.parameters)
+        """How many positional arguments need no binding."""
+        self._plans: dict[tuple[str, ...], _Plan] = {}
         self._compiled: dict[tuple[object, ...], Callable[..., object]] = {}
 
     def _read(self, text: str) -> tuple[MlDirective, list[tuple[Keyword, FunctorDirective, tuple[Target, ...]]]]:
@@ -130,8 +136,6 @@ class Region(Generic[P, R]):
         return ml, [(use.keyword, *use.map) for use in uses]
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R | None:
-        from hpacml.frontend.entries import call
-
         bound = self._bind(args, kwargs)
         returned: list[R] = []
         frame = Frame(bound.values, [lambda: returned.append(self.py_func(*args, **kwargs))], self._paths)
@@ -145,21 +149,21 @@ class Region(Generic[P, R]):
         else:
             device = device_of(bound.views, bound.plan.arrays, target)
             run = self._function(bound, device.chip)
-            written = frozenset(n for n, name in enumerate(bound.plan.arrays) if name in bound.plan.written)
-            work = Work(device, frame, bound.views, written, (run, *scalars), self._boxes(bound))
+            work = Work(device, frame, bound.views, bound.plan.written, (run, *scalars), self._boxes(bound))
             self._offload.run(work, lambda views: call(run, views, *scalars))
         return returned[0] if returned else None
 
     def _function(self, bound: _Call, chip: str | None) -> Callable[..., object]:
         """The compiled code for a call, on a chip or on the host."""
-        from hpacml.frontend.entries import ArrayType, compile
-
         chosen = instruments.current
-        key = (chosen, chip, bound.plan, *map(ArrayType.of, bound.views))
-        if key not in self._compiled:
-            run = compile(self._module(bound), self._symbol, chosen, chip)
-            self._compiled[key] = chosen.around(lambda *_: f"hpacml.region {self.py_func.__name__}", run)
-        return self._compiled[key]
+        types = [(view.dtype, len(view.shape), layout_of(view)) for view in bound.views]
+        key = (chosen, chip, bound.plan, *types)
+        if (known := self._compiled.get(key)) is not None:
+            return known
+        from hpacml.frontend.entries import compile
+
+        run = compile(self._module(bound), self._symbol, chosen, chip)
+        return self._compiled.setdefault(key, chosen.around(lambda *_: f"hpacml.region {self.py_func.__name__}", run))
 
     def _infers(self, bound: _Call) -> bool:
         """Whether a call is to run the model."""
@@ -200,29 +204,36 @@ class Region(Generic[P, R]):
 
         return ptx(self.ir(*args, **kwargs), chip)
 
-    def _plan(self, integers: frozenset[str]) -> _Plan:
+    def _plan(self, integers: tuple[str, ...]) -> _Plan:
         if integers not in self._plans:
+            names = frozenset(integers)
             maps: tuple[tuple[Keyword, AppliedFunctor], ...] = tuple(
-                (keyword, AppliedFunctor(f, targets, integers, self._unchecked)) for keyword, f, targets in self._maps
+                (keyword, AppliedFunctor(f, targets, names, self._unchecked)) for keyword, f, targets in self._maps
             )
-            self._plans[integers] = _Plan(
-                maps,
-                tuple(dict.fromkeys(name for _, m in maps for name in m.arrays)),
-                frozenset(target.array for keyword, m in maps for target in m.targets if keyword != "in"),
-                tuple(dict.fromkeys(name for _, m in maps for name in m.functor.used_params)),
-            )
+            arrays = tuple(dict.fromkeys(name for _, m in maps for name in m.arrays))
+            written = {target.array for keyword, m in maps for target in m.targets if keyword != "in"}
+            params = tuple(dict.fromkeys(name for _, m in maps for name in m.functor.used_params))
+            self._plans[integers] = _Plan(maps, arrays, frozenset(map(arrays.index, written)), params)
         return self._plans[integers]
 
-    def _bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> _Call:
+    def _values(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, object]:
+        """The arguments by name, in the order of the parameters."""
+        if not kwargs and len(args) == self._count:
+            return dict(zip(self._signature.parameters, args, strict=True))
         arguments = self._signature.bind(*args, **kwargs)
         arguments.apply_defaults()
-        values: dict[str, object] = arguments.arguments
+        return arguments.arguments
+
+    def _bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> _Call:
+        values = self._values(args, kwargs)
         integers = integers_of(values)
-        plan = self._plan(frozenset(integers))
-        views = {name: array_view(values[name], name, write=name in plan.written, gpu=True) for name in plan.arrays}
-        bounds = [n for _, m in plan.maps for n in m.numbers(values, [views[name].shape for name in m.arrays])]
-        params = [integers[name] for name in plan.params]
-        return _Call(plan, values, list(views.values()), [*bounds, *params], self._conditions(values))
+        plan = self._plan(tuple(integers))
+        arrays, written = plan.arrays, plan.written
+        views = [array_view(values[name], name, write=n in written, gpu=True) for n, name in enumerate(arrays)]
+        shapes = {name: view.shape for name, view in zip(arrays, views, strict=True)}
+        numbers = [n for _, m in plan.maps for n in m.numbers(values, [shapes[name] for name in m.arrays])]
+        numbers += [integers[name] for name in plan.params]
+        return _Call(plan, values, views, numbers, self._conditions(values))
 
     def _conditions(self, values: Mapping[str, object]) -> list[bool]:
         """Those that the directive has. What `if` excludes is not evaluated: it may make no sense then."""

@@ -18,6 +18,7 @@ from typing import Any, TypedDict, Unpack, cast
 
 from hpacml.errors import HpacmlError
 from hpacml.runtime import cache, native
+from hpacml.runtime.memref import ArrayView, descriptor
 
 Handler = Callable[..., object]
 
@@ -170,6 +171,12 @@ class Function:
             raise error
         finally:
             del error  # its traceback holds this frame
+
+
+def call(function: Callable[..., object], views: Sequence[ArrayView], *scalars: int | bool) -> None:
+    """Call a compiled function of arrays and numbers."""
+    descriptors = [descriptor(view) for view in views]  # must outlive the call
+    function(*map(ctypes.addressof, descriptors), *scalars)
 
 
 class Handlers(TypedDict, total=False):

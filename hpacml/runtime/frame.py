@@ -30,7 +30,7 @@ class Paths:
         return path
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)  # not frozen: that would take several times as long to make
 class Frame:
     """One call: its opaque `arguments` by name, the `bodies` that compiled code calls by index, its `paths`, and
     what it does on a GPU, if it is one for that.
