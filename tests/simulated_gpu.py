@@ -37,7 +37,7 @@ class Event:
         return 1e3 * (end.time - self.time)
 
 
-_CU_LAUNCH_KERNEL = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t, *[ctypes.c_uint] * 7, *[ctypes.c_size_t] * 3)
+CU_LAUNCH_KERNEL = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t, *[ctypes.c_uint] * 7, *[ctypes.c_size_t] * 3)
 
 
 class SimulatedDevice:
@@ -55,7 +55,7 @@ class SimulatedDevice:
         self.launched_by_code = 0
         """Launches that compiled code did by itself."""
         self._kernels: list[ptx.Kernel] = []
-        self._launcher = _CU_LAUNCH_KERNEL(self._cu_launch_kernel)
+        self._launcher = CU_LAUNCH_KERNEL(self._cu_launch_kernel)
         self.launcher = ctypes.cast(self._launcher, ctypes.c_void_p).value
         self.loads = 0
         self.capturing = False
@@ -109,12 +109,12 @@ class SimulatedDevice:
         size = prod(shape) * torch_dtypes()[dtype].itemsize
         if size > self.left:
             raise devices.no_memory(self.index, size, "simulated")
-        tensor = torch.empty(shape, dtype=torch_dtypes()[dtype])
+        tensor = torch.empty(shape, dtype=torch_dtypes()[dtype], device="cpu")
         self.hold(tensor.data_ptr(), tensor.nbytes, tensor)
         return tensor
 
     def pinned(self, size: int) -> torch.Tensor:
-        tensor = torch.empty(size, dtype=torch.uint8)
+        tensor = torch.empty(size, dtype=torch.uint8, device="cpu")
         self.hold(tensor.data_ptr(), size, tensor)
         return tensor
 
@@ -153,22 +153,24 @@ class SimulatedDevice:
 
     def capture(self, run: Callable[[], None]) -> Callable[[], None]:
         before = [(start, ctypes.string_at(start, end - start)) for start, end in self.memory.ends.items()]
-        launched = len(self.launched)
+        launched, by_code = len(self.launched), self.launched_by_code
         self.capturing = True
         try:
             run()
         finally:
             self.capturing = False
         del self.launched[launched:]
+        self.launched_by_code = by_code
         self.captures += 1
         for address, content in before:
             ctypes.memmove(address, content, len(content))
 
         def replay() -> None:
             self.replays += 1
-            before = len(self.launched)
+            before, by_code = len(self.launched), self.launched_by_code
             run()
             self.replayed += len(self.launched) - before
+            self.launched_by_code = by_code
 
         return replay
 

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from jaxtyping import Float64
 
 import hpacml
 from hpacml.frontend.kernel import Kernel
 from hpacml.runtime import toolchain
+from hpacml.runtime.gpu import compilation, graphs, timing
 from hpacml.runtime.gpu import device as devices
-from hpacml.runtime.gpu import graphs, timing
 from tests.gpu import stencil
 from tests.gpu.test_device_calls import add, scaled
 from tests.machines import Simulated
@@ -231,6 +232,76 @@ def test_memory_of_calls_is_given_back(machine: Simulated) -> None:
     assert len(machine.device.memory.starts) == before
 
 
+@pytest.fixture
+def asked(machine: Simulated, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """How often Python was asked for memory since the last time."""
+    calls, empty = [0], machine.device.empty
+
+    def counted(shape: tuple[int, ...], dtype: str) -> torch.Tensor:
+        calls.append(calls.pop() + 1)
+        return empty(shape, dtype)
+
+    def since() -> int:
+        (count,), calls[:] = calls, [0]
+        return count
+
+    monkeypatch.setattr(machine.device, "empty", counted)
+    return since
+
+
+def test_a_call_has_the_memory_that_the_call_before_took(machine: Simulated, asked: Callable[[], int]) -> None:
+    heat, net = stencil.region(stencil.refuse), stencil.network()
+    counts = []
+    for shape in (9, 11), (9, 11), (20, 30), (9, 11), (20, 30):
+        t, new = stencil.grids(*shape)
+        expected = stencil.inferred(t, new, net)
+        heat(machine.there(t), machine.there(new), *shape, net)
+        np.testing.assert_array_equal(new, expected)
+        counts.append(asked())
+    # Two tensors; the memory for both; that, and both that are too large for it.
+    assert counts == [2, 1, 3, 1, 3]
+
+
+def test_memory_that_there_is_not_in_one_piece(machine: Simulated, asked: Callable[[], int]) -> None:
+    heat, net, (t, new) = stencil.region(stencil.refuse), stencil.network(), stencil.grids()
+    expected = stencil.inferred(t, new, net)
+    there = machine.there(t), machine.there(new)
+    heat(*there, *t.shape, net)
+    machine.device.left = 1300
+    heat(*there, *t.shape, net)
+    np.testing.assert_array_equal(new, expected)
+    assert asked() == 2 + 3
+
+
+@hpacml.kernel
+def steps(a: Float64[np.ndarray, N], b: Float64[np.ndarray, N], count: int, net: Any):
+    hpacml.approx("tensor functor(pairs: [i, 0:2] = ([i], [i + 1]))\ntensor functor(one: [i, 0:1] = ([i]))")
+    n = a.shape[0]
+    for step in range(count):
+        with hpacml.approx("ml(infer) in(pairs(a[0:n-1])) out(one(b[0:n-1])) model(net)"):
+            for i in hpacml.prange(n):
+                b[i] = 0.0
+        for i in hpacml.prange(n):
+            a[i] = b[i]
+
+
+@pytest.mark.parametrize(("reserved", "requests"), [(compilation.RESERVED, 1), (1024, 5)])
+def test_memory_of_each_step(
+    machine: Simulated, asked: Callable[[], int], reserved: int, requests: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a call may not have at once it asks for, and gives back, in each step."""
+    monkeypatch.setattr(compilation, "RESERVED", reserved)
+    a, b = np.random.rand(2, 9)
+    kernel, there = Kernel(steps.py_func), (machine.there(a), machine.there(b))
+    for call in range(3):
+        expected = a.copy()
+        for _ in range(5):
+            expected = np.append(expected[:-1] + expected[1:], b[-1])
+        kernel(*there, 5, lambda x: x.sum(-1, keepdim=True))
+        np.testing.assert_array_equal(a, expected)
+        assert asked() == (requests if call else 5)
+
+
 def test_memory_for_transfers_that_is_missing(machine: Simulated) -> None:
     machine.device.left = 100
     t, new = stencil.grids()
@@ -266,16 +337,17 @@ def test_importing_it_loads_neither_torch_nor_cuda() -> None:
     assert shown.stdout.strip() == "[]"
 
 
-def test_calls_on_the_host_load_nothing_for_gpus() -> None:
+def test_calls_on_the_host_load_nothing_of_gpus() -> None:
     code = (
-        "import hpacml, numpy, sys\n"
+        "import hpacml, numpy, sys, torch\n"
         "a, f = numpy.zeros(5), hpacml.functor('f: [i, 0:1] = ([i])')\n"
         "f.scatter(f.gather('a[0:3]', a=a), 'a[0:3]', a=a)\n"
-        "print([name for name in ('device', 'driver', 'graphs') if 'hpacml.runtime.gpu.' + name in sys.modules])"
+        "names = 'device', 'driver', 'compilation', 'collecting'\n"
+        "print([name for name in names if 'hpacml.runtime.gpu.' + name in sys.modules], torch.cuda.is_initialized())"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(hpacml.__file__).parents[1])}
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
-    assert shown.stdout.strip() == "[]"
+    assert shown.stdout.strip() == "[] False"
 
 
 TARGET = hpacml.functor("f: [i, 0:1] = ([i])", target="gpu")

@@ -177,7 +177,7 @@ def tensor_over(view: ArrayView) -> torch.Tensor:
 
     shape, strides, kind = view.shape, view.strides, torch_dtypes()[view.dtype]
     if 0 in shape:
-        return torch.empty_strided(shape, strides, dtype=kind)
+        return torch.empty_strided(shape, strides, dtype=kind, device="cpu")
     memory = _Memory.from_address(view.address)
     if strides == c_strides(shape):
         return torch.frombuffer(memory, dtype=kind, count=math.prod(shape)).view(shape)

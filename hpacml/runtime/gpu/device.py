@@ -108,11 +108,11 @@ class Device:
 
     def pinned(self, size: int) -> torch.Tensor:
         """Bytes of host memory that the device copies from and to by itself."""
-        return torch.empty(size, dtype=torch.uint8, pin_memory=True)
+        return torch.empty(size, dtype=torch.uint8, device="cpu", pin_memory=True)
 
     def to_pinned(self, tensor: torch.Tensor) -> torch.Tensor:
         """A copy of a tensor in such memory, which is there when the current stream has come so far."""
-        copy = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+        copy = torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu", pin_memory=True)
         return copy.copy_(tensor, non_blocking=True)
 
     def tensor(self, view: ArrayView) -> torch.Tensor:
