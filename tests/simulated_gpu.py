@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 import time
 import weakref
 from collections import Counter
@@ -38,6 +39,19 @@ class Event:
 
 
 CU_LAUNCH_KERNEL = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t, *[ctypes.c_uint] * 7, *[ctypes.c_size_t] * 3)
+
+
+_current = threading.local()
+
+
+def current() -> SimulatedDevice | None:
+    """The device that is the current one of this thread."""
+    return getattr(_current, "device", None)
+
+
+def choose(device: SimulatedDevice) -> None:
+    """Make a device the current one of this thread, as programs do."""
+    _current.device = device
 
 
 class SimulatedDevice:
@@ -86,7 +100,14 @@ class SimulatedDevice:
 
     @contextmanager
     def active(self) -> Generator[None]:
-        yield
+        before, _current.device = getattr(_current, "device", None), self
+        try:
+            yield
+        finally:
+            _current.device = before
+
+    def resume(self) -> None:
+        _current.device = self
 
     def wait_for(self, stream: int) -> None:
         if stream != self.stream:
@@ -102,7 +123,7 @@ class SimulatedDevice:
     def synchronize_all(self) -> None:
         self.synchronized += 1
 
-    def event(self) -> Event:
+    def event(self, blocking: bool = False) -> Event:
         return Event()
 
     def empty(self, shape: tuple[int, ...], dtype: str) -> torch.Tensor:
@@ -144,6 +165,7 @@ class SimulatedDevice:
 
     def launch(self, number: int, grid: int, block: int, stream: int, parameters: int) -> None:
         kernel = self._kernels[number]
+        assert current() is self
         assert stream == self.stream
         assert 0 < grid < 1 << 31, "the driver takes no other grid"
         assert 0 < block <= 1024
@@ -218,6 +240,8 @@ class TensorOnDevice:
 
     def __init__(self, tensor: torch.Tensor, device: SimulatedDevice) -> None:
         self.tensor = tensor
+        self.streams: list[int] = []
+        """The streams of those who were given its memory."""
         self._device = device
         storage = tensor.untyped_storage()
         device.hold(storage.data_ptr(), storage.nbytes(), self)
@@ -226,7 +250,7 @@ class TensorOnDevice:
         return 2, self._device.index
 
     def __dlpack__(self, **options: Any) -> Any:
-        options.pop("stream")
+        self.streams.append(options.pop("stream"))
         return self.tensor.__dlpack__(**options)
 
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,15 +20,16 @@ from jaxtyping import Float64
 import hpacml
 from hpacml.frontend.kernel import Kernel
 from hpacml.runtime import toolchain
-from hpacml.runtime.gpu import compilation, graphs, timing
+from hpacml.runtime.gpu import compilation, driver, graphs, timing
 from hpacml.runtime.gpu import device as devices
 from tests.gpu import stencil
 from tests.gpu.test_device_calls import add, scaled
 from tests.machines import Simulated
-from tests.simulated_gpu import OnDevice, SimulatedDevice, simulated
+from tests.simulated_gpu import Event, OnDevice, SimulatedDevice, TensorOnDevice, choose, current, simulated
 
 PAIRS = hpacml.functor("pairs: [i, 0:2] = ([i], [i + 1])")
 ONE = hpacml.functor("one: [i, 0:1] = ([i])")
+Vector = Float64[np.ndarray, "N"]
 
 
 @pytest.fixture
@@ -95,6 +97,48 @@ def test_compiled_code_comes_from_the_cache(
     assert a[0, 0] == 11
 
 
+def test_original_code_may_choose_another_device(machine: Simulated) -> None:
+    here, other = machine.devices
+    heat = stencil.region(lambda t, new: choose(other), f"ml(collect) {stencil.CLAUSES} database('heat.h5')")
+    heat(*(machine.there(grid) for grid in stencil.grids()), 9, 11, None)
+    assert len(here.launched) == 2
+    assert not other.launched
+    assert current() is None
+
+
+def test_a_call_is_recorded_on_its_device(machine: Simulated, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[object] = []
+    monkeypatch.setattr(Event, "synchronize", lambda event: found.append(current()))
+    heat = stencil.region(lambda t, new: None, f"ml(collect) {stencil.CLAUSES} database('heat.h5')")
+    for index in 1, 0:
+        heat(*(machine.there(grid, index) for grid in stencil.grids()), 9, 11, None)
+    hpacml.flush()
+    assert found == machine.devices[::-1]
+
+
+def test_a_device_that_cannot_be_entered_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[str] = []
+
+    class Chosen:
+        def __init__(self, index: int) -> None:
+            pass
+
+        def __enter__(self) -> None:
+            steps.append("enter")
+
+        def __exit__(self, *raised: object) -> None:
+            steps.append("exit")
+
+    def enter(context: object) -> None:
+        raise hpacml.DeviceError("no")
+
+    monkeypatch.setattr(torch.cuda, "device", Chosen)
+    monkeypatch.setattr(driver, "enter", enter)
+    with pytest.raises(hpacml.DeviceError, match="no"), devices._Active(0, None):
+        pass
+    assert steps == ["enter", "exit"]
+
+
 # -- streams -----------------------------------------------------------------------------------------
 
 
@@ -156,6 +200,61 @@ def test_only_what_comes_back_to_the_host_is_waited_for(device: SimulatedDevice)
     assert device.synchronized == 0
     functor.scatter(np.zeros((3, 1)), "a[0:3]", a=np.zeros(3))
     assert device.synchronized == 1
+
+
+class ArrayOfJax(TensorOnDevice):
+    """JAX does not tell its stream by the CUDA array interface."""
+
+    __module__ = "jaxlib._jax"
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        t = self.tensor
+        return {"shape": t.shape, "typestr": "<f8", "data": (t.data_ptr(), False), "version": 2}
+
+
+def test_arrays_of_jax_are_ready_for_our_stream(device: SimulatedDevice) -> None:
+    a = ArrayOfJax(torch.arange(5.0, dtype=torch.float64), device)
+    device.stream = 7
+    np.testing.assert_array_equal(PAIRS.gather("a[0:4]", a=a)[:, 1], [1, 2, 3, 4])
+    assert a.streams == [7]
+    with pytest.raises(hpacml.MapError, match="'a' is written, but its memory is read-only"):
+        ONE.scatter(Simulated([device]).there(np.zeros((5, 1))), "a[0:5]", a=a)
+
+
+def test_what_is_borrowed_is_kept_until_the_device_is_done(
+    device: SimulatedDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[weakref.ref[Any]] = []
+
+    class Lent(TensorOnDevice):
+        def __dlpack__(self, **options: Any) -> Any:
+            array = self.tensor.numpy()[:]
+            held.append(weakref.ref(array))
+            options.pop("stream")
+            return array.__dlpack__(**options)
+
+    def call() -> None:
+        PAIRS.gather("a[0:4]", a=Lent(torch.arange(5.0), device))
+
+    with monkeypatch.context() as busy:
+        busy.setattr(Event, "query", lambda event: False)
+        for _ in range(3):
+            call()
+    assert [array() is None for array in held] == [False] * 3
+    PAIRS.gather("a[0:4]", a=OnDevice(np.arange(5.0), device))
+    assert [array() is None for array in held] == [True] * 3
+
+
+def test_a_scatter_within_an_array_copies_behind_its_owner(
+    device: SimulatedDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tensor = device.tensor
+    monkeypatch.setattr(device, "tensor", lambda view: device.order.append(("copy", device.stream)) or tensor(view))
+    a = np.arange(6.0)
+    ONE.scatter(OnDevice(a[4::-1, None], device, stream=9), "a[1:6]", a=OnDevice(a, device, stream=9))
+    assert device.order == [("wait for", 9), ("copy", 0), ("launch", 0), ("have wait", 9)]
+    assert a.tolist() == [0, 4, 3, 2, 1, 0]
 
 
 # -- graphs ------------------------------------------------------------------------------------------
@@ -274,7 +373,7 @@ def test_memory_that_there_is_not_in_one_piece(machine: Simulated, asked: Callab
 
 
 @hpacml.kernel
-def steps(a: Float64[np.ndarray, N], b: Float64[np.ndarray, N], count: int, net: Any):
+def steps(a: Vector, b: Vector, count: int, net: Any):
     hpacml.approx("tensor functor(pairs: [i, 0:2] = ([i], [i + 1]))\ntensor functor(one: [i, 0:1] = ([i]))")
     n = a.shape[0]
     for step in range(count):
