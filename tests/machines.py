@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -11,9 +12,10 @@ import pytest
 import torch
 
 from hpacml.runtime.gpu import device as devices
+from hpacml.runtime.gpu import driver
 from hpacml.runtime.gpu.device import Device
 from tests import differential
-from tests.simulated_gpu import OnDevice, SimulatedDevice, TensorOnDevice
+from tests.simulated_gpu import CU_LAUNCH_KERNEL, OnDevice, SimulatedDevice, TensorOnDevice
 
 
 class Simulated(differential.Placement):
@@ -53,6 +55,11 @@ class Simulated(differential.Placement):
         return sum(len(device.launched) - device.replayed for device in self.devices)
 
     @property
+    def launched_by_code(self) -> int:
+        """How many of these compiled code launched by itself."""
+        return sum(device.launched_by_code for device in self.devices)
+
+    @property
     def captures(self) -> int:
         return sum(device.captures for device in self.devices)
 
@@ -69,16 +76,26 @@ class Cuda(differential.Placement):
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._counts: Counter[str] = Counter()
         launch, capture = Device.launch, Device.capture
+        cu_launch_kernel = CU_LAUNCH_KERNEL(driver.launcher())
 
         def counted(device: Device, *args: Any) -> None:
             self._counts["launched"] += 1
             launch(device, *args)
 
+        def counted_by_code(*args: int) -> int:
+            status = cu_launch_kernel(*args)
+            if not status:  # else compiled code tries the other way
+                self._counts["launched"] += 1
+                self._counts["launched by code"] += 1
+            return status
+
+        launcher = CU_LAUNCH_KERNEL(counted_by_code)
+
         def captured(device: Device, run: Callable[[], None]) -> Callable[[], None]:
-            before = self._counts["launched"]
+            before = self._counts.copy()
             replay = capture(device, run)
+            self._counts = before
             self._counts["captures"] += 1
-            self._counts["launched"] = before
 
             def counted() -> None:
                 self._counts["replays"] += 1
@@ -87,6 +104,7 @@ class Cuda(differential.Placement):
             return counted
 
         monkeypatch.setattr(Device, "launch", counted)
+        monkeypatch.setattr(Device, "launcher", _Launcher(launcher), raising=False)
         monkeypatch.setattr(Device, "capture", captured)
 
     def there(self, array: Any, index: int = 0, stream: int | None = None) -> Any:
@@ -113,12 +131,30 @@ class Cuda(differential.Placement):
         return self._counts["launched"]
 
     @property
+    def launched_by_code(self) -> int:
+        return self._counts["launched by code"]
+
+    @property
     def captures(self) -> int:
         return self._counts["captures"]
 
     @property
     def replays(self) -> int:
         return self._counts["replays"]
+
+
+class _Launcher:
+    """What compiled code launches with, instead of what each device has: that is kept, and back once this is gone."""
+
+    def __init__(self, launcher: Any) -> None:
+        self._launcher = launcher
+        self._address = ctypes.cast(launcher, ctypes.c_void_p).value
+
+    def __get__(self, device: Device | None, kind: type[Device]) -> Any:
+        return self._address
+
+    def __set__(self, device: Device, address: int) -> None:
+        device.__dict__["launcher"] = address
 
 
 class Exported:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 import time
 import weakref
 from collections import Counter
@@ -37,7 +38,20 @@ class Event:
         return 1e3 * (end.time - self.time)
 
 
-_CU_LAUNCH_KERNEL = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t, *[ctypes.c_uint] * 7, *[ctypes.c_size_t] * 3)
+CU_LAUNCH_KERNEL = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t, *[ctypes.c_uint] * 7, *[ctypes.c_size_t] * 3)
+
+
+_current = threading.local()
+
+
+def current() -> SimulatedDevice | None:
+    """The device that is the current one of this thread."""
+    return getattr(_current, "device", None)
+
+
+def choose(device: SimulatedDevice) -> None:
+    """Make a device the current one of this thread, as programs do."""
+    _current.device = device
 
 
 class SimulatedDevice:
@@ -55,7 +69,7 @@ class SimulatedDevice:
         self.launched_by_code = 0
         """Launches that compiled code did by itself."""
         self._kernels: list[ptx.Kernel] = []
-        self._launcher = _CU_LAUNCH_KERNEL(self._cu_launch_kernel)
+        self._launcher = CU_LAUNCH_KERNEL(self._cu_launch_kernel)
         self.launcher = ctypes.cast(self._launcher, ctypes.c_void_p).value
         self.loads = 0
         self.capturing = False
@@ -86,7 +100,14 @@ class SimulatedDevice:
 
     @contextmanager
     def active(self) -> Generator[None]:
-        yield
+        before, _current.device = getattr(_current, "device", None), self
+        try:
+            yield
+        finally:
+            _current.device = before
+
+    def resume(self) -> None:
+        _current.device = self
 
     def wait_for(self, stream: int) -> None:
         if stream != self.stream:
@@ -102,19 +123,19 @@ class SimulatedDevice:
     def synchronize_all(self) -> None:
         self.synchronized += 1
 
-    def event(self) -> Event:
+    def event(self, blocking: bool = False) -> Event:
         return Event()
 
     def empty(self, shape: tuple[int, ...], dtype: str) -> torch.Tensor:
         size = prod(shape) * torch_dtypes()[dtype].itemsize
         if size > self.left:
             raise devices.no_memory(self.index, size, "simulated")
-        tensor = torch.empty(shape, dtype=torch_dtypes()[dtype])
+        tensor = torch.empty(shape, dtype=torch_dtypes()[dtype], device="cpu")
         self.hold(tensor.data_ptr(), tensor.nbytes, tensor)
         return tensor
 
     def pinned(self, size: int) -> torch.Tensor:
-        tensor = torch.empty(size, dtype=torch.uint8)
+        tensor = torch.empty(size, dtype=torch.uint8, device="cpu")
         self.hold(tensor.data_ptr(), size, tensor)
         return tensor
 
@@ -144,6 +165,7 @@ class SimulatedDevice:
 
     def launch(self, number: int, grid: int, block: int, stream: int, parameters: int) -> None:
         kernel = self._kernels[number]
+        assert current() is self
         assert stream == self.stream
         assert 0 < grid < 1 << 31, "the driver takes no other grid"
         assert 0 < block <= 1024
@@ -153,22 +175,24 @@ class SimulatedDevice:
 
     def capture(self, run: Callable[[], None]) -> Callable[[], None]:
         before = [(start, ctypes.string_at(start, end - start)) for start, end in self.memory.ends.items()]
-        launched = len(self.launched)
+        launched, by_code = len(self.launched), self.launched_by_code
         self.capturing = True
         try:
             run()
         finally:
             self.capturing = False
         del self.launched[launched:]
+        self.launched_by_code = by_code
         self.captures += 1
         for address, content in before:
             ctypes.memmove(address, content, len(content))
 
         def replay() -> None:
             self.replays += 1
-            before = len(self.launched)
+            before, by_code = len(self.launched), self.launched_by_code
             run()
             self.replayed += len(self.launched) - before
+            self.launched_by_code = by_code
 
         return replay
 
@@ -216,6 +240,8 @@ class TensorOnDevice:
 
     def __init__(self, tensor: torch.Tensor, device: SimulatedDevice) -> None:
         self.tensor = tensor
+        self.streams: list[int] = []
+        """The streams of those who were given its memory."""
         self._device = device
         storage = tensor.untyped_storage()
         device.hold(storage.data_ptr(), storage.nbytes(), self)
@@ -224,7 +250,7 @@ class TensorOnDevice:
         return 2, self._device.index
 
     def __dlpack__(self, **options: Any) -> Any:
-        options.pop("stream")
+        self.streams.append(options.pop("stream"))
         return self.tensor.__dlpack__(**options)
 
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,19 +15,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from jaxtyping import Float64
 
 import hpacml
 from hpacml.frontend.kernel import Kernel
 from hpacml.runtime import toolchain
+from hpacml.runtime.gpu import compilation, driver, graphs, timing
 from hpacml.runtime.gpu import device as devices
-from hpacml.runtime.gpu import graphs, timing
 from tests.gpu import stencil
 from tests.gpu.test_device_calls import add, scaled
 from tests.machines import Simulated
-from tests.simulated_gpu import OnDevice, SimulatedDevice, simulated
+from tests.simulated_gpu import Event, OnDevice, SimulatedDevice, TensorOnDevice, choose, current, simulated
 
 PAIRS = hpacml.functor("pairs: [i, 0:2] = ([i], [i + 1])")
 ONE = hpacml.functor("one: [i, 0:1] = ([i])")
+Vector = Float64[np.ndarray, "N"]
 
 
 @pytest.fixture
@@ -94,6 +97,48 @@ def test_compiled_code_comes_from_the_cache(
     assert a[0, 0] == 11
 
 
+def test_original_code_may_choose_another_device(machine: Simulated) -> None:
+    here, other = machine.devices
+    heat = stencil.region(lambda t, new: choose(other), f"ml(collect) {stencil.CLAUSES} database('heat.h5')")
+    heat(*(machine.there(grid) for grid in stencil.grids()), 9, 11, None)
+    assert len(here.launched) == 2
+    assert not other.launched
+    assert current() is None
+
+
+def test_a_call_is_recorded_on_its_device(machine: Simulated, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[object] = []
+    monkeypatch.setattr(Event, "synchronize", lambda event: found.append(current()))
+    heat = stencil.region(lambda t, new: None, f"ml(collect) {stencil.CLAUSES} database('heat.h5')")
+    for index in 1, 0:
+        heat(*(machine.there(grid, index) for grid in stencil.grids()), 9, 11, None)
+    hpacml.flush()
+    assert found == machine.devices[::-1]
+
+
+def test_a_device_that_cannot_be_entered_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[str] = []
+
+    class Chosen:
+        def __init__(self, index: int) -> None:
+            pass
+
+        def __enter__(self) -> None:
+            steps.append("enter")
+
+        def __exit__(self, *raised: object) -> None:
+            steps.append("exit")
+
+    def enter(context: object) -> None:
+        raise hpacml.DeviceError("no")
+
+    monkeypatch.setattr(torch.cuda, "device", Chosen)
+    monkeypatch.setattr(driver, "enter", enter)
+    with pytest.raises(hpacml.DeviceError, match="no"), devices._Active(0, None):
+        pass
+    assert steps == ["enter", "exit"]
+
+
 # -- streams -----------------------------------------------------------------------------------------
 
 
@@ -155,6 +200,61 @@ def test_only_what_comes_back_to_the_host_is_waited_for(device: SimulatedDevice)
     assert device.synchronized == 0
     functor.scatter(np.zeros((3, 1)), "a[0:3]", a=np.zeros(3))
     assert device.synchronized == 1
+
+
+class ArrayOfJax(TensorOnDevice):
+    """JAX does not tell its stream by the CUDA array interface."""
+
+    __module__ = "jaxlib._jax"
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        t = self.tensor
+        return {"shape": t.shape, "typestr": "<f8", "data": (t.data_ptr(), False), "version": 2}
+
+
+def test_arrays_of_jax_are_ready_for_our_stream(device: SimulatedDevice) -> None:
+    a = ArrayOfJax(torch.arange(5.0, dtype=torch.float64), device)
+    device.stream = 7
+    np.testing.assert_array_equal(PAIRS.gather("a[0:4]", a=a)[:, 1], [1, 2, 3, 4])
+    assert a.streams == [7]
+    with pytest.raises(hpacml.MapError, match="'a' is written, but its memory is read-only"):
+        ONE.scatter(Simulated([device]).there(np.zeros((5, 1))), "a[0:5]", a=a)
+
+
+def test_what_is_borrowed_is_kept_until_the_device_is_done(
+    device: SimulatedDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[weakref.ref[Any]] = []
+
+    class Lent(TensorOnDevice):
+        def __dlpack__(self, **options: Any) -> Any:
+            array = self.tensor.numpy()[:]
+            held.append(weakref.ref(array))
+            options.pop("stream")
+            return array.__dlpack__(**options)
+
+    def call() -> None:
+        PAIRS.gather("a[0:4]", a=Lent(torch.arange(5.0), device))
+
+    with monkeypatch.context() as busy:
+        busy.setattr(Event, "query", lambda event: False)
+        for _ in range(3):
+            call()
+    assert [array() is None for array in held] == [False] * 3
+    PAIRS.gather("a[0:4]", a=OnDevice(np.arange(5.0), device))
+    assert [array() is None for array in held] == [True] * 3
+
+
+def test_a_scatter_within_an_array_copies_behind_its_owner(
+    device: SimulatedDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tensor = device.tensor
+    monkeypatch.setattr(device, "tensor", lambda view: device.order.append(("copy", device.stream)) or tensor(view))
+    a = np.arange(6.0)
+    ONE.scatter(OnDevice(a[4::-1, None], device, stream=9), "a[1:6]", a=OnDevice(a, device, stream=9))
+    assert device.order == [("wait for", 9), ("copy", 0), ("launch", 0), ("have wait", 9)]
+    assert a.tolist() == [0, 4, 3, 2, 1, 0]
 
 
 # -- graphs ------------------------------------------------------------------------------------------
@@ -231,6 +331,76 @@ def test_memory_of_calls_is_given_back(machine: Simulated) -> None:
     assert len(machine.device.memory.starts) == before
 
 
+@pytest.fixture
+def asked(machine: Simulated, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """How often Python was asked for memory since the last time."""
+    calls, empty = [0], machine.device.empty
+
+    def counted(shape: tuple[int, ...], dtype: str) -> torch.Tensor:
+        calls.append(calls.pop() + 1)
+        return empty(shape, dtype)
+
+    def since() -> int:
+        (count,), calls[:] = calls, [0]
+        return count
+
+    monkeypatch.setattr(machine.device, "empty", counted)
+    return since
+
+
+def test_a_call_has_the_memory_that_the_call_before_took(machine: Simulated, asked: Callable[[], int]) -> None:
+    heat, net = stencil.region(stencil.refuse), stencil.network()
+    counts = []
+    for shape in (9, 11), (9, 11), (20, 30), (9, 11), (20, 30):
+        t, new = stencil.grids(*shape)
+        expected = stencil.inferred(t, new, net)
+        heat(machine.there(t), machine.there(new), *shape, net)
+        np.testing.assert_array_equal(new, expected)
+        counts.append(asked())
+    # Two tensors; the memory for both; that, and both that are too large for it.
+    assert counts == [2, 1, 3, 1, 3]
+
+
+def test_memory_that_there_is_not_in_one_piece(machine: Simulated, asked: Callable[[], int]) -> None:
+    heat, net, (t, new) = stencil.region(stencil.refuse), stencil.network(), stencil.grids()
+    expected = stencil.inferred(t, new, net)
+    there = machine.there(t), machine.there(new)
+    heat(*there, *t.shape, net)
+    machine.device.left = 1300
+    heat(*there, *t.shape, net)
+    np.testing.assert_array_equal(new, expected)
+    assert asked() == 2 + 3
+
+
+@hpacml.kernel
+def steps(a: Vector, b: Vector, count: int, net: Any):
+    hpacml.approx("tensor functor(pairs: [i, 0:2] = ([i], [i + 1]))\ntensor functor(one: [i, 0:1] = ([i]))")
+    n = a.shape[0]
+    for step in range(count):
+        with hpacml.approx("ml(infer) in(pairs(a[0:n-1])) out(one(b[0:n-1])) model(net)"):
+            for i in hpacml.prange(n):
+                b[i] = 0.0
+        for i in hpacml.prange(n):
+            a[i] = b[i]
+
+
+@pytest.mark.parametrize(("reserved", "requests"), [(compilation.RESERVED, 1), (1024, 5)])
+def test_memory_of_each_step(
+    machine: Simulated, asked: Callable[[], int], reserved: int, requests: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a call may not have at once it asks for, and gives back, in each step."""
+    monkeypatch.setattr(compilation, "RESERVED", reserved)
+    a, b = np.random.rand(2, 9)
+    kernel, there = Kernel(steps.py_func), (machine.there(a), machine.there(b))
+    for call in range(3):
+        expected = a.copy()
+        for _ in range(5):
+            expected = np.append(expected[:-1] + expected[1:], b[-1])
+        kernel(*there, 5, lambda x: x.sum(-1, keepdim=True))
+        np.testing.assert_array_equal(a, expected)
+        assert asked() == (requests if call else 5)
+
+
 def test_memory_for_transfers_that_is_missing(machine: Simulated) -> None:
     machine.device.left = 100
     t, new = stencil.grids()
@@ -266,16 +436,17 @@ def test_importing_it_loads_neither_torch_nor_cuda() -> None:
     assert shown.stdout.strip() == "[]"
 
 
-def test_calls_on_the_host_load_nothing_for_gpus() -> None:
+def test_calls_on_the_host_load_nothing_of_gpus() -> None:
     code = (
-        "import hpacml, numpy, sys\n"
+        "import hpacml, numpy, sys, torch\n"
         "a, f = numpy.zeros(5), hpacml.functor('f: [i, 0:1] = ([i])')\n"
         "f.scatter(f.gather('a[0:3]', a=a), 'a[0:3]', a=a)\n"
-        "print([name for name in ('device', 'driver', 'graphs') if 'hpacml.runtime.gpu.' + name in sys.modules])"
+        "names = 'device', 'driver', 'compilation', 'collecting'\n"
+        "print([name for name in names if 'hpacml.runtime.gpu.' + name in sys.modules], torch.cuda.is_initialized())"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(hpacml.__file__).parents[1])}
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
-    assert shown.stdout.strip() == "[]"
+    assert shown.stdout.strip() == "[] False"
 
 
 TARGET = hpacml.functor("f: [i, 0:1] = ([i])", target="gpu")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -14,6 +15,7 @@ from hpacml.runtime.buffers import empty
 from hpacml.runtime.entry import call
 from hpacml.runtime.frame import Frame
 from hpacml.runtime.gpu import offload
+from hpacml.runtime.gpu.transfers import copy
 from hpacml.runtime.memref import ArrayView, array_view, c_strides, extent, numpy_array, tensor_view
 from hpacml.touched import Box, boxes
 
@@ -89,13 +91,10 @@ class TensorFunctor:
         source = array_view(tensor, "tensor", gpu=True)
         self._require_near(bound, source, "tensor")
         bound.require_shape(source)
-        if bound.sharing(source) is not None:  # it is read as it is now
-            if device is None or source.device is None:
-                source = array_view(numpy_array(source).copy(), "tensor")
-            else:
-                copy = device.empty(source.shape, source.dtype).copy_(device.tensor(source))
-                source = tensor_view(copy, source.device)
-        bound.run(source, device)
+        shared = bound.sharing(source) is not None  # then it is read as it is now
+        if shared and source.device is None:
+            source = array_view(numpy_array(source).copy(), "tensor")
+        bound.run(source, device, copied=shared and source.device is not None)
 
     def _device(self, bound: _Bound) -> Device | None:
         """The device to run on, None for the host."""
@@ -201,20 +200,28 @@ class _Bound(NamedTuple):
                 f"takes the shape {list(self.shape)}"
             )
 
-    def run(self, tensor: ArrayView, device: Device | None) -> None:
-        """Gather into the tensor, or scatter it."""
+    def run(self, tensor: ArrayView, device: Device | None, copied: bool = False) -> None:
+        """Gather into the tensor, or scatter it: a copy of it, on the device, if it is to be `copied` first."""
         from hpacml.frontend.entries import ArrayType
 
         views = [*self.views, tensor]
         if device is None:
             call(_compiled(self.application, self.direction, self.types(tensor), None), views, *self.integers)
             return
-        types = tuple(map(ArrayType.on_device, views))
+        dense = replace(tensor, strides=c_strides(tensor.shape)) if copied else tensor
+        types = tuple(map(ArrayType.on_device, [*self.views, dense]))
         function = _compiled(self.application, self.direction, types, device.chip)
         tensor_number = len(self.views)
         written = frozenset(self.application.heads if self.direction == "from" else [tensor_number])
         work = offload.Work(device, Frame(), views, written, function, self._boxes(tensor))
-        offload.run(work, lambda views: call(function, views, *self.integers))
+
+        def invoke(views: Sequence[ArrayView]) -> None:
+            if copied:
+                *views, tensor = views
+                views = [*views, tensor_view(copy(device, tensor), device.index)]
+            call(function, views, *self.integers)
+
+        offload.run(work, invoke)
 
     def _boxes(self, tensor: ArrayView) -> list[Box] | None:
         """What is touched of the arrays and of the tensor, if some of them are to be transferred."""

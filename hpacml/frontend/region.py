@@ -157,12 +157,13 @@ class Region(Generic[P, R]):
         """The compiled code for a call, on a chip or on the host."""
         chosen = instruments.current
         types = [(view.dtype, len(view.shape), layout_of(view)) for view in bound.views]
-        key = (chosen, chip, bound.plan, *types)
+        copied = chip is not None and None in [view.device for view in bound.views]
+        key = (chosen, chip, copied, bound.plan, *types)
         if (known := self._compiled.get(key)) is not None:
             return known
         from hpacml.frontend.entries import compile
 
-        run = compile(self._module(bound), self._symbol, chosen, chip)
+        run = compile(self._module(bound, copied), self._symbol, chosen, chip)
         return self._compiled.setdefault(key, chosen.around(lambda *_: f"hpacml.region {self.py_func.__name__}", run))
 
     def _infers(self, bound: _Call) -> bool:
@@ -242,8 +243,10 @@ class Region(Generic[P, R]):
         first = [] if condition is None else [active and bool(evaluate(condition, values))]
         return first if if_condition is None else [*first, active]
 
-    def _module(self, bound: _Call) -> ModuleOp:
-        """A function over the arrays, the maps' open numbers, the functors' parameters and the conditions."""
+    def _module(self, bound: _Call, copied: bool = False) -> ModuleOp:
+        """A function over the arrays, perhaps `copied` to a device, the maps' open numbers, the functors' parameters and the
+        conditions.
+        """
         from xdsl.dialects.builtin import IndexType, i1
         from xdsl.ir import Block, SSAValue
         from xdsl.ir import Region as IRRegion
@@ -254,7 +257,7 @@ class Region(Generic[P, R]):
         ml, plan = self._ml, bound.plan
         entry = Entry(self._symbol)
         for name, view in zip(plan.arrays, bound.views, strict=True):
-            entry.argument(name, ArrayType.of(view).memref)
+            entry.argument(name, (ArrayType.on_device if copied else ArrayType.of)(view).memref)
         numbers = [
             [entry.hidden(f"n{k}_{j}", IndexType()) for j in range(len(m.open_numbers))]
             for k, (_, m) in enumerate(plan.maps)

@@ -73,10 +73,15 @@ def check_map(site: int, values: int, arrays: int) -> None:
 
 def call_body(index: int) -> None:
     """Run an opaque body of the current call."""
-    if (gpu := frame.gpu()) is not None:
-        gpu.original = True
-    _not_again()
-    frame.current().bodies[index]()
+    body = frame.current().bodies[index]
+    if (gpu := frame.gpu()) is None:
+        body()
+        return
+    gpu.original = gpu.on_host = True
+    try:
+        body()
+    finally:
+        gpu.device.resume()
 
 
 def _not_again() -> None:

@@ -61,7 +61,7 @@ def empty(shape: tuple[int, ...], dtype: str) -> torch.Tensor:
     size = prod(shape) * DTYPE_SIZES[dtype]
     try:
         if size <= SMALL:
-            return torch.empty(shape, dtype=kind)
+            return torch.empty(shape, dtype=kind, device="cpu")
         memory = _buffers.take(size)
     except (MemoryError, ValueError, TypeError, RuntimeError):  # NumPy and Torch have them all for sizes beyond reason
         raise MapError(f"there is no memory for a tensor of shape {list(shape)}, {size} bytes") from None

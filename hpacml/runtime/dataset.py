@@ -56,7 +56,7 @@ class RegionDataset(Dataset[tuple[Tensors, Tensors]]):
         return self._tensors(self._inputs, rows), self._tensors(self._outputs, rows)
 
     def _tensors(self, sources: Sequence[Rows], rows: range | Array) -> Tensors:
-        tensors = tuple(torch.as_tensor(np.ascontiguousarray(_of(source, rows))) for source in sources)
+        tensors = tuple(torch.as_tensor(np.ascontiguousarray(_of(source, rows)), device="cpu") for source in sources)
         if self._dtype is not None:
             tensors = tuple(tensor.to(self._dtype) for tensor in tensors)
         return tensors[0] if len(tensors) == 1 else tensors

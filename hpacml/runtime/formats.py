@@ -211,7 +211,8 @@ def _read_export(file: io.BytesIO, device: str) -> Network:
     import torch
     from torch.export.passes import move_to_device_pass
 
-    program = torch.export.load(file)
+    with torch.device("cpu"):  # it fails where another one is the default
+        program = torch.export.load(file)
     inputs = _declared_inputs(program)
     weights = [w for w in (*program.state_dict.values(), *program.constants.values()) if isinstance(w, torch.Tensor)]
     if any(weight.device.type != device for weight in weights):

@@ -64,6 +64,7 @@ class ArrayView:
 
     `dtype` is one of u8, i32, i64, f16, bf16, f32, f64. `readonly` memory must not be written. `device` is the number
     of the CUDA device that it is on, None for the host, and `stream` the one that its owner works on, if it tells.
+    `borrowed` memory of a device may have another use as soon as `owner` is gone, not only behind what is under way.
     """
 
     address: int
@@ -74,6 +75,7 @@ class ArrayView:
     owner: object
     device: int | None = None
     stream: int | None = None
+    borrowed: bool = False
 
 
 def array_view(array: object, name: str, *, write: bool = False, gpu: bool = False) -> ArrayView:
@@ -177,7 +179,7 @@ def tensor_over(view: ArrayView) -> torch.Tensor:
 
     shape, strides, kind = view.shape, view.strides, torch_dtypes()[view.dtype]
     if 0 in shape:
-        return torch.empty_strided(shape, strides, dtype=kind)
+        return torch.empty_strided(shape, strides, dtype=kind, device="cpu")
     memory = _Memory.from_address(view.address)
     if strides == c_strides(shape):
         return torch.frombuffer(memory, dtype=kind, count=math.prod(shape)).view(shape)
@@ -297,7 +299,8 @@ def _foreign_view(array: object, name: str, gpu: bool) -> ArrayView:
         if hasattr(array, "__cuda_array_interface__"):
             if not gpu:
                 raise _elsewhere(name, "CUDA memory", "a copy in host memory")
-            return _cuda_view(array, name)
+            # JAX does not tell the stream on which it computes, unless by DLPack.
+            return _dlpack_view(array, name, gpu) if _is_of_jax(array) else _cuda_view(array, name)
         if hasattr(array, "__array_struct__") or hasattr(array, "__array_interface__"):
             return _numpy_view(np.asarray(array), name)
         if hasattr(array, "__dlpack__"):
@@ -327,7 +330,6 @@ def _cuda_view(array: Any, name: str) -> ArrayView:
     strides = c_strides(shape) if steps is None else _element_strides(name, tuple(steps), DTYPE_SIZES[dtype])
     if address % DTYPE_SIZES[dtype]:
         raise _misaligned(name, address, dtype)
-    readonly = readonly or type(array).__module__.partition(".")[0] in ("jax", "jaxlib")  # whose arrays do not change
     device = _cuda_device(array, address)
     return ArrayView(address, dtype, shape, strides, readonly, array, device, interface.get("stream"))
 
@@ -377,7 +379,15 @@ def _dlpack_view(array: Any, name: str, gpu: bool) -> ArrayView:
     address = data + offset
     if address % DTYPE_SIZES[dtype]:
         raise _misaligned(name, address, dtype)
-    return ArrayView(address, dtype, shape, strides, readonly, capsule, int(index) if on_cuda else None)
+    readonly |= _is_of_jax(array)
+    return ArrayView(
+        address, dtype, shape, strides, readonly, capsule, int(index) if on_cuda else None, borrowed=on_cuda
+    )
+
+
+def _is_of_jax(array: object) -> bool:
+    """Whether it is an array of JAX, which never changes."""
+    return type(array).__module__.partition(".")[0] in ("jax", "jaxlib")
 
 
 def _dlpack_stream(index: int) -> int:

@@ -131,7 +131,11 @@ def _example_tensors(example: Example | Sequence[Example], module: torch.nn.Modu
     tensors: list[torch.Tensor] = []
     for each in example if isinstance(example, (tuple, list)) else (example,):
         try:
-            tensor = each.detach() if isinstance(each, torch.Tensor) else torch.as_tensor(np.array(each, order="C"))
+            tensor = (
+                each.detach()
+                if isinstance(each, torch.Tensor)
+                else torch.as_tensor(np.array(each, order="C"), device="cpu")
+            )
         except TypeError as error:
             raise ModelError(f"an example must be a tensor or an array of numbers: {error}") from error
         if 0 in tensor.shape:

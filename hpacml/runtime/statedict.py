@@ -73,7 +73,7 @@ def _tensor(entry: Mapping[str, Any], data: bytes) -> torch.Tensor:
     if not 0 <= start <= stop <= len(data) or math.prod(shape) * dtype.itemsize != stop - start:
         raise ValueError("the place of a tensor does not agree with its shape")
     if start == stop:
-        return torch.empty(shape, dtype=dtype)
+        return torch.empty(shape, dtype=dtype, device="cpu")
     return torch.frombuffer(bytearray(data[start:stop]), dtype=dtype).reshape(shape)
 
 

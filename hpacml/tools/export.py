@@ -46,7 +46,8 @@ def _write_torch(region: Region, path: Path) -> None:
 
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
         content: dict[str, Any] = {
-            tensor.name: torch.as_tensor(_mapped(tensor, Path(folder, tensor.name))) for tensor in region.tensors
+            tensor.name: torch.as_tensor(_mapped(tensor, Path(folder, tensor.name)), device="cpu")
+            for tensor in region.tensors
         }
         torch.save({**content, "maps": list(region.maps or ())}, path)
 

@@ -124,6 +124,22 @@ def test_the_report_of_a_collection(machine: Machine) -> None:
     assert report.events["Body"].total_ms > 0
 
 
+def test_times_are_taken_of_calls_that_collect_and_infer_in_turn(machine: Machine) -> None:
+    heat, net = stencil.region(lambda t, new: None), machine.network(stencil.network())
+    there = [machine.there(grid) for grid in stencil.grids()]
+    hpacml.report(reset=True)
+    hpacml.timing()
+    try:
+        for call in range(10):
+            heat(*there, 9, 11, net, call % 3 != 0)
+        hpacml.flush()
+        report: Any = hpacml.report(reset=True)["heat"]
+    finally:
+        hpacml.timing(False)
+    assert report.calls == {"infer": 6, "collect": 4, "body": 0}
+    assert len(contents("heat.h5")["runtime"]) == 4
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 def test_a_fork_has_nothing_on_its_way(machine: Machine) -> None:
     if machine.real:

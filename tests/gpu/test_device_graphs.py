@@ -143,6 +143,18 @@ def test_the_graph_used_longest_ago_goes(machine: Machine, heat: Heat, monkeypat
         assert machine.captures == captures
 
 
+def test_more_arrays_in_turn_than_graphs_are_kept(machine: Machine, heat: Heat) -> None:
+    used = []
+    for _ in range(graphs.MOST + 8):
+        heat.use(*stencil.grids())
+        used.append((heat.t, heat.new, heat.there))
+    for _ in range(graphs.WARM + 3):
+        for heat.t, heat.new, heat.there in used:
+            heat.call()
+    assert graphs.MOST <= machine.captures <= machine.replays
+    assert len(heat.region._offload._graphs._graphs) <= graphs.MOST
+
+
 def test_they_can_be_switched_off(machine: Machine, heat: Heat, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HPACML_CUDA_GRAPHS", "0")
     heat.call(6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -107,9 +108,60 @@ def test_a_call_is_part_of_a_graph_that_somebody_makes(steps: Steps, cuda: Cuda)
     assert cuda.captures == 0
 
 
+def test_indices_are_checked_in_a_graph_that_somebody_makes(cuda: Cuda) -> None:
+    a, r = torch.arange(50.0, device="cuda"), torch.arange(10, device="cuda")
+    out, graph = torch.zeros(10, 1, device="cuda"), torch.cuda.CUDAGraph()
+
+    def call() -> None:
+        ONE.gather("a[r[0:10]]", a=a, r=r, out=out)
+
+    with torch.cuda.stream(stream := torch.cuda.Stream()):
+        call()
+    stream.synchronize()
+    with torch.cuda.graph(graph, stream=stream):
+        call()
+    r.copy_(torch.arange(20, 30))
+    graph.replay()
+    assert out[:, 0].tolist() == list(range(20, 30))
+    hpacml.flush()
+    r[3] = 50
+    graph.replay()
+    with pytest.raises(hpacml.MapError, match="the index 50 lies outside a dimension that has 50 elements"):
+        hpacml.flush()
+    r[3] = 5
+    graph.replay()
+    assert out[:, 0].tolist() == [20, 21, 22, 5, *range(24, 30)]
+    hpacml.flush()
+
+
+def test_threads_share_a_stream(cuda: Cuda) -> None:
+    """Each has arrays of its own; memory that one of them gives back may be the other's next."""
+    pairs = [Steps() for _ in range(2)]
+    region = pairs[0].region
+    failures: list[BaseException] = []
+
+    def work(steps: Steps) -> None:
+        steps.region = region
+        try:
+            for _ in range(50):
+                steps.t.add_(1 / 64)  # random numbers are not to be had while another thread captures
+                steps.call()
+                steps.check()
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(steps,)) for steps in pairs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+
+
 # -- the host does not wait ----------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype feature")
 def test_nothing_in_a_call_waits(steps: Steps, cuda: Cuda, no_waiting: None) -> None:
     for call in range(7):
         prepares = call in (0, graphs.WARM)  # the first one compiles and loads, and one is captured
@@ -186,6 +238,15 @@ def test_what_cannot_be_captured_runs_as_before(cuda: Cuda, caplog: pytest.LogCa
     assert "calls of heat cannot be replayed as a CUDA graph, and run as before" in record.message
     assert torch.cuda.current_stream() == stream
     assert cuda.replays == 0
+    others = Steps()  # what has failed leaves nothing behind that would keep others from being captured
+    for _ in range(8):
+        others.call()
+        others.check()
+    assert cuda.replays == 5
+    torch.cuda.synchronize()
+    torch.cuda.empty_cache()
+    steps.call()
+    steps.check()
 
 
 def test_memory_does_not_grow(steps: Steps) -> None:
@@ -238,6 +299,19 @@ def test_arrays_of_jax(cuda: Cuda) -> None:
     np.testing.assert_array_equal(PAIRS.gather("a[0:9]", a=a).cpu(), np.stack([np.arange(9), np.arange(1, 10)], -1))
     half = a.astype("bfloat16")
     assert PAIRS.gather("a[0:9]", a=half).dtype is torch.bfloat16
+
+
+def test_tensors_are_where_they_must_be_whatever_the_default_is(cuda: Cuda) -> None:
+    on_gpu = hpacml.functor("pairs: [i, 0:2] = ([i], [i + 1])", target="gpu")
+    a = np.arange(1000.0)
+    with torch.device("cuda"):
+        x, there = PAIRS.gather("a[0:999]", a=a), on_gpu.gather("a[0:999]", a=a)
+        steps = Steps()
+        for _ in range(5):
+            steps.call()
+    assert x.device == torch.device("cpu")
+    assert torch.equal(there.cpu(), x)
+    steps.check()
 
 
 def test_tensors_that_lie_anyhow(cuda: Cuda) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from hpacml.runtime.gpu.call import Call
-    from hpacml.runtime.gpu.device import Event
+    from hpacml.runtime.gpu.device import Device, Event
     from hpacml.runtime.memref import ArrayView
 
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 class _Arrival:
     """A call whose tensors are on their way; `record` takes them as arrays, and the milliseconds of its body."""
 
+    device: Device
     path: str
     tensors: Sequence[torch.Tensor]
     start: Event
@@ -40,10 +41,12 @@ class _Arrival:
         return sum(tensor.nbytes for tensor in self.tensors)
 
     def finish(self) -> None:
-        self.copied.synchronize()
+        with self.device.active():  # a thread begins on the first one
+            self.copied.synchronize()
+            milliseconds = self.start.elapsed_time(self.stop)
         if self.raised is not None and self.raised.any():
             return  # a `MapError` comes where the flag is found raised
-        self.record(self.tensors, self.start.elapsed_time(self.stop))
+        self.record(self.tensors, milliseconds)
 
 
 class Arrivals:
@@ -55,16 +58,19 @@ class Arrivals:
         self._changed = threading.Condition()
         """Guards all below."""
         self._pending: deque[_Arrival] = deque()
+        self._bytes = 0
+        """Of the pending ones."""
         self._failures: dict[str, DatabaseError] = {}
         self._thread: threading.Thread | None = None
 
     def add(self, arrival: _Arrival) -> None:
         """Record a call once it is there. Raises what calls before it, into the same database, could not."""
         self._raise_failure(arrival.path)
-        while (waiting := tuple(self._pending)) and sum(each.nbytes for each in (*waiting, arrival)) > buffer_bytes():
+        while self._pending and self._bytes + arrival.nbytes > buffer_bytes():
             self._take()
         with self._changed:
             self._pending.append(arrival)
+            self._bytes += arrival.nbytes
             self._start()
             self._changed.notify_all()
 
@@ -95,7 +101,9 @@ class Arrivals:
                 self._failures.setdefault(first.path, error)
             except Exception as error:
                 self._failures.setdefault(first.path, DatabaseError(f"a call on a GPU is not recorded: {error!r}"))
-            self._pending.popleft()
+            with self._changed:
+                self._pending.popleft()
+                self._bytes -= first.nbytes
             return True
 
     def _start(self) -> None:
@@ -128,7 +136,8 @@ def collect(
     tensors = [device.to_pinned(device.tensor(view)) for view in views]
     raised = None if call.flagged is None else device.to_pinned(call.flagged.word)
     start, stop = call.events[-2:]
-    _arrivals.add(_Arrival(path, tensors, start, stop, device.event(), raised, record))
+    copied = device.event(blocking=True)  # else the thread that waits for it would take a core
+    _arrivals.add(_Arrival(device, path, tensors, start, stop, copied, raised, record))
 
 
 def _prepare() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -61,6 +62,11 @@ class Device:
         """Have this be the current device of Torch and of the driver."""
         return _Active(self.index, self._context)
 
+    def resume(self) -> None:
+        """Have it be the current device again inside of `active`, behind code that may have chosen another one."""
+        torch.cuda.set_device(self.index)
+        driver.enter(self._context)
+
     @property
     def stream(self) -> int:
         """The handle of Torch's current stream."""
@@ -92,9 +98,9 @@ class Device:
         """Wait for all streams."""
         torch.cuda.synchronize(self.index)
 
-    def event(self) -> Event:
-        """A new event on the current stream, that tells its time."""
-        event = torch.cuda.Event(enable_timing=True)
+    def event(self, blocking: bool = False) -> Event:
+        """A new event on the current stream, that tells its time; who waits for it sleeps if it is `blocking`."""
+        event = torch.cuda.Event(enable_timing=True, blocking=blocking)
         event.record(torch.cuda.current_stream(self.index))
         return event
 
@@ -108,11 +114,11 @@ class Device:
 
     def pinned(self, size: int) -> torch.Tensor:
         """Bytes of host memory that the device copies from and to by itself."""
-        return torch.empty(size, dtype=torch.uint8, pin_memory=True)
+        return torch.empty(size, dtype=torch.uint8, device="cpu", pin_memory=True)
 
     def to_pinned(self, tensor: torch.Tensor) -> torch.Tensor:
         """A copy of a tensor in such memory, which is there when the current stream has come so far."""
-        copy = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+        copy = torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu", pin_memory=True)
         return copy.copy_(tensor, non_blocking=True)
 
     def tensor(self, view: ArrayView) -> torch.Tensor:
@@ -168,7 +174,11 @@ class _Active:
 
     def __enter__(self) -> None:
         self._device.__enter__()
-        driver.enter(self._context)
+        try:
+            driver.enter(self._context)
+        except BaseException:
+            self._device.__exit__(*sys.exc_info())
+            raise
 
     def __exit__(self, *raised: Any) -> None:
         self._device.__exit__(*raised)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import threading
+from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,7 +16,7 @@ from hpacml.runtime.gpu.graphs import Graphs
 from hpacml.runtime.memref import ArrayView
 
 if TYPE_CHECKING:
-    from hpacml.runtime.gpu.device import Device
+    from hpacml.runtime.gpu.device import Device, Event
     from hpacml.touched import Box
 
 
@@ -78,12 +80,13 @@ class _Ordered:
     then. Raises `MapError` if earlier calls are known to have met a bad index.
     """
 
-    __slots__ = ("_active", "_device", "_streams")
+    __slots__ = ("_active", "_borrowed", "_device", "_streams")
 
     def __init__(self, work: Work) -> None:
         self._device = work.device
         self._active = work.device.active()
         self._streams = {view.stream for view in work.views if view.stream is not None}
+        self._borrowed = [view.owner for view in work.views if view.borrowed]
 
     def __enter__(self) -> None:
         self._active.__enter__()
@@ -99,5 +102,22 @@ class _Ordered:
         try:
             for stream in self._streams:
                 self._device.have_wait(stream)
+            if self._borrowed or _lent:
+                _keep(self._device, self._borrowed)
         finally:
             self._active.__exit__(*raised)
+
+
+_lent: deque[tuple[Event, Sequence[object]]] = deque()
+"""The owners of memory that calls have borrowed, and the points on the devices up to which it is used."""
+
+_lending = threading.Lock()
+
+
+def _keep(device: Device, owners: Sequence[object]) -> None:
+    """Keep owners until the device has come here, as far as a later call sees it."""
+    with _lending:
+        while _lent and _lent[0][0].query():
+            _lent.popleft()
+        if owners and not device.capturing:  # who makes a graph keeps its memory, and there are no points in it
+            _lent.append((device.event(), owners))

@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
+
 from hpacml.runtime.memref import DTYPE_SIZES, ArrayView, array_view, c_strides, numpy_array
 from hpacml.touched import union
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
 
     from hpacml.runtime.gpu.device import Device
@@ -30,13 +31,28 @@ def place_of(view: ArrayView) -> Place:
 
 def copy_to_host(device: Device, view: ArrayView) -> np.ndarray[Any, np.dtype[Any]]:
     """The elements of an array of a device, once what is on the current stream is done."""
-    width = DTYPE_SIZES[view.dtype]
+    return np.flip(device.tensor(_forward(device, view)).cpu().numpy(), _backward(view))
+
+
+def copy(device: Device, view: ArrayView) -> torch.Tensor:
+    """A dense copy, on the device, of an array of it. Raises `DeviceError` if there is no memory."""
+    found = device.tensor(_forward(device, view))
+    if backward := _backward(view):
+        found = found.flip(backward)
+    return device.empty(view.shape, view.dtype).copy_(found)
+
+
+def _forward(device: Device, view: ArrayView) -> ArrayView:
+    """The same elements in the order of their addresses: Torch has no negative strides."""
     sizes = zip(view.shape, view.strides, strict=True)
     below = sum((size - 1) * stride for size, stride in sizes if stride < 0 < size)
-    steps = tuple(slice(None, None, -1 if stride < 0 else 1) for stride in view.strides)
-    address, strides = view.address + below * width, tuple(map(abs, view.strides))
-    forward = replace(view, address=address, strides=strides, device=device.index)
-    return device.tensor(forward).cpu().numpy()[steps]
+    address = view.address + below * DTYPE_SIZES[view.dtype]
+    return replace(view, address=address, strides=tuple(map(abs, view.strides)), device=device.index)
+
+
+def _backward(view: ArrayView) -> tuple[int, ...]:
+    """The dimensions whose order `_forward` has changed."""
+    return tuple(d for d, stride in enumerate(view.strides) if stride < 0)
 
 
 @dataclass(frozen=True, slots=True)
