@@ -244,9 +244,7 @@ class Region(Generic[P, R]):
         return first if if_condition is None else [*first, active]
 
     def _module(self, bound: _Call, copied: bool = False) -> ModuleOp:
-        """A function over the arrays, perhaps `copied` to a device, the maps' open numbers, the functors' parameters and the
-        conditions.
-        """
+        """A function over the arrays, perhaps `copied` to a device, the open numbers, parameters and conditions."""
         from xdsl.dialects.builtin import IndexType, i1
         from xdsl.ir import Block, SSAValue
         from xdsl.ir import Region as IRRegion
