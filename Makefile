@@ -1,6 +1,6 @@
 # `make demo` and `make test` set everything up in .venv and run; `make help` lists the rest.
 # On a machine with a GPU, `make test-gpu` and `make bench-gpu` need a Torch with CUDA. Without .venv they make one with what
-# pip finds first; `make test-gpu TORCH='torch==2.13.0 --index-url https://download.pytorch.org/whl/cu130'` says which. An
+# pip finds first; `make test-gpu TORCH='torch==2.13.0 --extra-index-url https://download.pytorch.org/whl/cu130'` says which. An
 # environment of your own that has this package with its extra `dev` is taken by `make test-gpu BIN=$(dirname $(which python))`.
 PYTHON ?= python3
 BIN ?= .venv/bin

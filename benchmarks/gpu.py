@@ -5,6 +5,7 @@ import json
 import os
 import re
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -57,24 +58,31 @@ class Cuda:
 
     def __init__(self):
         self.device = devices.current_device()
+        self._others = torch.empty(256 << 20, dtype=torch.uint8, device=self.device.torch)
+        """More than the caches hold: to write it is to have nothing else in them."""
 
     def place(self, tensor):
         """A tensor on the device, for Torch and for hpacml."""
         there = tensor.to(self.device.torch)
         return there, there
 
-    def device_seconds(self, calls, repeats, each=1, ahead=True):
-        """The median seconds of each named call on the device, where they take turns; `each` of them at once."""
+    def device_seconds(self, calls, repeats, each=1, cold=True, around=None):
+        """The median seconds of each named call on the device, where they take turns; `each` of them at once.
+
+        If `cold`, nothing that they read is in a cache, and the host is ahead. Some have a context `around` them.
+        """
         times = {name: [] for name in calls}
         for _ in range(repeats):
             for name, call in calls.items():
                 start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-                if ahead:
+                if cold:
                     torch.cuda._sleep(self.busy)
-                start.record()
-                for _ in range(each):
-                    call()
-                stop.record()
+                    self._others.zero_()
+                with (around or {}).get(name, nullcontext()):
+                    start.record()
+                    for _ in range(each):
+                        call()
+                    stop.record()
                 stop.synchronize()
                 times[name].append(start.elapsed_time(stop) / 1e3 / each)
         return {name: median(measured) for name, measured in times.items()}
@@ -103,13 +111,18 @@ class Cuda:
 
     def describe(self):
         properties = torch.cuda.get_device_properties(self.device.index)
-        status, version = driver.driver().cuDriverGetVersion()
+        cuda = driver.driver()
+        status, version = cuda.cuDriverGetVersion()
+        attributes = cuda.CUdevice_attribute
+        asked = attributes.CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE, attributes.CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH
+        kilohertz, bits = (cuda.cuDeviceGetAttribute(each, self.device.index)[1] for each in asked)
         module = Path("/proc/driver/nvidia/version")
         return {
             "device": properties.name,
             "capability": f"{properties.major}.{properties.minor}",
             "multiprocessors": properties.multi_processor_count,
             "memory": properties.total_memory,
+            "peak": 2 * 1e3 * kilohertz * bits / 8,  # bytes in a second: two transfers in a cycle
             "chip": self.device.chip,
             "CUDA of the driver": None if status else version,
             "driver": module.read_text().splitlines()[0] if module.exists() else None,
@@ -149,8 +162,8 @@ def stencil(gpu, size, sizes):
     # The views that HPAC-ML makes: one for each slice of the functor, with its features last.
     views = [t.as_strided((inner, inner, w), row, at) for at, w in ((1, 1), (2 * size + 1, 1), (size, 3))]
     others = {CAT: lambda out: torch.cat(views, -1, out=out), STACK: lambda out: torch.stack(sides(t), -1, out=out)}
-    ours = gather(STENCIL, "t[1:n-1, 1:n-1]", t=array, n=size)
-    return compare_gathers(gpu, f"5-point stencil, {size} x {size}, float32", (inner, inner, 5), ours, others, sizes)
+    ours, what = gather(STENCIL, "t[1:n-1, 1:n-1]", t=array, n=size), f"5-point stencil, {size} x {size}, float32"
+    return compare_gathers(gpu, what, (inner, inner, 5), t.nbytes, ours, others, sizes)
 
 
 def channels(gpu, size, sizes):
@@ -161,7 +174,7 @@ def channels(gpu, size, sizes):
     }
     what = f"the same with channels first, {size} x {size}, float32"
     ours = gather(CHANNELS, "t[1:n-1, 1:n-1]", t=array, n=size)
-    return compare_gathers(gpu, what, (5, size - 2, size - 2), ours, others, sizes)
+    return compare_gathers(gpu, what, (5, size - 2, size - 2), t.nbytes, ours, others, sizes)
 
 
 def columns(gpu, count, sizes):
@@ -173,7 +186,8 @@ def columns(gpu, count, sizes):
     }
     names = dict(zip("abcde", (array for _, array in placed), strict=True))
     ours = gather(COLUMNS, ", ".join(f"{name}[0:n]" for name in names), n=count, **names)
-    return compare_gathers(gpu, f"5 arrays of {count}, float32", (count, 5), ours, others, sizes)
+    read = sum(tensor.nbytes for tensor in tensors)
+    return compare_gathers(gpu, f"5 arrays of {count}, float32", (count, 5), read, ours, others, sizes)
 
 
 def gather(declaration, targets, **names):
@@ -181,7 +195,8 @@ def gather(declaration, targets, **names):
     return lambda out: functor.gather(targets, out=out, **names)
 
 
-def compare_gathers(gpu, what, shape, ours, others, sizes):
+def compare_gathers(gpu, what, shape, read, ours, others, sizes):
+    """`read` are the bytes of the arrays, which have to be read once."""
     expected = next(iter(others.values()))(None)
     out, array = gpu.place(torch.zeros(shape))
     ours(array)
@@ -189,7 +204,7 @@ def compare_gathers(gpu, what, shape, ours, others, sizes):
     source = torch.empty_like(out)
     calls = {OURS: lambda: ours(array)}
     calls |= {name: lambda way=way: way(out) for name, way in others.items()}
-    return row(gpu, what, out.nbytes, {**calls, COPY: lambda: out.copy_(source)}, sizes)
+    return row(gpu, what, out.nbytes, read, {**calls, COPY: lambda: out.copy_(source)}, sizes)
 
 
 def points(gpu, size, sizes):
@@ -225,18 +240,24 @@ def compare_scatters(gpu, what, x, ours, pairs, sizes):
             target.copy_(value)
 
     other = torch.empty_like(x)
-    return row(gpu, what, x.nbytes, {OURS: ours, VIEWS: views, COPY: lambda: other.copy_(x)}, sizes)
+    written = sum(value.nbytes for _, value in pairs)
+    return row(gpu, what, x.nbytes, written, {OURS: ours, VIEWS: views, COPY: lambda: other.copy_(x)}, sizes)
 
 
-def row(gpu, what, nbytes, calls, sizes):
-    """The seconds of each way; a copy reads and writes as many bytes as the tensor has."""
+def row(gpu, what, nbytes, arrays, calls, sizes):
+    """The seconds of each way; a copy reads and writes as many bytes as the tensor has.
+
+    The other ways have to move the bytes of the tensor and of the `arrays`: those are what they are compared to the
+    peak by.
+    """
     for call in calls.values():
         call()
     gpu.synchronize()
     seconds = gpu.device_seconds(calls, sizes.repeats)
     best = min(seconds[name] for name in (CAT, VIEWS) if name in seconds)
     ratios = {"of a copy": seconds[COPY] / seconds[OURS], "x views": best / seconds[OURS]}
-    return {"what": what, "bytes": nbytes, "seconds": seconds, **ratios}
+    moved = {name: 2 * nbytes if name == COPY else nbytes + arrays for name in calls}
+    return {"what": what, "bytes": nbytes, "moved": moved, "seconds": seconds, **ratios}
 
 
 # -- regions -----------------------------------------------------------------------------------------
@@ -304,16 +325,16 @@ def warm(call, times=5):
 def region(gpu, size, sizes):
     """Seconds of a call, one after the other, as a loop over time steps makes them."""
     regions = Regions(gpu, size)
-    seconds = {}
-    for name, on in (("eager", False), ("replayed", True)):
-        with Graphs(on):
+    ways = {"eager": Graphs(False), "replayed": Graphs(True)}
+    for way in ways.values():
+        with way:
             warm(regions.ours)
             regions.check()
-            seconds |= gpu.device_seconds({name: regions.ours}, sizes.repeats, sizes.calls, ahead=False)
     others = {"by hand": regions.by_hand, "the model alone": regions.alone}
     for call in others.values():
         call()
-    seconds |= gpu.device_seconds(others, sizes.repeats, sizes.calls, ahead=False)
+    calls = {**dict.fromkeys(ways, regions.ours), **others}
+    seconds = gpu.device_seconds(calls, sizes.repeats, sizes.calls, cold=False, around=ways)
     return {"what": f"5-32-1 on a stencil, {size} x {size}, float32", "seconds": seconds}
 
 
@@ -343,13 +364,16 @@ def beyond(gpu, what, way, call, parts, sizes):
 
 
 def bare_launch(gpu):
-    """A launch of a kernel that does nothing, by the driver alone."""
+    """A launch of a kernel that does nothing, by the driver alone: by its function, as compiled code does it."""
     device = gpu.device
     with device.active():
         (kernel,) = device.load(EMPTY, ["empty"])
-    nothing = (ctypes.c_void_p * 1)()
-    stream, address = device.stream, ctypes.addressof(nothing)
-    return lambda: device.launch(kernel, 1, 32, stream, address)
+    sizes = [ctypes.c_uint(each) for each in (1, 1, 1, 32, 1, 1, 0)]
+    stream, parameters, extra = ctypes.c_size_t(device.stream), (ctypes.c_void_p * 1)(), ctypes.c_void_p()
+    arguments = [ctypes.c_size_t(int(kernel)), *sizes, stream, parameters, extra]
+    launch = ctypes.CFUNCTYPE(ctypes.c_int, *map(type, arguments))(device.launcher)
+    assert launch(*arguments) == 0
+    return lambda: launch(*arguments)
 
 
 # -- showing it --------------------------------------------------------------------------------------
@@ -358,14 +382,15 @@ def bare_launch(gpu):
 def tables(results):
     """The results as tables, and whether the aims are met."""
     for kind in "gather", "scatter":
-        table = Table(kind, "", title="device time; bandwidth is that of a copy that takes as long")
-        for column in ("time", "GB/s", "of a copy", "x views"):
+        table = Table(kind, "", title="device time, with nothing in the caches; bandwidth is of what has to be moved")
+        for column in ("time", "GB/s", "of the peak", "of a copy", "x views"):
             table.add_column(column, justify="right")
         for row in results[kind]:
             for k, (name, seconds) in enumerate(row["seconds"].items()):
                 ratios = (verdict(aim, row[aim], row[aim] >= AIMS[aim]) for aim in ("of a copy", "x views"))
-                bandwidth = f"{2 * row['bytes'] / seconds / 1e9:.0f}"
-                table.add_row("" if k else row["what"], name, show(seconds), bandwidth, *(ratios if k == 0 else ()))
+                rate = row["moved"][name] / seconds
+                told = show(seconds), f"{rate / 1e9:.0f}", f"{rate / results['machine']['peak']:.2f}"
+                table.add_row("" if k else row["what"], name, *told, *(ratios if k == 0 else ()))
             table.add_section()
         yield table
     table = Table("region", "", "time of a call")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import functools
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +18,18 @@ from hpacml.runtime.gpu import driver
 from hpacml.runtime.gpu.device import Device
 from tests import differential
 from tests.simulated_gpu import CU_LAUNCH_KERNEL, OnDevice, SimulatedDevice, TensorOnDevice
+
+
+@functools.cache
+def missing_gpu() -> str | None:
+    """Why tests can use no GPU; None if there is one. What Torch warns of, such as an old driver, is a part of it."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        if torch.cuda.is_available():
+            return None
+    if torch.version.cuda is None:
+        return "this Torch is built without CUDA"
+    return ": ".join(["Torch finds no GPU", *(str(warning.message) for warning in told)])
 
 
 class Simulated(differential.Placement):

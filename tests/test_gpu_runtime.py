@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,7 +25,7 @@ from hpacml.runtime.gpu import compilation, driver, graphs, timing
 from hpacml.runtime.gpu import device as devices
 from tests.gpu import stencil
 from tests.gpu.test_device_calls import add, scaled
-from tests.machines import Simulated
+from tests.machines import Simulated, missing_gpu
 from tests.simulated_gpu import Event, OnDevice, SimulatedDevice, TensorOnDevice, choose, current, simulated
 
 PAIRS = hpacml.functor("pairs: [i, 0:2] = ([i], [i + 1])")
@@ -472,6 +473,16 @@ def test_no_gpu(real: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     with pytest.raises(hpacml.DeviceError, match="the GPU 0 cannot be used: Torch finds no GPU"):
         stencil.region(stencil.refuse, target="gpu")(*stencil.grids(), 9, 11, abs)
+
+
+def test_a_driver_that_is_too_old_is_a_reason_to_skip(monkeypatch: pytest.MonkeyPatch) -> None:
+    def available() -> bool:
+        warnings.warn("the driver is too old", stacklevel=1)
+        return False
+
+    monkeypatch.setattr(torch.cuda, "is_available", available)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    assert missing_gpu.__wrapped__() == "Torch finds no GPU: the driver is too old"
 
 
 def test_no_such_gpu(real: None, monkeypatch: pytest.MonkeyPatch) -> None:

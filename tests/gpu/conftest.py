@@ -6,19 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 import hpacml
 from tests import differential
-from tests.machines import Cuda, Machine, Simulated, Transferred
+from tests.machines import Cuda, Machine, Simulated, Transferred, missing_gpu
 from tests.simulated_gpu import simulated
 
 REAL = pytest.param("real", marks=pytest.mark.gpu)
 
 
 def require_gpu() -> None:
-    if not torch.cuda.is_available():
-        reason = "this Torch is built without CUDA" if torch.version.cuda is None else "Torch finds no GPU"
+    if (reason := missing_gpu()) is not None:
         pytest.skip(reason)
 
 

@@ -14,7 +14,7 @@ import torch
 from rich.console import Console
 
 from benchmarks import gpu
-from tests.machines import Simulated
+from tests.machines import Simulated, missing_gpu
 from tests.simulated_gpu import TensorOnDevice, simulated
 
 Calls = dict[str, Callable[[], Any]]
@@ -32,7 +32,7 @@ class Stub(gpu.Cuda):
     def place(self, tensor: torch.Tensor) -> tuple[torch.Tensor, TensorOnDevice]:
         return tensor, self.machine.there(tensor)
 
-    def device_seconds(self, calls: Calls, repeats: int, each: int = 1, ahead: bool = True) -> dict[str, float]:
+    def device_seconds(self, calls: Calls, repeats: int, each: int = 1, **options: Any) -> dict[str, float]:
         return self.host_seconds(calls, repeats)
 
     def host_seconds(self, calls: Calls, repeats: int) -> dict[str, float]:
@@ -48,7 +48,7 @@ class Stub(gpu.Cuda):
         return call
 
     def describe(self) -> dict[str, Any]:
-        return {"device": "NVIDIA Simulated (1 GB)"}
+        return {"device": "NVIDIA Simulated (1 GB)", "peak": 1e3}
 
 
 SIZES = gpu.Sizes(stencils=(7, 10), columns=(13,), regions=(6, 9), repeats=1, calls=1)
@@ -67,6 +67,7 @@ def test_everything_is_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert [len(results[kind]) for kind in ("gather", "scatter", "region", "dispatch")] == [4, 3, 2, 3]
     stencil = results["gather"][0]
     assert stencil["bytes"] == 5 * 5 * 5 * 4
+    assert stencil["moved"] == {**dict.fromkeys((gpu.OURS, gpu.CAT, gpu.STACK), 500 + 7 * 7 * 4), gpu.COPY: 1000}
     assert stencil["of a copy"] == len(gpu.COPY) / len(gpu.OURS)
     assert stencil["x views"] == len(gpu.CAT) / len(gpu.OURS)
     assert results["region"][0]["seconds"].keys() == {"eager", "replayed", "by hand", "the model alone"}
@@ -80,7 +81,7 @@ def test_everything_is_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert f"{len(gpu.COPY) / len(gpu.OURS):.2f} (aim 0.85)" in console.export_text()
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.skipif(missing_gpu() is None, reason="there is a GPU")
 def test_without_a_gpu_it_says_so() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.gpu"], capture_output=True, text=True, cwd=ROOT, check=False
