@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import io
+import itertools
+import json
 import logging
 import os
 import subprocess
 import sys
 import threading
+import time
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,8 +27,8 @@ from jaxtyping import Float64
 
 import hpacml
 from hpacml.frontend.kernel import Kernel
-from hpacml.runtime import toolchain
-from hpacml.runtime.gpu import compilation, driver, graphs, timing
+from hpacml.runtime import formats, toolchain
+from hpacml.runtime.gpu import compilation, driver, flags, graphs, kernels, timing
 from hpacml.runtime.gpu import device as devices
 from tests.gpu import stencil
 from tests.gpu.test_device_calls import add, scaled
@@ -273,15 +280,282 @@ def test_what_cannot_be_captured_runs_as_before(
     monkeypatch.setattr(SimulatedDevice, "capture", capture)
     a, net = machine.there(np.ones((4, 5))), torch.nn.Identity()
     with caplog.at_level(logging.WARNING, "hpacml"):
-        for call in range(8):
-            machine.fill(a, np.ones((4, 5)))
-            scaled(a, 2.0, net)
-            assert (a.array == 2.0).all(), call
+        for factor in 2.0, 3.0:  # it is the model that cannot be captured
+            for call in range(8):
+                machine.fill(a, np.ones((4, 5)))
+                scaled(a, factor, net)
+                assert (a.array == factor).all(), call
+    assert machine.captures == 1
     (record,) = caplog.records
     assert record.message == (
         "calls of scaled cannot be replayed as a CUDA graph, and run as before: "
         "operation not permitted when stream is capturing"
     )
+
+
+def test_captures_that_fail_before_a_model_runs_are_given_up(
+    machine: Simulated, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def capture(device: SimulatedDevice, run: Callable[[], None]) -> Any:
+        raise RuntimeError("no stream")
+
+    monkeypatch.setattr(SimulatedDevice, "capture", capture)
+    a, kernel = machine.there(np.ones((4, 5))), Kernel(scaled.py_func)
+    with caplog.at_level(logging.WARNING, "hpacml"):
+        for net in torch.nn.Identity(), torch.nn.Identity():
+            for _ in range(8):
+                kernel(a, 2.0, net)
+    assert [record.message for record in caplog.records] == [
+        "calls of scaled cannot be replayed as a CUDA graph, and run as before: no stream"
+    ]
+    assert (a.array == 2.0**16).all()
+
+
+class Alone(torch.nn.Module):
+    """A network that notes how many threads are in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inside = self.most = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        time.sleep(0.01)
+        self.inside -= 1
+        return x
+
+
+def test_a_graph_is_launched_by_one_thread_at_a_time(machine: Simulated) -> None:
+    a, net = machine.there(np.ones((4, 5))), Alone()
+    for _ in range(4):
+        scaled(a, 2.0, net)
+    threads = [threading.Thread(target=scaled, args=(a, 2.0, net)) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert machine.replays == 7
+    assert net.most == 1
+
+
+# -- inside of graphs that others capture ------------------------------------------------------------
+
+
+@pytest.fixture
+def capturing(device: SimulatedDevice) -> Callable[[], AbstractContextManager[None]]:
+    """Somebody captures on the current stream."""
+
+    @contextmanager
+    def capturing() -> Iterator[None]:
+        device.capturing = True
+        try:
+            yield
+        finally:
+            device.capturing = False
+
+    return capturing
+
+
+Capturing = Callable[[], AbstractContextManager[None]]
+LINE = hpacml.functor("f: [i] = ([i])")
+
+
+def test_the_first_call_that_checks_indices_is_not_captured(machine: Simulated, capturing: Capturing) -> None:
+    a, r = machine.there(np.arange(5.0)), machine.there(np.array([1, 2]))
+    with capturing(), pytest.raises(hpacml.DeviceError, match="on the GPU 0: call it once before capturing"):
+        LINE.gather("a[r[0:2]]", a=a, r=r)
+    LINE.gather("a[r[0:2]]", a=a, r=r)
+    with capturing():
+        assert LINE.gather("a[r[0:2]]", a=a, r=r).tolist() == [1, 2]
+
+
+def test_captured_calls_have_a_flag_that_is_looked_at_later(machine: Simulated, capturing: Capturing) -> None:
+    a, r = machine.there(np.arange(5.0)), machine.there(np.array([1, 2]))
+    LINE.gather("a[r[0:2]]", a=a, r=r)
+    machine.fill(r, np.array([1, 5]))
+    before = machine.device.synchronized
+    with capturing():
+        for _ in range(2):
+            LINE.gather("a[r[0:2]]", a=a, r=r)
+        hpacml.flush()
+    assert machine.device.synchronized == before
+    with pytest.raises(hpacml.MapError, match="the index 5 lies outside a dimension that has 5 elements"):
+        hpacml.flush()
+    hpacml.flush()
+
+
+def test_checks_that_wait_are_not_captured(
+    machine: Simulated, capturing: Capturing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, r = machine.there(np.ones((4, 5))), machine.there(np.array([1, 2]))
+    monkeypatch.setenv("HPACML_CHECK", "sync,finite")
+    with capturing(), pytest.raises(hpacml.DeviceError, match="HPACML_CHECK=sync cannot be captured in a CUDA graph"):
+        LINE.gather("a[r[0:2]]", a=machine.there(np.arange(5.0)), r=r)
+    with capturing(), pytest.raises(hpacml.DeviceError, match="HPACML_CHECK=finite cannot be captured"):
+        scaled(a, 2.0, torch.nn.Identity())
+
+
+def test_captured_calls_wait_for_nothing_outside(device: SimulatedDevice, capturing: Capturing) -> None:
+    with capturing():
+        PAIRS.gather("a[0:4]", a=OnDevice(np.arange(5.0), device, stream=7))
+    assert device.order == [("launch", 0)]
+
+
+def test_captured_calls_have_no_times(machine: Simulated, capturing: Capturing) -> None:
+    a, net = machine.there(np.ones((4, 5))), torch.nn.Identity()
+    hpacml.report(reset=True)
+    hpacml.timing()
+    try:
+        with capturing():
+            scaled(a, 2.0, net)
+            ONE.gather("b[0:5]", b=machine.there(np.ones(5)))
+        assert not timing._records
+        assert not any(sum(each.calls.values()) for each in hpacml.report(reset=True).values())
+    finally:
+        hpacml.timing(False)
+    assert (a.array == 2).all()
+
+
+def test_original_code_is_not_captured(machine: Simulated, capturing: Capturing) -> None:
+    there = [machine.there(grid) for grid in stencil.grids()]
+    with capturing(), pytest.raises(hpacml.DeviceError, match="original code cannot be captured in a CUDA graph"):
+        stencil.region(stencil.refuse)(*there, 9, 11, None, False)
+
+
+def test_collecting_is_not_captured(machine: Simulated, capturing: Capturing) -> None:
+    there = [machine.there(grid) for grid in stencil.grids()]
+    ml = f"ml(collect) {stencil.CLAUSES} database('heat.h5') sample(every: 2)"
+    with capturing(), pytest.raises(hpacml.DeviceError, match="collecting cannot be captured in a CUDA graph"):
+        stencil.region(stencil.refuse, ml)(*there, 9, 11, None)
+
+
+def test_arrays_of_the_host_are_not_captured(machine: Simulated, capturing: Capturing) -> None:
+    functor = hpacml.functor("one: [i, 0:1] = ([i])", target="gpu")
+    with capturing(), pytest.raises(hpacml.DeviceError, match="arrays of the host cannot be captured"):
+        functor.gather("a[0:3]", a=np.zeros(3))
+
+
+# -- captures by Torch -------------------------------------------------------------------------------
+
+
+class TorchGraph:
+    """A graph of Torch, which notes how it was captured."""
+
+    ended: list[TorchGraph] = []
+
+    def capture_begin(self, pool: Any, capture_error_mode: str) -> None:
+        assert capture_error_mode == "thread_local"
+        self.pool, self.stream = pool, TorchStream.current
+
+    def capture_end(self) -> None:
+        self.ended.append(self)
+
+    def replay(self) -> None:
+        pass
+
+
+class TorchStream:
+    current: int | None = None
+
+    def __init__(self, handle: int, device: object) -> None:
+        self.handle = handle
+
+
+@pytest.fixture
+def torch_device(monkeypatch: pytest.MonkeyPatch) -> devices.Device:
+    """A device as it is, with a driver and a Torch that do nothing."""
+
+    @contextmanager
+    def stream(of: TorchStream) -> Iterator[None]:
+        TorchStream.current = of.handle
+        try:
+            yield
+        finally:
+            TorchStream.current = None
+
+    TorchGraph.ended = []
+    monkeypatch.setattr(driver, "primary_context", lambda index: None)
+    monkeypatch.setattr(driver, "launcher", lambda: 0)
+    monkeypatch.setattr(driver, "stream", itertools.count(100).__next__)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", itertools.count(1).__next__)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", TorchGraph)
+    monkeypatch.setattr(torch.cuda, "ExternalStream", TorchStream)
+    monkeypatch.setattr(torch.cuda, "stream", stream)
+    monkeypatch.setattr(devices.Device, "stream", 0)
+    return devices.Device(0)
+
+
+def test_graphs_of_a_stream_share_memory_as_long_as_there_is_one(
+    torch_device: devices.Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def capture() -> tuple[int | None, Any]:
+        kept.append(torch_device.capture(lambda: None))
+        return TorchGraph.ended[-1].stream, TorchGraph.ended.pop().pool
+
+    kept: list[Any] = []
+    assert [capture(), capture()] == [(100, 1), (100, 1)]
+    monkeypatch.setattr(devices.Device, "stream", 5)
+    assert capture() == (101, 2)
+    monkeypatch.setattr(devices.Device, "stream", 0)
+    assert capture() == (100, 1)
+    kept.clear()
+    assert capture() == (100, 3)
+
+
+def test_a_capture_that_fails_leaves_nothing_behind(
+    torch_device: devices.Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[tuple[int, int]] = []
+    monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", lambda *pool: closed.append(pool), raising=False)
+    monkeypatch.setattr(torch._C, "_cuda_releasePool", lambda *pool: closed.append(pool), raising=False)
+    kept = torch_device.capture(lambda: None)
+    with pytest.raises(ZeroDivisionError):
+        torch_device.capture(lambda: 1 // 0)
+    assert closed == [(0, 1), (0, 1)]
+    assert TorchStream.current is None
+    assert len(TorchGraph.ended) == 2
+    torch_device.capture(lambda: None)
+    assert (TorchGraph.ended[-1].stream, TorchGraph.ended[-1].pool) == (101, 2)
+    del kept
+
+
+def test_waiting_for_a_device_waits_for_captures(torch_device: devices.Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda index: done.append("synchronized"))
+    other = threading.Thread(target=torch_device.synchronize_all)
+
+    def run() -> None:
+        other.start()
+        other.join(0.1)
+        done.append("captured")
+
+    torch_device.capture(run)
+    other.join()
+    assert done == ["captured", "synchronized"]
+
+
+def test_threads_get_the_same_device(real: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow:
+        def __init__(self, index: int) -> None:
+            time.sleep(0.05)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(devices, "Device", Slow)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(devices.device, [1] * 4))
+    assert len(set(found)) == 1
+    assert devices.device(0) is not found[0]
+
+
+@pytest.mark.parametrize(("name", "index"), [("cuda:1", 1), ("cuda", -1), ("cpu", -1)])
+def test_packages_are_loaded_on_the_device_that_asks(name: str, index: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "_inductor", SimpleNamespace(aoti_load_package=lambda file, device_index: device_index))
+    assert formats._read_aotinductor(io.BytesIO(), name).run == index
+
+
+# -- captured graphs ---------------------------------------------------------------------------------
 
 
 def test_a_call_within_a_capture_begins_none(machine: Simulated) -> None:
@@ -428,6 +702,41 @@ def test_times_are_counted_before_there_are_too_many(machine: Simulated, monkeyp
         hpacml.timing(False)
 
 
+class EventOfParent:
+    """An event that only this process can ask."""
+
+    def __init__(self) -> None:
+        self.owner = os.getpid()
+
+    def query(self) -> bool:
+        return os.getpid() == self.owner
+
+    def synchronize(self) -> None:
+        if os.getpid() != self.owner:
+            os._exit(3)
+
+    def elapsed_time(self, end: object) -> float:
+        return 1.0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_child_has_neither_the_calls_nor_the_locks_of_its_parent(machine: Simulated) -> None:
+    LINE.gather("a[r[0:2]]", a=machine.there(np.arange(5.0)), r=machine.there(np.array([1, 2])))
+    hpacml.report(reset=True)
+    site = json.dumps({"label": "forked", "way": "infer", "stages": ["replay"]}).encode()
+    timing.record(site, [EventOfParent(), EventOfParent()], [0])
+    with ThreadPoolExecutor(1) as another:
+        for module in timing, flags, kernels:
+            another.submit(module._lock.acquire).result()
+        if (child := os.fork()) == 0:
+            free = all(module._lock.acquire(blocking=False) for module in (timing, flags, kernels))
+            os._exit(0 if free and not timing._records and not flags._shared else 1)
+        for module in timing, flags, kernels:
+            another.submit(module._lock.release).result()
+    assert os.waitpid(child, 0)[1] == 0
+    assert hpacml.report(reset=True)["forked"].calls["infer"] == 1
+
+
 # -- without a GPU -----------------------------------------------------------------------------------
 
 
@@ -456,9 +765,9 @@ TARGET = hpacml.functor("f: [i, 0:1] = ([i])", target="gpu")
 @pytest.fixture
 def real() -> Iterator[None]:
     """Devices as they are."""
-    devices.device.cache_clear()
+    devices._devices.clear()
     yield
-    devices.device.cache_clear()
+    devices._devices.clear()
 
 
 def test_no_cuda_in_torch(real: None, monkeypatch: pytest.MonkeyPatch) -> None:

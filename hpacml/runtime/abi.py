@@ -35,6 +35,7 @@ def install() -> None:
         device_alloc=call.allocate,
         device_free=call.free,
         device_time=call.time,
+        device_body_time=call.body_time,
         device_record=record_stages,
         device_flag=flag,
         device_flag_down=flag_down,
@@ -52,13 +53,13 @@ def infer(site: int, tensors: int) -> bool:
 
 def sample(site: int) -> bool:
     """Count a call of a site that would collect: is it to be collected?"""
-    _not_again()
+    _leave_to_host("collecting")
     return _samples.at(site).take()
 
 
 def collect(site: int, tensors: int, milliseconds: float) -> None:
     """Append the tensors of a site and the time of its body to its database. Raises DatabaseError."""
-    _not_again()
+    _leave_to_host("collecting")
     _collections.at(site).run(tensors, milliseconds)
 
 
@@ -77,17 +78,18 @@ def call_body(index: int) -> None:
     if (gpu := frame.gpu()) is None:
         body()
         return
-    gpu.original = gpu.on_host = True
+    gpu.leave_to_host("original code")
+    gpu.original = True
     try:
         body()
     finally:
         gpu.device.resume()
 
 
-def _not_again() -> None:
-    """Have a call on a device done by the host each time."""
+def _leave_to_host(what: str) -> None:
+    """Have a call on a device do something on the host each time. Raises DeviceError where it is captured."""
     if (gpu := frame.gpu()) is not None:
-        gpu.on_host = True
+        gpu.leave_to_host(what)
 
 
 def refuse(site: int) -> None:

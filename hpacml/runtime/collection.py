@@ -33,7 +33,10 @@ class Collection:
         self._schema = database.Schema(site.maps, *dtypes, site.units, site.sample)
 
     def run(self, tensors: int, milliseconds: float) -> None:
-        """Append what `tensors`, as for `hpacml_collect`, point to. Raises DatabaseError."""
+        """Append what `tensors`, as for `hpacml_collect`, point to. Raises DatabaseError.
+
+        On a device, `milliseconds` is how many events the one before the body is away from the one behind it.
+        """
         typed = list(zip(self._pointers.from_address(tensors), self._types, strict=True))
         path = self._path()
         if (call := frame.gpu()) is None:
@@ -43,7 +46,10 @@ class Collection:
         from hpacml.runtime.gpu import collecting
 
         views = [view_of_descriptor(address, type.dtype, type.rank) for address, type in typed]
-        collecting.collect(call, path, views, lambda tensors, ms: self._append(path, list(map(_numpy, tensors)), ms))
+        body = call.body(int(milliseconds))
+        collecting.collect(
+            call, path, views, body, lambda tensors, ms: self._append(path, list(map(_numpy, tensors)), ms)
+        )
 
     def _append(self, path: str, arrays: Sequence[Array], milliseconds: float) -> None:
         typed = zip(arrays, self._types, strict=True)

@@ -76,6 +76,10 @@ def read(reset: bool = False) -> tuple[list[Counts], dict[str, tuple[int, int]]]
     """All counts, and the number and nanoseconds of the runs of each region's network; begins anew with `reset`."""
     for settle in before_read:
         settle()
+    return _read(reset)
+
+
+def _read(reset: bool) -> tuple[list[Counts], dict[str, tuple[int, int]]]:
     with _lock:
         counts: list[Counts] = []
         for each in _counters.values():
@@ -95,7 +99,7 @@ def _begin_in_child() -> None:
     """What the parent has counted is the parent's. Its threads, which may hold the lock, are not here."""
     global _lock
     _lock = threading.Lock()
-    read(reset=True)
+    _read(reset=True)
 
 
 os.register_at_fork(after_in_child=_begin_in_child)

@@ -54,6 +54,7 @@ _CALLBACKS: dict[str, tuple[Any, ...]] = {
     "device_alloc": (ctypes.c_int64, ctypes.c_size_t),
     "device_free": (ctypes.c_size_t,),
     "device_time": (ctypes.c_size_t,),
+    "device_body_time": (ctypes.c_size_t,),
     "device_record": (ctypes.c_size_t, ctypes.c_int64, ctypes.c_size_t, ctypes.c_size_t),
     "device_flag": (ctypes.c_size_t, ctypes.c_size_t),
     "device_flag_down": (),
@@ -193,6 +194,7 @@ class Handlers(TypedDict, total=False):
     device_alloc: Callable[[int, int], object]
     device_free: Callable[[int], object]
     device_time: Callable[[int], object]
+    device_body_time: Callable[[int], object]
     device_record: Callable[[int, int, int, int], object]
     device_flag: Callable[[int, int], object]
     device_flag_down: Callable[[], object]

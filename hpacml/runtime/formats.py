@@ -46,7 +46,8 @@ class Network:
 
     `anchor` gives a tensor that has the network's floating dtype and its device, or None if it has no such
     tensor. `inputs` is what a file declares, `example` what `save_model` had, and `metadata` what it was given, as are
-    the `maps` of the training data, with their digest. `addresses` tells where its weights are, if that may change.
+    the `maps` of the training data, with their digest. `addresses` tells where its weights are, and what
+    else a captured graph of it depends on, if that may change.
     """
 
     run: Callable[..., object]
@@ -353,7 +354,9 @@ def _read_aotinductor(file: io.BytesIO, device: str) -> Network:
 
     # Without it the package reads its inputs as whatever dtype and shape it was compiled for.
     os.environ.setdefault("AOTI_RUNTIME_CHECK_INPUTS", "1")
-    return Network(cast("Callable[..., object]", cast(Any, torch)._inductor.aoti_load_package(file)))
+    index = torch.device(device).index if device.startswith("cuda") else None
+    load = cast(Any, torch)._inductor.aoti_load_package
+    return Network(cast("Callable[..., object]", load(file, device_index=-1 if index is None else index)))
 
 
 def write_aotinductor(module: torch.nn.Module, example: Sequence[torch.Tensor]) -> bytes:

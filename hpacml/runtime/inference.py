@@ -76,6 +76,9 @@ class _Use:
     def holds(self) -> bool:
         return self.inference.model(self.device) is self.model and self.model.network.addresses() == self.addresses
 
+    def give_up(self) -> None:
+        self.model.replayable = False
+
 
 class Inference:
     """The inferences of one call site, which keeps what they have in common."""
@@ -116,7 +119,7 @@ class Inference:
         if model is not self._fitting:
             self._require_maps(model)
         if call is not None:
-            self._note_use(call, model)
+            self._note_use(call, model, inputs, nothing_to_do)
         if nothing_to_do:
             return
         with torch.inference_mode():
@@ -125,13 +128,17 @@ class Inference:
             else:
                 results = self._batches(self._site.batch, model, inputs, targets, extents)
             if "finite" in checks.chosen():
+                if call is not None:
+                    call.leave_to_host(f"{checks.VARIABLE}=finite")
                 self._check(model, results)
             for target, result in results:
                 target.copy_(result)
 
-    def _note_use(self, call: Call, model: Model) -> None:
+    def _note_use(self, call: Call, model: Model, inputs: Sequence[torch.Tensor], nothing_to_do: bool) -> None:
         """Tell a call on a device which model it runs, or that this cannot be repeated without the host."""
-        call.on_host |= not model.replayable or bool(checks.chosen())
+        anchor = model.network.anchor()
+        elsewhere = anchor is not None and anchor.device != inputs[0].device
+        call.on_host |= elsewhere or nothing_to_do or not model.replayable or bool(checks.chosen())
         call.uses.append(_Use(self, model, model.network.addresses(), call.device.name))
 
     def _tensors(self, tensors: int) -> Tensors:

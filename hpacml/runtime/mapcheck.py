@@ -98,7 +98,7 @@ def _memory(names: Sequence[str], views: Sequence[ArrayView]) -> Memory:
     def content(number: int) -> Array:
         if (original := originals[number]) is not None:
             return numpy_array(original)
-        call.on_host = True
+        call.leave_to_host("a map that writes to memory which its indices may share")
         return copy_to_host(call.device, views[number])
 
     return Memory(names, [numpy_array(one or other) for one, other in zip(originals, views, strict=True)], content)

@@ -7,7 +7,7 @@ import os
 import threading
 import weakref
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -25,7 +25,8 @@ class Model:
     """A model to run. `name` is for messages; `format` and `digest` are those of its file, if it has one.
 
     `writes_inputs` is learned by running it: whether it changes its input tensors in place. `replayable` says that it
-    computes the same from the same inputs and weights, as networks do and Python functions may not.
+    computes the same from the same inputs and weights, as networks do and Python functions may not, and that it has not
+    been found out that a graph cannot hold it.
     """
 
     name: str
@@ -154,7 +155,8 @@ def _read(path: str, device: str) -> Model:
             f"Torch cannot load the {format} model '{path}': {summary(error)}. It may be damaged, or of another "
             "version of Torch: write it again with hpacml.save_model"
         ) from error
-    return Model(f"'{path}'", network, format, trust.digest(content), replayable=True)
+    # An AOTInductor package asks the device whether it is ready, which cannot be captured.
+    return Model(f"'{path}'", network, format, trust.digest(content), replayable=format != "AOTInductor")
 
 
 def _damaged(path: str | os.PathLike[str]) -> ModelError:
@@ -163,6 +165,8 @@ def _damaged(path: str | os.PathLike[str]) -> ModelError:
 
 def _wrap(network: Callable[..., object]) -> Model:
     import torch
+
+    from hpacml.runtime.traits import traits
 
     reference = cast("Callable[[], Any]", weakref.ref(network))
     if not isinstance(network, torch.nn.Module):
@@ -175,19 +179,5 @@ def _wrap(network: Callable[..., object]) -> Model:
         with formats.evaluating(module):
             return module(*inputs)
 
-    described = formats.Network(
-        run, lambda: formats.first_floating(reference()), addresses=lambda: tuple(_addresses(reference()))
-    )
+    described = formats.Network(run, lambda: formats.first_floating(reference()), addresses=lambda: traits(reference()))
     return Model(type(network).__name__, described, replayable=True)
-
-
-def _addresses(module: torch.nn.Module) -> Iterator[int]:
-    """Where the weights of a module are; several times faster than by `parameters()`, since graphs ask in each call."""
-    inside = vars(module)
-    for weights in (inside["_parameters"], inside["_buffers"]):
-        for weight in weights.values():
-            if weight is not None:
-                yield weight.data_ptr()
-    for child in inside["_modules"].values():
-        if child is not None:
-            yield from _addresses(child)

@@ -43,6 +43,7 @@ declare i32 @hpacml_py_launch(ptr, i64, i64, i64, i64, ptr)
 declare i32 @hpacml_py_device_alloc(i64, ptr)
 declare i32 @hpacml_py_device_free(ptr)
 declare i32 @hpacml_py_device_time(ptr)
+declare i32 @hpacml_py_device_body_time(ptr)
 declare i32 @hpacml_py_device_record(ptr, i64, ptr, ptr)
 declare i32 @hpacml_py_device_flag(ptr, ptr)
 declare i32 @hpacml_py_device_flag_down()
@@ -344,10 +345,13 @@ define i64 @hpacml_device_time_ns() {
   ret i64 %number
 }
 
-; 0, and so is what they differ by: collecting asks for the last two.
+; The number of an event among those around bodies: what two differ by tells collecting how far apart they are.
 define double @hpacml_device_time_ms() {
-  %number = call i64 @hpacml_device_time_ns()
-  ret double 0.0
+  %found = alloca double
+  %status = call i32 @hpacml_py_device_body_time(ptr %found)
+  call void @check(i32 %status)
+  %number = load double, ptr %found
+  ret double %number
 }
 
 define void @hpacml_device_record(ptr %site, ptr %word, i64 %stages, ptr %times, ptr %bytes) {

@@ -9,6 +9,7 @@ typedef int CUdevice;
 typedef void *CUcontext, *CUmodule, *CUfunction, *CUstream;
 
 static char context, module, kernel;
+static int capture_mode;
 
 CUresult cuInit(unsigned flags) { printf("init %u\n", flags); return getenv("STUB_NO_DEVICE") ? 100 : 0; }
 CUresult cuDriverGetVersion(int *version) { *version = 13000; return 0; }
@@ -33,6 +34,21 @@ CUresult cuModuleLoadDataEx(CUmodule *found, const void *image, unsigned count, 
         return 218;
     }
     *found = &module;
+    return 0;
+}
+
+CUresult cuStreamCreate(CUstream *found, unsigned flags)
+{
+    printf("stream, flags %u\n", flags);
+    *found = (CUstream)0xabc0;
+    return 0;
+}
+CUresult cuThreadExchangeStreamCaptureMode(int *mode)
+{
+    int before = capture_mode;
+    printf("capture mode %d\n", *mode);
+    capture_mode = *mode;
+    *mode = before;
     return 0;
 }
 
@@ -74,6 +90,7 @@ CUresult cuGetProcAddress_v2(const char *symbol, void **found, int version, uint
         {"cuInit", cuInit}, {"cuDriverGetVersion", cuDriverGetVersion}, {"cuDeviceGet", cuDeviceGet},
         {"cuDevicePrimaryCtxRetain", cuDevicePrimaryCtxRetain}, {"cuCtxSetCurrent", cuCtxSetCurrent},
         {"cuModuleLoadDataEx", cuModuleLoadDataEx}, {"cuModuleGetFunction", cuModuleGetFunction},
+        {"cuStreamCreate", cuStreamCreate}, {"cuThreadExchangeStreamCaptureMode", cuThreadExchangeStreamCaptureMode},
         {"cuLaunchKernel", cuLaunchKernel}, {"cuPointerGetAttribute", cuPointerGetAttribute},
         {"cuGetErrorName", cuGetErrorName}, {"cuGetErrorString", cuGetErrorString},
         {"cuGetProcAddress", cuGetProcAddress_v2},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from jaxtyping import Float64
 
 import hpacml
 from tests.gpu import stencil
@@ -138,6 +140,45 @@ def test_times_are_taken_of_calls_that_collect_and_infer_in_turn(machine: Machin
         hpacml.timing(False)
     assert report.calls == {"infer": 6, "collect": 4, "body": 0}
     assert len(contents("heat.h5")["runtime"]) == 4
+
+
+@pytest.mark.parametrize("on", [False, True])
+def test_the_time_of_a_body_is_its_own(machine: Machine, on: bool) -> None:
+    heat = stencil.region(lambda t, new: time.sleep(0.05), COLLECT)
+    there = [machine.there(grid) for grid in stencil.grids()]
+    hpacml.timing(on)
+    try:
+        for _ in range(2):
+            heat(*there, 9, 11, "heat.h5")
+    finally:
+        hpacml.timing(False)
+    hpacml.flush()
+    found = contents("heat.h5")["runtime"]
+    assert ((found >= 50) & (found < 5000)).all()
+
+
+Vector = Float64[np.ndarray, "N"]
+
+
+@hpacml.kernel
+def nested(a: Vector):
+    N = a.shape[0]
+    hpacml.approx("tensor functor(one: [i, 0:1] = ([i]))")
+    with hpacml.approx("ml(collect) in(one(a[0:N])) out(one(a[0:N])) database('nested.h5') label('outer')"):
+        for i in hpacml.prange(N):
+            a[i] = a[i] + 1.0
+        with hpacml.approx("ml(collect) in(one(a[0:N])) out(one(a[0:N])) database('nested.h5') label('inner')"):
+            for i in hpacml.prange(N):
+                a[i] = 2.0 * a[i]
+
+
+def test_the_time_of_a_body_has_that_of_one_inside(machine: Machine) -> None:
+    for _ in range(3):
+        nested(machine.there(np.ones(1000)))
+    hpacml.flush()
+    with h5py.File("nested.h5") as file:
+        inner, outer = (file[name]["runtime"][...] for name in ("inner", "outer"))
+    assert ((inner > 0) & (inner < outer)).all()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")

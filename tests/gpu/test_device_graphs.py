@@ -130,17 +130,100 @@ def test_a_model_of_a_file_stays_captured(machine: Machine, heat: Heat, monkeypa
     assert (machine.captures, machine.replays) == (2, 6)
 
 
-def test_the_graph_used_longest_ago_goes(machine: Machine, heat: Heat, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_parts_of_a_model_are_captured_anew(machine: Machine, heat: Heat) -> None:
+    heat.call(5)
+    for net in heat.net, heat.there_net:
+        net[1] = torch.nn.ReLU()
+    heat.call(5)
+    assert (machine.captures, machine.replays) == (2, 4)
+    for net in heat.net, heat.there_net:
+        net[0].register_forward_hook(lambda module, inputs, output: 2 * output)
+    heat.call(5)
+    assert (machine.captures, machine.replays) == (3, 6)
+
+
+class Shifted(torch.nn.Module):
+    """A network with a tensor that is neither a parameter nor a buffer."""
+
+    def __init__(self, shift: torch.Tensor) -> None:
+        super().__init__()
+        self.shift = shift
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.sum(-1, keepdim=True) + self.shift
+
+
+def test_tensors_that_are_plain_attributes_and_move_are_seen(machine: Machine, heat: Heat) -> None:
+    def shift(to: float) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.tensor([to]), machine.network(torch.nn.ParameterList([torch.tensor([to])]))[0].detach()
+
+    here, there = shift(1.0)
+    heat.net, heat.there_net = Shifted(here), Shifted(there)
+    heat.call(5)
+    heat.net.shift, heat.there_net.shift = shift(2.0)
+    heat.call(5)
+    assert (machine.captures, machine.replays) == (2, 4)
+
+
+def test_the_graph_used_longest_ago_goes_once_it_is_idle(
+    machine: Machine, heat: Heat, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(graphs, "MOST", 2)
+    monkeypatch.setattr(graphs, "IDLE", 20)
     used = []
-    for _ in range(3):
+    for captures in 1, 2, 2:
         heat.use(*stencil.grids())
-        heat.call(4)
+        heat.call(5)
         used.append((heat.t, heat.new, heat.there))
+        assert machine.captures == captures
+    heat.t, heat.new, heat.there = used[1]
+    heat.call()
+    heat.t, heat.new, heat.there = used[2]
+    heat.call(10)
     assert machine.captures == 3
-    for (heat.t, heat.new, heat.there), captures in zip(reversed(used), (3, 3, 4), strict=True):
+    for (heat.t, heat.new, heat.there), captures in zip(reversed(used), (3, 3, 3), strict=True):
+        before = machine.replays
         heat.call()
         assert machine.captures == captures
+        assert machine.replays == before + (heat.there is not used[0][2])
+
+
+def test_calls_of_too_many_kinds_in_turn_are_not_captured_each_time(
+    machine: Machine, heat: Heat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(graphs, "MOST", 2)
+    kinds = []
+    for _ in range(3):
+        heat.use(*stencil.grids())
+        kinds.append((heat.t, heat.new, heat.there))
+    for _ in range(10):
+        for heat.t, heat.new, heat.there in kinds:
+            heat.call()
+    assert (machine.captures, machine.replays) == (2, 2 * (10 - graphs.WARM))
+
+
+def test_nothing_to_do_is_not_captured(machine: Machine) -> None:
+    Heat(machine, shape=(2, 11)).call(6)
+    assert machine.captures == 0
+
+
+class Elsewhere(torch.nn.Module):
+    """A network with its weights on another device than its inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.empty(1, device="meta"))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.zeros(*x.shape[:-1], 1)
+
+
+def test_a_model_that_is_elsewhere_runs_each_time(machine: Machine, heat: Heat) -> None:
+    heat.net = heat.there_net = Elsewhere()
+    for _ in range(6):
+        heat.region(*heat.there, *heat.t.shape, heat.there_net)
+    assert machine.captures == 0
+    assert not machine.host(heat.there[1])[1:-1, 1:-1].any()
 
 
 def test_more_arrays_in_turn_than_graphs_are_kept(machine: Machine, heat: Heat) -> None:

@@ -68,11 +68,17 @@ driver.launch(kernel, 12, 256, 0, ctypes.addressof(parameters))
         "init 0",
         "retain 1",
         "current 1",
+        "capture mode 2",
         "load a text of PTX, options 5 6, 16384 bytes",
+        "capture mode 0",
         "function 1 heat",
         launch.format("0xabc0"),
         launch.format("(nil)"),
     ]
+
+
+def test_a_stream_is_made_that_waits_for_no_other(run: Run) -> None:
+    assert run("print(hex(driver.stream()))").splitlines() == ["init 0", "stream, flags 1", "0xabc0"]
 
 
 def test_what_the_compiler_of_the_driver_says_is_told(run: Run) -> None:

@@ -99,6 +99,7 @@ def test_an_aotinductor_package_takes_any_number_of_rows_in_its_dtype(
     trust.trust(path)
     loaded = model.load(str(path))
     assert (loaded.format, loaded.network.metadata) == ("AOTInductor", {"maps": "0abc"})
+    assert not loaded.replayable
     for rows in (4, 1, 0, 999):
         x = np.random.default_rng(rows).standard_normal((rows, 5))
         y = np.zeros((rows, 1))

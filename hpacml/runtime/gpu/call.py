@@ -37,16 +37,20 @@ class Use(Protocol):
         """Whether the call would run the same model, with its weights in the same memory."""
         ...
 
+    def give_up(self) -> None:
+        """Capture no more calls that run this model."""
+        ...
+
 
 class Call:
     """A call on the current stream of a device. What it allocates lives until it is freed, or the call ends.
 
-    While it is captured, `home` is the stream that the graph will run on. If arrays of the host have been copied for
-    it, `originals` are these.
+    While it is captured, `home` is the stream that the graph will run on; without one the graph is somebody else's, who
+    may replay it at any time and anywhere. If arrays of the host have been copied for it, `originals` are these.
     """
 
     __slots__ = (
-        *("_flag", "_home", "_memory", "_originals", "_using"),
+        *("_bodies", "_flag", "_home", "_memory", "_originals", "_using"),
         *("capturing", "device", "events", "on_host", "original", "stream", "uses", "words"),
     )
 
@@ -68,9 +72,10 @@ class Call:
         """Whether the host has run original code on its own arrays."""
         self.uses: list[Use] = []
         self.events: list[Event] = []
+        self._bodies: list[Event] = []
         self._memory: dict[int, torch.Tensor] = {}
         self._originals = originals
-        self._home = self.stream if home is None else home
+        self._home = home
         self._flag: Flag | None = None
         self._using: AbstractContextManager[None] | None = None
 
@@ -80,12 +85,16 @@ class Call:
         if self._flag is None:
             from hpacml.runtime.gpu import flags
 
+            if self.capturing:
+                if "sync" in checks.chosen():
+                    self.leave_to_host(f"{checks.VARIABLE}=sync")
+                self._flag = flags.captured(self.device, self._home)
+                return self._flag
             own = self._originals or "sync" in checks.chosen()  # copies of the host's are waited for anyway
-            self._flag = flags.OwnFlag(self.device) if own else flags.shared(self.device, self._home)
-            if not self.capturing:
-                using = self._flag.used()
-                using.__enter__()
-                self._using = using
+            self._flag = flags.OwnFlag(self.device) if own else flags.shared(self.device, self.stream)
+            using = self._flag.used()
+            using.__enter__()
+            self._using = using
         return self._flag
 
     @property
@@ -102,6 +111,12 @@ class Call:
         if self._using is not None:
             self._using.__exit__(None, None, None)
             self._using = None
+
+    def leave_to_host(self, what: str) -> None:
+        """Note that the host must do something in each call again. Raises `DeviceError` in a graph, which cannot."""
+        if self.capturing:
+            raise DeviceError(f"{what} cannot be captured in a CUDA graph, since the host does it anew in each call")
+        self.on_host = True
 
     @property
     def repeats(self) -> bool:
@@ -138,6 +153,17 @@ class Call:
         self.events.append(self.device.event())
         return len(self.events) - 1
 
+    def body_time(self) -> int:
+        """The same, before and behind a body, whether times are measured or not; these count by themselves."""
+        if self.capturing:
+            return 0
+        self._bodies.append(self.device.event())
+        return len(self._bodies) - 1
+
+    def body(self, apart: int) -> tuple[Event, Event]:
+        """The events before and behind the body that is done now, which are so many apart: bodies nest."""
+        return self._bodies[-1 - apart], self._bodies[-1]
+
 
 def current() -> Call:
     """The call that this thread is in."""
@@ -168,3 +194,8 @@ def free(address: int) -> None:
 def time(found: int) -> None:
     """Write the number of a new event of the call to the word at `found`."""
     ctypes.c_int64.from_address(found).value = current().time()
+
+
+def body_time(found: int) -> None:
+    """Write the number of a new event beside a body to the floating-point number at `found`."""
+    ctypes.c_double.from_address(found).value = current().body_time()

@@ -128,16 +128,19 @@ _prepared = False
 
 
 def collect(
-    call: Call, path: str, views: Sequence[ArrayView], record: Callable[[Sequence[torch.Tensor], float], None]
+    call: Call,
+    path: str,
+    views: Sequence[ArrayView],
+    body: tuple[Event, Event],
+    record: Callable[[Sequence[torch.Tensor], float], None],
 ) -> None:
-    """Have `record` take a call, whose tensors are on its device, later; its body is between its last two events."""
+    """Have `record` take a call, whose tensors are on its device, later; its body is between two events."""
     _prepare()
     device = call.device
     tensors = [device.to_pinned(device.tensor(view)) for view in views]
     raised = None if call.flagged is None else device.to_pinned(call.flagged.word)
-    start, stop = call.events[-2:]
     copied = device.event(blocking=True)  # else the thread that waits for it would take a core
-    _arrivals.add(_Arrival(device, path, tensors, start, stop, copied, raised, record))
+    _arrivals.add(_Arrival(device, path, tensors, *body, copied, raised, record))
 
 
 def _prepare() -> None:

@@ -6,8 +6,9 @@ import functools
 import math
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any, Protocol
 
 import torch
@@ -19,8 +20,8 @@ from hpacml.runtime.memref import ArrayView, require_no_negative, torch_dtypes
 _TYPE_CODES = {"u8": "|u1", "i32": "<i4", "i64": "<i8", "f16": "<f2", "bf16": "<i2", "f32": "<f4", "f64": "<f8"}
 """Of the CUDA array interface, which has no bfloat16."""
 
-_one_capture = threading.Lock()
-"""Torch cannot capture in two threads at once."""
+_capturing = threading.RLock()
+"""Torch cannot capture in two threads at once, and to wait for all of a device breaks what another thread captures."""
 
 
 class Event(Protocol):
@@ -50,6 +51,8 @@ class Device:
         self._context = driver.primary_context(index)
         self.launcher = driver.launcher()
         """The address of what launches kernels, with the signature of `cuLaunchKernel`."""
+        self._captures: dict[int, _Capture] = {}
+        """By the stream that what they capture is replayed on."""
 
     @functools.cached_property
     def chip(self) -> str:
@@ -95,8 +98,9 @@ class Device:
         torch.cuda.current_stream(self.index).synchronize()
 
     def synchronize_all(self) -> None:
-        """Wait for all streams."""
-        torch.cuda.synchronize(self.index)
+        """Wait for all streams, of which none may be capturing."""
+        with _capturing:
+            torch.cuda.synchronize(self.index)
 
     def event(self, blocking: bool = False) -> Event:
         """A new event on the current stream, that tells its time; who waits for it sleeps if it is `blocking`."""
@@ -147,22 +151,62 @@ class Device:
     def capture(self, run: Callable[[], None]) -> Callable[[], None]:
         """What `run` does on the current stream, as a graph: call it to have all of it done once. `run` does nothing.
 
-        What Torch raises for something that cannot be captured comes out.
+        It must be replayed on the stream that is current now. What Torch raises for something that cannot be captured
+        comes out.
         """
-        graph = torch.cuda.CUDAGraph()
-        stream = self._capture_stream
-        # Torch comes back from its stream only if all went well, and has one stream for the graphs of all devices.
-        captured = torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local")
-        with _one_capture, torch.cuda.stream(stream), captured:
-            run()
-        return graph.replay
-
-    @functools.cached_property
-    def _capture_stream(self) -> torch.cuda.Stream:
-        return torch.cuda.Stream(self.index)
+        home = self.stream
+        with _capturing:
+            capture = self._captures.get(home) or self._captures.setdefault(home, _Capture(self))
+            try:
+                return capture.graph(run).replay
+            except BaseException:
+                del self._captures[home]  # its stream and its memory may be in any state
+                raise
 
     def __repr__(self) -> str:
         return f"cuda:{self.index}"
+
+
+class _Capture:
+    """Captures what is replayed on one stream, where graphs run one after the other, so that they share memory.
+
+    Whatever a graph allocates is free again when its capture ends, so a later capture takes the same memory, and each
+    replay writes there before it reads. Of what is not freed, such as the workspaces that libraries keep for each
+    stream they work on, no other graph gets a part. Hence the stream is neither one of Torch's, which others may have
+    too, nor that of another capture.
+    """
+
+    def __init__(self, device: Device) -> None:
+        self._index = device.index
+        self._stream = torch.cuda.ExternalStream(driver.stream(), device=device.torch)
+        self._pool: Any = None
+        self._graphs: weakref.WeakSet[torch.cuda.CUDAGraph] = weakref.WeakSet()
+
+    def graph(self, run: Callable[[], None]) -> torch.cuda.CUDAGraph:
+        """What `run` does."""
+        graph = torch.cuda.CUDAGraph()
+        sharing = list(self._graphs)  # held till the capture has begun: Torch forgets a pool with its last graph
+        if not sharing:
+            self._pool = torch.cuda.graph_pool_handle()
+        # Not `torch.cuda.graph`, which waits for the device and returns all memory that Torch keeps.
+        with torch.cuda.stream(self._stream):
+            try:
+                graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
+                try:
+                    run()
+                finally:
+                    graph.capture_end()
+            except BaseException:
+                self._close_pool()
+                raise
+        self._graphs.add(graph)
+        return graph
+
+    def _close_pool(self) -> None:
+        """Have Torch know that nothing is captured any more: after a failure it does not, and keeps all memory."""
+        with suppress(RuntimeError):  # it does know if only `run` has failed
+            torch._C._cuda_endAllocateToPool(self._index, self._pool)  # pyright: ignore
+            torch._C._cuda_releasePool(self._index, self._pool)  # pyright: ignore
 
 
 class _Active:
@@ -203,9 +247,19 @@ class _Exporter:
         }
 
 
-@functools.cache
+_devices: dict[int, Device] = {}
+_making = threading.Lock()
+
+
 def device(index: int) -> Device:
-    """The GPU of that number. Raises `DeviceError` if this process has none such."""
+    """The GPU of that number, always the same object. Raises `DeviceError` if this process has none such."""
+    if (found := _devices.get(index)) is None:
+        with _making:
+            found = _devices.get(index) or _devices.setdefault(index, _make(index))
+    return found
+
+
+def _make(index: int) -> Device:
     if not torch.cuda.is_available():
         reason = "this Torch is built without CUDA" if torch.version.cuda is None else "Torch finds no GPU"
         raise DeviceError(f"the GPU {index} cannot be used: {reason}")

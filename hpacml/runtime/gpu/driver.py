@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import importlib
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 from hpacml.errors import DeviceError
@@ -42,12 +44,31 @@ def enter(context: Any) -> None:
         _require(cuda, status, "use the GPU")
 
 
+def stream() -> int:
+    """The handle of a new stream of the current context, which waits for no other. It is kept for good."""
+    cuda = driver()
+    return int(_result(cuda.cuStreamCreate(cuda.CUstream_flags.CU_STREAM_NON_BLOCKING), "make a stream"))
+
+
+@contextmanager
+def _relaxed() -> Generator[None]:
+    """Let this thread do what goes into no graph, while somebody captures one."""
+    cuda = driver()
+    mode = cuda.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
+    before = _result(cuda.cuThreadExchangeStreamCaptureMode(mode), "relax the capture of graphs")
+    try:
+        yield
+    finally:
+        cuda.cuThreadExchangeStreamCaptureMode(before)
+
+
 def load(ptx: str) -> Any:
     """The module of a PTX text, in the current context, which the driver compiles for its device."""
     cuda = driver()
     log = bytearray(LOG_BYTES)
     keys = [cuda.CUjit_option.CU_JIT_ERROR_LOG_BUFFER, cuda.CUjit_option.CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES]
-    status, module = cuda.cuModuleLoadDataEx(ptx.encode() + b"\0", len(keys), keys, [log, len(log)])
+    with _relaxed():
+        status, module = cuda.cuModuleLoadDataEx(ptx.encode() + b"\0", len(keys), keys, [log, len(log)])
     said = log.split(b"\0")[0].decode(errors="replace").strip()
     _require(cuda, status, f"load the kernels{f' ({said})' if said else ''}")
     return module

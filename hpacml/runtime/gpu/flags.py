@@ -16,7 +16,7 @@ from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
-from hpacml.errors import MapError
+from hpacml.errors import DeviceError, MapError
 from hpacml.runtime import database
 
 if TYPE_CHECKING:
@@ -93,7 +93,12 @@ class SharedFlag(Flag):
         """Raise `MapError` if the flag is raised; it is down then, or once those are done that use it now."""
         if not self._seen[0]:
             return
+        # The rest of the record may be on its way, and kernels that obey the flag. Without the lock: a thread that
+        # captures, which this waits for, may want it.
+        self.device.synchronize_all()
         with _lock:
+            if not self._seen[0]:
+                return
             told, self._told = self._told, True
             message = self._message()
             if not self._users:
@@ -104,8 +109,8 @@ class SharedFlag(Flag):
 
     @contextmanager
     def used(self) -> Generator[None]:
+        self.look()
         with _lock:
-            self.look()
             self._users += 1
         try:
             yield
@@ -120,7 +125,6 @@ class SharedFlag(Flag):
         self._told = False
 
     def _message(self) -> str:
-        self.device.synchronize_all()  # the rest of the record may be on its way, and kernels that obey the flag
         number, index, size = map(int, self._seen[:])
         label, text = _checks[number - 1]
         repeated = "indices repeat (unchecked=True allows it; it is open then which value stays)"
@@ -132,17 +136,33 @@ class SharedFlag(Flag):
         )
 
 
-_shared: dict[tuple[Device, int], SharedFlag] = {}
-"""By device and stream, on which those who use a flag come one after the other. They are kept: graphs know them."""
+_shared: dict[tuple[Device, int | None], SharedFlag] = {}
+"""By device and stream, on which those who use a flag come one after the other. They are kept: graphs know them.
+
+Without a stream it is the one of all graphs that others capture, who alone know where these run.
+"""
 
 
 def shared(device: Device, stream: int) -> SharedFlag:
     """The flag of the calls on a stream."""
-    with _lock:
-        if (flag := _shared.get((device, stream))) is None:
-            _prepare()
-            flag = _shared[device, stream] = SharedFlag(device)
+    if (flag := _shared.get((device, stream))) is not None:
         return flag
+    with _lock:
+        if (device, None) not in _shared:  # while something is captured it could not be made
+            _prepare()
+            _shared[device, None] = SharedFlag(device)
+            device.synchronize()  # it is down before another stream comes to it
+        return _shared.get((device, stream)) or _shared.setdefault((device, stream), SharedFlag(device))
+
+
+def captured(device: Device, stream: int | None) -> SharedFlag:
+    """The flag of the calls in a graph, which is to run on a stream if that is known. Raises `DeviceError`."""
+    if (flag := _shared.get((device, stream))) is None:
+        raise DeviceError(
+            f"a call that checks indices is captured in a CUDA graph, and is the first of its kind on the GPU "
+            f"{device.index}: call it once before capturing"
+        )
+    return flag
 
 
 def look(device: Device) -> None:
@@ -155,9 +175,10 @@ def look(device: Device) -> None:
 
 def settle() -> None:
     """Wait for all calls. Raises `MapError` if one of them has met a bad index."""
-    for device in {device for device, _ in _shared}:
-        device.synchronize_all()
-        look(device)
+    for device in {device for device, _ in list(_shared)}:
+        if not device.capturing:  # to wait would break what is captured
+            device.synchronize_all()
+            look(device)
 
 
 _prepared = False
@@ -169,7 +190,14 @@ def _prepare() -> None:
         _prepared = True
         database.before_flush.append(settle)
         atexit.register(_at_exit)
-        os.register_at_fork(after_in_child=_shared.clear)  # which has no devices
+        os.register_at_fork(after_in_child=_begin_in_child)
+
+
+def _begin_in_child() -> None:
+    """A child has no devices, and the parent's threads, which may hold the lock, are not here."""
+    global _lock
+    _lock = threading.RLock()
+    _shared.clear()
 
 
 def _at_exit() -> None:

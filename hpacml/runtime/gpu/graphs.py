@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+import threading
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hpacml.runtime import checks, instruments
@@ -24,20 +25,30 @@ WARM = 3
 """Calls before one is captured: libraries prepare themselves in the first ones."""
 
 MOST = 32
-"""Graphs that are kept of one kernel or region, each with memory of its own; the one used longest ago goes."""
+"""Graphs that are kept of one kernel or region."""
+
+IDLE = 16 * MOST
+"""Calls of a kernel or region without a use of a graph, after which it makes room for another.
+
+It does not sooner: where more kinds of calls than `MOST` take turns, each would be captured again each time.
+"""
 
 _log = logging.getLogger("hpacml")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Graph:
     replay: Callable[[], None]
     result: object
     uses: Sequence[Use]
     flag: Flag | None
+    used: int
+    """The number of the call that used it last."""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    """The driver launches no graph from two threads at once."""
 
     def run(self) -> None:
-        with nullcontext() if self.flag is None else self.flag.used():
+        with nullcontext() if self.flag is None else self.flag.used(), self.lock:
             self.replay()
 
     @property
@@ -51,43 +62,60 @@ class Graphs:
 
     def __init__(self, name: str) -> None:
         self._name = name
+        self._count = 0
+        """Of the calls."""
         self._calls: dict[Hashable, int] = {}
-        """How many calls of a kind were like those that can be captured; negative if that has failed."""
+        """How many calls of a kind were like those that can be captured."""
         self._graphs: dict[Hashable, _Graph] = {}
+        self._given_up = False
+        """Whether a call cannot be captured, and no model is to blame."""
 
     def run(self, device: Device, key: Hashable, execute: Callable[[Call], object]) -> object:
         """What `execute` returns, now or when it was captured; what it does is done. `key` decides what that is."""
-        # A graph that somebody makes has this call in it; and checks need the host.
-        if os.environ.get(VARIABLE) == "0" or device.capturing or checks.chosen():
+        if self._given_up or os.environ.get(VARIABLE) == "0" or checks.chosen():  # checks need the host
             return execute(Call(device))
+        self._count += 1
         stream = device.stream
         key = key, stream
-        if (graph := self._graphs.pop(key, None)) is not None:
-            if graph.valid:
-                self._graphs[key] = graph  # the last one is the one used last
-                _replay(graph, device)
-                return graph.result
-            self._calls.pop(key, None)
-        if self._calls.get(key, 0) >= WARM and self._capture(device, stream, key, execute):
-            _replay(self._graphs[key], device)
-            return self._graphs[key].result
+        graph = self._graphs.get(key)
+        if graph is not None and not graph.valid:
+            self._forget(key)
+            graph = None
+        if graph is None and self._calls.get(key, 0) >= WARM and self._has_room():
+            graph = self._capture(device, stream, key, execute)
+        if graph is not None:
+            graph.used = self._count
+            _replay(graph, device)
+            return graph.result
         call = Call(device)
         result = execute(call)
-        self._count(key, call)
+        self._note(key, call)
         return result
 
-    def _count(self, key: Hashable, call: Call) -> None:
-        calls = self._calls.get(key, 0)
-        if calls < 0:
-            return
+    def _forget(self, key: Hashable) -> None:
+        self._graphs.pop(key, None)
+        self._calls.pop(key, None)
+
+    def _has_room(self) -> bool:
+        """Whether there may be one more graph; one that is idle makes room."""
+        if len(self._graphs) < MOST:
+            return True
+        key, oldest = min(list(self._graphs.items()), key=lambda item: item[1].used)
+        if self._count - oldest.used <= IDLE:
+            return False
+        self._forget(key)
+        return True
+
+    def _note(self, key: Hashable, call: Call) -> None:
+        """Count a call that was run."""
         if not call.repeats:
             self._calls.pop(key, None)
             return
         if key not in self._calls and len(self._calls) > 16 * MOST:
             self._calls.clear()
-        self._calls[key] = calls + 1
+        self._calls[key] = self._calls.get(key, 0) + 1
 
-    def _capture(self, device: Device, stream: int, key: Hashable, execute: Callable[[Call], object]) -> bool:
+    def _capture(self, device: Device, stream: int, key: Hashable, execute: Callable[[Call], object]) -> _Graph | None:
         """Keep what a call does as a graph, if that is possible. Nothing is done by it."""
         results: list[object] = []
         call: Call | None = None
@@ -100,17 +128,22 @@ class Graphs:
         try:
             replay = device.capture(run)
         except Exception as error:  # whatever a model does that cannot be captured; the call is run as ever
-            self._calls[key] = -1
+            self._give_up(call)
             reason = error.__context__ or error  # the end of a capture fails for what has failed in it
             _log.warning("calls of %s cannot be replayed as a CUDA graph, and run as before: %s", self._name, reason)
-            return False
+            return None
         if call is None or not call.repeats:
             self._calls.pop(key, None)
-            return False
-        while len(self._graphs) >= MOST:
-            self._graphs.pop(next(iter(self._graphs)))
-        self._graphs[key] = _Graph(replay, results[0], tuple(call.uses), call.flagged)
-        return True
+            return None
+        graph = self._graphs[key] = _Graph(replay, results[0], tuple(call.uses), call.flagged, self._count)
+        return graph
+
+    def _give_up(self, call: Call | None) -> None:
+        """Capture no more calls with the model that has failed to be; it is the one that ran last."""
+        if call is not None and call.uses:
+            call.uses[-1].give_up()
+        else:
+            self._given_up = True
 
 
 def _replay(graph: _Graph, device: Device) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -58,3 +59,12 @@ class Kernels:
 def at(address: int) -> Kernels:
     """The kernels that host code calls by this address."""
     return _kernels[address]
+
+
+def _begin_in_child() -> None:
+    """The parent's threads, which may hold the lock, are not here."""
+    global _lock
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_begin_in_child)

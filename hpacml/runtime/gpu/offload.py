@@ -9,10 +9,10 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from hpacml.errors import DeviceError
 from hpacml.runtime.frame import Frame
 from hpacml.runtime.gpu import flags
 from hpacml.runtime.gpu.call import Call
-from hpacml.runtime.gpu.graphs import Graphs
 from hpacml.runtime.memref import ArrayView
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ class Offload:
     """The calls of one kernel or region."""
 
     def __init__(self, name: str) -> None:
+        from hpacml.runtime.gpu.graphs import Graphs
+
         self._graphs = Graphs(name)
 
     def run(self, work: Work, invoke: Callable[[Sequence[ArrayView]], object]) -> object:
@@ -49,7 +51,9 @@ class Offload:
                 return invoke(work.views)
 
         key = work.rest, *((view.address, view.shape, view.strides, view.dtype) for view in work.views)
-        with _Ordered(work), work.frame:
+        with _Ordered(work) as capturing, work.frame:
+            if capturing:  # it becomes a part of what somebody else captures
+                return execute(Call(work.device, capturing=True))
             return self._graphs.run(work.device, key, execute)
 
 
@@ -57,7 +61,7 @@ def run(work: Work, invoke: Callable[[Sequence[ArrayView]], object]) -> object:
     """The same for calls that are no graphs, as those of functors."""
     if None in [view.device for view in work.views]:
         return _transferred(work, invoke)
-    with _Ordered(work), work.frame.on(Call(work.device)):
+    with _Ordered(work) as capturing, work.frame.on(Call(work.device, capturing)):
         return invoke(work.views)
 
 
@@ -65,7 +69,9 @@ def _transferred(work: Work, invoke: Callable[[Sequence[ArrayView]], object]) ->
     """Run on copies of the arrays of the host, and write back what has changed, unless the host has done the work."""
     from hpacml.runtime.gpu.transfers import Transfers
 
-    with _Ordered(work):
+    with _Ordered(work) as capturing:
+        if capturing:
+            raise DeviceError("arrays of the host cannot be captured in a CUDA graph: they are copied in each call")
         transfers = Transfers(work.device, work.views, work.boxes, work.written)
         call = Call(work.device, originals=transfers.originals)
         with work.frame.on(call):
@@ -78,6 +84,8 @@ def _transferred(work: Work, invoke: Callable[[Sequence[ArrayView]], object]) ->
 class _Ordered:
     """Run on a device: on its current stream, after what the owners of the arrays have under way, and before what comes
     then. Raises `MapError` if earlier calls are known to have met a bad index.
+
+    `with` tells whether somebody captures on that stream. What is captured can wait for nothing outside of its graph.
     """
 
     __slots__ = ("_active", "_borrowed", "_device", "_streams")
@@ -88,15 +96,19 @@ class _Ordered:
         self._streams = {view.stream for view in work.views if view.stream is not None}
         self._borrowed = [view.owner for view in work.views if view.borrowed]
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> bool:
         self._active.__enter__()
         try:
+            if self._device.capturing:
+                self._streams.clear()
+                return True
             flags.look(self._device)
             for stream in self._streams:
                 self._device.wait_for(stream)
         except BaseException:
             self._active.__exit__(*sys.exc_info())
             raise
+        return False
 
     def __exit__(self, *raised: Any) -> None:
         try:

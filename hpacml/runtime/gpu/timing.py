@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -65,4 +66,12 @@ def _settle() -> None:
             each.count()
 
 
+def _begin_in_child() -> None:
+    """A child has neither the devices of the parent, to ask for times, nor its threads, which may hold the lock."""
+    global _lock
+    _lock = threading.Lock()
+    _records.clear()
+
+
 counters.before_read.append(_settle)
+os.register_at_fork(after_in_child=_begin_in_child)
