@@ -93,10 +93,12 @@ class Region(Generic[P, R]):
         self._signature = inspect.signature(function)
         self._symbol = re.sub("[^A-Za-z0-9_]", "_", function.__name__) + ".region"  # no functor or C function has a dot
         self._ml, self._maps = self._read(directives)
-        self._names = tuple(self._signature.parameters)
-        kinds = {parameter.kind for parameter in self._signature.parameters.values()}
-        needs_binding = bool(kinds - {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD})
-        self._count = None if needs_binding else len(self._names)
+        parameters = self._signature.parameters
+        self._names = tuple(parameters)
+        self._defaults: tuple[Any, ...] = tuple(p.default for p in parameters.values())
+        positional = all(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters.values())
+        needed = sum(p.default is p.empty for p in parameters.values())
+        self._counts = range(needed, len(parameters) + 1) if positional else range(0)
         """How many positional arguments need no binding."""
         self._plans: dict[tuple[str, ...], _Plan] = {}
         self._compiled: dict[tuple[object, ...], Callable[..., object]] = {}
@@ -221,15 +223,15 @@ class Region(Generic[P, R]):
             self._plans[integers] = _Plan(maps, numbers, arrays, frozenset(map(arrays.index, written)), params)
         return self._plans[integers]
 
-    def _values(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, object]:
+    def _values(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, object]:
         """The arguments by name, in the order of the parameters."""
-        if not kwargs and len(args) == self._count:
-            return dict(zip(self._names, args, strict=True))
+        if not kwargs and len(args) in self._counts:
+            return dict(zip(self._names, args + self._defaults[len(args) :]))  # noqa: B905 (they are as many)
         arguments = self._signature.bind(*args, **kwargs)
         arguments.apply_defaults()
         return arguments.arguments
 
-    def _bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> _Call:
+    def _bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> _Call:
         values = self._values(args, kwargs)
         integers = integers_of(values)
         plan = self._plan(tuple(integers))
