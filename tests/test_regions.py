@@ -785,3 +785,33 @@ def r(a: F8, b: F8, n: int, net: Any):
         pass
 """)["r"]
     r(*randoms(2), 7, lambda x: x)
+
+
+def test_arguments_come_in_all_ways_that_python_has() -> None:
+    ones = np.ones(3)
+    seen: list[tuple[Any, ...]] = []
+    text = """tensor functor(one: [i] = ([i]))
+              ml(predicated: use) in(one(a[0:n])) out(one(b[0:n])) model(net) database("d.h5")"""
+
+    @hpacml.region(text)
+    def plain(b: Any, n: int, a: Any = ones, use: bool = False, net: Any = None) -> None:
+        seen.append((b, n, a, use, net))
+
+    @hpacml.region(text)
+    def odd(b: Any, n: int, *more: int, a: Any = ones, use: bool = False, net: Any = None) -> None:
+        seen.append((b, n, *more))
+
+    b, double = np.zeros(3), lambda x: 2 * x
+    plain(b, 3)
+    plain(b, n=3)
+    plain(b, 3, ones)
+    odd(b, 3, 4, 5)
+    assert [len(call) for call in seen] == [5, 5, 5, 4]
+    assert all(call[2] is ones and call[3:] == (False, None) for call in seen[:3])
+    plain(b, 3, ones, True, double)
+    np.testing.assert_array_equal(b, 2)
+    odd(b, 3, use=True, net=lambda x: 3 * x)
+    np.testing.assert_array_equal(b, 3)
+    for wrong in ((b,), (b, 3, ones, False, None, 4)):
+        with pytest.raises(TypeError):
+            plain(*wrong)

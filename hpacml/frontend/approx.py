@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -232,7 +232,7 @@ class Directives:
         arrays = [known[name] for name in applied.arrays]
         targets = tuple(known[target.array] for target in application.targets)
         place = caret(text, *application.span)
-        numbers = [self._number(number, arrays, place) for number in applied.open_numbers]
+        numbers = [self._number(number, known, place) for number in applied.open_numbers]
         constants = [None if n.constant is None else int(n.constant) for n in numbers]
         known_numbers = iter(constants)
         trees = tuple(fill(tree, known_numbers) for tree in applied.trees)
@@ -241,7 +241,7 @@ class Directives:
         params = tuple(ssa(self._integer(ast.Name(name, ast.Load()))) for name in applied.functor.used_params)
         return _Map(functor, applied, place, tuple(arrays), targets, trees, bounds, params)
 
-    def _number(self, number: Expr | End, arrays: Sequence[Array], place: str) -> Number:
+    def _number(self, number: Expr | End, arrays: Mapping[str, Array], place: str) -> Number:
         if isinstance(number, Expr):
             return self._integer(number.node)
         array = arrays[number.array]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from hpacml.errors import MapError
 from hpacml.frontend.directives import FunctorDirective, parse_application_targets, parse_functor, require_text
-from hpacml.frontend.maps import AppliedFunctor, integers_of
+from hpacml.frontend.maps import AppliedFunctor, integers_of, numbers_of
 from hpacml.frontend.placement import Target, device_of, on_host, require_one_place, require_target
 from hpacml.runtime.buffers import empty
 from hpacml.runtime.entry import call
@@ -152,7 +152,8 @@ class TensorFunctor:
             array_view(names[name], name, write=k in written, gpu=True) for k, name in enumerate(application.arrays)
         ]
         shapes = [view.shape for view in views]
-        open_numbers = application.numbers(names, shapes)
+        arrays = dict(zip(application.arrays, views, strict=True))
+        open_numbers = numbers_of(application.open_numbers, names, arrays)
         params = {param: integers[param] for param in application.functor.used_params}
         shape = _shape(application, direction, tuple(shapes), tuple(open_numbers), tuple(params.items()))
         return _Bound(application, direction, views, [*open_numbers, *params.values()], shape)
@@ -225,7 +226,7 @@ class _Bound(NamedTuple):
 
     def _boxes(self, tensor: ArrayView) -> list[Box] | None:
         """What is touched of the arrays and of the tensor, if some of them are to be transferred."""
-        if all(view.device is not None for view in (*self.views, tensor)):
+        if None not in [view.device for view in (*self.views, tensor)]:
             return None
         shapes, count = [view.shape for view in self.views], len(self.application.open_numbers)
         numbers, params = self.integers[:count], self.integers[count:]

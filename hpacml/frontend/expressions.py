@@ -185,9 +185,9 @@ def evaluate(expr: Expr, values: Mapping[str, object]) -> Number:
 def evaluate_int(expr: Expr, values: Mapping[str, object]) -> int:
     """`evaluate` for an index or bound: also raises `DirectiveError` if the value is not an integer."""
     result = expr.evaluation(values)
-    if isinstance(result, float | bool):
-        raise DirectiveError(f"'{expr}' is {result}, not an integer", expr.text, *expr.span)
-    return result
+    if type(result) is int:
+        return result
+    raise DirectiveError(f"'{expr}' is {result}, not an integer", expr.text, *expr.span)
 
 
 def _evaluation(node: ast.expr, expr: Expr) -> Evaluation:
@@ -204,7 +204,10 @@ def _evaluation(node: ast.expr, expr: Expr) -> Evaluation:
         case ast.Name(id=name):
 
             def of_name(values: Mapping[str, object]) -> Number:
-                number = _number(values.get(name))
+                number = values.get(name)
+                if type(number) is int and -(1 << 63) <= number < 1 << 63:  # as most are
+                    return number
+                number = _number(number)
                 if number is None:
                     raise _error(_unknown(name, values), node, expr)
                 return fitting(number)
@@ -254,8 +257,6 @@ class _Scalar(Protocol):
 
 def _number(value: object) -> Number | None:
     """`value` as a Python number, or None if it is none."""
-    if type(value) is int:  # most are
-        return value
     if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
         value = cast(_Scalar, value).item()
     if isinstance(value, bool):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import cast
+from typing import TYPE_CHECKING
 
 from hpacml.errors import DirectiveError, MapError
 from hpacml.frontend.directives import FunctorDirective, Target, TargetIndex, TargetRange, depth_first
@@ -14,7 +14,8 @@ from hpacml.frontend.expressions import Expr, evaluate_int
 from hpacml.functors import EXACT, Direction, Functor, Mapped
 from hpacml.targets import Bounds, TargetTree, bind, heads, single
 
-LIMIT = 1 << 63
+if TYPE_CHECKING:
+    from hpacml.runtime.memref import ArrayView
 
 
 def integers_of(values: Mapping[str, object]) -> dict[str, int]:
@@ -22,10 +23,12 @@ def integers_of(values: Mapping[str, object]) -> dict[str, int]:
 
     Raises `MapError` for one that does not fit 64 bits.
     """
-    integers = {name: int(cast(int, value)) for name, value in values.items() if _is_integral(type(value))}
-    for name, value in integers.items():
-        if not -LIMIT <= value < LIMIT:
-            raise MapError(f"'{name}' is {value}, which does not fit 64 bits")
+    integers: dict[str, int] = {}
+    for name, value in values.items():
+        if _is_integral(type(value)):
+            integers[name] = number = int(value)  # pyright: ignore[reportArgumentType]
+            if not -(1 << 63) <= number < 1 << 63:
+                raise MapError(f"'{name}' is {number}, which does not fit 64 bits")
     return integers
 
 
@@ -36,9 +39,9 @@ def _is_integral(kind: type) -> bool:
 
 @dataclass(frozen=True)
 class End:
-    """The stop of a range that is left open: the size of dimension `dim` of array number `array`."""
+    """The stop of a range that is left open: the size of dimension `dim` of an array."""
 
-    array: int
+    array: str
     dim: int
 
 
@@ -90,7 +93,6 @@ class AppliedFunctor:
     @cached_property
     def open_numbers(self) -> tuple[Expr | End, ...]:
         """What gives the numbers that are not constants, in the order of the IR's operands."""
-        order = {id(target): number for number, target in enumerate(depth_first(self.targets))}
 
         def open_in(target: Target) -> Iterator[Expr | End]:
             for dim, entry in enumerate(target.entries):
@@ -104,25 +106,12 @@ class AppliedFunctor:
                         if stop is not None:
                             yield stop
                         elif not _runs_backwards(entry, target):
-                            yield End(order[id(target)], dim)
+                            yield End(target.array, dim)
                         if step is not None:
                             yield step
 
         found = (number for target in self.targets for number in open_in(target))
         return tuple(n for n in found if isinstance(n, End) or n.names)
-
-    def numbers(self, values: Mapping[str, object], shapes: Sequence[Sequence[int]]) -> list[int]:
-        """The open numbers under `values`, over arrays of `shapes`. Raises `DirectiveError`, `MapError`."""
-        found: list[int] = []
-        for number in self.open_numbers:
-            if isinstance(number, Expr):
-                found.append(evaluate_int(number, values))
-            elif number.dim < len(shapes[number.array]):
-                found.append(shapes[number.array][number.dim])
-            else:
-                name, rank = self.arrays[number.array], len(shapes[number.array])
-                raise MapError(f"the target of '{name}' has a dimension {number.dim}, but the array only {rank}")
-        return found
 
     def resolve(
         self,
@@ -137,6 +126,22 @@ class AppliedFunctor:
             return [self.functor.resolve(targets, params, d, EXACT) for d in directions][-1]
         except MapError as error:
             raise MapError(f"in the map '{self.text}': {error}") from None
+
+
+def numbers_of(
+    numbers: Iterable[Expr | End], values: Mapping[str, object], arrays: Mapping[str, ArrayView]
+) -> list[int]:
+    """Open numbers of maps under `values`, over these arrays. Raises `DirectiveError`, `MapError`."""
+    found: list[int] = []
+    for number in numbers:
+        if isinstance(number, Expr):
+            found.append(evaluate_int(number, values))
+        elif number.dim < len(shape := arrays[number.array].shape):
+            found.append(shape[number.dim])
+        else:
+            name, rank = number.array, len(shape)
+            raise MapError(f"the target of '{name}' has a dimension {number.dim}, but the array only {rank}")
+    return found
 
 
 def _tree(target: Target) -> TargetTree:

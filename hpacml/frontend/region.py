@@ -23,7 +23,7 @@ from hpacml.frontend.directives import (
     require_text,
 )
 from hpacml.frontend.expressions import Expr, evaluate
-from hpacml.frontend.maps import AppliedFunctor, integers_of
+from hpacml.frontend.maps import AppliedFunctor, End, integers_of, numbers_of
 from hpacml.frontend.placement import Target as Machine
 from hpacml.frontend.placement import device_of, on_host, require_target
 from hpacml.frontend.scope import Keyword, Scope, check_units
@@ -48,6 +48,8 @@ class _Plan:
     """A region whose integer arguments are known by name: its maps, and the names that are used."""
 
     maps: tuple[tuple[Keyword, AppliedFunctor], ...]
+    numbers: tuple[Expr | End, ...]
+    """The open numbers of all maps, each once."""
     arrays: tuple[str, ...]
     written: frozenset[int]
     """Which of the arrays are written to."""
@@ -91,9 +93,12 @@ class Region(Generic[P, R]):
         self._signature = inspect.signature(function)
         self._symbol = re.sub("[^A-Za-z0-9_]", "_", function.__name__) + ".region"  # no functor or C function has a dot
         self._ml, self._maps = self._read(directives)
-        kinds = {parameter.kind for parameter in self._signature.parameters.values()}
-        needs_binding = bool(kinds - {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD})
-        self._count = None if needs_binding else len(self._signature.parameters)
+        parameters = self._signature.parameters
+        self._names = tuple(parameters)
+        self._defaults: tuple[Any, ...] = tuple(p.default for p in parameters.values())
+        positional = all(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters.values())
+        needed = sum(p.default is p.empty for p in parameters.values())
+        self._counts = range(needed, len(parameters) + 1) if positional else range(0)
         """How many positional arguments need no binding."""
         self._plans: dict[tuple[str, ...], _Plan] = {}
         self._compiled: dict[tuple[object, ...], Callable[..., object]] = {}
@@ -174,18 +179,19 @@ class Region(Generic[P, R]):
 
     def _boxes(self, bound: _Call) -> list[Box] | None:
         """What a call touches of arrays of the host."""
-        if all(view.device is not None for view in bound.views):
+        if None not in [view.device for view in bound.views]:
             return None
         from hpacml.touched import boxes, union
 
-        shapes = {name: view.shape for name, view in zip(bound.plan.arrays, bound.views, strict=True)}
+        views = dict(zip(bound.plan.arrays, bound.views, strict=True))
         found: dict[str, Box] = {}
         integers = integers_of(bound.values)
         for keyword, each in bound.plan.maps:
-            of_map = [shapes[name] for name in each.arrays]
+            of_map = [views[name].shape for name in each.arrays]
             params = {name: integers[name] for name in each.functor.used_params}
             directions: Sequence[Literal["to", "from"]] = ("to",) if keyword == "in" else ("from",)
-            mapped = each.resolve(directions, of_map, each.numbers(bound.values, of_map), params)
+            numbers = numbers_of(each.open_numbers, bound.values, views)
+            mapped = each.resolve(directions, of_map, numbers, params)
             for name, box in zip(each.arrays, boxes(mapped, each.trees, of_map), strict=True):
                 found[name] = union(found.get(name), box)
         return [found[name] for name in bound.plan.arrays]
@@ -211,30 +217,30 @@ class Region(Generic[P, R]):
             maps: tuple[tuple[Keyword, AppliedFunctor], ...] = tuple(
                 (keyword, AppliedFunctor(f, targets, names, self._unchecked)) for keyword, f, targets in self._maps
             )
+            numbers = tuple(dict.fromkeys(number for _, m in maps for number in m.open_numbers))
             arrays = tuple(dict.fromkeys(name for _, m in maps for name in m.arrays))
             written = {target.array for keyword, m in maps for target in m.targets if keyword != "in"}
             params = tuple(dict.fromkeys(name for _, m in maps for name in m.functor.used_params))
-            self._plans[integers] = _Plan(maps, arrays, frozenset(map(arrays.index, written)), params)
+            self._plans[integers] = _Plan(maps, numbers, arrays, frozenset(map(arrays.index, written)), params)
         return self._plans[integers]
 
-    def _values(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, object]:
+    def _values(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, object]:
         """The arguments by name, in the order of the parameters."""
-        if not kwargs and len(args) == self._count:
-            return dict(zip(self._signature.parameters, args, strict=True))
+        if not kwargs and len(args) in self._counts:
+            return dict(zip(self._names, args + self._defaults[len(args) :]))  # noqa: B905 (they are as many)
         arguments = self._signature.bind(*args, **kwargs)
         arguments.apply_defaults()
         return arguments.arguments
 
-    def _bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> _Call:
+    def _bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> _Call:
         values = self._values(args, kwargs)
         integers = integers_of(values)
         plan = self._plan(tuple(integers))
         arrays, written = plan.arrays, plan.written
-        views = [array_view(values[name], name, write=n in written, gpu=True) for n, name in enumerate(arrays)]
-        shapes = {name: view.shape for name, view in zip(arrays, views, strict=True)}
-        numbers = [n for _, m in plan.maps for n in m.numbers(values, [shapes[name] for name in m.arrays])]
+        views = {name: array_view(values[name], name, write=n in written, gpu=True) for n, name in enumerate(arrays)}
+        numbers = numbers_of(plan.numbers, values, views)
         numbers += [integers[name] for name in plan.params]
-        return _Call(plan, values, views, numbers, self._conditions(values))
+        return _Call(plan, values, list(views.values()), numbers, self._conditions(values))
 
     def _conditions(self, values: Mapping[str, object]) -> list[bool]:
         """Those that the directive has. What `if` excludes is not evaluated: it may make no sense then."""
@@ -256,17 +262,14 @@ class Region(Generic[P, R]):
         entry = Entry(self._symbol)
         for name, view in zip(plan.arrays, bound.views, strict=True):
             entry.argument(name, (ArrayType.on_device if copied else ArrayType.of)(view).memref)
-        numbers = [
-            [entry.hidden(f"n{k}_{j}", IndexType()) for j in range(len(m.open_numbers))]
-            for k, (_, m) in enumerate(plan.maps)
-        ]
+        numbers = {number: entry.hidden(f"n{k}", IndexType()) for k, number in enumerate(plan.numbers)}
         for param in plan.params:
             entry.argument(param, IndexType())
         condition = None if ml.condition is None else entry.hidden("condition", i1)
         if_condition = None if ml.if_condition is None else entry.hidden("if", i1)
         mappings: list[tuple[Keyword, SSAValue]] = [
-            (keyword, entry.map(m, MAP_OF_CLAUSE[keyword], open_numbers).mapping)
-            for (keyword, m), open_numbers in zip(plan.maps, numbers, strict=True)
+            (keyword, entry.map(m, MAP_OF_CLAUSE[keyword], [numbers[number] for number in m.open_numbers]).mapping)
+            for keyword, m in plan.maps
         ]
         body = Block()
         call_body(entry.module, body)
