@@ -1,8 +1,26 @@
 """What `xdsl-opt`, `xdsl-gui` and `hpacml-opt` find through the `xdsl.universe` entry point."""
 
 from xdsl.universe import Universe
+from xdsl.utils.target import Target
 
 from hpacml.dialects import get_all_dialects
 from hpacml.passes import get_all_passes
 
-HPACML_UNIVERSE = Universe(all_dialects=get_all_dialects(), all_passes=get_all_passes())
+
+def _ptx() -> type[Target]:
+    from hpacml.tools.assembly_targets import PtxTarget
+
+    return PtxTarget
+
+
+def _amdgcn() -> type[Target]:
+    from hpacml.tools.assembly_targets import AmdgcnTarget
+
+    return AmdgcnTarget
+
+
+HPACML_UNIVERSE = Universe(
+    all_dialects=get_all_dialects(),
+    all_passes=get_all_passes(),
+    all_targets={"ptx": _ptx, "amdgcn": _amdgcn},
+)

@@ -109,6 +109,8 @@ class TensorFunctor:
 
     def ir(self, targets: str, direction: Direction = "to", /, *, unchecked: bool = False, **names: object) -> ModuleOp:
         """The IR of a gather (`to`) or a scatter (`from`) of these arguments, before any pass."""
+        if direction not in NAMES:
+            raise MapError(f"the direction is 'to' or 'from', and this is {direction!r}")
         bound = self._bind(targets, direction, names, unchecked)
         tensor = ArrayView(0, bound.dtype, bound.shape, c_strides(bound.shape), False, None)
         return _module(bound.application, direction, bound.types(tensor))
@@ -131,6 +133,21 @@ class TensorFunctor:
         from hpacml.runtime.assembly import ptx
 
         return ptx(self.ir(targets, direction, unchecked=unchecked, **names), chip)
+
+    def amdgcn(
+        self,
+        targets: str,
+        direction: Direction = "to",
+        chip: str = "gfx90a",
+        /,
+        *,
+        unchecked: bool = False,
+        **names: object,
+    ) -> str:
+        """The same for a GPU of AMD, as assembly text, which nothing launches."""
+        from hpacml.runtime.assembly import amdgcn
+
+        return amdgcn(self.ir(targets, direction, unchecked=unchecked, **names), chip)
 
     def _bind(self, targets: str, direction: Direction, names: Mapping[str, object], unchecked: bool = False) -> _Bound:
         integers = integers_of(names)

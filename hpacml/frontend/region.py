@@ -211,6 +211,12 @@ class Region(Generic[P, R]):
 
         return ptx(self.ir(*args, **kwargs), chip)
 
+    def amdgcn(self, chip: str = "gfx90a", /, *args: P.args, **kwargs: P.kwargs) -> str:
+        """The same for a GPU of AMD, as assembly text, which nothing launches."""
+        from hpacml.runtime.assembly import amdgcn
+
+        return amdgcn(self.ir(*args, **kwargs), chip)
+
     def _plan(self, integers: tuple[str, ...]) -> _Plan:
         if integers not in self._plans:
             names = frozenset(integers)

@@ -54,6 +54,12 @@ def function_of(op: Operation) -> func.FuncOp:
     return around
 
 
+def refusal(loop: Operation, why: str) -> PassFailedException:
+    """That a parallel loop `has` or `calls` what a GPU cannot do."""
+    function = function_of(loop).sym_name.data
+    return PassFailedException(f"a parallel loop (prange) of '{function}' cannot run on a GPU: it {why}")
+
+
 class KernelNames:
     """Names for the kernels of a module that no other symbol has: `<function>_<kind>_<n>`."""
 

@@ -29,12 +29,11 @@ from xdsl.dialects.builtin import DYNAMIC_INDEX, IndexType, IntegerAttr, MemRefT
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.traits import is_side_effect_free
-from xdsl.utils.exceptions import PassFailedException
 
 from hpacml.affine import Poly
 from hpacml.functors import minimum
 from hpacml.passes.index_arithmetic import IndexArithmetic
-from hpacml.passes.launches import PRIVATE, THREADS, product
+from hpacml.passes.launches import PRIVATE, THREADS, product, refusal
 from hpacml.passes.regions import captured
 from hpacml.passes.strided import packed_strides, reinterpret_cast
 
@@ -62,9 +61,9 @@ def hoist_sizes(arrays: Sequence[memref.AllocOp], loop: Operation, builder: Buil
         _resolve_sizes(array)
     for op in [each for each in loop.walk() if _is_check(each) or each in arrays]:
         if not all(_hoist(value, loop, builder) for value in _needs(op)):
-            raise PassFailedException(
-                "a parallel loop (prange) that cannot run on a GPU has a local array whose size is not known before "
-                "the loop: have all iterations make the largest, with a size computed of numbers and shapes"
+            why = "has a local array whose size is not known before the loop"
+            raise refusal(
+                loop, f"{why}: have all iterations make the largest, with a size computed of numbers and shapes"
             )
         if _is_check(op):
             op.detach()

@@ -10,12 +10,11 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.traits import is_side_effect_free, is_speculatable
-from xdsl.utils.exceptions import PassFailedException
 
 from hpacml.affine import Poly
 from hpacml.passes.index_arithmetic import IndexArithmetic
 from hpacml.passes.inlining import inline_calls
-from hpacml.passes.launches import THREADS, KernelNames, below, launch, product, where
+from hpacml.passes.launches import THREADS, KernelNames, below, launch, product, refusal, where
 from hpacml.passes.local_arrays import MOST_BLOCKS, hoist_sizes, is_refusal, local_arrays, place
 from hpacml.passes.sweeps import delinearize, number_of
 
@@ -67,7 +66,7 @@ def _check(op: Operation) -> None:
                 fault = f"a map or a region ({each.name}): these hold parallel loops, not the other way round"
             case _:
                 fault = f"{each.name}, which only the CPU has"
-        raise PassFailedException(f"a parallel loop (prange) that cannot run on a GPU has {fault}")
+        raise refusal(op, f"has {fault}")
 
 
 def _launch(name: str, loop: scf.ParallelOp) -> None:

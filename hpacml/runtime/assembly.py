@@ -117,8 +117,19 @@ def amdgcn(module: ModuleOp, chip: str = DEFAULT_CHIPS[AMD]) -> str:
 
 def _assembly(module: ModuleOp, triple: str, chip: str) -> str:
     _check_chip(triple, chip)
-    outlined = toolchain.outline(generic_text(run_passes(module, gpu=True)))
-    code = device_code(outlined.device, triple, chip)
+    return of_text(generic_text(run_passes(module, gpu=True)), triple, chip)
+
+
+def of_text(ir_text: str, triple: str, chip: str) -> str:
+    """Assembly of the kernels in a lowered module, in generic form; for NVIDIA's GPUs it, and the host's part, are kept
+    in the cache, for a machine that has a GPU. Raises as `ptx` does.
+    """
+    from hpacml.runtime.gpu import compilation
+
+    if triple == NVIDIA:
+        code, _ = compilation.portable(ir_text, chip)
+    else:
+        code = device_code(toolchain.outline(ir_text).device, triple, chip)
     if not code.kernels:
         raise CompileError("there is nothing for a GPU here: maps that copy and parallel loops (prange) become kernels")
     return code.text

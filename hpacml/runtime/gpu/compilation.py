@@ -27,12 +27,10 @@ def compile(
     """
     way_in = toolchain.trampoline(entry_name, arg_types, result_type)
     symbol = toolchain.packed(entry_name)
-    made_by = MLIR_PIPELINE, MLIR_OUTLINING, MLIR_GPU_PIPELINE, entry.shim_text(), chip
-    made = cache.fetch(cache.key("kernels", *made_by, ir_text), lambda: _portable(ir_text, chip))
-    device, host = json.loads(made)
-    name = cache.key("kernel for a GPU", *native.host(), *made_by, ir_text, way_in)
+    device, host = portable(ir_text, chip)
+    name = cache.key("kernel for a GPU", *native.host(), entry.shim_text(), host, way_in)
     code = cache.fetch(name, lambda: native.emit(host + way_in, {symbol}))
-    kernels = Kernels(assembly.DeviceCode.from_json(device))
+    kernels = Kernels(device)
     symbols = {**entry.runtime().symbols, wrappers.KERNELS: kernels.address}
     library = native.link(code, {symbol}, symbols, kernels)
     return entry.Function(entry_name, library, symbol, arg_types, result_type, _enter())
@@ -58,8 +56,14 @@ def _enter() -> Callable[[int, Any], int]:
     return enter
 
 
-def _portable(ir_text: str, chip: str) -> bytes:
-    """Kernels in PTX, and LLVM IR for any host."""
+def portable(ir_text: str, chip: str) -> tuple[assembly.DeviceCode, str]:
+    """The kernels of a lowered module, and LLVM IR for any host, which launches them. Raises CompileError."""
+    made_by = MLIR_PIPELINE, MLIR_OUTLINING, MLIR_GPU_PIPELINE, chip
+    device, host = json.loads(cache.fetch(cache.key("kernels", *made_by, ir_text), lambda: _make(ir_text, chip)))
+    return assembly.DeviceCode.from_json(device), host
+
+
+def _make(ir_text: str, chip: str) -> bytes:
     outlined = toolchain.outline(ir_text)
     code = assembly.device_code(outlined.device, assembly.NVIDIA, chip)
     numbers = {kernel: number for number, kernel in enumerate(code.kernels)}
