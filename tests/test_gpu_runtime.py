@@ -181,7 +181,7 @@ def test_a_promised_copy_is_that_of_a_stream(device: SimulatedDevice, monkeypatc
         for stream in 0, 5, 0, 5:
             device.stream = stream
             functor.gather("a[0:3]", a=a)
-    assert sizes == [24, 24]
+    assert sizes == [40, 40]
 
 
 def test_graphs_are_those_of_a_stream(machine: Simulated) -> None:

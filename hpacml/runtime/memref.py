@@ -418,7 +418,7 @@ def _error(name: str, text: str) -> MapError:
 
 
 def _elsewhere(name: str, place: str, instead: str) -> MapError:
-    return _error(name, f"lies in {place}, but compiled code runs on the CPU: pass {instead}")
+    return _error(name, f"lies in {place}, where this cannot reach it: pass {instead}")
 
 
 def _misaligned(name: str, address: int, dtype: str) -> MapError:

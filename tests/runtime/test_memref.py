@@ -185,7 +185,7 @@ def test_dlpack_memory_lives_as_long_as_the_view() -> None:
 
 def test_dlpack_refusals() -> None:
     with pytest.raises(
-        MapError, match=r"'a' lies in memory of DLPack device \(2, 1\), but compiled code runs on the CPU"
+        MapError, match=r"'a' lies in memory of DLPack device \(2, 1\), where this cannot reach it"
     ):
         array_view(Exposes(__dlpack_device__=lambda: (2, 1), __dlpack__=None), "a")
     with pytest.raises(MapError, match=r"'a' has dtype \(0, 16 bits\) of DLPack; maps and kernels work on u8, i32"):
@@ -234,7 +234,7 @@ REFUSED = {
     "NumPy scalar": (np.float64(1), "is a scalar of type float64"),
     "list": ([1.0, 2.0], "is no array but a list: pass a NumPy array or a Torch tensor"),
     "None": (None, "is no array but a NoneType"),
-    "CUDA": (Exposes(__cuda_array_interface__={}), "lies in CUDA memory, but compiled code runs on the CPU"),
+    "CUDA": (Exposes(__cuda_array_interface__={}), "lies in CUDA memory, where this cannot reach it"),
     "Torch device": (torch.zeros(2, device="meta"), r"lies in meta, .* pass a\.cpu\(\)"),
     "Torch int16": (torch.zeros(2, dtype=torch.int16), "has dtype torch.int16; maps and kernels work on"),
     "Torch bool": (torch.zeros(2, dtype=torch.bool), "has dtype torch.bool"),

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from hpacml.runtime.memref import DTYPE_SIZES, ArrayView, array_view, c_strides, numpy_array
+from hpacml.elements import may_share
+from hpacml.errors import MapError
+from hpacml.runtime.memref import DTYPE_SIZES, ArrayView, array_view, c_strides, extent, numpy_array
 from hpacml.touched import union
 
 if TYPE_CHECKING:
@@ -90,7 +93,9 @@ class Transfers:
         self.originals: dict[Place, ArrayView] = {}
         """The arrays of the host, by what the device sees of them."""
         self.views = list(views)
-        for numbers in _equal(views):
+        groups = _equal(views)
+        _require_apart([(views[numbers[0]], not written.isdisjoint(numbers)) for numbers in groups])
+        for numbers in groups:
             view, is_written = views[numbers[0]], not written.isdisjoint(numbers)
             box = None if boxes is None else functools.reduce(union, (boxes[n] for n in numbers))
             copy = self._copy(view, box, is_written)
@@ -106,9 +111,9 @@ class Transfers:
             copy = _new_copy(self._device, view, box)
             copy.to_device()
             return copy
-        key = self._device, self._device.stream, box  # another stream would not wait for the copy
+        key = self._device, self._device.stream  # another stream would not wait for the copy
         if key not in kept:
-            kept[key] = _new_copy(self._device, view, box)
+            kept[key] = _new_copy(self._device, view, None)  # all of it: the next call may touch another part
             kept[key].to_device()
         return kept[key]
 
@@ -123,13 +128,25 @@ class Transfers:
             copy.to_host()
 
 
-def _equal(views: Sequence[ArrayView]) -> Iterable[Sequence[int]]:
+def _require_apart(arrays: Sequence[tuple[ArrayView, bool]]) -> None:
+    """Raise `MapError` where arrays of the host overlap of which one is written: copies would not."""
+    for (one, is_written), (other, other_written) in combinations(arrays, 2):
+        if is_written or other_written:
+            (low, high), (other_low, other_high) = extent(one), extent(other)
+            if low < other_high and other_low < high and may_share(numpy_array(one), numpy_array(other)):
+                raise MapError(
+                    f"arrays of the shapes {list(one.shape)} and {list(other.shape)} share memory, and one of them is "
+                    "written: on a GPU each would have a copy of its own; pass arrays that are there, or are apart"
+                )
+
+
+def _equal(views: Sequence[ArrayView]) -> list[list[int]]:
     """The numbers of the arrays of the host, those of one array together."""
     found: dict[tuple[Place, str], list[int]] = {}
     for n, view in enumerate(views):
         if view.device is None:
             found.setdefault((place_of(view), view.dtype), []).append(n)
-    return found.values()
+    return list(found.values())
 
 
 def _new_copy(device: Device, view: ArrayView, box: Box | None) -> _Copy:
@@ -149,7 +166,7 @@ def _new_copy(device: Device, view: ArrayView, box: Box | None) -> _Copy:
 
 
 class _Promised:
-    """Arrays that are promised not to change, and their copies on devices, by device, stream and box."""
+    """Arrays that are promised not to change, and their copies on devices, by device and stream."""
 
     def __init__(self) -> None:
         self._arrays: dict[tuple[object, ...], dict[object, _Copy]] = {}
@@ -182,7 +199,7 @@ _promised = _Promised()
 
 @contextmanager
 def unchanged(*arrays: object) -> Generator[None]:
-    """Promise that host arrays do not change inside: calls with the target "gpu" copy each to a device once.
+    """Promise that host arrays do not change inside: calls with the target "gpu" copy all of each to a device once.
 
     ```python
     with hpacml.unchanged(coordinates, connectivity):
