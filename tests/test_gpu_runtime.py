@@ -520,6 +520,29 @@ def test_a_capture_that_fails_leaves_nothing_behind(
     del kept
 
 
+def test_a_capture_that_lacks_memory_is_tried_again_with_what_torch_keeps(
+    torch_device: devices.Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = False
+
+    def empty() -> None:
+        nonlocal free
+        free = True
+
+    def run() -> None:
+        if not free:
+            try:
+                raise torch.OutOfMemoryError
+            except torch.OutOfMemoryError as error:
+                raise hpacml.ModelError("the model has failed") from error
+
+    monkeypatch.setattr(torch.cuda, "empty_cache", empty)
+    for name in "_cuda_endAllocateToPool", "_cuda_releasePool":
+        monkeypatch.setattr(torch._C, name, lambda *pool: None, raising=False)
+    torch_device.capture(run)
+    assert [graph.stream for graph in TorchGraph.ended] == [100, 101]
+
+
 def test_waiting_for_a_device_waits_for_captures(torch_device: devices.Device, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
     monkeypatch.setattr(torch.cuda, "synchronize", lambda index: done.append("synchronized"))

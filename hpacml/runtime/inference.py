@@ -60,21 +60,24 @@ class Tensors(NamedTuple):
     nothing_to_do: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Use:
     """A model that a call on a device has run."""
 
     inference: Inference
     model: Model
-    addresses: tuple[int, ...]
     device: str
+    traits: tuple[int, ...] = ()
 
     @property
     def label(self) -> str:
         return self.inference.label
 
     def holds(self) -> bool:
-        return self.inference.model(self.device) is self.model and self.model.network.addresses() == self.addresses
+        return self.inference.model(self.device) is self.model and self.model.network.addresses() == self.traits
+
+    def remember(self) -> None:
+        self.traits = self.model.network.addresses()
 
     def give_up(self) -> None:
         self.model.replayable = False
@@ -139,7 +142,7 @@ class Inference:
         anchor = model.network.anchor()
         elsewhere = anchor is not None and anchor.device != inputs[0].device
         call.on_host |= elsewhere or nothing_to_do or not model.replayable or bool(checks.chosen())
-        call.uses.append(_Use(self, model, model.network.addresses(), call.device.name))
+        call.uses.append(_Use(self, model, call.device.name))
 
     def _tensors(self, tensors: int) -> Tensors:
         addresses = self._pointers.from_address(tensors)

@@ -21,11 +21,15 @@ def traits(module: torch.nn.Module) -> tuple[int, ...]:
 
 
 def _add(module: torch.nn.Module, found: list[int]) -> None:
-    inside = vars(module)
+    inside = module.__dict__
     found += id(module), len(inside["_forward_pre_hooks"]), len(inside["_forward_hooks"])
-    for weights in (inside["_parameters"], inside["_buffers"]):
-        found += [weight.data_ptr() for weight in weights.values() if weight is not None]
-    found += [each.data_ptr() for each in islice(inside.values(), _STANDARD, None) if isinstance(each, torch.Tensor)]
+    for weights in inside["_parameters"], inside["_buffers"]:
+        for weight in weights.values():
+            if weight is not None:
+                found.append(weight.data_ptr())
+    for each in islice(inside.values(), _STANDARD, None):
+        if isinstance(each, torch.Tensor):
+            found.append(each.data_ptr())
     for child in inside["_modules"].values():
         if child is not None:
             _add(child, found)

@@ -165,6 +165,30 @@ def test_tensors_that_are_plain_attributes_and_move_are_seen(machine: Machine, h
     assert (machine.captures, machine.replays) == (2, 4)
 
 
+class Keeping(torch.nn.Module):
+    """A network that keeps what it has computed."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.last = x.sum(-1, keepdim=True)
+        return 2 * self.last
+
+
+def test_a_model_may_keep_tensors(machine: Machine, heat: Heat) -> None:
+    heat.net, heat.there_net = Keeping(), Keeping()
+    heat.call(8)
+    assert machine.captures == 1
+    if machine.real:  # the simulated device runs the model in replays, which then keeps other tensors
+        assert machine.replays == 5
+
+
+def test_models_in_turn_are_not_captured_each_time(machine: Machine, heat: Heat) -> None:
+    nets = [(stencil.network(seed), machine.network(stencil.network(seed))) for seed in range(2)]
+    for _ in range(20):
+        for heat.net, heat.there_net in nets:
+            heat.call()
+    assert machine.captures == 1
+
+
 def test_the_graph_used_longest_ago_goes_once_it_is_idle(
     machine: Machine, heat: Heat, monkeypatch: pytest.MonkeyPatch
 ) -> None:

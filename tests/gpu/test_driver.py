@@ -57,7 +57,8 @@ def test_a_module_is_loaded_and_launched(run: Run) -> None:
 import ctypes
 context = driver.primary_context(1)
 driver.enter(context)
-kernel = driver.function(driver.load("a text of PTX"), "heat")
+with driver.relaxed():
+    kernel = driver.function(driver.load("a text of PTX"), "heat")
 number, factor = ctypes.c_int64(-7), ctypes.c_double(2.5)
 parameters = (ctypes.c_void_p * 2)(ctypes.addressof(number), ctypes.addressof(factor))
 driver.launch(kernel, 12, 256, 0xABC0, ctypes.addressof(parameters))
@@ -70,8 +71,8 @@ driver.launch(kernel, 12, 256, 0, ctypes.addressof(parameters))
         "current 1",
         "capture mode 2",
         "load a text of PTX, options 5 6, 16384 bytes",
-        "capture mode 0",
         "function 1 heat",
+        "capture mode 0",
         launch.format("0xabc0"),
         launch.format("(nil)"),
     ]

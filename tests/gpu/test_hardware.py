@@ -319,3 +319,120 @@ def test_tensors_that_lie_anyhow(cuda: Cuda) -> None:
     t = torch.rand(30, 40, device="cuda").T[2:, ::3]
     f = hpacml.functor("f: [i, j, 0:2] = ([i, j], [i+1, j])")
     assert torch.equal(f.gather("t[0:n-1, 0:m]", t=t, n=38, m=10), torch.stack([t[:-1], t[1:]], -1))
+
+
+# -- captures: ours, and those of the program --------------------------------------------------------
+
+
+def test_a_capture_does_not_wait_for_the_device(steps: Steps, cuda: Cuda) -> None:
+    for _ in range(5):
+        steps.call()
+    other = Steps(steps.net)
+    for _ in range(graphs.WARM):
+        other.call()
+    torch.cuda.synchronize()
+    done = torch.cuda.Event()
+    torch.cuda._sleep(LONG)
+    done.record()
+    other.call()
+    assert not done.query()
+    assert cuda.captures == 2
+    other.check()
+
+
+def test_graphs_that_share_memory_are_replayed_in_any_order(cuda: Cuda) -> None:
+    net = stencil.network().cuda()
+    some = [Steps(net) for _ in range(8)]
+    for each in some:
+        for _ in range(5):
+            each.call()
+    order = torch.randint(0, len(some), (50,)).tolist()
+    for number in order:
+        some[number].t.copy_(torch.rand_like(some[number].t))
+        some[number].call()
+    assert cuda.captures == len(some)
+    for number in set(order):
+        some[number].check()
+
+
+def test_graphs_of_two_streams_run_beside_one_another(cuda: Cuda) -> None:
+    """Their products are large enough for cuBLAS to use its workspace."""
+    net = torch.nn.Sequential(torch.nn.Linear(5, 512), torch.nn.Linear(512, 512), torch.nn.Linear(512, 1)).cuda()
+    some, streams = [Steps(net), Steps(net)], [torch.cuda.Stream(), torch.cuda.Stream()]
+    for _ in range(20):
+        for each, stream in zip(some, streams, strict=True):
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                each.call()
+    torch.cuda.synchronize()
+    assert cuda.captures == 2
+    for each in some:
+        each.check()
+
+
+def test_a_capture_that_fails_leaves_torch_as_it_was(cuda: Cuda) -> None:
+    failing, steps = Steps(Peeking()), Steps()
+    for _ in range(5):
+        failing.call()
+    torch.cuda.empty_cache()
+    assert not torch.cuda.is_current_stream_capturing()
+    for _ in range(5):
+        steps.call()
+    steps.check()
+    assert (cuda.captures, cuda.replays) == (1, 2)
+
+
+def test_threads_may_wait_for_the_device_during_captures(cuda: Cuda) -> None:
+    stop = threading.Event()
+
+    def wait() -> None:
+        while not stop.is_set():
+            cuda.device.synchronize_all()
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    try:
+        some = [Steps() for _ in range(8)]
+        for each in some:
+            for _ in range(5):
+                each.call()
+            each.check()
+    finally:
+        stop.set()
+        waiting.join()
+    assert cuda.captures == len(some)
+
+
+def test_a_call_is_a_part_of_a_graph_of_the_program(cuda: Cuda) -> None:
+    line = hpacml.functor("line: [i] = ([i])")
+    a, r = torch.arange(5.0, device="cuda"), torch.tensor([1, 2], device="cuda")
+    line.gather("a[r[0:2]]", a=a, r=r)
+    steps, graph = Steps(), torch.cuda.CUDAGraph()
+    steps.call()
+    hpacml.timing()
+    try:
+        with torch.cuda.graph(graph):
+            steps.call()
+            found = line.gather("a[r[0:2]]", a=a, r=r)
+    finally:
+        hpacml.timing(False)
+    steps.t.copy_(torch.rand_like(steps.t))
+    a += 1
+    graph.replay()
+    steps.check()
+    assert found.tolist() == [2, 3]
+    hpacml.flush()
+    r[0] = 7
+    graph.replay()
+    with pytest.raises(hpacml.MapError, match="the index 7 lies outside a dimension that has 5 elements"):
+        hpacml.flush()
+
+
+def test_the_first_call_of_a_functor_may_be_captured(cuda: Cuda) -> None:
+    """Its kernels are loaded then."""
+    twice = hpacml.functor("twice: [i, 0:2] = ([i], [i])")
+    a, graph = torch.arange(5.0, device="cuda"), torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        found = twice.gather("a[0:3]", a=a)
+    graph.replay()
+    assert found.tolist() == [[0, 0], [1, 1], [2, 2]]

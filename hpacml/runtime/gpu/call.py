@@ -33,6 +33,10 @@ class Use(Protocol):
         """Of the region."""
         ...
 
+    def remember(self) -> None:
+        """Note how the model is, now that it is captured: it may keep tensors of its run."""
+        ...
+
     def holds(self) -> bool:
         """Whether the call would run the same model, with its weights in the same memory."""
         ...

@@ -136,8 +136,9 @@ class Device:
 
     def load(self, ptx: str, names: Sequence[str]) -> list[Any]:
         """The kernels of these names in a PTX text, on this device."""
-        module = driver.load(ptx)
-        return [driver.function(module, name) for name in names]
+        with driver.relaxed():
+            module = driver.load(ptx)
+            return [driver.function(module, name) for name in names]
 
     def launch(self, kernel: Any, grid: int, block: int, stream: int, parameters: int) -> None:
         """Launch one of the loaded kernels; `parameters` is the address of an array of pointers to its parameters."""
@@ -152,16 +153,25 @@ class Device:
         """What `run` does on the current stream, as a graph: call it to have all of it done once. `run` does nothing.
 
         It must be replayed on the stream that is current now. What Torch raises for something that cannot be captured
-        comes out.
+        comes out. It may come to run twice.
         """
-        home = self.stream
         with _capturing:
-            capture = self._captures.get(home) or self._captures.setdefault(home, _Capture(self))
             try:
-                return capture.graph(run).replay
-            except BaseException:
-                del self._captures[home]  # its stream and its memory may be in any state
-                raise
+                return self._capture(run)
+            except Exception as error:
+                if not _lacks_memory(error):
+                    raise
+            torch.cuda.empty_cache()  # Torch does not give back by itself what it keeps, while something is captured
+            return self._capture(run)
+
+    def _capture(self, run: Callable[[], None]) -> Callable[[], None]:
+        home = self.stream
+        capture = self._captures.get(home) or self._captures.setdefault(home, _Capture(self))
+        try:
+            return capture.graph(run).replay
+        except BaseException:
+            del self._captures[home]  # its stream and its memory may be in any state
+            raise
 
     def __repr__(self) -> str:
         return f"cuda:{self.index}"
@@ -226,6 +236,13 @@ class _Active:
 
     def __exit__(self, *raised: Any) -> None:
         self._device.__exit__(*raised)
+
+
+def _lacks_memory(error: BaseException | None) -> bool:
+    """Whether it is, or comes of, an allocation that failed."""
+    while error is not None and not isinstance(error, torch.OutOfMemoryError):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def no_memory(index: int, size: int, reason: str) -> DeviceError:

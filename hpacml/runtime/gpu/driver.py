@@ -51,7 +51,7 @@ def stream() -> int:
 
 
 @contextmanager
-def _relaxed() -> Generator[None]:
+def relaxed() -> Generator[None]:
     """Let this thread do what goes into no graph, while somebody captures one."""
     cuda = driver()
     mode = cuda.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
@@ -67,8 +67,7 @@ def load(ptx: str) -> Any:
     cuda = driver()
     log = bytearray(LOG_BYTES)
     keys = [cuda.CUjit_option.CU_JIT_ERROR_LOG_BUFFER, cuda.CUjit_option.CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES]
-    with _relaxed():
-        status, module = cuda.cuModuleLoadDataEx(ptx.encode() + b"\0", len(keys), keys, [log, len(log)])
+    status, module = cuda.cuModuleLoadDataEx(ptx.encode() + b"\0", len(keys), keys, [log, len(log)])
     said = log.split(b"\0")[0].decode(errors="replace").strip()
     _require(cuda, status, f"load the kernels{f' ({said})' if said else ''}")
     return module

@@ -42,6 +42,8 @@ class _Graph:
     result: object
     uses: Sequence[Use]
     flag: Flag | None
+    born: int
+    """The number of the call that it was captured for."""
     used: int
     """The number of the call that used it last."""
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -65,7 +67,7 @@ class Graphs:
         self._count = 0
         """Of the calls."""
         self._calls: dict[Hashable, int] = {}
-        """How many calls of a kind were like those that can be captured."""
+        """How many calls of a kind were like those that can be captured; below 0 they have to wait for longer."""
         self._graphs: dict[Hashable, _Graph] = {}
         self._given_up = False
         """Whether a call cannot be captured, and no model is to blame."""
@@ -79,7 +81,7 @@ class Graphs:
         key = key, stream
         graph = self._graphs.get(key)
         if graph is not None and not graph.valid:
-            self._forget(key)
+            self._drop(key, graph)
             graph = None
         if graph is None and self._calls.get(key, 0) >= WARM and self._has_room():
             graph = self._capture(device, stream, key, execute)
@@ -92,9 +94,10 @@ class Graphs:
         self._note(key, call)
         return result
 
-    def _forget(self, key: Hashable) -> None:
+    def _drop(self, key: Hashable, graph: _Graph) -> None:
+        """A graph that was of no use has the next one wait: models may take turns, or be changed in each call."""
         self._graphs.pop(key, None)
-        self._calls.pop(key, None)
+        self._calls[key] = -IDLE if graph.used == graph.born else 0
 
     def _has_room(self) -> bool:
         """Whether there may be one more graph; one that is idle makes room."""
@@ -103,7 +106,7 @@ class Graphs:
         key, oldest = min(list(self._graphs.items()), key=lambda item: item[1].used)
         if self._count - oldest.used <= IDLE:
             return False
-        self._forget(key)
+        self._drop(key, oldest)
         return True
 
     def _note(self, key: Hashable, call: Call) -> None:
@@ -117,31 +120,34 @@ class Graphs:
 
     def _capture(self, device: Device, stream: int, key: Hashable, execute: Callable[[Call], object]) -> _Graph | None:
         """Keep what a call does as a graph, if that is possible. Nothing is done by it."""
+        calls: list[Call] = []
         results: list[object] = []
-        call: Call | None = None
 
         def run() -> None:
-            nonlocal call
-            call = Call(device, capturing=True, home=stream)
-            results.append(execute(call))
+            calls.append(Call(device, capturing=True, home=stream))
+            results.append(execute(calls[-1]))
 
         try:
             replay = device.capture(run)
         except Exception as error:  # whatever a model does that cannot be captured; the call is run as ever
-            self._give_up(call)
+            self._give_up(calls[-1].uses if calls else ())
             reason = error.__context__ or error  # the end of a capture fails for what has failed in it
             _log.warning("calls of %s cannot be replayed as a CUDA graph, and run as before: %s", self._name, reason)
             return None
-        if call is None or not call.repeats:
+        call = calls[-1]
+        if not call.repeats:
             self._calls.pop(key, None)
             return None
-        graph = self._graphs[key] = _Graph(replay, results[0], tuple(call.uses), call.flagged, self._count)
+        for use in call.uses:
+            use.remember()
+        now = self._count
+        graph = self._graphs[key] = _Graph(replay, results[-1], tuple(call.uses), call.flagged, now, now)
         return graph
 
-    def _give_up(self, call: Call | None) -> None:
+    def _give_up(self, uses: Sequence[Use]) -> None:
         """Capture no more calls with the model that has failed to be; it is the one that ran last."""
-        if call is not None and call.uses:
-            call.uses[-1].give_up()
+        if uses:
+            uses[-1].give_up()
         else:
             self._given_up = True
 
