@@ -31,6 +31,7 @@ test: lint types  ## all tests
 	$(BIN)/lit -q tests/filecheck
 
 test-gpu: install  ## the tests on a GPU: TORCH= or BIN= bring a Torch with CUDA
+	@$(BIN)/python -c "import sys; from tests.machines import missing_gpu; sys.exit(missing_gpu())"
 	$(BIN)/python -m pytest -rs -m gpu tests
 
 check: install  ## the quick tests

@@ -184,9 +184,7 @@ def test_dlpack_memory_lives_as_long_as_the_view() -> None:
 
 
 def test_dlpack_refusals() -> None:
-    with pytest.raises(
-        MapError, match=r"'a' lies in memory of DLPack device \(2, 1\), where this cannot reach it"
-    ):
+    with pytest.raises(MapError, match=r"'a' lies in memory of DLPack device \(2, 1\), where this cannot reach it"):
         array_view(Exposes(__dlpack_device__=lambda: (2, 1), __dlpack__=None), "a")
     with pytest.raises(MapError, match=r"'a' has dtype \(0, 16 bits\) of DLPack; maps and kernels work on u8, i32"):
         array_view(Dlpack(np.zeros(3, np.int16), True), "a")
