@@ -323,3 +323,10 @@ def test_a_report_of_calls_that_are_not_replayed(machine: Machine, heat: Heat, m
         hpacml.timing(False)
     assert (report.calls["infer"], report.replayed) == (7, 0)
     assert report.gathered == 7 * 7 * 9 * 5 * 4
+
+
+def test_what_the_environment_may_say(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HPACML_CUDA_GRAPHS", "off")
+    heat, net = stencil.region(stencil.refuse), machine.network(stencil.network())
+    with pytest.raises(hpacml.HpacmlError, match="HPACML_CUDA_GRAPHS is 'off': it is 0, for no graphs, or 1"):
+        heat(*(machine.there(grid) for grid in stencil.grids()), 9, 11, net, True)

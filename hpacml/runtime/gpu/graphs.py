@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from hpacml.errors import HpacmlError
 from hpacml.runtime import checks, instruments
 from hpacml.runtime.gpu import timing
 from hpacml.runtime.gpu.call import Call, Use
@@ -34,6 +35,14 @@ It does not sooner: where more kinds of calls than `MOST` take turns, each would
 """
 
 _log = logging.getLogger("hpacml")
+
+
+def _wanted() -> bool:
+    """Whether the environment has graphs on. Raises `HpacmlError` for what says neither."""
+    text = os.environ.get(VARIABLE)
+    if text not in (None, "", "0", "1"):
+        raise HpacmlError(f"the environment variable {VARIABLE} is '{text}': it is 0, for no graphs, or 1")
+    return text != "0"
 
 
 @dataclass(slots=True)
@@ -74,7 +83,7 @@ class Graphs:
 
     def run(self, device: Device, key: Hashable, execute: Callable[[Call], object]) -> object:
         """What `execute` returns, now or when it was captured; what it does is done. `key` decides what that is."""
-        if self._given_up or os.environ.get(VARIABLE) == "0" or checks.chosen():  # checks need the host
+        if self._given_up or not _wanted() or checks.chosen():  # checks need the host
             return execute(Call(device))
         self._count += 1
         stream = device.stream
