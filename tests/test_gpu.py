@@ -432,6 +432,7 @@ def test_mathematics_is_linked(tmp_path: Path) -> None:
 
 def test_mathematics_without_libdevice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(libdevice, "_places", lambda: iter([tmp_path]))
+    monkeypatch.setenv("HPACML_CACHE", "0")
     assert libdevice.find() is None
     fix = f"is in none of {tmp_path}: pip install nvidia-cuda-nvcc, or set CUDA_HOME"
     with pytest.raises(hpacml.CompileError, match=re.escape(fix)):
