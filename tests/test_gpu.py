@@ -70,7 +70,7 @@ def kernels(module: ModuleOp) -> int:
 
 @pytest.mark.parametrize("part", [0, *(pytest.param(part, marks=pytest.mark.slow) for part in range(1, 5))])
 def test_functors(launches: list[ModuleOp], part: int) -> None:
-    search(100 + part, 25, "functor")
+    search(100 + part, 25 if part else 12, "functor")
     assert any(map(kernels, launches))
 
 

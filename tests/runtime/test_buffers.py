@@ -30,6 +30,7 @@ def test_a_tensor_in_a_cycle_is_freed_at_any_time():
             self.tensor = buffers.empty(LARGE, "f32")
 
     threshold = gc.get_threshold()
+    gc.freeze()  # what other tests have left would take long to collect
     try:
         for count in range(1, 60):  # the collector runs at another place of `empty` each time
             gc.disable()
@@ -42,6 +43,7 @@ def test_a_tensor_in_a_cycle_is_freed_at_any_time():
     finally:
         gc.set_threshold(*threshold)
         gc.enable()
+        gc.unfreeze()
 
 
 def test_no_more_is_kept_than_said(monkeypatch: pytest.MonkeyPatch):
