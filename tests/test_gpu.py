@@ -402,7 +402,7 @@ MODULES: dict[str, Callable[[], ModuleOp]] = {
 
 
 @needs_ptxas
-@pytest.mark.parametrize("chip", ["sm_80", "sm_90"])
+@pytest.mark.parametrize("chip", [pytest.param("sm_80", marks=pytest.mark.slow), "sm_90"])
 @pytest.mark.parametrize("name", MODULES)
 def test_ptxas_takes_it(name: str, chip: str, tmp_path: Path) -> None:
     text = ptx(MODULES[name](), chip)
