@@ -53,9 +53,13 @@ NO_LLVM = f"{NO_MLIR}\nfrom hpacml.runtime import native\nnative.emit = native.a
 
 
 def run(restriction: str, cache: Path) -> subprocess.CompletedProcess[str]:
+    return run_text(PROGRAM.replace("{restriction}", restriction), cache)
+
+
+def run_text(program: str, cache: Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "HPACML_CACHE_DIR": str(cache), "PYTHONPATH": str(REPOSITORY)}
     path = cache / "program.py"
-    path.write_text(PROGRAM.replace("{restriction}", restriction))
+    path.write_text(program)
     return subprocess.run(
         [sys.executable, path], env=environment, capture_output=True, text=True, timeout=120, check=False
     )
@@ -71,3 +75,29 @@ def test_compiled_elsewhere(tmp_path: Path) -> None:
     for restriction in (NO_MLIR, NO_LLVM, ANOTHER):
         again = run(restriction, tmp_path)
         assert (again.stdout, again.stderr) == ("3 []\n", "")
+
+
+AHEAD = """
+{restriction}
+import numpy as np
+import pytest
+import hpacml
+from tests.simulated_gpu import OnDevice, simulated
+
+f = hpacml.functor("f: [i, 0:2] = ([i], [i + 1])")
+a = np.arange(600, dtype=np.float32)
+{work}
+"""
+MAKE = "f.ptx('a[0:n]', 'to', 'sm_80', a=a, n=599)"
+USE = """
+with pytest.MonkeyPatch.context() as patch, simulated(patch) as (device,):
+    x = f.gather("a[0:n]", a=OnDevice(a, device), n=599)
+    assert (x.sum(1).numpy() == 2 * a[:-1] + 1).all()
+"""
+
+
+@pytest.mark.slow
+def test_made_ahead_where_there_is_no_gpu(tmp_path: Path) -> None:
+    for restriction, work in (("", MAKE), (f"import sys\n{NO_MLIR}", USE)):
+        done = run_text(AHEAD.replace("{restriction}", restriction).replace("{work}", work), tmp_path)
+        assert done.stderr == ""
