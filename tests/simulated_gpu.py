@@ -143,6 +143,8 @@ class SimulatedDevice:
         return tensor.clone()
 
     def tensor(self, view: ArrayView) -> torch.Tensor:
+        inside = (start <= view.address < end for start, end in self.memory.ends.items())
+        assert 0 in view.shape or any(inside), "memory that is not this device's"
         return tensor_over(view)
 
     def load(self, text: str, names: Sequence[str]) -> list[Any]:

@@ -30,6 +30,7 @@ from hpacml.frontend.kernel import Kernel
 from hpacml.runtime import formats, toolchain
 from hpacml.runtime.gpu import compilation, driver, flags, graphs, kernels, timing
 from hpacml.runtime.gpu import device as devices
+from hpacml.runtime.traits import traits
 from tests.gpu import stencil
 from tests.gpu.test_device_calls import add, scaled
 from tests.machines import Simulated, missing_gpu
@@ -842,3 +843,70 @@ def test_unknown_targets(target: Any) -> None:
             make("one: [i, 0:1] = ([i])", target=target)
     with pytest.raises(hpacml.CompileError, match="target='gpu'"):
         hpacml.kernel(target=target)
+
+
+def test_parts_of_arrays_that_would_begin_at_one_place(
+    device: SimulatedDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torch's allocator has small blocks side by side: the one of the second half of an array is behind a first half."""
+    pool = torch.zeros(1 << 16, dtype=torch.uint8)
+    device.hold(pool.data_ptr(), pool.nbytes, pool)
+    taken = iter(pool.split(512))
+    empty = device.empty
+
+    def packed(shape: tuple[int, ...], dtype: str) -> torch.Tensor:
+        return next(taken) if (shape, dtype) == ((512,), "u8") else empty(shape, dtype)
+
+    monkeypatch.setattr(device, "empty", packed)
+    both = hpacml.functor("both: [i, 0:2] = ([i], [i])", target="gpu")
+    a, r, s = np.arange(100.0), np.arange(128), np.arange(128) % 90
+    expected = np.stack([a[r[:64]], a[s[64:]]], -1)
+    np.testing.assert_array_equal(both.gather("a[r[0:64]], a[s[64:128]]", a=a, r=r, s=s), expected)
+    r[6] = 777
+    with pytest.raises(hpacml.MapError, match=r"r\[6\] is 777"):
+        both.gather("a[r[0:64]], a[s[64:128]]", a=a, r=r, s=s)
+
+
+@pytest.mark.parametrize("on_device", [False, True])
+def test_tensors_on_another_device(monkeypatch: pytest.MonkeyPatch, on_device: bool) -> None:
+    with simulated(monkeypatch, 2) as devices:
+        f, a = hpacml.functor("one: [i, 0:1] = ([i])", target="gpu"), np.arange(5.0)
+        there = OnDevice(a, devices[0]) if on_device else a
+        elsewhere = OnDevice(np.zeros((5, 1)), devices[1])
+        for call in (
+            lambda: f.gather("a[0:5]", a=there, out=elsewhere),
+            lambda: f.scatter(elsewhere, "a[0:5]", a=there),
+        ):
+            with pytest.raises(hpacml.MapError, match=r"'a' is on cuda:0, '(out|tensor)' is on cuda:1"):
+                call()
+
+
+def test_the_host_in_the_original_code_of_a_device(device: SimulatedDevice) -> None:
+    """What is called there with arrays of the host is no part of the call on the device."""
+    rows = hpacml.functor("rows: [i, 0:1] = ([i])")
+
+    @hpacml.region(
+        "tensor functor(one: [i, 0:1] = ([i]))\n"
+        "ml(collect) in(one(a[0:3])) out(one(a[0:3])) database('host.h5') label('host')"
+    )
+    def region(a: Any) -> None:
+        rows.gather("x[k[0:2]]", x=np.arange(3.0), k=np.array([1, 7]))
+
+    with pytest.raises(hpacml.MapError, match=r"k\[1\] is 7"):
+        region(OnDevice(np.zeros(3), device))
+
+
+@pytest.mark.parametrize("number", [np.ones(3), [1.0], torch.ones(3)], ids=["array", "list", "tensor"])
+def test_what_is_no_number(machine: Simulated, number: object) -> None:
+    with pytest.raises(hpacml.MapError, match="argument 'factor' takes"):
+        scaled(machine.there(np.ones((4, 5))), number, torch.nn.Identity())  # pyright: ignore
+
+
+def test_tensors_in_containers_of_a_module() -> None:
+    module: Any = torch.nn.Identity()
+    module.kept = {"a": torch.ones(3), "b": 1}
+    module.several = [torch.ones(2)]
+    before = traits(module)
+    assert traits(module) == before
+    module.kept["a"] = torch.ones(3)
+    assert traits(module) != before

@@ -70,7 +70,7 @@ class TensorFunctor:
             bound.run(tensor_view(tensor, device and device.index), device)
             return tensor
         view = array_view(out, "out", write=True, gpu=True)
-        self._require_near(bound, view, "out")
+        self._require_near(bound, device, view, "out")
         bound.require_shape(view)
         if (name := bound.sharing(view)) is not None:
             raise MapError(f"'out' shares memory with '{name}', which is read: give a tensor of its own memory")
@@ -89,7 +89,7 @@ class TensorFunctor:
         bound = self._bind(targets, "from", names, unchecked)
         device = self._device(bound)
         source = array_view(tensor, "tensor", gpu=True)
-        self._require_near(bound, source, "tensor")
+        self._require_near(bound, device, source, "tensor")
         bound.require_shape(source)
         shared = bound.sharing(source) is not None  # then it is read as it is now
         if shared and source.device is None:
@@ -102,10 +102,11 @@ class TensorFunctor:
             return None
         return device_of(bound.views, bound.application.arrays, self._target)
 
-    def _require_near(self, bound: _Bound, tensor: ArrayView, name: str) -> None:
-        """Raise `MapError` unless the tensor is where the arrays are; with the target "gpu" a map takes any."""
-        if self._target != "gpu":
-            require_one_place([*bound.views, tensor], [*bound.application.arrays, name])
+    def _require_near(self, bound: _Bound, device: Device | None, tensor: ArrayView, name: str) -> None:
+        """Raise `MapError` unless the tensor is where the arrays are, or the host's, with the target "gpu"."""
+        if device is None or tensor.device not in (None, device.index) or self._target != "gpu":
+            here = [view if device is None else replace(view, device=device.index) for view in bound.views]
+            require_one_place([*here, tensor], [*bound.application.arrays, name])
 
     def ir(self, targets: str, direction: Direction = "to", /, *, unchecked: bool = False, **names: object) -> ModuleOp:
         """The IR of a gather (`to`) or a scatter (`from`) of these arguments, before any pass."""

@@ -88,7 +88,7 @@ class Dispatcher:
         device = placement.device_of(views, [p.name for _, p in self._arrays], self._target)
         code = self._codes[chosen, device.chip].get(key) or self._compile(key, chosen, device.chip)
         self._require_writable(code, args, views)
-        numbers = [args[k] for k, convert in self._passed if convert is not None]
+        numbers = [convert(args[k]) for k, convert in self._passed if convert is not None]
         numbers = tuple([number or str(number) for number in numbers])  # 0.0 equals -0.0, and they do not do the same
         work = Work(device, self._frame(args), views, frozenset(code.written), (code, numbers))
         return self._offload.run(work, lambda views: self._invoke(code, args, views))

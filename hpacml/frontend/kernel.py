@@ -44,8 +44,7 @@ class Kernel(Definition, Generic[P, R]):
 
     Raises `CompileError` for Python that cannot be compiled, `DirectiveError` for a directive that cannot be read,
     `MapError` for arguments or maps that do not fit, `ModelError` and `DatabaseError` from its regions, `DeviceError`
-    for GPUs, and
-    `TypeError` for arguments that are missing or too many.
+    for what is wrong with a GPU, and `TypeError` for arguments that are missing or too many.
     """
 
     def __init__(self, function: Callable[P, R], target: Target | None = None):

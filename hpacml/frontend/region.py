@@ -70,9 +70,9 @@ class _Call:
 class Region(Generic[P, R]):
     """A function that is a region: a call runs it, collects from it, or runs the model in its place.
 
-    Arrays are NumPy arrays, Torch CPU tensors, or anything with DLPack or an array interface. A call returns
-    what the body returns, or None where the model ran instead. Raises `MapError`, `ModelError` or
-    `DatabaseError`, and what the body raises.
+    Arrays are NumPy arrays, Torch tensors, or anything with DLPack or an array interface, on the host or on a GPU. A
+    call returns what the body returns, or None where the model ran instead. Raises `MapError`, `ModelError`,
+    `DatabaseError` or `DeviceError`, and what the body raises.
     """
 
     def __init__(

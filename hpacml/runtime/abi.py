@@ -81,7 +81,8 @@ def call_body(index: int) -> None:
     gpu.leave_to_host("original code")
     gpu.original = True
     try:
-        body()
+        with frame.Frame(paths=frame.paths()):  # what it calls may be of the host
+            body()
     finally:
         gpu.device.resume()
 

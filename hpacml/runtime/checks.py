@@ -24,7 +24,7 @@ def chosen() -> frozenset[str]:
 
 @functools.lru_cache(8)
 def _read(text: str) -> frozenset[str]:
-    names = frozenset(name.strip() for name in text.split(","))
+    names = frozenset(name.strip() for name in text.split(",")) - {""}
     if unknown := names - CHECKS.keys():
         wrong, known = ", ".join(sorted(unknown)), ", ".join(f"'{name}'" for name in CHECKS)
         raise HpacmlError(f"the environment variable {VARIABLE} is '{text}': {wrong} is no check; these are {known}")

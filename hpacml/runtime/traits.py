@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from itertools import islice
+from typing import cast
 
 import torch
 
@@ -28,8 +30,14 @@ def _add(module: torch.nn.Module, found: list[int]) -> None:
             if weight is not None:
                 found.append(weight.data_ptr())
     for each in islice(inside.values(), _STANDARD, None):
-        if isinstance(each, torch.Tensor):
-            found.append(each.data_ptr())
+        found += [item.data_ptr() for item in _items(each) if isinstance(item, torch.Tensor)]
     for child in inside["_modules"].values():
         if child is not None:
             _add(child, found)
+
+
+def _items(value: object) -> Iterable[object]:
+    """What a plain container has, else the value itself."""
+    if isinstance(value, dict):
+        return cast("dict[object, object]", value).values()
+    return cast("Sequence[object]", value) if isinstance(value, (list, tuple)) else (value,)

@@ -99,6 +99,11 @@ class Transfers:
             view, is_written = views[numbers[0]], not written.isdisjoint(numbers)
             box = None if boxes is None else functools.reduce(union, (boxes[n] for n in numbers))
             copy = self._copy(view, box, is_written)
+            others: list[_Copy] = []
+            while place_of(copy.view) in self.originals:  # two parts, of arrays that would begin at one place
+                others.append(copy)
+                copy = _new_copy(self._device, view, box)
+                copy.to_device()
             self.originals[place_of(copy.view)] = view
             for n in numbers:
                 self.views[n] = copy.view
@@ -112,10 +117,12 @@ class Transfers:
             copy.to_device()
             return copy
         key = self._device, self._device.stream  # another stream would not wait for the copy
-        if key not in kept:
-            kept[key] = _new_copy(self._device, view, None)  # all of it: the next call may touch another part
-            kept[key].to_device()
-        return kept[key]
+        with _promised.lock:
+            if key not in kept:
+                copy = _new_copy(self._device, view, None)  # all of it: the next call may touch another part
+                copy.to_device()
+                kept[key] = copy
+            return kept[key]
 
     def finish(self) -> None:
         """Have what was written in the arrays of the host; this waits for the device."""
@@ -171,7 +178,7 @@ class _Promised:
     def __init__(self) -> None:
         self._arrays: dict[tuple[object, ...], dict[object, _Copy]] = {}
         self._counts: dict[tuple[object, ...], int] = {}
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
 
     @staticmethod
     def _key(view: ArrayView) -> tuple[object, ...]:
@@ -181,13 +188,13 @@ class _Promised:
         return self._arrays.get(self._key(view)) if self._arrays else None
 
     def add(self, view: ArrayView) -> None:
-        with self._lock:
+        with self.lock:
             key = self._key(view)
             self._counts[key] = self._counts.get(key, 0) + 1
             self._arrays.setdefault(key, {})
 
     def remove(self, view: ArrayView) -> None:
-        with self._lock:
+        with self.lock:
             key = self._key(view)
             self._counts[key] -= 1
             if not self._counts[key]:
