@@ -151,3 +151,15 @@ def test_names_that_gather_takes_itself() -> None:
         one.gather("unchecked[0:3]", unchecked=np.zeros(3))
     with pytest.raises(hpacml.MapError, match="no array can have this name here"):
         one.gather("out[0:3]")
+
+
+@pytest.mark.parametrize("targets", ["a[2:n]", "a[r[2:n]]"])
+def test_a_stop_so_far_away_that_differences_do_not_fit(targets: str) -> None:
+    """The range is empty, but what compiled code computes of it would be huge."""
+    names = {"a": np.arange(9.0), "r": np.arange(9)}
+    f = hpacml.functor("f: [i, 0:1] = ([i])")
+    with pytest.raises(
+        hpacml.MapError, match="it needs the number -9223372036854775808, but indices and sizes have 64"
+    ):
+        f.gather(targets, n=-(2**63), **names)
+    assert f.gather(targets, n=-(2**40), **names).shape == (0, 1)

@@ -55,6 +55,9 @@ class MapCheck:
         shapes = [list(islice(rest, rank)) for rank in self._ranks]
         if OVERFLOW in numbers:
             raise MapError("a number in its ranges, or of its parameters, does not fit 64 bits")
+        # Compiled code takes differences of them, also where the range is empty.
+        if (far := next((number for number in numbers if abs(number) > LARGEST // 2), None)) is not None:
+            raise MapError(f"it needs the number {far}, but indices and sizes have 64 bits")
         targets = bind(site.targets, site.names, shapes, rest, EXACT)
         parameters = dict(zip(site.parameters, rest, strict=True))
         memory = _memory(site.names, views)
