@@ -44,6 +44,7 @@ class MapCheck:
             return
         try:
             lasting = self._check(numbers, views)
+            _require_differences(numbers)
         except MapError as error:
             raise MapError(f"in the map '{self._map}': {error}") from None
         if lasting:
@@ -55,9 +56,6 @@ class MapCheck:
         shapes = [list(islice(rest, rank)) for rank in self._ranks]
         if OVERFLOW in numbers:
             raise MapError("a number in its ranges, or of its parameters, does not fit 64 bits")
-        # Compiled code takes differences of them, also where the range is empty.
-        if (far := next((number for number in numbers if abs(number) > LARGEST // 2), None)) is not None:
-            raise MapError(f"it needs the number {far}, but indices and sizes have 64 bits")
         targets = bind(site.targets, site.names, shapes, rest, EXACT)
         parameters = dict(zip(site.parameters, rest, strict=True))
         memory = _memory(site.names, views)
@@ -105,6 +103,12 @@ def _memory(names: Sequence[str], views: Sequence[ArrayView]) -> Memory:
         return copy_to_host(call.device, views[number])
 
     return Memory(names, [numpy_array(one or other) for one, other in zip(originals, views, strict=True)], content)
+
+
+def _require_differences(numbers: Sequence[int]) -> None:
+    """Compiled code takes differences of numbers, also of an empty range: raise MapError if these may overflow."""
+    if (far := next((number for number in numbers if abs(number) > LARGEST // 2), None)) is not None:
+        raise MapError(f"it needs the number {far}, but indices and sizes have 64 bits")
 
 
 def _require_64_bits(mapped: Mapped[int], accesses: Sequence[Access], shapes: Sequence[Sequence[int]]) -> None:
