@@ -12,6 +12,7 @@ import numpy as np
 
 from hpacml.errors import MapError
 from hpacml.functors import EXACT, Mapped, Target, View
+from hpacml.runtime.memref import ArrayView, extent, numpy_array
 from hpacml.targets import Access
 
 Numbers: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
@@ -193,6 +194,12 @@ def _may_overlap(array: Array) -> bool:
             return True
         end += stride * (size - 1)
     return False
+
+
+def overlap(one: ArrayView, other: ArrayView) -> bool:
+    """Whether two arrays may share memory."""
+    (low, high), (other_low, other_high) = extent(one), extent(other)
+    return low < other_high and other_low < high and may_share(numpy_array(one), numpy_array(other))
 
 
 def may_share(a: Array, b: Array) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from hpacml.elements import overlap
 from hpacml.errors import MapError
 from hpacml.frontend.directives import FunctorDirective, parse_application_targets, parse_functor, require_text
 from hpacml.frontend.maps import AppliedFunctor, integers_of, numbers_of
@@ -16,7 +17,7 @@ from hpacml.runtime.entry import call
 from hpacml.runtime.frame import Frame
 from hpacml.runtime.gpu import offload
 from hpacml.runtime.gpu.transfers import copy
-from hpacml.runtime.memref import ArrayView, array_view, c_strides, extent, numpy_array, tensor_view
+from hpacml.runtime.memref import ArrayView, array_view, c_strides, numpy_array, tensor_view
 from hpacml.touched import Box, boxes
 
 if TYPE_CHECKING:
@@ -202,14 +203,8 @@ class _Bound(NamedTuple):
 
     def sharing(self, tensor: ArrayView) -> str | None:
         """The name of an array that may share memory with the tensor."""
-        from hpacml.elements import may_share
-
-        low, high = extent(tensor)
-        for view, name in zip(self.views, self.application.arrays, strict=True):
-            other_low, other_high = extent(view)
-            if low < other_high and other_low < high and may_share(numpy_array(tensor), numpy_array(view)):
-                return name
-        return None
+        named = zip(self.views, self.application.arrays, strict=True)
+        return next((name for view, name in named if overlap(tensor, view)), None)
 
     def require_shape(self, tensor: ArrayView) -> None:
         """Raise `MapError` unless the tensor has the shape of the map."""

@@ -79,7 +79,7 @@ class Dispatcher:
             code = self._codes[chosen, None].get(key) or self._compile(key, chosen, None)
             self._require_writable(code, args, views)
             with self._frame(args):
-                return self._invoke(code, args, views)
+                return self._invoke(code, self._numbers(args), views)
         return self._run_on_device(key, chosen, args, views)
 
     def _run_on_device(
@@ -88,15 +88,18 @@ class Dispatcher:
         device = placement.device_of(views, [p.name for _, p in self._arrays], self._target)
         code = self._codes[chosen, device.chip].get(key) or self._compile(key, chosen, device.chip)
         self._require_writable(code, args, views)
-        numbers = [convert(args[k]) for k, convert in self._passed if convert is not None]
-        numbers = tuple([number or str(number) for number in numbers])  # 0.0 equals -0.0, and they do not do the same
-        work = Work(device, self._frame(args), views, frozenset(code.written), (code, numbers))
-        return self._offload.run(work, lambda views: self._invoke(code, args, views))
+        numbers = self._numbers(args)
+        told_apart = tuple([number or str(number) for number in numbers])  # 0.0 equals -0.0, which does something else
+        work = Work(device, self._frame(args), views, frozenset(code.written), (code, told_apart))
+        return self._offload.run(work, lambda views: self._invoke(code, numbers, views))
 
-    def _invoke(self, code: _Code, args: Sequence[Any], views: Sequence[ArrayView]) -> object:
+    def _numbers(self, args: Sequence[Any]) -> list[object]:
+        return [convert(args[k]) for k, convert in self._passed if convert is not None]
+
+    def _invoke(self, code: _Code, numbers: Sequence[object], views: Sequence[ArrayView]) -> object:
         descriptors = [descriptor(view) for view in views]  # must outlive the call
-        addresses = map(addressof, descriptors)
-        values = [next(addresses) if convert is None else convert(args[k]) for k, convert in self._passed]
+        addresses, others = map(addressof, descriptors), iter(numbers)
+        values = [next(addresses) if convert is None else next(others) for _, convert in self._passed]
         result = code.run(*values)
         return result if code.result is None else code.result(result)
 

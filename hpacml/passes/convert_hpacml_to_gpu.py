@@ -15,10 +15,10 @@ from xdsl.rewriter import InsertPoint
 from hpacml.affine import Poly
 from hpacml.passes.index_arithmetic import IndexArithmetic
 from hpacml.passes.index_checks import guard_indirect, launch_checks
-from hpacml.passes.launches import THREADS, KernelNames, below, launch, product, where
+from hpacml.passes.launches import KernelNames, below, launch_points, product, where
 from hpacml.passes.parallel_loops import launch_parallel_loops
 from hpacml.passes.staging import Staging
-from hpacml.passes.sweeps import Slice, Sweep, delinearize, erase_unused_views
+from hpacml.passes.sweeps import Slice, Sweep, erase_unused_views
 
 
 @dataclass(frozen=True)
@@ -109,17 +109,7 @@ def _innermost(sweep: Sweep) -> bool:
 
 def _by_points(name: str, sweep: Sweep, a: IndexArithmetic) -> None:
     """A thread has all features of a point."""
-    total = a.settled(product(sweep.sizes))
-
-    def tile(start: Poly, thread: Poly, a: IndexArithmetic) -> None:
-        number = start + thread
-
-        def copy(a: IndexArithmetic) -> None:
-            sweep.copy([a.value(index) for index in delinearize(number, sweep.sizes, a)], a)
-
-        where(below(number, total, a), copy, a)
-
-    launch(name, total, THREADS, a, tile)
+    launch_points(name, sweep.sizes, a, lambda point, a: sweep.copy([a.value(index) for index in point], a))
 
 
 def _by_elements(name: str, sweep: Sweep, a: IndexArithmetic) -> None:
@@ -127,10 +117,9 @@ def _by_elements(name: str, sweep: Sweep, a: IndexArithmetic) -> None:
     slices = sweep.slices
     first, count = (slices[0].first, product(slices[0].width)) if len(slices) == 1 else (Poly(()), sweep.feature_count)
     first, count = a.settled(first), a.settled(count)
-    total = a.settled(product(sweep.sizes) * count)
 
-    def copy(element: Poly, a: IndexArithmetic) -> None:
-        *indices, number = delinearize(element, [*sweep.sizes, count], a)
+    def copy(place: list[Poly], a: IndexArithmetic) -> None:
+        *indices, number = place
         point = [a.value(index) for index in indices]
         feature = a.settled(number + first)
 
@@ -147,8 +136,4 @@ def _by_elements(name: str, sweep: Sweep, a: IndexArithmetic) -> None:
 
         choose(slices, a)
 
-    def tile(start: Poly, thread: Poly, a: IndexArithmetic) -> None:
-        element = a.settled(start + thread)
-        where(below(element, total, a), lambda a: copy(element, a), a)
-
-    launch(name, total, THREADS, a, tile)
+    launch_points(name, [*sweep.sizes, count], a, copy)

@@ -13,14 +13,13 @@ from xdsl.ir import Operation, SSAValue
 from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.utils.exceptions import PassFailedException
 
-from hpacml.affine import Poly
 from hpacml.dialects.hpacml.checks import CheckMapOp, DistinctOp, InBoundsOp
 from hpacml.dialects.hpacml.flags import REPEATED, FlagDownOp, FlagOp
 from hpacml.dialects.hpacml.views import IndirectOp, view_type
 from hpacml.passes.conversion import convert
 from hpacml.passes.index_arithmetic import IndexArithmetic
-from hpacml.passes.launches import THREADS, KernelNames, below, function_of, guard, launch, product, where
-from hpacml.passes.sweeps import Place, Sweep, delinearize, locate, size_of
+from hpacml.passes.launches import KernelNames, function_of, guard, launch_points, where
+from hpacml.passes.sweeps import Place, Sweep, locate, size_of
 
 AtPlace: TypeAlias = Callable[[Sequence[SSAValue], IndexArithmetic], None]
 """Builds the work at a place of a view."""
@@ -100,17 +99,8 @@ class _Check:
         """A kernel over all places of a view."""
         a = IndexArithmetic(Builder(InsertPoint.before(self.op)))
         sizes = [a.settled(size_of(view, d, a)) for d in range(view_type(view).get_num_dims())]
-        total = a.settled(product(sizes))
-
-        def tile(start: Poly, thread: Poly, a: IndexArithmetic) -> None:
-            number = a.settled(start + thread)
-
-            def at(a: IndexArithmetic) -> None:
-                work([a.value(index) for index in delinearize(number, sizes, a)], a)
-
-            where(below(number, total, a), at, a)
-
-        launch(self.names.new(self.op, "check"), total, THREADS, a, tile)
+        name = self.names.new(self.op, "check")
+        launch_points(name, sizes, a, lambda point, a: work([a.value(index) for index in point], a))
 
     def _raise(self, index: SSAValue, size: SSAValue, a: IndexArithmetic) -> None:
         """Raise the flag; the first to do so tells why."""

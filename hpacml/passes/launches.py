@@ -17,6 +17,7 @@ from xdsl.utils.exceptions import PassFailedException
 
 from hpacml.affine import Poly
 from hpacml.passes.index_arithmetic import IndexArithmetic
+from hpacml.passes.sweeps import delinearize
 
 THREADS = 256
 """In a block. Neighbours in a block are neighbours in the innermost dimension."""
@@ -113,6 +114,23 @@ def launch(
     )
     inner.builder.insert(gpu.TerminatorOp())
     return kernel
+
+
+def launch_points(
+    name: str,
+    sizes: Sequence[Poly],
+    a: IndexArithmetic,
+    body: Callable[[list[Poly], IndexArithmetic], None],
+    most_blocks: int = MOST_BLOCKS,
+) -> gpu.LaunchOp:
+    """A kernel with a thread for each point of dimensions of `sizes`; `body` builds the work at a point."""
+    total = a.settled(product(sizes))
+
+    def tile(start: Poly, thread: Poly, a: IndexArithmetic) -> None:
+        number = a.settled(start + thread)
+        where(below(number, total, a), lambda a: body(delinearize(number, sizes, a), a), a)
+
+    return launch(name, total, THREADS, a, tile, most_blocks)
 
 
 def guard(kernel: gpu.LaunchOp, flag: SSAValue) -> None:

@@ -14,9 +14,9 @@ from xdsl.traits import is_side_effect_free, is_speculatable
 from hpacml.affine import Poly
 from hpacml.passes.index_arithmetic import IndexArithmetic
 from hpacml.passes.inlining import inline_calls
-from hpacml.passes.launches import THREADS, KernelNames, below, launch, product, refusal, where
+from hpacml.passes.launches import KernelNames, below, launch_points, product, refusal, where
 from hpacml.passes.local_arrays import MOST_BLOCKS, hoist_sizes, is_refusal, local_arrays, place
-from hpacml.passes.sweeps import delinearize, number_of
+from hpacml.passes.sweeps import number_of
 
 _ELEMENTWISE = {*arith.Arith.operations, *math.Math.operations}
 _CONTROL = (scf.ForOp, scf.IfOp, scf.WhileOp, scf.ConditionOp, scf.YieldOp, scf.ParallelOp)
@@ -72,10 +72,9 @@ def _check(op: Operation) -> None:
 def _launch(name: str, loop: scf.ParallelOp) -> None:
     a = IndexArithmetic(Builder(InsertPoint.before(loop)))
     dimensions, between, inside = _nest(loop, a)
-    total = a.settled(product([each.size for each in dimensions]))
+    sizes = [each.size for each in dimensions]
 
-    def iteration(number: Poly, a: IndexArithmetic) -> None:
-        indices = delinearize(number, [each.size for each in dimensions], a)
+    def iteration(indices: list[Poly], a: IndexArithmetic) -> None:
         for each, index in zip(dimensions, indices, strict=True):
             each.counter.replace_all_uses_with(a.value(each.start + each.step * index))
         for op in [*between, *inside.ops]:
@@ -84,18 +83,14 @@ def _launch(name: str, loop: scf.ParallelOp) -> None:
                 a.builder.insert(op)
                 _make_sequential(op)
 
-    def tile(start: Poly, thread: Poly, a: IndexArithmetic) -> None:
-        number = a.settled(start + thread)
-        where(below(number, total, a), lambda a: iteration(number, a), a)
-
     def launch_with_arrays(a: IndexArithmetic) -> None:
         hoist_sizes(arrays, loop, a.builder)
-        place(arrays, launch(name, total, THREADS, a, tile, MOST_BLOCKS))
+        place(arrays, launch_points(name, sizes, a, iteration, MOST_BLOCKS))
 
     if arrays := local_arrays(loop):
-        where(below(a.constant(0), total, a), launch_with_arrays, a)
+        where(below(a.constant(0), a.settled(product(sizes)), a), launch_with_arrays, a)
     else:
-        launch(name, total, THREADS, a, tile)
+        launch_points(name, sizes, a, iteration)
     Rewriter.erase_op(loop, safe_erase=False)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from hpacml.errors import DeviceError
 from hpacml.runtime import entry, frame, instruments
-from hpacml.runtime.gpu import call
+from hpacml.runtime.gpu import call, timing
 from hpacml.runtime.mapcheck import MapCheck
 from hpacml.runtime.sites import CollectSite, InferSite, Json, MapSite, SampleSite, Sites
 
@@ -36,7 +36,7 @@ def install() -> None:
         device_free=call.free,
         device_time=call.time,
         device_body_time=call.body_time,
-        device_record=record_stages,
+        device_record=timing.record_stages,
         device_flag=flag,
         device_flag_down=flag_down,
     )
@@ -96,13 +96,6 @@ def _leave_to_host(what: str) -> None:
 def refuse(site: int) -> None:
     """Stop at code of the host that would need memory of the device."""
     raise DeviceError(str(_refusals.at(site)))
-
-
-def record_stages(site: int, stages: int, times: int, bytes: int) -> None:
-    """Count a call on a device: `times` points to the numbers of the events between its stages."""
-    from hpacml.runtime.gpu import timing
-
-    timing.record_stages(site, stages, times, bytes)
 
 
 def flag(site: int, found: int) -> None:

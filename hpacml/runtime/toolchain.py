@@ -16,21 +16,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hpacml.errors import CompileError
 from hpacml.pipelines import MLIR_OUTLINING, MLIR_PIPELINE
 from hpacml.runtime import cache, entry, native
-from hpacml.runtime.gpu.wrappers import Launch
+from hpacml.runtime.gpu.wrappers import LLVM_TYPES, Launch
 
 if TYPE_CHECKING:
     from hpacml.passes.launches import Kind
 
-_LLVM_TYPES = {
-    "memref": "ptr",
-    "index": "i64",
-    "i64": "i64",
-    "i32": "i32",
-    "i8": "i8",
-    "i1": "i1",
-    "f64": "double",
-    "f32": "float",
-}
+_LLVM_TYPES = {"memref": "ptr", **LLVM_TYPES}
 
 _TRANSLATABLE = ("llvm.", "nvvm.", "rocdl.")
 

@@ -3,38 +3,41 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, ClassVar
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.utils.target import Target
 
 from hpacml.pipelines import generic_text
+from hpacml.runtime.assembly import AMD, DEFAULT_CHIPS, NVIDIA, of_text
 
 
 @dataclass(frozen=True)
-class PtxTarget(Target):
+class _AssemblyTarget(Target):
+    triple: ClassVar[str]
+
+    chip: str
+
+    def emit(self, ctx: Context, module: ModuleOp, output: IO[str]) -> None:
+        output.write(of_text(generic_text(module), self.triple, self.chip))
+
+
+@dataclass(frozen=True)
+class PtxTarget(_AssemblyTarget):
     """The code of a module's kernels (`gpu.launch`) for a GPU of NVIDIA: `-t 'ptx{chip=sm_90}'`."""
 
     name = "ptx"
+    triple = NVIDIA
 
-    chip: str = "sm_80"
-
-    def emit(self, ctx: Context, module: ModuleOp, output: IO[str]) -> None:
-        from hpacml.runtime import assembly
-
-        output.write(assembly.of_text(generic_text(module), assembly.NVIDIA, self.chip))
+    chip: str = DEFAULT_CHIPS[NVIDIA]
 
 
 @dataclass(frozen=True)
-class AmdgcnTarget(Target):
+class AmdgcnTarget(_AssemblyTarget):
     """The same for a GPU of AMD: `-t 'amdgcn{chip=gfx942}'`."""
 
     name = "amdgcn"
+    triple = AMD
 
-    chip: str = "gfx90a"
-
-    def emit(self, ctx: Context, module: ModuleOp, output: IO[str]) -> None:
-        from hpacml.runtime import assembly
-
-        output.write(assembly.of_text(generic_text(module), assembly.AMD, self.chip))
+    chip: str = DEFAULT_CHIPS[AMD]

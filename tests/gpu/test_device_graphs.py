@@ -37,6 +37,16 @@ class Heat:
             self.region(*self.there, *self.t.shape, self.there_net)
             close(self.machine, self.there[1], stencil.inferred(self.t, self.new, self.net))
 
+    def measured(self, times: int) -> Any:
+        """The report of some calls."""
+        hpacml.report(reset=True)
+        hpacml.timing()
+        try:
+            self.call(times)
+            return hpacml.report(reset=True)["heat"]
+        finally:
+            hpacml.timing(False)
+
 
 @pytest.fixture
 def heat(machine: Machine) -> Heat:
@@ -295,13 +305,7 @@ def test_calls_that_collect_run_each_time(machine: Machine, heat: Heat) -> None:
 
 
 def test_the_report_counts_replays(machine: Machine, heat: Heat) -> None:
-    hpacml.report(reset=True)
-    hpacml.timing()
-    try:
-        heat.call(7)
-        report: Any = hpacml.report(reset=True)["heat"]
-    finally:
-        hpacml.timing(False)
+    report = heat.measured(7)
     assert report.calls["infer"] == 7
     assert report.replayed == machine.replays == 4
     assert report.events["Graph Replay"].count == 4
@@ -314,13 +318,7 @@ def test_the_report_counts_replays(machine: Machine, heat: Heat) -> None:
 
 def test_a_report_of_calls_that_are_not_replayed(machine: Machine, heat: Heat, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HPACML_CUDA_GRAPHS", "0")
-    hpacml.report(reset=True)
-    hpacml.timing()
-    try:
-        heat.call(7)
-        report: Any = hpacml.report(reset=True)["heat"]
-    finally:
-        hpacml.timing(False)
+    report = heat.measured(7)
     assert (report.calls["infer"], report.replayed) == (7, 0)
     assert report.gathered == 7 * 7 * 9 * 5 * 4
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hpacml.runtime import counters
+from hpacml.runtime.gpu import call
 
 if TYPE_CHECKING:
     from hpacml.runtime.gpu.device import Event
@@ -46,8 +47,6 @@ def record(site: bytes, events: Sequence[Event], bytes: Sequence[int]) -> None:
 
 def record_stages(site: int, stages: int, times: int, bytes: int) -> None:
     """The runtime's `hpacml_device_record`: `times` points to the numbers of the current call's events."""
-    from hpacml.runtime.gpu import call
-
     current = call.current()
     if current.capturing:
         return

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from hpacml.elements import may_share
+from hpacml.elements import overlap
 from hpacml.errors import MapError
-from hpacml.runtime.memref import DTYPE_SIZES, ArrayView, array_view, c_strides, extent, numpy_array
+from hpacml.runtime.memref import DTYPE_SIZES, ArrayView, array_view, c_strides, numpy_array
 from hpacml.touched import union
 
 if TYPE_CHECKING:
@@ -138,13 +138,11 @@ class Transfers:
 def _require_apart(arrays: Sequence[tuple[ArrayView, bool]]) -> None:
     """Raise `MapError` where arrays of the host overlap of which one is written: copies would not."""
     for (one, is_written), (other, other_written) in combinations(arrays, 2):
-        if is_written or other_written:
-            (low, high), (other_low, other_high) = extent(one), extent(other)
-            if low < other_high and other_low < high and may_share(numpy_array(one), numpy_array(other)):
-                raise MapError(
-                    f"arrays of the shapes {list(one.shape)} and {list(other.shape)} share memory, and one of them is "
-                    "written: on a GPU each would have a copy of its own; pass arrays that are there, or are apart"
-                )
+        if (is_written or other_written) and overlap(one, other):
+            raise MapError(
+                f"arrays of the shapes {list(one.shape)} and {list(other.shape)} share memory, and one of them is "
+                "written: on a GPU each would have a copy of its own; pass arrays that are there, or are apart"
+            )
 
 
 def _equal(views: Sequence[ArrayView]) -> list[list[int]]:

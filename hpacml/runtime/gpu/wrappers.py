@@ -8,7 +8,7 @@ from dataclasses import dataclass
 KERNELS = "hpacml_kernels"
 """The symbol whose address tells the runtime whose kernels these are."""
 
-_LLVM_TYPES = {"index": "i64", "i64": "i64", "i32": "i32", "i8": "i8", "i1": "i1", "f64": "double", "f32": "float"}
+LLVM_TYPES = {"index": "i64", "i64": "i64", "i32": "i32", "i8": "i8", "i1": "i1", "f64": "double", "f32": "float"}
 
 MOST_THREADS = 2**31 - 2**16
 """In a launch with 32-bit indices: numbers of threads and points are then far from an overflow."""
@@ -81,7 +81,7 @@ def flat(types: Sequence[str | int]) -> Iterator[tuple[str, str]]:
     """Names and LLVM types of the arguments, one by one."""
     for position, kind in enumerate(types):
         if isinstance(kind, str):
-            yield f"a{position}", _LLVM_TYPES[kind]
+            yield f"a{position}", LLVM_TYPES[kind]
             continue
         yield from ((f"a{position}.allocated", "ptr"), (f"a{position}.aligned", "ptr"), (f"a{position}.offset", "i64"))
         yield from ((f"a{position}.size{d}", "i64") for d in range(kind))
