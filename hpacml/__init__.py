@@ -10,21 +10,29 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from hpacml.errors import CompileError, DatabaseError, DeviceError, DirectiveError, HpacmlError, MapError, ModelError
+from hpacml.errors import (
+    CompileError,
+    DatabaseError,
+    DeviceError,
+    DirectiveError,
+    HpacmlError,
+    MapError,
+    ModelError,
+)
 from hpacml.frontend.plain import approx, prange
 
 if TYPE_CHECKING:
-    from hpacml.frontend.bridge import functor
+    from hpacml.frontend.functor import functor
     from hpacml.frontend.kernel import kernel
     from hpacml.frontend.region import region
-    from hpacml.runtime.database import flush
-    from hpacml.runtime.fallback import fallbacks
+    from hpacml.runtime.databases.reader import open_database
+    from hpacml.runtime.databases.writer import flush
     from hpacml.runtime.gpu.transfers import unchanged
-    from hpacml.runtime.instruments import ranges, timing
-    from hpacml.runtime.layers import Normalize
-    from hpacml.runtime.reader import open_database
-    from hpacml.runtime.report import report
-    from hpacml.runtime.saving import save_model
+    from hpacml.runtime.models.fallback import fallbacks
+    from hpacml.runtime.models.layers import Normalize
+    from hpacml.runtime.models.saving import save_model
+    from hpacml.runtime.reports.instruments import ranges, timing
+    from hpacml.runtime.reports.report import report
 
 __all__ = [
     "CompileError",
@@ -51,18 +59,18 @@ __all__ = [
 ]
 
 _LAZY = {
-    "functor": "hpacml.frontend.bridge",
+    "functor": "hpacml.frontend.functor",
     "kernel": "hpacml.frontend.kernel",
     "region": "hpacml.frontend.region",
-    "flush": "hpacml.runtime.database",
-    "open_database": "hpacml.runtime.reader",
-    "fallbacks": "hpacml.runtime.fallback",
+    "flush": "hpacml.runtime.databases.writer",
+    "open_database": "hpacml.runtime.databases.reader",
+    "fallbacks": "hpacml.runtime.models.fallback",
     "unchanged": "hpacml.runtime.gpu.transfers",
-    "ranges": "hpacml.runtime.instruments",
-    "timing": "hpacml.runtime.instruments",
-    "report": "hpacml.runtime.report",
-    "Normalize": "hpacml.runtime.layers",
-    "save_model": "hpacml.runtime.saving",
+    "ranges": "hpacml.runtime.reports.instruments",
+    "timing": "hpacml.runtime.reports.instruments",
+    "report": "hpacml.runtime.reports.report",
+    "Normalize": "hpacml.runtime.models.layers",
+    "save_model": "hpacml.runtime.models.saving",
 }
 
 
@@ -77,7 +85,7 @@ def __getattr__(name: str) -> object:
 
 
 if os.environ.get("HPACML_REPORT"):
-    import_module("hpacml.runtime.report_file").write_at_exit(os.environ["HPACML_REPORT"])
+    import_module("hpacml.runtime.reports.report_file").write_at_exit(os.environ["HPACML_REPORT"])
 
 
 def __dir__() -> list[str]:

@@ -6,13 +6,13 @@ directives + kernel            hpacml.frontend
   hpacml-fuse-gather-concat    the views of a map in one sweep; packed memory is not copied
   convert-hpacml-to-loops      packing becomes scf loops over memrefs
   convert-hpacml-to-runtime    infer, collect and failing maps become C calls; the original code a function
-upstream MLIR                  MLIR_PIPELINE, in process (hpacml.runtime.toolchain)
+upstream MLIR                  MLIR_PIPELINE, in process (hpacml.backend.mlir)
 LLVM                           machine code (llvmlite)
 
 For GPUs convert-hpacml-to-gpu stands before convert-hpacml-to-loops: packing and parallel loops become kernels; and
 hpacml-refuse-host-accesses, since other code cannot use their arrays.
 Upstream MLIR outlines (MLIR_OUTLINING) and lowers them (MLIR_GPU_PIPELINE), LLVM makes PTX or AMDGCN assembly
-(hpacml.runtime.assembly). hpacml-gpu-to-loops runs them on the CPU instead, for tests.
+(hpacml.backend.assembly). hpacml-gpu-to-loops runs them on the CPU instead, for tests.
 """
 
 from __future__ import annotations

@@ -23,8 +23,8 @@ from typing import TypeVar
 import numpy as np
 
 import hpacml
-from hpacml.errors import DirectiveError, HpacmlError
-from hpacml.frontend.directives import (
+from hpacml.directives.expressions import Expr, evaluate
+from hpacml.directives.syntax import (
     Directive,
     FunctorDirective,
     MlDirective,
@@ -36,10 +36,10 @@ from hpacml.frontend.directives import (
     parse_functor,
     parse_many,
 )
-from hpacml.frontend.expressions import Expr, evaluate
-from hpacml.functors import names_of
+from hpacml.errors import DirectiveError, HpacmlError
+from hpacml.functors.functor import names_of
 
-BENCHMARKS = Path(__file__).parent / "frontend" / "benchmark_directives.txt"
+BENCHMARKS = Path(__file__).parent / "directives" / "benchmark_directives.txt"
 LINES = [
     *BENCHMARKS.read_text(encoding="utf-8").splitlines(),
     "approx tensor functor(ifnctr: [i, j, 0:5] = ([i-1, j], [i+1, j], [i, j-1:j+2]))",

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 import torch
 
+from hpacml.runtime.arrays.views import ArrayView, tensor_over, torch_dtypes
 from hpacml.runtime.gpu import device as devices
 from hpacml.runtime.gpu import driver, kernels
-from hpacml.runtime.memref import ArrayView, tensor_over, torch_dtypes
 from tests import ptx
 
 

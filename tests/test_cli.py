@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import hpacml
-from hpacml.runtime import database, formats, trust
+from hpacml.runtime.databases import writer
+from hpacml.runtime.models import formats, trust
 from hpacml.tools import hpacml_opt
 from hpacml.version import version
 from tests.command import run_hpacml
@@ -47,10 +48,10 @@ def model(tmp_path: Path) -> Path:
 @pytest.fixture
 def collected(tmp_path: Path) -> Path:
     path = tmp_path / "heat.h5"
-    schema = database.Schema(("to: f: [i] = ([i]) | f(t[0:N])", "from: g | g(t)"), ("f32",), ("bf16",))
+    schema = writer.Schema(("to: f: [i] = ([i]) | f(t[0:N])", "from: g | g(t)"), ("f32",), ("bf16",))
     for step in range(3):
-        database.append(str(path), "heat", schema, [np.zeros((4, 5), np.float32), np.zeros(4, np.float32)], step)
-    database.flush()
+        writer.append(str(path), "heat", schema, [np.zeros((4, 5), np.float32), np.zeros(4, np.float32)], step)
+    writer.flush()
     return path
 
 

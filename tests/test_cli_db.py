@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import hpacml
-from hpacml.runtime import database
-from hpacml.runtime.database import Schema
+from hpacml.runtime.databases import writer
+from hpacml.runtime.databases.writer import Schema
 from tests.command import run_hpacml
 
 h5py = pytest.importorskip("h5py")
@@ -40,7 +40,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
 
 def collect(path: Path, x: Any = X, y: Any = Y, schema: Schema = SCHEMA, label: str = "heat") -> None:
     for k in range(len(x)):
-        database.append(str(path), label, schema, [x[k], y[k]], k)
+        writer.append(str(path), label, schema, [x[k], y[k]], k)
     hpacml.flush()
 
 
@@ -278,7 +278,7 @@ def test_nothing_is_replaced(run: Run, shards: list[str], tmp_path: Path, comman
 @pytest.mark.parametrize("suffix", ["npz", "pt"])
 def test_export(run: Run, shards: list[str], suffix: str, monkeypatch: pytest.MonkeyPatch):
     torch = pytest.importorskip("torch")
-    monkeypatch.setattr("hpacml.runtime.tensors.BLOCK_BYTES", 64)
+    monkeypatch.setattr("hpacml.runtime.databases.tensors.BLOCK_BYTES", 64)
     assert run("export", "[01].h5", "heat", f"out.{suffix}") == (0, f"out.{suffix}: heat\n", "")
     found = dict(np.load("out.npz")) if suffix == "npz" else torch.load("out.pt", weights_only=True)
     assert list(found) == ["input", "output", "runtime", "maps"]
@@ -311,7 +311,7 @@ def test_plot(run: Run, shards: list[str], tmp_path: Path):
 def test_histograms_count_the_finite_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     from hpacml.tools import plot
 
-    monkeypatch.setattr("hpacml.runtime.tensors.BLOCK_BYTES", 64)
+    monkeypatch.setattr("hpacml.runtime.databases.tensors.BLOCK_BYTES", 64)
     x = X.copy()
     x[1, 2, 1] = np.nan
     x[:, :, 0] = np.inf

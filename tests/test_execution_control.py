@@ -231,19 +231,20 @@ def test_body_errors_reach_the_caller() -> None:
 
 @pytest.mark.parametrize("bounds", ["0:n", "1:n"], ids=["packed", "offset"])
 def test_fused_and_unfused_lowering_agree(bounds: str) -> None:
+    from hpacml.backend import mlir
     from hpacml.pipelines import generic_text, run_passes
-    from hpacml.runtime import abi, toolchain
+    from hpacml.runtime import handlers
+    from hpacml.runtime.arrays.views import array_view
     from hpacml.runtime.entry import call
-    from hpacml.runtime.memref import array_view
 
-    abi.install()
+    handlers.install()
     f = hpacml.functor("f: [i, j, 0:5] = ([i - 1, j], [i + 1, j], [i, j - 1 : j + 2])")
     t = np.random.rand(6, 9)
     results = []
     for fuse in (True, False):
         module = f.ir("t[1:n-1, 1:m-1]", t=t, n=6, m=9)
         run_passes(module, fuse=fuse)
-        function = toolchain.compile(generic_text(module), "gather", ["memref", "memref", "index", "index"])
+        function = mlir.compile(generic_text(module), "gather", ["memref", "memref", "index", "index"])
         x = np.zeros((4, 7, 5))
         call(function, [array_view(t, "t"), array_view(x, "x")], 5, 8)
         results.append(x)

@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 import hpacml
-from hpacml.runtime import formats, statedict
+from hpacml.runtime.models import formats, statedict
 from tests import faults
 
 SUFFIXES = {"torchscript": "pt", "export": "pt2", "state_dict": "safetensors", "aotinductor": "pt2"}

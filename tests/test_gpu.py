@@ -19,15 +19,22 @@ from xdsl.dialects.builtin import ModuleOp
 
 import hpacml
 from hpacml import approx, pipelines, prange
+from hpacml.backend import launchers, libdevice, mlir
+from hpacml.backend.assembly import (
+    CHIPS,
+    NVIDIA,
+    DeviceCode,
+    amdgcn,
+    chip_of,
+    device_code,
+    ptx,
+)
 from hpacml.dialects.hpacml.attributes import Direction
-from hpacml.frontend import bridge, entries
+from hpacml.frontend import functor, wrapper
 from hpacml.frontend.kernel import Kernel
-from hpacml.passes import parallel_loops
 from hpacml.passes.convert_hpacml_to_runtime import ConvertHpacmlToRuntimePass
+from hpacml.passes.gpu import parallel_loops
 from hpacml.passes.hpacml_gpu_to_loops import HpacmlGpuToLoopsPass
-from hpacml.runtime import libdevice, toolchain
-from hpacml.runtime.assembly import CHIPS, NVIDIA, DeviceCode, amdgcn, chip_of, device_code, ptx
-from hpacml.runtime.gpu import wrappers
 from tests import differential, oracle
 from tests.ptx import Traffic
 from tests.simulated_gpu import OnDevice, simulated
@@ -52,10 +59,10 @@ def launches(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[ModuleOp]]:
         module.verify()
         return module
 
-    caches = bridge._compiled, differential.functor, differential.region, differential.kernel
+    caches = functor._compiled, differential.functor, differential.region, differential.kernel
     for cache in caches:
         cache.cache_clear()
-    monkeypatch.setattr(entries, "run_passes", run_passes)
+    monkeypatch.setattr(wrapper, "run_passes", run_passes)
     yield modules
     for cache in caches:
         cache.cache_clear()
@@ -493,8 +500,8 @@ def test_kernels_are_named_by_function_and_kind() -> None:
     assert re.findall(r"^(\w+):", heat.amdgcn(), re.MULTILINE) == names
 
 
-def outlined(module: ModuleOp) -> toolchain.Outlined:
-    return toolchain.outline(pipelines.generic_text(pipelines.run_passes(module, gpu=True)))
+def outlined(module: ModuleOp) -> mlir.Outlined:
+    return mlir.outline(pipelines.generic_text(pipelines.run_passes(module, gpu=True)))
 
 
 def test_the_host_launches_what_the_device_has() -> None:
@@ -503,7 +510,7 @@ def test_the_host_launches_what_the_device_has() -> None:
     assert {launch.name for launch in parts.launches} == code.kernels.keys()
     assert "hpacml_tile" not in parts.host
     for launch in parts.launches:
-        types = tuple(kind for _, kind in wrappers.flat(launch.types))
+        types = tuple(kind for _, kind in launchers.flat(launch.types))
         assert types == code.kernels[launch.name].parameters
         assert f"{launch.name}.launch" in parts.host
 

@@ -46,10 +46,10 @@ with pytest.MonkeyPatch.context() as patch, simulated(patch) as (device,):
 
 NO_MLIR = "sys.modules['mlir'] = None"
 ANOTHER = (
-    f"{NO_MLIR}\nfrom hpacml.runtime import native\n"
-    "host = native.host()._replace(cpu='generic', features='')\nnative.host = lambda: host"
+    f"{NO_MLIR}\nfrom hpacml.backend import llvm\n"
+    "host = llvm.host()._replace(cpu='generic', features='')\nllvm.host = lambda: host"
 )
-NO_LLVM = f"{NO_MLIR}\nfrom hpacml.runtime import native\nnative.emit = native.assemble = None"
+NO_LLVM = f"{NO_MLIR}\nfrom hpacml.backend import llvm\nllvm.emit = llvm.assemble = None"
 
 
 def run(restriction: str, cache: Path) -> subprocess.CompletedProcess[str]:

@@ -26,11 +26,12 @@ import torch
 from jaxtyping import Float64
 
 import hpacml
+from hpacml.backend import host_and_device, mlir
 from hpacml.frontend.kernel import Kernel
-from hpacml.runtime import formats, toolchain
-from hpacml.runtime.gpu import compilation, driver, flags, graphs, kernels, timing
 from hpacml.runtime.gpu import device as devices
-from hpacml.runtime.traits import traits
+from hpacml.runtime.gpu import driver, flags, graphs, kernels, timing
+from hpacml.runtime.models import formats
+from hpacml.runtime.models.traits import traits
 from tests.gpu import stencil
 from tests.gpu.test_device_calls import add, scaled
 from tests.machines import Simulated, missing_gpu
@@ -100,7 +101,7 @@ def test_compiled_code_comes_from_the_cache(
     def lower(text: str) -> str:
         raise AssertionError("nothing is compiled")
 
-    monkeypatch.setattr(toolchain, "outline", lower)
+    monkeypatch.setattr(mlir, "outline", lower)
     a = np.ones((3, 4))
     Kernel(add.py_func)(machine.there(a), machine.there(np.ones((3, 4))))
     assert a[0, 0] == 11
@@ -683,12 +684,12 @@ def steps(a: Vector, b: Vector, count: int, net: Any):
             a[i] = b[i]
 
 
-@pytest.mark.parametrize(("reserved", "requests"), [(compilation.RESERVED, 1), (1024, 5)])
+@pytest.mark.parametrize(("reserved", "requests"), [(host_and_device.RESERVED, 1), (1024, 5)])
 def test_memory_of_each_step(
     machine: Simulated, asked: Callable[[], int], reserved: int, requests: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a call may not have at once it asks for, and gives back, in each step."""
-    monkeypatch.setattr(compilation, "RESERVED", reserved)
+    monkeypatch.setattr(host_and_device, "RESERVED", reserved)
     a, b = np.random.rand(2, 9)
     kernel, there = Kernel(steps.py_func), (machine.there(a), machine.there(b))
     for call in range(3):

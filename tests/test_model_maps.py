@@ -14,8 +14,8 @@ import pytest
 import torch
 
 import hpacml
-from hpacml.runtime import formats, model, trust
-from hpacml.runtime.schema import maps_sha256
+from hpacml.runtime.databases.schema import maps_sha256
+from hpacml.runtime.models import formats, model, trust
 from hpacml.tools import cli
 
 FILES = {"export": "m.pt2", "torchscript": "m.pt", "state_dict": "m.safetensors", "aotinductor": "a.pt2"}
@@ -122,7 +122,7 @@ def test_the_policies_apply(maps: tuple[str, ...], monkeypatch: pytest.MonkeyPat
 
 
 def test_it_is_checked_once(maps: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    from hpacml.runtime import inference
+    from hpacml.runtime.models import inference
 
     digests: list[tuple[str, ...]] = []
 

@@ -12,7 +12,7 @@ from jaxtyping import Float64
 
 import hpacml
 from hpacml import approx
-from hpacml.runtime import fallback
+from hpacml.runtime.models import fallback
 
 DIRECTIVES = """tensor functor(one: [i, 0:1] = ([i]))
                 ml(infer) in(one(a[0:n])) out(one(c[0:n])) model(net) label("{}")"""

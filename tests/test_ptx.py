@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from numpy.lib.array_utils import byte_bounds
 
 import hpacml
-from hpacml.runtime.assembly import ptx
+from hpacml.backend.assembly import ptx
 from tests.ptx import Memory, Program, PtxError, RaceError, Traffic
 from tests.ptx.arithmetic import numpy_type, operation
 from tests.ptx.text import SIZES

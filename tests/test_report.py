@@ -15,9 +15,10 @@ from xdsl.dialects.builtin import ModuleOp
 
 import hpacml
 from hpacml import approx
-from hpacml.frontend import entries
-from hpacml.runtime import abi, instruments
-from hpacml.runtime import ranges as ranges_module
+from hpacml.frontend import wrapper
+from hpacml.runtime import handlers
+from hpacml.runtime.reports import instruments
+from hpacml.runtime.reports import ranges as ranges_module
 
 Array = Float64[np.ndarray, "N"]
 
@@ -286,7 +287,7 @@ def test_nested_regions(arrays, tmp_path: Path) -> None:
 @pytest.mark.parametrize("door", DOORS)
 def test_off_is_the_code_there_was(door: str, arrays, monkeypatch: pytest.MonkeyPatch) -> None:
     texts: dict[bool, str] = {}
-    lower = entries.run_passes
+    lower = wrapper.run_passes
 
     def run_passes(module: ModuleOp, report: bool) -> ModuleOp:
         without = module.clone()
@@ -294,7 +295,7 @@ def test_off_is_the_code_there_was(door: str, arrays, monkeypatch: pytest.Monkey
         assert report or texts[report] == str(lower(without))
         return module
 
-    monkeypatch.setattr(entries, "run_passes", run_passes)
+    monkeypatch.setattr(wrapper, "run_passes", run_passes)
     makers: dict[str, Callable[[], Any]] = {
         "region": lambda: hpacml.region(DIRECTIVES.format("r"))(region.py_func),
         "kernel": lambda: hpacml.kernel(kernel.py_func),
@@ -411,7 +412,7 @@ def test_ranges_that_are_not_to_be_had(arrays, monkeypatch: pytest.MonkeyPatch, 
     for wanted, told in (("nvtx", "no NVTX ranges"), ("vtune", "HPACML_RANGES is 'vtune': set it to nvtx or torch")):
         caplog.clear()
         monkeypatch.setattr(instruments, "current", instruments._choice(True, wanted))  # as from the environment
-        abi.install()
+        handlers.install()
         fresh = hpacml.region(DIRECTIVES.format("r"))(region.py_func)
         with caplog.at_level(logging.DEBUG, "hpacml"):
             for _ in range(2):

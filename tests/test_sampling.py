@@ -18,7 +18,7 @@ from jaxtyping import Float64
 
 import hpacml
 from hpacml import approx
-from hpacml.runtime import sampler
+from hpacml.runtime.databases import sampler
 from hpacml.runtime.sites import SampleSite, Source
 from hpacml.sampling import Sampling
 
@@ -214,7 +214,7 @@ def test_the_same_in_each_process() -> None:
 def test_forks_and_spawned_processes_count_anew_and_pick_other_calls() -> None:
     program = """
         import multiprocessing, os, sys
-        from hpacml.runtime.sampler import Samples
+        from hpacml.runtime.databases.sampler import Samples
         from hpacml.runtime.sites import SampleSite, Source
         from hpacml.sampling import Sampling
 

@@ -15,7 +15,7 @@ from xdsl.utils.exceptions import DiagnosticException, PassFailedException, Veri
 
 import hpacml
 from hpacml import approx, pipelines
-from hpacml.frontend import bridge, entries
+from hpacml.frontend import functor, wrapper
 from hpacml.passes.hpacml_resolve_slices import HpacmlResolveSlicesPass
 
 Results = tuple[list[Any], list[Any]]
@@ -52,12 +52,12 @@ def lower(monkeypatch: pytest.MonkeyPatch, tmp_path) -> Iterator[Callable[[str],
             modules.append(WAYS[way](module))
             return modules[-1]
 
-        bridge._compiled.cache_clear()
-        monkeypatch.setattr(entries, "run_passes", run_passes)
+        functor._compiled.cache_clear()
+        monkeypatch.setattr(wrapper, "run_passes", run_passes)
         return modules
 
     yield lower
-    bridge._compiled.cache_clear()
+    functor._compiled.cache_clear()
 
 
 # -- programs ----------------------------------------------------------------------------------------

@@ -13,16 +13,16 @@ from typing import Any, NoReturn
 import numpy as np
 
 from hpacml.errors import MapError
-from hpacml.frontend import entries, placement
-from hpacml.frontend.annotations import ArrayParameter, OpaqueParameter, ScalarParameter
-from hpacml.frontend.compiler import compile_kernel
-from hpacml.frontend.definition import Definition
-from hpacml.frontend.types import ScalarType
-from hpacml.runtime import instruments
+from hpacml.frontend import placement, wrapper
+from hpacml.frontend.python.annotations import ArrayParameter, OpaqueParameter, ScalarParameter
+from hpacml.frontend.python.compiler import compile_kernel
+from hpacml.frontend.python.definition import Definition
+from hpacml.frontend.python.types import ScalarType
+from hpacml.runtime.arrays.views import ArrayView, Layout, array_view, descriptor, layout_of
 from hpacml.runtime.frame import Frame
 from hpacml.runtime.gpu.offload import Offload, Work
-from hpacml.runtime.instruments import Instruments
-from hpacml.runtime.memref import ArrayView, Layout, array_view, descriptor, layout_of
+from hpacml.runtime.reports import instruments
+from hpacml.runtime.reports.instruments import Instruments
 
 _compiling = threading.RLock()
 
@@ -128,7 +128,7 @@ class Dispatcher:
             if layouts not in codes:
                 compiled = compile_kernel(self._kernel, layouts)
                 result = compiled.result
-                function = entries.compile(compiled.module, compiled.entry, chosen, chip)
+                function = wrapper.compile(compiled.module, compiled.entry, chosen, chip)
                 run = chosen.around(lambda *_: f"hpacml.kernel {self._kernel.name}", function)
                 written = tuple(n for n, (k, _) in enumerate(self._arrays) if k in compiled.written)
                 codes[layouts] = _Code(run, written, result and _result(result))

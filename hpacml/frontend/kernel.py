@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Generic, Literal, ParamSpec, TypeAlias, TypeVar, cast, overload
 
 from hpacml.errors import CompileError, HpacmlError
-from hpacml.frontend.definition import Definition
 from hpacml.frontend.placement import TARGETS, Target
+from hpacml.frontend.python.definition import Definition
 
 if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp
@@ -80,20 +80,20 @@ class Kernel(Definition, Generic[P, R]):
         and "sm_80" without one. Neither a GPU nor CUDA is needed. Raises as `ir` does, `CompileError` also for what a
         GPU cannot do, and `HpacmlError` for an unknown chip.
         """
-        from hpacml.runtime.assembly import ptx
+        from hpacml.backend.assembly import ptx
 
         return ptx(self._module(layout), chip)
 
     def amdgcn(self, chip: str = "gfx90a", *, layout: LayoutName = "packed") -> str:
         """The same for a GPU of AMD, as assembly text."""
-        from hpacml.runtime.assembly import amdgcn
+        from hpacml.backend.assembly import amdgcn
 
         return amdgcn(self._module(layout), chip)
 
     def _module(self, layout: LayoutName) -> ModuleOp:
-        from hpacml.frontend.annotations import ArrayParameter
-        from hpacml.frontend.compiler import compile_kernel
-        from hpacml.runtime.memref import Layout
+        from hpacml.frontend.python.annotations import ArrayParameter
+        from hpacml.frontend.python.compiler import compile_kernel
+        from hpacml.runtime.arrays.views import Layout
 
         if layout not in (known := [*Layout]):
             raise HpacmlError(f"unknown layout {layout!r}: the layouts are {', '.join(known)}")

@@ -8,14 +8,20 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
+from hpacml.directives.expressions import Expr, evaluate_int
+from hpacml.directives.syntax import (
+    FunctorDirective,
+    Target,
+    TargetIndex,
+    TargetRange,
+    depth_first,
+)
 from hpacml.errors import DirectiveError, MapError
-from hpacml.frontend.directives import FunctorDirective, Target, TargetIndex, TargetRange, depth_first
-from hpacml.frontend.expressions import Expr, evaluate_int
-from hpacml.functors import EXACT, Direction, Functor, Mapped
-from hpacml.targets import Bounds, TargetTree, bind, heads, single
+from hpacml.functors.functor import EXACT, Direction, Functor, Mapped
+from hpacml.functors.targets import Bounds, TargetTree, bind, heads, single
 
 if TYPE_CHECKING:
-    from hpacml.runtime.memref import ArrayView
+    from hpacml.runtime.arrays.views import ArrayView
 
 
 def integers_of(values: Mapping[str, object]) -> dict[str, int]:

@@ -10,8 +10,8 @@ from xdsl.ir import Region, SSAValue
 
 from hpacml.dialects.hpacml.attributes import Direction, Mode
 from hpacml.dialects.hpacml.control import MlOp
+from hpacml.directives.syntax import MlDirective, Name, parse_sampling
 from hpacml.errors import DirectiveError
-from hpacml.frontend.directives import MlDirective, Name, parse_sampling
 from hpacml.frontend.scope import Keyword
 from hpacml.sampling import Sampling
 

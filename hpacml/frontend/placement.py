@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from hpacml.errors import DirectiveError, MapError
-from hpacml.runtime.memref import ArrayView
+from hpacml.runtime.arrays.views import ArrayView
 
 if TYPE_CHECKING:
     from hpacml.runtime.gpu.device import Device

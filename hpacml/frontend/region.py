@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar
 
-from hpacml.errors import DirectiveError
-from hpacml.frontend.directives import (
+from hpacml.directives.expressions import Expr, evaluate
+from hpacml.directives.syntax import (
     FunctorDirective,
     MapDirective,
     MlDirective,
@@ -22,22 +22,22 @@ from hpacml.frontend.directives import (
     parse_many,
     require_text,
 )
-from hpacml.frontend.expressions import Expr, evaluate
+from hpacml.errors import DirectiveError
 from hpacml.frontend.maps import AppliedFunctor, End, integers_of, numbers_of
 from hpacml.frontend.placement import Target as Machine
 from hpacml.frontend.placement import device_of, on_host, require_target
 from hpacml.frontend.scope import Keyword, Scope, check_units
 from hpacml.policy import OnError, is_policy
-from hpacml.runtime import instruments
+from hpacml.runtime.arrays.views import ArrayView, array_view, layout_of
 from hpacml.runtime.entry import call
 from hpacml.runtime.frame import Frame, Paths
 from hpacml.runtime.gpu.offload import Offload, Work
-from hpacml.runtime.memref import ArrayView, array_view, layout_of
+from hpacml.runtime.reports import instruments
 
 if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp
 
-    from hpacml.touched import Box
+    from hpacml.functors.boxes import Box
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -166,7 +166,7 @@ class Region(Generic[P, R]):
         key = (chosen, chip, copied, bound.plan, *types)
         if (known := self._compiled.get(key)) is not None:
             return known
-        from hpacml.frontend.entries import compile
+        from hpacml.frontend.wrapper import compile
 
         run = compile(self._module(bound, copied), self._symbol, chosen, chip)
         return self._compiled.setdefault(key, chosen.around(lambda *_: f"hpacml.region {self.py_func.__name__}", run))
@@ -181,7 +181,7 @@ class Region(Generic[P, R]):
         """What a call touches of arrays of the host."""
         if None not in [view.device for view in bound.views]:
             return None
-        from hpacml.touched import boxes, union
+        from hpacml.functors.boxes import boxes, union
 
         views = dict(zip(bound.plan.arrays, bound.views, strict=True))
         found: dict[str, Box] = {}
@@ -207,13 +207,13 @@ class Region(Generic[P, R]):
         is needed. Raises as a call does, `CompileError` where nothing is to be copied, and `HpacmlError` for an unknown
         chip.
         """
-        from hpacml.runtime.assembly import ptx
+        from hpacml.backend.assembly import ptx
 
         return ptx(self.ir(*args, **kwargs), chip)
 
     def amdgcn(self, chip: str = "gfx90a", /, *args: P.args, **kwargs: P.kwargs) -> str:
         """The same for a GPU of AMD, as assembly text, which nothing launches."""
-        from hpacml.runtime.assembly import amdgcn
+        from hpacml.backend.assembly import amdgcn
 
         return amdgcn(self.ir(*args, **kwargs), chip)
 
@@ -261,8 +261,8 @@ class Region(Generic[P, R]):
         from xdsl.ir import Block, SSAValue
         from xdsl.ir import Region as IRRegion
 
-        from hpacml.frontend.entries import ArrayType, Entry, call_body
         from hpacml.frontend.ml import MAP_OF_CLAUSE, ml_op
+        from hpacml.frontend.wrapper import ArrayType, Entry, call_body
 
         ml, plan = self._ml, bound.plan
         entry = Entry(self._symbol)

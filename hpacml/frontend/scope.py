@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Generic, Literal, NamedTuple, TypeVar
 
-from hpacml.errors import DirectiveError
-from hpacml.frontend.directives import (
+from hpacml.directives.syntax import (
     Application,
     FunctorDirective,
     MapDirective,
@@ -17,6 +16,7 @@ from hpacml.frontend.directives import (
     Target,
     depth_first,
 )
+from hpacml.errors import DirectiveError
 
 M = TypeVar("M")
 Keyword = Literal["in", "out", "inout"]

@@ -12,13 +12,13 @@ from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import PatternRewriter, PatternRewriteWalker, RewritePattern
 from xdsl.rewriter import InsertPoint
 
-from hpacml.affine import Poly
-from hpacml.passes.index_arithmetic import IndexArithmetic
-from hpacml.passes.index_checks import guard_indirect, launch_checks
-from hpacml.passes.launches import KernelNames, below, launch_points, product, where
-from hpacml.passes.parallel_loops import launch_parallel_loops
-from hpacml.passes.staging import Staging
-from hpacml.passes.sweeps import Slice, Sweep, erase_unused_views
+from hpacml.functors.polynomials import Poly
+from hpacml.passes.common.index_arithmetic import IndexArithmetic
+from hpacml.passes.common.sweeps import Slice, Sweep, erase_unused_views
+from hpacml.passes.gpu.index_checks import guard_indirect, launch_checks
+from hpacml.passes.gpu.launches import KernelNames, below, launch_points, product, where
+from hpacml.passes.gpu.parallel_loops import launch_parallel_loops
+from hpacml.passes.gpu.staging import Staging
 
 
 @dataclass(frozen=True)

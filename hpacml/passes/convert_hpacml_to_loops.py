@@ -16,8 +16,8 @@ from xdsl.rewriter import InsertPoint
 
 from hpacml.dialects.hpacml.checks import DistinctOp, InBoundsOp
 from hpacml.dialects.hpacml.views import view_type
-from hpacml.passes.index_arithmetic import IndexArithmetic
-from hpacml.passes.sweeps import Sweep, erase_unused_views, index_at, locate, size_of
+from hpacml.passes.common.index_arithmetic import IndexArithmetic
+from hpacml.passes.common.sweeps import Sweep, erase_unused_views, index_at, locate, size_of
 
 
 @dataclass(frozen=True)

@@ -40,9 +40,9 @@ from hpacml.dialects.hpacml.checks import CheckMapOp, RefuseOp
 from hpacml.dialects.hpacml.control import BodyOp, CollectOp, InferOp, SampleOp
 from hpacml.dialects.hpacml.flags import FlagDownOp, FlagOp
 from hpacml.dialects.hpacml.report import CopiedOp, NowOp, RecordOp
-from hpacml.passes.regions import captured
-from hpacml.runtime.memref import DTYPE_SIZES
-from hpacml.targets import to_json
+from hpacml.functors.targets import to_json
+from hpacml.passes.common.regions import captured
+from hpacml.runtime.arrays.views import DTYPE_SIZES
 
 POINTER = llvm.LLVMPointerType()
 

@@ -24,7 +24,7 @@ from hpacml.dialects.hpacml.attributes import Mode
 from hpacml.dialects.hpacml.bridge import FunctorOp, GatherOp, MapOp, ScatterOp, TensorOp
 from hpacml.dialects.hpacml.checks import CheckIndicesOp
 from hpacml.dialects.hpacml.control import BodyOp, CollectOp, InferOp, MlOp, SampleOp
-from hpacml.passes.stages import Stages
+from hpacml.passes.common.stages import Stages
 
 
 @dataclass(frozen=True)

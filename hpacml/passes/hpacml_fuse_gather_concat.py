@@ -21,10 +21,17 @@ from xdsl.rewriter import InsertPoint
 
 from hpacml.dialects.hpacml.attributes import strides_of
 from hpacml.dialects.hpacml.control import InferOp
-from hpacml.dialects.hpacml.views import FusedGatherOp, FusedScatterOp, IndirectOp, PackOp, UnpackOp, sweep_dims
+from hpacml.dialects.hpacml.views import (
+    FusedGatherOp,
+    FusedScatterOp,
+    IndirectOp,
+    PackOp,
+    UnpackOp,
+    sweep_dims,
+)
+from hpacml.passes.common.index_arithmetic import Condition, IndexArithmetic
+from hpacml.passes.common.strided import metadata, packed_strides, reinterpret_cast
 from hpacml.passes.hpacml_resolve_slices import MAY_ALIAS
-from hpacml.passes.index_arithmetic import Condition, IndexArithmetic
-from hpacml.passes.strided import metadata, packed_strides, reinterpret_cast
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from xdsl.traits import is_side_effect_free
 from xdsl.utils.exceptions import PassFailedException
 
 from hpacml.dialects.hpacml.flags import FlagDownOp, FlagOp
-from hpacml.passes.launches import ACCESS, WORKGROUP
-from hpacml.passes.regions import captured
+from hpacml.passes.common.regions import captured
+from hpacml.passes.gpu.launches import ACCESS, WORKGROUP
 
 _NO_WORK = (gpu.TerminatorOp, scf.YieldOp, memref.AllocaOp)
 """Ends, and memory that is made once for all threads."""

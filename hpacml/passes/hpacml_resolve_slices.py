@@ -26,16 +26,22 @@ from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.traits import IsTerminator, SymbolTable
 from xdsl.utils.exceptions import PassFailedException
 
-from hpacml.affine import Poly
 from hpacml.dialects.hpacml.attributes import Direction
 from hpacml.dialects.hpacml.bridge import FunctorOp, GatherOp, MapOp, ScatterOp, TensorOp
 from hpacml.dialects.hpacml.checks import CheckIndicesOp, CheckMapOp, DistinctOp, InBoundsOp
 from hpacml.dialects.hpacml.views import IndirectOp, PackOp, UnpackOp
 from hpacml.errors import MapError
-from hpacml.functors import Functor, View, minimum
-from hpacml.passes.index_arithmetic import Condition, IndexArithmetic
-from hpacml.passes.strided import address_range, different_elements, metadata, packed_strides, reinterpret_cast
-from hpacml.targets import Access, accesses, bind
+from hpacml.functors.functor import Functor, View, minimum
+from hpacml.functors.polynomials import Poly
+from hpacml.functors.targets import Access, accesses, bind
+from hpacml.passes.common.index_arithmetic import Condition, IndexArithmetic
+from hpacml.passes.common.strided import (
+    address_range,
+    different_elements,
+    metadata,
+    packed_strides,
+    reinterpret_cast,
+)
 
 MAY_ALIAS = "hpacml.may_alias"
 """Marks an allocation that may be replaced by the application's memory where a map is packed already."""

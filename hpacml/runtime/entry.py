@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any, TypedDict, Unpack, cast
 
+from hpacml.backend import cache, llvm
 from hpacml.errors import HpacmlError
-from hpacml.runtime import cache, native
-from hpacml.runtime.memref import ArrayView, descriptor
+from hpacml.runtime.arrays.views import ArrayView, descriptor
 
 Handler = Callable[..., object]
 
@@ -137,7 +137,7 @@ class Function:
     def __init__(
         self,
         name: str,
-        library: native.Library,
+        library: llvm.Library,
         symbol: str,
         argument_types: Sequence[str],
         result_type: str | None,
@@ -228,8 +228,8 @@ def _runtime() -> Runtime:
     _keep_interrupts()
     addresses = {name: ctypes.cast(function, ctypes.c_void_p).value or 0 for name, function in callbacks.items()}
     text = shim_text()
-    code = cache.fetch(cache.key("shim", *native.host(), text), lambda: native.emit(text, _EXPORTS))
-    library = native.link(code, _EXPORTS, addresses)
+    code = cache.fetch(cache.key("shim", *llvm.host(), text), lambda: llvm.emit(text, _EXPORTS))
+    library = llvm.link(code, _EXPORTS, addresses)
     if ctypes.CFUNCTYPE(ctypes.c_int)(library.addresses["hpacml_init"])():
         raise HpacmlError("this process has no thread-specific key left (pthread_key_create failed)")
     enter = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t, ctypes.c_void_p)(library.addresses["hpacml_enter"])

@@ -8,14 +8,22 @@ from functools import cache, cached_property
 from itertools import islice
 from math import prod
 
-from hpacml.elements import Array, Memory
 from hpacml.errors import MapError
-from hpacml.functors import DIRECTIONS, EXACT, OVERFLOW, Functor, Mapped, View
+from hpacml.functors.functor import DIRECTIONS, EXACT, OVERFLOW, Functor, Mapped, View
+from hpacml.functors.hits import Array, Memory
+from hpacml.functors.targets import (
+    Access,
+    accesses,
+    bind,
+    format_map,
+    heads,
+    open_numbers,
+    ranks,
+)
 from hpacml.runtime import frame
+from hpacml.runtime.arrays.views import ArrayView, numpy_array, view_of_descriptor
 from hpacml.runtime.gpu.transfers import copy_to_host
-from hpacml.runtime.memref import ArrayView, numpy_array, view_of_descriptor
 from hpacml.runtime.sites import MapSite
-from hpacml.targets import Access, accesses, bind, format_map, heads, open_numbers, ranks
 
 LARGEST = (1 << 63) - 1
 
@@ -76,7 +84,7 @@ class MapCheck:
 
     @cached_property
     def _functor(self) -> Functor:
-        from hpacml.frontend.directives import parse_functor
+        from hpacml.directives.syntax import parse_functor
 
         return parse_functor(self._site.functor).functor(frozenset(self._site.parameters))
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
+from hpacml.functors.targets import TargetTree, from_json
 from hpacml.runtime import frame
 from hpacml.sampling import Sampling
-from hpacml.targets import TargetTree, from_json
 
 State = TypeVar("State")
 
@@ -20,7 +20,7 @@ Json: TypeAlias = "dict[str, Any]"
 
 @dataclass(frozen=True, slots=True)
 class TensorType:
-    """Element type, by its name in `hpacml.runtime.memref`, and rank of a tensor."""
+    """Element type, by its name in `hpacml.runtime.arrays.views`, and rank of a tensor."""
 
     dtype: str
     rank: int

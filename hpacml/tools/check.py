@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from hpacml.errors import DatabaseError
-from hpacml.runtime.hdf5 import FAILURES, first_line
-from hpacml.runtime.reader import Database, Region
-from hpacml.runtime.schema import Schema, read_shapes
-from hpacml.runtime.tensors import Tensor
+from hpacml.runtime.databases.hdf5 import FAILURES, first_line
+from hpacml.runtime.databases.reader import Database, Region
+from hpacml.runtime.databases.schema import Schema, read_shapes
+from hpacml.runtime.databases.tensors import Tensor
 from hpacml.tools.console import progress
 
 

@@ -9,8 +9,8 @@ import typer
 from rich.table import Table
 
 from hpacml.errors import DatabaseError
-from hpacml.runtime.reader import Region, open_database
-from hpacml.runtime.schema import units_text
+from hpacml.runtime.databases.reader import Region, open_database
+from hpacml.runtime.databases.schema import units_text
 from hpacml.tools.check import Numbers, check_region
 from hpacml.tools.console import show
 

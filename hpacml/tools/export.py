@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from hpacml.errors import DatabaseError
-from hpacml.runtime.reader import Region
-from hpacml.runtime.tensors import Tensor
+from hpacml.runtime.databases.reader import Region
+from hpacml.runtime.databases.tensors import Tensor
 from hpacml.tools.console import progress
 from hpacml.tools.files import new_file
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from hpacml.errors import DatabaseError
-from hpacml.runtime.hdf5 import FAILURES, Column, first_line, h5py, open_file
-from hpacml.runtime.reader import Region, open_database
-from hpacml.runtime.runs import write_runs
-from hpacml.runtime.tensors import Tensor
+from hpacml.runtime.databases.hdf5 import FAILURES, Column, first_line, h5py, open_file
+from hpacml.runtime.databases.reader import Region, open_database
+from hpacml.runtime.databases.runs import write_runs
+from hpacml.runtime.databases.tensors import Tensor
 from hpacml.tools.console import progress
 from hpacml.tools.files import new_file
 

@@ -11,8 +11,8 @@ import typer
 from rich.table import Table
 
 from hpacml.errors import ModelError
-from hpacml.runtime import formats, model, trust
-from hpacml.runtime.model import summary
+from hpacml.runtime.models import formats, model, trust
+from hpacml.runtime.models.model import summary
 from hpacml.tools.console import show
 
 models = typer.Typer(help="Model files, and which of them this machine trusts.", no_args_is_help=True)

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from hpacml.errors import DatabaseError
-from hpacml.runtime.hdf5 import Array
-from hpacml.runtime.reader import Region
-from hpacml.runtime.tensors import Rows
+from hpacml.runtime.databases.hdf5 import Array
+from hpacml.runtime.databases.reader import Region
+from hpacml.runtime.databases.tensors import Rows
 from hpacml.tools.console import progress
 from hpacml.tools.files import new_file
 

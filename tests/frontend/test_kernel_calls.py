@@ -16,7 +16,7 @@ from jaxtyping import Float32, Float64, Int32, Int64, UInt8
 from kernels import kernel_of
 
 import hpacml
-from hpacml.runtime.memref import Layout
+from hpacml.runtime.arrays.views import Layout
 
 Row = Float64[np.ndarray | torch.Tensor, "N"]
 Anything = Float32[Any, "N M"]

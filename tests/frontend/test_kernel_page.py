@@ -11,7 +11,7 @@ import pytest
 from kernels import kernel_of
 
 import hpacml
-from hpacml.frontend.functions import FUNCTIONS
+from hpacml.frontend.python.functions import FUNCTIONS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "python.md").read_text()
 TABLE = PAGE[PAGE.index("| refused | instead |") :]

@@ -14,9 +14,9 @@ import hpacml
 from examples.binomial_options import app as binomial_options
 from examples.heat2d import heat
 from hpacml import approx, prange
+from hpacml.backend import libdevice
 from hpacml.frontend.kernel import Kernel
-from hpacml.passes import parallel_loops
-from hpacml.runtime import libdevice
+from hpacml.passes.gpu import parallel_loops
 from tests.gpu import stencil
 from tests.machines import Machine
 

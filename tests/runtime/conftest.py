@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hpacml.runtime import abi, database, formats, trust
-from hpacml.runtime.memref import array_view, descriptor
+from hpacml.runtime import handlers
+from hpacml.runtime.arrays.views import array_view, descriptor
+from hpacml.runtime.databases import writer
+from hpacml.runtime.models import formats, trust
 
 TO = "to: f: [i, 0:5] = ([i, 0:5]) | f(x[0:N, 0:5])"
 FROM = "from: g: [i, 0:1] = ([i, 0:1]) | g(y[0:N, 0:1])"
@@ -26,7 +28,7 @@ def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     for name in ("SURROGATE_MODEL", "HPAC_DB_FILE", "HPACML_TRUST_MODELS"):
         monkeypatch.delenv(name, raising=False)
     yield
-    database.flush()
+    writer.flush()
 
 
 class CallSite:
@@ -42,10 +44,10 @@ class CallSite:
         self._owners = (inputs, outputs)
 
     def infer(self) -> None:
-        abi.infer(ctypes.addressof(self._text), ctypes.addressof(self._pointers))
+        handlers.infer(ctypes.addressof(self._text), ctypes.addressof(self._pointers))
 
     def collect(self, milliseconds: float = 1.5) -> None:
-        abi.collect(ctypes.addressof(self._text), ctypes.addressof(self._pointers), milliseconds)
+        handlers.collect(ctypes.addressof(self._text), ctypes.addressof(self._pointers), milliseconds)
 
 
 @pytest.fixture

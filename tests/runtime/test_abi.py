@@ -16,9 +16,10 @@ import pytest
 import hpacml
 from hpacml import save_model
 from hpacml.errors import DatabaseError, HpacmlError, MapError, ModelError
-from hpacml.runtime import abi, database
+from hpacml.runtime import handlers
+from hpacml.runtime.databases import writer
 from hpacml.runtime.frame import Frame, current
-from hpacml.runtime.inference import KNOWN_MEMORIES
+from hpacml.runtime.models.inference import KNOWN_MEMORIES
 from hpacml.runtime.sites import Sites
 
 torch = pytest.importorskip("torch")
@@ -213,7 +214,7 @@ def test_a_site_remembers_a_limited_number_of_memories(call_site: Any, network: 
         for site in sites:
             site._text = text._text
             site.infer()
-    assert len(abi._inferences.at(ctypes.addressof(text._text))._known) <= KNOWN_MEMORIES
+    assert len(handlers._inferences.at(ctypes.addressof(text._text))._known) <= KNOWN_MEMORIES
     np.testing.assert_allclose(y, expected(network, x), rtol=1e-5, atol=1e-6)
 
 
@@ -440,7 +441,7 @@ def test_batches_need_rows(infer: Infer, rows: Rows):
 def read(path: Path) -> dict[str, Any]:
     import h5py
 
-    database.flush()
+    writer.flush()
     with h5py.File(path) as file:
         return {name: item[()] for name, item in file["heat"].items()}
 
@@ -517,7 +518,7 @@ def check_map(values: Sequence[int], **site: Any) -> None:
     text = ctypes.create_string_buffer(json.dumps(base | site).encode())
     numbers = (ctypes.c_int64 * len(values))(*values)
     for _ in range(2):
-        abi.check_map(ctypes.addressof(text), ctypes.addressof(numbers), 0)
+        handlers.check_map(ctypes.addressof(text), ctypes.addressof(numbers), 0)
 
 
 def test_a_map_that_fits():
@@ -587,14 +588,14 @@ def test_bodies_of_the_innermost_frame():
     called: list[str] = []
     with Frame(bodies=[lambda: called.append("outer")]):
         with Frame(bodies=[lambda: called.append("a"), lambda: called.append("b")]):
-            abi.call_body(1)
-        abi.call_body(0)
+            handlers.call_body(1)
+        handlers.call_body(0)
     assert called == ["b", "outer"]
 
 
 def test_errors_of_a_body_pass_and_the_frame_is_left():
     with pytest.raises(ZeroDivisionError), Frame(bodies=[lambda: 1 / 0]):
-        abi.call_body(0)
+        handlers.call_body(0)
     with pytest.raises(HpacmlError, match="no call is under way"):
         current()
 
@@ -611,14 +612,14 @@ def test_a_site_is_read_again_when_other_code_lies_there():
 def test_collecting_does_not_load_torch(tmp_path: Path):
     code = """
 import ctypes, json, sys, numpy as np
-from hpacml.runtime import abi
-from hpacml.runtime.memref import array_view, descriptor
+from hpacml.runtime import handlers
+from hpacml.runtime.arrays.views import array_view, descriptor
 site = {"label": "r", "database": {"path": "d.h5"}, "maps": ["m"],
         "inputs": [{"dtype": "f64", "rank": 1}], "outputs": []}
 text = ctypes.create_string_buffer(json.dumps(site).encode())
 d = descriptor(array_view(np.zeros(3), "a"))
 pointers = (ctypes.c_size_t * 1)(ctypes.addressof(d))
-abi.collect(ctypes.addressof(text), ctypes.addressof(pointers), 1.0)
+handlers.collect(ctypes.addressof(text), ctypes.addressof(pointers), 1.0)
 assert "torch" not in sys.modules
 """
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, cwd=tmp_path)

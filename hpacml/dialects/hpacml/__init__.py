@@ -2,9 +2,22 @@
 
 from xdsl.ir import Dialect
 
-from hpacml.dialects.hpacml.attributes import DirectionAttr, IndirectType, MappingType, ModeAttr, SliceAttr, TargetAttr
+from hpacml.dialects.hpacml.attributes import (
+    DirectionAttr,
+    IndirectType,
+    MappingType,
+    ModeAttr,
+    SliceAttr,
+    TargetAttr,
+)
 from hpacml.dialects.hpacml.bridge import FunctorOp, GatherOp, MapOp, ScatterOp, TensorOp
-from hpacml.dialects.hpacml.checks import CheckIndicesOp, CheckMapOp, DistinctOp, InBoundsOp, RefuseOp
+from hpacml.dialects.hpacml.checks import (
+    CheckIndicesOp,
+    CheckMapOp,
+    DistinctOp,
+    InBoundsOp,
+    RefuseOp,
+)
 from hpacml.dialects.hpacml.clauses import SampleAttr, UnitsAttr
 from hpacml.dialects.hpacml.control import BodyOp, CollectOp, InferOp, MlOp, SampleOp
 from hpacml.dialects.hpacml.flags import FlagDownOp, FlagOp

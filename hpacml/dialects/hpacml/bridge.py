@@ -50,11 +50,11 @@ from hpacml.dialects.hpacml.attributes import (
     promote,
 )
 from hpacml.errors import MapError
-from hpacml.functors import DIRECTIONS, PARTIAL, Functor, FunctorError
-from hpacml.targets import Bounds, TargetTree, bind, heads, open_numbers, ranks
+from hpacml.functors.functor import DIRECTIONS, PARTIAL, Functor, FunctorError
+from hpacml.functors.targets import Bounds, TargetTree, bind, heads, open_numbers, ranks
 
 if TYPE_CHECKING:
-    from hpacml.functors import Direction as MapDirection
+    from hpacml.functors.functor import Direction as MapDirection
 
 
 @irdl_op_definition
@@ -91,7 +91,7 @@ class FunctorOp(IRDLOperation):
 
     @property
     def functor(self) -> Functor:
-        """The functor as `hpacml.functors.Functor`. Raises `FunctorError` if it contradicts itself."""
+        """The functor as `hpacml.functors.functor.Functor`. Raises `FunctorError` if it contradicts itself."""
         params = frozenset(p.data for p in self.parameters)
         return Functor(self.lhs.data, tuple(entries.data for entries in self.rhs), params)
 
@@ -246,7 +246,7 @@ class MapOp(IRDLOperation, HasCanonicalizationPatternsInterface):
 
     @classmethod
     def get_canonicalization_patterns(cls) -> tuple[RewritePattern, ...]:
-        from hpacml.passes.canonicalization import FoldConstantRanges, ShareMaps
+        from hpacml.dialects.hpacml.canonicalization import FoldConstantRanges, ShareMaps
 
         return FoldConstantRanges(), ShareMaps()
 

@@ -24,7 +24,7 @@ from xdsl.utils.exceptions import VerifyException
 
 from hpacml.dialects.hpacml.attributes import INDICES, DirectionAttr, MappingType, TargetAttr
 from hpacml.dialects.hpacml.views import VIEW, view_type
-from hpacml.targets import format_map, ranks
+from hpacml.functors.targets import format_map, ranks
 
 
 @irdl_op_definition
@@ -87,7 +87,7 @@ class CheckMapOp(IRDLOperation, HasCanonicalizationPatternsInterface):
 
     @classmethod
     def get_canonicalization_patterns(cls) -> tuple[RewritePattern, ...]:
-        from hpacml.passes.canonicalization import DropTrueChecks
+        from hpacml.dialects.hpacml.canonicalization import DropTrueChecks
 
         return (DropTrueChecks(),)
 

@@ -39,13 +39,7 @@ from xdsl.printer import Printer
 from xdsl.traits import NoTerminator
 from xdsl.utils.exceptions import VerifyException
 
-from hpacml.dialects.hpacml.attributes import (
-    Direction,
-    MappingType,
-    Mode,
-    ModeAttr,
-    as_text,
-)
+from hpacml.dialects.hpacml.attributes import Direction, MappingType, Mode, ModeAttr, as_text
 from hpacml.dialects.hpacml.bridge import MapOp
 from hpacml.dialects.hpacml.clauses import SampleAttr, UnitsAttr, print_clauses, verify_sample
 from hpacml.policy import POLICIES, is_policy
@@ -139,7 +133,7 @@ class MlOp(IRDLOperation, HasCanonicalizationPatternsInterface):
 
     @classmethod
     def get_canonicalization_patterns(cls) -> tuple[RewritePattern, ...]:
-        from hpacml.passes.canonicalization import FoldConstantConditions
+        from hpacml.dialects.hpacml.canonicalization import FoldConstantConditions
 
         return (FoldConstantConditions(),)
 

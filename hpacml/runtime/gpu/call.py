@@ -16,9 +16,9 @@ from hpacml.runtime.gpu.transfers import Place, place_of
 if TYPE_CHECKING:
     import torch
 
+    from hpacml.runtime.arrays.views import ArrayView
     from hpacml.runtime.gpu.device import Device, Event
     from hpacml.runtime.gpu.flags import Flag
-    from hpacml.runtime.memref import ArrayView
 
 
 _Words = ctypes.c_int64 * 7

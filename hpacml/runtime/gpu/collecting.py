@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hpacml.errors import DatabaseError
-from hpacml.runtime import database
-from hpacml.runtime.settings import buffer_bytes
+from hpacml.runtime.databases import writer
+from hpacml.runtime.databases.settings import buffer_bytes
 
 if TYPE_CHECKING:
     import torch
 
+    from hpacml.runtime.arrays.views import ArrayView
     from hpacml.runtime.gpu.call import Call
     from hpacml.runtime.gpu.device import Device, Event
-    from hpacml.runtime.memref import ArrayView
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ def _prepare() -> None:
     if _prepared:
         return
     _prepared = True
-    database.prepare()  # what is registered last is called first
-    database.before_flush.append(_arrivals.settle)
+    writer.prepare()  # what is registered last is called first
+    writer.before_flush.append(_arrivals.settle)
     atexit.register(_arrivals.settle)
     os.register_at_fork(before=_arrivals.settle, after_in_child=_arrivals.start_anew)

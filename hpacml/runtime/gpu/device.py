@@ -14,8 +14,8 @@ from typing import Any, Protocol
 import torch
 
 from hpacml.errors import DeviceError
+from hpacml.runtime.arrays.views import ArrayView, require_no_negative, torch_dtypes
 from hpacml.runtime.gpu import driver
-from hpacml.runtime.memref import ArrayView, require_no_negative, torch_dtypes
 
 _TYPE_CODES = {"u8": "|u1", "i32": "<i4", "i64": "<i8", "f16": "<f2", "bf16": "<i2", "f32": "<f4", "f64": "<f8"}
 """Of the CUDA array interface, which has no bfloat16."""
@@ -57,7 +57,7 @@ class Device:
     @functools.cached_property
     def chip(self) -> str:
         """The chip that code is made for: the newest one known that is not newer than the device's."""
-        from hpacml.runtime.assembly import chip_of
+        from hpacml.backend.assembly import chip_of
 
         return chip_of(*torch.cuda.get_device_capability(self.index))
 

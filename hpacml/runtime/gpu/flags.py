@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from hpacml.errors import DeviceError, MapError
-from hpacml.runtime import database
+from hpacml.runtime.databases import writer
 
 if TYPE_CHECKING:
     import torch
@@ -188,7 +188,7 @@ def _prepare() -> None:
     global _prepared
     if not _prepared:
         _prepared = True
-        database.before_flush.append(settle)
+        writer.before_flush.append(settle)
         atexit.register(_at_exit)
         os.register_at_fork(after_in_child=_begin_in_child)
 

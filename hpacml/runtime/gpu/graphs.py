@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hpacml.errors import HpacmlError
-from hpacml.runtime import checks, instruments
+from hpacml.runtime import checks
 from hpacml.runtime.gpu import timing
 from hpacml.runtime.gpu.call import Call, Use
+from hpacml.runtime.reports import instruments
 
 if TYPE_CHECKING:
     from hpacml.runtime.gpu.device import Device

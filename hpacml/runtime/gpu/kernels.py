@@ -8,10 +8,10 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from hpacml.runtime.assembly import NARROW
+from hpacml.backend.assembly import NARROW
 
 if TYPE_CHECKING:
-    from hpacml.runtime.assembly import DeviceCode
+    from hpacml.backend.assembly import DeviceCode
     from hpacml.runtime.gpu.device import Device
 
 _lock = threading.Lock()

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hpacml.errors import DeviceError
+from hpacml.runtime.arrays.views import ArrayView
 from hpacml.runtime.frame import Frame
 from hpacml.runtime.gpu import flags
 from hpacml.runtime.gpu.call import Call
-from hpacml.runtime.memref import ArrayView
 
 if TYPE_CHECKING:
+    from hpacml.functors.boxes import Box
     from hpacml.runtime.gpu.device import Device, Event
-    from hpacml.touched import Box
 
 
 @dataclass(slots=True, eq=False)  # not frozen: that would take several times as long to make

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hpacml.runtime import counters
 from hpacml.runtime.gpu import call
+from hpacml.runtime.reports import counters
 
 if TYPE_CHECKING:
     from hpacml.runtime.gpu.device import Event

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from hpacml.elements import overlap
 from hpacml.errors import MapError
-from hpacml.runtime.memref import DTYPE_SIZES, ArrayView, array_view, c_strides, numpy_array
-from hpacml.touched import union
+from hpacml.functors.boxes import union
+from hpacml.functors.hits import overlap
+from hpacml.runtime.arrays.views import DTYPE_SIZES, ArrayView, array_view, c_strides, numpy_array
 
 if TYPE_CHECKING:
     import torch
 
+    from hpacml.functors.boxes import Box
     from hpacml.runtime.gpu.device import Device
-    from hpacml.touched import Box
 
 
 Place: TypeAlias = "tuple[int, tuple[int, ...], tuple[int, ...]]"

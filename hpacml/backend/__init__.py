@@ -1,0 +1,1 @@
+"""IR to code: upstream MLIR, LLVM, the cache of what they make."""

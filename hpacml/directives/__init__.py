@@ -1,0 +1,1 @@
+"""The directive language: text to dataclasses."""

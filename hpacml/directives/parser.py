@@ -1,0 +1,348 @@
+"""The parser behind `hpacml.directives.syntax`: it builds what `directives.lark` describes."""
+
+from __future__ import annotations
+
+import ast
+import unicodedata
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+from functools import cache
+from math import isinf, nan, prod
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from lark import Lark, Token, Tree, UnexpectedInput
+from lark.lark import PostLex
+from lark.tree import Meta
+
+from hpacml.directives.expressions import (
+    ARITHMETIC,
+    COMPARISONS,
+    MAX_TERMS,
+    Expr,
+    Span,
+    affine,
+    index_expr,
+)
+from hpacml.directives.mistakes import SETTING_SYNONYMS, explain
+from hpacml.directives.syntax import (
+    Application,
+    Batch,
+    FunctorDirective,
+    Item,
+    MapDirective,
+    MlDirective,
+    Mode,
+    Name,
+    Target,
+    TargetIndex,
+    TargetRange,
+    Unit,
+)
+from hpacml.errors import DirectiveError
+from hpacml.functors.functor import Entry, Point, Range, Slice
+from hpacml.sampling import KEYS, SEED_ALONE, Sampling, fault_of
+
+MAX_LENGTH = 1 << 15
+LISTS = {"in", "out", "inout", "units"}
+EXPRESSION_WORDS = {"and", "or", "not", "True", "False", "true", "false"}
+
+Located = tuple[Slice, tuple[Span, ...]]
+"""A slice of a functor with the spans of its entries."""
+
+
+def parse_text(text: str, start: str) -> object:
+    """What the rule `start` of the grammar makes of `text`. Raises `DirectiveError`."""
+    if len(text) > MAX_LENGTH:
+        raise DirectiveError(f"the text has {len(text)} characters, but a directive at most {MAX_LENGTH}")
+    grammar = cast(Any, _grammar())
+    try:
+        tree = cast(Tree[Token], grammar.parse(text, start=start))
+    except UnexpectedInput as error:
+        raise explain(error, text, grammar.terminals) from None
+    return _Builder(text).build(tree)
+
+
+class _SoftKeywords(PostLex):
+    """Lets a whole word be lexed everywhere, so that `inputs` is not the keyword `in` and a rest."""
+
+    always_accept = ("NAME",)
+
+    def process(self, stream: Iterator[Token]) -> Iterator[Token]:
+        return stream
+
+
+@cache
+def _grammar() -> Lark:
+    return Lark(
+        Path(__file__).with_name("directives.lark").read_text(encoding="utf-8"),
+        parser="lalr",
+        start=["directive", "directives", "functor_decl", "targets", "sampling"],
+        propagate_positions=True,
+        postlex=_SoftKeywords(),
+    )
+
+
+class _Builder:
+    """One method per rule of the grammar; it gets the place and what the parts of the rule have become."""
+
+    def __init__(self, text: str):
+        self.text = text
+
+    def build(self, tree: Tree[Token]) -> object:
+        # From the leaves up rather than by recursion, which text could make as deep as it likes.
+        built: dict[int, object] = {}
+        for subtree in tree.iter_subtrees():
+            parts = (built.pop(id(part)) if isinstance(part, Tree) else part for part in subtree.children)
+            built[id(subtree)] = getattr(self, subtree.data)(subtree.meta, *parts)
+        return built[id(tree)]
+
+    def _error(self, message: str, where: Meta | Token | Span) -> DirectiveError:
+        span = where if isinstance(where, Span) else _span(where)
+        return DirectiveError(message, self.text, *span)
+
+    def _name(self, token: Token) -> str:
+        # Python's own names are normalised so, and the arguments of a kernel are such names.
+        name = unicodedata.normalize("NFKC", str(token))
+        if not name.isidentifier() or name in EXPRESSION_WORDS:
+            raise self._error(
+                f"'{token}' cannot be a name{': it is a word of expressions' * (name in EXPRESSION_WORDS)}", token
+            )
+        return name
+
+    def _int(self, token: Token) -> int:
+        if len(token) > 1 and token[0] == "0":
+            raise self._error(f"write {token.lstrip('0') or 0} without leading zeros", token)
+        if len(token) > 19 or int(token) >= 1 << 63:
+            raise self._error("the number does not fit 64 bits", token)
+        return int(token)
+
+    def directives(self, _: Meta, *directives: object) -> list[object]:
+        return list(directives)
+
+    # -- functors --------------------------------------------------------------------------------
+
+    def functor_decl(self, meta: Meta, name: Token, lhs: Located, *rhs: Located) -> FunctorDirective:
+        slices, spans = tuple(s for s, _ in rhs), (lhs[1], *(where for _, where in rhs))
+        return FunctorDirective(self._name(name), lhs[0], slices, spans, _span(meta), self.text)
+
+    def ss_spec(self, meta: Meta, *entries: tuple[Entry, Span]) -> Located:
+        ranges = (entry for entry, _ in entries if isinstance(entry, Range))
+        if prod(len((entry.stop - entry.start).terms) for entry in ranges) > MAX_TERMS:
+            raise self._error(
+                f"the number of features of this slice has more than {MAX_TERMS} terms when multiplied out: "
+                "compute a part of it before and use its name",
+                meta,
+            )
+        return tuple(entry for entry, _ in entries), tuple(where for _, where in entries)
+
+    def s_slice(self, meta: Meta, start: Expr, *rest: Token | Expr | None) -> tuple[Entry, Span]:
+        colon, stop, _, step = rest
+        if colon is None:
+            return Point(affine(start)), _span(meta)
+        if not isinstance(stop, Expr):
+            raise self._error(f"a range in a functor needs both bounds: write where it ends, {start}:stop", meta)
+        bounds = affine(start), affine(stop)
+        return Range(*bounds, affine(step)) if isinstance(step, Expr) else Range(*bounds), _span(meta)
+
+    def s_expr(self, meta: Meta, node: ast.expr) -> Expr:
+        return Expr(node, _span(meta), self.text)
+
+    # -- maps ------------------------------------------------------------------------------------
+
+    def map(self, meta: Meta, head: Token, application: Application) -> MapDirective:
+        named = head.type == "NAME"
+        direction = None if named else cast(Literal["to", "from"], head.value)
+        name = self._name(head) if named else None
+        return MapDirective(direction, name, application, _span(meta), self.text)
+
+    def fa_expr(self, meta: Meta, functor: Token, targets: tuple[Target, ...]) -> Application:
+        return Application(self._name(functor), targets, _span(meta))
+
+    def targets(self, _: Meta, *targets: Target) -> tuple[Target, ...]:
+        return targets
+
+    def target(self, meta: Meta, array: Token, *entries: TargetIndex | TargetRange | Target) -> Target:
+        return Target(self._name(array), entries, _span(meta), self.text)
+
+    def c_slice(
+        self, meta: Meta, first: Expr | Target, *rest: Token | Expr | None
+    ) -> TargetIndex | TargetRange | Target:
+        if isinstance(first, Target):
+            return first
+        colon, stop, _, step = cast("tuple[Token | None, Expr | None, Token | None, Expr | None]", rest)
+        return TargetIndex(first) if colon is None else TargetRange(first, stop, step, _span(meta))
+
+    def c_expr(self, meta: Meta, node: ast.expr) -> Expr:
+        return index_expr(Expr(node, _span(meta), self.text))
+
+    # -- ml --------------------------------------------------------------------------------------
+
+    def ml(self, meta: Meta, mode: tuple[Mode, Expr | None], *clauses: tuple[Token, Any]) -> MlDirective:
+        given: dict[str, Any] = {}
+        spans: dict[str, Span] = {}
+        for keyword, value in clauses:
+            if keyword in given:
+                fix = "join the two into one" if keyword in LISTS else "leave one of them out"
+                raise self._error(f"the clause '{keyword}' is given twice: {fix}", keyword)
+            given[str(keyword)] = value
+            spans[str(keyword)] = _span(keyword)
+        inputs, outputs, inouts = (cast(tuple[Item, ...], given.get(keyword, ())) for keyword in ("in", "out", "inout"))
+        only_in, only_out = set(inputs), set(outputs)
+        for item in inouts:
+            other = "in" if item in only_in else "out" if item in only_out else None
+            if other is not None:
+                raise self._error(
+                    f"'{item}' is in 'inout' and in '{other}': 'inout' is both, so leave it out of '{other}'",
+                    item.span,
+                )
+        return MlDirective(
+            *mode,
+            inputs,
+            outputs,
+            inouts,
+            model=given.get("model"),
+            database=given.get("database"),
+            label=given.get("label"),
+            if_condition=given.get("if"),
+            batch=given.get("batch"),
+            sample=given.get("sample"),
+            units=given.get("units", ()),
+            clauses=spans,
+            span=_span(meta),
+            text=self.text,
+        )
+
+    def ml_mode(self, _: Meta, mode: Token, __: Token | None, condition: Expr | None) -> tuple[Mode, Expr | None]:
+        if mode == "predicated" and condition is None:
+            raise self._error(
+                "'predicated' needs a condition: write predicated: c, which infers if c is true and else collects",
+                mode,
+            )
+        if mode != "predicated" and condition is not None:
+            raise self._error(
+                f"'{mode}' takes no condition: write if(...) to run the region as it is unless the condition "
+                "holds, or predicated: ... to choose between infer and collect",
+                condition.span,
+            )
+        return "collect" if mode == "offline" else cast(Mode, mode.value), condition
+
+    def clause(self, _: Meta, keyword: Token, __: Token | None, value: Any, ___: Token | None) -> object:
+        if keyword == "batch":
+            rows = cast(Token | None, value)
+            value = Batch(None if rows is None else self._int(rows))
+            if rows is not None and value.rows == 0:
+                raise self._error("a batch has at least one row: write batch alone to leave the number open", rows)
+        return keyword, value
+
+    def sampling(self, _: Meta, *settings: tuple[Token, ast.expr]) -> Sampling:
+        self._refuse_twice(key for key, _ in settings)
+        found: dict[str, int | float] = {}
+        for key, node in settings:
+            if key not in KEYS:
+                close = SETTING_SYNONYMS.get(key) or next(iter(get_close_matches(key, KEYS, 1)), None)
+                hint = f"did you mean '{close}'?" if close else f"it takes {', '.join(KEYS)}"
+                raise self._error(f"'sample' has no '{key}': {hint}", key)
+            value = _literal(node)
+            if (fault := fault_of(key, value)) is not None:
+                raise self._error(fault, Span(node.col_offset, node.end_col_offset or 0))
+            found[str(key)] = float(value) if key == "fraction" else value
+        seed = next((key for key, _ in settings if key == "seed"), None)
+        if seed is not None and "fraction" not in found:
+            raise self._error(SEED_ALONE, seed)
+        return Sampling.of(found)
+
+    def setting(self, _: Meta, key: Token, value: ast.expr) -> tuple[Token, ast.expr]:
+        return key, value
+
+    def units(self, _: Meta, *units: tuple[Token, Unit]) -> tuple[Unit, ...]:
+        self._refuse_twice(array for array, _ in units)
+        return tuple(unit for _, unit in units)
+
+    def unit(self, _: Meta, array: Token, unit: str) -> tuple[Token, Unit]:
+        return array, Unit(Name(self._name(array), _span(array)), unit)
+
+    def _refuse_twice(self, keys: Iterable[Token]) -> None:
+        seen: set[str] = set()
+        for key in keys:
+            if (name := unicodedata.normalize("NFKC", key)) in seen:
+                raise self._error(f"'{key}' is given twice: leave one of them out", key)
+            seen.add(name)
+
+    def mapped(self, _: Meta, *items: Item) -> tuple[Item, ...]:
+        return items
+
+    def reference(self, meta: Meta, name: Token) -> Name:
+        return Name(self._name(name), _span(meta))
+
+    def string(self, meta: Meta, token: Token) -> str:
+        value = str(token)[1:-1]
+        if not value:
+            raise self._error("the string is empty: write what it names, or leave the clause out", meta)
+        if any(unicodedata.category(character) == "Cc" for character in value):
+            raise self._error("the string holds a control character", meta)
+        return value
+
+    def bool_expr(self, meta: Meta, node: ast.expr) -> Expr:
+        return Expr(node, _span(meta), self.text)
+
+    # -- expressions -----------------------------------------------------------------------------
+
+    def expr(self, meta: Meta, *values: ast.expr) -> ast.expr:
+        return _located(ast.BoolOp(ast.Or(), list(values)), meta)
+
+    def conjunction(self, meta: Meta, *values: ast.expr) -> ast.expr:
+        return _located(ast.BoolOp(ast.And(), list(values)), meta)
+
+    def not_(self, meta: Meta, operand: ast.expr) -> ast.expr:
+        return _located(ast.UnaryOp(ast.Not(), operand), meta)
+
+    def comparison(self, meta: Meta, left: ast.expr, *rest: Token | ast.expr) -> ast.expr:
+        ops = [COMPARISONS[str(op)]() for op in rest[::2]]
+        return _located(ast.Compare(left, ops, cast(list[ast.expr], list(rest[1::2]))), meta)
+
+    def binary(self, meta: Meta, left: ast.expr, op: Token, right: ast.expr) -> ast.expr:
+        return _located(ast.BinOp(left, ARITHMETIC[str(op)](), right), meta)
+
+    def negative(self, meta: Meta, operand: ast.expr) -> ast.expr:
+        return _located(ast.UnaryOp(ast.USub(), operand), meta)
+
+    def variable(self, meta: Meta, token: Token) -> ast.expr:
+        return _located(ast.Name(self._name(token), ast.Load()), meta)
+
+    def integer(self, meta: Meta, token: Token) -> ast.expr:
+        return _located(ast.Constant(self._int(token)), meta)
+
+    def real(self, meta: Meta, token: Token) -> ast.expr:
+        if isinf(float(token)):
+            raise self._error("the number does not fit a double", token)
+        return _located(ast.Constant(float(token)), meta)
+
+    def true(self, meta: Meta) -> ast.expr:
+        return _located(ast.Constant(True), meta)
+
+    def false(self, meta: Meta) -> ast.expr:
+        return _located(ast.Constant(False), meta)
+
+
+def _literal(node: ast.expr) -> int | float:
+    """The number that `node` is, as it is written; NaN for any other expression."""
+    match node:
+        case ast.Constant(value=bool()):
+            return nan
+        case ast.Constant(value=int() | float() as value):
+            return value
+        case ast.UnaryOp(ast.USub(), ast.Constant(value=int() | float() as value)):
+            return -value
+        case _:
+            return nan
+
+
+def _span(where: Meta | Token) -> Span:
+    return Span(where.start_pos or 0, where.end_pos or 0)
+
+
+def _located(node: ast.expr, meta: Meta) -> ast.expr:
+    node.lineno = node.end_lineno = 1
+    node.col_offset, node.end_col_offset = _span(meta)
+    return node

@@ -1,0 +1,270 @@
+"""Directive text to dataclasses; the language is in `directives.lark`.
+
+Every `parse` function raises `DirectiveError`, and nothing else, for text that is no directive. Spans count
+the characters of the text that was parsed, which is also the `text` of the directives and expressions in it.
+Directives are equal if they say the same; `canonical` prints one so that it parses back to its equal.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, cast
+
+from hpacml.directives.expressions import MAX_DEPTH, Expr, Span
+from hpacml.errors import DirectiveError
+from hpacml.functors.functor import Functor, FunctorError, Slice, format_slice
+from hpacml.sampling import Sampling
+
+
+@dataclass(frozen=True)
+class FunctorDirective:
+    """`tensor functor(name: [lhs] = ([rhs], ...))`.
+
+    `spans[0]` holds the spans of the entries on the left, `spans[1 + k]` those of slice `k` on the right.
+    """
+
+    name: str
+    lhs: Slice
+    rhs: tuple[Slice, ...]
+    spans: tuple[tuple[Span, ...], ...] = field(compare=False, repr=False)
+    span: Span = field(compare=False, repr=False)
+    text: str = field(compare=False, repr=False)
+
+    def functor(self, params: frozenset[str] = frozenset()) -> Functor:
+        """The functor in which `params` are integers and all other names symbols.
+
+        Raises `DirectiveError` if its sides contradict each other or are not affine in the symbols.
+        """
+        try:
+            return Functor(self.lhs, self.rhs, params)
+        except FunctorError as error:
+            where = self.spans[error.slice + 1][error.entry]
+            raise DirectiveError(error.message, self.text, *where) from None
+
+    @property
+    def canonical(self) -> str:
+        """`name: [lhs] = ([rhs], ...)`, for `parse_functor`."""
+        return f"{self.name}: {format_slice(self.lhs)} = ({', '.join(map(format_slice, self.rhs))})"
+
+
+@dataclass(frozen=True)
+class TargetIndex:
+    """A single index in a target."""
+
+    expr: Expr
+
+    @property
+    def span(self) -> Span:
+        return self.expr.span
+
+    def __str__(self) -> str:
+        return str(self.expr)
+
+
+@dataclass(frozen=True)
+class TargetRange:
+    """`start:stop:step` in a target; without `stop` it reaches to the end of the array."""
+
+    start: Expr
+    stop: Expr | None
+    step: Expr | None
+    span: Span = field(compare=False, repr=False)
+
+    def __str__(self) -> str:
+        parts = [str(self.start), "" if self.stop is None else str(self.stop)]
+        if self.step is not None:
+            parts.append(str(self.step))
+        return (" : " if any(" " in part for part in parts) else ":").join(parts).rstrip(" ")
+
+
+@dataclass(frozen=True)
+class Target:
+    """`array[entry, ...]`; an entry that is itself a target is an indirection."""
+
+    array: str
+    entries: tuple[TargetIndex | TargetRange | Target, ...]
+    span: Span = field(compare=False, repr=False)
+    text: str = field(compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        level: list[Target] = [self]
+        for _ in range(MAX_DEPTH):
+            level = [entry for target in level for entry in target.entries if isinstance(entry, Target)]
+        if level:
+            raise DirectiveError(f"the indirection is nested more than {MAX_DEPTH} levels", self.text, *self.span)
+
+    def __str__(self) -> str:
+        return f"{self.array}[{_list(self.entries)}]"
+
+
+def depth_first(targets: Iterable[Target]) -> Iterator[Target]:
+    """Targets, each before those of its index arrays."""
+    for target in targets:
+        yield target
+        yield from depth_first(entry for entry in target.entries if isinstance(entry, Target))
+
+
+@dataclass(frozen=True)
+class Application:
+    """A functor applied to targets: one for all its slices, or one per slice."""
+
+    functor: str
+    targets: tuple[Target, ...]
+    span: Span = field(compare=False, repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.functor}({_list(self.targets)})"
+
+
+@dataclass(frozen=True)
+class Name:
+    """A name that stands for an array mapped earlier, a named map, or an argument (a model, a path)."""
+
+    id: str
+    span: Span = field(compare=False, repr=False)
+
+    def __str__(self) -> str:
+        return self.id
+
+
+@dataclass(frozen=True)
+class MapDirective:
+    """`tensor map(direction: application)`, or `declare tensor(name: application)`.
+
+    A named map has no direction: how the name is used gives it.
+    """
+
+    direction: Literal["to", "from"] | None
+    name: str | None
+    application: Application
+    span: Span = field(compare=False, repr=False)
+    text: str = field(compare=False, repr=False)
+
+    @property
+    def canonical(self) -> str:
+        if self.direction is None:
+            return f"declare tensor({self.name}: {self.application})"
+        return f"tensor map({self.direction}: {self.application})"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The clause `batch`, with the rows per model call if it fixes them."""
+
+    rows: int | None
+
+    def __str__(self) -> str:
+        return "batch" if self.rows is None else f"batch({self.rows})"
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The unit of an array, in the clause `units`."""
+
+    array: Name
+    unit: str
+
+    def __str__(self) -> str:
+        return f"{self.array}: {_quoted(self.unit)}"
+
+
+Mode = Literal["infer", "collect", "predicated"]
+Item = Application | Name
+
+
+@dataclass(frozen=True)
+class MlDirective:
+    """`ml(mode) clauses...`; `condition` belongs to the mode `predicated`, `if_condition` to the clause `if`.
+
+    `clauses` has the span of each clause that was given, by its keyword.
+    """
+
+    mode: Mode
+    condition: Expr | None
+    inputs: tuple[Item, ...]
+    outputs: tuple[Item, ...]
+    inouts: tuple[Item, ...]
+    model: str | Name | None
+    database: str | Name | None
+    label: str | None
+    if_condition: Expr | None
+    batch: Batch | None
+    sample: Sampling | None
+    units: tuple[Unit, ...]
+    clauses: Mapping[str, Span] = field(compare=False, repr=False)
+    span: Span = field(compare=False, repr=False)
+    text: str = field(compare=False, repr=False)
+
+    @property
+    def canonical(self) -> str:
+        parts = [f"ml({self.mode})" if self.condition is None else f"ml({self.mode}: {self.condition})"]
+        mapped = {"in": self.inputs, "out": self.outputs, "inout": self.inouts}
+        parts += [f"{keyword}({_list(items)})" for keyword, items in mapped.items() if items]
+        files = {"model": self.model, "database": self.database, "label": self.label}
+        parts += [f"{keyword}({_quoted(value)})" for keyword, value in files.items() if value is not None]
+        if self.if_condition is not None:
+            parts.append(f"if({self.if_condition})")
+        if self.batch is not None:
+            parts.append(str(self.batch))
+        if self.sample is not None:
+            parts.append(f"sample({self.sample})")
+        if self.units:
+            parts.append(f"units({_list(self.units)})")
+        return " ".join(parts)
+
+
+Directive = FunctorDirective | MapDirective | MlDirective
+
+
+def parse(text: str) -> Directive:
+    """The one directive in `text`; `#pragma` and `approx` before it may be left out."""
+    return cast(Directive, _parse(text, "directive"))
+
+
+def parse_many(text: str) -> list[Directive]:
+    """The directives in `text`, one after the other on lines of their own; one may take several lines."""
+    return cast("list[Directive]", _parse(text, "directives"))
+
+
+def parse_functor(text: str) -> FunctorDirective:
+    """`name: [lhs] = ([rhs], ...)`, or a whole functor directive."""
+    whole = re.match(r"\s*(#|(approx|declare|tensor|ml)\b(?!\s*:))", text)
+    directive = cast(Directive, _parse(text, "directive" if whole else "functor_decl"))
+    if not isinstance(directive, FunctorDirective):
+        raise DirectiveError("expected a functor, as in f: [i, 0:2] = ([i], [i + 1])", text, *directive.span)
+    return directive
+
+
+def parse_application_targets(text: str) -> tuple[Target, ...]:
+    """The targets of a functor application, as in `a[0:n], b[0:n]`."""
+    return cast("tuple[Target, ...]", _parse(text, "targets"))
+
+
+def parse_sampling(text: str) -> Sampling:
+    """What stands between the parentheses of the clause `sample`."""
+    return cast(Sampling, _parse(text, "sampling"))
+
+
+def require_text(text: object, what: str) -> str:
+    """Raise `DirectiveError` for what is no text."""
+    if not isinstance(text, str):
+        raise DirectiveError(f"{what} must be text, and this is of type {type(text).__name__}")
+    return text
+
+
+def _parse(text: str, start: str) -> object:
+    from hpacml.directives.parser import parse_text
+
+    return parse_text(text, start)
+
+
+def _list(items: Iterable[object]) -> str:
+    return ", ".join(map(str, items))
+
+
+def _quoted(value: str | Name) -> str:
+    if isinstance(value, Name):
+        return value.id
+    return f"'{value}'" if '"' in value else f'"{value}"'

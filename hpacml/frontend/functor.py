@@ -1,0 +1,323 @@
+"""`hpacml.functor(...)`: the data bridge by itself, without a region."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from hpacml.directives.syntax import (
+    FunctorDirective,
+    parse_application_targets,
+    parse_functor,
+    require_text,
+)
+from hpacml.errors import MapError
+from hpacml.frontend.maps import AppliedFunctor, integers_of, numbers_of
+from hpacml.frontend.placement import (
+    Target,
+    device_of,
+    on_host,
+    require_one_place,
+    require_target,
+)
+from hpacml.functors.boxes import Box, boxes
+from hpacml.functors.hits import overlap
+from hpacml.runtime.arrays.buffers import empty
+from hpacml.runtime.arrays.views import ArrayView, array_view, c_strides, numpy_array, tensor_view
+from hpacml.runtime.entry import call
+from hpacml.runtime.frame import Frame
+from hpacml.runtime.gpu import offload
+from hpacml.runtime.gpu.transfers import copy
+
+if TYPE_CHECKING:
+    import torch
+    from xdsl.dialects.builtin import ModuleOp
+
+    from hpacml.frontend.wrapper import ArrayType
+    from hpacml.runtime.entry import Function
+    from hpacml.runtime.gpu.device import Device
+
+Direction = Literal["to", "from"]
+KNOWN_TARGETS = 1024
+"""How many targets a functor remembers: programs may make their texts at run time."""
+
+NAMES: dict[Direction, str] = {"to": "gather", "from": "scatter"}
+
+
+class TensorFunctor:
+    """A tensor functor (paper, section III-A); `hpacml.functor` makes one from its declaration.
+
+    ```python
+    f = hpacml.functor("f: [i, 0:2] = ([i - 1], [i + 1])")
+    x = f.gather("a[1:n-1]", a=a, n=n)                    # torch.Tensor [n - 2, 2]
+    ```
+    Names that are given as integers are integer parameters where the functor uses them, and may stand in
+    the bounds of the targets; all other names of the functor are its symbols.
+    """
+
+    def __init__(self, directive: FunctorDirective, target: Target | None = None):
+        self.directive = directive
+        self._target: Target | None = target
+        self._applied: dict[tuple[str, frozenset[str], bool], AppliedFunctor] = {}
+
+    def gather(
+        self, targets: str, /, *, out: torch.Tensor | None = None, unchecked: bool = False, **names: object
+    ) -> torch.Tensor:
+        """A dense tensor, of the shape of the functor's left side, filled from arrays: a new one, or `out`.
+
+        Arrays are NumPy arrays, Torch tensors, or anything with DLPack or an array interface, all on the host or all
+        on one GPU. A new tensor is where they are, or on the functor's target, and has their dtype; of several, the
+        widest float, or the widest integer if there is none. Elements are converted to the dtype of `out`, which may
+        share no memory with the arrays.
+        Indices of indirect targets (`x[idx[0:n]]`) are checked, unless `unchecked`: a wrong one then reads
+        memory that is not the array's. Raises `DirectiveError` for text that cannot be read, `MapError` for
+        a map that does not fit.
+        """
+        bound = self._bind(targets, "to", names, unchecked)
+        device = self._device(bound)
+        if out is None:
+            tensor = empty(bound.shape, bound.dtype) if device is None else device.empty(bound.shape, bound.dtype)
+            bound.run(tensor_view(tensor, device and device.index), device)
+            return tensor
+        view = array_view(out, "out", write=True, gpu=True)
+        self._require_near(bound, device, view, "out")
+        bound.require_shape(view)
+        if (name := bound.sharing(view)) is not None:
+            raise MapError(f"'out' shares memory with '{name}', which is read: give a tensor of its own memory")
+        bound.run(view, device)
+        return out
+
+    def scatter(self, tensor: object, targets: str, /, *, unchecked: bool = False, **names: object) -> None:
+        """Write a dense tensor of the shape of the functor's left side into arrays, converted to their dtypes.
+
+        Indices of indirect targets are checked, and must differ, unless `unchecked`: it is then open which
+        value stays where indices repeat or arrays share memory, and a wrong index writes to memory that is not
+        the array's. Raises
+        `DirectiveError` for text that cannot be read, `MapError` for a tensor or a map that does not fit,
+        and for a map that writes an element twice; nothing has been written then.
+        """
+        bound = self._bind(targets, "from", names, unchecked)
+        device = self._device(bound)
+        source = array_view(tensor, "tensor", gpu=True)
+        self._require_near(bound, device, source, "tensor")
+        bound.require_shape(source)
+        shared = bound.sharing(source) is not None  # then it is read as it is now
+        if shared and source.device is None:
+            source = array_view(numpy_array(source).copy(), "tensor")
+        bound.run(source, device, copied=shared and source.device is not None)
+
+    def _device(self, bound: _Bound) -> Device | None:
+        """The device to run on, None for the host."""
+        if on_host(bound.views, self._target):
+            return None
+        return device_of(bound.views, bound.application.arrays, self._target)
+
+    def _require_near(self, bound: _Bound, device: Device | None, tensor: ArrayView, name: str) -> None:
+        """Raise `MapError` unless the tensor is where the arrays are, or the host's, with the target "gpu"."""
+        if device is None or tensor.device not in (None, device.index) or self._target != "gpu":
+            here = [view if device is None else replace(view, device=device.index) for view in bound.views]
+            require_one_place([*here, tensor], [*bound.application.arrays, name])
+
+    def ir(self, targets: str, direction: Direction = "to", /, *, unchecked: bool = False, **names: object) -> ModuleOp:
+        """The IR of a gather (`to`) or a scatter (`from`) of these arguments, before any pass."""
+        if direction not in NAMES:
+            raise MapError(f"the direction is 'to' or 'from', and this is {direction!r}")
+        bound = self._bind(targets, direction, names, unchecked)
+        tensor = ArrayView(0, bound.dtype, bound.shape, c_strides(bound.shape), False, None)
+        return _module(bound.application, direction, bound.types(tensor))
+
+    def ptx(
+        self,
+        targets: str,
+        direction: Direction = "to",
+        chip: str | None = None,
+        /,
+        *,
+        unchecked: bool = False,
+        **names: object,
+    ) -> str:
+        """The code for an NVIDIA GPU of a gather (`to`) or a scatter (`from`) of these arguments, as text.
+
+        The chip is by default that of this machine's GPU, and "sm_80" without one. Neither a GPU nor CUDA is needed.
+        Raises as `ir` does, `CompileError` also where nothing is to be copied, and `HpacmlError` for an unknown chip.
+        """
+        from hpacml.backend.assembly import ptx
+
+        return ptx(self.ir(targets, direction, unchecked=unchecked, **names), chip)
+
+    def amdgcn(
+        self,
+        targets: str,
+        direction: Direction = "to",
+        chip: str = "gfx90a",
+        /,
+        *,
+        unchecked: bool = False,
+        **names: object,
+    ) -> str:
+        """The same for a GPU of AMD, as assembly text, which nothing launches."""
+        from hpacml.backend.assembly import amdgcn
+
+        return amdgcn(self.ir(targets, direction, unchecked=unchecked, **names), chip)
+
+    def _bind(self, targets: str, direction: Direction, names: Mapping[str, object], unchecked: bool = False) -> _Bound:
+        integers = integers_of(names)
+        if not isinstance(unchecked, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise MapError("unchecked takes True or False, so an array cannot have this name: write another in the map")
+        key = targets, frozenset(integers), unchecked
+        if key not in self._applied:
+            if len(self._applied) >= KNOWN_TARGETS:
+                self._applied.clear()
+            parsed = parse_application_targets(require_text(targets, "the targets"))
+            self._applied[key] = AppliedFunctor(self.directive, parsed, frozenset(integers), unchecked)
+        application = self._applied[key]
+        for name in application.arrays:
+            if name not in names:
+                fix = "no array can have this name here" if name in ("out", "unchecked") else f"give it as {name}=..."
+                raise MapError(f"the map '{application.text}' uses '{name}': {fix}")
+        written = application.heads if direction == "from" else ()
+        views = [
+            array_view(names[name], name, write=k in written, gpu=True) for k, name in enumerate(application.arrays)
+        ]
+        shapes = [view.shape for view in views]
+        arrays = dict(zip(application.arrays, views, strict=True))
+        open_numbers = numbers_of(application.open_numbers, names, arrays)
+        params = {param: integers[param] for param in application.functor.used_params}
+        shape = _shape(application, direction, tuple(shapes), tuple(open_numbers), tuple(params.items()))
+        return _Bound(application, direction, views, [*open_numbers, *params.values()], shape)
+
+    def __repr__(self) -> str:
+        return f"hpacml.functor({self.directive.canonical!r})"
+
+
+class _Bound(NamedTuple):
+    """A functor applied to arrays and integers, known to fit them."""
+
+    application: AppliedFunctor
+    direction: Direction
+    views: list[ArrayView]
+    integers: list[int]
+    """The open numbers of the targets, then the functor's parameters."""
+    shape: tuple[int, ...]
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of a tensor gathered."""
+        return _dtype(tuple([self.views[head].dtype for head in self.application.heads]))
+
+    def types(self, tensor: ArrayView) -> tuple[ArrayType, ...]:
+        from hpacml.frontend.wrapper import ArrayType
+
+        return tuple(map(ArrayType.of, [*self.views, tensor]))
+
+    def sharing(self, tensor: ArrayView) -> str | None:
+        """The name of an array that may share memory with the tensor."""
+        named = zip(self.views, self.application.arrays, strict=True)
+        return next((name for view, name in named if overlap(tensor, view)), None)
+
+    def require_shape(self, tensor: ArrayView) -> None:
+        """Raise `MapError` unless the tensor has the shape of the map."""
+        if tensor.shape != self.shape:
+            raise MapError(
+                f"the tensor has the shape {list(tensor.shape)}, but the map '{self.application.text}' "
+                f"takes the shape {list(self.shape)}"
+            )
+
+    def run(self, tensor: ArrayView, device: Device | None, copied: bool = False) -> None:
+        """Gather into the tensor, or scatter it: a copy of it, on the device, if it is to be `copied` first."""
+        from hpacml.frontend.wrapper import ArrayType
+
+        views = [*self.views, tensor]
+        if device is None:
+            call(_compiled(self.application, self.direction, self.types(tensor), None), views, *self.integers)
+            return
+        dense = replace(tensor, strides=c_strides(tensor.shape)) if copied else tensor
+        types = tuple(map(ArrayType.on_device, [*self.views, dense]))
+        function = _compiled(self.application, self.direction, types, device.chip)
+        tensor_number = len(self.views)
+        written = frozenset(self.application.heads if self.direction == "from" else [tensor_number])
+        work = offload.Work(device, Frame(), views, written, function, self._boxes(tensor))
+
+        def invoke(views: Sequence[ArrayView]) -> None:
+            if copied:
+                *views, tensor = views
+                views = [*views, tensor_view(copy(device, tensor), device.index)]
+            call(function, views, *self.integers)
+
+        offload.run(work, invoke)
+
+    def _boxes(self, tensor: ArrayView) -> list[Box] | None:
+        """What is touched of the arrays and of the tensor, if some of them are to be transferred."""
+        if None not in [view.device for view in (*self.views, tensor)]:
+            return None
+        shapes, count = [view.shape for view in self.views], len(self.application.open_numbers)
+        numbers, params = self.integers[:count], self.integers[count:]
+        given = dict(zip(self.application.functor.used_params, params, strict=True))
+        mapped = self.application.resolve([self.direction], shapes, numbers, given)
+        return [*boxes(mapped, self.application.trees, shapes), tuple((0, size) for size in tensor.shape)]
+
+
+@lru_cache(4096)
+def _dtype(dtypes: tuple[str, ...]) -> str:
+    """The dtype of a tensor gathered from arrays of these."""
+    from hpacml.dialects.hpacml.attributes import DTYPES, dtype_name, promote
+
+    return dtype_name(promote(DTYPES[dtype] for dtype in dtypes))
+
+
+@lru_cache(4096)
+def _shape(
+    application: AppliedFunctor,
+    direction: Direction,
+    shapes: tuple[tuple[int, ...], ...],
+    numbers: tuple[int, ...],
+    params: tuple[tuple[str, int], ...],
+) -> tuple[int, ...]:
+    """The shape of the dense tensor, once the map is known to fit. Raises `MapError`."""
+    return application.resolve([direction], shapes, numbers, dict(params)).shape
+
+
+@lru_cache(512)
+def _compiled(
+    application: AppliedFunctor, direction: Direction, types: tuple[ArrayType, ...], chip: str | None
+) -> Function:
+    from hpacml.frontend.wrapper import compile
+
+    return compile(_module(application, direction, types), NAMES[direction], chip=chip)
+
+
+def _module(application: AppliedFunctor, direction: Direction, types: tuple[ArrayType, ...]) -> ModuleOp:
+    """A function over the arrays, the dense tensor, the map's open numbers and the functor's parameters."""
+    from xdsl.dialects.builtin import IndexType
+
+    from hpacml.dialects.hpacml.attributes import DTYPES
+    from hpacml.dialects.hpacml.attributes import Direction as MapDirection
+    from hpacml.dialects.hpacml.bridge import GatherOp, ScatterOp
+    from hpacml.frontend.wrapper import Entry
+
+    *array_types, tensor_type = types
+    entry = Entry(NAMES[direction])
+    for name, array_type in zip(application.arrays, array_types, strict=True):
+        entry.argument(name, array_type.memref)
+    numbers = [entry.hidden(f"n{k}", IndexType()) for k in range(len(application.open_numbers))]
+    for param in application.functor.used_params:
+        entry.argument(param, IndexType())
+    mapping = entry.map(application, MapDirection(direction), numbers, DTYPES[tensor_type.dtype]).mapping
+    # With the sizes that the map fixes: a known number of features is what makes the loop fast.
+    tensor = entry.hidden("tensor", tensor_type.memref_of(mapping.type.get_shape()), len(array_types))
+    copy = GatherOp(mapping, tensor) if direction == "to" else ScatterOp(tensor, mapping)
+    entry.builder.insert(copy)
+    return entry.finish()
+
+
+def functor(declaration: str, *, target: Target | None = None) -> TensorFunctor:
+    """A tensor functor from its declaration, `"f: [i, 0:2] = ([i - 1], [i + 1])"`, or a whole directive.
+
+    It works where its arrays are; with the target "gpu" arrays of the host are transferred to the current GPU, as far
+    as maps touch them, and with "cpu" arrays on a GPU are an error. Raises `DirectiveError` for what is no text, or
+    cannot be read, and for an unknown target.
+    """
+    require_target(target)
+    return TensorFunctor(parse_functor(require_text(declaration, "a functor")), target)

@@ -1,0 +1,1 @@
+"""The Python subset of kernels: its AST to IR."""

@@ -1,0 +1,149 @@
+"""What a kernel's annotations declare: arrays (jaxtyping), numbers, and arguments that only directives use."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias, cast, get_args
+
+from jaxtyping import AbstractArray
+from xdsl.dialects.builtin import DYNAMIC_INDEX, MemRefType
+
+from hpacml.frontend.python.layouts import memref_of_layout
+from hpacml.frontend.python.source import Source
+from hpacml.frontend.python.types import ARRAY_DTYPES, SCALARS, Refusal, ScalarType
+from hpacml.runtime.arrays.views import Layout
+
+Dim: TypeAlias = int | str | None
+"""A size, the name of one, or None for any."""
+
+
+@dataclass(frozen=True)
+class ArrayParameter:
+    """`Float32[np.ndarray, "N 3"]`."""
+
+    name: str
+    element: ScalarType
+    dims: tuple[Dim, ...]
+
+    def memref(self, layout: Layout) -> MemRefType:
+        """The type of the array in memory."""
+        shape = [dim if isinstance(dim, int) else DYNAMIC_INDEX for dim in self.dims]
+        return memref_of_layout(self.element.ir, shape, layout)
+
+
+@dataclass(frozen=True)
+class ScalarParameter:
+    """`int`, `float`, `bool`, `np.float32`, ..."""
+
+    name: str
+    type: ScalarType
+
+
+@dataclass(frozen=True)
+class OpaqueParameter:
+    """`str`, `Path`, `torch.nn.Module`, `Any`: not seen by the compiled code."""
+
+    name: str
+
+
+Parameter: TypeAlias = ArrayParameter | ScalarParameter | OpaqueParameter
+
+
+def parameters_of(function: Callable[..., Any], source: Source, names: Mapping[str, Any]) -> tuple[Parameter, ...]:
+    """The parameters of a kernel; `names` are those its annotations may use. Raises `CompileError`."""
+    arguments = source.function.args
+    for extra in (arguments.vararg, arguments.kwarg):
+        if extra is not None:
+            raise source.error(extra, f"'{extra.arg}' takes any number of arguments, and a kernel's are fixed")
+    nodes = {node.arg: node for node in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)}
+    annotations = inspect.get_annotations(function)
+    parameters: list[Parameter] = []
+    for name, node in nodes.items():
+        if name not in annotations:
+            raise source.error(
+                node,
+                f"'{name}' has no annotation: write for example {name}: float, or "
+                f'{name}: Float32[np.ndarray, "N M"] (from jaxtyping) for an array',
+            )
+        try:
+            parameters.append(_parameter(name, _evaluate(annotations[name], names)))
+        except Refusal as refusal:
+            raise source.error(node.annotation or node, str(refusal)) from None
+    return tuple(parameters)
+
+
+def _evaluate(annotation: Any, names: Mapping[str, Any]) -> Any:
+    if not isinstance(annotation, str):
+        return annotation
+    try:
+        return eval(annotation, dict(names))  # what typing.get_type_hints does
+    except Exception as error:
+        raise Refusal(f"this annotation cannot be evaluated: {type(error).__name__}: {error}") from None
+
+
+def _parameter(name: str, annotation: Any) -> Parameter:
+    alternatives = get_args(annotation) or (annotation,)
+    are_arrays = all(isinstance(a, type) and issubclass(a, AbstractArray) for a in alternatives)
+    if are_arrays and len({(a.dtypes, a.dim_str) for a in alternatives}) == 1:
+        return _array(name, alternatives[0])
+    if isinstance(annotation, type) and annotation in SCALARS:
+        return ScalarParameter(name, SCALARS[annotation])
+    if _is_opaque(annotation):
+        return OpaqueParameter(name)
+    spelled = getattr(annotation, "__name__", str(annotation))
+    if spelled in ("ndarray", "Tensor"):
+        raise Refusal(f"'{name}' needs element type and dimensions: write {_example('Float32')} (from jaxtyping)")
+    raise Refusal(
+        f"'{name}' has the type {spelled}, which no kernel argument can have: arrays are {_example('Float32')} "
+        "(from jaxtyping), numbers int, float, bool or NumPy's, and model or path arguments str, "
+        "torch.nn.Module or typing.Any"
+    )
+
+
+def _array(name: str, annotation: Any) -> ArrayParameter:
+    dtypes: Any = annotation.dtypes  # no tuple, but an object of jaxtyping, if any dtype will do
+    dtypes = cast("tuple[str, ...]", dtypes) if isinstance(dtypes, tuple) else ()
+    if len(dtypes) != 1 or dtypes[0] not in ARRAY_DTYPES:
+        classes = ", ".join(_jaxtyping_name(dtype) for dtype in ARRAY_DTYPES)
+        raise Refusal(f"the elements of '{name}' must have one type, of {classes}")
+    return ArrayParameter(name, ARRAY_DTYPES[dtypes[0]], _dims(name, annotation.dim_str))
+
+
+def _dims(name: str, text: str) -> tuple[Dim, ...]:
+    dims: list[Dim] = []
+    for token in text.split():
+        if token.isdecimal():
+            dims.append(int(token))
+        elif token == "_":
+            dims.append(None)
+        elif token.isidentifier():
+            dims.append(None if token.startswith("_") else token)
+        else:
+            raise Refusal(
+                f"the dimension '{token}' of '{name}' is none that a kernel knows: "
+                "write a name, an integer, or _ for any size"
+            )
+    if not dims:
+        raise Refusal(f"'{name}' has no dimensions: write {_example('Float32')}, or use a number")
+    return tuple(dims)
+
+
+def _is_opaque(annotation: Any) -> bool:
+    if annotation is Any or annotation is object:
+        return True
+    torch = sys.modules.get("torch")
+    opaque: tuple[Any, ...] = (str, os.PathLike) if torch is None else (str, os.PathLike, torch.nn.Module)
+    kinds = [a for a in get_args(annotation) or (annotation,) if a is not type(None)]
+    return all(isinstance(kind, type) and issubclass(kind, opaque) for kind in kinds)
+
+
+def _example(kind: str) -> str:
+    return f'{kind}[np.ndarray, "N M"]'
+
+
+def _jaxtyping_name(dtype: str) -> str:
+    return "UInt8" if dtype == "uint8" else dtype.capitalize()

@@ -1,0 +1,360 @@
+"""Directives in a kernel: `approx(...)` becomes operations of the `hpacml` dialect."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import partial, reduce
+from typing import Protocol
+
+from xdsl.dialects.arith import AddiOp, CmpiOp, ConstantOp, IndexCastOp, MuliOp, OrIOp, SelectOp, SubiOp
+from xdsl.dialects.builtin import IndexType, IntegerAttr, IntegerType
+from xdsl.dialects.memref import DimOp
+from xdsl.ir import Region, SSAValue
+
+from hpacml.dialects.hpacml.attributes import Direction
+from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp
+from hpacml.dialects.hpacml.control import MlOp
+from hpacml.directives.expressions import Expr
+from hpacml.directives.syntax import (
+    Application,
+    Directive,
+    FunctorDirective,
+    MapDirective,
+    MlDirective,
+    Name,
+    parse_many,
+)
+from hpacml.errors import DirectiveError, MapError, caret
+from hpacml.frontend.maps import AppliedFunctor, End
+from hpacml.frontend.ml import MAP_OF_CLAUSE, ml_op
+from hpacml.frontend.python.evaluator import MISSING, Evaluator
+from hpacml.frontend.python.scalars import Number
+from hpacml.frontend.python.types import INT
+from hpacml.frontend.python.values import Array, Opaque, Unset, describe
+from hpacml.frontend.scope import Keyword, Scope, Use, check_units
+from hpacml.functors.functor import OVERFLOW, Functor, names_of
+from hpacml.functors.targets import TargetTree, fill
+from hpacml.policy import is_policy
+
+I128 = IntegerType(128)
+Wide = type[AddiOp] | type[SubiOp] | type[MuliOp]
+WIDE: dict[type[ast.operator], Wide] = {ast.Add: AddiOp, ast.Sub: SubiOp, ast.Mult: MuliOp}
+"""The operations that may leave 64 bits, and what computes them in more."""
+
+
+def _is_size(*numbers: Number) -> bool:
+    return any(isinstance(n.value, SSAValue) and isinstance(n.value.owner, DimOp) for n in numbers)
+
+
+class FunctorTable(Protocol):
+    """The functors of a module."""
+
+    def functor(self, name: str, functor: Functor) -> FunctorOp:
+        """The operation of this functor, made if there is none yet."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class _Functor:
+    """A functor as declared: those of its names that were integers there are its parameters."""
+
+    directive: FunctorDirective
+    params: frozenset[str]
+    op: FunctorOp
+
+
+@dataclass(frozen=True, eq=False)
+class _Map:
+    """A functor applied to arrays, with its numbers computed; `mappings` holds those made where it stands."""
+
+    functor: _Functor
+    application: AppliedFunctor
+    place: str
+    """The map in its directive, with carets."""
+    arrays: tuple[Array, ...]
+    """All arrays, those that hold indices too."""
+    targets: tuple[Array, ...]
+    """The arrays that are read or written."""
+    trees: tuple[TargetTree, ...]
+    bounds: tuple[SSAValue, ...]
+    params: tuple[SSAValue, ...]
+    mappings: dict[Direction, SSAValue] = field(default_factory=dict[Direction, SSAValue])
+
+
+class Directives:
+    """Compiles the directives of one function. Raises `CompileError`, `DirectiveError` and `MapError`."""
+
+    def __init__(self, evaluator: Evaluator, functors: FunctorTable, label: str):
+        self._evaluator = evaluator
+        self._table = functors
+        self._label = label
+        self._scope: Scope[_Map] = Scope(self._wrong_array)
+        self._functors: list[_Functor] = []
+        self._unchecked = False
+        self._on_error: str | None = None
+        self._default_label: tuple[int, int] | None = None
+        """Where the region is that collects under the function's name."""
+
+    def statement(self, call: ast.Call) -> None:
+        """`approx("tensor ...")`."""
+        for directive in self._read(call):
+            self._declare(call, directive)
+
+    def region(self, call: ast.Call, body: Callable[[], None]) -> None:
+        """`with approx("ml(...)"):`; `body` compiles the region."""
+        *declarations, last = self._read(call, region=True)
+        for directive in declarations:
+            self._declare(call, directive)
+        if not isinstance(last, MlDirective):
+            raise self._evaluator.error(call, "only an ml directive has a region: write this one as a statement")
+        with self._reading(call, last.text):
+            self._check_label(last, (call.lineno, call.col_offset))
+            make = self._ml(last)
+        with self._evaluator.emit.block() as block:
+            body()
+        self._evaluator.emit.op(make(Region(block)))
+
+    @contextmanager
+    def block(self) -> Generator[None]:
+        """What is declared in a block of statements holds to its end."""
+        outer, self._scope = self._scope, self._scope.nested()
+        yield
+        self._scope = outer
+
+    def _read(self, call: ast.Call, region: bool = False) -> list[Directive]:
+        self._unchecked, self._on_error = False, None
+        for keyword in call.keywords:
+            self._option(keyword, region)
+        node = call.args[0] if len(call.args) == 1 else None
+        text = MISSING
+        if node is not None:
+            text = node.value if isinstance(node, ast.Constant) else self._evaluator.static(node)
+        if not isinstance(text, str):
+            raise self._evaluator.error(
+                node or call,
+                "approx takes one string that is known when the kernel is compiled, so no f-string: directives "
+                "use the variables of the kernel by their names",
+            )
+        with self._reading(call, text):
+            return parse_many(text)
+
+    def _option(self, keyword: ast.keyword, region: bool) -> None:
+        match keyword:
+            case ast.keyword("unchecked", ast.Constant(value=bool(value))):
+                self._unchecked = value
+            case ast.keyword("on_error", ast.Constant(value=str(value))) if region and is_policy(value):
+                self._on_error = value
+            case ast.keyword("on_error") if not region:
+                raise self._evaluator.error(keyword.value, 'on_error belongs to a region: with approx("ml(...)", ...):')
+            case _:
+                raise self._evaluator.error(
+                    keyword.value,
+                    "beside the directive, approx takes unchecked=True or unchecked=False, and that of a region "
+                    "on_error='raise' or on_error='accurate', and nothing else",
+                )
+
+    @contextmanager
+    def _reading(self, call: ast.Call, text: str) -> Generator[None]:
+        """Errors in the directive tell where it stands."""
+        literal, file = call.args[0], self._evaluator.source.file
+        as_written = (literal.end_lineno or 0) - literal.lineno == text.count("\n")
+        try:
+            with self._evaluator.inside(text):
+                yield
+        except DirectiveError as error:
+            line = literal.lineno + error.text.count("\n", 0, error.start) if as_written else call.lineno
+            raise DirectiveError(f"{file}:{line}: {error.message}", error.text, error.start, error.end) from None
+        except MapError as error:
+            raise MapError(f"{file}:{call.lineno}: {error}") from None
+
+    def _declare(self, call: ast.Call, directive: Directive) -> None:
+        with self._reading(call, directive.text):
+            match directive:
+                case FunctorDirective():
+                    self._declare_functor(directive)
+                case MapDirective():
+                    bound = self._bind(directive.application, directive.text)
+                    if directive.direction is not None:
+                        direction = Direction(directive.direction)
+                        bound.mappings[direction] = self._mapping(bound, direction)
+                    self._scope.add(directive, bound)
+                case MlDirective():
+                    raise DirectiveError(
+                        'an ml directive comes last, before the code it is about: with approx("ml(...)"):',
+                        directive.text,
+                        *directive.span,
+                    )
+
+    # -- functors and maps -----------------------------------------------------------------------
+
+    def _declare_functor(self, directive: FunctorDirective) -> None:
+        all_names = names_of(entry for entries in (directive.lhs, *directive.rhs) for entry in entries)
+        params = frozenset(filter(self._is_integer, all_names))
+        try:
+            functor = directive.functor(params)
+        except DirectiveError as error:
+            names = ", ".join(f"'{name}'" for name in sorted(params))
+            hint = f" (integer variables here, and so no symbols: {names})" if params else ""
+            raise DirectiveError(error.message + hint, error.text, error.start, error.end) from None
+        op = self._table.functor(directive.name, functor)
+        self._functors.append(_Functor(directive, params, op))
+        self._scope.declare(directive)
+
+    def _is_integer(self, name: str) -> bool:
+        value = self._evaluator.variables.get(name)
+        if value is None:
+            found = self._evaluator.static(ast.Name(name, ast.Load()))
+            return isinstance(found, int) and not isinstance(found, bool)
+        return isinstance(value, Number) and value.type.kind in "iu"
+
+    def _wrong_array(self, name: str) -> str | None:
+        value = self._evaluator.variables.get(name)
+        if isinstance(value, Array):
+            return None
+        if isinstance(value, Unset):
+            return value.reason
+        if value is not None:
+            return f"'{name}' is {describe(value)}, where an array is needed"
+        arrays = [name for name, value in self._evaluator.variables.items() if isinstance(value, Array)]
+        close = get_close_matches(name, arrays, 1)
+        return f"there is no array '{name}'" + (f"; did you mean '{close[0]}'?" if close else "")
+
+    def _bind(self, application: Application, text: str) -> _Map:
+        """Look up the functor and the arrays of an application, and compute its numbers."""
+        directive = self._scope.functor(application, text)
+        functor = next(f for f in reversed(self._functors) if f.directive is directive)
+        applied = AppliedFunctor(directive, application.targets, functor.params, self._unchecked)
+        known = {name: value for name, value in self._evaluator.variables.items() if isinstance(value, Array)}
+        arrays = [known[name] for name in applied.arrays]
+        targets = tuple(known[target.array] for target in application.targets)
+        place = caret(text, *application.span)
+        numbers = [self._number(number, known, place) for number in applied.open_numbers]
+        constants = [None if n.constant is None else int(n.constant) for n in numbers]
+        known_numbers = iter(constants)
+        trees = tuple(fill(tree, known_numbers) for tree in applied.trees)
+        ssa = self._evaluator.numbers.ssa
+        bounds = tuple(ssa(n) for n, constant in zip(numbers, constants, strict=True) if constant is None)
+        params = tuple(ssa(self._integer(ast.Name(name, ast.Load()))) for name in applied.functor.used_params)
+        return _Map(functor, applied, place, tuple(arrays), targets, trees, bounds, params)
+
+    def _number(self, number: Expr | End, arrays: Mapping[str, Array], place: str) -> Number:
+        if isinstance(number, Expr):
+            return self._integer(number.node)
+        array = arrays[number.array]
+        if number.dim >= len(array.sizes):
+            raise MapError(f"'{array.name}' has no dimension {number.dim}, but only {len(array.sizes)}\n{place}")
+        return self._evaluator.size(array, number.dim)
+
+    def _integer(self, node: ast.expr) -> Number:
+        """A number in a map; `OVERFLOW`, which no map takes, if it or a part of it does not fit 64 bits."""
+        number, overflows = self._checked(node)
+        if overflows is None:
+            return number
+        value = self._evaluator.emit.value
+        overflow = value(ConstantOp(IntegerAttr(OVERFLOW, IndexType())))
+        return Number(INT, value(SelectOp(overflows, overflow, self._evaluator.numbers.ssa(number))))
+
+    def _checked(self, node: ast.expr) -> tuple[Number, SSAValue | None]:
+        """A number, and whether it overflows where that is not known to be false."""
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+            node = ast.copy_location(ast.BinOp(ast.Constant(0), ast.Sub(), node.operand), node)
+        if not isinstance(node, ast.BinOp):
+            return self._evaluator.index(node, "a number in a map"), None
+        (left, left_overflows), (right, right_overflows) = self._checked(node.left), self._checked(node.right)
+        with self._evaluator.at(node):
+            number = self._evaluator.numbers.binary(type(node.op), left, right)
+        value, ssa = self._evaluator.emit.value, self._evaluator.numbers.ssa
+        flags = [flag for flag in (left_overflows, right_overflows) if flag is not None]
+        wide = WIDE.get(type(node.op))
+        constants = [n.constant for n in (left, right)]
+        small = any(c is not None and abs(c) < 1 << 32 for c in constants)
+        safe = wide is None or None not in constants or (wide is not MuliOp and small and _is_size(left, right))
+        if wide is not None and not safe:
+            a, b, wrapped = (value(IndexCastOp(ssa(n), I128)) for n in (left, right, number))
+            flags.append(value(CmpiOp(value(wide(a, b)), wrapped, "ne")))
+        return number, reduce(lambda a, b: value(OrIOp(a, b)), flags) if flags else None
+
+    def _mapping(self, bound: _Map, direction: Direction) -> SSAValue:
+        """The map of this direction; made here, unless its directive has made it already."""
+        if direction in bound.mappings:
+            return bound.mappings[direction]
+        arrays = [array.value for array in bound.arrays]
+        applied = bound.application
+        try:
+            op = MapOp.infer(
+                bound.functor.op,
+                direction,
+                bound.trees,
+                arrays,
+                bound.bounds,
+                bound.params,
+                applied.text,
+                unchecked=applied.unchecked,
+            )
+        except MapError as error:
+            raise MapError(f"{error}\n{bound.place}") from None
+        mapping = self._evaluator.emit.value(op)
+        mapping.name_hint = {"to": "in", "from": "out"}.get(direction, str(direction))
+        return mapping
+
+    # -- ml --------------------------------------------------------------------------------------
+
+    def _check_label(self, ml: MlDirective, place: tuple[int, int]) -> None:
+        """Refuse two regions that collect under the function's name: their data would be one."""
+        if ml.label is not None or ml.mode == "infer":
+            return
+        if self._default_label not in (None, place):  # the body of a loop may be compiled more than once
+            raise DirectiveError(
+                f"the region has no label, and under '{self._label}', the name of the kernel, another one collects: "
+                "add label('...') to one of them, or the same label to both for one group of data",
+                ml.text,
+                *ml.span,
+            )
+        self._default_label = place
+
+    def _ml(self, ml: MlDirective) -> Callable[[Region], MlOp]:
+        """The operation of an ml directive, when it gets its region; all else is computed now."""
+        mappings: list[tuple[Keyword, SSAValue]] = []
+        uses = self._scope.uses(ml, lambda application: self._bind(application, ml.text))
+        check_units(ml, (array for use in uses for array in use.map.application.arrays))
+        for use in uses:
+            self._check_not_assigned(use, ml.text)
+            mappings.append((use.keyword, self._mapping(use.map, MAP_OF_CLAUSE[use.keyword])))
+            if use.keyword != "in":
+                written = (array.parameter for array in use.map.targets)
+                self._evaluator.written.update(p for p in written if p is not None)
+        for source in (ml.model, ml.database):
+            if isinstance(source, Name):
+                self._check_source(source, ml.text)
+        condition, if_condition = map(self._condition, (ml.condition, ml.if_condition))
+        return partial(ml_op, ml, self._label, mappings, condition, if_condition, on_error=self._on_error)
+
+    def _check_not_assigned(self, use: Use[_Map], text: str) -> None:
+        """Refuse the name of an array for its map if the name stands for another array by now."""
+        if use.array is None:
+            return
+        name = use.array.id
+        then = dict(zip((target.array for target in use.map.application.targets), use.map.targets, strict=True))
+        now = self._evaluator.variables.get(name)
+        if not isinstance(now, Array) or now.value is not then[name].value:
+            raise DirectiveError(
+                f"'{name}' has been assigned since its map, which is of the array that it was before: "
+                f"put the 'tensor map' of '{name}' after the assignment",
+                text,
+                *use.array.span,
+            )
+
+    def _condition(self, expr: Expr | None) -> SSAValue | None:
+        return None if expr is None else self._evaluator.numbers.ssa(self._evaluator.truth(expr.node))
+
+    def _check_source(self, source: Name, text: str) -> None:
+        if isinstance(self._evaluator.variables.get(source.id), Opaque):
+            return
+        opaque = [name for name, value in self._evaluator.variables.items() if isinstance(value, Opaque)]
+        close = get_close_matches(source.id, opaque, 1)
+        hint = f"; did you mean '{close[0]}'?" if close else ": write a path in quotes, or such a parameter"
+        raise DirectiveError(f"'{source.id}' is not a parameter that holds a path or a model{hint}", text, *source.span)

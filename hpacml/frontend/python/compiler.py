@@ -1,0 +1,175 @@
+"""Kernels to a module: one function for each way in which a kernel and those it calls are used."""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+from dataclasses import dataclass
+
+from xdsl.dialects.builtin import MemRefType, ModuleOp, UnitAttr
+from xdsl.dialects.func import FuncOp, ReturnOp
+from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
+
+from hpacml.dialects.hpacml.bridge import FunctorOp
+from hpacml.frontend.python import jumps
+from hpacml.frontend.python.annotations import ArrayParameter, OpaqueParameter, ScalarParameter
+from hpacml.frontend.python.approx import Directives
+from hpacml.frontend.python.calls import Calls, Linked
+from hpacml.frontend.python.definition import Definition
+from hpacml.frontend.python.emitter import Emitter, name_value
+from hpacml.frontend.python.evaluator import Evaluator
+from hpacml.frontend.python.scalars import Number
+from hpacml.frontend.python.statements import Statements
+from hpacml.frontend.python.types import Refusal, ScalarType
+from hpacml.frontend.python.values import Array, Opaque, Unset, Value
+from hpacml.functors.functor import Functor
+from hpacml.runtime.arrays.views import Layout
+
+_C_NAMES = {*vars(math), "free", "index", "main", "malloc", "memcpy", "memmove", "memset"}
+"""Functions of the C library that compiled code may need: a kernel of that name gets another symbol."""
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A kernel as IR. `entry` is its function's symbol, `written` has the parameters that it writes to."""
+
+    module: ModuleOp
+    entry: str
+    result: ScalarType | None
+    written: frozenset[int]
+
+
+def compile_kernel(kernel: Definition, layouts: tuple[Layout, ...]) -> Compiled:
+    """The IR of a kernel whose array arguments have these layouts, in their order. Raises `CompileError`."""
+    return _Compiler().compile(kernel, layouts)
+
+
+class _Compiler:
+    """Builds one module."""
+
+    def __init__(self) -> None:
+        self._functions: list[FuncOp] = []
+        self._functors: dict[str, tuple[str, Functor, FunctorOp]] = {}
+        self._declarations: dict[str, FuncOp] = {}
+        self._linked: dict[tuple[Definition, tuple[Layout, ...]], Linked] = {}
+        self._open: list[Definition] = []
+
+    def compile(self, kernel: Definition, layouts: tuple[Layout, ...]) -> Compiled:
+        linked = self.link(kernel, layouts)
+        entry = self._functions[-1]
+        entry.sym_visibility = None
+        entry.attributes["llvm.emit_c_interface"] = UnitAttr()
+        functors = (op for _, _, op in self._functors.values())
+        operations: list[Operation] = [*functors, *self._functions, *self._declarations.values()]
+        module = ModuleOp(operations)
+        module.verify()
+        return Compiled(module, linked.symbol, linked.result, linked.written)
+
+    def link(self, callee: Definition, layouts: tuple[Layout, ...]) -> Linked:
+        """The function for a kernel with such arguments, which is compiled if it is new."""
+        key = (callee, layouts)
+        if key not in self._linked:
+            if callee in self._open:
+                raise Refusal(f"'{callee.name}' calls itself, which a kernel cannot: write a loop")
+            self._open.append(callee)
+            self._linked[key] = self._function(callee, layouts)
+            self._open.pop()
+        return self._linked[key]
+
+    def _function(self, kernel: Definition, layouts: tuple[Layout, ...]) -> Linked:
+        node = kernel.source.function
+        emitter = Emitter(self._declarations)
+        evaluator = Evaluator(kernel, emitter, _own_names(kernel), Calls(self.link))
+        statements = Statements(evaluator, Directives(evaluator, self, kernel.name), _names_read(node))
+        types = _types(kernel, layouts)
+        with emitter.block(types) as block:
+            evaluator.variables.update(_parameters(kernel, block))
+            statements.block(jumps.function_body(node.body))
+        result = _result(kernel, evaluator)
+        with emitter.at_end(block), evaluator.at(node):
+            emitter.op(ReturnOp(*([] if result is None else [evaluator.numbers.ssa(result)])))
+        outputs = [] if result is None else [result.type.ir]
+        symbol = self._symbol(kernel.name)
+        self._functions.append(FuncOp(symbol, (types, outputs), Region(block), "private"))
+        result_type = None if result is None else result.type
+        return Linked(symbol, result_type, frozenset(evaluator.written), evaluator.has_regions)
+
+    def functor(self, name: str, functor: Functor) -> FunctorOp:
+        """The operation of a functor; two of one name that differ get different symbols."""
+        for known, same, op in self._functors.values():
+            if known == name and same == functor:
+                return op
+        symbol = self._symbol(name)
+        op = FunctorOp(symbol, functor)
+        self._functors[symbol] = (name, functor, op)
+        return op
+
+    def _symbol(self, name: str) -> str:
+        taken = {function.sym_name.data for function in self._functions} | self._functors.keys() | _C_NAMES
+        stem = re.sub(r"[^A-Za-z0-9_]", "_", name)
+        symbol, count = stem, 0
+        while symbol in taken:
+            symbol, count = f"{stem}_{count}", count + 1
+        return symbol
+
+
+def _types(kernel: Definition, layouts: tuple[Layout, ...]) -> list[Attribute]:
+    """The types of a kernel's arguments in the IR."""
+    types: list[Attribute] = []
+    layout = iter(layouts)
+    for parameter in kernel.parameters:
+        if isinstance(parameter, ArrayParameter):
+            types.append(parameter.memref(next(layout)))
+        elif isinstance(parameter, ScalarParameter):
+            types.append(parameter.type.ir)
+    return types
+
+
+def _parameters(kernel: Definition, block: Block) -> dict[str, Value]:
+    """A kernel's parameters as its first variables."""
+    variables: dict[str, Value] = {}
+    arguments = iter(block.args)
+    for position, parameter in enumerate(kernel.parameters):
+        if isinstance(parameter, OpaqueParameter):
+            variables[parameter.name] = Opaque(parameter.name)
+            continue
+        argument = next(arguments)
+        name_value(argument, parameter.name)
+        if isinstance(parameter, ArrayParameter):
+            memory = SSAValue.get(argument, type=MemRefType)
+            variables[parameter.name] = Array(parameter.name, parameter.element, memory, position)
+        else:
+            variables[parameter.name] = Number(parameter.type, argument)
+    return variables
+
+
+def _result(kernel: Definition, evaluator: Evaluator) -> Number | None:
+    """What a kernel returns."""
+    result = evaluator.variables.get(jumps.RESULT)
+    if result is None or isinstance(result, Number):
+        return result
+    returns = [node for node in ast.walk(kernel.source.function) if isinstance(node, ast.Return)]
+    if isinstance(result, Unset):
+        raise kernel.source.error(returns[-1], result.reason)
+    raise kernel.source.error(returns[-1], "a kernel returns one number: write other results into an array argument")
+
+
+def _own_names(kernel: Definition) -> frozenset[str]:
+    """The names that Python takes for a function's own: its parameters, and what it assigns."""
+    nodes = ast.walk(kernel.source.function)
+    assigned = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    return frozenset(assigned.union(parameter.name for parameter in kernel.parameters))
+
+
+def _names_read(function: ast.FunctionDef) -> frozenset[str]:
+    """The names that a function may read, those in its directives too."""
+    names: set[str] = set()
+    for node in ast.walk(function):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            names.add(node.id)
+        elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+            names.add(node.target.id)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            names.update(re.findall(r"[^\W\d]\w*", node.value))
+    return frozenset(names)

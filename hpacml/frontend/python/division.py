@@ -1,0 +1,114 @@
+"""Division, remainders, shifts and truncation: where Python, NumPy, processors and LLVM each have their own rules.
+
+These are NumPy's, on values of the IR. Nothing traps, and nothing is undefined.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from xdsl.dialects import arith, llvm, math
+from xdsl.dialects.builtin import i64
+from xdsl.ir import SSAValue
+
+from hpacml.frontend.python.emitter import Emitter
+
+
+class _Divisor(NamedTuple):
+    """A divisor of integers that processors can divide by: 1 instead of 0, and of -1, which overflows."""
+
+    value: SSAValue
+    is_zero: SSAValue | None = None
+    is_minus_one: SSAValue | None = None
+
+
+def floor_divide_integers(emit: Emitter, a: SSAValue, b: SSAValue, signed: bool, known: int | None) -> SSAValue:
+    """`a // b`, 0 where `b` is 0. `known` is the value of `b` if it is known; it is not 0 then."""
+    zero = emit.constant(0, a.type)
+    if known == -1:
+        return emit.value(arith.SubiOp(zero, a))
+    divisor = _safe(emit, b, signed, known)
+    quotient = emit.value((arith.FloorDivSIOp if signed else arith.DivUIOp)(a, divisor.value))
+    if divisor.is_minus_one is not None:
+        quotient = _select(emit, divisor.is_minus_one, emit.value(arith.SubiOp(zero, a)), quotient)
+    return quotient if divisor.is_zero is None else _select(emit, divisor.is_zero, zero, quotient)
+
+
+def modulo_integers(emit: Emitter, a: SSAValue, b: SSAValue, signed: bool, known: int | None) -> SSAValue:
+    """`a % b`, with the sign of `b`; 0 where `b` is 0."""
+    zero = emit.constant(0, a.type)
+    if known == -1:
+        return zero
+    divisor = _safe(emit, b, signed, known).value
+    if not signed:
+        return emit.value(arith.RemUIOp(a, divisor))
+    remainder = emit.value(arith.RemSIOp(a, divisor))
+    if known is not None and known > 0:
+        wrong = emit.value(arith.CmpiOp(remainder, zero, "slt"))
+    else:
+        other_sign = emit.value(arith.CmpiOp(emit.value(arith.XOrIOp(remainder, divisor)), zero, "slt"))
+        wrong = emit.value(arith.AndIOp(emit.value(arith.CmpiOp(remainder, zero, "ne")), other_sign))
+    return _select(emit, wrong, emit.value(arith.AddiOp(remainder, divisor)), remainder)
+
+
+def floor_divide_floats(emit: Emitter, a: SSAValue, b: SSAValue) -> tuple[SSAValue, SSAValue]:
+    """`a // b` and `a % b`, step by step as in CPython's floatobject.c and NumPy's npy_divmod."""
+    value, (zero, one, half) = emit.value, (emit.constant(x, a.type) for x in (0.0, 1.0, 0.5))
+
+    def compare(x: SSAValue, predicate: str, y: SSAValue) -> SSAValue:
+        return value(arith.CmpfOp(x, y, predicate))
+
+    rest = value(llvm.FRemOp(a, b))
+    inexact = compare(rest, "une", zero)
+    other_sign = value(arith.XOrIOp(compare(b, "olt", zero), compare(rest, "olt", zero)))
+    adjust = value(arith.AndIOp(inexact, other_sign))
+    quotient = value(arith.DivfOp(value(arith.SubfOp(a, rest)), b))
+    quotient = _select(emit, adjust, value(arith.SubfOp(quotient, one)), quotient)
+    rest = _select(emit, adjust, value(arith.AddfOp(rest, b)), rest)
+    remainder = _select(emit, inexact, rest, value(math.CopySignOp(zero, b)))
+    floor = value(math.FloorOp(quotient))
+    far = compare(value(arith.SubfOp(quotient, floor)), "ogt", half)
+    floor = _select(emit, far, value(arith.AddfOp(floor, one)), floor)
+    exact = value(arith.DivfOp(a, b))
+    floor = _select(emit, compare(quotient, "une", zero), floor, value(math.CopySignOp(zero, exact)))
+    return _select(emit, compare(b, "oeq", zero), exact, floor), remainder
+
+
+def shift_left(emit: Emitter, a: SSAValue, b: SSAValue, bits: int) -> SSAValue:
+    """`a << b` in `bits` bits; where `b` is less than 0, or `bits` or more, all are moved out."""
+    zero, fits = emit.constant(0, a.type), _fits(emit, b, bits)
+    return _select(emit, fits, emit.value(arith.ShLIOp(a, _select(emit, fits, b, zero))), zero)
+
+
+def shift_right(emit: Emitter, a: SSAValue, b: SSAValue, bits: int, signed: bool) -> SSAValue:
+    """`a >> b`, likewise."""
+    zero, fits = emit.constant(0, a.type), _fits(emit, b, bits)
+    if signed:
+        return emit.value(arith.ShRSIOp(a, _select(emit, fits, b, emit.constant(bits - 1, a.type))))
+    return _select(emit, fits, emit.value(arith.ShRUIOp(a, _select(emit, fits, b, zero))), zero)
+
+
+def truncate(emit: Emitter, a: SSAValue) -> SSAValue:
+    """A float without its fraction as i64; the least integer for those that do not fit, NaN among them."""
+    fits = emit.value(arith.CmpfOp(emit.value(math.AbsFOp(a)), emit.constant(2.0**63, a.type), "olt"))
+    whole = emit.value(arith.FPToSIOp(_select(emit, fits, a, emit.constant(0.0, a.type)), i64))
+    return _select(emit, fits, whole, emit.constant(-(1 << 63), i64))
+
+
+def _safe(emit: Emitter, b: SSAValue, signed: bool, known: int | None) -> _Divisor:
+    if known is not None:
+        return _Divisor(b)
+    is_zero = unsafe = emit.value(arith.CmpiOp(b, emit.constant(0, b.type), "eq"))
+    is_minus_one = None
+    if signed:
+        is_minus_one = emit.value(arith.CmpiOp(b, emit.constant(-1, b.type), "eq"))
+        unsafe = emit.value(arith.OrIOp(is_zero, is_minus_one))
+    return _Divisor(_select(emit, unsafe, emit.constant(1, b.type), b), is_zero, is_minus_one)
+
+
+def _fits(emit: Emitter, shift: SSAValue, bits: int) -> SSAValue:
+    return emit.value(arith.CmpiOp(shift, emit.constant(bits, shift.type), "ult"))
+
+
+def _select(emit: Emitter, condition: SSAValue, a: SSAValue, b: SSAValue) -> SSAValue:
+    return emit.value(arith.SelectOp(condition, a, b))

@@ -1,0 +1,121 @@
+"""Appends operations to the block under construction."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import cast
+
+from xdsl.dialects.arith import ConstantOp
+from xdsl.dialects.builtin import (
+    AnyFloat,
+    ArrayAttr,
+    FloatAttr,
+    IndexType,
+    IntegerAttr,
+    IntegerType,
+    StringAttr,
+    i1,
+)
+from xdsl.dialects.func import CallOp, FuncOp
+from xdsl.dialects.memref import DeallocOp
+from xdsl.ir import Attribute, Block, Operation, SSAValue
+
+from hpacml.frontend.python.types import Constant
+
+
+@dataclass
+class _Open:
+    block: Block
+    constants: dict[tuple[str, Attribute], SSAValue] = field(default_factory=dict[tuple[str, Attribute], SSAValue])
+    owned: list[SSAValue] = field(default_factory=list[SSAValue])
+
+
+class Emitter:
+    """A stack of open blocks; operations go to the end of the innermost one."""
+
+    def __init__(self, declarations: dict[str, FuncOp]):
+        self._open: list[_Open] = []
+        self._declarations = declarations
+
+    @contextmanager
+    def block(self, arg_types: Sequence[Attribute] = ()) -> Generator[Block]:
+        """A new block to fill. What it owns is freed at its end."""
+        block = Block(arg_types=arg_types)
+        with self.at_end(block):
+            yield block
+            for memory in reversed(self._open[-1].owned):
+                self.op(DeallocOp.get(memory))
+
+    @contextmanager
+    def at_end(self, block: Block) -> Generator[None]:
+        """Continue an earlier block."""
+        self._open.append(_Open(block))
+        yield
+        self._open.pop()
+
+    def op(self, operation: Operation) -> None:
+        self._open[-1].block.add_op(operation)
+
+    def value(self, operation: Operation) -> SSAValue:
+        """The result of an operation, which is appended."""
+        self.op(operation)
+        return operation.results[0]
+
+    def own(self, memory: SSAValue) -> None:
+        """Free this memory at the end of the innermost block."""
+        self._open[-1].owned.append(memory)
+
+    def constant(self, value: Constant, type: Attribute) -> SSAValue:
+        """A constant; each block makes one once."""
+        key = (repr(value), type)
+        for scope in self._open:
+            if key in scope.constants:
+                return scope.constants[key]
+        result = self.value(_constant(value, type))
+        result.name_hint = _constant_name(value, type)
+        self._open[-1].constants[key] = result
+        return result
+
+    def index(self, value: int) -> SSAValue:
+        return self.constant(value, IndexType())
+
+    def call_c(self, name: str, arguments: Sequence[SSAValue], result: Attribute) -> SSAValue:
+        """Call a function of the C library that has no side effects, exactly as it is there.
+
+        LLVM knows these functions, and would make `x * x` of `pow(x, 2)`, which rounds differently.
+        """
+        if name not in self._declarations:
+            declaration = FuncOp.external(name, [argument.type for argument in arguments], [result])
+            attributes = ("nobuiltin", "nounwind", "willreturn")
+            declaration.attributes["passthrough"] = ArrayAttr([StringAttr(text) for text in attributes])
+            self._declarations[name] = declaration
+        return self.value(CallOp(name, arguments, [result]))
+
+    def call_runtime(self, name: str, arguments: Sequence[SSAValue]) -> None:
+        """Call a function of the runtime (docs/runtime-abi.md) that returns nothing."""
+        if name not in self._declarations:
+            self._declarations[name] = FuncOp.external(name, [argument.type for argument in arguments], [])
+        self.op(CallOp(name, arguments, []))
+
+
+def name_value(value: SSAValue, name: str) -> None:
+    """Call a value in the IR as in Python, if it has no name yet and the IR can spell it."""
+    if value.name_hint is None and name.isascii() and SSAValue.is_valid_name(name):
+        value.name_hint = name
+
+
+def _constant(value: Constant, type: Attribute) -> Operation:
+    if isinstance(type, IndexType):
+        return ConstantOp(IntegerAttr(int(value), type))
+    if isinstance(type, IntegerType):
+        return ConstantOp(IntegerAttr(int(value), cast("IntegerType[int]", type), truncate_bits=True))
+    assert isinstance(type, AnyFloat)
+    return ConstantOp(FloatAttr(float(value), type))
+
+
+def _constant_name(value: Constant, type: Attribute) -> str:
+    if type == i1:
+        return "true" if value else "false"
+    return f"c{value}" if isinstance(type, IndexType | IntegerType) else "cst"

@@ -1,0 +1,193 @@
+"""The functions of Python, `math` and NumPy that a kernel may call, with results equal to theirs.
+
+NumPy's own `exp`, `sin`, ... are not here: their last bits differ between machines, and from those of `math`.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from xdsl.dialects import llvm
+from xdsl.dialects import math as md
+from xdsl.ir import Operation, SSAValue
+
+from hpacml.frontend.python.scalars import Arithmetic, Number
+from hpacml.frontend.python.types import (
+    BOOL,
+    FLOAT,
+    INT,
+    NP_BOOL,
+    SCALARS,
+    Refusal,
+    ScalarType,
+    result_type,
+)
+
+Unary = Callable[[SSAValue], Operation]
+Binary = Callable[[SSAValue, SSAValue], Operation]
+
+
+@dataclass(frozen=True)
+class Function:
+    """How to compile a call: `emit` takes the arithmetic to emit with, and `least` to `most` arguments."""
+
+    emit: Callable[..., Number]
+    least: int = 1
+    most: int | None = 1
+
+    def __call__(self, arithmetic: Arithmetic, spelled: str, arguments: list[Number]) -> Number:
+        given = len(arguments)
+        if given < self.least or (self.most is not None and given > self.most):
+            wanted = f"{self.least}" if self.least == self.most else f"{self.least} or more"
+            raise Refusal(f"{spelled} takes {wanted} argument{'s' * (wanted != '1')}, not {given}")
+        return self.emit(arithmetic, *arguments)
+
+
+def unary(emit: Callable[[Arithmetic, Number], Number]) -> Function:
+    return Function(emit)
+
+
+def binary(emit: Callable[[Arithmetic, Number, Number], Number]) -> Function:
+    return Function(emit, 2, 2)
+
+
+def _one(emit: Callable[[Arithmetic, Number], Number]) -> Function:
+    return Function(emit)
+
+
+def _two(emit: Callable[[Arithmetic, Number, Number], Number]) -> Function:
+    return Function(emit, 2, 2)
+
+
+def _convert(target: ScalarType) -> Function:
+    return _one(lambda a, x: a.truth(x) if target is BOOL else a.convert(x, target))
+
+
+def _extremum(better: type[ast.cmpop]) -> Function:
+    def extremum(a: Arithmetic, best: Number, *others: Number) -> Number:
+        for other in others:
+            best = a.select(a.compare(better, other, best), other, best)
+        return best
+
+    return Function(extremum, 2, None)
+
+
+def _unary(operation: Unary) -> Function:
+    return _one(lambda a, x: a.unary(operation, x, FLOAT))
+
+
+def _binary(operation: Binary) -> Function:
+    def binary(a: Arithmetic, x: Number, y: Number) -> Number:
+        second = a.ssa(a.convert(y, FLOAT))
+        return a.unary(lambda first: operation(first, second), x, FLOAT)
+
+    return _two(binary)
+
+
+def _from_c(name: str) -> Function:
+    return _one(lambda a, x: a.call_c(name, x))
+
+
+def _log(a: Arithmetic, x: Number, base: Number | None = None) -> Number:
+    logarithm = a.unary(md.LogOp, x, FLOAT)
+    return logarithm if base is None else a.binary(ast.Div, logarithm, _log(a, base))
+
+
+def _rounded(operation: Unary) -> Function:
+    return _one(lambda a, x: a.convert(a.unary(operation, x, x.type) if x.type.is_float else x, INT))
+
+
+def _classified(predicate: str, answer: ScalarType) -> Function:
+    return _one(lambda a, x: a.classify(predicate, x, answer))
+
+
+def _numpy(function: Callable[..., Any], operation: Unary) -> Function:
+    """A NumPy function that rounds correctly, and leaves integers alone unless it makes floats of them."""
+
+    def emit(a: Arithmetic, x: Number) -> Number:
+        type = result_type(function, x.type)
+        return a.unary(operation, x, type) if type.is_float else a.convert(x, type)
+
+    return _one(emit)
+
+
+def _numpy_extremum(function: Callable[..., Any]) -> Function:
+    return _two(lambda a, x, y: a.numpy_extremum(function, x, y))
+
+
+FUNCTIONS: dict[Callable[..., Any], Function] = {
+    **{python: _convert(type) for python, type in SCALARS.items()},
+    abs: unary(lambda a, x: a.absolute(x)),
+    min: _extremum(ast.Lt),
+    max: _extremum(ast.Gt),
+    round: unary(lambda a, x: a.rounded(x)),
+    math.acos: _unary(md.AcosOp),
+    math.acosh: _unary(md.AcoshOp),
+    math.asin: _unary(md.AsinOp),
+    math.asinh: _unary(md.AsinhOp),
+    math.atan: _unary(md.AtanOp),
+    math.atan2: _binary(md.Atan2Op),
+    math.atanh: _unary(md.AtanhOp),
+    math.cbrt: _unary(md.CbrtOp),
+    math.ceil: _rounded(md.CeilOp),
+    math.copysign: _binary(md.CopySignOp),
+    math.cos: _unary(md.CosOp),
+    math.cosh: _unary(md.CoshOp),
+    math.erf: _from_c("erf"),
+    math.erfc: _from_c("erfc"),
+    math.exp: _unary(md.ExpOp),
+    math.exp2: _unary(md.Exp2Op),
+    math.expm1: _from_c("expm1"),  # MLIR makes exp(x) - 1 of its own
+    math.fabs: _unary(md.AbsFOp),
+    math.floor: _rounded(md.FloorOp),
+    math.fmod: _binary(llvm.FRemOp),
+    math.isfinite: _classified("olt", BOOL),
+    math.isinf: _classified("oeq", BOOL),
+    math.isnan: _classified("uno", BOOL),
+    math.log: Function(_log, 1, 2),
+    math.log10: _unary(md.Log10Op),
+    math.log1p: _unary(md.Log1pOp),
+    math.log2: _unary(md.Log2Op),
+    math.pow: binary(lambda a, x, y: a.power(x, y, FLOAT)),
+    math.sin: _unary(md.SinOp),
+    math.sinh: _unary(md.SinhOp),
+    math.sqrt: _unary(md.SqrtOp),
+    math.tan: _unary(md.TanOp),
+    math.tanh: _unary(md.TanhOp),
+    math.trunc: _rounded(md.TruncOp),
+    np.abs: unary(lambda a, x: a.absolute(x, np.abs)),
+    np.ceil: _numpy(np.ceil, md.CeilOp),
+    np.fabs: _numpy(np.fabs, md.AbsFOp),
+    np.floor: _numpy(np.floor, md.FloorOp),
+    np.isfinite: _classified("olt", NP_BOOL),
+    np.isinf: _classified("oeq", NP_BOOL),
+    np.isnan: _classified("uno", NP_BOOL),
+    np.maximum: _numpy_extremum(np.maximum),
+    np.minimum: _numpy_extremum(np.minimum),
+    np.rint: _numpy(np.rint, md.RoundEvenOp),
+    np.sqrt: _numpy(np.sqrt, md.SqrtOp),
+    np.trunc: _numpy(np.trunc, md.TruncOp),
+}
+"""By the function that Python calls."""
+
+
+def advice(callee: Any) -> str:
+    """What to write instead of a call that cannot be compiled."""
+    name: str = getattr(callee, "__name__", "")
+    in_math = name.replace("arc", "a")
+    if isinstance(callee, np.ufunc) and getattr(math, in_math, None) in FUNCTIONS:
+        return (
+            f"write math.{in_math}, which computes in double precision "
+            f"(the last bits of np.{name} differ between machines)"
+        )
+    if str(getattr(callee, "__module__", "")).split(".")[0] in ("numpy", "torch"):
+        return "write the loop over the elements"
+    return (
+        "kernels call abs, min, max, round, len, int, float, bool, functions of math, a few of NumPy that work on "
+        "numbers, np.zeros, np.ones, np.full, np.empty, and other kernels"
+    )

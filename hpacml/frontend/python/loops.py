@@ -1,0 +1,235 @@
+"""Loops of a kernel: `for` over ranges becomes scf.for or scf.parallel; `while`, and `for` with `break`, scf.while."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from xdsl.dialects.builtin import IndexType
+from xdsl.dialects.scf import ConditionOp, ForOp, ParallelOp, ReduceOp, WhileOp
+from xdsl.ir import Block, Region, SSAValue
+
+from hpacml.frontend import plain
+from hpacml.frontend.python import jumps
+from hpacml.frontend.python.evaluator import Evaluator
+from hpacml.frontend.python.scalars import Number
+from hpacml.frontend.python.types import BOOL, INT
+from hpacml.frontend.python.values import Unset
+from hpacml.frontend.python.variables import Kinds, Variables, assigned
+
+
+@dataclass(frozen=True)
+class _Range:
+    start: Number
+    stop: Number
+    step: Number
+    parallel: bool
+
+    @property
+    def ascends(self) -> bool:
+        """Whether the step is known to be positive, as scf wants it."""
+        return self.step.constant is not None and self.step.constant > 0
+
+    @property
+    def least(self) -> int | None:
+        """What the numbers are not less than, if that is known."""
+        if self.step.least is not None and self.step.least >= 0:
+            return self.start.least
+        descends = self.step.constant is not None
+        return self.stop.least + 1 if descends and self.stop.least is not None else None
+
+
+@dataclass(frozen=True)
+class _For:
+    """A `for` loop: its variable, what that runs over, and the body without jumps."""
+
+    node: ast.For
+    target: str
+    range: _Range
+    body: list[ast.stmt]
+
+
+class Loops:
+    """Compiles loops; `block` compiles the statements of a body. Raises `CompileError`."""
+
+    def __init__(self, evaluator: Evaluator, variables: Variables, block: Callable[[Iterable[ast.stmt]], None]):
+        self._evaluator = evaluator
+        self._emit = evaluator.emit
+        self._numbers = evaluator.numbers
+        self._variables = variables
+        self._block = block
+
+    def for_(self, node: ast.For) -> None:
+        if not isinstance(node.target, ast.Name):
+            raise self._evaluator.error(node.target, "a loop over a range has one variable")
+        stop = jumps.hidden("stop", node)
+        loop = _For(node, node.target.id, self._range(node.iter), jumps.loop_body(node.body, stop))
+        if loop.range.parallel:
+            self._parallel(loop)
+        elif jumps.breaks(node.body):
+            self._with_break(loop, stop)
+        else:
+            self._counting(loop)
+
+    def while_(self, node: ast.While) -> None:
+        stop = jumps.hidden("stop", node)
+        body = jumps.loop_body(node.body, stop)
+        breaks = jumps.breaks(node.body)
+        if breaks:
+            self._variables.set(stop, Number(BOOL, False))
+
+        def test() -> Number:
+            if not breaks:
+                return self._evaluator.truth(node.test)
+            running = self._numbers.ssa(self._numbers.invert_truth(self._variables.number(stop)))
+            return self._evaluator.choose(
+                running, lambda: self._evaluator.truth(node.test), lambda: Number(BOOL, False)
+            )
+
+        self._conditional(test, lambda: self._block(body), body, node, [stop] if breaks else [])
+
+    # -- ranges ----------------------------------------------------------------------------------
+
+    def _range(self, node: ast.expr) -> _Range:
+        callee = self._evaluator.static(node.func) if isinstance(node, ast.Call) else None
+        if not isinstance(node, ast.Call) or (callee is not range and callee is not plain.prange):
+            raise self._evaluator.error(node, "a loop runs over range(...) or hpacml.prange(...)")
+        if node.keywords or not 1 <= len(node.args) <= 3:
+            raise self._evaluator.error(node, "a range has one to three numbers: range([start,] stop[, step])")
+        numbers = [self._evaluator.index(argument, "a bound or step of a range") for argument in node.args]
+        start, stop = (Number(INT, 0), numbers[0]) if len(numbers) == 1 else numbers[:2]
+        step = numbers[2] if len(numbers) == 3 else Number(INT, 1)
+        if step.constant == 0:
+            raise self._evaluator.error(node.args[2], "the step of a range is 0")
+        return _Range(start, stop, step, callee is plain.prange)
+
+    def _bounds(self, range: _Range) -> tuple[SSAValue, SSAValue, SSAValue]:
+        """Bounds and step for scf, whose steps are positive: if need be those of a count of the iterations."""
+        ssa, compute = self._numbers.ssa, self._numbers.binary
+        if range.ascends:
+            return ssa(range.start), ssa(range.stop), ssa(range.step)
+        if range.step.constant == -1:
+            count = compute(ast.Sub, range.start, range.stop)
+        else:
+            ascends = self._numbers.compare(ast.Gt, range.step, Number(INT, 0))
+            sign = self._numbers.select(ascends, Number(INT, 1), Number(INT, -1))
+            distance = compute(ast.Sub, range.stop, range.start)
+            distance = compute(ast.Add, distance, compute(ast.Sub, range.step, sign))
+            count = compute(ast.FloorDiv, distance, range.step)  # 0 for a step of 0
+        return self._emit.index(0), ssa(count), self._emit.index(1)
+
+    def _set_target(self, loop: _For, counter: SSAValue) -> None:
+        """Give the loop's variable its value in an iteration."""
+        number, range = Number(INT, counter), loop.range
+        if range.step.constant == -1:
+            number = self._numbers.binary(ast.Sub, range.start, number)
+        elif not range.ascends:
+            distance = self._numbers.binary(ast.Mult, number, range.step)
+            number = self._numbers.binary(ast.Add, range.start, distance)
+        self._variables.set(loop.target, replace(number, bound=range.least))
+
+    # -- the kinds of loops ----------------------------------------------------------------------
+
+    def _counting(self, loop: _For) -> None:
+        lower, upper, step = self._bounds(loop.range)
+        variables = self._variables
+
+        def build(kinds: Kinds) -> list[Block]:
+            with self._emit.block([IndexType(), *(kind.type.ir for kind in kinds.values())]) as block:
+                variables.set_numbers(kinds, block.args[1:])
+                self._set_target(loop, block.args[0])
+                self._block(loop.body)
+            return [block]
+
+        kinds, (block,), after = variables.stable(variables.carried(loop.body, loop.target), build, loop.body)
+        variables.end_block(block, after, kinds, loop.node)
+        op = ForOp(lower, upper, step, variables.values(kinds, loop.node), block)
+        self._emit.op(op)
+        variables.leave_loop(loop.node, after, loop.target)
+        variables.set_numbers(kinds, op.results)
+
+    def _parallel(self, loop: _For) -> None:
+        if jumps.breaks(loop.node.body):
+            raise self._evaluator.error(
+                loop.node, "a parallel loop has no order to 'break' in or 'return' from: use range"
+            )
+        for name, place in assigned(loop.body).items():
+            if name != loop.target and not isinstance(self._variables.now.get(name), Unset | None):
+                raise self._evaluator.error(
+                    place,
+                    f"'{name}' has a value before this parallel loop, whose iterations must not depend on each "
+                    "other: use another name inside, range instead of prange, or an array with one element for "
+                    "each iteration",
+                )
+        lower, upper, step = self._bounds(loop.range)
+        before, was_parallel = self._variables.now, self._evaluator.in_parallel_loop
+        self._evaluator.in_parallel_loop = True
+        self._variables.copy()
+        with self._emit.block([IndexType()]) as block:
+            self._set_target(loop, block.args[0])
+            self._block(loop.body)
+        after = self._variables.back_to(before)
+        self._evaluator.in_parallel_loop = was_parallel
+        with self._emit.at_end(block):
+            self._emit.op(ReduceOp())
+        self._emit.op(ParallelOp([lower], [upper], [step], Region(block)))
+        self._variables.leave_loop(loop.node, after, loop.target)
+
+    def _with_break(self, loop: _For, stop: str) -> None:
+        """A `for` with `break` is a `while` that counts."""
+        counter, variables = jumps.hidden("count", loop.node), self._variables
+        lower, upper, step = (Number(INT, value) for value in self._bounds(loop.range))
+        variables.set(counter, lower)
+        variables.set(stop, Number(BOOL, False))
+
+        def test() -> Number:
+            more = self._numbers.compare(ast.Lt, variables.number(counter), upper)
+            running = self._numbers.invert_truth(variables.number(stop))
+            return self._numbers.binary(ast.BitAnd, more, running)
+
+        def iterate() -> None:
+            count = variables.number(counter)
+            self._set_target(loop, self._numbers.ssa(count))
+            self._block(loop.body)
+            variables.set(counter, self._numbers.binary(ast.Add, count, step))
+
+        self._conditional(test, iterate, loop.body, loop.node, [counter, stop], loop.target)
+
+    def _conditional(
+        self,
+        test: Callable[[], Number],
+        iterate: Callable[[], None],
+        body: Sequence[ast.stmt],
+        node: ast.For | ast.While,
+        hidden: Sequence[str],
+        target: str | None = None,
+    ) -> None:
+        """An `scf.while`; it carries the variables `hidden` beside those that the body assigns."""
+        variables = self._variables
+
+        def build(kinds: Kinds) -> list[Block]:
+            inputs = [kind.type.ir for kind in kinds.values()]
+            outside = variables.now
+            variables.copy()
+            with self._emit.block(inputs) as condition_block:
+                variables.set_numbers(kinds, condition_block.args)
+                condition = self._numbers.ssa(test())
+            with self._emit.at_end(condition_block):
+                self._emit.op(ConditionOp(condition, *condition_block.args))
+            variables.back_to(outside)
+            with self._emit.block(inputs) as block:
+                variables.set_numbers(kinds, block.args)
+                iterate()
+            return [condition_block, block]
+
+        carried = list(dict.fromkeys((*hidden, *variables.carried(body, target))))
+        kinds, (condition_block, block), after = variables.stable(carried, build, body)
+        variables.end_block(block, after, kinds, node)
+        results = [kind.type.ir for kind in kinds.values()]
+        op = WhileOp(variables.values(kinds, node), results, Region(condition_block), Region(block))
+        self._emit.op(op)
+        variables.leave_loop(node, after, target)
+        variables.set_numbers(kinds, op.results)
+        for name in hidden:
+            del variables.now[name]

@@ -1,0 +1,496 @@
+"""Arithmetic on numbers: what Python and NumPy do with them, as operations of arith, math and llvm.
+
+Results are those of Python and NumPy to the last bit. Where Python raises an exception (a division by zero, the
+square root of a negative number) a number comes out as NumPy would have it: inf, nan, and 0 for integers.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any, cast
+
+import numpy as np
+from xdsl.dialects import arith
+from xdsl.dialects import math as math_dialect
+from xdsl.dialects.builtin import AnyFloat, Float32Type, IndexType, IntegerType, f32, f64, i1, i64
+from xdsl.ir import Attribute, Operation, SSAValue
+
+from hpacml.frontend.python import division
+from hpacml.frontend.python.emitter import Emitter
+from hpacml.frontend.python.types import (
+    BOOL,
+    FLOAT,
+    INT,
+    NP_BOOL,
+    SCALARS,
+    Constant,
+    Refusal,
+    ScalarType,
+    common_type,
+    result_type,
+    weak_as,
+)
+
+Operator = type[ast.operator] | type[ast.cmpop]
+Binary = Callable[[SSAValue, SSAValue], Operation]
+
+PYTHON: dict[Operator, Callable[[Any, Any], Any]] = {
+    ast.Add: lambda a, b: a + b,
+    ast.Sub: lambda a, b: a - b,
+    ast.Mult: lambda a, b: a * b,
+    ast.Div: lambda a, b: a / b,
+    ast.FloorDiv: lambda a, b: a // b,
+    ast.Mod: lambda a, b: a % b,
+    ast.Pow: lambda a, b: a**b,
+    ast.BitAnd: lambda a, b: a & b,
+    ast.BitOr: lambda a, b: a | b,
+    ast.BitXor: lambda a, b: a ^ b,
+    ast.LShift: lambda a, b: a << b,
+    ast.RShift: lambda a, b: a >> b,
+    ast.Lt: lambda a, b: a < b,
+    ast.LtE: lambda a, b: a <= b,
+    ast.Gt: lambda a, b: a > b,
+    ast.GtE: lambda a, b: a >= b,
+    ast.Eq: lambda a, b: a == b,
+    ast.NotEq: lambda a, b: a != b,
+}
+"""The operators that kernels have, which are the authority on their results' types."""
+
+_INTEGER: dict[Operator, Binary] = {
+    ast.Add: arith.AddiOp,
+    ast.Sub: arith.SubiOp,
+    ast.Mult: arith.MuliOp,
+    ast.BitAnd: arith.AndIOp,
+    ast.BitOr: arith.OrIOp,
+    ast.BitXor: arith.XOrIOp,
+}
+_FLOATING: dict[Operator, Binary] = {
+    ast.Add: arith.AddfOp,
+    ast.Sub: arith.SubfOp,
+    ast.Mult: arith.MulfOp,
+    ast.Div: arith.DivfOp,
+}
+_BOOLEAN: dict[Operator, Binary] = {
+    ast.Add: arith.OrIOp,
+    ast.Mult: arith.AndIOp,
+    ast.BitAnd: arith.AndIOp,
+    ast.BitOr: arith.OrIOp,
+    ast.BitXor: arith.XOrIOp,
+}
+_PREDICATES: dict[Operator, str] = {
+    ast.Lt: "lt",
+    ast.LtE: "le",
+    ast.Gt: "gt",
+    ast.GtE: "ge",
+    ast.Eq: "eq",
+    ast.NotEq: "ne",
+}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is known of a number apart from its value."""
+
+    type: ScalarType
+    is_literal: bool
+    """Whether it is constant on every path."""
+    types: frozenset[ScalarType]
+    """The types that it may have in Python, depending on the path; all are as wide as `type`."""
+    least: int | None
+    """What it is not less than, if that is known."""
+
+
+@dataclass(frozen=True, eq=False)
+class Number:
+    """A number in a kernel: a value of the IR, or one known already."""
+
+    type: ScalarType
+    value: SSAValue | Constant
+    one_of_constants: bool = False
+    types: frozenset[ScalarType] = frozenset()
+    bound: int | None = None
+    """What the value is not less than, if that is known."""
+
+    @staticmethod
+    def of(kind: Kind, value: SSAValue) -> Number:
+        """A value of this kind."""
+        return Number(kind.type, value, kind.is_literal, kind.types, kind.least)
+
+    @property
+    def constant(self) -> Constant | None:
+        """The value if it is known, else None."""
+        return None if isinstance(self.value, SSAValue) else self.value
+
+    @property
+    def least(self) -> int | None:
+        """What the number is not less than in Python, which does not wrap around; None for floats, or if unknown."""
+        if self.type.is_float:
+            return None
+        if self.type.kind in "bu":
+            return 0
+        return self.bound if self.constant is None else int(self.constant)
+
+    @property
+    def kind(self) -> Kind:
+        is_literal = self.one_of_constants or self.constant is not None
+        return Kind(self.type, is_literal, self.types or frozenset([self.type]), self.least)
+
+
+def constant(value: Any) -> Number | None:
+    """A number of Python or NumPy, None for anything else."""
+    type_of_value = SCALARS.get(value.__class__)
+    if type_of_value is None:
+        return None
+    return Number(type_of_value, value if type_of_value.weak else value.item())
+
+
+class Arithmetic:
+    """Emits arithmetic. Methods raise `Refusal` for what Python, NumPy or a kernel does not do."""
+
+    def __init__(self, emitter: Emitter):
+        self._emit = emitter
+        self.choices = 0
+        """How often `common` has let a literal take another type."""
+
+    # -- values and conversions ------------------------------------------------------------------
+
+    def ssa(self, number: Number) -> SSAValue:
+        """The number as a value of the IR."""
+        if isinstance(number.value, SSAValue):
+            return number.value
+        _check_size(number)
+        return self._emit.constant(number.value, number.type.ir)
+
+    def convert(self, number: Number, type: ScalarType) -> Number:
+        """The number as NumPy converts it: floats lose their fraction, integers wrap around.
+
+        Floats that no integer holds become some integer.
+        """
+        if number.type is type:
+            return number
+        if number.constant is not None:
+            return Number(type, _convert_constant(number.constant, number.type, type))
+        bound = number.least if type is INT else None
+        return Number(type, self._cast(self.ssa(number), number.type, type), bound=bound)
+
+    def integer(self, number: Number, what: str) -> Number:
+        """A number that must be an integer, as Python's `int`."""
+        if number.type.kind not in "iu":
+            raise Refusal(f"{what} must be an integer, and this is a {number.type}: write int(...)")
+        _check_size(number)
+        return self.convert(number, INT)
+
+    def common(self, a: Kind, b: Kind) -> Kind | None:
+        """The kind of a number that is `a` on one path and `b` on another, None if there is none.
+
+        Python numbers widen. A literal takes NumPy's type where it meets one: `total = 0.0` may become a sum of
+        float32. Other numbers of Python become NumPy's only if they keep their value.
+        """
+        type = common_type(a.type, b.type)
+        if type is None:
+            return None
+        types: set[ScalarType] = set()
+        for kind in (a, b):
+            if kind.type.weak and not type.weak and kind.is_literal:
+                self.choices += 1
+            elif kind.type.weak and kind.type is not BOOL and type.bits < 64:
+                return None
+            else:
+                types |= {weak_as(type) if t.weak else t for t in kind.types}
+        least = None if a.least is None or b.least is None else min(a.least, b.least)
+        return Kind(type, a.is_literal and b.is_literal, frozenset(types) or frozenset([type]), least)
+
+    def truth(self, number: Number) -> Number:
+        """`bool(number)`."""
+        if number.type is NP_BOOL and number.constant is None:
+            return Number(BOOL, number.value)
+        return self.convert(number, BOOL)
+
+    def _cast(self, value: SSAValue, source: ScalarType, target: ScalarType) -> SSAValue:
+        emit = self._emit.value
+        if source.ir == target.ir and source.kind == target.kind:
+            return value
+        if target.kind == "b":
+            return self._compare("ne", value, self._emit.constant(0, source.ir), source)
+        if source.is_float:
+            if target.is_float:
+                return emit((arith.ExtFOp if target.bits > source.bits else arith.TruncFOp)(value, target.ir))
+            return self._resize(division.truncate(self._emit, value), True, target.ir)
+        if not target.is_float:
+            return self._resize(value, source.kind == "i", target.ir)
+        if source is INT and target.ir == f32:  # by way of float, as NumPy does
+            return emit(arith.TruncFOp(self._cast(value, INT, FLOAT), f32))
+        value = emit(arith.IndexCastOp(value, i64)) if isinstance(value.type, IndexType) else value
+        return emit((arith.SIToFPOp if source.kind == "i" else arith.UIToFPOp)(value, cast(AnyFloat, target.ir)))
+
+    def _resize(self, value: SSAValue, signed: bool, target: Attribute) -> SSAValue:
+        """An integer in another width."""
+        emit, source = self._emit.value, value.type
+        if source == target:
+            return value
+        if isinstance(source, IndexType) or (isinstance(target, IndexType) and signed):
+            return emit(arith.IndexCastOp(value, target))
+        if isinstance(target, IndexType):
+            return emit(arith.IndexCastOp(emit(arith.ExtUIOp(value, i64)), target))
+        if _width(target) < _width(source):
+            return emit(arith.TruncIOp(value, cast(IntegerType, target)))
+        return emit((arith.ExtSIOp if signed else arith.ExtUIOp)(value, cast(IntegerType, target)))
+
+    # -- operators -------------------------------------------------------------------------------
+
+    def binary(self, operation: Operator, a: Number, b: Number) -> Number:
+        """`a + b` and the like."""
+        if operation not in PYTHON:
+            raise Refusal("'@' cannot be compiled: write the loops")
+        if a.constant is not None and b.constant is not None and a.type.weak and b.type.weak:
+            if operation in (ast.Pow, ast.LShift) and {a.type, b.type} == {INT} and b.constant > 1 << 12:
+                raise Refusal(f"{b.constant} is too much here: a kernel's integers have 64 bits")
+            return _fold(PYTHON[operation], a.constant, b.constant)
+        if operation is ast.Pow:
+            return self._power(a, b)
+        type, types = _result(PYTHON[operation], a, b)
+        x, y = self.convert(a, type), self.convert(b, type)
+        operations = _FLOATING if type.is_float else _BOOLEAN if type.kind == "b" else _INTEGER
+        if operation in operations:
+            value = self._emit.value(operations[operation](self.ssa(x), self.ssa(y)))
+        else:
+            value = self._divide_or_shift(operation, x, y)
+        return Number(type, value, types=types, bound=_least(operation, a, b) if type is INT else None)
+
+    def _divide_or_shift(self, operation: Operator, a: Number, b: Number) -> SSAValue:
+        x, y, signed, bits = self.ssa(a), self.ssa(b), a.type.kind == "i", a.type.bits
+        if operation is ast.LShift:
+            return division.shift_left(self._emit, x, y, bits)
+        if operation is ast.RShift:
+            return division.shift_right(self._emit, x, y, bits, signed)
+        if a.type.is_float:
+            quotient, remainder = division.floor_divide_floats(self._emit, x, y)
+            return quotient if operation is ast.FloorDiv else remainder
+        if b.constant == 0:
+            raise Refusal("division by zero")
+        known = None if b.constant is None else int(b.constant)
+        divide = division.floor_divide_integers if operation is ast.FloorDiv else division.modulo_integers
+        return divide(self._emit, x, y, signed, known)
+
+    def negative(self, a: Number) -> Number:
+        """`-a`."""
+        if a.constant is not None and a.type.weak:
+            return _fold(PYTHON[ast.Sub], -0.0 if a.type is FLOAT else 0, a.constant)
+        type, types = _result(_negated, a)
+        value = self.ssa(self.convert(a, type))
+        if type.is_float:
+            return Number(type, self._emit.value(arith.NegfOp(value)), types=types)
+        return Number(type, self._emit.value(arith.SubiOp(self._emit.constant(0, type.ir), value)), types=types)
+
+    def invert(self, a: Number) -> Number:
+        """`~a`."""
+        if a.type is BOOL:
+            raise Refusal("'~' of a bool: write 'not'")
+        type, types = _result(_inverted, a)
+        ones = self._emit.constant(1 if type.kind == "b" else -1, type.ir)
+        return Number(type, self._emit.value(arith.XOrIOp(self.ssa(a), ones)), types=types)
+
+    def invert_truth(self, a: Number) -> Number:
+        """`not a`."""
+        truth = self.truth(a)
+        if truth.constant is not None:
+            return Number(BOOL, not truth.constant)
+        return Number(BOOL, self._emit.value(arith.XOrIOp(self.ssa(truth), self._emit.constant(True, i1))))
+
+    def absolute(self, a: Number, function: Callable[[Any], Any] = abs) -> Number:
+        """`abs(a)`; `function` is Python's or NumPy's, which decides on the type."""
+        type, types = _result(function, a)
+        value = self.ssa(self.convert(a, type))
+        if type.is_float:
+            value = self._emit.value(math_dialect.AbsFOp(value))
+        elif type.kind == "i":
+            zero = self._emit.constant(0, type.ir)
+            is_negative = self._emit.value(arith.CmpiOp(value, zero, "slt"))
+            value = self._select(is_negative, self._emit.value(arith.SubiOp(zero, value)), value)
+        return Number(type, value, types=types, bound=0 if type is INT else None)
+
+    def rounded(self, a: Number) -> Number:
+        """`round(a)`: the nearest integer, and of two the even one."""
+        return self.convert(self.unary(math_dialect.RoundEvenOp, a, a.type) if a.type.is_float else a, INT)
+
+    def compare(self, operation: Operator, a: Number, b: Number) -> Number:
+        """`a < b` and the like."""
+        weak = a.type.weak and b.type.weak
+        if weak and a.constant is not None and b.constant is not None:
+            return _fold(PYTHON[operation], a.constant, b.constant)
+        if a.type.is_float or b.type.is_float or a.type.weak == b.type.weak:
+            type, _ = _result(PYTHON[ast.Add], a, b)
+        else:  # exact, as NumPy compares its integers with Python's
+            type = INT
+        x, y = self.ssa(self.convert(a, type)), self.ssa(self.convert(b, type))
+        return Number(BOOL if weak else NP_BOOL, self._compare(_PREDICATES[operation], x, y, type))
+
+    def select(self, condition: Number, a: Number, b: Number) -> Number:
+        """`a if condition else b` of numbers computed already."""
+        if condition.constant is not None:
+            return a if condition.constant else b
+        kind = self.common(a.kind, b.kind)
+        if kind is None:
+            raise Refusal(f"this is {disagreement(a.type, b.type)}")
+        x, y = self.ssa(self.convert(a, kind.type)), self.ssa(self.convert(b, kind.type))
+        return Number.of(kind, self._select(self.ssa(self.truth(condition)), x, y))
+
+    def classify(self, predicate: str, a: Number, type: ScalarType) -> Number:
+        """How `abs(a)` compares with infinity: `uno` for `isnan`, `olt` for `isfinite`, `oeq` for `isinf`."""
+        x = self._emit.value(math_dialect.AbsFOp(self.ssa(a if a.type.is_float else self.convert(a, FLOAT))))
+        infinity = self._emit.constant(math.inf, x.type)
+        return Number(type, self._emit.value(arith.CmpfOp(x, infinity, predicate)))
+
+    def _compare(self, predicate: str, a: SSAValue, b: SSAValue, type: ScalarType) -> SSAValue:
+        if type.is_float:
+            return self._emit.value(arith.CmpfOp(a, b, "une" if predicate == "ne" else f"o{predicate}"))
+        sign = "" if predicate in ("eq", "ne") else "s" if type.kind == "i" else "u"
+        return self._emit.value(arith.CmpiOp(a, b, sign + predicate))
+
+    def _select(self, condition: SSAValue, a: SSAValue, b: SSAValue) -> SSAValue:
+        return self._emit.value(arith.SelectOp(condition, a, b))
+
+    def _power(self, a: Number, b: Number) -> Number:
+        exponent = b.constant
+        if not a.type.is_float and not b.type.is_float:
+            if exponent is None:
+                raise Refusal(
+                    "an integer to the power of a variable integer may be an integer or a fraction: "
+                    "write float(...) around one of them, or a loop"
+                )
+            if exponent >= 0:
+                return self._integer_power(self.convert(a, result_type(PYTHON[ast.Pow], a.type, b.type)), int(exponent))
+            if not a.type.weak:
+                raise Refusal("NumPy does not raise integers to negative powers: write float(...)")
+            return self.power(self.convert(a, FLOAT), Number(FLOAT, float(exponent)), FLOAT)
+        type, types = _result(PYTHON[ast.Pow], a, b)
+        if not type.weak and type not in (a.type, b.type):
+            raise Refusal(
+                f"the last bits of NumPy's power of {a.type} and {b.type} differ between machines: "
+                "write float(...) around one of them"
+            )
+        return replace(self.power(a, b, type), types=types)
+
+    def power(self, a: Number, b: Number, type: ScalarType) -> Number:
+        """`a ** b` of floats: the C library's `pow`, as in Python and NumPy."""
+        x, y = self.ssa(self.convert(a, type)), self.ssa(self.convert(b, type))
+        name = "powf" if isinstance(x.type, Float32Type) else "pow"
+        return Number(type, self._emit.call_c(name, [x, y], type.ir))
+
+    def _integer_power(self, base: Number, exponent: int) -> Number:
+        result = self.convert(Number(INT, 1), base.type)
+        while exponent:
+            if exponent & 1:
+                result = base if result.constant is not None else self.binary(ast.Mult, result, base)
+            exponent >>= 1
+            base = self.binary(ast.Mult, base, base) if exponent else base
+        return result
+
+    # -- functions -------------------------------------------------------------------------------
+
+    def unary(self, operation: Callable[[SSAValue], Operation], a: Number, type: ScalarType) -> Number:
+        """An operation of the math dialect on floats of `type`."""
+        return Number(type, self._emit.value(operation(self.ssa(self.convert(a, type)))))
+
+    def call_c(self, name: str, a: Number) -> Number:
+        """A function `double f(double)` of the C library."""
+        return Number(FLOAT, self._emit.call_c(name, [self.ssa(self.convert(a, FLOAT))], f64))
+
+    def numpy_extremum(self, function: Callable[[Any, Any], Any], a: Number, b: Number) -> Number:
+        """`np.minimum` and `np.maximum`: NaN wins, and of equal numbers the second."""
+        type = result_type(function, a.type, b.type)
+        x, y = self.ssa(self.convert(a, type)), self.ssa(self.convert(b, type))
+        first = self._compare("lt" if function is np.minimum else "gt", x, y, type)
+        if type.is_float:
+            first = self._emit.value(arith.OrIOp(first, self._emit.value(arith.CmpfOp(x, x, "uno"))))
+        return Number(type, self._select(first, x, y))
+
+
+def _check_size(number: Number) -> None:
+    if number.type is INT and number.constant is not None and not -(1 << 63) <= number.constant < 1 << 63:
+        raise Refusal(f"{number.constant} does not fit the 64 bits of a kernel's integers")
+
+
+def _result(operation: Callable[..., Any], *numbers: Number) -> tuple[ScalarType, frozenset[ScalarType]]:
+    """The type of a result, and those that it may have in Python. Raises `Refusal` if these are not alike."""
+    type = result_type(operation, *(number.type for number in numbers))
+    types = {result_type(operation, *each) for each in product(*(number.kind.types for number in numbers))}
+    if any((t.kind, t.bits) != (type.kind, type.bits) for t in types):
+        shown = " or ".join(sorted(map(str, types)))
+        variable = next(number for number in numbers if len(number.types) > 1)
+        which = " or ".join(sorted(t.spelling for t in variable.types))
+        raise Refusal(f"this is {shown}, depending on whether a variable in it is {which} on this path: convert that")
+    return type, frozenset(types)
+
+
+def _least(operation: Operator, a: Number, b: Number) -> int | None:
+    """What `a + b` and the like of integers is not less than, if that is known."""
+    x, y = a.least, b.least
+    if operation is ast.Sub:
+        return None if x is None or b.constant is None else x - int(b.constant)
+    if operation is ast.Add:
+        return None if x is None or y is None else x + y
+    signs = [least is not None and least >= 0 for least in (x, y)]
+    if operation is ast.Mod:
+        return 0 if signs[1] else None
+    if operation is ast.Mult and x is not None and y is not None and all(signs):
+        return x * y
+    return 0 if all(signs) or (operation is ast.BitAnd and any(signs)) else None
+
+
+def disagreement(a: ScalarType, b: ScalarType, here: str = "on one path", there: str = "on the other") -> str:
+    """Why two types have no common one, and what to do."""
+    return f"{_article(a)} {here} and {_article(b)} {there}: convert with {a.spelling}(...) or {b.spelling}(...)"
+
+
+def _article(type: ScalarType) -> str:
+    return f"an {type}" if str(type)[0] in "aiou" and not str(type).startswith("uint") else f"a {type}"
+
+
+def _negated(a: Any) -> Any:
+    return -a
+
+
+def _inverted(a: Any) -> Any:
+    return ~a
+
+
+def _fold(operation: Callable[[Any, Any], Any], a: Constant, b: Constant) -> Number:
+    try:
+        result: Any = operation(a, b)
+    except (ArithmeticError, ValueError, TypeError) as error:
+        raise Refusal(str(error)) from None
+    number = constant(result)
+    if number is not None:
+        return number
+    raise Refusal(f"this is {result}, and kernels have no {type(result).__name__} numbers")
+
+
+def _convert_constant(value: Constant, source: ScalarType, target: ScalarType) -> Constant:
+    if target.kind == "b":
+        return bool(value)
+    if target.is_float:
+        try:
+            with np.errstate(all="ignore"):
+                return float(target.python(float(value)))
+        except OverflowError:
+            raise Refusal(f"{_article(source)} of {len(str(value))} digits does not fit {_article(target)}") from None
+    if not math.isfinite(value):
+        raise Refusal(f"{value} is no integer")
+    whole = int(value)
+    if target.weak:
+        return whole
+    low, high = (0, 255) if target.kind == "u" else (-(1 << target.bits - 1), (1 << target.bits - 1) - 1)
+    if low <= whole <= high:
+        return whole
+    if source.weak:
+        raise Refusal(f"{whole} does not fit {_article(target)} ({low} to {high})")
+    return (whole - low) % (1 << target.bits) + low
+
+
+def _width(type: Attribute) -> int:
+    return cast("IntegerType[int]", type).width.data

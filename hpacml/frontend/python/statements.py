@@ -1,0 +1,202 @@
+"""Statements of a kernel: assignments, branches and regions, and which of them are none that it can have."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Sequence
+
+from xdsl.dialects.memref import StoreOp
+from xdsl.dialects.scf import IfOp
+from xdsl.ir import Block, Region, SSAValue
+
+from hpacml.frontend import plain
+from hpacml.frontend.python.approx import Directives
+from hpacml.frontend.python.evaluator import Evaluator
+from hpacml.frontend.python.loops import Loops
+from hpacml.frontend.python.scalars import Number
+from hpacml.frontend.python.values import Array, Tuple, Unset, Value, describe
+from hpacml.frontend.python.variables import Variables
+
+NO_TARGET = "this cannot be assigned to: only names and array elements can"
+
+
+class Statements:
+    """Compiles statements with an evaluator; `read` has the names that are read anywhere. Raises `CompileError`."""
+
+    def __init__(self, evaluator: Evaluator, directives: Directives, read: frozenset[str]):
+        self._evaluator = evaluator
+        self._directives = directives
+        self._emit = evaluator.emit
+        self._numbers = evaluator.numbers
+        self._variables = Variables(evaluator, read)
+        self._loops = Loops(evaluator, self._variables, self._nested)
+
+    def block(self, statements: Iterable[ast.stmt]) -> None:
+        for statement in statements:
+            with self._evaluator.at(statement):
+                self._statement(statement)
+
+    def _nested(self, statements: Iterable[ast.stmt]) -> None:
+        """Statements of an inner block, which has variables and directives of its own; `back_to` ends it."""
+        self._variables.copy()
+        with self._directives.block():
+            self.block(statements)
+
+    def _statement(self, node: ast.stmt) -> None:
+        match node:
+            case ast.Assign():
+                self._assign_all(node.targets, node.value)
+            case ast.AnnAssign():
+                if node.value is not None:
+                    self._assign_all([node.target], node.value)
+            case ast.AugAssign():
+                self._augmented(node)
+            case ast.If():
+                self._if(node)
+            case ast.For():
+                self._loops.for_(node)
+            case ast.While():
+                self._loops.while_(node)
+            case ast.With():
+                self._with(node)
+            case ast.Expr():
+                self._expression(node.value)
+            case ast.Pass():
+                pass
+            case ast.Return():
+                raise self._evaluator.error(
+                    node,
+                    "'return' cannot leave an ml region: results leave it through arrays of out(...) and inout(...)",
+                )
+            case ast.Break() | ast.Continue():
+                word = "break" if isinstance(node, ast.Break) else "continue"
+                raise self._evaluator.error(node, f"'{word}' cannot leave an ml region")
+            case _:
+                word = _KEYWORDS.get(type(node), "this statement")
+                raise self._evaluator.error(node, f"{word} cannot be compiled")
+
+    # -- assignments -----------------------------------------------------------------------------
+
+    def _assign_all(self, targets: Sequence[ast.expr], node: ast.expr) -> None:
+        value = self._evaluator.value(node)
+        for target in targets:
+            self._assign(target, value, node)
+
+    def _assign(self, target: ast.expr, value: Value, node: ast.expr) -> None:
+        match target:
+            case ast.Name(id=name):
+                self._variables.set(name, value)
+            case ast.Subscript():
+                array, indices = self._evaluator.element(target)
+                self._store(array, indices, value, node)
+            case ast.Tuple(elts=elements) | ast.List(elts=elements):
+                if not isinstance(value, Tuple):
+                    raise self._evaluator.error(node, f"this is {describe(value)}, which cannot be taken apart")
+                if len(elements) != len(value.items):
+                    raise self._evaluator.error(
+                        target, f"{len(elements)} names for {len(value.items)} values: write one name for each"
+                    )
+                for element, item in zip(elements, value.items, strict=True):
+                    self._assign(element, item, node)
+            case _:
+                raise self._evaluator.error(target, NO_TARGET)
+
+    def _store(self, array: Array, indices: Sequence[SSAValue], value: Value, node: ast.expr) -> None:
+        if not isinstance(value, Number):
+            raise self._evaluator.error(node, f"this is {describe(value)}, where a number is needed")
+        with self._evaluator.at(node):
+            stored = self._numbers.ssa(self._numbers.convert(value, array.element))
+        self._emit.op(StoreOp.get(stored, array.value, indices))
+        if array.parameter is not None:
+            self._evaluator.written.add(array.parameter)
+
+    def _augmented(self, node: ast.AugAssign) -> None:
+        """`target op= value`; the indices of the target are evaluated once."""
+        match node.target:
+            case ast.Subscript():
+                array, indices = self._evaluator.element(node.target)
+                old = self._evaluator.load(array, indices)
+                self._store(array, indices, self._binary(node, old), node.value)
+            case ast.Name(id=name):
+                old = self._evaluator.number(ast.copy_location(ast.Name(name, ast.Load()), node.target))
+                self._variables.set(name, self._binary(node, old))
+            case _:
+                raise self._evaluator.error(node.target, NO_TARGET)
+
+    def _binary(self, node: ast.AugAssign, old: Number) -> Number:
+        right = self._evaluator.number(node.value)
+        with self._evaluator.at(node):
+            return self._numbers.binary(type(node.op), old, right)
+
+    def _expression(self, node: ast.expr) -> None:
+        match node:
+            case ast.Constant():  # a docstring, an ellipsis
+                pass
+            case ast.Call() if self._evaluator.static(node.func) is plain.approx:
+                self._directives.statement(node)
+            case ast.Call():
+                self._evaluator.call(node)
+            case ast.Yield() | ast.YieldFrom():
+                self._evaluator.value(node)
+            case _:
+                raise self._evaluator.error(node, "this statement has no effect")
+
+    # -- blocks ----------------------------------------------------------------------------------
+
+    def _if(self, node: ast.If) -> None:
+        condition = self._evaluator.truth(node.test)
+        if condition.constant is not None:
+            return self.block(node.body if condition.constant else node.orelse)
+        before = self._variables.now
+        blocks: list[Block] = []
+        after: list[dict[str, Value]] = []
+        for branch in (node.body, node.orelse):
+            with self._emit.block() as block:
+                self._nested(branch)
+            blocks.append(block)
+            after.append(self._variables.back_to(before))
+        results = self._variables.merge(node, *after)
+        for block, variables in zip(blocks, after, strict=True):
+            self._variables.end_block(block, variables, results, node)
+        then, otherwise = map(Region, blocks)
+        types = [kind.type.ir for kind in results.values()]
+        is_empty = len(blocks[1].ops) == 1 and not results
+        op = IfOp(self._numbers.ssa(condition), types, then, None if is_empty else otherwise)
+        self._emit.op(op)
+        return self._variables.set_numbers(results, op.results)
+
+    def _with(self, node: ast.With) -> None:
+        call, name = node.items[0].context_expr, node.items[0].optional_vars
+        is_approx = isinstance(call, ast.Call) and self._evaluator.static(call.func) is plain.approx
+        if not isinstance(call, ast.Call) or not is_approx or len(node.items) > 1:
+            raise self._evaluator.error(call, "the only 'with' in a kernel is with approx(\"ml(...)\"):")
+        if name is not None:
+            raise self._evaluator.error(name, "approx(...) gives nothing to name")
+        if self._evaluator.in_parallel_loop:
+            raise self._evaluator.error(call, "a parallel loop cannot run an ml region: use range")
+        self._evaluator.has_regions = True
+        before = self._variables.now
+        self._directives.region(call, lambda: self._nested(node.body))
+        for name, value in self._variables.back_to(before).items():
+            if value is not before.get(name):
+                before[name] = Unset(
+                    f"'{name}' is assigned in the ml region of line {node.lineno}, whose code does not run when the "
+                    "model does: results leave a region through the arrays of out(...) and inout(...)"
+                )
+
+
+_KEYWORDS: dict[type[ast.stmt], str] = {
+    ast.Assert: "'assert'",
+    ast.AsyncFor: "'async for'",
+    ast.AsyncWith: "'async with'",
+    ast.ClassDef: "a class in a kernel",
+    ast.Delete: "'del'",
+    ast.FunctionDef: "a function in a kernel",
+    ast.Global: "'global'",
+    ast.Import: "'import' in a kernel",
+    ast.ImportFrom: "'import' in a kernel",
+    ast.Match: "'match'",
+    ast.Nonlocal: "'nonlocal'",
+    ast.Raise: "'raise'",
+    ast.Try: "'try'",
+}

@@ -1,0 +1,200 @@
+"""The variables of a kernel at branches and loops, where they become SSA values of several blocks."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from xdsl.dialects.scf import YieldOp
+from xdsl.ir import Block, SSAValue
+
+from hpacml.frontend.python.emitter import name_value
+from hpacml.frontend.python.evaluator import Evaluator
+from hpacml.frontend.python.jumps import RESULT
+from hpacml.frontend.python.scalars import Kind, Number, disagreement
+from hpacml.frontend.python.values import Array, Unset, Value, describe
+
+Kinds = Mapping[str, Kind]
+
+
+class Variables:
+    """The evaluator's variables, a dictionary from names to values.
+
+    Inner blocks work on a copy. What differs after the branches of an `if` becomes a result of it. What a loop
+    assigns and had a value before is carried around the loop. A name that has no value on some path is `Unset`.
+    """
+
+    def __init__(self, evaluator: Evaluator, read: frozenset[str]):
+        self._evaluator = evaluator
+        self._numbers = evaluator.numbers
+        self._read = read
+        """The names that are read anywhere; others need not be kept."""
+
+    @property
+    def now(self) -> dict[str, Value]:
+        """All variables, to read and to change."""
+        return self._evaluator.variables
+
+    def number(self, name: str) -> Number:
+        """A variable that is known to be a number."""
+        value = self.now[name]
+        assert isinstance(value, Number)
+        return value
+
+    def set(self, name: str, value: Value) -> None:
+        """Assign a variable; the value gets its name unless it has one."""
+        if isinstance(value, Number | Array) and isinstance(value.value, SSAValue):
+            name_value(value.value, name.lstrip(".").split("@")[0])
+        self.now[name] = replace(value, name=name) if isinstance(value, Array) and not value.name else value
+
+    def set_numbers(self, kinds: Kinds, values: Sequence[SSAValue]) -> None:
+        for (name, kind), value in zip(kinds.items(), values, strict=True):
+            self.set(name, Number.of(kind, value))
+
+    def copy(self) -> None:
+        """Begin an inner block, to be ended by `back_to`."""
+        self._evaluator.variables = dict(self.now)
+
+    def back_to(self, variables: dict[str, Value]) -> dict[str, Value]:
+        """Return to the variables of an outer block; the result are those of the inner one."""
+        inner, self._evaluator.variables = self.now, variables
+        return inner
+
+    def values(self, kinds: Kinds, node: ast.stmt) -> list[SSAValue]:
+        """The numbers of these names, in their common types, for the blocks of `node`."""
+        convert, ssa = self._numbers.convert, self._numbers.ssa
+        with self._evaluator.at(node):
+            return [ssa(convert(self.number(name), kind.type)) for name, kind in kinds.items()]
+
+    def end_block(self, block: Block, variables: dict[str, Value], kinds: Kinds, node: ast.stmt) -> None:
+        """Let a block of `node` yield the numbers that these names have at its end."""
+        outer = self.now
+        self.back_to(variables)
+        with self._evaluator.emit.at_end(block):
+            self._evaluator.emit.op(YieldOp(*self.values(kinds, node)))
+        self.back_to(outer)
+
+    # -- branches --------------------------------------------------------------------------------
+
+    def merge(self, node: ast.If, a: Mapping[str, Value], b: Mapping[str, Value]) -> dict[str, Kind]:
+        """The numbers in which the branches `a` and `b` differ; what differs else is unset."""
+        results: dict[str, Kind] = {}
+        for name in dict.fromkeys((*a, *b)):
+            x, y = a.get(name), b.get(name)
+            if x is y:
+                continue
+            if not isinstance(x, Number) or not isinstance(y, Number):
+                self.now[name] = Unset(_why_unset(name, node, x, y))
+            elif (common := self._numbers.common(x.kind, y.kind)) is None:
+                how = disagreement(x.type, y.type)
+                self.now[name] = Unset(f"{_spelled(name)} is {how} ('if' in line {node.lineno})")
+            elif self._is_read(name):
+                results[name] = common
+        return results
+
+    # -- loops -----------------------------------------------------------------------------------
+
+    def carried(self, body: Iterable[ast.stmt], target: str | None) -> list[str]:
+        """The names that a loop over `target` assigns, of those that have a value before."""
+        names: list[str] = []
+        for name, place in assigned(body).items():
+            value = self.now.get(name)
+            if name == target or isinstance(value, Unset | None):
+                continue
+            if not isinstance(value, Number):
+                raise self._evaluator.error(
+                    place, f"'{name}' is {describe(value)} before the loop: use another name for what is new here"
+                )
+            if self._is_read(name):
+                names.append(name)
+        return names
+
+    def stable(
+        self, carried: Sequence[str], build: Callable[[Kinds], list[Block]], body: Iterable[ast.stmt]
+    ) -> tuple[Kinds, list[Block], dict[str, Value]]:
+        """Build a loop with the kinds that its variables are of before it, and again if an iteration widens them.
+
+        The result are the kinds, the blocks, and the variables at the end of an iteration.
+        """
+        before = self.now
+        kinds = {name: self.number(name).kind for name in carried}
+        while True:
+            self.copy()
+            choices = self._numbers.choices
+            blocks = build(kinds)
+            after = self.back_to(before)
+            widened = {name: self._widened(name, kind, after[name], body) for name, kind in kinds.items()}
+            if widened == kinds:
+                return kinds, blocks, after
+            kinds, tried = widened, kinds
+            same = all((k.types, k.least) == (tried[name].types, tried[name].least) for name, k in kinds.items())
+            if same and self._numbers.choices == choices:  # nothing hangs on what is literal
+                return {name: replace(kind, is_literal=False) for name, kind in kinds.items()}, blocks, after
+            for block in blocks:
+                block.erase(safe_erase=False)
+
+    def _widened(self, name: str, kind: Kind, after: Value, body: Iterable[ast.stmt]) -> Kind:
+        if isinstance(after, Number):
+            common = self._numbers.common(kind, after.kind)
+            if common is not None:
+                return _loosened(common, kind.least)
+            how = disagreement(kind.type, after.type, "before the loop", "after an iteration")
+            reason = f"{_spelled(name)} is {how}"
+        else:
+            reason = (
+                after.reason if isinstance(after, Unset) else f"{_spelled(name)} becomes {describe(after)} in the loop"
+            )
+        raise self._evaluator.error(assigned(body)[name], reason)
+
+    def leave_loop(self, node: ast.For | ast.While, after: Mapping[str, Value], target: str | None = None) -> None:
+        """What a loop has assigned has no value after it; `set_numbers` gives one to what it has carried."""
+        for name, value in after.items():
+            if value is self.now.get(name):
+                continue
+            if name == target:
+                reason = f"'{name}' is the variable of the loop in line {node.lineno}, which may not run at all"
+                self.now[name] = Unset(f"{reason}: keep it in another variable, which has a value before the loop")
+            else:
+                reason = f"'{name}' is assigned only in the loop of line {node.lineno}, which may not run at all"
+                self.now[name] = Unset(f"{reason}: assign it before the loop")
+
+    def _is_read(self, name: str) -> bool:
+        return name in self._read or not name.isidentifier()
+
+
+def assigned(statements: Iterable[ast.stmt]) -> dict[str, ast.AST]:
+    """The names that statements assign, and where."""
+    names: dict[str, ast.AST] = {}
+    for statement in statements:
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                names.setdefault(node.id, node)
+    return names
+
+
+def _spelled(name: str) -> str:
+    """A variable in a message; what else than a returned value has a name of the compiler's is always a bool."""
+    return f"'{name}'" if name.isidentifier() else "the returned value"
+
+
+def _loosened(kind: Kind, least: int | None) -> Kind:
+    """The kind of a loop's variable which was at least `least`: what falls is taken to fall to 0, then without end."""
+    if kind.least == least:
+        return kind
+    return replace(kind, least=0 if kind.least is not None and kind.least >= 0 else None)
+
+
+def _why_unset(name: str, node: ast.If, a: Value | None, b: Value | None) -> str:
+    """Why a name cannot be read after an `if` that leaves it so different."""
+    for value in (a, b):
+        if isinstance(value, Unset):
+            return value.reason
+    if name == RESULT:
+        return "one path through the kernel returns a value, and another does not: return one on every path"
+    if a is None or b is None:
+        return (
+            f"'{name}' is assigned in only one branch of the 'if' in line {node.lineno}: "
+            "assign it before the 'if', or in both branches"
+        )
+    return f"'{name}' does not stand for the same in both branches of the 'if' in line {node.lineno}"

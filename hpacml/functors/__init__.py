@@ -1,0 +1,1 @@
+"""The mathematics of tensor functors and tensor maps, without text or IR."""

@@ -1,0 +1,209 @@
+"""Which elements of arrays a map touches, one by one: exact, for what no rule decides and only memory tells."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+
+from hpacml.errors import MapError
+from hpacml.functors.functor import EXACT, Mapped, Target, View
+from hpacml.functors.targets import Access
+from hpacml.runtime.arrays.views import ArrayView, extent, numpy_array
+
+Numbers: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
+Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
+
+MOST = 1 << 24
+"""So many elements are looked at, where no rule shows that they are different."""
+
+
+@dataclass(frozen=True)
+class Hits:
+    """Elements of an array that a view touches: their index in each dimension (broadcast), and where they lie."""
+
+    array: str
+    places: tuple[Numbers, ...]
+    addresses: Numbers
+    width: int = 1
+
+    def place(self, number: int) -> str:
+        """`t[3, 0]`, of element `number` of the view."""
+        return _element(self.array, self.places, self.addresses.shape, number)
+
+    def grains(self, size: int) -> Numbers:
+        """The addresses of the pieces of `size` bytes that the elements consist of, element by element."""
+        return np.add.outer(self.addresses.ravel(), np.arange(0, self.width, size)).ravel()
+
+
+def require_distinct(hit: Sequence[tuple[View[int], Target[int]]]) -> None:
+    """Raise `MapError` if strided views hit an element twice, or are too large to tell. Names tell arrays apart."""
+    hit = [(view, target) for view, target in hit if 0 not in view.sizes]
+    _require_few((view, target.name, math.prod(dim.size for dim in target.dims)) for view, target in hit)
+    starts: dict[str, int] = {}
+    hits: list[Hits] = []
+    for view, target in hit:
+        start = starts.setdefault(target.name, len(starts) << 56)
+        places = tuple(_along(view, d) for d in range(len(view.base)))
+        strides = [math.prod(dim.size for dim in target.dims[m + 1 :]) for m in range(len(target.dims))]
+        hits.append(Hits(target.name, places, _addresses(view, start, places, strides)))
+    _require_distinct(hits, "the windows or slices overlap")
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The arrays of a map, by their number among those that the targets name, depth first."""
+
+    names: Sequence[str]
+    arrays: Sequence[Array]
+    content: Callable[[int], Array]
+    """The array of a number with its elements, which may be of a device: those of `arrays` only tell where they lie."""
+
+    def check(self, mapped: Mapped[int], accesses: Sequence[Access], writes: bool) -> None:
+        """Raise `MapError` if an index that the map uses lies outside the array that it indexes.
+
+        If it `writes`, also if two of its elements share memory, or one shares it with such an index.
+        """
+        views = [(v, access) for v, access in zip(mapped.views, accesses, strict=True) if 0 not in v.sizes]
+        indirect = any(access.indirect for access in accesses)
+        for view, access in views:
+            for m, index in access.indirect:
+                self._read(view.moving(index.target_dims, EXACT), index, access, m)
+        if writes and (indirect or not self.apart()):
+            _require_few((v, self.names[access.array], self.arrays[access.array].size) for v, access in views)
+            hits = [self._hits(view, access) for view, access in views]
+            repeat = "indices repeat (unchecked=True allows it; it is open then which value stays)"
+            _require_distinct(hits, repeat if indirect else "the windows or slices overlap")
+            _require_apart(hits, [self._hits(view, index) for view, access in views for index in _indices(access)])
+
+    def apart(self) -> bool:
+        """Whether it is easily seen that no two elements of the arrays share memory."""
+        arrays = list(dict(zip(self.names, self.arrays, strict=True)).values())
+        return not any(map(_may_overlap, arrays)) and not any(may_share(a, b) for a, b in combinations(arrays, 2))
+
+    def _hits(self, view: View[int], access: Access) -> Hits:
+        array, places = self.arrays[access.array], self._places(view, access)
+        addresses = _addresses(view, array.ctypes.data, places, array.strides)
+        return Hits(self.names[access.array], places, addresses, array.itemsize)
+
+    def _places(self, view: View[int], access: Access) -> tuple[Numbers, ...]:
+        """The index of each element in each dimension of the array (broadcast)."""
+        return tuple(
+            self._read(view, d, access, m) if isinstance(d, Access) else _along(view, d)
+            for m, d in enumerate(access.dims)
+        )
+
+    def _read(self, view: View[int], access: Access, indexed: Access, m: int) -> Numbers:
+        """The elements of an index array, which index dimension `m` of another."""
+        places, size = self._places(view, access), self.arrays[indexed.array].shape[m]
+        values = np.broadcast_to(self.content(access.array)[places].astype(np.int64), view.sizes)
+        wrong = (values < 0) | (values >= size)
+        if wrong.any():
+            first = int(wrong.argmax())
+            raise MapError(
+                f"the index {_element(self.names[access.array], places, view.sizes, first)} is {values.flat[first]}, "
+                f"outside dimension {m} of '{self.names[indexed.array]}', which has {size} elements"
+            )
+        return values
+
+
+def _element(array: str, places: Sequence[Numbers], shape: tuple[int, ...], number: int) -> str:
+    indices = (int(np.broadcast_to(place, shape).flat[number]) for place in places)
+    return f"{array}[{', '.join(map(str, indices))}]"
+
+
+def _indices(access: Access) -> Iterator[Access]:
+    for _, index in access.indirect:
+        yield index
+        yield from _indices(index)
+
+
+def _along(view: View[int], d: int) -> Numbers:
+    """The index in dimension `d` of the target, for each element of the view (broadcast)."""
+    axes = np.ogrid[tuple(slice(0, size) for size in view.sizes)]
+    index = np.asarray(view.base[d], np.int64)
+    for axis, step, size in zip(axes, view.steps[d], view.sizes, strict=True):
+        if size > 1:  # any other step does not matter, and may be beyond 64 bits
+            index = index + axis * step
+    return index
+
+
+def _addresses(view: View[int], start: int, places: Sequence[Numbers], strides: Sequence[int]) -> Numbers:
+    address = np.full(view.sizes, start, np.int64)
+    for place, stride in zip(places, strides, strict=True):
+        address = address + place * stride
+    return address
+
+
+def _require_few(written: Iterable[tuple[View[int], str, int]]) -> None:
+    """Raise `MapError` if there are too many elements to look at; each view comes with its array's name and size."""
+    totals: dict[tuple[str, int], int] = {}
+    for view, name, size in written:
+        totals[name, size] = totals.get((name, size), 0) + math.prod(view.sizes)
+    if (total := sum(totals.values())) <= MOST:
+        return
+    for (name, size), count in totals.items():
+        if count > size:
+            raise MapError(
+                f"a 'from' map must write each element once, but this one writes {count} elements of '{name}', "
+                f"which has {size}: windows, slices or indices repeat"
+            )
+    raise MapError(f"cannot tell whether the {total} elements written are all different: split the map")
+
+
+def _require_distinct(hits: Sequence[Hits], reason: str) -> None:
+    grain = math.gcd(*(hit.width for hit in hits))
+    parts = [hit.grains(grain) for hit in hits]
+    grains = np.concatenate([np.empty(0, np.int64), *parts])
+    addresses, counts = np.unique(grains, return_counts=True)
+    if not counts.size or counts.max() == 1:
+        return
+    times, address = int(counts.max()), addresses[counts.argmax()]
+    places = [
+        hit.place(int(number) * grain // hit.width)
+        for hit, part in zip(hits, parts, strict=True)
+        for number in np.flatnonzero(part == address)
+    ]
+    others = sorted(set(places) - {places[0]})
+    found = f"{places[0]} and {others[0]}, which share memory" if others else f"{places[0]} {times} times"
+    raise MapError(
+        f"a 'from' map must write each element once, but this one writes {found}" + ("" if others else f": {reason}")
+    )
+
+
+def _require_apart(written: Sequence[Hits], read: Sequence[Hits]) -> None:
+    for hit in written:
+        for index in read:
+            grain = math.gcd(hit.width, index.width)
+            written_grains = hit.grains(grain)
+            shared = np.isin(written_grains, index.grains(grain))
+            if shared.any():
+                place = hit.place(int(shared.argmax()) * grain // hit.width)
+                raise MapError(f"the map writes {place}, which is memory of its own index array '{index.array}'")
+
+
+def _may_overlap(array: Array) -> bool:
+    """Whether two elements of an array may share memory, as where a stride is 0."""
+    end = array.itemsize
+    for stride, size in sorted((abs(s), n) for s, n in zip(array.strides, array.shape, strict=True) if n > 1):
+        if stride < end:
+            return True
+        end += stride * (size - 1)
+    return False
+
+
+def overlap(one: ArrayView, other: ArrayView) -> bool:
+    """Whether two arrays may share memory."""
+    (low, high), (other_low, other_high) = extent(one), extent(other)
+    return low < other_high and other_low < high and may_share(numpy_array(one), numpy_array(other))
+
+
+def may_share(a: Array, b: Array) -> bool:
+    try:
+        return bool(np.shares_memory(a, b, max_work=cast(Any, 1 << 14)))
+    except np.exceptions.TooHardError:
+        return True

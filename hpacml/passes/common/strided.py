@@ -1,0 +1,116 @@
+"""Strided memrefs as numbers: what is known of one, and making one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from xdsl.dialects import memref
+from xdsl.dialects.builtin import DYNAMIC_INDEX, DenseArrayBase, IntegerType, MemRefType, StridedLayoutAttr
+from xdsl.ir import SSAValue
+
+from hpacml.dialects.hpacml.attributes import dtype_name, known, strides_of
+from hpacml.functors.functor import maximum, minimum
+from hpacml.functors.polynomials import Poly
+from hpacml.passes.common.index_arithmetic import Condition, IndexArithmetic
+from hpacml.runtime.arrays.views import DTYPE_SIZES
+
+
+def metadata(array: SSAValue, a: IndexArithmetic) -> tuple[Poly, list[Poly], list[Poly]]:
+    """Offset, sizes and strides of an array: what its type says, and run-time values for the rest."""
+    owner = array.owner
+    if isinstance(owner, memref.ReinterpretCastOp):
+        (offset,) = _given(owner.static_offsets, owner.offsets, a)
+        sizes = _given(owner.static_sizes, owner.sizes, a)
+        return offset, sizes, _given(owner.static_strides, owner.strides, a)
+    array_type = cast(MemRefType, array.type)
+    layout = array_type.layout
+    base: int | SSAValue | None = layout.get_offset() if isinstance(layout, StridedLayoutAttr) else 0
+    shape: list[int | SSAValue | None] = [known(size) for size in array_type.get_shape()]
+    pitch: list[int | SSAValue | None] = list(strides_of(array_type))
+    if base is None or None in shape or None in pitch:
+        read = a.builder.insert(memref.ExtractStridedMetaDataOp(array))
+        base = read.offset if base is None else base
+        shape = [r if s is None else s for s, r in zip(shape, read.sizes, strict=True)]
+        pitch = [r if s is None else s for s, r in zip(pitch, read.strides, strict=True)]
+    return (
+        a.number(base),
+        [a.number(size) for size in shape if size is not None],
+        [a.number(stride) for stride in pitch if stride is not None],
+    )
+
+
+def _given(static: DenseArrayBase[IntegerType], values: Sequence[SSAValue], a: IndexArithmetic) -> list[Poly]:
+    """The numbers of an operation's mixed list of constants and operands."""
+    operands = iter(values)
+    return [a.number(next(operands) if n == DYNAMIC_INDEX else n) for n in static.get_values()]
+
+
+def packed_strides(sizes: Sequence[Poly], a: IndexArithmetic) -> list[Poly]:
+    """The strides of dense row-major memory."""
+    strides: list[Poly] = []
+    stride = a.constant(1)
+    for size in reversed(sizes):
+        strides.insert(0, stride)
+        stride = stride * size
+    return strides
+
+
+def different_elements(
+    array: SSAValue, sizes: Sequence[Poly], strides: Sequence[Poly], a: IndexArithmetic
+) -> Condition:
+    """A condition under which no two elements share memory: strides nest (sufficient, not necessary).
+
+    Strides that are known may nest in any order and be negative, others as in C.
+    """
+    if not isinstance(cast(MemRefType, array.type).layout, StridedLayoutAttr):
+        return True
+    conditions: list[Condition] = []
+    next_free = one = a.constant(1)
+    inner_first = list(zip(reversed(sizes), reversed(strides), strict=True))
+    if all(stride.as_int is not None for stride in strides):
+        inner_first = [(size, a.constant(abs(stride.as_int or 0))) for size, stride in inner_first]
+        inner_first.sort(key=lambda pair: pair[1].as_int or 0)
+    for size, stride in inner_first:
+        conditions.append(a.any([a.le(size, one), a.le(next_free, stride)]))
+        next_free = next_free + stride * (size - one)
+    return a.all(conditions)
+
+
+def address_range(
+    array: SSAValue, offset: Poly, sizes: Sequence[Poly], strides: Sequence[Poly], a: IndexArithmetic
+) -> tuple[Poly, Poly]:
+    """The addresses of an array's first byte and of the one behind its last."""
+    start = a.number(a.builder.insert(memref.ExtractAlignedPointerAsIndexOp.get(array)).aligned_pointer)
+    width = a.constant(DTYPE_SIZES[dtype_name(cast(MemRefType, array.type).element_type)])
+    low = high = offset
+    zero, one = a.constant(0), a.constant(1)
+    is_packed = not isinstance(cast(MemRefType, array.type).layout, StridedLayoutAttr)
+    for size, stride in zip(sizes, strides, strict=True):
+        span = stride * (size - one)
+        if is_packed or (stride.as_int or 0) > 0:
+            high = high + span
+        else:
+            low, high = low + minimum(zero, span, a), high + maximum(zero, span, a)
+    return start + width * low, start + width * (high + one)
+
+
+def reinterpret_cast(
+    source: SSAValue, offset: Poly, sizes: Sequence[Poly], strides: Sequence[Poly], a: IndexArithmetic
+) -> SSAValue:
+    """The memory of `source` seen through offset, sizes and strides (in elements), typed as far as known."""
+    shape = [DYNAMIC_INDEX if size.as_int is None else size.as_int for size in sizes]
+    if (offset.as_int or 0) < 0 and not isinstance(cast(MemRefType, source.type).layout, StridedLayoutAttr):
+        offset = a.constant(0)  # the view is empty, or its guard fails; and MLIR takes no negative constant
+    layout = StridedLayoutAttr([stride.as_int for stride in strides], offset.as_int)
+    element_type = cast(MemRefType, source.type).element_type
+    view = memref.ReinterpretCastOp.from_dynamic(
+        source,
+        [a.mixed(offset)],
+        [a.mixed(size) for size in sizes],
+        [a.mixed(stride) for stride in strides],
+        MemRefType(element_type, shape, layout),
+    )
+    a.builder.insert(view)
+    view.result.name_hint = source.name_hint
+    return view.result

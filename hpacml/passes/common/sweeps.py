@@ -1,0 +1,231 @@
+"""Sweeps: the points of a map one by one, and at each the elements of its views. Loops and kernels are made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from itertools import product
+from math import prod
+from types import MappingProxyType
+from typing import TypeAlias, cast
+
+from xdsl.builder import Builder
+from xdsl.dialects import arith, memref, scf
+from xdsl.dialects.builtin import DYNAMIC_INDEX, IndexType, IntegerAttr, MemRefType, i8, i64
+from xdsl.ir import Attribute, Block, Operation, SSAValue
+from xdsl.rewriter import InsertPoint, Rewriter
+from xdsl.utils.exceptions import PassFailedException
+
+from hpacml.dialects.hpacml.attributes import strides_of
+from hpacml.dialects.hpacml.views import (
+    FusedGatherOp,
+    FusedScatterOp,
+    IndirectOp,
+    PackOp,
+    UnpackOp,
+    sweep_dims,
+    view_type,
+)
+from hpacml.functors.polynomials import Poly
+from hpacml.passes.common.conversion import convert
+from hpacml.passes.common.index_arithmetic import IndexArithmetic
+
+Place: TypeAlias = tuple[SSAValue, Sequence[SSAValue]]
+"""Memory, and the indices of an element in it."""
+
+Known: TypeAlias = Mapping[int, SSAValue]
+"""Indices of an indirect view that are read already, by their number."""
+
+UNROLL = 64
+"""Views of at most so many features are copied without a loop over the features."""
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A view of a map: the number of its first feature, and the sizes of its own feature dimensions."""
+
+    view: SSAValue
+    first: Poly
+    width: Sequence[Poly]
+
+    @property
+    def count(self) -> int | None:
+        """How many features it has, if that is known."""
+        sizes = [size.as_int for size in self.width]
+        return None if None in sizes else prod(size for size in sizes if size is not None)
+
+
+Element: TypeAlias = Callable[[Place, Poly, IndexArithmetic], None]
+"""Gets an element's place in its view's memory, and the number of its feature."""
+
+
+class Sweep:
+    """What an operation copies between its views and its tensor, as numbers of `a`."""
+
+    def __init__(self, tensor: SSAValue, features: Sequence[int], reads: bool, a: IndexArithmetic):
+        self.tensor, self.features = tensor, features
+        self.reads = reads
+        """Whether the views are read and the tensor is written, or the other way round."""
+        self.dims = sweep_dims(self.tensor_type, features)
+        self.feature_sizes = [size_of(tensor, d, a) for d in features]
+        self.sizes = [size_of(tensor, d, a) for d in self.dims]
+        self.slices: list[Slice] = []
+
+    @staticmethod
+    def of(op: Operation, a: IndexArithmetic) -> Sweep | None:
+        """The sweep that an operation stands for, if it is one that copies."""
+        match op:
+            case PackOp() | UnpackOp():
+                views, firsts = [op.view], [op.first]
+            case FusedGatherOp() | FusedScatterOp():
+                views, firsts = list(op.views), list(op.firsts)
+            case _:
+                return None
+        sweep = Sweep(op.tensor, op.features.get_values(), isinstance(op, PackOp | FusedGatherOp), a)
+        widths = [
+            [size_of(view, d, a) for d in range(len(sweep.dims), view_type(view).get_num_dims())] for view in views
+        ]
+        starts = [number_of(first, a) for first in firsts]
+        sweep.slices = [Slice(*each) for each in zip(views, starts, widths, strict=True)]
+        return sweep
+
+    @property
+    def feature_count(self) -> Poly:
+        """How many features a point has in the tensor."""
+        return reduce(lambda a, b: a * b, self.feature_sizes, Poly.constant(1))
+
+    @property
+    def tensor_type(self) -> MemRefType:
+        return cast(MemRefType, self.tensor.type)
+
+    def copy(self, point: Sequence[SSAValue], a: IndexArithmetic) -> None:
+        """Copy all features of all views at one point of the sweep."""
+        for slice in self.slices:
+            self.each(slice, point, lambda place, number, a: self.move(place, self.place(point, number, a), a), a)
+
+    def each(self, slice: Slice, point: Sequence[SSAValue], element: Element, a: IndexArithmetic) -> None:
+        """Do `element` for all features of one view at one point of the sweep."""
+        read: Known = self._common_indices(slice, point, a) if slice.count else {}
+
+        def at(position: Sequence[Poly], a: IndexArithmetic) -> None:
+            number = Poly(())
+            for index, size in zip(position, slice.width, strict=True):
+                number = number * size + index
+            source = locate(slice.view, [*point, *map(a.value, position)], a.builder, read)
+            element(source, slice.first + number, a)
+
+        if slice.count is not None and slice.count <= UNROLL:
+            for position in product(*(range(size.as_int or 0) for size in slice.width)):
+                at([a.constant(index) for index in position], a)
+        else:
+            _nest(slice.width, (), at, a)
+
+    def one(self, slice: Slice, point: Sequence[SSAValue], number: Poly, a: IndexArithmetic) -> Place:
+        """The place of the view's feature `number`, counted from its own first, at a point of the sweep."""
+        position = delinearize(number, slice.width, a)
+        return locate(slice.view, [*point, *map(a.value, position)], a.builder)
+
+    def place(self, point: Sequence[SSAValue], number: Poly, a: IndexArithmetic) -> Place:
+        """The place of feature `number` in the tensor."""
+        features, swept = iter(delinearize(number, self.feature_sizes, a)), iter(point)
+        dims = range(self.tensor_type.get_num_dims())
+        return self.tensor, [a.value(next(features)) if d in self.features else next(swept) for d in dims]
+
+    def move(self, view: Place, tensor: Place, a: IndexArithmetic) -> None:
+        """Copy an element, and convert it."""
+        (origin, here), (target, there) = (view, tensor) if self.reads else (tensor, view)
+        value = a.builder.insert(memref.LoadOp.get(origin, here)).res
+        element_type: Attribute = cast(MemRefType, target.type).element_type
+        a.builder.insert(memref.StoreOp.get(convert(value, element_type, a.builder), target, there))
+
+    def _common_indices(self, slice: Slice, point: Sequence[SSAValue], a: IndexArithmetic) -> Known:
+        """The indices that all features of an indirect view at one point of the sweep share."""
+        if not isinstance(slice.view.owner, IndirectOp):
+            return {}
+        place = [*point, *[a.value(a.constant(0))] * len(slice.width)]
+        features = range(len(point), len(place))
+        shared = {n: each for n, each in enumerate(slice.view.owner.indices) if not _moves(each, features)}
+        return {n: index_at(each, place, a.builder) for n, each in shared.items()}
+
+
+def locate(view: SSAValue, place: Sequence[SSAValue], builder: Builder, known: Known = MappingProxyType({})) -> Place:
+    """The memory of a view, and the place in it of the view's element at `place`; reads indices."""
+    if isinstance(view.type, MemRefType):
+        return view, place
+    if not isinstance(view.owner, IndirectOp):
+        raise PassFailedException(f"a view of type {view.type} must come from hpacml.indirect")
+    indices = [known.get(n) or index_at(each, place, builder) for n, each in enumerate(view.owner.indices)]
+    return view.owner.rows, [*place, *indices]
+
+
+def index_at(view: SSAValue, place: Sequence[SSAValue], builder: Builder) -> SSAValue:
+    """An element of a view as an index."""
+    loaded = builder.insert(memref.LoadOp.get(*locate(view, place, builder))).res
+    number = convert(loaded, i64, builder) if loaded.type == i8 else loaded
+    return builder.insert(arith.IndexCastOp(number, IndexType())).result
+
+
+def _moves(view: SSAValue, dims: range) -> bool:
+    """Whether a step in one of `dims` may lead to another element."""
+    if isinstance(view.owner, IndirectOp):
+        return any(_moves(each, dims) for each in (view.owner.rows, *view.owner.indices))
+    return any(strides_of(cast(MemRefType, view.type))[d] != 0 for d in dims)
+
+
+def _nest(
+    sizes: Sequence[Poly],
+    position: tuple[Poly, ...],
+    element: Callable[[Sequence[Poly], IndexArithmetic], None],
+    a: IndexArithmetic,
+) -> None:
+    """Loops over `sizes` around `element`."""
+    if not sizes:
+        element(position, a)
+        return
+    outer = a.builder
+    zero, one = a.value(a.constant(0)), a.value(a.constant(1))
+    body = Block(arg_types=[zero.type])
+    outer.insert(scf.ForOp(zero, a.value(sizes[0]), one, [], body))
+    inner = a.within(Builder(InsertPoint.at_end(body)))
+    _nest(sizes[1:], (*position, inner.number(body.args[0])), element, inner)
+    inner.builder.insert(scf.YieldOp())
+
+
+def delinearize(number: Poly, sizes: Sequence[Poly], a: IndexArithmetic) -> list[Poly]:
+    """The row-major position of element `number` in dimensions of `sizes`."""
+    position: list[Poly] = []
+    for size in reversed(sizes[1:]):
+        known, divisor = number.as_int, size.as_int
+        if known is not None and divisor:
+            position.insert(0, a.constant(known % divisor))
+            number = a.constant(known // divisor)
+        else:
+            dividend, by = a.value(number), a.value(size)
+            position.insert(0, a.number(a.builder.insert(arith.RemUIOp(dividend, by)).result))
+            number = a.number(a.builder.insert(arith.DivUIOp(dividend, by)).result)
+    return [number, *position] if sizes else []
+
+
+def size_of(array: SSAValue, d: int, a: IndexArithmetic) -> Poly:
+    if isinstance(array.owner, IndirectOp):
+        return size_of(array.owner.rows, d, a)
+    size = cast(MemRefType, array.type).get_shape()[d]
+    if size != DYNAMIC_INDEX:
+        return a.constant(size)
+    dim = memref.DimOp(array, a.value(a.constant(d)))
+    return a.number(a.builder.insert(dim).result)
+
+
+def number_of(value: SSAValue, a: IndexArithmetic) -> Poly:
+    """The number of a value, which is known if the value is a constant."""
+    if isinstance(owner := value.owner, arith.ConstantOp) and isinstance(owner.value, IntegerAttr):
+        return a.constant(owner.value.value.data)
+    return a.number(value)
+
+
+def erase_unused_views(module: Operation) -> None:
+    """Erase the indirect views that no sweep is left for."""
+    for view in [each for each in module.walk(reverse=True) if isinstance(each, IndirectOp)]:
+        if not view.view.uses:
+            Rewriter.erase_op(view)

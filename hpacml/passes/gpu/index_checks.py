@@ -1,0 +1,142 @@
+"""Checks of indices as kernels, which raise a flag: the host does not wait for them, and what follows does nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from xdsl.builder import Builder
+from xdsl.dialects import arith, func, gpu, memref
+from xdsl.dialects.builtin import IntegerAttr, IntegerType, ModuleOp, i8, i32, i64
+from xdsl.ir import Operation, SSAValue
+from xdsl.rewriter import InsertPoint, Rewriter
+from xdsl.utils.exceptions import PassFailedException
+
+from hpacml.dialects.hpacml.checks import CheckMapOp, DistinctOp, InBoundsOp
+from hpacml.dialects.hpacml.flags import REPEATED, FlagDownOp, FlagOp
+from hpacml.dialects.hpacml.views import IndirectOp, view_type
+from hpacml.passes.common.conversion import convert
+from hpacml.passes.common.index_arithmetic import IndexArithmetic
+from hpacml.passes.common.sweeps import Place, Sweep, locate, size_of
+from hpacml.passes.gpu.launches import KernelNames, function_of, guard, launch_points, where
+
+AtPlace: TypeAlias = Callable[[Sequence[SSAValue], IndexArithmetic], None]
+"""Builds the work at a place of a view."""
+
+OR, AND = (IntegerAttr(kind, i64) for kind in (14, 2))
+"""Kinds of `memref.atomic_rmw`, numbered as by MLIR 22. GPUs have them for words, and so, without a loop, for bytes."""
+
+MARK = 1
+"""The bit of a byte that tells that an element is met. To clear all bits would be an exchange, which takes a loop."""
+
+
+def launch_checks(module: ModuleOp, names: KernelNames) -> None:
+    """Turn the checks of indices into kernels, which raise a flag of the function that they are in."""
+    for function in [each for each in module.walk() if isinstance(each, func.FuncOp)]:
+        checks = [each for each in function.walk() if isinstance(each, InBoundsOp | DistinctOp)]
+        if not checks:
+            continue
+        flag = FlagOp(function.sym_name, [_map_of(check) for check in checks])
+        Rewriter.insert_op(flag, InsertPoint.at_start(function.body.blocks[0]))
+        for number, check in enumerate(checks):
+            _Check(check, flag, number, names).replace()
+
+
+def guard_indirect(sweep: Sweep, kernel: Operation | None) -> None:
+    """Have the kernel that a sweep has become do nothing if its indices may be bad, where indices are checked."""
+    if kernel is None or not any(isinstance(slice.view.owner, IndirectOp) for slice in sweep.slices):
+        return
+    flag = function_of(kernel).body.blocks[0].first_op
+    if isinstance(flag, FlagOp):
+        _guard(kernel, flag)
+
+
+@dataclass(frozen=True)
+class _Check:
+    op: InBoundsOp | DistinctOp
+    flag: FlagOp
+    number: int
+    names: KernelNames
+
+    def replace(self) -> None:
+        if isinstance(self.op, InBoundsOp):
+            self._in_bounds(self.op)
+        else:
+            self._distinct(self.op)
+        Rewriter.replace_op(self.op, FlagDownOp(self.flag.flag))
+
+    def _in_bounds(self, op: InBoundsOp) -> None:
+        def test(place: Sequence[SSAValue], a: IndexArithmetic) -> None:
+            found = a.builder.insert(memref.LoadOp.get(*locate(op.view, place, a.builder))).res
+            # In 64 bits, also where the kernel has indices of 32: what it cuts off must not make an index a good one.
+            index = convert(found, i64, a.builder)
+            size = a.builder.insert(arith.IndexCastOp(op.size, i64)).result
+            outside = a.builder.insert(arith.CmpiOp(index, size, "uge")).result  # a negative index is a huge one
+            where(outside, lambda a: self._raise(index, size, a), a)
+
+        self._each(op.view, test)
+        if isinstance(op.view.owner, IndirectOp):
+            _guard(op.prev_op, self.flag)
+
+    def _distinct(self, op: DistinctOp) -> None:
+        def clear(view: SSAValue, place: Sequence[SSAValue], a: IndexArithmetic) -> None:
+            _atomic(AND, ~MARK, locate(view, place, a.builder), i8, a.builder)  # several threads, where indices repeat
+
+        def mark(view: SSAValue, place: Sequence[SSAValue], a: IndexArithmetic) -> None:
+            before = _atomic(OR, MARK, locate(view, place, a.builder), i8, a.builder)
+            marked = a.builder.insert(arith.AndIOp(before, _integer(MARK, i8, a.builder))).result
+            again = a.builder.insert(arith.CmpiOp(marked, _integer(0, i8, a.builder), "ne")).result
+            zero, repeated = (_integer(n, i64, a.builder) for n in (0, REPEATED))
+            where(again, lambda a: self._raise(zero, repeated, a), a)
+
+        for work in (clear, mark):
+            for view in op.views:
+                self._each(view, lambda place, a, work=work, view=view: work(view, place, a))
+                _guard(op.prev_op, self.flag)
+
+    def _each(self, view: SSAValue, work: AtPlace) -> None:
+        """A kernel over all places of a view."""
+        a = IndexArithmetic(Builder(InsertPoint.before(self.op)))
+        sizes = [a.settled(size_of(view, d, a)) for d in range(view_type(view).get_num_dims())]
+        name = self.names.new(self.op, "check")
+        launch_points(name, sizes, a, lambda point, a: work([a.value(index) for index in point], a))
+
+    def _raise(self, index: SSAValue, size: SSAValue, a: IndexArithmetic) -> None:
+        """Raise the flag; the first to do so tells why."""
+        zero = a.value(a.constant(0))
+        before = _atomic(OR, 1, (self.flag.flag, [zero]), i32, a.builder)
+        first = a.builder.insert(arith.CmpiOp(before, _integer(0, i32, a.builder), "eq")).result
+
+        def record(a: IndexArithmetic) -> None:
+            check = a.value(a.number(self.flag.first) + a.constant(self.number))
+            number = a.builder.insert(arith.IndexCastOp(check, i64)).result
+            for position, value in enumerate((number, index, size)):
+                place = a.value(a.constant(position))
+                a.builder.insert(memref.StoreOp.get(value, self.flag.record, [place]))
+
+        where(first, record, a)
+
+
+def _guard(kernel: Operation | None, flag: FlagOp) -> None:
+    if not isinstance(kernel, gpu.LaunchOp):
+        raise PassFailedException("expected a kernel, which indices lead to memory")
+    guard(kernel, flag.flag)
+
+
+def _map_of(check: InBoundsOp | DistinctOp) -> str:
+    """The text of the map that a check is for."""
+    users = [use.operation for use in check.results[0].uses]
+    return next((user.map_text for user in users if isinstance(user, CheckMapOp)), "")
+
+
+def _atomic(kind: IntegerAttr, value: int, place: Place, type: IntegerType, builder: Builder) -> SSAValue:
+    """What was at a place before it was changed."""
+    array, indices = place
+    operands = [_integer(value, type, builder), array, list(indices)]
+    change = memref.AtomicRMWOp.build(operands=operands, properties={"kind": kind}, result_types=[type])
+    return builder.insert(change).result
+
+
+def _integer(value: int, type: IntegerType, builder: Builder) -> SSAValue:
+    return builder.insert(arith.ConstantOp(IntegerAttr(value, type))).result

@@ -1,0 +1,190 @@
+"""Kernel launches: threads that share out points, and the loops and conditions inside."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from functools import reduce
+from itertools import count
+from typing import Literal, TypeAlias, cast
+
+from xdsl.builder import Builder
+from xdsl.dialects import arith, func, gpu, memref, scf
+from xdsl.dialects.builtin import IndexType, IntegerAttr, ModuleOp, StringAttr, SymbolRefAttr, i32, i64
+from xdsl.ir import Block, Operation, Region, SSAValue
+from xdsl.rewriter import InsertPoint
+from xdsl.utils.exceptions import PassFailedException
+
+from hpacml.functors.polynomials import Poly
+from hpacml.passes.common.index_arithmetic import IndexArithmetic
+from hpacml.passes.common.sweeps import delinearize
+
+THREADS = 256
+"""In a block. Neighbours in a block are neighbours in the innermost dimension."""
+
+MOST_BLOCKS = 2**31 - 1
+"""In the first dimension of a grid; the blocks of a larger one go over it in strides."""
+
+ACCESS = 16
+"""Bytes that a thread can read or write at once, where they are aligned."""
+
+WORKGROUP = IntegerAttr(3, i64)
+"""The memory space that the threads of a block share."""
+
+PRIVATE = IntegerAttr(5, i64)
+"""The memory space that a thread has to itself."""
+
+Kind: TypeAlias = Literal["gather", "scatter", "loop", "check"]
+
+Inside: TypeAlias = Callable[[Poly, IndexArithmetic], None]
+"""Builds the inside of a loop, of its counter."""
+
+
+def kind_of(kernel: str) -> Kind:
+    """The kind of a kernel that has a name of `KernelNames`."""
+    return cast(Kind, kernel.rsplit("_", 2)[1])
+
+
+def function_of(op: Operation) -> func.FuncOp:
+    """The function that the kernel, or what is to be one, is in."""
+    around: Operation | None = op
+    while not isinstance(around, func.FuncOp):
+        if around is None:
+            raise PassFailedException("a kernel needs a function around it")
+        around = around.parent_op()
+    return around
+
+
+def refusal(loop: Operation, why: str) -> PassFailedException:
+    """That a parallel loop `has` or `calls` what a GPU cannot do."""
+    function = function_of(loop).sym_name.data
+    return PassFailedException(f"a parallel loop (prange) of '{function}' cannot run on a GPU: it {why}")
+
+
+class KernelNames:
+    """Names for the kernels of a module that no other symbol has: `<function>_<kind>_<n>`."""
+
+    def __init__(self, module: ModuleOp):
+        names = (op.get_attr_or_prop("sym_name") for op in module.body.block.ops)
+        self._taken = {name.data for name in names if isinstance(name, StringAttr)}
+
+    def new(self, op: Operation, kind: Kind) -> str:
+        """A name for the kernel that `op` becomes."""
+        function = re.sub(r"\W", "_", function_of(op).sym_name.data, flags=re.ASCII)  # as assemblers want it
+        names = (f"{function}_{kind}_{n}" for n in count())
+        name = next(name for name in names if name not in self._taken)
+        self._taken.add(name)
+        return name
+
+
+def product(sizes: Sequence[Poly]) -> Poly:
+    return reduce(lambda a, b: a * b, sizes, Poly.constant(1))
+
+
+def launch(
+    name: str,
+    total: Poly,
+    tile: int,
+    a: IndexArithmetic,
+    body: Callable[[Poly, Poly, IndexArithmetic], None],
+    most_blocks: int = MOST_BLOCKS,
+) -> gpu.LaunchOp:
+    """A kernel `name` over `total` points in tiles of `tile`, each the work of one block with as many threads.
+
+    `body` builds the work on a tile of its first point and the thread's number; there, barriers may stand. Without
+    points the grid has no blocks, which no GPU takes: such a kernel is not to be launched.
+    """
+    tiles = a.settled(_ceildiv(total, tile, a))
+    blocks = _least(tiles, a.constant(most_blocks), a)
+    block = Block(arg_types=[IndexType()] * 12)
+    first, thread = block.args[0], block.args[3]
+    first.name_hint, thread.name_hint = "block", "thread"
+    unit = a.value(a.constant(1))
+    kernel = gpu.LaunchOp(Region(block), [a.value(blocks), unit, unit], [a.value(a.constant(tile)), unit, unit])
+    kernel.attributes |= {"module": SymbolRefAttr(name), "function": SymbolRefAttr(name)}  # as outlining names them
+    a.builder.insert(kernel)
+    inner = a.apart(Builder(InsertPoint.at_end(block)))
+    number = inner.number(thread)
+    loop(
+        inner.number(first),
+        tiles,
+        blocks,
+        lambda n, a: body(a.settled(n * a.constant(tile)), number, a),
+        inner,
+    )
+    inner.builder.insert(gpu.TerminatorOp())
+    return kernel
+
+
+def launch_points(
+    name: str,
+    sizes: Sequence[Poly],
+    a: IndexArithmetic,
+    body: Callable[[list[Poly], IndexArithmetic], None],
+    most_blocks: int = MOST_BLOCKS,
+) -> gpu.LaunchOp:
+    """A kernel with a thread for each point of dimensions of `sizes`; `body` builds the work at a point."""
+    total = a.settled(product(sizes))
+
+    def tile(start: Poly, thread: Poly, a: IndexArithmetic) -> None:
+        number = a.settled(start + thread)
+        where(below(number, total, a), lambda a: body(delinearize(number, sizes, a), a), a)
+
+    return launch(name, total, THREADS, a, tile, most_blocks)
+
+
+def guard(kernel: gpu.LaunchOp, flag: SSAValue) -> None:
+    """Have a kernel of `launch` do nothing where a flag is raised. It has no tiles then: barriers stay as they are."""
+    tiles = next(op for op in kernel.body.block.ops if isinstance(op, scf.ForOp))
+    a = IndexArithmetic(Builder(InsertPoint.before(tiles)))
+    none = a.value(a.constant(0))
+    raised = a.builder.insert(memref.LoadOp.get(flag, [none])).res
+    zero = a.builder.insert(arith.ConstantOp(IntegerAttr(0, i32))).result
+    down = a.builder.insert(arith.CmpiOp(raised, zero, "eq")).result
+    tiles.operands[1] = a.builder.insert(arith.SelectOp(down, tiles.ub, none)).result
+
+
+def loop(start: Poly, stop: Poly, step: Poly, inside: Inside, a: IndexArithmetic) -> None:
+    body = Block(arg_types=[IndexType()])
+    a.builder.insert(scf.ForOp(a.value(start), a.value(stop), a.value(step), [], body))
+    inner = a.within(Builder(InsertPoint.at_end(body)))
+    inside(inner.number(body.args[0]), inner)
+    inner.builder.insert(scf.YieldOp())
+
+
+def where(
+    condition: SSAValue,
+    then: Callable[[IndexArithmetic], None],
+    a: IndexArithmetic,
+    otherwise: Callable[[IndexArithmetic], None] | None = None,
+) -> None:
+    def branch(inside: Callable[[IndexArithmetic], None]) -> Region:
+        block = Block()
+        inside(a.within(Builder(InsertPoint.at_end(block))))
+        block.add_op(scf.YieldOp())
+        return Region(block)
+
+    a.builder.insert(scf.IfOp(condition, [], branch(then), branch(otherwise) if otherwise else None))
+
+
+def below(x: Poly, y: Poly, a: IndexArithmetic) -> SSAValue:
+    """`x < y`, of numbers that are not negative."""
+    return a.builder.insert(arith.CmpiOp(a.value(x), a.value(y), "ult")).result
+
+
+def remaining(total: Poly, start: Poly, tile: int, a: IndexArithmetic) -> Poly:
+    """How many points a tile has: the last one may not be full."""
+    return _least(a.settled(total - start), a.constant(tile), a)
+
+
+def _least(x: Poly, y: Poly, a: IndexArithmetic) -> Poly:
+    known_x, known_y = x.as_int, y.as_int
+    if known_x is not None and known_y is not None:
+        return a.constant(min(known_x, known_y))
+    return a.number(a.builder.insert(arith.MinUIOp(a.value(x), a.value(y))).result)
+
+
+def _ceildiv(x: Poly, y: int, a: IndexArithmetic) -> Poly:
+    if (known := x.as_int) is not None:
+        return a.constant(-(-known // y))
+    return a.number(a.builder.insert(arith.CeilDivUIOp(a.value(x), a.value(a.constant(y)))).result)

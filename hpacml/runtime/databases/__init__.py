@@ -1,0 +1,1 @@
+"""Databases of collected data: the thread that writes them, and their readers."""

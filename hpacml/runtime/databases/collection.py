@@ -1,0 +1,88 @@
+"""The collections of one call site: memory to arrays, arrays to the database."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hpacml.errors import DatabaseError
+from hpacml.runtime import frame
+from hpacml.runtime.arrays.views import array_from_descriptor, view_of_descriptor
+from hpacml.runtime.databases import writer
+from hpacml.runtime.databases.hdf5 import Array
+from hpacml.runtime.databases.ranks import shard
+from hpacml.runtime.sites import CollectSite, TensorType
+
+if TYPE_CHECKING:
+    import torch
+
+VARIABLE = "HPAC_DB_FILE"
+
+
+class Collection:
+    """The collections of one call site, which keeps what they have in common."""
+
+    def __init__(self, site: CollectSite) -> None:
+        self._site = site
+        self._types = (*site.inputs, *site.outputs)
+        self._pointers = ctypes.c_size_t * len(self._types)
+        dtypes = _dtypes(site.inputs), _dtypes(site.outputs)
+        self._schema = writer.Schema(site.maps, *dtypes, site.units, site.sample)
+
+    def run(self, tensors: int, milliseconds: float) -> None:
+        """Append what `tensors`, as for `hpacml_collect`, point to. Raises DatabaseError.
+
+        On a device, `milliseconds` is how many events the one before the body is away from the one behind it.
+        """
+        typed = list(zip(self._pointers.from_address(tensors), self._types, strict=True))
+        path = self._path()
+        if (call := frame.gpu()) is None:
+            arrays = [array_from_descriptor(address, type.dtype, type.rank) for address, type in typed]
+            self._append(path, arrays, milliseconds)
+            return
+        from hpacml.runtime.gpu import collecting
+
+        views = [view_of_descriptor(address, type.dtype, type.rank) for address, type in typed]
+        body = call.body(int(milliseconds))
+        collecting.collect(
+            call, path, views, body, lambda tensors, ms: self._append(path, list(map(_numpy, tensors)), ms)
+        )
+
+    def _append(self, path: str, arrays: Sequence[Array], milliseconds: float) -> None:
+        typed = zip(arrays, self._types, strict=True)
+        known = [_widened(array) if type.dtype == "bf16" else array for array, type in typed]
+        writer.append(path, self._site.label, self._schema, known, milliseconds)
+
+    def _path(self) -> str:
+        given = self._site.database.find(VARIABLE)
+        if isinstance(given, (str, os.PathLike)):
+            return shard(frame.paths()[given])
+        if given is None:
+            raise DatabaseError(
+                f"the region '{self._site.label}' has no database: {self._site.database.why_none(VARIABLE)}; "
+                "give database('FILE') in its ml directive, or set the variable to a file"
+            )
+        raise DatabaseError(
+            f"the argument '{self._site.database.argument}' of the region '{self._site.label}' is of type "
+            f"{type(given).__name__}: pass the path of a database"
+        )
+
+
+def _dtypes(tensors: Sequence[TensorType]) -> tuple[str, ...]:
+    return tuple(tensor.dtype for tensor in tensors)
+
+
+def _widened(bits: Array) -> Array:
+    """bf16 as float32, of which it is the upper half."""
+    return (bits.astype(np.uint32) << 16).view(np.float32)
+
+
+def _numpy(tensor: torch.Tensor) -> Array:
+    """A tensor in host memory as an array; bf16 as uint16 bits."""
+    import torch
+
+    return (tensor.view(torch.uint16) if tensor.dtype is torch.bfloat16 else tensor).numpy()

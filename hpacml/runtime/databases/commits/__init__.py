@@ -1,0 +1,1 @@
+"""Changes of files that are whole or not at all."""

@@ -1,0 +1,193 @@
+"""A file that goes from one state to the next by commits, for HDF5's driver for file objects.
+
+HDF5 leaves a file unreadable if it is killed while it updates its metadata. Here what it writes beyond the end of the
+committed file goes there at once, as nothing refers to it yet; what it writes below is kept back until the commit,
+which is atomic. Thus a file, read at any time, has all of the last commit and nothing that came after it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from io import SEEK_CUR, SEEK_END, SEEK_SET
+from typing import TYPE_CHECKING
+
+from hpacml.runtime.databases.commits.commit_process import PAGE, write_all
+from hpacml.runtime.databases.commits.committer import Change
+
+if TYPE_CHECKING:
+    from hpacml.runtime.databases.commits.committer import Committer
+
+    Buffer = bytearray | memoryview
+
+
+class TransactionalFile:
+    """A file open for reading and writing. `descriptor` is owned by this object from now on.
+
+    HDF5's driver goes on after an exception, as if nothing had happened, and so it sees none: `failure` has the first
+    one, after which nothing is written any more.
+    """
+
+    def __init__(self, descriptor: int, committer: Committer) -> None:
+        self._descriptor = descriptor
+        self._committer = committer
+        self._position = 0
+        self._size = self._committed = os.fstat(descriptor).st_size
+        self._cut = self._committed
+        """Where the file was cut off at most since the last commit: what is behind counts as zeros."""
+        self._pages: dict[int, bytearray] = {}
+        """What is kept back: pages below `_committed`, by their numbers."""
+        self._discarding = False
+        self.failure: Exception | None = None
+
+    def commit(self) -> None:
+        """Make what HDF5 has written since the last commit, and flushed, the content of the file. Raises OSError."""
+        if self.failure is not None:
+            raise self.failure
+        if changes := self._changes():
+            self._committer.commit(self._descriptor, changes)
+        self._pages.clear()
+        if self._size < self._committed:
+            os.ftruncate(self._descriptor, self._size)
+        self._cut = self._committed = self._size
+
+    def discard(self) -> None:
+        """Go back to the last commit, and from now on ignore what is written. Raises OSError."""
+        self._discarding = True
+        self._pages.clear()
+        os.ftruncate(self._descriptor, self._committed)
+
+    def close(self) -> None:
+        """Close the file, which ends a lock on it. What is not committed is lost. Raises OSError."""
+        if self._descriptor >= 0:
+            descriptor, self._descriptor = self._descriptor, -1
+            os.close(descriptor)
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """Device and inode."""
+        status = os.fstat(self._descriptor)
+        return status.st_dev, status.st_ino
+
+    # What HDF5's driver calls.
+
+    def seek(self, offset: int, whence: int = SEEK_SET) -> int:
+        start = {SEEK_SET: 0, SEEK_CUR: self._position, SEEK_END: self._size}[whence]
+        self._position = start + offset
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def read(self, size: int) -> bytes:
+        content = bytearray(size)
+        return bytes(content[: self.readinto(content)])
+
+    def readinto(self, buffer: Buffer) -> int:
+        view, start = memoryview(buffer).cast("B"), self._position
+        size = max(0, min(view.nbytes, self._size - start))
+        view[size:] = bytes(view.nbytes - size)  # beyond the end, which HDF5 takes for zeros
+        with self._recording():
+            self._read(view[:size], start)
+        self._position += size
+        return size
+
+    def write(self, content: bytes | memoryview) -> int:
+        view, start = memoryview(content).cast("B"), self._position
+        if not self._discarding and self.failure is None:
+            with self._recording():
+                below = max(0, min(view.nbytes, self._committed - start))
+                self._keep(view[:below], start)
+                write_all(self._descriptor, [(start + below, view[below:])])
+        self._position += view.nbytes
+        self._size = max(self._size, self._position)
+        return view.nbytes
+
+    def truncate(self, size: int) -> int:
+        if not self._discarding and self.failure is None:
+            with self._recording():
+                if size < self._committed:
+                    self._cut = min(self._cut, size)
+                    for number in [number for number in self._pages if number * PAGE >= size]:
+                        del self._pages[number]
+                    if (page := self._pages.get(size // PAGE)) is not None:
+                        page[size % PAGE :] = bytes(PAGE - size % PAGE)
+                os.ftruncate(self._descriptor, max(size, self._committed))
+        self._size = size
+        return size
+
+    def flush(self) -> None:
+        """Nothing: HDF5 says by it that it has flushed, but what is to be committed the caller says."""
+
+    def _read(self, view: memoryview, start: int) -> None:
+        """Fill `view` with what is at an offset."""
+        filled = 0
+        while filled < view.nbytes and (count := os.preadv(self._descriptor, [view[filled:]], start + filled)):
+            filled += count
+        view[filled:] = bytes(view.nbytes - filled)
+        first, last = max(start, self._cut), min(start + view.nbytes, self._committed)
+        if first < last:
+            view[first - start : last - start] = bytes(last - first)
+        for number in range(start // PAGE, -(-(start + view.nbytes) // PAGE)) if self._pages else ():
+            if (page := self._pages.get(number)) is not None:
+                first, last = max(start, number * PAGE), min(start + view.nbytes, (number + 1) * PAGE, self._committed)
+                if first < last:
+                    view[first - start : last - start] = page[first - number * PAGE : last - number * PAGE]
+
+    def _keep(self, view: memoryview, start: int) -> None:
+        """Keep back what is to be at an offset below `_committed`."""
+        done = 0
+        while done < view.nbytes:
+            number, inside = divmod(start + done, PAGE)
+            size = min(PAGE - inside, view.nbytes - done)
+            self._page(number)[inside : inside + size] = view[done : done + size]
+            done += size
+
+    def _page(self, number: int) -> bytearray:
+        """The page of that number, kept back from now on."""
+        if (page := self._pages.get(number)) is None:
+            page = bytearray(PAGE)
+            self._read(memoryview(page), number * PAGE)
+            self._pages[number] = page
+        return page
+
+    def _changes(self) -> list[Change]:
+        """What is kept back and is new, as few writes, in which a kill is less likely to fall."""
+        end = min(self._committed, self._size)
+        for number in range(self._cut // PAGE, -(-end // PAGE)) if self._cut < end else ():
+            self._page(number)  # it was cut off, and is there again
+        changes: list[Change] = []
+        for number in sorted(self._pages):
+            start = number * PAGE
+            stop = min(start + PAGE, end)
+            new = self._pages[number][: max(0, stop - start)]
+            old = bytearray(os.pread(self._descriptor, len(new), start))
+            if old == new:
+                continue
+            if changes and changes[-1].offset + len(changes[-1].new) == start:
+                changes[-1].old.extend(old)
+                changes[-1].new.extend(new)
+            else:
+                changes.append(Change(start, old, new))
+        return changes
+
+    @contextmanager
+    def _recording(self) -> Generator[None]:
+        try:
+            yield
+        except Exception as error:
+            self.failure = self.failure or error
+
+
+def lock(descriptor: int) -> None:
+    """Keep other processes from opening a file with HDF5, as HDF5 itself does. Raises OSError if one has it open."""
+    wanted = os.environ.get("HDF5_USE_FILE_LOCKING", "").upper()
+    if wanted in ("FALSE", "0"):
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if isinstance(error, BlockingIOError) or wanted != "BEST_EFFORT":
+            raise

@@ -1,0 +1,81 @@
+"""Collected data as a map-style Torch dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from hpacml.errors import DatabaseError
+from hpacml.runtime.databases.hdf5 import Array
+from hpacml.runtime.databases.tensors import Rows
+
+Tensors = torch.Tensor | tuple[torch.Tensor, ...]
+
+
+class RegionDataset(Dataset[tuple[Tensors, Tensors]]):
+    """Pairs (input, output); `hpacml.open_database(...)[label].dataset(...)` makes and describes it.
+
+    An index is a number or a slice; with a slice the tensors have the rows first.
+    """
+
+    def __init__(
+        self,
+        inputs: Sequence[Rows],
+        outputs: Sequence[Rows],
+        dtype: torch.dtype | None,
+        split: Literal["train", "test"] | None,
+        fraction: float,
+        seed: int,
+    ):
+        self._inputs = inputs
+        self._outputs = outputs
+        self._dtype = dtype
+        count = len((*inputs, *outputs)[0]) if inputs or outputs else 0
+        self._rows = range(count) if split is None else _part(count, split, fraction, seed)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int | slice) -> tuple[Tensors, Tensors]:
+        if isinstance(index, slice):
+            return self._read(self._rows[index])
+        row = int(self._rows[index])
+        x, y = self._read(range(row, row + 1))
+        return _at(x, 0), _at(y, 0)
+
+    def __getitems__(self, indices: Sequence[int]) -> list[tuple[Tensors, Tensors]]:
+        """The items of a batch, as a DataLoader asks for them."""
+        x, y = self._read(np.array([self._rows[index] for index in indices], np.int64))
+        return [(_at(x, k), _at(y, k)) for k in range(len(indices))]
+
+    def _read(self, rows: range | Array) -> tuple[Tensors, Tensors]:
+        return self._tensors(self._inputs, rows), self._tensors(self._outputs, rows)
+
+    def _tensors(self, sources: Sequence[Rows], rows: range | Array) -> Tensors:
+        tensors = tuple(torch.as_tensor(np.ascontiguousarray(_of(source, rows)), device="cpu") for source in sources)
+        if self._dtype is not None:
+            tensors = tuple(tensor.to(self._dtype) for tensor in tensors)
+        return tensors[0] if len(tensors) == 1 else tensors
+
+
+def _of(source: Rows, rows: range | Array) -> Array:
+    if isinstance(rows, range) and rows.step == 1:
+        return source.range(rows.start, rows.stop)
+    return source.take(rows)
+
+
+def _at(tensors: Tensors, k: int) -> Tensors:
+    return tensors[k] if isinstance(tensors, torch.Tensor) else tuple(tensor[k] for tensor in tensors)
+
+
+def _part(count: int, split: str, fraction: float, seed: int) -> Array:
+    if split not in ("train", "test") or not 0 <= fraction <= 1:
+        raise DatabaseError(f"split={split!r}, fraction={fraction!r}: use 'train' or 'test', and 0 to 1")
+    shuffled = np.random.default_rng(seed).permutation(count)
+    cut = round(fraction * count)
+    # In the order of the file, which is the faster one to read; a DataLoader shuffles.
+    return np.sort(shuffled[:cut] if split == "train" else shuffled[cut:])

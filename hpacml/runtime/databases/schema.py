@@ -1,0 +1,136 @@
+"""What a database says about the tensors of a region: the attributes of its group."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import numpy as np
+
+from hpacml.runtime.databases.hdf5 import h5py
+from hpacml.version import version
+
+_STORED = {
+    "u8": "uint8",
+    "i32": "int32",
+    "i64": "int64",
+    "f16": "float16",
+    "bf16": "float32",
+    "f32": "float32",
+    "f64": "float64",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """What a region collects: the texts of its functors and maps, the dtypes of its tensors, the units of its arrays.
+
+    The dtypes have the names of `hpacml.dtypes`. HDF5 has no bf16; such tensors are stored as float32. The units are
+    pairs of array and unit, sorted. `sample` is the clause of that name: it says which calls, not
+    which data.
+    """
+
+    maps: tuple[str, ...]
+    input_dtypes: tuple[str, ...]
+    output_dtypes: tuple[str, ...]
+    units: tuple[tuple[str, str], ...] = ()
+    sample: str | None = field(default=None, compare=False)
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the tensors' datasets, inputs first."""
+        kinds = (("input", self.input_dtypes), ("output", self.output_dtypes))
+        return [f"{kind}_{i}" if i else kind for kind, dtypes in kinds for i in range(len(dtypes))]
+
+    @property
+    def sha256(self) -> str:
+        """The digest of the maps."""
+        return maps_sha256(self.maps)
+
+    @property
+    def stored_dtypes(self) -> dict[str, str]:
+        """NumPy's names of the dtypes, by dataset; those that are not known are as they are."""
+        dtypes = (*self.input_dtypes, *self.output_dtypes)
+        return {name: _STORED.get(dtype, dtype) for name, dtype in zip(self.columns, dtypes, strict=True)}
+
+    @staticmethod
+    def read(group: Any) -> Schema | None:
+        """The schema that a group's attributes hold, None if they do not. Raises ValueError for what is none."""
+        texts = [_texts(group, name) for name in ("maps", "input_dtypes", "output_dtypes")]
+        maps, inputs, outputs = texts
+        if maps is None or inputs is None or outputs is None:
+            return None
+        return Schema(maps, inputs, outputs, units=_read_units(group))
+
+    def write(self, group: Any) -> None:
+        """Make attributes of it, for `read`, and of the shapes of the group's tensors."""
+        shapes = {name: json.dumps(group[name].shape[1:]) for name in self.columns}
+        attributes = {
+            "maps": list(self.maps),
+            "maps_sha256": self.sha256,
+            "input_dtypes": list(self.input_dtypes),
+            "output_dtypes": list(self.output_dtypes),
+            "input_shapes": [shape for name, shape in shapes.items() if name.startswith("input")],
+            "output_shapes": [shape for name, shape in shapes.items() if name.startswith("output")],
+            "hpacml_version": version(),
+        }
+        if self.units:
+            attributes["units"] = json.dumps(dict(self.units), ensure_ascii=False)
+        for name, value in attributes.items():
+            group.attrs.create(name, value, dtype=h5py().string_dtype())
+
+    def __str__(self) -> str:
+        return f"({', '.join(self.input_dtypes)}) -> ({', '.join(self.output_dtypes)})"
+
+
+def maps_sha256(maps: Sequence[str]) -> str:
+    """The digest of maps."""
+    return hashlib.sha256("\n".join(maps).encode()).hexdigest()
+
+
+def units_text(schema: Schema) -> str:
+    """Such as `in the units t: "K", u: "m/s"`."""
+    units = ", ".join(f"{array}: {json.dumps(unit, ensure_ascii=False)}" for array, unit in schema.units)
+    return f"in the units {units}" if units else "without units"
+
+
+def _read_units(group: Any) -> tuple[tuple[str, str], ...]:
+    text = group.attrs.get("units", "{}")
+    units = json.loads(text) if isinstance(text, str) else None
+    if not isinstance(units, dict):
+        raise ValueError("the attribute 'units' is no JSON object")
+    return tuple(sorted((name, str(unit)) for name, unit in cast("dict[str, object]", units).items()))
+
+
+def read_shapes(group: Any) -> list[tuple[int, ...]] | None:
+    """The shapes of one call's tensors that a group's attributes hold, inputs first; None if they do not.
+
+    Raises ValueError for what are no shapes.
+    """
+    inputs, outputs = (_texts(group, f"{kind}_shapes") for kind in ("input", "output"))
+    if inputs is None or outputs is None:
+        return None
+    shapes = [json.loads(text) for text in (*inputs, *outputs)]
+    if not all(isinstance(shape, list) for shape in shapes):
+        raise ValueError("its attributes tell shapes that are no lists")
+    return [tuple(shape) for shape in shapes]
+
+
+def _texts(group: Any, name: str) -> tuple[str, ...] | None:
+    """An attribute that is a list of texts, None if it is not there. Raises ValueError for any other."""
+    values = group.attrs.get(name)
+    if values is None:
+        return None
+    if np.ndim(values) != 1 or not all(isinstance(text, str) for text in values):
+        raise ValueError(f"its attribute '{name}' is no list of texts")
+    for text in values:
+        text.encode()  # h5py passes on bytes that are no text
+    return tuple(values)
+
+
+def np_dtype_name(dtype: Any) -> str:
+    """`float32` for all float32, whichever their byte order."""
+    return np.dtype(dtype).newbyteorder("=").name

@@ -1,0 +1,72 @@
+"""Ranges in the timelines of profilers, around what Python has a part in."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import logging
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, ParamSpec, TypeVar
+
+from hpacml.errors import HpacmlError
+from hpacml.runtime.reports.instruments import PROFILERS, RANGES
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Opener = Callable[[str], AbstractContextManager[object]]
+
+_log = logging.getLogger("hpacml")
+
+
+def around(profiler: str, name: Callable[P, str], function: Callable[P, R]) -> Callable[P, R]:
+    """`function` in a range of a profiler, whose name is made of the arguments.
+
+    A profiler that is not to be had, which only the environment can ask for, is logged once and left out.
+    """
+    open_range = _opener(profiler)
+
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        with open_range(name(*args, **kwargs)):
+            return function(*args, **kwargs)
+
+    return call
+
+
+def require(profiler: str) -> Opener:
+    """What opens a range of a profiler. Raises HpacmlError for one that is not to be had."""
+    if profiler not in PROFILERS:
+        raise HpacmlError(f"the environment variable {RANGES} is '{profiler}': set it to {' or '.join(PROFILERS)}")
+    if profiler == "torch":
+        from torch.profiler import record_function
+
+        return record_function
+    try:
+        _torch_nvtx().mark("hpacml")
+    except RuntimeError as error:
+        raise HpacmlError(f"no NVTX ranges: this Torch is built without CUDA ({error}); use 'torch'") from error
+    return _nvtx
+
+
+@functools.cache
+def _opener(profiler: str) -> Opener:
+    try:
+        return require(profiler)
+    except HpacmlError as error:
+        _log.error("%s", error)
+        return nullcontext
+
+
+@contextmanager
+def _nvtx(name: str) -> Generator[None]:
+    nvtx = _torch_nvtx()
+    nvtx.range_push(name)
+    try:
+        yield
+    finally:
+        nvtx.range_pop()
+
+
+def _torch_nvtx() -> Any:
+    return importlib.import_module("torch.cuda.nvtx")  # which has no types

@@ -1,0 +1,194 @@
+"""What `hpacml.report()` tells: for each region its calls by mode, and times and bytes of their stages."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from hpacml.errors import HpacmlError
+from hpacml.runtime.reports import counters
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+FORMAT = 1
+
+EVENTS = {
+    "gather": "To Tensor",
+    "prepare": "Wrap output Memory",
+    "model": "Inference",
+    "forward": "Forward Pass",
+    "scatter": "From Tensor",
+    "replay": "Graph Replay",
+    "body": "Body",
+    "outputs": "Output To Tensor",
+    "enqueue": "Enqueue",
+}
+"""The stages of a region by the names of their events: HPAC-ML's, where it has such an event."""
+
+WHOLE = {way: f"Region ({way})" for way in ("infer", "collect", "body")}
+"""The events of all stages together, by the way through the region."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """How often a stage was gone through, the milliseconds that it took, and the bytes that it copied, in total."""
+
+    count: int = 0
+    total_ms: float = 0.0
+    bytes: int = 0
+
+    @property
+    def mean_ms(self) -> float:
+        return self.total_ms / self.count if self.count else 0.0
+
+    def __add__(self, other: Event) -> Event:
+        return Event(self.count + other.count, self.total_ms + other.total_ms, self.bytes + other.bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class RegionReport:
+    """The measured calls of one region.
+
+    `calls` counts them by mode: "infer", "collect", or "body" where `if` excluded both. A call that raises does not
+    count. `fallbacks` are those of "infer" in which the original code had to stand in, and `replayed` those that were
+    CUDA graphs. Of the `events`,
+    `Forward Pass` is the part of `Inference` that the network takes; `Region (infer)` and its like are whole calls.
+    """
+
+    calls: dict[str, int]
+    fallbacks: int
+    events: dict[str, Event]
+
+    @property
+    def replayed(self) -> int:
+        """The calls of "infer" that a GPU did again as a graph, gather, model and scatter in one."""
+        return self.events["Graph Replay"].count if "Graph Replay" in self.events else 0
+
+    @property
+    def gathered(self) -> int:
+        """The bytes of tensors that were filled from memory. Maps of packed memory copy none."""
+        return sum(self.events[name].bytes for name in ("To Tensor", "Output To Tensor") if name in self.events)
+
+    @property
+    def scattered(self) -> int:
+        """The bytes of tensors that were written to memory. Maps of packed memory copy none."""
+        return self.events["From Tensor"].bytes if "From Tensor" in self.events else 0
+
+
+class Report(Mapping[str, RegionReport]):
+    """What was measured of each region, by its label. It is a table where it is shown."""
+
+    def __init__(self, regions: Mapping[str, RegionReport]):
+        self._regions = dict(regions)
+
+    def __getitem__(self, label: str) -> RegionReport:
+        return self._regions[label]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._regions)
+
+    def __len__(self) -> int:
+        return len(self._regions)
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it, and which process measured it, as JSON has it."""
+        from hpacml.runtime.databases.runs import this_run
+
+        run = asdict(this_run())
+        kept = ("command", "host", "user", "process", "rank", "hpacml", "torch", "python")
+        return {
+            "format": FORMAT,
+            **{name: run[name] for name in kept},
+            "regions": {
+                label: {
+                    "calls": region.calls,
+                    "fallbacks": region.fallbacks,
+                    "replayed": region.replayed,
+                    "bytes": {"gathered": region.gathered, "scattered": region.scattered},
+                    "events": {
+                        name: {**asdict(event), "mean_ms": event.mean_ms} for name, event in region.events.items()
+                    },
+                }
+                for label, region in self.items()
+            },
+        }
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write it as JSON. Raises HpacmlError where that is not possible."""
+        try:
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(self.to_json())
+        except OSError as error:
+            raise HpacmlError(
+                f"cannot write the report to '{os.fspath(path)}' ({error.strerror}): name another file"
+            ) from error
+
+    def to_json(self) -> str:
+        """What `save` writes."""
+        return json.dumps(self.as_dict(), indent=2) + "\n"
+
+    def __rich__(self) -> Table | str:
+        from rich.table import Table
+        from rich.text import Text
+
+        if not self:
+            return "no calls were measured: turn that on with hpacml.timing(True), or HPACML_REPORT=FILE"
+        table = Table("region", "event")
+        for column in ("count", "total ms", "mean µs", "%", "MB copied"):
+            table.add_column(column, justify="right")
+        for label, region in self.items():
+            fallbacks = f"{region.fallbacks} fallback{'s' * (region.fallbacks > 1)}" if region.fallbacks else ""
+            about = iter([label, fallbacks])
+            whole = sum(event.total_ms for name, event in region.events.items() if name in WHOLE.values())
+            for name, event in region.events.items():
+                table.add_row(
+                    Text(next(about, "")),
+                    f"  {name}" if name == EVENTS["forward"] else name,
+                    str(event.count),
+                    f"{event.total_ms:.3f}",
+                    f"{event.mean_ms * 1e3:.2f}",
+                    f"{100 * event.total_ms / whole:.1f}" if whole else "",
+                    f"{event.bytes / 1e6:.3f}" if event.bytes else "",
+                )
+            table.add_section()
+        return table
+
+    def __str__(self) -> str:
+        from rich.console import Console
+
+        text = io.StringIO()
+        Console(file=text, width=120, color_system=None).print(self)
+        return text.getvalue().rstrip("\n")
+
+    __repr__ = __str__
+
+
+def report(reset: bool = False) -> Report:
+    """What `hpacml.timing(True)` or HPACML_REPORT have measured so far, in this process and all its threads.
+
+    Print it for a table; `report["heat"].calls["infer"]` and `report["heat"].events["To Tensor"].mean_ms` are numbers,
+    and `.save(FILE)` writes JSON. With `reset` the next report begins here.
+    """
+    counts, forward = counters.read(reset)
+    regions: dict[str, RegionReport] = {}
+    for label in sorted({each.label for each in counts}):
+        regions[label] = _region([each for each in counts if each.label == label], *forward.get(label, (0, 0)))
+    return Report(regions)
+
+
+def _region(counts: list[counters.Counts], forward_passes: int, forward_nanoseconds: int) -> RegionReport:
+    calls = dict.fromkeys(WHOLE, 0)
+    events = dict.fromkeys((*EVENTS.values(), *WHOLE.values()), Event())
+    events[EVENTS["forward"]] = Event(forward_passes, forward_nanoseconds / 1e6)
+    for each in counts:
+        calls[each.way] += each.calls
+        for stage, nanoseconds, bytes in zip(each.stages, each.nanoseconds, each.bytes, strict=True):
+            events[EVENTS[stage]] += Event(each.calls, nanoseconds / 1e6, bytes)
+        events[WHOLE[each.way]] += Event(each.calls, sum(each.nanoseconds) / 1e6, sum(each.bytes))
+    fallbacks = sum(each.calls for each in counts if each.way == "infer" and "body" in each.stages)
+    return RegionReport(calls, fallbacks, {name: event for name, event in events.items() if event.count})

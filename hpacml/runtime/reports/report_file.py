@@ -1,0 +1,92 @@
+"""The file that HPACML_REPORT names, written when the process ends: each process of a program has its own."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import fcntl
+import logging
+import os
+import stat
+import sys
+import time
+from pathlib import Path
+
+from hpacml.runtime.reports import report
+
+OWNER = "HPACML_REPORT_PROCESS"
+"""Set for the processes that this one starts, whose reports go to files of other names."""
+
+_log = logging.getLogger("hpacml")
+
+
+def write_at_exit(name: str) -> None:
+    """Write the report to the file `name` when this process ends, or one that it forks.
+
+    Of a parallel run, rank 0 writes this file and rank 3 `NAME.rank3.json`; a process that another one with a report
+    started writes `NAME.pid1234.json`. So does one that finds the file written since it began.
+    """
+    os.environ.setdefault(OWNER, str(os.getpid()))
+    file = _ReportFile(Path(name).absolute())
+    atexit.register(file.write)
+    os.register_at_fork(before=file.follow_multiprocessing)
+    file.follow_multiprocessing()
+
+
+class _ReportFile:
+    def __init__(self, path: Path):
+        self._path, self._began = path, time.time_ns()
+        self._writer: int | None = None
+        self._follows = False
+
+    def follow_multiprocessing(self) -> None:
+        """Have the children of multiprocessing write, too: some end without atexit."""
+        if not self._follows and (util := sys.modules.get("multiprocessing.util")):
+            # Not yet `Finalize`: a child begins by forgetting what its parent does at its end.
+            util.register_after_fork(self, _ReportFile._finalize)
+            self._follows = True
+
+    def _finalize(self) -> None:
+        sys.modules["multiprocessing.util"].Finalize(None, self.write, exitpriority=0)
+
+    def write(self) -> None:
+        """Write the report of this process, once; what goes wrong is logged."""
+        if self._writer == os.getpid():
+            return
+        self._writer = os.getpid()
+        from hpacml.runtime.databases.runs import this_run
+
+        result, path, process = report.report(), self._path, f".pid{os.getpid()}"
+        try:
+            if rank := this_run().rank:
+                path = _marked(path, f".rank{rank}")
+            if os.environ.get(OWNER) != str(os.getpid()):
+                path = _marked(path, process)
+            if not _replace(path, result.to_json(), self._began):
+                _log.warning("another process has written '%s': this one's report has %s in its name", path, process)
+                _replace(_marked(path, process), result.to_json(), 0)
+        except (OSError, ValueError) as error:  # ValueError: such a name is none
+            _log.error(
+                "cannot write the report to '%s' (%s): set HPACML_REPORT to a file that can be written. It is\n%s",
+                path,
+                error,
+                result,
+            )
+
+
+def _marked(path: Path, mark: str) -> Path:
+    return path.with_name(f"{path.stem}{mark}{path.suffix}")
+
+
+def _replace(path: Path, text: str, began: int) -> bool:
+    """Write `text` to a file, unless another process has since `began`."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666), "w", encoding="utf-8") as file:
+        with contextlib.suppress(OSError):  # not every file can be locked
+            fcntl.flock(file, fcntl.LOCK_EX)
+        status = os.fstat(file.fileno())
+        if stat.S_ISREG(status.st_mode):
+            if began and status.st_size and status.st_mtime_ns > began:
+                return False
+            file.truncate(0)
+        file.write(text)
+        return True

@@ -1,0 +1,364 @@
+"""Memory of NumPy, Torch and others as views and descriptors, and back; nothing is copied."""
+
+from __future__ import annotations
+
+import array
+import ctypes
+import mmap
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hpacml.errors import MapError
+from hpacml.runtime.arrays.views import (
+    DTYPE_SIZES,
+    ArrayView,
+    Layout,
+    array_from_descriptor,
+    array_view,
+    c_strides,
+    descriptor,
+    layout_of,
+    tensor_from_descriptor,
+    view_of_descriptor,
+)
+
+torch = pytest.importorskip("torch")
+
+NUMPY = {
+    "u8": np.uint8,
+    "i32": np.int32,
+    "i64": np.int64,
+    "f16": np.float16,
+    "f32": np.float32,
+    "f64": np.float64,
+}
+TORCH = {
+    "u8": torch.uint8,
+    "i32": torch.int32,
+    "i64": torch.int64,
+    "f16": torch.float16,
+    "bf16": torch.bfloat16,
+    "f32": torch.float32,
+    "f64": torch.float64,
+}
+BASE = np.arange(2 * 3 * 4, dtype=np.float32).reshape(2, 3, 4)
+LAYOUTS = {
+    "packed": BASE,
+    "fortran": np.asfortranarray(BASE),
+    "transposed": BASE.transpose(2, 0, 1),
+    "window": BASE[1:, :2, 1:3],
+    "steps": BASE[:, ::2, ::3],
+    "reversed": BASE[::-1, :, ::-2],
+    "broadcast": np.broadcast_to(BASE[0, 0], (5, 4)),
+    "scalar": np.array(3, np.float32),
+    "vector": BASE[0, :, 1],
+    "empty": BASE[:, 3:, :],
+    "one": BASE[:1, :1, ::2],
+}
+
+
+def memory(view: ArrayView) -> np.ndarray[Any, Any]:
+    """The elements, read by address and strides alone."""
+    size = DTYPE_SIZES[view.dtype]
+    result = np.empty(view.shape, f"V{size}")
+    for index in np.ndindex(view.shape):
+        address = view.address + size * sum(i * s for i, s in zip(index, view.strides, strict=True))
+        result[index] = ctypes.string_at(address, size)
+    return result
+
+
+def bits(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return np.ascontiguousarray(array).view(f"V{array.itemsize}").reshape(array.shape)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_numpy_views_point_at_the_elements(layout: str) -> None:
+    a = LAYOUTS[layout]
+    view = array_view(a, "a")
+    assert view.dtype == "f32"
+    assert view.shape == a.shape
+    assert view.readonly is (layout == "broadcast")
+    assert view.owner is a
+    np.testing.assert_array_equal(memory(view), bits(a))
+    assert (layout_of(view) is Layout.PACKED) is a.flags.c_contiguous
+    if a.size and not a.flags.c_contiguous:
+        assert view.strides == tuple(stride // a.itemsize for stride in a.strides)
+
+
+@pytest.mark.parametrize("dtype", NUMPY)
+def test_numpy_dtypes(dtype: str) -> None:
+    a = np.arange(6).astype(NUMPY[dtype]).reshape(2, 3)
+    view = array_view(a, "a")
+    assert (view.dtype, view.shape, view.strides) == (dtype, (2, 3), (3, 1))
+    assert view.address == a.ctypes.data
+    assert array_view(np.zeros(1, np.longlong), "a").dtype == "i64"
+
+
+@pytest.mark.parametrize("dtype", TORCH)
+@pytest.mark.parametrize("layout", ["packed", "transposed", "steps", "empty", "scalar"])
+def test_torch_views(dtype: str, layout: str) -> None:
+    base = torch.arange(24).reshape(2, 3, 4).to(TORCH[dtype])
+    t = {
+        "packed": base,
+        "transposed": base.permute(2, 0, 1),
+        "steps": base[:, ::2, 1::2],
+        "empty": base[:, 3:],
+        "scalar": base[0, 1, 2],
+    }[layout]
+    view = array_view(t, "t", write=True)
+    assert (view.address, view.dtype, view.shape) == (t.data_ptr(), dtype, tuple(t.shape))
+    assert view.strides == t.stride()
+    assert view.owner is t
+    assert (layout_of(view) is Layout.PACKED) is t.is_contiguous()
+
+
+def test_gradients_may_be_read_but_not_overwritten() -> None:
+    t = torch.zeros(3, requires_grad=True)
+    assert array_view(t, "t").readonly
+    with pytest.raises(MapError, match=r"'t' is written, .* requires a gradient; pass its \.detach\(\)"):
+        array_view(t, "t", write=True)
+    assert not array_view(t.detach(), "t", write=True).readonly
+
+
+def test_read_only_memory_may_not_be_written() -> None:
+    a = np.zeros(3)
+    a.flags.writeable = False
+    for owner in (a, np.broadcast_to(np.zeros(1), (3,)), bytes(3)):
+        assert array_view(owner, "a").readonly
+        with pytest.raises(MapError, match="'a' is written, but its memory is read-only"):
+            array_view(owner, "a", write=True)
+
+
+class Exposes:
+    """An object with the given attributes alone, and what they need."""
+
+    def __init__(self, **attributes: Any):
+        self.__dict__.update(attributes)
+
+
+class Dlpack:
+    def __init__(self, array: Any, versioned: bool):
+        self.array = array
+        self.versioned = versioned
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.array.__dlpack_device__()
+
+    def __dlpack__(self, **arguments: Any) -> Any:
+        if arguments and not self.versioned:
+            raise TypeError("unexpected keyword argument 'max_version'")
+        return self.array.__dlpack__(**arguments)
+
+
+@pytest.mark.parametrize("versioned", [False, True])
+def test_dlpack(versioned: bool) -> None:
+    a = np.arange(12.0, dtype=np.float32).reshape(3, 4)[:, ::-2]
+    view = array_view(Dlpack(a, versioned), "a")
+    assert (view.address, view.dtype, view.shape, view.strides) == (a.ctypes.data, "f32", (3, 2), (4, -2))
+    assert view.readonly is not versioned, "the old form cannot say that it may be written"
+    t = torch.arange(4, dtype=torch.bfloat16)
+    view = array_view(Dlpack(t, versioned), "t")
+    assert (view.address, view.dtype, view.shape, view.strides) == (t.data_ptr(), "bf16", (4,), (1,))
+
+
+def test_dlpack_memory_lives_as_long_as_the_view() -> None:
+    class Owner(np.ndarray):
+        alive = 0
+
+        def __del__(self) -> None:
+            Owner.alive -= 1
+
+    a = np.zeros(1000).view(Owner)
+    Owner.alive = 1
+    wrapper = Dlpack(a, True)
+    view = array_view(wrapper, "a")
+    del a, wrapper
+    assert Owner.alive == 1
+    assert view.owner is not None
+    del view
+    assert Owner.alive == 0
+
+
+def test_dlpack_refusals() -> None:
+    with pytest.raises(MapError, match=r"'a' lies in memory of DLPack device \(2, 1\), where this cannot reach it"):
+        array_view(Exposes(__dlpack_device__=lambda: (2, 1), __dlpack__=None), "a")
+    with pytest.raises(MapError, match=r"'a' has dtype \(0, 16 bits\) of DLPack; maps and kernels work on u8, i32"):
+        array_view(Dlpack(np.zeros(3, np.int16), True), "a")
+    with pytest.raises(MapError, match="'a' does not give its memory through DLPack"):
+        array_view(Dlpack(np.zeros(3, ">f4"), True), "a")
+
+
+def test_other_arrays() -> None:
+    a = np.arange(6, dtype=np.int32).reshape(2, 3)
+    by_interface = Exposes(__array_interface__=a.__array_interface__, keep=a)
+    buffers = [array.array("i", range(6)), (ctypes.c_int32 * 6)(*range(6)), memoryview(a)]
+    assert array_view(by_interface, "a", write=True).address == a.ctypes.data
+    for buffer in buffers:
+        view = array_view(buffer, "a", write=True)
+        assert view.dtype == "i32"
+        np.testing.assert_array_equal(memory(view).reshape(-1), bits(a).reshape(-1))
+    with mmap.mmap(-1, 4096) as mapped:
+        view = array_view(mapped, "a", write=True)
+        assert (view.dtype, view.shape) == ("u8", (4096,))
+        del view
+
+
+def test_subclasses_and_records() -> None:
+    record = np.zeros(4, np.dtype([("x", "f8"), ("n", "i4"), ("m", "i4")]))
+    assert array_view(record["n"], "n").strides == (4,)
+    assert array_view(record["x"], "x").strides == (2,)
+    assert array_view(np.zeros((2, 2)).view(np.recarray), "a").shape == (2, 2)
+
+
+REFUSED = {
+    "bool": (np.zeros(2, bool), r"has dtype bool: pass a\.view\(numpy\.uint8\)"),
+    "int8": (np.zeros(2, np.int8), "has dtype int8; maps and kernels work on u8, i32, i64, f16, bf16, f32, f64"),
+    "uint16": (np.zeros(2, np.uint16), "has dtype uint16"),
+    "complex": (np.zeros(2, complex), r"has dtype complex128: map a\.real and a\.imag"),
+    "big-endian": (np.zeros(2, ">f8"), r"has dtype >f8, of foreign byte order: pass a\.astype"),
+    "structured": (np.zeros(2, [("x", "f8")]), r"has a structured dtype: .* such as a\['x'\]"),
+    "object": (np.array([None]), "has dtype object"),
+    "odd strides": (
+        np.zeros(4, [("x", "f4"), ("c", "i1")])["x"],
+        r"has strides of \(5,\) bytes|is not aligned",
+    ),
+    "padded strides": (np.ndarray((2,), np.float64, bytearray(20), 0, (12,)), "no multiples|is not aligned"),
+    "misaligned": (np.frombuffer(bytearray(33), np.float64, 4, 1), "is not aligned to its 8-byte elements"),
+    "masked": (np.ma.masked_array(np.zeros(2), [0, 1]), r"is a masked array: pass a\.data"),
+    "NumPy scalar": (np.float64(1), "is a scalar of type float64"),
+    "list": ([1.0, 2.0], "is no array but a list: pass a NumPy array or a Torch tensor"),
+    "None": (None, "is no array but a NoneType"),
+    "CUDA": (Exposes(__cuda_array_interface__={}), "lies in CUDA memory, where this cannot reach it"),
+    "Torch device": (torch.zeros(2, device="meta"), r"lies in meta, .* pass a\.cpu\(\)"),
+    "Torch int16": (torch.zeros(2, dtype=torch.int16), "has dtype torch.int16; maps and kernels work on"),
+    "Torch bool": (torch.zeros(2, dtype=torch.bool), "has dtype torch.bool"),
+    "Torch sparse": (torch.zeros(2, 2).to_sparse(), r"has no strided memory .* pass a\.to_dense\(\)"),
+    "Torch negated": (torch.zeros(2, dtype=torch.complex64).conj().imag, r"pass a\.resolve_neg\(\)"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused_with_the_argument_and_the_fix(case: str) -> None:
+    value, reason = REFUSED[case]
+    with pytest.raises(MapError, match=reason) as caught:
+        array_view(value, "a")
+    assert str(caught.value).startswith("argument 'a' ")
+
+
+def test_numpy_bfloat16() -> None:
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    assert array_view(np.zeros(3, ml_dtypes.bfloat16), "a").dtype == "bf16"
+
+
+def test_packed_strides() -> None:
+    assert c_strides((2, 3, 4)) == (12, 4, 1)
+    assert c_strides(()) == ()
+
+
+@pytest.mark.parametrize(
+    ("shape", "strides", "layout"),
+    [
+        ((), (), "packed"),
+        ((2, 3), (3, 1), "packed"),
+        ((1, 3), (99, 1), "packed"),
+        ((2, 1), (1, 7), "packed"),
+        ((1,), (-5,), "packed"),
+        ((0, 3), (5, 5), "packed"),
+        ((3, 0), (-1, 9), "packed"),
+        ((2, 3), (4, 1), "rows"),
+        ((2, 3), (-3, 1), "rows"),
+        ((2, 3), (0, 1), "rows"),
+        ((2, 3), (1, 1), "rows"),
+        ((3, 1), (9, 7), "rows"),
+        ((2, 3, 4), (4, 8, 1), "rows"),
+        ((2, 3), (1, 2), "strided"),
+        ((1, 3), (1, 2), "strided"),
+        ((2, 3), (3, -1), "strided"),
+        ((2, 3), (1, 0), "strided"),
+        ((3,), (-1,), "strided"),
+        ((3,), (0,), "strided"),
+    ],
+)
+def test_layouts(shape: tuple[int, ...], strides: tuple[int, ...], layout: str) -> None:
+    assert layout_of(ArrayView(0, "f32", shape, strides, False, None)) == layout
+
+
+@pytest.mark.parametrize(
+    ("index", "layout"),
+    [
+        (np.s_[:, :, :], "packed"),
+        (np.s_[1:], "packed"),
+        (np.s_[1, 1:2, ::2], "strided"),
+        (np.s_[:, 1:, 1:3], "rows"),
+        (np.s_[:, :, 2:3], "rows"),
+        (np.s_[::-1], "rows"),
+        (np.s_[:, 1], "rows"),
+        (np.s_[:, :, 1], "strided"),
+        (np.s_[:, :, ::-1], "strided"),
+    ],
+)
+def test_layouts_of_views(index: Any, layout: str) -> None:
+    assert layout_of(array_view(BASE[index], "a")) == layout
+    if "-1" not in str(index):
+        assert layout_of(array_view(torch.from_numpy(BASE)[index], "a")) == layout
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_descriptors_and_back(layout: str) -> None:
+    a = LAYOUTS[layout]
+    view = array_view(a, "a")
+    words = descriptor(view)
+    rank = a.ndim
+    assert words[:] == [view.address, view.address, 0, *view.shape, *view.strides]
+    again = view_of_descriptor(ctypes.addressof(words), view.dtype, rank)
+    assert (again.address, again.shape, again.strides) == (view.address, view.shape, view.strides)
+    seen = array_from_descriptor(ctypes.addressof(words), view.dtype, rank)
+    np.testing.assert_array_equal(seen, a)
+    assert seen.size == 0 or np.shares_memory(seen, a)
+    if min(view.strides, default=0) >= 0:
+        tensor = tensor_from_descriptor(ctypes.addressof(words), view.dtype, rank)
+        assert tuple(tensor.shape) == a.shape
+        np.testing.assert_array_equal(tensor.numpy(), a)
+        assert a.size == 0 or tensor.data_ptr() == view.address
+    else:
+        with pytest.raises(MapError, match="Torch has no negative strides"):
+            tensor_from_descriptor(ctypes.addressof(words), view.dtype, rank)
+
+
+@pytest.mark.parametrize("dtype", TORCH)
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3), (0,), (2, 0, 3)])
+def test_tensors_over_descriptors_have_every_dtype(dtype: str, shape: tuple[int, ...]) -> None:
+    t = torch.arange(6).to(TORCH[dtype])[: max(1, int(np.prod(shape)))]
+    t = t[: int(np.prod(shape))].reshape(shape)
+    words = descriptor(array_view(t, "t"))
+    again = tensor_from_descriptor(ctypes.addressof(words), dtype, len(shape))
+    assert again.dtype is t.dtype
+    assert again.shape == t.shape
+    assert torch.equal(again, t)
+    again.fill_(1)
+    assert torch.equal(t, torch.ones_like(t))
+    raw = array_from_descriptor(ctypes.addressof(words), dtype, len(shape))
+    assert raw.dtype == NUMPY.get(dtype, np.uint16)
+    np.testing.assert_array_equal(raw, t.view(torch.uint16).numpy() if dtype == "bf16" else t.numpy())
+
+
+def test_offsets_of_descriptors_count() -> None:
+    a = np.arange(10, dtype=np.float64)
+    words = (ctypes.c_int64 * 5)(0, a.ctypes.data, 3, 2, 4)
+    np.testing.assert_array_equal(array_from_descriptor(ctypes.addressof(words), "f64", 1), a[3:8:4])
+    np.testing.assert_array_equal(tensor_from_descriptor(ctypes.addressof(words), "f64", 1).numpy(), a[3:8:4])
+
+
+def test_numpy_alone_does_not_import_torch() -> None:
+    script = """if True:
+        import sys
+        import numpy
+        from hpacml.runtime.arrays import views
+        views.array_view(numpy.zeros(3), "a")
+        assert "torch" not in sys.modules
+    """
+    subprocess.run([sys.executable, "-c", script], check=True)
