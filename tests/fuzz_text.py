@@ -37,7 +37,7 @@ from hpacml.directives.syntax import (
     parse_many,
 )
 from hpacml.errors import DirectiveError, HpacmlError
-from hpacml.functors.functor import names_of
+from hpacml.functors.tensor_functor import names_of
 
 BENCHMARKS = Path(__file__).parent / "directives" / "benchmark_directives.txt"
 LINES = [

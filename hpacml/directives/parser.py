@@ -40,7 +40,7 @@ from hpacml.directives.syntax import (
     Unit,
 )
 from hpacml.errors import DirectiveError
-from hpacml.functors.functor import Entry, Point, Range, Slice
+from hpacml.functors.tensor_functor import Entry, Point, Range, Slice
 from hpacml.sampling import KEYS, SEED_ALONE, Sampling, fault_of
 
 MAX_LENGTH = 1 << 15

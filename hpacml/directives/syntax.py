@@ -14,7 +14,7 @@ from typing import Literal, cast
 
 from hpacml.directives.expressions import MAX_DEPTH, Expr, Span
 from hpacml.errors import DirectiveError
-from hpacml.functors.functor import Functor, FunctorError, Slice, format_slice
+from hpacml.functors.tensor_functor import Functor, FunctorError, Slice, format_slice
 from hpacml.sampling import Sampling
 
 

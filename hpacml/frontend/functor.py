@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from hpacml.directives.syntax import (
     FunctorDirective,
@@ -22,9 +22,10 @@ from hpacml.frontend.placement import (
     require_one_place,
     require_target,
 )
+from hpacml.functors.application import Way
 from hpacml.functors.boxes import Box, boxes
-from hpacml.functors.hits import overlap
 from hpacml.runtime.arrays.buffers import empty
+from hpacml.runtime.arrays.overlap import overlap
 from hpacml.runtime.arrays.views import ArrayView, array_view, c_strides, numpy_array, tensor_view
 from hpacml.runtime.entry import call
 from hpacml.runtime.frame import Frame
@@ -39,11 +40,10 @@ if TYPE_CHECKING:
     from hpacml.runtime.entry import Function
     from hpacml.runtime.gpu.device import Device
 
-Direction = Literal["to", "from"]
 KNOWN_TARGETS = 1024
 """How many targets a functor remembers: programs may make their texts at run time."""
 
-NAMES: dict[Direction, str] = {"to": "gather", "from": "scatter"}
+NAMES: dict[Way, str] = {"to": "gather", "from": "scatter"}
 
 
 class TensorFunctor:
@@ -120,7 +120,7 @@ class TensorFunctor:
             here = [view if device is None else replace(view, device=device.index) for view in bound.views]
             require_one_place([*here, tensor], [*bound.application.arrays, name])
 
-    def ir(self, targets: str, direction: Direction = "to", /, *, unchecked: bool = False, **names: object) -> ModuleOp:
+    def ir(self, targets: str, direction: Way = "to", /, *, unchecked: bool = False, **names: object) -> ModuleOp:
         """The IR of a gather (`to`) or a scatter (`from`) of these arguments, before any pass."""
         if direction not in NAMES:
             raise MapError(f"the direction is 'to' or 'from', and this is {direction!r}")
@@ -131,7 +131,7 @@ class TensorFunctor:
     def ptx(
         self,
         targets: str,
-        direction: Direction = "to",
+        direction: Way = "to",
         chip: str | None = None,
         /,
         *,
@@ -150,7 +150,7 @@ class TensorFunctor:
     def amdgcn(
         self,
         targets: str,
-        direction: Direction = "to",
+        direction: Way = "to",
         chip: str = "gfx90a",
         /,
         *,
@@ -162,7 +162,7 @@ class TensorFunctor:
 
         return amdgcn(self.ir(targets, direction, unchecked=unchecked, **names), chip)
 
-    def _bind(self, targets: str, direction: Direction, names: Mapping[str, object], unchecked: bool = False) -> _Bound:
+    def _bind(self, targets: str, direction: Way, names: Mapping[str, object], unchecked: bool = False) -> _Bound:
         integers = integers_of(names)
         if not isinstance(unchecked, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise MapError("unchecked takes True or False, so an array cannot have this name: write another in the map")
@@ -196,7 +196,7 @@ class _Bound(NamedTuple):
     """A functor applied to arrays and integers, known to fit them."""
 
     application: AppliedFunctor
-    direction: Direction
+    direction: Way
     views: list[ArrayView]
     integers: list[int]
     """The open numbers of the targets, then the functor's parameters."""
@@ -270,7 +270,7 @@ def _dtype(dtypes: tuple[str, ...]) -> str:
 @lru_cache(4096)
 def _shape(
     application: AppliedFunctor,
-    direction: Direction,
+    direction: Way,
     shapes: tuple[tuple[int, ...], ...],
     numbers: tuple[int, ...],
     params: tuple[tuple[str, int], ...],
@@ -280,20 +280,17 @@ def _shape(
 
 
 @lru_cache(512)
-def _compiled(
-    application: AppliedFunctor, direction: Direction, types: tuple[ArrayType, ...], chip: str | None
-) -> Function:
+def _compiled(application: AppliedFunctor, direction: Way, types: tuple[ArrayType, ...], chip: str | None) -> Function:
     from hpacml.frontend.wrapper import compile
 
     return compile(_module(application, direction, types), NAMES[direction], chip=chip)
 
 
-def _module(application: AppliedFunctor, direction: Direction, types: tuple[ArrayType, ...]) -> ModuleOp:
+def _module(application: AppliedFunctor, direction: Way, types: tuple[ArrayType, ...]) -> ModuleOp:
     """A function over the arrays, the dense tensor, the map's open numbers and the functor's parameters."""
     from xdsl.dialects.builtin import IndexType
 
-    from hpacml.dialects.hpacml.attributes import DTYPES
-    from hpacml.dialects.hpacml.attributes import Direction as MapDirection
+    from hpacml.dialects.hpacml.attributes import DTYPES, Direction
     from hpacml.dialects.hpacml.bridge import GatherOp, ScatterOp
     from hpacml.frontend.wrapper import Entry
 
@@ -304,7 +301,7 @@ def _module(application: AppliedFunctor, direction: Direction, types: tuple[Arra
     numbers = [entry.hidden(f"n{k}", IndexType()) for k in range(len(application.open_numbers))]
     for param in application.functor.used_params:
         entry.argument(param, IndexType())
-    mapping = entry.map(application, MapDirection(direction), numbers, DTYPES[tensor_type.dtype]).mapping
+    mapping = entry.map(application, Direction(direction), numbers, DTYPES[tensor_type.dtype]).mapping
     # With the sizes that the map fixes: a known number of features is what makes the loop fast.
     tensor = entry.hidden("tensor", tensor_type.memref_of(mapping.type.get_shape()), len(array_types))
     copy = GatherOp(mapping, tensor) if direction == "to" else ScatterOp(tensor, mapping)

@@ -17,8 +17,11 @@ from hpacml.directives.syntax import (
     depth_first,
 )
 from hpacml.errors import DirectiveError, MapError
-from hpacml.functors.functor import EXACT, Direction, Functor, Mapped
+from hpacml.functors.application import Way, resolve
+from hpacml.functors.arithmetic import EXACT
 from hpacml.functors.targets import Bounds, TargetTree, bind, heads, single
+from hpacml.functors.tensor_functor import Functor
+from hpacml.functors.views import Mapped
 
 if TYPE_CHECKING:
     from hpacml.runtime.arrays.views import ArrayView
@@ -121,7 +124,7 @@ class AppliedFunctor:
 
     def resolve(
         self,
-        directions: Sequence[Direction],
+        ways: Sequence[Way],
         shapes: Sequence[Sequence[int]],
         numbers: Sequence[int],
         params: Mapping[str, int],
@@ -129,7 +132,7 @@ class AppliedFunctor:
         """Views and tensor shape. Raises `MapError`, with the text of the map, where it does not fit."""
         try:
             targets = bind(self.trees, self.arrays, shapes, numbers, EXACT)
-            return [self.functor.resolve(targets, params, d, EXACT) for d in directions][-1]
+            return [resolve(self.functor, targets, params, way, EXACT) for way in ways][-1]
         except MapError as error:
             raise MapError(f"in the map '{self.text}': {error}") from None
 

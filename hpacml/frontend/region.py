@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from hpacml.directives.expressions import Expr, evaluate
 from hpacml.directives.syntax import (
@@ -37,6 +37,7 @@ from hpacml.runtime.reports import instruments
 if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp
 
+    from hpacml.functors.application import Way
     from hpacml.functors.boxes import Box
 
 P = ParamSpec("P")
@@ -189,9 +190,9 @@ class Region(Generic[P, R]):
         for keyword, each in bound.plan.maps:
             of_map = [views[name].shape for name in each.arrays]
             params = {name: integers[name] for name in each.functor.used_params}
-            directions: Sequence[Literal["to", "from"]] = ("to",) if keyword == "in" else ("from",)
+            ways: Sequence[Way] = ("to",) if keyword == "in" else ("from",)
             numbers = numbers_of(each.open_numbers, bound.values, views)
-            mapped = each.resolve(directions, of_map, numbers, params)
+            mapped = each.resolve(ways, of_map, numbers, params)
             for name, box in zip(each.arrays, boxes(mapped, each.trees, of_map), strict=True):
                 found[name] = union(found.get(name), box)
         return [found[name] for name in bound.plan.arrays]

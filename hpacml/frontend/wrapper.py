@@ -19,7 +19,7 @@ from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp
 from hpacml.frontend.maps import AppliedFunctor
 from hpacml.frontend.python.emitter import name_value
 from hpacml.frontend.python.layouts import memref_of_layout
-from hpacml.functors.functor import Functor
+from hpacml.functors.tensor_functor import Functor
 from hpacml.pipelines import generic_text, run_passes
 from hpacml.runtime import handlers
 from hpacml.runtime.arrays.views import ArrayView, Layout, layout_of

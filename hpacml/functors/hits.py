@@ -11,15 +11,18 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 
 from hpacml.errors import MapError
-from hpacml.functors.functor import EXACT, Mapped, Target, View
-from hpacml.functors.targets import Access
-from hpacml.runtime.arrays.views import ArrayView, extent, numpy_array
+from hpacml.functors.arithmetic import EXACT
+from hpacml.functors.targets import Access, Target, TargetDim
+from hpacml.functors.views import Mapped, View
 
 Numbers: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
 Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 
 MOST = 1 << 24
 """So many elements are looked at, where no rule shows that they are different."""
+
+MOST_EARLY = 1 << 18
+"""So many before the run."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,29 @@ def require_distinct(hit: Sequence[tuple[View[int], Target[int]]]) -> None:
         strides = [math.prod(dim.size for dim in target.dims[m + 1 :]) for m in range(len(target.dims))]
         hits.append(Hits(target.name, places, _addresses(view, start, places, strides)))
     _require_distinct(hits, "the windows or slices overlap")
+
+
+def require_distinct_early(mapped: Mapped[int | None], targets: Sequence[Target[int | None]]) -> None:
+    """The same for what is known of a map before the run; nothing where numbers are unknown, or elements too many."""
+    numbers = [n for view in mapped.views for n in (*view.sizes, *view.base, *(s for row in view.steps for s in row))]
+    if None in numbers:
+        return
+    known = cast("Mapped[int]", mapped)
+    if sum(math.prod(view.sizes) for view in known.views) <= MOST_EARLY and not any(0 in v.sizes for v in known.views):
+        require_distinct(known.directly_hit(_with_sizes(known.views, targets)))
+
+
+def _with_sizes(views: Sequence[View[int]], targets: Sequence[Target[int | None]]) -> list[Target[int]]:
+    """The targets, where arrays of a size that is not known are as large as the views need."""
+    found: list[Target[int]] = []
+    for target in targets:
+        same = [view for view, other in zip(views, targets, strict=True) if other.name == target.name]
+        dims = tuple(
+            TargetDim(0, 0, 1, max(view.reach(m, EXACT)[1] for view in same) + 1 if dim.size is None else dim.size)
+            for m, dim in enumerate(target.dims)
+        )
+        found.append(Target(target.name, dims, target.places, target.indirect))
+    return found
 
 
 @dataclass(frozen=True)
@@ -196,13 +222,8 @@ def _may_overlap(array: Array) -> bool:
     return False
 
 
-def overlap(one: ArrayView, other: ArrayView) -> bool:
-    """Whether two arrays may share memory."""
-    (low, high), (other_low, other_high) = extent(one), extent(other)
-    return low < other_high and other_low < high and may_share(numpy_array(one), numpy_array(other))
-
-
 def may_share(a: Array, b: Array) -> bool:
+    """Whether two arrays share memory, or that takes too long to tell."""
     try:
         return bool(np.shares_memory(a, b, max_work=cast(Any, 1 << 14)))
     except np.exceptions.TooHardError:

@@ -1,7 +1,7 @@
 """Integer polynomials over names: the index expressions of functors (`i * m + 1`).
 
 Names are the functor's symbolic constants and its integer parameters; which is which is decided in
-`hpacml.functors.functor`. The printed form is canonical and parses back to the same polynomial.
+`hpacml.functors.tensor_functor`. The printed form is canonical and parses back to the same polynomial.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Monomial = tuple[str, ...]
 
 
 class Ring(Protocol[V]):
-    """The arithmetic in which a polynomial is evaluated (see `hpacml.functors.functor.Arithmetic`)."""
+    """The arithmetic in which a polynomial is evaluated (see `hpacml.functors.arithmetic.Arithmetic`)."""
 
     def constant(self, value: int) -> V: ...
     def add(self, a: V, b: V) -> V: ...

@@ -5,10 +5,55 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, TypeAlias, Union, cast
+from typing import Any, Generic, NamedTuple, TypeAlias, Union, cast
 
 from hpacml.errors import MapError
-from hpacml.functors.functor import Arithmetic, C, Place, Target, TargetDim, V
+from hpacml.functors.arithmetic import Arithmetic, C, V
+
+
+@dataclass(frozen=True)
+class TargetDim(Generic[V]):
+    """One dimension of a target: the range `start:stop:step` over `size` elements.
+
+    `single` marks a single index instead of a range (then `stop` is `start + 1`).
+    """
+
+    start: V
+    stop: V
+    step: V
+    size: V
+    single: bool = False
+
+    def extent(self, a: Arithmetic[V, C]) -> V:
+        """The number of indices that the range has."""
+        return a.constant(1) if self.single else a.extent(a.sub(self.stop, self.start), self.step)
+
+
+class Place(NamedTuple):
+    """A dimension of an array."""
+
+    array: str
+    dim: int
+
+    def __str__(self) -> str:
+        return f"dimension {self.dim} of '{self.array}'"
+
+
+@dataclass(frozen=True)
+class Target(Generic[V]):
+    """A target of a map: an array's name and the dimensions by which it is indexed.
+
+    An `indirect` target is a virtual array (design: `V[x] = data[idx[x]]`): `places` says which dimension
+    of which array each of its dimensions is. Elsewhere they are the dimensions of the array itself.
+    """
+
+    name: str
+    dims: tuple[TargetDim[V], ...]
+    places: tuple[Place, ...] = ()
+    indirect: bool = False
+
+    def place(self, m: int) -> Place:
+        return self.places[m] if self.places else Place(self.name, m)
 
 
 @dataclass(frozen=True)

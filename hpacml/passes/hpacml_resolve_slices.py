@@ -31,9 +31,12 @@ from hpacml.dialects.hpacml.bridge import FunctorOp, GatherOp, MapOp, ScatterOp,
 from hpacml.dialects.hpacml.checks import CheckIndicesOp, CheckMapOp, DistinctOp, InBoundsOp
 from hpacml.dialects.hpacml.views import IndirectOp, PackOp, UnpackOp
 from hpacml.errors import MapError
-from hpacml.functors.functor import Functor, View, minimum
+from hpacml.functors.application import resolve
+from hpacml.functors.arithmetic import minimum
 from hpacml.functors.polynomials import Poly
 from hpacml.functors.targets import Access, accesses, bind
+from hpacml.functors.tensor_functor import Functor
+from hpacml.functors.views import View
 from hpacml.passes.common.index_arithmetic import Condition, IndexArithmetic
 from hpacml.passes.common.strided import (
     address_range,
@@ -136,7 +139,7 @@ class _Resolution:
         params = dict(zip(self.functor.used_params, map(a.number, op.params), strict=True))
         try:
             targets = bind(op.trees, op.array_names, shapes, map(a.number, op.bounds), a)
-            mapped = [self.functor.resolve(targets, params, direction, a) for direction in op.directions][-1]
+            mapped = [resolve(self.functor, targets, params, way, a) for way in op.directions][-1]
         except MapError as error:
             place = "" if op.text is None else f"in the map '{op.text.data}': "
             raise PassFailedException(f"{place}{error}") from MapError(f"{place}{error}")

@@ -9,7 +9,8 @@ from itertools import islice
 from math import prod
 
 from hpacml.errors import MapError
-from hpacml.functors.functor import DIRECTIONS, EXACT, OVERFLOW, Functor, Mapped, View
+from hpacml.functors.application import WAYS, resolve
+from hpacml.functors.arithmetic import EXACT, OVERFLOW
 from hpacml.functors.hits import Array, Memory
 from hpacml.functors.targets import (
     Access,
@@ -20,6 +21,8 @@ from hpacml.functors.targets import (
     open_numbers,
     ranks,
 )
+from hpacml.functors.tensor_functor import Functor
+from hpacml.functors.views import Mapped, View
 from hpacml.runtime import frame
 from hpacml.runtime.arrays.views import ArrayView, numpy_array, view_of_descriptor
 from hpacml.runtime.gpu.transfers import copy_to_host
@@ -67,14 +70,14 @@ class MapCheck:
         targets = bind(site.targets, site.names, shapes, rest, EXACT)
         parameters = dict(zip(site.parameters, rest, strict=True))
         memory = _memory(site.names, views)
-        for direction in DIRECTIONS[site.direction]:
-            mapped = self._functor.resolve(targets, parameters, direction, EXACT)
+        for way in WAYS[site.direction]:
+            mapped = resolve(self._functor, targets, parameters, way, EXACT)
             used = accesses(site.targets, len(mapped.views))
             _require_64_bits(mapped, used, shapes)
             if site.sharing and not self._indexes_itself and memory.apart():
                 return True
             if views:
-                memory.check(mapped, used, writes=direction == "from")
+                memory.check(mapped, used, writes=way == "from")
         return self._direct or not views
 
     def _views(self, arrays: int) -> list[ArrayView]:

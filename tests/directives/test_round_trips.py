@@ -26,9 +26,9 @@ from hpacml.directives.syntax import (
     parse_many,
 )
 from hpacml.errors import DirectiveError
-from hpacml.functors.functor import Entry, Functor, Point, Range, Slice
 from hpacml.functors.polynomials import Poly
 from hpacml.functors.targets import Bounds, TargetTree, leaves, ranks
+from hpacml.functors.tensor_functor import Entry, Functor, Point, Range, Slice
 from hpacml.pipelines import make_context
 
 pytestmark = pytest.mark.slow

@@ -1,4 +1,4 @@
-"""`hpacml.functors.functor` against the definition of functors and maps, spelled out in nested Python loops.
+"""`hpacml.functors` against the definition of functors and maps, spelled out in nested Python loops.
 
 `reference` knows nothing of offsets and strides: it asks, at every point of the sweep and for every slice, which
 elements are meant. The same maps are then resolved with numbers known in part, and in the IR.
@@ -26,20 +26,12 @@ from xdsl.ir import Block, SSAValue
 from xdsl.rewriter import InsertPoint
 
 from hpacml.errors import HpacmlError, MapError
-from hpacml.functors.functor import (
-    EXACT,
-    LHS,
-    PARTIAL,
-    Functor,
-    FunctorError,
-    Mapped,
-    Point,
-    Range,
-    Target,
-    TargetDim,
-    View,
-)
+from hpacml.functors.application import resolve
+from hpacml.functors.arithmetic import EXACT, PARTIAL
 from hpacml.functors.polynomials import Poly
+from hpacml.functors.targets import Target, TargetDim
+from hpacml.functors.tensor_functor import LHS, Functor, FunctorError, Point, Range
+from hpacml.functors.views import Mapped, View
 from hpacml.passes.common.index_arithmetic import IndexArithmetic
 
 T = TypeVar("T")
@@ -232,9 +224,9 @@ def targets_in(m: Map, number: Callable[[int], T]) -> list[Target[T]]:
     ]
 
 
-def resolve(m: Map) -> Mapped[int]:
+def resolved(m: Map) -> Mapped[int]:
     f = functor(m.functor, *dict(m.params))
-    return f.resolve(targets_in(m, int), dict(m.params), m.direction, EXACT)
+    return resolve(f, targets_in(m, int), dict(m.params), m.direction, EXACT)
 
 
 def meaning_of(mapped: Mapped[int]) -> Meaning:
@@ -368,7 +360,7 @@ BAD = {
 
 @pytest.mark.parametrize("case", GOOD)
 def test_meaning(case: str) -> None:
-    assert meaning_of(resolve(GOOD[case])) == reference(GOOD[case])
+    assert meaning_of(resolved(GOOD[case])) == reference(GOOD[case])
 
 
 @pytest.mark.parametrize("case", BAD)
@@ -378,17 +370,17 @@ def test_misfit(case: str) -> None:
         with pytest.raises(Misfit):
             reference(m)
     with pytest.raises(MapError, match=message):
-        resolve(m)
+        resolved(m)
 
 
 def test_first_features_count_through_the_slices() -> None:
-    mapped = resolve(GOOD["stencil"])
+    mapped = resolved(GOOD["stencil"])
     assert [view.first for view in mapped.views] == [0, 1, 2]
 
 
 def test_strides_of_a_view() -> None:
     """A row-major and a column-major array of 7 by 6 under the third slice of the stencil."""
-    view = resolve(GOOD["stencil"]).views[2]
+    view = resolved(GOOD["stencil"]).views[2]
     assert view.strided((6, 1), EXACT) == (6, (6, 1, 1))
     assert view.strided((1, 7), EXACT) == (1, (1, 7, 7))
     assert view.strided((-6, 0), EXACT) == (-6, (-6, 0, 0))
@@ -527,7 +519,7 @@ def valid(m: Map) -> Functor | None:
 def test_exact(m: Map) -> None:
     if valid(m) is None:
         return
-    expected, mapped = outcome(lambda: reference(m)), outcome(lambda: resolve(m))
+    expected, mapped = outcome(lambda: reference(m)), outcome(lambda: resolved(m))
     assert (None if mapped is None else meaning_of(mapped)) == expected
 
 
@@ -540,10 +532,10 @@ def test_partial(m: Map, random: Random) -> None:
     def hide(n: int) -> int | None:
         return None if random.random() < share else n
 
-    if (f := valid(m)) is None or (exact := outcome(lambda: resolve(m))) is None:
+    if (f := valid(m)) is None or (exact := outcome(lambda: resolved(m))) is None:
         return
     params = {name: hide(n) for name, n in m.params}
-    early = f.resolve(targets_in(m, hide), params, m.direction, PARTIAL)
+    early = resolve(f, targets_in(m, hide), params, m.direction, PARTIAL)
     for some, every in zip(settled(early, exact), settled(exact, exact), strict=True):
         assert some in (None, every)
 
@@ -553,8 +545,8 @@ def test_partial(m: Map, random: Random) -> None:
 def test_partial_that_knows_all(m: Map) -> None:
     if (f := valid(m)) is None:
         return
-    exact = outcome(lambda: resolve(m))
-    early = outcome(lambda: f.resolve(targets_in(m, int), dict(m.params), m.direction, PARTIAL))
+    exact = outcome(lambda: resolved(m))
+    early = outcome(lambda: resolve(f, targets_in(m, int), dict(m.params), m.direction, PARTIAL))
     assert early == exact or (exact is None and m.direction == "from")  # distinctness is left to the run
 
 
@@ -624,7 +616,7 @@ def resolve_in_ir(m: Map, number: Callable[[Machine, int], Poly]) -> tuple[bool,
     f, machine = functor(m.functor, *dict(m.params)), Machine()
     a = machine.arithmetic
     params = {name: number(machine, n) for name, n in m.params}
-    mapped = f.resolve(targets_in(m, lambda n: number(machine, n)), params, m.direction, a)
+    mapped = resolve(f, targets_in(m, lambda n: number(machine, n)), params, m.direction, a)
     fits = a.truth(a.all(a.conditions))
     flat = [*mapped.shape]
     for view in mapped.views:
@@ -661,7 +653,7 @@ def test_ir(m: Map, random: Random) -> None:
 
     if valid(m) is None:
         return
-    exact = outcome(lambda: resolve(m))
+    exact = outcome(lambda: resolved(m))
     built = outcome(lambda: resolve_in_ir(m, number))
     if exact is None:
         assert built is None or not built[0]
@@ -682,7 +674,7 @@ def test_common_maps_fit_quickly(case: str, constant: bool) -> None:
     m = GOOD[case]
     number = (lambda machine, n: machine.arithmetic.number(n)) if constant else Machine.argument
     fits, mapped = resolve_in_ir(m, number)
-    exact = resolve(m)
+    exact = resolved(m)
     assert settled(mapped, exact) == settled(exact, exact)
     assert fits or case in SLOW
 
@@ -694,6 +686,6 @@ def test_conditions_are_few() -> None:
     rows, columns = machine.argument(10), machine.argument(10)
     a = machine.arithmetic
     dims = (TargetDim(a.constant(1), n, a.constant(1), rows), TargetDim(a.constant(1), m, a.constant(1), columns))
-    functor(STENCIL).resolve([Target("t", dims)], {}, "to", a)
+    resolve(functor(STENCIL), [Target("t", dims)], {}, "to", a)
     a.truth(a.all(a.conditions))
     assert sum(isinstance(op, arith.CmpiOp) for op in machine.block.ops) == 4

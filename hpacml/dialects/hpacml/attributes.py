@@ -35,9 +35,9 @@ from xdsl.printer import Printer
 from xdsl.utils.exceptions import VerifyException
 from xdsl.utils.str_enum import StrEnum
 
-from hpacml.functors.functor import Point, Range, Slice, format_slice
 from hpacml.functors.polynomials import Poly
 from hpacml.functors.targets import Bounds, TargetTree, format_tree, single
+from hpacml.functors.tensor_functor import Point, Range, Slice, format_slice
 
 DTYPES: dict[str, Attribute] = {
     "u8": i8,

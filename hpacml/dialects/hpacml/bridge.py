@@ -50,11 +50,13 @@ from hpacml.dialects.hpacml.attributes import (
     promote,
 )
 from hpacml.errors import MapError
-from hpacml.functors.functor import DIRECTIONS, PARTIAL, Functor, FunctorError
+from hpacml.functors.application import WAYS, resolve
+from hpacml.functors.arithmetic import PARTIAL
 from hpacml.functors.targets import Bounds, TargetTree, bind, heads, open_numbers, ranks
+from hpacml.functors.tensor_functor import Functor, FunctorError
 
 if TYPE_CHECKING:
-    from hpacml.functors.functor import Direction as MapDirection
+    from hpacml.functors.application import Way
 
 
 @irdl_op_definition
@@ -91,7 +93,7 @@ class FunctorOp(IRDLOperation):
 
     @property
     def functor(self) -> Functor:
-        """The functor as `hpacml.functors.functor.Functor`. Raises `FunctorError` if it contradicts itself."""
+        """The functor as `hpacml.functors.tensor_functor.Functor`. Raises `FunctorError` if it contradicts itself."""
         params = frozenset(p.data for p in self.parameters)
         return Functor(self.lhs.data, tuple(entries.data for entries in self.rhs), params)
 
@@ -255,9 +257,9 @@ class MapOp(IRDLOperation, HasCanonicalizationPatternsInterface):
         return self.mapping.type
 
     @property
-    def directions(self) -> tuple[MapDirection, ...]:
+    def directions(self) -> tuple[Way, ...]:
         """The directions in which the map must be valid."""
-        return DIRECTIONS[self.direction.data]
+        return WAYS[self.direction.data]
 
     @property
     def array_names(self) -> tuple[str, ...]:
@@ -301,7 +303,7 @@ class MapOp(IRDLOperation, HasCanonicalizationPatternsInterface):
         unknown: dict[str, int | None] = dict.fromkeys(functor.used_params)
         shape: tuple[int | None, ...] = ()
         for direction in self.directions:
-            shape = functor.resolve(targets, unknown, direction, PARTIAL).shape
+            shape = resolve(functor, targets, unknown, direction, PARTIAL).shape
         return shape
 
     def verify_counts(self, params: int) -> None:

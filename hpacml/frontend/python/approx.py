@@ -36,8 +36,9 @@ from hpacml.frontend.python.scalars import Number
 from hpacml.frontend.python.types import INT
 from hpacml.frontend.python.values import Array, Opaque, Unset, describe
 from hpacml.frontend.scope import Keyword, Scope, Use, check_units
-from hpacml.functors.functor import OVERFLOW, Functor, names_of
+from hpacml.functors.arithmetic import OVERFLOW
 from hpacml.functors.targets import TargetTree, fill
+from hpacml.functors.tensor_functor import Functor, names_of
 from hpacml.policy import is_policy
 
 I128 = IntegerType(128)

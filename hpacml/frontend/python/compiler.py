@@ -23,7 +23,7 @@ from hpacml.frontend.python.scalars import Number
 from hpacml.frontend.python.statements import Statements
 from hpacml.frontend.python.types import Refusal, ScalarType
 from hpacml.frontend.python.values import Array, Opaque, Unset, Value
-from hpacml.functors.functor import Functor
+from hpacml.functors.tensor_functor import Functor
 from hpacml.runtime.arrays.views import Layout
 
 _C_NAMES = {*vars(math), "free", "index", "main", "malloc", "memcpy", "memmove", "memset"}

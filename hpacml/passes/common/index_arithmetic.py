@@ -1,4 +1,4 @@
-"""The arithmetic of `hpacml.functors.functor` on `index` values of an IR under construction.
+"""The arithmetic of maps on `index` values of an IR under construction.
 
 Numbers are polynomials over values, conditions are formulas over polynomials; both are simplified as they
 are made, and become `arith` operations only where an operation needs them.
@@ -17,7 +17,7 @@ from xdsl.dialects.builtin import BoolAttr, IndexType, IntegerAttr
 from xdsl.ir import Operation, SSAValue
 
 from hpacml.errors import MapError
-from hpacml.functors.functor import EXACT, STEP_0, Mapped, Target
+from hpacml.functors.arithmetic import EXACT, STEP_0, Judge
 from hpacml.functors.polynomials import Poly
 
 
@@ -96,7 +96,7 @@ def all_of(conditions: Iterable[Condition]) -> Condition:
 
 
 class IndexArithmetic:
-    """An `hpacml.functors.functor.Arithmetic`: numbers are polynomials over the values met so far.
+    """An `Arithmetic`: numbers are polynomials over the values met so far.
 
     Conditions that are known to fail raise `MapError`; those known only at run time are gathered in
     `conditions`.
@@ -196,7 +196,7 @@ class IndexArithmetic:
         ordered = sorted(conditions, key=_order)
         return reduce(lambda a, b: self._binary(op, a, b), [self.truth(c) for c in ordered])
 
-    # -- hpacml.functors.functor.Arithmetic ---------------------------------------------------------------
+    # -- hpacml.functors.arithmetic.Arithmetic ---------------------------------------------------------------
 
     def constant(self, value: int) -> Poly:
         return Poly.constant(value)
@@ -273,5 +273,5 @@ class IndexArithmetic:
             raise MapError(message())
         self.conditions.append(condition)
 
-    def require_distinct(self, condition: Condition, mapped: Mapped[Poly], targets: Sequence[Target[Poly]]) -> None:
+    def require_judged(self, condition: Condition, judge: Judge) -> None:
         self.conditions.append(condition)

@@ -10,7 +10,7 @@ from xdsl.dialects.builtin import DYNAMIC_INDEX, DenseArrayBase, IntegerType, Me
 from xdsl.ir import SSAValue
 
 from hpacml.dialects.hpacml.attributes import dtype_name, known, strides_of
-from hpacml.functors.functor import maximum, minimum
+from hpacml.functors.arithmetic import maximum, minimum
 from hpacml.functors.polynomials import Poly
 from hpacml.passes.common.index_arithmetic import Condition, IndexArithmetic
 from hpacml.runtime.arrays.views import DTYPE_SIZES

@@ -30,7 +30,7 @@ from xdsl.ir import Block, Operation, SSAValue
 from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.traits import is_side_effect_free
 
-from hpacml.functors.functor import minimum
+from hpacml.functors.arithmetic import minimum
 from hpacml.functors.polynomials import Poly
 from hpacml.passes.common.index_arithmetic import IndexArithmetic
 from hpacml.passes.common.regions import captured

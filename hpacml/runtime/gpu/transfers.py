@@ -14,7 +14,7 @@ import numpy as np
 
 from hpacml.errors import MapError
 from hpacml.functors.boxes import union
-from hpacml.functors.hits import overlap
+from hpacml.runtime.arrays.overlap import overlap
 from hpacml.runtime.arrays.views import DTYPE_SIZES, ArrayView, array_view, c_strides, numpy_array
 
 if TYPE_CHECKING:
