@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 import torch
 
-from hpacml.runtime.arrays.views import ArrayView, tensor_over, torch_dtypes
+from hpacml.dtypes import torch_dtypes
+from hpacml.runtime.arrays.views import ArrayView, tensor_over
 from hpacml.runtime.gpu import device as devices
 from hpacml.runtime.gpu import driver, kernels
 from tests import ptx

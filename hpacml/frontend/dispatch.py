@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from hpacml.dtypes import BY_LONG_NAME, DTYPES
 from hpacml.errors import MapError
 from hpacml.frontend import placement, wrapper
 from hpacml.frontend.python.annotations import ArrayParameter, OpaqueParameter, ScalarParameter
@@ -25,9 +26,6 @@ from hpacml.runtime.reports import instruments
 from hpacml.runtime.reports.instruments import Instruments
 
 _compiling = threading.RLock()
-
-_ELEMENTS = {"float32": "f32", "float64": "f64", "int32": "i32", "int64": "i64", "uint8": "u8"}
-"""What the runtime calls element types."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # a part of keys: its hash is to be that of an object
@@ -57,7 +55,7 @@ class Dispatcher:
             for k, p in enumerate(kernel.parameters)
             if not isinstance(p, OpaqueParameter)
         ]
-        self._expected = [(_ELEMENTS[p.element.name], len(p.dims)) for _, p in self._arrays]
+        self._expected = [(BY_LONG_NAME[p.element.name].name, len(p.dims)) for _, p in self._arrays]
         self._fixed_sizes, self._named_sizes = _size_rules([p for _, p in self._arrays])
         self._codes: defaultdict[tuple[Instruments, str | None], dict[tuple[Layout, ...], _Code]] = defaultdict(dict)
         """By the instruments, the chip if it is for a GPU, and the layouts of the arrays."""
@@ -140,7 +138,7 @@ class Dispatcher:
         for view, (k, parameter), (dtype, rank) in zip(views, self._arrays, self._expected, strict=True):
             name = parameter.name
             if view.dtype != dtype:
-                found = next((known for known, short in _ELEMENTS.items() if short == view.dtype), view.dtype)
+                found = DTYPES[view.dtype].long_name if DTYPES[view.dtype].in_kernels else view.dtype
                 wanted = parameter.element.name
                 convert = f"{name}.astype(np.{wanted})" if hasattr(args[k], "astype") else f"{name}.to(torch.{wanted})"
                 raise MapError(

@@ -262,9 +262,9 @@ class _Bound(NamedTuple):
 @lru_cache(4096)
 def _dtype(dtypes: tuple[str, ...]) -> str:
     """The dtype of a tensor gathered from arrays of these."""
-    from hpacml.dialects.hpacml.attributes import DTYPES, dtype_name, promote
+    from hpacml.dialects.hpacml.attributes import ELEMENT_TYPES, dtype_name, promote
 
-    return dtype_name(promote(DTYPES[dtype] for dtype in dtypes))
+    return dtype_name(promote(ELEMENT_TYPES[dtype] for dtype in dtypes))
 
 
 @lru_cache(4096)
@@ -290,7 +290,7 @@ def _module(application: AppliedFunctor, direction: Way, types: tuple[ArrayType,
     """A function over the arrays, the dense tensor, the map's open numbers and the functor's parameters."""
     from xdsl.dialects.builtin import IndexType
 
-    from hpacml.dialects.hpacml.attributes import DTYPES, Direction
+    from hpacml.dialects.hpacml.attributes import ELEMENT_TYPES, Direction
     from hpacml.dialects.hpacml.bridge import GatherOp, ScatterOp
     from hpacml.frontend.wrapper import Entry
 
@@ -301,7 +301,7 @@ def _module(application: AppliedFunctor, direction: Way, types: tuple[ArrayType,
     numbers = [entry.hidden(f"n{k}", IndexType()) for k in range(len(application.open_numbers))]
     for param in application.functor.used_params:
         entry.argument(param, IndexType())
-    mapping = entry.map(application, Direction(direction), numbers, DTYPES[tensor_type.dtype]).mapping
+    mapping = entry.map(application, Direction(direction), numbers, ELEMENT_TYPES[tensor_type.dtype]).mapping
     # With the sizes that the map fixes: a known number of features is what makes the loop fast.
     tensor = entry.hidden("tensor", tensor_type.memref_of(mapping.type.get_shape()), len(array_types))
     copy = GatherOp(mapping, tensor) if direction == "to" else ScatterOp(tensor, mapping)

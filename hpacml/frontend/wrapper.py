@@ -14,7 +14,7 @@ from xdsl.ir import Attribute, Block, SSAValue
 from xdsl.rewriter import InsertPoint, Rewriter
 
 from hpacml.backend import mlir
-from hpacml.dialects.hpacml.attributes import DTYPES, Direction
+from hpacml.dialects.hpacml.attributes import ELEMENT_TYPES, Direction
 from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp
 from hpacml.frontend.maps import AppliedFunctor
 from hpacml.frontend.python.emitter import name_value
@@ -51,7 +51,7 @@ class ArrayType(NamedTuple):
 
     def memref_of(self, shape: Sequence[int]) -> MemRefType:
         """The type of such an array, of which `shape` is known."""
-        return memref_of_layout(DTYPES[self.dtype], shape, self.layout)
+        return memref_of_layout(ELEMENT_TYPES[self.dtype], shape, self.layout)
 
 
 class Entry:

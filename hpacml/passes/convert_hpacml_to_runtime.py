@@ -40,9 +40,9 @@ from hpacml.dialects.hpacml.checks import CheckMapOp, RefuseOp
 from hpacml.dialects.hpacml.control import BodyOp, CollectOp, InferOp, SampleOp
 from hpacml.dialects.hpacml.flags import FlagDownOp, FlagOp
 from hpacml.dialects.hpacml.report import CopiedOp, NowOp, RecordOp
+from hpacml.dtypes import SIZES
 from hpacml.functors.targets import to_json
 from hpacml.passes.common.regions import captured
-from hpacml.runtime.arrays.views import DTYPE_SIZES
 
 POINTER = llvm.LLVMPointerType()
 
@@ -411,7 +411,7 @@ def _count_copied(op: CopiedOp) -> None:
     def memory(array: SSAValue) -> SSAValue:
         return builder.insert(memref.ExtractAlignedPointerAsIndexOp.get(array)).aligned_pointer
 
-    size = number(DTYPE_SIZES[dtype_name(tensor_type.element_type)])
+    size = number(SIZES[dtype_name(tensor_type.element_type)])
     for d in range(tensor_type.get_num_dims()):
         size = builder.insert(arith.MuliOp(size, builder.insert(memref.DimOp(op.tensor, number(d))).result)).result
     for array in op.arrays:

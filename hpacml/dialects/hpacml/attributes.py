@@ -16,6 +16,7 @@ from xdsl.dialects.builtin import (
     Float32Type,
     Float64Type,
     IntAttr,
+    IntegerType,
     MemRefType,
     StridedLayoutAttr,
     StringAttr,
@@ -23,9 +24,6 @@ from xdsl.dialects.builtin import (
     f16,
     f32,
     f64,
-    i8,
-    i32,
-    i64,
 )
 from xdsl.dialects.utils.enum_attribute import EnumAttribute
 from xdsl.ir import Attribute, Data, ParametrizedAttribute, SpacedOpaqueSyntaxAttribute, TypeAttribute
@@ -35,22 +33,21 @@ from xdsl.printer import Printer
 from xdsl.utils.exceptions import VerifyException
 from xdsl.utils.str_enum import StrEnum
 
+from hpacml.dtypes import DTYPES
 from hpacml.functors.polynomials import Poly
 from hpacml.functors.targets import Bounds, TargetTree, format_tree, single
 from hpacml.functors.tensor_functor import Point, Range, Slice, format_slice
 
-DTYPES: dict[str, Attribute] = {
-    "u8": i8,
-    "i32": i32,
-    "i64": i64,
-    "f16": f16,
-    "bf16": bf16,
-    "f32": f32,
-    "f64": f64,
+_FLOAT_TYPES = {"f16": f16, "bf16": bf16, "f32": f32, "f64": f64}
+
+ELEMENT_TYPES: dict[str, Attribute] = {
+    name: IntegerType(dtype.bits) if dtype.kind in "ui" else _FLOAT_TYPES[name] for name, dtype in DTYPES.items()
 }
 """Element types of arrays and tensors by name. MLIR integers are signless; the only 8-bit one is unsigned."""
 
-INDICES = (i32, i64, i8)
+_NAMES = {element_type: name for name, element_type in ELEMENT_TYPES.items()}
+
+INDICES = tuple(element_type for name, element_type in ELEMENT_TYPES.items() if DTYPES[name].kind in "ui")
 """Element types of index arrays."""
 
 FLOATS = (Float16Type, BFloat16Type, Float32Type, Float64Type)
@@ -62,18 +59,22 @@ def as_text(attribute: Attribute | None) -> Attribute | None:
 
 
 def dtype_name(element_type: Attribute) -> str:
-    """The name of an element type in `DTYPES`. Raises `VerifyException` for any other type."""
-    for name, known in DTYPES.items():
-        if known == element_type:
-            return name
-    raise VerifyException(f"element type {element_type} is none of {', '.join(DTYPES)}")
+    """The name of an element type. Raises `VerifyException` for any other type."""
+    if (name := _NAMES.get(element_type)) is None:
+        raise VerifyException(f"element type {element_type} is none of {', '.join(ELEMENT_TYPES)}")
+    return name
+
+
+def is_unsigned(element_type: Attribute) -> bool:
+    """Whether it is that of unsigned integers."""
+    return element_type in _NAMES and DTYPES[_NAMES[element_type]].kind == "u"
 
 
 def promote(element_types: Iterable[Attribute]) -> Attribute:
     """The element type of a tensor gathered from arrays of several: the widest, floats before integers."""
     types = sorted({dtype_name(t) for t in element_types}, key=list(DTYPES).index)
-    floats = [name for name in types if isinstance(DTYPES[name], FLOATS)]
-    return f32 if floats == ["f16", "bf16"] else DTYPES[(floats or types)[-1]]
+    floats = [name for name in types if DTYPES[name].kind == "f"]
+    return f32 if floats == ["f16", "bf16"] else ELEMENT_TYPES[(floats or types)[-1]]
 
 
 def known(size: int) -> int | None:

@@ -12,8 +12,11 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from xdsl.dialects.builtin import IndexType, f32, f64, i1, i8, i32, i64
+from xdsl.dialects.builtin import IndexType, f64, i1
 from xdsl.ir import Attribute
+
+from hpacml.dialects.hpacml.attributes import ELEMENT_TYPES
+from hpacml.dtypes import DTYPES
 
 Constant = bool | int | float
 
@@ -73,10 +76,11 @@ FLOAT = ScalarType("float", float, True, f64)
 WEAK = (BOOL, INT, FLOAT)
 
 ARRAY_DTYPES = {
-    name: ScalarType(name, getattr(np, name), False, ir)
-    for name, ir in {"float32": f32, "float64": f64, "int32": i32, "int64": i64, "uint8": i8}.items()
+    dtype.long_name: ScalarType(dtype.long_name, getattr(np, dtype.long_name), False, ELEMENT_TYPES[name])
+    for name, dtype in sorted(DTYPES.items(), key=lambda item: "fiu".index(item[1].kind))
+    if dtype.in_kernels
 }
-"""The element types of arrays by name."""
+"""The element types of arrays by NumPy's name, as messages list them: floats, then integers."""
 
 NP_BOOL = ScalarType("bool_", np.bool_, False, i1)
 

@@ -1,4 +1,4 @@
-"""Conversion of elements between the types of `hpacml.dialects.hpacml.attributes.DTYPES`."""
+"""Conversion of elements between the types of `hpacml.dtypes`."""
 
 from __future__ import annotations
 
@@ -6,17 +6,14 @@ from typing import cast
 
 from xdsl.builder import Builder
 from xdsl.dialects import arith
-from xdsl.dialects.builtin import AnyFloat, IntegerType, bf16, f16, f32, i8
+from xdsl.dialects.builtin import AnyFloat, IntegerType, bf16, f16, f32
 from xdsl.ir import Attribute, SSAValue
 
-from hpacml.dialects.hpacml.attributes import FLOATS
+from hpacml.dialects.hpacml.attributes import FLOATS, is_unsigned
 
 
 def convert(value: SSAValue, target: Attribute, builder: Builder) -> SSAValue:
-    """`value` as a `target`, rounded to nearest between floats, truncated from floats to integers.
-
-    The 8-bit integer is unsigned, the others are signed.
-    """
+    """`value` as a `target`, rounded to nearest between floats, truncated from floats to integers."""
     source = value.type
     if source == target:
         return value
@@ -26,11 +23,11 @@ def convert(value: SSAValue, target: Attribute, builder: Builder) -> SSAValue:
         wider = cast(AnyFloat, target).bitwidth > cast(AnyFloat, source).bitwidth
         return builder.insert((arith.ExtFOp if wider else arith.TruncFOp)(value, target)).result
     if isinstance(target, FLOATS):
-        return builder.insert((arith.UIToFPOp if source == i8 else arith.SIToFPOp)(value, target)).result
+        return builder.insert((arith.UIToFPOp if is_unsigned(source) else arith.SIToFPOp)(value, target)).result
     if isinstance(source, FLOATS):
-        to_integer = arith.FPToUIOp if target == i8 else arith.FPToSIOp
+        to_integer = arith.FPToUIOp if is_unsigned(target) else arith.FPToSIOp
         return builder.insert(to_integer(value, cast(IntegerType, target))).result
     narrow, wide = cast(IntegerType, source), cast(IntegerType, target)
     if wide.width.data < narrow.width.data:
         return builder.insert(arith.TruncIOp(value, wide)).result
-    return builder.insert((arith.ExtUIOp if source == i8 else arith.ExtSIOp)(value, wide)).result
+    return builder.insert((arith.ExtUIOp if is_unsigned(source) else arith.ExtSIOp)(value, wide)).result

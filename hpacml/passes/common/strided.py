@@ -10,10 +10,10 @@ from xdsl.dialects.builtin import DYNAMIC_INDEX, DenseArrayBase, IntegerType, Me
 from xdsl.ir import SSAValue
 
 from hpacml.dialects.hpacml.attributes import dtype_name, known, strides_of
+from hpacml.dtypes import SIZES
 from hpacml.functors.arithmetic import maximum, minimum
 from hpacml.functors.polynomials import Poly
 from hpacml.passes.common.index_arithmetic import Condition, IndexArithmetic
-from hpacml.runtime.arrays.views import DTYPE_SIZES
 
 
 def metadata(array: SSAValue, a: IndexArithmetic) -> tuple[Poly, list[Poly], list[Poly]]:
@@ -82,7 +82,7 @@ def address_range(
 ) -> tuple[Poly, Poly]:
     """The addresses of an array's first byte and of the one behind its last."""
     start = a.number(a.builder.insert(memref.ExtractAlignedPointerAsIndexOp.get(array)).aligned_pointer)
-    width = a.constant(DTYPE_SIZES[dtype_name(cast(MemRefType, array.type).element_type)])
+    width = a.constant(SIZES[dtype_name(cast(MemRefType, array.type).element_type)])
     low = high = offset
     zero, one = a.constant(0), a.constant(1)
     is_packed = not isinstance(cast(MemRefType, array.type).layout, StridedLayoutAttr)

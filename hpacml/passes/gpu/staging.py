@@ -25,6 +25,7 @@ from xdsl.utils.exceptions import PassFailedException
 
 from hpacml.dialects.hpacml.attributes import dtype_name, strides_of
 from hpacml.dialects.hpacml.views import IndirectOp
+from hpacml.dtypes import SIZES
 from hpacml.functors.polynomials import Poly
 from hpacml.passes.common.index_arithmetic import IndexArithmetic
 from hpacml.passes.common.strided import reinterpret_cast
@@ -40,7 +41,6 @@ from hpacml.passes.gpu.launches import (
     remaining,
     where,
 )
-from hpacml.runtime.arrays.views import DTYPE_SIZES
 
 SHARED = 24 << 10
 """Bytes of shared memory for a block, so that several fit beside each other."""
@@ -70,7 +70,7 @@ class Staging:
     @property
     def width(self) -> int:
         """Bytes of an element."""
-        return DTYPE_SIZES[dtype_name(self.sweep.tensor_type.element_type)]
+        return SIZES[dtype_name(self.sweep.tensor_type.element_type)]
 
     @property
     def lanes(self) -> int:

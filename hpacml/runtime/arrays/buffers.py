@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hpacml.dtypes import SIZES, torch_dtypes
 from hpacml.errors import MapError
-from hpacml.runtime.arrays.views import DTYPE_SIZES, torch_dtypes
 
 if TYPE_CHECKING:
     import torch
@@ -54,11 +54,11 @@ _buffers = Buffers()
 
 
 def empty(shape: tuple[int, ...], dtype: str) -> torch.Tensor:
-    """A tensor that is not filled; `dtype` is a name of `DTYPE_SIZES`. Raises `MapError` if there is no memory."""
+    """A tensor that is not filled; `dtype` is a name in `hpacml.dtypes`. Raises `MapError` if there is no memory."""
     import torch
 
     kind = torch_dtypes()[dtype]
-    size = prod(shape) * DTYPE_SIZES[dtype]
+    size = prod(shape) * SIZES[dtype]
     try:
         if size <= SMALL:
             return torch.empty(shape, dtype=kind, device="cpu")

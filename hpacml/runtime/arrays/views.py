@@ -13,36 +13,16 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
+from hpacml.dtypes import BY_DLPACK_CODE, BY_TYPE_CODE, SIZES, numpy_dtypes, numpy_names, torch_dtypes, torch_names
 from hpacml.errors import HpacmlError, MapError
 
 if TYPE_CHECKING:
     import torch
 
-DTYPE_SIZES = {"u8": 1, "i32": 4, "i64": 8, "f16": 2, "bf16": 2, "f32": 4, "f64": 8}
+_NUMPY_NAMES = numpy_names()
 
-_NUMPY_DTYPES: dict[str, np.dtype[Any]] = {
-    "u8": np.dtype(np.uint8),
-    "i32": np.dtype(np.int32),
-    "i64": np.dtype(np.int64),
-    "f16": np.dtype(np.float16),
-    "f32": np.dtype(np.float32),
-    "f64": np.dtype(np.float64),
-}
-_NUMPY_NAMES = {dtype: name for name, dtype in _NUMPY_DTYPES.items()}
-
-# The type codes and bits of DLPack.
-_DLPACK_NAMES = {
-    (1, 8): "u8",
-    (0, 32): "i32",
-    (0, 64): "i64",
-    (2, 16): "f16",
-    (4, 16): "bf16",
-    (2, 32): "f32",
-    (2, 64): "f64",
-}
 _DLPACK_HOST_DEVICES = (1, 3, 11)  # CPU, and pinned memory of CUDA and ROCm
 _DLPACK_CUDA_DEVICES = (2, 13)  # memory of a device, and managed memory
-_TYPESTR_NAMES = {dtype.str: name for name, dtype in _NUMPY_DTYPES.items()}
 _DL_TENSOR = struct.Struct("QiiiBBHQQQ")  # data, device, its index, rank, code, bits, lanes, shape, strides, offset
 _DL_FLAGS_OFFSET, _DL_VERSIONED_TENSOR_OFFSET = 24, 32
 
@@ -62,7 +42,7 @@ _ARRAY_STRUCT_DATA = 40  # the offset of `data` in NumPy's PyArrayInterface
 class ArrayView:
     """An array's memory: `address` of element [0, ..., 0], `strides` in elements, `owner` to keep it alive.
 
-    `dtype` is one of u8, i32, i64, f16, bf16, f32, f64. `readonly` memory must not be written. `device` is the number
+    `dtype` is a name in `hpacml.dtypes`. `readonly` memory must not be written. `device` is the number
     of the CUDA device that it is on, None for the host, and `stream` the one that its owner works on, if it tells.
     `borrowed` memory of a device may have another use as soon as `owner` is gone, not only behind what is under way.
     """
@@ -99,7 +79,7 @@ def array_view(array: object, name: str, *, write: bool = False, gpu: bool = Fal
 
 def tensor_view(tensor: torch.Tensor, device: int | None) -> ArrayView:
     """The memory of a tensor of ours, which is dense."""
-    dtype, shape = _torch_names()[tensor.dtype], tuple(tensor.shape)
+    dtype, shape = torch_names()[tensor.dtype], tuple(tensor.shape)
     return ArrayView(tensor.data_ptr(), dtype, shape, c_strides(shape), False, tensor, device)
 
 
@@ -140,7 +120,7 @@ def _layout(shape: tuple[int, ...], strides: tuple[int, ...]) -> Layout:
 
 def extent(view: ArrayView) -> tuple[int, int]:
     """The addresses of the first byte and of the one behind the last; equal if there are no elements."""
-    width = DTYPE_SIZES[view.dtype]
+    width = SIZES[view.dtype]
     if view.strides == c_strides(view.shape):
         return view.address, view.address + math.prod(view.shape) * width
     if 0 in view.shape:
@@ -161,7 +141,7 @@ def descriptor(view: ArrayView) -> ctypes.Array[ctypes.c_int64]:
 def view_of_descriptor(address: int, dtype: str, rank: int) -> ArrayView:
     """What the ranked memref descriptor at `address` describes. Nothing keeps the memory alive."""
     words = _descriptor_layout(rank)[0].from_address(address)[:]
-    origin = words[1] + words[2] * DTYPE_SIZES[dtype]
+    origin = words[1] + words[2] * SIZES[dtype]
     return ArrayView(origin, dtype, tuple(words[3 : 3 + rank]), tuple(words[3 + rank :]), False, None)
 
 
@@ -201,7 +181,7 @@ def array_from_descriptor(address: int, dtype: str, rank: int) -> np.ndarray[Any
 
 def numpy_array(view: ArrayView) -> np.ndarray[Any, np.dtype[Any]]:
     """A NumPy array over the memory of a view, valid as long as that is; bf16 as uint16 bits."""
-    kind = np.dtype(np.uint16) if view.dtype == "bf16" else _NUMPY_DTYPES[view.dtype]
+    kind = numpy_dtypes()[view.dtype]
     strides = [stride * kind.itemsize for stride in view.strides]
     below = sum((n - 1) * s for n, s in zip(view.shape, strides, strict=True) if s < 0 < n)
     memory: Any = _Memory.from_address(view.address + below)
@@ -216,26 +196,6 @@ def _is_tensor(array: object) -> TypeGuard[torch.Tensor]:
 @functools.cache
 def _descriptor_layout(rank: int) -> tuple[type[ctypes.Array[ctypes.c_int64]], struct.Struct]:
     return ctypes.c_int64 * (3 + 2 * rank), struct.Struct(f"QQ{1 + 2 * rank}q")
-
-
-@functools.cache
-def torch_dtypes() -> dict[str, torch.dtype]:
-    import torch
-
-    return {
-        "u8": torch.uint8,
-        "i32": torch.int32,
-        "i64": torch.int64,
-        "f16": torch.float16,
-        "bf16": torch.bfloat16,
-        "f32": torch.float32,
-        "f64": torch.float64,
-    }
-
-
-@functools.cache
-def _torch_names() -> dict[torch.dtype, str]:
-    return {dtype: name for name, dtype in torch_dtypes().items()}
 
 
 def _numpy_view(array: np.ndarray[Any, np.dtype[Any]], name: str) -> ArrayView:
@@ -274,7 +234,7 @@ def _custom_dtype(dtype: np.dtype[Any], name: str) -> str:
 def _torch_view(tensor: torch.Tensor, name: str) -> ArrayView:
     if not (tensor.is_cpu or tensor.is_cuda):
         raise _elsewhere(name, str(tensor.device), f"{name}.cpu()")
-    if (dtype := _torch_names().get(tensor.dtype)) is None:
+    if (dtype := torch_names().get(tensor.dtype)) is None:
         raise _unsupported_dtype(name, tensor.dtype)
     if tensor.is_neg():
         raise _error(name, f"is the negation of its memory: pass {name}.resolve_neg()")
@@ -282,7 +242,7 @@ def _torch_view(tensor: torch.Tensor, name: str) -> ArrayView:
         address, strides = tensor.data_ptr(), tensor.stride()
     except RuntimeError as error:
         raise _error(name, f"has no strided memory ({tensor.layout}): pass {name}.to_dense()") from error
-    if address % DTYPE_SIZES[dtype]:
+    if address % SIZES[dtype]:
         raise _misaligned(name, address, dtype)
     # Torch would not see a write to memory that gradients depend on.
     device = tensor.device.index if tensor.is_cuda else None
@@ -321,14 +281,14 @@ def _cuda_view(array: Any, name: str) -> ArrayView:
     interface: dict[str, Any] = array.__cuda_array_interface__
     if interface.get("mask") is not None:
         raise _error(name, "has a mask: pass its data without")
-    dtype = _TYPESTR_NAMES.get(interface["typestr"])
+    dtype = BY_TYPE_CODE.get(interface["typestr"])
     if dtype is None:
         raise _unsupported_dtype(name, interface["typestr"])
     address, readonly = interface["data"]
     shape = tuple(interface["shape"])
     steps = interface.get("strides")
-    strides = c_strides(shape) if steps is None else _element_strides(name, tuple(steps), DTYPE_SIZES[dtype])
-    if address % DTYPE_SIZES[dtype]:
+    strides = c_strides(shape) if steps is None else _element_strides(name, tuple(steps), SIZES[dtype])
+    if address % SIZES[dtype]:
         raise _misaligned(name, address, dtype)
     device = _cuda_device(array, address)
     return ArrayView(address, dtype, shape, strides, readonly, array, device, interface.get("stream"))
@@ -370,14 +330,14 @@ def _dlpack_view(array: Any, name: str, gpu: bool) -> ArrayView:
     data, _, _, rank, code, bits, lanes, sizes, steps, offset = _DL_TENSOR.unpack(
         ctypes.string_at(tensor, _DL_TENSOR.size)
     )
-    dtype = _DLPACK_NAMES.get((code, bits))
+    dtype = BY_DLPACK_CODE.get((code, bits))
     if dtype is None or lanes != 1:
         raise _unsupported_dtype(name, f"({code}, {bits} bits) of DLPack")
     words = ctypes.c_int64 * rank
     shape = tuple(words.from_address(sizes)) if rank else ()
     strides = tuple(words.from_address(steps)) if rank and steps else c_strides(shape)
     address = data + offset
-    if address % DTYPE_SIZES[dtype]:
+    if address % SIZES[dtype]:
         raise _misaligned(name, address, dtype)
     readonly |= _is_of_jax(array)
     return ArrayView(
@@ -422,12 +382,12 @@ def _elsewhere(name: str, place: str, instead: str) -> MapError:
 
 
 def _misaligned(name: str, address: int, dtype: str) -> MapError:
-    size = DTYPE_SIZES[dtype]
+    size = SIZES[dtype]
     return _error(
         name, f"starts at address {address:#x}, which is not aligned to its {size}-byte elements: pass a copy"
     )
 
 
 def _unsupported_dtype(name: str, dtype: object) -> MapError:
-    supported = ", ".join(DTYPE_SIZES)
+    supported = ", ".join(SIZES)
     return _error(name, f"has dtype {dtype}; maps and kernels work on {supported}: pass it converted to one of these")

@@ -10,18 +10,9 @@ from typing import Any, cast
 
 import numpy as np
 
+from hpacml.dtypes import DTYPES
 from hpacml.runtime.databases.hdf5 import h5py
 from hpacml.version import version
-
-_STORED = {
-    "u8": "uint8",
-    "i32": "int32",
-    "i64": "int64",
-    "f16": "float16",
-    "bf16": "float32",
-    "f32": "float32",
-    "f64": "float64",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +45,7 @@ class Schema:
     def stored_dtypes(self) -> dict[str, str]:
         """NumPy's names of the dtypes, by dataset; those that are not known are as they are."""
         dtypes = (*self.input_dtypes, *self.output_dtypes)
-        return {name: _STORED.get(dtype, dtype) for name, dtype in zip(self.columns, dtypes, strict=True)}
+        return {name: _stored(dtype) for name, dtype in zip(self.columns, dtypes, strict=True)}
 
     @staticmethod
     def read(group: Any) -> Schema | None:
@@ -129,6 +120,11 @@ def _texts(group: Any, name: str) -> tuple[str, ...] | None:
     for text in values:
         text.encode()  # h5py passes on bytes that are no text
     return tuple(values)
+
+
+def _stored(dtype: str) -> str:
+    known = DTYPES.get(dtype)
+    return dtype if known is None else known.stored_name
 
 
 def np_dtype_name(dtype: Any) -> str:

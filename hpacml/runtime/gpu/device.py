@@ -13,12 +13,10 @@ from typing import Any, Protocol
 
 import torch
 
+from hpacml.dtypes import DTYPES, torch_dtypes
 from hpacml.errors import DeviceError
-from hpacml.runtime.arrays.views import ArrayView, require_no_negative, torch_dtypes
+from hpacml.runtime.arrays.views import ArrayView, require_no_negative
 from hpacml.runtime.gpu import driver
-
-_TYPE_CODES = {"u8": "|u1", "i32": "<i4", "i64": "<i8", "f16": "<f2", "bf16": "<i2", "f32": "<f4", "f64": "<f8"}
-"""Of the CUDA array interface, which has no bfloat16."""
 
 _capturing = threading.RLock()
 """Torch cannot capture in two threads at once, and to wait for all of a device breaks what another thread captures."""
@@ -257,7 +255,7 @@ class _Exporter:
         width = torch_dtypes()[view.dtype].itemsize
         self.__cuda_array_interface__ = {
             "shape": view.shape,
-            "typestr": _TYPE_CODES[view.dtype],
+            "typestr": DTYPES[view.dtype].type_code,
             "data": (view.address, False),
             "strides": tuple(width * stride for stride in view.strides),
             "version": 2,

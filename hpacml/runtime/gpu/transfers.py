@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from hpacml.dtypes import SIZES
 from hpacml.errors import MapError
 from hpacml.functors.boxes import union
 from hpacml.runtime.arrays.overlap import overlap
-from hpacml.runtime.arrays.views import DTYPE_SIZES, ArrayView, array_view, c_strides, numpy_array
+from hpacml.runtime.arrays.views import ArrayView, array_view, c_strides, numpy_array
 
 if TYPE_CHECKING:
     import torch
@@ -49,7 +50,7 @@ def _forward(device: Device, view: ArrayView) -> ArrayView:
     """The same elements in the order of their addresses: Torch has no negative strides."""
     sizes = zip(view.shape, view.strides, strict=True)
     below = sum((size - 1) * stride for size, stride in sizes if stride < 0 < size)
-    address = view.address + below * DTYPE_SIZES[view.dtype]
+    address = view.address + below * SIZES[view.dtype]
     return replace(view, address=address, strides=tuple(map(abs, view.strides)), device=device.index)
 
 
@@ -160,7 +161,7 @@ def _new_copy(device: Device, view: ArrayView, box: Box | None) -> _Copy:
     sizes = tuple(max(0, high - low) for low, high in box)
     array = numpy_array(view)
     host = array[tuple(slice(low, low + size) for (low, _), size in zip(box, sizes, strict=True))]
-    width = DTYPE_SIZES[view.dtype]
+    width = SIZES[view.dtype]
     memory = device.empty((max(1, host.size * width),), "u8")
     strides = c_strides(sizes)
     offset = sum(low * stride for (low, _), stride in zip(box, strides, strict=True))

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hpacml.dtypes import SIZES
 from hpacml.errors import MapError
 from hpacml.runtime.arrays.views import (
-    DTYPE_SIZES,
     ArrayView,
     Layout,
     array_from_descriptor,
@@ -63,7 +63,7 @@ LAYOUTS = {
 
 def memory(view: ArrayView) -> np.ndarray[Any, Any]:
     """The elements, read by address and strides alone."""
-    size = DTYPE_SIZES[view.dtype]
+    size = SIZES[view.dtype]
     result = np.empty(view.shape, f"V{size}")
     for index in np.ndindex(view.shape):
         address = view.address + size * sum(i * s for i, s in zip(index, view.strides, strict=True))
