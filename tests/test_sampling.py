@@ -18,9 +18,9 @@ from jaxtyping import Float64
 
 import hpacml
 from hpacml import approx
+from hpacml.abi.records import SampleSite, Source
+from hpacml.clauses import Sampling
 from hpacml.runtime.databases import sampler
-from hpacml.runtime.sites import SampleSite, Source
-from hpacml.sampling import Sampling
 
 Vector = Float64[np.ndarray, "N"]
 DATABASE = "d.h5"
@@ -215,8 +215,8 @@ def test_forks_and_spawned_processes_count_anew_and_pick_other_calls() -> None:
     program = """
         import multiprocessing, os, sys
         from hpacml.runtime.databases.sampler import Samples
-        from hpacml.runtime.sites import SampleSite, Source
-        from hpacml.sampling import Sampling
+        from hpacml.abi.records import SampleSite, Source
+        from hpacml.clauses import Sampling
 
         every = Samples(SampleSite("r", Source("d.h5"), Sampling(every=100, most=3)))
         part = Samples(SampleSite("r", Source("d.h5"), Sampling(fraction=0.2)))

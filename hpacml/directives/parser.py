@@ -15,6 +15,7 @@ from lark import Lark, Token, Tree, UnexpectedInput
 from lark.lark import PostLex
 from lark.tree import Meta
 
+from hpacml.clauses import KEYS, SEED_ALONE, Sampling, fault_of
 from hpacml.directives.expressions import (
     ARITHMETIC,
     COMPARISONS,
@@ -41,7 +42,6 @@ from hpacml.directives.syntax import (
 )
 from hpacml.errors import DirectiveError
 from hpacml.functors.tensor_functor import Entry, Point, Range, Slice
-from hpacml.sampling import KEYS, SEED_ALONE, Sampling, fault_of
 
 MAX_LENGTH = 1 << 15
 LISTS = {"in", "out", "inout", "units"}

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, cast
 
+from hpacml.clauses import Sampling
 from hpacml.directives.expressions import MAX_DEPTH, Expr, Span
 from hpacml.errors import DirectiveError
 from hpacml.functors.tensor_functor import Functor, FunctorError, Slice, format_slice
-from hpacml.sampling import Sampling
 
 
 @dataclass(frozen=True)

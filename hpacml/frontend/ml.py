@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from xdsl.dialects.builtin import StringAttr, SymbolRefAttr
 from xdsl.ir import Region, SSAValue
 
+from hpacml.clauses import Sampling
 from hpacml.dialects.hpacml.attributes import Direction, Mode
 from hpacml.dialects.hpacml.control import MlOp
 from hpacml.directives.syntax import MlDirective, Name, parse_sampling
 from hpacml.errors import DirectiveError
 from hpacml.frontend.scope import Keyword
-from hpacml.sampling import Sampling
 
 MAP_OF_CLAUSE: dict[Keyword, Direction] = {"in": Direction.To, "out": Direction.From, "inout": Direction.Inout}
 """The map that each clause needs."""

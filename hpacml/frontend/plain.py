@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 
-from hpacml.policy import OnError
+from hpacml.clauses import OnError
 
 
 def approx(directive: str, *, unchecked: bool = False, on_error: OnError | None = None) -> AbstractContextManager[None]:

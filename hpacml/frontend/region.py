@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
+from hpacml.clauses import OnError, is_policy
 from hpacml.directives.expressions import Expr, evaluate
 from hpacml.directives.syntax import (
     FunctorDirective,
@@ -27,7 +28,6 @@ from hpacml.frontend.maps import AppliedFunctor, End, integers_of, numbers_of
 from hpacml.frontend.placement import Target as Machine
 from hpacml.frontend.placement import device_of, on_host, require_target
 from hpacml.frontend.scope import Keyword, Scope, check_units
-from hpacml.policy import OnError, is_policy
 from hpacml.runtime.arrays.views import ArrayView, array_view, layout_of
 from hpacml.runtime.entry import call
 from hpacml.runtime.frame import Frame, Paths

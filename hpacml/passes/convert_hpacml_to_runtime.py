@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import cast
@@ -15,7 +14,6 @@ from xdsl.dialects import arith, func, llvm, memref, scf
 from xdsl.dialects.builtin import (
     ArrayAttr,
     DenseArrayBase,
-    FunctionType,
     IndexType,
     IntegerAttr,
     MemRefType,
@@ -35,30 +33,31 @@ from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.traits import SymbolTable
 from xdsl.utils.exceptions import PassFailedException
 
+from hpacml.abi.records import (
+    CollectSite,
+    FlagSite,
+    InferSite,
+    MapSite,
+    RecordSite,
+    RefuseSite,
+    SampleSite,
+    Site,
+    Source,
+    TensorType,
+)
+from hpacml.abi.symbols import SYMBOLS
 from hpacml.dialects.hpacml.attributes import dtype_name
 from hpacml.dialects.hpacml.checks import CheckMapOp, RefuseOp
 from hpacml.dialects.hpacml.control import BodyOp, CollectOp, InferOp, SampleOp
 from hpacml.dialects.hpacml.flags import FlagDownOp, FlagOp
 from hpacml.dialects.hpacml.report import CopiedOp, NowOp, RecordOp
 from hpacml.dtypes import SIZES
-from hpacml.functors.targets import to_json
 from hpacml.passes.common.regions import captured
 
 POINTER = llvm.LLVMPointerType()
 
-RUNTIME = {
-    "hpacml_infer": FunctionType.from_lists([POINTER, POINTER], [i32]),
-    "hpacml_sample": FunctionType.from_lists([POINTER], [i32]),
-    "hpacml_collect": FunctionType.from_lists([POINTER, POINTER, f64], []),
-    "hpacml_check_map": FunctionType.from_lists([POINTER, POINTER, POINTER], []),
-    "hpacml_refuse": FunctionType.from_lists([POINTER], []),
-    "hpacml_device_flag": FunctionType.from_lists([POINTER, POINTER], []),
-    "hpacml_device_flag_down": FunctionType.from_lists([], [i32]),
-    "hpacml_time_ms": FunctionType.from_lists([], [f64]),
-    "hpacml_time_ns": FunctionType.from_lists([], [i64]),
-    "hpacml_record": FunctionType.from_lists([POINTER, POINTER, i64, POINTER, POINTER], []),
-}
-"""The C ABI that lowered modules call (docs/runtime-abi.md). A call that fails does not return."""
+_TYPES = {"ptr": POINTER, "i32": i32, "i64": i64, "double": f64}
+"""Of what symbols of the runtime take and give, by LLVM's name."""
 
 
 @dataclass(frozen=True)
@@ -166,9 +165,15 @@ def _declare(module: ModuleOp, name: str) -> None:
     """Declare a runtime function, once."""
     functions = (op for op in module.body.block.ops if isinstance(op, func.FuncOp))
     if all(function.sym_name.data != name for function in functions):
-        signature = RUNTIME[name]
-        declaration = func.FuncOp.external(name, list(signature.inputs), list(signature.outputs))
+        parameters = [_TYPES[kind] for kind in SYMBOLS[name].parameters.values()]
+        declaration = func.FuncOp.external(name, parameters, _results(name))
         Rewriter.insert_op(declaration, InsertPoint.at_start(module.body.block))
+
+
+def _results(name: str) -> list[Attribute]:
+    """What a runtime function returns."""
+    result = SYMBOLS[name].result
+    return [] if result == "void" else [_TYPES[result]]
 
 
 class _Calls:
@@ -177,16 +182,15 @@ class _Calls:
         self.sites: dict[str, str] = {}
 
     def infer(self, op: InferOp) -> None:
-        site = {
-            "kind": "infer",
-            "label": op.label.data,
-            "model": _source(op.model),
-            "batch": None if op.batch is None else op.batch.value.data,
-            "on_error": None if op.on_error is None else op.on_error.data,
-            "maps": _texts(op.maps),
-            "inputs": [_signature(value) for value in op.inputs],
-            "outputs": [_signature(value) for value in op.outputs],
-        }
+        site = InferSite(
+            op.label.data,
+            _source(op.model),
+            None if op.batch is None else op.batch.value.data,
+            None if op.on_error is None else op.on_error.data,
+            _texts(op.maps),
+            _tensor_types(op.inputs),
+            _tensor_types(op.outputs),
+        )
         builder = Builder(InsertPoint.before(op))
         tensors = _descriptors([*op.inputs, *op.outputs], op, builder)
         (status,) = self._call("hpacml_infer", site, [tensors], builder)
@@ -195,47 +199,38 @@ class _Calls:
         Rewriter.erase_op(op)
 
     def sample(self, op: SampleOp) -> None:
-        site = {
-            "kind": "sample",
-            "label": op.label.data,
-            "database": _source(op.database),
-            "sample": op.sample.data.settings,
-        }
+        site = SampleSite(op.label.data, _source(op.database), op.sample.data)
         builder = Builder(InsertPoint.before(op))
         (status,) = self._call("hpacml_sample", site, [], builder)
         op.sampled.replace_all_uses_with(_is_set(status, builder))
         Rewriter.erase_op(op)
 
     def collect(self, op: CollectOp) -> None:
-        site: dict[str, object] = {
-            "kind": "collect",
-            "label": op.label.data,
-            "database": _source(op.database),
-            "maps": _texts(op.maps),
-            "inputs": [_signature(value) for value in op.inputs],
-            "outputs": [_signature(value) for value in op.outputs],
-        }
-        if op.sample is not None:
-            site["sample"] = op.sample.data.settings
-        if op.units is not None:
-            site["units"] = dict(op.units.data)
+        site = CollectSite(
+            op.label.data,
+            _source(op.database),
+            _texts(op.maps),
+            _tensor_types(op.inputs),
+            _tensor_types(op.outputs),
+            None if op.sample is None else op.sample.data,
+            () if op.units is None else op.units.data,
+        )
         builder = Builder(InsertPoint.before(op))
         tensors = _descriptors([*op.inputs, *op.outputs], op, builder)
         self._call("hpacml_collect", site, [tensors, op.milliseconds], builder)
         Rewriter.erase_op(op)
 
     def check_map(self, op: CheckMapOp) -> None:
-        site = {
-            "kind": "map",
-            "direction": op.direction.data,
-            "functor": op.functor.data,
-            "parameters": _texts(op.parameters),
-            "names": _texts(op.names),
-            "targets": [to_json(target.data) for target in op.targets],
-            "arrays": [_signature(value) for value in op.arrays],
-            "sharing": op.sharing is not None,
-            "text": None if op.text is None else op.text.data,
-        }
+        site = MapSite(
+            op.direction.data.value,
+            op.functor.data,
+            _texts(op.parameters),
+            _texts(op.names),
+            tuple(target.data for target in op.targets),
+            _tensor_types(op.arrays),
+            op.sharing is not None,
+            None if op.text is None else op.text.data,
+        )
         builder = Builder(InsertPoint.before(op))
         true = builder.insert(arith.ConstantOp(IntegerAttr(-1, i1))).result
         fails = builder.insert(arith.XOrIOp(op.fits, true)).result
@@ -249,11 +244,11 @@ class _Calls:
         Rewriter.erase_op(op)
 
     def refuse(self, op: RefuseOp) -> None:
-        self._call("hpacml_refuse", {"kind": "refuse", "text": op.text.data}, [], Builder(InsertPoint.before(op)))
+        self._call("hpacml_refuse", RefuseSite(op.text.data), [], Builder(InsertPoint.before(op)))
         Rewriter.erase_op(op)
 
     def flag(self, op: FlagOp) -> None:
-        site = {"kind": "flag", "label": op.label.data, "maps": _texts(op.maps)}
+        site = FlagSite(op.label.data, _texts(op.maps))
         builder = Builder(InsertPoint.before(op))
         found = _stack(op, i64, 3)
         self._call("hpacml_device_flag", site, [found], builder)
@@ -274,21 +269,19 @@ class _Calls:
         Rewriter.replace_op(op, func.CallOp("hpacml_time_ns", [], [i64]))
 
     def record(self, op: RecordOp) -> None:
-        site = {"kind": "record", "label": op.label.data, "way": op.way.data, "stages": _texts(op.stages)}
+        site = RecordSite(op.label.data, op.way.data, _texts(op.stages))
         builder = Builder(InsertPoint.before(op))
-        counters = builder.insert(llvm.AddressOfOp(self._counters(json.dumps(site)), POINTER)).result
+        counters = builder.insert(llvm.AddressOfOp(self._counters(site.to_json()), POINTER)).result
         stages = builder.insert(arith.ConstantOp(IntegerAttr(len(op.stages), i64))).result
         times, bytes = (_words(numbers, op, builder) for numbers in (op.times, op.bytes))
         self._call("hpacml_record", site, [counters, stages, times, bytes], builder)
         Rewriter.erase_op(op)
 
-    def _call(
-        self, name: str, site: Mapping[str, object], arguments: Sequence[SSAValue], builder: Builder
-    ) -> Sequence[SSAValue]:
+    def _call(self, name: str, site: Site, arguments: Sequence[SSAValue], builder: Builder) -> Sequence[SSAValue]:
         """Call a runtime function; its results."""
         _declare(self.module, name)
-        address = builder.insert(llvm.AddressOfOp(self._site(json.dumps(site)), POINTER)).result
-        return builder.insert(func.CallOp(name, [address, *arguments], list(RUNTIME[name].outputs))).results
+        address = builder.insert(llvm.AddressOfOp(self._site(site.to_json()), POINTER)).result
+        return builder.insert(func.CallOp(name, [address, *arguments], _results(name))).results
 
     def _site(self, text: str) -> str:
         """The symbol of the constant that holds `text`, NUL-terminated."""
@@ -318,23 +311,23 @@ def _is_set(status: SSAValue, builder: Builder) -> SSAValue:
     return builder.insert(arith.CmpiOp(status, zero, "ne")).result
 
 
-def _source(source: Attribute | None) -> dict[str, str] | None:
+def _source(source: Attribute | None) -> Source:
     match source:
         case StringAttr():
-            return {"path": source.data}
+            return Source(path=source.data)
         case SymbolRefAttr():
-            return {"argument": source.root_reference.data}
+            return Source(argument=source.root_reference.data)
         case _:
-            return None
+            return Source()
 
 
-def _texts(texts: ArrayAttr[StringAttr] | None) -> list[str]:
-    return [] if texts is None else [text.data for text in texts]
+def _texts(texts: ArrayAttr[StringAttr] | None) -> tuple[str, ...]:
+    return () if texts is None else tuple(text.data for text in texts)
 
 
-def _signature(value: SSAValue) -> dict[str, object]:
-    type = cast(MemRefType, value.type)
-    return {"dtype": dtype_name(type.element_type), "rank": type.get_num_dims()}
+def _tensor_types(values: Sequence[SSAValue]) -> tuple[TensorType, ...]:
+    types = (cast(MemRefType, value.type) for value in values)
+    return tuple(TensorType(dtype_name(type.element_type), type.get_num_dims()) for type in types)
 
 
 def _stack(op: Operation, element_type: Attribute, count: int) -> SSAValue:

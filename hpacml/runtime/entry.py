@@ -8,90 +8,30 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import re
 import struct
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any, TypedDict, Unpack, cast
+from typing import Any
 
+from hpacml.abi.symbols import PYTHON_HALVES, VALUES, Symbol, forwarding
 from hpacml.backend import cache, llvm
 from hpacml.errors import HpacmlError
 from hpacml.runtime.arrays.views import ArrayView, descriptor
 
 Handler = Callable[..., object]
 
-# How each type lies in its 8-byte slot of the packed arguments: from its first byte, in native order.
-_SLOTS = {
-    "memref": "Q",
-    "index": "q",
-    "i64": "q",
-    "i32": "i4x",
-    "i8": "b7x",
-    "i1": "?7x",
-    "f64": "d",
-    "f32": "f4x",
-}
-
-# ctypes leaves the result undefined when an interrupt hits a callback outside its try block:
-# only 1 is success. 2 is a no: of an inference that has written nothing, on purpose, of a call not to be sampled, and
-# of a flag that is raised.
+# ctypes leaves the result undefined when an interrupt hits a callback outside its try block: only 1 is success.
 _DONE, _FAILED, _NO = 1, 0, 2
-_MAY_SAY_NO = {"infer", "sample", "device_flag_down"}
 
-_CALLBACKS: dict[str, tuple[Any, ...]] = {
-    "infer": (ctypes.c_size_t, ctypes.c_size_t),
-    "sample": (ctypes.c_size_t,),
-    "collect": (ctypes.c_size_t, ctypes.c_size_t, ctypes.c_double),
-    "check_map": (ctypes.c_size_t, ctypes.c_size_t, ctypes.c_size_t),
-    "call_body": (ctypes.c_int64,),
-    "no_memory": (ctypes.c_int64,),
-    "refuse_size": (ctypes.c_int64, ctypes.c_int64),
-    "open_counters": (ctypes.c_size_t, ctypes.c_size_t),
-    "refuse": (ctypes.c_size_t,),
-    "launch": (ctypes.c_size_t, *[ctypes.c_int64] * 4, ctypes.c_size_t),
-    "device_alloc": (ctypes.c_int64, ctypes.c_size_t),
-    "device_free": (ctypes.c_size_t,),
-    "device_time": (ctypes.c_size_t,),
-    "device_body_time": (ctypes.c_size_t,),
-    "device_record": (ctypes.c_size_t, ctypes.c_int64, ctypes.c_size_t, ctypes.c_size_t),
-    "device_flag": (ctypes.c_size_t, ctypes.c_size_t),
-    "device_flag_down": (),
-}
+_CTYPES = {"ptr": ctypes.c_size_t, "i64": ctypes.c_int64, "double": ctypes.c_double}
+"""Of what a handler takes, by LLVM's name; pointers come as addresses."""
 
-_EXPORTS = (
-    "hpacml_init",
-    "hpacml_enter",
-    "hpacml_enter_on",
-    "hpacml_throw",
-    "hpacml_infer",
-    "hpacml_sample",
-    "hpacml_collect",
-    "hpacml_check_map",
-    "hpacml_call_body",
-    "hpacml_refuse_size",
-    "hpacml_time_ms",
-    "hpacml_time_ns",
-    "hpacml_record",
-    "hpacml_live_blocks",
-    "hpacml_refuse",
-    "hpacml_launch",
-    "hpacml_device_alloc",
-    "hpacml_device_aligned_alloc",
-    "hpacml_device_free",
-    "hpacml_device_time_ms",
-    "hpacml_device_time_ns",
-    "hpacml_device_record",
-    "hpacml_device_flag",
-    "hpacml_device_flag_down",
-    "_mlir_memref_to_llvm_alloc",
-    "_mlir_memref_to_llvm_aligned_alloc",
-    "_mlir_memref_to_llvm_free",
-    "memrefCopy",
-    "__truncsfbf2",
-    "__truncdfbf2",
-)
+_DEFINED = re.compile(r"^define (?!internal)[^@]*@(\w+)\(", re.MULTILINE)
+"""What other code may call."""
 
 
 class _Pending(threading.local):
@@ -143,8 +83,8 @@ class Function:
         result_type: str | None,
         enter: Callable[[int, Any], int] | None = None,
     ):
-        arguments = struct.Struct("=" + "".join(_SLOTS[kind] for kind in argument_types))
-        result = struct.Struct("=" + _SLOTS[result_type]) if result_type else None
+        arguments = struct.Struct("=" + "".join(VALUES[kind].slot for kind in argument_types))
+        result = struct.Struct("=" + VALUES[result_type].slot) if result_type else None
         self.name = name
         self._library = library
         self._enter = enter or runtime().enter
@@ -180,35 +120,15 @@ def call(function: Callable[..., object], views: Sequence[ArrayView], *scalars: 
     function(*map(ctypes.addressof, descriptors), *scalars)
 
 
-class Handlers(TypedDict, total=False):
-    """What the runtime symbols do, by their names in `_CALLBACKS`; they get the C arguments, pointers as addresses."""
+def register(**handlers: Handler) -> None:
+    """Set what some of the runtime symbols do, by their names in `PYTHON_HALVES`; pointers come as addresses.
 
-    infer: Callable[[int, int], object]
-    sample: Callable[[int], object]
-    collect: Callable[[int, int, float], object]
-    check_map: Callable[[int, int, int], object]
-    call_body: Callable[[int], object]
-    open_counters: Callable[[int, int], object]
-    refuse: Callable[[int], object]
-    launch: Callable[[int, int, int, int, int, int], object]
-    device_alloc: Callable[[int, int], object]
-    device_free: Callable[[int], object]
-    device_time: Callable[[int], object]
-    device_body_time: Callable[[int], object]
-    device_record: Callable[[int, int, int, int], object]
-    device_flag: Callable[[int, int], object]
-    device_flag_down: Callable[[], object]
-
-
-def register(**handlers: Unpack[Handlers]) -> None:
-    """Set what some of the runtime symbols do.
-
-    They may raise anything; `infer` and `sample` return False to have only the original code run, `device_flag_down`
-    if an index is bad. Any thread that has entered compiled code may call them. `open_counters` is asked where
-    `hpacml_record` counts for a site.
+    They may raise anything; those whose symbol returns a number return False for a no. Any thread that has entered
+    compiled code may call them.
     """
-    given = cast("dict[str, Handler]", handlers)
-    _handlers.update(given)
+    if unknown := handlers.keys() - PYTHON_HALVES.keys():
+        raise HpacmlError(f"the runtime has no symbol for {', '.join(sorted(unknown))}")
+    _handlers.update(handlers)
 
 
 def runtime() -> Runtime:
@@ -219,17 +139,18 @@ def runtime() -> Runtime:
 
 def shim_text() -> str:
     """The LLVM IR of the symbols."""
-    return (resources.files("hpacml.runtime") / "shim.ll").read_text(encoding="utf-8")
+    return (resources.files("hpacml.runtime") / "shim.ll").read_text(encoding="utf-8") + forwarding()
 
 
 @functools.cache
 def _runtime() -> Runtime:
-    callbacks = {f"hpacml_py_{name}": _callback(name, types) for name, types in _CALLBACKS.items()}
+    callbacks = {f"hpacml_py_{name}": _callback(name, half) for name, half in PYTHON_HALVES.items()}
     _keep_interrupts()
     addresses = {name: ctypes.cast(function, ctypes.c_void_p).value or 0 for name, function in callbacks.items()}
     text = shim_text()
-    code = cache.fetch(cache.key("shim", *llvm.host(), text), lambda: llvm.emit(text, _EXPORTS))
-    library = llvm.link(code, _EXPORTS, addresses)
+    exports = _DEFINED.findall(text)
+    code = cache.fetch(cache.key("shim", *llvm.host(), text), lambda: llvm.emit(text, exports))
+    library = llvm.link(code, exports, addresses)
     if ctypes.CFUNCTYPE(ctypes.c_int)(library.addresses["hpacml_init"])():
         raise HpacmlError("this process has no thread-specific key left (pthread_key_create failed)")
     enter = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t, ctypes.c_void_p)(library.addresses["hpacml_enter"])
@@ -238,8 +159,8 @@ def _runtime() -> Runtime:
     return Runtime(enter, enter_on, library.addresses, (library, callbacks))
 
 
-def _callback(name: str, types: tuple[Any, ...]) -> Any:
-    symbol = f"hpacml_{name}"
+def _callback(name: str, half: Symbol) -> Any:
+    symbol, may_refuse = f"hpacml_{name}", half.result != "void"
 
     def call(*arguments: Any) -> int:
         try:
@@ -249,10 +170,10 @@ def _callback(name: str, types: tuple[Any, ...]) -> Any:
         except BaseException as error:
             _pending.errors.append(error)
             return _FAILED
-        return _NO if result is False and name in _MAY_SAY_NO else _DONE
+        return _NO if result is False and may_refuse else _DONE
 
     _callables.append(call)
-    return ctypes.CFUNCTYPE(ctypes.c_int, *types)(call)
+    return ctypes.CFUNCTYPE(ctypes.c_int, *(_CTYPES[kind] for kind in half.parameters.values()))(call)
 
 
 def _keep_interrupts() -> None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import ctypes
 from typing import TYPE_CHECKING
 
+from hpacml.abi.records import CollectSite, FlagSite, InferSite, Json, MapSite, RefuseSite, SampleSite
 from hpacml.errors import DeviceError
 from hpacml.runtime import entry, frame
 from hpacml.runtime.gpu import call, timing
 from hpacml.runtime.mapcheck import MapCheck
 from hpacml.runtime.reports import instruments
-from hpacml.runtime.sites import CollectSite, InferSite, Json, MapSite, SampleSite, Sites
+from hpacml.runtime.sites import Sites
 
 if TYPE_CHECKING:
     from hpacml.runtime.databases.collection import Collection
@@ -24,12 +25,14 @@ if TYPE_CHECKING:
 def install() -> None:
     """Have compiled code call the functions below, in ranges where the instruments have them."""
     around = instruments.current.around
+    if install not in instruments.listeners:
+        instruments.listeners.append(install)
     entry.register(
-        infer=around(lambda site, _: f"hpacml.infer {_labels.at(site)}", infer),
-        collect=around(lambda site, tensors, milliseconds: f"hpacml.collect {_labels.at(site)}", collect),
+        infer=around(_name_of_infer, infer),
+        collect=around(_name_of_collect, collect),
         sample=sample,
         check_map=check_map,
-        call_body=around(lambda _: "hpacml.body", call_body),
+        call_body=around(_name_of_body, call_body),
         open_counters=open_counters,
         refuse=refuse,
         launch=call.launch,
@@ -41,6 +44,18 @@ def install() -> None:
         device_flag=flag,
         device_flag_down=flag_down,
     )
+
+
+def _name_of_infer(site: int, tensors: int) -> str:
+    return f"hpacml.infer {_labels.at(site)}"
+
+
+def _name_of_collect(site: int, tensors: int, milliseconds: float) -> str:
+    return f"hpacml.collect {_labels.at(site)}"
+
+
+def _name_of_body(index: int) -> str:
+    return "hpacml.body"
 
 
 def infer(site: int, tensors: int) -> bool:
@@ -96,7 +111,7 @@ def _leave_to_host(what: str) -> None:
 
 def refuse(site: int) -> None:
     """Stop at code of the host that would need memory of the device."""
-    raise DeviceError(str(_refusals.at(site)))
+    raise DeviceError(_refusals.at(site).text)
 
 
 def flag(site: int, found: int) -> None:
@@ -117,36 +132,37 @@ def open_counters(site: int, found: int) -> None:
     ctypes.c_size_t.from_address(found).value = counters.open_counters(ctypes.string_at(site))
 
 
-def _inference(text: Json) -> Inference:
+def _inference(record: Json) -> Inference:
     from hpacml.runtime.models.inference import Inference
 
-    return Inference(InferSite.parse(text))
+    return Inference(InferSite.parse(record))
 
 
-def _sampling(text: Json) -> Samples:
+def _sampling(record: Json) -> Samples:
     from hpacml.runtime.databases.sampler import Samples
 
-    return Samples(SampleSite.parse(text))
+    return Samples(SampleSite.parse(record))
 
 
-def _collection(text: Json) -> Collection:
+def _collection(record: Json) -> Collection:
     from hpacml.runtime.databases.collection import Collection
 
-    return Collection(CollectSite.parse(text))
+    return Collection(CollectSite.parse(record))
 
 
 _inferences = Sites(_inference)
 _samples = Sites(_sampling)
 _collections = Sites(_collection)
-_labels = Sites(lambda text: str(text["label"]))
+_labels = Sites(lambda record: str(record["label"]))
 
 
-def _checks(text: Json) -> int:
+def _checks(record: Json) -> int:
     from hpacml.runtime.gpu import flags
 
-    return flags.register(text["label"], text["maps"])
+    site = FlagSite.parse(record)
+    return flags.register(site.label, site.maps)
 
 
 _flag_sites = Sites(_checks)
-_refusals = Sites(lambda text: str(text["text"]))
-_map_checks = Sites(lambda text: MapCheck(MapSite.parse(text)))
+_refusals = Sites(RefuseSite.parse)
+_map_checks = Sites(lambda record: MapCheck(MapSite.parse(record)))

@@ -8,6 +8,7 @@ from functools import cache, cached_property
 from itertools import islice
 from math import prod
 
+from hpacml.abi.records import MapSite
 from hpacml.errors import MapError
 from hpacml.functors.application import WAYS, resolve
 from hpacml.functors.arithmetic import EXACT, OVERFLOW
@@ -26,7 +27,6 @@ from hpacml.functors.views import Mapped, View
 from hpacml.runtime import frame
 from hpacml.runtime.arrays.views import ArrayView, numpy_array, view_of_descriptor
 from hpacml.runtime.gpu.transfers import copy_to_host
-from hpacml.runtime.sites import MapSite
 
 LARGEST = (1 << 63) - 1
 

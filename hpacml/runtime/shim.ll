@@ -28,25 +28,9 @@ declare i32 @clock_gettime(i32, ptr)
 declare ptr @malloc(i64)
 declare void @free(ptr)
 
-; The Python halves. 1 says done, 2 of an inference, a sampling or a flag says no; anything else, such as what ctypes leaves behind when an interrupt hits the
-; callback outside its try block, says failed.
-declare i32 @hpacml_py_infer(ptr, ptr)
-declare i32 @hpacml_py_sample(ptr)
-declare i32 @hpacml_py_collect(ptr, ptr, double)
-declare i32 @hpacml_py_check_map(ptr, ptr, ptr)
-declare i32 @hpacml_py_call_body(i64)
-declare i32 @hpacml_py_no_memory(i64)
-declare i32 @hpacml_py_refuse_size(i64, i64)
-declare i32 @hpacml_py_open_counters(ptr, ptr)
-declare i32 @hpacml_py_refuse(ptr)
-declare i32 @hpacml_py_launch(ptr, i64, i64, i64, i64, ptr)
-declare i32 @hpacml_py_device_alloc(i64, ptr)
-declare i32 @hpacml_py_device_free(ptr)
-declare i32 @hpacml_py_device_time(ptr)
-declare i32 @hpacml_py_device_body_time(ptr)
-declare i32 @hpacml_py_device_record(ptr, i64, ptr, ptr)
-declare i32 @hpacml_py_device_flag(ptr, ptr)
-declare i32 @hpacml_py_device_flag_down()
+; hpacml.abi writes the rest of this module: the Python halves, and the symbols that do nothing but ask them. Of a half, 1
+; says done, 2 no (of an inference, a sampling or a flag); anything else, such as what ctypes leaves behind when an
+; interrupt hits the callback outside its try block, says failed.
 
 ; Once per process, before anything else. 0: done.
 define i32 @hpacml_init() {
@@ -146,50 +130,6 @@ verify:
 return:
   %answer = phi i32 [ 0, %0 ], [ 1, %verify ]
   ret i32 %answer
-}
-
-; 1: the outputs are written; 0: they are not, the original code is to run.
-define i32 @hpacml_infer(ptr %site, ptr %tensors) {
-  %status = call i32 @hpacml_py_infer(ptr %site, ptr %tensors)
-  %written = call i32 @answer(i32 %status)
-  ret i32 %written
-}
-
-; 1: the call is one to collect; 0: only the original code is to run.
-define i32 @hpacml_sample(ptr %site) {
-  %status = call i32 @hpacml_py_sample(ptr %site)
-  %sampled = call i32 @answer(i32 %status)
-  ret i32 %sampled
-}
-
-define void @hpacml_collect(ptr %site, ptr %tensors, double %milliseconds) {
-  %status = call i32 @hpacml_py_collect(ptr %site, ptr %tensors, double %milliseconds)
-  call void @check(i32 %status)
-  ret void
-}
-
-define void @hpacml_check_map(ptr %site, ptr %values, ptr %arrays) {
-  %status = call i32 @hpacml_py_check_map(ptr %site, ptr %values, ptr %arrays)
-  call void @check(i32 %status)
-  ret void
-}
-
-define void @hpacml_call_body(i64 %index) {
-  %status = call i32 @hpacml_py_call_body(i64 %index)
-  call void @check(i32 %status)
-  ret void
-}
-
-define void @hpacml_refuse_size(i64 %size, i64 %more) {
-  %status = call i32 @hpacml_py_refuse_size(i64 %size, i64 %more)
-  call void @check(i32 %status)
-  ret void
-}
-
-define void @hpacml_refuse(ptr %site) {
-  %status = call i32 @hpacml_py_refuse(ptr %site)
-  call void @check(i32 %status)
-  ret void
 }
 
 ; Code for GPUs has these instead of memory and clocks of the host.
@@ -323,19 +263,6 @@ return:
   ret void
 }
 
-define void @hpacml_device_flag(ptr %site, ptr %found) {
-  %status = call i32 @hpacml_py_device_flag(ptr %site, ptr %found)
-  call void @check(i32 %status)
-  ret void
-}
-
-; 1: no bad index is known of; 0: there is one.
-define i32 @hpacml_device_flag_down() {
-  %status = call i32 @hpacml_py_device_flag_down()
-  %down = call i32 @answer(i32 %status)
-  ret i32 %down
-}
-
 ; The number of an event, whose time is known later.
 define i64 @hpacml_device_time_ns() {
   %found = alloca i64
@@ -352,12 +279,6 @@ define double @hpacml_device_time_ms() {
   call void @check(i32 %status)
   %number = load double, ptr %found
   ret double %number
-}
-
-define void @hpacml_device_record(ptr %site, ptr %word, i64 %stages, ptr %times, ptr %bytes) {
-  %status = call i32 @hpacml_py_device_record(ptr %site, i64 %stages, ptr %times, ptr %bytes)
-  call void @check(i32 %status)
-  ret void
 }
 
 define i64 @hpacml_time_ns() {

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hpacml.clauses import Sampling
 from hpacml.directives.expressions import Expr, evaluate, evaluate_int
 from hpacml.directives.syntax import (
     Application,
@@ -29,7 +30,6 @@ from hpacml.directives.syntax import (
     parse_many,
 )
 from hpacml.errors import DirectiveError
-from hpacml.sampling import Sampling
 
 PAPER = [
     "#pragma approx tensor functor(ifnctr: [i, j, 0:5] = ([i-1, j], [i+1, j], [i, j-1:j+2]))",

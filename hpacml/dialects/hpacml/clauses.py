@@ -10,7 +10,7 @@ from xdsl.parser import AttrParser
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import VerifyException
 
-from hpacml.sampling import KEYS, Sampling
+from hpacml.clauses import KEYS, Sampling
 
 
 @irdl_attr_definition

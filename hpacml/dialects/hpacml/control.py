@@ -39,11 +39,10 @@ from xdsl.printer import Printer
 from xdsl.traits import NoTerminator
 from xdsl.utils.exceptions import VerifyException
 
+from hpacml.clauses import POLICIES, Sampling, is_policy
 from hpacml.dialects.hpacml.attributes import Direction, MappingType, Mode, ModeAttr, as_text
 from hpacml.dialects.hpacml.bridge import MapOp
 from hpacml.dialects.hpacml.clauses import SampleAttr, UnitsAttr, print_clauses, verify_sample
-from hpacml.policy import POLICIES, is_policy
-from hpacml.sampling import Sampling
 
 Source = StringAttr | SymbolRefAttr
 """Where a model or database comes from: a path, or `@name` of the call's argument that holds it."""

@@ -15,6 +15,7 @@ from xdsl.dialects.builtin import IndexType, IntegerAttr, IntegerType
 from xdsl.dialects.memref import DimOp
 from xdsl.ir import Region, SSAValue
 
+from hpacml.clauses import is_policy
 from hpacml.dialects.hpacml.attributes import Direction
 from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp
 from hpacml.dialects.hpacml.control import MlOp
@@ -39,7 +40,6 @@ from hpacml.frontend.scope import Keyword, Scope, Use, check_units
 from hpacml.functors.arithmetic import OVERFLOW
 from hpacml.functors.targets import TargetTree, fill
 from hpacml.functors.tensor_functor import Functor, names_of
-from hpacml.policy import is_policy
 
 I128 = IntegerType(128)
 Wide = type[AddiOp] | type[SubiOp] | type[MuliOp]

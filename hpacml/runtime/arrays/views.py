@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
-from hpacml.dtypes import BY_DLPACK_CODE, BY_TYPE_CODE, SIZES, numpy_dtypes, numpy_names, torch_dtypes, torch_names
+from hpacml.dtypes import (
+    BY_DLPACK_CODE,
+    BY_TYPE_CODE,
+    SIZES,
+    numpy_dtypes,
+    numpy_names,
+    torch_dtypes,
+    torch_names,
+)
 from hpacml.errors import HpacmlError, MapError
 
 if TYPE_CHECKING:

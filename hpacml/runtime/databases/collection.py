@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hpacml.abi.records import CollectSite, TensorType
 from hpacml.errors import DatabaseError
 from hpacml.runtime import frame
 from hpacml.runtime.arrays.views import array_from_descriptor, view_of_descriptor
 from hpacml.runtime.databases import writer
 from hpacml.runtime.databases.hdf5 import Array
 from hpacml.runtime.databases.ranks import shard
-from hpacml.runtime.sites import CollectSite, TensorType
+from hpacml.runtime.sites import find, why_none
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +32,7 @@ class Collection:
         self._types = (*site.inputs, *site.outputs)
         self._pointers = ctypes.c_size_t * len(self._types)
         dtypes = _dtypes(site.inputs), _dtypes(site.outputs)
-        self._schema = writer.Schema(site.maps, *dtypes, site.units, site.sample)
+        self._schema = writer.Schema(site.maps, *dtypes, site.units, None if site.sample is None else str(site.sample))
 
     def run(self, tensors: int, milliseconds: float) -> None:
         """Append what `tensors`, as for `hpacml_collect`, point to. Raises DatabaseError.
@@ -58,12 +59,12 @@ class Collection:
         writer.append(path, self._site.label, self._schema, known, milliseconds)
 
     def _path(self) -> str:
-        given = self._site.database.find(VARIABLE)
+        given = find(self._site.database, VARIABLE)
         if isinstance(given, (str, os.PathLike)):
             return shard(frame.paths()[given])
         if given is None:
             raise DatabaseError(
-                f"the region '{self._site.label}' has no database: {self._site.database.why_none(VARIABLE)}; "
+                f"the region '{self._site.label}' has no database: {why_none(self._site.database, VARIABLE)}; "
                 "give database('FILE') in its ml directive, or set the variable to a file"
             )
         raise DatabaseError(

@@ -13,11 +13,12 @@ import sys
 import threading
 from random import Random
 
+from hpacml.abi.records import SampleSite
+from hpacml.clauses import Sampling
 from hpacml.runtime import frame
 from hpacml.runtime.databases.collection import VARIABLE
 from hpacml.runtime.databases.ranks import rank
-from hpacml.runtime.sites import SampleSite
-from hpacml.sampling import Sampling
+from hpacml.runtime.sites import find
 
 
 class Samples:
@@ -29,7 +30,7 @@ class Samples:
 
     def take(self) -> bool:
         """Count a call, and tell whether it is one to collect."""
-        given = self._site.database.find(VARIABLE)
+        given = find(self._site.database, VARIABLE)
         # Without a path, the collection says so.
         path = frame.paths()[given] if isinstance(given, (str, os.PathLike)) else None
         if (count := self._counts.get(path)) is None:

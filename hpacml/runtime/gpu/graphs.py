@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import threading
@@ -11,6 +10,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from hpacml.abi.records import RecordSite
 from hpacml.errors import HpacmlError
 from hpacml.runtime import checks
 from hpacml.runtime.gpu import timing
@@ -170,6 +170,6 @@ def _replay(graph: _Graph, device: Device) -> None:
     graph.run()
     events = [start, device.event()]
     for use in graph.uses:
-        site = json.dumps({"label": use.label, "way": "infer", "stages": ["replay"]}).encode()
+        site = RecordSite(use.label, "infer", ("replay",)).to_json().encode()
         timing.record(site, events, [0])
         events = [events[1], events[1]]  # the time is that of one of several regions

@@ -45,7 +45,7 @@ def record(site: bytes, events: Sequence[Event], bytes: Sequence[int]) -> None:
             _records.popleft().count()
 
 
-def record_stages(site: int, stages: int, times: int, bytes: int) -> None:
+def record_stages(site: int, _counters: int, stages: int, times: int, bytes: int) -> None:
     """The runtime's `hpacml_device_record`: `times` points to the numbers of the current call's events."""
     current = call.current()
     if current.capturing:

@@ -7,8 +7,8 @@ import os
 import threading
 from collections import Counter
 
+from hpacml.clauses import POLICIES, is_policy
 from hpacml.errors import HpacmlError
-from hpacml.policy import POLICIES, is_policy
 
 VARIABLE = "HPACML_ON_ERROR"
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
 
+from hpacml.abi.records import InferSite
 from hpacml.errors import HpacmlError, ModelError
 from hpacml.runtime import checks, frame
 from hpacml.runtime.arrays.views import tensor_from_descriptor, view_of_descriptor
@@ -20,7 +21,7 @@ from hpacml.runtime.models import fallback
 from hpacml.runtime.models import model as models
 from hpacml.runtime.models.model import Model, describe, summary
 from hpacml.runtime.reports import instruments
-from hpacml.runtime.sites import InferSite
+from hpacml.runtime.sites import find, why_none
 
 if TYPE_CHECKING:
     from hpacml.runtime.gpu.call import Call
@@ -173,7 +174,7 @@ class Inference:
 
     def model(self, device: str) -> Model:
         """The model of the current call; one of a file is on `device`. Raises ModelError if there is none."""
-        given = self._site.model.find(VARIABLE)
+        given = find(self._site.model, VARIABLE)
         try:
             if isinstance(given, (str, os.PathLike)):
                 return models.load(frame.paths()[given], device)
@@ -183,7 +184,7 @@ class Inference:
             return models.passed(given)
         if given is None:
             raise ModelError(
-                f"the region '{self._site.label}' has no model: {self._site.model.why_none(VARIABLE)}; "
+                f"the region '{self._site.label}' has no model: {why_none(self._site.model, VARIABLE)}; "
                 "give model('FILE') in its ml directive, or set the variable to a file"
             )
         raise ModelError(

@@ -1,4 +1,4 @@
-"""The counters of measured calls: of each way through each region in memory that compiled code adds to."""
+"""The counters of measured calls: of each path through each region in memory that compiled code adds to."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from hpacml.abi.records import RecordSite
+
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """The calls that took one way through a region, and what each of its stages summed up to."""
+    """The calls that took one path through a region, and the sums of each of its stages."""
 
     label: str
-    way: str
+    path_taken: str
     stages: tuple[str, ...]
     calls: int
     nanoseconds: tuple[int, ...]
@@ -26,10 +28,8 @@ class _Counters:
     """The memory for one site: calls, then nanoseconds and bytes of each stage. It is never freed."""
 
     def __init__(self, site: bytes):
-        text = json.loads(site)
-        self.label: str = text["label"]
-        self.way: str = text["way"]
-        self.stages: tuple[str, ...] = tuple(text["stages"])
+        record = RecordSite.parse(json.loads(site))
+        self.label, self.path_taken, self.stages = record.label, record.path_taken, record.stages
         self.words = (ctypes.c_int64 * (1 + 2 * len(self.stages)))()
         self.start = tuple(self.words)
         """Where counting began: at the last reset, or when this process was forked."""
@@ -86,7 +86,9 @@ def _read(reset: bool) -> tuple[list[Counts], dict[str, tuple[int, int]]]:
             now = tuple(each.words)
             calls, *sums = (after - before for after, before in zip(now, each.start, strict=True))
             if calls:
-                counts.append(Counts(each.label, each.way, each.stages, calls, tuple(sums[::2]), tuple(sums[1::2])))
+                counts.append(
+                    Counts(each.label, each.path_taken, each.stages, calls, tuple(sums[::2]), tuple(sums[1::2]))
+                )
             if reset:
                 each.start = now
         forward = {label: (count, nanoseconds) for label, (count, nanoseconds) in _forward.items()}

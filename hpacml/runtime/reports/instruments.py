@@ -9,19 +9,16 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from time import perf_counter_ns
-from typing import Literal, ParamSpec, TypeVar, get_args
+from typing import ParamSpec, TypeVar
 
 from hpacml.errors import HpacmlError
 from hpacml.runtime.reports import counters
+from hpacml.runtime.reports.ranges import PROFILERS, RANGES, Profiler, around, require
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 REPORT = "HPACML_REPORT"
-RANGES = "HPACML_RANGES"
-
-Profiler = Literal["nvtx", "torch"]
-PROFILERS: tuple[Profiler, ...] = get_args(Profiler)
 
 
 class Instruments:
@@ -37,8 +34,6 @@ class Instruments:
         """`function` in a range, if those are on, of the name that `name` makes of the arguments."""
         if self.ranges is None:
             return function
-        from hpacml.runtime.reports.ranges import around
-
         return around(self.ranges, name, function)
 
     def run_network(self, label: str, run: Callable[..., R], arguments: Sequence[object]) -> R:
@@ -60,6 +55,9 @@ _choices: dict[tuple[bool, str | None], Instruments] = {}
 def _choice(timing: bool, ranges: str | None) -> Instruments:
     return _choices.setdefault((timing, ranges), Instruments(timing, ranges))
 
+
+listeners: list[Callable[[], None]] = []
+"""Called when ranges are chosen, by whoever has functions in them."""
 
 OFF = _choice(False, None)
 current = _choice(bool(os.environ.get(REPORT)), os.environ.get(RANGES) or None)
@@ -92,11 +90,8 @@ def ranges(profiler: Profiler | None) -> None:
     if profiler is not None:
         if profiler not in PROFILERS:
             raise HpacmlError(f"ranges are for 'nvtx', 'torch' or None, and this is {profiler!r}")
-        from hpacml.runtime.reports.ranges import require
-
         require(profiler)
-    from hpacml.runtime import handlers
-
     with _lock:
         current = _choice(current.timing, profiler)
-    handlers.install()
+    for listener in listeners:
+        listener()

@@ -7,13 +7,17 @@ import importlib
 import logging
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar, get_args
 
 from hpacml.errors import HpacmlError
-from hpacml.runtime.reports.instruments import PROFILERS, RANGES
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+RANGES = "HPACML_RANGES"
+
+Profiler = Literal["nvtx", "torch"]
+PROFILERS: tuple[Profiler, ...] = get_args(Profiler)
 
 Opener = Callable[[str], AbstractContextManager[object]]
 

@@ -186,9 +186,9 @@ def _region(counts: list[counters.Counts], forward_passes: int, forward_nanoseco
     events = dict.fromkeys((*EVENTS.values(), *WHOLE.values()), Event())
     events[EVENTS["forward"]] = Event(forward_passes, forward_nanoseconds / 1e6)
     for each in counts:
-        calls[each.way] += each.calls
+        calls[each.path_taken] += each.calls
         for stage, nanoseconds, bytes in zip(each.stages, each.nanoseconds, each.bytes, strict=True):
             events[EVENTS[stage]] += Event(each.calls, nanoseconds / 1e6, bytes)
-        events[WHOLE[each.way]] += Event(each.calls, sum(each.nanoseconds) / 1e6, sum(each.bytes))
-    fallbacks = sum(each.calls for each in counts if each.way == "infer" and "body" in each.stages)
+        events[WHOLE[each.path_taken]] += Event(each.calls, sum(each.nanoseconds) / 1e6, sum(each.bytes))
+    fallbacks = sum(each.calls for each in counts if each.path_taken == "infer" and "body" in each.stages)
     return RegionReport(calls, fallbacks, {name: event for name, event in events.items() if event.count})

@@ -1,14 +1,27 @@
-"""Which calls of a region are collected: what the clause `sample` says."""
+"""What clauses of a region mean: which calls `sample` collects, and what follows a model that fails."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from typing import Literal, get_args
+
+OnError = Literal["raise", "accurate"]
+"""Raise the error, or run the original code instead."""
+
+POLICIES: tuple[OnError, ...] = get_args(OnError)
+
+
+def is_policy(value: object) -> bool:
+    """Whether it is one of `POLICIES`."""
+    return isinstance(value, str) and value in POLICIES
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """Every `every`-th call, of these the part `fraction`, of these the first `most`; None leaves a step out.
+    """The calls that are collected: every `every`-th, of these the part `fraction`, of these the first `most`.
+
+    None leaves a step out.
 
     `seed` decides which calls the part is; without one it is 0.
     """

@@ -1,0 +1,1 @@
+"""The C ABI between compiled code and the runtime."""

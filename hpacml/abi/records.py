@@ -1,0 +1,253 @@
+"""The records of call sites: what compiled code tells the runtime of each call, as JSON in its constant memory.
+
+The lowering makes a record and writes it by `to_json`; the runtime reads it by `parse`. docs/runtime-abi.md tells the
+keys.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, TypeAlias
+
+from hpacml.clauses import Sampling
+from hpacml.functors import targets
+from hpacml.functors.targets import TargetTree
+
+Json: TypeAlias = "dict[str, Any]"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorType:
+    """The element type of a tensor, by its name in `hpacml.dtypes`, and its rank."""
+
+    dtype: str
+    rank: int
+
+    def to_json(self) -> Json:
+        return {"dtype": self.dtype, "rank": self.rank}
+
+    @staticmethod
+    def parse(records: Sequence[Json]) -> tuple[TensorType, ...]:
+        return tuple(TensorType(record["dtype"], record["rank"]) for record in records)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a region says that its model or database is: a clause, an argument of the call, or nowhere."""
+
+    path: str | None = None
+    argument: str | None = None
+
+    def to_json(self) -> Json | None:
+        given = {"path": self.path, "argument": self.argument}
+        return {key: value for key, value in given.items() if value is not None} or None
+
+    @staticmethod
+    def parse(record: Json | None) -> Source:
+        return Source(**(record or {}))
+
+
+@dataclass(frozen=True)
+class Site(ABC):
+    """A call site, of a `kind`."""
+
+    kind: ClassVar[str]
+
+    @abstractmethod
+    def _fields(self) -> Json: ...
+
+    def to_json(self) -> str:
+        """The record, for `parse` of the same kind."""
+        return json.dumps({"kind": self.kind, **self._fields()})
+
+
+@dataclass(frozen=True, slots=True)
+class InferSite(Site):
+    """A call of `hpacml_infer`.
+
+    `batch`: None for one model call, 0 for any rows per call, else the rows. `on_error`: None for what the
+    environment says.
+    """
+
+    kind = "infer"
+    label: str
+    model: Source
+    batch: int | None
+    on_error: str | None
+    maps: tuple[str, ...]
+    inputs: tuple[TensorType, ...]
+    outputs: tuple[TensorType, ...]
+
+    def _fields(self) -> Json:
+        return {
+            "label": self.label,
+            "model": self.model.to_json(),
+            "batch": self.batch,
+            "on_error": self.on_error,
+            "maps": self.maps,
+            "inputs": [tensor.to_json() for tensor in self.inputs],
+            "outputs": [tensor.to_json() for tensor in self.outputs],
+        }
+
+    @staticmethod
+    def parse(record: Json) -> InferSite:
+        return InferSite(
+            record["label"],
+            Source.parse(record["model"]),
+            record["batch"],
+            record["on_error"],
+            tuple(record["maps"]),
+            TensorType.parse(record["inputs"]),
+            TensorType.parse(record["outputs"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SampleSite(Site):
+    """A call of `hpacml_sample`."""
+
+    kind = "sample"
+    label: str
+    database: Source
+    sample: Sampling
+
+    def _fields(self) -> Json:
+        return {"label": self.label, "database": self.database.to_json(), "sample": self.sample.settings}
+
+    @staticmethod
+    def parse(record: Json) -> SampleSite:
+        return SampleSite(record["label"], Source.parse(record["database"]), Sampling.of(record["sample"]))
+
+
+@dataclass(frozen=True, slots=True)
+class CollectSite(Site):
+    """A call of `hpacml_collect`. `sample` is None where all calls are collected; `units` are sorted by arrays."""
+
+    kind = "collect"
+    label: str
+    database: Source
+    maps: tuple[str, ...]
+    inputs: tuple[TensorType, ...]
+    outputs: tuple[TensorType, ...]
+    sample: Sampling | None = None
+    units: tuple[tuple[str, str], ...] = ()
+
+    def _fields(self) -> Json:
+        record: Json = {
+            "label": self.label,
+            "database": self.database.to_json(),
+            "maps": self.maps,
+            "inputs": [tensor.to_json() for tensor in self.inputs],
+            "outputs": [tensor.to_json() for tensor in self.outputs],
+        }
+        if self.sample is not None:
+            record["sample"] = self.sample.settings
+        if self.units:
+            record["units"] = dict(self.units)
+        return record
+
+    @staticmethod
+    def parse(record: Json) -> CollectSite:
+        return CollectSite(
+            record["label"],
+            Source.parse(record["database"]),
+            tuple(record["maps"]),
+            TensorType.parse(record["inputs"]),
+            TensorType.parse(record["outputs"]),
+            Sampling.of(record["sample"]) if "sample" in record else None,
+            tuple(sorted(record.get("units", {}).items())),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class MapSite(Site):
+    """A call of `hpacml_check_map`; the open numbers of the targets come with it, and so may all `arrays`.
+
+    `sharing` says that nothing is in doubt but whether arrays share memory.
+    """
+
+    kind = "map"
+    direction: Literal["to", "from", "inout"]
+    functor: str
+    parameters: tuple[str, ...]
+    names: tuple[str, ...]
+    targets: tuple[TargetTree, ...]
+    arrays: tuple[TensorType, ...]
+    sharing: bool
+    text: str | None
+
+    def _fields(self) -> Json:
+        return {
+            "direction": self.direction,
+            "functor": self.functor,
+            "parameters": self.parameters,
+            "names": self.names,
+            "targets": [targets.to_json(tree) for tree in self.targets],
+            "arrays": [tensor.to_json() for tensor in self.arrays],
+            "sharing": self.sharing,
+            "text": self.text,
+        }
+
+    @staticmethod
+    def parse(record: Json) -> MapSite:
+        return MapSite(
+            record["direction"],
+            record["functor"],
+            tuple(record["parameters"]),
+            tuple(record["names"]),
+            tuple(map(targets.from_json, record["targets"])),
+            TensorType.parse(record["arrays"]),
+            record["sharing"],
+            record["text"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FlagSite(Site):
+    """A call of `hpacml_device_flag` at the start of the function `label`; `maps` has the map of each check."""
+
+    kind = "flag"
+    label: str
+    maps: tuple[str, ...]
+
+    def _fields(self) -> Json:
+        return {"label": self.label, "maps": self.maps}
+
+    @staticmethod
+    def parse(record: Json) -> FlagSite:
+        return FlagSite(record["label"], tuple(record["maps"]))
+
+
+@dataclass(frozen=True, slots=True)
+class RecordSite(Site):
+    """A call of `hpacml_record`. `path_taken` is "infer", "collect", or "body" for the original code alone."""
+
+    kind = "record"
+    label: str
+    path_taken: str
+    stages: tuple[str, ...]
+
+    def _fields(self) -> Json:
+        return {"label": self.label, "way": self.path_taken, "stages": self.stages}
+
+    @staticmethod
+    def parse(record: Json) -> RecordSite:
+        return RecordSite(record["label"], record["way"], tuple(record["stages"]))
+
+
+@dataclass(frozen=True, slots=True)
+class RefuseSite(Site):
+    """A call of `hpacml_refuse`."""
+
+    kind = "refuse"
+    text: str
+
+    def _fields(self) -> Json:
+        return {"text": self.text}
+
+    @staticmethod
+    def parse(record: Json) -> RefuseSite:
+        return RefuseSite(record["text"])

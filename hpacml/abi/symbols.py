@@ -1,0 +1,165 @@
+"""The symbols of the C ABI between compiled code and the runtime, and the values that they take.
+
+`convert-hpacml-to-runtime` makes calls of them, `hpacml.runtime` implements them, docs/runtime-abi.md describes them.
+A new symbol that Python answers is a row in `SYMBOLS` and a handler in `hpacml.runtime.handlers`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+
+class Value(NamedTuple):
+    """How a number or an array is passed to compiled code: its type in LLVM, its place in an 8-byte slot (`struct`)."""
+
+    llvm: str
+    slot: str
+
+
+VALUES = {
+    "memref": Value("ptr", "Q"),
+    "index": Value("i64", "q"),
+    "i64": Value("i64", "q"),
+    "i32": Value("i32", "i4x"),
+    "i8": Value("i8", "b7x"),
+    "i1": Value("i1", "?7x"),
+    "f64": Value("double", "d"),
+    "f32": Value("float", "f4x"),
+}
+"""By the type in MLIR; an array is the address of its descriptor."""
+
+_LLVM_TYPES = {"void": "void", "int32_t": "i32", "int64_t": "i64", "double": "double"}
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """A function of the ABI, by its C prototype."""
+
+    prototype: str
+    python: bool = False
+    """Whether Python answers it alone: one that returns an integer answers yes (1) or no (0)."""
+    replaces: str | None = None
+    """The symbol that host code for kernels on GPUs would otherwise call."""
+
+    @cached_property
+    def _parts(self) -> tuple[str, str, list[str]]:
+        result, name, parameters = re.fullmatch(r"(.*?)(\w+)\((.*)\)", self.prototype).groups()  # pyright: ignore
+        return result.strip(), name, [] if parameters == "void" else parameters.split(", ")
+
+    @property
+    def name(self) -> str:
+        return self._parts[1]
+
+    @property
+    def result(self) -> str:
+        """The type of its result in LLVM, such as `void`."""
+        return _llvm_type(self._parts[0])
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """The types of its parameters in LLVM, by name."""
+        split = (re.fullmatch(r"(.*?)(\w+)", each) for each in self._parts[2])
+        return {found[2]: _llvm_type(found[1]) for found in split if found}
+
+    @property
+    def declaration(self) -> str:
+        """It as LLVM IR declares it."""
+        return f"declare {self.result} @{self.name}({', '.join(self.parameters.values())})"
+
+
+def _llvm_type(c_type: str) -> str:
+    return "ptr" if "*" in c_type else _LLVM_TYPES[c_type.strip()]
+
+
+SYMBOLS = {
+    symbol.name: symbol
+    for symbol in (
+        Symbol("int32_t hpacml_infer(const char *site, void **tensors)", python=True),
+        Symbol("int32_t hpacml_sample(const char *site)", python=True),
+        Symbol("void hpacml_collect(const char *site, void **tensors, double milliseconds)", python=True),
+        Symbol("void hpacml_check_map(const char *site, const int64_t *values, void **arrays)", python=True),
+        Symbol("void hpacml_device_flag(const char *site, int64_t *found)", python=True),
+        Symbol("int32_t hpacml_device_flag_down(void)", python=True),
+        Symbol("void hpacml_call_body(int64_t index)", python=True),
+        Symbol("void hpacml_refuse_size(int64_t size, int64_t more)", python=True),
+        Symbol("double hpacml_time_ms(void)"),
+        Symbol("int64_t hpacml_time_ns(void)"),
+        Symbol(
+            "void hpacml_record(const char *site, void **counters, int64_t stages, const int64_t *times, "
+            "const int64_t *bytes)"
+        ),
+        Symbol("void hpacml_refuse(const char *site)", python=True),
+        # As in MLIR's own runtime.
+        Symbol("void *_mlir_memref_to_llvm_alloc(int64_t bytes)"),
+        Symbol("void *_mlir_memref_to_llvm_aligned_alloc(int64_t alignment, int64_t bytes)"),
+        Symbol("void _mlir_memref_to_llvm_free(void *memory)"),
+        Symbol("void memrefCopy(int64_t element_size, void *source, void *target)"),
+        # What host code for kernels on GPUs calls.
+        Symbol(
+            "void hpacml_launch(const void *kernels, int64_t number, int64_t grid, int64_t block, int64_t narrow, "
+            "void **parameters)"
+        ),
+        Symbol("void *hpacml_device_alloc(int64_t bytes)", replaces="_mlir_memref_to_llvm_alloc"),
+        Symbol(
+            "void *hpacml_device_aligned_alloc(int64_t alignment, int64_t bytes)",
+            replaces="_mlir_memref_to_llvm_aligned_alloc",
+        ),
+        Symbol("void hpacml_device_free(void *memory)", replaces="_mlir_memref_to_llvm_free"),
+        Symbol("double hpacml_device_time_ms(void)", replaces="hpacml_time_ms"),
+        Symbol("int64_t hpacml_device_time_ns(void)", replaces="hpacml_time_ns"),
+        Symbol(
+            "void hpacml_device_record(const char *site, void **counters, int64_t stages, const int64_t *times, "
+            "const int64_t *bytes)",
+            python=True,
+            replaces="hpacml_record",
+        ),
+    )
+}
+"""What compiled code calls, by name. A call that fails does not return."""
+
+PYTHON_HALVES = {
+    half.name.removeprefix("hpacml_"): half
+    for half in (
+        *(symbol for symbol in SYMBOLS.values() if symbol.python),
+        # What native code asks of Python, where it cannot go on alone.
+        Symbol("void no_memory(int64_t bytes)"),
+        Symbol("void open_counters(const char *site, void **found)"),
+        Symbol(SYMBOLS["hpacml_launch"].prototype),
+        Symbol("void device_alloc(int64_t bytes, void **found)"),
+        Symbol("void device_free(void *memory)"),
+        Symbol("void device_time(int64_t *found)"),
+        Symbol("void device_body_time(double *found)"),
+    )
+}
+"""The functions of Python behind the symbols, by the name of their handlers."""
+
+
+def forwarding() -> str:
+    """LLVM IR of the symbols that Python answers alone, and the declarations of all its functions."""
+    declared = (f"declare i32 @hpacml_py_{name}({_types(half)})" for name, half in PYTHON_HALVES.items())
+    return "\n".join([*declared, *(_forward(symbol) for symbol in SYMBOLS.values() if symbol.python), ""])
+
+
+def _types(symbol: Symbol) -> str:
+    return ", ".join(symbol.parameters.values())
+
+
+def _forward(symbol: Symbol) -> str:
+    given = ", ".join(f"{kind} %{name}" for name, kind in symbol.parameters.items())
+    half = f"hpacml_py_{symbol.name.removeprefix('hpacml_')}"
+    if symbol.result == "void":
+        end = "call void @check(i32 %status)\n  ret void"
+    else:
+        end = "%answer = call i32 @answer(i32 %status)\n  ret i32 %answer"
+    return f"define {symbol.result} @{symbol.name}({given}) {{\n  %status = call i32 @{half}({given})\n  {end}\n}}"
+
+
+def header(symbols: Iterable[Symbol] = SYMBOLS.values()) -> str:
+    """C declarations of symbols, a line each."""
+    return "\n".join(
+        f"{symbol.prototype};" + (f"  /* for {symbol.replaces} */" if symbol.replaces else "") for symbol in symbols
+    )
