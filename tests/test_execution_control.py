@@ -231,9 +231,8 @@ def test_body_errors_reach_the_caller() -> None:
 
 @pytest.mark.parametrize("bounds", ["0:n", "1:n"], ids=["packed", "offset"])
 def test_fused_and_unfused_lowering_agree(bounds: str) -> None:
-    from hpacml.backend import mlir
     from hpacml.pipelines import generic_text, run_passes
-    from hpacml.runtime import handlers
+    from hpacml.runtime import handlers, loading
     from hpacml.runtime.arrays.views import array_view
     from hpacml.runtime.entry import call
 
@@ -244,7 +243,7 @@ def test_fused_and_unfused_lowering_agree(bounds: str) -> None:
     for fuse in (True, False):
         module = f.ir("t[1:n-1, 1:m-1]", t=t, n=6, m=9)
         run_passes(module, fuse=fuse)
-        function = mlir.compile(generic_text(module), "gather", ["memref", "memref", "index", "index"])
+        function = loading.compile(generic_text(module), "gather", ["memref", "memref", "index", "index"])
         x = np.zeros((4, 7, 5))
         call(function, [array_view(t, "t"), array_view(x, "x")], 5, 8)
         results.append(x)

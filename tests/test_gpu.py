@@ -19,16 +19,10 @@ from xdsl.dialects.builtin import ModuleOp
 
 import hpacml
 from hpacml import approx, pipelines, prange
-from hpacml.backend import launchers, libdevice, mlir
-from hpacml.backend.assembly import (
-    CHIPS,
-    NVIDIA,
-    DeviceCode,
-    amdgcn,
-    chip_of,
-    device_code,
-    ptx,
-)
+from hpacml.backend import launchers, libdevice, outlining
+from hpacml.backend.assembly import amdgcn, ptx
+from hpacml.backend.chips import CHIPS, NVIDIA, chip_of
+from hpacml.backend.device_code import DeviceCode, device_code
 from hpacml.dialects.hpacml.attributes import Direction
 from hpacml.frontend import functor, wrapper
 from hpacml.frontend.kernel import Kernel
@@ -500,8 +494,8 @@ def test_kernels_are_named_by_function_and_kind() -> None:
     assert re.findall(r"^(\w+):", heat.amdgcn(), re.MULTILINE) == names
 
 
-def outlined(module: ModuleOp) -> mlir.Outlined:
-    return mlir.outline(pipelines.generic_text(pipelines.run_passes(module, gpu=True)))
+def outlined(module: ModuleOp) -> outlining.Outlined:
+    return outlining.outline(pipelines.generic_text(pipelines.run_passes(module, gpu=True)))
 
 
 def test_the_host_launches_what_the_device_has() -> None:

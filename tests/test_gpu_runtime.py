@@ -26,10 +26,10 @@ import torch
 from jaxtyping import Float64
 
 import hpacml
-from hpacml.backend import host_and_device, mlir
+from hpacml.backend import host_and_device
 from hpacml.frontend.kernel import Kernel
+from hpacml.runtime.gpu import compilation, driver, flags, graphs, kernels, timing
 from hpacml.runtime.gpu import device as devices
-from hpacml.runtime.gpu import driver, flags, graphs, kernels, timing
 from hpacml.runtime.models import formats
 from hpacml.runtime.models.traits import traits
 from tests.gpu import stencil
@@ -101,7 +101,7 @@ def test_compiled_code_comes_from_the_cache(
     def lower(text: str) -> str:
         raise AssertionError("nothing is compiled")
 
-    monkeypatch.setattr(mlir, "outline", lower)
+    monkeypatch.setattr(host_and_device, "outline", lower)
     a = np.ones((3, 4))
     Kernel(add.py_func)(machine.there(a), machine.there(np.ones((3, 4))))
     assert a[0, 0] == 11
@@ -684,12 +684,12 @@ def steps(a: Vector, b: Vector, count: int, net: Any):
             a[i] = b[i]
 
 
-@pytest.mark.parametrize(("reserved", "requests"), [(host_and_device.RESERVED, 1), (1024, 5)])
+@pytest.mark.parametrize(("reserved", "requests"), [(compilation.RESERVED, 1), (1024, 5)])
 def test_memory_of_each_step(
     machine: Simulated, asked: Callable[[], int], reserved: int, requests: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a call may not have at once it asks for, and gives back, in each step."""
-    monkeypatch.setattr(host_and_device, "RESERVED", reserved)
+    monkeypatch.setattr(compilation, "RESERVED", reserved)
     a, b = np.random.rand(2, 9)
     kernel, there = Kernel(steps.py_func), (machine.there(a), machine.there(b))
     for call in range(3):

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from hpacml.abi.symbols import SYMBOLS, VALUES
+
 KERNELS = "hpacml_kernels"
 """The symbol whose address tells the runtime whose kernels these are."""
-
-LLVM_TYPES = {"index": "i64", "i64": "i64", "i32": "i32", "i8": "i8", "i1": "i1", "f64": "double", "f32": "float"}
 
 MOST_THREADS = 2**31 - 2**16
 """In a launch with 32-bit indices: numbers of threads and points are then far from an overflow."""
 
 DECLARATIONS = f"""
 @{KERNELS} = external global i64
-declare void @hpacml_launch(ptr, i64, i64, i64, i64, ptr)
+{SYMBOLS["hpacml_launch"].declaration}
 declare i64 @llvm.abs.i64(i64, i1)
 declare i64 @llvm.uadd.sat.i64(i64, i64)
 """
@@ -81,7 +81,7 @@ def flat(types: Sequence[str | int]) -> Iterator[tuple[str, str]]:
     """Names and LLVM types of the arguments, one by one."""
     for position, kind in enumerate(types):
         if isinstance(kind, str):
-            yield f"a{position}", LLVM_TYPES[kind]
+            yield f"a{position}", VALUES[kind].llvm
             continue
         yield from ((f"a{position}.allocated", "ptr"), (f"a{position}.aligned", "ptr"), (f"a{position}.offset", "i64"))
         yield from ((f"a{position}.size{d}", "i64") for d in range(kind))

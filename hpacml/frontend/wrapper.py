@@ -13,7 +13,6 @@ from xdsl.dialects.func import CallOp, FuncOp, ReturnOp
 from xdsl.ir import Attribute, Block, SSAValue
 from xdsl.rewriter import InsertPoint, Rewriter
 
-from hpacml.backend import mlir
 from hpacml.dialects.hpacml.attributes import ELEMENT_TYPES, Direction
 from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp
 from hpacml.frontend.maps import AppliedFunctor
@@ -21,7 +20,7 @@ from hpacml.frontend.python.emitter import name_value
 from hpacml.frontend.python.layouts import memref_of_layout
 from hpacml.functors.tensor_functor import Functor
 from hpacml.pipelines import generic_text, run_passes
-from hpacml.runtime import handlers
+from hpacml.runtime import handlers, loading
 from hpacml.runtime.arrays.views import ArrayView, Layout, layout_of
 from hpacml.runtime.entry import Function
 from hpacml.runtime.reports import instruments
@@ -128,11 +127,11 @@ def compile(
     types = [_kind(type) for type in function.function_type.inputs]
     result = next(map(_kind, function.function_type.outputs), None)
     if chip is None:
-        return mlir.compile(generic_text(run_passes(module, report=chosen.timing)), name, types, result)
-    from hpacml.backend import host_and_device
+        return loading.compile(generic_text(run_passes(module, report=chosen.timing)), name, types, result)
+    from hpacml.runtime.gpu import compilation
 
     text = generic_text(run_passes(module, report=chosen.timing, gpu=True))
-    return host_and_device.compile(text, name, types, result, chip)
+    return compilation.compile(text, name, types, result, chip)
 
 
 def _kind(type: Attribute) -> str:

@@ -9,7 +9,8 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.utils.target import Target
 
-from hpacml.backend.assembly import AMD, DEFAULT_CHIPS, NVIDIA, of_text
+from hpacml.backend.assembly import of_text
+from hpacml.backend.chips import AMD, DEFAULT_CHIPS, NVIDIA
 from hpacml.pipelines import generic_text
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import hpacml
-from hpacml.backend.assembly import CHIPS, NVIDIA
+from hpacml.backend.chips import CHIPS, NVIDIA
 from hpacml.runtime.gpu import graphs
 from hpacml.runtime.gpu.device import device as device_of
 from tests.gpu import stencil

@@ -55,7 +55,7 @@ class Device:
     @functools.cached_property
     def chip(self) -> str:
         """The chip that code is made for: the newest one known that is not newer than the device's."""
-        from hpacml.backend.assembly import chip_of
+        from hpacml.backend.chips import chip_of
 
         return chip_of(*torch.cuda.get_device_capability(self.index))
 

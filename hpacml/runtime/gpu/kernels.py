@@ -8,10 +8,10 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from hpacml.backend.assembly import NARROW
+from hpacml.backend.device_code import NARROW
 
 if TYPE_CHECKING:
-    from hpacml.backend.assembly import DeviceCode
+    from hpacml.backend.device_code import DeviceCode
     from hpacml.runtime.gpu.device import Device
 
 _lock = threading.Lock()

