@@ -24,6 +24,7 @@ import numpy as np
 
 import hpacml
 from hpacml.directives.expressions import Expr, evaluate
+from hpacml.directives.parser import parse, parse_application_targets, parse_functor, parse_many
 from hpacml.directives.syntax import (
     Directive,
     FunctorDirective,
@@ -31,10 +32,6 @@ from hpacml.directives.syntax import (
     Target,
     TargetIndex,
     TargetRange,
-    parse,
-    parse_application_targets,
-    parse_functor,
-    parse_many,
 )
 from hpacml.errors import DirectiveError, HpacmlError
 from hpacml.functors.tensor_functor import names_of

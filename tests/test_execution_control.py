@@ -233,7 +233,7 @@ def test_body_errors_reach_the_caller() -> None:
 def test_fused_and_unfused_lowering_agree(bounds: str) -> None:
     from hpacml.pipelines import generic_text, run_passes
     from hpacml.runtime import handlers, loading
-    from hpacml.runtime.arrays.views import array_view
+    from hpacml.runtime.arrays.protocols import array_view
     from hpacml.runtime.entry import call
 
     handlers.install()

@@ -1,8 +1,12 @@
-"""The parser behind `hpacml.directives.syntax`: it builds what `directives.lark` describes."""
+"""Directive text to dataclasses: the parser builds what `directives.lark` describes.
+
+Every `parse` function raises `DirectiveError`, and nothing else, for text that is no directive.
+"""
 
 from __future__ import annotations
 
 import ast
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
@@ -29,6 +33,7 @@ from hpacml.directives.mistakes import SETTING_SYNONYMS, explain
 from hpacml.directives.syntax import (
     Application,
     Batch,
+    Directive,
     FunctorDirective,
     Item,
     MapDirective,
@@ -49,6 +54,42 @@ EXPRESSION_WORDS = {"and", "or", "not", "True", "False", "true", "false"}
 
 Located = tuple[Slice, tuple[Span, ...]]
 """A slice of a functor with the spans of its entries."""
+
+
+def parse(text: str) -> Directive:
+    """The one directive in `text`; `#pragma` and `approx` before it may be left out."""
+    return cast(Directive, parse_text(text, "directive"))
+
+
+def parse_many(text: str) -> list[Directive]:
+    """The directives in `text`, one after the other on lines of their own; one may take several lines."""
+    return cast("list[Directive]", parse_text(text, "directives"))
+
+
+def parse_functor(text: str) -> FunctorDirective:
+    """`name: [lhs] = ([rhs], ...)`, or a whole functor directive."""
+    whole = re.match(r"\s*(#|(approx|declare|tensor|ml)\b(?!\s*:))", text)
+    directive = cast(Directive, parse_text(text, "directive" if whole else "functor_decl"))
+    if not isinstance(directive, FunctorDirective):
+        raise DirectiveError("expected a functor, as in f: [i, 0:2] = ([i], [i + 1])", text, *directive.span)
+    return directive
+
+
+def parse_application_targets(text: str) -> tuple[Target, ...]:
+    """The targets of a functor application, as in `a[0:n], b[0:n]`."""
+    return cast("tuple[Target, ...]", parse_text(text, "targets"))
+
+
+def parse_sampling(text: str) -> Sampling:
+    """What stands between the parentheses of the clause `sample`."""
+    return cast(Sampling, parse_text(text, "sampling"))
+
+
+def require_text(text: object, what: str) -> str:
+    """Raise `DirectiveError` for what is no text."""
+    if not isinstance(text, str):
+        raise DirectiveError(f"{what} must be text, and this is of type {type(text).__name__}")
+    return text
 
 
 def parse_text(text: str, start: str) -> object:

@@ -1,16 +1,14 @@
-"""Directive text to dataclasses; the language is in `directives.lark`.
+"""Directives as dataclasses, which `hpacml.directives.parser` makes of text; the language is in `directives.lark`.
 
-Every `parse` function raises `DirectiveError`, and nothing else, for text that is no directive. Spans count
-the characters of the text that was parsed, which is also the `text` of the directives and expressions in it.
-Directives are equal if they say the same; `canonical` prints one so that it parses back to its equal.
+Spans count the characters of the text that was parsed, which is also the `text` of the directives and expressions in
+it. Directives are equal if they say the same; `canonical` prints one so that it parses back to its equal.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, cast
+from typing import Literal
 
 from hpacml.clauses import Sampling
 from hpacml.directives.expressions import MAX_DEPTH, Expr, Span
@@ -216,48 +214,6 @@ class MlDirective:
 
 
 Directive = FunctorDirective | MapDirective | MlDirective
-
-
-def parse(text: str) -> Directive:
-    """The one directive in `text`; `#pragma` and `approx` before it may be left out."""
-    return cast(Directive, _parse(text, "directive"))
-
-
-def parse_many(text: str) -> list[Directive]:
-    """The directives in `text`, one after the other on lines of their own; one may take several lines."""
-    return cast("list[Directive]", _parse(text, "directives"))
-
-
-def parse_functor(text: str) -> FunctorDirective:
-    """`name: [lhs] = ([rhs], ...)`, or a whole functor directive."""
-    whole = re.match(r"\s*(#|(approx|declare|tensor|ml)\b(?!\s*:))", text)
-    directive = cast(Directive, _parse(text, "directive" if whole else "functor_decl"))
-    if not isinstance(directive, FunctorDirective):
-        raise DirectiveError("expected a functor, as in f: [i, 0:2] = ([i], [i + 1])", text, *directive.span)
-    return directive
-
-
-def parse_application_targets(text: str) -> tuple[Target, ...]:
-    """The targets of a functor application, as in `a[0:n], b[0:n]`."""
-    return cast("tuple[Target, ...]", _parse(text, "targets"))
-
-
-def parse_sampling(text: str) -> Sampling:
-    """What stands between the parentheses of the clause `sample`."""
-    return cast(Sampling, _parse(text, "sampling"))
-
-
-def require_text(text: object, what: str) -> str:
-    """Raise `DirectiveError` for what is no text."""
-    if not isinstance(text, str):
-        raise DirectiveError(f"{what} must be text, and this is of type {type(text).__name__}")
-    return text
-
-
-def _parse(text: str, start: str) -> object:
-    from hpacml.directives.parser import parse_text
-
-    return parse_text(text, start)
 
 
 def _list(items: Iterable[object]) -> str:

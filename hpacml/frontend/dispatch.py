@@ -19,7 +19,8 @@ from hpacml.frontend.python.annotations import ArrayParameter, OpaqueParameter, 
 from hpacml.frontend.python.compiler import compile_kernel
 from hpacml.frontend.python.definition import Definition
 from hpacml.frontend.python.types import ScalarType
-from hpacml.runtime.arrays.views import ArrayView, Layout, array_view, descriptor, layout_of
+from hpacml.runtime.arrays.protocols import array_view
+from hpacml.runtime.arrays.views import ArrayView, Layout, descriptor, layout_of
 from hpacml.runtime.frame import Frame
 from hpacml.runtime.gpu.offload import Offload, Work
 from hpacml.runtime.reports import instruments

@@ -7,12 +7,8 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from hpacml.directives.syntax import (
-    FunctorDirective,
-    parse_application_targets,
-    parse_functor,
-    require_text,
-)
+from hpacml.directives.parser import parse_application_targets, parse_functor, require_text
+from hpacml.directives.syntax import FunctorDirective
 from hpacml.errors import MapError
 from hpacml.frontend.maps import AppliedFunctor, integers_of, numbers_of
 from hpacml.frontend.placement import (
@@ -26,7 +22,8 @@ from hpacml.functors.application import Way
 from hpacml.functors.boxes import Box, boxes
 from hpacml.runtime.arrays.buffers import empty
 from hpacml.runtime.arrays.overlap import overlap
-from hpacml.runtime.arrays.views import ArrayView, array_view, c_strides, numpy_array, tensor_view
+from hpacml.runtime.arrays.protocols import array_view
+from hpacml.runtime.arrays.views import ArrayView, c_strides, numpy_array, tensor_view
 from hpacml.runtime.entry import call
 from hpacml.runtime.frame import Frame
 from hpacml.runtime.gpu import offload

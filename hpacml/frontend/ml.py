@@ -11,7 +11,8 @@ from xdsl.ir import Region, SSAValue
 from hpacml.clauses import Sampling
 from hpacml.dialects.hpacml.attributes import Direction, Mode
 from hpacml.dialects.hpacml.control import MlOp
-from hpacml.directives.syntax import MlDirective, Name, parse_sampling
+from hpacml.directives.parser import parse_sampling
+from hpacml.directives.syntax import MlDirective, Name
 from hpacml.errors import DirectiveError
 from hpacml.frontend.scope import Keyword
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from hpacml.clauses import OnError, is_policy
 from hpacml.directives.expressions import Expr, evaluate
+from hpacml.directives.parser import parse_many, require_text
 from hpacml.directives.syntax import (
     FunctorDirective,
     MapDirective,
@@ -20,15 +21,14 @@ from hpacml.directives.syntax import (
     Name,
     Target,
     depth_first,
-    parse_many,
-    require_text,
 )
 from hpacml.errors import DirectiveError
 from hpacml.frontend.maps import AppliedFunctor, End, integers_of, numbers_of
 from hpacml.frontend.placement import Target as Machine
 from hpacml.frontend.placement import device_of, on_host, require_target
 from hpacml.frontend.scope import Keyword, Scope, check_units
-from hpacml.runtime.arrays.views import ArrayView, array_view, layout_of
+from hpacml.runtime.arrays.protocols import array_view
+from hpacml.runtime.arrays.views import ArrayView, layout_of
 from hpacml.runtime.entry import call
 from hpacml.runtime.frame import Frame, Paths
 from hpacml.runtime.gpu.offload import Offload, Work

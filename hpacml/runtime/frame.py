@@ -6,12 +6,9 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from hpacml.errors import HpacmlError
-
-if TYPE_CHECKING:
-    from hpacml.runtime.gpu.call import Call
 
 NO_ARGUMENTS: Mapping[str, object] = {}
 
@@ -30,6 +27,14 @@ class Paths:
         return path
 
 
+class DeviceCall(Protocol):
+    """What a call does on a GPU (`hpacml.runtime.gpu.call`)."""
+
+    def end(self) -> None:
+        """It launches no more kernels."""
+        ...
+
+
 @dataclass(slots=True, eq=False)  # not frozen: that would take several times as long to make
 class Frame:
     """One call: its opaque `arguments` by name, the `bodies` that compiled code calls by index, its `paths`, and
@@ -41,9 +46,9 @@ class Frame:
     arguments: Mapping[str, object] = field(default_factory=lambda: NO_ARGUMENTS)
     bodies: Sequence[Callable[[], object]] = ()
     paths: Paths = field(default_factory=Paths)
-    gpu: Call | None = None
+    gpu: DeviceCall | None = None
 
-    def on(self, gpu: Call) -> Frame:
+    def on(self, gpu: DeviceCall) -> Frame:
         """This call, on a GPU."""
         return Frame(self.arguments, self.bodies, self.paths, gpu)
 
@@ -57,16 +62,16 @@ class Frame:
             self.gpu.end()
 
 
+def innermost() -> Frame | None:
+    """The innermost frame of this thread, None outside of any."""
+    return _calls.frames[-1] if _calls.frames else None
+
+
 def current() -> Frame:
     """The innermost frame of this thread. Raises HpacmlError outside of any."""
     if not _calls.frames:
         raise HpacmlError("compiled code asked for an argument or a body of its call, but no call is under way")
     return _calls.frames[-1]
-
-
-def gpu() -> Call | None:
-    """The call on a device that this thread is in."""
-    return _calls.frames[-1].gpu if _calls.frames else None
 
 
 def paths() -> Paths:

@@ -8,7 +8,15 @@ from __future__ import annotations
 import ctypes
 from typing import TYPE_CHECKING
 
-from hpacml.abi.records import CollectSite, FlagSite, InferSite, Json, MapSite, RefuseSite, SampleSite
+from hpacml.abi.records import (
+    CollectSite,
+    FlagSite,
+    InferSite,
+    Json,
+    MapSite,
+    RefuseSite,
+    SampleSite,
+)
 from hpacml.errors import DeviceError
 from hpacml.runtime import entry, frame
 from hpacml.runtime.gpu import call, timing
@@ -91,7 +99,7 @@ def check_map(site: int, values: int, arrays: int) -> None:
 def call_body(index: int) -> None:
     """Run an opaque body of the current call."""
     body = frame.current().bodies[index]
-    if (gpu := frame.gpu()) is None:
+    if (gpu := call.innermost()) is None:
         body()
         return
     gpu.leave_to_host("original code")
@@ -105,7 +113,7 @@ def call_body(index: int) -> None:
 
 def _leave_to_host(what: str) -> None:
     """Have a call on a device do something on the host each time. Raises DeviceError where it is captured."""
-    if (gpu := frame.gpu()) is not None:
+    if (gpu := call.innermost()) is not None:
         gpu.leave_to_host(what)
 
 

@@ -24,8 +24,8 @@ from hpacml.functors.targets import (
 )
 from hpacml.functors.tensor_functor import Functor
 from hpacml.functors.views import Mapped, View
-from hpacml.runtime import frame
 from hpacml.runtime.arrays.views import ArrayView, numpy_array, view_of_descriptor
+from hpacml.runtime.gpu.call import innermost
 from hpacml.runtime.gpu.transfers import copy_to_host
 
 LARGEST = (1 << 63) - 1
@@ -87,7 +87,7 @@ class MapCheck:
 
     @cached_property
     def _functor(self) -> Functor:
-        from hpacml.directives.syntax import parse_functor
+        from hpacml.directives.parser import parse_functor
 
         return parse_functor(self._site.functor).functor(frozenset(self._site.parameters))
 
@@ -100,7 +100,7 @@ class MapCheck:
 
 def _memory(names: Sequence[str], views: Sequence[ArrayView]) -> Memory:
     """The arrays of a map. Those of a device are copied once their elements are asked for."""
-    call = frame.gpu()
+    call = innermost()
     if call is None:
         arrays = [numpy_array(view) for view in views]
         return Memory(names, arrays, arrays.__getitem__)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from hpacml.clauses import Sampling
 from hpacml.directives.expressions import Expr, evaluate, evaluate_int
+from hpacml.directives.parser import parse, parse_application_targets, parse_functor, parse_many
 from hpacml.directives.syntax import (
     Application,
     Batch,
@@ -24,10 +25,6 @@ from hpacml.directives.syntax import (
     Target,
     TargetIndex,
     TargetRange,
-    parse,
-    parse_application_targets,
-    parse_functor,
-    parse_many,
 )
 from hpacml.errors import DirectiveError
 

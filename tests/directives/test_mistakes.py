@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import hpacml
-from hpacml.directives.syntax import FunctorDirective, parse_many
+from hpacml.directives.parser import parse_many
+from hpacml.directives.syntax import FunctorDirective
 
 FILES = sorted(Path(__file__).with_name("mistakes").rglob("*.txt"))
 UPDATE = os.environ.get("HPACML_UPDATE_MISTAKES") == "1"

@@ -15,16 +15,8 @@ from xdsl.printer import Printer
 
 from hpacml.dialects.hpacml.attributes import Direction, MappingType
 from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp
-from hpacml.directives.syntax import (
-    Directive,
-    FunctorDirective,
-    MapDirective,
-    MlDirective,
-    parse,
-    parse_application_targets,
-    parse_functor,
-    parse_many,
-)
+from hpacml.directives.parser import parse, parse_application_targets, parse_functor, parse_many
+from hpacml.directives.syntax import Directive, FunctorDirective, MapDirective, MlDirective
 from hpacml.errors import DirectiveError
 from hpacml.functors.polynomials import Poly
 from hpacml.functors.targets import Bounds, TargetTree, leaves, ranks

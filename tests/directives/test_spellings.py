@@ -9,15 +9,8 @@ import numpy as np
 import pytest
 
 import hpacml
-from hpacml.directives.syntax import (
-    Directive,
-    FunctorDirective,
-    MapDirective,
-    MlDirective,
-    parse,
-    parse_functor,
-    parse_many,
-)
+from hpacml.directives.parser import parse, parse_functor, parse_many
+from hpacml.directives.syntax import Directive, FunctorDirective, MapDirective, MlDirective
 from hpacml.frontend.functor import TensorFunctor
 
 BENCHMARKS = Path(__file__).with_name("benchmark_directives.txt").read_text(encoding="utf-8")

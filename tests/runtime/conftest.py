@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from hpacml.runtime import handlers
-from hpacml.runtime.arrays.views import array_view, descriptor
+from hpacml.runtime.arrays.protocols import array_view
+from hpacml.runtime.arrays.views import descriptor
 from hpacml.runtime.databases import writer
 from hpacml.runtime.models import formats, trust
 

@@ -20,7 +20,8 @@ import pytest
 from hpacml.backend import cache, llvm
 from hpacml.errors import CompileError, HpacmlError
 from hpacml.runtime import entry, loading
-from hpacml.runtime.arrays.views import array_view, descriptor
+from hpacml.runtime.arrays.protocols import array_view
+from hpacml.runtime.arrays.views import descriptor
 
 STRIDED = "memref<?x?xf64, strided<[?, ?], offset: ?>>"
 SUM = f"""

@@ -20,6 +20,7 @@ from hpacml.dialects.hpacml.attributes import Direction
 from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp
 from hpacml.dialects.hpacml.control import MlOp
 from hpacml.directives.expressions import Expr
+from hpacml.directives.parser import parse_many
 from hpacml.directives.syntax import (
     Application,
     Directive,
@@ -27,7 +28,6 @@ from hpacml.directives.syntax import (
     MapDirective,
     MlDirective,
     Name,
-    parse_many,
 )
 from hpacml.errors import DirectiveError, MapError, caret
 from hpacml.frontend.maps import AppliedFunctor, End

@@ -16,6 +16,7 @@ from hpacml.runtime.arrays.views import array_from_descriptor, view_of_descripto
 from hpacml.runtime.databases import writer
 from hpacml.runtime.databases.hdf5 import Array
 from hpacml.runtime.databases.ranks import shard
+from hpacml.runtime.gpu.call import innermost
 from hpacml.runtime.sites import find, why_none
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Collection:
         """
         typed = list(zip(self._pointers.from_address(tensors), self._types, strict=True))
         path = self._path()
-        if (call := frame.gpu()) is None:
+        if (call := innermost()) is None:
             arrays = [array_from_descriptor(address, type.dtype, type.rank) for address, type in typed]
             self._append(path, arrays, milliseconds)
             return

@@ -331,7 +331,7 @@ def _require_same(first: Shard, other: Shard) -> None:
 
 def _sweep(text: str, rank: int) -> tuple[int, ...] | None:
     """The dimensions that sweep in the tensor of a map, `to: FUNCTOR | TARGETS`; None if the text is no such."""
-    from hpacml.directives.syntax import parse_functor
+    from hpacml.directives.parser import parse_functor
     from hpacml.functors.tensor_functor import Point, names_of
 
     functor = re.fullmatch(r"\w+: (.*?) \| .*", text, re.DOTALL)

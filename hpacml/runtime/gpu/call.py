@@ -169,10 +169,15 @@ class Call:
         return self._bodies[-1 - apart], self._bodies[-1]
 
 
+def innermost() -> Call | None:
+    """The call that this thread is in, None if it is in none, or in one on the host."""
+    around = frame.innermost()
+    return None if around is None else around.gpu  # pyright: ignore[reportReturnType] (of its protocol)
+
+
 def current() -> Call:
-    """The call that this thread is in."""
-    call = frame.current().gpu
-    if call is None:
+    """The call that this thread is in. Raises `DeviceError` if it is in none."""
+    if (call := innermost()) is None:
         raise DeviceError("code for a GPU runs, but no call on a device is under way")
     return call
 

@@ -16,7 +16,8 @@ from hpacml.dtypes import SIZES
 from hpacml.errors import MapError
 from hpacml.functors.boxes import union
 from hpacml.runtime.arrays.overlap import overlap
-from hpacml.runtime.arrays.views import ArrayView, array_view, c_strides, numpy_array
+from hpacml.runtime.arrays.protocols import array_view
+from hpacml.runtime.arrays.views import ArrayView, c_strides, numpy_array
 
 if TYPE_CHECKING:
     import torch

@@ -17,6 +17,7 @@ from hpacml.errors import HpacmlError, ModelError
 from hpacml.runtime import checks, frame
 from hpacml.runtime.arrays.views import tensor_from_descriptor, view_of_descriptor
 from hpacml.runtime.databases.schema import maps_sha256
+from hpacml.runtime.gpu.call import innermost
 from hpacml.runtime.models import fallback
 from hpacml.runtime.models import model as models
 from hpacml.runtime.models.model import Model, describe, summary
@@ -109,7 +110,7 @@ class Inference:
         try:
             self._infer(tensors)
         except HpacmlError as error:
-            if (call := frame.gpu()) is not None:
+            if (call := innermost()) is not None:
                 call.on_host = True
                 if call.capturing:
                     raise
@@ -120,7 +121,7 @@ class Inference:
 
     def _infer(self, tensors: int) -> None:
         inputs, targets, extents, nothing_to_do = self._tensors(tensors)
-        call = frame.gpu()
+        call = innermost()
         model = self.model("cpu" if call is None else call.device.name)
         if model is not self._fitting:
             self._require_maps(model)
@@ -149,7 +150,7 @@ class Inference:
 
     def _tensors(self, tensors: int) -> Tensors:
         addresses = self._pointers.from_address(tensors)
-        call = frame.gpu()
+        call = innermost()
         descriptors = (call and call.device, *map(ctypes.string_at, addresses, self._sizes))
         if (known := self._known.get(descriptors)) is None:
             if len(self._known) >= KNOWN_MEMORIES:
@@ -161,7 +162,7 @@ class Inference:
         if torch.is_inference_mode_enabled():  # in which tensors do not count what is written to them
             with torch.inference_mode(False):
                 return self._make_tensors(addresses)
-        call = frame.gpu()
+        call = innermost()
         tensors = [
             tensor_from_descriptor(address, type.dtype, type.rank)
             if call is None

@@ -1,0 +1,251 @@
+"""What gives its memory as an `ArrayView`: NumPy arrays, Torch tensors, array interfaces, DLPack, and buffers."""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+import sys
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+import numpy as np
+
+from hpacml.dtypes import BY_DLPACK_CODE, BY_TYPE_CODE, SIZES, numpy_names, torch_names
+from hpacml.errors import HpacmlError, MapError
+from hpacml.runtime.arrays.views import ArrayView, c_strides
+
+if TYPE_CHECKING:
+    import torch
+
+_NUMPY_NAMES = numpy_names()
+
+_DLPACK_HOST_DEVICES = (1, 3, 11)  # CPU, and pinned memory of CUDA and ROCm
+_DLPACK_CUDA_DEVICES = (2, 13)  # memory of a device, and managed memory
+_DL_TENSOR = struct.Struct("QiiiBBHQQQ")  # data, device, its index, rank, code, bits, lanes, shape, strides, offset
+_DL_FLAGS_OFFSET, _DL_VERSIONED_TENSOR_OFFSET = 24, 32
+
+# Our own handle of the Python API: its argument types are nobody else's.
+_python = ctypes.PyDLL(None)
+_capsule_pointer = _python.PyCapsule_GetPointer
+_capsule_pointer.argtypes, _capsule_pointer.restype = (ctypes.py_object, ctypes.c_char_p), ctypes.c_size_t
+_capsule_is_valid = _python.PyCapsule_IsValid
+_capsule_is_valid.argtypes, _capsule_is_valid.restype = (ctypes.py_object, ctypes.c_char_p), ctypes.c_int
+_ARRAY_STRUCT_DATA = 40  # the offset of `data` in NumPy's PyArrayInterface
+
+
+def array_view(array: object, name: str, *, write: bool = False, gpu: bool = False) -> ArrayView:
+    """The memory of a NumPy array, a Torch tensor, or what has an array interface, DLPack or a buffer.
+
+    Raises MapError, which calls the array `name`, for any other object, for a dtype that kernels do not
+    compute with, for memory that is misaligned, or not the CPU's unless `gpu`, and with `write` for read-only memory.
+    """
+    if type(array) is np.ndarray:
+        view = _numpy_view(array, name)
+    elif _is_tensor(array):
+        view = _torch_view(array, name)
+    else:
+        view = _foreign_view(array, name, gpu)
+    if view.device is not None and not gpu:
+        raise _elsewhere(name, f"the memory of cuda:{view.device}", "a copy in host memory")
+    if write and view.readonly:
+        raise _error(name, f"is written, but its memory is read-only: {_writable_hint(array)}")
+    return view
+
+
+def _is_tensor(array: object) -> TypeGuard[torch.Tensor]:
+    loaded: Any = sys.modules.get("torch")  # who has a tensor has imported Torch
+    return loaded is not None and isinstance(array, loaded.Tensor)
+
+
+def _numpy_view(array: np.ndarray[Any, np.dtype[Any]], name: str) -> ArrayView:
+    dtype = _NUMPY_NAMES.get(array.dtype) or _custom_dtype(array.dtype, name)
+    # A tenth of the time that array.ctypes takes, and documented: the C struct of the array interface.
+    capsule = array.__array_struct__
+    address = ctypes.c_size_t.from_address(_capsule_pointer(capsule, None) + _ARRAY_STRUCT_DATA).value
+    flags, shape = array.flags, array.shape
+    if not flags.aligned:
+        _element_strides(name, array.strides, array.itemsize)
+        raise _misaligned(name, address, dtype)
+    if flags.c_contiguous:
+        strides = c_strides(shape)
+    else:
+        strides = _element_strides(name, array.strides, array.itemsize)
+    return ArrayView(address, dtype, shape, strides, not flags.writeable, array)
+
+
+def _custom_dtype(dtype: np.dtype[Any], name: str) -> str:
+    if dtype.name == "bfloat16" and dtype.itemsize == 2:  # of the package ml_dtypes
+        return "bf16"
+    if not dtype.isnative:
+        raise _error(
+            name,
+            f"has dtype {dtype}, of foreign byte order: pass {name}.astype({name}.dtype.newbyteorder('='))",
+        )
+    if dtype.names is not None:
+        raise _error(name, f"has a structured dtype: map its fields one by one, such as {name}[{dtype.names[0]!r}]")
+    if dtype.kind == "c":
+        raise _error(name, f"has dtype {dtype}: map {name}.real and {name}.imag")
+    if dtype.kind == "b":
+        raise _error(name, f"has dtype bool: pass {name}.view(numpy.uint8), which is the same memory")
+    raise _unsupported_dtype(name, dtype)
+
+
+def _torch_view(tensor: torch.Tensor, name: str) -> ArrayView:
+    if not (tensor.is_cpu or tensor.is_cuda):
+        raise _elsewhere(name, str(tensor.device), f"{name}.cpu()")
+    if (dtype := torch_names().get(tensor.dtype)) is None:
+        raise _unsupported_dtype(name, tensor.dtype)
+    if tensor.is_neg():
+        raise _error(name, f"is the negation of its memory: pass {name}.resolve_neg()")
+    try:
+        address, strides = tensor.data_ptr(), tensor.stride()
+    except RuntimeError as error:
+        raise _error(name, f"has no strided memory ({tensor.layout}): pass {name}.to_dense()") from error
+    if address % SIZES[dtype]:
+        raise _misaligned(name, address, dtype)
+    # Torch would not see a write to memory that gradients depend on.
+    device = tensor.device.index if tensor.is_cuda else None
+    return ArrayView(address, dtype, tuple(tensor.shape), strides, tensor.requires_grad, tensor, device)
+
+
+def _foreign_view(array: object, name: str, gpu: bool) -> ArrayView:
+    kind = type(array)
+    if issubclass(kind, np.ma.MaskedArray):
+        raise _error(name, f"is a masked array: pass {name}.data, which is its memory without the mask")
+    if issubclass(kind, np.generic):
+        raise _error(name, f"is a scalar of type {kind.__name__}: pass an array")
+    try:
+        if hasattr(array, "__cuda_array_interface__"):
+            if not gpu:
+                raise _elsewhere(name, "CUDA memory", "a copy in host memory")
+            # JAX does not tell the stream on which it computes, unless by DLPack.
+            return _dlpack_view(array, name, gpu) if _is_of_jax(array) else _cuda_view(array, name)
+        if hasattr(array, "__array_struct__") or hasattr(array, "__array_interface__"):
+            return _numpy_view(np.asarray(array), name)
+        if hasattr(array, "__dlpack__"):
+            return _dlpack_view(array, name, gpu)
+    except HpacmlError:
+        raise
+    except Exception as error:  # whatever somebody's protocol does
+        raise _error(name, f"does not give its memory: {type(error).__name__}: {error}") from error
+    exporter: Any = array
+    try:
+        buffer = memoryview(exporter)
+    except TypeError:
+        raise _error(name, f"is no array but a {kind.__name__}: pass a NumPy array or a Torch tensor") from None
+    return _numpy_view(np.asarray(buffer), name)
+
+
+def _cuda_view(array: Any, name: str) -> ArrayView:
+    interface: dict[str, Any] = array.__cuda_array_interface__
+    if interface.get("mask") is not None:
+        raise _error(name, "has a mask: pass its data without")
+    dtype = BY_TYPE_CODE.get(interface["typestr"])
+    if dtype is None:
+        raise _unsupported_dtype(name, interface["typestr"])
+    address, readonly = interface["data"]
+    shape = tuple(interface["shape"])
+    steps = interface.get("strides")
+    strides = c_strides(shape) if steps is None else _element_strides(name, tuple(steps), SIZES[dtype])
+    if address % SIZES[dtype]:
+        raise _misaligned(name, address, dtype)
+    device = _cuda_device(array, address)
+    return ArrayView(address, dtype, shape, strides, readonly, array, device, interface.get("stream"))
+
+
+def _cuda_device(array: Any, address: int) -> int:
+    """The number of the device that an array is on."""
+    if hasattr(array, "__dlpack_device__"):
+        return int(array.__dlpack_device__()[1])
+    from hpacml.runtime.gpu import driver
+
+    index = driver.device_of(address)
+    return 0 if index is None else index  # an empty array is nowhere
+
+
+def _dlpack_view(array: Any, name: str, gpu: bool) -> ArrayView:
+    kind, index = array.__dlpack_device__()
+    on_cuda = kind in _DLPACK_CUDA_DEVICES
+    if kind not in _DLPACK_HOST_DEVICES and not (on_cuda and gpu):
+        raise _elsewhere(name, f"memory of DLPack device ({int(kind)}, {index})", "a copy in host memory")
+    options: dict[str, Any] = {"stream": _dlpack_stream(int(index))} if on_cuda else {}
+    try:
+        try:
+            capsule = array.__dlpack__(max_version=(1, 0), **options)
+        except TypeError:  # from before DLPack 1.0
+            capsule = array.__dlpack__(**options)
+    except (BufferError, RuntimeError) as error:
+        raise _error(name, f"does not give its memory through DLPack: {error}") from error
+    # The capsule is read, not consumed: as the owner it keeps the memory and releases it in the end.
+    if _capsule_is_valid(capsule, b"dltensor_versioned"):
+        managed = _capsule_pointer(capsule, b"dltensor_versioned")
+        readonly = bool(ctypes.c_uint64.from_address(managed + _DL_FLAGS_OFFSET).value & 1)
+        tensor = managed + _DL_VERSIONED_TENSOR_OFFSET
+    else:
+        tensor, readonly = (
+            _capsule_pointer(capsule, b"dltensor"),
+            True,
+        )  # the old form cannot say that it is writable
+    data, _, _, rank, code, bits, lanes, sizes, steps, offset = _DL_TENSOR.unpack(
+        ctypes.string_at(tensor, _DL_TENSOR.size)
+    )
+    dtype = BY_DLPACK_CODE.get((code, bits))
+    if dtype is None or lanes != 1:
+        raise _unsupported_dtype(name, f"({code}, {bits} bits) of DLPack")
+    words = ctypes.c_int64 * rank
+    shape = tuple(words.from_address(sizes)) if rank else ()
+    strides = tuple(words.from_address(steps)) if rank and steps else c_strides(shape)
+    address = data + offset
+    if address % SIZES[dtype]:
+        raise _misaligned(name, address, dtype)
+    readonly |= _is_of_jax(array)
+    return ArrayView(
+        address, dtype, shape, strides, readonly, capsule, int(index) if on_cuda else None, borrowed=on_cuda
+    )
+
+
+def _is_of_jax(array: object) -> bool:
+    """Whether it is an array of JAX, which never changes."""
+    return type(array).__module__.partition(".")[0] in ("jax", "jaxlib")
+
+
+def _dlpack_stream(index: int) -> int:
+    """The stream of ours that an array is to be ready for, as DLPack calls it: the default one is 1."""
+    from hpacml.runtime.gpu import device as devices
+
+    return devices.device(index).stream or 1
+
+
+def _element_strides(name: str, strides: tuple[int, ...], size: int) -> tuple[int, ...]:
+    if any(stride % size for stride in strides):
+        raise _error(
+            name,
+            f"has strides of {strides} bytes, which are no multiples of its {size}-byte elements: "
+            f"pass {name}.copy(), or give the structured dtype align=True",
+        )
+    return tuple([stride // size for stride in strides])
+
+
+def _writable_hint(array: object) -> str:
+    if getattr(array, "requires_grad", False):
+        return "it requires a gradient; pass its .detach()"
+    return "pass a writable array"
+
+
+def _error(name: str, text: str) -> MapError:
+    return MapError(f"argument {name!r} {text}")
+
+
+def _elsewhere(name: str, place: str, instead: str) -> MapError:
+    return _error(name, f"lies in {place}, where this cannot reach it: pass {instead}")
+
+
+def _misaligned(name: str, address: int, dtype: str) -> MapError:
+    size = SIZES[dtype]
+    return _error(
+        name, f"starts at address {address:#x}, which is not aligned to its {size}-byte elements: pass a copy"
+    )
+
+
+def _unsupported_dtype(name: str, dtype: object) -> MapError:
+    supported = ", ".join(SIZES)
+    return _error(name, f"has dtype {dtype}; maps and kernels work on {supported}: pass it converted to one of these")
