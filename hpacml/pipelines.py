@@ -23,7 +23,7 @@ from io import StringIO
 from typing import TYPE_CHECKING
 
 from hpacml.errors import CompileError, HpacmlError, MapError
-from hpacml.passes import get_pass
+from hpacml.passes import get_all_passes
 
 if TYPE_CHECKING:
     from xdsl.context import Context
@@ -38,12 +38,19 @@ STAGES = {
 }
 """The passes in order, by the name of the stage each one leads to."""
 
-CPU_PASSES = tuple(STAGES.values())
+GPU_STAGES = {
+    "expand": "hpacml-expand-ml",
+    "resolve": "hpacml-resolve-slices",
+    "fuse": "hpacml-fuse-gather-concat",
+    "gpu": "convert-hpacml-to-gpu",
+    "host": "hpacml-refuse-host-accesses",
+    "loops": "convert-hpacml-to-loops",
+    "runtime": "convert-hpacml-to-runtime",
+}
+"""The same for GPUs, where the loops have nothing left to do."""
 
-GPU_STAGES = {"gpu": "convert-hpacml-to-gpu", "host": "hpacml-refuse-host-accesses"}
-"""What a GPU has before the loops, to which nothing is left then."""
-
-GPU_PASSES = (*CPU_PASSES[:3], *GPU_STAGES.values(), *CPU_PASSES[3:])
+REPORTING = {"expand": "hpacml-expand-ml{report=true}"}
+"""The passes in whose place others stand where regions are timed."""
 
 MLIR_PIPELINE = (
     "builtin.module("
@@ -95,20 +102,22 @@ def run_passes(
     Raises `HpacmlError` for an unknown stage, `MapError` for a map that does not fit, `CompileError` for what else
     a pass or a verifier refuses.
     """
-    from hpacml.passes.hpacml_expand_ml import HpacmlExpandMlPass
+    from xdsl.passes import PassPipeline
 
-    context = make_context()
-    last = (STAGES | GPU_STAGES).get(stage or "runtime", stage)
-    if last not in GPU_PASSES:
-        raise HpacmlError(f"unknown stage '{stage}': the stages are {', '.join([*STAGES, *GPU_STAGES])}")
-    passes = GPU_PASSES if gpu or last not in CPU_PASSES else CPU_PASSES
+    stages = GPU_STAGES if gpu or stage not in {None, *STAGES, *STAGES.values()} else STAGES
+    specs: list[str] = []
+    for name, spec in stages.items():
+        if fuse or name != "fuse":
+            specs.append(REPORTING.get(name, spec) if report else spec)
+        if stage in (name, spec):
+            break
+    else:
+        if stage is not None:
+            known = dict.fromkeys([*STAGES, *GPU_STAGES])
+            raise HpacmlError(f"unknown stage '{stage}': the stages are {', '.join(known)}")
+    pipeline = PassPipeline.parse_spec(get_all_passes(), ",".join(specs), lambda _, module, __: module.verify())
     with _refusals():
-        module.verify()
-        for name in passes[: passes.index(last) + 1]:
-            if fuse or name != "hpacml-fuse-gather-concat":
-                one = HpacmlExpandMlPass(report) if name == STAGES["expand"] else get_pass(name)()
-                one.apply(context, module)
-                module.verify()
+        pipeline.apply(make_context(), module)
     return module
 
 

@@ -20,7 +20,7 @@ from xdsl.utils.exceptions import ArgSpecParseError, DiagnosticException, ParseE
 from xdsl.xdsl_opt_main import xDSLOptMain
 
 from hpacml.errors import CompileError, HpacmlError
-from hpacml.pipelines import GPU_PASSES, GPU_STAGES, STAGES
+from hpacml.pipelines import GPU_STAGES, STAGES
 
 
 class HpacmlOptMain(xDSLOptMain):
@@ -45,7 +45,7 @@ class HpacmlOptMain(xDSLOptMain):
         hint = f"; did you mean '{close[0]}'?" if close else ""
         raise HpacmlError(
             f"there is no pass '{name}'{hint}\n"
-            f"The passes of hpacml are {', '.join(GPU_PASSES)}; hpacml-opt --help has those of xDSL too"
+            f"The passes of hpacml are {', '.join(GPU_STAGES.values())}; hpacml-opt --help has those of xDSL too"
         )
 
     def get_input_stream(self) -> tuple[IO[str], str]:
