@@ -14,6 +14,12 @@ def caret(text: str, start: int, end: int) -> str:
     return f"  {shown.rstrip()}\n  {before}{'^' * width}"
 
 
+def summary(error: BaseException) -> str:
+    """Give the type and the first line of an error, for a message within a line."""
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0].rstrip('.')}" if text else type(error).__name__
+
+
 class HpacmlError(Exception):
     """Base of every error meant for users."""
 

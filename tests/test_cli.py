@@ -13,7 +13,7 @@ import pytest
 
 import hpacml
 from hpacml.runtime.databases import writer
-from hpacml.runtime.models import formats, trust
+from hpacml.runtime.models import torchscript, trust
 from hpacml.tools import hpacml_opt
 from hpacml.version import version
 from tests.command import run_hpacml
@@ -41,7 +41,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
 def model(tmp_path: Path) -> Path:
     torch = pytest.importorskip("torch")
     path = tmp_path / "heat.pt"
-    path.write_bytes(formats.write_torchscript(torch.nn.Linear(5, 1).double().eval(), [torch.zeros(2, 5).double()]))
+    path.write_bytes(torchscript.write(torch.nn.Linear(5, 1).double().eval(), [torch.zeros(2, 5).double()]))
     return path
 
 

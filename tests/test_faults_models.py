@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 import hpacml
-from hpacml.runtime.models import formats, statedict
+from hpacml.runtime.models import statedict, torchscript
 from tests import faults
 
 SUFFIXES = {"torchscript": "pt", "export": "pt2", "state_dict": "safetensors", "aotinductor": "pt2"}
@@ -280,7 +280,7 @@ def saved_by_torch(mark: Path) -> bytes:
 
 def writing_torchscript(mark: Path) -> bytes:
     buffer = io.BytesIO()
-    with formats._torchscript() as jit:
+    with torchscript.jit() as jit:
         jit.save(jit.script(Writing(str(mark))), buffer)
     mark.unlink(missing_ok=True)  # scripting makes it
     return buffer.getvalue()

@@ -30,7 +30,7 @@ from hpacml.backend import host_and_device
 from hpacml.frontend.kernel import Kernel
 from hpacml.runtime.gpu import compilation, driver, flags, graphs, kernels, timing
 from hpacml.runtime.gpu import device as devices
-from hpacml.runtime.models import formats
+from hpacml.runtime.models import aotinductor
 from hpacml.runtime.models.traits import traits
 from tests.gpu import stencil
 from tests.gpu.test_device_calls import add, scaled
@@ -577,7 +577,7 @@ def test_threads_get_the_same_device(real: None, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(("name", "index"), [("cuda:1", 1), ("cuda", -1), ("cpu", -1)])
 def test_packages_are_loaded_on_the_device_that_asks(name: str, index: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "_inductor", SimpleNamespace(aoti_load_package=lambda file, device_index: device_index))
-    assert formats._read_aotinductor(io.BytesIO(), name).run == index
+    assert aotinductor.read(io.BytesIO(), name).run == index
 
 
 # -- captured graphs ---------------------------------------------------------------------------------

@@ -26,8 +26,8 @@ _NO_WORK = (gpu.TerminatorOp, scf.YieldOp, memref.AllocaOp)
 @dataclass(frozen=True)
 class HpacmlGpuToLoopsPass(ModulePass):
     """
-    It is in no pipeline: tests run kernels with it on the CPU. Each kernel becomes loops over its blocks, one after the other, and in these over its threads, from one barrier to
-    the next. Shared memory is one buffer, which the blocks use in turn.
+    Each kernel becomes loops over its blocks, one after the other, and in these over its threads, from one barrier to
+    the next. Shared memory is one buffer, which the blocks use in turn. It is in no pipeline: tests run kernels by it.
 
     ```mlir
     gpu.launch blocks(%block) in (%blocks) threads(%thread) in (%c256) {

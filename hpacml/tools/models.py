@@ -10,9 +10,9 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from hpacml.errors import ModelError
-from hpacml.runtime.models import formats, model, trust
-from hpacml.runtime.models.model import summary
+from hpacml.errors import ModelError, summary
+from hpacml.runtime.models import formats, trust
+from hpacml.runtime.models.model import forget, load
 from hpacml.tools.console import show
 
 models = typer.Typer(help="Model files, and which of them this machine trusts.", no_args_is_help=True)
@@ -25,12 +25,12 @@ ModelFiles = Annotated[list[Path] | None, typer.Argument(metavar="[FILE]...", he
 def trust_model(file: ModelFile) -> None:
     """Trust FILE as it is now: programs of this user may load it, and then it can run any code."""
     content = trust.read(file)
-    format = model.file_format(content, file)
-    if format == formats.DATA:
-        typer.echo(f"{file} is a {format} with its description, which runs no code and needs no trust")
+    format = formats.identify(content, file)
+    if not format.runs_code:
+        typer.echo(f"{file} is {format.noun}, which runs no code and needs no trust")
         return
     trust.trust_content(content, file.absolute())
-    typer.echo(f"trusted the {format} model {file}, SHA-256 {trust.digest(content)}")
+    typer.echo(f"trusted the {format.name} model {file}, SHA-256 {trust.digest(content)}")
 
 
 @models.command("ls")
@@ -46,18 +46,17 @@ def list_models() -> None:
 def describe_model(file: ModelFile) -> None:
     """Show what FILE is; if it needs no trust or is trusted, it is loaded, to show its inputs too."""
     content = trust.read(file)
-    format = model.file_format(content, file)
-    data = format == formats.DATA
-    trusted = data or trust.is_trusted_content(content)
+    format = formats.identify(content, file)
+    trusted = not format.runs_code or trust.is_trusted_content(content)
     table = Table(show_header=False)
     maps: tuple[str, ...] = ()
-    table.add_row("format", format)
+    table.add_row("format", format.name)
     table.add_row("size", f"{len(content)} bytes")
     table.add_row("SHA-256", trust.digest(content))
-    known = "needs no trust: it is data" if data else "yes"
+    known = "yes" if format.runs_code else "needs no trust: it is data"
     table.add_row("trusted", known if trusted else f"no; to trust it: hpacml model trust {file}")
     if trusted:
-        network = model.load(os.path.realpath(file)).network
+        network = load(os.path.realpath(file)).network
         anchor = network.anchor()
         table.add_row("computes in", "not known" if anchor is None else f"{anchor.dtype} on {anchor.device}")
         table.add_row("inputs", ", ".join(map(str, network.inputs or ())) or "not declared by this format")
@@ -88,12 +87,12 @@ def verify_models(files: ModelFiles = None) -> None:
 
 
 def _verified(file: Path) -> str:
-    """What a model that is in order is. Raises ModelError for others."""
+    """Tell what a model is that loads and runs. Raises ModelError for others."""
     import torch
 
     path = os.path.realpath(file)
-    model.forget(path)  # it is the file that is verified
-    loaded = model.load(path)
+    forget(path)  # it is the file that is verified
+    loaded = load(path)
     example = loaded.network.example
     if example is None:
         return f"{loaded.format}, loads"

@@ -15,7 +15,7 @@ from hpacml.runtime import handlers
 from hpacml.runtime.arrays.protocols import array_view
 from hpacml.runtime.arrays.views import descriptor
 from hpacml.runtime.databases import writer
-from hpacml.runtime.models import formats, trust
+from hpacml.runtime.models import export, torchscript, trust
 
 TO = "to: f: [i, 0:5] = ([i, 0:5]) | f(x[0:N, 0:5])"
 FROM = "from: g: [i, 0:1] = ([i, 0:1]) | g(y[0:N, 0:1])"
@@ -90,7 +90,7 @@ def model_files(network: Any) -> dict[str, bytes]:
     import torch
 
     example = [torch.zeros(64, 5)]
-    return {"pt2": formats.write_export(network, example), "pt": formats.write_torchscript(network, example)}
+    return {"pt2": export.write(network, example), "pt": torchscript.write(network, example)}
 
 
 @pytest.fixture

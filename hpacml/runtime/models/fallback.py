@@ -1,4 +1,4 @@
-"""What follows a model that fails: the error, or the original code of the region."""
+"""The policy for models that fail: the error, or the original code of the region."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _counts: Counter[str] = Counter()
 
 
 def fallbacks() -> dict[str, int]:
-    """How often the original code has run in place of a model that failed, by the label of the region."""
+    """Tell how often the original code has run in place of a model that failed, by the label of the region."""
     with _lock:
         return dict(_counts)
 
 
 def takes_over(label: str, on_error: str | None, error: HpacmlError) -> bool:
-    """Whether the original code is to run after `error`, which is counted then, and logged the first time.
+    """Decide whether the original code is to run after `error`, which is counted then, and logged the first time.
 
     `on_error` is what the region says; without it the environment does. Raises HpacmlError if that is no policy.
     """

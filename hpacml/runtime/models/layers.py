@@ -1,4 +1,4 @@
-"""The layers of which a description in JSON may be made: a closed set, so that reading one runs no code of a file."""
+"""The layers that a description in JSON may name: a closed set, so that reading one runs no code of a file."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ _BY_NAME = {cls.__name__: cls for cls in (*_ARGUMENTS, nn.Sequential, Normalize)
 
 
 def describe(module: nn.Module, name: str = "") -> dict[str, Any]:
-    """What `build` makes the module of, but for its state. Raises UnknownLayer if a part is of no known layer."""
+    """Describe a module without its state, for `build`. Raises UnknownLayer if a part is of no known layer."""
     kind = type(module)
     place = f"{kind.__name__} ('{name}')" if name else kind.__name__
     if kind not in _BY_NAME.values():
@@ -104,7 +104,7 @@ def describe(module: nn.Module, name: str = "") -> dict[str, Any]:
 
 
 def build(description: Mapping[str, Any]) -> nn.Module:
-    """The module of a description, without memory for its state. Raises UnknownLayer, and what Torch raises."""
+    """Build the module of a description, without memory for its state. Raises UnknownLayer, and what Torch raises."""
     arguments = dict(description)
     kind = _BY_NAME.get(arguments.pop("layer", None))
     if kind is None:

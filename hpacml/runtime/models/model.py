@@ -7,12 +7,13 @@ import os
 import threading
 import weakref
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from hpacml.errors import ModelError
+from hpacml.errors import ModelError, summary
 from hpacml.runtime.models import formats, trust
+from hpacml.runtime.models.network import Network, evaluating, first_floating
 
 if TYPE_CHECKING:
     import torch
@@ -22,30 +23,32 @@ _log = logging.getLogger("hpacml")
 
 @dataclass(eq=False, slots=True)
 class Model:
-    """A model to run. `name` is for messages; `format` and `digest` are those of its file, if it has one.
+    """A model to run.
 
-    `writes_inputs` is learned by running it: whether it changes its input tensors in place. `replayable` says that it
-    computes the same from the same inputs and weights, as networks do and Python functions may not, and that it has not
-    been found out that a graph cannot hold it.
+    `name` is for messages; `format`, by its name, and `digest` are those of its file, if it has one. Whether it changes
+    its input tensors in place, `writes_inputs`, is learned by running it. `replayable` says that it computes the same
+    from the same inputs and weights, as networks do and Python functions may not, and that no graph has failed to hold
+    it.
     """
 
     name: str
-    network: formats.Network
-    format: formats.Format | None = None
+    network: Network
+    format: str | None = None
     digest: str | None = None
     writes_inputs: bool | None = None
     replayable: bool = False
 
 
 Stamp = tuple[int, int, int]
-"""By which a changed file is known: its time of change, size and inode."""
+"""The time of change, the size and the inode of a file, which tell whether it has changed."""
 
 
 @dataclass(slots=True)
 class _Loaded:
+    """The model of a file, and the stamp that the file had when it was last read, also in vain; None for no file."""
+
     model: Model
     stamp: Stamp | None
-    """Of the file when it was last read, also in vain; None if there was none."""
 
 
 _lock = threading.Lock()
@@ -54,11 +57,11 @@ _passed: weakref.WeakKeyDictionary[Any, Model] = weakref.WeakKeyDictionary()
 
 
 def load(path: str, device: str = "cpu") -> Model:
-    """The model in the file at `path`, which is absolute and without symbolic links, on `device`. Raises ModelError.
+    """Give the model in the file at `path`, which is absolute and without symbolic links, on `device`.
 
     The file is read at the first call; later ones give the same model, until `save_model` writes another there.
     With HPACML_MODEL_RELOAD=1 each call looks whether the file has changed, and reads it then; if that fails, the
-    model stays, and the log tells why.
+    model stays, and the log tells why. Raises ModelError.
     """
     key = path, device
     if (loaded := _loaded.get(key)) is None:
@@ -101,66 +104,30 @@ def _reload(path: str, device: str, loaded: _Loaded) -> None:
 
 
 def passed(network: Callable[..., object]) -> Model:
-    """The model that a module, or any other callable on tensors, is. It is not kept alive by this."""
+    """Make a module, or any other callable on tensors, a model, without keeping it alive."""
     try:
         if (model := _passed.get(network)) is None:
             model = _passed[network] = _wrap(network)
     except TypeError:  # it can have no weak reference; then each call learns anew what it does
-        return Model(repr(network), formats.Network(network))
+        return Model(repr(network), Network(network))
     return model
-
-
-def describe(tensors: Sequence[torch.Tensor]) -> str:
-    """Such as `float32[64, 5], float32[64]`."""
-    return ", ".join(str(formats.InputType(x.dtype, tuple(x.shape))) for x in tensors)
-
-
-def summary(error: BaseException) -> str:
-    """The type and the first line of an error."""
-    text = str(error).strip()
-    return f"{type(error).__name__}: {text.splitlines()[0].rstrip('.')}" if text else type(error).__name__
-
-
-def file_format(content: bytes, path: str | os.PathLike[str]) -> formats.Format:
-    """The format of a model file with this content. Raises ModelError if it holds no network that can be run."""
-    try:
-        format = formats.recognise(content)
-    except zipfile.BadZipFile as error:
-        raise _damaged(path) from error
-    if format is None:
-        raise ModelError(
-            f"'{path}' is no model that hpacml can read: it is neither TorchScript, torch.export, "
-            "AOTInductor nor a state dict with its description. Write one with hpacml.save_model"
-        )
-    if format == "pickle":
-        raise ModelError(
-            f"'{path}' is a state dict, or a module saved by torch.save, which does not tell safely which network "
-            "to run. Make the network in Python, load the state dict into it, and write it with "
-            "hpacml.save_model(network, 'model.pt2', example=...)"
-        )
-    return format
 
 
 def _read(path: str, device: str) -> Model:
     content = trust.read(path)
-    format = file_format(content, path)
-    if format != formats.DATA:
-        trust.require(content, path, format)
+    format = formats.identify(content, path)
+    if format.runs_code:
+        trust.require(content, path, format.name)
     try:
-        network = formats.read(content, format, device)
+        network = format.read(content, device)
     except zipfile.BadZipFile as error:
-        raise _damaged(path) from error
+        raise formats.damaged(path) from error
     except Exception as error:
         raise ModelError(
-            f"Torch cannot load the {format} model '{path}': {summary(error)}. It may be damaged, or of another "
+            f"Torch cannot load the {format.name} model '{path}': {summary(error)}. It may be damaged, or of another "
             "version of Torch: write it again with hpacml.save_model"
         ) from error
-    # An AOTInductor package asks the device whether it is ready, which cannot be captured.
-    return Model(f"'{path}'", network, format, trust.digest(content), replayable=format != "AOTInductor")
-
-
-def _damaged(path: str | os.PathLike[str]) -> ModelError:
-    return ModelError(f"the model '{path}' is damaged or not complete: copy or write it again")
+    return Model(f"'{path}'", network, format.name, trust.digest(content), replayable=format.replayable)
 
 
 def _wrap(network: Callable[..., object]) -> Model:
@@ -170,14 +137,14 @@ def _wrap(network: Callable[..., object]) -> Model:
 
     reference = cast("Callable[[], Any]", weakref.ref(network))
     if not isinstance(network, torch.nn.Module):
-        return Model(repr(network), formats.Network(lambda *inputs: reference()(*inputs)))
+        return Model(repr(network), Network(lambda *inputs: reference()(*inputs)))
 
     def run(*inputs: torch.Tensor) -> object:
         module = reference()
         if not module.training:
             return module(*inputs)
-        with formats.evaluating(module):
+        with evaluating(module):
             return module(*inputs)
 
-    described = formats.Network(run, lambda: formats.first_floating(reference()), addresses=lambda: traits(reference()))
-    return Model(type(network).__name__, described, replayable=True)
+    weak = Network(run, lambda: first_floating(reference()), addresses=lambda: traits(reference()))
+    return Model(type(network).__name__, weak, replayable=True)

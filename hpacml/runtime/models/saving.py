@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from hpacml.errors import ModelError
+from hpacml.errors import ModelError, summary
 from hpacml.runtime.databases.schema import maps_sha256
-from hpacml.runtime.models import archive, formats, model, trust
-from hpacml.runtime.models.model import describe, summary
+from hpacml.runtime.models import formats, trust
+from hpacml.runtime.models.formats import ModelFormat, SaveFormat
+from hpacml.runtime.models.model import forget
+from hpacml.runtime.models.network import describe, evaluating, first_floating
 from hpacml.version import version
 
 if TYPE_CHECKING:
@@ -20,20 +22,6 @@ if TYPE_CHECKING:
     import torch
 
     Example = torch.Tensor | np.ndarray[Any, Any]
-
-SaveFormat = Literal["export", "torchscript", "aotinductor", "state_dict"]
-
-_SUFFIXES: dict[str, SaveFormat] = {
-    ".pt2": "export",
-    ".pt": "torchscript",
-    ".ts": "torchscript",
-    ".safetensors": "state_dict",
-}
-_WRITERS: dict[SaveFormat, Callable[[torch.nn.Module, Sequence[torch.Tensor]], bytes]] = {
-    "export": formats.write_export,
-    "torchscript": formats.write_torchscript,
-    "aotinductor": formats.write_aotinductor,
-}
 
 
 def save_model(
@@ -71,49 +59,58 @@ def save_model(
     import torch
 
     target = Path(os.path.realpath(path))
-    chosen = format or _SUFFIXES.get(target.suffix)
-    if chosen != "state_dict" and chosen not in _WRITERS:
-        raise ModelError(
-            f"cannot tell in which format to write the model '{target}': name it .pt2 (torch.export), "
-            ".pt (TorchScript) or .safetensors (state dict), or give format='export', 'torchscript', 'aotinductor' "
-            "or 'state_dict'"
-        )
+    if (chosen := formats.choose(format, target.suffix)) is None:
+        raise _no_format(target)
     if not isinstance(cast(object, module), torch.nn.Module):
         raise ModelError(f"save_model takes a torch.nn.Module, not a {type(module).__name__}")
     inputs = _example_tensors(example, module)
-    told = {**_told(inputs, metadata), **_told_maps(maps)}
-    try:
-        with formats.evaluating(module):
-            if chosen == "state_dict":
-                content = formats.write_state_dict(module, inputs, told)
-            else:
-                content = archive.with_metadata(_WRITERS[chosen](module, inputs), told)
-    except Exception as error:
-        other = "torchscript" if chosen == "export" else "export"
-        raise ModelError(
-            f"Torch cannot write the {type(module).__name__} with the example {describe(inputs)} as "
-            f"{chosen}: {summary(error)}. Try the module on the example, or format='{other}'"
-        ) from error
-    if chosen != "state_dict":
+    content = _content(chosen, module, inputs, {**_file_metadata(inputs, metadata), **_maps_metadata(maps)})
+    if chosen.runs_code:
         trust.trust_content(content, target)
     _write(target, content)
-    model.forget(str(target))
+    forget(str(target))
     return target
 
 
-def _told(inputs: Sequence[torch.Tensor], metadata: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What is written beside a model, and as JSON will give it back."""
+def _no_format(target: Path) -> ModelError:
+    known = formats.by_preference()
+    *names, last_name = (f"{each.suffixes[0]} ({each.name})" for each in known if each.suffixes)
+    *arguments, last = (f"'{each.argument}'" for each in known)
+    return ModelError(
+        f"cannot tell in which format to write the model '{target}': name it {', '.join(names)} or {last_name}, "
+        f"or give format={', '.join(arguments)} or {last}"
+    )
+
+
+def _content(
+    chosen: ModelFormat, module: torch.nn.Module, inputs: Sequence[torch.Tensor], metadata: Mapping[str, Any]
+) -> bytes:
+    """Make the file of a module. Raises ModelError, which recommends another format."""
+    try:
+        with evaluating(module):
+            return chosen.write(module, inputs, metadata)
+    except Exception as error:
+        other = next(each for each in formats.by_preference() if each is not chosen)
+        raise ModelError(
+            f"Torch cannot write the {type(module).__name__} with the example {describe(inputs)} as "
+            f"{chosen.argument}: {summary(error)}. Try the module on the example, or format='{other.argument}'"
+        ) from error
+
+
+def _file_metadata(inputs: Sequence[torch.Tensor], metadata: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Collect what is written beside a model, as JSON will give it back. Raises ModelError for what JSON lacks."""
     import torch
 
     example = [{"dtype": str(x.dtype).removeprefix("torch."), "shape": list(x.shape)} for x in inputs]
-    told = {"hpacml": version(), "torch": str(torch.__version__), "example": example, "metadata": metadata or {}}
+    written = {"hpacml": version(), "torch": str(torch.__version__), "example": example, "metadata": metadata or {}}
     try:
-        return json.loads(json.dumps(told, default=dict))
+        return json.loads(json.dumps(written, default=dict))
     except (TypeError, ValueError) as error:
         raise ModelError(f"the metadata of a model is what JSON has: {error}") from error
 
 
-def _told_maps(maps: Sequence[str] | None) -> dict[str, Any]:
+def _maps_metadata(maps: Sequence[str] | None) -> dict[str, Any]:
+    """Collect what is written of the maps of the training data. Raises ModelError for anything but texts."""
     if maps is None:
         return {}
     given = cast(object, maps)
@@ -124,10 +121,11 @@ def _told_maps(maps: Sequence[str] | None) -> dict[str, Any]:
 
 
 def _example_tensors(example: Example | Sequence[Example], module: torch.nn.Module) -> list[torch.Tensor]:
+    """Convert the examples to tensors in the dtype and on the device of the module. Raises ModelError."""
     import numpy as np
     import torch
 
-    anchor = formats.first_floating(module)
+    anchor = first_floating(module)
     tensors: list[torch.Tensor] = []
     for each in example if isinstance(example, (tuple, list)) else (example,):
         try:
@@ -147,6 +145,7 @@ def _example_tensors(example: Example | Sequence[Example], module: torch.nn.Modu
 
 
 def _write(target: Path, content: bytes) -> None:
+    """Write a file whole or not at all. Raises ModelError."""
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
         with open(temporary, "xb") as file:

@@ -1,4 +1,4 @@
-"""What a captured graph depends on of a module. It imports Torch."""
+"""What of a module a captured graph depends on. It imports Torch."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import cast
 import torch
 
 _STANDARD = len(vars(torch.nn.Module()))
-"""Attributes that each module has, which come before those of its class."""
+"""How many attributes each module has, which come before those of its class."""
 
 
 def traits(module: torch.nn.Module) -> tuple[int, ...]:
-    """The parts of a module, how many hooks each has, and where their tensors are, weights or plain attributes.
+    """List the parts of a module, how many hooks each has, and where their tensors are, weights or plain attributes.
 
     Graphs ask in each call; this is several times faster than `parameters()`.
     """
@@ -37,7 +37,7 @@ def _add(module: torch.nn.Module, found: list[int]) -> None:
 
 
 def _items(value: object) -> Iterable[object]:
-    """What a plain container has, else the value itself."""
+    """List what is in a plain container, else the value itself."""
     if isinstance(value, dict):
         return cast("dict[object, object]", value).values()
     return cast("Sequence[object]", value) if isinstance(value, (list, tuple)) else (value,)

@@ -1,7 +1,7 @@
-"""Which model files this user has declared safe to run, by the SHA-256 of their content.
+"""The list of the model files that this user has declared safe to run, by the SHA-256 of their content.
 
-TorchScript, torch.export and AOTInductor files can run any code when they are loaded. So they are loaded only
-if `save_model` wrote them, if `hpacml model trust FILE` added them, or with HPACML_TRUST_MODELS=all.
+Files of most formats can run any code when they are loaded. So they are loaded only if `save_model` wrote them, if
+`hpacml model trust FILE` added them, or with HPACML_TRUST_MODELS=all.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from hpacml.errors import ModelError
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """A trusted content, and the name its file had then."""
+class TrustedFile:
+    """The SHA-256 of a content that is trusted, and the name that its file had when it was added to the list."""
 
     digest: str
     name: str
 
 
 def trust_file() -> Path:
-    """`$HPACML_TRUST_FILE`, else `$XDG_CONFIG_HOME/hpacml/trusted`, else `~/.config/hpacml/trusted`.
+    """Find the list: `$HPACML_TRUST_FILE`, else `$XDG_CONFIG_HOME/hpacml/trusted`, else `~/.config/hpacml/trusted`.
 
     Raises ModelError for a user without a home directory.
     """
@@ -42,12 +42,12 @@ def trust_file() -> Path:
 
 
 def digest(content: bytes) -> str:
-    """The SHA-256 by which `content` is trusted, in hexadecimal."""
+    """Compute the SHA-256 by which `content` is trusted, in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
 
 
-def entries() -> list[Entry]:
-    """What is trusted, oldest first. Lines that are no entries are passed over. Raises ModelError."""
+def entries() -> list[TrustedFile]:
+    """Read the list of trusted files, oldest first, without lines that are no entries. Raises ModelError."""
     file = trust_file()
     try:
         text = file.read_text(encoding="utf-8", errors="replace")
@@ -56,22 +56,22 @@ def entries() -> list[Entry]:
     except OSError as error:
         raise ModelError(f"cannot read the list of trusted models, {file}: {error.strerror}") from error
     parts = [line.split(maxsplit=1) for line in text.splitlines()]
-    found = (Entry(part[0].lower(), part[1] if len(part) > 1 else "") for part in parts if part)
+    found = (TrustedFile(part[0].lower(), part[1] if len(part) > 1 else "") for part in parts if part)
     return [e for e in found if len(e.digest) == 64 and set(e.digest) <= set(string.hexdigits)]
 
 
 def is_trusted_content(content: bytes) -> bool:
-    """Whether a model of this content may be loaded."""
+    """Tell whether a model of this content may be loaded. Raises ModelError."""
     return os.environ.get("HPACML_TRUST_MODELS") == "all" or digest(content) in {e.digest for e in entries()}
 
 
 def is_trusted(path: str | os.PathLike[str]) -> bool:
-    """Whether the model file at `path`, as it is now, may be loaded. Raises ModelError."""
+    """Tell whether the model file at `path`, as it is now, may be loaded. Raises ModelError."""
     return is_trusted_content(read(path))
 
 
 def trust(path: str | os.PathLike[str]) -> str:
-    """Trust the present content of the model file at `path`; its digest. Raises ModelError."""
+    """Trust the present content of the model file at `path`, and give its digest. Raises ModelError."""
     content = read(path)
     trust_content(content, Path(path).absolute())
     return digest(content)
@@ -113,7 +113,7 @@ def require(content: bytes, path: str, kind: str) -> None:
 
 
 def read(path: str | os.PathLike[str]) -> bytes:
-    """The content of a model file. Raises ModelError, which says what would mend it."""
+    """Read the content of a model file. Raises ModelError, which says what would mend it."""
     try:
         return Path(path).read_bytes()
     except FileNotFoundError:

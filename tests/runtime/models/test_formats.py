@@ -20,7 +20,8 @@ from torch import nn
 
 import hpacml
 from hpacml.errors import ModelError
-from hpacml.runtime.models import archive, formats, model, statedict, trust
+from hpacml.runtime.models import archive, model, statedict, trust
+from hpacml.runtime.models.network import evaluating
 from tests import faults
 
 SUFFIXES = {"export": "pt2", "torchscript": "pt", "state_dict": "safetensors", "aotinductor": "pt2"}
@@ -110,7 +111,7 @@ def test_an_aotinductor_package_takes_any_number_of_rows_in_its_dtype(
 
 
 def test_the_same_state_is_the_same_file():
-    assert statedict.write(network(), {}) == statedict.write(network(), {})
+    assert statedict.encode(network(), {}) == statedict.encode(network(), {})
 
 
 def test_metadata_is_what_json_has(tmp_path: Path):
@@ -177,10 +178,10 @@ LAYERS: list[tuple[nn.Module, tuple[int, ...]]] = [
 def test_layers_come_back(module: nn.Module, shape: tuple[int, ...]):
     x = torch.randn(shape)
     module(x)  # batch norms learn something
-    read, _ = statedict.read(statedict.write(module, {}))
+    read, _ = statedict.decode(statedict.encode(module, {}))
     assert not read.training
     assert str(read) == str(module)
-    with formats.evaluating(module):
+    with evaluating(module):
         torch.testing.assert_close(read(x), module(x))
 
 
@@ -222,7 +223,7 @@ def test_a_state_dict_needs_no_trust(file: Callable[..., Path]):
 
 def described(change: Callable[[dict[str, Any]], object]) -> bytes:
     """The state dict of a network with its description changed, and a checksum that agrees."""
-    content = statedict.write(network(), {})
+    content = statedict.encode(network(), {})
     size = int.from_bytes(content[:8], "little")
     table = json.loads(content[8 : 8 + size])
     texts, data = table.pop("__metadata__"), content[8 + size :]
@@ -323,7 +324,7 @@ def test_an_archive_is_checked_as_a_whole(saved: Saved):
     start = content.index(b"def forward") if b"def forward" in content else len(content) // 2
     with pytest.raises(zipfile.BadZipFile):
         archive.check(content[:start] + b"\0\1\2\3" + content[start + 4 :])
-    assert archive.metadata(content)["example"] == [{"dtype": "float32", "shape": [4, 5]}]
+    assert archive.read_metadata(content)["example"] == [{"dtype": "float32", "shape": [4, 5]}]
 
 
 # -- reload --------------------------------------------------------------------------------------------
@@ -339,7 +340,7 @@ def constant(value: float, rows: int = 1) -> bytes:
     net = nn.Sequential(nn.Linear(5, rows))
     nn.init.zeros_(net[0].weight)
     nn.init.constant_(net[0].bias, value)
-    return statedict.write(net, {})
+    return statedict.encode(net, {})
 
 
 def test_a_changed_file_is_loaded_again_if_wanted(tmp_path: Path, infer: Any, monkeypatch: Any, caplog: Any):

@@ -18,7 +18,8 @@ import pytest
 
 from hpacml import save_model
 from hpacml.errors import ModelError
-from hpacml.runtime.models import formats, model, trust
+from hpacml.runtime.models import export, formats, model, torchscript, trust
+from hpacml.runtime.models.network import Network
 
 torch = pytest.importorskip("torch")
 
@@ -54,8 +55,8 @@ class Named(torch.nn.Module):
         return {"y": x}
 
 
-def exported(module: Any, *example: Any) -> formats.Network:
-    return formats.read(formats.write_export(module.eval(), example), "torch.export")
+def exported(module: Any, *example: Any) -> Network:
+    return export.read(io.BytesIO(export.write(module.eval(), example)), "cpu")
 
 
 # -- reading -----------------------------------------------------------------------------------------
@@ -75,7 +76,7 @@ def test_a_file_computes_what_the_module_does(suffix: str, kind: str, model_file
 
 
 def test_the_format_follows_from_the_content(model_files: dict[str, bytes]):
-    assert {suffix: formats.recognise(content) for suffix, content in model_files.items()} == {
+    assert {suffix: formats.recognise(content).name for suffix, content in model_files.items()} == {
         "pt2": "torch.export",
         "pt": "TorchScript",
     }
@@ -120,10 +121,10 @@ def test_integer_inputs_stay_integers():
 
 def test_a_frozen_torchscript_file_has_a_dtype(tmp_path: Path, network: Any):
     buffer = io.BytesIO()
-    with formats._torchscript() as jit:
+    with torchscript.jit() as jit:
         jit.save(jit.freeze(jit.trace(network.double(), torch.zeros(2, 5, dtype=torch.float64))), buffer)
     network.float()
-    assert formats.read(buffer.getvalue(), "TorchScript").anchor().dtype is torch.float64
+    assert torchscript.read(io.BytesIO(buffer.getvalue()), "cpu").anchor().dtype is torch.float64
 
 
 def test_a_file_is_read_once_until_it_is_saved_again(tmp_path: Path, network: Any):
@@ -262,7 +263,7 @@ def test_the_format_can_be_given(tmp_path: Path):
 
 
 def test_a_scripted_module_is_saved_as_it_is(tmp_path: Path):
-    with formats._torchscript() as jit:
+    with torchscript.jit() as jit:
         scripted = jit.script(torch.nn.Linear(5, 1))
     path = save_model(scripted, tmp_path / "m.pt", example=torch.zeros(2, 5))
     assert scripted.training

@@ -36,13 +36,13 @@ def test_the_file_has_a_line_per_content_and_is_private(model: Path):
     file = trust.trust_file()
     assert file.read_text() == f"{trust.digest(b'content')}  {model}\n"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert trust.entries() == [trust.Entry(trust.digest(b"content"), str(model))]
+    assert trust.entries() == [trust.TrustedFile(trust.digest(b"content"), str(model))]
 
 
 def test_reading_is_tolerant(model: Path):
     known = trust.digest(b"content")
     trust.trust_file().write_bytes(b"\n# a comment\nabc m.pt2\n\xff\xfe\n" + known.upper().encode())
-    assert trust.entries() == [trust.Entry(known, "")]
+    assert trust.entries() == [trust.TrustedFile(known, "")]
     assert trust.is_trusted(model)
 
 

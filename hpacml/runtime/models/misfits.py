@@ -1,0 +1,136 @@
+"""The errors of a call site whose model does not fit it. It imports Torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+
+from hpacml.errors import ModelError, summary
+from hpacml.runtime.models.model import Model
+from hpacml.runtime.models.network import describe
+from hpacml.runtime.sites import InferSite
+
+REAL = {
+    torch.bool,
+    torch.uint8,
+    torch.int8,
+    torch.int16,
+    torch.int32,
+    torch.int64,
+    torch.float16,
+    torch.bfloat16,
+    torch.float32,
+    torch.float64,
+}
+"""The dtypes that an output may have."""
+
+
+class Misfits:
+    """Makes the errors of one call site, which name its region, and its maps if the site tells them."""
+
+    def __init__(self, site: InferSite) -> None:
+        self._site = site
+        self._region = f"the region '{site.label}'"
+
+    def maps(self, model: Model) -> ModelError:
+        """For a model that was trained for other maps."""
+        return ModelError(
+            f"the model {model.name} does not fit {self._region}: it was trained for the maps\n"
+            f"{_indented(model.network.maps)}\nand the region has\n{_indented(self._site.maps)}\n"
+            "Train it on data of this region, "
+            "or give the region those maps; if both mean the same to it, save it with maps=... of this region"
+        )
+
+    def rows(self, tensors: Sequence[torch.Tensor]) -> ModelError:
+        """For tensors that have no rows in common, by which `batch` could divide them."""
+        return ModelError(
+            f"{self._region} has the clause batch, but the numbers of rows differ, "
+            f"which are the first dimensions of its tensors: {describe(tensors)}"
+        )
+
+    def inputs(self, model: Model, inputs: Sequence[torch.Tensor]) -> ModelError:
+        """For a model that takes another number of inputs."""
+        takes = f"it takes {_counted(len(model.network.dtypes or ()))} ({model.network.declaration})"
+        return self._misfit(model, takes, f"gives {len(inputs)} ({describe(inputs)})")
+
+    def failure(
+        self, model: Model, inputs: Sequence[torch.Tensor], arguments: Sequence[torch.Tensor], error: Exception
+    ) -> ModelError:
+        """For a model that raises `error` on `arguments`, converted `inputs`: the input that it declares otherwise."""
+        network = model.network
+        declared = network.inputs or ()
+        for number, (input, wanted) in enumerate(zip(inputs, declared, strict=False)):
+            if not wanted.fits(input):
+                found = "its input" if len(declared) == 1 else f"its input {number}"
+                place = self._place(number, f"its input {number}")
+                return self._misfit(model, f"{found} is {wanted}", f"gives {describe([input])} by {place}")
+        known = "Its file declares the inputs" if declared else "It was saved with the example"
+        wanted = f". {known} {network.declaration}" if network.declaration else ""
+        return ModelError(
+            f"the model {model.name} failed in {self._region} on the inputs "
+            f"{describe(arguments)}: {summary(error)}{wanted}"
+        )
+
+    def changed_input(self, model: Model) -> ModelError:
+        """For a model that writes to its inputs, after calls in which it did not."""
+        return ModelError(
+            f"the model {model.name} has changed its input in place, in memory of {self._region}, "
+            "which it did not do before: let it work on a copy"
+        )
+
+    def outputs(self, model: Model, returned: object, targets: int) -> ModelError:
+        """For a model that does not return one tensor for each target."""
+        return self._misfit(model, f"it returns {_kind(returned)}", f"has {_counted(targets)} to fill")
+
+    def output(self, model: Model, number: int, output: object, target: torch.Tensor) -> ModelError:
+        """For an output that cannot be copied into its target."""
+        several = len(self._site.outputs) > 1
+        found, extra = f"its output {number}" if several else "its output", ""
+        if not isinstance(output, torch.Tensor):
+            found += f" is {_kind(output)}"
+        else:
+            found += f" is {describe([output])}"
+            if output.layout is not torch.strided or output.dtype not in REAL:
+                extra = f", dense and of real numbers, not {output.layout}"
+            elif output.is_meta:
+                extra = ", with data, not on the device meta"
+            elif output.numel() == target.numel():
+                extra = ": reshape it in the model"
+        expects = f"expects {describe([target])} for {self._output_place(number)}{extra}"
+        return self._misfit(model, found, expects)
+
+    def not_finite(self, model: Model, number: int, count: int, first: str) -> ModelError:
+        """For an output with `count` values that are not finite; `first` is where and what the first is."""
+        return ModelError(
+            f"the model {model.name} gives values that are not finite in {self._region}: "
+            f"{count} of output {number}, {self._output_place(number)}, the first at {first}"
+        )
+
+    def _misfit(self, model: Model, found: str, expected: str) -> ModelError:
+        return ModelError(f"the model {model.name} does not fit {self._region}: {found}, but the region {expected}")
+
+    def _output_place(self, number: int) -> str:
+        return self._place(len(self._site.inputs) + number, f"its output {number}")
+
+    def _place(self, number: int, otherwise: str) -> str:
+        """Name the map of a tensor, counting inputs and outputs."""
+        maps = self._site.maps
+        complete = len(maps) == len(self._site.inputs) + len(self._site.outputs)
+        return f"the map '{maps[number]}'" if complete else otherwise
+
+
+def _indented(lines: Sequence[str]) -> str:
+    return "\n".join(f"    {line}" for line in lines)
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, torch.Tensor):
+        return "one tensor"
+    name = "None" if value is None else f"a {type(value).__name__}"
+    return f"{name} of {len(cast('Sequence[object]', value))}" if isinstance(value, (tuple, list)) else name
+
+
+def _counted(tensors: int) -> str:
+    return "1 tensor" if tensors == 1 else f"{tensors} tensors"
