@@ -9,6 +9,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import platformdirs
+
 from hpacml.version import version
 
 _DIGEST_SIZE = hashlib.sha256().digest_size
@@ -20,10 +22,8 @@ def directory() -> Path | None:
         return None
     if chosen := os.environ.get("HPACML_CACHE_DIR"):
         return Path(chosen)
-    if caches := os.environ.get("XDG_CACHE_HOME"):
-        return Path(caches, "hpacml")
     try:
-        return Path.home() / ".cache" / "hpacml"
+        return platformdirs.user_cache_path("hpacml", appauthor=False)
     except RuntimeError:  # a user without a home
         return None
 

@@ -13,6 +13,8 @@ import string
 from dataclasses import dataclass
 from pathlib import Path
 
+import platformdirs
+
 from hpacml.errors import ModelError
 
 
@@ -31,10 +33,8 @@ def trust_file() -> Path:
     """
     if chosen := os.environ.get("HPACML_TRUST_FILE"):
         return Path(chosen)
-    if configuration := os.environ.get("XDG_CONFIG_HOME"):
-        return Path(configuration, "hpacml", "trusted")
     try:
-        return Path.home() / ".config" / "hpacml" / "trusted"
+        return platformdirs.user_config_path("hpacml", appauthor=False) / "trusted"
     except RuntimeError as error:
         raise ModelError(
             f"there is no place for the list of trusted models ({error}): set HPACML_TRUST_FILE"
