@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 from xdsl.dialects.builtin import StringAttr, SymbolRefAttr
 from xdsl.ir import Region, SSAValue
 
+from hpacml import environment
 from hpacml.dialects.hpacml.attributes import Direction, Mode
 from hpacml.dialects.hpacml.control import MlOp
 from hpacml.directives.syntax import MlDirective, Name, parse_sampling
@@ -17,8 +17,6 @@ from hpacml.sampling import Sampling
 
 MAP_OF_CLAUSE: dict[Keyword, Direction] = {"in": Direction.To, "out": Direction.From, "inout": Direction.Inout}
 """The map that each clause needs."""
-
-SAMPLE_VARIABLE = "HPACML_SAMPLE"
 
 
 def ml_op(
@@ -55,11 +53,11 @@ def ml_op(
 
 def _sampling_of_environment() -> Sampling | None:
     """That of regions without the clause, when they are compiled: at run time each of their calls would pay for it."""
-    text = os.environ.get(SAMPLE_VARIABLE)
+    text = environment.SAMPLE.text()
     try:
         return parse_sampling(text) if text else None
     except DirectiveError as error:
-        message = f"in the environment variable {SAMPLE_VARIABLE}: {error.message}"
+        message = f"in the environment variable {environment.SAMPLE.name}: {error.message}"
         raise DirectiveError(message, error.text, error.start, error.end) from None
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
+from hpacml.environment import Variable
 from hpacml.functors.targets import TargetTree, from_json
 from hpacml.runtime import frame
 from hpacml.sampling import Sampling
@@ -41,17 +41,17 @@ class Source:
     def parse(text: Json | None) -> Source:
         return Source(**(text or {}))
 
-    def find(self, variable: str) -> object:
-        """The clause's path, the argument, or failing these the environment `variable`; None without any."""
+    def find(self, variable: Variable) -> object:
+        """The clause's path, the argument, or failing these what `variable` says; None without any."""
         given: object = self.path
         if self.argument is not None:
             given = frame.current().arguments[self.argument]
-        return given if given is not None else os.environ.get(variable) or None
+        return given if given is not None else variable.text() or None
 
-    def why_none(self, variable: str) -> str:
+    def why_none(self, variable: Variable) -> str:
         """How `find` came to None."""
         clause = "" if self.argument is None else f"the argument '{self.argument}' is None, and "
-        return f"{clause}the environment variable {variable} is not set"
+        return f"{clause}the environment variable {variable.name} is not set"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hpacml import environment
 from hpacml.errors import DatabaseError
 from hpacml.runtime import frame
 from hpacml.runtime.arrays.views import array_from_descriptor, view_of_descriptor
@@ -19,8 +20,6 @@ from hpacml.runtime.sites import CollectSite, TensorType
 
 if TYPE_CHECKING:
     import torch
-
-VARIABLE = "HPAC_DB_FILE"
 
 
 class Collection:
@@ -58,12 +57,13 @@ class Collection:
         writer.append(path, self._site.label, self._schema, known, milliseconds)
 
     def _path(self) -> str:
-        given = self._site.database.find(VARIABLE)
+        given = self._site.database.find(environment.HPAC_DB_FILE)
         if isinstance(given, (str, os.PathLike)):
             return shard(frame.paths()[given])
         if given is None:
+            why = self._site.database.why_none(environment.HPAC_DB_FILE)
             raise DatabaseError(
-                f"the region '{self._site.label}' has no database: {self._site.database.why_none(VARIABLE)}; "
+                f"the region '{self._site.label}' has no database: {why}; "
                 "give database('FILE') in its ml directive, or set the variable to a file"
             )
         raise DatabaseError(

@@ -13,8 +13,8 @@ import sys
 import threading
 from random import Random
 
+from hpacml import environment
 from hpacml.runtime import frame
-from hpacml.runtime.databases.collection import VARIABLE
 from hpacml.runtime.databases.ranks import rank
 from hpacml.runtime.sites import SampleSite
 from hpacml.sampling import Sampling
@@ -29,7 +29,7 @@ class Samples:
 
     def take(self) -> bool:
         """Count a call, and tell whether it is one to collect."""
-        given = self._site.database.find(VARIABLE)
+        given = self._site.database.find(environment.HPAC_DB_FILE)
         # Without a path, the collection says so.
         path = frame.paths()[given] if isinstance(given, (str, os.PathLike)) else None
         if (count := self._counts.get(path)) is None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
 
+from hpacml import environment
 from hpacml.errors import HpacmlError, ModelError
 from hpacml.runtime import checks, frame
 from hpacml.runtime.arrays.views import tensor_from_descriptor, view_of_descriptor
@@ -24,8 +25,6 @@ from hpacml.runtime.sites import InferSite
 
 if TYPE_CHECKING:
     from hpacml.runtime.gpu.call import Call
-
-VARIABLE = "SURROGATE_MODEL"
 
 POINTS = 4096
 """About how many points `batch` without a number gives to the model at once.
@@ -134,7 +133,7 @@ class Inference:
                 results = self._batches(self._site.batch, model, inputs, targets, extents)
             if "finite" in checks.chosen():
                 if call is not None:
-                    call.leave_to_host(f"{checks.VARIABLE}=finite")
+                    call.leave_to_host(f"{environment.CHECK.name}=finite")
                 self._check(model, results)
             for target, result in results:
                 target.copy_(result)
@@ -173,7 +172,7 @@ class Inference:
 
     def model(self, device: str) -> Model:
         """The model of the current call; one of a file is on `device`. Raises ModelError if there is none."""
-        given = self._site.model.find(VARIABLE)
+        given = self._site.model.find(environment.SURROGATE_MODEL)
         try:
             if isinstance(given, (str, os.PathLike)):
                 return models.load(frame.paths()[given], device)
@@ -182,8 +181,9 @@ class Inference:
         if callable(given):
             return models.passed(given)
         if given is None:
+            why = self._site.model.why_none(environment.SURROGATE_MODEL)
             raise ModelError(
-                f"the region '{self._site.label}' has no model: {self._site.model.why_none(VARIABLE)}; "
+                f"the region '{self._site.label}' has no model: {why}; "
                 "give model('FILE') in its ml directive, or set the variable to a file"
             )
         raise ModelError(

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import platformdirs
 
+from hpacml import environment
 from hpacml.errors import ModelError
 
 
@@ -31,7 +32,7 @@ def trust_file() -> Path:
 
     Raises ModelError for a user without a home directory.
     """
-    if chosen := os.environ.get("HPACML_TRUST_FILE"):
+    if chosen := environment.TRUST_FILE.text():
         return Path(chosen)
     try:
         return platformdirs.user_config_path("hpacml", appauthor=False) / "trusted"
@@ -62,7 +63,7 @@ def entries() -> list[Entry]:
 
 def is_trusted_content(content: bytes) -> bool:
     """Whether a model of this content may be loaded."""
-    return os.environ.get("HPACML_TRUST_MODELS") == "all" or digest(content) in {e.digest for e in entries()}
+    return environment.TRUST_MODELS.is_on() or digest(content) in {e.digest for e in entries()}
 
 
 def is_trusted(path: str | os.PathLike[str]) -> bool:

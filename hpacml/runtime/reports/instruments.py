@@ -5,20 +5,17 @@ Compiled code is made for one choice of instruments and kept for each of them, s
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Sequence
 from time import perf_counter_ns
 from typing import Literal, ParamSpec, TypeVar, get_args
 
+from hpacml import environment
 from hpacml.errors import HpacmlError
 from hpacml.runtime.reports import counters
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-REPORT = "HPACML_REPORT"
-RANGES = "HPACML_RANGES"
 
 Profiler = Literal["nvtx", "torch"]
 PROFILERS: tuple[Profiler, ...] = get_args(Profiler)
@@ -62,7 +59,7 @@ def _choice(timing: bool, ranges: str | None) -> Instruments:
 
 
 OFF = _choice(False, None)
-current = _choice(bool(os.environ.get(REPORT)), os.environ.get(RANGES) or None)
+current = _choice(bool(environment.REPORT.text()), environment.RANGES.text() or None)
 """What the next call goes with. Another module must read it as `instruments.current`."""
 
 

@@ -9,8 +9,9 @@ from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, ParamSpec, TypeVar
 
+from hpacml import environment
 from hpacml.errors import HpacmlError
-from hpacml.runtime.reports.instruments import PROFILERS, RANGES
+from hpacml.runtime.reports.instruments import PROFILERS
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -37,7 +38,7 @@ def around(profiler: str, name: Callable[P, str], function: Callable[P, R]) -> C
 def require(profiler: str) -> Opener:
     """What opens a range of a profiler. Raises HpacmlError for one that is not to be had."""
     if profiler not in PROFILERS:
-        raise HpacmlError(f"the environment variable {RANGES} is '{profiler}': set it to {' or '.join(PROFILERS)}")
+        raise environment.RANGES.wrong(profiler, f"set it to {' or '.join(PROFILERS)}")
     if profiler == "torch":
         from torch.profiler import record_function
 
