@@ -23,9 +23,10 @@ Element types are `i8` (unsigned), `i32`, `i64`, `f16`, `bf16`, `f32`, `f64`.
 
 ENVIRONMENT = """# Environment variables
 
-Written by `python docs/generate.py` from the table in `hpacml/environment.py`. A variable is read
-whenever it is needed, so that a program can set it at any time, unless its meaning says when it is read. An empty one
-counts as not set.
+Written by `python docs/generate.py` from the table in `hpacml/environment.py`. `hpacml env` prints it with what the
+variables are set to (`--json` for programs), and warns of names that are misspelt. A variable is read whenever it is
+needed, so that a program can set it at any time, unless its meaning says when it is read. An empty one counts as not
+set.
 
 | variable | takes | default | meaning |
 |---|---|---|---|

@@ -1,4 +1,4 @@
-"""The environment variables that hpacml reads, a row each; docs/environment.md comes from this table.
+"""The environment variables that hpacml reads, a row each; docs/environment.md and `hpacml env` come from this table.
 
 A variable is read at each use, so that a program can set it at any time, unless its meaning says when it is read.
 The texts of the rows are Markdown.
