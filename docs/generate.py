@@ -1,4 +1,5 @@
-"""Write what is generated in docs/: the IR of docs/smooth.py after every stage (architecture.md), and operations.md.
+"""Write what is generated in docs/: the IR of docs/smooth.py after every stage (architecture.md), operations.md and
+environment.md.
 
 `python docs/generate.py` writes; `python docs/generate.py --check` fails if something is stale.
 """
@@ -18,6 +19,17 @@ OPERATIONS = """# Operations of the `hpacml` dialect
 Written by `python docs/generate.py` from the operations' docstrings. Types:
 `!hpacml.mapping<?x?x5xf32>` is a map as a value, with shape and element type of its dense tensor.
 Element types are `i8` (unsigned), `i32`, `i64`, `f16`, `bf16`, `f32`, `f64`.
+"""
+
+ENVIRONMENT = """# Environment variables
+
+Written by `python docs/generate.py` from the table in `hpacml/environment.py`. `hpacml env` prints it with what the
+variables are set to (`--json` for programs), and warns of names that are misspelt. A variable is read whenever it is
+needed, so that a program can set it at any time, unless its meaning says when it is read. An empty one counts as not
+set.
+
+| variable | takes | default | meaning |
+|---|---|---|---|
 """
 
 
@@ -42,10 +54,19 @@ def operations() -> str:
     return OPERATIONS + "".join(parts)
 
 
+def variables() -> str:
+    """The page of environment variables."""
+    from hpacml.environment import VARIABLES
+
+    rows = ((f"`{row.name}`", row.takes, f"`{row.default}`" if row.default else "", row.meaning) for row in VARIABLES)
+    return ENVIRONMENT + "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
 def main() -> None:
     pages = {
         DOCS / "architecture.md": architecture((DOCS / "architecture.md").read_text()),
         DOCS / "operations.md": operations(),
+        DOCS / "environment.md": variables(),
     }
     for page, text in pages.items():
         if "--check" not in sys.argv[1:]:

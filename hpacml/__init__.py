@@ -6,10 +6,10 @@ Importing it loads neither Torch nor h5py nor the compiler; what needs them does
 
 from __future__ import annotations
 
-import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from hpacml import environment
 from hpacml.errors import (
     CompileError,
     DatabaseError,
@@ -84,8 +84,8 @@ def __getattr__(name: str) -> object:
     raise AttributeError(f"module 'hpacml' has no attribute '{name}'")
 
 
-if os.environ.get("HPACML_REPORT"):
-    import_module("hpacml.runtime.reports.report_file").write_at_exit(os.environ["HPACML_REPORT"])
+if environment.REPORT.text():
+    import_module("hpacml.runtime.reports.report_file").write_at_exit(environment.REPORT.text())
 
 
 def __dir__() -> list[str]:

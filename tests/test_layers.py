@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 FLOORS = [
-    ["hpacml.errors", "hpacml.version", "hpacml.dtypes", "hpacml.clauses"],
+    ["hpacml.errors", "hpacml.environment", "hpacml.version", "hpacml.dtypes", "hpacml.clauses"],
     ["hpacml.functors"],
     ["hpacml.dialects"],
     ["hpacml.abi"],

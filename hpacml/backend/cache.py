@@ -9,6 +9,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import platformdirs
+
+from hpacml import environment
 from hpacml.version import version
 
 _DIGEST_SIZE = hashlib.sha256().digest_size
@@ -16,14 +19,12 @@ _DIGEST_SIZE = hashlib.sha256().digest_size
 
 def directory() -> Path | None:
     """`$HPACML_CACHE_DIR`, or `$XDG_CACHE_HOME/hpacml`, or `~/.cache/hpacml`; None if `HPACML_CACHE=0`."""
-    if os.environ.get("HPACML_CACHE") == "0":
+    if not environment.CACHE.is_on():
         return None
-    if chosen := os.environ.get("HPACML_CACHE_DIR"):
+    if chosen := environment.CACHE_DIR.text():
         return Path(chosen)
-    if caches := os.environ.get("XDG_CACHE_HOME"):
-        return Path(caches, "hpacml")
     try:
-        return Path.home() / ".cache" / "hpacml"
+        return platformdirs.user_cache_path("hpacml", appauthor=False)
     except RuntimeError:  # a user without a home
         return None
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+from hpacml import environment
 from hpacml.errors import CompileError
 
 _FILE = "libdevice.10.bc"
@@ -30,8 +30,8 @@ def find() -> Path | None:
 
 def _places() -> Iterator[Path]:
     """Where it may be: in CUDA that the environment names, in packages of Python, in CUDA of the system."""
-    toolkits = [os.environ[name] for name in ("CUDA_HOME", "CUDA_PATH", "CONDA_PREFIX") if os.environ.get(name)]
-    for toolkit in (*toolkits, sys.prefix):
+    named = (environment.CUDA_HOME, environment.CUDA_PATH, environment.CONDA_PREFIX)
+    for toolkit in filter(None, (*(variable.text() for variable in named), sys.prefix)):
         yield Path(toolkit, "nvvm", "libdevice")
     for nvidia in _package("nvidia"):
         yield nvidia / "cuda_nvcc" / "nvvm" / "libdevice"

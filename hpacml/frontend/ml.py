@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 from xdsl.dialects.builtin import StringAttr, SymbolRefAttr
 from xdsl.ir import Region, SSAValue
 
+from hpacml import environment
 from hpacml.clauses import Sampling
 from hpacml.dialects.hpacml.attributes import Direction, Mode
 from hpacml.dialects.hpacml.control import MlOp
@@ -18,8 +18,6 @@ from hpacml.frontend.scope import Keyword
 
 MAP_OF_CLAUSE: dict[Keyword, Direction] = {"in": Direction.To, "out": Direction.From, "inout": Direction.Inout}
 """The map that each clause needs."""
-
-SAMPLE_VARIABLE = "HPACML_SAMPLE"
 
 
 def ml_op(
@@ -56,11 +54,11 @@ def ml_op(
 
 def _sampling_of_environment() -> Sampling | None:
     """That of regions without the clause, when they are compiled: at run time each of their calls would pay for it."""
-    text = os.environ.get(SAMPLE_VARIABLE)
+    text = environment.SAMPLE.text()
     try:
         return parse_sampling(text) if text else None
     except DirectiveError as error:
-        message = f"in the environment variable {SAMPLE_VARIABLE}: {error.message}"
+        message = f"in the environment variable {environment.SAMPLE.name}: {error.message}"
         raise DirectiveError(message, error.text, error.start, error.end) from None
 
 

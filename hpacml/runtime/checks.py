@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import functools
-import os
 
-from hpacml.errors import HpacmlError
-
-VARIABLE = "HPACML_CHECK"
+from hpacml import environment
 
 CHECKS = {
     "finite": "that what a model gives is finite",
@@ -18,7 +15,7 @@ CHECKS = {
 
 def chosen() -> frozenset[str]:
     """The checks that are on. Raises HpacmlError for unknown ones."""
-    text = os.environ.get(VARIABLE)
+    text = environment.CHECK.text()
     return _read(text) if text else frozenset()
 
 
@@ -27,5 +24,5 @@ def _read(text: str) -> frozenset[str]:
     names = frozenset(name.strip() for name in text.split(",")) - {""}
     if unknown := names - CHECKS.keys():
         wrong, known = ", ".join(sorted(unknown)), ", ".join(f"'{name}'" for name in CHECKS)
-        raise HpacmlError(f"the environment variable {VARIABLE} is '{text}': {wrong} is no check; these are {known}")
+        raise environment.CHECK.wrong(text, f"{wrong} is no check; these are {known}")
     return names

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import ctypes
 import json
-import os
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from hpacml.abi.records import Json, Source
+from hpacml.environment import Variable
 from hpacml.runtime import frame
 
 State = TypeVar("State")
 
 
-def find(source: Source, variable: str) -> object:
-    """The path of the clause, the argument, or failing these the environment `variable`; None without any."""
+def find(source: Source, variable: Variable) -> object:
+    """The path of the clause, the argument, or failing these what `variable` says; None without any."""
     given: object = source.path
     if source.argument is not None:
         given = frame.current().arguments[source.argument]
-    return given if given is not None else os.environ.get(variable) or None
+    return given if given is not None else variable.text() or None
 
 
-def why_none(source: Source, variable: str) -> str:
+def why_none(source: Source, variable: Variable) -> str:
     """How `find` came to None."""
     clause = "" if source.argument is None else f"the argument '{source.argument}' is None, and "
-    return f"{clause}the environment variable {variable} is not set"
+    return f"{clause}the environment variable {variable.name} is not set"
 
 
 class Sites(Generic[State]):

@@ -1,4 +1,4 @@
-"""The command `hpacml`: which model files this machine trusts, and what databases hold."""
+"""The command `hpacml`: which model files this machine trusts, what databases hold, what the environment says."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from rich.text import Text
 
 from hpacml.errors import HpacmlError
 from hpacml.tools.db import databases
+from hpacml.tools.env import show_environment
 from hpacml.tools.models import models
 from hpacml.version import version
 
 app = typer.Typer(
-    help="Look after the models and the databases of regions.",
+    help="Look after the models, the databases and the settings of regions.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.add_typer(models, name="model")
 app.add_typer(databases, name="db")
+app.command("env")(show_environment)
 
 
 def main() -> None:

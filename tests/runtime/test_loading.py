@@ -607,8 +607,25 @@ def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cache.directory() == Path("/home/someone/.cache/hpacml")
     monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
     assert cache.directory() == Path("/caches/hpacml")
+    for no_absolute_path in ("", "relative", "~/caches"):
+        monkeypatch.setenv("XDG_CACHE_HOME", no_absolute_path)
+        assert cache.directory() == Path("/home/someone/.cache/hpacml")
+    monkeypatch.setenv("HPACML_CACHE_DIR", "chosen")
+    assert cache.directory() == Path("chosen")
     monkeypatch.setenv("HPACML_CACHE", "0")
     assert cache.directory() is None
+
+
+def test_a_user_without_a_home_has_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(user: int) -> None:
+        raise KeyError(user)
+
+    for name in ("HOME", "HPACML_CACHE_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    assert cache.directory() is None
+    cache.store("name", b"data")
+    assert cache.load("name") is None
 
 
 def test_writers_do_not_disturb_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

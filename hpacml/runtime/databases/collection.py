@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hpacml import environment
 from hpacml.abi.records import CollectSite, TensorType
 from hpacml.errors import DatabaseError
 from hpacml.runtime import frame
@@ -21,8 +22,6 @@ from hpacml.runtime.sites import find, why_none
 
 if TYPE_CHECKING:
     import torch
-
-VARIABLE = "HPAC_DB_FILE"
 
 
 class Collection:
@@ -60,12 +59,13 @@ class Collection:
         writer.append(path, self._site.label, self._schema, known, milliseconds)
 
     def _path(self) -> str:
-        given = find(self._site.database, VARIABLE)
+        given = find(self._site.database, environment.HPAC_DB_FILE)
         if isinstance(given, (str, os.PathLike)):
             return shard(frame.paths()[given])
         if given is None:
+            why = why_none(self._site.database, environment.HPAC_DB_FILE)
             raise DatabaseError(
-                f"the region '{self._site.label}' has no database: {why_none(self._site.database, VARIABLE)}; "
+                f"the region '{self._site.label}' has no database: {why}; "
                 "give database('FILE') in its ml directive, or set the variable to a file"
             )
         raise DatabaseError(

@@ -9,12 +9,15 @@ import re
 import sys
 from typing import NamedTuple
 
+from hpacml import environment
+
 VARIABLES = (
-    ("HPACML_RANK", None),
-    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
-    ("MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE"),
-    ("PMI_RANK", "PMI_SIZE"),
-    ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),  # the latter only within srun, and not in the script of a job
+    (environment.RANK, None),
+    (environment.OMPI_COMM_WORLD_RANK, environment.OMPI_COMM_WORLD_SIZE),
+    (environment.MV2_COMM_WORLD_RANK, environment.MV2_COMM_WORLD_SIZE),
+    (environment.PMI_RANK, environment.PMI_SIZE),
+    # The latter only within srun, and not in the script of a job.
+    (environment.SLURM_PROCID, environment.SLURM_STEP_NUM_TASKS),
 )
 """What tells the rank, and what the number of processes: if that is 1, the process is no part of a parallel run."""
 
@@ -32,8 +35,8 @@ def rank() -> Rank | None:
     if mpi is not None and mpi.Is_initialized() and not mpi.Is_finalized():
         return Rank(mpi.COMM_WORLD.Get_rank(), mpi.COMM_WORLD.Get_size() > 1)
     for variable, sizes in VARIABLES:
-        if name := os.environ.get(variable):
-            size = "2" if sizes is None else os.environ.get(sizes, "1")
+        if name := variable.text():
+            size = "2" if sizes is None else sizes.text()
             return Rank(int(name) if name.isdecimal() else name, size != "1")
     return None
 

@@ -13,10 +13,10 @@ import sys
 import threading
 from random import Random
 
+from hpacml import environment
 from hpacml.abi.records import SampleSite
 from hpacml.clauses import Sampling
 from hpacml.runtime import frame
-from hpacml.runtime.databases.collection import VARIABLE
 from hpacml.runtime.databases.ranks import rank
 from hpacml.runtime.sites import find
 
@@ -30,7 +30,7 @@ class Samples:
 
     def take(self) -> bool:
         """Count a call, and tell whether it is one to collect."""
-        given = find(self._site.database, VARIABLE)
+        given = find(self._site.database, environment.HPAC_DB_FILE)
         # Without a path, the collection says so.
         path = frame.paths()[given] if isinstance(given, (str, os.PathLike)) else None
         if (count := self._counts.get(path)) is None:

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
+from hpacml import environment
 from hpacml.errors import DeviceError
 from hpacml.runtime import checks, frame
 from hpacml.runtime.gpu import kernels
@@ -91,7 +92,7 @@ class Call:
 
             if self.capturing:
                 if "sync" in checks.chosen():
-                    self.leave_to_host(f"{checks.VARIABLE}=sync")
+                    self.leave_to_host(f"{environment.CHECK.name}=sync")
                 self._flag = flags.captured(self.device, self._home)
                 return self._flag
             own = self._originals or "sync" in checks.chosen()  # copies of the host's are waited for anyway

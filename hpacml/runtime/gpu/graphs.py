@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from hpacml import environment
 from hpacml.abi.records import RecordSite
-from hpacml.errors import HpacmlError
 from hpacml.runtime import checks
 from hpacml.runtime.gpu import timing
 from hpacml.runtime.gpu.call import Call, Use
@@ -20,8 +19,6 @@ from hpacml.runtime.reports import instruments
 if TYPE_CHECKING:
     from hpacml.runtime.gpu.device import Device
     from hpacml.runtime.gpu.flags import Flag
-
-VARIABLE = "HPACML_CUDA_GRAPHS"
 
 WARM = 3
 """Calls before one is captured: libraries prepare themselves in the first ones."""
@@ -40,9 +37,9 @@ _log = logging.getLogger("hpacml")
 
 def _wanted() -> bool:
     """Whether the environment has graphs on. Raises `HpacmlError` for what says neither."""
-    text = os.environ.get(VARIABLE)
-    if text not in (None, "", "0", "1"):
-        raise HpacmlError(f"the environment variable {VARIABLE} is '{text}': it is 0, for no graphs, or 1")
+    text = environment.CUDA_GRAPHS.text()
+    if text not in ("0", "1"):
+        raise environment.CUDA_GRAPHS.wrong(text, "it is 0, for no graphs, or 1")
     return text != "0"
 
 

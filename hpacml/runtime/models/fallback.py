@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections import Counter
 
+from hpacml import environment
 from hpacml.clauses import POLICIES, is_policy
 from hpacml.errors import HpacmlError
-
-VARIABLE = "HPACML_ON_ERROR"
 
 _log = logging.getLogger("hpacml")
 _lock = threading.Lock()
@@ -28,9 +26,9 @@ def takes_over(label: str, on_error: str | None, error: HpacmlError) -> bool:
 
     `on_error` is what the region says; without it the environment does. Raises HpacmlError if that is no policy.
     """
-    policy = on_error or os.environ.get(VARIABLE) or "raise"
+    policy = on_error or environment.ON_ERROR.text()
     if not is_policy(policy):
-        raise HpacmlError(f"the environment variable {VARIABLE} is '{policy}': set it to {' or '.join(POLICIES)}")
+        raise environment.ON_ERROR.wrong(policy, f"set it to {' or '.join(POLICIES)}")
     if policy == "raise":
         return False
     with _lock:

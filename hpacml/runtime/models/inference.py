@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
 
+from hpacml import environment
 from hpacml.abi.records import InferSite
 from hpacml.errors import HpacmlError, ModelError
 from hpacml.runtime import checks, frame
@@ -26,8 +27,6 @@ from hpacml.runtime.sites import find, why_none
 
 if TYPE_CHECKING:
     from hpacml.runtime.gpu.call import Call
-
-VARIABLE = "SURROGATE_MODEL"
 
 POINTS = 4096
 """How many points `batch` without a number gives to the model at once, in whole rows.
@@ -124,7 +123,7 @@ class Inference:
                 results = self._batches(self._site.batch, model, inputs, targets, extents)
             if "finite" in checks.chosen():
                 if call is not None:
-                    call.leave_to_host(f"{checks.VARIABLE}=finite")
+                    call.leave_to_host(f"{environment.CHECK.name}=finite")
                 self._require_finite(model, results)
             for target, result in results:
                 target.copy_(result)
@@ -164,7 +163,7 @@ class Inference:
 
     def find_model(self, device: str) -> Model:
         """Find the model of the current call; one of a file is on `device`. Raises ModelError if there is none."""
-        given = find(self._site.model, VARIABLE)
+        given = find(self._site.model, environment.SURROGATE_MODEL)
         try:
             if isinstance(given, (str, os.PathLike)):
                 return load(frame.paths()[given], device)
@@ -173,8 +172,9 @@ class Inference:
         if callable(given):
             return passed(given)
         if given is None:
+            why = why_none(self._site.model, environment.SURROGATE_MODEL)
             raise ModelError(
-                f"the region '{self._site.label}' has no model: {why_none(self._site.model, VARIABLE)}; "
+                f"the region '{self._site.label}' has no model: {why}; "
                 "give model('FILE') in its ml directive, or set the variable to a file"
             )
         raise ModelError(

@@ -7,10 +7,10 @@ from typing import cast
 
 import torch
 
+from hpacml.abi.records import InferSite
 from hpacml.errors import ModelError, summary
 from hpacml.runtime.models.model import Model
 from hpacml.runtime.models.network import describe
-from hpacml.runtime.sites import InferSite
 
 REAL = {
     torch.bool,

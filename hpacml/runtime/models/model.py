@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from hpacml import environment
 from hpacml.errors import ModelError, summary
 from hpacml.runtime.models import formats, trust
 from hpacml.runtime.models.network import Network, evaluating, first_floating
@@ -69,7 +70,7 @@ def load(path: str, device: str = "cpu") -> Model:
             if (loaded := _loaded.get(key)) is None:
                 stamp = _stamp(path)  # before it is read: a change from here on is seen by the next call
                 loaded = _loaded[key] = _Loaded(_read(path, device), stamp)
-    elif os.environ.get("HPACML_MODEL_RELOAD") == "1" and _stamp(path) != loaded.stamp:
+    elif environment.MODEL_RELOAD.is_on() and _stamp(path) != loaded.stamp:
         with _lock:
             _reload(path, device, loaded)
     return loaded.model

@@ -13,6 +13,9 @@ import string
 from dataclasses import dataclass
 from pathlib import Path
 
+import platformdirs
+
+from hpacml import environment
 from hpacml.errors import ModelError
 
 
@@ -29,12 +32,10 @@ def trust_file() -> Path:
 
     Raises ModelError for a user without a home directory.
     """
-    if chosen := os.environ.get("HPACML_TRUST_FILE"):
+    if chosen := environment.TRUST_FILE.text():
         return Path(chosen)
-    if configuration := os.environ.get("XDG_CONFIG_HOME"):
-        return Path(configuration, "hpacml", "trusted")
     try:
-        return Path.home() / ".config" / "hpacml" / "trusted"
+        return platformdirs.user_config_path("hpacml", appauthor=False) / "trusted"
     except RuntimeError as error:
         raise ModelError(
             f"there is no place for the list of trusted models ({error}): set HPACML_TRUST_FILE"
@@ -62,7 +63,7 @@ def entries() -> list[TrustedFile]:
 
 def is_trusted_content(content: bytes) -> bool:
     """Tell whether a model of this content may be loaded. Raises ModelError."""
-    return os.environ.get("HPACML_TRUST_MODELS") == "all" or digest(content) in {e.digest for e in entries()}
+    return environment.TRUST_MODELS.is_on() or digest(content) in {e.digest for e in entries()}
 
 
 def is_trusted(path: str | os.PathLike[str]) -> bool:

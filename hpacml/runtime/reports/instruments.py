@@ -5,20 +5,18 @@ Compiled code is made for one choice of instruments and kept for each of them, s
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Sequence
 from time import perf_counter_ns
 from typing import ParamSpec, TypeVar
 
+from hpacml import environment
 from hpacml.errors import HpacmlError
 from hpacml.runtime.reports import counters
-from hpacml.runtime.reports.ranges import PROFILERS, RANGES, Profiler, around, require
+from hpacml.runtime.reports.ranges import PROFILERS, Profiler, around, require
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-REPORT = "HPACML_REPORT"
 
 
 class Instruments:
@@ -60,7 +58,7 @@ listeners: list[Callable[[], None]] = []
 """Called when ranges are chosen, by whoever has functions in them."""
 
 OFF = _choice(False, None)
-current = _choice(bool(os.environ.get(REPORT)), os.environ.get(RANGES) or None)
+current = _choice(bool(environment.REPORT.text()), environment.RANGES.text() or None)
 """What the next call goes with. Another module must read it as `instruments.current`."""
 
 

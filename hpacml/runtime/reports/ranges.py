@@ -9,12 +9,11 @@ from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal, ParamSpec, TypeVar, get_args
 
+from hpacml import environment
 from hpacml.errors import HpacmlError
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-RANGES = "HPACML_RANGES"
 
 Profiler = Literal["nvtx", "torch"]
 PROFILERS: tuple[Profiler, ...] = get_args(Profiler)
@@ -41,7 +40,7 @@ def around(profiler: str, name: Callable[P, str], function: Callable[P, R]) -> C
 def require(profiler: str) -> Opener:
     """What opens a range of a profiler. Raises HpacmlError for one that is not to be had."""
     if profiler not in PROFILERS:
-        raise HpacmlError(f"the environment variable {RANGES} is '{profiler}': set it to {' or '.join(PROFILERS)}")
+        raise environment.RANGES.wrong(profiler, f"set it to {' or '.join(PROFILERS)}")
     if profiler == "torch":
         from torch.profiler import record_function
 

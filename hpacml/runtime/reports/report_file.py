@@ -12,10 +12,8 @@ import sys
 import time
 from pathlib import Path
 
+from hpacml import environment
 from hpacml.runtime.reports import report
-
-OWNER = "HPACML_REPORT_PROCESS"
-"""Set for the processes that this one starts, whose reports go to files of other names."""
 
 _log = logging.getLogger("hpacml")
 
@@ -26,7 +24,8 @@ def write_at_exit(name: str) -> None:
     Of a parallel run, rank 0 writes this file and rank 3 `NAME.rank3.json`; a process that another one with a report
     started writes `NAME.pid1234.json`. So does one that finds the file written since it began.
     """
-    os.environ.setdefault(OWNER, str(os.getpid()))
+    # For the processes that this one starts, whose reports go to files of other names.
+    os.environ.setdefault(environment.REPORT_PROCESS.name, str(os.getpid()))
     file = _ReportFile(Path(name).absolute())
     atexit.register(file.write)
     os.register_at_fork(before=file.follow_multiprocessing)
@@ -60,7 +59,7 @@ class _ReportFile:
         try:
             if rank := this_run().rank:
                 path = _marked(path, f".rank{rank}")
-            if os.environ.get(OWNER) != str(os.getpid()):
+            if environment.REPORT_PROCESS.text() != str(os.getpid()):
                 path = _marked(path, process)
             if not _replace(path, result.to_json(), self._began):
                 _log.warning("another process has written '%s': this one's report has %s in its name", path, process)

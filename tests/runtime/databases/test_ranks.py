@@ -35,9 +35,9 @@ for step in range(3):
 @pytest.fixture(autouse=True)
 def no_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
     for variables in VARIABLES:
-        for name in variables:
-            if name is not None:
-                monkeypatch.delenv(name, raising=False)
+        for variable in variables:
+            if variable is not None:
+                monkeypatch.delenv(variable.name, raising=False)
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,31 @@ def test_the_place_of_the_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert trust.trust_file() == tmp_path / ".config" / "hpacml" / "trusted"
 
 
+@pytest.mark.parametrize("configuration", ["", "relative", "~/configuration"])
+def test_a_folder_of_configurations_that_is_no_absolute_path_is_passed_over(
+    configuration: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("HPACML_TRUST_FILE")
+    monkeypatch.setenv("XDG_CONFIG_HOME", configuration)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert trust.trust_file() == tmp_path / ".config" / "hpacml" / "trusted"
+
+
+def test_a_user_without_a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def nobody(user: int) -> None:
+        raise KeyError(user)
+
+    for name in ("HOME", "HPACML_TRUST_FILE", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    with pytest.raises(
+        ModelError, match=r"there is no place for the list of trusted models \(.*\): set HPACML_TRUST_FILE"
+    ):
+        trust.trust_file()
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert trust.trust_file() == tmp_path / "hpacml" / "trusted"
+
+
 def test_the_directory_of_the_list_is_made(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HPACML_TRUST_FILE", str(tmp_path / "a" / "b" / "trusted"))
     trust.trust(model)

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from io import SEEK_CUR, SEEK_END, SEEK_SET
 from typing import TYPE_CHECKING
 
+from hpacml import environment
 from hpacml.runtime.databases.commits.commit_process import PAGE, write_all
 from hpacml.runtime.databases.commits.committer import Change
 
@@ -183,7 +184,7 @@ class TransactionalFile:
 
 def lock(descriptor: int) -> None:
     """Keep other processes from opening a file with HDF5, as HDF5 itself does. Raises OSError if one has it open."""
-    wanted = os.environ.get("HDF5_USE_FILE_LOCKING", "").upper()
+    wanted = environment.HDF5_USE_FILE_LOCKING.text().upper()
     if wanted in ("FALSE", "0"):
         return
     try:
