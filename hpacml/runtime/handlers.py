@@ -18,7 +18,7 @@ from hpacml.abi.records import (
     SampleSite,
 )
 from hpacml.errors import DeviceError
-from hpacml.runtime import entry, frame
+from hpacml.runtime import callbacks, frame
 from hpacml.runtime.gpu import call, timing
 from hpacml.runtime.mapcheck import MapCheck
 from hpacml.runtime.reports import instruments
@@ -35,7 +35,7 @@ def install() -> None:
     around = instruments.current.around
     if install not in instruments.listeners:
         instruments.listeners.append(install)
-    entry.register(
+    callbacks.register(
         infer=around(_name_of_infer, infer),
         collect=around(_name_of_collect, collect),
         sample=sample,

@@ -8,10 +8,11 @@ from hpacml.backend import cache, llvm
 from hpacml.backend.mlir import lower
 from hpacml.backend.trampolines import packed, trampoline
 from hpacml.pipelines import MLIR_PIPELINE
-from hpacml.runtime import entry
+from hpacml.runtime import shim
+from hpacml.runtime.entry import Function
 
 
-def compile(ir_text: str, entry_name: str, arg_types: Sequence[str], result_type: str | None = None) -> entry.Function:
+def compile(ir_text: str, entry_name: str, arg_types: Sequence[str], result_type: str | None = None) -> Function:
     """The function `entry_name` of a module in MLIR's func, scf, memref, arith, math, cf and llvm, to call.
 
     It must be marked `llvm.emit_c_interface`. `arg_types` and `result_type` are "memref", "index", "i64",
@@ -25,6 +26,6 @@ def compile(ir_text: str, entry_name: str, arg_types: Sequence[str], result_type
         portable = cache.fetch(cache.key("LLVM IR", MLIR_PIPELINE, ir_text), lambda: lower(ir_text).encode())
         return llvm.emit(portable.decode() + way_in, {symbol})
 
-    code = cache.fetch(cache.key("kernel", *llvm.host(), MLIR_PIPELINE, entry.shim_text(), ir_text, way_in), make)
-    library = llvm.link(code, {symbol}, entry.runtime().symbols)
-    return entry.Function(entry_name, library, symbol, arg_types, result_type)
+    code = cache.fetch(cache.key("kernel", *llvm.host(), MLIR_PIPELINE, shim.text(), ir_text, way_in), make)
+    library = llvm.link(code, {symbol}, shim.runtime().symbols)
+    return Function(entry_name, library, symbol, arg_types, result_type)

@@ -13,7 +13,7 @@ from xdsl.dialects.memref import LoadOp, StoreOp
 import hpacml
 from hpacml import approx, prange
 from hpacml.frontend.kernel import Kernel
-from hpacml.runtime.entry import runtime
+from hpacml.runtime.shim import runtime
 
 LIMIT = 7
 STEP = -2

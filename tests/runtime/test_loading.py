@@ -19,7 +19,7 @@ import pytest
 
 from hpacml.backend import cache, llvm
 from hpacml.errors import CompileError, HpacmlError
-from hpacml.runtime import entry, loading
+from hpacml.runtime import callbacks, entry, loading, shim
 from hpacml.runtime.arrays.protocols import array_view
 from hpacml.runtime.arrays.views import descriptor
 
@@ -76,7 +76,7 @@ def cache_directory(tmp_path_factory: pytest.TempPathFactory):
 @pytest.fixture
 def body(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[int], object]], None]:
     """Sets what hpacml_call_body does in this test."""
-    return lambda function: monkeypatch.setitem(entry._handlers, "call_body", function)
+    return lambda function: monkeypatch.setitem(callbacks._handlers, "call_body", function)
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def call() -> entry.Function:
 
 
 def live_blocks() -> int:
-    return entry.runtime().live_blocks()
+    return shim.runtime().live_blocks()
 
 
 def scalar(text: str, arguments: str, types: list[str], result: str) -> entry.Function:
@@ -194,7 +194,7 @@ def test_double_rounds_to_bfloat16_once() -> None:
         %r = fpext float %float to double
         ret double %r
       }"""
-    library = llvm.link(llvm.emit(text, {"f"}), {"f"}, entry.runtime().symbols)
+    library = llvm.link(llvm.emit(text, {"f"}), {"f"}, shim.runtime().symbols)
     emulated = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_double)(library.addresses["f"])
     above, below = 2.0**-40, -(2.0**-40)
     cases = [
@@ -304,7 +304,7 @@ def test_temporaries_are_aligned_and_counted() -> None:
     }"""
     seen: list[tuple[int, int]] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(entry._handlers, "call_body", lambda address: seen.append((address, live_blocks())))
+        patch.setitem(callbacks._handlers, "call_body", lambda address: seen.append((address, live_blocks())))
         before = live_blocks()
         function = loading.compile(text, "k", ["index"])
         for size in (0, 1, 63, 64, 65, 1000):
@@ -342,7 +342,7 @@ def test_every_exception_passes(call: entry.Function, body, error: type[BaseExce
     body(fail)
     with pytest.raises(error):
         call(0, 1)
-    assert not entry._pending.errors
+    assert not callbacks.pending.errors
 
 
 def test_an_interrupt_between_callback_and_entry_is_still_an_error(call: entry.Function, body) -> None:
@@ -352,9 +352,9 @@ def test_an_interrupt_between_callback_and_entry_is_still_an_error(call: entry.F
         raise ValueError
 
     body(fail)
-    pending = entry._pending.errors
+    pending = callbacks.pending.errors
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(entry._pending, "errors", Lost())
+        patch.setattr(callbacks.pending, "errors", Lost())
         with pytest.raises(HpacmlError, match="left no trace"):
             call(0, 1)
     assert not pending
@@ -458,7 +458,7 @@ def test_impossible_temporaries_are_errors(call: entry.Function, body, size: int
 
 
 def test_symbols_without_a_handler_are_errors(call: entry.Function, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(entry._handlers, "call_body", raising=False)
+    monkeypatch.delitem(callbacks._handlers, "call_body", raising=False)
     with pytest.raises(HpacmlError, match="hpacml_call_body, which nothing"):
         call(0, 1)
 
@@ -496,9 +496,9 @@ def test_runtime_symbols_pass_their_arguments(monkeypatch: pytest.MonkeyPatch) -
 
         return handler
 
-    monkeypatch.setattr(entry, "_handlers", {})
-    entry.register(infer=record("infer"), collect=record("collect"))
-    entry.register(check_map=record("check_map"))
+    monkeypatch.setattr(callbacks, "_handlers", {})
+    callbacks.register(infer=record("infer"), collect=record("collect"))
+    callbacks.register(check_map=record("check_map"))
     function = loading.compile(text, "k", ["memref", "i1"])
     described = descriptor(array_view(np.zeros(3, np.float32), "a"))
     function(ctypes.addressof(described), False)
@@ -512,8 +512,8 @@ def test_runtime_symbols_pass_their_arguments(monkeypatch: pytest.MonkeyPatch) -
 def test_a_failure_outside_of_an_entry_aborts_with_a_message() -> None:
     script = """
     import ctypes
-    from hpacml.runtime import entry
-    ctypes.CFUNCTYPE(None)(entry.runtime().symbols["hpacml_throw"])()
+    from hpacml.runtime import shim
+    ctypes.CFUNCTYPE(None)(shim.runtime().symbols["hpacml_throw"])()
     """
     result = python(script)
     assert result.returncode < 0
@@ -535,9 +535,9 @@ RUN_CALL = f"""
 import sys
 sys.modules["mlir"] = None
 from hpacml.backend import llvm
-from hpacml.runtime import entry, loading
+from hpacml.runtime import callbacks, loading
 llvm.emit = None
-entry.register(call_body=lambda index: None)
+callbacks.register(call_body=lambda index: None)
 print(loading.compile({CALL!r}, "call", ["i64", "index"], "f64")(0, 3))
 """
 
@@ -649,8 +649,8 @@ def test_writers_do_not_disturb_each_other(tmp_path: Path, monkeypatch: pytest.M
 
 def test_functions_unload_and_the_process_ends_well() -> None:
     script = f"""
-    from hpacml.runtime import entry, loading
-    entry.register(call_body=lambda index: None)
+    from hpacml.runtime import callbacks, loading
+    callbacks.register(call_body=lambda index: None)
     functions = [loading.compile({CALL!r}, "call", ["i64", "index"], "f64") for _ in range(20)]
     del functions[::2]
     assert all(function(0, 3) == 2.0 for function in functions)

@@ -8,14 +8,13 @@ from typing import Any
 from hpacml.backend import cache, launchers, llvm
 from hpacml.backend.host_and_device import portable
 from hpacml.backend.trampolines import packed, trampoline
-from hpacml.runtime import entry
+from hpacml.runtime import shim
+from hpacml.runtime.entry import Function
 from hpacml.runtime.gpu.call import current
 from hpacml.runtime.gpu.kernels import Kernels
 
 
-def compile(
-    ir_text: str, entry_name: str, arg_types: Sequence[str], result_type: str | None, chip: str
-) -> entry.Function:
+def compile(ir_text: str, entry_name: str, arg_types: Sequence[str], result_type: str | None, chip: str) -> Function:
     """The function `entry_name` of a module with `gpu.launch`, as by `loading.compile`; its memory is the device's.
 
     PTX and machine code come from the cache on disk where they can: then neither MLIR nor LLVM compiles anything.
@@ -24,12 +23,12 @@ def compile(
     way_in = trampoline(entry_name, arg_types, result_type)
     symbol = packed(entry_name)
     device, host = portable(ir_text, chip)
-    name = cache.key("kernel for a GPU", *llvm.host(), entry.shim_text(), host, way_in)
+    name = cache.key("kernel for a GPU", *llvm.host(), shim.text(), host, way_in)
     code = cache.fetch(name, lambda: llvm.emit(host + way_in, {symbol}))
     kernels = Kernels(device)
-    symbols = {**entry.runtime().symbols, launchers.KERNELS: kernels.address}
+    symbols = {**shim.runtime().symbols, launchers.KERNELS: kernels.address}
     library = llvm.link(code, {symbol}, symbols, kernels)
-    return entry.Function(entry_name, library, symbol, arg_types, result_type, _enter())
+    return Function(entry_name, library, symbol, arg_types, result_type, _enter())
 
 
 RESERVED = 64 << 20
@@ -38,7 +37,7 @@ RESERVED = 64 << 20
 
 def _enter() -> Callable[[int, Any], int]:
     """How to run a function on the device of the current call: with as much memory as the call before asked for."""
-    enter_on, size = entry.runtime().enter_on, 0
+    enter_on, size = shim.runtime().enter_on, 0
 
     def enter(address: int, slots: Any) -> int:
         nonlocal size

@@ -1,0 +1,63 @@
+"""The native half of the runtime, `shim.ll`, compiled and loaded into this process."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import re
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from hpacml.abi.symbols import forwarding
+from hpacml.backend import cache, llvm
+from hpacml.errors import HpacmlError
+from hpacml.runtime.callbacks import make_callbacks
+
+_EXPORT = re.compile(r"^define (?!internal)[^@]*@(\w+)\(", re.MULTILINE)
+"""A function that other code may call."""
+
+_lock = threading.RLock()
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """The loaded shim: the functions that enter compiled code, and the addresses of the symbols it may call."""
+
+    enter: Callable[[int, Any], int]
+    enter_on: Callable[[int, Any, Any], int]
+    symbols: Mapping[str, int]
+    _owners: tuple[Any, ...]
+
+    def live_blocks(self) -> int:
+        """The number of blocks of temporary memory that compiled code holds now, in all threads."""
+        return ctypes.CFUNCTYPE(ctypes.c_int64)(self.symbols["hpacml_live_blocks"])()
+
+
+def runtime() -> Runtime:
+    """The runtime of this process, loaded once. Raises `HpacmlError` if the process has no thread-specific key left."""
+    with _lock:
+        return _load()
+
+
+def text() -> str:
+    """The LLVM IR of the shim, with the symbols that forward to Python."""
+    return (resources.files("hpacml.runtime") / "shim.ll").read_text(encoding="utf-8") + forwarding()
+
+
+@functools.cache
+def _load() -> Runtime:
+    callbacks = make_callbacks()
+    imports = {name: ctypes.cast(function, ctypes.c_void_p).value or 0 for name, function in callbacks.items()}
+    code = text()
+    exports = _EXPORT.findall(code)
+    compiled = cache.fetch(cache.key("shim", *llvm.host(), code), lambda: llvm.emit(code, exports))
+    library = llvm.link(compiled, exports, imports)
+    if ctypes.CFUNCTYPE(ctypes.c_int)(library.addresses["hpacml_init"])():
+        raise HpacmlError("this process has no thread-specific key left (pthread_key_create failed)")
+    enter = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t, ctypes.c_void_p)(library.addresses["hpacml_enter"])
+    on = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_void_p)
+    enter_on = on(library.addresses["hpacml_enter_on"])
+    return Runtime(enter, enter_on, library.addresses, (library, callbacks))
