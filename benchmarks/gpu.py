@@ -15,8 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 import hpacml
-from hpacml.runtime.gpu import device as devices
-from hpacml.runtime.gpu import driver
+from hpacml.runtime.gpu import devices, driver
 
 from . import machine, show
 
@@ -111,7 +110,7 @@ class Cuda:
 
     def describe(self):
         properties = torch.cuda.get_device_properties(self.device.index)
-        cuda = driver.driver()
+        cuda = driver.bindings()
         status, version = cuda.cuDriverGetVersion()
         attributes = cuda.CUdevice_attribute
         asked = attributes.CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE, attributes.CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH

@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from hpacml.runtime.gpu import device as devices
-from hpacml.runtime.gpu import driver
-from hpacml.runtime.gpu.device import Device
+from hpacml.runtime.gpu import devices, driver
+from hpacml.runtime.gpu.devices import Device
 from tests import differential
 from tests.simulated_gpu import CU_LAUNCH_KERNEL, OnDevice, SimulatedDevice, TensorOnDevice
 

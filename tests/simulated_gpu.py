@@ -18,8 +18,7 @@ import torch
 
 from hpacml.dtypes import torch_dtypes
 from hpacml.runtime.arrays.views import ArrayView, tensor_over
-from hpacml.runtime.gpu import device as devices
-from hpacml.runtime.gpu import driver, kernels
+from hpacml.runtime.gpu import devices, driver, kernels
 from tests import ptx
 
 
@@ -56,7 +55,7 @@ def choose(device: SimulatedDevice) -> None:
 
 
 class SimulatedDevice:
-    """What `hpacml.runtime.gpu.device.Device` is, without a GPU."""
+    """What `hpacml.runtime.gpu.devices.Device` is, without a GPU."""
 
     chip = "sm_80"
     name = "cpu:0"  # not the name of the host, as that of a GPU is not

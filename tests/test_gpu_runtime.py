@@ -28,8 +28,7 @@ from jaxtyping import Float64
 import hpacml
 from hpacml.backend import host_and_device
 from hpacml.frontend.kernel import Kernel
-from hpacml.runtime.gpu import compilation, driver, flags, graphs, kernels, timing
-from hpacml.runtime.gpu import device as devices
+from hpacml.runtime.gpu import compilation, devices, driver, flags, graphs, kernels, timing
 from hpacml.runtime.models import aotinductor
 from hpacml.runtime.models.traits import traits
 from tests.gpu import stencil
@@ -776,7 +775,7 @@ def test_calls_on_the_host_load_nothing_of_gpus() -> None:
         "import hpacml, numpy, sys, torch\n"
         "a, f = numpy.zeros(5), hpacml.functor('f: [i, 0:1] = ([i])')\n"
         "f.scatter(f.gather('a[0:3]', a=a), 'a[0:3]', a=a)\n"
-        "names = 'device', 'driver', 'compilation', 'collecting'\n"
+        "names = 'devices', 'driver', 'compilation', 'collecting'\n"
         "print([name for name in names if 'hpacml.runtime.gpu.' + name in sys.modules], torch.cuda.is_initialized())"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(hpacml.__file__).parents[1])}

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from hpacml.frontend.wrapper import ArrayType
     from hpacml.runtime.entry import Function
-    from hpacml.runtime.gpu.device import Device
+    from hpacml.runtime.gpu.devices import Device
 
 KNOWN_TARGETS = 1024
 """How many targets a functor remembers: programs may make their texts at run time."""

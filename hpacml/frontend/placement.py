@@ -9,7 +9,7 @@ from hpacml.errors import DirectiveError, MapError
 from hpacml.runtime.arrays.views import ArrayView
 
 if TYPE_CHECKING:
-    from hpacml.runtime.gpu.device import Device
+    from hpacml.runtime.gpu.devices import Device
 
 Target: TypeAlias = Literal["cpu", "gpu"]
 TARGETS: tuple[Target, ...] = get_args(Target)
@@ -40,7 +40,7 @@ def device_of(views: Sequence[ArrayView], names: Sequence[str], target: Target |
     require_one_place(views, names)
     if target == "cpu":
         raise MapError(f"the target is 'cpu', so no array may be on a GPU: {_told(views, names)}")
-    from hpacml.runtime.gpu import device as devices
+    from hpacml.runtime.gpu import devices
 
     index = views[0].device if views else None
     return devices.current_device() if index is None else devices.device(index)

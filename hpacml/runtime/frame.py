@@ -28,7 +28,7 @@ class Paths:
 
 
 class DeviceCall(Protocol):
-    """What a call does on a GPU (`hpacml.runtime.gpu.call`)."""
+    """What a call does on a GPU (`hpacml.runtime.gpu.device_call`)."""
 
     def end(self) -> None:
         """It launches no more kernels."""

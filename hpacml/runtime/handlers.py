@@ -1,6 +1,6 @@
-"""The runtime symbols that need Python. They take C arguments as they come, pointers as integer addresses.
+"""The runtime symbols that Python answers. Handlers take C arguments as they come, pointers as integer addresses.
 
-Importing this is cheap: Torch and h5py are loaded by the first inference and the first collection.
+Importing this file is cheap: the first inference loads Torch, and the first collection h5py.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from hpacml.abi.records import (
     CollectSite,
-    FlagSite,
     InferSite,
     Json,
     MapSite,
@@ -19,7 +18,7 @@ from hpacml.abi.records import (
 )
 from hpacml.errors import DeviceError
 from hpacml.runtime import callbacks, frame
-from hpacml.runtime.gpu import call, timing
+from hpacml.runtime.gpu import device_call, device_handlers
 from hpacml.runtime.mapcheck import MapCheck
 from hpacml.runtime.reports import instruments
 from hpacml.runtime.sites import Sites
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def install() -> None:
-    """Have compiled code call the functions below, in ranges where the instruments have them."""
+    """Register the handlers of all symbols, in ranges for profilers where the instruments ask for these."""
     around = instruments.current.around
     if install not in instruments.listeners:
         instruments.listeners.append(install)
@@ -43,14 +42,14 @@ def install() -> None:
         call_body=around(_name_of_body, call_body),
         open_counters=open_counters,
         refuse=refuse,
-        launch=call.launch,
-        device_alloc=call.allocate,
-        device_free=call.free,
-        device_time=call.time,
-        device_body_time=call.body_time,
-        device_record=timing.record_stages,
-        device_flag=flag,
-        device_flag_down=flag_down,
+        launch=device_handlers.launch,
+        device_alloc=device_handlers.allocate,
+        device_free=device_handlers.free,
+        device_time=device_handlers.time,
+        device_body_time=device_handlers.body_time,
+        device_record=device_handlers.record_stages,
+        device_flag=device_handlers.find_flag,
+        device_flag_down=device_handlers.flag_is_down,
     )
 
 
@@ -69,14 +68,14 @@ def _name_of_body(index: int) -> str:
 def infer(site: int, tensors: int) -> bool:
     """Run the model of a site: `tensors` points to pointers to descriptors, inputs first, then destinations.
 
-    False: the model has failed, and the original code is to run. Raises ModelError where that is not what the site
-    or the environment wants. In both cases it has written to no destination.
+    Returns False if the model has failed and the original code must run. Raises ModelError where site and
+    environment do not want that. In both cases no destination has been written.
     """
     return _inferences.at(site).run(tensors)
 
 
 def sample(site: int) -> bool:
-    """Count a call of a site that would collect: is it to be collected?"""
+    """Count a call of a site that would collect; return whether to collect it."""
     _leave_to_host("collecting")
     return _samples.at(site).take()
 
@@ -88,7 +87,7 @@ def collect(site: int, tensors: int, milliseconds: float) -> None:
 
 
 def check_map(site: int, values: int, arrays: int) -> None:
-    """Return if a map fits its arrays, else raise MapError.
+    """Raise MapError unless a map fits its arrays.
 
     `values` points to 64-bit integers: the sizes of all arrays, the open numbers of all targets, the
     parameters. `arrays` points to pointers to the descriptors of the arrays, if the site has any.
@@ -99,42 +98,31 @@ def check_map(site: int, values: int, arrays: int) -> None:
 def call_body(index: int) -> None:
     """Run an opaque body of the current call."""
     body = frame.current().bodies[index]
-    if (gpu := call.innermost()) is None:
+    if (call := device_call.innermost()) is None:
         body()
         return
-    gpu.leave_to_host("original code")
-    gpu.original = True
+    call.leave_to_host("original code")
+    call.original = True
     try:
-        with frame.Frame(paths=frame.paths()):  # what it calls may be of the host
+        with frame.Frame(paths=frame.paths()):  # the body may call code for the host
             body()
     finally:
-        gpu.device.resume()
+        call.device.resume()
 
 
 def _leave_to_host(what: str) -> None:
-    """Have a call on a device do something on the host each time. Raises DeviceError where it is captured."""
-    if (gpu := call.innermost()) is not None:
-        gpu.leave_to_host(what)
+    """Note that a call on a device needs the host each time. Raises DeviceError where the call is captured."""
+    if (call := device_call.innermost()) is not None:
+        call.leave_to_host(what)
 
 
 def refuse(site: int) -> None:
-    """Stop at code of the host that would need memory of the device."""
+    """Raise DeviceError: code of the host would access memory of the device."""
     raise DeviceError(_refusals.at(site).text)
 
 
-def flag(site: int, found: int) -> None:
-    """Write where the flag of the call and its record are, and the number of the site's first check, to `found`."""
-    flag = call.current().flag
-    (ctypes.c_int64 * 3).from_address(found)[:] = flag.address, flag.record, _flag_sites.at(site)
-
-
-def flag_down() -> bool:
-    """Whether no bad index is known of."""
-    return call.current().flag.is_down()
-
-
 def open_counters(site: int, found: int) -> None:
-    """Write where the calls of a site are counted to the pointer at `found`."""
+    """Write the address of the counters of a site to the pointer at `found`."""
     from hpacml.runtime.reports import counters
 
     ctypes.c_size_t.from_address(found).value = counters.open_counters(ctypes.string_at(site))
@@ -162,15 +150,5 @@ _inferences = Sites(_inference)
 _samples = Sites(_sampling)
 _collections = Sites(_collection)
 _labels = Sites(lambda record: str(record["label"]))
-
-
-def _checks(record: Json) -> int:
-    from hpacml.runtime.gpu import flags
-
-    site = FlagSite.parse(record)
-    return flags.register(site.label, site.maps)
-
-
-_flag_sites = Sites(_checks)
 _refusals = Sites(RefuseSite.parse)
 _map_checks = Sites(lambda record: MapCheck(MapSite.parse(record)))

@@ -25,7 +25,7 @@ from hpacml.functors.targets import (
 from hpacml.functors.tensor_functor import Functor
 from hpacml.functors.views import Mapped, View
 from hpacml.runtime.arrays.views import ArrayView, numpy_array, view_of_descriptor
-from hpacml.runtime.gpu.call import innermost
+from hpacml.runtime.gpu.device_call import innermost
 from hpacml.runtime.gpu.transfers import copy_to_host
 
 LARGEST = (1 << 63) - 1

@@ -118,10 +118,10 @@ def test_the_device_of_an_address(run: Run) -> None:
 
 
 def test_no_driver(run: Run) -> None:
-    shown = run(FAILING.format("driver.driver()"), LD_LIBRARY_PATH="")
+    shown = run(FAILING.format("driver.bindings()"), LD_LIBRARY_PATH="")
     assert "this machine has no CUDA driver" in shown
 
 
 def test_no_bindings(run: Run) -> None:
-    shown = run("import sys\nsys.modules['cuda.bindings.driver'] = None" + FAILING.format("driver.driver()"))
+    shown = run("import sys\nsys.modules['cuda.bindings.driver'] = None" + FAILING.format("driver.bindings()"))
     assert "running on a GPU needs cuda-bindings: pip install 'hpacml[gpu]'" in shown

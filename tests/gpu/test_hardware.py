@@ -14,8 +14,7 @@ import torch
 
 import hpacml
 from hpacml.backend.chips import CHIPS, NVIDIA
-from hpacml.runtime.gpu import graphs
-from hpacml.runtime.gpu.device import device as device_of
+from hpacml.runtime.gpu import devices, graphs
 from tests.gpu import stencil
 from tests.machines import Cuda, Exported
 
@@ -279,7 +278,7 @@ def test_calls_run_where_their_arrays_are(cuda: Cuda) -> None:
         assert torch.cuda.current_device() == 0
     with pytest.raises(hpacml.MapError, match="'t' is on cuda:0, 'new' is on cuda:1"):
         steps.region(steps.t.to("cuda:0"), steps.new, 40, 50, steps.net)
-    assert device_of(0) is not device_of(1)
+    assert devices.device(0) is not devices.device(1)
 
 
 def test_arrays_of_cupy(cuda: Cuda) -> None:

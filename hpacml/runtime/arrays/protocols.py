@@ -210,7 +210,7 @@ def _is_of_jax(array: object) -> bool:
 
 def _dlpack_stream(index: int) -> int:
     """The stream of ours that an array is to be ready for, as DLPack calls it: the default one is 1."""
-    from hpacml.runtime.gpu import device as devices
+    from hpacml.runtime.gpu import devices
 
     return devices.device(index).stream or 1
 

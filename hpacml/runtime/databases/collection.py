@@ -17,7 +17,7 @@ from hpacml.runtime.arrays.views import array_from_descriptor, view_of_descripto
 from hpacml.runtime.databases import writer
 from hpacml.runtime.databases.hdf5 import Array
 from hpacml.runtime.databases.ranks import shard
-from hpacml.runtime.gpu.call import innermost
+from hpacml.runtime.gpu.device_call import innermost
 from hpacml.runtime.sites import find, why_none
 
 if TYPE_CHECKING:

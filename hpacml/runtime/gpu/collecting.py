@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import torch
 
     from hpacml.runtime.arrays.views import ArrayView
-    from hpacml.runtime.gpu.call import Call
-    from hpacml.runtime.gpu.device import Device, Event
+    from hpacml.runtime.gpu.device_call import Call
+    from hpacml.runtime.gpu.devices import Device, Event
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from hpacml.backend.host_and_device import portable
 from hpacml.backend.trampolines import packed, trampoline
 from hpacml.runtime import shim
 from hpacml.runtime.entry import Function
-from hpacml.runtime.gpu.call import current
+from hpacml.runtime.gpu.device_call import current
 from hpacml.runtime.gpu.kernels import Kernels
 
 

@@ -15,7 +15,7 @@ LOG_BYTES = 16 << 10
 
 
 @functools.cache
-def driver() -> Any:
+def bindings() -> Any:
     """The module `cuda.bindings.driver`, initialised. Raises `DeviceError` if it, or the driver, is missing."""
     try:
         cuda = importlib.import_module("cuda.bindings.driver")
@@ -31,14 +31,14 @@ def driver() -> Any:
 
 def primary_context(index: int) -> Any:
     """The context of a device that Torch, and what else uses the CUDA runtime, works in. It is kept for good."""
-    cuda = driver()
+    cuda = bindings()
     device = _result(cuda.cuDeviceGet(index), f"find the GPU {index}")
     return _result(cuda.cuDevicePrimaryCtxRetain(device), f"use the GPU {index}")
 
 
 def enter(context: Any) -> None:
     """Make a context the current one of this thread."""
-    cuda = driver()
+    cuda = bindings()
     (status,) = cuda.cuCtxSetCurrent(context)
     if status:
         _require(cuda, status, "use the GPU")
@@ -46,14 +46,14 @@ def enter(context: Any) -> None:
 
 def stream() -> int:
     """The handle of a new stream of the current context, which waits for no other. It is kept for good."""
-    cuda = driver()
+    cuda = bindings()
     return int(_result(cuda.cuStreamCreate(cuda.CUstream_flags.CU_STREAM_NON_BLOCKING), "make a stream"))
 
 
 @contextmanager
 def relaxed() -> Generator[None]:
     """Let this thread do what goes into no graph, while somebody captures one."""
-    cuda = driver()
+    cuda = bindings()
     mode = cuda.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
     before = _result(cuda.cuThreadExchangeStreamCaptureMode(mode), "relax the capture of graphs")
     try:
@@ -64,7 +64,7 @@ def relaxed() -> Generator[None]:
 
 def load(ptx: str) -> Any:
     """The module of a PTX text, in the current context, which the driver compiles for its device."""
-    cuda = driver()
+    cuda = bindings()
     log = bytearray(LOG_BYTES)
     keys = [cuda.CUjit_option.CU_JIT_ERROR_LOG_BUFFER, cuda.CUjit_option.CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES]
     status, module = cuda.cuModuleLoadDataEx(ptx.encode() + b"\0", len(keys), keys, [log, len(log)])
@@ -75,7 +75,7 @@ def load(ptx: str) -> Any:
 
 def function(module: Any, name: str) -> Any:
     """The kernel of that name in a module."""
-    return _result(driver().cuModuleGetFunction(module, name.encode()), f"find the kernel {name}")
+    return _result(bindings().cuModuleGetFunction(module, name.encode()), f"find the kernel {name}")
 
 
 def launch(kernel: Any, grid: int, block: int, stream: int, parameters: int) -> None:
@@ -83,7 +83,7 @@ def launch(kernel: Any, grid: int, block: int, stream: int, parameters: int) -> 
 
     Errors of kernels that were launched before may come out here. Raises `DeviceError`.
     """
-    cuda = driver()
+    cuda = bindings()
     (status,) = cuda.cuLaunchKernel(kernel, grid, 1, 1, block, 1, 1, 0, stream, parameters, 0)
     if status:
         _require(cuda, status, "launch a kernel")
@@ -91,7 +91,7 @@ def launch(kernel: Any, grid: int, block: int, stream: int, parameters: int) -> 
 
 def launcher() -> int:
     """The address of `cuLaunchKernel`."""
-    cuda = driver()
+    cuda = bindings()
     _, version = cuda.cuDriverGetVersion()
     found = cuda.cuGetProcAddress(b"cuLaunchKernel", min(version, 12000), 0)
     _require(cuda, found[0], "find its function that launches")
@@ -100,7 +100,7 @@ def launcher() -> int:
 
 def device_of(address: int) -> int | None:
     """The number of the device whose memory is at an address, None if the driver knows of none."""
-    cuda = driver()
+    cuda = bindings()
     attribute = cuda.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
     status, index = cuda.cuPointerGetAttribute(attribute, address)
     return None if status else int(index)
@@ -108,7 +108,7 @@ def device_of(address: int) -> int | None:
 
 def _result(returned: tuple[Any, Any], to: str) -> Any:
     status, value = returned
-    _require(driver(), status, to)
+    _require(bindings(), status, to)
     return value
 
 

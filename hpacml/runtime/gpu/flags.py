@@ -22,7 +22,7 @@ from hpacml.runtime.databases import writer
 if TYPE_CHECKING:
     import torch
 
-    from hpacml.runtime.gpu.device import Device
+    from hpacml.runtime.gpu.devices import Device
 
 WORDS = 3
 """In a record: the number of a check, 0 while the flag is down; the index; and the size, -1 where indices repeat."""

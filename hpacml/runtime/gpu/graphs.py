@@ -13,11 +13,11 @@ from hpacml import environment
 from hpacml.abi.records import RecordSite
 from hpacml.runtime import checks
 from hpacml.runtime.gpu import timing
-from hpacml.runtime.gpu.call import Call, Use
+from hpacml.runtime.gpu.device_call import Call, Use
 from hpacml.runtime.reports import instruments
 
 if TYPE_CHECKING:
-    from hpacml.runtime.gpu.device import Device
+    from hpacml.runtime.gpu.devices import Device
     from hpacml.runtime.gpu.flags import Flag
 
 WARM = 3

@@ -12,7 +12,7 @@ from hpacml.backend.device_code import NARROW
 
 if TYPE_CHECKING:
     from hpacml.backend.device_code import DeviceCode
-    from hpacml.runtime.gpu.device import Device
+    from hpacml.runtime.gpu.devices import Device
 
 _lock = threading.Lock()
 _kernels: weakref.WeakValueDictionary[int, Kernels] = weakref.WeakValueDictionary()

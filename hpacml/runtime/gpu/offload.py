@@ -13,11 +13,11 @@ from hpacml.errors import DeviceError
 from hpacml.runtime.arrays.views import ArrayView
 from hpacml.runtime.frame import Frame
 from hpacml.runtime.gpu import flags
-from hpacml.runtime.gpu.call import Call
+from hpacml.runtime.gpu.device_call import Call
 
 if TYPE_CHECKING:
     from hpacml.functors.boxes import Box
-    from hpacml.runtime.gpu.device import Device, Event
+    from hpacml.runtime.gpu.devices import Device, Event
 
 
 @dataclass(slots=True, eq=False)  # not frozen: that would take several times as long to make

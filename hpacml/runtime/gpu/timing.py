@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import threading
 from collections import deque
@@ -10,11 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hpacml.runtime.gpu import call
 from hpacml.runtime.reports import counters
 
 if TYPE_CHECKING:
-    from hpacml.runtime.gpu.device import Event
+    from hpacml.runtime.gpu.devices import Event
 
 KEPT = 1024
 """Calls that are counted later; of more, those that are past are counted when another one comes."""
@@ -43,17 +41,6 @@ def record(site: bytes, events: Sequence[Event], bytes: Sequence[int]) -> None:
         _records.append(_Record(site, events, bytes))
         while len(_records) > KEPT and _records[0].events[-1].query():
             _records.popleft().count()
-
-
-def record_stages(site: int, _counters: int, stages: int, times: int, bytes: int) -> None:
-    """The runtime's `hpacml_device_record`: `times` points to the numbers of the current call's events."""
-    current = call.current()
-    if current.capturing:
-        return
-    events: Sequence[Event] = current.events
-    numbers: list[int] = (ctypes.c_int64 * (stages + 1)).from_address(times)[:]
-    copied: list[int] = (ctypes.c_int64 * stages).from_address(bytes)[:]
-    record(ctypes.string_at(site), [events[number] for number in numbers], copied)
 
 
 def _settle() -> None:

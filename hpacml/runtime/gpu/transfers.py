@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import torch
 
     from hpacml.functors.boxes import Box
-    from hpacml.runtime.gpu.device import Device
+    from hpacml.runtime.gpu.devices import Device
 
 
 Place: TypeAlias = "tuple[int, tuple[int, ...], tuple[int, ...]]"

@@ -18,7 +18,7 @@ from hpacml.errors import HpacmlError, ModelError
 from hpacml.runtime import checks, frame
 from hpacml.runtime.arrays.views import tensor_from_descriptor, view_of_descriptor
 from hpacml.runtime.databases.schema import maps_sha256
-from hpacml.runtime.gpu.call import innermost
+from hpacml.runtime.gpu.device_call import innermost
 from hpacml.runtime.models import fallback
 from hpacml.runtime.models.misfits import REAL, Misfits
 from hpacml.runtime.models.model import Model, load, passed
@@ -26,7 +26,7 @@ from hpacml.runtime.reports import instruments
 from hpacml.runtime.sites import find, why_none
 
 if TYPE_CHECKING:
-    from hpacml.runtime.gpu.call import Call
+    from hpacml.runtime.gpu.device_call import Call
 
 POINTS = 4096
 """How many points `batch` without a number gives to the model at once, in whole rows.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from hpacml.runtime.arrays.views import ArrayView
-    from hpacml.runtime.gpu.device import Device, Event
+    from hpacml.runtime.gpu.devices import Device, Event
     from hpacml.runtime.gpu.flags import Flag
 
 
@@ -181,31 +181,3 @@ def current() -> Call:
     if (call := innermost()) is None:
         raise DeviceError("code for a GPU runs, but no call on a device is under way")
     return call
-
-
-def launch(address: int, number: int, grid: int, block: int, narrow: int, parameters: int) -> None:
-    """Launch a kernel of the host code that calls; `narrow` if all its numbers fit 32 bits."""
-    call = current()
-    kernel = kernels.at(address).on(call.device)[2 * number + narrow]
-    call.device.launch(kernel, grid, block, call.stream, parameters)
-
-
-def allocate(size: int, found: int) -> None:
-    """Write the address of new memory of the device to the pointer at `found`."""
-    ctypes.c_size_t.from_address(found).value = current().allocate(size)
-
-
-def free(address: int) -> None:
-    """Free memory that `allocate` gave; null is none."""
-    if address:
-        current().free(address)
-
-
-def time(found: int) -> None:
-    """Write the number of a new event of the call to the word at `found`."""
-    ctypes.c_int64.from_address(found).value = current().time()
-
-
-def body_time(found: int) -> None:
-    """Write the number of a new event beside a body to the floating-point number at `found`."""
-    ctypes.c_double.from_address(found).value = current().body_time()
