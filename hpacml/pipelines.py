@@ -84,10 +84,10 @@ def make_context() -> Context:
     from xdsl.context import Context
     from xdsl.dialects import get_all_dialects
 
-    from hpacml.dialects import get_all_dialects as get_our_dialects
+    from hpacml import dialects
 
     context = Context()
-    for name, factory in {**get_all_dialects(), **get_our_dialects()}.items():
+    for name, factory in {**get_all_dialects(), **dialects.get_all_dialects()}.items():
         context.register_dialect(name, factory)
     return context
 

@@ -17,8 +17,7 @@ import hpacml
 from hpacml import approx
 from hpacml.frontend import wrapper
 from hpacml.runtime import handlers
-from hpacml.runtime.reports import instruments
-from hpacml.runtime.reports import ranges as ranges_module
+from hpacml.runtime.reports import instruments, ranges
 
 Array = Float64[np.ndarray, "N"]
 
@@ -390,12 +389,12 @@ def test_ranges_of_nvtx_open_and_close(arrays, monkeypatch: pytest.MonkeyPatch) 
         def range_pop(self) -> None:
             calls.append("pop")
 
-    monkeypatch.setattr(ranges_module, "_torch_nvtx", Nvtx)
-    ranges_module._opener.cache_clear()
+    monkeypatch.setattr(ranges, "_torch_nvtx", Nvtx)
+    ranges._opener.cache_clear()
     hpacml.ranges("nvtx")
     fresh = hpacml.region(DIRECTIVES.format("r"), on_error="accurate")(region.py_func)
     fresh(*arrays, 10, True, True, failing, None)
-    ranges_module._opener.cache_clear()
+    ranges._opener.cache_clear()
     inside = ["hpacml.infer r", "hpacml.forward r", "pop", "pop", "hpacml.body", "pop"]
     assert calls == ["hpacml.region region", *inside, "pop"]
 
@@ -408,7 +407,7 @@ def test_ranges_that_are_not_to_be_had(arrays, monkeypatch: pytest.MonkeyPatch, 
     with pytest.raises(hpacml.HpacmlError, match="ranges are for 'nvtx', 'torch' or None, and this is 'vtune'"):
         hpacml.ranges("vtune")  # type: ignore[arg-type]
     assert instruments.current is before
-    ranges_module._opener.cache_clear()
+    ranges._opener.cache_clear()
     for wanted, told in (("nvtx", "no NVTX ranges"), ("vtune", "HPACML_RANGES is 'vtune': set it to nvtx or torch")):
         caplog.clear()
         monkeypatch.setattr(instruments, "current", instruments._choice(True, wanted))  # as from the environment

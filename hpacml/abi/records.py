@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeAlias
 
 from hpacml.clauses import Sampling
-from hpacml.functors import targets
-from hpacml.functors.targets import TargetTree
+from hpacml.functors.targets import TargetTree, tree_from_json, tree_to_json
 
 Json: TypeAlias = "dict[str, Any]"
 
@@ -185,7 +184,7 @@ class MapSite(Site):
             "functor": self.functor,
             "parameters": self.parameters,
             "names": self.names,
-            "targets": [targets.to_json(tree) for tree in self.targets],
+            "targets": [tree_to_json(tree) for tree in self.targets],
             "arrays": [tensor.to_json() for tensor in self.arrays],
             "sharing": self.sharing,
             "text": self.text,
@@ -198,7 +197,7 @@ class MapSite(Site):
             record["functor"],
             tuple(record["parameters"]),
             tuple(record["names"]),
-            tuple(map(targets.from_json, record["targets"])),
+            tuple(map(tree_from_json, record["targets"])),
             TensorType.parse(record["arrays"]),
             record["sharing"],
             record["text"],

@@ -127,17 +127,17 @@ def format_map(functor: str, names: Sequence[str], trees: Sequence[TargetTree]) 
     return f"{functor.partition(':')[0]}({', '.join(targets)})"
 
 
-def to_json(tree: TargetTree) -> list[Any]:
+def tree_to_json(tree: TargetTree) -> list[Any]:
     """`[[start, stop, step], [index], {"indirect": [...]}]`, with None for open numbers."""
-    return [list(e.numbers) if isinstance(e, Bounds) else {"indirect": to_json(e)} for e in tree]
+    return [list(e.numbers) if isinstance(e, Bounds) else {"indirect": tree_to_json(e)} for e in tree]
 
 
-def from_json(entries: Sequence[Any]) -> TargetTree:
-    """The tree that `to_json` wrote."""
+def tree_from_json(entries: Sequence[Any]) -> TargetTree:
+    """The tree that `tree_to_json` wrote."""
 
     def entry(value: Any) -> Bounds | TargetTree:
         if isinstance(value, dict):
-            return from_json(cast("Mapping[str, list[Any]]", value)["indirect"])
+            return tree_from_json(cast("Mapping[str, list[Any]]", value)["indirect"])
         start, *others = cast("list[int | None]", value)
         return Bounds(start, others[0], others[1]) if others else single(start)
 

@@ -15,7 +15,6 @@ from hpacml.functors.polynomials import Poly
 
 ONE = Poly.constant(1)
 
-STEP_0 = "the step of a range is 0"
 LHS = -1
 """The `slice` of a `FunctorError` that concerns the left side."""
 

@@ -20,8 +20,8 @@ Copy: TypeAlias = tuple[SSAValue, SSAValue]
 class Stages:
     """One way through a region, stage by stage; without `report` it inserts nothing."""
 
-    def __init__(self, label: StringAttr, way: str, builder: Builder, report: bool):
-        self._label, self._way, self._report = label, way, report
+    def __init__(self, label: StringAttr, path_taken: str, builder: Builder, report: bool):
+        self._label, self._path_taken, self._report = label, path_taken, report
         self._times = [_now(builder)] if report else []
         self._stages: list[tuple[str, list[Copy]]] = []
 
@@ -39,7 +39,7 @@ class Stages:
         stages = [*self._stages, (stage, list(copies))]
         zero = builder.insert(arith.ConstantOp(IntegerAttr(0, i64))).result
         bytes = [_sum([_copied(*copy, builder) for copy in copies], zero, builder) for _, copies in stages]
-        builder.insert(RecordOp(self._label, self._way, [stage for stage, _ in stages], times, bytes))
+        builder.insert(RecordOp(self._label, self._path_taken, [stage for stage, _ in stages], times, bytes))
 
 
 def _now(builder: Builder) -> SSAValue:

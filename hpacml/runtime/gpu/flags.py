@@ -84,7 +84,7 @@ class SharedFlag(Flag):
         self._seen: ctypes.Array[ctypes.c_int64] = (ctypes.c_int64 * WORDS).from_address(self.record)
         self._users = 0
         """Calls that launch kernels now: between two of them the flag must not be lowered."""
-        self._told = False
+        self._reported = False
 
     def is_down(self) -> bool:
         return True
@@ -99,11 +99,11 @@ class SharedFlag(Flag):
         with _lock:
             if not self._seen[0]:
                 return
-            told, self._told = self._told, True
+            reported, self._reported = self._reported, True
             message = self._message()
             if not self._users:
                 self._lower()
-                if told:
+                if reported:
                     return
         raise MapError(message)
 
@@ -122,7 +122,7 @@ class SharedFlag(Flag):
         self.word.zero_()
         self.device.synchronize()
         self._seen[:] = [0] * WORDS
-        self._told = False
+        self._reported = False
 
     def _message(self) -> str:
         number, index, size = map(int, self._seen[:])

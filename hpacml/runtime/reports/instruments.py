@@ -13,7 +13,7 @@ from typing import ParamSpec, TypeVar
 from hpacml import environment
 from hpacml.errors import HpacmlError
 from hpacml.runtime.reports import counters
-from hpacml.runtime.reports.ranges import PROFILERS, Profiler, around, require
+from hpacml.runtime.reports.ranges import PROFILERS, Profiler, in_range, require
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -32,7 +32,7 @@ class Instruments:
         """`function` in a range, if those are on, of the name that `name` makes of the arguments."""
         if self.ranges is None:
             return function
-        return around(self.ranges, name, function)
+        return in_range(self.ranges, name, function)
 
     def run_network(self, label: str, run: Callable[..., R], arguments: Sequence[object]) -> R:
         """Run the network of the region `label`."""

@@ -23,7 +23,7 @@ Opener = Callable[[str], AbstractContextManager[object]]
 _log = logging.getLogger("hpacml")
 
 
-def around(profiler: str, name: Callable[P, str], function: Callable[P, R]) -> Callable[P, R]:
+def in_range(profiler: str, name: Callable[P, str], function: Callable[P, R]) -> Callable[P, R]:
     """`function` in a range of a profiler, whose name is made of the arguments.
 
     A profiler that is not to be had, which only the environment can ask for, is logged once and left out.

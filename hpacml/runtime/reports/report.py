@@ -30,7 +30,7 @@ EVENTS = {
 }
 """The stages of a region by the names of their events: HPAC-ML's, where it has such an event."""
 
-WHOLE = {way: f"Region ({way})" for way in ("infer", "collect", "body")}
+WHOLE = {path: f"Region ({path})" for path in ("infer", "collect", "body")}
 """The events of all stages together, by the way through the region."""
 
 

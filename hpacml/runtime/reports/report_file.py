@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from hpacml import environment
-from hpacml.runtime.reports import report
+from hpacml.runtime.reports.report import report
 
 _log = logging.getLogger("hpacml")
 
@@ -55,7 +55,7 @@ class _ReportFile:
         self._writer = os.getpid()
         from hpacml.runtime.databases.runs import this_run
 
-        result, path, process = report.report(), self._path, f".pid{os.getpid()}"
+        result, path, process = report(), self._path, f".pid{os.getpid()}"
         try:
             if rank := this_run().rank:
                 path = _marked(path, f".rank{rank}")
