@@ -7,23 +7,21 @@ from dataclasses import dataclass, fields, replace
 from typing import Literal, get_args
 
 OnError = Literal["raise", "accurate"]
-"""Raise the error, or run the original code instead."""
+"""What happens when a model fails: the error is raised, or the original code runs instead."""
 
 POLICIES: tuple[OnError, ...] = get_args(OnError)
 
 
 def is_policy(value: object) -> bool:
-    """Whether it is one of `POLICIES`."""
+    """Whether a value is one of `POLICIES`."""
     return isinstance(value, str) and value in POLICIES
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """The calls that are collected: every `every`-th, of these the part `fraction`, of these the first `most`.
+    """Selects the calls to collect: every `every`-th, of these the fraction `fraction`, of these the first `most`.
 
-    None leaves a step out.
-
-    `seed` decides which calls the part is; without one it is 0.
+    A setting that is None does not apply. `seed` decides which calls are in the fraction; None means 0.
     """
 
     every: int | None = None
@@ -33,13 +31,13 @@ class Sampling:
 
     @property
     def settings(self) -> dict[str, int | float]:
-        """What is given, by its key, in the order of the fields."""
+        """The settings that are given, by key, in the order of the fields."""
         given = ((key, getattr(self, key)) for key in KEYS)
         return {key: value for key, value in given if value is not None}
 
     @property
     def fault(self) -> str | None:
-        """What is wrong with it."""
+        """What is wrong with the settings; None if nothing is."""
         if not self.settings:
             return f"'sample' takes one or several of {', '.join(KEYS)}"
         if self.seed is not None and self.fraction is None:
@@ -48,7 +46,7 @@ class Sampling:
 
     @staticmethod
     def of(settings: Mapping[str, int | float]) -> Sampling:
-        """The inverse of `settings`."""
+        """The sampling with these `settings`."""
         return replace(Sampling(), **settings)
 
     def __str__(self) -> str:
@@ -60,7 +58,7 @@ SEED_ALONE = "'seed' chooses the calls of a 'fraction': give one, as in fraction
 
 
 def fault_of(key: str, value: float) -> str | None:
-    """What is wrong with `value` as that of `key`, which is one of `KEYS`."""
+    """What is wrong with `value` for `key`, one of `KEYS`; None if nothing is."""
     if key == "fraction":
         return None if 0 < value <= 1 else "'fraction' is a number above 0 and up to 1, as in fraction: 0.1"
     least = 0 if key == "seed" else 1
@@ -69,6 +67,6 @@ def fault_of(key: str, value: float) -> str | None:
 
 
 def _shown(value: float) -> str:
-    """A number as both directives and MLIR write it, which wants a point before an exponent."""
+    """Write a number as directives and MLIR both read it: MLIR requires a point before an exponent."""
     mantissa, e, exponent = repr(value).partition("e")
     return repr(value) if not e or "." in mantissa else f"{mantissa}.0e{exponent}"

@@ -1,6 +1,6 @@
-"""The element types of arrays and tensors: one row each, from which all other tables of them are made.
+"""The element types of arrays and tensors: one table, from which all other tables of types are made.
 
-A new element type is a row here. NumPy and Torch are imported when they are asked for.
+A new element type is a row in `DTYPES`. NumPy and Torch are imported on first use.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     import torch
 
 BRAIN = "bf16"
-"""NumPy and HDF5 lack it: NumPy sees its bits as uint16, databases store it as float32."""
+"""bfloat16, which NumPy and HDF5 lack: NumPy sees its bits as uint16, databases store it as float32."""
 
 
 @dataclass(frozen=True, slots=True)
 class DType:
-    """An element type. `name` is the one that directives, IR and the runtime ABI use."""
+    """An element type. `name` is its name in directives, the IR and the runtime ABI."""
 
     name: str
     kind: Literal["u", "i", "f"]
@@ -32,28 +32,28 @@ class DType:
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """The bytes of an element."""
         return self.bits // 8
 
     @property
     def bits_name(self) -> str:
-        """NumPy's name of the type that its elements are seen as."""
+        """NumPy's name of the type in which NumPy sees its elements."""
         return "uint16" if self.name == BRAIN else self.long_name
 
     @property
     def stored_name(self) -> str:
-        """NumPy's name of the type that databases store it as."""
+        """NumPy's name of the type in which databases store it."""
         return "float32" if self.name == BRAIN else self.long_name
 
     @property
     def type_code(self) -> str:
-        """Its code in the array interface, which has signed integers of its bits for `bf16`."""
+        """Its type code in the array interface; for `bf16`, that of signed integers of the same bits."""
         kind = "i" if self.name == BRAIN else self.kind
         return f"{'|' if self.size == 1 else '<'}{kind}{self.size}"
 
     @property
     def dlpack_code(self) -> tuple[int, int]:
-        """The type code and the bits in DLPack."""
+        """Its type code and its bits in DLPack."""
         return 4 if self.name == BRAIN else {"i": 0, "u": 1, "f": 2}[self.kind], self.bits
 
 
@@ -69,7 +69,7 @@ DTYPES = {
         DType("f64", "f", 64, "float64"),
     )
 }
-"""By name, in the order in which they widen: integers, then floats."""
+"""All element types by name: integers, then floats, each from narrow to wide."""
 
 SIZES = {name: dtype.size for name, dtype in DTYPES.items()}
 """Bytes of an element, by name."""
@@ -83,7 +83,7 @@ BY_TYPE_CODE = {dtype.type_code: name for name, dtype in DTYPES.items() if name 
 
 @functools.cache
 def numpy_dtypes() -> dict[str, np.dtype[Any]]:
-    """NumPy's types by name; for `bf16` that of its bits."""
+    """NumPy's types by name; for `bf16`, the type of its bits."""
     import numpy as np
 
     return {name: np.dtype(dtype.bits_name) for name, dtype in DTYPES.items()}
@@ -91,7 +91,7 @@ def numpy_dtypes() -> dict[str, np.dtype[Any]]:
 
 @functools.cache
 def numpy_names() -> dict[np.dtype[Any], str]:
-    """Names by NumPy's types."""
+    """The names of NumPy's types."""
     return {dtype: name for name, dtype in numpy_dtypes().items() if name != BRAIN}
 
 
@@ -105,5 +105,5 @@ def torch_dtypes() -> dict[str, torch.dtype]:
 
 @functools.cache
 def torch_names() -> dict[torch.dtype, str]:
-    """Names by Torch's types."""
+    """The names of Torch's types."""
     return {dtype: name for name, dtype in torch_dtypes().items()}

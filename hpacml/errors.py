@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def caret(text: str, start: int, end: int) -> str:
-    """`text` with a line of carets under characters `start` to `end` (the line that holds them)."""
+    """Return the line of `text` that holds character `start`, with carets under characters `start` to `end`."""
     line_start = text.rfind("\n", 0, start) + 1
     line_end = text.find("\n", start)
     line = text[line_start:] if line_end < 0 else text[line_start:line_end]
@@ -15,7 +15,7 @@ def caret(text: str, start: int, end: int) -> str:
 
 
 def summary(error: BaseException) -> str:
-    """Give the type and the first line of an error, for a message within a line."""
+    """Return the type and the first line of an error, for use inside a one-line message."""
     text = str(error).strip()
     return f"{type(error).__name__}: {text.splitlines()[0].rstrip('.')}" if text else type(error).__name__
 

@@ -9,10 +9,10 @@ directives + kernel            hpacml.frontend
 upstream MLIR                  MLIR_PIPELINE, in process (hpacml.backend.mlir)
 LLVM                           machine code (llvmlite)
 
-For GPUs convert-hpacml-to-gpu stands before convert-hpacml-to-loops: packing and parallel loops become kernels; and
-hpacml-refuse-host-accesses, since other code cannot use their arrays.
-Upstream MLIR outlines (MLIR_OUTLINING) and lowers them (MLIR_GPU_PIPELINE), LLVM makes PTX or AMDGCN assembly
-(hpacml.backend.assembly). hpacml-gpu-to-loops runs them on the CPU instead, for tests.
+For GPUs two passes come before convert-hpacml-to-loops: convert-hpacml-to-gpu turns packing and parallel loops into
+kernels, and hpacml-refuse-host-accesses refuses other code that would access memory of the GPU. Upstream MLIR
+outlines the kernels (MLIR_OUTLINING) and lowers them (MLIR_GPU_PIPELINE); LLVM makes PTX or AMDGCN assembly
+(hpacml.backend.device_code). For tests, hpacml-gpu-to-loops runs the kernels on the CPU.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ STAGES = {
     "loops": "convert-hpacml-to-loops",
     "runtime": "convert-hpacml-to-runtime",
 }
-"""The passes in order, by the name of the stage each one leads to."""
+"""The passes in order, by the name of the stage to which each leads."""
 
 GPU_STAGES = {
     "expand": "hpacml-expand-ml",
@@ -47,10 +47,10 @@ GPU_STAGES = {
     "loops": "convert-hpacml-to-loops",
     "runtime": "convert-hpacml-to-runtime",
 }
-"""The same for GPUs, where the loops have nothing left to do."""
+"""The same for GPUs, where convert-hpacml-to-loops finds nothing left to do."""
 
 REPORTING = {"expand": "hpacml-expand-ml{report=true}"}
-"""The passes in whose place others stand where regions are timed."""
+"""The passes that replace those of the same stage where regions are timed."""
 
 MLIR_PIPELINE = (
     "builtin.module("
@@ -58,7 +58,7 @@ MLIR_PIPELINE = (
     # Half precision: computed in f32, and rounded by integer arithmetic where a processor cannot.
     "arith-emulate-unsupported-floats{source-types=bf16 target-type=f32},math-extend-to-supported-types,"
     "memref-expand,expand-strided-metadata,lower-affine,"
-    # LLVM's intrinsics vectorise; libm has the rest. log(1+x) is no log1p.
+    # LLVM's intrinsics vectorise; libm has the rest. log(1+x) is no substitute for log1p.
     "convert-math-to-funcs,convert-math-to-llvm{approximate-log1p=false},convert-math-to-libm,"
     # Only kernels for GPUs that run as loops have vectors.
     "convert-scf-to-cf,arith-expand{include-bf16=true},convert-arith-to-llvm,convert-vector-to-llvm,"
@@ -76,11 +76,11 @@ MLIR_GPU_PIPELINE = (
     "memref-expand,expand-strided-metadata,lower-affine,arith-expand{{include-bf16=true}},convert-scf-to-cf,"
     "{to_target},convert-math-to-llvm{{approximate-log1p=false}},canonicalize,cse,reconcile-unrealized-casts))"
 )
-"""The same as `MLIR_PIPELINE` for kernels, by the pass `to_target`."""
+"""The same as `MLIR_PIPELINE` for kernels; the pass `to_target` lowers to the dialect of the GPU."""
 
 
 def make_context() -> Context:
-    """An xDSL context that knows all dialects of xDSL and ours, loaded when met."""
+    """Return an xDSL context that loads each dialect of xDSL and of hpacml when it meets it."""
     from xdsl.context import Context
     from xdsl.dialects import get_all_dialects
 
@@ -95,12 +95,14 @@ def make_context() -> Context:
 def run_passes(
     module: ModuleOp, stage: str | None = None, *, fuse: bool = True, report: bool = False, gpu: bool = False
 ) -> ModuleOp:
-    """Lower `module` in place up to `stage` (a key of `STAGES` or `GPU_STAGES`, or a pass name; default: all), verified
-    after each pass. Without `fuse` the fusing pass is left out; with `report` regions are timed; with `gpu`, or for
-    one of its stages, maps and parallel loops become kernels. Returns the module.
+    """Lower `module` in place, verify it after each pass, and return it.
 
-    Raises `HpacmlError` for an unknown stage, `MapError` for a map that does not fit, `CompileError` for what else
-    a pass or a verifier refuses.
+    `stage`, a key of `STAGES` or `GPU_STAGES` or the name of a pass, is the last to run; None runs all. Without `fuse`
+    the fusing pass is left out; with `report` regions are timed; with `gpu`, or up to a stage that only GPUs have,
+    maps and parallel loops become kernels.
+
+    Raises `HpacmlError` for an unknown stage, `MapError` for a map that does not fit, and `CompileError` for anything
+    else that a pass or a verifier refuses.
     """
     from xdsl.passes import PassPipeline
 
@@ -123,7 +125,7 @@ def run_passes(
 
 @contextmanager
 def _refusals() -> Generator[None]:
-    """Raise what xDSL refuses as an error for users; xDSL's own error, its cause, has the IR in its notes."""
+    """Raise errors of xDSL as errors for users. The cause is xDSL's error, which has the IR in its notes."""
     from xdsl.utils.exceptions import DiagnosticException
 
     try:

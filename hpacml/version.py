@@ -8,7 +8,7 @@ from importlib import metadata
 
 @functools.cache
 def version() -> str:
-    """Such as `0.1.0`; `source` where hpacml is not installed but run from its source tree."""
+    """Return the version, such as `0.1.0`, or `source` where hpacml runs from a source tree without an installation."""
     try:
         return metadata.version("hpacml")
     except metadata.PackageNotFoundError:

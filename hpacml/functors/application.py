@@ -19,16 +19,16 @@ Way = Literal["to", "from"]
 """Whether a map reads its targets or writes them."""
 
 WAYS: dict[str, tuple[Way, ...]] = {"to": ("to",), "from": ("from",), "inout": ("to", "from")}
-"""The ways in which a map of each direction must be valid."""
+"""What a map of each direction does; it must be valid for each of these."""
 
 
 def resolve(
     functor: Functor, targets: Sequence[Target[V]], params: Mapping[str, V], way: Way, arithmetic: Arithmetic[V, C]
 ) -> Mapped[V]:
-    """Apply a functor to `targets` (one for all slices, or one per slice), where `params` are its integers.
+    """Apply a functor to `targets` (one for all slices, or one per slice); `params` are its integer parameters.
 
-    Everything that must hold is demanded through `arithmetic.require`; ranks and the number of targets
-    raise `MapError` at once.
+    Each condition for a valid map goes to `arithmetic.require`. Raises `MapError` for a wrong rank or number of
+    targets.
     """
     return _Application(functor, _target_per_slice(functor, targets), params, way, arithmetic).resolve()
 
@@ -81,7 +81,7 @@ class _Application(Generic[V, C]):
 
     @cached_property
     def _extents(self) -> dict[str, V]:
-        """The extent of each symbol, agreed between all its uses."""
+        """The extent of each symbol, on which all its uses agree."""
         a, targets = self.arithmetic, self.targets
         extents: dict[str, V] = {}
         origin: dict[str, str] = {}
@@ -142,7 +142,7 @@ class _Application(Generic[V, C]):
         return a.extent(self._value(entry.stop - entry.start), self._value(entry.step))
 
     def _value(self, number: Poly) -> V:
-        """The value of a number that no symbol occurs in."""
+        """The value of a number without symbols."""
         return number.evaluate(self.params, self.arithmetic)
 
     def _access(
@@ -171,7 +171,7 @@ class _Application(Generic[V, C]):
         return base, tuple(step(key) for key in [*self.functor.sweep, *features])
 
     def _require_bounds(self, entries: Slice, view: View[V], target: Target[V]) -> None:
-        """Demand that each element touched lies inside the array, and entries without a symbol inside their range."""
+        """Require that each element touched lies inside the array, and each entry without a symbol inside its range."""
         a = self.arithmetic
         zero, one = a.constant(0), a.constant(1)
         empty = [a.le(size, zero) for size in view.sizes]
@@ -232,13 +232,13 @@ class _Application(Generic[V, C]):
 
 
 def _judge(mapped: Mapped[V], targets: Sequence[Target[V]]) -> Judge:
-    """Whether a `from` map hits an element twice: it looks at each.
+    """Make a judge that looks at each element of a `from` map, and refuses a map that hits one twice.
 
-    Arrays with an indirect target are left out: which of their elements are hit is not known here.
+    It ignores arrays with an indirect target: which of their elements are hit is not known here.
     """
 
     def judge(*, early: bool = False) -> None:
-        from hpacml.functors import hits  # with NumPy, which most maps do without
+        from hpacml.functors import hits  # it imports NumPy, which most maps do not need
 
         if early:
             hits.require_distinct_early(
@@ -251,7 +251,7 @@ def _judge(mapped: Mapped[V], targets: Sequence[Target[V]]) -> Judge:
 
 
 def _separate(mapped: Mapped[V], targets: Sequence[Target[V]], a: Arithmetic[V, C]) -> C:
-    """A condition under which no element of a `from` map is hit twice (sufficient, not necessary)."""
+    """A sufficient, not necessary condition for a `from` map to hit no element twice."""
     direct = mapped.directly_hit(targets)
     conditions = [_injective(view, a) for view, _ in direct]
     for (v, s), (w, t) in combinations(direct, 2):
@@ -266,7 +266,7 @@ def _separate(mapped: Mapped[V], targets: Sequence[Target[V]], a: Arithmetic[V, 
 
 
 def _injective(view: View[V], a: Arithmetic[V, C]) -> C:
-    """Each dimension of the view moves one dimension of the array, by steps that nest like digits."""
+    """A condition: each dimension of the view moves one dimension of the array, and its steps nest like digits."""
     zero, one = a.constant(0), a.constant(1)
     digits: list[list[tuple[V, V]]] = [[] for _ in view.base]
     conditions: list[C] = []

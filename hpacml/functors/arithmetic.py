@@ -1,6 +1,6 @@
-"""The arithmetics in which maps are resolved: on integers, on integers of which some are unknown, and what both are.
+"""The arithmetics in which maps are resolved: the protocol, and its versions on known and on partly known integers.
 
-The lowering brings a third one, on values of an IR under construction: text becomes strides by one mathematics.
+The lowering has a third, on values of an IR under construction: one mathematics turns text into strides.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ V = TypeVar("V")
 C = TypeVar("C")
 
 OVERFLOW = (1 << 63) - 1
-"""Compiled code puts it in the place of a number of a map that does not fit 64 bits."""
+"""Compiled code passes it for a number of a map that does not fit 64 bits."""
 
 STEP_0 = "the step of a range is 0"
 
 
 class Judge(Protocol):
-    """Decides exactly what a condition that is only sufficient leaves open."""
+    """Decides exactly what a sufficient condition leaves open."""
 
     def __call__(self, *, early: bool = False) -> None:
-        """Raise `MapError` if what must hold does not. `early`: only where that is known by now, and quick to tell."""
+        """Raise `MapError` if the map is wrong; with `early`, only if that is quickly known before the run."""
         ...
 
 
 class Arithmetic(Ring[V], Protocol[V, C]):
-    """Where the numbers of a resolved map are computed: values `V`, conditions `C`."""
+    """Computes the numbers of a resolved map: values `V` and conditions `C`."""
 
     def sub(self, a: V, b: V) -> V: ...
     def known(self, a: V) -> int | None:
-        """The number, if it is known now."""
+        """The number if it is known, else None."""
         ...
 
     def extent(self, length: V, step: V) -> V:
@@ -46,7 +46,7 @@ class Arithmetic(Ring[V], Protocol[V, C]):
         ...
 
     def same(self, a: V, b: V) -> bool:
-        """Whether both are known to be the same number."""
+        """Whether `a` and `b` are known to be the same number."""
         ...
 
     def le(self, a: V, b: V) -> C: ...
@@ -55,28 +55,31 @@ class Arithmetic(Ring[V], Protocol[V, C]):
     def all(self, conditions: Sequence[C]) -> C: ...
     def select(self, condition: C, a: V, b: V) -> V: ...
     def require(self, condition: C, message: Callable[[], str]) -> None:
-        """Demand that the condition holds; `message` tells what is wrong when it does not."""
+        """Require that the condition holds; `message` says what is wrong when it does not."""
         ...
 
     def require_judged(self, condition: C, judge: Judge) -> None:
-        """Demand that the condition holds, or else that `judge` finds nothing wrong."""
+        """Require that the condition holds, or else that `judge` raises nothing."""
         ...
 
 
 def total(values: Iterable[V], a: Arithmetic[V, C]) -> V:
+    """The sum of `values`."""
     return reduce(a.add, values, a.constant(0))
 
 
 def minimum(x: V, y: V, a: Arithmetic[V, C]) -> V:
+    """The smaller of two values."""
     return x if a.same(x, y) else a.select(a.le(x, y), x, y)
 
 
 def maximum(x: V, y: V, a: Arithmetic[V, C]) -> V:
+    """The larger of two values."""
     return x if a.same(x, y) else a.select(a.le(x, y), y, x)
 
 
 class Exact:
-    """Arithmetic on Python integers: what must hold is checked at once, and raises `MapError`."""
+    """Arithmetic on Python integers, which checks requirements at once and raises `MapError`."""
 
     def constant(self, value: int) -> int:
         return value
@@ -132,7 +135,7 @@ EXACT = Exact()
 
 
 class Partial:
-    """Arithmetic on integers of which some are unknown (None): decides what can be decided early."""
+    """Arithmetic on integers, None where unknown, which checks early what is known and raises `MapError`."""
 
     def constant(self, value: int) -> int | None:
         return value
@@ -184,7 +187,7 @@ class Partial:
             raise MapError(message())
 
     def require_judged(self, condition: bool | None, judge: Judge) -> None:
-        """Decided where all numbers are known and not too many; else left to the run."""
+        """Judge what is known; the rest is left to the run."""
         if not condition:
             judge(early=True)
 

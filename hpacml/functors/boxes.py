@@ -1,4 +1,4 @@
-"""Which part of its arrays a map touches: a box of each."""
+"""The part of each array that a map touches, as a box."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from hpacml.functors.targets import Access, TargetTree, accesses
 from hpacml.functors.views import Mapped, View
 
 Box: TypeAlias = tuple[tuple[int, int], ...]
-"""For each dimension the first index, and the one behind the last."""
+"""For each dimension, the first index and the index after the last."""
 
 
 def boxes(mapped: Mapped[int], trees: Sequence[TargetTree], shapes: Sequence[Sequence[int]]) -> list[Box]:
-    """Of each array of a map, depth first, the smallest box that holds what it touches.
+    """The smallest box of each array, depth first, that holds all elements which a map touches.
 
-    A dimension that is indexed by another array may be touched anywhere.
+    It spans the whole of a dimension that another array indexes.
     """
     found: list[Box | None] = [None] * len(shapes)
     for view, access in zip(mapped.views, accesses(trees, len(mapped.views)), strict=True):
@@ -25,7 +25,7 @@ def boxes(mapped: Mapped[int], trees: Sequence[TargetTree], shapes: Sequence[Seq
 
 
 def union(one: Box | None, other: Box) -> Box:
-    """The smallest box that holds both; empty ones hold nothing."""
+    """The smallest box that holds both; an empty box holds nothing."""
     if one is None or _is_empty(one):
         return other
     if _is_empty(other):

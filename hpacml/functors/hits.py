@@ -1,4 +1,4 @@
-"""Which elements of arrays a map touches, one by one: exact, for what no rule decides and only memory tells."""
+"""The elements that a map touches, one by one: an exact check, for maps that no rule decides."""
 
 from __future__ import annotations
 
@@ -19,15 +19,18 @@ Numbers: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
 Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 
 MOST = 1 << 24
-"""So many elements are looked at, where no rule shows that they are different."""
+"""The most elements that are compared to find out whether all are different."""
 
 MOST_EARLY = 1 << 18
-"""So many before the run."""
+"""The most elements that are compared before the run."""
 
 
 @dataclass(frozen=True)
 class Hits:
-    """Elements of an array that a view touches: their index in each dimension (broadcast), and where they lie."""
+    """The elements of an array that a view touches: their index in each dimension (broadcast), and their addresses.
+
+    `width` is the bytes of an element, or 1 where addresses count elements.
+    """
 
     array: str
     places: tuple[Numbers, ...]
@@ -35,16 +38,16 @@ class Hits:
     width: int = 1
 
     def place(self, number: int) -> str:
-        """`t[3, 0]`, of element `number` of the view."""
+        """Element `number` of the view as text, such as `t[3, 0]`."""
         return _element(self.array, self.places, self.addresses.shape, number)
 
     def grains(self, size: int) -> Numbers:
-        """The addresses of the pieces of `size` bytes that the elements consist of, element by element."""
+        """The addresses of the pieces of `size` bytes of which the elements consist, element by element."""
         return np.add.outer(self.addresses.ravel(), np.arange(0, self.width, size)).ravel()
 
 
 def require_distinct(hit: Sequence[tuple[View[int], Target[int]]]) -> None:
-    """Raise `MapError` if strided views hit an element twice, or are too large to tell. Names tell arrays apart."""
+    """Raise `MapError` if strided views hit an element twice, or are too large to check. Names identify arrays."""
     hit = [(view, target) for view, target in hit if 0 not in view.sizes]
     _require_few((view, target.name, math.prod(dim.size for dim in target.dims)) for view, target in hit)
     starts: dict[str, int] = {}
@@ -58,7 +61,7 @@ def require_distinct(hit: Sequence[tuple[View[int], Target[int]]]) -> None:
 
 
 def require_distinct_early(mapped: Mapped[int | None], targets: Sequence[Target[int | None]]) -> None:
-    """The same for what is known of a map before the run; nothing where numbers are unknown, or elements too many."""
+    """Do the same before the run, unless numbers are unknown or elements too many."""
     numbers = [n for view in mapped.views for n in (*view.sizes, *view.base, *(s for row in view.steps for s in row))]
     if None in numbers:
         return
@@ -68,7 +71,7 @@ def require_distinct_early(mapped: Mapped[int | None], targets: Sequence[Target[
 
 
 def _with_sizes(views: Sequence[View[int]], targets: Sequence[Target[int | None]]) -> list[Target[int]]:
-    """The targets, where arrays of a size that is not known are as large as the views need."""
+    """The targets, with the size that the views need where the size of an array is unknown."""
     found: list[Target[int]] = []
     for target in targets:
         same = [view for view, other in zip(views, targets, strict=True) if other.name == target.name]
@@ -82,17 +85,17 @@ def _with_sizes(views: Sequence[View[int]], targets: Sequence[Target[int | None]
 
 @dataclass(frozen=True)
 class Memory:
-    """The arrays of a map, by their number among those that the targets name, depth first."""
+    """The arrays of a map, in the order in which its targets name them, depth first."""
 
     names: Sequence[str]
     arrays: Sequence[Array]
     content: Callable[[int], Array]
-    """The array of a number with its elements, which may be of a device: those of `arrays` only tell where they lie."""
+    """Returns the array of a number, whose elements can be read; `arrays` may lie on a device, and give addresses."""
 
     def check(self, mapped: Mapped[int], accesses: Sequence[Access], writes: bool) -> None:
         """Raise `MapError` if an index that the map uses lies outside the array that it indexes.
 
-        If it `writes`, also if two of its elements share memory, or one shares it with such an index.
+        With `writes`, also raise it if two elements of the map share memory, or one shares memory with an index.
         """
         views = [(v, access) for v, access in zip(mapped.views, accesses, strict=True) if 0 not in v.sizes]
         indirect = any(access.indirect for access in accesses)
@@ -107,7 +110,7 @@ class Memory:
             _require_apart(hits, [self._hits(view, index) for view, access in views for index in _indices(access)])
 
     def apart(self) -> bool:
-        """Whether it is easily seen that no two elements of the arrays share memory."""
+        """Whether a quick test shows that no two elements of the arrays share memory."""
         arrays = list(dict(zip(self.names, self.arrays, strict=True)).values())
         return not any(map(_may_overlap, arrays)) and not any(may_share(a, b) for a, b in combinations(arrays, 2))
 
@@ -124,7 +127,7 @@ class Memory:
         )
 
     def _read(self, view: View[int], access: Access, indexed: Access, m: int) -> Numbers:
-        """The elements of an index array, which index dimension `m` of another."""
+        """The elements of an index array, for dimension `m` of `indexed`. Raises `MapError` if one lies outside."""
         places, size = self._places(view, access), self.arrays[indexed.array].shape[m]
         values = np.broadcast_to(self.content(access.array)[places].astype(np.int64), view.sizes)
         wrong = (values < 0) | (values >= size)
@@ -153,7 +156,7 @@ def _along(view: View[int], d: int) -> Numbers:
     axes = np.ogrid[tuple(slice(0, size) for size in view.sizes)]
     index = np.asarray(view.base[d], np.int64)
     for axis, step, size in zip(axes, view.steps[d], view.sizes, strict=True):
-        if size > 1:  # any other step does not matter, and may be beyond 64 bits
+        if size > 1:  # the step of one element does not matter, and may exceed 64 bits
             index = index + axis * step
     return index
 
@@ -166,7 +169,7 @@ def _addresses(view: View[int], start: int, places: Sequence[Numbers], strides: 
 
 
 def _require_few(written: Iterable[tuple[View[int], str, int]]) -> None:
-    """Raise `MapError` if there are too many elements to look at; each view comes with its array's name and size."""
+    """Raise `MapError` if there are too many elements to compare, in views of arrays with a name and a size."""
     totals: dict[tuple[str, int], int] = {}
     for view, name, size in written:
         totals[name, size] = totals.get((name, size), 0) + math.prod(view.sizes)
@@ -213,7 +216,7 @@ def _require_apart(written: Sequence[Hits], read: Sequence[Hits]) -> None:
 
 
 def _may_overlap(array: Array) -> bool:
-    """Whether two elements of an array may share memory, as where a stride is 0."""
+    """Whether two elements of an array may share memory, as with a stride of 0."""
     end = array.itemsize
     for stride, size in sorted((abs(s), n) for s, n in zip(array.strides, array.shape, strict=True) if n > 1):
         if stride < end:
@@ -223,7 +226,7 @@ def _may_overlap(array: Array) -> bool:
 
 
 def may_share(a: Array, b: Array) -> bool:
-    """Whether two arrays share memory, or that takes too long to tell."""
+    """Whether two arrays share memory, or finding out takes too long."""
     try:
         return bool(np.shares_memory(a, b, max_work=cast(Any, 1 << 14)))
     except np.exceptions.TooHardError:

@@ -1,7 +1,7 @@
 """Integer polynomials over names: the index expressions of functors (`i * m + 1`).
 
-Names are the functor's symbolic constants and its integer parameters; which is which is decided in
-`hpacml.functors.tensor_functor`. The printed form is canonical and parses back to the same polynomial.
+Names are the functor's symbolic constants and its integer parameters; `hpacml.functors.tensor_functor` decides which
+is which. The printed form is canonical and parses back to the same polynomial.
 """
 
 from __future__ import annotations
@@ -43,10 +43,12 @@ class Poly:
 
     @staticmethod
     def constant(value: int) -> Poly:
+        """The polynomial that is a number."""
         return Poly.of([((), value)])
 
     @staticmethod
     def name(name: str) -> Poly:
+        """The polynomial that is a name."""
         return Poly.of([((name,), 1)])
 
     def __add__(self, other: Poly) -> Poly:
@@ -63,6 +65,7 @@ class Poly:
 
     @property
     def names(self) -> frozenset[str]:
+        """The names that occur."""
         return frozenset(name for monomial, _ in self.terms for name in monomial)
 
     @property
@@ -96,7 +99,7 @@ class Poly:
         return Poly(tuple((m, c) for m, c in self.terms if not gone.intersection(m)))
 
     def evaluate(self, values: Mapping[str, V], ring: Ring[V]) -> V:
-        """The value under `values`, computed in `ring`. Raises KeyError for a name without one."""
+        """The value under `values`, computed in `ring`. Raises KeyError for a name without a value."""
         terms: list[V] = []
         for monomial, coefficient in self.terms:
             factors = [values[name] for name in monomial]

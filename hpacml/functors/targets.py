@@ -1,4 +1,4 @@
-"""Targets of maps: which ranges of which arrays, with the numbers that are known and room for the others."""
+"""Targets of maps: ranges of arrays, with the numbers that are known and room for those that are not."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class Place(NamedTuple):
 class Target(Generic[V]):
     """A target of a map: an array's name and the dimensions by which it is indexed.
 
-    An `indirect` target is a virtual array (design: `V[x] = data[idx[x]]`): `places` says which dimension
-    of which array each of its dimensions is. Elsewhere they are the dimensions of the array itself.
+    An `indirect` target is a virtual array, as in `V[x] = data[idx[x]]`: `places` names the array and the dimension
+    behind each of its dimensions. The dimensions of a direct target are those of the array.
     """
 
     name: str
@@ -53,6 +53,7 @@ class Target(Generic[V]):
     indirect: bool = False
 
     def place(self, m: int) -> Place:
+        """The dimension of an array behind dimension `m`."""
         return self.places[m] if self.places else Place(self.name, m)
 
 
@@ -88,7 +89,7 @@ def format_tree(tree: TargetTree) -> str:
 
 
 def leaves(tree: TargetTree) -> list[Bounds]:
-    """The ranges of a target, depth first: the dimensions of the virtual array that it is."""
+    """The ranges of a target, depth first: the dimensions of its virtual array."""
     return [b for entry in tree for b in ([entry] if isinstance(entry, Bounds) else leaves(entry))]
 
 
@@ -117,12 +118,12 @@ def ranks(trees: Iterable[TargetTree]) -> list[int]:
 
 
 def heads(trees: Sequence[TargetTree]) -> list[int]:
-    """Which arrays, counted depth first, hold the elements themselves; the others hold indices."""
+    """The numbers, counted depth first, of the arrays that hold elements; the others hold indices."""
     return [len(ranks(trees[:number])) for number in range(len(trees))]
 
 
 def format_map(functor: str, names: Sequence[str], trees: Sequence[TargetTree]) -> str:
-    """A map whose text is not known, of the arrays that its targets name, depth first."""
+    """Write a map whose text is not known; `names` are the arrays of its targets, depth first."""
     targets = [names[head] + format_tree(tree) for head, tree in zip(heads(trees), trees, strict=True)]
     return f"{functor.partition(':')[0]}({', '.join(targets)})"
 
@@ -151,10 +152,10 @@ def single(index: int | None) -> Bounds:
 
 @dataclass(frozen=True)
 class Access:
-    """How the elements of an array are found: array number `array` of the map, counted depth first.
+    """How a map indexes its array number `array`, counted depth first.
 
-    An entry for each of its dimensions: the number of the target's dimension that indexes it directly, or
-    the access of the array whose elements do.
+    `dims` has an entry for each dimension of the array: the number of the target's dimension that indexes it
+    directly, or the access of the array whose elements index it.
     """
 
     array: int
@@ -177,7 +178,7 @@ class Access:
 
 
 def accesses(trees: Sequence[TargetTree], slices: int) -> list[Access]:
-    """The access of each slice: one target serves all of them, or there is one for each."""
+    """The access of each slice, from one target for all slices, or one per slice."""
     arrays = count()
 
     def access(tree: TargetTree, dims: Iterator[int]) -> Access:

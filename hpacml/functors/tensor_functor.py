@@ -37,10 +37,12 @@ class Point:
 
     @property
     def polys(self) -> tuple[Poly, ...]:
+        """The polynomials of the entry."""
         return (self.index,)
 
     @property
     def names(self) -> frozenset[str]:
+        """The names that occur."""
         return self.index.names
 
     def __str__(self) -> str:
@@ -57,15 +59,17 @@ class Range:
 
     @property
     def polys(self) -> tuple[Poly, ...]:
+        """The polynomials of the entry."""
         return (self.start, self.stop, self.step)
 
     @property
     def names(self) -> frozenset[str]:
+        """The names that occur."""
         return self.start.names | self.stop.names | self.step.names
 
     @property
     def count(self) -> Poly | None:
-        """The number of elements as a polynomial, or None where it is none (a step that does not divide)."""
+        """The number of elements as a polynomial, or None where no polynomial gives it."""
         length, step = self.stop - self.start, self.step.as_int
         if step == 1:
             return length if length.as_int is None else Poly.constant(max(0, length.as_int or 0))
@@ -91,12 +95,13 @@ def format_slice(entries: Slice) -> str:
 
 
 def names_of(entries: Iterable[Entry]) -> frozenset[str]:
+    """The names that occur in entries."""
     return frozenset[str]().union(*(entry.names for entry in entries))
 
 
 @dataclass(frozen=True)
 class Functor:
-    """A functor with its names told apart: those in `params` are integers, the others symbols.
+    """A functor whose names have meanings: those in `params` are integers, the others symbols.
 
     Raises `FunctorError` where the sides contradict each other or are not affine in the symbols.
     """
@@ -121,6 +126,7 @@ class Functor:
 
     @cached_property
     def rhs_symbols(self) -> frozenset[str]:
+        """The symbols that occur on the right side."""
         return frozenset[str]().union(*map(names_of, self.rhs)) - self.params
 
     @cached_property
@@ -148,7 +154,7 @@ class Functor:
 
     @property
     def safe_bits(self) -> int:
-        """Numbers of so many bits keep the numbers of a resolved map below 2^60 (sums of a few fit 64 bits)."""
+        """The bits that sizes, bounds and parameters may have so that all numbers of a resolved map stay below 2^60."""
 
         def factors(entries: Slice) -> list[Poly]:
             counts = [e.stop - e.start for e in entries if isinstance(e, Range)]
@@ -254,6 +260,7 @@ class Functor:
 
     @staticmethod
     def count_message(declared: str, given: str) -> str:
+        """The error text for sides whose numbers of features differ."""
         noun = "feature" if declared == "1" else "features"
         return (
             f"the left side declares {declared} {noun}, the right side gives {given}: "

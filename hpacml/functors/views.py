@@ -26,7 +26,7 @@ class View(Generic[V]):
     def strided(
         self, strides: Sequence[V], a: Arithmetic[V, C], dims: Sequence[int] | None = None
     ) -> tuple[V, tuple[V, ...]]:
-        """Offset and strides of the view in memory, of which `dims` (all of the target's) have `strides`."""
+        """Offset and strides of the view in memory whose dimensions `dims` (default: all) have `strides`."""
         chosen = range(len(self.base)) if dims is None else dims
 
         def dot(xs: Sequence[V]) -> V:
@@ -35,10 +35,10 @@ class View(Generic[V]):
         return dot(self.base), tuple(dot([row[d] for row in self.steps]) for d in range(len(self.sizes)))
 
     def moving(self, rows: Sequence[int], a: Arithmetic[V, C]) -> View[V]:
-        """The view without the dimensions that move none of `rows` of the target.
+        """The view without the dimensions that move no dimension of the target in `rows`.
 
-        In place of those that may have no elements stands one of 0 or 1 elements, so that the view has
-        elements if it had some before.
+        Where a dropped dimension may be empty, one of 0 or 1 elements replaces it, so that the view stays empty if it
+        was.
         """
         zero, one = a.constant(0), a.constant(1)
         dims = range(len(self.sizes))
@@ -51,7 +51,7 @@ class View(Generic[V]):
         return View(sizes, self.base, steps, self.first)
 
     def reach(self, m: int, a: Arithmetic[V, C]) -> tuple[V, V]:
-        """The lowest and the highest index in dimension `m`, of a view that has elements."""
+        """The lowest and the highest index in dimension `m`; the view must have elements."""
         zero, one = a.constant(0), a.constant(1)
         low = high = self.base[m]
         for step, size in zip(self.steps[m], self.sizes, strict=True):
@@ -73,6 +73,6 @@ class Mapped(Generic[V]):
     views: tuple[View[V], ...]
 
     def directly_hit(self, targets: Sequence[Target[V]]) -> list[tuple[View[V], Target[V]]]:
-        """The views of the arrays that have no indirect target, each with its target of `targets`, one per slice."""
+        """The views of arrays without an indirect target, each with its target; `targets` has one per slice."""
         indirect = {target.name for target in targets if target.indirect}
         return [(v, t) for v, t in zip(self.views, targets, strict=True) if t.name not in indirect]
