@@ -1,7 +1,7 @@
 """The records of call sites: what compiled code tells the runtime of each call, as JSON in its constant memory.
 
-The lowering makes a record and writes it by `to_json`; the runtime reads it by `parse`. docs/runtime-abi.md tells the
-keys.
+The lowering makes a record and writes it with `to_json`; the runtime reads it with `parse`. docs/runtime-abi.md
+describes the keys.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Site(ABC):
-    """A call site, of a `kind`."""
+    """A call site; `kind` names the runtime symbol that it calls."""
 
     kind: ClassVar[str]
 
@@ -163,9 +163,9 @@ class CollectSite(Site):
 
 @dataclass(frozen=True, slots=True)
 class MapSite(Site):
-    """A call of `hpacml_check_map`; the open numbers of the targets come with it, and so may all `arrays`.
+    """A call of `hpacml_check_map`, which passes the open numbers of the targets, and all `arrays` if there are any.
 
-    `sharing` says that nothing is in doubt but whether arrays share memory.
+    `sharing`: the only doubt is whether arrays share memory.
     """
 
     kind = "map"
@@ -206,7 +206,7 @@ class MapSite(Site):
 
 @dataclass(frozen=True, slots=True)
 class FlagSite(Site):
-    """A call of `hpacml_device_flag` at the start of the function `label`; `maps` has the map of each check."""
+    """A call of `hpacml_device_flag` at the start of the function `label`; `maps` has the text of each check's map."""
 
     kind = "flag"
     label: str

@@ -1,7 +1,7 @@
 """The symbols of the C ABI between compiled code and the runtime, and the values that they take.
 
-`convert-hpacml-to-runtime` makes calls of them, `hpacml.runtime` implements them, docs/runtime-abi.md describes them.
-A new symbol that Python answers is a row in `SYMBOLS` and a handler in `hpacml.runtime.handlers`.
+`convert-hpacml-to-runtime` calls them, `hpacml.runtime` implements them, docs/runtime-abi.md describes them. A new
+symbol that Python answers needs a row in `SYMBOLS` and a handler in `hpacml.runtime.handlers`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 
 class Value(NamedTuple):
-    """How a number or an array is passed to compiled code: its type in LLVM, its place in an 8-byte slot (`struct`)."""
+    """How a number or an array is passed to compiled code: its LLVM type, and its `struct` format in an 8-byte slot."""
 
     llvm: str
     slot: str
@@ -30,7 +30,7 @@ VALUES = {
     "f64": Value("double", "d"),
     "f32": Value("float", "f4x"),
 }
-"""By the type in MLIR; an array is the address of its descriptor."""
+"""Values by MLIR type; an array is passed as the address of its descriptor."""
 
 _LLVM_TYPES = {"void": "void", "int32_t": "i32", "int64_t": "i64", "double": "double"}
 
@@ -41,9 +41,9 @@ class Symbol:
 
     prototype: str
     python: bool = False
-    """Whether Python answers it alone: one that returns an integer answers yes (1) or no (0)."""
+    """Whether Python answers it alone. An integer that such a symbol returns is yes (1) or no (0)."""
     replaces: str | None = None
-    """The symbol that host code for kernels on GPUs would otherwise call."""
+    """The symbol that it replaces in host code for kernels on GPUs."""
 
     @cached_property
     def _parts(self) -> tuple[str, str, list[str]]:
@@ -67,7 +67,7 @@ class Symbol:
 
     @property
     def declaration(self) -> str:
-        """It as LLVM IR declares it."""
+        """Its declaration in LLVM IR."""
         return f"declare {self.result} @{self.name}({', '.join(self.parameters.values())})"
 
 
@@ -98,7 +98,7 @@ SYMBOLS = {
         Symbol("void *_mlir_memref_to_llvm_aligned_alloc(int64_t alignment, int64_t bytes)"),
         Symbol("void _mlir_memref_to_llvm_free(void *memory)"),
         Symbol("void memrefCopy(int64_t element_size, void *source, void *target)"),
-        # What host code for kernels on GPUs calls.
+        # Host code for kernels on GPUs calls these.
         Symbol(
             "void hpacml_launch(const void *kernels, int64_t number, int64_t grid, int64_t block, int64_t narrow, "
             "void **parameters)"
@@ -119,13 +119,13 @@ SYMBOLS = {
         ),
     )
 }
-"""What compiled code calls, by name. A call that fails does not return."""
+"""The symbols that compiled code calls, by name. A call that fails does not return."""
 
 PYTHON_HALVES = {
     half.name.removeprefix("hpacml_"): half
     for half in (
         *(symbol for symbol in SYMBOLS.values() if symbol.python),
-        # What native code asks of Python, where it cannot go on alone.
+        # Native code calls these where it cannot go on without Python.
         Symbol("void no_memory(int64_t bytes)"),
         Symbol("void open_counters(const char *site, void **found)"),
         Symbol(SYMBOLS["hpacml_launch"].prototype),
@@ -135,11 +135,11 @@ PYTHON_HALVES = {
         Symbol("void device_body_time(double *found)"),
     )
 }
-"""The functions of Python behind the symbols, by the name of their handlers."""
+"""The Python functions behind the symbols, by the names of their handlers."""
 
 
 def forwarding() -> str:
-    """LLVM IR of the symbols that Python answers alone, and the declarations of all its functions."""
+    """LLVM IR: the declarations of all Python functions, and the symbols that only forward to one."""
     declared = (f"declare i32 @hpacml_py_{name}({_types(half)})" for name, half in PYTHON_HALVES.items())
     return "\n".join([*declared, *(_forward(symbol) for symbol in SYMBOLS.values() if symbol.python), ""])
 

@@ -16,14 +16,14 @@ from hpacml.functors.polynomials import Poly
 Number = int | float | bool
 
 Evaluation = Callable[[Mapping[str, object]], Number]
-"""From the values of names to that of an expression."""
+"""Maps the values of names to the value of an expression."""
 
 MAX_DEPTH = 64
-"""Nesting of expressions and targets, so that nobody who walks them runs out of stack."""
+"""The deepest nesting of expressions and targets: code that walks them must not run out of stack."""
 
 MAX_TERMS = 64
 MAX_DEGREE = 16
-"""Size of a functor index, so that multiplying it out takes no time."""
+"""The largest functor index, multiplied out: a larger one would take noticeable time."""
 
 ARITHMETIC: dict[str, type[ast.operator]] = {
     "+": ast.Add,
@@ -71,8 +71,8 @@ class Expr:
 
     `node` is built of `Name`, `Constant` (bool, int, float), `UnaryOp` (`-`, `not`), `BinOp`
     (`+ - * / // %`), `Compare` and `BoolOp`. The `col_offset` of a node counts the characters of `text`, the
-    whole text that was parsed. Expressions are equal if they print alike. Raises `DirectiveError` if nested
-    too deep.
+    whole text that was parsed. Expressions are equal if they print alike. Raises `DirectiveError` for an expression
+    that is nested too deep.
     """
 
     node: ast.expr
@@ -97,7 +97,7 @@ class Expr:
 
     @cached_property
     def evaluation(self) -> Evaluation:
-        """What `evaluate` calls; made when it is first needed, since maps are evaluated in every call."""
+        """The function that `evaluate` calls. It is made once, since maps are evaluated in every call."""
         return _evaluation(self.node, self)
 
     def __str__(self) -> str:
@@ -111,7 +111,7 @@ class Expr:
 
 
 def index_expr(expr: Expr) -> Expr:
-    """`expr` as a bound of a range: integer arithmetic, in which `/` is `//`."""
+    """Turn `expr` into a bound of a range; `/` becomes `//`. Raises `DirectiveError` for all but integer arithmetic."""
     for node in ast.walk(expr.node):
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
             node.op = ast.FloorDiv()
@@ -125,7 +125,7 @@ def index_expr(expr: Expr) -> Expr:
 
 
 def affine(expr: Expr) -> Poly:
-    """`expr` as an index of a functor. Raises `DirectiveError` for all but `+ - *` of names and integers."""
+    """Turn `expr` into an index of a functor. Raises `DirectiveError` for all but `+ - *` of names and integers."""
 
     def poly(node: ast.expr) -> Poly:
         match node:
@@ -191,7 +191,7 @@ def evaluate_int(expr: Expr, values: Mapping[str, object]) -> int:
 
 
 def _evaluation(node: ast.expr, expr: Expr) -> Evaluation:
-    """What evaluates `node`, a part of `expr`. Nothing is left to match then: calls evaluate expressions again."""
+    """Make the function that evaluates `node`, a part of `expr`; it is called often, so it matches no more nodes."""
 
     def fitting(number: Number) -> Number:
         if isinstance(number, int) and not -(1 << 63) <= number < 1 << 63:
@@ -256,7 +256,7 @@ class _Scalar(Protocol):
 
 
 def _number(value: object) -> Number | None:
-    """`value` as a Python number, or None if it is none."""
+    """`value` as a Python number, or None if it is not a number."""
     if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
         value = cast(_Scalar, value).item()
     if isinstance(value, bool):
@@ -267,7 +267,7 @@ def _number(value: object) -> Number | None:
 
 
 def _unknown(name: str, values: Mapping[str, object]) -> str:
-    """What is wrong with a name that is no number in `values`."""
+    """The error text for a name that is not a number in `values`."""
     if name in values:
         return f"'{name}' is no number but a {type(values[name]).__name__}"
     known = ", ".join(sorted(n for n, v in values.items() if _number(v) is not None))
@@ -275,7 +275,7 @@ def _unknown(name: str, values: Mapping[str, object]) -> str:
 
 
 def _written(node: ast.expr, expr: Expr) -> str:
-    """`node` as it stands in the text."""
+    """The text of `node`."""
     return expr.text[node.col_offset : node.end_col_offset]
 
 

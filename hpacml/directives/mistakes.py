@@ -51,7 +51,7 @@ LOOKALIKES = {
     "\u2228": "'or'",
     **{chr(ord(ascii) + 0xFEE0): f"'{ascii}'" for ascii in "()[]:,=+*/<>#"},  # full-width
 }
-"""Characters that look like another, or that an editor puts in its place, and what to write."""
+"""Characters that look like others, or that editors put in their place, and what to write instead."""
 
 DESCRIBED = {"NAME": "a name", "STRING": "a quoted string", "INT": "an integer"}
 OPERATORS = {"COMPARE", "+", "-", "*", "/", "//", "%", "and", "&&", "or", "||"}
@@ -121,7 +121,7 @@ class _Place:
 
     @property
     def top(self) -> str:
-        """The word or character that was read last, or '' if it is a part of something that was understood."""
+        """The word or character that was read last, or '' if it already is part of a parsed rule."""
         return _word(self.stack[-1:])
 
     @property
@@ -130,7 +130,7 @@ class _Place:
 
     @property
     def bracket(self) -> int | None:
-        """The place in `stack` of the innermost bracket that is open."""
+        """The position in `stack` of the innermost open bracket."""
         places: list[int] = []
         for place, item in enumerate(self.stack):
             if isinstance(item, Token) and item in CLOSING:
@@ -141,12 +141,12 @@ class _Place:
 
     @property
     def opener(self) -> str:
-        """The innermost bracket that is open, or ''."""
+        """The innermost open bracket, or ''."""
         return "" if self.bracket is None else str(self.stack[self.bracket])
 
     @property
     def owner(self) -> str:
-        """The word before the innermost bracket, or ''."""
+        """The word before the innermost open bracket, or ''."""
         return _word(self._before_bracket)
 
     @property
@@ -214,7 +214,7 @@ def _similar(place: _Place) -> str | None:
 
 
 def _hint(place: _Place) -> str | None:
-    """The fix, where the mistake is a known one."""
+    """The fix for a known mistake, else None."""
     groups = (_characters, _directives, _settings, _brackets, _ranges, _names, _clauses, _expressions)
     return next((hint for group in groups for hint, applies in group(place).items() if applies), None)
 
@@ -233,7 +233,7 @@ def _characters(place: _Place) -> Hints:
 
 
 def _directives(place: _Place) -> Hints:
-    """Where a directive begins, or ends."""
+    """Fixes where a directive begins or ends."""
     found, begins = place.found, "tensor" in place.accepted
     return {
         "one directive is expected here": not place.accepted,
@@ -258,7 +258,7 @@ def _directives(place: _Place) -> Hints:
 
 
 def _settings(place: _Place) -> Hints:
-    """In the clauses that take pairs."""
+    """Fixes in the clauses that take pairs."""
     sample = place.owner == "sample"
     if not sample and place.owner != "units":
         return {}
@@ -386,7 +386,7 @@ def _expected(accepted: set[str]) -> str:
 
 
 def _shown(found: str) -> str:
-    """`found` in quotes; characters that cannot be seen by their number."""
+    """`found` in quotes; an invisible character by its number."""
     if found.isprintable() and not found.isspace():
         return f"'{found}'" if len(found) <= 40 else f"'{found[:40]}...'"
     return f"the character U+{ord(found[0]):04X}"

@@ -1,6 +1,6 @@
 """Directive text to dataclasses: the parser builds what `directives.lark` describes.
 
-Every `parse` function raises `DirectiveError`, and nothing else, for text that is no directive.
+Every `parse` function raises `DirectiveError`, and nothing else, for text that is not what it parses.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def parse_many(text: str) -> list[Directive]:
 
 
 def parse_functor(text: str) -> FunctorDirective:
-    """`name: [lhs] = ([rhs], ...)`, or a whole functor directive."""
+    """The functor in `text`, either `name: [lhs] = ([rhs], ...)` or a whole directive."""
     whole = re.match(r"\s*(#|(approx|declare|tensor|ml)\b(?!\s*:))", text)
     directive = cast(Directive, parse_text(text, "directive" if whole else "functor_decl"))
     if not isinstance(directive, FunctorDirective):
@@ -81,12 +81,12 @@ def parse_application_targets(text: str) -> tuple[Target, ...]:
 
 
 def parse_sampling(text: str) -> Sampling:
-    """What stands between the parentheses of the clause `sample`."""
+    """The settings in `text`, the part between the parentheses of the clause `sample`."""
     return cast(Sampling, parse_text(text, "sampling"))
 
 
 def require_text(text: object, what: str) -> str:
-    """Raise `DirectiveError` for what is no text."""
+    """Return `text`. Raises `DirectiveError`, which calls it `what`, if it is not a string."""
     if not isinstance(text, str):
         raise DirectiveError(f"{what} must be text, and this is of type {type(text).__name__}")
     return text
@@ -105,7 +105,7 @@ def parse_text(text: str, start: str) -> object:
 
 
 class _SoftKeywords(PostLex):
-    """Lets a whole word be lexed everywhere, so that `inputs` is not the keyword `in` and a rest."""
+    """Lexes whole words everywhere, so that `inputs` is not read as the keyword `in` and a rest."""
 
     always_accept = ("NAME",)
 
@@ -125,13 +125,13 @@ def _grammar() -> Lark:
 
 
 class _Builder:
-    """One method per rule of the grammar; it gets the place and what the parts of the rule have become."""
+    """Builds dataclasses: one method per rule of the grammar, which gets the rule's place and its built parts."""
 
     def __init__(self, text: str):
         self.text = text
 
     def build(self, tree: Tree[Token]) -> object:
-        # From the leaves up rather than by recursion, which text could make as deep as it likes.
+        # From the leaves up, not by recursion, whose depth the text would decide.
         built: dict[int, object] = {}
         for subtree in tree.iter_subtrees():
             parts = (built.pop(id(part)) if isinstance(part, Tree) else part for part in subtree.children)
@@ -143,7 +143,7 @@ class _Builder:
         return DirectiveError(message, self.text, *span)
 
     def _name(self, token: Token) -> str:
-        # Python's own names are normalised so, and the arguments of a kernel are such names.
+        # Python normalises its names in this way, and the arguments of a kernel are such names.
         name = unicodedata.normalize("NFKC", str(token))
         if not name.isidentifier() or name in EXPRESSION_WORDS:
             raise self._error(
@@ -367,7 +367,7 @@ class _Builder:
 
 
 def _literal(node: ast.expr) -> int | float:
-    """The number that `node` is, as it is written; NaN for any other expression."""
+    """The number that `node` spells; NaN for any other expression."""
     match node:
         case ast.Constant(value=bool()):
             return nan

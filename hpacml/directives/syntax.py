@@ -98,7 +98,7 @@ class Target:
 
 
 def depth_first(targets: Iterable[Target]) -> Iterator[Target]:
-    """Targets, each before those of its index arrays."""
+    """Yield targets, each before the targets of its index arrays."""
     for target in targets:
         yield target
         yield from depth_first(entry for entry in target.entries if isinstance(entry, Target))
@@ -118,7 +118,7 @@ class Application:
 
 @dataclass(frozen=True)
 class Name:
-    """A name that stands for an array mapped earlier, a named map, or an argument (a model, a path)."""
+    """A name of an array mapped earlier, of a named map, or of an argument (a model, a path)."""
 
     id: str
     span: Span = field(compare=False, repr=False)
@@ -131,7 +131,7 @@ class Name:
 class MapDirective:
     """`tensor map(direction: application)`, or `declare tensor(name: application)`.
 
-    A named map has no direction: how the name is used gives it.
+    A named map has no direction: each use of the name gives one.
     """
 
     direction: Literal["to", "from"] | None
@@ -149,7 +149,7 @@ class MapDirective:
 
 @dataclass(frozen=True)
 class Batch:
-    """The clause `batch`, with the rows per model call if it fixes them."""
+    """The clause `batch`; `rows` is the rows per model call, or None for any number."""
 
     rows: int | None
 
