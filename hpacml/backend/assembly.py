@@ -1,4 +1,4 @@
-"""Kernels as assembly text, to read: what `ptx` and `amdgcn` of kernels, regions and functors give."""
+"""Kernels as assembly text to read, which the methods `ptx` and `amdgcn` of kernels, regions and functors return."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
 
 
 def ptx(module: ModuleOp, chip: str | None = None) -> str:
-    """PTX of the kernels that the maps and parallel loops of a module become, which is lowered in place.
+    """Lower a module in place, and return PTX of the kernels that its maps and parallel loops become.
 
-    The chip is by default that of the GPU that Torch has as its current one, and `DEFAULT_CHIPS` without one.
-    Raises `HpacmlError` for a chip that is not known, `CompileError` for what no kernel can do, or if there are none.
+    The chip is by default that of Torch's current GPU, or the one of `DEFAULT_CHIPS` without a GPU. Raises
+    `HpacmlError` for an unknown chip, `CompileError` for what no kernel can do, or if there are no kernels.
     """
     return _assembly(module, NVIDIA, chip or _chip_here() or DEFAULT_CHIPS[NVIDIA])
 
 
 def _chip_here() -> str | None:
-    """The chip of this machine's GPU."""
+    """The chip of Torch's current GPU; None without a GPU."""
     import torch
 
     return chip_of(*torch.cuda.get_device_capability()) if torch.cuda.is_available() else None
 
 
 def amdgcn(module: ModuleOp, chip: str = DEFAULT_CHIPS[AMD]) -> str:
-    """Assembly of the kernels for a GPU of AMD; as `ptx`."""
+    """Do as `ptx`, for a GPU of AMD."""
     return _assembly(module, AMD, chip)
 
 
@@ -42,8 +42,9 @@ def _assembly(module: ModuleOp, triple: str, chip: str) -> str:
 
 
 def of_text(ir_text: str, triple: str, chip: str) -> str:
-    """Assembly of the kernels in a lowered module, in generic form; for NVIDIA's GPUs it, and the host's part, are kept
-    in the cache, for a machine that has a GPU. Raises as `ptx` does.
+    """Return assembly of the kernels in a lowered module, which is in generic form. Raises as `ptx` does.
+
+    For GPUs of NVIDIA, it and the code for the host go into the cache, where machines with a GPU find them.
     """
     if triple == NVIDIA:
         code, _ = portable(ir_text, chip)

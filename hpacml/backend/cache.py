@@ -30,7 +30,7 @@ def directory() -> Path | None:
 
 
 def key(*parts: str) -> str:
-    """The name under which what this version of hpacml made from exactly these parts is kept."""
+    """The name in the cache of what this version of hpacml makes from exactly these parts."""
     digest = hashlib.sha256()
     for part in (version(), *parts):
         data = part.encode()
@@ -40,7 +40,7 @@ def key(*parts: str) -> str:
 
 
 def fetch(name: str, make: Callable[[], bytes]) -> bytes:
-    """What is stored under `name`, else what `make` makes, which is stored."""
+    """Return what is stored under `name`; if there is nothing, store and return what `make` makes."""
     if (data := load(name)) is None:
         data = make()
         store(name, data)
@@ -48,7 +48,7 @@ def fetch(name: str, make: Callable[[], bytes]) -> bytes:
 
 
 def load(name: str) -> bytes | None:
-    """What was stored under `name`, or None if there is nothing, or nothing intact."""
+    """Return what was stored under `name`, or None if it is missing or damaged."""
     if (folder := directory()) is None:
         return None
     try:
@@ -60,7 +60,7 @@ def load(name: str) -> bytes | None:
 
 
 def store(name: str, data: bytes) -> None:
-    """Keep `data` under `name`, where that is possible; other processes see all of it or nothing."""
+    """Store `data` under `name` if that is possible; other processes see all of it or nothing."""
     if (folder := directory()) is None:
         return
     with contextlib.suppress(OSError):

@@ -17,16 +17,16 @@ CHIPS = {
         *("gfx1030", "gfx1100", "gfx1101", "gfx1102", "gfx1200", "gfx1201"),
     ),
 }
-"""The chips that code can be made for. LLVM takes any other name too, and makes code for none."""
+"""The chips that code can be made for. LLVM takes unknown names too, but its code then suits no GPU."""
 
 DEFAULT_CHIPS = {NVIDIA: "sm_80", AMD: "gfx90a"}
-"""What code is made for where no chip is named, nor there to ask."""
+"""The chips that code is made for if none is named, and no GPU is present."""
 
 
 def chip_of(major: int, minor: int) -> str:
-    """The best chip to make code for that an NVIDIA GPU of a compute capability runs: PTX of older ones it takes too.
+    """The newest known chip whose code an NVIDIA GPU of this compute capability runs: it takes PTX of older chips.
 
-    Raises `HpacmlError` for a GPU older than all of them.
+    Raises `HpacmlError` for a GPU older than all known chips.
     """
     plain = [chip for chip in CHIPS[NVIDIA] if chip[-1].isdigit()]
     older = [chip for chip in plain if int(chip.removeprefix("sm_")) <= 10 * major + minor]
@@ -38,6 +38,6 @@ def chip_of(major: int, minor: int) -> str:
 
 
 def require_chip(triple: str, chip: str) -> None:
-    """Raises `HpacmlError` for a chip that is not known."""
+    """Raise `HpacmlError` for an unknown chip."""
     if chip not in CHIPS[triple]:
         raise HpacmlError(f"unknown chip '{chip}': the chips are {', '.join(CHIPS[triple])}")

@@ -1,6 +1,6 @@
-"""The kernels of a module as assembly text, and how each is launched: PTX of NVIDIA's GPUs, AMDGCN of AMD's.
+"""The kernels of a module as assembly text, and how each is launched: PTX for GPUs of NVIDIA, AMDGCN for those of AMD.
 
-No GPU is needed, nor ROCm; of CUDA, libdevice where loops use mathematics.
+Making them needs neither a GPU nor ROCm, and of CUDA only libdevice, if loops use mathematics.
 """
 
 from __future__ import annotations
@@ -18,32 +18,36 @@ from hpacml.pipelines import MLIR_GPU_PIPELINE
 NARROW = "_narrow"
 """The end of the names of kernels that compute indices in 32 bits, without 64-bit division and in fewer registers.
 
-They are right where a launch has, all below 2**31,
+They are correct for a launch in which all of these are below 2**31:
 - the magnitude of each integer parameter, those of memrefs included,
 - |offset| + the sum of (size - 1) * |stride| of each memref,
 - blocks * threads + 2**16.
 
-Nothing that matters overflows then. A launch that small has a block for each tile, so that points and elements have
-numbers below blocks * threads, and a block's next tile one below twice the blocks. By unsigned division they become
-indices, each below the size of what it indexes, which is a parameter; loops over features end at such sizes. The rows
-of a tensor are a memref too, and a block goes over its own in steps of less than 2**16. The number of a feature is
-below the features of the tensor: those of a gather are memory; those of a scatter are at most where a view starts plus
-the view's, which is below 2**32, and only divided. An element's place is an offset, added to the pointer, and products
-of index and stride, every sum of which the second condition bounds. Indices that are read from memory are checked, and
-below a size. All else is computed on the host, and a parameter; pointers have 64 bits.
+Then no number overflows that matters:
+- Points and elements have numbers below blocks * threads, since so small a launch has a block for each tile; the
+  number of a block's next tile is below twice the blocks.
+- Unsigned division turns these numbers into indices, each below the size that it indexes, which is a parameter. Loops
+  over features end at such sizes.
+- The rows of a tensor are a memref too, and a block steps through its own by less than 2**16.
+- The number of a feature is below the features of the tensor. Those of a gather lie in memory; those of a scatter are
+  at most the view's first plus the view's own, which is below 2**32, and only divided.
+- The place of an element is an offset, added to the pointer, and products of index and stride: the second condition
+  bounds every sum of them.
+- Indices that are read from memory have been checked, and are below a size.
+- Everything else is computed on the host, and is a parameter. Pointers have 64 bits.
 """
 
 _KERNEL = re.compile(r"^define (?:ptx|amdgpu)_kernel void @([\w$]+)\((.*?)\)[^()]*{$", re.MULTILINE)
 """A kernel in LLVM IR, and its parameters."""
 
 _INSTRUCTION = re.compile(r"@__(?:nv|ocml)_(sqrt|fabs|floor|ceil|trunc|rint|copysign|fma)(f|_f32|_f64)?\(")
-"""A function of a device library that is an instruction, and exact."""
+"""A function of a device library for which there is an instruction, which is exact."""
 
 _C_FUNCTION = re.compile(r"@_mlir_ciface_(\w+)\(")
-"""A function of the C library, which CUDA's libdevice has under a name of its own."""
+"""A function of the C library, which CUDA's libdevice has under another name."""
 
 _ROCM_FUNCTION = re.compile(r"@(?:__ocml_|_mlir_ciface_|llvm\.(?=acos|asin|atan|cosh|sinh|tan))([a-z0-9]+)")
-"""A function of ROCm's device libraries, or one that is nowhere else."""
+"""A function of ROCm's device libraries, or one that only they could provide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ class Signature:
     parameters: tuple[str, ...]
     """LLVM types, in order; a memref is two pointers, offset, sizes and strides."""
     narrow: bool
-    """Whether `<name>_narrow` is there too, whose parameters are `i32` where these are `i64` (see `NARROW`)."""
+    """Whether there is also `<name>_narrow`, whose parameters are `i32` where these are `i64` (see `NARROW`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +80,9 @@ class DeviceCode:
 
 
 def device_code(device_text: str, triple: str = NVIDIA, chip: str | None = None) -> DeviceCode:
-    """The code of the kernels in `outlining.Outlined.device`, which may be none.
+    """The code of the kernels in `outlining.Outlined.device`; it is empty without kernels.
 
-    Raises `HpacmlError` for a chip that is not known, `CompileError` for what no kernel can do.
+    Raises `HpacmlError` for an unknown chip, `CompileError` for what no kernel can do.
     """
     chip = chip or DEFAULT_CHIPS[triple]
     require_chip(triple, chip)
@@ -106,12 +110,12 @@ def _types(parameters: str) -> tuple[str, ...]:
 
 
 def _with_instructions(text: str) -> str:
-    """LLVM IR that calls no device library where there is an instruction."""
+    """Replace functions of device libraries in LLVM IR by instructions where there are some."""
     return _INSTRUCTION.sub(lambda call: f"@llvm.{call[1]}.{'f32' if call[2] in ('f', '_f32') else 'f64'}(", text)
 
 
 def _nvidia(text: str, chip: str, kernels: Collection[str]) -> str:
-    """PTX, with what it needs of libdevice. Its switch for denormal numbers is off where no flag says otherwise."""
+    """PTX, with what it needs of libdevice, which keeps denormal numbers unless a flag says otherwise."""
     text = _C_FUNCTION.sub(r"@__nv_\1(", text)
     return llvm.assemble(text, NVIDIA, chip, kernels, libdevice.bitcode() if "@__nv_" in text else None)
 

@@ -1,4 +1,4 @@
-"""A module with kernels as the code of host and device: both for any machine, and kept in the cache."""
+"""Makes code for host and device of a module with kernels: both fit any machine, and are kept in the cache."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from hpacml.backend.outlining import outline
 from hpacml.pipelines import MLIR_GPU_PIPELINE, MLIR_OUTLINING, MLIR_PIPELINE
 
 _REPLACEMENTS = {symbol.replaces: symbol.name for symbol in SYMBOLS.values() if symbol.replaces is not None}
-"""Memory and clocks, which code for devices has of its own."""
+"""Maps the symbols of memory and clocks to those that host code for devices calls instead."""
 
 _REPLACED = re.compile(rf"@({'|'.join(_REPLACEMENTS)})\b")
 
 
 def portable(ir_text: str, chip: str) -> tuple[DeviceCode, str]:
-    """The kernels of a lowered module, and LLVM IR for any host, which launches them. Raises CompileError."""
+    """Return the kernels of a lowered module, and LLVM IR for any host that launches them. Raises CompileError."""
     made_by = MLIR_PIPELINE, MLIR_OUTLINING, MLIR_GPU_PIPELINE, chip
     device, host = json.loads(cache.fetch(cache.key("kernels", *made_by, ir_text), lambda: _make(ir_text, chip)))
     return DeviceCode.from_json(device), host
@@ -38,7 +38,7 @@ def _make(ir_text: str, chip: str) -> bytes:
 
 
 def _undeclared(text: str, launches: Sequence[launchers.Launch]) -> str:
-    """LLVM IR without the declarations of what is defined behind it."""
+    """Remove the declarations of launching functions from LLVM IR: their definitions follow it."""
     for launch in launches:
         text = re.sub(rf'^declare void @"?{re.escape(launch.symbol)}"?\(.*\n', "", text, flags=re.MULTILINE)
     return text

@@ -1,4 +1,4 @@
-"""LLVM IR of the functions that launch kernels: host code calls them with the kernel's arguments."""
+"""LLVM IR of the functions that launch kernels. Host code calls them with the kernel's arguments."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from hpacml.abi.symbols import SYMBOLS, VALUES
 
 KERNELS = "hpacml_kernels"
-"""The symbol whose address tells the runtime whose kernels these are."""
+"""The symbol whose address identifies the kernels to the runtime."""
 
 MOST_THREADS = 2**31 - 2**16
-"""In a launch with 32-bit indices: numbers of threads and points are then far from an overflow."""
+"""The most threads of a launch with 32-bit indices: numbers of threads and points stay far from an overflow."""
 
 DECLARATIONS = f"""
 @{KERNELS} = external global i64
@@ -23,7 +23,7 @@ declare i64 @llvm.uadd.sat.i64(i64, i64)
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """How host code launches a kernel: `types` are its arguments in MLIR, a memref being its rank."""
+    """A kernel as host code launches it; `types` has the MLIR type of each argument, or the rank of a memref."""
 
     name: str
     types: tuple[str | int, ...]
@@ -34,9 +34,10 @@ class Launch:
 
 
 def wrapper(launch: Launch, number: int) -> str:
-    """A function of the numbers of blocks and of threads in a block, and the kernel's arguments, memrefs expanded.
+    """The LLVM IR of the function that launches kernel `number`.
 
-    32-bit indices do where all integers fit 31 bits, and so do the offsets of all elements of all memrefs.
+    Its arguments are the number of blocks, the number of threads in a block, and those of the kernel, memrefs
+    expanded. It chooses 32-bit indices where all integers, and the offsets of all elements of memrefs, fit 31 bits.
     """
     expanded = list(flat(launch.types))
     lines = [
@@ -78,7 +79,7 @@ _SIZES = (("grid", "i64"), ("block", "i64"))
 
 
 def flat(types: Sequence[str | int]) -> Iterator[tuple[str, str]]:
-    """Names and LLVM types of the arguments, one by one."""
+    """Yield the names and LLVM types of arguments, memrefs expanded."""
     for position, kind in enumerate(types):
         if isinstance(kind, str):
             yield f"a{position}", VALUES[kind].llvm
@@ -89,7 +90,7 @@ def flat(types: Sequence[str | int]) -> Iterator[tuple[str, str]]:
 
 
 def _spans(types: Sequence[str | int], lines: list[str]) -> list[str]:
-    """Of each memref, more than how far from its pointer an element may be: |offset| + sum of size * |stride|.
+    """For each memref, a bound on the distance of elements from its pointer: |offset| + sum of size * |stride|.
 
     Where sizes and strides fit 31 bits, products do not overflow; sums saturate.
     """

@@ -14,7 +14,7 @@ _FILE = "libdevice.10.bc"
 
 
 def bitcode() -> bytes:
-    """The library. Raises `CompileError` where it is not installed."""
+    """Return the library. Raises `CompileError` where it is not installed."""
     if (path := find()) is None:
         raise CompileError(
             f"a parallel loop (prange) uses functions of CUDA's libdevice, and {_FILE} is in none of "
@@ -24,12 +24,12 @@ def bitcode() -> bytes:
 
 
 def find() -> Path | None:
-    """The library's file, if it is installed."""
+    """Return the library's file, or None where it is not installed."""
     return next((place / _FILE for place in _places() if (place / _FILE).is_file()), None)
 
 
 def _places() -> Iterator[Path]:
-    """Where it may be: in CUDA that the environment names, in packages of Python, in CUDA of the system."""
+    """Yield the folders that may hold it: of the CUDA that the environment names, of Python packages, of the system."""
     named = (environment.CUDA_HOME, environment.CUDA_PATH, environment.CONDA_PREFIX)
     for toolkit in filter(None, (*(variable.text() for variable in named), sys.prefix)):
         yield Path(toolkit, "nvvm", "libdevice")
@@ -44,6 +44,6 @@ def _places() -> Iterator[Path]:
 
 
 def _package(name: str) -> list[Path]:
-    """The folders of a package, which is not imported."""
+    """Return the folders of a package without importing it."""
     spec = find_spec(name)
     return [Path(folder) for folder in (spec and spec.submodule_search_locations) or ()]

@@ -21,7 +21,7 @@ _SYSTEM_LIBRARIES = ("libm.so.6", "libgcc_s.so.1")
 
 
 class Host(NamedTuple):
-    """The machine that code is made for, and what makes it."""
+    """The machine that code is made for, and the version of llvmlite that makes it."""
 
     triple: str
     cpu: str
@@ -39,7 +39,7 @@ class Library:
 
 @functools.cache
 def host() -> Host:
-    """The machine this process runs on."""
+    """Return the machine on which this process runs."""
     llvm = _llvm()
     return Host(
         llvm.get_process_triple(),
@@ -50,7 +50,7 @@ def host() -> Host:
 
 
 def emit(ir_text: str, exports: Collection[str]) -> bytes:
-    """Object code of a module in LLVM IR, optimised; of its functions only `exports` stay visible.
+    """Return optimised object code of a module in LLVM IR; of its functions, only `exports` stay visible.
 
     Floating point is left as written: without fast-math flags LLVM neither reorders it nor fuses a*b + c.
     """
@@ -71,10 +71,10 @@ def emit(ir_text: str, exports: Collection[str]) -> bytes:
 
 
 def assemble(ir_text: str, triple: str, cpu: str, exports: Collection[str], library: bytes | None = None) -> str:
-    """Assembly text of a module in LLVM IR, optimised, for another machine than this one; of functions, only `exports`
-    stay visible. What it calls of a library in LLVM bitcode becomes part of it.
+    """Return optimised assembly text of a module in LLVM IR, for another machine than this one.
 
-    Floating point is left as written, as by `emit`.
+    Of its functions, only `exports` stay visible. Functions that it calls of `library`, which is LLVM bitcode, become
+    part of it. Floating point is left as written, as by `emit`.
     """
     llvm = _llvm()
     with _lock:
@@ -96,9 +96,9 @@ def assemble(ir_text: str, triple: str, cpu: str, exports: Collection[str], libr
 
 
 def link(object_code: bytes, exports: Collection[str], imports: Mapping[str, int], *owners: object) -> Library:
-    """Load object code; what it does not define comes from `imports`, else from the C library. It keeps `owners` alive.
+    """Load object code; symbols that it does not define come from `imports`, else from the C library.
 
-    Raises CompileError where a symbol is missing.
+    The library keeps `owners` alive. Raises CompileError where a symbol is missing.
     """
     llvm = _llvm()
     with _lock:

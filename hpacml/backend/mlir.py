@@ -25,14 +25,14 @@ _lock = threading.Lock()
 
 
 def lower(ir_text: str) -> str:
-    """LLVM IR text of a module in generic MLIR. Raises CompileError, with MLIR's diagnostics."""
+    """Return LLVM IR text of a module in generic MLIR. Raises CompileError, with MLIR's diagnostics."""
     with lowered(ir_text, MLIR_PIPELINE) as (mlir, module):
         return to_llvm_ir(mlir, module)
 
 
 @contextmanager
 def lowered(ir_text: str, pipeline: str) -> Generator[tuple[Mlir, Any]]:
-    """The module that MLIR makes of `ir_text`. Raises CompileError for what it refuses, inside too."""
+    """Yield the module that MLIR makes of `ir_text`. Raises CompileError for errors of MLIR, inside `with` too."""
     with _lock, (mlir := _mlir()).context:
         try:
             module = mlir.ir.Module.parse(ir_text)
@@ -43,20 +43,20 @@ def lowered(ir_text: str, pipeline: str) -> Generator[tuple[Mlir, Any]]:
 
 
 _DATA_LAYOUT = "e-i64:64"
-"""Of all machines; without it LLVM takes 64-bit integers to be aligned to 4 bytes, and reads them in halves on GPUs."""
+"""True of all machines. Without it LLVM aligns 64-bit integers to 4 bytes, and reads them in halves on GPUs."""
 
 
 def to_llvm_ir(mlir: Mlir, module: Any) -> str:
-    """LLVM IR text of a module in the llvm dialect. Raises ValueError for anything else in it."""
+    """Return LLVM IR text of a module in the llvm dialect. Raises ValueError for operations of other dialects."""
     _check_translatable(mlir, module.operation)
     module.operation.attributes["llvm.data_layout"] = mlir.ir.StringAttr.get(_DATA_LAYOUT)
     text = mlir.llvm.translate_module_to_llvmir(module.operation)
-    # MLIR calls index arithmetic free of unsigned wrap, which it is not where a stride is negative.
+    # MLIR says that index arithmetic has no unsigned wrap, which is false where a stride is negative.
     return _UNSIGNED.sub(r"\1", text)
 
 
 def asm_of(op: Any) -> str:
-    """An operation in generic form."""
+    """Return the text of an operation in generic form."""
     return op.operation.get_asm(print_generic_op_form=True, use_local_scope=True)
 
 
@@ -85,7 +85,7 @@ def _mlir() -> Mlir:
 
 
 def _check_translatable(mlir: Mlir, module: Any) -> None:
-    """Raise ValueError for what the translation to LLVM IR does not know: it would crash."""
+    """Raise ValueError for operations at which the translation to LLVM IR would crash."""
     left: set[str] = set()
 
     def look(operation: Any) -> Any:

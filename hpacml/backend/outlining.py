@@ -1,4 +1,4 @@
-"""Kernels for GPUs taken out of the code of the host, by upstream MLIR, and lowered apart from it."""
+"""Upstream MLIR takes kernels for GPUs out of the code of the host, and lowers them apart from it."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 _REMAINDER = re.compile(r'"llvm\.frem"\((.*?)\) <{.*?}>')
 
 _PRIVATE = re.compile(r"(memref<\w+), 5(?: : i64)?>")
-"""Memory that a thread has to itself, whose space differs between GPUs."""
+"""A memref in the private memory of a thread, whose address space differs between GPUs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outlined:
-    """A module in generic MLIR whose kernels are outlined: their order of arguments is the same on both sides."""
+    """A module in generic MLIR whose kernels are outlined: their arguments have the same order on both sides."""
 
     host: str
-    """The module without the kernels and the memory that only they have; it calls functions that are to launch them."""
+    """The module without kernels and their shared memory. It calls undefined functions, which have to launch them."""
     device: str
     """A module of the kernels, each in a `gpu.module` of its name."""
     launches: tuple[Launch, ...]
@@ -33,7 +33,7 @@ class Outlined:
 
 
 def outline(ir_text: str) -> Outlined:
-    """Part a module in generic MLIR into host and device. Raises CompileError, with MLIR's diagnostics."""
+    """Split a module in generic MLIR into host and device. Raises CompileError, with MLIR's diagnostics."""
     with lowered(ir_text, MLIR_OUTLINING) as (mlir, module):
         launches = _call_launches(mlir, module)
         kernels: list[str] = []
@@ -43,14 +43,14 @@ def outline(ir_text: str) -> Outlined:
                 kernels.append(asm_of(op))
             if op.operation.name == "gpu.module" or _is_shared_memory(op):
                 op.operation.erase()
-        # Which MLIR lowers for GPUs; xDSL does not have it.
+        # MLIR lowers arith.remf for GPUs, but xDSL lacks it.
         device = _REMAINDER.sub(r'"arith.remf"(\1)', "\n".join(kernels))
         device = _PRIVATE.sub(r"\1, #gpu.address_space<private>>", device)
         return Outlined(asm_of(module), device, launches)
 
 
 def _call_launches(mlir: Mlir, module: Any) -> tuple[Launch, ...]:
-    """Have calls of functions that are not defined instead of launches: of blocks, threads, and the arguments."""
+    """Replace launches by calls of undefined functions, which get blocks, threads and the kernel's arguments."""
     ir = mlir.ir
     found: dict[str, Launch] = {}
     for op in _launches(ir, module):
@@ -99,12 +99,12 @@ def _kind(ir: Any, type: Any) -> str | int:
 
 
 def _mark_read_only(mlir: Mlir, kernels: Any) -> None:
-    """Promise LLVM that the kernel of a map writes no memory that it reads, whose loads may then be cached apart."""
+    """Promise LLVM that the kernel of a map writes no memory that it reads: loads may then use a read-only cache."""
     from hpacml.passes.gpu.launches import kind_of
 
     kind = kind_of(kernels.attributes["sym_name"].value)
     if kind == "loop":
-        return  # which may work in place
+        return  # a loop may work in place
     promise = mlir.ir.Attribute.parse("{llvm.readonly}")
     nothing = mlir.ir.DictAttr.get({})
     for op in kernels.operation.regions[0].blocks[0].operations:
@@ -116,7 +116,7 @@ def _mark_read_only(mlir: Mlir, kernels: Any) -> None:
 
 
 def _is_only_read(value: Any, kind: Kind) -> bool:
-    """Whether a kernel reads a memref, and nothing that it writes: an array can be the array of its own indices."""
+    """Whether a kernel only reads a memref. The index array of a scatter may be its target, too, and be written."""
     users = [use.owner for use in value.uses]
     loads = [user for user in users if user.name in ("memref.load", "vector.load")]
     if not loads or any(user not in loads and user.name != "memref.dim" for user in users):
@@ -141,7 +141,7 @@ class Variant(NamedTuple):
 
 
 def lower_kernels(device_text: str, variants: Sequence[Variant]) -> str:
-    """LLVM IR text of the kernels in `Outlined.device`, in all `variants`; it defines nothing if there are none.
+    """Return LLVM IR text of the kernels in `Outlined.device`, in all `variants`; without kernels it defines nothing.
 
     Raises CompileError, with MLIR's diagnostics.
     """
@@ -150,12 +150,12 @@ def lower_kernels(device_text: str, variants: Sequence[Variant]) -> str:
         with lowered(device_text, variant.pipeline) as (mlir, module):
             symbols |= _symbols(mlir, module, variant)
     with lowered("\n".join(symbols.values()), "builtin.module()") as (mlir, module):
-        # MLIR drops noalias: the two pointers of a memref are equal. But loads go through one of them only.
+        # MLIR drops noalias, since the two pointers of a memref are equal; but loads go through only one of them.
         return to_llvm_ir(mlir, module).replace("ptr readonly %", "ptr noalias readonly %")
 
 
 def _symbols(mlir: Mlir, module: Any, variant: Variant) -> dict[str, str]:
-    """What the modules of kernels hold, by name. Memory that kernels share has the same name in each."""
+    """The contents of the kernels' modules by name. Memory that kernels share has the same name in each."""
     from hpacml.passes.gpu.launches import kind_of
 
     texts: dict[str, str] = {}
@@ -171,5 +171,5 @@ def _symbols(mlir: Mlir, module: Any, variant: Variant) -> dict[str, str]:
 
 
 def _is_shared_memory(op: Any) -> bool:
-    """Of the threads of a block; the host's memory is in no space."""
+    """Whether it is memory that the threads of a block share; memory of the host has no memory space."""
     return op.operation.name == "memref.global" and op.attributes["type"].value.memory_space is not None

@@ -1,4 +1,4 @@
-"""The way into a compiled function: LLVM IR that takes its arguments from slots."""
+"""LLVM IR of the entries of compiled functions, which take their arguments from slots."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hpacml.abi.symbols import VALUES
 
 
 def packed(name: str) -> str:
-    """The symbol of `trampoline`."""
+    """The symbol that `trampoline` defines."""
     return f"{name}.packed"
 
 
