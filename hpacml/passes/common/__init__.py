@@ -1,1 +1,1 @@
-"""What several passes build IR with."""
+"""Code with which several passes build IR."""

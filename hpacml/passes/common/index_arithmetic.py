@@ -37,11 +37,15 @@ class Equal:
 
 @dataclass(frozen=True)
 class Any:
+    """At least one condition holds."""
+
     conditions: frozenset[Condition]
 
 
 @dataclass(frozen=True)
 class All:
+    """All conditions hold."""
+
     conditions: frozenset[Condition]
 
 
@@ -49,7 +53,7 @@ Condition: TypeAlias = bool | AtLeast | Equal | Any | All
 
 
 def _simplest(conditions: Iterable[Condition], tightest: Callable[[int, int], int]) -> frozenset[Condition]:
-    """Of bounds that differ by a constant only, the one that decides."""
+    """Keep only the decisive one of bounds that differ by a constant: `tightest` is that of their constants."""
     bounds: dict[Poly, int] = {}
     kept: set[Condition] = set()
     for condition in conditions:
@@ -63,13 +67,14 @@ def _simplest(conditions: Iterable[Condition], tightest: Callable[[int, int], in
 
 
 def _order(condition: Condition) -> str:
-    """A text to sort by, the same in every process (which the printed order of a set is not)."""
+    """A text to sort by. Unlike the printed order of a set, it is the same in every process."""
     if isinstance(condition, Any | All):
         return f"{type(condition).__name__}({', '.join(sorted(map(_order, condition.conditions)))})"
     return str(condition)
 
 
 def any_of(conditions: Iterable[Condition]) -> Condition:
+    """Whether one of the conditions holds, simplified."""
     flat: set[Condition] = set()
     for condition in conditions:
         flat |= condition.conditions if isinstance(condition, Any) else {condition}
@@ -80,6 +85,7 @@ def any_of(conditions: Iterable[Condition]) -> Condition:
 
 
 def all_of(conditions: Iterable[Condition]) -> Condition:
+    """Whether all conditions hold, simplified."""
     flat: set[Condition] = set()
     for condition in conditions:
         flat |= condition.conditions if isinstance(condition, All) else {condition}
@@ -98,7 +104,7 @@ def all_of(conditions: Iterable[Condition]) -> Condition:
 class IndexArithmetic:
     """An `Arithmetic`: numbers are polynomials over the values met so far.
 
-    Conditions that are known to fail raise `MapError`; those known only at run time are gathered in
+    A required condition that is known to fail raises `MapError`; those that only the run decides are collected in
     `conditions`.
     """
 
@@ -110,19 +116,19 @@ class IndexArithmetic:
         self._built: dict[tuple[object, ...], SSAValue] = {}
 
     def within(self, builder: Builder) -> IndexArithmetic:
-        """The same numbers, with operations built in an inner block: what is built there stays there."""
+        """The same numbers, with operations built in an inner block: values built there are used only there."""
         inner = IndexArithmetic(builder)
         inner._atoms, inner._names, inner._built = self._atoms, self._names, dict(self._built)
         return inner
 
     def apart(self, builder: Builder) -> IndexArithmetic:
-        """The same numbers, of which nothing is built yet: a kernel gets only what it cannot make itself."""
+        """The same numbers, with nothing built yet: a kernel gets only the values that it cannot build itself."""
         inner = IndexArithmetic(builder)
         inner._atoms, inner._names = self._atoms, self._names
         return inner
 
     def settled(self, number: Poly) -> Poly:
-        """The number as one value, where it is not known: for use in blocks that should not compute it again."""
+        """The number as one value, unless it is constant: inner blocks then do not compute it again."""
         return number if number.as_int is not None else self.number(self.value(number))
 
     # -- to and from the IR ----------------------------------------------------------------------

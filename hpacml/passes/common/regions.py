@@ -1,4 +1,4 @@
-"""What operations with regions take from around them."""
+"""The values that regions use from outside."""
 
 from __future__ import annotations
 

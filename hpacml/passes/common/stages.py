@@ -1,4 +1,4 @@
-"""The stages of a region's execution: with a report, a time stamp where each ends and a record of all of them."""
+"""The stages of a region's execution: with a report, a time stamp at the end of each, and a record of all."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from hpacml.dialects.hpacml.bridge import MapOp
 from hpacml.dialects.hpacml.report import CopiedOp, NowOp, RecordOp
 
 Copy: TypeAlias = tuple[SSAValue, SSAValue]
-"""A tensor, and the mapping through which it is filled or written."""
+"""A tensor, and the mapping that fills it or is written from it."""
 
 
 class Stages:
-    """One way through a region, stage by stage; without `report` it inserts nothing."""
+    """The stages of one path through a region; without `report` no operation is inserted."""
 
     def __init__(self, label: StringAttr, path_taken: str, builder: Builder, report: bool):
         self._label, self._path_taken, self._report = label, path_taken, report
@@ -26,13 +26,13 @@ class Stages:
         self._stages: list[tuple[str, list[Copy]]] = []
 
     def end(self, stage: str, builder: Builder, copies: Iterable[Copy] = ()) -> None:
-        """Here ends `stage`, which began where the one before ended; it made `copies`."""
+        """End `stage`, which began at the end of the stage before, and made `copies`."""
         if self._report:
             self._times.append(_now(builder))
             self._stages.append((stage, list(copies)))
 
     def finish(self, stage: str, builder: Builder, copies: Iterable[Copy] = ()) -> None:
-        """Here ends the last stage, perhaps in one of several branches: count all of them."""
+        """End the last stage, perhaps in one of several branches, and record all stages."""
         if not self._report:
             return
         times = [*self._times, _now(builder)]

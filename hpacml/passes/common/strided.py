@@ -1,4 +1,4 @@
-"""Strided memrefs as numbers: what is known of one, and making one."""
+"""Strided memrefs as numbers: reads their offset, sizes and strides, and makes new ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hpacml.passes.common.index_arithmetic import Condition, IndexArithmetic
 
 
 def metadata(array: SSAValue, a: IndexArithmetic) -> tuple[Poly, list[Poly], list[Poly]]:
-    """Offset, sizes and strides of an array: what its type says, and run-time values for the rest."""
+    """Offset, sizes and strides of an array: numbers from its type, and run-time values for the rest."""
     owner = array.owner
     if isinstance(owner, memref.ReinterpretCastOp):
         (offset,) = _given(owner.static_offsets, owner.offsets, a)
@@ -59,9 +59,9 @@ def packed_strides(sizes: Sequence[Poly], a: IndexArithmetic) -> list[Poly]:
 def different_elements(
     array: SSAValue, sizes: Sequence[Poly], strides: Sequence[Poly], a: IndexArithmetic
 ) -> Condition:
-    """A condition under which no two elements share memory: strides nest (sufficient, not necessary).
+    """A sufficient, not necessary condition for no two elements to share memory: strides nest.
 
-    Strides that are known may nest in any order and be negative, others as in C.
+    Known strides may nest in any order and be negative; unknown ones must nest in C order.
     """
     if not isinstance(cast(MemRefType, array.type).layout, StridedLayoutAttr):
         return True
@@ -80,7 +80,7 @@ def different_elements(
 def address_range(
     array: SSAValue, offset: Poly, sizes: Sequence[Poly], strides: Sequence[Poly], a: IndexArithmetic
 ) -> tuple[Poly, Poly]:
-    """The addresses of an array's first byte and of the one behind its last."""
+    """The addresses of an array's first byte and of the byte after its last."""
     start = a.number(a.builder.insert(memref.ExtractAlignedPointerAsIndexOp.get(array)).aligned_pointer)
     width = a.constant(SIZES[dtype_name(cast(MemRefType, array.type).element_type)])
     low = high = offset

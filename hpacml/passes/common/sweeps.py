@@ -1,4 +1,4 @@
-"""Sweeps: the points of a map one by one, and at each the elements of its views. Loops and kernels are made of them."""
+"""Sweeps visit the points of a map, and at each point the elements of its views. Loops and kernels consist of them."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ Place: TypeAlias = tuple[SSAValue, Sequence[SSAValue]]
 """Memory, and the indices of an element in it."""
 
 Known: TypeAlias = Mapping[int, SSAValue]
-"""Indices of an indirect view that are read already, by their number."""
+"""Indices of an indirect view that have been read, by number."""
 
 UNROLL = 64
-"""Views of at most so many features are copied without a loop over the features."""
+"""The most features of a view that are copied without a loop over them."""
 
 
 @dataclass(frozen=True)
@@ -51,22 +51,22 @@ class Slice:
 
     @property
     def count(self) -> int | None:
-        """How many features it has, if that is known."""
+        """The number of its features, or None if it is unknown."""
         sizes = [size.as_int for size in self.width]
         return None if None in sizes else prod(size for size in sizes if size is not None)
 
 
 Element: TypeAlias = Callable[[Place, Poly, IndexArithmetic], None]
-"""Gets an element's place in its view's memory, and the number of its feature."""
+"""Builds the work on an element, from its place in the view's memory and the number of its feature."""
 
 
 class Sweep:
-    """What an operation copies between its views and its tensor, as numbers of `a`."""
+    """The copies of an operation between its views and its tensor, in numbers of `a`."""
 
     def __init__(self, tensor: SSAValue, features: Sequence[int], reads: bool, a: IndexArithmetic):
         self.tensor, self.features = tensor, features
         self.reads = reads
-        """Whether the views are read and the tensor is written, or the other way round."""
+        """True if views are read and the tensor is written, False for the reverse."""
         self.dims = sweep_dims(self.tensor_type, features)
         self.feature_sizes = [size_of(tensor, d, a) for d in features]
         self.sizes = [size_of(tensor, d, a) for d in self.dims]
@@ -74,7 +74,7 @@ class Sweep:
 
     @staticmethod
     def of(op: Operation, a: IndexArithmetic) -> Sweep | None:
-        """The sweep that an operation stands for, if it is one that copies."""
+        """The sweep of an operation, or None if the operation does not copy."""
         match op:
             case PackOp() | UnpackOp():
                 views, firsts = [op.view], [op.first]
@@ -92,7 +92,7 @@ class Sweep:
 
     @property
     def feature_count(self) -> Poly:
-        """How many features a point has in the tensor."""
+        """The number of features of a point in the tensor."""
         return reduce(lambda a, b: a * b, self.feature_sizes, Poly.constant(1))
 
     @property
@@ -100,12 +100,12 @@ class Sweep:
         return cast(MemRefType, self.tensor.type)
 
     def copy(self, point: Sequence[SSAValue], a: IndexArithmetic) -> None:
-        """Copy all features of all views at one point of the sweep."""
+        """Build the copy of all features of all views at one point of the sweep."""
         for slice in self.slices:
             self.each(slice, point, lambda place, number, a: self.move(place, self.place(point, number, a), a), a)
 
     def each(self, slice: Slice, point: Sequence[SSAValue], element: Element, a: IndexArithmetic) -> None:
-        """Do `element` for all features of one view at one point of the sweep."""
+        """Call `element` for all features of one view at one point of the sweep."""
         read: Known = self._common_indices(slice, point, a) if slice.count else {}
 
         def at(position: Sequence[Poly], a: IndexArithmetic) -> None:
@@ -122,7 +122,7 @@ class Sweep:
             _nest(slice.width, (), at, a)
 
     def one(self, slice: Slice, point: Sequence[SSAValue], number: Poly, a: IndexArithmetic) -> Place:
-        """The place of the view's feature `number`, counted from its own first, at a point of the sweep."""
+        """The place of a view's feature at a point of the sweep; `number` counts from the view's first feature."""
         position = delinearize(number, slice.width, a)
         return locate(slice.view, [*point, *map(a.value, position)], a.builder)
 
@@ -133,7 +133,7 @@ class Sweep:
         return self.tensor, [a.value(next(features)) if d in self.features else next(swept) for d in dims]
 
     def move(self, view: Place, tensor: Place, a: IndexArithmetic) -> None:
-        """Copy an element, and convert it."""
+        """Build the copy of an element, with its conversion."""
         (origin, here), (target, there) = (view, tensor) if self.reads else (tensor, view)
         value = a.builder.insert(memref.LoadOp.get(origin, here)).res
         element_type: Attribute = cast(MemRefType, target.type).element_type
@@ -150,7 +150,7 @@ class Sweep:
 
 
 def locate(view: SSAValue, place: Sequence[SSAValue], builder: Builder, known: Known = MappingProxyType({})) -> Place:
-    """The memory of a view, and the place in it of the view's element at `place`; reads indices."""
+    """The memory of a view, and the place there of its element at `place`. For indirect views this reads indices."""
     if isinstance(view.type, MemRefType):
         return view, place
     if not isinstance(view.owner, IndirectOp):
@@ -160,14 +160,14 @@ def locate(view: SSAValue, place: Sequence[SSAValue], builder: Builder, known: K
 
 
 def index_at(view: SSAValue, place: Sequence[SSAValue], builder: Builder) -> SSAValue:
-    """An element of a view as an index."""
+    """Read an element of a view as an index."""
     loaded = builder.insert(memref.LoadOp.get(*locate(view, place, builder))).res
     number = convert(loaded, i64, builder) if loaded.type == i8 else loaded
     return builder.insert(arith.IndexCastOp(number, IndexType())).result
 
 
 def _moves(view: SSAValue, dims: range) -> bool:
-    """Whether a step in one of `dims` may lead to another element."""
+    """Whether a step in one of the dimensions `dims` may lead to another element."""
     if isinstance(view.owner, IndirectOp):
         return any(_moves(each, dims) for each in (view.owner.rows, *view.owner.indices))
     return any(strides_of(cast(MemRefType, view.type))[d] != 0 for d in dims)
@@ -179,7 +179,7 @@ def _nest(
     element: Callable[[Sequence[Poly], IndexArithmetic], None],
     a: IndexArithmetic,
 ) -> None:
-    """Loops over `sizes` around `element`."""
+    """Build loops over `sizes` around `element`."""
     if not sizes:
         element(position, a)
         return
@@ -208,6 +208,7 @@ def delinearize(number: Poly, sizes: Sequence[Poly], a: IndexArithmetic) -> list
 
 
 def size_of(array: SSAValue, d: int, a: IndexArithmetic) -> Poly:
+    """The size of dimension `d` of an array or of a view."""
     if isinstance(array.owner, IndirectOp):
         return size_of(array.owner.rows, d, a)
     size = cast(MemRefType, array.type).get_shape()[d]
@@ -218,14 +219,14 @@ def size_of(array: SSAValue, d: int, a: IndexArithmetic) -> Poly:
 
 
 def number_of(value: SSAValue, a: IndexArithmetic) -> Poly:
-    """The number of a value, which is known if the value is a constant."""
+    """The number of an `index` value, which is known if the value is a constant."""
     if isinstance(owner := value.owner, arith.ConstantOp) and isinstance(owner.value, IntegerAttr):
         return a.constant(owner.value.value.data)
     return a.number(value)
 
 
 def erase_unused_views(module: Operation) -> None:
-    """Erase the indirect views that no sweep is left for."""
+    """Erase the indirect views that no sweep uses any more."""
     for view in [each for each in module.walk(reverse=True) if isinstance(each, IndirectOp)]:
         if not view.view.uses:
             Rewriter.erase_op(view)

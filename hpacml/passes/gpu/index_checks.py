@@ -1,4 +1,4 @@
-"""Checks of indices as kernels, which raise a flag: the host does not wait for them, and what follows does nothing."""
+"""Checks of indices as kernels, which raise a flag: the host does not wait, and the kernels after them do nothing."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from hpacml.passes.common.sweeps import Place, Sweep, locate, size_of
 from hpacml.passes.gpu.launches import KernelNames, function_of, guard, launch_points, where
 
 AtPlace: TypeAlias = Callable[[Sequence[SSAValue], IndexArithmetic], None]
-"""Builds the work at a place of a view."""
+"""Builds the work at a place in a view."""
 
 OR, AND = (IntegerAttr(kind, i64) for kind in (14, 2))
-"""Kinds of `memref.atomic_rmw`, numbered as by MLIR 22. GPUs have them for words, and so, without a loop, for bytes."""
+"""Kinds of `memref.atomic_rmw`, by their numbers in MLIR 22. GPUs do them on words, so bytes need no loop."""
 
 MARK = 1
-"""The bit of a byte that tells that an element is met. To clear all bits would be an exchange, which takes a loop."""
+"""The bit of a byte that marks an element as met. Clearing all bits would be an exchange, which takes a loop."""
 
 
 def launch_checks(module: ModuleOp, names: KernelNames) -> None:
-    """Turn the checks of indices into kernels, which raise a flag of the function that they are in."""
+    """Turn the checks of indices into kernels, which raise the flag of the function around them."""
     for function in [each for each in module.walk() if isinstance(each, func.FuncOp)]:
         checks = [each for each in function.walk() if isinstance(each, InBoundsOp | DistinctOp)]
         if not checks:
@@ -44,7 +44,7 @@ def launch_checks(module: ModuleOp, names: KernelNames) -> None:
 
 
 def guard_indirect(sweep: Sweep, kernel: Operation | None) -> None:
-    """Have the kernel that a sweep has become do nothing if its indices may be bad, where indices are checked."""
+    """Make the kernel of a sweep do nothing where its indices may be bad, if its function checks indices."""
     if kernel is None or not any(isinstance(slice.view.owner, IndirectOp) for slice in sweep.slices):
         return
     flag = function_of(kernel).body.blocks[0].first_op
@@ -69,7 +69,7 @@ class _Check:
     def _in_bounds(self, op: InBoundsOp) -> None:
         def test(place: Sequence[SSAValue], a: IndexArithmetic) -> None:
             found = a.builder.insert(memref.LoadOp.get(*locate(op.view, place, a.builder))).res
-            # In 64 bits, also where the kernel has indices of 32: what it cuts off must not make an index a good one.
+            # In 64 bits, also in a kernel with 32-bit indices: cutting bits off must not make a bad index good.
             index = convert(found, i64, a.builder)
             size = a.builder.insert(arith.IndexCastOp(op.size, i64)).result
             outside = a.builder.insert(arith.CmpiOp(index, size, "uge")).result  # a negative index is a huge one
@@ -96,14 +96,14 @@ class _Check:
                 _guard(op.prev_op, self.flag)
 
     def _each(self, view: SSAValue, work: AtPlace) -> None:
-        """A kernel over all places of a view."""
+        """Build a kernel over all places of a view."""
         a = IndexArithmetic(Builder(InsertPoint.before(self.op)))
         sizes = [a.settled(size_of(view, d, a)) for d in range(view_type(view).get_num_dims())]
         name = self.names.new(self.op, "check")
         launch_points(name, sizes, a, lambda point, a: work([a.value(index) for index in point], a))
 
     def _raise(self, index: SSAValue, size: SSAValue, a: IndexArithmetic) -> None:
-        """Raise the flag; the first to do so tells why."""
+        """Build the raising of the flag; the first thread to raise it records why."""
         zero = a.value(a.constant(0))
         before = _atomic(OR, 1, (self.flag.flag, [zero]), i32, a.builder)
         first = a.builder.insert(arith.CmpiOp(before, _integer(0, i32, a.builder), "eq")).result
@@ -125,13 +125,13 @@ def _guard(kernel: Operation | None, flag: FlagOp) -> None:
 
 
 def _map_of(check: InBoundsOp | DistinctOp) -> str:
-    """The text of the map that a check is for."""
+    """The text of the map that a check protects."""
     users = [use.operation for use in check.results[0].uses]
     return next((user.map_text for user in users if isinstance(user, CheckMapOp)), "")
 
 
 def _atomic(kind: IntegerAttr, value: int, place: Place, type: IntegerType, builder: Builder) -> SSAValue:
-    """What was at a place before it was changed."""
+    """Build an atomic change of a place; return the value from before."""
     array, indices = place
     operands = [_integer(value, type, builder), array, list(indices)]
     change = memref.AtomicRMWOp.build(operands=operands, properties={"kind": kind}, result_types=[type])

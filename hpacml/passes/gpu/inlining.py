@@ -1,4 +1,4 @@
-"""Calls inside parallel loops replaced by what they call, so that a kernel can see, and place, all of its memory."""
+"""Inlines calls inside parallel loops, so that a kernel sees, and can place, all memory that it uses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from xdsl.traits import SymbolTable
 
 
 def inline_calls(module: ModuleOp, places: Iterable[Operation]) -> None:
-    """Inline the calls in some places, and erase functions that nothing calls any more. Recursive calls stay."""
+    """Inline the calls inside operations, and erase functions that nothing calls any more. Recursive calls stay."""
     inlined: dict[func.FuncOp, None] = {}
     calls = [(call, ()) for place in places for call in _calls(place)]
     while calls:
@@ -31,7 +31,7 @@ def _calls(op: Operation) -> list[func.CallOp]:
 
 
 def _inline(call: func.CallOp, callee: func.FuncOp) -> list[func.CallOp]:
-    """The calls that the callee brings along."""
+    """Inline a call, and return the calls that come with its callee."""
     copy = callee.clone()
     calls = _calls(copy)
     Rewriter.inline_block(copy.body.block, InsertPoint.before(call), call.arguments)

@@ -1,4 +1,4 @@
-"""Kernel launches: threads that share out points, and the loops and conditions inside."""
+"""Kernel launches, whose threads share the points among them, and the loops and conditions inside."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from hpacml.passes.common.index_arithmetic import IndexArithmetic
 from hpacml.passes.common.sweeps import delinearize
 
 THREADS = 256
-"""In a block. Neighbours in a block are neighbours in the innermost dimension."""
+"""Threads in a block. Neighbours in a block are neighbours in the innermost dimension."""
 
 MOST_BLOCKS = 2**31 - 1
-"""In the first dimension of a grid; the blocks of a larger one go over it in strides."""
+"""The most blocks of a grid; if there are more tiles, blocks stride over them."""
 
 ACCESS = 16
 """Bytes that a thread can read or write at once, where they are aligned."""
@@ -37,16 +37,16 @@ PRIVATE = IntegerAttr(5, i64)
 Kind: TypeAlias = Literal["gather", "scatter", "loop", "check"]
 
 Inside: TypeAlias = Callable[[Poly, IndexArithmetic], None]
-"""Builds the inside of a loop, of its counter."""
+"""Builds the inside of a loop from its counter."""
 
 
 def kind_of(kernel: str) -> Kind:
-    """The kind of a kernel that has a name of `KernelNames`."""
+    """The kind of a kernel with a name from `KernelNames`."""
     return cast(Kind, kernel.rsplit("_", 2)[1])
 
 
 def function_of(op: Operation) -> func.FuncOp:
-    """The function that the kernel, or what is to be one, is in."""
+    """The function around an operation. Raises `PassFailedException` if there is none."""
     around: Operation | None = op
     while not isinstance(around, func.FuncOp):
         if around is None:
@@ -56,13 +56,13 @@ def function_of(op: Operation) -> func.FuncOp:
 
 
 def refusal(loop: Operation, why: str) -> PassFailedException:
-    """That a parallel loop `has` or `calls` what a GPU cannot do."""
+    """The error for a parallel loop that cannot run on a GPU; `why` continues "it", as in "has a reduction"."""
     function = function_of(loop).sym_name.data
     return PassFailedException(f"a parallel loop (prange) of '{function}' cannot run on a GPU: it {why}")
 
 
 class KernelNames:
-    """Names for the kernels of a module that no other symbol has: `<function>_<kind>_<n>`."""
+    """Makes names for the kernels of a module, `<function>_<kind>_<n>`, that no other symbol has."""
 
     def __init__(self, module: ModuleOp):
         names = (op.get_attr_or_prop("sym_name") for op in module.body.block.ops)
@@ -78,6 +78,7 @@ class KernelNames:
 
 
 def product(sizes: Sequence[Poly]) -> Poly:
+    """The product of `sizes`."""
     return reduce(lambda a, b: a * b, sizes, Poly.constant(1))
 
 
@@ -89,10 +90,10 @@ def launch(
     body: Callable[[Poly, Poly, IndexArithmetic], None],
     most_blocks: int = MOST_BLOCKS,
 ) -> gpu.LaunchOp:
-    """A kernel `name` over `total` points in tiles of `tile`, each the work of one block with as many threads.
+    """Build a kernel `name` over `total` points in tiles of `tile`; a block with as many threads works on a tile.
 
-    `body` builds the work on a tile of its first point and the thread's number; there, barriers may stand. Without
-    points the grid has no blocks, which no GPU takes: such a kernel is not to be launched.
+    `body` builds the work on a tile, from its first point and the thread's number; barriers may stand in it. Without
+    points the grid has no blocks, which no GPU accepts: the runtime does not launch such a kernel.
     """
     tiles = a.settled(_ceildiv(total, tile, a))
     blocks = _least(tiles, a.constant(most_blocks), a)
@@ -123,7 +124,7 @@ def launch_points(
     body: Callable[[list[Poly], IndexArithmetic], None],
     most_blocks: int = MOST_BLOCKS,
 ) -> gpu.LaunchOp:
-    """A kernel with a thread for each point of dimensions of `sizes`; `body` builds the work at a point."""
+    """Build a kernel with a thread for each point of dimensions of `sizes`; `body` builds the work at a point."""
     total = a.settled(product(sizes))
 
     def tile(start: Poly, thread: Poly, a: IndexArithmetic) -> None:
@@ -134,7 +135,7 @@ def launch_points(
 
 
 def guard(kernel: gpu.LaunchOp, flag: SSAValue) -> None:
-    """Have a kernel of `launch` do nothing where a flag is raised. It has no tiles then: barriers stay as they are."""
+    """Make a kernel of `launch` do nothing where a flag is raised: it then has no tiles, so barriers need no care."""
     tiles = next(op for op in kernel.body.block.ops if isinstance(op, scf.ForOp))
     a = IndexArithmetic(Builder(InsertPoint.before(tiles)))
     none = a.value(a.constant(0))
@@ -145,6 +146,7 @@ def guard(kernel: gpu.LaunchOp, flag: SSAValue) -> None:
 
 
 def loop(start: Poly, stop: Poly, step: Poly, inside: Inside, a: IndexArithmetic) -> None:
+    """Build a sequential loop."""
     body = Block(arg_types=[IndexType()])
     a.builder.insert(scf.ForOp(a.value(start), a.value(stop), a.value(step), [], body))
     inner = a.within(Builder(InsertPoint.at_end(body)))
@@ -158,6 +160,8 @@ def where(
     a: IndexArithmetic,
     otherwise: Callable[[IndexArithmetic], None] | None = None,
 ) -> None:
+    """Build a condition around what `then` and `otherwise` build."""
+
     def branch(inside: Callable[[IndexArithmetic], None]) -> Region:
         block = Block()
         inside(a.within(Builder(InsertPoint.at_end(block))))
@@ -173,7 +177,7 @@ def below(x: Poly, y: Poly, a: IndexArithmetic) -> SSAValue:
 
 
 def remaining(total: Poly, start: Poly, tile: int, a: IndexArithmetic) -> Poly:
-    """How many points a tile has: the last one may not be full."""
+    """The number of points in the tile from `start`: the last tile may not be full."""
     return _least(a.settled(total - start), a.constant(tile), a)
 
 

@@ -1,4 +1,4 @@
-"""Arrays that a parallel loop makes for each iteration, as parts of memory that the threads of its kernel have.
+"""Arrays that a parallel loop makes in each iteration become parts of memory that the threads of its kernel own.
 
 ```mlir
 scf.parallel (%i) = (%c0) to (%n) step (%c1) {
@@ -15,7 +15,7 @@ gpu.launch blocks(%block) in (%blocks) threads(%thread) in (%c256) {
 }
 memref.dealloc %buffer
 ```
-so that the threads of a warp, which access the same element, each of its own array, have neighbours in memory.
+so that the threads of a warp, each at the same element of its own array, access neighbours in memory.
 """
 
 from __future__ import annotations
@@ -38,24 +38,25 @@ from hpacml.passes.common.strided import packed_strides, reinterpret_cast
 from hpacml.passes.gpu.launches import PRIVATE, THREADS, product, refusal
 
 MOST_BLOCKS = 1024
-"""Of a kernel with local arrays: they keep the largest GPUs busy, and bound the memory."""
+"""The most blocks of a kernel with local arrays: enough to keep the largest GPUs busy, and a bound of the memory."""
 
 _FEW = 64
-"""Elements that an array may have for a thread to keep it to itself, in registers where indices are known."""
+"""The most elements of an array in a thread's private memory, which is in registers where indices are known."""
 
 _TOO_MANY = 2**40
-"""Elements that no GPU has memory for, and far from an overflow when each thread has as many."""
+"""More elements than any GPU has memory for, yet far from an overflow when each thread has as many."""
 
 
 def local_arrays(op: Operation) -> list[memref.AllocOp]:
+    """The arrays that are made inside an operation."""
     return [each for each in op.walk() if isinstance(each, memref.AllocOp)]
 
 
 def hoist_sizes(arrays: Sequence[memref.AllocOp], loop: Operation, builder: Builder) -> None:
-    """Move the sizes of arrays, and the checks of these, out of a loop, to where it is known to have iterations.
+    """Move the sizes of arrays, and the checks of sizes, out of a loop that is known to have iterations.
 
-    Also from under conditions: the original code's divisions do not trap. Raises `PassFailedException` for sizes that
-    may differ between iterations.
+    They leave conditions, too: divisions of the original code do not trap. Raises `PassFailedException` for sizes
+    that may differ between iterations.
     """
     for array in arrays:
         _resolve_sizes(array)
@@ -71,7 +72,7 @@ def hoist_sizes(arrays: Sequence[memref.AllocOp], loop: Operation, builder: Buil
 
 
 def _resolve_sizes(array: memref.AllocOp) -> None:
-    """Replace questions for the sizes of an array by these, also where it is cast for what was called with it."""
+    """Replace `memref.dim` of an array by its sizes, and remove the casts that inlined calls needed."""
     while casts := [use.operation for use in array.memref.uses if isinstance(use.operation, memref.CastOp)]:
         for cast in casts:
             Rewriter.replace_op(cast, [], [array.memref])
@@ -98,16 +99,17 @@ def _is_check(op: Operation) -> bool:
 
 
 def is_refusal(call: func.CallOp) -> bool:
+    """Whether a call refuses the size of an array."""
     return call.callee.string_value() == "hpacml_refuse_size"
 
 
 def _needs(op: Operation) -> list[SSAValue]:
-    """The values from outside that an operation uses."""
+    """The values that an operation, with its regions, uses from outside."""
     return [*op.operands, *(value for region in op.regions for value in captured(region))]
 
 
 def _hoist(value: SSAValue, loop: Operation, builder: Builder) -> bool:
-    """Move what a value is computed of out of a loop, if nothing of that is the loop's own."""
+    """Move the computation of a value out of a loop. Returns False if it depends on values of the loop."""
     op = value.owner
     if not loop.is_ancestor(op):
         return True
@@ -121,7 +123,7 @@ def _hoist(value: SSAValue, loop: Operation, builder: Builder) -> bool:
 
 
 def place(arrays: Sequence[memref.AllocOp], kernel: gpu.LaunchOp) -> None:
-    """Give each thread of a kernel a part of its own of memory that the host allocates, or its own memory."""
+    """Give each thread of a kernel its own arrays, in memory that the host allocates or in private memory."""
     host = IndexArithmetic(Builder(InsertPoint.before(kernel)))
     device = host.apart(Builder(InsertPoint.at_start(kernel.body.block)))
     threads = host.settled(host.number(kernel.gridSizeX) * host.constant(THREADS))
@@ -152,7 +154,7 @@ def _own(array: memref.AllocOp, device: IndexArithmetic) -> SSAValue:
 def _shared(
     array: memref.AllocOp, threads: Poly, number: Poly, host: IndexArithmetic, device: IndexArithmetic
 ) -> tuple[SSAValue, SSAValue]:
-    """The memory of all threads, of which the innermost dimension is that of the threads, and the part of one."""
+    """The memory of all threads, which are its innermost dimension, and the part of one thread."""
     sizes = [host.number(size) for size in _sizes(array)]
     count = minimum(product(sizes), host.constant(_TOO_MANY), host) * threads
     buffer_type = MemRefType(array.memref.type.element_type, [DYNAMIC_INDEX])

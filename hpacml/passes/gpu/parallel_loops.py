@@ -23,7 +23,7 @@ _CONTROL = (scf.ForOp, scf.IfOp, scf.WhileOp, scf.ConditionOp, scf.YieldOp, scf.
 _MEMORY = (memref.LoadOp, memref.StoreOp, memref.DimOp, memref.CastOp, memref.AllocOp, memref.DeallocOp)
 
 C_FUNCTIONS = ("erf", "erfc", "expm1", "pow", "powf")
-"""What kernels call of the C library; device libraries have it too."""
+"""The functions of the C library that kernels may call: device libraries have them too."""
 
 
 class _Dimension(NamedTuple):
@@ -34,7 +34,7 @@ class _Dimension(NamedTuple):
 
 
 def launch_parallel_loops(module: ModuleOp, names: KernelNames) -> None:
-    """Turn outermost parallel loops into kernels, over the iterations of a whole nest where nothing is between.
+    """Turn outermost parallel loops into kernels; a perfect nest of loops becomes one kernel.
 
     Raises `PassFailedException` for what a kernel cannot do.
     """
@@ -95,7 +95,7 @@ def _launch(name: str, loop: scf.ParallelOp) -> None:
 
 
 def _nest(loop: scf.ParallelOp, a: IndexArithmetic) -> tuple[list[_Dimension], list[Operation], Block]:
-    """The dimensions of a perfect nest of parallel loops, what is computed between these, and the innermost body."""
+    """The dimensions of a perfect nest of parallel loops, the operations between them, and the innermost body."""
     dimensions: list[_Dimension] = []
     between: list[Operation] = []
     while True:
@@ -115,7 +115,7 @@ def _nest(loop: scf.ParallelOp, a: IndexArithmetic) -> tuple[list[_Dimension], l
 
 
 def _hoist(op: Operation, loop: scf.ParallelOp, builder: Builder) -> bool:
-    """Move an operation out of a loop, if it needs nothing from there and may run where the loop does not."""
+    """Move an operation out of a loop, and return True, if it uses no value of the loop and may always run."""
     harmless = is_speculatable(op) or isinstance(op, memref.DimOp)
     if not harmless or any(loop.is_ancestor(value.owner) for value in op.operands):
         return False
@@ -125,7 +125,7 @@ def _hoist(op: Operation, loop: scf.ParallelOp, builder: Builder) -> bool:
 
 
 def _make_sequential(op: Operation) -> None:
-    """Parallel loops in an operation become sequential ones, the last dimension innermost."""
+    """Make the parallel loops in an operation sequential, with the last dimension innermost."""
     for loop in [each for each in op.walk(reverse=True) if isinstance(each, scf.ParallelOp)]:
         builder = Builder(InsertPoint.before(loop))
         counters: list[SSAValue] = []

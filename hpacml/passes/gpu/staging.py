@@ -1,4 +1,4 @@
-"""Tiles of a tensor in shared memory: its rows are copied whole, and its views point by point."""
+"""Tiles of a tensor in shared memory: kernels copy rows of the tensor whole, and views point by point."""
 
 from __future__ import annotations
 
@@ -43,14 +43,15 @@ from hpacml.passes.gpu.launches import (
 )
 
 SHARED = 24 << 10
-"""Bytes of shared memory for a block, so that several fit beside each other."""
+"""The most bytes of shared memory for a block, so that several blocks fit beside each other."""
 
 POINTS = (THREADS, 128, 64)
+"""The points that a tile may have; the first number that fits is taken."""
 
 
 @dataclass(frozen=True)
 class Staging:
-    """How a sweep is staged: with so many points in a tile, of so many features, `pitch` apart in shared memory."""
+    """How a sweep is staged: `points` in a tile, with `features` each, and `pitch` elements apart in shared memory."""
 
     sweep: Sweep
     points: int
@@ -58,7 +59,7 @@ class Staging:
 
     @staticmethod
     def of(sweep: Sweep) -> Staging | None:
-        """None where the tensor has gaps, is not all of the sweep's, or has too many features or an unknown number."""
+        """None where the tensor has gaps or features of no view, or too many or an unknown number of features."""
         features = sweep.feature_count.as_int
         counts = [slice.count for slice in sweep.slices]
         whole = None not in counts and sum(n for n in counts if n is not None) == features
@@ -79,12 +80,14 @@ class Staging:
 
     @property
     def pitch(self) -> int:
-        """An element more where rows of whole accesses would begin in few banks. Other rows lie as in the tensor, to be
-        copied at once: their features share banks less than elements one by one would.
+        """The distance of rows in shared memory: one element more if rows of whole accesses would begin in few banks.
+
+        Other rows lie as in the tensor, so that they are copied at once; that gains more than their banks cost.
         """
         return self.features + (self.features % self.lanes == 0)
 
     def emit(self, name: str, a: IndexArithmetic) -> None:
+        """Build the kernel `name`."""
         sweep = self.sweep
         total = a.settled(product(sweep.sizes))
         rows = reinterpret_cast(sweep.tensor, a.constant(0), [total * a.constant(self.features)], [a.constant(1)], a)
@@ -112,7 +115,7 @@ class _Tile:
     thread: Poly
 
     def views(self, memory: SSAValue, a: IndexArithmetic) -> None:
-        """Copy between views and shared memory."""
+        """Build the copy between views and shared memory."""
         sweep = self.staging.sweep
         rows = [slice for slice in sweep.slices if _has_rows(slice, sweep)]
         columns = [slice for slice in sweep.slices if slice not in rows]
@@ -122,7 +125,7 @@ class _Tile:
             self._rows(slice, memory, a)
 
     def _columns(self, slices: Sequence[Slice], memory: SSAValue, a: IndexArithmetic) -> None:
-        """A thread has all features of a point: neighbours in a warp are neighbours in the innermost dimension."""
+        """A thread copies all features of a point: neighbours in a warp are neighbours in the innermost dimension."""
         sweep = self.staging.sweep
         point = self._point(self.thread, a)
         for slice in slices:
@@ -134,7 +137,7 @@ class _Tile:
             )
 
     def _rows(self, slice: Slice, memory: SSAValue, a: IndexArithmetic) -> None:
-        """A thread has one feature of a point: neighbours in a warp are neighbours in a row of the view."""
+        """A thread copies one feature of a point: neighbours in a warp are neighbours in a row of the view."""
         sweep, width = self.staging.sweep, a.constant(slice.count or 0)
 
         def copy(element: Poly, a: IndexArithmetic) -> None:
@@ -153,7 +156,7 @@ class _Tile:
         return memory, [a.value(local * a.constant(self.staging.pitch) + number)]
 
     def rows(self, memory: SSAValue, rows: SSAValue, aligned: SSAValue, a: IndexArithmetic) -> None:
-        """Copy between shared memory and the tensor's rows: 16 bytes at once where a tile is full and aligned."""
+        """Build the copy between shared memory and the tensor's rows: 16 bytes at once in full and aligned tiles."""
         staging, reads = self.staging, self.staging.sweep.reads
         features, threads = a.constant(staging.features), a.constant(staging.points)
         begin = a.settled(self.start * features)
@@ -182,7 +185,7 @@ class _Tile:
         )
 
     def _element(self, element: Poly, a: IndexArithmetic) -> SSAValue:
-        """Where element `element` of the tile's rows is in shared memory."""
+        """The index in shared memory of an element, which counts along the tile's rows."""
         staging = self.staging
         if staging.pitch == staging.features:
             return a.value(element)
@@ -193,7 +196,7 @@ class _Tile:
         return VectorType(cast(MemRefType, memory.type).element_type, [self.staging.lanes])
 
     def _read(self, memory: SSAValue, element: Poly, a: IndexArithmetic) -> SSAValue:
-        """The elements from `element` on in shared memory."""
+        """Read one access of elements from shared memory, from `element` on."""
         if self.staging.pitch == self.staging.features:
             return _aligned(vector.LoadOp(memory, [a.value(element)], self._vector(memory)), a)
         places = [self._element(element + a.constant(lane), a) for lane in range(self.staging.lanes)]
@@ -225,14 +228,14 @@ def _has_rows(slice: Slice, sweep: Sweep) -> bool:
 
 
 def _is_aligned(tensor: SSAValue, a: IndexArithmetic) -> SSAValue:
-    """Whether a tensor begins where 16 bytes can be read or written at once."""
+    """Whether a tensor begins at an address where 16 bytes can be read or written at once."""
     address = a.builder.insert(memref.ExtractAlignedPointerAsIndexOp.get(tensor)).aligned_pointer
     rest = a.builder.insert(arith.RemUIOp(address, a.value(a.constant(ACCESS)))).result
     return a.builder.insert(arith.CmpiOp(rest, a.value(a.constant(0)), "eq")).result
 
 
 def _shared_memory(size: int, tensor: SSAValue, a: IndexArithmetic) -> memref.GlobalOp:
-    """Memory of a kernel's own that the threads of a block share, in the module around."""
+    """Define memory of a kernel that the threads of a block share, in the module around it."""
     op = a.builder.insertion_point.block.parent_op()
     while op is not None and not isinstance(op, ModuleOp):
         op = op.parent_op()
