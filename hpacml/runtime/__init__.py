@@ -1,1 +1,1 @@
-"""What runs below a compiled kernel: machine code, the C-ABI entry points, memory, models, databases."""
+"""The runtime of compiled code: how it is entered and what it calls, arrays, models, databases, reports, GPUs."""

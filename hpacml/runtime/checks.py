@@ -10,11 +10,11 @@ CHECKS = {
     "finite": "that what a model gives is finite",
     "sync": "that indices on a GPU lie inside, before anything is written",
 }
-"""Those there are. Several are written with commas."""
+"""All checks, with what each verifies. HPACML_CHECK separates several by commas."""
 
 
 def chosen() -> frozenset[str]:
-    """The checks that are on. Raises HpacmlError for unknown ones."""
+    """The checks that are on. Raises HpacmlError for an unknown check."""
     text = environment.CHECK.text()
     return _read(text) if text else frozenset()
 

@@ -1,4 +1,4 @@
-"""What a call of a kernel has that compiled code cannot hold: Python objects and opaque bodies."""
+"""The frames of calls, which hold what compiled code cannot: Python objects and opaque bodies."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NO_ARGUMENTS: Mapping[str, object] = {}
 
 
 class Paths:
-    """The files that one kernel or region names; relative paths start from the directory of their first use."""
+    """The paths that one kernel or region names; relative ones start from the directory of their first use."""
 
     def __init__(self) -> None:
         self._absolute: dict[str, str] = {}
@@ -28,19 +28,19 @@ class Paths:
 
 
 class DeviceCall(Protocol):
-    """What a call does on a GPU (`hpacml.runtime.gpu.device_call`)."""
+    """What a frame knows of `hpacml.runtime.gpu.device_call.Call`."""
 
     def end(self) -> None:
-        """It launches no more kernels."""
+        """Note that the call launches no more kernels."""
         ...
 
 
 @dataclass(slots=True, eq=False)  # not frozen: that would take several times as long to make
 class Frame:
-    """One call: its opaque `arguments` by name, the `bodies` that compiled code calls by index, its `paths`, and
-    what it does on a GPU, if it is one for that.
+    """One call: its opaque `arguments` by name, the `bodies` that compiled code calls by index, its `paths`, and its
+    call on a GPU, None on the host.
 
-    It is current in its thread, above those of the calls around it, inside `with frame:`.
+    Inside `with frame:` it is the innermost frame of its thread, above those of the calls around it.
     """
 
     arguments: Mapping[str, object] = field(default_factory=lambda: NO_ARGUMENTS)
@@ -49,7 +49,7 @@ class Frame:
     gpu: DeviceCall | None = None
 
     def on(self, gpu: DeviceCall) -> Frame:
-        """This call, on a GPU."""
+        """The frame of the same call on a GPU."""
         return Frame(self.arguments, self.bodies, self.paths, gpu)
 
     def __enter__(self) -> Frame:

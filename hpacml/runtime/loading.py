@@ -13,19 +13,19 @@ from hpacml.runtime.entry import Function
 
 
 def compile(ir_text: str, entry_name: str, arg_types: Sequence[str], result_type: str | None = None) -> Function:
-    """The function `entry_name` of a module in MLIR's func, scf, memref, arith, math, cf and llvm, to call.
+    """Load the function `entry_name` of a module in MLIR's func, scf, memref, arith, math, cf and llvm.
 
     It must be marked `llvm.emit_c_interface`. `arg_types` and `result_type` are "memref", "index", "i64",
-    "i32", "i8", "i1", "f64" or "f32". Machine code comes from the cache on disk where it can: then neither
-    MLIR nor LLVM compiles anything. On another kind of processor LLVM alone does. Raises CompileError.
+    "i32", "i8", "i1", "f64" or "f32". If machine code is in the cache on disk, neither MLIR nor LLVM compiles
+    anything; if code for another kind of processor is, only LLVM does. Raises CompileError.
     """
-    way_in = trampoline(entry_name, arg_types, result_type)
+    entry = trampoline(entry_name, arg_types, result_type)
     symbol = packed(entry_name)
 
     def make() -> bytes:
         portable = cache.fetch(cache.key("LLVM IR", MLIR_PIPELINE, ir_text), lambda: lower(ir_text).encode())
-        return llvm.emit(portable.decode() + way_in, {symbol})
+        return llvm.emit(portable.decode() + entry, {symbol})
 
-    code = cache.fetch(cache.key("kernel", *llvm.host(), MLIR_PIPELINE, shim.text(), ir_text, way_in), make)
+    code = cache.fetch(cache.key("kernel", *llvm.host(), MLIR_PIPELINE, shim.text(), ir_text, entry), make)
     library = llvm.link(code, {symbol}, shim.runtime().symbols)
     return Function(entry_name, library, symbol, arg_types, result_type)

@@ -1,4 +1,4 @@
-"""The exact check of a map at run time, for what compiled code could not show with its own simple rules."""
+"""The exact check of a map at run time, for maps that the simple rules in compiled code do not show to be valid."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LARGEST = (1 << 63) - 1
 
 
 class MapCheck:
-    """The check of one map, whose values at run time may change."""
+    """The check of one map, whose numbers and arrays may differ between calls."""
 
     def __init__(self, site: MapSite) -> None:
         self._site = site
@@ -47,7 +47,7 @@ class MapCheck:
         self._fits: tuple[object, ...] | None = None
 
     def run(self, values: int, arrays: int) -> None:
-        """Raises MapError unless the map fits, with the values and the arrays at those addresses."""
+        """Raise MapError unless the map fits the numbers and the arrays at these addresses."""
         numbers = tuple(self._numbers.from_address(values))
         views = self._views(arrays) if arrays else []
         key = (numbers, *((view.address, view.strides) for view in views))
@@ -62,7 +62,7 @@ class MapCheck:
             self._fits = key
 
     def _check(self, numbers: Sequence[int], views: Sequence[ArrayView]) -> bool:
-        """Raises MapError unless the map fits. Says whether it always does, for the same numbers and arrays."""
+        """Raise MapError unless the map fits. Return whether it then always fits the same numbers and arrays."""
         site, rest = self._site, iter(numbers)
         shapes = [list(islice(rest, rank)) for rank in self._ranks]
         if OVERFLOW in numbers:
@@ -99,7 +99,7 @@ class MapCheck:
 
 
 def _memory(names: Sequence[str], views: Sequence[ArrayView]) -> Memory:
-    """The arrays of a map. Those of a device are copied once their elements are asked for."""
+    """The arrays of a map. Arrays on a device are copied when their elements are needed."""
     call = innermost()
     if call is None:
         arrays = [numpy_array(view) for view in views]
@@ -117,13 +117,13 @@ def _memory(names: Sequence[str], views: Sequence[ArrayView]) -> Memory:
 
 
 def _require_differences(numbers: Sequence[int]) -> None:
-    """Compiled code takes differences of numbers, also of an empty range: raise MapError if these may overflow."""
+    """Raise MapError where differences of numbers may overflow: compiled code takes them, even of empty ranges."""
     if (far := next((number for number in numbers if abs(number) > LARGEST // 2), None)) is not None:
         raise MapError(f"it needs the number {far}, but indices and sizes have 64 bits")
 
 
 def _require_64_bits(mapped: Mapped[int], accesses: Sequence[Access], shapes: Sequence[Sequence[int]]) -> None:
-    """Compiled code computes with 64-bit integers: raise MapError where one would overflow."""
+    """Raise MapError where one of the 64-bit integers of compiled code would overflow."""
     numbers = [*mapped.shape, 8 * prod(mapped.shape)]
 
     def add(view: View[int], access: Access) -> None:

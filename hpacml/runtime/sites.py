@@ -1,4 +1,4 @@
-"""The call sites of compiled code at run time: their records are read once each."""
+"""The call sites of compiled code at run time, each of whose records is read once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ State = TypeVar("State")
 
 
 def find(source: Source, variable: Variable) -> object:
-    """The path of the clause, the argument, or failing these what `variable` says; None without any."""
+    """What a source names: the path of its clause, the value of its argument, or the text of `variable`; else None."""
     given: object = source.path
     if source.argument is not None:
         given = frame.current().arguments[source.argument]
@@ -23,13 +23,13 @@ def find(source: Source, variable: Variable) -> object:
 
 
 def why_none(source: Source, variable: Variable) -> str:
-    """How `find` came to None."""
+    """Why `find` returned None, as a part of an error text."""
     clause = "" if source.argument is None else f"the argument '{source.argument}' is None, and "
     return f"{clause}the environment variable {variable.name} is not set"
 
 
 class Sites(Generic[State]):
-    """What `make` makes of each call site, by the address of its text; made once."""
+    """The states of call sites, by the address of their text. `make` makes each once, from its record."""
 
     def __init__(self, make: Callable[[Json], State]) -> None:
         self._make = make
@@ -39,7 +39,7 @@ class Sites(Generic[State]):
         """The state of the site whose NUL-terminated text is at `address`."""
         text = ctypes.string_at(address)
         known = self._states.get(address)
-        # Other code may have come to lie where unloaded code was.
+        # New code may lie where unloaded code was.
         if known is None or known[0] != text:
             known = self._states[address] = (text, self._make(json.loads(text)))
         return known[1]

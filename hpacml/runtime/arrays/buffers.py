@@ -1,4 +1,4 @@
-"""Memory of large tensors, used again once nothing refers to it: new memory costs a fault for each page."""
+"""Memory of large tensors, which is reused once nothing refers to it: new memory costs a page fault per page."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     import torch
 
 SMALL = 1 << 20
-"""Bytes up to which the allocator of the C library reuses memory itself."""
+"""The most bytes for which the allocator of the C library reuses memory itself."""
 
 KEPT = 256 << 20
-"""Bytes that are kept for reuse, beside the two blocks given back last."""
+"""The most bytes that are kept for reuse, besides the two blocks given back last."""
 
 _Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 class Buffers:
-    """Memory that was given back, by its size."""
+    """A pool of memory that was given back."""
 
     def __init__(self) -> None:
         self._given: deque[_Bytes] = deque(maxlen=2)
@@ -34,7 +34,7 @@ class Buffers:
         self._lock = threading.Lock()
 
     def take(self, size: int) -> _Bytes:
-        """`size` bytes. NumPy asks for huge pages, which make new memory several times cheaper."""
+        """Return `size` bytes. New ones come from NumPy, whose huge pages make them several times cheaper."""
         with self._lock:
             while self._given:
                 self._free.append(self._given.popleft())
@@ -45,7 +45,7 @@ class Buffers:
         return np.empty(size, np.uint8) if memory is None else memory
 
     def give(self, memory: _Bytes) -> None:
-        """Keep memory that nothing refers to any more. May be called at any time, so it takes no lock."""
+        """Keep memory to which nothing refers any more. Finalizers call this at any time, so it takes no lock."""
         if memory.nbytes <= KEPT:
             self._given.append(memory)
 
@@ -54,7 +54,7 @@ _buffers = Buffers()
 
 
 def empty(shape: tuple[int, ...], dtype: str) -> torch.Tensor:
-    """A tensor that is not filled; `dtype` is a name in `hpacml.dtypes`. Raises `MapError` if there is no memory."""
+    """Return an unfilled tensor of the host; `dtype` is a name in `hpacml.dtypes`. Raises `MapError` without memory."""
     import torch
 
     kind = torch_dtypes()[dtype]
@@ -63,8 +63,13 @@ def empty(shape: tuple[int, ...], dtype: str) -> torch.Tensor:
         if size <= SMALL:
             return torch.empty(shape, dtype=kind, device="cpu")
         memory = _buffers.take(size)
-    except (MemoryError, ValueError, TypeError, RuntimeError):  # NumPy and Torch have them all for sizes beyond reason
+    except (
+        MemoryError,
+        ValueError,
+        TypeError,
+        RuntimeError,
+    ):  # all are raised for absurd sizes
         raise MapError(f"there is no memory for a tensor of shape {list(shape)}, {size} bytes") from None
-    owned = memory[:]  # the tensor keeps this object, and not the memory itself, alive
+    owned = memory[:]  # the tensor keeps this view alive, not `memory`
     weakref.finalize(owned, _buffers.give, memory).atexit = False
     return torch.from_numpy(owned).view(kind).view(shape)  # pyright: ignore[reportUnknownMemberType]

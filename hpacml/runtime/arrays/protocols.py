@@ -1,4 +1,4 @@
-"""What gives its memory as an `ArrayView`: NumPy arrays, Torch tensors, array interfaces, DLPack, and buffers."""
+"""Views of the memory of NumPy arrays, Torch tensors, and objects with an array interface, DLPack or a buffer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DLPACK_CUDA_DEVICES = (2, 13)  # memory of a device, and managed memory
 _DL_TENSOR = struct.Struct("QiiiBBHQQQ")  # data, device, its index, rank, code, bits, lanes, shape, strides, offset
 _DL_FLAGS_OFFSET, _DL_VERSIONED_TENSOR_OFFSET = 24, 32
 
-# Our own handle of the Python API: its argument types are nobody else's.
+# A handle of the Python API on which nobody else sets argument types.
 _python = ctypes.PyDLL(None)
 _capsule_pointer = _python.PyCapsule_GetPointer
 _capsule_pointer.argtypes, _capsule_pointer.restype = (ctypes.py_object, ctypes.c_char_p), ctypes.c_size_t
@@ -33,10 +33,10 @@ _ARRAY_STRUCT_DATA = 40  # the offset of `data` in NumPy's PyArrayInterface
 
 
 def array_view(array: object, name: str, *, write: bool = False, gpu: bool = False) -> ArrayView:
-    """The memory of a NumPy array, a Torch tensor, or what has an array interface, DLPack or a buffer.
+    """The memory of a NumPy array, a Torch tensor, or an object with an array interface, DLPack or a buffer.
 
-    Raises MapError, which calls the array `name`, for any other object, for a dtype that kernels do not
-    compute with, for memory that is misaligned, or not the CPU's unless `gpu`, and with `write` for read-only memory.
+    Raises MapError, which calls the array `name`, for any other object, for an unsupported dtype, for misaligned
+    memory, without `gpu` for memory that is not the CPU's, and with `write` for read-only memory.
     """
     if type(array) is np.ndarray:
         view = _numpy_view(array, name)
@@ -52,13 +52,13 @@ def array_view(array: object, name: str, *, write: bool = False, gpu: bool = Fal
 
 
 def _is_tensor(array: object) -> TypeGuard[torch.Tensor]:
-    loaded: Any = sys.modules.get("torch")  # who has a tensor has imported Torch
+    loaded: Any = sys.modules.get("torch")  # a tensor exists only once Torch is imported
     return loaded is not None and isinstance(array, loaded.Tensor)
 
 
 def _numpy_view(array: np.ndarray[Any, np.dtype[Any]], name: str) -> ArrayView:
     dtype = _NUMPY_NAMES.get(array.dtype) or _custom_dtype(array.dtype, name)
-    # A tenth of the time that array.ctypes takes, and documented: the C struct of the array interface.
+    # The C struct of the array interface, which is documented, takes a tenth of the time of array.ctypes.
     capsule = array.__array_struct__
     address = ctypes.c_size_t.from_address(_capsule_pointer(capsule, None) + _ARRAY_STRUCT_DATA).value
     flags, shape = array.flags, array.shape
@@ -117,7 +117,7 @@ def _foreign_view(array: object, name: str, gpu: bool) -> ArrayView:
         if hasattr(array, "__cuda_array_interface__"):
             if not gpu:
                 raise _elsewhere(name, "CUDA memory", "a copy in host memory")
-            # JAX does not tell the stream on which it computes, unless by DLPack.
+            # JAX tells the stream on which it computes only through DLPack.
             return _dlpack_view(array, name, gpu) if _is_of_jax(array) else _cuda_view(array, name)
         if hasattr(array, "__array_struct__") or hasattr(array, "__array_interface__"):
             return _numpy_view(np.asarray(array), name)
@@ -125,7 +125,7 @@ def _foreign_view(array: object, name: str, gpu: bool) -> ArrayView:
             return _dlpack_view(array, name, gpu)
     except HpacmlError:
         raise
-    except Exception as error:  # whatever somebody's protocol does
+    except Exception as error:  # a foreign protocol may raise anything
         raise _error(name, f"does not give its memory: {type(error).__name__}: {error}") from error
     exporter: Any = array
     try:
@@ -153,38 +153,27 @@ def _cuda_view(array: Any, name: str) -> ArrayView:
 
 
 def _cuda_device(array: Any, address: int) -> int:
-    """The number of the device that an array is on."""
+    """The number of the device on which an array lies."""
     if hasattr(array, "__dlpack_device__"):
         return int(array.__dlpack_device__()[1])
     from hpacml.runtime.gpu import driver
 
     index = driver.device_of(address)
-    return 0 if index is None else index  # an empty array is nowhere
+    return 0 if index is None else index  # an empty array lies on no device
 
 
 def _dlpack_view(array: Any, name: str, gpu: bool) -> ArrayView:
+    """Reads DLPack by hand: NumPy lacks bf16 and GPUs; Torch drops read-only flags and aborts on negative strides."""
     kind, index = array.__dlpack_device__()
     on_cuda = kind in _DLPACK_CUDA_DEVICES
     if kind not in _DLPACK_HOST_DEVICES and not (on_cuda and gpu):
         raise _elsewhere(name, f"memory of DLPack device ({int(kind)}, {index})", "a copy in host memory")
     options: dict[str, Any] = {"stream": _dlpack_stream(int(index))} if on_cuda else {}
     try:
-        try:
-            capsule = array.__dlpack__(max_version=(1, 0), **options)
-        except TypeError:  # from before DLPack 1.0
-            capsule = array.__dlpack__(**options)
+        capsule = _dlpack_capsule(array, options)
     except (BufferError, RuntimeError) as error:
         raise _error(name, f"does not give its memory through DLPack: {error}") from error
-    # The capsule is read, not consumed: as the owner it keeps the memory and releases it in the end.
-    if _capsule_is_valid(capsule, b"dltensor_versioned"):
-        managed = _capsule_pointer(capsule, b"dltensor_versioned")
-        readonly = bool(ctypes.c_uint64.from_address(managed + _DL_FLAGS_OFFSET).value & 1)
-        tensor = managed + _DL_VERSIONED_TENSOR_OFFSET
-    else:
-        tensor, readonly = (
-            _capsule_pointer(capsule, b"dltensor"),
-            True,
-        )  # the old form cannot say that it is writable
+    tensor, readonly = _dl_tensor(capsule)
     data, _, _, rank, code, bits, lanes, sizes, steps, offset = _DL_TENSOR.unpack(
         ctypes.string_at(tensor, _DL_TENSOR.size)
     )
@@ -198,18 +187,34 @@ def _dlpack_view(array: Any, name: str, gpu: bool) -> ArrayView:
     if address % SIZES[dtype]:
         raise _misaligned(name, address, dtype)
     readonly |= _is_of_jax(array)
-    return ArrayView(
-        address, dtype, shape, strides, readonly, capsule, int(index) if on_cuda else None, borrowed=on_cuda
-    )
+    device = int(index) if on_cuda else None
+    # The capsule has been read, not consumed: as the owner it keeps the memory, and releases it in the end.
+    return ArrayView(address, dtype, shape, strides, readonly, capsule, device, borrowed=on_cuda)
+
+
+def _dlpack_capsule(array: Any, options: dict[str, Any]) -> object:
+    try:
+        return array.__dlpack__(max_version=(1, 0), **options)
+    except TypeError:  # from before DLPack 1.0
+        return array.__dlpack__(**options)
+
+
+def _dl_tensor(capsule: object) -> tuple[int, bool]:
+    """The address of the `DLTensor` in a capsule, and whether it is read-only."""
+    if not _capsule_is_valid(capsule, b"dltensor_versioned"):
+        return _capsule_pointer(capsule, b"dltensor"), True  # the old form cannot say that it is writable
+    managed = _capsule_pointer(capsule, b"dltensor_versioned")
+    readonly = bool(ctypes.c_uint64.from_address(managed + _DL_FLAGS_OFFSET).value & 1)
+    return managed + _DL_VERSIONED_TENSOR_OFFSET, readonly
 
 
 def _is_of_jax(array: object) -> bool:
-    """Whether it is an array of JAX, which never changes."""
+    """Whether it is an array of JAX, which is immutable."""
     return type(array).__module__.partition(".")[0] in ("jax", "jaxlib")
 
 
 def _dlpack_stream(index: int) -> int:
-    """The stream of ours that an array is to be ready for, as DLPack calls it: the default one is 1."""
+    """The current stream of a device, on which an array must be ready, by DLPack's number: the default stream is 1."""
     from hpacml.runtime.gpu import devices
 
     return devices.device(index).stream or 1

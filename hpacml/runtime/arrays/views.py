@@ -19,7 +19,7 @@ from hpacml.errors import MapError
 if TYPE_CHECKING:
     import torch
 
-# Memory without an end, to read through: the types of ctypes are one for each length, and costly to make.
+# Memory without an end: ctypes needs a type for each length, which is costly to make, and this one fits all.
 _Memory = ctypes.c_char * sys.maxsize
 
 
@@ -27,9 +27,9 @@ _Memory = ctypes.c_char * sys.maxsize
 class ArrayView:
     """An array's memory: `address` of element [0, ..., 0], `strides` in elements, `owner` to keep it alive.
 
-    `dtype` is a name in `hpacml.dtypes`. `readonly` memory must not be written. `device` is the number
-    of the CUDA device that it is on, None for the host, and `stream` the one that its owner works on, if it tells.
-    `borrowed` memory of a device may have another use as soon as `owner` is gone, not only behind what is under way.
+    `dtype` is a name in `hpacml.dtypes`. `readonly` memory must not be written. `device` is the number of the CUDA
+    device on which it lies, None for the host, and `stream` the stream on which its owner works, if known. `borrowed`
+    memory of a device may be reused as soon as `owner` is gone, even if the device has not finished with it.
     """
 
     address: int
@@ -44,7 +44,7 @@ class ArrayView:
 
 
 def tensor_view(tensor: torch.Tensor, device: int | None) -> ArrayView:
-    """The memory of a tensor of ours, which is dense."""
+    """The memory of a dense tensor."""
     dtype, shape = torch_names()[tensor.dtype], tuple(tensor.shape)
     return ArrayView(tensor.data_ptr(), dtype, shape, c_strides(shape), False, tensor, device)
 
@@ -61,7 +61,7 @@ def c_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 class Layout(StrEnum):
-    """What compiled code knows of an array's strides: they choose the code that runs."""
+    """What compiled code knows of the strides of an array, which selects the code that runs."""
 
     PACKED = "packed"
     """C order without gaps."""
@@ -72,7 +72,7 @@ class Layout(StrEnum):
 
 
 def layout_of(view: ArrayView) -> Layout:
-    """The layout that tells most; the stride of a dimension of size 1 does not matter, and no elements are packed."""
+    """The most specific layout. Strides of dimensions of size 1 do not matter; an array without elements is packed."""
     return _layout(view.shape, view.strides)
 
 
@@ -85,7 +85,7 @@ def _layout(shape: tuple[int, ...], strides: tuple[int, ...]) -> Layout:
 
 
 def extent(view: ArrayView) -> tuple[int, int]:
-    """The addresses of the first byte and of the one behind the last; equal if there are no elements."""
+    """The addresses of the first byte and of the byte after the last; equal if there are no elements."""
     width = SIZES[view.dtype]
     if view.strides == c_strides(view.shape):
         return view.address, view.address + math.prod(view.shape) * width
@@ -105,19 +105,19 @@ def descriptor(view: ArrayView) -> ctypes.Array[ctypes.c_int64]:
 
 
 def view_of_descriptor(address: int, dtype: str, rank: int) -> ArrayView:
-    """What the ranked memref descriptor at `address` describes. Nothing keeps the memory alive."""
+    """The view that the ranked memref descriptor at `address` describes. Nothing keeps the memory alive."""
     words = _descriptor_layout(rank)[0].from_address(address)[:]
     origin = words[1] + words[2] * SIZES[dtype]
     return ArrayView(origin, dtype, tuple(words[3 : 3 + rank]), tuple(words[3 + rank :]), False, None)
 
 
 def tensor_from_descriptor(address: int, dtype: str, rank: int) -> torch.Tensor:
-    """A Torch tensor over the memory of a memref descriptor, as by `tensor_over`."""
+    """A Torch tensor over the memory of a memref descriptor, made by `tensor_over`."""
     return tensor_over(view_of_descriptor(address, dtype, rank))
 
 
 def tensor_over(view: ArrayView) -> torch.Tensor:
-    """A Torch tensor over memory of the host, valid as long as that memory is.
+    """A Torch tensor over memory of the host, valid as long as the memory is.
 
     Raises MapError for negative strides, which Torch cannot express.
     """
@@ -135,18 +135,18 @@ def tensor_over(view: ArrayView) -> torch.Tensor:
 
 
 def require_no_negative(strides: tuple[int, ...]) -> None:
-    """Raises MapError for strides that Torch has not."""
+    """Raise MapError for negative strides, which Torch cannot express."""
     if min(strides, default=0) < 0:
         raise MapError(f"Torch has no negative strides, such as {strides}: pass an array without, such as a copy")
 
 
 def array_from_descriptor(address: int, dtype: str, rank: int) -> np.ndarray[Any, np.dtype[Any]]:
-    """A NumPy array over the memory of a memref descriptor, valid as long as that is; bf16 as uint16 bits."""
+    """A NumPy array over the memory of a memref descriptor, valid as long as the memory is; bf16 as uint16 bits."""
     return numpy_array(view_of_descriptor(address, dtype, rank))
 
 
 def numpy_array(view: ArrayView) -> np.ndarray[Any, np.dtype[Any]]:
-    """A NumPy array over the memory of a view, valid as long as that is; bf16 as uint16 bits."""
+    """A NumPy array over the memory of a view, valid as long as the memory is; bf16 as uint16 bits."""
     kind = numpy_dtypes()[view.dtype]
     strides = [stride * kind.itemsize for stride in view.strides]
     below = sum((n - 1) * s for n, s in zip(view.shape, strides, strict=True) if s < 0 < n)

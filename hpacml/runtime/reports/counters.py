@@ -1,4 +1,4 @@
-"""The counters of measured calls: of each path through each region in memory that compiled code adds to."""
+"""The counters of measured calls: for each path through each region, memory to which compiled code adds."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class _Counters:
         self.label, self.path_taken, self.stages = record.label, record.path_taken, record.stages
         self.words = (ctypes.c_int64 * (1 + 2 * len(self.stages)))()
         self.start = tuple(self.words)
-        """Where counting began: at the last reset, or when this process was forked."""
+        """The counters when counting began: at the last reset, or when this process was forked."""
 
 
 _lock = threading.Lock()
 _counters: dict[bytes, _Counters] = {}  # by the text of the site, so that all code for a region shares them
 _forward: dict[str, list[int]] = {}
 before_read: list[Callable[[], None]] = []
-"""What is to be done so that everything is counted."""
+"""Called before counters are read, to count calls that are still pending."""
 
 
 def open_counters(site: bytes) -> int:
@@ -51,7 +51,7 @@ def open_counters(site: bytes) -> int:
 
 
 def add(site: bytes, nanoseconds: Sequence[int], bytes: Sequence[int]) -> None:
-    """One more call of a site on a device, whose counters are not those of compiled code on the host."""
+    """Add a call of a site on a device, for which compiled code does not count itself."""
     open_counters(site)
     with _lock:
         words = _counters[site].words
@@ -62,7 +62,7 @@ def add(site: bytes, nanoseconds: Sequence[int], bytes: Sequence[int]) -> None:
 
 
 def count_forward(label: str, nanoseconds: int) -> None:
-    """One more run of a region's network."""
+    """Add a run of a region's network."""
     with _lock:
         try:
             sums = _forward[label]
@@ -73,7 +73,7 @@ def count_forward(label: str, nanoseconds: int) -> None:
 
 
 def read(reset: bool = False) -> tuple[list[Counts], dict[str, tuple[int, int]]]:
-    """All counts, and the number and nanoseconds of the runs of each region's network; begins anew with `reset`."""
+    """All counts, and the runs of each region's network with their nanoseconds. With `reset` counting begins anew."""
     for settle in before_read:
         settle()
     return _read(reset)
@@ -98,7 +98,7 @@ def _read(reset: bool) -> tuple[list[Counts], dict[str, tuple[int, int]]]:
 
 
 def _begin_in_child() -> None:
-    """What the parent has counted is the parent's. Its threads, which may hold the lock, are not here."""
+    """Begin anew in a child: its parent keeps the counts. A thread that the child lacks may have held the lock."""
     global _lock
     _lock = threading.Lock()
     _read(reset=True)

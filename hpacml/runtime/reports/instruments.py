@@ -1,6 +1,6 @@
-"""What accompanies calls of regions: the measurement of their times, and ranges for profilers.
+"""The instruments of calls of regions: the measurement of times, and ranges for profilers.
 
-Compiled code is made for one choice of instruments and kept for each of them, so what is off costs nothing.
+Each choice of instruments has compiled code of its own, so an instrument that is off costs nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ R = TypeVar("R")
 
 
 class Instruments:
-    """A choice; there is one object of each. `ranges` is the profiler that they are for, or None."""
+    """A choice of instruments, one object for each choice. `ranges` names the profiler for ranges, or is None."""
 
     __slots__ = ("ranges", "timing")
 
@@ -29,13 +29,13 @@ class Instruments:
         self.ranges = ranges
 
     def around(self, name: Callable[P, str], function: Callable[P, R]) -> Callable[P, R]:
-        """`function` in a range, if those are on, of the name that `name` makes of the arguments."""
+        """`function`, in a range if ranges are on; `name` makes the name of the range from the arguments."""
         if self.ranges is None:
             return function
         return in_range(self.ranges, name, function)
 
     def run_network(self, label: str, run: Callable[..., R], arguments: Sequence[object]) -> R:
-        """Run the network of the region `label`."""
+        """Run the network of the region `label`, timed and in a range as chosen."""
         if self.ranges is not None:
             run = self.around(lambda *_: f"hpacml.forward {label}", run)
         if not self.timing:
@@ -55,11 +55,11 @@ def _choice(timing: bool, ranges: str | None) -> Instruments:
 
 
 listeners: list[Callable[[], None]] = []
-"""Called when ranges are chosen, by whoever has functions in them."""
+"""Called when ranges are chosen, to wrap functions in them anew."""
 
 OFF = _choice(False, None)
 current = _choice(bool(environment.REPORT.text()), environment.RANGES.text() or None)
-"""What the next call goes with. Another module must read it as `instruments.current`."""
+"""The instruments of the next call. Another module must read it as `instruments.current`."""
 
 
 def timing(on: bool = True) -> None:
@@ -77,12 +77,12 @@ def timing(on: bool = True) -> None:
 def ranges(profiler: Profiler | None) -> None:
     """Mark the calls of regions in the timeline of a profiler from now on, or with None no longer.
 
-    "torch" makes ranges of `torch.profiler`; "nvtx" makes those of NVIDIA's tools, and needs a Torch with CUDA. So does
-    the environment variable HPACML_RANGES from the start; where they are not to be had then, that is logged. Ranges
+    "torch" makes ranges of `torch.profiler`; "nvtx" makes those of NVIDIA's tools, and needs a Torch with CUDA. The
+    environment variable HPACML_RANGES turns ranges on from the start, and logs an error if they are unavailable. Ranges
     are named `hpacml.kernel NAME` or `hpacml.region NAME`, and inside `hpacml.infer LABEL`, `hpacml.forward LABEL`,
     `hpacml.collect LABEL` and, of regions, `hpacml.body`. Gather and scatter have none: they are inside compiled code.
 
-    Raises HpacmlError for another profiler, or one that is not to be had.
+    Raises HpacmlError for an unknown or an unavailable profiler.
     """
     global current
     if profiler is not None:

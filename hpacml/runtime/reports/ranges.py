@@ -1,4 +1,4 @@
-"""Ranges in the timelines of profilers, around what Python has a part in."""
+"""Ranges in the timelines of profilers, around the functions that Python runs."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _log = logging.getLogger("hpacml")
 
 
 def in_range(profiler: str, name: Callable[P, str], function: Callable[P, R]) -> Callable[P, R]:
-    """`function` in a range of a profiler, whose name is made of the arguments.
+    """`function` in a range of a profiler; `name` makes the name of the range from the arguments.
 
-    A profiler that is not to be had, which only the environment can ask for, is logged once and left out.
+    An unavailable profiler, which only HPACML_RANGES can name, is logged once and has no ranges.
     """
     open_range = _opener(profiler)
 
@@ -38,7 +38,7 @@ def in_range(profiler: str, name: Callable[P, str], function: Callable[P, R]) ->
 
 
 def require(profiler: str) -> Opener:
-    """What opens a range of a profiler. Raises HpacmlError for one that is not to be had."""
+    """Return what opens a range of a profiler. Raises HpacmlError for an unknown or an unavailable one."""
     if profiler not in PROFILERS:
         raise environment.RANGES.wrong(profiler, f"set it to {' or '.join(PROFILERS)}")
     if profiler == "torch":

@@ -1,4 +1,4 @@
-"""What `hpacml.report()` tells: for each region its calls by mode, and times and bytes of their stages."""
+"""The report of `hpacml.report()`: for each region its calls by mode, and the times and bytes of their stages."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ EVENTS = {
     "outputs": "Output To Tensor",
     "enqueue": "Enqueue",
 }
-"""The stages of a region by the names of their events: HPAC-ML's, where it has such an event."""
+"""The names of the events that stages of a region are: HPAC-ML's names, where it has such an event."""
 
 WHOLE = {path: f"Region ({path})" for path in ("infer", "collect", "body")}
-"""The events of all stages together, by the way through the region."""
+"""The names of the events that are whole calls, by the path through the region."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """How often a stage was gone through, the milliseconds that it took, and the bytes that it copied, in total."""
+    """How often a stage ran, and the milliseconds that it took and the bytes that it copied in total."""
 
     count: int = 0
     total_ms: float = 0.0
@@ -44,6 +44,7 @@ class Event:
 
     @property
     def mean_ms(self) -> float:
+        """The mean milliseconds of a run, 0 without any."""
         return self.total_ms / self.count if self.count else 0.0
 
     def __add__(self, other: Event) -> Event:
@@ -55,8 +56,7 @@ class RegionReport:
     """The measured calls of one region.
 
     `calls` counts them by mode: "infer", "collect", or "body" where `if` excluded both. A call that raises does not
-    count. `fallbacks` are those of "infer" in which the original code had to stand in, and `replayed` those that were
-    CUDA graphs. Of the `events`,
+    count. `fallbacks` counts the calls of "infer" in which the original code had to stand in. Of the `events`,
     `Forward Pass` is the part of `Inference` that the network takes; `Region (infer)` and its like are whole calls.
     """
 
@@ -66,22 +66,22 @@ class RegionReport:
 
     @property
     def replayed(self) -> int:
-        """The calls of "infer" that a GPU did again as a graph, gather, model and scatter in one."""
+        """The calls of "infer" that replayed a CUDA graph, which has gather, model and scatter in one."""
         return self.events["Graph Replay"].count if "Graph Replay" in self.events else 0
 
     @property
     def gathered(self) -> int:
-        """The bytes of tensors that were filled from memory. Maps of packed memory copy none."""
+        """The bytes of tensors that were filled from memory. Maps of packed memory copy nothing."""
         return sum(self.events[name].bytes for name in ("To Tensor", "Output To Tensor") if name in self.events)
 
     @property
     def scattered(self) -> int:
-        """The bytes of tensors that were written to memory. Maps of packed memory copy none."""
+        """The bytes of tensors that were written to memory. Maps of packed memory copy nothing."""
         return self.events["From Tensor"].bytes if "From Tensor" in self.events else 0
 
 
 class Report(Mapping[str, RegionReport]):
-    """What was measured of each region, by its label. It is a table where it is shown."""
+    """The measurements of each region, by its label. Printed, it is a table."""
 
     def __init__(self, regions: Mapping[str, RegionReport]):
         self._regions = dict(regions)
@@ -96,7 +96,7 @@ class Report(Mapping[str, RegionReport]):
         return len(self._regions)
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it, and which process measured it, as JSON has it."""
+        """The report, and the process that measured it, as JSON values."""
         from hpacml.runtime.databases.runs import this_run
 
         run = asdict(this_run())
@@ -119,7 +119,7 @@ class Report(Mapping[str, RegionReport]):
         }
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write it as JSON. Raises HpacmlError where that is not possible."""
+        """Write the report to a file as JSON. Raises HpacmlError where that is not possible."""
         try:
             with open(path, "w", encoding="utf-8") as file:
                 file.write(self.to_json())
@@ -129,7 +129,7 @@ class Report(Mapping[str, RegionReport]):
             ) from error
 
     def to_json(self) -> str:
-        """What `save` writes."""
+        """The text that `save` writes."""
         return json.dumps(self.as_dict(), indent=2) + "\n"
 
     def __rich__(self) -> Table | str:
@@ -169,7 +169,7 @@ class Report(Mapping[str, RegionReport]):
 
 
 def report(reset: bool = False) -> Report:
-    """What `hpacml.timing(True)` or HPACML_REPORT have measured so far, in this process and all its threads.
+    """The report of what `hpacml.timing(True)` or HPACML_REPORT have measured so far, in all threads of this process.
 
     Print it for a table; `report["heat"].calls["infer"]` and `report["heat"].events["To Tensor"].mean_ms` are numbers,
     and `.save(FILE)` writes JSON. With `reset` the next report begins here.

@@ -1,4 +1,4 @@
-"""The file that HPACML_REPORT names, written when the process ends: each process of a program has its own."""
+"""The file that HPACML_REPORT names, which is written when a process ends. Each process writes a file of its own."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _log = logging.getLogger("hpacml")
 
 
 def write_at_exit(name: str) -> None:
-    """Write the report to the file `name` when this process ends, or one that it forks.
+    """Write the report to the file `name` when this process, or one that it forks, ends.
 
-    Of a parallel run, rank 0 writes this file and rank 3 `NAME.rank3.json`; a process that another one with a report
-    started writes `NAME.pid1234.json`. So does one that finds the file written since it began.
+    In a parallel run, rank 0 writes this file and rank 3 `NAME.rank3.json`. A process that was started by one with a
+    report, or that finds the file written since it began, writes `NAME.pid1234.json`.
     """
-    # For the processes that this one starts, whose reports go to files of other names.
+    # Processes that this one starts see this, and write files of other names.
     os.environ.setdefault(environment.REPORT_PROCESS.name, str(os.getpid()))
     file = _ReportFile(Path(name).absolute())
     atexit.register(file.write)
@@ -39,9 +39,9 @@ class _ReportFile:
         self._follows = False
 
     def follow_multiprocessing(self) -> None:
-        """Have the children of multiprocessing write, too: some end without atexit."""
+        """Make the children of multiprocessing write, too: some end without atexit."""
         if not self._follows and (util := sys.modules.get("multiprocessing.util")):
-            # Not yet `Finalize`: a child begins by forgetting what its parent does at its end.
+            # `Finalize` must wait till the child runs, which begins by forgetting what its parent does at the end.
             util.register_after_fork(self, _ReportFile._finalize)
             self._follows = True
 
@@ -49,7 +49,7 @@ class _ReportFile:
         sys.modules["multiprocessing.util"].Finalize(None, self.write, exitpriority=0)
 
     def write(self) -> None:
-        """Write the report of this process, once; what goes wrong is logged."""
+        """Write the report of this process, once, and log errors."""
         if self._writer == os.getpid():
             return
         self._writer = os.getpid()
@@ -64,7 +64,7 @@ class _ReportFile:
             if not _replace(path, result.to_json(), self._began):
                 _log.warning("another process has written '%s': this one's report has %s in its name", path, process)
                 _replace(_marked(path, process), result.to_json(), 0)
-        except (OSError, ValueError) as error:  # ValueError: such a name is none
+        except (OSError, ValueError) as error:  # ValueError: the name is invalid
             _log.error(
                 "cannot write the report to '%s' (%s): set HPACML_REPORT to a file that can be written. It is\n%s",
                 path,
@@ -78,7 +78,7 @@ def _marked(path: Path, mark: str) -> Path:
 
 
 def _replace(path: Path, text: str, began: int) -> bool:
-    """Write `text` to a file, unless another process has since `began`."""
+    """Write `text` to a file and return True, unless another process has written it since `began`."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666), "w", encoding="utf-8") as file:
         with contextlib.suppress(OSError):  # not every file can be locked
             fcntl.flock(file, fcntl.LOCK_EX)
