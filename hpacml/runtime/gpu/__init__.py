@@ -1,1 +1,1 @@
-"""Kernels on GPUs of NVIDIA: devices as Torch sees them, and the CUDA driver for what it has no name for."""
+"""Kernels on GPUs of NVIDIA: devices through Torch, and the CUDA driver where Torch has no function."""

@@ -1,4 +1,4 @@
-"""Collection on devices: tensors are copied to pinned memory behind what fills them, and recorded once there."""
+"""Collection on devices: tensors are copied to pinned memory after they are filled, and recorded on arrival."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class _Arrival:
         return sum(tensor.nbytes for tensor in self.tensors)
 
     def finish(self) -> None:
-        with self.device.active():  # a thread begins on the first one
+        with self.device.active():  # a new thread starts on the first device
             self.copied.synchronize()
             milliseconds = self.start.elapsed_time(self.stop)
         if self.raised is not None and self.raised.any():
@@ -134,7 +134,7 @@ def collect(
     body: tuple[Event, Event],
     record: Callable[[Sequence[torch.Tensor], float], None],
 ) -> None:
-    """Have `record` take a call, whose tensors are on its device, later; its body is between two events."""
+    """Pass the tensors of a call on a device to `record` once they have arrived; two events enclose the `body`."""
     _prepare()
     device = call.device
     tensors = [device.to_pinned(device.tensor(view)) for view in views]
@@ -144,7 +144,7 @@ def collect(
 
 
 def _prepare() -> None:
-    """Have everything recorded before databases are closed: by `flush`, the end of the process, and forks."""
+    """Make `flush`, the end of the process and forks record all calls before databases are closed."""
     global _prepared
     if _prepared:
         return

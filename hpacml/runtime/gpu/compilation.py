@@ -1,4 +1,4 @@
-"""Compiled code that launches kernels, loaded into this process, to call."""
+"""Compiled code that launches kernels, loaded into this process."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from hpacml.runtime.gpu.kernels import Kernels
 
 
 def compile(ir_text: str, entry_name: str, arg_types: Sequence[str], result_type: str | None, chip: str) -> Function:
-    """The function `entry_name` of a module with `gpu.launch`, as by `loading.compile`; its memory is the device's.
+    """Load the function `entry_name` of a module with `gpu.launch`, as `loading.compile` does; it uses device memory.
 
-    PTX and machine code come from the cache on disk where they can: then neither MLIR nor LLVM compiles anything.
-    On another kind of processor LLVM alone does. Raises CompileError.
+    If PTX and machine code are in the cache on disk, neither MLIR nor LLVM compiles anything; if machine code for
+    another kind of processor is, only LLVM does. Raises CompileError.
     """
-    way_in = trampoline(entry_name, arg_types, result_type)
+    entry = trampoline(entry_name, arg_types, result_type)
     symbol = packed(entry_name)
     device, host = portable(ir_text, chip)
-    name = cache.key("kernel for a GPU", *llvm.host(), shim.text(), host, way_in)
-    code = cache.fetch(name, lambda: llvm.emit(host + way_in, {symbol}))
+    name = cache.key("kernel for a GPU", *llvm.host(), shim.text(), host, entry)
+    code = cache.fetch(name, lambda: llvm.emit(host + entry, {symbol}))
     kernels = Kernels(device)
     symbols = {**shim.runtime().symbols, launchers.KERNELS: kernels.address}
     library = llvm.link(code, {symbol}, symbols, kernels)
@@ -32,11 +32,11 @@ def compile(ir_text: str, entry_name: str, arg_types: Sequence[str], result_type
 
 
 RESERVED = 64 << 20
-"""Bytes that a call may reserve for its tensors; calls with more ask for each, and give it back at once."""
+"""The most bytes that a call reserves for its tensors; a call with more asks for each tensor, and frees it early."""
 
 
 def _enter() -> Callable[[int, Any], int]:
-    """How to run a function on the device of the current call: with as much memory as the call before asked for."""
+    """Make what runs a function on the device of the current call, with as much memory as the call before asked for."""
     enter_on, size = shim.runtime().enter_on, 0
 
     def enter(address: int, slots: Any) -> int:

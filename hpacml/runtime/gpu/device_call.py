@@ -1,4 +1,4 @@
-"""One call of compiled code on a device: what the host part asks for on the way."""
+"""One call of compiled code on a device, with its stream, memory, events and flag."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hpacml.runtime.gpu.flags import Flag
 
 
-_Words = ctypes.c_int64 * 7
+_Words = ctypes.c_int64 * 7  # `%call` in `shim.ll`
 _START, _NEXT, _END, _ASKED = 3, 4, 5, 6
 
 
@@ -31,15 +31,15 @@ class Use(Protocol):
 
     @property
     def label(self) -> str:
-        """Of the region."""
+        """The label of the region."""
         ...
 
     def remember(self) -> None:
-        """Note how the model is, now that it is captured: it may keep tensors of its run."""
+        """Note the state of the model, now that it is captured. The use may keep tensors of the run."""
         ...
 
     def holds(self) -> bool:
-        """Whether the call would run the same model, with its weights in the same memory."""
+        """Whether a call would now run the same model, with its weights in the same memory."""
         ...
 
     def give_up(self) -> None:
@@ -48,10 +48,10 @@ class Use(Protocol):
 
 
 class Call:
-    """A call on the current stream of a device. What it allocates lives until it is freed, or the call ends.
+    """A call on the current stream of a device. Memory that it allocates lives until it is freed, or the call ends.
 
-    While it is captured, `home` is the stream that the graph will run on; without one the graph is somebody else's, who
-    may replay it at any time and anywhere. If arrays of the host have been copied for it, `originals` are these.
+    While it is `capturing`, `home` is the stream of the graph; without one the graph belongs to other code, which may
+    replay it at any time on any stream. `originals` are the arrays of the host that were copied for the call.
     """
 
     __slots__ = (
@@ -69,10 +69,10 @@ class Call:
         self.device = device
         self.stream = device.stream
         self.words = _Words(device.launcher if device.index < kernels.MOST_DEVICES else 0, self.stream, device.index)
-        """What compiled code knows of the call (`%call` in `shim.ll`)."""
+        """The data of the call that compiled code reads and writes."""
         self.capturing = capturing
         self.on_host = False
-        """Whether it has done what the host must do again in each call."""
+        """Whether the host has done something that it must do again in each call."""
         self.original = False
         """Whether the host has run original code on its own arrays."""
         self.uses: list[Use] = []
@@ -86,7 +86,7 @@ class Call:
 
     @property
     def flag(self) -> Flag:
-        """The flag for its bad indices. Raises `MapError` if it is raised for those of earlier calls."""
+        """The flag for bad indices of the call. Raises `MapError` if it is raised for indices of earlier calls."""
         if self._flag is None:
             from hpacml.runtime.gpu import flags
 
@@ -95,7 +95,7 @@ class Call:
                     self.leave_to_host(f"{environment.CHECK.name}=sync")
                 self._flag = flags.captured(self.device, self._home)
                 return self._flag
-            own = self._originals or "sync" in checks.chosen()  # copies of the host's are waited for anyway
+            own = self._originals or "sync" in checks.chosen()  # a call on copies waits for the device anyway
             self._flag = flags.OwnFlag(self.device) if own else flags.shared(self.device, self.stream)
             using = self._flag.used()
             using.__enter__()
@@ -104,80 +104,80 @@ class Call:
 
     @property
     def flagged(self) -> Flag | None:
-        """Its flag, if it has indices that are checked."""
+        """Its flag, or None if it has checked no indices."""
         return self._flag
 
     def original_of(self, view: ArrayView) -> ArrayView | None:
-        """The array of the host that an array of the call is a copy of, if it is one."""
+        """The array of the host of which an array of the call is a copy; None if it is no copy."""
         return self._originals.get(place_of(view)) if self._originals else None
 
     def end(self) -> None:
-        """It launches no more kernels."""
+        """Note that the call launches no more kernels."""
         if self._using is not None:
             self._using.__exit__(None, None, None)
             self._using = None
 
     def leave_to_host(self, what: str) -> None:
-        """Note that the host must do something in each call again. Raises `DeviceError` in a graph, which cannot."""
+        """Note that the host must do `what` again in each call. Raises `DeviceError` in a graph, where it cannot."""
         if self.capturing:
             raise DeviceError(f"{what} cannot be captured in a CUDA graph, since the host does it anew in each call")
         self.on_host = True
 
     @property
     def repeats(self) -> bool:
-        """Whether it did nothing but launch kernels and run models, so that the same can be done again as a graph."""
+        """Whether it only launched kernels and ran models, so that a graph can do the same again."""
         return bool(self.uses) and not self.on_host
 
     def reserve(self, size: int) -> None:
-        """Have memory of which compiled code takes its tensors without asking, if there is so much."""
+        """Reserve `size` bytes, if possible, from which compiled code takes its tensors without asking Python."""
         with suppress(DeviceError):
             start = self.allocate(size)
             self.words[_START], self.words[_NEXT], self.words[_END] = start, start, start + size
 
     @property
     def asked(self) -> int:
-        """How many bytes compiled code has asked for."""
+        """The bytes that compiled code has asked for."""
         return self.words[_ASKED]
 
     def allocate(self, size: int) -> int:
-        """The address of new memory of so many bytes. Raises `DeviceError`."""
-        words = max(-(-size // 4), 1)  # whole ones: to change a byte atomically is to change the word that it is in
+        """Return the address of `size` bytes of new memory. Raises `DeviceError` if there is no memory."""
+        words = max(-(-size // 4), 1)  # whole words: an atomic change of a byte changes its word
         tensor = self.device.empty((4 * words,), "u8")
         address = tensor.data_ptr()
         self._memory[address] = tensor
         return address
 
     def free(self, address: int) -> None:
-        """Have memory of the call used again, by what comes behind it on the stream."""
+        """Free memory of the call. What comes later on the stream may use it again."""
         del self._memory[address]
 
     def time(self) -> int:
-        """The number of a new event. What is captured has none: nobody could ask them for their times."""
+        """Record a new event and return its number. A captured call has no events: nobody could read their times."""
         if self.capturing:
             return 0
         self.events.append(self.device.event())
         return len(self.events) - 1
 
     def body_time(self) -> int:
-        """The same, before and behind a body, whether times are measured or not; these count by themselves."""
+        """Do as `time` before and after a body, even if no times are measured. These events are numbered apart."""
         if self.capturing:
             return 0
         self._bodies.append(self.device.event())
         return len(self._bodies) - 1
 
     def body(self, apart: int) -> tuple[Event, Event]:
-        """The events before and behind the body that is done now, which are so many apart: bodies nest."""
+        """The events before and after the body that has just ended; their numbers are `apart`, since bodies nest."""
         return self._bodies[-1 - apart], self._bodies[-1]
 
 
 def innermost() -> Call | None:
-    """The call that this thread is in, None if it is in none, or in one on the host."""
+    """The call on a device that this thread is in; None outside of calls, and in a call on the host."""
     around = frame.innermost()
     return None if around is None else around.gpu  # pyright: ignore[reportReturnType] (of its protocol)
 
 
 def current() -> Call:
-    """The call that this thread is in. Raises `DeviceError` if it is in none."""
+    """The call on a device that this thread is in. Raises `DeviceError` if there is none."""
     if (call := innermost()) is None:
         raise DeviceError("code for a GPU runs, but no call on a device is under way")
     return call

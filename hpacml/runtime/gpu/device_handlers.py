@@ -37,7 +37,7 @@ def time(found: int) -> None:
 
 
 def body_time(found: int) -> None:
-    """Write the number of a new event beside a body to the double at `found`."""
+    """Write the number of a new event before or after a body to the double at `found`."""
     ctypes.c_double.from_address(found).value = current().body_time()
 
 

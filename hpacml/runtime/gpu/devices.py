@@ -1,4 +1,4 @@
-"""Devices as Torch sees them: streams, memory, and the tensors that lie there. It imports Torch."""
+"""Devices through Torch: streams, memory, tensors, and graphs. Importing this file imports Torch."""
 
 from __future__ import annotations
 
@@ -19,95 +19,95 @@ from hpacml.runtime.arrays.views import ArrayView, require_no_negative
 from hpacml.runtime.gpu import driver
 
 _capturing = threading.RLock()
-"""Torch cannot capture in two threads at once, and to wait for all of a device breaks what another thread captures."""
+"""Held to capture, which Torch cannot do in two threads at once, and to wait for a device, which breaks a capture."""
 
 
 class Event(Protocol):
-    """A point on a stream."""
+    """A point on a stream, which is past once the device has come there."""
 
     def synchronize(self) -> None:
-        """Wait until the device has come there."""
+        """Wait until the event is past."""
         ...
 
     def query(self) -> bool:
-        """Whether it has."""
+        """Whether the event is past."""
         ...
 
     def elapsed_time(self, end_event: Any, /) -> float:
-        """Milliseconds from here to another event, both of which are past."""
+        """The milliseconds from this event to another; both must be past."""
         ...
 
 
 class Device:
-    """A GPU of NVIDIA. Everything happens on Torch's current stream, in memory of Torch's allocator."""
+    """A GPU of NVIDIA. It works on Torch's current stream, in memory of Torch's allocator."""
 
     def __init__(self, index: int) -> None:
         self.index = index
         self.torch = torch.device("cuda", index)
         self.name = str(self.torch)
-        """For Torch, which is to load models there."""
+        """Torch's name of the device, to load models there."""
         self._context = driver.primary_context(index)
         self.launcher = driver.launcher()
-        """The address of what launches kernels, with the signature of `cuLaunchKernel`."""
+        """The address of the function that launches kernels, with the signature of `cuLaunchKernel`."""
         self._captures: dict[int, _Capture] = {}
-        """By the stream that what they capture is replayed on."""
+        """By the stream on which their graphs are replayed."""
 
     @functools.cached_property
     def chip(self) -> str:
-        """The chip that code is made for: the newest one known that is not newer than the device's."""
+        """The chip for which code is made: the newest known one that is not newer than the device."""
         from hpacml.backend.chips import chip_of
 
         return chip_of(*torch.cuda.get_device_capability(self.index))
 
     def active(self) -> AbstractContextManager[None]:
-        """Have this be the current device of Torch and of the driver."""
+        """Make this the current device of Torch and of the driver, inside `with`."""
         return _Active(self.index, self._context)
 
     def resume(self) -> None:
-        """Have it be the current device again inside of `active`, behind code that may have chosen another one."""
+        """Make this the current device again inside `active`, after code that may have chosen another."""
         torch.cuda.set_device(self.index)
         driver.enter(self._context)
 
     @property
     def stream(self) -> int:
         """The handle of Torch's current stream."""
-        # As torch.cuda.current_stream(...).cuda_stream, without the objects, which take ten times as long.
+        # torch.cuda.current_stream(...).cuda_stream is the same, but makes objects, which takes ten times as long.
         return torch._C._cuda_getCurrentRawStream(self.index)  # pyright: ignore
 
     def wait_for(self, stream: int) -> None:
-        """Have the current stream wait for what is on another one now."""
+        """Make the current stream wait for the work that is on another stream now."""
         if (other := self._other(stream)) is not None:
             torch.cuda.current_stream(self.index).wait_stream(other)
 
     def have_wait(self, stream: int) -> None:
-        """Have another stream wait for what is on the current one now."""
+        """Make another stream wait for the work that is on the current stream now."""
         if (other := self._other(stream)) is not None:
             other.wait_stream(torch.cuda.current_stream(self.index))
 
     def _other(self, stream: int) -> torch.cuda.Stream | None:
-        """A stream of the CUDA array interface, in which 1 is the default stream, unless it is the current one."""
+        """The stream with a number of the CUDA array interface, where 1 is the default; None for the current stream."""
         stream = 0 if stream == 1 else stream
         if stream == self.stream:
             return None
         return torch.cuda.ExternalStream(stream, device=self.torch) if stream else torch.cuda.default_stream(self.index)
 
     def synchronize(self) -> None:
-        """Wait for the current stream."""
+        """Wait for all work on the current stream."""
         torch.cuda.current_stream(self.index).synchronize()
 
     def synchronize_all(self) -> None:
-        """Wait for all streams, of which none may be capturing."""
+        """Wait for all work on all streams, none of which may be capturing."""
         with _capturing:
             torch.cuda.synchronize(self.index)
 
     def event(self, blocking: bool = False) -> Event:
-        """A new event on the current stream, that tells its time; who waits for it sleeps if it is `blocking`."""
+        """Record a new event, with its time, on the current stream; a thread that waits for a `blocking` one sleeps."""
         event = torch.cuda.Event(enable_timing=True, blocking=blocking)
         event.record(torch.cuda.current_stream(self.index))
         return event
 
     def empty(self, shape: tuple[int, ...], dtype: str) -> torch.Tensor:
-        """A tensor that is not filled. Raises `DeviceError` if there is no memory."""
+        """Return an unfilled tensor. Raises `DeviceError` if there is no memory."""
         try:
             return torch.empty(shape, dtype=torch_dtypes()[dtype], device=self.torch)
         except torch.OutOfMemoryError as error:
@@ -115,16 +115,16 @@ class Device:
             raise no_memory(self.index, size, str(error).splitlines()[0]) from error
 
     def pinned(self, size: int) -> torch.Tensor:
-        """Bytes of host memory that the device copies from and to by itself."""
+        """Return `size` bytes of pinned host memory, from and to which the device itself copies."""
         return torch.empty(size, dtype=torch.uint8, device="cpu", pin_memory=True)
 
     def to_pinned(self, tensor: torch.Tensor) -> torch.Tensor:
-        """A copy of a tensor in such memory, which is there when the current stream has come so far."""
+        """Start a copy of a tensor to pinned memory, and return it; it is complete once the stream has come there."""
         copy = torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu", pin_memory=True)
         return copy.copy_(tensor, non_blocking=True)
 
     def tensor(self, view: ArrayView) -> torch.Tensor:
-        """A tensor over memory of this device, valid as long as that is. Raises MapError for negative strides."""
+        """A tensor over memory of this device, valid as long as the memory is. Raises MapError for negative strides."""
         kind = torch_dtypes()[view.dtype]
         if 0 in view.shape:
             return torch.empty_strided(view.shape, view.strides, dtype=kind, device=self.torch)
@@ -133,25 +133,25 @@ class Device:
         return tensor.view(kind) if view.dtype == "bf16" else tensor
 
     def load(self, ptx: str, names: Sequence[str]) -> list[Any]:
-        """The kernels of these names in a PTX text, on this device."""
+        """Load a PTX text, and return its kernels of these names on this device."""
         with driver.relaxed():
             module = driver.load(ptx)
             return [driver.function(module, name) for name in names]
 
     def launch(self, kernel: Any, grid: int, block: int, stream: int, parameters: int) -> None:
-        """Launch one of the loaded kernels; `parameters` is the address of an array of pointers to its parameters."""
+        """Launch a loaded kernel; `parameters` is the address of an array of pointers to its parameters."""
         driver.launch(kernel, grid, block, stream, parameters)
 
     @property
     def capturing(self) -> bool:
-        """Whether what is launched on the current stream goes into a graph, instead of being done."""
+        """Whether work on the current stream is captured in a graph, instead of being done."""
         return torch.cuda.is_current_stream_capturing()
 
     def capture(self, run: Callable[[], None]) -> Callable[[], None]:
-        """What `run` does on the current stream, as a graph: call it to have all of it done once. `run` does nothing.
+        """Capture the work of `run` on the current stream, without doing it, and return what replays it.
 
-        It must be replayed on the stream that is current now. What Torch raises for something that cannot be captured
-        comes out. It may come to run twice.
+        It must be replayed on the stream that is current now. `run` may be called twice. Raises what Torch raises for
+        work that cannot be captured.
         """
         with _capturing:
             try:
@@ -159,7 +159,7 @@ class Device:
             except Exception as error:
                 if not _lacks_memory(error):
                     raise
-            torch.cuda.empty_cache()  # Torch does not give back by itself what it keeps, while something is captured
+            torch.cuda.empty_cache()  # during a capture, Torch does not release the memory that it keeps
             return self._capture(run)
 
     def _capture(self, run: Callable[[], None]) -> Callable[[], None]:
@@ -176,12 +176,12 @@ class Device:
 
 
 class _Capture:
-    """Captures what is replayed on one stream, where graphs run one after the other, so that they share memory.
+    """Captures the graphs of one stream. They run one after the other there, so they can share memory.
 
-    Whatever a graph allocates is free again when its capture ends, so a later capture takes the same memory, and each
-    replay writes there before it reads. Of what is not freed, such as the workspaces that libraries keep for each
-    stream they work on, no other graph gets a part. Hence the stream is neither one of Torch's, which others may have
-    too, nor that of another capture.
+    Memory that a graph allocates is free again when its capture ends. A later capture takes the same memory, and each
+    replay writes there before it reads. Memory that is not freed, such as the workspaces that libraries keep for each
+    stream, goes to no other graph. So the stream of the capture is neither one of Torch's, which other code may use,
+    nor that of another capture.
     """
 
     def __init__(self, device: Device) -> None:
@@ -191,9 +191,9 @@ class _Capture:
         self._graphs: weakref.WeakSet[torch.cuda.CUDAGraph] = weakref.WeakSet()
 
     def graph(self, run: Callable[[], None]) -> torch.cuda.CUDAGraph:
-        """What `run` does."""
+        """Capture the work of `run`."""
         graph = torch.cuda.CUDAGraph()
-        sharing = list(self._graphs)  # held till the capture has begun: Torch forgets a pool with its last graph
+        sharing = list(self._graphs)  # kept until the capture has begun: Torch frees a pool with its last graph
         if not sharing:
             self._pool = torch.cuda.graph_pool_handle()
         # Not `torch.cuda.graph`, which waits for the device and returns all memory that Torch keeps.
@@ -211,8 +211,8 @@ class _Capture:
         return graph
 
     def _close_pool(self) -> None:
-        """Have Torch know that nothing is captured any more: after a failure it does not, and keeps all memory."""
-        with suppress(RuntimeError):  # it does know if only `run` has failed
+        """Tell Torch that no capture is under way: after a failure it does not know, and frees no memory."""
+        with suppress(RuntimeError):  # Torch knows if only `run` has failed
             torch._C._cuda_endAllocateToPool(self._index, self._pool)  # pyright: ignore
             torch._C._cuda_releasePool(self._index, self._pool)  # pyright: ignore
 
@@ -237,19 +237,19 @@ class _Active:
 
 
 def _lacks_memory(error: BaseException | None) -> bool:
-    """Whether it is, or comes of, an allocation that failed."""
+    """Whether an error is, or was caused by, a failed allocation."""
     while error is not None and not isinstance(error, torch.OutOfMemoryError):
         error = error.__cause__ or error.__context__
     return error is not None
 
 
 def no_memory(index: int, size: int, reason: str) -> DeviceError:
-    """That a device has no room for a tensor of so many bytes."""
+    """The error for a device without room for a tensor of `size` bytes."""
     return DeviceError(f"the GPU {index} has no memory for a tensor of {size} bytes: {reason}")
 
 
 class _Exporter:
-    """Memory of a device, for Torch to make a tensor of."""
+    """Memory of a device, of which Torch can make a tensor."""
 
     def __init__(self, view: ArrayView) -> None:
         width = torch_dtypes()[view.dtype].itemsize
@@ -267,7 +267,7 @@ _making = threading.Lock()
 
 
 def device(index: int) -> Device:
-    """The GPU of that number, always the same object. Raises `DeviceError` if this process has none such."""
+    """The GPU with a number, always the same object. Raises `DeviceError` if this process cannot use it."""
     if (found := _devices.get(index)) is None:
         with _making:
             found = _devices.get(index) or _devices.setdefault(index, _make(index))
@@ -286,5 +286,5 @@ def _make(index: int) -> Device:
 
 
 def current_device() -> Device:
-    """Torch's current GPU."""
+    """Torch's current GPU. Raises `DeviceError` if this process cannot use it."""
     return device(torch.cuda.current_device() if torch.cuda.is_available() else 0)

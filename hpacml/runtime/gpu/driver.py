@@ -1,4 +1,4 @@
-"""The CUDA driver, through NVIDIA's `cuda-bindings`: modules of PTX, and launches."""
+"""The CUDA driver, through NVIDIA's `cuda-bindings`: contexts, modules of PTX, and launches."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from hpacml.errors import DeviceError
 
 LOG_BYTES = 16 << 10
-"""Of what the driver's compiler says about a module that it does not take."""
+"""The most bytes of what the driver's compiler says about a module that it refuses."""
 
 
 @functools.cache
@@ -30,7 +30,7 @@ def bindings() -> Any:
 
 
 def primary_context(index: int) -> Any:
-    """The context of a device that Torch, and what else uses the CUDA runtime, works in. It is kept for good."""
+    """The context of a device in which Torch, and all users of the CUDA runtime, work. It is never released."""
     cuda = bindings()
     device = _result(cuda.cuDeviceGet(index), f"find the GPU {index}")
     return _result(cuda.cuDevicePrimaryCtxRetain(device), f"use the GPU {index}")
@@ -45,14 +45,14 @@ def enter(context: Any) -> None:
 
 
 def stream() -> int:
-    """The handle of a new stream of the current context, which waits for no other. It is kept for good."""
+    """The handle of a new stream of the current context, which waits for no other stream. It is never released."""
     cuda = bindings()
     return int(_result(cuda.cuStreamCreate(cuda.CUstream_flags.CU_STREAM_NON_BLOCKING), "make a stream"))
 
 
 @contextmanager
 def relaxed() -> Generator[None]:
-    """Let this thread do what goes into no graph, while somebody captures one."""
+    """Let this thread do work that cannot be captured, while another captures a graph."""
     cuda = bindings()
     mode = cuda.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
     before = _result(cuda.cuThreadExchangeStreamCaptureMode(mode), "relax the capture of graphs")
@@ -63,7 +63,7 @@ def relaxed() -> Generator[None]:
 
 
 def load(ptx: str) -> Any:
-    """The module of a PTX text, in the current context, which the driver compiles for its device."""
+    """Load a PTX text as a module of the current context, for whose device the driver compiles it."""
     cuda = bindings()
     log = bytearray(LOG_BYTES)
     keys = [cuda.CUjit_option.CU_JIT_ERROR_LOG_BUFFER, cuda.CUjit_option.CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES]
@@ -74,14 +74,14 @@ def load(ptx: str) -> Any:
 
 
 def function(module: Any, name: str) -> Any:
-    """The kernel of that name in a module."""
+    """The kernel with a name in a module."""
     return _result(bindings().cuModuleGetFunction(module, name.encode()), f"find the kernel {name}")
 
 
 def launch(kernel: Any, grid: int, block: int, stream: int, parameters: int) -> None:
     """Launch a kernel on a stream; `parameters` is the address of an array of pointers to its parameters.
 
-    Errors of kernels that were launched before may come out here. Raises `DeviceError`.
+    Raises `DeviceError`, perhaps for a kernel that was launched before.
     """
     cuda = bindings()
     (status,) = cuda.cuLaunchKernel(kernel, grid, 1, 1, block, 1, 1, 0, stream, parameters, 0)
@@ -99,7 +99,7 @@ def launcher() -> int:
 
 
 def device_of(address: int) -> int | None:
-    """The number of the device whose memory is at an address, None if the driver knows of none."""
+    """The number of the device with the memory at an address; None if the driver knows no such device."""
     cuda = bindings()
     attribute = cuda.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
     status, index = cuda.cuPointerGetAttribute(attribute, address)

@@ -1,7 +1,7 @@
-"""Flags of devices: kernels raise them at bad indices, and the host comes to know of it without waiting.
+"""Flags of devices: kernels raise them at bad indices, and the host learns of it without waiting.
 
 The calls on a stream share a flag. It stays raised until the host sees it, at the start of a later call, in
-`hpacml.flush` or at the end of the process: kernels that would follow indices do nothing till then.
+`hpacml.flush` or at the end of the process. Until then, kernels that would follow indices do nothing.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
     from hpacml.runtime.gpu.devices import Device
 
 WORDS = 3
-"""In a record: the number of a check, 0 while the flag is down; the index; and the size, -1 where indices repeat."""
+"""The words of a record: the number of a check, 0 while the flag is down; the index; the size, -1 for repeats."""
 
 _log = logging.getLogger("hpacml")
 
 
 _checks: list[tuple[str, str]] = []
-"""The code and the map of all checks, by their number less one."""
+"""The label and the map of each check; the first has number 1."""
 
 _lock = threading.RLock()
-"""Guards `_checks`, `_shared`, and which flags are used or lowered."""
+"""Guards `_checks`, `_shared`, and the use and lowering of flags."""
 
 
 def register(label: str, maps: Sequence[str]) -> int:
-    """The number of the first of the checks of these maps, in the code of a kernel, region or functor."""
+    """Number the checks of these maps, in the code of a kernel, region or functor; return the first number."""
     with _lock:
         _checks.extend((label, text) for text in maps)
         return len(_checks) - len(maps) + 1
@@ -56,15 +56,15 @@ class Flag(ABC):
 
     @abstractmethod
     def is_down(self) -> bool:
-        """Whether no bad index of the call under way is known of."""
+        """Whether no bad index of the current call is known."""
 
     @abstractmethod
     def used(self) -> AbstractContextManager[None]:
-        """Launch kernels that may raise the flag. Raises `MapError` if it is raised for earlier calls."""
+        """Enclose launches of kernels that may raise the flag. Raises `MapError` if earlier calls have raised it."""
 
 
 class OwnFlag(Flag):
-    """The flag of one call, which waits for the device at each check."""
+    """The flag of one call, which waits for the device after each check."""
 
     def __init__(self, device: Device) -> None:
         super().__init__(device, device.empty((WORDS,), "i64"))
@@ -77,24 +77,24 @@ class OwnFlag(Flag):
 
 
 class SharedFlag(Flag):
-    """The flag of the calls on a stream, whose record is in memory of the host."""
+    """The flag of all calls on a stream, with its record in memory of the host."""
 
     def __init__(self, device: Device) -> None:
         super().__init__(device, device.pinned(8 * WORDS))
         self._seen: ctypes.Array[ctypes.c_int64] = (ctypes.c_int64 * WORDS).from_address(self.record)
         self._users = 0
-        """Calls that launch kernels now: between two of them the flag must not be lowered."""
+        """The number of calls that launch kernels now: the flag must not be lowered meanwhile."""
         self._reported = False
 
     def is_down(self) -> bool:
         return True
 
     def look(self) -> None:
-        """Raise `MapError` if the flag is raised; it is down then, or once those are done that use it now."""
+        """Raise `MapError` if the flag is raised, and lower it, unless other calls use it now."""
         if not self._seen[0]:
             return
-        # The rest of the record may be on its way, and kernels that obey the flag. Without the lock: a thread that
-        # captures, which this waits for, may want it.
+        # The rest of the record may not have arrived, nor kernels that obey the flag ended. This waits without the
+        # lock, which a thread that captures, and for which this waits, may need.
         self.device.synchronize_all()
         with _lock:
             if not self._seen[0]:
@@ -137,9 +137,9 @@ class SharedFlag(Flag):
 
 
 _shared: dict[tuple[Device, int | None], SharedFlag] = {}
-"""By device and stream, on which those who use a flag come one after the other. They are kept: graphs know them.
+"""The flags by device and stream, whose calls come one after the other. They are never freed, as graphs use them.
 
-Without a stream it is the one of all graphs that others capture, who alone know where these run.
+Without a stream it is the flag of all graphs that other code captures, which alone knows where they run.
 """
 
 
@@ -148,15 +148,15 @@ def shared(device: Device, stream: int) -> SharedFlag:
     if (flag := _shared.get((device, stream))) is not None:
         return flag
     with _lock:
-        if (device, None) not in _shared:  # while something is captured it could not be made
+        if (device, None) not in _shared:  # during a capture it could not be made
             _prepare()
             _shared[device, None] = SharedFlag(device)
-            device.synchronize()  # it is down before another stream comes to it
+            device.synchronize()  # it must be down before another stream uses it
         return _shared.get((device, stream)) or _shared.setdefault((device, stream), SharedFlag(device))
 
 
 def captured(device: Device, stream: int | None) -> SharedFlag:
-    """The flag of the calls in a graph, which is to run on a stream if that is known. Raises `DeviceError`."""
+    """The flag of calls in a graph for a stream, None for an unknown one. Raises `DeviceError` if there is no flag."""
     if (flag := _shared.get((device, stream))) is None:
         raise DeviceError(
             f"a call that checks indices is captured in a CUDA graph, and is the first of its kind on the GPU "
@@ -176,7 +176,7 @@ def look(device: Device) -> None:
 def settle() -> None:
     """Wait for all calls. Raises `MapError` if one of them has met a bad index."""
     for device in {device for device, _ in list(_shared)}:
-        if not device.capturing:  # to wait would break what is captured
+        if not device.capturing:  # waiting would break the capture
             device.synchronize_all()
             look(device)
 
@@ -194,7 +194,7 @@ def _prepare() -> None:
 
 
 def _begin_in_child() -> None:
-    """A child has no devices, and the parent's threads, which may hold the lock, are not here."""
+    """Begin anew in a child: it has no devices, and lacks the thread that may have held the lock."""
     global _lock
     _lock = threading.RLock()
     _shared.clear()

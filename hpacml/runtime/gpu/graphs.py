@@ -1,4 +1,4 @@
-"""CUDA graphs: a call that launched kernels and ran models, and comes again with the same memory, is replayed."""
+"""CUDA graphs: a call that only launches kernels and runs models is replayed when it repeats with the same memory."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from hpacml.runtime.gpu.flags import Flag
 
 WARM = 3
-"""Calls before one is captured: libraries prepare themselves in the first ones."""
+"""The calls before one is captured: libraries initialise themselves in the first calls."""
 
 MOST = 32
-"""Graphs that are kept of one kernel or region."""
+"""The most graphs that are kept of one kernel or region."""
 
 IDLE = 16 * MOST
-"""Calls of a kernel or region without a use of a graph, after which it makes room for another.
+"""The calls of a kernel or region without a use of a graph, after which another graph may replace it.
 
-It does not sooner: where more kinds of calls than `MOST` take turns, each would be captured again each time.
+Not sooner: if more kinds of calls than `MOST` took turns, each would be captured again each time.
 """
 
 _log = logging.getLogger("hpacml")
 
 
 def _wanted() -> bool:
-    """Whether the environment has graphs on. Raises `HpacmlError` for what says neither."""
+    """Whether the environment turns graphs on. Raises `HpacmlError` for a value other than 0 and 1."""
     text = environment.CUDA_GRAPHS.text()
     if text not in ("0", "1"):
         raise environment.CUDA_GRAPHS.wrong(text, "it is 0, for no graphs, or 1")
@@ -50,11 +50,11 @@ class _Graph:
     uses: Sequence[Use]
     flag: Flag | None
     born: int
-    """The number of the call that it was captured for."""
+    """The number of the call for which it was captured."""
     used: int
     """The number of the call that used it last."""
     lock: threading.Lock = field(default_factory=threading.Lock)
-    """The driver launches no graph from two threads at once."""
+    """Held in a replay: the driver launches no graph from two threads at once."""
 
     def run(self) -> None:
         with nullcontext() if self.flag is None else self.flag.used(), self.lock:
@@ -62,26 +62,26 @@ class _Graph:
 
     @property
     def valid(self) -> bool:
-        """Whether the models are those that were captured."""
+        """Whether the models are still those that were captured."""
         return all(use.holds() for use in self.uses)
 
 
 class Graphs:
-    """The graphs of one kernel or region, by what its calls depend on."""
+    """The graphs of one kernel or region, by everything on which its calls depend."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._count = 0
-        """Of the calls."""
+        """The number of calls so far."""
         self._calls: dict[Hashable, int] = {}
-        """How many calls of a kind were like those that can be captured; below 0 they have to wait for longer."""
+        """The calls of each kind that a graph could have replayed; a negative number delays the next capture."""
         self._graphs: dict[Hashable, _Graph] = {}
         self._given_up = False
-        """Whether a call cannot be captured, and no model is to blame."""
+        """Whether calls cannot be captured for another reason than a model."""
 
     def run(self, device: Device, key: Hashable, execute: Callable[[Call], object]) -> object:
-        """What `execute` returns, now or when it was captured; what it does is done. `key` decides what that is."""
-        if self._given_up or not _wanted() or checks.chosen():  # checks need the host
+        """Do the work of `execute`, by a graph if possible, and return its result. `key` is all on which it depends."""
+        if self._given_up or not _wanted() or checks.chosen():  # checks use the host
             return execute(Call(device))
         self._count += 1
         stream = device.stream
@@ -102,12 +102,12 @@ class Graphs:
         return result
 
     def _drop(self, key: Hashable, graph: _Graph) -> None:
-        """A graph that was of no use has the next one wait: models may take turns, or be changed in each call."""
+        """Drop a graph. One that was never reused delays the next: models may take turns, or change in each call."""
         self._graphs.pop(key, None)
         self._calls[key] = -IDLE if graph.used == graph.born else 0
 
     def _has_room(self) -> bool:
-        """Whether there may be one more graph; one that is idle makes room."""
+        """Whether there is room for one more graph; an idle one makes room."""
         if len(self._graphs) < MOST:
             return True
         key, oldest = min(list(self._graphs.items()), key=lambda item: item[1].used)
@@ -117,7 +117,7 @@ class Graphs:
         return True
 
     def _note(self, key: Hashable, call: Call) -> None:
-        """Count a call that was run."""
+        """Count a call that ran without a graph."""
         if not call.repeats:
             self._calls.pop(key, None)
             return
@@ -126,7 +126,7 @@ class Graphs:
         self._calls[key] = self._calls.get(key, 0) + 1
 
     def _capture(self, device: Device, stream: int, key: Hashable, execute: Callable[[Call], object]) -> _Graph | None:
-        """Keep what a call does as a graph, if that is possible. Nothing is done by it."""
+        """Capture a call as a graph, without doing its work, and keep it; return None if that is impossible."""
         calls: list[Call] = []
         results: list[object] = []
 
@@ -136,9 +136,9 @@ class Graphs:
 
         try:
             replay = device.capture(run)
-        except Exception as error:  # whatever a model does that cannot be captured; the call is run as ever
+        except Exception as error:  # a model may do anything; the call then runs as before
             self._give_up(calls[-1].uses if calls else ())
-            reason = error.__context__ or error  # the end of a capture fails for what has failed in it
+            reason = error.__context__ or error  # what failed inside the capture makes its end fail, too
             _log.warning("calls of %s cannot be replayed as a CUDA graph, and run as before: %s", self._name, reason)
             return None
         call = calls[-1]
@@ -152,7 +152,7 @@ class Graphs:
         return graph
 
     def _give_up(self, uses: Sequence[Use]) -> None:
-        """Capture no more calls with the model that has failed to be; it is the one that ran last."""
+        """Capture no more calls with the model that cannot be captured, which is the one that ran last."""
         if uses:
             uses[-1].give_up()
         else:
@@ -169,4 +169,4 @@ def _replay(graph: _Graph, device: Device) -> None:
     for use in graph.uses:
         site = RecordSite(use.label, "infer", ("replay",)).to_json().encode()
         timing.record(site, events, [0])
-        events = [events[1], events[1]]  # the time is that of one of several regions
+        events = [events[1], events[1]]  # all the time goes to the first of several regions

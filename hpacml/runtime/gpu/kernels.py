@@ -1,4 +1,4 @@
-"""The kernels of compiled code: PTX, loaded by each device that comes to run it."""
+"""The kernels of compiled code: PTX, which each device loads when it first runs one."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _kernels: weakref.WeakValueDictionary[int, Kernels] = weakref.WeakValueDictionar
 
 
 MOST_DEVICES = 16
-"""For which host code finds kernels by itself; for more it asks."""
+"""The devices for which host code finds kernels itself; for others it asks Python."""
 
 
 class Kernels:
-    """The kernels that one loaded object of host code launches, which knows them by their numbers.
+    """The kernels that one loaded object of host code launches, by their numbers.
 
-    At `address` it finds for each device, by its number, a table of their handles, or null: two for each kernel, as it
-    is, and with 32-bit indices where it has such a variant.
+    At `address` that code finds, for the number of each device, a pointer to a table of handles, or null. The table
+    has two for each kernel: as it is, and with 32-bit indices if there is such a variant.
     """
 
     def __init__(self, code: DeviceCode) -> None:
@@ -37,7 +37,7 @@ class Kernels:
         _kernels[self.address] = self
 
     def on(self, device: Device) -> list[Any]:
-        """The kernels on a device, each twice. Raises `DeviceError`."""
+        """The kernels on a device, two for each. Raises `DeviceError` if they cannot be loaded."""
         if (found := self._loaded.get(device)) is None:
             with _lock:
                 found = self._loaded.get(device) or self._load(device)
@@ -57,12 +57,12 @@ class Kernels:
 
 
 def at(address: int) -> Kernels:
-    """The kernels that host code calls by this address."""
+    """The kernels that host code finds at this address."""
     return _kernels[address]
 
 
 def _begin_in_child() -> None:
-    """The parent's threads, which may hold the lock, are not here."""
+    """Make a new lock in a child, which lacks the thread that may have held it."""
     global _lock
     _lock = threading.Lock()
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, eq=False)  # not frozen: that would take several times as long to make
 class Work:
-    """A call on a device. `written` counts the views that it writes to; `rest` is what else its work depends on."""
+    """A call on a device. `written` has the numbers of the views that it writes, `rest` what else decides its work."""
 
     device: Device
     frame: Frame
@@ -30,7 +30,7 @@ class Work:
     written: frozenset[int]
     rest: Hashable
     boxes: Sequence[Box] | None = None
-    """Of each view the part that is touched, where that is known."""
+    """The part of each view that is touched, if that is known."""
 
 
 class Offload:
@@ -42,7 +42,7 @@ class Offload:
         self._graphs = Graphs(name)
 
     def run(self, work: Work, invoke: Callable[[Sequence[ArrayView]], object]) -> object:
-        """What `invoke` returns, which runs compiled code on views of device memory."""
+        """Return the result of `invoke`, which runs compiled code on views of device memory."""
         if None in [view.device for view in work.views]:
             return _transferred(work, invoke)
 
@@ -52,13 +52,13 @@ class Offload:
 
         key = work.rest, *((view.address, view.shape, view.strides, view.dtype) for view in work.views)
         with _Ordered(work) as capturing, work.frame:
-            if capturing:  # it becomes a part of what somebody else captures
+            if capturing:  # the call becomes part of a graph of other code
                 return execute(Call(work.device, capturing=True))
             return self._graphs.run(work.device, key, execute)
 
 
 def run(work: Work, invoke: Callable[[Sequence[ArrayView]], object]) -> object:
-    """The same for calls that are no graphs, as those of functors."""
+    """Do as `Offload.run` without graphs, for functors."""
     if None in [view.device for view in work.views]:
         return _transferred(work, invoke)
     with _Ordered(work) as capturing, work.frame.on(Call(work.device, capturing)):
@@ -66,7 +66,7 @@ def run(work: Work, invoke: Callable[[Sequence[ArrayView]], object]) -> object:
 
 
 def _transferred(work: Work, invoke: Callable[[Sequence[ArrayView]], object]) -> object:
-    """Run on copies of the arrays of the host, and write back what has changed, unless the host has done the work."""
+    """Run on copies of the arrays of the host, and write changes back, unless the host has done the work itself."""
     from hpacml.runtime.gpu.transfers import Transfers
 
     with _Ordered(work) as capturing:
@@ -82,10 +82,10 @@ def _transferred(work: Work, invoke: Callable[[Sequence[ArrayView]], object]) ->
 
 
 class _Ordered:
-    """Run on a device: on its current stream, after what the owners of the arrays have under way, and before what comes
-    then. Raises `MapError` if earlier calls are known to have met a bad index.
+    """Orders a call on the current stream of a device after earlier, and before later, work of the arrays' owners.
 
-    `with` tells whether somebody captures on that stream. What is captured can wait for nothing outside of its graph.
+    `with` returns whether that stream is being captured: work in a graph can wait for nothing outside. It raises
+    `MapError` if earlier calls are known to have met a bad index.
     """
 
     __slots__ = ("_active", "_borrowed", "_device", "_streams")
@@ -121,15 +121,15 @@ class _Ordered:
 
 
 _lent: deque[tuple[Event, Sequence[object]]] = deque()
-"""The owners of memory that calls have borrowed, and the points on the devices up to which it is used."""
+"""The owners of borrowed memory, and the events up to which devices use it."""
 
 _lending = threading.Lock()
 
 
 def _keep(device: Device, owners: Sequence[object]) -> None:
-    """Keep owners until the device has come here, as far as a later call sees it."""
+    """Keep owners until a later call sees that the device has come here."""
     with _lending:
         while _lent and _lent[0][0].query():
             _lent.popleft()
-        if owners and not device.capturing:  # who makes a graph keeps its memory, and there are no points in it
+        if owners and not device.capturing:  # the code that captures keeps memory, and a graph has no events
             _lent.append((device.event(), owners))

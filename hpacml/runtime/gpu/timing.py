@@ -1,4 +1,4 @@
-"""Times on devices: events, whose times are known once the device has come there, and counted then."""
+"""Times on devices: events have times once they are past, and are counted then."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hpacml.runtime.gpu.devices import Event
 
 KEPT = 1024
-"""Calls that are counted later; of more, those that are past are counted when another one comes."""
+"""The most calls that wait to be counted; beyond it, each new call counts those whose events are past."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ _lock = threading.Lock()
 
 
 def record(site: bytes, events: Sequence[Event], bytes: Sequence[int]) -> None:
-    """Count a call, once its events are past."""
+    """Count a call once its events are past."""
     with _lock:
         _records.append(_Record(site, events, bytes))
         while len(_records) > KEPT and _records[0].events[-1].query():
@@ -44,7 +44,7 @@ def record(site: bytes, events: Sequence[Event], bytes: Sequence[int]) -> None:
 
 
 def _settle() -> None:
-    """Count all calls; this waits for the devices."""
+    """Wait for the devices, and count all calls."""
     with _lock:
         while _records:
             each = _records.popleft()
@@ -53,7 +53,7 @@ def _settle() -> None:
 
 
 def _begin_in_child() -> None:
-    """A child has neither the devices of the parent, to ask for times, nor its threads, which may hold the lock."""
+    """Begin anew in a child: it cannot ask its parent's devices, and lacks the thread that may have held the lock."""
     global _lock
     _lock = threading.Lock()
     _records.clear()

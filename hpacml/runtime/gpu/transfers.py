@@ -1,4 +1,4 @@
-"""Arrays of the host on a device: what a call touches of them goes there by way of pinned memory, and comes back."""
+"""Arrays of the host on a device: the parts that a call touches are copied there and back through pinned memory."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ Place: TypeAlias = "tuple[int, tuple[int, ...], tuple[int, ...]]"
 
 
 def place_of(view: ArrayView) -> Place:
-    """What tells an array in memory from others: address, shape and strides."""
+    """What identifies an array in memory: address, shape and strides."""
     return view.address, view.shape, view.strides
 
 
 def copy_to_host(device: Device, view: ArrayView) -> np.ndarray[Any, np.dtype[Any]]:
-    """The elements of an array of a device, once what is on the current stream is done."""
+    """Copy an array of a device to the host, after all work on the current stream."""
     return np.flip(device.tensor(_forward(device, view)).cpu().numpy(), _backward(view))
 
 
 def copy(device: Device, view: ArrayView) -> torch.Tensor:
-    """A dense copy, on the device, of an array of it. Raises `DeviceError` if there is no memory."""
+    """Make a dense copy of an array of a device on that device. Raises `DeviceError` if there is no memory."""
     found = device.tensor(_forward(device, view))
     if backward := _backward(view):
         found = found.flip(backward)
@@ -48,7 +48,7 @@ def copy(device: Device, view: ArrayView) -> torch.Tensor:
 
 
 def _forward(device: Device, view: ArrayView) -> ArrayView:
-    """The same elements in the order of their addresses: Torch has no negative strides."""
+    """The elements in the order of their addresses: Torch has no negative strides."""
     sizes = zip(view.shape, view.strides, strict=True)
     below = sum((size - 1) * stride for size, stride in sizes if stride < 0 < size)
     address = view.address + below * SIZES[view.dtype]
@@ -56,19 +56,19 @@ def _forward(device: Device, view: ArrayView) -> ArrayView:
 
 
 def _backward(view: ArrayView) -> tuple[int, ...]:
-    """The dimensions whose order `_forward` has changed."""
+    """The dimensions whose order `_forward` reverses."""
     return tuple(d for d, stride in enumerate(view.strides) if stride < 0)
 
 
 @dataclass(frozen=True, slots=True)
-class _Copy:
-    """A box of an array of the host, the pinned memory of that size, and the memory of the device."""
+class _Transfer:
+    """A box of an array of the host, with pinned memory and memory of a device for its elements."""
 
     host: np.ndarray[Any, np.dtype[Any]]
     pinned: torch.Tensor
     memory: torch.Tensor
     view: ArrayView
-    """The whole array, as far as it is there, as seen by the device."""
+    """The array as the device sees it, where only the box has memory."""
 
     def to_device(self) -> None:
         self._staged()[...] = self.host
@@ -85,60 +85,60 @@ class _Copy:
 
 
 class Transfers:
-    """The arrays of one call on a device; `views` are those to run on."""
+    """The transfers of the arrays of one call on a device; the call runs on `views`."""
 
     def __init__(
         self, device: Device, views: Sequence[ArrayView], boxes: Sequence[Box] | None, written: frozenset[int]
     ):
         self._device = device
-        self._written: list[_Copy] = []
+        self._written: list[_Transfer] = []
         self.originals: dict[Place, ArrayView] = {}
-        """The arrays of the host, by what the device sees of them."""
+        """The arrays of the host, by the places of their copies."""
         self.views = list(views)
         groups = _equal(views)
         _require_apart([(views[numbers[0]], not written.isdisjoint(numbers)) for numbers in groups])
         for numbers in groups:
             view, is_written = views[numbers[0]], not written.isdisjoint(numbers)
             box = None if boxes is None else functools.reduce(union, (boxes[n] for n in numbers))
-            copy = self._copy(view, box, is_written)
-            others: list[_Copy] = []
-            while place_of(copy.view) in self.originals:  # two parts, of arrays that would begin at one place
-                others.append(copy)
-                copy = _new_copy(self._device, view, box)
-                copy.to_device()
-            self.originals[place_of(copy.view)] = view
+            transfer = self._transfer(view, box, is_written)
+            others: list[_Transfer] = []
+            while place_of(transfer.view) in self.originals:  # two parts, of arrays that would begin at one place
+                others.append(transfer)
+                transfer = _new_transfer(self._device, view, box)
+                transfer.to_device()
+            self.originals[place_of(transfer.view)] = view
             for n in numbers:
-                self.views[n] = copy.view
+                self.views[n] = transfer.view
             if is_written:
-                self._written.append(copy)
+                self._written.append(transfer)
 
-    def _copy(self, view: ArrayView, box: Box | None, written: bool) -> _Copy:
+    def _transfer(self, view: ArrayView, box: Box | None, written: bool) -> _Transfer:
         kept = None if written else _promised.find(view)
         if kept is None:
-            copy = _new_copy(self._device, view, box)
-            copy.to_device()
-            return copy
-        key = self._device, self._device.stream  # another stream would not wait for the copy
+            transfer = _new_transfer(self._device, view, box)
+            transfer.to_device()
+            return transfer
+        key = self._device, self._device.stream  # another stream would not wait for the transfer
         with _promised.lock:
             if key not in kept:
-                copy = _new_copy(self._device, view, None)  # all of it: the next call may touch another part
-                copy.to_device()
-                kept[key] = copy
+                transfer = _new_transfer(self._device, view, None)  # all of it: the next call may touch another part
+                transfer.to_device()
+                kept[key] = transfer
             return kept[key]
 
     def finish(self) -> None:
-        """Have what was written in the arrays of the host; this waits for the device."""
+        """Wait for the device, and copy written arrays back to the host."""
         if not self._written:
             return
-        for copy in self._written:
-            copy.to_pinned()
+        for transfer in self._written:
+            transfer.to_pinned()
         self._device.synchronize()
-        for copy in self._written:
-            copy.to_host()
+        for transfer in self._written:
+            transfer.to_host()
 
 
 def _require_apart(arrays: Sequence[tuple[ArrayView, bool]]) -> None:
-    """Raise `MapError` where arrays of the host overlap of which one is written: copies would not."""
+    """Raise `MapError` where arrays of the host overlap and one is written: their copies would not overlap."""
     for (one, is_written), (other, other_written) in combinations(arrays, 2):
         if (is_written or other_written) and overlap(one, other):
             raise MapError(
@@ -148,7 +148,7 @@ def _require_apart(arrays: Sequence[tuple[ArrayView, bool]]) -> None:
 
 
 def _equal(views: Sequence[ArrayView]) -> list[list[int]]:
-    """The numbers of the arrays of the host, those of one array together."""
+    """The numbers of the arrays of the host, grouped by array."""
     found: dict[tuple[Place, str], list[int]] = {}
     for n, view in enumerate(views):
         if view.device is None:
@@ -156,8 +156,8 @@ def _equal(views: Sequence[ArrayView]) -> list[list[int]]:
     return list(found.values())
 
 
-def _new_copy(device: Device, view: ArrayView, box: Box | None) -> _Copy:
-    """Room for a box of an array (all of it if there is none). The device sees it as the array with other strides."""
+def _new_transfer(device: Device, view: ArrayView, box: Box | None) -> _Transfer:
+    """Make room for a box of an array, by default all of it. The device sees an array with the strides of the box."""
     box = tuple((0, size) for size in view.shape) if box is None else box
     sizes = tuple(max(0, high - low) for low, high in box)
     array = numpy_array(view)
@@ -169,14 +169,14 @@ def _new_copy(device: Device, view: ArrayView, box: Box | None) -> _Copy:
     address = memory.data_ptr() - offset * width
     there = ArrayView(address, view.dtype, view.shape, strides, False, memory, device.index)
     size = host.size * width
-    return _Copy(host, device.pinned(size), memory[:size], there)
+    return _Transfer(host, device.pinned(size), memory[:size], there)
 
 
 class _Promised:
-    """Arrays that are promised not to change, and their copies on devices, by device and stream."""
+    """The arrays that are promised not to change, and their copies by device and stream."""
 
     def __init__(self) -> None:
-        self._arrays: dict[tuple[object, ...], dict[object, _Copy]] = {}
+        self._arrays: dict[tuple[object, ...], dict[object, _Transfer]] = {}
         self._counts: dict[tuple[object, ...], int] = {}
         self.lock = threading.Lock()
 
@@ -184,7 +184,7 @@ class _Promised:
     def _key(view: ArrayView) -> tuple[object, ...]:
         return view.address, view.dtype, view.shape, view.strides
 
-    def find(self, view: ArrayView) -> dict[object, _Copy] | None:
+    def find(self, view: ArrayView) -> dict[object, _Transfer] | None:
         return self._arrays.get(self._key(view)) if self._arrays else None
 
     def add(self, view: ArrayView) -> None:
@@ -213,8 +213,8 @@ def unchanged(*arrays: object) -> Generator[None]:
         for step in range(steps):
             solve(coordinates, connectivity, state)
     ```
-    Arrays that a call writes to are copied all the same, and so are views of the arrays, which are other arrays.
-    Raises `MapError` for what is no array of the host.
+    Arrays that a call writes are still copied in each call, and so are views of the arrays, which are other arrays.
+    Raises `MapError` for an object that is not an array of the host.
     """
     views = [array_view(array, f"arrays[{n}]") for n, array in enumerate(arrays)]
     for view in views:
