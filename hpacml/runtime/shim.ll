@@ -1,16 +1,16 @@
 ; The native half of the runtime: plain LLVM IR for Linux with glibc, x86-64 and AArch64 alike.
 ;
-; A compiled kernel is entered through hpacml_enter. A runtime call that fails does not return to the kernel:
-; it unwinds to the innermost entry of its thread by longjmp, over frames of compiled code only (the Python
-; callback that failed has returned by then). What the kernel had allocated is freed there.
+; hpacml_enter runs a compiled kernel. A runtime call that fails does not return to the kernel: it unwinds to the
+; innermost entry of its thread by longjmp, over frames of compiled code only (the Python callback that failed has
+; returned by then). The entry frees what the kernel has allocated.
 
-; An entered call. jmp_buf takes 200 bytes on x86-64 and 312 on AArch64.
+; The context of an entered call. jmp_buf takes 200 bytes on x86-64 and 312 on AArch64.
 %context = type { [512 x i8], ptr, ptr, ptr } ; jmp_buf, context of the entry around this one, first block, call
-; A call on a device: cuLaunchKernel (null: Python launches), stream, number of the device; start, first free byte and end
-; of memory for the call; how many bytes it has asked for.
+; A call on a device: cuLaunchKernel (null: Python launches), stream, number of the device; start, first free byte and
+; end of the memory of the call; the bytes that it has asked for.
 %call = type { ptr, ptr, i64, i64, i64, i64, i64 }
-; The header of an allocation, in the 64 bytes before its first byte: next block, the pointer that points at
-; this block (null: in no list), what to free.
+; The header of an allocation, in the 64 bytes before its first byte: the next block, the pointer that points at this
+; block (null: the block is in no list), the address to free.
 %block = type { ptr, ptr, ptr }
 
 @context_key = internal global i32 0
@@ -28,11 +28,11 @@ declare i32 @clock_gettime(i32, ptr)
 declare ptr @malloc(i64)
 declare void @free(ptr)
 
-; hpacml.abi writes the rest of this module: the Python halves, and the symbols that do nothing but ask them. Of a half, 1
-; says done, 2 no (of an inference, a sampling or a flag); anything else, such as what ctypes leaves behind when an
-; interrupt hits the callback outside its try block, says failed.
+; hpacml.abi.symbols writes the rest of this module: the Python halves, and the symbols that only call them. A half
+; returns 1 for done and 2 for no (of an inference, a sampling or a flag). Any other result means that it failed: an
+; interrupt that hits the callback outside its try block makes ctypes return anything.
 
-; Once per process, before anything else. 0: done.
+; Called once per process, before anything else. 0: done.
 define i32 @hpacml_init() {
   %status = call i32 @pthread_key_create(ptr @context_key, ptr null)
   ret i32 %status
@@ -50,7 +50,7 @@ define i32 @hpacml_enter(ptr %function, ptr %arguments) {
   ret i32 %status
 }
 
-; The same for a call on a device.
+; Does the same for a call on a device.
 define i32 @hpacml_enter_on(ptr %function, ptr %arguments, ptr %call) {
   %context = alloca %context, align 64
   %previous_slot = getelementptr %context, ptr %context, i32 0, i32 1
@@ -132,9 +132,10 @@ return:
   ret i32 %answer
 }
 
-; Code for GPUs has these instead of memory and clocks of the host.
+; Host code for GPUs calls these instead of the symbols for memory and clocks of the host.
 
-; Kernels are where their owner has, for each device, a table of their handles, or null: each as it is, and with narrow indices.
+; kernels points to a table of handles for each device, or null; the table has each kernel as it is, and with narrow
+; indices.
 define void @hpacml_launch(ptr %kernels, i64 %number, i64 %grid, i64 %block, i64 %narrow, ptr %parameters) {
 entry:
   %empty = icmp eq i64 %grid, 0
@@ -166,7 +167,7 @@ launch:
   %status = call i32 %function(ptr %kernel, i32 %blocks, i32 1, i32 1, i32 %threads, i32 1, i32 1, i32 0, ptr %stream,
                                ptr %parameters, ptr null)
   %done = icmp eq i32 %status, 0
-  br i1 %done, label %return, label %python ; which tries again, and tells the error
+  br i1 %done, label %return, label %python ; Python tries again, and raises the error
 
 python:
   %answer = call i32 @hpacml_py_launch(ptr %kernels, i64 %number, i64 %grid, i64 %block, i64 %narrow, ptr %parameters)
@@ -179,7 +180,7 @@ return:
 
 @no_call = internal global %call zeroinitializer
 
-; The call on a device that this thread is in, or one that can do nothing by itself.
+; The call on a device that this thread is in, or one for which Python does everything.
 define internal ptr @current_call() {
   %context = call ptr @current_context()
   %outside = icmp eq ptr %context, null
@@ -198,7 +199,7 @@ none:
   ret ptr @no_call
 }
 
-; From the memory of the call, as long as there is some.
+; Takes memory of the call while some is left, else asks Python.
 define ptr @hpacml_device_alloc(i64 %size) {
   %found = alloca ptr
   %call = call ptr @current_call()
@@ -236,7 +237,7 @@ python:
 
 declare i64 @llvm.umax.i64(i64, i64)
 
-; The device's memory is aligned to more than any code asks for.
+; Memory of the device has a larger alignment than any code asks for.
 define ptr @hpacml_device_aligned_alloc(i64 %alignment, i64 %size) {
   %memory = call ptr @hpacml_device_alloc(i64 %size)
   ret ptr %memory
@@ -263,7 +264,7 @@ return:
   ret void
 }
 
-; The number of an event, whose time is known later.
+; The number of a new event, whose time is known later.
 define i64 @hpacml_device_time_ns() {
   %found = alloca i64
   %status = call i32 @hpacml_py_device_time(ptr %found)
@@ -272,7 +273,7 @@ define i64 @hpacml_device_time_ns() {
   ret i64 %number
 }
 
-; The number of an event among those around bodies: what two differ by tells collecting how far apart they are.
+; The number of a new event around a body: collecting finds both events of a body by the difference of their numbers.
 define double @hpacml_device_time_ms() {
   %found = alloca double
   %status = call i32 @hpacml_py_device_body_time(ptr %found)
@@ -299,8 +300,8 @@ define double @hpacml_time_ms() {
   ret double %ms
 }
 
-; One more call of a site: its counters are the calls, then nanoseconds and bytes of each stage. Python makes them
-; at the first call; threads may find that they come to be the first together, and get the same.
+; Counts a call of a site: its counters are the calls, then nanoseconds and bytes of each stage. Python makes them at
+; the first call; several threads may ask for them at once, and get the same.
 define void @hpacml_record(ptr %site, ptr %word, i64 %stages, ptr %times, ptr %bytes) {
 entry:
   %found = alloca ptr
@@ -351,7 +352,7 @@ return:
   ret void
 }
 
-; Blocks allocated and not yet freed, in all threads.
+; The number of blocks that are allocated and not yet freed, in all threads.
 define i64 @hpacml_live_blocks() {
   %count = load atomic i64, ptr @live_blocks monotonic, align 8
   ret i64 %count
@@ -362,8 +363,7 @@ define ptr @_mlir_memref_to_llvm_alloc(i64 %size) {
   ret ptr %memory
 }
 
-; Aligned to 64 bytes or more; the header lies in the padding in front. Outside of an entry the block joins
-; no list.
+; Aligns to 64 bytes or more; the header lies in the padding in front. Outside of an entry the block joins no list.
 define ptr @_mlir_memref_to_llvm_aligned_alloc(i64 %alignment, i64 %size) {
   %small = icmp ult i64 %alignment, 64
   %align = select i1 %small, i64 64, i64 %alignment
@@ -455,7 +455,7 @@ free:
   ret void
 }
 
-; What MLIR calls for memref.copy between layouts that are not plain: both are { i64 rank, ptr descriptor }.
+; MLIR calls this for memref.copy between layouts that are not plain; both memrefs are { i64 rank, ptr descriptor }.
 define void @memrefCopy(i64 %element_size, ptr %source, ptr %target) {
   %source_slot = getelementptr { i64, ptr }, ptr %source, i32 0, i32 1
   %target_slot = getelementptr { i64, ptr }, ptr %target, i32 0, i32 1
@@ -538,7 +538,7 @@ return:
   ret void
 }
 
-; What LLVM calls to round to bfloat16 on processors that cannot: libgcc has these from version 13 on only.
+; LLVM calls these to round to bfloat16 on processors that cannot; libgcc has them only from version 13 on.
 define bfloat @__truncsfbf2(float %x) {
   %bits = bitcast float %x to i32
   %high = lshr i32 %bits, 16
@@ -553,7 +553,7 @@ define bfloat @__truncsfbf2(float %x) {
   ret bfloat %result
 }
 
-; By way of the float rounded to odd, which makes the second rounding exact.
+; Rounds to a float first, to odd, which makes the second rounding exact.
 define bfloat @__truncdfbf2(double %x) {
   %near = fptrunc double %x to float
   %back = fpext float %near to double
