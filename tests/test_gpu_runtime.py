@@ -478,7 +478,7 @@ def torch_device(monkeypatch: pytest.MonkeyPatch) -> devices.Device:
     TorchGraph.ended = []
     monkeypatch.setattr(driver, "primary_context", lambda index: None)
     monkeypatch.setattr(driver, "launcher", lambda: 0)
-    monkeypatch.setattr(driver, "stream", itertools.count(100).__next__)
+    monkeypatch.setattr(driver, "new_stream", itertools.count(100).__next__)
     monkeypatch.setattr(torch.cuda, "graph_pool_handle", itertools.count(1).__next__)
     monkeypatch.setattr(torch.cuda, "CUDAGraph", TorchGraph)
     monkeypatch.setattr(torch.cuda, "ExternalStream", TorchStream)

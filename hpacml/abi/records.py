@@ -30,6 +30,7 @@ class TensorType:
 
     @staticmethod
     def parse(records: Sequence[Json]) -> tuple[TensorType, ...]:
+        """The types that a list of records describes."""
         return tuple(TensorType(record["dtype"], record["rank"]) for record in records)
 
 

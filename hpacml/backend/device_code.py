@@ -68,10 +68,12 @@ class DeviceCode:
     kernels: dict[str, Signature]
 
     def to_json(self) -> str:
+        """Write it for `from_json`."""
         return json.dumps(asdict(self))
 
     @staticmethod
     def from_json(text: str) -> DeviceCode:
+        """Read what `to_json` wrote."""
         content = json.loads(text)
         signatures = {
             name: Signature(tuple(each["parameters"]), each["narrow"]) for name, each in content["kernels"].items()

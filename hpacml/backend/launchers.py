@@ -30,6 +30,7 @@ class Launch:
 
     @property
     def symbol(self) -> str:
+        """The name of the function that launches it."""
         return f"{self.name}.launch"
 
 

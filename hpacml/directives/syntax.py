@@ -142,6 +142,7 @@ class MapDirective:
 
     @property
     def canonical(self) -> str:
+        """The text for `parse`."""
         if self.direction is None:
             return f"declare tensor({self.name}: {self.application})"
         return f"tensor map({self.direction}: {self.application})"
@@ -197,6 +198,7 @@ class MlDirective:
 
     @property
     def canonical(self) -> str:
+        """The text for `parse`."""
         parts = [f"ml({self.mode})" if self.condition is None else f"ml({self.mode}: {self.condition})"]
         mapped = {"in": self.inputs, "out": self.outputs, "inout": self.inouts}
         parts += [f"{keyword}({_list(items)})" for keyword, items in mapped.items() if items]

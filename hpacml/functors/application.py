@@ -1,4 +1,4 @@
-"""A functor applied to targets, in any arithmetic: the views and the shape of a map, and what must hold for it."""
+"""A functor applied to targets, in any arithmetic: views, shape and conditions of a map (paper, section IV-A)."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ def _require_differences(numbers: Sequence[int]) -> None:
         raise MapError(f"it needs the number {far}, but indices and sizes have 64 bits")
 
 
-def _require_64_bits(mapped: Mapped[int], accesses: Sequence[Access], shapes: Sequence[Sequence[int]]) -> None:
+def _require_64_bits(mapped: Mapped[int], used: Sequence[Access], shapes: Sequence[Sequence[int]]) -> None:
     """Raise MapError where one of the 64-bit integers of compiled code would overflow."""
     numbers = [*mapped.shape, 8 * prod(mapped.shape)]
 
@@ -134,7 +134,7 @@ def _require_64_bits(mapped: Mapped[int], accesses: Sequence[Access], shapes: Se
         for _, inner in access.indirect:
             add(view, inner)
 
-    for view, access in zip(mapped.views, accesses, strict=True):
+    for view, access in zip(mapped.views, used, strict=True):
         numbers += [*view.base, *(step for row in view.steps for step in row)]
         add(view, access)
     if largest := max((abs(number) for number in numbers if abs(number) > LARGEST), default=0):

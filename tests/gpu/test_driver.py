@@ -79,7 +79,7 @@ driver.launch(kernel, 12, 256, 0, ctypes.addressof(parameters))
 
 
 def test_a_stream_is_made_that_waits_for_no_other(run: Run) -> None:
-    assert run("print(hex(driver.stream()))").splitlines() == ["init 0", "stream, flags 1", "0xabc0"]
+    assert run("print(hex(driver.new_stream()))").splitlines() == ["init 0", "stream, flags 1", "0xabc0"]
 
 
 def test_what_the_compiler_of_the_driver_says_is_told(run: Run) -> None:

@@ -55,9 +55,9 @@ def function_of(op: Operation) -> func.FuncOp:
     return around
 
 
-def refusal(loop: Operation, why: str) -> PassFailedException:
+def refusal(op: Operation, why: str) -> PassFailedException:
     """The error for a parallel loop that cannot run on a GPU; `why` continues "it", as in "has a reduction"."""
-    function = function_of(loop).sym_name.data
+    function = function_of(op).sym_name.data
     return PassFailedException(f"a parallel loop (prange) of '{function}' cannot run on a GPU: it {why}")
 
 

@@ -50,7 +50,7 @@ class Device:
         self.launcher = driver.launcher()
         """The address of the function that launches kernels, with the signature of `cuLaunchKernel`."""
         self._captures: dict[int, _Capture] = {}
-        """By the stream on which their graphs are replayed."""
+        """The captures by the stream on which their graphs are replayed."""
 
     @functools.cached_property
     def chip(self) -> str:
@@ -186,7 +186,7 @@ class _Capture:
 
     def __init__(self, device: Device) -> None:
         self._index = device.index
-        self._stream = torch.cuda.ExternalStream(driver.stream(), device=device.torch)
+        self._stream = torch.cuda.ExternalStream(driver.new_stream(), device=device.torch)
         self._pool: Any = None
         self._graphs: weakref.WeakSet[torch.cuda.CUDAGraph] = weakref.WeakSet()
 

@@ -44,7 +44,7 @@ def enter(context: Any) -> None:
         _require(cuda, status, "use the GPU")
 
 
-def stream() -> int:
+def new_stream() -> int:
     """The handle of a new stream of the current context, which waits for no other stream. It is never released."""
     cuda = bindings()
     return int(_result(cuda.cuStreamCreate(cuda.CUstream_flags.CU_STREAM_NON_BLOCKING), "make a stream"))

@@ -1,1 +1,1 @@
-"""What is measured of regions."""
+"""Measurements of regions: counters, reports, and ranges for profilers."""
