@@ -9,7 +9,7 @@ import signal
 import sys
 import traceback
 from difflib import get_close_matches
-from io import StringIO
+from io import BytesIO
 from pathlib import Path
 from types import ModuleType
 from typing import IO
@@ -48,20 +48,22 @@ class HpacmlOptMain(xDSLOptMain):
             f"The passes of hpacml are {', '.join(GPU_STAGES.values())}; hpacml-opt --help has those of xDSL too"
         )
 
-    def get_input_stream(self) -> tuple[IO[str], str]:
+    version_format = "hpacml-opt built from xdsl version {xdsl_version}"
+
+    def get_input_stream(self) -> tuple[IO[bytes], str]:
         name = self.args.input_file or "standard input"
         try:
             stream, extension = super().get_input_stream()
             with stream:
-                text = stream.read()
-            text.encode()  # standard input may hide what is no text in surrogates
+                content = stream.read()
+            content.decode()
         except UnicodeError as error:
             raise HpacmlError(f"'{name}' is not text: name a file of MLIR or Python") from error
         except OSError as error:
             raise HpacmlError(f"cannot read '{name}' ({error.strerror}): name a file of MLIR or Python") from error
         if not self.args.frontend and extension not in self.available_frontends:
             raise HpacmlError(f"'{name}' is neither .mlir nor .py: add -f mlir or -f py to say what it holds")
-        return StringIO(text), extension
+        return BytesIO(content), extension
 
     def prepare_output(self) -> IO[str]:
         try:
@@ -75,7 +77,7 @@ class HpacmlOptMain(xDSLOptMain):
         super().register_all_frontends()
         self.available_frontends["py"] = self.parse_python
 
-    def parse_python(self, io: IO[str]) -> ModuleOp:
+    def parse_python(self, io: IO[bytes]) -> ModuleOp:
         """All kernels and regions defined in the input file, as one module."""
         if self.args.input_file is None:
             raise CompileError("Python is read from a file, not from standard input: name the file")
