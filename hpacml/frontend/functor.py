@@ -294,7 +294,7 @@ def _module(application: AppliedFunctor, direction: Direction, types: tuple[Arra
 
     from hpacml.dialects.hpacml.attributes import DTYPES
     from hpacml.dialects.hpacml.attributes import Direction as MapDirection
-    from hpacml.dialects.hpacml.bridge import GatherOp, ScatterOp
+    from hpacml.dialects.hpacml.gather_scatter import GatherOp, ScatterOp
     from hpacml.frontend.wrapper import Entry
 
     *array_types, tensor_type = types

@@ -21,9 +21,10 @@ from xdsl.rewriter import InsertPoint
 from xdsl.traits import SymbolTable
 
 from hpacml.dialects.hpacml.attributes import Mode
-from hpacml.dialects.hpacml.bridge import FunctorOp, GatherOp, MapOp, ScatterOp, TensorOp
+from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp
 from hpacml.dialects.hpacml.checks import CheckIndicesOp
 from hpacml.dialects.hpacml.control import BodyOp, CollectOp, InferOp, MlOp, SampleOp
+from hpacml.dialects.hpacml.gather_scatter import GatherOp, ScatterOp, TensorOp
 from hpacml.passes.common.stages import Stages
 
 

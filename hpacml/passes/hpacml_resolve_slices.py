@@ -27,9 +27,10 @@ from xdsl.traits import IsTerminator, SymbolTable
 from xdsl.utils.exceptions import PassFailedException
 
 from hpacml.dialects.hpacml.attributes import Direction
-from hpacml.dialects.hpacml.bridge import FunctorOp, GatherOp, MapOp, ScatterOp, TensorOp
+from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp
 from hpacml.dialects.hpacml.checks import CheckIndicesOp, CheckMapOp, DistinctOp, InBoundsOp
-from hpacml.dialects.hpacml.views import IndirectOp, PackOp, UnpackOp
+from hpacml.dialects.hpacml.gather_scatter import GatherOp, ScatterOp, TensorOp
+from hpacml.dialects.hpacml.packing import IndirectOp, PackOp, UnpackOp
 from hpacml.errors import MapError
 from hpacml.functors.functor import Functor, View, minimum
 from hpacml.functors.polynomials import Poly

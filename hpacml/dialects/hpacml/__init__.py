@@ -10,7 +10,7 @@ from hpacml.dialects.hpacml.attributes import (
     SliceAttr,
     TargetAttr,
 )
-from hpacml.dialects.hpacml.bridge import FunctorOp, GatherOp, MapOp, ScatterOp, TensorOp
+from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp
 from hpacml.dialects.hpacml.checks import (
     CheckIndicesOp,
     CheckMapOp,
@@ -21,8 +21,9 @@ from hpacml.dialects.hpacml.checks import (
 from hpacml.dialects.hpacml.clauses import SampleAttr, UnitsAttr
 from hpacml.dialects.hpacml.control import BodyOp, CollectOp, InferOp, MlOp, SampleOp
 from hpacml.dialects.hpacml.flags import FlagDownOp, FlagOp
+from hpacml.dialects.hpacml.gather_scatter import GatherOp, ScatterOp, TensorOp
+from hpacml.dialects.hpacml.packing import FusedGatherOp, FusedScatterOp, IndirectOp, PackOp, UnpackOp
 from hpacml.dialects.hpacml.report import CopiedOp, NowOp, RecordOp
-from hpacml.dialects.hpacml.views import FusedGatherOp, FusedScatterOp, IndirectOp, PackOp, UnpackOp
 
 Hpacml = Dialect(
     "hpacml",

@@ -23,7 +23,7 @@ from xdsl.traits import MemoryReadEffect
 from xdsl.utils.exceptions import VerifyException
 
 from hpacml.dialects.hpacml.attributes import INDICES, DirectionAttr, MappingType, TargetAttr
-from hpacml.dialects.hpacml.views import VIEW, view_type
+from hpacml.dialects.hpacml.packing import VIEW, view_type
 from hpacml.functors.targets import format_map, ranks
 
 
