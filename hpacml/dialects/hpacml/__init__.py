@@ -18,7 +18,7 @@ from hpacml.dialects.hpacml.checks import (
     InBoundsOp,
     RefuseOp,
 )
-from hpacml.dialects.hpacml.clauses import SampleAttr, UnitsAttr
+from hpacml.dialects.hpacml.clause_attributes import SampleAttr, UnitsAttr
 from hpacml.dialects.hpacml.control import BodyOp, CollectOp, InferOp, MlOp, SampleOp
 from hpacml.dialects.hpacml.flags import FlagDownOp, FlagOp
 from hpacml.dialects.hpacml.gather_scatter import GatherOp, ScatterOp, TensorOp

@@ -11,14 +11,12 @@ from xdsl.dialects.builtin import (
     DYNAMIC_INDEX,
     ArrayAttr,
     BFloat16Type,
-    BytesAttr,
     Float16Type,
     Float32Type,
     Float64Type,
     IntAttr,
     MemRefType,
     StridedLayoutAttr,
-    StringAttr,
     bf16,
     f16,
     f32,
@@ -54,11 +52,6 @@ INDICES = (i32, i64, i8)
 """Element types of index arrays."""
 
 FLOATS = (Float16Type, BFloat16Type, Float32Type, Float64Type)
-
-
-def as_text(attribute: Attribute | None) -> Attribute | None:
-    """A string as xDSL reads it, which takes one that is not ASCII for bytes."""
-    return StringAttr(attribute.data.decode()) if isinstance(attribute, BytesAttr) else attribute
 
 
 def dtype_name(element_type: Attribute) -> str:

@@ -21,7 +21,6 @@ from xdsl.interfaces import HasCanonicalizationPatternsInterface
 from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.irdl import (
     AttrSizedOperandSegments,
-    IRDLOperation,
     irdl_op_definition,
     opt_prop_def,
     prop_def,
@@ -42,12 +41,12 @@ from hpacml.dialects.hpacml.attributes import (
     MappingType,
     SliceAttr,
     TargetAttr,
-    as_text,
     dtype_name,
     known,
     parse_bounds,
     promote,
 )
+from hpacml.dialects.hpacml.texts import TEXT, TextualOperation
 from hpacml.errors import MapError
 from hpacml.functors.functor import DIRECTIONS, PARTIAL, Functor, FunctorError
 from hpacml.functors.targets import Bounds, TargetTree, bind, heads, open_numbers, ranks
@@ -57,7 +56,7 @@ if TYPE_CHECKING:
 
 
 @irdl_op_definition
-class FunctorOp(IRDLOperation):
+class FunctorOp(TextualOperation):
     """
     A tensor functor (paper, Figure 3): which elements, at each point of a sweep, make up the features of a
     tensor. The names in parentheses are integer parameters, whose values a map gives; all others are symbols.
@@ -157,7 +156,7 @@ class MapUsesFunctor(SymbolUserOpInterface):
 
 
 @irdl_op_definition
-class MapOp(IRDLOperation, HasCanonicalizationPatternsInterface):
+class MapOp(TextualOperation, HasCanonicalizationPatternsInterface):
     """
     A tensor map: a functor applied to ranges of arrays. It is a value, the mapping itself; it touches no
     memory until something is gathered or scattered through it.
@@ -181,7 +180,7 @@ class MapOp(IRDLOperation, HasCanonicalizationPatternsInterface):
     functor = prop_def(FlatSymbolRefAttrConstr)
     targets = prop_def(ArrayAttr[TargetAttr])
     unchecked = opt_prop_def(UnitAttr)
-    text = opt_prop_def(StringAttr)
+    text = opt_prop_def(TEXT)
 
     arrays = var_operand_def(MemRefType)
     bounds = var_operand_def(IndexType())
@@ -234,14 +233,26 @@ class MapOp(IRDLOperation, HasCanonicalizationPatternsInterface):
         """
         types = [cast(MemRefType, arrays[head].type).element_type for head in heads(targets)]
         element_type = element_type or promote(types)
-        name = functor.sym_name.data
         unknown = MappingType.of([], element_type)
-        op = MapOp(direction, name, targets, arrays, bounds, params, unknown, text, unchecked)
-        op.require_indices()
-        shape = op.resolve_partly(functor.functor)
-        result_type = MappingType.of(shape, element_type)
-        op.drop_all_references()
-        return MapOp(direction, name, targets, arrays, bounds, params, result_type, text, unchecked)
+        name = functor.sym_name.data
+        return MapOp(direction, name, targets, arrays, bounds, params, unknown, text, unchecked).typed(functor)
+
+    def typed(self, functor: FunctorOp) -> MapOp:
+        """This map, which no IR holds yet, made anew with the type that follows from its operands.
+
+        Raises `MapError` for what is wrong statically.
+        """
+        try:
+            self.require_indices()
+            shape = self.resolve_partly(functor.functor)
+            return MapOp.build(
+                operands=[self.arrays, self.bounds, self.params],
+                properties=self.properties,
+                attributes=self.attributes,
+                result_types=[MappingType.of(shape, self.mapping_type.element_type)],
+            )
+        finally:
+            self.drop_all_references()
 
     @classmethod
     def get_canonicalization_patterns(cls) -> tuple[RewritePattern, ...]:
@@ -349,7 +360,7 @@ class MapOp(IRDLOperation, HasCanonicalizationPatternsInterface):
             params = parser.parse_comma_separated_list(parser.Delimiter.PAREN, parser.parse_unresolved_operand)
         unchecked = UnitAttr() if parser.parse_optional_keyword("unchecked") is not None else None
         attributes = parser.parse_optional_attr_dict()
-        text = as_text(attributes.pop("text", None))
+        text = attributes.pop("text", None)
         parser.parse_punctuation(":")
         types = parser.parse_comma_separated_list(parser.Delimiter.NONE, parser.parse_type)
         parser.parse_punctuation("->")

@@ -6,13 +6,13 @@ A map that nothing uses is removed without a pattern, since it is pure.
 from __future__ import annotations
 
 from xdsl.dialects.arith import ConstantOp
-from xdsl.dialects.builtin import IntegerAttr
+from xdsl.dialects.builtin import ArrayAttr, IntegerAttr
 from xdsl.ir import SSAValue
 from xdsl.pattern_rewriter import PatternRewriter, RewritePattern, op_type_rewrite_pattern
 from xdsl.rewriter import InsertPoint
 from xdsl.traits import SymbolTable
 
-from hpacml.dialects.hpacml.attributes import Mode
+from hpacml.dialects.hpacml.attributes import Mode, ModeAttr, TargetAttr
 from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp
 from hpacml.dialects.hpacml.checks import CheckMapOp
 from hpacml.dialects.hpacml.control import MlOp
@@ -35,22 +35,16 @@ class FoldConstantRanges(RewritePattern):
         numbers = iter(known)
         trees = [fill(tree, numbers) for tree in op.trees]
         bounds = [bound for bound, number in zip(op.bounds, known, strict=True) if number is None]
-        text = None if op.text is None else op.text.data
+        filled = MapOp.build(
+            operands=[op.arrays, bounds, op.params],
+            properties={**op.properties, "targets": ArrayAttr([TargetAttr(tree) for tree in trees])},
+            attributes=op.attributes,
+            result_types=[op.mapping_type],
+        )
         try:
-            folded = MapOp.infer(
-                functor,
-                op.direction.data,
-                trees,
-                op.arrays,
-                bounds,
-                op.params,
-                text,
-                op.mapping_type.element_type,
-                op.unchecked is not None,
-            )
+            folded = filled.typed(functor)
         except MapError:
             return  # the guard of the map says so at run time, and only if it gets there
-        folded.attributes |= op.attributes
         folded.mapping.name_hint = op.mapping.name_hint
         rewriter.replace(op, folded)
 
@@ -84,23 +78,14 @@ class FoldConstantConditions(RewritePattern):
             rewriter.erase(op)
         elif condition is not None or if_condition is not None:
             mode = op.mode.data if condition is None else Mode.Infer if condition else Mode.Collect
-            decided = MlOp(
-                mode,
-                op.label.data,
-                rewriter.move_region_contents_to_new_regions(op.body),
-                condition=op.condition if condition is None else None,
-                if_condition=op.if_condition if if_condition is None else None,
-                inputs=op.inputs,
-                outputs=op.outputs,
-                inouts=op.inouts,
-                model=op.model,
-                database=op.database,
-                batch=None if op.batch is None else op.batch.value.data,
-                on_error=None if op.on_error is None else op.on_error.data,
-                sample=None if op.sample is None or mode == Mode.Infer else op.sample.data,
-                units=None if op.units is None else dict(op.units.data),
+            undecided = op.condition if condition is None else None, op.if_condition if if_condition is None else None
+            sample = None if mode == Mode.Infer else op.sample
+            decided = MlOp.build(
+                operands=[*undecided, op.inputs, op.outputs, op.inouts],
+                properties={**op.properties, "mode": ModeAttr(mode), "sample": sample},
+                attributes=op.attributes,
+                regions=[rewriter.move_region_contents_to_new_regions(op.body)],
             )
-            decided.attributes |= op.attributes
             rewriter.replace(op, decided)
 
 

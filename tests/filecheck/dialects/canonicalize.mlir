@@ -78,24 +78,23 @@ func.func @wrong(%t: memref<4xf32>) {
 func.func @conditions(%in: !hpacml.mapping<?xf32>, %out: !hpacml.mapping<?xf32>, %c: i1) {
   %true = arith.constant true
   %false = arith.constant false
-  hpacml.ml predicated(%true) if(%c) in(%in) out(%out) model "m" database "d" label "r" batch 8 on_error "accurate" sample <every: 2> units <t: "K">
-      : !hpacml.mapping<?xf32>, !hpacml.mapping<?xf32> {
+  hpacml.ml predicated(%true) if(%c) in(%in : !hpacml.mapping<?xf32>) out(%out : !hpacml.mapping<?xf32>) label "r" model "m" batch 8 on_error "accurate" database "d" sample <every: 2> units <t: "K"> {
     "test.op"() {a} : () -> ()
   }
-  hpacml.ml predicated(%false) if(%true) inout(%in) label "s" sample <every: 2> units <t: "K"> : !hpacml.mapping<?xf32> {
+  hpacml.ml predicated(%false) if(%true) inout(%in : !hpacml.mapping<?xf32>) label "s" sample <every: 2> units <t: "K"> {
     "test.op"() {b} : () -> ()
   }
-  hpacml.ml predicated(%c) if(%false) in(%in) out(%out) label "t" : !hpacml.mapping<?xf32>, !hpacml.mapping<?xf32> {
+  hpacml.ml predicated(%c) if(%false) in(%in : !hpacml.mapping<?xf32>) out(%out : !hpacml.mapping<?xf32>) label "t" {
     "test.op"() {c} : () -> ()
   }
   func.return
 }
 
 // CHECK-LABEL: func.func @conditions
-// CHECK-NEXT: hpacml.ml infer if(%c) in(%in) out(%out) model "m" database "d" label "r" batch 8 on_error "accurate" units <t: "K"> :
+// CHECK-NEXT: hpacml.ml infer if(%c) in(%in : !hpacml.mapping<?xf32>) out(%out : !hpacml.mapping<?xf32>) label "r" model "m" batch 8 on_error "accurate" database "d" units <t: "K"> {
 // CHECK-NEXT: "test.op"() {a}
 // CHECK-NEXT: }
-// CHECK-NEXT: hpacml.ml collect inout(%in) label "s" sample <every: 2> units <t: "K"> :
+// CHECK-NEXT: hpacml.ml collect inout(%in : !hpacml.mapping<?xf32>) label "s" sample <every: 2> units <t: "K"> {
 // CHECK-NEXT: "test.op"() {b}
 // CHECK-NEXT: }
 // CHECK-NEXT: "test.op"() {c}

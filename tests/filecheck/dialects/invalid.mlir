@@ -480,7 +480,7 @@ func.func @f(%t: memref<9xf32>) {
 // -----
 
 func.func @f(%in: !hpacml.mapping<9xf32>, %c: i1) {
-  hpacml.ml infer(%c) in(%in) out(%in) label "r" : !hpacml.mapping<9xf32>, !hpacml.mapping<9xf32> {
+  hpacml.ml infer(%c) in(%in : !hpacml.mapping<9xf32>) out(%in : !hpacml.mapping<9xf32>) label "r" {
     "test.op"() : () -> ()
   }
   func.return
@@ -491,7 +491,7 @@ func.func @f(%in: !hpacml.mapping<9xf32>, %c: i1) {
 // -----
 
 func.func @f(%in: !hpacml.mapping<9xf32>) {
-  hpacml.ml predicated in(%in) out(%in) label "r" : !hpacml.mapping<9xf32>, !hpacml.mapping<9xf32> {
+  hpacml.ml predicated in(%in : !hpacml.mapping<9xf32>) out(%in : !hpacml.mapping<9xf32>) label "r" {
     "test.op"() : () -> ()
   }
   func.return
@@ -502,7 +502,7 @@ func.func @f(%in: !hpacml.mapping<9xf32>) {
 // -----
 
 func.func @f(%in: !hpacml.mapping<9xf32>) {
-  hpacml.ml infer in(%in) out(%in) label "r" batch -1 : !hpacml.mapping<9xf32>, !hpacml.mapping<9xf32> {
+  hpacml.ml infer in(%in : !hpacml.mapping<9xf32>) out(%in : !hpacml.mapping<9xf32>) label "r" batch -1 {
     "test.op"() : () -> ()
   }
   func.return
@@ -513,7 +513,7 @@ func.func @f(%in: !hpacml.mapping<9xf32>) {
 // -----
 
 func.func @f(%in: !hpacml.mapping<9xf32>) {
-  hpacml.ml infer in(%in) out(%in) label "r" on_error "ignore" : !hpacml.mapping<9xf32>, !hpacml.mapping<9xf32> {
+  hpacml.ml infer in(%in : !hpacml.mapping<9xf32>) out(%in : !hpacml.mapping<9xf32>) label "r" on_error "ignore" {
     "test.op"() : () -> ()
   }
   func.return
@@ -524,7 +524,7 @@ func.func @f(%in: !hpacml.mapping<9xf32>) {
 // -----
 
 func.func @f(%in: !hpacml.mapping<9xf32>) {
-  hpacml.ml infer in(%in) out(%in) label "r" sample <every: 2> : !hpacml.mapping<9xf32>, !hpacml.mapping<9xf32> {
+  hpacml.ml infer in(%in : !hpacml.mapping<9xf32>) out(%in : !hpacml.mapping<9xf32>) label "r" sample <every: 2> {
     "test.op"() : () -> ()
   }
   func.return
@@ -535,7 +535,7 @@ func.func @f(%in: !hpacml.mapping<9xf32>) {
 // -----
 
 func.func @f(%in: !hpacml.mapping<9xf32>) {
-  hpacml.ml collect inout(%in) label "r" sample <every: 0> : !hpacml.mapping<9xf32> {
+  hpacml.ml collect inout(%in : !hpacml.mapping<9xf32>) label "r" sample <every: 0> {
     "test.op"() : () -> ()
   }
   func.return
@@ -600,7 +600,7 @@ func.func @f(%x: memref<9xf32>) {
 // -----
 
 func.func @f(%in: !hpacml.mapping<9xf32>) {
-  hpacml.ml infer in(%in) label "r" : !hpacml.mapping<9xf32> {
+  hpacml.ml infer in(%in : !hpacml.mapping<9xf32>) label "r" {
     "test.op"() : () -> ()
   }
   func.return
@@ -611,7 +611,7 @@ func.func @f(%in: !hpacml.mapping<9xf32>) {
 // -----
 
 func.func @f(%in: !hpacml.mapping<9xf32>) {
-  hpacml.ml infer out(%in) label "r" : !hpacml.mapping<9xf32> {
+  hpacml.ml infer out(%in : !hpacml.mapping<9xf32>) label "r" {
     "test.op"() : () -> ()
   }
   func.return
@@ -622,29 +622,84 @@ func.func @f(%in: !hpacml.mapping<9xf32>) {
 // -----
 
 func.func @f(%in: !hpacml.mapping<9xf32>) {
-  hpacml.ml infer in(%in) out(%in) label "r" : !hpacml.mapping<9xf32> {
+  hpacml.ml infer in(%in : !hpacml.mapping<9xf32>) out(%in, %in : !hpacml.mapping<9xf32>) label "r" {
     "test.op"() : () -> ()
   }
   func.return
 }
 
-// CHECK: expected one type for each mapping
+// CHECK: expected 1 operand types but had 2
 
 // -----
 
 func.func @f(%in: !hpacml.mapping<9xf32>) {
-  hpacml.ml infer inout(%in) : !hpacml.mapping<9xf32> {
+  hpacml.ml infer inout(%in : !hpacml.mapping<9xf32>) {
     "test.op"() : () -> ()
   }
   func.return
 }
 
-// CHECK: Operation does not verify: property 'label' expected in operation 'hpacml.ml'
+// CHECK: Expected 'label'
 
 // -----
 
 func.func @f(%in: !hpacml.mapping<9xf32>) {
-  hpacml.ml deduce inout(%in) label "r" : !hpacml.mapping<9xf32> {
+  hpacml.ml infer inout(%in : !hpacml.mapping<9xf32>) label 3 {
+    "test.op"() : () -> ()
+  }
+  func.return
+}
+
+// CHECK: expected a string, got 3 : i64
+
+// -----
+
+func.func @f(%in: !hpacml.mapping<9xf32>) {
+  hpacml.ml infer inout(%in : !hpacml.mapping<9xf32>) label "\FF" {
+    "test.op"() : () -> ()
+  }
+  func.return
+}
+
+// CHECK: expected a string, got "\FF"
+
+// -----
+
+func.func @f(%in: !hpacml.mapping<9xf32>) {
+  hpacml.ml infer inout(%in : !hpacml.mapping<9xf32>) label "r" model batch 3 {
+    "test.op"() : () -> ()
+  }
+  func.return
+}
+
+// CHECK: attribute expected
+
+// -----
+
+func.func @f(%in: !hpacml.mapping<9xf32>) {
+  hpacml.ml infer inout(%in : !hpacml.mapping<9xf32>) label "r" batch "3" {
+    "test.op"() : () -> ()
+  }
+  func.return
+}
+
+// CHECK: Expected integer literal
+
+// -----
+
+func.func @f(%in: !hpacml.mapping<9xf32>) {
+  hpacml.ml infer inout(%in : !hpacml.mapping<9xf32>) label "r" on_error 3 {
+    "test.op"() : () -> ()
+  }
+  func.return
+}
+
+// CHECK: Operation does not verify: expected a string, got 3 : i64
+
+// -----
+
+func.func @f(%in: !hpacml.mapping<9xf32>) {
+  hpacml.ml deduce inout(%in : !hpacml.mapping<9xf32>) label "r" {
     "test.op"() : () -> ()
   }
   func.return
@@ -655,7 +710,7 @@ func.func @f(%in: !hpacml.mapping<9xf32>) {
 // -----
 
 func.func @f(%in: !hpacml.mapping<9xf32>) {
-  hpacml.ml infer inout(%in) model 3 label "r" : !hpacml.mapping<9xf32> {
+  hpacml.ml infer inout(%in : !hpacml.mapping<9xf32>) label "r" model 3 {
     "test.op"() : () -> ()
   }
   func.return
@@ -668,7 +723,7 @@ func.func @f(%in: !hpacml.mapping<9xf32>) {
 hpacml.functor @p : [i] = ([i])
 func.func @f(%t: memref<9xf32>) {
   %a = hpacml.map from @p(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
-  hpacml.ml infer in(%a) out(%a) label "r" : !hpacml.mapping<9xf32>, !hpacml.mapping<9xf32> {
+  hpacml.ml infer in(%a : !hpacml.mapping<9xf32>) out(%a : !hpacml.mapping<9xf32>) label "r" {
     "test.op"() : () -> ()
   }
   func.return
@@ -681,7 +736,7 @@ func.func @f(%t: memref<9xf32>) {
 hpacml.functor @p : [i] = ([i])
 func.func @f(%t: memref<9xf32>) {
   %a = hpacml.map to @p(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
-  hpacml.ml infer inout(%a) label "r" : !hpacml.mapping<9xf32> {
+  hpacml.ml infer inout(%a : !hpacml.mapping<9xf32>) label "r" {
     "test.op"() : () -> ()
   }
   func.return
@@ -901,13 +956,13 @@ func.func @f(%t: memref<9xf32>, %n: index) {
 // -----
 
 func.func @f(%in: !hpacml.mapping<9xf32>) {
-  hpacml.ml infer inout(%in) label "r" : !hpacml.mapping<9xf32>, !hpacml.mapping<9xf32> {
+  hpacml.ml infer inout(%in : !hpacml.mapping<9xf32>, !hpacml.mapping<9xf32>) label "r" {
     "test.op"() : () -> ()
   }
   func.return
 }
 
-// CHECK: expected one type for each mapping
+// CHECK: expected 2 operand types but had 1
 
 // -----
 
@@ -915,7 +970,7 @@ hpacml.functor @p : [i] = ([i])
 func.func @f(%x: memref<9xi64>, %y: memref<9xf32>, %z: !hpacml.mapping<9xf32>) {
   %a = hpacml.map from @p(%y[*%x[0 : 9]]) : memref<9xf32>, memref<9xi64> -> !hpacml.mapping<9xf32>
   %b = hpacml.map from @p(%x[0 : 9]) : memref<9xi64> -> !hpacml.mapping<9xi64>
-  hpacml.ml infer in(%z) out(%a, %b) label "r" : !hpacml.mapping<9xf32>, !hpacml.mapping<9xf32>, !hpacml.mapping<9xi64> {
+  hpacml.ml infer in(%z : !hpacml.mapping<9xf32>) out(%a, %b : !hpacml.mapping<9xf32>, !hpacml.mapping<9xi64>) label "r" {
     "test.op"() : () -> ()
   }
   func.return

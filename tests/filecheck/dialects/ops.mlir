@@ -110,17 +110,17 @@ func.func @regions(%t: memref<?x?xf32>, %n: index, %c: i1, %d: i1) {
   %in = hpacml.map to @point(%t[0 : %n, 0 : %n]) : memref<?x?xf32> -> !hpacml.mapping<?x?x1xf32>
   %out = hpacml.map from @point(%t[0 : %n, 0 : %n]) : memref<?x?xf32> -> !hpacml.mapping<?x?x1xf32>
   %io = hpacml.map inout @point(%t[0 : 2, 0 : 3]) : memref<?x?xf32> -> !hpacml.mapping<2x3x1xf32>
-  hpacml.ml infer in(%in) out(%out) label "least" : !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32> {
+  hpacml.ml infer in(%in : !hpacml.mapping<?x?x1xf32>) out(%out : !hpacml.mapping<?x?x1xf32>) label "least" {
   ^bb0:
   }
-  hpacml.ml collect inout(%io) database "d.h5" label "one inout" : !hpacml.mapping<2x3x1xf32> {
+  hpacml.ml collect inout(%io : !hpacml.mapping<2x3x1xf32>) label "one inout" database "d.h5" {
     "test.op"(%t) : (memref<?x?xf32>) -> ()
   }
-  hpacml.ml collect inout(%io) label "sampled" sample <every: 10> units <t: "K"> : !hpacml.mapping<2x3x1xf32> {
+  hpacml.ml collect inout(%io : !hpacml.mapping<2x3x1xf32>) label "sampled" sample <every: 10> units <t: "K"> {
     "test.op"(%t) : (memref<?x?xf32>) -> ()
   }
-  hpacml.ml predicated(%c) if(%d) in(%in, %in) out(%out, %out) inout(%io) model "m.pt2" database "d.h5" label "most" batch 4096 on_error "raise" sample <most: 1000, seed: 42, fraction: 1.0e-05> units <t: "\C2\B0C", "gr\C3\B6\C3\9Fe": "m/s \22"> attributes {note = "kept"} : !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<2x3x1xf32> {
-    hpacml.ml infer if(%d) in(%in) out(%out) model @net database @base label "inner" batch 0 on_error "accurate" : !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32> {
+  hpacml.ml predicated(%c) if(%d) in(%in, %in : !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32>) out(%out, %out : !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32>) inout(%io : !hpacml.mapping<2x3x1xf32>) label "most" model "m.pt2" batch 4096 on_error "raise" database "d.h5" sample <most: 1000, seed: 42, fraction: 1.0e-05> units <t: "\C2\B0C", "gr\C3\B6\C3\9Fe": "m/s \22"> attributes {note = "kept"} {
+    hpacml.ml infer if(%d) in(%in : !hpacml.mapping<?x?x1xf32>) out(%out : !hpacml.mapping<?x?x1xf32>) label "inner" model @net batch 0 on_error "accurate" database @base {
       "test.op"() : () -> ()
     }
   }
@@ -131,17 +131,17 @@ func.func @regions(%t: memref<?x?xf32>, %n: index, %c: i1, %d: i1) {
 // CHECK-NEXT:    %in = hpacml.map to @point(%t[0 : %n, 0 : %n]) : memref<?x?xf32> -> !hpacml.mapping<?x?x1xf32>
 // CHECK-NEXT:    %out = hpacml.map from @point(%t[0 : %n, 0 : %n]) : memref<?x?xf32> -> !hpacml.mapping<?x?x1xf32>
 // CHECK-NEXT:    %io = hpacml.map inout @point(%t[0 : 2, 0 : 3]) : memref<?x?xf32> -> !hpacml.mapping<2x3x1xf32>
-// CHECK-NEXT:    hpacml.ml infer in(%in) out(%out) label "least" : !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32> {
+// CHECK-NEXT:    hpacml.ml infer in(%in : !hpacml.mapping<?x?x1xf32>) out(%out : !hpacml.mapping<?x?x1xf32>) label "least" {
 // CHECK-NEXT:    ^bb0:
 // CHECK-NEXT:    }
-// CHECK-NEXT:    hpacml.ml collect inout(%io) database "d.h5" label "one inout" : !hpacml.mapping<2x3x1xf32> {
+// CHECK-NEXT:    hpacml.ml collect inout(%io : !hpacml.mapping<2x3x1xf32>) label "one inout" database "d.h5" {
 // CHECK-NEXT:      "test.op"(%t) : (memref<?x?xf32>) -> ()
 // CHECK-NEXT:    }
-// CHECK-NEXT:    hpacml.ml collect inout(%io) label "sampled" sample <every: 10> units <t: "K"> : !hpacml.mapping<2x3x1xf32> {
+// CHECK-NEXT:    hpacml.ml collect inout(%io : !hpacml.mapping<2x3x1xf32>) label "sampled" sample <every: 10> units <t: "K"> {
 // CHECK-NEXT:      "test.op"(%t) : (memref<?x?xf32>) -> ()
 // CHECK-NEXT:    }
-// CHECK-NEXT:    hpacml.ml predicated(%c) if(%d) in(%in, %in) out(%out, %out) inout(%io) model "m.pt2" database "d.h5" label "most" batch 4096 on_error "raise" sample <fraction: 1.0e-05, seed: 42, most: 1000> units <t: "\C2\B0C", "gr\C3\B6\C3\9Fe": "m/s \22"> attributes {note = "kept"} : !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<2x3x1xf32> {
-// CHECK-NEXT:      hpacml.ml infer if(%d) in(%in) out(%out) model @net database @base label "inner" batch 0 on_error "accurate" : !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32> {
+// CHECK-NEXT:    hpacml.ml predicated(%c) if(%d) in(%in, %in : !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32>) out(%out, %out : !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32>) inout(%io : !hpacml.mapping<2x3x1xf32>) label "most" model "m.pt2" batch 4096 on_error "raise" database "d.h5" sample <fraction: 1.0e-05, seed: 42, most: 1000> units <t: "\C2\B0C", "gr\C3\B6\C3\9Fe": "m/s \22"> attributes {note = "kept"} {
+// CHECK-NEXT:      hpacml.ml infer if(%d) in(%in : !hpacml.mapping<?x?x1xf32>) out(%out : !hpacml.mapping<?x?x1xf32>) label "inner" model @net batch 0 on_error "accurate" database @base {
 // CHECK-NEXT:        "test.op"() : () -> ()
 // CHECK-NEXT:      }
 // CHECK-NEXT:    }
@@ -283,6 +283,34 @@ func.func @report(%x: memref<?x5xf32>, %t: memref<?xf32>, %u: memref<9xi32, stri
 // CHECK-NEXT:    func.return
 // CHECK-NEXT:  }
 
+// Text may hold any character: xDSL prints one that is not ASCII escaped, and reads it back from both forms.
+
+hpacml.functor @"größe" : [i] = ([i])
+func.func @texts(%t: memref<9xf32>, %x: memref<9xf32>) {
+  %io = hpacml.map inout @"größe"(%t[0 : 9]) {text = "größe(t[0:9])"} : memref<9xf32> -> !hpacml.mapping<9xf32>
+  hpacml.ml collect inout(%io : !hpacml.mapping<9xf32>) label "Wärme" model "größe/模型.pt2" database "é.h5" units <"größe": "°C"> {
+    "test.op"() : () -> ()
+  }
+  %ms = hpacml.body "Wärme" {
+    "test.op"() : () -> ()
+  }
+  %done = hpacml.infer "Wärme" model "größe/模型.pt2" maps ["größe(t)", "f(t)"] ins(%x : memref<9xf32>) outs(%x : memref<9xf32>)
+  %sampled = hpacml.sample "Wärme" database "é.h5" <most: 1>
+  hpacml.collect "Wärme" database "é.h5" units <"größe": "°C"> maps ["größe(t)"] ins(%x : memref<9xf32>) outs(%x : memref<9xf32>) time %ms
+  func.return
+}
+
+// CHECK:       hpacml.functor @"gr\C3\B6\C3\9Fe" : [i] = ([i])
+// CHECK-LABEL: func.func @texts
+// CHECK-NEXT:    %io = hpacml.map inout @"gr\C3\B6\C3\9Fe"(%t[0 : 9]) {text = "gr\C3\B6\C3\9Fe(t[0:9])"} : memref<9xf32> -> !hpacml.mapping<9xf32>
+// CHECK-NEXT:    hpacml.ml collect inout(%io : !hpacml.mapping<9xf32>) label "W\C3\A4rme" model "gr\C3\B6\C3\9Fe/\E6\A8\A1\E5\9E\8B.pt2" database "\C3\A9.h5" units <"gr\C3\B6\C3\9Fe": "\C2\B0C"> {
+// CHECK:         %ms = hpacml.body "W\C3\A4rme" {
+// CHECK:         %done = hpacml.infer "W\C3\A4rme" model "gr\C3\B6\C3\9Fe/\E6\A8\A1\E5\9E\8B.pt2" maps ["gr\C3\B6\C3\9Fe(t)", "f(t)"] ins(%x : memref<9xf32>) outs(%x : memref<9xf32>)
+// CHECK-NEXT:    %sampled = hpacml.sample "W\C3\A4rme" database "\C3\A9.h5" <most: 1>
+// CHECK-NEXT:    hpacml.collect "W\C3\A4rme" database "\C3\A9.h5" units <"gr\C3\B6\C3\9Fe": "\C2\B0C"> maps ["gr\C3\B6\C3\9Fe(t)"] ins(%x : memref<9xf32>) outs(%x : memref<9xf32>) time %ms
+// CHECK-NEXT:    func.return
+// CHECK-NEXT:  }
+
 // The generic form, which upstream tools read.
 
 // GENERIC:      "hpacml.functor"() <{sym_name = "stencil", parameters = [], lhs = #hpacml.slice<[i, j, 0:5]>, rhs = [#hpacml.slice<[i - 1, j]>, #hpacml.slice<[i + 1, j]>, #hpacml.slice<[i, j - 1 : j + 2]>]}> : () -> ()
@@ -297,8 +325,8 @@ func.func @report(%x: memref<?x5xf32>, %t: memref<?xf32>, %u: memref<9xi32, stri
 // GENERIC:      %y = "hpacml.tensor"(%out) <{fresh}> : (!hpacml.mapping<?x3x5xf32>) -> memref<?x3x5xf32>
 // GENERIC-NEXT: "hpacml.gather"(%in, %x) : (!hpacml.mapping<?x7x5xf32>, memref<?x7x5xf32>) -> ()
 // GENERIC:      "hpacml.scatter"(%y, %out) : (memref<?x3x5xf32>, !hpacml.mapping<?x3x5xf32>) -> ()
-// GENERIC:      "hpacml.ml"(%c, %d, %in, %in, %out, %out, %io) <{mode = #hpacml<mode predicated>, model = "m.pt2", database = "d.h5", label = "most", batch = 4096 : i64, on_error = "raise", sample = #hpacml.sample<fraction: 1.0e-05, seed: 42, most: 1000>, units = #hpacml.units<t: "\C2\B0C", "gr\C3\B6\C3\9Fe": "m/s \22">, operandSegmentSizes = array<i32: 1, 1, 2, 2, 1>}> ({
-// GENERIC-NEXT:   "hpacml.ml"(%d, %in, %out) <{mode = #hpacml<mode infer>, model = @net, database = @base, label = "inner", batch = 0 : i64, on_error = "accurate", operandSegmentSizes = array<i32: 0, 1, 1, 1, 0>}> ({
+// GENERIC:      "hpacml.ml"(%c, %d, %in, %in, %out, %out, %io) <{mode = #hpacml<mode predicated>, label = "most", model = "m.pt2", batch = 4096 : i64, on_error = "raise", database = "d.h5", sample = #hpacml.sample<fraction: 1.0e-05, seed: 42, most: 1000>, units = #hpacml.units<t: "\C2\B0C", "gr\C3\B6\C3\9Fe": "m/s \22">, operandSegmentSizes = array<i32: 1, 1, 2, 2, 1>}> ({
+// GENERIC-NEXT:   "hpacml.ml"(%d, %in, %out) <{mode = #hpacml<mode infer>, label = "inner", model = @net, batch = 0 : i64, on_error = "accurate", database = @base, operandSegmentSizes = array<i32: 0, 1, 1, 1, 0>}> ({
 // GENERIC:      "hpacml.check_map"(%ok, %n, %n, %n, %x, %idx) <{direction = #hpacml<direction from>, functor = "f: [i] = ([i])", names = ["x", "idx"], targets = [#hpacml.target<[*[0 : ?]]>], parameters = [], operandSegmentSizes = array<i32: 1, 2, 1, 0, 2>}>
 // GENERIC:      "hpacml.check_indices"(%m) : (!hpacml.mapping<?xf32>) -> ()
 // GENERIC:      %r = "hpacml.in_bounds"(%a, %n) {note = "kept"} : (!hpacml.indirect<?xi64>, index) -> i1

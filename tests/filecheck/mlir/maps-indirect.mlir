@@ -26,7 +26,7 @@ func.func @region(%pos: memref<?x3xf32, strided<[?, ?], offset: ?>>, %force: mem
   %nested = hpacml.map to @point(%data[*%jdx[*%kdx[0 : 20 : 2]]]) : memref<?xf64>, memref<?xi64, strided<[?], offset: ?>>, memref<20xi8> -> !hpacml.mapping<10xf64>
   %out = hpacml.map from @rows(%force[*%idx[0 : %n], 0 : 3]) : memref<?x3xf32>, memref<?xi32> -> !hpacml.mapping<?x3xf32>
   %sum = hpacml.map from @point(%energy[0 : %n]) : memref<?xf32> -> !hpacml.mapping<?xf32>
-  hpacml.ml predicated(%c) in(%in, %nested) out(%sum, %out) model "m.pt2" database "d.h5" label "region" : !hpacml.mapping<?x3xf32>, !hpacml.mapping<10xf64>, !hpacml.mapping<?xf32>, !hpacml.mapping<?x3xf32> {
+  hpacml.ml predicated(%c) in(%in, %nested : !hpacml.mapping<?x3xf32>, !hpacml.mapping<10xf64>) out(%sum, %out : !hpacml.mapping<?xf32>, !hpacml.mapping<?x3xf32>) label "region" model "m.pt2" database "d.h5" {
     %zero = arith.constant 0.0 : f32
     memref.store %zero, %energy[%n] : memref<?xf32>
   }
@@ -71,7 +71,7 @@ func.func @shapes(%t: memref<8x9xf64>, %a: memref<?xf32>, %h: memref<?xf16>, %g:
   %blocks = hpacml.map inout @block(%a[*%i[0 : %n]]) params(%k) : memref<?xf32>, memref<?xi32> -> !hpacml.mapping<?x?xf32>
   %itself = hpacml.map inout @point(%s[*%s[0 : %n]]) : memref<?xi32>, memref<?xi32> -> !hpacml.mapping<?xi32>
   %trusted = hpacml.map inout @point(%a[*%i[0 : %n]]) unchecked : memref<?xf32>, memref<?xi32> -> !hpacml.mapping<?xf32>
-  hpacml.ml infer in(%all) inout(%two, %of, %mixed, %blocks, %itself, %trusted) label "shapes" : !hpacml.mapping<?x?xf64>, !hpacml.mapping<5xf64>, !hpacml.mapping<4x5xf32>, !hpacml.mapping<?x4xf32>, !hpacml.mapping<?x?xf32>, !hpacml.mapping<?xi32>, !hpacml.mapping<?xf32> {
+  hpacml.ml infer in(%all : !hpacml.mapping<?x?xf64>) inout(%two, %of, %mixed, %blocks, %itself, %trusted : !hpacml.mapping<5xf64>, !hpacml.mapping<4x5xf32>, !hpacml.mapping<?x4xf32>, !hpacml.mapping<?x?xf32>, !hpacml.mapping<?xi32>, !hpacml.mapping<?xf32>) label "shapes" {
     %unused = arith.constant 1 : index
   }
   func.return

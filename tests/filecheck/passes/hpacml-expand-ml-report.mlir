@@ -15,7 +15,7 @@ hpacml.functor @out : [i] = ([i])
 func.func @ways(%t: memref<9xf32>, %u: memref<9xf32>, %c: i1, %d: i1) {
   %in = hpacml.map to @in(%t[1 : 8]) : memref<9xf32> -> !hpacml.mapping<7x2xf32>
   %out = hpacml.map from @out(%u[1 : 8]) : memref<9xf32> -> !hpacml.mapping<7xf32>
-  hpacml.ml predicated(%c) if(%d) in(%in) out(%out) model "m.pt2" database "d.h5" label "r" : !hpacml.mapping<7x2xf32>, !hpacml.mapping<7xf32> {
+  hpacml.ml predicated(%c) if(%d) in(%in : !hpacml.mapping<7x2xf32>) out(%out : !hpacml.mapping<7xf32>) label "r" model "m.pt2" database "d.h5" {
     "test.op"(%t) : (memref<9xf32>) -> ()
   }
   func.return
@@ -91,7 +91,7 @@ hpacml.functor @two : [i, 0:2] = ([i], [i])
 func.func @several(%t: memref<9xf32>, %u: memref<9xf32>, %idx: memref<9xi32>) {
   %a = hpacml.map to @two(%t[0 : 9], %u[*%idx[0 : 9]]) : memref<9xf32>, memref<9xf32>, memref<9xi32> -> !hpacml.mapping<9x2xf32>
   %b = hpacml.map inout @f(%u[0 : 7]) : memref<9xf32> -> !hpacml.mapping<7xf32>
-  hpacml.ml infer in(%a) inout(%b) label "r" on_error "raise" : !hpacml.mapping<9x2xf32>, !hpacml.mapping<7xf32> {
+  hpacml.ml infer in(%a : !hpacml.mapping<9x2xf32>) inout(%b : !hpacml.mapping<7xf32>) label "r" on_error "raise" {
     "test.op"(%t) : (memref<9xf32>) -> ()
   }
   func.return
@@ -126,7 +126,7 @@ func.func @several(%t: memref<9xf32>, %u: memref<9xf32>, %idx: memref<9xi32>) {
 // A mapping from elsewhere: nothing is known of its arrays.
 
 func.func @argument(%a: !hpacml.mapping<9xf32>) {
-  hpacml.ml infer inout(%a) label "r" on_error "raise" : !hpacml.mapping<9xf32> {
+  hpacml.ml infer inout(%a : !hpacml.mapping<9xf32>) label "r" on_error "raise" {
     "test.op"() : () -> ()
   }
   func.return
@@ -158,9 +158,9 @@ hpacml.functor @f : [i] = ([i])
 
 func.func @nested(%t: memref<9xf32>) {
   %a = hpacml.map inout @f(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
-  hpacml.ml collect inout(%a) label "outer" : !hpacml.mapping<9xf32> {
+  hpacml.ml collect inout(%a : !hpacml.mapping<9xf32>) label "outer" {
     %b = hpacml.map inout @f(%t[0 : 3]) : memref<9xf32> -> !hpacml.mapping<3xf32>
-    hpacml.ml infer inout(%b) label "inner" on_error "raise" : !hpacml.mapping<3xf32> {
+    hpacml.ml infer inout(%b : !hpacml.mapping<3xf32>) label "inner" on_error "raise" {
       "test.op"(%t) : (memref<9xf32>) -> ()
     }
   }

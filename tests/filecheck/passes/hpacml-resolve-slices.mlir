@@ -263,7 +263,7 @@ hpacml.functor @point : [i] = ([i])
 
 func.func @kept(%t: memref<10xf32>) {
   %io = hpacml.map inout @point(%t[0 : 10]) : memref<10xf32> -> !hpacml.mapping<10xf32>
-  hpacml.ml infer inout(%io) label "r" : !hpacml.mapping<10xf32> {
+  hpacml.ml infer inout(%io : !hpacml.mapping<10xf32>) label "r" {
     "test.op"() : () -> ()
   }
   func.return
@@ -271,7 +271,7 @@ func.func @kept(%t: memref<10xf32>) {
 
 // CHECK-LABEL: func.func @kept(%t: memref<10xf32>) {
 // CHECK-NEXT:    %io = hpacml.map inout @point(%t[0 : 10]) : memref<10xf32> -> !hpacml.mapping<10xf32>
-// CHECK-NEXT:    hpacml.ml infer inout(%io) label "r" : !hpacml.mapping<10xf32> {
+// CHECK-NEXT:    hpacml.ml infer inout(%io : !hpacml.mapping<10xf32>) label "r" {
 // CHECK-NEXT:      "test.op"() : () -> ()
 // CHECK-NEXT:    }
 // CHECK-NEXT:    func.return
