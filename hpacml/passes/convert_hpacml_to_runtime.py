@@ -36,10 +36,10 @@ from xdsl.traits import SymbolTable
 from xdsl.utils.exceptions import PassFailedException
 
 from hpacml.dialects.hpacml.attributes import dtype_name
-from hpacml.dialects.hpacml.checks import CheckMapOp, RefuseOp
 from hpacml.dialects.hpacml.control import BodyOp, CollectOp, InferOp, SampleOp
-from hpacml.dialects.hpacml.flags import FlagDownOp, FlagOp
-from hpacml.dialects.hpacml.report import CopiedOp, NowOp, RecordOp
+from hpacml.dialects.hpacml_rt.device_flags import FlagDownOp, FlagOp
+from hpacml.dialects.hpacml_rt.map_checks import CheckMapOp, RefuseOp
+from hpacml.dialects.hpacml_rt.records import CopiedOp, NowOp, RecordOp
 from hpacml.functors.targets import to_json
 from hpacml.passes.common.regions import captured
 from hpacml.runtime.arrays.views import DTYPE_SIZES

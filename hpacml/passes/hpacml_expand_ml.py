@@ -22,9 +22,9 @@ from xdsl.traits import SymbolTable
 
 from hpacml.dialects.hpacml.attributes import Mode
 from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp
-from hpacml.dialects.hpacml.checks import CheckIndicesOp
 from hpacml.dialects.hpacml.control import BodyOp, CollectOp, InferOp, MlOp, SampleOp
 from hpacml.dialects.hpacml.gather_scatter import GatherOp, ScatterOp, TensorOp
+from hpacml.dialects.hpacml_rt.map_checks import CheckIndicesOp
 from hpacml.passes.common.stages import Stages
 
 
@@ -61,7 +61,7 @@ class HpacmlExpandMlPass(ModulePass):
     With `sample` what collects comes under `%sampled = hpacml.sample "r" database "d" <...>`, else only the body runs.
     With `if(%c)` all of this, and the maps that only this region uses, come under one more `scf.if`.
 
-    With `report` there is an `hpacml.now` between these steps, and an `hpacml.record` of their times at the end.
+    With `report` there is an `hpacml_rt.now` between these steps, and an `hpacml_rt.record` of their times at the end.
     """
 
     name = "hpacml-expand-ml"

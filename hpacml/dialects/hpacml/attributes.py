@@ -48,6 +48,9 @@ DTYPES: dict[str, Attribute] = {
 }
 """Element types of arrays and tensors by name. MLIR integers are signless; the only 8-bit one is unsigned."""
 
+PREFIXES = ("hpacml.", "hpacml_rt.")
+"""How the names of operations of hpacml's dialects begin."""
+
 INDICES = (i32, i64, i8)
 """Element types of index arrays."""
 

@@ -40,7 +40,7 @@ from xdsl.utils.exceptions import VerifyException
 from hpacml.dialects.hpacml.attributes import Direction, MappingType, Mode, ModeAttr
 from hpacml.dialects.hpacml.bridge import MapOp
 from hpacml.dialects.hpacml.clause_attributes import SampleAttr, UnitsAttr, verify_sample
-from hpacml.dialects.hpacml.texts import TEXT, Given, TextualOperation
+from hpacml.dialects.hpacml.texts import TEXT, TEXTS, Given, TextualOperation
 from hpacml.policy import POLICIES, is_policy
 from hpacml.sampling import Sampling
 
@@ -254,7 +254,7 @@ class InferOp(ModelClauses):
     name = "hpacml.infer"
 
     label = prop_def(TEXT)
-    maps = opt_prop_def(ArrayAttr[StringAttr])
+    maps = opt_prop_def(TEXTS)
     inputs = var_operand_def(MemRefType)
     outputs = var_operand_def(MemRefType)
     done = result_def(i1)
@@ -320,7 +320,7 @@ class CollectOp(DataClauses):
     name = "hpacml.collect"
 
     label = prop_def(TEXT)
-    maps = opt_prop_def(ArrayAttr[StringAttr])
+    maps = opt_prop_def(TEXTS)
     inputs = var_operand_def(MemRefType)
     outputs = var_operand_def(MemRefType)
     milliseconds = operand_def(Float64Type())

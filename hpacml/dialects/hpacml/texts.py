@@ -64,6 +64,7 @@ class TextConstraint(AttrConstraint[StringAttr]):
 
 
 TEXT = TextConstraint()
+TEXTS = ArrayAttr.constr(TEXT)
 
 
 @irdl_custom_directive

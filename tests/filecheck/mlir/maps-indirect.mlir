@@ -34,19 +34,19 @@ func.func @region(%pos: memref<?x3xf32, strided<[?, ?], offset: ?>>, %force: mem
 }
 
 // MAPS-LABEL:  func.func @region
-// MAPS:          hpacml.check_indices
+// MAPS:          hpacml_rt.check_indices
 // MAPS:          hpacml.infer
 // VIEWS-LABEL: func.func @region
-// VIEWS:         hpacml.in_bounds
-// VIEWS:         hpacml.distinct
+// VIEWS:         hpacml_rt.in_bounds
+// VIEWS:         hpacml_rt.distinct
 // VIEWS:         hpacml.infer
 // FUSED-LABEL: func.func @region
 // FUSED:         hpacml.indirect
 // FUSED:         hpacml.fused_gather
 // LOOPS-LABEL: func.func @region
 // LOOPS-NOT:     hpacml.indirect
-// LOOPS-NOT:     hpacml.in_bounds
-// LOOPS-NOT:     hpacml.distinct
+// LOOPS-NOT:     hpacml_rt.in_bounds
+// LOOPS-NOT:     hpacml_rt.distinct
 // LOOPS:         memref.extract_aligned_pointer_as_index
 // CALLS-LABEL: func.func @region
 // CALLS:         arith.cmpi ult
@@ -102,7 +102,7 @@ func.func @tensors(%t: memref<?x?xf32>, %i: memref<?xi64>, %n: index) {
     hpacml.gather %m into %x : !hpacml.mapping<?x1xf32>, memref<?x1xf32>
     %v = memref.load %x[%c0, %c0] : memref<?x1xf32>
     memref.store %v, %x[%c1, %c0] : memref<?x1xf32>
-    hpacml.check_indices %m : !hpacml.mapping<?x1xf32>
+    hpacml_rt.check_indices %m : !hpacml.mapping<?x1xf32>
     hpacml.scatter %x into %m : memref<?x1xf32>, !hpacml.mapping<?x1xf32>
   }
   func.return
@@ -116,7 +116,7 @@ func.func @tensors(%t: memref<?x?xf32>, %i: memref<?xi64>, %n: index) {
 // LOOPS:           scf.parallel
 // LOOPS:           scf.parallel
 // CALLS-LABEL: func.func @tensors
-// CALLS-NOT:   hpacml.
+// CALLS-NOT:   {{hpacml(_rt)?\.}}
 // LLVM-LABEL:  llvm.func @tensors
 // LLVM-NOT:    memref.
 // LLVM-NOT:    unrealized_conversion_cast

@@ -110,7 +110,7 @@ func.func @tensors(%t: memref<?x?xf32>, %n: index) {
 // LOOPS:           memref.store
 // LOOPS:           scf.parallel
 // CALLS-LABEL: func.func @tensors
-// CALLS-NOT:   hpacml.
+// CALLS-NOT:   {{hpacml(_rt)?\.}}
 // LLVM-LABEL:  llvm.func @tensors
 // LLVM-NOT:    memref.
 // LLVM-NOT:    unrealized_conversion_cast

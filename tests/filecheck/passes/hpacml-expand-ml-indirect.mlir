@@ -23,8 +23,8 @@ func.func @two(%t: memref<8xf64>, %u: memref<9xf64>, %a: memref<5xi64>, %b: memr
 // CHECK-NEXT:      [[P:%.*]] = hpacml.tensor %p
 // CHECK-NEXT:      [[Q:%.*]] = hpacml.tensor %q
 // CHECK-NEXT:      [[R:%.*]] = hpacml.tensor %r
-// CHECK-NEXT:      hpacml.check_indices %p : !hpacml.mapping<5xf64>
-// CHECK-NEXT:      hpacml.check_indices %r : !hpacml.mapping<5xf64>
+// CHECK-NEXT:      hpacml_rt.check_indices %p : !hpacml.mapping<5xf64>
+// CHECK-NEXT:      hpacml_rt.check_indices %r : !hpacml.mapping<5xf64>
 // CHECK-NEXT:      hpacml.infer "two"
 // CHECK-NEXT:      scf.if %done {
 // CHECK-NEXT:        hpacml.scatter [[P]] into %p
@@ -33,7 +33,7 @@ func.func @two(%t: memref<8xf64>, %u: memref<9xf64>, %a: memref<5xi64>, %b: memr
 // CHECK-NEXT:      } else {
 // CHECK:         } else {
 // Collecting writes nothing: the gathers check their own indices.
-// CHECK-NOT:       hpacml.check_indices
+// CHECK-NOT:       hpacml_rt.check_indices
 // CHECK:           hpacml.collect "two"
 // CHECK-NEXT:    }
 
@@ -49,7 +49,7 @@ func.func @one(%t: memref<8xf64>, %a: memref<5xi64>) {
 }
 
 // CHECK-LABEL: func.func @one(
-// CHECK-NOT:     hpacml.check_indices
+// CHECK-NOT:     hpacml_rt.check_indices
 // CHECK:         hpacml.scatter %y into %p
 
 // `inout` counts as an output.
@@ -65,7 +65,7 @@ func.func @inout(%t: memref<8xf64>, %a: memref<5xi64>) {
 
 // CHECK-LABEL: func.func @inout(
 // CHECK:         hpacml.gather %q
-// CHECK:         hpacml.check_indices %p : !hpacml.mapping<2xf64>
+// CHECK:         hpacml_rt.check_indices %p : !hpacml.mapping<2xf64>
 // CHECK-NEXT:    hpacml.infer "inout"
 // CHECK-NEXT:    scf.if %{{.*}} {
 // CHECK-NEXT:    hpacml.scatter

@@ -34,7 +34,7 @@ func.func @smooth(%t: memref<?xf32>, %new: memref<?xf32>, %n: index, %c: i1) {
 // CHECK-NEXT:    func.call @hpacml_time_ms
 // CHECK:         func.call @hpacml_collect
 // CHECK:       func.func private @smooth_body
-// CHECK-NOT:   hpacml.
+// CHECK-NOT:   {{hpacml(_rt)?\.}}
 
 // A nest for each slice, and one that scatters.
 // UNFUSED:     scf.if %c

@@ -898,33 +898,6 @@ func.func @f(%v: !hpacml.indirect<8xf32>, %x: memref<9x2xf32>, %n: index) {
 
 // -----
 
-func.func @f(%idx: memref<4xf16>, %n: index) {
-  %ok = hpacml.in_bounds %idx below %n : memref<4xf16>
-  func.return
-}
-
-// CHECK: Operation does not verify: indices have elements of u8, i32 or i64, not f16
-
-// -----
-
-func.func @f(%idx: !hpacml.indirect<4xf64>, %n: index) {
-  %ok = hpacml.in_bounds %idx below %n : !hpacml.indirect<4xf64>
-  func.return
-}
-
-// CHECK: Operation does not verify: indices have elements of u8, i32 or i64, not f64
-
-// -----
-
-func.func @f(%t: memref<4xf32>) {
-  hpacml.check_indices %t : memref<4xf32>
-  func.return
-}
-
-// CHECK: memref<4xf32> should be of base attribute hpacml.mapping
-
-// -----
-
 func.func @f(%t: memref<9xf32>) {
   %a = hpacml.map to @p(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9x1xf32>
   func.return
@@ -980,54 +953,9 @@ func.func @f(%x: memref<9xi64>, %y: memref<9xf32>, %z: !hpacml.mapping<9xf32>) {
 
 // -----
 
-func.func @f(%x: memref<9xf32>) {
-  %d = hpacml.distinct %x : memref<9xf32>
-  func.return
-}
-
-// CHECK: Operation does not verify: the elements of scratch memory are i8, not f32
-
-// -----
-
-func.func @f(%ok: i1, %d: index) {
-  hpacml.check_map %ok to "f: [i] = ([i])" names ["x"] targets [#hpacml.target<[*[0 : 3]]>] sizes(%d, %d) bounds() params() of []
-  func.return
-}
-
-// CHECK: Operation does not verify: the targets name 2 arrays, 1 names and 0 arrays are given
-
-// -----
-
-func.func @f(%ok: i1, %d: index) {
-  hpacml.check_map %ok to "f: [i] = ([i])" names ["x"] targets [#hpacml.target<[0 : 3]>] sizes(%d, %d) bounds() params() of []
-  func.return
-}
-
-// CHECK: Operation does not verify: the arrays have 1 dimensions, 2 sizes are given
-
-// -----
-
 func.func @f(%x: memref<4x9xf32>, %i: memref<5xi32>) {
   %v = hpacml.indirect %x[%i] : memref<4x9xf32>[memref<5xi32>] -> !hpacml.indirect<4xf32>
   func.return
 }
 
 // CHECK: Operation does not verify: an index of type memref<5xi32> does not have the shape of the view, !hpacml.indirect<4xf32>
-
-// -----
-
-func.func @f(%t: i64) {
-  hpacml.record "heat" "train" ["body"] times(%t, %t) bytes(%t)
-  func.return
-}
-
-// CHECK: Operation does not verify: the way through a region is one of infer, collect, body
-
-// -----
-
-func.func @f(%t: i64) {
-  hpacml.record "heat" "infer" ["gather", "model"] times(%t, %t) bytes(%t)
-  func.return
-}
-
-// CHECK: Operation does not verify: 2 stages need 3 times and 2 numbers of bytes, 2 and 1 are given

@@ -159,8 +159,6 @@ func.func @lowered(%x: memref<?x5xf32>, %y: memref<?xf64>, %ok: i1, %n: index) {
   %sampled = hpacml.sample "least" <most: 1>
   %taken = hpacml.sample "most" database @base <every: 10, fraction: 0.5, seed: 0, most: 9> {note = "kept"}
   hpacml.collect "most" database @base sample <every: 10> units <t: "K", u: "m/s"> maps ["to: f", "from: g"] ins(%x : memref<?x5xf32>) outs(%y : memref<?xf64>) time %ms {note = "kept"}
-  hpacml.check_map %ok to "f: [i] = ([i - 1])" names ["t"] targets [#hpacml.target<[1 : 9]>] sizes(%n) bounds() params() of []
-  hpacml.check_map %ok inout "f: [i, 0:m] = ([i * m : i * m + m, k])" names ["t"] targets [#hpacml.target<[1 : ? : 2, ?]>] sizes(%n, %n) bounds(%n, %n) params(%n) of ["m"] text "f(t[1:n:2, k])"
   func.return
 }
 
@@ -175,8 +173,6 @@ func.func @lowered(%x: memref<?x5xf32>, %y: memref<?xf64>, %ok: i1, %n: index) {
 // CHECK-NEXT:    %sampled = hpacml.sample "least" <most: 1>
 // CHECK-NEXT:    %taken = hpacml.sample "most" database @base <every: 10, fraction: 0.5, seed: 0, most: 9> {note = "kept"}
 // CHECK-NEXT:    hpacml.collect "most" database @base sample <every: 10> units <t: "K", u: "m/s"> maps ["to: f", "from: g"] ins(%x : memref<?x5xf32>) outs(%y : memref<?xf64>) time %ms {note = "kept"}
-// CHECK-NEXT:    hpacml.check_map %ok to "f: [i] = ([i - 1])" names ["t"] targets [#hpacml.target<[1 : 9]>] sizes(%n) bounds() params() of []
-// CHECK-NEXT:    hpacml.check_map %ok inout "f: [i, 0:m] = ([i * m : i * m + m, k])" names ["t"] targets [#hpacml.target<[1 : ? : 2, ?]>] sizes(%n, %n) bounds(%n, %n) params(%n) of ["m"] text "f(t[1:n:2, k])"
 // CHECK-NEXT:    func.return
 // CHECK-NEXT:  }
 
@@ -196,43 +192,6 @@ func.func @views(%x: memref<?x5xf32>, %y: memref<?xf64>, %v: memref<?xf32, strid
 // CHECK-NEXT:    hpacml.unpack %w from %x at %n features [1] : memref<?x4xf32, strided<[5, 1], offset: 1>>, memref<?x5xf32>
 // CHECK-NEXT:    hpacml.fused_gather %v, %w into %x at %n, %n features [1] : memref<?xf32, strided<[5], offset: ?>>, memref<?x4xf32, strided<[5, 1], offset: 1>> -> memref<?x5xf32>
 // CHECK-NEXT:    hpacml.fused_scatter %w from %x at %n features [1] {note = "kept"} : memref<?x4xf32, strided<[5, 1], offset: 1>> -> memref<?x5xf32>
-// CHECK-NEXT:    func.return
-// CHECK-NEXT:  }
-
-func.func @checks(%x: memref<?xf32>, %idx: memref<?xi32>, %u: memref<4x5xi8>, %a: !hpacml.indirect<?xi64>, %b: !hpacml.indirect<?x2xi8>, %m: !hpacml.mapping<?xf32>,
-                  %ok: i1, %n: index) {
-  hpacml.check_map %ok from "f: [i] = ([i])" names ["x", "idx"] targets [#hpacml.target<[*[0 : ?]]>] sizes(%n, %n) bounds(%n) params() of [] arrays(%x, %idx : memref<?xf32>, memref<?xi32>)
-  hpacml.check_map %ok to "f: [i] = ([i + m])" names ["x", "idx", "u"] targets [#hpacml.target<[*[*[2 : ? : 3, 4]]]>] sizes(%n, %n, %n, %n) bounds(%n) params(%n) of ["m"] arrays(%x, %idx, %u : memref<?xf32>, memref<?xi32>, memref<4x5xi8>) text "f(x[idx[u[2:n:3, 4]]])" {note = "kept"}
-  hpacml.check_indices %m : !hpacml.mapping<?xf32>
-  hpacml.check_indices %m {note = "kept"} : !hpacml.mapping<?xf32>
-  hpacml.refuse "not here"
-  hpacml.refuse "nor here" {note = "kept"}
-  %p = hpacml.in_bounds %idx below %n : memref<?xi32>
-  %q = hpacml.in_bounds %u below %n : memref<4x5xi8>
-  %r = hpacml.in_bounds %a below %n {note = "kept"} : !hpacml.indirect<?xi64>
-  %s = hpacml.distinct %b : !hpacml.indirect<?x2xi8>
-  %t = hpacml.distinct %b, %u, %b {note = "kept"} : !hpacml.indirect<?x2xi8>, memref<4x5xi8>, !hpacml.indirect<?x2xi8>
-  %flag, %record, %first = hpacml.flag "checks" ["f(x[idx[0:n]])", ""] {note = "kept"}
-  %down = hpacml.flag_down %flag {note = "kept"}
-  func.return
-}
-
-// CHECK-LABEL: func.func @checks(%x: memref<?xf32>, %idx: memref<?xi32>, %u: memref<4x5xi8>, %a: !hpacml.indirect<?xi64>, %b: !hpacml.indirect<?x2xi8>, %m: !hpacml.mapping<?xf32>, %ok: i1, %n: index) {
-// CHECK-NEXT:    hpacml.check_map %ok from "f: [i] = ([i])" names ["x", "idx"] targets [#hpacml.target<[*[0 : ?]]>] sizes(%n, %n) bounds(%n) params() of [] arrays(%x, %idx : memref<?xf32>, memref<?xi32>)
-// CHECK-NEXT:    hpacml.check_map %ok to "f: [i] = ([i + m])" names ["x", "idx", "u"] targets [#hpacml.target<[*[*[2 : ? : 3, 4]]]>] sizes(%n, %n, %n, %n) bounds(%n) params(%n) of ["m"] arrays(%x, %idx, %u : memref<?xf32>, memref<?xi32>, memref<4x5xi8>) text "f(x[idx[u[2:n:3, 4]]])" {note = "kept"}
-// CHECK-NEXT:    hpacml.check_indices %m : !hpacml.mapping<?xf32>
-// CHECK-NEXT:    hpacml.check_indices %m {note = "kept"} : !hpacml.mapping<?xf32>
-// CHECK-NEXT:    hpacml.refuse "not here"
-// CHECK-NEXT:    hpacml.refuse "nor here" {note = "kept"}
-// CHECK-NEXT:    %p = hpacml.in_bounds %idx below %n : memref<?xi32>
-// CHECK-NEXT:    %q = hpacml.in_bounds %u below %n : memref<4x5xi8>
-// CHECK-NEXT:    %r = hpacml.in_bounds %a below %n {note = "kept"} : !hpacml.indirect<?xi64>
-// CHECK-NEXT:    %s = hpacml.distinct %b : !hpacml.indirect<?x2xi8>
-// CHECK-NEXT:    %t = hpacml.distinct %b, %u, %b {note = "kept"} : !hpacml.indirect<?x2xi8>, memref<4x5xi8>, !hpacml.indirect<?x2xi8>
-// CHECK-NEXT:    %flag, %record, %first = hpacml.flag "checks" ["f(x[idx[0:n]])", ""] {note = "kept"}
-// CHECK-NEXT:    %down = hpacml.flag_down %flag {note = "kept"}
-  %flag, %record, %first = hpacml.flag "checks" ["f(x[idx[0:n]])", ""] {note = "kept"}
-  %down = hpacml.flag_down %flag {note = "kept"}
 // CHECK-NEXT:    func.return
 // CHECK-NEXT:  }
 
@@ -260,26 +219,6 @@ func.func @indirect_views(%rows: memref<?x3x?xf32, strided<[0, 1, 3]>>, %idx: me
 // CHECK-NEXT:    hpacml.unpack %p from %y at %n features [] : !hpacml.indirect<4xbf16>, memref<4xf64>
 // CHECK-NEXT:    hpacml.fused_gather %v, %u into %x at %n, %n features [1] : !hpacml.indirect<?x3xf32>, memref<4xi8> -> memref<?x4xf32>
 // CHECK-NEXT:    hpacml.fused_scatter %p, %q from %x at %n, %n features [1] : !hpacml.indirect<4xbf16>, !hpacml.indirect<4xbf16> -> memref<?x4xf32>
-// CHECK-NEXT:    func.return
-// CHECK-NEXT:  }
-
-func.func @report(%x: memref<?x5xf32>, %t: memref<?xf32>, %u: memref<9xi32, strided<[?], offset: ?>>) {
-  %0 = hpacml.now
-  %1 = hpacml.now {note = "kept"}
-  %a = hpacml.copied %x of(%t, %u : memref<?xf32>, memref<9xi32, strided<[?], offset: ?>>) : memref<?x5xf32>
-  %b = hpacml.copied %x of() {note = "kept"} : memref<?x5xf32>
-  hpacml.record "heat" "infer" ["gather", "model"] times(%0, %1, %1) bytes(%a, %b)
-  hpacml.record "heat" "body" ["body"] times(%0, %1) bytes(%a) {note = "kept"}
-  func.return
-}
-
-// CHECK-LABEL: func.func @report(%x: memref<?x5xf32>, %t: memref<?xf32>, %u: memref<9xi32, strided<[?], offset: ?>>) {
-// CHECK-NEXT:    %0 = hpacml.now
-// CHECK-NEXT:    %1 = hpacml.now {note = "kept"}
-// CHECK-NEXT:    %a = hpacml.copied %x of(%t, %u : memref<?xf32>, memref<9xi32, strided<[?], offset: ?>>) : memref<?x5xf32>
-// CHECK-NEXT:    %b = hpacml.copied %x of() {note = "kept"} : memref<?x5xf32>
-// CHECK-NEXT:    hpacml.record "heat" "infer" ["gather", "model"] times(%0, %1, %1) bytes(%a, %b)
-// CHECK-NEXT:    hpacml.record "heat" "body" ["body"] times(%0, %1) bytes(%a) {note = "kept"}
 // CHECK-NEXT:    func.return
 // CHECK-NEXT:  }
 
@@ -327,13 +266,5 @@ func.func @texts(%t: memref<9xf32>, %x: memref<9xf32>) {
 // GENERIC:      "hpacml.scatter"(%y, %out) : (memref<?x3x5xf32>, !hpacml.mapping<?x3x5xf32>) -> ()
 // GENERIC:      "hpacml.ml"(%c, %d, %in, %in, %out, %out, %io) <{mode = #hpacml<mode predicated>, label = "most", model = "m.pt2", batch = 4096 : i64, on_error = "raise", database = "d.h5", sample = #hpacml.sample<fraction: 1.0e-05, seed: 42, most: 1000>, units = #hpacml.units<t: "\C2\B0C", "gr\C3\B6\C3\9Fe": "m/s \22">, operandSegmentSizes = array<i32: 1, 1, 2, 2, 1>}> ({
 // GENERIC-NEXT:   "hpacml.ml"(%d, %in, %out) <{mode = #hpacml<mode infer>, label = "inner", model = @net, batch = 0 : i64, on_error = "accurate", database = @base, operandSegmentSizes = array<i32: 0, 1, 1, 1, 0>}> ({
-// GENERIC:      "hpacml.check_map"(%ok, %n, %n, %n, %x, %idx) <{direction = #hpacml<direction from>, functor = "f: [i] = ([i])", names = ["x", "idx"], targets = [#hpacml.target<[*[0 : ?]]>], parameters = [], operandSegmentSizes = array<i32: 1, 2, 1, 0, 2>}>
-// GENERIC:      "hpacml.check_indices"(%m) : (!hpacml.mapping<?xf32>) -> ()
-// GENERIC:      %r = "hpacml.in_bounds"(%a, %n) {note = "kept"} : (!hpacml.indirect<?xi64>, index) -> i1
-// GENERIC:      %t = "hpacml.distinct"(%b, %u, %b) {note = "kept"} : (!hpacml.indirect<?x2xi8>, memref<4x5xi8>, !hpacml.indirect<?x2xi8>) -> i1
-// GENERIC:      %flag, %record, %first = "hpacml.flag"() <{label = "checks", maps = ["f(x[idx[0:n]])", ""]}> {note = "kept"} : () -> (memref<1xi32>, memref<3xi64>, index)
-// GENERIC:      %down = "hpacml.flag_down"(%flag) {note = "kept"} : (memref<1xi32>) -> i1
 // GENERIC:      %q = "hpacml.indirect"(%plane, %table, %u) : (memref<4x8x9xbf16>, !hpacml.indirect<?xi32>, memref<4xi8>) -> !hpacml.indirect<4xbf16>
 // GENERIC-NEXT: "hpacml.pack"(%v, %x, %n) <{features = array<i64: 1>}> : (!hpacml.indirect<?x3xf32>, memref<?x4xf32>, index) -> ()
-// GENERIC:      %a = "hpacml.copied"(%x, %t, %u) : (memref<?x5xf32>, memref<?xf32>, memref<9xi32, strided<[?], offset: ?>>) -> i64
-// GENERIC:      "hpacml.record"(%0, %1, %1, %a, %b) <{label = "heat", way = "infer", stages = ["gather", "model"], operandSegmentSizes = array<i32: 3, 2>}> : (i64, i64, i64, i64, i64) -> ()

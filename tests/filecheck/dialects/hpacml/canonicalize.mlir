@@ -64,7 +64,7 @@ hpacml.functor @f : [i] = ([i])
 func.func @wrong(%t: memref<4xf32>) {
   %five = arith.constant 5 : index
   %a = hpacml.map to @f(%t[0 : %five]) : memref<4xf32> -> !hpacml.mapping<?xf32>
-  hpacml.check_indices %a : !hpacml.mapping<?xf32>
+  hpacml_rt.check_indices %a : !hpacml.mapping<?xf32>
   func.return
 }
 
@@ -98,19 +98,4 @@ func.func @conditions(%in: !hpacml.mapping<?xf32>, %out: !hpacml.mapping<?xf32>,
 // CHECK-NEXT: "test.op"() {b}
 // CHECK-NEXT: }
 // CHECK-NEXT: "test.op"() {c}
-// CHECK-NEXT: func.return
-
-// -----
-
-// A check that cannot fail is none.
-
-func.func @check(%d: index, %c: i1) {
-  %true = arith.constant true
-  hpacml.check_map %true to "f: [i] = ([i])" names ["t"] targets [#hpacml.target<[0 : 3]>] sizes(%d) bounds() params() of []
-  hpacml.check_map %c to "f: [i] = ([i])" names ["t"] targets [#hpacml.target<[0 : 4]>] sizes(%d) bounds() params() of []
-  func.return
-}
-
-// CHECK-LABEL: func.func @check
-// CHECK-NEXT: hpacml.check_map %c
 // CHECK-NEXT: func.return
