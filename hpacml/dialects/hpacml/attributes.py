@@ -48,9 +48,6 @@ DTYPES: dict[str, Attribute] = {
 }
 """Element types of arrays and tensors by name. MLIR integers are signless; the only 8-bit one is unsigned."""
 
-PREFIXES = ("hpacml.", "hpacml_rt.")
-"""How the names of operations of hpacml's dialects begin."""
-
 INDICES = (i32, i64, i8)
 """Element types of index arrays."""
 
@@ -92,6 +89,10 @@ def strides_of(type: MemRefType) -> tuple[int | None, ...]:
         last = strides[0]
         strides.insert(0, None if last is None or size == DYNAMIC_INDEX else last * size)
     return tuple(strides[: type.get_num_dims()])
+
+
+PREFIXES = ("hpacml.", "hpacml_rt.")
+"""How the names of operations of hpacml's dialects begin."""
 
 
 class Direction(StrEnum):

@@ -315,7 +315,7 @@ class MapOp(TextualOperation, HasCanonicalizationPatternsInterface):
         return shape
 
     def verify_counts(self, params: int) -> None:
-        """The operands are as many as targets, open numbers and parameters."""
+        """Raise `VerifyException` unless operands are as many as targets, open numbers and `params` parameters need."""
         trees = self.trees
         if (named := len(ranks(trees))) != len(self.arrays):
             raise VerifyException(f"the targets name {named} arrays, {len(self.arrays)} are given")

@@ -51,7 +51,7 @@ SOURCE = TEXT | FlatSymbolRefAttrConstr
 
 
 class ModelClauses(TextualOperation, ABC):
-    """What a region says about its model. The inference takes all of it over."""
+    """The clauses about the model, which a region and its inference have."""
 
     model = opt_prop_def(SOURCE)
     batch = opt_prop_def(IntegerAttr.constr(i64))
@@ -66,7 +66,7 @@ class ModelClauses(TextualOperation, ABC):
 
 
 class DataClauses(TextualOperation, ABC):
-    """What a region says about the data that it collects. The collection takes all of it over."""
+    """The clauses about the data collected, which a region and its collection have."""
 
     database = opt_prop_def(SOURCE)
     sample = opt_prop_def(SampleAttr)
@@ -77,6 +77,7 @@ class DataClauses(TextualOperation, ABC):
         super().verify_()
 
 
+# The text of the clauses, in assembly formats.
 MODEL_CLAUSES = "(`model` custom<Given>($model)^)? (`batch` $batch^)? (`on_error` custom<Given>($on_error)^)?"
 DATA_CLAUSES = "(`database` custom<Given>($database)^)? (`sample` $sample^)? (`units` $units^)?"
 

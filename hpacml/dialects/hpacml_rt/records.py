@@ -21,8 +21,8 @@ from xdsl.utils.exceptions import VerifyException
 
 from hpacml.dialects.hpacml.texts import TEXT, TextualOperation
 
-WAYS = ("infer", "collect", "body")
-"""The ways through a region: the model, the original code with collection, the original code alone."""
+PATHS_TAKEN = ("infer", "collect", "body")
+"""What an execution of a region may run: the model, the original code with collection, the original code alone."""
 
 
 @irdl_op_definition
@@ -106,8 +106,8 @@ class RecordOp(TextualOperation):
         )
 
     def verify_(self) -> None:
-        if self.way.data not in WAYS:
-            raise VerifyException(f"the way through a region is one of {', '.join(WAYS)}")
+        if self.way.data not in PATHS_TAKEN:
+            raise VerifyException(f"the way through a region is one of {', '.join(PATHS_TAKEN)}")
         stages = len(self.stages)
         if stages == 0 or len(self.times) != stages + 1 or len(self.bytes) != stages:
             raise VerifyException(
