@@ -288,7 +288,7 @@ def _module(application: AppliedFunctor, direction: Way, types: tuple[ArrayType,
     from xdsl.dialects.builtin import IndexType
 
     from hpacml.dialects.hpacml.attributes import ELEMENT_TYPES, Direction
-    from hpacml.dialects.hpacml.bridge import GatherOp, ScatterOp
+    from hpacml.dialects.hpacml.gather_scatter import GatherOp, ScatterOp
     from hpacml.frontend.wrapper import Entry
 
     *array_types, tensor_type = types

@@ -52,11 +52,11 @@ class ConvertHpacmlToGpuPass(ModulePass):
     look at it first, and do nothing if it is raised.
 
     ```mlir
-    %ok = hpacml.in_bounds %idx below %n : memref<?xi32>
+    %ok = hpacml_rt.in_bounds %idx below %n : memref<?xi32>
     ```
     becomes
     ```mlir
-    %flag, %record, %first = hpacml.flag "f" ["f: [i] = ([i]) of t[idx[0:n]]"]     // at the start of the function
+    %flag, %record, %first = hpacml_rt.flag "f" ["f: [i] = ([i]) of t[idx[0:n]]"]     // at the start of the function
     gpu.launch ... {
       %k = memref.load %idx[%i]
       scf.if %k >= %n {
@@ -66,7 +66,7 @@ class ConvertHpacmlToGpuPass(ModulePass):
         }
       }
     }
-    %ok = hpacml.flag_down %flag
+    %ok = hpacml_rt.flag_down %flag
     ```
     """
 

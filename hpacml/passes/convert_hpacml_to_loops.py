@@ -14,8 +14,8 @@ from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import PatternRewriter, PatternRewriteWalker, RewritePattern
 from xdsl.rewriter import InsertPoint
 
-from hpacml.dialects.hpacml.checks import DistinctOp, InBoundsOp
-from hpacml.dialects.hpacml.views import view_type
+from hpacml.dialects.hpacml.packing import view_type
+from hpacml.dialects.hpacml_rt.map_checks import DistinctOp, InBoundsOp
 from hpacml.passes.common.index_arithmetic import IndexArithmetic
 from hpacml.passes.common.sweeps import Sweep, erase_unused_views, index_at, locate, size_of
 

@@ -21,7 +21,7 @@ from xdsl.rewriter import InsertPoint
 
 from hpacml.dialects.hpacml.attributes import strides_of
 from hpacml.dialects.hpacml.control import InferOp
-from hpacml.dialects.hpacml.views import (
+from hpacml.dialects.hpacml.packing import (
     FusedGatherOp,
     FusedScatterOp,
     IndirectOp,

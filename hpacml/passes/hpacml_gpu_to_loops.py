@@ -15,7 +15,7 @@ from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.traits import is_side_effect_free
 from xdsl.utils.exceptions import PassFailedException
 
-from hpacml.dialects.hpacml.flags import FlagDownOp, FlagOp
+from hpacml.dialects.hpacml_rt.device_flags import FlagDownOp, FlagOp
 from hpacml.passes.common.regions import captured
 from hpacml.passes.gpu.launches import ACCESS, WORKGROUP
 

@@ -27,9 +27,10 @@ from xdsl.traits import IsTerminator, SymbolTable
 from xdsl.utils.exceptions import PassFailedException
 
 from hpacml.dialects.hpacml.attributes import Direction
-from hpacml.dialects.hpacml.bridge import FunctorOp, GatherOp, MapOp, ScatterOp, TensorOp
-from hpacml.dialects.hpacml.checks import CheckIndicesOp, CheckMapOp, DistinctOp, InBoundsOp
-from hpacml.dialects.hpacml.views import IndirectOp, PackOp, UnpackOp
+from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp
+from hpacml.dialects.hpacml.gather_scatter import GatherOp, ScatterOp, TensorOp
+from hpacml.dialects.hpacml.packing import IndirectOp, PackOp, UnpackOp
+from hpacml.dialects.hpacml_rt.map_checks import CheckIndicesOp, CheckMapOp, DistinctOp, InBoundsOp
 from hpacml.errors import MapError
 from hpacml.functors.application import resolve
 from hpacml.functors.arithmetic import minimum
@@ -64,7 +65,7 @@ class HpacmlResolveSlicesPass(ModulePass):
     ```
     becomes
     ```mlir
-    hpacml.check_map %fits to "f: [i, 0:2] = ([i - 1], [i + 1])" ...
+    hpacml_rt.check_map %fits to "f: [i, 0:2] = ([i - 1], [i + 1])" ...
     %west = memref.reinterpret_cast %t to offset: [0], sizes: [%extent], strides: [1]
     %east = memref.reinterpret_cast %t to offset: [2], sizes: [%extent], strides: [1]
     %x = memref.alloc(%extent) : memref<?x2xf32>

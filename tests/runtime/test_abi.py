@@ -613,7 +613,8 @@ def test_collecting_does_not_load_torch(tmp_path: Path):
     code = """
 import ctypes, json, sys, numpy as np
 from hpacml.runtime import handlers
-from hpacml.runtime.arrays.views import array_view, descriptor
+from hpacml.runtime.arrays.protocols import array_view
+from hpacml.runtime.arrays.views import descriptor
 site = {"label": "r", "database": {"path": "d.h5"}, "maps": ["m"],
         "inputs": [{"dtype": "f64", "rank": 1}], "outputs": []}
 text = ctypes.create_string_buffer(json.dumps(site).encode())
