@@ -114,7 +114,7 @@ def _fold(
     body: Callable[[Sequence[SSAValue], Sequence[SSAValue], Builder], Sequence[SSAValue]],
     builder: Builder,
 ) -> Sequence[SSAValue]:
-    """Loops over all places of a view; `body` makes new values of a place and the values so far."""
+    """Loop over all places of a view: `body` makes new values from a place and the values so far."""
     a = IndexArithmetic(builder)
     zero, one = a.value(a.constant(0)), a.value(a.constant(1))
     sizes = [a.value(size_of(view, d, a)) for d in range(view_type(view).get_num_dims())]

@@ -1,4 +1,4 @@
-"""`hpacml-expand-ml`: make the execution control of `hpacml.ml` explicit (design: table of modes)."""
+"""`hpacml-expand-ml`: make the execution control of `hpacml.ml` explicit (docs/directives.md has the table of modes)."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class _ExpandMl(RewritePattern):
 
 
 def _own_maps(op: MlOp) -> Block:
-    """Move the maps that stand before `op` for it alone: a map that is not used need not fit its arrays."""
+    """Move maps that only `op` uses into its place: a map that is not used need not fit its arrays."""
     block = Block()
     for map_op in dict.fromkeys(mapping.owner for mapping in (*op.inputs, *op.outputs, *op.inouts)):
         if isinstance(map_op, MapOp) and map_op.parent == op.parent:

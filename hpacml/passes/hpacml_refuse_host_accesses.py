@@ -59,7 +59,7 @@ def _is_entry(function: func.FuncOp) -> bool:
 
 
 def _accesses(op: Operation) -> Iterator[SSAValue]:
-    """The arrays that are read or written in `op`, or by what it calls, but for kernels."""
+    """The arrays that `op`, or a function that it calls, reads or writes outside of kernels."""
     for each in (inner for region in op.regions for block in region.blocks for inner in block.ops):
         match each:
             case gpu.LaunchOp():
