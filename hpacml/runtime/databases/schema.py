@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
 
 from hpacml.runtime.databases.hdf5 import h5py
+from hpacml.runtime.map_digest import maps_sha256
 from hpacml.version import version
 
 _STORED = {
@@ -84,11 +83,6 @@ class Schema:
 
     def __str__(self) -> str:
         return f"({', '.join(self.input_dtypes)}) -> ({', '.join(self.output_dtypes)})"
-
-
-def maps_sha256(maps: Sequence[str]) -> str:
-    """The digest of maps."""
-    return hashlib.sha256("\n".join(maps).encode()).hexdigest()
 
 
 def units_text(schema: Schema) -> str:

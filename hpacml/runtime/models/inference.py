@@ -15,7 +15,7 @@ import torch
 from hpacml.errors import HpacmlError, ModelError
 from hpacml.runtime import checks, frame
 from hpacml.runtime.arrays.views import tensor_from_descriptor, view_of_descriptor
-from hpacml.runtime.databases.schema import maps_sha256
+from hpacml.runtime.map_digest import maps_sha256
 from hpacml.runtime.models import fallback
 from hpacml.runtime.models import model as models
 from hpacml.runtime.models.model import Model, describe, summary

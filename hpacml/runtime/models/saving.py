@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from hpacml.errors import ModelError
-from hpacml.runtime.databases.schema import maps_sha256
+from hpacml.runtime.map_digest import maps_sha256
 from hpacml.runtime.models import archive, formats, model, trust
 from hpacml.runtime.models.model import describe, summary
 from hpacml.version import version
