@@ -13,7 +13,7 @@ from hpacml.errors import DatabaseError
 from hpacml.runtime.databases.reader import Region
 from hpacml.runtime.databases.tensors import Tensor
 from hpacml.tools.console import progress
-from hpacml.tools.files import new_file
+from hpacml.tools.outputs import new_file
 
 
 def export(region: Region, out: Path) -> None:

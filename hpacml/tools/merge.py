@@ -12,7 +12,7 @@ from hpacml.runtime.databases.reader import Region, open_database
 from hpacml.runtime.databases.runs import write_runs
 from hpacml.runtime.databases.tensors import Tensor
 from hpacml.tools.console import progress
-from hpacml.tools.files import new_file
+from hpacml.tools.outputs import new_file
 
 
 def merge(out: Path, sources: list[Path], virtual: bool) -> list[Region]:

@@ -14,7 +14,7 @@ from hpacml.runtime.databases.hdf5 import Array
 from hpacml.runtime.databases.reader import Region
 from hpacml.runtime.databases.tensors import Rows
 from hpacml.tools.console import progress
-from hpacml.tools.files import new_file
+from hpacml.tools.outputs import new_file
 
 BINS = 60
 COLUMNS = 4
