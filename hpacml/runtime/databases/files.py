@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from hpacml.errors import DatabaseError
 from hpacml.runtime.databases.commits.committer import Committer
 from hpacml.runtime.databases.commits.transaction import TransactionalFile, lock
-from hpacml.runtime.databases.groups import Entry, Group
+from hpacml.runtime.databases.groups import CallShape, Group
 from hpacml.runtime.databases.hdf5 import CACHE, FAILURES, Array, cannot_open, first_line, h5py
 from hpacml.runtime.databases.schema import Schema
 
@@ -48,11 +48,11 @@ class File:
             self.discard()
             raise
 
-    def group(self, label: str, schema: Schema, entries: Sequence[Entry]) -> Group:
+    def group(self, label: str, schema: Schema, call_shapes: Sequence[CallShape]) -> Group:
         """The group of a region, made if it is not there."""
         with self._failing():
             if (group := self._groups.get(label)) is None:
-                group = self._groups[label] = Group(self._file, label, schema, entries)
+                group = self._groups[label] = Group(self._file, label, schema, call_shapes)
             return group
 
     def write(self, group: Group, columns: Sequence[Array], samples: Iterable[str | None]) -> None:
@@ -77,6 +77,13 @@ class File:
         with contextlib.suppress(Exception):
             self._file.close()
         self._end()
+
+    def abandon(self) -> None:
+        """In the child of a fork: leave the file to the parent, as it is, and its lock. Raises nothing."""
+        with contextlib.suppress(OSError):
+            self._storage.abandon()
+        with contextlib.suppress(Exception):
+            self._file.close()
 
     def close(self) -> None:
         """Commit, and close the file."""

@@ -8,12 +8,15 @@ import importlib
 import math
 import os
 import sys
-from collections.abc import Generator, Mapping
-from typing import Any, Literal, cast
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, ParamSpec, TypeVar, cast
 
 import numpy as np
 
 from hpacml.errors import DatabaseError
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -41,16 +44,18 @@ def h5py() -> Any:
     return importlib.import_module("h5py")
 
 
-@contextlib.contextmanager
-def without_lock() -> Generator[None]:
-    """Let other threads use h5py meanwhile, though this one may hold its lock: inside `for ... in file.items()`."""
+def without_lock(action: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    """Call a function; meanwhile other threads can use h5py, though this one may have its lock.
+
+    A thread has it inside `for ... in file.items()`, for example.
+    """
     h5py = sys.modules.get("h5py._objects")
     count = 0
-    while h5py is not None and h5py.phil._is_owned():
-        h5py.phil.release()
-        count += 1
     try:
-        yield
+        while h5py is not None and h5py.phil._is_owned():
+            count += 1
+            h5py.phil.release()
+        return action(*arguments, **named)
     finally:
         for _ in range(count):
             cast(Any, h5py).phil.acquire()

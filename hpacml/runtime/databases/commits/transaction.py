@@ -59,6 +59,12 @@ class TransactionalFile:
         self._pages.clear()
         os.ftruncate(self._descriptor, self._committed)
 
+    def abandon(self) -> None:
+        """Close this process's descriptor, and from now on ignore what is written. Raises OSError."""
+        self._discarding = True
+        self._pages.clear()
+        self.close()
+
     def close(self) -> None:
         """Close the file, which ends a lock on it. What is not committed is lost. Raises OSError."""
         if self._descriptor >= 0:
