@@ -16,9 +16,9 @@ from hpacml.tools.outputs import new_file
 
 
 def merge(out: Path, sources: list[Path], virtual: bool) -> list[Region]:
-    """Write `out` with the calls of `sources` one after the other. Gives the regions; raises DatabaseError.
+    """Write `out` with the calls of `sources` one after the other. Returns the regions, raises DatabaseError.
 
-    With `virtual` it refers to the data in `sources`, by paths relative to its own folder.
+    With `virtual`, `out` refers to the data in `sources`, by paths relative to its own folder.
     """
     with open_database(sources) as database, new_file(out) as part:
         try:

@@ -1,4 +1,4 @@
-"""Memory for calls that are still to be written: one array per dataset, with room for several calls."""
+"""Open databases, and the calls that are still to be written into them: blocks of one array per dataset."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from hpacml.runtime.databases.schema import Schema
 from hpacml.runtime.databases.settings import Loss, buffer_bytes
 
 FIRST_BYTES, BLOCK_BYTES = 64 << 10, 4 << 20
-"""Bytes of a region's first block, and at most; each is twice the one before. When it is written, even the largest is
-still in the processor's cache."""
+"""The bytes of a region's first block, and of its largest; each is twice the one before. Even the largest is still in
+the processor's cache when it is written."""
 
 
 @dataclass(eq=False, slots=True)
 class OpenDatabase:
-    """A database that is open, and what of it is not committed yet."""
+    """A database that is open for writing, and its calls that are not committed yet."""
 
     path: str
     file: File
     loss: Loss
     recorders: list[Recorder] = field(default_factory=list["Recorder"])
     closed: bool = False
-    """Whether it takes no more calls."""
+    """Whether the database takes no more calls."""
     queued: int = 0
-    """Calls since the last commit began."""
+    """The number of calls since the last commit began."""
     since: float = 0.0
     """When the first of them came."""
     committing: int = 0
-    """Calls that are being committed."""
+    """The number of calls that are being committed."""
     committing_since: float = 0.0
     """When the first of them came."""
 
     @property
     def due(self) -> float:
-        """When a commit is to begin: early enough that it is done before the database is `full`."""
+        """The time at which a commit is to begin: early enough to end before the database is `full`."""
         if not self.queued:
             return math.inf
         if self.loss.calls is not None:
@@ -51,7 +51,7 @@ class OpenDatabase:
 
     @property
     def full(self) -> bool:
-        """Whether a kill could lose more than it may if there were one more call."""
+        """Whether one more call would let a kill lose more than HPACML_DB_FLUSH allows."""
         if self.loss.calls is not None:
             return self.queued + self.committing >= self.loss.calls
         if not self.queued and not self.committing:
@@ -60,7 +60,7 @@ class OpenDatabase:
 
 
 class Block:
-    """Calls of one region, up to `capacity` of them."""
+    """Memory for up to `capacity` calls of one region, of which it has `count`."""
 
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
@@ -73,7 +73,7 @@ class Block:
         ]
 
     def copy(self, position: int, tensors: Sequence[Array], milliseconds: float) -> None:
-        """Make a call the one at a position, converted to the dtypes of the datasets. This does not count it."""
+        """Copy a call to a position, converted to the dtypes of the datasets, without counting it."""
         for column, tensor in zip(self._columns, tensors, strict=False):
             if column.dtype == tensor.dtype:
                 column[position] = tensor
@@ -84,12 +84,12 @@ class Block:
 
     @property
     def columns(self) -> list[Array]:
-        """The calls that are counted: for each dataset an array [calls, *shape]."""
+        """The counted calls, as an array [calls, *shape] for each dataset."""
         return [column[: self.count] for column in self._columns]
 
 
 class Recorder:
-    """What one region collects into one database: the form of its calls, and their blocks."""
+    """One region that collects into one database: the form of its calls, and their blocks."""
 
     def __init__(
         self, database: OpenDatabase, label: str, schema: Schema, call_shapes: Sequence[CallShape], group: Group
@@ -98,22 +98,23 @@ class Recorder:
         self.label = label
         self.schema = schema
         self.samples: dict[str | None, None] = {schema.sample: None}
-        """The clauses that have taken calls, in order."""
+        """The clauses `sample` that have taken calls, in order."""
         self.group = group
         self.call_shapes = call_shapes
-        """Of the tensors."""
+        """The shapes and dtypes of the tensors of one call."""
         self.shapes = [*(each.shape for each in call_shapes), RUNTIME.shape]
-        """Of one call in each dataset."""
+        """The shapes of one call in all datasets."""
         self.dtypes: list[np.dtype[Any]] = group.dtypes
         self.call_bytes = sum(
             math.prod(shape) * dtype.itemsize for shape, dtype in zip(self.shapes, self.dtypes, strict=True)
         )
         self._most = max(1, min(CHUNK_CALLS, min(BLOCK_BYTES, buffer_bytes() // 4) // self.call_bytes))
         self.capacity = max(1, min(self._most, FIRST_BYTES // self.call_bytes))
-        """Of the next block."""
+        """The number of calls that the next block can take."""
         self.blocks: list[Block] = []
-        """Those that are not written yet; the last one takes the next call."""
+        """The blocks that are not written yet; the last one takes the next call."""
         self.free: list[Block] = []
+        """Empty blocks."""
 
     @property
     def has_room(self) -> bool:
@@ -121,12 +122,12 @@ class Recorder:
         return bool(self.blocks) and self.blocks[-1].count < self.blocks[-1].capacity
 
     def add_block(self) -> None:
-        """Make an empty block the last one."""
+        """Append an empty block."""
         self.blocks.append(self.free.pop() if self.free else Block(self))
         self.capacity = min(self._most, 2 * self.capacity)
 
     def require(self, schema: Schema, tensors: Sequence[Array]) -> None:
-        """Raise DatabaseError unless a call with these is of the form that the database has."""
+        """Raise DatabaseError unless the database can take a call with this schema and these tensors."""
         if schema is not self.schema:
             require_same(self.label, self.schema, schema)
             self.samples[schema.sample] = None

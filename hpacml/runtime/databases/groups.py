@@ -28,7 +28,7 @@ RUNTIME = CallShape((), np.dtype(np.float32))
 
 
 class Group:
-    """The datasets of one region, which have one entry per call each; `call_shapes` are those of the tensors."""
+    """The datasets of one region, each with one entry per call; `call_shapes` are those of the tensors."""
 
     def __init__(self, file: Any, label: str, schema: Schema, call_shapes: Sequence[CallShape]) -> None:
         if label in ("", ".") or "/" in label or "\0" in label:
@@ -53,10 +53,10 @@ class Group:
             if has.shape != gives.shape or has.dtype not in (gives.dtype, _single(gives.dtype)):
                 raise other_shape(label, name, has, gives)
         self.dtypes = [each.dtype for each in stored]
-        """Of the datasets, in their order: those of the schema, then the runtime's."""
+        """The dtypes of the datasets: those of the schema's columns, then the runtime's."""
 
     def write(self, columns: Sequence[Array], samples: Iterable[str | None]) -> None:
-        """Append calls: for each dataset an array of an entry per call. `samples` are the clauses that took them."""
+        """Append calls: `columns` are arrays [calls, *shape], one per dataset, `samples` the clauses that took them."""
         for sample in samples:
             if sample not in self._recorded:
                 add_run(self._group, self._calls, sample)

@@ -1,8 +1,8 @@
 """The databases that a process has open, the calls that are still to be written, and the thread that writes them.
 
-`Pool.append` copies a call into a block of memory; the thread writes the blocks. A database is committed in time for a
-kill to lose no more than HPACML_DB_FLUSH says: where the thread falls behind, `append` waits. A file stays open for
-the next call, until all are closed.
+`Pool.append` copies a call into a block of memory; the thread writes the blocks. It commits a database early enough
+that a kill loses no more than HPACML_DB_FLUSH allows: where the thread falls behind, `append` waits. A file stays open
+for the next call, until all are closed.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from hpacml.runtime.databases.worker import Worker
 _log = logging.getLogger("hpacml")
 
 MOST_FILES = 64
-"""So many databases are open at most."""
+"""The most databases that are open at once."""
 
 
 class Pool:
     """The open databases of one process.
 
-    Only the thread uses HDF5, which no interrupt may hit (KeyboardInterrupt, or another exception of a signal handler);
-    others ask it. They may be interrupted wherever they call something, so they change what belongs together without
-    a call in between.
+    Only the thread of the pool uses HDF5, as no interrupt can hit it (KeyboardInterrupt, or another exception of a
+    signal handler); other threads ask it. An interrupt can hit those wherever they call something, so they change what
+    belongs together without a call in between.
     """
 
     def __init__(self, ended: bool = False) -> None:
@@ -47,17 +47,17 @@ class Pool:
         self._databases: dict[str, OpenDatabase] = {}
         self._recorders: dict[tuple[str, str], Recorder] = {}
         self._writing: deque[Block] = deque()
-        """Blocks that take no more calls, in the order in which they are written."""
+        """The queue of blocks to write, which take no more calls."""
         self._failures: dict[str, DatabaseError] = {}
-        """What the thread met and nobody knows of yet, by path."""
+        """The errors of the thread that nobody has seen yet, by path."""
         self._some_full = False
-        """Whether there are full blocks."""
+        """Whether there are full blocks that are not queued."""
         self._starving = False
-        """Whether there was no memory for a block since all were last taken to be written."""
+        """Whether a call has found no memory since the thread last took all blocks."""
         self._ended = ended
         self._committer = Committer()
 
-    # What the threads do that collect.
+    # Called by threads that collect.
 
     def append(self, path: str, label: str, schema: Schema, tensors: Sequence[Array], milliseconds: float) -> None:
         """Append one call, as `writer.append` does."""
@@ -88,7 +88,7 @@ class Pool:
             raise failures[0]
 
     def end(self) -> None:
-        """`flush`, end the thread and the process that helps to commit, and open no database from now on."""
+        """Flush, end the thread and the process that helps to commit, and open no database from now on."""
         self._ended = True
         try:
             self.flush()
@@ -96,7 +96,7 @@ class Pool:
             self._worker.pause()
 
     def pause(self) -> None:
-        """For a fork: return when all is written, and there is neither an open file nor a thread until `resume`."""
+        """Flush and end the thread for a fork: until `resume` there are neither open files nor a thread."""
         self._worker.pause()
 
     def resume(self) -> None:
@@ -104,9 +104,10 @@ class Pool:
         self._worker.resume()
 
     def heir(self) -> Pool:
-        """A pool for this process, which was forked by the one of this pool.
+        """Make the pool of this process, which the process of `self` has forked.
 
-        A fork in the middle of collecting, as by a signal handler, finds databases open: they stay the parent's.
+        Databases are open only if the fork came in the middle of collecting, as in a signal handler: they stay the
+        parent's.
         """
         for database in self._databases.values():
             database.file.abandon()
@@ -120,7 +121,7 @@ class Pool:
         return self._worker.ask(functools.partial(self._open, path, label, schema, call_shapes))
 
     def _ready(self, recorder: Recorder) -> bool:
-        """Whether there is room for a call, or no use in waiting for it. Called with the lock."""
+        """Whether there is room for a call, or the database is closed. Called with the lock."""
         database = recorder.database
         return database.closed or (not database.full and (recorder.has_room or self._add_block(recorder)))
 
@@ -156,20 +157,20 @@ class Pool:
         if full:
             self._some_full = True
 
-    # What the thread does.
+    # Called by the thread that writes.
 
     def _due_in(self) -> float:
-        """In how many seconds there is something to write. Called with the lock."""
+        """The seconds until there is something to write. Called with the lock."""
         if self._some_full or (self._starving and any(recorder.blocks for recorder in self._recorders.values())):
             return 0.0
         return min((database.due for database in self._databases.values()), default=math.inf) - time.monotonic()
 
     def _work(self) -> None:
-        """Write what is full, and commit what is due."""
+        """Write the blocks that are full, and commit the databases that are due."""
         now = time.monotonic()
         with self._lock:
             due = [database for database in self._databases.values() if database.due <= now]
-            self._take(due)
+            self._queue_blocks(due)
         self._write(due, File.commit)
 
     def _open(self, path: str, label: str, schema: Schema, call_shapes: Sequence[CallShape]) -> Recorder:
@@ -199,7 +200,7 @@ class Pool:
     def _close_all(self) -> None:
         with self._lock:
             databases = list(self._databases.values())
-            self._take(databases)
+            self._queue_blocks(databases)
             for database in databases:
                 self._forget(database)
         self._write(databases, File.close)
@@ -208,8 +209,8 @@ class Pool:
         self._close_all()
         self._committer.close()
 
-    def _take(self, due: Sequence[OpenDatabase]) -> None:
-        """Take the blocks that are full, and all of some databases, or all of them to have their memory."""
+    def _queue_blocks(self, due: Sequence[OpenDatabase]) -> None:
+        """Queue the blocks that are full, those of some databases, or all if a call waits for memory."""
         for database in due:
             database.committing, database.committing_since, database.queued = database.queued, database.since, 0
         for recorder in self._recorders.values():
@@ -222,7 +223,7 @@ class Pool:
         self._some_full = self._starving = False
 
     def _write(self, due: Sequence[OpenDatabase], finish: Callable[[File], None]) -> None:
-        """Write the blocks that were taken, and then commit or close some databases."""
+        """Write the queued blocks, and then commit or close some databases."""
         failed: set[OpenDatabase] = set()
         while self._writing:
             block = self._writing[0]
@@ -254,7 +255,7 @@ class Pool:
             database.file.write(recorder.group, block.columns, list(recorder.samples))
 
     def _try(self, database: OpenDatabase, action: Callable[[], None]) -> bool:
-        """Do something with a database; if that fails, close it, and keep the error for who uses it next."""
+        """Do something with a database; if that fails, close it, and keep the error for its next call or flush."""
         try:
             action()
             return True
@@ -271,7 +272,7 @@ class Pool:
         return False
 
     def _forget(self, database: OpenDatabase) -> None:
-        """Take no more calls for a database."""
+        """Have a database take no more calls."""
         database.closed = True
         if self._databases.get(database.path) is database:
             del self._databases[database.path]
@@ -281,7 +282,7 @@ class Pool:
             recorder.blocks, recorder.free = [], []
 
     def _recycle(self, block: Block) -> None:
-        """Keep an empty block for its recorder, unless that is closed or has larger ones by now."""
+        """Keep a written block for new calls, unless its recorder is closed or has larger ones by now."""
         recorder = block.recorder
         if not recorder.database.closed and block.capacity == recorder.capacity:
             block.count = 0

@@ -1,4 +1,4 @@
-"""A thread that does what others ask of it, and in between what is due, one thing at a time."""
+"""A thread that does what others ask of it, and between that what is due, one thing at a time."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ class _Request(Generic[T]):
 class Worker:
     """One thread, which starts when there is something to do, and what other threads need to wait for it.
 
-    An exception of a signal handler, such as KeyboardInterrupt, hits other threads wherever something is called. That
-    can make `threading.Condition.wait` return without its lock, so here nobody waits with a lock: who waits takes the
-    lock to look at a condition, leaves it, and blocks on another lock that is released at the next progress.
+    An interrupt, such as KeyboardInterrupt or another exception of a signal handler, can hit other threads wherever
+    they call something. It can leave `threading.Condition.wait` without the lock, and `Condition.__enter__` with it. So
+    here a thread that waits takes the lock to look at its condition, releases it, and then blocks on another one, which
+    is released at the next progress.
     """
 
     def __init__(
@@ -37,25 +38,25 @@ class Worker:
         due_in: Callable[[], float],
         close: Callable[[], None] = lambda: None,
     ) -> None:
-        """`work` does what is due now, and `due_in` says in how many seconds something is, which is asked with the
-        lock. `close` is the last thing to be done before a pause."""
+        """`work` does what is due, `due_in` gives the seconds until something is due and is called with the lock, and
+        `close` is called last before a pause."""
         self.lock: Any = threading.RLock()
-        """Guards everything here, and what the thread has in common with others."""
+        """Guards the worker, and what `work` shares with other threads."""
         self._name = name
         self._work = work
         self._due_in = due_in
         self._close = close
         self._requests: deque[_Request[Any]] = deque()
-        """In order; the first is under way."""
+        """What to do, in order; the first request stays here until it is done."""
         self._thread: threading.Thread | None = None
         self._ident = 0
-        """Of the thread, once it runs."""
+        """The identifier of the thread, once it runs."""
         self._pausing: set[int] = set()
-        """The threads that want no thread beside them."""
+        """The identifiers of threads that are in a pause."""
         self._called = _held_lock()
-        """Released when the thread has something to look for."""
+        """Released to have the thread look for something to do."""
         self._progress = _held_lock()
-        """Released, and replaced by another one, when those who wait have something to look for."""
+        """Released, and replaced by another lock, to have all threads that wait look at their conditions."""
 
     @property
     def running(self) -> bool:
@@ -63,10 +64,10 @@ class Worker:
         return self._thread is not None
 
     def enter(self) -> None:
-        """Raise DatabaseError where this thread is in the middle of something here already.
+        """Raise DatabaseError if this thread has the lock, or is the worker's.
 
-        A signal handler or a finalizer can come there (`__del__`, a callback of `weakref`): to wait for the thread,
-        or to change what is half changed, would be wrong.
+        So it is where a signal handler or a finalizer (`__del__`, a callback of `weakref`) interrupts a change: it must
+        not make another change, nor wait for the thread.
         """
         own = threading.get_ident()
         if self.lock._is_owned() or own == self._ident:
@@ -74,11 +75,11 @@ class Worker:
                 "a signal handler or a finalizer collects, flushes or forks in the middle of collecting or flushing: "
                 "have it set a flag, and do that where the program looks at the flag"
             )
-        if own in self._pausing:  # an interrupt has come in place of `resume`
+        if own in self._pausing:  # an interrupt prevented `resume`
             self.resume()
 
     def ask(self, action: Callable[[], T]) -> T:
-        """Have the thread do something. Returns what it returns, and raises what it raises."""
+        """Have the thread call a function. Returns what that returns, and raises what that raises."""
         request = _Request(action)
         with self.lock:
             self._requests.append(request)
@@ -88,7 +89,7 @@ class Worker:
         return cast(T, request.result)
 
     def wait(self, condition: Callable[[], bool]) -> None:
-        """Return when a condition is true, which the thread brings about. The condition is called with the lock."""
+        """Return when a condition is true, which the thread makes true. The condition is called with the lock."""
         while True:
             with self.lock:
                 if condition():
@@ -96,13 +97,13 @@ class Worker:
                 progress = self._progress
                 served = self.wake()
             if served:
-                with progress:  # which the next one that waits can take then
+                with progress:  # and then leave it to the next thread that waits
                     pass
             else:
                 self._in_place(self._step)
 
     def wake(self) -> bool:
-        """Have the thread look for what is to be done; False if no thread can be started. Called with the lock."""
+        """Have the thread look for something to do; False if no thread can be started. Called with the lock."""
         if self._thread is None and not self._pausing and not self._start():
             return False
         if self._called.locked():
@@ -110,20 +111,17 @@ class Worker:
         return True
 
     def notify(self) -> None:
-        """Have those who wait look at their conditions. Called with the lock."""
+        """Have all threads that wait look at their conditions. Called with the lock."""
         fresh = _held_lock()
         reached, self._progress = self._progress, fresh
         reached.release()
 
     def pause(self) -> None:
-        """Return when all is closed and there is no thread, nor will there be one before `resume`.
-
-        If this is interrupted, call it again, or `resume`.
-        """
+        """Close, and end the thread until `resume`. After an interrupt, call this again, or `resume`."""
         own = threading.get_ident()
 
         def alone() -> bool:
-            self._pausing.add(own)  # each time: a finalizer that has come meanwhile may have ended the pause
+            self._pausing.add(own)  # each time, since a finalizer that asks for something ends the pause
             return self._thread is None
 
         self.enter()
@@ -132,7 +130,7 @@ class Worker:
             self.wait(alone)
 
     def resume(self) -> None:
-        """End the `pause` of this thread, if there is one."""
+        """End the pause of this thread, if it is in one."""
         with self.lock:
             self._pausing.discard(threading.get_ident())
             self.notify()
@@ -141,7 +139,7 @@ class Worker:
         self._thread = thread = threading.Thread(target=self._run, name=self._name, daemon=True)
         try:
             thread.start()
-        except BaseException as error:  # if it has started all the same, it finds that it is not the one
+        except BaseException as error:  # if the thread has started all the same, it sees that it is not the one
             self._thread = None
             if isinstance(error, RuntimeError):  # the interpreter ends, or the system has no more threads
                 return False
@@ -149,7 +147,7 @@ class Worker:
         return True
 
     def _in_place(self, action: Callable[[], None]) -> bool:
-        """Do something in this thread, in place of the one that works; False if there is one."""
+        """Call a function in this thread as if it were the worker's; False if there is another one."""
         own = threading.get_ident()
         try:
             with self.lock:
@@ -178,7 +176,7 @@ class Worker:
                 self.notify()
 
     def _turn(self) -> bool:
-        """Do one thing, or wait for one; False if the thread is to end."""
+        """Do one thing, or wait until there is something to do; False if the thread is to end."""
         with self.lock:
             pausing = bool(self._pausing)
             seconds = 0.0 if pausing or self._requests else self._due_in()
@@ -192,7 +190,7 @@ class Worker:
         return True
 
     def _step(self) -> None:
-        """Do what is asked first, or else what is due."""
+        """Serve the first request, or else do what is due."""
         with self.lock:
             request = self._requests[0] if self._requests else None
         if request is None:

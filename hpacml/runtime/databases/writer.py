@@ -28,13 +28,13 @@ from hpacml.runtime.databases.pool import Pool
 from hpacml.runtime.databases.schema import Schema
 
 before_flush: list[Callable[[], None]] = []
-"""What brings everything collected to the databases; `flush` calls it first."""
+"""Functions that append what is still on its way, which `flush` calls first."""
 
 _pool = Pool()
 _prepared = 0
-"""The process that is prepared, 0 if none is; a child of a fork begins with its parent's number."""
+"""The number of the process for which `prepare` was called; in the child of a fork it is the parent's at first."""
 _interrupted = False
-"""Whether KeyboardInterrupt came while this process was to fork: raised in a hook, it would be printed and lost."""
+"""Whether KeyboardInterrupt came in a hook of a fork, where Python prints it and goes on."""
 
 
 def append(path: str, label: str, schema: Schema, tensors: Sequence[Array], milliseconds: float) -> None:
@@ -54,7 +54,7 @@ def flush() -> None:
 
     It closes the databases; the next collection opens them again. Raises DatabaseError if calls could not be written.
     """
-    with ExitStack() as stack:  # of what is registered all is done, also where some of it fails
+    with ExitStack() as stack:  # which calls all of them, also where some fail
         stack.callback(_flush_pool)
         for settle in reversed(before_flush):
             stack.callback(settle)
@@ -66,11 +66,11 @@ def prepare() -> None:
     if _prepared == os.getpid():
         return
     _inherit()
-    h5py()  # first: what was registered last is called first, and our thread is to stop before a fork takes h5py's lock
-    if not _prepared:  # an interrupt may have it registered twice, which does no harm
+    h5py()  # first: a fork calls the last hooks first, and ours needs the lock that h5py's takes
+    if not _prepared:  # an interrupt or another thread may have these registered twice, which does no harm
         atexit.register(_end)
         os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
-    if util := sys.modules.get("multiprocessing.util"):  # a process that it made ends without atexit
+    if util := sys.modules.get("multiprocessing.util"):  # its processes end without atexit
         util.Finalize(None, flush, exitpriority=0)
     _prepared = os.getpid()
 
@@ -86,14 +86,14 @@ def _end() -> None:
 
 
 def _inherit() -> None:
-    """Give the child of a fork a pool of its own, if it has none."""
+    """Make the pool of this process, if the present one is its parent's."""
     global _pool
     if _pool.process != os.getpid():
         _pool = _pool.heir()
 
 
 def _before_fork() -> None:
-    """Close everything: two processes that go on with one open database would destroy it."""
+    """Close all databases: two processes that go on with one open database would destroy it."""
     _insist(functools.partial(without_lock, _pool.pause))
 
 
@@ -102,12 +102,12 @@ def _after_fork() -> None:
     _insist(_pool.resume)
     if _interrupted:
         _interrupted = False
-        # From another thread: here it would be raised at once.
+        # From another thread: this one would raise it at once, in the hook.
         _thread.start_new_thread(signal.pthread_kill, (threading.get_ident(), signal.SIGINT))
 
 
 def _insist(action: Callable[[], None]) -> None:
-    """Do something for a fork, also if interrupts come."""
+    """Call a function, again after each interrupt, of which `_after_fork` raises one."""
     global _interrupted
     while True:
         try:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Arrival:
-    """A call whose tensors are on their way; `record` takes them as arrays, and the milliseconds of its body."""
+    """A call whose tensors are on their way. `record` is called with them and the milliseconds of the body."""
 
     device: Device
     path: str
@@ -35,7 +35,7 @@ class _Arrival:
     stop: Event
     copied: Event
     raised: torch.Tensor | None
-    """The call's flag: what it gathered is not valid if it met a bad index."""
+    """The call's flag: if it met a bad index, what it gathered is not valid."""
     record: Callable[[Sequence[torch.Tensor], float], None]
 
     @property
@@ -58,17 +58,17 @@ class Arrivals:
         self._worker = Worker("hpacml arrivals from GPUs", self._take, lambda: 0.0 if self._pending else math.inf)
         self._pending: deque[_Arrival] = deque()
         self._bytes = 0
-        """Of the pending ones."""
+        """The bytes of the pending calls."""
         self._failures: dict[str, DatabaseError] = {}
 
     def add(self, arrival: _Arrival) -> None:
-        """Record a call once it is there. Raises what calls before it, into the same database, could not."""
+        """Have a call recorded once its tensors are there. Raises DatabaseError of calls before, into the same file."""
         self._worker.enter()
         self._raise_failure(arrival.path)
         self._worker.wait(functools.partial(self._admit, arrival, arrival.nbytes))
 
     def settle(self) -> None:
-        """Return when all calls are recorded. Raises DatabaseError if some could not be."""
+        """Return when all calls are recorded. Raises DatabaseError if one could not be."""
         self.drain()
         for path in list(self._failures):
             self._raise_failure(path)
@@ -79,7 +79,7 @@ class Arrivals:
         self._worker.wait(lambda: not self._pending)
 
     def start_anew(self) -> None:
-        """In the child of a fork, which has neither the thread nor the devices."""
+        """Forget all calls, in the child of a fork, which has neither the thread nor the devices."""
         self.__init__()
 
     def _raise_failure(self, path: str) -> None:
@@ -122,7 +122,7 @@ def collect(
     body: tuple[Event, Event],
     record: Callable[[Sequence[torch.Tensor], float], None],
 ) -> None:
-    """Have `record` take a call, whose tensors are on its device, later; its body is between two events."""
+    """Have `record` called later with a call's tensors, which are on its device; `body` has the events around it."""
     _prepare()
     device = call.device
     tensors = [device.to_pinned(device.tensor(view)) for view in views]
@@ -132,12 +132,12 @@ def collect(
 
 
 def _prepare() -> None:
-    """Have everything recorded before databases are closed: by `flush`, the end of the process, and forks."""
+    """Have all calls recorded before `flush`, a fork, or the end of the process closes the databases."""
     global _prepared
     if _prepared:
         return
     _prepared = True
-    writer.prepare()  # first, since what is registered last is called first
+    writer.prepare()  # first: what is registered last is called first
     writer.before_flush.append(_arrivals.settle)
     atexit.register(_arrivals.settle)
     os.register_at_fork(before=_arrivals.drain, after_in_child=_arrivals.start_anew)
