@@ -1,4 +1,4 @@
-"""`hpacml-expand-ml`: make the execution control of `hpacml.ml` explicit (docs/directives.md has the table of modes)."""
+"""`hpacml-expand-ml`: make the execution control of `hpacml.ml` explicit, as docs/directives.md tells it."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ TYPED = (func.CallOp, func.ReturnOp, scf.YieldOp, scf.ForOp, scf.WhileOp)
 
 
 class _UsePackedMemory(RewritePattern):
-    """Replaces the allocation of a tensor that is filled from, or written to, one view that covers it, and may alias it."""
+    """Replaces a tensor that is filled from, or written to, one view that covers it, by the memory of the view."""
 
     @op_type_rewrite_pattern
     def match_and_rewrite(self, op: memref.AllocOp, rewriter: PatternRewriter) -> None:

@@ -231,7 +231,7 @@ class _Resolution:
         return a.all(apart)
 
     def _check_indices(self, before: Operation) -> None:
-        """Check that indices lie inside their arrays and, where the map writes, that they lead to different elements."""
+        """Check that indices lie inside their arrays, and that a map that writes hits different elements."""
         op = self.op
         if not op.index_arrays or op.unchecked is not None:
             return
@@ -247,7 +247,7 @@ class _Resolution:
                 self._stop_unless(different, a, op.arrays)
 
     def _in_bounds(self, a: IndexArithmetic) -> Iterator[SSAValue]:
-        """The conditions that indices lie inside, ordered so that an index array is checked before it is read as an array.
+        """The conditions that indices lie inside, ordered so that each index is checked before it is used.
 
         An index array that several slices read is checked once, against the smallest array that it indexes.
         """

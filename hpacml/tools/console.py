@@ -23,6 +23,6 @@ def show(title: str, table: Table) -> None:
 
 
 def progress(pieces: Iterable[Piece], what: str, count: int) -> Iterator[Piece]:
-    """The pieces, `count` of them, with a bar on stderr while they are worked on, if that is a terminal."""
+    """Yield `count` pieces, and show a bar on stderr meanwhile, if that is a terminal."""
     console = Console(stderr=True)
     yield from track(pieces, what, count, console=console, transient=True, disable=not console.is_terminal)
