@@ -42,9 +42,9 @@ class _Code:
 class Dispatcher:
     """Calls the compiled code of a kernel, which is made when it is first needed."""
 
-    def __init__(self, kernel: Definition, target: placement.Target | None):
+    def __init__(self, kernel: Definition, target: placement.Machine | None):
         self._kernel = kernel
-        self._target: placement.Target | None = target
+        self._target: placement.Machine | None = target
         self._parameters: dict[str, int] = {p.name: k for k, p in enumerate(kernel.parameters)}
         by_name_only = any(p.kind is p.KEYWORD_ONLY for p in kernel.signature.parameters.values())
         self._count = None if by_name_only else len(self._parameters)
@@ -72,24 +72,24 @@ class Dispatcher:
             self._refuse_types(args, views)
         if self._fixed_sizes or self._named_sizes:
             self._check_sizes(views)
-        key = tuple([layout_of(view) for view in views])
+        layouts = tuple([layout_of(view) for view in views])
         chosen = instruments.current
         if placement.on_host(views, self._target):
-            code = self._codes[chosen, None].get(key) or self._compile(key, chosen, None)
+            code = self._codes[chosen, None].get(layouts) or self._compile(layouts, chosen, None)
             self._require_writable(code, args, views)
             with self._frame(args):
                 return self._invoke(code, self._numbers(args), views)
-        return self._run_on_device(key, chosen, args, views)
+        return self._run_on_device(layouts, chosen, args, views)
 
     def _run_on_device(
-        self, key: tuple[Layout, ...], chosen: Instruments, args: Sequence[Any], views: Sequence[ArrayView]
+        self, layouts: tuple[Layout, ...], chosen: Instruments, args: Sequence[Any], views: Sequence[ArrayView]
     ) -> object:
         device = placement.device_of(views, [p.name for _, p in self._arrays], self._target)
-        code = self._codes[chosen, device.chip].get(key) or self._compile(key, chosen, device.chip)
+        code = self._codes[chosen, device.chip].get(layouts) or self._compile(layouts, chosen, device.chip)
         self._require_writable(code, args, views)
         numbers = self._numbers(args)
-        told_apart = tuple([number or str(number) for number in numbers])  # 0.0 equals -0.0, which does something else
-        work = Work(device, self._frame(args), views, frozenset(code.written), (code, told_apart))
+        key = code, tuple([number or str(number) for number in numbers])  # 0.0 equals -0.0, but computes differently
+        work = Work(device, self._frame(args), views, frozenset(code.written), key)
         return self._offload.run(work, lambda views: self._invoke(code, numbers, views))
 
     def _numbers(self, args: Sequence[Any]) -> list[object]:

@@ -11,13 +11,7 @@ from hpacml.directives.parser import parse_application_targets, parse_functor, r
 from hpacml.directives.syntax import FunctorDirective
 from hpacml.errors import MapError
 from hpacml.frontend.maps import AppliedFunctor, integers_of, numbers_of
-from hpacml.frontend.placement import (
-    Target,
-    device_of,
-    on_host,
-    require_one_place,
-    require_target,
-)
+from hpacml.frontend.placement import Machine, device_of, on_host, require_machine, require_one_place
 from hpacml.functors.application import Way
 from hpacml.functors.boxes import Box, boxes
 from hpacml.runtime.arrays.buffers import empty
@@ -54,9 +48,9 @@ class TensorFunctor:
     the bounds of the targets; all other names of the functor are its symbols.
     """
 
-    def __init__(self, directive: FunctorDirective, target: Target | None = None):
+    def __init__(self, directive: FunctorDirective, target: Machine | None = None):
         self.directive = directive
-        self._target: Target | None = target
+        self._target: Machine | None = target
         self._applied: dict[tuple[str, frozenset[str], bool], AppliedFunctor] = {}
 
     def gather(
@@ -306,12 +300,12 @@ def _module(application: AppliedFunctor, direction: Way, types: tuple[ArrayType,
     return entry.finish()
 
 
-def functor(declaration: str, *, target: Target | None = None) -> TensorFunctor:
+def functor(declaration: str, *, target: Machine | None = None) -> TensorFunctor:
     """A tensor functor from its declaration, `"f: [i, 0:2] = ([i - 1], [i + 1])"`, or a whole directive.
 
     It works where its arrays are; with the target "gpu" arrays of the host are transferred to the current GPU, as far
     as maps touch them, and with "cpu" arrays on a GPU are an error. Raises `DirectiveError` for what is no text, or
     cannot be read, and for an unknown target.
     """
-    require_target(target)
+    require_machine(target)
     return TensorFunctor(parse_functor(require_text(declaration, "a functor")), target)

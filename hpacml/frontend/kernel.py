@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Generic, Literal, ParamSpec, TypeAlias, TypeVar, cast, overload
 
 from hpacml.errors import CompileError, HpacmlError
-from hpacml.frontend.placement import TARGETS, Target
+from hpacml.frontend.placement import MACHINES, Machine
 from hpacml.frontend.python.definition import Definition
 
 if TYPE_CHECKING:
@@ -47,9 +47,9 @@ class Kernel(Definition, Generic[P, R]):
     for what is wrong with a GPU, and `TypeError` for arguments that are missing or too many.
     """
 
-    def __init__(self, function: Callable[P, R], target: Target | None = None):
+    def __init__(self, function: Callable[P, R], target: Machine | None = None):
         super().__init__(function)
-        self.target: Target | None = target
+        self.target: Machine | None = target
         functools.update_wrapper(self, function)
 
     @property
@@ -113,9 +113,9 @@ class Kernel(Definition, Generic[P, R]):
 @overload
 def kernel(function: Callable[P, R], /) -> Kernel[P, R]: ...
 @overload
-def kernel(*, target: Target) -> Callable[[Callable[P, R]], Kernel[P, R]]: ...
+def kernel(*, target: Machine) -> Callable[[Callable[P, R]], Kernel[P, R]]: ...
 def kernel(
-    function: Callable[P, R] | None = None, /, *, target: Target | None = None, **options: object
+    function: Callable[P, R] | None = None, /, *, target: Machine | None = None, **options: object
 ) -> Kernel[P, R] | Callable[[Callable[P, R]], Kernel[P, R]]:
     """Compile a function of a subset of Python, with directives; use it as a decorator.
 
@@ -128,7 +128,7 @@ def kernel(
     too, which are transferred and come back; with "cpu", arrays on a GPU are an error. Raises `CompileError` at once
     for what is no function, and for an unknown target.
     """
-    if options or ((function is None or target is not None) and target not in TARGETS):
+    if options or ((function is None or target is not None) and target not in MACHINES):
         raise _misuse("a kernel has one option: write @hpacml.kernel, or @hpacml.kernel(target='gpu') or target='cpu'")
     if function is None:
         return lambda function: Kernel(function, target)

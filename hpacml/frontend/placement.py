@@ -11,17 +11,17 @@ from hpacml.runtime.arrays.views import ArrayView
 if TYPE_CHECKING:
     from hpacml.runtime.gpu.device import Device
 
-Target: TypeAlias = Literal["cpu", "gpu"]
-TARGETS: tuple[Target, ...] = get_args(Target)
+Machine: TypeAlias = Literal["cpu", "gpu"]
+MACHINES: tuple[Machine, ...] = get_args(Machine)
 
 
-def require_target(target: object) -> None:
+def require_machine(target: object) -> None:
     """Raises `DirectiveError` for what is no target."""
-    if target is not None and target not in TARGETS:
+    if target is not None and target not in MACHINES:
         raise DirectiveError(f"target is 'cpu', 'gpu', or None for where the arrays are, and this is {target!r}")
 
 
-def on_host(views: Sequence[ArrayView], target: Target | None) -> bool:
+def on_host(views: Sequence[ArrayView], target: Machine | None) -> bool:
     """Whether a call with these arrays is for the host alone."""
     return target != "gpu" and all([view.device is None for view in views])  # noqa: C419 (a list is faster)
 
@@ -29,24 +29,24 @@ def on_host(views: Sequence[ArrayView], target: Target | None) -> bool:
 def require_one_place(views: Sequence[ArrayView], names: Sequence[str]) -> None:
     """Raises `MapError` for arrays in several places."""
     if any([view.device != views[0].device for view in views]):  # noqa: C419 (a list is faster)
-        raise MapError(f"all arrays of a call must be in the same place: {_told(views, names)}")
+        raise MapError(f"all arrays of a call must be in the same place: {_locations(views, names)}")
 
 
-def device_of(views: Sequence[ArrayView], names: Sequence[str], target: Target | None) -> Device:
+def device_of(views: Sequence[ArrayView], names: Sequence[str], target: Machine | None) -> Device:
     """The device to run on: that of the arrays or, if these are on the host, the current one.
 
     Raises `MapError` for arrays in several places, or not on the target, and `DeviceError` without such a device.
     """
     require_one_place(views, names)
     if target == "cpu":
-        raise MapError(f"the target is 'cpu', so no array may be on a GPU: {_told(views, names)}")
-    from hpacml.runtime.gpu import device as devices
+        raise MapError(f"the target is 'cpu', so no array may be on a GPU: {_locations(views, names)}")
+    from hpacml.runtime.gpu import device
 
     index = views[0].device if views else None
-    return devices.current_device() if index is None else devices.device(index)
+    return device.current_device() if index is None else device.device(index)
 
 
-def _told(views: Sequence[ArrayView], names: Sequence[str]) -> str:
+def _locations(views: Sequence[ArrayView], names: Sequence[str]) -> str:
     """Such as `'a' is on the host, 'b' and 'c' are on cuda:0`."""
     places: dict[str, list[str]] = {}
     for view, name in zip(views, names, strict=True):

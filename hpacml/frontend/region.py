@@ -24,8 +24,7 @@ from hpacml.directives.syntax import (
 )
 from hpacml.errors import DirectiveError
 from hpacml.frontend.maps import AppliedFunctor, End, integers_of, numbers_of
-from hpacml.frontend.placement import Target as Machine
-from hpacml.frontend.placement import device_of, on_host, require_target
+from hpacml.frontend.placement import Machine, device_of, on_host, require_machine
 from hpacml.frontend.scope import Keyword, Scope, check_units
 from hpacml.runtime.arrays.protocols import array_view
 from hpacml.runtime.arrays.views import ArrayView, layout_of
@@ -301,7 +300,7 @@ def region(
     require_text(directives, "what @hpacml.region(...) takes")
     if on_error is not None and not is_policy(on_error):
         raise DirectiveError(f"on_error is 'raise' or 'accurate', and this is {on_error!r}")
-    require_target(target)
+    require_machine(target)
 
     def decorate(function: Callable[P, R]) -> Region[P, R]:
         if not inspect.isfunction(function):
