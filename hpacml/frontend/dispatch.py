@@ -14,7 +14,8 @@ import numpy as np
 
 from hpacml.dtypes import BY_LONG_NAME, DTYPES
 from hpacml.errors import MapError
-from hpacml.frontend import placement, wrapper
+from hpacml.frontend import placement
+from hpacml.frontend.compile import compile
 from hpacml.frontend.python.annotations import ArrayParameter, OpaqueParameter, ScalarParameter
 from hpacml.frontend.python.compiler import compile_kernel
 from hpacml.frontend.python.definition import Definition
@@ -127,7 +128,7 @@ class Dispatcher:
             if layouts not in codes:
                 compiled = compile_kernel(self._kernel, layouts)
                 result = compiled.result
-                function = wrapper.compile(compiled.module, compiled.entry, chosen, chip)
+                function = compile(compiled.module, compiled.entry, chosen, chip)
                 run = chosen.around(lambda *_: f"hpacml.kernel {self._kernel.name}", function)
                 written = tuple(n for n, (k, _) in enumerate(self._arrays) if k in compiled.written)
                 codes[layouts] = _Code(run, written, result and _result(result))

@@ -272,7 +272,7 @@ def _shape(
 
 @lru_cache(512)
 def _compiled(application: AppliedFunctor, direction: Way, types: tuple[ArrayType, ...], chip: str | None) -> Function:
-    from hpacml.frontend.wrapper import compile
+    from hpacml.frontend.compile import compile
 
     return compile(_module(application, direction, types), NAMES[direction], chip=chip)
 
@@ -283,21 +283,21 @@ def _module(application: AppliedFunctor, direction: Way, types: tuple[ArrayType,
 
     from hpacml.dialects.hpacml.attributes import ELEMENT_TYPES, Direction
     from hpacml.dialects.hpacml.bridge import GatherOp, ScatterOp
-    from hpacml.frontend.wrapper import Entry
+    from hpacml.frontend.wrapper import Wrapper
 
     *array_types, tensor_type = types
-    entry = Entry(NAMES[direction])
+    wrapper = Wrapper(NAMES[direction])
     for name, array_type in zip(application.arrays, array_types, strict=True):
-        entry.argument(name, array_type.memref)
-    numbers = [entry.hidden(f"n{k}", IndexType()) for k in range(len(application.open_numbers))]
+        wrapper.argument(name, array_type.memref)
+    numbers = [wrapper.hidden(f"n{k}", IndexType()) for k in range(len(application.open_numbers))]
     for param in application.functor.used_params:
-        entry.argument(param, IndexType())
-    mapping = entry.map(application, Direction(direction), numbers, ELEMENT_TYPES[tensor_type.dtype]).mapping
+        wrapper.argument(param, IndexType())
+    mapping = wrapper.map(application, Direction(direction), numbers, ELEMENT_TYPES[tensor_type.dtype]).mapping
     # With the sizes that the map fixes: a known number of features is what makes the loop fast.
-    tensor = entry.hidden("tensor", tensor_type.memref_of(mapping.type.get_shape()), len(array_types))
-    copy = GatherOp(mapping, tensor) if direction == "to" else ScatterOp(tensor, mapping)
-    entry.builder.insert(copy)
-    return entry.finish()
+    tensor = wrapper.hidden("tensor", tensor_type.memref_of(mapping.type.get_shape()), len(array_types))
+    op = GatherOp(mapping, tensor) if direction == "to" else ScatterOp(tensor, mapping)
+    wrapper.builder.insert(op)
+    return wrapper.finish()
 
 
 def functor(declaration: str, *, target: Machine | None = None) -> TensorFunctor:

@@ -35,6 +35,7 @@ from hpacml.runtime.reports import instruments
 
 if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp
+    from xdsl.ir import SSAValue
 
     from hpacml.functors.application import Way
     from hpacml.functors.boxes import Box
@@ -166,7 +167,7 @@ class Region(Generic[P, R]):
         key = (chosen, chip, copied, bound.plan, *types)
         if (known := self._compiled.get(key)) is not None:
             return known
-        from hpacml.frontend.wrapper import compile
+        from hpacml.frontend.compile import compile
 
         run = compile(self._module(bound, copied), self._symbol, chosen, chip)
         return self._compiled.setdefault(key, chosen.around(lambda *_: f"hpacml.region {self.py_func.__name__}", run))
@@ -258,30 +259,26 @@ class Region(Generic[P, R]):
     def _module(self, bound: _Call, copied: bool = False) -> ModuleOp:
         """A function over the arrays, perhaps `copied` to a device, the open numbers, parameters and conditions."""
         from xdsl.dialects.builtin import IndexType, i1
-        from xdsl.ir import Block, SSAValue
-        from xdsl.ir import Region as IRRegion
 
         from hpacml.frontend.ml import MAP_OF_CLAUSE, ml_op
-        from hpacml.frontend.wrapper import ArrayType, Entry, call_body
+        from hpacml.frontend.wrapper import ArrayType, Wrapper
 
         ml, plan = self._ml, bound.plan
-        entry = Entry(self._symbol)
+        wrapper = Wrapper(self._symbol)
         for name, view in zip(plan.arrays, bound.views, strict=True):
-            entry.argument(name, (ArrayType.on_device if copied else ArrayType.of)(view).memref)
-        numbers = {number: entry.hidden(f"n{k}", IndexType()) for k, number in enumerate(plan.numbers)}
+            wrapper.argument(name, (ArrayType.on_device if copied else ArrayType.of)(view).memref)
+        numbers = {number: wrapper.hidden(f"n{k}", IndexType()) for k, number in enumerate(plan.numbers)}
         for param in plan.params:
-            entry.argument(param, IndexType())
-        condition = None if ml.condition is None else entry.hidden("condition", i1)
-        if_condition = None if ml.if_condition is None else entry.hidden("if", i1)
+            wrapper.argument(param, IndexType())
+        condition = None if ml.condition is None else wrapper.hidden("condition", i1)
+        if_condition = None if ml.if_condition is None else wrapper.hidden("if", i1)
         mappings: list[tuple[Keyword, SSAValue]] = [
-            (keyword, entry.map(m, MAP_OF_CLAUSE[keyword], [numbers[number] for number in m.open_numbers]).mapping)
+            (keyword, wrapper.map(m, MAP_OF_CLAUSE[keyword], [numbers[number] for number in m.open_numbers]).mapping)
             for keyword, m in plan.maps
         ]
-        body = Block()
-        call_body(entry.module, body)
-        name, original = self.py_func.__name__, IRRegion(body)
-        entry.builder.insert(ml_op(ml, name, mappings, condition, if_condition, original, self._on_error))
-        return entry.finish()
+        name, body = self.py_func.__name__, wrapper.call_body()
+        wrapper.builder.insert(ml_op(ml, name, mappings, condition, if_condition, body, self._on_error))
+        return wrapper.finish()
 
 
 def region(

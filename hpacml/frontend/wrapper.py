@@ -10,7 +10,7 @@ from xdsl.builder import Builder
 from xdsl.dialects.arith import ConstantOp
 from xdsl.dialects.builtin import DYNAMIC_INDEX, IntegerAttr, MemRefType, ModuleOp, UnitAttr, i64
 from xdsl.dialects.func import CallOp, FuncOp, ReturnOp
-from xdsl.ir import Attribute, Block, SSAValue
+from xdsl.ir import Attribute, Block, Region, SSAValue
 from xdsl.rewriter import InsertPoint, Rewriter
 
 from hpacml.dialects.hpacml.attributes import ELEMENT_TYPES, Direction
@@ -19,11 +19,7 @@ from hpacml.frontend.maps import AppliedFunctor
 from hpacml.frontend.python.emitter import name_value
 from hpacml.frontend.python.layouts import memref_of_layout
 from hpacml.functors.tensor_functor import Functor
-from hpacml.pipelines import generic_text, run_passes
-from hpacml.runtime import handlers, loading
 from hpacml.runtime.arrays.views import ArrayView, Layout, layout_of
-from hpacml.runtime.entry import Function
-from hpacml.runtime.reports import instruments
 
 
 class ArrayType(NamedTuple):
@@ -53,7 +49,7 @@ class ArrayType(NamedTuple):
         return memref_of_layout(ELEMENT_TYPES[self.dtype], shape, self.layout)
 
 
-class Entry:
+class Wrapper:
     """A module with one function, whose arguments are declared one by one."""
 
     def __init__(self, name: str):
@@ -108,40 +104,14 @@ class Entry:
             Rewriter.insert_op(op, InsertPoint.before(self.function))
         return self._functors[name, functor]
 
+    def call_body(self) -> Region:
+        """A region of the IR that calls the first opaque body of the current call (`hpacml.runtime.frame`)."""
+        self.module.body.block.add_op(FuncOp.external("hpacml_call_body", [i64], []))
+        first = ConstantOp(IntegerAttr(0, i64))
+        return Region(Block([first, CallOp("hpacml_call_body", [first.result], [])]))
+
     def finish(self) -> ModuleOp:
         """The module, complete."""
         self.builder.insert(ReturnOp())
         self.function.update_function_type()
         return self.module
-
-
-def compile(
-    module: ModuleOp, name: str, chosen: instruments.Instruments = instruments.OFF, chip: str | None = None
-) -> Function:
-    """Lower a module to machine code, and load function `name`. With a `chip`, maps and parallel loops are its kernels.
-
-    Raises `CompileError`, `MapError`.
-    """
-    handlers.install()
-    function = next(op for op in module.body.block.ops if isinstance(op, FuncOp) and op.sym_name.data == name)
-    types = [_kind(type) for type in function.function_type.inputs]
-    result = next(map(_kind, function.function_type.outputs), None)
-    if chip is None:
-        return loading.compile(generic_text(run_passes(module, report=chosen.timing)), name, types, result)
-    from hpacml.runtime.gpu import compilation
-
-    text = generic_text(run_passes(module, report=chosen.timing, gpu=True))
-    return compilation.compile(text, name, types, result, chip)
-
-
-def _kind(type: Attribute) -> str:
-    """How the runtime calls the type of an argument or result."""
-    return "memref" if isinstance(type, MemRefType) else str(type)
-
-
-def call_body(module: ModuleOp, block: Block) -> None:
-    """In `block`, call the first opaque body of the current call (`hpacml.runtime.frame`)."""
-    module.body.block.add_op(FuncOp.external("hpacml_call_body", [i64], []))
-    builder = Builder(InsertPoint.at_end(block))
-    first = builder.insert(ConstantOp(IntegerAttr(0, i64))).result
-    builder.insert(CallOp("hpacml_call_body", [first], []))
