@@ -246,7 +246,7 @@ class _Bound(NamedTuple):
         shapes, count = [view.shape for view in self.views], len(self.application.open_numbers)
         numbers, params = self.integers[:count], self.integers[count:]
         given = dict(zip(self.application.functor.used_params, params, strict=True))
-        mapped = self.application.resolve([self.direction], shapes, numbers, given)
+        mapped = self.application.resolve(self.direction, shapes, numbers, given)
         return [*boxes(mapped, self.application.trees, shapes), tuple((0, size) for size in tensor.shape)]
 
 
@@ -267,7 +267,7 @@ def _shape(
     params: tuple[tuple[str, int], ...],
 ) -> tuple[int, ...]:
     """The shape of the dense tensor, once the map is known to fit. Raises `MapError`."""
-    return application.resolve([direction], shapes, numbers, dict(params)).shape
+    return application.resolve(direction, shapes, numbers, dict(params)).shape
 
 
 @lru_cache(512)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 from hpacml.directives.expressions import Expr, evaluate_int
@@ -43,7 +43,7 @@ def integers_of(values: Mapping[str, object]) -> dict[str, int]:
 
 @cache  # which an abstract base class is not quick at
 def _is_integral(kind: type) -> bool:
-    return issubclass(kind, numbers.Integral)
+    return issubclass(kind, Integral)
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class AppliedFunctor:
 
     def resolve(
         self,
-        ways: Sequence[Way],
+        way: Way,
         shapes: Sequence[Sequence[int]],
         numbers: Sequence[int],
         params: Mapping[str, int],
@@ -132,7 +132,7 @@ class AppliedFunctor:
         """Views and tensor shape. Raises `MapError`, with the text of the map, where it does not fit."""
         try:
             targets = bind(self.trees, self.arrays, shapes, numbers, EXACT)
-            return [resolve(self.functor, targets, params, way, EXACT) for way in ways][-1]
+            return resolve(self.functor, targets, params, way, EXACT)
         except MapError as error:
             raise MapError(f"in the map '{self.text}': {error}") from None
 
@@ -154,7 +154,7 @@ def numbers_of(
 
 
 def _tree(target: Target) -> TargetTree:
-    def entry(entry: TargetIndex | TargetRange | Target) -> Bounds | TargetTree:
+    def node(entry: TargetIndex | TargetRange | Target) -> Bounds | TargetTree:
         match entry:
             case Target():
                 return _tree(entry)
@@ -164,7 +164,7 @@ def _tree(target: Target) -> TargetTree:
                 end = _constant(stop) if stop is not None else -1 if _runs_backwards(entry, target) else None
                 return Bounds(_constant(start), end, 1 if step is None else _constant(step))
 
-    return tuple(map(entry, target.entries))
+    return tuple(map(node, target.entries))
 
 
 def _runs_backwards(entry: TargetRange, target: Target) -> bool:

@@ -6,7 +6,7 @@ import ast
 import functools
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
@@ -190,9 +190,9 @@ class Region(Generic[P, R]):
         for keyword, each in bound.plan.maps:
             of_map = [views[name].shape for name in each.arrays]
             params = {name: integers[name] for name in each.functor.used_params}
-            ways: Sequence[Way] = ("to",) if keyword == "in" else ("from",)
+            way: Way = "to" if keyword == "in" else "from"
             numbers = numbers_of(each.open_numbers, bound.values, views)
-            mapped = each.resolve(ways, of_map, numbers, params)
+            mapped = each.resolve(way, of_map, numbers, params)
             for name, box in zip(each.arrays, boxes(mapped, each.trees, of_map), strict=True):
                 found[name] = union(found.get(name), box)
         return [found[name] for name in bound.plan.arrays]

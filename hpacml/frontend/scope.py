@@ -17,11 +17,12 @@ from hpacml.directives.syntax import (
     depth_first,
 )
 from hpacml.errors import DirectiveError
+from hpacml.functors.application import Way
 
 M = TypeVar("M")
 Keyword = Literal["in", "out", "inout"]
 
-REQUIRED_MAPS: dict[Keyword, tuple[Literal["to", "from"], ...]] = {
+REQUIRED_MAPS: dict[Keyword, tuple[Way, ...]] = {
     "in": ("to",),
     "out": ("from",),
     "inout": ("to", "from"),
@@ -38,7 +39,7 @@ class Use(NamedTuple, Generic[M]):
 
 
 @dataclass(eq=False)
-class _Mapped(Generic[M]):
+class _ArrayMap(Generic[M]):
     """A map directive of an array: what it says, what the owner made of it, where, and whether a region used it."""
 
     meaning: tuple[FunctorDirective, tuple[Target, ...]]
@@ -62,7 +63,7 @@ class Scope(Generic[M]):
         self._wrong = arrays
         self._functors: dict[str, FunctorDirective] = {}
         self._named: dict[str, M] = {}
-        self._mapped: dict[tuple[str, Literal["to", "from"]], list[_Mapped[M]]] = {}
+        self._mapped: dict[tuple[str, Way], list[_ArrayMap[M]]] = {}
 
     def nested(self) -> Scope[M]:
         """A scope inside this one: it sees what is declared so far, and adds nothing to it."""
@@ -82,7 +83,7 @@ class Scope(Generic[M]):
             self._named[directive.name or ""] = map
             return
         application = directive.application
-        mapped = _Mapped((self._functors[application.functor], application.targets), map, self)
+        mapped = _ArrayMap((self._functors[application.functor], application.targets), map, self)
         for array in dict.fromkeys(target.array for target in application.targets):
             before = self._mapped.get((array, directive.direction), [])
             rivals = [other for other in before if other.scope is self and not other.is_used]
