@@ -42,8 +42,7 @@ from hpacml.functors.targets import TargetTree, fill
 from hpacml.functors.tensor_functor import Functor, names_of
 
 I128 = IntegerType(128)
-Wide = type[AddiOp] | type[SubiOp] | type[MuliOp]
-WIDE: dict[type[ast.operator], Wide] = {ast.Add: AddiOp, ast.Sub: SubiOp, ast.Mult: MuliOp}
+WIDE: dict[type[ast.operator], type[AddiOp | SubiOp | MuliOp]] = {ast.Add: AddiOp, ast.Sub: SubiOp, ast.Mult: MuliOp}
 """The operations that may leave 64 bits, and what computes them in more."""
 
 
@@ -60,7 +59,7 @@ class FunctorTable(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class _Functor:
+class _DeclaredFunctor:
     """A functor as declared: those of its names that were integers there are its parameters."""
 
     directive: FunctorDirective
@@ -69,10 +68,10 @@ class _Functor:
 
 
 @dataclass(frozen=True, eq=False)
-class _Map:
+class _BoundMap:
     """A functor applied to arrays, with its numbers computed; `mappings` holds those made where it stands."""
 
-    functor: _Functor
+    functor: _DeclaredFunctor
     application: AppliedFunctor
     place: str
     """The map in its directive, with carets."""
@@ -93,8 +92,8 @@ class Directives:
         self._evaluator = evaluator
         self._table = functors
         self._label = label
-        self._scope: Scope[_Map] = Scope(self._wrong_array)
-        self._functors: list[_Functor] = []
+        self._scope: Scope[_BoundMap] = Scope(self._wrong_array)
+        self._functors: list[_DeclaredFunctor] = []
         self._unchecked = False
         self._on_error: str | None = None
         self._default_label: tuple[int, int] | None = None
@@ -202,7 +201,7 @@ class Directives:
             hint = f" (integer variables here, and so no symbols: {names})" if params else ""
             raise DirectiveError(error.message + hint, error.text, error.start, error.end) from None
         op = self._table.functor(directive.name, functor)
-        self._functors.append(_Functor(directive, params, op))
+        self._functors.append(_DeclaredFunctor(directive, params, op))
         self._scope.declare(directive)
 
     def _is_integer(self, name: str) -> bool:
@@ -224,7 +223,7 @@ class Directives:
         close = get_close_matches(name, arrays, 1)
         return f"there is no array '{name}'" + (f"; did you mean '{close[0]}'?" if close else "")
 
-    def _bind(self, application: Application, text: str) -> _Map:
+    def _bind(self, application: Application, text: str) -> _BoundMap:
         """Look up the functor and the arrays of an application, and compute its numbers."""
         directive = self._scope.functor(application, text)
         functor = next(f for f in reversed(self._functors) if f.directive is directive)
@@ -240,7 +239,7 @@ class Directives:
         ssa = self._evaluator.numbers.ssa
         bounds = tuple(ssa(n) for n, constant in zip(numbers, constants, strict=True) if constant is None)
         params = tuple(ssa(self._integer(ast.Name(name, ast.Load()))) for name in applied.functor.used_params)
-        return _Map(functor, applied, place, tuple(arrays), targets, trees, bounds, params)
+        return _BoundMap(functor, applied, place, tuple(arrays), targets, trees, bounds, params)
 
     def _number(self, number: Expr | End, arrays: Mapping[str, Array], place: str) -> Number:
         if isinstance(number, Expr):
@@ -279,7 +278,7 @@ class Directives:
             flags.append(value(CmpiOp(value(wide(a, b)), wrapped, "ne")))
         return number, reduce(lambda a, b: value(OrIOp(a, b)), flags) if flags else None
 
-    def _mapping(self, bound: _Map, direction: Direction) -> SSAValue:
+    def _mapping(self, bound: _BoundMap, direction: Direction) -> SSAValue:
         """The map of this direction; made here, unless its directive has made it already."""
         if direction in bound.mappings:
             return bound.mappings[direction]
@@ -334,7 +333,7 @@ class Directives:
         condition, if_condition = map(self._condition, (ml.condition, ml.if_condition))
         return partial(ml_op, ml, self._label, mappings, condition, if_condition, on_error=self._on_error)
 
-    def _check_not_assigned(self, use: Use[_Map], text: str) -> None:
+    def _check_not_assigned(self, use: Use[_BoundMap], text: str) -> None:
         """Refuse the name of an array for its map if the name stands for another array by now."""
         if use.array is None:
             return

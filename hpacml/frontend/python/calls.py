@@ -22,7 +22,7 @@ from hpacml.frontend.python.definition import Definition
 from hpacml.frontend.python.evaluator import MISSING, Evaluator
 from hpacml.frontend.python.functions import FUNCTIONS, advice
 from hpacml.frontend.python.layouts import layout_of_memref
-from hpacml.frontend.python.scalars import Number, constant
+from hpacml.frontend.python.scalars import Number, as_number
 from hpacml.frontend.python.types import ARRAY_DTYPES, INT, Refusal, ScalarType
 from hpacml.frontend.python.values import Array, Tuple, Value, describe
 from hpacml.runtime.arrays.views import Layout
@@ -130,7 +130,7 @@ class Calls:
 
 
 def _default(callee: Definition, parameter: ScalarParameter) -> Number:
-    number = constant(callee.signature.parameters[parameter.name].default)
+    number = as_number(callee.signature.parameters[parameter.name].default)
     if number is None:
         raise Refusal(f"the default of '{parameter.name}' of {callee.name}() is no number")
     return number

@@ -26,7 +26,7 @@ from hpacml.frontend.python.types import Constant
 
 
 @dataclass
-class _Open:
+class _OpenBlock:
     block: Block
     constants: dict[tuple[str, Attribute], SSAValue] = field(default_factory=dict[tuple[str, Attribute], SSAValue])
     owned: list[SSAValue] = field(default_factory=list[SSAValue])
@@ -36,7 +36,7 @@ class Emitter:
     """A stack of open blocks; operations go to the end of the innermost one."""
 
     def __init__(self, declarations: dict[str, FuncOp]):
-        self._open: list[_Open] = []
+        self._open: list[_OpenBlock] = []
         self._declarations = declarations
 
     @contextmanager
@@ -51,7 +51,7 @@ class Emitter:
     @contextmanager
     def at_end(self, block: Block) -> Generator[None]:
         """Continue an earlier block."""
-        self._open.append(_Open(block))
+        self._open.append(_OpenBlock(block))
         yield
         self._open.pop()
 

@@ -16,7 +16,7 @@ from hpacml.errors import CompileError, DirectiveError
 from hpacml.frontend.python.annotations import ArrayParameter
 from hpacml.frontend.python.definition import Definition
 from hpacml.frontend.python.emitter import Emitter
-from hpacml.frontend.python.scalars import PYTHON, Arithmetic, Number, constant, disagreement
+from hpacml.frontend.python.scalars import PYTHON, Arithmetic, Number, as_number, disagreement
 from hpacml.frontend.python.source import Source
 from hpacml.frontend.python.types import BOOL, INT, Refusal
 from hpacml.frontend.python.values import Array, Opaque, Tuple, Unset, Value, describe
@@ -202,7 +202,7 @@ class Evaluator:
         return result
 
     def _literal(self, value: object) -> Value:
-        number = constant(value)
+        number = as_number(value)
         if number is None:
             raise Refusal(f"{value!r} is no number: kernels compute with int, float, bool and arrays")
         return number
@@ -227,7 +227,7 @@ class Evaluator:
             close = get_close_matches(ast.unparse(node), known, n=1)
             hint = self._sizes.get(ast.unparse(node)) or (f"; did you mean '{close[0]}'?" if close else "")
             raise Refusal(f"{spelled} is not defined{hint}")
-        number = constant(found)
+        number = as_number(found)
         if number is None:
             hint = ": pass it as an argument" if hasattr(found, "shape") else ""
             raise Refusal(f"{spelled} is a {type(found).__name__}, where a number is needed{hint}")

@@ -31,7 +31,7 @@ RESULT = ".result"
 
 JumpT = TypeVar("JumpT", bound=ast.stmt)
 
-Jump = Callable[[ast.stmt], list[ast.stmt] | None]
+Rewrite = Callable[[ast.stmt], list[ast.stmt] | None]
 """What to write instead of a jump; None for what is none."""
 
 
@@ -76,15 +76,15 @@ def assign(name: str, value: ast.expr, place: ast.stmt) -> ast.Assign:
     return ast.copy_location(ast.Assign([target], value), place)
 
 
-def _structured(statements: Sequence[ast.stmt], jump: Jump) -> list[ast.stmt]:
+def _structured(statements: Sequence[ast.stmt], rewrite: Rewrite) -> list[ast.stmt]:
     done: list[ast.stmt] = []
     for position, statement in enumerate(statements):
-        instead = jump(statement)
+        instead = rewrite(statement)
         if instead is not None:
             return done + instead
-        if isinstance(statement, ast.If) and _may_jump(statement, jump):
+        if isinstance(statement, ast.If) and _may_jump(statement, rewrite):
             rest = list(statements[position + 1 :])
-            body, orelse = (_structured([*branch, *rest], jump) for branch in (statement.body, statement.orelse))
+            body, orelse = (_structured([*branch, *rest], rewrite) for branch in (statement.body, statement.orelse))
             done.append(ast.copy_location(ast.If(statement.test, body, orelse), statement))
             return done
         done.append(statement)
@@ -153,12 +153,12 @@ def _take_else(loop: ast.For | ast.While) -> tuple[list[ast.stmt], list[ast.stmt
     return [assign(broken, ast.Constant(False), loop)], [ast.copy_location(ast.If(test, otherwise, []), loop)]
 
 
-def _replaced(statements: Sequence[ast.stmt], instead: Jump) -> list[ast.stmt]:
+def _replaced(statements: Sequence[ast.stmt], rewrite: Rewrite) -> list[ast.stmt]:
     done: list[ast.stmt] = []
     for statement in statements:
-        replacement = instead(statement)
+        replacement = rewrite(statement)
         if replacement is None and isinstance(statement, ast.If):
-            branches = [_replaced(branch, instead) for branch in (statement.body, statement.orelse)]
+            branches = [_replaced(branch, rewrite) for branch in (statement.body, statement.orelse)]
             replacement = [ast.copy_location(ast.If(statement.test, *branches), statement)]
         done += [statement] if replacement is None else replacement
     return done
@@ -179,7 +179,7 @@ def _read(name: str, place: ast.stmt) -> ast.Name:
     return ast.copy_location(ast.Name(name, ast.Load()), place)
 
 
-def _may_jump(statement: ast.stmt, jump: Jump) -> bool:
+def _may_jump(statement: ast.stmt, rewrite: Rewrite) -> bool:
     if isinstance(statement, ast.If):
-        return any(_may_jump(s, jump) for s in (*statement.body, *statement.orelse))
-    return jump(statement) is not None
+        return any(_may_jump(s, rewrite) for s in (*statement.body, *statement.orelse))
+    return rewrite(statement) is not None

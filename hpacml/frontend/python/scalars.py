@@ -15,8 +15,8 @@ from typing import Any, cast
 
 import numpy as np
 from xdsl.dialects import arith
-from xdsl.dialects import math as math_dialect
 from xdsl.dialects.builtin import AnyFloat, Float32Type, IndexType, IntegerType, f32, f64, i1, i64
+from xdsl.dialects.math import AbsFOp, RoundEvenOp
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from hpacml.frontend.python import division
@@ -36,7 +36,8 @@ from hpacml.frontend.python.types import (
 )
 
 Operator = type[ast.operator] | type[ast.cmpop]
-Binary = Callable[[SSAValue, SSAValue], Operation]
+UnaryOp = Callable[[SSAValue], Operation]
+BinaryOp = Callable[[SSAValue, SSAValue], Operation]
 
 PYTHON: dict[Operator, Callable[[Any, Any], Any]] = {
     ast.Add: lambda a, b: a + b,
@@ -60,7 +61,7 @@ PYTHON: dict[Operator, Callable[[Any, Any], Any]] = {
 }
 """The operators that kernels have, which are the authority on their results' types."""
 
-_INTEGER: dict[Operator, Binary] = {
+_INTEGER: dict[Operator, BinaryOp] = {
     ast.Add: arith.AddiOp,
     ast.Sub: arith.SubiOp,
     ast.Mult: arith.MuliOp,
@@ -68,13 +69,13 @@ _INTEGER: dict[Operator, Binary] = {
     ast.BitOr: arith.OrIOp,
     ast.BitXor: arith.XOrIOp,
 }
-_FLOATING: dict[Operator, Binary] = {
+_FLOATING: dict[Operator, BinaryOp] = {
     ast.Add: arith.AddfOp,
     ast.Sub: arith.SubfOp,
     ast.Mult: arith.MulfOp,
     ast.Div: arith.DivfOp,
 }
-_BOOLEAN: dict[Operator, Binary] = {
+_BOOLEAN: dict[Operator, BinaryOp] = {
     ast.Add: arith.OrIOp,
     ast.Mult: arith.AndIOp,
     ast.BitAnd: arith.AndIOp,
@@ -140,7 +141,7 @@ class Number:
         return Kind(self.type, is_literal, self.types or frozenset([self.type]), self.least)
 
 
-def constant(value: Any) -> Number | None:
+def as_number(value: Any) -> Number | None:
     """A number of Python or NumPy, None for anything else."""
     type_of_value = SCALARS.get(value.__class__)
     if type_of_value is None:
@@ -306,7 +307,7 @@ class Arithmetic:
         type, types = _result(function, a)
         value = self.ssa(self.convert(a, type))
         if type.is_float:
-            value = self._emit.value(math_dialect.AbsFOp(value))
+            value = self._emit.value(AbsFOp(value))
         elif type.kind == "i":
             zero = self._emit.constant(0, type.ir)
             is_negative = self._emit.value(arith.CmpiOp(value, zero, "slt"))
@@ -315,7 +316,7 @@ class Arithmetic:
 
     def rounded(self, a: Number) -> Number:
         """`round(a)`: the nearest integer, and of two the even one."""
-        return self.convert(self.unary(math_dialect.RoundEvenOp, a, a.type) if a.type.is_float else a, INT)
+        return self.convert(self.unary(RoundEvenOp, a, a.type) if a.type.is_float else a, INT)
 
     def compare(self, operation: Operator, a: Number, b: Number) -> Number:
         """`a < b` and the like."""
@@ -341,7 +342,7 @@ class Arithmetic:
 
     def classify(self, predicate: str, a: Number, type: ScalarType) -> Number:
         """How `abs(a)` compares with infinity: `uno` for `isnan`, `olt` for `isfinite`, `oeq` for `isinf`."""
-        x = self._emit.value(math_dialect.AbsFOp(self.ssa(a if a.type.is_float else self.convert(a, FLOAT))))
+        x = self._emit.value(AbsFOp(self.ssa(a if a.type.is_float else self.convert(a, FLOAT))))
         infinity = self._emit.constant(math.inf, x.type)
         return Number(type, self._emit.value(arith.CmpfOp(x, infinity, predicate)))
 
@@ -392,7 +393,7 @@ class Arithmetic:
 
     # -- functions -------------------------------------------------------------------------------
 
-    def unary(self, operation: Callable[[SSAValue], Operation], a: Number, type: ScalarType) -> Number:
+    def unary(self, operation: UnaryOp, a: Number, type: ScalarType) -> Number:
         """An operation of the math dialect on floats of `type`."""
         return Number(type, self._emit.value(operation(self.ssa(self.convert(a, type)))))
 
@@ -464,7 +465,7 @@ def _fold(operation: Callable[[Any, Any], Any], a: Constant, b: Constant) -> Num
         result: Any = operation(a, b)
     except (ArithmeticError, ValueError, TypeError) as error:
         raise Refusal(str(error)) from None
-    number = constant(result)
+    number = as_number(result)
     if number is not None:
         return number
     raise Refusal(f"this is {result}, and kernels have no {type(result).__name__} numbers")
