@@ -1,4 +1,4 @@
-"""A module of IR to machine code that is loaded: the last step of kernels, regions and functors."""
+"""Compiles modules of IR and loads the code, for kernels, regions and functors alike."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from hpacml.runtime.reports import instruments
 def compile(
     module: ModuleOp, name: str, chosen: instruments.Instruments = instruments.OFF, chip: str | None = None
 ) -> Function:
-    """Lower a module to machine code, and load function `name`. With a `chip`, maps and parallel loops are its kernels.
+    """Lower a module to machine code, and load its function `name`.
 
-    Raises `CompileError`, `MapError`.
+    With a `chip`, maps and parallel loops become kernels for that GPU. `chosen` decides whether the code measures
+    itself. Raises `CompileError` and `MapError`.
     """
     handlers.install()
     function = next(op for op in module.body.block.ops if isinstance(op, FuncOp) and op.sym_name.data == name)
@@ -32,5 +33,5 @@ def compile(
 
 
 def _kind(type: Attribute) -> str:
-    """How the runtime calls the type of an argument or result."""
+    """The runtime's name for the type of an argument or result."""
     return "memref" if isinstance(type, MemRefType) else str(type)

@@ -1,4 +1,4 @@
-"""Where a call runs: on the host, or on the device where its arrays are."""
+"""Decides where a call runs: on the host, or on the device of its arrays."""
 
 from __future__ import annotations
 
@@ -16,26 +16,27 @@ MACHINES: tuple[Machine, ...] = get_args(Machine)
 
 
 def require_machine(target: object) -> None:
-    """Raises `DirectiveError` for what is no target."""
+    """Raise `DirectiveError` unless the target is a machine or None."""
     if target is not None and target not in MACHINES:
         raise DirectiveError(f"target is 'cpu', 'gpu', or None for where the arrays are, and this is {target!r}")
 
 
 def on_host(views: Sequence[ArrayView], target: Machine | None) -> bool:
-    """Whether a call with these arrays is for the host alone."""
+    """Whether a call with these arrays runs on the host."""
     return target != "gpu" and all([view.device is None for view in views])  # noqa: C419 (a list is faster)
 
 
 def require_one_place(views: Sequence[ArrayView], names: Sequence[str]) -> None:
-    """Raises `MapError` for arrays in several places."""
+    """Raise `MapError` unless all arrays are in the same place."""
     if any([view.device != views[0].device for view in views]):  # noqa: C419 (a list is faster)
         raise MapError(f"all arrays of a call must be in the same place: {_locations(views, names)}")
 
 
 def device_of(views: Sequence[ArrayView], names: Sequence[str], target: Machine | None) -> Device:
-    """The device to run on: that of the arrays or, if these are on the host, the current one.
+    """The device that runs a call: that of the arrays or, if these are on the host, the current device.
 
-    Raises `MapError` for arrays in several places, or not on the target, and `DeviceError` without such a device.
+    Raises `MapError` if the arrays are in several places or the target is "cpu", and `DeviceError` if there is no such
+    device.
     """
     require_one_place(views, names)
     if target == "cpu":
@@ -47,7 +48,7 @@ def device_of(views: Sequence[ArrayView], names: Sequence[str], target: Machine 
 
 
 def _locations(views: Sequence[ArrayView], names: Sequence[str]) -> str:
-    """Such as `'a' is on the host, 'b' and 'c' are on cuda:0`."""
+    """Where the arrays are, such as `'a' is on the host, 'b' and 'c' are on cuda:0`."""
     places: dict[str, list[str]] = {}
     for view, name in zip(views, names, strict=True):
         places.setdefault("the host" if view.device is None else f"cuda:{view.device}", []).append(f"'{name}'")

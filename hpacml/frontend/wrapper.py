@@ -1,4 +1,4 @@
-"""Entries of compiled code that are no kernels: one function over arrays and integers, built directly as IR."""
+"""Functions of arrays and integers as IR, in which regions and functors wrap their maps."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from hpacml.runtime.arrays.views import ArrayView, Layout, layout_of
 
 
 class ArrayType(NamedTuple):
-    """What compiled code depends on of an array; sizes and strides are read at run time."""
+    """The properties of an array that code is compiled for. It reads sizes and strides at run time."""
 
     dtype: str
     rank: int
@@ -35,7 +35,7 @@ class ArrayType(NamedTuple):
 
     @staticmethod
     def on_device(view: ArrayView) -> ArrayType:
-        """Of an array that is on a device, or there as far as it is touched: then it is packed in its rows alone."""
+        """The type of an array on a device. Of a packed array of the host only a part is there, with packed rows."""
         there = ArrayType.of(view)
         in_part = view.device is None and view.shape and there.layout is Layout.PACKED
         return there._replace(layout=Layout.ROWS) if in_part else there
@@ -45,12 +45,12 @@ class ArrayType(NamedTuple):
         return self.memref_of([DYNAMIC_INDEX] * self.rank)
 
     def memref_of(self, shape: Sequence[int]) -> MemRefType:
-        """The type of such an array, of which `shape` is known."""
+        """The type in the IR of such an array with this shape."""
         return memref_of_layout(ELEMENT_TYPES[self.dtype], shape, self.layout)
 
 
 class Wrapper:
-    """A module with one function, whose arguments are declared one by one."""
+    """A module of one function, whose arguments are added one by one."""
 
     def __init__(self, name: str):
         self.name = name
@@ -62,12 +62,12 @@ class Wrapper:
         self._functors: dict[tuple[str, Functor], FunctorOp] = {}
 
     def argument(self, name: str, type: Attribute) -> SSAValue:
-        """Add an argument that maps know by its name: an array, or an integer parameter."""
+        """Add an argument that maps use by its name: an array, or an integer parameter."""
         self.values[name] = self.hidden(name, type)
         return self.values[name]
 
     def hidden(self, name: str, type: Attribute, position: int | None = None) -> SSAValue:
-        """Add an argument of our own, whose name is for readers: the last one, or at a position."""
+        """Add an argument whose name is for readers only, at a position or at the end."""
         block = self.function.body.block
         value = block.insert_arg(type, len(block.args) if position is None else position)
         name_value(value, name)
@@ -80,7 +80,7 @@ class Wrapper:
         numbers: Sequence[SSAValue],
         element_type: Attribute | None = None,
     ) -> MapOp:
-        """A map of a functor over the arguments of the names it uses, with `numbers` as its open numbers."""
+        """Add a map of a functor over the arguments that it names, with `numbers` as its open numbers."""
         mapping = MapOp.infer(
             self._functor(application.directive.name, application.functor),
             direction,
@@ -95,7 +95,7 @@ class Wrapper:
         return self.builder.insert(mapping)
 
     def _functor(self, name: str, functor: Functor) -> FunctorOp:
-        """The operation of a functor; two of one name that differ get different symbols."""
+        """The operation of a functor. Functors that differ and have the same name get different symbols."""
         if (name, functor) not in self._functors:
             taken = {self.name, *(op.sym_name.data for op in self._functors.values())}
             names = chain([name], (f"{name}_{number}" for number in count()))
@@ -105,13 +105,13 @@ class Wrapper:
         return self._functors[name, functor]
 
     def call_body(self) -> Region:
-        """A region of the IR that calls the first opaque body of the current call (`hpacml.runtime.frame`)."""
+        """A region of the IR that calls the Python body of the current call (`hpacml.runtime.frame`)."""
         self.module.body.block.add_op(FuncOp.external("hpacml_call_body", [i64], []))
         first = ConstantOp(IntegerAttr(0, i64))
         return Region(Block([first, CallOp("hpacml_call_body", [first.result], [])]))
 
     def finish(self) -> ModuleOp:
-        """The module, complete."""
+        """Return the complete module."""
         self.builder.insert(ReturnOp())
         self.function.update_function_type()
         return self.module
