@@ -88,8 +88,8 @@ class TensorFunctor:
         Shape, arrays and names are those of `gather`. Indices of indirect targets are checked, and must differ, unless
         `unchecked`: then a wrong index writes memory outside of the array, and any of the values may remain where
         indices repeat or arrays share memory. Raises `DirectiveError` if the text cannot be parsed, `MapError` if the
-        tensor, an array or the map does not fit or the map writes an element twice, and `DeviceError` if the GPU
-        cannot be used; then nothing has been written.
+        tensor, an array or the map does not fit or the map writes an element twice (then nothing has been written), and
+        `DeviceError` if the GPU cannot be used.
         """
         bound = self._bind(targets, "from", names, unchecked)
         device = self._device(bound)

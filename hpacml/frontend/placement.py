@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from hpacml.runtime.gpu.device import Device
 
 Machine: TypeAlias = Literal["cpu", "gpu"]
+"""What the argument `target` of kernels, regions and functors names."""
+
 MACHINES: tuple[Machine, ...] = get_args(Machine)
 
 

@@ -1,6 +1,6 @@
-"""The functions of Python, `math` and NumPy that a kernel may call, with results equal to theirs.
+"""The functions of Python, `math` and NumPy that a kernel may call. Results are equal to theirs.
 
-NumPy's own `exp`, `sin`, ... are not here: their last bits differ between machines, and from those of `math`.
+NumPy's `exp`, `sin`, ... are missing, because their last bits differ between machines, and from `math`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from hpacml.frontend.python.types import (
 
 @dataclass(frozen=True)
 class Function:
-    """How to compile a call: `emit` takes the arithmetic to emit with, and `least` to `most` arguments."""
+    """Compiles calls of a function. `emit` takes the arithmetic and `least` to `most` arguments."""
 
     emit: Callable[..., Number]
     least: int = 1
@@ -95,7 +95,7 @@ def _classified(predicate: str, answer: ScalarType) -> Function:
 
 
 def _numpy(function: Callable[..., Any], operation: UnaryOp) -> Function:
-    """A NumPy function that rounds correctly, and leaves integers alone unless it makes floats of them."""
+    """A NumPy function that rounds correctly, and returns integers unchanged unless their result is a float."""
 
     def emit(a: Arithmetic, x: Number) -> Number:
         type = result_type(function, x.type)
@@ -130,7 +130,7 @@ FUNCTIONS: dict[Callable[..., Any], Function] = {
     math.erfc: _from_c("erfc"),
     math.exp: _unary(md.ExpOp),
     math.exp2: _unary(md.Exp2Op),
-    math.expm1: _from_c("expm1"),  # MLIR makes exp(x) - 1 of its own
+    math.expm1: _from_c("expm1"),  # MLIR's own expm1 becomes exp(x) - 1
     math.fabs: _unary(md.AbsFOp),
     math.floor: _rounded(md.FloorOp),
     math.fmod: _binary(llvm.FRemOp),
@@ -161,11 +161,11 @@ FUNCTIONS: dict[Callable[..., Any], Function] = {
     np.sqrt: _numpy(np.sqrt, md.SqrtOp),
     np.trunc: _numpy(np.trunc, md.TruncOp),
 }
-"""By the function that Python calls."""
+"""The functions by the function that Python calls."""
 
 
 def advice(callee: Any) -> str:
-    """What to write instead of a call that cannot be compiled."""
+    """For errors: what to write instead of a call that cannot be compiled."""
     name: str = getattr(callee, "__name__", "")
     in_math = name.replace("arc", "a")
     if isinstance(callee, np.ufunc) and getattr(math, in_math, None) in FUNCTIONS:
