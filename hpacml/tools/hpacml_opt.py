@@ -1,4 +1,4 @@
-"""`hpacml-opt`: xdsl-opt with our dialect and passes, which also reads Python files with kernels."""
+"""`hpacml-opt`: xdsl-opt with the dialect and passes of hpacml, which also reads Python files with kernels."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from hpacml.pipelines import GPU_STAGES, STAGES
 
 
 class HpacmlOptMain(xDSLOptMain):
-    """The xDSL driver with a frontend for `.py`; dialect and passes come through the `xdsl.universe` entry point.
+    """The xDSL driver with a frontend for `.py`. The entry point `xdsl.universe` adds the dialect and the passes.
 
-    Raises `HpacmlError` for arguments that it cannot use.
+    Raises `HpacmlError` if an argument is wrong or a file cannot be read or written.
     """
 
     def setup_pipeline(self) -> None:
@@ -78,14 +78,14 @@ class HpacmlOptMain(xDSLOptMain):
         self.available_frontends["py"] = self.parse_python
 
     def parse_python(self, io: IO[bytes]) -> ModuleOp:
-        """All kernels and regions defined in the input file, as one module."""
+        """All kernels of the input file, as one module. Raises `CompileError`."""
         if self.args.input_file is None:
             raise CompileError("Python is read from a file, not from standard input: name the file")
         return module_of(Path(self.args.input_file))
 
 
 def module_of(path: Path) -> ModuleOp:
-    """The IR of all kernels that a Python file defines. Raises `CompileError` if there are none."""
+    """The IR of all kernels that a Python file defines. Raises `CompileError` if it defines none or fails."""
     from hpacml.frontend.kernel import Kernel
 
     try:
@@ -104,14 +104,14 @@ def module_of(path: Path) -> ModuleOp:
     modules = [kernel.ir() for kernel in kernels]
     if len(modules) == 1:
         return modules[0]
-    # A module each: two kernels may declare different functors under one name.
+    # Each kernel has its own module, because two kernels may declare different functors with the same name.
     for kernel, each in zip(kernels, modules, strict=True):
         each.sym_name = StringAttr(kernel.name)
     return ModuleOp(list(modules))
 
 
 def _import(path: Path) -> ModuleType:
-    """Import a file as the member of a package that it is, or by itself."""
+    """Import a file, as a member of its package if it has one."""
     names, folder = [path.stem], path.parent
     while (folder / "__init__.py").exists():
         names.insert(0, folder.name)
@@ -129,7 +129,7 @@ def _import(path: Path) -> ModuleType:
 
 
 def _place(path: Path, error: Exception) -> str:
-    """Where in a file an error was raised, such as `heat.py:3: `."""
+    """The line of a file that raised an error, such as `heat.py:3: `, or nothing."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
     return f"{path.name}:{lines[-1]}: " if lines else ""
 
@@ -139,7 +139,7 @@ def main() -> None:
     try:
         HpacmlOptMain(description="hpacml modular optimizer driver").run()
     except BrokenPipeError:
-        # The reader has left, as `head` does. Python writes what is left at exit; that must not fail either.
+        # The reader has gone, as `head` does. Python writes the rest at exit, which must not fail either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
     except (HpacmlError, ParseError, DiagnosticException) as error:
