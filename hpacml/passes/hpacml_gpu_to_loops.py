@@ -162,7 +162,7 @@ class _Kernel:
             inside.insert(op.clone(mine))
 
     def _available(self, value: SSAValue, builder: Builder, known: dict[SSAValue, SSAValue]) -> SSAValue:
-        """The value that stands for one of the kernel, computed anew if necessary, or the same if it is from outside."""
+        """What stands for a value of the kernel: the value computed anew, or itself if it is from outside."""
         owner = value.owner
         if value in known or not self.launch.is_ancestor(owner):
             return known.get(value, value)
