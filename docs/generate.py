@@ -9,15 +9,17 @@ from __future__ import annotations
 import inspect
 import re
 import sys
+from importlib import import_module
 from pathlib import Path
 
 DOCS = Path(__file__).parent
 PART = re.compile(r"(<!-- ir: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
-OPERATIONS = """# Operations of the `hpacml` dialect
+OPERATIONS = """# Operations
 
 Written by `python docs/generate.py` from the operations' docstrings. Types:
-`!hpacml.mapping<?x?x5xf32>` is a map as a value, with shape and element type of its dense tensor.
+`!hpacml.mapping<?x?x5xf32>` is a map as a value, with shape and element type of its dense tensor, and
+`!hpacml.indirect<?x3xf32>` a view whose elements are found by indices.
 Element types are `i8` (unsigned), `i32`, `i64`, `f16`, `bf16`, `f32`, `f64`.
 """
 
@@ -47,11 +49,18 @@ def architecture(text: str) -> str:
 
 
 def operations() -> str:
-    """The page of operations."""
-    from hpacml.dialects.hpacml import Hpacml
+    """The page of operations: what the package of each dialect says, and what each operation says."""
+    from hpacml.dialects import get_all_dialects
 
-    parts = [f"\n## `{op.name}`\n\n{inspect.cleandoc(op.__doc__ or '')}\n" for op in Hpacml.operations]
-    return OPERATIONS + "".join(parts)
+    page = OPERATIONS
+    for name, dialect in get_all_dialects().items():
+        page += f"\n## The dialect `{name}`\n\n{_docstring(import_module(f'hpacml.dialects.{name}'))}\n"
+        page += "".join(f"\n### `{op.name}`\n\n{_docstring(op)}\n" for op in dialect().operations)
+    return page
+
+
+def _docstring(documented: object) -> str:
+    return inspect.cleandoc(documented.__doc__ or "")
 
 
 def variables() -> str:

@@ -1,7 +1,7 @@
 """hpacml: directives that turn regions of scientific codes into data, and then into ML surrogates.
 
 It re-creates the programming model of HPAC-ML (Fink et al., SC'24) for Python, on an MLIR dialect in xDSL.
-Importing it loads neither Torch nor h5py nor the compiler; what needs them does.
+Importing it loads neither Torch nor h5py nor the compiler. The functions that need them load them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What `xdsl-opt`, `xdsl-gui` and `hpacml-opt` find through the `xdsl.universe` entry point."""
+"""The dialects, passes and targets that `xdsl-opt`, `xdsl-gui` and `hpacml-opt` get by the entry point."""
 
 from xdsl.universe import Universe
 from xdsl.utils.target import Target

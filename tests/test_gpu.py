@@ -24,7 +24,7 @@ from hpacml.backend.assembly import amdgcn, ptx
 from hpacml.backend.chips import CHIPS, NVIDIA, chip_of
 from hpacml.backend.device_code import DeviceCode, device_code
 from hpacml.dialects.hpacml.attributes import Direction
-from hpacml.frontend import functor, wrapper
+from hpacml.frontend import compile, functor
 from hpacml.frontend.kernel import Kernel
 from hpacml.passes.convert_hpacml_to_runtime import ConvertHpacmlToRuntimePass
 from hpacml.passes.gpu import parallel_loops
@@ -56,7 +56,7 @@ def launches(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[ModuleOp]]:
     caches = functor._compiled, differential.functor, differential.region, differential.kernel
     for cache in caches:
         cache.cache_clear()
-    monkeypatch.setattr(wrapper, "run_passes", run_passes)
+    monkeypatch.setattr(compile, "run_passes", run_passes)
     yield modules
     for cache in caches:
         cache.cache_clear()

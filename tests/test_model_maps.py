@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import hpacml
-from hpacml.runtime.databases.schema import maps_sha256
+from hpacml.runtime.map_digest import maps_sha256
 from hpacml.runtime.models import formats, model, trust
 from hpacml.tools import cli
 

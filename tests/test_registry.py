@@ -9,12 +9,16 @@ from pathlib import Path
 import pytest
 from xdsl.parser import Parser
 
+from hpacml.dialects import get_all_dialects
 from hpacml.dialects.hpacml import Hpacml
+from hpacml.dialects.hpacml.attributes import PREFIXES
+from hpacml.dialects.hpacml_rt import HpacmlRt
 from hpacml.passes import PASS_NAMES, get_all_passes, get_pass
 from hpacml.pipelines import GPU_STAGES, REPORTING, STAGES, make_context
+from hpacml.universe import HPACML_UNIVERSE
 
 FILECHECK = Path(__file__).parent / "filecheck"
-OPERATIONS = (FILECHECK / "dialects" / "ops.mlir").read_text()
+OPERATIONS = [*Hpacml.operations, *HpacmlRt.operations]
 
 
 @pytest.mark.parametrize("name", PASS_NAMES)
@@ -36,11 +40,18 @@ def test_the_pipelines_have_all_passes_but_those_that_say_otherwise() -> None:
     assert not used & alone
 
 
-@pytest.mark.parametrize("op", list(Hpacml.operations), ids=lambda op: op.name)
+def test_dialects() -> None:
+    dialects = {name: factory() for name, factory in get_all_dialects().items()}
+    assert list(dialects.values()) == [Hpacml, HpacmlRt]
+    assert [dialect.name for dialect in dialects.values()] == list(dialects) == list(HPACML_UNIVERSE.all_dialects)
+    assert [f"{name}." for name in dialects] == list(PREFIXES)
+
+
+@pytest.mark.parametrize("op", OPERATIONS, ids=lambda op: op.name)
 def test_operation(op) -> None:
     assert "Example:\n" in op.__doc__
     assert op.name in op.__doc__.split()
-    assert f"{op.name} " in OPERATIONS
+    assert f"{op.name} " in (FILECHECK / "dialects" / op.dialect_name() / "ops.mlir").read_text()
 
 
 FUNCTORS = """
@@ -65,22 +76,22 @@ OPERANDS = {
 """The values that the examples speak of."""
 OTHERS = {
     "hpacml.map": {"x": "memref<?xf64>", "pos": "memref<?x3xf32>"},
-    "hpacml.check_indices": {"out": "!hpacml.mapping<?xf32>"},
-    "hpacml.check_map": {"d": "index", "e": "index", "inside": "i1", "x": "memref<?xf32>"},
-    "hpacml.in_bounds": {"size": "index"},
-    "hpacml.distinct": {"a": "!hpacml.indirect<?xi8>", "b": "memref<?x2xi8, strided<[2, 1]>>"},
-    "hpacml.flag_down": {"flag": "memref<1xi32>"},
+    "hpacml_rt.check_indices": {"out": "!hpacml.mapping<?xf32>"},
+    "hpacml_rt.check_map": {"d": "index", "e": "index", "inside": "i1", "x": "memref<?xf32>"},
+    "hpacml_rt.in_bounds": {"size": "index"},
+    "hpacml_rt.distinct": {"a": "!hpacml.indirect<?xi8>", "b": "memref<?x2xi8, strided<[2, 1]>>"},
+    "hpacml_rt.flag_down": {"flag": "memref<1xi32>"},
     "hpacml.indirect": {
         "rows": "memref<?x3x?xf32, strided<[0, 1, 3]>>",
         "idx": "memref<?x3xi32, strided<[1, 0]>>",
     },
     "hpacml.pack": {"view": OPERANDS["row"]},
-    "hpacml.record": dict.fromkeys(["start", "middle", "end", "bytes", "none"], "i64"),
+    "hpacml_rt.record": dict.fromkeys(["start", "middle", "end", "bytes", "none"], "i64"),
     "hpacml.fused_scatter": {"x": "memref<?xf32>", "y": "memref<?xf64>", "t": "memref<?x2xf64>"},
 }
 
 
-@pytest.mark.parametrize("op", list(Hpacml.operations), ids=lambda op: op.name)
+@pytest.mark.parametrize("op", OPERATIONS, ids=lambda op: op.name)
 def test_example(op) -> None:
     """The examples parse and verify, each statement by itself."""
     found = re.search(r"```mlir\n(.*?)```", textwrap.dedent(op.__doc__), re.DOTALL)

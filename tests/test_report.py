@@ -15,7 +15,7 @@ from xdsl.dialects.builtin import ModuleOp
 
 import hpacml
 from hpacml import approx
-from hpacml.frontend import wrapper
+from hpacml.frontend import compile
 from hpacml.runtime import handlers
 from hpacml.runtime.reports import instruments, ranges
 
@@ -286,7 +286,7 @@ def test_nested_regions(arrays, tmp_path: Path) -> None:
 @pytest.mark.parametrize("door", DOORS)
 def test_off_is_the_code_there_was(door: str, arrays, monkeypatch: pytest.MonkeyPatch) -> None:
     texts: dict[bool, str] = {}
-    lower = wrapper.run_passes
+    lower = compile.run_passes
 
     def run_passes(module: ModuleOp, report: bool) -> ModuleOp:
         without = module.clone()
@@ -294,7 +294,7 @@ def test_off_is_the_code_there_was(door: str, arrays, monkeypatch: pytest.Monkey
         assert report or texts[report] == str(lower(without))
         return module
 
-    monkeypatch.setattr(wrapper, "run_passes", run_passes)
+    monkeypatch.setattr(compile, "run_passes", run_passes)
     makers: dict[str, Callable[[], Any]] = {
         "region": lambda: hpacml.region(DIRECTIVES.format("r"))(region.py_func),
         "kernel": lambda: hpacml.kernel(kernel.py_func),
@@ -310,7 +310,7 @@ def test_off_is_the_code_there_was(door: str, arrays, monkeypatch: pytest.Monkey
 
 
 def test_ir_is_that_without_timing() -> None:
-    assert "hpacml.record" not in str(kernel.ir(stage="expand"))
+    assert "hpacml_rt.record" not in str(kernel.ir(stage="expand"))
 
 
 def test_the_table_and_the_numbers(arrays) -> None:

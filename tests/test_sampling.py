@@ -316,7 +316,7 @@ def test_a_wrong_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_ir_without_the_clause_is_as_before() -> None:
     text = str(kernel.ir())
-    assert 'label "r" sample <every: 2> :' in text
+    assert 'label "r" model @net database "d.h5" sample <every: 2> {' in text
     assert "hpacml.sample" in str(kernel.ir(stage="expand"))
 
     @hpacml.region("""tensor functor(one: [i, 0:1] = ([i]))

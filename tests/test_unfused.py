@@ -15,7 +15,7 @@ from xdsl.utils.exceptions import DiagnosticException, PassFailedException, Veri
 
 import hpacml
 from hpacml import approx, pipelines
-from hpacml.frontend import functor, wrapper
+from hpacml.frontend import compile, functor
 from hpacml.passes.hpacml_resolve_slices import HpacmlResolveSlicesPass
 
 Results = tuple[list[Any], list[Any]]
@@ -53,7 +53,7 @@ def lower(monkeypatch: pytest.MonkeyPatch, tmp_path) -> Iterator[Callable[[str],
             return modules[-1]
 
         functor._compiled.cache_clear()
-        monkeypatch.setattr(wrapper, "run_passes", run_passes)
+        monkeypatch.setattr(compile, "run_passes", run_passes)
         return modules
 
     yield lower

@@ -15,4 +15,9 @@ def get_all_dialects() -> dict[str, Callable[[], Dialect]]:
 
         return Hpacml
 
-    return {"hpacml": get_hpacml}
+    def get_hpacml_rt() -> Dialect:
+        from hpacml.dialects.hpacml_rt import HpacmlRt
+
+        return HpacmlRt
+
+    return {"hpacml": get_hpacml, "hpacml_rt": get_hpacml_rt}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, cast
 
-from lark import Token, Tree, UnexpectedInput
-from lark.lexer import PatternStr, TerminalDef
+from lark import Lark, Token, Tree, UnexpectedInput
+from lark.lexer import PatternStr
 
 from hpacml.errors import DirectiveError
 
@@ -58,7 +58,6 @@ OPERATORS = {"COMPARE", "+", "-", "*", "/", "//", "%", "and", "&&", "or", "||"}
 MAY_FOLLOW_NO_OPERAND = {":", ",", "]"}
 CLOSING = {"(": ")", "[": "]"}
 DIRECTIVES = {"approx", "declare", "ml", "tensor"}
-CLAUSES = ("in", "out", "inout", "model", "database", "label", "if", "batch", "sample", "units")
 FILES = ("model", "database", "label")
 
 NO_ELEMENTS = "an expression cannot read an element of an array; compute it before and use its name"
@@ -75,32 +74,37 @@ Hints = dict[str, bool]
 """Fixes, each with whether it applies; the first that does is shown."""
 
 
-def explain(error: UnexpectedInput, text: str, terminals: Iterable[TerminalDef]) -> DirectiveError:
-    """The error to raise for `text`, in which lark's parser met `error`."""
+def explain(error: UnexpectedInput, text: str, grammar: Lark) -> DirectiveError:
+    """The error to raise for `text`, in which the parser of `grammar` met `error`."""
     parser = cast(Any, error).interactive_parser
-    spelling = {t.name: t.pattern.value for t in terminals if isinstance(t.pattern, PatternStr)}
+    spelling = {t.name: t.pattern.value for t in grammar.terminals if isinstance(t.pattern, PatternStr)}
+    clauses = {spelling[rule.expansion[0].name] for rule in grammar.rules if rule.origin.name == "clause"}
     accepted = {spelling.get(name, name) for name in cast("set[str]", parser.accepts())}
     stack = cast(Stack, parser.parser_state.value_stack)
 
     token = cast(Token | None, getattr(error, "token", None))
     if token is None:
         start = error.pos_in_stream or 0
-        return _unexpected(_Place(text, start, start + 1, accepted, stack))
+        return _unexpected(_Place(text, start, start + 1, accepted, stack, clauses))
     if token.type != "$END":
-        return _unexpected(_Place(text, token.start_pos or 0, token.end_pos or 0, accepted, stack))
+        return _unexpected(_Place(text, token.start_pos or 0, token.end_pos or 0, accepted, stack, clauses))
     end = len(text.rstrip())
-    return _too_early(_Place(text, end, end, accepted, stack))
+    return _too_early(_Place(text, end, end, accepted, stack, clauses))
 
 
 @dataclass(frozen=True)
 class _Place:
-    """Characters `start` to `end` of a text, which the parser refused; `accepted` would have been welcome."""
+    """Characters `start` to `end` of a text, which the parser refused; `accepted` would have been welcome.
+
+    `stack` is what the parser had read, and `clauses` are the words with which a clause begins.
+    """
 
     text: str
     start: int
     end: int
     accepted: set[str]
     stack: Stack
+    clauses: set[str]
 
     @property
     def found(self) -> str:
@@ -246,7 +250,7 @@ def _directives(place: _Place) -> Hints:
         "write 'tensor map(...)'": found == "map" and begins,
         "write 'tensor map(...)', or 'declare tensor(name: ...)'": found == "map" and "declare" in place.stack,
         "an array is mapped with 'tensor map(to: f(t[0:n]))'": begins and found in ("to", "from"),
-        "clauses come after the mode, as in ml(infer) in(t)": begins and not place.stack and found in CLAUSES,
+        "clauses come after the mode, as in ml(infer) in(t)": begins and not place.stack and found in place.clauses,
         "a functor is declared with 'tensor functor(f: ...)'": begins and place.after[:1] == ":",
         "only directives of 'approx' have a meaning here": begins and "#pragma" in place.before[-8:],
         "say the mode, as in ml(infer), ml(collect) or ml(predicated: c)": place.top == "ml",
@@ -335,7 +339,7 @@ def _clauses(place: _Place) -> Hints:
         "write it between quotes": in_file,
         "write the condition, as in predicated: step > 10": found == ")" and top == ":" and place.wants_operand,
         f"there is no clause '{found[:40]}'": "inout" in accepted and found.isidentifier() and found not in DIRECTIVES,
-        "write the number of rows in digits, or just batch": accepted == {"INT"},
+        "write the number of rows in digits, or just batch": accepted == {"INT"} and place.owner == "batch",
     }
 
 

@@ -49,6 +49,9 @@ from hpacml.errors import DirectiveError
 from hpacml.functors.tensor_functor import Entry, Point, Range, Slice
 
 MAX_LENGTH = 1 << 15
+FIELDS = {"in": "inputs", "out": "outputs", "inout": "inouts", "if": "if_condition"}
+"""The fields of these clauses; the field of any other has the clause's name."""
+
 LISTS = {"in", "out", "inout", "units"}
 EXPRESSION_WORDS = {"and", "or", "not", "True", "False", "true", "false"}
 
@@ -96,11 +99,11 @@ def parse_text(text: str, start: str) -> object:
     """What the rule `start` of the grammar makes of `text`. Raises `DirectiveError`."""
     if len(text) > MAX_LENGTH:
         raise DirectiveError(f"the text has {len(text)} characters, but a directive at most {MAX_LENGTH}")
-    grammar = cast(Any, _grammar())
+    grammar = _grammar()
     try:
-        tree = cast(Tree[Token], grammar.parse(text, start=start))
+        tree = cast(Tree[Token], cast(Any, grammar).parse(text, start=start))
     except UnexpectedInput as error:
-        raise explain(error, text, grammar.terminals) from None
+        raise explain(error, text, grammar) from None
     return _Builder(text).build(tree)
 
 
@@ -220,39 +223,24 @@ class _Builder:
     # -- ml --------------------------------------------------------------------------------------
 
     def ml(self, meta: Meta, mode: tuple[Mode, Expr | None], *clauses: tuple[Token, Any]) -> MlDirective:
-        given: dict[str, Any] = {}
+        fields: dict[str, Any] = {}
         spans: dict[str, Span] = {}
         for keyword, value in clauses:
-            if keyword in given:
+            if keyword in spans:
                 fix = "join the two into one" if keyword in LISTS else "leave one of them out"
                 raise self._error(f"the clause '{keyword}' is given twice: {fix}", keyword)
-            given[str(keyword)] = value
+            fields[FIELDS.get(keyword, str(keyword))] = value
             spans[str(keyword)] = _span(keyword)
-        inputs, outputs, inouts = (cast(tuple[Item, ...], given.get(keyword, ())) for keyword in ("in", "out", "inout"))
-        only_in, only_out = set(inputs), set(outputs)
-        for item in inouts:
+        directive = MlDirective(*mode, **fields, clauses=spans, span=_span(meta), text=self.text)
+        only_in, only_out = set(directive.inputs), set(directive.outputs)
+        for item in directive.inouts:
             other = "in" if item in only_in else "out" if item in only_out else None
             if other is not None:
                 raise self._error(
                     f"'{item}' is in 'inout' and in '{other}': 'inout' is both, so leave it out of '{other}'",
                     item.span,
                 )
-        return MlDirective(
-            *mode,
-            inputs,
-            outputs,
-            inouts,
-            model=given.get("model"),
-            database=given.get("database"),
-            label=given.get("label"),
-            if_condition=given.get("if"),
-            batch=given.get("batch"),
-            sample=given.get("sample"),
-            units=given.get("units", ()),
-            clauses=spans,
-            span=_span(meta),
-            text=self.text,
-        )
+        return directive
 
     def ml_mode(self, _: Meta, mode: Token, __: Token | None, condition: Expr | None) -> tuple[Mode, Expr | None]:
         if mode == "predicated" and condition is None:
@@ -269,12 +257,12 @@ class _Builder:
         return "collect" if mode == "offline" else cast(Mode, mode.value), condition
 
     def clause(self, _: Meta, keyword: Token, __: Token | None, value: Any, ___: Token | None) -> object:
-        if keyword == "batch":
-            rows = cast(Token | None, value)
-            value = Batch(None if rows is None else self._int(rows))
-            if rows is not None and value.rows == 0:
-                raise self._error("a batch has at least one row: write batch alone to leave the number open", rows)
-        return keyword, value
+        if isinstance(value, Token):
+            number = self._int(value)
+            if keyword == "batch" and number == 0:
+                raise self._error("a batch has at least one row: write batch alone to leave the number open", value)
+            value = number
+        return keyword, Batch(value) if keyword == "batch" else value
 
     def sampling(self, _: Meta, *settings: tuple[Token, ast.expr]) -> Sampling:
         self._refuse_twice(key for key, _ in settings)

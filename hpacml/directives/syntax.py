@@ -7,7 +7,7 @@ it. Directives are equal if they say the same; `canonical` prints one so that it
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Literal
 
 from hpacml.clauses import Sampling
@@ -182,16 +182,17 @@ class MlDirective:
 
     mode: Mode
     condition: Expr | None
-    inputs: tuple[Item, ...]
-    outputs: tuple[Item, ...]
-    inouts: tuple[Item, ...]
-    model: str | Name | None
-    database: str | Name | None
-    label: str | None
-    if_condition: Expr | None
-    batch: Batch | None
-    sample: Sampling | None
-    units: tuple[Unit, ...]
+    _: KW_ONLY
+    inputs: tuple[Item, ...] = ()
+    outputs: tuple[Item, ...] = ()
+    inouts: tuple[Item, ...] = ()
+    model: str | Name | None = None
+    database: str | Name | None = None
+    label: str | None = None
+    if_condition: Expr | None = None
+    batch: Batch | None = None
+    sample: Sampling | None = None
+    units: tuple[Unit, ...] = ()
     clauses: Mapping[str, Span] = field(compare=False, repr=False)
     span: Span = field(compare=False, repr=False)
     text: str = field(compare=False, repr=False)

@@ -1,1 +1,1 @@
-"""From directive text and Python functions to hpacml IR."""
+"""The public decorators and functions: they make IR of directives and Python, compile it, and call the code."""

@@ -1,4 +1,4 @@
-"""From the arguments of a call to compiled code: checks, memref descriptors, and the choice of the code."""
+"""Calls kernels: checks the arguments, chooses or compiles the code, and passes memref descriptors to it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import numpy as np
 
 from hpacml.dtypes import BY_LONG_NAME, DTYPES
 from hpacml.errors import MapError
-from hpacml.frontend import placement, wrapper
+from hpacml.frontend import placement
+from hpacml.frontend.compile import compile
 from hpacml.frontend.python.annotations import ArrayParameter, OpaqueParameter, ScalarParameter
 from hpacml.frontend.python.compiler import compile_kernel
 from hpacml.frontend.python.definition import Definition
@@ -29,26 +30,26 @@ from hpacml.runtime.reports.instruments import Instruments
 _compiling = threading.RLock()
 
 
-@dataclass(frozen=True, slots=True, eq=False)  # a part of keys: its hash is to be that of an object
+@dataclass(frozen=True, slots=True, eq=False)  # keys contain it, so it is hashed by identity
 class _Code:
     """Compiled code for arrays of given layouts."""
 
     run: Callable[..., Any]
     written: tuple[int, ...]
-    """Which of the arrays are written to."""
+    """The positions of the arrays that the code writes."""
     result: Callable[[Any], object] | None
 
 
 class Dispatcher:
-    """Calls the compiled code of a kernel, which is made when it is first needed."""
+    """Calls the compiled code of a kernel. The first call with arrays of new layouts compiles it."""
 
-    def __init__(self, kernel: Definition, target: placement.Target | None):
+    def __init__(self, kernel: Definition, target: placement.Machine | None):
         self._kernel = kernel
-        self._target: placement.Target | None = target
+        self._target: placement.Machine | None = target
         self._parameters: dict[str, int] = {p.name: k for k, p in enumerate(kernel.parameters)}
         by_name_only = any(p.kind is p.KEYWORD_ONLY for p in kernel.signature.parameters.values())
         self._count = None if by_name_only else len(self._parameters)
-        """How many positional arguments need no binding."""
+        """The number of positional arguments that need no binding; None if a parameter is keyword-only."""
         self._arrays = [(k, p) for k, p in enumerate(kernel.parameters) if isinstance(p, ArrayParameter)]
         self._opaque = [p.name for p in kernel.parameters if isinstance(p, OpaqueParameter)]
         self._passed = [
@@ -59,12 +60,12 @@ class Dispatcher:
         self._expected = [(BY_LONG_NAME[p.element.name].name, len(p.dims)) for _, p in self._arrays]
         self._fixed_sizes, self._named_sizes = _size_rules([p for _, p in self._arrays])
         self._codes: defaultdict[tuple[Instruments, str | None], dict[tuple[Layout, ...], _Code]] = defaultdict(dict)
-        """By the instruments, the chip if it is for a GPU, and the layouts of the arrays."""
+        """The code for the instruments, the chip (None on the host) and the layouts of the arrays."""
         self._no_arguments = Frame()
         self._offload = Offload(kernel.name)
 
     def __call__(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> object:
-        """Run the kernel. Raises `MapError` for arguments that do not fit, `TypeError` for missing ones."""
+        """Run the kernel. Raises `MapError` if an argument does not fit, `TypeError` if one is missing or unknown."""
         if kwargs or len(args) != self._count:
             args = self._bind(args, kwargs)
         views = [array_view(args[k], p.name, gpu=True) for k, p in self._arrays]
@@ -72,24 +73,24 @@ class Dispatcher:
             self._refuse_types(args, views)
         if self._fixed_sizes or self._named_sizes:
             self._check_sizes(views)
-        key = tuple([layout_of(view) for view in views])
+        layouts = tuple([layout_of(view) for view in views])
         chosen = instruments.current
         if placement.on_host(views, self._target):
-            code = self._codes[chosen, None].get(key) or self._compile(key, chosen, None)
+            code = self._codes[chosen, None].get(layouts) or self._compile(layouts, chosen, None)
             self._require_writable(code, args, views)
             with self._frame(args):
                 return self._invoke(code, self._numbers(args), views)
-        return self._run_on_device(key, chosen, args, views)
+        return self._run_on_device(layouts, chosen, args, views)
 
     def _run_on_device(
-        self, key: tuple[Layout, ...], chosen: Instruments, args: Sequence[Any], views: Sequence[ArrayView]
+        self, layouts: tuple[Layout, ...], chosen: Instruments, args: Sequence[Any], views: Sequence[ArrayView]
     ) -> object:
         device = placement.device_of(views, [p.name for _, p in self._arrays], self._target)
-        code = self._codes[chosen, device.chip].get(key) or self._compile(key, chosen, device.chip)
+        code = self._codes[chosen, device.chip].get(layouts) or self._compile(layouts, chosen, device.chip)
         self._require_writable(code, args, views)
         numbers = self._numbers(args)
-        told_apart = tuple([number or str(number) for number in numbers])  # 0.0 equals -0.0, which does something else
-        work = Work(device, self._frame(args), views, frozenset(code.written), (code, told_apart))
+        key = code, tuple([number or str(number) for number in numbers])  # 0.0 equals -0.0, but computes differently
+        work = Work(device, self._frame(args), views, frozenset(code.written), key)
         return self._offload.run(work, lambda views: self._invoke(code, numbers, views))
 
     def _numbers(self, args: Sequence[Any]) -> list[object]:
@@ -106,7 +107,7 @@ class Dispatcher:
         for n in code.written:
             if views[n].readonly:
                 k, parameter = self._arrays[n]
-                array_view(args[k], parameter.name, write=True, gpu=True)  # says what is wrong
+                array_view(args[k], parameter.name, write=True, gpu=True)  # raises the error
 
     def _frame(self, args: Sequence[Any]) -> Frame:
         if not self._opaque:
@@ -127,13 +128,13 @@ class Dispatcher:
             if layouts not in codes:
                 compiled = compile_kernel(self._kernel, layouts)
                 result = compiled.result
-                function = wrapper.compile(compiled.module, compiled.entry, chosen, chip)
+                function = compile(compiled.module, compiled.entry, chosen, chip)
                 run = chosen.around(lambda *_: f"hpacml.kernel {self._kernel.name}", function)
                 written = tuple(n for n, (k, _) in enumerate(self._arrays) if k in compiled.written)
                 codes[layouts] = _Code(run, written, result and _result(result))
             return codes[layouts]
 
-    # -- what does not fit -----------------------------------------------------------------------
+    # -- errors ----------------------------------------------------------------------------------
 
     def _refuse_types(self, args: Sequence[Any], views: Sequence[ArrayView]) -> NoReturn:
         for view, (k, parameter), (dtype, rank) in zip(views, self._arrays, self._expected, strict=True):
@@ -174,13 +175,13 @@ class Dispatcher:
 
 
 _Place = tuple[int, int]
-"""Which array, which dimension."""
+"""The position of an array, and one of its dimensions."""
 
 
 def _size_rules(
     arrays: Sequence[ArrayParameter],
 ) -> tuple[list[tuple[int, int, int]], list[tuple[str, _Place, list[_Place]]]]:
-    """The dimensions with a given size, and those that must be equal to another, with their name."""
+    """The dimensions that must have a given size, and by name the dimensions that must have the same size."""
     fixed: list[tuple[int, int, int]] = []
     named: dict[str, list[_Place]] = {}
     for k, parameter in enumerate(arrays):
@@ -201,7 +202,7 @@ def _result(type: ScalarType) -> Callable[[Any], object] | None:
 
 
 def _converter(parameter: ScalarParameter) -> Callable[[Any], object]:
-    """Checks a number and makes of it what the slot of the parameter takes."""
+    """A function that checks an argument and converts it for compiled code. It raises `MapError`."""
     type = parameter.type
     bits = 64 if type.weak else type.bits
     low, high = (0, 1 << bits) if type.kind == "u" else (-(1 << bits - 1), 1 << bits - 1)

@@ -1,4 +1,4 @@
-"""`hpacml.functor(...)`: the data bridge by itself, without a region."""
+"""`hpacml.functor(...)`: the data bridge alone, without a region."""
 
 from __future__ import annotations
 
@@ -11,13 +11,7 @@ from hpacml.directives.parser import parse_application_targets, parse_functor, r
 from hpacml.directives.syntax import FunctorDirective
 from hpacml.errors import MapError
 from hpacml.frontend.maps import AppliedFunctor, integers_of, numbers_of
-from hpacml.frontend.placement import (
-    Target,
-    device_of,
-    on_host,
-    require_one_place,
-    require_target,
-)
+from hpacml.frontend.placement import Machine, device_of, on_host, require_machine, require_one_place
 from hpacml.functors.application import Way
 from hpacml.functors.boxes import Box, boxes
 from hpacml.runtime.arrays.buffers import empty
@@ -38,7 +32,7 @@ if TYPE_CHECKING:
     from hpacml.runtime.gpu.devices import Device
 
 KNOWN_TARGETS = 1024
-"""How many targets a functor remembers: programs may make their texts at run time."""
+"""The number of target texts that a functor caches. It is limited, because programs may build texts at run time."""
 
 NAMES: dict[Way, str] = {"to": "gather", "from": "scatter"}
 
@@ -50,27 +44,29 @@ class TensorFunctor:
     f = hpacml.functor("f: [i, 0:2] = ([i - 1], [i + 1])")
     x = f.gather("a[1:n-1]", a=a, n=n)                    # torch.Tensor [n - 2, 2]
     ```
-    Names that are given as integers are integer parameters where the functor uses them, and may stand in
-    the bounds of the targets; all other names of the functor are its symbols.
+    Names that are given integers are parameters where the functor uses them, and may occur in the bounds of
+    targets. All other names in the functor are its symbols.
     """
 
-    def __init__(self, directive: FunctorDirective, target: Target | None = None):
+    def __init__(self, directive: FunctorDirective, target: Machine | None = None):
         self.directive = directive
-        self._target: Target | None = target
+        self._target: Machine | None = target
         self._applied: dict[tuple[str, frozenset[str], bool], AppliedFunctor] = {}
 
     def gather(
         self, targets: str, /, *, out: torch.Tensor | None = None, unchecked: bool = False, **names: object
     ) -> torch.Tensor:
-        """A dense tensor, of the shape of the functor's left side, filled from arrays: a new one, or `out`.
+        """Gather elements of arrays into a dense tensor, `out` or a new one, and return it (paper, section IV-A).
 
-        Arrays are NumPy arrays, Torch tensors, or anything with DLPack or an array interface, all on the host or all
-        on one GPU. A new tensor is where they are, or on the functor's target, and has their dtype; of several, the
-        widest float, or the widest integer if there is none. Elements are converted to the dtype of `out`, which may
-        share no memory with the arrays.
-        Indices of indirect targets (`x[idx[0:n]]`) are checked, unless `unchecked`: a wrong one then reads
-        memory that is not the array's. Raises `DirectiveError` for text that cannot be read, `MapError` for
-        a map that does not fit.
+        `targets` is text such as `"a[1:n-1]"`, and `names` gives its arrays and integers. The tensor has the shape of
+        the functor's left side, where a symbol has the size of its range.
+        Arrays are NumPy arrays, Torch tensors, or objects with DLPack or an array interface, all on the host or all
+        on one GPU. A new tensor is on the functor's target, else where the arrays are. It has their dtype; if they
+        differ, that of the widest float, or of the widest integer if there is no float. Elements are converted to the
+        dtype of `out`, which must not share memory with the arrays.
+        Indices of indirect targets (`x[idx[0:n]]`) are checked, unless `unchecked`: then a wrong index reads memory
+        outside of the array. Raises `DirectiveError` if the text cannot be parsed, `MapError` if the map, an array
+        or `out` does not fit, and `DeviceError` if the GPU cannot be used.
         """
         bound = self._bind(targets, "to", names, unchecked)
         device = self._device(bound)
@@ -87,38 +83,41 @@ class TensorFunctor:
         return out
 
     def scatter(self, tensor: object, targets: str, /, *, unchecked: bool = False, **names: object) -> None:
-        """Write a dense tensor of the shape of the functor's left side into arrays, converted to their dtypes.
+        """Scatter the elements of a dense tensor into arrays, converted to their dtypes (paper, section IV-A).
 
-        Indices of indirect targets are checked, and must differ, unless `unchecked`: it is then open which
-        value stays where indices repeat or arrays share memory, and a wrong index writes to memory that is not
-        the array's. Raises
-        `DirectiveError` for text that cannot be read, `MapError` for a tensor or a map that does not fit,
-        and for a map that writes an element twice; nothing has been written then.
+        Shape, arrays and names are those of `gather`. Indices of indirect targets are checked, and must differ, unless
+        `unchecked`: then a wrong index writes memory outside of the array, and any of the values may remain where
+        indices repeat or arrays share memory. Raises `DirectiveError` if the text cannot be parsed, `MapError` if the
+        tensor, an array or the map does not fit or the map writes an element twice (then nothing has been written), and
+        `DeviceError` if the GPU cannot be used.
         """
         bound = self._bind(targets, "from", names, unchecked)
         device = self._device(bound)
         source = array_view(tensor, "tensor", gpu=True)
         self._require_near(bound, device, source, "tensor")
         bound.require_shape(source)
-        shared = bound.sharing(source) is not None  # then it is read as it is now
+        shared = bound.sharing(source) is not None  # then the tensor is copied before the arrays change
         if shared and source.device is None:
             source = array_view(numpy_array(source).copy(), "tensor")
         bound.run(source, device, copied=shared and source.device is not None)
 
     def _device(self, bound: _Bound) -> Device | None:
-        """The device to run on, None for the host."""
+        """The device that runs the map, None for the host."""
         if on_host(bound.views, self._target):
             return None
         return device_of(bound.views, bound.application.arrays, self._target)
 
     def _require_near(self, bound: _Bound, device: Device | None, tensor: ArrayView, name: str) -> None:
-        """Raise `MapError` unless the tensor is where the arrays are, or the host's, with the target "gpu"."""
+        """Raise `MapError` unless the tensor is where the arrays are, or on the host and the target is "gpu"."""
         if device is None or tensor.device not in (None, device.index) or self._target != "gpu":
             here = [view if device is None else replace(view, device=device.index) for view in bound.views]
             require_one_place([*here, tensor], [*bound.application.arrays, name])
 
     def ir(self, targets: str, direction: Way = "to", /, *, unchecked: bool = False, **names: object) -> ModuleOp:
-        """The IR of a gather (`to`) or a scatter (`from`) of these arguments, before any pass."""
+        """The IR of a gather ("to") or a scatter ("from") with these arguments, before any pass.
+
+        Raises `DirectiveError` and `MapError` as these do.
+        """
         if direction not in NAMES:
             raise MapError(f"the direction is 'to' or 'from', and this is {direction!r}")
         bound = self._bind(targets, direction, names, unchecked)
@@ -135,10 +134,11 @@ class TensorFunctor:
         unchecked: bool = False,
         **names: object,
     ) -> str:
-        """The code for an NVIDIA GPU of a gather (`to`) or a scatter (`from`) of these arguments, as text.
+        """The PTX code of a gather ("to") or a scatter ("from") with these arguments, for an NVIDIA GPU.
 
-        The chip is by default that of this machine's GPU, and "sm_80" without one. Neither a GPU nor CUDA is needed.
-        Raises as `ir` does, `CompileError` also where nothing is to be copied, and `HpacmlError` for an unknown chip.
+        The chip, such as "sm_90", is by default that of this machine's GPU, and "sm_80" without a GPU. Neither a GPU
+        nor CUDA is needed. Raises the errors of `ir`, `CompileError` if the map copies nothing, and `HpacmlError` if
+        the chip is unknown.
         """
         from hpacml.backend.assembly import ptx
 
@@ -154,7 +154,7 @@ class TensorFunctor:
         unchecked: bool = False,
         **names: object,
     ) -> str:
-        """The same for a GPU of AMD, as assembly text, which nothing launches."""
+        """The assembly code of the same for an AMD GPU. hpacml cannot launch it."""
         from hpacml.backend.assembly import amdgcn
 
         return amdgcn(self.ir(targets, direction, unchecked=unchecked, **names), chip)
@@ -190,7 +190,7 @@ class TensorFunctor:
 
 
 class _Bound(NamedTuple):
-    """A functor applied to arrays and integers, known to fit them."""
+    """A functor applied to arrays and integers that fit it."""
 
     application: AppliedFunctor
     direction: Way
@@ -201,7 +201,7 @@ class _Bound(NamedTuple):
 
     @property
     def dtype(self) -> str:
-        """The dtype of a tensor gathered."""
+        """The dtype of a gathered tensor."""
         return _dtype(tuple([self.views[head].dtype for head in self.application.heads]))
 
     def types(self, tensor: ArrayView) -> tuple[ArrayType, ...]:
@@ -210,7 +210,7 @@ class _Bound(NamedTuple):
         return tuple(map(ArrayType.of, [*self.views, tensor]))
 
     def sharing(self, tensor: ArrayView) -> str | None:
-        """The name of an array that may share memory with the tensor."""
+        """The name of an array that may share memory with the tensor, None if no array does."""
         named = zip(self.views, self.application.arrays, strict=True)
         return next((name for view, name in named if overlap(tensor, view)), None)
 
@@ -223,7 +223,7 @@ class _Bound(NamedTuple):
             )
 
     def run(self, tensor: ArrayView, device: Device | None, copied: bool = False) -> None:
-        """Gather into the tensor, or scatter it: a copy of it, on the device, if it is to be `copied` first."""
+        """Gather into the tensor, or scatter it. If `copied`, the device scatters a copy of the tensor."""
         from hpacml.frontend.wrapper import ArrayType
 
         views = [*self.views, tensor]
@@ -246,19 +246,19 @@ class _Bound(NamedTuple):
         offload.run(work, invoke)
 
     def _boxes(self, tensor: ArrayView) -> list[Box] | None:
-        """What is touched of the arrays and of the tensor, if some of them are to be transferred."""
+        """The parts of the arrays and the tensor that the map touches; None if no array is transferred."""
         if None not in [view.device for view in (*self.views, tensor)]:
             return None
         shapes, count = [view.shape for view in self.views], len(self.application.open_numbers)
         numbers, params = self.integers[:count], self.integers[count:]
         given = dict(zip(self.application.functor.used_params, params, strict=True))
-        mapped = self.application.resolve([self.direction], shapes, numbers, given)
+        mapped = self.application.resolve(self.direction, shapes, numbers, given)
         return [*boxes(mapped, self.application.trees, shapes), tuple((0, size) for size in tensor.shape)]
 
 
 @lru_cache(4096)
 def _dtype(dtypes: tuple[str, ...]) -> str:
-    """The dtype of a tensor gathered from arrays of these."""
+    """The dtype of a tensor gathered from arrays of these dtypes."""
     from hpacml.dialects.hpacml.attributes import ELEMENT_TYPES, dtype_name, promote
 
     return dtype_name(promote(ELEMENT_TYPES[dtype] for dtype in dtypes))
@@ -272,46 +272,46 @@ def _shape(
     numbers: tuple[int, ...],
     params: tuple[tuple[str, int], ...],
 ) -> tuple[int, ...]:
-    """The shape of the dense tensor, once the map is known to fit. Raises `MapError`."""
-    return application.resolve([direction], shapes, numbers, dict(params)).shape
+    """The shape of the dense tensor. Raises `MapError` if the map does not fit."""
+    return application.resolve(direction, shapes, numbers, dict(params)).shape
 
 
 @lru_cache(512)
 def _compiled(application: AppliedFunctor, direction: Way, types: tuple[ArrayType, ...], chip: str | None) -> Function:
-    from hpacml.frontend.wrapper import compile
+    from hpacml.frontend.compile import compile
 
     return compile(_module(application, direction, types), NAMES[direction], chip=chip)
 
 
 def _module(application: AppliedFunctor, direction: Way, types: tuple[ArrayType, ...]) -> ModuleOp:
-    """A function over the arrays, the dense tensor, the map's open numbers and the functor's parameters."""
+    """A module of one function of the arrays, the dense tensor, the map's open numbers and the functor's parameters."""
     from xdsl.dialects.builtin import IndexType
 
     from hpacml.dialects.hpacml.attributes import ELEMENT_TYPES, Direction
-    from hpacml.dialects.hpacml.bridge import GatherOp, ScatterOp
-    from hpacml.frontend.wrapper import Entry
+    from hpacml.dialects.hpacml.gather_scatter import GatherOp, ScatterOp
+    from hpacml.frontend.wrapper import Wrapper
 
     *array_types, tensor_type = types
-    entry = Entry(NAMES[direction])
+    wrapper = Wrapper(NAMES[direction])
     for name, array_type in zip(application.arrays, array_types, strict=True):
-        entry.argument(name, array_type.memref)
-    numbers = [entry.hidden(f"n{k}", IndexType()) for k in range(len(application.open_numbers))]
+        wrapper.argument(name, array_type.memref)
+    numbers = [wrapper.hidden(f"n{k}", IndexType()) for k in range(len(application.open_numbers))]
     for param in application.functor.used_params:
-        entry.argument(param, IndexType())
-    mapping = entry.map(application, Direction(direction), numbers, ELEMENT_TYPES[tensor_type.dtype]).mapping
-    # With the sizes that the map fixes: a known number of features is what makes the loop fast.
-    tensor = entry.hidden("tensor", tensor_type.memref_of(mapping.type.get_shape()), len(array_types))
-    copy = GatherOp(mapping, tensor) if direction == "to" else ScatterOp(tensor, mapping)
-    entry.builder.insert(copy)
-    return entry.finish()
+        wrapper.argument(param, IndexType())
+    mapping = wrapper.map(application, Direction(direction), numbers, ELEMENT_TYPES[tensor_type.dtype]).mapping
+    # The type has the sizes that the map fixes, because the loop is fast if the number of features is known.
+    tensor = wrapper.hidden("tensor", tensor_type.memref_of(mapping.type.get_shape()), len(array_types))
+    op = GatherOp(mapping, tensor) if direction == "to" else ScatterOp(tensor, mapping)
+    wrapper.builder.insert(op)
+    return wrapper.finish()
 
 
-def functor(declaration: str, *, target: Target | None = None) -> TensorFunctor:
-    """A tensor functor from its declaration, `"f: [i, 0:2] = ([i - 1], [i + 1])"`, or a whole directive.
+def functor(declaration: str, *, target: Machine | None = None) -> TensorFunctor:
+    """Make a tensor functor of its declaration, `"f: [i, 0:2] = ([i - 1], [i + 1])"`, or of a whole directive.
 
-    It works where its arrays are; with the target "gpu" arrays of the host are transferred to the current GPU, as far
-    as maps touch them, and with "cpu" arrays on a GPU are an error. Raises `DirectiveError` for what is no text, or
-    cannot be read, and for an unknown target.
+    A functor runs where its arrays are. With the target "gpu" it runs on the current GPU also for arrays of the host,
+    of which it transfers what the map touches; with "cpu" arrays on a GPU are an error. Raises `DirectiveError` if
+    the declaration is not text or cannot be parsed, and if the target is unknown.
     """
-    require_target(target)
+    require_machine(target)
     return TensorFunctor(parse_functor(require_text(declaration, "a functor")), target)

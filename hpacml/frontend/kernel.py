@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Generic, Literal, ParamSpec, TypeAlias, TypeVar, cast, overload
 
 from hpacml.errors import CompileError, HpacmlError
-from hpacml.frontend.placement import TARGETS, Target
+from hpacml.frontend.placement import MACHINES, Machine
 from hpacml.frontend.python.definition import Definition
 
 if TYPE_CHECKING:
@@ -25,31 +25,31 @@ LayoutName: TypeAlias = Literal["packed", "rows", "strided"]
 
 
 class Kernel(Definition, Generic[P, R]):
-    """A compiled function, made by `hpacml.kernel`. Call it as the function that it was made of.
+    """A compiled function, made by `hpacml.kernel`. It is called as the Python function is.
 
-    Arrays are NumPy arrays, Torch tensors, or anything with DLPack or an array interface, with any strides, all on the
-    host or all on one GPU, where the kernel then runs; they are not copied. Numbers are converted to the types of their
-    annotations. The first call with arrays of a new layout (packed, with packed rows, or with other strides) compiles,
-    or takes the code from the cache on disk.
+    Arrays are NumPy arrays, Torch tensors, or objects with DLPack or an array interface, with any strides, all on the
+    host or all on one GPU, where the kernel then runs. They are not copied. Numbers are converted to the types of their
+    annotations. The first call with arrays of a new layout (packed, with packed rows, or with other strides) compiles
+    the kernel, or loads its code from the cache on disk.
 
-    Results are those of `py_func` to the last bit, but for what would make a kernel slow:
+    Results equal those of `py_func` to the last bit, except where that would make a kernel slow:
 
-    - An `int` has 64 bits and wraps around; in a float's company it rounds to 53 bits first.
-    - Indices are not checked: one beyond either end of an array reads or writes other memory.
-    - Where Python raises for a number, such as a division by zero or the root of a negative number, the result is
-      NumPy's inf, nan or, for integers, 0. A float that is made an integer which does not hold it becomes some
-      integer. A range with a step of 0 is empty.
-    - A variable has one type: what is an `int` on one path and a `float` on another is a `float`, and a literal on
-      one path is NumPy's where the others have NumPy's (`total = 0.0` before a loop that adds float32 to it).
+    - An `int` has 64 bits and wraps around. In an operation with a float it is rounded to 53 bits first.
+    - Indices are not checked: an index outside of an array reads or writes other memory.
+    - Where Python raises an exception for a number, such as a division by zero or the root of a negative number, the
+      result is NumPy's: inf, nan or, for integers, 0. A float converted to an integer type that cannot hold it becomes
+      any integer. A range with a step of 0 is empty.
+    - A variable has one type. If it is an `int` on one path and a `float` on another, it is a `float`. A literal takes
+      NumPy's type if the other paths have it (`total = 0.0` before a loop that adds float32 to it).
 
-    Raises `CompileError` for Python that cannot be compiled, `DirectiveError` for a directive that cannot be read,
-    `MapError` for arguments or maps that do not fit, `ModelError` and `DatabaseError` from its regions, `DeviceError`
-    for what is wrong with a GPU, and `TypeError` for arguments that are missing or too many.
+    A call raises `CompileError` if the Python cannot be compiled, `DirectiveError` if a directive cannot be parsed,
+    `MapError` if an argument or a map does not fit, `ModelError` and `DatabaseError` from its regions, `DeviceError`
+    if a GPU cannot be used, and `TypeError` if an argument is missing or superfluous.
     """
 
-    def __init__(self, function: Callable[P, R], target: Target | None = None):
+    def __init__(self, function: Callable[P, R], target: Machine | None = None):
         super().__init__(function)
-        self.target: Target | None = target
+        self.target: Machine | None = target
         functools.update_wrapper(self, function)
 
     @property
@@ -61,12 +61,12 @@ class Kernel(Definition, Generic[P, R]):
         return cast(R, self._dispatcher(args, kwargs))
 
     def ir(self, stage: str | None = None, *, layout: LayoutName = "strided") -> ModuleOp:
-        """The IR as compiled from Python, or lowered to a stage of the pipeline.
+        """The IR of the Python function, or the IR after a stage of the pipeline.
 
-        It is for arrays that are "packed" (in C order without gaps), that have "rows" (the innermost stride is 1, the
-        others are any), or that are "strided" (any strides). The stages are the keys of `hpacml.pipelines.STAGES` and
-        `GPU_STAGES`, or names of passes. Raises `CompileError`, `DirectiveError` and `MapError` as a call does, and
-        `HpacmlError` for an unknown stage or layout.
+        The layout of the arrays is "packed" (C order without gaps), "rows" (the innermost stride is 1) or "strided"
+        (any strides). A stage is a key of `hpacml.pipelines.STAGES` or `GPU_STAGES`, or the name of a pass. Raises
+        `CompileError`, `DirectiveError` and `MapError` as a call does, and `HpacmlError` if the stage or the layout is
+        unknown.
         """
         from hpacml.pipelines import run_passes
 
@@ -74,18 +74,18 @@ class Kernel(Definition, Generic[P, R]):
         return module if stage is None else run_passes(module, stage)
 
     def ptx(self, chip: str | None = None, *, layout: LayoutName = "packed") -> str:
-        """The code for an NVIDIA GPU of this kernel's gathers, scatters and parallel loops, as text.
+        """The PTX code of this kernel's gathers, scatters and parallel loops, for an NVIDIA GPU.
 
-        It is for arrays of a layout as in `ir`, and for a chip such as "sm_90": by default that of this machine's GPU,
-        and "sm_80" without one. Neither a GPU nor CUDA is needed. Raises as `ir` does, `CompileError` also for what a
-        GPU cannot do, and `HpacmlError` for an unknown chip.
+        The chip, such as "sm_90", is by default that of this machine's GPU, and "sm_80" without a GPU. Neither a GPU
+        nor CUDA is needed. The layout and the errors are those of `ir`; `CompileError` also comes from code that a GPU
+        cannot run, and `HpacmlError` from an unknown chip.
         """
         from hpacml.backend.assembly import ptx
 
         return ptx(self._module(layout), chip)
 
     def amdgcn(self, chip: str = "gfx90a", *, layout: LayoutName = "packed") -> str:
-        """The same for a GPU of AMD, as assembly text."""
+        """The assembly code of the same for an AMD GPU. hpacml cannot launch it."""
         from hpacml.backend.assembly import amdgcn
 
         return amdgcn(self._module(layout), chip)
@@ -113,22 +113,22 @@ class Kernel(Definition, Generic[P, R]):
 @overload
 def kernel(function: Callable[P, R], /) -> Kernel[P, R]: ...
 @overload
-def kernel(*, target: Target) -> Callable[[Callable[P, R]], Kernel[P, R]]: ...
+def kernel(*, target: Machine) -> Callable[[Callable[P, R]], Kernel[P, R]]: ...
 def kernel(
-    function: Callable[P, R] | None = None, /, *, target: Target | None = None, **options: object
+    function: Callable[P, R] | None = None, /, *, target: Machine | None = None, **options: object
 ) -> Kernel[P, R] | Callable[[Callable[P, R]], Kernel[P, R]]:
-    """Compile a function of a subset of Python, with directives; use it as a decorator.
+    """Compile a function with directives, written in a subset of Python (docs/python.md). It is a decorator.
 
     Every parameter is annotated: arrays with jaxtyping (`Float32[np.ndarray, "N M"]`), numbers with `int`,
     `float`, `bool` or a NumPy type, and paths and models, which directives use by name, with `str`,
-    `torch.nn.Module` or `typing.Any`. Compilation happens at the first call; what cannot be compiled
-    raises `CompileError` then. docs/python.md describes the subset.
+    `torch.nn.Module` or `typing.Any`. The first call compiles the function, and raises `CompileError` if it cannot be
+    compiled.
 
-    A kernel runs where its arrays are. `@hpacml.kernel(target="gpu")` runs on the current GPU for arrays of the host
-    too, which are transferred and come back; with "cpu", arrays on a GPU are an error. Raises `CompileError` at once
-    for what is no function, and for an unknown target.
+    A kernel runs where its arrays are. `@hpacml.kernel(target="gpu")` runs on the current GPU also for arrays of the
+    host, which it transfers there and back; with "cpu" arrays on a GPU are an error. Raises `CompileError` at once if
+    the argument is not a function, and if the target is unknown.
     """
-    if options or ((function is None or target is not None) and target not in TARGETS):
+    if options or ((function is None or target is not None) and target not in MACHINES):
         raise _misuse("a kernel has one option: write @hpacml.kernel, or @hpacml.kernel(target='gpu') or target='cpu'")
     if function is None:
         return lambda function: Kernel(function, target)
@@ -138,7 +138,7 @@ def kernel(
 
 
 def _misuse(message: str) -> CompileError:
-    """An error at the line that calls `kernel`."""
+    """An error that shows the line that calls `kernel`."""
     frame = sys._getframe(2)  # pyright: ignore[reportPrivateUsage]
     line = linecache.getline(frame.f_code.co_filename, frame.f_lineno).rstrip()
     indent = len(line) - len(line.lstrip())

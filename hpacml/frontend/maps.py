@@ -1,11 +1,11 @@
-"""Functors applied to arrays: what the kernel compiler, regions and functors make of a directive."""
+"""Functors applied to targets, as the kernel compiler, regions and functors share them."""
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 from hpacml.directives.expressions import Expr, evaluate_int
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 
 def integers_of(values: Mapping[str, object]) -> dict[str, int]:
-    """The integers among the values of names, which functors take for their parameters.
+    """The values that are integers, by name; they are the parameters of functors.
 
-    Raises `MapError` for one that does not fit 64 bits.
+    Raises `MapError` if one does not fit 64 bits.
     """
     integers: dict[str, int] = {}
     for name, value in values.items():
@@ -41,14 +41,14 @@ def integers_of(values: Mapping[str, object]) -> dict[str, int]:
     return integers
 
 
-@cache  # which an abstract base class is not quick at
+@cache  # because checks against abstract base classes are slow
 def _is_integral(kind: type) -> bool:
-    return issubclass(kind, numbers.Integral)
+    return issubclass(kind, Integral)
 
 
 @dataclass(frozen=True)
 class End:
-    """The stop of a range that is left open: the size of dimension `dim` of an array."""
+    """The stop of a range that has none: the size of dimension `dim` of the array."""
 
     array: str
     dim: int
@@ -56,10 +56,10 @@ class End:
 
 @dataclass(frozen=True)
 class AppliedFunctor:
-    """A functor applied to targets, where the names in `params` are its integer parameters.
+    """A functor applied to targets; the names in `params` are its integer parameters.
 
-    The arrays, and the numbers that are not constants, come with each use. If `unchecked`, its indices are
-    trusted to lie inside the arrays, and to be different where elements are written.
+    The user supplies the arrays, and the numbers that are not constant. If `unchecked`, indices are trusted to lie
+    inside the arrays, and to differ where elements are written.
     """
 
     directive: FunctorDirective
@@ -72,16 +72,16 @@ class AppliedFunctor:
         return hash((self.directive, self.targets, self.params, self.unchecked))
 
     def __hash__(self) -> int:
-        return self._hash  # a key of caches on the way of every call
+        return self._hash  # stored, because every call looks this up in caches
 
     @cached_property
     def functor(self) -> Functor:
-        """Raises `DirectiveError` for a functor that contradicts itself."""
+        """The functor with these parameters. Raises `DirectiveError` if it contradicts itself."""
         return self.directive.functor(self.params)
 
     @property
     def text(self) -> str:
-        """The application as in a directive, `f(a[0:n])`."""
+        """The application as a directive has it, such as `f(a[0:n])`."""
         return f"{self.directive.name}({', '.join(map(str, self.targets))})"
 
     @cached_property
@@ -91,17 +91,17 @@ class AppliedFunctor:
 
     @cached_property
     def heads(self) -> tuple[int, ...]:
-        """Which of the arrays hold the elements themselves; the others hold indices."""
+        """The positions of the arrays that hold the elements; the other arrays hold indices."""
         return tuple(heads(self.trees))
 
     @cached_property
     def trees(self) -> tuple[TargetTree, ...]:
-        """The targets with those numbers that are constants."""
+        """The targets with the numbers that are constant."""
         return tuple(map(_tree, self.targets))
 
     @cached_property
     def open_numbers(self) -> tuple[Expr | End, ...]:
-        """What gives the numbers that are not constants, in the order of the IR's operands."""
+        """The numbers that are not constant, in the order of the IR's operands."""
 
         def open_in(target: Target) -> Iterator[Expr | End]:
             for dim, entry in enumerate(target.entries):
@@ -124,15 +124,15 @@ class AppliedFunctor:
 
     def resolve(
         self,
-        ways: Sequence[Way],
+        way: Way,
         shapes: Sequence[Sequence[int]],
         numbers: Sequence[int],
         params: Mapping[str, int],
     ) -> Mapped[int]:
-        """Views and tensor shape. Raises `MapError`, with the text of the map, where it does not fit."""
+        """The views and the tensor shape. Raises `MapError`, with the text of the map, if the map does not fit."""
         try:
             targets = bind(self.trees, self.arrays, shapes, numbers, EXACT)
-            return [resolve(self.functor, targets, params, way, EXACT) for way in ways][-1]
+            return resolve(self.functor, targets, params, way, EXACT)
         except MapError as error:
             raise MapError(f"in the map '{self.text}': {error}") from None
 
@@ -140,7 +140,7 @@ class AppliedFunctor:
 def numbers_of(
     numbers: Iterable[Expr | End], values: Mapping[str, object], arrays: Mapping[str, ArrayView]
 ) -> list[int]:
-    """Open numbers of maps under `values`, over these arrays. Raises `DirectiveError`, `MapError`."""
+    """The values of open numbers, from the `values` of names and the arrays. Raises `DirectiveError`, `MapError`."""
     found: list[int] = []
     for number in numbers:
         if isinstance(number, Expr):
@@ -154,7 +154,7 @@ def numbers_of(
 
 
 def _tree(target: Target) -> TargetTree:
-    def entry(entry: TargetIndex | TargetRange | Target) -> Bounds | TargetTree:
+    def node(entry: TargetIndex | TargetRange | Target) -> Bounds | TargetTree:
         match entry:
             case Target():
                 return _tree(entry)
@@ -164,11 +164,14 @@ def _tree(target: Target) -> TargetTree:
                 end = _constant(stop) if stop is not None else -1 if _runs_backwards(entry, target) else None
                 return Bounds(_constant(start), end, 1 if step is None else _constant(step))
 
-    return tuple(map(entry, target.entries))
+    return tuple(map(node, target.entries))
 
 
 def _runs_backwards(entry: TargetRange, target: Target) -> bool:
-    """Whether a range that is left open ends before the first element, and not behind the last."""
+    """Whether a range without a stop runs to the first element, and not to the last.
+
+    Raises `DirectiveError` if that depends on a step that is not constant.
+    """
     if entry.step is None:
         return False
     step = _constant(entry.step)

@@ -1,4 +1,4 @@
-"""The operation of an `ml` directive, the same for kernels and for opaque regions."""
+"""The operation of an `ml` directive, for kernels and regions alike."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hpacml.errors import DirectiveError
 from hpacml.frontend.scope import Keyword
 
 MAP_OF_CLAUSE: dict[Keyword, Direction] = {"in": Direction.To, "out": Direction.From, "inout": Direction.Inout}
-"""The map that each clause needs."""
+"""The direction of the maps in each clause."""
 
 
 def ml_op(
@@ -29,7 +29,7 @@ def ml_op(
     body: Region,
     on_error: str | None = None,
 ) -> MlOp:
-    """The operation of `ml` in `function`: `mappings` are those of its clauses, in the order of the model."""
+    """The operation of `ml` in `function`. `mappings` has the maps of its clauses, in the order of the model."""
 
     def of(keyword: Keyword) -> list[SSAValue]:
         return [mapping for used_in, mapping in mappings if used_in == keyword]
@@ -53,7 +53,10 @@ def ml_op(
 
 
 def _sampling_of_environment() -> Sampling | None:
-    """That of regions without the clause, when they are compiled: at run time each of their calls would pay for it."""
+    """The sampling of regions without the clause.
+
+    It is read when a region is compiled, so that calls that sample nothing have no cost. Raises `DirectiveError`.
+    """
     text = environment.SAMPLE.text()
     try:
         return parse_sampling(text) if text else None

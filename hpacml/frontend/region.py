@@ -1,4 +1,4 @@
-"""`@hpacml.region`: a function whose Python body is the original code of a region, whatever it calls."""
+"""`@hpacml.region`: a function whose Python body is the original code of a region, and may call anything."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ast
 import functools
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
@@ -24,8 +24,7 @@ from hpacml.directives.syntax import (
 )
 from hpacml.errors import DirectiveError
 from hpacml.frontend.maps import AppliedFunctor, End, integers_of, numbers_of
-from hpacml.frontend.placement import Target as Machine
-from hpacml.frontend.placement import device_of, on_host, require_target
+from hpacml.frontend.placement import Machine, device_of, on_host, require_machine
 from hpacml.frontend.scope import Keyword, Scope, check_units
 from hpacml.runtime.arrays.protocols import array_view
 from hpacml.runtime.arrays.views import ArrayView, layout_of
@@ -36,6 +35,7 @@ from hpacml.runtime.reports import instruments
 
 if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp
+    from xdsl.ir import SSAValue
 
     from hpacml.functors.application import Way
     from hpacml.functors.boxes import Box
@@ -46,20 +46,20 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, eq=False)
 class _Plan:
-    """A region whose integer arguments are known by name: its maps, and the names that are used."""
+    """The maps of a region, and the names that they use, for calls in which the same arguments are integers."""
 
     maps: tuple[tuple[Keyword, AppliedFunctor], ...]
     numbers: tuple[Expr | End, ...]
-    """The open numbers of all maps, each once."""
+    """The open numbers of all maps, without repetition."""
     arrays: tuple[str, ...]
     written: frozenset[int]
-    """Which of the arrays are written to."""
+    """The positions of the arrays that the maps write."""
     params: tuple[str, ...]
 
 
 @dataclass(slots=True, eq=False)  # not frozen: that would take several times as long to make
 class _Call:
-    """The arguments of one call, as compiled code takes them."""
+    """The arguments of one call in the form that compiled code takes."""
 
     plan: _Plan
     values: Mapping[str, object]
@@ -69,11 +69,11 @@ class _Call:
 
 
 class Region(Generic[P, R]):
-    """A function that is a region: a call runs it, collects from it, or runs the model in its place.
+    """A region, made by `hpacml.region`: a call runs the function, collects from it, or runs the model instead.
 
-    Arrays are NumPy arrays, Torch tensors, or anything with DLPack or an array interface, on the host or on a GPU. A
-    call returns what the body returns, or None where the model ran instead. Raises `MapError`, `ModelError`,
-    `DatabaseError` or `DeviceError`, and what the body raises.
+    Arrays are NumPy arrays, Torch tensors, or objects with DLPack or an array interface, all on the host or all on one
+    GPU. A call returns the result of the body, or None if the model ran instead. It raises `MapError`, `ModelError`,
+    `DatabaseError` or `DeviceError`, and passes on what the body raises.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Region(Generic[P, R]):
         self._paths = Paths()
         functools.update_wrapper(self, function)
         self._signature = inspect.signature(function)
-        self._symbol = re.sub("[^A-Za-z0-9_]", "_", function.__name__) + ".region"  # no functor or C function has a dot
+        self._symbol = re.sub("[^A-Za-z0-9_]", "_", function.__name__) + ".region"  # no C function has a dot
         self._ml, self._maps = self._read(directives)
         parameters = self._signature.parameters
         self._names = tuple(parameters)
@@ -100,7 +100,7 @@ class Region(Generic[P, R]):
         positional = all(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters.values())
         needed = sum(p.default is p.empty for p in parameters.values())
         self._counts = range(needed, len(parameters) + 1) if positional else range(0)
-        """How many positional arguments need no binding."""
+        """The numbers of positional arguments that need no binding."""
         self._plans: dict[tuple[str, ...], _Plan] = {}
         self._compiled: dict[tuple[object, ...], Callable[..., object]] = {}
 
@@ -146,7 +146,7 @@ class Region(Generic[P, R]):
         returned: list[R] = []
         frame = Frame(bound.values, [lambda: returned.append(self.py_func(*args, **kwargs))], self._paths)
         scalars = [*bound.numbers, *bound.conditions]
-        # Where arrays of the host meet their original code, nothing is for a GPU to do.
+        # The original code uses arrays of the host where they are, so only the model needs the GPU.
         target = self._target if self._infers(bound) or self._target == "cpu" else None
         if on_host(bound.views, target):
             run = self._function(bound, None)
@@ -160,26 +160,26 @@ class Region(Generic[P, R]):
         return returned[0] if returned else None
 
     def _function(self, bound: _Call, chip: str | None) -> Callable[..., object]:
-        """The compiled code for a call, on a chip or on the host."""
+        """The compiled code for a call, on a chip, or on the host if it is None."""
         chosen = instruments.current
         types = [(view.dtype, len(view.shape), layout_of(view)) for view in bound.views]
         copied = chip is not None and None in [view.device for view in bound.views]
         key = (chosen, chip, copied, bound.plan, *types)
         if (known := self._compiled.get(key)) is not None:
             return known
-        from hpacml.frontend.wrapper import compile
+        from hpacml.frontend.compile import compile
 
         run = compile(self._module(bound, copied), self._symbol, chosen, chip)
         return self._compiled.setdefault(key, chosen.around(lambda *_: f"hpacml.region {self.py_func.__name__}", run))
 
     def _infers(self, bound: _Call) -> bool:
-        """Whether a call is to run the model."""
+        """Whether a call runs the model."""
         mode, conditions = self._ml.mode, bound.conditions
         active = self._ml.if_condition is None or conditions[-1]
         return active and (mode == "infer" or (mode == "predicated" and conditions[0]))
 
     def _boxes(self, bound: _Call) -> list[Box] | None:
-        """What a call touches of arrays of the host."""
+        """The parts of the arrays that a call touches; None if no array is on the host."""
         if None not in [view.device for view in bound.views]:
             return None
         from hpacml.functors.boxes import boxes, union
@@ -190,30 +190,30 @@ class Region(Generic[P, R]):
         for keyword, each in bound.plan.maps:
             of_map = [views[name].shape for name in each.arrays]
             params = {name: integers[name] for name in each.functor.used_params}
-            ways: Sequence[Way] = ("to",) if keyword == "in" else ("from",)
+            way: Way = "to" if keyword == "in" else "from"
             numbers = numbers_of(each.open_numbers, bound.values, views)
-            mapped = each.resolve(ways, of_map, numbers, params)
+            mapped = each.resolve(way, of_map, numbers, params)
             for name, box in zip(each.arrays, boxes(mapped, each.trees, of_map), strict=True):
                 found[name] = union(found.get(name), box)
         return [found[name] for name in bound.plan.arrays]
 
     def ir(self, *args: P.args, **kwargs: P.kwargs) -> ModuleOp:
-        """The IR for arguments such as these, before any pass."""
+        """The IR for these arguments, before any pass. Raises `DirectiveError` and `MapError` if they do not fit."""
         return self._module(self._bind(args, kwargs))
 
     def ptx(self, chip: str | None = None, /, *args: P.args, **kwargs: P.kwargs) -> str:
-        """The code for an NVIDIA GPU of the gathers and scatters for arguments such as these, as text.
+        """The PTX code of the gathers and scatters for these arguments, for an NVIDIA GPU.
 
-        The chip is such as "sm_90"; None is that of this machine's GPU, and "sm_80" without one. Neither a GPU nor CUDA
-        is needed. Raises as a call does, `CompileError` where nothing is to be copied, and `HpacmlError` for an unknown
-        chip.
+        The chip is such as "sm_90"; None is that of this machine's GPU, and "sm_80" without a GPU. Neither a GPU nor
+        CUDA is needed. Raises the errors of `ir`, `CompileError` if the maps copy nothing, and `HpacmlError` if
+        the chip is unknown.
         """
         from hpacml.backend.assembly import ptx
 
         return ptx(self.ir(*args, **kwargs), chip)
 
     def amdgcn(self, chip: str = "gfx90a", /, *args: P.args, **kwargs: P.kwargs) -> str:
-        """The same for a GPU of AMD, as assembly text, which nothing launches."""
+        """The assembly code of the same for an AMD GPU. hpacml cannot launch it."""
         from hpacml.backend.assembly import amdgcn
 
         return amdgcn(self.ir(*args, **kwargs), chip)
@@ -250,58 +250,55 @@ class Region(Generic[P, R]):
         return _Call(plan, values, list(views.values()), numbers, self._conditions(values))
 
     def _conditions(self, values: Mapping[str, object]) -> list[bool]:
-        """Those that the directive has. What `if` excludes is not evaluated: it may make no sense then."""
+        """The values of the conditions. If `if` is false the other is not evaluated, because it may be invalid."""
         if_condition, condition = self._ml.if_condition, self._ml.condition
         active = if_condition is None or bool(evaluate(if_condition, values))
         first = [] if condition is None else [active and bool(evaluate(condition, values))]
         return first if if_condition is None else [*first, active]
 
     def _module(self, bound: _Call, copied: bool = False) -> ModuleOp:
-        """A function over the arrays, perhaps `copied` to a device, the open numbers, parameters and conditions."""
+        """A module of one function of the arrays, perhaps `copied` to a device, the numbers and the conditions."""
         from xdsl.dialects.builtin import IndexType, i1
-        from xdsl.ir import Block, SSAValue
-        from xdsl.ir import Region as IRRegion
 
         from hpacml.frontend.ml import MAP_OF_CLAUSE, ml_op
-        from hpacml.frontend.wrapper import ArrayType, Entry, call_body
+        from hpacml.frontend.wrapper import ArrayType, Wrapper
 
         ml, plan = self._ml, bound.plan
-        entry = Entry(self._symbol)
+        wrapper = Wrapper(self._symbol)
         for name, view in zip(plan.arrays, bound.views, strict=True):
-            entry.argument(name, (ArrayType.on_device if copied else ArrayType.of)(view).memref)
-        numbers = {number: entry.hidden(f"n{k}", IndexType()) for k, number in enumerate(plan.numbers)}
+            wrapper.argument(name, (ArrayType.on_device if copied else ArrayType.of)(view).memref)
+        numbers = {number: wrapper.hidden(f"n{k}", IndexType()) for k, number in enumerate(plan.numbers)}
         for param in plan.params:
-            entry.argument(param, IndexType())
-        condition = None if ml.condition is None else entry.hidden("condition", i1)
-        if_condition = None if ml.if_condition is None else entry.hidden("if", i1)
+            wrapper.argument(param, IndexType())
+        condition = None if ml.condition is None else wrapper.hidden("condition", i1)
+        if_condition = None if ml.if_condition is None else wrapper.hidden("if", i1)
         mappings: list[tuple[Keyword, SSAValue]] = [
-            (keyword, entry.map(m, MAP_OF_CLAUSE[keyword], [numbers[number] for number in m.open_numbers]).mapping)
+            (keyword, wrapper.map(m, MAP_OF_CLAUSE[keyword], [numbers[number] for number in m.open_numbers]).mapping)
             for keyword, m in plan.maps
         ]
-        body = Block()
-        call_body(entry.module, body)
-        name, original = self.py_func.__name__, IRRegion(body)
-        entry.builder.insert(ml_op(ml, name, mappings, condition, if_condition, original, self._on_error))
-        return entry.finish()
+        name, body = self.py_func.__name__, wrapper.call_body()
+        wrapper.builder.insert(ml_op(ml, name, mappings, condition, if_condition, body, self._on_error))
+        return wrapper.finish()
 
 
 def region(
     directives: str, *, unchecked: bool = False, on_error: OnError | None = None, target: Machine | None = None
 ) -> Callable[[Callable[P, R]], Region[P, R]]:
-    """Make a function a region, described by directives: functors, maps, and one `ml`, a line each.
+    """Make a function a region (paper, section III-C). `directives` has functors, maps and one `ml`, one on each line.
 
-    The names in them are the function's parameters; what the clauses of `ml` mean is told at `hpacml.approx`. The
-    body may be anything that Python can call, other regions and kernels too; it is what runs where the directives
-    do not put a model in its place. `unchecked` trusts the indices of indirect targets, and that what they lead to
-    shares no memory; `on_error` says what follows a model that fails, as at `hpacml.approx`.
+    Their names are the function's parameters; `hpacml.approx` explains the clauses of `ml`. The body may do anything
+    that Python can, such as calling other regions and kernels; it runs unless the directives replace it by a model.
+    `unchecked` trusts that indices of indirect targets are valid, and that elements written share no memory.
+    `on_error` says what a call does if the model fails, as for `hpacml.approx`.
 
-    A region works where its arrays are. With the target "gpu" the model runs on the current GPU for arrays of the host,
-    which are transferred as far as maps touch them; with "cpu" arrays on a GPU are an error. Raises `DirectiveError`.
+    A region runs where its arrays are. With the target "gpu" the model runs on the current GPU also for arrays of the
+    host, of which the parts that maps touch are transferred; with "cpu" arrays on a GPU are an error. Raises
+    `DirectiveError` if the directives cannot be parsed or do not fit the function, or an option is unknown.
     """
     require_text(directives, "what @hpacml.region(...) takes")
     if on_error is not None and not is_policy(on_error):
         raise DirectiveError(f"on_error is 'raise' or 'accurate', and this is {on_error!r}")
-    require_target(target)
+    require_machine(target)
 
     def decorate(function: Callable[P, R]) -> Region[P, R]:
         if not inspect.isfunction(function):

@@ -1,4 +1,4 @@
-"""What the names in directives mean: functors, arrays mapped earlier, named maps."""
+"""Finds what the names in directives mean: functors, arrays mapped earlier, named maps."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ from hpacml.directives.syntax import (
     depth_first,
 )
 from hpacml.errors import DirectiveError
+from hpacml.functors.application import Way
 
 M = TypeVar("M")
 Keyword = Literal["in", "out", "inout"]
 
-REQUIRED_MAPS: dict[Keyword, tuple[Literal["to", "from"], ...]] = {
+REQUIRED_MAPS: dict[Keyword, tuple[Way, ...]] = {
     "in": ("to",),
     "out": ("from",),
     "inout": ("to", "from"),
 }
-"""The map directives that an array named in a clause must have."""
+"""The map directives that an array must have if a clause names it."""
 
 
 class Use(NamedTuple, Generic[M]):
-    """A tensor of an `ml` directive: the clause, its map, and the array's name if that is how it was given."""
+    """A tensor of an `ml` directive: its clause, its map, and the name of the array if the clause names one."""
 
     keyword: Keyword
     map: M
@@ -38,8 +39,8 @@ class Use(NamedTuple, Generic[M]):
 
 
 @dataclass(eq=False)
-class _Mapped(Generic[M]):
-    """A map directive of an array: what it says, what the owner made of it, where, and whether a region used it."""
+class _ArrayMap(Generic[M]):
+    """A map directive of an array: its meaning, the owner's map, its scope, and whether a region has used it."""
 
     meaning: tuple[FunctorDirective, tuple[Target, ...]]
     map: M
@@ -48,24 +49,24 @@ class _Mapped(Generic[M]):
 
 
 class Scope(Generic[M]):
-    """The functors and maps declared so far. `M` is what the owner makes of a functor and an application.
+    """The functors and maps declared so far. `M` is the type that the owner makes of a functor and an application.
 
-    An array's name in a clause stands for the tensor of its map directive, which may be of several arrays: one or
-    all of them name it. A later map of the array takes the place of one in an outer block, or of one that a region
-    has used; else the two would be ambiguous, and using the name is an error. A named map is meant where there is
-    one of that name; that and a map directive of an array of that name are ambiguous, too. `inout` takes the map
-    of either direction, but both must be the same if there are both.
+    The name of an array in a clause stands for the tensor of its map directive. If that has several arrays, one or all
+    of them name it. A later map of the array replaces a map of an outer block, and a map that a region has used;
+    otherwise the two maps are ambiguous, and it is an error to use the name. A name stands for a named map if there is
+    one; it is ambiguous if an array with a map directive has the same name. `inout` takes the map of either direction;
+    if there are both, they must be equal.
     """
 
     def __init__(self, arrays: Callable[[str], str | None]):
-        """`arrays` says what is wrong with a name as an array, or None."""
+        """`arrays` returns what is wrong with a name as an array, or None."""
         self._wrong = arrays
         self._functors: dict[str, FunctorDirective] = {}
         self._named: dict[str, M] = {}
-        self._mapped: dict[tuple[str, Literal["to", "from"]], list[_Mapped[M]]] = {}
+        self._mapped: dict[tuple[str, Way], list[_ArrayMap[M]]] = {}
 
     def nested(self) -> Scope[M]:
-        """A scope inside this one: it sees what is declared so far, and adds nothing to it."""
+        """A scope inside of this one: it sees what is declared so far, and its own declarations end with it."""
         inner = Scope[M](self._wrong)
         inner._functors |= self._functors
         inner._named |= self._named
@@ -73,23 +74,23 @@ class Scope(Generic[M]):
         return inner
 
     def declare(self, directive: FunctorDirective) -> None:
-        """A functor; a later one of the same name takes its place."""
+        """Add a functor, which replaces an earlier functor of the same name."""
         self._functors[directive.name] = directive
 
     def add(self, directive: MapDirective, map: M) -> None:
-        """A map directive that was made a `map`."""
+        """Add a map directive, of which the owner has made `map`."""
         if directive.direction is None:
             self._named[directive.name or ""] = map
             return
         application = directive.application
-        mapped = _Mapped((self._functors[application.functor], application.targets), map, self)
+        mapped = _ArrayMap((self._functors[application.functor], application.targets), map, self)
         for array in dict.fromkeys(target.array for target in application.targets):
             before = self._mapped.get((array, directive.direction), [])
             rivals = [other for other in before if other.scope is self and not other.is_used]
             self._mapped[array, directive.direction] = [*rivals, mapped]
 
     def functor(self, application: Application, text: str) -> FunctorDirective:
-        """The functor that is applied. Raises `DirectiveError` if it, or an array in the targets, is unknown."""
+        """The functor of an application. Raises `DirectiveError` if it, or an array in the targets, is unknown."""
         directive = self._functors.get(application.functor)
         if directive is None:
             known = sorted(self._functors)
@@ -107,10 +108,10 @@ class Scope(Generic[M]):
         return directive
 
     def uses(self, ml: MlDirective, make: Callable[[Application], M]) -> list[Use[M]]:
-        """The maps of the clauses `in`, `out`, `inout`, in this order; `make` makes one of an application in place.
+        """The maps of the clauses `in`, `out`, `inout`, in this order. `make` turns an application into a map.
 
-        Raises `DirectiveError` for a name that is neither a named map nor an array with one map, and for clauses
-        that contradict each other.
+        Raises `DirectiveError` if a name is neither a named map nor an array with one map, and if clauses contradict
+        each other.
         """
         _check(ml)
         found: list[Use[M]] = []
@@ -135,7 +136,7 @@ class Scope(Generic[M]):
                 found.append(Use(keyword, self._named[item.id]))
             else:
                 map = self._map_of_array(item, keyword, text)
-                if all(other.map is not map for other in found):  # else another of its arrays has named it
+                if all(other.map is not map for other in found):  # false if another array of the map has named it
                     found.append(Use(keyword, map, item))
         return found
 
@@ -187,7 +188,7 @@ class Scope(Generic[M]):
 
 
 def _check(ml: MlDirective) -> None:
-    """Refuse an `ml` directive that makes no sense whatever is declared."""
+    """Raise `DirectiveError` if the clauses contradict each other."""
     if not (ml.inputs or ml.inouts):
         raise DirectiveError("the region has no input: add in(...), or inout(...)", ml.text, *ml.span)
     if not (ml.outputs or ml.inouts):
@@ -207,7 +208,7 @@ def _check(ml: MlDirective) -> None:
 
 
 def check_units(ml: MlDirective, arrays: Iterable[str]) -> None:
-    """Raise `DirectiveError` for a unit of what is none of `arrays`, those of the region's maps."""
+    """Raise `DirectiveError` if a unit belongs to none of `arrays`, the arrays of the region's maps."""
     known = sorted(set(arrays))
     for unit in ml.units:
         if unit.array.id not in known:

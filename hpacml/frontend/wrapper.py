@@ -1,4 +1,4 @@
-"""Entries of compiled code that are no kernels: one function over arrays and integers, built directly as IR."""
+"""Functions of arrays and integers as IR, in which regions and functors wrap their maps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from xdsl.builder import Builder
 from xdsl.dialects.arith import ConstantOp
 from xdsl.dialects.builtin import DYNAMIC_INDEX, IntegerAttr, MemRefType, ModuleOp, UnitAttr, i64
 from xdsl.dialects.func import CallOp, FuncOp, ReturnOp
-from xdsl.ir import Attribute, Block, SSAValue
+from xdsl.ir import Attribute, Block, Region, SSAValue
 from xdsl.rewriter import InsertPoint, Rewriter
 
 from hpacml.dialects.hpacml.attributes import ELEMENT_TYPES, Direction
@@ -19,15 +19,11 @@ from hpacml.frontend.maps import AppliedFunctor
 from hpacml.frontend.python.emitter import name_value
 from hpacml.frontend.python.layouts import memref_of_layout
 from hpacml.functors.tensor_functor import Functor
-from hpacml.pipelines import generic_text, run_passes
-from hpacml.runtime import handlers, loading
 from hpacml.runtime.arrays.views import ArrayView, Layout, layout_of
-from hpacml.runtime.entry import Function
-from hpacml.runtime.reports import instruments
 
 
 class ArrayType(NamedTuple):
-    """What compiled code depends on of an array; sizes and strides are read at run time."""
+    """The properties of an array that code is compiled for. It reads sizes and strides at run time."""
 
     dtype: str
     rank: int
@@ -39,7 +35,7 @@ class ArrayType(NamedTuple):
 
     @staticmethod
     def on_device(view: ArrayView) -> ArrayType:
-        """Of an array that is on a device, or there as far as it is touched: then it is packed in its rows alone."""
+        """The type of an array on a device. Of a packed array of the host only a part is there, with packed rows."""
         there = ArrayType.of(view)
         in_part = view.device is None and view.shape and there.layout is Layout.PACKED
         return there._replace(layout=Layout.ROWS) if in_part else there
@@ -49,12 +45,12 @@ class ArrayType(NamedTuple):
         return self.memref_of([DYNAMIC_INDEX] * self.rank)
 
     def memref_of(self, shape: Sequence[int]) -> MemRefType:
-        """The type of such an array, of which `shape` is known."""
+        """The type in the IR of such an array with this shape."""
         return memref_of_layout(ELEMENT_TYPES[self.dtype], shape, self.layout)
 
 
-class Entry:
-    """A module with one function, whose arguments are declared one by one."""
+class Wrapper:
+    """A module of one function, whose arguments are added one by one."""
 
     def __init__(self, name: str):
         self.name = name
@@ -66,12 +62,12 @@ class Entry:
         self._functors: dict[tuple[str, Functor], FunctorOp] = {}
 
     def argument(self, name: str, type: Attribute) -> SSAValue:
-        """Add an argument that maps know by its name: an array, or an integer parameter."""
+        """Add an argument that maps use by its name: an array, or an integer parameter."""
         self.values[name] = self.hidden(name, type)
         return self.values[name]
 
     def hidden(self, name: str, type: Attribute, position: int | None = None) -> SSAValue:
-        """Add an argument of our own, whose name is for readers: the last one, or at a position."""
+        """Add an argument whose name is for readers only, at a position or at the end."""
         block = self.function.body.block
         value = block.insert_arg(type, len(block.args) if position is None else position)
         name_value(value, name)
@@ -84,7 +80,7 @@ class Entry:
         numbers: Sequence[SSAValue],
         element_type: Attribute | None = None,
     ) -> MapOp:
-        """A map of a functor over the arguments of the names it uses, with `numbers` as its open numbers."""
+        """Add a map of a functor over the arguments that it names, with `numbers` as its open numbers."""
         mapping = MapOp.infer(
             self._functor(application.directive.name, application.functor),
             direction,
@@ -99,7 +95,7 @@ class Entry:
         return self.builder.insert(mapping)
 
     def _functor(self, name: str, functor: Functor) -> FunctorOp:
-        """The operation of a functor; two of one name that differ get different symbols."""
+        """The operation of a functor. Functors that differ and have the same name get different symbols."""
         if (name, functor) not in self._functors:
             taken = {self.name, *(op.sym_name.data for op in self._functors.values())}
             names = chain([name], (f"{name}_{number}" for number in count()))
@@ -108,40 +104,14 @@ class Entry:
             Rewriter.insert_op(op, InsertPoint.before(self.function))
         return self._functors[name, functor]
 
+    def call_body(self) -> Region:
+        """A region of the IR that calls the Python body of the current call (`hpacml.runtime.frame`)."""
+        self.module.body.block.add_op(FuncOp.external("hpacml_call_body", [i64], []))
+        first = ConstantOp(IntegerAttr(0, i64))
+        return Region(Block([first, CallOp("hpacml_call_body", [first.result], [])]))
+
     def finish(self) -> ModuleOp:
-        """The module, complete."""
+        """Return the complete module."""
         self.builder.insert(ReturnOp())
         self.function.update_function_type()
         return self.module
-
-
-def compile(
-    module: ModuleOp, name: str, chosen: instruments.Instruments = instruments.OFF, chip: str | None = None
-) -> Function:
-    """Lower a module to machine code, and load function `name`. With a `chip`, maps and parallel loops are its kernels.
-
-    Raises `CompileError`, `MapError`.
-    """
-    handlers.install()
-    function = next(op for op in module.body.block.ops if isinstance(op, FuncOp) and op.sym_name.data == name)
-    types = [_kind(type) for type in function.function_type.inputs]
-    result = next(map(_kind, function.function_type.outputs), None)
-    if chip is None:
-        return loading.compile(generic_text(run_passes(module, report=chosen.timing)), name, types, result)
-    from hpacml.runtime.gpu import compilation
-
-    text = generic_text(run_passes(module, report=chosen.timing, gpu=True))
-    return compilation.compile(text, name, types, result, chip)
-
-
-def _kind(type: Attribute) -> str:
-    """How the runtime calls the type of an argument or result."""
-    return "memref" if isinstance(type, MemRefType) else str(type)
-
-
-def call_body(module: ModuleOp, block: Block) -> None:
-    """In `block`, call the first opaque body of the current call (`hpacml.runtime.frame`)."""
-    module.body.block.add_op(FuncOp.external("hpacml_call_body", [i64], []))
-    builder = Builder(InsertPoint.at_end(block))
-    first = builder.insert(ConstantOp(IntegerAttr(0, i64))).result
-    builder.insert(CallOp("hpacml_call_body", [first], []))

@@ -22,7 +22,7 @@ PASS_NAMES = (
 
 
 def get_pass(name: str) -> type[ModulePass]:
-    """The class of a pass of ours."""
+    """The class of the pass with this name."""
     module = import_module(f"hpacml.passes.{name.replace('-', '_')}")
     return getattr(module, "".join(part.capitalize() for part in name.split("-")) + "Pass")
 

@@ -52,11 +52,11 @@ class ConvertHpacmlToGpuPass(ModulePass):
     look at it first, and do nothing if it is raised.
 
     ```mlir
-    %ok = hpacml.in_bounds %idx below %n : memref<?xi32>
+    %ok = hpacml_rt.in_bounds %idx below %n : memref<?xi32>
     ```
     becomes
     ```mlir
-    %flag, %record, %first = hpacml.flag "f" ["f: [i] = ([i]) of t[idx[0:n]]"]     // at the start of the function
+    %flag, %record, %first = hpacml_rt.flag "f" ["f: [i] = ([i]) of t[idx[0:n]]"]     // at the start of the function
     gpu.launch ... {
       %k = memref.load %idx[%i]
       scf.if %k >= %n {
@@ -66,7 +66,7 @@ class ConvertHpacmlToGpuPass(ModulePass):
         }
       }
     }
-    %ok = hpacml.flag_down %flag
+    %ok = hpacml_rt.flag_down %flag
     ```
     """
 
@@ -102,18 +102,18 @@ class _ToKernels(RewritePattern):
 
 
 def _innermost(sweep: Sweep) -> bool:
-    """Whether the features of a point lie side by side in the tensor."""
+    """Whether the features of a point are neighbours in the tensor."""
     rank = sweep.tensor_type.get_num_dims()
     return list(sweep.features) == list(range(len(sweep.dims), rank))
 
 
 def _by_points(name: str, sweep: Sweep, a: IndexArithmetic) -> None:
-    """A thread has all features of a point."""
+    """Have each thread copy all features of a point."""
     launch_points(name, sweep.sizes, a, lambda point, a: sweep.copy([a.value(index) for index in point], a))
 
 
 def _by_elements(name: str, sweep: Sweep, a: IndexArithmetic) -> None:
-    """A thread has one feature of a point, so that the threads of a warp have neighbours in the tensor."""
+    """Have each thread copy one feature of a point: the threads of a warp then access neighbours in the tensor."""
     slices = sweep.slices
     first, count = (slices[0].first, product(slices[0].width)) if len(slices) == 1 else (Poly(()), sweep.feature_count)
     first, count = a.settled(first), a.settled(count)

@@ -14,8 +14,8 @@ from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import PatternRewriter, PatternRewriteWalker, RewritePattern
 from xdsl.rewriter import InsertPoint
 
-from hpacml.dialects.hpacml.checks import DistinctOp, InBoundsOp
-from hpacml.dialects.hpacml.views import view_type
+from hpacml.dialects.hpacml.packing import view_type
+from hpacml.dialects.hpacml_rt.map_checks import DistinctOp, InBoundsOp
 from hpacml.passes.common.index_arithmetic import IndexArithmetic
 from hpacml.passes.common.sweeps import Sweep, erase_unused_views, index_at, locate, size_of
 
@@ -114,7 +114,7 @@ def _fold(
     body: Callable[[Sequence[SSAValue], Sequence[SSAValue], Builder], Sequence[SSAValue]],
     builder: Builder,
 ) -> Sequence[SSAValue]:
-    """Loops over all places of a view; `body` makes new values of a place and the values so far."""
+    """Loop over all places of a view: `body` makes new values from a place and the values so far."""
     a = IndexArithmetic(builder)
     zero, one = a.value(a.constant(0)), a.value(a.constant(1))
     sizes = [a.value(size_of(view, d, a)) for d in range(view_type(view).get_num_dims())]

@@ -47,10 +47,10 @@ from hpacml.abi.records import (
 )
 from hpacml.abi.symbols import SYMBOLS
 from hpacml.dialects.hpacml.attributes import dtype_name
-from hpacml.dialects.hpacml.checks import CheckMapOp, RefuseOp
 from hpacml.dialects.hpacml.control import BodyOp, CollectOp, InferOp, SampleOp
-from hpacml.dialects.hpacml.flags import FlagDownOp, FlagOp
-from hpacml.dialects.hpacml.report import CopiedOp, NowOp, RecordOp
+from hpacml.dialects.hpacml_rt.device_flags import FlagDownOp, FlagOp
+from hpacml.dialects.hpacml_rt.map_checks import CheckMapOp, RefuseOp
+from hpacml.dialects.hpacml_rt.records import CopiedOp, NowOp, RecordOp
 from hpacml.dtypes import SIZES
 from hpacml.passes.common.regions import captured
 
@@ -171,7 +171,7 @@ def _declare(module: ModuleOp, name: str) -> None:
 
 
 def _results(name: str) -> list[Attribute]:
-    """What a runtime function returns."""
+    """The result types of a runtime function."""
     result = SYMBOLS[name].result
     return [] if result == "void" else [_TYPES[result]]
 
@@ -298,7 +298,7 @@ class _Calls:
         return self.sites[text]
 
     def _counters(self, text: str) -> str:
-        """The symbol of the word, 0 at first, in which the runtime keeps where it counts for the site of `text`."""
+        """The symbol of the word, 0 at first, where the runtime keeps the address of a site's counters."""
         name = self._site(text).replace("site", "counters")
         if SymbolTable.lookup_symbol(self.module, name) is None:
             word = llvm.GlobalOp(i64, name, "internal", value=IntegerAttr(0, i64))
@@ -331,7 +331,7 @@ def _tensor_types(values: Sequence[SSAValue]) -> tuple[TensorType, ...]:
 
 
 def _stack(op: Operation, element_type: Attribute, count: int) -> SSAValue:
-    """Room for `count` elements on the stack of the enclosing function, taken once at its start."""
+    """Allocate `count` elements on the stack of the enclosing function, once, at its start."""
     function = op.parent_op()
     while function is not None and not isinstance(function, func.FuncOp):
         function = function.parent_op()
@@ -353,7 +353,7 @@ def _load(base: SSAValue, position: int, element_type: Attribute, builder: Build
 
 
 def _words(numbers: Sequence[SSAValue], op: Operation, builder: Builder) -> SSAValue:
-    """An array of 64-bit integers."""
+    """Store 64-bit integers in an array on the stack; its address."""
     words = _stack(op, i64, max(1, len(numbers)))
     for position, number in enumerate(numbers):
         _store(number, words, position, i64, builder)
@@ -361,7 +361,7 @@ def _words(numbers: Sequence[SSAValue], op: Operation, builder: Builder) -> SSAV
 
 
 def _descriptors(tensors: Sequence[SSAValue], op: Operation, builder: Builder) -> SSAValue:
-    """An array of pointers to the memref descriptors of `tensors`, null where there are none."""
+    """Store pointers to memref descriptors in an array on the stack; its address, null without tensors."""
     if not tensors:
         return builder.insert(llvm.ZeroOp.build(result_types=[POINTER])).res
     pointers = _stack(op, POINTER, len(tensors))
@@ -382,7 +382,7 @@ def _descriptor_type(rank: int) -> llvm.LLVMStructType:
 
 
 def _memory(address: SSAValue, type: MemRefType, builder: Builder) -> SSAValue:
-    """The memref of one dimension at an address."""
+    """The one-dimensional memref at an address."""
     pointer = builder.insert(llvm.IntToPtrOp(address)).output
     numbers = 0, type.get_shape()[0], 1
     offset, size, stride = (builder.insert(arith.ConstantOp(IntegerAttr(n, i64))).result for n in numbers)
@@ -394,7 +394,7 @@ def _memory(address: SSAValue, type: MemRefType, builder: Builder) -> SSAValue:
 
 
 def _count_copied(op: CopiedOp) -> None:
-    """The tensor's size in bytes, or 0 where it starts at the memory of one of the arrays."""
+    """Replace the operation by the tensor's size in bytes, or 0 where the tensor is the memory of one of the arrays."""
     builder = Builder(InsertPoint.before(op))
     tensor_type = cast(MemRefType, op.tensor.type)
 

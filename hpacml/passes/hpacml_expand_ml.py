@@ -1,4 +1,4 @@
-"""`hpacml-expand-ml`: make the execution control of `hpacml.ml` explicit (design: table of modes)."""
+"""`hpacml-expand-ml`: make the execution control of `hpacml.ml` explicit, as docs/directives.md tells it."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ from xdsl.rewriter import InsertPoint
 from xdsl.traits import SymbolTable
 
 from hpacml.dialects.hpacml.attributes import Mode
-from hpacml.dialects.hpacml.bridge import FunctorOp, GatherOp, MapOp, ScatterOp, TensorOp
-from hpacml.dialects.hpacml.checks import CheckIndicesOp
+from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp
 from hpacml.dialects.hpacml.control import BodyOp, CollectOp, InferOp, MlOp, SampleOp
+from hpacml.dialects.hpacml.gather_scatter import GatherOp, ScatterOp, TensorOp
+from hpacml.dialects.hpacml_rt.map_checks import CheckIndicesOp
 from hpacml.passes.common.stages import Stages
 
 
@@ -33,7 +34,7 @@ class HpacmlExpandMlPass(ModulePass):
     A region becomes gather, infer, scatter | gather, body, gather, collect | body, under `scf.if`.
 
     ```mlir
-    hpacml.ml predicated(%c) in(%in) out(%out) model "m" database "d" label "r" : ... { body }
+    hpacml.ml predicated(%c) in(%in : ...) out(%out : ...) label "r" model "m" database "d" { body }
     ```
     becomes
     ```mlir
@@ -60,7 +61,7 @@ class HpacmlExpandMlPass(ModulePass):
     With `sample` what collects comes under `%sampled = hpacml.sample "r" database "d" <...>`, else only the body runs.
     With `if(%c)` all of this, and the maps that only this region uses, come under one more `scf.if`.
 
-    With `report` there is an `hpacml.now` between these steps, and an `hpacml.record` of their times at the end.
+    With `report` there is an `hpacml_rt.now` between these steps, and an `hpacml_rt.record` of their times at the end.
     """
 
     name = "hpacml-expand-ml"
@@ -89,7 +90,7 @@ class _ExpandMl(RewritePattern):
 
 
 def _own_maps(op: MlOp) -> Block:
-    """Move the maps that stand before `op` for it alone: a map that is not used need not fit its arrays."""
+    """Move maps that only `op` uses into its place: a map that is not used need not fit its arrays."""
     block = Block()
     for map_op in dict.fromkeys(mapping.owner for mapping in (*op.inputs, *op.outputs, *op.inouts)):
         if isinstance(map_op, MapOp) and map_op.parent == op.parent:
@@ -129,7 +130,7 @@ def _infer(op: MlOp, builder: Builder, report: bool) -> None:
         for mapping in filter(_is_indirect, op.all_outputs):
             builder.insert(CheckIndicesOp(mapping))
     stages.end("prepare", builder)
-    done = builder.insert(InferOp(op.label, op.model, op.batch, op.on_error, _texts(op), inputs, outputs)).done
+    done = builder.insert(InferOp(op.clauses_for(InferOp), _texts(op), inputs, outputs)).done
     stages.end("model", builder)
     raises = op.on_error is not None and op.on_error.data == "raise"
     then = Region(Block())
@@ -151,7 +152,7 @@ def _collect(op: MlOp, builder: Builder, report: bool) -> None:
     if op.sample is None:
         _record(op, builder, report)
         return
-    sampled = builder.insert(SampleOp(op.label, op.database, op.sample)).sampled
+    sampled = builder.insert(SampleOp(op.clauses_for(SampleOp))).sampled
     sampled.name_hint = "sampled"
     then, otherwise = Region(Block()), Region(Block())
     _record(op, Builder(InsertPoint.at_end(then.block)), report)
@@ -168,7 +169,7 @@ def _record(op: MlOp, builder: Builder, report: bool) -> None:
     stages.end("body", builder)
     outputs = [_gather(mapping, "y", builder) for mapping in op.all_outputs]
     stages.end("outputs", builder, zip(outputs, op.all_outputs, strict=True))
-    builder.insert(CollectOp(op.label, op.database, _texts(op), inputs, outputs, milliseconds, op.sample, op.units))
+    builder.insert(CollectOp(op.clauses_for(CollectOp), _texts(op), inputs, outputs, milliseconds))
     stages.finish("enqueue", builder)
 
 

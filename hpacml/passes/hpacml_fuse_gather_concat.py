@@ -21,7 +21,7 @@ from xdsl.rewriter import InsertPoint
 
 from hpacml.dialects.hpacml.attributes import strides_of
 from hpacml.dialects.hpacml.control import InferOp
-from hpacml.dialects.hpacml.views import (
+from hpacml.dialects.hpacml.packing import (
     FusedGatherOp,
     FusedScatterOp,
     IndirectOp,
@@ -83,7 +83,7 @@ TYPED = (func.CallOp, func.ReturnOp, scf.YieldOp, scf.ForOp, scf.WhileOp)
 
 
 class _UsePackedMemory(RewritePattern):
-    """Matches an allocation that may alias and is filled from, or written to, one view that is all of it."""
+    """Replaces a tensor that is filled from, or written to, one view that covers it, by the memory of the view."""
 
     @op_type_rewrite_pattern
     def match_and_rewrite(self, op: memref.AllocOp, rewriter: PatternRewriter) -> None:
@@ -155,7 +155,7 @@ class _UsePackedMemory(RewritePattern):
 
 
 def _is_zero(value: SSAValue) -> bool:
-    """Whether this is the first feature of a map: what comes before it belongs to another."""
+    """Whether a feature is the first of its map, so that packs before it belong to another map."""
     owner = value.owner
     return isinstance(owner, arith.ConstantOp) and owner.value == IntegerAttr(0, IndexType())
 
@@ -168,7 +168,7 @@ def _defined_before(value: SSAValue, op: Operation) -> bool:
 
 
 def _if_inferred(copy: PackOp | UnpackOp, op: memref.AllocOp) -> bool:
-    """Whether `copy` only depends on an inference: one that fails leaves the tensor as it is, so no copy is missed."""
+    """Whether `copy` depends on nothing but an inference, which leaves the tensor as it is where it fails."""
     branch = copy.parent_op()
     return (
         isinstance(copy, UnpackOp)

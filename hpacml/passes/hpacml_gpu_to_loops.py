@@ -15,7 +15,7 @@ from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.traits import is_side_effect_free
 from xdsl.utils.exceptions import PassFailedException
 
-from hpacml.dialects.hpacml.flags import FlagDownOp, FlagOp
+from hpacml.dialects.hpacml_rt.device_flags import FlagDownOp, FlagOp
 from hpacml.passes.common.regions import captured
 from hpacml.passes.gpu.launches import ACCESS, WORKGROUP
 
@@ -66,7 +66,7 @@ class HpacmlGpuToLoopsPass(ModulePass):
 
 
 def _on_stack(op: FlagOp) -> None:
-    """The flag and its record become memory of the function, and all its checks have the number 0."""
+    """Put the flag and its record into memory of the function, and give all its checks the number 0."""
     builder = Builder(InsertPoint.before(op))
     zero = builder.insert(arith.ConstantOp(IntegerAttr(0, IndexType()))).result
     down = builder.insert(arith.ConstantOp(IntegerAttr(0, i32))).result
@@ -106,7 +106,7 @@ class _Kernel:
         Rewriter.erase_op(launch)
 
     def _shared(self, builder: Builder) -> list[SSAValue]:
-        """Buffers for the shared memory, which is a global of the module."""
+        """Allocate buffers for shared memory, which the module declares as globals."""
         buffers: dict[str, SSAValue] = {}
         for op in [each for each in self.launch.walk() if isinstance(each, memref.GetGlobalOp)]:
             shared, name = op.memref.type, op.name_.string_value()
@@ -119,7 +119,7 @@ class _Kernel:
         return list(buffers.values())
 
     def _private(self, builder: Builder) -> list[SSAValue]:
-        """Buffers for what threads have to themselves, which they use in turn too."""
+        """Allocate buffers for private memory, which the threads use in turn."""
         buffers: list[SSAValue] = []
         for op in [each for each in self.launch.walk() if isinstance(each, memref.AllocaOp)]:
             private = op.memref.type
@@ -128,7 +128,7 @@ class _Kernel:
         return buffers
 
     def _phases(self, ops: Iterable[Operation], builder: Builder, known: dict[SSAValue, SSAValue]) -> None:
-        """All threads of a block, from barrier to barrier."""
+        """Run all threads of a block from barrier to barrier."""
         phase: list[Operation] = []
         for op in ops:
             if isinstance(op, gpu.BarrierOp) or _has_barrier(op):
@@ -151,7 +151,7 @@ class _Kernel:
         inner.insert(scf.YieldOp())
 
     def _threads(self, phase: Sequence[Operation], builder: Builder, known: dict[SSAValue, SSAValue]) -> None:
-        """Loops over the threads, around operations between two barriers."""
+        """Build loops over the threads around the operations between two barriers."""
         if not phase:
             return
         mine = dict(known)
@@ -162,7 +162,7 @@ class _Kernel:
             inside.insert(op.clone(mine))
 
     def _available(self, value: SSAValue, builder: Builder, known: dict[SSAValue, SSAValue]) -> SSAValue:
-        """A value of the kernel as one that is known, computed anew where need be; others are from outside."""
+        """What stands for a value of the kernel: the value computed anew, or itself if it is from outside."""
         owner = value.owner
         if value in known or not self.launch.is_ancestor(owner):
             return known.get(value, value)
@@ -176,7 +176,7 @@ class _Kernel:
         return known[value]
 
     def _reads_constant(self, op: Operation) -> bool:
-        """Whether it reads an array of which the kernel does nothing but read."""
+        """Whether the operation reads an array that the kernel only reads."""
         if not isinstance(op, memref.LoadOp) or self.launch.is_ancestor(op.memref.owner):
             return False
         users = [use.operation for use in op.memref.uses if self.launch.is_ancestor(use.operation)]
@@ -186,7 +186,7 @@ class _Kernel:
 def _nest(
     sizes: Sequence[SSAValue], counters: Sequence[SSAValue], known: dict[SSAValue, SSAValue], builder: Builder
 ) -> Builder:
-    """Loops over `sizes`, the last outermost, that give values to `counters`; where their inside is built."""
+    """Build loops over `sizes`, the last outermost, that give values to `counters`; the builder of their inside."""
     zero, one = (builder.insert(arith.ConstantOp(IntegerAttr(n, IndexType()))).result for n in (0, 1))
     for size, counter in reversed(list(zip(sizes, counters, strict=True))):
         if isinstance(size.owner, arith.ConstantOp) and size.owner.value == IntegerAttr(1, IndexType()):

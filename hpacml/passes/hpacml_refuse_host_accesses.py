@@ -13,8 +13,8 @@ from xdsl.passes import ModulePass
 from xdsl.traits import SymbolTable
 from xdsl.utils.exceptions import PassFailedException
 
-from hpacml.dialects.hpacml.checks import RefuseOp
 from hpacml.dialects.hpacml.control import BodyOp
+from hpacml.dialects.hpacml_rt.map_checks import RefuseOp
 
 FIX = "write its loops with hpacml.prange, which makes them kernels"
 
@@ -33,7 +33,7 @@ class HpacmlRefuseHostAccessesPass(ModulePass):
     becomes
     ```mlir
     hpacml.body "heat" {
-      hpacml.refuse "the original code of the region 'heat' uses the array 't' on the host, but ..."
+      hpacml_rt.refuse "the original code of the region 'heat' uses the array 't' on the host, but ..."
     }
     ```
     """
@@ -59,7 +59,7 @@ def _is_entry(function: func.FuncOp) -> bool:
 
 
 def _accesses(op: Operation) -> Iterator[SSAValue]:
-    """The arrays that are read or written in `op`, or by what it calls, but for kernels."""
+    """The arrays that `op`, or a function that it calls, reads or writes outside of kernels."""
     for each in (inner for region in op.regions for block in region.blocks for inner in block.ops):
         match each:
             case gpu.LaunchOp():

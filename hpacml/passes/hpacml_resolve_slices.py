@@ -27,9 +27,10 @@ from xdsl.traits import IsTerminator, SymbolTable
 from xdsl.utils.exceptions import PassFailedException
 
 from hpacml.dialects.hpacml.attributes import Direction
-from hpacml.dialects.hpacml.bridge import FunctorOp, GatherOp, MapOp, ScatterOp, TensorOp
-from hpacml.dialects.hpacml.checks import CheckIndicesOp, CheckMapOp, DistinctOp, InBoundsOp
-from hpacml.dialects.hpacml.views import IndirectOp, PackOp, UnpackOp
+from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp
+from hpacml.dialects.hpacml.gather_scatter import GatherOp, ScatterOp, TensorOp
+from hpacml.dialects.hpacml.packing import IndirectOp, PackOp, UnpackOp
+from hpacml.dialects.hpacml_rt.map_checks import CheckIndicesOp, CheckMapOp, DistinctOp, InBoundsOp
 from hpacml.errors import MapError
 from hpacml.functors.application import resolve
 from hpacml.functors.arithmetic import minimum
@@ -64,7 +65,7 @@ class HpacmlResolveSlicesPass(ModulePass):
     ```
     becomes
     ```mlir
-    hpacml.check_map %fits to "f: [i, 0:2] = ([i - 1], [i + 1])" ...
+    hpacml_rt.check_map %fits to "f: [i, 0:2] = ([i - 1], [i + 1])" ...
     %west = memref.reinterpret_cast %t to offset: [0], sizes: [%extent], strides: [1]
     %east = memref.reinterpret_cast %t to offset: [2], sizes: [%extent], strides: [1]
     %x = memref.alloc(%extent) : memref<?x2xf32>
@@ -170,7 +171,7 @@ class _Resolution:
         return indirect
 
     def _allocate(self, op: TensorOp) -> None:
-        """Memory for a dense tensor, which lives to the end of its block."""
+        """Allocate a dense tensor, which is freed at the end of its block."""
         tensor_type = op.tensor.type
         sizes = [
             self.arithmetic.value(size)
@@ -213,7 +214,7 @@ class _Resolution:
             self._stop_unless(a.truth(fits), a, () if apart is True else op.arrays)
 
     def _apart(self, a: IndexArithmetic) -> Condition:
-        """Whether it is easily seen that the elements written share no memory, with each other or with indices."""
+        """Whether the layouts alone show that the elements written share no memory with each other or with indices."""
         if self.op.direction.data == Direction.To:
             return True
         op = self.op
@@ -230,7 +231,7 @@ class _Resolution:
         return a.all(apart)
 
     def _check_indices(self, before: Operation) -> None:
-        """Stop unless indices lie inside their arrays and, of a map to write through, lead to different elements."""
+        """Check that indices lie inside their arrays, and that a map that writes hits different elements."""
         op = self.op
         if not op.index_arrays or op.unchecked is not None:
             return
@@ -246,9 +247,9 @@ class _Resolution:
                 self._stop_unless(different, a, op.arrays)
 
     def _in_bounds(self, a: IndexArithmetic) -> Iterator[SSAValue]:
-        """The conditions that indices lie inside, in an order in which those looked up are known to do so.
+        """The conditions that indices lie inside, ordered so that each index is checked before it is used.
 
-        What several slices read of an index array is looked at once, against the smallest array indexed.
+        An index array that several slices read is checked once, against the smallest array that it indexes.
         """
         found: dict[object, tuple[View[Poly], Access, Poly]] = {}
 
@@ -272,7 +273,7 @@ class _Resolution:
             yield a.builder.insert(InBoundsOp(index, a.value(size))).inside
 
     def _room(self, a: IndexArithmetic) -> Condition:
-        """Whether no array is to have more elements written than it has: then some are written twice."""
+        """Whether no array gets more elements than it has: if one does, some are written twice."""
         one = a.constant(1)
         return a.all(
             [
@@ -301,7 +302,7 @@ class _Resolution:
         return [views for views in written.values() if any(access.indirect for _, access in views)]
 
     def _marks(self, sizes: Sequence[Poly], a: IndexArithmetic) -> _Memory:
-        """A byte for each element of an array; none is filled, so those of no interest cost nothing."""
+        """Allocate a byte for each element of an array, without filling it, so that untouched elements cost nothing."""
         shape = [DYNAMIC_INDEX if size.as_int is None else size.as_int for size in sizes]
         alloc = memref.AllocOp([a.value(size) for size in sizes if size.as_int is None], [], MemRefType(i8, shape))
         marks = a.builder.insert(alloc).memref

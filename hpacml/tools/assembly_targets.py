@@ -1,4 +1,4 @@
-"""What `hpacml-opt -t ptx` and `-t amdgcn` write: kernels as assembly for GPUs, at the end of the pipeline."""
+"""The targets of `hpacml-opt -t ptx` and `-t amdgcn`: they write the kernels of a lowered module as GPU assembly."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class _AssemblyTarget(Target):
 
 @dataclass(frozen=True)
 class PtxTarget(_AssemblyTarget):
-    """The code of a module's kernels (`gpu.launch`) for a GPU of NVIDIA: `-t 'ptx{chip=sm_90}'`."""
+    """Writes the kernels of a module (`gpu.launch`) as code for an NVIDIA GPU: `-t 'ptx{chip=sm_90}'`."""
 
     name = "ptx"
     triple = NVIDIA
@@ -36,7 +36,7 @@ class PtxTarget(_AssemblyTarget):
 
 @dataclass(frozen=True)
 class AmdgcnTarget(_AssemblyTarget):
-    """The same for a GPU of AMD: `-t 'amdgcn{chip=gfx942}'`."""
+    """The same for an AMD GPU: `-t 'amdgcn{chip=gfx942}'`."""
 
     name = "amdgcn"
     triple = AMD

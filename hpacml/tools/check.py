@@ -18,7 +18,7 @@ from hpacml.tools.console import progress
 
 @dataclass(slots=True)
 class Numbers:
-    """How many elements of a tensor are no finite numbers, and the first call that has one."""
+    """The numbers of NaN and infinite elements in a tensor, and the first call that has one."""
 
     nan: int = 0
     inf: int = 0
@@ -30,14 +30,14 @@ class Numbers:
 
 
 def problems_of(database: Database, region: Region) -> Iterator[str]:
-    """What the attributes and the sizes of a region in one file contradict. Reads no data."""
+    """Find contradictions among the attributes and sizes of a region in one file, without reading data."""
     shard = region.shards[0]
     group = database.group(region.label)
     counts = {name: item.entries for name, item in shard.items.items()}
     if len(set(counts.values())) > 1:
-        told = ", ".join(f"{name}: {count}" for name, count in counts.items())
+        each = ", ".join(f"{name}: {count}" for name, count in counts.items())
         yield (
-            f"the numbers of calls differ ({told}), perhaps since a process was killed that collected: "
+            f"the numbers of calls differ ({each}), perhaps since a process was killed that collected: "
             f"`hpacml db merge OUT '{shard.path}'` writes a database of the {shard.calls} complete ones"
         )
     if any(run.first_call > shard.calls for run in shard.runs):
@@ -75,12 +75,12 @@ def _differences(region: Region, schema: Schema, group: Any) -> Iterator[str]:
 
 
 def numbers_of(tensor: Tensor) -> Numbers:
-    """Read all of a tensor and count. Raises DatabaseError where it cannot be read."""
+    """Read all of a tensor, and count. Raises DatabaseError where it cannot be read."""
     numbers = Numbers()
     for block in progress(tensor.blocks, f"reading {tensor.name}", len(tensor.blocks)):
         values = tensor[block]
         if tensor.dtype.kind != "f":
-            continue  # that it can be read is all there is to see
+            continue  # integers need only be readable
         odd = ~np.isfinite(values)
         if odd.any():
             nan = int(np.isnan(values).sum())
@@ -92,11 +92,11 @@ def numbers_of(tensor: Tensor) -> Numbers:
 
 
 def check_region(database: Database, region: Region, allow_nan: bool) -> tuple[list[str], dict[str, Numbers]]:
-    """The problems of a region, and what was counted in its tensors."""
+    """Find the problems of a region. Returns them, and what was counted in its tensors, by their names."""
     problems: list[str] = []
     try:
         problems += problems_of(database, region)
-    except (*FAILURES, TypeError) as error:  # the latter for attributes of other kinds
+    except (*FAILURES, TypeError) as error:  # TypeError for attributes of other kinds
         problems.append(f"its attributes cannot be read ({first_line(error)}): use a copy of the file")
     counted: dict[str, Numbers] = {}
     for tensor in region.tensors:

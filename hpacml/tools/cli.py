@@ -1,4 +1,4 @@
-"""The command `hpacml`: which model files this machine trusts, what databases hold, what the environment says."""
+"""The command `hpacml`: manages trusted model files and databases, and shows the environment variables."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def root(
-    version: Annotated[
+    wanted: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """What stands before the commands."""
+    """The options before a command."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # names in files may be no text, or none of the terminal's
+            stream.reconfigure(errors="backslashreplace")  # files may have names that the terminal cannot show

@@ -1,4 +1,4 @@
-"""What the commands print: titled tables, and progress on long work."""
+"""Prints tables with titles, and the progress of long work."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Piece = TypeVar("Piece")
 
 def show(title: str, table: Table) -> None:
     """Print a table under its title."""
-    # Lines that a program reads are not broken.
+    # Lines are not broken if a program reads them.
     console = Console(width=None if sys.stdout.isatty() else 1000)
     console.print(Text(title, "bold"), soft_wrap=True)
     console.print(table)
 
 
 def progress(pieces: Iterable[Piece], what: str, count: int) -> Iterator[Piece]:
-    """The pieces, `count` of them, with a bar on stderr while they are worked on, if that is a terminal."""
+    """Yield `count` pieces, and show a bar on stderr meanwhile, if that is a terminal."""
     console = Console(stderr=True)
     yield from track(pieces, what, count, console=console, transient=True, disable=not console.is_terminal)

@@ -13,11 +13,11 @@ from hpacml.errors import DatabaseError
 from hpacml.runtime.databases.reader import Region
 from hpacml.runtime.databases.tensors import Tensor
 from hpacml.tools.console import progress
-from hpacml.tools.files import new_file
+from hpacml.tools.outputs import new_file
 
 
 def export(region: Region, out: Path) -> None:
-    """Write the tensors of a region by their names, and `maps`, as .npz or .pt. Raises DatabaseError."""
+    """Write the tensors of a region by their names, and `maps`, as an .npz or .pt file. Raises DatabaseError."""
     writers = {".npz": _write_npz, ".pt": _write_torch}
     if out.suffix not in writers:
         raise DatabaseError(f"'{out}' is neither .npz (NumPy) nor .pt (Torch): name such a file")
@@ -53,7 +53,7 @@ def _write_torch(region: Region, path: Path) -> None:
 
 
 def _mapped(tensor: Tensor, path: Path) -> Any:
-    """The tensor in a file, not in memory."""
+    """Copy a tensor to a file that is mapped into memory."""
     if 0 in tensor.shape:
         return np.empty(tensor.shape, tensor.dtype)
     mapped = np.memmap(path, tensor.dtype, "w+", shape=tensor.shape)

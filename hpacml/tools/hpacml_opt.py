@@ -1,4 +1,4 @@
-"""`hpacml-opt`: xdsl-opt with our dialect and passes, which also reads Python files with kernels."""
+"""`hpacml-opt`: xdsl-opt with the dialect and passes of hpacml, which also reads Python files with kernels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import signal
 import sys
 import traceback
 from difflib import get_close_matches
-from io import StringIO
+from io import BytesIO
 from pathlib import Path
 from types import ModuleType
 from typing import IO
@@ -24,9 +24,9 @@ from hpacml.pipelines import GPU_STAGES, STAGES
 
 
 class HpacmlOptMain(xDSLOptMain):
-    """The xDSL driver with a frontend for `.py`; dialect and passes come through the `xdsl.universe` entry point.
+    """The xDSL driver with a frontend for `.py`. The entry point `xdsl.universe` adds the dialect and the passes.
 
-    Raises `HpacmlError` for arguments that it cannot use.
+    Raises `HpacmlError` if an argument is wrong or a file cannot be read or written.
     """
 
     def setup_pipeline(self) -> None:
@@ -48,20 +48,22 @@ class HpacmlOptMain(xDSLOptMain):
             f"The passes of hpacml are {', '.join(GPU_STAGES.values())}; hpacml-opt --help has those of xDSL too"
         )
 
-    def get_input_stream(self) -> tuple[IO[str], str]:
+    version_format = "hpacml-opt built from xdsl version {xdsl_version}"
+
+    def get_input_stream(self) -> tuple[IO[bytes], str]:
         name = self.args.input_file or "standard input"
         try:
             stream, extension = super().get_input_stream()
             with stream:
-                text = stream.read()
-            text.encode()  # standard input may hide what is no text in surrogates
+                content = stream.read()
+            content.decode()
         except UnicodeError as error:
             raise HpacmlError(f"'{name}' is not text: name a file of MLIR or Python") from error
         except OSError as error:
             raise HpacmlError(f"cannot read '{name}' ({error.strerror}): name a file of MLIR or Python") from error
         if not self.args.frontend and extension not in self.available_frontends:
             raise HpacmlError(f"'{name}' is neither .mlir nor .py: add -f mlir or -f py to say what it holds")
-        return StringIO(text), extension
+        return BytesIO(content), extension
 
     def prepare_output(self) -> IO[str]:
         try:
@@ -75,15 +77,15 @@ class HpacmlOptMain(xDSLOptMain):
         super().register_all_frontends()
         self.available_frontends["py"] = self.parse_python
 
-    def parse_python(self, io: IO[str]) -> ModuleOp:
-        """All kernels and regions defined in the input file, as one module."""
+    def parse_python(self, io: IO[bytes]) -> ModuleOp:
+        """All kernels of the input file, as one module. Raises `CompileError`."""
         if self.args.input_file is None:
             raise CompileError("Python is read from a file, not from standard input: name the file")
         return module_of(Path(self.args.input_file))
 
 
 def module_of(path: Path) -> ModuleOp:
-    """The IR of all kernels that a Python file defines. Raises `CompileError` if there are none."""
+    """The IR of all kernels that a Python file defines. Raises `CompileError` if it defines none or fails."""
     from hpacml.frontend.kernel import Kernel
 
     try:
@@ -102,14 +104,14 @@ def module_of(path: Path) -> ModuleOp:
     modules = [kernel.ir() for kernel in kernels]
     if len(modules) == 1:
         return modules[0]
-    # A module each: two kernels may declare different functors under one name.
+    # Each kernel has its own module, because two kernels may declare different functors with the same name.
     for kernel, each in zip(kernels, modules, strict=True):
         each.sym_name = StringAttr(kernel.name)
     return ModuleOp(list(modules))
 
 
 def _import(path: Path) -> ModuleType:
-    """Import a file as the member of a package that it is, or by itself."""
+    """Import a file, as a member of its package if it has one."""
     names, folder = [path.stem], path.parent
     while (folder / "__init__.py").exists():
         names.insert(0, folder.name)
@@ -127,7 +129,7 @@ def _import(path: Path) -> ModuleType:
 
 
 def _place(path: Path, error: Exception) -> str:
-    """Where in a file an error was raised, such as `heat.py:3: `."""
+    """The line of a file that raised an error, such as `heat.py:3: `, or nothing."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
     return f"{path.name}:{lines[-1]}: " if lines else ""
 
@@ -137,7 +139,7 @@ def main() -> None:
     try:
         HpacmlOptMain(description="hpacml modular optimizer driver").run()
     except BrokenPipeError:
-        # The reader has left, as `head` does. Python writes what is left at exit; that must not fail either.
+        # The reader has gone, as `head` does. Python writes the rest at exit, which must not fail either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
     except (HpacmlError, ParseError, DiagnosticException) as error:

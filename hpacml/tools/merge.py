@@ -12,13 +12,13 @@ from hpacml.runtime.databases.reader import Region, open_database
 from hpacml.runtime.databases.runs import write_runs
 from hpacml.runtime.databases.tensors import Tensor
 from hpacml.tools.console import progress
-from hpacml.tools.files import new_file
+from hpacml.tools.outputs import new_file
 
 
 def merge(out: Path, sources: list[Path], virtual: bool) -> list[Region]:
-    """Write `out` with the calls of `sources` one after the other. Gives the regions; raises DatabaseError.
+    """Write `out` with the calls of `sources` one after the other. Returns the regions, raises DatabaseError.
 
-    With `virtual` it refers to the data in `sources`, by paths relative to its own folder.
+    With `virtual`, `out` refers to the data in `sources`, by paths relative to its own folder.
     """
     with open_database(sources) as database, new_file(out) as part:
         try:

@@ -14,14 +14,14 @@ from hpacml.runtime.databases.hdf5 import Array
 from hpacml.runtime.databases.reader import Region
 from hpacml.runtime.databases.tensors import Rows
 from hpacml.tools.console import progress
-from hpacml.tools.files import new_file
+from hpacml.tools.outputs import new_file
 
 BINS = 60
 COLUMNS = 4
 
 
 def plot(region: Region, out: Path, most: int) -> int:
-    """Write a picture of the histograms of the first `most` features, by tensor; gives how many there are in all."""
+    """Write a picture with histograms of the first `most` features. Returns the number of all features."""
     pyplot = _pyplot()
     drawn, total = _histograms(region, most)
     if not drawn:
@@ -52,7 +52,7 @@ def _pyplot() -> Any:
 
 
 def _histograms(region: Region, most: int) -> tuple[list[tuple[str, Array, Array]], int]:
-    """Name, counts and edges of the first features, and the number of all."""
+    """Return the name, counts and edges of each of the first features, and the number of all features."""
     drawn: list[tuple[str, Array, Array]] = []
     total = 0
     for tensor in (*region.inputs, *region.outputs):
@@ -68,7 +68,7 @@ def _histograms(region: Region, most: int) -> tuple[list[tuple[str, Array, Array
 
 
 def _count(rows: Rows, features: int) -> tuple[Array, Array]:
-    """The counts [features, BINS] and the edges [features, BINS + 1] of the finite numbers."""
+    """Count the finite numbers: counts [features, BINS], and edges [features, BINS + 1]."""
     tensor = rows.tensor
 
     def blocks(what: str) -> Any:

@@ -127,7 +127,7 @@ def names(expression: str) -> set[str]:
 
 
 def reference(m: Map, check: bool = True) -> Meaning:
-    """What the map means, by sections 2.2 and 2.3 of the design. Raises `Misfit` where it means nothing."""
+    """What the map means, element by element. Raises `Misfit` where it means nothing."""
     params = dict(m.params)
     lhs, *slices = split(m.functor)
     targets = m.targets * len(slices) if len(m.targets) == 1 else m.targets

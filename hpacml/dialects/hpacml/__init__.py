@@ -1,4 +1,8 @@
-"""The `hpacml` dialect: data bridge and execution control of HPAC-ML (Fink et al., SC'24)."""
+"""The `hpacml` dialect: data bridge and execution control of HPAC-ML (Fink et al., SC'24).
+
+It has the views of memory, too, and the packing of them. They say which elements are copied where, and not how a
+processor does that, so that any pass may read, change and lower them. What only guards or measures is `hpacml_rt`.
+"""
 
 from xdsl.ir import Dialect
 
@@ -10,19 +14,11 @@ from hpacml.dialects.hpacml.attributes import (
     SliceAttr,
     TargetAttr,
 )
-from hpacml.dialects.hpacml.bridge import FunctorOp, GatherOp, MapOp, ScatterOp, TensorOp
-from hpacml.dialects.hpacml.checks import (
-    CheckIndicesOp,
-    CheckMapOp,
-    DistinctOp,
-    InBoundsOp,
-    RefuseOp,
-)
-from hpacml.dialects.hpacml.clauses import SampleAttr, UnitsAttr
+from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp
+from hpacml.dialects.hpacml.clause_attributes import SampleAttr, UnitsAttr
 from hpacml.dialects.hpacml.control import BodyOp, CollectOp, InferOp, MlOp, SampleOp
-from hpacml.dialects.hpacml.flags import FlagDownOp, FlagOp
-from hpacml.dialects.hpacml.report import CopiedOp, NowOp, RecordOp
-from hpacml.dialects.hpacml.views import FusedGatherOp, FusedScatterOp, IndirectOp, PackOp, UnpackOp
+from hpacml.dialects.hpacml.gather_scatter import GatherOp, ScatterOp, TensorOp
+from hpacml.dialects.hpacml.packing import FusedGatherOp, FusedScatterOp, IndirectOp, PackOp, UnpackOp
 
 Hpacml = Dialect(
     "hpacml",
@@ -37,21 +33,11 @@ Hpacml = Dialect(
         InferOp,
         SampleOp,
         CollectOp,
-        CheckMapOp,
-        CheckIndicesOp,
-        InBoundsOp,
-        DistinctOp,
-        RefuseOp,
-        FlagOp,
-        FlagDownOp,
         IndirectOp,
         PackOp,
         UnpackOp,
         FusedGatherOp,
         FusedScatterOp,
-        NowOp,
-        CopiedOp,
-        RecordOp,
     ],
     [DirectionAttr, ModeAttr, SliceAttr, TargetAttr, SampleAttr, UnitsAttr, MappingType, IndirectType],
 )

@@ -11,7 +11,6 @@ from xdsl.dialects.builtin import (
     DYNAMIC_INDEX,
     ArrayAttr,
     BFloat16Type,
-    BytesAttr,
     Float16Type,
     Float32Type,
     Float64Type,
@@ -19,7 +18,6 @@ from xdsl.dialects.builtin import (
     IntegerType,
     MemRefType,
     StridedLayoutAttr,
-    StringAttr,
     bf16,
     f16,
     f32,
@@ -51,11 +49,6 @@ INDICES = tuple(element_type for name, element_type in ELEMENT_TYPES.items() if 
 """Element types of index arrays."""
 
 FLOATS = (Float16Type, BFloat16Type, Float32Type, Float64Type)
-
-
-def as_text(attribute: Attribute | None) -> Attribute | None:
-    """A string as xDSL reads it, which takes one that is not ASCII for bytes."""
-    return StringAttr(attribute.data.decode()) if isinstance(attribute, BytesAttr) else attribute
 
 
 def dtype_name(element_type: Attribute) -> str:
@@ -97,6 +90,10 @@ def strides_of(type: MemRefType) -> tuple[int | None, ...]:
         last = strides[0]
         strides.insert(0, None if last is None or size == DYNAMIC_INDEX else last * size)
     return tuple(strides[: type.get_num_dims()])
+
+
+PREFIXES = ("hpacml.", "hpacml_rt.")
+"""How the names of operations of hpacml's dialects begin."""
 
 
 class Direction(StrEnum):

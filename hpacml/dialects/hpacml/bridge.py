@@ -1,4 +1,4 @@
-"""The data bridge: functors, maps, and the tensors gathered and scattered through them."""
+"""The data bridge: functors, and maps, which apply them to arrays."""
 
 from __future__ import annotations
 
@@ -21,9 +21,7 @@ from xdsl.interfaces import HasCanonicalizationPatternsInterface
 from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.irdl import (
     AttrSizedOperandSegments,
-    IRDLOperation,
     irdl_op_definition,
-    operand_def,
     opt_prop_def,
     prop_def,
     result_def,
@@ -43,12 +41,12 @@ from hpacml.dialects.hpacml.attributes import (
     MappingType,
     SliceAttr,
     TargetAttr,
-    as_text,
     dtype_name,
     known,
     parse_bounds,
     promote,
 )
+from hpacml.dialects.hpacml.texts import TEXT, TextualOperation
 from hpacml.errors import MapError
 from hpacml.functors.application import WAYS, resolve
 from hpacml.functors.arithmetic import PARTIAL
@@ -60,7 +58,7 @@ if TYPE_CHECKING:
 
 
 @irdl_op_definition
-class FunctorOp(IRDLOperation):
+class FunctorOp(TextualOperation):
     """
     A tensor functor (paper, Figure 3): which elements, at each point of a sweep, make up the features of a
     tensor. The names in parentheses are integer parameters, whose values a map gives; all others are symbols.
@@ -160,7 +158,7 @@ class MapUsesFunctor(SymbolUserOpInterface):
 
 
 @irdl_op_definition
-class MapOp(IRDLOperation, HasCanonicalizationPatternsInterface):
+class MapOp(TextualOperation, HasCanonicalizationPatternsInterface):
     """
     A tensor map: a functor applied to ranges of arrays. It is a value, the mapping itself; it touches no
     memory until something is gathered or scattered through it.
@@ -184,7 +182,7 @@ class MapOp(IRDLOperation, HasCanonicalizationPatternsInterface):
     functor = prop_def(FlatSymbolRefAttrConstr)
     targets = prop_def(ArrayAttr[TargetAttr])
     unchecked = opt_prop_def(UnitAttr)
-    text = opt_prop_def(StringAttr)
+    text = opt_prop_def(TEXT)
 
     arrays = var_operand_def(MemRefType)
     bounds = var_operand_def(IndexType())
@@ -237,14 +235,26 @@ class MapOp(IRDLOperation, HasCanonicalizationPatternsInterface):
         """
         types = [cast(MemRefType, arrays[head].type).element_type for head in heads(targets)]
         element_type = element_type or promote(types)
-        name = functor.sym_name.data
         unknown = MappingType.of([], element_type)
-        op = MapOp(direction, name, targets, arrays, bounds, params, unknown, text, unchecked)
-        op.require_indices()
-        shape = op.resolve_partly(functor.functor)
-        result_type = MappingType.of(shape, element_type)
-        op.drop_all_references()
-        return MapOp(direction, name, targets, arrays, bounds, params, result_type, text, unchecked)
+        name = functor.sym_name.data
+        return MapOp(direction, name, targets, arrays, bounds, params, unknown, text, unchecked).typed(functor)
+
+    def typed(self, functor: FunctorOp) -> MapOp:
+        """This map, which no IR holds yet, made anew with the type that follows from its operands.
+
+        Raises `MapError` for what is wrong statically.
+        """
+        try:
+            self.require_indices()
+            shape = self.resolve_partly(functor.functor)
+            return MapOp.build(
+                operands=[self.arrays, self.bounds, self.params],
+                properties=self.properties,
+                attributes=self.attributes,
+                result_types=[MappingType.of(shape, self.mapping_type.element_type)],
+            )
+        finally:
+            self.drop_all_references()
 
     @classmethod
     def get_canonicalization_patterns(cls) -> tuple[RewritePattern, ...]:
@@ -307,7 +317,7 @@ class MapOp(IRDLOperation, HasCanonicalizationPatternsInterface):
         return shape
 
     def verify_counts(self, params: int) -> None:
-        """The operands are as many as targets, open numbers and parameters."""
+        """Raise `VerifyException` unless operands are as many as targets, open numbers and `params` parameters need."""
         trees = self.trees
         if (named := len(ranks(trees))) != len(self.arrays):
             raise VerifyException(f"the targets name {named} arrays, {len(self.arrays)} are given")
@@ -352,7 +362,7 @@ class MapOp(IRDLOperation, HasCanonicalizationPatternsInterface):
             params = parser.parse_comma_separated_list(parser.Delimiter.PAREN, parser.parse_unresolved_operand)
         unchecked = UnitAttr() if parser.parse_optional_keyword("unchecked") is not None else None
         attributes = parser.parse_optional_attr_dict()
-        text = as_text(attributes.pop("text", None))
+        text = attributes.pop("text", None)
         parser.parse_punctuation(":")
         types = parser.parse_comma_separated_list(parser.Delimiter.NONE, parser.parse_type)
         parser.parse_punctuation("->")
@@ -421,100 +431,3 @@ class MapOp(IRDLOperation, HasCanonicalizationPatternsInterface):
         printer.print_list(self.arrays, lambda array: printer.print_attribute(array.type))
         printer.print_string(" -> ")
         printer.print_attribute(self.mapping.type)
-
-
-def verify_tensor(tensor: SSAValue, mapping: SSAValue) -> None:
-    """A tensor has the shape, as far as known, and the element type of the mapping it belongs to."""
-    tensor_type, mapping_type = cast(MemRefType, tensor.type), cast(MappingType, mapping.type)
-    sizes, expected = tensor_type.get_shape(), mapping_type.get_shape()
-    fits = len(sizes) == len(expected) and all(
-        known(a) is None or known(b) is None or a == b for a, b in zip(sizes, expected, strict=True)
-    )
-    if not fits or tensor_type.element_type != mapping_type.element_type:
-        raise VerifyException(f"a tensor of type {tensor_type} does not fit a mapping of type {mapping_type}")
-
-
-@irdl_op_definition
-class TensorOp(IRDLOperation):
-    """
-    The dense tensor of a map: memory of the map's shape, row-major, which lives to the end of the block.
-
-    It may be the application's memory itself where the map is packed already; with `fresh` it never is.
-
-    Example:
-    ```mlir
-    %x = hpacml.tensor %in : !hpacml.mapping<?x?x5xf32> -> memref<?x?x5xf32>
-    %x = hpacml.tensor fresh %in : !hpacml.mapping<?x?x5xf32> -> memref<?x?x5xf32>
-    ```
-    """
-
-    name = "hpacml.tensor"
-
-    fresh = opt_prop_def(UnitAttr)
-    mapping = operand_def(MappingType)
-    tensor = result_def(MemRefType)
-
-    assembly_format = "(`fresh` $fresh^)? $mapping attr-dict `:` type($mapping) `->` type($tensor)"
-
-    def __init__(self, mapping: SSAValue, fresh: bool = False):
-        super().__init__(
-            operands=[mapping],
-            properties={"fresh": UnitAttr() if fresh else None},
-            result_types=[cast(MappingType, mapping.type).tensor_type],
-        )
-
-    def verify_(self) -> None:
-        verify_tensor(self.tensor, self.mapping)
-
-
-@irdl_op_definition
-class GatherOp(IRDLOperation):
-    """
-    Read application memory through a map into a dense tensor.
-
-    Example:
-    ```mlir
-    hpacml.gather %in into %x : !hpacml.mapping<?x?x5xf32>, memref<?x?x5xf32>
-    ```
-    """
-
-    name = "hpacml.gather"
-
-    mapping = operand_def(MappingType)
-    tensor = operand_def(MemRefType)
-
-    assembly_format = "$mapping `into` $tensor attr-dict `:` type($mapping) `,` type($tensor)"
-
-    def __init__(self, mapping: SSAValue, tensor: SSAValue):
-        super().__init__(operands=[mapping, tensor])
-
-    def verify_(self) -> None:
-        verify_tensor(self.tensor, self.mapping)
-
-
-@irdl_op_definition
-class ScatterOp(IRDLOperation):
-    """
-    Write a dense tensor through a map into application memory.
-
-    Example:
-    ```mlir
-    hpacml.scatter %y into %out : memref<?x?x1xf32>, !hpacml.mapping<?x?x1xf32>
-    ```
-    """
-
-    name = "hpacml.scatter"
-
-    tensor = operand_def(MemRefType)
-    mapping = operand_def(MappingType)
-
-    assembly_format = "$tensor `into` $mapping attr-dict `:` type($tensor) `,` type($mapping)"
-
-    def __init__(self, tensor: SSAValue, mapping: SSAValue):
-        super().__init__(operands=[tensor, mapping])
-
-    def verify_(self) -> None:
-        verify_tensor(self.tensor, self.mapping)
-        source = self.mapping.owner
-        if isinstance(source, MapOp) and source.direction.data == Direction.To:
-            raise VerifyException("cannot scatter through a 'to' map")

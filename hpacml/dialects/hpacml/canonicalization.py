@@ -5,52 +5,45 @@ A map that nothing uses is removed without a pattern, since it is pure.
 
 from __future__ import annotations
 
-from xdsl.dialects.arith import ConstantOp
-from xdsl.dialects.builtin import IntegerAttr
+from xdsl.dialects.builtin import ArrayAttr
 from xdsl.ir import SSAValue
 from xdsl.pattern_rewriter import PatternRewriter, RewritePattern, op_type_rewrite_pattern
 from xdsl.rewriter import InsertPoint
 from xdsl.traits import SymbolTable
+from xdsl.transforms.canonicalization_patterns.utils import const_evaluate_operand
 
-from hpacml.dialects.hpacml.attributes import Mode
+from hpacml.dialects.hpacml.attributes import PREFIXES, Mode, ModeAttr, TargetAttr
 from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp
-from hpacml.dialects.hpacml.checks import CheckMapOp
 from hpacml.dialects.hpacml.control import MlOp
 from hpacml.errors import MapError
 from hpacml.functors.targets import fill
 
 
 class FoldConstantRanges(RewritePattern):
-    """Constant numbers of a map's ranges become part of it, and of its type where only our operations use it."""
+    """Constant numbers of a map's ranges become part of it, and of its type where only operations of hpacml use it."""
 
     @op_type_rewrite_pattern
     def match_and_rewrite(self, op: MapOp, rewriter: PatternRewriter) -> None:
-        known = [_constant(bound) for bound in op.bounds]
+        known = [const_evaluate_operand(bound) for bound in op.bounds]
         functor = SymbolTable.lookup_symbol(op, op.functor)
         users = [use.operation for use in op.mapping.uses]
         if not isinstance(functor, FunctorOp) or all(number is None for number in known):
             return
-        if not all(user.name.startswith("hpacml.") for user in users):  # a call or a return fixes the type
+        if not all(user.name.startswith(PREFIXES) for user in users):  # a call or a return fixes the type
             return
         numbers = iter(known)
         trees = [fill(tree, numbers) for tree in op.trees]
         bounds = [bound for bound, number in zip(op.bounds, known, strict=True) if number is None]
-        text = None if op.text is None else op.text.data
+        filled = MapOp.build(
+            operands=[op.arrays, bounds, op.params],
+            properties={**op.properties, "targets": ArrayAttr([TargetAttr(tree) for tree in trees])},
+            attributes=op.attributes,
+            result_types=[op.mapping_type],
+        )
         try:
-            folded = MapOp.infer(
-                functor,
-                op.direction.data,
-                trees,
-                op.arrays,
-                bounds,
-                op.params,
-                text,
-                op.mapping_type.element_type,
-                op.unchecked is not None,
-            )
+            folded = filled.typed(functor)
         except MapError:
             return  # the guard of the map says so at run time, and only if it gets there
-        folded.attributes |= op.attributes
         folded.mapping.name_hint = op.mapping.name_hint
         rewriter.replace(op, folded)
 
@@ -78,39 +71,26 @@ class FoldConstantConditions(RewritePattern):
 
     @op_type_rewrite_pattern
     def match_and_rewrite(self, op: MlOp, rewriter: PatternRewriter) -> None:
-        condition, if_condition = (None if c is None else _constant(c) for c in (op.condition, op.if_condition))
+        condition, if_condition = map(_known, (op.condition, op.if_condition))
         if if_condition == 0:
             rewriter.inline_block(op.body.block, InsertPoint.before(op))
             rewriter.erase(op)
         elif condition is not None or if_condition is not None:
             mode = op.mode.data if condition is None else Mode.Infer if condition else Mode.Collect
-            decided = MlOp(
-                mode,
-                op.label.data,
-                rewriter.move_region_contents_to_new_regions(op.body),
-                condition=op.condition if condition is None else None,
-                if_condition=op.if_condition if if_condition is None else None,
-                inputs=op.inputs,
-                outputs=op.outputs,
-                inouts=op.inouts,
-                model=op.model,
-                database=op.database,
-                batch=None if op.batch is None else op.batch.value.data,
-                on_error=None if op.on_error is None else op.on_error.data,
-                sample=None if op.sample is None or mode == Mode.Infer else op.sample.data,
-                units=None if op.units is None else dict(op.units.data),
+            sample = None if mode == Mode.Infer else op.sample
+            decided = MlOp.build(
+                operands=[
+                    op.condition if condition is None else None,
+                    op.if_condition if if_condition is None else None,
+                    op.inputs,
+                    op.outputs,
+                    op.inouts,
+                ],
+                properties={**op.properties, "mode": ModeAttr(mode), "sample": sample},
+                attributes=op.attributes,
+                regions=[rewriter.move_region_contents_to_new_regions(op.body)],
             )
-            decided.attributes |= op.attributes
             rewriter.replace(op, decided)
-
-
-class DropTrueChecks(RewritePattern):
-    """A map that is known to fit needs no check."""
-
-    @op_type_rewrite_pattern
-    def match_and_rewrite(self, op: CheckMapOp, rewriter: PatternRewriter) -> None:
-        if _constant(op.fits):
-            rewriter.erase(op)
 
 
 def _is_conditional(op: MapOp) -> bool:
@@ -118,12 +98,9 @@ def _is_conditional(op: MapOp) -> bool:
     return any(isinstance(user, MlOp) and user.if_condition is not None for user in users)
 
 
-def _constant(value: SSAValue) -> int | None:
-    """The number that is known to be `value`: for a condition, 0 if it is false."""
-    owner = value.owner
-    if isinstance(owner, ConstantOp) and isinstance(owner.value, IntegerAttr):
-        return owner.value.value.data
-    return None
+def _known(condition: SSAValue | None) -> int | None:
+    """The value of a condition, if there is one and it is a constant: 0 for false."""
+    return None if condition is None else const_evaluate_operand(condition)
 
 
 def _same(a: MapOp, b: MapOp) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from abc import ABC
+from collections.abc import Mapping, Sequence
 from itertools import permutations
 
 from xdsl.dialects.builtin import (
@@ -22,7 +23,6 @@ from xdsl.ir import Attribute, Region, SSAValue
 from xdsl.irdl import (
     AttrSizedOperandSegments,
     IRDLOperation,
-    base,
     irdl_op_definition,
     operand_def,
     opt_operand_def,
@@ -33,29 +33,56 @@ from xdsl.irdl import (
     traits_def,
     var_operand_def,
 )
-from xdsl.parser import Parser, UnresolvedOperand
 from xdsl.pattern_rewriter import RewritePattern
-from xdsl.printer import Printer
 from xdsl.traits import NoTerminator
 from xdsl.utils.exceptions import VerifyException
 
 from hpacml.clauses import POLICIES, Sampling, is_policy
-from hpacml.dialects.hpacml.attributes import Direction, MappingType, Mode, ModeAttr, as_text
+from hpacml.dialects.hpacml.attributes import Direction, MappingType, Mode, ModeAttr
 from hpacml.dialects.hpacml.bridge import MapOp
-from hpacml.dialects.hpacml.clauses import SampleAttr, UnitsAttr, print_clauses, verify_sample
+from hpacml.dialects.hpacml.clause_attributes import SampleAttr, UnitsAttr, verify_sample
+from hpacml.dialects.hpacml.texts import TEXT, TEXTS, Given, TextualOperation
 
 Source = StringAttr | SymbolRefAttr
 """Where a model or database comes from: a path, or `@name` of the call's argument that holds it."""
 
-SOURCE = base(StringAttr) | FlatSymbolRefAttrConstr
+SOURCE = TEXT | FlatSymbolRefAttrConstr
 
 
-def source_attr(source: Source | str | None) -> Source | None:
-    return StringAttr(source) if isinstance(source, str) else source
+class ModelClauses(TextualOperation, ABC):
+    """The clauses about the model, which a region and its inference have."""
+
+    model = opt_prop_def(SOURCE)
+    batch = opt_prop_def(IntegerAttr.constr(i64))
+    on_error = opt_prop_def(TEXT)
+
+    def verify_(self) -> None:
+        if self.batch is not None and self.batch.value.data < 0:
+            raise VerifyException("batch must not be negative")
+        if self.on_error is not None and not is_policy(self.on_error.data):
+            raise VerifyException(f"on_error is one of {', '.join(POLICIES)}")
+        super().verify_()
+
+
+class DataClauses(TextualOperation, ABC):
+    """The clauses about the data collected, which a region and its collection have."""
+
+    database = opt_prop_def(SOURCE)
+    sample = opt_prop_def(SampleAttr)
+    units = opt_prop_def(UnitsAttr)
+
+    def verify_(self) -> None:
+        verify_sample(self.sample)
+        super().verify_()
+
+
+# The text of the clauses, in assembly formats.
+MODEL_CLAUSES = "(`model` custom<Given>($model)^)? (`batch` $batch^)? (`on_error` custom<Given>($on_error)^)?"
+DATA_CLAUSES = "(`database` custom<Given>($database)^)? (`sample` $sample^)? (`units` $units^)?"
 
 
 @irdl_op_definition
-class MlOp(IRDLOperation, HasCanonicalizationPatternsInterface):
+class MlOp(ModelClauses, DataClauses, HasCanonicalizationPatternsInterface):
     """
     A region that a model may replace (paper, section III-C): mode, condition, maps, and the original code.
 
@@ -68,8 +95,8 @@ class MlOp(IRDLOperation, HasCanonicalizationPatternsInterface):
 
     Example:
     ```mlir
-    hpacml.ml predicated(%c) if(%d) in(%in) out(%out) model "m.pt2" database "d.h5" label "heat" batch 4096
-        : !hpacml.mapping<?x?x5xf32>, !hpacml.mapping<?x?x1xf32> {
+    hpacml.ml predicated(%c) if(%d) in(%in : !hpacml.mapping<?x?x5xf32>) out(%out : !hpacml.mapping<?x?x1xf32>)
+        label "heat" model "m.pt2" batch 4096 on_error "raise" database "d.h5" sample <every: 10> units <t: "K"> {
       func.call @step(%t) : (memref<?x?xf32>) -> ()
     }
     ```
@@ -78,13 +105,7 @@ class MlOp(IRDLOperation, HasCanonicalizationPatternsInterface):
     name = "hpacml.ml"
 
     mode = prop_def(ModeAttr)
-    model = opt_prop_def(SOURCE)
-    database = opt_prop_def(SOURCE)
-    label = prop_def(StringAttr)
-    batch = opt_prop_def(IntegerAttr.constr(i64))
-    on_error = opt_prop_def(StringAttr)
-    sample = opt_prop_def(SampleAttr)
-    units = opt_prop_def(UnitsAttr)
+    label = prop_def(TEXT)
 
     condition = opt_operand_def(i1)
     if_condition = opt_operand_def(i1)
@@ -96,6 +117,13 @@ class MlOp(IRDLOperation, HasCanonicalizationPatternsInterface):
 
     irdl_options = (AttrSizedOperandSegments(as_property=True),)
     traits = traits_def(NoTerminator())
+    custom_directives = (Given,)
+    assembly_format = (
+        "$mode (`(` $condition^ `)`)? (`if` `(` $if_condition^ `)`)? "
+        "(`in` `(` $inputs^ `:` type($inputs) `)`)? (`out` `(` $outputs^ `:` type($outputs) `)`)? "
+        "(`inout` `(` $inouts^ `:` type($inouts) `)`)? "
+        f"`label` $label {MODEL_CLAUSES} {DATA_CLAUSES} attr-dict-with-keyword $body"
+    )
 
     def __init__(
         self,
@@ -109,9 +137,9 @@ class MlOp(IRDLOperation, HasCanonicalizationPatternsInterface):
         outputs: Sequence[SSAValue] = (),
         inouts: Sequence[SSAValue] = (),
         model: Source | str | None = None,
-        database: Source | str | None = None,
         batch: int | None = None,
         on_error: str | None = None,
+        database: Source | str | None = None,
         sample: Sampling | None = None,
         units: Mapping[str, str] | None = None,
     ):
@@ -120,10 +148,10 @@ class MlOp(IRDLOperation, HasCanonicalizationPatternsInterface):
             properties={
                 "mode": ModeAttr(mode),
                 "label": StringAttr(label),
-                "model": source_attr(model),
-                "database": source_attr(database),
+                "model": _source(model),
                 "batch": None if batch is None else IntegerAttr(batch, i64),
                 "on_error": None if on_error is None else StringAttr(on_error),
+                "database": _source(database),
                 "sample": None if sample is None else SampleAttr(sample),
                 "units": UnitsAttr.of(units or {}),
             },
@@ -146,15 +174,17 @@ class MlOp(IRDLOperation, HasCanonicalizationPatternsInterface):
         """The mappings written, in the order in which the model gives them."""
         return (*self.outputs, *self.inouts)
 
+    def clauses_for(self, operation: type[IRDLOperation]) -> dict[str, Attribute]:
+        """The label and the clauses, as far as operations of the given type have them too."""
+        known = operation.get_irdl_definition().properties.keys() - {AttrSizedOperandSegments.attribute_name}
+        return {name: value for name, value in self.properties.items() if name in known}
+
     def verify_(self) -> None:
         if (self.condition is None) == (self.mode.data == Mode.Predicated):
             raise VerifyException("a condition belongs to mode 'predicated', and only to it")
-        if self.batch is not None and self.batch.value.data < 0:
-            raise VerifyException("batch must not be negative")
-        _verify_on_error(self.on_error)
         if self.sample is not None and self.mode.data == Mode.Infer:
             raise VerifyException("a region that only infers has nothing to sample")
-        verify_sample(self.sample)
+        super().verify_()
         if not self.all_inputs or not self.all_outputs:
             raise VerifyException("a region needs at least one input and one output")
         for mapping in self.all_inputs:
@@ -171,92 +201,9 @@ class MlOp(IRDLOperation, HasCanonicalizationPatternsInterface):
                     f"'{name}' holds the indices of one output and is itself another: use a copy of it"
                 )
 
-    def print(self, printer: Printer) -> None:
-        printer.print_string(f" {self.mode.data}")
-        if self.condition is not None:
-            with printer.in_parens():
-                printer.print_ssa_value(self.condition)
-        clauses: list[tuple[str, Sequence[SSAValue]]] = [
-            ("if", () if self.if_condition is None else (self.if_condition,)),
-            ("in", self.inputs),
-            ("out", self.outputs),
-            ("inout", self.inouts),
-        ]
-        for keyword, values in clauses:
-            if values:
-                printer.print_string(f" {keyword}(")
-                printer.print_list(values, printer.print_ssa_value)
-                printer.print_string(")")
-        for keyword, source in (("model", self.model), ("database", self.database), ("label", self.label)):
-            if source is not None:
-                printer.print_string(f" {keyword} ")
-                printer.print_attribute(source)
-        if self.batch is not None:
-            printer.print_string(f" batch {self.batch.value.data}")
-        if self.on_error is not None:
-            printer.print_string(" on_error ")
-            printer.print_attribute(self.on_error)
-        print_clauses(printer, (("sample", self.sample), ("units", self.units)))
-        printer.print_op_attributes(self.attributes, print_keyword=True)
-        printer.print_string(" : ")
-        mappings = (*self.inputs, *self.outputs, *self.inouts)
-        printer.print_list(mappings, lambda mapping: printer.print_attribute(mapping.type))
-        printer.print_string(" ")
-        printer.print_region(self.body, print_entry_block_args=False)
 
-    @classmethod
-    def parse(cls, parser: Parser) -> MlOp:
-        def operands(keyword: str) -> list[UnresolvedOperand]:
-            if parser.parse_optional_keyword(keyword) is None:
-                return []
-            return parser.parse_comma_separated_list(parser.Delimiter.PAREN, parser.parse_unresolved_operand)
-
-        def source(keyword: str) -> Attribute | None:
-            return None if parser.parse_optional_keyword(keyword) is None else as_text(parser.parse_attribute())
-
-        mode = parser.parse_str_enum(Mode)
-        condition: list[SSAValue] = []
-        if parser.parse_optional_punctuation("(") is not None:
-            condition = [parser.resolve_operand(parser.parse_unresolved_operand(), i1)]
-            parser.parse_punctuation(")")
-        if_condition = [parser.resolve_operand(o, i1) for o in operands("if")]
-        groups = [operands("in"), operands("out"), operands("inout")]
-        properties: dict[str, Attribute | None] = {"mode": ModeAttr(mode)}
-        for keyword in ("model", "database", "label"):
-            properties[keyword] = source(keyword)
-        if parser.parse_optional_keyword("batch") is not None:
-            properties["batch"] = IntegerAttr(parser.parse_integer(allow_boolean=False), i64)
-        if parser.parse_optional_keyword("on_error") is not None:
-            properties["on_error"] = StringAttr(parser.parse_str_literal())
-        if parser.parse_optional_keyword("sample") is not None:
-            properties["sample"] = SampleAttr(SampleAttr.parse_parameter(parser))
-        if parser.parse_optional_keyword("units") is not None:
-            properties["units"] = UnitsAttr(UnitsAttr.parse_parameter(parser))
-        attributes = parser.parse_optional_attr_dict_with_keyword()
-        parser.parse_punctuation(":")
-        types: Iterator[Attribute] = iter(parser.parse_comma_separated_list(parser.Delimiter.NONE, parser.parse_type))
-        resolved: list[list[SSAValue]] = []
-        for group in groups:
-            values: list[SSAValue] = []
-            for operand in group:
-                if (type := next(types, None)) is None:
-                    parser.raise_error("expected one type for each mapping")
-                values.append(parser.resolve_operand(operand, type))
-            resolved.append(values)
-        if next(types, None) is not None:
-            parser.raise_error("expected one type for each mapping")
-        body = parser.parse_region()
-        return cls.build(
-            operands=[condition, if_condition, *resolved],
-            properties=properties,
-            attributes=attributes.data if attributes else {},
-            regions=[body],
-        )
-
-
-def _verify_on_error(policy: StringAttr | None) -> None:
-    if policy is not None and not is_policy(policy.data):
-        raise VerifyException(f"on_error is one of {', '.join(POLICIES)}")
+def _source(source: Source | str | None) -> Source | None:
+    return StringAttr(source) if isinstance(source, str) else source
 
 
 def _direction(mapping: SSAValue) -> Direction | None:
@@ -264,7 +211,7 @@ def _direction(mapping: SSAValue) -> Direction | None:
 
 
 @irdl_op_definition
-class BodyOp(IRDLOperation):
+class BodyOp(TextualOperation):
     """
     The original code of a region; the result is the time it took in milliseconds.
 
@@ -278,7 +225,7 @@ class BodyOp(IRDLOperation):
 
     name = "hpacml.body"
 
-    label = prop_def(StringAttr)
+    label = prop_def(TEXT)
     milliseconds = result_def(Float64Type())
     body = region_def("single_block")
 
@@ -290,7 +237,7 @@ class BodyOp(IRDLOperation):
 
 
 @irdl_op_definition
-class InferOp(IRDLOperation):
+class InferOp(ModelClauses):
     """
     Run the model on dense tensors: `ins` are its arguments in order, `outs` take its results in order.
 
@@ -306,43 +253,31 @@ class InferOp(IRDLOperation):
 
     name = "hpacml.infer"
 
-    label = prop_def(StringAttr)
-    model = opt_prop_def(SOURCE)
-    batch = opt_prop_def(IntegerAttr.constr(i64))
-    on_error = opt_prop_def(StringAttr)
-    maps = opt_prop_def(ArrayAttr[StringAttr])
+    label = prop_def(TEXT)
+    maps = opt_prop_def(TEXTS)
     inputs = var_operand_def(MemRefType)
     outputs = var_operand_def(MemRefType)
     done = result_def(i1)
 
     irdl_options = (AttrSizedOperandSegments(as_property=True),)
+    custom_directives = (Given,)
     assembly_format = (
-        "$label (`model` $model^)? (`batch` $batch^)? (`on_error` $on_error^)? (`maps` $maps^)? "
+        f"$label {MODEL_CLAUSES} (`maps` $maps^)? "
         "`ins` `(` $inputs `:` type($inputs) `)` `outs` `(` $outputs `:` type($outputs) `)` attr-dict"
     )
 
     def __init__(
         self,
-        label: StringAttr,
-        model: Attribute | None,
-        batch: Attribute | None,
-        on_error: Attribute | None,
+        clauses: Mapping[str, Attribute],
         maps: ArrayAttr[StringAttr],
         inputs: Sequence[SSAValue],
         outputs: Sequence[SSAValue],
     ):
-        super().__init__(
-            operands=[inputs, outputs],
-            properties={"label": label, "model": model, "batch": batch, "on_error": on_error, "maps": maps},
-            result_types=[i1],
-        )
-
-    def verify_(self) -> None:
-        _verify_on_error(self.on_error)
+        super().__init__(operands=[inputs, outputs], properties={**clauses, "maps": maps}, result_types=[i1])
 
 
 @irdl_op_definition
-class SampleOp(IRDLOperation):
+class SampleOp(TextualOperation):
     """
     Count a call of a region that collects: is it one of those that `sample` takes?
 
@@ -354,25 +289,23 @@ class SampleOp(IRDLOperation):
 
     name = "hpacml.sample"
 
-    label = prop_def(StringAttr)
+    label = prop_def(TEXT)
     database = opt_prop_def(SOURCE)
     sample = prop_def(SampleAttr)
     sampled = result_def(i1)
 
-    assembly_format = "$label (`database` $database^)? $sample attr-dict"
+    custom_directives = (Given,)
+    assembly_format = "$label (`database` custom<Given>($database)^)? $sample attr-dict"
 
-    def __init__(self, label: StringAttr, database: Attribute | None, sample: SampleAttr):
-        super().__init__(
-            properties={"label": label, "database": database, "sample": sample},
-            result_types=[i1],
-        )
+    def __init__(self, clauses: Mapping[str, Attribute]):
+        super().__init__(properties=clauses, result_types=[i1])
 
     def verify_(self) -> None:
         verify_sample(self.sample)
 
 
 @irdl_op_definition
-class CollectOp(IRDLOperation):
+class CollectOp(DataClauses):
     """
     Append inputs, outputs and the time of the original code to the region's group in the database.
 
@@ -386,37 +319,26 @@ class CollectOp(IRDLOperation):
 
     name = "hpacml.collect"
 
-    label = prop_def(StringAttr)
-    database = opt_prop_def(SOURCE)
-    sample = opt_prop_def(SampleAttr)
-    units = opt_prop_def(UnitsAttr)
-    maps = opt_prop_def(ArrayAttr[StringAttr])
+    label = prop_def(TEXT)
+    maps = opt_prop_def(TEXTS)
     inputs = var_operand_def(MemRefType)
     outputs = var_operand_def(MemRefType)
     milliseconds = operand_def(Float64Type())
 
     irdl_options = (AttrSizedOperandSegments(as_property=True),)
+    custom_directives = (Given,)
     assembly_format = (
-        "$label (`database` $database^)? (`sample` $sample^)? (`units` $units^)? (`maps` $maps^)? "
+        f"$label {DATA_CLAUSES} (`maps` $maps^)? "
         "`ins` `(` $inputs `:` type($inputs) `)` `outs` `(` $outputs `:` type($outputs) `)` "
         "`time` $milliseconds attr-dict"
     )
 
     def __init__(
         self,
-        label: StringAttr,
-        database: Attribute | None,
+        clauses: Mapping[str, Attribute],
         maps: ArrayAttr[StringAttr],
         inputs: Sequence[SSAValue],
         outputs: Sequence[SSAValue],
         milliseconds: SSAValue,
-        sample: SampleAttr | None = None,
-        units: UnitsAttr | None = None,
     ):
-        super().__init__(
-            operands=[inputs, outputs, milliseconds],
-            properties={"label": label, "database": database, "maps": maps, "sample": sample, "units": units},
-        )
-
-    def verify_(self) -> None:
-        verify_sample(self.sample)
+        super().__init__(operands=[inputs, outputs, milliseconds], properties={**clauses, "maps": maps})

@@ -1,1 +1,1 @@
-"""The Python subset of kernels: its AST to IR."""
+"""Compiles the Python subset of kernels from its AST to IR."""

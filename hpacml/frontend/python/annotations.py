@@ -1,4 +1,4 @@
-"""What a kernel's annotations declare: arrays (jaxtyping), numbers, and arguments that only directives use."""
+"""Reads the annotations of a kernel: arrays (jaxtyping), numbers, and arguments that only directives use."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from hpacml.frontend.python.types import ARRAY_DTYPES, SCALARS, Refusal, ScalarT
 from hpacml.runtime.arrays.views import Layout
 
 Dim: TypeAlias = int | str | None
-"""A size, the name of one, or None for any."""
+"""A size, the name of a size, or None for any size."""
 
 
 @dataclass(frozen=True)
 class ArrayParameter:
-    """`Float32[np.ndarray, "N 3"]`."""
+    """An array, such as `Float32[np.ndarray, "N 3"]`."""
 
     name: str
     element: ScalarType
     dims: tuple[Dim, ...]
 
     def memref(self, layout: Layout) -> MemRefType:
-        """The type of the array in memory."""
+        """The type of the array in the IR."""
         shape = [dim if isinstance(dim, int) else DYNAMIC_INDEX for dim in self.dims]
         return memref_of_layout(self.element.ir, shape, layout)
 
 
 @dataclass(frozen=True)
 class ScalarParameter:
-    """`int`, `float`, `bool`, `np.float32`, ..."""
+    """A number: `int`, `float`, `bool`, `np.float32`, ..."""
 
     name: str
     type: ScalarType
@@ -45,7 +45,7 @@ class ScalarParameter:
 
 @dataclass(frozen=True)
 class OpaqueParameter:
-    """`str`, `Path`, `torch.nn.Module`, `Any`: not seen by the compiled code."""
+    """An argument that compiled code does not see: `str`, `Path`, `torch.nn.Module`, `Any`."""
 
     name: str
 
@@ -54,7 +54,7 @@ Parameter: TypeAlias = ArrayParameter | ScalarParameter | OpaqueParameter
 
 
 def parameters_of(function: Callable[..., Any], source: Source, names: Mapping[str, Any]) -> tuple[Parameter, ...]:
-    """The parameters of a kernel; `names` are those its annotations may use. Raises `CompileError`."""
+    """The parameters of a kernel. `names` has what its annotations may refer to. Raises `CompileError`."""
     arguments = source.function.args
     for extra in (arguments.vararg, arguments.kwarg):
         if extra is not None:
@@ -80,7 +80,7 @@ def _evaluate(annotation: Any, names: Mapping[str, Any]) -> Any:
     if not isinstance(annotation, str):
         return annotation
     try:
-        return eval(annotation, dict(names))  # what typing.get_type_hints does
+        return eval(annotation, dict(names))  # as typing.get_type_hints does
     except Exception as error:
         raise Refusal(f"this annotation cannot be evaluated: {type(error).__name__}: {error}") from None
 
@@ -105,7 +105,7 @@ def _parameter(name: str, annotation: Any) -> Parameter:
 
 
 def _array(name: str, annotation: Any) -> ArrayParameter:
-    dtypes: Any = annotation.dtypes  # no tuple, but an object of jaxtyping, if any dtype will do
+    dtypes: Any = annotation.dtypes  # an object of jaxtyping, not a tuple, if any dtype is allowed
     dtypes = cast("tuple[str, ...]", dtypes) if isinstance(dtypes, tuple) else ()
     if len(dtypes) != 1 or dtypes[0] not in ARRAY_DTYPES:
         classes = ", ".join(_jaxtyping_name(dtype) for dtype in ARRAY_DTYPES)

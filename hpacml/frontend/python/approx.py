@@ -1,4 +1,4 @@
-"""Directives in a kernel: `approx(...)` becomes operations of the `hpacml` dialect."""
+"""Compiles directives in a kernel: `approx(...)` becomes operations of the `hpacml` dialect."""
 
 from __future__ import annotations
 
@@ -42,9 +42,8 @@ from hpacml.functors.targets import TargetTree, fill
 from hpacml.functors.tensor_functor import Functor, names_of
 
 I128 = IntegerType(128)
-Wide = type[AddiOp] | type[SubiOp] | type[MuliOp]
-WIDE: dict[type[ast.operator], Wide] = {ast.Add: AddiOp, ast.Sub: SubiOp, ast.Mult: MuliOp}
-"""The operations that may leave 64 bits, and what computes them in more."""
+WIDE: dict[type[ast.operator], type[AddiOp | SubiOp | MuliOp]] = {ast.Add: AddiOp, ast.Sub: SubiOp, ast.Mult: MuliOp}
+"""The operators whose results may exceed 64 bits, and the operations that compute them in 128."""
 
 
 def _is_size(*numbers: Number) -> bool:
@@ -55,13 +54,13 @@ class FunctorTable(Protocol):
     """The functors of a module."""
 
     def functor(self, name: str, functor: Functor) -> FunctorOp:
-        """The operation of this functor, made if there is none yet."""
+        """The operation of this functor, which is added if it is new."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
-class _Functor:
-    """A functor as declared: those of its names that were integers there are its parameters."""
+class _DeclaredFunctor:
+    """A functor as declared. Its parameters are the names that are integers at the declaration."""
 
     directive: FunctorDirective
     params: frozenset[str]
@@ -69,17 +68,17 @@ class _Functor:
 
 
 @dataclass(frozen=True, eq=False)
-class _Map:
-    """A functor applied to arrays, with its numbers computed; `mappings` holds those made where it stands."""
+class _BoundMap:
+    """A functor applied to arrays, with computed numbers. `mappings` has the mappings that its directive has made."""
 
-    functor: _Functor
+    functor: _DeclaredFunctor
     application: AppliedFunctor
     place: str
-    """The map in its directive, with carets."""
+    """The text of its directive, with carets under the map."""
     arrays: tuple[Array, ...]
-    """All arrays, those that hold indices too."""
+    """All arrays, including those that hold indices."""
     targets: tuple[Array, ...]
-    """The arrays that are read or written."""
+    """The arrays whose elements the map reads or writes."""
     trees: tuple[TargetTree, ...]
     bounds: tuple[SSAValue, ...]
     params: tuple[SSAValue, ...]
@@ -93,20 +92,20 @@ class Directives:
         self._evaluator = evaluator
         self._table = functors
         self._label = label
-        self._scope: Scope[_Map] = Scope(self._wrong_array)
-        self._functors: list[_Functor] = []
+        self._scope: Scope[_BoundMap] = Scope(self._wrong_array)
+        self._functors: list[_DeclaredFunctor] = []
         self._unchecked = False
         self._on_error: str | None = None
         self._default_label: tuple[int, int] | None = None
-        """Where the region is that collects under the function's name."""
+        """The place of the region that collects under the function's name."""
 
     def statement(self, call: ast.Call) -> None:
-        """`approx("tensor ...")`."""
+        """Compile `approx("tensor ...")`."""
         for directive in self._read(call):
             self._declare(call, directive)
 
     def region(self, call: ast.Call, body: Callable[[], None]) -> None:
-        """`with approx("ml(...)"):`; `body` compiles the region."""
+        """Compile `with approx("ml(...)"):`. `body` compiles the statements of the region."""
         *declarations, last = self._read(call, region=True)
         for directive in declarations:
             self._declare(call, directive)
@@ -121,7 +120,7 @@ class Directives:
 
     @contextmanager
     def block(self) -> Generator[None]:
-        """What is declared in a block of statements holds to its end."""
+        """A scope for a block of statements: its declarations end with it."""
         outer, self._scope = self._scope, self._scope.nested()
         yield
         self._scope = outer
@@ -160,7 +159,7 @@ class Directives:
 
     @contextmanager
     def _reading(self, call: ast.Call, text: str) -> Generator[None]:
-        """Errors in the directive tell where it stands."""
+        """Add the place of the directive to its errors."""
         literal, file = call.args[0], self._evaluator.source.file
         as_written = (literal.end_lineno or 0) - literal.lineno == text.count("\n")
         try:
@@ -202,7 +201,7 @@ class Directives:
             hint = f" (integer variables here, and so no symbols: {names})" if params else ""
             raise DirectiveError(error.message + hint, error.text, error.start, error.end) from None
         op = self._table.functor(directive.name, functor)
-        self._functors.append(_Functor(directive, params, op))
+        self._functors.append(_DeclaredFunctor(directive, params, op))
         self._scope.declare(directive)
 
     def _is_integer(self, name: str) -> bool:
@@ -224,7 +223,7 @@ class Directives:
         close = get_close_matches(name, arrays, 1)
         return f"there is no array '{name}'" + (f"; did you mean '{close[0]}'?" if close else "")
 
-    def _bind(self, application: Application, text: str) -> _Map:
+    def _bind(self, application: Application, text: str) -> _BoundMap:
         """Look up the functor and the arrays of an application, and compute its numbers."""
         directive = self._scope.functor(application, text)
         functor = next(f for f in reversed(self._functors) if f.directive is directive)
@@ -240,7 +239,7 @@ class Directives:
         ssa = self._evaluator.numbers.ssa
         bounds = tuple(ssa(n) for n, constant in zip(numbers, constants, strict=True) if constant is None)
         params = tuple(ssa(self._integer(ast.Name(name, ast.Load()))) for name in applied.functor.used_params)
-        return _Map(functor, applied, place, tuple(arrays), targets, trees, bounds, params)
+        return _BoundMap(functor, applied, place, tuple(arrays), targets, trees, bounds, params)
 
     def _number(self, number: Expr | End, arrays: Mapping[str, Array], place: str) -> Number:
         if isinstance(number, Expr):
@@ -251,7 +250,7 @@ class Directives:
         return self._evaluator.size(array, number.dim)
 
     def _integer(self, node: ast.expr) -> Number:
-        """A number in a map; `OVERFLOW`, which no map takes, if it or a part of it does not fit 64 bits."""
+        """A number in a map. If it or a part of it exceeds 64 bits, it is `OVERFLOW`, which every map refuses."""
         number, overflows = self._checked(node)
         if overflows is None:
             return number
@@ -260,7 +259,7 @@ class Directives:
         return Number(INT, value(SelectOp(overflows, overflow, self._evaluator.numbers.ssa(number))))
 
     def _checked(self, node: ast.expr) -> tuple[Number, SSAValue | None]:
-        """A number, and whether it overflows where that is not known to be false."""
+        """A number, and whether it overflows; None if it cannot."""
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
             node = ast.copy_location(ast.BinOp(ast.Constant(0), ast.Sub(), node.operand), node)
         if not isinstance(node, ast.BinOp):
@@ -279,8 +278,8 @@ class Directives:
             flags.append(value(CmpiOp(value(wide(a, b)), wrapped, "ne")))
         return number, reduce(lambda a, b: value(OrIOp(a, b)), flags) if flags else None
 
-    def _mapping(self, bound: _Map, direction: Direction) -> SSAValue:
-        """The map of this direction; made here, unless its directive has made it already."""
+    def _mapping(self, bound: _BoundMap, direction: Direction) -> SSAValue:
+        """The mapping of this direction, which is added unless the directive has added it already."""
         if direction in bound.mappings:
             return bound.mappings[direction]
         arrays = [array.value for array in bound.arrays]
@@ -305,7 +304,7 @@ class Directives:
     # -- ml --------------------------------------------------------------------------------------
 
     def _check_label(self, ml: MlDirective, place: tuple[int, int]) -> None:
-        """Refuse two regions that collect under the function's name: their data would be one."""
+        """Refuse two regions that collect under the function's name, because their data would mix."""
         if ml.label is not None or ml.mode == "infer":
             return
         if self._default_label not in (None, place):  # the body of a loop may be compiled more than once
@@ -318,7 +317,7 @@ class Directives:
         self._default_label = place
 
     def _ml(self, ml: MlDirective) -> Callable[[Region], MlOp]:
-        """The operation of an ml directive, when it gets its region; all else is computed now."""
+        """Compile the clauses of an ml directive. The result builds its operation around a region."""
         mappings: list[tuple[Keyword, SSAValue]] = []
         uses = self._scope.uses(ml, lambda application: self._bind(application, ml.text))
         check_units(ml, (array for use in uses for array in use.map.application.arrays))
@@ -334,8 +333,8 @@ class Directives:
         condition, if_condition = map(self._condition, (ml.condition, ml.if_condition))
         return partial(ml_op, ml, self._label, mappings, condition, if_condition, on_error=self._on_error)
 
-    def _check_not_assigned(self, use: Use[_Map], text: str) -> None:
-        """Refuse the name of an array for its map if the name stands for another array by now."""
+    def _check_not_assigned(self, use: Use[_BoundMap], text: str) -> None:
+        """Refuse an array's name for its map if the name has been assigned another array since."""
         if use.array is None:
             return
         name = use.array.id

@@ -1,4 +1,4 @@
-"""Calls in a kernel: of the functions that are known, of other kernels, and those that make arrays."""
+"""Compiles calls in a kernel: of known functions, of other kernels, and of functions that make arrays."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hpacml.frontend.python.definition import Definition
 from hpacml.frontend.python.evaluator import MISSING, Evaluator
 from hpacml.frontend.python.functions import FUNCTIONS, advice
 from hpacml.frontend.python.layouts import layout_of_memref
-from hpacml.frontend.python.scalars import Number, constant
+from hpacml.frontend.python.scalars import Number, as_number
 from hpacml.frontend.python.types import ARRAY_DTYPES, INT, Refusal, ScalarType
 from hpacml.frontend.python.values import Array, Tuple, Value, describe
 from hpacml.runtime.arrays.views import Layout
@@ -30,14 +30,14 @@ from hpacml.runtime.arrays.views import Layout
 
 @dataclass(frozen=True)
 class Linked:
-    """A function of the module that kernels can call."""
+    """A compiled function of the module, which kernels can call."""
 
     symbol: str
     result: ScalarType | None
     written: frozenset[int]
-    """The parameters that it writes to."""
+    """The positions of the parameters that it writes."""
     has_regions: bool
-    """Whether it has an ml region, or calls what has."""
+    """Whether it or a function that it calls has an ml region."""
 
 
 _ARRAYS: dict[Any, tuple[str, ...]] = {
@@ -49,10 +49,10 @@ _ARRAYS: dict[Any, tuple[str, ...]] = {
 """The functions that make arrays, and their parameters."""
 
 _MOST_BYTES = 1 << 62
-"""What no array can have more of."""
+"""The greatest size of an array in bytes."""
 
 Link = Callable[[Definition, tuple[Layout, ...]], Linked]
-"""Finds the function for a kernel whose array arguments have these layouts."""
+"""Returns the function for a kernel whose array arguments have these layouts."""
 
 
 class Calls:
@@ -62,7 +62,7 @@ class Calls:
         self._link = link
 
     def __call__(self, evaluator: Evaluator, node: ast.Call) -> Value | None:
-        """The result of a call, None if it has none."""
+        """Compile a call and return its result, None if the function returns nothing."""
         callee, spelled = evaluator.static(node.func), ast.unparse(node.func)
         if callee is MISSING:
             if isinstance(node.func, ast.Attribute):
@@ -130,7 +130,7 @@ class Calls:
 
 
 def _default(callee: Definition, parameter: ScalarParameter) -> Number:
-    number = constant(callee.signature.parameters[parameter.name].default)
+    number = as_number(callee.signature.parameters[parameter.name].default)
     if number is None:
         raise Refusal(f"the default of '{parameter.name}' of {callee.name}() is no number")
     return number
@@ -176,7 +176,7 @@ def _pass_array(evaluator: Evaluator, array: Array, type: MemRefType) -> SSAValu
 
 
 def _new_array(evaluator: Evaluator, callee: Any, node: ast.Call) -> Array:
-    """`np.zeros(shape, dtype)` and the like, freed at the end of the block."""
+    """Compile `np.zeros(shape, dtype)` and the like. The array is freed at the end of the block."""
     names = _ARRAYS[callee]
     _check_arguments(evaluator, node, names)
     given: dict[str, ast.expr] = dict(zip(names, node.args, strict=False))
@@ -205,7 +205,7 @@ def _new_array(evaluator: Evaluator, callee: Any, node: ast.Call) -> Array:
 
 
 def _fill_value(evaluator: Evaluator, callee: Any, given: dict[str, ast.expr]) -> Number | None:
-    """What all elements are, None if they are not set."""
+    """The initial value of the elements, None if they have none."""
     if callee is np.full:
         return evaluator.number(given["fill_value"])
     return None if callee is np.empty else Number(ARRAY_DTYPES["float64"], float(callee is np.ones))
@@ -229,7 +229,7 @@ def _new_size(evaluator: Evaluator, node: ast.expr, value: Value) -> Number:
 
 
 def _check_bytes(evaluator: Evaluator, sizes: Sequence[Number], itemsize: int) -> None:
-    """Refuse negative sizes, and more bytes than there can be; sizes of 0 count as 1, as in NumPy."""
+    """Refuse negative sizes, and more than `_MOST_BYTES`. Sizes of 0 count as 1, as in NumPy."""
     emit, numbers = evaluator.emit, evaluator.numbers
     known = [max(int(size.constant), 1) for size in sizes if size.constant is not None]
     most = _MOST_BYTES // itemsize // math.prod(known)
@@ -285,7 +285,7 @@ def _length(evaluator: Evaluator, node: ast.Call) -> Number:
 
 
 def _check_arguments(evaluator: Evaluator, node: ast.Call, keywords: Sequence[str] = ()) -> None:
-    """Refuse stars, and keywords that the callee does not have."""
+    """Refuse `*`, `**`, and keywords that the callee does not have."""
     for argument in node.args:
         if isinstance(argument, ast.Starred):
             raise evaluator.error(argument, "'*' in a call cannot be compiled: write the arguments one by one")

@@ -1,4 +1,4 @@
-"""Kernels to a module: one function for each way in which a kernel and those it calls are used."""
+"""Compiles a kernel and the kernels that it calls to a module: a function for each kernel and layouts of its arrays."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from hpacml.functors.tensor_functor import Functor
 from hpacml.runtime.arrays.views import Layout
 
 _C_NAMES = {*vars(math), "free", "index", "main", "malloc", "memcpy", "memmove", "memset"}
-"""Functions of the C library that compiled code may need: a kernel of that name gets another symbol."""
+"""Functions of the C library that compiled code may call. A kernel with such a name gets another symbol."""
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """A kernel as IR. `entry` is its function's symbol, `written` has the parameters that it writes to."""
+    """A kernel as IR. `entry` is the symbol of its function, `written` has the parameters that it writes."""
 
     module: ModuleOp
     entry: str
@@ -67,7 +67,7 @@ class _Compiler:
         return Compiled(module, linked.symbol, linked.result, linked.written)
 
     def link(self, callee: Definition, layouts: tuple[Layout, ...]) -> Linked:
-        """The function for a kernel with such arguments, which is compiled if it is new."""
+        """The function of a kernel for arrays of these layouts, which is compiled if it is new."""
         key = (callee, layouts)
         if key not in self._linked:
             if callee in self._open:
@@ -96,7 +96,7 @@ class _Compiler:
         return Linked(symbol, result_type, frozenset(evaluator.written), evaluator.has_regions)
 
     def functor(self, name: str, functor: Functor) -> FunctorOp:
-        """The operation of a functor; two of one name that differ get different symbols."""
+        """The operation of a functor. Functors that differ and have the same name get different symbols."""
         for known, same, op in self._functors.values():
             if known == name and same == functor:
                 return op
@@ -127,7 +127,7 @@ def _types(kernel: Definition, layouts: tuple[Layout, ...]) -> list[Attribute]:
 
 
 def _parameters(kernel: Definition, block: Block) -> dict[str, Value]:
-    """A kernel's parameters as its first variables."""
+    """The parameters of a kernel, which are its first variables."""
     variables: dict[str, Value] = {}
     arguments = iter(block.args)
     for position, parameter in enumerate(kernel.parameters):
@@ -145,7 +145,7 @@ def _parameters(kernel: Definition, block: Block) -> dict[str, Value]:
 
 
 def _result(kernel: Definition, evaluator: Evaluator) -> Number | None:
-    """What a kernel returns."""
+    """The number that a kernel returns, None if it returns nothing. Raises `CompileError` for other results."""
     result = evaluator.variables.get(jumps.RESULT)
     if result is None or isinstance(result, Number):
         return result
@@ -156,14 +156,14 @@ def _result(kernel: Definition, evaluator: Evaluator) -> Number | None:
 
 
 def _own_names(kernel: Definition) -> frozenset[str]:
-    """The names that Python takes for a function's own: its parameters, and what it assigns."""
+    """The local names of a function: its parameters, and the names that it assigns."""
     nodes = ast.walk(kernel.source.function)
     assigned = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
     return frozenset(assigned.union(parameter.name for parameter in kernel.parameters))
 
 
 def _names_read(function: ast.FunctionDef) -> frozenset[str]:
-    """The names that a function may read, those in its directives too."""
+    """The names that a function may read, including the names in its directives."""
     names: set[str] = set()
     for node in ast.walk(function):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):

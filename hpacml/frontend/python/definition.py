@@ -1,4 +1,4 @@
-"""A Python function that can become a kernel: what it is made of, before anything is compiled."""
+"""The Python function of a kernel, before it is compiled."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Definition:
 
     @property
     def surroundings(self) -> dict[str, Any]:
-        """The names that the function sees beside its own: built-in, of its module, of functions around it."""
+        """The names outside of the function that it sees: built-in, of its module, of the functions around it."""
         names = {**vars(builtins), **self.function.__globals__}
         for name, cell in zip(self.function.__code__.co_freevars, self.function.__closure__ or (), strict=True):
             try:

@@ -1,6 +1,6 @@
-"""Division, remainders, shifts and truncation: where Python, NumPy, processors and LLVM each have their own rules.
+"""Division, remainders, shifts and truncation of values of the IR, by the rules of NumPy.
 
-These are NumPy's, on values of the IR. Nothing traps, and nothing is undefined.
+Python, processors and LLVM have other rules. Here no operation traps, and no result is undefined.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from hpacml.frontend.python.emitter import Emitter
 
 
 class _Divisor(NamedTuple):
-    """A divisor of integers that processors can divide by: 1 instead of 0, and of -1, which overflows."""
+    """A divisor of integers that no processor traps on: 1 instead of 0, and instead of -1, which may overflow."""
 
     value: SSAValue
     is_zero: SSAValue | None = None
@@ -23,7 +23,7 @@ class _Divisor(NamedTuple):
 
 
 def floor_divide_integers(emit: Emitter, a: SSAValue, b: SSAValue, signed: bool, known: int | None) -> SSAValue:
-    """`a // b`, 0 where `b` is 0. `known` is the value of `b` if it is known; it is not 0 then."""
+    """`a // b`, or 0 if `b` is 0. `known` is the value of `b` if that is known and not 0."""
     zero = emit.constant(0, a.type)
     if known == -1:
         return emit.value(arith.SubiOp(zero, a))
@@ -35,7 +35,7 @@ def floor_divide_integers(emit: Emitter, a: SSAValue, b: SSAValue, signed: bool,
 
 
 def modulo_integers(emit: Emitter, a: SSAValue, b: SSAValue, signed: bool, known: int | None) -> SSAValue:
-    """`a % b`, with the sign of `b`; 0 where `b` is 0."""
+    """`a % b` with the sign of `b`, or 0 if `b` is 0."""
     zero = emit.constant(0, a.type)
     if known == -1:
         return zero
@@ -52,7 +52,7 @@ def modulo_integers(emit: Emitter, a: SSAValue, b: SSAValue, signed: bool, known
 
 
 def floor_divide_floats(emit: Emitter, a: SSAValue, b: SSAValue) -> tuple[SSAValue, SSAValue]:
-    """`a // b` and `a % b`, step by step as in CPython's floatobject.c and NumPy's npy_divmod."""
+    """`a // b` and `a % b`, by the steps of CPython's floatobject.c and NumPy's npy_divmod."""
     value, (zero, one, half) = emit.value, (emit.constant(x, a.type) for x in (0.0, 1.0, 0.5))
 
     def compare(x: SSAValue, predicate: str, y: SSAValue) -> SSAValue:
@@ -75,13 +75,13 @@ def floor_divide_floats(emit: Emitter, a: SSAValue, b: SSAValue) -> tuple[SSAVal
 
 
 def shift_left(emit: Emitter, a: SSAValue, b: SSAValue, bits: int) -> SSAValue:
-    """`a << b` in `bits` bits; where `b` is less than 0, or `bits` or more, all are moved out."""
+    """`a << b` in `bits` bits, or 0 if `b` is negative or at least `bits`."""
     zero, fits = emit.constant(0, a.type), _fits(emit, b, bits)
     return _select(emit, fits, emit.value(arith.ShLIOp(a, _select(emit, fits, b, zero))), zero)
 
 
 def shift_right(emit: Emitter, a: SSAValue, b: SSAValue, bits: int, signed: bool) -> SSAValue:
-    """`a >> b`, likewise."""
+    """`a >> b` in `bits` bits. If `b` is negative or at least `bits`, only the sign remains."""
     zero, fits = emit.constant(0, a.type), _fits(emit, b, bits)
     if signed:
         return emit.value(arith.ShRSIOp(a, _select(emit, fits, b, emit.constant(bits - 1, a.type))))
@@ -89,7 +89,7 @@ def shift_right(emit: Emitter, a: SSAValue, b: SSAValue, bits: int, signed: bool
 
 
 def truncate(emit: Emitter, a: SSAValue) -> SSAValue:
-    """A float without its fraction as i64; the least integer for those that do not fit, NaN among them."""
+    """A float without its fraction as i64, or the least i64 if it does not fit or is NaN."""
     fits = emit.value(arith.CmpfOp(emit.value(math.AbsFOp(a)), emit.constant(2.0**63, a.type), "olt"))
     whole = emit.value(arith.FPToSIOp(_select(emit, fits, a, emit.constant(0.0, a.type)), i64))
     return _select(emit, fits, whole, emit.constant(-(1 << 63), i64))

@@ -26,7 +26,7 @@ from hpacml.frontend.python.types import Constant
 
 
 @dataclass
-class _Open:
+class _OpenBlock:
     block: Block
     constants: dict[tuple[str, Attribute], SSAValue] = field(default_factory=dict[tuple[str, Attribute], SSAValue])
     owned: list[SSAValue] = field(default_factory=list[SSAValue])
@@ -36,12 +36,12 @@ class Emitter:
     """A stack of open blocks; operations go to the end of the innermost one."""
 
     def __init__(self, declarations: dict[str, FuncOp]):
-        self._open: list[_Open] = []
+        self._open: list[_OpenBlock] = []
         self._declarations = declarations
 
     @contextmanager
     def block(self, arg_types: Sequence[Attribute] = ()) -> Generator[Block]:
-        """A new block to fill. What it owns is freed at its end."""
+        """Open a new block. Memory that it owns is freed at its end."""
         block = Block(arg_types=arg_types)
         with self.at_end(block):
             yield block
@@ -50,8 +50,8 @@ class Emitter:
 
     @contextmanager
     def at_end(self, block: Block) -> Generator[None]:
-        """Continue an earlier block."""
-        self._open.append(_Open(block))
+        """Open an earlier block again, at its end."""
+        self._open.append(_OpenBlock(block))
         yield
         self._open.pop()
 
@@ -59,7 +59,7 @@ class Emitter:
         self._open[-1].block.add_op(operation)
 
     def value(self, operation: Operation) -> SSAValue:
-        """The result of an operation, which is appended."""
+        """Append an operation and return its result."""
         self.op(operation)
         return operation.results[0]
 
@@ -68,7 +68,7 @@ class Emitter:
         self._open[-1].owned.append(memory)
 
     def constant(self, value: Constant, type: Attribute) -> SSAValue:
-        """A constant; each block makes one once."""
+        """A constant, which is appended unless an open block has it."""
         key = (repr(value), type)
         for scope in self._open:
             if key in scope.constants:
@@ -82,9 +82,9 @@ class Emitter:
         return self.constant(value, IndexType())
 
     def call_c(self, name: str, arguments: Sequence[SSAValue], result: Attribute) -> SSAValue:
-        """Call a function of the C library that has no side effects, exactly as it is there.
+        """Call a function of the C library that has no side effects, without changes by LLVM.
 
-        LLVM knows these functions, and would make `x * x` of `pow(x, 2)`, which rounds differently.
+        LLVM knows these functions, and would replace `pow(x, 2)` by `x * x`, which rounds differently.
         """
         if name not in self._declarations:
             declaration = FuncOp.external(name, [argument.type for argument in arguments], [result])
@@ -101,7 +101,7 @@ class Emitter:
 
 
 def name_value(value: SSAValue, name: str) -> None:
-    """Call a value in the IR as in Python, if it has no name yet and the IR can spell it."""
+    """Give a value in the IR its name in Python, if it has no name yet and the IR allows the name."""
     if value.name_hint is None and name.isascii() and SSAValue.is_valid_name(name):
         value.name_hint = name
 

@@ -1,4 +1,4 @@
-"""Expressions of a kernel: syntax trees to values."""
+"""Compiles expressions of a kernel from syntax trees to values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hpacml.errors import CompileError, DirectiveError
 from hpacml.frontend.python.annotations import ArrayParameter
 from hpacml.frontend.python.definition import Definition
 from hpacml.frontend.python.emitter import Emitter
-from hpacml.frontend.python.scalars import PYTHON, Arithmetic, Number, constant, disagreement
+from hpacml.frontend.python.scalars import PYTHON, Arithmetic, Number, as_number, disagreement
 from hpacml.frontend.python.source import Source
 from hpacml.frontend.python.types import BOOL, INT, Refusal
 from hpacml.frontend.python.values import Array, Opaque, Tuple, Unset, Value, describe
@@ -25,7 +25,7 @@ MISSING = object()
 
 
 class Evaluator:
-    """Evaluates expressions where the variables are `variables`; errors point to `source`."""
+    """Compiles expressions of the variables in `variables`. Errors point into `source`."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class Evaluator:
         self.numbers = Arithmetic(emitter)
         self.variables: dict[str, Value] = {}
         self.written: set[int] = set()
-        """The parameters that are written to."""
+        """The positions of the parameters that the kernel writes."""
         self.has_regions = False
         self.in_parallel_loop = False
         self._surroundings: Mapping[str, Any] = definition.surroundings
@@ -56,7 +56,7 @@ class Evaluator:
     # -- errors ----------------------------------------------------------------------------------
 
     def error(self, node: ast.AST, message: str) -> CompileError | DirectiveError:
-        """An error at `node`, in the file or in the directive that is being looked at."""
+        """An error at `node`, in the file or in the directive that is being compiled."""
         if self._directive is None:
             return self.source.error(node, message)
         begin = getattr(node, "col_offset", 0)
@@ -64,7 +64,7 @@ class Evaluator:
 
     @contextmanager
     def inside(self, directive: str) -> Generator[None]:
-        """Evaluate expressions of this directive."""
+        """Let errors point into this directive."""
         self._directive = directive
         try:
             yield
@@ -73,13 +73,13 @@ class Evaluator:
 
     @contextmanager
     def at(self, node: ast.AST) -> Generator[None]:
-        """What is refused is refused at `node`."""
+        """Let refusals become errors at `node`."""
         try:
             yield
         except Refusal as refusal:
             raise self.error(node, str(refusal)) from None
 
-    # -- what is asked for -----------------------------------------------------------------------
+    # -- values by what they are used for --------------------------------------------------------
 
     def value(self, node: ast.expr) -> Value:
         with self.at(node):
@@ -92,13 +92,13 @@ class Evaluator:
         return value
 
     def truth(self, node: ast.expr) -> Number:
-        """A condition."""
+        """The value of a condition, a bool."""
         number = self.number(node)
         with self.at(node):
             return self.numbers.truth(number)
 
     def index(self, node: ast.expr, what: str) -> Number:
-        """An integer, for indices, sizes and ranges."""
+        """The value of an index, a size or a bound, an integer. `what` names it in errors."""
         number = self.number(node)
         with self.at(node):
             return self.numbers.integer(number, what)
@@ -137,7 +137,7 @@ class Evaluator:
         return Number(array.element, self.emit.value(LoadOp.get(array.value, indices)))
 
     def choose(self, condition: SSAValue, then: Callable[[], Number], otherwise: Callable[[], Number]) -> Number:
-        """One of two numbers; only the one that is chosen is computed."""
+        """One of two numbers. Only the chosen number is computed."""
         with self.emit.block() as then_block:
             a = then()
         with self.emit.block() as else_block:
@@ -152,7 +152,7 @@ class Evaluator:
         return Number.of(kind, self.emit.value(op))
 
     def static(self, node: ast.expr) -> Any:
-        """The Python object that `node` names outside the kernel, `MISSING` if it names none."""
+        """The Python object outside of the kernel that `node` names, `MISSING` if there is none."""
         if isinstance(node, ast.Name):
             return MISSING if node.id in self._own_names else self._surroundings.get(node.id, MISSING)
         if isinstance(node, ast.Attribute):
@@ -161,7 +161,7 @@ class Evaluator:
         return MISSING
 
     def call(self, node: ast.Call) -> Value | None:
-        """The result of a call, None if it has none."""
+        """The result of a call, None if the function returns nothing."""
         with self.at(node):
             return self._compile_call(self, node)
 
@@ -202,7 +202,7 @@ class Evaluator:
         return result
 
     def _literal(self, value: object) -> Value:
-        number = constant(value)
+        number = as_number(value)
         if number is None:
             raise Refusal(f"{value!r} is no number: kernels compute with int, float, bool and arrays")
         return number
@@ -220,14 +220,14 @@ class Evaluator:
         return self._outside(node, f"'{node.id}'")
 
     def _outside(self, node: ast.expr, spelled: str) -> Value:
-        """A constant from outside the kernel."""
+        """A constant from outside of the kernel."""
         found = self.static(node)
         if found is MISSING:
             known = [*self.variables, *self._surroundings]
             close = get_close_matches(ast.unparse(node), known, n=1)
             hint = self._sizes.get(ast.unparse(node)) or (f"; did you mean '{close[0]}'?" if close else "")
             raise Refusal(f"{spelled} is not defined{hint}")
-        number = constant(found)
+        number = as_number(found)
         if number is None:
             hint = ": pass it as an argument" if hasattr(found, "shape") else ""
             raise Refusal(f"{spelled} is a {type(found).__name__}, where a number is needed{hint}")
@@ -274,7 +274,7 @@ class Evaluator:
         return self.numbers.ssa(index)
 
     def _from_end(self, array: Array, axis: int, index: Number) -> Number:
-        """An index that counts from the end if it is negative, as one from the start."""
+        """The index from the start for one that counts from the end if it is negative."""
         shifted = self.numbers.binary(ast.Add, self.size(array, axis), index)
         if index.constant is not None:
             return shifted
@@ -317,7 +317,7 @@ class Evaluator:
     def _short_circuit(
         self, is_and: bool, left: Number, nodes: Sequence[ast.expr], right: Callable[[], Number]
     ) -> Number:
-        """`left and right`, `left or right`; `nodes` are what `right` evaluates."""
+        """`left and right`, or `left or right`. `right` compiles `nodes`."""
         condition = self.numbers.truth(left)
         if condition.constant is not None:
             return right() if bool(condition.constant) == is_and else left
@@ -342,7 +342,7 @@ class Evaluator:
 
 
 def _is_harmless(node: ast.expr) -> bool:
-    """Whether evaluating `node` costs little and touches no memory, so that it need not be skipped."""
+    """Whether `node` is cheap and accesses no memory, so that it may be computed although its value is not needed."""
     return not any(
         isinstance(n, ast.Call | ast.Pow)
         or (isinstance(n, ast.Subscript) and not (isinstance(n.value, ast.Attribute) and n.value.attr == "shape"))

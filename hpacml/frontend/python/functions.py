@@ -1,6 +1,6 @@
-"""The functions of Python, `math` and NumPy that a kernel may call, with results equal to theirs.
+"""The functions of Python, `math` and NumPy that a kernel may call. Results are equal to theirs.
 
-NumPy's own `exp`, `sin`, ... are not here: their last bits differ between machines, and from those of `math`.
+NumPy's `exp`, `sin`, ... are missing, because their last bits differ between machines, and from `math`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 from xdsl.dialects import llvm
 from xdsl.dialects import math as md
-from xdsl.ir import Operation, SSAValue
 
-from hpacml.frontend.python.scalars import Arithmetic, Number
+from hpacml.frontend.python.scalars import Arithmetic, BinaryOp, Number, UnaryOp
 from hpacml.frontend.python.types import (
     BOOL,
     FLOAT,
@@ -28,13 +27,10 @@ from hpacml.frontend.python.types import (
     result_type,
 )
 
-Unary = Callable[[SSAValue], Operation]
-Binary = Callable[[SSAValue, SSAValue], Operation]
-
 
 @dataclass(frozen=True)
 class Function:
-    """How to compile a call: `emit` takes the arithmetic to emit with, and `least` to `most` arguments."""
+    """Compiles calls of a function. `emit` takes the arithmetic and `least` to `most` arguments."""
 
     emit: Callable[..., Number]
     least: int = 1
@@ -46,14 +42,6 @@ class Function:
             wanted = f"{self.least}" if self.least == self.most else f"{self.least} or more"
             raise Refusal(f"{spelled} takes {wanted} argument{'s' * (wanted != '1')}, not {given}")
         return self.emit(arithmetic, *arguments)
-
-
-def unary(emit: Callable[[Arithmetic, Number], Number]) -> Function:
-    return Function(emit)
-
-
-def binary(emit: Callable[[Arithmetic, Number, Number], Number]) -> Function:
-    return Function(emit, 2, 2)
 
 
 def _one(emit: Callable[[Arithmetic, Number], Number]) -> Function:
@@ -69,24 +57,24 @@ def _convert(target: ScalarType) -> Function:
 
 
 def _extremum(better: type[ast.cmpop]) -> Function:
-    def extremum(a: Arithmetic, best: Number, *others: Number) -> Number:
+    def emit(a: Arithmetic, best: Number, *others: Number) -> Number:
         for other in others:
             best = a.select(a.compare(better, other, best), other, best)
         return best
 
-    return Function(extremum, 2, None)
+    return Function(emit, 2, None)
 
 
-def _unary(operation: Unary) -> Function:
+def _unary(operation: UnaryOp) -> Function:
     return _one(lambda a, x: a.unary(operation, x, FLOAT))
 
 
-def _binary(operation: Binary) -> Function:
-    def binary(a: Arithmetic, x: Number, y: Number) -> Number:
+def _binary(operation: BinaryOp) -> Function:
+    def emit(a: Arithmetic, x: Number, y: Number) -> Number:
         second = a.ssa(a.convert(y, FLOAT))
         return a.unary(lambda first: operation(first, second), x, FLOAT)
 
-    return _two(binary)
+    return _two(emit)
 
 
 def _from_c(name: str) -> Function:
@@ -98,7 +86,7 @@ def _log(a: Arithmetic, x: Number, base: Number | None = None) -> Number:
     return logarithm if base is None else a.binary(ast.Div, logarithm, _log(a, base))
 
 
-def _rounded(operation: Unary) -> Function:
+def _rounded(operation: UnaryOp) -> Function:
     return _one(lambda a, x: a.convert(a.unary(operation, x, x.type) if x.type.is_float else x, INT))
 
 
@@ -106,8 +94,8 @@ def _classified(predicate: str, answer: ScalarType) -> Function:
     return _one(lambda a, x: a.classify(predicate, x, answer))
 
 
-def _numpy(function: Callable[..., Any], operation: Unary) -> Function:
-    """A NumPy function that rounds correctly, and leaves integers alone unless it makes floats of them."""
+def _numpy(function: Callable[..., Any], operation: UnaryOp) -> Function:
+    """A NumPy function that rounds correctly, and returns integers unchanged unless their result is a float."""
 
     def emit(a: Arithmetic, x: Number) -> Number:
         type = result_type(function, x.type)
@@ -122,10 +110,10 @@ def _numpy_extremum(function: Callable[..., Any]) -> Function:
 
 FUNCTIONS: dict[Callable[..., Any], Function] = {
     **{python: _convert(type) for python, type in SCALARS.items()},
-    abs: unary(lambda a, x: a.absolute(x)),
+    abs: _one(lambda a, x: a.absolute(x)),
     min: _extremum(ast.Lt),
     max: _extremum(ast.Gt),
-    round: unary(lambda a, x: a.rounded(x)),
+    round: _one(lambda a, x: a.rounded(x)),
     math.acos: _unary(md.AcosOp),
     math.acosh: _unary(md.AcoshOp),
     math.asin: _unary(md.AsinOp),
@@ -142,7 +130,7 @@ FUNCTIONS: dict[Callable[..., Any], Function] = {
     math.erfc: _from_c("erfc"),
     math.exp: _unary(md.ExpOp),
     math.exp2: _unary(md.Exp2Op),
-    math.expm1: _from_c("expm1"),  # MLIR makes exp(x) - 1 of its own
+    math.expm1: _from_c("expm1"),  # MLIR's own expm1 becomes exp(x) - 1
     math.fabs: _unary(md.AbsFOp),
     math.floor: _rounded(md.FloorOp),
     math.fmod: _binary(llvm.FRemOp),
@@ -153,14 +141,14 @@ FUNCTIONS: dict[Callable[..., Any], Function] = {
     math.log10: _unary(md.Log10Op),
     math.log1p: _unary(md.Log1pOp),
     math.log2: _unary(md.Log2Op),
-    math.pow: binary(lambda a, x, y: a.power(x, y, FLOAT)),
+    math.pow: _two(lambda a, x, y: a.power(x, y, FLOAT)),
     math.sin: _unary(md.SinOp),
     math.sinh: _unary(md.SinhOp),
     math.sqrt: _unary(md.SqrtOp),
     math.tan: _unary(md.TanOp),
     math.tanh: _unary(md.TanhOp),
     math.trunc: _rounded(md.TruncOp),
-    np.abs: unary(lambda a, x: a.absolute(x, np.abs)),
+    np.abs: _one(lambda a, x: a.absolute(x, np.abs)),
     np.ceil: _numpy(np.ceil, md.CeilOp),
     np.fabs: _numpy(np.fabs, md.AbsFOp),
     np.floor: _numpy(np.floor, md.FloorOp),
@@ -173,11 +161,11 @@ FUNCTIONS: dict[Callable[..., Any], Function] = {
     np.sqrt: _numpy(np.sqrt, md.SqrtOp),
     np.trunc: _numpy(np.trunc, md.TruncOp),
 }
-"""By the function that Python calls."""
+"""The functions by the function that Python calls."""
 
 
 def advice(callee: Any) -> str:
-    """What to write instead of a call that cannot be compiled."""
+    """For errors: what to write instead of a call that cannot be compiled."""
     name: str = getattr(callee, "__name__", "")
     in_math = name.replace("arc", "a")
     if isinstance(callee, np.ufunc) and getattr(math, in_math, None) in FUNCTIONS:

@@ -1,4 +1,4 @@
-"""`break`, `continue` and `return`, written out as `if` and `else`.
+"""Rewrites `break`, `continue` and `return` as `if` and `else`.
 
     for i in range(n):                      for i in range(n):       # until `stop`
         if a:                                   if a:
@@ -6,8 +6,8 @@
         b                                       else:
                                                     b
 
-What follows an `if` that may jump moves into its branches, so that afterwards nothing jumps. Before that, loops
-get rid of what jumps out of them further than to their end: `return`, and `break` over an `else`.
+The statements after an `if` that may jump move into its branches; then no statement jumps. Before that, loops lose
+the jumps that go further than to their end: `return`, and a `break` that skips an `else`.
 
     for i in range(n):                      returned = value = False
         if a:                               for i in range(n):
@@ -31,12 +31,12 @@ RESULT = ".result"
 
 JumpT = TypeVar("JumpT", bound=ast.stmt)
 
-Jump = Callable[[ast.stmt], list[ast.stmt] | None]
-"""What to write instead of a jump; None for what is none."""
+Rewrite = Callable[[ast.stmt], list[ast.stmt] | None]
+"""The statements that replace a jump; None if the statement is no jump that it replaces."""
 
 
 def loop_body(statements: Sequence[ast.stmt], stop: str) -> list[ast.stmt]:
-    """The body of a loop without `break` and `continue`; `break` sets the variable `stop`."""
+    """The body of a loop without `break` and `continue`. A `break` sets the variable `stop` instead."""
 
     def jump(statement: ast.stmt) -> list[ast.stmt] | None:
         if isinstance(statement, ast.Break):
@@ -47,7 +47,7 @@ def loop_body(statements: Sequence[ast.stmt], stop: str) -> list[ast.stmt]:
 
 
 def function_body(statements: Sequence[ast.stmt]) -> list[ast.stmt]:
-    """The body of a function without `return`: `return x` sets the variable `RESULT`."""
+    """The body of a function without `return`. A `return x` sets the variable `RESULT` instead."""
 
     def jump(statement: ast.stmt) -> list[ast.stmt] | None:
         if not isinstance(statement, ast.Return):
@@ -70,21 +70,21 @@ def hidden(what: str, node: ast.stmt) -> str:
 
 
 def assign(name: str, value: ast.expr, place: ast.stmt) -> ast.Assign:
-    """`name = value`, said to stand where `place` does."""
+    """The statement `name = value` at the position of `place`."""
     target = ast.copy_location(ast.Name(name, ast.Store()), place)
     value = value if hasattr(value, "lineno") else ast.copy_location(value, place)
     return ast.copy_location(ast.Assign([target], value), place)
 
 
-def _structured(statements: Sequence[ast.stmt], jump: Jump) -> list[ast.stmt]:
+def _structured(statements: Sequence[ast.stmt], rewrite: Rewrite) -> list[ast.stmt]:
     done: list[ast.stmt] = []
     for position, statement in enumerate(statements):
-        instead = jump(statement)
+        instead = rewrite(statement)
         if instead is not None:
             return done + instead
-        if isinstance(statement, ast.If) and _may_jump(statement, jump):
+        if isinstance(statement, ast.If) and _may_jump(statement, rewrite):
             rest = list(statements[position + 1 :])
-            body, orelse = (_structured([*branch, *rest], jump) for branch in (statement.body, statement.orelse))
+            body, orelse = (_structured([*branch, *rest], rewrite) for branch in (statement.body, statement.orelse))
             done.append(ast.copy_location(ast.If(statement.test, body, orelse), statement))
             return done
         done.append(statement)
@@ -92,7 +92,7 @@ def _structured(statements: Sequence[ast.stmt], jump: Jump) -> list[ast.stmt]:
 
 
 def _plain_loops(statements: Sequence[ast.stmt]) -> list[ast.stmt]:
-    """Statements whose loops have no `return` and no `else`."""
+    """Equivalent statements, whose loops have no `return` and no `else`."""
     done: list[ast.stmt] = []
     for statement in statements:
         if not isinstance(statement, ast.If | ast.With | ast.For | ast.While):
@@ -107,7 +107,7 @@ def _plain_loops(statements: Sequence[ast.stmt]) -> list[ast.stmt]:
 
 
 def _plain_loop(loop: ast.For | ast.While) -> list[ast.stmt]:
-    """What does the same as a loop, which is changed."""
+    """Statements equivalent to a loop, which is changed."""
     leaves = _take_returns(loop)
     otherwise = _take_else(loop)
     before = [statement for first, _ in (leaves, otherwise) for statement in first]
@@ -115,7 +115,7 @@ def _plain_loop(loop: ast.For | ast.While) -> list[ast.stmt]:
 
 
 def _take_returns(loop: ast.For | ast.While) -> tuple[list[ast.stmt], list[ast.stmt]]:
-    """Let a loop break where it returned; what to put before and after it."""
+    """Replace `return` in a loop by `break`. Returns the statements that go before and after the loop."""
     returns = _jumps(loop.body, ast.Return)
     if not returns:
         return [], []
@@ -138,7 +138,7 @@ def _take_returns(loop: ast.For | ast.While) -> tuple[list[ast.stmt], list[ast.s
 
 
 def _take_else(loop: ast.For | ast.While) -> tuple[list[ast.stmt], list[ast.stmt]]:
-    """Let a loop have no `else`; what to put before and after it."""
+    """Remove the `else` of a loop. Returns the statements that go before and after the loop."""
     otherwise, loop.orelse = loop.orelse, []
     if not otherwise or not breaks(loop.body):
         return [], otherwise
@@ -153,19 +153,19 @@ def _take_else(loop: ast.For | ast.While) -> tuple[list[ast.stmt], list[ast.stmt
     return [assign(broken, ast.Constant(False), loop)], [ast.copy_location(ast.If(test, otherwise, []), loop)]
 
 
-def _replaced(statements: Sequence[ast.stmt], instead: Jump) -> list[ast.stmt]:
+def _replaced(statements: Sequence[ast.stmt], rewrite: Rewrite) -> list[ast.stmt]:
     done: list[ast.stmt] = []
     for statement in statements:
-        replacement = instead(statement)
+        replacement = rewrite(statement)
         if replacement is None and isinstance(statement, ast.If):
-            branches = [_replaced(branch, instead) for branch in (statement.body, statement.orelse)]
+            branches = [_replaced(branch, rewrite) for branch in (statement.body, statement.orelse)]
             replacement = [ast.copy_location(ast.If(statement.test, *branches), statement)]
         done += [statement] if replacement is None else replacement
     return done
 
 
 def _jumps(statements: Sequence[ast.stmt], kind: type[JumpT]) -> list[JumpT]:
-    """The jumps of a kind among statements and in their branches."""
+    """The jumps of a kind among statements and in branches of `if`."""
     found: list[JumpT] = []
     for statement in statements:
         if isinstance(statement, kind):
@@ -179,7 +179,7 @@ def _read(name: str, place: ast.stmt) -> ast.Name:
     return ast.copy_location(ast.Name(name, ast.Load()), place)
 
 
-def _may_jump(statement: ast.stmt, jump: Jump) -> bool:
+def _may_jump(statement: ast.stmt, rewrite: Rewrite) -> bool:
     if isinstance(statement, ast.If):
-        return any(_may_jump(s, jump) for s in (*statement.body, *statement.orelse))
-    return jump(statement) is not None
+        return any(_may_jump(s, rewrite) for s in (*statement.body, *statement.orelse))
+    return rewrite(statement) is not None

@@ -1,4 +1,4 @@
-"""Layouts of arrays in the types of the IR."""
+"""Converts between layouts of arrays and types of the IR."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hpacml.runtime.arrays.views import Layout
 
 
 def memref_of_layout(element_type: Attribute, shape: Sequence[int], layout: Layout) -> MemRefType:
-    """The type of an array of this layout."""
+    """The type of an array with this layout."""
     if layout is Layout.PACKED:
         return MemRefType(element_type, shape)
     strides: list[int | None] = [None] * len(shape)
@@ -22,7 +22,7 @@ def memref_of_layout(element_type: Attribute, shape: Sequence[int], layout: Layo
 
 
 def layout_of_memref(type: MemRefType) -> Layout:
-    """What a type tells of the layout."""
+    """The layout of arrays of this type."""
     if isinstance(type.layout, NoneAttr):
         return Layout.PACKED
     return Layout.ROWS if strides_of(type)[-1] == 1 else Layout.STRIDED

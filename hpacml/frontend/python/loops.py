@@ -1,4 +1,4 @@
-"""Loops of a kernel: `for` over ranges becomes scf.for or scf.parallel; `while`, and `for` with `break`, scf.while."""
+"""Compiles loops: `for` becomes scf.for or scf.parallel, `while` and `for` with `break` become scf.while."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class _Range:
 
     @property
     def ascends(self) -> bool:
-        """Whether the step is known to be positive, as scf wants it."""
+        """Whether the step is known to be positive, as scf requires."""
         return self.step.constant is not None and self.step.constant > 0
 
     @property
     def least(self) -> int | None:
-        """What the numbers are not less than, if that is known."""
+        """A lower bound of the numbers, None if none is known."""
         if self.step.least is not None and self.step.least >= 0:
             return self.start.least
         descends = self.step.constant is not None
@@ -42,7 +42,7 @@ class _Range:
 
 @dataclass(frozen=True)
 class _For:
-    """A `for` loop: its variable, what that runs over, and the body without jumps."""
+    """A `for` loop: its variable, its range, and its body without jumps."""
 
     node: ast.For
     target: str
@@ -51,7 +51,7 @@ class _For:
 
 
 class Loops:
-    """Compiles loops; `block` compiles the statements of a body. Raises `CompileError`."""
+    """Compiles loops. `block` compiles the statements of a body. Raises `CompileError`."""
 
     def __init__(self, evaluator: Evaluator, variables: Variables, block: Callable[[Iterable[ast.stmt]], None]):
         self._evaluator = evaluator
@@ -105,7 +105,7 @@ class Loops:
         return _Range(start, stop, step, callee is plain.prange)
 
     def _bounds(self, range: _Range) -> tuple[SSAValue, SSAValue, SSAValue]:
-        """Bounds and step for scf, whose steps are positive: if need be those of a count of the iterations."""
+        """Bounds and step for scf. Unless the step is known to be positive, they count the iterations from 0."""
         ssa, compute = self._numbers.ssa, self._numbers.binary
         if range.ascends:
             return ssa(range.start), ssa(range.stop), ssa(range.step)
@@ -120,7 +120,7 @@ class Loops:
         return self._emit.index(0), ssa(count), self._emit.index(1)
 
     def _set_target(self, loop: _For, counter: SSAValue) -> None:
-        """Give the loop's variable its value in an iteration."""
+        """Set the loop's variable in an iteration."""
         number, range = Number(INT, counter), loop.range
         if range.step.constant == -1:
             number = self._numbers.binary(ast.Sub, range.start, number)
@@ -177,7 +177,7 @@ class Loops:
         self._variables.leave_loop(loop.node, after, loop.target)
 
     def _with_break(self, loop: _For, stop: str) -> None:
-        """A `for` with `break` is a `while` that counts."""
+        """Compile a `for` with `break` as a `while` that counts."""
         counter, variables = jumps.hidden("count", loop.node), self._variables
         lower, upper, step = (Number(INT, value) for value in self._bounds(loop.range))
         variables.set(counter, lower)
@@ -205,7 +205,7 @@ class Loops:
         hidden: Sequence[str],
         target: str | None = None,
     ) -> None:
-        """An `scf.while`; it carries the variables `hidden` beside those that the body assigns."""
+        """Add an scf.while, which carries the variables `hidden` and those that the body assigns."""
         variables = self._variables
 
         def build(kinds: Kinds) -> list[Block]:

@@ -1,7 +1,7 @@
-"""Arithmetic on numbers: what Python and NumPy do with them, as operations of arith, math and llvm.
+"""The arithmetic of Python and NumPy as operations of arith, math and llvm.
 
-Results are those of Python and NumPy to the last bit. Where Python raises an exception (a division by zero, the
-square root of a negative number) a number comes out as NumPy would have it: inf, nan, and 0 for integers.
+Results equal those of Python and NumPy to the last bit. Where Python raises an exception (a division by zero, the
+square root of a negative number) the result is NumPy's: inf, nan, or 0 for integers.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any, cast
 
 import numpy as np
 from xdsl.dialects import arith
-from xdsl.dialects import math as math_dialect
 from xdsl.dialects.builtin import AnyFloat, Float32Type, IndexType, IntegerType, f32, f64, i1, i64
+from xdsl.dialects.math import AbsFOp, RoundEvenOp
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from hpacml.frontend.python import division
@@ -36,7 +36,8 @@ from hpacml.frontend.python.types import (
 )
 
 Operator = type[ast.operator] | type[ast.cmpop]
-Binary = Callable[[SSAValue, SSAValue], Operation]
+UnaryOp = Callable[[SSAValue], Operation]
+BinaryOp = Callable[[SSAValue, SSAValue], Operation]
 
 PYTHON: dict[Operator, Callable[[Any, Any], Any]] = {
     ast.Add: lambda a, b: a + b,
@@ -58,9 +59,9 @@ PYTHON: dict[Operator, Callable[[Any, Any], Any]] = {
     ast.Eq: lambda a, b: a == b,
     ast.NotEq: lambda a, b: a != b,
 }
-"""The operators that kernels have, which are the authority on their results' types."""
+"""The operators of kernels. Applied to samples, they determine the types of results."""
 
-_INTEGER: dict[Operator, Binary] = {
+_INTEGER: dict[Operator, BinaryOp] = {
     ast.Add: arith.AddiOp,
     ast.Sub: arith.SubiOp,
     ast.Mult: arith.MuliOp,
@@ -68,13 +69,13 @@ _INTEGER: dict[Operator, Binary] = {
     ast.BitOr: arith.OrIOp,
     ast.BitXor: arith.XOrIOp,
 }
-_FLOATING: dict[Operator, Binary] = {
+_FLOATING: dict[Operator, BinaryOp] = {
     ast.Add: arith.AddfOp,
     ast.Sub: arith.SubfOp,
     ast.Mult: arith.MulfOp,
     ast.Div: arith.DivfOp,
 }
-_BOOLEAN: dict[Operator, Binary] = {
+_BOOLEAN: dict[Operator, BinaryOp] = {
     ast.Add: arith.OrIOp,
     ast.Mult: arith.AndIOp,
     ast.BitAnd: arith.AndIOp,
@@ -93,41 +94,41 @@ _PREDICATES: dict[Operator, str] = {
 
 @dataclass(frozen=True)
 class Kind:
-    """What is known of a number apart from its value."""
+    """The properties of a number apart from its value."""
 
     type: ScalarType
     is_literal: bool
-    """Whether it is constant on every path."""
+    """Whether the number is constant on every path."""
     types: frozenset[ScalarType]
-    """The types that it may have in Python, depending on the path; all are as wide as `type`."""
+    """The types that the number may have in Python, depending on the path. All are as wide as `type`."""
     least: int | None
-    """What it is not less than, if that is known."""
+    """A lower bound, None if none is known."""
 
 
 @dataclass(frozen=True, eq=False)
 class Number:
-    """A number in a kernel: a value of the IR, or one known already."""
+    """A number in a kernel: a value of the IR, or a constant."""
 
     type: ScalarType
     value: SSAValue | Constant
     one_of_constants: bool = False
     types: frozenset[ScalarType] = frozenset()
     bound: int | None = None
-    """What the value is not less than, if that is known."""
+    """A lower bound of the value, None if none is known."""
 
     @staticmethod
     def of(kind: Kind, value: SSAValue) -> Number:
-        """A value of this kind."""
+        """A number of this kind."""
         return Number(kind.type, value, kind.is_literal, kind.types, kind.least)
 
     @property
     def constant(self) -> Constant | None:
-        """The value if it is known, else None."""
+        """The value if it is constant, else None."""
         return None if isinstance(self.value, SSAValue) else self.value
 
     @property
     def least(self) -> int | None:
-        """What the number is not less than in Python, which does not wrap around; None for floats, or if unknown."""
+        """A lower bound of the number in Python, which does not wrap around. None for floats, and if none is known."""
         if self.type.is_float:
             return None
         if self.type.kind in "bu":
@@ -140,8 +141,8 @@ class Number:
         return Kind(self.type, is_literal, self.types or frozenset([self.type]), self.least)
 
 
-def constant(value: Any) -> Number | None:
-    """A number of Python or NumPy, None for anything else."""
+def as_number(value: Any) -> Number | None:
+    """The constant for a number of Python or NumPy, None for any other object."""
     type_of_value = SCALARS.get(value.__class__)
     if type_of_value is None:
         return None
@@ -149,12 +150,12 @@ def constant(value: Any) -> Number | None:
 
 
 class Arithmetic:
-    """Emits arithmetic. Methods raise `Refusal` for what Python, NumPy or a kernel does not do."""
+    """Emits arithmetic. Methods raise `Refusal` for operations that Python, NumPy or kernels do not have."""
 
     def __init__(self, emitter: Emitter):
         self._emit = emitter
         self.choices = 0
-        """How often `common` has let a literal take another type."""
+        """The number of times that `common` has given a literal another type."""
 
     # -- values and conversions ------------------------------------------------------------------
 
@@ -166,9 +167,9 @@ class Arithmetic:
         return self._emit.constant(number.value, number.type.ir)
 
     def convert(self, number: Number, type: ScalarType) -> Number:
-        """The number as NumPy converts it: floats lose their fraction, integers wrap around.
+        """Convert a number as NumPy does: floats lose their fraction, integers wrap around.
 
-        Floats that no integer holds become some integer.
+        A float that does not fit an integer type becomes any integer.
         """
         if number.type is type:
             return number
@@ -178,17 +179,17 @@ class Arithmetic:
         return Number(type, self._cast(self.ssa(number), number.type, type), bound=bound)
 
     def integer(self, number: Number, what: str) -> Number:
-        """A number that must be an integer, as Python's `int`."""
+        """Convert an integer to Python's `int`. `what` names it in the refusal of other numbers."""
         if number.type.kind not in "iu":
             raise Refusal(f"{what} must be an integer, and this is a {number.type}: write int(...)")
         _check_size(number)
         return self.convert(number, INT)
 
     def common(self, a: Kind, b: Kind) -> Kind | None:
-        """The kind of a number that is `a` on one path and `b` on another, None if there is none.
+        """The kind of a number that is `a` on one path and `b` on another, None if there is no such kind.
 
-        Python numbers widen. A literal takes NumPy's type where it meets one: `total = 0.0` may become a sum of
-        float32. Other numbers of Python become NumPy's only if they keep their value.
+        Python numbers widen. A literal takes the type of a NumPy number on the other path: `total = 0.0` may become a
+        sum of float32. Other Python numbers take it only if that preserves their value.
         """
         type = common_type(a.type, b.type)
         if type is None:
@@ -228,7 +229,7 @@ class Arithmetic:
         return emit((arith.SIToFPOp if source.kind == "i" else arith.UIToFPOp)(value, cast(AnyFloat, target.ir)))
 
     def _resize(self, value: SSAValue, signed: bool, target: Attribute) -> SSAValue:
-        """An integer in another width."""
+        """Convert an integer to another width."""
         emit, source = self._emit.value, value.type
         if source == target:
             return value
@@ -302,11 +303,11 @@ class Arithmetic:
         return Number(BOOL, self._emit.value(arith.XOrIOp(self.ssa(truth), self._emit.constant(True, i1))))
 
     def absolute(self, a: Number, function: Callable[[Any], Any] = abs) -> Number:
-        """`abs(a)`; `function` is Python's or NumPy's, which decides on the type."""
+        """`abs(a)`. `function`, of Python or NumPy, determines the type of the result."""
         type, types = _result(function, a)
         value = self.ssa(self.convert(a, type))
         if type.is_float:
-            value = self._emit.value(math_dialect.AbsFOp(value))
+            value = self._emit.value(AbsFOp(value))
         elif type.kind == "i":
             zero = self._emit.constant(0, type.ir)
             is_negative = self._emit.value(arith.CmpiOp(value, zero, "slt"))
@@ -314,8 +315,8 @@ class Arithmetic:
         return Number(type, value, types=types, bound=0 if type is INT else None)
 
     def rounded(self, a: Number) -> Number:
-        """`round(a)`: the nearest integer, and of two the even one."""
-        return self.convert(self.unary(math_dialect.RoundEvenOp, a, a.type) if a.type.is_float else a, INT)
+        """`round(a)`: the nearest integer, or the even one of two."""
+        return self.convert(self.unary(RoundEvenOp, a, a.type) if a.type.is_float else a, INT)
 
     def compare(self, operation: Operator, a: Number, b: Number) -> Number:
         """`a < b` and the like."""
@@ -330,7 +331,7 @@ class Arithmetic:
         return Number(BOOL if weak else NP_BOOL, self._compare(_PREDICATES[operation], x, y, type))
 
     def select(self, condition: Number, a: Number, b: Number) -> Number:
-        """`a if condition else b` of numbers computed already."""
+        """`a if condition else b` of numbers that are computed already."""
         if condition.constant is not None:
             return a if condition.constant else b
         kind = self.common(a.kind, b.kind)
@@ -341,7 +342,7 @@ class Arithmetic:
 
     def classify(self, predicate: str, a: Number, type: ScalarType) -> Number:
         """How `abs(a)` compares with infinity: `uno` for `isnan`, `olt` for `isfinite`, `oeq` for `isinf`."""
-        x = self._emit.value(math_dialect.AbsFOp(self.ssa(a if a.type.is_float else self.convert(a, FLOAT))))
+        x = self._emit.value(AbsFOp(self.ssa(a if a.type.is_float else self.convert(a, FLOAT))))
         infinity = self._emit.constant(math.inf, x.type)
         return Number(type, self._emit.value(arith.CmpfOp(x, infinity, predicate)))
 
@@ -392,16 +393,16 @@ class Arithmetic:
 
     # -- functions -------------------------------------------------------------------------------
 
-    def unary(self, operation: Callable[[SSAValue], Operation], a: Number, type: ScalarType) -> Number:
+    def unary(self, operation: UnaryOp, a: Number, type: ScalarType) -> Number:
         """An operation of the math dialect on floats of `type`."""
         return Number(type, self._emit.value(operation(self.ssa(self.convert(a, type)))))
 
     def call_c(self, name: str, a: Number) -> Number:
-        """A function `double f(double)` of the C library."""
+        """Call a function `double f(double)` of the C library."""
         return Number(FLOAT, self._emit.call_c(name, [self.ssa(self.convert(a, FLOAT))], f64))
 
     def numpy_extremum(self, function: Callable[[Any, Any], Any], a: Number, b: Number) -> Number:
-        """`np.minimum` and `np.maximum`: NaN wins, and of equal numbers the second."""
+        """`np.minimum` and `np.maximum`: the result is NaN if one number is, and the second of equal numbers."""
         type = result_type(function, a.type, b.type)
         x, y = self.ssa(self.convert(a, type)), self.ssa(self.convert(b, type))
         first = self._compare("lt" if function is np.minimum else "gt", x, y, type)
@@ -416,7 +417,7 @@ def _check_size(number: Number) -> None:
 
 
 def _result(operation: Callable[..., Any], *numbers: Number) -> tuple[ScalarType, frozenset[ScalarType]]:
-    """The type of a result, and those that it may have in Python. Raises `Refusal` if these are not alike."""
+    """The type of a result, and its possible types in Python. Raises `Refusal` if they differ in kind or width."""
     type = result_type(operation, *(number.type for number in numbers))
     types = {result_type(operation, *each) for each in product(*(number.kind.types for number in numbers))}
     if any((t.kind, t.bits) != (type.kind, type.bits) for t in types):
@@ -428,7 +429,7 @@ def _result(operation: Callable[..., Any], *numbers: Number) -> tuple[ScalarType
 
 
 def _least(operation: Operator, a: Number, b: Number) -> int | None:
-    """What `a + b` and the like of integers is not less than, if that is known."""
+    """A lower bound of `a + b` and the like of integers, None if none is known."""
     x, y = a.least, b.least
     if operation is ast.Sub:
         return None if x is None or b.constant is None else x - int(b.constant)
@@ -443,7 +444,7 @@ def _least(operation: Operator, a: Number, b: Number) -> int | None:
 
 
 def disagreement(a: ScalarType, b: ScalarType, here: str = "on one path", there: str = "on the other") -> str:
-    """Why two types have no common one, and what to do."""
+    """For errors: why two types have no common type, and how to convert."""
     return f"{_article(a)} {here} and {_article(b)} {there}: convert with {a.spelling}(...) or {b.spelling}(...)"
 
 
@@ -464,7 +465,7 @@ def _fold(operation: Callable[[Any, Any], Any], a: Constant, b: Constant) -> Num
         result: Any = operation(a, b)
     except (ArithmeticError, ValueError, TypeError) as error:
         raise Refusal(str(error)) from None
-    number = constant(result)
+    number = as_number(result)
     if number is not None:
         return number
     raise Refusal(f"this is {result}, and kernels have no {type(result).__name__} numbers")

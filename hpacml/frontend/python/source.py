@@ -1,4 +1,4 @@
-"""Where a kernel stands: its file, its lines, its syntax tree, and errors that point into them."""
+"""The source of a kernel: its file, lines and syntax tree, and errors that point into them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Source:
 
     @staticmethod
     def of(function: Callable[..., Any]) -> Source:
-        """The source of a function. Raises `CompileError` where there is none."""
+        """The source of a function. Raises `CompileError` if Python does not find it."""
         name = getattr(function, "__name__", "this function")
         try:
             lines, first = inspect.getsourcelines(function)
@@ -34,7 +34,7 @@ class Source:
 
     @cached_property
     def function(self) -> ast.FunctionDef:
-        """The function's definition; line numbers and columns of its nodes are those of the file."""
+        """The syntax tree of the function, with lines and columns of the file. Raises `CompileError`."""
         indented = self.text[:1].isspace()
         try:
             # An indented function parses inside a block; dedenting would move the lines of its strings.
@@ -68,5 +68,5 @@ class Source:
 
 
 def _characters(line: str, column: int) -> int:
-    """Columns of syntax trees count bytes of UTF-8."""
+    """Convert a column of a syntax tree, which counts bytes of UTF-8, to characters."""
     return len(line.encode()[:column].decode(errors="ignore"))

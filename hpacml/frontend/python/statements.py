@@ -1,4 +1,4 @@
-"""Statements of a kernel: assignments, branches and regions, and which of them are none that it can have."""
+"""Compiles statements of a kernel: assignments, branches and regions. Refuses statements that kernels do not have."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NO_TARGET = "this cannot be assigned to: only names and array elements can"
 
 
 class Statements:
-    """Compiles statements with an evaluator; `read` has the names that are read anywhere. Raises `CompileError`."""
+    """Compiles statements with an evaluator. `read` has the names that are read anywhere. Raises `CompileError`."""
 
     def __init__(self, evaluator: Evaluator, directives: Directives, read: frozenset[str]):
         self._evaluator = evaluator
@@ -37,7 +37,7 @@ class Statements:
                 self._statement(statement)
 
     def _nested(self, statements: Iterable[ast.stmt]) -> None:
-        """Statements of an inner block, which has variables and directives of its own; `back_to` ends it."""
+        """Compile an inner block, which has its own variables and directives. `back_to` ends it."""
         self._variables.copy()
         with self._directives.block():
             self.block(statements)
@@ -111,7 +111,7 @@ class Statements:
             self._evaluator.written.add(array.parameter)
 
     def _augmented(self, node: ast.AugAssign) -> None:
-        """`target op= value`; the indices of the target are evaluated once."""
+        """Compile `target op= value`, with the indices of the target computed once."""
         match node.target:
             case ast.Subscript():
                 array, indices = self._evaluator.element(node.target)

@@ -1,7 +1,7 @@
-"""The types of numbers in a kernel, and what NumPy makes of them.
+"""The types of numbers in a kernel, and the types of results.
 
-A Python number is *weak*: it adapts to the NumPy scalar it meets (NEP 50). The rules are not written down here
-a second time: NumPy itself is asked, by trying the operation on samples.
+A Python number is *weak*: it adapts to the NumPy scalar in the same operation (NEP 50). NumPy itself gives the rules,
+by computing the operation of samples, so that they are not written a second time here.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Constant = bool | int | float
 
 
 class Refusal(Exception):
-    """Something that a kernel cannot do; who knows the place in the source makes a `CompileError` of it."""
+    """Something that a kernel cannot do. Callers that know the place in the source raise it as a `CompileError`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ class ScalarType:
 
     @property
     def kind(self) -> str:
-        """`b`, `i`, `u` or `f`: boolean, signed or unsigned integer, or float."""
+        """NumPy's letter: `b`, `i`, `u` or `f` for boolean, signed or unsigned integer, or float."""
         return self.dtype.kind
 
     @property
@@ -58,11 +58,11 @@ class ScalarType:
 
     @property
     def spelling(self) -> str:
-        """How Python calls it."""
+        """The name of the type in Python."""
         return self.name if self.weak else f"np.{self.name}"
 
     def accepts(self, given: ScalarType) -> bool:
-        """Whether a parameter of this type takes such a number: not a float for an integer, not a number for a bool."""
+        """Whether a parameter of this type takes such a number. An integer takes no float, a bool no number."""
         ranks = {"b": 0, "i": 1, "u": 1, "f": 2}
         return ranks[given.kind] <= ranks[self.kind]
 
@@ -80,17 +80,17 @@ ARRAY_DTYPES = {
     for name, dtype in sorted(DTYPES.items(), key=lambda item: "fiu".index(item[1].kind))
     if dtype.in_kernels
 }
-"""The element types of arrays by NumPy's name, as messages list them: floats, then integers."""
+"""The element types of arrays by NumPy's name, in the order of error texts: floats, then integers."""
 
 NP_BOOL = ScalarType("bool_", np.bool_, False, i1)
 
 SCALARS: dict[type[Any], ScalarType] = {t.python: t for t in (*WEAK, *ARRAY_DTYPES.values(), NP_BOOL)}
-"""All types, by Python's class of the numbers."""
+"""All types by the Python class of their numbers."""
 
 
 @cache
 def result_type(operation: Callable[..., Any], *types: ScalarType) -> ScalarType:
-    """The type that an operator or function of Python or NumPy gives for numbers of these types."""
+    """The type of the result of an operator or function for numbers of these types. Raises `Refusal`."""
     with np.errstate(all="ignore"):
         try:
             result: Any = operation(*(t.sample for t in types))
@@ -112,9 +112,9 @@ def weak_as(type: ScalarType) -> ScalarType:
 
 
 def common_type(a: ScalarType, b: ScalarType) -> ScalarType | None:
-    """The type of a number that is an `a` on one path and a `b` on another, None if there is none.
+    """The type of a number that is an `a` on one path and a `b` on another, None if there is no such type.
 
-    Python numbers widen (bool, int, float), and become NumPy's where they meet NumPy's of the same kind.
+    Python numbers widen (bool, int, float), and take the type of a NumPy number of the same kind.
     """
     if a is b:
         return a

@@ -1,4 +1,4 @@
-"""What a name in a kernel can stand for."""
+"""The values that a name in a kernel can have."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hpacml.frontend.python.types import ScalarType
 
 @dataclass(frozen=True, eq=False)
 class Array:
-    """An array: a parameter of the kernel, or one that it made itself (`parameter` is None)."""
+    """An array: a parameter of the kernel at a position, or an array that the kernel makes (`parameter` is None)."""
 
     name: str
     element: ScalarType
@@ -23,27 +23,27 @@ class Array:
 
     @property
     def sizes(self) -> tuple[int | None, ...]:
-        """The sizes, None where they are known at run time only."""
+        """The sizes; None for a size that is known only at run time."""
         return tuple(None if size == DYNAMIC_INDEX else size for size in self.value.type.get_shape())
 
 
 @dataclass(frozen=True, eq=False)
 class Tuple:
-    """Several values in a row, such as `t.shape`. It exists in the compiler only."""
+    """A tuple of values, such as `t.shape`. It exists only in the compiler."""
 
     items: tuple[Value, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Opaque:
-    """An argument that the compiled code does not see: a path, a model."""
+    """An argument that compiled code does not see: a path or a model."""
 
     name: str
 
 
 @dataclass(frozen=True, eq=False)
 class Unset:
-    """A name that cannot be read, and why."""
+    """The value of a name that cannot be read, and the reason."""
 
     reason: str
 
@@ -52,7 +52,7 @@ Value: TypeAlias = Number | Array | Tuple | Opaque | Unset
 
 
 def describe(value: Value) -> str:
-    """For messages: `a float32`, `an array`."""
+    """The value in an error text: `a number (float32)`, `an array`."""
     match value:
         case Number(type=type):
             return f"a number ({type})"

@@ -1,4 +1,4 @@
-"""The variables of a kernel at branches and loops, where they become SSA values of several blocks."""
+"""The variables of a kernel at branches and loops, where each becomes several SSA values."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ Kinds = Mapping[str, Kind]
 class Variables:
     """The evaluator's variables, a dictionary from names to values.
 
-    Inner blocks work on a copy. What differs after the branches of an `if` becomes a result of it. What a loop
-    assigns and had a value before is carried around the loop. A name that has no value on some path is `Unset`.
+    Inner blocks change a copy. A variable that differs after the branches of an `if` becomes a result of the `if`. A
+    loop carries the variables that it assigns and that have a value before it. A name without a value on some path is
+    `Unset`.
     """
 
     def __init__(self, evaluator: Evaluator, read: frozenset[str]):
         self._evaluator = evaluator
         self._numbers = evaluator.numbers
         self._read = read
-        """The names that are read anywhere; others need not be kept."""
+        """The names that are read anywhere. Other names need no values after branches and loops."""
 
     @property
     def now(self) -> dict[str, Value]:
@@ -43,7 +44,7 @@ class Variables:
         return value
 
     def set(self, name: str, value: Value) -> None:
-        """Assign a variable; the value gets its name unless it has one."""
+        """Assign a variable. A value without a name gets that of the variable."""
         if isinstance(value, Number | Array) and isinstance(value.value, SSAValue):
             name_value(value.value, name.lstrip(".").split("@")[0])
         self.now[name] = replace(value, name=name) if isinstance(value, Array) and not value.name else value
@@ -53,22 +54,22 @@ class Variables:
             self.set(name, Number.of(kind, value))
 
     def copy(self) -> None:
-        """Begin an inner block, to be ended by `back_to`."""
+        """Begin an inner block, which `back_to` ends."""
         self._evaluator.variables = dict(self.now)
 
     def back_to(self, variables: dict[str, Value]) -> dict[str, Value]:
-        """Return to the variables of an outer block; the result are those of the inner one."""
+        """Return to the variables of an outer block, and give those of the inner block."""
         inner, self._evaluator.variables = self.now, variables
         return inner
 
     def values(self, kinds: Kinds, node: ast.stmt) -> list[SSAValue]:
-        """The numbers of these names, in their common types, for the blocks of `node`."""
+        """The numbers of these names, converted to the types of their kinds. Errors are at `node`."""
         convert, ssa = self._numbers.convert, self._numbers.ssa
         with self._evaluator.at(node):
             return [ssa(convert(self.number(name), kind.type)) for name, kind in kinds.items()]
 
     def end_block(self, block: Block, variables: dict[str, Value], kinds: Kinds, node: ast.stmt) -> None:
-        """Let a block of `node` yield the numbers that these names have at its end."""
+        """Let a block yield the numbers that these names have at its end. Errors are at `node`."""
         outer = self.now
         self.back_to(variables)
         with self._evaluator.emit.at_end(block):
@@ -78,7 +79,7 @@ class Variables:
     # -- branches --------------------------------------------------------------------------------
 
     def merge(self, node: ast.If, a: Mapping[str, Value], b: Mapping[str, Value]) -> dict[str, Kind]:
-        """The numbers in which the branches `a` and `b` differ; what differs else is unset."""
+        """The kinds of the numbers that differ after the branches `a` and `b`. Other values that differ are unset."""
         results: dict[str, Kind] = {}
         for name in dict.fromkeys((*a, *b)):
             x, y = a.get(name), b.get(name)
@@ -96,7 +97,7 @@ class Variables:
     # -- loops -----------------------------------------------------------------------------------
 
     def carried(self, body: Iterable[ast.stmt], target: str | None) -> list[str]:
-        """The names that a loop over `target` assigns, of those that have a value before."""
+        """The names that a loop over `target` carries: it assigns them, and they have a value before it."""
         names: list[str] = []
         for name, place in assigned(body).items():
             value = self.now.get(name)
@@ -113,9 +114,9 @@ class Variables:
     def stable(
         self, carried: Sequence[str], build: Callable[[Kinds], list[Block]], body: Iterable[ast.stmt]
     ) -> tuple[Kinds, list[Block], dict[str, Value]]:
-        """Build a loop with the kinds that its variables are of before it, and again if an iteration widens them.
+        """Build a loop with the kinds of its variables before it, and again while an iteration widens a kind.
 
-        The result are the kinds, the blocks, and the variables at the end of an iteration.
+        Returns the kinds, the blocks, and the variables at the end of an iteration.
         """
         before = self.now
         kinds = {name: self.number(name).kind for name in carried}
@@ -129,7 +130,7 @@ class Variables:
                 return kinds, blocks, after
             kinds, tried = widened, kinds
             same = all((k.types, k.least) == (tried[name].types, tried[name].least) for name, k in kinds.items())
-            if same and self._numbers.choices == choices:  # nothing hangs on what is literal
+            if same and self._numbers.choices == choices:  # then no type depends on which numbers are literals
                 return {name: replace(kind, is_literal=False) for name, kind in kinds.items()}, blocks, after
             for block in blocks:
                 block.erase(safe_erase=False)
@@ -148,7 +149,7 @@ class Variables:
         raise self._evaluator.error(assigned(body)[name], reason)
 
     def leave_loop(self, node: ast.For | ast.While, after: Mapping[str, Value], target: str | None = None) -> None:
-        """What a loop has assigned has no value after it; `set_numbers` gives one to what it has carried."""
+        """Unset the names that a loop has assigned. Then `set_numbers` sets the names that it carries."""
         for name, value in after.items():
             if value is self.now.get(name):
                 continue
@@ -164,7 +165,7 @@ class Variables:
 
 
 def assigned(statements: Iterable[ast.stmt]) -> dict[str, ast.AST]:
-    """The names that statements assign, and where."""
+    """The names that statements assign, and the place of the first assignment."""
     names: dict[str, ast.AST] = {}
     for statement in statements:
         for node in ast.walk(statement):
@@ -174,19 +175,19 @@ def assigned(statements: Iterable[ast.stmt]) -> dict[str, ast.AST]:
 
 
 def _spelled(name: str) -> str:
-    """A variable in a message; what else than a returned value has a name of the compiler's is always a bool."""
+    """A variable in an error text. The compiler's own variables are bools, which never disagree, or the result."""
     return f"'{name}'" if name.isidentifier() else "the returned value"
 
 
 def _loosened(kind: Kind, least: int | None) -> Kind:
-    """The kind of a loop's variable which was at least `least`: what falls is taken to fall to 0, then without end."""
+    """The kind of a loop's variable whose bound was `least`. A bound that falls becomes 0, then None for good."""
     if kind.least == least:
         return kind
     return replace(kind, least=0 if kind.least is not None and kind.least >= 0 else None)
 
 
 def _why_unset(name: str, node: ast.If, a: Value | None, b: Value | None) -> str:
-    """Why a name cannot be read after an `if` that leaves it so different."""
+    """Why a name cannot be read after an `if` whose branches leave it with the values `a` and `b`."""
     for value in (a, b):
         if isinstance(value, Unset):
             return value.reason

@@ -18,7 +18,7 @@ from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.utils.exceptions import PassFailedException
 
 from hpacml.dialects.hpacml.attributes import strides_of
-from hpacml.dialects.hpacml.views import (
+from hpacml.dialects.hpacml.packing import (
     FusedGatherOp,
     FusedScatterOp,
     IndirectOp,

@@ -13,9 +13,9 @@ from xdsl.ir import Operation, SSAValue
 from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.utils.exceptions import PassFailedException
 
-from hpacml.dialects.hpacml.checks import CheckMapOp, DistinctOp, InBoundsOp
-from hpacml.dialects.hpacml.flags import REPEATED, FlagDownOp, FlagOp
-from hpacml.dialects.hpacml.views import IndirectOp, view_type
+from hpacml.dialects.hpacml.packing import IndirectOp, view_type
+from hpacml.dialects.hpacml_rt.device_flags import REPEATED, FlagDownOp, FlagOp
+from hpacml.dialects.hpacml_rt.map_checks import CheckMapOp, DistinctOp, InBoundsOp
 from hpacml.passes.common.conversion import convert
 from hpacml.passes.common.index_arithmetic import IndexArithmetic
 from hpacml.passes.common.sweeps import Place, Sweep, locate, size_of

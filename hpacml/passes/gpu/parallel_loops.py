@@ -11,6 +11,7 @@ from xdsl.ir import Block, Operation, SSAValue
 from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.traits import is_side_effect_free, is_speculatable
 
+from hpacml.dialects.hpacml.attributes import PREFIXES
 from hpacml.functors.polynomials import Poly
 from hpacml.passes.common.index_arithmetic import IndexArithmetic
 from hpacml.passes.common.sweeps import number_of
@@ -62,7 +63,7 @@ def _check(op: Operation) -> None:
                 continue
             case _ if type(each) in _ELEMENTWISE or isinstance(each, (*_CONTROL, *_MEMORY, llvm.FRemOp)):
                 continue
-            case _ if each.name.startswith("hpacml."):
+            case _ if each.name.startswith(PREFIXES):
                 fault = f"a map or a region ({each.name}): these hold parallel loops, not the other way round"
             case _:
                 fault = f"{each.name}, which only the CPU has"

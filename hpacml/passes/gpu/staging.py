@@ -24,7 +24,7 @@ from xdsl.traits import SymbolTable
 from xdsl.utils.exceptions import PassFailedException
 
 from hpacml.dialects.hpacml.attributes import dtype_name, strides_of
-from hpacml.dialects.hpacml.views import IndirectOp
+from hpacml.dialects.hpacml.packing import IndirectOp
 from hpacml.dtypes import SIZES
 from hpacml.functors.polynomials import Poly
 from hpacml.passes.common.index_arithmetic import IndexArithmetic

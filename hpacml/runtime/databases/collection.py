@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Collection:
-    """The collections of one call site, which keeps what they have in common."""
+    """The collections of one call site, and what they have in common."""
 
     def __init__(self, site: CollectSite) -> None:
         self._site = site
@@ -35,9 +35,9 @@ class Collection:
         self._schema = writer.Schema(site.maps, *dtypes, site.units, None if site.sample is None else str(site.sample))
 
     def run(self, tensors: int, milliseconds: float) -> None:
-        """Append what `tensors`, as for `hpacml_collect`, point to. Raises DatabaseError.
+        """Append a call, whose `tensors` are those of `hpacml_collect`. Raises DatabaseError.
 
-        On a device, `milliseconds` is how many events the one before the body is away from the one behind it.
+        On a device, `milliseconds` is a number of events: so far is the one before the body from the one behind it.
         """
         typed = list(zip(self._pointers.from_address(tensors), self._types, strict=True))
         path = self._path()
@@ -79,12 +79,12 @@ def _dtypes(tensors: Sequence[TensorType]) -> tuple[str, ...]:
 
 
 def _widened(bits: Array) -> Array:
-    """bf16 as float32, of which it is the upper half."""
+    """Convert bf16 to float32, of which it is the upper half."""
     return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
 def _numpy(tensor: torch.Tensor) -> Array:
-    """A tensor in host memory as an array; bf16 as uint16 bits."""
+    """Make an array of a tensor in host memory; bf16 becomes uint16 bits."""
     import torch
 
     return (tensor.view(torch.uint16) if tensor.dtype is torch.bfloat16 else tensor).numpy()

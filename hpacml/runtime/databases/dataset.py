@@ -48,7 +48,7 @@ class RegionDataset(Dataset[tuple[Tensors, Tensors]]):
         return _at(x, 0), _at(y, 0)
 
     def __getitems__(self, indices: Sequence[int]) -> list[tuple[Tensors, Tensors]]:
-        """The items of a batch, as a DataLoader asks for them."""
+        """Read the items of a batch at once, which a DataLoader calls."""
         x, y = self._read(np.array([self._rows[index] for index in indices], np.int64))
         return [(_at(x, k), _at(y, k)) for k in range(len(indices))]
 

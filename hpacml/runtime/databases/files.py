@@ -1,4 +1,4 @@
-"""A database that is being collected into: opened, grown, and committed."""
+"""The file of a database that is being collected into: it is opened, grown, and committed."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from contextlib import contextmanager
 from hpacml.errors import DatabaseError
 from hpacml.runtime.databases.commits.committer import Committer
 from hpacml.runtime.databases.commits.transaction import TransactionalFile, lock
-from hpacml.runtime.databases.groups import Entry, Group
+from hpacml.runtime.databases.groups import CallShape, Group
 from hpacml.runtime.databases.hdf5 import CACHE, FAILURES, Array, cannot_open, first_line, h5py
 from hpacml.runtime.databases.schema import Schema
 
 _NO_LINKS = (errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS)
-"""What file systems without hard links say, and directories that cannot be written."""
+"""The errors of file systems without hard links, and of directories that cannot be written."""
 
 
 class File:
-    """A database, which is made if it is not there. Methods raise DatabaseError; after that, `discard` it.
+    """A database that is open for writing, and is made if it does not exist.
 
-    The file on disk stays as it was at the last commit.
+    The file on disk is always that of the last commit. Methods raise DatabaseError; after that, `discard` the file.
     """
 
     def __init__(self, path: str, committer: Committer) -> None:
         self._path = path
         self._groups: dict[str, Group] = {}
         self.uncommitted = 0
-        """Calls that have been written since the last commit."""
+        """The number of calls that have been written since the last commit."""
         try:
             self._storage = TransactionalFile(_open(path), committer)
         except (OSError, ValueError) as error:  # the latter if no file can have such a name
@@ -48,11 +48,11 @@ class File:
             self.discard()
             raise
 
-    def group(self, label: str, schema: Schema, entries: Sequence[Entry]) -> Group:
-        """The group of a region, made if it is not there."""
+    def group(self, label: str, schema: Schema, call_shapes: Sequence[CallShape]) -> Group:
+        """Return the group of a region, which is made if it does not exist."""
         with self._failing():
             if (group := self._groups.get(label)) is None:
-                group = self._groups[label] = Group(self._file, label, schema, entries)
+                group = self._groups[label] = Group(self._file, label, schema, call_shapes)
             return group
 
     def write(self, group: Group, columns: Sequence[Array], samples: Iterable[str | None]) -> None:
@@ -62,7 +62,7 @@ class File:
             group.write(columns, samples)
 
     def commit(self) -> None:
-        """Have all that was written in the file."""
+        """Make all that was written the content of the file on disk."""
         if self.moved:
             raise DatabaseError(f"the database '{self._path}' was removed or replaced while it was collected into")
         with self._failing():
@@ -77,6 +77,13 @@ class File:
         with contextlib.suppress(Exception):
             self._file.close()
         self._end()
+
+    def abandon(self) -> None:
+        """Leave the file and its lock to the parent process, from which this one was forked. Raises nothing."""
+        with contextlib.suppress(OSError):
+            self._storage.abandon()
+        with contextlib.suppress(Exception):
+            self._file.close()
 
     def close(self) -> None:
         """Commit, and close the file."""
@@ -113,7 +120,7 @@ class File:
 
 
 def _open(path: str) -> int:
-    """A descriptor of the HDF5 file at `path`, locked."""
+    """Open and lock the HDF5 file at `path`; returns a descriptor. Raises OSError."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -133,9 +140,9 @@ def _open(path: str) -> int:
 
 
 def _create(path: str) -> None:
-    """Make an empty database, unless there is a file by now.
+    """Make an empty database, unless there is a file by now. Raises OSError.
 
-    It appears whole, so that it can be opened at any time; without hard links it is empty for a moment.
+    It appears whole, so that others can open it at any time; without hard links it has no bytes for a moment.
     """
     temporary = os.path.join(os.path.dirname(path), f".hpacml.{secrets.token_hex(8)}")
     try:
@@ -154,7 +161,7 @@ def _create(path: str) -> None:
 
 
 def _empty() -> bytes:
-    """A HDF5 file with nothing in it."""
+    """The bytes of an HDF5 file without groups."""
     content = io.BytesIO()
     h5py().File(content, "w").close()
     return content.getvalue()

@@ -14,8 +14,8 @@ from hpacml.runtime.databases.schema import Schema, units_text
 from hpacml.runtime.databases.settings import Storage
 
 
-class Entry(NamedTuple):
-    """What one call gives to a dataset."""
+class CallShape(NamedTuple):
+    """Shape and dtype of what one call gives to a dataset."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -24,19 +24,19 @@ class Entry(NamedTuple):
         return f"{self.dtype}{list(self.shape)}"
 
 
-RUNTIME = Entry((), np.dtype(np.float32))
+RUNTIME = CallShape((), np.dtype(np.float32))
 
 
 class Group:
-    """The datasets of one region, which have one entry per call each; `entries` are those of the tensors."""
+    """The datasets of one region, each with one entry per call; `call_shapes` are those of the tensors."""
 
-    def __init__(self, file: Any, label: str, schema: Schema, entries: Sequence[Entry]) -> None:
+    def __init__(self, file: Any, label: str, schema: Schema, call_shapes: Sequence[CallShape]) -> None:
         if label in ("", ".") or "/" in label or "\0" in label:
             raise DatabaseError(
                 f"{label!r} cannot be a region's label: it names one group, so it has no '/' and no NUL"
             )
         self._label = label
-        columns = self._find(file[label], schema) if label in file else self._create(file, schema, entries)
+        columns = self._find(file[label], schema) if label in file else self._create(file, schema, call_shapes)
         self._group = file[label]
         self._recorded: set[str | None] = set()
         self._columns = list(columns.values())
@@ -48,15 +48,15 @@ class Group:
                 f"resize them to {min(lengths)} calls, or use another file"
             )
         self._calls = lengths.pop()
-        stored = [Entry(column.shape, column.dtype) for column in self._columns]
-        for name, has, gives in zip(columns, stored, (*entries, RUNTIME), strict=True):
+        stored = [CallShape(column.shape, column.dtype) for column in self._columns]
+        for name, has, gives in zip(columns, stored, (*call_shapes, RUNTIME), strict=True):
             if has.shape != gives.shape or has.dtype not in (gives.dtype, _single(gives.dtype)):
-                raise other_entry(label, name, has, gives)
-        self.dtypes = [entry.dtype for entry in stored]
-        """Of the datasets, in their order: those of the schema, then the runtime's."""
+                raise other_shape(label, name, has, gives)
+        self.dtypes = [each.dtype for each in stored]
+        """The dtypes of the datasets: those of the schema's columns, then the runtime's."""
 
     def write(self, columns: Sequence[Array], samples: Iterable[str | None]) -> None:
-        """Append calls: for each dataset an array of an entry per call. `samples` are the clauses that took them."""
+        """Append calls: `columns` are arrays [calls, *shape], one per dataset, `samples` the clauses that took them."""
         for sample in samples:
             if sample not in self._recorded:
                 add_run(self._group, self._calls, sample)
@@ -65,15 +65,15 @@ class Group:
             column.append(entries)
         self._calls += len(columns[-1])
 
-    def _create(self, file: Any, schema: Schema, entries: Sequence[Entry]) -> dict[str, Column]:
+    def _create(self, file: Any, schema: Schema, call_shapes: Sequence[CallShape]) -> dict[str, Column]:
         storage = Storage.of_environment()
         group = file.create_group(self._label)
         try:
             columns = {
                 name: Column.create(
-                    group, name, entry.shape, _single(entry.dtype) if storage.single else entry.dtype, storage.filters
+                    group, name, each.shape, _single(each.dtype) if storage.single else each.dtype, storage.filters
                 )
-                for name, entry in zip(schema.columns, entries, strict=True)
+                for name, each in zip(schema.columns, call_shapes, strict=True)
             }
             columns["runtime"] = Column.create(group, "runtime", *RUNTIME)
             schema.write(group)
@@ -104,7 +104,7 @@ class Group:
 
 
 def require_same(label: str, found: Schema, given: Schema) -> None:
-    """Raises DatabaseError unless a group with the schema `found` may have calls with the schema `given`."""
+    """Raise DatabaseError unless a group with the schema `found` may have calls with the schema `given`."""
     if found.maps != given.maps:
         raise DatabaseError(
             f"the group '{label}' holds data of other maps:\n{_indented(found.maps)}\n"
@@ -122,8 +122,8 @@ def require_same(label: str, found: Schema, given: Schema) -> None:
         )
 
 
-def other_entry(label: str, name: str, has: Entry, gives: Entry) -> DatabaseError:
-    """The error that a call gives other entries to a dataset than it has."""
+def other_shape(label: str, name: str, has: CallShape, gives: CallShape) -> DatabaseError:
+    """The error that a call gives something else to a dataset than it holds."""
     return DatabaseError(
         f"'{label}/{name}' holds {has} per call, but this call gives {gives}: "
         "collect it under another label, or into another file"

@@ -8,27 +8,30 @@ import importlib
 import math
 import os
 import sys
-from collections.abc import Generator, Mapping
-from typing import Any, Literal, cast
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, ParamSpec, TypeVar, cast
 
 import numpy as np
 
 from hpacml.errors import DatabaseError
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 Array = np.ndarray[Any, np.dtype[Any]]
 
 FAILURES = (OSError, RuntimeError, ValueError, KeyError)
-"""What h5py raises when HDF5 fails; the last where an object that is there cannot be opened."""
+"""The exceptions of h5py when HDF5 fails: KeyError where an object exists and cannot be opened."""
 
 CHUNK_BYTES = 1 << 20
-"""What a chunk has at most. Appending a large tensor and reading it all wants large ones."""
+"""The most bytes of a chunk. Large chunks suit appending a large tensor and reading all of it."""
 CALLS_BYTES = 1 << 18
-"""What a chunk of several calls has at most. Reading a random call wants small ones, which are read as a whole."""
+"""The most bytes of a chunk of several calls. Small ones suit reading a random call, as chunks are read as a whole."""
 CHUNK_CALLS = 4096
-"""As many calls has a chunk at most."""
+"""The most calls of a chunk."""
 
 CACHE = {"rdcc_nbytes": 4 * CHUNK_BYTES}
-"""Of a dataset that is written. With an rdcc_w0 of 1, HDF5 would keep the chunks at edges: they are never full."""
+"""h5py's options for datasets that are written. With an rdcc_w0 of 1, HDF5 would keep chunks at edges, never full."""
 
 ZSTD = 32015
 """HDF5's number of the filter for Zstandard."""
@@ -37,27 +40,29 @@ _NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 
 
 def h5py() -> Any:
-    """h5py, loaded when it is needed; it has no type stubs."""
+    """Return the module h5py, which is loaded by the first use, and has no type stubs."""
     return importlib.import_module("h5py")
 
 
-@contextlib.contextmanager
-def without_lock() -> Generator[None]:
-    """Let other threads use h5py meanwhile, though this one may hold its lock: inside `for ... in file.items()`."""
+def without_lock(action: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    """Call a function without h5py's lock, so that other threads can use h5py meanwhile.
+
+    This thread has the lock inside `for ... in file.items()`, for example.
+    """
     h5py = sys.modules.get("h5py._objects")
     count = 0
-    while h5py is not None and h5py.phil._is_owned():
-        h5py.phil.release()
-        count += 1
     try:
-        yield
+        while h5py is not None and h5py.phil._is_owned():
+            count += 1
+            h5py.phil.release()
+        return action(*arguments, **named)
     finally:
         for _ in range(count):
             cast(Any, h5py).phil.acquire()
 
 
 def open_file(path: str, mode: Literal["r", "w"]) -> Any:
-    """The HDF5 file at `path`, opened as by `h5py.File`. Raises DatabaseError, which says what would mend it."""
+    """Open the HDF5 file at `path` as `h5py.File` does. Raises DatabaseError, which says what would mend it."""
     try:
         # A reader has no cache: HDF5 then reads the elements that are asked for, not the chunks around them, and the
         # system caches the file.
@@ -67,7 +72,7 @@ def open_file(path: str, mode: Literal["r", "w"]) -> Any:
 
 
 def cannot_open(path: str, error: Exception) -> DatabaseError:
-    """What to tell of a database that HDF5 or the system cannot open."""
+    """The error for a database that HDF5 or the system cannot open."""
     return DatabaseError(f"cannot open the database '{path}': {_explain(path, error)}")
 
 
@@ -117,7 +122,7 @@ def _opened_here(path: str) -> bool:
 
 
 def zstd() -> Any:
-    """The module that has HDF5's filter for Zstandard. Raises DatabaseError if it is not installed."""
+    """Return the module that has HDF5's filter for Zstandard. Raises DatabaseError if it is not installed."""
     try:
         return importlib.import_module("hdf5plugin")
     except ImportError as error:
@@ -125,7 +130,7 @@ def zstd() -> Any:
 
 
 def require_filters(dataset: Any) -> bool:
-    """Whether a dataset has filters, which then can be used. Raises DatabaseError if one of them is missing."""
+    """Return whether a dataset has filters. Raises DatabaseError if one of them cannot be used."""
     plist = dataset.id.get_create_plist()
     filters = [plist.get_filter(number) for number in range(plist.get_nfilters())]
     for number, _, _, name in filters:
@@ -140,7 +145,7 @@ def require_filters(dataset: Any) -> bool:
 
 
 class Column:
-    """A dataset with one entry per call, through the part of h5py that takes no detours."""
+    """A dataset with one entry per call, written through h5py's low-level interface, which takes less time per call."""
 
     def __init__(self, dataset: Any) -> None:
         self.shape: tuple[int, ...] = dataset.shape[1:]
@@ -155,7 +160,7 @@ class Column:
     def create(
         group: Any, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], filters: Mapping[str, Any] | None = None
     ) -> Column:
-        """A new dataset for entries of this shape and dtype; `filters` are options of h5py's `create_dataset`."""
+        """Make a dataset for entries of this shape and dtype; `filters` are options of h5py's `create_dataset`."""
         dataset = group.create_dataset(
             name,
             shape=(0, *shape),
@@ -167,7 +172,7 @@ class Column:
         return Column(dataset)
 
     def append(self, entries: Array) -> None:
-        """Add calls, of which `entries` has one each along its first dimension."""
+        """Append calls: `entries` is an array [calls, *shape]."""
         first, self.calls = self.calls, self.calls + len(entries)
         self._id.set_extent((self.calls, *self.shape))
         if not entries.size:
@@ -184,7 +189,7 @@ class Column:
 
 
 def _chunks(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
-    """Chunks of several small calls, of one call, or of equal parts of one along its first dimensions."""
+    """The shape of a chunk: several small calls, one call, or equal parts of one along its first dimensions."""
     sizes = [max(1, size) for size in shape]
     entry = itemsize * math.prod(sizes)
     if entry <= CHUNK_BYTES:

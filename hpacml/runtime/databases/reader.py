@@ -33,10 +33,10 @@ def open_database(path: Path | Sequence[Path]) -> Database:
     """Open collected data for reading: `open_database("heat.h5")["heat"].inputs[0][10:20]`.
 
     `path` is a file, a pattern such as "rank-*.h5", or a list of files; several files are read as one, their calls one
-    after the other. What this process has collected is flushed first. While a database is open, this process cannot
-    collect into its files: close it, or use it in a `with` statement.
+    after the other. This flushes what the process has collected. While a database is open, the process cannot collect
+    into its files: close it, or use it in a `with` statement.
 
-    Files that HPAC-ML wrote itself open too. Raises DatabaseError where a file is missing, cannot be read, or holds
+    Files that HPAC-ML itself wrote open too. Raises DatabaseError where a file is missing, cannot be read, or holds
     data of other maps, dtypes or shapes than the files before it.
     """
     flush()
@@ -77,11 +77,11 @@ class Database(Mapping[str, "Region"]):
         return len(self._regions)
 
     def group(self, label: str) -> Any:
-        """The h5py group of a region, in the first of the files that have it."""
+        """Return the h5py group of a region, in the first file that has it."""
         return self._files.file(self[label].shards[0].path)[label]
 
     def close(self) -> None:
-        """Close the files; what has not been read of tensors and Torch datasets is then an error."""
+        """Close the files. To read from tensors and Torch datasets of them is an error after that."""
         self._files.close()
 
     def __enter__(self) -> Database:
@@ -95,12 +95,12 @@ class Database(Mapping[str, "Region"]):
 
 
 class Region:
-    """What was collected of one region.
+    """The data of one region.
 
-    `inputs` and `outputs` are tensors [calls, *shape], `runtime` is one [calls] of milliseconds, or None if it is not
-    there. `maps` are the texts of functors and maps, `schema` has the dtypes too; they are None for files that hpacml
-    did not write. `units` are those of arrays by name, as far as the region told them. `runs` tells who collected the
-    calls.
+    `inputs` and `outputs` are tensors [calls, *shape]; `runtime` is a tensor [calls] in milliseconds, or None if the
+    file has none. `maps` are the texts of functors and maps, and `schema` has the dtypes too; both are None for files
+    that hpacml did not write. `units` are those of arrays, by name, if the region has the clause `units`. `runs` says
+    who collected the calls.
     """
 
     def __init__(self, files: Files, shards: Sequence[Shard]):
@@ -128,11 +128,11 @@ class Region:
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
-        """Inputs, outputs and runtime."""
+        """All tensors: inputs, outputs and runtime."""
         return (*self.inputs, *self.outputs, *([] if self.runtime is None else [self.runtime]))
 
     def run_of(self, call: int) -> Run | None:
-        """The run that collected the call of this number; None where the file does not tell."""
+        """Return the run that collected the call of this number, None if the file does not say."""
         return run_of(self.runs, range(self.calls)[call])
 
     def dataset(
@@ -143,15 +143,15 @@ class Region:
         fraction: float = 0.8,
         seed: int = 42,
     ) -> RegionDataset:
-        """A map-style Torch dataset of pairs (input, output), each a tensor, or a tuple of them if there are several.
+        """Make a map-style Torch dataset of pairs (input, output), each a tensor, or a tuple of several tensors.
 
         An item is one call, or with `rows="points"` one point of the sweep: the features that the functors give
-        for it. Without maps, the first dimensions that all tensors share are the sweep, but not the last one of the
-        largest. `dtype` converts the tensors. With `split` the dataset has a random part of the rows: `fraction` of
+        for it. Without maps, the sweep is the leading dimensions that all tensors share, without the last dimension of
+        the largest. `dtype` converts the tensors. With `split` the dataset has a random part of the rows: `fraction` of
         them for "train", the others for "test", the same ones for the same `seed`. `dataset[:]` is everything at once,
         as tensors.
 
-        It is read when it is indexed, can be pickled, and each worker of a DataLoader opens the files for itself.
+        The dataset reads when it is indexed, and can be pickled: each worker of a DataLoader opens its own files.
         Raises DatabaseError where tensors differ in their points.
         """
         from hpacml.runtime.databases.dataset import RegionDataset
@@ -163,30 +163,30 @@ class Region:
             for tensors in (self.inputs, self.outputs)
         )
         if len({row.sizes for row in (*inputs, *outputs)}) > 1:
-            told = ", ".join(f"{row.tensor.name}: {list(row.sizes)}" for row in (*inputs, *outputs))
+            points = ", ".join(f"{row.tensor.name}: {list(row.sizes)}" for row in (*inputs, *outputs))
             raise DatabaseError(
-                f"the tensors of the region '{self.label}' in '{self.shards[0].path}' differ in their points ({told}): "
-                "use rows='calls'"
+                f"the tensors of the region '{self.label}' in '{self.shards[0].path}' differ in their points "
+                f"({points}): use rows='calls'"
             )
         return RegionDataset(inputs, outputs, dtype, split, fraction, seed)
 
     def points(self, tensor: Tensor) -> Rows:
-        """An input or output by points."""
+        """Return the rows of an input or output, one for each point."""
         return Rows(tensor, self._sweeps[tensor.name])
 
     @cached_property
     def _sweeps(self) -> dict[str, tuple[int, ...]]:
-        """The dimensions of the sweep in each input and output."""
+        """The dimensions that are the sweep, by the name of the tensor."""
         tensors = (*self.inputs, *self.outputs)
         ranks = [len(tensor.shape) - 1 for tensor in tensors]
         maps = self.maps or ()
         sweeps = [_sweep(text, rank) for text, rank in zip(maps, ranks, strict=False)]
-        told = [dims for dims in sweeps if dims is not None]
-        if len(told) != len(tensors) or len(maps) != len(tensors):
+        known = [dims for dims in sweeps if dims is not None]
+        if len(known) != len(tensors) or len(maps) != len(tensors):
             sizes = [set(sizes) for sizes in zip(*(tensor.shape[1:] for tensor in tensors), strict=False)]
             shared = len(list(takewhile(lambda sizes: len(sizes) == 1, sizes)))
-            told = [tuple(range(min(shared, max(ranks, default=1) - 1)))] * len(tensors)
-        return {tensor.name: dims for tensor, dims in zip(tensors, told, strict=True)}
+            known = [tuple(range(min(shared, max(ranks, default=1) - 1)))] * len(tensors)
+        return {tensor.name: dims for tensor, dims in zip(tensors, known, strict=True)}
 
     def __repr__(self) -> str:
         return f"<region {self.label}: {self.calls} calls of {list(self.inputs)} -> {list(self.outputs)}>"
@@ -194,7 +194,7 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One dataset: its number of entries, their shape and dtype, and whether a dimension of 1 comes before them."""
+    """One dataset: the number of its entries, their shape and dtype, and whether a dimension of 1 precedes them."""
 
     entries: int
     shape: tuple[int, ...]
@@ -204,7 +204,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """What one file has of a region. `writer` is such as "hpacml 0.1.0" or "HPAC-ML", None if it is not known."""
+    """The part of a region in one file. `writer` is a text such as "hpacml 0.1.0" or "HPAC-ML", None if unknown."""
 
     path: str
     label: str
@@ -215,7 +215,7 @@ class Shard:
 
     @property
     def calls(self) -> int:
-        """The calls that are complete."""
+        """The number of calls that all datasets have."""
         return min((item.entries for item in self.items.values()), default=0)
 
     @property
@@ -248,14 +248,14 @@ def _shards(file: Any, path: str) -> list[Shard]:
     try:
         items = [(label, _linked(file, label)) for label in list(file)]
         return [_shard(path, label, item) for label, item in items if isinstance(item, h5py().Group)]
-    except (*FAILURES, KeyError, TypeError) as error:  # the latter for datasets and attributes of other kinds
+    except (*FAILURES, KeyError, TypeError) as error:  # the last for datasets and attributes of other kinds
         raise DatabaseError(
             f"cannot read '{path}' as a database of regions: {first_line(error)}; hpacml did not write it so"
         ) from error
 
 
 def _linked(file: Any, label: str) -> Any:
-    """What a label names; None for a link that leads nowhere."""
+    """Return the object of a label, None for a link that leads nowhere."""
     hard = isinstance(file.get(label, getlink=True), h5py().HardLink)
     return file[label] if hard else file.get(label)
 
@@ -330,7 +330,7 @@ def _require_same(first: Shard, other: Shard) -> None:
 
 
 def _sweep(text: str, rank: int) -> tuple[int, ...] | None:
-    """The dimensions that sweep in the tensor of a map, `to: FUNCTOR | TARGETS`; None if the text is no such."""
+    """The dimensions of a map's tensor that are its sweep; None unless the text is like `to: FUNCTOR | TARGETS`."""
     from hpacml.directives.parser import parse_functor
     from hpacml.functors.tensor_functor import Point, names_of
 

@@ -30,7 +30,7 @@ class Run:
 
     `start` is when it first collected, ISO 8601 in UTC; `rank` is None where nothing tells that there are ranks.
     `sample` is the text of the region's clause, None if it had none; clauses of several regions are joined by "; ",
-    where "all" is none.
+    where "all" stands for a region without one.
     """
 
     first_call: int
@@ -71,7 +71,7 @@ def _joined(recorded: str | None, sample: str | None) -> str | None:
 
 
 def read_runs(group: Any) -> tuple[Run, ...]:
-    """The records in a group's attributes. Raises ValueError where they are no such records."""
+    """Read the records from a group's attributes. Raises ValueError if they are malformed."""
     known = {field.name for field in fields(Run)}
     try:
         entries = json.loads(group.attrs.get("runs", "[]"))
@@ -85,7 +85,7 @@ def read_runs(group: Any) -> tuple[Run, ...]:
 
 
 def write_runs(group: Any, runs: Sequence[Run]) -> None:
-    """Make attributes of the records, for `read_runs`."""
+    """Write the records as an attribute, for `read_runs`."""
     # One text, since a list of them has to fit 64 KiB.
     group.attrs.create("runs", json.dumps([asdict(run) for run in runs]), dtype=h5py().string_dtype())
 
@@ -96,7 +96,7 @@ def run_of(runs: Sequence[Run], call: int) -> Run | None:
 
 
 def this_run() -> Run:
-    """This process; its calls begin at 0."""
+    """The record of this process, whose calls begin at 0."""
     return _this_run(os.getpid())
 
 

@@ -40,7 +40,7 @@ class Samples:
 
 
 class Count:
-    """The calls so far that count together."""
+    """The number of calls so far that count together."""
 
     def __init__(self, sampling: Sampling) -> None:
         self._every = sampling.every or 1
@@ -50,8 +50,8 @@ class Count:
         self.restart()
 
     def restart(self) -> None:
-        """Count from 0, in this process."""
-        self._lock = threading.RLock()  # a signal handler may collect
+        """Begin at 0, in this process."""
+        self._lock = threading.RLock()  # a finalizer may collect here
         self._calls = 0
         self._taken = 0
         self._random = None if self._fraction is None else Random(f"{self._seed} {_process()}").random

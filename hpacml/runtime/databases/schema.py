@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -12,6 +10,7 @@ import numpy as np
 
 from hpacml.dtypes import DTYPES
 from hpacml.runtime.databases.hdf5 import h5py
+from hpacml.runtime.map_digest import maps_sha256
 from hpacml.version import version
 
 
@@ -20,8 +19,7 @@ class Schema:
     """What a region collects: the texts of its functors and maps, the dtypes of its tensors, the units of its arrays.
 
     The dtypes have the names of `hpacml.dtypes`. HDF5 has no bf16; such tensors are stored as float32. The units are
-    pairs of array and unit, sorted. `sample` is the clause of that name: it says which calls, not
-    which data.
+    sorted pairs of array and unit. `sample` is the text of that clause, which says which calls, not which data.
     """
 
     maps: tuple[str, ...]
@@ -43,13 +41,13 @@ class Schema:
 
     @property
     def stored_dtypes(self) -> dict[str, str]:
-        """NumPy's names of the dtypes, by dataset; those that are not known are as they are."""
+        """NumPy's names of the stored dtypes, by dataset; the name of an unknown dtype stays as it is."""
         dtypes = (*self.input_dtypes, *self.output_dtypes)
         return {name: _stored(dtype) for name, dtype in zip(self.columns, dtypes, strict=True)}
 
     @staticmethod
     def read(group: Any) -> Schema | None:
-        """The schema that a group's attributes hold, None if they do not. Raises ValueError for what is none."""
+        """Read the attributes of a group; None if they hold no schema. Raises ValueError if they are malformed."""
         texts = [_texts(group, name) for name in ("maps", "input_dtypes", "output_dtypes")]
         maps, inputs, outputs = texts
         if maps is None or inputs is None or outputs is None:
@@ -57,7 +55,7 @@ class Schema:
         return Schema(maps, inputs, outputs, units=_read_units(group))
 
     def write(self, group: Any) -> None:
-        """Make attributes of it, for `read`, and of the shapes of the group's tensors."""
+        """Write the schema, and the shapes of the group's tensors, as attributes for `read` and `read_shapes`."""
         shapes = {name: json.dumps(group[name].shape[1:]) for name in self.columns}
         attributes = {
             "maps": list(self.maps),
@@ -77,13 +75,8 @@ class Schema:
         return f"({', '.join(self.input_dtypes)}) -> ({', '.join(self.output_dtypes)})"
 
 
-def maps_sha256(maps: Sequence[str]) -> str:
-    """The digest of maps."""
-    return hashlib.sha256("\n".join(maps).encode()).hexdigest()
-
-
 def units_text(schema: Schema) -> str:
-    """Such as `in the units t: "K", u: "m/s"`."""
+    """Describe the units of a schema, such as `in the units t: "K", u: "m/s"`."""
     units = ", ".join(f"{array}: {json.dumps(unit, ensure_ascii=False)}" for array, unit in schema.units)
     return f"in the units {units}" if units else "without units"
 
@@ -97,9 +90,9 @@ def _read_units(group: Any) -> tuple[tuple[str, str], ...]:
 
 
 def read_shapes(group: Any) -> list[tuple[int, ...]] | None:
-    """The shapes of one call's tensors that a group's attributes hold, inputs first; None if they do not.
+    """Read the shapes of one call's tensors from a group's attributes, inputs first; None if they hold no shapes.
 
-    Raises ValueError for what are no shapes.
+    Raises ValueError if they are malformed.
     """
     inputs, outputs = (_texts(group, f"{kind}_shapes") for kind in ("input", "output"))
     if inputs is None or outputs is None:
@@ -111,7 +104,7 @@ def read_shapes(group: Any) -> list[tuple[int, ...]] | None:
 
 
 def _texts(group: Any, name: str) -> tuple[str, ...] | None:
-    """An attribute that is a list of texts, None if it is not there. Raises ValueError for any other."""
+    """Read an attribute that is a list of texts; None if it is absent. Raises ValueError for any other."""
     values = group.attrs.get(name)
     if values is None:
         return None
@@ -128,5 +121,5 @@ def _stored(dtype: str) -> str:
 
 
 def np_dtype_name(dtype: Any) -> str:
-    """`float32` for all float32, whichever their byte order."""
+    """NumPy's name of a dtype, without its byte order."""
     return np.dtype(dtype).newbyteorder("=").name

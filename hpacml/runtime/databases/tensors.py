@@ -25,18 +25,18 @@ from hpacml.runtime.databases.hdf5 import (
 )
 
 BLOCK_BYTES = 1 << 23
-"""What is read at once of a tensor that is read from beginning to end."""
+"""The bytes that are read at once of a tensor that is read from beginning to end."""
 
 _FILTER_CACHE = 1 << 26
 
 _of_parents: list[object] = []
-"""Files that were open before a fork. Closing them here would end the locks of the parent."""
+"""Files that were open before a fork. To close them here would end the locks of the parent."""
 
 
 class Files:
-    """The open files of this process. Copies of it, by fork or pickle, open files of their own.
+    """The files that a process reads. A copy, which a fork or pickle makes, opens the files for itself.
 
-    The methods raise DatabaseError.
+    Methods raise DatabaseError.
     """
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class Files:
         self._closed = False
 
     def file(self, path: str) -> Any:
-        """The h5py file at `path`, opened for reading."""
+        """Return the h5py file at `path`, which is opened for reading."""
         if self._process != os.getpid():
             _of_parents.append((self._files, self._datasets))
             self._process, self._files, self._datasets = os.getpid(), {}, {}
@@ -57,14 +57,14 @@ class Files:
         return self._files[path]
 
     def dataset(self, path: str, name: str) -> Any:
-        """The h5py dataset of that name in the file at `path`."""
+        """Return the h5py dataset of that name in the file at `path`."""
         file = self.file(path)
         if (path, name) not in self._datasets:
             self._datasets[path, name] = _open_dataset(file, name)
         return self._datasets[path, name]
 
     def close(self) -> None:
-        """Close all; it is an error to read after it."""
+        """Close all files. To read is an error after that."""
         if self._process == os.getpid():
             for file in self._files.values():
                 file.close()
@@ -96,9 +96,9 @@ class Part:
 
 
 class Tensor:
-    """What a region collected of one tensor: [calls, *shape], read when it is indexed, as a NumPy array.
+    """One tensor of a region, [calls, *shape]. To index it reads from the files, and gives a NumPy array.
 
-    The first index is a number, a slice, or an array of numbers or truth values; others are as h5py takes them.
+    The first index is a number, a slice, or an array of numbers or truth values; the others are those of h5py.
     """
 
     def __init__(self, files: Files, name: str, parts: Sequence[Part], shape: tuple[int, ...], dtype: Any):
@@ -130,7 +130,7 @@ class Tensor:
         return Rows(self).take(numbers)[(slice(None), *rest)]
 
     def numpy(self) -> Array:
-        """All of it."""
+        """Read all calls."""
         return self[:]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
@@ -140,7 +140,7 @@ class Tensor:
 
     @property
     def blocks(self) -> list[slice]:
-        """Slices of the calls, in order, that are of a size to be read one after the other."""
+        """Slices of the calls, in order, each of a size to be read at once."""
         calls = max(1, BLOCK_BYTES // max(1, self.dtype.itemsize * math.prod(self.shape[1:])))
         return [slice(start, min(start + calls, len(self))) for start in range(0, len(self), calls)]
 
@@ -148,7 +148,7 @@ class Tensor:
         return f"<{self.name}: {self.dtype}{list(self.shape)}>"
 
     def _read(self, start: int, stop: int, *rest: Any) -> Array:
-        """The calls from `start` to `stop`, `rest` of each."""
+        """Read the calls from `start` to `stop`, of each the part that the indices `rest` select."""
         pieces: list[Array] = []
         for part, first in zip(self.parts, self._starts, strict=False):
             a, b = max(0, start - first), min(part.calls, stop - first)
@@ -166,7 +166,7 @@ class Tensor:
             raise _unreadable(part, error) from error
 
     def read_boxes(self, corners: Iterable[tuple[int, Sequence[int]]], counts: Sequence[int], out: Array) -> None:
-        """Read a box of `counts` elements at each corner, a call and a place in its tensor, into the rows of `out`."""
+        """Read a box of `counts` elements at each corner (a call, and indices in it) into the rows of `out`."""
         kind = h5py().h5t.py_create(self.dtype)
         memory = h5py().h5s.create_simple((math.prod(counts),))
         opened: dict[int, tuple[Any, Any]] = {}
@@ -197,7 +197,7 @@ def _unreadable(part: Part, error: Exception) -> DatabaseError:
 
 
 class Rows:
-    """A tensor as rows [rows, *features]: one for each call, or for each point of its dimensions `sweep`."""
+    """A tensor as rows [rows, *features]: one for each call, or one for each point of the dimensions `sweep`."""
 
     def __init__(self, tensor: Tensor, sweep: Sequence[int] = ()):
         self.tensor = tensor
@@ -210,7 +210,7 @@ class Rows:
         return len(self.tensor) * self.points
 
     def range(self, start: int, stop: int) -> Array:
-        """The rows from `start` to `stop`."""
+        """Read the rows from `start` to `stop`."""
         if stop <= start:
             return np.empty((0, *self.features), self.tensor.dtype)
         first = start // self.points
@@ -218,12 +218,12 @@ class Rows:
         return block[start - first * self.points : stop - first * self.points]
 
     def of_calls(self, calls: Array) -> Array:
-        """The rows in some calls of the tensor."""
+        """Make rows of some calls of the tensor, an array [calls, *shape]."""
         moved = np.moveaxis(calls, [1 + d for d in self._sweep], range(1, 1 + len(self._sweep)))
         return moved.reshape(-1, *self.features) if self._sweep else moved
 
     def take(self, rows: Any) -> Array:
-        """The rows of these numbers, which are not negative."""
+        """Read the rows of these numbers, which are not negative."""
         rows = np.asarray(rows, np.int64)
         first, last = (int(rows.min()), int(rows.max())) if rows.size else (0, -1)
         if 8 * rows.size > last - first:
@@ -236,10 +236,10 @@ class Rows:
 
     @cached_property
     def _places(self) -> list[tuple[int, int]]:
-        """By dimension of the tensor, the divisor and the modulus that make its index of the number of a point."""
+        """For each dimension of the tensor, the divisor and the modulus that make an index of a point's number."""
         divisors = {d: math.prod(self.sizes[k + 1 :]) for k, d in enumerate(self._sweep)}
         return [(divisors[d], size) if d in divisors else (1, 1) for d, size in enumerate(self.tensor.shape[1:])]
 
     def _corner(self, point: int) -> list[int]:
-        """Where the features of a point begin in the tensor of its call."""
+        """The indices at which the features of a point begin in its call."""
         return [point // divisor % size for divisor, size in self._places]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import functools
+import math
 import os
-import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 from hpacml.errors import DatabaseError
 from hpacml.runtime.databases import writer
 from hpacml.runtime.databases.settings import buffer_bytes
+from hpacml.runtime.databases.worker import Worker
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Arrival:
-    """A call whose tensors are on their way; `record` takes them as arrays, and the milliseconds of its body."""
+    """A call whose tensors are on their way. `record` is called with them and the milliseconds of the body."""
 
     device: Device
     path: str
@@ -33,7 +35,7 @@ class _Arrival:
     stop: Event
     copied: Event
     raised: torch.Tensor | None
-    """The call's flag: what it gathered is not there if it met a bad index."""
+    """The call's flag: if it met a bad index, what it gathered is not valid."""
     record: Callable[[Sequence[torch.Tensor], float], None]
 
     @property
@@ -53,74 +55,60 @@ class Arrivals:
     """The calls of this process that are on their way, in order, and the thread that records them."""
 
     def __init__(self) -> None:
-        self._taking = threading.RLock()
-        """Held while a call is recorded: calls stay in order."""
-        self._changed = threading.Condition()
-        """Guards all below."""
+        self._worker = Worker("hpacml arrivals from GPUs", self._take, lambda: 0.0 if self._pending else math.inf)
         self._pending: deque[_Arrival] = deque()
         self._bytes = 0
-        """Of the pending ones."""
+        """The bytes of the pending calls."""
         self._failures: dict[str, DatabaseError] = {}
-        self._thread: threading.Thread | None = None
 
     def add(self, arrival: _Arrival) -> None:
-        """Record a call once it is there. Raises what calls before it, into the same database, could not."""
+        """Have a call recorded once its tensors are there. Raises DatabaseError of calls before, into the same file."""
+        self._worker.enter()
         self._raise_failure(arrival.path)
-        while self._pending and self._bytes + arrival.nbytes > buffer_bytes():
-            self._take()
-        with self._changed:
-            self._pending.append(arrival)
-            self._bytes += arrival.nbytes
-            self._start()
-            self._changed.notify_all()
+        self._worker.wait(functools.partial(self._admit, arrival, arrival.nbytes))
 
     def settle(self) -> None:
-        """Return when all calls are recorded. Raises DatabaseError if some could not be."""
-        while self._take():
-            pass
+        """Return when all calls are recorded. Raises DatabaseError if one could not be."""
+        self.drain()
         for path in list(self._failures):
             self._raise_failure(path)
 
+    def drain(self) -> None:
+        """Return when no call is on its way."""
+        self._worker.enter()
+        self._worker.wait(lambda: not self._pending)
+
     def start_anew(self) -> None:
-        """In the child of a fork, which has neither the thread nor the devices."""
+        """Forget all calls, in the child of a fork, which has neither the thread nor the devices."""
         self.__init__()
 
     def _raise_failure(self, path: str) -> None:
         if (failure := self._failures.pop(path, None)) is not None:
             raise failure
 
-    def _take(self) -> bool:
-        """Record the first call; False if there is none."""
-        with self._taking:
-            if not self._pending:
-                return False
-            first = self._pending[0]
-            try:
-                first.finish()
-            except DatabaseError as error:
-                self._failures.setdefault(first.path, error)
-            except Exception as error:
-                self._failures.setdefault(first.path, DatabaseError(f"a call on a GPU is not recorded: {error!r}"))
-            with self._changed:
-                self._pending.popleft()
-                self._bytes -= first.nbytes
-            return True
+    def _admit(self, arrival: _Arrival, nbytes: int) -> bool:
+        """Add a call, if there is memory for it. Called with the worker's lock."""
+        if self._pending and self._bytes + nbytes > buffer_bytes():
+            return False
+        self._worker.wake()
+        # The bytes come first: once the call is appended, an interrupt can come.
+        self._bytes += nbytes
+        self._pending.append(arrival)
+        return True
 
-    def _start(self) -> None:
-        """Have the thread run, if there can be one: at the end of the interpreter, `settle` does its work."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="hpacml arrivals from GPUs", daemon=True)
-            try:
-                self._thread.start()
-            except RuntimeError:
-                self._thread = None
-
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                while not self._pending:
-                    self._changed.wait()
-            self._take()
+    def _take(self) -> None:
+        """Record the first call, in the thread."""
+        first = self._pending[0]
+        try:
+            first.finish()
+        except DatabaseError as error:
+            self._failures.setdefault(first.path, error)
+        except Exception as error:
+            self._failures.setdefault(first.path, DatabaseError(f"a call on a GPU is not recorded: {error!r}"))
+        with self._worker.lock:
+            self._pending.popleft()
+            self._bytes -= first.nbytes
+            self._worker.notify()
 
 
 _arrivals = Arrivals()
@@ -149,7 +137,7 @@ def _prepare() -> None:
     if _prepared:
         return
     _prepared = True
-    writer.prepare()  # what is registered last is called first
+    writer.prepare()  # first: what is registered last is called first
     writer.before_flush.append(_arrivals.settle)
     atexit.register(_arrivals.settle)
-    os.register_at_fork(before=_arrivals.settle, after_in_child=_arrivals.start_anew)
+    os.register_at_fork(before=_arrivals.drain, after_in_child=_arrivals.start_anew)

@@ -17,8 +17,8 @@ from hpacml.abi.records import InferSite
 from hpacml.errors import HpacmlError, ModelError
 from hpacml.runtime import checks, frame
 from hpacml.runtime.arrays.views import tensor_from_descriptor, view_of_descriptor
-from hpacml.runtime.databases.schema import maps_sha256
 from hpacml.runtime.gpu.device_call import innermost
+from hpacml.runtime.map_digest import maps_sha256
 from hpacml.runtime.models import fallback
 from hpacml.runtime.models.misfits import REAL, Misfits
 from hpacml.runtime.models.model import Model, load, passed

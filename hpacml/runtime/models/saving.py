@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from hpacml.errors import ModelError, summary
-from hpacml.runtime.databases.schema import maps_sha256
+from hpacml.runtime.map_digest import maps_sha256
 from hpacml.runtime.models import formats, trust
 from hpacml.runtime.models.formats import ModelFormat, SaveFormat
 from hpacml.runtime.models.model import forget

@@ -39,4 +39,4 @@
 // CALLS-DAG: llvm.mlir.global private constant @hpacml_site_0
 // CALLS-DAG: call @hpacml_infer
 // CALLS-DAG: call @hpacml_collect
-// CALLS-NOT: hpacml.
+// CALLS-NOT: {{hpacml(_rt)?\.}}

@@ -16,7 +16,7 @@ hpacml.functor @rows : [i, 0:3] = ([i, 0:3])
 func.func @regions(%t: memref<?x?xf32, strided<[?, ?], offset: ?>>, %u: memref<?x?xf64>, %v: memref<?x?xf32>, %n: index, %m: index, %c: i1) {
   %in = hpacml.map to @stencil(%t[1 : %n, 1 : %m]) : memref<?x?xf32, strided<[?, ?], offset: ?>> -> !hpacml.mapping<?x?x5xf32>
   %out = hpacml.map from @pair(%u[1 : %n, 1 : %m], %v[1 : %n, 1 : %m]) : memref<?x?xf64>, memref<?x?xf32> -> !hpacml.mapping<?x?x2xf64>
-  hpacml.ml predicated(%c) in(%in) out(%out) model "m.pt2" database @base label "r" : !hpacml.mapping<?x?x5xf32>, !hpacml.mapping<?x?x2xf64> {
+  hpacml.ml predicated(%c) in(%in : !hpacml.mapping<?x?x5xf32>) out(%out : !hpacml.mapping<?x?x2xf64>) label "r" model "m.pt2" database @base {
     %c1 = arith.constant 1 : index
     "scf.parallel"(%c1, %n, %c1) <{operandSegmentSizes = array<i32: 1, 1, 1, 0>}> ({
     ^bb0(%i: index):

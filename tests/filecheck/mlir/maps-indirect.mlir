@@ -26,7 +26,7 @@ func.func @region(%pos: memref<?x3xf32, strided<[?, ?], offset: ?>>, %force: mem
   %nested = hpacml.map to @point(%data[*%jdx[*%kdx[0 : 20 : 2]]]) : memref<?xf64>, memref<?xi64, strided<[?], offset: ?>>, memref<20xi8> -> !hpacml.mapping<10xf64>
   %out = hpacml.map from @rows(%force[*%idx[0 : %n], 0 : 3]) : memref<?x3xf32>, memref<?xi32> -> !hpacml.mapping<?x3xf32>
   %sum = hpacml.map from @point(%energy[0 : %n]) : memref<?xf32> -> !hpacml.mapping<?xf32>
-  hpacml.ml predicated(%c) in(%in, %nested) out(%sum, %out) model "m.pt2" database "d.h5" label "region" : !hpacml.mapping<?x3xf32>, !hpacml.mapping<10xf64>, !hpacml.mapping<?xf32>, !hpacml.mapping<?x3xf32> {
+  hpacml.ml predicated(%c) in(%in, %nested : !hpacml.mapping<?x3xf32>, !hpacml.mapping<10xf64>) out(%sum, %out : !hpacml.mapping<?xf32>, !hpacml.mapping<?x3xf32>) label "region" model "m.pt2" database "d.h5" {
     %zero = arith.constant 0.0 : f32
     memref.store %zero, %energy[%n] : memref<?xf32>
   }
@@ -34,19 +34,19 @@ func.func @region(%pos: memref<?x3xf32, strided<[?, ?], offset: ?>>, %force: mem
 }
 
 // MAPS-LABEL:  func.func @region
-// MAPS:          hpacml.check_indices
+// MAPS:          hpacml_rt.check_indices
 // MAPS:          hpacml.infer
 // VIEWS-LABEL: func.func @region
-// VIEWS:         hpacml.in_bounds
-// VIEWS:         hpacml.distinct
+// VIEWS:         hpacml_rt.in_bounds
+// VIEWS:         hpacml_rt.distinct
 // VIEWS:         hpacml.infer
 // FUSED-LABEL: func.func @region
 // FUSED:         hpacml.indirect
 // FUSED:         hpacml.fused_gather
 // LOOPS-LABEL: func.func @region
 // LOOPS-NOT:     hpacml.indirect
-// LOOPS-NOT:     hpacml.in_bounds
-// LOOPS-NOT:     hpacml.distinct
+// LOOPS-NOT:     hpacml_rt.in_bounds
+// LOOPS-NOT:     hpacml_rt.distinct
 // LOOPS:         memref.extract_aligned_pointer_as_index
 // CALLS-LABEL: func.func @region
 // CALLS:         arith.cmpi ult
@@ -71,7 +71,7 @@ func.func @shapes(%t: memref<8x9xf64>, %a: memref<?xf32>, %h: memref<?xf16>, %g:
   %blocks = hpacml.map inout @block(%a[*%i[0 : %n]]) params(%k) : memref<?xf32>, memref<?xi32> -> !hpacml.mapping<?x?xf32>
   %itself = hpacml.map inout @point(%s[*%s[0 : %n]]) : memref<?xi32>, memref<?xi32> -> !hpacml.mapping<?xi32>
   %trusted = hpacml.map inout @point(%a[*%i[0 : %n]]) unchecked : memref<?xf32>, memref<?xi32> -> !hpacml.mapping<?xf32>
-  hpacml.ml infer in(%all) inout(%two, %of, %mixed, %blocks, %itself, %trusted) label "shapes" : !hpacml.mapping<?x?xf64>, !hpacml.mapping<5xf64>, !hpacml.mapping<4x5xf32>, !hpacml.mapping<?x4xf32>, !hpacml.mapping<?x?xf32>, !hpacml.mapping<?xi32>, !hpacml.mapping<?xf32> {
+  hpacml.ml infer in(%all : !hpacml.mapping<?x?xf64>) inout(%two, %of, %mixed, %blocks, %itself, %trusted : !hpacml.mapping<5xf64>, !hpacml.mapping<4x5xf32>, !hpacml.mapping<?x4xf32>, !hpacml.mapping<?x?xf32>, !hpacml.mapping<?xi32>, !hpacml.mapping<?xf32>) label "shapes" {
     %unused = arith.constant 1 : index
   }
   func.return
@@ -102,7 +102,7 @@ func.func @tensors(%t: memref<?x?xf32>, %i: memref<?xi64>, %n: index) {
     hpacml.gather %m into %x : !hpacml.mapping<?x1xf32>, memref<?x1xf32>
     %v = memref.load %x[%c0, %c0] : memref<?x1xf32>
     memref.store %v, %x[%c1, %c0] : memref<?x1xf32>
-    hpacml.check_indices %m : !hpacml.mapping<?x1xf32>
+    hpacml_rt.check_indices %m : !hpacml.mapping<?x1xf32>
     hpacml.scatter %x into %m : memref<?x1xf32>, !hpacml.mapping<?x1xf32>
   }
   func.return
@@ -116,7 +116,7 @@ func.func @tensors(%t: memref<?x?xf32>, %i: memref<?xi64>, %n: index) {
 // LOOPS:           scf.parallel
 // LOOPS:           scf.parallel
 // CALLS-LABEL: func.func @tensors
-// CALLS-NOT:   hpacml.
+// CALLS-NOT:   {{hpacml(_rt)?\.}}
 // LLVM-LABEL:  llvm.func @tensors
 // LLVM-NOT:    memref.
 // LLVM-NOT:    unrealized_conversion_cast

@@ -126,7 +126,7 @@ func.func @indirect(%rows: memref<?x3x?xf32, strided<[0, 1, 3]>>, %idx: memref<?
 }
 
 // CHECK-LABEL: func.func @indirect
-// CHECK-NOT:     hpacml.
+// CHECK-NOT:     {{hpacml(_rt)?\.}}
 // CHECK:         "gpu.launch"
 // CHECK:           memref.load %idx
 // CHECK-NOT:       memref.load %idx
@@ -211,14 +211,14 @@ func.func @two(%a: memref<2x?xf32>, %b: memref<?xf32>) {
 // thread that raised it first. The comparison has 64 bits, whatever those of the index are.
 
 func.func @inside(%idx: memref<?xi8>, %n: index, %x: memref<?xf32>, %bound: index) {
-  %ok = hpacml.in_bounds %idx below %n : memref<?xi8>
-  hpacml.check_map %ok to "f: [i] = ([i])" names ["x", "idx"] targets [#hpacml.target<[*[0 : ?]]>]
+  %ok = hpacml_rt.in_bounds %idx below %n : memref<?xi8>
+  hpacml_rt.check_map %ok to "f: [i] = ([i])" names ["x", "idx"] targets [#hpacml.target<[*[0 : ?]]>]
     sizes(%n, %n) bounds(%bound) params() of [] text "f(x[idx[0:n]])"
   func.return
 }
 
 // CHECK-LABEL: func.func @inside
-// CHECK-NEXT:    [[FLAG:%\d+]], [[RECORD:%\d+]], [[FIRST:%\d+]] = hpacml.flag "inside" ["f(x[idx[0:n]])"]
+// CHECK-NEXT:    [[FLAG:%\d+]], [[RECORD:%\d+]], [[FIRST:%\d+]] = hpacml_rt.flag "inside" ["f(x[idx[0:n]])"]
 // CHECK:         "gpu.launch"
 // CHECK:           [[K:%\d+]] = memref.load %idx
 // CHECK-NEXT:      [[INDEX:%\d+]] = arith.extui [[K]] : i8 to i64
@@ -233,8 +233,8 @@ func.func @inside(%idx: memref<?xi8>, %n: index, %x: memref<?xf32>, %bound: inde
 // CHECK:               memref.store [[INDEX]], [[RECORD]]
 // CHECK:               memref.store [[SIZE]], [[RECORD]]
 // CHECK:         }) {module = @inside_check_0, function = @inside_check_0}
-// CHECK-NEXT:    [[OK:%\w+]] = hpacml.flag_down [[FLAG]]
-// CHECK-NEXT:    hpacml.check_map [[OK]]
+// CHECK-NEXT:    [[OK:%\w+]] = hpacml_rt.flag_down [[FLAG]]
+// CHECK-NEXT:    hpacml_rt.check_map [[OK]]
 
 // -----
 
@@ -244,7 +244,7 @@ func.func @inside(%idx: memref<?xi8>, %n: index, %x: memref<?xf32>, %bound: inde
 func.func @different(%marks: memref<4x9xi8, strided<[0, 1]>>, %t: memref<4x9xf32, strided<[0, 1]>>, %idx: memref<4xi32>, %a: memref<4xf32>, %x: memref<4xf32>) -> i1 {
   %c0 = arith.constant 0 : index
   %v = hpacml.indirect %marks[%idx] : memref<4x9xi8, strided<[0, 1]>>[memref<4xi32>] -> !hpacml.indirect<4xi8>
-  %ok = hpacml.distinct %v : !hpacml.indirect<4xi8>
+  %ok = hpacml_rt.distinct %v : !hpacml.indirect<4xi8>
   hpacml.pack %a into %x at %c0 features [] : memref<4xf32>, memref<4xf32>
   %w = hpacml.indirect %t[%idx] : memref<4x9xf32, strided<[0, 1]>>[memref<4xi32>] -> !hpacml.indirect<4xf32>
   hpacml.unpack %w from %x at %c0 features [] : !hpacml.indirect<4xf32>, memref<4xf32>
@@ -252,7 +252,7 @@ func.func @different(%marks: memref<4x9xi8, strided<[0, 1]>>, %t: memref<4x9xf32
 }
 
 // CHECK-LABEL: func.func @different
-// CHECK-NEXT:    [[FLAG:%\d+]], [[RECORD:%\d+]], [[FIRST:%\d+]] = hpacml.flag "different" [""]
+// CHECK-NEXT:    [[FLAG:%\d+]], [[RECORD:%\d+]], [[FIRST:%\d+]] = hpacml_rt.flag "different" [""]
 // CHECK:         "gpu.launch"
 // CHECK:           [[RAISED:%\d+]] = memref.load [[FLAG]]
 // CHECK:           [[DOWN:%\d+]] = arith.cmpi eq, [[RAISED]]
@@ -265,7 +265,7 @@ func.func @different(%marks: memref<4x9xi8, strided<[0, 1]>>, %t: memref<4x9xf32
 // CHECK:             "memref.atomic_rmw"({{.*}}, %marks, {{.*}}) <{kind = 14 : i64}>
 // CHECK:             "memref.atomic_rmw"({{.*}}, [[FLAG]], {{.*}}) <{kind = 14 : i64}>
 // CHECK:         }) {module = @different_check_1
-// CHECK-NEXT:    hpacml.flag_down [[FLAG]]
+// CHECK-NEXT:    hpacml_rt.flag_down [[FLAG]]
 // CHECK:         "gpu.launch"
 // CHECK-NOT:       memref.load [[FLAG]]
 // CHECK:         }) {module = @different_gather_0

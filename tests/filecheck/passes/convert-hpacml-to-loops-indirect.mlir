@@ -37,7 +37,7 @@ func.func @rows(%rows: memref<?x3x?xf32, strided<[0, 1, 3]>>, %idx: memref<?x3xi
 // CHECK:           memref.store %{{\d+}}, %rows[[[J]], %{{\d+}}, [[ROW_]]]
 // CHECK-NOT:       memref.load %idx
 // CHECK:           memref.store %{{\d+}}, %rows[[[J]], %{{\d+}}, [[ROW_]]]
-// CHECK-NOT:       hpacml.
+// CHECK-NOT:       {{hpacml(_rt)?\.}}
 // CHECK:           scf.reduce
 
 // An index of their own for each feature, and beside it one that they share. 8-bit integers are unsigned.
@@ -108,9 +108,9 @@ func.func @many(%rows: memref<4x100x9xf32, strided<[0, 1, 100]>>, %idx: memref<4
 // Whether indices lie inside. One comparison does: a negative index is a huge unsigned number.
 
 func.func @inside(%u: memref<?xi8>, %i: memref<4xi32>, %l: memref<2x3xi64>, %n: index) -> (i1, i1, i1) {
-  %a = hpacml.in_bounds %u below %n : memref<?xi8>
-  %b = hpacml.in_bounds %i below %n : memref<4xi32>
-  %c = hpacml.in_bounds %l below %n : memref<2x3xi64>
+  %a = hpacml_rt.in_bounds %u below %n : memref<?xi8>
+  %b = hpacml_rt.in_bounds %i below %n : memref<4xi32>
+  %c = hpacml_rt.in_bounds %l below %n : memref<2x3xi64>
   func.return %a, %b, %c : i1, i1, i1
 }
 
@@ -143,7 +143,7 @@ func.func @inside(%u: memref<?xi8>, %i: memref<4xi32>, %l: memref<2x3xi64>, %n: 
 
 func.func @inside_indirect(%a: memref<4x8xi64, strided<[0, 1]>>, %b: memref<4xi32>, %n: index) -> i1 {
   %i = hpacml.indirect %a[%b] : memref<4x8xi64, strided<[0, 1]>>[memref<4xi32>] -> !hpacml.indirect<4xi64>
-  %ok = hpacml.in_bounds %i below %n : !hpacml.indirect<4xi64>
+  %ok = hpacml_rt.in_bounds %i below %n : !hpacml.indirect<4xi64>
   func.return %ok : i1
 }
 
@@ -158,7 +158,7 @@ func.func @inside_indirect(%a: memref<4x8xi64, strided<[0, 1]>>, %b: memref<4xi3
 
 func.func @different(%marks: memref<4x9xi8, strided<[0, 1]>>, %idx: memref<4xi8>, %direct: memref<2x3xi8>) -> i1 {
   %v = hpacml.indirect %marks[%idx] : memref<4x9xi8, strided<[0, 1]>>[memref<4xi8>] -> !hpacml.indirect<4xi8>
-  %a = hpacml.distinct %v, %direct : !hpacml.indirect<4xi8>, memref<2x3xi8>
+  %a = hpacml_rt.distinct %v, %direct : !hpacml.indirect<4xi8>, memref<2x3xi8>
   func.return %a : i1
 }
 

@@ -3,11 +3,11 @@
 // RUN: hpacml-opt %s -p convert-hpacml-to-runtime | filecheck %s
 
 func.func @check(%out: memref<1xi32>, %i: index) -> i1 {
-  %flag, %record, %first = hpacml.flag "check" ["f(x[idx[0:n]])", "g(y[idx[0:n]])"]
+  %flag, %record, %first = hpacml_rt.flag "check" ["f(x[idx[0:n]])", "g(y[idx[0:n]])"]
   %word = memref.load %flag[%first] : memref<1xi32>
   memref.store %word, %out[%i] : memref<1xi32>
   %index = memref.load %record[%first] : memref<3xi64>
-  %down = hpacml.flag_down %flag
+  %down = hpacml_rt.flag_down %flag
   func.return %down : i1
 }
 

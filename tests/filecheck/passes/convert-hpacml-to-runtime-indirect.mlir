@@ -3,7 +3,7 @@
 // RUN: hpacml-opt %s -p convert-hpacml-to-runtime --split-input-file | filecheck %s
 
 func.func @arrays(%inside: i1, %x: memref<?x3xf32>, %idx: memref<?xi8, strided<[?], offset: ?>>, %d: index, %e: index, %f: index, %n: index) {
-  hpacml.check_map %inside from "f: [i, 0:3] = ([i, 0:3])" names ["x", "idx"] targets [#hpacml.target<[*[1 : ? : 2], 0 : 3]>] sizes(%d, %e, %f) bounds(%n) params() of [] arrays(%x, %idx : memref<?x3xf32>, memref<?xi8, strided<[?], offset: ?>>) text "f(x[idx[1:n:2], 0:3])"
+  hpacml_rt.check_map %inside from "f: [i, 0:3] = ([i, 0:3])" names ["x", "idx"] targets [#hpacml.target<[*[1 : ? : 2], 0 : 3]>] sizes(%d, %e, %f) bounds(%n) params() of [] arrays(%x, %idx : memref<?x3xf32>, memref<?xi8, strided<[?], offset: ?>>) text "f(x[idx[1:n:2], 0:3])"
   func.return
 }
 
@@ -37,7 +37,7 @@ func.func @arrays(%inside: i1, %x: memref<?x3xf32>, %idx: memref<?xi8, strided<[
 // The ranges of an indirect target, nested and with single indices, alone: no arrays.
 
 func.func @ranges(%fits: i1, %n: index, %k: index) {
-  hpacml.check_map %fits to "f: [i] = ([0, i])" names ["t", "a", "b"] targets [#hpacml.target<[*[*[4, ?]], 0 : ?]>] sizes(%n, %n, %n, %n, %n) bounds(%n, %k) params() of []
+  hpacml_rt.check_map %fits to "f: [i] = ([0, i])" names ["t", "a", "b"] targets [#hpacml.target<[*[*[4, ?]], 0 : ?]>] sizes(%n, %n, %n, %n, %n) bounds(%n, %k) params() of []
   func.return
 }
 
@@ -53,9 +53,9 @@ func.func @ranges(%fits: i1, %n: index, %k: index) {
 // Checks of one map share their constant; with arrays it is another one.
 
 func.func @sites(%ok: i1, %x: memref<?xf32>, %a: memref<?xi64>, %n: index) {
-  hpacml.check_map %ok to "f: [i] = ([i])" names ["x", "a"] targets [#hpacml.target<[*[0 : 4]]>] sizes(%n, %n) bounds() params() of []
-  hpacml.check_map %ok to "f: [i] = ([i])" names ["x", "a"] targets [#hpacml.target<[*[0 : 4]]>] sizes(%n, %n) bounds() params() of [] arrays(%x, %a : memref<?xf32>, memref<?xi64>)
-  hpacml.check_map %ok to "f: [i] = ([i])" names ["x", "a"] targets [#hpacml.target<[*[0 : 4]]>] sizes(%n, %n) bounds() params() of [] arrays(%x, %a : memref<?xf32>, memref<?xi64>)
+  hpacml_rt.check_map %ok to "f: [i] = ([i])" names ["x", "a"] targets [#hpacml.target<[*[0 : 4]]>] sizes(%n, %n) bounds() params() of []
+  hpacml_rt.check_map %ok to "f: [i] = ([i])" names ["x", "a"] targets [#hpacml.target<[*[0 : 4]]>] sizes(%n, %n) bounds() params() of [] arrays(%x, %a : memref<?xf32>, memref<?xi64>)
+  hpacml_rt.check_map %ok to "f: [i] = ([i])" names ["x", "a"] targets [#hpacml.target<[*[0 : 4]]>] sizes(%n, %n) bounds() params() of [] arrays(%x, %a : memref<?xf32>, memref<?xi64>)
   func.return
 }
 

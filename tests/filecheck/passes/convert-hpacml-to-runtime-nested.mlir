@@ -6,9 +6,9 @@ hpacml.functor @point : [i] = ([i])
 
 func.func @nested(%t: memref<9xf32>, %c: i1) {
   %a = hpacml.map inout @point(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
-  hpacml.ml collect if(%c) inout(%a) label "outer" : !hpacml.mapping<9xf32> {
+  hpacml.ml collect if(%c) inout(%a : !hpacml.mapping<9xf32>) label "outer" {
     %b = hpacml.map inout @point(%t[0 : 3]) : memref<9xf32> -> !hpacml.mapping<3xf32>
-    hpacml.ml collect inout(%b) label "inner" : !hpacml.mapping<3xf32> {
+    hpacml.ml collect inout(%b : !hpacml.mapping<3xf32>) label "inner" {
       %zero = arith.constant 0 : index
       %v = memref.load %t[%zero] : memref<9xf32>
       memref.store %v, %t[%zero] : memref<9xf32>

@@ -3,10 +3,10 @@
 // A record passes times and bytes on the stack, and a word of the module in which the runtime keeps its counters.
 
 func.func @record(%bytes: i64, %zero: i64) {
-  %0 = hpacml.now
-  %1 = hpacml.now
-  %2 = hpacml.now
-  hpacml.record "heat" "collect" ["gather", "body"] times(%0, %1, %2) bytes(%bytes, %zero)
+  %0 = hpacml_rt.now
+  %1 = hpacml_rt.now
+  %2 = hpacml_rt.now
+  hpacml_rt.record "heat" "collect" ["gather", "body"] times(%0, %1, %2) bytes(%bytes, %zero)
   func.return
 }
 
@@ -42,9 +42,9 @@ func.func @record(%bytes: i64, %zero: i64) {
 // Records that say the same share their site and their counters.
 
 func.func @sites(%t: i64, %b: i64) {
-  hpacml.record "heat" "body" ["body"] times(%t, %t) bytes(%b)
-  hpacml.record "heat" "body" ["body"] times(%t, %t) bytes(%b)
-  hpacml.record "cool" "body" ["body"] times(%t, %t) bytes(%b)
+  hpacml_rt.record "heat" "body" ["body"] times(%t, %t) bytes(%b)
+  hpacml_rt.record "heat" "body" ["body"] times(%t, %t) bytes(%b)
+  hpacml_rt.record "cool" "body" ["body"] times(%t, %t) bytes(%b)
   func.return
 }
 
@@ -63,8 +63,8 @@ func.func @sites(%t: i64, %b: i64) {
 // A tensor is a copy unless it begins where one of the arrays does.
 
 func.func @copied(%x: memref<?x5xf64>, %t: memref<?xf32>, %u: memref<?xf32, strided<[?], offset: ?>>, %z: memref<f32>) -> (i64, i64) {
-  %0 = hpacml.copied %x of(%t, %u : memref<?xf32>, memref<?xf32, strided<[?], offset: ?>>) : memref<?x5xf64>
-  %1 = hpacml.copied %z of() : memref<f32>
+  %0 = hpacml_rt.copied %x of(%t, %u : memref<?xf32>, memref<?xf32, strided<[?], offset: ?>>) : memref<?x5xf64>
+  %1 = hpacml_rt.copied %z of() : memref<f32>
   func.return %0, %1 : i64, i64
 }
 

@@ -29,7 +29,7 @@ func.func @sites(%x: memref<?x5xf32>, %u: memref<2xi8>, %z: memref<bf16>, %ms: f
   %1 = hpacml.infer "a" model "m.pt2" batch 64 maps ["to: f"] ins(%x : memref<?x5xf32>) outs(%u, %z : memref<2xi8>, memref<bf16>)
   %2 = hpacml.infer "a" model @net ins(%x : memref<?x5xf32>) outs(%x : memref<?x5xf32>)
   hpacml.collect "a" ins(%x : memref<?x5xf32>) outs(%x : memref<?x5xf32>) time %ms
-  hpacml.check_map %ok inout "f: [i, 0:m] = ([i * m : i * m + m, k])" names ["t"] targets [#hpacml.target<[1 : ? : 2, ?]>] sizes(%n, %n) bounds(%n, %n) params(%n) of ["m"]
+  hpacml_rt.check_map %ok inout "f: [i, 0:m] = ([i * m : i * m + m, k])" names ["t"] targets [#hpacml.target<[1 : ? : 2, ?]>] sizes(%n, %n) bounds(%n, %n) params(%n) of ["m"]
   func.return
 }
 
@@ -107,7 +107,7 @@ func.func @sample(%x: memref<?xf32>, %ms: f64) -> i1 {
 // A doubtful map is judged by the runtime, which gets all its numbers.
 
 func.func @check(%fits: i1, %size: index, %n: index) {
-  hpacml.check_map %fits to "f: [i] = ([i - 1])" names ["t"] targets [#hpacml.target<[1 : ?]>] sizes(%size) bounds(%n) params() of [] text "f(t[1:n])"
+  hpacml_rt.check_map %fits to "f: [i] = ([i - 1])" names ["t"] targets [#hpacml.target<[1 : ?]>] sizes(%size) bounds(%n) params() of [] text "f(t[1:n])"
   func.return
 }
 

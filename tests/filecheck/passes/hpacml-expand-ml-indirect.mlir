@@ -10,7 +10,7 @@ func.func @two(%t: memref<8xf64>, %u: memref<9xf64>, %a: memref<5xi64>, %b: memr
   %p = hpacml.map from @point(%t[*%a[0 : 5]]) : memref<8xf64>, memref<5xi64> -> !hpacml.mapping<5xf64>
   %q = hpacml.map from @point(%u[5 : 9]) : memref<9xf64> -> !hpacml.mapping<4xf64>
   %r = hpacml.map from @point(%u[*%b[0 : 5]]) : memref<9xf64>, memref<5xi32> -> !hpacml.mapping<5xf64>
-  hpacml.ml predicated(%c) in(%in) out(%p, %q, %r) label "two" : !hpacml.mapping<5xf64>, !hpacml.mapping<5xf64>, !hpacml.mapping<4xf64>, !hpacml.mapping<5xf64> {
+  hpacml.ml predicated(%c) in(%in : !hpacml.mapping<5xf64>) out(%p, %q, %r : !hpacml.mapping<5xf64>, !hpacml.mapping<4xf64>, !hpacml.mapping<5xf64>) label "two" {
     "test.op"() : () -> ()
   }
   func.return
@@ -23,8 +23,8 @@ func.func @two(%t: memref<8xf64>, %u: memref<9xf64>, %a: memref<5xi64>, %b: memr
 // CHECK-NEXT:      [[P:%.*]] = hpacml.tensor %p
 // CHECK-NEXT:      [[Q:%.*]] = hpacml.tensor %q
 // CHECK-NEXT:      [[R:%.*]] = hpacml.tensor %r
-// CHECK-NEXT:      hpacml.check_indices %p : !hpacml.mapping<5xf64>
-// CHECK-NEXT:      hpacml.check_indices %r : !hpacml.mapping<5xf64>
+// CHECK-NEXT:      hpacml_rt.check_indices %p : !hpacml.mapping<5xf64>
+// CHECK-NEXT:      hpacml_rt.check_indices %r : !hpacml.mapping<5xf64>
 // CHECK-NEXT:      hpacml.infer "two"
 // CHECK-NEXT:      scf.if %done {
 // CHECK-NEXT:        hpacml.scatter [[P]] into %p
@@ -33,7 +33,7 @@ func.func @two(%t: memref<8xf64>, %u: memref<9xf64>, %a: memref<5xi64>, %b: memr
 // CHECK-NEXT:      } else {
 // CHECK:         } else {
 // Collecting writes nothing: the gathers check their own indices.
-// CHECK-NOT:       hpacml.check_indices
+// CHECK-NOT:       hpacml_rt.check_indices
 // CHECK:           hpacml.collect "two"
 // CHECK-NEXT:    }
 
@@ -42,14 +42,14 @@ func.func @two(%t: memref<8xf64>, %u: memref<9xf64>, %a: memref<5xi64>, %b: memr
 func.func @one(%t: memref<8xf64>, %a: memref<5xi64>) {
   %in = hpacml.map to @point(%t[0 : 5]) : memref<8xf64> -> !hpacml.mapping<5xf64>
   %p = hpacml.map from @point(%t[*%a[0 : 5]]) : memref<8xf64>, memref<5xi64> -> !hpacml.mapping<5xf64>
-  hpacml.ml infer in(%in) out(%p) label "one" : !hpacml.mapping<5xf64>, !hpacml.mapping<5xf64> {
+  hpacml.ml infer in(%in : !hpacml.mapping<5xf64>) out(%p : !hpacml.mapping<5xf64>) label "one" {
     "test.op"() : () -> ()
   }
   func.return
 }
 
 // CHECK-LABEL: func.func @one(
-// CHECK-NOT:     hpacml.check_indices
+// CHECK-NOT:     hpacml_rt.check_indices
 // CHECK:         hpacml.scatter %y into %p
 
 // `inout` counts as an output.
@@ -57,7 +57,7 @@ func.func @one(%t: memref<8xf64>, %a: memref<5xi64>) {
 func.func @inout(%t: memref<8xf64>, %a: memref<5xi64>) {
   %p = hpacml.map inout @point(%t[*%a[0 : 2]]) : memref<8xf64>, memref<5xi64> -> !hpacml.mapping<2xf64>
   %q = hpacml.map inout @point(%t[6 : 8]) : memref<8xf64> -> !hpacml.mapping<2xf64>
-  hpacml.ml infer inout(%p, %q) label "inout" : !hpacml.mapping<2xf64>, !hpacml.mapping<2xf64> {
+  hpacml.ml infer inout(%p, %q : !hpacml.mapping<2xf64>, !hpacml.mapping<2xf64>) label "inout" {
     "test.op"() : () -> ()
   }
   func.return
@@ -65,7 +65,7 @@ func.func @inout(%t: memref<8xf64>, %a: memref<5xi64>) {
 
 // CHECK-LABEL: func.func @inout(
 // CHECK:         hpacml.gather %q
-// CHECK:         hpacml.check_indices %p : !hpacml.mapping<2xf64>
+// CHECK:         hpacml_rt.check_indices %p : !hpacml.mapping<2xf64>
 // CHECK-NEXT:    hpacml.infer "inout"
 // CHECK-NEXT:    scf.if %{{.*}} {
 // CHECK-NEXT:    hpacml.scatter

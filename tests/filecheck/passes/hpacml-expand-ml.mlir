@@ -8,7 +8,7 @@ hpacml.functor @out : [i] = ([i])
 func.func @infer(%t: memref<9xf32>, %u: memref<9xf32>) {
   %in = hpacml.map to @in(%t[1 : 8]) {text = "in(t[1:8])"} : memref<9xf32> -> !hpacml.mapping<7x2xf32>
   %out = hpacml.map from @out(%u[1 : 8]) {text = "out(u[1:8])"} : memref<9xf32> -> !hpacml.mapping<7xf32>
-  hpacml.ml infer in(%in) out(%out) model "m.pt2" database "d.h5" label "r" batch 16 on_error "raise" : !hpacml.mapping<7x2xf32>, !hpacml.mapping<7xf32> {
+  hpacml.ml infer in(%in : !hpacml.mapping<7x2xf32>) out(%out : !hpacml.mapping<7xf32>) label "r" model "m.pt2" batch 16 on_error "raise" database "d.h5" {
     "test.op"(%t) : (memref<9xf32>) -> ()
   }
   func.return
@@ -35,7 +35,7 @@ hpacml.functor @out : [i] = ([i])
 func.func @infer_or_body(%t: memref<9xf32>, %u: memref<9xf32>) {
   %in = hpacml.map to @in(%t[1 : 8]) {text = "in(t[1:8])"} : memref<9xf32> -> !hpacml.mapping<7x2xf32>
   %out = hpacml.map from @out(%u[1 : 8]) {text = "out(u[1:8])"} : memref<9xf32> -> !hpacml.mapping<7xf32>
-  hpacml.ml infer in(%in) out(%out) model "m.pt2" database "d.h5" label "r" batch 16 : !hpacml.mapping<7x2xf32>, !hpacml.mapping<7xf32> {
+  hpacml.ml infer in(%in : !hpacml.mapping<7x2xf32>) out(%out : !hpacml.mapping<7xf32>) label "r" model "m.pt2" batch 16 database "d.h5" {
     "test.op"(%t) : (memref<9xf32>) -> ()
   }
   func.return
@@ -68,7 +68,7 @@ hpacml.functor @out : [i] = ([i])
 func.func @collect(%t: memref<9xf32>, %u: memref<9xf32>) {
   %in = hpacml.map to @in(%t[1 : 8]) : memref<9xf32> -> !hpacml.mapping<7x2xf32>
   %out = hpacml.map from @out(%u[1 : 8]) : memref<9xf32> -> !hpacml.mapping<7xf32>
-  hpacml.ml collect in(%in) out(%out) model "m.pt2" database @base label "r" : !hpacml.mapping<7x2xf32>, !hpacml.mapping<7xf32> {
+  hpacml.ml collect in(%in : !hpacml.mapping<7x2xf32>) out(%out : !hpacml.mapping<7xf32>) label "r" model "m.pt2" database @base {
     "test.op"(%t) : (memref<9xf32>) -> ()
   }
   func.return
@@ -99,7 +99,7 @@ func.func @predicated(%t: memref<9xf32>, %u: memref<9xf32>, %c: i1, %d: i1) {
   %a = hpacml.map to @f(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
   %b = hpacml.map from @f(%u[0 : 8]) : memref<9xf32> -> !hpacml.mapping<8xf32>
   %c_ = hpacml.map inout @f(%u[0 : 7]) : memref<9xf32> -> !hpacml.mapping<7xf32>
-  hpacml.ml predicated(%c) if(%d) in(%a) out(%b) inout(%c_) model @net label "r" : !hpacml.mapping<9xf32>, !hpacml.mapping<8xf32>, !hpacml.mapping<7xf32> {
+  hpacml.ml predicated(%c) if(%d) in(%a : !hpacml.mapping<9xf32>) out(%b : !hpacml.mapping<8xf32>) inout(%c_ : !hpacml.mapping<7xf32>) label "r" model @net {
     "test.op"(%t) : (memref<9xf32>) -> ()
   }
   func.return
@@ -156,7 +156,7 @@ hpacml.functor @f : [i] = ([i])
 
 func.func @sampled(%t: memref<9xf32>) {
   %a = hpacml.map inout @f(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
-  hpacml.ml collect inout(%a) database "d.h5" label "r" sample <every: 10, most: 1000> units <t: "K"> : !hpacml.mapping<9xf32> {
+  hpacml.ml collect inout(%a : !hpacml.mapping<9xf32>) label "r" database "d.h5" sample <every: 10, most: 1000> units <t: "K"> {
     "test.op"(%t) : (memref<9xf32>) -> ()
   }
   func.return
@@ -190,7 +190,7 @@ hpacml.functor @f : [i] = ([i])
 
 func.func @sampled_predicated(%t: memref<9xf32>, %c: i1, %d: i1) {
   %a = hpacml.map inout @f(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
-  hpacml.ml predicated(%c) if(%d) inout(%a) label "r" on_error "raise" sample <fraction: 0.5> : !hpacml.mapping<9xf32> {
+  hpacml.ml predicated(%c) if(%d) inout(%a : !hpacml.mapping<9xf32>) label "r" on_error "raise" sample <fraction: 0.5> {
     "test.op"(%t) : (memref<9xf32>) -> ()
   }
   func.return
@@ -223,9 +223,9 @@ hpacml.functor @f : [i] = ([i])
 
 func.func @nested(%t: memref<9xf32>, %d: i1) {
   %a = hpacml.map inout @f(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
-  hpacml.ml infer if(%d) inout(%a) label "outer" on_error "raise" : !hpacml.mapping<9xf32> {
+  hpacml.ml infer if(%d) inout(%a : !hpacml.mapping<9xf32>) label "outer" on_error "raise" {
     %b = hpacml.map inout @f(%t[0 : 3]) : memref<9xf32> -> !hpacml.mapping<3xf32>
-    hpacml.ml collect inout(%b) label "inner" : !hpacml.mapping<3xf32> {
+    hpacml.ml collect inout(%b : !hpacml.mapping<3xf32>) label "inner" {
       "test.op"(%t) : (memref<9xf32>) -> ()
     }
   }
@@ -265,11 +265,11 @@ hpacml.functor @f : [i] = ([i])
 func.func @shared(%t: memref<9xf32>, %c: i1) {
   %shared = hpacml.map inout @f(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
   %outer = hpacml.map from @f(%t[0 : 8]) : memref<9xf32> -> !hpacml.mapping<8xf32>
-  hpacml.ml infer if(%c) in(%shared) out(%shared) label "first" : !hpacml.mapping<9xf32>, !hpacml.mapping<9xf32> {
+  hpacml.ml infer if(%c) in(%shared : !hpacml.mapping<9xf32>) out(%shared : !hpacml.mapping<9xf32>) label "first" {
     "test.op"() : () -> ()
   }
   scf.if %c {
-    hpacml.ml infer if(%c) in(%shared) out(%outer) label "second" : !hpacml.mapping<9xf32>, !hpacml.mapping<8xf32> {
+    hpacml.ml infer if(%c) in(%shared : !hpacml.mapping<9xf32>) out(%outer : !hpacml.mapping<8xf32>) label "second" {
       "test.op"() : () -> ()
     }
   }
@@ -290,7 +290,7 @@ func.func @shared(%t: memref<9xf32>, %c: i1) {
 // A mapping from elsewhere has a type but no text.
 
 func.func @argument(%a: !hpacml.mapping<9xf32>) {
-  hpacml.ml infer inout(%a) label "r" on_error "raise" : !hpacml.mapping<9xf32> {
+  hpacml.ml infer inout(%a : !hpacml.mapping<9xf32>) label "r" on_error "raise" {
     "test.op"() : () -> ()
   }
   func.return

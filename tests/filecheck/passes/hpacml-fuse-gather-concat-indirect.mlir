@@ -55,8 +55,8 @@ func.func @gather(%x: memref<9xf32>, %y: memref<8xf32>, %a: memref<5xi64>) {
 // MAPS:         [[V:%.*]] = hpacml.indirect
 // MAPS-NEXT:    [[Y:%.*]] = memref.reinterpret_cast %y
 // MAPS:         [[W:%.*]] = hpacml.indirect
-// MAPS:         hpacml.in_bounds
-// MAPS:         hpacml.check_map
+// MAPS:         hpacml_rt.in_bounds
+// MAPS:         hpacml_rt.check_map
 // MAPS-NEXT:    hpacml.fused_gather [[V]], [[Y]], [[W]] into %t at %{{\d+}}, %{{\d+}}, %{{\d+}} features [1] : !hpacml.indirect<5xf32>, memref<5xf32, strided<[1]>>, !hpacml.indirect<5xf32> -> memref<5x3xf32>
 // MAPS-NEXT:    memref.dealloc %t
 
@@ -74,12 +74,12 @@ func.func @scatter(%x: memref<9xf32>, %y: memref<8xf32>, %z: memref<8xf32>, %a: 
 // MAPS-NEXT:    [[Y:%.*]] = memref.reinterpret_cast %y
 // MAPS:         [[W:%.*]] = hpacml.indirect {{.*}} -> !hpacml.indirect<5xf32>
 // MAPS:         "test.op"
-// MAPS:         hpacml.in_bounds
+// MAPS:         hpacml_rt.in_bounds
 // MAPS:         memref.alloc() : memref<9xi8>
-// MAPS:         hpacml.distinct
-// MAPS:         hpacml.check_map
+// MAPS:         hpacml_rt.distinct
+// MAPS:         hpacml_rt.check_map
 // MAPS:         memref.alloc() : memref<8xi8>
-// MAPS:         hpacml.distinct
+// MAPS:         hpacml_rt.distinct
 // MAPS-NOT:     memref.alloc
-// MAPS:         hpacml.check_map
+// MAPS:         hpacml_rt.check_map
 // MAPS-NEXT:    hpacml.fused_scatter [[V]], [[Y]], [[W]] from %t at

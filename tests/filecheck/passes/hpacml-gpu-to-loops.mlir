@@ -82,7 +82,7 @@ func.func @nothing() {
 // A flag is memory of the function. What a kernel only reads it may read again behind a barrier.
 
 func.func @flags(%a: memref<?xindex>, %n: index) -> i1 {
-  %flag, %record, %first = hpacml.flag "flags" [""]
+  %flag, %record, %first = hpacml_rt.flag "flags" [""]
   %c1 = arith.constant 1 : index
   "gpu.launch"(%c1, %c1, %c1, %n, %c1, %c1) <{operandSegmentSizes = array<i32: 0, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0>}> ({
   ^bb0(%bx: index, %by: index, %bz: index, %tx: index, %ty: index, %tz: index, %gx: index, %gy: index, %gz: index, %sx: index, %sy: index, %sz: index):
@@ -95,7 +95,7 @@ func.func @flags(%a: memref<?xindex>, %n: index) -> i1 {
     }
     "gpu.terminator"() : () -> ()
   }) : (index, index, index, index, index, index) -> ()
-  %down = hpacml.flag_down %flag
+  %down = hpacml_rt.flag_down %flag
   func.return %down : i1
 }
 

@@ -23,7 +23,7 @@ func.func @kernels(%a: memref<?xf32>, %n: index) {
 // CHECK-LABEL: func.func @kernels
 // CHECK:         hpacml.body "loops" {
 // CHECK-NEXT:      gpu.launch
-// CHECK-NOT:     hpacml.refuse
+// CHECK-NOT:     hpacml_rt.refuse
 
 // -----
 
@@ -51,10 +51,10 @@ func.func @bodies(%t: memref<?xf32>, %x: f32, %n: index) {
 
 // CHECK-LABEL: func.func @bodies
 // CHECK:         hpacml.body "heat" {
-// CHECK-NEXT:      hpacml.refuse "the original code of the region 'heat' uses the array 't' on the host, but it is for a GPU: write its loops with hpacml.prange, which makes them kernels"
+// CHECK-NEXT:      hpacml_rt.refuse "the original code of the region 'heat' uses the array 't' on the host, but it is for a GPU: write its loops with hpacml.prange, which makes them kernels"
 // CHECK-NEXT:    }
 // CHECK:         hpacml.body "called" {
-// CHECK-NEXT:      hpacml.refuse "the original code of the region 'called' uses the array 'a' on the host
+// CHECK-NEXT:      hpacml_rt.refuse "the original code of the region 'called' uses the array 'a' on the host
 
 // -----
 

@@ -15,7 +15,7 @@ func.func @unnamed(%0: memref<10xf32>) {
 
 // CHECK-LABEL: func.func @unnamed
 // CHECK:         [[NO:%\d+]] = arith.constant false
-// CHECK:         hpacml.check_map [[NO]] from "pair: [i, 0:2] = ([i], [i])" names ["array 0", "array 0"] targets [#hpacml.target<[0 : 10 : 2]>, #hpacml.target<[1 : 10 : 2]>] sizes(%2, %2) bounds() params() of []
+// CHECK:         hpacml_rt.check_map [[NO]] from "pair: [i, 0:2] = ([i], [i])" names ["array 0", "array 0"] targets [#hpacml.target<[0 : 10 : 2]>, #hpacml.target<[1 : 10 : 2]>] sizes(%2, %2) bounds() params() of []
 // CHECK-NOT:     arrays(
 
 // Two arrays of nearly the same name: different elements, unless both are the same memory.
@@ -36,8 +36,8 @@ func.func @alike(%x_1: memref<10xf32>, %x_2: memref<10xf32>) {
 // CHECK-NEXT:    [[OTHER:%\d+]] = arith.addi [[Y]], [[BYTES]] : index
 // CHECK-NEXT:    [[BEHIND:%\d+]] = arith.cmpi sle, [[OTHER]], [[X]] : index
 // CHECK-NEXT:    [[APART:%\d+]] = arith.ori [[BEFORE]], [[BEHIND]] : i1
-// CHECK:         hpacml.check_map [[APART]] from "pair: [i, 0:2] = ([i], [i])" names ["x", "x (1)"] {{.*}} arrays(%x, %x_1 : memref<10xf32>, memref<10xf32>)
-// CHECK-NOT:     hpacml.check_map
+// CHECK:         hpacml_rt.check_map [[APART]] from "pair: [i, 0:2] = ([i], [i])" names ["x", "x (1)"] {{.*}} arrays(%x, %x_1 : memref<10xf32>, memref<10xf32>)
+// CHECK-NOT:     hpacml_rt.check_map
 // CHECK:         hpacml.unpack
 
 // ... and differ in rank.
@@ -54,8 +54,8 @@ func.func @ranks_(%x_1: memref<10x2xf32>, %x_2: memref<10xf32>) {
 // CHECK-LABEL: func.func @ranks_
 // CHECK-DAG:     arith.constant 80 : index
 // CHECK-DAG:     arith.constant 40 : index
-// CHECK:         hpacml.check_map {{.*}} names ["x", "x (1)"] {{.*}} arrays(%x, %x_1 : memref<10x2xf32>, memref<10xf32>)
-// CHECK-NOT:     hpacml.check_map
+// CHECK:         hpacml_rt.check_map {{.*}} names ["x", "x (1)"] {{.*}} arrays(%x, %x_1 : memref<10x2xf32>, memref<10xf32>)
+// CHECK-NOT:     hpacml_rt.check_map
 // CHECK:         hpacml.unpack
 
 // Read, they may share what they like.
@@ -68,7 +68,7 @@ func.func @reading(%x_1: memref<10xf32>, %x_2: memref<10xf32>) {
 }
 
 // CHECK-LABEL: func.func @reading
-// CHECK-NOT:     hpacml.check_map
+// CHECK-NOT:     hpacml_rt.check_map
 // CHECK-NOT:     extract_aligned_pointer
 // CHECK:         hpacml.pack
 
@@ -84,7 +84,7 @@ func.func @fortran(%x: memref<10x20xf32, strided<[1, 10]>>) {
 }
 
 // CHECK-LABEL: func.func @fortran
-// CHECK-NOT:     hpacml.check_map
+// CHECK-NOT:     hpacml_rt.check_map
 // CHECK:         hpacml.unpack
 
 func.func @backwards(%x: memref<10x20xf32, strided<[-20, -1], offset: 199>>) {
@@ -95,7 +95,7 @@ func.func @backwards(%x: memref<10x20xf32, strided<[-20, -1], offset: 199>>) {
 }
 
 // CHECK-LABEL: func.func @backwards
-// CHECK-NOT:     hpacml.check_map
+// CHECK-NOT:     hpacml_rt.check_map
 // CHECK:         hpacml.unpack
 
 func.func @strided(%x: memref<10xf32, strided<[?], offset: ?>>) {
@@ -111,7 +111,7 @@ hpacml.functor @line : [i] = ([i])
 // CHECK-NEXT:    %{{\d+}}, [[OFFSET:%\d+]], %{{\d+}}, [[STRIDE:%\d+]] = memref.extract_strided_metadata %x
 // CHECK:         [[ONE:%\d+]] = arith.constant 1 : index
 // CHECK-NEXT:    [[APART:%\d+]] = arith.cmpi sle, [[ONE]], [[STRIDE]] : index
-// CHECK:         hpacml.check_map [[APART]] from {{.*}} arrays(%x : memref<10xf32, strided<[?], offset: ?>>)
+// CHECK:         hpacml_rt.check_map [[APART]] from {{.*}} arrays(%x : memref<10xf32, strided<[?], offset: ?>>)
 
 // Of rows, only the outer stride is read: it may lead backwards, and must step over a row.
 
@@ -134,5 +134,5 @@ func.func @rows(%x: memref<10x20xf32, strided<[?, 1], offset: ?>>, %z: memref<10
 // CHECK:         [[ROW:%\d+]] = arith.constant 20 : index
 // CHECK-NEXT:    [[NEST:%\d+]] = arith.cmpi sle, [[ROW]], [[OUTER]] : index
 // CHECK-NEXT:    [[DIFFERENT:%\d+]] = arith.andi [[APART]], [[NEST]] : i1
-// CHECK:         hpacml.check_map [[DIFFERENT]]
+// CHECK:         hpacml_rt.check_map [[DIFFERENT]]
 // CHECK:         %x_1 = memref.reinterpret_cast %x to offset: [[[OFFSET]]], sizes: [10, 20], strides: [[[OUTER]], 1]

@@ -23,10 +23,10 @@ func.func @gather(%pos: memref<10x3xf32>, %idx: memref<4xi32>) {
 // CHECK-NEXT:    "test.op"() : () -> ()
 // CHECK-NEXT:    [[ONCE:%.*]] = memref.reinterpret_cast %idx to offset: [0], sizes: [4], strides: [1] : memref<4xi32> to memref<4xi32, strided<[1]>>
 // CHECK-NEXT:    [[TEN:%\d+]] = arith.constant 10 : index
-// CHECK-NEXT:    [[INSIDE:%\d+]] = hpacml.in_bounds [[ONCE]] below [[TEN]] : memref<4xi32, strided<[1]>>
+// CHECK-NEXT:    [[INSIDE:%\d+]] = hpacml_rt.in_bounds [[ONCE]] below [[TEN]] : memref<4xi32, strided<[1]>>
 // CHECK-NEXT:    [[THREE:%\d+]] = arith.constant 3 : index
 // CHECK-NEXT:    [[FOUR:%\d+]] = arith.constant 4 : index
-// CHECK-NEXT:    hpacml.check_map [[INSIDE]] to "rows: [i, 0:3] = ([i, 0:3])" names ["pos", "idx"] targets [#hpacml.target<[*[0 : 4], 0 : 3]>] sizes([[TEN]], [[THREE]], [[FOUR]]) bounds() params() of [] arrays(%pos, %idx : memref<10x3xf32>, memref<4xi32>)
+// CHECK-NEXT:    hpacml_rt.check_map [[INSIDE]] to "rows: [i, 0:3] = ([i, 0:3])" names ["pos", "idx"] targets [#hpacml.target<[*[0 : 4], 0 : 3]>] sizes([[TEN]], [[THREE]], [[FOUR]]) bounds() params() of [] arrays(%pos, %idx : memref<10x3xf32>, memref<4xi32>)
 // CHECK-NEXT:    hpacml.pack [[V]] into %x at [[ZERO]] features [1] : !hpacml.indirect<4x3xf32>, memref<4x3xf32>
 // CHECK-NEXT:    memref.dealloc %x : memref<4x3xf32>
 // CHECK-NEXT:    func.return
@@ -47,12 +47,12 @@ func.func @scatter(%pos: memref<10x3xf32>, %idx: memref<4xi32>) {
 }
 
 // CHECK-LABEL: func.func @scatter(
-// CHECK-NOT:     hpacml.check_map
+// CHECK-NOT:     hpacml_rt.check_map
 // CHECK:         [[V:%.*]] = hpacml.indirect {{.*}} -> !hpacml.indirect<4x3xf32>
-// CHECK-NOT:     hpacml.check_map
+// CHECK-NOT:     hpacml_rt.check_map
 // CHECK:         "test.op"(%y)
-// CHECK:         [[INSIDE:%\d+]] = hpacml.in_bounds %{{.*}} below %{{.*}} : memref<4xi32, strided<[1]>>
-// CHECK:         hpacml.check_map [[INSIDE]] from
+// CHECK:         [[INSIDE:%\d+]] = hpacml_rt.in_bounds %{{.*}} below %{{.*}} : memref<4xi32, strided<[1]>>
+// CHECK:         hpacml_rt.check_map [[INSIDE]] from
 // CHECK-NEXT:    [[POS:%\d+]] = "memref.extract_aligned_pointer_as_index"(%pos)
 // CHECK-NEXT:    [[IDX:%\d+]] = "memref.extract_aligned_pointer_as_index"(%idx)
 // CHECK-NEXT:    [[SIZE:%\d+]] = arith.constant 120 : index
@@ -62,14 +62,14 @@ func.func @scatter(%pos: memref<10x3xf32>, %idx: memref<4xi32>) {
 // CHECK-NEXT:    [[STOP:%\d+]] = arith.addi [[IDX]], [[OTHER]] : index
 // CHECK-NEXT:    [[BEHIND:%\d+]] = arith.cmpi sle, [[STOP]], [[POS]] : index
 // CHECK-NEXT:    [[APART:%\d+]] = arith.ori [[BEFORE]], [[BEHIND]] : i1
-// CHECK-NEXT:    hpacml.check_map [[APART]] from {{.*}} arrays(%pos, %idx : memref<10x3xf32>, memref<4xi32>)
+// CHECK-NEXT:    hpacml_rt.check_map [[APART]] from {{.*}} arrays(%pos, %idx : memref<10x3xf32>, memref<4xi32>)
 // CHECK-NEXT:    %marks = memref.alloc() : memref<10x3xi8>
 // CHECK-NEXT:    [[ROWS:%.*]] = memref.reinterpret_cast %marks to offset: [0], sizes: [4, 3, 10], strides: [0, 1, 3] : memref<10x3xi8> to memref<4x3x10xi8, strided<[0, 1, 3]>>
 // CHECK-NEXT:    [[EACH:%.*]] = memref.reinterpret_cast %idx to offset: [0], sizes: [4, 3], strides: [1, 0]
 // CHECK-NEXT:    [[MARKS:%.*]] = hpacml.indirect [[ROWS]][[[EACH]]] : {{.*}} -> !hpacml.indirect<4x3xi8>
-// CHECK-NEXT:    [[DIFFERENT:%\d+]] = hpacml.distinct [[MARKS]] : !hpacml.indirect<4x3xi8>
+// CHECK-NEXT:    [[DIFFERENT:%\d+]] = hpacml_rt.distinct [[MARKS]] : !hpacml.indirect<4x3xi8>
 // CHECK-NEXT:    memref.dealloc %marks : memref<10x3xi8>
-// CHECK-NEXT:    hpacml.check_map [[DIFFERENT]] from {{.*}} arrays(%pos, %idx : memref<10x3xf32>, memref<4xi32>)
+// CHECK-NEXT:    hpacml_rt.check_map [[DIFFERENT]] from {{.*}} arrays(%pos, %idx : memref<10x3xf32>, memref<4xi32>)
 // CHECK-NEXT:    hpacml.unpack [[V]] from %y at %{{.*}} features [1] : !hpacml.indirect<4x3xf32>, memref<4x3xf32>
 
 // -----
@@ -93,21 +93,21 @@ func.func @nested(%data: memref<100xf64>, %a: memref<50xi64>, %b: memref<20xi8>)
 // CHECK-NEXT:    [[AB:%.*]] = hpacml.indirect [[A]][[[B]]] : memref<10x50xi64, strided<[0, 1]>>[memref<10xi8, strided<[2]>>] -> !hpacml.indirect<10xi64>
 // CHECK-NEXT:    [[V:%.*]] = hpacml.indirect [[ROWS]][[[AB]]] : memref<10x100xf64, strided<[0, 1]>>[!hpacml.indirect<10xi64>] -> !hpacml.indirect<10xf64>
 // CHECK:         [[FIFTY:%\d+]] = arith.constant 50 : index
-// CHECK-NEXT:    [[OUTER:%\d+]] = hpacml.in_bounds %{{.*}} below [[FIFTY]] : memref<10xi8, strided<[2]>>
+// CHECK-NEXT:    [[OUTER:%\d+]] = hpacml_rt.in_bounds %{{.*}} below [[FIFTY]] : memref<10xi8, strided<[2]>>
 // CHECK-NEXT:    [[HUNDRED:%\d+]] = arith.constant 100 : index
-// CHECK:         hpacml.check_map [[OUTER]] inout {{.*}} names ["data", "a", "b"] targets [#hpacml.target<[*[*[0 : 20 : 2]]]>]
+// CHECK:         hpacml_rt.check_map [[OUTER]] inout {{.*}} names ["data", "a", "b"] targets [#hpacml.target<[*[*[0 : 20 : 2]]]>]
 // CHECK:         [[INDICES:%.*]] = hpacml.indirect {{.*}} -> !hpacml.indirect<10xi64>
-// CHECK-NEXT:    [[INNER:%\d+]] = hpacml.in_bounds [[INDICES]] below [[HUNDRED]] : !hpacml.indirect<10xi64>
-// CHECK-NEXT:    hpacml.check_map [[INNER]] inout
-// CHECK:         hpacml.distinct %{{.*}} : !hpacml.indirect<10xi8>
+// CHECK-NEXT:    [[INNER:%\d+]] = hpacml_rt.in_bounds [[INDICES]] below [[HUNDRED]] : !hpacml.indirect<10xi64>
+// CHECK-NEXT:    hpacml_rt.check_map [[INNER]] inout
+// CHECK:         hpacml_rt.distinct %{{.*}} : !hpacml.indirect<10xi8>
 // CHECK:         hpacml.pack [[V]] into %x
-// CHECK:         hpacml.in_bounds %{{.*}} : memref<10xi8, strided<[2]>>
-// CHECK:         hpacml.check_map
-// CHECK:         hpacml.in_bounds %{{.*}} : !hpacml.indirect<10xi64>
-// CHECK:         hpacml.check_map
-// CHECK:         hpacml.check_map
-// CHECK:         hpacml.distinct %{{.*}} : !hpacml.indirect<10xi8>
-// CHECK:         hpacml.check_map
+// CHECK:         hpacml_rt.in_bounds %{{.*}} : memref<10xi8, strided<[2]>>
+// CHECK:         hpacml_rt.check_map
+// CHECK:         hpacml_rt.in_bounds %{{.*}} : !hpacml.indirect<10xi64>
+// CHECK:         hpacml_rt.check_map
+// CHECK:         hpacml_rt.check_map
+// CHECK:         hpacml_rt.distinct %{{.*}} : !hpacml.indirect<10xi8>
+// CHECK:         hpacml_rt.check_map
 // CHECK-NEXT:    hpacml.unpack [[V]] from %x
 
 // -----
@@ -130,11 +130,11 @@ func.func @together(%t: memref<8x9xf64>, %a: memref<5xi64>, %b: memref<5xi32>) {
 // CHECK-NEXT:    [[B:%.*]] = memref.reinterpret_cast %b to offset: [0], sizes: [5], strides: [1]
 // CHECK-NEXT:    [[V:%.*]] = hpacml.indirect [[ROWS]][[[A]], [[B]]] : memref<5x8x9xf64, strided<[0, 9, 1]>>[memref<5xi64, strided<[1]>>, memref<5xi32, strided<[1]>>] -> !hpacml.indirect<5xf64>
 // CHECK:         [[EIGHT:%\d+]] = arith.constant 8 : index
-// CHECK-NEXT:    [[FIRST:%\d+]] = hpacml.in_bounds %{{.*}} below [[EIGHT]] : memref<5xi64, strided<[1]>>
+// CHECK-NEXT:    [[FIRST:%\d+]] = hpacml_rt.in_bounds %{{.*}} below [[EIGHT]] : memref<5xi64, strided<[1]>>
 // CHECK-NEXT:    [[NINE:%\d+]] = arith.constant 9 : index
-// CHECK:         hpacml.check_map [[FIRST]] to {{.*}} sizes([[EIGHT]], [[NINE]], [[FIVE:%\d+]], [[FIVE]])
-// CHECK:         [[SECOND:%\d+]] = hpacml.in_bounds %{{.*}} below [[NINE]] : memref<5xi32, strided<[1]>>
-// CHECK-NEXT:    hpacml.check_map [[SECOND]] to
+// CHECK:         hpacml_rt.check_map [[FIRST]] to {{.*}} sizes([[EIGHT]], [[NINE]], [[FIVE:%\d+]], [[FIVE]])
+// CHECK:         [[SECOND:%\d+]] = hpacml_rt.in_bounds %{{.*}} below [[NINE]] : memref<5xi32, strided<[1]>>
+// CHECK-NEXT:    hpacml_rt.check_map [[SECOND]] to
 // CHECK-NEXT:    hpacml.pack [[V]] into %x
 
 // ... and independently of each other: all rows named by all columns named.
@@ -151,8 +151,8 @@ func.func @independent(%t: memref<8x9xf64>, %a: memref<5xi64>, %b: memref<6xi32>
 // CHECK-NEXT:    [[A:%.*]] = memref.reinterpret_cast %a to offset: [0], sizes: [5, 6], strides: [1, 0]
 // CHECK-NEXT:    [[B:%.*]] = memref.reinterpret_cast %b to offset: [0], sizes: [5, 6], strides: [0, 1]
 // CHECK-NEXT:    hpacml.indirect [[ROWS]][[[A]], [[B]]] : memref<5x6x8x9xf64, strided<[0, 0, 9, 1]>>[memref<5x6xi64, strided<[1, 0]>>, memref<5x6xi32, strided<[0, 1]>>] -> !hpacml.indirect<5x6xf64>
-// CHECK:         hpacml.in_bounds %{{.*}} : memref<5xi64, strided<[1]>>
-// CHECK:         hpacml.in_bounds %{{.*}} : memref<6xi32, strided<[1]>>
+// CHECK:         hpacml_rt.in_bounds %{{.*}} : memref<5xi64, strided<[1]>>
+// CHECK:         hpacml_rt.in_bounds %{{.*}} : memref<6xi32, strided<[1]>>
 
 // -----
 
@@ -192,8 +192,8 @@ func.func @ranges(%t: memref<8xf64>, %a: memref<?xi64>, %n: index) {
 // CHECK:         %{{\d+}}, %{{\d+}}, [[SIZE:%\d+]], %{{\d+}} = memref.extract_strided_metadata %a
 // CHECK:         [[N:%\d+]] = arith.maxsi %n, %{{\d+}} : index
 // CHECK-NEXT:    arith.cmpi sle, [[N]], [[SIZE]] : index
-// CHECK:         hpacml.check_map %{{\d+}} to "point: [i] = ([i])" names ["t", "a"] targets [#hpacml.target<[*[0 : ?]]>] sizes(%{{\d+}}, [[SIZE]]) bounds(%n) params() of []
-// CHECK-NOT:     hpacml.in_bounds
+// CHECK:         hpacml_rt.check_map %{{\d+}} to "point: [i] = ([i])" names ["t", "a"] targets [#hpacml.target<[*[0 : ?]]>] sizes(%{{\d+}}, [[SIZE]]) bounds(%n) params() of []
+// CHECK-NOT:     hpacml_rt.in_bounds
 // CHECK-NOT:     arrays(
 // CHECK:         hpacml.pack
 
@@ -217,9 +217,9 @@ func.func @mixed(%t: memref<8xf64>, %a: memref<5xi64>) {
 // CHECK-NOT:     memref.alloc
 // CHECK:         [[MARKS:%.*]] = hpacml.indirect {{.*}} -> !hpacml.indirect<3xi8>
 // CHECK-NEXT:    [[DIRECT:%.*]] = memref.reinterpret_cast %marks to offset: [1], sizes: [3], strides: [1] : memref<8xi8> to memref<3xi8, strided<[1], offset: 1>>
-// CHECK-NEXT:    [[DIFFERENT:%\d+]] = hpacml.distinct [[MARKS]], [[DIRECT]] : !hpacml.indirect<3xi8>, memref<3xi8, strided<[1], offset: 1>>
+// CHECK-NEXT:    [[DIFFERENT:%\d+]] = hpacml_rt.distinct [[MARKS]], [[DIRECT]] : !hpacml.indirect<3xi8>, memref<3xi8, strided<[1], offset: 1>>
 // CHECK-NEXT:    memref.dealloc %marks
-// CHECK-NEXT:    hpacml.check_map [[DIFFERENT]] from {{.*}} arrays(%t, %a, %t : memref<8xf64>, memref<5xi64>, memref<8xf64>)
+// CHECK-NEXT:    hpacml_rt.check_map [[DIFFERENT]] from {{.*}} arrays(%t, %a, %t : memref<8xf64>, memref<5xi64>, memref<8xf64>)
 // CHECK-NEXT:    hpacml.unpack [[V]] from %y
 // CHECK-NEXT:    hpacml.unpack [[W]] from %y
 
@@ -239,10 +239,10 @@ func.func @once(%x: memref<9xf32>, %y: memref<7xf32>, %z: memref<8xf32>, %a: mem
 
 // CHECK-LABEL: func.func @once(
 // CHECK:         [[SEVEN:%\d+]] = arith.constant 7 : index
-// CHECK-NEXT:    [[INSIDE:%\d+]] = hpacml.in_bounds %{{.*}} below [[SEVEN]] : memref<5xi64, strided<[1]>>
-// CHECK-NOT:     hpacml.in_bounds
-// CHECK:         hpacml.check_map [[INSIDE]] to {{.*}} arrays(%x, %a, %y, %a, %z, %a : memref<9xf32>, memref<5xi64>, memref<7xf32>, memref<5xi64>, memref<8xf32>, memref<5xi64>)
-// CHECK-NOT:     hpacml.check_map
+// CHECK-NEXT:    [[INSIDE:%\d+]] = hpacml_rt.in_bounds %{{.*}} below [[SEVEN]] : memref<5xi64, strided<[1]>>
+// CHECK-NOT:     hpacml_rt.in_bounds
+// CHECK:         hpacml_rt.check_map [[INSIDE]] to {{.*}} arrays(%x, %a, %y, %a, %z, %a : memref<9xf32>, memref<5xi64>, memref<7xf32>, memref<5xi64>, memref<8xf32>, memref<5xi64>)
+// CHECK-NOT:     hpacml_rt.check_map
 // CHECK:         hpacml.pack
 
 // ... which only the run may know. Other elements of it are looked at too.
@@ -260,10 +260,10 @@ func.func @smallest(%x: memref<?xf32>, %y: memref<?xf32>, %a: memref<6xi64>) {
 // CHECK:         [[LESS:%\d+]] = arith.cmpi sle, [[Y]], [[X]] : index
 // CHECK-NEXT:    [[SMALLEST:%\d+]] = arith.select [[LESS]], [[Y]], [[X]] : index
 // CHECK-NEXT:    [[A:%.*]] = memref.reinterpret_cast %a to offset: [0], sizes: [5]
-// CHECK-NEXT:    hpacml.in_bounds [[A]] below [[SMALLEST]] : memref<5xi64, strided<[1]>>
+// CHECK-NEXT:    hpacml_rt.in_bounds [[A]] below [[SMALLEST]] : memref<5xi64, strided<[1]>>
 // CHECK:         [[B:%.*]] = memref.reinterpret_cast %a to offset: [1], sizes: [5]
-// CHECK-NEXT:    hpacml.in_bounds [[B]] below {{%\d+}} : memref<5xi64, strided<[1], offset: 1>>
-// CHECK-NOT:     hpacml.in_bounds
+// CHECK-NEXT:    hpacml_rt.in_bounds [[B]] below {{%\d+}} : memref<5xi64, strided<[1], offset: 1>>
+// CHECK-NOT:     hpacml_rt.in_bounds
 // CHECK:         hpacml.pack
 
 // -----
@@ -280,10 +280,10 @@ func.func @itself(%a: memref<5xi64>) {
 }
 
 // CHECK-LABEL: func.func @itself(
-// CHECK:         hpacml.in_bounds
-// CHECK:         hpacml.check_map
+// CHECK:         hpacml_rt.in_bounds
+// CHECK:         hpacml_rt.check_map
 // CHECK-NEXT:    [[NO:%\d+]] = arith.constant false
-// CHECK-NEXT:    hpacml.check_map [[NO]] from {{.*}} arrays(%a, %a : memref<5xi64>, memref<5xi64>)
+// CHECK-NEXT:    hpacml_rt.check_map [[NO]] from {{.*}} arrays(%a, %a : memref<5xi64>, memref<5xi64>)
 // CHECK:         hpacml.unpack
 
 // -----
@@ -298,29 +298,29 @@ func.func @early(%t: memref<8xf64>, %a: memref<5xi64>) {
   %u = hpacml.map from @point(%t[*%a[0 : 5]]) unchecked : memref<8xf64>, memref<5xi64> -> !hpacml.mapping<5xf64>
   %d = hpacml.map from @point(%t[0 : 5]) : memref<8xf64> -> !hpacml.mapping<5xf64>
   "test.op"() {written} : () -> ()
-  hpacml.check_indices %m : !hpacml.mapping<5xf64>
+  hpacml_rt.check_indices %m : !hpacml.mapping<5xf64>
   "test.op"() {read} : () -> ()
-  hpacml.check_indices %r : !hpacml.mapping<5xf64>
+  hpacml_rt.check_indices %r : !hpacml.mapping<5xf64>
   "test.op"() {trusted} : () -> ()
-  hpacml.check_indices %u : !hpacml.mapping<5xf64>
+  hpacml_rt.check_indices %u : !hpacml.mapping<5xf64>
   "test.op"() {direct} : () -> ()
-  hpacml.check_indices %d : !hpacml.mapping<5xf64>
+  hpacml_rt.check_indices %d : !hpacml.mapping<5xf64>
   "test.op"() {end} : () -> ()
   func.return
 }
 
 // CHECK-LABEL: func.func @early(
 // CHECK:         "test.op"() {written}
-// CHECK:         hpacml.in_bounds
-// CHECK:         hpacml.check_map
+// CHECK:         hpacml_rt.in_bounds
+// CHECK:         hpacml_rt.check_map
 // CHECK:         extract_aligned_pointer_as_index
-// CHECK:         hpacml.check_map
-// CHECK:         hpacml.distinct
-// CHECK:         hpacml.check_map
+// CHECK:         hpacml_rt.check_map
+// CHECK:         hpacml_rt.distinct
+// CHECK:         hpacml_rt.check_map
 // CHECK-NEXT:    "test.op"() {read}
-// CHECK:         hpacml.in_bounds
-// CHECK-NOT:     hpacml.distinct
-// CHECK:         hpacml.check_map
+// CHECK:         hpacml_rt.in_bounds
+// CHECK-NOT:     hpacml_rt.distinct
+// CHECK:         hpacml_rt.check_map
 // CHECK-NEXT:    "test.op"() {trusted}
 // CHECK-NEXT:    "test.op"() {direct}
 // CHECK-NEXT:    "test.op"() {end}
@@ -344,4 +344,4 @@ func.func @nothing(%t: memref<8x9xf64>, %a: memref<5xi64>, %n: index) {
 // CHECK:         [[ANY:%\d+]] = arith.cmpi sle, %{{\d+}}, [[N]] : index
 // CHECK-NEXT:    [[PRESENT:%\d+]] = arith.select [[ANY]], %{{\d+}}, %{{\d+}} : index
 // CHECK-NEXT:    [[A:%.*]] = memref.reinterpret_cast %a to offset: [0], sizes: [[[PRESENT]], 5], strides: [0, 1]
-// CHECK-NEXT:    hpacml.in_bounds [[A]] below %{{\d+}} : memref<?x5xi64, strided<[0, 1]>>
+// CHECK-NEXT:    hpacml_rt.in_bounds [[A]] below %{{\d+}} : memref<?x5xi64, strided<[0, 1]>>

@@ -68,7 +68,7 @@ func.func @strided(%t: memref<10x20xf64, strided<[1, 10], offset: 7>>) {
 // CHECK-NEXT:    %0 = arith.constant false
 // CHECK-NEXT:    %1 = arith.constant 10 : index
 // CHECK-NEXT:    %2 = arith.constant 20 : index
-// CHECK-NEXT:    hpacml.check_map %0 from "channels: [0:2, i] = ([2 * i, 3], [2 * i + 1, 3])" names ["t"] targets [#hpacml.target<[0 : 5, 3]>] sizes(%1, %2) bounds() params() of []
+// CHECK-NEXT:    hpacml_rt.check_map %0 from "channels: [0:2, i] = ([2 * i, 3], [2 * i + 1, 3])" names ["t"] targets [#hpacml.target<[0 : 5, 3]>] sizes(%1, %2) bounds() params() of []
 // CHECK-NEXT:    %t_1 = memref.reinterpret_cast %t to offset: [37], sizes: [5], strides: [2] : memref<10x20xf64, strided<[1, 10], offset: 7>> to memref<5xf64, strided<[2], offset: 37>>
 // CHECK-NEXT:    %t_2 = memref.reinterpret_cast %t to offset: [38], sizes: [5], strides: [2] : memref<10x20xf64, strided<[1, 10], offset: 7>> to memref<5xf64, strided<[2], offset: 38>>
 // CHECK-NEXT:    %3 = arith.constant 0 : index
@@ -181,7 +181,7 @@ func.func @dynamic(%t: memref<?x?xf32, strided<[?, ?], offset: ?>>, %n: index, %
 // CHECK:         arith.cmpi sle, [[RIGHT]], [[COLUMNS]] : index
 // CHECK:         arith.cmpi sle, [[N]], %{{.*}} : index
 // CHECK:         arith.cmpi sle, [[M]], %{{.*}} : index
-// CHECK:         hpacml.check_map %{{.*}} to "stencil: [i, j, 0:5] = ([i - 1, j], [i + 1, j], [i, j - 1 : j + 2])" names ["t"] targets [#hpacml.target<[1 : ?, 1 : ?]>] sizes([[ROWS]], [[COLUMNS]]) bounds(%n, %m) params() of [] text "stencil(t[1:n, 1:m])"
+// CHECK:         hpacml_rt.check_map %{{.*}} to "stencil: [i, j, 0:5] = ([i - 1, j], [i + 1, j], [i, j - 1 : j + 2])" names ["t"] targets [#hpacml.target<[1 : ?, 1 : ?]>] sizes([[ROWS]], [[COLUMNS]]) bounds(%n, %m) params() of [] text "stencil(t[1:n, 1:m])"
 // CHECK-NEXT:    [[NORTH:%\d+]] = arith.addi [[OFFSET]], [[S1]] : index
 // CHECK-NEXT:    [[V0:%.*]] = memref.reinterpret_cast %t to offset: [[[NORTH]]], sizes: [[[N]], [[M]]], strides: [[[S0]], [[S1]]] : memref<?x?xf32, strided<[?, ?], offset: ?>> to memref<?x?xf32, strided<[?, ?], offset: ?>>
 // CHECK:         [[V1:%.*]] = memref.reinterpret_cast %t to offset: [%{{.*}}], sizes: [[[N]], [[M]]], strides: [[[S0]], [[S1]]]
@@ -208,7 +208,7 @@ func.func @parameter(%t: memref<100xf32>, %m: index) {
 
 // CHECK-LABEL: func.func @parameter(
 // CHECK:         [[M:%\d+]] = arith.maxsi %m, %{{.*}} : index
-// CHECK:         hpacml.check_map %{{.*}} to "block: [i, 0:m] = ([i * m : i * m + m])" names ["t"] targets [#hpacml.target<[0 : 5]>] sizes(%{{.*}}) bounds() params(%m) of ["m"]
+// CHECK:         hpacml_rt.check_map %{{.*}} to "block: [i, 0:m] = ([i * m : i * m + m])" names ["t"] targets [#hpacml.target<[0 : 5]>] sizes(%{{.*}}) bounds() params(%m) of ["m"]
 // CHECK-NEXT:    [[V:%.*]] = memref.reinterpret_cast %t to offset: [0], sizes: [5, [[M]]], strides: [%m, 1] : memref<100xf32> to memref<5x?xf32, strided<[?, 1]>>
 // CHECK-NEXT:    %x = memref.alloc([[M]]) {hpacml.may_alias} : memref<5x?xf32>
 // CHECK-NEXT:    hpacml.pack [[V]] into %x at %{{.*}} features [1]
@@ -231,7 +231,7 @@ func.func @loop(%t: memref<10xf32>, %n: index, %zero: index, %one: index) {
 
 // CHECK-LABEL: func.func @loop(
 // CHECK-NEXT:    scf.for %k = %zero to %n step %one {
-// CHECK:           hpacml.check_map %{{.*}} to "point: [i] = ([i])" names ["t"] targets [#hpacml.target<[? : 10]>] sizes(%{{.*}}) bounds(%k) params() of []
+// CHECK:           hpacml_rt.check_map %{{.*}} to "point: [i] = ([i])" names ["t"] targets [#hpacml.target<[? : 10]>] sizes(%{{.*}}) bounds(%k) params() of []
 // CHECK-NEXT:      [[V:%.*]] = memref.reinterpret_cast %t to offset: [%k], sizes: [[[N:%\d+]]], strides: [1] : memref<10xf32> to memref<?xf32, strided<[1], offset: ?>>
 // CHECK-NEXT:      %x = memref.alloc([[N]]) {hpacml.may_alias} : memref<?xf32>
 // CHECK-NEXT:      hpacml.pack [[V]] into %x
@@ -263,7 +263,7 @@ hpacml.functor @point : [i] = ([i])
 
 func.func @kept(%t: memref<10xf32>) {
   %io = hpacml.map inout @point(%t[0 : 10]) : memref<10xf32> -> !hpacml.mapping<10xf32>
-  hpacml.ml infer inout(%io) label "r" : !hpacml.mapping<10xf32> {
+  hpacml.ml infer inout(%io : !hpacml.mapping<10xf32>) label "r" {
     "test.op"() : () -> ()
   }
   func.return
@@ -271,7 +271,7 @@ func.func @kept(%t: memref<10xf32>) {
 
 // CHECK-LABEL: func.func @kept(%t: memref<10xf32>) {
 // CHECK-NEXT:    %io = hpacml.map inout @point(%t[0 : 10]) : memref<10xf32> -> !hpacml.mapping<10xf32>
-// CHECK-NEXT:    hpacml.ml infer inout(%io) label "r" : !hpacml.mapping<10xf32> {
+// CHECK-NEXT:    hpacml.ml infer inout(%io : !hpacml.mapping<10xf32>) label "r" {
 // CHECK-NEXT:      "test.op"() : () -> ()
 // CHECK-NEXT:    }
 // CHECK-NEXT:    func.return

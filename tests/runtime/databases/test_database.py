@@ -20,7 +20,7 @@ import pytest
 
 import hpacml
 from hpacml.errors import DatabaseError
-from hpacml.runtime.databases import files, hdf5, settings, writer
+from hpacml.runtime.databases import files, hdf5, pool, settings, writer
 from hpacml.runtime.databases.commits import transaction
 from hpacml.runtime.databases.writer import Schema
 from hpacml.tools.check import check_region
@@ -229,8 +229,8 @@ def test_a_file_that_was_removed_or_replaced_is_made_again(path: str, monkeypatc
 
 def wait_for_commit(path: str) -> None:
     """Return when nothing is left to be committed, without closing the file."""
-    target = writer._writer._targets[path]
-    while target.queued or target.committing:
+    database = writer._pool._databases[path]
+    while database.queued or database.committing:
         time.sleep(0.001)
 
 
@@ -355,6 +355,8 @@ def test_a_device():
 def test_memory_of_chunks_at_an_edge(path: str):
     """HDF5 lets go of them, though they are never full."""
     code = (
+        "import os, numpy as np\n"
+        "from hpacml.runtime.databases import writer\n"
         "schema = writer.Schema(('m',), ('f64',), ())\n"
         "entry = np.zeros(262147)\n"
         "def memory():\n"
@@ -366,7 +368,7 @@ def test_memory_of_chunks_at_an_edge(path: str):
         "    if n == 20: before = memory()\n"
         "assert memory() - before < 60, (before, memory())\n"
     )
-    subprocess.run([sys.executable, "-c", PRELUDE + code], check=True, cwd=os.path.dirname(path))
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=os.path.dirname(path))
 
 
 def test_another_kind_of_file(path: str):
@@ -458,10 +460,10 @@ def test_memory_is_bounded(buffer: str, path: str, monkeypatch: pytest.MonkeyPat
 
 def memory() -> int:
     """Of all blocks."""
-    process = writer._writer
-    with process._state:
-        held = [block for recorder in process._recorders.values() for block in (*recorder.blocks, *recorder.free)]
-        return sum(block.nbytes for block in (*held, *process._writing))
+    own = writer._pool
+    with own._lock:
+        held = [block for recorder in own._recorders.values() for block in (*recorder.blocks, *recorder.free)]
+        return sum(block.nbytes for block in (*held, *own._writing))
 
 
 def test_a_call_waits_while_the_disk_is_slow(path: str, monkeypatch: pytest.MonkeyPatch):
@@ -476,8 +478,8 @@ def test_a_call_waits_while_the_disk_is_slow(path: str, monkeypatch: pytest.Monk
     monkeypatch.setattr(files.File, "commit", slow)
     for n in range(30):
         append(path, tensors=(X + n, Y))
-        target = writer._writer._targets[path]
-        uncommitted = max(uncommitted, target.queued + target.committing)
+        database = writer._pool._databases[path]
+        uncommitted = max(uncommitted, database.queued + database.committing)
     assert uncommitted == 4
     writer.flush()
     assert calls(path)["input"] == 30
@@ -587,233 +589,7 @@ def test_what_a_kill_may_lose(text: str, loss: settings.Loss, monkeypatch: pytes
     assert settings.Loss.of_environment() == loss
 
 
-# -- other processes ---------------------------------------------------------------------------------------
-
-PRELUDE = """
-import os, signal, sys, time
-import numpy as np
-from hpacml.runtime.databases import writer
-schema = writer.Schema(("m",), ("f64",), ())
-def append(value, path="d.h5"):
-    writer.append(os.path.realpath(path), "r", schema, [np.full(3, float(value))], value)
-"""
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """`run(code)` runs Python code in another process, where `append(value)` collects into d.h5."""
-
-    def run(code: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-W", "error", "-c", PRELUDE + code]
-        return subprocess.run(command, check=check, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-
-    return run
-
-
-def values(path: str, label: str = "r") -> list[float]:
-    with h5py.File(path) as file:
-        first, runtime = file[label]["input"][:, 0].tolist(), file[label]["runtime"][()].tolist()
-    assert first == runtime
-    return first
-
-
-def test_all_is_written_at_exit(run: Callable[..., Any], path: str):
-    assert run("append(1); append(2)").stderr == ""
-    assert values(path) == [1, 2]
-
-
-def test_another_process_waits_for_a_flush(run: Callable[..., Any], path: str):
-    append(path)
-    refused = run("append(1)", check=False).stderr
-    assert f"cannot open the database '{path}': another process has it open; wait until it closes it" in refused
-    writer.flush()
-    run("append(1)")
-    append(path)
-    writer.flush()
-    assert calls(path) == {"input": 2, "output": 2, "runtime": 2}
-
-
-def test_a_killed_process_loses_its_last_calls_only(run: Callable[..., Any], path: str):
-    code = (
-        "os.environ['HPACML_DB_FLUSH'] = '0.5'; append(1); append(2); time.sleep(0.5); append(3); "
-        "os.kill(os.getpid(), signal.SIGKILL)"
-    )
-    assert run(code, check=False).returncode == -9
-    assert values(path)[:2] == [1, 2]
-    os.remove(path)
-    code = "os.environ['HPACML_DB_FLUSH'] = '2 calls'; [append(n) for n in range(9)]; os._exit(1)"
-    assert run(code, check=False).returncode == 1
-    assert values(path)[:7] == [0, 1, 2, 3, 4, 5, 6]
-
-
-def test_collecting_at_the_very_end(run: Callable[..., Any], path: str):
-    code = "import atexit; atexit.register(append, 2); append(1)"
-    assert f"the program ends, and has closed the database '{path}'" in run(code).stderr
-    assert values(path) == [1]
-
-
-def test_forks(run: Callable[..., Any], path: str, tmp_path: Path):
-    code = """
-append(1)
-if child := os.fork():
-    assert os.waitpid(child, 0)[1] == 0
-    append(3)
-    if child := os.fork():
-        assert os.waitpid(child, 0)[1] == 0
-        append(4)
-    else:
-        append(10, "child.h5")
-        os._exit(writer.flush() or 0)
-else:
-    append(2)
-    sys.exit()
-"""
-    assert run(code).stderr == ""
-    assert values(path) == [1, 2, 3, 4]
-    assert values(str(tmp_path / "child.h5")) == [10]
-
-
-@pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_processes_of_multiprocessing(method: str, tmp_path: Path):
-    script = tmp_path / "script.py"
-    script.write_text(
-        PRELUDE
-        + f"""
-import multiprocessing
-if __name__ == "__main__":
-    append(1)
-    processes = multiprocessing.get_context({method!r})
-    children = [processes.Process(target=append, args=(n, f"child{{n}}.h5")) for n in range(2)]
-    for child in children:
-        child.start()
-    for child in children:
-        child.join()
-    append(2)
-"""
-    )
-    subprocess.run([sys.executable, str(script)], check=True, cwd=tmp_path)
-    assert values(str(tmp_path / "d.h5")) == [1, 2]
-    assert [values(str(tmp_path / f"child{n}.h5")) for n in range(2)] == [[0], [1]]
-
-
-def test_a_full_disk(run: Callable[..., Any], path: str):
-    code = """
-import resource
-resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
-for n in range(20):
-    writer.append(os.path.realpath("d.h5"), "r", schema, [np.full(1 << 16, float(n))], n)
-"""
-    assert f"DatabaseError: cannot write the database '{path}': " in run(code, check=False).stderr
-
-
-INTERRUPTED = """
-class Stop(Exception):
-    pass
-
-collecting = False
-
-def stop(*_):
-    global collecting
-    if collecting:
-        collecting = False
-        raise Stop
-
-signal.signal(signal.SIGALRM, stop)
-accepted, stopped, end = [], 0, time.monotonic() + 1.5
-append(-1)
-signal.setitimer(signal.ITIMER_REAL, 0.001, 0.0007)
-n = 0
-while time.monotonic() < end:
-    n += 1
-    try:
-        collecting = True
-        append(n)
-        collecting = False
-    except Stop:
-        stopped += 1
-    else:
-        accepted.append(n)
-signal.setitimer(signal.ITIMER_REAL, 0)
-assert stopped > 10
-writer.flush()
-import h5py
-with h5py.File("d.h5") as file:
-    found = file["r/input"][:, 0].astype(int).tolist()
-assert found == sorted(set(found)) and set(accepted) <= set(found), (len(accepted), len(found))
-"""
-
-
-@pytest.mark.parametrize("buffer", ["256M", "100K"])
-def test_exceptions_of_signal_handlers(buffer: str, run: Callable[..., Any]):
-    """Each call that returned is there, none twice, and later calls work."""
-    assert run(f"os.environ['HPACML_DB_BUFFER'] = {buffer!r}\n" + INTERRUPTED).stderr == ""
-
-
-HANDLING = """
-handled = 0
-
-def handle(*_):
-    global handled
-    handled += 1
-    {what}
-    signal.setitimer(signal.ITIMER_REAL, 0.01 * (handled < 20))  # once more, after it
-
-def fork():
-    if child := os.fork():
-        os.waitpid(child, 0)
-    else:
-        os._exit(0)
-
-signal.signal(signal.SIGALRM, handle)
-append(-1)
-signal.setitimer(signal.ITIMER_REAL, 0.01)
-n = -1
-while handled < 20 or n < 2999:
-    n += 1
-    append(n)
-writer.flush()
-import h5py
-with h5py.File("d.h5") as file:
-    found = file["r/input"][:, 0].astype(int).tolist()
-assert [each for each in found if each < 10**9] == list(range(-1, n + 1)), len(found)
-"""
-
-
-@pytest.mark.parametrize("what", ["writer.flush()", "append(10**9)", "fork()"], ids=["flush", "collect", "fork"])
-def test_signal_handlers_that_use_databases(what: str, run: Callable[..., Any]):
-    assert run(HANDLING.format(what=what)).stderr == ""
-
-
-def test_threads_that_begin_together_before_a_fork(run: Callable[..., Any], path: str):
-    code = """
-import threading
-together = threading.Barrier(4)
-def work(n):
-    together.wait()
-    append(n)
-threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
-[thread.start() for thread in threads]
-[thread.join() for thread in threads]
-if child := os.fork():
-    assert os.waitpid(child, 0)[1] == 0
-else:
-    append(9)
-    os._exit(writer.flush() or 0)
-"""
-    assert run(code).stderr == ""
-    assert sorted(values(path)) == [0, 1, 2, 3, 9]
-
-
-def test_forking_while_h5py_walks_a_file(run: Callable[..., Any], path: str):
-    code = """
-import h5py
-append(1)
-with h5py.File("other.h5", "w") as file:
-    file["a"] = 1
-    file.visititems(lambda *_: os.waitpid(os.fork() or os._exit(0), 0) and None)
-"""
-    assert run(code).stderr == ""
-    assert values(path) == [1]
+# -- files ---------------------------------------------------------------------------------------------
 
 
 def test_a_file_system_that_tells_at_closing(path: str, monkeypatch: pytest.MonkeyPatch):
@@ -844,11 +620,11 @@ def test_what_a_killed_process_leaves_behind_the_end_is_cut_off(path: str):
 
 
 def test_more_files_than_stay_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(writer, "MOST_FILES", 3)
+    monkeypatch.setattr(pool, "MOST_FILES", 3)
     for round in range(2):
         for number in range(8):
             append(str(tmp_path / f"{number}.h5"), tensors=(X + round, Y))
-            assert len(writer._writer._targets) <= 3
+            assert len(writer._pool._databases) <= 3
     writer.flush()
     for number in range(8):
         with h5py.File(tmp_path / f"{number}.h5") as file:

@@ -1,9 +1,10 @@
 """The program of the process that finishes a commit if the application is killed in the middle of it.
 
-It is run as a script with a socket as its standard input, and depends on nothing but the standard library. It tells
-its number first. A frame comes with the descriptor of a file: the number of writes; for each its offset and its size;
-what is there before; what is to be there. A byte follows when the application has made these writes. If it dies before,
-and has made some of them, the rest is made here. A torn frame is dropped, since the application has not begun then.
+It runs as a script with a socket as its standard input, and depends on nothing but the standard library. First it
+sends its process number. Then it receives frames, each with the descriptor of a file: the number of writes; the offset
+and the size of each; the old content; the new content. A byte follows when the application has made these writes. If it
+dies before, and has made some of them, this process makes the others. It drops a torn frame, since the application has
+not begun to write then.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ DONE = b"\1"
 PAGE = 4096
 
 Writes = Iterable[tuple[int, bytes | bytearray | memoryview]]
-"""Offsets, and what to write there."""
+"""Offsets, and the bytes to write there."""
 
 
 def write_all(descriptor: int, writes: Writes) -> None:
@@ -53,7 +54,7 @@ def serve(connection: socket.socket) -> None:
 
 
 def _torn(descriptor: int, pages: Sequence[tuple[int, bytes, bytes]]) -> bool:
-    """Whether some of the new pages are in the file, and some of the old ones. Others are of who writes it by now."""
+    """Whether the file has some old pages, some new ones, and no others, which would be a later writer's."""
     found = [(os.pread(descriptor, len(new), offset), old, new) for offset, old, new in pages if old != new]
     return (
         all(page in (old, new) for page, old, new in found)
@@ -63,7 +64,7 @@ def _torn(descriptor: int, pages: Sequence[tuple[int, bytes, bytes]]) -> bool:
 
 
 def _pages(places: Iterable[tuple[int, int]], old: bytes, new: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-    """Page by page, which the system writes as a whole: offset, old content, new content."""
+    """Part the writes into pages, which the system writes as a whole: offset, old content, new content."""
     position = 0
     for offset, size in places:
         stop = offset + size
@@ -74,7 +75,7 @@ def _pages(places: Iterable[tuple[int, int]], old: bytes, new: bytes) -> Iterato
 
 
 def _locked(descriptor: int) -> bool:
-    """Wait a second at most for readers."""
+    """Lock the file, for which it waits a second at most; False if readers have it for longer."""
     for _ in range(100):
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

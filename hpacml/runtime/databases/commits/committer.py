@@ -1,6 +1,6 @@
-"""Writing to several places of a file, all of them or none, even if this process is killed meanwhile.
+"""Writing to several places of a file, to all of them or none, even if this process is killed meanwhile.
 
-Another process is told before of what is to be written, as one frame, and finishes it if this one cannot.
+Another process receives all that is to be written first, as one frame, and finishes it if this one cannot.
 """
 
 from __future__ import annotations
@@ -20,13 +20,12 @@ from hpacml.runtime.databases.commits.commit_process import COUNT, DONE, PAGE, W
 
 _log = logging.getLogger("hpacml")
 
-
 PATIENCE = 10.0
 """Seconds in which the process has to start."""
 
 
 class Change(NamedTuple):
-    """What is to be at an offset of a file in place of something as long."""
+    """New content at an offset of a file, in place of old content of the same size."""
 
     offset: int
     old: bytearray
@@ -34,12 +33,12 @@ class Change(NamedTuple):
 
 
 class Committer:
-    """The process that finishes commits, started when it is needed. One thread at a time may use it."""
+    """The process that finishes commits, which starts when it is needed. One thread at a time may use it."""
 
     def __init__(self) -> None:
         self._connection: socket.socket | None = None
         self.process: int | None = None
-        """Its number."""
+        """The process's number, None if it has not started."""
         self._may_start = bool(sys.executable)
 
     def commit(self, descriptor: int, changes: Sequence[Change]) -> None:
@@ -64,7 +63,7 @@ class Committer:
         self._connection = self.process = None
 
     def _tell(self, descriptor: int, changes: Sequence[Change]) -> socket.socket | None:
-        """Once this returns, the system has the whole frame, and hands it over even if this process dies."""
+        """Send a frame. Once this returns, the system has all of it, and delivers it even if this process dies."""
         for _ in range(2):
             if (connection := self._start()) is None:
                 return None

@@ -1,8 +1,8 @@
 """A file that goes from one state to the next by commits, for HDF5's driver for file objects.
 
 HDF5 leaves a file unreadable if it is killed while it updates its metadata. Here what it writes beyond the end of the
-committed file goes there at once, as nothing refers to it yet; what it writes below is kept back until the commit,
-which is atomic. Thus a file, read at any time, has all of the last commit and nothing that came after it.
+committed file goes there at once, as nothing refers to it yet; what it writes before the end is kept back until the
+commit, which is atomic. So a file, read at any time, has all of the last commit and nothing that came after it.
 """
 
 from __future__ import annotations
@@ -25,10 +25,9 @@ if TYPE_CHECKING:
 
 
 class TransactionalFile:
-    """A file open for reading and writing. `descriptor` is owned by this object from now on.
+    """A file that is open for reading and writing. It owns `descriptor`.
 
-    HDF5's driver goes on after an exception, as if nothing had happened, and so it sees none: `failure` has the first
-    one, after which nothing is written any more.
+    HDF5's driver ignores exceptions, so it sees none: `failure` has the first one, after which nothing is written.
     """
 
     def __init__(self, descriptor: int, committer: Committer) -> None:
@@ -37,14 +36,14 @@ class TransactionalFile:
         self._position = 0
         self._size = self._committed = os.fstat(descriptor).st_size
         self._cut = self._committed
-        """Where the file was cut off at most since the last commit: what is behind counts as zeros."""
+        """The smallest size since the last commit: what the file has behind it counts as zeros."""
         self._pages: dict[int, bytearray] = {}
-        """What is kept back: pages below `_committed`, by their numbers."""
+        """The pages that are kept back, by their numbers: they begin before `_committed`."""
         self._discarding = False
         self.failure: Exception | None = None
 
     def commit(self) -> None:
-        """Make what HDF5 has written since the last commit, and flushed, the content of the file. Raises OSError."""
+        """Make what HDF5 has written and flushed since the last commit the content of the file. Raises OSError."""
         if self.failure is not None:
             raise self.failure
         if changes := self._changes():
@@ -55,20 +54,26 @@ class TransactionalFile:
         self._cut = self._committed = self._size
 
     def discard(self) -> None:
-        """Go back to the last commit, and from now on ignore what is written. Raises OSError."""
+        """Go back to the last commit, and ignore what is written from now on. Raises OSError."""
         self._discarding = True
         self._pages.clear()
         os.ftruncate(self._descriptor, self._committed)
 
+    def abandon(self) -> None:
+        """Close the descriptor of this process, and ignore what is written from now on. Raises OSError."""
+        self._discarding = True
+        self._pages.clear()
+        self.close()
+
     def close(self) -> None:
-        """Close the file, which ends a lock on it. What is not committed is lost. Raises OSError."""
+        """Close the file, which ends its lock. What is not committed is lost. Raises OSError."""
         if self._descriptor >= 0:
             descriptor, self._descriptor = self._descriptor, -1
             os.close(descriptor)
 
     @property
     def identity(self) -> tuple[int, int]:
-        """Device and inode."""
+        """The device and the inode of the file."""
         status = os.fstat(self._descriptor)
         return status.st_dev, status.st_ino
 
@@ -120,10 +125,10 @@ class TransactionalFile:
         return size
 
     def flush(self) -> None:
-        """Nothing: HDF5 says by it that it has flushed, but what is to be committed the caller says."""
+        """Do nothing: HDF5 calls it when it has flushed, but when to commit, `commit` says."""
 
     def _read(self, view: memoryview, start: int) -> None:
-        """Fill `view` with what is at an offset."""
+        """Fill `view` with the content at an offset."""
         filled = 0
         while filled < view.nbytes and (count := os.preadv(self._descriptor, [view[filled:]], start + filled)):
             filled += count
@@ -138,7 +143,7 @@ class TransactionalFile:
                     view[first - start : last - start] = page[first - number * PAGE : last - number * PAGE]
 
     def _keep(self, view: memoryview, start: int) -> None:
-        """Keep back what is to be at an offset below `_committed`."""
+        """Keep back new content for an offset before `_committed`."""
         done = 0
         while done < view.nbytes:
             number, inside = divmod(start + done, PAGE)
@@ -147,7 +152,7 @@ class TransactionalFile:
             done += size
 
     def _page(self, number: int) -> bytearray:
-        """The page of that number, kept back from now on."""
+        """Return the page of that number, which is kept back from now on."""
         if (page := self._pages.get(number)) is None:
             page = bytearray(PAGE)
             self._read(memoryview(page), number * PAGE)
@@ -155,7 +160,7 @@ class TransactionalFile:
         return page
 
     def _changes(self) -> list[Change]:
-        """What is kept back and is new, as few writes, in which a kill is less likely to fall."""
+        """The kept pages that differ from the file, joined to few writes, which a kill is less likely to interrupt."""
         end = min(self._committed, self._size)
         for number in range(self._cut // PAGE, -(-end // PAGE)) if self._cut < end else ():
             self._page(number)  # it was cut off, and is there again
@@ -183,7 +188,7 @@ class TransactionalFile:
 
 
 def lock(descriptor: int) -> None:
-    """Keep other processes from opening a file with HDF5, as HDF5 itself does. Raises OSError if one has it open."""
+    """Lock a file as HDF5 does, so that other processes cannot open it. Raises OSError if one has it open."""
     wanted = environment.HDF5_USE_FILE_LOCKING.text().upper()
     if wanted in ("FALSE", "0"):
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from xdsl.ir import Data
 from xdsl.irdl import irdl_attr_definition
@@ -74,11 +74,3 @@ def verify_sample(sample: SampleAttr | None) -> None:
     """Raise `VerifyException` for a sampling that makes no sense."""
     if sample is not None and (fault := sample.data.fault) is not None:
         raise VerifyException(fault)
-
-
-def print_clauses(printer: Printer, clauses: Iterable[tuple[str, SampleAttr | UnitsAttr | None]]) -> None:
-    """Each that there is behind its keyword."""
-    for keyword, attribute in clauses:
-        if attribute is not None:
-            printer.print_string(f" {keyword} ")
-            attribute.print_parameter(printer)

@@ -8,6 +8,8 @@ from xdsl.dialects.builtin import ArrayAttr, IndexType, MemRefType, StringAttr, 
 from xdsl.ir import SSAValue
 from xdsl.irdl import IRDLOperation, irdl_op_definition, operand_def, prop_def, result_def
 
+from hpacml.dialects.hpacml.texts import TEXT, TEXTS, TextualOperation
+
 FLAG = MemRefType(i32, [1])
 RECORD = MemRefType(i64, [3])
 
@@ -16,7 +18,7 @@ REPEATED = -1
 
 
 @irdl_op_definition
-class FlagOp(IRDLOperation):
+class FlagOp(TextualOperation):
     """
     The flag of a call on a device: memory of the device, not 0 once a kernel has raised it. From then on kernels that
     follow indices do nothing. The kernel that raises it also writes to the `record`, which the host can read: the
@@ -25,14 +27,14 @@ class FlagOp(IRDLOperation):
 
     Example:
     ```mlir
-    %flag, %record, %first = hpacml.flag "heat" ["f: [i] = ([i]) of t[idx[0:n]]"]
+    %flag, %record, %first = hpacml_rt.flag "heat" ["f: [i] = ([i]) of t[idx[0:n]]"]
     ```
     """
 
-    name = "hpacml.flag"
+    name = "hpacml_rt.flag"
 
-    label = prop_def(StringAttr)
-    maps = prop_def(ArrayAttr[StringAttr])
+    label = prop_def(TEXT)
+    maps = prop_def(TEXTS)
     flag = result_def(FLAG)
     record = result_def(RECORD)
     first = result_def(IndexType())
@@ -54,11 +56,11 @@ class FlagDownOp(IRDLOperation):
 
     Example:
     ```mlir
-    %fits = hpacml.flag_down %flag
+    %fits = hpacml_rt.flag_down %flag
     ```
     """
 
-    name = "hpacml.flag_down"
+    name = "hpacml_rt.flag_down"
 
     flag = operand_def(FLAG)
     down = result_def(i1)

@@ -18,17 +18,19 @@ from xdsl.irdl import (
     traits_def,
     var_operand_def,
 )
-from xdsl.pattern_rewriter import RewritePattern
+from xdsl.pattern_rewriter import PatternRewriter, RewritePattern, op_type_rewrite_pattern
 from xdsl.traits import MemoryReadEffect
+from xdsl.transforms.canonicalization_patterns.utils import const_evaluate_operand
 from xdsl.utils.exceptions import VerifyException
 
 from hpacml.dialects.hpacml.attributes import INDICES, DirectionAttr, MappingType, TargetAttr
-from hpacml.dialects.hpacml.views import VIEW, view_type
+from hpacml.dialects.hpacml.packing import VIEW, view_type
+from hpacml.dialects.hpacml.texts import TEXT, TEXTS, TextualOperation
 from hpacml.functors.targets import format_map, ranks
 
 
 @irdl_op_definition
-class CheckMapOp(IRDLOperation, HasCanonicalizationPatternsInterface):
+class CheckMapOp(TextualOperation, HasCanonicalizationPatternsInterface):
     """
     Stop here unless a map fits its arrays. `fits` is computed beforehand and cheap; it may be false for a
     map that does fit, and then all that is known of the map decides exactly.
@@ -39,14 +41,14 @@ class CheckMapOp(IRDLOperation, HasCanonicalizationPatternsInterface):
 
     Example:
     ```mlir
-    hpacml.check_map %ok to "ifnctr: [i] = ([i - 1])" names ["t"] targets [#hpacml.target<[1 : ?]>]
+    hpacml_rt.check_map %ok to "ifnctr: [i] = ([i - 1])" names ["t"] targets [#hpacml.target<[1 : ?]>]
       sizes(%d) bounds(%n) params() of []
-    hpacml.check_map %inside to "f: [i] = ([i])" names ["x", "idx"] targets [#hpacml.target<[*[0 : ?]]>]
+    hpacml_rt.check_map %inside to "f: [i] = ([i])" names ["x", "idx"] targets [#hpacml.target<[*[0 : ?]]>]
       sizes(%d, %e) bounds(%n) params() of [] arrays(%x, %idx : memref<?xf32>, memref<?xi32>)
     ```
     """
 
-    name = "hpacml.check_map"
+    name = "hpacml_rt.check_map"
 
     fits = operand_def(IntegerType(1))
     sizes = var_operand_def(IndexType())
@@ -54,12 +56,12 @@ class CheckMapOp(IRDLOperation, HasCanonicalizationPatternsInterface):
     params = var_operand_def(IndexType())
     arrays = var_operand_def(MemRefType)
     direction = prop_def(DirectionAttr)
-    functor = prop_def(StringAttr)
-    parameters = prop_def(ArrayAttr[StringAttr])
-    names = prop_def(ArrayAttr[StringAttr])
+    functor = prop_def(TEXT)
+    parameters = prop_def(TEXTS)
+    names = prop_def(TEXTS)
     targets = prop_def(ArrayAttr[TargetAttr])
     sharing = opt_prop_def(UnitAttr)
-    text = opt_prop_def(StringAttr)
+    text = opt_prop_def(TEXT)
 
     irdl_options = (AttrSizedOperandSegments(as_property=True),)
     assembly_format = (
@@ -87,25 +89,32 @@ class CheckMapOp(IRDLOperation, HasCanonicalizationPatternsInterface):
 
     @classmethod
     def get_canonicalization_patterns(cls) -> tuple[RewritePattern, ...]:
-        from hpacml.dialects.hpacml.canonicalization import DropTrueChecks
-
         return (DropTrueChecks(),)
 
 
+class DropTrueChecks(RewritePattern):
+    """A map that is known to fit needs no check."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: CheckMapOp, rewriter: PatternRewriter) -> None:
+        if const_evaluate_operand(op.fits):
+            rewriter.erase(op)
+
+
 @irdl_op_definition
-class RefuseOp(IRDLOperation):
+class RefuseOp(TextualOperation):
     """
     Stop here, with a message for the user.
 
     Example:
     ```mlir
-    hpacml.refuse "the original code of the region 'heat' uses the array 't' on the host"
+    hpacml_rt.refuse "the original code of the region 'heat' uses the array 't' on the host"
     ```
     """
 
-    name = "hpacml.refuse"
+    name = "hpacml_rt.refuse"
 
-    text = prop_def(StringAttr)
+    text = prop_def(TEXT)
 
     assembly_format = "$text attr-dict"
 
@@ -122,11 +131,11 @@ class CheckIndicesOp(IRDLOperation):
 
     Example:
     ```mlir
-    hpacml.check_indices %out : !hpacml.mapping<?xf32>
+    hpacml_rt.check_indices %out : !hpacml.mapping<?xf32>
     ```
     """
 
-    name = "hpacml.check_indices"
+    name = "hpacml_rt.check_indices"
 
     mapping = operand_def(MappingType)
 
@@ -143,11 +152,11 @@ class InBoundsOp(IRDLOperation):
 
     Example:
     ```mlir
-    %inside = hpacml.in_bounds %idx below %size : memref<?xi32>
+    %inside = hpacml_rt.in_bounds %idx below %size : memref<?xi32>
     ```
     """
 
-    name = "hpacml.in_bounds"
+    name = "hpacml_rt.in_bounds"
 
     view = operand_def(VIEW)
     size = operand_def(IndexType())
@@ -172,11 +181,11 @@ class DistinctOp(IRDLOperation):
 
     Example:
     ```mlir
-    %different = hpacml.distinct %a, %b : !hpacml.indirect<?xi8>, memref<?x2xi8, strided<[2, 1]>>
+    %different = hpacml_rt.distinct %a, %b : !hpacml.indirect<?xi8>, memref<?x2xi8, strided<[2, 1]>>
     ```
     """
 
-    name = "hpacml.distinct"
+    name = "hpacml_rt.distinct"
 
     views = var_operand_def(VIEW)
     different = result_def(i1)

@@ -19,8 +19,10 @@ from xdsl.irdl import (
 from xdsl.traits import Pure
 from xdsl.utils.exceptions import VerifyException
 
-WAYS = ("infer", "collect", "body")
-"""The ways through a region: the model, the original code with collection, the original code alone."""
+from hpacml.dialects.hpacml.texts import TEXT, TextualOperation
+
+PATHS_TAKEN = ("infer", "collect", "body")
+"""What an execution of a region may run: the model, the original code with collection, the original code alone."""
 
 
 @irdl_op_definition
@@ -30,11 +32,11 @@ class NowOp(IRDLOperation):
 
     Example:
     ```mlir
-    %start = hpacml.now
+    %start = hpacml_rt.now
     ```
     """
 
-    name = "hpacml.now"
+    name = "hpacml_rt.now"
 
     nanoseconds = result_def(i64)
     assembly_format = "attr-dict"
@@ -51,11 +53,11 @@ class CopiedOp(IRDLOperation):
 
     Example:
     ```mlir
-    %bytes = hpacml.copied %x of(%t : memref<?x?xf32>) : memref<?x?x5xf32>
+    %bytes = hpacml_rt.copied %x of(%t : memref<?x?xf32>) : memref<?x?x5xf32>
     ```
     """
 
-    name = "hpacml.copied"
+    name = "hpacml_rt.copied"
 
     tensor = operand_def(MemRefType)
     arrays = var_operand_def(MemRefType)
@@ -69,20 +71,20 @@ class CopiedOp(IRDLOperation):
 
 
 @irdl_op_definition
-class RecordOp(IRDLOperation):
+class RecordOp(TextualOperation):
     """
     Count one execution of a region in its report: the way it took ("infer", "collect" or "body"), and for each of
     its stages the time between two stamps and the bytes it copied.
 
     Example:
     ```mlir
-    hpacml.record "heat" "collect" ["gather", "body"] times(%start, %middle, %end) bytes(%bytes, %none)
+    hpacml_rt.record "heat" "collect" ["gather", "body"] times(%start, %middle, %end) bytes(%bytes, %none)
     ```
     """
 
-    name = "hpacml.record"
+    name = "hpacml_rt.record"
 
-    label = prop_def(StringAttr)
+    label = prop_def(TEXT)
     way = prop_def(StringAttr)
     stages = prop_def(ArrayAttr[StringAttr])
     times = var_operand_def(i64)
@@ -104,8 +106,8 @@ class RecordOp(IRDLOperation):
         )
 
     def verify_(self) -> None:
-        if self.way.data not in WAYS:
-            raise VerifyException(f"the way through a region is one of {', '.join(WAYS)}")
+        if self.way.data not in PATHS_TAKEN:
+            raise VerifyException(f"the way through a region is one of {', '.join(PATHS_TAKEN)}")
         stages = len(self.stages)
         if stages == 0 or len(self.times) != stages + 1 or len(self.bytes) != stages:
             raise VerifyException(

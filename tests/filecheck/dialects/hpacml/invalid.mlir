@@ -480,7 +480,7 @@ func.func @f(%t: memref<9xf32>) {
 // -----
 
 func.func @f(%in: !hpacml.mapping<9xf32>, %c: i1) {
-  hpacml.ml infer(%c) in(%in) out(%in) label "r" : !hpacml.mapping<9xf32>, !hpacml.mapping<9xf32> {
+  hpacml.ml infer(%c) in(%in : !hpacml.mapping<9xf32>) out(%in : !hpacml.mapping<9xf32>) label "r" {
     "test.op"() : () -> ()
   }
   func.return
@@ -491,7 +491,7 @@ func.func @f(%in: !hpacml.mapping<9xf32>, %c: i1) {
 // -----
 
 func.func @f(%in: !hpacml.mapping<9xf32>) {
-  hpacml.ml predicated in(%in) out(%in) label "r" : !hpacml.mapping<9xf32>, !hpacml.mapping<9xf32> {
+  hpacml.ml predicated in(%in : !hpacml.mapping<9xf32>) out(%in : !hpacml.mapping<9xf32>) label "r" {
     "test.op"() : () -> ()
   }
   func.return
@@ -502,7 +502,7 @@ func.func @f(%in: !hpacml.mapping<9xf32>) {
 // -----
 
 func.func @f(%in: !hpacml.mapping<9xf32>) {
-  hpacml.ml infer in(%in) out(%in) label "r" batch -1 : !hpacml.mapping<9xf32>, !hpacml.mapping<9xf32> {
+  hpacml.ml infer in(%in : !hpacml.mapping<9xf32>) out(%in : !hpacml.mapping<9xf32>) label "r" batch -1 {
     "test.op"() : () -> ()
   }
   func.return
@@ -513,7 +513,7 @@ func.func @f(%in: !hpacml.mapping<9xf32>) {
 // -----
 
 func.func @f(%in: !hpacml.mapping<9xf32>) {
-  hpacml.ml infer in(%in) out(%in) label "r" on_error "ignore" : !hpacml.mapping<9xf32>, !hpacml.mapping<9xf32> {
+  hpacml.ml infer in(%in : !hpacml.mapping<9xf32>) out(%in : !hpacml.mapping<9xf32>) label "r" on_error "ignore" {
     "test.op"() : () -> ()
   }
   func.return
@@ -524,7 +524,7 @@ func.func @f(%in: !hpacml.mapping<9xf32>) {
 // -----
 
 func.func @f(%in: !hpacml.mapping<9xf32>) {
-  hpacml.ml infer in(%in) out(%in) label "r" sample <every: 2> : !hpacml.mapping<9xf32>, !hpacml.mapping<9xf32> {
+  hpacml.ml infer in(%in : !hpacml.mapping<9xf32>) out(%in : !hpacml.mapping<9xf32>) label "r" sample <every: 2> {
     "test.op"() : () -> ()
   }
   func.return
@@ -535,7 +535,7 @@ func.func @f(%in: !hpacml.mapping<9xf32>) {
 // -----
 
 func.func @f(%in: !hpacml.mapping<9xf32>) {
-  hpacml.ml collect inout(%in) label "r" sample <every: 0> : !hpacml.mapping<9xf32> {
+  hpacml.ml collect inout(%in : !hpacml.mapping<9xf32>) label "r" sample <every: 0> {
     "test.op"() : () -> ()
   }
   func.return
@@ -600,7 +600,7 @@ func.func @f(%x: memref<9xf32>) {
 // -----
 
 func.func @f(%in: !hpacml.mapping<9xf32>) {
-  hpacml.ml infer in(%in) label "r" : !hpacml.mapping<9xf32> {
+  hpacml.ml infer in(%in : !hpacml.mapping<9xf32>) label "r" {
     "test.op"() : () -> ()
   }
   func.return
@@ -611,7 +611,7 @@ func.func @f(%in: !hpacml.mapping<9xf32>) {
 // -----
 
 func.func @f(%in: !hpacml.mapping<9xf32>) {
-  hpacml.ml infer out(%in) label "r" : !hpacml.mapping<9xf32> {
+  hpacml.ml infer out(%in : !hpacml.mapping<9xf32>) label "r" {
     "test.op"() : () -> ()
   }
   func.return
@@ -622,29 +622,84 @@ func.func @f(%in: !hpacml.mapping<9xf32>) {
 // -----
 
 func.func @f(%in: !hpacml.mapping<9xf32>) {
-  hpacml.ml infer in(%in) out(%in) label "r" : !hpacml.mapping<9xf32> {
+  hpacml.ml infer in(%in : !hpacml.mapping<9xf32>) out(%in, %in : !hpacml.mapping<9xf32>) label "r" {
     "test.op"() : () -> ()
   }
   func.return
 }
 
-// CHECK: expected one type for each mapping
+// CHECK: expected 1 operand types but had 2
 
 // -----
 
 func.func @f(%in: !hpacml.mapping<9xf32>) {
-  hpacml.ml infer inout(%in) : !hpacml.mapping<9xf32> {
+  hpacml.ml infer inout(%in : !hpacml.mapping<9xf32>) {
     "test.op"() : () -> ()
   }
   func.return
 }
 
-// CHECK: Operation does not verify: property 'label' expected in operation 'hpacml.ml'
+// CHECK: Expected 'label'
 
 // -----
 
 func.func @f(%in: !hpacml.mapping<9xf32>) {
-  hpacml.ml deduce inout(%in) label "r" : !hpacml.mapping<9xf32> {
+  hpacml.ml infer inout(%in : !hpacml.mapping<9xf32>) label 3 {
+    "test.op"() : () -> ()
+  }
+  func.return
+}
+
+// CHECK: expected a string, got 3 : i64
+
+// -----
+
+func.func @f(%in: !hpacml.mapping<9xf32>) {
+  hpacml.ml infer inout(%in : !hpacml.mapping<9xf32>) label "\FF" {
+    "test.op"() : () -> ()
+  }
+  func.return
+}
+
+// CHECK: expected a string, got "\FF"
+
+// -----
+
+func.func @f(%in: !hpacml.mapping<9xf32>) {
+  hpacml.ml infer inout(%in : !hpacml.mapping<9xf32>) label "r" model batch 3 {
+    "test.op"() : () -> ()
+  }
+  func.return
+}
+
+// CHECK: attribute expected
+
+// -----
+
+func.func @f(%in: !hpacml.mapping<9xf32>) {
+  hpacml.ml infer inout(%in : !hpacml.mapping<9xf32>) label "r" batch "3" {
+    "test.op"() : () -> ()
+  }
+  func.return
+}
+
+// CHECK: Expected integer literal
+
+// -----
+
+func.func @f(%in: !hpacml.mapping<9xf32>) {
+  hpacml.ml infer inout(%in : !hpacml.mapping<9xf32>) label "r" on_error 3 {
+    "test.op"() : () -> ()
+  }
+  func.return
+}
+
+// CHECK: Operation does not verify: expected a string, got 3 : i64
+
+// -----
+
+func.func @f(%in: !hpacml.mapping<9xf32>) {
+  hpacml.ml deduce inout(%in : !hpacml.mapping<9xf32>) label "r" {
     "test.op"() : () -> ()
   }
   func.return
@@ -655,7 +710,7 @@ func.func @f(%in: !hpacml.mapping<9xf32>) {
 // -----
 
 func.func @f(%in: !hpacml.mapping<9xf32>) {
-  hpacml.ml infer inout(%in) model 3 label "r" : !hpacml.mapping<9xf32> {
+  hpacml.ml infer inout(%in : !hpacml.mapping<9xf32>) label "r" model 3 {
     "test.op"() : () -> ()
   }
   func.return
@@ -668,7 +723,7 @@ func.func @f(%in: !hpacml.mapping<9xf32>) {
 hpacml.functor @p : [i] = ([i])
 func.func @f(%t: memref<9xf32>) {
   %a = hpacml.map from @p(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
-  hpacml.ml infer in(%a) out(%a) label "r" : !hpacml.mapping<9xf32>, !hpacml.mapping<9xf32> {
+  hpacml.ml infer in(%a : !hpacml.mapping<9xf32>) out(%a : !hpacml.mapping<9xf32>) label "r" {
     "test.op"() : () -> ()
   }
   func.return
@@ -681,7 +736,7 @@ func.func @f(%t: memref<9xf32>) {
 hpacml.functor @p : [i] = ([i])
 func.func @f(%t: memref<9xf32>) {
   %a = hpacml.map to @p(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
-  hpacml.ml infer inout(%a) label "r" : !hpacml.mapping<9xf32> {
+  hpacml.ml infer inout(%a : !hpacml.mapping<9xf32>) label "r" {
     "test.op"() : () -> ()
   }
   func.return
@@ -843,33 +898,6 @@ func.func @f(%v: !hpacml.indirect<8xf32>, %x: memref<9x2xf32>, %n: index) {
 
 // -----
 
-func.func @f(%idx: memref<4xf16>, %n: index) {
-  %ok = hpacml.in_bounds %idx below %n : memref<4xf16>
-  func.return
-}
-
-// CHECK: Operation does not verify: indices have elements of u8, i32 or i64, not f16
-
-// -----
-
-func.func @f(%idx: !hpacml.indirect<4xf64>, %n: index) {
-  %ok = hpacml.in_bounds %idx below %n : !hpacml.indirect<4xf64>
-  func.return
-}
-
-// CHECK: Operation does not verify: indices have elements of u8, i32 or i64, not f64
-
-// -----
-
-func.func @f(%t: memref<4xf32>) {
-  hpacml.check_indices %t : memref<4xf32>
-  func.return
-}
-
-// CHECK: memref<4xf32> should be of base attribute hpacml.mapping
-
-// -----
-
 func.func @f(%t: memref<9xf32>) {
   %a = hpacml.map to @p(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9x1xf32>
   func.return
@@ -901,13 +929,13 @@ func.func @f(%t: memref<9xf32>, %n: index) {
 // -----
 
 func.func @f(%in: !hpacml.mapping<9xf32>) {
-  hpacml.ml infer inout(%in) label "r" : !hpacml.mapping<9xf32>, !hpacml.mapping<9xf32> {
+  hpacml.ml infer inout(%in : !hpacml.mapping<9xf32>, !hpacml.mapping<9xf32>) label "r" {
     "test.op"() : () -> ()
   }
   func.return
 }
 
-// CHECK: expected one type for each mapping
+// CHECK: expected 2 operand types but had 1
 
 // -----
 
@@ -915,7 +943,7 @@ hpacml.functor @p : [i] = ([i])
 func.func @f(%x: memref<9xi64>, %y: memref<9xf32>, %z: !hpacml.mapping<9xf32>) {
   %a = hpacml.map from @p(%y[*%x[0 : 9]]) : memref<9xf32>, memref<9xi64> -> !hpacml.mapping<9xf32>
   %b = hpacml.map from @p(%x[0 : 9]) : memref<9xi64> -> !hpacml.mapping<9xi64>
-  hpacml.ml infer in(%z) out(%a, %b) label "r" : !hpacml.mapping<9xf32>, !hpacml.mapping<9xf32>, !hpacml.mapping<9xi64> {
+  hpacml.ml infer in(%z : !hpacml.mapping<9xf32>) out(%a, %b : !hpacml.mapping<9xf32>, !hpacml.mapping<9xi64>) label "r" {
     "test.op"() : () -> ()
   }
   func.return
@@ -925,54 +953,9 @@ func.func @f(%x: memref<9xi64>, %y: memref<9xf32>, %z: !hpacml.mapping<9xf32>) {
 
 // -----
 
-func.func @f(%x: memref<9xf32>) {
-  %d = hpacml.distinct %x : memref<9xf32>
-  func.return
-}
-
-// CHECK: Operation does not verify: the elements of scratch memory are i8, not f32
-
-// -----
-
-func.func @f(%ok: i1, %d: index) {
-  hpacml.check_map %ok to "f: [i] = ([i])" names ["x"] targets [#hpacml.target<[*[0 : 3]]>] sizes(%d, %d) bounds() params() of []
-  func.return
-}
-
-// CHECK: Operation does not verify: the targets name 2 arrays, 1 names and 0 arrays are given
-
-// -----
-
-func.func @f(%ok: i1, %d: index) {
-  hpacml.check_map %ok to "f: [i] = ([i])" names ["x"] targets [#hpacml.target<[0 : 3]>] sizes(%d, %d) bounds() params() of []
-  func.return
-}
-
-// CHECK: Operation does not verify: the arrays have 1 dimensions, 2 sizes are given
-
-// -----
-
 func.func @f(%x: memref<4x9xf32>, %i: memref<5xi32>) {
   %v = hpacml.indirect %x[%i] : memref<4x9xf32>[memref<5xi32>] -> !hpacml.indirect<4xf32>
   func.return
 }
 
 // CHECK: Operation does not verify: an index of type memref<5xi32> does not have the shape of the view, !hpacml.indirect<4xf32>
-
-// -----
-
-func.func @f(%t: i64) {
-  hpacml.record "heat" "train" ["body"] times(%t, %t) bytes(%t)
-  func.return
-}
-
-// CHECK: Operation does not verify: the way through a region is one of infer, collect, body
-
-// -----
-
-func.func @f(%t: i64) {
-  hpacml.record "heat" "infer" ["gather", "model"] times(%t, %t) bytes(%t)
-  func.return
-}
-
-// CHECK: Operation does not verify: 2 stages need 3 times and 2 numbers of bytes, 2 and 1 are given

@@ -1,4 +1,4 @@
-"""New files that are there when they are complete, and that replace none."""
+"""New files, which appear when they are complete, and replace none."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hpacml.errors import DatabaseError
 
 @contextlib.contextmanager
 def new_file(path: Path) -> Generator[Path]:
-    """A name to write to in the folder of `path`, which becomes `path` at the end. Raises DatabaseError."""
+    """Yield a path in the same folder to write to, which is renamed to `path` at the end. Raises DatabaseError."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         _require_absent(path)

@@ -110,17 +110,17 @@ func.func @regions(%t: memref<?x?xf32>, %n: index, %c: i1, %d: i1) {
   %in = hpacml.map to @point(%t[0 : %n, 0 : %n]) : memref<?x?xf32> -> !hpacml.mapping<?x?x1xf32>
   %out = hpacml.map from @point(%t[0 : %n, 0 : %n]) : memref<?x?xf32> -> !hpacml.mapping<?x?x1xf32>
   %io = hpacml.map inout @point(%t[0 : 2, 0 : 3]) : memref<?x?xf32> -> !hpacml.mapping<2x3x1xf32>
-  hpacml.ml infer in(%in) out(%out) label "least" : !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32> {
+  hpacml.ml infer in(%in : !hpacml.mapping<?x?x1xf32>) out(%out : !hpacml.mapping<?x?x1xf32>) label "least" {
   ^bb0:
   }
-  hpacml.ml collect inout(%io) database "d.h5" label "one inout" : !hpacml.mapping<2x3x1xf32> {
+  hpacml.ml collect inout(%io : !hpacml.mapping<2x3x1xf32>) label "one inout" database "d.h5" {
     "test.op"(%t) : (memref<?x?xf32>) -> ()
   }
-  hpacml.ml collect inout(%io) label "sampled" sample <every: 10> units <t: "K"> : !hpacml.mapping<2x3x1xf32> {
+  hpacml.ml collect inout(%io : !hpacml.mapping<2x3x1xf32>) label "sampled" sample <every: 10> units <t: "K"> {
     "test.op"(%t) : (memref<?x?xf32>) -> ()
   }
-  hpacml.ml predicated(%c) if(%d) in(%in, %in) out(%out, %out) inout(%io) model "m.pt2" database "d.h5" label "most" batch 4096 on_error "raise" sample <most: 1000, seed: 42, fraction: 1.0e-05> units <t: "\C2\B0C", "gr\C3\B6\C3\9Fe": "m/s \22"> attributes {note = "kept"} : !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<2x3x1xf32> {
-    hpacml.ml infer if(%d) in(%in) out(%out) model @net database @base label "inner" batch 0 on_error "accurate" : !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32> {
+  hpacml.ml predicated(%c) if(%d) in(%in, %in : !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32>) out(%out, %out : !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32>) inout(%io : !hpacml.mapping<2x3x1xf32>) label "most" model "m.pt2" batch 4096 on_error "raise" database "d.h5" sample <most: 1000, seed: 42, fraction: 1.0e-05> units <t: "\C2\B0C", "gr\C3\B6\C3\9Fe": "m/s \22"> attributes {note = "kept"} {
+    hpacml.ml infer if(%d) in(%in : !hpacml.mapping<?x?x1xf32>) out(%out : !hpacml.mapping<?x?x1xf32>) label "inner" model @net batch 0 on_error "accurate" database @base {
       "test.op"() : () -> ()
     }
   }
@@ -131,17 +131,17 @@ func.func @regions(%t: memref<?x?xf32>, %n: index, %c: i1, %d: i1) {
 // CHECK-NEXT:    %in = hpacml.map to @point(%t[0 : %n, 0 : %n]) : memref<?x?xf32> -> !hpacml.mapping<?x?x1xf32>
 // CHECK-NEXT:    %out = hpacml.map from @point(%t[0 : %n, 0 : %n]) : memref<?x?xf32> -> !hpacml.mapping<?x?x1xf32>
 // CHECK-NEXT:    %io = hpacml.map inout @point(%t[0 : 2, 0 : 3]) : memref<?x?xf32> -> !hpacml.mapping<2x3x1xf32>
-// CHECK-NEXT:    hpacml.ml infer in(%in) out(%out) label "least" : !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32> {
+// CHECK-NEXT:    hpacml.ml infer in(%in : !hpacml.mapping<?x?x1xf32>) out(%out : !hpacml.mapping<?x?x1xf32>) label "least" {
 // CHECK-NEXT:    ^bb0:
 // CHECK-NEXT:    }
-// CHECK-NEXT:    hpacml.ml collect inout(%io) database "d.h5" label "one inout" : !hpacml.mapping<2x3x1xf32> {
+// CHECK-NEXT:    hpacml.ml collect inout(%io : !hpacml.mapping<2x3x1xf32>) label "one inout" database "d.h5" {
 // CHECK-NEXT:      "test.op"(%t) : (memref<?x?xf32>) -> ()
 // CHECK-NEXT:    }
-// CHECK-NEXT:    hpacml.ml collect inout(%io) label "sampled" sample <every: 10> units <t: "K"> : !hpacml.mapping<2x3x1xf32> {
+// CHECK-NEXT:    hpacml.ml collect inout(%io : !hpacml.mapping<2x3x1xf32>) label "sampled" sample <every: 10> units <t: "K"> {
 // CHECK-NEXT:      "test.op"(%t) : (memref<?x?xf32>) -> ()
 // CHECK-NEXT:    }
-// CHECK-NEXT:    hpacml.ml predicated(%c) if(%d) in(%in, %in) out(%out, %out) inout(%io) model "m.pt2" database "d.h5" label "most" batch 4096 on_error "raise" sample <fraction: 1.0e-05, seed: 42, most: 1000> units <t: "\C2\B0C", "gr\C3\B6\C3\9Fe": "m/s \22"> attributes {note = "kept"} : !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<2x3x1xf32> {
-// CHECK-NEXT:      hpacml.ml infer if(%d) in(%in) out(%out) model @net database @base label "inner" batch 0 on_error "accurate" : !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32> {
+// CHECK-NEXT:    hpacml.ml predicated(%c) if(%d) in(%in, %in : !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32>) out(%out, %out : !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32>) inout(%io : !hpacml.mapping<2x3x1xf32>) label "most" model "m.pt2" batch 4096 on_error "raise" database "d.h5" sample <fraction: 1.0e-05, seed: 42, most: 1000> units <t: "\C2\B0C", "gr\C3\B6\C3\9Fe": "m/s \22"> attributes {note = "kept"} {
+// CHECK-NEXT:      hpacml.ml infer if(%d) in(%in : !hpacml.mapping<?x?x1xf32>) out(%out : !hpacml.mapping<?x?x1xf32>) label "inner" model @net batch 0 on_error "accurate" database @base {
 // CHECK-NEXT:        "test.op"() : () -> ()
 // CHECK-NEXT:      }
 // CHECK-NEXT:    }
@@ -159,8 +159,6 @@ func.func @lowered(%x: memref<?x5xf32>, %y: memref<?xf64>, %ok: i1, %n: index) {
   %sampled = hpacml.sample "least" <most: 1>
   %taken = hpacml.sample "most" database @base <every: 10, fraction: 0.5, seed: 0, most: 9> {note = "kept"}
   hpacml.collect "most" database @base sample <every: 10> units <t: "K", u: "m/s"> maps ["to: f", "from: g"] ins(%x : memref<?x5xf32>) outs(%y : memref<?xf64>) time %ms {note = "kept"}
-  hpacml.check_map %ok to "f: [i] = ([i - 1])" names ["t"] targets [#hpacml.target<[1 : 9]>] sizes(%n) bounds() params() of []
-  hpacml.check_map %ok inout "f: [i, 0:m] = ([i * m : i * m + m, k])" names ["t"] targets [#hpacml.target<[1 : ? : 2, ?]>] sizes(%n, %n) bounds(%n, %n) params(%n) of ["m"] text "f(t[1:n:2, k])"
   func.return
 }
 
@@ -175,8 +173,6 @@ func.func @lowered(%x: memref<?x5xf32>, %y: memref<?xf64>, %ok: i1, %n: index) {
 // CHECK-NEXT:    %sampled = hpacml.sample "least" <most: 1>
 // CHECK-NEXT:    %taken = hpacml.sample "most" database @base <every: 10, fraction: 0.5, seed: 0, most: 9> {note = "kept"}
 // CHECK-NEXT:    hpacml.collect "most" database @base sample <every: 10> units <t: "K", u: "m/s"> maps ["to: f", "from: g"] ins(%x : memref<?x5xf32>) outs(%y : memref<?xf64>) time %ms {note = "kept"}
-// CHECK-NEXT:    hpacml.check_map %ok to "f: [i] = ([i - 1])" names ["t"] targets [#hpacml.target<[1 : 9]>] sizes(%n) bounds() params() of []
-// CHECK-NEXT:    hpacml.check_map %ok inout "f: [i, 0:m] = ([i * m : i * m + m, k])" names ["t"] targets [#hpacml.target<[1 : ? : 2, ?]>] sizes(%n, %n) bounds(%n, %n) params(%n) of ["m"] text "f(t[1:n:2, k])"
 // CHECK-NEXT:    func.return
 // CHECK-NEXT:  }
 
@@ -196,43 +192,6 @@ func.func @views(%x: memref<?x5xf32>, %y: memref<?xf64>, %v: memref<?xf32, strid
 // CHECK-NEXT:    hpacml.unpack %w from %x at %n features [1] : memref<?x4xf32, strided<[5, 1], offset: 1>>, memref<?x5xf32>
 // CHECK-NEXT:    hpacml.fused_gather %v, %w into %x at %n, %n features [1] : memref<?xf32, strided<[5], offset: ?>>, memref<?x4xf32, strided<[5, 1], offset: 1>> -> memref<?x5xf32>
 // CHECK-NEXT:    hpacml.fused_scatter %w from %x at %n features [1] {note = "kept"} : memref<?x4xf32, strided<[5, 1], offset: 1>> -> memref<?x5xf32>
-// CHECK-NEXT:    func.return
-// CHECK-NEXT:  }
-
-func.func @checks(%x: memref<?xf32>, %idx: memref<?xi32>, %u: memref<4x5xi8>, %a: !hpacml.indirect<?xi64>, %b: !hpacml.indirect<?x2xi8>, %m: !hpacml.mapping<?xf32>,
-                  %ok: i1, %n: index) {
-  hpacml.check_map %ok from "f: [i] = ([i])" names ["x", "idx"] targets [#hpacml.target<[*[0 : ?]]>] sizes(%n, %n) bounds(%n) params() of [] arrays(%x, %idx : memref<?xf32>, memref<?xi32>)
-  hpacml.check_map %ok to "f: [i] = ([i + m])" names ["x", "idx", "u"] targets [#hpacml.target<[*[*[2 : ? : 3, 4]]]>] sizes(%n, %n, %n, %n) bounds(%n) params(%n) of ["m"] arrays(%x, %idx, %u : memref<?xf32>, memref<?xi32>, memref<4x5xi8>) text "f(x[idx[u[2:n:3, 4]]])" {note = "kept"}
-  hpacml.check_indices %m : !hpacml.mapping<?xf32>
-  hpacml.check_indices %m {note = "kept"} : !hpacml.mapping<?xf32>
-  hpacml.refuse "not here"
-  hpacml.refuse "nor here" {note = "kept"}
-  %p = hpacml.in_bounds %idx below %n : memref<?xi32>
-  %q = hpacml.in_bounds %u below %n : memref<4x5xi8>
-  %r = hpacml.in_bounds %a below %n {note = "kept"} : !hpacml.indirect<?xi64>
-  %s = hpacml.distinct %b : !hpacml.indirect<?x2xi8>
-  %t = hpacml.distinct %b, %u, %b {note = "kept"} : !hpacml.indirect<?x2xi8>, memref<4x5xi8>, !hpacml.indirect<?x2xi8>
-  %flag, %record, %first = hpacml.flag "checks" ["f(x[idx[0:n]])", ""] {note = "kept"}
-  %down = hpacml.flag_down %flag {note = "kept"}
-  func.return
-}
-
-// CHECK-LABEL: func.func @checks(%x: memref<?xf32>, %idx: memref<?xi32>, %u: memref<4x5xi8>, %a: !hpacml.indirect<?xi64>, %b: !hpacml.indirect<?x2xi8>, %m: !hpacml.mapping<?xf32>, %ok: i1, %n: index) {
-// CHECK-NEXT:    hpacml.check_map %ok from "f: [i] = ([i])" names ["x", "idx"] targets [#hpacml.target<[*[0 : ?]]>] sizes(%n, %n) bounds(%n) params() of [] arrays(%x, %idx : memref<?xf32>, memref<?xi32>)
-// CHECK-NEXT:    hpacml.check_map %ok to "f: [i] = ([i + m])" names ["x", "idx", "u"] targets [#hpacml.target<[*[*[2 : ? : 3, 4]]]>] sizes(%n, %n, %n, %n) bounds(%n) params(%n) of ["m"] arrays(%x, %idx, %u : memref<?xf32>, memref<?xi32>, memref<4x5xi8>) text "f(x[idx[u[2:n:3, 4]]])" {note = "kept"}
-// CHECK-NEXT:    hpacml.check_indices %m : !hpacml.mapping<?xf32>
-// CHECK-NEXT:    hpacml.check_indices %m {note = "kept"} : !hpacml.mapping<?xf32>
-// CHECK-NEXT:    hpacml.refuse "not here"
-// CHECK-NEXT:    hpacml.refuse "nor here" {note = "kept"}
-// CHECK-NEXT:    %p = hpacml.in_bounds %idx below %n : memref<?xi32>
-// CHECK-NEXT:    %q = hpacml.in_bounds %u below %n : memref<4x5xi8>
-// CHECK-NEXT:    %r = hpacml.in_bounds %a below %n {note = "kept"} : !hpacml.indirect<?xi64>
-// CHECK-NEXT:    %s = hpacml.distinct %b : !hpacml.indirect<?x2xi8>
-// CHECK-NEXT:    %t = hpacml.distinct %b, %u, %b {note = "kept"} : !hpacml.indirect<?x2xi8>, memref<4x5xi8>, !hpacml.indirect<?x2xi8>
-// CHECK-NEXT:    %flag, %record, %first = hpacml.flag "checks" ["f(x[idx[0:n]])", ""] {note = "kept"}
-// CHECK-NEXT:    %down = hpacml.flag_down %flag {note = "kept"}
-  %flag, %record, %first = hpacml.flag "checks" ["f(x[idx[0:n]])", ""] {note = "kept"}
-  %down = hpacml.flag_down %flag {note = "kept"}
 // CHECK-NEXT:    func.return
 // CHECK-NEXT:  }
 
@@ -263,23 +222,31 @@ func.func @indirect_views(%rows: memref<?x3x?xf32, strided<[0, 1, 3]>>, %idx: me
 // CHECK-NEXT:    func.return
 // CHECK-NEXT:  }
 
-func.func @report(%x: memref<?x5xf32>, %t: memref<?xf32>, %u: memref<9xi32, strided<[?], offset: ?>>) {
-  %0 = hpacml.now
-  %1 = hpacml.now {note = "kept"}
-  %a = hpacml.copied %x of(%t, %u : memref<?xf32>, memref<9xi32, strided<[?], offset: ?>>) : memref<?x5xf32>
-  %b = hpacml.copied %x of() {note = "kept"} : memref<?x5xf32>
-  hpacml.record "heat" "infer" ["gather", "model"] times(%0, %1, %1) bytes(%a, %b)
-  hpacml.record "heat" "body" ["body"] times(%0, %1) bytes(%a) {note = "kept"}
+// Text may hold any character: xDSL prints one that is not ASCII escaped, and reads it back from both forms.
+
+hpacml.functor @"größe" : [i] = ([i])
+func.func @texts(%t: memref<9xf32>, %x: memref<9xf32>) {
+  %io = hpacml.map inout @"größe"(%t[0 : 9]) {text = "größe(t[0:9])"} : memref<9xf32> -> !hpacml.mapping<9xf32>
+  hpacml.ml collect inout(%io : !hpacml.mapping<9xf32>) label "Wärme" model "größe/模型.pt2" database "é.h5" units <"größe": "°C"> {
+    "test.op"() : () -> ()
+  }
+  %ms = hpacml.body "Wärme" {
+    "test.op"() : () -> ()
+  }
+  %done = hpacml.infer "Wärme" model "größe/模型.pt2" maps ["größe(t)", "f(t)"] ins(%x : memref<9xf32>) outs(%x : memref<9xf32>)
+  %sampled = hpacml.sample "Wärme" database "é.h5" <most: 1>
+  hpacml.collect "Wärme" database "é.h5" units <"größe": "°C"> maps ["größe(t)"] ins(%x : memref<9xf32>) outs(%x : memref<9xf32>) time %ms
   func.return
 }
 
-// CHECK-LABEL: func.func @report(%x: memref<?x5xf32>, %t: memref<?xf32>, %u: memref<9xi32, strided<[?], offset: ?>>) {
-// CHECK-NEXT:    %0 = hpacml.now
-// CHECK-NEXT:    %1 = hpacml.now {note = "kept"}
-// CHECK-NEXT:    %a = hpacml.copied %x of(%t, %u : memref<?xf32>, memref<9xi32, strided<[?], offset: ?>>) : memref<?x5xf32>
-// CHECK-NEXT:    %b = hpacml.copied %x of() {note = "kept"} : memref<?x5xf32>
-// CHECK-NEXT:    hpacml.record "heat" "infer" ["gather", "model"] times(%0, %1, %1) bytes(%a, %b)
-// CHECK-NEXT:    hpacml.record "heat" "body" ["body"] times(%0, %1) bytes(%a) {note = "kept"}
+// CHECK:       hpacml.functor @"gr\C3\B6\C3\9Fe" : [i] = ([i])
+// CHECK-LABEL: func.func @texts
+// CHECK-NEXT:    %io = hpacml.map inout @"gr\C3\B6\C3\9Fe"(%t[0 : 9]) {text = "gr\C3\B6\C3\9Fe(t[0:9])"} : memref<9xf32> -> !hpacml.mapping<9xf32>
+// CHECK-NEXT:    hpacml.ml collect inout(%io : !hpacml.mapping<9xf32>) label "W\C3\A4rme" model "gr\C3\B6\C3\9Fe/\E6\A8\A1\E5\9E\8B.pt2" database "\C3\A9.h5" units <"gr\C3\B6\C3\9Fe": "\C2\B0C"> {
+// CHECK:         %ms = hpacml.body "W\C3\A4rme" {
+// CHECK:         %done = hpacml.infer "W\C3\A4rme" model "gr\C3\B6\C3\9Fe/\E6\A8\A1\E5\9E\8B.pt2" maps ["gr\C3\B6\C3\9Fe(t)", "f(t)"] ins(%x : memref<9xf32>) outs(%x : memref<9xf32>)
+// CHECK-NEXT:    %sampled = hpacml.sample "W\C3\A4rme" database "\C3\A9.h5" <most: 1>
+// CHECK-NEXT:    hpacml.collect "W\C3\A4rme" database "\C3\A9.h5" units <"gr\C3\B6\C3\9Fe": "\C2\B0C"> maps ["gr\C3\B6\C3\9Fe(t)"] ins(%x : memref<9xf32>) outs(%x : memref<9xf32>) time %ms
 // CHECK-NEXT:    func.return
 // CHECK-NEXT:  }
 
@@ -297,15 +264,7 @@ func.func @report(%x: memref<?x5xf32>, %t: memref<?xf32>, %u: memref<9xi32, stri
 // GENERIC:      %y = "hpacml.tensor"(%out) <{fresh}> : (!hpacml.mapping<?x3x5xf32>) -> memref<?x3x5xf32>
 // GENERIC-NEXT: "hpacml.gather"(%in, %x) : (!hpacml.mapping<?x7x5xf32>, memref<?x7x5xf32>) -> ()
 // GENERIC:      "hpacml.scatter"(%y, %out) : (memref<?x3x5xf32>, !hpacml.mapping<?x3x5xf32>) -> ()
-// GENERIC:      "hpacml.ml"(%c, %d, %in, %in, %out, %out, %io) <{mode = #hpacml<mode predicated>, model = "m.pt2", database = "d.h5", label = "most", batch = 4096 : i64, on_error = "raise", sample = #hpacml.sample<fraction: 1.0e-05, seed: 42, most: 1000>, units = #hpacml.units<t: "\C2\B0C", "gr\C3\B6\C3\9Fe": "m/s \22">, operandSegmentSizes = array<i32: 1, 1, 2, 2, 1>}> ({
-// GENERIC-NEXT:   "hpacml.ml"(%d, %in, %out) <{mode = #hpacml<mode infer>, model = @net, database = @base, label = "inner", batch = 0 : i64, on_error = "accurate", operandSegmentSizes = array<i32: 0, 1, 1, 1, 0>}> ({
-// GENERIC:      "hpacml.check_map"(%ok, %n, %n, %n, %x, %idx) <{direction = #hpacml<direction from>, functor = "f: [i] = ([i])", names = ["x", "idx"], targets = [#hpacml.target<[*[0 : ?]]>], parameters = [], operandSegmentSizes = array<i32: 1, 2, 1, 0, 2>}>
-// GENERIC:      "hpacml.check_indices"(%m) : (!hpacml.mapping<?xf32>) -> ()
-// GENERIC:      %r = "hpacml.in_bounds"(%a, %n) {note = "kept"} : (!hpacml.indirect<?xi64>, index) -> i1
-// GENERIC:      %t = "hpacml.distinct"(%b, %u, %b) {note = "kept"} : (!hpacml.indirect<?x2xi8>, memref<4x5xi8>, !hpacml.indirect<?x2xi8>) -> i1
-// GENERIC:      %flag, %record, %first = "hpacml.flag"() <{label = "checks", maps = ["f(x[idx[0:n]])", ""]}> {note = "kept"} : () -> (memref<1xi32>, memref<3xi64>, index)
-// GENERIC:      %down = "hpacml.flag_down"(%flag) {note = "kept"} : (memref<1xi32>) -> i1
+// GENERIC:      "hpacml.ml"(%c, %d, %in, %in, %out, %out, %io) <{mode = #hpacml<mode predicated>, label = "most", model = "m.pt2", batch = 4096 : i64, on_error = "raise", database = "d.h5", sample = #hpacml.sample<fraction: 1.0e-05, seed: 42, most: 1000>, units = #hpacml.units<t: "\C2\B0C", "gr\C3\B6\C3\9Fe": "m/s \22">, operandSegmentSizes = array<i32: 1, 1, 2, 2, 1>}> ({
+// GENERIC-NEXT:   "hpacml.ml"(%d, %in, %out) <{mode = #hpacml<mode infer>, label = "inner", model = @net, batch = 0 : i64, on_error = "accurate", database = @base, operandSegmentSizes = array<i32: 0, 1, 1, 1, 0>}> ({
 // GENERIC:      %q = "hpacml.indirect"(%plane, %table, %u) : (memref<4x8x9xbf16>, !hpacml.indirect<?xi32>, memref<4xi8>) -> !hpacml.indirect<4xbf16>
 // GENERIC-NEXT: "hpacml.pack"(%v, %x, %n) <{features = array<i64: 1>}> : (!hpacml.indirect<?x3xf32>, memref<?x4xf32>, index) -> ()
-// GENERIC:      %a = "hpacml.copied"(%x, %t, %u) : (memref<?x5xf32>, memref<?xf32>, memref<9xi32, strided<[?], offset: ?>>) -> i64
-// GENERIC:      "hpacml.record"(%0, %1, %1, %a, %b) <{label = "heat", way = "infer", stages = ["gather", "model"], operandSegmentSizes = array<i32: 3, 2>}> : (i64, i64, i64, i64, i64) -> ()

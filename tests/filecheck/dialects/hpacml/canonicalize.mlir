@@ -64,7 +64,7 @@ hpacml.functor @f : [i] = ([i])
 func.func @wrong(%t: memref<4xf32>) {
   %five = arith.constant 5 : index
   %a = hpacml.map to @f(%t[0 : %five]) : memref<4xf32> -> !hpacml.mapping<?xf32>
-  hpacml.check_indices %a : !hpacml.mapping<?xf32>
+  hpacml_rt.check_indices %a : !hpacml.mapping<?xf32>
   func.return
 }
 
@@ -78,40 +78,24 @@ func.func @wrong(%t: memref<4xf32>) {
 func.func @conditions(%in: !hpacml.mapping<?xf32>, %out: !hpacml.mapping<?xf32>, %c: i1) {
   %true = arith.constant true
   %false = arith.constant false
-  hpacml.ml predicated(%true) if(%c) in(%in) out(%out) model "m" database "d" label "r" batch 8 on_error "accurate" sample <every: 2> units <t: "K">
-      : !hpacml.mapping<?xf32>, !hpacml.mapping<?xf32> {
+  hpacml.ml predicated(%true) if(%c) in(%in : !hpacml.mapping<?xf32>) out(%out : !hpacml.mapping<?xf32>) label "r" model "m" batch 8 on_error "accurate" database "d" sample <every: 2> units <t: "K"> {
     "test.op"() {a} : () -> ()
   }
-  hpacml.ml predicated(%false) if(%true) inout(%in) label "s" sample <every: 2> units <t: "K"> : !hpacml.mapping<?xf32> {
+  hpacml.ml predicated(%false) if(%true) inout(%in : !hpacml.mapping<?xf32>) label "s" sample <every: 2> units <t: "K"> {
     "test.op"() {b} : () -> ()
   }
-  hpacml.ml predicated(%c) if(%false) in(%in) out(%out) label "t" : !hpacml.mapping<?xf32>, !hpacml.mapping<?xf32> {
+  hpacml.ml predicated(%c) if(%false) in(%in : !hpacml.mapping<?xf32>) out(%out : !hpacml.mapping<?xf32>) label "t" {
     "test.op"() {c} : () -> ()
   }
   func.return
 }
 
 // CHECK-LABEL: func.func @conditions
-// CHECK-NEXT: hpacml.ml infer if(%c) in(%in) out(%out) model "m" database "d" label "r" batch 8 on_error "accurate" units <t: "K"> :
+// CHECK-NEXT: hpacml.ml infer if(%c) in(%in : !hpacml.mapping<?xf32>) out(%out : !hpacml.mapping<?xf32>) label "r" model "m" batch 8 on_error "accurate" database "d" units <t: "K"> {
 // CHECK-NEXT: "test.op"() {a}
 // CHECK-NEXT: }
-// CHECK-NEXT: hpacml.ml collect inout(%in) label "s" sample <every: 2> units <t: "K"> :
+// CHECK-NEXT: hpacml.ml collect inout(%in : !hpacml.mapping<?xf32>) label "s" sample <every: 2> units <t: "K"> {
 // CHECK-NEXT: "test.op"() {b}
 // CHECK-NEXT: }
 // CHECK-NEXT: "test.op"() {c}
-// CHECK-NEXT: func.return
-
-// -----
-
-// A check that cannot fail is none.
-
-func.func @check(%d: index, %c: i1) {
-  %true = arith.constant true
-  hpacml.check_map %true to "f: [i] = ([i])" names ["t"] targets [#hpacml.target<[0 : 3]>] sizes(%d) bounds() params() of []
-  hpacml.check_map %c to "f: [i] = ([i])" names ["t"] targets [#hpacml.target<[0 : 4]>] sizes(%d) bounds() params() of []
-  func.return
-}
-
-// CHECK-LABEL: func.func @check
-// CHECK-NEXT: hpacml.check_map %c
 // CHECK-NEXT: func.return

@@ -1,0 +1,110 @@
+"""The data bridge at work: the dense tensors of maps, gathered from application memory and scattered into it."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from xdsl.dialects.builtin import MemRefType, UnitAttr
+from xdsl.ir import SSAValue
+from xdsl.irdl import IRDLOperation, irdl_op_definition, operand_def, opt_prop_def, result_def
+from xdsl.utils.exceptions import VerifyException
+
+from hpacml.dialects.hpacml.attributes import Direction, MappingType, known
+from hpacml.dialects.hpacml.bridge import MapOp
+
+
+def verify_tensor(tensor: SSAValue, mapping: SSAValue) -> None:
+    """A tensor has the shape, as far as known, and the element type of the mapping it belongs to."""
+    tensor_type, mapping_type = cast(MemRefType, tensor.type), cast(MappingType, mapping.type)
+    sizes, expected = tensor_type.get_shape(), mapping_type.get_shape()
+    fits = len(sizes) == len(expected) and all(
+        known(a) is None or known(b) is None or a == b for a, b in zip(sizes, expected, strict=True)
+    )
+    if not fits or tensor_type.element_type != mapping_type.element_type:
+        raise VerifyException(f"a tensor of type {tensor_type} does not fit a mapping of type {mapping_type}")
+
+
+@irdl_op_definition
+class TensorOp(IRDLOperation):
+    """
+    The dense tensor of a map: memory of the map's shape, row-major, which lives to the end of the block.
+
+    It may be the application's memory itself where the map is packed already; with `fresh` it never is.
+
+    Example:
+    ```mlir
+    %x = hpacml.tensor %in : !hpacml.mapping<?x?x5xf32> -> memref<?x?x5xf32>
+    %x = hpacml.tensor fresh %in : !hpacml.mapping<?x?x5xf32> -> memref<?x?x5xf32>
+    ```
+    """
+
+    name = "hpacml.tensor"
+
+    fresh = opt_prop_def(UnitAttr)
+    mapping = operand_def(MappingType)
+    tensor = result_def(MemRefType)
+
+    assembly_format = "(`fresh` $fresh^)? $mapping attr-dict `:` type($mapping) `->` type($tensor)"
+
+    def __init__(self, mapping: SSAValue, fresh: bool = False):
+        super().__init__(
+            operands=[mapping],
+            properties={"fresh": UnitAttr() if fresh else None},
+            result_types=[cast(MappingType, mapping.type).tensor_type],
+        )
+
+    def verify_(self) -> None:
+        verify_tensor(self.tensor, self.mapping)
+
+
+@irdl_op_definition
+class GatherOp(IRDLOperation):
+    """
+    Read application memory through a map into a dense tensor.
+
+    Example:
+    ```mlir
+    hpacml.gather %in into %x : !hpacml.mapping<?x?x5xf32>, memref<?x?x5xf32>
+    ```
+    """
+
+    name = "hpacml.gather"
+
+    mapping = operand_def(MappingType)
+    tensor = operand_def(MemRefType)
+
+    assembly_format = "$mapping `into` $tensor attr-dict `:` type($mapping) `,` type($tensor)"
+
+    def __init__(self, mapping: SSAValue, tensor: SSAValue):
+        super().__init__(operands=[mapping, tensor])
+
+    def verify_(self) -> None:
+        verify_tensor(self.tensor, self.mapping)
+
+
+@irdl_op_definition
+class ScatterOp(IRDLOperation):
+    """
+    Write a dense tensor through a map into application memory.
+
+    Example:
+    ```mlir
+    hpacml.scatter %y into %out : memref<?x?x1xf32>, !hpacml.mapping<?x?x1xf32>
+    ```
+    """
+
+    name = "hpacml.scatter"
+
+    tensor = operand_def(MemRefType)
+    mapping = operand_def(MappingType)
+
+    assembly_format = "$tensor `into` $mapping attr-dict `:` type($tensor) `,` type($mapping)"
+
+    def __init__(self, tensor: SSAValue, mapping: SSAValue):
+        super().__init__(operands=[tensor, mapping])
+
+    def verify_(self) -> None:
+        verify_tensor(self.tensor, self.mapping)
+        source = self.mapping.owner
+        if isinstance(source, MapOp) and source.direction.data == Direction.To:
+            raise VerifyException("cannot scatter through a 'to' map")

@@ -1,0 +1,37 @@
+"""Compiles modules of IR and loads the code, for kernels, regions and functors alike."""
+
+from __future__ import annotations
+
+from xdsl.dialects.builtin import MemRefType, ModuleOp
+from xdsl.dialects.func import FuncOp
+from xdsl.ir import Attribute
+
+from hpacml.pipelines import generic_text, run_passes
+from hpacml.runtime import handlers, loading
+from hpacml.runtime.entry import Function
+from hpacml.runtime.reports import instruments
+
+
+def compile(
+    module: ModuleOp, name: str, chosen: instruments.Instruments = instruments.OFF, chip: str | None = None
+) -> Function:
+    """Lower a module to machine code, and load its function `name`.
+
+    With a `chip`, maps and parallel loops become kernels for that GPU. `chosen` decides whether the code measures
+    itself. Raises `CompileError` and `MapError`.
+    """
+    handlers.install()
+    function = next(op for op in module.body.block.ops if isinstance(op, FuncOp) and op.sym_name.data == name)
+    types = [_kind(type) for type in function.function_type.inputs]
+    result = next(map(_kind, function.function_type.outputs), None)
+    if chip is None:
+        return loading.compile(generic_text(run_passes(module, report=chosen.timing)), name, types, result)
+    from hpacml.runtime.gpu import compilation
+
+    text = generic_text(run_passes(module, report=chosen.timing, gpu=True))
+    return compilation.compile(text, name, types, result, chip)
+
+
+def _kind(type: Attribute) -> str:
+    """The runtime's name for the type of an argument or result."""
+    return "memref" if isinstance(type, MemRefType) else str(type)
