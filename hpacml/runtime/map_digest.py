@@ -1,4 +1,4 @@
-"""The digest of maps, by which a model and a database tell that they are of the same ones."""
+"""The digest of maps, by which models and databases tell whether they are for the same maps."""
 
 from __future__ import annotations
 
