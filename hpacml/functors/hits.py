@@ -61,7 +61,7 @@ def require_distinct(hit: Sequence[tuple[View[int], Target[int]]]) -> None:
 
 
 def require_distinct_early(mapped: Mapped[int | None], targets: Sequence[Target[int | None]]) -> None:
-    """Do the same before the run, unless numbers are unknown or elements too many."""
+    """Do as `require_distinct` before the run, unless numbers are unknown or elements too many."""
     numbers = [n for view in mapped.views for n in (*view.sizes, *view.base, *(s for row in view.steps for s in row))]
     if None in numbers:
         return
@@ -90,7 +90,7 @@ class Memory:
     names: Sequence[str]
     arrays: Sequence[Array]
     content: Callable[[int], Array]
-    """Returns the array of a number, whose elements can be read; `arrays` may lie on a device, and give addresses."""
+    """Returns array `number`, with elements to read: those of `arrays` may lie on a device, and only give addresses."""
 
     def check(self, mapped: Mapped[int], accesses: Sequence[Access], writes: bool) -> None:
         """Raise `MapError` if an index that the map uses lies outside the array that it indexes.

@@ -63,12 +63,7 @@ def empty(shape: tuple[int, ...], dtype: str) -> torch.Tensor:
         if size <= SMALL:
             return torch.empty(shape, dtype=kind, device="cpu")
         memory = _buffers.take(size)
-    except (
-        MemoryError,
-        ValueError,
-        TypeError,
-        RuntimeError,
-    ):  # all are raised for absurd sizes
+    except (MemoryError, ValueError, TypeError, RuntimeError):  # NumPy and Torch raise all of them for absurd sizes
         raise MapError(f"there is no memory for a tensor of shape {list(shape)}, {size} bytes") from None
     owned = memory[:]  # the tensor keeps this view alive, not `memory`
     weakref.finalize(owned, _buffers.give, memory).atexit = False
