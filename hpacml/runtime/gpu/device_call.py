@@ -166,7 +166,7 @@ class Call:
         return len(self._bodies) - 1
 
     def body(self, apart: int) -> tuple[Event, Event]:
-        """The events before and after the body that has just ended; their numbers are `apart`, since bodies nest."""
+        """The events before and after the body that has just ended, numbered `apart` from each other: bodies nest."""
         return self._bodies[-1 - apart], self._bodies[-1]
 
 
