@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from hpacml.backend import cache
 from hpacml.errors import CompileError
 from hpacml.pipelines import MLIR_PIPELINE
 
@@ -22,6 +23,16 @@ _UNSIGNED = re.compile(r"\b(mul|add|getelementptr inbounds) nuw\b")
 
 # One MLIR context serves the process; it is not for two threads at a time.
 _lock = threading.Lock()
+
+
+def portable_key(ir_text: str) -> str:
+    """The name under which the cache keeps `portable` of a module."""
+    return cache.key("LLVM IR", MLIR_PIPELINE, ir_text)
+
+
+def portable(ir_text: str) -> str:
+    """LLVM IR text of a module, for any machine, from the cache on disk where it is there. Raises as `lower` does."""
+    return cache.fetch(portable_key(ir_text), lambda: lower(ir_text).encode()).decode()
 
 
 def lower(ir_text: str) -> str:

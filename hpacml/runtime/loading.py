@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hpacml.backend import cache, llvm
-from hpacml.backend.mlir import lower
+from hpacml.backend.mlir import portable, portable_key
 from hpacml.backend.trampolines import packed, trampoline
-from hpacml.pipelines import MLIR_PIPELINE
 from hpacml.runtime import shim
 from hpacml.runtime.entry import Function
 
@@ -22,10 +21,7 @@ def compile(ir_text: str, entry_name: str, arg_types: Sequence[str], result_type
     entry = trampoline(entry_name, arg_types, result_type)
     symbol = packed(entry_name)
 
-    def make() -> bytes:
-        portable = cache.fetch(cache.key("LLVM IR", MLIR_PIPELINE, ir_text), lambda: lower(ir_text).encode())
-        return llvm.emit(portable.decode() + entry, {symbol})
-
-    code = cache.fetch(cache.key("kernel", *llvm.host(), MLIR_PIPELINE, shim.text(), ir_text, entry), make)
+    name = cache.key("kernel", *llvm.host(), shim.text(), portable_key(ir_text), entry)
+    code = cache.fetch(name, lambda: llvm.emit(portable(ir_text) + entry, {symbol}))
     library = llvm.link(code, {symbol}, shim.runtime().symbols)
     return Function(entry_name, library, symbol, arg_types, result_type)

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hpacml.backend import cache, llvm
+from hpacml.backend import cache, llvm, mlir
 from hpacml.errors import CompileError, HpacmlError
 from hpacml.runtime import callbacks, entry, loading, shim
 from hpacml.runtime.arrays.protocols import array_view
@@ -564,8 +564,8 @@ def test_nothing_is_compiled_twice(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setenv("HPACML_CACHE_DIR", str(tmp_path))
     body(lambda index: None)
     lowered: list[str] = []
-    lower = loading.lower
-    monkeypatch.setattr(loading, "lower", lambda text: lowered.append(text) or lower(text))
+    lower = mlir.lower
+    monkeypatch.setattr(mlir, "lower", lambda text: lowered.append(text) or lower(text))
 
     def run(text: str = CALL, result: str | None = "f64") -> None:
         loading.compile(text, "call", ["i64", "index"], result)(0, 1)
