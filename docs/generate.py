@@ -1,19 +1,22 @@
-"""Write what is generated in docs/: the IR of docs/smooth.py after every stage (architecture.md), operations.md and
-environment.md.
+"""Write what is generated in docs/: whole files, and parts of pages, between `<!-- KIND: WHAT -->` and `<!-- end -->`.
 
 `python docs/generate.py` writes; `python docs/generate.py --check` fails if something is stale.
 """
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
+import runpy
 import sys
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 
 DOCS = Path(__file__).parent
-PART = re.compile(r"(<!-- ir: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+ROOT = DOCS.parent
+PART = re.compile(r"(<!-- (\w+): (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 OPERATIONS = """# Operations
 
@@ -34,18 +37,125 @@ set.
 |---|---|---|---|
 """
 
+DESCRIPTOR = "struct { T *allocated; T *aligned; int64_t offset; int64_t sizes[rank]; int64_t strides[rank]; };"
+
+HEADER = """/* The symbols that code compiled by hpacml calls. docs/runtime-abi.md tells what they do.
+ *
+ * Written by `python docs/generate.py` from the table in hpacml/abi/symbols.py.
+ */
+#ifndef HPACML_RUNTIME_H
+#define HPACML_RUNTIME_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {{
+#endif
+
+/* A tensor or an array comes as the address of MLIR's descriptor of a ranked memref; that of rank 0 has no arrays:
+ *
+ *   {descriptor}
+ */
+
+{host}
+
+/* What code that launches kernels on GPUs calls besides, or in place of the symbols that are named. */
+
+{device}
+
+#ifdef __cplusplus
+}}
+#endif
+
+#endif
+"""
+
+
+# -- parts of pages ----------------------------------------------------------------------------------
+
 
 def ir(stage: str) -> str:
-    """The IR of the kernel after a stage (`kernel`: before any)."""
+    """The IR of the kernel in docs/smooth.py after a stage (`kernel`: before any)."""
     sys.path.insert(0, str(DOCS))
     from smooth import smooth
 
-    return str(smooth.ir() if stage == "kernel" else smooth.ir(stage=stage))
+    return _code("mlir", str(smooth.ir() if stage == "kernel" else smooth.ir(stage=stage)))
 
 
-def architecture(text: str) -> str:
-    """The page with its generated parts, between `<!-- ir: STAGE -->` and `<!-- end -->`, made anew."""
-    return PART.sub(lambda part: f"{part[1]}```mlir\n{ir(part[2])}\n```\n{part[3]}", text)
+def c(what: str) -> str:
+    """The prototypes of the runtime ABI that `host` or `device` code calls, or the `descriptor` of an array."""
+    return _code("c", DESCRIPTOR if what == "descriptor" else prototypes(what))
+
+
+def prototypes(of: str) -> str:
+    from hpacml.abi import symbols
+
+    return symbols.header({"host": symbols.HOST_SYMBOLS, "device": symbols.DEVICE_SYMBOLS}[of])
+
+
+def table(of: str) -> str:
+    """The table of the `folders` or of the `passes`."""
+    return "\n".join({"folders": folders, "passes": passes}[of]())
+
+
+def folders() -> Iterator[str]:
+    """Every folder of the package and every file at its top, by floors from the top, as their docstrings tell."""
+    layers = runpy.run_path(str(ROOT / "tests" / "test_layers.py"))
+    found: dict[int, list[Path]] = {}
+    for path in sorted((ROOT / "hpacml").iterdir()):
+        if path.suffix == ".py" or (path / "__init__.py").exists():
+            module = f"hpacml.{path.stem}" if path.stem != "__init__" else "hpacml"
+            found.setdefault(layers["floor"](module), []).append(path)
+    yield "| floor | | |\n|---|---|---|"
+    for floor in sorted(found, reverse=True):
+        for number, path in enumerate(found[floor]):
+            for each in _with_folders(path):
+                first = number == 0 and each == path
+                name = f"{each.relative_to(ROOT)}{'/' if each.is_dir() else ''}"
+                yield f"| {floor + 1 if first else ''} | `{name}` | {_summary(each)} |"
+
+
+def _with_folders(path: Path) -> list[Path]:
+    return [path, *sorted(init.parent for init in path.glob("*/**/__init__.py"))]
+
+
+def _summary(path: Path) -> str:
+    """What the first paragraph of a docstring says, of a folder that of its `__init__.py`."""
+    module = path / "__init__.py" if path.is_dir() else path
+    text = ast.get_docstring(ast.parse(module.read_text()))
+    if not text:
+        sys.exit(f"{module} has no docstring")
+    return " ".join(text.split("\n\n")[0].split())
+
+
+def passes() -> Iterator[str]:
+    """Every pass in the order of the pipelines, with the stage that it leads to and what it is for."""
+    from hpacml.passes import PASS_NAMES
+    from hpacml.pipelines import GPU_STAGES, STAGES
+
+    stages = {spec.partition("{")[0]: stage for stage, spec in {**GPU_STAGES, **STAGES}.items()}
+    yield "| pass | stage | host | GPU | |\n|---|---|---|---|---|"
+    for name in [*stages, *(name for name in PASS_NAMES if name not in stages)]:
+        stage = stages.get(name)
+        runs = ("x" if stage in pipeline else "" for pipeline in (STAGES, GPU_STAGES))
+        says = _summary(ROOT / "hpacml" / "passes" / f"{name.replace('-', '_')}.py").removeprefix(f"`{name}`: ")
+        yield f"| `{name}` | {f'`{stage}`' if stage else ''} | {' | '.join(runs)} | {says} |"
+
+
+def _code(language: str, text: str) -> str:
+    return f"```{language}\n{text}\n```"
+
+
+PARTS: dict[str, Callable[[str], str]] = {"ir": ir, "c": c, "table": table}
+
+
+def with_parts(page: str) -> str:
+    """A page with its generated parts made anew."""
+    text = (DOCS / page).read_text()
+    return PART.sub(lambda part: f"{part[1]}{PARTS[part[2]](part[3])}\n{part[4]}", text)
+
+
+# -- whole files -------------------------------------------------------------------------------------
 
 
 def operations() -> str:
@@ -71,17 +181,20 @@ def variables() -> str:
     return ENVIRONMENT + "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
+def c_header() -> str:
+    """The runtime ABI for programs in C and C++."""
+    return HEADER.format(descriptor=DESCRIPTOR, host=prototypes("host"), device=prototypes("device"))
+
+
 def main() -> None:
-    pages = {
-        DOCS / "architecture.md": architecture((DOCS / "architecture.md").read_text()),
-        DOCS / "operations.md": operations(),
-        DOCS / "environment.md": variables(),
-    }
-    for page, text in pages.items():
+    pages = {page: with_parts(page) for page in ("architecture.md", "stages.md", "runtime-abi.md")}
+    whole = {"operations.md": operations(), "environment.md": variables(), "hpacml_runtime.h": c_header()}
+    for name, text in {**pages, **whole}.items():
+        file = DOCS / name
         if "--check" not in sys.argv[1:]:
-            page.write_text(text)
-        elif not page.exists() or page.read_text() != text:
-            sys.exit(f"{page} is stale: run python docs/generate.py")
+            file.write_text(text)
+        elif not file.exists() or file.read_text() != text:
+            sys.exit(f"{file} is stale: run python docs/generate.py")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """The symbols of the C ABI between compiled code and the runtime, and the values that they take.
 
-`convert-hpacml-to-runtime` calls them, `hpacml.runtime` implements them, docs/runtime-abi.md describes them. A new
-symbol that Python answers needs a row in `SYMBOLS` and a handler in `hpacml.runtime.handlers`.
+`convert-hpacml-to-runtime` calls them, `hpacml.runtime` implements them, docs/runtime-abi.md describes them, and
+docs/hpacml_runtime.h declares them. A new symbol that Python answers needs a row here and a handler in
+`hpacml.runtime.handlers`.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ VALUES = {
 """Values by MLIR type; an array is passed as the address of its descriptor."""
 
 _LLVM_TYPES = {"void": "void", "int32_t": "i32", "int64_t": "i64", "double": "double"}
+"""LLVM types by C types, of what is no pointer."""
 
 
 @dataclass(frozen=True)
@@ -75,51 +77,54 @@ def _llvm_type(c_type: str) -> str:
     return "ptr" if "*" in c_type else _LLVM_TYPES[c_type.strip()]
 
 
-SYMBOLS = {
-    symbol.name: symbol
-    for symbol in (
-        Symbol("int32_t hpacml_infer(const char *site, void **tensors)", python=True),
-        Symbol("int32_t hpacml_sample(const char *site)", python=True),
-        Symbol("void hpacml_collect(const char *site, void **tensors, double milliseconds)", python=True),
-        Symbol("void hpacml_check_map(const char *site, const int64_t *values, void **arrays)", python=True),
-        Symbol("void hpacml_device_flag(const char *site, int64_t *found)", python=True),
-        Symbol("int32_t hpacml_device_flag_down(void)", python=True),
-        Symbol("void hpacml_call_body(int64_t index)", python=True),
-        Symbol("void hpacml_refuse_size(int64_t size, int64_t more)", python=True),
-        Symbol("double hpacml_time_ms(void)"),
-        Symbol("int64_t hpacml_time_ns(void)"),
-        Symbol(
-            "void hpacml_record(const char *site, void **counters, int64_t stages, const int64_t *times, "
-            "const int64_t *bytes)"
-        ),
-        Symbol("void hpacml_refuse(const char *site)", python=True),
-        # As in MLIR's own runtime.
-        Symbol("void *_mlir_memref_to_llvm_alloc(int64_t bytes)"),
-        Symbol("void *_mlir_memref_to_llvm_aligned_alloc(int64_t alignment, int64_t bytes)"),
-        Symbol("void _mlir_memref_to_llvm_free(void *memory)"),
-        Symbol("void memrefCopy(int64_t element_size, void *source, void *target)"),
-        # Host code for kernels on GPUs calls these.
-        Symbol(
-            "void hpacml_launch(const void *kernels, int64_t number, int64_t grid, int64_t block, int64_t narrow, "
-            "void **parameters)"
-        ),
-        Symbol("void *hpacml_device_alloc(int64_t bytes)", replaces="_mlir_memref_to_llvm_alloc"),
-        Symbol(
-            "void *hpacml_device_aligned_alloc(int64_t alignment, int64_t bytes)",
-            replaces="_mlir_memref_to_llvm_aligned_alloc",
-        ),
-        Symbol("void hpacml_device_free(void *memory)", replaces="_mlir_memref_to_llvm_free"),
-        Symbol("double hpacml_device_time_ms(void)", replaces="hpacml_time_ms"),
-        Symbol("int64_t hpacml_device_time_ns(void)", replaces="hpacml_time_ns"),
-        Symbol(
-            "void hpacml_device_record(const char *site, void **counters, int64_t stages, const int64_t *times, "
-            "const int64_t *bytes)",
-            python=True,
-            replaces="hpacml_record",
-        ),
-    )
-}
-"""The symbols that compiled code calls, by name. A call that fails does not return."""
+HOST_SYMBOLS = (
+    Symbol("int32_t hpacml_infer(const char *site, void **tensors)", python=True),
+    Symbol("int32_t hpacml_sample(const char *site)", python=True),
+    Symbol("void hpacml_collect(const char *site, void **tensors, double milliseconds)", python=True),
+    Symbol("void hpacml_check_map(const char *site, const int64_t *values, void **arrays)", python=True),
+    Symbol("void hpacml_call_body(int64_t index)", python=True),
+    Symbol("void hpacml_refuse_size(int64_t size, int64_t more)", python=True),
+    Symbol("double hpacml_time_ms(void)"),
+    Symbol("int64_t hpacml_time_ns(void)"),
+    Symbol(
+        "void hpacml_record(const char *site, void **counters, int64_t stages, const int64_t *times, "
+        "const int64_t *bytes)"
+    ),
+    Symbol("void hpacml_refuse(const char *site)", python=True),
+    # As in MLIR's own runtime.
+    Symbol("void *_mlir_memref_to_llvm_alloc(int64_t bytes)"),
+    Symbol("void *_mlir_memref_to_llvm_aligned_alloc(int64_t alignment, int64_t bytes)"),
+    Symbol("void _mlir_memref_to_llvm_free(void *memory)"),
+    Symbol("void memrefCopy(int64_t element_size, void *source, void *target)"),
+)
+"""The symbols that compiled code calls."""
+
+DEVICE_SYMBOLS = (
+    Symbol("void hpacml_device_flag(const char *site, int64_t *found)", python=True),
+    Symbol("int32_t hpacml_device_flag_down(void)", python=True),
+    Symbol(
+        "void hpacml_launch(const void *kernels, int64_t number, int64_t grid, int64_t block, int64_t narrow, "
+        "void **parameters)"
+    ),
+    Symbol("void *hpacml_device_alloc(int64_t bytes)", replaces="_mlir_memref_to_llvm_alloc"),
+    Symbol(
+        "void *hpacml_device_aligned_alloc(int64_t alignment, int64_t bytes)",
+        replaces="_mlir_memref_to_llvm_aligned_alloc",
+    ),
+    Symbol("void hpacml_device_free(void *memory)", replaces="_mlir_memref_to_llvm_free"),
+    Symbol("double hpacml_device_time_ms(void)", replaces="hpacml_time_ms"),
+    Symbol("int64_t hpacml_device_time_ns(void)", replaces="hpacml_time_ns"),
+    Symbol(
+        "void hpacml_device_record(const char *site, void **counters, int64_t stages, const int64_t *times, "
+        "const int64_t *bytes)",
+        python=True,
+        replaces="hpacml_record",
+    ),
+)
+"""The symbols that code which launches kernels on GPUs calls besides, or in place of those that they replace."""
+
+SYMBOLS = {symbol.name: symbol for symbol in (*HOST_SYMBOLS, *DEVICE_SYMBOLS)}
+"""All of them by name. A call that fails does not return."""
 
 PYTHON_HALVES = {
     half.name.removeprefix("hpacml_"): half
@@ -158,8 +163,18 @@ def _forward(symbol: Symbol) -> str:
     return f"define {symbol.result} @{symbol.name}({given}) {{\n  %status = call i32 @{half}({given})\n  {end}\n}}"
 
 
-def header(symbols: Iterable[Symbol] = SYMBOLS.values()) -> str:
-    """C declarations of symbols, a line each."""
-    return "\n".join(
-        f"{symbol.prototype};" + (f"  /* for {symbol.replaces} */" if symbol.replaces else "") for symbol in symbols
-    )
+_WIDEST = max(map(len, _LLVM_TYPES))
+_NOTES = 72
+"""The column of notes in `header`, where a declaration leaves it free."""
+
+
+def header(symbols: Iterable[Symbol]) -> str:
+    """C declarations of symbols, a line each, with their names in one column."""
+    return "\n".join(map(_declared_in_c, symbols))
+
+
+def _declared_in_c(symbol: Symbol) -> str:
+    result, _, rest = symbol.prototype.partition(symbol.name)
+    type, pointer = result.rstrip(" *"), "*" if "*" in result else " "
+    line = f"{type:<{_WIDEST}}{pointer}{symbol.name}{rest};"
+    return f"{line:<{_NOTES}} /* for {symbol.replaces} */" if symbol.replaces else line

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import inspect
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -15,8 +17,9 @@ import pytest
 
 import hpacml
 from hpacml import save_model
+from hpacml.abi.symbols import PYTHON_HALVES, SYMBOLS
 from hpacml.errors import DatabaseError, HpacmlError, MapError, ModelError
-from hpacml.runtime import handlers
+from hpacml.runtime import entry, handlers
 from hpacml.runtime.databases import writer
 from hpacml.runtime.frame import Frame, current
 from hpacml.runtime.models.inference import KNOWN_MEMORIES
@@ -50,6 +53,34 @@ class Sum(torch.nn.Module):
     def forward(self, x: Any) -> Any:
         self.seen.append((x.dtype, tuple(x.shape)))
         return (x * self.weight).sum(-1, keepdim=True)
+
+
+# -- the table of symbols ------------------------------------------------------------------------------
+
+HEADER = Path(__file__).parents[2] / "docs" / "hpacml_runtime.h"
+
+
+@pytest.mark.parametrize("name", PYTHON_HALVES)
+def test_every_half_in_python_has_a_handler(name: str):
+    """Of as many parameters as its prototype."""
+    handlers.install()
+    taken = inspect.signature(entry._handlers[name]).parameters
+    assert len(taken) == len(PYTHON_HALVES[name].parameters)
+
+
+@pytest.mark.parametrize("name", SYMBOLS)
+def test_every_symbol_is_defined(name: str):
+    assert entry.runtime().symbols[name]
+
+
+@pytest.mark.parametrize(("compiler", "language"), [("cc", "c99"), ("c++", "c++11")])
+def test_compilers_accept_the_header(compiler: str, language: str, tmp_path: Path):
+    if shutil.which(compiler) is None:
+        pytest.skip(f"there is no compiler of the name '{compiler}'")
+    source = tmp_path / ("program.c" if compiler == "cc" else "program.cc")
+    names = "".join(f"    (void)&{name};\n" for name in SYMBOLS)
+    source.write_text(f'#include "{HEADER}"\n#include "{HEADER}"\nint main(void) {{\n{names}    return 0;\n}}\n')
+    subprocess.run([compiler, "-fsyntax-only", f"-std={language}", "-Wall", "-Werror", source], check=True)
 
 
 # -- infer: which model ---------------------------------------------------------------------------------

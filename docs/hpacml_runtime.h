@@ -1,0 +1,50 @@
+/* The symbols that code compiled by hpacml calls. docs/runtime-abi.md tells what they do.
+ *
+ * Written by `python docs/generate.py` from the table in hpacml/abi/symbols.py.
+ */
+#ifndef HPACML_RUNTIME_H
+#define HPACML_RUNTIME_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A tensor or an array comes as the address of MLIR's descriptor of a ranked memref; that of rank 0 has no arrays:
+ *
+ *   struct { T *allocated; T *aligned; int64_t offset; int64_t sizes[rank]; int64_t strides[rank]; };
+ */
+
+int32_t hpacml_infer(const char *site, void **tensors);
+int32_t hpacml_sample(const char *site);
+void    hpacml_collect(const char *site, void **tensors, double milliseconds);
+void    hpacml_check_map(const char *site, const int64_t *values, void **arrays);
+void    hpacml_call_body(int64_t index);
+void    hpacml_refuse_size(int64_t size, int64_t more);
+double  hpacml_time_ms(void);
+int64_t hpacml_time_ns(void);
+void    hpacml_record(const char *site, void **counters, int64_t stages, const int64_t *times, const int64_t *bytes);
+void    hpacml_refuse(const char *site);
+void   *_mlir_memref_to_llvm_alloc(int64_t bytes);
+void   *_mlir_memref_to_llvm_aligned_alloc(int64_t alignment, int64_t bytes);
+void    _mlir_memref_to_llvm_free(void *memory);
+void    memrefCopy(int64_t element_size, void *source, void *target);
+
+/* What code that launches kernels on GPUs calls besides, or in place of the symbols that are named. */
+
+void    hpacml_device_flag(const char *site, int64_t *found);
+int32_t hpacml_device_flag_down(void);
+void    hpacml_launch(const void *kernels, int64_t number, int64_t grid, int64_t block, int64_t narrow, void **parameters);
+void   *hpacml_device_alloc(int64_t bytes);                              /* for _mlir_memref_to_llvm_alloc */
+void   *hpacml_device_aligned_alloc(int64_t alignment, int64_t bytes);   /* for _mlir_memref_to_llvm_aligned_alloc */
+void    hpacml_device_free(void *memory);                                /* for _mlir_memref_to_llvm_free */
+double  hpacml_device_time_ms(void);                                     /* for hpacml_time_ms */
+int64_t hpacml_device_time_ns(void);                                     /* for hpacml_time_ns */
+void    hpacml_device_record(const char *site, void **counters, int64_t stages, const int64_t *times, const int64_t *bytes); /* for hpacml_record */
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
