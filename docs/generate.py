@@ -23,7 +23,7 @@ OPERATIONS = """# Operations
 Written by `python docs/generate.py` from the operations' docstrings. Types:
 `!hpacml.mapping<?x?x5xf32>` is a map as a value, with shape and element type of its dense tensor, and
 `!hpacml.indirect<?x3xf32>` a view whose elements are found by indices.
-Element types are `i8` (unsigned), `i32`, `i64`, `f16`, `bf16`, `f32`, `f64`.
+Element types are {element_types}.
 """
 
 ENVIRONMENT = """# Environment variables
@@ -161,8 +161,11 @@ def with_parts(page: str) -> str:
 def operations() -> str:
     """The page of operations: what the package of each dialect says, and what each operation says."""
     from hpacml.dialects import get_all_dialects
+    from hpacml.dialects.hpacml.attributes import ELEMENT_TYPES
+    from hpacml.dtypes import DTYPES
 
-    page = OPERATIONS
+    types = (f"`{type}`{' (unsigned)' * (DTYPES[name].kind == 'u')}" for name, type in ELEMENT_TYPES.items())
+    page = OPERATIONS.format(element_types=", ".join(types))
     for name, dialect in get_all_dialects().items():
         page += f"\n## The dialect `{name}`\n\n{_docstring(import_module(f'hpacml.dialects.{name}'))}\n"
         page += "".join(f"\n### `{op.name}`\n\n{_docstring(op)}\n" for op in dialect().operations)

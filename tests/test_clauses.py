@@ -1,19 +1,29 @@
-"""Clauses of regions stay with them: through canonicalization, and to the operations that a region becomes."""
+"""Clauses of regions stay with them: from the grammar to an operation, through canonicalization, to the operations that
+a region becomes, and to what their call sites tell the runtime."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import fields
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import Operation
+from xdsl.dialects import test
+from xdsl.dialects.builtin import ModuleOp, i1
+from xdsl.ir import Operation, Region
 from xdsl.parser import Parser
 from xdsl.transforms.canonicalize import CanonicalizePass
 
+from hpacml.abi.records import CollectSite, InferSite, SampleSite, Site, Source, TensorType
+from hpacml.clauses import Sampling
 from hpacml.dialects.hpacml.attributes import Direction
 from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp
 from hpacml.dialects.hpacml.control import CollectOp, InferOp, MlOp, SampleOp
+from hpacml.directives.parser import _grammar, parse
+from hpacml.directives.syntax import MlDirective
 from hpacml.errors import MapError
+from hpacml.frontend.ml import ml_op
 from hpacml.functors.targets import Bounds
 from hpacml.pipelines import make_context, run_passes
 
@@ -30,6 +40,15 @@ func.func @f(%a: !hpacml.mapping<9xf32>, %c: i1) {
 """
 """A region that has every clause."""
 
+DIRECTIVE = (
+    'ml(predicated: c) in(a) out(b) inout(d) model("m.pt2") database("d.h5") label("heat") if(c) batch(16) '
+    'sample(every: 2) units(a: "K")'
+)
+"""The same as a directive."""
+
+OPERANDS = {"in", "out", "inout", "if"}
+"""The clauses that are operands of the operation; the others are properties."""
+
 Op = TypeVar("Op", bound=Operation)
 
 
@@ -42,6 +61,27 @@ def module(condition: str) -> ModuleOp:
 def one(kind: type[Op], module: ModuleOp) -> Op:
     (found,) = (op for op in module.walk() if isinstance(op, kind))
     return found
+
+
+def directive() -> MlDirective:
+    parsed = parse(DIRECTIVE)
+    assert isinstance(parsed, MlDirective)
+    return parsed
+
+
+def test_the_directive_has_every_clause() -> None:
+    grammar = _grammar()
+    words = {terminal.name: terminal.pattern.value for terminal in grammar.terminals}
+    clauses = {words[rule.expansion[0].name] for rule in grammar.rules if rule.origin.name == "clause"}
+    assert directive().clauses.keys() == clauses
+    assert parse(directive().canonical) == directive()
+
+
+def test_a_region_has_the_clauses_of_its_directive() -> None:
+    condition = test.TestOp(result_types=[i1]).results[0]
+    region = ml_op(directive(), "f", [], condition, condition, Region(), on_error="raise")
+    assert region.properties.keys() == MlOp.get_irdl_definition().properties.keys()
+    assert directive().clauses.keys() - OPERANDS <= region.properties.keys()
 
 
 def test_the_region_has_every_clause() -> None:
@@ -71,6 +111,31 @@ def test_what_a_region_becomes_has_its_clauses(kind: type[Operation]) -> None:
     assert expanded.properties.keys() == definition
     for name in definition - {"maps", "operandSegmentSizes"}:
         assert expanded.properties[name] == region.properties[name]
+
+
+ABI_PAGE = (Path(__file__).parents[1] / "docs" / "runtime-abi.md").read_text()
+TENSORS = TensorType("f32", 2), TensorType("i64", 0)
+SITES = [
+    (InferOp, InferSite("heat", Source("m.pt2"), 16, "raise", ("f(a)",), TENSORS[:1], TENSORS[1:])),
+    (InferOp, InferSite("heat", Source(), None, None, (), TENSORS, TENSORS)),
+    (SampleOp, SampleSite("heat", Source(argument="db"), Sampling(every=2, fraction=0.5, seed=7))),
+    (CollectOp, CollectSite("heat", Source("d.h5"), ("f(a)",), TENSORS[:1], TENSORS[1:], Sampling(2), (("a", "K"),))),
+    (CollectOp, CollectSite("heat", Source(), (), TENSORS, TENSORS)),
+]
+
+
+@pytest.mark.parametrize(("kind", "site"), SITES)
+def test_a_call_site_tells_what_its_operation_has(kind: type[Operation], site: Site) -> None:
+    told = {field.name for field in fields(site)}
+    assert kind.get_irdl_definition().properties.keys() - {"operandSegmentSizes"} == told - {"inputs", "outputs"}
+
+
+@pytest.mark.parametrize("site", [site for _, site in SITES])
+def test_a_call_site_is_read_as_it_was_written(site: InferSite | SampleSite | CollectSite) -> None:
+    record = json.loads(site.to_json())
+    assert record["kind"] == site.kind
+    assert site.parse(record) == site
+    assert not [key for key in record if f"`{key}`" not in ABI_PAGE]
 
 
 def test_a_map_that_is_refused_is_no_use_of_its_array() -> None:

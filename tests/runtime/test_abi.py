@@ -17,8 +17,9 @@ import pytest
 
 import hpacml
 from hpacml import save_model
-from hpacml.abi.symbols import PYTHON_HALVES, SYMBOLS
+from hpacml.abi.symbols import PYTHON_HALVES, SYMBOLS, VALUES
 from hpacml.errors import DatabaseError, HpacmlError, MapError, ModelError
+from hpacml.frontend.python.types import SCALARS, ScalarType
 from hpacml.runtime import entry, handlers
 from hpacml.runtime.databases import writer
 from hpacml.runtime.frame import Frame, current
@@ -57,7 +58,8 @@ class Sum(torch.nn.Module):
 
 # -- the table of symbols ------------------------------------------------------------------------------
 
-HEADER = Path(__file__).parents[2] / "docs" / "hpacml_runtime.h"
+DOCS = Path(__file__).parents[2] / "docs"
+HEADER = DOCS / "hpacml_runtime.h"
 
 
 @pytest.mark.parametrize("name", PYTHON_HALVES)
@@ -71,6 +73,18 @@ def test_every_half_in_python_has_a_handler(name: str):
 @pytest.mark.parametrize("name", SYMBOLS)
 def test_every_symbol_is_defined(name: str):
     assert entry.runtime().symbols[name]
+
+
+def test_every_symbol_is_described():
+    """But for those of MLIR, and those that stand for another one."""
+    page = (DOCS / "runtime-abi.md").read_text()
+    own = (symbol.name for symbol in SYMBOLS.values() if symbol.name.startswith("hpacml_") and not symbol.replaces)
+    assert not [name for name in own if f"`{name}`" not in page]
+
+
+@pytest.mark.parametrize("number", SCALARS.values(), ids=str)
+def test_every_number_of_kernels_has_a_slot(number: ScalarType):
+    assert str(number.ir) in VALUES
 
 
 @pytest.mark.parametrize(("compiler", "language"), [("cc", "c99"), ("c++", "c++11")])

@@ -20,7 +20,7 @@ from torch import nn
 
 import hpacml
 from hpacml.errors import ModelError
-from hpacml.runtime.models import archive, model, statedict, trust
+from hpacml.runtime.models import archive, formats, model, statedict, trust
 from hpacml.runtime.models.network import evaluating
 from tests import faults
 
@@ -73,6 +73,11 @@ def file(tmp_path: Path, saved: Saved) -> Callable[..., Path]:
         return path
 
     return write
+
+
+def test_every_format_is_tested_here():
+    assert {format.argument: format.name for format in formats.FORMATS} == NAMES
+    assert NAMES.keys() == SUFFIXES.keys() == {*QUICK, "aotinductor"}
 
 
 # -- what is written -----------------------------------------------------------------------------------
