@@ -9,7 +9,7 @@ TORCH ?= torch==2.13.0
 FUZZ ?= 50000
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-gpu check fuzz filecheck lint types docs bench bench-gpu clean
+.PHONY: help install demo test test-gpu check fuzz filecheck lint types layout docs bench bench-gpu clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -50,6 +50,9 @@ lint: install  ## style
 
 types: install  ## types
 	$(BIN)/pyright --project pyproject.toml
+
+layout: install  ## the layers of imports, and whether the pages in docs/ are fresh and true
+	$(BIN)/pytest -q tests/test_layers.py tests/test_docs.py tests/test_package.py
 
 docs: install  ## write the generated parts of docs/
 	$(BIN)/python docs/generate.py
