@@ -34,7 +34,7 @@ VALUES = {
 """Values by MLIR type; an array is passed as the address of its descriptor."""
 
 _LLVM_TYPES = {"void": "void", "int32_t": "i32", "int64_t": "i64", "double": "double"}
-"""By the types in C; all others are pointers."""
+"""LLVM types by C types; a pointer is `ptr`."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ HOST_SYMBOLS = (
     Symbol("void _mlir_memref_to_llvm_free(void *memory)"),
     Symbol("void memrefCopy(int64_t element_size, void *source, void *target)"),
 )
-"""What compiled code calls."""
+"""The symbols that compiled code calls."""
 
 DEVICE_SYMBOLS = (
     Symbol("void hpacml_device_flag(const char *site, int64_t *found)", python=True),
@@ -121,10 +121,10 @@ DEVICE_SYMBOLS = (
         replaces="hpacml_record",
     ),
 )
-"""What compiled code that launches kernels on GPUs calls besides, or in place of the symbols that these replace."""
+"""The symbols that code which launches kernels on GPUs calls besides, or in place of those that they replace."""
 
 SYMBOLS = {symbol.name: symbol for symbol in (*HOST_SYMBOLS, *DEVICE_SYMBOLS)}
-"""What compiled code calls, by name. A call that fails does not return."""
+"""All of them by name. A call that fails does not return."""
 
 PYTHON_HALVES = {
     half.name.removeprefix("hpacml_"): half

@@ -20,7 +20,7 @@ from hpacml import save_model
 from hpacml.abi.symbols import PYTHON_HALVES, SYMBOLS, VALUES
 from hpacml.errors import DatabaseError, HpacmlError, MapError, ModelError
 from hpacml.frontend.python.types import SCALARS, ScalarType
-from hpacml.runtime import entry, handlers
+from hpacml.runtime import callbacks, handlers, shim
 from hpacml.runtime.databases import writer
 from hpacml.runtime.frame import Frame, current
 from hpacml.runtime.models.inference import KNOWN_MEMORIES
@@ -66,13 +66,13 @@ HEADER = DOCS / "hpacml_runtime.h"
 def test_every_half_in_python_has_a_handler(name: str):
     """Of as many parameters as its prototype."""
     handlers.install()
-    taken = inspect.signature(entry._handlers[name]).parameters
+    taken = inspect.signature(callbacks._handlers[name]).parameters
     assert len(taken) == len(PYTHON_HALVES[name].parameters)
 
 
 @pytest.mark.parametrize("name", SYMBOLS)
 def test_every_symbol_is_defined(name: str):
-    assert entry.runtime().symbols[name]
+    assert shim.runtime().symbols[name]
 
 
 def test_every_symbol_is_described():
