@@ -75,11 +75,11 @@ class InferSite(Site):
     kind = "infer"
     label: str
     model: Source
-    batch: int | None
-    on_error: str | None
-    maps: tuple[str, ...]
-    inputs: tuple[TensorType, ...]
-    outputs: tuple[TensorType, ...]
+    batch: int | None = None
+    on_error: str | None = None
+    maps: tuple[str, ...] = ()
+    inputs: tuple[TensorType, ...] = ()
+    outputs: tuple[TensorType, ...] = ()
 
     def _fields(self) -> Json:
         return {
@@ -129,9 +129,9 @@ class CollectSite(Site):
     kind = "collect"
     label: str
     database: Source
-    maps: tuple[str, ...]
-    inputs: tuple[TensorType, ...]
-    outputs: tuple[TensorType, ...]
+    maps: tuple[str, ...] = ()
+    inputs: tuple[TensorType, ...] = ()
+    outputs: tuple[TensorType, ...] = ()
     sample: Sampling | None = None
     units: tuple[tuple[str, str], ...] = ()
 

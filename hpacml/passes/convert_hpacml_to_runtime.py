@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import count
-from typing import cast
+from typing import Any, cast
 
 from xdsl.builder import Builder
 from xdsl.context import Context
@@ -27,7 +27,8 @@ from xdsl.dialects.builtin import (
     i32,
     i64,
 )
-from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
+from xdsl.ir import Attribute, Block, Data, Operation, Region, SSAValue
+from xdsl.irdl import AttrSizedOperandSegments
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.traits import SymbolTable
@@ -182,15 +183,8 @@ class _Calls:
         self.sites: dict[str, str] = {}
 
     def infer(self, op: InferOp) -> None:
-        site = InferSite(
-            op.label.data,
-            _source(op.model),
-            None if op.batch is None else op.batch.value.data,
-            None if op.on_error is None else op.on_error.data,
-            _texts(op.maps),
-            _tensor_types(op.inputs),
-            _tensor_types(op.outputs),
-        )
+        inputs, outputs = _tensor_types(op.inputs), _tensor_types(op.outputs)
+        site = InferSite(**_given(op, InferSite), inputs=inputs, outputs=outputs)
         builder = Builder(InsertPoint.before(op))
         tensors = _descriptors([*op.inputs, *op.outputs], op, builder)
         (status,) = self._call("hpacml_infer", site, [tensors], builder)
@@ -199,7 +193,7 @@ class _Calls:
         Rewriter.erase_op(op)
 
     def sample(self, op: SampleOp) -> None:
-        site = SampleSite(op.label.data, _source(op.database), op.sample.data)
+        site = SampleSite(**_given(op, SampleSite))
         builder = Builder(InsertPoint.before(op))
         (status,) = self._call("hpacml_sample", site, [], builder)
         op.sampled.replace_all_uses_with(_is_set(status, builder))
@@ -207,13 +201,7 @@ class _Calls:
 
     def collect(self, op: CollectOp) -> None:
         site = CollectSite(
-            op.label.data,
-            _source(op.database),
-            _texts(op.maps),
-            _tensor_types(op.inputs),
-            _tensor_types(op.outputs),
-            None if op.sample is None else op.sample.data,
-            () if op.units is None else op.units.data,
+            **_given(op, CollectSite), inputs=_tensor_types(op.inputs), outputs=_tensor_types(op.outputs)
         )
         builder = Builder(InsertPoint.before(op))
         tensors = _descriptors([*op.inputs, *op.outputs], op, builder)
@@ -311,14 +299,29 @@ def _is_set(status: SSAValue, builder: Builder) -> SSAValue:
     return builder.insert(arith.CmpiOp(status, zero, "ne")).result
 
 
-def _source(source: Attribute | None) -> Source:
-    match source:
-        case StringAttr():
-            return Source(path=source.data)
-        case SymbolRefAttr():
-            return Source(argument=source.root_reference.data)
+def _given(op: InferOp | SampleOp | CollectOp, kind: type[Site]) -> dict[str, Any]:
+    """The label, the clauses and the maps of an operation, as fields of its record."""
+    sources = [field.name for field in fields(kind) if field.type == Source.__name__]
+    others = op.properties.keys() - {*sources, AttrSizedOperandSegments.attribute_name}
+    given = {name: _source(op.properties.get(name)) for name in sources}
+    return given | {name: _plain(op.properties[name]) for name in others}
+
+
+def _source(attribute: Attribute | None) -> Source:
+    if isinstance(attribute, SymbolRefAttr):
+        return Source(argument=attribute.root_reference.data)
+    return Source() if attribute is None else Source(path=_plain(attribute))
+
+
+def _plain(attribute: Attribute) -> Any:
+    """What an attribute holds."""
+    match attribute:
+        case IntegerAttr():
+            return attribute.value.data
+        case ArrayAttr():
+            return tuple(map(_plain, attribute))
         case _:
-            return Source()
+            return cast("Data[Any]", attribute).data
 
 
 def _texts(texts: ArrayAttr[StringAttr] | None) -> tuple[str, ...]:
