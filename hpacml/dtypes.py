@@ -1,6 +1,7 @@
 """The element types of arrays and tensors: one table, from which all other tables of types are made.
 
-A new element type is a row in `DTYPES`. NumPy and Torch are imported on first use.
+A new integer type is a row in `DTYPES`; a new float also needs its MLIR type in `hpacml.dialects.hpacml.attributes`.
+NumPy and Torch are imported on first use.
 """
 
 from __future__ import annotations

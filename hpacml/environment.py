@@ -33,7 +33,7 @@ class Variable:
 
 
 class Switch(Variable):
-    """A variable that is on or off. `other` is the text that turns it from its default: "0" off, another one on."""
+    """A variable that is on or off. The text `other` changes its default: "0" turns it off, another text on."""
 
     __slots__ = ("_turns_on", "other")
 
@@ -161,9 +161,7 @@ RANGES = Variable(
     "",
     "The profiler in whose timeline calls are marked; read once, by the first region or kernel.",
 )
-CUDA_GRAPHS = Switch(
-    "HPACML_CUDA_GRAPHS", "1", "0", "`0` replays no calls as CUDA graphs. Another text than the two is an error."
-)
+CUDA_GRAPHS = Variable("HPACML_CUDA_GRAPHS", "`0` or `1`", "1", "`0` replays no calls as CUDA graphs.")
 CUDA_HOME = Variable("CUDA_HOME", "a folder", "", "Where CUDA is, of which hpacml reads libdevice; looked at first.")
 CUDA_PATH = Variable("CUDA_PATH", "a folder", "", "The same; looked at next.")
 CONDA_PREFIX = Variable("CONDA_PREFIX", "a folder", "", "The same, in Conda's environment; looked at last.")

@@ -12,7 +12,7 @@ LLVM                           machine code (llvmlite)
 For GPUs two passes come before convert-hpacml-to-loops: convert-hpacml-to-gpu turns packing and parallel loops into
 kernels, and hpacml-refuse-host-accesses refuses other code that would access memory of the GPU. Upstream MLIR
 outlines the kernels (MLIR_OUTLINING) and lowers them (MLIR_GPU_PIPELINE); LLVM makes PTX or AMDGCN assembly
-(hpacml.backend.device_code). For tests, hpacml-gpu-to-loops runs the kernels on the CPU.
+(hpacml.backend.ptx_and_amdgcn). For tests, hpacml-gpu-to-loops runs the kernels on the CPU.
 """
 
 from __future__ import annotations
@@ -29,15 +29,6 @@ if TYPE_CHECKING:
     from xdsl.context import Context
     from xdsl.dialects.builtin import ModuleOp
 
-STAGES = {
-    "expand": "hpacml-expand-ml",
-    "resolve": "hpacml-resolve-slices",
-    "fuse": "hpacml-fuse-gather-concat",
-    "loops": "convert-hpacml-to-loops",
-    "runtime": "convert-hpacml-to-runtime",
-}
-"""The passes in order, by the name of the stage to which each leads."""
-
 GPU_STAGES = {
     "expand": "hpacml-expand-ml",
     "resolve": "hpacml-resolve-slices",
@@ -47,10 +38,13 @@ GPU_STAGES = {
     "loops": "convert-hpacml-to-loops",
     "runtime": "convert-hpacml-to-runtime",
 }
-"""The same for GPUs, where convert-hpacml-to-loops finds nothing left to do."""
+"""The passes for GPUs in order, by the name of the stage that each one leads to. The loops have nothing left to do."""
 
-REPORTING = {"expand": "hpacml-expand-ml{report=true}"}
-"""The passes that replace those of the same stage where regions are timed."""
+STAGES = {stage: name for stage, name in GPU_STAGES.items() if stage not in ("gpu", "host")}
+"""The passes for the host."""
+
+REPORTING = {"expand": f"{STAGES['expand']}{{report=true}}"}
+"""The passes that replace those of their stage where regions are timed."""
 
 MLIR_PIPELINE = (
     "builtin.module("

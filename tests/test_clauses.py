@@ -15,7 +15,14 @@ from xdsl.ir import Operation, Region
 from xdsl.parser import Parser
 from xdsl.transforms.canonicalize import CanonicalizePass
 
-from hpacml.abi.records import CollectSite, InferSite, SampleSite, Site, Source, TensorType
+from hpacml.abi.records import (
+    CollectSite,
+    InferSite,
+    SampleSite,
+    Site,
+    Source,
+    TensorType,
+)
 from hpacml.clauses import Sampling
 from hpacml.dialects.hpacml.attributes import Direction
 from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp

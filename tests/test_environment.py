@@ -137,3 +137,20 @@ finally:
     assert by_name["HPACML_DB_BUFFER"].keys() == {"name", "value", "default", "takes", "meaning"}
     assert (by_name["HPACML_DB_BUFFER"]["value"], by_name["HPACML_DB_BUFFER"]["default"]) == (None, "256M")
     assert shown.stderr.startswith("warning: HPACML_CHEK is set")
+
+
+def test_rows_name_all_that_their_readers_take() -> None:
+    from hpacml.clauses import KEYS, POLICIES
+    from hpacml.runtime import checks
+    from hpacml.runtime.databases.settings import _LEVELS
+    from hpacml.runtime.reports.ranges import PROFILERS
+
+    taken = {
+        environment.ON_ERROR: POLICIES,
+        environment.CHECK: checks.CHECKS,
+        environment.RANGES: PROFILERS,
+        environment.DB_COMPRESS: _LEVELS,
+        environment.SAMPLE: KEYS[:1],
+    }
+    for row, values in taken.items():
+        assert all(value in row.takes for value in values), row.name

@@ -22,7 +22,7 @@ from hpacml import approx, pipelines, prange
 from hpacml.backend import launchers, libdevice, outlining
 from hpacml.backend.assembly import amdgcn, ptx
 from hpacml.backend.chips import CHIPS, NVIDIA, chip_of
-from hpacml.backend.device_code import DeviceCode, device_code
+from hpacml.backend.ptx_and_amdgcn import DeviceCode, device_code
 from hpacml.dialects.hpacml.attributes import Direction
 from hpacml.frontend import compile, functor
 from hpacml.frontend.kernel import Kernel

@@ -28,7 +28,15 @@ from jaxtyping import Float64
 import hpacml
 from hpacml.backend import host_and_device
 from hpacml.frontend.kernel import Kernel
-from hpacml.runtime.gpu import compilation, devices, driver, flags, graphs, kernels, timing
+from hpacml.runtime.gpu import (
+    compilation,
+    devices,
+    driver,
+    flags,
+    graphs,
+    kernels,
+    timing,
+)
 from hpacml.runtime.models import aotinductor
 from hpacml.runtime.models.traits import traits
 from tests.gpu import stencil

@@ -52,9 +52,10 @@ class Source:
 
 @dataclass(frozen=True)
 class Site(ABC):
-    """A call site; `kind` names the runtime symbol that it calls."""
+    """A call site of a runtime symbol. Its `kind` stands in the record, for readers."""
 
     kind: ClassVar[str]
+    symbol: ClassVar[str]
 
     @abstractmethod
     def _fields(self) -> Json: ...
@@ -73,6 +74,7 @@ class InferSite(Site):
     """
 
     kind = "infer"
+    symbol = "hpacml_infer"
     label: str
     model: Source
     batch: int | None = None
@@ -110,6 +112,7 @@ class SampleSite(Site):
     """A call of `hpacml_sample`."""
 
     kind = "sample"
+    symbol = "hpacml_sample"
     label: str
     database: Source
     sample: Sampling
@@ -127,6 +130,7 @@ class CollectSite(Site):
     """A call of `hpacml_collect`. `sample` is None where all calls are collected; `units` are sorted by arrays."""
 
     kind = "collect"
+    symbol = "hpacml_collect"
     label: str
     database: Source
     maps: tuple[str, ...] = ()
@@ -170,6 +174,7 @@ class MapSite(Site):
     """
 
     kind = "map"
+    symbol = "hpacml_check_map"
     direction: Literal["to", "from", "inout"]
     functor: str
     parameters: tuple[str, ...]
@@ -210,6 +215,7 @@ class FlagSite(Site):
     """A call of `hpacml_device_flag` at the start of the function `label`; `maps` has the text of each check's map."""
 
     kind = "flag"
+    symbol = "hpacml_device_flag"
     label: str
     maps: tuple[str, ...]
 
@@ -226,6 +232,7 @@ class RecordSite(Site):
     """A call of `hpacml_record`. `path_taken` is "infer", "collect", or "body" for the original code alone."""
 
     kind = "record"
+    symbol = "hpacml_record"
     label: str
     path_taken: str
     stages: tuple[str, ...]
@@ -243,6 +250,7 @@ class RefuseSite(Site):
     """A call of `hpacml_refuse`."""
 
     kind = "refuse"
+    symbol = "hpacml_refuse"
     text: str
 
     def _fields(self) -> Json:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hpacml.backend.chips import AMD, DEFAULT_CHIPS, NVIDIA, chip_of, require_chip
-from hpacml.backend.device_code import device_code
 from hpacml.backend.host_and_device import portable
 from hpacml.backend.outlining import outline
+from hpacml.backend.ptx_and_amdgcn import device_code
 from hpacml.errors import CompileError
 from hpacml.pipelines import generic_text, run_passes
 

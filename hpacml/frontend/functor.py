@@ -11,7 +11,13 @@ from hpacml.directives.parser import parse_application_targets, parse_functor, r
 from hpacml.directives.syntax import FunctorDirective
 from hpacml.errors import MapError
 from hpacml.frontend.maps import AppliedFunctor, integers_of, numbers_of
-from hpacml.frontend.placement import Machine, device_of, on_host, require_machine, require_one_place
+from hpacml.frontend.placement import (
+    Machine,
+    device_of,
+    on_host,
+    require_machine,
+    require_one_place,
+)
 from hpacml.functors.application import Way
 from hpacml.functors.boxes import Box, boxes
 from hpacml.runtime.arrays.buffers import empty

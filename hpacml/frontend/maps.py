@@ -19,9 +19,9 @@ from hpacml.directives.syntax import (
 from hpacml.errors import DirectiveError, MapError
 from hpacml.functors.application import Way, resolve
 from hpacml.functors.arithmetic import EXACT
+from hpacml.functors.strided_views import Mapped
 from hpacml.functors.targets import Bounds, TargetTree, bind, heads, single
 from hpacml.functors.tensor_functor import Functor
-from hpacml.functors.views import Mapped
 
 if TYPE_CHECKING:
     from hpacml.runtime.arrays.views import ArrayView

@@ -11,9 +11,9 @@ from typing import Generic, Literal, cast
 from hpacml.errors import MapError
 from hpacml.functors.arithmetic import Arithmetic, C, Judge, V, maximum, minimum
 from hpacml.functors.polynomials import Poly
+from hpacml.functors.strided_views import Mapped, View
 from hpacml.functors.targets import Target, TargetDim
 from hpacml.functors.tensor_functor import Entry, Functor, Point, Range, Slice, format_slice
-from hpacml.functors.views import Mapped, View
 
 Way = Literal["to", "from"]
 """Whether a map reads its targets or writes them."""
@@ -61,8 +61,8 @@ class _Application(Generic[V, C]):
     arithmetic: Arithmetic[V, C]
 
     def resolve(self) -> Mapped[V]:
-        a = self.arithmetic
-        sweep_sizes = tuple(self._extents[s] for s in self.functor.sweep)
+        a, extents = self.arithmetic, self._extents
+        sweep_sizes = tuple(extents[s] for s in self.functor.sweep)
         views: list[View[V]] = []
         first = a.constant(0)
         for entries, target in zip(self.functor.rhs, self.targets, strict=True):
@@ -238,14 +238,15 @@ def _judge(mapped: Mapped[V], targets: Sequence[Target[V]]) -> Judge:
     """
 
     def judge(*, early: bool = False) -> None:
+        if early and None in mapped.numbers:
+            return
         from hpacml.functors import hits  # it imports NumPy, which most maps do not need
 
+        known = cast("Mapped[int]", mapped)
         if early:
-            hits.require_distinct_early(
-                cast("Mapped[int | None]", mapped), cast("Sequence[Target[int | None]]", targets)
-            )
+            hits.require_distinct_early(known, cast("Sequence[Target[int | None]]", targets))
         else:
-            hits.require_distinct(cast("Mapped[int]", mapped).directly_hit(cast("Sequence[Target[int]]", targets)))
+            hits.require_distinct(known.directly_hit(cast("Sequence[Target[int]]", targets)))
 
     return judge
 

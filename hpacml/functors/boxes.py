@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
+from hpacml.functors.strided_views import Mapped, View
 from hpacml.functors.targets import Access, TargetTree, accesses
-from hpacml.functors.views import Mapped, View
 
 Box: TypeAlias = tuple[tuple[int, int], ...]
 """For each dimension, the first index and the index after the last."""

@@ -12,8 +12,8 @@ import numpy as np
 
 from hpacml.errors import MapError
 from hpacml.functors.arithmetic import EXACT
+from hpacml.functors.strided_views import Mapped, View
 from hpacml.functors.targets import Access, Target, TargetDim
-from hpacml.functors.views import Mapped, View
 
 Numbers: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
 Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
@@ -57,17 +57,13 @@ def require_distinct(hit: Sequence[tuple[View[int], Target[int]]]) -> None:
         places = tuple(_along(view, d) for d in range(len(view.base)))
         strides = [math.prod(dim.size for dim in target.dims[m + 1 :]) for m in range(len(target.dims))]
         hits.append(Hits(target.name, places, _addresses(view, start, places, strides)))
-    _require_distinct(hits, "the windows or slices overlap")
+    _require_grains_distinct(hits, "the windows or slices overlap")
 
 
-def require_distinct_early(mapped: Mapped[int | None], targets: Sequence[Target[int | None]]) -> None:
-    """Do as `require_distinct` before the run, unless numbers are unknown or elements too many."""
-    numbers = [n for view in mapped.views for n in (*view.sizes, *view.base, *(s for row in view.steps for s in row))]
-    if None in numbers:
-        return
-    known = cast("Mapped[int]", mapped)
-    if sum(math.prod(view.sizes) for view in known.views) <= MOST_EARLY and not any(0 in v.sizes for v in known.views):
-        require_distinct(known.directly_hit(_with_sizes(known.views, targets)))
+def require_distinct_early(mapped: Mapped[int], targets: Sequence[Target[int | None]]) -> None:
+    """Do as `require_distinct` before the run, unless there are too many elements; sizes of arrays may be unknown."""
+    if sum(math.prod(v.sizes) for v in mapped.views) <= MOST_EARLY and not any(0 in v.sizes for v in mapped.views):
+        require_distinct(mapped.directly_hit(_with_sizes(mapped.views, targets)))
 
 
 def _with_sizes(views: Sequence[View[int]], targets: Sequence[Target[int | None]]) -> list[Target[int]]:
@@ -106,7 +102,7 @@ class Memory:
             _require_few((v, self.names[access.array], self.arrays[access.array].size) for v, access in views)
             hits = [self._hits(view, access) for view, access in views]
             repeat = "indices repeat (unchecked=True allows it; it is open then which value stays)"
-            _require_distinct(hits, repeat if indirect else "the windows or slices overlap")
+            _require_grains_distinct(hits, repeat if indirect else "the windows or slices overlap")
             _require_apart(hits, [self._hits(view, index) for view, access in views for index in _indices(access)])
 
     def apart(self) -> bool:
@@ -184,7 +180,7 @@ def _require_few(written: Iterable[tuple[View[int], str, int]]) -> None:
     raise MapError(f"cannot tell whether the {total} elements written are all different: split the map")
 
 
-def _require_distinct(hits: Sequence[Hits], reason: str) -> None:
+def _require_grains_distinct(hits: Sequence[Hits], reason: str) -> None:
     grain = math.gcd(*(hit.width for hit in hits))
     parts = [hit.grains(grain) for hit in hits]
     grains = np.concatenate([np.empty(0, np.int64), *parts])

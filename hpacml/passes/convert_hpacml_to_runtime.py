@@ -58,7 +58,7 @@ from hpacml.passes.common.regions import captured
 POINTER = llvm.LLVMPointerType()
 
 _TYPES = {"ptr": POINTER, "i32": i32, "i64": i64, "double": f64}
-"""Of what symbols of the runtime take and give, by LLVM's name."""
+"""MLIR types of parameters and results of runtime symbols, by LLVM's names."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ class _Calls:
         site = InferSite(**_given(op, InferSite), inputs=inputs, outputs=outputs)
         builder = Builder(InsertPoint.before(op))
         tensors = _descriptors([*op.inputs, *op.outputs], op, builder)
-        (status,) = self._call("hpacml_infer", site, [tensors], builder)
+        (status,) = self._call(site, [tensors], builder)
         if op.done.uses:
             op.done.replace_all_uses_with(_is_set(status, builder))
         Rewriter.erase_op(op)
@@ -195,7 +195,7 @@ class _Calls:
     def sample(self, op: SampleOp) -> None:
         site = SampleSite(**_given(op, SampleSite))
         builder = Builder(InsertPoint.before(op))
-        (status,) = self._call("hpacml_sample", site, [], builder)
+        (status,) = self._call(site, [], builder)
         op.sampled.replace_all_uses_with(_is_set(status, builder))
         Rewriter.erase_op(op)
 
@@ -205,7 +205,7 @@ class _Calls:
         )
         builder = Builder(InsertPoint.before(op))
         tensors = _descriptors([*op.inputs, *op.outputs], op, builder)
-        self._call("hpacml_collect", site, [tensors, op.milliseconds], builder)
+        self._call(site, [tensors, op.milliseconds], builder)
         Rewriter.erase_op(op)
 
     def check_map(self, op: CheckMapOp) -> None:
@@ -226,20 +226,20 @@ class _Calls:
         inner = Builder(InsertPoint.at_end(doubtful))
         numbers = [inner.insert(arith.IndexCastOp(value, i64)).result for value in (*op.sizes, *op.bounds, *op.params)]
         values = _words(numbers, op, inner)
-        self._call("hpacml_check_map", site, [values, _descriptors(op.arrays, op, inner)], inner)
+        self._call(site, [values, _descriptors(op.arrays, op, inner)], inner)
         inner.insert(scf.YieldOp())
         builder.insert(scf.IfOp(fails, [], Region(doubtful)))
         Rewriter.erase_op(op)
 
     def refuse(self, op: RefuseOp) -> None:
-        self._call("hpacml_refuse", RefuseSite(op.text.data), [], Builder(InsertPoint.before(op)))
+        self._call(RefuseSite(op.text.data), [], Builder(InsertPoint.before(op)))
         Rewriter.erase_op(op)
 
     def flag(self, op: FlagOp) -> None:
         site = FlagSite(op.label.data, _texts(op.maps))
         builder = Builder(InsertPoint.before(op))
         found = _stack(op, i64, 3)
-        self._call("hpacml_device_flag", site, [found], builder)
+        self._call(site, [found], builder)
         words = [_load(found, position, i64, builder) for position in range(3)]
         arrays = [_memory(word, old.type, builder) for word, old in zip(words, (op.flag, op.record), strict=False)]
         number = builder.insert(arith.TruncIOp(words[2], i32)).result  # MLIR would pass 64 bits to kernels as they are
@@ -262,14 +262,14 @@ class _Calls:
         counters = builder.insert(llvm.AddressOfOp(self._counters(site.to_json()), POINTER)).result
         stages = builder.insert(arith.ConstantOp(IntegerAttr(len(op.stages), i64))).result
         times, bytes = (_words(numbers, op, builder) for numbers in (op.times, op.bytes))
-        self._call("hpacml_record", site, [counters, stages, times, bytes], builder)
+        self._call(site, [counters, stages, times, bytes], builder)
         Rewriter.erase_op(op)
 
-    def _call(self, name: str, site: Site, arguments: Sequence[SSAValue], builder: Builder) -> Sequence[SSAValue]:
-        """Call a runtime function; its results."""
-        _declare(self.module, name)
+    def _call(self, site: Site, arguments: Sequence[SSAValue], builder: Builder) -> Sequence[SSAValue]:
+        """Call the runtime function of a site; its results."""
+        _declare(self.module, site.symbol)
         address = builder.insert(llvm.AddressOfOp(self._site(site.to_json()), POINTER)).result
-        return builder.insert(func.CallOp(name, [address, *arguments], _results(name))).results
+        return builder.insert(func.CallOp(site.symbol, [address, *arguments], _results(site.symbol))).results
 
     def _site(self, text: str) -> str:
         """The symbol of the constant that holds `text`, NUL-terminated."""

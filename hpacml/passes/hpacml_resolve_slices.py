@@ -35,9 +35,9 @@ from hpacml.errors import MapError
 from hpacml.functors.application import resolve
 from hpacml.functors.arithmetic import minimum
 from hpacml.functors.polynomials import Poly
+from hpacml.functors.strided_views import View
 from hpacml.functors.targets import Access, accesses, bind
 from hpacml.functors.tensor_functor import Functor
-from hpacml.functors.views import View
 from hpacml.passes.common.index_arithmetic import Condition, IndexArithmetic
 from hpacml.passes.common.strided import (
     address_range,

@@ -13,6 +13,7 @@ from hpacml.errors import MapError
 from hpacml.functors.application import WAYS, resolve
 from hpacml.functors.arithmetic import EXACT, OVERFLOW
 from hpacml.functors.hits import Array, Memory
+from hpacml.functors.strided_views import Mapped, View
 from hpacml.functors.targets import (
     Access,
     accesses,
@@ -23,7 +24,6 @@ from hpacml.functors.targets import (
     ranks,
 )
 from hpacml.functors.tensor_functor import Functor
-from hpacml.functors.views import Mapped, View
 from hpacml.runtime.arrays.views import ArrayView, numpy_array, view_of_descriptor
 from hpacml.runtime.gpu.device_call import innermost
 from hpacml.runtime.gpu.transfers import copy_to_host

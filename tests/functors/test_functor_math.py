@@ -29,9 +29,9 @@ from hpacml.errors import HpacmlError, MapError
 from hpacml.functors.application import resolve
 from hpacml.functors.arithmetic import EXACT, PARTIAL
 from hpacml.functors.polynomials import Poly
+from hpacml.functors.strided_views import Mapped, View
 from hpacml.functors.targets import Target, TargetDim
 from hpacml.functors.tensor_functor import LHS, Functor, FunctorError, Point, Range
-from hpacml.functors.views import Mapped, View
 from hpacml.passes.common.index_arithmetic import IndexArithmetic
 
 T = TypeVar("T")

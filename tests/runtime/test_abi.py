@@ -14,12 +14,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from xdsl.dialects import func
 
 import hpacml
 from hpacml import save_model
 from hpacml.abi.symbols import PYTHON_HALVES, SYMBOLS, VALUES
 from hpacml.errors import DatabaseError, HpacmlError, MapError, ModelError
 from hpacml.frontend.python.types import SCALARS, ScalarType
+from hpacml.pipelines import run_passes
 from hpacml.runtime import callbacks, handlers, shim
 from hpacml.runtime.databases import writer
 from hpacml.runtime.frame import Frame, current
@@ -671,3 +673,33 @@ assert "torch" not in sys.modules
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, cwd=tmp_path)
     with hpacml.open_database(tmp_path / "d.h5") as opened:
         assert len(opened["r"]) == 1
+
+
+def test_what_python_answers_gives_nothing_or_yes_and_no():
+    assert {symbol.result for symbol in SYMBOLS.values() if symbol.python} == {"void", "i32"}
+
+
+def test_front_ends_declare_symbols_as_the_table_does():
+    """They know a few by themselves, which the lowering does not declare."""
+
+    @hpacml.kernel
+    def zeros(n: int) -> float:
+        return np.zeros(n)[0]
+
+    @hpacml.region("""tensor functor(f: [i, 0:1] = ([i]))
+        ml(collect) in(f(a[0:n])) out(f(b[0:n])) database("x.h5")""")
+    def opaque(a, b, n):
+        pass
+
+    modules = [zeros.ir(stage="runtime"), run_passes(opaque.ir(np.zeros(3), np.ones(3), 3))]
+    declared = {
+        op.sym_name.data: op.function_type
+        for module in modules
+        for op in module.walk()
+        if isinstance(op, func.FuncOp) and op.is_declaration and op.sym_name.data in SYMBOLS
+    }
+    assert {"hpacml_call_body", "hpacml_refuse_size", "hpacml_collect"} <= declared.keys()
+    kinds = {"i64": "i64", "index": "i64", "i32": "i32", "f64": "double", "!llvm.ptr": "ptr"}
+    for name, type in declared.items():
+        assert [kinds[str(each)] for each in type.inputs] == list(SYMBOLS[name].parameters.values()), name
+        assert [kinds[str(each)] for each in type.outputs] == [SYMBOLS[name].result] * (SYMBOLS[name].result != "void")

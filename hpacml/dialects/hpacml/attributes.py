@@ -31,12 +31,13 @@ from xdsl.printer import Printer
 from xdsl.utils.exceptions import VerifyException
 from xdsl.utils.str_enum import StrEnum
 
-from hpacml.dtypes import DTYPES
+from hpacml.dtypes import BRAIN, DTYPES
 from hpacml.functors.polynomials import Poly
 from hpacml.functors.targets import Bounds, TargetTree, format_tree, single
 from hpacml.functors.tensor_functor import Point, Range, Slice, format_slice
 
-_FLOAT_TYPES = {"f16": f16, "bf16": bf16, "f32": f32, "f64": f64}
+_FLOAT_TYPES: dict[str, Attribute] = {"f16": f16, BRAIN: bf16, "f32": f32, "f64": f64}
+"""The floats that conversions know. MLIR's integers follow from their bits."""
 
 ELEMENT_TYPES: dict[str, Attribute] = {
     name: IntegerType(dtype.bits) if dtype.kind in "ui" else _FLOAT_TYPES[name] for name, dtype in DTYPES.items()
@@ -67,7 +68,7 @@ def promote(element_types: Iterable[Attribute]) -> Attribute:
     """The element type of a tensor gathered from arrays of several: the widest, floats before integers."""
     types = sorted({dtype_name(t) for t in element_types}, key=list(DTYPES).index)
     floats = [name for name in types if DTYPES[name].kind == "f"]
-    return f32 if floats == ["f16", "bf16"] else ELEMENT_TYPES[(floats or types)[-1]]
+    return f32 if floats == ["f16", BRAIN] else ELEMENT_TYPES[(floats or types)[-1]]
 
 
 def known(size: int) -> int | None:

@@ -242,7 +242,7 @@ class InferOp(ModelClauses):
     Run the model on dense tensors: `ins` are its arguments in order, `outs` take its results in order.
 
     `maps` holds the functors and maps of inputs and outputs as text. The result is true when `outs` are written.
-    A model that fails, is missing or does not fit leaves them untouched; what follows is told by `on_error`:
+    A model that fails, is missing or does not fit leaves them untouched; `on_error` says what follows:
     "raise" leaves the function, "accurate" gives false, and when absent the environment decides.
 
     Example:

@@ -7,7 +7,13 @@ them, and they may change with the passes; `hpacml` is the language that users, 
 from xdsl.ir import Dialect
 
 from hpacml.dialects.hpacml_rt.device_flags import FlagDownOp, FlagOp
-from hpacml.dialects.hpacml_rt.map_checks import CheckIndicesOp, CheckMapOp, DistinctOp, InBoundsOp, RefuseOp
+from hpacml.dialects.hpacml_rt.map_checks import (
+    CheckIndicesOp,
+    CheckMapOp,
+    DistinctOp,
+    InBoundsOp,
+    RefuseOp,
+)
 from hpacml.dialects.hpacml_rt.records import CopiedOp, NowOp, RecordOp
 
 HpacmlRt = Dialect(

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
-from hpacml.dtypes import BY_DLPACK_CODE, BY_TYPE_CODE, SIZES, numpy_names, torch_names
+from hpacml.dtypes import (
+    BRAIN,
+    BY_DLPACK_CODE,
+    BY_TYPE_CODE,
+    SIZES,
+    numpy_names,
+    torch_names,
+)
 from hpacml.errors import HpacmlError, MapError
 from hpacml.runtime.arrays.views import ArrayView, c_strides
 
@@ -74,7 +81,7 @@ def _numpy_view(array: np.ndarray[Any, np.dtype[Any]], name: str) -> ArrayView:
 
 def _custom_dtype(dtype: np.dtype[Any], name: str) -> str:
     if dtype.name == "bfloat16" and dtype.itemsize == 2:  # of the package ml_dtypes
-        return "bf16"
+        return BRAIN
     if not dtype.isnative:
         raise _error(
             name,

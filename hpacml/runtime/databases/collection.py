@@ -11,6 +11,7 @@ import numpy as np
 
 from hpacml import environment
 from hpacml.abi.records import CollectSite, TensorType
+from hpacml.dtypes import BRAIN
 from hpacml.errors import DatabaseError
 from hpacml.runtime import frame
 from hpacml.runtime.arrays.views import array_from_descriptor, view_of_descriptor
@@ -37,7 +38,7 @@ class Collection:
     def run(self, tensors: int, milliseconds: float) -> None:
         """Append a call, whose `tensors` are those of `hpacml_collect`. Raises DatabaseError.
 
-        On a device, `milliseconds` is a number of events: so far is the one before the body from the one behind it.
+        On a device, `milliseconds` is the number of events from the one before the body to the one behind it.
         """
         typed = list(zip(self._pointers.from_address(tensors), self._types, strict=True))
         path = self._path()
@@ -55,7 +56,7 @@ class Collection:
 
     def _append(self, path: str, arrays: Sequence[Array], milliseconds: float) -> None:
         typed = zip(arrays, self._types, strict=True)
-        known = [_widened(array) if type.dtype == "bf16" else array for array, type in typed]
+        known = [_widened(array) if type.dtype == BRAIN else array for array, type in typed]
         writer.append(path, self._site.label, self._schema, known, milliseconds)
 
     def _path(self) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import torch
 
-from hpacml.dtypes import DTYPES, torch_dtypes
+from hpacml.dtypes import BRAIN, DTYPES, torch_dtypes
 from hpacml.errors import DeviceError
 from hpacml.runtime.arrays.views import ArrayView, require_no_negative
 from hpacml.runtime.gpu import driver
@@ -130,7 +130,7 @@ class Device:
             return torch.empty_strided(view.shape, view.strides, dtype=kind, device=self.torch)
         require_no_negative(view.strides)
         tensor = torch.as_tensor(_Exporter(view), device=self.torch)
-        return tensor.view(kind) if view.dtype == "bf16" else tensor
+        return tensor.view(kind) if view.dtype == BRAIN else tensor
 
     def load(self, ptx: str, names: Sequence[str]) -> list[Any]:
         """Load a PTX text, and return its kernels of these names on this device."""

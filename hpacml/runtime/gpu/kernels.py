@@ -8,10 +8,10 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from hpacml.backend.device_code import NARROW
+from hpacml.backend.ptx_and_amdgcn import NARROW
 
 if TYPE_CHECKING:
-    from hpacml.backend.device_code import DeviceCode
+    from hpacml.backend.ptx_and_amdgcn import DeviceCode
     from hpacml.runtime.gpu.devices import Device
 
 _lock = threading.Lock()

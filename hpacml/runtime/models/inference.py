@@ -52,7 +52,7 @@ class CallTensors(NamedTuple):
 
 @dataclass(slots=True)
 class _Use:
-    """A model that a call on a device has run, by which a graph of the call knows whether it still holds."""
+    """A model that a call on a device has run. A graph of the call is valid as long as it `holds`."""
 
     inference: Inference
     model: Model

@@ -50,9 +50,9 @@ def save_model(
 
     `metadata` is kept in the file: anything that JSON has; `hpacml model info FILE` shows it.
 
-    `maps` are the functors and maps that the training data is of, `hpacml.open_database(...)[label].maps`. They are
-    kept in the file with their digest, and a region that has other maps refuses the model. Without them, or with None,
-    as of data that does not tell its maps, it goes into any region that its shapes fit.
+    `maps` are the functors and maps of the training data, `hpacml.open_database(...)[label].maps`. The file keeps them
+    with their digest, and a region that has other maps refuses the model. Without them, or with None, which data that
+    does not tell its maps gives, the model goes into any region that its shapes fit.
 
     Returns the absolute path. The file appears whole or not at all. Raises ModelError.
     """

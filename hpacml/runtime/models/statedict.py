@@ -85,7 +85,7 @@ def decode(content: bytes) -> tuple[torch.nn.Module, dict[str, Any]]:
 
 
 def _tensors(module: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Copy the state of a module: tensors that share memory, as weights may, are none that the package takes."""
+    """Copy the state of a module. The package refuses tensors that share memory, as weights may; copies do not."""
     import torch
 
     dtypes = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64)
@@ -107,7 +107,7 @@ def _decoded(content: bytes) -> dict[str, torch.Tensor]:
         with torch.device("cpu"):  # where it would put empty tensors on the default device
             return load(content)
     except SafetensorError as error:
-        raise ValueError(f"the place of a tensor does not agree with its shape or its dtype ({error})") from error
+        raise ValueError("the place of a tensor does not agree with its shape") from error
 
 
 def _parts(content: bytes) -> tuple[Header, bytes]:

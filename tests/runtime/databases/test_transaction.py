@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from hpacml.runtime.databases.commits import commit_process, committer
-from hpacml.runtime.databases.commits.commit_process import COUNT, DONE, PAGE, WRITE
+from hpacml.runtime.databases.commits import committer, finisher
 from hpacml.runtime.databases.commits.committer import Change, Committer
+from hpacml.runtime.databases.commits.finisher import COUNT, DONE, PAGE, WRITE
 from hpacml.runtime.databases.commits.transaction import TransactionalFile
 
 OLD = bytes(range(256)) * 64  # four pages
@@ -143,7 +143,7 @@ def serve(path: Path, sent: bytes) -> None:
 
     def run() -> None:
         with theirs, contextlib.suppress(EOFError):
-            commit_process.serve(theirs)
+            finisher.serve(theirs)
 
     thread = threading.Thread(target=run)
     thread.start()

@@ -15,8 +15,8 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from hpacml.runtime.databases.commits import commit_process
-from hpacml.runtime.databases.commits.commit_process import COUNT, DONE, PAGE, WRITE, write_all
+from hpacml.runtime.databases.commits import finisher
+from hpacml.runtime.databases.commits.finisher import COUNT, DONE, PAGE, WRITE, write_all
 
 _log = logging.getLogger("hpacml")
 
@@ -94,7 +94,7 @@ class Committer:
             with theirs:
                 # Without site-packages it starts in 10 ms; in a session of its own no terminal interrupts it. It goes
                 # on as a child of its own: a program that waits for all its children must not wait for this one.
-                command = [sys.executable, "-I", "-S", commit_process.__file__]
+                command = [sys.executable, "-I", "-S", finisher.__file__]
                 null = subprocess.DEVNULL
                 try:
                     subprocess.run(command, stdin=theirs.fileno(), stdout=null, stderr=null, start_new_session=True)

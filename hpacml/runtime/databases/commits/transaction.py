@@ -15,8 +15,8 @@ from io import SEEK_CUR, SEEK_END, SEEK_SET
 from typing import TYPE_CHECKING
 
 from hpacml import environment
-from hpacml.runtime.databases.commits.commit_process import PAGE, write_all
 from hpacml.runtime.databases.commits.committer import Change
+from hpacml.runtime.databases.commits.finisher import PAGE, write_all
 
 if TYPE_CHECKING:
     from hpacml.runtime.databases.commits.committer import Committer

@@ -72,6 +72,11 @@ class Mapped(Generic[V]):
     shape: tuple[V, ...]
     views: tuple[View[V], ...]
 
+    @property
+    def numbers(self) -> list[V]:
+        """The numbers of all views."""
+        return [n for v in self.views for n in (*v.sizes, *v.base, *(step for row in v.steps for step in row))]
+
     def directly_hit(self, targets: Sequence[Target[V]]) -> list[tuple[View[V], Target[V]]]:
         """The views of arrays without an indirect target, each with its target; `targets` has one per slice."""
         indirect = {target.name for target in targets if target.indirect}
