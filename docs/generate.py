@@ -105,7 +105,7 @@ def folders() -> Iterator[str]:
     for path in sorted((ROOT / "hpacml").iterdir()):
         if path.suffix == ".py" or (path / "__init__.py").exists():
             module = f"hpacml.{path.stem}" if path.stem != "__init__" else "hpacml"
-            found.setdefault(layers["floor"](module), []).append(path)
+            found.setdefault(layers["room"](module)[0], []).append(path)
     yield "| floor | | |\n|---|---|---|"
     for floor in sorted(found, reverse=True):
         for number, path in enumerate(found[floor]):

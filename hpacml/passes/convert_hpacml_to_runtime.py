@@ -51,7 +51,7 @@ from hpacml.dialects.hpacml.attributes import dtype_name
 from hpacml.dialects.hpacml.control import BodyOp, CollectOp, InferOp, SampleOp
 from hpacml.dialects.hpacml_rt.device_flags import FlagDownOp, FlagOp
 from hpacml.dialects.hpacml_rt.map_checks import CheckMapOp, RefuseOp
-from hpacml.dialects.hpacml_rt.records import CopiedOp, NowOp, RecordOp
+from hpacml.dialects.hpacml_rt.measurements import CopiedOp, NowOp, RecordOp
 from hpacml.dtypes import SIZES
 from hpacml.passes.common.regions import captured
 

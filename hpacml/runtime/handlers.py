@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 
 
 def install() -> None:
-    """Register the handlers of all symbols, in ranges for profilers where the instruments ask for these."""
+    """Register the handlers of all symbols but those for refused memory, which `callbacks` has.
+
+    They are in ranges for profilers where the instruments ask for these.
+    """
     around = instruments.current.around
     if install not in instruments.listeners:
         instruments.listeners.append(install)

@@ -14,7 +14,7 @@ from hpacml.dialects.hpacml_rt.map_checks import (
     InBoundsOp,
     RefuseOp,
 )
-from hpacml.dialects.hpacml_rt.records import CopiedOp, NowOp, RecordOp
+from hpacml.dialects.hpacml_rt.measurements import CopiedOp, NowOp, RecordOp
 
 HpacmlRt = Dialect(
     "hpacml_rt",

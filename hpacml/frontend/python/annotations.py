@@ -146,4 +146,4 @@ def _example(kind: str) -> str:
 
 
 def _jaxtyping_name(dtype: str) -> str:
-    return "UInt8" if dtype == "uint8" else dtype.capitalize()
+    return dtype.capitalize().replace("Uint", "UInt")

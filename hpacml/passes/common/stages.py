@@ -11,7 +11,7 @@ from xdsl.dialects.builtin import IntegerAttr, StringAttr, i64
 from xdsl.ir import SSAValue
 
 from hpacml.dialects.hpacml.bridge import MapOp
-from hpacml.dialects.hpacml_rt.records import CopiedOp, NowOp, RecordOp
+from hpacml.dialects.hpacml_rt.measurements import CopiedOp, NowOp, RecordOp
 
 Copy: TypeAlias = tuple[SSAValue, SSAValue]
 """A tensor, and the mapping that fills it or is written from it."""
