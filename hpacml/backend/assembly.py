@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hpacml.backend.chips import AMD, DEFAULT_CHIPS, NVIDIA, chip_of, require_chip
-from hpacml.backend.host_and_device import portable
+from hpacml.backend.host_and_device import device_and_host
 from hpacml.backend.outlining import outline
 from hpacml.backend.ptx_and_amdgcn import device_code
 from hpacml.errors import CompileError
@@ -47,7 +47,7 @@ def of_text(ir_text: str, triple: str, chip: str) -> str:
     For GPUs of NVIDIA, it and the code for the host go into the cache, where machines with a GPU find them.
     """
     if triple == NVIDIA:
-        code, _ = portable(ir_text, chip)
+        code, _ = device_and_host(ir_text, chip)
     else:
         code = device_code(outline(ir_text).device, triple, chip)
     if not code.kernels:

@@ -20,7 +20,7 @@ _REPLACEMENTS = {symbol.replaces: symbol.name for symbol in SYMBOLS.values() if 
 _REPLACED = re.compile(rf"@({'|'.join(_REPLACEMENTS)})\b")
 
 
-def portable(ir_text: str, chip: str) -> tuple[DeviceCode, str]:
+def device_and_host(ir_text: str, chip: str) -> tuple[DeviceCode, str]:
     """Return the kernels of a lowered module, and LLVM IR for any host that launches them. Raises CompileError."""
     made_by = MLIR_PIPELINE, MLIR_OUTLINING, MLIR_GPU_PIPELINE, chip
     device, host = json.loads(cache.fetch(cache.key("kernels", *made_by, ir_text), lambda: _make(ir_text, chip)))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from hpacml.backend import cache, launchers, llvm
-from hpacml.backend.host_and_device import portable
+from hpacml.backend.host_and_device import device_and_host
 from hpacml.backend.trampolines import packed, trampoline
 from hpacml.runtime import shim
 from hpacml.runtime.entry import Function
@@ -22,7 +22,7 @@ def compile(ir_text: str, entry_name: str, arg_types: Sequence[str], result_type
     """
     entry = trampoline(entry_name, arg_types, result_type)
     symbol = packed(entry_name)
-    device, host = portable(ir_text, chip)
+    device, host = device_and_host(ir_text, chip)
     name = cache.key("kernel for a GPU", *llvm.host(), shim.text(), host, entry)
     code = cache.fetch(name, lambda: llvm.emit(host + entry, {symbol}))
     kernels = Kernels(device)
