@@ -173,7 +173,7 @@ CACHE_DIR = Variable(
     "HPACML_CACHE_DIR",
     "a folder",
     "",
-    "Where compiled code is kept, in place of `hpacml` in the folder of caches.",
+    "Where compiled code is kept, in place of `hpacml` in the folder of caches. It is not used if others may write it.",
 )
 XDG_CACHE_HOME = Variable(
     "XDG_CACHE_HOME", "an absolute path", "", "The user's folder of caches, in place of `~/.cache`."

@@ -14,6 +14,17 @@ def caret(text: str, start: int, end: int) -> str:
     return f"  {shown.rstrip()}\n  {before}{'^' * width}"
 
 
+def plain(text: str, *, line: bool = False) -> str:
+    """Return `text` with Python's escapes for what does not print, save tabs and line ends; for these too in a `line`.
+
+    Labels, names and other texts of files that somebody else has made would command the terminal that shows them.
+    """
+    if text.isprintable():
+        return text
+    kept = "\t" if line else "\t\n"
+    return "".join(c if c.isprintable() or c in kept else c.encode("unicode_escape").decode() for c in text)
+
+
 def summary(error: BaseException) -> str:
     """Return the type and the first line of an error, for use inside a one-line message."""
     text = str(error).strip()
@@ -21,7 +32,10 @@ def summary(error: BaseException) -> str:
 
 
 class HpacmlError(Exception):
-    """Base of every error meant for users."""
+    """Base of every error meant for users. Its text is plain, whatever the files hold that it tells of."""
+
+    def __str__(self) -> str:
+        return plain(super().__str__())
 
 
 class DirectiveError(HpacmlError):

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 
 FLOORS = [
     ["hpacml.errors", "hpacml.version", "hpacml.dtypes", "hpacml.clauses"],
-    ["hpacml.environment"],
+    ["hpacml.environment", "hpacml.private_files"],
     ["hpacml.functors"],
     ["hpacml.dialects"],
     ["hpacml.abi"],

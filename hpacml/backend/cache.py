@@ -1,19 +1,30 @@
-"""Compiled code on disk, so that nothing is compiled twice. A cache that fails costs time, never a run."""
+"""Compiled code on disk, so that nothing is compiled twice. A cache that fails costs time, never a run.
+
+What lies in it is run: neither a folder nor a file that another user owns, or may write, is used.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
+import logging
 import os
-import tempfile
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import TypeVar
 
 import platformdirs
 
-from hpacml import environment
+from hpacml import environment, private_files
+from hpacml.errors import summary
+from hpacml.private_files import NotPrivateError
 from hpacml.version import version
 
+Used = TypeVar("Used")
+
+_log = logging.getLogger("hpacml")
 _DIGEST_SIZE = hashlib.sha256().digest_size
 
 
@@ -39,36 +50,82 @@ def key(*parts: str) -> str:
     return digest.hexdigest()
 
 
-def fetch(name: str, make: Callable[[], bytes]) -> bytes:
-    """Return what is stored under `name`; if there is nothing, store and return what `make` makes."""
-    if (data := load(name)) is None:
-        data = make()
-        store(name, data)
-    return data
+def fetch(name: str, make: Callable[[], bytes], use: Callable[[bytes], Used]) -> Used:
+    """Return what `use` makes of what is stored under `name`.
+
+    Where there is nothing, or where `use` raises for it, what `make` makes is stored, and used.
+    """
+    if (data := load(name)) is not None:
+        try:
+            return use(data)
+        except Exception as error:  # whatever is wrong with it, it is made anew
+            _log.info("what the cache has under %s cannot be used, and is made anew: %s", name, summary(error))
+    data = make()
+    store(name, data)
+    return use(data)
 
 
 def load(name: str) -> bytes | None:
-    """Return what was stored under `name`, or None if it is missing or damaged."""
-    if (folder := directory()) is None:
-        return None
-    try:
-        content = (folder / name).read_bytes()
-    except OSError:
-        return None
+    """Return what was stored under `name`, or None if it is missing, damaged, or may have been written by others."""
+    with _folder() as folder:
+        if folder is None:
+            return None
+        try:
+            content = private_files.read(name, folder, private=True)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            _log.info("the file %s of the cache is not used: %s", name, error.strerror)
+            return None
     digest, data = content[:_DIGEST_SIZE], content[_DIGEST_SIZE:]
-    return data if hashlib.sha256(data).digest() == digest else None
+    return data if _digest(name, data) == digest else None
 
 
 def store(name: str, data: bytes) -> None:
     """Store `data` under `name` if that is possible; other processes see all of it or nothing."""
-    if (folder := directory()) is None:
+    if (path := directory()) is None:
         return
     with contextlib.suppress(OSError):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".new-")
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _folder() as folder, contextlib.suppress(OSError):
+        if folder is not None:
+            _replace(folder, name, _digest(name, data) + data)
+
+
+def _replace(folder: int, name: str, content: bytes) -> None:
+    temporary = f".new-{os.getpid()}-{secrets.token_hex(8)}"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except BaseException:
+        os.unlink(temporary, dir_fd=folder)
+        raise
+
+
+@contextlib.contextmanager
+def _folder() -> Generator[int | None]:
+    """Open the folder of the cache; None if there is none, or if others may write it, which the log tells once."""
+    path = directory()
+    with contextlib.ExitStack() as stack:
+        folder = None
         try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(hashlib.sha256(data).digest() + data)
-            os.replace(temporary, folder / name)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+            if path is not None:
+                folder = stack.enter_context(private_files.private_folder(path))
+        except NotPrivateError as error:
+            _warn(str(path), error.strerror)
+        except OSError:
+            pass  # it is not there, or is no folder
+        yield folder
+
+
+@functools.cache
+def _warn(path: str, reason: str) -> None:
+    """Log once why a folder is not used."""
+    _log.warning("the cache of compiled code, %s, is not used, and all is compiled anew: %s", path, reason)
+
+
+def _digest(name: str, data: bytes) -> bytes:
+    """The checksum of `data` under `name`: a file that was given another's name is damaged."""
+    return hashlib.sha256(name.encode() + b"\0" + data).digest()

@@ -8,12 +8,13 @@ import os
 import re
 import tempfile
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from hpacml.backend import cache
+from hpacml.backend.cache import Used
 from hpacml.errors import CompileError
 from hpacml.pipelines import MLIR_PIPELINE
 
@@ -30,9 +31,12 @@ def portable_key(ir_text: str) -> str:
     return cache.key("LLVM IR", MLIR_PIPELINE, ir_text)
 
 
-def portable(ir_text: str) -> str:
-    """LLVM IR text of a module, for any machine, from the cache on disk where it is there. Raises as `lower` does."""
-    return cache.fetch(portable_key(ir_text), lambda: lower(ir_text).encode()).decode()
+def portable(ir_text: str, use: Callable[[str], Used]) -> Used:
+    """Return what `use` makes of the LLVM IR text of a module, for any machine.
+
+    The text comes from the cache on disk, if it is there and `use` raises nothing for it. Raises as `lower` and `use`.
+    """
+    return cache.fetch(portable_key(ir_text), lambda: lower(ir_text).encode(), lambda data: use(data.decode()))
 
 
 def lower(ir_text: str) -> str:

@@ -6,9 +6,16 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from pathlib import Path
+from typing import Protocol, TypeGuard
 
 from hpacml.errors import HpacmlError
+
+
+def is_path(value: object) -> TypeGuard[str | os.PathLike[str]]:
+    """Tell whether a clause that may name a file has been given its path."""
+    return isinstance(value, (str, os.PathLike))
+
 
 NO_ARGUMENTS: Mapping[str, object] = {}
 
@@ -18,12 +25,20 @@ class Paths:
 
     def __init__(self) -> None:
         self._absolute: dict[str, str] = {}
+        self._real: dict[str, str] = {}
 
-    def __getitem__(self, name: str | os.PathLike[str]) -> str:
-        """The absolute path, without symbolic links."""
+    def absolute(self, name: str | os.PathLike[str]) -> str:
+        """The absolute path, with its symbolic links, which may lead elsewhere later."""
         name = os.fspath(name)
         if (path := self._absolute.get(name)) is None:
-            path = self._absolute[name] = os.path.realpath(name)
+            path = self._absolute[name] = str(Path.cwd() / name)
+        return path
+
+    def real(self, name: str | os.PathLike[str]) -> str:
+        """The absolute path, without symbolic links: what they lead to at the first use stays."""
+        name = os.fspath(name)
+        if (path := self._real.get(name)) is None:
+            path = self._real[name] = os.path.realpath(self.absolute(name))
         return path
 
 

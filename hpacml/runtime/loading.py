@@ -22,6 +22,9 @@ def compile(ir_text: str, entry_name: str, arg_types: Sequence[str], result_type
     symbol = packed(entry_name)
 
     name = cache.key("kernel", *llvm.host(), shim.text(), portable_key(ir_text), entry)
-    code = cache.fetch(name, lambda: llvm.emit(portable(ir_text) + entry, {symbol}))
-    library = llvm.link(code, {symbol}, shim.runtime().symbols)
+    library = cache.fetch(
+        name,
+        lambda: portable(ir_text, lambda text: llvm.emit(text + entry, {symbol})),
+        lambda code: llvm.link(code, {symbol}, shim.runtime().symbols),
+    )
     return Function(entry_name, library, symbol, arg_types, result_type)

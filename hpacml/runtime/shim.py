@@ -53,8 +53,11 @@ def _load() -> Runtime:
     imports = {name: ctypes.cast(function, ctypes.c_void_p).value or 0 for name, function in callbacks.items()}
     code = text()
     exports = _EXPORT.findall(code)
-    compiled = cache.fetch(cache.key("shim", *llvm.host(), code), lambda: llvm.emit(code, exports))
-    library = llvm.link(compiled, exports, imports)
+    library = cache.fetch(
+        cache.key("shim", *llvm.host(), code),
+        lambda: llvm.emit(code, exports),
+        lambda compiled: llvm.link(compiled, exports, imports),
+    )
     if ctypes.CFUNCTYPE(ctypes.c_int)(library.addresses["hpacml_init"])():
         raise HpacmlError("this process has no thread-specific key left (pthread_key_create failed)")
     enter = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t, ctypes.c_void_p)(library.addresses["hpacml_enter"])

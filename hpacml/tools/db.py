@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from hpacml.errors import DatabaseError
+from hpacml.errors import DatabaseError, plain
 from hpacml.runtime.databases.reader import Region, open_database
 from hpacml.runtime.databases.schema import units_text
 from hpacml.tools.check import Numbers, check_region
-from hpacml.tools.console import show
+from hpacml.tools.console import Table, echo, show
 
 databases = typer.Typer(help="Databases of collected data.", no_args_is_help=True)
 
@@ -48,27 +47,28 @@ def _describe(region: Region) -> None:
         table.add_row(tensor.name, " x ".join(map(str, tensor.shape)), tensor.dtype.name)
     show(f"{region.label}, calls: {region.calls}", table)
     if region.schema is None:
-        typer.echo(f"{'written by HPAC-ML' if region.writer else 'not written by hpacml'}: it does not tell its maps\n")
+        echo(f"{'written by HPAC-ML' if region.writer else 'not written by hpacml'}: it does not tell its maps\n")
     else:
         maps = "".join(f"  {text}\n" for text in region.schema.maps)
         units = f", {units_text(region.schema)}" if region.units else ""
-        typer.echo(f"{region.schema}, by {region.writer}{units}, of the maps\n{maps}")
+        echo(f"{region.schema}, by {region.writer}{units}, of the maps\n{maps}")
     if region.runs:
         _show_runs(region)
 
 
 def _show_runs(region: Region) -> None:
     # Not one of rich's tables, which breaks commands.
-    typer.echo("runs:")
+    echo("runs:")
     ends = [*(run.first_call for run in region.runs[1:]), region.calls]
     for run, end in zip(region.runs, ends, strict=True):
         rank = "" if run.rank is None else f", rank {run.rank}"
         versions = f"hpacml {run.hpacml}, Torch {run.torch}, Python {run.python}"
-        typer.echo(f"  calls {run.first_call} to {end - 1}: {run.start}, {run.user} on {run.host}{rank}, {versions}")
-        typer.echo(f"    {run.command}")
+        lines = [f"  calls {run.first_call} to {end - 1}: {run.start}, {run.user} on {run.host}{rank}, {versions}"]
+        lines.append(f"    {run.command}")
         if run.sample is not None:
-            typer.echo(f"    sampled by {run.sample}")
-    typer.echo()
+            lines.append(f"    sampled by {run.sample}")
+        echo("\n".join(plain(line, line=True) for line in lines))
+    echo()
 
 
 @databases.command("check")
@@ -79,7 +79,7 @@ def check(
     """Read all of each FILE: are calls complete, attributes true, numbers finite? The exit status is 1 if not."""
     found = sum(_check(file, allow_nan) for file in files)
     if found:
-        typer.echo(f"problems: {found}", err=True)
+        echo(f"problems: {found}", err=True)
         raise typer.Exit(1)
 
 
@@ -97,7 +97,7 @@ def _check(file: Path, allow_nan: bool) -> int:
         problems.append(str(error))
     show(f"{file}: {'problems: ' + str(len(problems)) if problems else 'no problems'}", table)
     for problem in problems:
-        typer.echo(f"error: {file}: {problem}", err=True)
+        echo(f"error: {file}: {problem}", err=True)
     return len(problems)
 
 
@@ -115,7 +115,8 @@ def merge_files(
     from hpacml.tools.merge import merge
 
     regions = merge(out, sources, virtual)
-    typer.echo(f"{out}: {', '.join(f'{region.label}, calls: {region.calls}' for region in regions)}")
+    merged = ", ".join(f"{region.label}, calls: {region.calls}" for region in regions)
+    echo(plain(f"{out}: {merged}", line=True))
 
 
 @databases.command("export")
@@ -129,7 +130,7 @@ def export_region(
 
     with open_database(file) as database:
         export(database[label], out)
-    typer.echo(f"{out}: {label}")
+    echo(f"{out}: {label}")
 
 
 @databases.command("plot")
@@ -144,7 +145,7 @@ def plot_region(
 
     with open_database(file) as database:
         total = plot(database[label], out, features)
-    typer.echo(f"{out}: {min(total, features)} of {total} features")
+    echo(f"{out}: {min(total, features)} of {total} features")
 
 
 def _mean_runtime(region: Region) -> str:

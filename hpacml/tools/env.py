@@ -8,11 +8,10 @@ import os
 from typing import Annotated
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from hpacml.environment import VARIABLES, Switch, Variable
-from hpacml.tools.console import show
+from hpacml.tools.console import Table, echo, show
 
 PREFIX = "HPACML_"
 
@@ -23,16 +22,16 @@ def show_environment(
     """Show the environment variables that hpacml reads, and what they are set to; warn of misspelt ones."""
     unknown = {name: _nearest(name) for name in _unknown()}
     if as_json:
-        typer.echo(json.dumps({"variables": [*map(_record, VARIABLES)], "unknown": unknown}, indent=2))
+        echo(json.dumps({"variables": [*map(_record, VARIABLES)], "unknown": unknown}, indent=2))
     else:
         _show_table()
     for name, nearest in unknown.items():
         hint = f"; did you mean '{nearest}'?" if nearest else ""
-        typer.echo(f"warning: {name} is set, and hpacml reads no variable of that name{hint}", err=True)
+        echo(f"warning: {name} is set, and hpacml reads no variable of that name{hint}", err=True)
     for row in VARIABLES:
         text = os.environ.get(row.name, "")
         if isinstance(row, Switch) and not row.understands(text):
-            typer.echo(f"warning: {row.name} is '{text}', and takes {_plain(row.takes)}", err=True)
+            echo(f"warning: {row.name} is '{text}', and takes {_plain(row.takes)}", err=True)
 
 
 def _show_table() -> None:

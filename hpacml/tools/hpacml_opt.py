@@ -19,7 +19,7 @@ from xdsl.utils.arg_spec import parse_pipeline
 from xdsl.utils.exceptions import ArgSpecParseError, DiagnosticException, ParseError
 from xdsl.xdsl_opt_main import xDSLOptMain
 
-from hpacml.errors import CompileError, HpacmlError
+from hpacml.errors import CompileError, HpacmlError, plain
 from hpacml.pipelines import GPU_STAGES, STAGES
 
 
@@ -144,7 +144,7 @@ def main() -> None:
         sys.exit(128 + signal.SIGPIPE)
     except (HpacmlError, ParseError, DiagnosticException) as error:
         notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))
-        sys.exit(f"hpacml-opt: {error}{notes}")
+        sys.exit(plain(f"hpacml-opt: {error}{notes}"))
 
 
 if __name__ == "__main__":

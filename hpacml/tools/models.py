@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from hpacml.errors import ModelError, summary
 from hpacml.runtime.models import formats, trust
 from hpacml.runtime.models.model import forget, load
-from hpacml.tools.console import show
+from hpacml.tools.console import Table, echo, show
 
 models = typer.Typer(help="Model files, and which of them this machine trusts.", no_args_is_help=True)
 
@@ -27,10 +26,10 @@ def trust_model(file: ModelFile) -> None:
     content = trust.read(file)
     format = formats.identify(content, file)
     if not format.runs_code:
-        typer.echo(f"{file} is {format.noun}, which runs no code and needs no trust")
+        echo(f"{file} is {format.noun}, which runs no code and needs no trust")
         return
     trust.trust_content(content, file.absolute())
-    typer.echo(f"trusted the {format.name} model {file}, SHA-256 {trust.digest(content)}")
+    echo(f"trusted the {format.name} model {file}, SHA-256 {trust.digest(content)}")
 
 
 @models.command("ls")
@@ -65,10 +64,10 @@ def describe_model(file: ModelFile) -> None:
         for key, value in network.metadata.items():
             table.add_row(key, value if isinstance(value, str) else json.dumps(value))
         if maps := network.maps:
-            table.add_row("SHA-256 of its maps", network.maps_sha256)
+            table.add_row("SHA-256 of its maps", network.maps_sha256 or "")
     show(str(file), table)
     if maps:
-        typer.echo("".join(["trained for the maps\n", *(f"  {text}\n" for text in maps)]))
+        echo("".join(["trained for the maps\n", *(f"  {text}\n" for text in maps)]))
 
 
 @models.command("verify")
@@ -78,10 +77,10 @@ def verify_models(files: ModelFiles = None) -> None:
     wrong = 0
     for file in dict.fromkeys(listed) if files is None else files:
         try:
-            typer.echo(f"{file}: {_verified(file)}")
+            echo(f"{file}: {_verified(file)}")
         except ModelError as error:
             wrong += 1
-            typer.echo(f"{file}: WRONG: {error}")
+            echo(f"{file}: WRONG: {error}")
     if wrong:
         raise typer.Exit(1)
 

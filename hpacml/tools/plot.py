@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hpacml.errors import DatabaseError
+from hpacml.errors import DatabaseError, plain
 from hpacml.runtime.databases.hdf5 import Array
 from hpacml.runtime.databases.reader import Region
 from hpacml.runtime.databases.tensors import Rows
@@ -33,9 +33,9 @@ def plot(region: Region, out: Path, most: int) -> int:
     for axis, (name, counts, edges) in zip(axes.flat, drawn, strict=False):
         colour = "tab:blue" if name.startswith("input") else "tab:orange"
         axis.stairs(counts, edges, fill=True, color=colour)
-        axis.set_title(name, fontsize="medium")
+        axis.set_title(name, fontsize="medium", parse_math=False)
         axis.set_yscale("symlog", linthresh=1)
-    figure.suptitle(f"{region.label}, calls: {region.calls}")
+    figure.suptitle(plain(f"{region.label}, calls: {region.calls}", line=True), parse_math=False)
     figure.tight_layout()
     with new_file(out) as part:
         figure.savefig(part, format="png", dpi=100)

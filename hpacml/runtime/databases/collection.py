@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -61,8 +60,8 @@ class Collection:
 
     def _path(self) -> str:
         given = find(self._site.database, environment.HPAC_DB_FILE)
-        if isinstance(given, (str, os.PathLike)):
-            return shard(frame.paths()[given])
+        if frame.is_path(given):
+            return shard(frame.paths().real(given))
         if given is None:
             why = why_none(self._site.database, environment.HPAC_DB_FILE)
             raise DatabaseError(

@@ -32,7 +32,7 @@ class Samples:
         """Count a call, and tell whether it is one to collect."""
         given = find(self._site.database, environment.HPAC_DB_FILE)
         # Without a path, the collection says so.
-        path = frame.paths()[given] if isinstance(given, (str, os.PathLike)) else None
+        path = frame.paths().real(given) if frame.is_path(given) else None
         if (count := self._counts.get(path)) is None:
             key = self._site.label, path, self._site.sample
             count = self._counts[path] = _counts.setdefault(key, Count(self._site.sample))

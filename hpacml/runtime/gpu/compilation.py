@@ -24,10 +24,13 @@ def compile(ir_text: str, entry_name: str, arg_types: Sequence[str], result_type
     symbol = packed(entry_name)
     device, host = device_and_host(ir_text, chip)
     name = cache.key("kernel for a GPU", *llvm.host(), shim.text(), host, entry)
-    code = cache.fetch(name, lambda: llvm.emit(host + entry, {symbol}))
     kernels = Kernels(device)
     symbols = {**shim.runtime().symbols, launchers.KERNELS: kernels.address}
-    library = llvm.link(code, {symbol}, symbols, kernels)
+    library = cache.fetch(
+        name,
+        lambda: llvm.emit(host + entry, {symbol}),
+        lambda code: llvm.link(code, {symbol}, symbols, kernels),
+    )
     return Function(entry_name, library, symbol, arg_types, result_type, _enter())
 
 

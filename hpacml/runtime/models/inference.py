@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import math
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter, is_
@@ -165,8 +164,8 @@ class Inference:
         """Find the model of the current call; one of a file is on `device`. Raises ModelError if there is none."""
         given = find(self._site.model, environment.SURROGATE_MODEL)
         try:
-            if isinstance(given, (str, os.PathLike)):
-                return load(frame.paths()[given], device)
+            if frame.is_path(given):
+                return load(frame.paths().absolute(given), device)
         except ModelError as error:
             raise ModelError(f"in the region '{self._site.label}': {error}") from error.__cause__
         if callable(given):

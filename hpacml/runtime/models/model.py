@@ -40,15 +40,18 @@ class Model:
     replayable: bool = False
 
 
-Stamp = tuple[int, int, int]
-"""The time of change, the size and the inode of a file, which tell whether it has changed."""
+Stamp = tuple[int, ...]
+"""Device, inode, size and times of change of the file that a path leads to: these tell of another file or content."""
 
 
 @dataclass(slots=True)
 class _Loaded:
-    """The model of a file, and the stamp that the file had when it was last read, also in vain; None for no file."""
+    """The model of a file, the file itself, without symbolic links, and the stamp that was there when it was last read,
+    also in vain; None for no file.
+    """
 
     model: Model
+    file: str
     stamp: Stamp | None
 
 
@@ -58,29 +61,38 @@ _passed: weakref.WeakKeyDictionary[Any, Model] = weakref.WeakKeyDictionary()
 
 
 def load(path: str, device: str = "cpu") -> Model:
-    """Give the model in the file at `path`, which is absolute and without symbolic links, on `device`.
+    """Give the model in the file at `path`, which is absolute, on `device`.
 
     The file is read at the first call; later ones give the same model, until `save_model` writes another there.
-    With HPACML_MODEL_RELOAD=1 each call looks whether the file has changed, and reads it then; if that fails, the
-    model stays, and the log tells why. Raises ModelError.
+    With HPACML_MODEL_RELOAD=1 each call follows symbolic links anew and looks whether the file is another or has
+    changed, and reads it then; if that fails, the model stays, and the log tells why. Raises ModelError.
     """
     key = path, device
     if (loaded := _loaded.get(key)) is None:
         with _lock:
             if (loaded := _loaded.get(key)) is None:
-                stamp = _stamp(path)  # before it is read: a change from here on is seen by the next call
-                loaded = _loaded[key] = _Loaded(_read(path, device), stamp)
+                loaded = _loaded[key] = _first(path, device)
     elif environment.MODEL_RELOAD.is_on() and _stamp(path) != loaded.stamp:
         with _lock:
             _reload(path, device, loaded)
     return loaded.model
 
 
-def forget(path: str) -> None:
-    """Have the next `load` read the file anew, on every device."""
+def forget(file: str) -> None:
+    """Have the next `load` read the file, whose path has no symbolic links, anew, by any path and on every device."""
     with _lock:
-        for key in [key for key in _loaded if key[0] == path]:
+        for key in [key for key, loaded in _loaded.items() if file in (loaded.file, os.path.realpath(key[0]))]:
             del _loaded[key]
+
+
+def _first(path: str, device: str) -> _Loaded:
+    """Read a file, unless it has been read by another path."""
+    stamp = _stamp(path)  # before it is read: a change from here on is seen by the next call
+    file = os.path.realpath(path)
+    for (_, where), known in _loaded.items():
+        if where == device and known.file == file and known.stamp == stamp:
+            return _Loaded(known.model, file, stamp)
+    return _Loaded(_read(path, device), file, stamp)
 
 
 def _stamp(path: str) -> Stamp | None:
@@ -88,7 +100,7 @@ def _stamp(path: str) -> Stamp | None:
         status = os.stat(path)
     except OSError:
         return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _reload(path: str, device: str, loaded: _Loaded) -> None:
@@ -97,7 +109,7 @@ def _reload(path: str, device: str, loaded: _Loaded) -> None:
         return
     loaded.stamp = stamp
     try:
-        loaded.model = _read(path, device)
+        loaded.model, loaded.file = _read(path, device), os.path.realpath(path)
     except ModelError as error:
         _log.warning("the model '%s' has changed, but the one loaded before stays in use: %s", path, error)
     else:

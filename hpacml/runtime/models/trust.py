@@ -1,7 +1,8 @@
 """The list of the model files that this user has declared safe to run, by the SHA-256 of their content.
 
 Files of most formats can run any code when they are loaded. So they are loaded only if `save_model` wrote them, if
-`hpacml model trust FILE` added them, or with HPACML_TRUST_MODELS=all.
+`hpacml model trust FILE` added them, or with HPACML_TRUST_MODELS=all. A list that other users own or may write is not
+used, nor is one in a folder of theirs.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from pathlib import Path
 
 import platformdirs
 
-from hpacml import environment
+from hpacml import environment, private_files
 from hpacml.errors import ModelError
+from hpacml.private_files import NotPrivateError, private_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +53,13 @@ def entries() -> list[TrustedFile]:
     """Read the list of trusted files, oldest first, without lines that are no entries. Raises ModelError."""
     file = trust_file()
     try:
-        text = file.read_text(encoding="utf-8", errors="replace")
+        with private_folder(file.parent) as folder:
+            text = private_files.read(file.name, folder, private=True).decode(errors="replace")
     except FileNotFoundError:
         return []
+    except NotPrivateError as error:
+        whose = "" if error.filename == file.name else f" of its folder {file.parent}"
+        raise ModelError(f"the list of trusted models, {file}, is not used because{whose} {error.strerror}") from error
     except OSError as error:
         raise ModelError(f"cannot read the list of trusted models, {file}: {error.strerror}") from error
     parts = [line.split(maxsplit=1) for line in text.splitlines()]
@@ -116,7 +122,7 @@ def require(content: bytes, path: str, kind: str) -> None:
 def read(path: str | os.PathLike[str]) -> bytes:
     """Read the content of a model file. Raises ModelError, which says what would mend it."""
     try:
-        return Path(path).read_bytes()
+        return private_files.read(path)
     except FileNotFoundError:
         raise ModelError(
             f"the model '{Path(path).absolute()}' does not exist: train one and write it there with "

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from hpacml.errors import HpacmlError
+from hpacml.errors import HpacmlError, plain
 from hpacml.runtime.reports import counters
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class Report(Mapping[str, RegionReport]):
             table.add_column(column, justify="right")
         for label, region in self.items():
             fallbacks = f"{region.fallbacks} fallback{'s' * (region.fallbacks > 1)}" if region.fallbacks else ""
-            about = iter([label, fallbacks])
+            about = iter([plain(label, line=True), fallbacks])
             whole = sum(event.total_ms for name, event in region.events.items() if name in WHOLE.values())
             for name, event in region.events.items():
                 table.add_row(

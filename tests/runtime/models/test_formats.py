@@ -395,3 +395,69 @@ def test_a_model_is_loaded_once_per_device(file: Callable[..., Path]):
     path = str(file("state_dict"))
     assert model.load(path) is model.load(path, "cpu")
     assert model.load(path, "meta").network.anchor().is_meta
+
+
+@pytest.mark.parametrize("linked", ["file", "folder", "chain"])
+def test_a_symbolic_link_that_moves_is_followed(linked: str, tmp_path: Path, infer: Any, monkeypatch: Any, caplog: Any):
+    """A model is published by moving a link to it, to its folder, or to another link."""
+    for value in (1, 2):
+        (tmp_path / f"v{value}").mkdir()
+        (tmp_path / f"v{value}" / "m.safetensors").write_bytes(constant(value))
+    moved, path = {
+        "file": (tmp_path / "m.safetensors", tmp_path / "m.safetensors"),
+        "folder": (tmp_path / "latest", tmp_path / "latest" / "m.safetensors"),
+        "chain": (tmp_path / "latest.safetensors", tmp_path / "m.safetensors"),
+    }[linked]
+    if linked == "chain":
+        path.symlink_to(moved)
+
+    def publish(value: int) -> None:
+        new = tmp_path / "new"
+        new.symlink_to(tmp_path / f"v{value}" / ("" if linked == "folder" else "m.safetensors"))
+        os.replace(new, moved)
+
+    x, y = np.zeros((3, 5), np.float32), np.zeros((3, 1), np.float32)
+
+    def result() -> float:
+        infer([x], [y], model={"path": str(path)})
+        return float(y[0, 0])
+
+    publish(1)
+    assert result() == 1
+    publish(2)
+    assert result() == 1
+    monkeypatch.setenv("HPACML_MODEL_RELOAD", "1")
+    assert result() == 2
+    moved.unlink()
+    assert result() == 2
+    assert "the one loaded before stays in use" in caplog.text
+    publish(1)
+    assert result() == 1
+
+
+def test_where_a_link_moves_to_has_to_be_trusted(file: Callable[..., Path], saved: Saved, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("HPACML_MODEL_RELOAD", "1")
+    link = tmp_path / "link.pt"
+    link.symlink_to(file("torchscript"))
+    first = model.load(str(link))
+    link.unlink()
+    link.symlink_to(file("torchscript", saved("torchscript", torch.float64), trusted=False, name="other"))
+    assert model.load(str(link)) is first
+
+
+def test_a_file_and_links_to_it_are_one_model(tmp_path: Path):
+    path, link = tmp_path / "m.safetensors", tmp_path / "link"
+    link.symlink_to(path)
+    hpacml.save_model(nn.Sequential(nn.Linear(5, 1)), path, example=torch.zeros(1, 5))
+    first = model.load(str(path))
+    assert model.load(str(link)) is first
+    hpacml.save_model(nn.Sequential(nn.Linear(5, 1)), link, example=torch.zeros(1, 5))
+    assert model.load(str(link)) is not first
+    assert model.load(str(path)) is model.load(str(link))
+
+
+def test_a_model_that_is_no_regular_file(tmp_path: Path):
+    os.mkfifo(tmp_path / "m.pt2")
+    for path in (tmp_path / "m.pt2", Path("/dev/zero")):
+        with pytest.raises(ModelError, match=f"cannot read the model '{path}': it is no regular file"):
+            model.load(str(path))
