@@ -6,6 +6,7 @@ import ast
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from xdsl.dialects.arith import AddiOp, AndIOp, CmpiOp, DivUIOp, MaxUIOp, MinUIOp, SelectOp, SubiOp
 from xdsl.dialects.builtin import IndexType
 from xdsl.dialects.scf import ConditionOp, ForOp, ParallelOp, ReduceOp, WhileOp
 from xdsl.ir import Block, Region, SSAValue
@@ -25,11 +26,6 @@ class _Range:
     stop: Number
     step: Number
     parallel: bool
-
-    @property
-    def ascends(self) -> bool:
-        """Whether the step is known to be positive, as scf requires."""
-        return self.step.constant is not None and self.step.constant > 0
 
     @property
     def least(self) -> int | None:
@@ -105,29 +101,49 @@ class Loops:
         return _Range(start, stop, step, callee is plain.prange)
 
     def _bounds(self, range: _Range) -> tuple[SSAValue, SSAValue, SSAValue]:
-        """Bounds and step for scf. Unless the step is known to be positive, they count the iterations from 0."""
-        ssa, compute = self._numbers.ssa, self._numbers.binary
-        if range.ascends:
-            return ssa(range.start), ssa(range.stop), ssa(range.step)
-        if range.step.constant == -1:
-            count = compute(ast.Sub, range.start, range.stop)
-        else:
-            ascends = self._numbers.compare(ast.Gt, range.step, Number(INT, 0))
-            sign = self._numbers.select(ascends, Number(INT, 1), Number(INT, -1))
-            distance = compute(ast.Sub, range.stop, range.start)
-            distance = compute(ast.Add, distance, compute(ast.Sub, range.step, sign))
-            count = compute(ast.FloorDiv, distance, range.step)  # 0 for a step of 0
-        return self._emit.index(0), ssa(count), self._emit.index(1)
+        """Bounds and step of a counter for scf, which neither leaves 64 bits nor passes its upper bound.
+
+        With a step of 1 it is the loop's variable, and with -1 its complement, since `~i` turns the order of all
+        integers round. With another step it counts the iterations from 0, because the number after the last one may
+        be too large.
+        """
+        ssa, one = self._numbers.ssa, self._emit.index(1)
+        match range.step.constant:
+            case 1:
+                return ssa(range.start), ssa(range.stop), one
+            case -1:
+                return ssa(self._complement(range.start)), ssa(self._complement(range.stop)), one
+            case _:
+                return self._emit.index(0), self._count(range), one
 
     def _set_target(self, loop: _For, counter: SSAValue) -> None:
         """Set the loop's variable in an iteration."""
         number, range = Number(INT, counter), loop.range
         if range.step.constant == -1:
-            number = self._numbers.binary(ast.Sub, range.start, number)
-        elif not range.ascends:
+            number = self._complement(number)
+        elif range.step.constant != 1:
             distance = self._numbers.binary(ast.Mult, number, range.step)
             number = self._numbers.binary(ast.Add, range.start, distance)
         self._variables.set(loop.target, replace(number, bound=range.least))
+
+    def _complement(self, number: Number) -> Number:
+        return self._numbers.invert(number) if number.constant is None else Number(INT, ~int(number.constant))
+
+    def _count(self, range: _Range) -> SSAValue:
+        """The number of iterations, 0 for a step of 0. A loop of 2**63 never ends, as one of one less."""
+        value, constant = self._emit.value, self._emit.index
+        start, stop, step = map(self._numbers.ssa, (range.start, range.stop, range.step))
+        ascends = value(CmpiOp(step, constant(0), "sgt"))
+        low, high = (value(SelectOp(ascends, *ends)) for ends in ((start, stop), (stop, start)))
+        size = value(SelectOp(ascends, step, value(SubiOp(constant(0), step))))
+        # Without a sign, both the distance and the size of the step fit 64 bits.
+        rest = value(SubiOp(value(SubiOp(high, low)), constant(1)))
+        last = value(DivUIOp(rest, value(MaxUIOp(size, constant(1)))))
+        count = value(AddiOp(value(MinUIOp(last, constant((1 << 63) - 2))), constant(1)))
+        some = value(CmpiOp(low, high, "slt"))
+        if range.step.constant is None:
+            some = value(AndIOp(some, value(CmpiOp(step, constant(0), "ne"))))
+        return value(SelectOp(some, count, constant(0)))
 
     # -- the kinds of loops ----------------------------------------------------------------------
 
