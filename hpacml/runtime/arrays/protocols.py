@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import struct
 import sys
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 import numpy as np
 
@@ -15,9 +15,10 @@ from hpacml.dtypes import (
     BY_TYPE_CODE,
     SIZES,
     numpy_names,
-    torch_names,
 )
-from hpacml.errors import HpacmlError, MapError
+from hpacml.errors import HpacmlError
+from hpacml.runtime.arrays.refusals import elsewhere, misaligned, no_memory, refusal, unsupported_dtype
+from hpacml.runtime.arrays.torch_memory import ORDINARY, require_ordinary, torch_view
 from hpacml.runtime.arrays.views import ArrayView, c_strides
 
 if TYPE_CHECKING:
@@ -47,14 +48,17 @@ def array_view(array: object, name: str, *, write: bool = False, gpu: bool = Fal
     """
     if type(array) is np.ndarray:
         view = _numpy_view(array, name)
+    elif type(array) in ORDINARY:
+        view = torch_view(cast("torch.Tensor", array), name)
     elif _is_tensor(array):
-        view = _torch_view(array, name)
+        require_ordinary(array, name)
+        view = torch_view(array, name)
     else:
         view = _foreign_view(array, name, gpu)
     if view.device is not None and not gpu:
-        raise _elsewhere(name, f"the memory of cuda:{view.device}", "a copy in host memory")
+        raise elsewhere(name, f"the memory of cuda:{view.device}", "a copy in host memory")
     if write and view.readonly:
-        raise _error(name, f"is written, but its memory is read-only: {_writable_hint(array)}")
+        raise refusal(name, f"is written, but its memory is read-only: {_writable_hint(array)}")
     return view
 
 
@@ -69,9 +73,11 @@ def _numpy_view(array: np.ndarray[Any, np.dtype[Any]], name: str) -> ArrayView:
     capsule = array.__array_struct__
     address = ctypes.c_size_t.from_address(_capsule_pointer(capsule, None) + _ARRAY_STRUCT_DATA).value
     flags, shape = array.flags, array.shape
+    if not address and 0 not in shape:
+        raise no_memory(name, shape)
     if not flags.aligned:
         _element_strides(name, array.strides, array.itemsize)
-        raise _misaligned(name, address, dtype)
+        raise misaligned(name, address, dtype)
     if flags.c_contiguous:
         strides = c_strides(shape)
     else:
@@ -83,47 +89,29 @@ def _custom_dtype(dtype: np.dtype[Any], name: str) -> str:
     if dtype.name == "bfloat16" and dtype.itemsize == 2:  # of the package ml_dtypes
         return BRAIN
     if not dtype.isnative:
-        raise _error(
+        raise refusal(
             name,
             f"has dtype {dtype}, of foreign byte order: pass {name}.astype({name}.dtype.newbyteorder('='))",
         )
     if dtype.names is not None:
-        raise _error(name, f"has a structured dtype: map its fields one by one, such as {name}[{dtype.names[0]!r}]")
+        raise refusal(name, f"has a structured dtype: map its fields one by one, such as {name}[{dtype.names[0]!r}]")
     if dtype.kind == "c":
-        raise _error(name, f"has dtype {dtype}: map {name}.real and {name}.imag")
+        raise refusal(name, f"has dtype {dtype}: map {name}.real and {name}.imag")
     if dtype.kind == "b":
-        raise _error(name, f"has dtype bool: pass {name}.view(numpy.uint8), which is the same memory")
-    raise _unsupported_dtype(name, dtype)
-
-
-def _torch_view(tensor: torch.Tensor, name: str) -> ArrayView:
-    if not (tensor.is_cpu or tensor.is_cuda):
-        raise _elsewhere(name, str(tensor.device), f"{name}.cpu()")
-    if (dtype := torch_names().get(tensor.dtype)) is None:
-        raise _unsupported_dtype(name, tensor.dtype)
-    if tensor.is_neg():
-        raise _error(name, f"is the negation of its memory: pass {name}.resolve_neg()")
-    try:
-        address, strides = tensor.data_ptr(), tensor.stride()
-    except RuntimeError as error:
-        raise _error(name, f"has no strided memory ({tensor.layout}): pass {name}.to_dense()") from error
-    if address % SIZES[dtype]:
-        raise _misaligned(name, address, dtype)
-    # Torch would not see a write to memory that gradients depend on.
-    device = tensor.device.index if tensor.is_cuda else None
-    return ArrayView(address, dtype, tuple(tensor.shape), strides, tensor.requires_grad, tensor, device)
+        raise refusal(name, f"has dtype bool: pass {name}.view(numpy.uint8), which is the same memory")
+    raise unsupported_dtype(name, dtype)
 
 
 def _foreign_view(array: object, name: str, gpu: bool) -> ArrayView:
     kind = type(array)
     if issubclass(kind, np.ma.MaskedArray):
-        raise _error(name, f"is a masked array: pass {name}.data, which is its memory without the mask")
+        raise refusal(name, f"is a masked array: pass {name}.data, which is its memory without the mask")
     if issubclass(kind, np.generic):
-        raise _error(name, f"is a scalar of type {kind.__name__}: pass an array")
+        raise refusal(name, f"is a scalar of type {kind.__name__}: pass an array")
     try:
         if hasattr(array, "__cuda_array_interface__"):
             if not gpu:
-                raise _elsewhere(name, "CUDA memory", "a copy in host memory")
+                raise elsewhere(name, "CUDA memory", "a copy in host memory")
             # JAX tells the stream on which it computes only through DLPack.
             return _dlpack_view(array, name, gpu) if _is_of_jax(array) else _cuda_view(array, name)
         if hasattr(array, "__array_struct__") or hasattr(array, "__array_interface__"):
@@ -133,28 +121,30 @@ def _foreign_view(array: object, name: str, gpu: bool) -> ArrayView:
     except HpacmlError:
         raise
     except Exception as error:  # a foreign protocol may raise anything
-        raise _error(name, f"does not give its memory: {type(error).__name__}: {error}") from error
+        raise refusal(name, f"does not give its memory: {type(error).__name__}: {error}") from error
     exporter: Any = array
     try:
         buffer = memoryview(exporter)
     except TypeError:
-        raise _error(name, f"is no array but a {kind.__name__}: pass a NumPy array or a Torch tensor") from None
+        raise refusal(name, f"is no array but a {kind.__name__}: pass a NumPy array or a Torch tensor") from None
     return _numpy_view(np.asarray(buffer), name)
 
 
 def _cuda_view(array: Any, name: str) -> ArrayView:
     interface: dict[str, Any] = array.__cuda_array_interface__
     if interface.get("mask") is not None:
-        raise _error(name, "has a mask: pass its data without")
+        raise refusal(name, "has a mask: pass its data without")
     dtype = BY_TYPE_CODE.get(interface["typestr"])
     if dtype is None:
-        raise _unsupported_dtype(name, interface["typestr"])
+        raise unsupported_dtype(name, interface["typestr"])
     address, readonly = interface["data"]
     shape = tuple(interface["shape"])
     steps = interface.get("strides")
     strides = c_strides(shape) if steps is None else _element_strides(name, tuple(steps), SIZES[dtype])
     if address % SIZES[dtype]:
-        raise _misaligned(name, address, dtype)
+        raise misaligned(name, address, dtype)
+    if not address and 0 not in shape:
+        raise no_memory(name, shape)
     device = _cuda_device(array, address)
     return ArrayView(address, dtype, shape, strides, readonly, array, device, interface.get("stream"))
 
@@ -174,25 +164,27 @@ def _dlpack_view(array: Any, name: str, gpu: bool) -> ArrayView:
     kind, index = array.__dlpack_device__()
     on_cuda = kind in _DLPACK_CUDA_DEVICES
     if kind not in _DLPACK_HOST_DEVICES and not (on_cuda and gpu):
-        raise _elsewhere(name, f"memory of DLPack device ({int(kind)}, {index})", "a copy in host memory")
+        raise elsewhere(name, f"memory of DLPack device ({int(kind)}, {index})", "a copy in host memory")
     options: dict[str, Any] = {"stream": _dlpack_stream(int(index))} if on_cuda else {}
     try:
         capsule = _dlpack_capsule(array, options)
     except (BufferError, RuntimeError) as error:
-        raise _error(name, f"does not give its memory through DLPack: {error}") from error
+        raise refusal(name, f"does not give its memory through DLPack: {error}") from error
     tensor, readonly = _dl_tensor(capsule)
     data, _, _, rank, code, bits, lanes, sizes, steps, offset = _DL_TENSOR.unpack(
         ctypes.string_at(tensor, _DL_TENSOR.size)
     )
     dtype = BY_DLPACK_CODE.get((code, bits))
     if dtype is None or lanes != 1:
-        raise _unsupported_dtype(name, f"({code}, {bits} bits) of DLPack")
+        raise unsupported_dtype(name, f"({code}, {bits} bits) of DLPack")
     words = ctypes.c_int64 * rank
     shape = tuple(words.from_address(sizes)) if rank else ()
     strides = tuple(words.from_address(steps)) if rank and steps else c_strides(shape)
     address = data + offset
+    if not data and 0 not in shape:
+        raise no_memory(name, shape)
     if address % SIZES[dtype]:
-        raise _misaligned(name, address, dtype)
+        raise misaligned(name, address, dtype)
     readonly |= _is_of_jax(array)
     device = int(index) if on_cuda else None
     # The capsule has been read, not consumed: as the owner it keeps the memory, and releases it in the end.
@@ -229,7 +221,7 @@ def _dlpack_stream(index: int) -> int:
 
 def _element_strides(name: str, strides: tuple[int, ...], size: int) -> tuple[int, ...]:
     if any(stride % size for stride in strides):
-        raise _error(
+        raise refusal(
             name,
             f"has strides of {strides} bytes, which are no multiples of its {size}-byte elements: "
             f"pass {name}.copy(), or give the structured dtype align=True",
@@ -241,23 +233,3 @@ def _writable_hint(array: object) -> str:
     if getattr(array, "requires_grad", False):
         return "it requires a gradient; pass its .detach()"
     return "pass a writable array"
-
-
-def _error(name: str, text: str) -> MapError:
-    return MapError(f"argument {name!r} {text}")
-
-
-def _elsewhere(name: str, place: str, instead: str) -> MapError:
-    return _error(name, f"lies in {place}, where this cannot reach it: pass {instead}")
-
-
-def _misaligned(name: str, address: int, dtype: str) -> MapError:
-    size = SIZES[dtype]
-    return _error(
-        name, f"starts at address {address:#x}, which is not aligned to its {size}-byte elements: pass a copy"
-    )
-
-
-def _unsupported_dtype(name: str, dtype: object) -> MapError:
-    supported = ", ".join(SIZES)
-    return _error(name, f"has dtype {dtype}; maps and kernels work on {supported}: pass it converted to one of these")

@@ -7,6 +7,7 @@ import ctypes
 import mmap
 import subprocess
 import sys
+import warnings
 from typing import Any
 
 import numpy as np
@@ -233,7 +234,7 @@ REFUSED = {
     "list": ([1.0, 2.0], "is no array but a list: pass a NumPy array or a Torch tensor"),
     "None": (None, "is no array but a NoneType"),
     "CUDA": (Exposes(__cuda_array_interface__={}), "lies in CUDA memory, where this cannot reach it"),
-    "Torch device": (torch.zeros(2, device="meta"), r"lies in meta, .* pass a\.cpu\(\)"),
+    "Torch device": (torch.zeros(2, device="meta"), "lies in meta, where tensors have shapes and no memory"),
     "Torch int16": (torch.zeros(2, dtype=torch.int16), "has dtype torch.int16; maps and kernels work on"),
     "Torch bool": (torch.zeros(2, dtype=torch.bool), "has dtype torch.bool"),
     "Torch sparse": (torch.zeros(2, 2).to_sparse(), r"has no strided memory .* pass a\.to_dense\(\)"),
@@ -247,6 +248,111 @@ def test_refused_with_the_argument_and_the_fix(case: str) -> None:
     with pytest.raises(MapError, match=reason) as caught:
         array_view(value, "a")
     assert str(caught.value).startswith("argument 'a' ")
+
+
+class _Wrapper(torch.Tensor):
+    @staticmethod
+    def __new__(cls, elements: torch.Tensor) -> Any:
+        return torch.Tensor._make_wrapper_subclass(cls, elements.shape, dtype=elements.dtype)
+
+    @classmethod
+    def __torch_dispatch__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        raise NotImplementedError
+
+
+class _Dispatching(_Wrapper):
+    @staticmethod
+    def __new__(cls, elements: torch.Tensor) -> Any:
+        return torch.Tensor._make_subclass(cls, elements)
+
+
+def _shrunk(elements: int, size: int, part: slice = slice(None)) -> torch.Tensor:
+    tensor = torch.zeros(elements)[part]
+    tensor.untyped_storage().resize_(size)
+    return tensor
+
+
+def _functional() -> torch.Tensor:
+    return torch._to_functional_tensor(torch.zeros(4))
+
+
+def _fake() -> torch.Tensor:
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode():
+        return torch.zeros(4)
+
+
+def _masked() -> torch.Tensor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.masked.masked_tensor(torch.zeros(4), torch.ones(4, dtype=torch.bool))
+
+
+def _nested(layout: torch.layout) -> torch.Tensor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)], layout=layout)
+
+
+WITHOUT_MEMORY = {
+    "freed": (lambda: _shrunk(4, 0), "has 4 elements and no memory for them"),
+    "shrunk": (lambda: _shrunk(4, 8), "needs 16 bytes of its storage from byte 0 on, but that has 8"),
+    "a view of what is shrunk": (
+        lambda: _shrunk(8, 16, slice(3, None, 2)),
+        "needs 20 bytes of its storage from byte 12 on",
+    ),
+    "zero": (lambda: torch._efficientzerotensor(4), "has 4 elements and no memory for them"),
+    "functional": (_functional, "has 4 elements and no memory for them"),
+    "fake": (_fake, "is a FakeTensor, whose elements need not be what its memory holds"),
+    "masked": (_masked, "is a MaskedTensor, whose elements"),
+    "wrapper": (lambda: _Wrapper(torch.zeros(4)), "is a _Wrapper, whose elements"),
+    "dispatching": (lambda: _Dispatching(torch.zeros(4)), "is a _Dispatching, whose elements"),
+    "nested": (lambda: _nested(torch.strided), r"is a nested tensor: pass one of its parts"),
+    "jagged": (lambda: _nested(torch.jagged), "is a NestedTensor, whose elements"),
+    "uninitialised": (torch.nn.UninitializedParameter, "is an UninitializedParameter, which has no memory yet"),
+    "null": (
+        lambda: Exposes(__array_interface__={"shape": (4,), "typestr": "<f4", "data": (0, False), "version": 3}),
+        r"has the shape \[4\], but its memory is at address 0|does not give its memory",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WITHOUT_MEMORY)
+def test_memory_that_is_not_there_is_not_read(case: str) -> None:
+    make, reason = WITHOUT_MEMORY[case]
+    with pytest.raises(MapError, match=reason):
+        array_view(make(), "a")
+
+
+def test_tensors_of_their_storage_and_no_more_are_memory() -> None:
+    storage = torch.arange(8.0)
+    kept = storage[2:6:3]
+    storage.untyped_storage().resize_(24)  # to the end of the last element that is left
+    assert array_view(kept, "a").address == kept.data_ptr()
+    gone = torch.zeros(3)
+    gone.resize_(0)
+    assert array_view(gone, "a").shape == (0,)
+    assert array_view(torch.zeros(1).expand(5), "a").strides == (0,)
+    assert array_view(torch.nn.Parameter(torch.zeros(2), requires_grad=False), "a", write=True).shape == (2,)
+
+
+def test_subclasses_that_are_their_memory_are_read() -> None:
+    class Image(torch.Tensor):
+        """As torchvision has it: it changes no operation."""
+
+    image = torch.arange(6.0).as_subclass(Image)
+    assert array_view(image, "a", write=True).address == image.data_ptr()
+
+
+@pytest.mark.parametrize("transform", [torch.vmap, torch.func.grad])
+def test_tensors_of_transforms_are_refused_with_the_reason(transform: Any) -> None:
+    def function(x: Any) -> Any:
+        array_view(x, "a")
+        return x.sum()
+
+    with pytest.raises(MapError, match=r"'a' belongs to torch\.vmap, torch\.func\.grad or another .* outside of the"):
+        transform(function)(torch.ones(3))
 
 
 def test_numpy_bfloat16() -> None:
