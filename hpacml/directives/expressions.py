@@ -263,6 +263,8 @@ def _number(value: object) -> Number | None:
         return value
     if isinstance(value, numbers.Integral):
         return int(value)
+    if type(value).__name__ == "SymInt":  # Torch's, for a size that it does not know yet
+        return cast(int, value)
     return float(value) if isinstance(value, numbers.Real) else None
 
 

@@ -14,8 +14,9 @@ import numpy as np
 
 from hpacml.dtypes import BY_LONG_NAME, DTYPES
 from hpacml.errors import MapError
-from hpacml.frontend import placement
+from hpacml.frontend import placement, tracers
 from hpacml.frontend.compile import compile
+from hpacml.frontend.functor import define_operators
 from hpacml.frontend.python.annotations import ArrayParameter, OpaqueParameter, ScalarParameter
 from hpacml.frontend.python.compiler import compile_kernel
 from hpacml.frontend.python.definition import Definition
@@ -24,8 +25,11 @@ from hpacml.runtime.arrays.protocols import array_view
 from hpacml.runtime.arrays.views import ArrayView, Layout, descriptor, layout_of
 from hpacml.runtime.frame import Frame
 from hpacml.runtime.gpu.offload import Offload, Work
+from hpacml.runtime.models import prerequisites
 from hpacml.runtime.reports import instruments
 from hpacml.runtime.reports.instruments import Instruments
+
+prerequisites.add(define_operators)
 
 _compiling = threading.RLock()
 
@@ -66,6 +70,8 @@ class Dispatcher:
 
     def __call__(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> object:
         """Run the kernel. Raises `MapError` if an argument does not fit, `TypeError` if one is missing or unknown."""
+        if (tracer := tracers.tracer()) is not None:
+            raise tracers.refusal(tracer, f"the kernel {self._kernel.name}")
         if kwargs or len(args) != self._count:
             args = self._bind(args, kwargs)
         views = [array_view(args[k], p.name, gpu=True) for k, p in self._arrays]

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from hpacml.directives.parser import parse_application_targets, parse_functor, require_text
 from hpacml.directives.syntax import FunctorDirective
 from hpacml.errors import MapError
-from hpacml.frontend.maps import AppliedFunctor, integers_of, numbers_of
+from hpacml.frontend import operators, tracers
+from hpacml.frontend.maps import AppliedFunctor, integers_of, numbers_of, symbolic_shape
 from hpacml.frontend.placement import (
     Machine,
     device_of,
@@ -58,7 +59,15 @@ class TensorFunctor:
         self.directive = directive
         self._target: Machine | None = target
         self._applied: dict[tuple[str, frozenset[str], bool], AppliedFunctor] = {}
+        if tracers.meet() is not None:
+            define_operators()
 
+    @property
+    def target(self) -> Machine | None:
+        """Where it runs also for arrays of the host; None for where they are."""
+        return self._target
+
+    @tracers.untraced
     def gather(
         self, targets: str, /, *, out: torch.Tensor | None = None, unchecked: bool = False, **names: object
     ) -> torch.Tensor:
@@ -74,6 +83,9 @@ class TensorFunctor:
         outside of the array. Raises `DirectiveError` if the text cannot be parsed, `MapError` if the map, an array
         or `out` does not fit, and `DeviceError` if the GPU cannot be used.
         """
+        if operators.records([*names.values(), out], tracers.tracer()):
+            define_operators()
+            return operators.gather(self, targets, out, unchecked, names)
         bound = self._bind(targets, "to", names, unchecked)
         device = self._device(bound)
         if out is None:
@@ -88,6 +100,7 @@ class TensorFunctor:
         bound.run(view, device)
         return out
 
+    @tracers.untraced
     def scatter(self, tensor: object, targets: str, /, *, unchecked: bool = False, **names: object) -> None:
         """Scatter the elements of a dense tensor into arrays, converted to their dtypes (paper, section IV-A).
 
@@ -97,6 +110,10 @@ class TensorFunctor:
         tensor, an array or the map does not fit or the map writes an element twice (then nothing has been written), and
         `DeviceError` if the GPU cannot be used.
         """
+        if operators.records([*names.values(), tensor], tracers.tracer()):
+            define_operators()
+            operators.scatter(self, tensor, targets, unchecked, names)
+            return
         bound = self._bind(targets, "from", names, unchecked)
         device = self._device(bound)
         source = array_view(tensor, "tensor", gpu=True)
@@ -169,13 +186,7 @@ class TensorFunctor:
         integers = integers_of(names)
         if not isinstance(unchecked, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise MapError("unchecked takes True or False, so an array cannot have this name: write another in the map")
-        key = targets, frozenset(integers), unchecked
-        if key not in self._applied:
-            if len(self._applied) >= KNOWN_TARGETS:
-                self._applied.clear()
-            parsed = parse_application_targets(require_text(targets, "the targets"))
-            self._applied[key] = AppliedFunctor(self.directive, parsed, frozenset(integers), unchecked)
-        application = self._applied[key]
+        application = self._application(targets, frozenset(integers), unchecked)
         for name in application.arrays:
             if name not in names:
                 fix = "no array can have this name here" if name in ("out", "unchecked") else f"give it as {name}=..."
@@ -190,6 +201,27 @@ class TensorFunctor:
         params = {param: integers[param] for param in application.functor.used_params}
         shape = _shape(application, direction, tuple(shapes), tuple(open_numbers), tuple(params.items()))
         return _Bound(application, direction, views, [*open_numbers, *params.values()], shape)
+
+    def _application(self, targets: str, integers: frozenset[str], unchecked: bool) -> AppliedFunctor:
+        key = targets, integers, unchecked
+        if key not in self._applied:
+            if len(self._applied) >= KNOWN_TARGETS:
+                self._applied.clear()
+            parsed = parse_application_targets(require_text(targets, "the targets"))
+            self._applied[key] = AppliedFunctor(self.directive, parsed, integers, unchecked)
+        return self._applied[key]
+
+    def form(
+        self, targets: str, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, int]
+    ) -> tuple[tuple[int, ...], torch.dtype]:
+        """The shape and the dtype of what would be gathered; sizes and numbers may be symbols of Torch."""
+        from hpacml.dtypes import torch_dtypes, torch_names
+
+        application = self._application(targets, frozenset(numbers), False)
+        arrays = [tensors[name] for name in application.arrays]
+        shape = symbolic_shape(application, [tuple(array.shape) for array in arrays], numbers)
+        dtype = _dtype(tuple([torch_names()[arrays[head].dtype] for head in application.heads]))
+        return shape, torch_dtypes()[dtype]
 
     def __repr__(self) -> str:
         return f"hpacml.functor({self.directive.canonical!r})"
@@ -260,6 +292,11 @@ class _Bound(NamedTuple):
         given = dict(zip(self.application.functor.used_params, params, strict=True))
         mapped = self.application.resolve(self.direction, shapes, numbers, given)
         return [*boxes(mapped, self.application.trees, shapes), tuple((0, size) for size in tensor.shape)]
+
+
+def define_operators() -> None:
+    """Define Torch's operators of functors, which models may contain. This loads Torch."""
+    operators.define(TensorFunctor)
 
 
 @lru_cache(4096)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Generic, Literal, ParamSpec, TypeAlias, TypeVar, cast, overload
 
 from hpacml.errors import CompileError, HpacmlError
+from hpacml.frontend import tracers
 from hpacml.frontend.placement import MACHINES, Machine
 from hpacml.frontend.python.definition import Definition
 
@@ -51,12 +52,14 @@ class Kernel(Definition, Generic[P, R]):
         super().__init__(function)
         self.target: Machine | None = target
         functools.update_wrapper(self, function)
+        tracers.meet()
 
     @property
     def py_func(self) -> Callable[P, R]:
         """The Python function; its directives do nothing."""
         return self.function
 
+    @tracers.untraced
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         return cast(R, self._dispatcher(args, kwargs))
 

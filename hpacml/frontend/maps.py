@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from numbers import Integral
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hpacml.directives.expressions import Expr, evaluate_int
 from hpacml.directives.syntax import (
@@ -18,7 +18,7 @@ from hpacml.directives.syntax import (
 )
 from hpacml.errors import DirectiveError, MapError
 from hpacml.functors.application import Way, resolve
-from hpacml.functors.arithmetic import EXACT
+from hpacml.functors.arithmetic import EXACT, Exact, Judge
 from hpacml.functors.strided_views import Mapped
 from hpacml.functors.targets import Bounds, TargetTree, bind, heads, single
 from hpacml.functors.tensor_functor import Functor
@@ -151,6 +151,39 @@ def numbers_of(
             name, rank = number.array, len(shape)
             raise MapError(f"the target of '{name}' has a dimension {number.dim}, but the array only {rank}")
     return found
+
+
+class _Symbolic(Exact):
+    """Arithmetic on integers and symbols of Torch, which makes nothing of conditions: who runs the map checks it."""
+
+    def le(self, a: int, b: int) -> bool:
+        return True
+
+    def any(self, conditions: Sequence[bool]) -> bool:
+        return True
+
+    def all(self, conditions: Sequence[bool]) -> bool:
+        return True
+
+    def require(self, condition: bool, message: Callable[[], str]) -> None:
+        pass
+
+    def require_judged(self, condition: bool, judge: Judge) -> None:
+        pass
+
+
+def symbolic_shape(
+    application: AppliedFunctor, shapes: Sequence[Sequence[int]], values: Mapping[str, int]
+) -> tuple[int, ...]:
+    """The shape of a gathered tensor, of sizes and numbers that may be symbols of Torch (`torch.SymInt`)."""
+    of_arrays = dict(zip(application.arrays, shapes, strict=True))
+    numbers: list[Any] = [
+        number.evaluation(values) if isinstance(number, Expr) else of_arrays[number.array][number.dim]
+        for number in application.open_numbers
+    ]
+    params = {param: values[param] for param in application.functor.used_params}
+    targets = bind(application.trees, application.arrays, shapes, numbers, _Symbolic())
+    return resolve(application.functor, targets, params, "to", _Symbolic()).shape
 
 
 def _tree(target: Target) -> TargetTree:

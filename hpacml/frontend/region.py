@@ -23,6 +23,8 @@ from hpacml.directives.syntax import (
     depth_first,
 )
 from hpacml.errors import DirectiveError
+from hpacml.frontend import tracers
+from hpacml.frontend.functor import define_operators
 from hpacml.frontend.maps import AppliedFunctor, End, integers_of, numbers_of
 from hpacml.frontend.placement import Machine, device_of, on_host, require_machine
 from hpacml.frontend.scope import Keyword, Scope, check_units
@@ -31,6 +33,7 @@ from hpacml.runtime.arrays.views import ArrayView, layout_of
 from hpacml.runtime.entry import call
 from hpacml.runtime.frame import Frame, Paths
 from hpacml.runtime.gpu.offload import Offload, Work
+from hpacml.runtime.models import prerequisites
 from hpacml.runtime.reports import instruments
 
 if TYPE_CHECKING:
@@ -42,6 +45,8 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+prerequisites.add(define_operators)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +108,7 @@ class Region(Generic[P, R]):
         """The numbers of positional arguments that need no binding."""
         self._plans: dict[tuple[str, ...], _Plan] = {}
         self._compiled: dict[tuple[object, ...], Callable[..., object]] = {}
+        tracers.meet()
 
     def _read(self, text: str) -> tuple[MlDirective, list[tuple[Keyword, FunctorDirective, tuple[Target, ...]]]]:
         parameters = self._signature.parameters
@@ -141,7 +147,10 @@ class Region(Generic[P, R]):
                     raise DirectiveError(message, text, node.col_offset, node.end_col_offset or 0)
         return ml, [(use.keyword, *use.map) for use in uses]
 
+    @tracers.untraced
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R | None:
+        if (tracer := tracers.tracer()) is not None:
+            raise tracers.refusal(tracer, f"the region {self.py_func.__name__}")
         bound = self._bind(args, kwargs)
         returned: list[R] = []
         frame = Frame(bound.values, [lambda: returned.append(self.py_func(*args, **kwargs))], self._paths)

@@ -10,9 +10,12 @@ from typing import Annotated
 import typer
 
 from hpacml.errors import ModelError, summary
-from hpacml.runtime.models import formats, trust
+from hpacml.frontend.functor import define_operators
+from hpacml.runtime.models import formats, prerequisites, trust
 from hpacml.runtime.models.model import forget, load
 from hpacml.tools.console import Table, echo, show
+
+prerequisites.add(define_operators)
 
 models = typer.Typer(help="Model files, and which of them this machine trusts.", no_args_is_help=True)
 

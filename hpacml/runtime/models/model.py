@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from hpacml import environment
 from hpacml.errors import ModelError, summary
-from hpacml.runtime.models import formats, trust
+from hpacml.runtime.models import formats, prerequisites, trust
 from hpacml.runtime.models.network import Network, evaluating, first_floating
 
 if TYPE_CHECKING:
@@ -131,6 +131,7 @@ def _read(path: str, device: str) -> Model:
     format = formats.identify(content, path)
     if format.runs_code:
         trust.require(content, path, format.name)
+    prerequisites.meet()
     try:
         network = format.read(content, device)
     except zipfile.BadZipFile as error:
