@@ -1,11 +1,12 @@
 """The whole lowering on one page: from directives to machine code.
 
 directives + kernel            hpacml.frontend
-  hpacml-expand-ml             control made explicit: scf.if around gather, infer, scatter | gather, body, collect
+  hpacml-expand-ml             control made explicit: scf.if around gather, infer, scatter | gather, body, collect;
+                               the original code a function
   hpacml-resolve-slices        each slice of a map a strided memref view; gather and scatter pack and unpack them
   hpacml-fuse-gather-concat    the views of a map in one sweep; packed memory is not copied
   convert-hpacml-to-loops      packing becomes scf loops over memrefs
-  convert-hpacml-to-runtime    infer, collect and failing maps become C calls; the original code a function
+  convert-hpacml-to-runtime    infer, collect and failing maps become C calls; nothing of hpacml is left
 upstream MLIR                  MLIR_PIPELINE, in process (hpacml.backend.mlir)
 LLVM                           machine code (llvmlite)
 

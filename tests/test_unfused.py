@@ -11,11 +11,15 @@ import pytest
 from jaxtyping import Float64
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.transforms.canonicalize import CanonicalizePass
+from xdsl.transforms.common_subexpression_elimination import CommonSubexpressionElimination
+from xdsl.transforms.dead_code_elimination import DeadCodeElimination
+from xdsl.transforms.loop_invariant_code_motion import LoopInvariantCodeMotionPass
 from xdsl.utils.exceptions import DiagnosticException, PassFailedException, VerifyException
 
 import hpacml
 from hpacml import approx, pipelines
 from hpacml.frontend import compile, functor
+from hpacml.passes import get_pass
 from hpacml.passes.hpacml_resolve_slices import HpacmlResolveSlicesPass
 
 Results = tuple[list[Any], list[Any]]
@@ -31,11 +35,41 @@ def canonicalized(module: ModuleOp, *, fuse: bool = True) -> ModuleOp:
     return pipelines.run_passes(module, fuse=fuse)
 
 
+OTHERS = (
+    CommonSubexpressionElimination,
+    CanonicalizePass,
+    LoopInvariantCodeMotionPass,
+    DeadCodeElimination,
+    CommonSubexpressionElimination,
+)
+
+
+def mixed(module: ModuleOp, stages: dict[str, str] = pipelines.STAGES) -> ModuleOp:
+    """Run passes of xDSL before and after each of ours; no value is used by what is not in the module."""
+    context = pipelines.make_context()
+    for name in [None, *stages.values()]:
+        if name is not None:
+            get_pass(name)().apply(context, module)
+        require_attached(module)
+        for other in OTHERS:
+            other().apply(context, module)
+        module.verify()
+    return module
+
+
+def require_attached(module: ModuleOp) -> None:
+    blocks = [block for op in module.walk() for region in op.regions for block in region.blocks]
+    values = [*(v for op in module.walk() for v in op.results), *(v for block in blocks for v in block.args)]
+    for value in values:
+        assert all(module.is_ancestor(use.operation) for use in value.uses), value
+
+
 WAYS: dict[str, Callable[[ModuleOp], ModuleOp]] = {
     "fused": pipelines.run_passes,
     "unfused": lambda module: pipelines.run_passes(module, fuse=False),
     "canonicalized": canonicalized,
     "canonicalized, unfused": lambda module: canonicalized(module, fuse=False),
+    "with passes of others between": mixed,
     "reported": lambda module: pipelines.run_passes(module, report=True),
 }
 

@@ -16,7 +16,7 @@ from hpacml.functors.polynomials import Poly
 from hpacml.passes.common.index_arithmetic import IndexArithmetic
 from hpacml.passes.common.sweeps import Slice, Sweep, erase_unused_views
 from hpacml.passes.gpu.index_checks import guard_indirect, launch_checks
-from hpacml.passes.gpu.launches import KernelNames, below, launch_points, product, where
+from hpacml.passes.gpu.launches import KernelNames, below, launch_points, product, require_device_memory, where
 from hpacml.passes.gpu.parallel_loops import launch_parallel_loops
 from hpacml.passes.gpu.staging import Staging
 
@@ -78,6 +78,7 @@ class ConvertHpacmlToGpuPass(ModulePass):
         launch_checks(op, names)
         PatternRewriteWalker(_ToKernels(names), apply_recursively=False).rewrite_module(op)
         erase_unused_views(op)
+        require_device_memory(op)
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from itertools import count
 from typing import Any, cast
 
 from xdsl.builder import Builder
@@ -18,6 +16,7 @@ from xdsl.dialects.builtin import (
     IntegerAttr,
     MemRefType,
     ModuleOp,
+    NoneAttr,
     StringAttr,
     SymbolRefAttr,
     UnrealizedConversionCastOp,
@@ -53,7 +52,8 @@ from hpacml.dialects.hpacml_rt.device_flags import FlagDownOp, FlagOp
 from hpacml.dialects.hpacml_rt.map_checks import CheckMapOp, RefuseOp
 from hpacml.dialects.hpacml_rt.measurements import CopiedOp, NowOp, RecordOp
 from hpacml.dtypes import SIZES
-from hpacml.passes.common.regions import captured
+from hpacml.passes.common.bodies import ORIGIN
+from hpacml.passes.common.leftovers import require_nothing_left
 
 POINTER = llvm.LLVMPointerType()
 
@@ -77,18 +77,18 @@ class ConvertHpacmlToRuntimePass(ModulePass):
     ...                                              // %tensors: pointers to the descriptors of %x, %y
     %status = func.call @hpacml_infer(%site, %tensors) : (!llvm.ptr, !llvm.ptr) -> i32
     ```
-    The original code of a region becomes a function, timed where the time is recorded.
+    The original code of a region is called, and timed where the time is recorded. Nothing of hpacml is left behind:
+    what this pass does not know is an error.
     """
 
     name = "convert-hpacml-to-runtime"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        outliner = _Outliner(op)
-        for body in [each for each in op.walk(region_first=True) if isinstance(each, BodyOp)]:
-            outliner.outline(body)
         calls = _Calls(op)
         for each in list(op.walk()):
             match each:
+                case BodyOp():
+                    calls.body(each)
                 case InferOp():
                     calls.infer(each)
                 case SampleOp():
@@ -109,57 +109,11 @@ class ConvertHpacmlToRuntimePass(ModulePass):
                     _count_copied(each)
                 case RecordOp():
                     calls.record(each)
+                case func.FuncOp():
+                    each.attributes.pop(ORIGIN, None)
                 case _:
                     pass
-
-
-class _Outliner:
-    """Turns the bodies of regions into functions; equal bodies share one."""
-
-    def __init__(self, module: ModuleOp):
-        self.module = module
-        self.outlined: list[tuple[Region, func.FuncOp]] = []
-
-    def outline(self, op: BodyOp) -> None:
-        inputs = captured(op.body)
-        known = (function for body, function in self.outlined if body.is_structurally_equivalent(op.body))
-        function = next(known, None)
-        if function is None:
-            function = self._function(op, inputs)
-            self.outlined.append((op.body.clone(), function))
-        builder = Builder(InsertPoint.before(op))
-        call = func.CallOp(function.sym_name.data, inputs, [])
-        if op.milliseconds.uses:
-            _declare(self.module, "hpacml_time_ms")
-            start = builder.insert(func.CallOp("hpacml_time_ms", [], [f64])).results[0]
-            builder.insert(call)
-            stop = builder.insert(func.CallOp("hpacml_time_ms", [], [f64])).results[0]
-            op.milliseconds.replace_all_uses_with(builder.insert(arith.SubfOp(stop, start)).result)
-        else:
-            builder.insert(call)
-        Rewriter.erase_op(op)
-
-    def _function(self, op: BodyOp, captured: Sequence[SSAValue]) -> func.FuncOp:
-        stem = re.sub(r"\W", "_", op.label.data) + "_body"
-        taken = {each.sym_name.data for each in self.module.body.block.ops if isinstance(each, func.FuncOp)}
-        name = stem
-        for number in count(1):
-            if name not in taken:
-                break
-            name = f"{stem}_{number}"
-        region = op.body.clone()
-        block = region.block
-        for value in captured:
-            argument = block.insert_arg(value.type, len(block.args))
-            argument.name_hint = value.name_hint
-            for use in list(value.uses):
-                if block.find_ancestor_op_in_block(use.operation) is not None:
-                    use.operation.operands[use.index] = argument
-        block.add_op(func.ReturnOp())
-        inputs = [value.type for value in captured]
-        function = func.FuncOp(name, (inputs, []), region, visibility="private")
-        self.module.body.block.add_op(function)
-        return function
+        require_nothing_left(op)
 
 
 def _declare(module: ModuleOp, name: str) -> None:
@@ -181,6 +135,19 @@ class _Calls:
     def __init__(self, module: ModuleOp):
         self.module = module
         self.sites: dict[str, str] = {}
+
+    def body(self, op: BodyOp) -> None:
+        builder = Builder(InsertPoint.before(op))
+        call = func.CallOp(op.callee, op.arguments, [])
+        if op.milliseconds.uses:
+            _declare(self.module, "hpacml_time_ms")
+            start = builder.insert(func.CallOp("hpacml_time_ms", [], [f64])).results[0]
+            builder.insert(call)
+            stop = builder.insert(func.CallOp("hpacml_time_ms", [], [f64])).results[0]
+            op.milliseconds.replace_all_uses_with(builder.insert(arith.SubfOp(stop, start)).result)
+        else:
+            builder.insert(call)
+        Rewriter.erase_op(op)
 
     def infer(self, op: InferOp) -> None:
         inputs, outputs = _tensor_types(op.inputs), _tensor_types(op.outputs)
@@ -369,8 +336,11 @@ def _descriptors(tensors: Sequence[SSAValue], op: Operation, builder: Builder) -
         return builder.insert(llvm.ZeroOp.build(result_types=[POINTER])).res
     pointers = _stack(op, POINTER, len(tensors))
     for position, tensor in enumerate(tensors):
-        rank = cast(MemRefType, tensor.type).get_num_dims()
-        descriptor_type = _descriptor_type(rank)
+        tensor_type = cast(MemRefType, tensor.type)
+        descriptor_type = _descriptor_type(tensor_type.get_num_dims())
+        if not isinstance(tensor_type.memory_space, NoneAttr):
+            generic = memref.MemorySpaceCastOp.from_type_and_target_space(tensor, tensor_type, NoneAttr())
+            tensor = builder.insert(generic).dest
         descriptor = builder.insert(UnrealizedConversionCastOp.get([tensor], [descriptor_type])).results[0]
         room = _stack(op, descriptor_type, 1)
         builder.insert(llvm.StoreOp(descriptor, room))

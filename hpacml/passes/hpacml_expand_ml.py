@@ -11,33 +11,31 @@ from xdsl.dialects import scf
 from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr
 from xdsl.ir import Block, Region, SSAValue
 from xdsl.passes import ModulePass
-from xdsl.pattern_rewriter import (
-    PatternRewriter,
-    PatternRewriteWalker,
-    RewritePattern,
-    op_type_rewrite_pattern,
-)
-from xdsl.rewriter import InsertPoint
-from xdsl.traits import SymbolTable
+from xdsl.rewriter import InsertPoint, Rewriter
 
 from hpacml.dialects.hpacml.attributes import Mode
-from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp
-from hpacml.dialects.hpacml.control import BodyOp, CollectOp, InferOp, MlOp, SampleOp
+from hpacml.dialects.hpacml.bridge import MapOp
+from hpacml.dialects.hpacml.control import CollectOp, InferOp, MlOp, SampleOp
 from hpacml.dialects.hpacml.gather_scatter import GatherOp, ScatterOp, TensorOp
 from hpacml.dialects.hpacml_rt.map_checks import CheckIndicesOp
+from hpacml.passes.common.bodies import Body
+from hpacml.passes.common.mappings import functor_of, map_of, require_maps
 from hpacml.passes.common.stages import Stages
 
 
 @dataclass(frozen=True)
 class HpacmlExpandMlPass(ModulePass):
     """
-    A region becomes gather, infer, scatter | gather, body, gather, collect | body, under `scf.if`.
+    A region becomes gather, infer, scatter | gather, body, gather, collect | body, under `scf.if`. Its original code
+    becomes a function, whose arguments are the values that it uses from outside.
 
     ```mlir
     hpacml.ml predicated(%c) in(%in : ...) out(%out : ...) label "r" model "m" database "d" { body }
     ```
     becomes
     ```mlir
+    func.func private @r_body(%t: ...) { body }
+    ...
     scf.if %c {
       %x = hpacml.tensor %in
       hpacml.gather %in into %x
@@ -46,12 +44,12 @@ class HpacmlExpandMlPass(ModulePass):
       scf.if %done {
         hpacml.scatter %y into %out
       } else {
-        hpacml.body "r" { body }
+        hpacml.body "r" @r_body(%t : ...)
       }
     } else {
       %x = hpacml.tensor fresh %in
       hpacml.gather %in into %x
-      %ms = hpacml.body "r" { body }
+      %ms = hpacml.body "r" @r_body(%t : ...)
       %y = hpacml.tensor %out
       hpacml.gather %out into %y
       hpacml.collect "r" database "d" ins(%x) outs(%y) time %ms
@@ -59,7 +57,8 @@ class HpacmlExpandMlPass(ModulePass):
     ```
     With `on_error "raise"` the model writes or the function is left, so the scatter needs no `scf.if`.
     With `sample` what collects comes under `%sampled = hpacml.sample "r" database "d" <...>`, else only the body runs.
-    With `if(%c)` all of this, and the maps that only this region uses, come under one more `scf.if`.
+    With `if(%c)` all of this comes under one more `scf.if`. Maps are copied to each region that uses them, under its
+    `if`, so that they are checked there, however many regions share one.
 
     With `report` there is an `hpacml_rt.now` between these steps, and an `hpacml_rt.record` of their times at the end.
     """
@@ -69,114 +68,120 @@ class HpacmlExpandMlPass(ModulePass):
     report: bool = False
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        PatternRewriteWalker(_ExpandMl(self.report)).rewrite_module(op)
+        require_maps(op)
+        for region in [each for each in op.walk() if isinstance(each, MlOp)]:
+            _Expansion(region, self.report).replace()
 
 
-@dataclass
-class _ExpandMl(RewritePattern):
-    report: bool
+class _Expansion:
+    """A region, and what takes its place."""
 
-    @op_type_rewrite_pattern
-    def match_and_rewrite(self, op: MlOp, rewriter: PatternRewriter) -> None:
-        builder = Builder(InsertPoint.before(op))
+    def __init__(self, op: MlOp, report: bool):
+        self.op, self.report = op, report
+        self.body = Body(op)
+
+    def replace(self) -> None:
+        op, builder = self.op, Builder(InsertPoint.before(self.op))
         if op.if_condition is None:
-            _expand(op, builder, self.report)
+            self._expand(builder)
         else:
-            then, otherwise = Region(_own_maps(op)), Region(Block())
-            _expand(op, Builder(InsertPoint.at_end(then.block)), self.report)
-            _body_alone(op, Builder(InsertPoint.at_end(otherwise.block)), self.report)
-            builder.insert(_branch(op.if_condition, then, otherwise))
-        rewriter.erase(op)
-
-
-def _own_maps(op: MlOp) -> Block:
-    """Move maps that only `op` uses into its place: a map that is not used need not fit its arrays."""
-    block = Block()
-    for map_op in dict.fromkeys(mapping.owner for mapping in (*op.inputs, *op.outputs, *op.inouts)):
-        if isinstance(map_op, MapOp) and map_op.parent == op.parent:
-            if all(use.operation is op for use in map_op.mapping.uses):
-                map_op.detach()
-                block.add_op(map_op)
-    return block
-
-
-def _expand(op: MlOp, builder: Builder, report: bool) -> None:
-    match op.mode.data:
-        case Mode.Infer:
-            _infer(op, builder, report)
-        case Mode.Collect:
-            _collect(op, builder, report)
-        case Mode.Predicated:
-            if op.condition is None:
-                raise ValueError("verified: a predicated region has a condition")
             then, otherwise = Region(Block()), Region(Block())
-            _infer(op, Builder(InsertPoint.at_end(then.block)), report)
-            _collect(op, Builder(InsertPoint.at_end(otherwise.block)), report)
-            builder.insert(_branch(op.condition, then, otherwise))
+            self._expand(Builder(InsertPoint.at_end(then.block)))
+            self._body_alone(Builder(InsertPoint.at_end(otherwise.block)))
+            builder.insert(_branch(op.if_condition, then, otherwise))
+        maps = dict.fromkeys(self.maps)
+        Rewriter.erase_op(op)
+        for map_op in maps:
+            if not map_op.mapping.uses:
+                Rewriter.erase_op(map_op)
+
+    def _expand(self, builder: Builder) -> None:
+        op = self.op
+        self._take_maps(builder)
+        match op.mode.data:
+            case Mode.Infer:
+                self._infer(builder)
+            case Mode.Collect:
+                self._collect(builder)
+            case Mode.Predicated:
+                if op.condition is None:
+                    raise ValueError("verified: a predicated region has a condition")
+                then, otherwise = Region(Block()), Region(Block())
+                self._infer(Builder(InsertPoint.at_end(then.block)))
+                self._collect(Builder(InsertPoint.at_end(otherwise.block)))
+                builder.insert(_branch(op.condition, then, otherwise))
+
+    def _take_maps(self, builder: Builder) -> None:
+        """Copy the maps to where the region runs, under its `if`: there, and only there, they are checked."""
+        op = self.op
+        mappings = {value: map_of(value, op) for value in (*op.inputs, *op.outputs, *op.inouts)}
+        self.maps = list(mappings.values())
+        for value, map_op in mappings.items():
+            own = builder.insert(map_op.clone()).mapping
+            value.replace_uses_with_if(own, lambda use: use.operation is op)
+
+    def _infer(self, builder: Builder) -> None:
+        op = self.op
+        stages = Stages(op.label, "infer", builder, self.report)
+        inputs = [_gather(mapping, "x", builder) for mapping in op.all_inputs]
+        stages.end("gather", builder, zip(inputs, op.all_inputs, strict=True))
+        outputs = [_tensor(mapping, "y", builder) for mapping in op.all_outputs]
+        if len(outputs) > 1:  # before the model: a tensor that is an array's memory is written by `infer`
+            for mapping in filter(_is_indirect, op.all_outputs):
+                builder.insert(CheckIndicesOp(mapping))
+        stages.end("prepare", builder)
+        done = builder.insert(InferOp(op.clauses_for(InferOp), _texts(op), inputs, outputs)).done
+        stages.end("model", builder)
+        raises = op.on_error is not None and op.on_error.data == "raise"
+        then = Region(Block())
+        writer = builder if raises else Builder(InsertPoint.at_end(then.block))
+        copies = list(zip(outputs, op.all_outputs, strict=True))
+        for tensor, mapping in copies:
+            writer.insert(ScatterOp(tensor, mapping))
+        stages.finish("scatter", writer, copies)
+        if not raises:
+            done.name_hint = "done"
+            otherwise = Region(Block())
+            original = Builder(InsertPoint.at_end(otherwise.block))
+            self.body.run(original)
+            stages.finish("body", original)
+            builder.insert(_branch(done, then, otherwise))
+
+    def _collect(self, builder: Builder) -> None:
+        op = self.op
+        if op.sample is None:
+            self._record(builder)
+            return
+        sampled = builder.insert(SampleOp(op.clauses_for(SampleOp))).sampled
+        sampled.name_hint = "sampled"
+        then, otherwise = Region(Block()), Region(Block())
+        self._record(Builder(InsertPoint.at_end(then.block)))
+        self._body_alone(Builder(InsertPoint.at_end(otherwise.block)))
+        builder.insert(_branch(sampled, then, otherwise))
+
+    def _record(self, builder: Builder) -> None:
+        op = self.op
+        stages = Stages(op.label, "collect", builder, self.report)
+        # The body may overwrite its inputs, so they are copied even where a map is packed memory.
+        inputs = [_gather(mapping, "x", builder, fresh=True) for mapping in op.all_inputs]
+        stages.end("gather", builder, zip(inputs, op.all_inputs, strict=True))
+        milliseconds = self.body.run(builder)
+        stages.end("body", builder)
+        outputs = [_gather(mapping, "y", builder) for mapping in op.all_outputs]
+        stages.end("outputs", builder, zip(outputs, op.all_outputs, strict=True))
+        builder.insert(CollectOp(op.clauses_for(CollectOp), _texts(op), inputs, outputs, milliseconds))
+        stages.finish("enqueue", builder)
+
+    def _body_alone(self, builder: Builder) -> None:
+        stages = Stages(self.op.label, "body", builder, self.report)
+        self.body.run(builder)
+        stages.finish("body", builder)
 
 
 def _branch(condition: SSAValue, then: Region, otherwise: Region) -> scf.IfOp:
     for region in (then, otherwise):
         region.block.add_op(scf.YieldOp())
     return scf.IfOp(condition, [], then, otherwise)
-
-
-def _infer(op: MlOp, builder: Builder, report: bool) -> None:
-    stages = Stages(op.label, "infer", builder, report)
-    inputs = [_gather(mapping, "x", builder) for mapping in op.all_inputs]
-    stages.end("gather", builder, zip(inputs, op.all_inputs, strict=True))
-    outputs = [_tensor(mapping, "y", builder) for mapping in op.all_outputs]
-    if len(outputs) > 1:  # before the model: a tensor that is an array's memory is written by `infer`
-        for mapping in filter(_is_indirect, op.all_outputs):
-            builder.insert(CheckIndicesOp(mapping))
-    stages.end("prepare", builder)
-    done = builder.insert(InferOp(op.clauses_for(InferOp), _texts(op), inputs, outputs)).done
-    stages.end("model", builder)
-    raises = op.on_error is not None and op.on_error.data == "raise"
-    then = Region(Block())
-    writer = builder if raises else Builder(InsertPoint.at_end(then.block))
-    copies = list(zip(outputs, op.all_outputs, strict=True))
-    for tensor, mapping in copies:
-        writer.insert(ScatterOp(tensor, mapping))
-    stages.finish("scatter", writer, copies)
-    if not raises:
-        done.name_hint = "done"
-        otherwise = Region(Block())
-        original = Builder(InsertPoint.at_end(otherwise.block))
-        _run_body(op, original)
-        stages.finish("body", original)
-        builder.insert(_branch(done, then, otherwise))
-
-
-def _collect(op: MlOp, builder: Builder, report: bool) -> None:
-    if op.sample is None:
-        _record(op, builder, report)
-        return
-    sampled = builder.insert(SampleOp(op.clauses_for(SampleOp))).sampled
-    sampled.name_hint = "sampled"
-    then, otherwise = Region(Block()), Region(Block())
-    _record(op, Builder(InsertPoint.at_end(then.block)), report)
-    _body_alone(op, Builder(InsertPoint.at_end(otherwise.block)), report)
-    builder.insert(_branch(sampled, then, otherwise))
-
-
-def _record(op: MlOp, builder: Builder, report: bool) -> None:
-    stages = Stages(op.label, "collect", builder, report)
-    # The body may overwrite its inputs, so they are copied even where a map is packed memory.
-    inputs = [_gather(mapping, "x", builder, fresh=True) for mapping in op.all_inputs]
-    stages.end("gather", builder, zip(inputs, op.all_inputs, strict=True))
-    milliseconds = _run_body(op, builder)
-    stages.end("body", builder)
-    outputs = [_gather(mapping, "y", builder) for mapping in op.all_outputs]
-    stages.end("outputs", builder, zip(outputs, op.all_outputs, strict=True))
-    builder.insert(CollectOp(op.clauses_for(CollectOp), _texts(op), inputs, outputs, milliseconds))
-    stages.finish("enqueue", builder)
-
-
-def _body_alone(op: MlOp, builder: Builder, report: bool) -> None:
-    stages = Stages(op.label, "body", builder, report)
-    _run_body(op, builder)
-    stages.finish("body", builder)
 
 
 def _is_indirect(mapping: SSAValue) -> bool:
@@ -195,22 +200,12 @@ def _gather(mapping: SSAValue, name: str, builder: Builder, fresh: bool = False)
     return tensor
 
 
-def _run_body(op: MlOp, builder: Builder) -> SSAValue:
-    milliseconds = builder.insert(BodyOp(op.label, op.body.clone())).milliseconds
-    milliseconds.name_hint = "ms"
-    return milliseconds
-
-
 def _texts(op: MlOp) -> ArrayAttr[StringAttr]:
     """Functor and map of every input and output as text, for messages and for the database."""
 
     def text(mapping: SSAValue, direction: str) -> str:
-        owner = mapping.owner
-        functor = SymbolTable.lookup_symbol(op, owner.functor) if isinstance(owner, MapOp) else None
-        if not isinstance(owner, MapOp) or not isinstance(functor, FunctorOp):
-            return f"{direction}: {mapping.type}"
-        applied = owner.text.data if owner.text is not None else str(owner.mapping.type)
-        return f"{direction}: {functor.declaration} | {applied}"
+        map_op = map_of(mapping, op)
+        return f"{direction}: {functor_of(map_op, op).declaration} | {map_op.applied}"
 
     def texts(mappings: Sequence[SSAValue], direction: str) -> list[StringAttr]:
         return [StringAttr(text(mapping, direction)) for mapping in mappings]

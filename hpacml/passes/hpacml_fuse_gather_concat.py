@@ -100,10 +100,9 @@ class _UsePackedMemory(RewritePattern):
         scratch = Block()
         a = IndexArithmetic(Builder(InsertPoint.at_end(scratch)))
         packed = _is_packed(copy, a)
-        if packed is False:
-            return
         dynamic = next((d for d, n in enumerate(op.memref.type.get_shape()) if n == DYNAMIC_INDEX), None)
-        if packed is not True and dynamic is None:
+        if packed is False or (packed is not True and dynamic is None):
+            scratch.erase()  # what it has uses values of the module
             return
         memory = _as_tensor(copy, op, a)
         buffer: SSAValue | None = None
@@ -135,12 +134,12 @@ class _UsePackedMemory(RewritePattern):
         """The view's memory where it is packed, else the buffer, filled or written back at run time."""
         copied = type(copy)(copy.view, buffer, copy.first, copy.features.get_values())
         memory_type = cast(MemRefType, memory.type)
-        either = MemRefType(
-            memory_type.element_type, memory_type.get_shape(), StridedLayoutAttr(list(strides_of(memory_type)), None)
-        )
-        cast_memory, cast_buffer = memref.CastOp.get(memory, either), memref.CastOp.get(buffer, either)
-        as_is = memory_type == either
-        take = Region(Block([scf.YieldOp(memory)] if as_is else [cast_memory, scf.YieldOp(cast_memory)]))
+        layout = StridedLayoutAttr(list(strides_of(memory_type)), None)
+        shape, space = memory_type.get_shape(), memory_type.memory_space
+        either = MemRefType(memory_type.element_type, shape, layout, space)
+        casts = [] if memory_type == either else [memref.CastOp.get(memory, either)]
+        take = Region(Block([*casts, scf.YieldOp(*casts or [memory])]))
+        cast_buffer = memref.CastOp.get(buffer, either)
         if isinstance(copy, PackOp):
             fill = Region(Block([copied, cast_buffer, scf.YieldOp(cast_buffer)]))
             choice = scf.IfOp(packed, [either], take, fill)
@@ -187,7 +186,9 @@ def _is_packed(copy: PackOp | UnpackOp, a: IndexArithmetic) -> Condition:
     view_type, tensor_type = cast(MemRefType, copy.view.type), cast(MemRefType, copy.tensor.type)
     features = list(copy.features.get_values())
     adjacent = not features or features == list(range(features[0], features[-1] + 1))
-    if view_type.element_type != tensor_type.element_type or not adjacent:
+    if view_type.element_type != tensor_type.element_type or view_type.memory_space != tensor_type.memory_space:
+        return False
+    if not adjacent:
         return False
     sweep = sweep_dims(tensor_type, features)
     before = sum(d < features[0] for d in sweep) if features else len(sweep)

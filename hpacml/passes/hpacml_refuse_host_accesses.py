@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from xdsl.context import Context
 from xdsl.dialects import func, gpu, memref
 from xdsl.dialects.builtin import ModuleOp, StringAttr
-from xdsl.ir import Block, Operation, Region, SSAValue
+from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
+from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.traits import SymbolTable
 from xdsl.utils.exceptions import PassFailedException
 
@@ -26,13 +27,17 @@ class HpacmlRefuseHostAccessesPass(ModulePass):
     runs does not need code that could run on a GPU. Anywhere else such code is an error at once.
 
     ```mlir
-    hpacml.body "heat" {
+    hpacml.body "heat" @heat_body(%t : memref<?xf32>)
+    ...
+    func.func private @heat_body(%t: memref<?xf32>) {
       memref.store %x, %t[%i] : memref<?xf32>
     }
     ```
     becomes
     ```mlir
-    hpacml.body "heat" {
+    hpacml.body "heat" @heat_body(%t : memref<?xf32>)
+    ...
+    func.func private @heat_body(%t: memref<?xf32>) {
       hpacml_rt.refuse "the original code of the region 'heat' uses the array 't' on the host, but ..."
     }
     ```
@@ -41,17 +46,25 @@ class HpacmlRefuseHostAccessesPass(ModulePass):
     name = "hpacml-refuse-host-accesses"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        for body in [each for each in op.walk() if isinstance(each, BodyOp)]:
-            if (array := next(_accesses(body), None)) is not None:
-                what = f"the original code of the region '{body.label.data}' uses {_named(array)} on the host, but"
-                refusal = RefuseOp(StringAttr(f"{what} it is for a GPU: {FIX}"))
-                body.detach_region(0)
-                body.add_region(Region(Block([refusal])))
+        bodies = {each.function: each.label.data for each in op.walk() if isinstance(each, BodyOp)}
+        refused = {code: array for code in bodies if (array := next(_accesses(code), None)) is not None}
+        for code, array in refused.items():
+            what = f"the original code of the region '{bodies[code]}' uses {_named(array)} on the host, but"
+            _replace(code, RefuseOp(StringAttr(f"{what} it is for a GPU: {FIX}")))
         for function in op.body.block.ops:
             if isinstance(function, func.FuncOp) and _is_entry(function):
                 if (array := next(_accesses(function), None)) is not None:
                     what = f"'{function.sym_name.data}' uses {_named(array)} on the host, but"
                     raise PassFailedException(f"{what} is for a GPU: {FIX}")
+
+
+def _replace(code: func.FuncOp, refusal: RefuseOp) -> None:
+    """Make a function do nothing but refuse."""
+    block = code.body.block
+    for each in reversed(list(block.ops)):
+        if not isinstance(each, func.ReturnOp):
+            Rewriter.erase_op(each)
+    Rewriter.insert_op(refusal, InsertPoint.at_start(block))
 
 
 def _is_entry(function: func.FuncOp) -> bool:

@@ -23,7 +23,7 @@ from xdsl.dialects.builtin import (
 from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
-from xdsl.traits import IsTerminator, SymbolTable
+from xdsl.traits import IsTerminator
 from xdsl.utils.exceptions import PassFailedException
 
 from hpacml.dialects.hpacml.attributes import Direction
@@ -39,6 +39,7 @@ from hpacml.functors.strided_views import View
 from hpacml.functors.targets import Access, accesses, bind
 from hpacml.functors.tensor_functor import Functor
 from hpacml.passes.common.index_arithmetic import Condition, IndexArithmetic
+from hpacml.passes.common.mappings import functor_of, require_maps
 from hpacml.passes.common.strided import (
     address_range,
     different_elements,
@@ -81,6 +82,7 @@ class HpacmlResolveSlicesPass(ModulePass):
     name = "hpacml-resolve-slices"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
+        require_maps(op)
         maps = [map_op for map_op in op.walk() if isinstance(map_op, MapOp)]
         for map_op in maps:
             users = [use.operation for use in map_op.mapping.uses]
@@ -107,9 +109,7 @@ class _Resolution:
 
     def __init__(self, map_op: MapOp):
         self.op = map_op
-        functor = SymbolTable.lookup_symbol(map_op, map_op.functor)
-        if not isinstance(functor, FunctorOp):
-            raise PassFailedException(f"{map_op.functor} is not an hpacml.functor")
+        functor = functor_of(map_op, map_op)
         self.declaration = functor.declaration
         self.functor: Functor = functor.functor
         self.arithmetic = IndexArithmetic(Builder(InsertPoint.before(map_op)))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
+from xdsl.dialects import arith
 from xdsl.dialects.builtin import (
     ArrayAttr,
     FlatSymbolRefAttrConstr,
@@ -31,7 +33,8 @@ from xdsl.irdl import (
 from xdsl.parser import Parser, UnresolvedOperand
 from xdsl.pattern_rewriter import RewritePattern
 from xdsl.printer import Printer
-from xdsl.traits import Pure, SymbolOpInterface, SymbolTable, SymbolUserOpInterface
+from xdsl.traits import SymbolOpInterface, SymbolTable, SymbolUserOpInterface
+from xdsl.transforms.canonicalization_patterns.utils import const_evaluate_operand
 from xdsl.utils.exceptions import VerifyException
 
 from hpacml.dialects.hpacml.attributes import (
@@ -46,12 +49,15 @@ from hpacml.dialects.hpacml.attributes import (
     parse_bounds,
     promote,
 )
+from hpacml.dialects.hpacml.effects import MakesItsResults
 from hpacml.dialects.hpacml.texts import TEXT, TextualOperation
 from hpacml.errors import MapError
 from hpacml.functors.application import WAYS, resolve
 from hpacml.functors.arithmetic import PARTIAL
 from hpacml.functors.targets import Bounds, TargetTree, bind, heads, open_numbers, ranks
 from hpacml.functors.tensor_functor import Functor, FunctorError
+
+_SIGNS: dict[type[Operation], str] = {arith.AddiOp: "+", arith.SubiOp: "-", arith.MuliOp: "*"}
 
 if TYPE_CHECKING:
     from hpacml.functors.application import Way
@@ -138,6 +144,19 @@ class FunctorOp(TextualOperation):
         printer.print_op_attributes(self.attributes)
 
 
+def _written(number: SSAValue) -> str:
+    """A number of a map as text: what it is made of as far as that has values or names, else `?`."""
+    if (constant := const_evaluate_operand(number)) is not None:
+        return str(constant)
+    if number.name_hint is not None:
+        return number.name_hint
+    for kind, sign in _SIGNS.items():
+        if isinstance(op := number.owner, kind):
+            left, right = map(_written, op.operands)
+            return f"({left} {sign} {right})"
+    return "?"
+
+
 class MapUsesFunctor(SymbolUserOpInterface):
     """The functor exists, and the map fits it as far as its types and constants tell."""
 
@@ -167,6 +186,9 @@ class MapOp(TextualOperation, HasCanonicalizationPatternsInterface):
     there is one per slice. A target in place of a range, after `*`, is an array whose elements are the
     indices; `unchecked` trusts them. `text` is the directive, for messages.
 
+    Regions check their maps where they stand, other users where the map does. So a map without users is removed, but
+    two maps are not merged, and none is moved, by passes that only know its effects: those of an allocation.
+
     Example:
     ```mlir
     %in = hpacml.map to @ifnctr(%t[1 : %n, 1 : %m]) : memref<?x?xf32> -> !hpacml.mapping<?x?x5xf32>
@@ -191,7 +213,7 @@ class MapOp(TextualOperation, HasCanonicalizationPatternsInterface):
     mapping = result_def(MappingType)
 
     irdl_options = (AttrSizedOperandSegments(as_property=True),)
-    traits = traits_def(Pure(), MapUsesFunctor())
+    traits = traits_def(MakesItsResults(), MapUsesFunctor())
 
     def __init__(
         self,
@@ -280,6 +302,24 @@ class MapOp(TextualOperation, HasCanonicalizationPatternsInterface):
                 name = array.name_hint or f"array {number}"
                 names[array] = name if name not in names.values() else f"{name} ({number})"
         return tuple(names[array] for array in self.arrays)
+
+    @property
+    def applied(self) -> str:
+        """The functor's name and the targets, as the directive writes them, or else as they are: `f(t[1 : n])`."""
+        if self.text is not None:
+            return self.text.data
+        arrays, numbers = iter(self.array_names), map(_written, self.bounds)
+
+        def target(tree: TargetTree) -> str:
+            return f"{next(arrays)}[{', '.join(map(entry, tree))}]"
+
+        def entry(entry: Bounds | TargetTree) -> str:
+            if not isinstance(entry, Bounds):
+                return target(entry)
+            return re.sub(r"\?", lambda _: next(numbers), str(entry))
+
+        params = f" params({', '.join(map(_written, self.params))})" if self.params else ""
+        return f"{self.functor.root_reference.data}({', '.join(map(target, self.trees))}){params}"
 
     @property
     def trees(self) -> list[TargetTree]:

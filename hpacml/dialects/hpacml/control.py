@@ -5,11 +5,13 @@ from __future__ import annotations
 from abc import ABC
 from collections.abc import Mapping, Sequence
 from itertools import permutations
+from typing import cast
 
 from xdsl.dialects.builtin import (
     ArrayAttr,
     FlatSymbolRefAttrConstr,
     Float64Type,
+    FunctionType,
     IntegerAttr,
     MemRefType,
     StringAttr,
@@ -18,11 +20,13 @@ from xdsl.dialects.builtin import (
     i1,
     i64,
 )
+from xdsl.dialects.func import FuncOp
 from xdsl.interfaces import HasCanonicalizationPatternsInterface
-from xdsl.ir import Attribute, Region, SSAValue
+from xdsl.ir import Attribute, Operation, Region, SSAValue
 from xdsl.irdl import (
     AttrSizedOperandSegments,
     IRDLOperation,
+    attr_def,
     irdl_op_definition,
     operand_def,
     opt_operand_def,
@@ -34,13 +38,14 @@ from xdsl.irdl import (
     var_operand_def,
 )
 from xdsl.pattern_rewriter import RewritePattern
-from xdsl.traits import NoTerminator
+from xdsl.traits import NoTerminator, RecursiveMemoryEffect, SymbolTable, SymbolUserOpInterface
 from xdsl.utils.exceptions import VerifyException
 
 from hpacml.clauses import POLICIES, Sampling, is_policy
 from hpacml.dialects.hpacml.attributes import Direction, MappingType, Mode, ModeAttr
 from hpacml.dialects.hpacml.bridge import MapOp
 from hpacml.dialects.hpacml.clause_attributes import SampleAttr, UnitsAttr, verify_sample
+from hpacml.dialects.hpacml.effects import READS_AND_WRITES
 from hpacml.dialects.hpacml.texts import TEXT, TEXTS, Given, TextualOperation
 
 Source = StringAttr | SymbolRefAttr
@@ -116,7 +121,7 @@ class MlOp(ModelClauses, DataClauses, HasCanonicalizationPatternsInterface):
     body = region_def("single_block")
 
     irdl_options = (AttrSizedOperandSegments(as_property=True),)
-    traits = traits_def(NoTerminator())
+    traits = traits_def(NoTerminator(), RecursiveMemoryEffect(), *READS_AND_WRITES)
     custom_directives = (Given,)
     assembly_format = (
         "$mode (`(` $condition^ `)`)? (`if` `(` $if_condition^ `)`)? "
@@ -210,30 +215,54 @@ def _direction(mapping: SSAValue) -> Direction | None:
     return mapping.owner.direction.data if isinstance(mapping.owner, MapOp) else None
 
 
+class BodyIsFunction(SymbolUserOpInterface):
+    """The code is a function without results, which takes the arguments."""
+
+    def verify(self, op: Operation) -> None:
+        body = cast(BodyOp, op)
+        taken = body.function.function_type
+        given = FunctionType.from_lists([value.type for value in body.arguments], [])
+        if taken != given:
+            raise VerifyException(f"{body.callee} has the type {taken}, and is called as {given}")
+
+
 @irdl_op_definition
 class BodyOp(TextualOperation):
     """
-    The original code of a region; the result is the time it took in milliseconds.
+    Run the original code of a region, a function; the result is the time it took in milliseconds.
 
     Example:
     ```mlir
-    %ms = hpacml.body "heat" {
-      func.call @step(%t) : (memref<?x?xf32>) -> ()
-    }
+    %ms = hpacml.body "heat" @step(%t : memref<?x?xf32>)
     ```
     """
 
     name = "hpacml.body"
 
     label = prop_def(TEXT)
+    callee = attr_def(FlatSymbolRefAttrConstr)
+    """Upstream MLIR, to which the operation is unknown, finds uses of symbols in attributes only."""
+    arguments = var_operand_def()
     milliseconds = result_def(Float64Type())
-    body = region_def("single_block")
 
-    traits = traits_def(NoTerminator())
-    assembly_format = "$label $body attr-dict"
+    traits = traits_def(BodyIsFunction(), *READS_AND_WRITES)
+    assembly_format = "$label $callee `(` ($arguments^ `:` type($arguments))? `)` attr-dict"
 
-    def __init__(self, label: StringAttr, body: Region):
-        super().__init__(properties={"label": label}, result_types=[f64], regions=[body])
+    def __init__(self, label: StringAttr, callee: str, arguments: Sequence[SSAValue]):
+        super().__init__(
+            operands=[arguments],
+            properties={"label": label},
+            attributes={"callee": SymbolRefAttr(callee)},
+            result_types=[f64],
+        )
+
+    @property
+    def function(self) -> FuncOp:
+        """The function that has the code. Raises `VerifyException` if there is none of its name."""
+        function = SymbolTable.lookup_symbol(self, self.callee)
+        if not isinstance(function, FuncOp):
+            raise VerifyException(f"{self.callee} is not a function")
+        return function
 
 
 @irdl_op_definition
@@ -259,6 +288,7 @@ class InferOp(ModelClauses):
     outputs = var_operand_def(MemRefType)
     done = result_def(i1)
 
+    traits = traits_def(*READS_AND_WRITES)
     irdl_options = (AttrSizedOperandSegments(as_property=True),)
     custom_directives = (Given,)
     assembly_format = (
@@ -294,6 +324,7 @@ class SampleOp(TextualOperation):
     sample = prop_def(SampleAttr)
     sampled = result_def(i1)
 
+    traits = traits_def(*READS_AND_WRITES)
     custom_directives = (Given,)
     assembly_format = "$label (`database` custom<Given>($database)^)? $sample attr-dict"
 
@@ -325,6 +356,7 @@ class CollectOp(DataClauses):
     outputs = var_operand_def(MemRefType)
     milliseconds = operand_def(Float64Type())
 
+    traits = traits_def(*READS_AND_WRITES)
     irdl_options = (AttrSizedOperandSegments(as_property=True),)
     custom_directives = (Given,)
     assembly_format = (

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import cast
 
-from xdsl.dialects.builtin import MemRefType, UnitAttr
+from xdsl.dialects.builtin import MemRefType, NoneAttr, UnitAttr
 from xdsl.ir import SSAValue
-from xdsl.irdl import IRDLOperation, irdl_op_definition, operand_def, opt_prop_def, result_def
+from xdsl.irdl import IRDLOperation, irdl_op_definition, operand_def, opt_prop_def, result_def, traits_def
 from xdsl.utils.exceptions import VerifyException
 
 from hpacml.dialects.hpacml.attributes import Direction, MappingType, known
 from hpacml.dialects.hpacml.bridge import MapOp
+from hpacml.dialects.hpacml.effects import READS_AND_WRITES, MakesItsResults
 
 
 def verify_tensor(tensor: SSAValue, mapping: SSAValue) -> None:
@@ -44,6 +45,7 @@ class TensorOp(IRDLOperation):
     mapping = operand_def(MappingType)
     tensor = result_def(MemRefType)
 
+    traits = traits_def(MakesItsResults())
     assembly_format = "(`fresh` $fresh^)? $mapping attr-dict `:` type($mapping) `->` type($tensor)"
 
     def __init__(self, mapping: SSAValue, fresh: bool = False):
@@ -55,6 +57,8 @@ class TensorOp(IRDLOperation):
 
     def verify_(self) -> None:
         verify_tensor(self.tensor, self.mapping)
+        if not isinstance(space := self.tensor.type.memory_space, NoneAttr):
+            raise VerifyException(f"the memory of a tensor is taken where code runs, not in memory space {space}")
 
 
 @irdl_op_definition
@@ -73,6 +77,7 @@ class GatherOp(IRDLOperation):
     mapping = operand_def(MappingType)
     tensor = operand_def(MemRefType)
 
+    traits = traits_def(*READS_AND_WRITES)
     assembly_format = "$mapping `into` $tensor attr-dict `:` type($mapping) `,` type($tensor)"
 
     def __init__(self, mapping: SSAValue, tensor: SSAValue):
@@ -98,6 +103,7 @@ class ScatterOp(IRDLOperation):
     tensor = operand_def(MemRefType)
     mapping = operand_def(MappingType)
 
+    traits = traits_def(*READS_AND_WRITES)
     assembly_format = "$tensor `into` $mapping attr-dict `:` type($tensor) `,` type($mapping)"
 
     def __init__(self, tensor: SSAValue, mapping: SSAValue):

@@ -28,6 +28,7 @@ from xdsl.traits import Pure
 from xdsl.utils.exceptions import VerifyException
 
 from hpacml.dialects.hpacml.attributes import INDICES, IndirectType, dtype_name, known
+from hpacml.dialects.hpacml.effects import READS_AND_WRITES
 
 View: TypeAlias = "MemRefType | IndirectType"
 VIEW = base(MemRefType) | base(IndirectType)
@@ -114,6 +115,8 @@ class _OneView(IRDLOperation, ABC):
     """The number of the view's first feature."""
     features = prop_def(DenseArrayBase.constr(i64))
 
+    traits = traits_def(*READS_AND_WRITES)
+
     def __init__(self, view: SSAValue, tensor: SSAValue, first: SSAValue, features: Sequence[int]):
         super().__init__(
             operands=[view, tensor, first],
@@ -169,6 +172,7 @@ class _AllViews(IRDLOperation, ABC):
     """The number of each view's first feature."""
     features = prop_def(DenseArrayBase.constr(i64))
 
+    traits = traits_def(*READS_AND_WRITES)
     irdl_options = (AttrSizedOperandSegments(as_property=True),)
 
     def __init__(

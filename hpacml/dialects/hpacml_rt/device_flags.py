@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from xdsl.dialects.builtin import ArrayAttr, IndexType, MemRefType, StringAttr, i1, i32, i64
 from xdsl.ir import SSAValue
-from xdsl.irdl import IRDLOperation, irdl_op_definition, operand_def, prop_def, result_def
+from xdsl.irdl import IRDLOperation, irdl_op_definition, operand_def, prop_def, result_def, traits_def
 
+from hpacml.dialects.hpacml.effects import READS_AND_WRITES, MakesItsResults
 from hpacml.dialects.hpacml.texts import TEXT, TEXTS, TextualOperation
 
 FLAG = MemRefType(i32, [1])
@@ -39,6 +40,7 @@ class FlagOp(TextualOperation):
     record = result_def(RECORD)
     first = result_def(IndexType())
 
+    traits = traits_def(MakesItsResults())
     assembly_format = "$label $maps attr-dict"
 
     def __init__(self, label: StringAttr, maps: Sequence[str]):
@@ -65,6 +67,7 @@ class FlagDownOp(IRDLOperation):
     flag = operand_def(FLAG)
     down = result_def(i1)
 
+    traits = traits_def(*READS_AND_WRITES)
     assembly_format = "$flag attr-dict"
 
     def __init__(self, flag: SSAValue):

@@ -24,6 +24,7 @@ from xdsl.transforms.canonicalization_patterns.utils import const_evaluate_opera
 from xdsl.utils.exceptions import VerifyException
 
 from hpacml.dialects.hpacml.attributes import INDICES, DirectionAttr, MappingType, TargetAttr
+from hpacml.dialects.hpacml.effects import READS_AND_WRITES
 from hpacml.dialects.hpacml.packing import VIEW, view_type
 from hpacml.dialects.hpacml.texts import TEXT, TEXTS, TextualOperation
 from hpacml.functors.targets import format_map, ranks
@@ -64,6 +65,7 @@ class CheckMapOp(TextualOperation, HasCanonicalizationPatternsInterface):
     text = opt_prop_def(TEXT)
 
     irdl_options = (AttrSizedOperandSegments(as_property=True),)
+    traits = traits_def(*READS_AND_WRITES)
     assembly_format = (
         "$fits $direction $functor `names` $names `targets` $targets `sizes` `(` $sizes `)` "
         "`bounds` `(` $bounds `)` `params` `(` $params `)` `of` $parameters "
@@ -116,6 +118,7 @@ class RefuseOp(TextualOperation):
 
     text = prop_def(TEXT)
 
+    traits = traits_def(*READS_AND_WRITES)
     assembly_format = "$text attr-dict"
 
     def __init__(self, text: StringAttr):
@@ -139,6 +142,7 @@ class CheckIndicesOp(IRDLOperation):
 
     mapping = operand_def(MappingType)
 
+    traits = traits_def(*READS_AND_WRITES)
     assembly_format = "$mapping attr-dict `:` type($mapping)"
 
     def __init__(self, mapping: SSAValue):
@@ -190,6 +194,7 @@ class DistinctOp(IRDLOperation):
     views = var_operand_def(VIEW)
     different = result_def(i1)
 
+    traits = traits_def(*READS_AND_WRITES)
     assembly_format = "$views attr-dict `:` type($views)"
 
     def __init__(self, views: Sequence[SSAValue]):

@@ -19,6 +19,7 @@ from xdsl.irdl import (
 from xdsl.traits import Pure
 from xdsl.utils.exceptions import VerifyException
 
+from hpacml.dialects.hpacml.effects import READS_AND_WRITES
 from hpacml.dialects.hpacml.texts import TEXT, TextualOperation
 
 PATHS_TAKEN = ("infer", "collect", "body")
@@ -39,6 +40,8 @@ class NowOp(IRDLOperation):
     name = "hpacml_rt.now"
 
     nanoseconds = result_def(i64)
+
+    traits = traits_def(*READS_AND_WRITES)
     assembly_format = "attr-dict"
 
     def __init__(self) -> None:
@@ -91,6 +94,7 @@ class RecordOp(TextualOperation):
     bytes = var_operand_def(i64)
 
     irdl_options = (AttrSizedOperandSegments(as_property=True),)
+    traits = traits_def(*READS_AND_WRITES)
     assembly_format = "$label $way $stages `times` `(` $times `)` `bytes` `(` $bytes `)` attr-dict"
 
     def __init__(

@@ -103,13 +103,13 @@ def reinterpret_cast(
     if (offset.as_int or 0) < 0 and not isinstance(cast(MemRefType, source.type).layout, StridedLayoutAttr):
         offset = a.constant(0)  # the view is empty, or its guard fails; and MLIR takes no negative constant
     layout = StridedLayoutAttr([stride.as_int for stride in strides], offset.as_int)
-    element_type = cast(MemRefType, source.type).element_type
+    source_type = cast(MemRefType, source.type)
     view = memref.ReinterpretCastOp.from_dynamic(
         source,
         [a.mixed(offset)],
         [a.mixed(size) for size in sizes],
         [a.mixed(stride) for stride in strides],
-        MemRefType(element_type, shape, layout),
+        MemRefType(source_type.element_type, shape, layout, source_type.memory_space),
     )
     a.builder.insert(view)
     view.result.name_hint = source.name_hint

@@ -10,13 +10,15 @@ from typing import Literal, TypeAlias, cast
 
 from xdsl.builder import Builder
 from xdsl.dialects import arith, func, gpu, memref, scf
-from xdsl.dialects.builtin import IndexType, IntegerAttr, ModuleOp, StringAttr, SymbolRefAttr, i32, i64
+from xdsl.dialects.builtin import IndexType, IntegerAttr, MemRefType, ModuleOp, StringAttr, SymbolRefAttr, i32, i64
 from xdsl.ir import Block, Operation, Region, SSAValue
 from xdsl.rewriter import InsertPoint
 from xdsl.utils.exceptions import PassFailedException
 
 from hpacml.functors.polynomials import Poly
+from hpacml.passes.common.bodies import origin_of
 from hpacml.passes.common.index_arithmetic import IndexArithmetic
+from hpacml.passes.common.regions import captured
 from hpacml.passes.common.sweeps import delinearize
 
 THREADS = 256
@@ -70,11 +72,21 @@ class KernelNames:
 
     def new(self, op: Operation, kind: Kind) -> str:
         """A name for the kernel that `op` becomes."""
-        function = re.sub(r"\W", "_", function_of(op).sym_name.data, flags=re.ASCII)  # as assemblers want it
+        function = re.sub(r"\W", "_", origin_of(op) or "", flags=re.ASCII)  # as assemblers want it
         names = (f"{function}_{kind}_{n}" for n in count())
         name = next(name for name in names if name not in self._taken)
         self._taken.add(name)
         return name
+
+
+def require_device_memory(module: ModuleOp) -> None:
+    """Raise `PassFailedException` if a kernel gets memory from outside that each block or thread has for itself."""
+    for kernel in [op for op in module.walk() if isinstance(op, gpu.LaunchOp)]:
+        for value in captured(kernel.body):
+            is_array = isinstance(value.type, MemRefType)
+            if is_array and cast(MemRefType, value.type).memory_space in (WORKGROUP, PRIVATE):
+                what = f"an array of type {value.type} cannot be passed to a kernel"
+                raise PassFailedException(f"{what}: the memory of blocks (3) and threads (5) exists only in these")
 
 
 def product(sizes: Sequence[Poly]) -> Poly:

@@ -157,7 +157,8 @@ def _shared(
     """The memory of all threads, which are its innermost dimension, and the part of one thread."""
     sizes = [host.number(size) for size in _sizes(array)]
     count = minimum(product(sizes), host.constant(_TOO_MANY), host) * threads
-    buffer_type = MemRefType(array.memref.type.element_type, [DYNAMIC_INDEX])
+    array_type = array.memref.type
+    buffer_type = MemRefType(array_type.element_type, [DYNAMIC_INDEX], memory_space=array_type.memory_space)
     buffer = host.builder.insert(memref.AllocOp([host.value(count)], [], buffer_type)).memref
     buffer.name_hint = array.memref.name_hint
     strides = [host.settled(stride) for stride in packed_strides([*sizes, threads], host)[:-1]]

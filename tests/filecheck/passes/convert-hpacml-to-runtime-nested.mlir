@@ -1,4 +1,4 @@
-// Bodies in bodies: the inner one is a function first, and both copies of the outer one share what they call.
+// Bodies in bodies: each is one function, however many ways lead to it.
 
 // RUN: hpacml-opt %s -p hpacml-expand-ml,hpacml-resolve-slices,convert-hpacml-to-loops,convert-hpacml-to-runtime | filecheck %s
 

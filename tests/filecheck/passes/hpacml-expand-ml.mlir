@@ -51,10 +51,12 @@ func.func @infer_or_body(%t: memref<9xf32>, %u: memref<9xf32>) {
 // CHECK-NEXT:    scf.if %done {
 // CHECK-NEXT:      hpacml.scatter %y into %out : memref<7xf32>, !hpacml.mapping<7xf32>
 // CHECK-NEXT:    } else {
-// CHECK-NEXT:      %ms = hpacml.body "r" {
-// CHECK-NEXT:        "test.op"(%t) : (memref<9xf32>) -> ()
-// CHECK-NEXT:      }
+// CHECK-NEXT:      %ms = hpacml.body "r" @r_body(%t : memref<9xf32>)
 // CHECK-NEXT:    }
+// CHECK-NEXT:    func.return
+// CHECK-NEXT:  }
+// CHECK-NEXT:  func.func private @r_body(%t: memref<9xf32>) attributes {llvm.linkage = #llvm.linkage<"internal">, hpacml.body_of = "infer_or_body"} {
+// CHECK-NEXT:    "test.op"(%t) : (memref<9xf32>) -> ()
 // CHECK-NEXT:    func.return
 // CHECK-NEXT:  }
 
@@ -79,12 +81,10 @@ func.func @collect(%t: memref<9xf32>, %u: memref<9xf32>) {
 // CHECK-NEXT:    %out = hpacml.map from @out(%u[1 : 8]) : memref<9xf32> -> !hpacml.mapping<7xf32>
 // CHECK-NEXT:    %x = hpacml.tensor fresh %in : !hpacml.mapping<7x2xf32> -> memref<7x2xf32>
 // CHECK-NEXT:    hpacml.gather %in into %x : !hpacml.mapping<7x2xf32>, memref<7x2xf32>
-// CHECK-NEXT:    %ms = hpacml.body "r" {
-// CHECK-NEXT:      "test.op"(%t) : (memref<9xf32>) -> ()
-// CHECK-NEXT:    }
+// CHECK-NEXT:    %ms = hpacml.body "r" @r_body(%t : memref<9xf32>)
 // CHECK-NEXT:    %y = hpacml.tensor %out : !hpacml.mapping<7xf32> -> memref<7xf32>
 // CHECK-NEXT:    hpacml.gather %out into %y : !hpacml.mapping<7xf32>, memref<7xf32>
-// CHECK-NEXT:    hpacml.collect "r" database @base maps ["to: in: [i, 0:2] = ([i - 1], [i + 1]) | !hpacml.mapping<7x2xf32>", "from: out: [i] = ([i]) | !hpacml.mapping<7xf32>"] ins(%x : memref<7x2xf32>) outs(%y : memref<7xf32>) time %ms
+// CHECK-NEXT:    hpacml.collect "r" database @base maps ["to: in: [i, 0:2] = ([i - 1], [i + 1]) | in(t[1 : 8])", "from: out: [i] = ([i]) | out(u[1 : 8])"] ins(%x : memref<7x2xf32>) outs(%y : memref<7xf32>) time %ms
 // CHECK-NEXT:    func.return
 // CHECK-NEXT:  }
 
@@ -117,33 +117,27 @@ func.func @predicated(%t: memref<9xf32>, %u: memref<9xf32>, %c: i1, %d: i1) {
 // CHECK-NEXT:        hpacml.gather %c_ into %x_1 : !hpacml.mapping<7xf32>, memref<7xf32>
 // CHECK-NEXT:        %y = hpacml.tensor %b : !hpacml.mapping<8xf32> -> memref<8xf32>
 // CHECK-NEXT:        %y_1 = hpacml.tensor %c_ : !hpacml.mapping<7xf32> -> memref<7xf32>
-// CHECK-NEXT:        %done = hpacml.infer "r" model @net maps ["to: f: [i] = ([i]) | !hpacml.mapping<9xf32>", "to: f: [i] = ([i]) | !hpacml.mapping<7xf32>", "from: f: [i] = ([i]) | !hpacml.mapping<8xf32>", "from: f: [i] = ([i]) | !hpacml.mapping<7xf32>"] ins(%x, %x_1 : memref<9xf32>, memref<7xf32>) outs(%y, %y_1 : memref<8xf32>, memref<7xf32>)
+// CHECK-NEXT:        %done = hpacml.infer "r" model @net maps ["to: f: [i] = ([i]) | f(t[0 : 9])", "to: f: [i] = ([i]) | f(u[0 : 7])", "from: f: [i] = ([i]) | f(u[0 : 8])", "from: f: [i] = ([i]) | f(u[0 : 7])"] ins(%x, %x_1 : memref<9xf32>, memref<7xf32>) outs(%y, %y_1 : memref<8xf32>, memref<7xf32>)
 // CHECK-NEXT:        scf.if %done {
 // CHECK-NEXT:          hpacml.scatter %y into %b : memref<8xf32>, !hpacml.mapping<8xf32>
 // CHECK-NEXT:          hpacml.scatter %y_1 into %c_ : memref<7xf32>, !hpacml.mapping<7xf32>
 // CHECK-NEXT:        } else {
-// CHECK-NEXT:          %ms = hpacml.body "r" {
-// CHECK-NEXT:            "test.op"(%t) : (memref<9xf32>) -> ()
-// CHECK-NEXT:          }
+// CHECK-NEXT:          %ms = hpacml.body "r" @r_body(%t : memref<9xf32>)
 // CHECK-NEXT:        }
 // CHECK-NEXT:      } else {
 // CHECK-NEXT:        %x_2 = hpacml.tensor fresh %a : !hpacml.mapping<9xf32> -> memref<9xf32>
 // CHECK-NEXT:        hpacml.gather %a into %x_2 : !hpacml.mapping<9xf32>, memref<9xf32>
 // CHECK-NEXT:        %x_3 = hpacml.tensor fresh %c_ : !hpacml.mapping<7xf32> -> memref<7xf32>
 // CHECK-NEXT:        hpacml.gather %c_ into %x_3 : !hpacml.mapping<7xf32>, memref<7xf32>
-// CHECK-NEXT:        %ms_1 = hpacml.body "r" {
-// CHECK-NEXT:          "test.op"(%t) : (memref<9xf32>) -> ()
-// CHECK-NEXT:        }
+// CHECK-NEXT:        %ms_1 = hpacml.body "r" @r_body(%t : memref<9xf32>)
 // CHECK-NEXT:        %y_2 = hpacml.tensor %b : !hpacml.mapping<8xf32> -> memref<8xf32>
 // CHECK-NEXT:        hpacml.gather %b into %y_2 : !hpacml.mapping<8xf32>, memref<8xf32>
 // CHECK-NEXT:        %y_3 = hpacml.tensor %c_ : !hpacml.mapping<7xf32> -> memref<7xf32>
 // CHECK-NEXT:        hpacml.gather %c_ into %y_3 : !hpacml.mapping<7xf32>, memref<7xf32>
-// CHECK-NEXT:        hpacml.collect "r" maps ["to: f: [i] = ([i]) | !hpacml.mapping<9xf32>", "to: f: [i] = ([i]) | !hpacml.mapping<7xf32>", "from: f: [i] = ([i]) | !hpacml.mapping<8xf32>", "from: f: [i] = ([i]) | !hpacml.mapping<7xf32>"] ins(%x_2, %x_3 : memref<9xf32>, memref<7xf32>) outs(%y_2, %y_3 : memref<8xf32>, memref<7xf32>) time %ms_1
+// CHECK-NEXT:        hpacml.collect "r" maps ["to: f: [i] = ([i]) | f(t[0 : 9])", "to: f: [i] = ([i]) | f(u[0 : 7])", "from: f: [i] = ([i]) | f(u[0 : 8])", "from: f: [i] = ([i]) | f(u[0 : 7])"] ins(%x_2, %x_3 : memref<9xf32>, memref<7xf32>) outs(%y_2, %y_3 : memref<8xf32>, memref<7xf32>) time %ms_1
 // CHECK-NEXT:      }
 // CHECK-NEXT:    } else {
-// CHECK-NEXT:      %ms_2 = hpacml.body "r" {
-// CHECK-NEXT:        "test.op"(%t) : (memref<9xf32>) -> ()
-// CHECK-NEXT:      }
+// CHECK-NEXT:      %ms_2 = hpacml.body "r" @r_body(%t : memref<9xf32>)
 // CHECK-NEXT:    }
 // CHECK-NEXT:    func.return
 // CHECK-NEXT:  }
@@ -168,16 +162,12 @@ func.func @sampled(%t: memref<9xf32>) {
 // CHECK-NEXT:    scf.if %sampled {
 // CHECK-NEXT:      %x = hpacml.tensor fresh %a : !hpacml.mapping<9xf32> -> memref<9xf32>
 // CHECK-NEXT:      hpacml.gather %a into %x : !hpacml.mapping<9xf32>, memref<9xf32>
-// CHECK-NEXT:      %ms = hpacml.body "r" {
-// CHECK-NEXT:        "test.op"(%t) : (memref<9xf32>) -> ()
-// CHECK-NEXT:      }
+// CHECK-NEXT:      %ms = hpacml.body "r" @r_body(%t : memref<9xf32>)
 // CHECK-NEXT:      %y = hpacml.tensor %a : !hpacml.mapping<9xf32> -> memref<9xf32>
 // CHECK-NEXT:      hpacml.gather %a into %y : !hpacml.mapping<9xf32>, memref<9xf32>
-// CHECK-NEXT:      hpacml.collect "r" database "d.h5" sample <every: 10, most: 1000> units <t: "K"> maps ["to: f: [i] = ([i]) | !hpacml.mapping<9xf32>", "from: f: [i] = ([i]) | !hpacml.mapping<9xf32>"] ins(%x : memref<9xf32>) outs(%y : memref<9xf32>) time %ms
+// CHECK-NEXT:      hpacml.collect "r" database "d.h5" sample <every: 10, most: 1000> units <t: "K"> maps ["to: f: [i] = ([i]) | f(t[0 : 9])", "from: f: [i] = ([i]) | f(t[0 : 9])"] ins(%x : memref<9xf32>) outs(%y : memref<9xf32>) time %ms
 // CHECK-NEXT:    } else {
-// CHECK-NEXT:      %ms_1 = hpacml.body "r" {
-// CHECK-NEXT:        "test.op"(%t) : (memref<9xf32>) -> ()
-// CHECK-NEXT:      }
+// CHECK-NEXT:      %ms_1 = hpacml.body "r" @r_body(%t : memref<9xf32>)
 // CHECK-NEXT:    }
 // CHECK-NEXT:    func.return
 // CHECK-NEXT:  }
@@ -207,13 +197,11 @@ func.func @sampled_predicated(%t: memref<9xf32>, %c: i1, %d: i1) {
 // CHECK-NEXT:        scf.if %sampled {
 // CHECK:               hpacml.collect "r" sample <fraction: 0.5>
 // CHECK-NEXT:        } else {
-// CHECK-NEXT:          %ms_1 = hpacml.body "r" {
-// CHECK-NEXT:            "test.op"(%t) : (memref<9xf32>) -> ()
-// CHECK-NEXT:          }
+// CHECK-NEXT:          %ms_1 = hpacml.body "r" @r_body(%t : memref<9xf32>)
 // CHECK-NEXT:        }
 // CHECK-NEXT:      }
 // CHECK-NEXT:    } else {
-// CHECK-NEXT:      %ms_2 = hpacml.body "r" {
+// CHECK-NEXT:      %ms_2 = hpacml.body "r" @r_body(%t : memref<9xf32>)
 
 // -----
 
@@ -238,27 +226,31 @@ func.func @nested(%t: memref<9xf32>, %d: i1) {
 // CHECK-NEXT:      %x = hpacml.tensor %a : !hpacml.mapping<9xf32> -> memref<9xf32>
 // CHECK-NEXT:      hpacml.gather %a into %x : !hpacml.mapping<9xf32>, memref<9xf32>
 // CHECK-NEXT:      %y = hpacml.tensor %a : !hpacml.mapping<9xf32> -> memref<9xf32>
-// CHECK-NEXT:      %{{[0-9]+}} = hpacml.infer "outer" on_error "raise" maps ["to: f: [i] = ([i]) | !hpacml.mapping<9xf32>", "from: f: [i] = ([i]) | !hpacml.mapping<9xf32>"] ins(%x : memref<9xf32>) outs(%y : memref<9xf32>)
+// CHECK-NEXT:      %{{[0-9]+}} = hpacml.infer "outer" on_error "raise" maps ["to: f: [i] = ([i]) | f(t[0 : 9])", "from: f: [i] = ([i]) | f(t[0 : 9])"] ins(%x : memref<9xf32>) outs(%y : memref<9xf32>)
 // CHECK-NEXT:      hpacml.scatter %y into %a : memref<9xf32>, !hpacml.mapping<9xf32>
 // CHECK-NEXT:    } else {
-// CHECK-NEXT:      %ms = hpacml.body "outer" {
-// CHECK-NEXT:        %b = hpacml.map inout @f(%t[0 : 3]) : memref<9xf32> -> !hpacml.mapping<3xf32>
-// CHECK-NEXT:        %x_1 = hpacml.tensor fresh %b : !hpacml.mapping<3xf32> -> memref<3xf32>
-// CHECK-NEXT:        hpacml.gather %b into %x_1 : !hpacml.mapping<3xf32>, memref<3xf32>
-// CHECK-NEXT:        %ms_1 = hpacml.body "inner" {
-// CHECK-NEXT:          "test.op"(%t) : (memref<9xf32>) -> ()
-// CHECK-NEXT:        }
-// CHECK-NEXT:        %y_1 = hpacml.tensor %b : !hpacml.mapping<3xf32> -> memref<3xf32>
-// CHECK-NEXT:        hpacml.gather %b into %y_1 : !hpacml.mapping<3xf32>, memref<3xf32>
-// CHECK-NEXT:        hpacml.collect "inner" maps ["to: f: [i] = ([i]) | !hpacml.mapping<3xf32>", "from: f: [i] = ([i]) | !hpacml.mapping<3xf32>"] ins(%x_1 : memref<3xf32>) outs(%y_1 : memref<3xf32>) time %ms_1
-// CHECK-NEXT:      }
+// CHECK-NEXT:      %ms = hpacml.body "outer" @outer_body(%t : memref<9xf32>)
 // CHECK-NEXT:    }
+// CHECK-NEXT:    func.return
+// CHECK-NEXT:  }
+// CHECK-NEXT:  func.func private @outer_body(%t: memref<9xf32>) attributes {llvm.linkage = #llvm.linkage<"internal">, hpacml.body_of = "nested"} {
+// CHECK-NEXT:    %b = hpacml.map inout @f(%t[0 : 3]) : memref<9xf32> -> !hpacml.mapping<3xf32>
+// CHECK-NEXT:    %x = hpacml.tensor fresh %b : !hpacml.mapping<3xf32> -> memref<3xf32>
+// CHECK-NEXT:    hpacml.gather %b into %x : !hpacml.mapping<3xf32>, memref<3xf32>
+// CHECK-NEXT:    %ms = hpacml.body "inner" @inner_body(%t : memref<9xf32>)
+// CHECK-NEXT:    %y = hpacml.tensor %b : !hpacml.mapping<3xf32> -> memref<3xf32>
+// CHECK-NEXT:    hpacml.gather %b into %y : !hpacml.mapping<3xf32>, memref<3xf32>
+// CHECK-NEXT:    hpacml.collect "inner" maps ["to: f: [i] = ([i]) | f(t[0 : 3])", "from: f: [i] = ([i]) | f(t[0 : 3])"] ins(%x : memref<3xf32>) outs(%y : memref<3xf32>) time %ms
+// CHECK-NEXT:    func.return
+// CHECK-NEXT:  }
+// CHECK-NEXT:  func.func private @inner_body(%t: memref<9xf32>) attributes {llvm.linkage = #llvm.linkage<"internal">, hpacml.body_of = "nested"} {
+// CHECK-NEXT:    "test.op"(%t) : (memref<9xf32>) -> ()
 // CHECK-NEXT:    func.return
 // CHECK-NEXT:  }
 
 // -----
 
-// A map of two regions, and one of an outer block, stay where they are.
+// Each region has its own maps, under its own condition, also of one map that serves several.
 
 hpacml.functor @f : [i] = ([i])
 
@@ -277,44 +269,62 @@ func.func @shared(%t: memref<9xf32>, %c: i1) {
 }
 
 // CHECK-LABEL: func.func @shared(%t: memref<9xf32>, %c: i1) {
-// CHECK-NEXT:    %shared = hpacml.map
-// CHECK-NEXT:    %outer = hpacml.map
 // CHECK-NEXT:    scf.if %c {
+// CHECK-NEXT:      %shared = hpacml.map inout @f(%t[0 : 9])
 // CHECK-NEXT:      %x = hpacml.tensor %shared
+// CHECK:           hpacml.body "first" @first_body()
 // CHECK:         scf.if %c {
 // CHECK-NEXT:      scf.if %c {
-// CHECK-NEXT:        %x_1 = hpacml.tensor %shared
+// CHECK-NEXT:        %shared_1 = hpacml.map inout @f(%t[0 : 9])
+// CHECK-NEXT:        %outer = hpacml.map from @f(%t[0 : 8])
+// CHECK-NEXT:        %x_1 = hpacml.tensor %shared_1
 
 // -----
 
-// A mapping from elsewhere has a type but no text.
+// What a body uses from outside becomes arguments, but for constants and maps, which come along.
 
-func.func @argument(%a: !hpacml.mapping<9xf32>) {
-  hpacml.ml infer inout(%a : !hpacml.mapping<9xf32>) label "r" on_error "raise" {
-    "test.op"() : () -> ()
+hpacml.functor @f : [i] = ([i])
+
+func.func @captures(%t: memref<9xf32>, %s: f32, %n: index) {
+  %c1 = arith.constant 1 : index
+  %a = hpacml.map inout @f(%t[%c1 : %n]) : memref<9xf32> -> !hpacml.mapping<?xf32>
+  scf.for %i = %c1 to %n step %c1 {
+    hpacml.ml collect inout(%a : !hpacml.mapping<?xf32>) label "out er" {
+      memref.store %s, %t[%i] : memref<9xf32>
+      hpacml.ml infer inout(%a : !hpacml.mapping<?xf32>) label "inner" {
+        scf.for %j = %c1 to %i step %c1 {
+          "test.op"(%i, %j) : (index, index) -> ()
+        }
+      }
+    }
   }
   func.return
 }
 
-// CHECK-LABEL: func.func @argument(%a: !hpacml.mapping<9xf32>) {
-// CHECK-NEXT:    %x = hpacml.tensor %a : !hpacml.mapping<9xf32> -> memref<9xf32>
-// CHECK-NEXT:    hpacml.gather %a into %x : !hpacml.mapping<9xf32>, memref<9xf32>
-// CHECK-NEXT:    %y = hpacml.tensor %a : !hpacml.mapping<9xf32> -> memref<9xf32>
-// CHECK-NEXT:    %{{[0-9]+}} = hpacml.infer "r" on_error "raise" maps ["to: !hpacml.mapping<9xf32>", "from: !hpacml.mapping<9xf32>"] ins(%x : memref<9xf32>) outs(%y : memref<9xf32>)
-// CHECK-NEXT:    hpacml.scatter %y into %a : memref<9xf32>, !hpacml.mapping<9xf32>
-// CHECK-NEXT:    func.return
-// CHECK-NEXT:  }
+// CHECK-LABEL: func.func @captures(
+// CHECK:           hpacml.body "out er" @out_er_body(%t, %n, %s, %i : memref<9xf32>, index, f32, index)
+// CHECK:       func.func private @out_er_body(%t: memref<9xf32>, %n: index, %s: f32, %i: index)
+// CHECK-NEXT:    arith.constant 1 : index
+// CHECK:         memref.store %s, %t[%i]
+// CHECK-NEXT:    hpacml.map inout @f(%t[%{{.*}} : %n])
+// CHECK:         hpacml.body "inner" @inner_body(%i : index)
+// CHECK:       func.func private @inner_body(%i: index)
+// CHECK-NEXT:    arith.constant 1 : index
 
 // -----
 
 // Nothing to expand.
 
-func.func @nothing(%a: !hpacml.mapping<9xf32>, %x: memref<9xf32>) {
+hpacml.functor @f : [i] = ([i])
+
+func.func @nothing(%t: memref<9xf32>, %x: memref<9xf32>) {
+  %a = hpacml.map to @f(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
   hpacml.gather %a into %x : !hpacml.mapping<9xf32>, memref<9xf32>
   func.return
 }
 
-// CHECK-LABEL: func.func @nothing(%a: !hpacml.mapping<9xf32>, %x: memref<9xf32>) {
+// CHECK-LABEL: func.func @nothing(%t: memref<9xf32>, %x: memref<9xf32>) {
+// CHECK-NEXT:    %a = hpacml.map to @f(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
 // CHECK-NEXT:    hpacml.gather %a into %x : !hpacml.mapping<9xf32>, memref<9xf32>
 // CHECK-NEXT:    func.return
 // CHECK-NEXT:  }

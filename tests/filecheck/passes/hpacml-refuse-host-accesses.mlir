@@ -8,21 +8,23 @@ func.func private @element(%a: memref<?xf32>, %i: index) -> f32 {
 }
 
 func.func @kernels(%a: memref<?xf32>, %n: index) {
-  %c1 = arith.constant 1 : index
-  hpacml.body "loops" {
-    "gpu.launch"(%n, %c1, %c1, %c1, %c1, %c1) <{operandSegmentSizes = array<i32: 0, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0>}> ({
-    ^bb0(%block: index, %by: index, %bz: index, %thread: index, %ty: index, %tz: index, %gx: index, %gy: index, %gz: index, %sx: index, %sy: index, %sz: index):
-      %v = func.call @element(%a, %block) : (memref<?xf32>, index) -> f32
-      memref.store %v, %a[%thread] : memref<?xf32>
-      "gpu.terminator"() : () -> ()
-    }) : (index, index, index, index, index, index) -> ()
-  }
+  hpacml.body "loops" @loops(%a, %n : memref<?xf32>, index)
   func.return
 }
 
-// CHECK-LABEL: func.func @kernels
-// CHECK:         hpacml.body "loops" {
-// CHECK-NEXT:      gpu.launch
+func.func private @loops(%a: memref<?xf32>, %n: index) {
+  %c1 = arith.constant 1 : index
+  "gpu.launch"(%n, %c1, %c1, %c1, %c1, %c1) <{operandSegmentSizes = array<i32: 0, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0>}> ({
+  ^bb0(%block: index, %by: index, %bz: index, %thread: index, %ty: index, %tz: index, %gx: index, %gy: index, %gz: index, %sx: index, %sy: index, %sz: index):
+    %v = func.call @element(%a, %block) : (memref<?xf32>, index) -> f32
+    memref.store %v, %a[%thread] : memref<?xf32>
+    "gpu.terminator"() : () -> ()
+  }) : (index, index, index, index, index, index) -> ()
+  func.return
+}
+
+// CHECK-LABEL: func.func private @loops
+// CHECK:         gpu.launch
 // CHECK-NOT:     hpacml_rt.refuse
 
 // -----
@@ -36,25 +38,31 @@ func.func private @first(%a: memref<?xf32>) {
 }
 
 func.func @bodies(%t: memref<?xf32>, %x: f32, %n: index) {
+  hpacml.body "heat" @heat(%t, %x, %n : memref<?xf32>, f32, index)
+  hpacml.body "heat" @heat(%t, %x, %n : memref<?xf32>, f32, index)
+  hpacml.body "called" @called(%t : memref<?xf32>)
+  func.return
+}
+
+func.func private @heat(%t: memref<?xf32>, %x: f32, %n: index) {
   %c0 = arith.constant 0 : index
   %c1 = arith.constant 1 : index
-  hpacml.body "heat" {
-    scf.for %i = %c0 to %n step %c1 {
-      memref.store %x, %t[%i] : memref<?xf32>
-    }
-  }
-  hpacml.body "called" {
-    func.call @first(%t) : (memref<?xf32>) -> ()
+  scf.for %i = %c0 to %n step %c1 {
+    memref.store %x, %t[%i] : memref<?xf32>
   }
   func.return
 }
 
-// CHECK-LABEL: func.func @bodies
-// CHECK:         hpacml.body "heat" {
-// CHECK-NEXT:      hpacml_rt.refuse "the original code of the region 'heat' uses the array 't' on the host, but it is for a GPU: write its loops with hpacml.prange, which makes them kernels"
-// CHECK-NEXT:    }
-// CHECK:         hpacml.body "called" {
-// CHECK-NEXT:      hpacml_rt.refuse "the original code of the region 'called' uses the array 'a' on the host
+func.func private @called(%t: memref<?xf32>) {
+  func.call @first(%t) : (memref<?xf32>) -> ()
+  func.return
+}
+
+// CHECK-LABEL: func.func private @heat
+// CHECK-NEXT:    hpacml_rt.refuse "the original code of the region 'heat' uses the array 't' on the host, but it is for a GPU: write its loops with hpacml.prange, which makes them kernels"
+// CHECK-NEXT:    func.return
+// CHECK-LABEL: func.func private @called
+// CHECK-NEXT:    hpacml_rt.refuse "the original code of the region 'called' uses the array 'a' on the host
 
 // -----
 

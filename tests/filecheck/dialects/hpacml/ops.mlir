@@ -148,10 +148,11 @@ func.func @regions(%t: memref<?x?xf32>, %n: index, %c: i1, %d: i1) {
 // CHECK-NEXT:    func.return
 // CHECK-NEXT:  }
 
+func.func private @step(memref<?x5xf32>, index)
+func.func private @nothing()
+
 func.func @lowered(%x: memref<?x5xf32>, %y: memref<?xf64>, %ok: i1, %n: index) {
-  %ms = hpacml.body "heat" {
-    "test.op"(%x) : (memref<?x5xf32>) -> ()
-  }
+  %ms = hpacml.body "heat" @step(%x, %n : memref<?x5xf32>, index)
   %done = hpacml.infer "least" ins(%x : memref<?x5xf32>) outs(%y : memref<?xf64>)
   %most = hpacml.infer "most" model "m.pt2" batch 4096 on_error "raise" maps ["to: f", "from: g"] ins(%x, %x : memref<?x5xf32>, memref<?x5xf32>) outs(%y : memref<?xf64>) {note = "kept"}
   %named = hpacml.infer "named" model @net ins(%x : memref<?x5xf32>) outs(%y : memref<?xf64>)
@@ -163,9 +164,7 @@ func.func @lowered(%x: memref<?x5xf32>, %y: memref<?xf64>, %ok: i1, %n: index) {
 }
 
 // CHECK-LABEL: func.func @lowered(%x: memref<?x5xf32>, %y: memref<?xf64>, %ok: i1, %n: index) {
-// CHECK-NEXT:    %ms = hpacml.body "heat" {
-// CHECK-NEXT:      "test.op"(%x) : (memref<?x5xf32>) -> ()
-// CHECK-NEXT:    }
+// CHECK-NEXT:    %ms = hpacml.body "heat" @step(%x, %n : memref<?x5xf32>, index)
 // CHECK-NEXT:    %done = hpacml.infer "least" ins(%x : memref<?x5xf32>) outs(%y : memref<?xf64>)
 // CHECK-NEXT:    %most = hpacml.infer "most" model "m.pt2" batch 4096 on_error "raise" maps ["to: f", "from: g"] ins(%x, %x : memref<?x5xf32>, memref<?x5xf32>) outs(%y : memref<?xf64>) {note = "kept"}
 // CHECK-NEXT:    %named = hpacml.infer "named" model @net ins(%x : memref<?x5xf32>) outs(%y : memref<?xf64>)
@@ -230,9 +229,7 @@ func.func @texts(%t: memref<9xf32>, %x: memref<9xf32>) {
   hpacml.ml collect inout(%io : !hpacml.mapping<9xf32>) label "Wärme" model "größe/模型.pt2" database "é.h5" units <"größe": "°C"> {
     "test.op"() : () -> ()
   }
-  %ms = hpacml.body "Wärme" {
-    "test.op"() : () -> ()
-  }
+  %ms = hpacml.body "Wärme" @nothing()
   %done = hpacml.infer "Wärme" model "größe/模型.pt2" maps ["größe(t)", "f(t)"] ins(%x : memref<9xf32>) outs(%x : memref<9xf32>)
   %sampled = hpacml.sample "Wärme" database "é.h5" <most: 1>
   hpacml.collect "Wärme" database "é.h5" units <"größe": "°C"> maps ["größe(t)"] ins(%x : memref<9xf32>) outs(%x : memref<9xf32>) time %ms
@@ -243,7 +240,7 @@ func.func @texts(%t: memref<9xf32>, %x: memref<9xf32>) {
 // CHECK-LABEL: func.func @texts
 // CHECK-NEXT:    %io = hpacml.map inout @"gr\C3\B6\C3\9Fe"(%t[0 : 9]) {text = "gr\C3\B6\C3\9Fe(t[0:9])"} : memref<9xf32> -> !hpacml.mapping<9xf32>
 // CHECK-NEXT:    hpacml.ml collect inout(%io : !hpacml.mapping<9xf32>) label "W\C3\A4rme" model "gr\C3\B6\C3\9Fe/\E6\A8\A1\E5\9E\8B.pt2" database "\C3\A9.h5" units <"gr\C3\B6\C3\9Fe": "\C2\B0C"> {
-// CHECK:         %ms = hpacml.body "W\C3\A4rme" {
+// CHECK:         %ms = hpacml.body "W\C3\A4rme" @nothing()
 // CHECK:         %done = hpacml.infer "W\C3\A4rme" model "gr\C3\B6\C3\9Fe/\E6\A8\A1\E5\9E\8B.pt2" maps ["gr\C3\B6\C3\9Fe(t)", "f(t)"] ins(%x : memref<9xf32>) outs(%x : memref<9xf32>)
 // CHECK-NEXT:    %sampled = hpacml.sample "W\C3\A4rme" database "\C3\A9.h5" <most: 1>
 // CHECK-NEXT:    hpacml.collect "W\C3\A4rme" database "\C3\A9.h5" units <"gr\C3\B6\C3\9Fe": "\C2\B0C"> maps ["gr\C3\B6\C3\9Fe(t)"] ins(%x : memref<9xf32>) outs(%x : memref<9xf32>) time %ms

@@ -1,0 +1,106 @@
+"""The original code of regions as functions: other lowerings see it as they see any function, and it exists once."""
+
+from __future__ import annotations
+
+import re
+from itertools import count
+
+from xdsl.builder import Builder
+from xdsl.dialects import func, llvm
+from xdsl.dialects.builtin import ModuleOp, StringAttr
+from xdsl.ir import Block, Operation, SSAValue
+from xdsl.rewriter import InsertPoint
+from xdsl.traits import ConstantLike
+from xdsl.utils.exceptions import PassFailedException
+
+from hpacml.dialects.hpacml.attributes import MappingType
+from hpacml.dialects.hpacml.control import BodyOp, MlOp
+from hpacml.passes.common.mappings import map_of
+from hpacml.passes.common.regions import captured
+
+ORIGIN = "hpacml.body_of"
+"""The attribute of such a function that names the function that the code was written in."""
+
+_LINKAGE = "llvm.linkage"
+
+
+class Body:
+    """The original code of a region, which becomes a function where it is run first."""
+
+    def __init__(self, region: MlOp):
+        self._region = region
+        self._function: func.FuncOp | None = None
+        self._arguments: list[SSAValue] = []
+
+    def run(self, builder: Builder) -> SSAValue:
+        """Build the operation that runs the code; the result is its time."""
+        if self._function is None:
+            self._function = self._outline()
+        body = BodyOp(self._region.label, self._function.sym_name.data, self._arguments)
+        body.milliseconds.name_hint = "ms"
+        return builder.insert(body).milliseconds
+
+    def _outline(self) -> func.FuncOp:
+        """Move the code into a function; its arguments are the values that the code uses from outside."""
+        region = self._region.body
+        block = region.block
+        self._bring_inside(block)
+        self._arguments = captured(region)
+        types = [value.type for value in self._arguments]
+        for value in self._arguments:
+            argument = block.insert_arg(value.type, len(block.args))
+            argument.name_hint = value.name_hint
+            value.replace_uses_with_if(argument, lambda use: region.is_ancestor(use.operation))
+        block.add_op(func.ReturnOp())
+        module = module_of(self._region)
+        code = self._region.detach_region(region)
+        function = func.FuncOp(self._name(module), (types, []), code, visibility="private")
+        function.attributes[_LINKAGE] = llvm.LinkageAttr("internal")
+        if (origin := origin_of(self._region)) is not None:
+            function.attributes[ORIGIN] = StringAttr(origin)
+        module.body.block.add_op(function)
+        return function
+
+    def _bring_inside(self, block: Block) -> None:
+        """Copy constants and maps from outside to the start of the code: no argument could stand for a map."""
+        region = self._region.body
+        while outside := [(each, op) for each in captured(region) if (op := _copied(each, self._region))]:
+            for value, op in reversed(outside):
+                copy = Builder(InsertPoint.at_start(block)).insert(op.clone())
+                (result,) = copy.results
+                value.replace_uses_with_if(result, lambda use: region.is_ancestor(use.operation))
+
+    def _name(self, module: ModuleOp) -> str:
+        stem = re.sub(r"\W", "_", self._region.label.data, flags=re.ASCII) + "_body"
+        symbols = (each.get_attr_or_prop("sym_name") for each in module.body.block.ops)
+        taken = {symbol.data for symbol in symbols if isinstance(symbol, StringAttr)}
+        return next(name for name in (f"{stem}_{n}" if n else stem for n in count()) if name not in taken)
+
+
+def module_of(op: Operation) -> ModuleOp:
+    """The module around an operation, which holds its symbols."""
+    around = op.parent_op()
+    while not isinstance(around, ModuleOp):
+        if around is None:
+            raise PassFailedException(f"expected {op.name} inside a module")
+        around = around.parent_op()
+    return around
+
+
+def origin_of(op: Operation) -> str | None:
+    """The name of the function that an operation was written in, also if its code is a function of its own by now."""
+    around: Operation | None = op
+    while around is not None and not isinstance(around, func.FuncOp):
+        around = around.parent_op()
+    if around is None:
+        return None
+    origin = around.attributes.get(ORIGIN)
+    return origin.data if isinstance(origin, StringAttr) else around.sym_name.data
+
+
+def _copied(value: SSAValue, region: MlOp) -> Operation | None:
+    """The operation of a value that is copied instead of passed."""
+    if isinstance(value.type, MappingType):
+        return map_of(value, region)
+    owner = value.owner
+    return owner if isinstance(owner, Operation) and owner.has_trait(ConstantLike) else None

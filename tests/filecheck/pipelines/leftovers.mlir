@@ -1,0 +1,127 @@
+// A mapping is the result of hpacml.map: from anywhere else nothing could tell its arrays. What is left of hpacml at the
+// end is an error, whatever it is.
+
+// RUN: hpacml-opt %s -p hpacml-expand-ml,hpacml-resolve-slices,hpacml-fuse-gather-concat,convert-hpacml-to-loops,convert-hpacml-to-runtime --split-input-file --verify-diagnostics | filecheck %s
+// RUN: hpacml-opt %s -p hpacml-expand-ml,hpacml-resolve-slices,hpacml-fuse-gather-concat,convert-hpacml-to-gpu,hpacml-refuse-host-accesses,convert-hpacml-to-loops,convert-hpacml-to-runtime --split-input-file --verify-diagnostics | filecheck %s
+// RUN: not hpacml-opt %s -p hpacml-expand-ml,hpacml-resolve-slices 2>&1 --split-input-file | filecheck %s --check-prefix EXIT
+
+// EXIT: hpacml.gather takes a mapping that is an argument of a block or function
+
+func.func @argument(%a: !hpacml.mapping<9xf32>, %x: memref<9xf32>) {
+  hpacml.gather %a into %x : !hpacml.mapping<9xf32>, memref<9xf32>
+  func.return
+}
+
+// CHECK: hpacml.gather takes a mapping that is an argument of a block or function: mappings are results of hpacml.map, and nothing stands between these and what gathers or scatters
+
+// -----
+
+func.func @region(%a: !hpacml.mapping<9xf32>) {
+  hpacml.ml infer inout(%a : !hpacml.mapping<9xf32>) label "r" on_error "raise" {
+    "test.op"() : () -> ()
+  }
+  func.return
+}
+
+// CHECK: hpacml.ml takes a mapping that is an argument of a block or function
+
+// -----
+
+hpacml.functor @f : [i] = ([i])
+func.func @select(%t: memref<9xf32>, %u: memref<9xf32>, %c: i1) {
+  %a = hpacml.map to @f(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
+  %b = hpacml.map to @f(%u[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
+  %s = arith.select %c, %a, %b : !hpacml.mapping<9xf32>
+  %x = hpacml.tensor %s : !hpacml.mapping<9xf32> -> memref<9xf32>
+  func.return
+}
+
+// CHECK: arith.select takes a mapping, which only operations of hpacml do: make one map for each use
+
+// -----
+
+hpacml.functor @f : [i] = ([i])
+func.func @if(%t: memref<9xf32>, %c: i1, %x: memref<9xf32>) {
+  %a = hpacml.map to @f(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
+  %s = scf.if %c -> (!hpacml.mapping<9xf32>) {
+    scf.yield %a : !hpacml.mapping<9xf32>
+  } else {
+    scf.yield %a : !hpacml.mapping<9xf32>
+  }
+  hpacml.scatter %x into %s : memref<9xf32>, !hpacml.mapping<9xf32>
+  func.return
+}
+
+// CHECK: scf.yield takes a mapping
+
+// -----
+
+hpacml.functor @f : [i] = ([i])
+func.func @for(%t: memref<9xf32>, %n: index, %x: memref<9xf32>) {
+  %c1 = arith.constant 1 : index
+  %a = hpacml.map to @f(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
+  %s = scf.for %i = %c1 to %n step %c1 iter_args(%m = %a) -> (!hpacml.mapping<9xf32>) {
+    hpacml.gather %m into %x : !hpacml.mapping<9xf32>, memref<9xf32>
+    scf.yield %m : !hpacml.mapping<9xf32>
+  }
+  func.return
+}
+
+// CHECK: scf.for takes a mapping
+
+// -----
+
+func.func private @made() -> !hpacml.mapping<9xf32>
+func.func @call() {
+  %s = func.call @made() : () -> !hpacml.mapping<9xf32>
+  hpacml_rt.check_indices %s : !hpacml.mapping<9xf32>
+  func.return
+}
+
+// CHECK: hpacml_rt.check_indices takes a mapping that is a result of func.call
+
+// -----
+
+func.func @cast(%t: memref<9xf32>, %x: memref<9xf32>) {
+  %s = builtin.unrealized_conversion_cast %t : memref<9xf32> to !hpacml.mapping<9xf32>
+  hpacml.gather %s into %x : !hpacml.mapping<9xf32>, memref<9xf32>
+  func.return
+}
+
+// CHECK: hpacml.gather takes a mapping that is a result of builtin.unrealized_conversion_cast
+
+// -----
+
+func.func @other(%x: memref<9xf32>) {
+  %s = "test.op"() : () -> !hpacml.mapping<9xf32>
+  hpacml.gather %s into %x : !hpacml.mapping<9xf32>, memref<9xf32>
+  func.return
+}
+
+// CHECK: hpacml.gather takes a mapping that is a result of test.op
+
+// -----
+
+hpacml.functor @f : [i] = ([i])
+func.func @returned(%t: memref<9xf32>) -> !hpacml.mapping<9xf32> {
+  %a = hpacml.map to @f(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
+  func.return %a : !hpacml.mapping<9xf32>
+}
+
+// CHECK: func.return takes a mapping
+
+// -----
+
+func.func @unused(%a: !hpacml.mapping<9xf32>) {
+  func.return
+}
+
+// CHECK: nothing lowers !hpacml.mapping any more: the passes before this one have to
+
+// -----
+
+func.func @view(%x: memref<9xf32>, %zero: index, %v: !hpacml.indirect<9xf32>) {
+  func.return
+}
+
+// CHECK: nothing lowers !hpacml.indirect any more
