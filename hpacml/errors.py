@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 def caret(text: str, start: int, end: int) -> str:
     """Return the line of `text` that holds character `start`, with carets under characters `start` to `end`."""
@@ -26,9 +28,19 @@ def plain(text: str, *, line: bool = False) -> str:
 
 
 def summary(error: BaseException) -> str:
-    """Return the type and the first line of an error, for use inside a one-line message."""
+    """Return the type and the first line of an error, for use inside a one-line message.
+
+    Of an error of TorchScript's interpreter, which begins with a traceback, these are those of its cause.
+    """
     text = str(error).strip()
-    return f"{type(error).__name__}: {text.splitlines()[0].rstrip('.')}" if text else type(error).__name__
+    if not text:
+        return type(error).__name__
+    if "TorchScript interpreter" in text and (causes := _CAUSE.findall(text)):
+        return ": ".join(causes[-1]).rstrip(".")
+    return f"{type(error).__name__}: {text.splitlines()[0].rstrip('.')}"
+
+
+_CAUSE = re.compile(r"^(?:builtins\.)?(\w+(?:Error|Exception)): *(.+)$", re.MULTILINE)
 
 
 class HpacmlError(Exception):

@@ -17,6 +17,9 @@ from hpacml.tools.console import Table, echo, show
 
 prerequisites.add(define_operators)
 
+LARGEST_EXAMPLE = 1 << 30
+"""Bytes of an example up to which `verify` runs a model on such inputs, of which any file may tell any size."""
+
 models = typer.Typer(help="Model files, and which of them this machine trusts.", no_args_is_help=True)
 
 ModelFile = Annotated[Path, typer.Argument(metavar="FILE", help="A model file.")]
@@ -98,6 +101,11 @@ def _verified(file: Path) -> str:
     example = loaded.network.example
     if example is None:
         return f"{loaded.format}, loads"
+    if (size := sum(each.nbytes for each in example)) > LARGEST_EXAMPLE:
+        raise ModelError(
+            f"it says that it was saved with an example of {size / 2**30:.1f} GiB ({loaded.network.declaration}), "
+            f"and more than {LARGEST_EXAMPLE / 2**30:g} GiB is not tried"
+        )
     inputs = [torch.zeros([size or 0 for size in each.shape], dtype=each.dtype) for each in example]
     try:
         with torch.inference_mode():

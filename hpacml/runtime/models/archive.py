@@ -7,7 +7,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from hpacml.runtime.models.network import Network
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _SIGNATURE = b"PK\x03\x04"
 _MEMBER = "hpacml.json"
+_LARGEST_METADATA = 64 << 20
 
 
 def reader(read: Callable[[io.BytesIO, str], Network]) -> Callable[[bytes, str], Network]:
@@ -62,10 +63,17 @@ def check(content: bytes) -> None:
 
 
 def read_metadata(content: bytes) -> dict[str, Any]:
-    """Read what `save_model` added to an archive; empty if it has not written it."""
+    """Read what `save_model` added to an archive; empty if it has not written it. Raises ValueError."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         name = next((name for name in archive.namelist() if name.partition("/")[2] == _MEMBER), None)
-        return {} if name is None else json.loads(archive.read(name))
+        if name is None:
+            return {}
+        if archive.getinfo(name).file_size > _LARGEST_METADATA:
+            raise ValueError(f"what stands beside the network takes more than {_LARGEST_METADATA >> 20} MiB")
+        found = json.loads(archive.read(name))
+    if not isinstance(found, dict):
+        raise ValueError("what stands beside the network is not what save_model writes")
+    return cast("dict[str, Any]", found)
 
 
 def with_metadata(content: bytes, metadata: Mapping[str, Any]) -> bytes:

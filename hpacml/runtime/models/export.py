@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
-from collections.abc import Callable, Collection, Sequence
+import logging
+from collections.abc import Callable, Collection, Generator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from hpacml.runtime.models.network import InputType, Network
@@ -23,12 +25,15 @@ def recognises(content: bytes, members: Collection[str]) -> bool:
 
 
 def read(file: io.BytesIO, device: str) -> Network:
-    """Load the network of an archive, on `device`."""
+    """Load the network of an archive, on `device`. Raises `network.InTraining`."""
     import torch
     from torch.export.passes import move_to_device_pass
 
+    from hpacml.runtime.models.training import require_evaluation_of_graph
+
     with torch.device("cpu"):  # it fails where another one is the default
         program = torch.export.load(file)
+    require_evaluation_of_graph(program.graph)
     inputs = _declared_inputs(program)
     weights = [w for w in (*program.state_dict.values(), *program.constants.values()) if isinstance(w, torch.Tensor)]
     if any(weight.device.type != device for weight in weights):
@@ -51,7 +56,10 @@ def write(module: torch.nn.Module, example: Sequence[torch.Tensor]) -> bytes:
 
 def exported(module: torch.nn.Module, example: Sequence[torch.Tensor]) -> torch.export.ExportedProgram:
     """Export a module, for any number of rows where it treats the leading dimensions as rows."""
-    return _export_many_rows(module, example) or _export(module, example)
+    from hpacml.runtime.models.outputs import Plain
+
+    plain = Plain(module)
+    return _export_many_rows(plain, example) or _export(plain, example)
 
 
 # -- reading -----------------------------------------------------------------------------------------
@@ -144,8 +152,19 @@ def _export(module: torch.nn.Module, example: Sequence[torch.Tensor]) -> torch.e
     from torch.export import Dim
 
     shapes = tuple(tuple(Dim.STATIC if size == 1 else Dim.AUTO for size in x.shape) for x in example)
-    with torch.no_grad():
-        return torch.export.export(module, tuple(example), dynamic_shapes=shapes)
+    with torch.no_grad(), _silent(logging.getLogger("torch.fx.experimental.symbolic_shapes")):
+        return torch.export.export(module, tuple(example), dynamic_shapes=(shapes,))
+
+
+@contextlib.contextmanager
+def _silent(logger: logging.Logger) -> Generator[None]:
+    """Keep a logger from printing pages about what the error says, too."""
+    before = logger.disabled
+    logger.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def _export_many_rows(module: torch.nn.Module, example: Sequence[torch.Tensor]) -> torch.export.ExportedProgram | None:
@@ -155,12 +174,14 @@ def _export_many_rows(module: torch.nn.Module, example: Sequence[torch.Tensor]) 
     """
     import torch
 
+    from hpacml.runtime.models.copies import contents_kept
+
     many = [x.repeat([2 if rows else 1 for rows in _single_rows(x)]) for x in example]
     if all(x.shape == y.shape for x, y in zip(example, many, strict=True)):
         return None
     try:
         program = _export(module, many)
-        with torch.no_grad():
+        with torch.no_grad(), contents_kept(module):
             torch.testing.assert_close(cast(Any, program.module())(*example), module(*example))
     except Exception:  # whatever it is, the example as it was given decides
         return None

@@ -25,7 +25,7 @@ class ModelFormat:
 
     `name` and `noun`, the name within a sentence, are for messages; `argument` and `suffixes` are those by which
     `save_model` chooses the format. `runs_code` says that loading a file can run code of it, so that it has to be
-    trusted. `replayable` says that a CUDA graph can hold its networks.
+    trusted. `replayable` says that a CUDA graph can hold its networks, `quick` that writing a file takes no compiler.
 
     `recognises` gets the content of a file and, if that is an archive, the names of its members. `read` loads a network
     onto a device; it raises BadZipFile for a damaged archive, and what Torch raises. `write` takes a module in
@@ -38,6 +38,7 @@ class ModelFormat:
     suffixes: tuple[str, ...]
     runs_code: bool
     replayable: bool
+    quick: bool
     recognises: Callable[[bytes, Collection[str]], bool]
     read: Callable[[bytes, str], Network]
     write: Callable[[torch.nn.Module, Sequence[torch.Tensor], Mapping[str, Any]], bytes]
@@ -51,6 +52,7 @@ FORMATS = (
         suffixes=(".pt", ".ts"),
         runs_code=True,
         replayable=True,
+        quick=True,
         recognises=torchscript.recognises,
         read=archive.reader(torchscript.read),
         write=archive.writer(torchscript.write),
@@ -62,6 +64,7 @@ FORMATS = (
         suffixes=(".pt2",),
         runs_code=True,
         replayable=True,
+        quick=True,
         recognises=export.recognises,
         read=archive.reader(export.read),
         write=archive.writer(export.write),
@@ -73,6 +76,7 @@ FORMATS = (
         suffixes=(),
         runs_code=True,
         replayable=False,  # it asks the device whether it is ready, which cannot be captured
+        quick=False,
         recognises=aotinductor.recognises,
         read=archive.reader(aotinductor.read),
         write=archive.writer(aotinductor.write),
@@ -84,6 +88,7 @@ FORMATS = (
         suffixes=(".safetensors",),
         runs_code=False,
         replayable=True,
+        quick=True,
         recognises=statedict.recognises,
         read=statedict.read,
         write=statedict.write,

@@ -6,6 +6,7 @@ import ctypes
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from operator import attrgetter, is_
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -13,14 +14,17 @@ import torch
 
 from hpacml import environment
 from hpacml.abi.records import InferSite
+from hpacml.dtypes import DTYPES
 from hpacml.errors import HpacmlError, ModelError
 from hpacml.runtime import checks, frame
 from hpacml.runtime.arrays.views import tensor_from_descriptor, view_of_descriptor
 from hpacml.runtime.gpu.device_call import innermost
 from hpacml.runtime.map_digest import maps_sha256
 from hpacml.runtime.models import fallback
+from hpacml.runtime.models.intake import first_inexact, is_about_dtypes, is_checked, taken
 from hpacml.runtime.models.misfits import REAL, Misfits
 from hpacml.runtime.models.model import Model, load, passed
+from hpacml.runtime.models.outputs import by_name, fields, in_order, keys_of, names_of_outputs
 from hpacml.runtime.reports import instruments
 from hpacml.runtime.sites import find, why_none
 
@@ -83,6 +87,9 @@ class Inference:
         self._pointer_array = ctypes.c_size_t * len(self._types)
         self._sizes = [8 * (3 + 2 * type.rank) for type in self._types]
         self._known: dict[tuple[object, ...], CallTensors] = {}
+        self._floats = all(DTYPES[type.dtype].kind == "f" for type in site.inputs)
+        self._checked: dict[tuple[torch.dtype, ...], list[int]] = {}
+        """The numbers of the inputs of which each element is checked, by the dtypes that a model takes."""
         self._fitting: Model | None = None
         """The last model that was found to be trained for the maps of the site."""
 
@@ -217,12 +224,14 @@ class Inference:
     ) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Pair the targets with what is to be copied into them. What is written lies within `extents`."""
         returned = self._evaluate(model, inputs)
-        outputs = (returned,) if isinstance(returned, torch.Tensor) else _sequence(returned)
+        outputs = (returned,) if isinstance(returned, torch.Tensor) else self._outputs(model, returned)
         if outputs is None or len(outputs) != len(targets):
             raise self._misfits.outputs(model, returned, len(targets))
         results: list[tuple[torch.Tensor, torch.Tensor]] = []
         for number, target in enumerate(targets):
             output = outputs[number]
+            if isinstance(output, torch.Tensor) and output.shape != target.shape:
+                output = _with_last_dimension(output, target)
             if (
                 not isinstance(output, torch.Tensor)
                 or output.shape != target.shape
@@ -239,6 +248,28 @@ class Inference:
             results.append((target, output))
         return results
 
+    def _outputs(self, model: Model, returned: object) -> Sequence[object] | None:
+        """Give what a model returns in the order of the targets: by names, where it has these, else as it is."""
+        outputs = in_order(returned)
+        named = by_name(returned)
+        names = tuple(named) if named is not None else fields(returned) or (model.network.names if outputs else ())
+        if not names:
+            return outputs
+        wanted = self._names
+        keys = keys_of(names, wanted)
+        if named is not None and keys is not None:
+            return [named[key] for key in keys]
+        if outputs is not None and keys is not None:
+            return [outputs[names.index(key)] for key in keys]
+        if outputs is not None and frozenset().union(*wanted).isdisjoint(names):
+            return outputs  # a named tuple has an order, too
+        raise self._misfits.names(model, names, wanted)
+
+    @cached_property
+    def _names(self) -> list[frozenset[str]]:
+        """The names of the outputs: those of the arrays that they write, else those of their functors."""
+        return names_of_outputs(self._site.maps[len(self._site.inputs) :], len(self._site.outputs))
+
     def _evaluate(self, model: Model, inputs: Sequence[torch.Tensor]) -> object:
         """Run the model on `inputs`, in whose memory it must not write."""
         arguments = self._arguments(model, inputs)
@@ -252,6 +283,8 @@ class Inference:
         except HpacmlError:
             raise
         except Exception as error:
+            if self._takes_others(model, inputs, error):
+                return self._evaluate(model, inputs)
             raise self._misfits.failure(model, inputs, arguments, error) from error
         written = [*map(_version, arguments)] != versions
         if model.writes_inputs is None:
@@ -268,7 +301,7 @@ class Inference:
         anchor = network.anchor()
         dtypes = network.dtypes
         if dtypes is None:
-            dtypes = tuple(map(_dtype, inputs)) if anchor is None else (anchor.dtype,) * len(inputs)
+            dtypes = self._taken(model, inputs, anchor)
         elif len(dtypes) != len(inputs):
             raise self._misfits.inputs(model, inputs)
         shared = model.writes_inputs is False and (anchor is None or anchor.device == inputs[0].device)
@@ -277,7 +310,49 @@ class Inference:
         device = inputs[0].device if anchor is None else anchor.device
         copy = model.writes_inputs is not False
         with torch.inference_mode(False):  # where tensors count what is written to them
-            return [x.to(device, dtype, copy=copy) for x, dtype in zip(inputs, dtypes, strict=True)]
+            arguments = [x.to(device, dtype, copy=copy) for x, dtype in zip(inputs, dtypes, strict=True)]
+        if (checked := self._checked.get(dtypes)) is None:
+            pairs = enumerate(zip(inputs, dtypes, strict=True))
+            checked = self._checked[dtypes] = [n for n, (x, dtype) in pairs if is_checked(x.dtype, dtype)]
+        for number in checked:
+            self._require_exact(model, number, inputs[number], arguments[number])
+        return arguments
+
+    def _taken(
+        self, model: Model, inputs: Sequence[torch.Tensor], anchor: torch.Tensor | None, failed: bool = False
+    ) -> tuple[torch.dtype, ...]:
+        """Give the dtypes in which a model takes inputs that tells none.
+
+        Integers make it find out once, and a failure with floats does, where no weight tells their dtype.
+        """
+        if anchor is not None and self._floats:
+            return (anchor.dtype,) * len(inputs)
+        given = tuple(map(_dtype, inputs))
+        floating, device = (None, inputs[0].device) if anchor is None else (anchor.dtype, anchor.device)
+        if (known := model.taken.get((*given, floating))) is not None:
+            return known
+        if model.network.trial is None or (self._floats and not failed):
+            return given
+        known, works = taken(model.network.trial, [x.to(device) for x in inputs], floating)
+        if works:
+            model.taken[*given, floating] = known
+        return known
+
+    def _takes_others(self, model: Model, inputs: Sequence[torch.Tensor], error: Exception) -> bool:
+        """Tell whether a model that has failed and tells no dtype takes other floats, as quantized ones do."""
+        network = model.network
+        if network.anchor() is not None or network.dtypes is not None or not is_about_dtypes(error):
+            return False
+        known = len(model.taken)
+        self._taken(model, inputs, None, failed=True)
+        return len(model.taken) > known
+
+    def _require_exact(self, model: Model, number: int, given: torch.Tensor, converted: torch.Tensor) -> None:
+        """Raise ModelError for integers that a conversion makes other numbers, or numbers that are none."""
+        if (call := innermost()) is not None:
+            call.leave_to_host("a check that integers keep their values")
+        if (place := first_inexact(given, converted.to(given.device))) is not None:
+            raise self._misfits.inexact(model, number, given, converted.dtype, place)
 
     def _require_finite(self, model: Model, results: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
         """Raise ModelError for outputs that are not finite, as they are or in the dtype of their target."""
@@ -305,5 +380,8 @@ def _extent(tensor: torch.Tensor) -> tuple[int, int]:
     return low, low + (last + 1) * tensor.element_size()
 
 
-def _sequence(value: object) -> Sequence[object] | None:
-    return cast("Sequence[object]", value) if isinstance(value, (tuple, list)) else None
+def _with_last_dimension(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Give an output the shape of its target where they differ by a last dimension of 1, else as it is."""
+    if output.shape == (*target.shape, 1):
+        return output.squeeze(-1)
+    return output.unsqueeze(-1) if (*output.shape, 1) == target.shape else output

@@ -17,6 +17,7 @@ class Normalize(nn.Module):
     """`(x - mean) / std`, or with `inverse` back: `x * std + mean`.
 
     `mean` and `std` broadcast against `x`, as float[features] does against float[rows, features]; they are not trained.
+    They may be wider floats than `x`: what is normalised is of the dtype of `x`, what is brought back of the wider one.
     """
 
     mean: torch.Tensor
@@ -29,7 +30,10 @@ class Normalize(nn.Module):
             self.register_buffer(name, torch.as_tensor(value))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x * self.std + self.mean if self.inverse else (x - self.mean) / self.std
+        if self.inverse:
+            return x * self.std + self.mean
+        normalised = (x - self.mean) / self.std
+        return normalised.to(x.dtype) if x.is_floating_point() else normalised
 
 
 _CONVOLUTION = "in_channels out_channels kernel_size stride padding dilation groups bias padding_mode"
@@ -47,6 +51,7 @@ _ARGUMENTS: dict[type[nn.Module], str] = {
     nn.BatchNorm2d: _BATCH_NORM,
     nn.BatchNorm3d: _BATCH_NORM,
     nn.LayerNorm: "normalized_shape eps elementwise_affine bias",
+    nn.Embedding: "num_embeddings embedding_dim padding_idx max_norm norm_type",
     nn.MaxPool1d: _MAX_POOL,
     nn.MaxPool2d: _MAX_POOL,
     nn.AvgPool1d: _AVG_POOL,

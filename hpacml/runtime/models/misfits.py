@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import cast
 
 import torch
@@ -55,6 +55,20 @@ class Misfits:
         takes = f"it takes {_counted(len(model.network.dtypes or ()))} ({model.network.declaration})"
         return self._misfit(model, takes, f"gives {len(inputs)} ({describe(inputs)})")
 
+    def inexact(
+        self, model: Model, number: int, input: torch.Tensor, dtype: torch.dtype, place: Sequence[int]
+    ) -> ModelError:
+        """For an input with an element that the dtype in which the model takes it does not have."""
+        taken, value = str(dtype).removeprefix("torch."), input[tuple(place)].item()
+        found = f"it takes its input {number} as {taken}, which does not have {value}"
+        fix = (
+            "write it with save_model(example=...) of integers if it uses them as integers, else give floating arrays"
+            if dtype.is_floating_point
+            else "give it an array of integers of this range"
+        )
+        gives = f"gives that at {list(place)} in {describe([input])} by {self._place(number, f'its input {number}')}"
+        return self._misfit(model, found, f"{gives}: {fix}")
+
     def failure(
         self, model: Model, inputs: Sequence[torch.Tensor], arguments: Sequence[torch.Tensor], error: Exception
     ) -> ModelError:
@@ -83,6 +97,15 @@ class Misfits:
     def outputs(self, model: Model, returned: object, targets: int) -> ModelError:
         """For a model that does not return one tensor for each target."""
         return self._misfit(model, f"it returns {_kind(returned)}", f"has {_counted(targets)} to fill")
+
+    def names(self, model: Model, names: Sequence[str], wanted: Sequence[Collection[str]]) -> ModelError:
+        """For a model that returns its outputs by names, where those of the region have others."""
+        outputs = ", ".join(
+            " or ".join(f"'{name}'" for name in sorted(each)) or "one without a name" for each in wanted
+        )
+        return self._misfit(
+            model, f"it returns {', '.join(map(repr, names)) or 'nothing'}", f"has the outputs {outputs}"
+        )
 
     def output(self, model: Model, number: int, output: object, target: torch.Tensor) -> ModelError:
         """For an output that cannot be copied into its target."""

@@ -8,13 +8,13 @@ import threading
 import weakref
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from hpacml import environment
 from hpacml.errors import ModelError, summary
 from hpacml.runtime.models import formats, prerequisites, trust
-from hpacml.runtime.models.network import Network, evaluating, first_floating
+from hpacml.runtime.models.network import InTraining, Network, evaluating, first_floating
 
 if TYPE_CHECKING:
     import torch
@@ -38,6 +38,10 @@ class Model:
     digest: str | None = None
     writes_inputs: bool | None = None
     replayable: bool = False
+    taken: dict[tuple[torch.dtype | None, ...], tuple[torch.dtype, ...]] = field(
+        default_factory=lambda: dict[Any, Any]()
+    )
+    """The dtypes that it was found to take for those that are given, behind its own floating one."""
 
 
 Stamp = tuple[int, ...]
@@ -136,6 +140,8 @@ def _read(path: str, device: str) -> Model:
         network = format.read(content, device)
     except zipfile.BadZipFile as error:
         raise formats.damaged(path) from error
+    except InTraining as error:
+        raise ModelError(f"the {format.name} model '{path}' cannot be evaluated: {error}") from error
     except Exception as error:
         raise ModelError(
             f"Torch cannot load the {format.name} model '{path}': {summary(error)}. It may be damaged, or of another "
@@ -147,11 +153,18 @@ def _read(path: str, device: str) -> Model:
 def _wrap(network: Callable[..., object]) -> Model:
     import torch
 
+    from hpacml.runtime.models.copies import evaluated_copy
+    from hpacml.runtime.models.training import require_evaluation
     from hpacml.runtime.models.traits import traits
 
     reference = cast("Callable[[], Any]", weakref.ref(network))
     if not isinstance(network, torch.nn.Module):
         return Model(repr(network), Network(lambda *inputs: reference()(*inputs)))
+
+    try:
+        require_evaluation(network)
+    except InTraining as error:
+        raise ModelError(f"the model {type(network).__name__} cannot be evaluated: {error}") from error
 
     def run(*inputs: torch.Tensor) -> object:
         module = reference()
@@ -160,5 +173,10 @@ def _wrap(network: Callable[..., object]) -> Model:
         with evaluating(module):
             return module(*inputs)
 
-    weak = Network(run, lambda: first_floating(reference()), addresses=lambda: traits(reference()))
+    weak = Network(
+        run,
+        lambda: first_floating(reference()),
+        addresses=lambda: traits(reference()),
+        trial=lambda: evaluated_copy(reference()),
+    )
     return Model(type(network).__name__, weak, replayable=True)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     import torch
+
+
+class InTraining(ValueError):
+    """A network that computes as in training, whatever mode is set; the message tells what of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +23,11 @@ class InputType:
 
     dtype: torch.dtype
     shape: tuple[int | None, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of such an input, if sizes that may vary are 0."""
+        return self.dtype.itemsize * math.prod(size or 0 for size in self.shape)
 
     def fits(self, tensor: torch.Tensor) -> bool:
         """Tell whether a tensor has this rank and these sizes; its dtype does not matter, as it is converted."""
@@ -35,8 +45,9 @@ class Network:
 
     `anchor` gives a tensor that has the network's floating dtype and its device, or None if it has no such
     tensor. `inputs` is what a file declares; `example`, `metadata`, and `maps` of the training data with their digest
-    are what `save_model` was given. `addresses` tells where its weights are, and what else a captured graph of it
-    depends on, if that may change.
+    are what `save_model` was given; `names` are those of the outputs, where it gives a tuple that was a named one.
+    `addresses` tells where its weights are, and what else a captured graph of it depends on, if that may change.
+    `trial` makes a copy of it, to try what it takes; there is none of a function, which is given what is there.
     """
 
     run: Callable[..., object]
@@ -46,7 +57,9 @@ class Network:
     metadata: Mapping[str, Any] = field(default_factory=lambda: dict[str, Any]())
     maps: tuple[str, ...] = ()
     maps_sha256: str | None = None
+    names: tuple[str, ...] = ()
     addresses: Callable[[], tuple[int, ...]] = lambda: ()
+    trial: Callable[[], Callable[..., object]] | None = None
 
     @cached_property
     def dtypes(self) -> tuple[torch.dtype, ...] | None:
@@ -60,17 +73,60 @@ class Network:
         return ", ".join(map(str, self.inputs or self.example or ()))
 
     def with_metadata(self, metadata: Mapping[str, Any]) -> Network:
-        """Add what `save_model` wrote beside the network; files that it did not write have nothing of it."""
-        import torch
+        """Add what `save_model` wrote beside the network; files that it did not write have nothing of it.
 
-        example = tuple(InputType(getattr(torch, x["dtype"]), tuple(x["shape"])) for x in metadata.get("example", ()))
+        Raises ValueError for what it would not write: the file can come from anywhere.
+        """
+        example, maps, names, digest, user = (
+            metadata.get(key) for key in ("example", "maps", "outputs", "maps_sha256", "metadata")
+        )
+        if not (
+            _is_texts(maps) and _is_texts(names) and isinstance(digest, str | None) and isinstance(user, dict | None)
+        ):
+            raise ValueError("what stands beside the network is not what save_model writes")
         return replace(
             self,
-            example=example or None,
-            metadata=metadata.get("metadata", {}),
-            maps=tuple(metadata.get("maps", ())),
-            maps_sha256=metadata.get("maps_sha256"),
+            example=_example(example) or None,
+            metadata=cast("dict[str, Any]", user or {}),
+            maps=tuple(cast("list[str]", maps or ())),
+            maps_sha256=digest,
+            names=tuple(cast("list[str]", names or ())),
         )
+
+
+_EXAMPLE_DTYPES = frozenset(
+    [
+        *("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"),
+        *("float16", "bfloat16", "float32", "float64", "complex64", "complex128"),
+    ]
+)
+_RANK = 64
+"""The rank up to which Torch has tensors."""
+
+
+def _is_texts(value: object) -> bool:
+    return value is None or (isinstance(value, list) and all(isinstance(x, str) for x in cast("list[object]", value)))
+
+
+def _example(records: object) -> tuple[InputType, ...]:
+    """Read the dtypes and shapes of an example. Raises ValueError for anything else."""
+    import torch
+
+    if not isinstance(records, list | None):
+        raise ValueError("its example is no list of inputs")
+    inputs: list[InputType] = []
+    for record in cast("list[object]", records or []):
+        told = cast("dict[str, object]", record) if isinstance(record, dict) else {}
+        dtype, shape = told.get("dtype"), told.get("shape")
+        sizes = cast("list[object]", shape) if isinstance(shape, list) else [None]
+        if dtype not in _EXAMPLE_DTYPES or len(sizes) > _RANK or not all(map(_is_size, sizes)):
+            raise ValueError(f"its example has an input of dtype {dtype!r} and shape {shape!r}, which no tensor has")
+        inputs.append(InputType(getattr(torch, cast(str, dtype)), tuple(cast("list[int]", sizes))))
+    return tuple(inputs)
+
+
+def _is_size(value: object) -> bool:
+    return type(value) is int and 0 <= value < 1 << 63
 
 
 def describe(tensors: Sequence[torch.Tensor]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -11,10 +12,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from hpacml.errors import ModelError, summary
 from hpacml.runtime.map_digest import maps_sha256
-from hpacml.runtime.models import formats, trust
+from hpacml.runtime.models import formats, prerequisites, trust
 from hpacml.runtime.models.formats import ModelFormat, SaveFormat
 from hpacml.runtime.models.model import forget
-from hpacml.runtime.models.network import describe, evaluating, first_floating
+from hpacml.runtime.models.network import describe, first_floating
 from hpacml.version import version
 
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ def save_model(
     if not isinstance(cast(object, module), torch.nn.Module):
         raise ModelError(f"save_model takes a torch.nn.Module, not a {type(module).__name__}")
     inputs = _example_tensors(example, module)
-    content = _content(chosen, module, inputs, {**_file_metadata(inputs, metadata), **_maps_metadata(maps)})
+    told = _maps_metadata(maps)
+    content = _content(chosen, module, inputs, {**_file_metadata(inputs, metadata), **told})
     if chosen.runs_code:
         trust.trust_content(content, target)
     _write(target, content)
@@ -85,16 +87,71 @@ def _no_format(target: Path) -> ModelError:
 def _content(
     chosen: ModelFormat, module: torch.nn.Module, inputs: Sequence[torch.Tensor], metadata: Mapping[str, Any]
 ) -> bytes:
-    """Make the file of a module. Raises ModelError, which recommends another format."""
+    """Make the file of a module, and prove it. Raises ModelError, which recommends what works."""
+    from hpacml.runtime.models.proof import Unlike
+
     try:
-        with evaluating(module):
-            return chosen.write(module, inputs, metadata)
+        return _proven(chosen, module, inputs, metadata)
+    except Unlike as error:
+        failure = error
+        reason = f"as {chosen.argument} the {type(module).__name__} would not compute what it does in Python: {error}"
     except Exception as error:
-        other = next(each for each in formats.by_preference() if each is not chosen)
-        raise ModelError(
+        failure = error
+        reason = (
             f"Torch cannot write the {type(module).__name__} with the example {describe(inputs)} as "
-            f"{chosen.argument}: {summary(error)}. Try the module on the example, or format='{other.argument}'"
-        ) from error
+            f"{chosen.argument}: {summary(error)}{_mixed_dtypes(module)}"
+        )
+    raise ModelError(f"{reason}. {_advice(chosen, module, inputs, metadata)}") from failure
+
+
+def _proven(
+    chosen: ModelFormat, module: torch.nn.Module, inputs: Sequence[torch.Tensor], metadata: Mapping[str, Any]
+) -> bytes:
+    """Write the content of a file, and run it beside the module. Raises `proof.Unlike`, and what Torch raises."""
+    import torch
+
+    from hpacml.runtime.models import proof
+    from hpacml.runtime.models.copies import contents_kept, evaluated_copy
+    from hpacml.runtime.models.outputs import fields
+
+    prerequisites.meet()
+    with proof.own_random_numbers(inputs):
+        subject = evaluated_copy(module)
+        with contents_kept(subject), torch.no_grad():
+            names = fields(subject(*inputs))
+        content = chosen.write(subject, inputs, {**metadata, "outputs": names} if names else metadata)
+        file = chosen.read(content, str(inputs[0].device))
+        proof.prove(file.run, evaluated_copy(module), inputs)
+    return content
+
+
+def _advice(
+    chosen: ModelFormat, module: torch.nn.Module, inputs: Sequence[torch.Tensor], metadata: Mapping[str, Any]
+) -> str:
+    """Recommend a format that holds the module, which is tried, else the module itself."""
+    for other in formats.by_preference():
+        if other is not chosen and other.quick:
+            try:
+                _proven(other, module, inputs, metadata)
+            except Exception:
+                continue
+            return f"Try the module on the example, or format='{other.argument}', which holds it"
+    return (
+        "Try the module on the example; what it decides in Python by values or numbers of rows, torch.where can, "
+        "or else give the region the module itself, model(net)"
+    )
+
+
+def _mixed_dtypes(module: torch.nn.Module) -> str:
+    """Tell of floating weights of several dtypes, which operations refuse to mix."""
+    found: dict[str, str] = {}
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if tensor.is_floating_point():
+            found.setdefault(str(tensor.dtype).removeprefix("torch."), name)
+    if len(found) < 2:
+        return ""
+    listed = ", ".join(f"'{name}' is {dtype}" for dtype, name in found.items())
+    return f" ({listed}: module.float() or .double() makes them one)"
 
 
 def _file_metadata(inputs: Sequence[torch.Tensor], metadata: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -121,7 +178,7 @@ def _maps_metadata(maps: Sequence[str] | None) -> dict[str, Any]:
 
 
 def _example_tensors(example: Example | Sequence[Example], module: torch.nn.Module) -> list[torch.Tensor]:
-    """Convert the examples to tensors in the dtype and on the device of the module. Raises ModelError."""
+    """Convert the examples to tensors as the module takes them, on its device. Raises ModelError."""
     import numpy as np
     import torch
 
@@ -141,7 +198,19 @@ def _example_tensors(example: Example | Sequence[Example], module: torch.nn.Modu
         if anchor is not None:
             tensor = tensor.to(anchor.device, anchor.dtype if tensor.is_floating_point() else tensor.dtype)
         tensors.append(tensor)
-    return tensors
+    return _as_taken(tensors, module, anchor)
+
+
+def _as_taken(tensors: list[torch.Tensor], module: torch.nn.Module, anchor: torch.Tensor | None) -> list[torch.Tensor]:
+    """Convert examples whose dtypes the module does not take: those of integers, and all if it tells no dtype."""
+    from hpacml.runtime.models import intake
+    from hpacml.runtime.models.copies import evaluated_copy
+
+    if anchor is not None and all(x.is_floating_point() for x in tensors):
+        return tensors
+    floating = None if anchor is None else anchor.dtype
+    dtypes, _ = intake.taken(lambda: evaluated_copy(module), tensors, floating, declared=True)
+    return [x.to(dtype) for x, dtype in zip(tensors, dtypes, strict=True)]
 
 
 def _write(target: Path, content: bytes) -> None:
@@ -154,4 +223,5 @@ def _write(target: Path, content: bytes) -> None:
     except OSError as error:
         raise ModelError(f"cannot write the model '{target}': {error.strerror}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # there is none, or not even its folder
+            temporary.unlink()

@@ -7,6 +7,7 @@ order, so that one state would be many files, and reads none from memory; so the
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -33,20 +34,15 @@ def read(content: bytes, device: str) -> Network:
     module, metadata = decode(content)
     module.to(device)
     anchor = first_floating(module)
-    return Network(module, lambda: anchor).with_metadata(metadata)
+    return Network(module, lambda: anchor, trial=lambda: copy.deepcopy(module)).with_metadata(metadata)
 
 
 def write(module: torch.nn.Module, example: Sequence[torch.Tensor], metadata: Mapping[str, Any]) -> bytes:
-    """Write the state and the description of a module, and make sure that they compute the same.
+    """Write the state and the description of a module.
 
-    Raises `layers.UnknownLayer`, ValueError for a dtype that the format lacks, or AssertionError.
+    Raises `layers.UnknownLayer`, or ValueError for a dtype that the format lacks.
     """
-    import torch
-
-    content = encode(module, metadata)
-    with torch.no_grad():
-        torch.testing.assert_close(decode(content)[0](*example), module(*example), equal_nan=True)
-    return content
+    return encode(module, metadata)
 
 
 def encode(module: torch.nn.Module, metadata: Mapping[str, Any]) -> bytes:

@@ -205,7 +205,7 @@ def test_layers_that_have_no_description(tmp_path: Path):
     hooked.register_forward_hook(lambda *_: None)
     example = torch.zeros(2, 5)
     for module, message in {
-        nn.Sequential(nn.Linear(5, 4), nn.Bilinear(4, 4, 1)): r"the layer Bilinear \('1'\) is none that .*: Linear, ",
+        nn.Sequential(nn.Linear(5, 4), nn.Hardshrink()): r"the layer Hardshrink \('1'\) is none that .*: Linear, ",
         Own(5, 1): "the layer Own is none that",
         hooked: "the layer Linear has hooks",
     }.items():

@@ -1,0 +1,78 @@
+"""What networks return: tensors by their place, or by their names. It imports Torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+
+def fields(returned: object) -> tuple[str, ...]:
+    """List the names of a named tuple; none for other values."""
+    return tuple(getattr(cast(object, returned), "_fields", ())) if isinstance(returned, tuple) else ()
+
+
+def by_name(returned: object) -> dict[str, object] | None:
+    """Give what a network returns by names; None if it has none, or a place beside its name, as in a named tuple."""
+    if isinstance(returned, Mapping):
+        return {str(name): value for name, value in cast("Mapping[object, object]", returned).items()}
+    if is_dataclass(returned):
+        return {field.name: getattr(returned, field.name) for field in dataclasses.fields(cast(Any, returned))}
+    return None
+
+
+def in_order(returned: object) -> Sequence[object] | None:
+    """Give what a network returns in order, a single tensor as one; None for what is no sequence."""
+    if isinstance(returned, torch.Tensor):
+        return (returned,)
+    return cast("Sequence[object]", returned) if isinstance(returned, (tuple, list)) else None
+
+
+def is_dataclass(value: object) -> bool:
+    """Tell whether a value is an object of a dataclass; some are mappings, too."""
+    return dataclasses.is_dataclass(value) and not isinstance(value, type)
+
+
+def names_of_outputs(maps: Sequence[str], count: int) -> list[frozenset[str]]:
+    """List the names of outputs from the texts of their maps: of the arrays, and of a functor that only one has."""
+    from hpacml.directives.parser import parse_application_targets
+    from hpacml.errors import DirectiveError
+
+    if len(maps) != count:
+        return [frozenset()] * count
+    applications = [text.rpartition("|")[2].strip().partition("(")[::2] for text in maps]
+    functors = Counter(functor for functor, _ in applications)
+    found: list[frozenset[str]] = []
+    for functor, targets in applications:
+        try:
+            arrays = {target.array for target in parse_application_targets(targets.removesuffix(")"))}
+        except DirectiveError:
+            arrays = set[str]()
+        found.append(frozenset({*arrays, functor} if functors[functor] == 1 else arrays))
+    return found
+
+
+def keys_of(names: Sequence[str], wanted: Sequence[frozenset[str]]) -> list[str] | None:
+    """Choose for each output the one of `names` that is its name; None unless each has one of its own."""
+    found = [[name for name in names if name in each] for each in wanted]
+    keys = [each[0] for each in found if len(each) == 1]
+    return keys if len(keys) == len(wanted) == len(set(keys)) else None
+
+
+class Plain(nn.Module):
+    """A module that returns what another one does, in types that files have: no dataclasses and named tuples."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.training = False
+
+    def forward(self, *inputs: torch.Tensor) -> object:
+        returned = self.network(*inputs)
+        if (named := by_name(returned)) is not None:
+            return named
+        return tuple(cast("Sequence[object]", returned)) if isinstance(returned, (tuple, list)) else returned

@@ -1,0 +1,165 @@
+"""The proof that a file computes what its module does, also beyond the example. It imports Torch."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import Any, cast
+
+import torch
+
+from hpacml.errors import summary
+from hpacml.runtime.models import outputs
+from hpacml.runtime.models.network import describe
+
+Tensors = Sequence[torch.Tensor]
+
+EXAMPLE = -1
+_LARGEST = 1 << 22
+"""Elements of an example up to which it is made longer."""
+
+
+class Unlike(ValueError):
+    """A file that does not compute what its module does; the message tells on which inputs, and how."""
+
+
+def prove(file: Callable[..., object], module: Callable[..., object], example: Tensors) -> None:
+    """Run the network of a file beside its module, which is in evaluation mode, and compare.
+
+    The inputs are the example; other values; 0, 1 and other numbers of rows; and other sizes. What the module does not
+    take is not asked of the file. The file may refuse sizes that are not numbers of rows, but never give other results.
+    Raises Unlike, and what the module raises on the example.
+    """
+    rowwise = False
+    for number, (inputs, rows) in enumerate(_trials(example)):
+        state = torch.random.get_rng_state()
+        try:
+            with torch.no_grad():
+                expected = module(*[x.clone() for x in inputs])
+        except Exception:
+            if number == 0:
+                raise
+            continue
+        torch.random.set_rng_state(state)
+        if number == 0:
+            rowwise = any(_have_rows(expected, x.shape[0]) for x in example if x.dim())
+        required = rows == EXAMPLE or (rowwise and rows is not None and _have_rows(expected, rows))
+        _compare(file, inputs, expected, required)
+
+
+@contextlib.contextmanager
+def own_random_numbers(example: Tensors) -> Generator[None]:
+    """Draw random numbers from a seed, and leave Torch's own as they were."""
+    devices = sorted({x.get_device() for x in example if x.is_cuda})
+    random = cast(Any, torch.random)
+    with random.fork_rng(devices):
+        random.manual_seed(0)
+        yield
+
+
+def _compare(file: Callable[..., object], inputs: Tensors, expected: object, required: bool) -> None:
+    """Compare with what the module gives; unless it is `required`, the file may refuse the inputs. Raises Unlike."""
+    try:
+        with torch.inference_mode():
+            found = file(*[x.clone() for x in inputs])
+    except Exception as error:
+        if required:
+            raise Unlike(f"on {describe(inputs)}, which the module takes, it fails: {summary(error)}") from error
+    else:
+        if (difference := _difference(found, expected)) is not None:
+            raise Unlike(f"on {describe(inputs)} {difference}")
+
+
+# -- inputs ------------------------------------------------------------------------------------------------
+
+
+def _trials(example: Tensors) -> Iterator[tuple[Tensors, int | None]]:
+    """List inputs with their number of rows, or EXAMPLE for its own sizes; None for sizes that are no rows."""
+    yield example, EXAMPLE
+    for factor in (1.0, -1.0, 3.0):
+        yield [_varied(x, x.shape, factor) for x in example], EXAMPLE
+    lengths = sorted({x.shape[0] for x in example if x.dim()})
+    sizes = {size for x in example for size in x.shape}
+    few = next(n for n in itertools.count(2) if n not in sizes)
+    large = sum(x.numel() for x in example) > _LARGEST
+    for count in (0, 1, few) if large else (0, 1, few, max(lengths, default=1) + 1):
+        groups = [(length,) for length in lengths]
+        for group in [tuple(lengths), *groups] if len(groups) > 1 else groups:
+            yield _resized(example, 0, group, count), count
+    if not large:
+        for dim in range(1, max((x.dim() for x in example), default=0)):
+            lengths = tuple({x.shape[dim] for x in example if x.dim() > dim})
+            for length in lengths:
+                yield _resized(example, dim, (length,), length + 1), None
+
+
+def _resized(example: Tensors, dim: int, lengths: Sequence[int], size: int) -> list[torch.Tensor]:
+    """Give the example with another size in one dimension, where that has one of `lengths`."""
+    resized: list[torch.Tensor] = []
+    for x in example:
+        shape = list(x.shape)
+        if x.dim() > dim and shape[dim] in lengths:
+            shape[dim] = size
+        resized.append(_varied(x, shape, 1.0))
+    return resized
+
+
+def _varied(x: torch.Tensor, shape: Sequence[int], factor: float) -> torch.Tensor:
+    """Repeat an input up to a shape; floats are multiplied and get some noise, zeros among them become random."""
+    for dim, size in enumerate(shape):
+        if size != x.shape[dim]:
+            x = x.index_select(dim, torch.arange(size, device=x.device) % x.shape[dim])
+    if not x.is_floating_point():
+        return x
+    noise = torch.randn(x.shape, dtype=torch.float32, device=x.device).to(x.dtype)
+    return torch.where(x == 0, noise, x * (factor + 0.1 * noise))
+
+
+# -- results -----------------------------------------------------------------------------------------------
+
+
+def _have_rows(returned: object, rows: int) -> bool:
+    """Tell whether all that a module returns has this number of rows."""
+    named = outputs.by_name(returned)
+    results = list(named.values()) if named is not None else outputs.in_order(returned) or ()
+    return all(isinstance(x, torch.Tensor) and x.dim() > 0 and x.shape[0] == rows for x in results)
+
+
+def _difference(found: object, expected: object) -> str | None:
+    """Tell how what a file returns differs from what its module does."""
+    named, wanted = outputs.by_name(found), outputs.by_name(expected)
+    if named is not None and wanted is not None:
+        if named.keys() != wanted.keys():
+            return f"its outputs are named {', '.join(named)} instead of {', '.join(wanted)}"
+        pairs = [(f"its output '{name}'", named[name], wanted[name]) for name in wanted]
+    else:
+        these, those = outputs.in_order(found), outputs.in_order(expected)
+        if these is None or those is None or len(these) != len(those):
+            return f"it returns {type(found).__name__} instead of {type(expected).__name__}"
+        pairs = [(f"its output {n}", *pair) for n, pair in enumerate(zip(these, those, strict=True))]
+    for name, x, y in pairs:
+        if (how := _difference_of(x, y)) is not None:
+            return f"{name} {how}"
+    return None
+
+
+def _difference_of(x: object, y: object) -> str | None:
+    if not isinstance(x, torch.Tensor) or not isinstance(y, torch.Tensor):
+        return None if type(x) is type(y) else f"is {type(x).__name__} instead of {type(y).__name__}"
+    if x.shape != y.shape:
+        return f"is {describe([x])} instead of {describe([y])}"
+    if x.is_sparse or y.is_sparse or x.is_complex() or y.is_complex():
+        return None  # which no region takes
+    half = {torch.float16, torch.bfloat16} & {x.dtype, y.dtype}
+    double = x.dtype == y.dtype == torch.float64
+    relative = 2e-2 if half else 1e-7 if double else 1e-4
+    a, b = x.to(torch.float64), y.to(x.device, torch.float64)
+    largest = float(b[b.isfinite()].abs().max()) if b.isfinite().any() else 0.0
+    close = torch.isclose(a, b, rtol=relative, atol=relative * min(largest, 1e30) + 1e-30, equal_nan=True)
+    if bool(close.all()):
+        return None
+    place = [int(d) for d in cast(Any, (~close).nonzero()[0])]
+    values = (float(a[tuple(place)]), float(b[tuple(place)]))
+    count = int((~close).sum())
+    return f"differs in {count} of {a.numel()} values, the first at {place}: {values[0]:g} instead of {values[1]:g}"

@@ -1,0 +1,47 @@
+"""What a module decides in Python by the values of its inputs, which a trace would fix. It imports Torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+_READS = {"_local_scalar_dense", "is_nonzero", "item"}
+
+
+def reads_values(module: torch.nn.Module, inputs: Sequence[torch.Tensor]) -> bool:
+    """Tell whether a module makes Python numbers of its inputs, as `if x.sum() > 0` and `x.item()` do."""
+    watch = Reads(inputs)
+    with torch.no_grad(), watch:
+        module(*inputs)
+    return watch.found
+
+
+class Reads(TorchDispatchMode):
+    """Follows inputs through operations; `found` tells whether a Python number was made of what comes of them."""
+
+    def __init__(self, inputs: Sequence[torch.Tensor]) -> None:
+        super().__init__()  # pyright: ignore[reportUnknownMemberType]
+        self._followed = {id(x): x for x in inputs}
+        self.found = False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        returned = func(*args, **(kwargs or {}))
+        if any(id(x) in self._followed for x in flat((args, kwargs))):
+            self.found |= func.overloadpacket.__name__ in _READS
+            self._followed |= {id(x): x for x in flat(returned) if isinstance(x, torch.Tensor)}
+        return returned
+
+
+def flat(value: object) -> Iterable[object]:
+    """List what is in nested containers."""
+    if isinstance(value, (tuple, list)):
+        for item in cast("Sequence[object]", value):
+            yield from flat(item)
+    elif isinstance(value, dict):
+        for item in cast("dict[object, object]", value).values():
+            yield from flat(item)
+    else:
+        yield value
