@@ -798,7 +798,7 @@ def test_parallel_loops(n: int) -> None:
     blocks = max(1, -(-n // 256))
     launch(
         Program(triangle.ptx("sm_80")),
-        *(n, n - 1, *described(found), blocks, blocks),
+        *(n, -n, *described(found), blocks, blocks),  # -n is ~(n - 1), from which the complement of i counts up
         grid=(blocks, 1, 1),
         block=(256, 1, 1),
         kernel="triangle_loop_0",

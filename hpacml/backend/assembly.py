@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hpacml.backend.anonymous import take_texts
 from hpacml.backend.chips import AMD, DEFAULT_CHIPS, NVIDIA, chip_of, require_chip
 from hpacml.backend.host_and_device import device_and_host
 from hpacml.backend.outlining import outline
@@ -38,14 +39,16 @@ def amdgcn(module: ModuleOp, chip: str = DEFAULT_CHIPS[AMD]) -> str:
 
 def _assembly(module: ModuleOp, triple: str, chip: str) -> str:
     require_chip(triple, chip)
-    return of_text(generic_text(run_passes(module, gpu=True)), triple, chip)
+    return of_lowered(run_passes(module, gpu=True), triple, chip)
 
 
-def of_text(ir_text: str, triple: str, chip: str) -> str:
-    """Return assembly of the kernels in a lowered module, which is in generic form. Raises as `ptx` does.
+def of_lowered(module: ModuleOp, triple: str, chip: str) -> str:
+    """Return assembly of the kernels in a lowered module, which is changed. Raises as `ptx` does.
 
     For GPUs of NVIDIA, it and the code for the host go into the cache, where machines with a GPU find them.
     """
+    take_texts(module)  # as calls do before they look into the cache
+    ir_text = generic_text(module)
     if triple == NVIDIA:
         code, _ = device_and_host(ir_text, chip)
     else:

@@ -6,6 +6,7 @@ from xdsl.dialects.builtin import MemRefType, ModuleOp
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Attribute
 
+from hpacml.backend.anonymous import ENTRY, forget_names, take_texts
 from hpacml.pipelines import generic_text, run_passes
 from hpacml.runtime import handlers, loading
 from hpacml.runtime.entry import Function
@@ -25,11 +26,15 @@ def compile(
     types = [_kind(type) for type in function.function_type.inputs]
     result = next(map(_kind, function.function_type.outputs), None)
     if chip is None:
-        return loading.compile(generic_text(run_passes(module, report=chosen.timing)), name, types, result)
+        lowered = run_passes(module, report=chosen.timing)
+        texts = take_texts(lowered)
+        forget_names(lowered, name)
+        return loading.compile(generic_text(lowered), ENTRY, types, result, texts, name)
     from hpacml.runtime.gpu import compilation
 
-    text = generic_text(run_passes(module, report=chosen.timing, gpu=True))
-    return compilation.compile(text, name, types, result, chip)
+    lowered = run_passes(module, report=chosen.timing, gpu=True)
+    texts = take_texts(lowered)  # profilers show the names of functions, so kernels for GPUs keep them
+    return compilation.compile(generic_text(lowered), name, types, result, texts, chip)
 
 
 def _kind(type: Attribute) -> str:

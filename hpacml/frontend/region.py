@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -25,6 +24,7 @@ from hpacml.directives.syntax import (
 from hpacml.errors import DirectiveError
 from hpacml.frontend import tracers
 from hpacml.frontend.functor import define_operators
+from hpacml.frontend.mangling import symbol_for
 from hpacml.frontend.maps import AppliedFunctor, End, integers_of, numbers_of
 from hpacml.frontend.placement import Machine, device_of, on_host, require_machine
 from hpacml.frontend.scope import Keyword, Scope, check_units
@@ -97,7 +97,7 @@ class Region(Generic[P, R]):
         self._paths = Paths()
         functools.update_wrapper(self, function)
         self._signature = inspect.signature(function)
-        self._symbol = re.sub("[^A-Za-z0-9_]", "_", function.__name__) + ".region"  # no C function has a dot
+        self._symbol = symbol_for(function.__name__, ()) + ".region"  # no C function has a dot
         self._ml, self._maps = self._read(directives)
         parameters = self._signature.parameters
         self._names = tuple(parameters)

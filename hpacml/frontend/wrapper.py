@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain, count
 from typing import NamedTuple
 
 from xdsl.builder import Builder
@@ -15,6 +14,7 @@ from xdsl.rewriter import InsertPoint, Rewriter
 
 from hpacml.dialects.hpacml.attributes import ELEMENT_TYPES, Direction
 from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp
+from hpacml.frontend.mangling import symbol_for
 from hpacml.frontend.maps import AppliedFunctor
 from hpacml.frontend.python.emitter import name_value
 from hpacml.frontend.python.layouts import memref_of_layout
@@ -98,8 +98,7 @@ class Wrapper:
         """The operation of a functor. Functors that differ and have the same name get different symbols."""
         if (name, functor) not in self._functors:
             taken = {self.name, *(op.sym_name.data for op in self._functors.values())}
-            names = chain([name], (f"{name}_{number}" for number in count()))
-            op = FunctorOp(next(symbol for symbol in names if symbol not in taken), functor)
+            op = FunctorOp(symbol_for(name, taken), functor)
             self._functors[name, functor] = op
             Rewriter.insert_op(op, InsertPoint.before(self.function))
         return self._functors[name, functor]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import ctypes
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from hpacml.backend import cache, llvm
 from hpacml.backend.mlir import portable, portable_key
@@ -10,21 +12,33 @@ from hpacml.backend.trampolines import packed, trampoline
 from hpacml.runtime import shim
 from hpacml.runtime.entry import Function
 
+NO_TEXTS: Mapping[str, bytes] = MappingProxyType({})
 
-def compile(ir_text: str, entry_name: str, arg_types: Sequence[str], result_type: str | None = None) -> Function:
+
+def compile(
+    ir_text: str,
+    entry_name: str,
+    arg_types: Sequence[str],
+    result_type: str | None = None,
+    texts: Mapping[str, bytes] = NO_TEXTS,
+    name: str | None = None,
+) -> Function:
     """Load the function `entry_name` of a module in MLIR's func, scf, memref, arith, math, cf and llvm.
 
     It must be marked `llvm.emit_c_interface`. `arg_types` and `result_type` are "memref", "index", "i64",
-    "i32", "i8", "i1", "f64" or "f32". If machine code is in the cache on disk, neither MLIR nor LLVM compiles
-    anything; if code for another kind of processor is, only LLVM does. Raises CompileError.
+    "i32", "i8", "i1", "f64" or "f32". The code finds `texts`, NUL-terminated, at symbols that the module declares.
+    If machine code is in the cache on disk, neither MLIR nor LLVM compiles anything; if code for another kind of
+    processor is, only LLVM does. Errors of calls show `name`. Raises CompileError.
     """
     entry = trampoline(entry_name, arg_types, result_type)
     symbol = packed(entry_name)
 
-    name = cache.key("kernel", *llvm.host(), shim.text(), portable_key(ir_text), entry)
+    data = {symbol: ctypes.create_string_buffer(text) for symbol, text in texts.items()}
+    symbols = {**shim.runtime().symbols, **{symbol: ctypes.addressof(text) for symbol, text in data.items()}}
+    key = cache.key("kernel", *llvm.host(), shim.text(), portable_key(ir_text), entry)
     library = cache.fetch(
-        name,
+        key,
         lambda: portable(ir_text, lambda text: llvm.emit(text + entry, {symbol})),
-        lambda code: llvm.link(code, {symbol}, shim.runtime().symbols),
+        lambda code: llvm.link(code, {symbol}, symbols, data),
     )
-    return Function(entry_name, library, symbol, arg_types, result_type)
+    return Function(name or entry_name, library, symbol, arg_types, result_type)

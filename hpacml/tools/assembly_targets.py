@@ -9,9 +9,8 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.utils.target import Target
 
-from hpacml.backend.assembly import of_text
+from hpacml.backend.assembly import of_lowered
 from hpacml.backend.chips import AMD, DEFAULT_CHIPS, NVIDIA
-from hpacml.pipelines import generic_text
 
 
 @dataclass(frozen=True)
@@ -21,7 +20,7 @@ class _AssemblyTarget(Target):
     chip: str
 
     def emit(self, ctx: Context, module: ModuleOp, output: IO[str]) -> None:
-        output.write(of_text(generic_text(module), self.triple, self.chip))
+        output.write(of_lowered(module, self.triple, self.chip))
 
 
 @dataclass(frozen=True)

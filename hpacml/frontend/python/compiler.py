@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import math
 import re
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
 from hpacml.dialects.hpacml.bridge import FunctorOp
+from hpacml.frontend.mangling import symbol_for
 from hpacml.frontend.python import jumps
 from hpacml.frontend.python.annotations import ArrayParameter, OpaqueParameter, ScalarParameter
 from hpacml.frontend.python.approx import Directives
@@ -25,9 +25,6 @@ from hpacml.frontend.python.types import Refusal, ScalarType
 from hpacml.frontend.python.values import Array, Opaque, Unset, Value
 from hpacml.functors.tensor_functor import Functor
 from hpacml.runtime.arrays.views import Layout
-
-_C_NAMES = {*vars(math), "free", "index", "main", "malloc", "memcpy", "memmove", "memset"}
-"""Functions of the C library that compiled code may call. A kernel with such a name gets another symbol."""
 
 
 @dataclass(frozen=True)
@@ -106,12 +103,8 @@ class _Compiler:
         return op
 
     def _symbol(self, name: str) -> str:
-        taken = {function.sym_name.data for function in self._functions} | self._functors.keys() | _C_NAMES
-        stem = re.sub(r"[^A-Za-z0-9_]", "_", name)
-        symbol, count = stem, 0
-        while symbol in taken:
-            symbol, count = f"{stem}_{count}", count + 1
-        return symbol
+        taken = {function.sym_name.data for function in self._functions} | self._functors.keys()
+        return symbol_for(name, taken)
 
 
 def _types(kernel: Definition, layouts: tuple[Layout, ...]) -> list[Attribute]:

@@ -133,12 +133,18 @@ class Loops:
         """The number of iterations, 0 for a step of 0. A loop of 2**63 never ends, as one of one less."""
         value, constant = self._emit.value, self._emit.index
         start, stop, step = map(self._numbers.ssa, (range.start, range.stop, range.step))
-        ascends = value(CmpiOp(step, constant(0), "sgt"))
-        low, high = (value(SelectOp(ascends, *ends)) for ends in ((start, stop), (stop, start)))
-        size = value(SelectOp(ascends, step, value(SubiOp(constant(0), step))))
+        if range.step.constant is None:
+            ascends = value(CmpiOp(step, constant(0), "sgt"))
+            low, high = (value(SelectOp(ascends, *ends)) for ends in ((start, stop), (stop, start)))
+            size = value(SelectOp(ascends, step, value(SubiOp(constant(0), step))))
+            divisor = value(MaxUIOp(size, constant(1)))
+        else:
+            low, high = (start, stop) if range.step.constant > 0 else (stop, start)
+            size = abs(int(range.step.constant))
+            divisor = constant(size if size < 1 << 63 else -size)
         # Without a sign, both the distance and the size of the step fit 64 bits.
         rest = value(SubiOp(value(SubiOp(high, low)), constant(1)))
-        last = value(DivUIOp(rest, value(MaxUIOp(size, constant(1)))))
+        last = value(DivUIOp(rest, divisor))
         count = value(AddiOp(value(MinUIOp(last, constant((1 << 63) - 2))), constant(1)))
         some = value(CmpiOp(low, high, "slt"))
         if range.step.constant is None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import ctypes
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hpacml.backend import cache, launchers, llvm
@@ -14,7 +15,14 @@ from hpacml.runtime.gpu.device_call import current
 from hpacml.runtime.gpu.kernels import Kernels
 
 
-def compile(ir_text: str, entry_name: str, arg_types: Sequence[str], result_type: str | None, chip: str) -> Function:
+def compile(
+    ir_text: str,
+    entry_name: str,
+    arg_types: Sequence[str],
+    result_type: str | None,
+    texts: Mapping[str, bytes],
+    chip: str,
+) -> Function:
     """Load the function `entry_name` of a module with `gpu.launch`, as `loading.compile` does; it uses device memory.
 
     If PTX and machine code are in the cache on disk, neither MLIR nor LLVM compiles anything; if machine code for
@@ -23,13 +31,15 @@ def compile(ir_text: str, entry_name: str, arg_types: Sequence[str], result_type
     entry = trampoline(entry_name, arg_types, result_type)
     symbol = packed(entry_name)
     device, host = device_and_host(ir_text, chip)
-    name = cache.key("kernel for a GPU", *llvm.host(), shim.text(), host, entry)
+    data = {symbol: ctypes.create_string_buffer(text) for symbol, text in texts.items()}
+    key = cache.key("kernel for a GPU", *llvm.host(), shim.text(), host, entry)
     kernels = Kernels(device)
     symbols = {**shim.runtime().symbols, launchers.KERNELS: kernels.address}
+    symbols |= {symbol: ctypes.addressof(text) for symbol, text in data.items()}
     library = cache.fetch(
-        name,
+        key,
         lambda: llvm.emit(host + entry, {symbol}),
-        lambda code: llvm.link(code, {symbol}, symbols, kernels),
+        lambda code: llvm.link(code, {symbol}, symbols, kernels, data),
     )
     return Function(entry_name, library, symbol, arg_types, result_type, _enter())
 
