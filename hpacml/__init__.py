@@ -71,6 +71,7 @@ _LAZY = {
     "report": "hpacml.runtime.reports.report",
     "Normalize": "hpacml.runtime.models.layers",
     "save_model": "hpacml.runtime.models.saving",
+    "_unpickled": "hpacml.frontend.decorated",
 }
 
 

@@ -61,7 +61,7 @@ DIRECTIVES = {"approx", "declare", "ml", "tensor"}
 FILES = ("model", "database", "label")
 
 NO_ELEMENTS = "an expression cannot read an element of an array; compute it before and use its name"
-NO_CALLS = "an expression has no calls and no attributes; compute the value before and use its name"
+NO_CALLS = "an expression has no calls; compute the value before and use its name"
 NO_COMMENTS = "a directive cannot hold a comment"
 WHICH_ELEMENTS = "say which elements, as in t[0:n, 0:m]"
 ONE_PAIR = "all dimensions stand in one pair of brackets, as in t[0:n, 0:m]"

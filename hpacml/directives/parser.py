@@ -30,6 +30,7 @@ from hpacml.directives.expressions import (
     index_expr,
 )
 from hpacml.directives.mistakes import SETTING_SYNONYMS, explain
+from hpacml.directives.private import mangled
 from hpacml.directives.syntax import (
     Application,
     Batch,
@@ -53,6 +54,9 @@ FIELDS = {"in": "inputs", "out": "outputs", "inout": "inouts", "if": "if_conditi
 """The fields of these clauses; the field of any other has the clause's name."""
 
 LISTS = {"in", "out", "inout", "units"}
+FILE_SUFFIXES = {"pt", "pt2", "safetensors", "h5", "hdf5"}
+"""The ends of names that are files without quotes, rather than attributes."""
+
 EXPRESSION_WORDS = {"and", "or", "not", "True", "False", "true", "false"}
 
 Located = tuple[Slice, tuple[Span, ...]]
@@ -64,9 +68,12 @@ def parse(text: str) -> Directive:
     return cast(Directive, parse_text(text, "directive"))
 
 
-def parse_many(text: str) -> list[Directive]:
-    """The directives in `text`, one after the other on lines of their own; one may take several lines."""
-    return cast("list[Directive]", parse_text(text, "directives"))
+def parse_many(text: str, owner: str | None = None) -> list[Directive]:
+    """The directives in `text`, one after the other on lines of their own; one may take several lines.
+
+    Names that are private to the class `owner` become those that Python uses there.
+    """
+    return cast("list[Directive]", parse_text(text, "directives", owner))
 
 
 def parse_functor(text: str) -> FunctorDirective:
@@ -95,8 +102,8 @@ def require_text(text: object, what: str) -> str:
     return text
 
 
-def parse_text(text: str, start: str) -> object:
-    """What the rule `start` of the grammar makes of `text`. Raises `DirectiveError`."""
+def parse_text(text: str, start: str, owner: str | None = None) -> object:
+    """What the rule `start` of the grammar makes of `text` in the class `owner`. Raises `DirectiveError`."""
     if len(text) > MAX_LENGTH:
         raise DirectiveError(f"the text has {len(text)} characters, but a directive at most {MAX_LENGTH}")
     grammar = _grammar()
@@ -104,7 +111,7 @@ def parse_text(text: str, start: str) -> object:
         tree = cast(Tree[Token], cast(Any, grammar).parse(text, start=start))
     except UnexpectedInput as error:
         raise explain(error, text, grammar) from None
-    return _Builder(text).build(tree)
+    return _Builder(text, owner).build(tree)
 
 
 class _SoftKeywords(PostLex):
@@ -130,8 +137,9 @@ def _grammar() -> Lark:
 class _Builder:
     """Builds dataclasses: one method per rule of the grammar, which gets the rule's place and its built parts."""
 
-    def __init__(self, text: str):
+    def __init__(self, text: str, owner: str | None):
         self.text = text
+        self._owner = owner
 
     def build(self, tree: Tree[Token]) -> object:
         # From the leaves up, not by recursion, whose depth the text would decide.
@@ -146,13 +154,21 @@ class _Builder:
         return DirectiveError(message, self.text, *span)
 
     def _name(self, token: Token) -> str:
+        """A name without dots."""
+        if "." in token:
+            raise self._error(f"'{token}' cannot be a name: only arguments have attributes", token)
+        return self._path(token)
+
+    def _path(self, token: Token) -> str:
+        """A name, or attributes of one, `name.attribute`."""
         # Python normalises its names in this way, and the arguments of a kernel are such names.
-        name = unicodedata.normalize("NFKC", str(token))
-        if not name.isidentifier() or name in EXPRESSION_WORDS:
-            raise self._error(
-                f"'{token}' cannot be a name{': it is a word of expressions' * (name in EXPRESSION_WORDS)}", token
-            )
-        return name
+        names = unicodedata.normalize("NFKC", str(token)).split(".")
+        for name in names:
+            if not name.isidentifier() or name in EXPRESSION_WORDS:
+                raise self._error(
+                    f"'{token}' cannot be a name{': it is a word of expressions' * (name in EXPRESSION_WORDS)}", token
+                )
+        return ".".join(mangled(name, self._owner) for name in names)
 
     def _int(self, token: Token) -> int:
         if len(token) > 1 and token[0] == "0":
@@ -207,7 +223,7 @@ class _Builder:
         return targets
 
     def target(self, meta: Meta, array: Token, *entries: TargetIndex | TargetRange | Target) -> Target:
-        return Target(self._name(array), entries, _span(meta), self.text)
+        return Target(self._path(array), entries, _span(meta), self.text)
 
     def c_slice(
         self, meta: Meta, first: Expr | Target, *rest: Token | Expr | None
@@ -262,7 +278,15 @@ class _Builder:
             if keyword == "batch" and number == 0:
                 raise self._error("a batch has at least one row: write batch alone to leave the number open", value)
             value = number
+        if keyword in ("model", "database") and isinstance(value, Name):
+            self._refuse_file(value)
+            return keyword, value
         return keyword, Batch(value) if keyword == "batch" else value
+
+    def _refuse_file(self, name: Name) -> None:
+        dot = name.span.end - len(name.id.rpartition(".")[2]) - 1
+        if "." in name.id and self.text[dot + 1 : name.span.end] in FILE_SUFFIXES:
+            raise self._error("found '.', expected ')': put the text between quotes", Span(dot, dot + 1))
 
     def sampling(self, _: Meta, *settings: tuple[Token, ast.expr]) -> Sampling:
         self._refuse_twice(key for key, _ in settings)
@@ -289,7 +313,7 @@ class _Builder:
         return tuple(unit for _, unit in units)
 
     def unit(self, _: Meta, array: Token, unit: str) -> tuple[Token, Unit]:
-        return array, Unit(Name(self._name(array), _span(array)), unit)
+        return array, Unit(Name(self._path(array), _span(array)), unit)
 
     def _refuse_twice(self, keys: Iterable[Token]) -> None:
         seen: set[str] = set()
@@ -302,7 +326,7 @@ class _Builder:
         return items
 
     def reference(self, meta: Meta, name: Token) -> Name:
-        return Name(self._name(name), _span(meta))
+        return Name(self._path(name), _span(meta))
 
     def string(self, meta: Meta, token: Token) -> str:
         value = str(token)[1:-1]
@@ -337,7 +361,7 @@ class _Builder:
         return _located(ast.UnaryOp(ast.USub(), operand), meta)
 
     def variable(self, meta: Meta, token: Token) -> ast.expr:
-        return _located(ast.Name(self._name(token), ast.Load()), meta)
+        return _located(ast.Name(self._path(token), ast.Load()), meta)
 
     def integer(self, meta: Meta, token: Token) -> ast.expr:
         return _located(ast.Constant(self._int(token)), meta)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import functools
 import inspect
 import linecache
+import os
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Generic, Literal, ParamSpec, TypeAlias, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeAlias, TypeVar, cast, overload
 
 from hpacml.errors import CompileError, HpacmlError
 from hpacml.frontend import tracers
+from hpacml.frontend.decorated import Decorated, inside
 from hpacml.frontend.placement import MACHINES, Machine
 from hpacml.frontend.python.definition import Definition
+from hpacml.frontend.python.source import Source
 
 if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp
@@ -25,7 +28,7 @@ R = TypeVar("R")
 LayoutName: TypeAlias = Literal["packed", "rows", "strided"]
 
 
-class Kernel(Definition, Generic[P, R]):
+class Kernel(Decorated, Definition, Generic[P, R]):
     """A compiled function, made by `hpacml.kernel`. It is called as the Python function is.
 
     Arrays are NumPy arrays, Torch tensors, or objects with DLPack or an array interface, with any strides, all on the
@@ -48,11 +51,18 @@ class Kernel(Definition, Generic[P, R]):
     if a GPU cannot be used, and `TypeError` if an argument is missing or superfluous.
     """
 
-    def __init__(self, function: Callable[P, R], target: Machine | None = None):
-        super().__init__(function)
+    door = "kernel"
+
+    def __init__(
+        self, function: Callable[P, R], target: Machine | None = None, read: Source | CompileError | None = None
+    ):
+        Decorated.__init__(self, function)
+        Definition.__init__(self, function, read)
         self.target: Machine | None = target
-        functools.update_wrapper(self, function)
         tracers.meet()
+
+    def options(self) -> dict[str, Any]:
+        return {"target": self.target, "read": self.read}
 
     @property
     def py_func(self) -> Callable[P, R]:
@@ -61,7 +71,10 @@ class Kernel(Definition, Generic[P, R]):
 
     @tracers.untraced
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        return cast(R, self._dispatcher(args, kwargs))
+        try:
+            return cast(R, self._dispatcher(args, kwargs))
+        except HpacmlError as error:
+            raise error.with_traceback(None)  # noqa: B904 (the same error, without the compiler's frames)
 
     def ir(self, stage: str | None = None, *, layout: LayoutName = "strided") -> ModuleOp:
         """The IR of the Python function, or the IR after a stage of the pipeline.
@@ -100,8 +113,11 @@ class Kernel(Definition, Generic[P, R]):
 
         if layout not in (known := [*Layout]):
             raise HpacmlError(f"unknown layout {layout!r}: the layouts are {', '.join(known)}")
-        arrays = sum(isinstance(parameter, ArrayParameter) for parameter in self.parameters)
-        return compile_kernel(self, (Layout(layout),) * arrays).module
+        try:
+            arrays = sum(isinstance(parameter, ArrayParameter) for parameter in self.parameters)
+            return compile_kernel(self, (Layout(layout),) * arrays).module
+        except HpacmlError as error:
+            raise error.with_traceback(None)  # noqa: B904 (as in a call)
 
     @functools.cached_property
     def _dispatcher(self) -> Dispatcher:
@@ -134,15 +150,36 @@ def kernel(
     if options or ((function is None or target is not None) and target not in MACHINES):
         raise _misuse("a kernel has one option: write @hpacml.kernel, or @hpacml.kernel(target='gpu') or target='cpu'")
     if function is None:
-        return lambda function: Kernel(function, target)
+        return lambda function: inside(function, lambda function: _made(function, target))
+    return inside(function, lambda function: _made(function, target))
+
+
+def _made(function: Any, target: Machine | None) -> Any:
+    function = _undecorated(function)
     if not inspect.isfunction(function) or function.__name__ == "<lambda>":
         raise _misuse(f"a kernel is made of a function written with 'def', and this is {function!r}")
     return Kernel(function, target)
 
 
+def _undecorated(function: Any) -> Any:
+    """The function below a decorator of jaxtyping, whose checks a kernel makes itself."""
+    while getattr(function, "__globals__", {}).get("__name__") == "jaxtyping._decorator":
+        function = function.__wrapped__
+    if inspect.isfunction(function) and hasattr(function, "__wrapped__"):
+        code = function.__code__
+        raise _misuse(
+            f"'{function.__name__}' is decorated below the kernel, by {code.co_qualname} "
+            f"({code.co_filename}:{code.co_firstlineno}): a kernel is compiled from the text of its function, without "
+            "what a decorator does. Put @hpacml.kernel right above the 'def', and the decorator above that"
+        )
+    return function
+
+
 def _misuse(message: str) -> CompileError:
-    """An error that shows the line that calls `kernel`."""
-    frame = sys._getframe(2)  # pyright: ignore[reportPrivateUsage]
+    """An error that shows the line that uses the decorator."""
+    frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+    while os.path.dirname(frame.f_code.co_filename) == os.path.dirname(__file__) and frame.f_back is not None:
+        frame = frame.f_back
     line = linecache.getline(frame.f_code.co_filename, frame.f_lineno).rstrip()
     indent = len(line) - len(line.lstrip())
     return CompileError(message, frame.f_code.co_filename, frame.f_lineno, line, indent, len(line))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 from hpacml.clauses import OnError, is_policy
 from hpacml.directives.expressions import Expr, evaluate
 from hpacml.directives.parser import parse_many, require_text
+from hpacml.directives.private import class_of
 from hpacml.directives.syntax import (
     FunctorDirective,
     MapDirective,
@@ -21,8 +21,11 @@ from hpacml.directives.syntax import (
     Target,
     depth_first,
 )
-from hpacml.errors import DirectiveError
+from hpacml.errors import DirectiveError, HpacmlError
 from hpacml.frontend import tracers
+from hpacml.frontend.attributes import attributes_of
+from hpacml.frontend.body import Outputs, require_finished, require_plain
+from hpacml.frontend.decorated import Decorated, inside
 from hpacml.frontend.functor import define_operators
 from hpacml.frontend.mangling import symbol_for
 from hpacml.frontend.maps import AppliedFunctor, End, integers_of, numbers_of
@@ -73,13 +76,15 @@ class _Call:
     conditions: list[bool]
 
 
-class Region(Generic[P, R]):
+class Region(Decorated, Generic[P, R]):
     """A region, made by `hpacml.region`: a call runs the function, collects from it, or runs the model instead.
 
     Arrays are NumPy arrays, Torch tensors, or objects with DLPack or an array interface, all on the host or all on one
     GPU. A call returns the result of the body, or None if the model ran instead. It raises `MapError`, `ModelError`,
     `DatabaseError` or `DeviceError`, and passes on what the body raises.
     """
+
+    door = "region"
 
     def __init__(
         self,
@@ -89,16 +94,22 @@ class Region(Generic[P, R]):
         on_error: OnError | None = None,
         target: Machine | None = None,
     ):
+        super().__init__(function)
         self.py_func = function
+        self._directives = directives
         self._target: Machine | None = target
         self._offload = Offload(function.__name__)
         self._unchecked = unchecked
         self._on_error = on_error
         self._paths = Paths()
-        functools.update_wrapper(self, function)
         self._signature = inspect.signature(function)
         self._symbol = symbol_for(function.__name__, ()) + ".region"  # no C function has a dot
         self._ml, self._maps = self._read(directives)
+        self._attributes = attributes_of(
+            self._ml, ((functor, targets) for _, functor, targets in self._maps), directives
+        )
+        written = [target.array for keyword, _, targets in self._maps for target in targets if keyword != "in"]
+        self._outputs = Outputs(function.__name__, written, self._attributes)
         parameters = self._signature.parameters
         self._names = tuple(parameters)
         self._defaults: tuple[Any, ...] = tuple(p.default for p in parameters.values())
@@ -110,12 +121,16 @@ class Region(Generic[P, R]):
         self._compiled: dict[tuple[object, ...], Callable[..., object]] = {}
         tracers.meet()
 
+    def options(self) -> dict[str, Any]:
+        options = {"unchecked": self._unchecked, "on_error": self._on_error, "target": self._target}
+        return {"directives": self._directives, **options}
+
     def _read(self, text: str) -> tuple[MlDirective, list[tuple[Keyword, FunctorDirective, tuple[Target, ...]]]]:
         parameters = self._signature.parameters
         name = self.py_func.__name__
 
         def wrong(used: str) -> str | None:
-            if used in parameters:
+            if (used := used.partition(".")[0]) in parameters:
                 return None
             close = get_close_matches(used, parameters, 1)
             hint = f"; did you mean '{close[0]}'?" if close else ""
@@ -123,7 +138,7 @@ class Region(Generic[P, R]):
 
         scope: Scope[tuple[FunctorDirective, tuple[Target, ...]]] = Scope(wrong)
         ml: MlDirective | None = None
-        for directive in parse_many(text):
+        for directive in parse_many(text, class_of(self.__qualname__)):
             match directive:
                 case FunctorDirective():
                     scope.declare(directive)
@@ -153,10 +168,20 @@ class Region(Generic[P, R]):
             raise tracers.refusal(tracer, f"the region {self.py_func.__name__}")
         bound = self._bind(args, kwargs)
         returned: list[R] = []
-        frame = Frame(bound.values, [lambda: returned.append(self.py_func(*args, **kwargs))], self._paths)
+
+        def body() -> None:
+            result = self.py_func(*args, **kwargs)
+            if result is not None:
+                require_finished(result, self.py_func.__name__)
+            returned.append(result)
+
+        active, infers = self._decide(bound)
+        if self._outputs.of_interest and active and not infers:
+            body = self._outputs.around(body, bound.values)
+        frame = Frame(bound.values, [body], self._paths)
         scalars = [*bound.numbers, *bound.conditions]
         # The original code uses arrays of the host where they are, so only the model needs the GPU.
-        target = self._target if self._infers(bound) or self._target == "cpu" else None
+        target = self._target if infers or self._target == "cpu" else None
         if on_host(bound.views, target):
             run = self._function(bound, None)
             with frame:
@@ -178,14 +203,18 @@ class Region(Generic[P, R]):
             return known
         from hpacml.frontend.compile import compile
 
-        run = compile(self._module(bound, copied), self._symbol, chosen, chip)
+        self._outputs.require_same(bound.values)
+        try:
+            run = compile(self._module(bound, copied), self._symbol, chosen, chip)
+        except HpacmlError as error:
+            raise error.with_traceback(None)  # noqa: B904 (the same error, without the compiler's frames)
         return self._compiled.setdefault(key, chosen.around(lambda *_: f"hpacml.region {self.py_func.__name__}", run))
 
-    def _infers(self, bound: _Call) -> bool:
-        """Whether a call runs the model."""
+    def _decide(self, bound: _Call) -> tuple[bool, bool]:
+        """Whether a call does more than run the body, and whether it runs the model."""
         mode, conditions = self._ml.mode, bound.conditions
         active = self._ml.if_condition is None or conditions[-1]
-        return active and (mode == "infer" or (mode == "predicated" and conditions[0]))
+        return active, active and (mode == "infer" or (mode == "predicated" and conditions[0]))
 
     def _boxes(self, bound: _Call) -> list[Box] | None:
         """The parts of the arrays that a call touches; None if no array is on the host."""
@@ -249,7 +278,9 @@ class Region(Generic[P, R]):
         return arguments.arguments
 
     def _bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> _Call:
-        values = self._values(args, kwargs)
+        values: Mapping[str, object] = self._values(args, kwargs)
+        if self._attributes:
+            values = {**values, **{each.path: each.value(values) for each in self._attributes}}
         integers = integers_of(values)
         plan = self._plan(tuple(integers))
         arrays, written = plan.arrays, plan.written
@@ -295,8 +326,9 @@ def region(
 ) -> Callable[[Callable[P, R]], Region[P, R]]:
     """Make a function a region (paper, section III-C). `directives` has functors, maps and one `ml`, one on each line.
 
-    Their names are the function's parameters; `hpacml.approx` explains the clauses of `ml`. The body may do anything
-    that Python can, such as calling other regions and kernels; it runs unless the directives replace it by a model.
+    Their names are the function's parameters and attributes of these, such as `self.x`; `hpacml.approx` explains the
+    clauses of `ml`. The body may do anything that Python can, such as calling other regions and kernels; it runs unless
+    the directives replace it by a model. It has done its work when it returns: it is no coroutine and no generator.
     `unchecked` trusts that indices of indirect targets are valid, and that elements written share no memory.
     `on_error` says what a call does if the model fails, as for `hpacml.approx`.
 
@@ -309,9 +341,16 @@ def region(
         raise DirectiveError(f"on_error is 'raise' or 'accurate', and this is {on_error!r}")
     require_machine(target)
 
-    def decorate(function: Callable[P, R]) -> Region[P, R]:
+    def decorate(function: Any) -> Region[..., Any]:
         if not inspect.isfunction(function):
             raise DirectiveError(f"a region is made of a function written with 'def', and this is {function!r}")
+        require_plain(function)
         return Region(function, directives, unchecked, on_error, target)
 
-    return decorate
+    def outer(function: Any) -> Any:
+        try:
+            return inside(function, decorate)
+        except HpacmlError as error:
+            raise error.with_traceback(None)  # noqa: B904 (the same error, without the parser's frames)
+
+    return outer

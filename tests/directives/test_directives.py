@@ -353,7 +353,7 @@ MISTAKES = [
     (F.replace("«»", "[«i < 2»]"), "the indices of a functor are affine, so '<' cannot be used in them"),
     (F.replace("«»", "[i*«*»2]"), "there is no power operator"),
     (F.replace("«»", "[i + «0.5»]"), "0.5 is not an integer, but the indices of a functor are"),
-    (F.replace("«»", "[g«(»i)]"), "an expression has no calls and no attributes"),
+    (F.replace("«»", "[g«(»i)]"), "an expression has no calls"),
     (F.replace("«»", "[2«i»]"), "a product needs its '*'"),
     (F.replace("«»", "[idx«[»i]]"), "an expression cannot read an element of an array"),
     ("tensor map(to: f(t[idx[0]«+»1:N]))", "an expression cannot read an element of an array"),
@@ -405,7 +405,8 @@ MISTAKES = [
     ("ml(collect) units(«true»: 'K')", "'true' cannot be a name"),
     ("ml(infer) if(step «=» 10)", "found '=', expected an operator or ')': compare with '=='"),
     ("ml(infer) if(a «&» b)", "write 'and' or 'or'"),
-    ("ml(infer) if(t«.»any)", "an expression has no calls and no attributes"),
+    ("ml(infer) if(t.any«(»))", "an expression has no calls"),
+    ("tensor functor(«a.f»: [i] = ([i]))", "'a.f' cannot be a name: only arguments have attributes"),
 ]
 
 

@@ -140,7 +140,7 @@ class Directives:
                 "use the variables of the kernel by their names",
             )
         with self._reading(call, text):
-            return parse_many(text)
+            return parse_many(text, self._evaluator.source.owner)
 
     def _option(self, keyword: ast.keyword, region: bool) -> None:
         match keyword:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import builtins
 import inspect
 from collections.abc import Callable
+from copy import copy
 from functools import cached_property
 from typing import Any, Final
 
+from hpacml.errors import CompileError
 from hpacml.frontend.python.annotations import Parameter, parameters_of
 from hpacml.frontend.python.source import Source
 
@@ -15,16 +17,20 @@ from hpacml.frontend.python.source import Source
 class Definition:
     """Source, parameters and surroundings of a function. The properties raise `CompileError`."""
 
-    def __init__(self, function: Callable[..., Any]):
+    def __init__(self, function: Callable[..., Any], read: Source | CompileError | None = None):
         self.function: Final = function
+        self.read: Final = read or _read(function)
+        """The source, or what was wrong with it, which is of interest only when the kernel is compiled."""
 
     @property
     def name(self) -> str:
         return self.function.__name__
 
-    @cached_property
+    @property
     def source(self) -> Source:
-        return Source.of(self.function)
+        if isinstance(self.read, CompileError):
+            raise copy(self.read)  # each thread has its own, for the traceback in it
+        return self.read
 
     @cached_property
     def signature(self) -> inspect.Signature:
@@ -44,3 +50,10 @@ class Definition:
             except ValueError:  # assigned later
                 names.pop(name, None)
         return names
+
+
+def _read(function: Callable[..., Any]) -> Source | CompileError:
+    try:
+        return Source.of(function)
+    except CompileError as error:
+        return error.with_traceback(None)

@@ -1,55 +1,63 @@
 """The source of a kernel: its file, lines and syntax tree, and errors that point into them."""
 
 from __future__ import annotations
+import __future__ as futures
 
 import ast
-import inspect
-from collections.abc import Callable
+import linecache
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from functools import lru_cache
+from types import CodeType
+from typing import Any, cast
 
+from hpacml.directives.private import class_of, mangled
 from hpacml.errors import CompileError
+
+_FUTURES = sum(getattr(futures, name).compiler_flag for name in futures.all_feature_names) & ~0xFF
+"""The flags of code that stand for `from __future__ import ...`; `compile` takes the same. (The low bits do not.)"""
+
+_FAILURES = (SyntaxError, ValueError, RecursionError, MemoryError)
+"""What compiling a text raises that no Python module can have."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """The text of one Python function."""
+    """The lines of one Python function and its syntax tree, which has the lines and columns of the file.
+
+    Names that are private to the class around the function are those that Python uses, `_Class__x`.
+    """
 
     file: str
     first_line: int
-    text: str
+    lines: tuple[str, ...]
+    function: ast.FunctionDef
+    owner: str | None
+    """The class around the function."""
 
     @staticmethod
     def of(function: Callable[..., Any]) -> Source:
-        """The source of a function. Raises `CompileError` if Python does not find it."""
-        name = getattr(function, "__name__", "this function")
-        try:
-            lines, first = inspect.getsourcelines(function)
-        except (OSError, TypeError):
-            raise CompileError(
-                f"no source text for '{name}', so it cannot be compiled: define it in a file or a notebook cell"
-            ) from None
-        return Source(inspect.getsourcefile(function) or "<unknown>", first, "".join(lines))
+        """The source of a function, compared with the code that Python runs. Raises `CompileError` if it differs.
 
-    @cached_property
-    def function(self) -> ast.FunctionDef:
-        """The syntax tree of the function, with lines and columns of the file. Raises `CompileError`."""
-        indented = self.text[:1].isspace()
-        try:
-            # An indented function parses inside a block; dedenting would move the lines of its strings.
-            tree = ast.parse(f"if True:\n{self.text}" if indented else self.text)
-        except SyntaxError:
-            tree = ast.Module([], [])
-        found = next((node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)), None)
-        if found is None:
+        It is read now: later changes of the file have no effect.
+        """
+        code: CodeType = function.__code__
+        texts = 0
+        for text in _texts(code.co_filename, function.__globals__):
+            texts += 1
+            if (node := _definition(code, text)) is not None:
+                return _source(code, text, node)
+        if not texts:
             raise CompileError(
-                "a kernel is a function written with 'def' (no lambda, no 'async def')",
-                self.file,
-                self.first_line,
-                self.text.splitlines()[0],
+                f"no source text for '{code.co_name}', so it cannot be compiled: define it in a file or a notebook cell"
             )
-        return ast.increment_lineno(found, self.first_line - (2 if indented else 1))
+        raise CompileError(
+            f"the source of '{code.co_name}' is not the code that Python runs: the file has changed since it was "
+            "imported, or an import hook rewrites functions. Start Python anew, or keep the hook from this module",
+            code.co_filename,
+            code.co_firstlineno,
+        )
 
     def error(self, node: ast.AST, message: str) -> CompileError:
         """An error with a caret under `node`."""
@@ -62,9 +70,102 @@ class Source:
 
     def line(self, number: int) -> str:
         """A line of the file."""
-        lines = self.text.splitlines()
         index = number - self.first_line
-        return lines[index] if 0 <= index < len(lines) else ""
+        return self.lines[index] if 0 <= index < len(self.lines) else ""
+
+
+def _texts(file: str, names: dict[str, Any]) -> Iterator[str]:
+    """The texts of a file: as Python has read it last, as it is now, and as its importer has it."""
+    before = linecache.getlines(file, names)
+    if before:
+        yield "".join(before)
+    linecache.checkcache(file)
+    now = linecache.getlines(file, names)
+    if now and now != before:
+        yield "".join(now)
+    get_source = getattr(names.get("__loader__"), "get_source", None)
+    try:
+        text = None if get_source is None else get_source(names.get("__name__"))
+    except (ImportError, OSError, SyntaxError, UnicodeDecodeError):
+        text = None
+    if isinstance(text, str):  # linecache may have split it at other characters than Python does
+        yield text
+
+
+def _definition(code: CodeType, text: str) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
+    """The definition in a text of which Python made this code, None if it made the code of another text."""
+    compiled = _compiled(text, code.co_flags & _FUTURES)
+    if compiled is None or all(_key(code) != _key(found) for found in _inner(compiled[1], code)):
+        return None
+    return next(filter(None, (_as_definition(node, code) for node in ast.walk(compiled[0]))), None)
+
+
+@lru_cache(8)
+def _compiled(text: str, futures: int) -> tuple[ast.Module, CodeType] | None:
+    """The syntax tree and the code of a module, None if it has none."""
+    flags = futures | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT  # as cells of notebooks have it
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python has given them already
+            tree = compile(text, "<source>", "exec", flags | ast.PyCF_ONLY_AST, dont_inherit=True)
+            return tree, compile(tree, "<source>", "exec", flags, dont_inherit=True)
+    except _FAILURES:
+        return None
+
+
+def _inner(module: CodeType, code: CodeType) -> Iterator[CodeType]:
+    """The codes in a module that begin in the line of `code`."""
+    ahead = [module]
+    while ahead:
+        inner = [constant for constant in ahead.pop().co_consts if isinstance(constant, CodeType)]
+        yield from (each for each in inner if each.co_firstlineno == code.co_firstlineno)
+        ahead += inner
+
+
+def _key(constant: object) -> object:
+    """What tells code and its constants from others: numbers also by their type and sign."""
+    if isinstance(constant, CodeType):
+        names = (constant.co_names, constant.co_varnames, constant.co_freevars, constant.co_cellvars)
+        counts = (constant.co_argcount, constant.co_posonlyargcount, constant.co_kwonlyargcount, constant.co_flags)
+        constants = tuple(map(_key, constant.co_consts))
+        return constant.co_qualname, constant.co_code, names, counts, constants, tuple(constant.co_lines())
+    if isinstance(constant, tuple):
+        return tuple(map(_key, cast("tuple[object, ...]", constant)))
+    if isinstance(constant, frozenset):
+        return frozenset(map(_key, cast("frozenset[object]", constant)))
+    return type(constant), repr(constant)
+
+
+def _as_definition(node: ast.AST, code: CodeType) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
+    """The node, if it is the definition that begins in the line of `code`."""
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or node.name != code.co_name:
+        return None
+    first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+    return node if first == code.co_firstlineno else None
+
+
+def _source(code: CodeType, text: str, node: ast.FunctionDef | ast.AsyncFunctionDef) -> Source:
+    lines = tuple(text.split("\n")[code.co_firstlineno - 1 : node.end_lineno])  # splitlines splits at more than Python
+    if isinstance(node, ast.AsyncFunctionDef):
+        message = "a kernel is a function written with 'def' (no lambda, no 'async def')"
+        raise CompileError(message, code.co_filename, code.co_firstlineno, lines[0])
+    if (owner := class_of(code.co_qualname)) is not None:
+        _mangle(node, owner)
+    return Source(code.co_filename, code.co_firstlineno, lines, node, owner)
+
+
+def _mangle(function: ast.FunctionDef, owner: str) -> None:
+    """Give the private names of a function in the class `owner` the form that Python uses."""
+    for node in ast.walk(function):
+        match node:
+            case ast.Name():
+                node.id = mangled(node.id, owner)
+            case ast.Attribute():
+                node.attr = mangled(node.attr, owner)
+            case ast.arg():
+                node.arg = mangled(node.arg, owner)
+            case _:
+                pass
 
 
 def _characters(line: str, column: int) -> int:

@@ -1,0 +1,159 @@
+"""The Python body of a region: what it may be, and what it does with the region's outputs."""
+
+from __future__ import annotations
+
+import atexit
+import inspect
+import logging
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from typing import Any
+from weakref import WeakSet
+
+import numpy as np
+
+from hpacml.errors import DirectiveError, MapError
+from hpacml.frontend.attributes import Attribute
+from hpacml.runtime.arrays.protocols import array_view
+from hpacml.runtime.arrays.views import numpy_array
+from hpacml.runtime.databases import writer
+
+_log = logging.getLogger("hpacml")
+
+_LATER = (CoroutineType, GeneratorType, AsyncGeneratorType, map, filter)
+"""What a function returns that has its work still to do."""
+
+PATIENCE = 3
+"""The number of calls after which an output that no body has changed is reported."""
+
+
+def require_plain(function: Callable[..., Any]) -> None:
+    """Raise `DirectiveError` if a call of the function returns before its work is done."""
+    kinds = {
+        "a coroutine, which runs when it is awaited": inspect.iscoroutinefunction,
+        "a generator, which runs when it is iterated": inspect.isgeneratorfunction,
+        "an asynchronous generator, which runs when it is iterated": inspect.isasyncgenfunction,
+    }
+    for what, is_kind in kinds.items():
+        if is_kind(function):
+            raise DirectiveError(
+                f"a call of {function.__name__}() makes {what}, so that outputs would be recorded before the work is "
+                "done: make a region of a plain function with that work, and call it from this one"
+            )
+
+
+def require_finished(result: object, name: str) -> None:
+    """Raise `DirectiveError` if a body returns what has its work still to do."""
+    kind = type(result)
+    is_done: Any = getattr(result, "done", None)
+    if not isinstance(result, _LATER) and not hasattr(kind, "__await__") and not hasattr(kind, "add_done_callback"):
+        return
+    if callable(is_done) and is_done():
+        return
+    if isinstance(result, CoroutineType | GeneratorType):
+        result.close()  # else Python warns that nobody awaits it
+    raise DirectiveError(
+        f"the body of the region {name} returns a {kind.__name__}, whose work is still to be done, so that outputs "
+        "would be recorded too early: finish the work in the body"
+    )
+
+
+class Outputs:
+    """The outputs of a region while its body runs in calls that collect.
+
+    A body that assigns a new array to a parameter, or returns one, leaves the output as it was: that is a warning,
+    once for each output. An attribute that the body assigns is an error, since the model would not do that.
+    """
+
+    def __init__(self, region: str, arrays: Sequence[str], attributes: Sequence[Attribute]):
+        self._region = region
+        self._attributes = [attribute for attribute in attributes if attribute.path in arrays]
+        self._unchanged = dict.fromkeys(arrays, 0)
+        """The numbers of calls that have left outputs as they were, of those that none has changed."""
+
+    @property
+    def of_interest(self) -> bool:
+        """Whether `around` has something to look at."""
+        return bool(self._unchanged or self._attributes)
+
+    def around(self, body: Callable[[], None], values: Mapping[str, object]) -> Callable[[], None]:
+        """The body in a call with these arguments, and the looks at the outputs before and after it."""
+
+        def watched() -> None:
+            seen = {name: _digest(values[name], name) for name in list(self._unchanged)}
+            body()
+            self.require_same(values)
+            for name, digest in seen.items():
+                self._compare(name, digest is None or digest != _digest(values[name], name))
+
+        return watched
+
+    def _compare(self, name: str, has_changed: bool) -> None:
+        if has_changed:
+            self._unchanged.pop(name, None)
+        elif name in self._unchanged:
+            self._unchanged[name] += 1
+            _watch(self)
+            if self._unchanged[name] == PATIENCE:
+                self._warn(name)
+
+    def require_same(self, values: Mapping[str, object]) -> None:
+        """Raise `MapError` if an attribute is not, or no longer, the memory that it was when these were its values."""
+        for attribute in self._attributes:
+            path = attribute.path
+            if _memory(attribute.value(values), path) != _memory(values[path], path):
+                raise MapError(
+                    f"'{path}', an output of the region {self._region}, is another array than when the call began: the "
+                    "body has assigned it, or it is a property that makes a new array each time. Let the body write "
+                    f"into the array that is there, as in {path}[:] = ..."
+                )
+
+    def warn(self) -> None:
+        """Report the outputs that no call has changed."""
+        for name in list(self._unchanged):
+            if self._unchanged.get(name):
+                self._warn(name)
+
+    def _warn(self, name: str) -> None:
+        if (calls := self._unchanged.pop(name, 0)) == 0:
+            return
+        _log.warning(
+            "the output '%s' of the region %s was not changed by its body in the %s: if the body assigns or returns a "
+            "new array, let it write into this one, as in %s[:] = ...",
+            name,
+            self._region,
+            "call collected" if calls == 1 else f"{calls} calls collected",
+            name,
+        )
+
+
+_watched: WeakSet[Outputs] = WeakSet()
+
+
+def _watch(outputs: Outputs) -> None:
+    """Have outputs reported when the data are flushed, and when the program ends."""
+    if _warn_of_outputs not in writer.before_flush:
+        writer.before_flush.append(_warn_of_outputs)
+        atexit.register(_warn_of_outputs)
+    _watched.add(outputs)
+
+
+def _warn_of_outputs() -> None:
+    for outputs in list(_watched):
+        outputs.warn()
+    _watched.clear()
+
+
+def _memory(array: object, name: str) -> tuple[object, ...]:
+    view = array_view(array, name, gpu=True)
+    return view.address, view.dtype, view.shape, view.strides
+
+
+def _digest(array: object, name: str) -> int | None:
+    """A digest of an array's elements, None of one that is not in memory of the host."""
+    view = array_view(array, name, gpu=True)
+    if view.device is not None:
+        return None
+    elements: Any = np.ascontiguousarray(numpy_array(view))
+    return zlib.crc32(elements)
