@@ -22,6 +22,7 @@ void    hpacml_collect(const char *site, void **tensors, double milliseconds);
 void    hpacml_check_map(const char *site, const int64_t *values, void **arrays);
 void    hpacml_call_body(int64_t index);
 void    hpacml_refuse_size(int64_t size, int64_t more);
+void    hpacml_refuse_sizes(const char *site, int64_t given, int64_t wanted);
 double  hpacml_time_ms(void);
 int64_t hpacml_time_ns(void);
 void    hpacml_record(const char *site, void **counters, int64_t stages, const int64_t *times, const int64_t *bytes);

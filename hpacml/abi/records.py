@@ -259,3 +259,19 @@ class RefuseSite(Site):
     @staticmethod
     def parse(record: Json) -> RefuseSite:
         return RefuseSite(record["text"])
+
+
+@dataclass(frozen=True, slots=True)
+class SizeSite(Site):
+    """A call of `hpacml_refuse_sizes`; `text` is for `str.format` with the sizes `given` and `wanted`."""
+
+    kind = "sizes"
+    symbol = "hpacml_refuse_sizes"
+    text: str
+
+    def _fields(self) -> Json:
+        return {"text": self.text}
+
+    @staticmethod
+    def parse(record: Json) -> SizeSite:
+        return SizeSite(record["text"])

@@ -84,6 +84,7 @@ HOST_SYMBOLS = (
     Symbol("void hpacml_check_map(const char *site, const int64_t *values, void **arrays)", python=True),
     Symbol("void hpacml_call_body(int64_t index)", python=True),
     Symbol("void hpacml_refuse_size(int64_t size, int64_t more)", python=True),
+    Symbol("void hpacml_refuse_sizes(const char *site, int64_t given, int64_t wanted)", python=True),
     Symbol("double hpacml_time_ms(void)"),
     Symbol("int64_t hpacml_time_ns(void)"),
     Symbol(

@@ -20,6 +20,7 @@ from hpacml.frontend.functor import define_operators
 from hpacml.frontend.python.annotations import ArrayParameter, OpaqueParameter, ScalarParameter
 from hpacml.frontend.python.compiler import compile_kernel
 from hpacml.frontend.python.definition import Definition
+from hpacml.frontend.python.sizes import size_rules
 from hpacml.frontend.python.types import ScalarType
 from hpacml.runtime.arrays.protocols import array_view
 from hpacml.runtime.arrays.views import ArrayView, Layout, descriptor, layout_of
@@ -62,7 +63,7 @@ class Dispatcher:
             if not isinstance(p, OpaqueParameter)
         ]
         self._expected = [(BY_LONG_NAME[p.element.name].name, len(p.dims)) for _, p in self._arrays]
-        self._fixed_sizes, self._named_sizes = _size_rules([p for _, p in self._arrays])
+        self._size_rules = size_rules(kernel.name, [p for _, p in self._arrays])
         self._codes: defaultdict[tuple[Instruments, str | None], dict[tuple[Layout, ...], _Code]] = defaultdict(dict)
         """The code for the instruments, the chip (None on the host) and the layouts of the arrays."""
         self._no_arguments = Frame()
@@ -77,7 +78,7 @@ class Dispatcher:
         views = [array_view(args[k], p.name, gpu=True) for k, p in self._arrays]
         if [(view.dtype, len(view.shape)) for view in views] != self._expected:
             self._refuse_types(args, views)
-        if self._fixed_sizes or self._named_sizes:
+        if self._size_rules:
             self._check_sizes(views)
         layouts = tuple([layout_of(view) for view in views])
         chosen = instruments.current
@@ -161,42 +162,11 @@ class Dispatcher:
         raise AssertionError
 
     def _check_sizes(self, views: Sequence[ArrayView]) -> None:
-        name = self._kernel.name
-        for array, axis, size in self._fixed_sizes:
+        for (array, axis), other, size, text in self._size_rules:
             given = views[array].shape[axis]
-            if given != size:
-                raise MapError(
-                    f"dimension {axis} of argument '{self._arrays[array][1].name}' of {name}() is {given}, "
-                    f"but its annotation says {size}"
-                )
-        for dim, (first, axis), others in self._named_sizes:
-            size = views[first].shape[axis]
-            for array, other_axis in others:
-                given = views[array].shape[other_axis]
-                if given != size:
-                    raise MapError(
-                        f"'{dim}' is {size} in dimension {axis} of argument '{self._arrays[first][1].name}' of "
-                        f"{name}(), but {given} in dimension {other_axis} of '{self._arrays[array][1].name}'"
-                    )
-
-
-_Place = tuple[int, int]
-"""The position of an array, and one of its dimensions."""
-
-
-def _size_rules(
-    arrays: Sequence[ArrayParameter],
-) -> tuple[list[tuple[int, int, int]], list[tuple[str, _Place, list[_Place]]]]:
-    """The dimensions that must have a given size, and by name the dimensions that must have the same size."""
-    fixed: list[tuple[int, int, int]] = []
-    named: dict[str, list[_Place]] = {}
-    for k, parameter in enumerate(arrays):
-        for axis, dim in enumerate(parameter.dims):
-            if isinstance(dim, int):
-                fixed.append((k, axis, dim))
-            elif dim is not None:
-                named.setdefault(dim, []).append((k, axis))
-    return fixed, [(dim, places[0], places[1:]) for dim, places in named.items() if len(places) > 1]
+            wanted = size if other is None else views[other[0]].shape[other[1]]
+            if given != wanted:
+                raise MapError(text.format(given=given, wanted=wanted))
 
 
 def _result(type: ScalarType) -> Callable[[Any], object] | None:

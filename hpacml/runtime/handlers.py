@@ -15,8 +15,9 @@ from hpacml.abi.records import (
     MapSite,
     RefuseSite,
     SampleSite,
+    SizeSite,
 )
-from hpacml.errors import DeviceError
+from hpacml.errors import DeviceError, MapError
 from hpacml.runtime import callbacks, frame
 from hpacml.runtime.gpu import device_call, device_handlers
 from hpacml.runtime.mapcheck import MapCheck
@@ -45,6 +46,7 @@ def install() -> None:
         call_body=around(_name_of_body, call_body),
         open_counters=open_counters,
         refuse=refuse,
+        refuse_sizes=refuse_sizes,
         launch=device_handlers.launch,
         device_alloc=device_handlers.allocate,
         device_free=device_handlers.free,
@@ -124,6 +126,11 @@ def refuse(site: int) -> None:
     raise DeviceError(_refusals.at(site).text)
 
 
+def refuse_sizes(site: int, given: int, wanted: int) -> None:
+    """Raise MapError: an array that a kernel passes to another has not the size that this one demands."""
+    raise MapError(_size_refusals.at(site).text.format(given=given, wanted=wanted))
+
+
 def open_counters(site: int, found: int) -> None:
     """Write the address of the counters of a site to the pointer at `found`."""
     from hpacml.runtime.reports import counters
@@ -154,4 +161,5 @@ _samples = Sites(_sampling)
 _collections = Sites(_collection)
 _labels = Sites(lambda record: str(record["label"]))
 _refusals = Sites(RefuseSite.parse)
+_size_refusals = Sites(SizeSite.parse)
 _map_checks = Sites(lambda record: MapCheck(MapSite.parse(record)))

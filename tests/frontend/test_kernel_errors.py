@@ -150,7 +150,7 @@ STATEMENTS: list[tuple[str, str, str | None, str]] = [
     ("n: int", "return helper(n, n)", "helper(n, n)", "helper(): too many positional arguments"),
     ("n: int", "return helper(m=n)", "m=n", "takes no 'm=' here"),
     (MATRIX, "fill(a)", "a", "'v' of fill() takes an array of float32 with 1 dimension, and 'a' is one of float64"),
-    (MATRIX, "three(a)", "a", "dimension 1 of 'v' of three() is 3, and that of 'a' is not known when compiling"),
+    (MATRIX, "three(np.ones((2, 4)))", "three(np.ones((2, 4)))", "'v' of three() is 4, but its annotation says 3"),
     (MATRIX, "fill(1.5)", "1.5", "and this is a number (float)"),
     ("n: int", 'with_path("x")', 'with_path("x")', "can be called from Python only"),
     ("n: int", "default_array()", "default_array()", "'v' of default_array() must be given"),

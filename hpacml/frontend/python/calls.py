@@ -16,6 +16,7 @@ from xdsl.dialects.memref import AllocOp, CastOp, StoreOp
 from xdsl.dialects.scf import IfOp, ParallelOp, ReduceOp, YieldOp
 from xdsl.ir import Region, SSAValue
 
+from hpacml.abi.records import SizeSite
 from hpacml.frontend import plain
 from hpacml.frontend.python.annotations import ArrayParameter, ScalarParameter
 from hpacml.frontend.python.definition import Definition
@@ -23,6 +24,7 @@ from hpacml.frontend.python.evaluator import MISSING, Evaluator
 from hpacml.frontend.python.functions import FUNCTIONS, advice
 from hpacml.frontend.python.layouts import layout_of_memref
 from hpacml.frontend.python.scalars import Number, as_number
+from hpacml.frontend.python.sizes import size_rules
 from hpacml.frontend.python.types import ARRAY_DTYPES, INT, Refusal, ScalarType
 from hpacml.frontend.python.values import Array, Tuple, Value, describe
 from hpacml.runtime.arrays.views import Layout
@@ -96,6 +98,7 @@ class Calls:
         arguments: list[SSAValue] = []
         layouts: list[Layout] = []
         arrays: dict[int, Array] = {}
+        passed: list[Array] = []
         for position, parameter in enumerate(callee.parameters):
             given: ast.expr | None = bound.arguments.get(parameter.name)
             match parameter:
@@ -108,7 +111,8 @@ class Calls:
                     with evaluator.at(given):
                         arrays[position] = array = _check_array(array, parameter, callee)
                     layouts.append(layout_of_memref(array.value.type))
-                    arguments.append(_pass_array(evaluator, array, parameter.memref(layouts[-1])))
+                    passed.append(array)
+                    arguments.append(array.value)
                 case ArrayParameter():
                     raise Refusal(
                         f"'{parameter.name}' of {callee.name}() must be given: a kernel passes no default of an array"
@@ -118,6 +122,9 @@ class Calls:
                         f"'{parameter.name}' of {callee.name}() is not part of compiled code, so {callee.name}() "
                         "can be called from Python only"
                     )
+        _check_sizes(evaluator, callee, passed, node)
+        memrefs = iter([p.memref(layout) for p, layout in zip(_arrays_of(callee), layouts, strict=True)])
+        arguments = [_cast(evaluator, a, next(memrefs)) if isinstance(a.type, MemRefType) else a for a in arguments]
         linked = self._link(callee, tuple(layouts))
         if linked.has_regions and evaluator.in_parallel_loop:
             raise Refusal(f"{callee.name}() has an ml region, which a parallel loop cannot run: use range")
@@ -154,13 +161,6 @@ def _check_array(value: Value, parameter: ArrayParameter, callee: Definition) ->
             f"{name} takes {expected}, and '{value.name}' is one of {value.element} "
             f"with {_dimensions(len(value.sizes))}"
         )
-    for axis, (dim, size) in enumerate(zip(parameter.dims, value.sizes, strict=True)):
-        if isinstance(dim, int) and size != dim:
-            known = "not known when compiling" if size is None else f"{size}"
-            raise Refusal(
-                f"dimension {axis} of {name} is {dim}, and that of '{value.name}' is {known}: "
-                f"it must be {dim} in its annotation, too"
-            )
     return value
 
 
@@ -168,8 +168,31 @@ def _dimensions(rank: int) -> str:
     return f"{rank} dimension{'s' * (rank > 1)}"
 
 
-def _pass_array(evaluator: Evaluator, array: Array, type: MemRefType) -> SSAValue:
-    return array.value if array.value.type == type else evaluator.emit.value(CastOp.get(array.value, type))
+def _cast(evaluator: Evaluator, array: SSAValue, type: MemRefType) -> SSAValue:
+    return array if array.type == type else evaluator.emit.value(CastOp.get(array, type))
+
+
+def _arrays_of(callee: Definition) -> list[ArrayParameter]:
+    return [parameter for parameter in callee.parameters if isinstance(parameter, ArrayParameter)]
+
+
+def _check_sizes(evaluator: Evaluator, callee: Definition, arrays: Sequence[Array], node: ast.Call) -> None:
+    """Prove that arrays have the sizes that the callee's annotations demand, or have the code check them."""
+    for (array, axis), other, size, text in size_rules(callee.name, _arrays_of(callee)):
+        given = evaluator.identity(arrays[array], axis)
+        wanted = size if other is None else evaluator.identity(arrays[other[0]], other[1])
+        if given == wanted:
+            continue
+        if isinstance(given, int) and isinstance(wanted, int):
+            raise Refusal(text.format(given=given, wanted=wanted))
+        numbers = Number(INT, size) if other is None else evaluator.size(arrays[other[0]], other[1])
+        sizes = [evaluator.numbers.ssa(number) for number in (evaluator.size(arrays[array], axis), numbers)]
+        place = f"{evaluator.source.file}:{node.lineno}: ".replace("{", "{{").replace("}", "}}")
+        with evaluator.emit.block() as refuse:
+            evaluator.emit.call_site(SizeSite(place + text), sizes)
+            evaluator.emit.op(YieldOp())
+        differ = evaluator.emit.value(CmpiOp(sizes[0], sizes[1], "ne"))
+        evaluator.emit.op(IfOp(differ, [], Region(refuse)))
 
 
 # -- arrays --------------------------------------------------------------------------------------

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from xdsl.dialects.builtin import MemRefType, ModuleOp, UnitAttr
 from xdsl.dialects.func import FuncOp, ReturnOp
+from xdsl.dialects.llvm import GlobalOp
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
 from hpacml.dialects.hpacml.bridge import FunctorOp
 from hpacml.frontend.mangling import symbol_for
 from hpacml.frontend.python import jumps
-from hpacml.frontend.python.annotations import ArrayParameter, OpaqueParameter, ScalarParameter
+from hpacml.frontend.python.annotations import ArrayParameter, Dim, OpaqueParameter, ScalarParameter
 from hpacml.frontend.python.approx import Directives
 from hpacml.frontend.python.calls import Calls, Linked
 from hpacml.frontend.python.definition import Definition
@@ -48,7 +50,7 @@ class _Compiler:
     def __init__(self) -> None:
         self._functions: list[FuncOp] = []
         self._functors: dict[str, tuple[str, Functor, FunctorOp]] = {}
-        self._declarations: dict[str, FuncOp] = {}
+        self._declarations: dict[str, FuncOp | GlobalOp] = {}
         self._linked: dict[tuple[Definition, tuple[Layout, ...]], Linked] = {}
         self._open: list[Definition] = []
 
@@ -82,6 +84,7 @@ class _Compiler:
         types = _types(kernel, layouts)
         with emitter.block(types) as block:
             evaluator.variables.update(_parameters(kernel, block))
+            evaluator.dims.update(_dims(kernel, evaluator.variables))
             statements.block(jumps.function_body(node.body))
         result = _result(kernel, evaluator)
         with emitter.at_end(block), evaluator.at(node):
@@ -135,6 +138,14 @@ def _parameters(kernel: Definition, block: Block) -> dict[str, Value]:
         else:
             variables[parameter.name] = Number(parameter.type, argument)
     return variables
+
+
+def _dims(kernel: Definition, variables: Mapping[str, Value]) -> Iterator[tuple[SSAValue, tuple[Dim, ...]]]:
+    """The dimensions of a kernel's arrays by their annotations."""
+    for parameter in kernel.parameters:
+        array = variables[parameter.name]
+        if isinstance(parameter, ArrayParameter) and isinstance(array, Array):
+            yield array.value, parameter.dims
 
 
 def _result(kernel: Definition, evaluator: Evaluator) -> Number | None:

@@ -17,11 +17,14 @@ from xdsl.dialects.builtin import (
     IntegerType,
     StringAttr,
     i1,
+    i8,
 )
 from xdsl.dialects.func import CallOp, FuncOp
+from xdsl.dialects.llvm import AddressOfOp, GlobalOp, LLVMArrayType, LLVMPointerType
 from xdsl.dialects.memref import DeallocOp
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 
+from hpacml.abi.records import Site
 from hpacml.frontend.python.types import Constant
 
 
@@ -35,7 +38,7 @@ class _OpenBlock:
 class Emitter:
     """A stack of open blocks; operations go to the end of the innermost one."""
 
-    def __init__(self, declarations: dict[str, FuncOp]):
+    def __init__(self, declarations: dict[str, FuncOp | GlobalOp]):
         self._open: list[_OpenBlock] = []
         self._declarations = declarations
 
@@ -98,6 +101,21 @@ class Emitter:
         if name not in self._declarations:
             self._declarations[name] = FuncOp.external(name, [argument.type for argument in arguments], [])
         self.op(CallOp(name, arguments, []))
+
+    def call_site(self, site: Site, arguments: Sequence[SSAValue]) -> None:
+        """Call the runtime function of a site, which returns nothing, with its record and these arguments."""
+        text = site.to_json() + "\0"
+        name = next((name for name, op in self._declarations.items() if _text_of(op) == text), None)
+        if name is None:
+            name = f"hpacml_{site.kind}_{len(self._declarations)}"
+            type = LLVMArrayType(len(text), i8)
+            self._declarations[name] = GlobalOp(type, name, "private", constant=True, value=StringAttr(text))
+        address = self.value(AddressOfOp(name, LLVMPointerType()))
+        self.call_runtime(site.symbol, [address, *arguments])
+
+
+def _text_of(op: FuncOp | GlobalOp) -> str | None:
+    return op.value.data if isinstance(op, GlobalOp) and isinstance(op.value, StringAttr) else None
 
 
 def name_value(value: SSAValue, name: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
@@ -13,10 +13,11 @@ from xdsl.dialects.scf import IfOp, YieldOp
 from xdsl.ir import Region, SSAValue
 
 from hpacml.errors import CompileError, DirectiveError
-from hpacml.frontend.python.annotations import ArrayParameter
+from hpacml.frontend.python.annotations import ArrayParameter, Dim
 from hpacml.frontend.python.definition import Definition
 from hpacml.frontend.python.emitter import Emitter
 from hpacml.frontend.python.scalars import PYTHON, Arithmetic, Number, as_number, disagreement
+from hpacml.frontend.python.sizes import identity
 from hpacml.frontend.python.source import Source
 from hpacml.frontend.python.types import BOOL, INT, Refusal
 from hpacml.frontend.python.values import Array, Opaque, Tuple, Unset, Value, describe
@@ -40,6 +41,8 @@ class Evaluator:
         self.variables: dict[str, Value] = {}
         self.written: set[int] = set()
         """The positions of the parameters that the kernel writes."""
+        self.dims: dict[SSAValue, tuple[Dim, ...]] = {}
+        """The dimensions of the arrays that are parameters, by their annotations."""
         self.has_regions = False
         self.in_parallel_loop = False
         self._surroundings: Mapping[str, Any] = definition.surroundings
@@ -109,6 +112,10 @@ class Evaluator:
         if known is not None:
             return Number(INT, known)
         return Number(INT, self.emit.value(DimOp(array.value, self.emit.index(axis))), bound=0)
+
+    def identity(self, array: Array, axis: int) -> Hashable:
+        """What a size of an array is, equal for sizes that are known to be equal."""
+        return identity(array.value, axis, self.dims)
 
     def element(self, node: ast.Subscript) -> tuple[Array, list[SSAValue]]:
         """The array and the indices of `a[i, j]` or `a[i][j]`."""

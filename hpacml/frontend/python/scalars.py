@@ -323,6 +323,8 @@ class Arithmetic:
         weak = a.type.weak and b.type.weak
         if weak and a.constant is not None and b.constant is not None:
             return _fold(PYTHON[operation], a.constant, b.constant)
+        if (answer := _decided(operation, a, b)) is not None:
+            return Number(BOOL if weak else NP_BOOL, answer)
         if a.type.is_float or b.type.is_float or a.type.weak == b.type.weak:
             type, _ = _result(PYTHON[ast.Add], a, b)
         else:  # exact, as NumPy compares its integers with Python's
@@ -364,7 +366,9 @@ class Arithmetic:
                     "write float(...) around one of them, or a loop"
                 )
             if exponent >= 0:
-                return self._integer_power(self.convert(a, result_type(PYTHON[ast.Pow], a.type, b.type)), int(exponent))
+                type = result_type(PYTHON[ast.Pow], a.type, b.type)
+                self.convert(b, type)  # which refuses an exponent that does not fit, as NumPy does
+                return self._integer_power(self.convert(a, type), int(exponent))
             if not a.type.weak:
                 raise Refusal("NumPy does not raise integers to negative powers: write float(...)")
             return self.power(self.convert(a, FLOAT), Number(FLOAT, float(exponent)), FLOAT)
@@ -443,6 +447,24 @@ def _least(operation: Operator, a: Number, b: Number) -> int | None:
     return 0 if all(signs) or (operation is ast.BitAnd and any(signs)) else None
 
 
+def _decided(operation: Operator, a: Number, b: Number) -> bool | None:
+    """What a comparison with an integer constant says of all integers of the other type, None if that depends."""
+    for number, constant in ((a, b), (b, a)):
+        if number.type.is_float or not constant.type.weak or type(constant.constant) is not int:
+            continue
+        low, high = _bounds(INT if number.type.kind == "b" else number.type)
+        if not low <= constant.constant <= high:
+            x, y = (low if operand is number else constant.constant for operand in (a, b))
+            return bool(PYTHON[operation](x, y))
+    return None
+
+
+def _bounds(type: ScalarType) -> tuple[int, int]:
+    """The least and the greatest integer of a type."""
+    bits = 64 if type.weak else type.bits
+    return (0, (1 << bits) - 1) if type.kind == "u" else (-(1 << bits - 1), (1 << bits - 1) - 1)
+
+
 def disagreement(a: ScalarType, b: ScalarType, here: str = "on one path", there: str = "on the other") -> str:
     """For errors: why two types have no common type, and how to convert."""
     return f"{_article(a)} {here} and {_article(b)} {there}: convert with {a.spelling}(...) or {b.spelling}(...)"
@@ -485,7 +507,7 @@ def _convert_constant(value: Constant, source: ScalarType, target: ScalarType) -
     whole = int(value)
     if target.weak:
         return whole
-    low, high = (0, 255) if target.kind == "u" else (-(1 << target.bits - 1), (1 << target.bits - 1) - 1)
+    low, high = _bounds(target)
     if low <= whole <= high:
         return whole
     if source.weak:

@@ -60,13 +60,13 @@ def hoist_sizes(arrays: Sequence[memref.AllocOp], loop: Operation, builder: Buil
     """
     for array in arrays:
         _resolve_sizes(array)
-    for op in [each for each in loop.walk() if _is_check(each) or each in arrays]:
+    for op in [each for each in loop.walk() if is_check(each) or each in arrays]:
         if not all(_hoist(value, loop, builder) for value in _needs(op)):
             why = "has a local array whose size is not known before the loop"
             raise refusal(
                 loop, f"{why}: have all iterations make the largest, with a size computed of numbers and shapes"
             )
-        if _is_check(op):
+        if is_check(op):
             op.detach()
             builder.insert(op)
 
@@ -92,7 +92,8 @@ def _sizes(array: memref.AllocOp) -> list[int | SSAValue]:
     return [next(dynamic) if size == DYNAMIC_INDEX else size for size in array.memref.type.get_shape()]
 
 
-def _is_check(op: Operation) -> bool:
+def is_check(op: Operation | None) -> bool:
+    """Whether an operation checks the size of an array."""
     if not isinstance(op, scf.IfOp):
         return False
     return any(isinstance(each, func.CallOp) and is_refusal(each) for each in op.true_region.block.ops)
@@ -100,7 +101,7 @@ def _is_check(op: Operation) -> bool:
 
 def is_refusal(call: func.CallOp) -> bool:
     """Whether a call refuses the size of an array."""
-    return call.callee.string_value() == "hpacml_refuse_size"
+    return call.callee.string_value() in ("hpacml_refuse_size", "hpacml_refuse_sizes")
 
 
 def _needs(op: Operation) -> list[SSAValue]:

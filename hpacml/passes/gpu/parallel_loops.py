@@ -17,7 +17,7 @@ from hpacml.passes.common.index_arithmetic import IndexArithmetic
 from hpacml.passes.common.sweeps import number_of
 from hpacml.passes.gpu.inlining import inline_calls
 from hpacml.passes.gpu.launches import KernelNames, below, launch_points, product, refusal, where
-from hpacml.passes.gpu.local_arrays import MOST_BLOCKS, hoist_sizes, is_refusal, local_arrays, place
+from hpacml.passes.gpu.local_arrays import MOST_BLOCKS, hoist_sizes, is_check, is_refusal, local_arrays, place
 
 _ELEMENTWISE = {*arith.Arith.operations, *math.Math.operations}
 _CONTROL = (scf.ForOp, scf.IfOp, scf.WhileOp, scf.ConditionOp, scf.YieldOp, scf.ParallelOp)
@@ -61,6 +61,8 @@ def _check(op: Operation) -> None:
                 fault = f"a call of '{each.callee.string_value()}', which only the CPU has"
             case scf.ReduceOp():
                 continue
+            case llvm.AddressOfOp() if is_check(each.parent_op()):
+                continue
             case _ if type(each) in _ELEMENTWISE or isinstance(each, (*_CONTROL, *_MEMORY, llvm.FRemOp)):
                 continue
             case _ if each.name.startswith(PREFIXES):
@@ -86,9 +88,10 @@ def _launch(name: str, loop: scf.ParallelOp) -> None:
 
     def launch_with_arrays(a: IndexArithmetic) -> None:
         hoist_sizes(arrays, loop, a.builder)
-        place(arrays, launch_points(name, sizes, a, iteration, MOST_BLOCKS))
+        place(arrays, launch_points(name, sizes, a, iteration, *([MOST_BLOCKS] if arrays else [])))
 
-    if arrays := local_arrays(loop):
+    arrays = local_arrays(loop)
+    if arrays or any(map(is_check, loop.walk())):
         where(below(a.constant(0), a.settled(product(sizes)), a), launch_with_arrays, a)
     else:
         launch_points(name, sizes, a, iteration)
