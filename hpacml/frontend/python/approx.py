@@ -33,7 +33,7 @@ from hpacml.errors import DirectiveError, MapError, caret
 from hpacml.frontend.maps import AppliedFunctor, End
 from hpacml.frontend.ml import MAP_OF_CLAUSE, ml_op
 from hpacml.frontend.python.evaluator import MISSING, Evaluator
-from hpacml.frontend.python.scalars import Number
+from hpacml.frontend.python.number import Number
 from hpacml.frontend.python.types import INT
 from hpacml.frontend.python.values import Array, Opaque, Unset, describe
 from hpacml.frontend.scope import Keyword, Scope, Use, check_units

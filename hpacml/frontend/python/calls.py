@@ -23,7 +23,7 @@ from hpacml.frontend.python.definition import Definition
 from hpacml.frontend.python.evaluator import MISSING, Evaluator
 from hpacml.frontend.python.functions import FUNCTIONS, advice
 from hpacml.frontend.python.layouts import layout_of_memref
-from hpacml.frontend.python.scalars import Number, as_number
+from hpacml.frontend.python.number import Number, as_number
 from hpacml.frontend.python.sizes import size_rules
 from hpacml.frontend.python.types import ARRAY_DTYPES, INT, Refusal, ScalarType
 from hpacml.frontend.python.values import Array, Tuple, Value, describe

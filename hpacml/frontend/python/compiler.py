@@ -21,7 +21,7 @@ from hpacml.frontend.python.calls import Calls, Linked
 from hpacml.frontend.python.definition import Definition
 from hpacml.frontend.python.emitter import Emitter, name_value
 from hpacml.frontend.python.evaluator import Evaluator
-from hpacml.frontend.python.scalars import Number
+from hpacml.frontend.python.number import Number
 from hpacml.frontend.python.statements import Statements
 from hpacml.frontend.python.types import Refusal, ScalarType
 from hpacml.frontend.python.values import Array, Opaque, Unset, Value

@@ -16,7 +16,8 @@ from hpacml.errors import CompileError, DirectiveError
 from hpacml.frontend.python.annotations import ArrayParameter, Dim
 from hpacml.frontend.python.definition import Definition
 from hpacml.frontend.python.emitter import Emitter
-from hpacml.frontend.python.scalars import PYTHON, Arithmetic, Number, as_number, disagreement
+from hpacml.frontend.python.number import PYTHON, Number, as_number
+from hpacml.frontend.python.scalars import Arithmetic, disagreement
 from hpacml.frontend.python.sizes import identity
 from hpacml.frontend.python.source import Source
 from hpacml.frontend.python.types import BOOL, INT, Refusal

@@ -15,7 +15,8 @@ import numpy as np
 from xdsl.dialects import llvm
 from xdsl.dialects import math as md
 
-from hpacml.frontend.python.scalars import Arithmetic, BinaryOp, Number, UnaryOp
+from hpacml.frontend.python.number import Number
+from hpacml.frontend.python.scalars import Arithmetic, BinaryOp, UnaryOp
 from hpacml.frontend.python.types import (
     BOOL,
     FLOAT,

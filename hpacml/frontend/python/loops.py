@@ -14,7 +14,7 @@ from xdsl.ir import Block, Region, SSAValue
 from hpacml.frontend import plain
 from hpacml.frontend.python import jumps
 from hpacml.frontend.python.evaluator import Evaluator
-from hpacml.frontend.python.scalars import Number
+from hpacml.frontend.python.number import Number
 from hpacml.frontend.python.types import BOOL, INT
 from hpacml.frontend.python.values import Unset
 from hpacml.frontend.python.variables import Kinds, Variables, assigned

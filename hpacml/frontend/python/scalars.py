@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 from typing import Any, cast
 
@@ -21,12 +21,12 @@ from xdsl.ir import Attribute, Operation, SSAValue
 
 from hpacml.frontend.python import division
 from hpacml.frontend.python.emitter import Emitter
+from hpacml.frontend.python.number import PYTHON, Kind, Number, Operator, as_number, decided, least_of
 from hpacml.frontend.python.types import (
     BOOL,
     FLOAT,
     INT,
     NP_BOOL,
-    SCALARS,
     Constant,
     Refusal,
     ScalarType,
@@ -35,31 +35,8 @@ from hpacml.frontend.python.types import (
     weak_as,
 )
 
-Operator = type[ast.operator] | type[ast.cmpop]
 UnaryOp = Callable[[SSAValue], Operation]
 BinaryOp = Callable[[SSAValue, SSAValue], Operation]
-
-PYTHON: dict[Operator, Callable[[Any, Any], Any]] = {
-    ast.Add: lambda a, b: a + b,
-    ast.Sub: lambda a, b: a - b,
-    ast.Mult: lambda a, b: a * b,
-    ast.Div: lambda a, b: a / b,
-    ast.FloorDiv: lambda a, b: a // b,
-    ast.Mod: lambda a, b: a % b,
-    ast.Pow: lambda a, b: a**b,
-    ast.BitAnd: lambda a, b: a & b,
-    ast.BitOr: lambda a, b: a | b,
-    ast.BitXor: lambda a, b: a ^ b,
-    ast.LShift: lambda a, b: a << b,
-    ast.RShift: lambda a, b: a >> b,
-    ast.Lt: lambda a, b: a < b,
-    ast.LtE: lambda a, b: a <= b,
-    ast.Gt: lambda a, b: a > b,
-    ast.GtE: lambda a, b: a >= b,
-    ast.Eq: lambda a, b: a == b,
-    ast.NotEq: lambda a, b: a != b,
-}
-"""The operators of kernels. Applied to samples, they determine the types of results."""
 
 _INTEGER: dict[Operator, BinaryOp] = {
     ast.Add: arith.AddiOp,
@@ -90,63 +67,6 @@ _PREDICATES: dict[Operator, str] = {
     ast.Eq: "eq",
     ast.NotEq: "ne",
 }
-
-
-@dataclass(frozen=True)
-class Kind:
-    """The properties of a number apart from its value."""
-
-    type: ScalarType
-    is_literal: bool
-    """Whether the number is constant on every path."""
-    types: frozenset[ScalarType]
-    """The types that the number may have in Python, depending on the path. All are as wide as `type`."""
-    least: int | None
-    """A lower bound, None if none is known."""
-
-
-@dataclass(frozen=True, eq=False)
-class Number:
-    """A number in a kernel: a value of the IR, or a constant."""
-
-    type: ScalarType
-    value: SSAValue | Constant
-    one_of_constants: bool = False
-    types: frozenset[ScalarType] = frozenset()
-    bound: int | None = None
-    """A lower bound of the value, None if none is known."""
-
-    @staticmethod
-    def of(kind: Kind, value: SSAValue) -> Number:
-        """A number of this kind."""
-        return Number(kind.type, value, kind.is_literal, kind.types, kind.least)
-
-    @property
-    def constant(self) -> Constant | None:
-        """The value if it is constant, else None."""
-        return None if isinstance(self.value, SSAValue) else self.value
-
-    @property
-    def least(self) -> int | None:
-        """A lower bound of the number in Python, which does not wrap around. None for floats, and if none is known."""
-        if self.type.is_float:
-            return None
-        if self.type.kind in "bu":
-            return 0
-        return self.bound if self.constant is None else int(self.constant)
-
-    @property
-    def kind(self) -> Kind:
-        is_literal = self.one_of_constants or self.constant is not None
-        return Kind(self.type, is_literal, self.types or frozenset([self.type]), self.least)
-
-
-def as_number(value: Any) -> Number | None:
-    """The constant for a number of Python or NumPy, None for any other object."""
-    type_of_value = SCALARS.get(value.__class__)
-    if type_of_value is None:
-        return None
-    return Number(type_of_value, value if type_of_value.weak else value.item())
 
 
 class Arithmetic:
@@ -260,7 +180,7 @@ class Arithmetic:
             value = self._emit.value(operations[operation](self.ssa(x), self.ssa(y)))
         else:
             value = self._divide_or_shift(operation, x, y)
-        return Number(type, value, types=types, bound=_least(operation, a, b) if type is INT else None)
+        return Number(type, value, types=types, bound=least_of(operation, a, b) if type is INT else None)
 
     def _divide_or_shift(self, operation: Operator, a: Number, b: Number) -> SSAValue:
         x, y, signed, bits = self.ssa(a), self.ssa(b), a.type.kind == "i", a.type.bits
@@ -323,7 +243,7 @@ class Arithmetic:
         weak = a.type.weak and b.type.weak
         if weak and a.constant is not None and b.constant is not None:
             return _fold(PYTHON[operation], a.constant, b.constant)
-        if (answer := _decided(operation, a, b)) is not None:
+        if (answer := decided(operation, a, b)) is not None:
             return Number(BOOL if weak else NP_BOOL, answer)
         if a.type.is_float or b.type.is_float or a.type.weak == b.type.weak:
             type, _ = _result(PYTHON[ast.Add], a, b)
@@ -432,39 +352,6 @@ def _result(operation: Callable[..., Any], *numbers: Number) -> tuple[ScalarType
     return type, frozenset(types)
 
 
-def _least(operation: Operator, a: Number, b: Number) -> int | None:
-    """A lower bound of `a + b` and the like of integers, None if none is known."""
-    x, y = a.least, b.least
-    if operation is ast.Sub:
-        return None if x is None or b.constant is None else x - int(b.constant)
-    if operation is ast.Add:
-        return None if x is None or y is None else x + y
-    signs = [least is not None and least >= 0 for least in (x, y)]
-    if operation is ast.Mod:
-        return 0 if signs[1] else None
-    if operation is ast.Mult and x is not None and y is not None and all(signs):
-        return x * y
-    return 0 if all(signs) or (operation is ast.BitAnd and any(signs)) else None
-
-
-def _decided(operation: Operator, a: Number, b: Number) -> bool | None:
-    """What a comparison with an integer constant says of all integers of the other type, None if that depends."""
-    for number, constant in ((a, b), (b, a)):
-        if number.type.is_float or not constant.type.weak or type(constant.constant) is not int:
-            continue
-        low, high = _bounds(INT if number.type.kind == "b" else number.type)
-        if not low <= constant.constant <= high:
-            x, y = (low if operand is number else constant.constant for operand in (a, b))
-            return bool(PYTHON[operation](x, y))
-    return None
-
-
-def _bounds(type: ScalarType) -> tuple[int, int]:
-    """The least and the greatest integer of a type."""
-    bits = 64 if type.weak else type.bits
-    return (0, (1 << bits) - 1) if type.kind == "u" else (-(1 << bits - 1), (1 << bits - 1) - 1)
-
-
 def disagreement(a: ScalarType, b: ScalarType, here: str = "on one path", there: str = "on the other") -> str:
     """For errors: why two types have no common type, and how to convert."""
     return f"{_article(a)} {here} and {_article(b)} {there}: convert with {a.spelling}(...) or {b.spelling}(...)"
@@ -507,7 +394,7 @@ def _convert_constant(value: Constant, source: ScalarType, target: ScalarType) -
     whole = int(value)
     if target.weak:
         return whole
-    low, high = _bounds(target)
+    low, high = target.limits
     if low <= whole <= high:
         return whole
     if source.weak:

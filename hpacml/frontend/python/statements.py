@@ -13,7 +13,7 @@ from hpacml.frontend import plain
 from hpacml.frontend.python.approx import Directives
 from hpacml.frontend.python.evaluator import Evaluator
 from hpacml.frontend.python.loops import Loops
-from hpacml.frontend.python.scalars import Number
+from hpacml.frontend.python.number import Number
 from hpacml.frontend.python.values import Array, Tuple, Unset, Value, describe
 from hpacml.frontend.python.variables import Variables
 

@@ -57,6 +57,12 @@ class ScalarType:
         return 1 if self.kind == "b" else self.dtype.itemsize * 8
 
     @property
+    def limits(self) -> tuple[int, int]:
+        """The least and the greatest number of an integer type; those of `int` are what a kernel's integers hold."""
+        bits = 64 if self.weak else self.bits
+        return (0, (1 << bits) - 1) if self.kind == "u" else (-(1 << bits - 1), (1 << bits - 1) - 1)
+
+    @property
     def spelling(self) -> str:
         """The name of the type in Python."""
         return self.name if self.weak else f"np.{self.name}"

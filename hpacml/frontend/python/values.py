@@ -8,7 +8,7 @@ from typing import TypeAlias
 from xdsl.dialects.builtin import DYNAMIC_INDEX, MemRefType
 from xdsl.ir import SSAValue
 
-from hpacml.frontend.python.scalars import Number
+from hpacml.frontend.python.number import Number
 from hpacml.frontend.python.types import ScalarType
 
 

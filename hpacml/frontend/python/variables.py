@@ -12,7 +12,8 @@ from xdsl.ir import Block, SSAValue
 from hpacml.frontend.python.emitter import name_value
 from hpacml.frontend.python.evaluator import Evaluator
 from hpacml.frontend.python.jumps import RESULT
-from hpacml.frontend.python.scalars import Kind, Number, disagreement
+from hpacml.frontend.python.number import Kind, Number
+from hpacml.frontend.python.scalars import disagreement
 from hpacml.frontend.python.values import Array, Unset, Value, describe
 
 Kinds = Mapping[str, Kind]
