@@ -44,7 +44,8 @@ def describe(files: Files) -> None:
 def _describe(region: Region) -> None:
     table = Table("dataset", "shape", "dtype")
     for tensor in region.tensors:
-        table.add_row(tensor.name, " x ".join(map(str, tensor.shape)), tensor.dtype.name)
+        sizes = ("varies" if size is None else str(size) for size in tensor.shape)
+        table.add_row(tensor.name, " x ".join(sizes), tensor.dtype.name)
     show(f"{region.label}, calls: {region.calls}", table)
     if region.schema is None:
         echo(f"{'written by HPAC-ML' if region.writer else 'not written by hpacml'}: it does not tell its maps\n")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hpacml.errors import DatabaseError
 from hpacml.runtime.databases.hdf5 import FAILURES, Column, first_line, h5py, open_file
+from hpacml.runtime.databases.parts import Fixed, Points
 from hpacml.runtime.databases.reader import Region, open_database
 from hpacml.runtime.databases.runs import write_runs
 from hpacml.runtime.databases.tensors import Tensor
+from hpacml.runtime.databases.varying import create_columns, layouts_of, points_of
 from hpacml.tools.console import progress
 from hpacml.tools.outputs import new_file
 
@@ -32,15 +35,38 @@ def merge(out: Path, sources: list[Path], virtual: bool) -> list[Region]:
 
 
 def _write(group: Any, region: Region, virtual: Path | None) -> None:
+    tensors = (*region.inputs, *region.outputs)
+    varies = any(tensor.varies for tensor in tensors)
+    stored = [part for tensor in tensors for part in tensor.parts if isinstance(part, Points)]
+    if virtual and (varies or stored):
+        raise DatabaseError(
+            f"the calls of the region '{region.label}' differ in their points, so that a file cannot refer to them in "
+            "others: merge without --virtual"
+        )
     for tensor in region.tensors:
-        if virtual is None:
-            _copy(group, tensor, region.label)
-        else:
+        if virtual is not None:
             _refer(group, tensor, virtual.absolute().parent)
+        elif varies and tensor is not region.runtime:
+            Column.create(group, tensor.name, tuple(tensor.shapes[0].tolist()), tensor.dtype)
+        else:
+            _copy(group, tensor, region.label)
+    if varies:
+        _copy_points(group, tensors, region)
     if region.schema is not None:
         region.schema.write(group)
     if region.runs:
         write_runs(group, region.runs)
+
+
+def _copy_points(group: Any, tensors: Sequence[Tensor], region: Region) -> None:
+    """Write calls that differ in their points."""
+    maps = () if region.schema is None else region.schema.maps
+    layouts = layouts_of(maps, [tuple(tensor.shapes[0].tolist()) for tensor in tensors])
+    most = [int(layout.points(tensor.shapes).max()) for layout, tensor in zip(layouts, tensors, strict=True)]
+    columns = create_columns(group, [tensor.name for tensor in tensors], layouts, most)
+    for tensor, column, layout in zip(tensors, columns, layouts, strict=True):
+        for block in progress(tensor.blocks, f"copying {region.label}/{tensor.name}", len(tensor.blocks)):
+            column.append(points_of(tensor[block], layout), layout)
 
 
 def _require_all_tensors(region: Region) -> None:
@@ -61,7 +87,7 @@ def _copy(group: Any, tensor: Tensor, label: str) -> None:
 def _refer(group: Any, tensor: Tensor, folder: Path) -> None:
     layout = h5py().VirtualLayout(tensor.shape, tensor.dtype)
     start = 0
-    for part in tensor.parts:
+    for part in (part for part in tensor.parts if isinstance(part, Fixed)):
         shape = (*[1] * part.leading, part.calls, *tensor.shape[1:])
         source = h5py().VirtualSource(os.path.relpath(part.path, os.path.realpath(folder)), part.name, shape)
         if part.calls:

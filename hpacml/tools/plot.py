@@ -56,7 +56,7 @@ def _histograms(region: Region, most: int) -> tuple[list[tuple[str, Array, Array
     drawn: list[tuple[str, Array, Array]] = []
     total = 0
     for tensor in (*region.inputs, *region.outputs):
-        rows = region.points(tensor)
+        rows = region.all_points(tensor)
         features = math.prod(rows.features)
         total += features
         shown = min(features, most - len(drawn))
@@ -69,11 +69,10 @@ def _histograms(region: Region, most: int) -> tuple[list[tuple[str, Array, Array
 
 def _count(rows: Rows, features: int) -> tuple[Array, Array]:
     """Count the finite numbers: counts [features, BINS], and edges [features, BINS + 1]."""
-    tensor = rows.tensor
 
     def blocks(what: str) -> Any:
-        for block in progress(tensor.blocks, f"{what} {tensor.name}", len(tensor.blocks)):
-            yield rows.of_calls(tensor[block]).reshape(-1, math.prod(rows.features))[:, :features].astype(float)
+        for block in progress(rows.blocks, f"{what} {rows.name}", len(rows.blocks)):
+            yield rows[block].reshape(block.stop - block.start, -1)[:, :features].astype(float)
 
     low, high = np.full(features, np.inf), np.full(features, -np.inf)
     for values in blocks("ranges of"):

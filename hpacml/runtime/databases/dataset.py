@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from hpacml.errors import DatabaseError
 from hpacml.runtime.databases.hdf5 import Array
-from hpacml.runtime.databases.tensors import Rows
+from hpacml.runtime.databases.indexing import LazyArray
 
 Tensors = torch.Tensor | tuple[torch.Tensor, ...]
 
@@ -24,8 +24,8 @@ class RegionDataset(Dataset[tuple[Tensors, Tensors]]):
 
     def __init__(
         self,
-        inputs: Sequence[Rows],
-        outputs: Sequence[Rows],
+        inputs: Sequence[LazyArray],
+        outputs: Sequence[LazyArray],
         dtype: torch.dtype | None,
         split: Literal["train", "test"] | None,
         fraction: float,
@@ -49,22 +49,24 @@ class RegionDataset(Dataset[tuple[Tensors, Tensors]]):
 
     def __getitems__(self, indices: Sequence[int]) -> list[tuple[Tensors, Tensors]]:
         """Read the items of a batch at once, which a DataLoader calls."""
+        if any(source.varies for source in (*self._inputs, *self._outputs)):
+            return [self[index] for index in indices]
         x, y = self._read(np.array([self._rows[index] for index in indices], np.int64))
         return [(_at(x, k), _at(y, k)) for k in range(len(indices))]
 
     def _read(self, rows: range | Array) -> tuple[Tensors, Tensors]:
         return self._tensors(self._inputs, rows), self._tensors(self._outputs, rows)
 
-    def _tensors(self, sources: Sequence[Rows], rows: range | Array) -> Tensors:
+    def _tensors(self, sources: Sequence[LazyArray], rows: range | Array) -> Tensors:
         tensors = tuple(torch.as_tensor(np.ascontiguousarray(_of(source, rows)), device="cpu") for source in sources)
         if self._dtype is not None:
             tensors = tuple(tensor.to(self._dtype) for tensor in tensors)
         return tensors[0] if len(tensors) == 1 else tensors
 
 
-def _of(source: Rows, rows: range | Array) -> Array:
+def _of(source: LazyArray, rows: range | Array) -> Array:
     if isinstance(rows, range) and rows.step == 1:
-        return source.range(rows.start, rows.stop)
+        return source.read(rows.start, rows.stop)
     return source.take(rows)
 
 

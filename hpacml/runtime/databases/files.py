@@ -17,6 +17,7 @@ from hpacml.runtime.databases.commits.transaction import TransactionalFile, lock
 from hpacml.runtime.databases.groups import CallShape, Group
 from hpacml.runtime.databases.hdf5 import CACHE, FAILURES, Array, cannot_open, first_line, h5py
 from hpacml.runtime.databases.schema import Schema
+from hpacml.runtime.databases.varying import Calls
 
 _NO_LINKS = (errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS)
 """The errors of file systems without hard links, and of directories that cannot be written."""
@@ -55,7 +56,7 @@ class File:
                 group = self._groups[label] = Group(self._file, label, schema, call_shapes)
             return group
 
-    def write(self, group: Group, columns: Sequence[Array], samples: Iterable[str | None]) -> None:
+    def write(self, group: Group, columns: Sequence[Array | Calls], samples: Iterable[str | None]) -> None:
         """Append calls to a group, as `Group.write` does."""
         self.uncommitted += len(columns[-1])
         with self._failing():

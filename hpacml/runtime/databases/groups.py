@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from hpacml.runtime.databases.hdf5 import Array, Column, h5py, require_filters
 from hpacml.runtime.databases.runs import add_run
 from hpacml.runtime.databases.schema import Schema, units_text
 from hpacml.runtime.databases.settings import Storage
+from hpacml.runtime.databases.sweeps import misfit, sweeps_of
+from hpacml.runtime.databases.varying import Calls, Layout, VaryingCalls, layouts_of
 
 
 class CallShape(NamedTuple):
@@ -24,11 +27,19 @@ class CallShape(NamedTuple):
         return f"{self.dtype}{list(self.shape)}"
 
 
+_log = logging.getLogger("hpacml")
+
+_told: set[tuple[str, Schema]] = set()
+"""The regions of whose points the log has told already."""
+
 RUNTIME = CallShape((), np.dtype(np.float32))
 
 
 class Group:
-    """The datasets of one region, each with one entry per call; `call_shapes` are those of the tensors."""
+    """The datasets of one region, each with one entry per call; `call_shapes` are those of the tensors.
+
+    Calls that differ in their points from those before, and all calls after these, go to a group in it (`varying.py`).
+    """
 
     def __init__(self, file: Any, label: str, schema: Schema, call_shapes: Sequence[CallShape]) -> None:
         if label in ("", ".") or "/" in label or "\0" in label:
@@ -36,34 +47,64 @@ class Group:
                 f"{label!r} cannot be a region's label: it names one group, so it has no '/' and no NUL"
             )
         self._label = label
+        self._names = schema.columns
         columns = self._find(file[label], schema) if label in file else self._create(file, schema, call_shapes)
         self._group = file[label]
         self._recorded: set[str | None] = set()
         self._columns = list(columns.values())
-        lengths = {column.calls for column in self._columns}
-        if len(lengths) > 1:
-            counts = ", ".join(f"{name}: {column.calls}" for name, column in columns.items())
-            raise DatabaseError(
-                f"the group '{label}' has different numbers of calls in its datasets ({counts}): "
-                f"resize them to {min(lengths)} calls, or use another file"
-            )
-        self._calls = lengths.pop()
         stored = [CallShape(column.shape, column.dtype) for column in self._columns]
-        for name, has, gives in zip(columns, stored, (*call_shapes, RUNTIME), strict=True):
-            if has.shape != gives.shape or has.dtype not in (gives.dtype, _single(gives.dtype)):
-                raise other_shape(label, name, has, gives)
+        self.layouts = layouts_of(schema.maps, [each.shape for each in stored[:-1]])
+        """How the tensors of calls become points."""
+        self._varying = VaryingCalls.find(self._group, self._names, self.layouts)
+        self._calls = self._require_complete({name: column.calls for name, column in columns.items()})
+        self.call_shapes = [CallShape(has.shape, gives.dtype) for has, gives in zip(stored, call_shapes, strict=False)]
+        """The shapes and dtypes of one call's tensors, as long as calls do not differ."""
         self.dtypes = [each.dtype for each in stored]
         """The dtypes of the datasets: those of the schema's columns, then the runtime's."""
+        for name, has, gives in zip(columns, stored, (*call_shapes, RUNTIME), strict=True):
+            if has.dtype not in (gives.dtype, _single(gives.dtype)):
+                raise other_shape(label, name, has, gives)
+        require_points(label, self._names, self.call_shapes, call_shapes, self.layouts)
+        _tell_misfit(label, schema, [each.shape for each in call_shapes])
 
-    def write(self, columns: Sequence[Array], samples: Iterable[str | None]) -> None:
-        """Append calls: `columns` are arrays [calls, *shape], one per dataset, `samples` the clauses that took them."""
+    @property
+    def varies(self) -> bool:
+        """Whether calls have begun to differ in their points."""
+        return self._varying is not None
+
+    def write(self, columns: Sequence[Array | Calls], samples: Iterable[str | None]) -> None:
+        """Append calls: `columns` are arrays [calls, *shape], one per dataset, `samples` the clauses that took them.
+
+        Those of the tensors of calls that differ are `Calls`; after these come no others.
+        """
         for sample in samples:
             if sample not in self._recorded:
                 add_run(self._group, self._calls, sample)
                 self._recorded.add(sample)
-        for column, entries in zip(self._columns, columns, strict=True):
-            column.append(entries)
-        self._calls += len(columns[-1])
+        *tensors, runtimes = columns
+        varying = [tensor for tensor in tensors if isinstance(tensor, Calls)]
+        if varying:
+            if self._varying is None:
+                points = [len(each.points) // len(each) for each in varying]
+                self._varying = VaryingCalls.create(self._group, self._names, self.layouts, points)
+            self._varying.append(varying)
+        for column, entries in zip(self._columns, tensors, strict=False):
+            if not isinstance(entries, Calls):
+                column.append(entries)
+        self._columns[-1].append(cast(Array, runtimes))
+        self._calls += len(runtimes)
+
+    def _require_complete(self, counts: dict[str, int]) -> int:
+        """The number of calls. Raises DatabaseError if datasets have different ones."""
+        later = 0 if self._varying is None else self._varying.calls
+        complete = {name: count + later * (name != "runtime") for name, count in counts.items()}
+        if len(set(complete.values())) > 1:
+            told = ", ".join(f"{name}: {count}" for name, count in complete.items())
+            raise DatabaseError(
+                f"the group '{self._label}' has different numbers of calls in its datasets ({told}): "
+                f"resize them to {min(complete.values())} calls, or use another file"
+            )
+        return complete["runtime"]
 
     def _create(self, file: Any, schema: Schema, call_shapes: Sequence[CallShape]) -> dict[str, Column]:
         storage = Storage.of_environment()
@@ -122,11 +163,39 @@ def require_same(label: str, found: Schema, given: Schema) -> None:
         )
 
 
+def require_points(
+    label: str,
+    names: Sequence[str],
+    has: Sequence[CallShape],
+    gives: Sequence[CallShape],
+    layouts: Sequence[Layout],
+) -> None:
+    """Raise DatabaseError unless the tensors of a call are like those of others but for the number of points."""
+    for name, own, given, layout in zip(names, has, gives, layouts, strict=True):
+        if own.dtype != given.dtype or (own.shape != given.shape and not layout.takes(given.shape)):
+            raise other_shape(label, name, own, given)
+
+
+def _tell_misfit(label: str, schema: Schema, shapes: Sequence[tuple[int, ...]]) -> None:
+    """Log, once for a region, that its tensors have no points in common."""
+    sweeps = sweeps_of(schema.maps, [len(shape) for shape in shapes])
+    if sweeps is None or (label, schema) in _told or (points := misfit(sweeps, shapes, schema.columns)) is None:
+        return
+    _told.add((label, schema))
+    _log.warning(
+        "the tensors of the region '%s' have no points in common, so that its data can be read by calls, but not by "
+        "points: the sweeps of its functors have %s points; if one of their symbols numbers features, declare these as "
+        "a range, such as [i, 0:5] = ([i, 0:5]) in place of [i, k] = ([i, k])",
+        label,
+        points,
+    )
+
+
 def other_shape(label: str, name: str, has: CallShape, gives: CallShape) -> DatabaseError:
     """The error that a call gives something else to a dataset than it holds."""
     return DatabaseError(
-        f"'{label}/{name}' holds {has} per call, but this call gives {gives}: "
-        "collect it under another label, or into another file"
+        f"'{label}/{name}' holds {has} per call, but this call gives {gives}: collect it under another label, or into "
+        "another file (calls of a region may differ in the points of their sweeps, and in nothing else)"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import importlib
 import math
 import os
@@ -95,11 +96,17 @@ def _explain(path: str, error: Exception) -> str:
     if os.path.exists(path) and not os.path.isfile(path):
         return "it is no regular file; collect into another one"
     if isinstance(error, BlockingIOError) or "errno = 11," in text:
-        if _opened_here(path):
+        if opened_here(path):
             return "this program itself has it open; close it first"
+        if _is_read(path):
+            return (
+                "another process reads it with HDF5's lock; close it there, or have that read it without: "
+                "hpacml.open_database(...) or h5py.File(..., locking=False)"
+            )
         return (
             "another process has it open; wait until it closes it, collect into another file, or set HPACML_RANK to "
-            "another number in each process, which then has a file of its own"
+            "another number in each process, which then has a file of its own (to read it meanwhile, use "
+            "hpacml.open_database)"
         )
     if "unable to lock file" in text or getattr(error, "errno", None) in _NO_LOCKS:
         return f"its file system has no locks ({text}); set HDF5_USE_FILE_LOCKING=FALSE if only one process writes"
@@ -112,11 +119,19 @@ def _explain(path: str, error: Exception) -> str:
     return text
 
 
-def _opened_here(path: str) -> bool:
-    """Whether this process has the file open."""
-    for number in os.listdir("/proc/self/fd"):
+def _is_read(path: str) -> bool:
+    """Whether all those that have locked a file only read it."""
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return True
+    return False
+
+
+def opened_here(path: str, apart: int = -1) -> bool:
+    """Whether this process has the file open, apart from one descriptor."""
+    for number in map(int, os.listdir("/proc/self/fd")):
         with contextlib.suppress(OSError):
-            if os.path.samestat(os.fstat(int(number)), os.stat(path)):
+            if number != apart and os.path.samestat(os.fstat(number), os.stat(path)):
                 return True
     return False
 
@@ -158,18 +173,41 @@ class Column:
 
     @staticmethod
     def create(
-        group: Any, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], filters: Mapping[str, Any] | None = None
+        group: Any,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        filters: Mapping[str, Any] | None = None,
+        most: int = CHUNK_CALLS,
     ) -> Column:
-        """Make a dataset for entries of this shape and dtype; `filters` are options of h5py's `create_dataset`."""
+        """Make a dataset for entries of this shape and dtype; `filters` are options of h5py's `create_dataset`.
+
+        A chunk has at most so many entries.
+        """
         dataset = group.create_dataset(
             name,
             shape=(0, *shape),
             maxshape=(None, *(size or None for size in shape)),  # HDF5 has no chunks for a fixed size of 0
-            chunks=_chunks(shape, dtype.itemsize),
+            chunks=_chunks(shape, dtype.itemsize, most),
             dtype=dtype,
             **(filters or {}),
         )
         return Column(dataset)
+
+    @staticmethod
+    def create_like(group: Any, name: str, shape: tuple[int, ...], like: Any, entries: int) -> None:
+        """Make a dataset for entries of this shape, about so many at once, with dtype and filters of another one."""
+        nbytes = entries * math.prod(shape) * like.dtype.itemsize
+        chunk = _chunks(
+            shape,
+            like.dtype.itemsize,
+            max(CHUNK_CALLS, entries),
+            CALLS_BYTES if nbytes <= CALLS_BYTES else CHUNK_BYTES,
+        )
+        options = like.id.get_create_plist()
+        options.set_chunk(chunk)
+        sizes = (0, *shape), (h5py().h5s.UNLIMITED, *(size or h5py().h5s.UNLIMITED for size in shape))
+        h5py().h5d.create(group.id, name.encode(), like.id.get_type(), h5py().h5s.create_simple(*sizes), options)
 
     def append(self, entries: Array) -> None:
         """Append calls: `entries` is an array [calls, *shape]."""
@@ -188,12 +226,17 @@ class Column:
         self._id.write(space, target, entries, self._type)
 
 
-def _chunks(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
-    """The shape of a chunk: several small calls, one call, or equal parts of one along its first dimensions."""
+def _chunks(
+    shape: tuple[int, ...], itemsize: int, most: int = CHUNK_CALLS, nbytes: int = CALLS_BYTES
+) -> tuple[int, ...]:
+    """The shape of a chunk: several small entries, one entry, or equal parts of one along its first dimensions.
+
+    Several are at most so many, and of so many bytes.
+    """
     sizes = [max(1, size) for size in shape]
     entry = itemsize * math.prod(sizes)
     if entry <= CHUNK_BYTES:
-        return (max(1, min(CHUNK_CALLS, CALLS_BYTES // entry)), *sizes)
+        return (max(1, min(most, nbytes // entry)), *sizes)
     for d, size in enumerate(sizes):
         entry //= size
         if entry <= CHUNK_BYTES:

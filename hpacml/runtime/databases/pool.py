@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from hpacml.errors import DatabaseError
-from hpacml.runtime.databases.blocks import Block, OpenDatabase, Recorder
+from hpacml.runtime.databases.blocks import Block, OpenDatabase, Recorder, VaryingBlock
 from hpacml.runtime.databases.commits.committer import Committer
 from hpacml.runtime.databases.files import File
 from hpacml.runtime.databases.groups import CallShape
@@ -46,7 +46,7 @@ class Pool:
         """Guards all below."""
         self._databases: dict[str, OpenDatabase] = {}
         self._recorders: dict[tuple[str, str], Recorder] = {}
-        self._writing: deque[Block] = deque()
+        self._writing: deque[Block | VaryingBlock] = deque()
         """The queue of blocks to write, which take no more calls."""
         self._failures: dict[str, DatabaseError] = {}
         """The errors of the thread that nobody has seen yet, by path."""
@@ -65,14 +65,14 @@ class Pool:
         while True:
             recorder = self._recorders.get((path, label)) or self._opened(path, label, schema, tensors)
             try:
-                recorder.require(schema, tensors)
+                nbytes = recorder.require(schema, tensors)
             except DatabaseError as error:
                 raise DatabaseError(f"in the database '{path}': {error}") from None
             with self._lock:
-                if self._ready(recorder) and not recorder.database.closed:
+                if self._ready(recorder, nbytes) and not recorder.database.closed:
                     self._add(recorder, tensors, milliseconds)
                     return
-            self._worker.wait(functools.partial(self._ready, recorder))
+            self._worker.wait(functools.partial(self._ready, recorder, nbytes))
 
     def flush(self) -> None:
         """Return when all calls are in their files, and these are closed. Raises DatabaseError if some are lost."""
@@ -120,15 +120,20 @@ class Pool:
         call_shapes = [CallShape(tensor.shape, tensor.dtype) for tensor in tensors]
         return self._worker.ask(functools.partial(self._open, path, label, schema, call_shapes))
 
-    def _ready(self, recorder: Recorder) -> bool:
-        """Whether there is room for a call, or the database is closed. Called with the lock."""
-        database = recorder.database
-        return database.closed or (not database.full and (recorder.has_room or self._add_block(recorder)))
+    def _ready(self, recorder: Recorder, nbytes: int) -> bool:
+        """Whether there is room for a call, of so many bytes if it differs, or the database is closed.
 
-    def _add_block(self, recorder: Recorder) -> bool:
+        Called with the lock.
+        """
+        database = recorder.database
+        return database.closed or (
+            not database.full and (recorder.has_room_for(nbytes) or self._add_block(recorder, nbytes))
+        )
+
+    def _add_block(self, recorder: Recorder, nbytes: int) -> bool:
         """Give a recorder a block, if there is memory for one."""
-        if not recorder.free:
-            limit, size = buffer_bytes(), recorder.capacity * recorder.call_bytes
+        if size := recorder.bytes_for(nbytes):
+            limit = buffer_bytes()
             known = list(self._recorders.values())
             used = sum(block.nbytes for each in known for block in (*each.blocks, *each.free))
             used += sum(block.nbytes for block in self._writing)
@@ -138,7 +143,10 @@ class Pool:
             if used and used + size > limit:
                 self._starving = True
                 return False
-        recorder.add_block()
+        if recorder.blocks:  # which take no more calls
+            self._some_full = True
+            self._worker.wake()
+        recorder.add_block(nbytes)
         return True
 
     def _add(self, recorder: Recorder, tensors: Sequence[Array], milliseconds: float) -> None:
@@ -186,7 +194,7 @@ class Pool:
             database = OpenDatabase(path, File(path, self._committer), loss)
         try:
             group = database.file.group(label, schema, call_shapes)
-            recorder = Recorder(database, label, schema, call_shapes, group)
+            recorder = Recorder(database, label, schema, group)
         except BaseException:
             if not database.recorders:
                 database.file.discard()
@@ -242,7 +250,7 @@ class Pool:
                 database.committing = 0
                 self._worker.notify()
 
-    def _write_block(self, block: Block) -> None:
+    def _write_block(self, block: Block | VaryingBlock) -> None:
         recorder = block.recorder
         database = recorder.database
         if database.file.moved and not database.file.uncommitted:
@@ -281,9 +289,7 @@ class Pool:
                 del self._recorders[database.path, recorder.label]
             recorder.blocks, recorder.free = [], []
 
-    def _recycle(self, block: Block) -> None:
+    def _recycle(self, block: Block | VaryingBlock) -> None:
         """Keep a written block for new calls, unless its recorder is closed or has larger ones by now."""
-        recorder = block.recorder
-        if not recorder.database.closed and block.capacity == recorder.capacity:
-            block.count = 0
-            recorder.free.append(block)
+        if not block.recorder.database.closed:
+            block.recorder.recycle(block)

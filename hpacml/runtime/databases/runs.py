@@ -1,6 +1,7 @@
-"""Which run of which program collected a call: records in the attribute `runs` of a region's group.
+"""Which run of which program collected a call: records in the dataset `runs` of a region's group.
 
-The attribute is the text of a JSON list with an object for each run, in the order of their first calls.
+It has one text for each run, which is a JSON object, in the order of their first calls. Older files have those in an
+attribute `runs`, a JSON list, which comes before the dataset and stays as it is.
 """
 
 from __future__ import annotations
@@ -22,6 +23,12 @@ from typing import Any
 from hpacml.runtime.databases.hdf5 import h5py
 from hpacml.runtime.databases.ranks import rank
 from hpacml.version import version
+
+RUNS = "runs"
+"""The name of the dataset, and of the attribute of old files."""
+
+_CHUNK = 64
+"""The runs of a chunk of the dataset, which holds 16 bytes for each; the texts are elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +58,22 @@ class Run:
 
 
 def add_run(group: Any, first_call: int, sample: str | None) -> None:
-    """Record in a group's attributes that this process collects with the clause `sample`.
+    """Record in a region's group that this process collects with the clause `sample`.
 
     It is one record also for several clauses, since calls of regions that share a label alternate.
     """
-    runs = read_runs(group)
+    last = _last(group)
     this = replace(this_run(), first_call=first_call, sample=sample)
-    if not runs or replace(runs[-1], first_call=first_call, sample=sample) != this:
-        write_runs(group, (*runs, this))
-    elif (joined := _joined(runs[-1].sample, sample)) != runs[-1].sample:
-        write_runs(group, (*runs[:-1], replace(runs[-1], sample=joined)))
+    if last is None or replace(last, first_call=first_call, sample=sample) != this:
+        _append(group, [this])
+    elif (joined := _joined(last.sample, sample)) != last.sample:
+        group[RUNS][-1] = _text(replace(last, sample=joined))
+
+
+def _last(group: Any) -> Run | None:
+    """The last record in the dataset; records in the attribute are of other processes."""
+    dataset = group.get(RUNS)
+    return None if dataset is None or not len(dataset) else _runs(dataset[-1:])[0]
 
 
 def _joined(recorded: str | None, sample: str | None) -> str | None:
@@ -71,23 +84,44 @@ def _joined(recorded: str | None, sample: str | None) -> str | None:
 
 
 def read_runs(group: Any) -> tuple[Run, ...]:
-    """Read the records from a group's attributes. Raises ValueError if they are malformed."""
-    known = {field.name for field in fields(Run)}
+    """Read the records from a region's group. Raises ValueError if they are malformed."""
+    dataset = group.get(RUNS)
     try:
-        entries = json.loads(group.attrs.get("runs", "[]"))
-        runs = tuple(Run(**{name: value for name, value in entry.items() if name in known}) for entry in entries)
+        old = tuple(map(_run, json.loads(group.attrs.get(RUNS, "[]"))))
+        runs = (*old, *(() if dataset is None else _runs(dataset[()])))
     except (TypeError, AttributeError) as error:
-        raise ValueError(f"the attribute 'runs' is no JSON list of runs: {error}") from error
+        raise ValueError(f"its 'runs' are no JSON objects of runs: {error}") from error
     firsts = [run.first_call for run in runs]
     if not all(type(first) is int and first >= 0 for first in firsts) or firsts != sorted(firsts):
-        raise ValueError(f"the attribute 'runs' tells first calls that are no rising numbers: {firsts}")
+        raise ValueError(f"its 'runs' tell first calls that are no rising numbers: {firsts}")
     return runs
 
 
 def write_runs(group: Any, runs: Sequence[Run]) -> None:
-    """Write the records as an attribute, for `read_runs`."""
-    # One text, since a list of them has to fit 64 KiB.
-    group.attrs.create("runs", json.dumps([asdict(run) for run in runs]), dtype=h5py().string_dtype())
+    """Write the records into a region's group that has none, for `read_runs`."""
+    _append(group, runs)
+
+
+def _append(group: Any, runs: Sequence[Run]) -> None:
+    if RUNS not in group:
+        group.create_dataset(RUNS, (0,), maxshape=(None,), chunks=(_CHUNK,), dtype=h5py().string_dtype())
+    dataset = group[RUNS]
+    first = len(dataset)
+    dataset.resize(first + len(runs), 0)
+    dataset[first:] = [_text(run) for run in runs]
+
+
+def _text(run: Run) -> str:
+    return json.dumps(asdict(run))
+
+
+def _runs(texts: Any) -> list[Run]:
+    return [_run(json.loads(text)) for text in texts]
+
+
+def _run(entry: Any) -> Run:
+    known = {field.name for field in fields(Run)}
+    return Run(**{name: value for name, value in entry.items() if name in known})
 
 
 def run_of(runs: Sequence[Run], call: int) -> Run | None:

@@ -3,243 +3,175 @@
 from __future__ import annotations
 
 import math
-import operator
-import os
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import cached_property
-from itertools import accumulate
+from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
 
 from hpacml.errors import DatabaseError
-from hpacml.runtime.databases.hdf5 import (
-    FAILURES,
-    Array,
-    first_line,
-    h5py,
-    open_file,
-    require_filters,
-)
-
-BLOCK_BYTES = 1 << 23
-"""The bytes that are read at once of a tensor that is read from beginning to end."""
-
-_FILTER_CACHE = 1 << 26
-
-_of_parents: list[object] = []
-"""Files that were open before a fork. To close them here would end the locks of the parent."""
+from hpacml.runtime.databases.hdf5 import Array
+from hpacml.runtime.databases.indexing import BLOCK_BYTES, Box, LazyArray
+from hpacml.runtime.databases.parts import FixedRows, Part, PointRows, offsets_of
+from hpacml.runtime.databases.reading import Files
+from hpacml.runtime.databases.sweeps import Sizes
 
 
-class Files:
-    """The files that a process reads. A copy, which a fork or pickle makes, opens the files for itself.
-
-    Methods raise DatabaseError.
-    """
-
-    def __init__(self) -> None:
-        self._process = os.getpid()
-        self._files: dict[str, Any] = {}
-        self._datasets: dict[tuple[str, str], Any] = {}
-        self._closed = False
-
-    def file(self, path: str) -> Any:
-        """Return the h5py file at `path`, which is opened for reading."""
-        if self._process != os.getpid():
-            _of_parents.append((self._files, self._datasets))
-            self._process, self._files, self._datasets = os.getpid(), {}, {}
-        if self._closed:
-            raise DatabaseError(f"the database '{path}' is closed: read it before, or open it again")
-        if path not in self._files:
-            self._files[path] = open_file(path, "r")
-        return self._files[path]
-
-    def dataset(self, path: str, name: str) -> Any:
-        """Return the h5py dataset of that name in the file at `path`."""
-        file = self.file(path)
-        if (path, name) not in self._datasets:
-            self._datasets[path, name] = _open_dataset(file, name)
-        return self._datasets[path, name]
-
-    def close(self) -> None:
-        """Close all files. To read is an error after that."""
-        if self._process == os.getpid():
-            for file in self._files.values():
-                file.close()
-            self._files, self._datasets = {}, {}
-        self._closed = True
-
-    def __reduce__(self) -> tuple[type[Files], tuple[()]]:
-        return Files, ()
-
-
-def _open_dataset(file: Any, name: str) -> Any:
-    dataset = file[name]
-    if not require_filters(dataset):
-        return dataset
-    # A compressed chunk has to be read as a whole, so it is kept.
-    access = h5py().h5p.create(h5py().h5p.DATASET_ACCESS)
-    access.set_chunk_cache(521, _FILTER_CACHE, 0.75)
-    return h5py().Dataset(h5py().h5d.open(file.id, name.encode(), access))
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """The first `calls` entries of one dataset in one file; `leading` if it has a dimension of 1 before the calls."""
-
-    path: str
-    name: str
-    calls: int
-    leading: bool
-
-
-class Tensor:
+class Tensor(LazyArray):
     """One tensor of a region, [calls, *shape]. To index it reads from the files, and gives a NumPy array.
 
-    The first index is a number, a slice, or an array of numbers or truth values; the others are those of h5py.
+    A size is None where it differs from call to call; then an index takes one call, or calls that agree, and `shapes`
+    has the shape of each. Raises DatabaseError for calls that differ, and where a file cannot be read.
     """
 
-    def __init__(self, files: Files, name: str, parts: Sequence[Part], shape: tuple[int, ...], dtype: Any):
+    def __init__(self, files: Files, name: str, parts: Sequence[Part], shape: Sizes, dtype: Any):
         self.name = name
         self.dtype: np.dtype[Any] = np.dtype(dtype)
-        self.shape: tuple[int, ...] = (sum(part.calls for part in parts), *shape)
+        self.shape: tuple[Any, ...] = (sum(part.calls for part in parts), *shape)
         self.parts = tuple(parts)
-        self._files = files
-        self._starts = list(accumulate((part.calls for part in parts), initial=0))
+        self.files = files
+        self._starts = offsets_of(np.array([part.calls for part in parts], np.int64)).tolist()
 
-    def __len__(self) -> int:
-        return self.shape[0]
+    @cached_property
+    def shapes(self) -> Array:
+        """The shape of each call, an array [calls, rank]."""
+        return np.concatenate([part.shapes for part in self.parts])
 
-    def __getitem__(self, key: Any) -> Any:
-        keys = cast("tuple[Any, ...]", key if isinstance(key, tuple) else (key,))
-        if not keys or keys[0] is Ellipsis:
-            keys = (slice(None), *keys)
-        first, rest = keys[0], keys[1:]
-        if isinstance(first, slice):
-            calls = range(len(self))[first]
-            if calls.step == 1:
-                return self._read(calls.start, calls.stop, *rest)
-        elif _is_number(first):
-            call = range(len(self))[operator.index(first)]
-            return self._read(call, call + 1, *rest)[0]
-        numbers = np.arange(len(self))[first]
-        if numbers.ndim != 1:
-            raise IndexError(f"'{self.name}' takes the number of a call, a slice, or an array of numbers first")
-        return Rows(self).take(numbers)[(slice(None), *rest)]
+    @property
+    def size(self) -> int:
+        return int(self.shapes.prod(1).sum()) if self.varies else super().size
 
     def numpy(self) -> Array:
         """Read all calls."""
-        return self[:]
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        if copy is False:
-            raise ValueError(f"'{self.name}' is read from a file, which makes an array")
-        return np.asarray(self.numpy(), dtype)
+        return super().numpy()
 
     @property
     def blocks(self) -> list[slice]:
-        """Slices of the calls, in order, each of a size to be read at once."""
-        calls = max(1, BLOCK_BYTES // max(1, self.dtype.itemsize * math.prod(self.shape[1:])))
-        return [slice(start, min(start + calls, len(self))) for start in range(0, len(self), calls)]
+        """Slices of the calls, in order, each of a size to be read at once, and of calls that agree."""
+        if not self.varies:
+            return super().blocks
+        changes = 1 + np.flatnonzero((self.shapes[1:] != self.shapes[:-1]).any(1))
+        cuts = [0, *changes.tolist(), len(self)]
+        blocks: list[slice] = []
+        for first, last in pairwise(cuts):
+            calls = self._calls_at_once(self.shapes[first])
+            blocks += [slice(start, min(start + calls, last)) for start in range(first, last, calls)]
+        return blocks
 
-    def __repr__(self) -> str:
-        return f"<{self.name}: {self.dtype}{list(self.shape)}>"
+    def read(self, start: int, stop: int, box: Box = ()) -> Array:
+        stop = max(start, stop)
+        shape = self._shape_of(slice(start, stop))
+        calls = self._calls_at_once(shape)
+        pieces = list(self._pieces(start, stop, calls))
+        if len(pieces) == 1:
+            part, first, last, _ = pieces[0]
+            return part.read(self.files, first, last, box)
+        taken = [len(range(size)[index]) for size, index in zip(shape, box, strict=False)]
+        out = np.empty((stop - start, *taken, *shape[len(taken) :]), self.dtype)
+        for part, first, last, place in pieces:
+            out[place : place + last - first] = part.read(self.files, first, last, box)
+        return out
 
-    def _read(self, start: int, stop: int, *rest: Any) -> Array:
-        """Read the calls from `start` to `stop`, of each the part that the indices `rest` select."""
-        pieces: list[Array] = []
-        for part, first in zip(self.parts, self._starts, strict=False):
-            a, b = max(0, start - first), min(part.calls, stop - first)
-            if a < b or (part is self.parts[-1] and not pieces):
-                pieces.append(self._read_part(part, (slice(a, max(a, b)), *rest)))
-        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+    def take(self, rows: Any) -> Array:
+        rows = np.asarray(rows, np.int64)
+        if not self.varies:
+            return Rows(self).take(rows)
+        shape = self._shape_of(rows)
+        out = np.empty((len(rows), *shape), self.dtype)
+        for k, row in enumerate(rows.tolist()):
+            out[k] = self.read(row, row + 1)[0]
+        return out
 
-    def _read_part(self, part: Part, key: tuple[Any, ...]) -> Array:
-        dataset = self._files.dataset(part.path, part.name)
-        try:
-            return dataset[(0, *key) if part.leading else key]
-        except FAILURES as error:
-            if isinstance(error, ValueError):  # the index, not the file
-                raise
-            raise _unreadable(part, error) from error
+    def _pieces(self, start: int, stop: int, calls: int) -> Iterator[tuple[Part, int, int, int]]:
+        """The parts with the calls from `start` to `stop`: the first and the last call in each, and its place."""
+        for part, begin in zip(self.parts, self._starts, strict=False):
+            low, high = max(0, start - begin), min(part.calls, stop - begin)
+            for first in range(low, high, calls):
+                yield part, first, min(first + calls, high), first + begin - start
 
-    def read_boxes(self, corners: Iterable[tuple[int, Sequence[int]]], counts: Sequence[int], out: Array) -> None:
-        """Read a box of `counts` elements at each corner (a call, and indices in it) into the rows of `out`."""
-        kind = h5py().h5t.py_create(self.dtype)
-        memory = h5py().h5s.create_simple((math.prod(counts),))
-        opened: dict[int, tuple[Any, Any]] = {}
-        for k, (call, start) in enumerate(corners):
-            number = bisect_right(self._starts, call) - 1
-            part = self.parts[number]
-            if number not in opened:
-                dataset = self._files.dataset(part.path, part.name).id
-                opened[number] = dataset, dataset.get_space()
-            dataset, space = opened[number]
-            leading = (0,) * part.leading
-            space.select_hyperslab((*leading, call - self._starts[number], *start), (*[1] * part.leading, 1, *counts))
-            try:
-                dataset.read(memory, space, out[k : k + 1], kind)
-            except FAILURES as error:
-                raise _unreadable(part, error) from error
+    def _calls_at_once(self, shape: Sequence[int] | Array) -> int:
+        return max(1, BLOCK_BYTES // max(1, self.dtype.itemsize * math.prod(map(int, shape))))
 
-
-def _is_number(index: object) -> bool:
-    return hasattr(index, "__index__") and not isinstance(index, (bool, np.ndarray))
-
-
-def _unreadable(part: Part, error: Exception) -> DatabaseError:
-    return DatabaseError(
-        f"cannot read '{part.name}' of the database '{part.path}': {first_line(error)}; the file is damaged, or its "
-        "disk: use a copy of it"
-    )
+    def _shape_of(self, calls: slice | Array) -> tuple[int, ...]:
+        """The shape of each of these calls. Raises DatabaseError if they differ."""
+        if not self.varies:
+            return self.shape[1:]
+        shapes = self.shapes[calls]
+        if (shapes != shapes[:1]).any():
+            other = shapes[np.flatnonzero((shapes != shapes[0]).any(1))[0]]
+            raise DatabaseError(
+                f"calls of '{self.name}' differ in their points (one has {shapes[0].tolist()}, another "
+                f"{other.tolist()}), so they are no one array: take one call, or read the points of all, "
+                "region.points(tensor)[:] or region.dataset(rows='points')"
+            )
+        return tuple(shapes[0].tolist()) if len(shapes) else tuple(size or 0 for size in self.shape[1:])
 
 
-class Rows:
-    """A tensor as rows [rows, *features]: one for each call, or one for each point of the dimensions `sweep`."""
+class Rows(LazyArray):
+    """A tensor as rows [rows, *features]: one for each call, or one for each point of the dimensions `sweep`.
+
+    `counts` is the number of rows in each call, and `offsets` has that of the first row of each call, and that of all
+    rows. Raises DatabaseError where the features differ from call to call.
+    """
 
     def __init__(self, tensor: Tensor, sweep: Sequence[int] = ()):
         self.tensor = tensor
-        self._sweep = tuple(sweep)
-        self.sizes = tuple(tensor.shape[1 + d] for d in sweep)
-        self.features = tuple(size for d, size in enumerate(tensor.shape[1:]) if d not in self._sweep)
-        self.points = math.prod(self.sizes)
+        self.name = tensor.name
+        self.dtype = tensor.dtype
+        self.sizes: Sizes = tuple(tensor.shape[1 + d] for d in sweep)
+        self.features: tuple[Any, ...] = tuple(size for d, size in enumerate(tensor.shape[1:]) if d not in sweep)
+        if None in self.features:
+            raise DatabaseError(
+                f"the calls of '{tensor.name}' differ in more than their number of points: its features are of "
+                f"{list(self.features)}, where None is a size that varies; read call by call"
+            )
+        self._parts: list[FixedRows | PointRows] = [part.rows(sweep) for part in tensor.parts]
+        self._starts = offsets_of(np.array([part.counts.sum() for part in self._parts], np.int64)).tolist()
+        self.shape: tuple[int, ...] = (self._starts[-1], *self.features)
 
-    def __len__(self) -> int:
-        return len(self.tensor) * self.points
+    @cached_property
+    def counts(self) -> Array:
+        """The number of rows in each call, [calls]."""
+        return np.concatenate([part.counts for part in self._parts])
 
-    def range(self, start: int, stop: int) -> Array:
-        """Read the rows from `start` to `stop`."""
-        if stop <= start:
-            return np.empty((0, *self.features), self.tensor.dtype)
-        first = start // self.points
-        block = self.of_calls(self.tensor[first : -(-stop // self.points)])
-        return block[start - first * self.points : stop - first * self.points]
+    @cached_property
+    def offsets(self) -> Array:
+        """The number of the first row of each call, and that of all rows, [calls + 1]."""
+        return offsets_of(self.counts)
 
-    def of_calls(self, calls: Array) -> Array:
-        """Make rows of some calls of the tensor, an array [calls, *shape]."""
-        moved = np.moveaxis(calls, [1 + d for d in self._sweep], range(1, 1 + len(self._sweep)))
-        return moved.reshape(-1, *self.features) if self._sweep else moved
+    def read(self, start: int, stop: int, box: Box = ()) -> Array:
+        stop = max(start, stop)
+        pieces = list(self._pieces(start, stop))
+        if len(pieces) == 1:
+            part, first, last, _ = pieces[0]
+            return part.read(self.tensor.files, first, last)[(slice(None), *box)]
+        out = np.empty((stop - start, *self.features), self.dtype)
+        for part, first, last, place in pieces:
+            out[place : place + last - first] = part.read(self.tensor.files, first, last)
+        return out[(slice(None), *box)]
+
+    def _pieces(self, start: int, stop: int) -> Iterator[tuple[FixedRows | PointRows, int, int, int]]:
+        """The parts with the rows from `start` to `stop`: the first and the last row in each, and its place."""
+        most = max(1, BLOCK_BYTES // max(1, self.dtype.itemsize * math.prod(self.features)))
+        for part, begin, end in zip(self._parts, self._starts, self._starts[1:], strict=False):
+            low, high = max(0, start - begin), min(end, stop) - begin
+            rows = max(1, most // part.unit) * part.unit
+            while low < high:
+                first, low = low, min((low // rows + 1) * rows, high)
+                yield part, first, low, first + begin - start
 
     def take(self, rows: Any) -> Array:
-        """Read the rows of these numbers, which are not negative."""
         rows = np.asarray(rows, np.int64)
         first, last = (int(rows.min()), int(rows.max())) if rows.size else (0, -1)
         if 8 * rows.size > last - first:
-            return self.range(first, last + 1)[rows - first]
-        out = np.empty((rows.size, *self.features), self.tensor.dtype)
-        counts = [1 if d in self._sweep else size for d, size in enumerate(self.tensor.shape[1:])]
-        corners = ((row // self.points, self._corner(row % self.points)) for row in rows.tolist())
-        self.tensor.read_boxes(corners, counts, out)
+            return self.read(first, last + 1)[rows - first]
+        out = np.empty((rows.size, *self.features), self.dtype)
+        numbers = np.array([bisect_right(self._starts, row) - 1 for row in rows.tolist()])
+        for number in sorted(set(cast("list[int]", numbers.tolist()))):
+            own = numbers == number
+            block = np.empty((int(own.sum()), *self.features), self.dtype)
+            self._parts[number].take(self.tensor.files, (rows[own] - self._starts[number]).tolist(), block)
+            out[own] = block
         return out
-
-    @cached_property
-    def _places(self) -> list[tuple[int, int]]:
-        """For each dimension of the tensor, the divisor and the modulus that make an index of a point's number."""
-        divisors = {d: math.prod(self.sizes[k + 1 :]) for k, d in enumerate(self._sweep)}
-        return [(divisors[d], size) if d in divisors else (1, 1) for d, size in enumerate(self.tensor.shape[1:])]
-
-    def _corner(self, point: int) -> list[int]:
-        """The indices at which the features of a point begin in its call."""
-        return [point // divisor % size for divisor, size in self._places]

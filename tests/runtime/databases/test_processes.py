@@ -40,9 +40,9 @@ def append(path: str) -> None:
 
 
 def calls(path: str) -> dict[str, int]:
-    """The number of entries of each dataset, as another reader finds it."""
+    """The number of entries of each dataset of calls, as another reader finds it."""
     with h5py.File(path) as file:
-        return {name: len(item) for name, item in file["heat"].items()}
+        return {name: len(item) for name, item in file["heat"].items() if name != "runs"}
 
 
 @pytest.fixture

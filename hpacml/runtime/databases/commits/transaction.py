@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from hpacml import environment
 from hpacml.runtime.databases.commits.committer import Change
 from hpacml.runtime.databases.commits.finisher import PAGE, write_all
+from hpacml.runtime.databases.commits.turns import committing
 
 if TYPE_CHECKING:
     from hpacml.runtime.databases.commits.committer import Committer
@@ -47,7 +48,8 @@ class TransactionalFile:
         if self.failure is not None:
             raise self.failure
         if changes := self._changes():
-            self._committer.commit(self._descriptor, changes)
+            with committing(self._descriptor):
+                self._committer.commit(self._descriptor, changes)
         self._pages.clear()
         if self._size < self._committed:
             os.ftruncate(self._descriptor, self._size)
