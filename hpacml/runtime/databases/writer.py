@@ -1,12 +1,14 @@
 """Collected data on its way into databases: one HDF5 group per region, one dataset per tensor, one entry per call.
 
-    /heat           maps, maps_sha256, input_dtypes, output_dtypes, input_shapes, output_shapes, hpacml_version, runs
-                    (attributes; `hpacml.runtime.databases.schema` and `hpacml.runtime.databases.runs`)
+    /heat           maps, maps_sha256, input_dtypes, output_dtypes, input_shapes, output_shapes, hpacml_version
+                    (attributes; `hpacml.runtime.databases.schema`)
     /heat/input     [calls, *shape of the tensor]; further inputs are input_1, input_2, ...
     /heat/output    [calls, *shape of the tensor]; further outputs are output_1, output_2, ...
     /heat/runtime   [calls], float32: the time that the original code took, in milliseconds
+    /heat/runs      [runs], who collected the calls (`hpacml.runtime.databases.runs`)
+    /heat/varying   calls that differ from those before in their points (`hpacml.runtime.databases.varying`)
 
-The groups and datasets are those of HPAC-ML, the attributes are not.
+Inputs, outputs and runtimes are those of HPAC-ML, the rest is not.
 
 Here is what a process does with its `Pool` of databases: it appends, flushes, forks and ends.
 """
