@@ -53,6 +53,15 @@ def late(x: Row, y: Row, file: str, record: bool):
 
 
 @hpacml.kernel
+def ragged(x: Row, y: Row, file: str, record: bool):
+    n = len(x)
+    approx("tensor functor(one: [i, 0:1] = ([i]))")
+    with approx("ml(collect) in(one(x[0:n])) out(one(y[0:n])) database(file) label('ragged') if(record)"):
+        for i in range(n):
+            y[i] = 2.0 * x[i] + 1.0
+
+
+@hpacml.kernel
 def weather(x: State, y: State, file: str, record: bool):
     V, K, L = x.shape
     approx("tensor functor(state: [v, k, i] = ([v, k, i]))")
@@ -74,17 +83,23 @@ class Region:
         number = np.reshape(calls, (*np.shape(calls), *(1 for _ in self.shape)))
         return number + np.arange(np.prod(self.shape)).reshape(self.shape) / 2.0**20
 
+    def rows(self, call: int) -> int:
+        """How many rows of its input a call has: all, but for `ragged`, where calls differ after the first ones."""
+        return self.shape[0] if self.kernel is not ragged or call < 40 else (call * 7) % 17
+
 
 REGIONS = {
     "small": Region(small, (16,)),
     "late": Region(late, (300,)),
     "weather": Region(weather, (4, 54, 104)),
+    "ragged": Region(ragged, (16,)),
 }
 
 PLANS = {
     "small": ("small",),
     "weather": ("weather",),
     "several": ("small", "weather", "late"),
+    "ragged": ("ragged", "small"),
 }
 """The regions of each plan, which take turns; `late` comes when the others have made as many calls as `late_after`."""
 
@@ -109,12 +124,13 @@ def work(order: dict[str, Any]) -> None:
             if name == "late" and made["small"] < late_after:
                 continue
             number = first.get(name, 0) + made[name]
-            x, y = inputs[name], outputs[name]
-            x[...] = region.inputs(number)
+            rows = region.rows(number)
+            x, y = inputs[name][:rows], outputs[name][:rows]
+            x[...] = region.inputs(number)[:rows]
             region.kernel(x, y, order["path"], True)
             times[row, made[name]] = time.monotonic()
             made[name] += 1
-            if y.flat[-1] != 2.0 * x.flat[-1] + 1.0:
+            if rows and y.flat[-1] != 2.0 * x.flat[-1] + 1.0:
                 raise AssertionError(f"{name} computes {y.flat[-1]} of {x.flat[-1]}")
         if order["end"] in ("exit", "raise") and time.monotonic() > end:
             break

@@ -40,7 +40,7 @@ ENDS = ("kill", "kill", "kill", "exit", "raise")
 DELAYS = (0.002, 0.02, 0.2, 1.2)
 """The longest of each kind of round; the first are to hit the making of the file."""
 
-CALLS = {"small": 200_000, "weather": 400, "several": 200}
+CALLS = {"small": 200_000, "weather": 400, "several": 200, "ragged": 100_000}
 """So many calls make some 100 MB at most. A process that has made them is idle until its end."""
 
 
@@ -100,7 +100,9 @@ def require_whole(path: Path) -> None:
     """Plain h5py opens the file, and `hpacml db check` has no complaint."""
     with open_when_committed(path) as file:
         for group in file.values():
-            assert len({len(dataset) for dataset in group.values()}) == 1
+            calls = {name: len(dataset) for name, dataset in group.items() if name not in ("runs", "varying")}
+            later = len(group["varying/input_shapes"]) if "varying" in group else 0
+            assert len({count + later * (name != "runtime") for name, count in calls.items()}) == 1
     with hpacml.open_database(path) as database:
         for region in database.values():
             problems, _ = check_region(database, region, False)
@@ -113,15 +115,29 @@ def collected(path: Path) -> dict[str, int]:
     with h5py.File(path) as file:
         for label, group in file.items():
             region, count = killed.REGIONS[label], len(group["runtime"])
-            for start in range(0, count, 256):
+            for start in range(0, len(group["input"]), 256):
                 x, y = (group[name][start : start + 256].reshape(-1, *region.shape) for name in ("input", "output"))
                 np.testing.assert_array_equal(x, region.inputs(np.arange(start, start + len(x))))
                 np.testing.assert_array_equal(y, 2.0 * x + 1.0)
+            if "varying" in group:
+                require_varying(group["varying"], region, len(group["input"]), count)
             runtime = group["runtime"][()]
             assert np.isfinite(runtime).all()
             assert (runtime >= 0).all()
             counts[label] = count
     return counts
+
+
+def require_varying(group: Any, region: killed.Region, first: int, last: int) -> None:
+    """The calls from `first` on, which differ in their rows, are those with these numbers."""
+    rows = [region.rows(call) for call in range(first, last)]
+    for name in ("input", "output"):
+        assert group[f"{name}_offsets"][()].tolist() == [0, *itertools.accumulate(rows)]
+        assert group[f"{name}_shapes"][()].tolist() == [[each, 1] for each in rows]
+    x, y = (group[name][:, 0] for name in ("input", "output"))
+    numbers = zip(range(first, last), rows, strict=True)
+    np.testing.assert_array_equal(x, np.concatenate([region.inputs(call)[:each] for call, each in numbers]))
+    np.testing.assert_array_equal(y, 2.0 * x + 1.0)
 
 
 def missing_since(flush: str, times: np.ndarray, end: float) -> int:

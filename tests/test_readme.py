@@ -201,7 +201,7 @@ def test_the_environment_names_the_database_and_flush_makes_it_readable(
         read = subprocess.run([sys.executable, "-c", READER], capture_output=True, text=True, check=True).stdout
         first, *maps = read.splitlines()
         values = f"[{2 * calls}. {2 * calls}. {2 * calls}.]"
-        assert first == f"['input', 'output', 'runtime'] ({calls}, 3, 1) ({calls}, 3, 1) {values} ({calls},)"
+        assert first == f"['input', 'output', 'runs', 'runtime'] ({calls}, 3, 1) ({calls}, 3, 1) {values} ({calls},)"
         assert maps == [
             "to: f: [i, 0:1] = ([i]) | f(a[0:n])",
             "from: f: [i, 0:1] = ([i]) | f(b[0:n])",
