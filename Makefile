@@ -37,8 +37,9 @@ test-gpu: install  ## the tests on a GPU: TORCH= or BIN= bring a Torch with CUDA
 check: install  ## the quick tests
 	$(BIN)/pytest -n 2 -m 'not slow'
 
-fuzz: install  ## random maps against nested loops, and random directive text; FUZZ=N for the number of maps
+fuzz: install  ## random maps, networks and directive text; FUZZ=N for the number of maps
 	$(BIN)/python -m tests.fuzz --examples $(FUZZ) --jobs 2 bridge
+	$(BIN)/python -m tests.fuzz --examples 1000 --jobs 2 models
 	$(BIN)/python -m tests.fuzz --examples 200000 text
 
 filecheck: install  ## the IR tests alone

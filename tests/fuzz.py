@@ -1,7 +1,7 @@
 """Long searches for differences: `python -m tests.fuzz --examples 50000 --seed 1 --jobs 2 bridge`.
 
-`bridge` compares gathers and scatters with the oracle, `text` is about directives. Prints a script for each
-difference; the exit status is 1 if there is one.
+`bridge` compares gathers and scatters with the oracle, `models` networks through all formats and doors with the modules
+themselves, `text` is about directives. Prints a script for each difference; the exit status is 1 if there is one.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def rounds(examples: int, seed: int, trace: Path | None) -> int:
     return found
 
 
-def bridge(examples: int, seed: int, jobs: int) -> int:
+def in_processes(what: str, examples: int, seed: int, jobs: int) -> int:
     """Searches in processes of their own, so that one that dies is a difference too."""
     command = [
         sys.executable,
@@ -93,7 +93,7 @@ def bridge(examples: int, seed: int, jobs: int) -> int:
     with tempfile.TemporaryDirectory() as folder:
         traces = [Path(folder) / str(job) for job in range(jobs)]
         workers = [
-            subprocess.Popen([*command, str(trace), "--seed", str(seed + 1_000_000 * job), "bridge"])
+            subprocess.Popen([*command, str(trace), "--seed", str(seed + 1_000_000 * job), what])
             for job, trace in enumerate(traces)
         ]
         codes = [worker.wait() for worker in workers]
@@ -109,15 +109,20 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("what", choices=["bridge", "text"])
+    parser.add_argument("--only", type=int, help="the number of one example of `models` to run")
+    parser.add_argument("what", choices=["bridge", "models", "text"])
     given = parser.parse_args()
     if given.what == "text":
         from tests import fuzz_text
 
         return fuzz_text.main(given.examples, given.seed)
+    if given.what == "models" and (given.worker or given.only is not None):
+        from tests import fuzz_models
+
+        return int(fuzz_models.search(given.examples, given.seed, given.worker, given.only) > 0)
     if given.worker:
         return int(rounds(given.examples, given.seed, given.worker) > 0)
-    return bridge(given.examples, given.seed, given.jobs)
+    return in_processes(given.what, given.examples, given.seed, given.jobs)
 
 
 if __name__ == "__main__":

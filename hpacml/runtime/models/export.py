@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import logging
 from collections.abc import Callable, Collection, Generator, Sequence
 from typing import TYPE_CHECKING, Any, cast
@@ -59,7 +60,10 @@ def exported(module: torch.nn.Module, example: Sequence[torch.Tensor]) -> torch.
     from hpacml.runtime.models.outputs import Plain
 
     plain = Plain(module)
-    return _export_many_rows(plain, example) or _export(plain, example)
+    for many in _with_more_rows(example):
+        if (program := _export_many_rows(plain, example, many)) is not None:
+            return program
+    return _export(plain, example)
 
 
 # -- reading -----------------------------------------------------------------------------------------
@@ -167,18 +171,28 @@ def _silent(logger: logging.Logger) -> Generator[None]:
         logger.disabled = before
 
 
-def _export_many_rows(module: torch.nn.Module, example: Sequence[torch.Tensor]) -> torch.export.ExportedProgram | None:
-    """Export a module on the example repeated along its leading dimensions of 1, which export would fix.
+def _with_more_rows(example: Sequence[torch.Tensor]) -> list[list[torch.Tensor]]:
+    """Repeat an example along its leading dimensions of 1, which export would fix: along all, or the first, of rows.
 
-    None if there are no such dimensions, or if the module does not treat them as rows.
+    The last dimension is one of features, except of inputs that have no other, in the first of the ways.
     """
+    found: list[list[torch.Tensor]] = []
+    for most, flat in itertools.product((None, 1), (True, False)):
+        many = [x.repeat(_repeats(x, most, flat)) for x in example]
+        same = [all(x.shape == y.shape for x, y in zip(many, other, strict=True)) for other in (example, *found)]
+        if not any(same):
+            found.append(many)
+    return found
+
+
+def _export_many_rows(
+    module: torch.nn.Module, example: Sequence[torch.Tensor], many: Sequence[torch.Tensor]
+) -> torch.export.ExportedProgram | None:
+    """Export a module on an example with more rows; None if it does not treat these as rows."""
     import torch
 
     from hpacml.runtime.models.copies import contents_kept
 
-    many = [x.repeat([2 if rows else 1 for rows in _single_rows(x)]) for x in example]
-    if all(x.shape == y.shape for x, y in zip(example, many, strict=True)):
-        return None
     try:
         program = _export(module, many)
         with torch.no_grad(), contents_kept(module):
@@ -188,9 +202,9 @@ def _export_many_rows(module: torch.nn.Module, example: Sequence[torch.Tensor]) 
     return program
 
 
-def _single_rows(tensor: torch.Tensor) -> list[bool]:
-    """Tell which dimensions belong to the leading ones of size 1; the last, of features, never does."""
-    rows: list[bool] = []
-    for d, size in enumerate(tensor.shape):
-        rows.append(size == 1 and all(rows) and d < tensor.dim() - 1)
-    return rows
+def _repeats(tensor: torch.Tensor, most: int | None, flat: bool) -> list[int]:
+    """Tell how often to repeat each dimension: twice the leading ones of size 1, at `most` so many of them."""
+    leading = list(itertools.takewhile(lambda size: size == 1, tensor.shape))[:most]
+    if len(leading) == tensor.dim() and not (flat and tensor.dim() == 1):
+        leading = leading[:-1]
+    return [2] * len(leading) + [1] * (tensor.dim() - len(leading))

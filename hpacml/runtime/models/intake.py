@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from hpacml.runtime.models.values import flat
 _ABOUT_DTYPES = re.compile(
     r"dtype|scalar type|not implemented for|used as indices must|LongTensor|FloatTensor|'float' object"
 )
+_MOST_WAYS = 64
 _JOINS = {"cat", "stack", "concat", "hstack", "vstack"}
 
 
@@ -33,31 +35,36 @@ def taken(
     where it takes none. To see that, copies of the network, which `network` makes, run on the inputs.
     """
     choices = [_choices(x.dtype, floating, declared) for x in inputs]
-    failures: list[tuple[tuple[torch.dtype, ...], Exception]] = []
-    while True:
-        dtypes = tuple(left[0] for left in choices)
+    failures: dict[tuple[torch.dtype, ...], Exception] = {}
+
+    def works(dtypes: tuple[torch.dtype, ...]) -> _Watch | None:
+        """Try dtypes; None if the network takes them, else what was seen."""
         watch = _Watch()
-        arguments = [x.to(dtype, copy=True) for x, dtype in zip(inputs, dtypes, strict=True)]
         try:
-            with torch.inference_mode(False), torch.no_grad():
-                run = network()
-                with watch.over(arguments):
-                    run(*arguments)
+            watch.run(network, [x.to(dtype, copy=True) for x, dtype in zip(inputs, dtypes, strict=True)])
         except Exception as error:
-            failures.append((dtypes, error))
-            culprits = watch.failed or range(len(inputs))
-            following = [left[1:] if n in culprits else left for n, left in enumerate(choices)]
-        else:
-            mixed = () if declared else watch.mixed
-            if not any(len(choices[n]) > 1 for n in mixed):
-                return dtypes, True
-            following = [left[-1:] if n in mixed else left for n, left in enumerate(choices)]
-        if all(following) and following != choices:
-            choices = following
-        elif any(len(left) > 1 for left in choices) and not watch.mixed:
-            choices = [left[1:] or left for left in choices]  # it is not known whose fault it is
-        else:
-            return _most_telling(failures, dtypes), False
+            failures[dtypes] = error
+            return watch
+        features = not declared and any(dtypes[n] is not choices[n][-1] for n in watch.mixed)
+        return watch if features else None
+
+    places = [0] * len(inputs)
+    while True:
+        dtypes = tuple(choice[place] for choice, place in zip(choices, places, strict=True))
+        if (seen := works(dtypes)) is None:
+            return dtypes, True
+        last = [len(choices[n]) - 1 for n in range(len(inputs))]
+        culprits = [n for n in seen.failed or seen.mixed if places[n] < last[n]]
+        if not culprits:
+            break
+        for n in culprits:
+            places[n] = places[n] + 1 if seen.failed else last[n]
+    ways = sorted(itertools.product(*(range(len(choice)) for choice in choices)), key=sum)
+    for way in ways[:_MOST_WAYS]:  # nothing has told which of them it is
+        dtypes = tuple(choice[place] for choice, place in zip(choices, way, strict=True))
+        if dtypes not in failures and works(dtypes) is None:
+            return dtypes, True
+    return _most_telling(failures, tuple(choice[-1] for choice in choices)), False
 
 
 def is_about_dtypes(error: Exception) -> bool:
@@ -76,13 +83,10 @@ def _choices(given: torch.dtype, floating: torch.dtype | None, declared: bool) -
 
 
 def _most_telling(
-    failures: Sequence[tuple[tuple[torch.dtype, ...], Exception]], otherwise: tuple[torch.dtype, ...]
+    failures: Mapping[tuple[torch.dtype, ...], Exception], otherwise: tuple[torch.dtype, ...]
 ) -> tuple[torch.dtype, ...]:
     """Give the dtypes with which a network fails for another reason than dtypes, whose error is the one to show."""
-    for dtypes, error in failures:
-        if not is_about_dtypes(error):
-            return dtypes
-    return failures[-1][0] if failures else otherwise
+    return next((dtypes for dtypes, error in failures.items() if not is_about_dtypes(error)), otherwise)
 
 
 class _Watch(TorchDispatchMode):
@@ -95,12 +99,13 @@ class _Watch(TorchDispatchMode):
         self.mixed: frozenset[int] = frozenset()
         self.failed: frozenset[int] = frozenset()
 
-    def over(self, inputs: Sequence[torch.Tensor]) -> _Watch:
-        """Watch the inputs of integers."""
-        for number, x in enumerate(inputs):
-            if not x.is_floating_point():
-                self._origins[id(x)] = x, frozenset([number])
-        return self
+    def run(self, network: Callable[[], Callable[..., object]], inputs: Sequence[torch.Tensor]) -> None:
+        """Run a network on inputs, and watch those of integers. Raises what it raises."""
+        self._origins = {id(x): (x, frozenset([n])) for n, x in enumerate(inputs) if not x.is_floating_point()}
+        with torch.inference_mode(False), torch.no_grad():
+            copied = network()
+            with self:
+                copied(*inputs)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

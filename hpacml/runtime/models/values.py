@@ -6,32 +6,37 @@ from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
 
-_READS = {"_local_scalar_dense", "is_nonzero", "item"}
+_READS = {
+    *("item", "tolist", "numpy", "equal", "allclose", "is_nonzero"),
+    *(f"__{name}__" for name in ("bool", "int", "float", "complex", "index", "array", "contains")),
+}
 
 
 def reads_values(module: torch.nn.Module, inputs: Sequence[torch.Tensor]) -> bool:
     """Tell whether a module makes Python numbers of its inputs, as `if x.sum() > 0` and `x.item()` do."""
-    watch = Reads(inputs)
-    with torch.no_grad(), watch:
+    reads = _Reads(inputs)
+    with torch.no_grad(), reads:
         module(*inputs)
-    return watch.found
+    return reads.found
 
 
-class Reads(TorchDispatchMode):
-    """Follows inputs through operations; `found` tells whether a Python number was made of what comes of them."""
+class _Reads(TorchFunctionMode):
+    """Follows inputs through functions; `found` tells whether a Python number was made of what comes of them."""
 
     def __init__(self, inputs: Sequence[torch.Tensor]) -> None:
         super().__init__()  # pyright: ignore[reportUnknownMemberType]
         self._followed = {id(x): x for x in inputs}
         self.found = False
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         returned = func(*args, **(kwargs or {}))
         if any(id(x) in self._followed for x in flat((args, kwargs))):
-            self.found |= func.overloadpacket.__name__ in _READS
-            self._followed |= {id(x): x for x in flat(returned) if isinstance(x, torch.Tensor)}
+            name = getattr(func, "__name__", "")
+            self.found |= name in _READS
+            written = args[:1] if name == "__setitem__" else ()
+            self._followed |= {id(x): x for x in flat((returned, written)) if isinstance(x, torch.Tensor)}
         return returned
 
 
