@@ -6,26 +6,29 @@ The texts of the rows are Markdown.
 
 from __future__ import annotations
 
-from os import environ
+from collections.abc import Mapping
+from os import environ, fsdecode, fsencode
+from typing import Any, cast
 
 from hpacml.errors import HpacmlError
+
+_values: Mapping[bytes, bytes] = cast(Any, environ)._data
+"""What is behind `environ`. Regions ask at every call, and a name that is not set costs two exceptions there."""
 
 
 class Variable:
     """A variable that holds text, of which the code that reads it makes sense. An empty one counts as not set."""
 
-    __slots__ = ("default", "meaning", "name", "takes")
+    __slots__ = ("_key", "default", "meaning", "name", "takes")
 
     def __init__(self, name: str, takes: str, default: str, meaning: str) -> None:
         self.name, self.takes, self.default, self.meaning = name, takes, default, meaning
+        self._key = fsencode(name)
 
     def text(self) -> str:
         """What the variable is set to, else its default, which is empty if it has none."""
-        # Regions ask at every call, and `environ.get` costs a call more.
-        try:
-            return environ[self.name] or self.default
-        except KeyError:
-            return self.default
+        value = _values.get(self._key)
+        return fsdecode(value) if value else self.default
 
     def wrong(self, text: str, advice: str, kind: type[HpacmlError] = HpacmlError) -> HpacmlError:
         """The error for a `text` that the variable does not take."""
@@ -44,10 +47,8 @@ class Switch(Variable):
 
     def is_on(self) -> bool:
         """Whether the switch is on now."""
-        try:
-            return (environ[self.name] == self.other) is self._turns_on
-        except KeyError:
-            return not self._turns_on
+        value = _values.get(self._key)
+        return (value is not None and fsdecode(value) == self.other) is self._turns_on
 
     def understands(self, text: str) -> bool:
         """Whether `text` is one that the switch takes; others leave it at its default."""

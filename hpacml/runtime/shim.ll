@@ -10,8 +10,8 @@
 ; end of the memory of the call; the bytes that it has asked for.
 %call = type { ptr, ptr, i64, i64, i64, i64, i64 }
 ; The header of an allocation, in the 64 bytes before its first byte: the next block, the pointer that points at this
-; block (null: the block is in no list), the address to free.
-%block = type { ptr, ptr, ptr }
+; block (null: the block is in no list), the address to free, the number of its owners, of which the last one frees it.
+%block = type { ptr, ptr, ptr, i64 }
 
 @context_key = internal global i32 0
 @live_blocks = internal global i64 0
@@ -386,9 +386,11 @@ fill:
   %block = getelementptr i8, ptr %memory, i64 -64
   %link_slot = getelementptr %block, ptr %block, i32 0, i32 1
   %base_slot = getelementptr %block, ptr %block, i32 0, i32 2
+  %owners_slot = getelementptr %block, ptr %block, i32 0, i32 3
   store ptr null, ptr %block
   store ptr null, ptr %link_slot
   store ptr %base, ptr %base_slot
+  store i64 1, ptr %owners_slot
   %count = atomicrmw add ptr @live_blocks, i64 1 monotonic
   %context = call ptr @current_context()
   %outside = icmp eq ptr %context, null
@@ -432,26 +434,92 @@ return:
 
 define internal void @release(ptr %block) {
   %link_slot = getelementptr %block, ptr %block, i32 0, i32 1
-  %base_slot = getelementptr %block, ptr %block, i32 0, i32 2
   %next = load ptr, ptr %block
   %link = load ptr, ptr %link_slot
-  %base = load ptr, ptr %base_slot
   %loose = icmp eq ptr %link, null
-  br i1 %loose, label %free, label %unlink
+  br i1 %loose, label %disown, label %unlink
 
 unlink:
   store ptr %next, ptr %link
   %last = icmp eq ptr %next, null
-  br i1 %last, label %free, label %relink
+  br i1 %last, label %disown, label %relink
 
 relink:
   %next_link_slot = getelementptr %block, ptr %next, i32 0, i32 1
   store ptr %link, ptr %next_link_slot
-  br label %free
+  br label %disown
+
+disown:
+  call void @disown(ptr %block)
+  ret void
+}
+
+define internal void @disown(ptr %block) {
+  %owners_slot = getelementptr %block, ptr %block, i32 0, i32 3
+  %owners = atomicrmw sub ptr %owners_slot, i64 1 acq_rel
+  %last = icmp eq i64 %owners, 1
+  br i1 %last, label %free, label %return
 
 free:
+  %base_slot = getelementptr %block, ptr %block, i32 0, i32 2
+  %base = load ptr, ptr %base_slot
   %count = atomicrmw sub ptr @live_blocks, i64 1 monotonic
   call void @free(ptr %base)
+  br label %return
+
+return:
+  ret void
+}
+
+; The block of memory that the innermost entry of this thread has allocated; null if it has not.
+define internal ptr @block_of(ptr %memory) {
+entry:
+  %context = call ptr @current_context()
+  %outside = icmp eq ptr %context, null
+  br i1 %outside, label %unknown, label %start
+
+start:
+  %first = getelementptr %context, ptr %context, i32 0, i32 2
+  %wanted = getelementptr i8, ptr %memory, i64 -64
+  br label %look
+
+look:
+  %slot = phi ptr [ %first, %start ], [ %block, %next ] ; a block begins with the pointer to the next one
+  %block = load ptr, ptr %slot
+  %end = icmp eq ptr %block, null
+  br i1 %end, label %unknown, label %next
+
+next:
+  %found = icmp eq ptr %block, %wanted
+  br i1 %found, label %known, label %look
+
+known:
+  ret ptr %block
+
+unknown:
+  ret ptr null
+}
+
+; Whether memory is what the innermost entry of this thread has allocated, and not an array of the application.
+define i32 @hpacml_is_temporary(ptr %memory) {
+  %block = call ptr @block_of(ptr %memory)
+  %known = icmp ne ptr %block, null
+  %answer = zext i1 %known to i32
+  ret i32 %answer
+}
+
+; Keeps such memory: it lives until hpacml_drop, too.
+define void @hpacml_keep(ptr %memory) {
+  %block = getelementptr i8, ptr %memory, i64 -64
+  %owners_slot = getelementptr %block, ptr %block, i32 0, i32 3
+  %owners = atomicrmw add ptr %owners_slot, i64 1 monotonic
+  ret void
+}
+
+; Gives up memory that hpacml_keep has kept; any thread may do so.
+define void @hpacml_drop(ptr %memory) {
+  %block = getelementptr i8, ptr %memory, i64 -64
+  call void @disown(ptr %block)
   ret void
 }
 

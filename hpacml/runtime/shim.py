@@ -24,10 +24,17 @@ _lock = threading.RLock()
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """The loaded shim: the functions that enter compiled code, and the addresses of the symbols it may call."""
+    """The loaded shim: the functions that enter compiled code, and the addresses of the symbols it may call.
+
+    `is_temporary` tells whether at an address begins memory that the innermost code of this thread has allocated;
+    `keep` has that live until `drop`, too.
+    """
 
     enter: Callable[[int, Any], int]
     enter_on: Callable[[int, Any, Any], int]
+    is_temporary: Callable[[int], int]
+    keep: Callable[[int], None]
+    drop: Callable[[int], None]
     symbols: Mapping[str, int]
     _owners: tuple[Any, ...]
 
@@ -63,4 +70,7 @@ def _load() -> Runtime:
     enter = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t, ctypes.c_void_p)(library.addresses["hpacml_enter"])
     on = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_void_p)
     enter_on = on(library.addresses["hpacml_enter_on"])
-    return Runtime(enter, enter_on, library.addresses, (library, callbacks))
+    ask = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t)(library.addresses["hpacml_is_temporary"])
+    tell = ctypes.CFUNCTYPE(None, ctypes.c_size_t)
+    keep, drop = tell(library.addresses["hpacml_keep"]), tell(library.addresses["hpacml_drop"])
+    return Runtime(enter, enter_on, ask, keep, drop, library.addresses, (library, callbacks))

@@ -147,6 +147,10 @@ class Call:
         self._memory[address] = tensor
         return address
 
+    def is_temporary(self, address: int) -> bool:
+        """Whether memory at an address is of the call, and not an array of the application."""
+        return address in self._memory or self.words[_START] <= address < self.words[_END]
+
     def free(self, address: int) -> None:
         """Free memory of the call. What comes later on the stream may use it again."""
         del self._memory[address]

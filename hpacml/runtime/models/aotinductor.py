@@ -29,7 +29,8 @@ def read(file: io.BytesIO, device: str) -> Network:
     os.environ.setdefault("AOTI_RUNTIME_CHECK_INPUTS", "1")
     index = torch.device(device).index if device.startswith("cuda") else None
     load = cast(Any, torch)._inductor.aoti_load_package
-    return Network(cast("Callable[..., object]", load(file, device_index=-1 if index is None else index)))
+    run = cast("Callable[..., object]", load(file, device_index=-1 if index is None else index))
+    return Network(run, reads_only=True)
 
 
 def write(module: torch.nn.Module, example: Sequence[torch.Tensor]) -> bytes:

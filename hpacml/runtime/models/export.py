@@ -41,7 +41,7 @@ def read(file: io.BytesIO, device: str) -> Network:
         program = move_to_device_pass(program, device)
         weights = [weight.to(device) for weight in weights]
     anchor = next((weight for weight in weights if weight.is_floating_point()), None)
-    return Network(_runner(program), lambda: anchor, inputs)
+    return Network(_runner(program), lambda: anchor, inputs, reads_only=True)
 
 
 def write(module: torch.nn.Module, example: Sequence[torch.Tensor]) -> bytes:

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from operator import attrgetter, is_
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
 from hpacml import environment
 from hpacml.abi.records import InferSite
-from hpacml.dtypes import DTYPES
 from hpacml.errors import HpacmlError, ModelError
 from hpacml.runtime import checks, frame
-from hpacml.runtime.arrays.views import tensor_from_descriptor, view_of_descriptor
 from hpacml.runtime.gpu.device_call import innermost
 from hpacml.runtime.map_digest import maps_sha256
 from hpacml.runtime.models import fallback
-from hpacml.runtime.models.intake import first_inexact, is_about_dtypes, is_checked, taken
+from hpacml.runtime.models.evaluation import Evaluation
+from hpacml.runtime.models.lent import Lent, Loan, extent, meet
 from hpacml.runtime.models.misfits import REAL, Misfits
 from hpacml.runtime.models.model import Model, load, passed
 from hpacml.runtime.models.outputs import by_name, fields, in_order, keys_of, names_of_outputs
-from hpacml.runtime.reports import instruments
 from hpacml.runtime.sites import find, why_none
 
 if TYPE_CHECKING:
@@ -42,15 +40,6 @@ _version = attrgetter("_version")  # counts the writes to a tensor
 
 KNOWN_MEMORIES = 64
 """How many sets of tensors a call site remembers: programs swap buffers, and allocate where they freed."""
-
-
-class CallTensors(NamedTuple):
-    """The tensors of one call, which do not own their memory. `extents` are the addresses of the targets."""
-
-    inputs: list[torch.Tensor]
-    targets: list[torch.Tensor]
-    extents: list[tuple[int, int]]
-    nothing_to_do: bool
 
 
 @dataclass(slots=True)
@@ -86,10 +75,9 @@ class Inference:
         self._types = (*site.inputs, *site.outputs)
         self._pointer_array = ctypes.c_size_t * len(self._types)
         self._sizes = [8 * (3 + 2 * type.rank) for type in self._types]
-        self._known: dict[tuple[object, ...], CallTensors] = {}
-        self._floats = all(DTYPES[type.dtype].kind == "f" for type in site.inputs)
-        self._checked: dict[tuple[torch.dtype, ...], list[int]] = {}
-        """The numbers of the inputs of which each element is checked, by the dtypes that a model takes."""
+        self._known: dict[tuple[object, ...], Lent] = {}
+        """The tensors of earlier calls, by their memory. A call takes them out, so that no two have the same."""
+        self._evaluation = Evaluation(site, self._misfits)
         self._fitting: Model | None = None
         """The last model that was found to be trained for the maps of the site."""
 
@@ -98,10 +86,15 @@ class Inference:
 
         The model computes in its own floating dtype, and in evaluation mode; a passed module that was in
         training mode is so again afterwards. The cast to a destination's dtype is that of `Tensor.copy_`.
+        What the model keeps of its inputs stays what it was.
         Raises ModelError, or returns False where the original code is to run instead; then nothing is written.
         """
         try:
-            self._infer(pointers)
+            if torch.is_inference_mode_enabled():  # in which tensors do not count what is written to them
+                with torch.inference_mode(False):
+                    self._run(pointers)
+            else:
+                self._run(pointers)
         except HpacmlError as error:
             if (call := innermost()) is not None:
                 call.on_host = True
@@ -112,25 +105,46 @@ class Inference:
             return False
         return True
 
-    def _infer(self, pointers: int) -> None:
-        inputs, targets, extents, nothing_to_do = self._call_tensors(pointers)
+    def _run(self, pointers: int) -> None:
+        """Lend the memory of this call to the model, by the same tensors as before where nobody keeps those."""
+        addresses = self._pointer_array.from_address(pointers)
         call = innermost()
+        memory = (call and call.device, *map(ctypes.string_at, addresses, self._sizes))
+        if (lent := self._known.pop(memory, None)) is None:
+            lent = Lent(addresses, self._types, len(self._site.inputs))
+        try:
+            self._infer(call, lent)
+        finally:
+            if lent.kept:
+                lent.part()
+            else:
+                if len(self._known) >= KNOWN_MEMORIES:
+                    self._known.clear()
+                self._known[memory] = lent
+
+    def _infer(self, call: Call | None, lent: Lent) -> None:
         model = self.find_model("cpu" if call is None else call.device.name)
         if model is not self._fitting:
             self._require_maps(model)
         if call is not None:
-            self._note_use(call, model, inputs, nothing_to_do)
-        if nothing_to_do:
+            self._note_use(call, model, lent.inputs, lent.nothing_to_do)
+        if lent.nothing_to_do:
             return
-        with torch.inference_mode():
+        # Not inference mode, in which Torch's functions for derivatives give zeros.
+        with torch.set_grad_enabled(False):
+            # Code may keep even an address, as NumPy's arrays do; only temporary memory can be left to it.
+            code = model.network.runs_code
+            loan = Loan(lent.inputs, code is not None and lent.of_application(call) and (lent.small or code()))
             if self._site.batch is None:
-                results = self._results(model, inputs, targets, extents)
+                results = self._results(model, loan, lent.targets, lent.extents)
             else:
-                results = self._batches(self._site.batch, model, inputs, targets, extents)
+                results = self._batches(self._site.batch, model, loan, lent)
             if "finite" in checks.chosen():
                 if call is not None:
                     call.leave_to_host(f"{environment.CHECK.name}=finite")
                 self._require_finite(model, results)
+            if lent.updates and lent.kept:
+                lent.part()
             for target, result in results:
                 target.copy_(result)
 
@@ -141,42 +155,16 @@ class Inference:
         call.on_host |= elsewhere or nothing_to_do or not model.replayable or bool(checks.chosen())
         call.uses.append(_Use(self, model, call.device.name))
 
-    def _call_tensors(self, pointers: int) -> CallTensors:
-        """Give the tensors over the memory of this call, the same ones for the same memory."""
-        addresses = self._pointer_array.from_address(pointers)
-        call = innermost()
-        descriptors = (call and call.device, *map(ctypes.string_at, addresses, self._sizes))
-        if (known := self._known.get(descriptors)) is None:
-            if len(self._known) >= KNOWN_MEMORIES:
-                self._known.clear()
-            known = self._known[descriptors] = self._view(addresses)
-        return known
-
-    def _view(self, addresses: Iterable[int]) -> CallTensors:
-        if torch.is_inference_mode_enabled():  # in which tensors do not count what is written to them
-            with torch.inference_mode(False):
-                return self._view(addresses)
-        call = innermost()
-        tensors = [
-            tensor_from_descriptor(address, type.dtype, type.rank)
-            if call is None
-            else call.device.tensor(view_of_descriptor(address, type.dtype, type.rank))
-            for address, type in zip(addresses, self._types, strict=True)
-        ]
-        count = len(self._site.inputs)
-        inputs, targets = tensors[:count], tensors[count:]
-        return CallTensors(inputs, targets, list(map(_extent, targets)), not any(t.numel() for t in targets))
-
     def find_model(self, device: str) -> Model:
         """Find the model of the current call; one of a file is on `device`. Raises ModelError if there is none."""
         given = find(self._site.model, environment.SURROGATE_MODEL)
+        if callable(given):
+            return passed(given)
         try:
             if frame.is_path(given):
                 return load(frame.paths().absolute(given), device)
         except ModelError as error:
             raise ModelError(f"in the region '{self._site.label}': {error}") from error.__cause__
-        if callable(given):
-            return passed(given)
         if given is None:
             why = why_none(self._site.model, environment.SURROGATE_MODEL)
             raise ModelError(
@@ -195,56 +183,42 @@ class Inference:
             raise self._misfits.maps(model)
         self._fitting = model
 
-    def _batches(
-        self,
-        rows: int,
-        model: Model,
-        inputs: Sequence[torch.Tensor],
-        targets: Sequence[torch.Tensor],
-        extents: Sequence[tuple[int, int]],
-    ) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    def _batches(self, rows: int, model: Model, loan: Loan, lent: Lent) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Give the results of one model call per `rows` rows, copied: a model may reuse the memory of its last ones."""
-        tensors = [*inputs, *targets]
+        tensors, count = [*loan.tensors, *lent.targets], len(loan.tensors)
         if not all(tensor.dim() and tensor.shape[0] == tensors[0].shape[0] for tensor in tensors):
             raise self._misfits.rows(tensors)
         rows = rows or max(1, POINTS // max(1, math.prod(tensors[0].shape[1:-1])))
         results: list[tuple[torch.Tensor, torch.Tensor]] = []
         for start in range(0, tensors[0].shape[0], rows):
             block = [tensor[start : start + rows] for tensor in tensors]
-            of_block = self._results(model, block[: len(inputs)], block[len(inputs) :], extents)
+            of_block = self._results(model, Loan(block[:count], loan.copied), block[count:], lent.extents)
             results += [(target, output.clone()) for target, output in of_block]
         return results
 
     def _results(
         self,
         model: Model,
-        inputs: Sequence[torch.Tensor],
+        loan: Loan,
         targets: Sequence[torch.Tensor],
         extents: Sequence[tuple[int, int]],
     ) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Pair the targets with what is to be copied into them. What is written lies within `extents`."""
-        returned = self._evaluate(model, inputs)
+        returned = self._evaluation.run(model, loan)
         outputs = (returned,) if isinstance(returned, torch.Tensor) else self._outputs(model, returned)
         if outputs is None or len(outputs) != len(targets):
             raise self._misfits.outputs(model, returned, len(targets))
         results: list[tuple[torch.Tensor, torch.Tensor]] = []
         for number, target in enumerate(targets):
             output = outputs[number]
-            if isinstance(output, torch.Tensor) and output.shape != target.shape:
-                output = _with_last_dimension(output, target)
-            if (
-                not isinstance(output, torch.Tensor)
-                or output.shape != target.shape
-                or output.dtype not in REAL
-                or output.layout is not torch.strided
-                or output.is_meta
-            ):
+            if not isinstance(output, torch.Tensor) or (memory := _memory(output)) is None:
                 raise self._misfits.output(model, number, output, target)
-            low, high = _extent(output)
-            for start, stop in extents:
-                if low < stop and start < high:
-                    output = output.clone()  # or it would change while the targets are written
-                    break
+            if output.shape != target.shape:
+                output = _with_last_dimension(output, target)
+            if output.shape != target.shape:
+                raise self._misfits.output(model, number, output, target)
+            if meet(memory, extents):
+                output = output.clone()  # or it would change while the targets are written
             results.append((target, output))
         return results
 
@@ -270,90 +244,6 @@ class Inference:
         """The names of the outputs: those of the arrays that they write, else those of their functors."""
         return names_of_outputs(self._site.maps[len(self._site.inputs) :], len(self._site.outputs))
 
-    def _evaluate(self, model: Model, inputs: Sequence[torch.Tensor]) -> object:
-        """Run the model on `inputs`, in whose memory it must not write."""
-        arguments = self._arguments(model, inputs)
-        versions = [*map(_version, arguments)]
-        run = model.network.run
-        try:
-            if (chosen := instruments.current) is instruments.OFF:
-                returned = run(*arguments)
-            else:
-                returned = chosen.run_network(self._site.label, run, arguments)
-        except HpacmlError:
-            raise
-        except Exception as error:
-            if self._takes_others(model, inputs, error):
-                return self._evaluate(model, inputs)
-            raise self._misfits.failure(model, inputs, arguments, error) from error
-        written = [*map(_version, arguments)] != versions
-        if model.writes_inputs is None:
-            model.writes_inputs = written
-        elif written and not model.writes_inputs:
-            model.writes_inputs = True
-            if any(argument is x for argument, x in zip(arguments, inputs, strict=True)):
-                raise self._misfits.changed_input(model)
-        return returned
-
-    def _arguments(self, model: Model, inputs: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
-        """Convert `inputs` to what the model takes: its dtype, its device, and a copy if it may write to them."""
-        network = model.network
-        anchor = network.anchor()
-        dtypes = network.dtypes
-        if dtypes is None:
-            dtypes = self._taken(model, inputs, anchor)
-        elif len(dtypes) != len(inputs):
-            raise self._misfits.inputs(model, inputs)
-        shared = model.writes_inputs is False and (anchor is None or anchor.device == inputs[0].device)
-        if shared and all(map(is_, map(_dtype, inputs), dtypes)):
-            return inputs
-        device = inputs[0].device if anchor is None else anchor.device
-        copy = model.writes_inputs is not False
-        with torch.inference_mode(False):  # where tensors count what is written to them
-            arguments = [x.to(device, dtype, copy=copy) for x, dtype in zip(inputs, dtypes, strict=True)]
-        if (checked := self._checked.get(dtypes)) is None:
-            pairs = enumerate(zip(inputs, dtypes, strict=True))
-            checked = self._checked[dtypes] = [n for n, (x, dtype) in pairs if is_checked(x.dtype, dtype)]
-        for number in checked:
-            self._require_exact(model, number, inputs[number], arguments[number])
-        return arguments
-
-    def _taken(
-        self, model: Model, inputs: Sequence[torch.Tensor], anchor: torch.Tensor | None, failed: bool = False
-    ) -> tuple[torch.dtype, ...]:
-        """Give the dtypes in which a model takes inputs that tells none.
-
-        Integers make it find out once, and a failure with floats does, where no weight tells their dtype.
-        """
-        if anchor is not None and self._floats:
-            return (anchor.dtype,) * len(inputs)
-        given = tuple(map(_dtype, inputs))
-        floating, device = (None, inputs[0].device) if anchor is None else (anchor.dtype, anchor.device)
-        if (known := model.taken.get((*given, floating))) is not None:
-            return known
-        if model.network.trial is None or (self._floats and not failed):
-            return given
-        known, works = taken(model.network.trial, [x.to(device) for x in inputs], floating)
-        if works:
-            model.taken[*given, floating] = known
-        return known
-
-    def _takes_others(self, model: Model, inputs: Sequence[torch.Tensor], error: Exception) -> bool:
-        """Tell whether a model that has failed and tells no dtype takes other floats, as quantized ones do."""
-        network = model.network
-        if network.anchor() is not None or network.dtypes is not None or not is_about_dtypes(error):
-            return False
-        known = len(model.taken)
-        self._taken(model, inputs, None, failed=True)
-        return len(model.taken) > known
-
-    def _require_exact(self, model: Model, number: int, given: torch.Tensor, converted: torch.Tensor) -> None:
-        """Raise ModelError for integers that a conversion makes other numbers, or numbers that are none."""
-        if (call := innermost()) is not None:
-            call.leave_to_host("a check that integers keep their values")
-        if (place := first_inexact(given, converted.to(given.device))) is not None:
-            raise self._misfits.inexact(model, number, given, converted.dtype, place)
-
     def _require_finite(self, model: Model, results: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
         """Raise ModelError for outputs that are not finite, as they are or in the dtype of their target."""
         outputs = len(self._site.outputs)
@@ -371,13 +261,15 @@ class Inference:
                 raise self._misfits.not_finite(model, number, count, first)
 
 
-def _extent(tensor: torch.Tensor) -> tuple[int, int]:
-    """Give the addresses of a tensor's first byte and of the one behind its last."""
-    low = tensor.data_ptr()
-    if tensor.is_contiguous():
-        return low, low + tensor.nbytes
-    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
-    return low, low + (last + 1) * tensor.element_size()
+def _memory(output: torch.Tensor) -> tuple[int, int] | None:
+    """Give the addresses of an output; None if it is not dense, not of real numbers, or without memory."""
+    try:
+        if output.is_nested or output.layout is not torch.strided or output.dtype not in REAL:
+            return None
+        found = extent(output)
+    except Exception:  # tensors of other kinds, such as those of tracers, may raise anything
+        return None
+    return found if found[0] or not output.numel() else None
 
 
 def _with_last_dimension(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

@@ -27,9 +27,9 @@ class Model:
     """A model to run.
 
     `name` is for messages; `format`, by its name, and `digest` are those of its file, if it has one. Whether it changes
-    its input tensors in place, `writes_inputs`, is learned by running it. `replayable` says that it computes the same
-    from the same inputs and weights, as networks do and Python functions may not, and that no graph has failed to hold
-    it.
+    its input tensors in place, `writes_inputs`, is learned by running it, and whether it takes `gradients` itself,
+    which are recorded for it then. `replayable` says that it computes the same from the same inputs and weights, as
+    networks do and Python functions may not, and that no graph has failed to hold it.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Model:
     format: str | None = None
     digest: str | None = None
     writes_inputs: bool | None = None
+    gradients: bool = False
     replayable: bool = False
     taken: dict[tuple[torch.dtype | None, ...], tuple[torch.dtype, ...]] = field(
         default_factory=lambda: dict[Any, Any]()
@@ -126,7 +127,7 @@ def passed(network: Callable[..., object]) -> Model:
         if (model := _passed.get(network)) is None:
             model = _passed[network] = _wrap(network)
     except TypeError:  # it can have no weak reference; then each call learns anew what it does
-        return Model(repr(network), Network(network))
+        return Model(repr(network), Network(network, runs_code=lambda: True))
     return model
 
 
@@ -155,11 +156,11 @@ def _wrap(network: Callable[..., object]) -> Model:
 
     from hpacml.runtime.models.copies import evaluated_copy
     from hpacml.runtime.models.training import require_evaluation
-    from hpacml.runtime.models.traits import traits
+    from hpacml.runtime.models.traits import runs_code, traits
 
     reference = cast("Callable[[], Any]", weakref.ref(network))
     if not isinstance(network, torch.nn.Module):
-        return Model(repr(network), Network(lambda *inputs: reference()(*inputs)))
+        return Model(repr(network), Network(lambda *inputs: reference()(*inputs), runs_code=lambda: True))
 
     try:
         require_evaluation(network)
@@ -178,5 +179,6 @@ def _wrap(network: Callable[..., object]) -> Model:
         lambda: first_floating(reference()),
         addresses=lambda: traits(reference()),
         trial=lambda: evaluated_copy(reference()),
+        runs_code=lambda: runs_code(reference()),
     )
     return Model(type(network).__name__, weak, replayable=True)

@@ -48,6 +48,8 @@ class Network:
     are what `save_model` was given; `names` are those of the outputs, where it gives a tuple that was a named one.
     `addresses` tells where its weights are, and what else a captured graph of it depends on, if that may change.
     `trial` makes a copy of it, to try what it takes; there is none of a function, which is given what is there.
+    `runs_code` tells whether it runs Python of a user, which may keep what it gets; networks of files do not.
+    `reads_only` tells that it can do nothing to its inputs, such as ask for a gradient.
     """
 
     run: Callable[..., object]
@@ -60,6 +62,8 @@ class Network:
     names: tuple[str, ...] = ()
     addresses: Callable[[], tuple[int, ...]] = lambda: ()
     trial: Callable[[], Callable[..., object]] | None = None
+    runs_code: Callable[[], bool] | None = None
+    reads_only: bool = False
 
     @cached_property
     def dtypes(self) -> tuple[torch.dtype, ...] | None:
@@ -134,12 +138,30 @@ def describe(tensors: Sequence[torch.Tensor]) -> str:
     return ", ".join(str(InputType(x.dtype, tuple(x.shape))) for x in tensors)
 
 
+def attributes(module: torch.nn.Module) -> dict[str, Any]:
+    """Give the attributes of a module with its parts and tensors; a traced one has them in another one."""
+    inside = module.__dict__
+    return inside if "_modules" in inside else inside["_actual_script_module"].__dict__
+
+
 def first_floating(module: torch.nn.Module) -> torch.Tensor | None:
-    """Find the first floating parameter of a module, else its first floating buffer."""
-    for tensor in module.parameters():
-        if tensor.is_floating_point():
+    """Find the first floating parameter of a module, else its first floating buffer.
+
+    Each call asks, so this walks the modules by itself: `parameters()` takes several times as long.
+    """
+    found = _first_floating(module, "_parameters")
+    return _first_floating(module, "_buffers") if found is None else found
+
+
+def _first_floating(module: torch.nn.Module, kind: str) -> torch.Tensor | None:
+    inside = attributes(module)
+    for tensor in inside[kind].values():
+        if tensor is not None and tensor.is_floating_point():
             return tensor
-    return next((tensor for tensor in module.buffers() if tensor.is_floating_point()), None)
+    for child in inside["_modules"].values():
+        if child is not None and (found := _first_floating(child, kind)) is not None:
+            return found
+    return None
 
 
 @contextlib.contextmanager

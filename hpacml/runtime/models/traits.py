@@ -1,4 +1,4 @@
-"""What of a module a captured graph depends on. It imports Torch."""
+"""What of a module a captured graph depends on, and whether it is made of Torch's code alone. It imports Torch."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from itertools import islice
 from typing import cast
 
 import torch
+
+from hpacml.runtime.models.network import attributes
 
 _STANDARD = len(vars(torch.nn.Module()))
 """How many attributes each module has, which come before those of its class."""
@@ -23,7 +25,7 @@ def traits(module: torch.nn.Module) -> tuple[int, ...]:
 
 
 def _add(module: torch.nn.Module, found: list[int]) -> None:
-    inside = module.__dict__
+    inside = attributes(module)
     found += id(module), len(inside["_forward_pre_hooks"]), len(inside["_forward_hooks"])
     for weights in inside["_parameters"], inside["_buffers"]:
         for weight in weights.values():
@@ -34,6 +36,16 @@ def _add(module: torch.nn.Module, found: list[int]) -> None:
     for child in inside["_modules"].values():
         if child is not None:
             _add(child, found)
+
+
+def runs_code(module: torch.nn.Module) -> bool:
+    """Tell whether a module runs other code than that of Torch's layers: a `forward` of a user, or hooks."""
+    inside = attributes(module)
+    if inside["_forward_pre_hooks"] or inside["_forward_hooks"] or "forward" in inside:
+        return True
+    if not type(module).__module__.startswith("torch.nn.modules."):
+        return True
+    return any(child is not None and runs_code(child) for child in inside["_modules"].values())
 
 
 def _items(value: object) -> Iterable[object]:

@@ -1,0 +1,156 @@
+"""Runs of models: the inputs converted to what a model takes, and the ways to run one. It imports Torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from operator import attrgetter, is_
+from typing import Any
+
+import torch
+
+from hpacml.abi.records import InferSite
+from hpacml.dtypes import DTYPES
+from hpacml.errors import HpacmlError
+from hpacml.runtime.gpu.device_call import innermost
+from hpacml.runtime.models.intake import first_inexact, is_about_dtypes, is_checked, taken
+from hpacml.runtime.models.lent import Loan, copied
+from hpacml.runtime.models.misfits import Misfits
+from hpacml.runtime.models.model import Model
+from hpacml.runtime.reports import instruments
+
+_dtype = attrgetter("dtype")
+_version = attrgetter("_version")  # counts the writes to a tensor
+
+
+class Evaluation:
+    """Runs the models of one call site."""
+
+    def __init__(self, site: InferSite, misfits: Misfits) -> None:
+        self._label = site.label
+        self._misfits = misfits
+        self._floats = all(DTYPES[type.dtype].kind == "f" for type in site.inputs)
+        self._checked: dict[tuple[torch.dtype, ...], list[int]] = {}
+        """The numbers of the inputs of which each element is checked, by the dtypes that a model takes."""
+
+    def run(self, model: Model, loan: Loan) -> object:
+        """Run the model, which must not write to memory of the region, and return what it gives. Raises ModelError.
+
+        A model that fails for want of gradients, which potentials take for their forces, gets them, now and later; so
+        do others that fail because of a dtype get another one.
+        """
+        arguments = self._arguments(model, loan)
+        try:
+            return self._attempt(model, loan, arguments)
+        except HpacmlError:
+            raise
+        except Exception as error:
+            if not model.gradients and "grad" in str(error):
+                return self._with_gradients(model, loan, arguments)
+            if self._takes_others(model, loan.tensors, error):
+                return self.run(model, loan)
+            raise self._misfits.failure(model, loan.tensors, arguments, error) from error
+
+    def _with_gradients(self, model: Model, loan: Loan, before: Sequence[torch.Tensor]) -> object:
+        model.gradients = True
+        try:
+            return self._attempt(model, loan, self._arguments(model, loan))
+        except Exception as error:
+            model.gradients = False
+            if isinstance(error, HpacmlError):
+                raise
+            raise self._misfits.failure(model, loan.tensors, before, error) from error
+
+    def _attempt(self, model: Model, loan: Loan, arguments: Sequence[torch.Tensor]) -> object:
+        versions = [*map(_version, arguments)]
+        run: Callable[..., Any] = model.network.run
+        done = False
+        try:
+            if model.gradients:
+                run = torch.enable_grad()(run)
+            if (chosen := instruments.current) is instruments.OFF:
+                returned = run(*arguments)
+            else:
+                returned = chosen.run_network(self._label, run, arguments)
+            done = True
+        finally:
+            if [*map(_version, arguments)] != versions:
+                self._note_writes(model, loan, arguments)
+            elif done and model.writes_inputs is None:
+                model.writes_inputs = False
+        return returned
+
+    def _note_writes(self, model: Model, loan: Loan, arguments: Sequence[torch.Tensor]) -> None:
+        """Note that the model has written to its arguments. Raises ModelError if those are memory of the region."""
+        learned, model.writes_inputs = model.writes_inputs, True
+        if learned is False and any(map(_is_alias, arguments, loan.tensors)):
+            raise self._misfits.changed_input(model)
+
+    def _arguments(self, model: Model, loan: Loan) -> Sequence[torch.Tensor]:
+        """Convert inputs to what the model takes: its dtype, its device, and a copy if it may write to them.
+
+        The model gets tensors of its own, also where they share the memory: what it does to one, such as to ask for
+        its gradient, is gone with it.
+        """
+        network, inputs = model.network, loan.tensors
+        anchor = network.anchor()
+        dtypes = network.dtypes
+        if dtypes is None:
+            dtypes = self._taken(model, inputs, anchor)
+        elif len(dtypes) != len(inputs):
+            raise self._misfits.inputs(model, inputs)
+        elsewhere = anchor is not None and anchor.device != inputs[0].device
+        if network.reads_only and model.writes_inputs is False and not elsewhere:
+            if all(map(is_, map(_dtype, inputs), dtypes)):
+                return inputs
+        if anchor is not None and elsewhere:
+            arguments = [x.to(anchor.device, dtype) for x, dtype in zip(inputs, dtypes, strict=True)]
+        else:
+            alias = copied if loan.copied or model.writes_inputs is not False else torch.Tensor.detach
+            arguments = [alias(x) if x.dtype is dtype else x.to(dtype) for x, dtype in zip(inputs, dtypes, strict=True)]
+        if (checked := self._checked.get(dtypes)) is None:
+            pairs = enumerate(zip(inputs, dtypes, strict=True))
+            checked = self._checked[dtypes] = [n for n, (x, dtype) in pairs if is_checked(x.dtype, dtype)]
+        for number in checked:
+            self._require_exact(model, number, inputs[number], arguments[number])
+        return arguments
+
+    def _taken(
+        self, model: Model, inputs: Sequence[torch.Tensor], anchor: torch.Tensor | None, failed: bool = False
+    ) -> tuple[torch.dtype, ...]:
+        """Give the dtypes in which a model takes inputs that tells none.
+
+        Integers make it find out once, and a failure with floats does, where no weight tells their dtype.
+        """
+        if anchor is not None and self._floats:
+            return (anchor.dtype,) * len(inputs)
+        given = tuple(map(_dtype, inputs))
+        floating, device = (None, inputs[0].device) if anchor is None else (anchor.dtype, anchor.device)
+        if (known := model.taken.get((*given, floating))) is not None:
+            return known
+        if model.network.trial is None or (self._floats and not failed):
+            return given
+        known, works = taken(model.network.trial, [x.to(device) for x in inputs], floating)
+        if works:
+            model.taken[*given, floating] = known
+        return known
+
+    def _takes_others(self, model: Model, inputs: Sequence[torch.Tensor], error: Exception) -> bool:
+        """Tell whether a model that has failed and tells no dtype takes other floats, as quantized ones do."""
+        network = model.network
+        if network.anchor() is not None or network.dtypes is not None or not is_about_dtypes(error):
+            return False
+        known = len(model.taken)
+        self._taken(model, inputs, None, failed=True)
+        return len(model.taken) > known
+
+    def _require_exact(self, model: Model, number: int, given: torch.Tensor, converted: torch.Tensor) -> None:
+        """Raise ModelError for integers that a conversion makes other numbers, or numbers that are none."""
+        if (call := innermost()) is not None:
+            call.leave_to_host("a check that integers keep their values")
+        if (place := first_inexact(given, converted.to(given.device))) is not None:
+            raise self._misfits.inexact(model, number, given, converted.dtype, place)
+
+
+def _is_alias(argument: torch.Tensor, given: torch.Tensor) -> bool:
+    """Tell whether an argument has the memory of the tensor that it was made of."""
+    return argument.dtype is given.dtype and argument.device == given.device

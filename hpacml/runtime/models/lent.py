@@ -1,0 +1,120 @@
+"""The tensors of one call, over memory that is not theirs: lent to a model, which may keep them. It imports Torch."""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from collections.abc import Iterable, Sequence
+from sys import getrefcount
+from typing import Any, NamedTuple, cast
+
+import torch
+
+from hpacml.abi.records import TensorType
+from hpacml.dtypes import torch_names
+from hpacml.runtime.arrays.buffers import empty
+from hpacml.runtime.arrays.views import tensor_over, view_of_descriptor
+from hpacml.runtime.gpu.device_call import Call, innermost
+from hpacml.runtime.shim import runtime
+
+# How many tensors use a storage, by its address. Not counted is Python's object for it, which the storage keeps.
+_uses = cast(Any, torch._C)._storage_Use_Count  # pyright: ignore[reportPrivateUsage]
+
+SMALL = 1 << 14
+"""The most bytes of inputs that are copied without a thought."""
+
+
+class Loan(NamedTuple):
+    """The inputs of one run of a model, which gets aliases of them where that can do no harm, else copies."""
+
+    tensors: Sequence[torch.Tensor]
+    copied: bool
+
+
+class Lent:
+    """The tensors over the memory of a call: inputs, of which a model gets aliases, and targets.
+
+    They do not own the memory, so what a model, a hook or another thread has kept of them when the call ends gets an
+    owner by `part`: a tensor that is kept stays what it was.
+    """
+
+    __slots__ = ("_known", "_lent", "extents", "inputs", "nothing_to_do", "small", "targets", "updates")
+
+    def __init__(self, addresses: Iterable[int], types: Sequence[TensorType], inputs: int) -> None:
+        call = innermost()
+        views = [
+            view_of_descriptor(address, type.dtype, type.rank) for address, type in zip(addresses, types, strict=True)
+        ]
+        over = tensor_over if call is None else call.device.tensor
+        tensors = [over(view) for view in views]
+        self.inputs, self.targets = tensors[:inputs], tensors[inputs:]
+        self.extents = [extent(target) for target in self.targets]
+        """The addresses of the targets."""
+        self.nothing_to_do = not any(target.numel() for target in self.targets)
+        self.updates = any(meet(extent(tensor), self.extents) for tensor in self.inputs)
+        """Whether what is written changes an input."""
+        self.small = sum(tensor.nbytes for tensor in self.inputs) <= SMALL
+        """Whether it takes longer to find out that a model keeps nothing than to give it copies."""
+        self._lent = [(x.untyped_storage(), x.untyped_storage()._cdata) for x in self.inputs if x.numel()]  # pyright: ignore
+        self._known = self._state()
+
+    def _state(self) -> list[tuple[int, int, int]]:
+        """Count what refers to each memory, tensors and Python's objects, and tell where it is."""
+        return [(_uses(pointer), getrefcount(storage), storage.data_ptr()) for storage, pointer in self._lent]
+
+    def of_application(self, call: Call | None) -> bool:
+        """Tell whether an input is an array of the application, and not temporary memory of the call."""
+        is_temporary = runtime().is_temporary if call is None else call.is_temporary
+        return not all(is_temporary(known[2]) for known in self._known)
+
+    @property
+    def kept(self) -> bool:
+        """Whether something besides this refers to the memory, or has exchanged it."""
+        return self._state() != self._known
+
+    def part(self) -> None:
+        """Give what is kept of the tensors memory of its own; this must not be used again.
+
+        Temporary memory of the call goes to those who keep it, so that another thread may be reading it meanwhile;
+        application memory stays what it is, and they get a copy.
+        """
+        call = innermost()
+        if call is not None:
+            call.leave_to_host("a tensor that the model keeps")
+        for (storage, _), known, now in zip(self._lent, self._known, self._state(), strict=True):
+            if now != known and now[2] == known[2]:  # else somebody has exchanged the memory already
+                own = (_owning(storage) if call is None else None) or storage.clone()
+                cast(Any, storage)._swap_data_ptr_(own)
+
+
+def copied(tensor: torch.Tensor) -> torch.Tensor:
+    """Copy a tensor; a large one of the host, into memory that is used again once nobody keeps it."""
+    if tensor.nbytes <= SMALL or not tensor.is_cpu:
+        return tensor.clone()
+    return empty(tuple(tensor.shape), torch_names()[tensor.dtype]).copy_(tensor)
+
+
+def _owning(storage: torch.UntypedStorage) -> torch.UntypedStorage | None:
+    """Make a storage of the same memory that owns it, if that is temporary memory of the innermost call."""
+    address = storage.data_ptr()
+    if not runtime().is_temporary(address):
+        return None
+    memory = (ctypes.c_char * storage.nbytes()).from_address(address)
+    runtime().keep(address)
+    weakref.finalize(memory, runtime().drop, address).atexit = False
+    return torch.frombuffer(memory, dtype=torch.uint8).untyped_storage()
+
+
+def extent(tensor: torch.Tensor) -> tuple[int, int]:
+    """Give the addresses of a tensor's first byte and of the one behind its last."""
+    low = tensor.data_ptr()
+    if tensor.is_contiguous():
+        return low, low + tensor.nbytes
+    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return low, low + (last + 1) * tensor.element_size()
+
+
+def meet(extent: tuple[int, int], others: Sequence[tuple[int, int]]) -> bool:
+    """Tell whether memory shares addresses with others."""
+    low, high = extent
+    return any(low < stop and start < high for start, stop in others)
