@@ -30,7 +30,7 @@ app.command("env")(show_environment)
 def main() -> None:
     """The console script. An error meant for users is printed without a traceback, and the exit status is 1."""
     try:
-        app()
+        app(prog_name="hpacml")
     except HpacmlError as error:
         Console(stderr=True).print(Text(f"error: {error}", "red"), soft_wrap=True)
         sys.exit(1)
