@@ -1,4 +1,5 @@
-"""Write what is generated in docs/: whole files, and parts of pages, between `<!-- KIND: WHAT -->` and `<!-- end -->`.
+"""Write what is generated in docs/: whole files, parts of pages, between `<!-- KIND: WHAT -->` and `<!-- end -->`, and the
+messages of errors behind the examples that raise them.
 
 `python docs/generate.py` writes; `python docs/generate.py --check` fails if something is stale.
 """
@@ -6,10 +7,13 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import inspect
+import linecache
 import re
 import runpy
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -17,6 +21,11 @@ from pathlib import Path
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 PART = re.compile(r"(<!-- (\w+): (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+MESSAGE = re.compile(r"(```python\n(.*?)```\n)(?:\n```text\n.*?```\n)?", re.DOTALL)
+"""A block of Python, and the error that it raises."""
+
+DIGEST = re.compile(r"\b[0-9a-f]{64}\b")
 
 OPERATIONS = """# Operations
 
@@ -155,6 +164,30 @@ def with_parts(page: str) -> str:
     return PART.sub(lambda part: f"{part[1]}{PARTS[part[2]](part[3])}\n{part[4]}", text)
 
 
+# -- messages ----------------------------------------------------------------------------------------
+
+
+def with_messages(page: str) -> str:
+    """A page whose blocks of Python run one after the other, as files of their own, and show the errors they raise."""
+    import hpacml
+
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        namespace: dict[str, object] = {"__name__": Path(page).stem}
+
+        def run(block: re.Match[str]) -> str:
+            file = Path(folder, "example.py")  # kernels need their source
+            file.write_text(block[2])
+            linecache.clearcache()
+            try:
+                exec(compile(block[2], str(file), "exec"), namespace)
+            except hpacml.HpacmlError as error:
+                text = f"{type(error).__name__}: {error}".replace(str(Path(folder).resolve()), "/home/you")
+                return f"{block[1]}\n{_code('text', DIGEST.sub('9f86d081...', text))}\n"
+            return block[1]
+
+        return MESSAGE.sub(run, (DOCS / page).read_text())
+
+
 # -- whole files -------------------------------------------------------------------------------------
 
 
@@ -191,6 +224,7 @@ def c_header() -> str:
 
 def main() -> None:
     pages = {page: with_parts(page) for page in ("architecture.md", "stages.md", "runtime-abi.md")}
+    pages["troubleshooting.md"] = with_messages("troubleshooting.md")
     whole = {"operations.md": operations(), "environment.md": variables(), "hpacml_runtime.h": c_header()}
     for name, text in {**pages, **whole}.items():
         file = DOCS / name
