@@ -134,6 +134,7 @@ class Dispatcher:
         with _compiling:
             if layouts not in codes:
                 compiled = compile_kernel(self._kernel, layouts)
+                self._no_arguments.paths.origins.update(compiled.origins)
                 result = compiled.result
                 function = compile(compiled.module, compiled.entry, chosen, chip)
                 run = chosen.around(lambda *_: f"hpacml.kernel {self._kernel.name}", function)

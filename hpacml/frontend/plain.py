@@ -31,7 +31,8 @@ def approx(directive: str, *, unchecked: bool = False, on_error: OnError | None 
     - `if`: allowed in any mode. If it is false, the condition of `predicated` is not evaluated, and maps that stand
       before the region for it alone need not fit.
     - `label`: the group of the database, by default the name of the function; only one region of a function can
-      collect under the default. Regions with the same label share the group, which refuses maps that differ.
+      collect under the default. Regions with the same label share the group, which refuses maps that differ, and of
+      regions without a label those of other functions.
     - `batch`, `batch(k)`: allowed in any mode. Rows (dimension 0) are independent, so the model may run on some of
       them at a time, or on k.
     - `sample`: which calls collect. sample(every: 10, fraction: 0.5, seed: 42, most: 1000) takes the first call and

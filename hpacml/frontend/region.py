@@ -29,10 +29,12 @@ from hpacml.frontend.decorated import Decorated, inside
 from hpacml.frontend.functor import define_operators
 from hpacml.frontend.mangling import symbol_for
 from hpacml.frontend.maps import AppliedFunctor, End, integers_of, numbers_of
+from hpacml.frontend.origin import origin_of
 from hpacml.frontend.placement import Machine, device_of, on_host, require_machine
 from hpacml.frontend.scope import Keyword, Scope, check_units
 from hpacml.runtime.arrays.protocols import array_view
 from hpacml.runtime.arrays.views import ArrayView, layout_of
+from hpacml.runtime.databases.origins import Origin
 from hpacml.runtime.entry import call
 from hpacml.runtime.frame import Frame, Paths
 from hpacml.runtime.gpu.offload import Offload, Work
@@ -204,6 +206,8 @@ class Region(Decorated, Generic[P, R]):
         from hpacml.frontend.compile import compile
 
         self._outputs.require_same(bound.values)
+        origin = Origin(origin_of(self.py_func, self.__qualname__), self._ml.label is not None)
+        self._paths.origins[self._ml.label or self.py_func.__name__] = origin
         try:
             run = compile(self._module(bound, copied), self._symbol, chosen, chip)
         except HpacmlError as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol, TypeGuard
 
 from hpacml.errors import HpacmlError
+from hpacml.runtime.databases.origins import Origin
 
 
 def is_path(value: object) -> TypeGuard[str | os.PathLike[str]]:
@@ -21,9 +22,13 @@ NO_ARGUMENTS: Mapping[str, object] = {}
 
 
 class Paths:
-    """The paths that one kernel or region names; relative ones start from the directory of their first use."""
+    """The paths that one kernel or region names; relative ones start from the directory of their first use.
+
+    `origins` has the functions whose regions collect under each label.
+    """
 
     def __init__(self) -> None:
+        self.origins: dict[str, Origin] = {}
         self._absolute: dict[str, str] = {}
         self._real: dict[str, str] = {}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,8 @@ def _write(group: Any, region: Region, virtual: Path | None) -> None:
     if varies:
         _copy_points(group, tensors, region)
     if region.schema is not None:
-        region.schema.write(group)
+        origins = (shard.schema.origin for shard in region.shards if shard.schema is not None)
+        replace(region.schema, origin=next(filter(None, origins), None)).write(group)
     if region.runs:
         write_runs(group, region.runs)
 

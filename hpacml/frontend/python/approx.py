@@ -40,6 +40,7 @@ from hpacml.frontend.scope import Keyword, Scope, Use, check_units
 from hpacml.functors.arithmetic import OVERFLOW
 from hpacml.functors.targets import TargetTree, fill
 from hpacml.functors.tensor_functor import Functor, names_of
+from hpacml.runtime.databases.origins import Origin
 
 I128 = IntegerType(128)
 WIDE: dict[type[ast.operator], type[AddiOp | SubiOp | MuliOp]] = {ast.Add: AddiOp, ast.Sub: SubiOp, ast.Mult: MuliOp}
@@ -51,7 +52,11 @@ def _is_size(*numbers: Number) -> bool:
 
 
 class FunctorTable(Protocol):
-    """The functors of a module."""
+    """The functors of a module, and the labels under which its regions collect."""
+
+    def collects(self, label: str, origin: Origin) -> None:
+        """Note that a function collects under a label. Raises `Refusal` if another one does so, by its name alone."""
+        ...
 
     def functor(self, name: str, functor: Functor) -> FunctorOp:
         """The operation of this functor, which is added if it is new."""
@@ -111,7 +116,7 @@ class Directives:
             self._declare(call, directive)
         if not isinstance(last, MlDirective):
             raise self._evaluator.error(call, "only an ml directive has a region: write this one as a statement")
-        with self._reading(call, last.text):
+        with self._evaluator.at(call), self._reading(call, last.text):
             self._check_label(last, (call.lineno, call.col_offset))
             make = self._ml(last)
         with self._evaluator.emit.block() as block:
@@ -305,7 +310,10 @@ class Directives:
 
     def _check_label(self, ml: MlDirective, place: tuple[int, int]) -> None:
         """Refuse two regions that collect under the function's name, because their data would mix."""
-        if ml.label is not None or ml.mode == "infer":
+        if ml.mode == "infer":
+            return
+        self._table.collects(ml.label or self._label, Origin(self._evaluator.source.origin, ml.label is not None))
+        if ml.label is not None:
             return
         if self._default_label not in (None, place):  # the body of a loop may be compiled more than once
             raise DirectiveError(

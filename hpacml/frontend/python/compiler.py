@@ -27,6 +27,7 @@ from hpacml.frontend.python.types import Refusal, ScalarType
 from hpacml.frontend.python.values import Array, Opaque, Unset, Value
 from hpacml.functors.tensor_functor import Functor
 from hpacml.runtime.arrays.views import Layout
+from hpacml.runtime.databases.origins import Origin, is_other
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class Compiled:
     entry: str
     result: ScalarType | None
     written: frozenset[int]
+    origins: Mapping[str, Origin]
+    """The functions whose regions collect, by their labels."""
 
 
 def compile_kernel(kernel: Definition, layouts: tuple[Layout, ...]) -> Compiled:
@@ -53,6 +56,7 @@ class _Compiler:
         self._declarations: dict[str, FuncOp | GlobalOp] = {}
         self._linked: dict[tuple[Definition, tuple[Layout, ...]], Linked] = {}
         self._open: list[Definition] = []
+        self._origins: dict[str, Origin] = {}
 
     def compile(self, kernel: Definition, layouts: tuple[Layout, ...]) -> Compiled:
         linked = self.link(kernel, layouts)
@@ -63,7 +67,7 @@ class _Compiler:
         operations: list[Operation] = [*functors, *self._functions, *self._declarations.values()]
         module = ModuleOp(operations)
         module.verify()
-        return Compiled(module, linked.symbol, linked.result, linked.written)
+        return Compiled(module, linked.symbol, linked.result, linked.written, self._origins)
 
     def link(self, callee: Definition, layouts: tuple[Layout, ...]) -> Linked:
         """The function of a kernel for arrays of these layouts, which is compiled if it is new."""
@@ -94,6 +98,15 @@ class _Compiler:
         self._functions.append(FuncOp(symbol, (types, outputs), Region(block), "private"))
         result_type = None if result is None else result.type
         return Linked(symbol, result_type, frozenset(evaluator.written), evaluator.has_regions)
+
+    def collects(self, label: str, origin: Origin) -> None:
+        """Note that a function collects under a label. Raises `Refusal` if another one does so, by its name alone."""
+        found = self._origins.setdefault(label, origin)
+        if is_other(found, origin):
+            raise Refusal(
+                f"{found.function} and {origin.function} collect under one label, '{label}', which would mix data: "
+                "add label('...') to one of them, or the same label to both for one group of data"
+            )
 
     def functor(self, name: str, functor: Functor) -> FunctorOp:
         """The operation of a functor. Functors that differ and have the same name get different symbols."""

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from hpacml.directives.private import class_of, mangled
 from hpacml.errors import CompileError
+from hpacml.frontend.origin import origin_of
 
 _FUTURES = sum(getattr(futures, name).compiler_flag for name in futures.all_feature_names) & ~0xFF
 """The flags of code that stand for `from __future__ import ...`; `compile` takes the same. (The low bits do not.)"""
@@ -35,6 +36,8 @@ class Source:
     function: ast.FunctionDef
     owner: str | None
     """The class around the function."""
+    origin: str
+    """`module:qualified name` of the function."""
 
     @staticmethod
     def of(function: Callable[..., Any]) -> Source:
@@ -47,7 +50,7 @@ class Source:
         for text in _texts(code.co_filename, function.__globals__):
             texts += 1
             if (node := _definition(code, text)) is not None:
-                return _source(code, text, node)
+                return _source(function, code, text, node)
         if not texts:
             raise CompileError(
                 f"no source text for '{code.co_name}', so it cannot be compiled: define it in a file or a notebook cell"
@@ -144,14 +147,16 @@ def _as_definition(node: ast.AST, code: CodeType) -> ast.FunctionDef | ast.Async
     return node if first == code.co_firstlineno else None
 
 
-def _source(code: CodeType, text: str, node: ast.FunctionDef | ast.AsyncFunctionDef) -> Source:
+def _source(
+    function: Callable[..., Any], code: CodeType, text: str, node: ast.FunctionDef | ast.AsyncFunctionDef
+) -> Source:
     lines = tuple(text.split("\n")[code.co_firstlineno - 1 : node.end_lineno])  # splitlines splits at more than Python
     if isinstance(node, ast.AsyncFunctionDef):
         message = "a kernel is a function written with 'def' (no lambda, no 'async def')"
         raise CompileError(message, code.co_filename, code.co_firstlineno, lines[0])
     if (owner := class_of(code.co_qualname)) is not None:
         _mangle(node, owner)
-    return Source(code.co_filename, code.co_firstlineno, lines, node, owner)
+    return Source(code.co_filename, code.co_firstlineno, lines, node, owner, origin_of(function))
 
 
 def _mangle(function: ast.FunctionDef, owner: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from hpacml.runtime.databases import origins
 from hpacml.runtime.databases.files import File
 from hpacml.runtime.databases.groups import RUNTIME, CallShape, Group, require_points, require_same
 from hpacml.runtime.databases.hdf5 import CHUNK_CALLS, Array
@@ -220,6 +221,7 @@ class Recorder:
         """
         if schema is not self.schema:
             require_same(self.label, self.schema, schema)
+            origins.require(self.label, self.group.origin, schema.origin)
             self.samples[schema.sample] = None
         for tensor, has in zip(tensors, self.call_shapes, strict=False):
             if tensor.shape != has.shape or tensor.dtype != has.dtype:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,7 @@ from hpacml.runtime.arrays.views import array_from_descriptor, view_of_descripto
 from hpacml.runtime.databases import writer
 from hpacml.runtime.databases.hdf5 import Array
 from hpacml.runtime.databases.ranks import shard
+from hpacml.runtime.databases.schema import Schema
 from hpacml.runtime.gpu.device_call import innermost
 from hpacml.runtime.sites import find, why_none
 
@@ -32,7 +34,9 @@ class Collection:
         self._types = (*site.inputs, *site.outputs)
         self._pointers = ctypes.c_size_t * len(self._types)
         dtypes = _dtypes(site.inputs), _dtypes(site.outputs)
-        self._schema = writer.Schema(site.maps, *dtypes, site.units, None if site.sample is None else str(site.sample))
+        sample = None if site.sample is None else str(site.sample)
+        self._schemas = cache(partial(writer.Schema, site.maps, *dtypes, site.units, sample))
+        """The schema of calls of a function: one object for all of them, since it is compared in each call."""
 
     def run(self, tensors: int, milliseconds: float) -> None:
         """Append a call, whose `tensors` are those of `hpacml_collect`. Raises DatabaseError.
@@ -40,23 +44,23 @@ class Collection:
         On a device, `milliseconds` is the number of events from the one before the body to the one behind it.
         """
         typed = list(zip(self._pointers.from_address(tensors), self._types, strict=True))
-        path = self._path()
+        path, schema = self._path(), self._schemas(frame.paths().origins.get(self._site.label))
         if (call := innermost()) is None:
             arrays = [array_from_descriptor(address, type.dtype, type.rank) for address, type in typed]
-            self._append(path, arrays, milliseconds)
+            self._append(path, schema, arrays, milliseconds)
             return
         from hpacml.runtime.gpu import collecting
 
         views = [view_of_descriptor(address, type.dtype, type.rank) for address, type in typed]
         body = call.body(int(milliseconds))
         collecting.collect(
-            call, path, views, body, lambda tensors, ms: self._append(path, list(map(_numpy, tensors)), ms)
+            call, path, views, body, lambda tensors, ms: self._append(path, schema, list(map(_numpy, tensors)), ms)
         )
 
-    def _append(self, path: str, arrays: Sequence[Array], milliseconds: float) -> None:
+    def _append(self, path: str, schema: Schema, arrays: Sequence[Array], milliseconds: float) -> None:
         typed = zip(arrays, self._types, strict=True)
         known = [_widened(array) if type.dtype == BRAIN else array for array, type in typed]
-        writer.append(path, self._site.label, self._schema, known, milliseconds)
+        writer.append(path, self._site.label, schema, known, milliseconds)
 
     def _path(self) -> str:
         given = find(self._site.database, environment.HPAC_DB_FILE)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from hpacml.errors import DatabaseError
+from hpacml.runtime.databases import origins
 from hpacml.runtime.databases.hdf5 import Array, Column, h5py, require_filters
 from hpacml.runtime.databases.runs import add_run
 from hpacml.runtime.databases.schema import Schema, units_text
@@ -50,6 +51,8 @@ class Group:
         self._names = schema.columns
         columns = self._find(file[label], schema) if label in file else self._create(file, schema, call_shapes)
         self._group = file[label]
+        self.origin = origins.settle(self._group, label, schema.origin)
+        """The function whose calls the group holds."""
         self._recorded: set[str | None] = set()
         self._columns = list(columns.values())
         stored = [CallShape(column.shape, column.dtype) for column in self._columns]

@@ -10,6 +10,7 @@ import numpy as np
 
 from hpacml.dtypes import DTYPES
 from hpacml.runtime.databases.hdf5 import h5py
+from hpacml.runtime.databases.origins import Origin
 from hpacml.runtime.map_digest import maps_sha256
 from hpacml.version import version
 
@@ -19,7 +20,8 @@ class Schema:
     """What a region collects: the texts of its functors and maps, the dtypes of its tensors, the units of its arrays.
 
     The dtypes have the names of `hpacml.dtypes`. HDF5 has no bf16; such tensors are stored as float32. The units are
-    sorted pairs of array and unit. `sample` is the text of that clause, which says which calls, not which data.
+    sorted pairs of array and unit. `sample` is the text of that clause, which says which calls, not which data, and
+    `origin` the function that is called.
     """
 
     maps: tuple[str, ...]
@@ -27,6 +29,7 @@ class Schema:
     output_dtypes: tuple[str, ...]
     units: tuple[tuple[str, str], ...] = ()
     sample: str | None = field(default=None, compare=False)
+    origin: Origin | None = field(default=None, compare=False)
 
     @property
     def columns(self) -> list[str]:
@@ -52,7 +55,7 @@ class Schema:
         maps, inputs, outputs = texts
         if maps is None or inputs is None or outputs is None:
             return None
-        return Schema(maps, inputs, outputs, units=_read_units(group))
+        return Schema(maps, inputs, outputs, units=_read_units(group), origin=Origin.read(group))
 
     def write(self, group: Any) -> None:
         """Write the schema, and the shapes of the group's tensors, as attributes for `read` and `read_shapes`."""
@@ -70,6 +73,8 @@ class Schema:
             attributes["units"] = json.dumps(dict(self.units), ensure_ascii=False)
         for name, value in attributes.items():
             group.attrs.create(name, value, dtype=h5py().string_dtype())
+        if self.origin is not None:
+            self.origin.write(group)
 
     def __str__(self) -> str:
         return f"({', '.join(self.input_dtypes)}) -> ({', '.join(self.output_dtypes)})"
