@@ -1,5 +1,5 @@
-"""Write what is generated in docs/: whole files, parts of pages, between `<!-- KIND: WHAT -->` and `<!-- end -->`, and what
-errors say, behind the examples that raise them.
+"""Write what is generated in docs/: whole files, parts of pages, between `<!-- KIND: WHAT -->` and `<!-- end -->`, and
+what errors say, behind the examples that raise them.
 
 `python docs/generate.py` writes; `python docs/generate.py --check` fails if something is stale.
 """
