@@ -51,6 +51,30 @@ def shards(tmp_path: Path) -> list[str]:
     return ["0.h5", "1.h5"]
 
 
+def test_calls_that_differ_in_their_points(run: Run, tmp_path: Path):
+    for k, rows in enumerate(([4, 4, 2], [0], [3, 3])):
+        for n in rows:
+            collect(tmp_path / f"{k}.h5", X[k : k + 1, :n], Y[k : k + 1, :n])
+    files = [f"{k}.h5" for k in range(3)]
+    assert run("check", *files)[0] == 0
+    assert "input" in (out := run("info", "0.h5")[1])
+    assert "3 x varies x 2" in out
+    assert run("merge", "all.h5", *files)[1] == "all.h5: heat, calls: 6\n"
+    status, out, _ = run("check", "all.h5")
+    assert (status, "no problems" in out) == (0, True)
+    assert "heat" in run("ls", "all.h5")[1]
+    assert run("plot", "all.h5", "heat", "--out", "all.png")[1] == "all.png: 3 of 3 features\n"
+    assert run("export", "all.h5", "heat", "all.npz")[0] == 0
+    found = np.load("all.npz")
+    expected = [X[0], X[0], X[0, :2], X[1, :0], X[2, :3], X[2, :3]]
+    np.testing.assert_array_equal(found["input"], np.concatenate(expected))
+    assert found["input_offsets"].tolist() == [0, 4, 8, 10, 10, 13, 16]
+    assert run("merge", "--virtual", "none.h5", *files)[0] == 1
+    with h5py.File("all.h5", "a") as file:
+        file["heat/varying/output"][12] = np.nan
+    assert "first in call 4: leave such calls" in run("check", "all.h5")[2]
+
+
 @pytest.fixture
 def peer(tmp_path: Path) -> str:
     """A file as HPAC-ML writes it."""

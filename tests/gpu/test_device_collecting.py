@@ -51,6 +51,21 @@ def test_the_same_is_collected_as_on_the_host(machine: Machine) -> None:
     assert (found["runtime"] >= 0).all()
 
 
+def test_calls_differ_in_their_points_as_on_the_host(machine: Machine) -> None:
+    there, here = stencil.region(averaged(machine), COLLECT), stencil.region(stencil.averaged, COLLECT)
+    sizes = [(9, 11), (9, 11), (5, 4), (2, 8), (12, 3)]
+    for n, m in sizes:
+        t, new = stencil.grids(n, m)
+        there(machine.there(t), machine.there(new.copy()), n, m, "there.h5")
+        here(t, new, n, m, "here.h5")
+    with hpacml.open_database("there.h5") as found, hpacml.open_database("here.h5") as expected:
+        for name in ("inputs", "outputs"):
+            pairs = zip(*(getattr(each["heat"], name)[0] for each in (found, expected)), strict=True)
+            shapes = [np.testing.assert_array_equal(a, b) or a.shape[:2] for a, b in pairs]
+            assert shapes == [(n - 2, m - 2) for n, m in sizes]
+        assert found["heat"].calls == 5
+
+
 def test_calls_are_in_order_whatever_the_buffer_holds(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     heat = stencil.region(lambda t, new: None, COLLECT)
     t, new = stencil.grids()

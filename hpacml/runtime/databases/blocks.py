@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -83,8 +84,7 @@ class Block:
             if column.dtype == tensor.dtype:
                 column[position] = tensor
             else:
-                with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite
-                    column[position] = tensor
+                _convert(tensor, column[position : position + 1])
         self._columns[-1][position] = milliseconds
 
     @property
@@ -129,11 +129,10 @@ class VaryingBlock:
                 place += 1
         self._times[place] = milliseconds
         place = 8 * (place + 1)
-        with np.errstate(over="ignore"):
-            for tensor, dtype, layout in zip(tensors, self.recorder.dtypes, self.recorder.layouts, strict=False):
-                points = tensor if layout.order is None else tensor.transpose(layout.order)
-                np.ndarray(points.shape, dtype, self._memory, place)[...] = points
-                place += _padded(points.size * dtype.itemsize)
+        for tensor, dtype, layout in zip(tensors, self.recorder.dtypes, self.recorder.layouts, strict=False):
+            points = tensor if layout.order is None else tensor.transpose(layout.order)
+            _convert(points, np.ndarray(points.shape, dtype, self._memory, place))
+            place += _padded(points.size * dtype.itemsize)
         self._ends.append(place)
         self.capacity = MANY if 4 * place < 3 * self.nbytes else position + 1
 
@@ -159,11 +158,18 @@ class Recorder:
         """The shapes of such a call in all datasets."""
         self.dtypes: list[np.dtype[Any]] = group.dtypes
         self.layouts = group.layouts
+        self._head_bytes = 8 + 8 * sum(len(layout.dims) for layout in self.layouts)
+        """The bytes of a call that differs, before its tensors."""
         self.varies = group.varies
         """Whether calls have begun to differ in their points."""
         self.call_bytes = sum(
             math.prod(shape) * dtype.itemsize for shape, dtype in zip(self.shapes, self.dtypes, strict=True)
         )
+        pairs = list(zip(self.call_shapes, self.dtypes, strict=False))
+        self._usual_bytes = self._head_bytes + sum(
+            _padded(math.prod(each.shape) * dtype.itemsize) for each, dtype in pairs
+        )
+        """The bytes of a call as they were before, among those that differ."""
         self._most_bytes = min(BLOCK_BYTES, buffer_bytes() // 4)
         self._most = max(1, min(CHUNK_CALLS, self._most_bytes // self.call_bytes))
         self.capacity = max(1, min(self._most, FIRST_BYTES // self.call_bytes))
@@ -185,13 +191,13 @@ class Recorder:
         if not (nbytes or self.varies):
             return self.has_room
         last = self.blocks[-1] if self.blocks else None
-        return isinstance(last, VaryingBlock) and last.fits(nbytes or self._bytes_of(self.shapes))
+        return isinstance(last, VaryingBlock) and last.fits(nbytes or self._usual_bytes)
 
     def bytes_for(self, nbytes: int) -> int:
         """The bytes of the block that such a call makes necessary, 0 if there is an empty one."""
         if not (nbytes or self.varies):
             return 0 if self.free else self.capacity * self.call_bytes
-        needed = max(nbytes or self._bytes_of(self.shapes), self.block_bytes)
+        needed = max(nbytes or self._usual_bytes, self.block_bytes)
         return 0 if self.varies and self.free and self.free[-1].nbytes >= needed else needed
 
     def add_block(self, nbytes: int) -> None:
@@ -223,21 +229,29 @@ class Recorder:
             require_same(self.label, self.schema, schema)
             origins.require(self.label, self.group.origin, schema.origin)
             self.samples[schema.sample] = None
+        differs = self.varies
         for tensor, has in zip(tensors, self.call_shapes, strict=False):
             if tensor.shape != has.shape or tensor.dtype != has.dtype:
+                differs = True
+                break
+        if not differs:
+            return 0
+        nbytes = self._head_bytes
+        for tensor, has, layout, dtype in zip(tensors, self.call_shapes, self.layouts, self.dtypes, strict=False):
+            if tensor.dtype != has.dtype or not layout.takes(tensor.shape):
                 given = [CallShape(tensor.shape, tensor.dtype) for tensor in tensors]
                 require_points(self.label, self.schema.columns, self.call_shapes, given, self.layouts)
-                break
-        else:
-            if not self.varies:
-                return 0
-        return self._bytes_of([tensor.shape for tensor in tensors])
+            nbytes += _padded(tensor.size * dtype.itemsize)
+        return nbytes
 
-    def _bytes_of(self, shapes: Sequence[tuple[int, ...]]) -> int:
-        """The bytes of a call of these shapes in a block of calls that differ."""
-        head = 8 + 8 * sum(len(layout.dims) for layout in self.layouts)
-        pairs = zip(self.layouts, shapes, self.dtypes, strict=False)
-        return head + sum(_padded(math.prod(shape) * dtype.itemsize) for _, shape, dtype in pairs)
+
+def _convert(tensor: Array, target: Array) -> None:
+    """Copy numbers; what is too large for float32 becomes infinite."""
+    if target.dtype == tensor.dtype:
+        target[...] = tensor
+    else:
+        with np.errstate(over="ignore"):
+            target[...] = tensor
 
 
 def varying_columns(
@@ -245,21 +259,22 @@ def varying_columns(
 ) -> list[Calls | Array]:
     """The first calls in the memory of a `VaryingBlock`, in numbers of 64 bits, for each dataset."""
     pieces: list[list[Array]] = [[] for _ in layouts]
-    shapes = [np.empty((count, len(layout.dims)), np.int64) for layout in layouts]
-    times = np.empty(count, dtypes[-1])
+    ranks = [len(layout.dims) for layout in layouts]
+    heads = np.empty((count, sum(ranks) + 1), np.int64)
     place = 0
     for call in range(count):
-        for column in shapes:
-            column[call] = memory[place : place + column.shape[1]]
-            place += column.shape[1]
-        times[call] = memory[place : place + 1].view(np.float64)[0]
-        place += 1
-        for own, column, dtype, layout in zip(pieces, shapes, dtypes, layouts, strict=False):
-            points = int(layout.points(column[call : call + 1])[0])
+        heads[call] = memory[place : place + heads.shape[1]]
+        sizes = heads[call].tolist()
+        place += heads.shape[1]
+        for own, rank, dtype, layout in zip(pieces, ranks, dtypes, layouts, strict=False):
+            points = math.prod([sizes[d] for d in layout.swept])
             own.append(np.ndarray((points, *layout.features), dtype, memory, 8 * place))
             place += _padded(own[-1].nbytes) // 8
+            del sizes[:rank]
+    ends = list(accumulate(ranks, initial=0))
     columns = [own[0] if len(own) == 1 else np.concatenate(own) for own in pieces]
-    return [*map(Calls, columns, shapes), times]
+    shapes = [heads[:, first:last] for first, last in pairwise(ends)]
+    return [*map(Calls, columns, shapes), heads[:, -1].copy().view(np.float64).astype(dtypes[-1])]
 
 
 def _padded(nbytes: int) -> int:

@@ -81,6 +81,9 @@ class LazyArray(ABC):
             yield from self.read(block.start, block.stop)
 
     def __getitem__(self, key: Any) -> Any:
+        if type(key) is int and -len(self) <= key < len(self):  # the shortest way, for loops over rows
+            row = key % len(self)
+            return self.read(row, row + 1)[0]
         keys, place = _found_first(key, self.shape)
         first = keys[place]
         if place == 0 and (index := _Basic.of(keys[1:], self.shape[1:])) is not None:
@@ -193,4 +196,6 @@ def _rows_of(key: Any, shape: tuple[int, ...]) -> tuple[list[Any], Array | range
 
 
 def _is_number(index: object) -> bool:
+    if type(index) is int:
+        return True
     return hasattr(index, "__index__") and not isinstance(index, (bool, np.bool_)) and not np.ndim(cast(Any, index))

@@ -12,7 +12,7 @@ from io import SEEK_CUR, SEEK_END, SEEK_SET
 from typing import Any, TypeVar, cast
 
 from hpacml.errors import DatabaseError
-from hpacml.runtime.databases.commits.turns import reading
+from hpacml.runtime.databases.commits import turns
 from hpacml.runtime.databases.hdf5 import FAILURES, cannot_open, first_line, h5py, opened_here, require_filters
 
 T = TypeVar("T")
@@ -91,14 +91,18 @@ class Files:
         for attempt in range(ATTEMPTS):
             failure: Exception | None = None
             result: T | None = None
-            with opened.lock, reading(opened.descriptor):
+            with opened.lock:
+                locked = turns.begin_reading(opened.descriptor)
                 version = opened.version()
                 try:
                     opened.refresh(version)
                     result = action(opened)
                 except Exception as error:
                     failure = error
-                unchanged = opened.version() == version
+                finally:
+                    unchanged = opened.version() == version
+                    if locked:
+                        turns.end(opened.descriptor)
             if unchanged:
                 if failure is not None:
                     raise failure

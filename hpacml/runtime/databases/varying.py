@@ -46,30 +46,30 @@ class Calls:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How the calls of a tensor become points: the dimensions that are the points, and the others with their sizes."""
+    """How the calls of a tensor become points: the dimensions that are the points, and the others with their sizes.
+
+    `dims` are both, in this order; `order` is the same, None if that is the order of the tensor.
+    """
 
     swept: tuple[int, ...]
     others: tuple[int, ...]
     features: tuple[int, ...]
+    dims: tuple[int, ...]
+    order: tuple[int, ...] | None
 
     @staticmethod
     def of(shape: Sequence[int], swept: Sequence[int]) -> Layout:
-        others = [d for d in range(len(shape)) if d not in swept]
-        return Layout(tuple(swept), tuple(others), tuple(shape[d] for d in others))
-
-    @property
-    def dims(self) -> tuple[int, ...]:
-        """The dimensions of a call in the order of its points."""
-        return (*self.swept, *self.others)
-
-    @property
-    def order(self) -> tuple[int, ...] | None:
-        """The dimensions in the order of the points, None if it is theirs."""
-        return None if self.dims == tuple(range(len(self.dims))) else self.dims
+        """The layout of tensors that are like one of this shape, but for the sizes of the dimensions `swept`."""
+        others = tuple(d for d in range(len(shape)) if d not in swept)
+        dims = (*swept, *others)
+        order = None if dims == tuple(range(len(dims))) else dims
+        return Layout(tuple(swept), others, tuple(shape[d] for d in others), dims, order)
 
     def takes(self, shape: Sequence[int]) -> bool:
         """Whether a tensor of this shape differs in its points alone."""
-        return len(shape) == len(self.dims) and tuple(shape[d] for d in self.others) == self.features
+        if len(shape) != len(self.dims):
+            return False
+        return all(shape[d] == size for d, size in zip(self.others, self.features, strict=True))
 
     def points(self, shapes: Array) -> Array:
         """The number of points of each call, of shapes [calls, rank]."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import json
 import os
@@ -107,6 +108,24 @@ def test_many_runs_fit(path: Path):
         runs.write_runs(file["heat"], [run.after(call) for call in range(2000)])
     with hpacml.open_database(path) as opened:
         assert len(opened["heat"].runs) == 2000
+
+
+def test_many_runs_take_little(path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Each adds a record, and does not write those before anew."""
+    hpacml.flush()
+    sizes = []
+    for process in range(30):
+        run = dataclasses.replace(runs.this_run(), process=process)
+        with monkeypatch.context() as patch:
+            patch.setattr(runs, "this_run", lambda run=run: run)
+            collect(path, X[:1], Y[:1])
+            hpacml.flush()
+        sizes.append(path.stat().st_size)
+    assert np.diff(sizes[10:]).max() <= 3 * 4096
+    assert sizes[-1] - sizes[10] <= 19 * 5000
+    with hpacml.open_database(path) as opened:
+        assert [run.process for run in opened["heat"].runs[1:]] == [*range(30)]
+        assert [run.first_call for run in opened["heat"].runs] == [0, *range(CALLS, CALLS + 30)]
 
 
 def test_a_refused_call_is_no_run(path: Path):

@@ -23,49 +23,46 @@ _BYTE = (1 << 62) + 16
 
 _PAUSE = 0.0005
 
+# struct flock: type, whence, start, length, process (0 for locks of open files).
+_READ, _WRITE, _NONE = (
+    struct.pack("hhqqi4x", kind, os.SEEK_SET, _BYTE, 1, 0) for kind in (fcntl.F_RDLCK, fcntl.F_WRLCK, fcntl.F_UNLCK)
+)
 
-@contextmanager
-def reading(descriptor: int) -> Generator[None]:
-    """Have no commit change the file with this descriptor meanwhile."""
-    with _locked(descriptor, fcntl.F_RDLCK):
-        yield
+
+def begin_reading(descriptor: int) -> bool:
+    """Have no commit change the file with this descriptor until `end`. False if that cannot be had."""
+    return _begin(descriptor, _READ)
+
+
+def end(descriptor: int) -> None:
+    """End what `begin_reading` has begun."""
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _NONE)
 
 
 @contextmanager
 def committing(descriptor: int) -> Generator[None]:
-    """Have nobody read the file with this descriptor meanwhile, who keeps to `reading`."""
-    with _locked(descriptor, fcntl.F_WRLCK):
-        yield
-
-
-@contextmanager
-def _locked(descriptor: int, kind: int) -> Generator[None]:
-    locked = _lock(descriptor, kind)
+    """Have nobody read the file with this descriptor meanwhile, who keeps to `begin_reading`."""
+    locked = _begin(descriptor, _WRITE)
     try:
         yield
     finally:
         if locked:
-            with contextlib.suppress(OSError):
-                _set(descriptor, fcntl.F_UNLCK)
+            end(descriptor)
 
 
-def _lock(descriptor: int, kind: int) -> bool:
-    end = None
+def _begin(descriptor: int, lock: bytes) -> bool:
+    latest = None
     while True:
         try:
-            _set(descriptor, kind)
+            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, lock)
             return True
         except OSError as error:
             if error.errno not in (errno.EAGAIN, errno.EACCES):
                 return False
         now = time.monotonic()
-        if end is None:
-            end = now + PATIENCE
-        elif now > end:
+        if latest is None:
+            latest = now + PATIENCE
+        elif now > latest:
             return False
         time.sleep(_PAUSE)
-
-
-def _set(descriptor: int, kind: int) -> None:
-    # struct flock: type, whence, start, length, process (0 for locks of open files).
-    fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", kind, os.SEEK_SET, _BYTE, 1, 0))
