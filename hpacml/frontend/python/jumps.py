@@ -6,8 +6,18 @@
         b                                       else:
                                                     b
 
-The statements after an `if` that may jump move into its branches; then no statement jumps. Before that, loops lose
-the jumps that go further than to their end: `return`, and a `break` that skips an `else`.
+The statements after an `if` of which one branch jumps move into the other; then no statement jumps. Where that is not
+enough, the first statements mark by `Leave` the paths that have jumped, and a `Landing` runs the rest on the others.
+
+    if a:                                   Landing
+        if b:                                   if a:
+            continue               ->               if b:
+        c                                               Leave
+    d                                               else:
+                                                        c
+                                                d
+
+Before that, loops lose the jumps that go further than to their end: `return`, and a `break` that skips an `else`.
 
     for i in range(n):                      returned = value = False
         if a:                               for i in range(n):
@@ -28,6 +38,39 @@ from typing import TypeVar
 
 RESULT = ".result"
 """The variable that holds what a function returns. No Python name has a dot."""
+
+MOST_NESTED = 16
+"""The most statements after an `if` that jumps, each with the rest in its `else`, before the code becomes flat."""
+
+
+class Leave(ast.stmt):
+    """The end of a path that has jumped. It goes on after the innermost `Landing`."""
+
+
+class Rest(ast.stmt):
+    """Statements that run on the paths that have not left."""
+
+    _fields = ("body",)
+
+    def __init__(self, body: Sequence[ast.stmt] = ()):
+        super().__init__()
+        self.body = list(body)
+
+
+class Landing(ast.stmt):
+    """Statements that some paths leave, and the rest, which runs on the others."""
+
+    _fields = ("first", "rest")
+
+    def __init__(self, first: Sequence[ast.stmt] = (), rest: Sequence[ast.stmt] = ()):
+        super().__init__()
+        self.first, self.rest = list(first), list(rest)
+
+    @staticmethod
+    def at(place: ast.stmt, first: list[ast.stmt], rest: list[ast.stmt]) -> Landing:
+        """A landing at the position of `place`."""
+        return ast.copy_location(Landing(first=first, rest=rest), place)
+
 
 JumpT = TypeVar("JumpT", bound=ast.stmt)
 
@@ -77,18 +120,64 @@ def assign(name: str, value: ast.expr, place: ast.stmt) -> ast.Assign:
 
 
 def _structured(statements: Sequence[ast.stmt], rewrite: Rewrite) -> list[ast.stmt]:
+    """Statements without jumps, after which nothing comes."""
+    cut = _after_many_jumps(statements, rewrite)
+    if cut is not None:
+        first, rest = _leaving(statements[:cut], rewrite), _structured(statements[cut:], rewrite)
+        return [Landing.at(statements[0], first, rest)]
     done: list[ast.stmt] = []
     for position, statement in enumerate(statements):
-        instead = rewrite(statement)
-        if instead is not None:
+        if (instead := rewrite(statement)) is not None:
             return done + instead
-        if isinstance(statement, ast.If) and _may_jump(statement, rewrite):
-            rest = list(statements[position + 1 :])
-            body, orelse = (_structured([*branch, *rest], rewrite) for branch in (statement.body, statement.orelse))
-            done.append(ast.copy_location(ast.If(statement.test, body, orelse), statement))
-            return done
-        done.append(statement)
+        if not isinstance(statement, ast.If) or not _may_jump(statement, rewrite):
+            done.append(statement)
+            continue
+        rest = statements[position + 1 :]
+        if (branches := _with_rest(statement, rest, rewrite)) is not None:
+            body, orelse = (_structured(branch, rewrite) for branch in branches)
+            return [*done, ast.copy_location(ast.If(statement.test, body, orelse), statement)]
+        return [*done, Landing.at(statement, _leaving([statement], rewrite), _structured(rest, rewrite))]
     return done
+
+
+def _leaving(statements: Sequence[ast.stmt], rewrite: Rewrite) -> list[ast.stmt]:
+    """Statements that end by `Leave` on the paths that have jumped."""
+    cut = _after_many_jumps(statements, rewrite)
+    if cut is not None:
+        first, rest = _leaving(statements[:cut], rewrite), _leaving(statements[cut:], rewrite)
+        return [*first, ast.copy_location(Rest(body=rest), statements[cut])]
+    done: list[ast.stmt] = []
+    for position, statement in enumerate(statements):
+        if (instead := rewrite(statement)) is not None:
+            return [*done, *instead, ast.copy_location(Leave(), statement)]
+        if not isinstance(statement, ast.If) or not _may_jump(statement, rewrite):
+            done.append(statement)
+            continue
+        rest = statements[position + 1 :]
+        branches = _with_rest(statement, rest, rewrite)
+        body, orelse = (_leaving(branch, rewrite) for branch in branches or (statement.body, statement.orelse))
+        done.append(ast.copy_location(ast.If(statement.test, body, orelse), statement))
+        if branches is None:
+            done.append(ast.copy_location(Rest(body=_leaving(rest, rewrite)), statement))
+        return done
+    return done
+
+
+def _with_rest(
+    statement: ast.If, rest: Sequence[ast.stmt], rewrite: Rewrite
+) -> tuple[list[ast.stmt], list[ast.stmt]] | None:
+    """The branches of an `if` with the statements after it in one of them; None if they belong to both."""
+    if not rest or _jumps_always(statement.body, rewrite):
+        return statement.body, [*statement.orelse, *rest]
+    if _jumps_always(statement.orelse, rewrite):
+        return [*statement.body, *rest], statement.orelse
+    return None
+
+
+def _after_many_jumps(statements: Sequence[ast.stmt], rewrite: Rewrite) -> int | None:
+    """Where to cut statements, so that no more than `MOST_NESTED` of them are nested in each other."""
+    jumps = [k for k, each in enumerate(statements) if isinstance(each, ast.If) and _may_jump(each, rewrite)]
+    return jumps[MOST_NESTED - 1] + 1 if len(jumps) > MOST_NESTED else None
 
 
 def _plain_loops(statements: Sequence[ast.stmt]) -> list[ast.stmt]:
@@ -177,6 +266,15 @@ def _jumps(statements: Sequence[ast.stmt], kind: type[JumpT]) -> list[JumpT]:
 
 def _read(name: str, place: ast.stmt) -> ast.Name:
     return ast.copy_location(ast.Name(name, ast.Load()), place)
+
+
+def _jumps_always(statements: Sequence[ast.stmt], rewrite: Rewrite) -> bool:
+    """Whether every path through statements jumps."""
+    return any(
+        rewrite(each) is not None
+        or (isinstance(each, ast.If) and all(_jumps_always(branch, rewrite) for branch in (each.body, each.orelse)))
+        for each in statements
+    )
 
 
 def _may_jump(statement: ast.stmt, rewrite: Rewrite) -> bool:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from xdsl.dialects.memref import StoreOp
 from xdsl.dialects.scf import IfOp
 from xdsl.ir import Block, Region, SSAValue
 
 from hpacml.frontend import plain
+from hpacml.frontend.python import jumps
 from hpacml.frontend.python.approx import Directives
 from hpacml.frontend.python.evaluator import Evaluator
 from hpacml.frontend.python.loops import Loops
 from hpacml.frontend.python.number import Number
+from hpacml.frontend.python.types import BOOL
 from hpacml.frontend.python.values import Array, Tuple, Unset, Value, describe
-from hpacml.frontend.python.variables import Variables
+from hpacml.frontend.python.variables import LIVE, Variables
 
 NO_TARGET = "this cannot be assigned to: only names and array elements can"
 
@@ -53,6 +55,12 @@ class Statements:
                 self._augmented(node)
             case ast.If():
                 self._if(node)
+            case jumps.Landing():
+                self._landing(node)
+            case jumps.Rest():
+                self._rest(node)
+            case jumps.Leave():
+                self._variables.leave()
             case ast.For():
                 self._loops.for_(node)
             case ast.While():
@@ -147,12 +155,17 @@ class Statements:
         condition = self._evaluator.truth(node.test)
         if condition.constant is not None:
             return self.block(node.body if condition.constant else node.orelse)
+        self._fork(node, condition, lambda: self._nested(node.body), lambda: self._nested(node.orelse))
+        return None
+
+    def _fork(self, node: ast.stmt, condition: Number, *branches: Callable[[], None]) -> None:
+        """Compile two branches, each of which makes a copy of the variables."""
         before = self._variables.now
         blocks: list[Block] = []
         after: list[dict[str, Value]] = []
-        for branch in (node.body, node.orelse):
+        for branch in branches:
             with self._emit.block() as block:
-                self._nested(branch)
+                branch()
             blocks.append(block)
             after.append(self._variables.back_to(before))
         results = self._variables.merge(node, *after)
@@ -163,7 +176,32 @@ class Statements:
         is_empty = len(blocks[1].ops) == 1 and not results
         op = IfOp(self._numbers.ssa(condition), types, then, None if is_empty else otherwise)
         self._emit.op(op)
-        return self._variables.set_numbers(results, op.results)
+        self._variables.set_numbers(results, op.results)
+
+    def _landing(self, node: jumps.Landing) -> None:
+        with self._variables.leaving(node.first):
+            self.block(node.first)
+        live, left = self._variables.land(node.first)
+        if live.constant is None:
+            self._fork(node, live, lambda: self._nested(node.rest), lambda: self._variables.copy(left))
+        elif live.constant:
+            self.block(node.rest)
+        else:
+            self._variables.change(left)
+
+    def _rest(self, node: jumps.Rest) -> None:
+        live = self._variables.live
+        if live.constant is None:
+            self._fork(
+                node, live, lambda: self._go_on(node.body), lambda: self._variables.copy({LIVE: Number(BOOL, False)})
+            )
+        elif live.constant:
+            self.block(node.body)
+
+    def _go_on(self, statements: Iterable[ast.stmt]) -> None:
+        self._variables.copy({LIVE: Number(BOOL, True)})
+        with self._directives.block():
+            self.block(statements)
 
     def _with(self, node: ast.With) -> None:
         call, name = node.items[0].context_expr, node.items[0].optional_vars

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from types import MappingProxyType
 
 from xdsl.dialects.scf import YieldOp
 from xdsl.ir import Block, SSAValue
@@ -14,9 +16,16 @@ from hpacml.frontend.python.evaluator import Evaluator
 from hpacml.frontend.python.jumps import RESULT
 from hpacml.frontend.python.number import Kind, Number
 from hpacml.frontend.python.scalars import disagreement
+from hpacml.frontend.python.types import BOOL
 from hpacml.frontend.python.values import Array, Unset, Value, describe
 
 Kinds = Mapping[str, Kind]
+
+LIVE = ".live"
+"""The variable that tells whether a path goes on. Where it is missing, it does."""
+
+_YES = Number(BOOL, True)
+NOTHING: Mapping[str, Value | None] = MappingProxyType({})
 
 
 class Variables:
@@ -32,6 +41,8 @@ class Variables:
         self._numbers = evaluator.numbers
         self._read = read
         """The names that are read anywhere. Other names need no values after branches and loops."""
+        self._leaving: list[list[str]] = []
+        """What is assigned in the statements that paths leave, innermost last."""
 
     @property
     def now(self) -> dict[str, Value]:
@@ -50,13 +61,21 @@ class Variables:
             name_value(value.value, name.lstrip(".").split("@")[0])
         self.now[name] = replace(value, name=name) if isinstance(value, Array) and not value.name else value
 
+    def change(self, values: Mapping[str, Value | None]) -> None:
+        """Change variables; those that are changed to None have no value from then on."""
+        for name, value in values.items():
+            self.now.pop(name, None)
+            if value is not None:
+                self.now[name] = value
+
     def set_numbers(self, kinds: Kinds, values: Sequence[SSAValue]) -> None:
         for (name, kind), value in zip(kinds.items(), values, strict=True):
             self.set(name, Number.of(kind, value))
 
-    def copy(self) -> None:
-        """Begin an inner block, which `back_to` ends."""
+    def copy(self, changed: Mapping[str, Value | None] = NOTHING) -> None:
+        """Begin an inner block, in which some variables are changed, and which `back_to` ends."""
         self._evaluator.variables = dict(self.now)
+        self.change(changed)
 
     def back_to(self, variables: dict[str, Value]) -> dict[str, Value]:
         """Return to the variables of an outer block, and give those of the inner block."""
@@ -79,21 +98,83 @@ class Variables:
 
     # -- branches --------------------------------------------------------------------------------
 
-    def merge(self, node: ast.If, a: Mapping[str, Value], b: Mapping[str, Value]) -> dict[str, Kind]:
-        """The kinds of the numbers that differ after the branches `a` and `b`. Other values that differ are unset."""
+    def merge(self, node: ast.stmt, a: dict[str, Value], b: dict[str, Value]) -> dict[str, Kind]:
+        """The kinds of the numbers that differ after the branches `a` and `b`. Other values that differ are unset.
+
+        What a variable is depends on the branches that go on, and what it was on leaving on those that have left. In
+        the other branch it gets any number.
+        """
         results: dict[str, Kind] = {}
+        live = [_constant(branch.get(LIVE, _YES)) for branch in (a, b)]
+        if LIVE in a or LIVE in b:
+            a.setdefault(LIVE, _YES)
+            b.setdefault(LIVE, _YES)
         for name in dict.fromkeys((*a, *b)):
             x, y = a.get(name), b.get(name)
-            if x is y:
+            here, there = (name == LIVE or each is not _is_of_leaving(name) for each in live)
+            if x is y or not (here or there):
                 continue
-            if not isinstance(x, Number) or not isinstance(y, Number):
-                self.now[name] = Unset(_why_unset(name, node, x, y))
-            elif (common := self._numbers.common(x.kind, y.kind)) is None:
-                how = disagreement(x.type, y.type)
-                self.now[name] = Unset(f"{_spelled(name)} is {how} ('if' in line {node.lineno})")
-            elif self._is_read(name):
-                results[name] = common
+            if here and there:
+                kind = self._of_both(name, node, x, y)
+            else:
+                kind = self._of_one(name, node, *((x, b) if here else (y, a)))
+            if kind is not None:
+                results[name] = kind
         return results
+
+    def _of_both(self, name: str, node: ast.stmt, x: Value | None, y: Value | None) -> Kind | None:
+        if not isinstance(x, Number) or not isinstance(y, Number):
+            self.now[name] = Unset(_why_unset(name, node, x, y))
+        elif (common := self._numbers.common(x.kind, y.kind)) is None:
+            how = disagreement(x.type, y.type)
+            self.now[name] = Unset(f"{_spelled(name)} is {how} ('if' in line {node.lineno})")
+        elif self._is_read(name):
+            return common
+        return None
+
+    def _of_one(self, name: str, node: ast.stmt, value: Value | None, other: dict[str, Value]) -> Kind | None:
+        if value is None:
+            self.now.pop(name, None)
+        elif not isinstance(value, Number):
+            same = value is self.now.get(name) or isinstance(value, Unset)
+            self.now[name] = value if same else Unset(_why_unset(name, node, value, None))
+        elif value.constant is not None:
+            self.now[name] = value
+        elif self._is_read(name):
+            other[name] = Number(value.type, 0)
+            return value.kind
+        return None
+
+    # -- paths that leave --------------------------------------------------------------------------
+
+    @property
+    def live(self) -> Number:
+        """Whether the path goes on."""
+        live = self.now.get(LIVE, _YES)
+        assert isinstance(live, Number)
+        return live
+
+    @contextmanager
+    def leaving(self, statements: Iterable[ast.stmt]) -> Generator[None]:
+        """Compile statements that paths leave."""
+        self._leaving.append([name for name in assigned(statements) if self._is_read(name)])
+        yield
+        self._leaving.pop()
+
+    def leave(self) -> None:
+        """End a path: keep what the variables are now."""
+        for name in self._leaving[-1]:
+            self.now.pop(_on_leaving(name), None)
+            if name in self.now:
+                self.now[_on_leaving(name)] = self.now[name]
+        self.now[LIVE] = Number(BOOL, False)
+
+    def land(self, statements: Iterable[ast.stmt]) -> tuple[Number, dict[str, Value | None]]:
+        """Whether the path goes on after such statements, and what the variables are if it does not."""
+        live = self.live
+        self.now.pop(LIVE, None)
+        names = [name for name in assigned(statements) if self._is_read(name)]
+        return live, {name: self.now.pop(_on_leaving(name), None) for name in names}
 
     # -- loops -----------------------------------------------------------------------------------
 
@@ -165,6 +246,18 @@ class Variables:
         return name in self._read or not name.isidentifier()
 
 
+def _on_leaving(name: str) -> str:
+    return f".{name}@left"
+
+
+def _is_of_leaving(name: str) -> bool:
+    return name.endswith("@left")
+
+
+def _constant(value: Value) -> object:
+    return value.constant if isinstance(value, Number) else None
+
+
 def assigned(statements: Iterable[ast.stmt]) -> dict[str, ast.AST]:
     """The names that statements assign, and the place of the first assignment."""
     names: dict[str, ast.AST] = {}
@@ -177,6 +270,7 @@ def assigned(statements: Iterable[ast.stmt]) -> dict[str, ast.AST]:
 
 def _spelled(name: str) -> str:
     """A variable in an error text. The compiler's own variables are bools, which never disagree, or the result."""
+    name = name.removeprefix(".").removesuffix("@left") if _is_of_leaving(name) else name
     return f"'{name}'" if name.isidentifier() else "the returned value"
 
 
@@ -187,7 +281,7 @@ def _loosened(kind: Kind, least: int | None) -> Kind:
     return replace(kind, least=0 if kind.least is not None and kind.least >= 0 else None)
 
 
-def _why_unset(name: str, node: ast.If, a: Value | None, b: Value | None) -> str:
+def _why_unset(name: str, node: ast.stmt, a: Value | None, b: Value | None) -> str:
     """Why a name cannot be read after an `if` whose branches leave it with the values `a` and `b`."""
     for value in (a, b):
         if isinstance(value, Unset):
