@@ -20,6 +20,7 @@ from hpacml.errors import (
     ModelError,
 )
 from hpacml.frontend.plain import approx, prange
+from hpacml.moved import find_moved
 
 if TYPE_CHECKING:
     from hpacml.frontend.functor import functor
@@ -85,6 +86,7 @@ def __getattr__(name: str) -> object:
     raise AttributeError(f"module 'hpacml' has no attribute '{name}'")
 
 
+find_moved()
 if environment.REPORT.text():
     import_module("hpacml.runtime.reports.report_file").write_at_exit(environment.REPORT.text())
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hpacml.directives.parser import parse_application_targets, parse_functor, require_text
 from hpacml.directives.syntax import FunctorDirective
@@ -66,6 +66,14 @@ class TensorFunctor:
     def target(self) -> Machine | None:
         """Where it runs also for arrays of the host; None for where they are."""
         return self._target
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        make = functor if self._target is None else partial(functor, target=self._target)
+        return make, (self.directive.canonical,)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the attributes that pickles had before."""
+        TensorFunctor.__init__(self, state["directive"], state.get("_target"))
 
     @tracers.untraced
     def gather(
@@ -358,3 +366,6 @@ def functor(declaration: str, *, target: Machine | None = None) -> TensorFunctor
     """
     require_machine(target)
     return TensorFunctor(parse_functor(require_text(declaration, "a functor")), target)
+
+
+functor.__module__ = "hpacml"  # pickles name this, which stays when files move

@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from hpacml.clauses import OnError, is_policy
@@ -104,7 +105,6 @@ class Region(Decorated, Generic[P, R]):
         self._unchecked = unchecked
         self._on_error = on_error
         self._paths = Paths()
-        self._signature = inspect.signature(function)
         self._symbol = symbol_for(function.__name__, ()) + ".region"  # no C function has a dot
         self._ml, self._maps = self._read(directives)
         self._attributes = attributes_of(
@@ -112,13 +112,6 @@ class Region(Decorated, Generic[P, R]):
         )
         written = [target.array for keyword, _, targets in self._maps for target in targets if keyword != "in"]
         self._outputs = Outputs(function.__name__, written, self._attributes)
-        parameters = self._signature.parameters
-        self._names = tuple(parameters)
-        self._defaults: tuple[Any, ...] = tuple(p.default for p in parameters.values())
-        positional = all(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters.values())
-        needed = sum(p.default is p.empty for p in parameters.values())
-        self._counts = range(needed, len(parameters) + 1) if positional else range(0)
-        """The numbers of positional arguments that need no binding."""
         self._plans: dict[tuple[str, ...], _Plan] = {}
         self._compiled: dict[tuple[object, ...], Callable[..., object]] = {}
         tracers.meet()
@@ -128,7 +121,7 @@ class Region(Decorated, Generic[P, R]):
         return {"directives": self._directives, **options}
 
     def _read(self, text: str) -> tuple[MlDirective, list[tuple[Keyword, FunctorDirective, tuple[Target, ...]]]]:
-        parameters = self._signature.parameters
+        parameters = inspect.signature(self.py_func).parameters
         name = self.py_func.__name__
 
         def wrong(used: str) -> str | None:
@@ -273,11 +266,25 @@ class Region(Decorated, Generic[P, R]):
             self._plans[integers] = _Plan(maps, numbers, arrays, frozenset(map(arrays.index, written)), params)
         return self._plans[integers]
 
+    @cached_property
+    def _parameters(self) -> tuple[inspect.Signature, tuple[str, ...], tuple[Any, ...], range]:
+        """The signature, its names and defaults, and the numbers of positional arguments that need no binding.
+
+        They are read at the first call: cloudpickle gives a function that names its region its defaults later.
+        """
+        signature = inspect.signature(self.py_func)
+        parameters = signature.parameters.values()
+        positional = all(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
+        needed = sum(p.default is p.empty for p in parameters)
+        counts = range(needed, len(parameters) + 1) if positional else range(0)
+        return signature, tuple(signature.parameters), tuple(p.default for p in parameters), counts
+
     def _values(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, object]:
         """The arguments by name, in the order of the parameters."""
-        if not kwargs and len(args) in self._counts:
-            return dict(zip(self._names, args + self._defaults[len(args) :]))  # noqa: B905 (they are as many)
-        arguments = self._signature.bind(*args, **kwargs)
+        signature, names, defaults, counts = self._parameters
+        if not kwargs and len(args) in counts:
+            return dict(zip(names, args + defaults[len(args) :]))  # noqa: B905 (they are as many)
+        arguments = signature.bind(*args, **kwargs)
         arguments.apply_defaults()
         return arguments.arguments
 

@@ -36,6 +36,9 @@ class Normalize(nn.Module):
         return normalised.to(x.dtype) if x.is_floating_point() else normalised
 
 
+Normalize.__module__ = "hpacml"  # pickles name this, which stays when files move
+
+
 _CONVOLUTION = "in_channels out_channels kernel_size stride padding dilation groups bias padding_mode"
 _BATCH_NORM = "num_features eps momentum affine track_running_stats"
 _MAX_POOL = "kernel_size stride padding dilation ceil_mode"
