@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from hpacml import environment
 from hpacml.errors import ModelError, summary
 from hpacml.runtime.models import formats, prerequisites, trust
-from hpacml.runtime.models.network import InTraining, Network, evaluating, first_floating
+from hpacml.runtime.models.network import InTraining, Network, evaluating, first_floating, is_in_evaluation
 
 if TYPE_CHECKING:
     import torch
@@ -169,7 +169,7 @@ def _wrap(network: Callable[..., object]) -> Model:
 
     def run(*inputs: torch.Tensor) -> object:
         module = reference()
-        if not module.training:
+        if is_in_evaluation(module):
             return module(*inputs)
         with evaluating(module):
             return module(*inputs)

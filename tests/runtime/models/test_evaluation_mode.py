@@ -1,0 +1,167 @@
+"""A module in training mode is evaluated, whatever runs beside it, and is then as it was."""
+
+from __future__ import annotations
+
+import copy
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import hpacml
+from hpacml.runtime.models import torchscript
+
+THREADS, CALLS = 8, 40
+
+
+@hpacml.region("tensor functor(f: [i, 0:4] = ([i, 0:4])) ml(infer) in(f(a[0:n, 0:4])) out(f(y[0:n, 0:4])) model(net)")
+def region(a, y, n, net):
+    raise AssertionError
+
+
+class Yields(nn.Module):
+    """Lets other threads run, and tells them of training mode."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for _ in range(3):
+            time.sleep(0)
+            if self.training:
+                return x + 1000
+        return x
+
+
+def network() -> nn.Sequential:
+    torch.manual_seed(0)
+    inner = nn.Sequential(nn.Linear(4, 4), Yields(), nn.Dropout(0.5), nn.BatchNorm1d(4), Yields(), nn.Dropout(0.5))
+    return nn.Sequential(inner, nn.Identity(), inner[2]).double().train()
+
+
+def evaluated(net: nn.Module, a: np.ndarray) -> np.ndarray:
+    with torch.no_grad():
+        return copy.deepcopy(net).eval()(torch.from_numpy(a)).numpy()
+
+
+def infer(net: Any, a: np.ndarray) -> np.ndarray:
+    y = np.zeros_like(a)
+    region(a, y, len(a), net)
+    return y
+
+
+def at_once(work: Callable[[int], None]) -> None:
+    """Run `work` in all threads, with frequent turns."""
+    start = threading.Barrier(THREADS)
+
+    def run(number: int) -> None:
+        start.wait(10)
+        for _ in range(CALLS):
+            work(number)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        for each in [pool.submit(run, number) for number in range(THREADS)]:
+            each.result(60)
+
+
+def modes(net: nn.Module) -> list[bool]:
+    return [part.training for part in net.modules()]
+
+
+def test_threads_that_share_a_module_evaluate_it() -> None:
+    net, a = network(), np.random.default_rng(0).random((3, 4))
+    before = copy.deepcopy(net.state_dict())
+    expected = evaluated(net, a)
+    at_once(lambda _: np.testing.assert_allclose(infer(net, a), expected))
+    assert all(modes(net))
+    for name, tensor in net.state_dict().items():
+        torch.testing.assert_close(tensor, before[name], rtol=0, atol=0)
+
+
+def test_threads_that_share_parts_of_modules_evaluate_them() -> None:
+    nets, a = [network()], np.random.default_rng(0).random((3, 4))
+    shared = nets[0][0]
+    nets += [nn.Sequential(shared, nn.Dropout(0.9)).train() for _ in range(THREADS - 1)]
+    nets[1].training = False  # its parts are as the user wants them
+    nets[1][1].training = False
+    shared.training = True
+    expected = [evaluated(net, a) for net in nets]
+    before = [modes(net) for net in nets]
+    at_once(lambda n: np.testing.assert_allclose(infer(nets[n], a), expected[n]) if n != 1 else None)
+    assert [modes(net) for net in nets] == before
+
+
+@pytest.mark.parametrize("kind", ["script", "subclass", "partly", "evaluated", "nested in one that fails"])
+def test_each_part_is_put_back(kind: str) -> None:
+    net, a = network(), np.random.default_rng(0).random((3, 4))
+    if kind == "script":
+        with torchscript.jit() as jit:
+            net = jit.script(nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.9)).double().train())
+    if kind == "partly":
+        net[0][2].eval()
+    if kind == "evaluated":
+        net.eval()
+    if kind == "subclass":
+
+        class Frozen(nn.Dropout):
+            """Its mode is a property."""
+
+            @property
+            def training(self) -> bool:
+                return self.on
+
+            @training.setter
+            def training(self, on: bool) -> None:
+                self.__dict__["on"] = on
+
+        net[0][2] = Frozen(0.9).train()
+        assert net[0][2].training
+    before, expected = modes(net), evaluated(net, a)
+    if kind == "nested in one that fails":
+        handle = net[1].register_forward_pre_hook(lambda *_: 1 / 0)
+        with pytest.raises(hpacml.ModelError, match="ZeroDivisionError"):
+            infer(net, a)
+        handle.remove()
+        assert modes(net) == before
+    at_once(lambda _: np.testing.assert_allclose(infer(net, a), expected))
+    assert modes(net) == before
+
+
+def test_a_model_that_runs_its_own_region() -> None:
+    """The inner call ends first, and must not put back what the outer one needs."""
+    inner, a = network(), np.random.default_rng(0).random((3, 4))
+    expected = evaluated(inner, a)
+
+    class Outer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = inner
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            first = torch.from_numpy(infer(self.net, x.numpy()))
+            return (first + self.net(x)) / 2
+
+    outer = Outer().train()
+    np.testing.assert_allclose(infer(outer, a), expected)
+    assert all(modes(outer))
+
+
+def test_a_module_that_is_put_into_training_mode_meanwhile_is_an_error() -> None:
+    net, a, y = network(), np.ones((3, 4)), np.full((3, 4), -7.0)
+    net.append(nn.Identity())
+    net[-1].register_forward_hook(lambda *_: net.train() and None)
+    with pytest.raises(hpacml.ModelError, match="put into training mode by other code .* copy"):
+        region(a, y, 3, net)
+    assert (y == -7).all()
+    assert all(modes(net))
+
+
+def test_a_module_of_torch_export() -> None:
+    program = torch.export.export(network().eval(), (torch.ones(3, 4, dtype=torch.float64),))
+    net, a = program.module(), np.random.default_rng(0).random((3, 4))
+    before = modes(net)
+    np.testing.assert_allclose(infer(net, a), evaluated(network(), a))
+    assert modes(net) == before
