@@ -22,6 +22,7 @@ from hpacml.frontend.python.compiler import compile_kernel
 from hpacml.frontend.python.definition import Definition
 from hpacml.frontend.python.sizes import size_rules
 from hpacml.frontend.python.types import ScalarType
+from hpacml.runtime.arrays.changes import note_writes
 from hpacml.runtime.arrays.protocols import array_view
 from hpacml.runtime.arrays.views import ArrayView, Layout, descriptor, layout_of
 from hpacml.runtime.frame import Frame
@@ -56,6 +57,7 @@ class Dispatcher:
         self._count = None if by_name_only else len(self._parameters)
         """The number of positional arguments that need no binding; None if a parameter is keyword-only."""
         self._arrays = [(k, p) for k, p in enumerate(kernel.parameters) if isinstance(p, ArrayParameter)]
+        self._array_names = [p.name for _, p in self._arrays]
         self._opaque = [p.name for p in kernel.parameters if isinstance(p, OpaqueParameter)]
         self._passed = [
             (k, _converter(p) if isinstance(p, ScalarParameter) else None)
@@ -84,8 +86,8 @@ class Dispatcher:
         chosen = instruments.current
         if placement.on_host(views, self._target):
             code = self._codes[chosen, None].get(layouts) or self._compile(layouts, chosen, None)
-            self._require_writable(code, args, views)
-            with self._frame(args):
+            self._begin_writes(code, args, views)
+            with self._frame(args, views):
                 return self._invoke(code, self._numbers(args), views)
         return self._run_on_device(layouts, chosen, args, views)
 
@@ -94,10 +96,10 @@ class Dispatcher:
     ) -> object:
         device = placement.device_of(views, [p.name for _, p in self._arrays], self._target)
         code = self._codes[chosen, device.chip].get(layouts) or self._compile(layouts, chosen, device.chip)
-        self._require_writable(code, args, views)
+        self._begin_writes(code, args, views)
         numbers = self._numbers(args)
         key = code, tuple([number or str(number) for number in numbers])  # 0.0 equals -0.0, but computes differently
-        work = Work(device, self._frame(args), views, frozenset(code.written), key)
+        work = Work(device, self._frame(args, views), views, frozenset(code.written), key)
         return self._offload.run(work, lambda views: self._invoke(code, numbers, views))
 
     def _numbers(self, args: Sequence[Any]) -> list[object]:
@@ -110,16 +112,21 @@ class Dispatcher:
         result = code.run(*values)
         return result if code.result is None else code.result(result)
 
-    def _require_writable(self, code: _Code, args: Sequence[Any], views: Sequence[ArrayView]) -> None:
+    def _begin_writes(self, code: _Code, args: Sequence[Any], views: Sequence[ArrayView]) -> None:
+        """Raise `MapError` for arrays that are written and must not be, and tell Torch of those that are its own."""
         for n in code.written:
-            if views[n].readonly:
+            view = views[n]
+            if view.readonly:
                 k, parameter = self._arrays[n]
                 array_view(args[k], parameter.name, write=True, gpu=True)  # raises the error
+            if type(view.owner) is not np.ndarray:
+                note_writes([view])
 
-    def _frame(self, args: Sequence[Any]) -> Frame:
+    def _frame(self, args: Sequence[Any], views: Sequence[ArrayView]) -> Frame:
         if not self._opaque:
             return self._no_arguments
-        return Frame({name: args[self._parameters[name]] for name in self._opaque}, paths=self._no_arguments.paths)
+        arguments = {name: args[self._parameters[name]] for name in self._opaque}
+        return Frame(arguments, paths=self._no_arguments.paths, arrays=(self._array_names, views))
 
     def _bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Sequence[Any]:
         try:

@@ -22,6 +22,7 @@ from hpacml.frontend.placement import (
 from hpacml.functors.application import Way
 from hpacml.functors.boxes import Box, boxes
 from hpacml.runtime.arrays.buffers import empty
+from hpacml.runtime.arrays.changes import note_writes
 from hpacml.runtime.arrays.overlap import overlap
 from hpacml.runtime.arrays.protocols import array_view
 from hpacml.runtime.arrays.views import ArrayView, c_strides, numpy_array, tensor_view
@@ -105,6 +106,7 @@ class TensorFunctor:
         bound.require_shape(view)
         if (name := bound.sharing(view)) is not None:
             raise MapError(f"'out' shares memory with '{name}', which is read: give a tensor of its own memory")
+        note_writes([view])
         bound.run(view, device)
         return out
 
@@ -130,6 +132,7 @@ class TensorFunctor:
         shared = bound.sharing(source) is not None  # then the tensor is copied before the arrays change
         if shared and source.device is None:
             source = array_view(numpy_array(source).copy(), "tensor")
+        note_writes([bound.views[n] for n in bound.application.heads])
         bound.run(source, device, copied=shared and source.device is not None)
 
     def _device(self, bound: _Bound) -> Device | None:

@@ -33,6 +33,7 @@ from hpacml.frontend.maps import AppliedFunctor, End, integers_of, numbers_of
 from hpacml.frontend.origin import origin_of
 from hpacml.frontend.placement import Machine, device_of, on_host, require_machine
 from hpacml.frontend.scope import Keyword, Scope, check_units
+from hpacml.runtime.arrays.changes import note_writes, require_in_place
 from hpacml.runtime.arrays.protocols import array_view
 from hpacml.runtime.arrays.views import ArrayView, layout_of
 from hpacml.runtime.databases.origins import Origin
@@ -168,12 +169,16 @@ class Region(Decorated, Generic[P, R]):
             result = self.py_func(*args, **kwargs)
             if result is not None:
                 require_finished(result, self.py_func.__name__)
+            if active and not infers:  # else nothing uses the arrays any more
+                require_in_place(bound.plan.arrays, bound.views, f"the original code of {self.py_func.__name__}")
             returned.append(result)
 
         active, infers = self._decide(bound)
         if self._outputs.of_interest and active and not infers:
             body = self._outputs.around(body, bound.values)
-        frame = Frame(bound.values, [body], self._paths)
+        frame = Frame(bound.values, [body], self._paths, (bound.plan.arrays, bound.views))
+        if infers:
+            note_writes([bound.views[n] for n in bound.plan.written])
         scalars = [*bound.numbers, *bound.conditions]
         # The original code uses arrays of the host where they are, so only the model needs the GPU.
         target = self._target if infers or self._target == "cpu" else None

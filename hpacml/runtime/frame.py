@@ -7,10 +7,13 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeGuard
+from typing import TYPE_CHECKING, Protocol, TypeGuard
 
 from hpacml.errors import HpacmlError
 from hpacml.runtime.databases.origins import Origin
+
+if TYPE_CHECKING:
+    from hpacml.runtime.arrays.views import ArrayView
 
 
 def is_path(value: object) -> TypeGuard[str | os.PathLike[str]]:
@@ -57,8 +60,8 @@ class DeviceCall(Protocol):
 
 @dataclass(slots=True, eq=False)  # not frozen: that would take several times as long to make
 class Frame:
-    """One call: its opaque `arguments` by name, the `bodies` that compiled code calls by index, its `paths`, and its
-    call on a GPU, None on the host.
+    """One call: its opaque `arguments` by name, the `bodies` that compiled code calls by index, its `paths`, the names
+    and the views of its `arrays`, where a model may be Python, and its call on a GPU, None on the host.
 
     Inside `with frame:` it is the innermost frame of its thread, above those of the calls around it.
     """
@@ -66,11 +69,12 @@ class Frame:
     arguments: Mapping[str, object] = field(default_factory=lambda: NO_ARGUMENTS)
     bodies: Sequence[Callable[[], object]] = ()
     paths: Paths = field(default_factory=Paths)
+    arrays: tuple[Sequence[str], Sequence[ArrayView]] = ((), ())
     gpu: DeviceCall | None = None
 
     def on(self, gpu: DeviceCall) -> Frame:
         """The frame of the same call on a GPU."""
-        return Frame(self.arguments, self.bodies, self.paths, gpu)
+        return Frame(self.arguments, self.bodies, self.paths, self.arrays, gpu)
 
     def __enter__(self) -> Frame:
         _calls.frames.append(self)
@@ -92,6 +96,11 @@ def current() -> Frame:
     if not _calls.frames:
         raise HpacmlError("compiled code asked for an argument or a body of its call, but no call is under way")
     return _calls.frames[-1]
+
+
+def arrays() -> tuple[Sequence[str], Sequence[ArrayView]]:
+    """The arrays of the innermost frame of this thread, none outside of any."""
+    return _calls.frames[-1].arrays if _calls.frames else ((), ())
 
 
 def paths() -> Paths:

@@ -85,6 +85,11 @@ def _numpy_view(array: np.ndarray[Any, np.dtype[Any]], name: str) -> ArrayView:
     return ArrayView(address, dtype, shape, strides, not flags.writeable, array)
 
 
+def numpy_address(array: np.ndarray[Any, np.dtype[Any]]) -> int:
+    """The address of element [0, ..., 0]."""
+    return ctypes.c_size_t.from_address(_capsule_pointer(array.__array_struct__, None) + _ARRAY_STRUCT_DATA).value
+
+
 def _custom_dtype(dtype: np.dtype[Any], name: str) -> str:
     if dtype.name == "bfloat16" and dtype.itemsize == 2:  # of the package ml_dtypes
         return BRAIN

@@ -16,6 +16,7 @@ from hpacml import environment
 from hpacml.abi.records import InferSite
 from hpacml.errors import HpacmlError, ModelError
 from hpacml.runtime import checks, frame
+from hpacml.runtime.arrays.changes import require_in_place
 from hpacml.runtime.gpu.device_call import innermost
 from hpacml.runtime.map_digest import maps_sha256
 from hpacml.runtime.models import fallback
@@ -27,7 +28,8 @@ from hpacml.runtime.models.outputs import by_name, fields, in_order, keys_of, na
 from hpacml.runtime.sites import find, why_none
 
 if TYPE_CHECKING:
-    from hpacml.runtime.gpu.device_call import Call
+    from hpacml.runtime.arrays.changes import require_in_place
+from hpacml.runtime.gpu.device_call import Call
 
 POINTS = 4096
 """How many points `batch` without a number gives to the model at once, in whole rows.
@@ -143,6 +145,8 @@ class Inference:
                 if call is not None:
                     call.leave_to_host(f"{environment.CHECK.name}=finite")
                 self._require_finite(model, results)
+            if code is not None:
+                require_in_place(*frame.arrays(), f"the model {model.name}")
             if lent.updates and lent.kept:
                 lent.part()
             for target, result in results:

@@ -1,0 +1,53 @@
+"""What happens to arrays in the course of a call: writes that Torch must know of, and memory exchanged under a call."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from hpacml.errors import MapError
+from hpacml.runtime.arrays.protocols import numpy_address
+from hpacml.runtime.arrays.views import ArrayView
+
+
+def note_writes(views: Iterable[ArrayView]) -> None:
+    """Count a write to each tensor among the owners of memory that is written.
+
+    Torch then refuses gradients that need what was there before. Of a NumPy array over the memory of a tensor it cannot
+    be known.
+    """
+    torch: Any = sys.modules.get("torch")
+    if torch is None:  # nobody has tensors
+        return
+    tensors = [view.owner for view in views if isinstance(view.owner, torch.Tensor)]
+    if tensors:
+        torch.autograd.graph.increment_version(tensors)
+
+
+def require_in_place(names: Sequence[str], views: Sequence[ArrayView], by: str) -> None:
+    """Raise MapError for an array that has other memory, sizes or strides than its view, changed `by` some code.
+
+    The view has the address that compiled code uses. The memory that was there may be freed.
+    """
+    for name, view in zip(names, views, strict=True):
+        if not _is_in_place(view):
+            raise MapError(
+                f"{by} has given the array '{name}' other memory or sizes, while the region uses those that it had: "
+                f"write into it, such as {name}[...] = ..., or change it before the call"
+            )
+
+
+def _is_in_place(view: ArrayView) -> bool:
+    owner: Any = view.owner
+    if type(owner) is np.ndarray:
+        return owner.shape == view.shape and (numpy_address(owner) == view.address or not owner.size)
+    torch: Any = sys.modules.get("torch")
+    if torch is None or not isinstance(owner, torch.Tensor):
+        return True
+    try:
+        return owner.data_ptr() == view.address and owner.shape == view.shape and owner.stride() == view.strides
+    except RuntimeError:  # it is of another kind now, without memory
+        return False
