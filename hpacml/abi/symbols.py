@@ -26,6 +26,7 @@ VALUES = {
     "index": Value("i64", "q"),
     "i64": Value("i64", "q"),
     "i32": Value("i32", "i4x"),
+    "i16": Value("i16", "h6x"),
     "i8": Value("i8", "b7x"),
     "i1": Value("i1", "?7x"),
     "f64": Value("double", "d"),

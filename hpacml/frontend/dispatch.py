@@ -181,7 +181,8 @@ def _result(type: ScalarType) -> Callable[[Any], object] | None:
     if type.weak:
         return None
     if type.kind == "u":
-        return lambda value: np.uint8(value & 0xFF)
+        mask = (1 << type.bits) - 1
+        return lambda value: type.python(value & mask)
     return type.python
 
 
@@ -206,7 +207,7 @@ def _converter(parameter: ScalarParameter) -> Callable[[Any], object]:
         number = int(value)
         if not low <= number < high:
             raise refuse(value)
-        return number - 256 if type.kind == "u" and number > 127 else number
+        return number - high if type.kind == "u" and 2 * number >= high else number
 
     def to_float(value: Any) -> float:
         if value.__class__ is float and bits == 64:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hpacml.directives.parser import parse_application_targets, parse_functor, require_text
 from hpacml.directives.syntax import FunctorDirective
+from hpacml.dtypes import DTYPES, common
 from hpacml.errors import MapError
 from hpacml.frontend import operators, tracers
 from hpacml.frontend.maps import AppliedFunctor, integers_of, numbers_of, symbolic_shape
@@ -313,9 +314,10 @@ def define_operators() -> None:
 @lru_cache(4096)
 def _dtype(dtypes: tuple[str, ...]) -> str:
     """The dtype of a tensor gathered from arrays of these dtypes."""
-    from hpacml.dialects.hpacml.attributes import ELEMENT_TYPES, dtype_name, promote
-
-    return dtype_name(promote(ELEMENT_TYPES[dtype] for dtype in dtypes))
+    if (found := common(dtypes)) is None:
+        shown = " and ".join(sorted({DTYPES[dtype].long_name for dtype in dtypes}))
+        raise MapError(f"no integer type has the numbers of both {shown}: convert one of the arrays, or give 'out'")
+    return found
 
 
 @lru_cache(4096)

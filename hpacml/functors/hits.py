@@ -125,7 +125,7 @@ class Memory:
     def _read(self, view: View[int], access: Access, indexed: Access, m: int) -> Numbers:
         """The elements of an index array, for dimension `m` of `indexed`. Raises `MapError` if one lies outside."""
         places, size = self._places(view, access), self.arrays[indexed.array].shape[m]
-        values = np.broadcast_to(self.content(access.array)[places].astype(np.int64), view.sizes)
+        values = np.broadcast_to(self.content(access.array)[places], view.sizes)
         wrong = (values < 0) | (values >= size)
         if wrong.any():
             first = int(wrong.argmax())
@@ -133,7 +133,7 @@ class Memory:
                 f"the index {_element(self.names[access.array], places, view.sizes, first)} is {values.flat[first]}, "
                 f"outside dimension {m} of '{self.names[indexed.array]}', which has {size} elements"
             )
-        return values
+        return values.astype(np.int64)
 
 
 def _element(array: str, places: Sequence[Numbers], shape: tuple[int, ...], number: int) -> str:

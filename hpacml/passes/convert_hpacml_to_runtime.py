@@ -54,6 +54,7 @@ from hpacml.dialects.hpacml_rt.measurements import CopiedOp, NowOp, RecordOp
 from hpacml.dtypes import SIZES
 from hpacml.passes.common.bodies import ORIGIN
 from hpacml.passes.common.leftovers import require_nothing_left
+from hpacml.passes.common.plain_elements import plain_elements
 
 POINTER = llvm.LLVMPointerType()
 
@@ -114,6 +115,7 @@ class ConvertHpacmlToRuntimePass(ModulePass):
                 case _:
                     pass
         require_nothing_left(op)
+        plain_elements(op)
 
 
 def _declare(module: ModuleOp, name: str) -> None:

@@ -17,11 +17,13 @@ from xdsl.dialects.builtin import (
     IntAttr,
     IntegerType,
     MemRefType,
+    Signedness,
     StridedLayoutAttr,
     bf16,
     f16,
     f32,
     f64,
+    i1,
 )
 from xdsl.dialects.utils.enum_attribute import EnumAttribute
 from xdsl.ir import Attribute, Data, ParametrizedAttribute, SpacedOpaqueSyntaxAttribute, TypeAttribute
@@ -31,7 +33,8 @@ from xdsl.printer import Printer
 from xdsl.utils.exceptions import VerifyException
 from xdsl.utils.str_enum import StrEnum
 
-from hpacml.dtypes import BRAIN, DTYPES
+from hpacml.dtypes import BRAIN, DTYPES, INDICES, DType, common
+from hpacml.errors import MapError
 from hpacml.functors.polynomials import Poly
 from hpacml.functors.targets import Bounds, TargetTree, format_tree, single
 from hpacml.functors.tensor_functor import Point, Range, Slice, format_slice
@@ -39,14 +42,28 @@ from hpacml.functors.tensor_functor import Point, Range, Slice, format_slice
 _FLOAT_TYPES: dict[str, Attribute] = {"f16": f16, BRAIN: bf16, "f32": f32, "f64": f64}
 """The floats that conversions know. MLIR's integers follow from their bits."""
 
-ELEMENT_TYPES: dict[str, Attribute] = {
-    name: IntegerType(dtype.bits) if dtype.kind in "ui" else _FLOAT_TYPES[name] for name, dtype in DTYPES.items()
-}
-"""Element types of arrays and tensors by name. MLIR integers are signless; the only 8-bit one is unsigned."""
+
+def _element_type(dtype: DType) -> Attribute:
+    """The type of an element in memory.
+
+    A type tells the sign of its integers: signless ones are signed, but for `i8`, which is a byte. Arithmetic is of
+    signless integers (`number_type`), and of conversions `hpacml.passes.common.conversion` knows which to take.
+    """
+    if dtype.kind == "f":
+        return _FLOAT_TYPES[dtype.name]
+    if dtype.kind == "b":
+        return i1
+    signless = (dtype.kind == "u") == (dtype.bits == 8)
+    sign = Signedness.UNSIGNED if dtype.kind == "u" else Signedness.SIGNED
+    return IntegerType(dtype.bits, Signedness.SIGNLESS if signless else sign)
+
+
+ELEMENT_TYPES: dict[str, Attribute] = {name: _element_type(dtype) for name, dtype in DTYPES.items()}
+"""Element types of arrays and tensors by name."""
 
 _NAMES = {element_type: name for name, element_type in ELEMENT_TYPES.items()}
 
-INDICES = tuple(element_type for name, element_type in ELEMENT_TYPES.items() if DTYPES[name].kind in "ui")
+INDEX_TYPES = tuple(ELEMENT_TYPES[name] for name in INDICES)
 """Element types of index arrays."""
 
 FLOATS = (Float16Type, BFloat16Type, Float32Type, Float64Type)
@@ -55,20 +72,30 @@ FLOATS = (Float16Type, BFloat16Type, Float32Type, Float64Type)
 def dtype_name(element_type: Attribute) -> str:
     """The name of an element type. Raises `VerifyException` for any other type."""
     if (name := _NAMES.get(element_type)) is None:
-        raise VerifyException(f"element type {element_type} is none of {', '.join(ELEMENT_TYPES)}")
+        raise VerifyException(f"element type {element_type} is none of {', '.join(map(str, _NAMES))}")
     return name
 
 
 def is_unsigned(element_type: Attribute) -> bool:
-    """Whether it is that of unsigned integers."""
-    return element_type in _NAMES and DTYPES[_NAMES[element_type]].kind == "u"
+    """Whether it is that of unsigned integers, or of bools."""
+    return element_type in _NAMES and DTYPES[_NAMES[element_type]].kind in "ub"
+
+
+def number_type(element_type: Attribute) -> Attribute:
+    """The type in which arithmetic has an element: the same, without a sign."""
+    if element_type in _NAMES and DTYPES[_NAMES[element_type]].kind in "ui":
+        return IntegerType(DTYPES[_NAMES[element_type]].bits)
+    return element_type
 
 
 def promote(element_types: Iterable[Attribute]) -> Attribute:
-    """The element type of a tensor gathered from arrays of several: the widest, floats before integers."""
-    types = sorted({dtype_name(t) for t in element_types}, key=list(DTYPES).index)
-    floats = [name for name in types if DTYPES[name].kind == "f"]
-    return f32 if floats == ["f16", BRAIN] else ELEMENT_TYPES[(floats or types)[-1]]
+    """The element type of a tensor gathered from arrays of several. Raises `MapError` if there is none."""
+    names = [dtype_name(element_type) for element_type in element_types]
+    if (found := common(names)) is None:
+        raise MapError(
+            f"no integer type has the numbers of both {' and '.join(sorted(set(names)))}: convert one of the arrays"
+        )
+    return ELEMENT_TYPES[found]
 
 
 def known(size: int) -> int | None:

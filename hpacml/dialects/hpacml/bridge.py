@@ -18,6 +18,7 @@ from xdsl.dialects.builtin import (
     SymbolNameConstraint,
     SymbolRefAttr,
     UnitAttr,
+    i1,
 )
 from xdsl.interfaces import HasCanonicalizationPatternsInterface
 from xdsl.ir import Attribute, Operation, SSAValue
@@ -38,7 +39,7 @@ from xdsl.transforms.canonicalization_patterns.utils import const_evaluate_opera
 from xdsl.utils.exceptions import VerifyException
 
 from hpacml.dialects.hpacml.attributes import (
-    INDICES,
+    INDEX_TYPES,
     Direction,
     DirectionAttr,
     MappingType,
@@ -339,11 +340,11 @@ class MapOp(TextualOperation, HasCanonicalizationPatternsInterface):
         """Raise `MapError` for an index array of another type than integers."""
         for number in self.index_arrays:
             element_type = cast(MemRefType, self.arrays[number].type).element_type
-            if element_type not in INDICES:
-                raise MapError(
-                    f"the array '{self.array_names[number]}' is used as indices, but has elements of {element_type}: "
-                    "indices are integers (i32, i64 or u8)"
-                )
+            if element_type not in INDEX_TYPES:
+                name = self.array_names[number]
+                mask = f"the places where a mask is true are numpy.flatnonzero({name})"
+                hint = mask if element_type == i1 else "indices are integers"
+                raise MapError(f"the array '{name}' is used as indices, but has elements of {element_type}: {hint}")
 
     def resolve_partly(self, functor: Functor) -> tuple[int | None, ...]:
         """The tensor's shape, None where a size is dynamic. Raises `MapError` for what is wrong statically."""

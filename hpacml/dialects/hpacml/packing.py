@@ -27,7 +27,7 @@ from xdsl.irdl import (
 from xdsl.traits import Pure
 from xdsl.utils.exceptions import VerifyException
 
-from hpacml.dialects.hpacml.attributes import INDICES, IndirectType, dtype_name, known
+from hpacml.dialects.hpacml.attributes import INDEX_TYPES, IndirectType, dtype_name, known
 from hpacml.dialects.hpacml.effects import READS_AND_WRITES
 
 View: TypeAlias = "MemRefType | IndirectType"
@@ -84,8 +84,8 @@ class IndirectOp(IRDLOperation):
                 DYNAMIC_INDEX not in pair and pair[0] != pair[1] for pair in zip(sizes, view.get_shape(), strict=True)
             ):
                 raise VerifyException(f"an index of type {index.type} does not have the shape of the view, {view}")
-            if view_type(index).element_type not in INDICES:
-                raise VerifyException(f"indices have elements of u8, i32 or i64, not {view_type(index).element_type}")
+            if view_type(index).element_type not in INDEX_TYPES:
+                raise VerifyException(f"indices have elements of integers, not {view_type(index).element_type}")
 
 
 def sweep_dims(tensor: MemRefType, features: Sequence[int]) -> list[int]:

@@ -23,7 +23,7 @@ from xdsl.traits import MemoryReadEffect
 from xdsl.transforms.canonicalization_patterns.utils import const_evaluate_operand
 from xdsl.utils.exceptions import VerifyException
 
-from hpacml.dialects.hpacml.attributes import INDICES, DirectionAttr, MappingType, TargetAttr
+from hpacml.dialects.hpacml.attributes import INDEX_TYPES, DirectionAttr, MappingType, TargetAttr
 from hpacml.dialects.hpacml.effects import READS_AND_WRITES
 from hpacml.dialects.hpacml.packing import VIEW, view_type
 from hpacml.dialects.hpacml.texts import TEXT, TEXTS, TextualOperation
@@ -173,8 +173,8 @@ class InBoundsOp(IRDLOperation):
         super().__init__(operands=[view, size], result_types=[i1])
 
     def verify_(self) -> None:
-        if (element_type := view_type(self.view).element_type) not in INDICES:
-            raise VerifyException(f"indices have elements of u8, i32 or i64, not {element_type}")
+        if (element_type := view_type(self.view).element_type) not in INDEX_TYPES:
+            raise VerifyException(f"indices have elements of integers, not {element_type}")
 
 
 @irdl_op_definition

@@ -32,7 +32,7 @@ class ArrayParameter:
     def memref(self, layout: Layout) -> MemRefType:
         """The type of the array in the IR."""
         shape = [dim if isinstance(dim, int) else DYNAMIC_INDEX for dim in self.dims]
-        return memref_of_layout(self.element.ir, shape, layout)
+        return memref_of_layout(self.element.element, shape, layout)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 from xdsl.dialects.arith import CmpiOp, DivUIOp, MaxSIOp, OrIOp
 from xdsl.dialects.builtin import DYNAMIC_INDEX, IndexType, MemRefType
 from xdsl.dialects.func import CallOp
-from xdsl.dialects.memref import AllocOp, CastOp, StoreOp
+from xdsl.dialects.memref import AllocOp, CastOp
 from xdsl.dialects.scf import IfOp, ParallelOp, ReduceOp, YieldOp
 from xdsl.ir import Region, SSAValue
 
@@ -217,7 +217,7 @@ def _new_array(evaluator: Evaluator, callee: Any, node: ast.Call) -> Array:
     _check_bytes(evaluator, sizes, element.dtype.itemsize)
     dims = [DYNAMIC_INDEX if size.constant is None else int(size.constant) for size in sizes]
     dynamic = [evaluator.numbers.ssa(size) for size in sizes if size.constant is None]
-    type = MemRefType(element.ir, dims)
+    type = MemRefType(element.element, dims)
     memory = SSAValue.get(evaluator.emit.value(AllocOp(dynamic, [], type)), type=MemRefType)
     evaluator.emit.own(memory)
     if value is not None:
@@ -288,11 +288,11 @@ def _dtype(evaluator: Evaluator, node: ast.expr) -> ScalarType:
         raise evaluator.error(node, f"the dtype of an array in a kernel is one of {known}") from None
 
 
-def _fill(evaluator: Evaluator, memory: SSAValue, sizes: Sequence[SSAValue], value: SSAValue) -> None:
+def _fill(evaluator: Evaluator, memory: SSAValue[MemRefType], sizes: Sequence[SSAValue], value: SSAValue) -> None:
     emit = evaluator.emit
     zero, one = emit.index(0), emit.index(1)
     with emit.block([IndexType()] * len(sizes)) as body:
-        emit.op(StoreOp.get(value, memory, body.args))
+        emit.store(value, memory, body.args)
         emit.op(ReduceOp())
     emit.op(ParallelOp([zero] * len(sizes), sizes, [one] * len(sizes), Region(body)))
 

@@ -95,6 +95,14 @@ def truncate(emit: Emitter, a: SSAValue) -> SSAValue:
     return _select(emit, fits, whole, emit.constant(-(1 << 63), i64))
 
 
+def truncate_unsigned(emit: Emitter, a: SSAValue) -> SSAValue:
+    """A float without its fraction as an unsigned i64, or any if it does not fit."""
+    half = emit.constant(2.0**63, a.type)
+    high = emit.value(arith.CmpfOp(a, half, "oge"))
+    low = truncate(emit, _select(emit, high, emit.value(arith.SubfOp(a, half)), a))
+    return emit.value(arith.XOrIOp(low, _select(emit, high, emit.constant(-(1 << 63), i64), emit.constant(0, i64))))
+
+
 def _safe(emit: Emitter, b: SSAValue, signed: bool, known: int | None) -> _Divisor:
     if known is not None:
         return _Divisor(b)

@@ -15,16 +15,19 @@ from xdsl.dialects.builtin import (
     IndexType,
     IntegerAttr,
     IntegerType,
+    MemRefType,
     StringAttr,
+    UnrealizedConversionCastOp,
     i1,
     i8,
 )
 from xdsl.dialects.func import CallOp, FuncOp
 from xdsl.dialects.llvm import AddressOfOp, GlobalOp, LLVMArrayType, LLVMPointerType
-from xdsl.dialects.memref import DeallocOp
+from xdsl.dialects.memref import DeallocOp, LoadOp, StoreOp
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 
 from hpacml.abi.records import Site
+from hpacml.dialects.hpacml.attributes import number_type
 from hpacml.frontend.python.types import Constant
 
 
@@ -69,6 +72,17 @@ class Emitter:
     def own(self, memory: SSAValue) -> None:
         """Free this memory at the end of the innermost block."""
         self._open[-1].owned.append(memory)
+
+    def load(self, memory: SSAValue[MemRefType], indices: Sequence[SSAValue]) -> SSAValue:
+        """An element of an array, as a number without a sign."""
+        return self._retyped(self.value(LoadOp.get(memory, indices)), number_type(memory.type.element_type))
+
+    def store(self, value: SSAValue, memory: SSAValue[MemRefType], indices: Sequence[SSAValue]) -> None:
+        """Set an element of an array to a number of its type."""
+        self.op(StoreOp.get(self._retyped(value, memory.type.element_type), memory, indices))
+
+    def _retyped(self, value: SSAValue, type: Attribute) -> SSAValue:
+        return value if value.type == type else self.value(UnrealizedConversionCastOp.get([value], [type]))
 
     def constant(self, value: Constant, type: Attribute) -> SSAValue:
         """A constant, which is appended unless an open block has it."""

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
 
-from xdsl.dialects.memref import DimOp, LoadOp
+from xdsl.dialects.memref import DimOp
 from xdsl.dialects.scf import IfOp, YieldOp
 from xdsl.ir import Region, SSAValue
 
@@ -142,7 +142,7 @@ class Evaluator:
         return array, [self._position(array, axis, index) for axis, index in enumerate(indices)]
 
     def load(self, array: Array, indices: Sequence[SSAValue]) -> Number:
-        return Number(array.element, self.emit.value(LoadOp.get(array.value, indices)))
+        return Number(array.element, self.emit.load(array.value, indices))
 
     def choose(self, condition: SSAValue, then: Callable[[], Number], otherwise: Callable[[], Number]) -> Number:
         """One of two numbers. Only the chosen number is computed."""

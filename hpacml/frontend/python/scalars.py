@@ -140,7 +140,9 @@ class Arithmetic:
         if source.is_float:
             if target.is_float:
                 return emit((arith.ExtFOp if target.bits > source.bits else arith.TruncFOp)(value, target.ir))
-            return self._resize(division.truncate(self._emit, value), True, target.ir)
+            wide = target.kind == "u" and target.bits == 64
+            whole = (division.truncate_unsigned if wide else division.truncate)(self._emit, value)
+            return self._resize(whole, True, target.ir)
         if not target.is_float:
             return self._resize(value, source.kind == "i", target.ir)
         if source is INT and target.ir == f32:  # by way of float, as NumPy does
@@ -156,7 +158,8 @@ class Arithmetic:
         if isinstance(source, IndexType) or (isinstance(target, IndexType) and signed):
             return emit(arith.IndexCastOp(value, target))
         if isinstance(target, IndexType):
-            return emit(arith.IndexCastOp(emit(arith.ExtUIOp(value, i64)), target))
+            wide = value if source == i64 else emit(arith.ExtUIOp(value, i64))
+            return emit(arith.IndexCastOp(wide, target))
         if _width(target) < _width(source):
             return emit(arith.TruncIOp(value, cast(IntegerType, target)))
         return emit((arith.ExtSIOp if signed else arith.ExtUIOp)(value, cast(IntegerType, target)))
@@ -245,12 +248,34 @@ class Arithmetic:
             return _fold(PYTHON[operation], a.constant, b.constant)
         if (answer := decided(operation, a, b)) is not None:
             return Number(BOOL if weak else NP_BOOL, answer)
-        if a.type.is_float or b.type.is_float or a.type.weak == b.type.weak:
+        if a.type.is_float or b.type.is_float:
+            type, _ = _result(PYTHON[ast.Add], a, b)
+        elif _exceeds_int(a.type) != _exceeds_int(b.type):
+            return Number(NP_BOOL, self._compare_with_unsigned(operation, a, b))
+        elif a.type.weak == b.type.weak:
             type, _ = _result(PYTHON[ast.Add], a, b)
         else:  # exact, as NumPy compares its integers with Python's
             type = INT
         x, y = self.ssa(self.convert(a, type)), self.ssa(self.convert(b, type))
         return Number(BOOL if weak else NP_BOOL, self._compare(_PREDICATES[operation], x, y, type))
+
+    def _compare_with_unsigned(self, operation: Operator, a: Number, b: Number) -> SSAValue:
+        """Compare a uint64 with another integer exactly, as NumPy does."""
+        unsigned, other = (a, b) if _exceeds_int(a.type) else (b, a)
+
+        def known(sign: int) -> SSAValue:
+            sides = (0, sign) if other is b else (sign, 0)
+            return self._emit.constant(PYTHON[operation](*sides), i1)
+
+        if other.constant is not None and not 0 <= other.constant < 1 << 64:
+            return known(1 if other.constant > 0 else -1)
+        x, y = (self.ssa(self.convert(number, unsigned.type)) for number in (a, b))
+        compared = self._compare(_PREDICATES[operation], x, y, unsigned.type)
+        if other.constant is not None or other.type.kind != "i":
+            return compared
+        number = self.ssa(other)
+        negative = self._emit.value(arith.CmpiOp(number, self._emit.constant(0, number.type), "slt"))
+        return self._select(negative, known(-1), compared)
 
     def select(self, condition: Number, a: Number, b: Number) -> Number:
         """`a if condition else b` of numbers that are computed already."""
@@ -333,6 +358,11 @@ class Arithmetic:
         if type.is_float:
             first = self._emit.value(arith.OrIOp(first, self._emit.value(arith.CmpfOp(x, x, "uno"))))
         return Number(type, self._select(first, x, y))
+
+
+def _exceeds_int(type: ScalarType) -> bool:
+    """Whether it has integers that a kernel's `int` has not."""
+    return type.kind == "u" and type.bits == 64
 
 
 def _check_size(number: Number) -> None:

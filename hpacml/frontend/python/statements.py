@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterable, Sequence
 
-from xdsl.dialects.memref import StoreOp
 from xdsl.dialects.scf import IfOp
 from xdsl.ir import Block, Region, SSAValue
 
@@ -114,7 +113,7 @@ class Statements:
             raise self._evaluator.error(node, f"this is {describe(value)}, where a number is needed")
         with self._evaluator.at(node):
             stored = self._numbers.ssa(self._numbers.convert(value, array.element))
-        self._emit.op(StoreOp.get(stored, array.value, indices))
+        self._emit.store(stored, array.value, indices)
         if array.parameter is not None:
             self._evaluator.written.add(array.parameter)
 

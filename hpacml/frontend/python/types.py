@@ -12,11 +12,11 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from xdsl.dialects.builtin import IndexType, f64, i1
+from xdsl.dialects.builtin import IndexType, f64, i1, i64
 from xdsl.ir import Attribute
 
-from hpacml.dialects.hpacml.attributes import ELEMENT_TYPES
-from hpacml.dtypes import DTYPES
+from hpacml.dialects.hpacml.attributes import ELEMENT_TYPES, number_type
+from hpacml.dtypes import DTYPES, DType
 
 Constant = bool | int | float
 
@@ -33,6 +33,9 @@ class ScalarType:
     python: type[Any]
     weak: bool
     ir: Attribute
+    """The type of its numbers in the IR, where integers have no sign."""
+    element: Attribute
+    """The type of its elements in arrays, which tells the sign."""
 
     @property
     def sample(self) -> Any:
@@ -76,21 +79,27 @@ class ScalarType:
         return self.name
 
 
-BOOL = ScalarType("bool", bool, True, i1)
-INT = ScalarType("int", int, True, IndexType())
-FLOAT = ScalarType("float", float, True, f64)
+def _of(dtype: DType) -> ScalarType:
+    """NumPy's numbers of an element type."""
+    element, python = ELEMENT_TYPES[dtype.name], getattr(np, dtype.long_name)
+    return ScalarType(python.__name__ if dtype.kind != "b" else "bool_", python, False, number_type(element), element)
+
+
+BOOL = ScalarType("bool", bool, True, i1, i1)
+INT = ScalarType("int", int, True, IndexType(), i64)
+FLOAT = ScalarType("float", float, True, f64, f64)
 WEAK = (BOOL, INT, FLOAT)
 
 ARRAY_DTYPES = {
-    dtype.long_name: ScalarType(dtype.long_name, getattr(np, dtype.long_name), False, ELEMENT_TYPES[name])
-    for name, dtype in sorted(DTYPES.items(), key=lambda item: "fiu".index(item[1].kind))
+    dtype.long_name: _of(dtype)
+    for dtype in sorted(DTYPES.values(), key=lambda dtype: "fiub".index(dtype.kind))
     if dtype.in_kernels
 }
-"""The element types of arrays by NumPy's name, in the order of error texts: floats, then integers."""
+"""The element types of arrays by NumPy's name, in the order of error texts: floats, integers, bool."""
 
-NP_BOOL = ScalarType("bool_", np.bool_, False, i1)
+NP_BOOL = ARRAY_DTYPES["bool"]
 
-SCALARS: dict[type[Any], ScalarType] = {t.python: t for t in (*WEAK, *ARRAY_DTYPES.values(), NP_BOOL)}
+SCALARS: dict[type[Any], ScalarType] = {t.python: t for t in (*WEAK, *ARRAY_DTYPES.values())}
 """All types by the Python class of their numbers."""
 
 

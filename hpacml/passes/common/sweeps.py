@@ -12,7 +12,7 @@ from typing import TypeAlias, cast
 
 from xdsl.builder import Builder
 from xdsl.dialects import arith, memref, scf
-from xdsl.dialects.builtin import DYNAMIC_INDEX, IndexType, IntegerAttr, MemRefType, i8, i64
+from xdsl.dialects.builtin import DYNAMIC_INDEX, IndexType, IntegerAttr, MemRefType, i32, i64
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.utils.exceptions import PassFailedException
@@ -162,7 +162,7 @@ def locate(view: SSAValue, place: Sequence[SSAValue], builder: Builder, known: K
 def index_at(view: SSAValue, place: Sequence[SSAValue], builder: Builder) -> SSAValue:
     """Read an element of a view as an index."""
     loaded = builder.insert(memref.LoadOp.get(*locate(view, place, builder))).res
-    number = convert(loaded, i64, builder) if loaded.type == i8 else loaded
+    number = loaded if loaded.type == i32 else convert(loaded, i64, builder)
     return builder.insert(arith.IndexCastOp(number, IndexType())).result
 
 

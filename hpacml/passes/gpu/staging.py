@@ -16,6 +16,7 @@ from xdsl.dialects.builtin import (
     StringAttr,
     UnitAttr,
     VectorType,
+    i1,
     i64,
 )
 from xdsl.ir import Operation, SSAValue
@@ -64,6 +65,8 @@ class Staging:
         counts = [slice.count for slice in sweep.slices]
         whole = None not in counts and sum(n for n in counts if n is not None) == features
         if not features or not whole or not isinstance(sweep.tensor_type.layout, NoneAttr):
+            return None
+        if sweep.tensor_type.element_type == i1:  # of which a vector is packed to bits
             return None
         stagings = (Staging(sweep, points, features) for points in POINTS)
         return next((each for each in stagings if each.points * each.pitch * each.width <= SHARED), None)

@@ -17,7 +17,7 @@ from hpacml.dtypes import (
     numpy_names,
 )
 from hpacml.errors import HpacmlError
-from hpacml.runtime.arrays.refusals import elsewhere, misaligned, no_memory, refusal, unsupported_dtype
+from hpacml.runtime.arrays.refusals import complex_pairs, elsewhere, misaligned, no_memory, refusal, unsupported_dtype
 from hpacml.runtime.arrays.torch_memory import ORDINARY, require_ordinary, torch_view
 from hpacml.runtime.arrays.views import ArrayView, c_strides
 
@@ -101,9 +101,7 @@ def _custom_dtype(dtype: np.dtype[Any], name: str) -> str:
     if dtype.names is not None:
         raise refusal(name, f"has a structured dtype: map its fields one by one, such as {name}[{dtype.names[0]!r}]")
     if dtype.kind == "c":
-        raise refusal(name, f"has dtype {dtype}: map {name}.real and {name}.imag")
-    if dtype.kind == "b":
-        raise refusal(name, f"has dtype bool: pass {name}.view(numpy.uint8), which is the same memory")
+        raise complex_pairs(name, dtype, f"{name}.view(numpy.float{4 * dtype.itemsize})")
     raise unsupported_dtype(name, dtype)
 
 

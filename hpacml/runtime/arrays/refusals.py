@@ -25,6 +25,14 @@ def no_memory(name: str, shape: tuple[int, ...]) -> MapError:
     return refusal(name, f"has the shape {list(shape)}, but its memory is at address 0: pass an array that has memory")
 
 
+def complex_pairs(name: str, dtype: object, pairs: str) -> MapError:
+    return refusal(
+        name,
+        f"has dtype {dtype}: pass its pairs of real numbers, {pairs}, which are the same memory, or map {name}.real "
+        f"and {name}.imag",
+    )
+
+
 def unsupported_dtype(name: str, dtype: object) -> MapError:
     supported = ", ".join(SIZES)
     return refusal(name, f"has dtype {dtype}; maps and kernels work on {supported}: pass it converted to one of these")

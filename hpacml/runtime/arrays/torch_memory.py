@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from hpacml.dtypes import SIZES, torch_names
 from hpacml.errors import MapError
-from hpacml.runtime.arrays.refusals import elsewhere, misaligned, refusal, unsupported_dtype
+from hpacml.runtime.arrays.refusals import complex_pairs, elsewhere, misaligned, refusal, unsupported_dtype
 from hpacml.runtime.arrays.views import ArrayView
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ def torch_view(tensor: torch.Tensor, name: str) -> ArrayView:
     except (RuntimeError, NotImplementedError) as error:
         raise _not_strided(tensor, name) from error
     if form is None:
+        if tensor.is_complex():
+            raise complex_pairs(name, tensor.dtype, f"torch.view_as_real({name})")
         raise unsupported_dtype(name, tensor.dtype)
     if tensor.is_neg():
         raise refusal(name, f"is the negation of its memory: pass {name}.resolve_neg()")

@@ -30,16 +30,28 @@ from hpacml.runtime.arrays.views import (
 torch = pytest.importorskip("torch")
 
 NUMPY = {
+    "bool": np.bool_,
     "u8": np.uint8,
+    "i8": np.int8,
+    "u16": np.uint16,
+    "i16": np.int16,
+    "u32": np.uint32,
     "i32": np.int32,
+    "u64": np.uint64,
     "i64": np.int64,
     "f16": np.float16,
     "f32": np.float32,
     "f64": np.float64,
 }
 TORCH = {
+    "bool": torch.bool,
     "u8": torch.uint8,
+    "i8": torch.int8,
+    "u16": torch.uint16,
+    "i16": torch.int16,
+    "u32": torch.uint32,
     "i32": torch.int32,
+    "u64": torch.uint64,
     "i64": torch.int64,
     "f16": torch.float16,
     "bf16": torch.bfloat16,
@@ -187,8 +199,10 @@ def test_dlpack_memory_lives_as_long_as_the_view() -> None:
 def test_dlpack_refusals() -> None:
     with pytest.raises(MapError, match=r"'a' lies in memory of DLPack device \(2, 1\), where this cannot reach it"):
         array_view(Exposes(__dlpack_device__=lambda: (2, 1), __dlpack__=None), "a")
-    with pytest.raises(MapError, match=r"'a' has dtype \(0, 16 bits\) of DLPack; maps and kernels work on u8, i32"):
-        array_view(Dlpack(np.zeros(3, np.int16), True), "a")
+    with pytest.raises(
+        MapError, match=r"'a' has dtype \(5, 64 bits\) of DLPack; maps and kernels work on bool, u8, i8"
+    ):
+        array_view(Dlpack(np.zeros(3, np.complex64), True), "a")
     with pytest.raises(MapError, match="'a' does not give its memory through DLPack"):
         array_view(Dlpack(np.zeros(3, ">f4"), True), "a")
 
@@ -216,10 +230,24 @@ def test_subclasses_and_records() -> None:
 
 
 REFUSED = {
-    "bool": (np.zeros(2, bool), r"has dtype bool: pass a\.view\(numpy\.uint8\)"),
-    "int8": (np.zeros(2, np.int8), "has dtype int8; maps and kernels work on u8, i32, i64, f16, bf16, f32, f64"),
-    "uint16": (np.zeros(2, np.uint16), "has dtype uint16"),
-    "complex": (np.zeros(2, complex), r"has dtype complex128: map a\.real and a\.imag"),
+    "long double": (
+        np.zeros(2, np.longdouble),
+        "has dtype float128; maps and kernels work on bool, u8, i8, u16, i16, u32",
+    ),
+    "time": (np.zeros(2, "M8[s]"), r"has dtype datetime64\[s\]; maps and kernels work on"),
+    "complex": (
+        np.zeros(2, complex),
+        r"has dtype complex128: pass its pairs of real numbers, a\.view\(numpy\.float64\)",
+    ),
+    "complex 64": (
+        np.zeros((2, 2), np.complex64).T,
+        r"pass .* a\.view\(numpy\.float32\).*, or map a\.real and a\.imag",
+    ),
+    "Torch complex": (
+        torch.zeros(2, dtype=torch.complex64),
+        r"has dtype torch\.complex64: pass .* torch\.view_as_real\(a\)",
+    ),
+    "big-endian bool": (np.zeros(2, ">u2"), r"has dtype >u2, of foreign byte order"),
     "big-endian": (np.zeros(2, ">f8"), r"has dtype >f8, of foreign byte order: pass a\.astype"),
     "structured": (np.zeros(2, [("x", "f8")]), r"has a structured dtype: .* such as a\['x'\]"),
     "object": (np.array([None]), "has dtype object"),
@@ -235,8 +263,7 @@ REFUSED = {
     "None": (None, "is no array but a NoneType"),
     "CUDA": (Exposes(__cuda_array_interface__={}), "lies in CUDA memory, where this cannot reach it"),
     "Torch device": (torch.zeros(2, device="meta"), "lies in meta, where tensors have shapes and no memory"),
-    "Torch int16": (torch.zeros(2, dtype=torch.int16), "has dtype torch.int16; maps and kernels work on"),
-    "Torch bool": (torch.zeros(2, dtype=torch.bool), "has dtype torch.bool"),
+    "Torch float8": (torch.zeros(2, dtype=torch.float8_e5m2), "has dtype torch.float8_e5m2; maps and kernels work on"),
     "Torch sparse": (torch.zeros(2, 2).to_sparse(), r"has no strided memory .* pass a\.to_dense\(\)"),
     "Torch negated": (torch.zeros(2, dtype=torch.complex64).conj().imag, r"pass a\.resolve_neg\(\)"),
 }

@@ -287,12 +287,12 @@ func.func @f(%t: memref<9xf32>, %n: index) {
 // -----
 
 hpacml.functor @p : [i] = ([i])
-func.func @f(%t: memref<9xi1>) {
-  %a = hpacml.map to @p(%t[0 : 9]) : memref<9xi1> -> !hpacml.mapping<9xf32>
+func.func @f(%t: memref<9xi7>) {
+  %a = hpacml.map to @p(%t[0 : 9]) : memref<9xi7> -> !hpacml.mapping<9xf32>
   func.return
 }
 
-// CHECK: Operation does not verify: element type i1 is none of u8, i32, i64, f16, bf16, f32, f64
+// CHECK: Operation does not verify: element type i7 is none of i1, i8, si8, ui16, i16, ui32, i32, ui64, i64, f16, bf16, f32, f64
 
 // -----
 
@@ -318,7 +318,7 @@ func.func @f(%t: memref<9xf32>, %idx: memref<9xf32>) {
   func.return
 }
 
-// CHECK: Operation does not verify: the array 'idx' is used as indices, but has elements of f32: indices are integers (i32, i64 or u8)
+// CHECK: Operation does not verify: the array 'idx' is used as indices, but has elements of f32: indices are integers
 
 // -----
 
@@ -328,17 +328,17 @@ func.func @f(%t: memref<9xf32>, %idx: memref<9xi64>, %jdx: memref<9xbf16>) {
   func.return
 }
 
-// CHECK: Operation does not verify: the array 'jdx' is used as indices, but has elements of bf16: indices are integers (i32, i64 or u8)
+// CHECK: Operation does not verify: the array 'jdx' is used as indices, but has elements of bf16: indices are integers
 
 // -----
 
 hpacml.functor @p : [i] = ([i])
-func.func @f(%t: memref<9xf32>, %idx: memref<9xi16>) {
-  %a = hpacml.map to @p(%t[*%idx[0 : 9]]) : memref<9xf32>, memref<9xi16> -> !hpacml.mapping<9xf32>
+func.func @f(%t: memref<9xf32>, %idx: memref<9xi24>) {
+  %a = hpacml.map to @p(%t[*%idx[0 : 9]]) : memref<9xf32>, memref<9xi24> -> !hpacml.mapping<9xf32>
   func.return
 }
 
-// CHECK: Operation does not verify: element type i16 is none of u8, i32, i64, f16, bf16, f32, f64
+// CHECK: Operation does not verify: element type i24 is none of i1, i8, si8, ui16, i16, ui32, i32, ui64, i64, f16, bf16, f32, f64
 
 // -----
 
@@ -442,11 +442,11 @@ func.func @f(%t: memref<9xf32>, %idx: memref<4xi64>) {
 
 // -----
 
-func.func @f(%t: !hpacml.mapping<9xi1>) {
+func.func @f(%t: !hpacml.mapping<9xi7>) {
   func.return
 }
 
-// CHECK: element type i1 is none of u8, i32, i64, f16, bf16, f32, f64
+// CHECK: element type i7 is none of i1, i8, si8, ui16, i16, ui32, i32, ui64, i64, f16, bf16, f32, f64
 
 // -----
 
@@ -782,12 +782,12 @@ func.func @f(%v: memref<8xf32>, %x: memref<9x2xf32>, %n: index) {
 
 // -----
 
-func.func @f(%v: memref<9xi1>, %x: memref<9x2xf32>, %n: index) {
-  hpacml.pack %v into %x at %n features [1] : memref<9xi1>, memref<9x2xf32>
+func.func @f(%v: memref<9xi7>, %x: memref<9x2xf32>, %n: index) {
+  hpacml.pack %v into %x at %n features [1] : memref<9xi7>, memref<9x2xf32>
   func.return
 }
 
-// CHECK: Operation does not verify: element type i1 is none of u8, i32, i64, f16, bf16, f32, f64
+// CHECK: Operation does not verify: element type i7 is none of i1, i8, si8, ui16, i16, ui32, i32, ui64, i64, f16, bf16, f32, f64
 
 // -----
 
@@ -809,11 +809,11 @@ func.func @f(%v: memref<9xf32>, %w: memref<8xf32>, %x: memref<9x2xf32>, %n: inde
 
 // -----
 
-func.func @f(%v: !hpacml.indirect<4xi16>) {
+func.func @f(%v: !hpacml.indirect<4xi24>) {
   func.return
 }
 
-// CHECK: element type i16 is none of u8, i32, i64, f16, bf16, f32, f64
+// CHECK: element type i24 is none of i1, i8, si8, ui16, i16, ui32, i32, ui64, i64, f16, bf16, f32, f64
 
 // -----
 
@@ -876,7 +876,7 @@ func.func @f(%rows: memref<4x9xf32>, %idx: memref<4xf32>) {
   func.return
 }
 
-// CHECK: Operation does not verify: indices have elements of u8, i32 or i64, not f32
+// CHECK: Operation does not verify: indices have elements of integers, not f32
 
 // -----
 

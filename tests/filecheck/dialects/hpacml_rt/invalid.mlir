@@ -7,7 +7,7 @@ func.func @f(%idx: memref<4xf16>, %n: index) {
   func.return
 }
 
-// CHECK: Operation does not verify: indices have elements of u8, i32 or i64, not f16
+// CHECK: Operation does not verify: indices have elements of integers, not f16
 
 // -----
 
@@ -16,7 +16,7 @@ func.func @f(%idx: !hpacml.indirect<4xf64>, %n: index) {
   func.return
 }
 
-// CHECK: Operation does not verify: indices have elements of u8, i32 or i64, not f64
+// CHECK: Operation does not verify: indices have elements of integers, not f64
 
 // -----
 
