@@ -19,6 +19,7 @@ import torch
 import hpacml
 from tests import oracle
 from tests.strategies import (
+    INTEGERS,
     KERNEL_DTYPES,
     Binding,
     New,
@@ -34,7 +35,8 @@ from tests.strategies import (
 NO_MISFIT = "64 bits", "no memory", "cannot show that"
 """In messages about numbers that the definition has no limit for, and machines have."""
 
-JAXTYPING = {"u8": "UInt8", "i32": "Int32", "i64": "Int64", "f32": "Float32", "f64": "Float64"}
+JAXTYPING = {name: f"{'UInt' if name[0] == 'u' else 'Int'}{name[1:]}" for name in INTEGERS}
+JAXTYPING |= {"bool": "Bool", "f32": "Float32", "f64": "Float64"}
 
 
 @dataclass

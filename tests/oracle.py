@@ -401,11 +401,15 @@ def meaning(
 
 # -- elements and their types ----------------------------------------------------------------------
 
-INTEGERS = {"u8": (8, False), "i32": (32, True), "i64": (64, True)}
+INTEGERS = {
+    f"{'i' if signed else 'u'}{width}": (width, signed) for width in (8, 16, 32, 64) for signed in (False, True)
+}
+"""Bits, and whether there is a sign; from narrow to wide."""
 FLOATS = {"f16": (11, -14, 15), "bf16": (8, -126, 127), "f32": (24, -126, 127), "f64": (53, -1022, 1023)}
 """Bits of the significand, smallest and largest exponent."""
 
-NUMPY = {"u8": "uint8", "i32": "int32", "i64": "int64", "f16": "float16", "f32": "float32", "f64": "float64"}
+NUMPY = {"bool": "bool", "f16": "float16", "f32": "float32", "f64": "float64"}
+NUMPY |= {name: f"{'int' if signed else 'uint'}{width}" for name, (width, signed) in INTEGERS.items()}
 
 
 def dtype_of(array: Any) -> str:
@@ -429,15 +433,28 @@ def promote(dtypes: Sequence[str]) -> str:
     floats = [name for name in FLOATS if name in dtypes]
     if floats == ["f16", "bf16"]:
         return "f32"
-    return floats[-1] if floats else [name for name in INTEGERS if name in dtypes][-1]
+    if floats:
+        return floats[-1]
+    integers = [INTEGERS[name] for name in dtypes if name in INTEGERS]
+    if not integers:
+        return "bool"
+    signed = any(sign for _, sign in integers)
+    digits = max(width - sign for width, sign in integers)
+    found = [name for name, (width, sign) in INTEGERS.items() if sign == signed and width - sign >= digits]
+    if not found:
+        raise Misfit("no integer type has the numbers of both")
+    return found[0]
 
 
 def convert(bits: Any, source: str, target: str) -> Any:
     """An element of a `raw` array of one dtype as one of another."""
     if source == target:
         return bits
-    number: int | float = int(bits) if source in INTEGERS else as_float(bits, source)
-    if target == "bf16" and source in INTEGERS:
+    exact = source == "bool" or source in INTEGERS
+    number: int | float = int(bits) if exact else as_float(bits, source)
+    if target == "bool":
+        return np.bool_(number != 0)
+    if target == "bf16" and exact:
         # docs/limits.md: as in Torch, which has no other way. Near the middle between two numbers it is another one.
         number = rounding(number, "f32")
     if target in FLOATS:

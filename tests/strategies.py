@@ -20,9 +20,23 @@ import torch
 from hypothesis import strategies as st
 
 T = TypeVar("T")
-DTYPES = ("u8", "i32", "i64", "f16", "bf16", "f32", "f64")
-KERNEL_DTYPES = ("u8", "i32", "i64", "f32", "f64")
-NUMPY = {"u8": "uint8", "i32": "int32", "i64": "int64", "f16": "float16", "f32": "float32", "f64": "float64"}
+INTEGERS = ("u8", "i32", "i64", "i8", "u16", "i16", "u32", "u64")
+DTYPES = (*INTEGERS, "bool", "f16", "bf16", "f32", "f64")
+KERNEL_DTYPES = (*INTEGERS, "bool", "f32", "f64")
+NUMPY = {
+    "u8": "uint8",
+    "i32": "int32",
+    "i64": "int64",
+    "f16": "float16",
+    "f32": "float32",
+    "f64": "float64",
+    "i8": "int8",
+    "u16": "uint16",
+    "i16": "int16",
+    "u32": "uint32",
+    "u64": "uint64",
+    "bool": "bool",
+}
 STRIDED = ("F", "reversed", "backwards", "window", "sub", "fortran sub")
 HUGE = (1 << 62, -(1 << 62), (1 << 62) + 1, (1 << 63) - 1, -(1 << 63), 3074457345618258603, 1 << 32, (1 << 31) - 1)
 BINDINGS = 8
@@ -118,24 +132,26 @@ def tensor_layout(program: Program, binding: Binding, tensor: Any) -> str:
 
 def tensor_of(program: Program, binding: Binding, shape: Sequence[int], dtype: str | None = None) -> Any:
     """The tensor that is scattered, of numbers that every integer dtype of the arrays holds."""
-    integers = any(d in ("u8", "i32", "i64") for _, d in program.dtypes)
-    bytes_ = any(d == "u8" for _, d in program.dtypes)
-    random = Random(binding.seed)
-    values = contents(shape, dtype or program.tensor_dtype, random, not integers, 0 if bytes_ else -255)
+    integers = [np.iinfo(NUMPY[d]) for _, d in program.dtypes if d in INTEGERS]
+    low = max([-255, *(int(each.min) for each in integers)])
+    high = min([255, *(int(each.max) for each in integers)])
+    values = contents(shape, dtype or program.tensor_dtype, Random(binding.seed), not integers, low, high)
     if binding.wrong_tensor:
         return values.reshape(1, *shape)
     return values
 
 
-def contents(shape: Sequence[int], dtype: str, random: Random, special: bool, low: int = -255) -> Any:
-    """Elements by chance, of all magnitudes and kinds if `special`, else from `low` to 255."""
+def contents(shape: Sequence[int], dtype: str, random: Random, special: bool, low: int = -255, high: int = 255) -> Any:
+    """Elements by chance, of all magnitudes and kinds if `special`, else from `low` to `high`."""
     count = prod(shape)
-    if dtype in ("u8", "i32", "i64"):
-        bits = {"u8": 8, "i32": 31, "i64": 63}[dtype]
-        least = 0 if dtype == "u8" else -(1 << bits)
-        held = [random.randrange(least, 1 << bits) >> random.choice((0, 0, bits // 2)) for _ in range(count)]
+    if dtype == "bool":
+        return np.array([random.random() < 0.5 for _ in range(count)]).reshape(shape)
+    if dtype in INTEGERS:
+        info = np.iinfo(NUMPY[dtype])
+        least, most, less = int(info.min), int(info.max), (0, 0, info.bits // 2)
+        held = [random.randint(least, most) >> random.choice(less) for _ in range(count)]
         return np.array(held, NUMPY[dtype]).reshape(shape)
-    kinds: list[Callable[[], float]] = [lambda: random.uniform(low, 255), lambda: random.randint(low, 255)]
+    kinds: list[Callable[[], float]] = [lambda: random.uniform(low, high), lambda: random.randint(low, high)]
     if special:
         kinds += [
             lambda: random.choice((float("nan"), float("inf"), -float("inf"), -0.0, 65504.0, 65520.0, 3.4e38, 1e-45)),
@@ -178,7 +194,7 @@ def source(array: Any) -> str:
     shape = tuple(array.shape)
     if isinstance(array, torch.Tensor):
         return f"torch.tensor({array.flatten().tolist()}, dtype={array.dtype}).reshape({shape})"
-    return f"np.array({array.ravel().tolist()}, 'u1 i4 i8 f2 f4 f8'.split()[{list(NUMPY.values()).index(str(array.dtype))}]).reshape({shape})"
+    return f"np.array({array.ravel().tolist()}, {str(array.dtype)!r}).reshape({shape})"
 
 
 # -- how it is drawn -------------------------------------------------------------------------------
@@ -299,7 +315,9 @@ class Draft:
         self.dtypes = {name: choose.of(*dtypes) for name in self.data}
         if choose.chance(2):
             self.dtypes = dict.fromkeys(self.data, choose.of(*dtypes))
-        self.dtypes |= {name: choose.of("i64", "i32", "u8") for name in self.arrays if name not in self.dtypes}
+        if {"u64"} < set(self.dtypes.values()):  # with signed integers it has no common type
+            self.dtypes = {name: "u32" if dtype == "u64" else dtype for name, dtype in self.dtypes.items()}
+        self.dtypes |= {name: choose.of(*INTEGERS) for name in self.arrays if name not in self.dtypes}
 
     @property
     def data(self) -> list[str]:

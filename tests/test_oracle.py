@@ -129,7 +129,7 @@ def test_rounding_to_bfloat16_is_that_of_torch() -> None:
     np.testing.assert_array_equal(found, oracle.raw(expected))
 
 
-@pytest.mark.parametrize("dtype", ["u8", "i32", "i64"])
+@pytest.mark.parametrize("dtype", ["u8", "i32", "i64", "i8", "u64"])
 def test_integers_become_bfloat16_as_in_torch(dtype: str) -> None:
     """They are rounded twice: to float32, and from there."""
     low, high = np.iinfo(oracle.NUMPY[dtype]).min, np.iinfo(oracle.NUMPY[dtype]).max
@@ -145,7 +145,7 @@ def test_integers_become_bfloat16_as_in_torch(dtype: str) -> None:
     np.testing.assert_array_equal(found, oracle.raw(torch.from_numpy(numbers).to(torch.bfloat16)))
     once = [oracle.rounding(int(number), "bf16") for number in numbers]
     differ = sum(oracle.as_float(bits, "bf16") != exact for bits, exact in zip(found, once, strict=True))
-    assert bool(differ) == (dtype != "u8")
+    assert bool(differ) == (dtype not in ("u8", "i8"))
 
 
 # -- what the search has found ---------------------------------------------------------------------

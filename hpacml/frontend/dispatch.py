@@ -64,7 +64,7 @@ class Dispatcher:
             for k, p in enumerate(kernel.parameters)
             if not isinstance(p, OpaqueParameter)
         ]
-        self._expected = [(BY_LONG_NAME[p.element.name].name, len(p.dims)) for _, p in self._arrays]
+        self._expected = [(BY_LONG_NAME[p.element.dtype.name].name, len(p.dims)) for _, p in self._arrays]
         self._size_rules = size_rules(kernel.name, [p for _, p in self._arrays])
         self._codes: defaultdict[tuple[Instruments, str | None], dict[tuple[Layout, ...], _Code]] = defaultdict(dict)
         """The code for the instruments, the chip (None on the host) and the layouts of the arrays."""
@@ -156,7 +156,7 @@ class Dispatcher:
             name = parameter.name
             if view.dtype != dtype:
                 found = DTYPES[view.dtype].long_name if DTYPES[view.dtype].in_kernels else view.dtype
-                wanted = parameter.element.name
+                wanted = parameter.element.dtype.name
                 convert = f"{name}.astype(np.{wanted})" if hasattr(args[k], "astype") else f"{name}.to(torch.{wanted})"
                 raise MapError(
                     f"argument '{name}' of {self._kernel.name}() has elements of {found}, but {wanted} is expected: "

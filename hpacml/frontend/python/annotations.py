@@ -106,11 +106,13 @@ def _parameter(name: str, annotation: Any) -> Parameter:
 
 def _array(name: str, annotation: Any) -> ArrayParameter:
     dtypes: Any = annotation.dtypes  # an object of jaxtyping, not a tuple, if any dtype is allowed
-    dtypes = cast("tuple[str, ...]", dtypes) if isinstance(dtypes, tuple) else ()
-    if len(dtypes) != 1 or dtypes[0] not in ARRAY_DTYPES:
+    names = cast("tuple[str, ...]", dtypes) if isinstance(dtypes, tuple) else ()
+    found = {ARRAY_DTYPES.get(name.removesuffix("_")) for name in names}  # Bool has "bool" and "bool_"
+    element = found.pop() if len(found) == 1 else None
+    if element is None:
         classes = ", ".join(_jaxtyping_name(dtype) for dtype in ARRAY_DTYPES)
         raise Refusal(f"the elements of '{name}' must have one type, of {classes}")
-    return ArrayParameter(name, ARRAY_DTYPES[dtypes[0]], _dims(name, annotation.dim_str))
+    return ArrayParameter(name, element, _dims(name, annotation.dim_str))
 
 
 def _dims(name: str, text: str) -> tuple[Dim, ...]:
