@@ -87,7 +87,8 @@ def _numpy_view(array: np.ndarray[Any, np.dtype[Any]], name: str) -> ArrayView:
 
 def numpy_address(array: np.ndarray[Any, np.dtype[Any]]) -> int:
     """The address of element [0, ..., 0]."""
-    return ctypes.c_size_t.from_address(_capsule_pointer(array.__array_struct__, None) + _ARRAY_STRUCT_DATA).value
+    capsule = array.__array_struct__  # which owns the struct
+    return ctypes.c_size_t.from_address(_capsule_pointer(capsule, None) + _ARRAY_STRUCT_DATA).value
 
 
 def _custom_dtype(dtype: np.dtype[Any], name: str) -> str:

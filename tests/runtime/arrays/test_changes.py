@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -163,3 +165,17 @@ def test_a_body_that_exchanges_an_input_or_an_index_array(tmp_path: Path) -> Non
 
     with pytest.raises(hpacml.MapError, match="the array 'k'"):
         collected(torch.ones(5).double(), torch.ones(5).double(), torch.arange(5), 5)
+
+
+def test_arrays_that_stay_are_found_in_place_with_a_debugging_allocator() -> None:
+    program = """
+import numpy as np, hpacml
+@hpacml.region("tensor functor(f: [i] = ([i])) ml(infer) in(f(a[0:n])) out(f(y[0:n])) model(net)")
+def region(a, y, n, net):
+    pass
+y = np.zeros(3)
+for _ in range(20):
+    region(np.ones(3), y, 3, lambda x: 2 * x)
+assert y.tolist() == [2, 2, 2]
+"""
+    subprocess.run([sys.executable, "-X", "dev", "-c", program], check=True, timeout=120)
