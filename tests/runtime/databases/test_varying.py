@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import pickle
 import threading
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import pytest
 import hpacml
 from hpacml.errors import DatabaseError
 from hpacml.runtime.databases import blocks, groups, writer
+from hpacml.runtime.databases.commits import transaction
 from hpacml.runtime.databases.writer import Schema
 from hpacml.tools.check import check_region
 from hpacml.tools.export import export
@@ -464,3 +466,55 @@ def test_points_that_do_not_fit_are_told_once(
     (record,) = caplog.records
     assert "the tensors of the region 'transposed' have no points in common" in record.getMessage()
     assert "input: [2, 3], output: [3, 2]" in record.getMessage()
+
+
+# -- all or nothing -----------------------------------------------------------------------------------------
+
+
+def fail_at(monkeypatch: pytest.MonkeyPatch, count: int) -> Callable[[], bool]:
+    """Have the disk be full at the write number `count` to the file's end. Says later whether it came to that."""
+    write, number = transaction.write_all, 0
+
+    def fail(descriptor: int, writes: Any) -> None:
+        nonlocal number
+        number += 1
+        if number > count:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(descriptor, writes)
+
+    monkeypatch.setattr(transaction, "write_all", fail)
+    return lambda: number > count
+
+
+def error_of_flush() -> str | None:
+    try:
+        hpacml.flush()
+    except DatabaseError as error:
+        return str(error)
+    return None
+
+
+def test_a_full_disk_leaves_the_last_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Whichever write it is that fails when calls begin to differ."""
+    path, first = tmp_path / "d.h5", CALLS[:2]
+    for count in range(0, 60, 3):
+        path.unlink(missing_ok=True)
+        collect(path, first)
+        hpacml.flush()
+        content = path.read_bytes()
+        with monkeypatch.context() as patch:
+            failed = fail_at(patch, count)
+            collect(path, CALLS[2:], start=2)
+            error = error_of_flush()
+        if error is None:  # at most what HDF5 tidies up after the commit has failed
+            require_calls(path)
+            if not failed():
+                break
+            continue
+        assert "7 calls collected before it are lost" in error
+        assert path.read_bytes() == content
+        collect(path, CALLS[7:], start=2)
+        require_calls(path, [*first, *CALLS[7:]])
+    else:
+        pytest.fail("every write failed")
+    assert count > 3
