@@ -28,7 +28,8 @@ _FILTER_CACHE = 1 << 26
 _of_parents: list[object] = []
 """Files that were open before a fork. To close them here would end the locks of the parent."""
 
-Version = tuple[int, int]
+Version = tuple[int, ...]
+"""The size of a file and the time of its last change, in nanoseconds; then those of the sources of virtual datasets."""
 
 
 class Files:
@@ -125,6 +126,7 @@ class _Opened:
     _file: Any = None
     _by_default: Any = None
     _datasets: dict[str, Any] = field(default_factory=dict[str, Any])
+    _sources: set[str] = field(default_factory=set[str])
     _seen: Version | None = None
     """The version that h5py has opened; None if a later one might look the same."""
 
@@ -134,7 +136,8 @@ class _Opened:
 
     def version(self) -> Version:
         status = os.fstat(self.descriptor)
-        return status.st_size, status.st_mtime_ns
+        own = status.st_size, status.st_mtime_ns
+        return own if not self._sources else (*own, *(n for path in sorted(self._sources) for n in _version_of(path)))
 
     def refresh(self, version: Version) -> None:
         """Open the file anew if this version is not the one that is open. Raises DatabaseError."""
@@ -146,7 +149,7 @@ class _Opened:
             self._file = self._open(first and not opened_here(self.path, self.descriptor))
         except FAILURES as error:
             raise cannot_open(self.path, error) from error
-        self._seen = version if time.time_ns() - version[1] > _SETTLED else None
+        self._seen = version if time.time_ns() - max(version[1::2]) > _SETTLED else None
 
     def _open(self, alone: bool) -> Any:
         # Without a cache: HDF5 then reads the elements that are asked for, not the chunks around them, and the system
@@ -166,6 +169,8 @@ class _Opened:
     def _open_dataset(self, name: str) -> Any:
         dataset = self._file[name]
         if dataset.is_virtual:
+            folder = os.path.dirname(self.path)
+            self._sources |= {os.path.join(folder, source.file_name) for source in dataset.virtual_sources()}
             return self._virtual[name]
         if not require_filters(dataset):
             return dataset
@@ -201,6 +206,14 @@ class _Opened:
         for file in files:
             if file is not None:
                 file.close()
+
+
+def _version_of(path: str) -> Version:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return 0, 0
+    return status.st_size, status.st_mtime_ns
 
 
 class _Descriptor:

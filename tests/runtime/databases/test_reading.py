@@ -20,6 +20,7 @@ from hpacml.runtime.databases import reading, writer
 from hpacml.runtime.databases.commits import turns
 from hpacml.runtime.databases.writer import Schema
 from hpacml.tools.check import check_region
+from hpacml.tools.merge import merge
 
 h5py = pytest.importorskip("h5py")
 
@@ -123,6 +124,21 @@ def test_what_this_process_collects(path: str):
             require_whole(later["r"], slice(None))
             require_whole(region, slice(None))
         require_whole(region, slice(None))
+
+
+def test_sources_of_a_virtual_database(tmp_path: Path):
+    paths = [tmp_path / "0.h5", tmp_path / "1.h5"]
+    for k, path in enumerate(paths):
+        for call in range(300):
+            append(str(path), 300 * k + call)
+    hpacml.flush()
+    merge(tmp_path / "all.h5", paths, True)
+    with hpacml.open_database(tmp_path / "all.h5") as database:
+        for k in range(2000):
+            append(str(paths[0]), k)
+            if k % 400 == 0:
+                hpacml.flush()
+                np.testing.assert_array_equal(database["r"].inputs[0][:, 0, 0], np.arange(600))
 
 
 def test_threads_that_read(path: str, monkeypatch: pytest.MonkeyPatch):
