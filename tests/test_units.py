@@ -175,3 +175,54 @@ def test_every_mode_takes_them() -> None:
     t = np.ones(2)
     region(t, lambda x: 3 * x)
     assert list(t) == [3, 3]
+
+
+class Quantity:
+    """As OpenMM has it: an array, and a unit that converts."""
+
+    def __init__(self, numbers: np.ndarray[Any, Any], unit: str):
+        self.numbers, self.unit = numbers, unit
+        self.__array_interface__ = numbers.__array_interface__
+
+
+QUANTITIES: dict[str, Callable[[np.ndarray[Any, Any]], Any]] = {
+    "astropy": lambda x: pytest.importorskip("astropy.units").Quantity(x, "km"),
+    "pint": lambda x: pytest.importorskip("pint").UnitRegistry().Quantity(x, "km"),
+    "OpenMM": lambda x: Quantity(x, "km"),
+}
+
+
+@pytest.mark.parametrize("clause", ["", "units(t: 'm')"])
+@pytest.mark.parametrize("kind", QUANTITIES)
+def test_units_of_objects_are_not_lost(kind: str, clause: str) -> None:
+    @hpacml.region(f"""tensor functor(one: [i, 0:1] = ([i]))
+                       ml(collect) in(one(t[0:2])) out(one(v[0:2])) database("d.h5") {clause}""")
+    def double(t, v):
+        raise AssertionError
+
+    one = hpacml.functor("one: [i, 0:1] = ([i])")
+    quantity, numbers = QUANTITIES[kind](np.ones(2)), np.zeros(2)
+    for name, call in (
+        ("t", lambda: double(quantity, numbers)),
+        ("v", lambda: double(numbers, quantity)),
+        ("a", lambda: one.gather("a[0:2]", a=quantity)),
+        ("a", lambda: one.scatter(np.ones((2, 1)), "a[0:2]", a=quantity)),
+        ("t", lambda: halve(quantity)),
+    ):
+        message = (
+            rf"argument '{name}' is a Quantity of the unit 'k(ilo)?m.*', .* and write that into units\({name}: 'm'\)"
+        )
+        with pytest.raises(hpacml.MapError, match=message):
+            call()
+
+
+def test_what_has_no_dimension_is_its_numbers() -> None:
+    units = pytest.importorskip("astropy.units")
+    ratio = np.ones(2) * units.m / units.m
+    assert hpacml.functor("one: [i] = ([i])").gather("a[0:2]", a=ratio).tolist() == [1, 1]
+
+
+@hpacml.kernel
+def halve(t: Vector):
+    for i in range(t.shape[0]):
+        t[i] = t[i] / 2

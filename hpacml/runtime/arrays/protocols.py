@@ -17,7 +17,16 @@ from hpacml.dtypes import (
     numpy_names,
 )
 from hpacml.errors import HpacmlError
-from hpacml.runtime.arrays.refusals import complex_pairs, elsewhere, misaligned, no_memory, refusal, unsupported_dtype
+from hpacml.runtime.arrays.refusals import (
+    complex_pairs,
+    elsewhere,
+    misaligned,
+    no_memory,
+    refusal,
+    unit_of,
+    unsupported_dtype,
+    with_unit,
+)
 from hpacml.runtime.arrays.torch_memory import ORDINARY, require_ordinary, torch_view
 from hpacml.runtime.arrays.views import ArrayView, c_strides
 
@@ -108,6 +117,8 @@ def _custom_dtype(dtype: np.dtype[Any], name: str) -> str:
 
 def _foreign_view(array: object, name: str, gpu: bool) -> ArrayView:
     kind = type(array)
+    if (unit := unit_of(array)) is not None:
+        raise with_unit(name, kind.__name__, unit)
     if issubclass(kind, np.ma.MaskedArray):
         raise refusal(name, f"is a masked array: pass {name}.data, which is its memory without the mask")
     if issubclass(kind, np.generic):
