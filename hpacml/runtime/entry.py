@@ -57,6 +57,7 @@ class Function:
         return None if self._unpack is None else self._unpack(slots)[0]
 
     def _raise_pending(self) -> None:
+        pending.sizes.clear()  # of an array, between two of which an interrupt may have come
         if not pending.errors:
             raise HpacmlError(f"{self.name} was stopped by an error that left no trace, such as an interrupt")
         error = pending.errors.pop()

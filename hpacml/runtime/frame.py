@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -50,6 +51,16 @@ class Paths:
         return path
 
 
+SHALLOW = 16
+"""How deep calls may nest before it is checked that Python has room for one more."""
+
+DEEPEST = 500
+"""How deep calls may nest: each takes C's stack, too, which ends without an error."""
+
+_ROOM = 60
+"""The frames of Python that a call may need before it has run its body, which can itself fail for want of more."""
+
+
 class DeviceCall(Protocol):
     """What a frame knows of `hpacml.runtime.gpu.device_call.Call`."""
 
@@ -77,6 +88,8 @@ class Frame:
         return Frame(self.arguments, self.bodies, self.paths, self.arrays, gpu)
 
     def __enter__(self) -> Frame:
+        if len(_calls.frames) >= SHALLOW:
+            _require_room(len(_calls.frames))
         _calls.frames.append(self)
         return self
 
@@ -84,6 +97,25 @@ class Frame:
         _calls.frames.pop()
         if self.gpu is not None:
             self.gpu.end()
+
+
+def _require_room(depth: int) -> None:
+    """Raise HpacmlError if a call cannot nest in `depth` others."""
+    try:
+        if depth < DEEPEST:
+            _take(_ROOM)
+            return
+    except RecursionError:
+        pass
+    raise HpacmlError(
+        f"calls of regions are nested too deep, {depth} in each other: they can be as deep as Python's stack allows, "
+        f"whose limit is {sys.getrecursionlimit()} now (sys.setrecursionlimit), and at most {DEEPEST}"
+    )
+
+
+def _take(frames: int) -> None:
+    if frames:
+        _take(frames - 1)
 
 
 def innermost() -> Frame | None:

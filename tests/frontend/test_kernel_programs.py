@@ -13,6 +13,7 @@ from xdsl.dialects.memref import LoadOp, StoreOp
 import hpacml
 from hpacml import approx, prange
 from hpacml.frontend.kernel import Kernel
+from hpacml.runtime import callbacks
 from hpacml.runtime.shim import runtime
 
 LIMIT = 7
@@ -611,6 +612,21 @@ def test_shapes_that_cannot_be(shape: tuple[int, int], why: str) -> None:
         with pytest.raises(hpacml.HpacmlError) as caught:
             makes(*shape)
         assert str(caught.value) == f"a kernel cannot make an array of the shape [{shape[0]}, 1, {shape[1]}, 1]: {why}"
+
+
+def test_an_interrupt_between_two_sizes_leaves_none_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse = callbacks._handlers["refuse_size"]
+
+    def interrupted(size: int, more: int) -> None:
+        refuse(size, more)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setitem(callbacks._handlers, "refuse_size", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            makes(-5, 3)
+    with pytest.raises(hpacml.HpacmlError, match=r"the shape \[3, 1, -5, 1\]"):
+        makes(3, -5)
 
 
 def test_square_that_cannot_be() -> None:

@@ -40,6 +40,8 @@ The points of a row are its feature vectors, of which the last dimension holds o
 _dtype = attrgetter("dtype")
 _version = attrgetter("_version")  # counts the writes to a tensor
 
+_ORDINARY = frozenset((torch.Tensor, torch.nn.Parameter))
+
 KNOWN_MEMORIES = 64
 """How many sets of tensors a call site remembers: programs swap buffers, and allocate where they freed."""
 
@@ -215,13 +217,13 @@ class Inference:
         results: list[tuple[torch.Tensor, torch.Tensor]] = []
         for number, target in enumerate(targets):
             output = outputs[number]
-            if not isinstance(output, torch.Tensor) or (memory := _memory(output)) is None:
-                raise self._misfits.output(model, number, output, target)
+            if not isinstance(output, torch.Tensor) or (output := _dense(output)) is None:
+                raise self._misfits.output(model, number, outputs[number], target)
             if output.shape != target.shape:
                 output = _with_last_dimension(output, target)
             if output.shape != target.shape:
                 raise self._misfits.output(model, number, output, target)
-            if meet(memory, extents):
+            if meet(extent(output), extents):
                 output = output.clone()  # or it would change while the targets are written
             results.append((target, output))
         return results
@@ -265,15 +267,22 @@ class Inference:
                 raise self._misfits.not_finite(model, number, count, first)
 
 
-def _memory(output: torch.Tensor) -> tuple[int, int] | None:
-    """Give the addresses of an output; None if it is not dense, not of real numbers, or without memory."""
+def _dense(output: torch.Tensor) -> torch.Tensor | None:
+    """Give a dense tensor of real numbers, or None for an output that is none, has no memory, or less than it says."""
     try:
+        if type(output) not in _ORDINARY:
+            kind, plain = cast("tuple[Any, Any]", (type(output), torch.Tensor))
+            if kind.__torch_dispatch__ is not plain.__torch_dispatch__:
+                return None  # its numbers are what code of its own says
+            with cast(Any, torch)._C.DisableTorchFunctionSubclass():
+                output = output.as_subclass(torch.Tensor)
         if output.is_nested or output.layout is not torch.strided or output.dtype not in REAL:
             return None
-        found = extent(output)
+        storage = output.untyped_storage()
+        start, (low, high) = storage.data_ptr(), extent(output)
     except Exception:  # tensors of other kinds, such as those of tracers, may raise anything
         return None
-    return found if found[0] or not output.numel() else None
+    return output if (low and high <= start + storage.nbytes()) or not output.numel() else None
 
 
 def _with_last_dimension(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

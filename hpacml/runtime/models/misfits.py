@@ -113,12 +113,18 @@ class Misfits:
         found, extra = f"its output {number}" if several else "its output", ""
         if not isinstance(output, torch.Tensor):
             found += f" is {_kind(output)}"
+        elif output.is_nested:
+            found, extra = f"{found} is nested", ": pad it in the model, by torch.nested.to_padded_tensor"
         else:
             found += f" is {describe([output])}"
             if output.layout is not torch.strided or output.dtype not in REAL:
                 extra = f", dense and of real numbers, not {output.layout}"
             elif output.is_meta:
                 extra = ", with data, not on the device meta"
+            elif output.shape == target.shape:
+                extra = (
+                    f", in plain memory, which this {type(output).__name__} lacks: return a torch.Tensor of its numbers"
+                )
             elif output.numel() == target.numel():
                 extra = ": reshape it in the model"
         expects = f"expects {describe([target])} for {self._output_place(number)}{extra}"
