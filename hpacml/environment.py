@@ -30,9 +30,18 @@ class Variable:
         value = _values.get(self._key)
         return fsdecode(value) if value else self.default
 
+    def set(self, text: str) -> None:
+        """Set the variable, for this process and those that it starts."""
+        environ[self.name] = text
+
     def wrong(self, text: str, advice: str, kind: type[HpacmlError] = HpacmlError) -> HpacmlError:
         """The error for a `text` that the variable does not take."""
         return kind(f"the environment variable {self.name} is '{text}': {advice}")
+
+
+def inherited() -> dict[str, str]:
+    """What a process gets that this one starts."""
+    return dict(environ)
 
 
 class Switch(Variable):

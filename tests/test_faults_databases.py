@@ -8,9 +8,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ import numpy as np
 import pytest
 
 import hpacml
+from hpacml.runtime.databases import writer
 from tests import faults
 
 h5py = pytest.importorskip("h5py")
@@ -389,6 +392,68 @@ def test_a_folder_that_is_removed(tmp_path: Path) -> None:
     path.parent.mkdir()
     assert not attempts(path, range(8, 10))
     assert faults.numbers_in(path) == [8, 9]
+
+
+def truncate(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def extend(path: Path) -> None:
+    os.truncate(path, path.stat().st_size + 1000)
+
+
+def scribble(path: Path) -> None:
+    with open(path, "r+b") as file:
+        file.write(b"no database any more" * 10)
+
+
+def put_back(path: Path) -> None:
+    """An old copy, into the same file."""
+    content = path.with_suffix(".old").read_bytes()
+    with open(path, "r+b") as file:
+        file.truncate(0)
+        file.write(content)
+
+
+def put_back_in_part(path: Path) -> None:
+    """An old copy of the bytes that it has: its size does not tell."""
+    with open(path, "r+b") as file:
+        file.write(path.with_suffix(".old").read_bytes())
+
+
+@pytest.mark.parametrize("change", [truncate, extend, scribble, put_back, put_back_in_part])
+def test_a_file_that_others_change(change: Callable[[Path], None], tmp_path: Path, monkeypatch: Any) -> None:
+    """Nothing more is written to it, and who comes with the next calls is told."""
+    monkeypatch.setenv("HPACML_DB_FLUSH", "1 call")
+    path = tmp_path / "d.h5"
+    collect(path, range(3))
+    hpacml.flush()
+    path.with_suffix(".old").write_bytes(path.read_bytes())
+    collect(path, range(3, 8))
+    database = writer._pool._databases[str(path)]
+    while database.queued or database.committing:
+        time.sleep(0.001)
+    change(path)
+    left = path.read_bytes()
+    monkeypatch.setenv("HPACML_DB_FLUSH", "100 calls")
+    errors = attempts(path, [8])
+    assert path.read_bytes() == left
+    (error,) = errors
+    assert str(path) in error
+    assert "another program has" in error
+    assert "one call collected before it is lost" in error
+
+
+def test_what_is_said_of_a_file_that_is_removed_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "d.h5"
+    ended = faults.program(
+        "os.environ['HPACML_DB_FLUSH'] = '1 call'; collect(region, path, range(3)); time.sleep(0.3); path.unlink()",
+        path,
+    )
+    assert ended.returncode
+    assert f"the database '{path}' was removed or replaced while it was collected into" in ended.stderr
+    assert "the 3 calls that it had got from this program went with it" in ended.stderr
+    assert "collected before it" not in ended.stderr
 
 
 # -- two processes -------------------------------------------------------------------------------------

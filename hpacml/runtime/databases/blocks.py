@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 import math
+import pickle
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
 
+from hpacml import environment
 from hpacml.runtime.databases import origins
+from hpacml.runtime.databases.commits.arena import Arena, Memory
 from hpacml.runtime.databases.files import File
 from hpacml.runtime.databases.groups import RUNTIME, CallShape, Group, require_points, require_same
 from hpacml.runtime.databases.hdf5 import CHUNK_CALLS, Array
+from hpacml.runtime.databases.pending import (
+    CAPACITY,
+    COUNT,
+    DESCRIPTION,
+    FIRST,
+    HEAD,
+    ORIGIN,
+    RECORDER,
+    Description,
+    column_bytes,
+    columns_of,
+    padded,
+    varying_columns,
+)
+from hpacml.runtime.databases.runs import this_run
 from hpacml.runtime.databases.schema import Schema
 from hpacml.runtime.databases.settings import Loss, buffer_bytes
-from hpacml.runtime.databases.varying import Calls, Layout
+from hpacml.runtime.databases.varying import Calls
 
 FIRST_BYTES, BLOCK_BYTES = 64 << 10, 4 << 20
 """The bytes of a region's first block, and of its largest; each is twice the one before. Even the largest is still in
@@ -35,6 +52,8 @@ class OpenDatabase:
     file: File
     loss: Loss
     recorders: list[Recorder] = field(default_factory=list["Recorder"])
+    written: list[Block | VaryingBlock] = field(default_factory=list["Block | VaryingBlock"])
+    """The blocks that are written, and not committed yet."""
     closed: bool = False
     """Whether the database takes no more calls."""
     queued: int = 0
@@ -45,6 +64,14 @@ class OpenDatabase:
     """The number of calls that are being committed."""
     committing_since: float = 0.0
     """When the first of them came."""
+
+    def release(self) -> None:
+        """Give the memory of the calls back, which are committed, or lost."""
+        for block in self.written:
+            block.release()
+        self.written = []
+        for recorder in self.recorders:
+            recorder.release()
 
     @property
     def due(self) -> float:
@@ -65,23 +92,44 @@ class OpenDatabase:
         return time.monotonic() - (self.committing_since if self.committing else self.since) > self.loss.seconds
 
 
-class Block:
-    """Memory for up to `capacity` calls of one region, of which it has `count`."""
+class _Shared:
+    """Memory for calls of one region that another process can read, of which it has `count`, and then these bytes."""
+
+    def __init__(self, recorder: Recorder, nbytes: int, capacity: int) -> None:
+        self.recorder = recorder
+        self.count = 0
+        self._memory = recorder.arena.allocate(HEAD + nbytes)
+        self.body = self._memory.array[HEAD : HEAD + nbytes]
+        self.shared = self._memory.head
+        """Where the other process finds the number of calls, and the numbers beside it."""
+        self.shared[RECORDER], self.shared[CAPACITY] = recorder.memory.offset, capacity
+        if recorder.memory.offset:
+            recorder.arena.enter(self._memory)
+
+    def begin(self, first: int) -> None:
+        """Have no calls, and take those from the number `first` on."""
+        self.count = self.shared[COUNT] = 0
+        self.shared[FIRST] = first
+
+    def release(self) -> None:
+        """Give the memory back."""
+        self.count = self.shared[COUNT] = 0
+        self.recorder.arena.release(self._memory)
+
+
+class Block(_Shared):
+    """Memory for up to `capacity` calls of one region, a column for each dataset."""
 
     def __init__(self, recorder: Recorder) -> None:
-        self.recorder = recorder
         self.capacity = recorder.capacity
         self.nbytes = self.capacity * recorder.call_bytes
-        self.count = 0
-        self._columns = [
-            np.empty((self.capacity, *shape), dtype)
-            for shape, dtype in zip(recorder.shapes, recorder.dtypes, strict=True)
-        ]
+        super().__init__(recorder, column_bytes(self.capacity, recorder.shapes, recorder.dtypes), self.capacity)
+        self._columns = columns_of(self.body, self.capacity, recorder.shapes, recorder.dtypes)
 
     def copy(self, position: int, tensors: Sequence[Array], milliseconds: float) -> None:
         """Copy a call to a position, converted to the dtypes of the datasets, without counting it."""
         for column, tensor in zip(self._columns, tensors, strict=False):
-            if column.dtype == tensor.dtype:
+            if (dtype := tensor.dtype) is column.dtype or dtype == column.dtype:  # the first is less work
                 column[position] = tensor
             else:
                 _convert(tensor, column[position : position + 1])
@@ -93,7 +141,7 @@ class Block:
         return [column[: self.count] for column in self._columns]
 
 
-class VaryingBlock:
+class VaryingBlock(_Shared):
     """Memory for calls that differ in their points, of which it has `count`: `nbytes` bytes, one call after the other.
 
     A call begins with the shapes of its tensors, in numbers of 64 bits, and its milliseconds; the tensors follow,
@@ -101,15 +149,14 @@ class VaryingBlock:
     """
 
     def __init__(self, recorder: Recorder, nbytes: int) -> None:
-        self.recorder = recorder
         self.nbytes = nbytes
-        self._memory = np.empty(nbytes // 8, np.int64)
-        self._times = self._memory.view(np.float64)
-        self.clear()
+        super().__init__(recorder, nbytes, 0)
+        self._numbers: Array = self.body.view(np.int64)
+        self._times = self._numbers.view(np.float64)
+        self.begin(0)
 
-    def clear(self) -> None:
-        """Have no calls."""
-        self.count = 0
+    def begin(self, first: int) -> None:
+        super().begin(first)
         self.capacity = MANY
         """The number of calls that it can take: unknown, until there is little room."""
         self._ends = [0]
@@ -125,33 +172,33 @@ class VaryingBlock:
         place = self._ends[position] // 8
         for tensor in tensors:
             for size in tensor.shape:
-                self._memory[place] = size
+                self._numbers[place] = size
                 place += 1
         self._times[place] = milliseconds
         place = 8 * (place + 1)
         for tensor, dtype, layout in zip(tensors, self.recorder.dtypes, self.recorder.layouts, strict=False):
             points = tensor if layout.order is None else tensor.transpose(layout.order)
-            _convert(points, np.ndarray(points.shape, dtype, self._memory, place))
-            place += _padded(points.size * dtype.itemsize)
+            _convert(points, np.ndarray(points.shape, dtype, self._numbers, place))
+            place += padded(points.size * dtype.itemsize)
         self._ends.append(place)
         self.capacity = MANY if 4 * place < 3 * self.nbytes else position + 1
 
     @property
     def columns(self) -> list[Calls | Array]:
         """The counted calls, for each dataset."""
-        return varying_columns(self._memory, self.count, self.recorder.layouts, self.recorder.dtypes)
+        return varying_columns(self._numbers, self.count, self.recorder.layouts, self.recorder.dtypes)
 
 
 class Recorder:
     """One region that collects into one database: the form of its calls, and their blocks."""
 
-    def __init__(self, database: OpenDatabase, label: str, schema: Schema, group: Group) -> None:
+    def __init__(self, database: OpenDatabase, label: str, schema: Schema, group: Group, arena: Arena) -> None:
         self.database = database
+        self.arena = arena
         self.label = label
         self.schema = schema
         self.samples: dict[str | None, None] = {schema.sample: None}
         """The clauses `sample` that have taken calls, in order."""
-        self.group = group
         self.call_shapes = group.call_shapes
         """The shapes and dtypes of the tensors of one call, as long as calls do not differ."""
         self.shapes = [*(each.shape for each in self.call_shapes), RUNTIME.shape]
@@ -167,24 +214,35 @@ class Recorder:
         )
         pairs = list(zip(self.call_shapes, self.dtypes, strict=False))
         self._usual_bytes = self._head_bytes + sum(
-            _padded(math.prod(each.shape) * dtype.itemsize) for each, dtype in pairs
+            padded(math.prod(each.shape) * dtype.itemsize) for each, dtype in pairs
         )
         """The bytes of a call as they were before, among those that differ."""
         self._most_bytes = min(BLOCK_BYTES, buffer_bytes() // 4)
         self._most = max(1, min(CHUNK_CALLS, self._most_bytes // self.call_bytes))
         self.capacity = max(1, min(self._most, FIRST_BYTES // self.call_bytes))
         """The number of calls that the next block can take."""
-        self.block_bytes = min(FIRST_BYTES, _padded(self._most_bytes))
+        self.block_bytes = min(FIRST_BYTES, padded(self._most_bytes))
         """The bytes of the next block of calls that differ."""
         self.blocks: list[Block | VaryingBlock] = []
         """The blocks that are not written yet; the last one takes the next call."""
         self.free: list[Block | VaryingBlock] = []
         """Empty blocks."""
+        self._taken = 0
+        """The number of calls in blocks that are no longer in `blocks`."""
+        self.written = 0
+        """The number of calls that are written."""
+        self.memory = arena.allocate(HEAD)
+        """Where another process finds the description of the recorder, and the origin of its calls."""
+        self._described = self._describe()
+        self.place(group)
 
     @property
     def has_room(self) -> bool:
         """Whether the last block can take a call."""
-        return bool(self.blocks) and self.blocks[-1].count < self.blocks[-1].capacity
+        if not self.blocks:
+            return False
+        last = self.blocks[-1]
+        return last.count < last.capacity
 
     def has_room_for(self, nbytes: int) -> bool:
         """Whether the last block can take a call of so many bytes that differs, or with 0 one that does not."""
@@ -204,21 +262,74 @@ class Recorder:
         """Append an empty block for such a call."""
         size = self.bytes_for(nbytes)
         if nbytes and not self.varies:
-            self.varies, self.free = True, []
+            self.varies = True
+            self.release_free()
         block = self.free.pop() if not size else VaryingBlock(self, size) if self.varies else Block(self)
+        block.begin(self._taken + sum(each.count for each in self.blocks))
         self.blocks.append(block)
         self.capacity = min(self._most, 2 * self.capacity)
-        self.block_bytes = max(self.block_bytes, min(_padded(self._most_bytes), 2 * self.block_bytes))
+        self.block_bytes = max(self.block_bytes, min(padded(self._most_bytes), 2 * self.block_bytes))
 
     def recycle(self, block: Block | VaryingBlock) -> None:
         """Keep a written block for new calls, unless there are larger ones by now."""
-        if isinstance(block, VaryingBlock):
-            if block.nbytes == self.block_bytes:
-                block.clear()
-                self.free.append(block)
-        elif block.capacity == self.capacity and not self.varies:
-            block.count = 0
+        varies = isinstance(block, VaryingBlock)
+        if varies == self.varies and (block.nbytes == self.block_bytes if varies else block.capacity == self.capacity):
+            block.begin(0)
             self.free.append(block)
+        else:
+            block.release()
+
+    def take(self, count: int) -> list[Block | VaryingBlock]:
+        """Return the first blocks, which are to be written, and keep the others."""
+        taken, self.blocks = self.blocks[:count], self.blocks[count:]
+        self._taken += sum(block.count for block in taken)
+        return taken
+
+    def place(self, group: Group) -> None:
+        """Have the calls that are not written yet go to a group."""
+        self.group = group
+        self.memory.head[ORIGIN] = group.calls - self.written
+
+    def describe(self) -> None:
+        """Describe the recorder to another process, as it is now."""
+        before, self._described = self._described, self._describe()
+        self.arena.release(before)
+
+    def _describe(self) -> Memory:
+        description = Description(
+            path=self.database.path,
+            number=self.database.file.number,
+            label=self.label,
+            schema=self.schema,
+            samples=tuple(self.samples),
+            call_shapes=tuple(self.call_shapes),
+            dtypes=tuple(self.dtypes),
+            layouts=tuple(self.layouts),
+            run=this_run(),
+            dtype=environment.DB_DTYPE.text(),
+            compress=environment.DB_COMPRESS.text(),
+        )
+        memory = self.arena.keep(pickle.dumps(description))
+        self.memory.head[DESCRIPTION] = memory.offset
+        return memory
+
+    def release_free(self) -> None:
+        """Give the memory of empty blocks back."""
+        while self.free:
+            self.free.pop().release()
+
+    def release_blocks(self) -> None:
+        """Give the memory of calls back, but for those that `take` has given."""
+        self.release_free()
+        for block in self.blocks:
+            block.release()
+        self.blocks = []
+
+    def release(self) -> None:
+        """Give all memory back."""
+        self.release_blocks()
+        for memory in (self.memory, self._described):
+            self.arena.release(memory)
 
     def require(self, schema: Schema, tensors: Sequence[Array]) -> int:
         """Raise DatabaseError unless the database can take a call with this schema and these tensors.
@@ -228,10 +339,12 @@ class Recorder:
         if schema is not self.schema:
             require_same(self.label, self.schema, schema)
             origins.require(self.label, self.group.origin, schema.origin)
-            self.samples[schema.sample] = None
+            if schema.sample not in self.samples:
+                self.samples[schema.sample] = None
+                self.describe()
         differs = self.varies
-        for tensor, has in zip(tensors, self.call_shapes, strict=False):
-            if tensor.shape != has.shape or tensor.dtype != has.dtype:
+        for tensor, (shape, dtype) in zip(tensors, self.call_shapes, strict=False):
+            if tensor.shape != shape or ((given := tensor.dtype) is not dtype and given != dtype):
                 differs = True
                 break
         if not differs:
@@ -241,7 +354,7 @@ class Recorder:
             if tensor.dtype != has.dtype or not layout.takes(tensor.shape):
                 given = [CallShape(tensor.shape, tensor.dtype) for tensor in tensors]
                 require_points(self.label, self.schema.columns, self.call_shapes, given, self.layouts)
-            nbytes += _padded(tensor.size * dtype.itemsize)
+            nbytes += padded(tensor.size * dtype.itemsize)
         return nbytes
 
 
@@ -252,30 +365,3 @@ def _convert(tensor: Array, target: Array) -> None:
     else:
         with np.errstate(over="ignore"):
             target[...] = tensor
-
-
-def varying_columns(
-    memory: Array, count: int, layouts: Sequence[Layout], dtypes: Sequence[np.dtype[Any]]
-) -> list[Calls | Array]:
-    """The first calls in the memory of a `VaryingBlock`, in numbers of 64 bits, for each dataset."""
-    pieces: list[list[Array]] = [[] for _ in layouts]
-    ranks = [len(layout.dims) for layout in layouts]
-    heads = np.empty((count, sum(ranks) + 1), np.int64)
-    place = 0
-    for call in range(count):
-        heads[call] = memory[place : place + heads.shape[1]]
-        sizes = heads[call].tolist()
-        place += heads.shape[1]
-        for own, rank, dtype, layout in zip(pieces, ranks, dtypes, layouts, strict=False):
-            points = math.prod([sizes[d] for d in layout.swept])
-            own.append(np.ndarray((points, *layout.features), dtype, memory, 8 * place))
-            place += _padded(own[-1].nbytes) // 8
-            del sizes[:rank]
-    ends = list(accumulate(ranks, initial=0))
-    columns = [own[0] if len(own) == 1 else np.concatenate(own) for own in pieces]
-    shapes = [heads[:, first:last] for first, last in pairwise(ends)]
-    return [*map(Calls, columns, shapes), heads[:, -1].copy().view(np.float64).astype(dtypes[-1])]
-
-
-def _padded(nbytes: int) -> int:
-    return (nbytes + 7) & ~7

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 
 from hpacml.errors import DatabaseError
 from hpacml.runtime.databases.commits.committer import Committer
-from hpacml.runtime.databases.commits.transaction import TransactionalFile, lock
+from hpacml.runtime.databases.commits.locks import lock
+from hpacml.runtime.databases.commits.transaction import TransactionalFile
 from hpacml.runtime.databases.groups import CallShape, Group
 from hpacml.runtime.databases.hdf5 import CACHE, FAILURES, Array, cannot_open, first_line, h5py
 from hpacml.runtime.databases.schema import Schema
@@ -26,16 +27,19 @@ _NO_LINKS = (errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS)
 class File:
     """A database that is open for writing, and is made if it does not exist.
 
-    The file on disk is always that of the last commit. Methods raise DatabaseError; after that, `discard` the file.
+    `descriptor` is one of a process that has opened and locked it, and is gone. The file on disk is always that of the
+    last commit. Methods raise DatabaseError; after that, `discard` the file.
     """
 
-    def __init__(self, path: str, committer: Committer) -> None:
+    def __init__(self, path: str, committer: Committer, descriptor: int | None = None) -> None:
         self._path = path
         self._groups: dict[str, Group] = {}
         self.uncommitted = 0
         """The number of calls that have been written since the last commit."""
+        self.committed = 0
+        """The number of calls that this process has committed."""
         try:
-            self._storage = TransactionalFile(_open(path), committer)
+            self._storage = TransactionalFile(_open(path) if descriptor is None else descriptor, committer)
         except (OSError, ValueError) as error:  # the latter if no file can have such a name
             raise cannot_open(path, error) from error
         try:
@@ -60,16 +64,22 @@ class File:
         """Append calls to a group, as `Group.write` does."""
         self.uncommitted += len(columns[-1])
         with self._failing():
+            self._storage.require_unchanged()
             group.write(columns, samples)
 
     def commit(self) -> None:
         """Make all that was written the content of the file on disk."""
         if self.moved:
-            raise DatabaseError(f"the database '{self._path}' was removed or replaced while it was collected into")
+            calls = f"the {self.committed} calls" if self.committed != 1 else "the one call"
+            gone = f"; {calls} that it had got from this program went with it" if self.committed else ""
+            raise DatabaseError(
+                f"the database '{self._path}' was removed or replaced while it was collected into{gone}"
+            )
         with self._failing():
+            self._storage.require_unchanged()
             self._file.flush()
             self._storage.commit()
-        self.uncommitted = 0
+        self.committed, self.uncommitted = self.committed + self.uncommitted, 0
 
     def discard(self) -> None:
         """Close the file without a commit. Raises nothing."""
@@ -97,6 +107,11 @@ class File:
     def _end(self) -> None:
         with contextlib.suppress(OSError):  # some file systems tell only here of what went wrong before
             self._storage.close()
+
+    @property
+    def number(self) -> int:
+        """The number of the file for the process that finishes commits."""
+        return self._storage.number
 
     @property
     def moved(self) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 from hpacml.errors import DatabaseError
 from hpacml.runtime.databases import origins
 from hpacml.runtime.databases.hdf5 import Array, Column, h5py, require_filters
-from hpacml.runtime.databases.runs import add_run
+from hpacml.runtime.databases.runs import Run, add_run, read_runs
 from hpacml.runtime.databases.schema import Schema, units_text
 from hpacml.runtime.databases.settings import Storage
 from hpacml.runtime.databases.sweeps import misfit, sweeps_of
@@ -59,7 +59,8 @@ class Group:
         self.layouts = layouts_of(schema.maps, [each.shape for each in stored[:-1]])
         """How the tensors of calls become points."""
         self._varying = VaryingCalls.find(self._group, self._names, self.layouts)
-        self._calls = self._require_complete({name: column.calls for name, column in columns.items()})
+        self.calls = self._require_complete({name: column.calls for name, column in columns.items()})
+        """The number of calls that the group has."""
         self.call_shapes = [CallShape(has.shape, gives.dtype) for has, gives in zip(stored, call_shapes, strict=False)]
         """The shapes and dtypes of one call's tensors, as long as calls do not differ."""
         self.dtypes = [each.dtype for each in stored]
@@ -69,6 +70,11 @@ class Group:
                 raise other_shape(label, name, has, gives)
         require_points(label, self._names, self.call_shapes, call_shapes, self.layouts)
         _tell_misfit(label, schema, [each.shape for each in call_shapes])
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """Who collected the calls."""
+        return read_runs(self._group)
 
     @property
     def varies(self) -> bool:
@@ -82,7 +88,7 @@ class Group:
         """
         for sample in samples:
             if sample not in self._recorded:
-                add_run(self._group, self._calls, sample)
+                add_run(self._group, self.calls, sample)
                 self._recorded.add(sample)
         *tensors, runtimes = columns
         varying = [tensor for tensor in tensors if isinstance(tensor, Calls)]
@@ -95,7 +101,7 @@ class Group:
             if not isinstance(entries, Calls):
                 column.append(entries)
         self._columns[-1].append(cast(Array, runtimes))
-        self._calls += len(runtimes)
+        self.calls += len(runtimes)
 
     def _require_complete(self, counts: dict[str, int]) -> int:
         """The number of calls. Raises DatabaseError if datasets have different ones."""

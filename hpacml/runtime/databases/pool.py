@@ -17,10 +17,12 @@ from collections.abc import Callable, Sequence
 
 from hpacml.errors import DatabaseError
 from hpacml.runtime.databases.blocks import Block, OpenDatabase, Recorder, VaryingBlock
+from hpacml.runtime.databases.commits.arena import Arena
 from hpacml.runtime.databases.commits.committer import Committer
 from hpacml.runtime.databases.files import File
 from hpacml.runtime.databases.groups import CallShape
 from hpacml.runtime.databases.hdf5 import Array
+from hpacml.runtime.databases.pending import COUNT
 from hpacml.runtime.databases.schema import Schema
 from hpacml.runtime.databases.settings import Loss, buffer_bytes
 from hpacml.runtime.databases.worker import Worker
@@ -29,6 +31,9 @@ _log = logging.getLogger("hpacml")
 
 MOST_FILES = 64
 """The most databases that are open at once."""
+HELD_BYTES = 4 << 20
+"""A database is committed when it has so many bytes in written blocks, which are free for other calls only then: until
+the commit, another process may have to write them."""
 
 
 class Pool:
@@ -55,7 +60,8 @@ class Pool:
         self._starving = False
         """Whether a call has found no memory since the thread last took all blocks."""
         self._ended = ended
-        self._committer = Committer()
+        self._arena = Arena()
+        self._committer = Committer(self._arena)
 
     # Called by threads that collect.
 
@@ -112,6 +118,7 @@ class Pool:
         for database in self._databases.values():
             database.file.abandon()
         self._committer.close()
+        self._arena.abandon()
         return Pool(self._ended)
 
     def _opened(self, path: str, label: str, schema: Schema, tensors: Sequence[Array]) -> Recorder:
@@ -137,9 +144,11 @@ class Pool:
             known = list(self._recorders.values())
             used = sum(block.nbytes for each in known for block in (*each.blocks, *each.free))
             used += sum(block.nbytes for block in self._writing)
+            used += sum(block.nbytes for each in self._databases.values() for block in each.written)
             for other in known:
                 while other.free and used + size > limit:
-                    used -= other.free.pop().nbytes
+                    used -= other.free[-1].nbytes
+                    other.free.pop().release()
             if used and used + size > limit:
                 self._starving = True
                 return False
@@ -152,16 +161,18 @@ class Pool:
     def _add(self, recorder: Recorder, tensors: Sequence[Array], milliseconds: float) -> None:
         """Copy a call into a block. Called with the lock, and if there is room."""
         database, block = recorder.database, recorder.blocks[-1]
-        block.copy(block.count, tensors, milliseconds)
+        count = block.count
+        block.copy(count, tensors, milliseconds)
+        count += 1
         first = not database.queued
-        full = block.count + 1 == block.capacity
+        full = count == block.capacity
         now = time.monotonic() if first else database.since
         if first or full or database.loss.calls is not None:
             self._worker.wake()  # it sees the call, since it has to wait for the lock
         # Nothing is called from here on: an interrupt comes before the call counts, or after all that counts it.
         database.since = now
         database.queued += 1
-        block.count += 1
+        block.count = block.shared[COUNT] = count
         if full:
             self._some_full = True
 
@@ -169,7 +180,7 @@ class Pool:
 
     def _due_in(self) -> float:
         """The seconds until there is something to write. Called with the lock."""
-        if self._some_full or (self._starving and any(recorder.blocks for recorder in self._recorders.values())):
+        if self._some_full or (self._starving and any(map(_has_blocks, self._databases.values()))):
             return 0.0
         return min((database.due for database in self._databases.values()), default=math.inf) - time.monotonic()
 
@@ -177,7 +188,8 @@ class Pool:
         """Write the blocks that are full, and commit the databases that are due."""
         now = time.monotonic()
         with self._lock:
-            due = [database for database in self._databases.values() if database.due <= now]
+            starved = self._starving
+            due = [each for each in self._databases.values() if each.due <= now or (starved and _has_blocks(each))]
             self._queue_blocks(due)
         self._write(due, File.commit)
 
@@ -194,7 +206,7 @@ class Pool:
             database = OpenDatabase(path, File(path, self._committer), loss)
         try:
             group = database.file.group(label, schema, call_shapes)
-            recorder = Recorder(database, label, schema, group)
+            recorder = Recorder(database, label, schema, group, self._arena)
         except BaseException:
             if not database.recorders:
                 database.file.discard()
@@ -222,12 +234,8 @@ class Pool:
         for database in due:
             database.committing, database.committing_since, database.queued = database.queued, database.since, 0
         for recorder in self._recorders.values():
-            if self._starving or recorder.database in due or not recorder.has_room:
-                self._writing.extend(recorder.blocks)
-                recorder.blocks = []
-            else:
-                self._writing.extend(recorder.blocks[:-1])
-                recorder.blocks = recorder.blocks[-1:]
+            all_of_them = recorder.database in due or not recorder.has_room
+            self._writing.extend(recorder.take(len(recorder.blocks) - (not all_of_them)))
         self._some_full = self._starving = False
 
     def _write(self, due: Sequence[OpenDatabase], finish: Callable[[File], None]) -> None:
@@ -240,15 +248,37 @@ class Pool:
                 failed.add(database)
             with self._lock:
                 self._writing.popleft()
-                self._recycle(block)
+                if database in failed:
+                    block.release()
+                else:
+                    database.written.append(block)
                 del block
-                self._worker.notify()
+            held = sum(block.nbytes for block in database.written)
+            if held >= min(HELD_BYTES, buffer_bytes() // 4) and not self._commit(database, database.file.commit):
+                failed.add(database)
         for database in due:
             if database not in failed:
-                self._try(database, functools.partial(finish, database.file))
+                self._commit(database, functools.partial(finish, database.file))
             with self._lock:
                 database.committing = 0
                 self._worker.notify()
+
+    def _commit(self, database: OpenDatabase, commit: Callable[[], None]) -> bool:
+        """Commit the blocks of a database that are written, and free them. False if that fails."""
+        if not self._try(database, commit):
+            return False
+        with self._lock:
+            calls = sum(block.count for block in database.written)
+            begun = min(calls, database.committing)
+            database.committing -= begun
+            database.queued -= calls - begun
+            for block in database.written:
+                self._recycle(block)
+            database.written = []
+            if database.closed:
+                database.release()
+            self._worker.notify()
+        return True
 
     def _write_block(self, block: Block | VaryingBlock) -> None:
         recorder = block.recorder
@@ -258,9 +288,11 @@ class Pool:
             database.file.discard()
             database.file = File(database.path, self._committer)
             for each in database.recorders:
-                each.group = database.file.group(each.label, each.schema, each.call_shapes)
+                each.place(database.file.group(each.label, each.schema, each.call_shapes))
+                each.describe()
         if block.count:
             database.file.write(recorder.group, block.columns, list(recorder.samples))
+            recorder.written += block.count
 
     def _try(self, database: OpenDatabase, action: Callable[[], None]) -> bool:
         """Do something with a database; if that fails, close it, and keep the error for its next call or flush."""
@@ -274,8 +306,10 @@ class Pool:
             self._forget(database)
             calls = database.queued + database.committing
             lost, verb = ("one call", "is") if calls == 1 else (f"{calls} calls", "are")
-            kept = self._failures[database.path] = DatabaseError(f"{failure}; {lost} collected before it {verb} lost")
+            text = f"{failure}; {lost} collected before it {verb} lost" if calls else str(failure)
+            kept = self._failures[database.path] = DatabaseError(text)
             kept.__cause__ = failure.__cause__
+            database.release()
             self._worker.notify()
         return False
 
@@ -287,9 +321,15 @@ class Pool:
         for recorder in database.recorders:
             if self._recorders.get((database.path, recorder.label)) is recorder:
                 del self._recorders[database.path, recorder.label]
-            recorder.blocks, recorder.free = [], []
+            recorder.release_blocks()
 
     def _recycle(self, block: Block | VaryingBlock) -> None:
         """Keep a written block for new calls, unless its recorder is closed or has larger ones by now."""
-        if not block.recorder.database.closed:
+        if block.recorder.database.closed:
+            block.release()
+        else:
             block.recorder.recycle(block)
+
+
+def _has_blocks(database: OpenDatabase) -> bool:
+    return bool(database.written) or any(recorder.blocks for recorder in database.recorders)

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 
 from hpacml.errors import DatabaseError
 from hpacml.runtime.databases.commits import turns
+from hpacml.runtime.databases.commits.locks import await_rescue
 from hpacml.runtime.databases.hdf5 import FAILURES, cannot_open, first_line, h5py, opened_here, require_filters
 
 T = TypeVar("T")
@@ -81,6 +82,7 @@ class Files:
         if self._closed:
             raise DatabaseError(f"the database '{path}' is closed: read it before, or open it again")
         if (opened := self._files.get(path)) is None:
+            await_rescue(path)
             try:
                 opened = self._files[path] = _Opened(path, os.open(path, os.O_RDONLY | os.O_CLOEXEC))
             except (OSError, ValueError) as error:

@@ -22,9 +22,12 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
+from hpacml.errors import DatabaseError
+from hpacml.runtime.databases import exit_status
 from hpacml.runtime.databases.hdf5 import Array, h5py, without_lock
 from hpacml.runtime.databases.pool import Pool
 from hpacml.runtime.databases.schema import Schema
@@ -73,7 +76,7 @@ def prepare() -> None:
         atexit.register(_end)
         os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
     if util := sys.modules.get("multiprocessing.util"):  # its processes end without atexit
-        util.Finalize(None, flush, exitpriority=0)
+        util.Finalize(None, _end_of_multiprocessing, exitpriority=0)
     _prepared = os.getpid()
 
 
@@ -84,7 +87,23 @@ def _flush_pool() -> None:
 
 def _end() -> None:
     _inherit()
-    _pool.end()
+    try:
+        _pool.end()
+    except DatabaseError:
+        exit_status.fail()
+        raise
+
+
+def _end_of_multiprocessing() -> None:
+    """Flush. If that fails, the process does, too."""
+    fails_anyhow = sys.exc_info()[1] is not None
+    try:
+        flush()
+    except DatabaseError as error:
+        if fails_anyhow:
+            raise
+        traceback.print_exception(error)
+        raise SystemExit(1) from error
 
 
 def _inherit() -> None:

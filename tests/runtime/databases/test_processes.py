@@ -152,6 +152,42 @@ for n in range(20):
     assert f"DatabaseError: cannot write the database '{path}': " in run(code, check=False).stderr
 
 
+FAILING = """
+import atexit, resource
+atexit.register(print, "and all else is done")
+append(1)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+"""
+
+
+@pytest.mark.parametrize("end", ["", "sys.exit()", "sys.exit(3)", "raise KeyError"])
+def test_the_exit_status_of_a_failing_end(end: str, run: Callable[..., Any], path: str):
+    ended = run(FAILING + end, check=False)
+    assert ended.returncode
+    assert f"cannot write the database '{path}'" in ended.stderr
+    assert "one call collected before it is lost" in ended.stderr
+    assert ended.stdout == "and all else is done\n"
+
+
+def test_the_exit_status_of_multiprocessing(run: Callable[..., Any], path: str):
+    code = """
+import multiprocessing as m, resource
+def work(n):
+    append(n, f"{n}.h5")
+    if n:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+    if n == 2:
+        raise KeyError("an error of the program")
+children = [m.get_context("fork").Process(target=work, args=(n,)) for n in range(3)]
+[child.start() for child in children]
+[child.join() for child in children]
+assert [child.exitcode for child in children] == [0, 1, 1]
+"""
+    printed = run(code).stderr
+    assert printed.count("one call collected before it is lost") == 2
+    assert "an error of the program" in printed
+
+
 INTERRUPTED = """
 class Stop(Exception):
     pass

@@ -225,7 +225,7 @@ def test_without_a_process(path: Path, process: Committer, monkeypatch: pytest.M
     def refuse(*_: Any, **__: Any) -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
-    monkeypatch.setattr(committer.subprocess, "run", refuse)
+    monkeypatch.setattr(committer, "spawn", refuse)
     with open(path, "r+b") as file:
         for _ in range(2):
             process.commit(file.fileno(), CHANGES)

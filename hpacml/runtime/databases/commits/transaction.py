@@ -14,15 +14,19 @@ from contextlib import contextmanager
 from io import SEEK_CUR, SEEK_END, SEEK_SET
 from typing import TYPE_CHECKING
 
-from hpacml import environment
 from hpacml.runtime.databases.commits.committer import Change
-from hpacml.runtime.databases.commits.finisher import PAGE, write_all
+from hpacml.runtime.databases.commits.finisher import PAGE, PENDING, mark, write_all
+from hpacml.runtime.databases.commits.locks import share
 from hpacml.runtime.databases.commits.turns import committing
 
 if TYPE_CHECKING:
     from hpacml.runtime.databases.commits.committer import Committer
 
     Buffer = bytearray | memoryview
+
+
+MARKS = 8
+"""The most pages of the last commit that are compared before the next one."""
 
 
 class TransactionalFile:
@@ -34,8 +38,13 @@ class TransactionalFile:
     def __init__(self, descriptor: int, committer: Committer) -> None:
         self._descriptor = descriptor
         self._committer = committer
+        self._shared = share(descriptor)
+        self.number = committer.keep(self._shared)
+        """The file's number for the process that finishes commits."""
         self._position = 0
-        self._size = self._committed = os.fstat(descriptor).st_size
+        self._size = self._committed = self._end = os.fstat(descriptor).st_size
+        self._marks = {0: os.pread(descriptor, PAGE, 0)}
+        """Pages as they are on disk, by their offsets: others have changed the file if it has other ones."""
         self._cut = self._committed
         """The smallest size since the last commit: what the file has behind it counts as zeros."""
         self._pages: dict[int, bytearray] = {}
@@ -50,27 +59,50 @@ class TransactionalFile:
         if changes := self._changes():
             with committing(self._descriptor):
                 self._committer.commit(self._descriptor, changes)
+            self._mark(changes)
         self._pages.clear()
         if self._size < self._committed:
             os.ftruncate(self._descriptor, self._size)
+            self._end = self._size
+            self._marks = {at: page for at, page in self._marks.items() if at + len(page) <= self._end}
         self._cut = self._committed = self._size
+
+    def require_unchanged(self) -> None:
+        """Raise OSError if others have changed the file on disk. Nothing is written to it from then on."""
+        size = os.fstat(self._descriptor).st_size
+        if size == self._end and all(self._has(at, page) for at, page in self._marks.items()):
+            return
+        how = "overwritten it" if size == self._end else f"changed its size from {self._end} to {size} bytes"
+        self._discarding = True
+        self.failure = OSError(
+            f"another program has {how} while it was open, so nothing more is written to it: use a copy of it, and "
+            "let no other program write databases that are collected into"
+        )
+        raise self.failure
 
     def discard(self) -> None:
         """Go back to the last commit, and ignore what is written from now on. Raises OSError."""
-        self._discarding = True
         self._pages.clear()
-        os.ftruncate(self._descriptor, self._committed)
+        if not self._discarding:
+            self._discarding = True
+            os.ftruncate(self._descriptor, self._committed)
 
     def abandon(self) -> None:
         """Close the descriptor of this process, and ignore what is written from now on. Raises OSError."""
         self._discarding = True
         self._pages.clear()
-        self.close()
+        self._close_descriptors()
 
     def close(self) -> None:
         """Close the file, which ends its lock. What is not committed is lost. Raises OSError."""
         if self._descriptor >= 0:
-            descriptor, self._descriptor = self._descriptor, -1
+            mark(self._shared, PENDING, fcntl.F_UNLCK)
+            self._committer.drop(self.number)
+            self._close_descriptors()
+
+    def _close_descriptors(self) -> None:
+        descriptors, self._descriptor, self._shared = (self._shared, self._descriptor), -1, -1
+        for descriptor in descriptors:
             os.close(descriptor)
 
     @property
@@ -108,7 +140,9 @@ class TransactionalFile:
             with self._recording():
                 below = max(0, min(view.nbytes, self._committed - start))
                 self._keep(view[:below], start)
-                write_all(self._descriptor, [(start + below, view[below:])])
+                if below < view.nbytes:
+                    write_all(self._descriptor, [(start + below, view[below:])])
+                    self._end = max(self._end, start + view.nbytes)
         self._position += view.nbytes
         self._size = max(self._size, self._position)
         return view.nbytes
@@ -122,7 +156,8 @@ class TransactionalFile:
                         del self._pages[number]
                     if (page := self._pages.get(size // PAGE)) is not None:
                         page[size % PAGE :] = bytes(PAGE - size % PAGE)
-                os.ftruncate(self._descriptor, max(size, self._committed))
+                self._end = max(size, self._committed)
+                os.ftruncate(self._descriptor, self._end)
         self._size = size
         return size
 
@@ -181,21 +216,22 @@ class TransactionalFile:
                 changes.append(Change(start, old, new))
         return changes
 
+    def _has(self, offset: int, content: bytes) -> bool:
+        return os.pread(self._descriptor, len(content), offset) == content
+
+    def _mark(self, changes: list[Change]) -> None:
+        """Remember pages that were written: the first one of the file, and the last ones, which say how it goes on."""
+        pages = {
+            change.offset + start: bytes(change.new[start : start + PAGE])
+            for change in changes
+            for start in range(0, len(change.new), PAGE)
+        }
+        first = pages.get(0, self._marks.get(0, b""))
+        self._marks = {0: first, **dict(list(pages.items())[-MARKS:])}
+
     @contextmanager
     def _recording(self) -> Generator[None]:
         try:
             yield
         except Exception as error:
             self.failure = self.failure or error
-
-
-def lock(descriptor: int) -> None:
-    """Lock a file as HDF5 does, so that other processes cannot open it. Raises OSError if one has it open."""
-    wanted = environment.HDF5_USE_FILE_LOCKING.text().upper()
-    if wanted in ("FALSE", "0"):
-        return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if isinstance(error, BlockingIOError) or wanted != "BEST_EFFORT":
-            raise
