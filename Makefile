@@ -40,6 +40,7 @@ check: install  ## the quick tests
 fuzz: install  ## random maps, networks and directive text; FUZZ=N for the number of maps
 	$(BIN)/python -m tests.fuzz --examples $(FUZZ) --jobs 2 bridge
 	$(BIN)/python -m tests.fuzz --examples 1000 --jobs 2 models
+	$(BIN)/python -m tests.fuzz --examples $$(($(FUZZ) / 50)) --jobs 2 programs
 	$(BIN)/python -m tests.fuzz --examples 200000 text
 
 filecheck: install  ## the IR tests alone

@@ -98,7 +98,7 @@ def in_processes(what: str, examples: int, seed: int, jobs: int) -> int:
         ]
         codes = [worker.wait() for worker in workers]
         for code, trace in zip(codes, traces, strict=True):
-            if code not in (0, 1):
+            if code not in (0, 1) or trace.exists():
                 print(f"\n-- died ({code}) in\n{trace.read_text(encoding='utf-8') if trace.exists() else 'the start'}")
     return int(any(codes))
 

@@ -7,6 +7,8 @@ from xdsl.dialects.func import FuncOp
 from xdsl.ir import Attribute
 
 from hpacml.backend.anonymous import ENTRY, forget_names, take_texts
+from hpacml.backend.stacks import on_large_stack
+from hpacml.errors import CompileError
 from hpacml.pipelines import generic_text, run_passes
 from hpacml.runtime import handlers, loading
 from hpacml.runtime.entry import Function
@@ -21,6 +23,13 @@ def compile(
     With a `chip`, maps and parallel loops become kernels for that GPU. `chosen` decides whether the code measures
     itself. Raises `CompileError` and `MapError`.
     """
+    try:
+        return on_large_stack(lambda: _compile(module, name, chosen, chip))
+    except RecursionError as error:
+        raise CompileError(f"'{name}' is nested too deep to be compiled with Python's recursion limit") from error
+
+
+def _compile(module: ModuleOp, name: str, chosen: instruments.Instruments, chip: str | None) -> Function:
     handlers.install()
     function = next(op for op in module.body.block.ops if isinstance(op, FuncOp) and op.sym_name.data == name)
     types = [_kind(type) for type in function.function_type.inputs]

@@ -20,6 +20,7 @@ from hpacml.frontend.functor import define_operators
 from hpacml.frontend.python.annotations import ArrayParameter, OpaqueParameter, ScalarParameter
 from hpacml.frontend.python.compiler import compile_kernel
 from hpacml.frontend.python.definition import Definition
+from hpacml.frontend.python.nesting import shallow_enough
 from hpacml.frontend.python.sizes import size_rules
 from hpacml.frontend.python.types import ScalarType
 from hpacml.runtime.arrays.changes import note_writes
@@ -143,7 +144,8 @@ class Dispatcher:
                 compiled = compile_kernel(self._kernel, layouts)
                 self._no_arguments.paths.origins.update(compiled.origins)
                 result = compiled.result
-                function = compile(compiled.module, compiled.entry, chosen, chip)
+                with shallow_enough(self._kernel.source):
+                    function = compile(compiled.module, compiled.entry, chosen, chip)
                 run = chosen.around(lambda *_: f"hpacml.kernel {self._kernel.name}", function)
                 written = tuple(n for n, (k, _) in enumerate(self._arrays) if k in compiled.written)
                 codes[layouts] = _Code(run, written, result and _result(result))

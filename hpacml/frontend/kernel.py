@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 LayoutName: TypeAlias = Literal["packed", "rows", "strided"]
 
@@ -87,7 +88,7 @@ class Kernel(Decorated, Definition, Generic[P, R]):
         from hpacml.pipelines import run_passes
 
         module = self._module(layout)
-        return module if stage is None else run_passes(module, stage)
+        return module if stage is None else self._lower(lambda: run_passes(module, stage))
 
     def ptx(self, chip: str | None = None, *, layout: LayoutName = "packed") -> str:
         """The PTX code of this kernel's gathers, scatters and parallel loops, for an NVIDIA GPU.
@@ -98,13 +99,15 @@ class Kernel(Decorated, Definition, Generic[P, R]):
         """
         from hpacml.backend.assembly import ptx
 
-        return ptx(self._module(layout), chip)
+        module = self._module(layout)
+        return self._lower(lambda: ptx(module, chip))
 
     def amdgcn(self, chip: str = "gfx90a", *, layout: LayoutName = "packed") -> str:
         """The assembly code of the same for an AMD GPU. hpacml cannot launch it."""
         from hpacml.backend.assembly import amdgcn
 
-        return amdgcn(self._module(layout), chip)
+        module = self._module(layout)
+        return self._lower(lambda: amdgcn(module, chip))
 
     def _module(self, layout: LayoutName) -> ModuleOp:
         from hpacml.frontend.python.annotations import ArrayParameter
@@ -118,6 +121,13 @@ class Kernel(Decorated, Definition, Generic[P, R]):
             return compile_kernel(self, (Layout(layout),) * arrays).module
         except HpacmlError as error:
             raise error.with_traceback(None)  # noqa: B904 (as in a call)
+
+    def _lower(self, work: Callable[[], T]) -> T:
+        from hpacml.backend.stacks import on_large_stack
+        from hpacml.frontend.python.nesting import shallow_enough
+
+        with shallow_enough(self.source):
+            return on_large_stack(work)
 
     @functools.cached_property
     def _dispatcher(self) -> Dispatcher:

@@ -12,6 +12,7 @@ from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.dialects.llvm import GlobalOp
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
+from hpacml.backend.stacks import on_large_stack
 from hpacml.dialects.hpacml.bridge import FunctorOp
 from hpacml.frontend.mangling import symbol_for
 from hpacml.frontend.python import jumps
@@ -21,6 +22,7 @@ from hpacml.frontend.python.calls import Calls, Linked
 from hpacml.frontend.python.definition import Definition
 from hpacml.frontend.python.emitter import Emitter, name_value
 from hpacml.frontend.python.evaluator import Evaluator
+from hpacml.frontend.python.nesting import too_deep
 from hpacml.frontend.python.number import Number
 from hpacml.frontend.python.statements import Statements
 from hpacml.frontend.python.types import Refusal, ScalarType
@@ -44,7 +46,12 @@ class Compiled:
 
 def compile_kernel(kernel: Definition, layouts: tuple[Layout, ...]) -> Compiled:
     """The IR of a kernel whose array arguments have these layouts, in their order. Raises `CompileError`."""
-    return _Compiler().compile(kernel, layouts)
+    compiler = _Compiler()
+    try:
+        return on_large_stack(lambda: compiler.compile(kernel, layouts))
+    except RecursionError:
+        pass  # and unwind first
+    raise too_deep(compiler.open[-1].source if compiler.open else kernel.source)
 
 
 class _Compiler:
@@ -55,7 +62,8 @@ class _Compiler:
         self._functors: dict[str, tuple[str, Functor, FunctorOp]] = {}
         self._declarations: dict[str, FuncOp | GlobalOp] = {}
         self._linked: dict[tuple[Definition, tuple[Layout, ...]], Linked] = {}
-        self._open: list[Definition] = []
+        self.open: list[Definition] = []
+        """The kernels that are being compiled, each called by the one before."""
         self._origins: dict[str, Origin] = {}
 
     def compile(self, kernel: Definition, layouts: tuple[Layout, ...]) -> Compiled:
@@ -73,11 +81,11 @@ class _Compiler:
         """The function of a kernel for arrays of these layouts, which is compiled if it is new."""
         key = (callee, layouts)
         if key not in self._linked:
-            if callee in self._open:
+            if callee in self.open:
                 raise Refusal(f"'{callee.name}' calls itself, which a kernel cannot: write a loop")
-            self._open.append(callee)
+            self.open.append(callee)
             self._linked[key] = self._function(callee, layouts)
-            self._open.pop()
+            self.open.pop()
         return self._linked[key]
 
     def _function(self, kernel: Definition, layouts: tuple[Layout, ...]) -> Linked:

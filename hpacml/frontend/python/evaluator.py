@@ -6,6 +6,7 @@ import ast
 from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
+from functools import partial
 from typing import Any
 
 from xdsl.dialects.memref import DimOp
@@ -188,8 +189,7 @@ class Evaluator:
             case ast.Tuple(elts=elements) | ast.List(elts=elements):
                 return Tuple(tuple(map(self.value, elements)))
             case ast.BinOp():
-                left, right = self.number(node.left), self.number(node.right)
-                return self.numbers.binary(type(node.op), left, right)
+                return self._operation(node)
             case ast.UnaryOp():
                 return self._unary(node)
             case ast.BoolOp():
@@ -202,6 +202,17 @@ class Evaluator:
                 return self._call(node)
             case _:
                 raise Refusal(f"{_construct(node)} cannot be compiled")
+
+    def _operation(self, node: ast.BinOp) -> Number:
+        """The value of `a + b + c + ...`, however many there are."""
+        operations = [node]
+        while isinstance(operations[-1].left, ast.BinOp):
+            operations.append(operations[-1].left)
+        left = self.number(operations[-1].left)
+        for each in reversed(operations):
+            with self.at(each):
+                left = self.numbers.binary(type(each.op), left, self.number(each.right))
+        return left
 
     def _call(self, node: ast.Call) -> Value:
         result = self.call(node)
@@ -316,11 +327,10 @@ class Evaluator:
         return self._short_circuit(True, answer, [n for _, n in rest], lambda: self._chain(right, rest))
 
     def _bool_op(self, is_and: bool, nodes: Sequence[ast.expr]) -> Number:
-        first, *rest = nodes
-        left = self.number(first)
-        if not rest:
-            return left
-        return self._short_circuit(is_and, left, rest, lambda: self._bool_op(is_and, rest))
+        left = self.number(nodes[0])
+        for node in nodes[1:]:
+            left = self._short_circuit(is_and, left, [node], partial(self.number, node))
+        return left
 
     def _short_circuit(
         self, is_and: bool, left: Number, nodes: Sequence[ast.expr], right: Callable[[], Number]
