@@ -37,7 +37,7 @@ test-gpu: install  ## the tests on a GPU: TORCH= or BIN= bring a Torch with CUDA
 check: install  ## the quick tests
 	$(BIN)/pytest -n 2 -m 'not slow'
 
-fuzz: install  ## random maps, networks and directive text; FUZZ=N for the number of maps
+fuzz: install  ## random maps, networks, kernels and directive text; FUZZ=N for the number of maps
 	$(BIN)/python -m tests.fuzz --examples $(FUZZ) --jobs 2 bridge
 	$(BIN)/python -m tests.fuzz --examples 1000 --jobs 2 models
 	$(BIN)/python -m tests.fuzz --examples $$(($(FUZZ) / 50)) --jobs 2 programs

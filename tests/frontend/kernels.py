@@ -15,7 +15,7 @@ PREAMBLE = """\
 import math
 from typing import Any
 import numpy as np
-from jaxtyping import Float32, Float64, Int32, Int64, UInt8
+from jaxtyping import Bool, Float32, Float64, Int8, Int16, Int32, Int64, UInt8, UInt16, UInt32, UInt64
 import hpacml
 from hpacml import approx, prange
 """
