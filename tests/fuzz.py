@@ -1,7 +1,8 @@
 """Long searches for differences: `python -m tests.fuzz --examples 50000 --seed 1 --jobs 2 bridge`.
 
 `bridge` compares gathers and scatters with the oracle, `models` networks through all formats and doors with the modules
-themselves, `programs` kernels with Python, `text` is about directives. Prints a script for each difference; the exit status is 1 if there is one.
+themselves, `programs` kernels with Python, `text` is about directives. Prints a script for each difference; the exit
+status is 1 if there is one.
 """
 
 from __future__ import annotations
