@@ -7,7 +7,7 @@ of its call in it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,11 @@ def of_call(thread: int, call: int) -> np.ndarray:
     return thread + call / CALLS + np.arange(N) / 2.0**40
 
 
+def points_of(call: int) -> int:
+    """How many points of a call the region collects."""
+    return N - call // len(MODES) % 3
+
+
 def work(thread: int, x: np.ndarray, y: np.ndarray, row: int, net: nn.Module, file: str) -> list[bytes]:
     """The result of each call of one thread."""
     results = []
@@ -62,7 +67,8 @@ def work(thread: int, x: np.ndarray, y: np.ndarray, row: int, net: nn.Module, fi
         if call // len(MODES) % 2:
             kernel(x, y, row, mode == "infer", mode != "plain", net, file)
         else:
-            region(x, y, N, row, mode == "infer", mode != "plain", net, file)
+            points = points_of(call) if mode == "collect" else N
+            region(x, y, points, row, mode == "infer", mode != "plain", net, file)
         results.append(y[row].tobytes())
     return results
 
@@ -115,14 +121,30 @@ def test_threads_get_what_one_gets(tmp_path: Path) -> None:
     assert sum(map(len, expected)) == THREADS * CALLS // len(MODES)
     for name in ("together", "alone"):
         with h5py.File(tmp_path / f"{name}.h5") as file:
-            for by_kernel, label in enumerate(("region", "kernel")):
-                check(file[label], np.concatenate(expected[by_kernel::2]))
+            group = file["kernel"]
+            assert len(group["runtime"]) == len(group["input"])
+            check(group["input"][()], group["output"][..., 0], np.concatenate(expected[1::2]))
+        with hpacml.open_database(tmp_path / f"{name}.h5") as database:
+            found = database["region"]
+            check_calls(zip(found.inputs[0], found.outputs[0], strict=True), sum(map(len, expected[::2])))
 
 
-def check(group: Any, expected: np.ndarray) -> None:
-    """A group has these inputs in any order, each twice, with its own output; those of a thread are in order."""
-    x, y = group["input"][()], group["output"][..., 0]
-    assert len(x) == len(y) == len(group["runtime"]) == len(expected)
+def check_calls(calls: Iterable[tuple[np.ndarray, np.ndarray]], count: int) -> None:
+    """So many calls of the region have their own points and outputs; those of a thread are in order."""
+    numbers: list[list[int]] = [[] for _ in range(THREADS)]
+    for x, y in calls:
+        thread = int(x[0, 0])
+        numbers[thread].append(round((x[0, 0] - thread) * CALLS))
+        expected = of_call(thread, numbers[thread][-1])[: points_of(numbers[thread][-1])]
+        np.testing.assert_array_equal(x, np.stack([expected, expected], 1))
+        np.testing.assert_array_equal(y, 3.0 * x[:, :1] + 0.1)
+    assert all(own == sorted(set(own)) for own in numbers)
+    assert sum(map(len, numbers)) == count
+
+
+def check(x: np.ndarray, y: np.ndarray, expected: np.ndarray) -> None:
+    """These are the expected inputs in any order, each twice, with its own output; those of a thread are in order."""
+    assert len(x) == len(y) == len(expected)
     np.testing.assert_array_equal(x[..., 0], x[..., 1])
     np.testing.assert_array_equal(y, 3.0 * x[..., 0] + 0.1)
     order = np.argsort(x[:, 0, 0].astype(int), kind="stable")
