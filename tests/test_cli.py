@@ -161,7 +161,7 @@ def test_db_errors(run: Run, tmp_path: Path):
         assert run("db", command, "m.h5") == (
             1,
             "",
-            f"error: cannot open the database '{tmp_path}/m.h5': it is no HDF5 file; collect into another file\n",
+            f"error: cannot open the database '{tmp_path}/m.h5': it is no HDF5 file; name a database\n",
         )
         assert run("db", command, "none.h5")[2] == f"error: the database '{tmp_path}/none.h5' does not exist\n"
 

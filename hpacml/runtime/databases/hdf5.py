@@ -73,8 +73,13 @@ def open_file(path: str, mode: Literal["r", "w"]) -> Any:
 
 
 def cannot_open(path: str, error: Exception) -> DatabaseError:
-    """The error for a database that HDF5 or the system cannot open."""
+    """The error for a database that HDF5 or the system cannot open to collect into it."""
     return DatabaseError(f"cannot open the database '{path}': {_explain(path, error)}")
+
+
+def cannot_read(path: str, error: Exception) -> DatabaseError:
+    """The error for a database that HDF5 or the system cannot open to read it."""
+    return DatabaseError(f"cannot open the database '{path}': {_explain_reading(path, error)}")
 
 
 def first_line(error: BaseException) -> str:
@@ -84,6 +89,19 @@ def first_line(error: BaseException) -> str:
     if isinstance(error, KeyError) and error.args:
         return str(error.args[0])  # else it is quoted
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _explain_reading(path: str, error: Exception) -> str:
+    text = first_line(error)
+    if os.path.isdir(path):
+        return "it is a directory; name a file"
+    if os.path.exists(path) and not os.path.isfile(path):
+        return "it is no regular file; name a database"
+    if isinstance(error, PermissionError) or "Permission denied" in text:
+        return "you may not read it; have its owner allow that, or read a copy"
+    if os.path.exists(path) and not h5py().is_hdf5(path):
+        return "it is no HDF5 file; name a database"
+    return text
 
 
 def _explain(path: str, error: Exception) -> str:

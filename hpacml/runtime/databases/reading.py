@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 import threading
 import time
 from collections.abc import Callable
@@ -14,7 +16,7 @@ from typing import Any, TypeVar, cast
 from hpacml.errors import DatabaseError
 from hpacml.runtime.databases.commits import turns
 from hpacml.runtime.databases.commits.locks import await_rescue
-from hpacml.runtime.databases.hdf5 import FAILURES, cannot_open, first_line, h5py, opened_here, require_filters
+from hpacml.runtime.databases.hdf5 import FAILURES, cannot_read, first_line, h5py, opened_here, require_filters
 
 T = TypeVar("T")
 
@@ -83,10 +85,7 @@ class Files:
             raise DatabaseError(f"the database '{path}' is closed: read it before, or open it again")
         if (opened := self._files.get(path)) is None:
             await_rescue(path)
-            try:
-                opened = self._files[path] = _Opened(path, os.open(path, os.O_RDONLY | os.O_CLOEXEC))
-            except (OSError, ValueError) as error:
-                raise cannot_open(path, error) from error
+            opened = self._files[path] = _Opened(path, _open(path))
         return opened
 
     def _read(self, path: str, action: Callable[[_Opened], T]) -> T:
@@ -150,7 +149,7 @@ class _Opened:
         try:
             self._file = self._open(first and not opened_here(self.path, self.descriptor))
         except FAILURES as error:
-            raise cannot_open(self.path, error) from error
+            raise cannot_read(self.path, error) from error
         self._seen = version if time.time_ns() - max(version[1::2]) > _SETTLED else None
 
     def _open(self, alone: bool) -> Any:
@@ -208,6 +207,18 @@ class _Opened:
         for file in files:
             if file is not None:
                 file.close()
+
+
+def _open(path: str) -> int:
+    """Return a descriptor of a file. Raises DatabaseError."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe would wait for a writer
+    except (OSError, ValueError) as error:
+        raise cannot_read(path, error) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise cannot_read(path, OSError(errno.EINVAL, "Invalid argument"))
+    return descriptor
 
 
 def _version_of(path: str) -> Version:

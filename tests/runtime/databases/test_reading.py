@@ -239,6 +239,19 @@ def test_what_changes_all_the_time_is_an_error(path: str, monkeypatch: pytest.Mo
             database["r"].inputs[0][0]
 
 
+def test_messages_are_for_readers(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe.h5")
+    (tmp_path / "text.h5").write_text("name,value\n")
+    (tmp_path / "folder.h5").mkdir()
+    for name, message in {
+        "pipe": "it is no regular file; name a database",
+        "text": "it is no HDF5 file; name a database",
+        "folder": "it is a directory; name a file",
+    }.items():
+        with pytest.raises(DatabaseError, match=f"cannot open the database '{tmp_path}/{name}.h5': {message}"):
+            hpacml.open_database(tmp_path / f"{name}.h5")
+
+
 def test_messages_tell_readers_and_collectors_what_to_do(path: str):
     append(path, 0)
     command = [
