@@ -78,7 +78,9 @@ OTHERS = {
     "hpacml.map": {"x": "memref<?xf64>", "pos": "memref<?x3xf32>"},
     "hpacml_rt.check_indices": {"out": "!hpacml.mapping<?xf32>"},
     "hpacml_rt.check_map": {"d": "index", "e": "index", "inside": "i1", "x": "memref<?xf32>"},
-    "hpacml_rt.in_bounds": {"size": "index"},
+    "hpacml_rt.in_bounds": {"size": "index", "own": "memref<?xi32>"},
+    "hpacml_rt.bad_index": {"index": "i64", "size": "i64", "watch": "memref<1xi32>"},
+    "hpacml_rt.none_bad": {"watch": "memref<1xi32>"},
     "hpacml_rt.distinct": {"a": "!hpacml.indirect<?xi8>", "b": "memref<?x2xi8, strided<[2, 1]>>"},
     "hpacml_rt.flag_down": {"flag": "memref<1xi32>"},
     "hpacml.indirect": {

@@ -170,7 +170,7 @@ class CollectSite(Site):
 class MapSite(Site):
     """A call of `hpacml_check_map`, which passes the open numbers of the targets, and all `arrays` if there are any.
 
-    `sharing`: the only doubt is whether arrays share memory.
+    `sharing`: the only doubt is whether arrays share memory. `indices`: some were found to be bad when they were used.
     """
 
     kind = "map"
@@ -183,6 +183,7 @@ class MapSite(Site):
     arrays: tuple[TensorType, ...]
     sharing: bool
     text: str | None
+    indices: bool = False
 
     def _fields(self) -> Json:
         return {
@@ -194,6 +195,7 @@ class MapSite(Site):
             "arrays": [tensor.to_json() for tensor in self.arrays],
             "sharing": self.sharing,
             "text": self.text,
+            **({"indices": True} if self.indices else {}),
         }
 
     @staticmethod
@@ -207,6 +209,7 @@ class MapSite(Site):
             TensorType.parse(record["arrays"]),
             record["sharing"],
             record["text"],
+            record.get("indices", False),
         )
 
 

@@ -89,9 +89,10 @@ class TensorFunctor:
         on one GPU. A new tensor is on the functor's target, else where the arrays are. It has their dtype; if they
         differ, that of the widest float, or of the widest integer if there is no float. Elements are converted to the
         dtype of `out`, which must not share memory with the arrays.
-        Indices of indirect targets (`x[idx[0:n]]`) are checked, unless `unchecked`: then a wrong index reads memory
-        outside of the array. Raises `DirectiveError` if the text cannot be parsed, `MapError` if the map, an array
-        or `out` does not fit, and `DeviceError` if the GPU cannot be used.
+        Indices of indirect targets (`x[idx[0:n]]`) are checked as they are used, so that an error of theirs leaves a
+        part of `out` filled, unless `unchecked`: then a wrong index reads memory outside of the array.
+        Raises `DirectiveError` if the text cannot be parsed, `MapError` if the map, an array or `out` does not fit,
+        and `DeviceError` if the GPU cannot be used.
         """
         if operators.records([*names.values(), out], tracers.tracer()):
             define_operators()

@@ -34,6 +34,11 @@ class View(Generic[V]):
 
         return dot(self.base), tuple(dot([row[d] for row in self.steps]) for d in range(len(self.sizes)))
 
+    def moving_dims(self, rows: Sequence[int], a: Arithmetic[V, C]) -> list[int]:
+        """The dimensions that move a dimension of the target in `rows`."""
+        zero = a.constant(0)
+        return [d for d in range(len(self.sizes)) if not all(a.same(self.steps[m][d], zero) for m in rows)]
+
     def moving(self, rows: Sequence[int], a: Arithmetic[V, C]) -> View[V]:
         """The view without the dimensions that move no dimension of the target in `rows`.
 
@@ -41,8 +46,7 @@ class View(Generic[V]):
         was.
         """
         zero, one = a.constant(0), a.constant(1)
-        dims = range(len(self.sizes))
-        kept = [d for d in dims if not all(a.same(self.steps[m][d], zero) for m in rows)]
+        dims, kept = range(len(self.sizes)), self.moving_dims(rows, a)
         nonempty = a.all([a.le(one, self.sizes[d]) for d in dims if d not in kept])
         presence = a.select(nonempty, one, zero)
         sizes, steps = tuple(self.sizes[d] for d in kept), tuple(tuple(row[d] for d in kept) for row in self.steps)

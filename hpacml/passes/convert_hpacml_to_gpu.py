@@ -13,10 +13,11 @@ from xdsl.pattern_rewriter import PatternRewriter, PatternRewriteWalker, Rewrite
 from xdsl.rewriter import InsertPoint
 
 from hpacml.functors.polynomials import Poly
+from hpacml.passes.common.branching import where
 from hpacml.passes.common.index_arithmetic import IndexArithmetic
-from hpacml.passes.common.sweeps import Slice, Sweep, erase_unused_views
+from hpacml.passes.common.sweeps import Place, Slice, Sweep, erase_unused_views
 from hpacml.passes.gpu.index_checks import guard_indirect, launch_checks
-from hpacml.passes.gpu.launches import KernelNames, below, launch_points, product, require_device_memory, where
+from hpacml.passes.gpu.launches import KernelNames, below, launch_points, product, require_device_memory
 from hpacml.passes.gpu.parallel_loops import launch_parallel_loops
 from hpacml.passes.gpu.staging import Staging
 
@@ -48,8 +49,8 @@ class ConvertHpacmlToGpuPass(ModulePass):
     threads take features instead of points. A parallel loop of the original code becomes a kernel over its iterations,
     and those inside it become sequential.
 
-    Checks of indices become kernels that raise a flag, of which the host need not know: kernels that follow indices
-    look at it first, and do nothing if it is raised.
+    Checks of indices become kernels that raise a flag, of which the host need not know, and so do watched views where
+    they are read. Kernels that follow indices look at it first, and do nothing if it is raised.
 
     ```mlir
     %ok = hpacml_rt.in_bounds %idx below %n : memref<?xi32>
@@ -75,9 +76,11 @@ class ConvertHpacmlToGpuPass(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         names = KernelNames(op)
         launch_parallel_loops(op, names)
-        launch_checks(op, names)
+        watches = launch_checks(op, names)
         PatternRewriteWalker(_ToKernels(names), apply_recursively=False).rewrite_module(op)
         erase_unused_views(op)
+        for watch in watches:
+            watch.replace()
         require_device_memory(op)
 
 
@@ -125,7 +128,10 @@ def _by_elements(name: str, sweep: Sweep, a: IndexArithmetic) -> None:
         feature = a.settled(number + first)
 
         def move(slice: Slice, a: IndexArithmetic) -> None:
-            sweep.move(sweep.one(slice, point, feature - slice.first, a), sweep.place(point, feature, a), a)
+            def work(place: Place, a: IndexArithmetic) -> None:
+                sweep.move(place, sweep.place(point, feature, a), a)
+
+            sweep.one(slice, point, feature - slice.first, work, a)
 
         def choose(left: list[Slice], a: IndexArithmetic) -> None:
             one, *others = left

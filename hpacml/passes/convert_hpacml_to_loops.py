@@ -8,16 +8,19 @@ from dataclasses import dataclass
 from xdsl.builder import Builder
 from xdsl.context import Context
 from xdsl.dialects import arith, memref, scf
-from xdsl.dialects.builtin import BoolAttr, IntegerAttr, ModuleOp, i8
+from xdsl.dialects.builtin import BoolAttr, IndexType, IntegerAttr, ModuleOp, i8, i32
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import PatternRewriter, PatternRewriteWalker, RewritePattern
-from xdsl.rewriter import InsertPoint
+from xdsl.rewriter import InsertPoint, Rewriter
+from xdsl.utils.exceptions import PassFailedException
 
-from hpacml.dialects.hpacml.packing import view_type
+from hpacml.dialects.hpacml.packing import WATCH, view_type
+from hpacml.dialects.hpacml_rt.bad_indices import BadIndexOp, NoneBadOp, WatchOp
 from hpacml.dialects.hpacml_rt.map_checks import DistinctOp, InBoundsOp
 from hpacml.passes.common.index_arithmetic import IndexArithmetic
-from hpacml.passes.common.sweeps import Sweep, erase_unused_views, index_at, locate, size_of
+from hpacml.passes.common.regions import function_of
+from hpacml.passes.common.sweeps import Sweep, as_index, erase_unused_views, locate, size_of
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class ConvertHpacmlToLoopsPass(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         PatternRewriteWalker(_ToLoops(), apply_recursively=False).rewrite_module(op)
         erase_unused_views(op)
+        for watch in [each for each in op.walk() if isinstance(each, WatchOp)]:
+            _watch(watch)
 
 
 class _ToLoops(RewritePattern):
@@ -74,9 +79,35 @@ def _emit(sweep: Sweep, a: IndexArithmetic) -> None:
     inner.builder.insert(scf.ReduceOp())
 
 
+def _watch(op: WatchOp) -> None:
+    """Put a watch on the stack of its function, where LLVM makes a register of it."""
+    start = Builder(InsertPoint.at_start(function_of(op).body.blocks[0]))
+    memory = start.insert(memref.AllocaOp.get(WATCH.element_type, 4, WATCH.get_shape())).memref
+    for user in [op, *(use.operation for use in op.watch.uses)]:
+        builder = Builder(InsertPoint.before(user))
+        first = builder.insert(arith.ConstantOp(IntegerAttr(0, IndexType()))).result
+        number = builder.insert(arith.ConstantOp(IntegerAttr(int(isinstance(user, BadIndexOp)), i32))).result
+        match user:
+            case WatchOp():
+                builder.insert(memref.StoreOp.get(number, memory, [first]))
+            case BadIndexOp():
+                builder.insert(memref.StoreOp.get(number, memory, [first]))
+                Rewriter.erase_op(user)
+            case NoneBadOp():
+                noted = builder.insert(memref.LoadOp.get(memory, [first])).res
+                Rewriter.replace_op(user, arith.CmpiOp(noted, number, "eq"))
+            case _:
+                raise PassFailedException(f"a watch is told of bad indices, and asked; {user.name} does neither")
+    Rewriter.erase_op(op)
+
+
 def _in_bounds(op: InBoundsOp, builder: Builder) -> SSAValue:
     def test(place: Sequence[SSAValue], inside: Sequence[SSAValue], builder: Builder) -> Sequence[SSAValue]:
-        index = index_at(op.view, place, builder)
+        memory, element = locate(op.view, place, builder)
+        found = builder.insert(memref.LoadOp.get(memory, element)).res
+        if op.copy is not None:
+            builder.insert(memref.StoreOp.get(found, op.copy, place))
+        index = as_index(found, builder)
         below = builder.insert(arith.CmpiOp(index, op.size, "ult")).result  # a negative index is a huge one
         return [builder.insert(arith.AndIOp(inside[0], below)).result]
 

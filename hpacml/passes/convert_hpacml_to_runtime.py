@@ -187,6 +187,7 @@ class _Calls:
             _tensor_types(op.arrays),
             op.sharing is not None,
             None if op.text is None else op.text.data,
+            op.indices is not None,
         )
         builder = Builder(InsertPoint.before(op))
         true = builder.insert(arith.ConstantOp(IntegerAttr(-1, i1))).result

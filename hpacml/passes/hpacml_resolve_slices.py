@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import combinations
 from math import prod
+from typing import Literal, cast
 
 from xdsl.builder import Builder
 from xdsl.context import Context
@@ -20,7 +21,7 @@ from xdsl.dialects.builtin import (
     UnitAttr,
     i8,
 )
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import Attribute, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.traits import IsTerminator
@@ -30,6 +31,7 @@ from hpacml.dialects.hpacml.attributes import Direction
 from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp
 from hpacml.dialects.hpacml.gather_scatter import GatherOp, ScatterOp, TensorOp
 from hpacml.dialects.hpacml.packing import IndirectOp, PackOp, UnpackOp
+from hpacml.dialects.hpacml_rt.bad_indices import NoneBadOp, WatchOp
 from hpacml.dialects.hpacml_rt.map_checks import CheckIndicesOp, CheckMapOp, DistinctOp, InBoundsOp
 from hpacml.errors import MapError
 from hpacml.functors.application import resolve
@@ -76,7 +78,8 @@ class HpacmlResolveSlicesPass(ModulePass):
     memref.dealloc %x
     ```
     A slice of an indirect target becomes an `hpacml.indirect` view, through a strided view of each index
-    array. Indices are checked right before each gather and scatter, since the program may change them.
+    array. The program may change indices at any time, so a gather looks at each in the sweep that uses it, by a view
+    that is watched, and a scatter, which may write nothing if one of them is bad, uses copies that it has checked.
     """
 
     name = "hpacml-resolve-slices"
@@ -104,6 +107,14 @@ class _Memory:
     strides: Sequence[Poly]
 
 
+@dataclass(frozen=True)
+class _Indices:
+    """How indirect views find indices: in the index arrays, perhaps watched, or in copies, by their use."""
+
+    watch: SSAValue | None = None
+    copies: Mapping[object, SSAValue] | None = None
+
+
 class _Resolution:
     """One map, its views, and what is read and written through it."""
 
@@ -119,16 +130,14 @@ class _Resolution:
         if users:
             self._resolve()
             for user in users:
-                if isinstance(user, TensorOp):
-                    self._allocate(user)
-                    continue
-                self._check_indices(user)
                 match user:
-                    case GatherOp():
-                        self._copy(user, PackOp)
-                    case ScatterOp():
-                        self._copy(user, UnpackOp)
+                    case TensorOp():
+                        self._allocate(user)
+                    case GatherOp() | ScatterOp():
+                        self._copy(user)
                     case _:
+                        a = self.arithmetic.within(Builder(InsertPoint.before(user)))
+                        self._free(self._checked_copies(a), a)
                         Rewriter.erase_op(user)
         Rewriter.erase_op(self.op)
 
@@ -147,11 +156,17 @@ class _Resolution:
         self._check_ranges(mapped.shape)
         self.mapped = mapped
         self.accesses = accesses(op.trees, len(mapped.views))
-        views = zip(mapped.views, self.accesses, strict=True)
-        self.views = [self._wrap(view, access, self.memory[access.array], a) for view, access in views]
+        self.trusted = not op.index_arrays or op.unchecked is not None
+        self.views = self._views(a, _Indices()) if self.trusted else []
         self.firsts = [a.value(view.first) for view in mapped.views]
 
-    def _wrap(self, view: View[Poly], access: Access, memory: _Memory, a: IndexArithmetic) -> SSAValue:
+    def _views(self, a: IndexArithmetic, indices: _Indices) -> list[SSAValue]:
+        views = zip(self.mapped.views, self.accesses, strict=True)
+        return [self._wrap(view, access, self.memory[access.array], a, indices) for view, access in views]
+
+    def _wrap(
+        self, view: View[Poly], access: Access, memory: _Memory, a: IndexArithmetic, indices: _Indices
+    ) -> SSAValue:
         """The view over the memory of an array."""
         strides = [memory.strides[m] for m, _ in access.direct]
         offset, steps = view.strided(strides, a, [d for _, d in access.direct])
@@ -165,10 +180,21 @@ class _Resolution:
         )
         if not indexed:
             return rows
-        indices = [self._wrap(view, inner, self.memory[inner.array], a) for _, inner in access.indirect]
-        indirect = a.builder.insert(IndirectOp(rows, indices)).view
+        read = [self._indices(view, inner, a, indices) for _, inner in access.indirect]
+        indirect = a.builder.insert(IndirectOp(rows, read, indices.watch)).view
         indirect.name_hint = memory.array.name_hint
         return indirect
+
+    def _indices(self, view: View[Poly], access: Access, a: IndexArithmetic, indices: _Indices) -> SSAValue:
+        """The view of the indices by which `view` finds its elements: of the index array, or of the copy of it."""
+        if indices.copies is None:
+            return self._wrap(view, access, self.memory[access.array], a, indices)
+        moved = view.moving(access.target_dims, a)
+        dims = view.moving_dims(access.target_dims, a)
+        strides = [a.constant(0)] * len(view.sizes)
+        for d, stride in zip(reversed(dims), reversed(packed_strides(moved.sizes, a)), strict=False):
+            strides[d] = stride
+        return reinterpret_cast(indices.copies[self._use(moved, access)], a.constant(0), view.sizes, strides, a)
 
     def _allocate(self, op: TensorOp) -> None:
         """Allocate a dense tensor, which is freed at the end of its block."""
@@ -191,10 +217,28 @@ class _Resolution:
         alloc.memref.name_hint = op.tensor.name_hint
         Rewriter.replace_op(op, alloc)
 
-    def _copy(self, op: GatherOp | ScatterOp, copy: type[PackOp | UnpackOp]) -> None:
-        features = self.functor.feature_dims
-        views = zip(self.views, self.firsts, strict=True)
-        Rewriter.replace_op(op, [copy(view, op.tensor, first, features) for view, first in views], [])
+    def _copy(self, op: GatherOp | ScatterOp) -> None:
+        a = self.arithmetic.within(Builder(InsertPoint.before(op)))
+        if self.trusted:
+            self._pack(op, self.views, a)
+        elif self.op.direction.data == Direction.To:
+            watch = a.builder.insert(WatchOp()).watch
+            self._pack(op, self._views(a, _Indices(watch)), a)
+            self._stop_unless(a.builder.insert(NoneBadOp(watch)).none, a, self.op.arrays, "indices")
+        else:
+            copies = self._checked_copies(a)
+            self._pack(op, self._views(a, _Indices(copies=copies)), a)
+            self._free(copies, a)
+        Rewriter.erase_op(op)
+
+    def _pack(self, op: GatherOp | ScatterOp, views: Sequence[SSAValue], a: IndexArithmetic) -> None:
+        copy = PackOp if isinstance(op, GatherOp) else UnpackOp
+        for view, first in zip(views, self.firsts, strict=True):
+            a.builder.insert(copy(view, op.tensor, first, self.functor.feature_dims))
+
+    def _free(self, copies: Mapping[object, SSAValue], a: IndexArithmetic) -> None:
+        for copy in copies.values():
+            a.builder.insert(memref.DeallocOp.get(copy))
 
     # -- checks ----------------------------------------------------------------------------------
 
@@ -230,47 +274,58 @@ class _Resolution:
                 apart.append(a.any([a.le(high, other_low), a.le(other_high, low)]))
         return a.all(apart)
 
-    def _check_indices(self, before: Operation) -> None:
-        """Check that indices lie inside their arrays, and that a map that writes hits different elements."""
+    def _checked_copies(self, a: IndexArithmetic) -> dict[object, SSAValue]:
+        """Copies of the indices of a map that is written through. They lie inside, and lead to different elements."""
         op = self.op
-        if not op.index_arrays or op.unchecked is not None:
-            return
-        a = self.arithmetic.within(Builder(InsertPoint.before(before)))
-        if op.direction.data != Direction.To and (room := self._room(a)) is not True:
+        if self.trusted:
+            return {}
+        writes = op.direction.data != Direction.To
+        if writes and (room := self._room(a)) is not True:
             self._stop_unless(a.truth(room), a, op.arrays)  # first, since what follows takes a time for each element
-        for inside in self._in_bounds(a):
-            self._stop_unless(inside, a, op.arrays)
-        if op.direction.data != Direction.To:
+        copies = self._copies_inside(a)
+        if writes:
             if (apart := self._apart(a)) is not True:
-                self._stop_unless(a.truth(apart), a, op.arrays, sharing=True)
-            for different in self._distinct(a):
-                self._stop_unless(different, a, op.arrays)
+                self._stop_unless(a.truth(apart), a, op.arrays, "sharing")
+            for different in self._distinct(a, _Indices(copies=copies)):
+                self._stop_unless(different, a, op.arrays, "indices")
+        return copies
 
-    def _in_bounds(self, a: IndexArithmetic) -> Iterator[SSAValue]:
-        """The conditions that indices lie inside, ordered so that each index is checked before it is used.
+    def _copies_inside(self, a: IndexArithmetic) -> dict[object, SSAValue]:
+        """Copies of the indices, by their use. They are checked in an order in which each is checked before it is used.
 
         An index array that several slices read is checked once, against the smallest array that it indexes.
         """
         found: dict[object, tuple[View[Poly], Access, Poly]] = {}
 
-        def key(access: Access) -> object:
-            return self.op.arrays[access.array], tuple(key(d) if isinstance(d, Access) else d for d in access.dims)
-
         def collect(view: View[Poly], access: Access) -> None:
             for m, inner in access.indirect:
-                collect(view, inner)
                 moved = view.moving(inner.target_dims, a)
-                base, steps = ([rows[d] for d in inner.target_dims] for rows in (moved.base, moved.steps))
-                use = key(inner), moved.sizes, tuple(base), tuple(steps)
+                collect(moved, inner)
+                use = self._use(moved, inner)
                 size = self.memory[access.array].sizes[m]
                 smallest = size if use not in found else minimum(size, found[use][2], a)
                 found[use] = moved, inner, smallest
 
         for view, access in zip(self.mapped.views, self.accesses, strict=True):
             collect(view, access)
-        for view, access, size in found.values():
-            index = self._wrap(view, access, self.memory[access.array], a)
-            yield a.builder.insert(InBoundsOp(index, a.value(size))).inside
+        copies: dict[object, SSAValue] = {}
+        for use, (view, access, size) in found.items():
+            array = self.memory[access.array].array
+            index = self._wrap(view, access, self.memory[access.array], a, _Indices(copies=copies))
+            copies[use] = self._memory_of(view.sizes, cast(MemRefType, array.type).element_type, a)
+            copies[use].name_hint = array.name_hint
+            inside = a.builder.insert(InBoundsOp(index, a.value(size), copies[use])).inside
+            self._stop_unless(inside, a, self.op.arrays, "indices")
+        return copies
+
+    def _use(self, view: View[Poly], access: Access) -> object:
+        """What tells indices apart: the arrays, and which of their elements are read."""
+
+        def key(access: Access) -> object:
+            return self.op.arrays[access.array], tuple(key(d) if isinstance(d, Access) else d for d in access.dims)
+
+        base, steps = ([rows[d] for d in access.target_dims] for rows in (view.base, view.steps))
+        return key(access), view.sizes, tuple(base), tuple(steps)
 
     def _room(self, a: IndexArithmetic) -> Condition:
         """Whether no array gets more elements than it has: if one does, some are written twice."""
@@ -285,11 +340,11 @@ class _Resolution:
             ]
         )
 
-    def _distinct(self, a: IndexArithmetic) -> Iterator[SSAValue]:
+    def _distinct(self, a: IndexArithmetic, indices: _Indices) -> Iterator[SSAValue]:
         """The conditions that no element is written twice, for each array with an indirect target."""
         for views in self._written_indirectly():
             marks = self._marks(self.memory[views[0][1].array].sizes, a)
-            distinct = DistinctOp([self._wrap(view, access, marks, a) for view, access in views])
+            distinct = DistinctOp([self._wrap(view, access, marks, a, indices) for view, access in views])
             a.builder.insert(distinct)
             a.builder.insert(memref.DeallocOp.get(marks.array))
             yield distinct.different
@@ -303,14 +358,21 @@ class _Resolution:
 
     def _marks(self, sizes: Sequence[Poly], a: IndexArithmetic) -> _Memory:
         """Allocate a byte for each element of an array, without filling it, so that untouched elements cost nothing."""
-        shape = [DYNAMIC_INDEX if size.as_int is None else size.as_int for size in sizes]
-        alloc = memref.AllocOp([a.value(size) for size in sizes if size.as_int is None], [], MemRefType(i8, shape))
-        marks = a.builder.insert(alloc).memref
+        marks = self._memory_of(sizes, i8, a)
         marks.name_hint = "marks"
         return _Memory(marks, a.constant(0), sizes, packed_strides(sizes, a))
 
+    def _memory_of(self, sizes: Sequence[Poly], element_type: Attribute, a: IndexArithmetic) -> SSAValue:
+        shape = [DYNAMIC_INDEX if size.as_int is None else size.as_int for size in sizes]
+        dynamic = [a.value(size) for size in sizes if size.as_int is None]
+        return a.builder.insert(memref.AllocOp(dynamic, [], MemRefType(element_type, shape))).memref
+
     def _stop_unless(
-        self, fits: SSAValue, a: IndexArithmetic, arrays: Sequence[SSAValue], sharing: bool = False
+        self,
+        fits: SSAValue,
+        a: IndexArithmetic,
+        arrays: Sequence[SSAValue],
+        doubt: Literal["sharing", "indices"] | None = None,
     ) -> None:
         op = self.op
         check = CheckMapOp.build(
@@ -327,7 +389,7 @@ class _Resolution:
                 "parameters": ArrayAttr([StringAttr(p) for p in self.functor.used_params]),
                 "names": ArrayAttr([StringAttr(name) for name in op.array_names]),
                 "targets": op.targets,
-                "sharing": UnitAttr() if sharing else None,
+                **({} if doubt is None else {doubt: UnitAttr()}),
                 "text": op.text,
             },
         )

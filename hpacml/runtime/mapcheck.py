@@ -28,6 +28,11 @@ from hpacml.runtime.arrays.views import ArrayView, numpy_array, view_of_descript
 from hpacml.runtime.gpu.device_call import innermost
 from hpacml.runtime.gpu.transfers import copy_to_host
 
+CHANGED = (
+    "indices were bad when they were used, and are good now: another thread changes them, which has to wait until "
+    "the call has returned"
+)
+
 LARGEST = (1 << 63) - 1
 
 
@@ -56,6 +61,8 @@ class MapCheck:
         try:
             lasting = self._check(numbers, views)
             _require_differences(numbers)
+            if self._site.indices:
+                raise MapError(CHANGED)
         except MapError as error:
             raise MapError(f"in the map '{self._map}': {error}") from None
         if lasting:

@@ -605,6 +605,13 @@ def test_all_numbers_of_a_map():
         check_map([*sizes, *holes, 6, 3], **site)
 
 
+def test_indices_that_were_bad_when_they_were_used_fail_a_map_that_is_right_by_now():
+    with pytest.raises(MapError, match=r"in the map 'f\(t\[1:N\]\)': indices were bad .* another thread changes them"):
+        check_map([10, 11], indices=True)
+    with pytest.raises(MapError, match="reaches index 10"):
+        check_map([10, 12], indices=True)
+
+
 def test_the_direction_matters():
     overlap = {"functor": "f: [i, 0:2] = ([i : i + 2])", "targets": [[[0, None, 1]]], "text": "f(t[0:N])"}
     check_map([11, 10], direction="to", **overlap)

@@ -11,7 +11,7 @@ from abc import ABC
 from collections.abc import Sequence
 from typing import TypeAlias, cast
 
-from xdsl.dialects.builtin import DYNAMIC_INDEX, DenseArrayBase, IndexType, MemRefType, i64
+from xdsl.dialects.builtin import DYNAMIC_INDEX, DenseArrayBase, IndexType, MemRefType, i32, i64
 from xdsl.ir import SSAValue
 from xdsl.irdl import (
     AttrSizedOperandSegments,
@@ -19,6 +19,7 @@ from xdsl.irdl import (
     base,
     irdl_op_definition,
     operand_def,
+    opt_operand_def,
     prop_def,
     result_def,
     traits_def,
@@ -31,6 +32,9 @@ from hpacml.dialects.hpacml.attributes import INDEX_TYPES, IndirectType, dtype_n
 from hpacml.dialects.hpacml.effects import READS_AND_WRITES
 
 View: TypeAlias = "MemRefType | IndirectType"
+WATCH = MemRefType(i32, [1])
+"""Memory in which it is noted that an index was bad."""
+
 VIEW = base(MemRefType) | base(IndirectType)
 """Memory with strides, or an array whose elements are found by indices."""
 
@@ -43,7 +47,7 @@ def view_type(view: SSAValue) -> View:
 class IndirectOp(IRDLOperation):
     """
     A view through index arrays: element `[k...]` is `rows[k..., index_1[k...], ..., index_n[k...]]`, where
-    each index is read from a view of the same shape.
+    each index is read from a view of the same shape. A view that is watched skips elements whose indices lead outside.
 
     Example:
     ```mlir
@@ -57,16 +61,21 @@ class IndirectOp(IRDLOperation):
 
     rows = operand_def(MemRefType)
     indices = var_operand_def(VIEW)
+    watch = opt_operand_def(WATCH)
     view = result_def(IndirectType)
 
+    irdl_options = (AttrSizedOperandSegments(as_property=True),)
     traits = traits_def(Pure())
-    assembly_format = "$rows `[` $indices `]` attr-dict `:` type($rows) `[` type($indices) `]` `->` type($view)"
+    assembly_format = (
+        "$rows `[` $indices `]` (`watched` `by` $watch^)? attr-dict "
+        "`:` type($rows) `[` type($indices) `]` `->` type($view)"
+    )
 
-    def __init__(self, rows: SSAValue, indices: Sequence[SSAValue]):
+    def __init__(self, rows: SSAValue, indices: Sequence[SSAValue], watch: SSAValue | None = None):
         rows_type = cast(MemRefType, rows.type)
         shape = rows_type.get_shape()[: rows_type.get_num_dims() - len(indices)]
         sizes = [known(size) for size in shape]
-        super().__init__(operands=[rows, indices], result_types=[IndirectType.of(sizes, rows_type.element_type)])
+        super().__init__(operands=[rows, indices, watch], result_types=[IndirectType.of(sizes, rows_type.element_type)])
 
     def verify_(self) -> None:
         rows, view = cast(MemRefType, self.rows.type), self.view.type

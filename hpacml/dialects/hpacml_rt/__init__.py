@@ -6,6 +6,7 @@ them, and they may change with the passes; `hpacml` is the language that users, 
 
 from xdsl.ir import Dialect
 
+from hpacml.dialects.hpacml_rt.bad_indices import BadIndexOp, NoneBadOp, WatchOp
 from hpacml.dialects.hpacml_rt.device_flags import FlagDownOp, FlagOp
 from hpacml.dialects.hpacml_rt.map_checks import (
     CheckIndicesOp,
@@ -23,6 +24,9 @@ HpacmlRt = Dialect(
         CheckIndicesOp,
         InBoundsOp,
         DistinctOp,
+        WatchOp,
+        BadIndexOp,
+        NoneBadOp,
         RefuseOp,
         FlagOp,
         FlagDownOp,

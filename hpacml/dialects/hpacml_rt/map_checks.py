@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from typing import cast
 
 from xdsl.dialects.builtin import ArrayAttr, IndexType, IntegerType, MemRefType, StringAttr, UnitAttr, i1, i8
 from xdsl.interfaces import HasCanonicalizationPatternsInterface
-from xdsl.ir import SSAValue
+from xdsl.ir import Operation, SSAValue
 from xdsl.irdl import (
     AttrSizedOperandSegments,
     IRDLOperation,
     irdl_op_definition,
     operand_def,
+    opt_operand_def,
     opt_prop_def,
     prop_def,
     result_def,
@@ -19,7 +22,7 @@ from xdsl.irdl import (
     var_operand_def,
 )
 from xdsl.pattern_rewriter import PatternRewriter, RewritePattern, op_type_rewrite_pattern
-from xdsl.traits import MemoryReadEffect
+from xdsl.traits import EffectInstance, MemoryEffect, MemoryEffectKind, MemoryReadEffect
 from xdsl.transforms.canonicalization_patterns.utils import const_evaluate_operand
 from xdsl.utils.exceptions import VerifyException
 
@@ -38,7 +41,7 @@ class CheckMapOp(TextualOperation, HasCanonicalizationPatternsInterface):
 
     `sizes` are the dimensions of all arrays, `bounds` and `params` those of the map. With `arrays`, all that
     the targets name, their memory decides too: the indices in it, and whether elements share it. `sharing`
-    says that only the latter is doubtful.
+    says that only the latter is doubtful, `indices` that those are known to be bad, whatever they are by now.
 
     Example:
     ```mlir
@@ -62,6 +65,7 @@ class CheckMapOp(TextualOperation, HasCanonicalizationPatternsInterface):
     names = prop_def(TEXTS)
     targets = prop_def(ArrayAttr[TargetAttr])
     sharing = opt_prop_def(UnitAttr)
+    indices = opt_prop_def(UnitAttr)
     text = opt_prop_def(TEXT)
 
     irdl_options = (AttrSizedOperandSegments(as_property=True),)
@@ -69,7 +73,8 @@ class CheckMapOp(TextualOperation, HasCanonicalizationPatternsInterface):
     assembly_format = (
         "$fits $direction $functor `names` $names `targets` $targets `sizes` `(` $sizes `)` "
         "`bounds` `(` $bounds `)` `params` `(` $params `)` `of` $parameters "
-        "(`arrays` `(` $arrays^ `:` type($arrays) `)`)? (`sharing` $sharing^)? (`text` $text^)? attr-dict"
+        "(`arrays` `(` $arrays^ `:` type($arrays) `)`)? (`sharing` $sharing^)? (`indices` $indices^)? "
+        "(`text` $text^)? attr-dict"
     )
 
     def verify_(self) -> None:
@@ -149,14 +154,24 @@ class CheckIndicesOp(IRDLOperation):
         super().__init__(operands=[mapping])
 
 
+class WritesCopy(MemoryEffect):
+    """It writes if it copies."""
+
+    @classmethod
+    def get_effects(cls, op: Operation) -> AbstractSet[EffectInstance]:
+        return frozenset() if cast(InBoundsOp, op).copy is None else {EffectInstance(MemoryEffectKind.WRITE)}
+
+
 @irdl_op_definition
 class InBoundsOp(IRDLOperation):
     """
-    Whether all elements of a view of an index array are indices of a dimension of `size` elements.
+    Whether all elements of a view of an index array are indices of a dimension of `size` elements. With `copy` these
+    are copied in the same sweep, so that what was looked at is there to be used.
 
     Example:
     ```mlir
     %inside = hpacml_rt.in_bounds %idx below %size : memref<?xi32>
+    %copied = hpacml_rt.in_bounds %idx below %size copy(%own : memref<?xi32>) : memref<?xi32>
     ```
     """
 
@@ -164,17 +179,22 @@ class InBoundsOp(IRDLOperation):
 
     view = operand_def(VIEW)
     size = operand_def(IndexType())
+    copy = opt_operand_def(MemRefType)
     inside = result_def(i1)
 
-    traits = traits_def(MemoryReadEffect())
-    assembly_format = "$view `below` $size attr-dict `:` type($view)"
+    traits = traits_def(MemoryReadEffect(), WritesCopy())
+    assembly_format = "$view `below` $size (`copy` `(` $copy^ `:` type($copy) `)`)? attr-dict `:` type($view)"
 
-    def __init__(self, view: SSAValue, size: SSAValue):
-        super().__init__(operands=[view, size], result_types=[i1])
+    def __init__(self, view: SSAValue, size: SSAValue, copy: SSAValue | None = None):
+        super().__init__(operands=[view, size, copy], result_types=[i1])
 
     def verify_(self) -> None:
         if (element_type := view_type(self.view).element_type) not in INDEX_TYPES:
             raise VerifyException(f"indices have elements of integers, not {element_type}")
+        if self.copy is not None:
+            copied = cast(MemRefType, self.copy.type)
+            if copied.get_num_dims() != view_type(self.view).get_num_dims() or copied.element_type != element_type:
+                raise VerifyException(f"a copy of type {copied} does not fit a view of type {self.view.type}")
 
 
 @irdl_op_definition

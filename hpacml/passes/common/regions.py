@@ -1,8 +1,20 @@
-"""The values that regions use from outside."""
+"""What stands around operations, and the values that regions use from outside."""
 
 from __future__ import annotations
 
-from xdsl.ir import Region, SSAValue
+from xdsl.dialects import func
+from xdsl.ir import Operation, Region, SSAValue
+from xdsl.utils.exceptions import PassFailedException
+
+
+def function_of(op: Operation) -> func.FuncOp:
+    """The function around an operation. Raises `PassFailedException` if there is none."""
+    around: Operation | None = op
+    while not isinstance(around, func.FuncOp):
+        if around is None:
+            raise PassFailedException("a kernel needs a function around it")
+        around = around.parent_op()
+    return around
 
 
 def captured(body: Region) -> list[SSAValue]:

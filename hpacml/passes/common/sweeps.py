@@ -27,7 +27,9 @@ from hpacml.dialects.hpacml.packing import (
     sweep_dims,
     view_type,
 )
+from hpacml.dialects.hpacml_rt.bad_indices import BadIndexOp
 from hpacml.functors.polynomials import Poly
+from hpacml.passes.common.branching import where
 from hpacml.passes.common.conversion import convert
 from hpacml.passes.common.index_arithmetic import IndexArithmetic
 
@@ -36,6 +38,8 @@ Place: TypeAlias = tuple[SSAValue, Sequence[SSAValue]]
 
 Known: TypeAlias = Mapping[int, SSAValue]
 """Indices of an indirect view that have been read, by number."""
+
+NONE_KNOWN: Known = MappingProxyType({})
 
 UNROLL = 64
 """The most features of a view that are copied without a loop over them."""
@@ -55,6 +59,9 @@ class Slice:
         sizes = [size.as_int for size in self.width]
         return None if None in sizes else prod(size for size in sizes if size is not None)
 
+
+Work: TypeAlias = Callable[[Place, IndexArithmetic], None]
+"""Builds the work on an element from its place in memory."""
 
 Element: TypeAlias = Callable[[Place, Poly, IndexArithmetic], None]
 """Builds the work on an element, from its place in the view's memory and the number of its feature."""
@@ -106,25 +113,30 @@ class Sweep:
 
     def each(self, slice: Slice, point: Sequence[SSAValue], element: Element, a: IndexArithmetic) -> None:
         """Call `element` for all features of one view at one point of the sweep."""
-        read: Known = self._common_indices(slice, point, a) if slice.count else {}
 
-        def at(position: Sequence[Poly], a: IndexArithmetic) -> None:
-            number = Poly(())
-            for index, size in zip(position, slice.width, strict=True):
-                number = number * size + index
-            source = locate(slice.view, [*point, *map(a.value, position)], a.builder, read)
-            element(source, slice.first + number, a)
+        def features(known: Known, a: IndexArithmetic) -> None:
+            def at(position: Sequence[Poly], a: IndexArithmetic) -> None:
+                number = Poly(())
+                for index, size in zip(position, slice.width, strict=True):
+                    number = number * size + index
+                place = [*point, *map(a.value, position)]
+                visit(slice.view, place, a, lambda place, a: element(place, slice.first + number, a), known)
 
-        if slice.count is not None and slice.count <= UNROLL:
-            for position in product(*(range(size.as_int or 0) for size in slice.width)):
-                at([a.constant(index) for index in position], a)
+            if slice.count is not None and slice.count <= UNROLL:
+                for position in product(*(range(size.as_int or 0) for size in slice.width)):
+                    at([a.constant(index) for index in position], a)
+            else:
+                _nest(slice.width, (), at, a)
+
+        if slice.count and isinstance(slice.view.owner, IndirectOp):
+            self._with_common_indices(slice.view.owner, len(slice.width), point, features, a)
         else:
-            _nest(slice.width, (), at, a)
+            features({}, a)
 
-    def one(self, slice: Slice, point: Sequence[SSAValue], number: Poly, a: IndexArithmetic) -> Place:
-        """The place of a view's feature at a point of the sweep; `number` counts from the view's first feature."""
+    def one(self, slice: Slice, point: Sequence[SSAValue], number: Poly, work: Work, a: IndexArithmetic) -> None:
+        """Build `work` on a view's feature at a point of the sweep; `number` counts from the view's first feature."""
         position = delinearize(number, slice.width, a)
-        return locate(slice.view, [*point, *map(a.value, position)], a.builder)
+        visit(slice.view, [*point, *map(a.value, position)], a, work)
 
     def place(self, point: Sequence[SSAValue], number: Poly, a: IndexArithmetic) -> Place:
         """The place of feature `number` in the tensor."""
@@ -139,31 +151,112 @@ class Sweep:
         element_type: Attribute = cast(MemRefType, target.type).element_type
         a.builder.insert(memref.StoreOp.get(convert(value, element_type, a.builder), target, there))
 
-    def _common_indices(self, slice: Slice, point: Sequence[SSAValue], a: IndexArithmetic) -> Known:
-        """The indices that all features of an indirect view at one point of the sweep share."""
-        if not isinstance(slice.view.owner, IndirectOp):
-            return {}
-        place = [*point, *[a.value(a.constant(0))] * len(slice.width)]
+    def _with_common_indices(
+        self,
+        view: IndirectOp,
+        width: int,
+        point: Sequence[SSAValue],
+        work: Callable[[Known, IndexArithmetic], None],
+        a: IndexArithmetic,
+    ) -> None:
+        """Build `work` with the indices that all features of an indirect view at one point of the sweep share."""
+        place = [*point, *[a.value(a.constant(0))] * width]
         features = range(len(point), len(place))
-        shared = {n: each for n, each in enumerate(slice.view.owner.indices) if not _moves(each, features)}
-        return {n: index_at(each, place, a.builder) for n, each in shared.items()}
+        shared = [n for n, each in enumerate(view.indices) if not _moves(each, features)]
+
+        def read(left: Sequence[int], known: Known, a: IndexArithmetic) -> None:
+            if not left:
+                work(known, a)
+                return
+            number, *others = left
+            _with_index(view, number, place, a, lambda index, a: read(others, {**known, number: index}, a))
+
+        read(shared, {}, a)
 
 
-def locate(view: SSAValue, place: Sequence[SSAValue], builder: Builder, known: Known = MappingProxyType({})) -> Place:
-    """The memory of a view, and the place there of its element at `place`. For indirect views this reads indices."""
+def visit(view: SSAValue, place: Sequence[SSAValue], a: IndexArithmetic, work: Work, known: Known = NONE_KNOWN) -> None:
+    """Build `work` on the memory of a view's element at `place`.
+
+    For indirect views this reads indices. Where one of a watched view is bad, the watch is told, and nothing else done.
+    """
     if isinstance(view.type, MemRefType):
-        return view, place
+        work((view, place), a)
+        return
+    indirect = _indirect(view)
+
+    def read(indices: Sequence[SSAValue], a: IndexArithmetic) -> None:
+        number = len(indices)
+        if number == len(indirect.indices):
+            work((indirect.rows, [*place, *indices]), a)
+        elif number in known:
+            read([*indices, known[number]], a)
+        else:
+            _with_index(indirect, number, place, a, lambda index, a: read([*indices, index], a))
+
+    read([], a)
+
+
+def _with_index(
+    view: IndirectOp,
+    number: int,
+    place: Sequence[SSAValue],
+    a: IndexArithmetic,
+    work: Callable[[SSAValue, IndexArithmetic], None],
+) -> None:
+    """Build `work` with index `number` of an indirect view, read once; if the view is watched, for good ones only."""
+
+    def found(where_: Place, a: IndexArithmetic) -> None:
+        loaded = a.builder.insert(memref.LoadOp.get(*where_)).res
+        if view.watch is None:
+            work(as_index(loaded, a.builder), a)
+            return
+        watch = view.watch
+        size = a.value(size_of(view.rows, len(place) + number, a))
+        inside, index, most = _below(loaded, size, a.builder)
+
+        def tell(a: IndexArithmetic) -> None:
+            a.builder.insert(BadIndexOp(index, most, watch))
+
+        where(inside, lambda a: work(as_index(loaded, a.builder), a), a, tell)
+
+    visit(view.indices[number], place, a, found)
+
+
+def _below(loaded: SSAValue, size: SSAValue, builder: Builder) -> tuple[SSAValue, SSAValue, SSAValue]:
+    """Whether an index is one of `size` elements, and both numbers as they are compared.
+
+    In 64 bits, also in a kernel with 32-bit indices: cutting bits off must not make a bad index good.
+    """
+    index = convert(loaded, i64, builder)
+    most = builder.insert(arith.IndexCastOp(size, i64)).result
+    inside = builder.insert(arith.CmpiOp(index, most, "ult")).result  # a negative index is a huge one
+    return inside, index, most
+
+
+def as_index(loaded: SSAValue, builder: Builder) -> SSAValue:
+    """An element of an index array as an index."""
+    number = loaded if loaded.type == i32 else convert(loaded, i64, builder)
+    return builder.insert(arith.IndexCastOp(number, IndexType())).result
+
+
+def _indirect(view: SSAValue) -> IndirectOp:
     if not isinstance(view.owner, IndirectOp):
         raise PassFailedException(f"a view of type {view.type} must come from hpacml.indirect")
-    indices = [known.get(n) or index_at(each, place, builder) for n, each in enumerate(view.owner.indices)]
-    return view.owner.rows, [*place, *indices]
+    return view.owner
+
+
+def locate(view: SSAValue, place: Sequence[SSAValue], builder: Builder) -> Place:
+    """The memory of a view that is not watched, and the place there of its element at `place`."""
+    if isinstance(view.type, MemRefType):
+        return view, place
+    indirect = _indirect(view)
+    indices = [index_at(each, place, builder) for each in indirect.indices]
+    return indirect.rows, [*place, *indices]
 
 
 def index_at(view: SSAValue, place: Sequence[SSAValue], builder: Builder) -> SSAValue:
     """Read an element of a view as an index."""
-    loaded = builder.insert(memref.LoadOp.get(*locate(view, place, builder))).res
-    number = loaded if loaded.type == i32 else convert(loaded, i64, builder)
-    return builder.insert(arith.IndexCastOp(number, IndexType())).result
+    return as_index(builder.insert(memref.LoadOp.get(*locate(view, place, builder))).res, builder)
 
 
 def _moves(view: SSAValue, dims: range) -> bool:

@@ -9,7 +9,7 @@ from itertools import count
 from typing import Literal, TypeAlias, cast
 
 from xdsl.builder import Builder
-from xdsl.dialects import arith, func, gpu, memref, scf
+from xdsl.dialects import arith, gpu, memref, scf
 from xdsl.dialects.builtin import IndexType, IntegerAttr, MemRefType, ModuleOp, StringAttr, SymbolRefAttr, i32, i64
 from xdsl.ir import Block, Operation, Region, SSAValue
 from xdsl.rewriter import InsertPoint
@@ -17,8 +17,9 @@ from xdsl.utils.exceptions import PassFailedException
 
 from hpacml.functors.polynomials import Poly
 from hpacml.passes.common.bodies import origin_of
+from hpacml.passes.common.branching import where
 from hpacml.passes.common.index_arithmetic import IndexArithmetic
-from hpacml.passes.common.regions import captured
+from hpacml.passes.common.regions import captured, function_of
 from hpacml.passes.common.sweeps import delinearize
 
 THREADS = 256
@@ -45,16 +46,6 @@ Inside: TypeAlias = Callable[[Poly, IndexArithmetic], None]
 def kind_of(kernel: str) -> Kind:
     """The kind of a kernel with a name from `KernelNames`."""
     return cast(Kind, kernel.rsplit("_", 2)[1])
-
-
-def function_of(op: Operation) -> func.FuncOp:
-    """The function around an operation. Raises `PassFailedException` if there is none."""
-    around: Operation | None = op
-    while not isinstance(around, func.FuncOp):
-        if around is None:
-            raise PassFailedException("a kernel needs a function around it")
-        around = around.parent_op()
-    return around
 
 
 def refusal(op: Operation, why: str) -> PassFailedException:
@@ -164,23 +155,6 @@ def loop(start: Poly, stop: Poly, step: Poly, inside: Inside, a: IndexArithmetic
     inner = a.within(Builder(InsertPoint.at_end(body)))
     inside(inner.number(body.args[0]), inner)
     inner.builder.insert(scf.YieldOp())
-
-
-def where(
-    condition: SSAValue,
-    then: Callable[[IndexArithmetic], None],
-    a: IndexArithmetic,
-    otherwise: Callable[[IndexArithmetic], None] | None = None,
-) -> None:
-    """Build a condition around what `then` and `otherwise` build."""
-
-    def branch(inside: Callable[[IndexArithmetic], None]) -> Region:
-        block = Block()
-        inside(a.within(Builder(InsertPoint.at_end(block))))
-        block.add_op(scf.YieldOp())
-        return Region(block)
-
-    a.builder.insert(scf.IfOp(condition, [], branch(then), branch(otherwise) if otherwise else None))
 
 
 def below(x: Poly, y: Poly, a: IndexArithmetic) -> SSAValue:

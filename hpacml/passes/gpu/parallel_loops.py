@@ -13,10 +13,11 @@ from xdsl.traits import is_side_effect_free, is_speculatable
 
 from hpacml.dialects.hpacml.attributes import PREFIXES
 from hpacml.functors.polynomials import Poly
+from hpacml.passes.common.branching import where
 from hpacml.passes.common.index_arithmetic import IndexArithmetic
 from hpacml.passes.common.sweeps import number_of
 from hpacml.passes.gpu.inlining import inline_calls
-from hpacml.passes.gpu.launches import KernelNames, below, launch_points, product, refusal, where
+from hpacml.passes.gpu.launches import KernelNames, below, launch_points, product, refusal
 from hpacml.passes.gpu.local_arrays import MOST_BLOCKS, hoist_sizes, is_check, is_refusal, local_arrays, place
 
 _ELEMENTWISE = {*arith.Arith.operations, *math.Math.operations}

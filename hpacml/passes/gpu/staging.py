@@ -28,9 +28,10 @@ from hpacml.dialects.hpacml.attributes import dtype_name, strides_of
 from hpacml.dialects.hpacml.packing import IndirectOp
 from hpacml.dtypes import SIZES
 from hpacml.functors.polynomials import Poly
+from hpacml.passes.common.branching import where
 from hpacml.passes.common.index_arithmetic import IndexArithmetic
 from hpacml.passes.common.strided import reinterpret_cast
-from hpacml.passes.common.sweeps import Slice, Sweep, delinearize
+from hpacml.passes.common.sweeps import Place, Slice, Sweep, delinearize
 from hpacml.passes.gpu.launches import (
     ACCESS,
     THREADS,
@@ -40,7 +41,6 @@ from hpacml.passes.gpu.launches import (
     loop,
     product,
     remaining,
-    where,
 )
 
 SHARED = 24 << 10
@@ -145,8 +145,11 @@ class _Tile:
 
         def copy(element: Poly, a: IndexArithmetic) -> None:
             local, number = delinearize(element, [self.count, width], a)
-            place = sweep.one(slice, self._point(local, a), number, a)
-            sweep.move(place, self._staged(memory, local, slice.first + number, a), a)
+
+            def move(place: Place, a: IndexArithmetic) -> None:
+                sweep.move(place, self._staged(memory, local, slice.first + number, a), a)
+
+            sweep.one(slice, self._point(local, a), number, move, a)
 
         loop(self.thread, a.settled(self.count * width), a.constant(self.staging.points), copy, a)
 

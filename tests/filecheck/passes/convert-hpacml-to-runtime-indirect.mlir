@@ -50,18 +50,21 @@ func.func @ranges(%fits: i1, %n: index, %k: index) {
 
 // -----
 
-// Checks of one map share their constant; with arrays it is another one.
+// Checks of one map share their constant; with arrays it is another one, and with indices that are bad.
 
 func.func @sites(%ok: i1, %x: memref<?xf32>, %a: memref<?xi64>, %n: index) {
   hpacml_rt.check_map %ok to "f: [i] = ([i])" names ["x", "a"] targets [#hpacml.target<[*[0 : 4]]>] sizes(%n, %n) bounds() params() of []
   hpacml_rt.check_map %ok to "f: [i] = ([i])" names ["x", "a"] targets [#hpacml.target<[*[0 : 4]]>] sizes(%n, %n) bounds() params() of [] arrays(%x, %a : memref<?xf32>, memref<?xi64>)
   hpacml_rt.check_map %ok to "f: [i] = ([i])" names ["x", "a"] targets [#hpacml.target<[*[0 : 4]]>] sizes(%n, %n) bounds() params() of [] arrays(%x, %a : memref<?xf32>, memref<?xi64>)
+  hpacml_rt.check_map %ok to "f: [i] = ([i])" names ["x", "a"] targets [#hpacml.target<[*[0 : 4]]>] sizes(%n, %n) bounds() params() of [] arrays(%x, %a : memref<?xf32>, memref<?xi64>) indices
   func.return
 }
 
 // CHECK-LABEL: builtin.module {
-// CHECK-NOT:   @hpacml_site_2
+// CHECK-NOT:   @hpacml_site_3
+// CHECK:       @hpacml_site_2({{.*}}\22text\22: null, \22indices\22: true}
 // CHECK:       func.func @sites
 // CHECK:         llvm.mlir.addressof @hpacml_site_0
 // CHECK:         llvm.mlir.addressof @hpacml_site_1
 // CHECK:         llvm.mlir.addressof @hpacml_site_1
+// CHECK:         llvm.mlir.addressof @hpacml_site_2

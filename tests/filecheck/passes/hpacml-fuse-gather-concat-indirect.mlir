@@ -40,7 +40,7 @@ func.func @alone(%rows: memref<4x8xf32, strided<[0, 1]>>, %idx: memref<4xi32>) {
 
 // -----
 
-// From maps: checks come first, once, and then one sweep reads or writes all slices.
+// From maps: one sweep reads all slices, and then whether an index was bad; what is written is checked before.
 
 hpacml.functor @three : [i, 0:3] = ([i], [i], [i])
 
@@ -55,9 +55,9 @@ func.func @gather(%x: memref<9xf32>, %y: memref<8xf32>, %a: memref<5xi64>) {
 // MAPS:         [[V:%.*]] = hpacml.indirect
 // MAPS-NEXT:    [[Y:%.*]] = memref.reinterpret_cast %y
 // MAPS:         [[W:%.*]] = hpacml.indirect
-// MAPS:         hpacml_rt.in_bounds
-// MAPS:         hpacml_rt.check_map
 // MAPS-NEXT:    hpacml.fused_gather [[V]], [[Y]], [[W]] into %t at %{{\d+}}, %{{\d+}}, %{{\d+}} features [1] : !hpacml.indirect<5xf32>, memref<5xf32, strided<[1]>>, !hpacml.indirect<5xf32> -> memref<5x3xf32>
+// MAPS-NEXT:    hpacml_rt.none_bad
+// MAPS:         hpacml_rt.check_map
 // MAPS-NEXT:    memref.dealloc %t
 
 func.func @scatter(%x: memref<9xf32>, %y: memref<8xf32>, %z: memref<8xf32>, %a: memref<5xi64>) {
@@ -70,9 +70,6 @@ func.func @scatter(%x: memref<9xf32>, %y: memref<8xf32>, %z: memref<8xf32>, %a: 
 
 // Marks for each array that is written through indices, none for the other.
 // MAPS-LABEL: func.func @scatter(
-// MAPS:         [[V:%.*]] = hpacml.indirect {{.*}} -> !hpacml.indirect<5xf32>
-// MAPS-NEXT:    [[Y:%.*]] = memref.reinterpret_cast %y
-// MAPS:         [[W:%.*]] = hpacml.indirect {{.*}} -> !hpacml.indirect<5xf32>
 // MAPS:         "test.op"
 // MAPS:         hpacml_rt.in_bounds
 // MAPS:         memref.alloc() : memref<9xi8>
@@ -82,4 +79,7 @@ func.func @scatter(%x: memref<9xf32>, %y: memref<8xf32>, %z: memref<8xf32>, %a: 
 // MAPS:         hpacml_rt.distinct
 // MAPS-NOT:     memref.alloc
 // MAPS:         hpacml_rt.check_map
+// MAPS:         [[V:%.*]] = hpacml.indirect {{.*}} -> !hpacml.indirect<5xf32>
+// MAPS-NEXT:    [[Y:%.*]] = memref.reinterpret_cast %y
+// MAPS:         [[W:%.*]] = hpacml.indirect {{.*}} -> !hpacml.indirect<5xf32>
 // MAPS-NEXT:    hpacml.fused_scatter [[V]], [[Y]], [[W]] from %t at

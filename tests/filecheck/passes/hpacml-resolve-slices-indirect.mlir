@@ -1,8 +1,8 @@
-// Indirect targets: views through indices, and the checks right before what reads or writes through them.
+// Indirect targets: views through indices, which are watched where they are read, and copied before they are written through.
 
 // RUN: hpacml-opt %s -p hpacml-resolve-slices --split-input-file | filecheck %s
 
-// Rows of an array, read. The view repeats each index for the columns, the check looks at each once.
+// Rows of an array, read. The view repeats each index for the columns; whether one was bad is asked after the copy.
 
 hpacml.functor @rows : [i, 0:3] = ([i, 0:3])
 
@@ -15,26 +15,27 @@ func.func @gather(%pos: memref<10x3xf32>, %idx: memref<4xi32>) {
 }
 
 // CHECK-LABEL: func.func @gather(%pos: memref<10x3xf32>, %idx: memref<4xi32>) {
-// CHECK-NEXT:    [[ROWS:%.*]] = memref.reinterpret_cast %pos to offset: [0], sizes: [4, 3, 10], strides: [0, 1, 3] : memref<10x3xf32> to memref<4x3x10xf32, strided<[0, 1, 3]>>
-// CHECK-NEXT:    [[IDX:%.*]] = memref.reinterpret_cast %idx to offset: [0], sizes: [4, 3], strides: [1, 0] : memref<4xi32> to memref<4x3xi32, strided<[1, 0]>>
-// CHECK-NEXT:    [[V:%.*]] = hpacml.indirect [[ROWS]][[[IDX]]] : memref<4x3x10xf32, strided<[0, 1, 3]>>[memref<4x3xi32, strided<[1, 0]>>] -> !hpacml.indirect<4x3xf32>
 // CHECK-NEXT:    [[ZERO:%\d+]] = arith.constant 0 : index
 // CHECK-NEXT:    %x = memref.alloc() {hpacml.may_alias} : memref<4x3xf32>
 // CHECK-NEXT:    "test.op"() : () -> ()
-// CHECK-NEXT:    [[ONCE:%.*]] = memref.reinterpret_cast %idx to offset: [0], sizes: [4], strides: [1] : memref<4xi32> to memref<4xi32, strided<[1]>>
+// CHECK-NEXT:    [[WATCH:%\d+]] = hpacml_rt.watch
+// CHECK-NEXT:    [[ROWS:%.*]] = memref.reinterpret_cast %pos to offset: [0], sizes: [4, 3, 10], strides: [0, 1, 3] : memref<10x3xf32> to memref<4x3x10xf32, strided<[0, 1, 3]>>
+// CHECK-NEXT:    [[IDX:%.*]] = memref.reinterpret_cast %idx to offset: [0], sizes: [4, 3], strides: [1, 0] : memref<4xi32> to memref<4x3xi32, strided<[1, 0]>>
+// CHECK-NEXT:    [[V:%.*]] = hpacml.indirect [[ROWS]][[[IDX]]] watched by [[WATCH]] : memref<4x3x10xf32, strided<[0, 1, 3]>>[memref<4x3xi32, strided<[1, 0]>>] -> !hpacml.indirect<4x3xf32>
+// CHECK-NEXT:    hpacml.pack [[V]] into %x at [[ZERO]] features [1] : !hpacml.indirect<4x3xf32>, memref<4x3xf32>
+// CHECK-NEXT:    [[OK:%\d+]] = hpacml_rt.none_bad [[WATCH]]
 // CHECK-NEXT:    [[TEN:%\d+]] = arith.constant 10 : index
-// CHECK-NEXT:    [[INSIDE:%\d+]] = hpacml_rt.in_bounds [[ONCE]] below [[TEN]] : memref<4xi32, strided<[1]>>
 // CHECK-NEXT:    [[THREE:%\d+]] = arith.constant 3 : index
 // CHECK-NEXT:    [[FOUR:%\d+]] = arith.constant 4 : index
-// CHECK-NEXT:    hpacml_rt.check_map [[INSIDE]] to "rows: [i, 0:3] = ([i, 0:3])" names ["pos", "idx"] targets [#hpacml.target<[*[0 : 4], 0 : 3]>] sizes([[TEN]], [[THREE]], [[FOUR]]) bounds() params() of [] arrays(%pos, %idx : memref<10x3xf32>, memref<4xi32>)
-// CHECK-NEXT:    hpacml.pack [[V]] into %x at [[ZERO]] features [1] : !hpacml.indirect<4x3xf32>, memref<4x3xf32>
+// CHECK-NEXT:    hpacml_rt.check_map [[OK]] to "rows: [i, 0:3] = ([i, 0:3])" names ["pos", "idx"] targets [#hpacml.target<[*[0 : 4], 0 : 3]>] sizes([[TEN]], [[THREE]], [[FOUR]]) bounds() params() of [] arrays(%pos, %idx : memref<10x3xf32>, memref<4xi32>) indices
 // CHECK-NEXT:    memref.dealloc %x : memref<4x3xf32>
 // CHECK-NEXT:    func.return
 // CHECK-NEXT:  }
 
 // -----
 
-// ... and written: indices inside, memory apart from that of the indices, no element twice.
+// ... and written: indices inside, memory apart from that of the indices, no element twice. What is checked is a copy, and
+// the copy is what is used.
 
 hpacml.functor @rows : [i, 0:3] = ([i, 0:3])
 
@@ -48,11 +49,11 @@ func.func @scatter(%pos: memref<10x3xf32>, %idx: memref<4xi32>) {
 
 // CHECK-LABEL: func.func @scatter(
 // CHECK-NOT:     hpacml_rt.check_map
-// CHECK:         [[V:%.*]] = hpacml.indirect {{.*}} -> !hpacml.indirect<4x3xf32>
-// CHECK-NOT:     hpacml_rt.check_map
 // CHECK:         "test.op"(%y)
-// CHECK:         [[INSIDE:%\d+]] = hpacml_rt.in_bounds %{{.*}} below %{{.*}} : memref<4xi32, strided<[1]>>
-// CHECK:         hpacml_rt.check_map [[INSIDE]] from
+// CHECK-NEXT:    [[ONCE:%.*]] = memref.reinterpret_cast %idx to offset: [0], sizes: [4], strides: [1]
+// CHECK-NEXT:    [[COPY:%.*]] = memref.alloc() : memref<4xi32>
+// CHECK:         [[INSIDE:%\d+]] = hpacml_rt.in_bounds [[ONCE]] below %{{.*}} copy([[COPY]] : memref<4xi32>) : memref<4xi32, strided<[1]>>
+// CHECK:         hpacml_rt.check_map [[INSIDE]] from {{.*}} indices
 // CHECK-NEXT:    [[POS:%\d+]] = "memref.extract_aligned_pointer_as_index"(%pos)
 // CHECK-NEXT:    [[IDX:%\d+]] = "memref.extract_aligned_pointer_as_index"(%idx)
 // CHECK-NEXT:    [[SIZE:%\d+]] = arith.constant 120 : index
@@ -62,19 +63,23 @@ func.func @scatter(%pos: memref<10x3xf32>, %idx: memref<4xi32>) {
 // CHECK-NEXT:    [[STOP:%\d+]] = arith.addi [[IDX]], [[OTHER]] : index
 // CHECK-NEXT:    [[BEHIND:%\d+]] = arith.cmpi sle, [[STOP]], [[POS]] : index
 // CHECK-NEXT:    [[APART:%\d+]] = arith.ori [[BEFORE]], [[BEHIND]] : i1
-// CHECK-NEXT:    hpacml_rt.check_map [[APART]] from {{.*}} arrays(%pos, %idx : memref<10x3xf32>, memref<4xi32>)
+// CHECK-NEXT:    hpacml_rt.check_map [[APART]] from {{.*}} arrays(%pos, %idx : memref<10x3xf32>, memref<4xi32>) sharing
 // CHECK-NEXT:    %marks = memref.alloc() : memref<10x3xi8>
 // CHECK-NEXT:    [[ROWS:%.*]] = memref.reinterpret_cast %marks to offset: [0], sizes: [4, 3, 10], strides: [0, 1, 3] : memref<10x3xi8> to memref<4x3x10xi8, strided<[0, 1, 3]>>
-// CHECK-NEXT:    [[EACH:%.*]] = memref.reinterpret_cast %idx to offset: [0], sizes: [4, 3], strides: [1, 0]
+// CHECK-NEXT:    [[EACH:%.*]] = memref.reinterpret_cast [[COPY]] to offset: [0], sizes: [4, 3], strides: [1, 0]
 // CHECK-NEXT:    [[MARKS:%.*]] = hpacml.indirect [[ROWS]][[[EACH]]] : {{.*}} -> !hpacml.indirect<4x3xi8>
 // CHECK-NEXT:    [[DIFFERENT:%\d+]] = hpacml_rt.distinct [[MARKS]] : !hpacml.indirect<4x3xi8>
 // CHECK-NEXT:    memref.dealloc %marks : memref<10x3xi8>
-// CHECK-NEXT:    hpacml_rt.check_map [[DIFFERENT]] from {{.*}} arrays(%pos, %idx : memref<10x3xf32>, memref<4xi32>)
+// CHECK-NEXT:    hpacml_rt.check_map [[DIFFERENT]] from {{.*}} arrays(%pos, %idx : memref<10x3xf32>, memref<4xi32>) indices
+// CHECK-NEXT:    [[OF:%.*]] = memref.reinterpret_cast %pos to offset: [0], sizes: [4, 3, 10], strides: [0, 1, 3]
+// CHECK-NEXT:    [[OWN:%.*]] = memref.reinterpret_cast [[COPY]] to offset: [0], sizes: [4, 3], strides: [1, 0]
+// CHECK-NEXT:    [[V:%.*]] = hpacml.indirect [[OF]][[[OWN]]] : {{.*}} -> !hpacml.indirect<4x3xf32>
 // CHECK-NEXT:    hpacml.unpack [[V]] from %y at %{{.*}} features [1] : !hpacml.indirect<4x3xf32>, memref<4x3xf32>
+// CHECK-NEXT:    memref.dealloc [[COPY]]
 
 // -----
 
-// Indices of indices: the outer ones are looked at first, then those they lead to; again before the scatter.
+// Indices of indices: the outer ones are copied first, then those they lead to; again before the scatter.
 
 hpacml.functor @point : [i] = ([i])
 
@@ -87,20 +92,24 @@ func.func @nested(%data: memref<100xf64>, %a: memref<50xi64>, %b: memref<20xi8>)
 }
 
 // CHECK-LABEL: func.func @nested(
-// CHECK-NEXT:    [[ROWS:%.*]] = memref.reinterpret_cast %data to offset: [0], sizes: [10, 100], strides: [0, 1] : memref<100xf64> to memref<10x100xf64, strided<[0, 1]>>
-// CHECK-NEXT:    [[A:%.*]] = memref.reinterpret_cast %a to offset: [0], sizes: [10, 50], strides: [0, 1] : memref<50xi64> to memref<10x50xi64, strided<[0, 1]>>
-// CHECK-NEXT:    [[B:%.*]] = memref.reinterpret_cast %b to offset: [0], sizes: [10], strides: [2] : memref<20xi8> to memref<10xi8, strided<[2]>>
-// CHECK-NEXT:    [[AB:%.*]] = hpacml.indirect [[A]][[[B]]] : memref<10x50xi64, strided<[0, 1]>>[memref<10xi8, strided<[2]>>] -> !hpacml.indirect<10xi64>
-// CHECK-NEXT:    [[V:%.*]] = hpacml.indirect [[ROWS]][[[AB]]] : memref<10x100xf64, strided<[0, 1]>>[!hpacml.indirect<10xi64>] -> !hpacml.indirect<10xf64>
-// CHECK:         [[FIFTY:%\d+]] = arith.constant 50 : index
-// CHECK-NEXT:    [[OUTER:%\d+]] = hpacml_rt.in_bounds %{{.*}} below [[FIFTY]] : memref<10xi8, strided<[2]>>
+// CHECK:         [[B:%.*]] = memref.reinterpret_cast %b to offset: [0], sizes: [10], strides: [2] : memref<20xi8> to memref<10xi8, strided<[2]>>
+// CHECK-NEXT:    [[OWN_B:%.*]] = memref.alloc() : memref<10xi8>
+// CHECK-NEXT:    [[FIFTY:%\d+]] = arith.constant 50 : index
+// CHECK-NEXT:    [[OUTER:%\d+]] = hpacml_rt.in_bounds [[B]] below [[FIFTY]] copy([[OWN_B]] : memref<10xi8>) : memref<10xi8, strided<[2]>>
 // CHECK-NEXT:    [[HUNDRED:%\d+]] = arith.constant 100 : index
 // CHECK:         hpacml_rt.check_map [[OUTER]] inout {{.*}} names ["data", "a", "b"] targets [#hpacml.target<[*[*[0 : 20 : 2]]]>]
-// CHECK:         [[INDICES:%.*]] = hpacml.indirect {{.*}} -> !hpacml.indirect<10xi64>
-// CHECK-NEXT:    [[INNER:%\d+]] = hpacml_rt.in_bounds [[INDICES]] below [[HUNDRED]] : !hpacml.indirect<10xi64>
+// CHECK-NEXT:    [[A:%.*]] = memref.reinterpret_cast %a to offset: [0], sizes: [10, 50], strides: [0, 1] : memref<50xi64> to memref<10x50xi64, strided<[0, 1]>>
+// CHECK-NEXT:    [[OF_B:%.*]] = memref.reinterpret_cast [[OWN_B]]
+// CHECK-NEXT:    [[AB:%.*]] = hpacml.indirect [[A]][[[OF_B]]] : memref<10x50xi64, strided<[0, 1]>>[memref<10xi8, strided<[1]>>] -> !hpacml.indirect<10xi64>
+// CHECK-NEXT:    [[OWN_A:%.*]] = memref.alloc() : memref<10xi64>
+// CHECK-NEXT:    [[INNER:%\d+]] = hpacml_rt.in_bounds [[AB]] below [[HUNDRED]] copy([[OWN_A]] : memref<10xi64>) : !hpacml.indirect<10xi64>
 // CHECK-NEXT:    hpacml_rt.check_map [[INNER]] inout
 // CHECK:         hpacml_rt.distinct %{{.*}} : !hpacml.indirect<10xi8>
-// CHECK:         hpacml.pack [[V]] into %x
+// CHECK:         [[OF_A:%.*]] = memref.reinterpret_cast [[OWN_A]] to offset: [0], sizes: [10], strides: [1]
+// CHECK-NEXT:    [[V:%.*]] = hpacml.indirect %{{.*}}[[[OF_A]]] : memref<10x100xf64, strided<[0, 1]>>[memref<10xi64, strided<[1]>>] -> !hpacml.indirect<10xf64>
+// CHECK-NEXT:    hpacml.pack [[V]] into %x
+// CHECK-NEXT:    memref.dealloc [[OWN_B]]
+// CHECK-NEXT:    memref.dealloc [[OWN_A]]
 // CHECK:         hpacml_rt.in_bounds %{{.*}} : memref<10xi8, strided<[2]>>
 // CHECK:         hpacml_rt.check_map
 // CHECK:         hpacml_rt.in_bounds %{{.*}} : !hpacml.indirect<10xi64>
@@ -108,7 +117,7 @@ func.func @nested(%data: memref<100xf64>, %a: memref<50xi64>, %b: memref<20xi8>)
 // CHECK:         hpacml_rt.check_map
 // CHECK:         hpacml_rt.distinct %{{.*}} : !hpacml.indirect<10xi8>
 // CHECK:         hpacml_rt.check_map
-// CHECK-NEXT:    hpacml.unpack [[V]] from %x
+// CHECK:         hpacml.unpack %{{.*}} from %x
 
 // -----
 
@@ -125,17 +134,15 @@ func.func @together(%t: memref<8x9xf64>, %a: memref<5xi64>, %b: memref<5xi32>) {
 }
 
 // CHECK-LABEL: func.func @together(
-// CHECK-NEXT:    [[ROWS:%.*]] = memref.reinterpret_cast %t to offset: [0], sizes: [5, 8, 9], strides: [0, 9, 1]
+// CHECK:         [[ROWS:%.*]] = memref.reinterpret_cast %t to offset: [0], sizes: [5, 8, 9], strides: [0, 9, 1]
 // CHECK-NEXT:    [[A:%.*]] = memref.reinterpret_cast %a to offset: [0], sizes: [5], strides: [1]
 // CHECK-NEXT:    [[B:%.*]] = memref.reinterpret_cast %b to offset: [0], sizes: [5], strides: [1]
-// CHECK-NEXT:    [[V:%.*]] = hpacml.indirect [[ROWS]][[[A]], [[B]]] : memref<5x8x9xf64, strided<[0, 9, 1]>>[memref<5xi64, strided<[1]>>, memref<5xi32, strided<[1]>>] -> !hpacml.indirect<5xf64>
-// CHECK:         [[EIGHT:%\d+]] = arith.constant 8 : index
-// CHECK-NEXT:    [[FIRST:%\d+]] = hpacml_rt.in_bounds %{{.*}} below [[EIGHT]] : memref<5xi64, strided<[1]>>
-// CHECK-NEXT:    [[NINE:%\d+]] = arith.constant 9 : index
-// CHECK:         hpacml_rt.check_map [[FIRST]] to {{.*}} sizes([[EIGHT]], [[NINE]], [[FIVE:%\d+]], [[FIVE]])
-// CHECK:         [[SECOND:%\d+]] = hpacml_rt.in_bounds %{{.*}} below [[NINE]] : memref<5xi32, strided<[1]>>
-// CHECK-NEXT:    hpacml_rt.check_map [[SECOND]] to
+// CHECK-NEXT:    [[V:%.*]] = hpacml.indirect [[ROWS]][[[A]], [[B]]] watched by %{{\d+}} : memref<5x8x9xf64, strided<[0, 9, 1]>>[memref<5xi64, strided<[1]>>, memref<5xi32, strided<[1]>>] -> !hpacml.indirect<5xf64>
 // CHECK-NEXT:    hpacml.pack [[V]] into %x
+// CHECK-NEXT:    [[OK:%\d+]] = hpacml_rt.none_bad
+// CHECK-NEXT:    [[EIGHT:%\d+]] = arith.constant 8 : index
+// CHECK-NEXT:    [[NINE:%\d+]] = arith.constant 9 : index
+// CHECK:         hpacml_rt.check_map [[OK]] to {{.*}} sizes([[EIGHT]], [[NINE]], [[FIVE:%\d+]], [[FIVE]])
 
 // ... and independently of each other: all rows named by all columns named.
 
@@ -147,12 +154,10 @@ func.func @independent(%t: memref<8x9xf64>, %a: memref<5xi64>, %b: memref<6xi32>
 }
 
 // CHECK-LABEL: func.func @independent(
-// CHECK-NEXT:    [[ROWS:%.*]] = memref.reinterpret_cast %t to offset: [0], sizes: [5, 6, 8, 9], strides: [0, 0, 9, 1]
+// CHECK:         [[ROWS:%.*]] = memref.reinterpret_cast %t to offset: [0], sizes: [5, 6, 8, 9], strides: [0, 0, 9, 1]
 // CHECK-NEXT:    [[A:%.*]] = memref.reinterpret_cast %a to offset: [0], sizes: [5, 6], strides: [1, 0]
 // CHECK-NEXT:    [[B:%.*]] = memref.reinterpret_cast %b to offset: [0], sizes: [5, 6], strides: [0, 1]
-// CHECK-NEXT:    hpacml.indirect [[ROWS]][[[A]], [[B]]] : memref<5x6x8x9xf64, strided<[0, 0, 9, 1]>>[memref<5x6xi64, strided<[1, 0]>>, memref<5x6xi32, strided<[0, 1]>>] -> !hpacml.indirect<5x6xf64>
-// CHECK:         hpacml_rt.in_bounds %{{.*}} : memref<5xi64, strided<[1]>>
-// CHECK:         hpacml_rt.in_bounds %{{.*}} : memref<6xi32, strided<[1]>>
+// CHECK-NEXT:    hpacml.indirect [[ROWS]][[[A]], [[B]]] watched by %{{\d+}} : memref<5x6x8x9xf64, strided<[0, 0, 9, 1]>>[memref<5x6xi64, strided<[1, 0]>>, memref<5x6xi32, strided<[0, 1]>>] -> !hpacml.indirect<5x6xf64>
 
 // -----
 
@@ -193,7 +198,7 @@ func.func @ranges(%t: memref<8xf64>, %a: memref<?xi64>, %n: index) {
 // CHECK:         [[N:%\d+]] = arith.maxsi %n, %{{\d+}} : index
 // CHECK-NEXT:    arith.cmpi sle, [[N]], [[SIZE]] : index
 // CHECK:         hpacml_rt.check_map %{{\d+}} to "point: [i] = ([i])" names ["t", "a"] targets [#hpacml.target<[*[0 : ?]]>] sizes(%{{\d+}}, [[SIZE]]) bounds(%n) params() of []
-// CHECK-NOT:     hpacml_rt.in_bounds
+// CHECK-NOT:     watched
 // CHECK-NOT:     arrays(
 // CHECK:         hpacml.pack
 
@@ -211,8 +216,7 @@ func.func @mixed(%t: memref<8xf64>, %a: memref<5xi64>) {
 }
 
 // CHECK-LABEL: func.func @mixed(
-// CHECK:         [[V:%.*]] = hpacml.indirect {{.*}} -> !hpacml.indirect<3xf64>
-// CHECK-NEXT:    [[W:%.*]] = memref.reinterpret_cast %t to offset: [1], sizes: [3], strides: [1]
+// CHECK:         [[COPY:%.*]] = memref.alloc() : memref<3xi64>
 // CHECK:         %marks = memref.alloc() : memref<8xi8>
 // CHECK-NOT:     memref.alloc
 // CHECK:         [[MARKS:%.*]] = hpacml.indirect {{.*}} -> !hpacml.indirect<3xi8>
@@ -220,6 +224,8 @@ func.func @mixed(%t: memref<8xf64>, %a: memref<5xi64>) {
 // CHECK-NEXT:    [[DIFFERENT:%\d+]] = hpacml_rt.distinct [[MARKS]], [[DIRECT]] : !hpacml.indirect<3xi8>, memref<3xi8, strided<[1], offset: 1>>
 // CHECK-NEXT:    memref.dealloc %marks
 // CHECK-NEXT:    hpacml_rt.check_map [[DIFFERENT]] from {{.*}} arrays(%t, %a, %t : memref<8xf64>, memref<5xi64>, memref<8xf64>)
+// CHECK:         [[V:%.*]] = hpacml.indirect {{.*}} -> !hpacml.indirect<3xf64>
+// CHECK-NEXT:    [[W:%.*]] = memref.reinterpret_cast %t to offset: [1], sizes: [3], strides: [1]
 // CHECK-NEXT:    hpacml.unpack [[V]] from %y
 // CHECK-NEXT:    hpacml.unpack [[W]] from %y
 
@@ -231,26 +237,26 @@ hpacml.functor @three : [i, 0:3] = ([i], [i], [i])
 hpacml.functor @both : [i, 0:2] = ([i], [i])
 
 func.func @once(%x: memref<9xf32>, %y: memref<7xf32>, %z: memref<8xf32>, %a: memref<5xi64>) {
-  %m = hpacml.map to @three(%x[*%a[0 : 5]], %y[*%a[0 : 5]], %z[*%a[0 : 5]]) : memref<9xf32>, memref<5xi64>, memref<7xf32>, memref<5xi64>, memref<8xf32>, memref<5xi64> -> !hpacml.mapping<5x3xf32>
+  %m = hpacml.map from @three(%x[*%a[0 : 5]], %y[*%a[0 : 5]], %z[*%a[0 : 5]]) : memref<9xf32>, memref<5xi64>, memref<7xf32>, memref<5xi64>, memref<8xf32>, memref<5xi64> -> !hpacml.mapping<5x3xf32>
   %t = hpacml.tensor %m : !hpacml.mapping<5x3xf32> -> memref<5x3xf32>
-  hpacml.gather %m into %t : !hpacml.mapping<5x3xf32>, memref<5x3xf32>
+  hpacml.scatter %t into %m : memref<5x3xf32>, !hpacml.mapping<5x3xf32>
   func.return
 }
 
 // CHECK-LABEL: func.func @once(
-// CHECK:         [[SEVEN:%\d+]] = arith.constant 7 : index
-// CHECK-NEXT:    [[INSIDE:%\d+]] = hpacml_rt.in_bounds %{{.*}} below [[SEVEN]] : memref<5xi64, strided<[1]>>
+// CHECK:         [[COPY:%.*]] = memref.alloc() : memref<5xi64>
+// CHECK-NEXT:    [[SEVEN:%\d+]] = arith.constant 7 : index
+// CHECK-NEXT:    [[INSIDE:%\d+]] = hpacml_rt.in_bounds %{{.*}} below [[SEVEN]] copy([[COPY]] : memref<5xi64>) : memref<5xi64, strided<[1]>>
 // CHECK-NOT:     hpacml_rt.in_bounds
-// CHECK:         hpacml_rt.check_map [[INSIDE]] to {{.*}} arrays(%x, %a, %y, %a, %z, %a : memref<9xf32>, memref<5xi64>, memref<7xf32>, memref<5xi64>, memref<8xf32>, memref<5xi64>)
-// CHECK-NOT:     hpacml_rt.check_map
-// CHECK:         hpacml.pack
+// CHECK:         hpacml_rt.check_map [[INSIDE]] from {{.*}} arrays(%x, %a, %y, %a, %z, %a : memref<9xf32>, memref<5xi64>, memref<7xf32>, memref<5xi64>, memref<8xf32>, memref<5xi64>)
+// CHECK-COUNT-3: hpacml.unpack
 
 // ... which only the run may know. Other elements of it are looked at too.
 
 func.func @smallest(%x: memref<?xf32>, %y: memref<?xf32>, %a: memref<6xi64>) {
-  %m = hpacml.map to @three(%x[*%a[0 : 5]], %y[*%a[0 : 5]], %x[*%a[1 : 6]]) : memref<?xf32>, memref<6xi64>, memref<?xf32>, memref<6xi64>, memref<?xf32>, memref<6xi64> -> !hpacml.mapping<5x3xf32>
+  %m = hpacml.map from @three(%x[*%a[0 : 5]], %y[*%a[0 : 5]], %x[*%a[1 : 6]]) : memref<?xf32>, memref<6xi64>, memref<?xf32>, memref<6xi64>, memref<?xf32>, memref<6xi64> -> !hpacml.mapping<5x3xf32>
   %t = hpacml.tensor %m : !hpacml.mapping<5x3xf32> -> memref<5x3xf32>
-  hpacml.gather %m into %t : !hpacml.mapping<5x3xf32>, memref<5x3xf32>
+  hpacml.scatter %t into %m : memref<5x3xf32>, !hpacml.mapping<5x3xf32>
   func.return
 }
 
@@ -260,11 +266,11 @@ func.func @smallest(%x: memref<?xf32>, %y: memref<?xf32>, %a: memref<6xi64>) {
 // CHECK:         [[LESS:%\d+]] = arith.cmpi sle, [[Y]], [[X]] : index
 // CHECK-NEXT:    [[SMALLEST:%\d+]] = arith.select [[LESS]], [[Y]], [[X]] : index
 // CHECK-NEXT:    [[A:%.*]] = memref.reinterpret_cast %a to offset: [0], sizes: [5]
-// CHECK-NEXT:    hpacml_rt.in_bounds [[A]] below [[SMALLEST]] : memref<5xi64, strided<[1]>>
+// CHECK:         hpacml_rt.in_bounds [[A]] below [[SMALLEST]] copy(%{{.*}}) : memref<5xi64, strided<[1]>>
 // CHECK:         [[B:%.*]] = memref.reinterpret_cast %a to offset: [1], sizes: [5]
-// CHECK-NEXT:    hpacml_rt.in_bounds [[B]] below {{%\d+}} : memref<5xi64, strided<[1], offset: 1>>
+// CHECK:         hpacml_rt.in_bounds [[B]] below {{%\d+}} copy(%{{.*}}) : memref<5xi64, strided<[1], offset: 1>>
 // CHECK-NOT:     hpacml_rt.in_bounds
-// CHECK:         hpacml.pack
+// CHECK:         hpacml.unpack
 
 // -----
 
@@ -317,10 +323,12 @@ func.func @early(%t: memref<8xf64>, %a: memref<5xi64>) {
 // CHECK:         hpacml_rt.check_map
 // CHECK:         hpacml_rt.distinct
 // CHECK:         hpacml_rt.check_map
+// CHECK-NEXT:    memref.dealloc
 // CHECK-NEXT:    "test.op"() {read}
 // CHECK:         hpacml_rt.in_bounds
 // CHECK-NOT:     hpacml_rt.distinct
 // CHECK:         hpacml_rt.check_map
+// CHECK-NEXT:    memref.dealloc
 // CHECK-NEXT:    "test.op"() {trusted}
 // CHECK-NEXT:    "test.op"() {direct}
 // CHECK-NEXT:    "test.op"() {end}
@@ -333,9 +341,9 @@ func.func @early(%t: memref<8xf64>, %a: memref<5xi64>) {
 hpacml.functor @table : [i, j] = ([i, j])
 
 func.func @nothing(%t: memref<8x9xf64>, %a: memref<5xi64>, %n: index) {
-  %m = hpacml.map to @table(%t[*%a[0 : 5], 0 : %n]) : memref<8x9xf64>, memref<5xi64> -> !hpacml.mapping<5x?xf64>
+  %m = hpacml.map from @table(%t[*%a[0 : 5], 0 : %n]) : memref<8x9xf64>, memref<5xi64> -> !hpacml.mapping<5x?xf64>
   %x = hpacml.tensor %m : !hpacml.mapping<5x?xf64> -> memref<5x?xf64>
-  hpacml.gather %m into %x : !hpacml.mapping<5x?xf64>, memref<5x?xf64>
+  hpacml.scatter %x into %m : memref<5x?xf64>, !hpacml.mapping<5x?xf64>
   func.return
 }
 
@@ -344,4 +352,4 @@ func.func @nothing(%t: memref<8x9xf64>, %a: memref<5xi64>, %n: index) {
 // CHECK:         [[ANY:%\d+]] = arith.cmpi sle, %{{\d+}}, [[N]] : index
 // CHECK-NEXT:    [[PRESENT:%\d+]] = arith.select [[ANY]], %{{\d+}}, %{{\d+}} : index
 // CHECK-NEXT:    [[A:%.*]] = memref.reinterpret_cast %a to offset: [0], sizes: [[[PRESENT]], 5], strides: [0, 1]
-// CHECK-NEXT:    hpacml_rt.in_bounds [[A]] below %{{\d+}} : memref<?x5xi64, strided<[0, 1]>>
+// CHECK:         hpacml_rt.in_bounds [[A]] below %{{\d+}} copy(%{{.*}}) : memref<?x5xi64, strided<[0, 1]>>

@@ -201,6 +201,8 @@ func.func @indirect_views(%rows: memref<?x3x?xf32, strided<[0, 1, 3]>>, %idx: me
   %p = hpacml.indirect %plane[%u, %u] {note = "kept"} : memref<4x8x9xbf16>[memref<4xi8>, memref<4xi8>] -> !hpacml.indirect<4xbf16>
   %table = hpacml.indirect %idx[%u] : memref<?x3xi32, strided<[1, 0]>>[memref<4xi8>] -> !hpacml.indirect<?xi32>
   %q = hpacml.indirect %plane[%table, %u] : memref<4x8x9xbf16>[!hpacml.indirect<?xi32>, memref<4xi8>] -> !hpacml.indirect<4xbf16>
+  %watch = hpacml_rt.watch
+  %watched = hpacml.indirect %z[%one] watched by %watch {note = "kept"} : memref<5xf16>[memref<i64>] -> !hpacml.indirect<f16>
   hpacml.pack %v into %x at %n features [1] : !hpacml.indirect<?x3xf32>, memref<?x4xf32>
   hpacml.unpack %p from %y at %n features [] : !hpacml.indirect<4xbf16>, memref<4xf64>
   hpacml.fused_gather %v, %u into %x at %n, %n features [1] : !hpacml.indirect<?x3xf32>, memref<4xi8> -> memref<?x4xf32>
@@ -214,6 +216,8 @@ func.func @indirect_views(%rows: memref<?x3x?xf32, strided<[0, 1, 3]>>, %idx: me
 // CHECK-NEXT:    %p = hpacml.indirect %plane[%u, %u] {note = "kept"} : memref<4x8x9xbf16>[memref<4xi8>, memref<4xi8>] -> !hpacml.indirect<4xbf16>
 // CHECK-NEXT:    %table = hpacml.indirect %idx[%u] : memref<?x3xi32, strided<[1, 0]>>[memref<4xi8>] -> !hpacml.indirect<?xi32>
 // CHECK-NEXT:    %q = hpacml.indirect %plane[%table, %u] : memref<4x8x9xbf16>[!hpacml.indirect<?xi32>, memref<4xi8>] -> !hpacml.indirect<4xbf16>
+// CHECK-NEXT:    %watch = hpacml_rt.watch
+// CHECK-NEXT:    %watched = hpacml.indirect %z[%one] watched by %watch {note = "kept"} : memref<5xf16>[memref<i64>] -> !hpacml.indirect<f16>
 // CHECK-NEXT:    hpacml.pack %v into %x at %n features [1] : !hpacml.indirect<?x3xf32>, memref<?x4xf32>
 // CHECK-NEXT:    hpacml.unpack %p from %y at %n features [] : !hpacml.indirect<4xbf16>, memref<4xf64>
 // CHECK-NEXT:    hpacml.fused_gather %v, %u into %x at %n, %n features [1] : !hpacml.indirect<?x3xf32>, memref<4xi8> -> memref<?x4xf32>
@@ -263,5 +267,5 @@ func.func @texts(%t: memref<9xf32>, %x: memref<9xf32>) {
 // GENERIC:      "hpacml.scatter"(%y, %out) : (memref<?x3x5xf32>, !hpacml.mapping<?x3x5xf32>) -> ()
 // GENERIC:      "hpacml.ml"(%c, %d, %in, %in, %out, %out, %io) <{mode = #hpacml<mode predicated>, label = "most", model = "m.pt2", batch = 4096 : i64, on_error = "raise", database = "d.h5", sample = #hpacml.sample<fraction: 1.0e-05, seed: 42, most: 1000>, units = #hpacml.units<t: "\C2\B0C", "gr\C3\B6\C3\9Fe": "m/s \22">, operandSegmentSizes = array<i32: 1, 1, 2, 2, 1>}> ({
 // GENERIC-NEXT:   "hpacml.ml"(%d, %in, %out) <{mode = #hpacml<mode infer>, label = "inner", model = @net, batch = 0 : i64, on_error = "accurate", database = @base, operandSegmentSizes = array<i32: 0, 1, 1, 1, 0>}> ({
-// GENERIC:      %q = "hpacml.indirect"(%plane, %table, %u) : (memref<4x8x9xbf16>, !hpacml.indirect<?xi32>, memref<4xi8>) -> !hpacml.indirect<4xbf16>
-// GENERIC-NEXT: "hpacml.pack"(%v, %x, %n) <{features = array<i64: 1>}> : (!hpacml.indirect<?x3xf32>, memref<?x4xf32>, index) -> ()
+// GENERIC:      %q = "hpacml.indirect"(%plane, %table, %u) <{operandSegmentSizes = array<i32: 1, 2, 0>}> : (memref<4x8x9xbf16>, !hpacml.indirect<?xi32>, memref<4xi8>) -> !hpacml.indirect<4xbf16>
+// GENERIC:      "hpacml.pack"(%v, %x, %n) <{features = array<i64: 1>}> : (!hpacml.indirect<?x3xf32>, memref<?x4xf32>, index) -> ()

@@ -71,3 +71,12 @@ func.func @f(%t: i64) {
 }
 
 // CHECK: Operation does not verify: 2 stages need 3 times and 2 numbers of bytes, 2 and 1 are given
+
+// -----
+
+func.func @f(%idx: memref<4xi32>, %own: memref<4xi64>, %n: index) {
+  %ok = hpacml_rt.in_bounds %idx below %n copy(%own : memref<4xi64>) : memref<4xi32>
+  func.return
+}
+
+// CHECK: Operation does not verify: a copy of type memref<4xi64> does not fit a view of type memref<4xi32>

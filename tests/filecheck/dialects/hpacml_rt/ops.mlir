@@ -27,6 +27,12 @@ func.func @checks(%x: memref<?xf32>, %idx: memref<?xi32>, %u: memref<4x5xi8>, %a
   %p = hpacml_rt.in_bounds %idx below %n : memref<?xi32>
   %q = hpacml_rt.in_bounds %u below %n : memref<4x5xi8>
   %r = hpacml_rt.in_bounds %a below %n {note = "kept"} : !hpacml.indirect<?xi64>
+  %own = memref.alloc(%n) : memref<?xi32>
+  %copied = hpacml_rt.in_bounds %idx below %n copy(%own : memref<?xi32>) : memref<?xi32>
+  %watch = hpacml_rt.watch {note = "kept"}
+  %bad = arith.constant 9 : i64
+  hpacml_rt.bad_index %bad of %bad to %watch {note = "kept"}
+  %none = hpacml_rt.none_bad %watch
   %s = hpacml_rt.distinct %b : !hpacml.indirect<?x2xi8>
   %t = hpacml_rt.distinct %b, %u, %b {note = "kept"} : !hpacml.indirect<?x2xi8>, memref<4x5xi8>, !hpacml.indirect<?x2xi8>
   %flag, %record, %first = hpacml_rt.flag "checks" ["f(x[idx[0:n]])", ""] {note = "kept"}
@@ -44,6 +50,12 @@ func.func @checks(%x: memref<?xf32>, %idx: memref<?xi32>, %u: memref<4x5xi8>, %a
 // CHECK-NEXT:    %p = hpacml_rt.in_bounds %idx below %n : memref<?xi32>
 // CHECK-NEXT:    %q = hpacml_rt.in_bounds %u below %n : memref<4x5xi8>
 // CHECK-NEXT:    %r = hpacml_rt.in_bounds %a below %n {note = "kept"} : !hpacml.indirect<?xi64>
+// CHECK-NEXT:    %own = memref.alloc(%n) : memref<?xi32>
+// CHECK-NEXT:    %copied = hpacml_rt.in_bounds %idx below %n copy(%own : memref<?xi32>) : memref<?xi32>
+// CHECK-NEXT:    %watch = hpacml_rt.watch {note = "kept"}
+// CHECK-NEXT:    %bad = arith.constant 9 : i64
+// CHECK-NEXT:    hpacml_rt.bad_index %bad of %bad to %watch {note = "kept"}
+// CHECK-NEXT:    %none = hpacml_rt.none_bad %watch
 // CHECK-NEXT:    %s = hpacml_rt.distinct %b : !hpacml.indirect<?x2xi8>
 // CHECK-NEXT:    %t = hpacml_rt.distinct %b, %u, %b {note = "kept"} : !hpacml.indirect<?x2xi8>, memref<4x5xi8>, !hpacml.indirect<?x2xi8>
 // CHECK-NEXT:    %flag, %record, %first = hpacml_rt.flag "checks" ["f(x[idx[0:n]])", ""] {note = "kept"}
