@@ -6,6 +6,7 @@ import contextlib
 import io
 import itertools
 import logging
+import warnings
 from collections.abc import Callable, Collection, Generator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,6 +15,9 @@ from hpacml.runtime.models.network import InputType, Network
 if TYPE_CHECKING:
     import torch
 
+
+_MANY = 13
+"""Rows of a longer example: hardly a size of something else, with which they might be taken to agree."""
 
 COMPILED = "data/aotinductor/"
 """The folder of compiled code; an archive that has it is a package of AOTInductor."""
@@ -60,7 +64,7 @@ def exported(module: torch.nn.Module, example: Sequence[torch.Tensor]) -> torch.
     from hpacml.runtime.models.outputs import Plain
 
     plain = Plain(module)
-    for many in _with_more_rows(example):
+    for many in with_more_rows(example):
         if (program := _export_many_rows(plain, example, many)) is not None:
             return program
     return _export(plain, example)
@@ -162,16 +166,18 @@ def _export(module: torch.nn.Module, example: Sequence[torch.Tensor]) -> torch.e
 
 @contextlib.contextmanager
 def _silent(logger: logging.Logger) -> Generator[None]:
-    """Keep a logger from printing pages about what the error says, too."""
+    """Keep a logger from printing pages about what the error says, and warnings of Torch's own from being errors."""
     before = logger.disabled
     logger.disabled = True
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         logger.disabled = before
 
 
-def _with_more_rows(example: Sequence[torch.Tensor]) -> list[list[torch.Tensor]]:
+def with_more_rows(example: Sequence[torch.Tensor]) -> list[list[torch.Tensor]]:
     """Repeat an example along its leading dimensions of 1, which export would fix: along all, or the first, of rows.
 
     The last dimension is one of features, except of inputs that have no other, in the first of the ways.
@@ -203,8 +209,8 @@ def _export_many_rows(
 
 
 def _repeats(tensor: torch.Tensor, most: int | None, flat: bool) -> list[int]:
-    """Tell how often to repeat each dimension: twice the leading ones of size 1, at `most` so many of them."""
+    """Tell how often to repeat each dimension: the leading ones of size 1, at `most` so many of them."""
     leading = list(itertools.takewhile(lambda size: size == 1, tensor.shape))[:most]
     if len(leading) == tensor.dim() and not (flat and tensor.dim() == 1):
         leading = leading[:-1]
-    return [2] * len(leading) + [1] * (tensor.dim() - len(leading))
+    return [_MANY] * len(leading) + [1] * (tensor.dim() - len(leading))

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from hpacml.runtime.models import gradients
 from hpacml.runtime.models.values import flat
 
 _ABOUT_DTYPES = re.compile(
@@ -101,11 +102,15 @@ class _Watch(TorchDispatchMode):
 
     def run(self, network: Callable[[], Callable[..., object]], inputs: Sequence[torch.Tensor]) -> None:
         """Run a network on inputs, and watch those of integers. Raises what it raises."""
-        self._origins = {id(x): (x, frozenset([n])) for n, x in enumerate(inputs) if not x.is_floating_point()}
-        with torch.inference_mode(False), torch.no_grad():
+        with torch.inference_mode(False):
             copied = network()
-            with self:
-                copied(*inputs)
+
+            def watched(*given: torch.Tensor) -> object:
+                self._origins = {id(x): (x, frozenset([n])) for n, x in enumerate(given) if not x.is_floating_point()}
+                with self:
+                    return copied(*given)
+
+            gradients.run(watched, inputs)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

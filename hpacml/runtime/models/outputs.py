@@ -45,15 +45,16 @@ def names_of_outputs(maps: Sequence[str], count: int) -> list[frozenset[str]]:
     if len(maps) != count:
         return [frozenset()] * count
     applications = [text.rpartition("|")[2].strip().partition("(")[::2] for text in maps]
-    functors = Counter(functor for functor, _ in applications)
-    found: list[frozenset[str]] = []
-    for functor, targets in applications:
+    arrays: list[frozenset[str]] = []
+    for _, targets in applications:
         try:
-            arrays = {target.array for target in parse_application_targets(targets.removesuffix(")"))}
+            found = parse_application_targets(targets.removesuffix(")"))
         except DirectiveError:
-            arrays = set[str]()
-        found.append(frozenset({*arrays, functor} if functors[functor] == 1 else arrays))
-    return found
+            found = ()
+        arrays.append(frozenset(target.array for target in found))
+    functors = Counter(functor for functor, _ in applications)
+    own = [{functor} if functors[functor] == 1 else set[str]() for functor, _ in applications]
+    return [names | (functor - frozenset[str]().union(*arrays)) for names, functor in zip(arrays, own, strict=True)]
 
 
 def keys_of(names: Sequence[str], wanted: Sequence[frozenset[str]]) -> list[str] | None:

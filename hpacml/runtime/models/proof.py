@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import itertools
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, cast
 
 import torch
+from torch import nn
 
 from hpacml.errors import summary
-from hpacml.runtime.models import outputs
+from hpacml.runtime.models import gradients, outputs
 from hpacml.runtime.models.network import describe
 
 Tensors = Sequence[torch.Tensor]
@@ -19,12 +21,15 @@ EXAMPLE = -1
 _LARGEST = 1 << 22
 """Elements of an example up to which it is made longer."""
 
+_ROUNDINGS = 16
+"""How many times the rounding of a module a file may be away from it."""
+
 
 class Unlike(ValueError):
     """A file that does not compute what its module does; the message tells on which inputs, and how."""
 
 
-def prove(file: Callable[..., object], module: Callable[..., object], example: Tensors) -> None:
+def prove(file: Callable[..., object], module: nn.Module, example: Tensors) -> None:
     """Run the network of a file beside its module, which is in evaluation mode, and compare.
 
     The inputs are the example; other values; 0, 1 and other numbers of rows; and other sizes. What the module does not
@@ -35,8 +40,7 @@ def prove(file: Callable[..., object], module: Callable[..., object], example: T
     for number, (inputs, rows) in enumerate(_trials(example)):
         state = torch.random.get_rng_state()
         try:
-            with torch.no_grad():
-                expected = module(*[x.clone() for x in inputs])
+            expected = gradients.run(module, [x.clone() for x in inputs])
         except Exception:
             if number == 0:
                 raise
@@ -45,7 +49,7 @@ def prove(file: Callable[..., object], module: Callable[..., object], example: T
         if number == 0:
             rowwise = any(_have_rows(expected, x.shape[0]) for x in example if x.dim())
         required = rows == EXAMPLE or (rowwise and rows is not None and _have_rows(expected, rows))
-        _compare(file, inputs, expected, required)
+        _compare(file, module, inputs, expected, required)
 
 
 @contextlib.contextmanager
@@ -58,17 +62,18 @@ def own_random_numbers(example: Tensors) -> Generator[None]:
         yield
 
 
-def _compare(file: Callable[..., object], inputs: Tensors, expected: object, required: bool) -> None:
+def _compare(file: Callable[..., object], module: nn.Module, inputs: Tensors, expected: object, required: bool) -> None:
     """Compare with what the module gives; unless it is `required`, the file may refuse the inputs. Raises Unlike."""
     try:
-        with torch.inference_mode():
-            found = file(*[x.clone() for x in inputs])
+        found = gradients.run(file, [x.clone() for x in inputs])
     except Exception as error:
         if required:
             raise Unlike(f"on {describe(inputs)}, which the module takes, it fails: {summary(error)}") from error
     else:
         if (difference := _difference(found, expected)) is not None:
-            raise Unlike(f"on {describe(inputs)} {difference}")
+            exact = _in_double(module, inputs, expected)
+            if exact is None or _difference(found, expected, exact) is not None:
+                raise Unlike(f"on {describe(inputs)} {difference}")
 
 
 # -- inputs ------------------------------------------------------------------------------------------------
@@ -126,25 +131,45 @@ def _have_rows(returned: object, rows: int) -> bool:
     return all(isinstance(x, torch.Tensor) and x.dim() > 0 and x.shape[0] == rows for x in results)
 
 
-def _difference(found: object, expected: object) -> str | None:
-    """Tell how what a file returns differs from what its module does."""
-    named, wanted = outputs.by_name(found), outputs.by_name(expected)
+def _in_double(module: nn.Module, inputs: Tensors, expected: object) -> object:
+    """Run a module in double precision, to tell how far results are rounding; None if it cannot, or has a state."""
+    try:
+        if _values(gradients.run(module, [x.clone() for x in inputs])) != _values(expected):
+            return None
+        wide = [x.double() if x.is_floating_point() else x.clone() for x in inputs]
+        return gradients.run(copy.deepcopy(module).double(), wide)
+    except Exception:
+        return None
+
+
+def _values(returned: object) -> list[list[float]]:
+    """List the values of what a module returns."""
+    named = outputs.by_name(returned)
+    found = list(named.values()) if named is not None else outputs.in_order(returned) or ()
+    return [cast(Any, x).detach().nan_to_num().flatten().tolist() for x in found if isinstance(x, torch.Tensor)]
+
+
+def _difference(found: object, expected: object, exact: object = None) -> str | None:
+    """Tell how what a file returns differs from what its module does; with `exact`, by more than that does."""
+    named, wanted, precise = outputs.by_name(found), outputs.by_name(expected), outputs.by_name(exact)
     if named is not None and wanted is not None:
         if named.keys() != wanted.keys():
             return f"its outputs are named {', '.join(named)} instead of {', '.join(wanted)}"
-        pairs = [(f"its output '{name}'", named[name], wanted[name]) for name in wanted]
+        pairs = [(f"its output '{name}'", named[name], wanted[name], (precise or {}).get(name)) for name in wanted]
     else:
         these, those = outputs.in_order(found), outputs.in_order(expected)
         if these is None or those is None or len(these) != len(those):
             return f"it returns {type(found).__name__} instead of {type(expected).__name__}"
-        pairs = [(f"its output {n}", *pair) for n, pair in enumerate(zip(these, those, strict=True))]
-    for name, x, y in pairs:
-        if (how := _difference_of(x, y)) is not None:
+        known = outputs.in_order(exact) or [None] * len(these)
+        triples = zip(these, those, known, strict=True)
+        pairs = [(f"its output {n}", *triple) for n, triple in enumerate(triples)]
+    for name, x, y, z in pairs:
+        if (how := _difference_of(x, y, z)) is not None:
             return f"{name} {how}"
     return None
 
 
-def _difference_of(x: object, y: object) -> str | None:
+def _difference_of(x: object, y: object, z: object) -> str | None:
     if not isinstance(x, torch.Tensor) or not isinstance(y, torch.Tensor):
         return None if type(x) is type(y) else f"is {type(x).__name__} instead of {type(y).__name__}"
     if x.shape != y.shape:
@@ -154,12 +179,20 @@ def _difference_of(x: object, y: object) -> str | None:
     half = {torch.float16, torch.bfloat16} & {x.dtype, y.dtype}
     double = x.dtype == y.dtype == torch.float64
     relative = 2e-2 if half else 1e-7 if double else 1e-4
-    a, b = x.to(torch.float64), y.to(x.device, torch.float64)
-    largest = float(b[b.isfinite()].abs().max()) if b.isfinite().any() else 0.0
-    close = torch.isclose(a, b, rtol=relative, atol=relative * min(largest, 1e30) + 1e-30, equal_nan=True)
+    a, b = x.detach().to(torch.float64), y.detach().to(x.device, torch.float64)
+    slack = relative * min(_largest(b), 1e30) + 1e-30
+    if isinstance(z, torch.Tensor):
+        slack += _ROUNDINGS * _largest(z.detach().to(x.device, torch.float64) - b)
+    close = torch.isclose(a, b, rtol=relative, atol=slack, equal_nan=True)
     if bool(close.all()):
         return None
     place = [int(d) for d in cast(Any, (~close).nonzero()[0])]
     values = (float(a[tuple(place)]), float(b[tuple(place)]))
     count = int((~close).sum())
     return f"differs in {count} of {a.numel()} values, the first at {place}: {values[0]:g} instead of {values[1]:g}"
+
+
+def _largest(x: torch.Tensor) -> float:
+    """Give the largest magnitude among finite values, 0 if there are none."""
+    finite = x[x.isfinite()]
+    return float(finite.abs().max()) if finite.numel() else 0.0

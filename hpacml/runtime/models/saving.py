@@ -108,17 +108,18 @@ def _proven(
     chosen: ModelFormat, module: torch.nn.Module, inputs: Sequence[torch.Tensor], metadata: Mapping[str, Any]
 ) -> bytes:
     """Write the content of a file, and run it beside the module. Raises `proof.Unlike`, and what Torch raises."""
-    import torch
-
-    from hpacml.runtime.models import proof
+    from hpacml.runtime.models import gradients, proof
     from hpacml.runtime.models.copies import contents_kept, evaluated_copy
+    from hpacml.runtime.models.export import with_more_rows
     from hpacml.runtime.models.outputs import fields
 
     prerequisites.meet()
     with proof.own_random_numbers(inputs):
         subject = evaluated_copy(module)
-        with contents_kept(subject), torch.no_grad():
-            names = fields(subject(*inputs))
+        with contents_kept(subject):
+            names = fields(gradients.run(subject, inputs))
+            if gradients.takes_gradients(subject, inputs):
+                subject = gradients.unrolled(subject, next(iter(with_more_rows(inputs)), inputs))
         content = chosen.write(subject, inputs, {**metadata, "outputs": names} if names else metadata)
         file = chosen.read(content, str(inputs[0].device))
         proof.prove(file.run, evaluated_copy(module), inputs)

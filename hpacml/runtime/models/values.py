@@ -8,6 +8,8 @@ from typing import Any, cast
 import torch
 from torch.overrides import TorchFunctionMode
 
+from hpacml.runtime.models import gradients
+
 _READS = {
     *("item", "tolist", "numpy", "equal", "allclose", "is_nonzero"),
     *(f"__{name}__" for name in ("bool", "int", "float", "complex", "index", "array", "contains")),
@@ -17,8 +19,8 @@ _READS = {
 def reads_values(module: torch.nn.Module, inputs: Sequence[torch.Tensor]) -> bool:
     """Tell whether a module makes Python numbers of its inputs, as `if x.sum() > 0` and `x.item()` do."""
     reads = _Reads(inputs)
-    with torch.no_grad(), reads:
-        module(*inputs)
+    with reads:
+        gradients.run(module, inputs)
     return reads.found
 
 

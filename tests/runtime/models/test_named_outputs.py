@@ -98,6 +98,7 @@ def test_a_named_tuple_without_any_of_the_names_goes_by_its_order(tmp_path: Path
         (["from: g: [i] = ([i]) | g(b[0:N])"], [{"g", "b"}]),
         (OUT, [{"b"}, {"c"}]),
         (["from: g: [i] = ([i]) | g(x[idx[0:N], 0:3])"], [{"g", "x"}]),
+        (["from: c: [i] = ([i]) | c(b[0:N])", "from: g: [i] = ([i]) | g(c[0:N])"], [{"b"}, {"c", "g"}]),
         (["from: g: [i, 0:2] = ([i], [i]) | g(u[0:N], v[0:N])"], [{"g", "u", "v"}]),
         ([], [set()]),
         (["something else"], [set()]),

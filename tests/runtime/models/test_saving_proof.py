@@ -215,6 +215,31 @@ def test_a_module_of_any_number_of_inputs(suffix: str, tmp_path: Path) -> None:
     torch.testing.assert_close(run(X[:3], X[3:6]), Star()(X[:3], X[3:6]).detach())
 
 
+class Potential(nn.Module):
+    """An energy, and forces by its gradient."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kinds = nn.Embedding(3, 2)
+        self.energy = nn.Sequential(nn.Linear(7, 4), nn.Tanh(), nn.Linear(4, 1))
+
+    def forward(self, x: torch.Tensor, kinds: torch.Tensor) -> dict[str, torch.Tensor]:
+        x = x.requires_grad_()
+        energy = self.energy(torch.cat([x, self.kinds(kinds)], -1))
+        return {"energy": energy.detach(), "force": -torch.autograd.grad(energy.sum(), x)[0]}
+
+
+@pytest.mark.parametrize("rows", [1, 8])
+def test_a_gradient_in_a_module_is_held_by_an_export(rows: int, tmp_path: Path) -> None:
+    net, kinds = Potential(), torch.arange(8) % 3
+    run = saved(net, tmp_path / "m.pt2", (X[:rows], kinds[:rows]))
+    with torch.no_grad():
+        found = run(X[:5], kinds[:5])
+    wanted = net(X[:5].clone(), kinds[:5])
+    for name in ("energy", "force"):
+        torch.testing.assert_close(found[name], wanted[name])
+
+
 # -- dtypes ----------------------------------------------------------------------------------------------
 
 

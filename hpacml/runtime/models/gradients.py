@@ -1,0 +1,54 @@
+"""Modules that take gradients in `forward`, as potentials do for their forces. It imports Torch."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+
+def run(network: Callable[..., object], inputs: Sequence[torch.Tensor]) -> object:
+    """Run a network without gradients, or with them if it fails for want of them. Raises what it raises."""
+    copies = [x.detach().clone() for x in inputs]
+    try:
+        with torch.no_grad():
+            return network(*inputs)
+    except Exception as error:
+        if "grad" not in str(error):
+            raise
+    with torch.enable_grad():
+        return network(*copies)
+
+
+def takes_gradients(network: Callable[..., object], inputs: Sequence[torch.Tensor]) -> bool:
+    """Tell whether a network runs with gradients, and not without them."""
+    try:
+        with torch.no_grad():
+            network(*[x.clone() for x in inputs])
+    except Exception as error:
+        if "grad" not in str(error):
+            return False
+    else:
+        return False
+    try:
+        with torch.enable_grad():
+            network(*[x.clone() for x in inputs])
+    except Exception:
+        return False
+    return True
+
+
+def unrolled(module: nn.Module, inputs: Sequence[torch.Tensor]) -> nn.Module:
+    """Make a module that takes gradients one of operations only, theirs among them, which formats can hold."""
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    def forward(*given: torch.Tensor) -> Any:
+        return module(*given)
+
+    with torch.enable_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what the tracing looks at
+        traced = make_fx(forward, tracing_mode="symbolic", _allow_non_fake_inputs=True)(*[x.clone() for x in inputs])
+    return cast("nn.Module", traced)
