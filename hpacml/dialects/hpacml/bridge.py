@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, cast
 
 from xdsl.dialects import arith
@@ -55,7 +55,7 @@ from hpacml.dialects.hpacml.texts import TEXT, TextualOperation
 from hpacml.errors import MapError
 from hpacml.functors.application import WAYS, resolve
 from hpacml.functors.arithmetic import PARTIAL
-from hpacml.functors.targets import Bounds, TargetTree, bind, heads, open_numbers, ranks
+from hpacml.functors.targets import Bounds, TargetTree, bind, heads, leaves, open_numbers, ranks
 from hpacml.functors.tensor_functor import Functor, FunctorError
 
 _SIGNS: dict[type[Operation], str] = {arith.AddiOp: "+", arith.SubiOp: "-", arith.MuliOp: "*"}
@@ -108,6 +108,9 @@ class FunctorOp(TextualOperation):
         return f"{self.sym_name.data}: {self.functor}"
 
     def verify_(self) -> None:
+        for entries in (self.lhs.data, *(each.data for each in self.rhs)):
+            for entry in entries:
+                _require_64_bits(number for poly in entry.polys for _, number in poly.terms)
         try:
             functor = self.functor
         except FunctorError as error:
@@ -143,6 +146,13 @@ class FunctorOp(TextualOperation):
             printer.print_string(f"({', '.join(p.data for p in self.parameters)})")
         printer.print_string(f" : {self.lhs} = ({', '.join(map(str, self.rhs))})")
         printer.print_op_attributes(self.attributes)
+
+
+def _require_64_bits(numbers: Iterable[int]) -> None:
+    """Raise `VerifyException` for a number that no `index` can hold."""
+    for number in numbers:
+        if not -(1 << 63) <= number < 1 << 63:
+            raise VerifyException(f"the number {number} does not fit 64 bits")
 
 
 def _written(number: SSAValue) -> str:
@@ -360,6 +370,9 @@ class MapOp(TextualOperation, HasCanonicalizationPatternsInterface):
     def verify_counts(self, params: int) -> None:
         """Raise `VerifyException` unless operands are as many as targets, open numbers and `params` parameters need."""
         trees = self.trees
+        for tree in trees:
+            for bounds in leaves(tree):
+                _require_64_bits(number for number in bounds.numbers if number is not None)
         if (named := len(ranks(trees))) != len(self.arrays):
             raise VerifyException(f"the targets name {named} arrays, {len(self.arrays)} are given")
         holes = open_numbers(trees)

@@ -959,3 +959,25 @@ func.func @f(%x: memref<4x9xf32>, %i: memref<5xi32>) {
 }
 
 // CHECK: Operation does not verify: an index of type memref<5xi32> does not have the shape of the view, !hpacml.indirect<4xf32>
+
+// -----
+
+hpacml.functor @f : [i] = ([i + 9223372036854775808])
+
+// CHECK: Operation does not verify: the number 9223372036854775808 does not fit 64 bits
+
+// -----
+
+hpacml.functor @f : [i, 0:99999999999999999999] = ([i, 0:99999999999999999999])
+
+// CHECK: Operation does not verify: the number 99999999999999999999 does not fit 64 bits
+
+// -----
+
+hpacml.functor @f : [i] = ([i])
+func.func @f(%t: memref<9xf32>) {
+  %a = hpacml.map to @f(%t[0 : 99999999999999999999]) : memref<9xf32> -> !hpacml.mapping<9xf32>
+  func.return
+}
+
+// CHECK: Operation does not verify: the number 99999999999999999999 does not fit 64 bits
