@@ -87,8 +87,8 @@ def __getattr__(name: str) -> object:
 
 
 find_moved()
-if environment.REPORT.text():
-    import_module("hpacml.runtime.reports.report_file").write_at_exit(environment.REPORT.text())
+if environment.REPORT.text():  # else it may be set before the first region
+    import_module("hpacml.runtime.reports.report_file").write_at_exit()
 
 
 def __dir__() -> list[str]:

@@ -164,3 +164,13 @@ assert "torch" not in sys.modules
     run(tmp_path, code)
     done = run(tmp_path, "call(1); assert 'torch' in sys.modules", HPACML_RANGES="torch")
     assert done.stderr == ""
+
+
+def test_the_variable_may_be_set_after_the_import(tmp_path: Path) -> None:
+    head, region = HEAD.split("@hpacml.region", 1)
+    code = f"{head}\nos.environ['HPACML_REPORT'] = 'later.json'\n@hpacml.region{region}\ncall(3)\n"
+    (tmp_path / "program.py").write_text(code)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("HPACML_REPORT")}
+    environment = {**kept, "PYTHONPATH": str(Path(__file__).parents[1])}
+    subprocess.run([sys.executable, tmp_path / "program.py"], cwd=tmp_path, env=environment, check=True)
+    assert bodies(tmp_path) == {"later.json": 3}

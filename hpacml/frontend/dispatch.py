@@ -45,6 +45,13 @@ class _Code:
     written: tuple[int, ...]
     """The positions of the arrays that the code writes."""
     result: Callable[[Any], object] | None
+    callees: tuple[tuple[Callable[[], object], Definition], ...]
+    """The kernels that the code contains, and functions that give what their names stand for now."""
+
+    @property
+    def is_old(self) -> bool:
+        """Whether a kernel that the code contains has been defined anew."""
+        return any(read() is not callee for read, callee in self.callees)
 
 
 class Dispatcher:
@@ -86,7 +93,9 @@ class Dispatcher:
         layouts = tuple([layout_of(view) for view in views])
         chosen = instruments.current
         if placement.on_host(views, self._target):
-            code = self._codes[chosen, None].get(layouts) or self._compile(layouts, chosen, None)
+            code = self._codes[chosen, None].get(layouts)
+            if code is None or (code.callees and code.is_old):
+                code = self._compile(layouts, chosen, None)
             self._begin_writes(code, args, views)
             with self._frame(args, views):
                 return self._invoke(code, self._numbers(args), views)
@@ -96,7 +105,9 @@ class Dispatcher:
         self, layouts: tuple[Layout, ...], chosen: Instruments, args: Sequence[Any], views: Sequence[ArrayView]
     ) -> object:
         device = placement.device_of(views, [p.name for _, p in self._arrays], self._target)
-        code = self._codes[chosen, device.chip].get(layouts) or self._compile(layouts, chosen, device.chip)
+        code = self._codes[chosen, device.chip].get(layouts)
+        if code is None or code.is_old:
+            code = self._compile(layouts, chosen, device.chip)
         self._begin_writes(code, args, views)
         numbers = self._numbers(args)
         key = code, tuple([number or str(number) for number in numbers])  # 0.0 equals -0.0, but computes differently
@@ -140,7 +151,7 @@ class Dispatcher:
     def _compile(self, layouts: tuple[Layout, ...], chosen: Instruments, chip: str | None) -> _Code:
         codes = self._codes[chosen, chip]
         with _compiling:
-            if layouts not in codes:
+            if layouts not in codes or codes[layouts].is_old:
                 compiled = compile_kernel(self._kernel, layouts)
                 self._no_arguments.paths.origins.update(compiled.origins)
                 result = compiled.result
@@ -148,7 +159,7 @@ class Dispatcher:
                     function = compile(compiled.module, compiled.entry, chosen, chip)
                 run = chosen.around(lambda *_: f"hpacml.kernel {self._kernel.name}", function)
                 written = tuple(n for n, (k, _) in enumerate(self._arrays) if k in compiled.written)
-                codes[layouts] = _Code(run, written, result and _result(result))
+                codes[layouts] = _Code(run, written, result and _result(result), compiled.callees)
             return codes[layouts]
 
     # -- errors ----------------------------------------------------------------------------------

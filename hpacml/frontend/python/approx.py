@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import logging
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -41,6 +42,14 @@ from hpacml.functors.arithmetic import OVERFLOW
 from hpacml.functors.targets import TargetTree, fill
 from hpacml.functors.tensor_functor import Functor, names_of
 from hpacml.runtime.databases.origins import Origin
+
+_log = logging.getLogger("hpacml")
+
+_told: set[tuple[str, str]] = set()
+"""The regions, by their places, and the arrays of which the log has told."""
+
+_UNCOVERED = "%s: the region's body writes '%s', which no output covers: a model in its place leaves it as it was"
+_UNWRITTEN = "%s: '%s' is an output of the region, and its body does not write it"
 
 I128 = IntegerType(128)
 WIDE: dict[type[ast.operator], type[AddiOp | SubiOp | MuliOp]] = {ast.Add: AddiOp, ast.Sub: SubiOp, ast.Mult: MuliOp}
@@ -101,6 +110,8 @@ class Directives:
         self._functors: list[_DeclaredFunctor] = []
         self._unchecked = False
         self._on_error: str | None = None
+        self._outputs: set[int] = set()
+        """The parameters that are outputs of the region whose clauses were compiled last."""
         self._default_label: tuple[int, int] | None = None
         """The place of the region that collects under the function's name."""
 
@@ -119,9 +130,14 @@ class Directives:
         with self._evaluator.at(call), self._reading(call, last.text):
             self._check_label(last, (call.lineno, call.col_offset))
             make = self._ml(last)
+            outputs = self._outputs
+        outer, self._evaluator.written = self._evaluator.written, set()
         with self._evaluator.emit.block() as block:
             body()
+        inside, self._evaluator.written = self._evaluator.written, outer
+        outer |= inside
         self._evaluator.emit.op(make(Region(block)))
+        self._tell_uncovered(call, inside, outputs)
 
     @contextmanager
     def block(self) -> Generator[None]:
@@ -324,9 +340,19 @@ class Directives:
             )
         self._default_label = place
 
+    def _tell_uncovered(self, call: ast.Call, written: set[int], outputs: set[int]) -> None:
+        """Log what a model in the place of a region would not do as its body does: once for each region."""
+        place = f"{self._evaluator.source.file}:{call.lineno}"
+        names = {value.parameter: name for name, value in self._evaluator.variables.items() if isinstance(value, Array)}
+        for position in sorted((written ^ outputs) & names.keys() - {None}):
+            if (place, names[position]) not in _told:
+                _told.add((place, names[position]))
+                _log.warning(_UNCOVERED if position in written else _UNWRITTEN, place, names[position])
+
     def _ml(self, ml: MlDirective) -> Callable[[Region], MlOp]:
         """Compile the clauses of an ml directive. The result builds its operation around a region."""
         mappings: list[tuple[Keyword, SSAValue]] = []
+        outputs: set[int] = set()
         uses = self._scope.uses(ml, lambda application: self._bind(application, ml.text))
         check_units(ml, (array for use in uses for array in use.map.application.arrays))
         for use in uses:
@@ -334,7 +360,9 @@ class Directives:
             mappings.append((use.keyword, self._mapping(use.map, MAP_OF_CLAUSE[use.keyword])))
             if use.keyword != "in":
                 written = (array.parameter for array in use.map.targets)
-                self._evaluator.written.update(p for p in written if p is not None)
+                outputs.update(p for p in written if p is not None)
+        self._evaluator.written |= outputs
+        self._outputs = outputs
         for source in (ml.model, ml.database):
             if isinstance(source, Name):
                 self._check_source(source, ml.text)

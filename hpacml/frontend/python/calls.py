@@ -53,8 +53,8 @@ _ARRAYS: dict[Any, tuple[str, ...]] = {
 _MOST_BYTES = 1 << 62
 """The greatest size of an array in bytes."""
 
-Link = Callable[[Definition, tuple[Layout, ...]], Linked]
-"""Returns the function for a kernel whose array arguments have these layouts."""
+Link = Callable[[Definition, tuple[Layout, ...], Callable[[], object]], Linked]
+"""Returns the function for a kernel whose array arguments have these layouts, which the caller reads by its name."""
 
 
 class Calls:
@@ -125,7 +125,7 @@ class Calls:
         _check_sizes(evaluator, callee, passed, node)
         memrefs = iter([p.memref(layout) for p, layout in zip(_arrays_of(callee), layouts, strict=True)])
         arguments = [_cast(evaluator, a, next(memrefs)) if isinstance(a.type, MemRefType) else a for a in arguments]
-        linked = self._link(callee, tuple(layouts))
+        linked = self._link(callee, tuple(layouts), evaluator.reader(node.func))
         if linked.has_regions and evaluator.in_parallel_loop:
             raise Refusal(f"{callee.name}() has an ml region, which a parallel loop cannot run: use range")
         evaluator.has_regions |= linked.has_regions

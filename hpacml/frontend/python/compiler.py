@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from xdsl.dialects.builtin import MemRefType, ModuleOp, UnitAttr
@@ -42,6 +42,8 @@ class Compiled:
     written: frozenset[int]
     origins: Mapping[str, Origin]
     """The functions whose regions collect, by their labels."""
+    callees: tuple[tuple[Callable[[], object], Definition], ...]
+    """The kernels that the code contains, and functions that give what their names stand for now."""
 
 
 def compile_kernel(kernel: Definition, layouts: tuple[Layout, ...]) -> Compiled:
@@ -65,6 +67,7 @@ class _Compiler:
         self.open: list[Definition] = []
         """The kernels that are being compiled, each called by the one before."""
         self._origins: dict[str, Origin] = {}
+        self._callees: list[tuple[Callable[[], object], Definition]] = []
 
     def compile(self, kernel: Definition, layouts: tuple[Layout, ...]) -> Compiled:
         linked = self.link(kernel, layouts)
@@ -75,7 +78,11 @@ class _Compiler:
         operations: list[Operation] = [*functors, *self._functions, *self._declarations.values()]
         module = ModuleOp(operations)
         module.verify()
-        return Compiled(module, linked.symbol, linked.result, linked.written, self._origins)
+        return Compiled(module, linked.symbol, linked.result, linked.written, self._origins, tuple(self._callees))
+
+    def _link_callee(self, callee: Definition, layouts: tuple[Layout, ...], read: Callable[[], object]) -> Linked:
+        self._callees.append((read, callee))
+        return self.link(callee, layouts)
 
     def link(self, callee: Definition, layouts: tuple[Layout, ...]) -> Linked:
         """The function of a kernel for arrays of these layouts, which is compiled if it is new."""
@@ -91,7 +98,7 @@ class _Compiler:
     def _function(self, kernel: Definition, layouts: tuple[Layout, ...]) -> Linked:
         node = kernel.source.function
         emitter = Emitter(self._declarations)
-        evaluator = Evaluator(kernel, emitter, _own_names(kernel), Calls(self.link))
+        evaluator = Evaluator(kernel, emitter, _own_names(kernel), Calls(self._link_callee))
         statements = Statements(evaluator, Directives(evaluator, self, kernel.name), _names_read(node))
         types = _types(kernel, layouts)
         with emitter.block(types) as block:

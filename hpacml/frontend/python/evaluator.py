@@ -38,6 +38,7 @@ class Evaluator:
         call: Callable[[Evaluator, ast.Call], Value | None],
     ):
         self.source: Source = definition.source
+        self._function = definition.function
         self.emit = emitter
         self.numbers = Arithmetic(emitter)
         self.variables: dict[str, Value] = {}
@@ -168,6 +169,19 @@ class Evaluator:
             owner = self.static(node.value)
             return MISSING if owner is MISSING else getattr(owner, node.attr, MISSING)
         return MISSING
+
+    def reader(self, node: ast.expr) -> Callable[[], object]:
+        """A function that gives what `node` names outside of the kernel at the time of its call, None for nothing."""
+        match node:
+            case ast.Name(id=name) if name in (cells := self._function.__code__.co_freevars):
+                cell = (self._function.__closure__ or ())[cells.index(name)]
+                return partial(getattr, cell, "cell_contents", None)
+            case ast.Name(id=name):
+                return partial(self._function.__globals__.get, name)
+            case ast.Attribute(value=owner, attr=name):
+                return partial(getattr, self.static(owner), name, None)
+            case _:
+                raise Refusal("this is no name of a function")
 
     def call(self, node: ast.Call) -> Value | None:
         """The result of a call, None if the function returns nothing."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from time import perf_counter_ns
 from typing import ParamSpec, TypeVar
 
@@ -60,6 +61,9 @@ listeners: list[Callable[[], None]] = []
 OFF = _choice(False, None)
 current = _choice(bool(environment.REPORT.text()), environment.RANGES.text() or None)
 """The instruments of the next call. Another module must read it as `instruments.current`."""
+
+if current.timing:  # the variable may have been set since hpacml was imported
+    import_module("hpacml.runtime.reports.report_file").write_at_exit()
 
 
 def timing(on: bool = True) -> None:

@@ -18,15 +18,22 @@ from hpacml.runtime.reports.report import report
 _log = logging.getLogger("hpacml")
 
 
-def write_at_exit(name: str) -> None:
-    """Write the report to the file `name` when this process, or one that it forks, ends.
+_written: list[_ReportFile] = []
 
-    In a parallel run, rank 0 writes this file and rank 3 `NAME.rank3.json`. A process that was started by one with a
-    report, or that finds the file written since it began, writes `NAME.pid1234.json`.
+
+def write_at_exit() -> None:
+    """Write the report to the file that HPACML_REPORT names when this process, or one that it forks, ends.
+
+    Only the first call counts. In a parallel run, rank 0 writes this file and rank 3 `NAME.rank3.json`. A process that
+    was started by one with a report, or that finds the file written since it began, writes `NAME.pid1234.json`.
     """
+    name = environment.REPORT.text()
+    if _written or not name:
+        return
     # Processes that this one starts see this, and write files of other names.
     os.environ.setdefault(environment.REPORT_PROCESS.name, str(os.getpid()))
     file = _ReportFile(Path(name).absolute())
+    _written.append(file)
     atexit.register(file.write)
     os.register_at_fork(before=file.follow_multiprocessing)
     file.follow_multiprocessing()

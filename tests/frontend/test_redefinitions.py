@@ -1,0 +1,133 @@
+"""Kernels that are defined anew under the names that other kernels call, and what regions of kernels leave out."""
+
+from __future__ import annotations
+
+import linecache
+import logging
+import threading
+import types
+from typing import Any
+
+import numpy as np
+import pytest
+from kernels import PREAMBLE, kernel_of
+
+import hpacml
+
+
+def cells() -> tuple[dict[str, Any], Any]:
+    """A notebook's names, and a function that runs a cell in it."""
+    space: dict[str, Any] = {}
+    exec(PREAMBLE, space)
+
+    def run(text: str) -> Any:
+        file = f"<cell {len(linecache.cache)}>"
+        linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
+        exec(compile(text, file, "exec"), space)
+        return space[text.split("def ")[1].split("(")[0]]
+
+    return space, run
+
+
+def kernel(name: str, result: str) -> str:
+    return f"@hpacml.kernel\ndef {name}(x: float):\n    return {result}\n"
+
+
+def test_a_callee_that_is_defined_anew_is_compiled_anew() -> None:
+    space, run = cells()
+    run(kernel("inner", "2.0 * x"))
+    run(kernel("middle", "inner(x) + 1.0"))
+    outer = run(kernel("outer", "middle(x)"))
+    assert outer(1.0) == outer.py_func(1.0) == 3.0
+    run(kernel("inner", "5.0 * x"))
+    assert outer(1.0) == outer.py_func(1.0) == 6.0
+    first = space["inner"]
+    run(kernel("other", "-x"))
+    space["inner"] = space["other"]
+    assert outer(1.0) == outer.py_func(1.0) == 0.0
+    space["inner"] = first
+    assert outer(1.0) == 6.0
+    del space["inner"]
+    with pytest.raises(hpacml.CompileError, match="'inner' is not defined"):
+        outer(1.0)
+
+
+def test_callees_in_modules_and_closures() -> None:
+    library = types.ModuleType("library")
+    inner = hpacml.kernel(_double)
+
+    @hpacml.kernel
+    def outer(x: float):
+        return inner(x) + library.square(x)
+
+    library.square = hpacml.kernel(_square)
+    assert outer(3.0) == 15.0
+    library.square = hpacml.kernel(_double)
+    assert outer(3.0) == 12.0
+    inner = hpacml.kernel(_square)
+    assert outer(3.0) == 15.0
+
+
+def _double(x: float):
+    return 2.0 * x
+
+
+def _square(x: float):
+    return x * x
+
+
+def test_threads_that_call_while_a_callee_changes() -> None:
+    space, run = cells()
+    run(kernel("inner", "2.0 * x"))
+    outer = run(kernel("outer", "inner(x)"))
+    old, new = space["inner"], hpacml.kernel(_square)
+    found: set[float] = set()
+
+    def work() -> None:
+        for _ in range(20):
+            found.add(outer(3.0))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for number in range(6):
+        space["inner"] = new if number % 2 == 0 else old
+    space["inner"] = new
+    for thread in threads:
+        thread.join()
+    assert found <= {6.0, 9.0}
+    assert outer(3.0) == 9.0
+
+
+ROW = 'Float64[np.ndarray, "N"]'
+REGION = f"""
+@hpacml.kernel
+def f(a: {ROW}, b: {ROW}, c: {ROW}):
+    approx("tensor functor(g: [i, 0:1] = ([i]))")
+    with approx("ml(collect) in(g(a[0:3])) out(g(b[0:3])) if(False)"):
+        for i in range(3):
+            BODY
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("b[i] = 2.0 * a[i]", []),
+        ("b[i] = c[i] = a[i]", ["writes 'c', which no output covers"]),
+        ("c[i] = a[i]", ["'b' is an output", "writes 'c', which no output covers"]),
+        ("a[i] = b[i] = 0.0", ["writes 'a', which no output covers"]),
+    ],
+)
+def test_arrays_that_a_region_and_its_outputs_do_not_have_in_common(
+    body: str, told: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    kernel = kernel_of(REGION.replace("BODY", body))
+    with caplog.at_level(logging.WARNING, "hpacml"):
+        for arrays in (np.ones((3, 3)), np.ones((3, 6))[:, ::2]):
+            kernel(*arrays)
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == len(told)
+    for message, part in zip(messages, told, strict=True):
+        assert part in message
+        assert message.startswith("<kernel ")
