@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import functools
+import gc
 import inspect
 import logging
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -341,3 +343,25 @@ def test_each_output_is_looked_at_whatever_its_array(caplog: pytest.LogCaptureFi
         step(np.ones(3), np.zeros(6)[::-2], torch.zeros(3, dtype=torch.bfloat16))
         hpacml.flush()
     assert [text.split("'")[1] for text in _warnings(caplog)] == ["c"]
+
+
+# -- regions that go ---------------------------------------------------------------------------
+
+
+def test_a_region_that_goes_takes_what_the_runtime_knows_of_it() -> None:
+    from hpacml.runtime import sites
+
+    def call() -> weakref.ref[Any]:
+        @hpacml.region(POINT + "ml(infer) in(point(a[0:3])) out(point(b[0:3])) model(net) label('goes')")
+        def step(a: Any, b: Any, net: Any) -> None: ...
+
+        step(np.ones(3), np.zeros(3), lambda x: x)
+        return weakref.ref(step)
+
+    call()
+    gc.collect()
+    before = sum(map(len, sites._all))  # pyright: ignore[reportPrivateUsage]
+    regions = [call() for _ in range(4)]
+    gc.collect()
+    assert [region() for region in regions] == [None] * 4
+    assert sum(map(len, sites._all)) <= before  # pyright: ignore[reportPrivateUsage]

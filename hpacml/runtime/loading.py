@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import weakref
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from hpacml.backend import cache, llvm
 from hpacml.backend.mlir import portable, portable_key
 from hpacml.backend.trampolines import packed, trampoline
-from hpacml.runtime import shim
+from hpacml.runtime import shim, sites
 from hpacml.runtime.entry import Function
 
 NO_TEXTS: Mapping[str, bytes] = MappingProxyType({})
@@ -35,6 +36,8 @@ def compile(
 
     data = {symbol: ctypes.create_string_buffer(text) for symbol, text in texts.items()}
     symbols = {**shim.runtime().symbols, **{symbol: ctypes.addressof(text) for symbol, text in data.items()}}
+    for text in data.values():
+        weakref.finalize(text, sites.forget, ctypes.addressof(text)).atexit = False
     key = cache.key("kernel", *llvm.host(), shim.text(), portable_key(ir_text), entry)
     library = cache.fetch(
         key,

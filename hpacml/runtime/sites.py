@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from hpacml.abi.records import Json, Source
 from hpacml.environment import Variable
@@ -28,12 +28,23 @@ def why_none(source: Source, variable: Variable) -> str:
     return f"{clause}the environment variable {variable.name} is not set"
 
 
+_all: list[dict[int, Any]] = []
+"""The states of all kinds of sites."""
+
+
+def forget(address: int) -> None:
+    """Let go of the states of the site whose text was at an address, when its code is unloaded."""
+    for states in _all:
+        states.pop(address, None)
+
+
 class Sites(Generic[State]):
     """The states of call sites, by the address of their text. `make` makes each once, from its record."""
 
     def __init__(self, make: Callable[[Json], State]) -> None:
         self._make = make
         self._states: dict[int, tuple[bytes, State]] = {}
+        _all.append(self._states)
 
     def at(self, address: int) -> State:
         """The state of the site whose NUL-terminated text is at `address`."""
