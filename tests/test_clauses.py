@@ -35,7 +35,9 @@ from hpacml.functors.targets import Bounds
 from hpacml.pipelines import make_context, run_passes
 
 REGION = """
-func.func @f(%a: !hpacml.mapping<9xf32>, %c: i1) {
+hpacml.functor @point : [i] = ([i])
+func.func @f(%t: memref<9xf32>, %c: i1) {
+  %a = hpacml.map inout @point(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
   %true = arith.constant true
   %false = arith.constant false
   hpacml.ml predicated(CONDITION) if(%true) inout(%a : !hpacml.mapping<9xf32>) label "Wärme" model "größe.pt2" batch 16
