@@ -81,6 +81,8 @@ def explain(error: UnexpectedInput, text: str, grammar: Lark) -> DirectiveError:
     clauses = {spelling[rule.expansion[0].name] for rule in grammar.rules if rule.origin.name == "clause"}
     accepted = {spelling.get(name, name) for name in cast("set[str]", parser.accepts())}
     stack = cast(Stack, parser.parser_state.value_stack)
+    if "[" in accepted and _is_name(stack[-1:]):  # a target, although a number might stand there, too
+        accepted = {"["}
 
     token = cast(Token | None, getattr(error, "token", None))
     if token is None:

@@ -225,6 +225,9 @@ class _Builder:
     def target(self, meta: Meta, array: Token, *entries: TargetIndex | TargetRange | Target) -> Target:
         return Target(self._path(array), entries, _span(meta), self.text)
 
+    def number(self, meta: Meta, name: Token) -> Target:
+        return Target(self._path(name), (), _span(meta), self.text)
+
     def c_slice(
         self, meta: Meta, first: Expr | Target, *rest: Token | Expr | None
     ) -> TargetIndex | TargetRange | Target:

@@ -79,7 +79,7 @@ class TargetRange:
 
 @dataclass(frozen=True)
 class Target:
-    """`array[entry, ...]`; an entry that is itself a target is an indirection."""
+    """`array[entry, ...]`; an entry that is itself a target is an indirection. Without entries it is a number."""
 
     array: str
     entries: tuple[TargetIndex | TargetRange | Target, ...]
@@ -94,7 +94,7 @@ class Target:
             raise DirectiveError(f"the indirection is nested more than {MAX_DEPTH} levels", self.text, *self.span)
 
     def __str__(self) -> str:
-        return f"{self.array}[{_list(self.entries)}]"
+        return f"{self.array}[{_list(self.entries)}]" if self.entries else self.array
 
 
 def depth_first(targets: Iterable[Target]) -> Iterator[Target]:

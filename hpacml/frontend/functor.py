@@ -20,6 +20,7 @@ from hpacml.frontend.placement import (
     require_machine,
     require_one_place,
 )
+from hpacml.frontend.sources import views_of
 from hpacml.functors.application import Way
 from hpacml.functors.boxes import Box, boxes
 from hpacml.runtime.arrays.buffers import empty
@@ -205,9 +206,7 @@ class TensorFunctor:
                 fix = "no array can have this name here" if name in ("out", "unchecked") else f"give it as {name}=..."
                 raise MapError(f"the map '{application.text}' uses '{name}': {fix}")
         written = application.heads if direction == "from" else ()
-        views = [
-            array_view(names[name], name, write=k in written, gpu=True) for k, name in enumerate(application.arrays)
-        ]
+        views = views_of(application.arrays, names, written, application.numbers, application.elements)
         shapes = [view.shape for view in views]
         arrays = dict(zip(application.arrays, views, strict=True))
         open_numbers = numbers_of(application.open_numbers, names, arrays)
@@ -232,7 +231,12 @@ class TensorFunctor:
 
         application = self._application(targets, frozenset(numbers), False)
         arrays = [tensors[name] for name in application.arrays]
-        shape = symbolic_shape(application, [tuple(array.shape) for array in arrays], numbers)
+        single = application.numbers
+        shapes = [
+            (1,) * single[name] if name in single else tuple(array.shape)
+            for name, array in zip(application.arrays, arrays, strict=True)
+        ]
+        shape = symbolic_shape(application, shapes, numbers)
         dtype = _dtype(tuple([torch_names()[arrays[head].dtype] for head in application.heads]))
         return shape, torch_dtypes()[dtype]
 

@@ -35,8 +35,10 @@ def integers_of(values: Mapping[str, object]) -> dict[str, int]:
     integers: dict[str, int] = {}
     for name, value in values.items():
         if _is_integral(type(value)):
-            integers[name] = number = int(value)  # pyright: ignore[reportArgumentType]
-            if not -(1 << 63) <= number < 1 << 63:
+            number = int(value)  # pyright: ignore[reportArgumentType]
+            if -(1 << 63) <= number < 1 << 63:
+                integers[name] = number
+            elif isinstance(value, int):  # NumPy's uint64 may be a source of elements
                 raise MapError(f"'{name}' is {number}, which does not fit 64 bits")
     return integers
 
@@ -95,9 +97,26 @@ class AppliedFunctor:
         return tuple(heads(self.trees))
 
     @cached_property
+    def elements(self) -> frozenset[str]:
+        """The names of the arrays that hold the elements."""
+        return frozenset(target.array for target in self.targets)
+
+    @cached_property
+    def numbers(self) -> Mapping[str, int]:
+        """The names that stand alone in place of a target, and so for numbers, and the dimensions of their slices.
+
+        A number is an array of one element.
+        """
+        rhs = self.directive.rhs
+        slices = [rhs[0]] if len(self.targets) == 1 else rhs
+        pairs = zip(self.targets, slices, strict=False)
+        return {target.array: len(entries) for target, entries in pairs if not target.entries}
+
+    @cached_property
     def trees(self) -> tuple[TargetTree, ...]:
         """The targets with the numbers that are constant."""
-        return tuple(map(_tree, self.targets))
+        one = Bounds(0, 1, 1)
+        return tuple(_tree(each) if each.entries else (one,) * self.numbers.get(each.array, 1) for each in self.targets)
 
     @cached_property
     def open_numbers(self) -> tuple[Expr | End, ...]:

@@ -33,8 +33,8 @@ from hpacml.frontend.maps import AppliedFunctor, End, integers_of, numbers_of
 from hpacml.frontend.origin import origin_of
 from hpacml.frontend.placement import Machine, device_of, on_host, require_machine
 from hpacml.frontend.scope import Keyword, Scope, check_units
+from hpacml.frontend.sources import views_of
 from hpacml.runtime.arrays.changes import note_writes, require_in_place
-from hpacml.runtime.arrays.protocols import array_view
 from hpacml.runtime.arrays.views import ArrayView, layout_of
 from hpacml.runtime.databases.origins import Origin
 from hpacml.runtime.entry import call
@@ -67,6 +67,10 @@ class _Plan:
     written: frozenset[int]
     """The positions of the arrays that the maps write."""
     params: tuple[str, ...]
+    single: Mapping[str, int]
+    """The names that stand for numbers, and their dimensions."""
+    elements: frozenset[str]
+    """The arrays that hold elements."""
 
 
 @dataclass(slots=True, eq=False)  # not frozen: that would take several times as long to make
@@ -268,7 +272,10 @@ class Region(Decorated, Generic[P, R]):
             arrays = tuple(dict.fromkeys(name for _, m in maps for name in m.arrays))
             written = {target.array for keyword, m in maps for target in m.targets if keyword != "in"}
             params = tuple(dict.fromkeys(name for _, m in maps for name in m.functor.used_params))
-            self._plans[integers] = _Plan(maps, numbers, arrays, frozenset(map(arrays.index, written)), params)
+            single = {name: rank for _, m in maps for name, rank in m.numbers.items()}
+            elements = frozenset(name for _, m in maps for name in m.elements)
+            positions = frozenset(map(arrays.index, written))
+            self._plans[integers] = _Plan(maps, numbers, arrays, positions, params, single, elements)
         return self._plans[integers]
 
     @cached_property
@@ -300,10 +307,10 @@ class Region(Decorated, Generic[P, R]):
         integers = integers_of(values)
         plan = self._plan(tuple(integers))
         arrays, written = plan.arrays, plan.written
-        views = {name: array_view(values[name], name, write=n in written, gpu=True) for n, name in enumerate(arrays)}
-        numbers = numbers_of(plan.numbers, values, views)
+        views = views_of(arrays, values, written, plan.single, plan.elements)
+        numbers = numbers_of(plan.numbers, values, dict(zip(arrays, views, strict=True)))
         numbers += [integers[name] for name in plan.params]
-        return _Call(plan, values, list(views.values()), numbers, self._conditions(values))
+        return _Call(plan, values, views, numbers, self._conditions(values))
 
     def _conditions(self, values: Mapping[str, object]) -> list[bool]:
         """The values of the conditions. If `if` is false the other is not evaluated, because it may be invalid."""

@@ -58,16 +58,17 @@ class Scope(Generic[M]):
     if there are both, they must be equal.
     """
 
-    def __init__(self, arrays: Callable[[str], str | None]):
-        """`arrays` returns what is wrong with a name as an array, or None."""
+    def __init__(self, arrays: Callable[[str], str | None], numbers: Callable[[str], str | None] | None = None):
+        """`arrays` returns what is wrong with a name as an array, or None; `numbers` with one that stands alone."""
         self._wrong = arrays
+        self._wrong_number = numbers or arrays
         self._functors: dict[str, FunctorDirective] = {}
         self._named: dict[str, M] = {}
         self._mapped: dict[tuple[str, Way], list[_ArrayMap[M]]] = {}
 
     def nested(self) -> Scope[M]:
         """A scope inside of this one: it sees what is declared so far, and its own declarations end with it."""
-        inner = Scope[M](self._wrong)
+        inner = Scope[M](self._wrong, self._wrong_number)
         inner._functors |= self._functors
         inner._named |= self._named
         inner._mapped |= self._mapped
@@ -102,7 +103,7 @@ class Scope(Generic[M]):
                 application.span.start + len(application.functor),
             )
         for target in depth_first(application.targets):
-            if (wrong := self._wrong(target.array)) is not None:
+            if (wrong := (self._wrong if target.entries else self._wrong_number)(target.array)) is not None:
                 start = target.span.start
                 raise DirectiveError(wrong, text, start, start + len(target.array))
         return directive

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import ast
 import logging
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import partial, reduce
 from typing import Protocol
 
+import numpy as np
 from xdsl.dialects.arith import AddiOp, CmpiOp, ConstantOp, IndexCastOp, MuliOp, OrIOp, SelectOp, SubiOp
-from xdsl.dialects.builtin import IndexType, IntegerAttr, IntegerType
-from xdsl.dialects.memref import DimOp
+from xdsl.dialects.builtin import IndexType, IntegerAttr, IntegerType, MemRefType
+from xdsl.dialects.memref import AllocOp, DimOp
 from xdsl.ir import Region, SSAValue
 
 from hpacml.clauses import is_policy
-from hpacml.dialects.hpacml.attributes import Direction
+from hpacml.dialects.hpacml.attributes import Direction, dtype_name
 from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp
 from hpacml.dialects.hpacml.control import MlOp
 from hpacml.directives.expressions import Expr
@@ -30,14 +31,16 @@ from hpacml.directives.syntax import (
     MlDirective,
     Name,
 )
+from hpacml.dtypes import DTYPES
 from hpacml.errors import DirectiveError, MapError, caret
 from hpacml.frontend.maps import AppliedFunctor, End
 from hpacml.frontend.ml import MAP_OF_CLAUSE, ml_op
 from hpacml.frontend.python.evaluator import MISSING, Evaluator
 from hpacml.frontend.python.number import Number
-from hpacml.frontend.python.types import INT
+from hpacml.frontend.python.types import ARRAY_DTYPES, INT
 from hpacml.frontend.python.values import Array, Opaque, Unset, describe
 from hpacml.frontend.scope import Keyword, Scope, Use, check_units
+from hpacml.frontend.sources import weak_dtype
 from hpacml.functors.arithmetic import OVERFLOW
 from hpacml.functors.targets import TargetTree, fill
 from hpacml.functors.tensor_functor import Functor, names_of
@@ -106,7 +109,7 @@ class Directives:
         self._evaluator = evaluator
         self._table = functors
         self._label = label
-        self._scope: Scope[_BoundMap] = Scope(self._wrong_array)
+        self._scope: Scope[_BoundMap] = Scope(self._wrong_array, self._wrong_number)
         self._functors: list[_DeclaredFunctor] = []
         self._unchecked = False
         self._on_error: str | None = None
@@ -250,6 +253,8 @@ class Directives:
         functor = next(f for f in reversed(self._functors) if f.directive is directive)
         applied = AppliedFunctor(directive, application.targets, functor.params, self._unchecked)
         known = {name: value for name, value in self._evaluator.variables.items() if isinstance(value, Array)}
+        beside = {dtype_name(known[each].value.type.element_type) for each in applied.elements if each in known}
+        known |= {name: self._one_element(name, rank, beside) for name, rank in applied.numbers.items()}
         arrays = [known[name] for name in applied.arrays]
         targets = tuple(known[target.array] for target in application.targets)
         place = caret(text, *application.span)
@@ -261,6 +266,31 @@ class Directives:
         bounds = tuple(ssa(n) for n, constant in zip(numbers, constants, strict=True) if constant is None)
         params = tuple(ssa(self._integer(ast.Name(name, ast.Load()))) for name in applied.functor.used_params)
         return _BoundMap(functor, applied, place, tuple(arrays), targets, trees, bounds, params)
+
+    def _wrong_number(self, name: str) -> str | None:
+        value = self._evaluator.variables.get(name)
+        if isinstance(value, Number):
+            return None
+        if isinstance(value, Array):
+            ranges = ", ".join(["0:n"] * len(value.sizes))
+            return f"'{name}' is an array: say which elements, as in {name}[{ranges}]"
+        if value is None and isinstance(self._evaluator.static(ast.Name(name, ast.Load())), int | float | np.generic):
+            return None
+        return self._wrong_array(name)
+
+    def _one_element(self, name: str, rank: int, beside: Collection[str]) -> Array:
+        """A number as an array of one element, beside arrays of some element types."""
+        evaluator = self._evaluator
+        number = evaluator.number(ast.Name(name, ast.Load()))
+        element = number.type
+        if element.weak:
+            element = ARRAY_DTYPES[DTYPES[weak_dtype(element.kind, beside)].long_name]
+        memory = evaluator.emit.value(AllocOp([], [], MemRefType(element.element, [1] * rank)))
+        array = SSAValue.get(memory, type=MemRefType)
+        evaluator.emit.own(array)
+        zero = evaluator.emit.index(0)
+        evaluator.emit.store(evaluator.numbers.ssa(evaluator.numbers.convert(number, element)), array, [zero] * rank)
+        return Array(name, element, array)
 
     def _number(self, number: Expr | End, arrays: Mapping[str, Array], place: str) -> Number:
         if isinstance(number, Expr):
@@ -305,6 +335,9 @@ class Directives:
             return bound.mappings[direction]
         arrays = [array.value for array in bound.arrays]
         applied = bound.application
+        if direction != Direction.To and applied.numbers:
+            name = next(iter(applied.numbers))
+            raise MapError(f"'{name}' is a number, which cannot be written: write an array\n{bound.place}")
         try:
             op = MapOp.infer(
                 bound.functor.op,
