@@ -55,12 +55,16 @@ class Lent:
         """Whether what is written changes an input."""
         self.small = sum(tensor.nbytes for tensor in self.inputs) <= SMALL
         """Whether it takes longer to find out that a model keeps nothing than to give it copies."""
-        self._lent = [(x.untyped_storage(), x.untyped_storage()._cdata) for x in self.inputs if x.numel()]  # pyright: ignore
+        self._lent = [(x, x.untyped_storage(), x.untyped_storage()._cdata) for x in self.inputs if x.numel()]  # pyright: ignore
+        del tensors  # which counts, too
         self._known = self._state()
 
-    def _state(self) -> list[tuple[int, int, int]]:
-        """Count what refers to each memory, tensors and Python's objects, and tell where it is."""
-        return [(_uses(pointer), getrefcount(storage), storage.data_ptr()) for storage, pointer in self._lent]
+    def _state(self) -> list[tuple[int, ...]]:
+        """Count what refers to each memory and to its tensor, in Python and elsewhere, and tell where it is."""
+        return [
+            (_uses(pointer), getrefcount(storage), storage.data_ptr(), getrefcount(x), x._use_count())
+            for x, storage, pointer in self._lent
+        ]
 
     def of_application(self, call: Call | None) -> bool:
         """Tell whether an input is an array of the application, and not temporary memory of the call."""
@@ -81,7 +85,7 @@ class Lent:
         call = innermost()
         if call is not None:
             call.leave_to_host("a tensor that the model keeps")
-        for (storage, _), known, now in zip(self._lent, self._known, self._state(), strict=True):
+        for (_, storage, _), known, now in zip(self._lent, self._known, self._state(), strict=True):
             if now != known and now[2] == known[2]:  # else somebody has exchanged the memory already
                 own = (_owning(storage) if call is None else None) or storage.clone()
                 cast(Any, storage)._swap_data_ptr_(own)

@@ -6,6 +6,7 @@ import gc
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 import torch
 from jaxtyping import Float64
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import hpacml
 from hpacml import approx
@@ -265,3 +267,19 @@ def test_what_an_error_keeps(run: Run) -> None:
     assert float(frames.tb_frame.f_locals["x"][0, 0]) == 5.0
     frames.tb_frame.clear()
     del frames, caught
+
+
+def test_what_a_mode_of_torch_keeps_of_a_file(run: Run, tmp_path: Path) -> None:
+    class Keeps(TorchDispatchMode):
+        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            kept.extend(x for x in args if isinstance(x, torch.Tensor) and x.shape == (3, 2))
+            return function(*args, **(kwargs or {}))
+
+    kept: list[torch.Tensor] = []
+    net = hpacml.save_model(nn.Linear(2, 1).double(), tmp_path / "m.pt2", example=torch.zeros(4, 2))
+    with Keeps():
+        for call in range(4):
+            run(call, 3, str(net))
+    run(-1.0, 3, str(net))
+    assert {0, 1, 2, 3} <= {float(x[0, 0]) for x in kept}  # the mode also sees the tensors that a test makes
+    kept.clear()
