@@ -210,12 +210,28 @@ RANK = Variable(
     "The rank of this process, after which its databases and reports are named. mpi4py, if it is in use, comes first, "
     "then this, then what launchers set.",
 )
+WORLD_RANK = _rank("RANK", "`torchrun`")
+WORLD_SIZE = Variable(
+    "WORLD_SIZE",
+    "a number",
+    "",
+    "The number of processes, as `torchrun` sets it; without it, `RANK` is not read, and `1` is no parallel run.",
+)
 OMPI_COMM_WORLD_RANK = _rank("OMPI_COMM_WORLD_RANK", "Open MPI")
 OMPI_COMM_WORLD_SIZE = _size("OMPI_COMM_WORLD_SIZE", "Open MPI")
 MV2_COMM_WORLD_RANK = _rank("MV2_COMM_WORLD_RANK", "MVAPICH")
 MV2_COMM_WORLD_SIZE = _size("MV2_COMM_WORLD_SIZE", "MVAPICH")
+FLUX_TASK_RANK = _rank("FLUX_TASK_RANK", "Flux")
+FLUX_JOB_SIZE = _size("FLUX_JOB_SIZE", "Flux")
 PMI_RANK = _rank("PMI_RANK", "a launcher with PMI, such as that of MPICH,")
 PMI_SIZE = _size("PMI_SIZE", "a launcher with PMI, such as that of MPICH,")
+PMIX_RANK = _rank("PMIX_RANK", "a launcher with PMIx, such as `prterun`,")
+PMIX_NAMESPACE = Variable(
+    "PMIX_NAMESPACE",
+    "a name",
+    "",
+    "The job of `PMIX_RANK`. If it is one of Slurm, whose own variables tell more, these are read.",
+)
 SLURM_PROCID = _rank("SLURM_PROCID", "Slurm")
 SLURM_STEP_NUM_TASKS = _size("SLURM_STEP_NUM_TASKS", "Slurm's `srun`")
 

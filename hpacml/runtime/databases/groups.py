@@ -11,6 +11,7 @@ import numpy as np
 from hpacml.errors import DatabaseError
 from hpacml.runtime.databases import origins
 from hpacml.runtime.databases.hdf5 import Array, Column, h5py, require_filters
+from hpacml.runtime.databases.own_objects import growing_group
 from hpacml.runtime.databases.runs import Run, add_run, read_runs
 from hpacml.runtime.databases.schema import Schema, units_text
 from hpacml.runtime.databases.settings import Storage
@@ -49,7 +50,9 @@ class Group:
             )
         self._label = label
         self._names = schema.columns
-        columns = self._find(file[label], schema) if label in file else self._create(file, schema, call_shapes)
+        columns = (
+            self._find(growing_group(file, label), schema) if label in file else self._create(file, schema, call_shapes)
+        )
         self._group = file[label]
         self.origin = origins.settle(self._group, label, schema.origin)
         """The function whose calls the group holds."""

@@ -23,9 +23,12 @@ class Origin:
 
     @staticmethod
     def read(group: Any) -> Origin | None:
-        """Read a group's attributes; None in files from before, which do not tell."""
+        """Read a group's attributes; None in files from before, which do not tell. Raises ValueError for no text."""
         function = group.attrs.get("function")
-        return Origin(function, "labelled" in group.attrs) if isinstance(function, str) else None
+        if not isinstance(function, str):
+            return None
+        function.encode()  # h5py passes on bytes that are no text
+        return Origin(function, "labelled" in group.attrs)
 
     def write(self, group: Any) -> None:
         """Write attributes for `read`."""

@@ -13,9 +13,14 @@ from hpacml import environment
 
 VARIABLES = (
     (environment.RANK, None),
+    # Before the others, as it is a launcher inside of theirs, one per machine.
+    (environment.WORLD_RANK, environment.WORLD_SIZE),
     (environment.OMPI_COMM_WORLD_RANK, environment.OMPI_COMM_WORLD_SIZE),
     (environment.MV2_COMM_WORLD_RANK, environment.MV2_COMM_WORLD_SIZE),
+    # Before Slurm, which may have started Flux.
+    (environment.FLUX_TASK_RANK, environment.FLUX_JOB_SIZE),
     (environment.PMI_RANK, environment.PMI_SIZE),
+    (environment.PMIX_RANK, None),
     # The latter only within srun, and not in the script of a job.
     (environment.SLURM_PROCID, environment.SLURM_STEP_NUM_TASKS),
 )
@@ -35,10 +40,15 @@ def rank() -> Rank | None:
     if mpi is not None and mpi.Is_initialized() and not mpi.Is_finalized():
         return Rank(mpi.COMM_WORLD.Get_rank(), mpi.COMM_WORLD.Get_size() > 1)
     for variable, sizes in VARIABLES:
-        if name := variable.text():
-            size = "2" if sizes is None else sizes.text()
+        size = "2" if sizes is None else sizes.text()
+        if (name := variable.text()) and size and not _tells_less(variable):
             return Rank(int(name) if name.isdecimal() else name, size != "1")
     return None
+
+
+def _tells_less(variable: environment.Variable) -> bool:
+    """Whether a launcher tells the rank again, and the number of processes too."""
+    return variable is environment.PMIX_RANK and environment.PMIX_NAMESPACE.text().startswith("slurm.")
 
 
 def shard(path: str) -> str:

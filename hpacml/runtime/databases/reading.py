@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import stat
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from io import SEEK_CUR, SEEK_END, SEEK_SET
 from typing import Any, TypeVar, cast
 
 from hpacml.errors import DatabaseError
 from hpacml.runtime.databases.commits import turns
 from hpacml.runtime.databases.commits.locks import await_rescue
+from hpacml.runtime.databases.descriptors import Descriptor, open_descriptor
 from hpacml.runtime.databases.hdf5 import FAILURES, cannot_read, first_line, h5py, opened_here, require_filters
+from hpacml.runtime.databases.own_objects import own_dataset
 
 T = TypeVar("T")
 
@@ -65,6 +64,10 @@ class Files:
                 f"cannot read '{name}' of the database '{path}': {first_line(error)}; the file is damaged, or its "
                 "disk: use a copy of it"
             ) from error
+        except MemoryError as error:
+            raise DatabaseError(
+                f"cannot read '{name}' of the database '{path}': what is read at once does not fit the memory ({error})"
+            ) from error
 
     def close(self) -> None:
         """Close all files. To read is an error after that."""
@@ -85,7 +88,7 @@ class Files:
             raise DatabaseError(f"the database '{path}' is closed: read it before, or open it again")
         if (opened := self._files.get(path)) is None:
             await_rescue(path)
-            opened = self._files[path] = _Opened(path, _open(path))
+            opened = self._files[path] = _Opened(path, open_descriptor(path))
         return opened
 
     def _read(self, path: str, action: Callable[[_Opened], T]) -> T:
@@ -159,7 +162,7 @@ class _Opened:
             # Not by HDF5's default driver, by which the program may open it too, with locks.
             return h5py().File(self.path, "r", driver="stdio", rdcc_nbytes=0, locking=False)
         # HDF5 would go on with what it remembers of a file that it has open already.
-        return h5py().File(_Descriptor(self.descriptor), "r", rdcc_nbytes=0)
+        return h5py().File(Descriptor(self.descriptor), "r", rdcc_nbytes=0)
 
     def dataset(self, name: str) -> Any:
         """Return the h5py dataset of that name."""
@@ -168,7 +171,7 @@ class _Opened:
         return self._datasets[name]
 
     def _open_dataset(self, name: str) -> Any:
-        dataset = self._file[name]
+        dataset = own_dataset(self._file, name, self.path)
         if dataset.is_virtual:
             folder = os.path.dirname(self.path)
             self._sources |= {os.path.join(folder, source.file_name) for source in dataset.virtual_sources()}
@@ -209,51 +212,9 @@ class _Opened:
                 file.close()
 
 
-def _open(path: str) -> int:
-    """Return a descriptor of a file. Raises DatabaseError."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe would wait for a writer
-    except (OSError, ValueError) as error:
-        raise cannot_read(path, error) from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise cannot_read(path, OSError(errno.EINVAL, "Invalid argument"))
-    return descriptor
-
-
 def _version_of(path: str) -> Version:
     try:
         status = os.stat(path)
     except OSError:
         return 0, 0
     return status.st_size, status.st_mtime_ns
-
-
-class _Descriptor:
-    """A descriptor that is read, for HDF5's driver for file objects."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._position = 0
-
-    def seek(self, offset: int, whence: int = SEEK_SET) -> int:
-        start = {SEEK_SET: 0, SEEK_CUR: self._position}.get(whence)
-        if whence == SEEK_END:
-            start = os.fstat(self._descriptor).st_size
-        self._position = (start or 0) + offset
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-    def readinto(self, buffer: Any) -> int:
-        count = os.preadv(self._descriptor, [buffer], self._position)
-        self._position += count
-        return count
-
-    def read(self, size: int) -> bytes:
-        content = bytearray(size)
-        return bytes(content[: self.readinto(content)])
-
-    def flush(self) -> None:
-        """Do nothing: nothing is written."""

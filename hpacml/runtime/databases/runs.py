@@ -73,7 +73,12 @@ def add_run(group: Any, first_call: int, sample: str | None) -> None:
 def _last(group: Any) -> Run | None:
     """The last record in the dataset; records in the attribute are of other processes."""
     dataset = group.get(RUNS)
-    return None if dataset is None or not len(dataset) else _runs(dataset[-1:])[0]
+    if dataset is not None and (dataset.maxshape != (None,) or h5py().check_string_dtype(dataset.dtype) is None):
+        raise ValueError(f"the dataset '{dataset.name}' is no list of texts that can grow")
+    try:
+        return None if dataset is None or not len(dataset) else _runs(dataset[-1:])[0]
+    except (TypeError, AttributeError) as error:
+        raise ValueError(f"its 'runs' are no JSON objects of runs: {error}") from error
 
 
 def _joined(recorded: str | None, sample: str | None) -> str | None:

@@ -88,6 +88,8 @@ def units_text(schema: Schema) -> str:
 
 def _read_units(group: Any) -> tuple[tuple[str, str], ...]:
     text = group.attrs.get("units", "{}")
+    if isinstance(text, str):
+        text.encode()  # h5py passes on bytes that are no text
     units = json.loads(text) if isinstance(text, str) else None
     if not isinstance(units, dict):
         raise ValueError("the attribute 'units' is no JSON object")

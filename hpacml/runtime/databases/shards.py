@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 from hpacml.errors import DatabaseError
 from hpacml.runtime.databases.hdf5 import FAILURES, Array, first_line, h5py
 from hpacml.runtime.databases.origins import is_other
+from hpacml.runtime.databases.own_objects import region_group
 from hpacml.runtime.databases.parts import Fixed, Part, Points, offsets_of
 from hpacml.runtime.databases.reading import Files
 from hpacml.runtime.databases.runs import Run, read_runs
@@ -112,26 +112,20 @@ def shards_of(file: Any, path: str) -> list[Shard]:
     """What a file has of each region. Raises DatabaseError if hpacml did not write it so."""
     # Not file.items(): as long as that is not exhausted, h5py serves no other thread, and the error below keeps it.
     try:
-        items = [(label, _linked(file, label)) for label in list(file)]
+        items = [(label, region_group(file, label, path)) for label in list(file)]
         return [_shard(path, label, item) for label, item in items if isinstance(item, h5py().Group)]
+    except DatabaseError as error:
+        raise DatabaseError(f"cannot read '{path}': {error}") from error
     except (*FAILURES, KeyError, TypeError) as error:  # the last for datasets and attributes of other kinds
         raise DatabaseError(
             f"cannot read '{path}' as a database of regions: {first_line(error)}; hpacml did not write it so"
         ) from error
 
 
-def _linked(file: Any, label: str) -> Any:
-    """Return the object of a label, None for a link that leads nowhere."""
-    hard = isinstance(file.get(label, getlink=True), h5py().HardLink)
-    return file[label] if hard else file.get(label)
-
-
 def _shard(path: str, label: str, group: Any) -> Shard:
     names: list[str] = sorted((name for name in group if _TENSOR.fullmatch(name)), key=_order)
     datasets: dict[str, Any] = {name: group[name] for name in names if isinstance(group[name], h5py().Dataset)}
     schema = Schema.read(group)
-    for item in datasets.values():
-        _require_sources(path, item)
     calls = datasets["runtime"].shape[0] if "runtime" in datasets else None
     varying = group.get(VARYING) if schema is not None else None
     items = {name: _item(label, name, datasets[name], schema, calls, varying) for name in datasets}
@@ -183,16 +177,6 @@ def _writer(group: Any, datasets: Any) -> str | None:
     if version := group.attrs.get("hpacml_version"):
         return f"hpacml {version}"
     return "HPAC-ML" if any("type" in item.attrs for item in (group, *datasets)) else None
-
-
-def _require_sources(path: str, dataset: Any) -> None:
-    # HDF5 would give zeros for those that are not there.
-    for source in dataset.virtual_sources() if dataset.is_virtual else ():
-        if not os.path.exists(os.path.join(os.path.dirname(path), source.file_name)):
-            raise ValueError(
-                f"'{dataset.name}' is virtual, and its source '{source.file_name}' is missing: put it back where it "
-                "was, seen from here"
-            )
 
 
 def require_same(first: Shard, other: Shard) -> None:

@@ -38,6 +38,7 @@ def no_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
         for variable in variables:
             if variable is not None:
                 monkeypatch.delenv(variable.name, raising=False)
+    monkeypatch.delenv("PMIX_NAMESPACE", raising=False)
 
 
 @pytest.mark.parametrize(
@@ -51,6 +52,19 @@ def no_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"PMI_RANK": "1", "PMI_SIZE": "2", "SLURM_PROCID": "0"}, Rank(1, True)),
         ({"SLURM_PROCID": "0"}, Rank(0, False)),
         ({"SLURM_PROCID": "5", "SLURM_STEP_NUM_TASKS": "8"}, Rank(5, True)),
+        ({"RANK": "5", "WORLD_SIZE": "8", "TORCHELASTIC_RUN_ID": "none", "LOCAL_RANK": "1"}, Rank(5, True)),
+        ({"RANK": "5", "WORLD_SIZE": "8", "SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "2"}, Rank(5, True)),
+        ({"RANK": "5", "WORLD_SIZE": "8", "PMI_RANK": "1", "PMI_SIZE": "2"}, Rank(5, True)),
+        ({"RANK": "0", "WORLD_SIZE": "1"}, Rank(0, False)),
+        ({"RANK": "sergeant"}, None),
+        ({"FLUX_TASK_RANK": "2", "FLUX_JOB_SIZE": "4", "SLURM_PROCID": "0"}, Rank(2, True)),
+        ({"FLUX_TASK_RANK": "0", "FLUX_JOB_SIZE": "1"}, Rank(0, False)),
+        ({"PMIX_RANK": "3"}, Rank(3, True)),
+        ({"PMIX_RANK": "3", "PMIX_NAMESPACE": "prterun-node-7@1", "SLURM_PROCID": "0"}, Rank(3, True)),
+        (
+            {"PMIX_RANK": "0", "PMIX_NAMESPACE": "slurm.pmix.7.0", "SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1"},
+            Rank(0, False),
+        ),
     ],
 )
 def test_what_tells_the_rank(environment: dict[str, str], expected: Any, monkeypatch: pytest.MonkeyPatch):
