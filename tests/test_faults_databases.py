@@ -82,7 +82,8 @@ Edit = Callable[[Any, Any], object]
 
 def attribute(name: str, value: Any) -> Edit:
     def edit(file: Any, group: Any) -> None:
-        del group.attrs[name]
+        if name in group.attrs:
+            del group.attrs[name]
         if value is not None:
             group.attrs[name] = value
 
@@ -93,8 +94,7 @@ def run_with(**fields: Any) -> Edit:
     """Change the record of the run."""
 
     def edit(file: Any, group: Any) -> None:
-        (run,) = json.loads(group.attrs["runs"])
-        group.attrs["runs"] = json.dumps([run | fields])
+        group["runs"][0] = json.dumps(json.loads(group["runs"][0]) | fields)
 
     return edit
 
