@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import functools
 import gc
 import inspect
@@ -261,12 +262,19 @@ def _fill_later(a: Any, b: Any) -> Any:
     yield
 
 
+async def _fill_and_wait(a: Any, b: Any) -> Any:
+    b[:] = a
+    yield
+
+
 _UNFINISHED: list[Callable[[Any, Any], Any]] = [
     _fill,
     _fill_later,
     lambda a, b: (b.fill(x) for x in a),
     lambda a, b: map(b.fill, a),
     lambda a, b: concurrent.futures.Future(),
+    contextlib.contextmanager(_fill_later),
+    contextlib.asynccontextmanager(_fill_and_wait),
 ]
 
 

@@ -7,6 +7,7 @@ import inspect
 import logging
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
 from weakref import WeakSet
@@ -23,6 +24,9 @@ _log = logging.getLogger("hpacml")
 
 _LATER = (CoroutineType, GeneratorType, AsyncGeneratorType, map, filter)
 """What a function returns that has its work still to do."""
+
+_MANAGERS = (AbstractContextManager, AbstractAsyncContextManager)
+"""Those that `contextlib` makes of generators have these as `gen`, and run them in a `with` statement."""
 
 PATIENCE = 3
 """The number of calls after which an output that no body has changed is reported."""
@@ -47,7 +51,12 @@ def require_finished(result: object, name: str) -> None:
     """Raise `DirectiveError` if a body returns what has its work still to do."""
     kind = type(result)
     is_done: Any = getattr(result, "done", None)
-    if not isinstance(result, _LATER) and not hasattr(kind, "__await__") and not hasattr(kind, "add_done_callback"):
+    if not (
+        isinstance(result, _LATER)
+        or hasattr(kind, "__await__")
+        or hasattr(kind, "add_done_callback")
+        or (isinstance(result, _MANAGERS) and isinstance(getattr(result, "gen", None), _LATER))
+    ):
         return
     if callable(is_done) and is_done():
         return
