@@ -20,6 +20,9 @@ prerequisites.add(define_operators)
 LARGEST_EXAMPLE = 1 << 30
 """Bytes of an example up to which `verify` runs a model on such inputs, of which any file may tell any size."""
 
+LARGEST_OPERATION = 4 << 30
+"""Bytes that a layer of a file that is data may take and make on its example, when `verify` runs it."""
+
 models = typer.Typer(help="Model files, and which of them this machine trusts.", no_args_is_help=True)
 
 ModelFile = Annotated[Path, typer.Argument(metavar="FILE", help="A model file.")]
@@ -95,6 +98,8 @@ def _verified(file: Path) -> str:
     """Tell what a model is that loads and runs. Raises ModelError for others."""
     import torch
 
+    from hpacml.runtime.models import gradients
+
     path = os.path.realpath(file)
     forget(path)  # it is the file that is verified
     loaded = load(path)
@@ -107,9 +112,13 @@ def _verified(file: Path) -> str:
             f"and more than {LARGEST_EXAMPLE / 2**30:g} GiB is not tried"
         )
     inputs = [torch.zeros([size or 0 for size in each.shape], dtype=each.dtype) for each in example]
+    if loaded.network.largest is not None and (size := loaded.network.largest(inputs)) > LARGEST_OPERATION:
+        raise ModelError(
+            f"one of its layers takes {size / 2**30:.1f} GiB on an example such as it was saved with "
+            f"({loaded.network.declaration}), and more than {LARGEST_OPERATION / 2**30:g} GiB is not tried"
+        )
     try:
-        with torch.inference_mode():
-            loaded.network.run(*inputs)
+        gradients.run(loaded.network.run, inputs)
     except Exception as error:
         known = loaded.network.declaration
         raise ModelError(f"it fails on an example such as it was saved with, {known}: {summary(error)}") from error

@@ -99,7 +99,7 @@ class Evaluation:
         elif len(dtypes) != len(inputs):
             raise self._misfits.inputs(model, inputs)
         elsewhere = anchor is not None and anchor.device != inputs[0].device
-        if network.reads_only and model.writes_inputs is False and not elsewhere:
+        if network.reads_only and not loan.copied and model.writes_inputs is False and not elsewhere:
             if all(map(is_, map(_dtype, inputs), dtypes)):
                 return inputs
         if anchor is not None and elsewhere:

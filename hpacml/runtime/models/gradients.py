@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 
 def run(network: Callable[..., object], inputs: Sequence[torch.Tensor]) -> object:
@@ -39,6 +40,27 @@ def takes_gradients(network: Callable[..., object], inputs: Sequence[torch.Tenso
     except Exception:
         return False
     return True
+
+
+def turns_them_on(network: Callable[..., object], inputs: Sequence[torch.Tensor]) -> bool:
+    """Tell whether a network takes derivatives by itself, as with torch.func.grad or torch.enable_grad."""
+    seen = _Seen()
+    with torch.no_grad(), seen:
+        network(*[x.clone() for x in inputs])
+    return seen.recorded
+
+
+class _Seen(TorchFunctionMode):
+    """Sees whether functions run with gradients, or within one of the transformations of torch.func."""
+
+    def __init__(self) -> None:
+        super().__init__()  # pyright: ignore[reportUnknownMemberType]
+        self.recorded = False
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        transformed = cast(Any, torch)._C._functorch.peek_interpreter_stack() is not None
+        self.recorded |= transformed or torch.is_grad_enabled()
+        return func(*args, **(kwargs or {}))
 
 
 def unrolled(module: nn.Module, inputs: Sequence[torch.Tensor]) -> nn.Module:

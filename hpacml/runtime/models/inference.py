@@ -25,6 +25,7 @@ from hpacml.runtime.models.lent import Lent, Loan, extent, meet
 from hpacml.runtime.models.misfits import REAL, Misfits
 from hpacml.runtime.models.model import Model, load, passed
 from hpacml.runtime.models.outputs import by_name, fields, in_order, keys_of, names_of_outputs
+from hpacml.runtime.models.traits import is_watched
 from hpacml.runtime.sites import find, why_none
 
 if TYPE_CHECKING:
@@ -137,8 +138,9 @@ class Inference:
         # Not inference mode, in which Torch's functions for derivatives give zeros.
         with torch.set_grad_enabled(False):
             # Code may keep even an address, as NumPy's arrays do; only temporary memory can be left to it.
-            code = model.network.runs_code
-            loan = Loan(lent.inputs, code is not None and lent.of_application(call) and (lent.small or code()))
+            code, watched = model.network.runs_code, is_watched()
+            sees = watched or (code is not None and (lent.small or code()))
+            loan = Loan(lent.inputs, sees and lent.of_application(call))
             if self._site.batch is None:
                 results = self._results(model, loan, lent.targets, lent.extents)
             else:
@@ -147,7 +149,7 @@ class Inference:
                 if call is not None:
                     call.leave_to_host(f"{environment.CHECK.name}=finite")
                 self._require_finite(model, results)
-            if code is not None:
+            if watched or code is not None:
                 require_in_place(*frame.arrays(), f"the model {model.name}")
             if lent.updates and lent.kept:
                 lent.part()

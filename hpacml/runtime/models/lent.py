@@ -62,7 +62,7 @@ class Lent:
     def _state(self) -> list[tuple[int, ...]]:
         """Count what refers to each memory and to its tensor, in Python and elsewhere, and tell where it is."""
         return [
-            (_uses(pointer), getrefcount(storage), storage.data_ptr(), getrefcount(x), x._use_count())
+            (_uses(pointer), getrefcount(storage), storage.data_ptr(), getrefcount(x), cast(Any, x)._use_count())
             for x, storage, pointer in self._lent
         ]
 

@@ -107,23 +107,35 @@ def _content(
 def _proven(
     chosen: ModelFormat, module: torch.nn.Module, inputs: Sequence[torch.Tensor], metadata: Mapping[str, Any]
 ) -> bytes:
-    """Write the content of a file, and run it beside the module. Raises `proof.Unlike`, and what Torch raises."""
+    """Write the content of a file, and run it beside the module. Raises `proof.Unlike`, and what Torch raises.
+
+    A module that takes derivatives, which the format does not hold as it is, is written by its operations, theirs
+    among them.
+    """
     from hpacml.runtime.models import gradients, proof
     from hpacml.runtime.models.copies import contents_kept, evaluated_copy
     from hpacml.runtime.models.export import with_more_rows
     from hpacml.runtime.models.outputs import fields
+
+    def written(subject: torch.nn.Module) -> bytes:
+        content = chosen.write(subject, inputs, {**metadata, "outputs": names} if names else metadata)
+        file = chosen.read(content, str(inputs[0].device))
+        proof.prove(file.run, evaluated_copy(module), inputs)
+        return content
 
     prerequisites.meet()
     with proof.own_random_numbers(inputs):
         subject = evaluated_copy(module)
         with contents_kept(subject):
             names = fields(gradients.run(subject, inputs))
-            if gradients.takes_gradients(subject, inputs):
-                subject = gradients.unrolled(subject, next(iter(with_more_rows(inputs)), inputs))
-        content = chosen.write(subject, inputs, {**metadata, "outputs": names} if names else metadata)
-        file = chosen.read(content, str(inputs[0].device))
-        proof.prove(file.run, evaluated_copy(module), inputs)
-    return content
+            derives = gradients.takes_gradients(subject, inputs) or gradients.turns_them_on(subject, inputs)
+        try:
+            return written(subject)
+        except Exception:
+            if not derives:
+                raise
+        subject = gradients.unrolled(evaluated_copy(module), next(iter(with_more_rows(inputs)), inputs))
+        return written(subject)
 
 
 def _advice(

@@ -31,10 +31,18 @@ def recognises(content: bytes, members: Collection[str]) -> bool:
 
 def read(content: bytes, device: str) -> Network:
     """Build the network of a file, on `device`. Raises ValueError, and what Torch raises."""
+    from hpacml.runtime.models.footprint import Footprint
+
     module, metadata = decode(content)
     module.to(device)
     anchor = first_floating(module)
-    return Network(module, lambda: anchor, trial=lambda: copy.deepcopy(module)).with_metadata(metadata)
+    footprint = Footprint(module)
+    return Network(
+        footprint.checked(module),
+        lambda: anchor,
+        trial=lambda: footprint.checked(copy.deepcopy(module)),
+        largest=footprint.largest,
+    ).with_metadata(metadata)
 
 
 def write(module: torch.nn.Module, example: Sequence[torch.Tensor], metadata: Mapping[str, Any]) -> bytes:

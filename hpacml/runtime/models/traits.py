@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
-from typing import cast
+from typing import Any, cast
 
 import torch
 
 from hpacml.runtime.models.network import attributes
+
+_everywhere = vars(torch.nn.modules.module)
+_function_modes = cast("Callable[[], int]", cast(Any, torch)._C._len_torch_function_stack)
+_dispatch_modes = cast("Callable[[], int]", cast(Any, torch)._C._len_torch_dispatch_stack)
 
 _STANDARD = len(vars(torch.nn.Module()))
 """How many attributes each module has, which come before those of its class."""
@@ -46,6 +50,16 @@ def runs_code(module: torch.nn.Module) -> bool:
     if not type(module).__module__.startswith("torch.nn.modules."):
         return True
     return any(child is not None and runs_code(child) for child in inside["_modules"].values())
+
+
+def is_watched() -> bool:
+    """Tell whether Python code sees the tensors of any network: hooks for all modules, or modes of Torch."""
+    return bool(
+        _everywhere["_global_forward_pre_hooks"]
+        or _everywhere["_global_forward_hooks"]
+        or _function_modes()
+        or _dispatch_modes()
+    )
 
 
 def _items(value: object) -> Iterable[object]:

@@ -14,6 +14,8 @@ import pytest
 import torch
 from jaxtyping import Float64
 from torch import nn
+from torch.nn.modules import module as modules
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import hpacml
@@ -283,3 +285,43 @@ def test_what_a_mode_of_torch_keeps_of_a_file(run: Run, tmp_path: Path) -> None:
     run(-1.0, 3, str(net))
     assert {0, 1, 2, 3} <= {float(x[0, 0]) for x in kept}  # the mode also sees the tensors that a test makes
     kept.clear()
+
+
+def test_what_hooks_of_all_modules_and_modes_keep_of_networks_without_code(tmp_path: Path) -> None:
+    """Also as NumPy arrays, which keep an address, of memory that is the application's and changes."""
+    kept: list[np.ndarray] = []
+
+    def keep(tensors: Any) -> None:
+        kept.extend(x.detach().numpy() for x in tensors if type(x) is torch.Tensor and x.shape == (3, 2))
+
+    class Keeps(TorchFunctionMode):
+        def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if function is nn.functional.linear:
+                keep(args)
+            return function(*args, **(kwargs or {}))
+
+    def before(module: nn.Module, given: Any) -> None:
+        keep(given)
+
+    def after(module: nn.Module, given: Any, result: Any) -> None:
+        keep(given)
+
+    net = nn.Sequential(nn.Linear(2, 1)).double()
+    names = ("m.safetensors", "m.pt2", "m.pt")
+    files = [str(hpacml.save_model(net, tmp_path / name, example=torch.zeros(4, 2))) for name in names]
+    ways = [
+        lambda: modules.register_module_forward_pre_hook(before),
+        lambda: modules.register_module_forward_hook(after),
+        Keeps,
+    ]
+    for way in ways:
+        for model in (net, *files):
+            run = by_packed_memory()
+            run(-1.0, 3, model)
+            with way():
+                for call in range(4):
+                    run(call, 3, model)
+            run(-2.0, 3, model)
+            assert {float(x[0, 0]) for x in kept} <= {0.0, 1.0, 2.0, 3.0}
+            assert kept or str(model).endswith((".pt2", ".pt"))  # of which not each call is one that is seen
+            kept.clear()

@@ -10,10 +10,12 @@ import pytest
 import torch
 from torch import nn
 from torch.autograd import forward_ad
+from typer.testing import CliRunner
 
 import hpacml
 from hpacml.runtime.models import torchscript
 from hpacml.runtime.models.model import passed
+from hpacml.tools.cli import app
 
 NET = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1)).double()
 
@@ -142,6 +144,40 @@ def test_forces_in_torchscript(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         y[:] = 0
         region(a, y, 4, model)
         np.testing.assert_allclose(y, expected(a), rtol=1e-12)
+
+
+def test_verify_runs_potentials_as_regions_do(tmp_path: Path) -> None:
+    class Scripted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = NET
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = x.detach().requires_grad_(True)
+            found = torch.autograd.grad([self.net(x).sum()], [x])[0]
+            assert found is not None
+            return -found
+
+    with torchscript.jit() as jit:
+        scripted = jit.script(Scripted())
+    file = hpacml.save_model(scripted, tmp_path / "s.pt", example=torch.zeros(4, 3, dtype=torch.float64))
+    result = CliRunner().invoke(app, ["model", "verify", str(file)])
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize(
+    "forces",
+    [by_grad_where_it_is_turned_on, *WAYS[-3:]],
+    ids=["enable_grad", "torch.func.grad", "torch.autograd.functional.jacobian", "torch.vmap"],
+)
+def test_potentials_that_turn_gradients_on_are_saved(
+    forces: Callable[[torch.Tensor], torch.Tensor], tmp_path: Path
+) -> None:
+    file = hpacml.save_model(Potential(forces), tmp_path / "m.pt2", example=torch.ones(4, 3, dtype=torch.float64))
+    a, y = np.random.default_rng(0).random((7, 3)), np.zeros((7, 3))
+    for rows in (7, 1):
+        region(a, y, rows, file)
+        np.testing.assert_allclose(y[:rows], expected(a[:rows]), rtol=1e-12)
 
 
 def test_a_model_that_fails_with_gradients_too_says_why() -> None:
