@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from hpacml.directives.parser import parse_application_targets, parse_functor, require_text
 from hpacml.directives.syntax import FunctorDirective, Target, depth_first
-from hpacml.errors import MapError
+from hpacml.errors import MapError, summary
 from hpacml.frontend.placement import Machine
 from hpacml.runtime.arrays.overlap import overlap
 from hpacml.runtime.arrays.protocols import array_view
@@ -145,7 +145,7 @@ def gather(
     """Gather as an operator. Raises `MapError` as the functor does, and for arrays that are no tensors of Torch."""
     import torch
 
-    found: torch.Tensor = torch.ops.hpacml.gather(*_arguments(functor, targets, unchecked, names))
+    found: torch.Tensor = _run(torch.ops.hpacml.gather, *_arguments(functor, targets, unchecked, names))
     if out is None:
         return found
     if tuple(out.shape) != tuple(found.shape):
@@ -158,9 +158,19 @@ def scatter(functor: Door, tensor: object, targets: str, unchecked: bool, names:
     import torch
 
     _require_tensor(tensor, "tensor")
-    results = torch.ops.hpacml.scatter(tensor, *_arguments(functor, targets, unchecked, names))
+    results: list[torch.Tensor] = _run(
+        torch.ops.hpacml.scatter, tensor, *_arguments(functor, targets, unchecked, names)
+    )
     for name, result in zip(_written(parse_application_targets(targets)), results, strict=True):
         cast("torch.Tensor", names[name]).copy_(result)
+
+
+def _run(operator: Any, *arguments: object) -> Any:
+    """Run an operator. Raises `MapError` where a tracer's tensors meet others, which Torch asserts not to happen."""
+    try:
+        return operator(*arguments)
+    except AssertionError as error:
+        raise MapError(f"a tracer of Torch refuses the tensors of this call: {summary(error)}") from error
 
 
 def _arguments(functor: Door, targets: str, unchecked: bool, names: Mapping[str, object]) -> tuple[object, ...]:

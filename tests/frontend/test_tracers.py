@@ -115,6 +115,12 @@ def test_tensors_without_memory_give_shapes() -> None:
             BOTH.gather("x[0:2], y[0:2]", x=torch.zeros(6), y=np.zeros(6))
 
 
+def test_tensors_of_a_tracer_beside_others_are_refused() -> None:
+    fake = FakeTensorMode().from_tensor(torch.zeros(4))
+    with pytest.raises(hpacml.MapError, match="a tracer of Torch refuses the tensors of this call"):
+        ONE.scatter(torch.ones(4, 1), "a[0:4]", a=fake)
+
+
 def test_a_recorded_scatter_refuses_arrays_of_one_memory() -> None:
     def both(x: torch.Tensor) -> torch.Tensor:
         BOTH.scatter(torch.ones(3, 2), "x[0:3], y[0:3]", x=x, y=x[1:])

@@ -79,7 +79,7 @@ def _choices(given: torch.dtype, floating: torch.dtype | None, declared: bool) -
         return [floating] if floating is not None else list(dict.fromkeys([given, torch.float32]))
     wide = given in (torch.bool, torch.int32, torch.int64, torch.uint64)
     first = [given] if wide or declared else []
-    whole = [torch.int64] if given not in (torch.bool, torch.uint64) else []
+    whole = [torch.int64] if given is not torch.bool else []
     return list(dict.fromkeys([*first, *whole, floating or torch.get_default_dtype()]))
 
 

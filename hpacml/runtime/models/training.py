@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -16,6 +17,8 @@ _KINDS = (
     *("batch_norm", "instance_norm", "native_batch_norm", "cudnn_batch_norm"),
     *("lstm", "gru", "rnn_tanh", "rnn_relu", "scaled_dot_product_attention"),
 )
+_PARTS = re.compile("^_|_functional$|_legit|_with_noise|_with_update|_$")
+"""What the names of these have besides in a graph that was decomposed, as by `run_decompositions`."""
 _NONE = object()
 """Stands for a constant None, and for what an operation does not say."""
 
@@ -44,11 +47,19 @@ def require_evaluation_of_graph(graph: torch.fx.Graph) -> None:
     """Raise InTraining for a graph of torch.export that was exported in training mode."""
     for node in graph.nodes:
         target: Any = node.target
-        kind = target.overloadpacket.__name__.rstrip("_") if hasattr(target, "overloadpacket") else ""
-        if kind in _KINDS:
+        kind = _PARTS.sub("", target.overloadpacket.__name__) if hasattr(target, "overloadpacket") else ""
+        if kind == "bernoulli" and _is_of_empty(node):
+            _require("dropout", {"training": True})
+        elif kind in _KINDS:
             names = [argument.name for argument in target._schema.arguments]
             given = dict(zip(names, node.args, strict=False)) | node.kwargs
             _require(kind, {name: _NONE if value is None else value for name, value in given.items()})
+
+
+def _is_of_empty(node: torch.fx.Node) -> bool:
+    """Tell whether an operation is of memory without values, as in what dropout is decomposed into."""
+    source = node.args[0] if node.args else None
+    return isinstance(source, torch.fx.Node) and "empty" in str(source.target)
 
 
 def _require(kind: str, arguments: Mapping[str, Any]) -> None:

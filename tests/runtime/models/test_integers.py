@@ -87,7 +87,7 @@ def run(infer: Any, network: Any, inputs: list[Any], width: int = 3) -> np.ndarr
     return y
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "int32", "int64"])
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "int64", "uint64"])
 @pytest.mark.parametrize("way", WAYS)
 def test_indices_stay_integers(way: str, dtype: str, given: Way, infer: Any) -> None:
     table = nn.Embedding(10, 3)

@@ -100,3 +100,13 @@ def test_other_kinds_with_memory(kind: Any) -> None:
     y = np.zeros((3, 4))
     region(np.ones((3, 4)), y, 3, lambda x: kind(2 * x))
     assert (np.abs(y) == 2).all()
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint32, np.uint64])
+def test_unsigned_integers_are_real_numbers(dtype: Any) -> None:
+    a = np.full((3, 4), np.iinfo(dtype).max, dtype)
+    y, wide = np.zeros_like(a), np.zeros(a.shape)
+    region(a, y, 3, lambda x: x)
+    region(a, wide, 3, lambda x: x)
+    np.testing.assert_array_equal(y, a)
+    np.testing.assert_array_equal(wide, a.astype(float))

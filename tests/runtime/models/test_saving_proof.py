@@ -304,6 +304,11 @@ def test_a_trace_or_program_in_training_mode_is_refused(number: int, tmp_path: P
             model.passed(passed)
     with pytest.raises(ModelError, match="in training mode"):
         hpacml.save_model(traced, tmp_path / "again.pt", example=X)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        decomposed = program.run_decompositions().module()
+    with pytest.raises(ModelError, match="in training mode"):
+        model.passed(decomposed)
 
 
 def test_what_looks_like_training_and_is_not() -> None:
@@ -312,7 +317,12 @@ def test_what_looks_like_training_and_is_not() -> None:
         warnings.simplefilter("ignore")
         for module in (jit.trace(same, X), jit.script(nn.Sequential(nn.Dropout(0.5)).train())):
             assert model.passed(module).network.run(X).shape == X.shape
-    assert model.passed(torch.export.export(same, (X,)).module()).network.run(X).shape == X.shape
+    program = torch.export.export(same, (X,))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        decomposed = program.run_decompositions()
+    for module in (program.module(), decomposed.module()):
+        assert model.passed(module).network.run(X).shape == X.shape
 
 
 # -- the place -------------------------------------------------------------------------------------------
