@@ -266,6 +266,31 @@ def test_opt_refuses_files(opt_error, tmp_path: Path, name: str):
     assert opt_error(name).startswith(f"hpacml-opt: {message}")
 
 
+@pytest.mark.parametrize(
+    ("ranges", "extent", "message"),
+    [
+        ("1 : 20", 8, "the entry 'i' of the slice [i] reaches index 19 in dimension 0 of 'a', which has 8 elements"),
+        (f"1 : {10**20}", 8, f"the number {10**20} does not fit 64 bits"),
+        (f"{-(10**30)} : 7", 8, f"the number {-(10**30)} does not fit 64 bits"),
+        ("1 : 9", 10**20, f"the number {10**20} does not fit 64 bits"),
+    ],
+)
+def test_an_error_of_ir_names_its_operation_and_location_in_a_line(
+    opt_error, tmp_path: Path, ranges: str, extent: int, message: str
+) -> None:
+    many = "\n".join(f"  %c{n} = arith.constant true" for n in range(50))
+    (tmp_path / "x.mlir").write_text(f"""hpacml.functor @f : [i] = ([i])
+func.func @g(%a : memref<{extent}xf64>) {{
+{many}
+  %in = hpacml.map to @f(%a[{ranges}]) : memref<{extent}xf64> -> !hpacml.mapping<?xf64> loc("heat.py":12:3)
+  func.return
+}}""")
+    first, second = opt_error(str(tmp_path / "x.mlir")).splitlines()
+    assert first == f"hpacml-opt: {message}"
+    assert second.startswith('in the operation in @g at loc("heat.py":12:3): %in = "hpacml.map"(%a)')
+    assert len(second) < 300
+
+
 def test_opt_refuses_an_output_that_cannot_be_written(opt_error, tmp_path: Path):
     (tmp_path / "x.mlir").write_text("")
     assert opt_error("x.mlir", "-o", "none/y.mlir").startswith("hpacml-opt: cannot write 'none/y.mlir'")

@@ -401,3 +401,18 @@ def test_repeated_indices_are_refused_while_collecting_too(tmp_path: Any) -> Non
 
     with pytest.raises(hpacml.MapError, match="indices repeat"):
         collects(np.zeros(4), np.zeros(4), np.array([0, 1, 1, 2]), str(tmp_path / "d.h5"))
+
+
+@pytest.mark.parametrize("shape", [(7,), (5000,), (3, 40), (200, 40)])
+def test_repeated_elements_are_found_in_arrays_small_and_large(shape: tuple[int, ...]) -> None:
+    """Scratch memory is cleared as a whole for few elements, and where it is touched for many; never is it clean."""
+    f = GRID if len(shape) == 2 else ONE
+    targets, rows = ("x[idx[0:n], 0:2]", (3, 2)) if len(shape) == 2 else ("x[idx[0:n]]", (3,))
+    for repeated in ([2, 0, 2], [1, 1, 0]):
+        for _ in range(3):
+            refuses(f, rows, targets, "2 times: indices repeat", x=numbers(*shape), idx=np.array(repeated), n=3)
+            x, expected = numbers(*shape), numbers(*shape)
+            different = np.array([2, 0, 1])
+            f.scatter(-numbers(*rows), targets, x=x, idx=different, n=3)
+            expected[(different, slice(0, 2)) if len(shape) == 2 else different] = -numbers(*rows)
+            assert np.array_equal(x, expected)

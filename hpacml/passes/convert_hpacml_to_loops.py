@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import prod
 
 from xdsl.builder import Builder
 from xdsl.context import Context
@@ -18,9 +19,14 @@ from xdsl.utils.exceptions import PassFailedException
 from hpacml.dialects.hpacml.packing import WATCH, view_type
 from hpacml.dialects.hpacml_rt.bad_indices import BadIndexOp, NoneBadOp, WatchOp
 from hpacml.dialects.hpacml_rt.map_checks import DistinctOp, InBoundsOp
+from hpacml.functors.polynomials import Poly
+from hpacml.passes.common.branching import where
 from hpacml.passes.common.index_arithmetic import IndexArithmetic
 from hpacml.passes.common.regions import function_of
 from hpacml.passes.common.sweeps import Sweep, as_index, erase_unused_views, locate, size_of
+
+DENSE = Poly.constant(16)
+"""How many bytes of scratch memory for each element touched are still cleared as a whole."""
 
 
 @dataclass(frozen=True)
@@ -115,10 +121,6 @@ def _in_bounds(op: InBoundsOp, builder: Builder) -> SSAValue:
 
 
 def _distinct(op: DistinctOp, builder: Builder) -> SSAValue:
-    def clear(place: Sequence[SSAValue], _: Sequence[SSAValue], builder: Builder) -> Sequence[SSAValue]:
-        builder.insert(memref.StoreOp.get(zero, *locate(view, place, builder)))
-        return []
-
     def mark(place: Sequence[SSAValue], different: Sequence[SSAValue], builder: Builder) -> Sequence[SSAValue]:
         memory, element = locate(view, place, builder)
         marked = builder.insert(memref.LoadOp.get(memory, element)).res
@@ -127,12 +129,31 @@ def _distinct(op: DistinctOp, builder: Builder) -> SSAValue:
         return [builder.insert(arith.AndIOp(different[0], new)).result]
 
     zero, one = (builder.insert(arith.ConstantOp(IntegerAttr(n, i8))).result for n in (0, 1))
-    for view in op.views:
-        _fold(view, [], clear, builder)
+    _clear(op, zero, IndexArithmetic(builder))
     different: Sequence[SSAValue] = [_true(builder)]
     for view in op.views:
         different = _fold(view, different, mark, builder)
     return different[0]
+
+
+def _clear(op: DistinctOp, zero: SSAValue, a: IndexArithmetic) -> None:
+    """Clear what the views lead to, or all of the memory if that is not much more: one fill beats many jumps."""
+
+    def clear(views: Sequence[SSAValue], a: IndexArithmetic) -> None:
+        def one(place: Sequence[SSAValue], _: Sequence[SSAValue], builder: Builder) -> Sequence[SSAValue]:
+            builder.insert(memref.StoreOp.get(zero, *locate(view, place, builder)))
+            return []
+
+        for view in views:
+            _fold(view, [], one, a.builder)
+
+    if (whole := op.memory) is None:
+        clear(op.views, a)
+        return
+    sizes = [[size_of(view, d, a) for d in range(view_type(view).get_num_dims())] for view in op.views]
+    touched = sum((prod(each, start=Poly.constant(1)) for each in sizes), Poly.constant(0))
+    dense = a.truth(a.le(size_of(whole, 0, a), touched * DENSE))
+    where(dense, lambda a: clear([whole], a), a, lambda a: clear(op.views, a))
 
 
 def _true(builder: Builder) -> SSAValue:

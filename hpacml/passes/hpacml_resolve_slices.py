@@ -344,7 +344,7 @@ class _Resolution:
         """The conditions that no element is written twice, for each array with an indirect target."""
         for views in self._written_indirectly():
             marks = self._marks(self.memory[views[0][1].array].sizes, a)
-            distinct = DistinctOp([self._wrap(view, access, marks, a, indices) for view, access in views])
+            distinct = DistinctOp([self._wrap(view, access, marks, a, indices) for view, access in views], marks.array)
             a.builder.insert(distinct)
             a.builder.insert(memref.DeallocOp.get(marks.array))
             yield distinct.different
@@ -358,7 +358,7 @@ class _Resolution:
 
     def _marks(self, sizes: Sequence[Poly], a: IndexArithmetic) -> _Memory:
         """Allocate a byte for each element of an array, without filling it, so that untouched elements cost nothing."""
-        marks = self._memory_of(sizes, i8, a)
+        marks = self._memory_of([reduce(a.mul, sizes, a.constant(1))], i8, a)
         marks.name_hint = "marks"
         return _Memory(marks, a.constant(0), sizes, packed_strides(sizes, a))
 

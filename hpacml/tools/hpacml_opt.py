@@ -21,6 +21,7 @@ from xdsl.xdsl_opt_main import xDSLOptMain
 
 from hpacml.errors import CompileError, HpacmlError, plain
 from hpacml.pipelines import GPU_STAGES, STAGES
+from hpacml.tools.refused_operation import describe
 
 
 class HpacmlOptMain(xDSLOptMain):
@@ -142,7 +143,9 @@ def main() -> None:
         # The reader has gone, as `head` does. Python writes the rest at exit, which must not fail either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
-    except (HpacmlError, ParseError, DiagnosticException) as error:
+    except DiagnosticException as error:
+        sys.exit(plain(f"hpacml-opt: {error}{describe(error)}"))
+    except (HpacmlError, ParseError) as error:
         notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))
         sys.exit(plain(f"hpacml-opt: {error}{notes}"))
 

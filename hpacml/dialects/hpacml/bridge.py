@@ -385,6 +385,7 @@ class MapOp(TextualOperation, HasCanonicalizationPatternsInterface):
         for array in self.arrays:
             array_type = cast(MemRefType, array.type)
             dtype_name(array_type.element_type)
+            _require_64_bits(array_type.get_shape())
             if not isinstance(array_type.layout, NoneAttr | StridedLayoutAttr):
                 raise VerifyException(f"an array has the layout {array_type.layout}: give it strides instead")
 

@@ -201,28 +201,34 @@ class InBoundsOp(IRDLOperation):
 class DistinctOp(IRDLOperation):
     """
     Whether no element is in two of the views, or twice in one. It writes to the elements, which are
-    scratch memory of the shape of the array in question.
+    scratch memory of the shape of the array in question. With `in` it may write to all of this memory,
+    which is faster where the views touch most of it.
 
     Example:
     ```mlir
     %different = hpacml_rt.distinct %a, %b : !hpacml.indirect<?xi8>, memref<?x2xi8, strided<[2, 1]>>
+    %each_once = hpacml_rt.distinct %c in(%marks : memref<?xi8>) : !hpacml.indirect<?xi8>
     ```
     """
 
     name = "hpacml_rt.distinct"
 
     views = var_operand_def(VIEW)
+    memory = opt_operand_def(MemRefType.constr(i8))
     different = result_def(i1)
 
+    irdl_options = (AttrSizedOperandSegments(as_property=True),)
     traits = traits_def(*READS_AND_WRITES)
-    assembly_format = "$views attr-dict `:` type($views)"
+    assembly_format = "$views (`in` `(` $memory^ `:` type($memory) `)`)? attr-dict `:` type($views)"
 
-    def __init__(self, views: Sequence[SSAValue]):
-        super().__init__(operands=[views], result_types=[i1])
+    def __init__(self, views: Sequence[SSAValue], memory: SSAValue | None = None):
+        super().__init__(operands=[views, memory], result_types=[i1])
 
     def verify_(self) -> None:
         if not self.views:
             raise VerifyException("expected at least one view")
+        if self.memory is not None and cast(MemRefType, self.memory.type).get_num_dims() != 1:
+            raise VerifyException(f"scratch memory has one dimension, not the type {self.memory.type}")
         for view in self.views:
             if view_type(view).element_type != i8:
                 raise VerifyException(f"the elements of scratch memory are i8, not {view_type(view).element_type}")

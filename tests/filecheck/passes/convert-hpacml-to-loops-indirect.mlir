@@ -185,3 +185,21 @@ func.func @different(%marks: memref<4x9xi8, strided<[0, 1]>>, %idx: memref<4xi8>
 // CHECK:         %a = scf.for {{.*}} iter_args(%{{\d+}} = [[FIRST]]) -> (i1) {
 // CHECK:           memref.load %direct
 // CHECK:         func.return %a : i1
+
+// With all of the memory at hand, one fill clears it where it is small for the elements in question.
+
+func.func @dense_or_sparse(%whole: memref<?xi8>, %idx: memref<4xi32>, %n: index) -> i1 {
+  %marks = memref.reinterpret_cast %whole to offset: [0], sizes: [4, %n], strides: [0, 1] : memref<?xi8> to memref<4x?xi8, strided<[0, 1]>>
+  %v = hpacml.indirect %marks[%idx] : memref<4x?xi8, strided<[0, 1]>>[memref<4xi32>] -> !hpacml.indirect<4xi8>
+  %a = hpacml_rt.distinct %v in(%whole : memref<?xi8>) : !hpacml.indirect<4xi8>
+  func.return %a : i1
+}
+
+// CHECK-LABEL: func.func @dense_or_sparse(
+// CHECK:         memref.dim %whole
+// CHECK:         [[DENSE:%\d+]] = arith.cmpi sle, %{{\d+}}, %{{\d+}} : index
+// CHECK-NEXT:    scf.if [[DENSE]] {
+// CHECK:           memref.store %{{\d+}}, %whole[%{{\d+}}]
+// CHECK:         } else {
+// CHECK:           memref.load %idx
+// CHECK:           memref.store %{{\d+}}, %marks[%{{\d+}}, %{{\d+}}]

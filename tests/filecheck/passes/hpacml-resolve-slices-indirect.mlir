@@ -64,12 +64,12 @@ func.func @scatter(%pos: memref<10x3xf32>, %idx: memref<4xi32>) {
 // CHECK-NEXT:    [[BEHIND:%\d+]] = arith.cmpi sle, [[STOP]], [[POS]] : index
 // CHECK-NEXT:    [[APART:%\d+]] = arith.ori [[BEFORE]], [[BEHIND]] : i1
 // CHECK-NEXT:    hpacml_rt.check_map [[APART]] from {{.*}} arrays(%pos, %idx : memref<10x3xf32>, memref<4xi32>) sharing
-// CHECK-NEXT:    %marks = memref.alloc() : memref<10x3xi8>
-// CHECK-NEXT:    [[ROWS:%.*]] = memref.reinterpret_cast %marks to offset: [0], sizes: [4, 3, 10], strides: [0, 1, 3] : memref<10x3xi8> to memref<4x3x10xi8, strided<[0, 1, 3]>>
+// CHECK-NEXT:    %marks = memref.alloc() : memref<30xi8>
+// CHECK-NEXT:    [[ROWS:%.*]] = memref.reinterpret_cast %marks to offset: [0], sizes: [4, 3, 10], strides: [0, 1, 3] : memref<30xi8> to memref<4x3x10xi8, strided<[0, 1, 3]>>
 // CHECK-NEXT:    [[EACH:%.*]] = memref.reinterpret_cast [[COPY]] to offset: [0], sizes: [4, 3], strides: [1, 0]
 // CHECK-NEXT:    [[MARKS:%.*]] = hpacml.indirect [[ROWS]][[[EACH]]] : {{.*}} -> !hpacml.indirect<4x3xi8>
-// CHECK-NEXT:    [[DIFFERENT:%\d+]] = hpacml_rt.distinct [[MARKS]] : !hpacml.indirect<4x3xi8>
-// CHECK-NEXT:    memref.dealloc %marks : memref<10x3xi8>
+// CHECK-NEXT:    [[DIFFERENT:%\d+]] = hpacml_rt.distinct [[MARKS]] in(%marks : memref<30xi8>) : !hpacml.indirect<4x3xi8>
+// CHECK-NEXT:    memref.dealloc %marks : memref<30xi8>
 // CHECK-NEXT:    hpacml_rt.check_map [[DIFFERENT]] from {{.*}} arrays(%pos, %idx : memref<10x3xf32>, memref<4xi32>) indices
 // CHECK-NEXT:    [[OF:%.*]] = memref.reinterpret_cast %pos to offset: [0], sizes: [4, 3, 10], strides: [0, 1, 3]
 // CHECK-NEXT:    [[OWN:%.*]] = memref.reinterpret_cast [[COPY]] to offset: [0], sizes: [4, 3], strides: [1, 0]
@@ -104,7 +104,7 @@ func.func @nested(%data: memref<100xf64>, %a: memref<50xi64>, %b: memref<20xi8>)
 // CHECK-NEXT:    [[OWN_A:%.*]] = memref.alloc() : memref<10xi64>
 // CHECK-NEXT:    [[INNER:%\d+]] = hpacml_rt.in_bounds [[AB]] below [[HUNDRED]] copy([[OWN_A]] : memref<10xi64>) : !hpacml.indirect<10xi64>
 // CHECK-NEXT:    hpacml_rt.check_map [[INNER]] inout
-// CHECK:         hpacml_rt.distinct %{{.*}} : !hpacml.indirect<10xi8>
+// CHECK:         hpacml_rt.distinct %{{.*}} in(%{{.*}} : memref<100xi8>) : !hpacml.indirect<10xi8>
 // CHECK:         [[OF_A:%.*]] = memref.reinterpret_cast [[OWN_A]] to offset: [0], sizes: [10], strides: [1]
 // CHECK-NEXT:    [[V:%.*]] = hpacml.indirect %{{.*}}[[[OF_A]]] : memref<10x100xf64, strided<[0, 1]>>[memref<10xi64, strided<[1]>>] -> !hpacml.indirect<10xf64>
 // CHECK-NEXT:    hpacml.pack [[V]] into %x
@@ -115,7 +115,7 @@ func.func @nested(%data: memref<100xf64>, %a: memref<50xi64>, %b: memref<20xi8>)
 // CHECK:         hpacml_rt.in_bounds %{{.*}} : !hpacml.indirect<10xi64>
 // CHECK:         hpacml_rt.check_map
 // CHECK:         hpacml_rt.check_map
-// CHECK:         hpacml_rt.distinct %{{.*}} : !hpacml.indirect<10xi8>
+// CHECK:         hpacml_rt.distinct %{{.*}} in(%{{.*}} : memref<100xi8>) : !hpacml.indirect<10xi8>
 // CHECK:         hpacml_rt.check_map
 // CHECK:         hpacml.unpack %{{.*}} from %x
 
@@ -221,7 +221,7 @@ func.func @mixed(%t: memref<8xf64>, %a: memref<5xi64>) {
 // CHECK-NOT:     memref.alloc
 // CHECK:         [[MARKS:%.*]] = hpacml.indirect {{.*}} -> !hpacml.indirect<3xi8>
 // CHECK-NEXT:    [[DIRECT:%.*]] = memref.reinterpret_cast %marks to offset: [1], sizes: [3], strides: [1] : memref<8xi8> to memref<3xi8, strided<[1], offset: 1>>
-// CHECK-NEXT:    [[DIFFERENT:%\d+]] = hpacml_rt.distinct [[MARKS]], [[DIRECT]] : !hpacml.indirect<3xi8>, memref<3xi8, strided<[1], offset: 1>>
+// CHECK-NEXT:    [[DIFFERENT:%\d+]] = hpacml_rt.distinct [[MARKS]], [[DIRECT]] in(%marks : memref<8xi8>) : !hpacml.indirect<3xi8>, memref<3xi8, strided<[1], offset: 1>>
 // CHECK-NEXT:    memref.dealloc %marks
 // CHECK-NEXT:    hpacml_rt.check_map [[DIFFERENT]] from {{.*}} arrays(%t, %a, %t : memref<8xf64>, memref<5xi64>, memref<8xf64>)
 // CHECK:         [[V:%.*]] = hpacml.indirect {{.*}} -> !hpacml.indirect<3xf64>

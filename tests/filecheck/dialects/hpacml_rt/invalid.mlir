@@ -38,6 +38,15 @@ func.func @f(%x: memref<9xf32>) {
 
 // -----
 
+func.func @f(%x: memref<3x3xi8>) {
+  %d = hpacml_rt.distinct %x in(%x : memref<3x3xi8>) : memref<3x3xi8>
+  func.return
+}
+
+// CHECK: Operation does not verify: scratch memory has one dimension, not the type memref<3x3xi8>
+
+// -----
+
 func.func @f(%ok: i1, %d: index) {
   hpacml_rt.check_map %ok to "f: [i] = ([i])" names ["x"] targets [#hpacml.target<[*[0 : 3]]>] sizes(%d, %d) bounds() params() of []
   func.return

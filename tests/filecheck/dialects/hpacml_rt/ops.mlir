@@ -34,6 +34,8 @@ func.func @checks(%x: memref<?xf32>, %idx: memref<?xi32>, %u: memref<4x5xi8>, %a
   hpacml_rt.bad_index %bad of %bad to %watch {note = "kept"}
   %none = hpacml_rt.none_bad %watch
   %s = hpacml_rt.distinct %b : !hpacml.indirect<?x2xi8>
+  %whole = memref.alloc() : memref<20xi8>
+  %once = hpacml_rt.distinct %b, %u in(%whole : memref<20xi8>) {note = "kept"} : !hpacml.indirect<?x2xi8>, memref<4x5xi8>
   %t = hpacml_rt.distinct %b, %u, %b {note = "kept"} : !hpacml.indirect<?x2xi8>, memref<4x5xi8>, !hpacml.indirect<?x2xi8>
   %flag, %record, %first = hpacml_rt.flag "checks" ["f(x[idx[0:n]])", ""] {note = "kept"}
   %down = hpacml_rt.flag_down %flag {note = "kept"}
@@ -57,6 +59,8 @@ func.func @checks(%x: memref<?xf32>, %idx: memref<?xi32>, %u: memref<4x5xi8>, %a
 // CHECK-NEXT:    hpacml_rt.bad_index %bad of %bad to %watch {note = "kept"}
 // CHECK-NEXT:    %none = hpacml_rt.none_bad %watch
 // CHECK-NEXT:    %s = hpacml_rt.distinct %b : !hpacml.indirect<?x2xi8>
+// CHECK-NEXT:    %whole = memref.alloc() : memref<20xi8>
+// CHECK-NEXT:    %once = hpacml_rt.distinct %b, %u in(%whole : memref<20xi8>) {note = "kept"} : !hpacml.indirect<?x2xi8>, memref<4x5xi8>
 // CHECK-NEXT:    %t = hpacml_rt.distinct %b, %u, %b {note = "kept"} : !hpacml.indirect<?x2xi8>, memref<4x5xi8>, !hpacml.indirect<?x2xi8>
 // CHECK-NEXT:    %flag, %record, %first = hpacml_rt.flag "checks" ["f(x[idx[0:n]])", ""] {note = "kept"}
 // CHECK-NEXT:    %down = hpacml_rt.flag_down %flag {note = "kept"}
@@ -108,7 +112,7 @@ func.func @texts(%ok: i1, %n: index) {
 // GENERIC:      "hpacml_rt.check_map"(%ok, %n, %n, %n, %x, %idx) <{direction = #hpacml<direction from>, functor = "f: [i] = ([i])", names = ["x", "idx"], targets = [#hpacml.target<[*[0 : ?]]>], parameters = [], operandSegmentSizes = array<i32: 1, 2, 1, 0, 2>}>
 // GENERIC:      "hpacml_rt.check_indices"(%m) : (!hpacml.mapping<?xf32>) -> ()
 // GENERIC:      %r = "hpacml_rt.in_bounds"(%a, %n) {note = "kept"} : (!hpacml.indirect<?xi64>, index) -> i1
-// GENERIC:      %t = "hpacml_rt.distinct"(%b, %u, %b) {note = "kept"} : (!hpacml.indirect<?x2xi8>, memref<4x5xi8>, !hpacml.indirect<?x2xi8>) -> i1
+// GENERIC:      %t = "hpacml_rt.distinct"(%b, %u, %b) <{operandSegmentSizes = array<i32: 3, 0>}> {note = "kept"} : (!hpacml.indirect<?x2xi8>, memref<4x5xi8>, !hpacml.indirect<?x2xi8>) -> i1
 // GENERIC:      %flag, %record, %first = "hpacml_rt.flag"() <{label = "checks", maps = ["f(x[idx[0:n]])", ""]}> {note = "kept"} : () -> (memref<1xi32>, memref<3xi64>, index)
 // GENERIC:      %down = "hpacml_rt.flag_down"(%flag) {note = "kept"} : (memref<1xi32>) -> i1
 // GENERIC:      %a = "hpacml_rt.copied"(%x, %t, %u) : (memref<?x5xf32>, memref<?xf32>, memref<9xi32, strided<[?], offset: ?>>) -> i64
