@@ -81,7 +81,12 @@ OTHERS = {
     "hpacml_rt.in_bounds": {"size": "index", "own": "memref<?xi32>"},
     "hpacml_rt.bad_index": {"index": "i64", "size": "i64", "watch": "memref<1xi32>"},
     "hpacml_rt.none_bad": {"watch": "memref<1xi32>"},
-    "hpacml_rt.distinct": {"a": "!hpacml.indirect<?xi8>", "b": "memref<?x2xi8, strided<[2, 1]>>"},
+    "hpacml_rt.distinct": {
+        "a": "!hpacml.indirect<?xi8>",
+        "b": "memref<?x2xi8, strided<[2, 1]>>",
+        "c": "!hpacml.indirect<?xi8>",
+        "marks": "memref<?xi8>",
+    },
     "hpacml_rt.flag_down": {"flag": "memref<1xi32>"},
     "hpacml.indirect": {
         "rows": "memref<?x3x?xf32, strided<[0, 1, 3]>>",
