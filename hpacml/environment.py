@@ -142,6 +142,12 @@ DB_COMPRESS = Variable(
     "none",
     "The filter of new groups, and its level.",
 )
+JPY_SESSION_NAME = Variable(
+    "JPY_SESSION_NAME",
+    "a path",
+    "",
+    "A variable of Jupyter: the notebook, by whose name the databases know the functions that it defines.",
+)
 HDF5_USE_FILE_LOCKING = Variable(
     "HDF5_USE_FILE_LOCKING",
     "`TRUE`, `FALSE` or `BEST_EFFORT`",

@@ -190,7 +190,7 @@ def test_several_inputs_and_outputs_are_recorded() -> None:
     for _ in range(3):
         region(a, b, c, d, 5)
     with collected() as file:
-        assert set(file["r"]) == {"input", "input_1", "output", "output_1", "runtime"}
+        assert set(file["r"]) == {"input", "input_1", "output", "output_1", "runtime", "runs"}
         np.testing.assert_array_equal(file["r/input_1"][2], b)
         np.testing.assert_array_equal(file["r/output_1"][2], a - b)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from hpacml import environment
 
 
 def origin_of(function: Callable[..., Any], name: str | None = None) -> str:
@@ -35,5 +36,5 @@ def _module(function: Callable[..., Any]) -> str:
 
 
 def _notebook() -> str | None:
-    session = os.environ.get("JPY_SESSION_NAME", "")
-    return session if session.endswith(".ipynb") else None
+    session = environment.JPY_SESSION_NAME.text()
+    return session if session and session.endswith(".ipynb") else None

@@ -338,7 +338,6 @@ MISTAKES = [
     ("tensor map(to: f(t[0:N]))«)»", "no bracket is open here"),
     ("tensor map(to: f(t[0:N]))«;»", "leave the semicolon out"),
     ("tensor map(to: f(t[0:N]«[»0:M]))", "all dimensions stand in one pair of brackets"),
-    ("tensor map(to: f(t«)»)", "found ')', expected '[': say which elements, as in t[0:n, 0:m]"),
     ("tensor map(to: t«[»0:N])", "a functor is applied to the array, as in f(t[0:n])"),
     ("tensor map(«f»(t[0:N]))", "say the direction first, as in to: f(t[0:n])"),
     ("ml(infer) in(«)»", "found ')', expected a name: give at least one"),

@@ -209,19 +209,19 @@ def test_compiled_programs_call_kernels_and_regions_as_they_are(tmp_path: Path) 
     subprocess.run([sys.executable, "program.py"], cwd=tmp_path, check=True)
 
 
-class Sides(torch.nn.Module):
-    """A model of rows that looks at its neighbours by a functor."""
+class Twice(torch.nn.Module):
+    """A model of any number of rows that looks at each of them twice, by a functor."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         n = x.shape[0]
-        sides = hpacml.functor("f: [i, 0:2] = ([i-1], [i+1])").gather("x[1:n-1]", x=x.reshape(-1), n=n)
-        return torch.nn.functional.pad(sides.sum(1), (1, 1)).reshape(-1, 1)
+        pairs = hpacml.functor("f: [i, 0:2] = ([i], [i])").gather("x[0:n]", x=x.reshape(-1), n=n)
+        return pairs.sum(1, keepdim=True)
 
 
 @pytest.mark.slow
 def test_model_files_with_a_gather_run_in_a_program_that_has_no_functor(tmp_path: Path) -> None:
     for name in ("m.pt", "m.pt2"):
-        hpacml.save_model(Sides(), tmp_path / name, example=torch.zeros(8, 1))
+        hpacml.save_model(Twice(), tmp_path / name, example=torch.zeros(8, 1))
     script = """
         import numpy as np, hpacml
 
@@ -233,6 +233,6 @@ def test_model_files_with_a_gather_run_in_a_program_that_has_no_functor(tmp_path
         for path in ("m.pt", "m.pt2"):
             a, b = np.arange(8, dtype=np.float32) ** 2, np.ones(8, np.float32)
             region(a, b, 8, path)
-            assert b.tolist() == [0, *(a[:-2] + a[2:]).tolist(), 0], b
+            assert (b == 2 * a).all(), b
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(script)], cwd=tmp_path, check=True)
