@@ -152,7 +152,8 @@ def _require_attributes(found: Any) -> None:
     attributes = h5py().h5a
     for number in range(attributes.get_num_attrs(found.id)):
         attribute = attributes.open(found.id, index=number)
-        if (nbytes := attribute.get_storage_size()) > _ATTRIBUTE:
+        nbytes = attribute.get_type().get_size() * math.prod(attribute.shape or ())
+        if nbytes > _ATTRIBUTE:
             _refuse(
                 found.name,
                 f"has an attribute '{_text(attribute.name)}' of {nbytes} bytes, and {_ATTRIBUTE} is the most",
