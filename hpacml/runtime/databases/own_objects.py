@@ -138,7 +138,7 @@ def _require_stored(dataset: Any) -> None:
     if nbytes <= _UNSTORED:
         return
     if dataset.chunks is None:
-        stored = dataset.id.get_storage_size()
+        stored = itemsize * math.prod(shape) if dataset.id.get_offset() is not None else 0
     else:
         stored = dataset.id.get_num_chunks() * math.prod(dataset.chunks) * itemsize
     if nbytes - stored > _UNSTORED:
