@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import functools
 import re
 import threading
 from collections.abc import Callable, Mapping
@@ -20,6 +19,7 @@ _EXPORT = re.compile(r"^define (?!internal)[^@]*@(\w+)\(", re.MULTILINE)
 """A function that other code may call."""
 
 _lock = threading.RLock()
+_loaded: list[Runtime] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,12 @@ class Runtime:
 
 def runtime() -> Runtime:
     """The runtime of this process, loaded once. Raises `HpacmlError` if the process has no thread-specific key left."""
+    if _loaded:  # each inference asks
+        return _loaded[0]
     with _lock:
-        return _load()
+        if not _loaded:
+            _loaded.append(_load())
+        return _loaded[0]
 
 
 def text() -> str:
@@ -54,7 +58,6 @@ def text() -> str:
     return (resources.files("hpacml.runtime") / "shim.ll").read_text(encoding="utf-8") + forwarding()
 
 
-@functools.cache
 def _load() -> Runtime:
     callbacks = make_callbacks()
     imports = {name: ctypes.cast(function, ctypes.c_void_p).value or 0 for name, function in callbacks.items()}
@@ -70,7 +73,7 @@ def _load() -> Runtime:
     enter = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t, ctypes.c_void_p)(library.addresses["hpacml_enter"])
     on = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_void_p)
     enter_on = on(library.addresses["hpacml_enter_on"])
-    ask = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t)(library.addresses["hpacml_is_temporary"])
+    ask = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_size_t)(library.addresses["hpacml_is_temporary"])
     tell = ctypes.CFUNCTYPE(None, ctypes.c_size_t)
     keep, drop = tell(library.addresses["hpacml_keep"]), tell(library.addresses["hpacml_drop"])
     return Runtime(enter, enter_on, ask, keep, drop, library.addresses, (library, callbacks))

@@ -19,11 +19,11 @@ def note_writes(views: Iterable[ArrayView]) -> None:
     Torch then refuses gradients that need what was there before. Of a NumPy array over the memory of a tensor it cannot
     be known.
     """
+    owners = [view.owner for view in views if type(view.owner) is not np.ndarray]
     torch: Any = sys.modules.get("torch")
-    if torch is None:  # nobody has tensors
+    if not owners or torch is None:  # nobody has tensors
         return
-    tensors = [view.owner for view in views if isinstance(view.owner, torch.Tensor)]
-    if tensors:
+    if tensors := [owner for owner in owners if isinstance(owner, torch.Tensor)]:
         torch.autograd.graph.increment_version(tensors)
 
 

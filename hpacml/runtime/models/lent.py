@@ -19,6 +19,7 @@ from hpacml.runtime.shim import runtime
 
 # How many tensors use a storage, by its address. Not counted is Python's object for it, which the storage keeps.
 _uses = cast(Any, torch._C)._storage_Use_Count  # pyright: ignore[reportPrivateUsage]
+_tensor_uses = cast(Any, torch.Tensor)._use_count
 
 SMALL = 1 << 14
 """The most bytes of inputs that are copied without a thought."""
@@ -62,14 +63,17 @@ class Lent:
     def _state(self) -> list[tuple[int, ...]]:
         """Count what refers to each memory and to its tensor, in Python and elsewhere, and tell where it is."""
         return [
-            (_uses(pointer), getrefcount(storage), storage.data_ptr(), getrefcount(x), cast(Any, x)._use_count())
+            (_uses(pointer), getrefcount(storage), storage.data_ptr(), getrefcount(x), _tensor_uses(x))
             for x, storage, pointer in self._lent
         ]
 
     def of_application(self, call: Call | None) -> bool:
         """Tell whether an input is an array of the application, and not temporary memory of the call."""
         is_temporary = runtime().is_temporary if call is None else call.is_temporary
-        return not all(is_temporary(known[2]) for known in self._known)
+        for _, _, address, _, _ in self._known:  # noqa: SIM110 (each call asks, and a generator takes longer)
+            if not is_temporary(address):
+                return True
+        return False
 
     @property
     def kept(self) -> bool:
@@ -121,4 +125,7 @@ def extent(tensor: torch.Tensor) -> tuple[int, int]:
 def meet(extent: tuple[int, int], others: Sequence[tuple[int, int]]) -> bool:
     """Tell whether memory shares addresses with others."""
     low, high = extent
-    return any(low < stop and start < high for start, stop in others)
+    for start, stop in others:  # noqa: SIM110 (each call asks, and a generator takes longer)
+        if low < stop and start < high:
+            return True
+    return False
