@@ -50,12 +50,13 @@ def require_plain(function: Callable[..., Any]) -> None:
 def require_finished(result: object, name: str) -> None:
     """Raise `DirectiveError` if a body returns what has its work still to do."""
     kind = type(result)
+    generator: Any = getattr(result, "gen", None)  # that of a context manager
     is_done: Any = getattr(result, "done", None)
     if not (
         isinstance(result, _LATER)
         or hasattr(kind, "__await__")
         or hasattr(kind, "add_done_callback")
-        or (isinstance(result, _MANAGERS) and isinstance(getattr(result, "gen", None), _LATER))
+        or (isinstance(generator, _LATER) and isinstance(result, _MANAGERS))
     ):
         return
     if callable(is_done) and is_done():
