@@ -267,7 +267,10 @@ def tensor_for(program: Program, binding: Binding, names: dict[str, Any], way: s
     common = None
     if not way.startswith("functor"):
         data = {t.name for t in oracle.read_targets(program.targets, names)} if shape != [1] else set(names)
-        common = oracle.promote([d for name, d in program.dtypes if name in data])
+        try:
+            common = oracle.promote([d for name, d in program.dtypes if name in data])
+        except oracle.Misfit as error:  # there is no dtype for the tensor of such a region
+            raise oracle.Unspecified from error
         if 0 in shape:  # then the model does not run, and nobody sees what it would return
             binding = replace(binding, wrong_tensor=False)
     return tensor_of(program, binding, shape, common)

@@ -137,7 +137,7 @@ def tensor_of(program: Program, binding: Binding, shape: Sequence[int], dtype: s
     high = min([255, *(int(each.max) for each in integers)])
     values = contents(shape, dtype or program.tensor_dtype, Random(binding.seed), not integers, low, high)
     if binding.wrong_tensor:
-        return values.reshape(1, *shape)
+        return values.reshape(1, 1, *shape)  # one dimension of 1 more is no difference for models
     return values
 
 
@@ -145,7 +145,7 @@ def contents(shape: Sequence[int], dtype: str, random: Random, special: bool, lo
     """Elements by chance, of all magnitudes and kinds if `special`, else from `low` to `high`."""
     count = prod(shape)
     if dtype == "bool":
-        return np.array([random.random() < 0.5 for _ in range(count)]).reshape(shape)
+        return np.array([random.random() < 0.5 for _ in range(count)], bool).reshape(shape)
     if dtype in INTEGERS:
         info = np.iinfo(NUMPY[dtype])
         least, most, less = int(info.min), int(info.max), (0, 0, info.bits // 2)

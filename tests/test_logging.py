@@ -31,7 +31,7 @@ def _writes(path: Path) -> Iterator[str]:
             call = ast.unparse(node.func)
             if call in ("print", "pprint", "sys.exit"):
                 yield f"{path.name}:{node.lineno}: {call}"
-            elif call.endswith("getLogger") and ast.unparse(node.args[0]) != "'hpacml'":
+            elif call.endswith("getLogger") and not ast.unparse(node.args[0]).startswith(("'hpacml'", "'torch.")):
                 yield f"{path.name}:{node.lineno}: {ast.unparse(node)}"
             elif call.startswith("logging.") and call != "logging.getLogger":  # of the root logger
                 yield f"{path.name}:{node.lineno}: {call}"
