@@ -7,6 +7,7 @@ rest. `python -m tests.faults TASK` is one: it reads a line of JSON for each tri
 from __future__ import annotations
 
 import contextlib
+import errno
 import faulthandler
 import io
 import json
@@ -23,7 +24,10 @@ import traceback
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 PATIENCE = 20.0
@@ -348,6 +352,23 @@ def read_all(path: Path) -> int:
                     odd += int(np.sum(values != expected)) if same else values.size
             _ = region.runs, region.maps, repr(region)
     return odd
+
+
+def fail_at(monkeypatch: pytest.MonkeyPatch, count: int) -> Callable[[], bool]:
+    """Have the disk be full at the write number `count` to the file's end. Says later whether it came to that."""
+    from hpacml.runtime.databases.commits import transaction
+
+    write, number = transaction.write_all, 0
+
+    def fail(descriptor: int, writes: Any) -> None:
+        nonlocal number
+        number += 1
+        if number > count:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(descriptor, writes)
+
+    monkeypatch.setattr(transaction, "write_all", fail)
+    return lambda: number > count
 
 
 def hpacml_db(*arguments: str) -> None:

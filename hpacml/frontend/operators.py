@@ -54,6 +54,7 @@ class Door(Protocol):
 def define(make: Callable[[FunctorDirective, Machine | None], Door]) -> None:
     """Define the operators, unless they are. Torch needs them before it reads a model that has them."""
     import torch
+    from torch import library
 
     if _defined:
         return
@@ -117,7 +118,7 @@ def define(make: Callable[[FunctorDirective, Machine | None], Door]) -> None:
         given = dict(zip(names.split(","), arrays, strict=False))
         return [torch.empty_like(given[name]) for name in _written(parse_application_targets(targets))]
 
-    operator = cast(Any, torch.library.custom_op)
+    operator = cast(Any, library.custom_op)
     operator("hpacml::gather", gather, mutates_args=(), schema=_GATHER).register_fake(shape_of_gather)
     operator("hpacml::scatter", scatter, mutates_args=(), schema=_SCATTER).register_fake(shapes_of_scatter)
 

@@ -111,11 +111,6 @@ def view_of_descriptor(address: int, dtype: str, rank: int) -> ArrayView:
     return ArrayView(origin, dtype, tuple(words[3 : 3 + rank]), tuple(words[3 + rank :]), False, None)
 
 
-def tensor_from_descriptor(address: int, dtype: str, rank: int) -> torch.Tensor:
-    """A Torch tensor over the memory of a memref descriptor, made by `tensor_over`."""
-    return tensor_over(view_of_descriptor(address, dtype, rank))
-
-
 def tensor_over(view: ArrayView) -> torch.Tensor:
     """A Torch tensor over memory of the host, valid as long as the memory is.
 

@@ -23,7 +23,7 @@ from hpacml.runtime.arrays.views import (
     c_strides,
     descriptor,
     layout_of,
-    tensor_from_descriptor,
+    tensor_over,
     view_of_descriptor,
 )
 
@@ -453,13 +453,13 @@ def test_descriptors_and_back(layout: str) -> None:
     np.testing.assert_array_equal(seen, a)
     assert seen.size == 0 or np.shares_memory(seen, a)
     if min(view.strides, default=0) >= 0:
-        tensor = tensor_from_descriptor(ctypes.addressof(words), view.dtype, rank)
+        tensor = tensor_over(view_of_descriptor(ctypes.addressof(words), view.dtype, rank))
         assert tuple(tensor.shape) == a.shape
         np.testing.assert_array_equal(tensor.numpy(), a)
         assert a.size == 0 or tensor.data_ptr() == view.address
     else:
         with pytest.raises(MapError, match="Torch has no negative strides"):
-            tensor_from_descriptor(ctypes.addressof(words), view.dtype, rank)
+            tensor_over(view_of_descriptor(ctypes.addressof(words), view.dtype, rank))
 
 
 @pytest.mark.parametrize("dtype", TORCH)
@@ -468,7 +468,7 @@ def test_tensors_over_descriptors_have_every_dtype(dtype: str, shape: tuple[int,
     t = torch.arange(6).to(TORCH[dtype])[: max(1, int(np.prod(shape)))]
     t = t[: int(np.prod(shape))].reshape(shape)
     words = descriptor(array_view(t, "t"))
-    again = tensor_from_descriptor(ctypes.addressof(words), dtype, len(shape))
+    again = tensor_over(view_of_descriptor(ctypes.addressof(words), dtype, len(shape)))
     assert again.dtype is t.dtype
     assert again.shape == t.shape
     assert torch.equal(again, t)
@@ -483,7 +483,7 @@ def test_offsets_of_descriptors_count() -> None:
     a = np.arange(10, dtype=np.float64)
     words = (ctypes.c_int64 * 5)(0, a.ctypes.data, 3, 2, 4)
     np.testing.assert_array_equal(array_from_descriptor(ctypes.addressof(words), "f64", 1), a[3:8:4])
-    np.testing.assert_array_equal(tensor_from_descriptor(ctypes.addressof(words), "f64", 1).numpy(), a[3:8:4])
+    np.testing.assert_array_equal(tensor_over(view_of_descriptor(ctypes.addressof(words), "f64", 1)).numpy(), a[3:8:4])
 
 
 def test_numpy_alone_does_not_import_torch() -> None:

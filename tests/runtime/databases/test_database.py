@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from hpacml.runtime.databases.commits import transaction
 from hpacml.runtime.databases.writer import Schema
 from hpacml.tools.check import check_region
 from hpacml.version import version
+from tests.faults import fail_at
 
 h5py = pytest.importorskip("h5py")
 
@@ -236,21 +236,6 @@ def wait_for_commit(path: str) -> None:
 
 
 # -- all or nothing ----------------------------------------------------------------------------------------
-
-
-def fail_at(monkeypatch: pytest.MonkeyPatch, count: int) -> Callable[[], bool]:
-    """Have the disk be full at the write number `count` to the file's end. Says later whether it came to that."""
-    write, number = transaction.write_all, 0
-
-    def fail(descriptor: int, writes: Any) -> None:
-        nonlocal number
-        number += 1
-        if number > count:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        write(descriptor, writes)
-
-    monkeypatch.setattr(transaction, "write_all", fail)
-    return lambda: number > count
 
 
 def test_a_full_disk_leaves_the_last_commit(path: str, monkeypatch: pytest.MonkeyPatch):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import pickle
 import threading
 from collections.abc import Callable
@@ -16,12 +15,12 @@ import pytest
 import hpacml
 from hpacml.errors import DatabaseError
 from hpacml.runtime.databases import blocks, groups, writer
-from hpacml.runtime.databases.commits import transaction
 from hpacml.runtime.databases.writer import Schema
 from hpacml.tools.check import check_region
 from hpacml.tools.export import export
 from hpacml.tools.merge import merge
 from hpacml.tools.plot import plot
+from tests.faults import fail_at
 
 h5py = pytest.importorskip("h5py")
 torch = pytest.importorskip("torch")
@@ -31,6 +30,7 @@ MAPS = (
     "to: g: [p, 0:2] = ([p], [p]) | g(x[0:P])",
     "from: h: [i, j] = ([i, j]) | h(u[0:N, 0:M])",
 )
+
 SCHEMA = Schema(MAPS, ("f32", "f64"), ("f64",))
 SIZES = ((4, 5, 3), (4, 5, 3), (2, 7, 3), (4, 5, 0), (0, 5, 4), (1, 1, 9), (1, 1, 9), (30, 50, 2), (4, 5, 3))
 
@@ -469,21 +469,6 @@ def test_points_that_do_not_fit_are_told_once(
 
 
 # -- all or nothing -----------------------------------------------------------------------------------------
-
-
-def fail_at(monkeypatch: pytest.MonkeyPatch, count: int) -> Callable[[], bool]:
-    """Have the disk be full at the write number `count` to the file's end. Says later whether it came to that."""
-    write, number = transaction.write_all, 0
-
-    def fail(descriptor: int, writes: Any) -> None:
-        nonlocal number
-        number += 1
-        if number > count:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        write(descriptor, writes)
-
-    monkeypatch.setattr(transaction, "write_all", fail)
-    return lambda: number > count
 
 
 def error_of_flush() -> str | None:

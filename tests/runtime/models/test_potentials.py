@@ -24,6 +24,23 @@ def energy(x: torch.Tensor) -> torch.Tensor:
     return NET(x).sum()
 
 
+class Scripted(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = NET
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x.detach().requires_grad_(True)
+        found = torch.autograd.grad([self.net(x).sum()], [x])[0]
+        assert found is not None
+        return -found
+
+
+def scripted() -> torch.jit.ScriptModule:
+    with torchscript.jit() as jit:
+        return jit.script(Scripted())
+
+
 def by_grad(x: torch.Tensor) -> torch.Tensor:
     x.requires_grad_()
     return -torch.autograd.grad(energy(x), x)[0]
@@ -125,42 +142,18 @@ def test_energies_and_forces_of_gathered_positions() -> None:
 def test_forces_in_torchscript(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HPACML_TRUST_MODELS", "all")
 
-    class Scripted(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.net = NET
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            x = x.detach().requires_grad_(True)
-            found = torch.autograd.grad([self.net(x).sum()], [x])[0]
-            assert found is not None
-            return -found
-
+    potential = scripted()
     with torchscript.jit() as jit:
-        scripted = jit.script(Scripted())
-        jit.save(scripted, tmp_path / "m.pt")
+        jit.save(potential, tmp_path / "m.pt")
     a, y = np.random.default_rng(0).random((4, 3)), np.zeros((4, 3))
-    for model in (scripted, tmp_path / "m.pt"):
+    for model in (potential, tmp_path / "m.pt"):
         y[:] = 0
         region(a, y, 4, model)
         np.testing.assert_allclose(y, expected(a), rtol=1e-12)
 
 
 def test_verify_runs_potentials_as_regions_do(tmp_path: Path) -> None:
-    class Scripted(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.net = NET
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            x = x.detach().requires_grad_(True)
-            found = torch.autograd.grad([self.net(x).sum()], [x])[0]
-            assert found is not None
-            return -found
-
-    with torchscript.jit() as jit:
-        scripted = jit.script(Scripted())
-    file = hpacml.save_model(scripted, tmp_path / "s.pt", example=torch.zeros(4, 3, dtype=torch.float64))
+    file = hpacml.save_model(scripted(), tmp_path / "s.pt", example=torch.zeros(4, 3, dtype=torch.float64))
     result = CliRunner().invoke(app, ["model", "verify", str(file)])
     assert result.exit_code == 0, result.output
 
