@@ -37,6 +37,7 @@ from hpacml.frontend.maps import AppliedFunctor, End
 from hpacml.frontend.ml import MAP_OF_CLAUSE, ml_op
 from hpacml.frontend.python.evaluator import MISSING, Evaluator
 from hpacml.frontend.python.number import Number
+from hpacml.frontend.python.scalars import exceeds_int
 from hpacml.frontend.python.types import ARRAY_DTYPES, INT
 from hpacml.frontend.python.values import Array, Opaque, Unset, describe
 from hpacml.frontend.scope import Keyword, Scope, Use, check_units
@@ -314,7 +315,7 @@ class Directives:
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
             node = ast.copy_location(ast.BinOp(ast.Constant(0), ast.Sub(), node.operand), node)
         if not isinstance(node, ast.BinOp):
-            return self._evaluator.index(node, "a number in a map"), None
+            return self._single(node)
         (left, left_overflows), (right, right_overflows) = self._checked(node.left), self._checked(node.right)
         with self._evaluator.at(node):
             number = self._evaluator.numbers.binary(type(node.op), left, right)
@@ -328,6 +329,15 @@ class Directives:
             a, b, wrapped = (value(IndexCastOp(ssa(n), I128)) for n in (left, right, number))
             flags.append(value(CmpiOp(value(wide(a, b)), wrapped, "ne")))
         return number, reduce(lambda a, b: value(OrIOp(a, b)), flags) if flags else None
+
+    def _single(self, node: ast.expr) -> tuple[Number, SSAValue | None]:
+        given = self._evaluator.number(node)
+        with self._evaluator.at(node):
+            number = self._evaluator.numbers.integer(given, "a number in a map")
+        if not exceeds_int(given.type) or given.constant is not None:
+            return number, None
+        zero = self._evaluator.emit.index(0)
+        return number, self._evaluator.emit.value(CmpiOp(self._evaluator.numbers.ssa(number), zero, "slt"))
 
     def _mapping(self, bound: _BoundMap, direction: Direction) -> SSAValue:
         """The mapping of this direction, which is added unless the directive has added it already."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from xdsl.dialects.arith import AddiOp, AndIOp, CmpiOp, DivUIOp, MaxUIOp, MinUIOp, SelectOp, SubiOp
 from xdsl.dialects.builtin import IndexType
 from xdsl.dialects.scf import ConditionOp, ForOp, ParallelOp, ReduceOp, WhileOp
 from xdsl.ir import Block, Region, SSAValue
@@ -15,25 +14,11 @@ from hpacml.frontend import plain
 from hpacml.frontend.python import jumps
 from hpacml.frontend.python.evaluator import Evaluator
 from hpacml.frontend.python.number import Number
+from hpacml.frontend.python.ranges import Counters, Range
+from hpacml.frontend.python.scalars import exceeds_int
 from hpacml.frontend.python.types import BOOL, INT
 from hpacml.frontend.python.values import Unset
 from hpacml.frontend.python.variables import Kinds, Variables, assigned
-
-
-@dataclass(frozen=True)
-class _Range:
-    start: Number
-    stop: Number
-    step: Number
-    parallel: bool
-
-    @property
-    def least(self) -> int | None:
-        """A lower bound of the numbers, None if none is known."""
-        if self.step.least is not None and self.step.least >= 0:
-            return self.start.least
-        descends = self.step.constant is not None
-        return self.stop.least + 1 if descends and self.stop.least is not None else None
 
 
 @dataclass(frozen=True)
@@ -42,7 +27,7 @@ class _For:
 
     node: ast.For
     target: str
-    range: _Range
+    range: Range
     body: list[ast.stmt]
 
 
@@ -53,6 +38,7 @@ class Loops:
         self._evaluator = evaluator
         self._emit = evaluator.emit
         self._numbers = evaluator.numbers
+        self._counters = Counters(evaluator.numbers)
         self._variables = variables
         self._block = block
 
@@ -87,74 +73,36 @@ class Loops:
 
     # -- ranges ----------------------------------------------------------------------------------
 
-    def _range(self, node: ast.expr) -> _Range:
+    def _range(self, node: ast.expr) -> Range:
         callee = self._evaluator.static(node.func) if isinstance(node, ast.Call) else None
         if not isinstance(node, ast.Call) or (callee is not range and callee is not plain.prange):
             raise self._evaluator.error(node, "a loop runs over range(...) or hpacml.prange(...)")
         if node.keywords or not 1 <= len(node.args) <= 3:
             raise self._evaluator.error(node, "a range has one to three numbers: range([start,] stop[, step])")
-        numbers = [self._evaluator.index(argument, "a bound or step of a range") for argument in node.args]
+        numbers = [self._bound(argument) for argument in node.args]
         start, stop = (Number(INT, 0), numbers[0]) if len(numbers) == 1 else numbers[:2]
         step = numbers[2] if len(numbers) == 3 else Number(INT, 1)
         if step.constant == 0:
             raise self._evaluator.error(node.args[2], "the step of a range is 0")
-        return _Range(start, stop, step, callee is plain.prange)
+        return Range(start, stop, step, callee is plain.prange)
 
-    def _bounds(self, range: _Range) -> tuple[SSAValue, SSAValue, SSAValue]:
-        """Bounds and step of a counter for scf, which neither leaves 64 bits nor passes its upper bound.
-
-        With a step of 1 it is the loop's variable, and with -1 its complement, since `~i` turns the order of all
-        integers round. With another step it counts the iterations from 0, because the number after the last one may
-        be too large.
-        """
-        ssa, one = self._numbers.ssa, self._emit.index(1)
-        match range.step.constant:
-            case 1:
-                return ssa(range.start), ssa(range.stop), one
-            case -1:
-                return ssa(self._complement(range.start)), ssa(self._complement(range.stop)), one
-            case _:
-                return self._emit.index(0), self._count(range), one
+    def _bound(self, node: ast.expr) -> Number:
+        """A bound or a step: an `int`, or a `uint64` unless it is known to fit one."""
+        number = self._evaluator.number(node)
+        fits = number.constant is not None and number.constant <= INT.limits[1]
+        if exceeds_int(number.type) and not fits:
+            return number
+        with self._evaluator.at(node):
+            return self._numbers.integer(number, "a bound or step of a range")
 
     def _set_target(self, loop: _For, counter: SSAValue) -> None:
         """Set the loop's variable in an iteration."""
-        number, range = Number(INT, counter), loop.range
-        if range.step.constant == -1:
-            number = self._complement(number)
-        elif range.step.constant != 1:
-            distance = self._numbers.binary(ast.Mult, number, range.step)
-            number = self._numbers.binary(ast.Add, range.start, distance)
-        self._variables.set(loop.target, replace(number, bound=range.least))
-
-    def _complement(self, number: Number) -> Number:
-        return self._numbers.invert(number) if number.constant is None else Number(INT, ~int(number.constant))
-
-    def _count(self, range: _Range) -> SSAValue:
-        """The number of iterations, 0 for a step of 0. A loop of 2**63 never ends, as one of one less."""
-        value, constant = self._emit.value, self._emit.index
-        start, stop, step = map(self._numbers.ssa, (range.start, range.stop, range.step))
-        if range.step.constant is None:
-            ascends = value(CmpiOp(step, constant(0), "sgt"))
-            low, high = (value(SelectOp(ascends, *ends)) for ends in ((start, stop), (stop, start)))
-            size = value(SelectOp(ascends, step, value(SubiOp(constant(0), step))))
-            divisor = value(MaxUIOp(size, constant(1)))
-        else:
-            low, high = (start, stop) if range.step.constant > 0 else (stop, start)
-            size = abs(int(range.step.constant))
-            divisor = constant(size if size < 1 << 63 else -size)
-        # Without a sign, both the distance and the size of the step fit 64 bits.
-        rest = value(SubiOp(value(SubiOp(high, low)), constant(1)))
-        last = value(DivUIOp(rest, divisor))
-        count = value(AddiOp(value(MinUIOp(last, constant((1 << 63) - 2))), constant(1)))
-        some = value(CmpiOp(low, high, "slt"))
-        if range.step.constant is None:
-            some = value(AndIOp(some, value(CmpiOp(step, constant(0), "ne"))))
-        return value(SelectOp(some, count, constant(0)))
+        self._variables.set(loop.target, self._counters.number(loop.range, counter))
 
     # -- the kinds of loops ----------------------------------------------------------------------
 
     def _counting(self, loop: _For) -> None:
-        lower, upper, step = self._bounds(loop.range)
+        lower, upper, step = self._counters.bounds(loop.range)
         variables = self._variables
 
         def build(kinds: Kinds) -> list[Block]:
@@ -184,7 +132,7 @@ class Loops:
                     "other: use another name inside, range instead of prange, or an array with one element for "
                     "each iteration",
                 )
-        lower, upper, step = self._bounds(loop.range)
+        lower, upper, step = self._counters.bounds(loop.range)
         before, was_parallel = self._variables.now, self._evaluator.in_parallel_loop
         self._evaluator.in_parallel_loop = True
         self._variables.copy()
@@ -201,7 +149,7 @@ class Loops:
     def _with_break(self, loop: _For, stop: str) -> None:
         """Compile a `for` with `break` as a `while` that counts."""
         counter, variables = jumps.hidden("count", loop.node), self._variables
-        lower, upper, step = (Number(INT, value) for value in self._bounds(loop.range))
+        lower, upper, step = (Number(INT, value) for value in self._counters.bounds(loop.range))
         variables.set(counter, lower)
         variables.set(stop, Number(BOOL, False))
 

@@ -73,7 +73,7 @@ class Arithmetic:
     """Emits arithmetic. Methods raise `Refusal` for operations that Python, NumPy or kernels do not have."""
 
     def __init__(self, emitter: Emitter):
-        self._emit = emitter
+        self.emit = emitter
         self.choices = 0
         """The number of times that `common` has given a literal another type."""
 
@@ -84,7 +84,7 @@ class Arithmetic:
         if isinstance(number.value, SSAValue):
             return number.value
         _check_size(number)
-        return self._emit.constant(number.value, number.type.ir)
+        return self.emit.constant(number.value, number.type.ir)
 
     def convert(self, number: Number, type: ScalarType) -> Number:
         """Convert a number as NumPy does: floats lose their fraction, integers wrap around.
@@ -132,16 +132,16 @@ class Arithmetic:
         return self.convert(number, BOOL)
 
     def _cast(self, value: SSAValue, source: ScalarType, target: ScalarType) -> SSAValue:
-        emit = self._emit.value
+        emit = self.emit.value
         if source.ir == target.ir and source.kind == target.kind:
             return value
         if target.kind == "b":
-            return self._compare("ne", value, self._emit.constant(0, source.ir), source)
+            return self._compare("ne", value, self.emit.constant(0, source.ir), source)
         if source.is_float:
             if target.is_float:
                 return emit((arith.ExtFOp if target.bits > source.bits else arith.TruncFOp)(value, target.ir))
             wide = target.kind == "u" and target.bits == 64
-            whole = (division.truncate_unsigned if wide else division.truncate)(self._emit, value)
+            whole = (division.truncate_unsigned if wide else division.truncate)(self.emit, value)
             return self._resize(whole, True, target.ir)
         if not target.is_float:
             return self._resize(value, source.kind == "i", target.ir)
@@ -152,7 +152,7 @@ class Arithmetic:
 
     def _resize(self, value: SSAValue, signed: bool, target: Attribute) -> SSAValue:
         """Convert an integer to another width."""
-        emit, source = self._emit.value, value.type
+        emit, source = self.emit.value, value.type
         if source == target:
             return value
         if isinstance(source, IndexType) or (isinstance(target, IndexType) and signed):
@@ -180,7 +180,7 @@ class Arithmetic:
         x, y = self.convert(a, type), self.convert(b, type)
         operations = _FLOATING if type.is_float else _BOOLEAN if type.kind == "b" else _INTEGER
         if operation in operations:
-            value = self._emit.value(operations[operation](self.ssa(x), self.ssa(y)))
+            value = self.emit.value(operations[operation](self.ssa(x), self.ssa(y)))
         else:
             value = self._divide_or_shift(operation, x, y)
         return Number(type, value, types=types, bound=least_of(operation, a, b) if type is INT else None)
@@ -188,17 +188,17 @@ class Arithmetic:
     def _divide_or_shift(self, operation: Operator, a: Number, b: Number) -> SSAValue:
         x, y, signed, bits = self.ssa(a), self.ssa(b), a.type.kind == "i", a.type.bits
         if operation is ast.LShift:
-            return division.shift_left(self._emit, x, y, bits)
+            return division.shift_left(self.emit, x, y, bits)
         if operation is ast.RShift:
-            return division.shift_right(self._emit, x, y, bits, signed)
+            return division.shift_right(self.emit, x, y, bits, signed)
         if a.type.is_float:
-            quotient, remainder = division.floor_divide_floats(self._emit, x, y)
+            quotient, remainder = division.floor_divide_floats(self.emit, x, y)
             return quotient if operation is ast.FloorDiv else remainder
         if b.constant == 0:
             raise Refusal("division by zero")
         known = None if b.constant is None else int(b.constant)
         divide = division.floor_divide_integers if operation is ast.FloorDiv else division.modulo_integers
-        return divide(self._emit, x, y, signed, known)
+        return divide(self.emit, x, y, signed, known)
 
     def negative(self, a: Number) -> Number:
         """`-a`."""
@@ -207,34 +207,34 @@ class Arithmetic:
         type, types = _result(_negated, a)
         value = self.ssa(self.convert(a, type))
         if type.is_float:
-            return Number(type, self._emit.value(arith.NegfOp(value)), types=types)
-        return Number(type, self._emit.value(arith.SubiOp(self._emit.constant(0, type.ir), value)), types=types)
+            return Number(type, self.emit.value(arith.NegfOp(value)), types=types)
+        return Number(type, self.emit.value(arith.SubiOp(self.emit.constant(0, type.ir), value)), types=types)
 
     def invert(self, a: Number) -> Number:
         """`~a`."""
         if a.type is BOOL:
             raise Refusal("'~' of a bool: write 'not'")
         type, types = _result(_inverted, a)
-        ones = self._emit.constant(1 if type.kind == "b" else -1, type.ir)
-        return Number(type, self._emit.value(arith.XOrIOp(self.ssa(a), ones)), types=types)
+        ones = self.emit.constant(1 if type.kind == "b" else -1, type.ir)
+        return Number(type, self.emit.value(arith.XOrIOp(self.ssa(a), ones)), types=types)
 
     def invert_truth(self, a: Number) -> Number:
         """`not a`."""
         truth = self.truth(a)
         if truth.constant is not None:
             return Number(BOOL, not truth.constant)
-        return Number(BOOL, self._emit.value(arith.XOrIOp(self.ssa(truth), self._emit.constant(True, i1))))
+        return Number(BOOL, self.emit.value(arith.XOrIOp(self.ssa(truth), self.emit.constant(True, i1))))
 
     def absolute(self, a: Number, function: Callable[[Any], Any] = abs) -> Number:
         """`abs(a)`. `function`, of Python or NumPy, determines the type of the result."""
         type, types = _result(function, a)
         value = self.ssa(self.convert(a, type))
         if type.is_float:
-            value = self._emit.value(AbsFOp(value))
+            value = self.emit.value(AbsFOp(value))
         elif type.kind == "i":
-            zero = self._emit.constant(0, type.ir)
-            is_negative = self._emit.value(arith.CmpiOp(value, zero, "slt"))
-            value = self._select(is_negative, self._emit.value(arith.SubiOp(zero, value)), value)
+            zero = self.emit.constant(0, type.ir)
+            is_negative = self.emit.value(arith.CmpiOp(value, zero, "slt"))
+            value = self._select(is_negative, self.emit.value(arith.SubiOp(zero, value)), value)
         return Number(type, value, types=types, bound=0 if type is INT else None)
 
     def rounded(self, a: Number) -> Number:
@@ -250,7 +250,7 @@ class Arithmetic:
             return Number(BOOL if weak else NP_BOOL, answer)
         if a.type.is_float or b.type.is_float:
             type, _ = _result(PYTHON[ast.Add], a, b)
-        elif _exceeds_int(a.type) != _exceeds_int(b.type):
+        elif exceeds_int(a.type) != exceeds_int(b.type):
             return Number(NP_BOOL, self._compare_with_unsigned(operation, a, b))
         elif a.type.weak == b.type.weak:
             type, _ = _result(PYTHON[ast.Add], a, b)
@@ -261,11 +261,11 @@ class Arithmetic:
 
     def _compare_with_unsigned(self, operation: Operator, a: Number, b: Number) -> SSAValue:
         """Compare a uint64 with another integer exactly, as NumPy does."""
-        unsigned, other = (a, b) if _exceeds_int(a.type) else (b, a)
+        unsigned, other = (a, b) if exceeds_int(a.type) else (b, a)
 
         def known(sign: int) -> SSAValue:
             sides = (0, sign) if other is b else (sign, 0)
-            return self._emit.constant(PYTHON[operation](*sides), i1)
+            return self.emit.constant(PYTHON[operation](*sides), i1)
 
         if other.constant is not None and not 0 <= other.constant < 1 << 64:
             return known(1 if other.constant > 0 else -1)
@@ -274,7 +274,7 @@ class Arithmetic:
         if other.constant is not None or other.type.kind != "i":
             return compared
         number = self.ssa(other)
-        negative = self._emit.value(arith.CmpiOp(number, self._emit.constant(0, number.type), "slt"))
+        negative = self.emit.value(arith.CmpiOp(number, self.emit.constant(0, number.type), "slt"))
         return self._select(negative, known(-1), compared)
 
     def select(self, condition: Number, a: Number, b: Number) -> Number:
@@ -289,18 +289,18 @@ class Arithmetic:
 
     def classify(self, predicate: str, a: Number, type: ScalarType) -> Number:
         """How `abs(a)` compares with infinity: `uno` for `isnan`, `olt` for `isfinite`, `oeq` for `isinf`."""
-        x = self._emit.value(AbsFOp(self.ssa(a if a.type.is_float else self.convert(a, FLOAT))))
-        infinity = self._emit.constant(math.inf, x.type)
-        return Number(type, self._emit.value(arith.CmpfOp(x, infinity, predicate)))
+        x = self.emit.value(AbsFOp(self.ssa(a if a.type.is_float else self.convert(a, FLOAT))))
+        infinity = self.emit.constant(math.inf, x.type)
+        return Number(type, self.emit.value(arith.CmpfOp(x, infinity, predicate)))
 
     def _compare(self, predicate: str, a: SSAValue, b: SSAValue, type: ScalarType) -> SSAValue:
         if type.is_float:
-            return self._emit.value(arith.CmpfOp(a, b, "une" if predicate == "ne" else f"o{predicate}"))
+            return self.emit.value(arith.CmpfOp(a, b, "une" if predicate == "ne" else f"o{predicate}"))
         sign = "" if predicate in ("eq", "ne") else "s" if type.kind == "i" else "u"
-        return self._emit.value(arith.CmpiOp(a, b, sign + predicate))
+        return self.emit.value(arith.CmpiOp(a, b, sign + predicate))
 
     def _select(self, condition: SSAValue, a: SSAValue, b: SSAValue) -> SSAValue:
-        return self._emit.value(arith.SelectOp(condition, a, b))
+        return self.emit.value(arith.SelectOp(condition, a, b))
 
     def _power(self, a: Number, b: Number) -> Number:
         exponent = b.constant
@@ -329,7 +329,7 @@ class Arithmetic:
         """`a ** b` of floats: the C library's `pow`, as in Python and NumPy."""
         x, y = self.ssa(self.convert(a, type)), self.ssa(self.convert(b, type))
         name = "powf" if isinstance(x.type, Float32Type) else "pow"
-        return Number(type, self._emit.call_c(name, [x, y], type.ir))
+        return Number(type, self.emit.call_c(name, [x, y], type.ir))
 
     def _integer_power(self, base: Number, exponent: int) -> Number:
         result = self.convert(Number(INT, 1), base.type)
@@ -344,11 +344,11 @@ class Arithmetic:
 
     def unary(self, operation: UnaryOp, a: Number, type: ScalarType) -> Number:
         """An operation of the math dialect on floats of `type`."""
-        return Number(type, self._emit.value(operation(self.ssa(self.convert(a, type)))))
+        return Number(type, self.emit.value(operation(self.ssa(self.convert(a, type)))))
 
     def call_c(self, name: str, a: Number) -> Number:
         """Call a function `double f(double)` of the C library."""
-        return Number(FLOAT, self._emit.call_c(name, [self.ssa(self.convert(a, FLOAT))], f64))
+        return Number(FLOAT, self.emit.call_c(name, [self.ssa(self.convert(a, FLOAT))], f64))
 
     def numpy_extremum(self, function: Callable[[Any, Any], Any], a: Number, b: Number) -> Number:
         """`np.minimum` and `np.maximum`: the result is NaN if one number is, and the second of equal numbers."""
@@ -356,11 +356,11 @@ class Arithmetic:
         x, y = self.ssa(self.convert(a, type)), self.ssa(self.convert(b, type))
         first = self._compare("lt" if function is np.minimum else "gt", x, y, type)
         if type.is_float:
-            first = self._emit.value(arith.OrIOp(first, self._emit.value(arith.CmpfOp(x, x, "uno"))))
+            first = self.emit.value(arith.OrIOp(first, self.emit.value(arith.CmpfOp(x, x, "uno"))))
         return Number(type, self._select(first, x, y))
 
 
-def _exceeds_int(type: ScalarType) -> bool:
+def exceeds_int(type: ScalarType) -> bool:
     """Whether it has integers that a kernel's `int` has not."""
     return type.kind == "u" and type.bits == 64
 
