@@ -208,13 +208,16 @@ class Region(Decorated, Generic[P, R]):
         from hpacml.frontend.compile import compile
 
         self._outputs.require_same(bound.values)
-        origin = Origin(origin_of(self.py_func, self.__qualname__), self._ml.label is not None)
-        self._paths.origins[self._ml.label or self.py_func.__name__] = origin
+        self._paths.origins[self._ml.label or self.py_func.__name__] = self._origin
         try:
             run = compile(self._module(bound, copied), self._symbol, chosen, chip)
         except HpacmlError as error:
             raise error.with_traceback(None)  # noqa: B904 (the same error, without the compiler's frames)
         return self._compiled.setdefault(key, chosen.around(lambda *_: f"hpacml.region {self.py_func.__name__}", run))
+
+    @cached_property
+    def _origin(self) -> Origin:
+        return origin_of(self.py_func, self._ml.label is not None)
 
     def _decide(self, bound: _Call) -> tuple[bool, bool]:
         """Whether a call does more than run the body, and whether it runs the model."""

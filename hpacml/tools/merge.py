@@ -54,8 +54,9 @@ def _write(group: Any, region: Region, virtual: Path | None) -> None:
     if varies:
         _copy_points(group, tensors, region)
     if region.schema is not None:
-        origins = (shard.schema.origin for shard in region.shards if shard.schema is not None)
-        replace(region.schema, origin=next(filter(None, origins), None)).write(group)
+        schemas = [shard.schema for shard in region.shards if shard.schema is not None]
+        origins = [schema.origin for schema in schemas if schema.origin is not None]
+        replace(region.schema, origin=origins[0].joined(origins) if origins else None).write(group)
     if region.runs:
         write_runs(group, region.runs)
 

@@ -45,7 +45,6 @@ from hpacml.frontend.sources import weak_dtype
 from hpacml.functors.arithmetic import OVERFLOW
 from hpacml.functors.targets import TargetTree, fill
 from hpacml.functors.tensor_functor import Functor, names_of
-from hpacml.runtime.databases.origins import Origin
 
 _log = logging.getLogger("hpacml")
 
@@ -67,8 +66,8 @@ def _is_size(*numbers: Number) -> bool:
 class FunctorTable(Protocol):
     """The functors of a module, and the labels under which its regions collect."""
 
-    def collects(self, label: str, origin: Origin) -> None:
-        """Note that a function collects under a label. Raises `Refusal` if another one does so, by its name alone."""
+    def collects(self, label: str, labelled: bool) -> None:
+        """Note that the function collects under a label. Raises `Refusal` if another one does so, by its name alone."""
         ...
 
     def functor(self, name: str, functor: Functor) -> FunctorOp:
@@ -371,7 +370,7 @@ class Directives:
         """Refuse two regions that collect under the function's name, because their data would mix."""
         if ml.mode == "infer":
             return
-        self._table.collects(ml.label or self._label, Origin(self._evaluator.source.origin, ml.label is not None))
+        self._table.collects(ml.label or self._label, ml.label is not None)
         if ml.label is not None:
             return
         if self._default_label not in (None, place):  # the body of a loop may be compiled more than once

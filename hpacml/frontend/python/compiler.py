@@ -15,6 +15,7 @@ from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from hpacml.backend.stacks import on_large_stack
 from hpacml.dialects.hpacml.bridge import FunctorOp
 from hpacml.frontend.mangling import symbol_for
+from hpacml.frontend.origin import origin_of
 from hpacml.frontend.python import jumps
 from hpacml.frontend.python.annotations import ArrayParameter, Dim, OpaqueParameter, ScalarParameter
 from hpacml.frontend.python.approx import Directives
@@ -29,7 +30,7 @@ from hpacml.frontend.python.types import Refusal, ScalarType
 from hpacml.frontend.python.values import Array, Opaque, Unset, Value
 from hpacml.functors.tensor_functor import Functor
 from hpacml.runtime.arrays.views import Layout
-from hpacml.runtime.databases.origins import Origin, is_other
+from hpacml.runtime.databases.origins import Origin, is_other, told_apart
 
 
 @dataclass(frozen=True)
@@ -114,12 +115,17 @@ class _Compiler:
         result_type = None if result is None else result.type
         return Linked(symbol, result_type, frozenset(evaluator.written), evaluator.has_regions)
 
-    def collects(self, label: str, origin: Origin) -> None:
-        """Note that a function collects under a label. Raises `Refusal` if another one does so, by its name alone."""
+    def collects(self, label: str, labelled: bool) -> None:
+        """Note that the open kernel collects under a label, which its region may give.
+
+        Raises `Refusal` if another one does so by its name alone.
+        """
+        origin = origin_of(self.open[-1].function, labelled)
         found = self._origins.setdefault(label, origin)
         if is_other(found, origin):
+            names = told_apart(found, origin)
             raise Refusal(
-                f"{found.function} and {origin.function} collect under one label, '{label}', which would mix data: "
+                f"{names[0]} and {names[1]} collect under one label, '{label}', which would mix data: "
                 "add label('...') to one of them, or the same label to both for one group of data"
             )
 

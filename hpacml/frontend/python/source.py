@@ -14,7 +14,6 @@ from typing import Any, cast
 
 from hpacml.directives.private import class_of, mangled
 from hpacml.errors import CompileError
-from hpacml.frontend.origin import origin_of
 
 _FUTURES = sum(getattr(futures, name).compiler_flag for name in futures.all_feature_names) & ~0xFF
 """The flags of code that stand for `from __future__ import ...`; `compile` takes the same. (The low bits do not.)"""
@@ -36,8 +35,6 @@ class Source:
     function: ast.FunctionDef
     owner: str | None
     """The class around the function."""
-    origin: str
-    """`module:qualified name` of the function."""
 
     @staticmethod
     def of(function: Callable[..., Any]) -> Source:
@@ -156,7 +153,7 @@ def _source(
         raise CompileError(message, code.co_filename, code.co_firstlineno, lines[0])
     if (owner := class_of(code.co_qualname)) is not None:
         _mangle(node, owner)
-    return Source(code.co_filename, code.co_firstlineno, lines, node, owner, origin_of(function))
+    return Source(code.co_filename, code.co_firstlineno, lines, node, owner)
 
 
 def _mangle(function: ast.FunctionDef, owner: str) -> None:

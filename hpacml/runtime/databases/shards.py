@@ -11,7 +11,7 @@ import numpy as np
 
 from hpacml.errors import DatabaseError
 from hpacml.runtime.databases.hdf5 import FAILURES, Array, first_line, h5py
-from hpacml.runtime.databases.origins import is_other
+from hpacml.runtime.databases.origins import is_other, told_apart
 from hpacml.runtime.databases.own_objects import region_group
 from hpacml.runtime.databases.parts import Fixed, Part, Points, offsets_of
 from hpacml.runtime.databases.reading import Files
@@ -202,7 +202,7 @@ def require_same(first: Shard, other: Shard) -> None:
         refuse("tensors", *layouts)
     origins = [None if shard.schema is None else shard.schema.origin for shard in (first, other)]
     if origins[0] and origins[1] and is_other(origins[0], origins[1]) and not origins[0].labelled:
-        refuse("functions", origins[0].function, origins[1].function)
+        refuse("functions", *told_apart(origins[0], origins[1]))
 
 
 def _layouts(shard: Shard) -> list[str]:

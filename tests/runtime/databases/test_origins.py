@@ -180,8 +180,9 @@ def test_where_functions_are_defined() -> None:
     def function() -> None: ...
 
     here = "test_where_functions_are_defined.<locals>.function"
-    assert origin_of(function) == f"{__name__}:{here}"
-    assert origin_of(lambda: None).startswith(f"{__name__}:test_where_functions_are_defined.<locals>.<lambda> of line ")
+    assert origin_of(function).function == f"{__name__}:{here}"
+    of_lambda = origin_of(lambda: None).function
+    assert of_lambda.startswith(f"{__name__}:test_where_functions_are_defined.<locals>.<lambda> of line ")
     for name, names, module in [
         ("__main__", {"__file__": "/x/run.py"}, "run"),
         ("__mp_main__", {"__file__": "/x/run.py"}, "run"),
@@ -189,8 +190,11 @@ def test_where_functions_are_defined() -> None:
         ("__main__", {"__file__": "/x/tool/__main__.py", "__package__": "tool"}, "tool.__main__"),
         ("__main__", {"__file__": "/x/tool/run.py", "__package__": "tool"}, "tool.run"),
         ("__main__", {}, "__main__"),
+        ("<run_path>", {"__file__": "/x/run.py"}, "<run_path>"),
     ]:
         space: dict[str, Any] = {"__name__": name, **names}
         exec("def function(): ...", space)
-        assert origin_of(space["function"]) == f"{module}:function"
-        assert origin_of(cloudpickle.loads(cloudpickle.dumps(space["function"]))) == f"{module}:function"
+        origin = origin_of(space["function"])
+        assert origin.function == f"{module}:function"
+        assert origin.sources[0].file == next((file for file in names.values() if file.startswith("/")), "")
+        assert origin_of(cloudpickle.loads(cloudpickle.dumps(space["function"]))) == origin
