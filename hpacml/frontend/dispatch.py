@@ -45,13 +45,13 @@ class _Code:
     written: tuple[int, ...]
     """The positions of the arrays that the code writes."""
     result: Callable[[Any], object] | None
-    callees: tuple[tuple[Callable[[], object], Definition], ...]
-    """The kernels that the code contains, and functions that give what their names stand for now."""
+    unchanged: Callable[[], bool] | None
+    """Tells whether the functions that the code contains are still what their names stand for. None: yes."""
 
     @property
     def is_old(self) -> bool:
-        """Whether a kernel that the code contains has been defined anew."""
-        return any(read() is not callee for read, callee in self.callees)
+        """Whether a function that the code contains has been defined anew."""
+        return self.unchanged is not None and not self.unchanged()
 
 
 class Dispatcher:
@@ -94,10 +94,11 @@ class Dispatcher:
         chosen = instruments.current
         if placement.on_host(views, self._target):
             code = self._codes[chosen, None].get(layouts)
-            if code is None or (code.callees and code.is_old):
+            if code is None or (code.unchanged is not None and not code.unchanged()):  # as is_old does, but faster
                 code = self._compile(layouts, chosen, None)
-            self._begin_writes(code, args, views)
-            with self._frame(args, views):
+            if code.written:
+                self._begin_writes(code, args, views)
+            with self._frame(args, views) if self._opaque else self._no_arguments:
                 return self._invoke(code, self._numbers(args), views)
         return self._run_on_device(layouts, chosen, args, views)
 
@@ -111,7 +112,8 @@ class Dispatcher:
         self._begin_writes(code, args, views)
         numbers = self._numbers(args)
         key = code, tuple([number or str(number) for number in numbers])  # 0.0 equals -0.0, but computes differently
-        work = Work(device, self._frame(args, views), views, frozenset(code.written), key)
+        frame = self._frame(args, views) if self._opaque else self._no_arguments
+        work = Work(device, frame, views, frozenset(code.written), key)
         return self._offload.run(work, lambda views: self._invoke(code, numbers, views))
 
     def _numbers(self, args: Sequence[Any]) -> list[object]:
@@ -135,8 +137,6 @@ class Dispatcher:
                 note_writes([view])
 
     def _frame(self, args: Sequence[Any], views: Sequence[ArrayView]) -> Frame:
-        if not self._opaque:
-            return self._no_arguments
         arguments = {name: args[self._parameters[name]] for name in self._opaque}
         return Frame(arguments, paths=self._no_arguments.paths, arrays=(self._array_names, views))
 
@@ -159,7 +159,7 @@ class Dispatcher:
                     function = compile(compiled.module, compiled.entry, chosen, chip)
                 run = chosen.around(lambda *_: f"hpacml.kernel {self._kernel.name}", function)
                 written = tuple(n for n, (k, _) in enumerate(self._arrays) if k in compiled.written)
-                codes[layouts] = _Code(run, written, result and _result(result), compiled.callees)
+                codes[layouts] = _Code(run, written, result and _result(result), compiled.unchanged)
             return codes[layouts]
 
     # -- errors ----------------------------------------------------------------------------------

@@ -1,9 +1,10 @@
-"""Kernels that are defined anew under the names that other kernels call, and what regions of kernels leave out."""
+"""Functions and kernels that are defined anew under the names that kernels call, and what regions of kernels leave out."""
 
 from __future__ import annotations
 
 import linecache
 import logging
+import math
 import threading
 import types
 from typing import Any
@@ -74,6 +75,80 @@ def _double(x: float):
 
 def _square(x: float):
     return x * x
+
+
+def test_functions_that_change() -> None:
+    namespace = types.SimpleNamespace(g=math.sin)
+    kernel = kernel_of(
+        """
+@hpacml.kernel
+def inner(x: float):
+    return f(x)
+@hpacml.kernel
+def outer(x: float):
+    return inner(x) + namespace.g(x) + abs(x)
+""",
+        f=math.sqrt,
+        namespace=namespace,
+    )
+    names = kernel.py_func.__globals__
+
+    def agrees(x: float = 9.0) -> float:
+        result = kernel(x)
+        assert result == kernel.py_func(x)
+        return result
+
+    assert agrees() == 3.0 + math.sin(9.0) + 9.0
+    names["f"] = math.cbrt
+    assert agrees() == math.cbrt(9.0) + math.sin(9.0) + 9.0
+    namespace.g = math.cos
+    assert agrees() == math.cbrt(9.0) + math.cos(9.0) + 9.0
+    names["abs"] = math.exp
+    assert agrees() == math.cbrt(9.0) + math.cos(9.0) + math.exp(9.0)
+    del names["abs"]
+    assert agrees() == math.cbrt(9.0) + math.cos(9.0) + 9.0
+    names["f"] = lambda x: x
+    with pytest.raises(hpacml.CompileError, match=r"f\(...\) cannot be compiled"):
+        kernel(9.0)
+    del names["f"]
+    with pytest.raises(hpacml.CompileError, match="'f' is not defined"):
+        kernel(9.0)
+    names["f"] = math.sqrt
+    assert agrees() == 3.0 + math.cos(9.0) + 9.0
+
+
+def test_a_module_whose_function_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = kernel_of("@hpacml.kernel\ndef f(x: float):\n    return math.exp(x)\n")
+    assert kernel(3.0) == math.exp(3.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(math, "exp", math.exp2)
+        assert kernel(3.0) == 8.0
+    assert kernel(3.0) == math.exp(3.0)
+
+
+def test_types_ranges_and_directives_that_change() -> None:
+    directive, element, loop = "tensor functor(f: [i, 0:1] = ([i]))", np.float32, range
+
+    @hpacml.kernel
+    def f(x: float):
+        hpacml.approx(directive)
+        a = np.zeros(1, element)
+        for i in loop(1):
+            a[i] = x
+        return a[0]
+
+    assert f(0.1) == np.float32(0.1)
+    element = np.float64
+    assert f(0.1) == 0.1
+    loop = hpacml.prange
+    assert f(0.1) == 0.1
+    assert "scf.parallel" in str(f.ir())
+    loop = enumerate
+    with pytest.raises(hpacml.CompileError, match="a loop runs over"):
+        f(0.1)
+    loop, directive = range, "tensor functor(f: [i, 0:2] = ([i]))"
+    with pytest.raises(hpacml.DirectiveError, match="declares 2 features"):
+        f(0.1)
 
 
 def test_threads_that_call_while_a_callee_changes() -> None:

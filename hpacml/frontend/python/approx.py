@@ -156,7 +156,7 @@ class Directives:
         node = call.args[0] if len(call.args) == 1 else None
         text = MISSING
         if node is not None:
-            text = node.value if isinstance(node, ast.Constant) else self._evaluator.static(node)
+            text = node.value if isinstance(node, ast.Constant) else self._evaluator.meaning(node)
         if not isinstance(text, str):
             raise self._evaluator.error(
                 node or call,

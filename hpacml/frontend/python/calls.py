@@ -53,8 +53,8 @@ _ARRAYS: dict[Any, tuple[str, ...]] = {
 _MOST_BYTES = 1 << 62
 """The greatest size of an array in bytes."""
 
-Link = Callable[[Definition, tuple[Layout, ...], Callable[[], object]], Linked]
-"""Returns the function for a kernel whose array arguments have these layouts, which the caller reads by its name."""
+Link = Callable[[Definition, tuple[Layout, ...]], Linked]
+"""Returns the function for a kernel whose array arguments have these layouts."""
 
 
 class Calls:
@@ -65,7 +65,7 @@ class Calls:
 
     def __call__(self, evaluator: Evaluator, node: ast.Call) -> Value | None:
         """Compile a call and return its result, None if the function returns nothing."""
-        callee, spelled = evaluator.static(node.func), ast.unparse(node.func)
+        callee, spelled = evaluator.meaning(node.func), ast.unparse(node.func)
         if callee is MISSING:
             if isinstance(node.func, ast.Attribute):
                 owner = describe(evaluator.value(node.func.value))
@@ -125,7 +125,7 @@ class Calls:
         _check_sizes(evaluator, callee, passed, node)
         memrefs = iter([p.memref(layout) for p, layout in zip(_arrays_of(callee), layouts, strict=True)])
         arguments = [_cast(evaluator, a, next(memrefs)) if isinstance(a.type, MemRefType) else a for a in arguments]
-        linked = self._link(callee, tuple(layouts), evaluator.reader(node.func))
+        linked = self._link(callee, tuple(layouts))
         if linked.has_regions and evaluator.in_parallel_loop:
             raise Refusal(f"{callee.name}() has an ml region, which a parallel loop cannot run: use range")
         evaluator.has_regions |= linked.has_regions
@@ -280,7 +280,7 @@ def _dtype(evaluator: Evaluator, node: ast.expr) -> ScalarType:
         owner = evaluator.value(node.value)
         if isinstance(owner, Array):
             return owner.element
-    spelled: Any = node.value if isinstance(node, ast.Constant) else evaluator.static(node)
+    spelled: Any = node.value if isinstance(node, ast.Constant) else evaluator.meaning(node)
     try:
         return ARRAY_DTYPES[np.dtype(spelled).name]
     except (TypeError, KeyError):

@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from xdsl.dialects.builtin import MemRefType, ModuleOp, UnitAttr
 from xdsl.dialects.func import FuncOp, ReturnOp
@@ -27,6 +28,7 @@ from hpacml.frontend.python.nesting import too_deep
 from hpacml.frontend.python.number import Number
 from hpacml.frontend.python.statements import Statements
 from hpacml.frontend.python.types import Refusal, ScalarType
+from hpacml.frontend.python.unchanged import Meanings, unchanged
 from hpacml.frontend.python.values import Array, Opaque, Unset, Value
 from hpacml.functors.tensor_functor import Functor
 from hpacml.runtime.arrays.views import Layout
@@ -43,8 +45,8 @@ class Compiled:
     written: frozenset[int]
     origins: Mapping[str, Origin]
     """The functions whose regions collect, by their labels."""
-    callees: tuple[tuple[Callable[[], object], Definition], ...]
-    """The kernels that the code contains, and functions that give what their names stand for now."""
+    unchanged: Callable[[], bool] | None
+    """Tells whether the functions that the code contains are still what their names stand for. None: yes."""
 
 
 def compile_kernel(kernel: Definition, layouts: tuple[Layout, ...]) -> Compiled:
@@ -68,7 +70,7 @@ class _Compiler:
         self.open: list[Definition] = []
         """The kernels that are being compiled, each called by the one before."""
         self._origins: dict[str, Origin] = {}
-        self._callees: list[tuple[Callable[[], object], Definition]] = []
+        self._meanings: list[tuple[Callable[..., Any], Meanings]] = []
 
     def compile(self, kernel: Definition, layouts: tuple[Layout, ...]) -> Compiled:
         linked = self.link(kernel, layouts)
@@ -79,11 +81,7 @@ class _Compiler:
         operations: list[Operation] = [*functors, *self._functions, *self._declarations.values()]
         module = ModuleOp(operations)
         module.verify()
-        return Compiled(module, linked.symbol, linked.result, linked.written, self._origins, tuple(self._callees))
-
-    def _link_callee(self, callee: Definition, layouts: tuple[Layout, ...], read: Callable[[], object]) -> Linked:
-        self._callees.append((read, callee))
-        return self.link(callee, layouts)
+        return Compiled(module, linked.symbol, linked.result, linked.written, self._origins, unchanged(self._meanings))
 
     def link(self, callee: Definition, layouts: tuple[Layout, ...]) -> Linked:
         """The function of a kernel for arrays of these layouts, which is compiled if it is new."""
@@ -99,13 +97,14 @@ class _Compiler:
     def _function(self, kernel: Definition, layouts: tuple[Layout, ...]) -> Linked:
         node = kernel.source.function
         emitter = Emitter(self._declarations)
-        evaluator = Evaluator(kernel, emitter, _own_names(kernel), Calls(self._link_callee))
+        evaluator = Evaluator(kernel, emitter, _own_names(kernel), Calls(self.link))
         statements = Statements(evaluator, Directives(evaluator, self, kernel.name), _names_read(node))
         types = _types(kernel, layouts)
         with emitter.block(types) as block:
             evaluator.variables.update(_parameters(kernel, block))
             evaluator.dims.update(_dims(kernel, evaluator.variables))
             statements.block(jumps.function_body(node.body))
+        self._meanings.append((kernel.function, evaluator.meanings))
         result = _result(kernel, evaluator)
         with emitter.at_end(block), evaluator.at(node):
             emitter.op(ReturnOp(*([] if result is None else [evaluator.numbers.ssa(result)])))

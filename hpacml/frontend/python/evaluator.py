@@ -38,7 +38,6 @@ class Evaluator:
         call: Callable[[Evaluator, ast.Call], Value | None],
     ):
         self.source: Source = definition.source
-        self._function = definition.function
         self.emit = emitter
         self.numbers = Arithmetic(emitter)
         self.variables: dict[str, Value] = {}
@@ -46,6 +45,8 @@ class Evaluator:
         """The positions of the parameters that the kernel writes."""
         self.dims: dict[SSAValue, tuple[Dim, ...]] = {}
         """The dimensions of the arrays that are parameters, by their annotations."""
+        self.meanings: dict[str, tuple[ast.expr, object]] = {}
+        """The names outside of the kernel whose meanings are compiled, and these, by their spellings."""
         self.has_regions = False
         self.in_parallel_loop = False
         self._surroundings: Mapping[str, Any] = definition.surroundings
@@ -170,18 +171,12 @@ class Evaluator:
             return MISSING if owner is MISSING else getattr(owner, node.attr, MISSING)
         return MISSING
 
-    def reader(self, node: ast.expr) -> Callable[[], object]:
-        """A function that gives what `node` names outside of the kernel at the time of its call, None for nothing."""
-        match node:
-            case ast.Name(id=name) if name in (cells := self._function.__code__.co_freevars):
-                cell = (self._function.__closure__ or ())[cells.index(name)]
-                return partial(getattr, cell, "cell_contents", None)
-            case ast.Name(id=name):
-                return partial(self._function.__globals__.get, name)
-            case ast.Attribute(value=owner, attr=name):
-                return partial(getattr, self.static(owner), name, None)
-            case _:
-                raise Refusal("this is no name of a function")
+    def meaning(self, node: ast.expr) -> Any:
+        """The same for a function and the like, which is compiled as what it is: later, its name may mean another."""
+        found = self.static(node)
+        if found is not MISSING:
+            self.meanings[ast.unparse(node)] = node, found
+        return found
 
     def call(self, node: ast.Call) -> Value | None:
         """The result of a call, None if the function returns nothing."""

@@ -74,7 +74,7 @@ class Loops:
     # -- ranges ----------------------------------------------------------------------------------
 
     def _range(self, node: ast.expr) -> Range:
-        callee = self._evaluator.static(node.func) if isinstance(node, ast.Call) else None
+        callee = self._evaluator.meaning(node.func) if isinstance(node, ast.Call) else None
         if not isinstance(node, ast.Call) or (callee is not range and callee is not plain.prange):
             raise self._evaluator.error(node, "a loop runs over range(...) or hpacml.prange(...)")
         if node.keywords or not 1 <= len(node.args) <= 3:

@@ -139,7 +139,7 @@ class Statements:
         match node:
             case ast.Constant():  # a docstring, an ellipsis
                 pass
-            case ast.Call() if self._evaluator.static(node.func) is plain.approx:
+            case ast.Call() if self._evaluator.meaning(node.func) is plain.approx:
                 self._directives.statement(node)
             case ast.Call():
                 self._evaluator.call(node)
@@ -204,7 +204,7 @@ class Statements:
 
     def _with(self, node: ast.With) -> None:
         call, name = node.items[0].context_expr, node.items[0].optional_vars
-        is_approx = isinstance(call, ast.Call) and self._evaluator.static(call.func) is plain.approx
+        is_approx = isinstance(call, ast.Call) and self._evaluator.meaning(call.func) is plain.approx
         if not isinstance(call, ast.Call) or not is_approx or len(node.items) > 1:
             raise self._evaluator.error(call, "the only 'with' in a kernel is with approx(\"ml(...)\"):")
         if name is not None:
