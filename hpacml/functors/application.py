@@ -104,8 +104,8 @@ class _Application(Generic[V, C]):
             def disagree(symbol: str = symbol, known: V = known, extent: V = extent, place: str = place) -> str:
                 hint = " (an extent of 1 broadcasts in 'to' maps only)" if self.way == "from" else ""
                 return (
-                    f"the symbol '{symbol}' runs over {known} values in {origin[symbol]} but over {extent} in "
-                    f"{place}{hint}"
+                    f"the symbol '{symbol}' runs over {self._shown(known)} values in {origin[symbol]} but over "
+                    f"{self._shown(extent)} in {place}{hint}"
                 )
 
             equal, is_one = a.eq(known, extent), a.eq(known, one)
@@ -121,7 +121,7 @@ class _Application(Generic[V, C]):
                     a.eq(extent, one),
                     lambda symbol=symbol, target=target, m=m, extent=extent: (
                         f"{target.place(m)} is a single index, but the symbol '{symbol}' that "
-                        f"meets it runs over {extent} values: write a range"
+                        f"meets it runs over {self._shown(extent)} values: write a range"
                     ),
                 )
         return extents
@@ -144,6 +144,11 @@ class _Application(Generic[V, C]):
     def _value(self, number: Poly) -> V:
         """The value of a number without symbols."""
         return number.evaluate(self.params, self.arithmetic)
+
+    def _shown(self, number: V) -> str:
+        """A number in a message: one that only the run knows is a `?`, as in types."""
+        known = self.arithmetic.known(number)
+        return "?" if known is None else str(known)
 
     def _access(
         self, m: int, entry: Entry, dim: TargetDim[V], features: Sequence[str | int]
@@ -180,8 +185,8 @@ class _Application(Generic[V, C]):
 
             def outside(index: V, entry: Entry = entry, m: int = m, dim: TargetDim[V] = dim) -> Callable[[], str]:
                 return lambda: (
-                    f"the entry '{entry}' of the slice {format_slice(entries)} reaches index {index} in "
-                    f"{target.place(m)}, which has {dim.size} elements"
+                    f"the entry '{entry}' of the slice {format_slice(entries)} reaches index {self._shown(index)} in "
+                    f"{target.place(m)}, which has {self._shown(dim.size)} elements"
                 )
 
             a.require(a.any([*empty, a.le(zero, low)]), outside(low))
@@ -194,7 +199,7 @@ class _Application(Generic[V, C]):
                 def not_in_range(entry: Entry = entry, m: int = m, least: V = least, most: V = most) -> str:
                     return (
                         f"the entry '{entry}' of the slice {format_slice(entries)} is an absolute index, and "
-                        f"lies outside the range of {target.place(m)} ({least} to {most})"
+                        f"lies outside the range of {target.place(m)} ({self._shown(least)} to {self._shown(most)})"
                     )
 
                 inside = a.all([a.le(one, extent), a.le(least, low), a.le(high, most)])
@@ -216,12 +221,12 @@ class _Application(Generic[V, C]):
         def message() -> str:
             if functor.inferred_dim is not None:
                 return (
-                    f"the right side gives {given} features, which those declared on the left do not divide: "
-                    f"the size of '{functor.lhs[functor.inferred_dim]}' cannot be inferred"
+                    f"the right side gives {self._shown(given)} features, which those declared on the left do not "
+                    f"divide: the size of '{functor.lhs[functor.inferred_dim]}' cannot be inferred"
                 )
             symbolic = functor.given_features
             detail = "" if symbolic is None or symbolic.as_int is not None else f" ({symbolic})"
-            return functor.count_message(str(declared), f"{given}{detail}")
+            return functor.count_message(self._shown(declared), f"{self._shown(given)}{detail}")
 
         a.require(a.eq(declared, given), message)
         shape: list[V] = []

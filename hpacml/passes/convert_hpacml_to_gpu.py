@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from xdsl.builder import Builder
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Operation
@@ -15,6 +14,7 @@ from xdsl.rewriter import InsertPoint
 from hpacml.functors.polynomials import Poly
 from hpacml.passes.common.branching import where
 from hpacml.passes.common.index_arithmetic import IndexArithmetic
+from hpacml.passes.common.located import Builder
 from hpacml.passes.common.sweeps import Place, Slice, Sweep, erase_unused_views
 from hpacml.passes.gpu.index_checks import guard_indirect, launch_checks
 from hpacml.passes.gpu.launches import KernelNames, below, launch_points, product, require_device_memory

@@ -6,15 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from xdsl.builder import Builder
 from xdsl.context import Context
 from xdsl.dialects import arith, memref, scf
 from xdsl.dialects.builtin import BoolAttr, IndexType, IntegerAttr, ModuleOp, i8, i32
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import PatternRewriter, PatternRewriteWalker, RewritePattern
-from xdsl.rewriter import InsertPoint, Rewriter
-from xdsl.utils.exceptions import PassFailedException
+from xdsl.rewriter import InsertPoint
 
 from hpacml.dialects.hpacml.packing import WATCH, view_type
 from hpacml.dialects.hpacml_rt.bad_indices import BadIndexOp, NoneBadOp, WatchOp
@@ -22,6 +20,7 @@ from hpacml.dialects.hpacml_rt.map_checks import DistinctOp, InBoundsOp
 from hpacml.functors.polynomials import Poly
 from hpacml.passes.common.branching import where
 from hpacml.passes.common.index_arithmetic import IndexArithmetic
+from hpacml.passes.common.located import Builder, Rewriter, refusal
 from hpacml.passes.common.regions import function_of
 from hpacml.passes.common.sweeps import Sweep, as_index, erase_unused_views, locate, size_of
 
@@ -87,7 +86,7 @@ def _emit(sweep: Sweep, a: IndexArithmetic) -> None:
 
 def _watch(op: WatchOp) -> None:
     """Put a watch on the stack of its function, where LLVM makes a register of it."""
-    start = Builder(InsertPoint.at_start(function_of(op).body.blocks[0]))
+    start = Builder(InsertPoint.at_start(function_of(op).body.blocks[0]), op)
     memory = start.insert(memref.AllocaOp.get(WATCH.element_type, 4, WATCH.get_shape())).memref
     for user in [op, *(use.operation for use in op.watch.uses)]:
         builder = Builder(InsertPoint.before(user))
@@ -103,7 +102,7 @@ def _watch(op: WatchOp) -> None:
                 noted = builder.insert(memref.LoadOp.get(memory, [first])).res
                 Rewriter.replace_op(user, arith.CmpiOp(noted, number, "eq"))
             case _:
-                raise PassFailedException(f"a watch is told of bad indices, and asked; {user.name} does neither")
+                raise refusal(user, f"a watch is told of bad indices, and asked; {user.name} does neither")
     Rewriter.erase_op(op)
 
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, cast
 
-from xdsl.builder import Builder
 from xdsl.context import Context
 from xdsl.dialects import arith, func, llvm, memref, scf
 from xdsl.dialects.builtin import (
@@ -29,9 +28,8 @@ from xdsl.dialects.builtin import (
 from xdsl.ir import Attribute, Block, Data, Operation, Region, SSAValue
 from xdsl.irdl import AttrSizedOperandSegments
 from xdsl.passes import ModulePass
-from xdsl.rewriter import InsertPoint, Rewriter
+from xdsl.rewriter import InsertPoint
 from xdsl.traits import SymbolTable
-from xdsl.utils.exceptions import PassFailedException
 
 from hpacml.abi.records import (
     CollectSite,
@@ -54,6 +52,7 @@ from hpacml.dialects.hpacml_rt.measurements import CopiedOp, NowOp, RecordOp
 from hpacml.dtypes import SIZES
 from hpacml.passes.common.bodies import ORIGIN
 from hpacml.passes.common.leftovers import require_nothing_left
+from hpacml.passes.common.located import Builder, Rewriter, refusal
 from hpacml.passes.common.plain_elements import plain_elements
 
 POINTER = llvm.LLVMPointerType()
@@ -118,13 +117,13 @@ class ConvertHpacmlToRuntimePass(ModulePass):
         plain_elements(op)
 
 
-def _declare(module: ModuleOp, name: str) -> None:
+def _declare(module: ModuleOp, name: str, builder: Builder) -> None:
     """Declare a runtime function, once."""
     functions = (op for op in module.body.block.ops if isinstance(op, func.FuncOp))
     if all(function.sym_name.data != name for function in functions):
         parameters = [_TYPES[kind] for kind in SYMBOLS[name].parameters.values()]
         declaration = func.FuncOp.external(name, parameters, _results(name))
-        Rewriter.insert_op(declaration, InsertPoint.at_start(module.body.block))
+        builder.insert(declaration, InsertPoint.at_start(module.body.block))
 
 
 def _results(name: str) -> list[Attribute]:
@@ -142,7 +141,7 @@ class _Calls:
         builder = Builder(InsertPoint.before(op))
         call = func.CallOp(op.callee, op.arguments, [])
         if op.milliseconds.uses:
-            _declare(self.module, "hpacml_time_ms")
+            _declare(self.module, "hpacml_time_ms", builder)
             start = builder.insert(func.CallOp("hpacml_time_ms", [], [f64])).results[0]
             builder.insert(call)
             stop = builder.insert(func.CallOp("hpacml_time_ms", [], [f64])).results[0]
@@ -193,7 +192,7 @@ class _Calls:
         true = builder.insert(arith.ConstantOp(IntegerAttr(-1, i1))).result
         fails = builder.insert(arith.XOrIOp(op.fits, true)).result
         doubtful = Block()
-        inner = Builder(InsertPoint.at_end(doubtful))
+        inner = Builder(InsertPoint.at_end(doubtful), op)
         numbers = [inner.insert(arith.IndexCastOp(value, i64)).result for value in (*op.sizes, *op.bounds, *op.params)]
         values = _words(numbers, op, inner)
         self._call(site, [values, _descriptors(op.arrays, op, inner)], inner)
@@ -217,19 +216,19 @@ class _Calls:
         Rewriter.replace_op(op, [], [*arrays, first])
 
     def flag_down(self, op: FlagDownOp) -> None:
-        _declare(self.module, "hpacml_device_flag_down")
         builder = Builder(InsertPoint.before(op))
+        _declare(self.module, "hpacml_device_flag_down", builder)
         (status,) = builder.insert(func.CallOp("hpacml_device_flag_down", [], [i32])).results
         Rewriter.replace_op(op, [], [_is_set(status, builder)])
 
     def now(self, op: NowOp) -> None:
-        _declare(self.module, "hpacml_time_ns")
+        _declare(self.module, "hpacml_time_ns", Builder(InsertPoint.before(op)))
         Rewriter.replace_op(op, func.CallOp("hpacml_time_ns", [], [i64]))
 
     def record(self, op: RecordOp) -> None:
         site = RecordSite(op.label.data, op.way.data, _texts(op.stages))
         builder = Builder(InsertPoint.before(op))
-        counters = builder.insert(llvm.AddressOfOp(self._counters(site.to_json()), POINTER)).result
+        counters = builder.insert(llvm.AddressOfOp(self._counters(site.to_json(), builder), POINTER)).result
         stages = builder.insert(arith.ConstantOp(IntegerAttr(len(op.stages), i64))).result
         times, bytes = (_words(numbers, op, builder) for numbers in (op.times, op.bytes))
         self._call(site, [counters, stages, times, bytes], builder)
@@ -237,11 +236,11 @@ class _Calls:
 
     def _call(self, site: Site, arguments: Sequence[SSAValue], builder: Builder) -> Sequence[SSAValue]:
         """Call the runtime function of a site; its results."""
-        _declare(self.module, site.symbol)
-        address = builder.insert(llvm.AddressOfOp(self._site(site.to_json()), POINTER)).result
+        _declare(self.module, site.symbol, builder)
+        address = builder.insert(llvm.AddressOfOp(self._site(site.to_json(), builder), POINTER)).result
         return builder.insert(func.CallOp(site.symbol, [address, *arguments], _results(site.symbol))).results
 
-    def _site(self, text: str) -> str:
+    def _site(self, text: str, builder: Builder) -> str:
         """The symbol of the constant that holds `text`, NUL-terminated."""
         if text not in self.sites:
             self.sites[text] = f"hpacml_site_{len(self.sites)}"
@@ -252,15 +251,15 @@ class _Calls:
                 constant=True,
                 value=StringAttr(text + "\0"),
             )
-            Rewriter.insert_op(constant, InsertPoint.at_start(self.module.body.block))
+            builder.insert(constant, InsertPoint.at_start(self.module.body.block))
         return self.sites[text]
 
-    def _counters(self, text: str) -> str:
+    def _counters(self, text: str, builder: Builder) -> str:
         """The symbol of the word, 0 at first, where the runtime keeps the address of a site's counters."""
-        name = self._site(text).replace("site", "counters")
+        name = self._site(text, builder).replace("site", "counters")
         if SymbolTable.lookup_symbol(self.module, name) is None:
             word = llvm.GlobalOp(i64, name, "internal", value=IntegerAttr(0, i64))
-            Rewriter.insert_op(word, InsertPoint.at_start(self.module.body.block))
+            builder.insert(word, InsertPoint.at_start(self.module.body.block))
         return name
 
 
@@ -309,8 +308,8 @@ def _stack(op: Operation, element_type: Attribute, count: int) -> SSAValue:
     while function is not None and not isinstance(function, func.FuncOp):
         function = function.parent_op()
     if function is None:
-        raise PassFailedException(f"expected {op.name} inside a function")
-    builder = Builder(InsertPoint.at_start(function.body.blocks[0]))
+        raise refusal(op, f"expected {op.name} inside a function")
+    builder = Builder(InsertPoint.at_start(function.body.blocks[0]), op)
     size = builder.insert(arith.ConstantOp(IntegerAttr(count, i32))).result
     return builder.insert(llvm.AllocaOp(size, element_type, 8)).res
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from xdsl.builder import Builder
 from xdsl.context import Context
 from xdsl.dialects import scf
 from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr
 from xdsl.ir import Block, Region, SSAValue
 from xdsl.passes import ModulePass
-from xdsl.rewriter import InsertPoint, Rewriter
+from xdsl.rewriter import InsertPoint
 
 from hpacml.dialects.hpacml.attributes import Mode
 from hpacml.dialects.hpacml.bridge import MapOp
@@ -19,6 +18,7 @@ from hpacml.dialects.hpacml.control import CollectOp, InferOp, MlOp, SampleOp
 from hpacml.dialects.hpacml.gather_scatter import GatherOp, ScatterOp, TensorOp
 from hpacml.dialects.hpacml_rt.map_checks import CheckIndicesOp
 from hpacml.passes.common.bodies import Body
+from hpacml.passes.common.located import Builder, Rewriter
 from hpacml.passes.common.mappings import functor_of, map_of, require_maps
 from hpacml.passes.common.stages import Stages
 

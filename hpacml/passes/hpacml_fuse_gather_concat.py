@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
-from xdsl.builder import Builder
 from xdsl.context import Context
 from xdsl.dialects import arith, func, memref, scf
 from xdsl.dialects.builtin import DYNAMIC_INDEX, IndexType, IntegerAttr, MemRefType, ModuleOp, StridedLayoutAttr
@@ -30,6 +29,7 @@ from hpacml.dialects.hpacml.packing import (
     sweep_dims,
 )
 from hpacml.passes.common.index_arithmetic import Condition, IndexArithmetic
+from hpacml.passes.common.located import Builder, located
 from hpacml.passes.common.strided import metadata, packed_strides, reinterpret_cast
 from hpacml.passes.hpacml_resolve_slices import MAY_ALIAS
 
@@ -75,7 +75,7 @@ class _Fuse(RewritePattern):
         fused = FusedGatherOp if isinstance(op, PackOp) else FusedScatterOp
         for each in run[1:]:
             rewriter.erase(each)
-        rewriter.replace(op, fused(views, op.tensor, firsts, op.features.get_values()))
+        rewriter.replace(op, located(fused(views, op.tensor, firsts, op.features.get_values()), op))
 
 
 TYPED = (func.CallOp, func.ReturnOp, scf.YieldOp, scf.ForOp, scf.WhileOp)
@@ -98,7 +98,7 @@ class _UsePackedMemory(RewritePattern):
         if (copy.parent is not op.parent and not _if_inferred(copy, op)) or not _defined_before(copy.view, op):
             return
         scratch = Block()
-        a = IndexArithmetic(Builder(InsertPoint.at_end(scratch)))
+        a = IndexArithmetic(Builder(InsertPoint.at_end(scratch), op))
         packed = _is_packed(copy, a)
         dynamic = next((d for d, n in enumerate(op.memref.type.get_shape()) if n == DYNAMIC_INDEX), None)
         if packed is False or (packed is not True and dynamic is None):
@@ -117,7 +117,7 @@ class _UsePackedMemory(RewritePattern):
         tensor = memory
         if buffer is not None:
             tensor = self._choose(truth, memory, buffer, copy, op, rewriter)
-            rewriter.insert(memref.DeallocOp.get(buffer), InsertPoint.before(free))
+            rewriter.insert(located(memref.DeallocOp.get(buffer), op), InsertPoint.before(free))
         rewriter.erase(free)
         rewriter.erase(copy)
         rewriter.replace(op, [], [tensor])
@@ -137,19 +137,20 @@ class _UsePackedMemory(RewritePattern):
         layout = StridedLayoutAttr(list(strides_of(memory_type)), None)
         shape, space = memory_type.get_shape(), memory_type.memory_space
         either = MemRefType(memory_type.element_type, shape, layout, space)
+        located(copied, copy)
         casts = [] if memory_type == either else [memref.CastOp.get(memory, either)]
         take = Region(Block([*casts, scf.YieldOp(*casts or [memory])]))
         cast_buffer = memref.CastOp.get(buffer, either)
         if isinstance(copy, PackOp):
             fill = Region(Block([copied, cast_buffer, scf.YieldOp(cast_buffer)]))
             choice = scf.IfOp(packed, [either], take, fill)
-            rewriter.insert(choice, InsertPoint.before(copy))
+            rewriter.insert(located(choice, op), InsertPoint.before(copy))
         else:
             choice = scf.IfOp(packed, [either], take, Region(Block([cast_buffer, scf.YieldOp(cast_buffer)])))
-            rewriter.insert(choice, InsertPoint.before(op))
+            rewriter.insert(located(choice, op), InsertPoint.before(op))
             write = Region(Block([copied, scf.YieldOp()]))
             nothing = Region(Block([scf.YieldOp()]))
-            rewriter.insert(scf.IfOp(packed, [], nothing, write), InsertPoint.before(copy))
+            rewriter.insert(located(scf.IfOp(packed, [], nothing, write), copy), InsertPoint.before(copy))
         return choice.results[0]
 
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from xdsl.builder import Builder
 from xdsl.context import Context
 from xdsl.dialects import arith, gpu, memref, scf
 from xdsl.dialects.builtin import IndexType, IntegerAttr, ModuleOp, i32
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.passes import ModulePass
-from xdsl.rewriter import InsertPoint, Rewriter
+from xdsl.rewriter import InsertPoint
 from xdsl.traits import is_side_effect_free
-from xdsl.utils.exceptions import PassFailedException
 
 from hpacml.dialects.hpacml_rt.device_flags import FlagDownOp, FlagOp
+from hpacml.passes.common.located import Builder, Rewriter, refusal
 from hpacml.passes.common.regions import captured
 from hpacml.passes.gpu.launches import ACCESS, WORKGROUP
 
@@ -142,7 +141,7 @@ class _Kernel:
 
     def _loop(self, op: Operation, builder: Builder, known: dict[SSAValue, SSAValue]) -> None:
         if not isinstance(op, scf.ForOp) or op.results:
-            raise PassFailedException(f"a barrier in {op.name}: barriers stand in loops that all threads take alike")
+            raise refusal(op, f"a barrier in {op.name}: barriers stand in loops that all threads take alike")
         start, stop, step = (self._available(each, builder, known) for each in (op.lb, op.ub, op.step))
         body = Block(arg_types=[IndexType()])
         builder.insert(scf.ForOp(start, stop, step, [], body))
@@ -167,8 +166,9 @@ class _Kernel:
         if value in known or not self.launch.is_ancestor(owner):
             return known.get(value, value)
         if isinstance(owner, Block) or not (is_side_effect_free(owner) or self._reads_constant(owner)):
-            raise PassFailedException(
-                "a barrier stands between threads and a value that each has for itself: keep it in shared memory"
+            raise refusal(
+                self.launch,
+                "a barrier stands between threads and a value that each has for itself: keep it in shared memory",
             )
         for operand in owner.operands:
             self._available(operand, builder, known)
@@ -195,7 +195,7 @@ def _nest(
         body = Block(arg_types=[IndexType()])
         body.args[0].name_hint = counter.name_hint
         builder.insert(scf.ForOp(zero, size, one, [], body))
-        body.add_op(scf.YieldOp())
+        Builder(InsertPoint.at_end(body)).insert(scf.YieldOp())
         known[counter] = body.args[0]
         builder = Builder(InsertPoint.at_start(body))
     return builder

@@ -10,12 +10,12 @@ from xdsl.dialects import func, gpu, memref
 from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
-from xdsl.rewriter import InsertPoint, Rewriter
+from xdsl.rewriter import InsertPoint
 from xdsl.traits import SymbolTable
-from xdsl.utils.exceptions import PassFailedException
 
 from hpacml.dialects.hpacml.control import BodyOp
 from hpacml.dialects.hpacml_rt.map_checks import RefuseOp
+from hpacml.passes.common.located import Rewriter, located, refusal
 
 FIX = "write its loops with hpacml.prange, which makes them kernels"
 
@@ -55,16 +55,16 @@ class HpacmlRefuseHostAccessesPass(ModulePass):
             if isinstance(function, func.FuncOp) and _is_entry(function):
                 if (array := next(_accesses(function), None)) is not None:
                     what = f"'{function.sym_name.data}' uses {_named(array)} on the host, but"
-                    raise PassFailedException(f"{what} is for a GPU: {FIX}")
+                    raise refusal(function, f"{what} is for a GPU: {FIX}")
 
 
-def _replace(code: func.FuncOp, refusal: RefuseOp) -> None:
+def _replace(code: func.FuncOp, refuse: RefuseOp) -> None:
     """Make a function do nothing but refuse."""
     block = code.body.block
     for each in reversed(list(block.ops)):
         if not isinstance(each, func.ReturnOp):
             Rewriter.erase_op(each)
-    Rewriter.insert_op(refusal, InsertPoint.at_start(block))
+    Rewriter.insert_op(located(refuse, code), InsertPoint.at_start(block))
 
 
 def _is_entry(function: func.FuncOp) -> bool:

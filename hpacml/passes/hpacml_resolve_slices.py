@@ -9,7 +9,6 @@ from itertools import combinations
 from math import prod
 from typing import Literal, cast
 
-from xdsl.builder import Builder
 from xdsl.context import Context
 from xdsl.dialects import memref
 from xdsl.dialects.builtin import (
@@ -23,9 +22,8 @@ from xdsl.dialects.builtin import (
 )
 from xdsl.ir import Attribute, SSAValue
 from xdsl.passes import ModulePass
-from xdsl.rewriter import InsertPoint, Rewriter
+from xdsl.rewriter import InsertPoint
 from xdsl.traits import IsTerminator
-from xdsl.utils.exceptions import PassFailedException
 
 from hpacml.dialects.hpacml.attributes import Direction
 from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp
@@ -41,6 +39,7 @@ from hpacml.functors.strided_views import View
 from hpacml.functors.targets import Access, accesses, bind
 from hpacml.functors.tensor_functor import Functor
 from hpacml.passes.common.index_arithmetic import Condition, IndexArithmetic
+from hpacml.passes.common.located import Builder, Rewriter, located, refusal
 from hpacml.passes.common.mappings import functor_of, require_maps
 from hpacml.passes.common.strided import (
     address_range,
@@ -152,7 +151,8 @@ class _Resolution:
             mapped = [resolve(self.functor, targets, params, way, a) for way in op.directions][-1]
         except MapError as error:
             place = "" if op.text is None else f"in the map '{op.text.data}': "
-            raise PassFailedException(f"{place}{error}") from MapError(f"{place}{error}")
+            refused = refusal(op, f"{place}{error}")
+            raise refused from MapError(str(refused))
         self._check_ranges(mapped.shape)
         self.mapped = mapped
         self.accesses = accesses(op.trees, len(mapped.views))
@@ -209,11 +209,11 @@ class _Resolution:
             alloc.attributes[MAY_ALIAS] = UnitAttr()
         block = op.parent_block()
         if block is None:
-            raise PassFailedException("expected hpacml.tensor in a block")
+            raise refusal(op, "expected hpacml.tensor in a block")
         last = block.last_op
         terminated = last is not None and last.has_trait(IsTerminator)
         end = InsertPoint.before(last) if terminated and last is not None else InsertPoint.at_end(block)
-        Rewriter.insert_op(memref.DeallocOp.get(alloc), end)
+        Rewriter.insert_op(located(memref.DeallocOp.get(alloc), op), end)
         alloc.memref.name_hint = op.tensor.name_hint
         Rewriter.replace_op(op, alloc)
 

@@ -45,6 +45,7 @@ class FoldConstantRanges(RewritePattern):
         except MapError:
             return  # the guard of the map says so at run time, and only if it gets there
         folded.mapping.name_hint = op.mapping.name_hint
+        folded.location = op.location
         rewriter.replace(op, folded)
 
 
@@ -90,6 +91,7 @@ class FoldConstantConditions(RewritePattern):
                 attributes=op.attributes,
                 regions=[rewriter.move_region_contents_to_new_regions(op.body)],
             )
+            decided.location = op.location
             rewriter.replace(op, decided)
 
 

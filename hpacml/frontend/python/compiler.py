@@ -106,11 +106,12 @@ class _Compiler:
             statements.block(jumps.function_body(node.body))
         self._meanings.append((kernel.function, evaluator.meanings))
         result = _result(kernel, evaluator)
-        with emitter.at_end(block), evaluator.at(node):
-            emitter.op(ReturnOp(*([] if result is None else [evaluator.numbers.ssa(result)])))
+        with emitter.at_end(block), evaluator.at(node), emitter.at_place(*kernel.source.place(node)):
+            emitter.op(end := ReturnOp(*([] if result is None else [evaluator.numbers.ssa(result)])))
         outputs = [] if result is None else [result.type.ir]
         symbol = self._symbol(kernel.name)
         self._functions.append(FuncOp(symbol, (types, outputs), Region(block), "private"))
+        self._functions[-1].location = end.location
         result_type = None if result is None else result.type
         return Linked(symbol, result_type, frozenset(evaluator.written), evaluator.has_regions)
 

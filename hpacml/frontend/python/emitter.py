@@ -11,12 +11,16 @@ from xdsl.dialects.arith import ConstantOp
 from xdsl.dialects.builtin import (
     AnyFloat,
     ArrayAttr,
+    FileLineColLoc,
     FloatAttr,
     IndexType,
+    IntAttr,
     IntegerAttr,
     IntegerType,
+    LocationAttr,
     MemRefType,
     StringAttr,
+    UnknownLoc,
     UnrealizedConversionCastOp,
     i1,
     i8,
@@ -44,6 +48,7 @@ class Emitter:
     def __init__(self, declarations: dict[str, FuncOp | GlobalOp]):
         self._open: list[_OpenBlock] = []
         self._declarations = declarations
+        self._location: LocationAttr = UnknownLoc()
 
     @contextmanager
     def block(self, arg_types: Sequence[Attribute] = ()) -> Generator[Block]:
@@ -61,7 +66,15 @@ class Emitter:
         yield
         self._open.pop()
 
+    @contextmanager
+    def at_place(self, file: str, line: int, column: int) -> Generator[None]:
+        """Have operations come from this place in the source."""
+        outer, self._location = self._location, FileLineColLoc(StringAttr(file), IntAttr(line), IntAttr(column))
+        yield
+        self._location = outer
+
     def op(self, operation: Operation) -> None:
+        operation.location = self._location
         self._open[-1].block.add_op(operation)
 
     def value(self, operation: Operation) -> SSAValue:

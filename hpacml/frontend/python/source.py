@@ -68,6 +68,11 @@ class Source:
         end_column = _characters(shown, end) if end is not None and end_line == line else len(shown.rstrip())
         return CompileError(message, self.file, line, shown, begin_column, end_column)
 
+    def place(self, node: ast.AST) -> tuple[str, int, int]:
+        """The file, the line and the column of `node`, both from 1 on."""
+        line = getattr(node, "lineno", self.first_line)
+        return self.file, line, _characters(self.line(line), getattr(node, "col_offset", 0)) + 1
+
     def line(self, number: int) -> str:
         """A line of the file."""
         index = number - self.first_line

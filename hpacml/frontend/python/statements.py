@@ -34,7 +34,7 @@ class Statements:
 
     def block(self, statements: Iterable[ast.stmt]) -> None:
         for statement in statements:
-            with self._evaluator.at(statement):
+            with self._evaluator.at(statement), self._emit.at_place(*self._evaluator.source.place(statement)):
                 self._statement(statement)
 
     def _nested(self, statements: Iterable[ast.stmt]) -> None:

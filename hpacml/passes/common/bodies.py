@@ -5,16 +5,15 @@ from __future__ import annotations
 import re
 from itertools import count
 
-from xdsl.builder import Builder
 from xdsl.dialects import func, llvm
 from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.rewriter import InsertPoint
 from xdsl.traits import ConstantLike
-from xdsl.utils.exceptions import PassFailedException
 
 from hpacml.dialects.hpacml.attributes import MappingType
 from hpacml.dialects.hpacml.control import BodyOp, MlOp
+from hpacml.passes.common.located import Builder, refusal
 from hpacml.passes.common.mappings import map_of
 from hpacml.passes.common.regions import captured
 
@@ -51,7 +50,7 @@ class Body:
             argument = block.insert_arg(value.type, len(block.args))
             argument.name_hint = value.name_hint
             value.replace_uses_with_if(argument, lambda use: region.is_ancestor(use.operation))
-        block.add_op(func.ReturnOp())
+        block.add_op(end := func.ReturnOp())
         module = module_of(self._region)
         code = self._region.detach_region(region)
         function = func.FuncOp(self._name(module), (types, []), code, visibility="private")
@@ -59,6 +58,7 @@ class Body:
         if (origin := origin_of(self._region)) is not None:
             function.attributes[ORIGIN] = StringAttr(origin)
         module.body.block.add_op(function)
+        function.location = end.location = self._region.location
         return function
 
     def _bring_inside(self, block: Block) -> None:
@@ -82,7 +82,7 @@ def module_of(op: Operation) -> ModuleOp:
     around = op.parent_op()
     while not isinstance(around, ModuleOp):
         if around is None:
-            raise PassFailedException(f"expected {op.name} inside a module")
+            raise refusal(op, f"expected {op.name} inside a module")
         around = around.parent_op()
     return around
 

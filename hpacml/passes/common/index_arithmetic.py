@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import TypeAlias
 
-from xdsl.builder import Builder
 from xdsl.dialects import arith
 from xdsl.dialects.builtin import BoolAttr, IndexType, IntegerAttr
 from xdsl.ir import Operation, SSAValue
@@ -19,6 +18,7 @@ from xdsl.ir import Operation, SSAValue
 from hpacml.errors import MapError
 from hpacml.functors.arithmetic import EXACT, STEP_0, Judge
 from hpacml.functors.polynomials import Poly
+from hpacml.passes.common.located import Builder
 
 
 @dataclass(frozen=True)

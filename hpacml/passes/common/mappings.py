@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.traits import SymbolTable
-from xdsl.utils.exceptions import PassFailedException
 
 from hpacml.dialects.hpacml.attributes import PREFIXES, MappingType
 from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp
+from hpacml.passes.common.located import refusal
 
 
 def map_of(mapping: SSAValue, user: Operation) -> MapOp:
@@ -16,9 +16,10 @@ def map_of(mapping: SSAValue, user: Operation) -> MapOp:
     if isinstance(owner, MapOp):
         return owner
     origin = "an argument of a block or function" if isinstance(owner, Block) else f"a result of {owner.name}"
-    raise PassFailedException(
+    raise refusal(
+        user,
         f"{user.name} takes a mapping that is {origin}: mappings are results of hpacml.map, "
-        "and nothing stands between these and what gathers or scatters"
+        "and nothing stands between these and what gathers or scatters",
     )
 
 
@@ -26,7 +27,7 @@ def functor_of(map_op: MapOp, near: Operation) -> FunctorOp:
     """The functor of a map, whose symbol holds where `near` stands. Raises `PassFailedException` if there is none."""
     functor = SymbolTable.lookup_symbol(near, map_op.functor)
     if not isinstance(functor, FunctorOp):
-        raise PassFailedException(f"{map_op.functor} is not an hpacml.functor")
+        raise refusal(map_op, f"{map_op.functor} is not an hpacml.functor")
     return functor
 
 
@@ -37,6 +38,6 @@ def require_maps(module: Operation) -> None:
             if isinstance(operand.type, MappingType):
                 map_of(operand, op)
                 if not op.name.startswith(PREFIXES):
-                    raise PassFailedException(
-                        f"{op.name} takes a mapping, which only operations of hpacml do: make one map for each use"
+                    raise refusal(
+                        op, f"{op.name} takes a mapping, which only operations of hpacml do: make one map for each use"
                     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from xdsl.dialects import func
 from xdsl.ir import Operation, Region, SSAValue
-from xdsl.utils.exceptions import PassFailedException
+
+from hpacml.passes.common.located import refusal
 
 
 def function_of(op: Operation) -> func.FuncOp:
@@ -12,7 +13,7 @@ def function_of(op: Operation) -> func.FuncOp:
     around: Operation | None = op
     while not isinstance(around, func.FuncOp):
         if around is None:
-            raise PassFailedException("a kernel needs a function around it")
+            raise refusal(op, "a kernel needs a function around it")
         around = around.parent_op()
     return around
 

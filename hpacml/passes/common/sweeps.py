@@ -10,12 +10,10 @@ from math import prod
 from types import MappingProxyType
 from typing import TypeAlias, cast
 
-from xdsl.builder import Builder
 from xdsl.dialects import arith, memref, scf
 from xdsl.dialects.builtin import DYNAMIC_INDEX, IndexType, IntegerAttr, MemRefType, i32, i64
 from xdsl.ir import Attribute, Block, Operation, SSAValue
-from xdsl.rewriter import InsertPoint, Rewriter
-from xdsl.utils.exceptions import PassFailedException
+from xdsl.rewriter import InsertPoint
 
 from hpacml.dialects.hpacml.attributes import strides_of
 from hpacml.dialects.hpacml.packing import (
@@ -32,6 +30,7 @@ from hpacml.functors.polynomials import Poly
 from hpacml.passes.common.branching import where
 from hpacml.passes.common.conversion import convert
 from hpacml.passes.common.index_arithmetic import IndexArithmetic
+from hpacml.passes.common.located import Builder, Rewriter, refusal
 
 Place: TypeAlias = tuple[SSAValue, Sequence[SSAValue]]
 """Memory, and the indices of an element in it."""
@@ -241,7 +240,7 @@ def as_index(loaded: SSAValue, builder: Builder) -> SSAValue:
 
 def _indirect(view: SSAValue) -> IndirectOp:
     if not isinstance(view.owner, IndirectOp):
-        raise PassFailedException(f"a view of type {view.type} must come from hpacml.indirect")
+        raise refusal(view.owner, f"a view of type {view.type} must come from hpacml.indirect")
     return view.owner
 
 

@@ -6,11 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from xdsl.builder import Builder
 from xdsl.dialects import arith, func, gpu, memref
 from xdsl.dialects.builtin import IntegerAttr, IntegerType, ModuleOp, i8, i32, i64
 from xdsl.ir import Operation, SSAValue
-from xdsl.rewriter import InsertPoint, Rewriter
+from xdsl.rewriter import InsertPoint
 from xdsl.utils.exceptions import PassFailedException
 
 from hpacml.dialects.hpacml.packing import IndirectOp, view_type
@@ -20,6 +19,7 @@ from hpacml.dialects.hpacml_rt.map_checks import CheckMapOp, DistinctOp, InBound
 from hpacml.passes.common.branching import where
 from hpacml.passes.common.conversion import convert
 from hpacml.passes.common.index_arithmetic import IndexArithmetic
+from hpacml.passes.common.located import Builder, Rewriter, located, refusal
 from hpacml.passes.common.regions import function_of
 from hpacml.passes.common.sweeps import Place, Sweep, locate, size_of
 from hpacml.passes.gpu.launches import KernelNames, guard, launch_points
@@ -42,7 +42,7 @@ def launch_checks(module: ModuleOp, names: KernelNames) -> list[Watch]:
         if not checks:
             continue
         flag = FlagOp(function.sym_name, [_map_of(check) for check in checks])
-        Rewriter.insert_op(flag, InsertPoint.at_start(function.body.blocks[0]))
+        Rewriter.insert_op(located(flag, checks[0]), InsertPoint.at_start(function.body.blocks[0]))
         for number, check in enumerate(checks):
             alarm = _Alarm(flag, number)
             if isinstance(check, WatchOp):
@@ -107,7 +107,7 @@ class Watch:
                 case NoneBadOp():
                     Rewriter.replace_op(user, FlagDownOp(self.alarm.flag.flag))
                 case _:
-                    raise PassFailedException(f"a watch is told of bad indices, and asked; {user.name} does neither")
+                    raise refusal(user, f"a watch is told of bad indices, and asked; {user.name} does neither")
         Rewriter.erase_op(self.op)
 
 

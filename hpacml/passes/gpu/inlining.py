@@ -7,8 +7,10 @@ from collections.abc import Iterable
 from xdsl.dialects import func
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Operation
-from xdsl.rewriter import InsertPoint, Rewriter
+from xdsl.rewriter import InsertPoint
 from xdsl.traits import SymbolTable
+
+from hpacml.passes.common.located import Rewriter
 
 
 def inline_calls(module: ModuleOp, places: Iterable[Operation]) -> None:

@@ -8,7 +8,6 @@ from functools import reduce
 from itertools import count
 from typing import Literal, TypeAlias, cast
 
-from xdsl.builder import Builder
 from xdsl.dialects import arith, gpu, memref, scf
 from xdsl.dialects.builtin import IndexType, IntegerAttr, MemRefType, ModuleOp, StringAttr, SymbolRefAttr, i32, i64
 from xdsl.ir import Block, Operation, Region, SSAValue
@@ -19,6 +18,7 @@ from hpacml.functors.polynomials import Poly
 from hpacml.passes.common.bodies import origin_of
 from hpacml.passes.common.branching import where
 from hpacml.passes.common.index_arithmetic import IndexArithmetic
+from hpacml.passes.common.located import Builder, refusal
 from hpacml.passes.common.regions import captured, function_of
 from hpacml.passes.common.sweeps import delinearize
 
@@ -48,10 +48,10 @@ def kind_of(kernel: str) -> Kind:
     return cast(Kind, kernel.rsplit("_", 2)[1])
 
 
-def refusal(op: Operation, why: str) -> PassFailedException:
+def no_kernel(op: Operation, why: str) -> PassFailedException:
     """The error for a parallel loop that cannot run on a GPU; `why` continues "it", as in "has a reduction"."""
     function = function_of(op).sym_name.data
-    return PassFailedException(f"a parallel loop (prange) of '{function}' cannot run on a GPU: it {why}")
+    return refusal(op, f"a parallel loop (prange) of '{function}' cannot run on a GPU: it {why}")
 
 
 class KernelNames:
@@ -77,7 +77,7 @@ def require_device_memory(module: ModuleOp) -> None:
             is_array = isinstance(value.type, MemRefType)
             if is_array and cast(MemRefType, value.type).memory_space in (WORKGROUP, PRIVATE):
                 what = f"an array of type {value.type} cannot be passed to a kernel"
-                raise PassFailedException(f"{what}: the memory of blocks (3) and threads (5) exists only in these")
+                raise refusal(kernel, f"{what}: the memory of blocks (3) and threads (5) exists only in these")
 
 
 def product(sizes: Sequence[Poly]) -> Poly:

@@ -23,19 +23,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from xdsl.builder import Builder
 from xdsl.dialects import arith, func, gpu, memref, scf
 from xdsl.dialects.builtin import DYNAMIC_INDEX, IndexType, IntegerAttr, MemRefType
 from xdsl.ir import Block, Operation, SSAValue
-from xdsl.rewriter import InsertPoint, Rewriter
+from xdsl.rewriter import InsertPoint
 from xdsl.traits import is_side_effect_free
 
 from hpacml.functors.arithmetic import minimum
 from hpacml.functors.polynomials import Poly
 from hpacml.passes.common.index_arithmetic import IndexArithmetic
+from hpacml.passes.common.located import Builder, Rewriter, located
 from hpacml.passes.common.regions import captured
 from hpacml.passes.common.strided import packed_strides, reinterpret_cast
-from hpacml.passes.gpu.launches import PRIVATE, THREADS, product, refusal
+from hpacml.passes.gpu.launches import PRIVATE, THREADS, no_kernel, product
 
 MOST_BLOCKS = 1024
 """The most blocks of a kernel with local arrays: enough to keep the largest GPUs busy, and a bound of the memory."""
@@ -63,7 +63,7 @@ def hoist_sizes(arrays: Sequence[memref.AllocOp], loop: Operation, builder: Buil
     for op in [each for each in loop.walk() if is_check(each) or each in arrays]:
         if not all(_hoist(value, loop, builder) for value in _needs(op)):
             why = "has a local array whose size is not known before the loop"
-            raise refusal(
+            raise no_kernel(
                 loop, f"{why}: have all iterations make the largest, with a size computed of numbers and shapes"
             )
         if is_check(op):
@@ -135,7 +135,7 @@ def place(arrays: Sequence[memref.AllocOp], kernel: gpu.LaunchOp) -> None:
             part = _own(array, device)
         else:
             buffer, part = _shared(array, threads, number, host, device)
-            Rewriter.insert_op(memref.DeallocOp.get(buffer), InsertPoint.after(kernel))
+            Rewriter.insert_op(located(memref.DeallocOp.get(buffer), kernel), InsertPoint.after(kernel))
         for free in [use.operation for use in array.memref.uses if isinstance(use.operation, memref.DeallocOp)]:
             Rewriter.erase_op(free)
         part.name_hint = array.memref.name_hint

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from xdsl.builder import Builder
 from xdsl.dialects import arith, func, llvm, math, memref, scf
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Block, Operation, SSAValue
-from xdsl.rewriter import InsertPoint, Rewriter
+from xdsl.rewriter import InsertPoint
 from xdsl.traits import is_side_effect_free, is_speculatable
 
 from hpacml.dialects.hpacml.attributes import PREFIXES
 from hpacml.functors.polynomials import Poly
 from hpacml.passes.common.branching import where
 from hpacml.passes.common.index_arithmetic import IndexArithmetic
+from hpacml.passes.common.located import Builder, Rewriter
 from hpacml.passes.common.sweeps import number_of
 from hpacml.passes.gpu.inlining import inline_calls
-from hpacml.passes.gpu.launches import KernelNames, below, launch_points, product, refusal
+from hpacml.passes.gpu.launches import KernelNames, below, launch_points, no_kernel, product
 from hpacml.passes.gpu.local_arrays import MOST_BLOCKS, hoist_sizes, is_check, is_refusal, local_arrays, place
 
 _ELEMENTWISE = {*arith.Arith.operations, *math.Math.operations}
@@ -70,7 +70,7 @@ def _check(op: Operation) -> None:
                 fault = f"a map or a region ({each.name}): these hold parallel loops, not the other way round"
             case _:
                 fault = f"{each.name}, which only the CPU has"
-        raise refusal(op, f"has {fault}")
+        raise no_kernel(op, f"has {fault}")
 
 
 def _launch(name: str, loop: scf.ParallelOp) -> None:
@@ -137,7 +137,7 @@ def _make_sequential(op: Operation) -> None:
         for lower, upper, step in zip(loop.lowerBound, loop.upperBound, loop.step, strict=True):
             body = Block(arg_types=[lower.type])
             builder.insert(scf.ForOp(lower, upper, step, [], body))
-            body.add_op(scf.YieldOp())
+            Builder(InsertPoint.at_end(body)).insert(scf.YieldOp())
             counters.append(body.args[0])
             builder = Builder(InsertPoint.at_start(body))
         for counter, own in zip(loop.body.block.args, counters, strict=True):

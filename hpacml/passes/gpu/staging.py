@@ -20,7 +20,7 @@ from xdsl.dialects.builtin import (
     i64,
 )
 from xdsl.ir import Operation, SSAValue
-from xdsl.rewriter import InsertPoint, Rewriter
+from xdsl.rewriter import InsertPoint
 from xdsl.traits import SymbolTable
 from xdsl.utils.exceptions import PassFailedException
 
@@ -252,8 +252,7 @@ def _shared_memory(size: int, tensor: SSAValue, a: IndexArithmetic) -> memref.Gl
     element_type = cast(MemRefType, tensor.type).element_type
     shared = MemRefType(element_type, [size], memory_space=WORKGROUP)
     tile = memref.GlobalOp.get(StringAttr(name), shared, UnitAttr(), alignment=ACCESS)
-    Rewriter.insert_op(tile, InsertPoint.at_start(op.body.block))
-    return tile
+    return a.builder.insert(tile, InsertPoint.at_start(op.body.block))
 
 
 def _aligned(access: Operation, a: IndexArithmetic) -> SSAValue:
