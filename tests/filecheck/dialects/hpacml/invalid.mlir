@@ -981,3 +981,13 @@ func.func @f(%t: memref<9xf32>) {
 }
 
 // CHECK: Operation does not verify: the number 99999999999999999999 does not fit 64 bits
+
+// -----
+
+hpacml.functor @f : [i, 0:1] = ([i - 1])
+func.func @unknown_size(%t: memref<?xf32>) {
+  %in = hpacml.map to @f(%t[0 : 4]) : memref<?xf32> -> !hpacml.mapping<4x1xf32>
+  func.return
+}
+
+// CHECK: Operation does not verify: the entry 'i - 1' of the slice [i - 1] reaches index -1 in dimension 0 of 't', which has ? elements
