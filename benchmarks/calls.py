@@ -1,4 +1,9 @@
-"""The cost of calls: `python -m benchmarks.calls [TREE ...]` compares trees, whose processes take turns."""
+"""The cost of calls: `python -m benchmarks.calls [OLD_TREE [CASE ...]]` compares this tree with another one.
+
+A process of each tree takes a batch of calls in turn with the other's, so that both meet the same noise, and the ratio
+of two batches is one of times that are a millisecond apart. Several pairs of processes tell chance in one of them, such
+as where its memory lies, from the code.
+"""
 
 import json
 import os
@@ -6,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -19,8 +25,8 @@ import hpacml
 from hpacml import approx
 
 TREE = Path(__file__).parents[1]
-TURNS = 6
-BATCHES = 60
+PAIRS = 5
+ROUNDS = 100
 SECONDS = 0.001
 """How long a batch of calls takes."""
 
@@ -101,6 +107,16 @@ def cases(folder):
     row32, one32 = row.astype(np.float32), one.astype(np.float32)
     five = hpacml.functor("five: [i, 0:5] = ([i], [i], [i], [i], [i])")
     columns = {name: np.ones(64) for name in "abcde"}
+    rows = hpacml.functor("rows: [i, 0:3] = ([i, 0:3])")
+    table, packed_rows = np.ones((20000, 3)), np.ones((20000, 3))
+    places = np.random.default_rng(0).permutation(20000)
+
+    def by_index(door, n, tensor):
+        indices, tensor = places[:n].copy(), tensor[:n]
+        if door == "gather":
+            return lambda: rows.gather("table[idx[0:n], 0:3]", table=table, idx=indices, n=n, out=tensor)
+        return lambda: rows.scatter(tensor, "table[idx[0:n], 0:3]", table=table, idx=indices, n=n)
+
     identity = nn.Identity()
     first, second, third = (str(folder / name) for name in ("region.h5", "kernel.h5", "predicated.h5"))
     return {
@@ -116,62 +132,103 @@ def cases(folder):
         "1 row, .safetensors": lambda: infer(row, one, 1, kept),
         "1 row, .pt2": lambda: infer(row, one, 1, exported),
         "gather of 5 columns": lambda: five.gather(COLUMNS, **columns),
+        **{
+            f"{door} of {n} rows by index": by_index(door, n, packed_rows)
+            for door in ("gather", "scatter")
+            for n in (10, 100, 1000, 20000)
+        },
         "collected call of a region": lambda: collect(x, y, 64, first),
         "collected call of a kernel": lambda: collecting(x, y, second),
     }
 
 
-def batches():
-    """Seconds of one call of each case, in each of several batches; those of all cases take turns."""
+def serve():
+    """Answer each name of a case on standard input with the seconds of one call of it in a batch."""
     torch.set_num_threads(1)
+    answers = sys.stdout
+    sys.stdout = sys.stderr
     with tempfile.TemporaryDirectory() as folder:
         calls = cases(Path(folder))
-        counts = {name: count(call) for name, call in calls.items()}
-        times = {name: [] for name in calls}
-        for _ in range(BATCHES):
-            for name, call in calls.items():
-                times[name].append(batch(call, counts[name]))
+        print(json.dumps(list(calls)), file=answers, flush=True)
+        counts = {}
+        for line in sys.stdin:
+            name = line.strip()
+            if name not in counts:
+                counts[name] = count(calls[name])
+            print(batch(calls[name], counts[name]), file=answers, flush=True)
         hpacml.flush()
-        return times
 
 
 def count(call):
-    call()
-    return max(1, int(SECONDS / batch(call, 20)))
+    for _ in range(3):
+        call()
+    return max(1, int(SECONDS / min(batch(call, 10) for _ in range(5))))
 
 
 def batch(call, repeats):
+    call()  # which has the processor's caches meet it again
     start = time.perf_counter()
     for _ in range(repeats):
         call()
     return (time.perf_counter() - start) / repeats
 
 
-def measure(trees):
-    """Seconds of each case in each batch, by tree: processes of all trees take turns, so that all meet one noise."""
-    found = {tree: {} for tree in trees}
-    for _ in range(TURNS):
-        for tree in trees:
-            environment = os.environ | {"PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
-            command = [sys.executable, __file__, "--batches"]
-            told = subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True, check=True).stdout
-            for name, times in json.loads(told.splitlines()[-1]).items():
-                found[tree].setdefault(name, []).extend(times)
+class Worker:
+    """A process that runs the cases with one tree."""
+
+    def __init__(self, tree):
+        environment = os.environ | {"PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, __file__, "--serve"]
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, env=environment, cwd="/", stdin=pipe, stdout=pipe, text=True)
+        self.names = json.loads(self._process.stdout.readline())
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._process.stdin.close()
+        self._process.wait(60)
+
+    def seconds(self, name):
+        print(name, file=self._process.stdin, flush=True)
+        return float(self._process.stdout.readline())
+
+
+def measure(trees, chosen):
+    """Seconds of one call of each case: a list of rounds, which have one number for each tree."""
+    found = {}
+    for _ in range(PAIRS):
+        with ExitStack() as stack:
+            workers = [stack.enter_context(Worker(tree)) for tree in trees]
+            names = [name for name in workers[-1].names if not chosen or any(each in name for each in chosen)]
+            for number in range(ROUNDS + 1):
+                for name in names:
+                    turns = workers if number % 2 else workers[::-1]
+                    times = {worker: worker.seconds(name) for worker in turns}
+                    if number:  # the first one compiles
+                        found.setdefault(name, []).append([times[worker] for worker in workers])
     return found
 
 
 def main(arguments):
-    if arguments == ["--batches"]:
-        print(json.dumps(batches()))
+    if arguments == ["--serve"]:
+        serve()
         return
-    trees = [*(Path(each).resolve() for each in arguments), TREE]
-    found = measure(trees)
-    print(f"{'minimum and median, µs':34}" + "".join(f"{tree.name:>18}" for tree in trees))
-    for name in found[TREE]:
-        lows = [min(found[tree][name]) * 1e6 for tree in trees]
-        middles = [median(found[tree][name]) * 1e6 for tree in trees]
-        row = "".join(f"{low:9.2f}{middle:9.2f}" for low, middle in zip(lows, middles, strict=True))
-        print(f"{name:34}{row}{lows[-1] / lows[0] - 1:+9.1%}{middles[-1] / middles[0] - 1:+9.1%}")
+    trees = [*(Path(tree).resolve() for tree in arguments[:1]), TREE]
+    heads = ["old, µs", "new, µs", "ratio", "of rounds"] if len(trees) == 2 else ["µs"]
+    print(f"{'':38}" + "".join(f"{head:>10}" for head in heads))
+    for name, rounds in measure(trees, arguments[1:]).items():
+        lows = [low(times) for times in zip(*rounds, strict=True)]
+        row = "".join(f"{each * 1e6:10.2f}" for each in lows)
+        if len(trees) == 2:
+            row += f"{lows[1] / lows[0]:10.3f}{median(new / old for old, new in rounds):10.3f}"
+        print(f"{name:38}{row}")
+
+
+def low(times):
+    """The time that a tenth of the batches take at most, which knows less of other programs than the median."""
+    return sorted(times)[len(times) // 10]
 
 
 if __name__ == "__main__":
