@@ -133,8 +133,7 @@ class Dispatcher:
             if view.readonly:
                 k, parameter = self._arrays[n]
                 array_view(args[k], parameter.name, write=True, gpu=True)  # raises the error
-            if type(view.owner) is not np.ndarray:
-                note_writes([view])
+        note_writes(views, code.written)
 
     def _frame(self, args: Sequence[Any], views: Sequence[ArrayView]) -> Frame:
         arguments = {name: args[self._parameters[name]] for name in self._opaque}

@@ -109,7 +109,7 @@ class TensorFunctor:
         bound.require_shape(view)
         if (name := bound.sharing(view)) is not None:
             raise MapError(f"'out' shares memory with '{name}', which is read: give a tensor of its own memory")
-        note_writes([view])
+        note_writes([view], [0])
         bound.run(view, device)
         return out
 
@@ -135,7 +135,7 @@ class TensorFunctor:
         shared = bound.sharing(source) is not None  # then the tensor is copied before the arrays change
         if shared and source.device is None:
             source = array_view(numpy_array(source).copy(), "tensor")
-        note_writes([bound.views[n] for n in bound.application.heads])
+        note_writes(bound.views, bound.application.heads)
         bound.run(source, device, copied=shared and source.device is not None)
 
     def _device(self, bound: _Bound) -> Device | None:
@@ -208,8 +208,7 @@ class TensorFunctor:
         written = application.heads if direction == "from" else ()
         views = views_of(application.arrays, names, written, application.numbers, application.elements)
         shapes = [view.shape for view in views]
-        arrays = dict(zip(application.arrays, views, strict=True))
-        open_numbers = numbers_of(application.open_numbers, names, arrays)
+        open_numbers = numbers_of(application.open_numbers, names, application.arrays, views)
         params = {param: integers[param] for param in application.functor.used_params}
         shape = _shape(application, direction, tuple(shapes), tuple(open_numbers), tuple(params.items()))
         return _Bound(application, direction, views, [*open_numbers, *params.values()], shape)

@@ -157,14 +157,17 @@ class AppliedFunctor:
 
 
 def numbers_of(
-    numbers: Iterable[Expr | End], values: Mapping[str, object], arrays: Mapping[str, ArrayView]
+    numbers: Iterable[Expr | End], values: Mapping[str, object], arrays: Sequence[str], views: Sequence[ArrayView]
 ) -> list[int]:
-    """The values of open numbers, from the `values` of names and the arrays. Raises `DirectiveError`, `MapError`."""
+    """The values of open numbers, from the `values` of names and the views of the arrays.
+
+    Raises `DirectiveError` and `MapError`.
+    """
     found: list[int] = []
     for number in numbers:
         if isinstance(number, Expr):
             found.append(evaluate_int(number, values))
-        elif number.dim < len(shape := arrays[number.array].shape):
+        elif number.dim < len(shape := views[arrays.index(number.array)].shape):
             found.append(shape[number.dim])
         else:
             name, rank = number.array, len(shape)

@@ -112,6 +112,7 @@ class Region(Decorated, Generic[P, R]):
         self._paths = Paths()
         self._symbol = symbol_for(function.__name__, ()) + ".region"  # no C function has a dot
         self._ml, self._maps = self._read(directives)
+        self._conditional = self._ml.if_condition is not None or self._ml.condition is not None
         self._attributes = attributes_of(
             self._ml, ((functor, targets) for _, functor, targets in self._maps), directives
         )
@@ -178,11 +179,11 @@ class Region(Decorated, Generic[P, R]):
             returned.append(result)
 
         active, infers = self._decide(bound)
-        if self._outputs.of_interest and active and not infers:
+        if active and not infers and self._outputs.of_interest:
             body = self._outputs.around(body, bound.values)
         frame = Frame(bound.values, [body], self._paths, (bound.plan.arrays, bound.views))
         if infers:
-            note_writes([bound.views[n] for n in bound.plan.written])
+            note_writes(bound.views, bound.plan.written)
         scalars = [*bound.numbers, *bound.conditions]
         # The original code uses arrays of the host where they are, so only the model needs the GPU.
         target = self._target if infers or self._target == "cpu" else None
@@ -235,10 +236,11 @@ class Region(Decorated, Generic[P, R]):
         found: dict[str, Box] = {}
         integers = integers_of(bound.values)
         for keyword, each in bound.plan.maps:
-            of_map = [views[name].shape for name in each.arrays]
+            of_each = [views[name] for name in each.arrays]
+            of_map = [view.shape for view in of_each]
             params = {name: integers[name] for name in each.functor.used_params}
             way: Way = "to" if keyword == "in" else "from"
-            numbers = numbers_of(each.open_numbers, bound.values, views)
+            numbers = numbers_of(each.open_numbers, bound.values, each.arrays, of_each)
             mapped = each.resolve(way, of_map, numbers, params)
             for name, box in zip(each.arrays, boxes(mapped, each.trees, of_map), strict=True):
                 found[name] = union(found.get(name), box)
@@ -266,7 +268,7 @@ class Region(Decorated, Generic[P, R]):
         return amdgcn(self.ir(*args, **kwargs), chip)
 
     def _plan(self, integers: tuple[str, ...]) -> _Plan:
-        if integers not in self._plans:
+        if (plan := self._plans.get(integers)) is None:
             names = frozenset(integers)
             maps: tuple[tuple[Keyword, AppliedFunctor], ...] = tuple(
                 (keyword, AppliedFunctor(f, targets, names, self._unchecked)) for keyword, f, targets in self._maps
@@ -278,8 +280,8 @@ class Region(Decorated, Generic[P, R]):
             single = {name: rank for _, m in maps for name, rank in m.numbers.items()}
             elements = frozenset(name for _, m in maps for name in m.elements)
             positions = frozenset(map(arrays.index, written))
-            self._plans[integers] = _Plan(maps, numbers, arrays, positions, params, single, elements)
-        return self._plans[integers]
+            plan = self._plans[integers] = _Plan(maps, numbers, arrays, positions, params, single, elements)
+        return plan
 
     @cached_property
     def _parameters(self) -> tuple[inspect.Signature, tuple[str, ...], tuple[Any, ...], range]:
@@ -311,9 +313,9 @@ class Region(Decorated, Generic[P, R]):
         plan = self._plan(tuple(integers))
         arrays, written = plan.arrays, plan.written
         views = views_of(arrays, values, written, plan.single, plan.elements)
-        numbers = numbers_of(plan.numbers, values, dict(zip(arrays, views, strict=True)))
+        numbers = numbers_of(plan.numbers, values, arrays, views)
         numbers += [integers[name] for name in plan.params]
-        return _Call(plan, values, views, numbers, self._conditions(values))
+        return _Call(plan, values, views, numbers, self._conditions(values) if self._conditional else [])
 
     def _conditions(self, values: Mapping[str, object]) -> list[bool]:
         """The values of the conditions. If `if` is false the other is not evaluated, because it may be invalid."""

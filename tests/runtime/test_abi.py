@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import inspect
 import json
 import shutil
@@ -282,7 +283,7 @@ def test_in_place_models_get_a_copy(infer: Infer, rows: Rows):
             np.testing.assert_array_equal(y, np.maximum(before, 0)[:, :1])
 
 
-def test_a_model_that_begins_to_work_in_place_is_refused(infer: Infer, rows: Rows):
+def test_a_model_that_begins_to_work_in_place_gets_a_copy(infer: Infer, rows: Rows):
     class Fickle(torch.nn.Module):
         calls = 0
 
@@ -290,11 +291,35 @@ def test_a_model_that_begins_to_work_in_place_is_refused(infer: Infer, rows: Row
             self.calls += 1
             return (x.mul_(2) if self.calls == 2 else x)[:, :1] + 0
 
-    x, y, net = rows(8), column(8), Fickle()
+    for count in 8, 2000:  # small inputs are always copied, large ones of the application where code of a user runs
+        x, y, net = rows(count), column(count), Fickle()
+        before = x.copy()
+        with Frame({"net": net}):
+            for factor in 1, 2, 1:
+                infer([x], [y], model=NET)
+                np.testing.assert_array_equal(y, factor * before[:, :1])
+                np.testing.assert_array_equal(x, before)
+
+
+def test_a_module_of_torch_that_begins_to_work_in_place_is_refused(infer: Infer):
+    x, y, net = np.full(5000, -1.0, np.float32), np.zeros(5000, np.float32), torch.nn.Sequential(torch.nn.ReLU())
     with Frame({"net": net}):
         infer([x], [y], model=NET)
-        with pytest.raises(ModelError, match="Fickle has changed its input in place, in memory of the region 'heat'"):
+        net[0].inplace = True
+        with pytest.raises(ModelError, match="Sequential has changed its input in place, in memory of the region"):
             infer([x], [y], model=NET)
+
+
+def test_a_model_that_is_gone_is_not_taken_for_none(call_site: Any, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("SURROGATE_MODEL", raising=False)
+    site = call_site([np.ones(3)], [np.zeros(3)], model=NET, batch=None)
+    arguments: dict[str, Any] = {"net": torch.nn.Identity()}
+    with Frame(arguments):
+        site.infer()
+        arguments["net"] = None
+        gc.collect()
+        with pytest.raises(ModelError, match="has no model"):
+            site.infer()
 
 
 @pytest.mark.parametrize("batch", [None, 2])

@@ -13,15 +13,21 @@ from hpacml.runtime.arrays.protocols import numpy_address
 from hpacml.runtime.arrays.views import ArrayView
 
 
-def note_writes(views: Iterable[ArrayView]) -> None:
-    """Count a write to each tensor among the owners of memory that is written.
+def note_writes(views: Sequence[ArrayView], written: Iterable[int]) -> None:
+    """Count a write to each tensor among the owners of the views at the positions `written`.
 
     Torch then refuses gradients that need what was there before. Of a NumPy array over the memory of a tensor it cannot
     be known.
     """
-    owners = [view.owner for view in views if type(view.owner) is not np.ndarray]
+    for n in written:
+        if type(views[n].owner) is not np.ndarray:
+            _count([views[n].owner for n in written])
+            return
+
+
+def _count(owners: Iterable[object]) -> None:
     torch: Any = sys.modules.get("torch")
-    if not owners or torch is None:  # nobody has tensors
+    if torch is None:  # nobody has tensors
         return
     if tensors := [owner for owner in owners if isinstance(owner, torch.Tensor)]:
         torch.autograd.graph.increment_version(tensors)
@@ -33,17 +39,19 @@ def require_in_place(names: Sequence[str], views: Sequence[ArrayView], by: str) 
     The view has the address that compiled code uses. The memory that was there may be freed.
     """
     for name, view in zip(names, views, strict=True):
-        if not _is_in_place(view):
-            raise MapError(
-                f"{by} has given the array '{name}' other memory or sizes, while the region uses those that it had: "
-                f"write into it, such as {name}[...] = ..., or change it before the call"
-            )
+        owner: Any = view.owner
+        if type(owner) is np.ndarray:
+            if owner.shape == view.shape and (numpy_address(owner) == view.address or not owner.size):
+                continue
+        elif _is_in_place(owner, view):
+            continue
+        raise MapError(
+            f"{by} has given the array '{name}' other memory or sizes, while the region uses those that it had: "
+            f"write into it, such as {name}[...] = ..., or change it before the call"
+        )
 
 
-def _is_in_place(view: ArrayView) -> bool:
-    owner: Any = view.owner
-    if type(owner) is np.ndarray:
-        return owner.shape == view.shape and (numpy_address(owner) == view.address or not owner.size)
+def _is_in_place(owner: Any, view: ArrayView) -> bool:
     torch: Any = sys.modules.get("torch")
     if torch is None or not isinstance(owner, torch.Tensor):
         return True

@@ -142,11 +142,19 @@ def array_from_descriptor(address: int, dtype: str, rank: int) -> np.ndarray[Any
 
 def numpy_array(view: ArrayView) -> np.ndarray[Any, np.dtype[Any]]:
     """A NumPy array over the memory of a view, valid as long as the memory is; bf16 as uint16 bits."""
-    kind = numpy_dtypes()[view.dtype]
-    strides = [stride * kind.itemsize for stride in view.strides]
-    below = sum((n - 1) * s for n, s in zip(view.shape, strides, strict=True) if s < 0 < n)
+    kind, strides, below = _numpy_form(view.dtype, view.shape, view.strides)
     memory: Any = _Memory.from_address(view.address + below)
     return np.ndarray(view.shape, kind, memory, -below, strides)
+
+
+@functools.lru_cache(4096)
+def _numpy_form(
+    dtype: str, shape: tuple[int, ...], strides: tuple[int, ...]
+) -> tuple[np.dtype[Any], tuple[int, ...], int]:
+    """NumPy's dtype and strides, in bytes, and the place of the lowest element, from the first one on."""
+    kind = numpy_dtypes()[dtype]
+    in_bytes = tuple(stride * kind.itemsize for stride in strides)
+    return kind, in_bytes, sum((n - 1) * s for n, s in zip(shape, in_bytes, strict=True) if s < 0 < n)
 
 
 @functools.cache

@@ -17,6 +17,7 @@ from hpacml.runtime import frame
 from hpacml.runtime.arrays.views import array_from_descriptor, view_of_descriptor
 from hpacml.runtime.databases import writer
 from hpacml.runtime.databases.hdf5 import Array
+from hpacml.runtime.databases.origins import Origin
 from hpacml.runtime.databases.ranks import shard
 from hpacml.runtime.databases.schema import Schema
 from hpacml.runtime.gpu.device_call import innermost
@@ -37,6 +38,8 @@ class Collection:
         sample = None if site.sample is None else str(site.sample)
         self._schemas = cache(partial(writer.Schema, site.maps, *dtypes, site.units, sample))
         """The schema of calls of a function: one object for all of them, since it is compared in each call."""
+        self._last: tuple[Origin | None, Schema] | None = None
+        """The function of the last call, and its schema."""
 
     def run(self, tensors: int, milliseconds: float) -> None:
         """Append a call, whose `tensors` are those of `hpacml_collect`. Raises DatabaseError.
@@ -44,7 +47,7 @@ class Collection:
         On a device, `milliseconds` is the number of events from the one before the body to the one behind it.
         """
         typed = list(zip(self._pointers.from_address(tensors), self._types, strict=True))
-        path, schema = self._path(), self._schemas(frame.paths().origins.get(self._site.label))
+        path, schema = self._path(), self._schema()
         if (call := innermost()) is None:
             arrays = [array_from_descriptor(address, type.dtype, type.rank) for address, type in typed]
             self._append(path, schema, arrays, milliseconds)
@@ -56,6 +59,12 @@ class Collection:
         collecting.collect(
             call, path, views, body, lambda tensors, ms: self._append(path, schema, list(map(_numpy, tensors)), ms)
         )
+
+    def _schema(self) -> Schema:
+        origin, last = frame.paths().origins.get(self._site.label), self._last
+        if last is None or last[0] is not origin:
+            last = self._last = origin, self._schemas(origin)
+        return last[1]
 
     def _append(self, path: str, schema: Schema, arrays: Sequence[Array], milliseconds: float) -> None:
         typed = zip(arrays, self._types, strict=True)

@@ -61,16 +61,12 @@ class Evaluation:
             raise self._misfits.failure(model, loan.tensors, before, error) from error
 
     def _attempt(self, model: Model, loan: Loan, arguments: Sequence[torch.Tensor]) -> object:
+        if loan.copied:
+            return self._forward(model, arguments)
         versions = [*map(_version, arguments)]
-        run: Callable[..., Any] = model.network.run
         done = False
         try:
-            if model.gradients:
-                run = torch.enable_grad()(run)
-            if (chosen := instruments.current) is instruments.OFF:
-                returned = run(*arguments)
-            else:
-                returned = chosen.run_network(self._label, run, arguments)
+            returned = self._forward(model, arguments)
             done = True
         finally:
             if [*map(_version, arguments)] != versions:
@@ -78,6 +74,14 @@ class Evaluation:
             elif done and model.writes_inputs is None:
                 model.writes_inputs = False
         return returned
+
+    def _forward(self, model: Model, arguments: Sequence[torch.Tensor]) -> object:
+        run: Callable[..., Any] = model.network.run
+        if model.gradients:
+            run = torch.enable_grad()(run)
+        if (chosen := instruments.current) is instruments.OFF:
+            return run(*arguments)
+        return chosen.run_network(self._label, run, arguments)
 
     def _note_writes(self, model: Model, loan: Loan, arguments: Sequence[torch.Tensor]) -> None:
         """Note that the model has written to its arguments. Raises ModelError if those are memory of the region."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import math
+import weakref
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
@@ -76,12 +78,14 @@ class Inference:
         self.label = site.label
         self._types = (*site.inputs, *site.outputs)
         self._pointer_array = ctypes.c_size_t * len(self._types)
-        self._sizes = [8 * (3 + 2 * type.rank) for type in self._types]
+        self._descriptors = [ctypes.c_char * (8 * (3 + 2 * type.rank)) for type in self._types]
         self._known: dict[tuple[object, ...], Lent] = {}
         """The tensors of earlier calls, by their memory. A call takes them out, so that no two have the same."""
         self._evaluation = Evaluation(site, self._misfits)
         self._fitting: Model | None = None
         """The last model that was found to be trained for the maps of the site."""
+        self._last: tuple[Callable[[], object], Model] | None = None
+        """The last callable that was passed, by a weak reference, and its model."""
 
     def run(self, pointers: int) -> bool:
         """Fill the destinations with what the model makes of the inputs; `pointers` is what `hpacml_infer` gets.
@@ -111,36 +115,37 @@ class Inference:
         """Lend the memory of this call to the model, by the same tensors as before where nobody keeps those."""
         addresses = self._pointer_array.from_address(pointers)
         call = innermost()
-        memory = (call and call.device, *map(ctypes.string_at, addresses, self._sizes))
+        pairs = zip(self._descriptors, addresses, strict=True)
+        memory = (call and call.device, *[descriptor.from_address(address).raw for descriptor, address in pairs])
         if (lent := self._known.pop(memory, None)) is None:
             lent = Lent(addresses, self._types, len(self._site.inputs))
+        seen = True
         try:
-            self._infer(call, lent)
+            seen = self._infer(call, lent)
         finally:
-            if lent.kept:
+            if seen and lent.kept:
                 lent.part()
             else:
                 if len(self._known) >= KNOWN_MEMORIES:
                     self._known.clear()
                 self._known[memory] = lent
 
-    def _infer(self, call: Call | None, lent: Lent) -> None:
+    def _infer(self, call: Call | None, lent: Lent) -> bool:
+        """Run the model, and tell whether other code has seen the tensors that are lent."""
         model = self.find_model("cpu" if call is None else call.device.name)
         if model is not self._fitting:
             self._require_maps(model)
         if call is not None:
             self._note_use(call, model, lent.inputs, lent.nothing_to_do)
         if lent.nothing_to_do:
-            return
+            return False
         # Not inference mode, in which Torch's functions for derivatives give zeros. The functions behind Torch's
         # context manager take a third of its time.
         mode = torch.is_grad_enabled()
         try:
             _set_grad_enabled(False)
-            # Code may keep even an address, as NumPy's arrays do; only temporary memory can be left to it.
             code, watched = model.network.runs_code, is_watched()
-            sees = watched or (code is not None and (lent.small or code()))
-            loan = Loan(lent.inputs, sees and lent.of_application(call))
+            loan = lent.copies or self._loan(call, model, watched, lent)
             if self._site.batch is None:
                 results = self._results(model, loan, lent.targets, lent.extents)
             else:
@@ -151,12 +156,22 @@ class Inference:
                 self._require_finite(model, results)
             if watched or code is not None:
                 require_in_place(*frame.arrays(), f"the model {model.name}")
-            if lent.updates and lent.kept:
+            seen = loan is not lent.copies or watched
+            if seen and lent.updates and lent.kept:
                 lent.part()
             for target, result in results:
                 target.copy_(result)
         finally:
             _set_grad_enabled(mode)
+        return seen
+
+    def _loan(self, call: Call | None, model: Model, watched: bool, lent: Lent) -> Loan:
+        """Lend the inputs themselves to a model, unless they are the application's and it runs code of a user.
+
+        Code may keep even an address, as NumPy's arrays do; only temporary memory can be left to it.
+        """
+        code = model.network.runs_code
+        return Loan(lent.inputs, lent.of_application(call) and (watched or (code is not None and code())))
 
     def _note_use(self, call: Call, model: Model, inputs: Sequence[torch.Tensor], nothing_to_do: bool) -> None:
         """Tell a call on a device which model it runs, or that this cannot be repeated without the host."""
@@ -169,7 +184,7 @@ class Inference:
         """Find the model of the current call; one of a file is on `device`. Raises ModelError if there is none."""
         given = find(self._site.model, environment.SURROGATE_MODEL)
         if callable(given):
-            return passed(given)
+            return self._passed(given)
         try:
             if frame.is_path(given):
                 return load(frame.paths().absolute(given), device)
@@ -185,6 +200,14 @@ class Inference:
             f"the argument '{self._site.model.argument}' of the region '{self._site.label}' is of type "
             f"{type(given).__name__}: pass the path of a model, a torch.nn.Module or another callable"
         )
+
+    def _passed(self, given: Callable[..., object]) -> Model:
+        if (last := self._last) is not None and last[0]() is given:
+            return last[1]
+        model = passed(given)
+        with suppress(TypeError):  # it can have no weak reference
+            self._last = weakref.ref(given), model
+        return model
 
     def _require_maps(self, model: Model) -> None:
         """Raise ModelError for a model that was trained for other maps, where both tell theirs."""

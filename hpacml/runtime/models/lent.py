@@ -26,7 +26,10 @@ SMALL = 1 << 14
 
 
 class Loan(NamedTuple):
-    """The inputs of one run of a model, which gets aliases of them where that can do no harm, else copies."""
+    """The inputs of one run of a model, which gets aliases of them where that can do no harm, else copies.
+
+    It may do with copies what it likes.
+    """
 
     tensors: Sequence[torch.Tensor]
     copied: bool
@@ -39,7 +42,7 @@ class Lent:
     owner by `part`: a tensor that is kept stays what it was.
     """
 
-    __slots__ = ("_known", "_lent", "extents", "inputs", "nothing_to_do", "small", "targets", "updates")
+    __slots__ = ("_known", "_lent", "copies", "extents", "inputs", "nothing_to_do", "targets", "updates")
 
     def __init__(self, addresses: Iterable[int], types: Sequence[TensorType], inputs: int) -> None:
         call = innermost()
@@ -54,8 +57,9 @@ class Lent:
         self.nothing_to_do = not any(target.numel() for target in self.targets)
         self.updates = any(meet(extent(tensor), self.extents) for tensor in self.inputs)
         """Whether what is written changes an input."""
-        self.small = sum(tensor.nbytes for tensor in self.inputs) <= SMALL
-        """Whether it takes longer to find out that a model keeps nothing than to give it copies."""
+        small = call is None and sum(tensor.nbytes for tensor in self.inputs) <= SMALL
+        self.copies = Loan(self.inputs, copied=True) if small else None
+        """The loan of inputs of which it takes longer to find out that a model keeps nothing than to copy them."""
         self._lent = [(x, x.untyped_storage(), x.untyped_storage()._cdata) for x in self.inputs if x.numel()]  # pyright: ignore
         del tensors  # which counts, too
         self._known = self._state()
