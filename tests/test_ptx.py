@@ -410,6 +410,15 @@ def test_conversions_to_floats(mode: str) -> None:
             np.testing.assert_array_equal(compute(f"cvt.{mode}.f64.{kind}", numbers), expected)
 
 
+@pytest.mark.parametrize("kind", ["f16", "bf16"])
+def test_conversion_of_pairs(kind: str) -> None:
+    """The first number goes to the upper half, as the manual of PTX has it for `cvt`."""
+    upper, lower = np.random.default_rng(1).standard_normal((2, 500)).astype(np.float32)
+    found = compute(f"cvt.rn.{kind}x2.f32", upper, lower)
+    single = [compute(f"cvt.rn.{kind}.f32", values).view(np.uint16).astype(np.uint32) for values in (upper, lower)]
+    np.testing.assert_array_equal(found, single[0] << np.uint32(16) | single[1])
+
+
 def test_bf16() -> None:
     bits = np.random.default_rng(0).integers(0, 1 << 32, 2000, np.uint32)
     values = bits.view(np.float32)

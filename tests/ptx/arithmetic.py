@@ -447,6 +447,9 @@ def _choice(modifiers: list[str]) -> Operation | None:
 
 def _conversion(modifiers: list[str]) -> Operation | None:
     *flags, to, source = modifiers
+    if to in ("f16x2", "bf16x2") and source == "f32":
+        half = _conversion([*flags, to[:-2], source])
+        return half and Operation(_paired(half.compute), (source, source), to)
     modes = [flag for flag in flags if flag in ROUNDINGS or flag.removesuffix("i") in ROUNDINGS]
     if {to, source} - SIZES.keys() or set(flags) - {"ftz", "sat", *modes} or len(modes) > 1:
         return None
@@ -461,6 +464,15 @@ def _conversion(modifiers: list[str]) -> Operation | None:
         subnormal = convert
         convert = lambda x: floats.flushed(subnormal(x))  # noqa: E731
     return Operation(convert, (source,), to)
+
+
+def _paired(convert: Callable[[Array], Array]) -> Callable[[Array, Array], Array]:
+    """Two results in one register, the first in its upper half."""
+
+    def compute(upper: Array, lower: Array) -> Array:
+        return np.stack([convert(lower), convert(upper)], axis=-1).reshape(-1).view(np.uint32)
+
+    return compute
 
 
 def _converter(to: str, source: str, mode: str, saturate: bool) -> Callable[[Array], Array] | None:
