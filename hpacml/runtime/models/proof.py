@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import copy
 import itertools
+import math
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import nn
@@ -19,7 +21,17 @@ Tensors = Sequence[torch.Tensor]
 
 EXAMPLE = -1
 _LARGEST = 1 << 22
-"""Elements of an example up to which it is made longer."""
+"""Elements up to which an example is made longer by one."""
+
+_LARGER = {True: 1 << 20, False: 1 << 18}
+"""Elements up to which it is made longer by more, in rows or in other sizes."""
+
+_FAR, _STEP, _QUICK = 4096, 4, 0.02
+"""The size up to which a dimension becomes longer, by which factor at once, and after how many seconds it does not.
+
+Where all pairs of rows are looked at, the factor is squared: such a trial still takes less than a second, and as much
+memory as that writes.
+"""
 
 _ROUNDINGS = 16
 """How many times the rounding of a module a file may be away from it."""
@@ -32,24 +44,33 @@ class Unlike(ValueError):
 def prove(file: Callable[..., object], module: nn.Module, example: Tensors) -> None:
     """Run the network of a file beside its module, which is in evaluation mode, and compare.
 
-    The inputs are the example; other values; 0, 1 and other numbers of rows; and other sizes. What the module does not
-    take is not asked of the file. The file may refuse sizes that are not numbers of rows, but never give other results.
-    Raises Unlike, and what the module raises on the example.
+    The inputs are the example; other values; 0, 1 and other numbers of rows, up to some thousands as long as that is
+    quick; and other sizes. What the module does not take is not asked of the file. The file may refuse sizes that are
+    not numbers of rows, but never give other results. Raises Unlike, and what the module raises on the example.
     """
     rowwise = False
-    for number, (inputs, rows) in enumerate(_trials(example)):
+    for number, trial in enumerate(trials := _Trials(example)):
         state = torch.random.get_rng_state()
+        clocks = _clocks()
         try:
-            expected = gradients.run(module, [x.clone() for x in inputs])
+            expected = gradients.run(module, [x.clone() for x in trial.inputs])
         except Exception:
             if number == 0:
                 raise
+            trials.seconds = math.inf
             continue
+        trials.seconds = min(now - before for now, before in zip(_clocks(), clocks, strict=True))
         torch.random.set_rng_state(state)
+        rows = trial.rows
         if number == 0:
             rowwise = any(_have_rows(expected, x.shape[0]) for x in example if x.dim())
         required = rows == EXAMPLE or (rowwise and rows is not None and _have_rows(expected, rows))
-        _compare(file, module, inputs, expected, required)
+        _compare(file, module, trial.inputs, expected, required)
+
+
+def _clocks() -> tuple[float, float]:
+    """Give two times in seconds: other programs make the one run ahead of the work, other threads the other one."""
+    return time.perf_counter(), time.process_time()
 
 
 @contextlib.contextmanager
@@ -79,24 +100,55 @@ def _compare(file: Callable[..., object], module: nn.Module, inputs: Tensors, ex
 # -- inputs ------------------------------------------------------------------------------------------------
 
 
-def _trials(example: Tensors) -> Iterator[tuple[Tensors, int | None]]:
-    """List inputs with their number of rows, or EXAMPLE for its own sizes; None for sizes that are no rows."""
-    yield example, EXAMPLE
-    for factor in (1.0, -1.0, 3.0):
-        yield [_varied(x, x.shape, factor) for x in example], EXAMPLE
-    lengths = sorted({x.shape[0] for x in example if x.dim()})
-    sizes = {size for x in example for size in x.shape}
-    few = next(n for n in itertools.count(2) if n not in sizes)
-    large = sum(x.numel() for x in example) > _LARGEST
-    for count in (0, 1, few) if large else (0, 1, few, max(lengths, default=1) + 1):
-        groups = [(length,) for length in lengths]
-        for group in [tuple(lengths), *groups] if len(groups) > 1 else groups:
-            yield _resized(example, 0, group, count), count
-    if not large:
-        for dim in range(1, max((x.dim() for x in example), default=0)):
-            lengths = tuple({x.shape[dim] for x in example if x.dim() > dim})
-            for length in lengths:
-                yield _resized(example, dim, (length,), length + 1), None
+class _Trial(NamedTuple):
+    inputs: Tensors
+    rows: int | None
+    """Their number of rows, or EXAMPLE for the sizes of the example; None for sizes that are no rows."""
+
+
+class _Trials:
+    """Lists inputs. Who runs the module on one tells the `seconds` that it took, infinity if it does not take it."""
+
+    def __init__(self, example: Tensors) -> None:
+        self._example = example
+        self.seconds = math.inf
+
+    def __iter__(self) -> Iterator[_Trial]:
+        example = self._example
+        yield _Trial(example, EXAMPLE)
+        for factor in (1.0, -1.0, 3.0):
+            yield _Trial([_varied(x, x.shape, factor) for x in example], EXAMPLE)
+        sizes = {size for x in example for size in x.shape}
+        few = next(n for n in itertools.count(2) if n not in sizes)
+        for dim in range(max((x.dim() for x in example), default=0)):
+            for group in _groups(example, dim):
+                if dim == 0:
+                    for count in (0, 1, few):
+                        yield _Trial(_resized(example, 0, group, count), count)
+                yield from self._longer(dim, group)
+
+    def _longer(self, dim: int, lengths: Sequence[int]) -> Iterator[_Trial]:
+        """List inputs that are longer in a dimension, as long as these are neither too large nor too slow."""
+        before, size = max(lengths), max(lengths) + 1
+        room = _room(self._example, dim, lengths, _LARGEST)
+        while before < size <= room:
+            yield _Trial(_resized(self._example, dim, lengths, size), None if dim else size)
+            if self.seconds > _QUICK or size >= _FAR:
+                break
+            before, size = size, min(_STEP * size + 1, _room(self._example, dim, lengths, _LARGER[dim == 0]))
+
+
+def _groups(example: Tensors, dim: int) -> list[tuple[int, ...]]:
+    """List the sizes of a dimension that change at once: each, and all leading ones, as inputs share their rows."""
+    lengths = sorted({x.shape[dim] for x in example if x.dim() > dim})
+    groups = [(length,) for length in lengths]
+    return [tuple(lengths), *groups] if dim == 0 and len(groups) > 1 else groups
+
+
+def _room(example: Tensors, dim: int, lengths: Sequence[int], elements: int) -> int:
+    """Give the size in a dimension, where it has one of `lengths`, with which the example has so many elements."""
+    longer = [x.numel() // x.shape[dim] for x in example if x.dim() > dim and x.shape[dim] in lengths]
+    return elements // sum(longer)
 
 
 def _resized(example: Tensors, dim: int, lengths: Sequence[int], size: int) -> list[torch.Tensor]:

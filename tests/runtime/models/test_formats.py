@@ -326,7 +326,7 @@ def test_members_that_are_rubbish(format: str, file: Callable[..., Path], saved:
 def test_an_archive_is_checked_as_a_whole(saved: Saved):
     content = saved("torchscript")
     archive.check(content)
-    start = content.index(b"def forward") if b"def forward" in content else len(content) // 2
+    start = content.index(network()[0].weight.detach().numpy().tobytes())  # and not in what pads members
     with pytest.raises(zipfile.BadZipFile):
         archive.check(content[:start] + b"\0\1\2\3" + content[start + 4 :])
     assert archive.read_metadata(content)["example"] == [{"dtype": "float32", "shape": [4, 5]}]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,22 @@ class Star(Weighted):
         return inputs[0] * self.w + inputs[1]
 
 
+class Sized(Weighted):
+    """Computes another thing from some size on, in a way that TorchScript lacks."""
+
+    def __init__(self, size: Callable[[torch.Tensor], int], limit: int) -> None:
+        super().__init__()
+        self.size, self.limit = size, limit
+
+    def forward(self, x: torch.Tensor, **_: Any) -> torch.Tensor:
+        return x * self.w if self.size(x) < self.limit else -x
+
+
+class Triples(Weighted):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x[:, None, None] - x[None, :, None] + x[None, None]).square().sum((1, 2)) * self.w
+
+
 def saved(module: nn.Module, path: Path, example: Any = X) -> Any:
     """What the file of a module computes."""
     return model.load(str(hpacml.save_model(module, path, example=example))).network.run
@@ -111,6 +128,32 @@ def test_what_a_format_cannot_hold_is_refused(module: nn.Module, suffix: str, tm
     with pytest.raises(ModelError, match=r"or else give the region the module itself, model\(net\)"):
         hpacml.save_model(module, tmp_path / f"m.{suffix}", example=X)
     assert not list(tmp_path.glob(f"*.{suffix}"))
+
+
+@pytest.mark.parametrize(
+    ("size", "limit", "example", "suffixes"),
+    [
+        (lambda x: x.shape[0], 50, X[:4], ["pt", "pt2"]),
+        (len, 300, X[:4], ["pt", "pt2"]),
+        (lambda x: x.numel(), 5000, X[:4], ["pt", "pt2"]),
+        (lambda x: x.shape[1], 30, X[:4, :3, None], ["pt"]),  # a program may refuse sizes that are no rows
+        (lambda x: x.shape[0], 12, torch.rand(1, 3, 128, 128), ["pt", "pt2"]),
+    ],
+)
+def test_what_differs_for_sizes_far_from_the_example_is_refused(
+    size: Any, limit: int, example: torch.Tensor, suffixes: list[str], tmp_path: Path
+) -> None:
+    for suffix in suffixes:
+        with pytest.raises(ModelError, match=r"would not compute what it does in Python: on float32\["):
+            hpacml.save_model(Sized(size, limit), tmp_path / f"m.{suffix}", example=example)
+
+
+def test_modules_that_take_much_of_many_rows_are_not_tried_on_more(tmp_path: Path) -> None:
+    rows: list[int] = []
+    module = Triples()
+    module.register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))
+    saved(module, tmp_path / "m.pt")
+    assert 9 < max(rows) < 400
 
 
 @pytest.mark.parametrize(
