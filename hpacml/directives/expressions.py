@@ -257,7 +257,7 @@ class _Scalar(Protocol):
 
 def _number(value: object) -> Number | None:
     """`value` as a Python number, or None if it is not a number."""
-    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+    if type(ndim := getattr(value, "ndim", None)) is int and ndim == 0 and hasattr(value, "item"):
         value = cast(_Scalar, value).item()
     if isinstance(value, bool):
         return value

@@ -7,16 +7,20 @@ back. Kernels and regions have no such form, and refuse tracers (`hpacml.fronten
 
 from __future__ import annotations
 
+import ast
 import functools
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import combinations
-from numbers import Integral
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+import numpy as np
+
 from hpacml.directives.parser import parse_application_targets, parse_functor, require_text
-from hpacml.directives.syntax import FunctorDirective, Target, depth_first
+from hpacml.directives.syntax import Expr, FunctorDirective, Target, depth_first
 from hpacml.errors import MapError, summary
+from hpacml.frontend.maps import AppliedFunctor
 from hpacml.frontend.placement import Machine
 from hpacml.runtime.arrays.overlap import overlap
 from hpacml.runtime.arrays.protocols import array_view
@@ -178,7 +182,8 @@ def _arguments(functor: Door, targets: str, unchecked: bool, names: Mapping[str,
     """The arguments of the operators, without the tensor to be scattered."""
     import torch
 
-    used = dict.fromkeys(t.array for t in depth_first(parse_application_targets(require_text(targets, "the targets"))))
+    parsed = parse_application_targets(require_text(targets, "the targets"))
+    used = dict.fromkeys(target.array for target in depth_first(parsed))
     for name in used:
         if name not in names:
             raise MapError(f"the map '{functor.directive.name}({targets})' uses '{name}': give it as {name}=...")
@@ -186,6 +191,7 @@ def _arguments(functor: Door, targets: str, unchecked: bool, names: Mapping[str,
     others = {name: value for name, value in names.items() if name not in used}
     numbers: dict[str, Any] = {n: v for n, v in others.items() if isinstance(v, Integral | torch.SymInt)}
     sizes = {n: v for n, v in others.items() if isinstance(v, torch.Tensor) and _is_number(v)}
+    _require_numbers(AppliedFunctor(functor.directive, parsed, frozenset()), {**numbers, **sizes}, others)
     text = ",".join([*used, *numbers, *sizes])
     arrays = [names[name] for name in used]
     integers = [v if isinstance(v, torch.SymInt) else int(v) for v in numbers.values()]
@@ -205,12 +211,25 @@ def _is_number(tensor: torch.Tensor) -> bool:
     return tensor.dim() == 0 and not (tensor.is_floating_point() or tensor.is_complex())
 
 
+def _require_numbers(map: AppliedFunctor, known: Mapping[str, object], others: Mapping[str, object]) -> None:
+    """Raise `MapError` if a map uses a name as a number that is given as something else."""
+    for number in map.open_numbers:
+        for node in ast.walk(number.node) if isinstance(number, Expr) else ():
+            if isinstance(node, ast.Name) and node.id in others and node.id not in known:
+                raise MapError(
+                    f"the map '{map.text}' uses '{node.id}' as an integer, and it is a {type(others[node.id]).__name__}"
+                )
+
+
 def _require_tensor(value: object, name: str) -> None:
     import torch
 
     if not isinstance(value, torch.Tensor):
+        kind = type(value)
+        if not issubclass(kind, Real | np.ndarray | np.generic):
+            array_view(value, name, gpu=True)  # which refuses what is no array without a tracer either
         raise MapError(
-            f"argument '{name}' is a {type(value).__name__}, of whose elements a tracer of Torch would keep what they "
+            f"argument '{name}' is a {kind.__name__}, of whose elements a tracer of Torch would keep what they "
             f"are now: pass a tensor, such as torch.from_numpy({name})"
         )
 

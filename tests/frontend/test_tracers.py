@@ -16,6 +16,7 @@ import pytest
 import torch
 from jaxtyping import Float32
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.autograd import forward_ad
 from torch.fx.experimental.proxy_tensor import make_fx
 
 import hpacml
@@ -163,6 +164,78 @@ def test_kernels_and_regions_refuse_to_be_left_out(function: Callable[[torch.Ten
     with warnings.catch_warnings(), pytest.raises(hpacml.MapError, match=r"torch\.jit\.trace cannot record the"):
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.jit.trace(function, EXAMPLE)
+
+
+def gathered(x: Any, n: Any = 6) -> torch.Tensor:
+    return ONE.gather("x[0:n]", x=x, n=n)
+
+
+def scattered(x: Any) -> torch.Tensor:
+    ONE.scatter(torch.ones(6, 1), "x[0:6]", x=x)
+    return x
+
+
+def left_alone(x: torch.Tensor) -> torch.Tensor:
+    return gathered(x)
+
+
+torch.fx.wrap("left_alone")  # pyright: ignore[reportUnknownMemberType]
+
+
+@pytest.mark.parametrize("function", [by_kernel, by_region, gathered, scattered])
+def test_proxies_are_refused_as_what_they_are(function: Callable[[Any], torch.Tensor]) -> None:
+    refused = (
+        r"is a Proxy of torch\.fx, .* in a function of which torch\.fx\.wrap knows"
+        if function in (gathered, scattered)
+        else "is a Proxy of|no array but a Proxy|empty_like|zeros_like"
+    )
+    with pytest.raises(hpacml.MapError, match=refused):
+        torch.fx.symbolic_trace(lambda x: function(x))
+    with pytest.raises(hpacml.DirectiveError, match="'n' is no number but a Proxy"):
+        torch.fx.symbolic_trace(lambda n: gathered(EXAMPLE, n))
+
+
+def test_what_a_proxy_cannot_enter_runs_in_the_program_that_is_traced() -> None:
+    traced = torch.fx.symbolic_trace(lambda x: left_alone(x) + 1)
+    for x in (SAME, EXAMPLE):
+        assert torch.equal(traced(x), x[:, None] + 1)
+
+
+@pytest.mark.parametrize("n", [1j, np.complex64(2), "6", 6.5, torch.tensor(6j)])
+def test_a_name_that_is_no_integer_is_called_one_by_no_tracer(n: Any) -> None:
+    with pytest.raises(hpacml.MapError, match=f"'n' as an integer, and it is a {type(n).__name__}"):
+        make_fx(lambda x: gathered(x, n))(EXAMPLE)
+    with pytest.raises(hpacml.MapError, match="'x' is no array but a str"):
+        make_fx(lambda x: gathered("no") + x)(EXAMPLE)
+    for tracing in (False, True):
+        with pytest.raises(hpacml.MapError, match=r"'x' is a complex number: pass x\.real and x\.imag"):
+            make_fx(lambda x: gathered(1j) + x)(EXAMPLE) if tracing else gathered(1j)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # of the first level
+@pytest.mark.parametrize("function", [by_kernel, by_region, gathered, scattered])
+@pytest.mark.parametrize("part", [slice(None), slice(0, 6)])
+def test_tensors_with_tangents_are_refused(function: Callable[[Any], torch.Tensor], part: slice) -> None:
+    """Their tangents would be those of other values, or gone."""
+    x, tangent = EXAMPLE.clone(), torch.ones(6)
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(x, tangent)
+        with pytest.raises(hpacml.MapError, match=r"has a tangent of .*unpack_dual\((a|x)\)\.primal"):
+            function(dual[part])
+        assert torch.equal(x, EXAMPLE)
+        function(forward_ad.unpack_dual(dual).primal)
+        gathered(torch.arange(6))
+    function(x)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_outputs_with_tangents_are_refused() -> None:
+    for write in (lambda y: double(EXAMPLE, y), lambda y: triple(EXAMPLE, y, 6, True, torch.nn.Identity())):
+        with forward_ad.dual_level():
+            y = forward_ad.make_dual(torch.zeros(6), torch.ones(6))
+            with pytest.raises(hpacml.MapError, match="'b' has a tangent"):
+                write(y)
+            assert not y.any()
 
 
 @pytest.mark.slow

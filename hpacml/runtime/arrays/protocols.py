@@ -23,6 +23,7 @@ from hpacml.runtime.arrays.refusals import (
     misaligned,
     no_memory,
     refusal,
+    tracer_of,
     unit_of,
     unsupported_dtype,
     with_unit,
@@ -143,6 +144,13 @@ def _foreign_view(array: object, name: str, gpu: bool) -> ArrayView:
         raise with_unit(name, kind.__name__, unit)
     if issubclass(kind, np.ma.MaskedArray):
         raise refusal(name, f"is a masked array: pass {name}.data, which is its memory without the mask")
+    if (tracer := tracer_of(kind)) is not None:  # before it is asked for attributes, all of which it has
+        raise refusal(
+            name,
+            f"is a {kind.__name__} of {tracer}, which stands for what is there later and cannot record this: call it "
+            "in a function of which torch.fx.wrap knows, or trace with torch.export, which records gather and scatter "
+            "of an hpacml.functor",
+        )
     if issubclass(kind, np.generic):
         raise refusal(name, f"is a scalar of type {kind.__name__}: pass an array")
     try:
@@ -163,6 +171,8 @@ def _foreign_view(array: object, name: str, gpu: bool) -> ArrayView:
     try:
         buffer = memoryview(exporter)
     except TypeError:
+        if isinstance(array, complex):
+            raise refusal(name, f"is a complex number: pass {name}.real and {name}.imag") from None
         raise refusal(name, f"is no array but a {kind.__name__}: pass a NumPy array or a Torch tensor") from None
     return _numpy_view(np.asarray(buffer), name)
 

@@ -35,6 +35,11 @@ def complex_pairs(name: str, dtype: object, pairs: str) -> MapError:
     )
 
 
+def tracer_of(kind: type) -> str | None:
+    """The tracer that puts values of a class in place of those that a program has later, else None."""
+    return "torch.fx" if any(base.__module__ == "torch.fx.proxy" for base in kind.__mro__) else None
+
+
 def unit_of(value: object) -> object | None:
     """The unit of a number or an array that has one, as those of astropy, pint, unyt and OpenMM do, else None.
 

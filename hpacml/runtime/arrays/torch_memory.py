@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from hpacml.dtypes import SIZES, torch_names
@@ -34,6 +35,12 @@ def torch_view(tensor: torch.Tensor, name: str) -> ArrayView:
         if tensor.is_complex():
             raise complex_pairs(name, tensor.dtype, f"torch.view_as_real({name})")
         raise unsupported_dtype(name, tensor.dtype)
+    if _forward._current_level >= 0 and _has_tangent(tensor):
+        raise refusal(
+            name,
+            "has a tangent of torch.autograd.forward_ad, of which compiled code does not know: pass its primal, "
+            f"forward_ad.unpack_dual({name}).primal, whose derivatives end here",
+        )
     if tensor.is_neg():
         raise refusal(name, f"is the negation of its memory: pass {name}.resolve_neg()")
     if tensor.storage_offset() * form.size + form.span > stored or (not address and form.span):
@@ -46,6 +53,9 @@ def torch_view(tensor: torch.Tensor, name: str) -> ArrayView:
 
 ORDINARY: set[type] = set()
 """The classes of tensors that are their memory, and nothing else. Torch's own come in with the first tensor."""
+
+_forward: Any = SimpleNamespace(_current_level=-1)
+"""The module of Torch that knows whether there are tensors with tangents. It comes in with the first tensor."""
 
 
 class _Form(NamedTuple):
@@ -72,6 +82,8 @@ def require_ordinary(tensor: torch.Tensor, name: str) -> None:
     """Raise MapError for a tensor of a class that computes its elements by itself, such as fakes and wrappers."""
     import torch
 
+    global _forward
+    _forward = torch.autograd.forward_ad
     ORDINARY.update((torch.Tensor, torch.nn.Parameter))
     kind: Any = type(tensor)
     if issubclass(kind, torch.nn.UninitializedParameter | torch.nn.UninitializedBuffer):
@@ -112,6 +124,10 @@ def _is_transformed(tensor: torch.Tensor) -> bool:
 
     torch_c: Any = torch._C  # pyright: ignore[reportPrivateUsage]
     return torch_c._functorch.is_functorch_wrapped_tensor(tensor)
+
+
+def _has_tangent(tensor: torch.Tensor) -> bool:
+    return _forward.unpack_dual(tensor).tangent is not None
 
 
 def _too_little(tensor: torch.Tensor, name: str, needed: int, stored: int) -> MapError:
