@@ -54,7 +54,7 @@ def _file(function: Callable[..., Any]) -> str:
     """
     names: dict[str, Any] = function.__globals__
     file = names.get("__file__") or names.get("__vsc_ipynb_file__") or _notebook()
-    if not isinstance(file, str):
+    if not isinstance(file, str) or file.startswith("<"):  # "<stdin>"
         return ""
     path = Path(os.path.realpath(file))
     installed = [path.parts.index(name) for name in _INSTALLED if name in path.parts]

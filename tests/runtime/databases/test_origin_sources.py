@@ -120,18 +120,19 @@ def test_another_process_is_refused_too(write: Any, tmp_path: Path) -> None:
     assert calls(tmp_path) == [2, 2]
 
 
+@pytest.mark.parametrize("names", [{}, {"__file__": "<stdin>"}])
 def test_programs_without_a_file_are_told_apart_by_a_warning(
-    write: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    write: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture, names: dict[str, str]
 ) -> None:
     """As those that a shell pipes in: nothing tells whether they are the same, edited."""
     for number, (factor, warnings) in enumerate([(2.0, 0), (2.0, 0), (3.0, 1), (3.0, 1)]):
         text = write("scr.py", factor).read_text()
         text = text[: text.index("@hpacml.kernel")] + text[text.index("\nruns") :].replace("(step, kernel)", "[step]")
-        exec(compile(text, "<stdin>", "exec"), {"__name__": "__main__"})
+        exec(compile(text, "<stdin>", "exec"), {"__name__": "__main__", **names})
         with h5py.File(tmp_path / "step.h5") as file:
             assert len(cast(Any, file)["step"]["runtime"]) == number + 1
         messages = [record.message for record in caplog.records]
-        assert sum("holds calls of another version of __main__:step" in message for message in messages) == warnings
+        assert sum("holds calls of another version of " in message for message in messages) == warnings
 
 
 def test_files_from_before_and_other_versions_of_python() -> None:
