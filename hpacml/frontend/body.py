@@ -7,8 +7,6 @@ import inspect
 import logging
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
 from weakref import WeakSet
 
@@ -21,12 +19,6 @@ from hpacml.runtime.arrays.views import numpy_array
 from hpacml.runtime.databases import writer
 
 _log = logging.getLogger("hpacml")
-
-_LATER = (CoroutineType, GeneratorType, AsyncGeneratorType, map, filter)
-"""What a function returns that has its work still to do."""
-
-_MANAGERS = (AbstractContextManager, AbstractAsyncContextManager)
-"""Those that `contextlib` makes of generators have these as `gen`, and run them in a `with` statement."""
 
 PATIENCE = 3
 """The number of calls after which an output that no body has changed is reported."""
@@ -45,28 +37,6 @@ def require_plain(function: Callable[..., Any]) -> None:
                 f"a call of {function.__name__}() makes {what}, so that outputs would be recorded before the work is "
                 "done: make a region of a plain function with that work, and call it from this one"
             )
-
-
-def require_finished(result: object, name: str) -> None:
-    """Raise `DirectiveError` if a body returns what has its work still to do."""
-    kind = type(result)
-    generator: Any = getattr(result, "gen", None)  # that of a context manager
-    is_done: Any = getattr(result, "done", None)
-    if not (
-        isinstance(result, _LATER)
-        or hasattr(kind, "__await__")
-        or hasattr(kind, "add_done_callback")
-        or (isinstance(generator, _LATER) and isinstance(result, _MANAGERS))
-    ):
-        return
-    if callable(is_done) and is_done():
-        return
-    if isinstance(result, CoroutineType | GeneratorType):
-        result.close()  # else Python warns that nobody awaits it
-    raise DirectiveError(
-        f"the body of the region {name} returns a {kind.__name__}, whose work is still to be done, so that outputs "
-        "would be recorded too early: finish the work in the body"
-    )
 
 
 class Outputs:

@@ -25,7 +25,7 @@ from hpacml.directives.syntax import (
 from hpacml.errors import DirectiveError, HpacmlError
 from hpacml.frontend import tracers
 from hpacml.frontend.attributes import attributes_of
-from hpacml.frontend.body import Outputs, require_finished, require_plain
+from hpacml.frontend.body import Outputs, require_plain
 from hpacml.frontend.decorated import Decorated, inside
 from hpacml.frontend.functor import define_operators
 from hpacml.frontend.mangling import symbol_for
@@ -34,6 +34,7 @@ from hpacml.frontend.origin import origin_of
 from hpacml.frontend.placement import Machine, device_of, on_host, require_machine
 from hpacml.frontend.scope import Keyword, Scope, check_units
 from hpacml.frontend.sources import views_of
+from hpacml.frontend.unfinished import require_finished
 from hpacml.runtime.arrays.changes import note_writes, require_in_place
 from hpacml.runtime.arrays.views import ArrayView, layout_of
 from hpacml.runtime.databases.origins import Origin
