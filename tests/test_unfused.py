@@ -64,12 +64,28 @@ def require_attached(module: ModuleOp) -> None:
         assert all(module.is_ancestor(use.operation) for use in value.uses), value
 
 
+KERNELS = {stage: name for stage, name in pipelines.GPU_STAGES.items() if stage not in ("host", "runtime")} | {
+    "kernels": "hpacml-gpu-to-loops",
+    "runtime": pipelines.GPU_STAGES["runtime"],
+}
+"""Kernels for GPUs, which loops on the host run, beside original code on the host."""
+
+
+def alone(module: ModuleOp, stages: dict[str, str]) -> ModuleOp:
+    for name in stages.values():
+        get_pass(name)().apply(pipelines.make_context(), module)
+        module.verify()
+    return module
+
+
 WAYS: dict[str, Callable[[ModuleOp], ModuleOp]] = {
     "fused": pipelines.run_passes,
     "unfused": lambda module: pipelines.run_passes(module, fuse=False),
     "canonicalized": canonicalized,
     "canonicalized, unfused": lambda module: canonicalized(module, fuse=False),
     "with passes of others between": mixed,
+    "kernels": lambda module: alone(module, KERNELS),
+    "kernels, with passes of others between": lambda module: mixed(module, KERNELS),
     "reported": lambda module: pipelines.run_passes(module, report=True),
 }
 

@@ -47,6 +47,12 @@ def of_lowered(module: ModuleOp, triple: str, chip: str) -> str:
 
     For GPUs of NVIDIA, it and the code for the host go into the cache, where machines with a GPU find them.
     """
+    if inner := [op for op in module.body.block.ops if op.name == module.name]:
+        names = ", ".join(str(op.get_attr_or_prop("sym_name")) for op in inner)
+        raise CompileError(
+            f"assembly is made of one module, and this one holds others ({names}): "
+            "give one kernel a file of its own, or call its .ptx() or .amdgcn()"
+        )
     take_texts(module)  # as calls do before they look into the cache
     ir_text = generic_text(module)
     if triple == NVIDIA:

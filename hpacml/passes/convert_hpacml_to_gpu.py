@@ -12,6 +12,7 @@ from xdsl.pattern_rewriter import PatternRewriter, PatternRewriteWalker, Rewrite
 from xdsl.rewriter import InsertPoint
 
 from hpacml.functors.polynomials import Poly
+from hpacml.passes.common.bodies import modules
 from hpacml.passes.common.branching import where
 from hpacml.passes.common.index_arithmetic import IndexArithmetic
 from hpacml.passes.common.located import Builder
@@ -74,14 +75,18 @@ class ConvertHpacmlToGpuPass(ModulePass):
     name = "convert-hpacml-to-gpu"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        names = KernelNames(op)
-        launch_parallel_loops(op, names)
-        watches = launch_checks(op, names)
-        PatternRewriteWalker(_ToKernels(names), apply_recursively=False).rewrite_module(op)
-        erase_unused_views(op)
+        for module in modules(op):
+            self._convert(module)
+
+    def _convert(self, module: ModuleOp) -> None:
+        names = KernelNames(module)
+        launch_parallel_loops(module, names)
+        watches = launch_checks(module, names)
+        PatternRewriteWalker(_ToKernels(names), apply_recursively=False).rewrite_module(module)
+        erase_unused_views(module)
         for watch in watches:
             watch.replace()
-        require_device_memory(op)
+        require_device_memory(module)
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ from hpacml.dialects.hpacml_rt.device_flags import FlagDownOp, FlagOp
 from hpacml.dialects.hpacml_rt.map_checks import CheckMapOp, RefuseOp
 from hpacml.dialects.hpacml_rt.measurements import CopiedOp, NowOp, RecordOp
 from hpacml.dtypes import SIZES
-from hpacml.passes.common.bodies import ORIGIN
+from hpacml.passes.common.bodies import ORIGIN, modules
 from hpacml.passes.common.leftovers import require_nothing_left
 from hpacml.passes.common.located import Builder, Rewriter, refusal
 from hpacml.passes.common.plain_elements import plain_elements
@@ -84,8 +84,14 @@ class ConvertHpacmlToRuntimePass(ModulePass):
     name = "convert-hpacml-to-runtime"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        calls = _Calls(op)
-        for each in list(op.walk()):
+        for module in modules(op):
+            self._convert(module)
+        require_nothing_left(op)
+        plain_elements(op)
+
+    def _convert(self, module: ModuleOp) -> None:
+        calls = _Calls(module)
+        for each in list(module.walk()):
             match each:
                 case BodyOp():
                     calls.body(each)
@@ -113,8 +119,6 @@ class ConvertHpacmlToRuntimePass(ModulePass):
                     each.attributes.pop(ORIGIN, None)
                 case _:
                     pass
-        require_nothing_left(op)
-        plain_elements(op)
 
 
 def _declare(module: ModuleOp, name: str, builder: Builder) -> None:

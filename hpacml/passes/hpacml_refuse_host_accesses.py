@@ -15,6 +15,7 @@ from xdsl.traits import SymbolTable
 
 from hpacml.dialects.hpacml.control import BodyOp
 from hpacml.dialects.hpacml_rt.map_checks import RefuseOp
+from hpacml.passes.common.bodies import modules
 from hpacml.passes.common.located import Rewriter, located, refusal
 
 FIX = "write its loops with hpacml.prange, which makes them kernels"
@@ -51,7 +52,7 @@ class HpacmlRefuseHostAccessesPass(ModulePass):
         for code, array in refused.items():
             what = f"the original code of the region '{bodies[code]}' uses {_named(array)} on the host, but"
             _replace(code, RefuseOp(StringAttr(f"{what} it is for a GPU: {FIX}")))
-        for function in op.body.block.ops:
+        for function in (each for module in modules(op) for each in module.body.block.ops):
             if isinstance(function, func.FuncOp) and _is_entry(function):
                 if (array := next(_accesses(function), None)) is not None:
                     what = f"'{function.sym_name.data}' uses {_named(array)} on the host, but"

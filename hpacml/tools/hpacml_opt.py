@@ -97,17 +97,18 @@ def module_of(path: Path) -> ModuleOp:
         raise CompileError(
             f"cannot import {path}: {_place(path.resolve(), error)}{type(error).__name__}: {error}"
         ) from error
-    kernels: list[Kernel[..., object]] = [
-        value for value in vars(module).values() if isinstance(value, Kernel) and value.__module__ == module.__name__
-    ]
+    kernels: dict[str, Kernel[..., object]] = {}
+    for name, value in vars(module).items():
+        if isinstance(value, Kernel) and value.__module__ == module.__name__ and value not in kernels.values():
+            kernels[name] = value
     if not kernels:
         raise CompileError(f"{path} defines no @hpacml.kernel")
-    modules = [kernel.ir() for kernel in kernels]
+    modules = [kernel.ir() for kernel in kernels.values()]
     if len(modules) == 1:
         return modules[0]
     # Each kernel has its own module, because two kernels may declare different functors with the same name.
-    for kernel, each in zip(kernels, modules, strict=True):
-        each.sym_name = StringAttr(kernel.name)
+    for name, each in zip(kernels, modules, strict=True):
+        each.sym_name = StringAttr(name)
     return ModuleOp(list(modules))
 
 

@@ -87,6 +87,11 @@ def module_of(op: Operation) -> ModuleOp:
     return around
 
 
+def modules(op: ModuleOp) -> list[ModuleOp]:
+    """A module and those inside it, each of which has symbols of its own, the inner ones first."""
+    return [each for each in op.walk(region_first=True) if isinstance(each, ModuleOp)]
+
+
 def origin_of(op: Operation) -> str | None:
     """The name of the function that an operation was written in, also if its code is a function of its own by now."""
     around: Operation | None = op
