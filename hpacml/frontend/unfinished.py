@@ -25,6 +25,8 @@ _DATA = (int, float, complex, str, bytes, np.ndarray, np.generic)
 _LATER = (CoroutineType, GeneratorType, AsyncGeneratorType, map, filter)
 """What a function returns that has its work still to do."""
 
+_CALLABLE: tuple[type, ...] = (FunctionType, MethodType, partial)
+
 _FRAMES: dict[type, str] = {CoroutineType: "cr_frame", GeneratorType: "gi_frame", AsyncGeneratorType: "ag_frame"}
 """The attributes that are None once the work is done."""
 
@@ -119,7 +121,7 @@ def _kind(kind: Any) -> _Kind:
     name = str(kind.__name__)
     is_own = kind.__module__ == "itertools" or (kind.__module__ == "builtins" and hasattr(kind, "__next__"))
     is_next_python = isinstance(inspect.getattr_static(kind, "__next__", None), FunctionType)
-    may_be_later = is_next_python or issubclass(kind, FunctionType | MethodType | partial)
+    may_be_later = is_next_python or issubclass(kind, _CALLABLE)
     inside = _referents if is_own else next((of for base, of in _INSIDE.items() if issubclass(kind, base)), None)
     if issubclass(kind, _LATER):
         return _Kind(name, _is_open, False, None)
@@ -146,8 +148,7 @@ _INSIDE: dict[type, Callable[[Any], Iterable[object]]] = {
 
 
 def _is_open(generator: Any) -> bool:
-    kind: Any = type(generator)
-    frame = _FRAMES.get(kind)
+    frame = _FRAMES.get(generator.__class__)
     return frame is None or getattr(generator, frame) is not None
 
 
