@@ -13,7 +13,10 @@ from hpacml.backend.llvm import Library
 from hpacml.errors import HpacmlError
 from hpacml.runtime.arrays.views import ArrayView, descriptor
 from hpacml.runtime.callbacks import pending
-from hpacml.runtime.shim import runtime
+from hpacml.runtime.shim import no_stack, runtime
+
+_NO_STACK = 3
+"""What entering compiled code returns where the stack is too small for it."""
 
 
 class Function:
@@ -52,12 +55,14 @@ class Function:
         except (struct.error, OverflowError) as error:
             raise HpacmlError(f"{self.name}: cannot pass the arguments {values}: {error}") from None
         # A callback that was interrupted outside its try block returns any status, even that of success.
-        if self._enter(self._address, slots) or pending.errors:
-            self._raise_pending()
+        if (status := self._enter(self._address, slots)) or pending.errors:
+            self._raise_pending(status)
         return None if self._unpack is None else self._unpack(slots)[0]
 
-    def _raise_pending(self) -> None:
+    def _raise_pending(self, status: int) -> None:
         pending.sizes.clear()  # of an array, between two of which an interrupt may have come
+        if status == _NO_STACK and not pending.errors:
+            raise no_stack()
         if not pending.errors:
             raise HpacmlError(f"{self.name} was stopped by an error that left no trace, such as an interrupt")
         error = pending.errors.pop()

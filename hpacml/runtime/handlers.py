@@ -22,6 +22,7 @@ from hpacml.runtime import callbacks, frame
 from hpacml.runtime.gpu import device_call, device_handlers
 from hpacml.runtime.mapcheck import MapCheck
 from hpacml.runtime.reports import instruments
+from hpacml.runtime.shim import require_stack
 from hpacml.runtime.sites import Sites
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def infer(site: int, tensors: int) -> bool:
     Returns False if the model has failed and the original code must run. Raises ModelError where site and
     environment do not want that. In both cases no destination has been written.
     """
+    require_stack()
     return _inferences.at(site).run(tensors)
 
 

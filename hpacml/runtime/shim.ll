@@ -14,10 +14,15 @@
 %block = type { ptr, ptr, ptr, i64 }
 
 @context_key = internal global i32 0
+@stack_key = internal global i32 0 ; where the stack of a thread ends, 1 if that is unknown
 @live_blocks = internal global i64 0
 @outside = internal constant [69 x i8] c"hpacml: a runtime call failed on a thread that has entered no kernel\0A"
 
 declare i32 @pthread_key_create(ptr, ptr)
+declare ptr @pthread_self()
+declare i32 @pthread_getattr_np(ptr, ptr)
+declare i32 @pthread_attr_getstack(ptr, ptr, ptr)
+declare i32 @pthread_attr_destroy(ptr)
 declare ptr @pthread_getspecific(i32)
 declare i32 @pthread_setspecific(i32, ptr)
 declare i32 @_setjmp(ptr) returns_twice
@@ -35,7 +40,59 @@ declare void @free(ptr)
 ; Called once per process, before anything else. 0: done.
 define i32 @hpacml_init() {
   %status = call i32 @pthread_key_create(ptr @context_key, ptr null)
-  ret i32 %status
+  %second = call i32 @pthread_key_create(ptr @stack_key, ptr null)
+  %both = or i32 %status, %second
+  ret i32 %both
+}
+
+; The bytes that this thread's stack has left below a place on it, very many if that is unknown or not on that stack.
+define internal i64 @left_below(ptr %place) {
+  %key = load i32, ptr @stack_key
+  %known = call ptr @pthread_getspecific(i32 %key)
+  %unasked = icmp eq ptr %known, null
+  br i1 %unasked, label %ask, label %compare
+
+ask:
+  %asked = call ptr @end_of_stack()
+  %set = call i32 @pthread_setspecific(i32 %key, ptr %asked)
+  br label %compare
+
+compare:
+  %end = phi ptr [ %known, %0 ], [ %asked, %ask ]
+  %here = ptrtoint ptr %place to i64
+  %there = ptrtoint ptr %end to i64
+  %left = sub i64 %here, %there ; below the end, on a stack that is no thread's, it wraps around
+  ret i64 %left
+}
+
+define i64 @hpacml_stack_left() {
+  %place = alloca i64
+  %left = call i64 @left_below(ptr %place)
+  ret i64 %left
+}
+
+; pthread_attr_t takes 56 bytes on x86-64 and 64 on AArch64.
+define internal ptr @end_of_stack() {
+  %attributes = alloca [128 x i8], align 16
+  %end_slot = alloca ptr
+  %size_slot = alloca i64
+  %thread = call ptr @pthread_self()
+  %unknown = call i32 @pthread_getattr_np(ptr %thread, ptr %attributes)
+  %failed = icmp ne i32 %unknown, 0
+  br i1 %failed, label %give_up, label %read
+
+read:
+  %status = call i32 @pthread_attr_getstack(ptr %attributes, ptr %end_slot, ptr %size_slot)
+  %destroyed = call i32 @pthread_attr_destroy(ptr %attributes)
+  %end = load ptr, ptr %end_slot
+  %none = icmp eq ptr %end, null
+  br i1 %none, label %give_up, label %known
+
+known:
+  ret ptr %end
+
+give_up:
+  ret ptr inttoptr (i64 1 to ptr)
 }
 
 define internal ptr @current_context() {
@@ -44,7 +101,8 @@ define internal ptr @current_context() {
   ret ptr %context
 }
 
-; Runs function(arguments). 0: it returned; 1: it threw; 2: no memory for the entry itself. Calls nest.
+; Runs function(arguments). 0: it returned; 1: it threw; 2: no memory for the entry itself; 3: the stack has less than 32
+; KiB left, or 64 in another call, whose Python may need more. Calls nest.
 define i32 @hpacml_enter(ptr %function, ptr %arguments) {
   %status = call i32 @hpacml_enter_on(ptr %function, ptr %arguments, ptr null)
   ret i32 %status
@@ -59,6 +117,13 @@ define i32 @hpacml_enter_on(ptr %function, ptr %arguments, ptr %call) {
   store ptr %call, ptr %call_slot
   %key = load i32, ptr @context_key
   %outer = call ptr @pthread_getspecific(i32 %key)
+  %outermost = icmp eq ptr %outer, null
+  %needed = select i1 %outermost, i64 32768, i64 65536
+  %left = call i64 @left_below(ptr %context)
+  %narrow = icmp ult i64 %left, %needed
+  br i1 %narrow, label %refuse, label %begin
+
+begin:
   store ptr %outer, ptr %previous_slot
   store ptr null, ptr %blocks
   %set = call i32 @pthread_setspecific(i32 %key, ptr %context)
@@ -89,7 +154,8 @@ restore:
   ret i32 %threw
 
 refuse:
-  ret i32 2
+  %why = phi i32 [ 3, %0 ], [ 2, %begin ]
+  ret i32 %why
 }
 
 define void @hpacml_throw() noreturn {

@@ -27,7 +27,7 @@ class Runtime:
     """The loaded shim: the functions that enter compiled code, and the addresses of the symbols it may call.
 
     `is_temporary` tells whether at an address begins memory that the innermost code of this thread has allocated;
-    `keep` has that live until `drop`, too.
+    `keep` has that live until `drop`, too. `stack_left` tells the bytes that the stack of this thread has left.
     """
 
     enter: Callable[[int, Any], int]
@@ -35,6 +35,7 @@ class Runtime:
     is_temporary: Callable[[int], int]
     keep: Callable[[int], None]
     drop: Callable[[int], None]
+    stack_left: Callable[[], int]
     symbols: Mapping[str, int]
     _owners: tuple[Any, ...]
 
@@ -51,6 +52,25 @@ def runtime() -> Runtime:
         if not _loaded:
             _loaded.append(_load())
         return _loaded[0]
+
+
+_MODEL = 64 << 10
+"""The least bytes of stack for a model, which may be loaded first."""
+
+
+def require_stack() -> None:
+    """Raise HpacmlError if the stack of this thread is too small for a model."""
+    if runtime().stack_left() < _MODEL:
+        raise no_stack()
+
+
+def no_stack() -> HpacmlError:
+    """The error of a stack that is too small."""
+    return HpacmlError(
+        f"the stack of this thread has {runtime().stack_left() >> 10} KiB left, and a call needs 32, one in "
+        "another call or with a model 64: start the thread with a larger stack (threading.stack_size), or nest fewer "
+        "calls in each other"
+    )
 
 
 def text() -> str:
@@ -76,4 +96,5 @@ def _load() -> Runtime:
     ask = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_size_t)(library.addresses["hpacml_is_temporary"])
     tell = ctypes.CFUNCTYPE(None, ctypes.c_size_t)
     keep, drop = tell(library.addresses["hpacml_keep"]), tell(library.addresses["hpacml_drop"])
-    return Runtime(enter, enter_on, ask, keep, drop, library.addresses, (library, callbacks))
+    left = ctypes.PYFUNCTYPE(ctypes.c_uint64)(library.addresses["hpacml_stack_left"])
+    return Runtime(enter, enter_on, ask, keep, drop, left, library.addresses, (library, callbacks))

@@ -87,10 +87,41 @@ def work():
         found.append(str(error)[-30:])
 
 
-threading.stack_size(96 * 1024)
-thread = threading.Thread(target=work)
-thread.start()
-thread.join()
+@hpacml.region("tensor functor(f: [i] = ([i])) \\n ml(collect) in(f(a[0:3])) out(f(b[0:3])) if(False)")
+def into(a, b, depth, done):
+    done.append(depth)
+    if depth:
+        into(a, b, depth - 1, done)
+
+
+@hpacml.region("tensor functor(f: [i, 0:1] = ([i])) \\n ml(infer) in(f(a[0:3])) out(f(b[0:3])) model(net)")
+def infer(a, b, net):
+    pass
+
+
+def refused(work):
+    try:
+        work()
+    except hpacml.HpacmlError as error:
+        return "the stack of this thread has" in str(error)
+
+
+def run(kib, work):
+    results = []
+    threading.stack_size(kib * 1024)
+    thread = threading.Thread(target=lambda: results.append(work()))
+    thread.start()
+    thread.join()
+    return results[0]
+
+
+a, done = np.ones(3), []
+assert run(32, lambda: refused(lambda: kernel(a)))
+assert run(32, lambda: refused(lambda: into(a, a.copy(), 0, done))) and not done
+assert run(64, lambda: refused(lambda: infer(a, a.copy(), lambda x: x)))
+assert run(256, lambda: refused(lambda: into(a, a.copy(), 50, done))) and len(done) > 9
+assert run(1024, lambda: into(a, a.copy(), 50, done)) is None and done[-1] == 0
+run(96, work)
 assert found[:2] == [13.0, 3.0] and len(found) == 3, found
 sys.setrecursionlimit(150)
 work()
