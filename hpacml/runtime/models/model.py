@@ -9,7 +9,8 @@ import weakref
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from types import MethodType
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from hpacml import environment
 from hpacml.errors import ModelError, summary
@@ -62,7 +63,13 @@ class _Loaded:
 
 _lock = threading.Lock()
 _loaded: dict[tuple[str, str], _Loaded] = {}
-_passed: weakref.WeakKeyDictionary[Any, Model] = weakref.WeakKeyDictionary()
+
+V = TypeVar("V")
+_ByIdentity = dict[int, tuple[Callable[[], Any], V]]
+"""By the number of an object, a weak reference to it, and what is known of it: equal objects need not be one model."""
+
+_passed: _ByIdentity[Model] = {}
+_methods: _ByIdentity[dict[Any, Model]] = {}
 
 
 def load(path: str, device: str = "cpu") -> Model:
@@ -124,11 +131,41 @@ def _reload(path: str, device: str, loaded: _Loaded) -> None:
 def passed(network: Callable[..., object]) -> Model:
     """Make a module, or any other callable on tensors, a model, without keeping it alive."""
     try:
-        if (model := _passed.get(network)) is None:
-            model = _passed[network] = _wrap(network)
+        if isinstance(network, MethodType):
+            return _method(network)
+        if (model := _known(_passed, network)) is None:
+            model = _remember(_passed, network, _wrap(network))
     except TypeError:  # it can have no weak reference; then each call learns anew what it does
         return Model(repr(network), Network(network, runs_code=lambda: True))
     return model
+
+
+def _method(network: MethodType) -> Model:
+    """Find the model of a method, which Python makes anew each time that it is asked for: by its object."""
+    of_object = _known(_methods, network.__self__)
+    if of_object is None:
+        of_object = _remember(_methods, network.__self__, dict[Any, Model]())
+    if (model := of_object.get(network.__func__)) is None:
+        owner, function = weakref.ref(network.__self__), network.__func__
+        model = of_object[function] = _wrap(network, lambda: MethodType(function, owner()))
+    return model
+
+
+def _known(table: _ByIdentity[V], key: Any) -> V | None:
+    found = table.get(id(key))
+    return found[1] if found is not None and found[0]() is key else None
+
+
+def _remember(table: _ByIdentity[V], key: Any, value: V) -> V:
+    """Remember something of an object, as long as there is the object. Raises TypeError if that cannot be told."""
+    number = id(key)
+
+    def forget(reference: object) -> None:
+        if (found := table.get(number)) is not None and found[0] is reference:
+            del table[number]
+
+    table[number] = weakref.ref(key, forget), value
+    return value
 
 
 def _read(path: str, device: str) -> Model:
@@ -151,34 +188,40 @@ def _read(path: str, device: str) -> Model:
     return Model(f"'{path}'", network, format.name, trust.digest(content), replayable=format.replayable)
 
 
-def _wrap(network: Callable[..., object]) -> Model:
-    import torch
-
+def _wrap(network: Callable[..., object], find: Callable[[], Any] | None = None) -> Model:
+    """Make a model of what `find` gives, by default a weak reference."""
     from hpacml.runtime.models.copies import evaluated_copy
+    from hpacml.runtime.models.functions import as_it_is, module_of, upon
     from hpacml.runtime.models.training import require_evaluation
     from hpacml.runtime.models.traits import runs_code, traits
 
-    reference = cast("Callable[[], Any]", weakref.ref(network))
-    if not isinstance(network, torch.nn.Module):
-        return Model(repr(network), Network(lambda *inputs: reference()(*inputs), runs_code=lambda: True))
+    reference = find or cast("Callable[[], Any]", weakref.ref(network))
+    if (owner := module_of(network)) is None:
+        return Model(repr(network), Network(as_it_is(network, reference), runs_code=lambda: True))
 
     try:
-        require_evaluation(network)
+        require_evaluation(owner)
     except InTraining as error:
-        raise ModelError(f"the model {type(network).__name__} cannot be evaluated: {error}") from error
+        raise ModelError(f"the model {type(owner).__name__} cannot be evaluated: {error}") from error
 
     def run(*inputs: torch.Tensor) -> object:
-        module = reference()
+        called = reference()
+        module = called if whole else cast(Any, module_of(called))
         if is_in_evaluation(module):
-            return module(*inputs)
+            return called(*inputs)
         with evaluating(module):
-            return module(*inputs)
+            return called(*inputs)
 
+    def module() -> Any:
+        return module_of(reference())
+
+    whole = network is owner
     weak = Network(
         run,
-        lambda: first_floating(reference()),
-        addresses=lambda: traits(reference()),
-        trial=lambda: evaluated_copy(reference()),
-        runs_code=lambda: runs_code(reference()),
+        lambda: first_floating(module()),
+        addresses=lambda: traits(module()),
+        trial=lambda: upon(reference(), evaluated_copy(module())),
+        runs_code=(lambda: runs_code(reference())) if whole else lambda: True,
     )
-    return Model(type(network).__name__, weak, replayable=True)
+    name = type(owner).__name__
+    return Model(name if whole else f"{name} ({network!r})", weak, replayable=whole)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import copy
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -165,3 +169,92 @@ def test_a_module_of_torch_export() -> None:
     before = modes(net)
     np.testing.assert_allclose(infer(net, a), evaluated(network(), a))
     assert modes(net) == before
+
+
+class Kept(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = network()
+
+    def forward(self, x: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
+        return self.net(x) * scale
+
+    def other(self, x: torch.Tensor) -> torch.Tensor:
+        return self.net(x) + 1
+
+
+@pytest.mark.parametrize(
+    ("part", "expected"),
+    [
+        (lambda net: net.forward, lambda y: y),
+        (lambda net: net.__call__, lambda y: y),
+        (lambda net: net.other, lambda y: y + 1),
+        (lambda net: partial(net), lambda y: y),
+        (lambda net: partial(partial(net.forward), scale=2.0), lambda y: 2 * y),
+        (lambda net: nn.DataParallel(net).forward, lambda y: y),
+    ],
+)
+def test_methods_and_partial_calls_of_modules_are_evaluated(part: Any, expected: Any) -> None:
+    net, a = Kept(), np.random.default_rng(0).random((3, 4))
+    before = copy.deepcopy(net.state_dict())
+    wanted = expected(evaluated(net, a))
+    at_once(lambda _: np.testing.assert_allclose(infer(part(net), a), wanted))
+    np.testing.assert_allclose(infer(part(net), a.astype(np.float32)), wanted, rtol=1e-5)
+    ones, y = np.ones((3, 4)), np.zeros((3, 4))
+    region(ones.astype(int), y, 3, part(net))
+    np.testing.assert_allclose(y, expected(evaluated(net, ones)))
+    assert all(modes(net))
+    for name, tensor in net.state_dict().items():
+        torch.testing.assert_close(tensor, before[name], rtol=0, atol=0)
+    alive = weakref.ref(net.net[0])
+    del net, before
+    gc.collect()
+    assert alive() is None
+
+
+class Around:
+    def __init__(self, net: nn.Module) -> None:
+        self.net = net
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return self.net(x)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda net: lambda x: net(x),
+        lambda net: lambda x, of=net: of(x),
+        lambda net: torch.no_grad()(lambda x: net(x)),
+        lambda net: partial(lambda of, x: of(x), net),
+        lambda net: Around(net),
+        lambda net: Around(net).__call__,
+    ],
+)
+def test_functions_that_call_modules_in_training_mode_are_said_once(function: Any, caplog: Any) -> None:
+    net, a = network(), np.ones((3, 4))
+    for _ in range(2):
+        infer(function(net), a)
+    assert [r.levelname for r in caplog.records if "with its Dropout: a region leaves what" in r.message] == ["WARNING"]
+    for quiet in (network().eval(), nn.Sequential(nn.Linear(4, 4).double())):
+        caplog.clear()
+        infer(function(quiet), a)
+        assert not caplog.records
+
+
+def test_equal_objects_are_models_of_their_own() -> None:
+    @dataclass(frozen=True)
+    class Scaled:
+        name: str
+        by: float = field(compare=False)
+
+        def __call__(self, x: torch.Tensor) -> torch.Tensor:
+            return x * self.by
+
+        def other(self, x: torch.Tensor) -> torch.Tensor:
+            return x * self.by
+
+    a, both = np.ones((3, 4)), (Scaled("x", 2), Scaled("x", 3))
+    for each in both * 2:
+        assert (infer(each, a) == each.by).all()
+        assert (infer(each.other, a) == each.by).all()
