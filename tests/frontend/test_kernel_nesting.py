@@ -6,10 +6,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from hpacml.errors import CompileError
+from hpacml.frontend.python.variables import Variables
 from tests.frontend.kernels import check, kernel_of
 
 REPOSITORY = Path(__file__).parents[2]
@@ -136,3 +139,38 @@ def test_a_thread_with_a_small_stack() -> None:
         [sys.executable, "-c", SMALL], env=environment, capture_output=True, text=True, timeout=120, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def nested(depth: int, kind: str) -> str:
+    """Loops in loops, with jumps in each, of which the innermost gives the result another type."""
+    text = "@hpacml.kernel\ndef f(x: Float64[np.ndarray, 'N'], n: int):\n    s = 0\n"
+    for k in range(depth):
+        indent = "    " * (k + 1)
+        head = [f"for i{k} in range(n):"] if kind == "for" else [f"c{k} = 0", f"while c{k} < n:", f"    c{k} += 1"]
+        jumps = [
+            f"if s > {k + 20}:",
+            "    break",
+            f"if s == {k}.25:",
+            "    continue",
+            f"if s > {k + 40}:",
+            f"    return {k}",
+        ]
+        text += "".join(f"{indent}{line}\n" for line in [*head, *("    " + line for line in jumps)])
+    inner = "    " * (depth + 1)
+    return f"{text}{inner}s += x[0]\n{inner}if s > 30.0:\n{inner}    return s\n    return s\n"
+
+
+@pytest.mark.parametrize("kind", ["for", "while"])
+def test_loops_in_loops_are_not_built_again_and_again(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    built = 0
+    stable = Variables.stable
+
+    def counting(self: Variables, *args: Any) -> Any:
+        nonlocal built
+        built += 1
+        return stable(self, *args)
+
+    monkeypatch.setattr(Variables, "stable", counting)
+    kernel = kernel_of(nested(8, kind))
+    check(kernel, lambda: (np.full(1, 0.75), 2), joins=True)
+    assert built <= 2 * 8 * 8  # 2 ** 8 once

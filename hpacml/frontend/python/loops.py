@@ -112,7 +112,9 @@ class Loops:
                 self._block(loop.body)
             return [block]
 
-        kinds, (block,), after = variables.stable(variables.carried(loop.body, loop.target), build, loop.body)
+        kinds, (block,), after = variables.stable(
+            loop.node, variables.carried(loop.body, loop.target), build, loop.body
+        )
         variables.end_block(block, after, kinds, loop.node)
         op = ForOp(lower, upper, step, variables.values(kinds, loop.node), block)
         self._emit.op(op)
@@ -194,7 +196,7 @@ class Loops:
             return [condition_block, block]
 
         carried = list(dict.fromkeys((*hidden, *variables.carried(body, target))))
-        kinds, (condition_block, block), after = variables.stable(carried, build, body)
+        kinds, (condition_block, block), after = variables.stable(node, carried, build, body)
         variables.end_block(block, after, kinds, node)
         results = [kind.type.ir for kind in kinds.values()]
         op = WhileOp(variables.values(kinds, node), results, Region(condition_block), Region(block))

@@ -41,6 +41,8 @@ class Variables:
         self._numbers = evaluator.numbers
         self._read = read
         """The names that are read anywhere. Other names need no values after branches and loops."""
+        self._kinds: dict[ast.stmt, Kinds] = {}
+        """The kinds of the variables of the loops that were built."""
         self._leaving: list[list[str]] = []
         """What is assigned in the statements that paths leave, innermost last."""
 
@@ -194,20 +196,22 @@ class Variables:
         return names
 
     def stable(
-        self, carried: Sequence[str], build: Callable[[Kinds], list[Block]], body: Iterable[ast.stmt]
+        self, node: ast.stmt, carried: Sequence[str], build: Callable[[Kinds], list[Block]], body: Iterable[ast.stmt]
     ) -> tuple[Kinds, list[Block], dict[str, Value]]:
-        """Build a loop with the kinds of its variables before it, and again while an iteration widens a kind.
+        """Build the loop `node` with the kinds of its variables before it, and again while an iteration widens a kind.
 
-        Returns the kinds, the blocks, and the variables at the end of an iteration.
+        Returns the kinds, the blocks, and the variables at the end of an iteration. A loop that is built again since
+        the loop around it is begins with the kinds that it had before: else the time would double with each loop.
         """
         before = self.now
-        kinds = {name: self.number(name).kind for name in carried}
+        kinds = {name: self._first_kind(node, name) for name in carried}
         while True:
             self.copy()
             choices = self._numbers.choices
             blocks = build(kinds)
             after = self.back_to(before)
             widened = {name: self._widened(name, kind, after[name], body) for name, kind in kinds.items()}
+            self._kinds[node] = widened
             if widened == kinds:
                 return kinds, blocks, after
             kinds, tried = widened, kinds
@@ -216,6 +220,12 @@ class Variables:
                 return {name: replace(kind, is_literal=False) for name, kind in kinds.items()}, blocks, after
             for block in blocks:
                 block.erase(safe_erase=False)
+
+    def _first_kind(self, loop: ast.stmt, name: str) -> Kind:
+        """The kind of a variable before a loop, and in its iterations as far as they are known."""
+        kind = self.number(name).kind
+        known = self._kinds.get(loop, {}).get(name)
+        return kind if known is None else self._numbers.common(kind, known) or kind
 
     def _widened(self, name: str, kind: Kind, after: Value, body: Iterable[ast.stmt]) -> Kind:
         if isinstance(after, Number):
