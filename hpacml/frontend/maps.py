@@ -166,7 +166,8 @@ def numbers_of(
     found: list[int] = []
     for number in numbers:
         if isinstance(number, Expr):
-            found.append(evaluate_int(number, values))
+            value = number.evaluation(values)
+            found.append(value if type(value) is int else evaluate_int(number, values))
         elif number.dim < len(shape := views[arrays.index(number.array)].shape):
             found.append(shape[number.dim])
         else:

@@ -113,7 +113,9 @@ class Region(Decorated, Generic[P, R]):
         self._paths = Paths()
         self._symbol = symbol_for(function.__name__, ()) + ".region"  # no C function has a dot
         self._ml, self._maps = self._read(directives)
-        self._conditional = self._ml.if_condition is not None or self._ml.condition is not None
+        conditional = self._ml.if_condition is not None or self._ml.condition is not None
+        self._decided = None if conditional else (True, self._ml.mode == "infer")
+        """What `_decide` says of each call, where that is the same."""
         self._attributes = attributes_of(
             self._ml, ((functor, targets) for _, functor, targets in self._maps), directives
         )
@@ -179,7 +181,7 @@ class Region(Decorated, Generic[P, R]):
                 require_in_place(bound.plan.arrays, bound.views, f"the original code of {self.py_func.__name__}")
             returned.append(result)
 
-        active, infers = self._decide(bound)
+        active, infers = self._decided or self._decide(bound)
         if active and not infers and self._outputs.of_interest:
             body = self._outputs.around(body, bound.values)
         frame = Frame(bound.values, [body], self._paths, (bound.plan.arrays, bound.views))
@@ -316,7 +318,7 @@ class Region(Decorated, Generic[P, R]):
         views = views_of(arrays, values, written, plan.single, plan.elements)
         numbers = numbers_of(plan.numbers, values, arrays, views)
         numbers += [integers[name] for name in plan.params]
-        return _Call(plan, values, views, numbers, self._conditions(values) if self._conditional else [])
+        return _Call(plan, values, views, numbers, [] if self._decided else self._conditions(values))
 
     def _conditions(self, values: Mapping[str, object]) -> list[bool]:
         """The values of the conditions. If `if` is false the other is not evaluated, because it may be invalid."""

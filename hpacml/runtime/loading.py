@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import weakref
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
@@ -37,7 +36,7 @@ def compile(
     data = {symbol: ctypes.create_string_buffer(text) for symbol, text in texts.items()}
     symbols = {**shim.runtime().symbols, **{symbol: ctypes.addressof(text) for symbol, text in data.items()}}
     for text in data.values():
-        weakref.finalize(text, sites.forget, ctypes.addressof(text)).atexit = False
+        sites.keep(text)
     key = cache.key("kernel", *llvm.host(), shim.text(), portable_key(ir_text), entry)
     library = cache.fetch(
         key,

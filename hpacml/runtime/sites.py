@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import weakref
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
@@ -31,9 +32,20 @@ def why_none(source: Source, variable: Variable) -> str:
 _all: list[dict[int, Any]] = []
 """The states of all kinds of sites."""
 
+_kept: set[int] = set()
+"""The addresses of texts of which it is known how long they live."""
 
-def forget(address: int) -> None:
-    """Let go of the states of the site whose text was at an address, when its code is unloaded."""
+
+def keep(text: ctypes.Array[ctypes.c_char]) -> None:
+    """Know the text of a site from now until it is freed, with the code that has it."""
+    address = ctypes.addressof(text)
+    _kept.add(address)
+    weakref.finalize(text, _forget, address).atexit = False
+
+
+def _forget(address: int) -> None:
+    """Let go of the states of the site whose text was at an address."""
+    _kept.discard(address)
     for states in _all:
         states.pop(address, None)
 
@@ -43,14 +55,18 @@ class Sites(Generic[State]):
 
     def __init__(self, make: Callable[[Json], State]) -> None:
         self._make = make
-        self._states: dict[int, tuple[bytes, State]] = {}
+        self._states: dict[int, tuple[bytes | None, State]] = {}
+        """The texts and the states; None for a text that is the same as long as there is a state."""
         _all.append(self._states)
 
     def at(self, address: int) -> State:
         """The state of the site whose NUL-terminated text is at `address`."""
-        text = ctypes.string_at(address)
         known = self._states.get(address)
+        if known is not None and known[0] is None:
+            return known[1]
+        text = ctypes.string_at(address)
         # New code may lie where unloaded code was.
         if known is None or known[0] != text:
-            known = self._states[address] = (text, self._make(json.loads(text)))
+            kept = None if address in _kept else text
+            known = self._states[address] = (kept, self._make(json.loads(text)))
         return known[1]

@@ -9,7 +9,7 @@ from typing import Any
 from hpacml.backend import cache, launchers, llvm
 from hpacml.backend.host_and_device import device_and_host
 from hpacml.backend.trampolines import packed, trampoline
-from hpacml.runtime import shim
+from hpacml.runtime import shim, sites
 from hpacml.runtime.entry import Function
 from hpacml.runtime.gpu.device_call import current
 from hpacml.runtime.gpu.kernels import Kernels
@@ -32,6 +32,8 @@ def compile(
     symbol = packed(entry_name)
     device, host = device_and_host(ir_text, chip)
     data = {symbol: ctypes.create_string_buffer(text) for symbol, text in texts.items()}
+    for text in data.values():
+        sites.keep(text)
     key = cache.key("kernel for a GPU", *llvm.host(), shim.text(), host, entry)
     kernels = Kernels(device)
     symbols = {**shim.runtime().symbols, launchers.KERNELS: kernels.address}

@@ -61,7 +61,7 @@ class Evaluation:
             raise self._misfits.failure(model, loan.tensors, before, error) from error
 
     def _attempt(self, model: Model, loan: Loan, arguments: Sequence[torch.Tensor]) -> object:
-        if loan.copied:
+        if loan.copy is not None:
             return self._forward(model, arguments)
         versions = [*map(_version, arguments)]
         done = False
@@ -103,13 +103,13 @@ class Evaluation:
         elif len(dtypes) != len(inputs):
             raise self._misfits.inputs(model, inputs)
         elsewhere = anchor is not None and anchor.device != inputs[0].device
-        if network.reads_only and not loan.copied and model.writes_inputs is False and not elsewhere:
+        if network.reads_only and loan.copy is None and model.writes_inputs is False and not elsewhere:
             if all(map(is_, map(_dtype, inputs), dtypes)):
                 return inputs
         if anchor is not None and elsewhere:
             arguments = [x.to(anchor.device, dtype) for x, dtype in zip(inputs, dtypes, strict=True)]
         else:
-            alias = copied if loan.copied or model.writes_inputs is not False else torch.Tensor.detach
+            alias = loan.copy or (torch.Tensor.detach if model.writes_inputs is False else copied)
             arguments = [alias(x) if x.dtype is dtype else x.to(dtype) for x, dtype in zip(inputs, dtypes, strict=True)]
         if (checked := self._checked.get(dtypes)) is None:
             pairs = enumerate(zip(inputs, dtypes, strict=True))

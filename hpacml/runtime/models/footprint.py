@@ -34,6 +34,8 @@ class Footprint:
         self._module = module
         self._rows: dict[torch.Size, int] = {}
         """The rows up to which inputs are known to fit, by their other sizes."""
+        self._last: torch.Size | None = None
+        """The sizes of the last inputs."""
 
     def largest(self, inputs: Sequence[torch.Tensor]) -> int:
         """Give the bytes of the operation that takes and makes most, up to one that fails."""
@@ -53,15 +55,19 @@ class Footprint:
 
     def checked(self, module: nn.Module) -> Callable[..., object]:
         """Let a copy of the module, or itself, raise TooLarge instead of asking the host for more than it has."""
-        rows = self._rows
 
         def run(*inputs: torch.Tensor) -> object:
-            shape = inputs[0].shape
-            if not shape or rows.get(shape[1:], 0) < shape[0]:
-                self._require(inputs)
+            if inputs[0].shape != self._last:
+                self._require_known(inputs)
             return module(*inputs)
 
         return run
+
+    def _require_known(self, inputs: Sequence[torch.Tensor]) -> None:
+        shape = inputs[0].shape
+        if not shape or self._rows.get(shape[1:], 0) < shape[0]:
+            self._require(inputs)
+        self._last = shape or None
 
     def _require(self, inputs: Sequence[torch.Tensor]) -> None:
         """Raise TooLarge if the memory of the host cannot hold what is made of inputs; what grows, grows by rows."""

@@ -22,7 +22,7 @@ from hpacml.runtime.gpu.device_call import innermost
 from hpacml.runtime.map_digest import maps_sha256
 from hpacml.runtime.models import fallback
 from hpacml.runtime.models.evaluation import Evaluation
-from hpacml.runtime.models.lent import Lent, Loan, extent, meet
+from hpacml.runtime.models.lent import Lent, Loan, copied, extent, meet
 from hpacml.runtime.models.misfits import REAL, Misfits
 from hpacml.runtime.models.model import Model, load, passed
 from hpacml.runtime.models.outputs import by_name, fields, in_order, keys_of, names_of_outputs
@@ -171,7 +171,8 @@ class Inference:
         Code may keep even an address, as NumPy's arrays do; only temporary memory can be left to it.
         """
         code = model.network.runs_code
-        return Loan(lent.inputs, lent.of_application(call) and (watched or (code is not None and code())))
+        sees = lent.of_application(call) and (watched or (code is not None and code()))
+        return Loan(lent.inputs, copied if sees else None)
 
     def _note_use(self, call: Call, model: Model, inputs: Sequence[torch.Tensor], nothing_to_do: bool) -> None:
         """Tell a call on a device which model it runs, or that this cannot be repeated without the host."""
@@ -225,7 +226,7 @@ class Inference:
         results: list[tuple[torch.Tensor, torch.Tensor]] = []
         for start in range(0, tensors[0].shape[0], rows):
             block = [tensor[start : start + rows] for tensor in tensors]
-            of_block = self._results(model, Loan(block[:count], loan.copied), block[count:], lent.extents)
+            of_block = self._results(model, Loan(block[:count], loan.copy), block[count:], lent.extents)
             results += [(target, output.clone()) for target, output in of_block]
         return results
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from sys import getrefcount
 from typing import Any, NamedTuple, cast
 
@@ -28,11 +28,11 @@ SMALL = 1 << 14
 class Loan(NamedTuple):
     """The inputs of one run of a model, which gets aliases of them where that can do no harm, else copies.
 
-    It may do with copies what it likes.
+    It may do with copies what it likes. `copy` makes one, and is None for aliases.
     """
 
     tensors: Sequence[torch.Tensor]
-    copied: bool
+    copy: Callable[[torch.Tensor], torch.Tensor] | None
 
 
 class Lent:
@@ -58,7 +58,7 @@ class Lent:
         self.updates = any(meet(extent(tensor), self.extents) for tensor in self.inputs)
         """Whether what is written changes an input."""
         small = call is None and sum(tensor.nbytes for tensor in self.inputs) <= SMALL
-        self.copies = Loan(self.inputs, copied=True) if small else None
+        self.copies = Loan(self.inputs, torch.Tensor.clone) if small else None
         """The loan of inputs of which it takes longer to find out that a model keeps nothing than to copy them."""
         self._lent = [(x, x.untyped_storage(), x.untyped_storage()._cdata) for x in self.inputs if x.numel()]  # pyright: ignore
         del tensors  # which counts, too
