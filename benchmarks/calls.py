@@ -71,6 +71,11 @@ def predicated(x: Array, y: Array, use: bool, net: Any, path: Any):
 
 @hpacml.region("tensor functor(id: [i] = ([i]))\n ml(collect) in(id(x[0:n])) out(id(y[0:n])) database(path)")
 def collect(x, y, n, path):
+    y[0] = y[0] + x[0]
+
+
+@hpacml.region("tensor functor(id: [i] = ([i]))\n ml(infer) in(id(x[0:n])) out(id(y[0:n])) model(net) if(use)")
+def original(x, y, n, use, net):
     y[0] = x[0]
 
 
@@ -104,15 +109,17 @@ def cases(folder):
     for file in kept, exported:
         hpacml.save_model(double, file, example=torch.zeros(3, 5, dtype=torch.float64))
     x, y, row, one = np.ones(64), np.zeros(64), np.ones(5), np.zeros(1)
+    tensors = [torch.ones(64, dtype=torch.float64) for _ in range(2)]
+    many, ones, source, target = np.ones(5000), np.zeros(1000), np.ones(100000), np.zeros(100000)
     row32, one32 = row.astype(np.float32), one.astype(np.float32)
     five = hpacml.functor("five: [i, 0:5] = ([i], [i], [i], [i], [i])")
     columns = {name: np.ones(64) for name in "abcde"}
     rows = hpacml.functor("rows: [i, 0:3] = ([i, 0:3])")
     table, packed_rows = np.ones((20000, 3)), np.ones((20000, 3))
-    places = np.random.default_rng(0).permutation(20000)
+    order = np.random.default_rng(0).permutation(20000)
 
     def by_index(door, n, tensor):
-        indices, tensor = places[:n].copy(), tensor[:n]
+        indices, tensor = order[:n].copy(), tensor[:n]
         if door == "gather":
             return lambda: rows.gather("table[idx[0:n], 0:3]", table=table, idx=indices, n=n, out=tensor)
         return lambda: rows.scatter(tensor, "table[idx[0:n], 0:3]", table=table, idx=indices, n=n)
@@ -121,6 +128,7 @@ def cases(folder):
     first, second, third = (str(folder / name) for name in ("region.h5", "kernel.h5", "predicated.h5"))
     return {
         "kernel, 2 arrays": lambda: add(x, y),
+        "kernel, 2 Torch tensors": lambda: add(*tensors),
         "kernel, 2 arrays and a scalar": lambda: scale(x, y, 2.0),
         "kernel that predicates, body": lambda: predicated(x, y, False, identity, third),
         "kernel that predicates, model": lambda: predicated(x, y, True, identity, third),
@@ -129,6 +137,10 @@ def cases(folder):
         "1 row, nn.Sequential, f64": lambda: infer(row, one, 1, double),
         "1 row, nn.Sequential in training": lambda: infer(row, one, 1, training),
         "1 row, a user's nn.Module": lambda: infer(row, one, 1, own),
+        "1 row, Torch tensors": lambda: infer(tensors[0][:5], tensors[1][:1], 1, double),
+        "1000 rows, nn.Sequential": lambda: infer(many, ones, 1000, double),
+        "1000 rows, a user's nn.Module": lambda: infer(many, ones, 1000, own),
+        "100000 packed numbers, nn.Identity": lambda: packed(source, target, 100000, identity),
         "1 row, .safetensors": lambda: infer(row, one, 1, kept),
         "1 row, .pt2": lambda: infer(row, one, 1, exported),
         "gather of 5 columns": lambda: five.gather(COLUMNS, **columns),
@@ -137,6 +149,7 @@ def cases(folder):
             for door in ("gather", "scatter")
             for n in (10, 100, 1000, 20000)
         },
+        "region, its original code": lambda: original(x, y, 64, False, identity),
         "collected call of a region": lambda: collect(x, y, 64, first),
         "collected call of a kernel": lambda: collecting(x, y, second),
     }

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from hpacml.errors import MapError
-from hpacml.runtime.arrays.protocols import numpy_address
+from hpacml.runtime.arrays.protocols import is_tensor, numpy_address
+from hpacml.runtime.arrays.torch_memory import ORDINARY
 from hpacml.runtime.arrays.views import ArrayView
 
 
@@ -19,18 +20,13 @@ def note_writes(views: Sequence[ArrayView], written: Iterable[int]) -> None:
     Torch then refuses gradients that need what was there before. Of a NumPy array over the memory of a tensor it cannot
     be known.
     """
+    tensors: list[Any] = []
     for n in written:
-        if type(views[n].owner) is not np.ndarray:
-            _count([views[n].owner for n in written])
-            return
-
-
-def _count(owners: Iterable[object]) -> None:
-    torch: Any = sys.modules.get("torch")
-    if torch is None:  # nobody has tensors
-        return
-    if tensors := [owner for owner in owners if isinstance(owner, torch.Tensor)]:
-        torch.autograd.graph.increment_version(tensors)
+        owner = views[n].owner
+        if type(owner) is not np.ndarray and (type(owner) in ORDINARY or is_tensor(owner)):
+            tensors.append(owner)
+    if tensors:
+        sys.modules["torch"].autograd.graph.increment_version(tensors)
 
 
 def require_in_place(names: Sequence[str], views: Sequence[ArrayView], by: str) -> None:

@@ -60,7 +60,7 @@ def array_view(array: object, name: str, *, write: bool = False, gpu: bool = Fal
         view = _numpy_view(array, name)
     elif type(array) in ORDINARY:
         view = torch_view(cast("torch.Tensor", array), name)
-    elif _is_tensor(array):
+    elif is_tensor(array):
         require_ordinary(array, name)
         view = torch_view(array, name)
     else:
@@ -72,7 +72,8 @@ def array_view(array: object, name: str, *, write: bool = False, gpu: bool = Fal
     return view
 
 
-def _is_tensor(array: object) -> TypeGuard[torch.Tensor]:
+def is_tensor(array: object) -> TypeGuard[torch.Tensor]:
+    """Tell whether an object is a tensor of Torch, of any class."""
     loaded: Any = sys.modules.get("torch")  # a tensor exists only once Torch is imported
     return loaded is not None and isinstance(array, loaded.Tensor)
 

@@ -12,7 +12,7 @@ import torch
 
 from hpacml.abi.records import TensorType
 from hpacml.dtypes import torch_names
-from hpacml.runtime.arrays.buffers import empty
+from hpacml.runtime.arrays import buffers
 from hpacml.runtime.arrays.views import tensor_over, view_of_descriptor
 from hpacml.runtime.gpu.device_call import Call, innermost
 from hpacml.runtime.shim import runtime
@@ -21,7 +21,7 @@ from hpacml.runtime.shim import runtime
 _uses = cast(Any, torch._C)._storage_Use_Count  # pyright: ignore[reportPrivateUsage]
 _tensor_uses = cast(Any, torch.Tensor)._use_count
 
-SMALL = 1 << 14
+SMALL = 1 << 16
 """The most bytes of inputs that are copied without a thought."""
 
 
@@ -101,9 +101,9 @@ class Lent:
 
 def copied(tensor: torch.Tensor) -> torch.Tensor:
     """Copy a tensor; a large one of the host, into memory that is used again once nobody keeps it."""
-    if tensor.nbytes <= SMALL or not tensor.is_cpu:
+    if tensor.nbytes <= buffers.SMALL or not tensor.is_cpu:
         return tensor.clone()
-    return empty(tuple(tensor.shape), torch_names()[tensor.dtype]).copy_(tensor)
+    return buffers.empty(tuple(tensor.shape), torch_names()[tensor.dtype]).copy_(tensor)
 
 
 def _owning(storage: torch.UntypedStorage) -> torch.UntypedStorage | None:
