@@ -291,7 +291,7 @@ def test_a_model_that_begins_to_work_in_place_gets_a_copy(infer: Infer, rows: Ro
             self.calls += 1
             return (x.mul_(2) if self.calls == 2 else x)[:, :1] + 0
 
-    for count in 8, 2000:  # small inputs are always copied, large ones of the application where code of a user runs
+    for count in 8, 20_000:  # small inputs are always copied, large ones of the application where code of a user runs
         x, y, net = rows(count), column(count), Fickle()
         before = x.copy()
         with Frame({"net": net}):
@@ -302,7 +302,7 @@ def test_a_model_that_begins_to_work_in_place_gets_a_copy(infer: Infer, rows: Ro
 
 
 def test_a_module_of_torch_that_begins_to_work_in_place_is_refused(infer: Infer):
-    x, y, net = np.full(5000, -1.0, np.float32), np.zeros(5000, np.float32), torch.nn.Sequential(torch.nn.ReLU())
+    x, y, net = np.full(50_000, -1.0, np.float32), np.zeros(50_000, np.float32), torch.nn.Sequential(torch.nn.ReLU())
     with Frame({"net": net}):
         infer([x], [y], model=NET)
         net[0].inplace = True

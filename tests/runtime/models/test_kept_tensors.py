@@ -20,6 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import hpacml
 from hpacml import approx
+from hpacml.runtime.models import lent
 from hpacml.runtime.shim import runtime
 
 Array = Float64[np.ndarray, "n"]
@@ -89,11 +90,14 @@ DOORS = {
 }
 
 
-@pytest.fixture(params=DOORS)
-def door(request: pytest.FixtureRequest) -> Iterator[Callable[[], Run]]:
-    """A door, with memory of its own each time, which leaves nothing behind."""
+@pytest.fixture(params=[*((name, False) for name in DOORS), ("region", True), ("packed memory", True)], ids=str)
+def door(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Run]]:
+    """A door, with memory of its own each time, which leaves nothing behind; inputs are small, or taken for large."""
+    name, small = request.param
+    if not small:
+        monkeypatch.setattr(lent, "SMALL", -1)
     before = runtime().live_blocks()
-    yield DOORS[request.param]
+    yield DOORS[name]
     gc.collect()
     assert runtime().live_blocks() == before
 
