@@ -73,6 +73,8 @@ class Dispatcher:
             if not isinstance(p, OpaqueParameter)
         ]
         self._expected = [(BY_LONG_NAME[p.element.dtype.name].name, len(p.dims)) for _, p in self._arrays]
+        self._expected_here = [(dtype, rank, None) for dtype, rank in self._expected]
+        """The types of arrays of the host, with their place."""
         self._size_rules = size_rules(kernel.name, [p for _, p in self._arrays])
         self._codes: defaultdict[tuple[Instruments, str | None], dict[tuple[Layout, ...], _Code]] = defaultdict(dict)
         """The code for the instruments, the chip (None on the host) and the layouts of the arrays."""
@@ -86,13 +88,15 @@ class Dispatcher:
         if kwargs or len(args) != self._count:
             args = self._bind(args, kwargs)
         views = [array_view(args[k], p.name, gpu=True) for k, p in self._arrays]
-        if [(view.dtype, len(view.shape)) for view in views] != self._expected:
+        found = [(view.dtype, len(view.shape), view.device) for view in views]
+        here = found == self._expected_here
+        if not here and [(dtype, rank) for dtype, rank, _ in found] != self._expected:
             self._refuse_types(args, views)
         if self._size_rules:
             self._check_sizes(views)
         layouts = tuple([layout_of(view) for view in views])
         chosen = instruments.current
-        if placement.on_host(views, self._target):
+        if here and self._target != "gpu":
             code = self._codes[chosen, None].get(layouts)
             if code is None or (code.unchanged is not None and not code.unchanged()):  # as is_old does, but faster
                 code = self._compile(layouts, chosen, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import struct
 import sys
-from typing import TYPE_CHECKING, Any, TypeGuard, cast
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
@@ -59,7 +59,8 @@ def array_view(array: object, name: str, *, write: bool = False, gpu: bool = Fal
     if type(array) is np.ndarray:
         view = _numpy_view(array, name)
     elif type(array) in ORDINARY:
-        view = torch_view(cast("torch.Tensor", array), name)
+        tensor: Any = array
+        view = torch_view(tensor, name)
     elif is_tensor(array):
         require_ordinary(array, name)
         view = torch_view(array, name)

@@ -41,14 +41,15 @@ def torch_view(tensor: torch.Tensor, name: str) -> ArrayView:
             "has a tangent of torch.autograd.forward_ad, of which compiled code does not know: pass its primal, "
             f"forward_ad.unpack_dual({name}).primal, whose derivatives end here",
         )
+    dtype, size, shape, strides, span = form
     if tensor.is_neg():
         raise refusal(name, f"is the negation of its memory: pass {name}.resolve_neg()")
-    if tensor.storage_offset() * form.size + form.span > stored or (not address and form.span):
-        raise _too_little(tensor, name, form.span, stored)
-    if address % form.size:
-        raise misaligned(name, address, form.dtype)
+    if tensor.storage_offset() * size + span > stored or (not address and span):
+        raise _too_little(tensor, name, span, stored)
+    if address % size:
+        raise misaligned(name, address, dtype)
     # Torch would not see a write to memory that gradients depend on.
-    return ArrayView(address, form.dtype, form.shape, form.strides, tensor.requires_grad, tensor, device)
+    return ArrayView(address, dtype, shape, strides, tensor.requires_grad, tensor, device)
 
 
 ORDINARY: set[type] = set()

@@ -34,6 +34,7 @@ class Collection:
         self._site = site
         self._types = (*site.inputs, *site.outputs)
         self._pointers = ctypes.c_size_t * len(self._types)
+        self._brain = any(type.dtype == BRAIN for type in self._types)
         dtypes = _dtypes(site.inputs), _dtypes(site.outputs)
         sample = None if site.sample is None else str(site.sample)
         self._schemas = cache(partial(writer.Schema, site.maps, *dtypes, site.units, sample))
@@ -67,9 +68,10 @@ class Collection:
         return last[1]
 
     def _append(self, path: str, schema: Schema, arrays: Sequence[Array], milliseconds: float) -> None:
-        typed = zip(arrays, self._types, strict=True)
-        known = [_widened(array) if type.dtype == BRAIN else array for array, type in typed]
-        writer.append(path, self._site.label, schema, known, milliseconds)
+        if self._brain:
+            typed = zip(arrays, self._types, strict=True)
+            arrays = [_widened(array) if type.dtype == BRAIN else array for array, type in typed]
+        writer.append(path, self._site.label, schema, arrays, milliseconds)
 
     def _path(self) -> str:
         given = find(self._site.database, environment.HPAC_DB_FILE)
