@@ -9,6 +9,7 @@ import json
 import shutil
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -308,6 +309,26 @@ def test_a_module_of_torch_that_begins_to_work_in_place_is_refused(infer: Infer)
         net[0].inplace = True
         with pytest.raises(ModelError, match="Sequential has changed its input in place, in memory of the region"):
             infer([x], [y], model=NET)
+
+
+def test_a_model_without_a_hash_is_not_kept(call_site: Any):
+    class Unhashable:
+        def __eq__(self, other: object) -> bool:
+            return True
+
+        def __call__(self, x: Any) -> Any:
+            return 2 * x
+
+    y = np.zeros(3)
+    site, net = call_site([np.ones(3)], [y], model=NET, batch=None), Unhashable()
+    with Frame({"net": net}):
+        site.infer()
+        site.infer()
+    assert y.tolist() == [2, 2, 2]
+    gone = weakref.ref(net)
+    del net
+    gc.collect()
+    assert gone() is None
 
 
 def test_a_model_that_is_gone_is_not_taken_for_none(call_site: Any, monkeypatch: pytest.MonkeyPatch):

@@ -206,7 +206,8 @@ class Inference:
         if (last := self._last) is not None and last[0]() is given:
             return last[1]
         model = passed(given)
-        with suppress(TypeError):  # it can have no weak reference
+        with suppress(TypeError):  # without a hash or a weak reference, the model itself keeps it
+            hash(given)
             self._last = weakref.ref(given), model
         return model
 
