@@ -57,7 +57,7 @@ def test_arrays_without_dimensions_are_written_and_numbers_are_not() -> None:
     [
         (A, r"'x' has the shape \[3\], but stands in the map as a number: say which elements, as in x\[0:n\]"),
         ("3", "'x' is no array but a str"),
-        (1j, "'x' is no array but a complex"),
+        (1j, "'x' is a complex number"),
         (2**64, "'x' is 18446744073709551616, which does not fit 64 bits"),
     ],
 )
