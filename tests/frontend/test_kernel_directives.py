@@ -343,3 +343,18 @@ def test_the_place_in_a_directive_of_several_lines() -> None:
     )
     with pytest.raises(hpacml.DirectiveError, match=r":5: there is no functor 'g'"):
         kernel_of(source.replace("RANGE", "0:2")).ir()
+
+
+@pytest.mark.parametrize("m", [1, np.int64(1), np.uint8(1)], ids=["int", "int64", "uint8"])
+def test_numbers_around_a_kernel_are_parameters_of_functors(m: Any) -> None:
+    kernel = kernel_of(
+        """
+@hpacml.kernel
+def f(a: Float64[np.ndarray, "N"]):
+    approx("tensor functor(g: [i, 0:1] = ([i + m]))")
+    with approx("ml(collect) in(g(a[0:3])) out(g(a[0:3])) if(False)"):
+        a[0] = 1.0
+""",
+        m=m,
+    )
+    assert "@g(m) : [i, 0:1] = ([i + m])" in str(kernel.ir())

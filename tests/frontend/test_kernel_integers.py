@@ -7,6 +7,7 @@ import pytest
 from jaxtyping import Bool, Float32, Float64, Int8, Int16, Int32, Int64, UInt8, UInt16, UInt32, UInt64
 
 import hpacml
+from tests.frontend.kernels import check, kernel_of
 
 TYPES = {
     np.int8: Int8,
@@ -163,3 +164,52 @@ def test_scalars_outside_of_their_type_are_refused(kind: type[np.integer[Any]]) 
     for number in (int(info.min) - 1, int(info.max) + 1):
         with pytest.raises(hpacml.MapError, match=f"'x' takes np.{kind.__name__}, and the value given is {number}"):
             same(number)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "body", "told"),
+    [
+        (
+            "c: bool, u: np.uint8",
+            "s = 0\n    if c:\n        s = 300\n    if u > 3:\n        s = u",
+            "300 does not fit a uint8",
+        ),
+        (
+            "c: bool, u: np.uint64",
+            "s = 0\n    if c:\n        s = -1\n    if u > 3:\n        s = u",
+            "-1 does not fit a uint64",
+        ),
+        ("c: bool, u: np.int8", "s = (1000 if c else 2) if u > 3 else u", "1000 does not fit an int8"),
+        ("c: bool, u: np.float32", "s = (1e300 if c else 2.0) if u > 3 else u", "does not fit a float32"),
+        ("n: int, u: np.uint64", "s = n\n    if u > 3:\n        s = u", "a uint64 on one path and an int on the other"),
+        ("n: int, u: np.uint64", "s = min(n, u)", "a uint64 on one path and an int on the other|an int on one path"),
+        (
+            "n: int, u: np.uint8",
+            "s, p, q = 0, 1, 2\n    for i in range(n):\n        s, p, q = p, q, 5000\n    if u > 3:\n        s = u",
+            "5000 does not fit a uint8|an int on the other",
+        ),
+    ],
+)
+def test_numbers_of_python_that_another_path_does_not_hold(parameters: str, body: str, told: str) -> None:
+    kernel = kernel_of(f"@hpacml.kernel\ndef f({parameters}):\n    {body}\n    return s\n")
+    with pytest.raises(hpacml.CompileError, match=told):
+        kernel.ir()
+
+
+def test_numbers_of_python_that_another_path_holds() -> None:
+    kernel = kernel_of("""
+@hpacml.kernel
+def f(u: UInt64[np.ndarray, "N"], b: UInt8[np.ndarray, "N"], n: int):
+    largest, last, k = 0, 1, len(u)
+    for i in range(len(u)):
+        if u[i] > largest:
+            largest = u[i]
+        if i == n:
+            k = u[i]
+        last = 250
+    if n == 1:
+        last = b[0]
+    return largest + last + k
+""")
+    for n in range(3):
+        check(kernel, lambda n=n: (np.array([3, 2**63], np.uint64), np.array([200, 9], np.uint8), n), joins=True)

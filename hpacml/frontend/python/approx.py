@@ -36,7 +36,7 @@ from hpacml.errors import DirectiveError, MapError, caret
 from hpacml.frontend.maps import AppliedFunctor, End
 from hpacml.frontend.ml import MAP_OF_CLAUSE, ml_op
 from hpacml.frontend.python.evaluator import MISSING, Evaluator
-from hpacml.frontend.python.number import Number
+from hpacml.frontend.python.number import Number, as_number
 from hpacml.frontend.python.scalars import exceeds_int
 from hpacml.frontend.python.types import ARRAY_DTYPES, INT
 from hpacml.frontend.python.values import Array, Opaque, Unset, describe
@@ -231,8 +231,8 @@ class Directives:
     def _is_integer(self, name: str) -> bool:
         value = self._evaluator.variables.get(name)
         if value is None:
-            found = self._evaluator.static(ast.Name(name, ast.Load()))
-            return isinstance(found, int) and not isinstance(found, bool)
+            found = as_number(self._evaluator.static(ast.Name(name, ast.Load())))
+            return found is not None and found.type.kind in "iu"
         return isinstance(value, Number) and value.type.kind in "iu"
 
     def _wrong_array(self, name: str) -> str | None:

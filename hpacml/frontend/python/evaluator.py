@@ -155,7 +155,7 @@ class Evaluator:
             b = otherwise()
         kind = self.numbers.common(a.kind, b.kind)
         if kind is None:
-            raise Refusal(f"this is {disagreement(a.type, b.type)}")
+            raise Refusal(f"this is {disagreement(a.kind, b.kind)}")
         for block, number in ((then_block, a), (else_block, b)):
             with self.emit.at_end(block):
                 self.emit.op(YieldOp(self.numbers.ssa(self.numbers.convert(number, kind.type))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -41,8 +42,8 @@ class Kind:
     """The properties of a number apart from its value."""
 
     type: ScalarType
-    is_literal: bool
-    """Whether the number is constant on every path."""
+    literals: tuple[Constant, Constant] | None
+    """The least and the greatest constant that the number is, if it is one on every path; 0 stands for inf and nan."""
     types: frozenset[ScalarType]
     """The types that the number may have in Python, depending on the path. All are as wide as `type`."""
     least: int | None
@@ -55,7 +56,8 @@ class Number:
 
     type: ScalarType
     value: SSAValue | Constant
-    one_of_constants: bool = False
+    literals: tuple[Constant, Constant] | None = None
+    """As in `Kind`, of a value of the IR."""
     types: frozenset[ScalarType] = frozenset()
     bound: int | None = None
     """A lower bound of the value, None if none is known."""
@@ -63,7 +65,7 @@ class Number:
     @staticmethod
     def of(kind: Kind, value: SSAValue) -> Number:
         """A number of this kind."""
-        return Number(kind.type, value, kind.is_literal, kind.types, kind.least)
+        return Number(kind.type, value, kind.literals, kind.types, kind.least)
 
     @property
     def constant(self) -> Constant | None:
@@ -81,8 +83,11 @@ class Number:
 
     @property
     def kind(self) -> Kind:
-        is_literal = self.one_of_constants or self.constant is not None
-        return Kind(self.type, is_literal, self.types or frozenset([self.type]), self.least)
+        literals = self.literals
+        if self.constant is not None:
+            finite = 0 if isinstance(self.constant, float) and not math.isfinite(self.constant) else self.constant
+            literals = finite, finite
+        return Kind(self.type, literals, self.types or frozenset([self.type]), self.least)
 
 
 def as_number(value: Any) -> Number | None:

@@ -116,14 +116,19 @@ class Arithmetic:
             return None
         types: set[ScalarType] = set()
         for kind in (a, b):
-            if kind.type.weak and not type.weak and kind.is_literal:
+            if kind.type.weak and not type.weak and kind.literals is not None:
+                if not all(_fits(constant, type) for constant in kind.literals):
+                    return None
                 self.choices += 1
-            elif kind.type.weak and kind.type is not BOOL and type.bits < 64:
+            elif kind.type.weak and kind.type is not BOOL and not _holds_all(type, kind.least):
                 return None
             else:
                 types |= {weak_as(type) if t.weak else t for t in kind.types}
         least = None if a.least is None or b.least is None else min(a.least, b.least)
-        return Kind(type, a.is_literal and b.is_literal, frozenset(types) or frozenset([type]), least)
+        literals = None
+        if a.literals is not None and b.literals is not None:
+            literals = min(a.literals[0], b.literals[0]), max(a.literals[1], b.literals[1])
+        return Kind(type, literals, frozenset(types) or frozenset([type]), least)
 
     def truth(self, number: Number) -> Number:
         """`bool(number)`."""
@@ -283,7 +288,7 @@ class Arithmetic:
             return a if condition.constant else b
         kind = self.common(a.kind, b.kind)
         if kind is None:
-            raise Refusal(f"this is {disagreement(a.type, b.type)}")
+            raise Refusal(f"this is {disagreement(a.kind, b.kind)}")
         x, y = self.ssa(self.convert(a, kind.type)), self.ssa(self.convert(b, kind.type))
         return Number.of(kind, self._select(self.ssa(self.truth(condition)), x, y))
 
@@ -360,6 +365,18 @@ class Arithmetic:
         return Number(type, self._select(first, x, y))
 
 
+def _fits(constant: Constant, type: ScalarType) -> bool:
+    """Whether NumPy's type has a finite number, or one next to it."""
+    if type.is_float:
+        return abs(constant) <= float(np.finfo(type.dtype).max)
+    return type.kind == "b" or type.limits[0] <= constant <= type.limits[1]
+
+
+def _holds_all(type: ScalarType, least: int | None) -> bool:
+    """Whether a type has all of Python's numbers from `least` on that a kernel has; None is for no bound."""
+    return type.bits == 64 and (not exceeds_int(type) or (least is not None and least >= 0))
+
+
 def exceeds_int(type: ScalarType) -> bool:
     """Whether it has integers that a kernel's `int` has not."""
     return type.kind == "u" and type.bits == 64
@@ -382,9 +399,15 @@ def _result(operation: Callable[..., Any], *numbers: Number) -> tuple[ScalarType
     return type, frozenset(types)
 
 
-def disagreement(a: ScalarType, b: ScalarType, here: str = "on one path", there: str = "on the other") -> str:
-    """For errors: why two types have no common type, and how to convert."""
-    return f"{_article(a)} {here} and {_article(b)} {there}: convert with {a.spelling}(...) or {b.spelling}(...)"
+def disagreement(a: Kind, b: Kind, here: str = "on one path", there: str = "on the other") -> str:
+    """For errors: why two kinds of numbers have no common kind, and how to convert."""
+    text = f"{_article(a.type)} {here} and {_article(b.type)} {there}"
+    text += f": convert with {a.type.spelling}(...) or {b.type.spelling}(...)"
+    strong = b.type if a.type.weak else a.type
+    for constant in (a.literals or ()) + (b.literals or ()):
+        if common_type(a.type, b.type) is strong and not _fits(constant, strong):
+            return f"{text}, since {constant} does not fit {_article(strong)}"
+    return text
 
 
 def _article(type: ScalarType) -> str:

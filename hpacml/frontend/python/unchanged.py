@@ -20,7 +20,8 @@ def unchanged(used: Iterable[tuple[Callable[..., Any], Meanings]]) -> Callable[[
     for function, meanings in used:
         if meanings:
             key = id(function.__globals__), *map(id, function.__closure__ or ())
-            together.setdefault(key, (function, {}))[1].update(meanings)
+            known = together.setdefault(key, (function, {}))[1]
+            known.update({**meanings, **known})  # of two meanings, while this was compiled, the first is old
     checks = [_check(function, list(meanings.values())) for function, meanings in together.values()]
     if len(checks) < 2:
         return checks[0] if checks else None

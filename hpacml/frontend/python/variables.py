@@ -128,7 +128,7 @@ class Variables:
         if not isinstance(x, Number) or not isinstance(y, Number):
             self.now[name] = Unset(_why_unset(name, node, x, y))
         elif (common := self._numbers.common(x.kind, y.kind)) is None:
-            how = disagreement(x.type, y.type)
+            how = disagreement(x.kind, y.kind)
             self.now[name] = Unset(f"{_spelled(name)} is {how} ('if' in line {node.lineno})")
         elif self._is_read(name):
             return common
@@ -215,9 +215,9 @@ class Variables:
             if widened == kinds:
                 return kinds, blocks, after
             kinds, tried = widened, kinds
-            same = all((k.types, k.least) == (tried[name].types, tried[name].least) for name, k in kinds.items())
+            same = all(kind in (tried[name], replace(tried[name], literals=None)) for name, kind in kinds.items())
             if same and self._numbers.choices == choices:  # then no type depends on which numbers are literals
-                return {name: replace(kind, is_literal=False) for name, kind in kinds.items()}, blocks, after
+                return {name: replace(kind, literals=None) for name, kind in kinds.items()}, blocks, after
             for block in blocks:
                 block.erase(safe_erase=False)
 
@@ -232,7 +232,7 @@ class Variables:
             common = self._numbers.common(kind, after.kind)
             if common is not None:
                 return _loosened(common, kind.least)
-            how = disagreement(kind.type, after.type, "before the loop", "after an iteration")
+            how = disagreement(kind, after.kind, "before the loop", "after an iteration")
             reason = f"{_spelled(name)} is {how}"
         else:
             reason = (
