@@ -8,6 +8,8 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from hpacml.runtime.models.values import flat
+
 
 class UnknownLayer(ValueError):
     """A layer that has no description."""
@@ -88,6 +90,9 @@ _ARGUMENTS: dict[type[nn.Module], str] = {
     nn.Softmax: "dim",
     nn.LogSoftmax: "dim",
 }
+_MOST, _MOST_FACTOR = 1 << 60, 1 << 31
+"""The largest numbers of a layer, of which Torch multiplies some: sizes that overflow make loops that do not end."""
+
 _BY_NAME = {cls.__name__: cls for cls in (*_ARGUMENTS, nn.Sequential, Normalize)}
 
 
@@ -128,6 +133,10 @@ def build(description: Mapping[str, Any]) -> nn.Module:
     unknown = set(arguments) - set(_ARGUMENTS[kind].split())
     if unknown:
         raise UnknownLayer(f"the layer {kind.__name__} has no argument {sorted(unknown)}")
+    for key, value in arguments.items():
+        most = _MOST_FACTOR if key in ("kernel_size", "dilation") else _MOST
+        if any(isinstance(number, int) and abs(number) > most for number in flat(value)):
+            raise UnknownLayer(f"the layer {kind.__name__} has {key}={value}, which is beyond {most}")
     arguments = {key: tuple(value) if isinstance(value, list) else value for key, value in arguments.items()}
     with torch.device("meta"):
         return kind(**arguments)

@@ -11,7 +11,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 import hpacml
-from hpacml.runtime.models import footprint, statedict
+from hpacml.runtime.models import footprint, layers, statedict
 from hpacml.runtime.models.footprint import Footprint
 from hpacml.tools.cli import app
 
@@ -45,6 +45,14 @@ def test_verify_does_not_run_what_takes_too_much(name: str, tmp_path: Path) -> N
     assert result.exit_code == 1
     assert "WRONG: one of its layers takes" in result.output
     assert CliRunner().invoke(app, ["model", "info", file]).exit_code == 0
+
+
+@pytest.mark.parametrize("number", [(1 << 63) - 1, 1 << 62, -(1 << 62), [1 << 40], 1 << 70])
+@pytest.mark.parametrize("argument", ["kernel_size", "dilation"])
+def test_layers_with_numbers_that_overflow_are_refused(argument: str, number: object) -> None:
+    described = layers.describe(nn.MaxPool1d(2))
+    with pytest.raises(ValueError, match=rf"the layer MaxPool1d has {argument}=.*, which is beyond 2147483648"):
+        layers.build({**described, argument: number})
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
