@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 FLOORS = [
-    ["hpacml.errors", "hpacml.version", "hpacml.dtypes", "hpacml.clauses"],
+    ["hpacml.errors", "hpacml.version", "hpacml.dtypes", "hpacml.clauses", "hpacml.locks"],
     ["hpacml.environment", "hpacml.private_files"],
     ["hpacml.functors"],
     ["hpacml.dialects"],

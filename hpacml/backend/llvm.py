@@ -5,15 +5,15 @@ from __future__ import annotations
 import functools
 import importlib
 import itertools
-import threading
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from hpacml.errors import CompileError
+from hpacml.locks import Order, lock
 
 # llvmlite's modules live in one global LLVM context.
-_lock = threading.RLock()
+_lock = lock(Order.LLVM)
 _serial = itertools.count()
 
 # What compiled code may call besides the runtime: mathematics, and the conversions to half precision.

@@ -7,7 +7,6 @@ import importlib
 import os
 import re
 import tempfile
-import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any
 from hpacml.backend import cache
 from hpacml.backend.cache import Used
 from hpacml.errors import CompileError
+from hpacml.locks import Order, lock
 from hpacml.pipelines import MLIR_PIPELINE
 
 _TRANSLATABLE = ("llvm.", "nvvm.", "rocdl.")
@@ -23,7 +23,7 @@ _TRANSLATABLE = ("llvm.", "nvvm.", "rocdl.")
 _UNSIGNED = re.compile(r"\b(mul|add|getelementptr inbounds) nuw\b")
 
 # One MLIR context serves the process; it is not for two threads at a time.
-_lock = threading.Lock()
+_lock = lock(Order.MLIR)
 
 
 def portable_key(ir_text: str) -> str:

@@ -7,12 +7,14 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
+from hpacml.locks import Order, lock
+
 Result = TypeVar("Result")
 
 SIZE = 64 << 20
 """The bytes of address space of the stack. Only what is used takes memory."""
 
-_lock = threading.Lock()
+_lock = lock(Order.COUNTING)
 _inside = threading.local()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from ctypes import addressof
@@ -23,6 +22,7 @@ from hpacml.frontend.python.definition import Definition
 from hpacml.frontend.python.nesting import shallow_enough
 from hpacml.frontend.python.sizes import size_rules
 from hpacml.frontend.python.types import ScalarType
+from hpacml.locks import Order, lock
 from hpacml.runtime.arrays.changes import note_writes
 from hpacml.runtime.arrays.protocols import array_view
 from hpacml.runtime.arrays.views import ArrayView, Layout, descriptor, layout_of
@@ -34,7 +34,7 @@ from hpacml.runtime.reports.instruments import Instruments
 
 prerequisites.add(define_operators)
 
-_compiling = threading.RLock()
+_compiling = lock(Order.COMPILING)
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # keys contain it, so it is hashed by identity

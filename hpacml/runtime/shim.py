@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import re
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -13,12 +12,13 @@ from typing import Any
 from hpacml.abi.symbols import forwarding
 from hpacml.backend import cache, llvm
 from hpacml.errors import HpacmlError
+from hpacml.locks import Order, lock
 from hpacml.runtime.callbacks import make_callbacks
 
 _EXPORT = re.compile(r"^define (?!internal)[^@]*@(\w+)\(", re.MULTILINE)
 """A function that other code may call."""
 
-_lock = threading.RLock()
+_lock = lock(Order.LOADING)
 _loaded: list[Runtime] = []
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections import deque
 from math import prod
@@ -12,6 +11,7 @@ import numpy as np
 
 from hpacml.dtypes import SIZES, torch_dtypes
 from hpacml.errors import MapError
+from hpacml.locks import Order, lock
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +31,7 @@ class Buffers:
     def __init__(self) -> None:
         self._given: deque[_Bytes] = deque(maxlen=2)
         self._free: list[_Bytes] = []  # least recently used first
-        self._lock = threading.Lock()
+        self._lock = lock(Order.COUNTING)
 
     def take(self, size: int) -> _Bytes:
         """Return `size` bytes. New ones come from NumPy, whose huge pages make them several times cheaper."""

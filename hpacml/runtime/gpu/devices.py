@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import math
 import sys
-import threading
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -15,10 +14,11 @@ import torch
 
 from hpacml.dtypes import BRAIN, DTYPES, torch_dtypes
 from hpacml.errors import DeviceError
+from hpacml.locks import Order, lock
 from hpacml.runtime.arrays.views import ArrayView, require_no_negative
 from hpacml.runtime.gpu import driver
 
-_capturing = threading.RLock()
+_capturing = lock(Order.DEVICE)
 """Held to capture, which Torch cannot do in two threads at once, and to wait for a device, which breaks a capture."""
 
 
@@ -263,7 +263,7 @@ class _Exporter:
 
 
 _devices: dict[int, Device] = {}
-_making = threading.Lock()
+_making = lock(Order.DEVICE)
 
 
 def device(index: int) -> Device:

@@ -10,13 +10,13 @@ import atexit
 import ctypes
 import logging
 import os
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from hpacml.errors import DeviceError, MapError
+from hpacml.locks import Order, lock
 from hpacml.runtime.databases import writer
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _log = logging.getLogger("hpacml")
 _checks: list[tuple[str, str]] = []
 """The label and the map of each check; the first has number 1."""
 
-_lock = threading.RLock()
+_lock = lock(Order.DEVICE)
 """Guards `_checks`, `_shared`, and the use and lowering of flags."""
 
 
@@ -194,9 +194,7 @@ def _prepare() -> None:
 
 
 def _begin_in_child() -> None:
-    """Begin anew in a child: it has no devices, and lacks the thread that may have held the lock."""
-    global _lock
-    _lock = threading.RLock()
+    """Begin anew in a child: it has no devices."""
     _shared.clear()
 
 

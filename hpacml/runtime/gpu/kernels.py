@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import ctypes
-import os
-import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
 from hpacml.backend.ptx_and_amdgcn import NARROW
+from hpacml.locks import Order, lock
 
 if TYPE_CHECKING:
     from hpacml.backend.ptx_and_amdgcn import DeviceCode
     from hpacml.runtime.gpu.devices import Device
 
-_lock = threading.Lock()
+_lock = lock(Order.DEVICE)
 _kernels: weakref.WeakValueDictionary[int, Kernels] = weakref.WeakValueDictionary()
 
 
@@ -59,12 +58,3 @@ class Kernels:
 def at(address: int) -> Kernels:
     """The kernels that host code finds at this address."""
     return _kernels[address]
-
-
-def _begin_in_child() -> None:
-    """Make a new lock in a child, which lacks the thread that may have held it."""
-    global _lock
-    _lock = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_begin_in_child)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hpacml.errors import DeviceError
+from hpacml.locks import Order, lock
 from hpacml.runtime.arrays.views import ArrayView
 from hpacml.runtime.frame import Frame
 from hpacml.runtime.gpu import flags
@@ -123,7 +123,7 @@ class _Ordered:
 _lent: deque[tuple[Event, Sequence[object]]] = deque()
 """The owners of borrowed memory, and the events up to which devices use it."""
 
-_lending = threading.Lock()
+_lending = lock(Order.DEVICE)
 
 
 def _keep(device: Device, owners: Sequence[object]) -> None:

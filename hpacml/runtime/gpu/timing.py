@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hpacml.locks import Order, lock
 from hpacml.runtime.reports import counters
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class _Record:
 
 
 _records: deque[_Record] = deque()
-_lock = threading.Lock()
+_lock = lock(Order.DEVICE)
 
 
 def record(site: bytes, events: Sequence[Event], bytes: Sequence[int]) -> None:
@@ -53,9 +53,7 @@ def _settle() -> None:
 
 
 def _begin_in_child() -> None:
-    """Begin anew in a child: it cannot ask its parent's devices, and lacks the thread that may have held the lock."""
-    global _lock
-    _lock = threading.Lock()
+    """Begin anew in a child: it cannot ask its parent's devices."""
     _records.clear()
 
 

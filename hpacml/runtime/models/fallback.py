@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections import Counter
 
 from hpacml import environment
 from hpacml.clauses import POLICIES, is_policy
 from hpacml.errors import HpacmlError
+from hpacml.locks import Order, lock
 
 _log = logging.getLogger("hpacml")
-_lock = threading.Lock()
+_lock = lock(Order.COUNTING)
 _counts: Counter[str] = Counter()
 
 

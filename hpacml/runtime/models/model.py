@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 import weakref
 import zipfile
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from hpacml import environment
 from hpacml.errors import ModelError, summary
+from hpacml.locks import Order, lock
 from hpacml.runtime.models import formats, prerequisites, trust
 from hpacml.runtime.models.network import InTraining, Network, evaluating, first_floating, is_in_evaluation
 
@@ -61,7 +61,7 @@ class _Loaded:
     stamp: Stamp | None
 
 
-_lock = threading.Lock()
+_lock = lock(Order.LOADING)
 _loaded: dict[tuple[str, str], _Loaded] = {}
 
 V = TypeVar("V")

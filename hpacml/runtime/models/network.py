@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from hpacml.errors import ModelError
+from hpacml.locks import Order, lock
 
 if TYPE_CHECKING:
     import torch
@@ -202,7 +202,7 @@ def is_in_evaluation(module: torch.nn.Module) -> bool:
         return not getattr(module, "training", False) and id(module) not in _evaluations
 
 
-_modes = threading.Lock()
+_modes = lock(Order.COUNTING)
 _evaluations: dict[int, int] = {}
 """The number of calls that evaluate a part which else is in training mode, by its id."""
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import ctypes
 import json
 import os
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from hpacml.abi.records import RecordSite
+from hpacml.locks import Order, lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class _Counters:
         """The counters when counting began: at the last reset, or when this process was forked."""
 
 
-_lock = threading.Lock()
+_lock = lock(Order.COUNTING)
 _counters: dict[bytes, _Counters] = {}  # by the text of the site, so that all code for a region shares them
 _forward: dict[str, list[int]] = {}
 before_read: list[Callable[[], None]] = []
@@ -98,9 +98,7 @@ def _read(reset: bool) -> tuple[list[Counts], dict[str, tuple[int, int]]]:
 
 
 def _begin_in_child() -> None:
-    """Begin anew in a child: its parent keeps the counts. A thread that the child lacks may have held the lock."""
-    global _lock
-    _lock = threading.Lock()
+    """Begin anew in a child: its parent keeps the counts."""
     _read(reset=True)
 
 

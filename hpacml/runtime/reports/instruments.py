@@ -5,7 +5,6 @@ Each choice of instruments has compiled code of its own, so an instrument that i
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from time import perf_counter_ns
@@ -13,6 +12,7 @@ from typing import ParamSpec, TypeVar
 
 from hpacml import environment
 from hpacml.errors import HpacmlError
+from hpacml.locks import Order, lock
 from hpacml.runtime.reports import counters
 from hpacml.runtime.reports.ranges import PROFILERS, Profiler, in_range, require
 
@@ -47,7 +47,7 @@ class Instruments:
         return returned
 
 
-_lock = threading.Lock()
+_lock = lock(Order.COUNTING)
 _choices: dict[tuple[bool, str | None], Instruments] = {}
 
 
