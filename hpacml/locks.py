@@ -31,8 +31,11 @@ class Order(IntEnum):
     COUNTING = 5
 
 
-_LOADED = ("hpacml", "torch", "xdsl", "mlir", "llvmlite", "h5py", "hdf5plugin", "safetensors", "numpy")
+_LOADED = ("hpacml", "torch", "xdsl", "mlir", "llvmlite", "h5py", "hdf5plugin", "safetensors", "numpy", "lark")
 """The packages that hpacml loads when it first needs them, and itself."""
+
+_RELEASED = {"concurrent.futures.thread": "_global_shutdown_lock", "h5py._objects": "phil"}
+"""Modules that have Python release a lock after each fork, also after one before which they had it not taken yet."""
 
 _locks: list[tuple[Order, Any]] = []
 _taken: dict[int, list[Any]] = {}
@@ -48,25 +51,42 @@ def lock(order: Order) -> threading.RLock:
 
 
 def _before_fork() -> None:
-    _await_imports()
     taken = _taken.setdefault(threading.get_ident(), [])
+    own: set[str] = set()
+    absent = [name for name in _RELEASED if name not in sys.modules]
     end = time.monotonic() + PATIENCE
-    for _, each in tuple(_locks):
-        if each.acquire(timeout=max(0.0, end - time.monotonic())):
-            taken.append(each)
-
-
-def _await_imports() -> None:
-    """Wait for imports of other threads, of hpacml and what it loads: a child would wait for them for ever."""
-    for name, module in tuple(sys.modules.items()):
-        if name.partition(".")[0] in _LOADED and getattr(getattr(module, "__spec__", None), "_initializing", False):
+    while True:
+        for _, each in tuple(_locks):
+            if each.acquire(timeout=max(0.0, end - time.monotonic())):
+                taken.append(each)
+        if not (names := _importing() - own) or time.monotonic() > end:
+            break
+        _release(taken)  # which an import may need
+        for name in names:
             with contextlib.suppress(ImportError):
                 importlib.import_module(name)
+        own |= names & _importing()  # those of this very thread
+    for name in absent:
+        if (released := getattr(sys.modules.get(name), _RELEASED[name], None)) is not None:
+            released.acquire()
+
+
+def _importing() -> set[str]:
+    """The modules of hpacml and what it loads that threads import now: a child would wait for them for ever."""
+    return {
+        name
+        for name, module in tuple(sys.modules.items())
+        if name.partition(".")[0] in _LOADED and getattr(getattr(module, "__spec__", None), "_initializing", False)
+    }
+
+
+def _release(taken: list[Any]) -> None:
+    while taken:
+        taken.pop().release()
 
 
 def _after_fork() -> None:
-    for each in reversed(_taken.pop(threading.get_ident(), [])):
-        each.release()
+    _release(_taken.pop(threading.get_ident(), []))
 
 
 def _in_child() -> None:

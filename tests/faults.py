@@ -170,13 +170,15 @@ path = Path(sys.argv[1])
 """
 
 
-def program(source: str, path: Path, *before: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def program(
+    source: str, path: Path, *before: str, patience: float = 2 * PATIENCE, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Run a Python program that collects into `path`, perhaps by a command `before` it, until its end."""
     return subprocess.run(
         [*before, sys.executable, "-X", "faulthandler", "-c", PRELUDE + textwrap.dedent(source), str(path)],
         capture_output=True,
         text=True,
-        timeout=2 * PATIENCE,
+        timeout=patience,
         cwd=REPOSITORY,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment},
     )
