@@ -185,7 +185,8 @@ def _rows_of(key: Any, shape: tuple[int, ...]) -> tuple[list[Any], Array | range
         return [0], range(row, row + 1)
     rest: list[Any] = []
     if key.dtype.kind == "b":
-        if key.shape != shape[: key.ndim]:
+        given = cast(Array, key).shape
+        if len(given) > len(shape) or any(n not in (0, size) for n, size in zip(given, shape, strict=False)):
             raise IndexError(f"the truth values are of shape {key.shape}, and the dimensions of {shape[: key.ndim]}")
         key, *rest = key.nonzero()
     numbers = key.astype(np.int64)

@@ -197,6 +197,8 @@ KEYS: list[Any] = [
     (slice(2, 4), slice(0, 9), -1),
     np.arange(6, -1, -2, dtype=np.uint8),
     np.zeros(0, bool)[:0].astype(int),
+    np.zeros(0, bool),
+    np.zeros((CALLS, 0), bool),
     (slice(0, 0), 1),
     np.int8(-3),
     torch.tensor([5, 0]),
