@@ -42,7 +42,8 @@ def rank() -> Rank | None:
     for variable, sizes in VARIABLES:
         size = "2" if sizes is None else sizes.text()
         if (name := variable.text()) and size and not _tells_less(variable):
-            return Rank(int(name) if name.isdecimal() else name, size != "1")
+            number = int(name) if name.isdecimal() else None
+            return Rank(name if number is None else number, size != "1" or bool(number))  # 3 is not alone
     return None
 
 

@@ -59,6 +59,8 @@ def no_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"RANK": "sergeant"}, None),
         ({"FLUX_TASK_RANK": "2", "FLUX_JOB_SIZE": "4", "SLURM_PROCID": "0"}, Rank(2, True)),
         ({"FLUX_TASK_RANK": "0", "FLUX_JOB_SIZE": "1"}, Rank(0, False)),
+        ({"FLUX_TASK_RANK": "3"}, Rank(3, True)),
+        ({"SLURM_PROCID": "2"}, Rank(2, True)),
         ({"PMIX_RANK": "3"}, Rank(3, True)),
         ({"PMIX_RANK": "3", "PMIX_NAMESPACE": "prterun-node-7@1", "SLURM_PROCID": "0"}, Rank(3, True)),
         (
