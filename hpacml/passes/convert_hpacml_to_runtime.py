@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from itertools import count
 from typing import Any, cast
 
 from xdsl.context import Context
@@ -122,12 +123,15 @@ class ConvertHpacmlToRuntimePass(ModulePass):
 
 
 def _declare(module: ModuleOp, name: str, builder: Builder) -> None:
-    """Declare a runtime function, once."""
-    functions = (op for op in module.body.block.ops if isinstance(op, func.FuncOp))
-    if all(function.sym_name.data != name for function in functions):
-        parameters = [_TYPES[kind] for kind in SYMBOLS[name].parameters.values()]
-        declaration = func.FuncOp.external(name, parameters, _results(name))
+    """Declare a runtime function, once. Raises `PassFailedException` if the module has something else of its name."""
+    parameters = [_TYPES[kind] for kind in SYMBOLS[name].parameters.values()]
+    declaration = func.FuncOp.external(name, parameters, _results(name))
+    found = SymbolTable.lookup_symbol(module, name)
+    if found is None:
         builder.insert(declaration, InsertPoint.at_start(module.body.block))
+    elif not isinstance(found, func.FuncOp) or found.function_type != declaration.function_type:
+        type = declaration.function_type
+        raise refusal(found, f"@{name} is a function of the runtime, of type {type}: give this another name")
 
 
 def _results(name: str) -> list[Attribute]:
@@ -247,7 +251,8 @@ class _Calls:
     def _site(self, text: str, builder: Builder) -> str:
         """The symbol of the constant that holds `text`, NUL-terminated."""
         if text not in self.sites:
-            self.sites[text] = f"hpacml_site_{len(self.sites)}"
+            names = (f"hpacml_site_{n}" for n in count(len(self.sites)))
+            self.sites[text] = next(name for name in names if SymbolTable.lookup_symbol(self.module, name) is None)
             constant = llvm.GlobalOp(
                 llvm.LLVMArrayType(len(text) + 1, i8),
                 self.sites[text],

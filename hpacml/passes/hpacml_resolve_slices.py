@@ -125,6 +125,15 @@ class _Resolution:
         self.arithmetic = IndexArithmetic(Builder(InsertPoint.before(map_op)))
 
     def replace(self) -> None:
+        """Raises `PassFailedException`, caused by a `MapError`, if the map cannot be right."""
+        try:
+            self._replace()
+        except MapError as error:
+            place = "" if self.op.text is None else f"in the map '{self.op.text.data}': "
+            refused = refusal(self.op, f"{place}{error}")
+            raise refused from MapError(str(refused))
+
+    def _replace(self) -> None:
         users = [use.operation for use in self.op.mapping.uses]
         if users:
             self._resolve()
@@ -146,13 +155,8 @@ class _Resolution:
         self.memory = [_Memory(array, *metadata(array, a)) for array in op.arrays]
         shapes = [memory.sizes for memory in self.memory]
         params = dict(zip(self.functor.used_params, map(a.number, op.params), strict=True))
-        try:
-            targets = bind(op.trees, op.array_names, shapes, map(a.number, op.bounds), a)
-            mapped = [resolve(self.functor, targets, params, way, a) for way in op.directions][-1]
-        except MapError as error:
-            place = "" if op.text is None else f"in the map '{op.text.data}': "
-            refused = refusal(op, f"{place}{error}")
-            raise refused from MapError(str(refused))
+        targets = bind(op.trees, op.array_names, shapes, map(a.number, op.bounds), a)
+        mapped = [resolve(self.functor, targets, params, way, a) for way in op.directions][-1]
         self._check_ranges(mapped.shape)
         self.mapped = mapped
         self.accesses = accesses(op.trees, len(mapped.views))
@@ -213,6 +217,13 @@ class _Resolution:
         last = block.last_op
         terminated = last is not None and last.has_trait(IsTerminator)
         end = InsertPoint.before(last) if terminated and last is not None else InsertPoint.at_end(block)
+        for user in (use.operation for use in op.tensor.uses):
+            inside = block.find_ancestor_op_in_block(user)
+            if inside is None or (terminated and inside is last):
+                why = (
+                    f"{user.name} takes the tensor out of its block, which frees it at its end: copy it to other memory"
+                )
+                raise refusal(op, why)
         Rewriter.insert_op(located(memref.DeallocOp.get(alloc), op), end)
         alloc.memref.name_hint = op.tensor.name_hint
         Rewriter.replace_op(op, alloc)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from math import prod
 from typing import TYPE_CHECKING, cast
 
 from xdsl.dialects import arith
@@ -52,6 +53,7 @@ from hpacml.dialects.hpacml.attributes import (
 )
 from hpacml.dialects.hpacml.effects import MakesItsResults
 from hpacml.dialects.hpacml.texts import TEXT, TextualOperation
+from hpacml.dtypes import SIZES
 from hpacml.errors import MapError
 from hpacml.functors.application import WAYS, resolve
 from hpacml.functors.arithmetic import PARTIAL
@@ -153,6 +155,13 @@ def _require_64_bits(numbers: Iterable[int]) -> None:
     for number in numbers:
         if not -(1 << 63) <= number < 1 << 63:
             raise VerifyException(f"the number {number} does not fit 64 bits")
+
+
+def _require_room(what: str, shape: Iterable[int | None], width: int) -> None:
+    """Raise `MapError` for a shape with more elements of `width` than 64 bits count; strides ignore sizes of 0."""
+    sizes = [size for size in shape if size]
+    if prod(sizes) * width >= 1 << 63:
+        raise MapError(f"the size of the {what} of {' x '.join(map(str, sizes))} elements does not fit 64 bits")
 
 
 def _written(number: SSAValue) -> str:
@@ -359,12 +368,15 @@ class MapOp(TextualOperation, HasCanonicalizationPatternsInterface):
     def resolve_partly(self, functor: Functor) -> tuple[int | None, ...]:
         """The tensor's shape, None where a size is dynamic. Raises `MapError` for what is wrong statically."""
         shapes = [[known(n) for n in cast(MemRefType, array.type).get_shape()] for array in self.arrays]
+        for each in shapes:
+            _require_room("array", each, 1)
         numbers = [None] * len(self.bounds)
         targets = bind(self.trees, self.array_names, shapes, numbers, PARTIAL)
         unknown: dict[str, int | None] = dict.fromkeys(functor.used_params)
         shape: tuple[int | None, ...] = ()
         for direction in self.directions:
             shape = resolve(functor, targets, unknown, direction, PARTIAL).shape
+        _require_room("tensor", shape, SIZES[dtype_name(self.mapping_type.element_type)])
         return shape
 
     def verify_counts(self, params: int) -> None:

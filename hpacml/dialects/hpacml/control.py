@@ -190,6 +190,8 @@ class MlOp(ModelClauses, DataClauses, HasCanonicalizationPatternsInterface):
         if self.sample is not None and self.mode.data == Mode.Infer:
             raise VerifyException("a region that only infers has nothing to sample")
         super().verify_()
+        if self.body.block.args:
+            raise VerifyException("the original code of a region takes no arguments: it uses values from outside")
         if not self.all_inputs or not self.all_outputs:
             raise VerifyException("a region needs at least one input and one output")
         for mapping in self.all_inputs:

@@ -12,7 +12,7 @@ from functools import reduce
 from typing import TypeAlias
 
 from xdsl.dialects import arith
-from xdsl.dialects.builtin import BoolAttr, IndexType, IntegerAttr
+from xdsl.dialects.builtin import DYNAMIC_INDEX, BoolAttr, IndexType, IntegerAttr
 from xdsl.ir import Operation, SSAValue
 
 from hpacml.errors import MapError
@@ -144,8 +144,10 @@ class IndexArithmetic:
         return Poly.name(self._names[value])
 
     def value(self, number: Poly) -> SSAValue:
-        """The number as an `index` value."""
+        """The number as an `index` value. Raises `MapError` for a known one that does not fit."""
         if (constant := number.as_int) is not None:
+            if not -(1 << 63) <= constant < 1 << 63:
+                raise MapError(f"the number {constant}, which follows from the map, does not fit 64 bits")
             return self._insert(("constant", constant), lambda: arith.ConstantOp(IntegerAttr(constant, IndexType())))
         if (name := number.as_name) is not None:
             return self._atoms[name]
@@ -154,9 +156,9 @@ class IndexArithmetic:
         return self._built["number", number]
 
     def mixed(self, number: Poly) -> int | SSAValue:
-        """The number as an integer if it is known, else as an `index` value."""
+        """The number as an integer if it is known, else as an `index` value, and so is the one that stands for `?`."""
         constant = number.as_int
-        return self.value(number) if constant is None else constant
+        return self.value(number) if constant in (None, DYNAMIC_INDEX) else constant
 
     def truth(self, condition: Condition) -> SSAValue:
         """The condition as an `i1` value."""

@@ -125,3 +125,57 @@ func.func @view(%x: memref<9xf32>, %zero: index, %v: !hpacml.indirect<9xf32>) {
 }
 
 // CHECK: nothing lowers !hpacml.indirect any more
+
+// -----
+
+hpacml.functor @f : [i] = ([i])
+func.func @returned(%t: memref<9xf32>) -> memref<9xf32> {
+  %a = hpacml.map to @f(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
+  %x = hpacml.tensor fresh %a : !hpacml.mapping<9xf32> -> memref<9xf32>
+  hpacml.gather %a into %x : !hpacml.mapping<9xf32>, memref<9xf32>
+  func.return %x : memref<9xf32>
+}
+
+// CHECK: func.return takes the tensor out of its block, which frees it at its end: copy it to other memory
+
+// -----
+
+hpacml.functor @f : [i] = ([i])
+func.func @another_block(%t: memref<9xf32>) {
+  %a = hpacml.map to @f(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
+  %x = hpacml.tensor %a : !hpacml.mapping<9xf32> -> memref<9xf32>
+  hpacml.gather %a into %x : !hpacml.mapping<9xf32>, memref<9xf32>
+  cf.br ^bb1
+^bb1:
+  "test.op"(%x) : (memref<9xf32>) -> ()
+  func.return
+}
+
+// CHECK: test.op takes the tensor out of its block, which frees it at its end: copy it to other memory
+
+// -----
+
+hpacml.functor @f : [i] = ([i])
+func.func @hpacml_infer(%x: f32) -> f32 {
+  func.return %x : f32
+}
+func.func @taken(%t: memref<9xf32>) {
+  %a = hpacml.map inout @f(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
+  hpacml.ml infer inout(%a : !hpacml.mapping<9xf32>) label "r" on_error "raise" {
+    "test.op"() : () -> ()
+  }
+  func.return
+}
+
+// CHECK: @hpacml_infer is a function of the runtime, of type (!llvm.ptr, !llvm.ptr) -> i32: give this another name
+
+// -----
+
+hpacml.functor @f : [i] = ([i])
+func.func @step(%t: memref<?xf32>, %n: index, %x: memref<?xf32>) {
+  %a = hpacml.map to @f(%t[%n : 0 : -9223372036854775808]) : memref<?xf32> -> !hpacml.mapping<?xf32>
+  hpacml.gather %a into %x : !hpacml.mapping<?xf32>, memref<?xf32>
+  func.return
+}
+
+// CHECK: the number 9223372036854775808, which follows from the map, does not fit 64 bits

@@ -991,3 +991,37 @@ func.func @unknown_size(%t: memref<?xf32>) {
 }
 
 // CHECK: Operation does not verify: the entry 'i - 1' of the slice [i - 1] reaches index -1 in dimension 0 of 't', which has ? elements
+
+// -----
+
+hpacml.functor @f : [i, j] = ([i, j])
+func.func @too_large(%t: memref<4611686018427387904x4xi8>) {
+  %in = hpacml.map to @f(%t[0 : 1, 0 : 4]) : memref<4611686018427387904x4xi8> -> !hpacml.mapping<1x4xi8>
+  func.return
+}
+
+// CHECK: Operation does not verify: the size of the array of 4611686018427387904 x 4 elements does not fit 64 bits
+
+// -----
+
+hpacml.functor @f : [i] = ([i])
+func.func @too_large_tensor(%t: memref<4611686018427387904xf64, strided<[0]>>) {
+  %in = hpacml.map to @f(%t[0 : 4611686018427387904]) : memref<4611686018427387904xf64, strided<[0]>> -> !hpacml.mapping<4611686018427387904xf64>
+  func.return
+}
+
+// CHECK: Operation does not verify: the size of the tensor of 4611686018427387904 elements does not fit 64 bits
+
+// -----
+
+hpacml.functor @f : [i] = ([i])
+func.func @arguments(%t: memref<9xf32>) {
+  %a = hpacml.map inout @f(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
+  "hpacml.ml"(%a) <{mode = #hpacml<mode collect>, label = "r", operandSegmentSizes = array<i32: 0, 0, 0, 0, 1>}> ({
+  ^bb0(%k: index):
+    "test.op"(%k) : (index) -> ()
+  }) : (!hpacml.mapping<9xf32>) -> ()
+  func.return
+}
+
+// CHECK: Operation does not verify: the original code of a region takes no arguments: it uses values from outside
