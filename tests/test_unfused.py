@@ -108,6 +108,7 @@ def lower(monkeypatch: pytest.MonkeyPatch, tmp_path) -> Iterator[Callable[[str],
 
     yield lower
     functor._compiled.cache_clear()
+    hpacml.flush()  # while the folder is there
 
 
 # -- programs ----------------------------------------------------------------------------------------
