@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from hpacml.runtime.databases import writer
 from hpacml.runtime.databases.commits import arena, committer
 from hpacml.runtime.databases.commits.arena import Arena
 from hpacml.runtime.databases.commits.committer import Committer
+from hpacml.runtime.databases.commits.spawning import spawn
 from hpacml.runtime.databases.rescue import pending
 
 h5py = pytest.importorskip("h5py")
@@ -322,6 +324,92 @@ def test_helpers_that_never_answer(path: Path, monkeypatch: pytest.MonkeyPatch, 
     assert "a kill may tear databases" in caplog.text
 
 
+STOPPED = """
+import os, signal, threading, time
+import h5py, numpy as np, hpacml  # h5py runs a command when it is imported
+from hpacml.runtime.databases.commits import committer
+from hpacml.runtime.databases.commits.spawning import spawn
+
+stopped, done, pauses = set(), threading.Event(), []
+def stop():
+    while not done.is_set():
+        start = time.monotonic()
+        for thread in os.listdir("/proc/self/task"):
+            try:
+                with open(f"/proc/self/task/{thread}/children") as file:
+                    children = set(file.read().split()) - stopped
+                for child in children:
+                    os.kill(int(child), signal.SIGSTOP)
+                    stopped.add(child)
+            except OSError:
+                pass
+        pauses.append(time.monotonic() - start)
+stopper = threading.Thread(target=stop, daemon=True)
+stopper.start()
+
+for k in range(12):  # which takes the system longer to hand over, so that some are stopped before it has
+    os.environ[f"LONG{k}"] = "x" * 100_000
+ends = []
+for _ in range(8):
+    start = time.monotonic()
+    try:
+        spawn(["/bin/true"], 0.2)
+        ends.append("in time")
+    except TimeoutError:
+        ends.append("killed")
+    assert time.monotonic() - start < 2
+assert "killed" in ends and max(pauses) < 2, (ends, max(pauses))
+
+committer.PATIENCE = 0.5
+@hpacml.region('''
+    tensor functor(f: [i, 0:1] = ([i]))
+    ml(collect) in(f(x[0:n])) out(f(y[0:n])) database("d.h5") label("r")
+''')
+def double(x, y, n):
+    y[:] = 2 * x
+start = time.monotonic()
+for k in range(5):
+    double(np.full(4, float(k)), np.zeros(4), 4)
+hpacml.flush()
+print(time.monotonic() - start, ends, len(stopped))
+with hpacml.open_database("d.h5") as database:
+    assert database["r"].outputs[0][:, 0, 0].tolist() == [0, 2, 4, 6, 8]
+done.set()
+stopper.join()
+with open(f"/proc/{os.getpid()}/task/{os.getpid()}/children") as file:
+    assert not file.read()
+"""
+
+
+def test_helpers_that_are_stopped_at_once(tmp_path: Path):
+    """Also before they run their program, when the system stops the thread that makes them."""
+    ended = subprocess.run(
+        [sys.executable, "-c", STOPPED], cwd=tmp_path, timeout=60, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "cannot be started: it is not there after 0.5 s" in ended.stderr
+
+
+def test_a_command_that_does_not_end_in_time():
+    with pytest.raises(TimeoutError, match="not there after"):
+        spawn(["/bin/sleep", "35.25"], 0.1)
+    end = time.monotonic() + 10
+    while b"35.25" in b"".join(command_lines()):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_a_command_that_does_not_exist():
+    with pytest.raises(FileNotFoundError):
+        spawn(["/nowhere/at/all"], 5)
+
+
+def command_lines() -> Iterator[bytes]:
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            yield path.read_bytes()
+
+
 def test_it_has_no_descriptor_of_the_program(tmp_path: Path):
     """Else the locks of files would last that the program closes while it starts."""
     code = """
@@ -338,11 +426,11 @@ def use():
 thread = threading.Thread(target=use)
 thread.start()
 for _ in range(15):
-    spawn(["/bin/sleep", "0.01"])
+    spawn(["/bin/sleep", "0.01"], 20)
 done.set()
 thread.join()
 assert not refused, len(refused)
-spawn(["/bin/sh", "-c", "ls -l /proc/self/fd > fds"])
+spawn(["/bin/sh", "-c", "ls -l /proc/self/fd > fds"], 20)
 assert open("fds").read().count("/dev/null") == 2, open("fds").read()  # the third is that file
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, timeout=60)

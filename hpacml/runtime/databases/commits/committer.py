@@ -22,7 +22,7 @@ from typing import NamedTuple
 from hpacml.runtime.databases.commits import finisher
 from hpacml.runtime.databases.commits.arena import Arena
 from hpacml.runtime.databases.commits.finisher import COUNT, DONE, DROP, KEEP, MEMORY, PAGE, WRITE, write_all
-from hpacml.runtime.databases.commits.spawning import spawn
+from hpacml.runtime.databases.commits.spawning import kill, spawn
 
 _log = logging.getLogger("hpacml")
 
@@ -149,10 +149,8 @@ class Committer:
     def _start(self) -> socket.socket | None:
         if self._connection is None and self._may_start:
             try:
-                self._connection = connection = _started()
-                self.process = COUNT.unpack(connection.recv(COUNT.size, socket.MSG_WAITALL))[0]
+                self._connection, self.process = connection, _ = _started()
             except (OSError, struct.error) as error:
-                self.close()
                 self._give_up(str(error))
                 return None
             if self._arena is not None and (memory := self._arena.open()) >= 0:
@@ -166,22 +164,36 @@ class Committer:
         _log.warning("a kill may tear databases, since the process that would prevent it cannot be started: %s", why)
 
 
-def _started() -> socket.socket:
-    """Start the process, and return the connection to it. Raises OSError."""
+def _started() -> tuple[socket.socket, int]:
+    """Start the process, and return the connection to it, and its number. Raises OSError and struct.error."""
     name = f"hpacml-{secrets.token_hex(16)}"
     path = [os.path.abspath(folder) for folder in sys.path]
     path.append(finisher.__file__.removesuffix("/hpacml/runtime/databases/commits/finisher.py"))
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(f"\0{name}")
         server.listen()
-        # Without site-packages it starts in 10 ms.
-        spawn([sys.executable, "-I", "-S", finisher.__file__, name, json.dumps(path)])
-        end = time.monotonic() + PATIENCE
-        while True:
-            server.settimeout(max(0.001, end - time.monotonic()))
-            connection, _ = server.accept()
+        try:
+            # Without site-packages it starts in 10 ms.
+            spawn([sys.executable, "-I", "-S", finisher.__file__, name, json.dumps(path)], PATIENCE)
+            return _accepted(server)
+        except TimeoutError:
+            kill(name)
+            raise
+
+
+def _accepted(server: socket.socket) -> tuple[socket.socket, int]:
+    """Return the first connection of a process of this user, and the number that it sends."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        server.settimeout(max(0.001, end - time.monotonic()))
+        connection, _ = server.accept()
+        try:
             connection.settimeout(PATIENCE)
             _, user, _ = _PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
             if user == os.geteuid():
-                return connection
+                process = COUNT.unpack(connection.recv(COUNT.size, socket.MSG_WAITALL))[0]
+                return connection, process
+        except (OSError, struct.error):
             connection.close()
+            raise
+        connection.close()
