@@ -175,7 +175,8 @@ RANGES = Variable(
     "HPACML_RANGES",
     "`nvtx` or `torch`",
     "",
-    "The profiler in whose timeline calls are marked; read once, by the first region or kernel.",
+    "The profiler in whose timeline calls are marked; read once, by the first region or kernel. `nvtx` takes the "
+    "package nvtx, or a Torch with CUDA.",
 )
 CUDA_GRAPHS = Variable("HPACML_CUDA_GRAPHS", "`0` or `1`", "1", "`0` replays no calls as CUDA graphs.")
 CUDA_HOME = Variable("CUDA_HOME", "a folder", "", "Where CUDA is, of which hpacml reads libdevice; looked at first.")

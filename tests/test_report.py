@@ -2,6 +2,8 @@
 
 import gc
 import logging
+import math
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -378,7 +380,7 @@ def test_ranges_of_torch(arrays, tmp_path: Path) -> None:
     assert hpacml.report()["region"].calls["infer"] == 2
 
 
-def test_ranges_of_nvtx_open_and_close(arrays, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ranges_of_nvtx_by_torch(arrays, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
 
     class Nvtx:
@@ -389,6 +391,7 @@ def test_ranges_of_nvtx_open_and_close(arrays, monkeypatch: pytest.MonkeyPatch) 
         def range_pop(self) -> None:
             calls.append("pop")
 
+    monkeypatch.setitem(sys.modules, "nvtx", None)
     monkeypatch.setattr(ranges, "_torch_nvtx", Nvtx)
     ranges._opener.cache_clear()
     hpacml.ranges("nvtx")
@@ -402,7 +405,11 @@ def test_ranges_of_nvtx_open_and_close(arrays, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.skipif(torch.version.cuda is not None, reason="this Torch has CUDA")
 def test_ranges_that_are_not_to_be_had(arrays, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
     before = instruments.current
-    with pytest.raises(hpacml.HpacmlError, match="no NVTX ranges: this Torch is built without CUDA"):
+    monkeypatch.setitem(sys.modules, "nvtx", None)
+    with pytest.raises(hpacml.HpacmlError, match=r"no NVTX ranges: this Torch is built without CUDA.*pip install nvtx"):
+        hpacml.ranges("nvtx")
+    monkeypatch.setitem(sys.modules, "nvtx", math)  # a module of the program that has this name
+    with pytest.raises(hpacml.HpacmlError, match="there is no package nvtx"):
         hpacml.ranges("nvtx")
     with pytest.raises(hpacml.HpacmlError, match="ranges are for 'nvtx', 'torch' or None, and this is 'vtune'"):
         hpacml.ranges("vtune")  # type: ignore[arg-type]

@@ -81,10 +81,11 @@ def timing(on: bool = True) -> None:
 def ranges(profiler: Profiler | None) -> None:
     """Mark the calls of regions in the timeline of a profiler from now on, or with None no longer.
 
-    "torch" makes ranges of `torch.profiler`; "nvtx" makes those of NVIDIA's tools, and needs a Torch with CUDA. The
-    environment variable HPACML_RANGES turns ranges on from the start, and logs an error if they are unavailable. Ranges
-    are named `hpacml.kernel NAME` or `hpacml.region NAME`, and inside `hpacml.infer LABEL`, `hpacml.forward LABEL`,
-    `hpacml.collect LABEL` and, of regions, `hpacml.body`. Gather and scatter have none: they are inside compiled code.
+    "torch" makes ranges of `torch.profiler`; "nvtx" makes those of NVIDIA's tools, by the package nvtx if that is
+    installed, else by a Torch with CUDA. The environment variable HPACML_RANGES turns ranges on from the start, and
+    logs an error if they are unavailable. Ranges are named `hpacml.kernel NAME` or `hpacml.region NAME`, and inside
+    `hpacml.infer LABEL`, `hpacml.forward LABEL`, `hpacml.collect LABEL` and, of regions, `hpacml.body`. Gather and
+    scatter have none: they are inside compiled code.
 
     Raises HpacmlError for an unknown or an unavailable profiler.
     """

@@ -45,11 +45,7 @@ def require(profiler: str) -> Opener:
         from torch.profiler import record_function
 
         return record_function
-    try:
-        _torch_nvtx().mark("hpacml")
-    except RuntimeError as error:
-        raise HpacmlError(f"no NVTX ranges: this Torch is built without CUDA ({error}); use 'torch'") from error
-    return _nvtx
+    return _nvtx()
 
 
 @functools.cache
@@ -61,14 +57,33 @@ def _opener(profiler: str) -> Opener:
         return nullcontext
 
 
-@contextmanager
-def _nvtx(name: str) -> Generator[None]:
-    nvtx = _torch_nvtx()
-    nvtx.range_push(name)
+def _nvtx() -> Opener:
+    """What opens ranges of NVTX, by the package of that name, else by Torch. Raises HpacmlError if neither can."""
     try:
-        yield
-    finally:
-        nvtx.range_pop()
+        package: Any = importlib.import_module("nvtx")
+        return _pushing(package.push_range, package.pop_range)
+    except (ImportError, AttributeError):  # another module can have this name
+        torch_nvtx = _torch_nvtx()
+    try:
+        torch_nvtx.mark("hpacml")
+    except RuntimeError as error:
+        raise HpacmlError(
+            f"no NVTX ranges: this Torch is built without CUDA ({error}), and there is no package nvtx: "
+            "`pip install nvtx`, install a Torch with CUDA, or use 'torch'"
+        ) from error
+    return _pushing(torch_nvtx.range_push, torch_nvtx.range_pop)
+
+
+def _pushing(push: Callable[[str], object], pop: Callable[[], object]) -> Opener:
+    @contextmanager
+    def open_range(name: str) -> Generator[None]:
+        push(name)
+        try:
+            yield
+        finally:
+            pop()
+
+    return open_range
 
 
 def _torch_nvtx() -> Any:
