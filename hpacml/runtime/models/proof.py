@@ -230,7 +230,7 @@ def _difference_of(x: object, y: object, z: object) -> str | None:
         return None  # which no region takes
     half = {torch.float16, torch.bfloat16} & {x.dtype, y.dtype}
     double = x.dtype == y.dtype == torch.float64
-    relative = 2e-2 if half else 1e-7 if double else 1e-4
+    relative = 2e-2 if half else 1e-9 if double else 1e-4
     a, b = x.detach().to(torch.float64), y.detach().to(x.device, torch.float64)
     slack = relative * min(_largest(b), 1e30) + 1e-30
     if isinstance(z, torch.Tensor):

@@ -148,6 +148,21 @@ def test_what_differs_for_sizes_far_from_the_example_is_refused(
             hpacml.save_model(Sized(size, limit), tmp_path / f"m.{suffix}", example=example)
 
 
+class Shared(Weighted):
+    """A factor that is computed of sizes: a trace has it as a float32."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.w * (x.shape[0] / 10)
+
+
+def test_doubles_keep_their_digits(tmp_path: Path) -> None:
+    example = X.double()
+    with pytest.raises(ModelError, match=r"differs in .* values"):
+        hpacml.save_model(Shared().double(), tmp_path / "m.pt", example=example)
+    hpacml.save_model(Shared().double(), tmp_path / "m.pt2", example=example)
+    hpacml.save_model(Shared(), tmp_path / "m.pt", example=X)
+
+
 def test_modules_that_take_much_of_many_rows_are_not_tried_on_more(tmp_path: Path) -> None:
     rows: list[int] = []
     module = Triples()
