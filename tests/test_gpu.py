@@ -40,6 +40,12 @@ Wide = Float64[np.ndarray, "N M"]
 Row = Float64[np.ndarray, "N"]
 
 
+class Forgetful(dict[Any, Any]):
+    """Keeps nothing, so that each compilation is seen."""
+
+    def __setitem__(self, key: Any, value: Any) -> None: ...
+
+
 @pytest.fixture
 def launches(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[ModuleOp]]:
     """Everything is compiled for GPUs from then on, and run as loops; the modules with their kernels."""
@@ -57,6 +63,7 @@ def launches(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[ModuleOp]]:
     for cache in caches:
         cache.cache_clear()
     monkeypatch.setattr(compile, "run_passes", run_passes)
+    monkeypatch.setattr(compile, "_lowered", Forgetful())
     yield modules
     for cache in caches:
         cache.cache_clear()

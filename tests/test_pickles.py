@@ -6,11 +6,14 @@ import copy
 import functools
 import io
 import json
+import math
 import pickle
 import pickletools
+import struct
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ import torch
 from jaxtyping import Float64
 
 import hpacml
+from hpacml.frontend import compile
 
 POINT = "tensor functor(point: [i, 0:1] = ([i]))\n"
 SCALE = 2.0
@@ -112,6 +116,43 @@ def test_cloudpickle_takes_closures_by_value_also_after_calls(calls: int) -> Non
         assert b.tolist() == [1.5] * 3
     assert (kernel.__name__, kernel.__qualname__) == ("times", "made.<locals>.times")
     assert "accurate" in str(region.ir(a, b))
+
+
+def test_what_comes_again_and_again_is_lowered_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the function of a pool does, for each of its tasks; functions that differ in a number stay apart."""
+    lowered: list[str] = []
+    run_passes = compile.run_passes
+
+    def run(module: Any, **options: Any) -> Any:
+        lowered.append(str(module))
+        return run_passes(module, **options)
+
+    monkeypatch.setattr(compile, "run_passes", run)
+    monkeypatch.setattr(compile, "_lowered", {})
+    factors = [0.1, math.nextafter(0.1, 1), 0.0, -0.0, 5e-324, math.inf, 2, 2.0, 2**53 + 1]
+    for _ in range(3):
+        for factor in factors:
+            kernel = pickle.loads(cloudpickle.dumps(made(factor)))
+            for x in (0.0, 1.0, -1.5):
+                assert struct.pack("d", kernel(x)) == struct.pack("d", kernel.py_func(x)), (factor, x)
+    assert len(lowered) == len(set(lowered)) <= len(factors)
+    monkeypatch.setattr(compile, "KEPT", 2)
+    for factor in range(20, 25):
+        assert pickle.loads(cloudpickle.dumps(made(factor)))(1.0) == factor
+        assert len(compile._lowered) <= len(factors)
+
+
+def test_threads_that_unpickle_at_once() -> None:
+    pickled = [cloudpickle.dumps((made(factor), region_made(factor))) for factor in (4.0, 5.0)]
+
+    def use(n: int) -> tuple[float, list[float]]:
+        kernel, region = pickle.loads(pickled[n % 2])
+        a, b = np.ones(3), np.zeros(3)
+        region(a, b)
+        return kernel(2.0), b.tolist()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(use, range(24))) == [(8.0, [4.0] * 3), (10.0, [5.0] * 3)] * 12
 
 
 def test_what_cannot_be_compiled_says_so_on_the_other_side() -> None:

@@ -297,6 +297,7 @@ def test_off_is_the_code_there_was(door: str, arrays, monkeypatch: pytest.Monkey
         return module
 
     monkeypatch.setattr(compile, "run_passes", run_passes)
+    monkeypatch.setattr(compile, "_lowered", {})
     makers: dict[str, Callable[[], Any]] = {
         "region": lambda: hpacml.region(DIRECTIVES.format("r"))(region.py_func),
         "kernel": lambda: hpacml.kernel(kernel.py_func),

@@ -104,6 +104,7 @@ def lower(monkeypatch: pytest.MonkeyPatch, tmp_path) -> Iterator[Callable[[str],
 
         functor._compiled.cache_clear()
         monkeypatch.setattr(compile, "run_passes", run_passes)
+        monkeypatch.setattr(compile, "_lowered", {})
         return modules
 
     yield lower

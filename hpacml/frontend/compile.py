@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from xdsl.dialects.builtin import MemRefType, ModuleOp
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Attribute
@@ -13,6 +15,20 @@ from hpacml.pipelines import generic_text, run_passes
 from hpacml.runtime import handlers, loading
 from hpacml.runtime.entry import Function
 from hpacml.runtime.reports import instruments
+
+KEPT = 64
+"""The number of lowered modules that are kept, about 50 KB each."""
+
+
+class Lowered(NamedTuple):
+    """A lowered module as text, and the texts of its call sites by their symbols."""
+
+    text: str
+    texts: dict[str, bytes]
+
+
+_lowered: dict[tuple[str, str, bool], Lowered] = {}
+"""Lowered modules by what they were: pools of processes unpickle a function for each of their tasks."""
 
 
 def compile(
@@ -35,15 +51,27 @@ def _compile(module: ModuleOp, name: str, chosen: instruments.Instruments, chip:
     types = [_kind(type) for type in function.function_type.inputs]
     result = next(map(_kind, function.function_type.outputs), None)
     if chip is None:
-        lowered = run_passes(module, report=chosen.timing)
-        texts = take_texts(lowered)
-        forget_names(lowered, name)
-        return loading.compile(generic_text(lowered), ENTRY, types, result, texts, name)
+        lowered = _lower(module, name, chosen.timing)
+        return loading.compile(lowered.text, ENTRY, types, result, lowered.texts, name)
     from hpacml.runtime.gpu import compilation
 
     lowered = run_passes(module, report=chosen.timing, gpu=True)
     texts = take_texts(lowered)  # profilers show the names of functions, so kernels for GPUs keep them
     return compilation.compile(generic_text(lowered), name, types, result, texts, chip)
+
+
+def _lower(module: ModuleOp, name: str, report: bool) -> Lowered:
+    """Lower a module for this processor, or return what came out when an equal one was lowered."""
+    key = generic_text(module), name, report
+    if (found := _lowered.get(key)) is not None:
+        return found
+    module = run_passes(module, report=report)
+    texts = take_texts(module)
+    forget_names(module, name)
+    if len(_lowered) >= KEPT:
+        _lowered.clear()
+    _lowered[key] = lowered = Lowered(generic_text(module), texts)
+    return lowered
 
 
 def _kind(type: Attribute) -> str:
