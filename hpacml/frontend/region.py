@@ -176,7 +176,7 @@ class Region(Decorated, Generic[P, R]):
         def body() -> None:
             result = self.py_func(*args, **kwargs)
             if result is not None:
-                require_finished(result, self.py_func.__name__)
+                require_finished(result, self.py_func.__name__, (*args, *kwargs.values()))
             if active and not infers:  # else nothing uses the arrays any more
                 require_in_place(bound.plan.arrays, bound.views, f"the original code of {self.py_func.__name__}")
             returned.append(result)

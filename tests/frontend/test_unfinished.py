@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import dataclasses
 import functools
 import itertools
 import logging
@@ -66,6 +67,30 @@ class Lazy:
         return self.graph
 
 
+@dataclasses.dataclass
+class Record:
+    work: Any
+    inner: Any = None
+
+
+class Holder:
+    def __init__(self, work: Any) -> None:
+        self.work = work
+
+
+class Slotted(Holder):
+    __slots__ = ("hidden",)
+
+    def __init__(self, work: Any) -> None:
+        self.hidden = work
+
+
+class Delayed:
+    """As Dask's, of a library that is not Dask."""
+
+    def compute(self) -> None: ...
+
+
 class Request:
     """As MPI's requests."""
 
@@ -101,6 +126,13 @@ UNFINISHED: dict[str, Work] = {
     "deque": lambda a, b: deque([filter(b.fill, a)]),
     "a future in a tuple": lambda a, b: (1, concurrent.futures.Future[None]()),
     "a pool's result": lambda a, b: _pool[0].apply_async(_stop.wait),
+    "a pool's iterator": lambda a, b: _pool[0].imap(lambda _: _stop.wait(), a),
+    "a pool's unordered iterator": lambda a, b: [_pool[0].imap_unordered(lambda _: _stop.wait(), a)],
+    "a dataclass": lambda a, b: Record(concurrent.futures.Future[None]()),
+    "a list in a dataclass in another": lambda a, b: Record(1, Record([later(a, b)])),
+    "a field": lambda a, b: [Holder(concurrent.futures.Future[None]())],
+    "a list in a field": lambda a, b: Holder([1.0, started(threading.Thread(target=_stop.wait))]),
+    "a slot": lambda a, b: {"x": Slotted(awaited(a, b))},
     "Dask's": lambda a, b: Lazy({}),
     "MPI's": lambda a, b: [Request(False)],
     "a context manager in a list": lambda a, b: [contextlib.contextmanager(later)(a, b)],
@@ -148,7 +180,10 @@ def exhausted(a: Any, b: Any) -> Any:
 def completed(a: Any, b: Any) -> Any:
     result = _pool[0].apply_async(b.__setitem__, (slice(None), a))
     result.get()
-    return {"result": result, "request": Request(True), "eager": Lazy(None)}
+    several = _pool[0].imap(abs, [1, 2])
+    assert [*several] == [1, 2]
+    holders = [Holder(result), Slotted([several]), Record(several, Holder(print)), Slotted.__new__(Slotted)]
+    return {"result": result, "several": several, "request": Request(True), "eager": Lazy(None), "holders": holders}
 
 
 async def _task(a: Any, b: Any) -> Any:
@@ -180,6 +215,18 @@ def test_work_that_is_done_is_recorded(name: str, tmp_path: Any, caplog: pytest.
     assert not caplog.records
 
 
+@pytest.mark.parametrize("kind", [Holder, Record])
+def test_an_object_that_the_body_was_given_may_have_threads_that_serve(kind: Any, tmp_path: Any) -> None:
+    @hpacml.region(TEXT)
+    def step(state: Any, a: Any, b: Any, file: str) -> Any:
+        b[:] = a
+        return [state]
+
+    state = kind(started(threading.Thread(target=_stop.wait)))
+    step(state, np.ones(3), np.zeros(3), str(tmp_path / "d.h5"))
+    hpacml.flush()
+
+
 def test_a_list_that_contains_itself(tmp_path: Any) -> None:
     def work(a: Any, b: Any) -> Any:
         b[:] = a
@@ -197,12 +244,17 @@ class Steps:
     def __next__(self) -> None: ...
 
 
-@pytest.mark.parametrize("kind", ["partial", "function", "method", "Steps"])
+KINDS = ["partial", "function", "method", "Steps", "ExitStack", "Delayed"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_what_may_have_work_to_do_is_a_warning_once(kind: str, tmp_path: Any, caplog: pytest.LogCaptureFixture) -> None:
     def work(a: Any, b: Any) -> Any:
         steps = Steps()
-        results = (functools.partial(b.fill, 1), lambda: b.fill(1), steps.__next__, [steps])
-        return dict(zip(["partial", "function", "method", "Steps"], results, strict=True))[kind]
+        stack = contextlib.ExitStack()
+        stack.callback(b.fill, 1)
+        results = (functools.partial(b.fill, 1), lambda: b.fill(1), steps.__next__, [steps], stack, Record(Delayed()))
+        return dict(zip(KINDS, results, strict=True))[kind]
 
     def named(a: Any, b: Any, file: str) -> Any:
         return work(a, b)
