@@ -235,6 +235,7 @@ def generate(rng: random.Random, seed: int) -> Generated:
             step(text)
     if signature == "graph":
         text.rowwise = False
+        text.refusable.add("aotinductor")  # some of its code takes no graph without edges
         for _ in range(rng.randrange(1, 3)):
             text.forward.append(rng.choice(EDGES))
     text.forward.append(f"y = {text.part(f'nn.Linear({text.width}, 3)')}(h)")

@@ -113,3 +113,20 @@ def f(n: int, m: int):
         check(kernel, lambda n=n, m=m: (n, m))
     with pytest.raises(CompileError, match="'value' is assigned in only one branch"):
         kernel_of(text.format(value="pass")).ir()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "if c > 2:\n        return n\n    return n",
+        "if c > 2:\n        m = n\n    else:\n        m = n\n    return m",
+        "if c > 2:\n        m = a\n    else:\n        m = a\n    return m[0]",
+        "for k in range(c):\n        if k > 2:\n            return n\n    return n",
+        "m = 3\n    if c > 2:\n        m = n\n    else:\n        m = n\n    return m",
+        "if c > 2:\n        if n > 3:\n            return n\n    elif c == 1:\n        return n\n    return n",
+    ],
+)
+def test_both_branches_give_the_same_value(body: str) -> None:
+    kernel = kernel_of(f'@hpacml.kernel\ndef f(n: int, c: int, a: Float64[np.ndarray, "N"]):\n    {body}\n')
+    for c in (1, 2, 3, 5):
+        check(kernel, lambda c=c: (7, c, np.arange(3.0) + 1))

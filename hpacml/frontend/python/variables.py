@@ -114,7 +114,10 @@ class Variables:
         for name in dict.fromkeys((*a, *b)):
             x, y = a.get(name), b.get(name)
             here, there = (name == LIVE or each is not _is_of_leaving(name) for each in live)
-            if x is y or not (here or there):
+            if not (here or there):
+                continue
+            if x is y and x is not None:
+                self.now[name] = x
                 continue
             if here and there:
                 kind = self._of_both(name, node, x, y)
