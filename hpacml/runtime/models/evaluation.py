@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from operator import attrgetter, is_
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -12,7 +12,7 @@ from hpacml.abi.records import InferSite
 from hpacml.dtypes import DTYPES
 from hpacml.errors import HpacmlError
 from hpacml.runtime.gpu.device_call import innermost
-from hpacml.runtime.models.intake import first_inexact, is_about_dtypes, is_checked, taken
+from hpacml.runtime.models.intake import Taken, first_inexact, is_about_dtypes, is_checked, taken
 from hpacml.runtime.models.lent import Loan, copied
 from hpacml.runtime.models.misfits import Misfits
 from hpacml.runtime.models.model import Model
@@ -29,14 +29,14 @@ class Evaluation:
         self._label = site.label
         self._misfits = misfits
         self._floats = all(DTYPES[type.dtype].kind == "f" for type in site.inputs)
-        self._checked: dict[tuple[torch.dtype, ...], list[int]] = {}
-        """The numbers of the inputs of which each element is checked, by the dtypes that a model takes."""
+        self._checked: dict[Taken, list[tuple[int, torch.dtype]]] = {}
+        """The inputs of which each element is checked, and for which dtype, by what a model takes."""
 
     def run(self, model: Model, loan: Loan) -> object:
         """Run the model, which must not write to memory of the region, and return what it gives. Raises ModelError.
 
         A model that fails for want of gradients, which potentials take for their forces, gets them, now and later; so
-        do others that fail because of a dtype get another one.
+        do others that fail because of a dtype get another one, also where earlier values went another way through them.
         """
         arguments = self._arguments(model, loan)
         try:
@@ -46,8 +46,14 @@ class Evaluation:
         except Exception as error:
             if not model.gradients and "grad" in str(error):
                 return self._with_gradients(model, loan, arguments)
-            if self._takes_others(model, loan.tensors, error):
-                return self.run(model, loan)
+            if (others := self._other_dtypes(model, loan.tensors, arguments, error)) is None:
+                raise self._misfits.failure(model, loan.tensors, arguments, error) from error
+        arguments = self._arguments(model, loan, others)
+        try:
+            return self._attempt(model, loan, arguments)
+        except HpacmlError:
+            raise
+        except Exception as error:
             raise self._misfits.failure(model, loan.tensors, arguments, error) from error
 
     def _with_gradients(self, model: Model, loan: Loan, before: Sequence[torch.Tensor]) -> object:
@@ -89,7 +95,7 @@ class Evaluation:
         if learned is False and any(map(_is_alias, arguments, loan.tensors)):
             raise self._misfits.changed_input(model)
 
-    def _arguments(self, model: Model, loan: Loan) -> Sequence[torch.Tensor]:
+    def _arguments(self, model: Model, loan: Loan, others: Taken | None = None) -> Sequence[torch.Tensor]:
         """Convert inputs to what the model takes: its dtype, its device, and a copy if it may write to them.
 
         The model gets tensors of its own, also where they share the memory: what it does to one, such as to ask for
@@ -97,62 +103,75 @@ class Evaluation:
         """
         network, inputs = model.network, loan.tensors
         anchor = network.anchor()
-        dtypes = network.dtypes
-        if dtypes is None:
-            dtypes = self._taken(model, inputs, anchor)
-        elif len(dtypes) != len(inputs):
+        if network.dtypes is None:
+            known = others or self._taken(model, inputs, anchor)
+        elif len(network.dtypes) != len(inputs):
             raise self._misfits.inputs(model, inputs)
+        else:
+            known = Taken(network.dtypes)
+        dtypes = known.dtypes
         elsewhere = anchor is not None and anchor.device != inputs[0].device
         if network.reads_only and loan.copy is None and model.writes_inputs is False and not elsewhere:
-            if all(map(is_, map(_dtype, inputs), dtypes)):
+            if all(map(is_, map(_dtype, inputs), dtypes)) and not known.features:
                 return inputs
         if anchor is not None and elsewhere:
             arguments = [x.to(anchor.device, dtype) for x, dtype in zip(inputs, dtypes, strict=True)]
         else:
             alias = loan.copy or (torch.Tensor.detach if model.writes_inputs is False else copied)
             arguments = [alias(x) if x.dtype is dtype else x.to(dtype) for x, dtype in zip(inputs, dtypes, strict=True)]
-        if (checked := self._checked.get(dtypes)) is None:
-            pairs = enumerate(zip(inputs, dtypes, strict=True))
-            checked = self._checked[dtypes] = [n for n, (x, dtype) in pairs if is_checked(x.dtype, dtype)]
-        for number in checked:
-            self._require_exact(model, number, inputs[number], arguments[number])
+        if (checked := self._checked.get(known)) is None:
+            pairs = [*enumerate(dtypes), *((n, dtype) for n, dtype in enumerate(known.features) if dtype is not None)]
+            checked = self._checked[known] = [(n, dtype) for n, dtype in pairs if is_checked(inputs[n].dtype, dtype)]
+        for number, dtype in checked:
+            self._require_exact(model, number, inputs[number], dtype)
         return arguments
 
-    def _taken(
-        self, model: Model, inputs: Sequence[torch.Tensor], anchor: torch.Tensor | None, failed: bool = False
-    ) -> tuple[torch.dtype, ...]:
-        """Give the dtypes in which a model takes inputs that tells none.
-
-        Integers make it find out once, and a failure with floats does, where no weight tells their dtype.
-        """
+    def _taken(self, model: Model, inputs: Sequence[torch.Tensor], anchor: torch.Tensor | None) -> Taken:
+        """Give what a model takes that tells no dtypes. Integers make it find out, once."""
         if anchor is not None and self._floats:
-            return (anchor.dtype,) * len(inputs)
-        given = tuple(map(_dtype, inputs))
-        floating, device = (None, inputs[0].device) if anchor is None else (anchor.dtype, anchor.device)
-        if (known := model.taken.get((*given, floating))) is not None:
+            return Taken((anchor.dtype,) * len(inputs))
+        if (known := model.taken.get(_key(inputs, anchor))) is not None:
             return known
-        if model.network.trial is None or (self._floats and not failed):
-            return given
-        known, works = taken(model.network.trial, [x.to(device) for x in inputs], floating)
+        if model.network.trial is None or self._floats:
+            return Taken(tuple(map(_dtype, inputs)))
+        return self._found_out(model, inputs, anchor)[0]
+
+    def _found_out(
+        self, model: Model, inputs: Sequence[torch.Tensor], anchor: torch.Tensor | None
+    ) -> tuple[Taken, bool]:
+        """Find out by copies of a model what it takes, and remember it if that works."""
+        trial = cast("Callable[[], Callable[..., object]]", model.network.trial)
+        floating, device = (None, inputs[0].device) if anchor is None else (anchor.dtype, anchor.device)
+        found, works = taken(trial, [x.to(device) for x in inputs], floating)
         if works:
-            model.taken[*given, floating] = known
-        return known
+            model.taken[_key(inputs, anchor)] = found
+        return found, works
 
-    def _takes_others(self, model: Model, inputs: Sequence[torch.Tensor], error: Exception) -> bool:
-        """Tell whether a model that has failed and tells no dtype takes other floats, as quantized ones do."""
+    def _other_dtypes(
+        self, model: Model, inputs: Sequence[torch.Tensor], failed: Sequence[torch.Tensor], error: Exception
+    ) -> Taken | None:
+        """Give what a model that has failed and tells no dtype takes now: other floats, as quantized ones do, or
+        integers otherwise than before, because their values lead it elsewhere; None if it fails with all."""
         network = model.network
-        if network.anchor() is not None or network.dtypes is not None or not is_about_dtypes(error):
-            return False
-        known = len(model.taken)
-        self._taken(model, inputs, None, failed=True)
-        return len(model.taken) > known
+        if network.dtypes is not None or network.trial is None or not is_about_dtypes(error):
+            return None
+        anchor = network.anchor()
+        if anchor is not None if self._floats else _key(inputs, anchor) not in model.taken:
+            return None
+        found, works = self._found_out(model, inputs, anchor)
+        return found if works and found.dtypes != (*map(_dtype, failed),) else None
 
-    def _require_exact(self, model: Model, number: int, given: torch.Tensor, converted: torch.Tensor) -> None:
+    def _require_exact(self, model: Model, number: int, given: torch.Tensor, dtype: torch.dtype) -> None:
         """Raise ModelError for integers that a conversion makes other numbers, or numbers that are none."""
         if (call := innermost()) is not None:
             call.leave_to_host("a check that integers keep their values")
-        if (place := first_inexact(given, converted.to(given.device))) is not None:
-            raise self._misfits.inexact(model, number, given, converted.dtype, place)
+        if (place := first_inexact(given, given.to(dtype))) is not None:
+            raise self._misfits.inexact(model, number, given, dtype, place)
+
+
+def _key(inputs: Sequence[torch.Tensor], anchor: torch.Tensor | None) -> tuple[torch.dtype | None, ...]:
+    """Give the dtypes that decide in which ones a model takes inputs."""
+    return (*map(_dtype, inputs), None if anchor is None else anchor.dtype)
 
 
 def _is_alias(argument: torch.Tensor, given: torch.Tensor) -> bool:

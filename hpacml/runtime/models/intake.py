@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -18,9 +18,19 @@ _ABOUT_DTYPES = re.compile(
 )
 _MOST_WAYS = 64
 _JOINS = {"cat", "stack", "concat", "hstack", "vstack"}
+_MOVES = _JOINS | {"clone", "_to_copy", "index", "index_select", "gather", "repeat", "roll", "flip", "take"}
+"""Operations that give values of their first argument as they are, besides views."""
 
 
 # -- which dtypes ------------------------------------------------------------------------------------------
+
+
+class Taken(NamedTuple):
+    """The dtypes in which a network takes its inputs, and for those of integers that it uses as features by itself the
+    floating dtype in which it does; `features` is empty if there are none."""
+
+    dtypes: tuple[torch.dtype, ...]
+    features: tuple[torch.dtype | None, ...] = ()
 
 
 def taken(
@@ -28,44 +38,44 @@ def taken(
     inputs: Sequence[torch.Tensor],
     floating: torch.dtype | None,
     declared: bool = False,
-) -> tuple[tuple[torch.dtype, ...], bool]:
+) -> tuple[Taken, bool]:
     """Find out in which dtypes a network takes inputs, and whether it does; `floating` is its floating dtype, or None.
 
-    Integers stay integers if the network uses them as such: as indices, in integer arithmetic, or by a conversion of
-    its own. They become floats where it mixes them with floats, or takes no integers; where they are `declared`, only
-    where it takes none. To see that, copies of the network, which `network` makes, run on the inputs.
+    Integers stay integers if the network runs on them, which gives what it gives by itself; otherwise they become
+    floats. Those of 8 and 16 bits become `int64` at most, unless they are `declared`, so that they do not wrap. To see
+    what runs, copies of the network, which `network` makes, run on the inputs.
     """
     choices = [_choices(x.dtype, floating, declared) for x in inputs]
     failures: dict[tuple[torch.dtype, ...], Exception] = {}
 
-    def works(dtypes: tuple[torch.dtype, ...]) -> _Watch | None:
-        """Try dtypes; None if the network takes them, else what was seen."""
+    def tried(dtypes: tuple[torch.dtype, ...]) -> _Watch:
+        """Try dtypes, and give what was seen; those that the network does not take are in `failures` then."""
         watch = _Watch()
         try:
             watch.run(network, [x.to(dtype, copy=True) for x, dtype in zip(inputs, dtypes, strict=True)])
         except Exception as error:
             failures[dtypes] = error
-            return watch
-        features = not declared and any(dtypes[n] is not choices[n][-1] for n in watch.mixed)
-        return watch if features else None
+        return watch
 
     places = [0] * len(inputs)
     while True:
         dtypes = tuple(choice[place] for choice, place in zip(choices, places, strict=True))
-        if (seen := works(dtypes)) is None:
-            return dtypes, True
-        last = [len(choices[n]) - 1 for n in range(len(inputs))]
-        culprits = [n for n in seen.failed or seen.mixed if places[n] < last[n]]
+        seen = tried(dtypes)
+        if dtypes not in failures:
+            return seen.taken(dtypes), True
+        culprits = [n for n in seen.failed if places[n] + 1 < len(choices[n])]
         if not culprits:
             break
         for n in culprits:
-            places[n] = places[n] + 1 if seen.failed else last[n]
+            places[n] += 1
     ways = sorted(itertools.product(*(range(len(choice)) for choice in choices)), key=sum)
     for way in ways[:_MOST_WAYS]:  # nothing has told which of them it is
         dtypes = tuple(choice[place] for choice, place in zip(choices, way, strict=True))
-        if dtypes not in failures and works(dtypes) is None:
-            return dtypes, True
-    return _most_telling(failures, tuple(choice[-1] for choice in choices)), False
+        if dtypes not in failures:
+            seen = tried(dtypes)
+            if dtypes not in failures:
+                return seen.taken(dtypes), True
+    return Taken(_most_telling(failures, tuple(choice[-1] for choice in choices))), False
 
 
 def is_about_dtypes(error: Exception) -> bool:
@@ -91,14 +101,19 @@ def _most_telling(
 
 
 class _Watch(TorchDispatchMode):
-    """Watches what becomes of integer inputs. `mixed` are the numbers of those that became floats along with floats,
-    `failed` of those in the operation that has raised an error."""
+    """Watches what becomes of integer inputs. `features` are the numbers of those that became floats along with floats,
+    as they are, with the dtype of these; `failed` are those in the operation that has raised an error."""
 
     def __init__(self) -> None:
         super().__init__()  # pyright: ignore[reportUnknownMemberType]
-        self._origins: dict[int, tuple[torch.Tensor, frozenset[int]]] = {}
-        self.mixed: frozenset[int] = frozenset()
+        self._origins: dict[int, tuple[torch.Tensor, frozenset[int], frozenset[int]]] = {}
+        """By its id, a tensor, the inputs of which it was made, and those of which it has values as they are."""
+        self.features: dict[int, torch.dtype] = {}
         self.failed: frozenset[int] = frozenset()
+
+    def taken(self, dtypes: tuple[torch.dtype, ...]) -> Taken:
+        """Give what the network takes, which was run on these dtypes."""
+        return Taken(dtypes, tuple(map(self.features.get, range(len(dtypes)))) if self.features else ())
 
     def run(self, network: Callable[[], Callable[..., object]], inputs: Sequence[torch.Tensor]) -> None:
         """Run a network on inputs, and watch those of integers. Raises what it raises."""
@@ -106,7 +121,8 @@ class _Watch(TorchDispatchMode):
             copied = network()
 
             def watched(*given: torch.Tensor) -> object:
-                self._origins = {id(x): (x, frozenset([n])) for n, x in enumerate(given) if not x.is_floating_point()}
+                numbers = {n: x for n, x in enumerate(given) if not x.is_floating_point()}
+                self._origins = {id(x): (x, frozenset([n]), frozenset([n])) for n, x in numbers.items()}
                 with self:
                     return copied(*given)
 
@@ -114,8 +130,8 @@ class _Watch(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        given = [x for x in flat((args, kwargs)) if isinstance(x, torch.Tensor)]
-        origins = frozenset[int]().union(*(self._origins[id(x)][1] for x in given if id(x) in self._origins))
+        given = [self._origins[id(x)] for x in flat((args, kwargs)) if id(x) in self._origins]
+        origins = frozenset[int]().union(*(made_of for _, made_of, _ in given))
         if not origins:
             return func(*args, **kwargs)
         try:
@@ -123,16 +139,22 @@ class _Watch(TorchDispatchMode):
         except Exception:
             self.failed = origins
             raise
+        name = func.overloadpacket.__name__
+        first = {id(x) for x in flat(args[:1])} if func.is_view or name in _MOVES else set[int]()
+        moved = frozenset[int]().union(*(same for x, _, same in given if id(x) in first))
         for result in flat(returned):
             if not isinstance(result, torch.Tensor):
                 continue
             if not result.is_floating_point():
-                self._origins[id(result)] = result, origins  # which keeps it, so that its id stays its own
-            elif torch.Tag.pointwise in func.tags or func.overloadpacket.__name__ in _JOINS:
-                self.mixed |= frozenset[int]().union(
-                    *(self._origins[id(x)][1] for x in given if id(x) in self._origins and x.dtype is not torch.bool)
-                )
+                self._origins[id(result)] = result, origins, moved  # which keeps it, so that its id stays its own
+            elif torch.Tag.pointwise in func.tags or name in _JOINS:
+                for n in frozenset[int]().union(*(same for x, _, same in given if x.dtype is not torch.bool)):
+                    self.features[n] = max(self.features.get(n, result.dtype), result.dtype, key=_coarseness)
         return returned
+
+
+def _coarseness(dtype: torch.dtype) -> float:
+    return torch.finfo(dtype).eps
 
 
 # -- conversion --------------------------------------------------------------------------------------------

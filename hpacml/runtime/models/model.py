@@ -20,6 +20,8 @@ from hpacml.runtime.models.network import InTraining, Network, evaluating, first
 if TYPE_CHECKING:
     import torch
 
+    from hpacml.runtime.models.intake import Taken
+
 _log = logging.getLogger("hpacml")
 
 
@@ -40,10 +42,8 @@ class Model:
     writes_inputs: bool | None = None
     gradients: bool = False
     replayable: bool = False
-    taken: dict[tuple[torch.dtype | None, ...], tuple[torch.dtype, ...]] = field(
-        default_factory=lambda: dict[Any, Any]()
-    )
-    """The dtypes that it was found to take for those that are given, behind its own floating one."""
+    taken: dict[tuple[torch.dtype | None, ...], Taken] = field(default_factory=lambda: dict[Any, Any]())
+    """What it was found to take for the dtypes that are given, before its own floating one."""
 
 
 Stamp = tuple[int, ...]

@@ -222,8 +222,8 @@ def _as_taken(tensors: list[torch.Tensor], module: torch.nn.Module, anchor: torc
     if anchor is not None and all(x.is_floating_point() for x in tensors):
         return tensors
     floating = None if anchor is None else anchor.dtype
-    dtypes, _ = intake.taken(lambda: evaluated_copy(module), tensors, floating, declared=True)
-    return [x.to(dtype) for x, dtype in zip(tensors, dtypes, strict=True)]
+    found, _ = intake.taken(lambda: evaluated_copy(module), tensors, floating, declared=True)
+    return [x.to(dtype) for x, dtype in zip(tensors, found.dtypes, strict=True)]
 
 
 def _write(target: Path, content: bytes) -> None:

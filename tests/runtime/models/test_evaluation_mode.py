@@ -89,16 +89,17 @@ def test_threads_that_share_parts_of_modules_evaluate_them() -> None:
     nets, a = [network()], np.random.default_rng(0).random((3, 4))
     shared = nets[0][0]
     nets += [nn.Sequential(shared, nn.Dropout(0.9)).train() for _ in range(THREADS - 1)]
-    nets[1].training = False  # its parts are as the user wants them
-    nets[1][1].training = False
-    shared.training = True
+    nets[1].eval()
+    shared[1].train()
     expected = [evaluated(net, a) for net in nets]
     before = [modes(net) for net in nets]
-    at_once(lambda n: np.testing.assert_allclose(infer(nets[n], a), expected[n]) if n != 1 else None)
+    at_once(lambda n: np.testing.assert_allclose(infer(nets[n], a), expected[n]))
     assert [modes(net) for net in nets] == before
 
 
-@pytest.mark.parametrize("kind", ["script", "subclass", "partly", "evaluated", "nested in one that fails"])
+@pytest.mark.parametrize(
+    "kind", ["script", "subclass", "partly", "only a part", "evaluated", "nested in one that fails"]
+)
 def test_each_part_is_put_back(kind: str) -> None:
     net, a = network(), np.random.default_rng(0).random((3, 4))
     if kind == "script":
@@ -108,6 +109,8 @@ def test_each_part_is_put_back(kind: str) -> None:
         net[0][2].eval()
     if kind == "evaluated":
         net.eval()
+    if kind == "only a part":
+        net.eval()[0][2].train()
     if kind == "subclass":
 
         class Frozen(nn.Dropout):
@@ -161,6 +164,39 @@ def test_a_module_that_is_put_into_training_mode_meanwhile_is_an_error() -> None
         region(a, y, 3, net)
     assert (y == -7).all()
     assert all(modes(net))
+
+
+@pytest.mark.parametrize("part", [1, 2])
+@pytest.mark.parametrize("way", ["passed", "forward", "script", "pt", "pt2", "safetensors"])
+def test_one_part_in_training_mode_is_evaluated(part: int, way: str, tmp_path: Any) -> None:
+    net = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5), nn.BatchNorm1d(4)).double().eval()
+    net[part].train()
+    a, before, state = np.random.default_rng(0).random((3, 4)), modes(net), copy.deepcopy(net.state_dict())
+    given = net.forward if way == "forward" else net
+    if way == "script":
+        with torchscript.jit() as jit:
+            given = jit.script(net)
+    if way in ("pt", "pt2", "safetensors"):
+        given = str(hpacml.save_model(net, tmp_path / f"net.{way}", example=a))
+    for _ in range(2):
+        np.testing.assert_allclose(infer(given, a), evaluated(net, a))
+    assert modes(net) == before
+    for name, tensor in net.state_dict().items():
+        torch.testing.assert_close(tensor, state[name], rtol=0, atol=0)
+
+
+def test_modules_that_are_parts_of_each_other_are_evaluated() -> None:
+    net, a = network().eval(), np.ones((3, 4))
+    net[1].add_module("whole", net)
+    for part in (net[0][0], net[0][2]):
+        part.training = True
+    before = modes(net)
+    first = infer(net, a)
+    assert modes(net) == before
+    np.testing.assert_array_equal(infer(net, a), first)
+    for part in net.modules():
+        part.training = False
+    np.testing.assert_array_equal(infer(net, a), first)
 
 
 def test_a_module_of_torch_export() -> None:

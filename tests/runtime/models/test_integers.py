@@ -53,7 +53,31 @@ class Scaled(nn.Module):
         self.scale = nn.Parameter(torch.tensor([0.5, 1.0, 2.0]))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return (1 - x * 2) * self.scale
+        return 1 - x * self.scale * 2
+
+
+class Pair(nn.Module):
+    """Rows of two integers, which `compute` takes with a weight."""
+
+    def __init__(self, compute: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.arange(9.0))
+        self.linear = nn.Linear(2, 1)
+        self.compute = compute
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.compute(x, self.weight)[:, None]
+
+
+class Arithmetic(nn.Module):
+    """Integer arithmetic whose results are features; TorchScript reads it, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor([0.5, 1.0, 2.0]))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x * 73856093 % 1000)[:, None] * self.scale
 
 
 Way = Callable[[nn.Module, str, Any], Any]
@@ -133,7 +157,59 @@ def test_features_that_no_float_has_are_refused_at_each_call(way: str, given: Wa
         run(infer, network, [np.array([[1, 2, ODD]])])
     net.double()
     if way == "passed":
-        assert run(infer, net, [np.array([[1, 2, ODD]])])[0, 2] == 2 * (1 - 2 * ODD)
+        assert run(infer, net, [np.array([[1, 2, ODD]])])[0, 2] == 1 - 4 * ODD
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "int32", "int64"])
+@pytest.mark.parametrize("way", WAYS[:5])
+def test_integer_arithmetic_before_weights_is_that_of_the_module(way: str, dtype: str, given: Way, infer: Any) -> None:
+    net, x = Arithmetic(), np.array([5, 103, 77, 9]).astype(dtype)
+    if dtype in ("int32", "int64"):
+        x = np.array([5, ODD, 1_000_001, 2**31 - 1]).astype(dtype)
+    wide = torch.from_numpy(x.astype(dtype if dtype == "int32" else "int64"))
+    y = run(infer, given(net, way, wide), [x])
+    np.testing.assert_array_equal(y, net(wide).detach())
+
+
+ROWS_OF_TWO = np.array([[1, 2], [3, 8], [0, 4], [2, 1]])
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "int64", "uint64"])
+@pytest.mark.parametrize(
+    "compute",
+    [
+        lambda x, w: w[x[:, 0]] * x[:, 1],
+        lambda x, w: (x[:, 0] & 1) * w[1] + x[:, 1] // 2,
+        lambda x, w: (x - 128).sum(1) * w[2],
+        lambda x, w: x.cumprod(0)[:, 1] % 1000 * w[2],
+        lambda x, w: torch.bucketize(x[:, 0].contiguous(), torch.tensor([1, 3])) * w[3],
+        lambda x, w: (x / 255).sum(1) * w[1],
+    ],
+    ids=["index and feature", "bits", "offset", "product", "buckets", "pixels"],
+)
+def test_what_runs_on_integers_is_given_them(compute: Any, dtype: str, infer: Any) -> None:
+    net = Pair(compute)
+    expected = net(torch.from_numpy(ROWS_OF_TWO)).detach()
+    for rows in (0, 4):
+        y = run(infer, net, [ROWS_OF_TWO[:rows].astype(dtype)], 1)
+        np.testing.assert_array_equal(y, expected[:rows])
+
+
+def test_values_that_lead_a_module_elsewhere(infer: Any) -> None:
+    """What it takes differs from call to call, also between threads."""
+
+    net = Pair(lambda x, w: w[x[:, 0] - 100] if (x[:, 0] > 50).any() else net.linear(x)[:, 0])
+    low, high = ROWS_OF_TWO, ROWS_OF_TWO + 100
+    expected = [net.linear(torch.from_numpy(low).float()).detach(), net(torch.from_numpy(high)).detach()]
+
+    def call(number: int) -> None:
+        y = run(infer, net, [(low, high)[number % 2]], 1)
+        np.testing.assert_allclose(y, expected[number % 2], rtol=1e-6)
+
+    for number in range(4):
+        call(number)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(call, range(32)))
 
 
 @pytest.mark.parametrize(
