@@ -67,6 +67,8 @@ class Dispatcher:
         self._arrays = [(k, p) for k, p in enumerate(kernel.parameters) if isinstance(p, ArrayParameter)]
         self._array_names = [p.name for _, p in self._arrays]
         self._opaque = [p.name for p in kernel.parameters if isinstance(p, OpaqueParameter)]
+        self._framed = bool(self._opaque)
+        """Whether a call has something that its frame must hold: arguments, or arrays that code of models may meet."""
         self._passed = [
             (k, _converter(p) if isinstance(p, ScalarParameter) else None)
             for k, p in enumerate(kernel.parameters)
@@ -102,7 +104,7 @@ class Dispatcher:
                 code = self._compile(layouts, chosen, None)
             if code.written:
                 self._begin_writes(code, args, views)
-            with self._frame(args, views) if self._opaque else self._no_arguments:
+            with self._frame(args, views) if self._framed else self._no_arguments:
                 return self._invoke(code, self._numbers(args), views)
         return self._run_on_device(layouts, chosen, args, views)
 
@@ -116,7 +118,7 @@ class Dispatcher:
         self._begin_writes(code, args, views)
         numbers = self._numbers(args)
         key = code, tuple([number or str(number) for number in numbers])  # 0.0 equals -0.0, but computes differently
-        frame = self._frame(args, views) if self._opaque else self._no_arguments
+        frame = self._frame(args, views) if self._framed else self._no_arguments
         work = Work(device, frame, views, frozenset(code.written), key)
         return self._offload.run(work, lambda views: self._invoke(code, numbers, views))
 
@@ -157,6 +159,7 @@ class Dispatcher:
             if layouts not in codes or codes[layouts].is_old:
                 compiled = compile_kernel(self._kernel, layouts)
                 self._no_arguments.paths.origins.update(compiled.origins)
+                self._framed |= compiled.infers
                 result = compiled.result
                 with shallow_enough(self._kernel.source):
                     function = compile(compiled.module, compiled.entry, chosen, chip)

@@ -64,8 +64,6 @@ def _number_view(
         import torch
 
         found = cast(Any, torch).from_numpy(found).to(f"cuda:{device}")
-    if getattr(found, "ndim", None) == 0 and hasattr(found, "reshape"):
-        found = found.reshape(shape)  # of the same memory
     view = array_view(found, name, write=write, gpu=True)
     if view.shape not in ((), shape):
         ranges = ", ".join(["0:n"] * len(view.shape))

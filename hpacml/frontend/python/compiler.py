@@ -15,6 +15,7 @@ from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
 from hpacml.backend.stacks import on_large_stack
 from hpacml.dialects.hpacml.bridge import FunctorOp
+from hpacml.dialects.hpacml.control import MlOp
 from hpacml.frontend.mangling import symbol_for
 from hpacml.frontend.origin import origin_of
 from hpacml.frontend.python import jumps
@@ -47,6 +48,8 @@ class Compiled:
     """The functions whose regions collect, by their labels."""
     unchanged: Callable[[], bool] | None
     """Tells whether the functions that the code contains are still what their names stand for. None: yes."""
+    infers: bool
+    """Whether it has regions that may run models."""
 
 
 def compile_kernel(kernel: Definition, layouts: tuple[Layout, ...]) -> Compiled:
@@ -81,7 +84,9 @@ class _Compiler:
         operations: list[Operation] = [*functors, *self._functions, *self._declarations.values()]
         module = ModuleOp(operations)
         module.verify()
-        return Compiled(module, linked.symbol, linked.result, linked.written, self._origins, unchanged(self._meanings))
+        infers = any(isinstance(op, MlOp) and op.mode.data != "collect" for op in module.walk())
+        known = unchanged(self._meanings)
+        return Compiled(module, linked.symbol, linked.result, linked.written, self._origins, known, infers)
 
     def link(self, callee: Definition, layouts: tuple[Layout, ...]) -> Linked:
         """The function of a kernel for arrays of these layouts, which is compiled if it is new."""

@@ -9,22 +9,26 @@ from typing import Any
 import numpy as np
 
 from hpacml.errors import MapError
-from hpacml.runtime.arrays.protocols import is_tensor, numpy_address
+from hpacml.runtime.arrays.protocols import is_still_there, is_tensor, numpy_address
 from hpacml.runtime.arrays.torch_memory import ORDINARY
-from hpacml.runtime.arrays.views import ArrayView
+from hpacml.runtime.arrays.views import ArrayView, Foreign
 
 
 def note_writes(views: Sequence[ArrayView], written: Iterable[int]) -> None:
     """Count a write to each tensor among the owners of the views at the positions `written`.
 
     Torch then refuses gradients that need what was there before. Of a NumPy array over the memory of a tensor it cannot
-    be known.
+    be known. Raises MapError for an object of others that no longer has its memory where the view has it.
     """
     tensors: list[Any] = []
     for n in written:
         owner = views[n].owner
-        if type(owner) is not np.ndarray and (type(owner) in ORDINARY or is_tensor(owner)):
+        if type(owner) is np.ndarray:
+            continue
+        if type(owner) in ORDINARY or is_tensor(owner):
             tensors.append(owner)
+        elif type(owner) is Foreign and not isinstance(owner.array, np.ndarray):  # which has no code to run
+            require_in_place([owner.name], [views[n]], "an argument of the call, or the array itself,")
     if tensors:
         sys.modules["torch"].autograd.graph.increment_version(tensors)
 
@@ -37,9 +41,10 @@ def require_in_place(names: Sequence[str], views: Sequence[ArrayView], by: str) 
     for name, view in zip(names, views, strict=True):
         owner: Any = view.owner
         if type(owner) is np.ndarray:
-            if owner.shape == view.shape and (numpy_address(owner) == view.address or not owner.size):
+            same = owner.shape == view.shape or _is_number(owner, view)
+            if same and (numpy_address(owner) == view.address or not owner.size):
                 continue
-        elif _is_in_place(owner, view):
+        elif is_still_there(owner) if type(owner) is Foreign else _is_in_place(owner, view):
             continue
         raise MapError(
             f"{by} has given the array '{name}' other memory or sizes, while the region uses those that it had: "
@@ -52,6 +57,13 @@ def _is_in_place(owner: Any, view: ArrayView) -> bool:
     if torch is None or not isinstance(owner, torch.Tensor):
         return True
     try:
-        return owner.data_ptr() == view.address and owner.shape == view.shape and owner.stride() == view.strides
+        if owner.data_ptr() != view.address:
+            return False
+        return (owner.shape == view.shape and owner.stride() == view.strides) or _is_number(owner, view)
     except RuntimeError:  # it is of another kind now, without memory
         return False
+
+
+def _is_number(owner: Any, view: ArrayView) -> bool:
+    """Tell whether the owner has no dimensions: a map gives a number those that it needs."""
+    return owner.shape == () and view.shape == (1,) * len(view.shape)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import struct
 import sys
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from hpacml.dtypes import (
     SIZES,
     numpy_names,
 )
-from hpacml.errors import HpacmlError
+from hpacml.errors import HpacmlError, MapError
 from hpacml.runtime.arrays.refusals import (
     complex_pairs,
     elsewhere,
@@ -29,7 +29,7 @@ from hpacml.runtime.arrays.refusals import (
     with_unit,
 )
 from hpacml.runtime.arrays.torch_memory import ORDINARY, require_ordinary, torch_view
-from hpacml.runtime.arrays.views import ArrayView, c_strides
+from hpacml.runtime.arrays.views import ArrayView, Foreign, c_strides, extent
 
 if TYPE_CHECKING:
     import torch
@@ -40,6 +40,8 @@ _DLPACK_HOST_DEVICES = (1, 3, 11)  # CPU, and pinned memory of CUDA and ROCm
 _DLPACK_CUDA_DEVICES = (2, 13)  # memory of a device, and managed memory
 _DL_TENSOR = struct.Struct("QiiiBBHQQQ")  # data, device, its index, rank, code, bits, lanes, shape, strides, offset
 _DL_FLAGS_OFFSET, _DL_VERSIONED_TENSOR_OFFSET = 24, 32
+_DL_READ_ONLY, _DL_COPIED = 1, 2
+_NO_STREAM = -1  # an array need not be ready
 
 # A handle of the Python API on which nobody else sets argument types.
 _python = ctypes.PyDLL(None)
@@ -73,6 +75,19 @@ def array_view(array: object, name: str, *, write: bool = False, gpu: bool = Fal
     return view
 
 
+def is_still_there(owner: Foreign) -> bool:
+    """Ask an object again for its memory, and tell whether that is still where it was. Raises MapError."""
+    try:
+        return _place(_foreign_memory(owner.array, owner.name, True, _NO_STREAM)[0]) == owner.found
+    except MapError as error:
+        raise refusal(owner.name, f"was an array when the call began, and is none any more: {error}") from error
+
+
+def _place(view: ArrayView) -> tuple[object, ...]:
+    address = 0 if 0 in view.shape else view.address
+    return address, view.dtype, view.shape, view.strides, view.device
+
+
 def is_tensor(array: object) -> TypeGuard[torch.Tensor]:
     """Tell whether an object is a tensor of Torch, of any class."""
     loaded: Any = sys.modules.get("torch")  # a tensor exists only once Torch is imported
@@ -93,6 +108,18 @@ def _numpy_view(array: np.ndarray[Any, np.dtype[Any]], name: str) -> ArrayView:
     else:
         strides = _element_strides(name, array.strides, array.itemsize)
     return ArrayView(address, dtype, shape, strides, not flags.writeable, array)
+
+
+def _numpy_bounds(array: Any) -> tuple[int, int]:
+    """The addresses of an array's first byte and of the byte after its last, for any dtype and strides."""
+    spans = [(n - 1) * stride for n, stride in zip(array.shape, array.strides, strict=True)]
+    address = numpy_address(array)
+    if not array.size:
+        return address, address
+    return (
+        address + sum(span for span in spans if span < 0),
+        address + sum(span for span in spans if span > 0) + array.itemsize,
+    )
 
 
 def _address_in_object(array: np.ndarray[Any, np.dtype[Any]]) -> int:
@@ -155,16 +182,25 @@ def _foreign_view(array: object, name: str, gpu: bool) -> ArrayView:
         )
     if issubclass(kind, np.generic):
         raise refusal(name, f"is a scalar of type {kind.__name__}: pass an array")
+    view, stays = _foreign_memory(array, name, gpu)
+    if not stays:
+        view.owner = Foreign(array, name, view.owner, _place(view))
+    return view
+
+
+def _foreign_memory(array: object, name: str, gpu: bool, stream: int | None = None) -> tuple[ArrayView, bool]:
+    """The memory of an object of others, ready on a stream, and whether it stays the same whatever the object does."""
+    kind = type(array)
     try:
         if hasattr(array, "__cuda_array_interface__"):
             if not gpu:
                 raise elsewhere(name, "CUDA memory", "a copy in host memory")
             # JAX tells the stream on which it computes only through DLPack.
-            return _dlpack_view(array, name, gpu) if _is_of_jax(array) else _cuda_view(array, name)
+            return _dlpack_view(array, name, gpu, stream) if _is_of_jax(array) else (_cuda_view(array, name), False)
         if hasattr(array, "__array_struct__") or hasattr(array, "__array_interface__"):
-            return _numpy_view(np.asarray(array), name)
+            return _interface_view(array, name), False
         if hasattr(array, "__dlpack__"):
-            return _dlpack_view(array, name, gpu)
+            return _dlpack_view(array, name, gpu, stream)
     except HpacmlError:
         raise
     except Exception as error:  # a foreign protocol may raise anything
@@ -176,7 +212,47 @@ def _foreign_view(array: object, name: str, gpu: bool) -> ArrayView:
         if isinstance(array, complex):
             raise refusal(name, f"is a complex number: pass {name}.real and {name}.imag") from None
         raise refusal(name, f"is no array but a {kind.__name__}: pass a NumPy array or a Torch tensor") from None
-    return _numpy_view(np.asarray(buffer), name)
+    return _numpy_view(np.asarray(buffer), name), False
+
+
+def _interface_view(array: object, name: str) -> ArrayView:
+    """The memory of NumPy's array over an object, which does not look how long the buffer is that an interface names.
+
+    It does not keep that buffer from being resized, either.
+    """
+    found: Any = np.asarray(array)
+    view = _numpy_view(found, name)
+    if isinstance(array, np.ndarray) or (buffer := _buffer(found.base)) is None:
+        return view
+    if found.base is array and isinstance(_interface_data(array), tuple):
+        return view  # the interface gives an address, which need not be that of the object's buffer
+    low, high = extent(view)
+    whole = _numpy_bounds(buffer)
+    if low < high and not whole[0] <= low < high <= whole[1]:
+        raise refusal(
+            name,
+            f"has the shape {list(view.shape)}, whose elements take the bytes {low - whole[0]} to {high - whole[0]} of "
+            f"its buffer, but that has {whole[1] - whole[0]} bytes: give it a buffer that is as long",
+        )
+    view.owner = found, buffer
+    return view
+
+
+def _buffer(base: Any) -> Any:
+    """An array over the whole buffer that an array has as its base, which keeps it from being resized, else None."""
+    if isinstance(base, np.ndarray):
+        return cast(Any, base)
+    try:
+        return np.frombuffer(base, np.uint8)
+    except TypeError:  # an object that gives an address: nobody knows how far the memory goes
+        return None
+    except (ValueError, BufferError):  # an object's own buffer, with strides
+        return np.asarray(base)
+
+
+def _interface_data(array: Any) -> object:
+    interface: dict[str, object] = getattr(array, "__array_interface__", {"data": ()})
+    return interface.get("data")
 
 
 def _cuda_view(array: Any, name: str) -> ArrayView:
@@ -208,18 +284,21 @@ def _cuda_device(array: Any, address: int) -> int:
     return 0 if index is None else index  # an empty array lies on no device
 
 
-def _dlpack_view(array: Any, name: str, gpu: bool) -> ArrayView:
-    """Reads DLPack by hand: NumPy lacks bf16 and GPUs; Torch drops read-only flags and aborts on negative strides."""
+def _dlpack_view(array: Any, name: str, gpu: bool, stream: int | None = None) -> tuple[ArrayView, bool]:
+    """Reads DLPack by hand: NumPy lacks bf16 and GPUs; Torch drops read-only flags and aborts on negative strides.
+
+    Tells also whether the array stays where it is: those of JAX do, and copies that were made for this.
+    """
     kind, index = array.__dlpack_device__()
     on_cuda = kind in _DLPACK_CUDA_DEVICES
     if kind not in _DLPACK_HOST_DEVICES and not (on_cuda and gpu):
         raise elsewhere(name, f"memory of DLPack device ({int(kind)}, {index})", "a copy in host memory")
-    options: dict[str, Any] = {"stream": _dlpack_stream(int(index))} if on_cuda else {}
+    options: dict[str, Any] = {"stream": stream or _dlpack_stream(int(index))} if on_cuda else {}
     try:
         capsule = _dlpack_capsule(array, options)
     except (BufferError, RuntimeError) as error:
         raise refusal(name, f"does not give its memory through DLPack: {error}") from error
-    tensor, readonly = _dl_tensor(capsule)
+    tensor, flags = _dl_tensor(capsule)
     data, _, _, rank, code, bits, lanes, sizes, steps, offset = _DL_TENSOR.unpack(
         ctypes.string_at(tensor, _DL_TENSOR.size)
     )
@@ -234,10 +313,11 @@ def _dlpack_view(array: Any, name: str, gpu: bool) -> ArrayView:
         raise no_memory(name, shape)
     if address % SIZES[dtype]:
         raise misaligned(name, address, dtype)
-    readonly |= _is_of_jax(array)
+    stays = _is_of_jax(array) or bool(flags & _DL_COPIED)
+    readonly = stays or bool(flags & _DL_READ_ONLY)
     device = int(index) if on_cuda else None
     # The capsule has been read, not consumed: as the owner it keeps the memory, and releases it in the end.
-    return ArrayView(address, dtype, shape, strides, readonly, capsule, device, borrowed=on_cuda)
+    return ArrayView(address, dtype, shape, strides, readonly, capsule, device, borrowed=on_cuda), stays
 
 
 def _dlpack_capsule(array: Any, options: dict[str, Any]) -> object:
@@ -247,13 +327,12 @@ def _dlpack_capsule(array: Any, options: dict[str, Any]) -> object:
         return array.__dlpack__(**options)
 
 
-def _dl_tensor(capsule: object) -> tuple[int, bool]:
-    """The address of the `DLTensor` in a capsule, and whether it is read-only."""
+def _dl_tensor(capsule: object) -> tuple[int, int]:
+    """The address of the `DLTensor` in a capsule, and its flags."""
     if not _capsule_is_valid(capsule, b"dltensor_versioned"):
-        return _capsule_pointer(capsule, b"dltensor"), True  # the old form cannot say that it is writable
+        return _capsule_pointer(capsule, b"dltensor"), _DL_READ_ONLY  # the old form cannot say that it is writable
     managed = _capsule_pointer(capsule, b"dltensor_versioned")
-    readonly = bool(ctypes.c_uint64.from_address(managed + _DL_FLAGS_OFFSET).value & 1)
-    return managed + _DL_VERSIONED_TENSOR_OFFSET, readonly
+    return managed + _DL_VERSIONED_TENSOR_OFFSET, ctypes.c_uint64.from_address(managed + _DL_FLAGS_OFFSET).value
 
 
 def _is_of_jax(array: object) -> bool:

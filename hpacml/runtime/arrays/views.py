@@ -9,7 +9,7 @@ import struct
 import sys
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -41,6 +41,18 @@ class ArrayView:
     device: int | None = None
     stream: int | None = None
     borrowed: bool = False
+
+
+class Foreign(NamedTuple):
+    """The owner of a view of an object that is neither NumPy's nor Torch's: it may have other memory at any time.
+
+    `memory` is what keeps that of the view alive, as far as the object tells; `found` is where it was.
+    """
+
+    array: object
+    name: str
+    memory: object
+    found: tuple[object, ...]
 
 
 def tensor_view(tensor: torch.Tensor, device: int | None) -> ArrayView:
