@@ -18,11 +18,14 @@ class NotPrivateError(OSError):
     """A file or folder that another user owns or may write. `strerror` says which of the two, and what mends it."""
 
 
-def read(path: str | os.PathLike[str], folder: int | None = None, *, private: bool = False) -> bytes:
+def read(
+    path: str | os.PathLike[str], folder: int | None = None, *, private: bool = False, most: int | None = None
+) -> bytes:
     """Read a regular file; a relative `path` is looked for in the open directory `folder`.
 
-    Raises OSError, also for a FIFO or a device, for which it does not wait; `private` raises NotPrivateError for a file
-    that other users own or may write. What is looked at is the file that is read, whatever its name stands for later.
+    Raises OSError, also for a FIFO or a device, for which it does not wait, and for a file of more than `most` bytes;
+    `private` raises NotPrivateError for a file that other users own or may write. What is looked at is the file that is
+    read, whatever its name stands for later.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
     with open(descriptor, "rb") as file:
@@ -31,7 +34,11 @@ def read(path: str | os.PathLike[str], folder: int | None = None, *, private: bo
             raise OSError(errno.EINVAL, "it is no regular file", os.fspath(path))
         if private:
             _require_private(status, os.fspath(path))
-        return file.read()
+        if most is None:
+            return file.read()
+        if status.st_size > most:
+            raise OSError(errno.EFBIG, f"it has {status.st_size} bytes, and more than {most} are not read", str(path))
+        return file.read(most)
 
 
 @contextlib.contextmanager

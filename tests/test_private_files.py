@@ -95,6 +95,21 @@ def test_a_file_under_the_name_of_another_is_damaged(folder: Path):
     assert cache.load("second") is None
 
 
+def test_a_file_that_has_grown_beyond_measure_is_not_read(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    cache.store("name", b"data")
+    os.truncate(folder / "name", 10**13)
+    assert cache.load("name") is None
+    assert cache.fetch("name", lambda: b"made", bytes) == b"made"
+    assert cache.load("name") == b"made"
+    (tmp_path / "trusted").touch(0o600)
+    os.truncate(tmp_path / "trusted", 10**13)
+    monkeypatch.setenv("HPACML_TRUST_FILE", str(tmp_path / "trusted"))
+    with pytest.raises(ModelError, match=r"cannot read the list of trusted models, .*: it has 10000000000000 bytes"):
+        trust.entries()
+
+
 def test_what_cannot_be_used_is_made_anew(folder: Path):
     made: list[int] = []
 

@@ -25,6 +25,9 @@ from hpacml.version import version
 Used = TypeVar("Used")
 
 _log = logging.getLogger("hpacml")
+_MOST = 1 << 28
+"""The bytes of a file that is used: what something else has made larger is not read, which would take its time."""
+
 _DIGEST_SIZE = hashlib.sha256().digest_size
 
 
@@ -71,7 +74,7 @@ def load(name: str) -> bytes | None:
         if folder is None:
             return None
         try:
-            content = private_files.read(name, folder, private=True)
+            content = private_files.read(name, folder, private=True, most=_MOST)
         except FileNotFoundError:
             return None
         except OSError as error:

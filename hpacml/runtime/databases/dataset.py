@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch.utils.data import Dataset
 
 from hpacml.errors import DatabaseError
 from hpacml.runtime.databases.hdf5 import Array
-from hpacml.runtime.databases.indexing import LazyArray
+from hpacml.runtime.databases.indexing import LazyArray, is_number
 
 Tensors = torch.Tensor | tuple[torch.Tensor, ...]
 
@@ -19,7 +20,8 @@ Tensors = torch.Tensor | tuple[torch.Tensor, ...]
 class RegionDataset(Dataset[tuple[Tensors, Tensors]]):
     """Pairs (input, output); `hpacml.open_database(...)[label].dataset(...)` makes and describes it.
 
-    An index is a number or a slice; with a slice the tensors have the rows first.
+    An index is a number, a slice, or a list or an array of numbers or of one truth value for each row; but for a number
+    the tensors have the rows first.
     """
 
     def __init__(
@@ -40,10 +42,13 @@ class RegionDataset(Dataset[tuple[Tensors, Tensors]]):
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, index: int | slice) -> tuple[Tensors, Tensors]:
+    def __getitem__(self, index: int | slice | Sequence[int] | Array) -> tuple[Tensors, Tensors]:
         if isinstance(index, slice):
             return self._read(self._rows[index])
-        row = int(self._rows[index])
+        if not is_number(index):
+            rows = np.arange(len(self), dtype=np.int64)[_several(index)]
+            return self._read(rows if isinstance(self._rows, range) else self._rows[rows])
+        row = int(self._rows[operator.index(cast("int", index))])
         x, y = self._read(range(row, row + 1))
         return _at(x, 0), _at(y, 0)
 
@@ -62,6 +67,19 @@ class RegionDataset(Dataset[tuple[Tensors, Tensors]]):
         if self._dtype is not None:
             tensors = tuple(tensor.to(self._dtype) for tensor in tensors)
         return tensors[0] if len(tensors) == 1 else tensors
+
+
+def _several(index: object) -> Array:
+    """Make an array of an index that is a list of numbers or truth values. Raises DatabaseError for another one."""
+    array = None if isinstance(index, tuple) else np.asarray(index)
+    if array is not None and array.ndim == 1 and not array.size and not isinstance(index, np.ndarray):
+        array = array.astype(np.int64)
+    if array is None or array.ndim != 1 or array.dtype.kind not in "biu":
+        raise DatabaseError(
+            f"{index!r} is no index of a dataset, whose items are pairs: use a number, a slice, or a list of numbers, "
+            "and index the tensors of the pair"
+        )
+    return array
 
 
 def _of(source: LazyArray, rows: range | Array) -> Array:

@@ -146,6 +146,9 @@ class Group:
         names = [*schema.columns, "runtime"]
         if missing := [name for name in names if name not in group]:
             raise DatabaseError(f"the group '{self._label}' lacks its dataset '{missing[0]}': use another file")
+        if odd := [name for name in names if not isinstance(group[name], h5py().Dataset)]:
+            kind = type(group[odd[0]]).__name__.lower()
+            raise DatabaseError(f"'{self._label}/{odd[0]}' is no dataset, but a {kind}: use another file")
         if fixed := [name for name in names if (getattr(group[name], "maxshape", None) or ())[:1] != (None,)]:
             raise DatabaseError(
                 f"the dataset '{self._label}/{fixed[0]}' cannot grow, as those of `hpacml db merge --virtual`: collect "

@@ -91,7 +91,7 @@ class LazyArray(ABC):
                 rows = range(len(self))[first]
                 if rows.step == 1:
                     return index.finish(self.read(rows.start, rows.stop, index.box))
-            elif _is_number(first):
+            elif is_number(first):
                 row = range(len(self))[operator.index(first)]
                 return index.finish(self.read(row, row + 1, index.box))[0]
         keys[place : place + 1], rows = _rows_of(first, self.shape)
@@ -115,7 +115,7 @@ class _Basic:
         """None if there are other keys than numbers and slices, too many, or sizes that nobody knows."""
         if not keys:
             return _Basic([], [])
-        if len(keys) > len(sizes) or None in sizes or not all(isinstance(k, slice) or _is_number(k) for k in keys):
+        if len(keys) > len(sizes) or None in sizes or not all(isinstance(k, slice) or is_number(k) for k in keys):
             return None
         box: list[slice] = []
         rest: list[Any] = []
@@ -158,7 +158,7 @@ def _found_first(key: Any, shape: tuple[int, ...]) -> tuple[list[Any], int]:
 
 def _key(key: Any) -> Any:
     """Make an array of what is an array or a list."""
-    if key is None or key is Ellipsis or isinstance(key, slice) or _is_number(key):
+    if key is None or key is Ellipsis or isinstance(key, slice) or is_number(key):
         return cast(Any, key)
     array = np.asarray(key)
     if not array.size and not isinstance(key, np.ndarray):
@@ -180,7 +180,7 @@ def _rows_of(key: Any, shape: tuple[int, ...]) -> tuple[list[Any], Array | range
     if isinstance(key, slice):
         rows = range(shape[0])[key]
         return [slice(None)], rows if rows.step == 1 else np.arange(rows.start, rows.stop, rows.step)
-    if _is_number(key):
+    if is_number(key):
         row = range(shape[0])[operator.index(key)]
         return [0], range(row, row + 1)
     rest: list[Any] = []
@@ -196,7 +196,11 @@ def _rows_of(key: Any, shape: tuple[int, ...]) -> tuple[list[Any], Array | range
     return [places.reshape(numbers.shape), *rest], rows
 
 
-def _is_number(index: object) -> bool:
+def is_number(index: object) -> bool:
+    """Whether an index takes one entry, unlike a truth value, which makes a dimension."""
     if type(index) is int:
         return True
-    return hasattr(index, "__index__") and not isinstance(index, (bool, np.bool_)) and not np.ndim(cast(Any, index))
+    if not hasattr(index, "__index__") or isinstance(index, bool):
+        return False
+    array = np.asarray(index)
+    return not array.ndim and array.dtype.kind != "b"

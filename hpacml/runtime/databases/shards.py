@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,14 +124,26 @@ def shards_of(file: Any, path: str) -> list[Shard]:
 
 def _shard(path: str, label: str, group: Any) -> Shard:
     names: list[str] = sorted((name for name in group if _TENSOR.fullmatch(name)), key=_order)
-    datasets: dict[str, Any] = {name: group[name] for name in names if isinstance(group[name], h5py().Dataset)}
+    datasets: dict[str, Any] = {name: group[name] for name in names}
     schema = Schema.read(group)
+    _require_datasets(label, datasets, schema)
     calls = datasets["runtime"].shape[0] if "runtime" in datasets else None
     varying = group.get(VARYING) if schema is not None else None
     items = {name: _item(label, name, datasets[name], schema, calls, varying) for name in datasets}
     if varying is not None and len({item.own for name, item in items.items() if name != "runtime"}) > 1:
         raise ValueError(f"'{label}' has different numbers of calls before those that differ")
     return Shard(path, label, schema, _writer(group, datasets.values()), read_runs(group), items)
+
+
+def _require_datasets(label: str, datasets: Mapping[str, Any], schema: Schema | None) -> None:
+    """Raise ValueError unless all are datasets, and those that the schema tells of."""
+    for name, each in datasets.items():
+        if not isinstance(each, h5py().Dataset):
+            raise ValueError(f"'{label}/{name}' is no dataset, but a {type(each).__name__.lower()}")
+    if schema is not None and (others := {*schema.columns} ^ (datasets.keys() - {"runtime"})):
+        other = min(others)
+        what = "is not among the tensors that its attributes tell" if other in datasets else "is missing"
+        raise ValueError(f"the dataset '{label}/{other}' {what}")
 
 
 def _item(label: str, name: str, dataset: Any, schema: Schema | None, calls: int | None, varying: Any) -> Item:

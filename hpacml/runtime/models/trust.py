@@ -20,6 +20,9 @@ from hpacml import environment, private_files
 from hpacml.errors import ModelError
 from hpacml.private_files import NotPrivateError, private_folder
 
+_MOST = 1 << 26
+"""The bytes of a list that is read, those of nearly a million entries."""
+
 
 @dataclass(frozen=True, slots=True)
 class TrustedFile:
@@ -54,7 +57,7 @@ def entries() -> list[TrustedFile]:
     file = trust_file()
     try:
         with private_folder(file.parent) as folder:
-            text = private_files.read(file.name, folder, private=True).decode(errors="replace")
+            text = private_files.read(file.name, folder, private=True, most=_MOST).decode(errors="replace")
     except FileNotFoundError:
         return []
     except NotPrivateError as error:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -171,6 +171,11 @@ KEYS: list[Any] = [
     np.array(4),
     True,
     (False, 2),
+    (slice(7, -7), np.int8(0), True),
+    (slice(None), False),
+    (2, np.True_),
+    (..., np.array(True), 1),
+    ([0, 2], True, [1, 0]),
     ([0, 2], slice(None), [0, 2]),
     ([0, 2], [1, 0], [0, 3]),
     ([-1, 2], 1),
@@ -290,8 +295,15 @@ def test_calls_are_items(region: Any):
         np.testing.assert_array_equal(data[k][0], X[k])
         np.testing.assert_array_equal(data[k][1], Y[k])
     np.testing.assert_array_equal(data[1:6:2][0], X[1:6:2])
-    with pytest.raises(IndexError):
-        data[CALLS]
+    for several in ([3, 1, 1], [], np.array([-1, 0]), torch.tensor([2, 5]), X[:, 0, 0, 0] > 0.5):
+        np.testing.assert_array_equal(data[several][0], X[several])
+        np.testing.assert_array_equal(data[several][1], Y[several])
+    for outside in (CALLS, [0, CALLS], [True]):
+        with pytest.raises(IndexError):
+            data[outside]
+    for wrong in (True, "input", 1.5, None, (1, 2), [[0, 1]], [0.5], ...):
+        with pytest.raises(DatabaseError, match="is no index of a dataset, whose items are pairs"):
+            data[cast(Any, wrong)]
 
 
 def test_points_are_items(region: Any):
@@ -483,7 +495,7 @@ def test_points_without_maps(tmp_path: Path):
         assert len(shown[1]) == len(POINTS_X)
 
 
-@pytest.mark.parametrize("odd", ["runtime of text", "maps that are a number", "no shape", "runs of others"])
+@pytest.mark.parametrize("odd", ["runtime of text", "maps that are a number", "no shape", "runs of others", "group"])
 def test_a_file_of_somebody_else(tmp_path: Path, odd: str):
     path = tmp_path / "d.h5"
     with h5py.File(path, "w") as file:
@@ -491,6 +503,8 @@ def test_a_file_of_somebody_else(tmp_path: Path, odd: str):
             file["g/runtime"] = np.array([b"a"])
         elif odd == "no shape":
             file["g/input"] = h5py.Empty("f4")
+        elif odd == "group":
+            file.create_group("g/input")
         elif odd == "runs of others":
             file["g/input"] = np.zeros(3)
             file["g"].attrs["runs"] = [1, 2]
@@ -499,4 +513,39 @@ def test_a_file_of_somebody_else(tmp_path: Path, odd: str):
             for name in ("maps", "input_dtypes", "output_dtypes"):
                 file["g"].attrs[name] = 3
     with pytest.raises(DatabaseError, match=r"cannot read '.*' as a database of regions.*hpacml did not write it so"):
+        hpacml.open_database(path)
+
+
+ODD: dict[str, tuple[Callable[[Any], object], str]] = {
+    "input": (lambda group: group.create_group("input"), "'heat/input' is no dataset, but a group"),
+    "output": (
+        lambda group: group.__setitem__("output", np.dtype("f4")),
+        "'heat/output' is no dataset, but a datatype",
+    ),
+    "runtime": (lambda group: group.create_group("runtime"), "'heat/runtime' is no dataset, but a group"),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_what_is_in_the_place_of_a_dataset_is_refused(name: str, path: Path):
+    hpacml.flush()
+    edit, message = ODD[name]
+    with h5py.File(path, "a") as file:
+        del file[f"heat/{name}"]
+        edit(file["heat"])
+    with pytest.raises(DatabaseError, match=message):
+        hpacml.open_database(path)
+    with pytest.raises(DatabaseError, match=message):
+        collect(path)
+
+
+def test_datasets_are_those_that_the_attributes_tell(path: Path):
+    hpacml.flush()
+    with h5py.File(path, "a") as file:
+        file["heat/input_1"] = file["heat/input"][()]
+    with pytest.raises(DatabaseError, match="'heat/input_1' is not among the tensors that its attributes tell"):
+        hpacml.open_database(path)
+    with h5py.File(path, "a") as file:
+        del file["heat/input_1"], file["heat/output"]
+    with pytest.raises(DatabaseError, match="the dataset 'heat/output' is missing"):
         hpacml.open_database(path)
