@@ -55,6 +55,7 @@ from hpacml.passes.common.bodies import ORIGIN, modules
 from hpacml.passes.common.leftovers import require_nothing_left
 from hpacml.passes.common.located import Builder, Rewriter, refusal
 from hpacml.passes.common.plain_elements import plain_elements
+from hpacml.passes.hpacml_resolve_slices import MAY_ALIAS
 
 POINTER = llvm.LLVMPointerType()
 
@@ -93,6 +94,7 @@ class ConvertHpacmlToRuntimePass(ModulePass):
     def _convert(self, module: ModuleOp) -> None:
         calls = _Calls(module)
         for each in list(module.walk()):
+            each.attributes.pop(MAY_ALIAS, None)
             match each:
                 case BodyOp():
                     calls.body(each)

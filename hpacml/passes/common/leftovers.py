@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from xdsl.dialects.builtin import FunctionType
-from xdsl.dialects.func import FuncOp
-from xdsl.ir import Attribute, Operation
+from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr
+from xdsl.ir import Attribute, Operation, ParametrizedAttribute, TypeAttribute
 from xdsl.utils.exceptions import PassFailedException
 
-from hpacml.dialects.hpacml.attributes import PREFIXES, IndirectType, MappingType
+from hpacml.dialects.hpacml.attributes import PREFIXES
 
 
 def require_nothing_left(module: Operation) -> None:
-    """Raise `PassFailedException` if an operation or a type of hpacml is left."""
+    """Raise `PassFailedException` if an operation, a type or an attribute of hpacml is left."""
     left = sorted({each for op in module.walk() for each in _of_hpacml(op)})
     if left:
         raise PassFailedException(
@@ -25,16 +24,25 @@ def require_nothing_left(module: Operation) -> None:
 def _of_hpacml(op: Operation) -> Iterator[str]:
     if op.name.startswith(PREFIXES):
         yield op.name
-    for type in _types(op):
-        if isinstance(type, MappingType | IndirectType):
-            yield f"!{type.name}"
+    yield from (f"the attribute {name}" for name in op.attributes if name.startswith(PREFIXES))
+    arguments = (argument.type for region in op.regions for block in region.blocks for argument in block.args)
+    for each in (*op.result_types, *arguments, *op.properties.values(), *op.attributes.values()):
+        yield from _inside(each)
 
 
-def _types(op: Operation) -> Iterator[Attribute]:
-    yield from op.result_types
-    for region in op.regions:
-        for block in region.blocks:
-            yield from (argument.type for argument in block.args)
-    if isinstance(op, FuncOp):
-        signature: FunctionType = op.function_type
-        yield from (*signature.inputs, *signature.outputs)
+def _inside(attribute: Attribute) -> Iterator[str]:
+    """The attributes of hpacml that an attribute is or contains."""
+    if attribute.name.startswith(PREFIXES):
+        yield f"{'!' if isinstance(attribute, TypeAttribute) else '#'}{attribute.name}"
+        return
+    match attribute:
+        case ArrayAttr():
+            inner = attribute.data
+        case DictionaryAttr():
+            inner = attribute.data.values()
+        case ParametrizedAttribute():
+            inner = attribute.parameters
+        case _:
+            return
+    for each in inner:
+        yield from _inside(each)

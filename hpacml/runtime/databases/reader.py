@@ -119,17 +119,34 @@ class Region:
             run.after(start) for shard, start in zip(shards, starts, strict=False) for run in shard.runs
         )
         tensors = {name: tensor_of(files, name, shards) for name in first.items}
-        self.inputs = tuple(tensor for name, tensor in tensors.items() if name.startswith("input"))
-        self.outputs = tuple(tensor for name, tensor in tensors.items() if name.startswith("output"))
+        self._inputs = tuple(tensor for name, tensor in tensors.items() if name.startswith("input"))
+        self._outputs = tuple(tensor for name, tensor in tensors.items() if name.startswith("output"))
+        self._oddity = next((oddity for shard in shards if (oddity := shard.oddity) is not None), None)
         self.runtime = tensors.get("runtime")
 
     def __len__(self) -> int:
         return self.calls
 
     @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """The tensors of the inputs. Raises DatabaseError if the group has other datasets than its attributes tell."""
+        self._require_whole()
+        return self._inputs
+
+    @property
+    def outputs(self) -> tuple[Tensor, ...]:
+        """The tensors of the outputs. Raises DatabaseError if the group has other datasets than its attributes tell."""
+        self._require_whole()
+        return self._outputs
+
+    def _require_whole(self) -> None:
+        if self._oddity is not None:
+            raise DatabaseError(self._oddity)
+
+    @property
     def tensors(self) -> tuple[Tensor, ...]:
-        """All tensors: inputs, outputs and runtime."""
-        return (*self.inputs, *self.outputs, *([] if self.runtime is None else [self.runtime]))
+        """All tensors that are there: inputs, outputs and runtime."""
+        return (*self._inputs, *self._outputs, *([] if self.runtime is None else [self.runtime]))
 
     def run_of(self, call: int) -> Run | None:
         """Return the run that collected the call of this number, None if the file does not say."""
@@ -215,7 +232,7 @@ class Region:
         return {tensor.name: sweep for tensor, sweep in zip(tensors, found, strict=True)}
 
     def __repr__(self) -> str:
-        return f"<region {self.label}: {self.calls} calls of {list(self.inputs)} -> {list(self.outputs)}>"
+        return f"<region {self.label}: {self.calls} calls of {list(self._inputs)} -> {list(self._outputs)}>"
 
 
 def _paths(path: Path | Sequence[Path]) -> list[str]:

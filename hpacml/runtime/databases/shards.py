@@ -69,6 +69,15 @@ class Shard:
         """The number of calls that all datasets have."""
         return min((item.entries for item in self.items.values()), default=0)
 
+    @property
+    def oddity(self) -> str | None:
+        """What tells that the datasets are not those that the schema tells of, None if they are."""
+        if self.schema is None or not (others := {*self.schema.columns} ^ (self.items.keys() - {"runtime"})):
+            return None
+        other = min(others)
+        what = "is not among the tensors that its attributes tell" if other in self.items else "is missing"
+        return f"the dataset '{self.label}/{other}' in '{self.path}' {what}: see `hpacml db check`, and use a copy"
+
     def parts(self, name: str) -> list[Part]:
         """Where the calls of a tensor are."""
         item, calls = self.items[name], self.calls
@@ -125,8 +134,8 @@ def shards_of(file: Any, path: str) -> list[Shard]:
 def _shard(path: str, label: str, group: Any) -> Shard:
     names: list[str] = sorted((name for name in group if _TENSOR.fullmatch(name)), key=_order)
     datasets: dict[str, Any] = {name: group[name] for name in names}
+    _require_datasets(label, datasets)
     schema = Schema.read(group)
-    _require_datasets(label, datasets, schema)
     calls = datasets["runtime"].shape[0] if "runtime" in datasets else None
     varying = group.get(VARYING) if schema is not None else None
     items = {name: _item(label, name, datasets[name], schema, calls, varying) for name in datasets}
@@ -135,15 +144,11 @@ def _shard(path: str, label: str, group: Any) -> Shard:
     return Shard(path, label, schema, _writer(group, datasets.values()), read_runs(group), items)
 
 
-def _require_datasets(label: str, datasets: Mapping[str, Any], schema: Schema | None) -> None:
-    """Raise ValueError unless all are datasets, and those that the schema tells of."""
+def _require_datasets(label: str, datasets: Mapping[str, Any]) -> None:
+    """Raise ValueError unless all are datasets."""
     for name, each in datasets.items():
         if not isinstance(each, h5py().Dataset):
             raise ValueError(f"'{label}/{name}' is no dataset, but a {type(each).__name__.lower()}")
-    if schema is not None and (others := {*schema.columns} ^ (datasets.keys() - {"runtime"})):
-        other = min(others)
-        what = "is not among the tensors that its attributes tell" if other in datasets else "is missing"
-        raise ValueError(f"the dataset '{label}/{other}' {what}")
 
 
 def _item(label: str, name: str, dataset: Any, schema: Schema | None, calls: int | None, varying: Any) -> Item:

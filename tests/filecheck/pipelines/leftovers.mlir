@@ -128,6 +128,54 @@ func.func @view(%x: memref<9xf32>, %zero: index, %v: !hpacml.indirect<9xf32>) {
 
 // -----
 
+func.func @attribute() attributes {t = !hpacml.mapping<9xf32>} {
+  func.return
+}
+
+// CHECK: nothing lowers !hpacml.mapping any more
+
+// -----
+
+func.func @inside(%x: memref<9xf32>) {
+  "test.op"(%x) {of = {types = [!hpacml.mapping<9xf32>], slice = #hpacml.slice<[i]>}} : (memref<9xf32>) -> ()
+  func.return
+}
+
+// CHECK: nothing lowers !hpacml.mapping, #hpacml.slice any more
+
+// -----
+
+func.func @element() {
+  %x = "test.op"() : () -> memref<1x!hpacml.mapping<9xf32>>
+  func.return
+}
+
+// CHECK: nothing lowers !hpacml.mapping any more
+
+// -----
+
+func.func @discardable(%x: memref<9xf32>) {
+  "test.op"(%x) {hpacml.note} : (memref<9xf32>) -> ()
+  func.return
+}
+
+// CHECK: nothing lowers the attribute hpacml.note any more
+
+// -----
+
+hpacml.functor @f : [i, 0:2] = ([i - 1], [i + 1])
+func.func @allocated(%t: memref<9xf32>) {
+  %a = hpacml.map to @f(%t[1 : 8]) : memref<9xf32> -> !hpacml.mapping<7x2xf32>
+  %x = hpacml.tensor %a : !hpacml.mapping<7x2xf32> -> memref<7x2xf32>
+  hpacml.gather %a into %x : !hpacml.mapping<7x2xf32>, memref<7x2xf32>
+  func.return
+}
+
+// CHECK-LABEL: func.func @allocated
+// CHECK: memref.alloc() : memref<7x2xf32>
+
+// -----
+
 hpacml.functor @f : [i] = ([i])
 func.func @returned(%t: memref<9xf32>) -> memref<9xf32> {
   %a = hpacml.map to @f(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
