@@ -329,6 +329,19 @@ def test_an_output_that_no_body_changes_is_a_warning_once(calls: int, caplog: py
     assert warning.startswith("the output 'b' of the region step was not changed by its body")
 
 
+def test_an_output_that_is_given_its_own_values_is_told_so(caplog: pytest.LogCaptureFixture) -> None:
+    @hpacml.region(LATER)
+    def step(a: Any, b: Any) -> None:
+        b[:] = a
+
+    with caplog.at_level(logging.WARNING, "hpacml"):
+        step(np.ones(3), np.ones(3))
+        hpacml.flush()
+    (warning,) = _warnings(caplog)
+    assert "in the call collected, or was given the very values that it had, which looks the same" in warning
+    assert warning.endswith("if it wrote these values, nothing is wrong")
+
+
 def test_an_output_that_changes_at_last_is_no_warning(caplog: pytest.LogCaptureFixture) -> None:
     @hpacml.region(LATER)
     def step(a: Any, b: Any) -> None:

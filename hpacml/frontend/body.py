@@ -99,8 +99,9 @@ class Outputs:
         if (calls := self._unchanged.pop(name, 0)) == 0:
             return
         _log.warning(
-            "the output '%s' of the region %s was not changed by its body in the %s: if the body assigns or returns a "
-            "new array, let it write into this one, as in %s[:] = ...",
+            "the output '%s' of the region %s was not changed by its body in the %s, or was given the very values that "
+            "it had, which looks the same: if the body assigns or returns a new array, let it write into this one, as "
+            "in %s[:] = ...; if it wrote these values, nothing is wrong",
             name,
             self._region,
             "call collected" if calls == 1 else f"{calls} calls collected",
