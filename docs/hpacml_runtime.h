@@ -23,6 +23,9 @@ void    hpacml_check_map(const char *site, const int64_t *values, void **arrays)
 void    hpacml_call_body(int64_t index);
 void    hpacml_refuse_size(int64_t size, int64_t more);
 void    hpacml_refuse_sizes(const char *site, int64_t given, int64_t wanted);
+void    hpacml_number(int64_t bits);
+void    hpacml_fail(const char *site);
+void    hpacml_print(const char *site);
 double  hpacml_time_ms(void);
 int64_t hpacml_time_ns(void);
 void    hpacml_record(const char *site, void **counters, int64_t stages, const int64_t *times, const int64_t *bytes);

@@ -80,10 +80,10 @@ ON_ERROR = Variable(
 )
 CHECK = Variable(
     "HPACML_CHECK",
-    "`finite`, `sync`, or both with a comma",
+    "`bounds`, `finite`, `sync`, or several with commas",
     "",
-    "Checks that cost time: `finite` refuses NaN and infinity from a model, `sync` waits on a GPU for the check of "
-    "indices.",
+    "Checks that cost time: `bounds` refuses indices in kernels that lie outside of arrays, and is read when a kernel "
+    "is compiled; `finite` refuses NaN and infinity from a model; `sync` waits on a GPU for the check of indices.",
 )
 MODEL_RELOAD = Switch(
     "HPACML_MODEL_RELOAD",

@@ -278,3 +278,63 @@ class SizeSite(Site):
     @staticmethod
     def parse(record: Json) -> SizeSite:
         return SizeSite(record["text"])
+
+
+@dataclass(frozen=True, slots=True)
+class NumberField:
+    """A number in a text: the NumPy or Python type of which it is, its format, and its conversion (`r` or `s`)."""
+
+    type: str
+    format: str = ""
+    conversion: str = ""
+
+    def to_json(self) -> Json:
+        return {"type": self.type, "format": self.format, "conversion": self.conversion}
+
+
+Pieces: TypeAlias = "tuple[str | NumberField, ...]"
+"""A text, whose numbers come with calls of `hpacml_number` before."""
+
+
+def _pieces_to_json(pieces: Pieces) -> list[str | Json]:
+    return [piece if isinstance(piece, str) else piece.to_json() for piece in pieces]
+
+
+def _pieces(records: Sequence[str | Json]) -> Pieces:
+    return tuple(record if isinstance(record, str) else NumberField(**record) for record in records)
+
+
+@dataclass(frozen=True, slots=True)
+class FailSite(Site):
+    """A call of `hpacml_fail`: the built-in exception that is raised, its text, and the place in the source."""
+
+    kind = "fail"
+    symbol = "hpacml_fail"
+    error: str
+    text: Pieces | None
+    place: str
+
+    def _fields(self) -> Json:
+        text = None if self.text is None else _pieces_to_json(self.text)
+        return {"error": self.error, "text": text, "place": self.place}
+
+    @staticmethod
+    def parse(record: Json) -> FailSite:
+        text = None if record["text"] is None else _pieces(record["text"])
+        return FailSite(record["error"], text, record["place"])
+
+
+@dataclass(frozen=True, slots=True)
+class PrintSite(Site):
+    """A call of `hpacml_print`."""
+
+    kind = "print"
+    symbol = "hpacml_print"
+    text: Pieces
+
+    def _fields(self) -> Json:
+        return {"text": _pieces_to_json(self.text)}
+
+    @staticmethod
+    def parse(record: Json) -> PrintSite:
+        return PrintSite(_pieces(record["text"]))

@@ -86,6 +86,9 @@ HOST_SYMBOLS = (
     Symbol("void hpacml_call_body(int64_t index)", python=True),
     Symbol("void hpacml_refuse_size(int64_t size, int64_t more)", python=True),
     Symbol("void hpacml_refuse_sizes(const char *site, int64_t given, int64_t wanted)", python=True),
+    Symbol("void hpacml_number(int64_t bits)", python=True),
+    Symbol("void hpacml_fail(const char *site)", python=True),
+    Symbol("void hpacml_print(const char *site)", python=True),
     Symbol("double hpacml_time_ms(void)"),
     Symbol("int64_t hpacml_time_ns(void)"),
     Symbol(

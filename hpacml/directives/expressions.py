@@ -93,7 +93,14 @@ class Expr:
     @property
     def names(self) -> frozenset[str]:
         """The names that occur."""
-        return frozenset(node.id for node in ast.walk(self.node) if isinstance(node, ast.Name))
+        return frozenset(node.id for node in self.variables)
+
+    @property
+    def variables(self) -> list[ast.Name]:
+        """The nodes that are names, but for that of a function."""
+        functions = [node.func for node in ast.walk(self.node) if isinstance(node, ast.Call)]
+        nodes = (node for node in ast.walk(self.node) if isinstance(node, ast.Name))
+        return [node for node in nodes if not any(node is function for function in functions)]
 
     @cached_property
     def evaluation(self) -> Evaluation:
@@ -213,6 +220,15 @@ def _evaluation(node: ast.expr, expr: Expr) -> Evaluation:
                 return fitting(number)
 
             return of_name
+        case ast.Call(args=[ast.Name(id=array)]):
+
+            def of_length(values: Mapping[str, object]) -> Number:
+                shape = getattr(values.get(array), "shape", ())
+                if not shape:
+                    raise _error(f"'{array}' is no array, whose length this could be", node, expr)
+                return int(shape[0])
+
+            return of_length
         case ast.UnaryOp(op=ast.Not(), operand=operand):
             negated = _evaluation(operand, expr)
             return lambda values: not negated(values)

@@ -61,7 +61,7 @@ DIRECTIVES = {"approx", "declare", "ml", "tensor"}
 FILES = ("model", "database", "label")
 
 NO_ELEMENTS = "an expression cannot read an element of an array; compute it before and use its name"
-NO_CALLS = "an expression has no calls; compute the value before and use its name"
+NO_CALLS = "an expression has no calls but len(a); compute the value before and use its name"
 NO_COMMENTS = "a directive cannot hold a comment"
 WHICH_ELEMENTS = "say which elements, as in t[0:n, 0:m]"
 ONE_PAIR = "all dimensions stand in one pair of brackets, as in t[0:n, 0:m]"
@@ -305,7 +305,6 @@ def _ranges(place: _Place) -> Hints:
     colon = place.found == ":" and place.wants_operand
     empty = place.found == "]" and place.top == "["
     return {
-        "a range needs a start, as in 0:n for the first n elements": colon and place.in_target,
         "a range in a functor needs both bounds, as in 0:5": colon and place.opener == "[",
         WHICH_ELEMENTS: (empty and place.in_target) or (place.found == "." and place.top == "["),
         "give one entry for each dimension, as in [i, j]": empty,

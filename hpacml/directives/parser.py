@@ -229,12 +229,21 @@ class _Builder:
         return Target(self._path(name), (), _span(meta), self.text)
 
     def c_slice(
-        self, meta: Meta, first: Expr | Target, *rest: Token | Expr | None
+        self, meta: Meta, first: Expr | Target | Token, *rest: Token | Expr | None
     ) -> TargetIndex | TargetRange | Target:
         if isinstance(first, Target):
             return first
+        if isinstance(first, Token):
+            return self._from_the_first(meta, *cast("tuple[Expr | None, Token | None, Expr | None]", rest))
         colon, stop, _, step = cast("tuple[Token | None, Expr | None, Token | None, Expr | None]", rest)
         return TargetIndex(first) if colon is None else TargetRange(first, stop, step, _span(meta))
+
+    def _from_the_first(self, meta: Meta, stop: Expr | None, _: Token | None, step: Expr | None) -> TargetRange:
+        """A range without a start. Raises `DirectiveError` unless it is known to run forwards."""
+        forwards = step is None or (isinstance(step.node, ast.Constant) and isinstance(step.node.value, int))
+        if not forwards:  # a constant has no sign
+            raise self._error("a range that may run backwards needs a start, as in n-1:0:-1", _span(meta))
+        return TargetRange(Expr(ast.Constant(0), _span(meta), self.text), stop, step, _span(meta))
 
     def c_expr(self, meta: Meta, node: ast.expr) -> Expr:
         return index_expr(Expr(node, _span(meta), self.text))
@@ -365,6 +374,10 @@ class _Builder:
 
     def variable(self, meta: Meta, token: Token) -> ast.expr:
         return _located(ast.Name(self._path(token), ast.Load()), meta)
+
+    def length(self, meta: Meta, array: Token) -> ast.expr:
+        function = _located(ast.Name("len", ast.Load()), meta)
+        return _located(ast.Call(function, [self.variable(meta, array)], []), meta)
 
     def integer(self, meta: Meta, token: Token) -> ast.expr:
         return _located(ast.Constant(self._int(token)), meta)

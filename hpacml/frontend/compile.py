@@ -10,6 +10,7 @@ from xdsl.ir import Attribute
 
 from hpacml.backend.anonymous import ENTRY, forget_names, take_texts
 from hpacml.backend.stacks import on_large_stack
+from hpacml.backend.trampolines import ARRAY
 from hpacml.errors import CompileError
 from hpacml.pipelines import generic_text, run_passes
 from hpacml.runtime import handlers, loading
@@ -49,15 +50,15 @@ def _compile(module: ModuleOp, name: str, chosen: instruments.Instruments, chip:
     handlers.install()
     function = next(op for op in module.body.block.ops if isinstance(op, FuncOp) and op.sym_name.data == name)
     types = [_kind(type) for type in function.function_type.inputs]
-    result = next(map(_kind, function.function_type.outputs), None)
+    results = list(map(_kind_of_result, function.function_type.outputs))
     if chip is None:
         lowered = _lower(module, name, chosen.timing)
-        return loading.compile(lowered.text, ENTRY, types, result, lowered.texts, name)
+        return loading.compile(lowered.text, ENTRY, types, results, lowered.texts, name)
     from hpacml.runtime.gpu import compilation
 
     lowered = run_passes(module, report=chosen.timing, gpu=True)
     texts = take_texts(lowered)  # profilers show the names of functions, so kernels for GPUs keep them
-    return compilation.compile(generic_text(lowered), name, types, result, texts, chip)
+    return compilation.compile(generic_text(lowered), name, types, results, texts, chip)
 
 
 def _lower(module: ModuleOp, name: str, report: bool) -> Lowered:
@@ -77,3 +78,7 @@ def _lower(module: ModuleOp, name: str, report: bool) -> Lowered:
 def _kind(type: Attribute) -> str:
     """The runtime's name for the type of an argument or result."""
     return "memref" if isinstance(type, MemRefType) else str(type)
+
+
+def _kind_of_result(type: Attribute) -> str:
+    return f"{ARRAY}{type.get_num_dims()}" if isinstance(type, MemRefType) else str(type)

@@ -12,16 +12,16 @@ from typing import Any, NoReturn
 import numpy as np
 
 from hpacml.dtypes import BY_LONG_NAME, DTYPES
-from hpacml.errors import MapError
+from hpacml.errors import CompileError, MapError
 from hpacml.frontend import placement, tracers
 from hpacml.frontend.compile import compile
 from hpacml.frontend.functor import define_operators
-from hpacml.frontend.python.annotations import ArrayParameter, OpaqueParameter, ScalarParameter
-from hpacml.frontend.python.compiler import compile_kernel
+from hpacml.frontend.python.annotations import ArrayParameter, OpaqueParameter, ScalarParameter, leaves
+from hpacml.frontend.python.compiler import NO_CONSTANTS, compile_kernel
 from hpacml.frontend.python.definition import Definition
 from hpacml.frontend.python.nesting import shallow_enough
 from hpacml.frontend.python.sizes import size_rules
-from hpacml.frontend.python.types import ScalarType
+from hpacml.frontend.returning import Read, has_arrays, reader
 from hpacml.locks import Order, lock
 from hpacml.runtime.arrays.changes import note_writes
 from hpacml.runtime.arrays.protocols import array_view
@@ -44,7 +44,8 @@ class _Code:
     run: Callable[..., Any]
     written: tuple[int, ...]
     """The positions of the arrays that the code writes."""
-    result: Callable[[Any], object] | None
+    read: Read | None
+    """Makes the result, None for a kernel that returns nothing."""
     unchanged: Callable[[], bool] | None
     """Tells whether the functions that the code contains are still what their names stand for. None: yes."""
 
@@ -57,21 +58,27 @@ class _Code:
 class Dispatcher:
     """Calls the compiled code of a kernel. The first call with arrays of new layouts compiles it."""
 
-    def __init__(self, kernel: Definition, target: placement.Machine | None):
+    def __init__(
+        self, kernel: Definition, target: placement.Machine | None, constants: Mapping[str, object] = NO_CONSTANTS
+    ):
         self._kernel = kernel
         self._target: placement.Machine | None = target
-        self._parameters: dict[str, int] = {p.name: k for k, p in enumerate(kernel.parameters)}
+        self._constants = constants
+        parameters = list(leaves(kernel.parameters))
+        self._parameters: dict[str, int] = {p.name: k for k, p in enumerate(parameters)}
         by_name_only = any(p.kind is p.KEYWORD_ONLY for p in kernel.signature.parameters.values())
         self._count = None if by_name_only else len(self._parameters)
         """The number of positional arguments that need no binding; None if a parameter is keyword-only."""
-        self._arrays = [(k, p) for k, p in enumerate(kernel.parameters) if isinstance(p, ArrayParameter)]
+        known = [(k, p) for k, p in enumerate(parameters) if p.name not in constants]
+        self._arrays = [(k, p) for k, p in known if isinstance(p, ArrayParameter)]
+        self._positions = [k for k, _ in self._arrays]
         self._array_names = [p.name for _, p in self._arrays]
-        self._opaque = [p.name for p in kernel.parameters if isinstance(p, OpaqueParameter)]
+        self._opaque = [p.name for _, p in known if isinstance(p, OpaqueParameter)]
         self._framed = bool(self._opaque)
         """Whether a call has something that its frame must hold: arguments, or arrays that code of models may meet."""
         self._passed = [
             (k, _converter(p) if isinstance(p, ScalarParameter) else None)
-            for k, p in enumerate(kernel.parameters)
+            for k, p in known
             if not isinstance(p, OpaqueParameter)
         ]
         self._expected = [(BY_LONG_NAME[p.element.dtype.name].name, len(p.dims)) for _, p in self._arrays]
@@ -105,7 +112,7 @@ class Dispatcher:
             if code.written:
                 self._begin_writes(code, args, views)
             with self._frame(args, views) if self._framed else self._no_arguments:
-                return self._invoke(code, self._numbers(args), views)
+                return self._invoke(code, args, self._numbers(args), views)
         return self._run_on_device(layouts, chosen, args, views)
 
     def _run_on_device(
@@ -120,17 +127,21 @@ class Dispatcher:
         key = code, tuple([number or str(number) for number in numbers])  # 0.0 equals -0.0, but computes differently
         frame = self._frame(args, views) if self._framed else self._no_arguments
         work = Work(device, frame, views, frozenset(code.written), key)
-        return self._offload.run(work, lambda views: self._invoke(code, numbers, views))
+        return self._offload.run(work, lambda views: self._invoke(code, args, numbers, views))
 
     def _numbers(self, args: Sequence[Any]) -> list[object]:
         return [convert(args[k]) for k, convert in self._passed if convert is not None]
 
-    def _invoke(self, code: _Code, numbers: Sequence[object], views: Sequence[ArrayView]) -> object:
+    def _invoke(
+        self, code: _Code, args: Sequence[Any], numbers: Sequence[object], views: Sequence[ArrayView]
+    ) -> object:
         descriptors = [descriptor(view) for view in views]  # must outlive the call
         addresses, others = map(addressof, descriptors), iter(numbers)
         values = [next(addresses) if convert is None else next(others) for _, convert in self._passed]
-        result = code.run(*values)
-        return result if code.result is None else code.result(result)
+        words = code.run(*values)
+        if code.read is None:
+            return None
+        return code.read(words, args, views)
 
     def _begin_writes(self, code: _Code, args: Sequence[Any], views: Sequence[ArrayView]) -> None:
         """Raise `MapError` for arrays that are written and must not be, and tell Torch of those that are its own."""
@@ -142,7 +153,8 @@ class Dispatcher:
         note_writes(views, code.written)
 
     def _frame(self, args: Sequence[Any], views: Sequence[ArrayView]) -> Frame:
-        arguments = {name: args[self._parameters[name]] for name in self._opaque}
+        given = {name: args[self._parameters[name]] for name in self._opaque}
+        arguments = {**given, **self._no_arguments.arguments}
         return Frame(arguments, paths=self._no_arguments.paths, arrays=(self._array_names, views))
 
     def _bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Sequence[Any]:
@@ -157,15 +169,20 @@ class Dispatcher:
         codes = self._codes[chosen, chip]
         with _compiling:
             if layouts not in codes or codes[layouts].is_old:
-                compiled = compile_kernel(self._kernel, layouts)
+                compiled = compile_kernel(self._kernel, layouts, self._constants)
                 self._no_arguments.paths.origins.update(compiled.origins)
                 self._framed |= compiled.infers
-                result = compiled.result
+                self._no_arguments.arguments = {**self._no_arguments.arguments, **compiled.arguments}
+                if chip is not None and has_arrays(compiled.result):
+                    raise CompileError(
+                        f"{self._kernel.name}() returns an array, which a kernel cannot on a GPU: pass it one to write"
+                    )
                 with shallow_enough(self._kernel.source):
                     function = compile(compiled.module, compiled.entry, chosen, chip)
                 run = chosen.around(lambda *_: f"hpacml.kernel {self._kernel.name}", function)
                 written = tuple(n for n, (k, _) in enumerate(self._arrays) if k in compiled.written)
-                codes[layouts] = _Code(run, written, result and _result(result), compiled.unchanged)
+                read = None if compiled.result is None else reader(compiled.result, self._positions)
+                codes[layouts] = _Code(run, written, read, compiled.unchanged)
             return codes[layouts]
 
     # -- errors ----------------------------------------------------------------------------------
@@ -194,15 +211,6 @@ class Dispatcher:
             wanted = size if other is None else views[other[0]].shape[other[1]]
             if given != wanted:
                 raise MapError(text.format(given=given, wanted=wanted))
-
-
-def _result(type: ScalarType) -> Callable[[Any], object] | None:
-    if type.weak:
-        return None
-    if type.kind == "u":
-        mask = (1 << type.bits) - 1
-        return lambda value: type.python(value & mask)
-    return type.python
 
 
 def _converter(parameter: ScalarParameter) -> Callable[[Any], object]:

@@ -7,7 +7,7 @@ import inspect
 import linecache
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeAlias, TypeVar, cast, overload
 
 from hpacml.errors import CompileError, HpacmlError
@@ -20,7 +20,6 @@ from hpacml.frontend.python.source import Source
 if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp
 
-    from hpacml.frontend.dispatch import Dispatcher
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -110,15 +109,19 @@ class Kernel(Decorated, Definition, Generic[P, R]):
         return self._lower(lambda: amdgcn(module, chip))
 
     def _module(self, layout: LayoutName) -> ModuleOp:
-        from hpacml.frontend.python.annotations import ArrayParameter
+        from hpacml.frontend.python.annotations import ArrayParameter, leaves
         from hpacml.frontend.python.compiler import compile_kernel
+        from hpacml.frontend.python.types import NeedsValue
         from hpacml.runtime.arrays.views import Layout
 
         if layout not in (known := [*Layout]):
             raise HpacmlError(f"unknown layout {layout!r}: the layouts are {', '.join(known)}")
         try:
-            arrays = sum(isinstance(parameter, ArrayParameter) for parameter in self.parameters)
+            arrays = sum(isinstance(parameter, ArrayParameter) for parameter in leaves(self.parameters))
             return compile_kernel(self, (Layout(layout),) * arrays).module
+        except NeedsValue as need:
+            message = f"what {self.name}() does depends on the value of '{need.name}', which only a call has"
+            raise CompileError(message, self.source.file, self.source.first_line) from None
         except HpacmlError as error:
             raise error.with_traceback(None)  # noqa: B904 (as in a call)
 
@@ -130,10 +133,15 @@ class Kernel(Decorated, Definition, Generic[P, R]):
             return on_large_stack(work)
 
     @functools.cached_property
-    def _dispatcher(self) -> Dispatcher:
-        from hpacml.frontend.dispatch import Dispatcher
+    def _dispatcher(self) -> Callable[[Sequence[Any], Mapping[str, Any]], object]:
+        from hpacml.backend.stacks import on_large_stack
 
-        return Dispatcher(self, self.target)
+        def make() -> Callable[[Sequence[Any], Mapping[str, Any]], object]:
+            from hpacml.frontend.choosing import dispatcher
+
+            return dispatcher(self, self.target)
+
+        return on_large_stack(make)  # which the imports of the first call may need
 
     def __repr__(self) -> str:
         return f"<hpacml.kernel {self.name}>"

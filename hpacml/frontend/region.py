@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -161,8 +160,8 @@ class Region(Decorated, Generic[P, R]):
         check_units(ml, (target.array for use in uses for target in depth_first(use.map[1])))
         numbers = (number for use in uses for number in AppliedFunctor(*use.map, frozenset()).open_numbers)
         for expr in (*numbers, ml.condition, ml.if_condition):
-            for node in ast.walk(expr.node) if isinstance(expr, Expr) else ():
-                if isinstance(node, ast.Name) and (message := wrong(node.id)) is not None:
+            for node in expr.variables if isinstance(expr, Expr) else ():
+                if (message := wrong(node.id)) is not None:
                     raise DirectiveError(message, text, node.col_offset, node.end_col_offset or 0)
         return ml, [(use.keyword, *use.map) for use in uses]
 

@@ -31,6 +31,8 @@ class _Pending(threading.local):
         self.errors: list[BaseException] = []
         self.sizes: list[int] = []
         """The sizes, so far, of an array that is being refused."""
+        self.numbers: list[int] = []
+        """The numbers, so far, of a text."""
 
 
 pending = _Pending()

@@ -7,6 +7,7 @@ import functools
 from hpacml import environment
 
 CHECKS = {
+    "bounds": "that indices of arrays in kernels lie inside, where that is read at the first call",
     "finite": "that what a model gives is finite",
     "sync": "that indices on a GPU lie inside, before anything is written",
 }

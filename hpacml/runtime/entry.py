@@ -10,6 +10,7 @@ from typing import Any
 
 from hpacml.abi.symbols import VALUES
 from hpacml.backend.llvm import Library
+from hpacml.backend.trampolines import is_number, results_format
 from hpacml.errors import HpacmlError
 from hpacml.runtime.arrays.views import ArrayView, descriptor
 from hpacml.runtime.callbacks import pending
@@ -20,14 +21,15 @@ _NO_STACK = 3
 
 
 class Function:
-    """A compiled function. Call it with one value per argument; it returns its result, or None.
+    """A compiled function. Call it with one value per argument; it returns its result, a tuple of several or
+    of the words of arrays, or None.
 
     A memref is passed as the address of its descriptor, which the caller keeps alive; other values are Python
     numbers. The function runs without the GIL. A call raises what a handler raised on the way, and HpacmlError for
     a number that does not fit its type. `enter` runs the function elsewhere than on the host.
     """
 
-    __slots__ = ("_address", "_enter", "_library", "_pack", "_slots", "_unpack", "name")
+    __slots__ = ("_address", "_enter", "_is_number", "_library", "_pack", "_slots", "_unpack", "name")
 
     def __init__(
         self,
@@ -35,17 +37,20 @@ class Function:
         library: Library,
         symbol: str,
         argument_types: Sequence[str],
-        result_type: str | None,
+        result_types: Sequence[str],
         enter: Callable[[int, Any], int] | None = None,
     ):
         arguments = struct.Struct("=" + "".join(VALUES[kind].slot for kind in argument_types))
-        result = struct.Struct("=" + VALUES[result_type].slot) if result_type else None
+        result = struct.Struct(results_format(result_types)) if result_types else None
         self.name = name
         self._library = library
         self._enter = enter or runtime().enter
         self._address = library.addresses[symbol]
-        self._slots = ctypes.c_int64 * (len(argument_types) + 1)
+        self._slots = ctypes.c_int64 * (
+            len(argument_types) + (result.size + 7) // 8 if result else len(argument_types) + 1
+        )
         self._pack = arguments.pack_into
+        self._is_number = is_number(result_types)
         self._unpack = functools.partial(result.unpack_from, offset=arguments.size) if result else None
 
     def __call__(self, *values: object) -> Any:
@@ -57,10 +62,14 @@ class Function:
         # A callback that was interrupted outside its try block returns any status, even that of success.
         if (status := self._enter(self._address, slots)) or pending.errors:
             self._raise_pending(status)
-        return None if self._unpack is None else self._unpack(slots)[0]
+        if self._unpack is None:
+            return None
+        words = self._unpack(slots)
+        return words[0] if self._is_number else words
 
     def _raise_pending(self, status: int) -> None:
         pending.sizes.clear()  # of an array, between two of which an interrupt may have come
+        pending.numbers.clear()
         if status == _NO_STACK and not pending.errors:
             raise no_stack()
         if not pending.errors:

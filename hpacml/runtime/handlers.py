@@ -18,7 +18,7 @@ from hpacml.abi.records import (
     SizeSite,
 )
 from hpacml.errors import DeviceError, MapError
-from hpacml.runtime import callbacks, frame
+from hpacml.runtime import callbacks, frame, messages
 from hpacml.runtime.gpu import device_call, device_handlers
 from hpacml.runtime.mapcheck import MapCheck
 from hpacml.runtime.reports import instruments
@@ -48,6 +48,9 @@ def install() -> None:
         open_counters=open_counters,
         refuse=refuse,
         refuse_sizes=refuse_sizes,
+        number=messages.number,
+        fail=messages.fail,
+        print=messages.print_text,
         launch=device_handlers.launch,
         device_alloc=device_handlers.allocate,
         device_free=device_handlers.free,

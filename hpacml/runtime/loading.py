@@ -19,18 +19,18 @@ def compile(
     ir_text: str,
     entry_name: str,
     arg_types: Sequence[str],
-    result_type: str | None = None,
+    result_types: Sequence[str] = (),
     texts: Mapping[str, bytes] = NO_TEXTS,
     name: str | None = None,
 ) -> Function:
     """Load the function `entry_name` of a module in MLIR's func, scf, memref, arith, math, cf and llvm.
 
-    It must be marked `llvm.emit_c_interface`. `arg_types` and `result_type` are "memref", "index", "i64",
+    It must be marked `llvm.emit_c_interface`. `arg_types` and `result_types` are "memref", "index", "i64",
     "i32", "i8", "i1", "f64" or "f32". The code finds `texts`, NUL-terminated, at symbols that the module declares.
     If machine code is in the cache on disk, neither MLIR nor LLVM compiles anything; if code for another kind of
     processor is, only LLVM does. Errors of calls show `name`. Raises CompileError.
     """
-    entry = trampoline(entry_name, arg_types, result_type)
+    entry = trampoline(entry_name, arg_types, result_types)
     symbol = packed(entry_name)
 
     data = {symbol: ctypes.create_string_buffer(text) for symbol, text in texts.items()}
@@ -43,4 +43,4 @@ def compile(
         lambda: portable(ir_text, lambda text: llvm.emit(text + entry, {symbol})),
         lambda code: llvm.link(code, {symbol}, symbols, data),
     )
-    return Function(name or entry_name, library, symbol, arg_types, result_type)
+    return Function(name or entry_name, library, symbol, arg_types, result_types)

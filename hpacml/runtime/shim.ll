@@ -582,6 +582,20 @@ define void @hpacml_keep(ptr %memory) {
   ret void
 }
 
+; Keeps memory if it is what the innermost entry of this thread has allocated.
+define void @hpacml_keep_temporary(ptr %memory) {
+  %block = call ptr @block_of(ptr %memory)
+  %unknown = icmp eq ptr %block, null
+  br i1 %unknown, label %return, label %keep
+
+keep:
+  call void @hpacml_keep(ptr %memory)
+  br label %return
+
+return:
+  ret void
+}
+
 ; Gives up memory that hpacml_keep has kept; any thread may do so.
 define void @hpacml_drop(ptr %memory) {
   %block = getelementptr i8, ptr %memory, i64 -64

@@ -345,8 +345,8 @@ MISTAKES = [
     # ranges and indices
     (F.replace("«»", "[«j-1:»]"), "a range in a functor needs both bounds: write where it ends, j - 1:stop"),
     (F.replace("«»", "[«:»5]"), "a range in a functor needs both bounds, as in 0:5"),
-    ("tensor map(to: f(t[«:»]))", "a range needs a start, as in 0:n for the first n elements"),
-    ("tensor map(to: f(t[«:»N]))", "a range needs a start, as in 0:n for the first n elements"),
+    ("tensor map(to: f(t[«::-1»]))", "a range that may run backwards needs a start, as in n-1:0:-1"),
+    ("tensor map(to: f(t[«:N:s»]))", "a range that may run backwards needs a start, as in n-1:0:-1"),
     (F.replace("«»", "[«i/2»]"), "the indices of a functor are affine, so '/' cannot be used in them"),
     (F.replace("«»", "[1 + «i % 2»]"), "the indices of a functor are affine, so '%' cannot be used in them"),
     (F.replace("«»", "[«i < 2»]"), "the indices of a functor are affine, so '<' cannot be used in them"),

@@ -165,9 +165,9 @@ def test_each_kind_of_array_is_compiled_once(monkeypatch: pytest.MonkeyPatch) ->
     kernel = kernel_of('@hpacml.kernel\ndef f(a: Float64[np.ndarray, "N M"]):\n    a[0, 0] = len(a)\n')
     compiled: list[tuple[Layout, ...]] = []
 
-    def compile_kernel(definition: Any, layouts: tuple[Layout, ...]) -> Any:
+    def compile_kernel(definition: Any, layouts: tuple[Layout, ...], *constants: Any) -> Any:
         compiled.append(layouts)
-        return original(definition, layouts)
+        return original(definition, layouts, *constants)
 
     original = dispatch.compile_kernel
     monkeypatch.setattr(dispatch, "compile_kernel", compile_kernel)

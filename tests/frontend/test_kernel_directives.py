@@ -214,7 +214,7 @@ DIRECTIVES: list[tuple[str, str | None, str]] = [
     (MAPS + region("(infer) in(t) out(u) model(use)"), "use", "not a parameter that holds a path or a model"),
     (MAPS + region("(infer) in(t) out(u) model(pth)"), "pth", "did you mean 'path'?"),
     (MAPS + region("(predicated: usee) in(t) out(u)"), "usee", "did you mean 'use'?"),
-    (MAPS + region("(predicated: t) in(t) out(u)"), "t", "this is an array, where a number is needed"),
+    (MAPS + region("(predicated: t) in(t) out(u)"), "t", "this is an array, which is neither true nor false"),
     (MAPS + '    approx("ml(infer) in(t) out(u)")\n', "ml(infer) in(t) out(u)", "before the code it is about"),
     (
         FUNCTOR + "    if use:\n    " + MAP_T + MAP_U + region("(infer) in(t) out(u)"),
@@ -227,7 +227,7 @@ CODE: list[tuple[str, str | None, str]] = [
     (
         '    approx(f"tensor functor(g: [i, 0:{n}] = ([i]))")\n',
         'f"tensor functor(g: [i, 0:{n}] = ([i]))"',
-        "no f-string",
+        "has a number that is not known when the kernel is compiled",
     ),
     ("    approx(n)\n", "n", "one string that is known when the kernel is compiled"),
     ("    approx()\n", "approx()", "one string that is known when the kernel is compiled"),

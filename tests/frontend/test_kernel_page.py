@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -19,10 +21,12 @@ ROWS = re.findall(r"^\| `(.*?)` \| `(.*?)`.* \|$", TABLE, re.MULTILINE)
 HEAD = '@hpacml.kernel\ndef f(a: Float64[np.ndarray, "N"], b: Float64[np.ndarray, "N"], n: int, x: float):\n    '
 
 
-def test_examples(tmp_path: Path) -> None:
+def test_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "page.py"  # kernels need their source in a file
     file.write_text("".join(re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)))
-    exec(compile(file.read_text(), str(file), "exec"), {"__name__": "page"})
+    page = ModuleType("page")
+    monkeypatch.setitem(sys.modules, "page", page)  # where dataclasses look their module up
+    exec(compile(file.read_text(), str(file), "exec"), vars(page))
 
 
 @pytest.mark.parametrize(("refused", "instead"), ROWS)

@@ -108,7 +108,7 @@ def outer(x: float):
     del names["abs"]
     assert agrees() == math.cbrt(9.0) + math.cos(9.0) + 9.0
     names["f"] = lambda x: x
-    with pytest.raises(hpacml.CompileError, match=r"f\(...\) cannot be compiled"):
+    with pytest.raises(hpacml.CompileError, match=r"'f' is a lambda outside"):
         kernel(9.0)
     del names["f"]
     with pytest.raises(hpacml.CompileError, match="'f' is not defined"):
@@ -144,7 +144,7 @@ def test_types_ranges_and_directives_that_change() -> None:
     assert f(0.1) == 0.1
     assert "scf.parallel" in str(f.ir())
     loop = enumerate
-    with pytest.raises(hpacml.CompileError, match="a loop runs over"):
+    with pytest.raises(hpacml.CompileError, match="a loop over"):
         f(0.1)
     loop, directive = range, "tensor functor(f: [i, 0:2] = ([i]))"
     with pytest.raises(hpacml.DirectiveError, match="declares 2 features"):

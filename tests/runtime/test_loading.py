@@ -81,7 +81,7 @@ def body(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[int], object]],
 
 @pytest.fixture(scope="module")
 def call() -> entry.Function:
-    return loading.compile(CALL, "call", ["i64", "index"], "f64")
+    return loading.compile(CALL, "call", ["i64", "index"], ["f64"])
 
 
 def live_blocks() -> int:
@@ -91,7 +91,7 @@ def live_blocks() -> int:
 def scalar(text: str, arguments: str, types: list[str], result: str) -> entry.Function:
     """A function of scalars, of the operations in `text`; its result is %r."""
     head = f"func.func @f({arguments}) -> {result} attributes {{llvm.emit_c_interface}}"
-    return loading.compile(f"{head} {{\n{text}\nreturn %r : {result}\n}}", "f", types, result)
+    return loading.compile(f"{head} {{\n{text}\nreturn %r : {result}\n}}", "f", types, [result])
 
 
 @pytest.mark.parametrize("pick", [(slice(None), slice(None)), (slice(1, None, 2), slice(None, None, -3)), (2, 1)])
@@ -102,7 +102,7 @@ def test_strided_sum(pick: tuple[slice, slice]) -> None:
     expected = 0.0
     for x in a.flat:
         expected += float(x) * 1.5
-    function = loading.compile(SUM, "sum", ["memref", "f64"], "f64")
+    function = loading.compile(SUM, "sum", ["memref", "f64"], ["f64"])
     assert function(ctypes.addressof(described), 1.5) == expected
 
 
@@ -114,7 +114,7 @@ def test_every_scalar_type_passes() -> None:
             f" return %y : {kind} }}",
             "id",
             ["i1", kind, "i8"],
-            kind,
+            [kind],
         )
         assert identity(False, value, 5) == value
         assert type(identity(True, value, 5)) is type(value)
@@ -248,7 +248,7 @@ def test_structured_code_and_memory_lower() -> None:
       }}
       return %sum : f64
     }}"""
-    function = loading.compile(text, "k", ["memref", "memref"], "f64")
+    function = loading.compile(text, "k", ["memref", "memref"], ["f64"])
     a = np.arange(40.0).reshape(5, 8)[:, ::-2]
     b = np.ones((4, 5)).T
     described = [descriptor(array_view(array, "a")) for array in (a, b)]
@@ -538,7 +538,7 @@ from hpacml.backend import llvm
 from hpacml.runtime import callbacks, loading
 llvm.emit = None
 callbacks.register(call_body=lambda index: None)
-print(loading.compile({CALL!r}, "call", ["i64", "index"], "f64")(0, 3))
+print(loading.compile({CALL!r}, "call", ["i64", "index"], ["f64"])(0, 3))
 """
 
 
@@ -568,7 +568,7 @@ def test_nothing_is_compiled_twice(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setattr(mlir, "lower", lambda text: lowered.append(text) or lower(text))
 
     def run(text: str = CALL, result: str | None = "f64") -> None:
-        loading.compile(text, "call", ["i64", "index"], result)(0, 1)
+        loading.compile(text, "call", ["i64", "index"], [] if result is None else [result])(0, 1)
 
     run()
     run()
@@ -597,7 +597,7 @@ def test_a_cache_that_cannot_be_written_is_no_error(monkeypatch: pytest.MonkeyPa
     occupied.touch()
     for path in (occupied, occupied / "below", Path("/proc/hpacml")):
         monkeypatch.setenv("HPACML_CACHE_DIR", str(path))
-        assert loading.compile(CALL, "call", ["i64", "index"], "f64")(0, 1) == 2.0
+        assert loading.compile(CALL, "call", ["i64", "index"], ["f64"])(0, 1) == 2.0
 
 
 def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -651,7 +651,7 @@ def test_functions_unload_and_the_process_ends_well() -> None:
     script = f"""
     from hpacml.runtime import callbacks, loading
     callbacks.register(call_body=lambda index: None)
-    functions = [loading.compile({CALL!r}, "call", ["i64", "index"], "f64") for _ in range(20)]
+    functions = [loading.compile({CALL!r}, "call", ["i64", "index"], ["f64"]) for _ in range(20)]
     del functions[::2]
     assert all(function(0, 3) == 2.0 for function in functions)
     print("done")

@@ -5,13 +5,15 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from types import NoneType
 from typing import Any, TypeAlias, cast, get_args
 
 from jaxtyping import AbstractArray
 from xdsl.dialects.builtin import DYNAMIC_INDEX, MemRefType
 
+from hpacml.frontend.python import bundles
 from hpacml.frontend.python.layouts import memref_of_layout
 from hpacml.frontend.python.source import Source
 from hpacml.frontend.python.types import ARRAY_DTYPES, SCALARS, Refusal, ScalarType
@@ -28,6 +30,8 @@ class ArrayParameter:
     name: str
     element: ScalarType
     dims: tuple[Dim, ...]
+    optional: bool = False
+    """Whether None may be given."""
 
     def memref(self, layout: Layout) -> MemRefType:
         """The type of the array in the IR."""
@@ -50,7 +54,26 @@ class OpaqueParameter:
     name: str
 
 
-Parameter: TypeAlias = ArrayParameter | ScalarParameter | OpaqueParameter
+@dataclass(frozen=True)
+class BundleParameter:
+    """A dataclass or a named tuple, whose fields are parameters of their own, `name.field`."""
+
+    name: str
+    type: type[Any]
+    fields: tuple[Parameter, ...]
+
+
+Leaf: TypeAlias = ArrayParameter | ScalarParameter | OpaqueParameter
+Parameter: TypeAlias = "Leaf | BundleParameter"
+
+
+def leaves(parameters: Iterable[Parameter]) -> Iterator[Leaf]:
+    """The parameters, with those of the fields of bundles in place of these."""
+    for parameter in parameters:
+        if isinstance(parameter, BundleParameter):
+            yield from leaves(parameter.fields)
+        else:
+            yield parameter
 
 
 def parameters_of(function: Callable[..., Any], source: Source, names: Mapping[str, Any]) -> tuple[Parameter, ...]:
@@ -70,7 +93,7 @@ def parameters_of(function: Callable[..., Any], source: Source, names: Mapping[s
                 f'{name}: Float32[np.ndarray, "N M"] (from jaxtyping) for an array',
             )
         try:
-            parameters.append(_parameter(name, _evaluate(annotations[name], names)))
+            parameters.append(_parameter(name, _evaluate(annotations[name], names), names))
         except Refusal as refusal:
             raise source.error(node.annotation or node, str(refusal)) from None
     return tuple(parameters)
@@ -85,11 +108,14 @@ def _evaluate(annotation: Any, names: Mapping[str, Any]) -> Any:
         raise Refusal(f"this annotation cannot be evaluated: {type(error).__name__}: {error}") from None
 
 
-def _parameter(name: str, annotation: Any) -> Parameter:
+def _parameter(name: str, annotation: Any, names: Mapping[str, Any]) -> Parameter:
     alternatives = get_args(annotation) or (annotation,)
-    are_arrays = all(isinstance(a, type) and issubclass(a, AbstractArray) for a in alternatives)
-    if are_arrays and len({(a.dtypes, a.dim_str) for a in alternatives}) == 1:
-        return _array(name, alternatives[0])
+    arrays = [a for a in alternatives if a is not NoneType]
+    are_arrays = bool(arrays) and all(isinstance(a, type) and issubclass(a, AbstractArray) for a in arrays)
+    if are_arrays and len({(a.dtypes, a.dim_str) for a in arrays}) == 1:
+        return replace(_array(name, arrays[0]), optional=len(arrays) < len(alternatives))
+    if isinstance(annotation, type) and bundles.is_bundle(annotation):
+        return _bundle(name, annotation, names)
     if isinstance(annotation, type) and annotation in SCALARS:
         return ScalarParameter(name, SCALARS[annotation])
     if _is_opaque(annotation):
@@ -100,8 +126,20 @@ def _parameter(name: str, annotation: Any) -> Parameter:
     raise Refusal(
         f"'{name}' has the type {spelled}, which no kernel argument can have: arrays are {_example('Float32')} "
         "(from jaxtyping), numbers int, float, bool or NumPy's, and model or path arguments str, "
-        "torch.nn.Module or typing.Any"
+        "torch.nn.Module or typing.Any; a dataclass or NamedTuple of those is one, too"
     )
+
+
+def _bundle(name: str, annotation: type[Any], names: Mapping[str, Any]) -> BundleParameter:
+    module = sys.modules.get(str(annotation.__module__))
+    names = {**names, **({} if module is None else vars(module))}
+    fields: list[Parameter] = []
+    for field, type in bundles.fields_of(annotation).items():
+        try:
+            fields.append(_parameter(f"{name}.{field}", _evaluate(type, names), names))
+        except Refusal as refusal:
+            raise Refusal(f"the field '{field}' of {annotation.__name__}: {refusal}") from None
+    return BundleParameter(name, annotation, tuple(fields))
 
 
 def _array(name: str, annotation: Any) -> ArrayParameter:

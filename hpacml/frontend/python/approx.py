@@ -6,7 +6,7 @@ import ast
 import logging
 from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import partial, reduce
 from typing import Protocol
@@ -30,16 +30,20 @@ from hpacml.directives.syntax import (
     MapDirective,
     MlDirective,
     Name,
+    Target,
+    TargetRange,
 )
 from hpacml.dtypes import DTYPES
 from hpacml.errors import DirectiveError, MapError, caret
 from hpacml.frontend.maps import AppliedFunctor, End
 from hpacml.frontend.ml import MAP_OF_CLAUSE, ml_op
-from hpacml.frontend.python.evaluator import MISSING, Evaluator
+from hpacml.frontend.python import forms, messages
+from hpacml.frontend.python.context import MISSING
+from hpacml.frontend.python.evaluator import Evaluator
 from hpacml.frontend.python.number import Number, as_number
 from hpacml.frontend.python.scalars import exceeds_int
 from hpacml.frontend.python.types import ARRAY_DTYPES, INT
-from hpacml.frontend.python.values import Array, Opaque, Unset, describe
+from hpacml.frontend.python.values import Array, Opaque, Static, Unset, describe
 from hpacml.frontend.scope import Keyword, Scope, Use, check_units
 from hpacml.frontend.sources import weak_dtype
 from hpacml.functors.arithmetic import OVERFLOW
@@ -72,6 +76,10 @@ class FunctorTable(Protocol):
 
     def functor(self, name: str, functor: Functor) -> FunctorOp:
         """The operation of this functor, which is added if it is new."""
+        ...
+
+    def argument(self, found: object) -> str:
+        """The name of an argument that the kernel's code gives a region: a path or a model that is known."""
         ...
 
 
@@ -150,21 +158,31 @@ class Directives:
         self._scope = outer
 
     def _read(self, call: ast.Call, region: bool = False) -> list[Directive]:
+        if not self._label:
+            raise self._evaluator.error(call, "only kernels have directives: put @hpacml.kernel above the function")
         self._unchecked, self._on_error = False, None
         for keyword in call.keywords:
             self._option(keyword, region)
         node = call.args[0] if len(call.args) == 1 else None
         text = MISSING
         if node is not None:
-            text = node.value if isinstance(node, ast.Constant) else self._evaluator.meaning(node)
+            text = self._text_of(node)
         if not isinstance(text, str):
             raise self._evaluator.error(
                 node or call,
-                "approx takes one string that is known when the kernel is compiled, so no f-string: directives "
-                "use the variables of the kernel by their names",
+                "approx takes one string that is known when the kernel is compiled: directives use the variables of "
+                "the kernel by their names",
             )
         with self._reading(call, text):
             return parse_many(text, self._evaluator.source.owner)
+
+    def _text_of(self, node: ast.expr) -> object:
+        if isinstance(node, ast.Constant):
+            return node.value
+        if isinstance(node, ast.JoinedStr):
+            with self._evaluator.at(node):
+                return messages.static_text(self._evaluator, node)
+        return self._evaluator.meaning(node)
 
     def _option(self, keyword: ast.keyword, region: bool) -> None:
         match keyword:
@@ -236,7 +254,7 @@ class Directives:
         return isinstance(value, Number) and value.type.kind in "iu"
 
     def _wrong_array(self, name: str) -> str | None:
-        value = self._evaluator.variables.get(name)
+        value = forms.read(self._evaluator.variables, name)
         if isinstance(value, Array):
             return None
         if isinstance(value, Unset):
@@ -251,12 +269,13 @@ class Directives:
         """Look up the functor and the arrays of an application, and compute its numbers."""
         directive = self._scope.functor(application, text)
         functor = next(f for f in reversed(self._functors) if f.directive is directive)
-        applied = AppliedFunctor(directive, application.targets, functor.params, self._unchecked)
+        whole = tuple(map(self._whole, application.targets))
+        applied = AppliedFunctor(directive, whole, functor.params, self._unchecked)
         known = {name: value for name, value in self._evaluator.variables.items() if isinstance(value, Array)}
         beside = {dtype_name(known[each].value.type.element_type) for each in applied.elements if each in known}
         known |= {name: self._one_element(name, rank, beside) for name, rank in applied.numbers.items()}
         arrays = [known[name] for name in applied.arrays]
-        targets = tuple(known[target.array] for target in application.targets)
+        targets = tuple(known[target.array] for target in whole)
         place = caret(text, *application.span)
         numbers = [self._number(number, known, place) for number in applied.open_numbers]
         constants = [None if n.constant is None else int(n.constant) for n in numbers]
@@ -269,14 +288,19 @@ class Directives:
 
     def _wrong_number(self, name: str) -> str | None:
         value = self._evaluator.variables.get(name)
-        if isinstance(value, Number):
+        if isinstance(value, Number | Array):
             return None
-        if isinstance(value, Array):
-            ranges = ", ".join(["0:n"] * len(value.sizes))
-            return f"'{name}' is an array: say which elements, as in {name}[{ranges}]"
         if value is None and isinstance(self._evaluator.static(ast.Name(name, ast.Load())), int | float | np.generic):
             return None
         return self._wrong_array(name)
+
+    def _whole(self, target: Target) -> Target:
+        """A target with all elements of its array, if it names none."""
+        value = self._evaluator.variables.get(target.array)
+        if target.entries or not isinstance(value, Array):
+            return target
+        start = Expr(ast.Constant(0), target.span, target.text)
+        return replace(target, entries=tuple(TargetRange(start, None, None, target.span) for _ in value.sizes))
 
     def _one_element(self, name: str, rank: int, beside: Collection[str]) -> Array:
         """A number as an array of one element, beside arrays of some element types."""
@@ -287,10 +311,10 @@ class Directives:
             element = ARRAY_DTYPES[DTYPES[weak_dtype(element.kind, beside)].long_name]
         memory = evaluator.emit.value(AllocOp([], [], MemRefType(element.element, [1] * rank)))
         array = SSAValue.get(memory, type=MemRefType)
-        evaluator.emit.own(array)
+        home = evaluator.emit.own(array)
         zero = evaluator.emit.index(0)
         evaluator.emit.store(evaluator.numbers.ssa(evaluator.numbers.convert(number, element)), array, [zero] * rank)
-        return Array(name, element, array)
+        return Array(name, element, array, home=home)
 
     def _number(self, number: Expr | End, arrays: Mapping[str, Array], place: str) -> Number:
         if isinstance(number, Expr):
@@ -385,8 +409,13 @@ class Directives:
     def _tell_uncovered(self, call: ast.Call, written: set[int], outputs: set[int]) -> None:
         """Log what a model in the place of a region would not do as its body does: once for each region."""
         place = f"{self._evaluator.source.file}:{call.lineno}"
-        names = {value.parameter: name for name, value in self._evaluator.variables.items() if isinstance(value, Array)}
-        for position in sorted((written ^ outputs) & names.keys() - {None}):
+        names = {
+            position: name
+            for name, value in self._evaluator.variables.items()
+            if isinstance(value, Array)
+            for position in value.parameters
+        }
+        for position in sorted((written ^ outputs) & names.keys()):
             if (place, names[position]) not in _told:
                 _told.add((place, names[position]))
                 _log.warning(_UNCOVERED if position in written else _UNWRITTEN, place, names[position])
@@ -401,13 +430,10 @@ class Directives:
             self._check_not_assigned(use, ml.text)
             mappings.append((use.keyword, self._mapping(use.map, MAP_OF_CLAUSE[use.keyword])))
             if use.keyword != "in":
-                written = (array.parameter for array in use.map.targets)
-                outputs.update(p for p in written if p is not None)
+                outputs.update(*(array.parameters for array in use.map.targets))
         self._evaluator.written |= outputs
         self._outputs = outputs
-        for source in (ml.model, ml.database):
-            if isinstance(source, Name):
-                self._check_source(source, ml.text)
+        ml = replace(ml, model=self._source(ml.model, ml.text), database=self._source(ml.database, ml.text))
         condition, if_condition = map(self._condition, (ml.condition, ml.if_condition))
         return partial(ml_op, ml, self._label, mappings, condition, if_condition, on_error=self._on_error)
 
@@ -429,9 +455,21 @@ class Directives:
     def _condition(self, expr: Expr | None) -> SSAValue | None:
         return None if expr is None else self._evaluator.numbers.ssa(self._evaluator.truth(expr.node))
 
-    def _check_source(self, source: Name, text: str) -> None:
-        if isinstance(self._evaluator.variables.get(source.id), Opaque):
-            return
+    def _source(self, source: str | Name | None, text: str) -> str | Name | None:
+        """A clause that names a parameter, or a constant, as what the call has: an argument, or a path."""
+        if not isinstance(source, Name):
+            return source
+        node = ast.Name(source.id, ast.Load())
+        value = self._evaluator.value(node) if self._evaluator.knows(source.id) else None
+        match value:
+            case Opaque(name=name):
+                return replace(source, id=name)
+            case Static(object=str() as path):
+                return path
+            case Static(object=found):
+                return replace(source, id=self._table.argument(found))
+            case _:
+                pass
         opaque = [name for name, value in self._evaluator.variables.items() if isinstance(value, Opaque)]
         close = get_close_matches(source.id, opaque, 1)
         hint = f"; did you mean '{close[0]}'?" if close else ": write a path in quotes, or such a parameter"

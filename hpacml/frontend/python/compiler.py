@@ -6,11 +6,12 @@ import ast
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count
+from types import MappingProxyType
 from typing import Any
 
 from xdsl.dialects.builtin import MemRefType, ModuleOp, UnitAttr
 from xdsl.dialects.func import FuncOp, ReturnOp
-from xdsl.dialects.llvm import GlobalOp
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
 from hpacml.backend.stacks import on_large_stack
@@ -18,19 +19,31 @@ from hpacml.dialects.hpacml.bridge import FunctorOp
 from hpacml.dialects.hpacml.control import MlOp
 from hpacml.frontend.mangling import symbol_for
 from hpacml.frontend.origin import origin_of
-from hpacml.frontend.python import jumps
-from hpacml.frontend.python.annotations import ArrayParameter, Dim, OpaqueParameter, ScalarParameter
+from hpacml.frontend.python import forms, jumps
+from hpacml.frontend.python.annotations import (
+    ArrayParameter,
+    BundleParameter,
+    Dim,
+    OpaqueParameter,
+    Parameter,
+    ScalarParameter,
+    leaves,
+)
 from hpacml.frontend.python.approx import Directives
-from hpacml.frontend.python.calls import Calls, Linked
+from hpacml.frontend.python.calls import Calls, Constants, Linked
 from hpacml.frontend.python.definition import Definition
-from hpacml.frontend.python.emitter import Emitter, name_value
+from hpacml.frontend.python.emitter import Declaration, Emitter, name_value
 from hpacml.frontend.python.evaluator import Evaluator
+from hpacml.frontend.python.inlining import Inlining
 from hpacml.frontend.python.nesting import too_deep
 from hpacml.frontend.python.number import Number
+from hpacml.frontend.python.results import Result, returned, types_of
+from hpacml.frontend.python.source import Source
 from hpacml.frontend.python.statements import Statements
-from hpacml.frontend.python.types import Refusal, ScalarType
+from hpacml.frontend.python.types import Refusal
 from hpacml.frontend.python.unchanged import Meanings, unchanged
-from hpacml.frontend.python.values import Array, Opaque, Unset, Value
+from hpacml.frontend.python.values import Array, Inner, Opaque, Record, Static, Unset, Value
+from hpacml.frontend.python.variables import assigned
 from hpacml.functors.tensor_functor import Functor
 from hpacml.runtime.arrays.views import Layout
 from hpacml.runtime.databases.origins import Origin, is_other, told_apart
@@ -42,21 +55,33 @@ class Compiled:
 
     module: ModuleOp
     entry: str
-    result: ScalarType | None
+    result: Result | None
     written: frozenset[int]
     origins: Mapping[str, Origin]
     """The functions whose regions collect, by their labels."""
     unchanged: Callable[[], bool] | None
     """Tells whether the functions that the code contains are still what their names stand for. None: yes."""
+    arguments: Mapping[str, object]
+    """What regions use beside the arguments of calls, by names: paths and models that the code has as constants."""
     infers: bool
     """Whether it has regions that may run models."""
 
 
-def compile_kernel(kernel: Definition, layouts: tuple[Layout, ...]) -> Compiled:
-    """The IR of a kernel whose array arguments have these layouts, in their order. Raises `CompileError`."""
+NO_CONSTANTS: Mapping[str, object] = MappingProxyType({})
+
+
+def compile_kernel(
+    kernel: Definition, layouts: tuple[Layout, ...], constants: Mapping[str, object] = NO_CONSTANTS
+) -> Compiled:
+    """The IR of a kernel whose array arguments have these layouts, in their order.
+
+    `constants` has arguments by the names of their parameters for which alone the code is valid: texts, and None in
+    the place of an array. Raises `CompileError`, and `NeedsValue` if there must be more constants.
+    """
     compiler = _Compiler()
+    known = {name: Static(value) for name, value in constants.items()}
     try:
-        return on_large_stack(lambda: compiler.compile(kernel, layouts))
+        return on_large_stack(lambda: compiler.compile(kernel, layouts, known))
     except RecursionError:
         pass  # and unwind first
     raise too_deep(compiler.open[-1].source if compiler.open else kernel.source)
@@ -68,15 +93,20 @@ class _Compiler:
     def __init__(self) -> None:
         self._functions: list[FuncOp] = []
         self._functors: dict[str, tuple[str, Functor, FunctorOp]] = {}
-        self._declarations: dict[str, FuncOp | GlobalOp] = {}
-        self._linked: dict[tuple[Definition, tuple[Layout, ...]], Linked] = {}
+        self._declarations: dict[str, Declaration] = {}
+        self._linked: dict[object, Linked] = {}
         self.open: list[Definition] = []
         """The kernels that are being compiled, each called by the one before."""
+        self._arguments: dict[str, object] = {}
+        self._kept: list[Constants] = []
+        """Keeps alive what is told apart by its identity."""
+        self._inlining = Inlining(self._begin)
         self._origins: dict[str, Origin] = {}
         self._meanings: list[tuple[Callable[..., Any], Meanings]] = []
 
-    def compile(self, kernel: Definition, layouts: tuple[Layout, ...]) -> Compiled:
-        linked = self.link(kernel, layouts)
+    def compile(self, kernel: Definition, layouts: tuple[Layout, ...], constants: Constants) -> Compiled:
+        opaque = {p.name: Opaque(p.name) for p in leaves(kernel.parameters) if isinstance(p, OpaqueParameter)}
+        linked = self.link(kernel, layouts, {**opaque, **constants})
         entry = self._functions[-1]
         entry.sym_visibility = None
         entry.attributes["llvm.emit_c_interface"] = UnitAttr()
@@ -85,40 +115,75 @@ class _Compiler:
         module = ModuleOp(operations)
         module.verify()
         infers = any(isinstance(op, MlOp) and op.mode.data != "collect" for op in module.walk())
-        known = unchanged(self._meanings)
-        return Compiled(module, linked.symbol, linked.result, linked.written, self._origins, known, infers)
+        return Compiled(
+            module,
+            linked.symbol,
+            linked.result,
+            linked.written,
+            self._origins,
+            unchanged(self._meanings),
+            self._arguments,
+            infers,
+        )
 
-    def link(self, callee: Definition, layouts: tuple[Layout, ...]) -> Linked:
-        """The function of a kernel for arrays of these layouts, which is compiled if it is new."""
-        key = (callee, layouts)
+    def link(self, callee: Definition, layouts: tuple[Layout, ...], constants: Constants) -> Linked:
+        """The function of a kernel for arrays of these layouts and constants, which is compiled if it is new."""
+        key = callee, layouts, tuple((name, _identity(value)) for name, value in constants.items())
+        self._kept.append(constants)
         if key not in self._linked:
             if callee in self.open:
                 raise Refusal(f"'{callee.name}' calls itself, which a kernel cannot: write a loop")
             self.open.append(callee)
-            self._linked[key] = self._function(callee, layouts)
+            self._linked[key] = self._function(callee, layouts, constants)
             self.open.pop()
         return self._linked[key]
 
-    def _function(self, kernel: Definition, layouts: tuple[Layout, ...]) -> Linked:
+    def _function(self, kernel: Definition, layouts: tuple[Layout, ...], constants: Constants) -> Linked:
         node = kernel.source.function
         emitter = Emitter(self._declarations)
-        evaluator = Evaluator(kernel, emitter, _own_names(kernel), Calls(self.link))
+        calls = Calls(self.link, self._inlining)
+        evaluator = Evaluator(kernel.source, kernel.surroundings, kernel.parameters, emitter, _own_names(node), calls)
         statements = Statements(evaluator, Directives(evaluator, self, kernel.name), _names_read(node))
-        types = _types(kernel, layouts)
+        parameters = _Parameters(kernel, layouts, constants)
+        types = parameters.types
         with emitter.block(types) as block:
-            evaluator.variables.update(_parameters(kernel, block))
-            evaluator.dims.update(_dims(kernel, evaluator.variables))
-            statements.block(jumps.function_body(node.body))
+            for name, value in parameters.values(block).items():
+                for part, each in forms.write(evaluator.variables, name, value):
+                    evaluator.variables[part] = each
+            evaluator.dims.update(parameters.dims)
+            statements.block(jumps.function_body(node.body if isinstance(node, ast.FunctionDef) else []))
+            result, values = _returned(kernel, evaluator)
         self._meanings.append((kernel.function, evaluator.meanings))
-        result = _result(kernel, evaluator)
-        with emitter.at_end(block), evaluator.at(node), emitter.at_place(*kernel.source.place(node)):
-            emitter.op(end := ReturnOp(*([] if result is None else [evaluator.numbers.ssa(result)])))
-        outputs = [] if result is None else [result.type.ir]
+        with emitter.at_end(block), emitter.at_place(*kernel.source.place(node)):
+            emitter.op(end := ReturnOp(*values))
         symbol = self._symbol(kernel.name)
+        outputs = [] if result is None else list(types_of(result))
         self._functions.append(FuncOp(symbol, (types, outputs), Region(block), "private"))
         self._functions[-1].location = end.location
-        result_type = None if result is None else result.type
-        return Linked(symbol, result_type, frozenset(evaluator.written), evaluator.has_regions)
+        return Linked(symbol, result, frozenset(evaluator.written), evaluator.has_regions)
+
+    def _begin(
+        self, source: Source, caller: Evaluator, function: Inner | Definition
+    ) -> tuple[Evaluator, Callable[[list[ast.stmt]], None]]:
+        """The evaluator of a function whose code takes the place of a call, and what compiles its statements."""
+        calls, names = Calls(self.link, self._inlining), _own_names(source.function)
+        if isinstance(function, Inner):
+            outer = function.outer
+            evaluator = Evaluator(source, outer.surroundings, (), caller.emit, names, calls, outer)
+            evaluator.meanings = outer.meanings
+        else:
+            evaluator = Evaluator(source, function.surroundings, (), caller.emit, names, calls)
+            self._meanings.append((function.function, evaluator.meanings))
+        evaluator.share(caller)
+        return evaluator, Statements(evaluator, Directives(evaluator, self, ""), _names_read(source.function)).block
+
+    def argument(self, found: object) -> str:
+        """The name of an argument that the kernel's code gives a region: a path or a model that is known."""
+        name = next((name for name, known in self._arguments.items() if known is found), None)
+        if name is None:
+            name = f".{len(self._arguments)}"
+            self._arguments[name] = found
+        return name
 
     def collects(self, label: str, labelled: bool) -> None:
         """Note that the open kernel collects under a label, which its region may give.
@@ -149,63 +214,76 @@ class _Compiler:
         return symbol_for(name, taken)
 
 
-def _types(kernel: Definition, layouts: tuple[Layout, ...]) -> list[Attribute]:
-    """The types of a kernel's arguments in the IR."""
-    types: list[Attribute] = []
-    layout = iter(layouts)
-    for parameter in kernel.parameters:
-        if isinstance(parameter, ArrayParameter):
-            types.append(parameter.memref(next(layout)))
-        elif isinstance(parameter, ScalarParameter):
-            types.append(parameter.type.ir)
-    return types
+class _Parameters:
+    """The parameters of a kernel as arguments of its function, and as its first variables."""
 
+    def __init__(self, kernel: Definition, layouts: tuple[Layout, ...], constants: Constants):
+        self._tree = kernel.parameters
+        self._constants = constants
+        self.types: list[Attribute] = []
+        """The types of the arguments in the IR."""
+        self.dims: dict[SSAValue, tuple[Dim, ...]] = {}
+        """The dimensions of the arrays by their annotations."""
+        layout = iter(layouts)
+        for parameter in leaves(self._tree):
+            if parameter.name in constants:
+                continue
+            if isinstance(parameter, ArrayParameter):
+                self.types.append(parameter.memref(next(layout)))
+            elif isinstance(parameter, ScalarParameter):
+                self.types.append(parameter.type.ir)
 
-def _parameters(kernel: Definition, block: Block) -> dict[str, Value]:
-    """The parameters of a kernel, which are its first variables."""
-    variables: dict[str, Value] = {}
-    arguments = iter(block.args)
-    for position, parameter in enumerate(kernel.parameters):
+    def values(self, block: Block) -> dict[str, Value]:
+        """The variables, for a block with the arguments."""
+        arguments, positions = iter(block.args), count()
+        return {each.name: self._value(each, arguments, positions) for each in self._tree}
+
+    def _value(self, parameter: Parameter, arguments: Iterator[SSAValue], positions: Iterator[int]) -> Value:
+        if isinstance(parameter, BundleParameter):
+            fields = {field.name.split(".")[-1]: field for field in parameter.fields}
+            values = {name: self._value(field, arguments, positions) for name, field in fields.items()}
+            return Record(parameter.type, values)
+        position = next(positions)
+        if parameter.name in self._constants:
+            return self._constants[parameter.name]
         if isinstance(parameter, OpaqueParameter):
-            variables[parameter.name] = Opaque(parameter.name)
-            continue
+            return Opaque(parameter.name)
         argument = next(arguments)
-        name_value(argument, parameter.name)
-        if isinstance(parameter, ArrayParameter):
-            memory = SSAValue.get(argument, type=MemRefType)
-            variables[parameter.name] = Array(parameter.name, parameter.element, memory, position)
-        else:
-            variables[parameter.name] = Number(parameter.type, argument)
-    return variables
+        name_value(argument, parameter.name.replace(".", "_"))
+        if isinstance(parameter, ScalarParameter):
+            return Number(parameter.type, argument)
+        memory = SSAValue.get(argument, type=MemRefType)
+        self.dims[memory] = parameter.dims
+        return Array(parameter.name, parameter.element, memory, frozenset([position]))
 
 
-def _dims(kernel: Definition, variables: Mapping[str, Value]) -> Iterator[tuple[SSAValue, tuple[Dim, ...]]]:
-    """The dimensions of a kernel's arrays by their annotations."""
-    for parameter in kernel.parameters:
-        array = variables[parameter.name]
-        if isinstance(parameter, ArrayParameter) and isinstance(array, Array):
-            yield array.value, parameter.dims
+def _identity(value: Static | Opaque) -> object:
+    """What tells constants apart."""
+    if isinstance(value, Opaque):
+        return "argument", value.name
+    return ("text", value.object) if isinstance(value.object, str) else ("object", id(value.object))
 
 
-def _result(kernel: Definition, evaluator: Evaluator) -> Number | None:
-    """The number that a kernel returns, None if it returns nothing. Raises `CompileError` for other results."""
-    result = evaluator.variables.get(jumps.RESULT)
-    if result is None or isinstance(result, Number):
-        return result
-    returns = [node for node in ast.walk(kernel.source.function) if isinstance(node, ast.Return)]
-    if isinstance(result, Unset):
-        raise kernel.source.error(returns[-1], result.reason)
-    raise kernel.source.error(returns[-1], "a kernel returns one number: write other results into an array argument")
+def _returned(kernel: Definition, evaluator: Evaluator) -> tuple[Result | None, list[SSAValue]]:
+    """What a kernel returns, None if it returns nothing. Raises `CompileError` for what it cannot return."""
+    value = forms.read(evaluator.variables, jumps.RESULT)
+    if value is None:
+        return None, []
+    last = [node for node in ast.walk(kernel.source.function) if isinstance(node, ast.Return)][-1]
+    if isinstance(value, Unset):
+        raise kernel.source.error(last, value.reason)
+    with evaluator.at(last.value or last):
+        return returned(evaluator, last, value)
 
 
-def _own_names(kernel: Definition) -> frozenset[str]:
+def _own_names(function: ast.FunctionDef | ast.Lambda) -> frozenset[str]:
     """The local names of a function: its parameters, and the names that it assigns."""
-    nodes = ast.walk(kernel.source.function)
-    assigned = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
-    return frozenset(assigned.union(parameter.name for parameter in kernel.parameters))
+    arguments = function.args
+    parameters = {each.arg for each in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)}
+    return frozenset(parameters.union(assigned(function.body if isinstance(function, ast.FunctionDef) else [])))
 
 
-def _names_read(function: ast.FunctionDef) -> frozenset[str]:
+def _names_read(function: ast.FunctionDef | ast.Lambda) -> frozenset[str]:
     """The names that a function may read, including the names in its directives."""
     names: set[str] = set()
     for node in ast.walk(function):

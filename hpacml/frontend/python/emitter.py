@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, TypeAlias, cast
 
+import numpy as np
+from xdsl.dialects import memref
 from xdsl.dialects.arith import ConstantOp
 from xdsl.dialects.builtin import (
     AnyFloat,
     ArrayAttr,
+    DenseIntOrFPElementsAttr,
     FileLineColLoc,
     FloatAttr,
     IndexType,
@@ -20,6 +23,8 @@ from xdsl.dialects.builtin import (
     LocationAttr,
     MemRefType,
     StringAttr,
+    TensorType,
+    UnitAttr,
     UnknownLoc,
     UnrealizedConversionCastOp,
     i1,
@@ -34,6 +39,9 @@ from hpacml.abi.records import Site
 from hpacml.dialects.hpacml.attributes import number_type
 from hpacml.frontend.python.types import Constant
 
+Declaration: TypeAlias = FuncOp | GlobalOp | memref.GlobalOp
+"""What a module has beside its kernels, by its symbol."""
+
 
 @dataclass
 class _OpenBlock:
@@ -45,7 +53,7 @@ class _OpenBlock:
 class Emitter:
     """A stack of open blocks; operations go to the end of the innermost one."""
 
-    def __init__(self, declarations: dict[str, FuncOp | GlobalOp]):
+    def __init__(self, declarations: dict[str, Declaration]):
         self._open: list[_OpenBlock] = []
         self._declarations = declarations
         self._location: LocationAttr = UnknownLoc()
@@ -58,6 +66,24 @@ class Emitter:
             yield block
             for memory in reversed(self._open[-1].owned):
                 self.op(DeallocOp.get(memory))
+
+    @contextmanager
+    def function(self, arg_types: Sequence[Attribute]) -> Generator[Block]:
+        """Open the block of another function, which sees nothing of the open blocks."""
+        outer, self._open = self._open, []
+        with self.block(arg_types) as block:
+            yield block
+        self._open = outer
+
+    def declare(self, name: str, make: Callable[[], FuncOp]) -> None:
+        """Add a function to the module, unless it has one of this name."""
+        if name not in self._declarations:
+            self._declarations[name] = make()
+
+    @property
+    def open_blocks(self) -> Sequence[Block]:
+        """The blocks under construction, the innermost last."""
+        return [scope.block for scope in self._open]
 
     @contextmanager
     def at_end(self, block: Block) -> Generator[None]:
@@ -82,9 +108,19 @@ class Emitter:
         self.op(operation)
         return operation.results[0]
 
-    def own(self, memory: SSAValue) -> None:
-        """Free this memory at the end of the innermost block."""
+    def own(self, memory: SSAValue) -> Block:
+        """Free this memory at the end of the innermost block, and return that block."""
         self._open[-1].owned.append(memory)
+        return self._open[-1].block
+
+    def give_up(self, memory: Sequence[SSAValue]) -> None:
+        """Do not free this memory at the end of the innermost block.
+
+        Where it is not known what memory that is, none is freed there: the call frees it at its end.
+        """
+        owned = self._open[-1].owned
+        known = all(each in owned for each in memory)
+        self._open[-1].owned = [each for each in owned if each not in memory] if known else []
 
     def load(self, memory: SSAValue[MemRefType], indices: Sequence[SSAValue]) -> SSAValue:
         """An element of an array, as a number without a sign."""
@@ -140,8 +176,21 @@ class Emitter:
         address = self.value(AddressOfOp(name, LLVMPointerType()))
         self.call_runtime(site.symbol, [address, *arguments])
 
+    def table(self, elements: np.ndarray[Any, Any], type: MemRefType) -> str:
+        """The symbol of constant memory with these elements, whose type is `type`."""
+        from_list: Any = DenseIntOrFPElementsAttr.from_list  # its overloads know no type that is an Attribute
+        values: DenseIntOrFPElementsAttr = from_list(
+            TensorType(type.element_type, type.shape), elements.ravel().tolist()
+        )
+        for name, op in self._declarations.items():
+            if isinstance(op, memref.GlobalOp) and op.initial_value == values and op.type == type:
+                return name
+        name = f"hpacml_table_{len(self._declarations)}"
+        self._declarations[name] = memref.GlobalOp.get(StringAttr(name), type, values, constant=UnitAttr())
+        return name
 
-def _text_of(op: FuncOp | GlobalOp) -> str | None:
+
+def _text_of(op: Declaration) -> str | None:
     return op.value.data if isinstance(op, GlobalOp) and isinstance(op.value, StringAttr) else None
 
 

@@ -9,6 +9,7 @@ import ast
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import BuiltinFunctionType
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from xdsl.dialects import math as md
 from hpacml.frontend.python.number import Number
 from hpacml.frontend.python.scalars import Arithmetic, BinaryOp, UnaryOp
 from hpacml.frontend.python.types import (
+    ARRAY_DTYPES,
     BOOL,
     FLOAT,
     INT,
@@ -105,6 +107,41 @@ def _numpy(function: Callable[..., Any], operation: UnaryOp) -> Function:
     return _one(emit)
 
 
+def _sign(a: Arithmetic, x: Number) -> Number:
+    type = result_type(np.sign, x.type)
+    x, zero = a.convert(x, type), a.convert(Number(INT, 0), type)
+    positive = a.convert(a.compare(ast.Gt, x, zero), type)
+    if type.kind == "u":
+        return positive
+    sign = a.binary(ast.Sub, positive, a.convert(a.compare(ast.Lt, x, zero), type))
+    return a.select(a.compare(ast.NotEq, x, x), x, sign) if type.is_float else sign
+
+
+def _clip(a: Arithmetic, x: Number, low: Number, high: Number) -> Number:
+    type = result_type(np.clip, x.type, low.type, high.type)
+    x, low, high = (a.convert(number, type) for number in (x, low, high))
+    return a.numpy_extremum(np.minimum, a.numpy_extremum(np.maximum, x, low), high)
+
+
+def _where(a: Arithmetic, condition: Number, x: Number, y: Number) -> Number:
+    dtype = np.result_type(*(np.asarray(n.type.sample) if not n.type.weak else n.type.sample for n in (x, y)))
+    type = ARRAY_DTYPES[dtype.name]
+    return a.select(a.truth(condition), a.convert(x, type), a.convert(y, type))
+
+
+def _hypot(a: Arithmetic, x: Number, y: Number) -> Number:
+    type = result_type(np.hypot, x.type, y.type)
+    return a.call_numpy("hypot", type, x, y)
+
+
+def _logical(operation: type[ast.operator]) -> Function:
+    return _two(lambda a, x, y: a.binary(operation, a.convert(x, NP_BOOL), a.convert(y, NP_BOOL)))
+
+
+def _scaled(factor: float) -> Function:
+    return _one(lambda a, x: a.binary(ast.Mult, a.convert(x, FLOAT), Number(FLOAT, factor)))
+
+
 def _numpy_extremum(function: Callable[..., Any]) -> Function:
     return _two(lambda a, x, y: a.numpy_extremum(function, x, y))
 
@@ -127,6 +164,7 @@ FUNCTIONS: dict[Callable[..., Any], Function] = {
     math.copysign: _binary(md.CopySignOp),
     math.cos: _unary(md.CosOp),
     math.cosh: _unary(md.CoshOp),
+    math.degrees: _scaled(180.0 / math.pi),
     math.erf: _from_c("erf"),
     math.erfc: _from_c("erfc"),
     math.exp: _unary(md.ExpOp),
@@ -142,6 +180,7 @@ FUNCTIONS: dict[Callable[..., Any], Function] = {
     math.log10: _unary(md.Log10Op),
     math.log1p: _unary(md.Log1pOp),
     math.log2: _unary(md.Log2Op),
+    math.radians: _scaled(math.pi / 180.0),
     math.pow: _two(lambda a, x, y: a.power(x, y, FLOAT)),
     math.sin: _unary(md.SinOp),
     math.sinh: _unary(md.SinhOp),
@@ -150,6 +189,14 @@ FUNCTIONS: dict[Callable[..., Any], Function] = {
     math.tanh: _unary(md.TanhOp),
     math.trunc: _rounded(md.TruncOp),
     np.abs: _one(lambda a, x: a.absolute(x, np.abs)),
+    np.clip: Function(_clip, 3, 3),
+    np.hypot: _two(_hypot),
+    np.logical_and: _logical(ast.BitAnd),
+    np.logical_not: _one(lambda a, x: a.invert(a.convert(x, NP_BOOL))),
+    np.logical_or: _logical(ast.BitOr),
+    np.sign: _one(_sign),
+    np.square: _one(lambda a, x: a.square(x)),
+    np.where: Function(_where, 3, 3),
     np.ceil: _numpy(np.ceil, md.CeilOp),
     np.fabs: _numpy(np.fabs, md.AbsFOp),
     np.floor: _numpy(np.floor, md.FloorOp),
@@ -163,6 +210,10 @@ FUNCTIONS: dict[Callable[..., Any], Function] = {
     np.trunc: _numpy(np.trunc, md.TruncOp),
 }
 """The functions by the function that Python calls."""
+
+
+OF_ARRAYS = frozenset(function for function in FUNCTIONS if getattr(np, function.__name__, None) is function) | {abs}
+"""The functions that NumPy applies to the elements of arrays."""
 
 
 def advice(callee: Any) -> str:
@@ -180,3 +231,8 @@ def advice(callee: Any) -> str:
         "kernels call abs, min, max, round, len, int, float, bool, functions of math, a few of NumPy that work on "
         "numbers, np.zeros, np.ones, np.full, np.empty, and other kernels"
     )
+
+
+def is_pure(callee: object) -> bool:
+    """Whether a call of this object, or of a method of an array (`MISSING`), writes no array."""
+    return isinstance(callee, type | np.ufunc | BuiltinFunctionType) or getattr(callee, "__module__", "") == "numpy"

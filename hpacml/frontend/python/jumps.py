@@ -33,7 +33,7 @@ from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
 
 RESULT = ".result"
@@ -70,6 +70,16 @@ class Landing(ast.stmt):
     def at(place: ast.stmt, first: list[ast.stmt], rest: list[ast.stmt]) -> Landing:
         """A landing at the position of `place`."""
         return ast.copy_location(Landing(first=first, rest=rest), place)
+
+
+class Upto(ast.expr):
+    """The range up to the value of a variable."""
+
+    _fields = ("size",)
+
+    def __init__(self, size: str = ""):
+        super().__init__()
+        self.size = size
 
 
 JumpT = TypeVar("JumpT", bound=ast.stmt)
@@ -110,6 +120,40 @@ def breaks(statements: Sequence[ast.stmt]) -> bool:
 def hidden(what: str, node: ast.stmt) -> str:
     """A variable that no Python name can clash with."""
     return f".{what}@{node.lineno}:{node.col_offset}"
+
+
+def nest(loop: ast.For, count: int) -> list[ast.stmt]:
+    """A loop over `count` indices as nested loops, each up to the variable `hidden("size<axis>", loop)`."""
+    stop = hidden("left", loop)
+
+    def leave(statement: ast.stmt) -> list[ast.stmt] | None:
+        is_break = isinstance(statement, ast.Break)
+        return [assign(stop, ast.Constant(True), statement), statement] if is_break else None
+
+    indices = [hidden(f"index{axis}", loop) for axis in range(count)]
+    index = ast.copy_location(ast.Tuple([_read(name, loop) for name in indices], ast.Load()), loop)
+    body: list[ast.stmt] = [ast.copy_location(ast.Assign([loop.target], index), loop), *_replaced(loop.body, leave)]
+    for axis in reversed(range(count)):
+        target = ast.copy_location(ast.Name(indices[axis], ast.Store()), loop)
+        size = ast.copy_location(Upto(hidden(f"size{axis}", loop)), loop)
+        inner = ast.For(target, size, body, [])
+        inner.lineno, inner.col_offset = loop.lineno, loop.col_offset + axis
+        inner.end_lineno, inner.end_col_offset = loop.end_lineno, loop.end_col_offset
+        body = [inner]
+        if axis and breaks(loop.body):
+            left = ast.copy_location(ast.Break(), loop)
+            body.append(ast.copy_location(ast.If(_read(stop, loop), [left], []), loop))
+    return [assign(stop, ast.Constant(False), loop), *body] if breaks(loop.body) else body
+
+
+def only_accumulates(statements: Sequence[ast.stmt], names: Collection[str]) -> bool:
+    """Whether all that statements do with variables is `x += ...` and the like."""
+    for statement in statements:
+        accumulators = [node.target for node in ast.walk(statement) if isinstance(node, ast.AugAssign)]
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Name) and node.id in names and not any(node is each for each in accumulators):
+                return False
+    return True
 
 
 def assign(name: str, value: ast.expr, place: ast.stmt) -> ast.Assign:

@@ -6,53 +6,124 @@ import ast
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from xdsl.dialects.builtin import IndexType
 from xdsl.dialects.scf import ConditionOp, ForOp, ParallelOp, ReduceOp, WhileOp
-from xdsl.ir import Block, Region, SSAValue
+from xdsl.ir import Block, Region
 
 from hpacml.frontend import plain
-from hpacml.frontend.python import jumps
+from hpacml.frontend.python import conditions, elementwise, iteration, jumps
 from hpacml.frontend.python.evaluator import Evaluator
+from hpacml.frontend.python.iteration import Series
+from hpacml.frontend.python.kinds import type_of
 from hpacml.frontend.python.number import Number
-from hpacml.frontend.python.ranges import Counters, Range
-from hpacml.frontend.python.scalars import exceeds_int
+from hpacml.frontend.python.ranges import Counters, Range, range_of
 from hpacml.frontend.python.types import BOOL, INT
-from hpacml.frontend.python.values import Unset
+from hpacml.frontend.python.values import Tuple, Unset, Value
 from hpacml.frontend.python.variables import Kinds, Variables, assigned
+
+MOST_UNROLLED = 16
+"""The most values of a tuple for each of which a loop's body is compiled."""
 
 
 @dataclass(frozen=True)
 class _For:
-    """A `for` loop: its variable, its range, and its body without jumps."""
+    """A `for` loop: the names of its target, which `set` sets for a number of its range, and its body without jumps."""
 
     node: ast.For
-    target: str
+    targets: frozenset[str]
+    set: Callable[[Number], None]
     range: Range
     body: list[ast.stmt]
 
 
 class Loops:
-    """Compiles loops. `block` compiles the statements of a body. Raises `CompileError`."""
+    """Compiles loops. `block` compiles the statements of a body, and `statements` others. Raises `CompileError`."""
 
-    def __init__(self, evaluator: Evaluator, variables: Variables, block: Callable[[Iterable[ast.stmt]], None]):
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        variables: Variables,
+        block: Callable[[Iterable[ast.stmt]], None],
+        statements: Callable[[Iterable[ast.stmt]], None],
+        assign: Callable[[ast.expr, Value, ast.expr], None],
+    ):
         self._evaluator = evaluator
         self._emit = evaluator.emit
         self._numbers = evaluator.numbers
         self._counters = Counters(evaluator.numbers)
         self._variables = variables
         self._block = block
+        self._statements = statements
+        self._assign = assign
 
     def for_(self, node: ast.For) -> None:
-        if not isinstance(node.target, ast.Name):
-            raise self._evaluator.error(node.target, "a loop over a range has one variable")
+        callee = self._evaluator.meaning(node.iter.func) if isinstance(node.iter, ast.Call) else None
+        if isinstance(node.iter, jumps.Upto):
+            self._loop(node, Range(Number(INT, 0), self._variables.number(node.iter.size), Number(INT, 1)), None)
+        elif isinstance(node.iter, ast.Call) and (callee is range or callee is plain.prange):
+            self._loop(node, range_of(self._evaluator, node.iter), None, callee is plain.prange)
+        elif isinstance(node.iter, ast.Call) and callee is np.ndindex:
+            self._ndindex(node, node.iter)
+        else:
+            with self._evaluator.at(node.iter):
+                series = iteration.series(self._evaluator, node.iter)
+            if series.is_of_tuple and series.length.constant is not None and series.length.constant <= MOST_UNROLLED:
+                self._unrolled(node, series)
+            else:
+                self._loop(node, Range(Number(INT, 0), series.length, Number(INT, 1)), series)
+
+    def _loop(self, node: ast.For, range: Range, series: Series | None, parallel: bool = False) -> None:
+        """Compile a loop over a range, or over the values of a series at the positions of the range."""
+
+        def set(number: Number) -> None:
+            with self._evaluator.at(node.iter):
+                self._assign(node.target, number if series is None else series.item(number), node.iter)
+
         stop = jumps.hidden("stop", node)
-        loop = _For(node, node.target.id, self._range(node.iter), jumps.loop_body(node.body, stop))
-        if loop.range.parallel:
+        loop = _For(node, frozenset(assigned([node.target])), set, range, jumps.loop_body(node.body, stop))
+        if parallel and not self._is_reduction(loop):
             self._parallel(loop)
         elif jumps.breaks(node.body):
             self._with_break(loop, stop)
         else:
             self._counting(loop)
+
+    def _unrolled(self, node: ast.For, series: Series) -> None:
+        """Compile the body once for each value."""
+        stop, item = jumps.hidden("stop", node), jumps.hidden("item", node)
+        body = jumps.loop_body(node.body, stop)
+        read = ast.copy_location(ast.Name(item, ast.Load()), node.iter)
+        iteration = [ast.copy_location(ast.Assign([node.target], read), node), *body]
+        if breaks := jumps.breaks(node.body):
+            self._variables.set(stop, Number(BOOL, False))
+        outer = self._variables.unrolled
+        for position in range(int(series.length.constant or 0)):
+            self._variables.unrolled = (*outer, position)
+            with self._evaluator.at(node.iter):
+                self._variables.set(item, series.item(Number(INT, position)))
+            going_on = ast.copy_location(
+                ast.UnaryOp(ast.Not(), ast.copy_location(ast.Name(stop, ast.Load()), node)), node
+            )
+            self._statements([ast.copy_location(ast.If(going_on, iteration, []), node)] if breaks else iteration)
+        self._variables.unrolled = outer
+
+    def _ndindex(self, node: ast.For, call: ast.Call) -> None:
+        """Compile a loop over all indices of a shape as nested loops over each of them."""
+        given = elementwise.operands(self._evaluator, *call.args)
+        sizes = given[0].items if len(given) == 1 and isinstance(given[0], Tuple) else tuple(given)
+        if call.keywords or not sizes:
+            raise self._evaluator.error(call, "write np.ndindex(n, m), or np.ndindex(a.shape)")
+        with self._evaluator.at(call):
+            for axis, size in enumerate(sizes):
+                number = self._numbers.integer(self._evaluator.as_number(size, call), "a size")
+                self._variables.set(jumps.hidden(f"size{axis}", node), number)
+        self._statements(jumps.nest(node, len(sizes)))
+
+    def _is_reduction(self, loop: _For) -> bool:
+        """Whether iterations add to variables that have a value before the loop, which is done in order."""
+        names = [name for name in assigned(loop.body) if isinstance(self._variables.now.get(name), Number)]
+        return bool(names) and jumps.only_accumulates(loop.body, names)
 
     def while_(self, node: ast.While) -> None:
         stop = jumps.hidden("stop", node)
@@ -65,39 +136,11 @@ class Loops:
             if not breaks:
                 return self._evaluator.truth(node.test)
             running = self._numbers.ssa(self._numbers.invert_truth(self._variables.number(stop)))
-            return self._evaluator.choose(
-                running, lambda: self._evaluator.truth(node.test), lambda: Number(BOOL, False)
+            return conditions.choose_number(
+                self._evaluator, running, lambda: self._evaluator.truth(node.test), lambda: Number(BOOL, False)
             )
 
         self._conditional(test, lambda: self._block(body), body, node, [stop] if breaks else [])
-
-    # -- ranges ----------------------------------------------------------------------------------
-
-    def _range(self, node: ast.expr) -> Range:
-        callee = self._evaluator.meaning(node.func) if isinstance(node, ast.Call) else None
-        if not isinstance(node, ast.Call) or (callee is not range and callee is not plain.prange):
-            raise self._evaluator.error(node, "a loop runs over range(...) or hpacml.prange(...)")
-        if node.keywords or not 1 <= len(node.args) <= 3:
-            raise self._evaluator.error(node, "a range has one to three numbers: range([start,] stop[, step])")
-        numbers = [self._bound(argument) for argument in node.args]
-        start, stop = (Number(INT, 0), numbers[0]) if len(numbers) == 1 else numbers[:2]
-        step = numbers[2] if len(numbers) == 3 else Number(INT, 1)
-        if step.constant == 0:
-            raise self._evaluator.error(node.args[2], "the step of a range is 0")
-        return Range(start, stop, step, callee is plain.prange)
-
-    def _bound(self, node: ast.expr) -> Number:
-        """A bound or a step: an `int`, or a `uint64` unless it is known to fit one."""
-        number = self._evaluator.number(node)
-        fits = number.constant is not None and number.constant <= INT.limits[1]
-        if exceeds_int(number.type) and not fits:
-            return number
-        with self._evaluator.at(node):
-            return self._numbers.integer(number, "a bound or step of a range")
-
-    def _set_target(self, loop: _For, counter: SSAValue) -> None:
-        """Set the loop's variable in an iteration."""
-        self._variables.set(loop.target, self._counters.number(loop.range, counter))
 
     # -- the kinds of loops ----------------------------------------------------------------------
 
@@ -105,21 +148,21 @@ class Loops:
         lower, upper, step = self._counters.bounds(loop.range)
         variables = self._variables
 
-        def build(kinds: Kinds) -> list[Block]:
-            with self._emit.block([IndexType(), *(kind.type.ir for kind in kinds.values())]) as block:
-                variables.set_numbers(kinds, block.args[1:])
-                self._set_target(loop, block.args[0])
+        def build(found: Kinds) -> list[Block]:
+            with self._emit.block([IndexType(), *map(type_of, found.values())]) as block:
+                variables.set_values(found, block.args[1:])
+                loop.set(self._counters.number(loop.range, block.args[0]))
                 self._block(loop.body)
             return [block]
 
-        kinds, (block,), after = variables.stable(
-            loop.node, variables.carried(loop.body, loop.target), build, loop.body
+        found, (block,), after = variables.stable(
+            loop.node, variables.carried(loop.body, loop.targets), build, loop.body
         )
-        variables.end_block(block, after, kinds, loop.node)
-        op = ForOp(lower, upper, step, variables.values(kinds, loop.node), block)
+        variables.end_block(block, after, found, loop.node)
+        op = ForOp(lower, upper, step, variables.values(found, loop.node), block)
         self._emit.op(op)
-        variables.leave_loop(loop.node, after, loop.target)
-        variables.set_numbers(kinds, op.results)
+        variables.leave_loop(loop.node, after, loop.targets)
+        variables.set_values(found, op.results)
 
     def _parallel(self, loop: _For) -> None:
         if jumps.breaks(loop.node.body):
@@ -127,7 +170,7 @@ class Loops:
                 loop.node, "a parallel loop has no order to 'break' in or 'return' from: use range"
             )
         for name, place in assigned(loop.body).items():
-            if name != loop.target and not isinstance(self._variables.now.get(name), Unset | None):
+            if name not in loop.targets and not isinstance(self._variables.now.get(name), Unset | None):
                 raise self._evaluator.error(
                     place,
                     f"'{name}' has a value before this parallel loop, whose iterations must not depend on each "
@@ -139,14 +182,14 @@ class Loops:
         self._evaluator.in_parallel_loop = True
         self._variables.copy()
         with self._emit.block([IndexType()]) as block:
-            self._set_target(loop, block.args[0])
+            loop.set(self._counters.number(loop.range, block.args[0]))
             self._block(loop.body)
         after = self._variables.back_to(before)
         self._evaluator.in_parallel_loop = was_parallel
         with self._emit.at_end(block):
             self._emit.op(ReduceOp())
         self._emit.op(ParallelOp([lower], [upper], [step], Region(block)))
-        self._variables.leave_loop(loop.node, after, loop.target)
+        self._variables.leave_loop(loop.node, after, loop.targets)
 
     def _with_break(self, loop: _For, stop: str) -> None:
         """Compile a `for` with `break` as a `while` that counts."""
@@ -162,11 +205,11 @@ class Loops:
 
         def iterate() -> None:
             count = variables.number(counter)
-            self._set_target(loop, self._numbers.ssa(count))
+            loop.set(self._counters.number(loop.range, self._numbers.ssa(count)))
             self._block(loop.body)
             variables.set(counter, self._numbers.binary(ast.Add, count, step))
 
-        self._conditional(test, iterate, loop.body, loop.node, [counter, stop], loop.target)
+        self._conditional(test, iterate, loop.body, loop.node, [counter, stop], loop.targets)
 
     def _conditional(
         self,
@@ -175,33 +218,33 @@ class Loops:
         body: Sequence[ast.stmt],
         node: ast.For | ast.While,
         hidden: Sequence[str],
-        target: str | None = None,
+        targets: frozenset[str] = frozenset(),
     ) -> None:
         """Add an scf.while, which carries the variables `hidden` and those that the body assigns."""
         variables = self._variables
 
-        def build(kinds: Kinds) -> list[Block]:
-            inputs = [kind.type.ir for kind in kinds.values()]
+        def build(found: Kinds) -> list[Block]:
+            inputs = list(map(type_of, found.values()))
             outside = variables.now
             variables.copy()
             with self._emit.block(inputs) as condition_block:
-                variables.set_numbers(kinds, condition_block.args)
+                variables.set_values(found, condition_block.args)
                 condition = self._numbers.ssa(test())
             with self._emit.at_end(condition_block):
                 self._emit.op(ConditionOp(condition, *condition_block.args))
             variables.back_to(outside)
             with self._emit.block(inputs) as block:
-                variables.set_numbers(kinds, block.args)
+                variables.set_values(found, block.args)
                 iterate()
             return [condition_block, block]
 
-        carried = list(dict.fromkeys((*hidden, *variables.carried(body, target))))
-        kinds, (condition_block, block), after = variables.stable(node, carried, build, body)
-        variables.end_block(block, after, kinds, node)
-        results = [kind.type.ir for kind in kinds.values()]
-        op = WhileOp(variables.values(kinds, node), results, Region(condition_block), Region(block))
+        carried = list(dict.fromkeys((*hidden, *variables.carried(body, targets))))
+        found, (condition_block, block), after = variables.stable(node, carried, build, body)
+        variables.end_block(block, after, found, node)
+        results = list(map(type_of, found.values()))
+        op = WhileOp(variables.values(found, node), results, Region(condition_block), Region(block))
         self._emit.op(op)
-        variables.leave_loop(node, after, target)
-        variables.set_numbers(kinds, op.results)
+        variables.leave_loop(node, after, targets)
+        variables.set_values(found, op.results)
         for name in hidden:
             del variables.now[name]

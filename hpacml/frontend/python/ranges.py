@@ -26,8 +26,9 @@ from xdsl.dialects.arith import (
 from xdsl.dialects.builtin import IndexType, IntegerType, i64
 from xdsl.ir import SSAValue
 
+from hpacml.frontend.python.context import Context
 from hpacml.frontend.python.number import Number
-from hpacml.frontend.python.scalars import Arithmetic
+from hpacml.frontend.python.scalars import Arithmetic, exceeds_int
 from hpacml.frontend.python.types import INT
 
 _MOST = (1 << 63) - 1
@@ -44,7 +45,6 @@ class Range:
     start: Number
     stop: Number
     step: Number
-    parallel: bool
 
     @property
     def is_wide(self) -> bool:
@@ -62,6 +62,28 @@ class Range:
             return self.start.least
         descends = self.step.constant is not None
         return self.stop.least + 1 if descends and self.stop.least is not None else None
+
+
+def range_of(context: Context, node: ast.Call) -> Range:
+    """The range that a call of `range` or `prange` makes. Raises `CompileError`."""
+    if node.keywords or not 1 <= len(node.args) <= 3:
+        raise context.error(node, "a range has one to three numbers: range([start,] stop[, step])")
+    numbers = [_bound(context, argument) for argument in node.args]
+    start, stop = (Number(INT, 0), numbers[0]) if len(numbers) == 1 else numbers[:2]
+    step = numbers[2] if len(numbers) == 3 else Number(INT, 1)
+    if step.constant == 0:
+        raise context.error(node.args[2], "the step of a range is 0")
+    return Range(start, stop, step)
+
+
+def _bound(context: Context, node: ast.expr) -> Number:
+    """A bound or a step: an `int`, or a `uint64` unless it is known to fit one."""
+    number = context.number(node)
+    fits = number.constant is not None and number.constant <= INT.limits[1]
+    if exceeds_int(number.type) and not fits:
+        return number
+    with context.at(node):
+        return context.numbers.integer(number, "a bound or step of a range")
 
 
 class Counters:
@@ -85,7 +107,11 @@ class Counters:
             case -1:
                 return ssa(self._complement(range.start)), ssa(self._complement(range.stop)), one
             case _:
-                return self._emit.index(0), (self._wide_count if range.is_wide else self._count)(range), one
+                return self._emit.index(0), self.count(range), one
+
+    def count(self, range: Range) -> SSAValue:
+        """The number of iterations, 0 for a step of 0."""
+        return self._wide_count(range) if range.is_wide else self._count(range)
 
     def number(self, range: Range, counter: SSAValue) -> Number:
         """The loop's variable. An `int`, it wraps around beyond 64 bits."""
@@ -108,7 +134,6 @@ class Counters:
         return Number(INT, whole - (1 << 64) if whole >> 63 > 0 else whole)
 
     def _count(self, range: Range) -> SSAValue:
-        """The number of iterations, 0 for a step of 0."""
         value, constant = self._emit.value, self._emit.index
         start, stop, step = map(self._numbers.ssa, (range.start, range.stop, range.step))
         if range.step.constant is None:

@@ -16,7 +16,7 @@ from typing import Any, cast
 import numpy as np
 from xdsl.dialects import arith
 from xdsl.dialects.builtin import AnyFloat, Float32Type, IndexType, IntegerType, f32, f64, i1, i64
-from xdsl.dialects.math import AbsFOp, RoundEvenOp
+from xdsl.dialects.math import AbsFOp, RoundEvenOp, SqrtOp
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from hpacml.frontend.python import division
@@ -130,6 +130,11 @@ class Arithmetic:
             literals = min(a.literals[0], b.literals[0]), max(a.literals[1], b.literals[1])
         return Kind(type, literals, frozenset(types) or frozenset([type]), least)
 
+    def bits(self, number: Number) -> SSAValue:
+        """An integer or a bool as 64 bits."""
+        wide = number if number.type is INT else self.convert(number, INT)
+        return self.emit.value(arith.IndexCastOp(self.ssa(wide), i64))
+
     def truth(self, number: Number) -> Number:
         """`bool(number)`."""
         if number.type is NP_BOOL and number.constant is None:
@@ -214,6 +219,10 @@ class Arithmetic:
         if type.is_float:
             return Number(type, self.emit.value(arith.NegfOp(value)), types=types)
         return Number(type, self.emit.value(arith.SubiOp(self.emit.constant(0, type.ir), value)), types=types)
+
+    def positive(self, a: Number) -> Number:
+        """`+a`."""
+        return self.convert(a, INT) if a.type is BOOL else a
 
     def invert(self, a: Number) -> Number:
         """`~a`."""
@@ -330,11 +339,23 @@ class Arithmetic:
             )
         return replace(self.power(a, b, type), types=types)
 
+    def array_power(self, exponent: Number, a: Number) -> Number:
+        """An element of `array ** exponent` for the exponents 0, 0.5, 1, 2 and -1, and others of integers."""
+        type, power = result_type(PYTHON[ast.Pow], a.type, exponent.type), exponent.constant
+        if not type.is_float:
+            return self._power(a, exponent)
+        x = self.convert(a, type)
+        if power == 2:
+            return self.binary(ast.Mult, x, x)
+        if power == -1:
+            return self.binary(ast.Div, self.convert(Number(INT, 1), type), x)
+        if power == 0.5:
+            return self.unary(SqrtOp, x, type)
+        return x if power == 1 else self.convert(Number(INT, 1), type)
+
     def power(self, a: Number, b: Number, type: ScalarType) -> Number:
         """`a ** b` of floats: the C library's `pow`, as in Python and NumPy."""
-        x, y = self.ssa(self.convert(a, type)), self.ssa(self.convert(b, type))
-        name = "powf" if isinstance(x.type, Float32Type) else "pow"
-        return Number(type, self.emit.call_c(name, [x, y], type.ir))
+        return self.call_numpy("pow", type, a, b)
 
     def _integer_power(self, base: Number, exponent: int) -> Number:
         result = self.convert(Number(INT, 1), base.type)
@@ -354,6 +375,17 @@ class Arithmetic:
     def call_c(self, name: str, a: Number) -> Number:
         """Call a function `double f(double)` of the C library."""
         return Number(FLOAT, self.emit.call_c(name, [self.ssa(self.convert(a, FLOAT))], f64))
+
+    def call_numpy(self, name: str, type: ScalarType, *numbers: Number) -> Number:
+        """Call a function of the C library for `type`, as NumPy does."""
+        arguments = [self.ssa(self.convert(number, type)) for number in numbers]
+        suffix = "f" if isinstance(arguments[0].type, Float32Type) else ""
+        return Number(type, self.emit.call_c(f"{name}{suffix}", arguments, type.ir))
+
+    def square(self, a: Number) -> Number:
+        """`np.square(a)`."""
+        x = self.convert(a, result_type(np.square, a.type))
+        return self.binary(ast.Mult, x, x)
 
     def numpy_extremum(self, function: Callable[[Any, Any], Any], a: Number, b: Number) -> Number:
         """`np.minimum` and `np.maximum`: the result is NaN if one number is, and the second of equal numbers."""

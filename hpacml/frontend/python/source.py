@@ -32,7 +32,7 @@ class Source:
     file: str
     first_line: int
     lines: tuple[str, ...]
-    function: ast.FunctionDef
+    function: ast.FunctionDef | ast.Lambda
     owner: str | None
     """The class around the function."""
 

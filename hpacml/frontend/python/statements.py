@@ -5,20 +5,28 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterable, Sequence
 
-from xdsl.dialects.scf import IfOp
-from xdsl.ir import Block, Region, SSAValue
+import numpy as np
+from xdsl.dialects.scf import IfOp, YieldOp
+from xdsl.ir import Block, Region
 
 from hpacml.frontend import plain
-from hpacml.frontend.python import jumps
+from hpacml.frontend.python import bundles, elementwise, iteration, jumps, kinds, messages, operators
 from hpacml.frontend.python.approx import Directives
 from hpacml.frontend.python.evaluator import Evaluator
+from hpacml.frontend.python.forms import Variable
 from hpacml.frontend.python.loops import Loops
 from hpacml.frontend.python.number import Number
-from hpacml.frontend.python.types import BOOL
-from hpacml.frontend.python.values import Array, Tuple, Unset, Value, describe
+from hpacml.frontend.python.subscripts import Place
+from hpacml.frontend.python.types import BOOL, Refusal
+from hpacml.frontend.python.values import Array, Elements, Record, Tuple, Unset, Value, describe
 from hpacml.frontend.python.variables import LIVE, Variables
 
 NO_TARGET = "this cannot be assigned to: only names and array elements can"
+
+_NO_ATTRIBUTE = (
+    "a field cannot be assigned: the elements of its array can, as in g.a[:] = ..., and a bundle with other fields is "
+    "a new one, as in dataclasses.replace(g, dx=...)"
+)
 
 
 class Statements:
@@ -30,7 +38,7 @@ class Statements:
         self._emit = evaluator.emit
         self._numbers = evaluator.numbers
         self._variables = Variables(evaluator, read)
-        self._loops = Loops(evaluator, self._variables, self._nested)
+        self._loops = Loops(evaluator, self._variables, self._nested, self.block, self._assign)
 
     def block(self, statements: Iterable[ast.stmt]) -> None:
         for statement in statements:
@@ -68,6 +76,15 @@ class Statements:
                 self._with(node)
             case ast.Expr():
                 self._expression(node.value)
+            case ast.FunctionDef():
+                if node.decorator_list:
+                    raise self._evaluator.error(node.decorator_list[0], "a function in a kernel has no decorators")
+                self._variables.set(node.name, self._evaluator.inner(node))
+            case ast.Raise():
+                messages.raise_(self._evaluator, node)
+            case ast.Assert():
+                if __debug__:
+                    messages.require(self._evaluator, node)
             case ast.Pass():
                 pass
             case ast.Return():
@@ -86,6 +103,9 @@ class Statements:
 
     def _assign_all(self, targets: Sequence[ast.expr], node: ast.expr) -> None:
         value = self._evaluator.value(node)
+        if isinstance(value, Elements) and not (len(targets) == 1 and isinstance(targets[0], ast.Subscript)):
+            with self._evaluator.at(node):
+                value = elementwise.array_of(self._evaluator, value)
         for target in targets:
             self._assign(target, value, node)
 
@@ -94,46 +114,81 @@ class Statements:
             case ast.Name(id=name):
                 self._variables.set(name, value)
             case ast.Subscript():
-                array, indices = self._evaluator.element(target)
-                self._store(array, indices, value, node)
+                self._store(target, self._evaluator.place(target), value, node)
             case ast.Tuple(elts=elements) | ast.List(elts=elements):
-                if not isinstance(value, Tuple):
-                    raise self._evaluator.error(node, f"this is {describe(value)}, which cannot be taken apart")
-                if len(elements) != len(value.items):
-                    raise self._evaluator.error(
-                        target, f"{len(elements)} names for {len(value.items)} values: write one name for each"
-                    )
-                for element, item in zip(elements, value.items, strict=True):
+                items = self._items(value, elements, target, node)
+                for element, item in zip(elements, items, strict=True):
                     self._assign(element, item, node)
+            case ast.Attribute():
+                raise self._evaluator.error(target, _NO_ATTRIBUTE)
             case _:
                 raise self._evaluator.error(target, NO_TARGET)
 
-    def _store(self, array: Array, indices: Sequence[SSAValue], value: Value, node: ast.expr) -> None:
-        if not isinstance(value, Number):
-            raise self._evaluator.error(node, f"this is {describe(value)}, where a number is needed")
+    def _items(self, value: Value, elements: Sequence[ast.expr], target: ast.expr, node: ast.expr) -> Sequence[Value]:
+        """The items of a value for as many targets."""
+        if isinstance(value, Record) and bundles.is_tuple(value.type):
+            value = Tuple(tuple(value.fields.values()))
+        if isinstance(value, Array):
+            with self._evaluator.at(node):
+                return iteration.unpacked(self._evaluator, node, value, len(elements))
+        if not isinstance(value, Tuple):
+            raise self._evaluator.error(node, f"this is {describe(value)}, which cannot be taken apart")
+        if len(elements) != len(value.items):
+            raise self._evaluator.error(
+                target, f"{len(elements)} names for {len(value.items)} values: write one name for each"
+            )
+        return value.items
+
+    def _store(self, target: ast.expr, place: Place | Value, value: Value, node: ast.expr) -> None:
+        if not isinstance(place, Place):
+            with self._evaluator.at(node):
+                return elementwise.assign_to(self._evaluator, target, place, value)
+        number = self._evaluator.as_number(value, node)
+        self._evaluator.note_write(target, place.array)
         with self._evaluator.at(node):
-            stored = self._numbers.ssa(self._numbers.convert(value, array.element))
-        self._emit.store(stored, array.value, indices)
-        if array.parameter is not None:
-            self._evaluator.written.add(array.parameter)
+            stored = self._numbers.ssa(self._numbers.convert(number, place.array.element))
+        return self._emit.store(stored, place.array.value, place.indices)
 
     def _augmented(self, node: ast.AugAssign) -> None:
         """Compile `target op= value`, with the indices of the target computed once."""
         match node.target:
             case ast.Subscript():
-                array, indices = self._evaluator.element(node.target)
-                old = self._evaluator.load(array, indices)
-                self._store(array, indices, self._binary(node, old), node.value)
+                place = self._evaluator.place(node.target)
+                if isinstance(place, Place):
+                    old: Value = self._evaluator.load(place.array, place.indices)
+                    self._store(node.target, place, self._binary(node, old), node.value)
+                else:
+                    self._in_place(node, place)
+            case ast.Attribute():
+                old = self._evaluator.value(node.target)
+                if not isinstance(old, Array):
+                    raise self._evaluator.error(node.target, _NO_ATTRIBUTE)
+                self._in_place(node, old)
             case ast.Name(id=name):
-                old = self._evaluator.number(ast.copy_location(ast.Name(name, ast.Load()), node.target))
-                self._variables.set(name, self._binary(node, old))
+                old = self._evaluator.value(ast.copy_location(ast.Name(name, ast.Load()), node.target))
+                if isinstance(old, Array):
+                    self._in_place(node, old)
+                else:
+                    self._variables.set(name, self._binary(node, old))
             case _:
                 raise self._evaluator.error(node.target, NO_TARGET)
 
-    def _binary(self, node: ast.AugAssign, old: Number) -> Number:
-        right = self._evaluator.number(node.value)
+    def _in_place(self, node: ast.AugAssign, target: Value) -> None:
+        """Compile an operator whose result goes to the elements of an array, as NumPy has it."""
+        if not isinstance(target, Array):
+            raise self._evaluator.error(node.target, f"this is {describe(target)}, which has no elements to assign")
+        value = self._binary(node, target)
         with self._evaluator.at(node):
-            return self._numbers.binary(type(node.op), old, right)
+            if isinstance(value, Array | Elements) and not np.can_cast(
+                value.element.dtype, target.element.dtype, "same_kind"
+            ):
+                raise Refusal(f"NumPy does not cast {value.element} to {target.element} here: write a[:] = a + ...")
+            elementwise.assign_to(self._evaluator, node.target, target, value)
+
+    def _binary(self, node: ast.AugAssign, old: Value) -> Value:
+        right = self._evaluator.value(node.value)
+        with self._evaluator.at(node):
+            return operators.binary(self._evaluator, node, type(node.op), old, right)
 
     def _expression(self, node: ast.expr) -> None:
         match node:
@@ -154,14 +209,30 @@ class Statements:
         condition = self._evaluator.truth(node.test)
         if condition.constant is not None:
             return self.block(node.body if condition.constant else node.orelse)
+        for fails, others, wrong in (
+            (node.body, node.orelse, condition),
+            (node.orelse, node.body, self._numbers.invert_truth(condition)),
+        ):
+            if messages.always_raises(fails):
+                self._guard(fails, wrong)
+                return self.block(others)
         self._fork(node, condition, lambda: self._nested(node.body), lambda: self._nested(node.orelse))
         return None
+
+    def _guard(self, fails: Iterable[ast.stmt], wrong: Number) -> None:
+        """Compile statements that end by an exception, for when a condition holds."""
+        before = self._variables.now
+        with self._emit.block() as block:
+            self._nested(fails)
+            self._emit.op(YieldOp())
+        self._variables.back_to(before)
+        self._emit.op(IfOp(self._numbers.ssa(wrong), [], Region(block)))
 
     def _fork(self, node: ast.stmt, condition: Number, *branches: Callable[[], None]) -> None:
         """Compile two branches, each of which makes a copy of the variables."""
         before = self._variables.now
         blocks: list[Block] = []
-        after: list[dict[str, Value]] = []
+        after: list[dict[str, Variable]] = []
         for branch in branches:
             with self._emit.block() as block:
                 branch()
@@ -171,11 +242,11 @@ class Statements:
         for block, variables in zip(blocks, after, strict=True):
             self._variables.end_block(block, variables, results, node)
         then, otherwise = map(Region, blocks)
-        types = [kind.type.ir for kind in results.values()]
+        types = [kinds.type_of(kind) for kind in results.values()]
         is_empty = len(blocks[1].ops) == 1 and not results
         op = IfOp(self._numbers.ssa(condition), types, then, None if is_empty else otherwise)
         self._emit.op(op)
-        self._variables.set_numbers(results, op.results)
+        self._variables.set_values(results, op.results)
 
     def _landing(self, node: jumps.Landing) -> None:
         with self._variables.leaving(node.first):
@@ -223,17 +294,14 @@ class Statements:
 
 
 _KEYWORDS: dict[type[ast.stmt], str] = {
-    ast.Assert: "'assert'",
     ast.AsyncFor: "'async for'",
     ast.AsyncWith: "'async with'",
     ast.ClassDef: "a class in a kernel",
     ast.Delete: "'del'",
-    ast.FunctionDef: "a function in a kernel",
     ast.Global: "'global'",
     ast.Import: "'import' in a kernel",
     ast.ImportFrom: "'import' in a kernel",
     ast.Match: "'match'",
     ast.Nonlocal: "'nonlocal'",
-    ast.Raise: "'raise'",
     ast.Try: "'try'",
 }

@@ -25,6 +25,14 @@ class Refusal(Exception):
     """Something that a kernel cannot do. Callers that know the place in the source raise it as a `CompileError`."""
 
 
+class NeedsValue(Exception):
+    """What a kernel does depends on an argument that compiled code does not see: it must be a constant of the code."""
+
+    def __init__(self, name: str):
+        super().__init__(name)
+        self.name = name
+
+
 @dataclass(frozen=True, eq=False)
 class ScalarType:
     """The type of a number: Python's (`weak`) or NumPy's."""

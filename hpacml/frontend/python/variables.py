@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from types import MappingProxyType
@@ -11,21 +11,26 @@ from types import MappingProxyType
 from xdsl.dialects.scf import YieldOp
 from xdsl.ir import Block, SSAValue
 
+from hpacml.frontend.python import forms, kinds
 from hpacml.frontend.python.emitter import name_value
 from hpacml.frontend.python.evaluator import Evaluator
-from hpacml.frontend.python.jumps import RESULT
+from hpacml.frontend.python.forms import Form, Variable
+from hpacml.frontend.python.kinds import AnyKind
 from hpacml.frontend.python.number import Kind, Number
 from hpacml.frontend.python.scalars import disagreement
 from hpacml.frontend.python.types import BOOL
-from hpacml.frontend.python.values import Array, Unset, Value, describe
+from hpacml.frontend.python.values import Array, Static, Unset, Value, describe, dimensions
 
-Kinds = Mapping[str, Kind]
+Kinds = Mapping[str, AnyKind]
 
 LIVE = ".live"
 """The variable that tells whether a path goes on. Where it is missing, it does."""
 
+_LEFT = "@left"
+"""How the names end of what variables were when paths left."""
+
 _YES = Number(BOOL, True)
-NOTHING: Mapping[str, Value | None] = MappingProxyType({})
+NOTHING: Mapping[str, Variable | None] = MappingProxyType({})
 
 
 class Variables:
@@ -41,13 +46,15 @@ class Variables:
         self._numbers = evaluator.numbers
         self._read = read
         """The names that are read anywhere. Other names need no values after branches and loops."""
-        self._kinds: dict[ast.stmt, Kinds] = {}
-        """The kinds of the variables of the loops that were built."""
+        self._kinds: dict[object, Kinds] = {}
+        """The kinds of the variables of the loops that were built, by their places."""
+        self.unrolled: tuple[int, ...] = ()
+        """In which iterations the code is, of the loops around it whose bodies are compiled once for each."""
         self._leaving: list[list[str]] = []
         """What is assigned in the statements that paths leave, innermost last."""
 
     @property
-    def now(self) -> dict[str, Value]:
+    def now(self) -> dict[str, Variable]:
         """All variables, to read and to change."""
         return self._evaluator.variables
 
@@ -59,54 +66,60 @@ class Variables:
 
     def set(self, name: str, value: Value) -> None:
         """Assign a variable. A value without a name gets that of the variable."""
-        if isinstance(value, Number | Array) and isinstance(value.value, SSAValue):
-            name_value(value.value, name.lstrip(".").split("@")[0])
-        self.now[name] = replace(value, name=name) if isinstance(value, Array) and not value.name else value
+        for part, each in forms.write(self.now, name, value):
+            if isinstance(each, Number | Array) and isinstance(each.value, SSAValue):
+                name_value(each.value, forms.base(part).lstrip(".").split("@")[0])
+            self.now[part] = replace(each, name=part) if isinstance(each, Array) and not each.name else each
 
-    def change(self, values: Mapping[str, Value | None]) -> None:
+    def change(self, values: Mapping[str, Variable | None]) -> None:
         """Change variables; those that are changed to None have no value from then on."""
         for name, value in values.items():
             self.now.pop(name, None)
             if value is not None:
                 self.now[name] = value
 
-    def set_numbers(self, kinds: Kinds, values: Sequence[SSAValue]) -> None:
-        for (name, kind), value in zip(kinds.items(), values, strict=True):
-            self.set(name, Number.of(kind, value))
+    def set_values(self, found: Kinds, values: Sequence[SSAValue]) -> None:
+        for (name, kind), value in zip(found.items(), values, strict=True):
+            self.set(name, kinds.value_of(kind, value))
 
-    def copy(self, changed: Mapping[str, Value | None] = NOTHING) -> None:
+    def copy(self, changed: Mapping[str, Variable | None] = NOTHING) -> None:
         """Begin an inner block, in which some variables are changed, and which `back_to` ends."""
         self._evaluator.variables = dict(self.now)
         self.change(changed)
 
-    def back_to(self, variables: dict[str, Value]) -> dict[str, Value]:
+    def back_to(self, variables: dict[str, Variable]) -> dict[str, Variable]:
         """Return to the variables of an outer block, and give those of the inner block."""
         inner, self._evaluator.variables = self.now, variables
         return inner
 
-    def values(self, kinds: Kinds, node: ast.stmt) -> list[SSAValue]:
-        """The numbers of these names, converted to the types of their kinds. Errors are at `node`."""
-        convert, ssa = self._numbers.convert, self._numbers.ssa
+    def values(self, found: Kinds, node: ast.stmt) -> list[SSAValue]:
+        """The values of these names, converted to their kinds. Errors are at `node`."""
         with self._evaluator.at(node):
-            return [ssa(convert(self.number(name), kind.type)) for name, kind in kinds.items()]
+            return [kinds.converted(self._evaluator, self.leaf(name), kind) for name, kind in found.items()]
 
-    def end_block(self, block: Block, variables: dict[str, Value], kinds: Kinds, node: ast.stmt) -> None:
-        """Let a block yield the numbers that these names have at its end. Errors are at `node`."""
+    def leaf(self, name: str) -> Number | Array:
+        """A variable that is known to be a number or an array."""
+        value = self.now[name]
+        assert isinstance(value, Number | Array)
+        return value
+
+    def end_block(self, block: Block, variables: dict[str, Variable], found: Kinds, node: ast.stmt) -> None:
+        """Let a block yield the values that these names have at its end. Errors are at `node`."""
         outer = self.now
         self.back_to(variables)
         with self._evaluator.emit.at_end(block):
-            self._evaluator.emit.op(YieldOp(*self.values(kinds, node)))
+            self._evaluator.emit.op(YieldOp(*self.values(found, node)))
         self.back_to(outer)
 
     # -- branches --------------------------------------------------------------------------------
 
-    def merge(self, node: ast.stmt, a: dict[str, Value], b: dict[str, Value]) -> dict[str, Kind]:
-        """The kinds of the numbers that differ after the branches `a` and `b`. Other values that differ are unset.
+    def merge(self, node: ast.stmt, a: dict[str, Variable], b: dict[str, Variable]) -> dict[str, AnyKind]:
+        """The kinds of the values that differ after the branches `a` and `b`. Other values that differ are unset.
 
         What a variable is depends on the branches that go on, and what it was on leaving on those that have left. In
         the other branch it gets any number.
         """
-        results: dict[str, Kind] = {}
+        results: dict[str, AnyKind] = {}
         live = [_constant(branch.get(LIVE, _YES)) for branch in (a, b)]
         if LIVE in a or LIVE in b:
             a.setdefault(LIVE, _YES)
@@ -116,7 +129,7 @@ class Variables:
             here, there = (name == LIVE or each is not _is_of_leaving(name) for each in live)
             if not (here or there):
                 continue
-            if x is y and x is not None:
+            if forms.are_same(x, y) and x is not None:
                 self.now[name] = x
                 continue
             if here and there:
@@ -127,19 +140,20 @@ class Variables:
                 results[name] = kind
         return results
 
-    def _of_both(self, name: str, node: ast.stmt, x: Value | None, y: Value | None) -> Kind | None:
-        if not isinstance(x, Number) or not isinstance(y, Number):
+    def _of_both(self, name: str, node: ast.stmt, x: Variable | None, y: Variable | None) -> AnyKind | None:
+        if not isinstance(x, Number | Array) or not isinstance(y, Number | Array):
             self.now[name] = Unset(_why_unset(name, node, x, y))
-        elif (common := self._numbers.common(x.kind, y.kind)) is None:
-            how = disagreement(x.kind, y.kind)
-            self.now[name] = Unset(f"{_spelled(name)} is {how} ('if' in line {node.lineno})")
+        elif (common := kinds.common(self._evaluator, kinds.kind_of(x), kinds.kind_of(y))) is None:
+            self.now[name] = Unset(f"{_spelled(name)} is {_difference(x, y)} ('if' in line {node.lineno})")
         elif self._is_read(name):
             return common
         return None
 
-    def _of_one(self, name: str, node: ast.stmt, value: Value | None, other: dict[str, Value]) -> Kind | None:
+    def _of_one(self, name: str, node: ast.stmt, value: Variable | None, other: dict[str, Variable]) -> AnyKind | None:
         if value is None:
             self.now.pop(name, None)
+        elif isinstance(value, Form | Static):
+            self.now[name] = value
         elif not isinstance(value, Number):
             same = value is self.now.get(name) or isinstance(value, Unset)
             self.now[name] = value if same else Unset(_why_unset(name, node, value, None))
@@ -169,86 +183,98 @@ class Variables:
     def leave(self) -> None:
         """End a path: keep what the variables are now."""
         for name in self._leaving[-1]:
-            self.now.pop(_on_leaving(name), None)
-            if name in self.now:
-                self.now[_on_leaving(name)] = self.now[name]
+            forms.remove(self.now, _on_leaving(name))
+            for part in list(forms.names(self.now, name)):
+                if part in self.now:
+                    self.now[_on_leaving(part)] = self.now[part]
         self.now[LIVE] = Number(BOOL, False)
 
-    def land(self, statements: Iterable[ast.stmt]) -> tuple[Number, dict[str, Value | None]]:
+    def land(self, statements: Iterable[ast.stmt]) -> tuple[Number, dict[str, Variable | None]]:
         """Whether the path goes on after such statements, and what the variables are if it does not."""
         live = self.live
         self.now.pop(LIVE, None)
         names = [name for name in assigned(statements) if self._is_read(name)]
-        return live, {name: self.now.pop(_on_leaving(name), None) for name in names}
+        return live, {part: self.now.pop(_on_leaving(part), None) for name in names for part in self._left(name)}
+
+    def _left(self, name: str) -> list[str]:
+        """The variables that a variable consisted of when paths left."""
+        parts = (each.removeprefix(".").removesuffix(_LEFT) for each in self.now if _is_of_leaving(each))
+        return [name, *(part for part in parts if part != name and forms.base(part) == name)]
 
     # -- loops -----------------------------------------------------------------------------------
 
-    def carried(self, body: Iterable[ast.stmt], target: str | None) -> list[str]:
-        """The names that a loop over `target` carries: it assigns them, and they have a value before it."""
-        names: list[str] = []
+    def carried(self, body: Iterable[ast.stmt], targets: Collection[str]) -> list[str]:
+        """The names that a loop over `targets` carries: it assigns them, and they have a value before it."""
+        carried: list[str] = []
         for name, place in assigned(body).items():
-            value = self.now.get(name)
-            if name == target or isinstance(value, Unset | None):
+            if name in targets or not self._is_read(name):
                 continue
-            if not isinstance(value, Number):
-                raise self._evaluator.error(
-                    place, f"'{name}' is {describe(value)} before the loop: use another name for what is new here"
-                )
-            if self._is_read(name):
-                names.append(name)
-        return names
+            for part in forms.names(self.now, name):
+                value = self.now.get(part)
+                if isinstance(value, Number | Array):
+                    carried.append(part)
+                elif not isinstance(value, Unset | Form | None):
+                    raise self._evaluator.error(
+                        place, f"'{name}' is {describe(value)} before the loop: use another name for what is new here"
+                    )
+        return carried
 
     def stable(
         self, node: ast.stmt, carried: Sequence[str], build: Callable[[Kinds], list[Block]], body: Iterable[ast.stmt]
-    ) -> tuple[Kinds, list[Block], dict[str, Value]]:
+    ) -> tuple[Kinds, list[Block], dict[str, Variable]]:
         """Build the loop `node` with the kinds of its variables before it, and again while an iteration widens a kind.
 
         Returns the kinds, the blocks, and the variables at the end of an iteration. A loop that is built again since
         the loop around it is begins with the kinds that it had before: else the time would double with each loop.
         """
         before = self.now
-        kinds = {name: self._first_kind(node, name) for name in carried}
+        place = node, self.unrolled
+        found: dict[str, AnyKind] = {name: self._first_kind(place, name) for name in carried}
         while True:
             self.copy()
             choices = self._numbers.choices
-            blocks = build(kinds)
+            blocks = build(found)
             after = self.back_to(before)
-            widened = {name: self._widened(name, kind, after[name], body) for name, kind in kinds.items()}
-            self._kinds[node] = widened
-            if widened == kinds:
-                return kinds, blocks, after
-            kinds, tried = widened, kinds
-            same = all(kind in (tried[name], replace(tried[name], literals=None)) for name, kind in kinds.items())
+            widened = {name: self._widened(name, kind, after, body) for name, kind in found.items()}
+            self._kinds[place] = widened
+            if widened == found:
+                return found, blocks, after
+            found, tried = widened, found
+            same = all(kind in (tried[name], _no_literal(tried[name])) for name, kind in found.items())
             if same and self._numbers.choices == choices:  # then no type depends on which numbers are literals
-                return {name: replace(kind, literals=None) for name, kind in kinds.items()}, blocks, after
+                return {name: _no_literal(kind) for name, kind in found.items()}, blocks, after
             for block in blocks:
                 block.erase(safe_erase=False)
 
-    def _first_kind(self, loop: ast.stmt, name: str) -> Kind:
+    def _first_kind(self, place: object, name: str) -> AnyKind:
         """The kind of a variable before a loop, and in its iterations as far as they are known."""
-        kind = self.number(name).kind
-        known = self._kinds.get(loop, {}).get(name)
-        return kind if known is None else self._numbers.common(kind, known) or kind
+        kind = kinds.kind_of(self.leaf(name))
+        known = self._kinds.get(place, {}).get(name)
+        return kind if known is None else kinds.common(self._evaluator, kind, known) or kind
 
-    def _widened(self, name: str, kind: Kind, after: Value, body: Iterable[ast.stmt]) -> Kind:
-        if isinstance(after, Number):
-            common = self._numbers.common(kind, after.kind)
+    def _widened(self, name: str, kind: AnyKind, after: Mapping[str, Variable], body: Iterable[ast.stmt]) -> AnyKind:
+        value, whole = after.get(name), forms.base(name)
+        if isinstance(value, Number | Array) and forms.are_alike(self.now, after, whole):
+            common = kinds.common(self._evaluator, kind, kinds.kind_of(value))
             if common is not None:
-                return _loosened(common, kind.least)
-            how = disagreement(kind, after.kind, "before the loop", "after an iteration")
-            reason = f"{_spelled(name)} is {how}"
+                return _loosened(common, kind)
+            how = _difference_of_kinds(kind, value)
+            reason = f"{_spelled(whole)} is {how}"
+        elif isinstance(value, Unset):
+            reason = value.reason
         else:
-            reason = (
-                after.reason if isinstance(after, Unset) else f"{_spelled(name)} becomes {describe(after)} in the loop"
-            )
-        raise self._evaluator.error(assigned(body)[name], reason)
+            now = forms.read(after, whole)
+            reason = f"{_spelled(whole)} becomes {describe(now or Unset(''))} in the loop"
+        raise self._evaluator.error(assigned(body)[whole], reason)
 
-    def leave_loop(self, node: ast.For | ast.While, after: Mapping[str, Value], target: str | None = None) -> None:
-        """Unset the names that a loop has assigned. Then `set_numbers` sets the names that it carries."""
+    def leave_loop(
+        self, node: ast.For | ast.While, after: Mapping[str, Variable], targets: Collection[str] = ()
+    ) -> None:
+        """Unset the names that a loop has assigned. Then `set_values` sets the names that it carries."""
         for name, value in after.items():
-            if value is self.now.get(name):
+            if forms.are_same(value, self.now.get(name)):
                 continue
-            if name == target:
+            if name in targets:
                 reason = f"'{name}' is the variable of the loop in line {node.lineno}, which may not run at all"
                 self.now[name] = Unset(f"{reason}: keep it in another variable, which has a value before the loop")
             else:
@@ -256,28 +282,35 @@ class Variables:
                 self.now[name] = Unset(f"{reason}: assign it before the loop")
 
     def _is_read(self, name: str) -> bool:
-        return name in self._read or not name.isidentifier()
+        whole = forms.base(name)
+        return whole in self._read or not whole.isidentifier()
 
 
 def _on_leaving(name: str) -> str:
-    return f".{name}@left"
+    return f".{name}{_LEFT}"
 
 
 def _is_of_leaving(name: str) -> bool:
-    return name.endswith("@left")
+    return name.endswith(_LEFT)
 
 
-def _constant(value: Value) -> object:
+def _constant(value: Variable) -> object:
     return value.constant if isinstance(value, Number) else None
 
 
-def assigned(statements: Iterable[ast.stmt]) -> dict[str, ast.AST]:
+def assigned(statements: Iterable[ast.AST]) -> dict[str, ast.AST]:
     """The names that statements assign, and the place of the first assignment."""
     names: dict[str, ast.AST] = {}
     for statement in statements:
-        for node in ast.walk(statement):
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+        ahead = [statement]
+        while ahead:
+            node = ahead.pop()
+            if isinstance(node, ast.FunctionDef):
+                names.setdefault(node.name, node)
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                 names.setdefault(node.id, node)
+            elif not isinstance(node, ast.Lambda):
+                ahead += reversed(list(ast.iter_child_nodes(node)))
     return names
 
 
@@ -287,19 +320,49 @@ def _spelled(name: str) -> str:
     return f"'{name}'" if name.isidentifier() else "the returned value"
 
 
-def _loosened(kind: Kind, least: int | None) -> Kind:
-    """The kind of a loop's variable whose bound was `least`. A bound that falls becomes 0, then None for good."""
-    if kind.least == least:
+def _loosened(kind: AnyKind, before: AnyKind) -> AnyKind:
+    """The kind of a loop's variable that was `before`. A bound that falls becomes 0, then None for good."""
+    if not isinstance(kind, Kind) or not isinstance(before, Kind) or kind.least == before.least:
         return kind
     return replace(kind, least=0 if kind.least is not None and kind.least >= 0 else None)
 
 
-def _why_unset(name: str, node: ast.stmt, a: Value | None, b: Value | None) -> str:
+def _no_literal(kind: AnyKind) -> AnyKind:
+    return replace(kind, literals=None) if isinstance(kind, Kind) else kind
+
+
+def _difference(a: Number | Array, b: Number | Array) -> str:
+    """For errors: why two values have nothing in common."""
+    if isinstance(a, Number) and isinstance(b, Number):
+        return disagreement(a.kind, b.kind)
+    return _difference_of_arrays(a, b)
+
+
+def _difference_of_kinds(kind: AnyKind, value: Number | Array) -> str:
+    if isinstance(kind, Kind) and isinstance(value, Number):
+        return disagreement(kind, value.kind, "before the loop", "after an iteration")
+    if isinstance(kind, Kind) != isinstance(value, Number):
+        return (
+            f"{describe(value)} after an iteration, and another value before the loop: use another name, or return it"
+        )
+    return "an array that the loop makes, and that ends with the iteration: make it before, and assign b[:] = ..."
+
+
+def _difference_of_arrays(a: Number | Array, b: Number | Array) -> str:
+    if not isinstance(a, Array) or not isinstance(b, Array):
+        return f"{describe(a)} on one path and {describe(b)} on the other"
+    if a.element is not b.element or len(a.sizes) != len(b.sizes):
+        kinds = [f"{array.element} with {dimensions(len(array.sizes))}" for array in (a, b)]
+        return f"an array of {kinds[0]} on one path and of {kinds[1]} on the other"
+    return "an array that one path makes, and that ends with it: make it before, and assign b[:] = ..."
+
+
+def _why_unset(name: str, node: ast.stmt, a: Variable | None, b: Variable | None) -> str:
     """Why a name cannot be read after an `if` whose branches leave it with the values `a` and `b`."""
     for value in (a, b):
         if isinstance(value, Unset):
             return value.reason
-    if name == RESULT:
+    if not forms.base(name).isidentifier():  # the compiler's own: what is returned
         return "one path through the kernel returns a value, and another does not: return one on every path"
     if a is None or b is None:
         return (

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import cast
+from collections.abc import Iterable, Iterator
+from typing import Any, cast
 
 from xdsl.dialects import arith, memref
 from xdsl.dialects.builtin import (
     ArrayAttr,
+    DenseIntOrFPElementsAttr,
     FunctionType,
     IntegerAttr,
     MemRefType,
     ModuleOp,
+    TensorType,
     UnrealizedConversionCastOp,
     VectorType,
     i1,
@@ -38,6 +40,8 @@ def plain_elements(module: ModuleOp) -> None:
         for attributes in (op.properties, op.attributes):
             attributes.update({name: _plain(attribute) for name, attribute in attributes.items()})
         match op:
+            case memref.GlobalOp(initial_value=DenseIntOrFPElementsAttr() as elements):
+                op.initial_value = _plain_constants(elements)
             case memref.LoadOp() if op.res.type == i1:
                 _load(op)
             case memref.StoreOp() if op.value.type == i1:
@@ -74,6 +78,15 @@ def _plain(type: Attribute) -> Attribute:
         inputs, outputs = (ArrayAttr(map(_plain, types)) for types in (type.inputs, type.outputs))
         return FunctionType(inputs, outputs)
     return number_type(type)
+
+
+def _plain_constants(elements: DenseIntOrFPElementsAttr) -> DenseIntOrFPElementsAttr:
+    type = elements.type
+    plain = i8 if type.element_type == i1 else number_type(type.element_type)
+    if plain == type.element_type:
+        return elements
+    from_list: Any = DenseIntOrFPElementsAttr.from_list  # its overloads know no type that is an Attribute
+    return from_list(TensorType(plain, type.get_shape()), list(map(int, cast("Iterable[int]", elements.get_values()))))
 
 
 def _load(op: memref.LoadOp) -> None:

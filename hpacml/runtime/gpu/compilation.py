@@ -19,7 +19,7 @@ def compile(
     ir_text: str,
     entry_name: str,
     arg_types: Sequence[str],
-    result_type: str | None,
+    result_types: Sequence[str],
     texts: Mapping[str, bytes],
     chip: str,
 ) -> Function:
@@ -28,7 +28,7 @@ def compile(
     If PTX and machine code are in the cache on disk, neither MLIR nor LLVM compiles anything; if machine code for
     another kind of processor is, only LLVM does. Raises CompileError.
     """
-    entry = trampoline(entry_name, arg_types, result_type)
+    entry = trampoline(entry_name, arg_types, result_types)
     symbol = packed(entry_name)
     device, host = device_and_host(ir_text, chip)
     data = {symbol: ctypes.create_string_buffer(text) for symbol, text in texts.items()}
@@ -43,7 +43,7 @@ def compile(
         lambda: llvm.emit(host + entry, {symbol}),
         lambda code: llvm.link(code, {symbol}, symbols, kernels, data),
     )
-    return Function(entry_name, library, symbol, arg_types, result_type, _enter())
+    return Function(entry_name, library, symbol, arg_types, result_types, _enter())
 
 
 RESERVED = 64 << 20

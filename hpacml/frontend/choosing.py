@@ -1,0 +1,110 @@
+"""Kernels of which some arguments choose the code: texts, arrays that may be None, and bundles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from enum import Enum
+from typing import Any
+
+from hpacml.errors import CompileError, MapError
+from hpacml.frontend import placement
+from hpacml.frontend.dispatch import Dispatcher
+from hpacml.frontend.python import bundles
+from hpacml.frontend.python.annotations import ArrayParameter, BundleParameter, OpaqueParameter, Parameter, leaves
+from hpacml.frontend.python.definition import Definition
+from hpacml.frontend.python.types import NeedsValue
+
+
+def dispatcher(
+    kernel: Definition, target: placement.Machine | None
+) -> Callable[[Sequence[Any], Mapping[str, Any]], object]:
+    """What calls the compiled code of a kernel."""
+    parameters = kernel.parameters
+    if any(isinstance(each, BundleParameter | OpaqueParameter) or _may_be_none(each) for each in parameters):
+        return _Chooser(kernel, target)
+    return Dispatcher(kernel, target)
+
+
+def _may_be_none(parameter: Parameter) -> bool:
+    return isinstance(parameter, ArrayParameter) and parameter.optional
+
+
+class _Chooser:
+    """Calls the code that was compiled for the constants of a call."""
+
+    def __init__(self, kernel: Definition, target: placement.Machine | None):
+        self._kernel = kernel
+        self._target: placement.Machine | None = target
+        self._has_bundles = any(isinstance(parameter, BundleParameter) for parameter in kernel.parameters)
+        self._names = [parameter.name for parameter in kernel.parameters]
+        known = list(leaves(kernel.parameters))
+        self._positions = {parameter.name: position for position, parameter in enumerate(known)}
+        self._optional = [position for position, parameter in enumerate(known) if _may_be_none(parameter)]
+        self._chosen: list[str] = []
+        """The parameters whose values are constants of the code."""
+        self._codes: dict[object, Dispatcher] = {}
+
+    def __call__(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> object:
+        """Run the kernel. Raises what `Dispatcher` does."""
+        args = self._bound(args, kwargs)
+        if self._has_bundles:
+            args = [leaf for p, given in zip(self._kernel.parameters, args, strict=True) for leaf in _parts(p, given)]
+        while True:
+            try:
+                return self._code(args)(args, {})
+            except NeedsValue as need:
+                self._choose_by(need.name, args[self._positions[need.name]])
+
+    def _bound(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Sequence[Any]:
+        if not kwargs and len(args) == len(self._names) and not self._by_name_only:
+            return args
+        try:
+            bound = self._kernel.signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{self._kernel.name}(): {error}") from None
+        bound.apply_defaults()
+        return [bound.arguments[name] for name in self._names]
+
+    @property
+    def _by_name_only(self) -> bool:
+        return any(each.kind is each.KEYWORD_ONLY for each in self._kernel.signature.parameters.values())
+
+    def _code(self, args: Sequence[Any]) -> Dispatcher:
+        absent = [position for position in self._optional if args[position] is None]
+        chosen = [args[self._positions[name]] for name in self._chosen]
+        key = *absent, *((each.__class__, each) for each in chosen)
+        try:
+            found = self._codes.get(key)
+        except TypeError:
+            found = None
+        if found is None:
+            for name, value in zip(self._chosen, chosen, strict=True):
+                self._require_constant(name, value)
+            names = list(self._positions)
+            constants = {**{names[k]: None for k in absent}, **dict(zip(self._chosen, chosen, strict=True))}
+            found = self._codes[key] = Dispatcher(self._kernel, self._target, constants)
+        return found
+
+    def _choose_by(self, name: str, value: object) -> None:
+        self._require_constant(name, value)
+        self._chosen = [*self._chosen, name]
+        self._codes = {}
+
+    def _require_constant(self, name: str, value: object) -> None:
+        if not isinstance(value, str | int | float | Enum | None):
+            raise CompileError(
+                f"what {self._kernel.name}() does depends on '{name}', a {value.__class__.__name__}: that can be a "
+                "text, a number or None, for each of which the kernel is compiled"
+            )
+
+
+def _parts(parameter: Parameter, given: Any) -> Iterator[Any]:
+    """The arguments in an argument. Raises `MapError` for a bundle of another class."""
+    if not isinstance(parameter, BundleParameter):
+        yield given
+        return
+    if not isinstance(given, parameter.type):
+        raise MapError(f"argument '{parameter.name}' takes a {parameter.type.__name__}, not a {type(given).__name__}")
+    names = bundles.fields_of(parameter.type)
+    for field, name in zip(parameter.fields, names, strict=True):
+        yield from _parts(field, getattr(given, name))

@@ -1,0 +1,40 @@
+"""Bundles: dataclasses and named tuples of numbers and arrays."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, cast
+
+
+def is_bundle(type: type[Any]) -> bool:
+    """Whether a class is one whose instances are made of all of their fields."""
+    if not dataclasses.is_dataclass(type):
+        return _is_named_tuple(type)
+    return all(field.init for field in dataclasses.fields(type)) and "__post_init__" not in dir(type)
+
+
+def _is_named_tuple(type: type[Any]) -> bool:
+    return issubclass(type, tuple) and "_fields" in dir(cast(object, type))
+
+
+def is_tuple(type: type[Any]) -> bool:
+    """Whether instances are tuples of their fields, too."""
+    return _is_named_tuple(type)
+
+
+def fields_of(type: type[Any]) -> Mapping[str, Any]:
+    """The fields of a bundle and their annotations, in order. A named tuple without annotations has `object`."""
+    if dataclasses.is_dataclass(type):
+        return {field.name: field.type for field in dataclasses.fields(type)}
+    annotations = {
+        name: found for each in reversed(type.__mro__) for name, found in vars(each).get("__annotations__", {}).items()
+    }
+    return {name: annotations.get(name, object) for name in type._fields}
+
+
+def defaults_of(type: type[Any]) -> Mapping[str, Any]:
+    """The defaults of fields."""
+    if not dataclasses.is_dataclass(type):
+        return type._field_defaults
+    return {f.name: f.default for f in dataclasses.fields(type) if f.default is not dataclasses.MISSING}

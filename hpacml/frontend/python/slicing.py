@@ -1,0 +1,115 @@
+"""Views of arrays: other elements of the same memory."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from dataclasses import replace
+
+from xdsl.dialects.builtin import DYNAMIC_INDEX, MemRefType, StridedLayoutAttr
+from xdsl.dialects.memref import CastOp, ExtractStridedMetaDataOp, ReinterpretCastOp, SubviewOp
+from xdsl.ir import SSAValue
+
+from hpacml.dialects.hpacml.attributes import strides_of
+from hpacml.frontend.python.context import Context
+from hpacml.frontend.python.layouts import layout_of_memref, memref_of_layout
+from hpacml.frontend.python.number import Number
+from hpacml.frontend.python.types import Refusal
+from hpacml.frontend.python.values import Array, Part, Value
+from hpacml.runtime.arrays.views import Layout
+
+
+def view(context: Context, array: Array, parts: Sequence[Part]) -> Array:
+    """The view that has these parts of the dimensions of an array."""
+    if all(part.is_whole for part in parts):
+        return array
+
+    def known(number: Number) -> SSAValue | int:
+        return context.numbers.ssa(number) if number.constant is None else int(number.constant)
+
+    sizes = [known(part.size) for part in parts]
+    offsets = [0 if part.size.constant == 0 else known(part.start) for part in parts]
+    steps = [part.step for part in parts]
+    whole = SubviewOp.infer_result_type(array.value.type, offsets, sizes, steps)
+    kept = [axis for axis, part in enumerate(parts) if not part.is_index]
+    strides, shape = strides_of(whole), whole.get_shape()
+    layout = StridedLayoutAttr([strides[axis] for axis in kept], whole.get_offset())
+    result = MemRefType(whole.element_type, [shape[axis] for axis in kept], layout)
+    found = _as_array(context, array, context.emit.value(SubviewOp.get(array.value, offsets, sizes, steps, result)))
+    return replace(found, parent=array.value, parts=tuple(parts))
+
+
+def rearranged(context: Context, array: Array, axes: Sequence[int | None]) -> Array:
+    """The view that has the dimensions `axes` of an array; None is a new one of size 1."""
+    metadata = ExtractStridedMetaDataOp(array.value)
+    context.emit.op(metadata)
+    shape, strides = array.value.type.get_shape(), strides_of(array.value.type)
+    sizes: list[SSAValue | int] = []
+    steps: list[SSAValue | int] = []
+    for axis in axes:
+        size = 1 if axis is None else shape[axis]
+        step = 1 if axis is None else strides[axis]
+        sizes.append(metadata.sizes[axis] if size == DYNAMIC_INDEX and axis is not None else size)
+        steps.append(metadata.strides[axis] if step is None and axis is not None else step or 0)
+    layout = StridedLayoutAttr([step if isinstance(step, int) else None for step in steps], None)
+    result = MemRefType(
+        array.value.type.element_type, [size if isinstance(size, int) else DYNAMIC_INDEX for size in sizes], layout
+    )
+    op = ReinterpretCastOp.from_dynamic(metadata.base_buffer, [metadata.offset], sizes, steps, result)
+    return _as_array(context, array, context.emit.value(op))
+
+
+def reshaped(context: Context, node: ast.AST, array: Array, sizes: Sequence[Value]) -> Array:
+    """`array.reshape(sizes)` of a packed array. Raises `Refusal` for others, and for sizes that do not fit."""
+    if layout_of_memref(array.value.type) is not Layout.PACKED:
+        raise Refusal("reshape is of packed arrays, and this one may have gaps: write .copy() before it")
+    numbers = context.numbers
+    total = context.count([context.size(array, axis) for axis in range(len(array.sizes))])
+    wanted = [numbers.integer(context.as_number(size, node), "a size") for size in sizes]
+    free = [axis for axis, size in enumerate(wanted) if size.constant == -1]
+    if len(free) > 1 or not wanted:
+        raise Refusal("reshape takes sizes, of which one may be -1")
+    others = context.count([size for axis, size in enumerate(wanted) if axis not in free])
+    if free:
+        wanted[free[0]] = replace(numbers.binary(ast.FloorDiv, total, others), bound=0)
+        others = numbers.binary(ast.Mult, others, wanted[free[0]])
+    context.require_equal(node, others, total, "{wanted} elements cannot have a shape of {given}")
+    shape = [DYNAMIC_INDEX if size.constant is None else int(size.constant) for size in wanted]
+    result = MemRefType(array.value.type.element_type, shape)
+    known = [numbers.ssa(size) if size.constant is None else int(size.constant) for size in wanted]
+    steps: list[SSAValue | int] = []
+    for axis, step in enumerate(strides_of(result)):
+        behind = context.count(wanted[axis + 1 :])
+        steps.append(numbers.ssa(behind) if step is None else step)
+    op = ReinterpretCastOp.from_dynamic(array.value, [0], known, steps, _strided(result))
+    memory = SSAValue.get(context.emit.value(op), type=MemRefType)
+    return replace(array, name="", value=cast(context, memory, result), parent=None, parts=())
+
+
+def _strided(type: MemRefType) -> MemRefType:
+    return MemRefType(type.element_type, type.get_shape(), StridedLayoutAttr(strides_of(type), 0))
+
+
+def _as_array(context: Context, array: Array, memory: SSAValue) -> Array:
+    """A view of an array, in one of the layouts that arrays have."""
+    type = SSAValue.get(memory, type=MemRefType).type
+    strides = strides_of(type)
+    layout = Layout.ROWS if strides and strides[-1] == 1 else Layout.STRIDED
+    return replace(
+        array,
+        name="",
+        value=cast(context, memory, memref_of_layout(type.element_type, type.get_shape(), layout)),
+        parent=None,
+        parts=(),
+    )
+
+
+def cast(context: Context, memory: SSAValue, type: MemRefType) -> SSAValue[MemRefType]:
+    """The same memory as another type of array."""
+    found = memory if memory.type == type else context.emit.value(CastOp.get(memory, type))
+    return SSAValue.get(found, type=MemRefType)
+
+
+def is_in_rows(type: MemRefType) -> bool:
+    """Whether neighbours in the last dimension are neighbours in memory."""
+    return layout_of_memref(type) is not Layout.STRIDED

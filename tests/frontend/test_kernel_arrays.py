@@ -1,0 +1,157 @@
+"""Slices, views, expressions and reductions of arrays in kernels equal NumPy's, also where memory is shared."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+from kernels import bits, check, kernel_of, same
+
+import hpacml
+
+HEAD = """\
+V = Float64[np.ndarray, "n"]
+M = Float64[np.ndarray, "n m"]
+"""
+
+
+def vector(n: int = 9) -> Any:
+    return np.random.default_rng(n).standard_normal(n)
+
+
+def matrix(n: int = 5, m: int = 7) -> Any:
+    return np.random.default_rng(n * m).standard_normal((n, m))
+
+
+VECTORS = [
+    "a[1:-1] = 0.5 * (b[:-2] + b[2:])",
+    "a[1:-1] = 0.5 * (a[:-2] + a[2:])",
+    "a[1:] = a[:-1]",
+    "a[:-1] = a[1:]",
+    "a[:] = a[::-1]",
+    "a[0:8:2] = a[1:9:2]",
+    "a[:4] += b[5:]",
+    "a[2:2] = 1.0",
+    "a[5:2] = 1.0",
+    "a[-3:] = a[-1]",
+    "a[100:] = 1.0",
+    "a[-100:100] = 2",
+    "a[7:2:-2] = b[:3]",
+    "a[:] = np.where(a > 0, a, -b) ** 2",
+    "a[:] = np.clip(a, -0.5, 0.5) + np.sign(b)",
+    "a[:] = abs(a) - np.minimum(a, b) * np.sqrt(b * b)",
+    "a *= 2\n    a -= b",
+    "c = a + b\n    a[0] = 5.0\n    b[:] = c",
+    "c = a[1:]\n    c[0] = 5.0\n    b[1:] = c * c",
+    "c = a.copy()\n    a[:] = 0\n    b[:] = c",
+    "c = a.astype(np.float32)\n    b[:] = c",
+    "c = np.zeros_like(a)\n    c[:3] = a[:3]\n    b[:] = c + np.arange(9)",
+    "c = np.array([1.0, 2, 3])\n    b[:3] = c / a[:3]",
+    "b[:] = (a > 0) & ~(b > 0) | (a == b)",
+    "b[:] = a if a[0] > 0 else b",
+    "a, b = b, a\n    a[0] = 3.0",
+    "for k in range(5):\n        b[1:-1] = 0.5 * (a[:-2] + a[2:])\n        a, b = b, a\n    a[0] = 7.0",
+    "for x in a:\n        b[0] += x",
+    "for k, (x, y) in enumerate(zip(a, reversed(b))):\n        a[k] = x * y + k",
+    "for w in (0.25, 0.5, 0.25):\n        b[0] += w\n        b[1:] = b[:-1]",
+    "for u in (a, b):\n        u[1:] -= u[:-1]",
+    "for u, k in zip((a, b), (1, 2)):\n        if k == 2:\n            break\n        u[k] = 9.0",
+    "a[0], a[1] = a[1], a[0]",
+    "b.fill(2.0)\n    b[:3] = a.reshape(3, 3)[1]",
+]
+
+
+@pytest.mark.parametrize("body", VECTORS)
+def test_vectors(body: str) -> None:
+    kernel = kernel_of(f"{HEAD}@hpacml.kernel\ndef f(a: V, b: V):\n    {body}\n")
+    check(kernel, lambda: (vector(), vector()[::-1].copy()))
+    if "reshape" not in body:
+        check(kernel, lambda: (np.stack([vector()] * 3, axis=1)[:, 1], vector()[::-1]))
+
+
+MATRICES = [
+    "m[1:-1, 1:-1] = 0.25 * (m[:-2, 1:-1] + m[2:, 1:-1] + m[1:-1, :-2] + m[1:-1, 2:])",
+    "m[:, 0] = m[:, 1]\n    m[:, -1] = m[:, -2]\n    m[0] = m[1]\n    m[-1, :] = m[-2]",
+    "m[0, :] = m[:, 0].sum()",
+    "m[:] = m - m.mean()",
+    "row = m[1]\n    row[2:] = 4.0\n    m[2, 1:3] += row[:2]",
+    "for r in m:\n        r[0] = r.sum() + r.min() * r.max()",
+    "for i, j in np.ndindex(m.shape):\n        if i == 3:\n            break\n        if j == 1:\n            continue\n        m[i, j] *= i - j",
+    "m[..., 0] = 1.0\n    m[1, ...] = 2.0",
+    "c = m.T\n    c[0, :] = 3.0\n    m[1:3, 0:2] = c[0:2, 1:3].T",
+    "m[:] = m.sum(axis=0) + m.sum(axis=1)[:, None]",
+    "m[0, :] = m.T @ m[:, 0] * 0 + m[0] * (m > 0).sum()",
+    "m[:, 1:] = m[:, :-1]",
+    "m[:, ::2] = m[:, ::2] * 2",
+]
+
+
+@pytest.mark.parametrize("body", MATRICES)
+def test_matrices(body: str) -> None:
+    kernel = kernel_of(f"{HEAD}@hpacml.kernel\ndef f(m: M):\n    {body}\n")
+    sums = "mean" in body or "sum" in body or "@" in body
+    for make in (matrix, lambda: matrix(7, 5).T, lambda: matrix(10, 14)[::2, ::-2]):
+        ours, theirs = make(), make()
+        kernel(ours)
+        kernel.py_func(theirs)
+        np.testing.assert_allclose(ours, theirs, rtol=1e-13 if sums else 0, atol=0)
+
+
+def test_every_pair_of_slices_of_one_array() -> None:
+    kernel = kernel_of(
+        f"{HEAD}@hpacml.kernel\ndef f(a: V, b: V):\n    a[:] = 2 * b - a\n"
+        f"@hpacml.kernel\ndef g(a: V, i: int, j: int, n: int):\n    a[i:i + n] = 3 * a[j:j + n] + a[i:i + n]\n"
+    )
+    copied = kernel.py_func.__globals__["f"]
+    for i, j, n in itertools.product(range(5), range(5), (0, 1, 3)):
+        check(kernel, lambda i=i, j=j, n=n: (vector(), i, j, n))
+    for start, step, other in itertools.product(range(4), (1, 2, -1, -2), range(4)):
+        ours, theirs = vector(20), vector(20)
+        for call, base in ((copied, ours), (copied.py_func, theirs)):
+            target = base[start : start + 8 : abs(step)]
+            call(target, base[other : other + 8 : abs(step)][:: (1 if step > 0 else -1)])
+        assert (bits(ours) == bits(theirs)).all(), (start, step, other)
+
+
+@pytest.mark.parametrize("dtype", ["Bool", "Int8", "Int32", "UInt8", "UInt64", "Float32", "Float64"])
+def test_types_of_results(dtype: str) -> None:
+    expressions = "a.sum(), a.prod(), a.min(), a.max(), a.any(), a.all(), a.mean(), sum(a), min(a), max(a)"
+    kernel = kernel_of(f'@hpacml.kernel\ndef f(a: {dtype}[np.ndarray, "n"]):\n    return {expressions}\n')
+    values = np.array([1, 0, 1, 1, 0, 1]).astype(dtype.lower())
+    for mine, other in zip(kernel(values), kernel.py_func(values), strict=True):
+        assert same(mine, other), (mine, other, type(mine), type(other))
+
+
+def test_sizes_that_do_not_fit() -> None:
+    kernel = kernel_of(f'{HEAD}@hpacml.kernel\ndef f(a: V, b: Float64[np.ndarray, "k"]):\n    a[:] = a + b\n')
+    with pytest.raises(hpacml.MapError, match=":5: arrays of 3 and 9 elements in one dimension do not fit together"):
+        kernel(vector(), vector(3))
+    with pytest.raises(hpacml.MapError, match="the max of an array without elements"):
+        kernel_of(f"{HEAD}@hpacml.kernel\ndef f(a: V):\n    return a.max()\n")(vector(0))
+
+
+def test_views_in_the_ir() -> None:
+    kernel = kernel_of(f"{HEAD}@hpacml.kernel\ndef f(a: V, b: V):\n    a[1:-1] = 0.5 * (b[:-2] + b[2:])\n")
+    text = str(kernel.ir(layout="packed"))
+    assert text.count("memref.subview") == 3
+    assert text.count("scf.parallel") == 2  # and the way back, where arrays share memory
+    own = kernel_of(
+        f"{HEAD}@hpacml.kernel\ndef f(a: V):\n    b = np.zeros(len(a))\n    b[1:] = a[1:] * 2\n    a[:] = b\n"
+    )
+    assert "hpacml_meet" not in str(own.ir())
+
+
+def test_indices_are_checked_on_demand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HPACML_CHECK", "bounds")
+    kernel = kernel_of(
+        f"{HEAD}@hpacml.kernel\ndef f(a: V, i: int):\n    row = a[1:]\n    row[i] += 1.0\n    return a[i + 1]\n"
+    )
+    for i in (0, 3, -1, -2):
+        check(kernel, lambda i=i: (vector(5), i))
+    for i in (4, -5, 1 << 62):
+        a = vector(5)
+        with pytest.raises(hpacml.MapError, match=f":6: index {i} is outside dimension 0 of 'row', which has size 4"):
+            kernel(a, i)
+        assert (a == vector(5)).all()

@@ -1,0 +1,265 @@
+"""Tuples, bundles, texts, constants, functions and results of kernels are Python's."""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from kernels import kernel_of, same
+
+import hpacml
+from hpacml.runtime.shim import runtime
+
+HEAD = """\
+import dataclasses, enum
+from dataclasses import dataclass
+from typing import NamedTuple
+V = Float64[np.ndarray, "n"]
+M = Float64[np.ndarray, "n m"]
+@dataclass
+class Grid:
+    u: V
+    dx: float
+    n: int = 3
+    def area(self, factor=1.0):
+        return self.dx * self.n * factor
+class Point(NamedTuple):
+    x: float
+    y: float
+class Case(enum.IntEnum):
+    BOX = 1
+    RING = 2
+WEIGHTS = (0.25, 0.5, 0.25)
+TABLE = np.array([1, 2, 3], np.uint64)
+PAIRS = ((0, 1.5), (1, 2.5))
+SCHEME = "upwind"
+def flux(a, i, scale=1e-3):
+    if i == 0:
+        return 0.0
+    return (a[i] - a[i - 1]) * scale
+def extent(a):
+    low, high = a[0], a[0]
+    for x in a:
+        low, high = (x, high) if x < low else (low, high)
+        if x > high:
+            high = x
+    return low, high
+"""
+
+
+def results_of(body: str, parameters: str, *arguments: Any) -> tuple[Any, Any]:
+    """What a kernel and its Python function return."""
+    indented = body.replace("\n", "\n    ")
+    kernel = kernel_of(f"{HEAD}@hpacml.kernel\ndef f({parameters}):\n    {indented}\n")
+    return kernel(*arguments), kernel.py_func(*arguments)
+
+
+def require_same(a: Any, b: Any) -> None:
+    if isinstance(a, tuple):
+        assert type(a) is type(b)
+        assert len(a) == len(b)
+        for x, y in zip(a, b, strict=True):
+            require_same(x, y)
+    elif isinstance(a, str):
+        assert a == b
+    else:
+        assert same(a, b), (a, b)
+
+
+BODIES = [
+    ("x: float, n: int", "return x, 2 * x, n, n > 2, None, 'text'"),
+    (
+        "x: float, n: int",
+        "p = (x, n)\nq = p if n > 2 else (0.0, 1)\na, b = q\nreturn a + b, q[0], q[-1], len(q), q[1:]",
+    ),
+    ("x: float, n: int", "t = (0.0, 1)\nfor k in range(n):\n    t = (t[0] + x, k)\nreturn t"),
+    ("x: float, n: int", "t = (x, (n, 1.0))\nif n > 2:\n    t = (1.0, (n + 1, x))\nreturn t[1][0], t"),
+    (
+        "x: float, n: int",
+        "s = 0.0\nfor k in range(3):\n    s += WEIGHTS[k] * x\nreturn s, WEIGHTS[n % 3], TABLE[n % 3]",
+    ),
+    ("x: float, n: int", "s = 0.0\nfor k, (a, b) in enumerate(PAIRS):\n    s += a * b + k\nreturn s, PAIRS[n % 2]"),
+    (
+        "x: float, n: int",
+        "return n == Case.BOX, Case.RING + n, n in (1, 2), SCHEME == 'upwind', 'up' in SCHEME, SCHEME",
+    ),
+    ("x: float, n: int", "def g(y, k=n):\n    return y * k\nn += 1\nh = lambda z: z + n\nreturn g(x), g(x, 2), h(x)"),
+    ("x: float, n: int", "def g(y):\n    return y * n\nn += 1\nreturn g(x), g(y=2)"),
+    ("x: float, n: int", "return divmod(n, 7), divmod(x, 0.7), pow(n, 3), n ** n, pow(abs(x), 0.5)"),
+    (
+        "x: float, n: int",
+        "return np.clip(x, 0.0, 1.0), np.sign(-x), np.hypot(x, 3.0), math.radians(x), math.degrees(x)",
+    ),
+    ("x: float, n: int", "return (n, x) == (3, 1.5), (n, x) != (3, x), (n,) + (x,), (x,) * 3, n is None"),
+    ("x: float, n: int", "p = Point(x, y=2.0)\nq = Point(*(1.0, 2.0)) if False else p\nreturn p.x + q[1], q"),
+    ("x: float, n: int", "lo, hi = extent(np.array([x, 2.0, -1.0]))\nreturn lo, hi"),
+    (
+        "x: float, n: int",
+        "assert n > 0, 'n'\nif x > 100:\n    raise ValueError('x')\nelif n > 100:\n    raise ValueError\nelse:\n    y = 2.0\nreturn y",
+    ),
+]
+
+
+@pytest.mark.parametrize(("parameters", "body"), BODIES)
+def test_values(parameters: str, body: str) -> None:
+    for x, n in ((1.5, 3), (-0.25, 1), (2.0, 2)):
+        if "*(" not in body:
+            require_same(*results_of(body, parameters, x, n))
+
+
+def test_plain_functions_that_write() -> None:
+    text = "for i in range(len(a)):\n    a[i] += flux(a, i) + flux(a, i, scale=1.0)\nreturn extent(a)"
+    ours, theirs = np.arange(5.0) ** 2, np.arange(5.0) ** 2
+    kernel = kernel_of(HEAD + "@hpacml.kernel\ndef f(a: V):\n    " + text.replace("\n", "\n    ") + "\n")
+    require_same(kernel(ours), kernel.py_func(theirs))
+    assert (ours == theirs).all()
+
+
+def test_bundles() -> None:
+    body = "g.u[0] = g.dx * g.n + g.area(2.0)\nh = dataclasses.replace(g, dx=5.0)\nh.u[1:] += h.dx\nreturn h, h.area()"
+    kernel = kernel_of(HEAD + "@hpacml.kernel\ndef f(g: Grid):\n    " + body.replace("\n", "\n    ") + "\n")
+    grid = kernel.py_func.__globals__["Grid"]
+    ours, theirs = (grid(np.arange(4.0), 0.5) for _ in range(2))
+    (mine, area), (other, expected) = kernel(ours), kernel.py_func(theirs)
+    assert mine.u is ours.u
+    assert (mine.dx, mine.n, area) == (other.dx, other.n, expected)
+    assert (ours.u == theirs.u).all()
+    with pytest.raises(hpacml.MapError, match="argument 'g' takes a Grid, not a int"):
+        kernel(3)
+    with pytest.raises(hpacml.MapError, match=r"argument 'g\.u' of f"):
+        kernel(grid(np.arange(4), 0.5))
+
+
+def test_an_array_that_may_be_missing() -> None:
+    kernel = kernel_of(
+        HEAD + "@hpacml.kernel\ndef f(a: V, b: V | None = None, c: V | None = None):\n    if b is not None:\n"
+        "        a[0] = b[0]\n    return 1 if c is None else c.sum()\n"
+    )
+    a = np.zeros(2)
+    assert kernel(a) == 1
+    assert a[0] == 0
+    assert kernel(a, np.ones(2), np.ones(2)) == 2
+    assert a[0] == 1
+    assert kernel(a, c=np.full(2, 3.0)) == 6
+    with pytest.raises(hpacml.MapError, match="'n' is 2"):
+        kernel(a, np.ones(3))
+
+
+def test_texts_that_decide() -> None:
+    kernel = kernel_of(
+        HEAD
+        + "@hpacml.kernel\ndef f(a: V, case: str = 'box'):\n    if case == 'ring':\n        a[0] = 1\n    return case\n"
+    )
+    a = np.zeros(1)
+    assert (kernel(a), a[0]) == ("box", 0)
+    assert (kernel(a, "ring"), a[0]) == ("ring", 1)
+    assert kernel(a, case="other") == "other"
+    with pytest.raises(hpacml.CompileError, match="depends on 'case', a list"):
+        kernel(a, ["box"])
+    with pytest.raises(hpacml.CompileError, match="depends on the value of 'case', which only a call has"):
+        kernel.ir()
+
+
+def test_arrays_that_are_returned() -> None:
+    kernel = kernel_of(
+        HEAD + "@hpacml.kernel\ndef f(a: M, n: int):\n    b = np.zeros(n)\n    c = np.arange(n)\n    b[:] = c * 2\n"
+        "    return a, a[1, ::2], b, (c[1:], b), a.T[0]\n"
+    )
+    before = runtime().live_blocks()
+    a = np.arange(12.0).reshape(3, 4)
+    whole, part, made, (rest, again), column = kernel(a, 4)
+    expected = kernel.py_func(a, 4)
+    assert whole is a
+    for mine, other in zip((part, made, rest, again, column), (*expected[1:3], *expected[3], expected[4]), strict=True):
+        np.testing.assert_array_equal(mine, other)
+        assert mine.dtype == other.dtype
+    part[0], made[0] = 77.0, 5.0
+    assert a[1, 0] == 77
+    assert again[0] == 0  # it is a copy, unlike Python's, where it is the same array
+    del whole, part, made, rest, again
+    gc.collect()
+    assert runtime().live_blocks() == before
+    tensor = torch.arange(12.0, dtype=torch.float64).reshape(3, 4)
+    whole, part, made, *_ = kernel(tensor, 2)
+    assert whole is tensor
+    part[0] = 55
+    assert tensor[1, 0] == 55
+    assert isinstance(made, np.ndarray)
+
+
+def test_arrays_of_called_kernels_are_freed() -> None:
+    kernel = kernel_of(
+        HEAD + "@hpacml.kernel\ndef make(n: int):\n    a = np.ones(n)\n    return a, a[1:].sum()\n"
+        "@hpacml.kernel\ndef f(n: int):\n    s = 0.0\n    for k in range(1, n):\n        a, t = make(k)\n        s += a.sum() + t\n"
+        "    return s\n"
+    )
+    before = runtime().live_blocks()
+    assert kernel(50) == kernel.py_func(50)
+    assert runtime().live_blocks() == before
+
+
+FAILING = """\
+@hpacml.kernel
+def f(a: V, n: int, x: float):
+    print("n", n, f"{x:.2f}|{n!r:>4}", (n, x), sep="-", end="!\\n")
+    assert n > 0, f"n is {n}"
+    for i in range(n):
+        a[i] = x
+        if x < 0:
+            raise ValueError(f"bad {x:.1f} at {i}")
+    if n > 3:
+        raise RuntimeError
+    return n
+"""
+
+
+@pytest.mark.parametrize(("n", "x"), [(2, 1.5), (0, 1.0), (3, -2.0), (4, 1.0)])
+def test_what_fails_and_what_is_printed(n: int, x: float, capfd: pytest.CaptureFixture[str]) -> None:
+    kernel = kernel_of(HEAD + FAILING)
+    seen: list[Any] = []
+    for call in (kernel, kernel.py_func):
+        a = np.zeros(5)
+        try:
+            outcome: Any = call(a, n, x)
+        except Exception as error:
+            outcome = type(error), error.args
+        seen.append((outcome, a.tolist(), capfd.readouterr().out))
+    assert seen[0] == seen[1]
+
+
+def test_an_error_in_a_region_is_not_recorded(tmp_path: Any) -> None:
+    kernel = kernel_of(
+        HEAD + "@hpacml.kernel\ndef f(a: V, x: float, path: str):\n    n = len(a)\n"
+        '    approx("tensor functor(g: [i] = ([i]))")\n'
+        '    with approx("ml(collect) inout(g(a)) database(path)"):\n'
+        "        a[0] = x\n        if x < 0:\n            raise ValueError(f'x is {x}')\n        a[1] = x\n"
+    )
+    path, a = str(tmp_path / "x.h5"), np.zeros(3)
+    kernel(a, 1.0, path)
+    with pytest.raises(ValueError, match=r"x is -1\.0") as caught:
+        kernel(a, -1.0, path)
+    assert "in a compiled kernel" in caught.value.__notes__[0]
+    assert a.tolist() == [-1.0, 1.0, 0.0]
+    kernel(a, 2.0, path)
+    hpacml.flush()
+    with hpacml.open_database(path) as database:
+        assert len(database["f"].inputs[0]) == 2
+
+
+def test_kernels_with_models_are_called_by_kernels(tmp_path: Any) -> None:
+    kernel = kernel_of(
+        HEAD + "@hpacml.kernel\ndef step(a: V, use: bool, net: Any, path: str):\n"
+        '    approx("tensor functor(g: [i, 0:1] = ([i]))")\n'
+        '    with approx("ml(predicated: use) inout(g(a[:])) model(net) database(path)"):\n        a[0] += 1.0\n'
+        "@hpacml.kernel\ndef f(a: V, steps: int, model: Any, file: str):\n"
+        "    for s in range(steps):\n        step(a, s > 1, model, file)\n"
+    )
+    a = np.zeros(3)
+    kernel(a, 4, lambda x: x + 10, str(tmp_path / "y.h5"))
+    assert a.tolist() == [22.0, 20.0, 20.0]
+    hpacml.flush()
+    with hpacml.open_database(str(tmp_path / "y.h5")) as database:
+        assert len(database["step"].inputs[0]) == 2
