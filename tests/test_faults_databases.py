@@ -148,7 +148,7 @@ OTHER: dict[str, tuple[Edit, str]] = {
     ),
     "no maps": (attribute("maps", None), "append"),
     "fewer maps": (attribute("maps", TEXTS[:1]), "append check"),
-    "more dtypes": (attribute("input_dtypes", ["f64", "f64"]), "append check merge"),
+    "more dtypes": (attribute("input_dtypes", ["f64", "f64"]), "append check ls merge"),
     "other dtypes": (attribute("input_dtypes", ["f32"]), "append check"),
     "unknown dtypes": (attribute("output_dtypes", ["f128"]), "append check"),
     "a dataset of another dtype": (growing("input", lambda x: x.astype("i4")), "append check"),
@@ -160,10 +160,10 @@ OTHER: dict[str, tuple[Edit, str]] = {
     "a dataset that cannot grow": (dataset("input", lambda x: x), "append"),
     "a dataset that cannot grow much": (dataset("input", lambda x: x, maxshape=(CALLS, 8, 1)), "append"),
     "no runtime": (dataset("runtime", None), "append check"),
-    "no input": (dataset("input", None), "append check merge"),
+    "no input": (dataset("input", None), "append check ls merge"),
     "a group in place of a dataset": (
         instead("heat/output", lambda file: file.create_group("heat/output")),
-        "append check merge",
+        "open append check export info ls merge",
     ),
     "a dataset in place of the group": (
         instead("heat", lambda file: file.create_dataset("heat", data=np.zeros(3))),

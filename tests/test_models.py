@@ -234,7 +234,9 @@ def test_outputs_may_have_to_be_finite(run, first: str, arrays, monkeypatch: pyt
     run(a, b, c, 4, add)
     np.testing.assert_allclose(c[:4], (a + b)[:4])
     monkeypatch.setenv("HPACML_CHECK", "all")
-    with pytest.raises(hpacml.HpacmlError, match="HPACML_CHECK is 'all': all is no check; these are 'finite', 'sync'"):
+    with pytest.raises(
+        hpacml.HpacmlError, match="HPACML_CHECK is 'all': all is no check; these are 'bounds', 'finite', 'sync'"
+    ):
         run(a, b, c, 4, add)
 
 
