@@ -43,9 +43,17 @@ class _Chooser:
         self._chosen: list[str] = []
         """The parameters whose values are constants of the code."""
         self._codes: dict[object, Dispatcher] = {}
+        self._only = None if self._has_bundles or self._optional else Dispatcher(kernel, target)
+        """What calls the code as long as no argument chooses it."""
+        self._by_name_only = any(p.kind is p.KEYWORD_ONLY for p in kernel.signature.parameters.values())
 
     def __call__(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> object:
         """Run the kernel. Raises what `Dispatcher` does."""
+        if (only := self._only) is not None:  # threads may change these attributes at any time
+            try:
+                return only(args, kwargs)
+            except NeedsValue:
+                self._only = None
         args = self._bound(args, kwargs)
         if self._has_bundles:
             args = [leaf for p, given in zip(self._kernel.parameters, args, strict=True) for leaf in _parts(p, given)]
@@ -65,30 +73,27 @@ class _Chooser:
         bound.apply_defaults()
         return [bound.arguments[name] for name in self._names]
 
-    @property
-    def _by_name_only(self) -> bool:
-        return any(each.kind is each.KEYWORD_ONLY for each in self._kernel.signature.parameters.values())
-
     def _code(self, args: Sequence[Any]) -> Dispatcher:
+        names = self._chosen
         absent = [position for position in self._optional if args[position] is None]
-        chosen = [args[self._positions[name]] for name in self._chosen]
+        chosen = [args[self._positions[name]] for name in names]
         key = *absent, *((each.__class__, each) for each in chosen)
         try:
             found = self._codes.get(key)
         except TypeError:
             found = None
         if found is None:
-            for name, value in zip(self._chosen, chosen, strict=True):
+            for name, value in zip(names, chosen, strict=True):
                 self._require_constant(name, value)
-            names = list(self._positions)
-            constants = {**{names[k]: None for k in absent}, **dict(zip(self._chosen, chosen, strict=True))}
+            known = list(self._positions)
+            constants = {**{known[k]: None for k in absent}, **dict(zip(names, chosen, strict=True))}
             found = self._codes[key] = Dispatcher(self._kernel, self._target, constants)
         return found
 
     def _choose_by(self, name: str, value: object) -> None:
         self._require_constant(name, value)
-        self._chosen = [*self._chosen, name]
-        self._codes = {}
+        if name not in self._chosen:
+            self._chosen = [*self._chosen, name]
 
     def _require_constant(self, name: str, value: object) -> None:
         if not isinstance(value, str | int | float | Enum | None):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -263,3 +264,15 @@ def test_kernels_with_models_are_called_by_kernels(tmp_path: Any) -> None:
     hpacml.flush()
     with hpacml.open_database(str(tmp_path / "y.h5")) as database:
         assert len(database["step"].inputs[0]) == 2
+
+
+def test_threads_whose_texts_decide() -> None:
+    kernel = kernel_of(
+        HEAD
+        + "@hpacml.kernel\ndef f(n: int, case: str, other: str):\n    m = n\n    if case == 'ring':\n        m += 1\n"
+        "    if other == 'twice':\n        m *= 2\n    return m\n"
+    )
+    with ThreadPoolExecutor(8) as pool:
+        calls = [(k, ("ring", "box")[k % 2], ("twice", "once")[k % 3 == 0]) for k in range(64)]
+        found = list(pool.map(lambda call: kernel(*call), calls))
+    assert found == [kernel.py_func(*call) for call in calls]
