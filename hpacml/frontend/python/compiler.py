@@ -31,6 +31,7 @@ from hpacml.frontend.python.annotations import (
 )
 from hpacml.frontend.python.approx import Directives
 from hpacml.frontend.python.calls import Calls, Constants, Linked
+from hpacml.frontend.python.context import Function
 from hpacml.frontend.python.definition import Definition
 from hpacml.frontend.python.emitter import Declaration, Emitter, name_value
 from hpacml.frontend.python.evaluator import Evaluator
@@ -142,7 +143,8 @@ class _Compiler:
         node = kernel.source.function
         emitter = Emitter(self._declarations)
         calls = Calls(self.link, self._inlining)
-        evaluator = Evaluator(kernel.source, kernel.surroundings, kernel.parameters, emitter, _own_names(node), calls)
+        function = Function(kernel.source, kernel.surroundings, _own_names(node), kernel.parameters)
+        evaluator = Evaluator(function, emitter, calls)
         statements = Statements(evaluator, Directives(evaluator, self, kernel.name), _names_read(node))
         parameters = _Parameters(kernel, layouts, constants)
         types = parameters.types
@@ -169,10 +171,10 @@ class _Compiler:
         calls, names = Calls(self.link, self._inlining), _own_names(source.function)
         if isinstance(function, Inner):
             outer = function.outer
-            evaluator = Evaluator(source, outer.surroundings, (), caller.emit, names, calls, outer)
+            evaluator = Evaluator(Function(source, outer.surroundings, names), caller.emit, calls, outer)
             evaluator.meanings = outer.meanings
         else:
-            evaluator = Evaluator(source, function.surroundings, (), caller.emit, names, calls)
+            evaluator = Evaluator(Function(source, function.surroundings, names), caller.emit, calls)
             self._meanings.append((function.function, evaluator.meanings))
         evaluator.share(caller)
         return evaluator, Statements(evaluator, Directives(evaluator, self, ""), _names_read(source.function)).block

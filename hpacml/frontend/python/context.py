@@ -6,6 +6,7 @@ import ast
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Hashable, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import Enum
 from functools import partial, reduce
 from typing import Any, cast
@@ -31,19 +32,24 @@ from hpacml.runtime import checks
 MISSING = object()
 
 
+@dataclass(frozen=True, eq=False)
+class Function:
+    """A function that is compiled."""
+
+    source: Source
+    surroundings: Mapping[str, Any]
+    """The names outside of the function that it sees, and what they stand for."""
+    own_names: frozenset[str]
+    """Its parameters, and the names that it assigns."""
+    parameters: Sequence[Parameter] = ()
+    """The annotated parameters of a kernel."""
+
+
 class Context(ABC):
     """The variables of a function, and the ways to what its expressions stand for. Errors point into `source`."""
 
-    def __init__(
-        self,
-        source: Source,
-        surroundings: Mapping[str, Any],
-        parameters: Sequence[Parameter],
-        emitter: Emitter,
-        own_names: frozenset[str],
-        outer: Context | None = None,
-    ):
-        self.source = source
+    def __init__(self, function: Function, emitter: Emitter, outer: Context | None = None):
+        self.source = function.source
         self.emit = emitter
         self.numbers = Arithmetic(emitter)
         self.variables: dict[str, Variable] = {}
@@ -56,12 +62,11 @@ class Context(ABC):
         self.has_regions = False
         self.in_parallel_loop = False
         self.checks_bounds = "bounds" in checks.chosen()
-        self.surroundings = surroundings
-        """The names outside of the function that it sees, and what they stand for."""
-        self.own_names = own_names
+        self.surroundings = function.surroundings
+        self.own_names = function.own_names
         self.dimensions = {
             dim: f": in Python an annotation defines no variable, so write {dim} = {p.name}.shape[{axis}]"
-            for p in parameters
+            for p in function.parameters
             if isinstance(p, ArrayParameter)
             for axis, dim in reversed(list(enumerate(p.dims)))
         }

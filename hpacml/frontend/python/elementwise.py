@@ -27,14 +27,18 @@ def is_array(value: Value) -> bool:
     return isinstance(value, Array | Elements)
 
 
+def whole(context: Context, value: Value) -> Elements:
+    """An array or an expression of arrays, as an expression. Raises `Refusal` for other values."""
+    if not isinstance(value, Array | Elements):
+        raise Refusal(f"this is {describe(value)}, where an array is needed")
+    return elements(context, value)
+
+
 def array(context: Context, node: ast.expr) -> Array:
     """The value of an expression, an array."""
     value = context.value(node)
-    if isinstance(value, Elements):
-        return array_of(context, value)
-    if not isinstance(value, Array):
-        raise context.error(node, f"this is {describe(value)}, where an array is needed")
-    return value
+    with context.at(node):
+        return value if isinstance(value, Array) else array_of(context, whole(context, value))
 
 
 def operands(context: Context, *nodes: ast.expr) -> list[Value]:

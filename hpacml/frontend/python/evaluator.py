@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from difflib import get_close_matches
-from typing import Any
 
 from hpacml.frontend.python import arguments, conditions, elementwise, forms, messages, operators, slicing, subscripts
-from hpacml.frontend.python.annotations import Parameter
 from hpacml.frontend.python.constants import constant_of
-from hpacml.frontend.python.context import MISSING, Context
+from hpacml.frontend.python.context import MISSING, Context, Function
 from hpacml.frontend.python.emitter import Emitter
 from hpacml.frontend.python.number import Number
-from hpacml.frontend.python.source import Source
 from hpacml.frontend.python.subscripts import Place
 from hpacml.frontend.python.types import INT, Refusal
 from hpacml.frontend.python.values import Array, Elements, Inner, Record, Static, Tuple, Unset, Value, describe
@@ -25,15 +22,12 @@ class Evaluator(Context):
 
     def __init__(
         self,
-        source: Source,
-        surroundings: Mapping[str, Any],
-        parameters: Sequence[Parameter],
+        function: Function,
         emitter: Emitter,
-        own_names: frozenset[str],
         call: Callable[[Evaluator, ast.Call], Value | None],
         outer: Context | None = None,
     ):
-        super().__init__(source, surroundings, parameters, emitter, own_names, outer)
+        super().__init__(function, emitter, outer)
         self._compile_call = call
 
     def inner(self, node: ast.FunctionDef | ast.Lambda) -> Inner:

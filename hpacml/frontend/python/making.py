@@ -19,49 +19,31 @@ from hpacml.frontend.python.values import Array, Elements, Static, Tuple, Value,
 Given = dict[str, ast.expr]
 
 
-def _filled(value: float | None) -> Callable[[Context, Given], Array]:
-    """What makes an array of one value; None for elements that are not set."""
+def _made(initial: int | None = None) -> Callable[[Context, Given], Array]:
+    """What makes an array of a shape, or of that of a prototype.
+
+    Its elements are `initial`, or the argument `fill_value`; without both they are not set.
+    """
 
     def make(context: Context, given: Given) -> Array:
-        element = dtype_of(context, given, ARRAY_DTYPES["float64"])
-        array = allocation.new(context, element, _sizes(context, given["shape"]))
-        return (
-            array
-            if value is None
-            else _fill(context, given["shape"], array, Number(element, element.python(value).item()))
-        )
+        if (node := given.get("prototype")) is not None:
+            prototype = elementwise.array(context, node)
+            sizes, element = elementwise.elements(context, prototype).sizes, prototype.element
+        else:
+            node = given["shape"]
+            sizes, element = _sizes(context, node), None
+        value = None if initial is None else Number(INT, initial)
+        if "fill_value" in given:
+            node = given["fill_value"]
+            value = context.number(node)
+            element = element or elementwise.element_type(value.type)
+        array = allocation.new(context, dtype_of(context, given, element or ARRAY_DTYPES["float64"]), sizes)
+        if value is not None:
+            with context.at(node):
+                elementwise.assign(context, node, array, value)
+        return array
 
     return make
-
-
-def _full(context: Context, given: Given) -> Array:
-    sizes = _sizes(context, given["shape"])
-    value = context.number(given["fill_value"])
-    element = dtype_of(context, given, elementwise.element_type(value.type))
-    return _fill(context, given["fill_value"], allocation.new(context, element, sizes), value)
-
-
-def _like(value: float | None) -> Callable[[Context, Given], Array]:
-    """What makes an array of the shape of another."""
-
-    def make(context: Context, given: Given) -> Array:
-        prototype = elementwise.array(context, given["prototype"])
-        element = dtype_of(context, given, prototype.element)
-        array = allocation.new(context, element, elementwise.elements(context, prototype).sizes)
-        return (
-            array
-            if value is None
-            else _fill(context, given["prototype"], array, Number(element, element.python(value).item()))
-        )
-
-    return make
-
-
-def _full_like(context: Context, given: Given) -> Array:
-    prototype, value = elementwise.array(context, given["prototype"]), context.number(given["fill_value"])
-    element = dtype_of(context, given, prototype.element)
-    array = allocation.new(context, element, elementwise.elements(context, prototype).sizes)
-    return _fill(context, given["fill_value"], array, value)
 
 
 def _copy(context: Context, given: Given) -> Array:
@@ -70,9 +52,7 @@ def _copy(context: Context, given: Given) -> Array:
 
 def copy(context: Context, value: Value, node: ast.AST, element: ScalarType | None = None) -> Array:
     """A new array with the elements of a value, converted to an element type. Raises `Refusal`."""
-    if not isinstance(value, Array | Elements):
-        raise Refusal(f"this is {describe(value)}, where an array is needed")
-    source = elementwise.elements(context, value)
+    source = elementwise.whole(context, value)
     array = allocation.new(context, element or source.element, source.sizes)
     elementwise.assign(context, node, array, source)
     return array
@@ -143,14 +123,14 @@ def _flat(context: Context, node: ast.expr, value: Value) -> tuple[list[Number],
 
 
 MAKING: dict[Any, tuple[tuple[str, ...], int, Callable[[Context, Given], Array]]] = {
-    np.empty: (("shape", "dtype"), 1, _filled(None)),
-    np.zeros: (("shape", "dtype"), 1, _filled(0)),
-    np.ones: (("shape", "dtype"), 1, _filled(1)),
-    np.full: (("shape", "fill_value", "dtype"), 2, _full),
-    np.empty_like: (("prototype", "dtype"), 1, _like(None)),
-    np.zeros_like: (("prototype", "dtype"), 1, _like(0)),
-    np.ones_like: (("prototype", "dtype"), 1, _like(1)),
-    np.full_like: (("prototype", "fill_value", "dtype"), 2, _full_like),
+    np.empty: (("shape", "dtype"), 1, _made()),
+    np.zeros: (("shape", "dtype"), 1, _made(0)),
+    np.ones: (("shape", "dtype"), 1, _made(1)),
+    np.full: (("shape", "fill_value", "dtype"), 2, _made()),
+    np.empty_like: (("prototype", "dtype"), 1, _made()),
+    np.zeros_like: (("prototype", "dtype"), 1, _made(0)),
+    np.ones_like: (("prototype", "dtype"), 1, _made(1)),
+    np.full_like: (("prototype", "fill_value", "dtype"), 2, _made()),
     np.copy: (("a",), 1, _copy),
     np.array: (("object", "dtype"), 1, _array),
     np.arange: (("start", "stop", "step", "dtype"), 1, _arange),
@@ -197,9 +177,3 @@ def _size(context: Context, node: ast.expr, value: Value) -> Number:
     if size.constant is not None and size.constant < 0:
         raise context.error(node, f"the size {size.constant} is negative")
     return size
-
-
-def _fill(context: Context, node: ast.AST, array: Array, value: Number) -> Array:
-    with context.at(node):
-        elementwise.assign(context, node, array, value)
-    return array

@@ -99,17 +99,12 @@ def call_method(context: Context, node: ast.Call, owner: Array | Elements, name:
 def _of_numpy(name: str) -> Callable[[Context, ast.Call], Value | None]:
     def compile(context: Context, node: ast.Call) -> Value:
         given = bound(context, node, ("a", "axis"), 1)
-        owner = _array(context, given["a"])
+        value = context.value(given["a"])
+        with context.at(given["a"]):
+            owner = elementwise.whole(context, value)
         return reductions.reduce(context, node, name, owner, axis_of(context, given.get("axis")))
 
     return compile
-
-
-def _array(context: Context, node: ast.expr) -> Array | Elements:
-    value = context.value(node)
-    if not isinstance(value, Array | Elements):
-        raise context.error(node, f"this is {describe(value)}, where an array is needed")
-    return value
 
 
 def _product(context: Context, node: ast.Call) -> Value:
