@@ -6,6 +6,7 @@ describes the keys.
 
 from __future__ import annotations
 
+import builtins
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -280,13 +281,23 @@ class SizeSite(Site):
         return SizeSite(record["text"])
 
 
+def shown(value: object, format: str, conversion: str) -> str:
+    """`f"{value!conversion:format}"`."""
+    converted = {"r": repr, "s": str, "a": ascii}[conversion](value) if conversion else value
+    return builtins.format(converted, format)
+
+
 @dataclass(frozen=True, slots=True)
 class NumberField:
-    """A number in a text: the NumPy or Python type of which it is, its format, and its conversion (`r` or `s`)."""
+    """A number in a text: the NumPy or Python type of which it is, its format, and its conversion (`r`, `s`, `a`)."""
 
     type: str
     format: str = ""
     conversion: str = ""
+
+    def show(self, value: object) -> str:
+        """A value in the text."""
+        return shown(value, self.format, self.conversion)
 
     def to_json(self) -> Json:
         return {"type": self.type, "format": self.format, "conversion": self.conversion}

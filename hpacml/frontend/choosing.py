@@ -36,7 +36,6 @@ class _Chooser:
         self._kernel = kernel
         self._target: placement.Machine | None = target
         self._has_bundles = any(isinstance(parameter, BundleParameter) for parameter in kernel.parameters)
-        self._names = [parameter.name for parameter in kernel.parameters]
         known = list(leaves(kernel.parameters))
         self._positions = {parameter.name: position for position, parameter in enumerate(known)}
         self._optional = [position for position, parameter in enumerate(known) if _may_be_none(parameter)]
@@ -45,7 +44,6 @@ class _Chooser:
         self._codes: dict[object, Dispatcher] = {}
         self._only = None if self._has_bundles or self._optional else Dispatcher(kernel, target)
         """What calls the code as long as no argument chooses it."""
-        self._by_name_only = any(p.kind is p.KEYWORD_ONLY for p in kernel.signature.parameters.values())
 
     def __call__(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> object:
         """Run the kernel. Raises what `Dispatcher` does."""
@@ -54,24 +52,14 @@ class _Chooser:
                 return only(args, kwargs)
             except NeedsValue:
                 self._only = None
-        args = self._bound(args, kwargs)
+        args = self._kernel.bind(args, kwargs)
         if self._has_bundles:
             args = [leaf for p, given in zip(self._kernel.parameters, args, strict=True) for leaf in _parts(p, given)]
         while True:
             try:
-                return self._code(args)(args, {})
+                return self._code(args).run(args)
             except NeedsValue as need:
                 self._choose_by(need.name, args[self._positions[need.name]])
-
-    def _bound(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Sequence[Any]:
-        if not kwargs and len(args) == len(self._names) and not self._by_name_only:
-            return args
-        try:
-            bound = self._kernel.signature.bind(*args, **kwargs)
-        except TypeError as error:
-            raise TypeError(f"{self._kernel.name}(): {error}") from None
-        bound.apply_defaults()
-        return [bound.arguments[name] for name in self._names]
 
     def _code(self, args: Sequence[Any]) -> Dispatcher:
         names = self._chosen
@@ -96,10 +84,10 @@ class _Chooser:
             self._chosen = [*self._chosen, name]
 
     def _require_constant(self, name: str, value: object) -> None:
-        if not isinstance(value, str | int | float | Enum | None):
+        if not isinstance(value, str | Enum | None):
             raise CompileError(
                 f"what {self._kernel.name}() does depends on '{name}', a {value.__class__.__name__}: that can be a "
-                "text, a number or None, for each of which the kernel is compiled"
+                "text, an enumeration or None, for each of which the kernel is compiled; annotate numbers as such"
             )
 
 
@@ -108,7 +96,7 @@ def _parts(parameter: Parameter, given: Any) -> Iterator[Any]:
     if not isinstance(parameter, BundleParameter):
         yield given
         return
-    if not isinstance(given, parameter.type):
+    if given.__class__ is not parameter.type:  # a class that inherits from it may have other methods
         raise MapError(f"argument '{parameter.name}' takes a {parameter.type.__name__}, not a {type(given).__name__}")
     names = bundles.fields_of(parameter.type)
     for field, name in zip(parameter.fields, names, strict=True):

@@ -66,9 +66,7 @@ class Dispatcher:
         self._constants = constants
         parameters = list(leaves(kernel.parameters))
         self._parameters: dict[str, int] = {p.name: k for k, p in enumerate(parameters)}
-        by_name_only = any(p.kind is p.KEYWORD_ONLY for p in kernel.signature.parameters.values())
-        self._count = None if by_name_only else len(self._parameters)
-        """The number of positional arguments that need no binding; None if a parameter is keyword-only."""
+        self._count = kernel.positional
         known = [(k, p) for k, p in enumerate(parameters) if p.name not in constants]
         self._arrays = [(k, p) for k, p in known if isinstance(p, ArrayParameter)]
         self._positions = [k for k, _ in self._arrays]
@@ -94,8 +92,10 @@ class Dispatcher:
         """Run the kernel. Raises `MapError` if an argument does not fit, `TypeError` if one is missing or unknown."""
         if (tracer := tracers.tracer()) is not None:
             raise tracers.refusal(tracer, f"the kernel {self._kernel.name}")
-        if kwargs or len(args) != self._count:
-            args = self._bind(args, kwargs)
+        return self.run(self._kernel.bind(args, kwargs) if kwargs or len(args) != self._count else args)
+
+    def run(self, args: Sequence[Any]) -> object:
+        """Run the kernel with an argument for each parameter, in order, and for each field of a bundle."""
         views = [array_view(args[k], p.name, gpu=True) for k, p in self._arrays]
         found = [(view.dtype, len(view.shape), view.device) for view in views]
         here = found == self._expected_here
@@ -156,14 +156,6 @@ class Dispatcher:
         given = {name: args[self._parameters[name]] for name in self._opaque}
         arguments = {**given, **self._no_arguments.arguments}
         return Frame(arguments, paths=self._no_arguments.paths, arrays=(self._array_names, views))
-
-    def _bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Sequence[Any]:
-        try:
-            bound = self._kernel.signature.bind(*args, **kwargs)
-        except TypeError as error:
-            raise TypeError(f"{self._kernel.name}(): {error}") from None
-        bound.apply_defaults()
-        return [bound.arguments[name] for name in self._parameters]
 
     def _compile(self, layouts: tuple[Layout, ...], chosen: Instruments, chip: str | None) -> _Code:
         codes = self._codes[chosen, chip]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import builtins
 import struct
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from hpacml.abi.records import FailSite, NumberField, Pieces, PrintSite
+from hpacml.abi.records import FailSite, Pieces, PrintSite
 from hpacml.runtime.callbacks import pending
 from hpacml.runtime.sites import Sites
 
@@ -38,14 +37,7 @@ def print_text(site: int) -> None:
 
 def _text(pieces: Pieces) -> str:
     taken, pending.numbers = iter(pending.numbers), []
-    return "".join(piece if isinstance(piece, str) else _formatted(piece, taken) for piece in pieces)
-
-
-def _formatted(field: NumberField, numbers: Iterator[int]) -> str:
-    value = _value(field.type, next(numbers))
-    if field.conversion:
-        value = repr(value) if field.conversion == "r" else str(value)
-    return format(value, field.format)
+    return "".join(piece if isinstance(piece, str) else piece.show(_value(piece.type, next(taken))) for piece in pieces)
 
 
 def _value(type: str, bits: int) -> Any:

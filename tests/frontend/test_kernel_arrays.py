@@ -124,6 +124,14 @@ def test_types_of_results(dtype: str) -> None:
         assert same(mine, other), (mine, other, type(mine), type(other))
 
 
+def test_a_target_whose_index_writes_what_is_assigned() -> None:
+    kernel = kernel_of(
+        f"{HEAD}@hpacml.kernel\ndef bump(a: V):\n    a[:] = a + 100.0\n    return 1\n"
+        f"@hpacml.kernel\ndef f(a: V, b: V):\n    b[bump(a):] = a[1:] * 2\n"
+    )
+    check(kernel, lambda: (vector(), vector()[::-1].copy()))
+
+
 def test_sizes_that_do_not_fit() -> None:
     kernel = kernel_of(f'{HEAD}@hpacml.kernel\ndef f(a: V, b: Float64[np.ndarray, "k"]):\n    a[:] = a + b\n')
     with pytest.raises(hpacml.MapError, match=":5: arrays of 3 and 9 elements in one dimension do not fit together"):

@@ -134,6 +134,77 @@ def test_bundles() -> None:
         kernel(grid(np.arange(4), 0.5))
 
 
+CLASSES = """\
+class Coarse(Grid):
+    def area(self, factor=1.0):
+        return -self.dx
+@dataclass
+class Doubled:
+    x: float
+    def __init__(self, x):
+        self.x = 2 * x
+@dataclass
+class Half:
+    x: float
+    @staticmethod
+    def of(x):
+        return x / 2
+MASKED = np.ma.array([1.0, 2.0], mask=[0, 1])
+class Odd:
+    def __eq__(self, other):
+        return True
+ODD = Odd()
+"""
+
+
+def test_bundles_of_other_classes() -> None:
+    kernel = kernel_of(HEAD + CLASSES + "@hpacml.kernel\ndef f(g: Grid):\n    return g.area()\n")
+    coarse = kernel.py_func.__globals__["Coarse"]
+    with pytest.raises(hpacml.MapError, match="argument 'g' takes a Grid, not a Coarse"):
+        kernel(coarse(np.ones(1), 2.0))
+
+
+@pytest.mark.parametrize(
+    ("parameter", "body", "refusal"),
+    [
+        ("x: float", "b = Doubled(x)\n    return b.x", r"Doubled\(\.\.\.\) cannot be compiled"),
+        ("h: Half", "return h.of(3.0)", r"h\.of\(\.\.\.\) is a method of a Half"),
+        ("i: int", "return MASKED[i]", "'MASKED' is a MaskedArray"),
+        ("i: int", "return 1 if ODD == i else 2", "cannot be compared"),
+    ],
+)
+def test_objects_whose_own_code_would_not_run(parameter: str, body: str, refusal: str) -> None:
+    kernel = kernel_of(f"{HEAD}{CLASSES}@hpacml.kernel\ndef f({parameter}):\n    {body}\n")
+    with pytest.raises(hpacml.CompileError, match=refusal):
+        kernel.ir()
+
+
+def test_optional_parameters_by_name() -> None:
+    kernel = kernel_of(
+        HEAD + "@hpacml.kernel\ndef f(a: V, *, case: str = 'box', b: V | None = None):\n"
+        "    if case == 'ring':\n        a[0] = 1\n    return 0.0 if b is None else b.sum()\n"
+    )
+    a = np.zeros(1)
+    assert (kernel(a), a[0]) == (0.0, 0)
+    assert (kernel(a, case="ring", b=np.full(1, 2.0)), a[0]) == (2.0, 1)
+    with pytest.raises(TypeError, match=r"f\(\): too many positional arguments"):
+        kernel(a, "ring")
+
+
+def test_numbers_do_not_decide_unless_annotated() -> None:
+    kernel = kernel_of(HEAD + "@hpacml.kernel\ndef f(c: Any):\n    return 1.0 if c == 0.0 else 2.0\n")
+    with pytest.raises(hpacml.CompileError, match=r"depends on 'c', a float: .* annotate numbers as such"):
+        kernel(0.0)
+
+
+def test_enumerations_that_decide() -> None:
+    kernel = kernel_of(
+        HEAD + "@hpacml.kernel\ndef f(case: Any):\n    return 2 * case if case == Case.RING else int(case)\n"
+    )
+    cases = kernel.py_func.__globals__["Case"]
+    assert [kernel(case) for case in cases] == [kernel.py_func(case) for case in cases] == [1, 4]
+
+
 def test_an_array_that_may_be_missing() -> None:
     kernel = kernel_of(
         HEAD + "@hpacml.kernel\ndef f(a: V, b: V | None = None, c: V | None = None):\n    if b is not None:\n"
@@ -215,6 +286,19 @@ def f(a: V, n: int, x: float):
         raise RuntimeError
     return n
 """
+
+
+def test_numbers_in_texts(capfd: pytest.CaptureFixture[str]) -> None:
+    kernel = kernel_of(
+        HEAD + "S = np.float32(0.1)\n@hpacml.kernel\ndef f(n: int, c: np.bool_, x: np.float32):\n"
+        "    print((c, x), f'{n!s:>4}|{x!r}|{c}|{x!a}|{S!r}|{S}|{SCHEME!a:>9}')\n"
+    )
+    texts: list[str] = []
+    for call in (kernel, kernel.py_func):
+        call(3, np.True_, np.float32(0.1))
+        texts.append(capfd.readouterr().out)
+    assert texts[0] == texts[1]
+    assert "|np.float32(0.1)|" in texts[0]
 
 
 @pytest.mark.parametrize(("n", "x"), [(2, 1.5), (0, 1.0), (3, -2.0), (4, 1.0)])

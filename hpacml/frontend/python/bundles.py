@@ -8,10 +8,16 @@ from typing import Any, cast
 
 
 def is_bundle(type: type[Any]) -> bool:
-    """Whether a class is one whose instances are made of all of their fields."""
+    """Whether a class is one whose instances are made of all of their fields, and of nothing else."""
     if not dataclasses.is_dataclass(type):
-        return _is_named_tuple(type)
-    return all(field.init for field in dataclasses.fields(type)) and "__post_init__" not in dir(type)
+        return _is_named_tuple(type) and _is_generated(type.__new__)
+    fields = dataclasses.fields(type)
+    return all(field.init for field in fields) and "__post_init__" not in dir(type) and _is_generated(type.__init__)
+
+
+def _is_generated(function: Any) -> bool:
+    """Whether `dataclass` or `NamedTuple` has written a function."""
+    return getattr(function, "__code__", None) is not None and function.__code__.co_filename == "<string>"
 
 
 def _is_named_tuple(type: type[Any]) -> bool:

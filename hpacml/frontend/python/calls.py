@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import FunctionType
@@ -115,7 +116,7 @@ class Calls:
         owner = evaluator.value(node.func.value)
         if isinstance(owner, Array | Elements):
             return methods.call_method(evaluator, node, owner, node.func.attr)
-        method = getattr(owner.type, node.func.attr, None) if isinstance(owner, Record) else None
+        method = inspect.getattr_static(owner.type, node.func.attr, None) if isinstance(owner, Record) else None
         if isinstance(method, FunctionType):
             return self._inlining.call(evaluator, method, node, owner)
         raise Refusal(f"{spelled}(...) is a method of {describe(owner)}, which kernels do not have")

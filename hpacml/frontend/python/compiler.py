@@ -31,6 +31,7 @@ from hpacml.frontend.python.annotations import (
 )
 from hpacml.frontend.python.approx import Directives
 from hpacml.frontend.python.calls import Calls, Constants, Linked
+from hpacml.frontend.python.constants import constant_of
 from hpacml.frontend.python.context import Function
 from hpacml.frontend.python.definition import Definition
 from hpacml.frontend.python.emitter import Declaration, Emitter, name_value
@@ -146,7 +147,7 @@ class _Compiler:
         function = Function(kernel.source, kernel.surroundings, _own_names(node), kernel.parameters)
         evaluator = Evaluator(function, emitter, calls)
         statements = Statements(evaluator, Directives(evaluator, self, kernel.name), _names_read(node))
-        parameters = _Parameters(kernel, layouts, constants)
+        parameters = _Parameters(kernel, layouts, constants, emitter)
         types = parameters.types
         with emitter.block(types) as block:
             for name, value in parameters.values(block).items():
@@ -219,7 +220,8 @@ class _Compiler:
 class _Parameters:
     """The parameters of a kernel as arguments of its function, and as its first variables."""
 
-    def __init__(self, kernel: Definition, layouts: tuple[Layout, ...], constants: Constants):
+    def __init__(self, kernel: Definition, layouts: tuple[Layout, ...], constants: Constants, emit: Emitter):
+        self._emit = emit
         self._tree = kernel.parameters
         self._constants = constants
         self.types: list[Attribute] = []
@@ -246,8 +248,8 @@ class _Parameters:
             values = {name: self._value(field, arguments, positions) for name, field in fields.items()}
             return Record(parameter.type, values)
         position = next(positions)
-        if parameter.name in self._constants:
-            return self._constants[parameter.name]
+        if (known := self._constants.get(parameter.name)) is not None:
+            return known if isinstance(known, Opaque) else constant_of(known.object, self._emit)
         if isinstance(parameter, OpaqueParameter):
             return Opaque(parameter.name)
         argument = next(arguments)
@@ -263,7 +265,7 @@ def _identity(value: Static | Opaque) -> object:
     """What tells constants apart."""
     if isinstance(value, Opaque):
         return "argument", value.name
-    return ("text", value.object) if isinstance(value.object, str) else ("object", id(value.object))
+    return ("text", value.object) if type(value.object) is str else ("object", id(value.object))
 
 
 def _returned(kernel: Definition, evaluator: Evaluator) -> tuple[Result | None, list[SSAValue]]:

@@ -100,9 +100,14 @@ def _between_objects(context: Context, node: ast.AST, op: type[ast.cmpop], left:
                 raise Refusal("a comparison of tuples of arrays: compare them one by one")
             differ = _either(context, differ, context.numbers.invert_truth(equal))
         return context.numbers.invert_truth(differ)
-    if op is ast.Eq and any(isinstance(value, Static | Tuple) for value in (left, right)):
-        return Number(BOOL, False)  # values of different types are not equal
+    if op is ast.Eq and any(isinstance(value, Tuple) or _equals_no_number(value) for value in (left, right)):
+        return Number(BOOL, False)
     raise Refusal(f"{describe(left)} and {describe(right)} cannot be compared")
+
+
+def _equals_no_number(value: Value) -> bool:
+    """Whether a value is an object that is equal to no number, tuple or bundle."""
+    return isinstance(value, Static) and (value.object is None or isinstance(value.object, str))
 
 
 def _python(operation: Callable[[Any, Any], Any], a: Any, b: Any) -> bool:

@@ -30,7 +30,7 @@ def constant_of(found: object, emit: Emitter) -> Value:
     if found.__class__ in (list, tuple):
         items = cast("Sequence[object]", found)
         return Tuple(tuple(constant_of(item, emit) for item in items))
-    if isinstance(found, np.ndarray):
+    if found.__class__ in (np.ndarray, np.memmap):  # others, such as masked arrays, are more than their elements
         return _array(cast("np.ndarray[Any, Any]", found), emit)
     if not isinstance(found, type) and hasattr(found, "shape"):
         raise Refusal(f"is a {type_name(found)}, where a number is needed: pass it as an argument")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from functools import cached_property
 from typing import Any, Final
@@ -35,6 +35,21 @@ class Definition:
     @cached_property
     def signature(self) -> inspect.Signature:
         return inspect.signature(self.function)
+
+    @cached_property
+    def positional(self) -> int | None:
+        """The number of arguments that are bound as they come; None if a parameter is keyword-only."""
+        parameters = self.signature.parameters.values()
+        return None if any(p.kind is p.KEYWORD_ONLY for p in parameters) else len(parameters)
+
+    def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Sequence[Any]:
+        """The arguments of a call in the order of the parameters. Raises `TypeError` if they do not fit."""
+        try:
+            bound = self.signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{self.name}(): {error}") from None
+        bound.apply_defaults()
+        return [bound.arguments[name] for name in self.signature.parameters]
 
     @cached_property
     def parameters(self) -> tuple[Parameter, ...]:

@@ -11,7 +11,7 @@ from xdsl.dialects.builtin import i64
 from xdsl.dialects.scf import IfOp, YieldOp
 from xdsl.ir import Region
 
-from hpacml.abi.records import FailSite, NumberField, PrintSite
+from hpacml.abi.records import FailSite, NumberField, PrintSite, shown
 from hpacml.frontend.python.arguments import check
 from hpacml.frontend.python.context import Context
 from hpacml.frontend.python.number import Number
@@ -30,11 +30,10 @@ class _Text:
         """Add a value. Raises `Refusal` for what is no text and no number."""
         match value:
             case Number():
-                self.pieces.append(NumberField(_name(value), format, conversion))
+                self.pieces.append(NumberField(value.type.name, format, conversion))
                 self.numbers.append(value)
             case Static(object=found):
-                shown = repr(found) if conversion == "r" else str(found) if conversion else found
-                self.pieces.append(builtins.format(shown, format))
+                self.pieces.append(shown(found, format, conversion))
             case Tuple(items=items) if not format:
                 self._add_tuple(items)
             case _:
@@ -45,10 +44,6 @@ class _Text:
             self.pieces.append(", " if position else "(")
             self.add(item, conversion="r")
         self.pieces.append(",)" if len(items) == 1 else ")" if items else "()")
-
-
-def _name(number: Number) -> str:
-    return number.type.name if number.type.weak else number.type.dtype.type.__name__
 
 
 def _add(context: Context, text: _Text, node: ast.expr) -> None:
@@ -63,7 +58,7 @@ def _add(context: Context, text: _Text, node: ast.expr) -> None:
             conversion = "" if part.conversion < 0 else chr(part.conversion)
             format = "" if part.format_spec is None else static_text(context, part.format_spec)
             with context.at(part.value):
-                text.add(context.value(part.value), format, "r" if conversion == "a" else conversion)
+                text.add(context.value(part.value), format, conversion)
 
 
 def static_text(context: Context, node: ast.expr) -> str:
@@ -74,11 +69,10 @@ def static_text(context: Context, node: ast.expr) -> str:
     numbers = iter(text.numbers)
     for piece in text.pieces:
         if isinstance(piece, NumberField):
-            constant = next(numbers).constant
-            if constant is None:
+            number = next(numbers)
+            if number.constant is None:
                 raise Refusal("this f-string has a number that is not known when the kernel is compiled")
-            shown = repr(constant) if piece.conversion == "r" else constant
-            piece = builtins.format(shown, piece.format)
+            piece = piece.show(number.type.python(number.constant))
         parts.append(piece)
     return "".join(parts)
 

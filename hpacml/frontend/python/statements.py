@@ -103,7 +103,8 @@ class Statements:
 
     def _assign_all(self, targets: Sequence[ast.expr], node: ast.expr) -> None:
         value = self._evaluator.value(node)
-        if isinstance(value, Elements) and not (len(targets) == 1 and isinstance(targets[0], ast.Subscript)):
+        in_place = len(targets) == 1 and isinstance(targets[0], ast.Subscript)
+        if isinstance(value, Elements) and not (in_place and not elementwise.may_write(self._evaluator, targets[0])):
             with self._evaluator.at(node):
                 value = elementwise.array_of(self._evaluator, value)
         for target in targets:
