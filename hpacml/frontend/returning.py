@@ -13,7 +13,7 @@ import numpy.typing as npt
 from hpacml.frontend.python.bundles import fields_of
 from hpacml.frontend.python.results import ArrayResult, ConstantResult, RecordResult, Result
 from hpacml.frontend.python.types import ScalarType
-from hpacml.runtime.arrays.views import ArrayView
+from hpacml.runtime.arrays.views import ArrayView, extent
 from hpacml.runtime.shim import runtime
 
 
@@ -140,12 +140,12 @@ def _view(result: ArrayResult) -> _Reader:
         for argument, view in candidates:
             if _is_all(view, found, result.element.dtype.itemsize):
                 return argument
-        inside = [each for each in candidates if _contains(each[1], found.address, result.element.dtype.itemsize)]
-        argument, view = (inside or candidates)[0]
+        argument, view = min(candidates, key=lambda each: _distance(each[1], found.address))
         torch = sys.modules.get("torch")
         if torch is not None and isinstance(argument, torch.Tensor):
             size = result.element.dtype.itemsize
-            start = argument.storage_offset() + (found.address - argument.data_ptr()) // size
+            before = max(0, found.address - argument.data_ptr()) // size  # an array without elements may lie anywhere
+            start = argument.storage_offset() + before
             return argument.as_strided(found.shape, tuple(stride // size for stride in found.strides), start)
         return np.asarray(_Part(found.interface(result.element.dtype, view.readonly), argument))
 
@@ -158,8 +158,7 @@ def _is_all(view: ArrayView, found: _Words, size: int) -> bool:
     return (view.address, view.shape, strides) == (found.address, found.shape, found.strides)
 
 
-def _contains(view: ArrayView, address: int, size: int) -> bool:
-    """Whether an address is in the memory of an argument."""
-    reach = [(extent - 1) * stride * size for extent, stride in zip(view.shape, view.strides, strict=True)]
-    low, high = sum(each for each in reach if each < 0), sum(each for each in reach if each > 0)
-    return view.address + low <= address <= view.address + high
+def _distance(view: ArrayView, address: int) -> int:
+    """How far an address is from the memory of an argument, 0 inside. Only arrays without elements lie beside it."""
+    low, high = extent(view)
+    return max(low - address, address - high + 1, 0)

@@ -262,6 +262,24 @@ def test_arrays_that_are_returned() -> None:
     assert isinstance(made, np.ndarray)
 
 
+def test_parts_without_elements_are_of_the_argument_that_they_are_taken_of() -> None:
+    """They begin behind its memory, where nothing of it is, and perhaps another argument."""
+    kernel = kernel_of(
+        HEAD + "@hpacml.kernel\ndef f(a: V, b: Float64[np.ndarray, 'm'], first: bool, k: int):\n"
+        "    if first:\n        return a[k:]\n    return b[k:]\n"
+    )
+    small, large = (torch.ones(n, dtype=torch.float64) for n in (5, 500_000))
+    for a, b in ((small, large), (large, small), (small, large.numpy()), (large.numpy(), small)):
+        for first, source in ((True, a), (False, b)):
+            for k in (len(source), len(source) - 2):
+                part = kernel(a, b, first, k)
+                assert type(part) is type(source)
+                assert part.tolist() == source[k:].tolist()
+                if isinstance(source, torch.Tensor):
+                    assert part.untyped_storage().data_ptr() == source.untyped_storage().data_ptr()
+                    assert part.storage_offset() == k
+
+
 def test_arrays_of_called_kernels_are_freed() -> None:
     kernel = kernel_of(
         HEAD + "@hpacml.kernel\ndef make(n: int):\n    a = np.ones(n)\n    return a, a[1:].sum()\n"
