@@ -49,10 +49,11 @@ def growing_group(file: Any, label: str) -> Any:
     Raises DatabaseError also where two names are of one object: calls of both would lie in one place.
     """
     group = _member(file, label)
-    for found in (group, *_datasets(group)):
+    datasets = [*_datasets(group)]
+    for found in (group, *datasets):
         if h5py().h5o.get_info(found.id).rc > 1:
             _refuse(found.name, "has several names in the file", "collect into another file")
-    for dataset in _datasets(group):
+    for dataset in datasets:
         if dataset.is_virtual:
             raise DatabaseError(
                 f"the dataset '{dataset.name.strip('/')}' cannot grow, as those of `hpacml db merge --virtual`: "
