@@ -146,18 +146,19 @@ class Group:
         names = [*schema.columns, "runtime"]
         if missing := [name for name in names if name not in group]:
             raise DatabaseError(f"the group '{self._label}' lacks its dataset '{missing[0]}': use another file")
-        if odd := [name for name in names if not isinstance(group[name], h5py().Dataset)]:
-            kind = type(group[odd[0]]).__name__.lower()
+        datasets = {name: group[name] for name in names}
+        if odd := [name for name, each in datasets.items() if not isinstance(each, h5py().Dataset)]:
+            kind = type(datasets[odd[0]]).__name__.lower()
             raise DatabaseError(f"'{self._label}/{odd[0]}' is no dataset, but a {kind}: use another file")
-        if fixed := [name for name in names if (getattr(group[name], "maxshape", None) or ())[:1] != (None,)]:
+        if fixed := [name for name, each in datasets.items() if (each.maxshape or ())[:1] != (None,)]:
             raise DatabaseError(
                 f"the dataset '{self._label}/{fixed[0]}' cannot grow, as those of `hpacml db merge --virtual`: collect "
                 "into another file, or merge without --virtual"
             )
-        for name in names:
-            require_filters(group[name])
+        for each in datasets.values():
+            require_filters(each)
         read_runs(group)  # which nobody could read with ours behind them, were they malformed
-        return {name: Column(group[name]) for name in names}
+        return {name: Column(each) for name, each in datasets.items()}
 
 
 def require_same(label: str, found: Schema, given: Schema) -> None:
