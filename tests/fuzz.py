@@ -122,9 +122,9 @@ def main() -> int:
 
         return int(fuzz_models.search(given.examples, given.seed, given.worker, given.only) > 0)
     if given.what == "programs" and given.worker:
-        from tests import fuzz_programs
+        from tests import random_programs
 
-        found = fuzz_programs.search(given.examples, given.seed, given.worker, enough=ENOUGH)
+        found = random_programs.search(given.examples, given.seed, given.worker, enough=ENOUGH)
         given.worker.unlink(missing_ok=True)
         return int(found > 0)
     if given.worker:

@@ -132,6 +132,34 @@ def test_a_target_whose_index_writes_what_is_assigned() -> None:
     check(kernel, lambda: (vector(), vector()[::-1].copy()))
 
 
+def test_views_with_sizes_of_1_and_0() -> None:
+    text = """
+T = np.arange(6, dtype=np.int8).reshape(2, 3)
+@hpacml.kernel
+def f(a: Float64[np.ndarray, "n m 3"], k: int):
+    a[k][::-1, :-1:2] += 1.0
+    a[-1][-2:0:-1, 1:2] += a[k, :-2, :1] * 2
+    none = np.zeros((0, 3))
+    row, part = none[0:, k], a[:, :, 2:2][k, 1:]
+    return row, part[1:, 0:], none[:, 1:].T, a[:, 1:2, k]
+@hpacml.kernel
+def g(b: Float64[np.ndarray, "m 3"], k: int):
+    c = (b + 1)[k, 1:]
+    return (b > 0)[:, None], (b * 2)[k, 1], c.astype(T.dtype), T.sum(), T[k].max(), T.copy()
+"""
+    kernel = kernel_of(text)
+    for make in (lambda: np.arange(60.0).reshape(4, 5, 3), lambda: np.arange(60.0).reshape(3, 5, 4).T):
+        for call, argument in (
+            (kernel.py_func.__globals__["f"], make),
+            (kernel, lambda make=make: make()[0]),
+        ):
+            ours, theirs = argument(), argument()
+            for mine, other in zip(call(ours, 1), call.py_func(theirs, 1), strict=True):
+                assert same(mine, other)
+                assert (np.shape(mine), mine.dtype) == (np.shape(other), other.dtype)
+            assert (ours == theirs).all()
+
+
 def test_sizes_that_do_not_fit() -> None:
     kernel = kernel_of(f'{HEAD}@hpacml.kernel\ndef f(a: V, b: Float64[np.ndarray, "k"]):\n    a[:] = a + b\n')
     with pytest.raises(hpacml.MapError, match=":5: arrays of 3 and 9 elements in one dimension do not fit together"):

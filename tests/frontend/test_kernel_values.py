@@ -134,6 +134,30 @@ def test_bundles() -> None:
         kernel(grid(np.arange(4), 0.5))
 
 
+def test_bundles_of_a_module_whose_annotations_are_texts() -> None:
+    text = """
+from __future__ import annotations
+import dataclasses
+from typing import NamedTuple
+class Pair(NamedTuple):
+    u: Float64[np.ndarray, "n"]
+    x: np.float32
+@dataclasses.dataclass
+class Both:
+    pair: Pair
+    n: int = 3
+@hpacml.kernel
+def f(b: Both):
+    b.pair.u[0] = b.n
+    return b.pair.x
+"""
+    kernel = kernel_of(text)
+    names = kernel.py_func.__globals__
+    u = np.zeros(2)
+    assert kernel(names["Both"](names["Pair"](u, np.float32(0.1)))) == np.float32(0.1)
+    assert u[0] == 3
+
+
 CLASSES = """\
 class Coarse(Grid):
     def area(self, factor=1.0):

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import NoneType
-from typing import Any, TypeAlias, cast, get_args
+from typing import Any, ForwardRef, TypeAlias, cast, get_args
 
 from jaxtyping import AbstractArray
 from xdsl.dialects.builtin import DYNAMIC_INDEX, MemRefType
@@ -100,6 +100,8 @@ def parameters_of(function: Callable[..., Any], source: Source, names: Mapping[s
 
 
 def _evaluate(annotation: Any, names: Mapping[str, Any]) -> Any:
+    if isinstance(annotation, ForwardRef):  # a text, in a NamedTuple
+        annotation = annotation.__forward_arg__
     if not isinstance(annotation, str):
         return annotation
     try:

@@ -7,7 +7,7 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import FunctionType
+from types import BuiltinMethodType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,7 +82,7 @@ class Calls:
     def __call__(self, evaluator: Evaluator, node: ast.Call) -> Value | None:
         """Compile a call and return its result, None if the function returns nothing."""
         callee, spelled = evaluator.meaning(node.func), ast.unparse(node.func)
-        if callee is MISSING:
+        if callee is MISSING or _is_method_of_array(callee):
             return self._call_value(evaluator, node, spelled)
         if isinstance(callee, Definition):
             return self._call_kernel(evaluator, callee, node)
@@ -334,6 +334,11 @@ _BUILTINS: dict[Any, Callable[[Evaluator, ast.Call], Value | None]] = {
     print: messages.print_,
 }
 """Python's functions of values that are not only numbers."""
+
+
+def _is_method_of_array(callee: object) -> bool:
+    """Whether this is a method of an array of the module, which is a constant."""
+    return isinstance(callee, BuiltinMethodType) and isinstance(callee.__self__, np.ndarray)
 
 
 def _is_hashable(value: object) -> bool:

@@ -32,7 +32,7 @@ def constant_of(found: object, emit: Emitter) -> Value:
         return Tuple(tuple(constant_of(item, emit) for item in items))
     if found.__class__ in (np.ndarray, np.memmap):  # others, such as masked arrays, are more than their elements
         return _array(cast("np.ndarray[Any, Any]", found), emit)
-    if not isinstance(found, type) and hasattr(found, "shape"):
+    if not isinstance(found, type | np.dtype) and hasattr(found, "shape"):
         raise Refusal(f"is a {type_name(found)}, where a number is needed: pass it as an argument")
     return Static(found)
 

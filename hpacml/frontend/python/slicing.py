@@ -23,12 +23,16 @@ def view(context: Context, array: Array, parts: Sequence[Part]) -> Array:
     """The view that has these parts of the dimensions of an array."""
     if all(part.is_whole for part in parts):
         return array
+    if any(part.is_index for part in parts) and any(part.size.constant == 1 and not part.is_index for part in parts):
+        return _view_in_two_steps(context, array, parts)
+    if 0 in array.sizes or any(part.size.constant == 0 for part in parts):
+        return _empty(context, array, parts)
 
     def known(number: Number) -> SSAValue | int:
         return context.numbers.ssa(number) if number.constant is None else int(number.constant)
 
     sizes = [known(part.size) for part in parts]
-    offsets = [0 if part.size.constant == 0 else known(part.start) for part in parts]
+    offsets = [known(part.start) for part in parts]
     steps = [part.step for part in parts]
     whole = SubviewOp.infer_result_type(array.value.type, offsets, sizes, steps)
     kept = [axis for axis, part in enumerate(parts) if not part.is_index]
@@ -37,6 +41,25 @@ def view(context: Context, array: Array, parts: Sequence[Part]) -> Array:
     result = MemRefType(whole.element_type, [shape[axis] for axis in kept], layout)
     found = _as_array(context, array, context.emit.value(SubviewOp.get(array.value, offsets, sizes, steps, result)))
     return replace(found, parent=array.value, parts=tuple(parts))
+
+
+def _empty(context: Context, array: Array, parts: Sequence[Part]) -> Array:
+    """A view that is known to have no elements. A subview would begin outside of the array, which MLIR refuses."""
+    metadata = ExtractStridedMetaDataOp(array.value)
+    context.emit.op(metadata)
+    sizes = [part.size for part in parts if not part.is_index]
+    known = [context.numbers.ssa(size) if size.constant is None else int(size.constant) for size in sizes]
+    shape = [size if isinstance(size, int) else DYNAMIC_INDEX for size in known]
+    result = MemRefType(array.value.type.element_type, shape, StridedLayoutAttr([1] * len(shape), None))
+    op = ReinterpretCastOp.from_dynamic(metadata.base_buffer, [metadata.offset], known, [1] * len(shape), result)
+    return _as_array(context, array, context.emit.value(op))
+
+
+def _view_in_two_steps(context: Context, array: Array, parts: Sequence[Part]) -> Array:
+    """A view that first keeps the sizes of 1 that indices leave: MLIR takes them for those of slices of one element."""
+    kept = view(context, array, [replace(part, is_index=False, is_whole=False) for part in parts])
+    axes = [axis for axis, part in enumerate(parts) if not part.is_index]
+    return replace(rearranged(context, kept, axes), parent=array.value, parts=tuple(parts))
 
 
 def rearranged(context: Context, array: Array, axes: Sequence[int | None]) -> Array:

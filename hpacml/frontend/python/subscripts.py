@@ -11,11 +11,21 @@ import numpy as np
 from xdsl.dialects.arith import CmpiOp
 from xdsl.ir import SSAValue
 
-from hpacml.frontend.python import bundles, constants, extents, slicing
+from hpacml.frontend.python import bundles, constants, elementwise, extents, slicing
 from hpacml.frontend.python.context import Context
 from hpacml.frontend.python.number import Kind, Number
 from hpacml.frontend.python.types import INT, Refusal
-from hpacml.frontend.python.values import Array, Part, Record, Tuple, Value, constants_of, describe, dimensions
+from hpacml.frontend.python.values import (
+    Array,
+    Elements,
+    Part,
+    Record,
+    Tuple,
+    Value,
+    constants_of,
+    describe,
+    dimensions,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +46,8 @@ def place(context: Context, node: ast.Subscript) -> Place | Value:
     found: Place | Value = context.value(base)
     while groups:
         group = groups.pop(0)
+        if isinstance(found, Elements):
+            found = elementwise.array_of(context, found)
         match found:
             case Array():
                 while groups and len(group) < len(found.sizes) and not any(map(_is_part, group)):
