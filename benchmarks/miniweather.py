@@ -6,6 +6,7 @@ the first and the last relative to a hydrostatic background.
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float64
@@ -19,142 +20,95 @@ LENGTH, HEIGHT = 2e4, 1e4
 VISCOSITY = 0.25
 
 State = Float64[np.ndarray, "4 K L"]
-Cells = Float64[np.ndarray, "2 K"]
-Faces = Float64[np.ndarray, "3 H"]
+
+
+class Grid(NamedTuple):
+    """The hydrostatic background, and the sizes of cells (m) and steps (s)."""
+
+    cells: Float64[np.ndarray, "3 K"]
+    """Density, density times potential temperature, and pressure in rows of cells."""
+    faces: Float64[np.ndarray, "3 H"]
+    """The same between rows."""
+    dx: float
+    dz: float
+    dt: float
+
+
+def _fluxes(cells, background, along, speed, wall):
+    """What flows through a row of faces, of the two cells before and the two behind each."""
+    a, b, c, d = cells
+    value, third = (7.0 * (b + c) - a - d) / 12.0, 3.0 * (b - c) + d - a
+    value[0] += background[0]
+    value[3] += background[1]
+    if wall:
+        value[along] = third[0] = 0.0
+    flux = value[along] / value[0] * value + VISCOSITY / 16.0 * speed * third
+    flux[along] += C0 * value[3] ** GAMMA - background[2]
+    return flux
 
 
 @hpacml.kernel
-def _value(a: float, b: float, c: float, d: float):
-    return -a / 12.0 + 7.0 * b / 12.0 + 7.0 * c / 12.0 - d / 12.0
-
-
-@hpacml.kernel
-def _third(a: float, b: float, c: float, d: float):
-    return -a + 3.0 * b - 3.0 * c + d
-
-
-@hpacml.kernel
-def _along_x(now: State, start: State, out: State, flux: State, cells: Cells, dt: float, step: float, dx: float):
+def _along_x(now: State, start: State, out: State, grid: Grid, step: float):
     """`out = start + step * tendency of now`, along x."""
-    nz, nx = now.shape[1] - 4, now.shape[2] - 4
-    for v in range(4):
-        for k in range(nz):
-            now[v, k + 2, 0] = now[v, k + 2, nx]
-            now[v, k + 2, 1] = now[v, k + 2, nx + 1]
-            now[v, k + 2, nx + 2] = now[v, k + 2, 2]
-            now[v, k + 2, nx + 3] = now[v, k + 2, 3]
-    hv = -VISCOSITY * dx / (16.0 * dt)
-    for k in range(nz):
-        row = k + 2
-        for i in range(nx + 1):
-            rho = _value(now[0, row, i], now[0, row, i + 1], now[0, row, i + 2], now[0, row, i + 3]) + cells[0, row]
-            u = _value(now[1, row, i], now[1, row, i + 1], now[1, row, i + 2], now[1, row, i + 3]) / rho
-            w = _value(now[2, row, i], now[2, row, i + 1], now[2, row, i + 2], now[2, row, i + 3]) / rho
-            heat = _value(now[3, row, i], now[3, row, i + 1], now[3, row, i + 2], now[3, row, i + 3]) + cells[1, row]
-            t = heat / rho
-            p = C0 * (rho * t) ** GAMMA
-            d0 = _third(now[0, row, i], now[0, row, i + 1], now[0, row, i + 2], now[0, row, i + 3])
-            d1 = _third(now[1, row, i], now[1, row, i + 1], now[1, row, i + 2], now[1, row, i + 3])
-            d2 = _third(now[2, row, i], now[2, row, i + 1], now[2, row, i + 2], now[2, row, i + 3])
-            d3 = _third(now[3, row, i], now[3, row, i + 1], now[3, row, i + 2], now[3, row, i + 3])
-            flux[0, k, i] = rho * u - hv * d0
-            flux[1, k, i] = rho * u * u + p - hv * d1
-            flux[2, k, i] = rho * u * w - hv * d2
-            flux[3, k, i] = rho * u * t - hv * d3
-    for v in range(4):
-        for k in range(nz):
-            for i in range(nx):
-                tendency = -(flux[v, k, i + 1] - flux[v, k, i]) / dx
-                out[v, k + 2, i + 2] = start[v, k + 2, i + 2] + step * tendency
+    for k in range(2, now.shape[1] - 2):
+        row = now[:, k]
+        row[:, :2] = row[:, -4:-2]
+        row[:, -2:] = row[:, 2:4]
+        cells = row[:, :-3], row[:, 1:-2], row[:, 2:-1], row[:, 3:]
+        flux = _fluxes(cells, grid.cells[:, k], 1, grid.dx / grid.dt, False)
+        out[:, k, 2:-2] = start[:, k, 2:-2] - step / grid.dx * (flux[:, 1:] - flux[:, :-1])
 
 
 @hpacml.kernel
-def _along_z(now: State, start: State, out: State, flux: State, faces: Faces, dt: float, step: float, dz: float):
+def _along_z(now: State, start: State, out: State, grid: Grid, step: float):
     """`out = start + step * tendency of now`, along z."""
-    nz, nx = now.shape[1] - 4, now.shape[2] - 4
-    for v in range(4):
-        for i in range(nx + 4):
-            now[v, 0, i] = 0.0 if v == 2 else now[v, 2, i]
-            now[v, 1, i] = 0.0 if v == 2 else now[v, 2, i]
-            now[v, nz + 2, i] = 0.0 if v == 2 else now[v, nz + 1, i]
-            now[v, nz + 3, i] = 0.0 if v == 2 else now[v, nz + 1, i]
-    hv = -VISCOSITY * dz / (16.0 * dt)
-    for k in range(nz + 1):
-        for i in range(nx):
-            c = i + 2
-            rho = _value(now[0, k, c], now[0, k + 1, c], now[0, k + 2, c], now[0, k + 3, c]) + faces[0, k]
-            u = _value(now[1, k, c], now[1, k + 1, c], now[1, k + 2, c], now[1, k + 3, c]) / rho
-            w = _value(now[2, k, c], now[2, k + 1, c], now[2, k + 2, c], now[2, k + 3, c]) / rho
-            heat = _value(now[3, k, c], now[3, k + 1, c], now[3, k + 2, c], now[3, k + 3, c]) + faces[1, k]
-            t = heat / rho
-            p = C0 * (rho * t) ** GAMMA - faces[2, k]
-            d0 = _third(now[0, k, c], now[0, k + 1, c], now[0, k + 2, c], now[0, k + 3, c])
-            d1 = _third(now[1, k, c], now[1, k + 1, c], now[1, k + 2, c], now[1, k + 3, c])
-            d2 = _third(now[2, k, c], now[2, k + 1, c], now[2, k + 2, c], now[2, k + 3, c])
-            d3 = _third(now[3, k, c], now[3, k + 1, c], now[3, k + 2, c], now[3, k + 3, c])
-            if k == 0 or k == nz:
-                w = 0.0
-                d0 = 0.0
-            flux[0, k, i] = rho * w - hv * d0
-            flux[1, k, i] = rho * w * u - hv * d1
-            flux[2, k, i] = rho * w * w + p - hv * d2
-            flux[3, k, i] = rho * w * t - hv * d3
-    for v in range(3, -1, -1):  # density is the last to change, which may be in place
-        for k in range(nz):
-            for i in range(nx):
-                tendency = -(flux[v, k + 1, i] - flux[v, k, i]) / dz
-                if v == 2:
-                    tendency -= now[0, k + 2, i + 2] * GRAVITY
-                out[v, k + 2, i + 2] = start[v, k + 2, i + 2] + step * tendency
+    now[:, :2] = now[:, 2:3]
+    now[:, -2:] = now[:, -3:-2]
+    now[2, :2] = now[2, -2:] = 0.0
+    rows, last = now[:, :, 2:-2], now.shape[1] - 4
+    flux = np.empty((4, last + 1, now.shape[2] - 4))
+    for k in range(last + 1):
+        cells = rows[:, k], rows[:, k + 1], rows[:, k + 2], rows[:, k + 3]
+        flux[:, k] = _fluxes(cells, grid.faces[:, k], 2, grid.dz / grid.dt, k in (0, last))
+    tendency = (flux[:, :-1] - flux[:, 1:]) / grid.dz
+    tendency[2] -= GRAVITY * rows[0, 2:-2]
+    out[:, 2:-2, 2:-2] = start[:, 2:-2, 2:-2] + step * tendency
 
 
 @hpacml.kernel
-def advance(
-    state: State,
-    other: State,
-    flux: State,
-    cells: Cells,
-    faces: Faces,
-    x_first: bool,
-    record: bool,
-    database: str | None,
-):
-    """One step, in place. `other` and `flux` are for its use."""
-    K, L = state.shape[1], state.shape[2]
+def advance(state: State, other: State, grid: Grid, x_first: bool, record: bool, database: str | None):
+    """One step, in place. `other` is for its use."""
+    K, L, dt = state.shape[1], state.shape[2], grid.dt  # noqa: F841 (the directive uses K and L)
     approx("tensor functor(state_functor: [v, k, i] = ([v, k, i]))")
     with approx("""ml(collect) if(record) inout(state_functor(state[0:4, 0:K, 0:L]))
                    label("miniweather") database(database)"""):
-        dx, dz = LENGTH / (L - 4), HEIGHT / (K - 4)
-        dt = min(dx, dz) / 450.0 * 1.5
-        for turn in range(2):
-            if (turn == 0) == x_first:
-                _along_x(state, state, other, flux, cells, dt, dt / 3.0, dx)
-                _along_x(other, state, other, flux, cells, dt, dt / 2.0, dx)
-                _along_x(other, state, state, flux, cells, dt, dt, dx)
-            else:
-                _along_z(state, state, other, flux, faces, dt, dt / 3.0, dz)
-                _along_z(other, state, other, flux, faces, dt, dt / 2.0, dz)
-                _along_z(other, state, state, flux, faces, dt, dt, dz)
+        for is_x in (x_first, not x_first):
+            for now, out, step in (state, other, dt / 3.0), (other, other, dt / 2.0), (other, state, dt):
+                if is_x:
+                    _along_x(now, state, out, grid, step)
+                else:
+                    _along_z(now, state, out, grid, step)
 
 
 class Simulation:
     """Colliding thermals on a grid of nx x nz cells."""
 
     def __init__(self, nx, nz):
-        self.cells = np.stack(_background((np.arange(nz + 4) - 1.5) * (HEIGHT / nz))[:2])
-        self.faces = np.stack(_background(np.arange(nz + 1) * (HEIGHT / nz)))
+        dx, dz = LENGTH / nx, HEIGHT / nz
+        cells = np.stack(background((np.arange(nz + 4) - 1.5) * dz))
+        faces = np.stack(background(np.arange(nz + 1) * dz))
+        self.grid = Grid(cells, faces, dx, dz, min(dx, dz) / 450.0 * 1.5)
         self.state = _thermals(nx, nz)
-        self.other, self.flux = self.state.copy(), np.zeros_like(self.state)
+        self.other = self.state.copy()
         self._x_first = True
 
-    def step(self, database=None):
+    def step(self, database=None, advance=advance):
         """One step, which goes to the file `database` if there is one."""
-        arrays = self.state, self.other, self.flux, self.cells, self.faces
-        advance(*arrays, self._x_first, database is not None, database)
+        advance(self.state, self.other, self.grid, self._x_first, database is not None, database)
         self._x_first = not self._x_first
 
 
-def _background(z):
+def background(z):
     """Density, density times potential temperature, and pressure at heights."""
     exner = 1.0 - GRAVITY * z / (CP * 300.0)
     pressure = P0 * exner ** (CP / RD)
@@ -170,7 +124,7 @@ def _thermals(nx, nz):
         for qx, wx in ((half, middle), (0.5, 1 - 2 * middle), (1 - half, middle)):
             x = ((np.arange(nx + 4) - 1.5) + (qx - 0.5)) * (LENGTH / nx)
             z = ((np.arange(nz + 4) - 1.5) + (qz - 0.5)) * (HEIGHT / nz)
-            density = _background(z)[0][:, None]
+            density = background(z)[0][:, None]
             for amplitude, center in ((20.0, 2000.0), (-20.0, 8000.0)):
                 r = np.hypot((x - 1e4)[None] / 2000.0, (z - center)[:, None] / 2000.0)
                 state[3] += wx * wz * density * np.where(r <= 1, amplitude * np.cos(math.pi / 2 * r) ** 2, 0.0)

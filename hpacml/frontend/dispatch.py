@@ -213,16 +213,24 @@ def _converter(parameter: ScalarParameter) -> Callable[[Any], object]:
 
     def refuse(value: Any) -> MapError:
         shown = repr(value) if isinstance(value, Number) else f"of type {value.__class__.__name__}"
+        if getattr(value, "requires_grad", False):
+            shown = "a tensor that needs gradients, which compiled code does not compute: pass .item() of it"
         return MapError(f"argument '{parameter.name}' takes {type.spelling}, and the value given is {shown}")
+
+    def item(value: Any) -> Any:
+        """The number in an array of no dimensions."""
+        if getattr(value, "ndim", None) != 0 or isinstance(value, np.generic) or getattr(value, "requires_grad", False):
+            raise refuse(value)
+        return value.item()
 
     def to_bool(value: Any) -> bool:
         if value.__class__ is not bool and value.__class__ is not np.bool_:
-            raise refuse(value)
+            return to_bool(item(value))
         return bool(value)
 
     def to_int(value: Any) -> int:
         if not isinstance(value, Integral) and value.__class__ is not np.bool_:
-            raise refuse(value)
+            return to_int(item(value))
         number = int(value)
         if not low <= number < high:
             raise refuse(value)
@@ -232,7 +240,7 @@ def _converter(parameter: ScalarParameter) -> Callable[[Any], object]:
         if value.__class__ is float and bits == 64:
             return value
         if not isinstance(value, Real) and value.__class__ is not np.bool_:
-            raise refuse(value)
+            return to_float(item(value))
         try:
             return float(type.python(value))
         except OverflowError:

@@ -60,6 +60,11 @@ VECTORS = [
     "for u, k in zip((a, b), (1, 2)):\n        if k == 2:\n            break\n        u[k] = 9.0",
     "a[0], a[1] = a[1], a[0]",
     "b.fill(2.0)\n    b[:3] = a.reshape(3, 3)[1]",
+    "c, d = a + 1, b * 2\n    a[:] = d\n    b[:] = c",
+    "c = [a * b, a - b]\n    a[:] = 0\n    b[:] = c[1]",
+    "a[1:], b[1:] = b[:-1] + 0, a[:-1] + 0",
+    "a[:3] = b[1:2]\n    a[3:] += b[-3:-2] * a[-1:]",
+    "a[:] = a[0:1] + a",
 ]
 
 
@@ -79,12 +84,17 @@ MATRICES = [
     "row = m[1]\n    row[2:] = 4.0\n    m[2, 1:3] += row[:2]",
     "for r in m:\n        r[0] = r.sum() + r.min() * r.max()",
     "for i, j in np.ndindex(m.shape):\n        if i == 3:\n            break\n        if j == 1:\n            continue\n        m[i, j] *= i - j",
+    "for at in np.ndindex(m.shape):\n        m[at] *= at[0] - at[1]",
+    "t = (1, 2)\n    m[t] += m[0, 1]\n    t = (2, 0) if m[t] > 0 else t\n    m[t] = 3.0\n    m[0][t[1]] = 4.0",
+    "t = (1,)\n    m[t] = 2.0\n    m[t][1] = 3.0",
     "m[..., 0] = 1.0\n    m[1, ...] = 2.0",
     "c = m.T\n    c[0, :] = 3.0\n    m[1:3, 0:2] = c[0:2, 1:3].T",
     "m[:] = m.sum(axis=0) + m.sum(axis=1)[:, None]",
     "m[0, :] = m.T @ m[:, 0] * 0 + m[0] * (m > 0).sum()",
     "m[:, 1:] = m[:, :-1]",
     "m[:, ::2] = m[:, ::2] * 2",
+    "m[:, :2] = m[:, 2:3]\n    m[-1:] = m[-2:-1]",
+    "m[:] = m - m[:, -1:] * m[0:1]",
 ]
 
 
@@ -122,6 +132,35 @@ def test_types_of_results(dtype: str) -> None:
     values = np.array([1, 0, 1, 1, 0, 1]).astype(dtype.lower())
     for mine, other in zip(kernel(values), kernel.py_func(values), strict=True):
         assert same(mine, other), (mine, other, type(mine), type(other))
+
+
+def test_results_that_are_expressions() -> None:
+    kernel = kernel_of(f"{HEAD}@hpacml.kernel\ndef f(a: V, b: V):\n    return a + b, (a[1:] > 0, b * a)\n")
+    a, b = vector(), vector()[::-1]
+    (total, (mask, product)), expected = kernel(a, b), kernel.py_func(a, b)
+    for mine, other in zip((total, mask, product), (expected[0], *expected[1]), strict=True):
+        assert same(mine, other)
+
+
+UFUNCS = "arccos arcsin arcsinh arctan arctanh cbrt cos cosh exp exp2 expm1 log log10 log1p log2 sin sinh tan tanh"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
+def test_functions_whose_last_bits_are_the_machines(dtype: str) -> None:
+    calls = [f"np.{name}(a)" for name in UFUNCS.split()] + ["np.arccosh(a + 1)", "np.arctan2(a, b)"]
+    powers = ["a ** 1.4", "(a + 1) ** -0.3", "a ** 3.0", "2.5 ** a", "a ** 3"]
+    powers += ["a ** b", "a ** n"] if dtype != "int32" else []
+    kernel = kernel_of(
+        f'T = {dtype.capitalize()}[np.ndarray, "n"]\n@hpacml.kernel\ndef f(a: T, b: T, n: int):\n'
+        f"    return {', '.join(calls + powers)}\n"
+    )
+    a = np.array([0.25, 0.5, 0.75]).astype(dtype)
+    arguments = a, a[::-1], 3
+    with np.errstate(divide="ignore"):
+        expected = kernel.py_func(*arguments)
+    for mine, other, text in zip(kernel(*arguments), expected, calls + powers, strict=True):
+        assert mine.dtype == other.dtype, text
+        np.testing.assert_allclose(mine, other, rtol=4 * np.finfo(other.dtype).eps if other.dtype.kind == "f" else 0)
 
 
 def test_a_target_whose_index_writes_what_is_assigned() -> None:
@@ -164,6 +203,12 @@ def test_sizes_that_do_not_fit() -> None:
     kernel = kernel_of(f'{HEAD}@hpacml.kernel\ndef f(a: V, b: Float64[np.ndarray, "k"]):\n    a[:] = a + b\n')
     with pytest.raises(hpacml.MapError, match=":5: arrays of 3 and 9 elements in one dimension do not fit together"):
         kernel(vector(), vector(3))
+    for slice, size in (("2:3", 3), ("-2:-1", 2), ("-1:", 1)):
+        kernel = kernel_of(f"{HEAD}@hpacml.kernel\ndef f(a: V, b: V):\n    b[:] = a[{slice}]\n")
+        check(kernel, lambda size=size: (vector(size), vector(size)))
+        message = f":5: this slice takes no element of {size - 1}: it needs an array of {size}"
+        with pytest.raises(hpacml.MapError, match=message):
+            kernel(vector(size - 1), vector(size - 1))
     with pytest.raises(hpacml.MapError, match="the max of an array without elements"):
         kernel_of(f"{HEAD}@hpacml.kernel\ndef f(a: V):\n    return a.max()\n")(vector(0))
 

@@ -93,6 +93,15 @@ def test_numbers(kind: str, given: Any, expected: Any) -> None:
     assert type(result) is type(expected)
 
 
+@pytest.mark.parametrize("number", [np.array, torch.tensor])
+def test_numbers_in_arrays_without_dimensions(number: Any) -> None:
+    kernel = kernel_of(
+        "@hpacml.kernel\ndef f(x: float, n: int, yes: bool, k: np.uint8, y: np.float32):\n    return x, n, yes, k, y\n"
+    )
+    result = kernel(number(1.5), number(3), number(True), number(255), number(0.1))
+    assert result == (1.5, 3, True, np.uint8(255), np.float32(0.1))
+
+
 @pytest.mark.parametrize(
     ("kind", "given", "shown"),
     [
@@ -105,6 +114,10 @@ def test_numbers(kind: str, given: Any, expected: Any) -> None:
         ("float", np.zeros(1), "of type ndarray"),
         ("float", 10**400, "1000"),
         ("bool", 1, "1"),
+        ("bool", np.array(1), "1"),
+        ("int", torch.tensor(1.5), "1.5"),
+        ("np.uint8", np.array(256), "256"),
+        ("float", torch.tensor(1.5, requires_grad=True), "a tensor that needs gradients, .* pass .item()"),
         ("bool", None, "of type NoneType"),
     ],
 )

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from hpacml.frontend.python import elementwise
 from hpacml.frontend.python.context import Context
 from hpacml.frontend.python.types import Refusal
-from hpacml.frontend.python.values import Elements, Value
+from hpacml.frontend.python.values import Value
 
 
 def bound(context: Context, node: ast.Call, names: Sequence[str], needed: int) -> dict[str, ast.expr]:
@@ -55,9 +55,7 @@ def bound_values(
     given = list(bound.arguments.values())
     found = [*([] if owner is None else [owner]), *elementwise.operands(context, *given[len(before) :])]
     values = dict(zip(bound.arguments, found, strict=True))
-    for name, value in values.items():
-        if isinstance(value, Elements):
-            values[name] = elementwise.array_of(context, value)
+    values = {name: elementwise.computed(context, value) for name, value in values.items()}
     return {**{name: value for name, value in defaults.items() if name not in values}, **values}
 
 
@@ -87,8 +85,4 @@ def defaults_in(context: Context, arguments: ast.arguments) -> dict[str, Value]:
         for each, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
         if default is not None
     ]
-    values = {each.arg: context.value(default) for each, default in pairs}
-    return {
-        name: elementwise.array_of(context, value) if isinstance(value, Elements) else value
-        for name, value in values.items()
-    }
+    return {each.arg: elementwise.computed(context, context.value(default)) for each, default in pairs}

@@ -29,7 +29,7 @@ from hpacml.frontend.python.constants import constant_of
 from hpacml.frontend.python.context import MISSING
 from hpacml.frontend.python.definition import Definition
 from hpacml.frontend.python.evaluator import Evaluator
-from hpacml.frontend.python.functions import FUNCTIONS, OF_ARRAYS, advice
+from hpacml.frontend.python.functions import FUNCTIONS, OF_ARRAYS, OF_ELEMENTS, advice
 from hpacml.frontend.python.layouts import layout_of_memref
 from hpacml.frontend.python.number import Number
 from hpacml.frontend.python.results import Result, received, types_of
@@ -100,7 +100,7 @@ class Calls:
             return making.make(evaluator, callee, node)
         if (compile := methods.OF_WHOLE_ARRAYS.get(callee) or _BUILTINS.get(callee)) is not None:
             return compile(evaluator, node)
-        if callee in FUNCTIONS:
+        if callee in FUNCTIONS or callee in OF_ELEMENTS:
             return _call_function(evaluator, node, callee, spelled)
         if isinstance(callee, FunctionType) and not str(callee.__module__).startswith(_LIBRARIES):
             return self._inlining.call(evaluator, callee, node)
@@ -192,9 +192,9 @@ class Arguments:
             case ArrayParameter() if parameter.optional and isinstance(value, Static) and value.object is None:
                 self.constants[parameter.name] = value
             case ArrayParameter():
-                if isinstance(value, Elements):
-                    value = elementwise.array_of(self._evaluator, value)
-                array = self.by_position[position] = _check_array(value, parameter, name)
+                array = self.by_position[position] = _check_array(
+                    elementwise.computed(self._evaluator, value), parameter, name
+                )
                 self.parameters.append(parameter)
                 self.layouts.append(layout_of_memref(array.value.type))
                 self.arrays.append(array)
@@ -243,11 +243,14 @@ def _call_function(evaluator: Evaluator, node: ast.Call, callee: Any, spelled: s
     """Call a function of numbers, which NumPy applies to the elements of arrays."""
     check(evaluator, node)
     arguments = elementwise.operands(evaluator, *node.args)
-    function = FUNCTIONS[callee]
     if callee in SCALARS and any(isinstance(each, Static) for each in arguments):
         return _constant(evaluator, callee, arguments)
-    if any(map(elementwise.is_array, arguments)) and callee not in OF_ARRAYS:
+    has_arrays = any(map(elementwise.is_array, arguments))
+    if has_arrays and callee not in OF_ARRAYS and callee not in OF_ELEMENTS:
         raise Refusal(f"{spelled}(...) is of numbers: write {_of_arrays(callee)}")
+    if not has_arrays and callee in OF_ELEMENTS:
+        raise Refusal(f"{spelled}(...) of a number cannot be compiled: {advice(callee)}")
+    function = FUNCTIONS.get(callee) or OF_ELEMENTS[callee]
     return elementwise.lifted(
         evaluator, node, lambda *numbers: function(evaluator.numbers, spelled, [*numbers]), arguments
     )
@@ -256,7 +259,7 @@ def _call_function(evaluator: Evaluator, node: ast.Call, callee: Any, spelled: s
 def _of_arrays(callee: Any) -> str:
     """What to write instead of a function of Python for arrays."""
     name = getattr(callee, "__name__", "")
-    if getattr(np, name, None) in OF_ARRAYS:
+    if getattr(np, name, None) in (*OF_ARRAYS, *OF_ELEMENTS):
         return f"np.{name}(...)"
     return f".astype({name})" if callee in SCALARS else "a loop over the elements"
 

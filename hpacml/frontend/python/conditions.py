@@ -202,8 +202,7 @@ def choose(context: Context, condition: SSAValue, then: Callable[[], Value], oth
     values: list[Value] = []
     for branch in (then, otherwise):
         with context.emit.block() as block:
-            value = branch()
-            values.append(elementwise.array_of(context, value) if isinstance(value, Elements) else value)
+            values.append(elementwise.computed(context, branch()))
         blocks.append(block)
     a, b = values
     if not kinds.alike(a, b):

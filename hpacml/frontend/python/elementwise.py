@@ -34,6 +34,11 @@ def whole(context: Context, value: Value) -> Elements:
     return elements(context, value)
 
 
+def computed(context: Context, value: Value) -> Value:
+    """A value that later changes of arrays do not change: an expression of arrays as a new array."""
+    return array_of(context, value) if isinstance(value, Elements) else value
+
+
 def array(context: Context, node: ast.expr) -> Array:
     """The value of an expression, an array."""
     value = context.value(node)

@@ -56,7 +56,7 @@ class Evaluator(Context):
             case ast.Subscript():
                 return self._subscript(node)
             case ast.Tuple(elts=elements) | ast.List(elts=elements):
-                return Tuple(tuple(map(self.value, elements)))
+                return Tuple(tuple(elementwise.computed(self, self.value(element)) for element in elements))
             case ast.BinOp():
                 return self._operation(node)
             case ast.Lambda():

@@ -1,6 +1,7 @@
 """The functions of Python, `math` and NumPy that a kernel may call. Results are equal to theirs.
 
-NumPy's `exp`, `sin`, ... are missing, because their last bits differ between machines, and from `math`.
+The last bits of NumPy's `exp`, `sin`, ... differ between machines: of arrays, the results are the C library's, and of
+numbers one writes `math.exp`, whose results are equal everywhere.
 """
 
 from __future__ import annotations
@@ -105,6 +106,16 @@ def _numpy(function: Callable[..., Any], operation: UnaryOp) -> Function:
         return a.unary(operation, x, type) if type.is_float else a.convert(x, type)
 
     return _one(emit)
+
+
+def _inexact(function: np.ufunc, operation: UnaryOp | BinaryOp) -> Function:
+    """A NumPy function whose last bits are those of the C library here."""
+
+    def emit(a: Arithmetic, *numbers: Number) -> Number:
+        type = result_type(function, *(x.type for x in numbers))
+        return Number(type, a.emit.value(operation(*(a.ssa(a.convert(x, type)) for x in numbers))))
+
+    return Function(emit, function.nin, function.nin)
 
 
 def _sign(a: Arithmetic, x: Number) -> Number:
@@ -212,6 +223,33 @@ FUNCTIONS: dict[Callable[..., Any], Function] = {
 """The functions by the function that Python calls."""
 
 
+OF_ELEMENTS: dict[Callable[..., Any], Function] = {
+    function: _inexact(function, operation)
+    for function, operation in {
+        np.arccos: md.AcosOp,
+        np.arccosh: md.AcoshOp,
+        np.arcsin: md.AsinOp,
+        np.arcsinh: md.AsinhOp,
+        np.arctan: md.AtanOp,
+        np.arctan2: md.Atan2Op,
+        np.arctanh: md.AtanhOp,
+        np.cbrt: md.CbrtOp,
+        np.cos: md.CosOp,
+        np.cosh: md.CoshOp,
+        np.exp: md.ExpOp,
+        np.exp2: md.Exp2Op,
+        np.log: md.LogOp,
+        np.log10: md.Log10Op,
+        np.log1p: md.Log1pOp,
+        np.log2: md.Log2Op,
+        np.sin: md.SinOp,
+        np.sinh: md.SinhOp,
+        np.tan: md.TanOp,
+        np.tanh: md.TanhOp,
+    }.items()
+} | {np.expm1: _one(lambda a, x: a.convert(a.call_c("expm1", x), result_type(np.expm1, x.type)))}
+"""NumPy's functions that a kernel may call of arrays only."""
+
 OF_ARRAYS = frozenset(function for function in FUNCTIONS if getattr(np, function.__name__, None) is function) | {abs}
 """The functions that NumPy applies to the elements of arrays."""
 
@@ -220,6 +258,8 @@ def advice(callee: Any) -> str:
     """For errors: what to write instead of a call that cannot be compiled."""
     name: str = getattr(callee, "__name__", "")
     in_math = name.replace("arc", "a")
+    if callee is np.power:
+        return "write a ** b"
     if isinstance(callee, np.ufunc) and getattr(math, in_math, None) in FUNCTIONS:
         return (
             f"write math.{in_math}, which computes in double precision "

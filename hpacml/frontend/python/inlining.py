@@ -14,7 +14,7 @@ from hpacml.frontend.python.emitter import Emitter
 from hpacml.frontend.python.evaluator import Evaluator
 from hpacml.frontend.python.source import Source
 from hpacml.frontend.python.types import Refusal
-from hpacml.frontend.python.values import Elements, Inner, Unset, Value
+from hpacml.frontend.python.values import Inner, Unset, Value
 
 Begin = Callable[[Source, Evaluator, "Inner | Definition"], tuple[Evaluator, Callable[[list[ast.stmt]], None]]]
 """Makes the evaluator of a function that is called, and what compiles its statements."""
@@ -64,8 +64,7 @@ def _run(
     inner: Evaluator, function: ast.FunctionDef | ast.Lambda, statements: Callable[[list[ast.stmt]], None]
 ) -> Value | None:
     if isinstance(function, ast.Lambda):
-        value = inner.value(function.body)
-        return elementwise.array_of(inner, value) if isinstance(value, Elements) else value
+        return elementwise.computed(inner, inner.value(function.body))
     statements(jumps.function_body(function.body))
     result = forms.read(inner.variables, jumps.RESULT)
     if isinstance(result, Unset):

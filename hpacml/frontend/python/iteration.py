@@ -13,7 +13,7 @@ from hpacml.frontend.python.arguments import bound, check
 from hpacml.frontend.python.context import Context
 from hpacml.frontend.python.number import Number
 from hpacml.frontend.python.types import INT, Refusal
-from hpacml.frontend.python.values import Array, Elements, Part, Tuple, Value, describe
+from hpacml.frontend.python.values import Array, Part, Tuple, Value, describe
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,13 +32,10 @@ def series(context: Context, node: ast.expr) -> Series:
     compile = _CALLS.get(callee) if isinstance(callee, type) else None
     if compile is not None and isinstance(node, ast.Call):
         return compile(context, node)
-    value = context.value(node)
+    value = elementwise.computed(context, context.value(node))
     match value:
         case Array():
             return Series(context.size(value, 0), lambda position: element(context, value, position))
-        case Elements():
-            array = elementwise.array_of(context, value)
-            return Series(context.size(array, 0), lambda position: element(context, array, position))
         case Tuple(items=items):
             return Series(Number(INT, len(items)), lambda position: _pick(context, items, position), True)
         case _:

@@ -14,7 +14,7 @@ from hpacml.frontend.python import elementwise, reductions
 from hpacml.frontend.python.context import Context
 from hpacml.frontend.python.number import PYTHON, Number
 from hpacml.frontend.python.types import INT, Refusal, result_type
-from hpacml.frontend.python.values import Array, Elements, Static, Tuple, Value, describe
+from hpacml.frontend.python.values import Static, Tuple, Value, describe
 
 
 def binary(context: Context, node: ast.AST, operation: type[ast.operator], left: Value, right: Value) -> Value:
@@ -27,9 +27,9 @@ def binary(context: Context, node: ast.AST, operation: type[ast.operator], left:
     if operation is ast.MatMult:
         return reductions.product(context, node, left, right)
     if elementwise.is_array(left) or elementwise.is_array(right):
-        if operation is ast.Pow:
-            return _power(context, node, left, right)
-        return elementwise.lifted(context, node, partial(context.numbers.binary, operation), [left, right])
+        of_elements = partial(context.numbers.binary, operation)
+        function = context.numbers.array_power if operation is ast.Pow else of_elements
+        return elementwise.lifted(context, node, function, [left, right])
     if isinstance(left, Tuple) and isinstance(right, Tuple) and operation is ast.Add:
         return Tuple(left.items + right.items)
     if isinstance(left, Tuple) and isinstance(right, Number) and operation is ast.Mult and right.constant is not None:
@@ -61,16 +61,3 @@ def _integer_power(context: Context, node: ast.AST, base: Number, exponent: Numb
         emit.op(YieldOp(product, emit.value(MuliOp(square, square)), emit.value(ShRSIOp(rest, emit.index(1)))))
     loop = WhileOp([*first, power], kinds, Region(more), Region(body))
     return Number(type, emit.value(loop))
-
-
-def _power(context: Context, node: ast.AST, base: Value, exponent: Value) -> Number | Elements:
-    """NumPy's power of arrays, whose exponents 2, 1, 0, 0.5 and -1 are other functions of NumPy."""
-    numbers = context.numbers
-    constant = exponent.constant if isinstance(exponent, Number) else None
-    floats = isinstance(base, Array | Elements) and base.element.is_float
-    if not isinstance(exponent, Number) or constant is None or (floats and constant not in (0, 0.5, 1, 2, -1)):
-        raise Refusal(
-            "the last bits of NumPy's powers of arrays differ between machines, except for the exponents 0, 0.5, 1, 2 "
-            "and -1: write a product such as a * a * a, or a loop with a[i] ** x"
-        )
-    return elementwise.lifted(context, node, partial(numbers.array_power, exponent), [base])

@@ -339,19 +339,25 @@ class Arithmetic:
             )
         return replace(self.power(a, b, type), types=types)
 
-    def array_power(self, exponent: Number, a: Number) -> Number:
-        """An element of `array ** exponent` for the exponents 0, 0.5, 1, 2 and -1, and others of integers."""
+    def array_power(self, a: Number, exponent: Number) -> Number:
+        """An element of NumPy's power of arrays, whose exponents 2, 1, 0, 0.5 and -1 are other functions of NumPy."""
         type, power = result_type(PYTHON[ast.Pow], a.type, exponent.type), exponent.constant
         if not type.is_float:
             return self._power(a, exponent)
         x = self.convert(a, type)
-        if power == 2:
-            return self.binary(ast.Mult, x, x)
-        if power == -1:
-            return self.binary(ast.Div, self.convert(Number(INT, 1), type), x)
-        if power == 0.5:
-            return self.unary(SqrtOp, x, type)
-        return x if power == 1 else self.convert(Number(INT, 1), type)
+        match power:
+            case 2:
+                return self.binary(ast.Mult, x, x)
+            case 1:
+                return x
+            case 0:
+                return self.convert(Number(INT, 1), type)
+            case 0.5:
+                return self.unary(SqrtOp, x, type)
+            case -1:
+                return self.binary(ast.Div, self.convert(Number(INT, 1), type), x)
+            case _:
+                return self.power(x, exponent, type)
 
     def power(self, a: Number, b: Number, type: ScalarType) -> Number:
         """`a ** b` of floats: the C library's `pow`, as in Python and NumPy."""

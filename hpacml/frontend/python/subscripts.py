@@ -41,7 +41,7 @@ def place(context: Context, node: ast.Subscript) -> Place | Value:
     groups: list[list[ast.expr]] = []
     base: ast.expr = node
     while isinstance(base, ast.Subscript):
-        groups.insert(0, base.slice.elts if isinstance(base.slice, ast.Tuple) else [base.slice])
+        groups.insert(0, _entries(context, base.slice))
         base = base.value
     found: Place | Value = context.value(base)
     while groups:
@@ -62,6 +62,16 @@ def place(context: Context, node: ast.Subscript) -> Place | Value:
             case _:
                 raise context.error(base, f"this is {describe(found)}, which has no elements")
     return found
+
+
+def _entries(context: Context, index: ast.expr) -> list[ast.expr]:
+    """The entries of a subscript. Those of `a[t]` with a tuple are `t[0]`, `t[1]`, ..."""
+    if isinstance(index, ast.Tuple):
+        return index.elts
+    if not isinstance(index, ast.Name) or not isinstance(found := context.value(index), Tuple):
+        return [index]
+    items = [ast.Subscript(index, ast.Constant(position), ast.Load()) for position in range(len(found.items))]
+    return [ast.fix_missing_locations(ast.copy_location(item, index)) for item in items]
 
 
 def _is_part(node: ast.expr) -> bool:
@@ -231,22 +241,44 @@ def _part(context: Context, array: Array, axis: int, node: ast.expr) -> Part:
     if not step.constant:
         how = "0" if step.constant == 0 else "not known when the kernel is compiled: write the loop"
         raise context.error(node.step or node, f"the step of this slice is {how}")
-    return _slice(context, context.size(array, axis), node, int(step.constant))
+    lower, upper = (bound and context.index(bound, "the bound of a slice") for bound in (node.lower, node.upper))
+    size = context.size(array, axis)
+    if step.constant == 1 and size.constant is None and lower is not None and _takes_one(lower, upper):
+        return _single(context, size, node, lower)
+    return _slice(context, size, lower, upper, int(step.constant))
 
 
-def _slice(context: Context, size: Number, node: ast.Slice, step: int) -> Part:
+def _takes_one(lower: Number, upper: Number | None) -> bool:
+    """Whether bounds are such as those of `a[2:3]`, `a[-3:-2]` and `a[-1:]`."""
+    if lower.constant is None:
+        return False
+    after = lower.constant + 1
+    return upper is None if after == 0 else upper is not None and upper.constant == after
+
+
+def _single(context: Context, size: Number, node: ast.AST, lower: Number) -> Part:
+    """What `a[2:3]` takes of a dimension: one element, which can be repeated, as the code checks."""
+    start = _from_end(context, size, lower)
+    needed = Number(INT, max(int(lower.constant or 0) + 1, -int(lower.constant or 0)))
+    given, wanted = context.numbers.ssa(size), context.numbers.ssa(needed)
+    text = "this slice takes no element of {given}: it needs an array of {wanted}"
+    context.refuse_if(node, context.emit.value(CmpiOp(given, wanted, "slt")), text, [given, wanted])
+    return Part(start, Number(INT, 1), 1)
+
+
+def _slice(context: Context, size: Number, lower: Number | None, upper: Number | None, step: int) -> Part:
     """What a slice takes of a dimension, by the rules of Python's `slice.indices`."""
     numbers, zero = context.numbers, Number(INT, 0)
     minus = numbers.binary(ast.Sub, size, Number(INT, 1))
     first, last = (zero, size) if step > 0 else (Number(INT, -1), minus)
 
-    def clipped(bound: ast.expr | None, default: Number) -> Number:
+    def clipped(bound: Number | None, default: Number) -> Number:
         if bound is None:
             return default
-        index = _from_end(context, size, context.index(bound, "the bound of a slice"))
+        index = _from_end(context, size, bound)
         return extents.least(numbers, extents.greatest(numbers, index, first), last)
 
-    start, stop = clipped(node.lower, first if step > 0 else last), clipped(node.upper, last if step > 0 else first)
+    start, stop = clipped(lower, first if step > 0 else last), clipped(upper, last if step > 0 else first)
     low, high = (start, stop) if step > 0 else (stop, start)
     count = extents.greatest(numbers, numbers.binary(ast.Sub, high, low), zero)
     if abs(step) > 1:
