@@ -87,7 +87,10 @@ class Kernel(Decorated, Definition, Generic[P, R]):
         from hpacml.pipelines import run_passes
 
         module = self._module(layout)
-        return module if stage is None else self._lower(lambda: run_passes(module, stage))
+        if stage is not None:
+            return self._lower(lambda: run_passes(module, stage))
+        self._lower(module.verify)
+        return module
 
     def ptx(self, chip: str | None = None, *, layout: LayoutName = "packed") -> str:
         """The PTX code of this kernel's gathers, scatters and parallel loops, for an NVIDIA GPU.

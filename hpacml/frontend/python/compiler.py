@@ -115,7 +115,6 @@ class _Compiler:
         functors = (op for _, _, op in self._functors.values())
         operations: list[Operation] = [*functors, *self._functions, *self._declarations.values()]
         module = ModuleOp(operations)
-        module.verify()
         infers = any(isinstance(op, MlOp) and op.mode.data != "collect" for op in module.walk())
         return Compiled(
             module,
