@@ -18,13 +18,15 @@ outlines the kernels (MLIR_OUTLINING) and lowers them (MLIR_GPU_PIPELINE); LLVM 
 
 from __future__ import annotations
 
+import linecache
+import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from io import StringIO
 from typing import TYPE_CHECKING
 
 from hpacml.dialects.hpacml.attributes import PREFIXES
-from hpacml.errors import CompileError, HpacmlError, MapError
+from hpacml.errors import CompileError, HpacmlError, MapError, caret
 from hpacml.passes import get_all_passes
 
 if TYPE_CHECKING:
@@ -135,7 +137,14 @@ def _refusals() -> Generator[None]:
         yield
     except DiagnosticException as error:
         kind = MapError if isinstance(error.__cause__, MapError) else CompileError
-        raise kind(str(error)) from error
+        raise kind(f"{error}{_source_of(str(error))}") from error
+
+
+def _source_of(message: str) -> str:
+    """The line of the source at whose place an error begins, with carets, nothing if there is none."""
+    place = re.match(r"(.+?):(\d+):(\d+): ", message)
+    line = "" if place is None else linecache.getline(place[1], int(place[2])).rstrip()
+    return f"\n{caret(line, int(place[3]) - 1, len(line))}" if place is not None and line else ""
 
 
 def generic_text(module: ModuleOp) -> str:

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import torch
 from jaxtyping import Float32, Float64
 from xdsl.dialects import gpu
 from xdsl.dialects.builtin import ModuleOp
+from xdsl.parser import Parser
 
 import hpacml
 from hpacml import approx, pipelines, prange
@@ -30,6 +32,7 @@ from hpacml.passes.convert_hpacml_to_runtime import ConvertHpacmlToRuntimePass
 from hpacml.passes.gpu import parallel_loops
 from hpacml.passes.hpacml_gpu_to_loops import HpacmlGpuToLoopsPass
 from tests import differential, oracle
+from tests.gpu import views
 from tests.ptx import Traffic
 from tests.simulated_gpu import OnDevice, simulated
 from tests.strategies import Binding, Program
@@ -260,6 +263,36 @@ def test_mathematics(launches: list[ModuleOp]) -> None:
     assert kernels(launches[0]) == 1
 
 
+@pytest.mark.parametrize("name", views.CASES)
+def test_views(launches: list[ModuleOp], name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of arrays with gaps between their elements, but for what takes only packed ones."""
+    given = views.CASES[name].arguments()
+    found = given if name == "flat" else tuple(map(with_gaps, given))
+    expected = views.in_python(name, monkeypatch)
+    Kernel(views.CASES[name].kernel.py_func)(*found)
+    for array, wanted in zip(found, expected, strict=True):
+        np.testing.assert_allclose(array, wanted, rtol=views.rtol(name), atol=0)
+    assert kernels(launches[0])
+
+
+def with_gaps(argument: Any) -> Any:
+    if not isinstance(argument, np.ndarray):
+        return argument
+    memory = np.zeros([2 * size for size in argument.shape], argument.dtype, order="F")
+    memory[tuple(slice(None, None, -2) for _ in argument.shape)] = argument
+    return memory[tuple(slice(None, None, -2) for _ in argument.shape)]
+
+
+@pytest.mark.parametrize("name", views.CASES)
+def test_the_ir_of_all_stages_is_read_again(name: str) -> None:
+    for stage in pipelines.GPU_STAGES:
+        module = views.CASES[name].kernel.ir(stage, layout="packed")
+        for text in (str(module), pipelines.generic_text(module)):
+            again = Parser(pipelines.make_context(), text).parse_module()
+            again.verify()
+            assert str(again) == str(module)
+
+
 # -- local arrays ------------------------------------------------------------------------------------
 
 
@@ -373,10 +406,41 @@ def sequential(a: Wide):
         a[i, 0] = 1.0
 
 
+@hpacml.kernel
+def differing(a: Wide):
+    for i in prange(a.shape[0]):
+        a[i, 0] = (a[i, :i] * a[0, 1 : 1 + i]).sum()
+
+
+@hpacml.kernel
+def raising(a: Wide):
+    for i in prange(a.shape[0]):
+        if a[i, 0] < 0:
+            raise ValueError(f"row {i}")
+
+
+@hpacml.kernel
+def printing(a: Wide):
+    for i in prange(a.shape[0]):
+        print(a[i, 0])
+
+
+@hpacml.kernel
+def total(a: Wide):
+    return a.sum()
+
+
+SAYING = r"it has an 'assert', a 'raise' or a 'print', which only the CPU has: write what it would tell to an array, .*"
+
 REFUSED = {
-    growing: "a local array whose size is not known before the loop: have all iterations make the largest",
-    measured: "a local array whose size is not known before the loop",
-    sequential: "'sequential' uses the array 'a' on the host, but is for a GPU: write its loops with hpacml.prange",
+    growing: r"a local array 'b' whose size is not known before the loop: have all iterations make the largest",
+    measured: "a local array 'b' whose size is not known before the loop",
+    sequential: "'sequential' uses the array 'a' on the host, but is for a GPU: write loops with hpacml.prange, or whole",
+    total: r"'total' uses the array 'a' on the host, but is for a GPU: .*\n +return a.sum\(\)\n +\^{14}$",
+    differing: r"it has a check of numbers that differ between iterations, .*: write the loop over the elements",
+    views.asserting: SAYING + r"\n +assert a\[i, 0\] > 0\n +\^{18}$",
+    raising: SAYING + r"\n +raise ValueError\(f\"row {i}\"\)\n +\^{28}$",
+    printing: SAYING + r"\n +print\(a\[i, 0\]\)\n +\^{14}$",
 }
 
 
@@ -384,6 +448,12 @@ REFUSED = {
 def test_what_a_gpu_cannot(kernel: Kernel[..., object]) -> None:
     with pytest.raises(hpacml.CompileError, match=REFUSED[kernel]):
         kernel.ptx()
+
+
+def test_bounds_that_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HPACML_CHECK", "bounds")
+    with pytest.raises(hpacml.CompileError, match=r"it has a check of numbers .*, or with HPACML_CHECK=bounds"):
+        Kernel(triangle.py_func).ptx()
 
 
 # -- assembly ----------------------------------------------------------------------------------------
@@ -404,6 +474,7 @@ MODULES: dict[str, Callable[[], ModuleOp]] = {
     "rounded": rounded.ir,
     "arrays": arrays.ir,
     "nested": nested.ir,
+    **{name: partial(case.kernel.ir, layout="packed") for name, case in views.CASES.items()},
     **{case: lambda case=case: gathered(case) for case in SHAPES},
     **{f"{case}, scattered": lambda case=case: gathered(case, "from") for case in ("even", "halves", "rows", "blocks")},
 }
@@ -521,7 +592,7 @@ def entries_of(text: str) -> dict[str, str]:
     return dict(re.findall(r"^\.visible \.entry (\w+)(.*?)^}", text, re.MULTILINE | re.DOTALL))
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", sorted(MODULES.keys() - views.CASES.keys()))
 def test_maps_read_through_the_read_only_cache(name: str) -> None:
     """Not where a kernel may write what it reads: in loops, and the indices of a scatter."""
     for kernel, code in entries_of(ptx(MODULES[name]())).items():

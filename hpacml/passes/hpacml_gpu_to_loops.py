@@ -124,6 +124,9 @@ class _Kernel:
             private = op.memref.type
             buffers.append(builder.insert(memref.AllocOp.get(private.element_type, shape=private.get_shape())).memref)
             self.known[op.memref] = buffers[-1]
+            for use in op.memref.uses:
+                if isinstance(use.operation, memref.MemorySpaceCastOp):
+                    self.known[use.operation.dest] = buffers[-1]
         return buffers
 
     def _phases(self, ops: Iterable[Operation], builder: Builder, known: dict[SSAValue, SSAValue]) -> None:

@@ -17,8 +17,9 @@ from hpacml.dialects.hpacml.control import BodyOp
 from hpacml.dialects.hpacml_rt.map_checks import RefuseOp
 from hpacml.passes.common.bodies import modules
 from hpacml.passes.common.located import Rewriter, located, refusal
+from hpacml.passes.common.origins import origins
 
-FIX = "write its loops with hpacml.prange, which makes them kernels"
+FIX = "write loops with hpacml.prange, or whole arrays as in a[1:] = 2 * b[:-1], which become kernels"
 
 
 @dataclass(frozen=True)
@@ -48,15 +49,15 @@ class HpacmlRefuseHostAccessesPass(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         bodies = {each.function: each.label.data for each in op.walk() if isinstance(each, BodyOp)}
-        refused = {code: array for code in bodies if (array := next(_accesses(code), None)) is not None}
-        for code, array in refused.items():
+        refused = {code: access for code in bodies if (access := next(_accesses(code), None)) is not None}
+        for code, (_, array) in refused.items():
             what = f"the original code of the region '{bodies[code]}' uses {_named(array)} on the host, but"
             _replace(code, RefuseOp(StringAttr(f"{what} it is for a GPU: {FIX}")))
         for function in (each for module in modules(op) for each in module.body.block.ops):
             if isinstance(function, func.FuncOp) and _is_entry(function):
-                if (array := next(_accesses(function), None)) is not None:
+                for access, array in _accesses(function):
                     what = f"'{function.sym_name.data}' uses {_named(array)} on the host, but"
-                    raise refusal(function, f"{what} is for a GPU: {FIX}")
+                    raise refusal(access, f"{what} is for a GPU: {FIX}")
 
 
 def _replace(code: func.FuncOp, refuse: RefuseOp) -> None:
@@ -72,21 +73,27 @@ def _is_entry(function: func.FuncOp) -> bool:
     return function.sym_visibility is None or function.sym_visibility.data != "private"
 
 
-def _accesses(op: Operation) -> Iterator[SSAValue]:
-    """The arrays that `op`, or a function that it calls, reads or writes outside of kernels."""
+def _accesses(op: Operation) -> Iterator[tuple[Operation, SSAValue]]:
+    """What `op`, or a function that it calls, does with arrays outside of kernels: reads and writes, and the array."""
     for each in (inner for region in op.regions for block in region.blocks for inner in block.ops):
         match each:
             case gpu.LaunchOp():
                 continue
             case memref.LoadOp() | memref.StoreOp():
-                yield each.memref
+                if not _is_constant(each.memref):
+                    yield each, each.memref
             case memref.CopyOp():
-                yield each.source
+                yield each, each.source
             case func.CallOp():
                 if isinstance(callee := SymbolTable.lookup_symbol(each, each.callee), func.FuncOp):
                     yield from _accesses(callee)
             case _:
                 yield from _accesses(each)
+
+
+def _is_constant(array: SSAValue) -> bool:
+    """Whether an array is known to be a constant, which the host has in its own memory."""
+    return all(isinstance(origin.owner, memref.GetGlobalOp) for origin in origins(array))
 
 
 def _named(array: SSAValue) -> str:

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from xdsl.ir import SSAValue
 
-from hpacml.frontend.python import allocation, elementwise, extents
+from hpacml.frontend.python import allocation, constants, elementwise, extents
 from hpacml.frontend.python.arguments import bound
 from hpacml.frontend.python.context import Context
 from hpacml.frontend.python.number import Number
 from hpacml.frontend.python.types import ARRAY_DTYPES, INT, Refusal, ScalarType
-from hpacml.frontend.python.values import Array, Elements, Static, Tuple, Value, describe
+from hpacml.frontend.python.values import Array, Elements, Static, Tuple, Value, constants_of, describe
 
 Given = dict[str, ast.expr]
 
@@ -101,6 +101,10 @@ def _array(context: Context, given: Given) -> Array:
         element = dtype_of(context, given, ARRAY_DTYPES["float64"])
     else:
         element = ARRAY_DTYPES[np.result_type(*(elementwise.element_type(item.type).dtype for item in items)).name]
+    if (numbers := constants_of(items)) is not None:
+        with context.at(node):
+            known = [context.numbers.convert(number, element).constant for number in numbers]
+        return copy(context, constants.table(np.array(known, element.dtype).reshape(shape), context.emit), node)
     array = allocation.new(context, element, [Number(INT, size) for size in shape])
     for position, item in enumerate(items):
         with context.at(node):

@@ -27,6 +27,7 @@ from hpacml.frontend.python.emitter import Emitter
 from hpacml.frontend.python.number import Number
 from hpacml.frontend.python.types import INT
 from hpacml.frontend.python.values import Array, Part
+from hpacml.passes.common.origins import MEET
 
 
 def any_of(context: Context, target: Array, sources: Sequence[Array]) -> SSAValue | None:
@@ -114,7 +115,7 @@ def _of_memory(context: Context, target: Array, source: Array) -> SSAValue:
     """Whether the extents of two arrays in memory meet."""
     types = [_any_strides(array.value.type) for array in (target, source)]
     memory = [slicing.cast(context, array.value, type) for array, type in zip((target, source), types, strict=True)]
-    name = f"hpacml_meet_{'_'.join(f'{type.get_num_dims()}x{type.element_type}' for type in types)}"
+    name = f"{MEET}{'_'.join(f'{type.get_num_dims()}x{type.element_type}' for type in types)}"
     context.emit.declare(name, lambda: _meet(context.emit, name, types))
     return context.emit.value(CallOp(name, memory, [i1]))
 

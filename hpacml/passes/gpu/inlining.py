@@ -11,16 +11,22 @@ from xdsl.rewriter import InsertPoint
 from xdsl.traits import SymbolTable
 
 from hpacml.passes.common.located import Rewriter
+from hpacml.passes.gpu.overlaps import is_question
 
 
 def inline_calls(module: ModuleOp, places: Iterable[Operation]) -> None:
-    """Inline the calls inside operations, and erase functions that nothing calls any more. Recursive calls stay."""
+    """Inline the calls inside operations, and erase functions that nothing calls any more. Recursive calls stay.
+
+    So do questions whether arrays share memory.
+    """
     inlined: dict[func.FuncOp, None] = {}
     calls = [(call, ()) for place in places for call in _calls(place)]
     while calls:
         call, callers = calls.pop()
         callee = SymbolTable.lookup_symbol(call, call.callee)
-        if isinstance(callee, func.FuncOp) and len(callee.body.blocks) == 1 and callee not in callers:
+        if is_question(call) or callee in callers:
+            continue
+        if isinstance(callee, func.FuncOp) and len(callee.body.blocks) == 1:
             calls += [(inner, (*callers, callee)) for inner in _inline(call, callee)]
             inlined[callee] = None
     while unused := next((each for each in inlined if not _is_used(each, module)), None):

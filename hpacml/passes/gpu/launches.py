@@ -48,10 +48,10 @@ def kind_of(kernel: str) -> Kind:
     return cast(Kind, kernel.rsplit("_", 2)[1])
 
 
-def no_kernel(op: Operation, why: str) -> PassFailedException:
-    """The error for a parallel loop that cannot run on a GPU; `why` continues "it", as in "has a reduction"."""
+def no_kernel(op: Operation, why: str, place: str = "on a GPU") -> PassFailedException:
+    """The error for a parallel loop that cannot run in a `place`; `why` continues "it", as in "has a reduction"."""
     function = function_of(op).sym_name.data
-    return refusal(op, f"a parallel loop (prange) of '{function}' cannot run on a GPU: it {why}")
+    return refusal(op, f"a parallel loop (prange) of '{function}' cannot run {place}: it {why}")
 
 
 class KernelNames:

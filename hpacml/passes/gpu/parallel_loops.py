@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from xdsl.dialects import arith, func, llvm, math, memref, scf
@@ -15,17 +16,35 @@ from hpacml.functors.polynomials import Poly
 from hpacml.passes.common.branching import where
 from hpacml.passes.common.index_arithmetic import IndexArithmetic
 from hpacml.passes.common.located import Builder, Rewriter
+from hpacml.passes.common.origins import VIEWS
 from hpacml.passes.common.sweeps import number_of
+from hpacml.passes.gpu import constants
 from hpacml.passes.gpu.inlining import inline_calls
 from hpacml.passes.gpu.launches import KernelNames, below, launch_points, no_kernel, product
-from hpacml.passes.gpu.local_arrays import MOST_BLOCKS, hoist_sizes, is_check, is_refusal, local_arrays, place
+from hpacml.passes.gpu.local_arrays import (
+    MOST_BLOCKS,
+    checks_of_sizes,
+    hoist_needs,
+    is_check,
+    is_refusal,
+    local_arrays,
+    place,
+)
+from hpacml.passes.gpu.overlaps import versions
+from hpacml.passes.gpu.views import resolve_sizes
 
 _ELEMENTWISE = {*arith.Arith.operations, *math.Math.operations}
 _CONTROL = (scf.ForOp, scf.IfOp, scf.WhileOp, scf.ConditionOp, scf.YieldOp, scf.ParallelOp)
-_MEMORY = (memref.LoadOp, memref.StoreOp, memref.DimOp, memref.CastOp, memref.AllocOp, memref.DeallocOp)
+_MEMORY = (
+    *(memref.LoadOp, memref.StoreOp, memref.DimOp, memref.AllocOp, memref.DeallocOp, memref.GetGlobalOp),
+    *VIEWS,
+)
 
 C_FUNCTIONS = ("erf", "erfc", "expm1", "pow", "powf")
 """The functions of the C library that kernels may call: device libraries have them too."""
+
+_SAYING = ("hpacml_fail", "hpacml_print", "hpacml_number")
+"""The functions by which code on the CPU says something."""
 
 
 class _Dimension(NamedTuple):
@@ -41,9 +60,13 @@ def launch_parallel_loops(module: ModuleOp, names: KernelNames) -> None:
     Raises `PassFailedException` for what a kernel cannot do.
     """
     inline_calls(module, _outermost(module))
-    for loop in _outermost(module):
-        _check(loop)
-        _launch(names.new(loop, "loop"), loop)
+    constants.copy_to_gpu(module)
+    for each in _outermost(module):
+        resolve_sizes(each)
+        for loop in versions(each):
+            constants.take_in(loop, module)
+            _check(loop)
+            _launch(names.new(loop, "loop"), loop)
 
 
 def _outermost(module: ModuleOp) -> list[scf.ParallelOp]:
@@ -51,72 +74,100 @@ def _outermost(module: ModuleOp) -> list[scf.ParallelOp]:
     return [each for each in loops if not any(other is not each and other.is_ancestor(each) for other in loops)]
 
 
-def _check(op: Operation) -> None:
-    for each in op.walk():
-        match each:
-            case scf.ReduceOp() if each.args:
-                fault = "a reduction: write what each iteration has to an array"
-            case func.CallOp():
-                if each.callee.string_value() in C_FUNCTIONS or is_refusal(each):
-                    continue
-                fault = f"a call of '{each.callee.string_value()}', which only the CPU has"
-            case scf.ReduceOp():
-                continue
-            case llvm.AddressOfOp() if is_check(each.parent_op()):
-                continue
-            case _ if type(each) in _ELEMENTWISE or isinstance(each, (*_CONTROL, *_MEMORY, llvm.FRemOp)):
-                continue
-            case _ if each.name.startswith(PREFIXES):
-                fault = f"a map or a region ({each.name}): these hold parallel loops, not the other way round"
-            case _:
-                fault = f"{each.name}, which only the CPU has"
-        raise no_kernel(op, f"has {fault}")
+def _check(loop: Operation) -> None:
+    for op in loop.walk():
+        if (fault := _fault(op)) is not None:
+            raise no_kernel(op, f"has {fault}")
+
+
+def _fault(op: Operation) -> str | None:
+    """What a kernel cannot do, as in "a reduction", None if it can do this."""
+    match op:
+        case scf.ReduceOp():
+            return "a reduction: write what each iteration has to an array" if op.args else None
+        case llvm.AddressOfOp():  # of the text for the call behind it
+            return None
+        case func.CallOp():
+            name = op.callee.string_value()
+            if name in C_FUNCTIONS or is_refusal(op):
+                return None
+            if name in _SAYING:
+                what = "an 'assert', a 'raise' or a 'print', which only the CPU has"
+                return f"{what}: write what it would tell to an array, and look at that after the call"
+            return f"a call of '{name}', which only the CPU has"
+        case _ if type(op) in _ELEMENTWISE or isinstance(op, (*_CONTROL, *_MEMORY, llvm.FRemOp)):
+            return None
+        case _ if op.name.startswith(PREFIXES):
+            return f"a map or a region ({op.name}): these hold parallel loops, not the other way round"
+        case _:
+            return f"{op.name}, which only the CPU has"
 
 
 def _launch(name: str, loop: scf.ParallelOp) -> None:
     a = IndexArithmetic(Builder(InsertPoint.before(loop)))
     dimensions, between, inside = _nest(loop, a)
     sizes = [each.size for each in dimensions]
+    arrays, checks = local_arrays(loop), checks_of_sizes(loop)
+    for op in [*arrays, *checks]:
+        hoist_needs(op, loop, a.builder)
 
     def iteration(indices: list[Poly], a: IndexArithmetic) -> None:
         for each, index in zip(dimensions, indices, strict=True):
             each.counter.replace_all_uses_with(a.value(each.start + each.step * index))
-        for op in [*between, *inside.ops]:
+        for op in [*filter(loop.is_ancestor, between), *inside.ops]:
             if not isinstance(op, scf.ReduceOp):
                 op.detach()
                 a.builder.insert(op)
                 _make_sequential(op)
 
     def launch_with_arrays(a: IndexArithmetic) -> None:
-        hoist_sizes(arrays, loop, a.builder)
+        _move(checks, a.builder)
         place(arrays, launch_points(name, sizes, a, iteration, *([MOST_BLOCKS] if arrays else [])))
 
-    arrays = local_arrays(loop)
-    if arrays or any(map(is_check, loop.walk())):
-        where(below(a.constant(0), a.settled(product(sizes)), a), launch_with_arrays, a)
+    if arrays or checks:
+        where(_has_points(dimensions, a), launch_with_arrays, a)
     else:
         launch_points(name, sizes, a, iteration)
     Rewriter.erase_op(loop, safe_erase=False)
 
 
 def _nest(loop: scf.ParallelOp, a: IndexArithmetic) -> tuple[list[_Dimension], list[Operation], Block]:
-    """The dimensions of a perfect nest of parallel loops, the operations between them, and the innermost body."""
+    """The dimensions of a perfect nest of parallel loops, the operations between them, and the innermost body.
+
+    Checks of sizes between the loops move before them.
+    """
     dimensions: list[_Dimension] = []
     between: list[Operation] = []
+    level = loop
     while True:
-        body = loop.body.block
-        for counter, *bounds in zip(body.args, loop.lowerBound, loop.upperBound, loop.step, strict=True):
+        body = level.body.block
+        for counter, *bounds in zip(body.args, level.lowerBound, level.upperBound, level.step, strict=True):
             start, stop, step = (number_of(value, a) for value in bounds)
             dimensions.append(_Dimension(counter, a.settled(start), step, a.settled(a.extent(stop - start, step))))
         *others, _ = body.ops  # the last is the scf.reduce
         inner = others.pop() if others else None
-        if not isinstance(inner, scf.ParallelOp) or not all(map(is_side_effect_free, others)):
+        checks = [op for op in others if is_check(op)]
+        if not isinstance(inner, scf.ParallelOp) or not all(op in checks or is_side_effect_free(op) for op in others):
             return dimensions, between, body
-        bound = [op for op in others if not _hoist(op, loop, a.builder)]
+        for check in checks:
+            hoist_needs(check, loop, a.builder)
+        if checks:
+            where(_has_points(dimensions, a), lambda a, checks=checks: _move(checks, a.builder), a)
+        bound = [op for op in others if loop.is_ancestor(op) and not _hoist(op, loop, a.builder)]
         if any(loop.is_ancestor(value.owner) for value in inner.operands):
             return dimensions, between, body
         between += bound
-        loop = inner
+        level = inner
+
+
+def _has_points(dimensions: Sequence[_Dimension], a: IndexArithmetic) -> SSAValue:
+    return below(a.constant(0), a.settled(product([each.size for each in dimensions])), a)
+
+
+def _move(ops: Sequence[Operation], builder: Builder) -> None:
+    for op in ops:
+        op.detach()
+        builder.insert(op)
 
 
 def _hoist(op: Operation, loop: scf.ParallelOp, builder: Builder) -> bool:
@@ -124,8 +175,7 @@ def _hoist(op: Operation, loop: scf.ParallelOp, builder: Builder) -> bool:
     harmless = is_speculatable(op) or isinstance(op, memref.DimOp)
     if not harmless or any(loop.is_ancestor(value.owner) for value in op.operands):
         return False
-    op.detach()
-    builder.insert(op)
+    _move([op], builder)
     return True
 
 

@@ -24,10 +24,10 @@ func.func @sized(%a: memref<?xf32>, %n: index, %m: index) {
 }
 
 // CHECK-LABEL: func.func @sized
+// CHECK:         %size = arith.addi %m, %c1
+// CHECK-NEXT:    %wrong = arith.cmpi slt, %size
 // CHECK:         [[RUNS:%\d+]] = arith.cmpi ult, {{.*}}, [[TOTAL:%\d+]]
 // CHECK-NEXT:    scf.if [[RUNS]] {
-// CHECK-NEXT:      %size = arith.addi %m, %c1
-// CHECK-NEXT:      %wrong = arith.cmpi slt, %size
 // CHECK-NEXT:      scf.if %wrong {
 // CHECK-NEXT:        func.call @hpacml_refuse_size(%size, %c0)
 // CHECK-NEXT:      }
@@ -82,11 +82,55 @@ func.func @small(%a: memref<?xf32>, %n: index) {
 // CHECK-NOT:   @first
 // CHECK-LABEL: func.func @small
 // CHECK-NOT:     memref.alloc(
+// CHECK:         [[SIZE:%\w+]] = arith.constant 5
 // CHECK:         "gpu.launch"
 // CHECK:           %local = memref.alloca() : memref<5xf32, 5 : i64>
 // CHECK-NEXT:      %copy = memref.alloca() : memref<2x3xf32, 5 : i64>
 // CHECK:           scf.for
-// CHECK:             [[SIZE:%n_\d+]] = arith.constant 5
-// CHECK-NEXT:        %v = memref.load %local[[[SIZE]]]
+// CHECK:             %v = memref.load %local[[[SIZE]]]
 // CHECK-NEXT:        memref.store %v, %copy
 // CHECK-NEXT:        memref.store %v, %a[%i]
+
+// -----
+
+// Where views are made of an array, each thread has its elements side by side, or in memory that looks like any other. The
+// sizes of views are those that they are made with.
+
+func.func @viewed(%a: memref<?x?xf64>) {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %c2 = arith.constant 2 : index
+  %n = memref.dim %a, %c0 : memref<?x?xf64>
+  "scf.parallel"(%c0, %n, %c1) <{operandSegmentSizes = array<i32: 1, 1, 1, 0>}> ({
+  ^bb0(%i: index):
+    %m = memref.dim %a, %c1 : memref<?x?xf64>
+    %row = memref.subview %a[%i, 0] [1, %m] [1, 1] : memref<?x?xf64> to memref<?xf64, strided<[1], offset: ?>>
+    %size = memref.dim %row, %c0 : memref<?xf64, strided<[1], offset: ?>>
+    %local = memref.alloc(%size) : memref<?xf64>
+    %tail = memref.subview %local[%c2] [2] [1] : memref<?xf64> to memref<2xf64, strided<[1], offset: ?>>
+    %few = memref.alloc() : memref<4xf64>
+    %half = memref.subview %few[%c2] [2] [1] : memref<4xf64> to memref<2xf64, strided<[1], offset: ?>>
+    %v = memref.load %tail[%c0] : memref<2xf64, strided<[1], offset: ?>>
+    memref.store %v, %half[%c0] : memref<2xf64, strided<[1], offset: ?>>
+    memref.dealloc %few : memref<4xf64>
+    memref.dealloc %local : memref<?xf64>
+    scf.reduce
+  }) : (index, index, index) -> ()
+  func.return
+}
+
+// CHECK-LABEL: func.func @viewed
+// CHECK:         %m = memref.dim %a
+// CHECK:         [[BYTES:%\d+]] = arith.muli %m, {{.*}}
+// CHECK:         %local = memref.alloc({{.*}}) : memref<?xi8>
+// CHECK:         "gpu.launch"
+// CHECK:           [[NUMBER:%\d+]] = arith.addi {{.*}}, %thread
+// CHECK:           [[START:%\d+]] = arith.muli [[NUMBER]], [[BYTES]]
+// CHECK-NEXT:      [[PART:%local_\d+]] = memref.view %local[[[START]]][%m] : memref<?xi8> to memref<?xf64>
+// CHECK-NEXT:      [[OWN:%\d+]] = memref.alloca() : memref<4xf64, 5 : i64>
+// CHECK-NEXT:      %few = "memref.memory_space_cast"([[OWN]]) : (memref<4xf64, 5 : i64>) -> memref<4xf64>
+// CHECK:             memref.subview [[PART]][%c2] [2] [1]
+// CHECK:             memref.subview %few[%c2] [2] [1]
+// CHECK-NOT:         memref.dealloc
+// CHECK:             "gpu.terminator"
+// CHECK:         memref.dealloc %local : memref<?xi8>

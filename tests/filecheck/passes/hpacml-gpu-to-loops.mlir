@@ -113,3 +113,26 @@ func.func @flags(%a: memref<?xindex>, %n: index) -> i1 {
 // CHECK:         [[RAISED:%\d+]] = memref.load [[FLAG]]
 // CHECK:         [[DOWN:%\w+]] = arith.cmpi eq, [[RAISED]]
 // CHECK-NEXT:    func.return [[DOWN]]
+
+// -----
+
+// What a thread has to itself is a buffer that the threads use in turn, also where it is seen as any other memory.
+
+func.func @private(%n: index) {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  "gpu.launch"(%n, %c1, %c1, %n, %c1, %c1) <{operandSegmentSizes = array<i32: 0, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0>}> ({
+  ^bb0(%bx: index, %by: index, %bz: index, %tx: index, %ty: index, %tz: index, %gx: index, %gy: index, %gz: index, %sx: index, %sy: index, %sz: index):
+    %own = memref.alloca() : memref<4xindex, 5 : i64>
+    %few = "memref.memory_space_cast"(%own) : (memref<4xindex, 5 : i64>) -> memref<4xindex>
+    memref.store %tx, %few[%c0] : memref<4xindex>
+    "gpu.terminator"() : () -> ()
+  }) : (index, index, index, index, index, index) -> ()
+  func.return
+}
+
+// CHECK-LABEL: func.func @private
+// CHECK:         [[BUFFER:%\w+]] = memref.alloc() {{.*}}: memref<4xindex>
+// CHECK-NOT:     memory_space_cast
+// CHECK:         memref.store %tx, [[BUFFER]][%c0]
+// CHECK:         memref.dealloc [[BUFFER]]

@@ -59,14 +59,31 @@ func.func private @called(%t: memref<?xf32>) {
 }
 
 // CHECK-LABEL: func.func private @heat
-// CHECK-NEXT:    hpacml_rt.refuse "the original code of the region 'heat' uses the array 't' on the host, but it is for a GPU: write its loops with hpacml.prange, which makes them kernels"
+// CHECK-NEXT:    hpacml_rt.refuse "the original code of the region 'heat' uses the array 't' on the host, but it is for a GPU: write loops with hpacml.prange, or whole arrays as in a[1:] = 2 * b[:-1], which become kernels"
 // CHECK-NEXT:    func.return
 // CHECK-LABEL: func.func private @called
 // CHECK-NEXT:    hpacml_rt.refuse "the original code of the region 'called' uses the array 'a' on the host
 
 // -----
 
-// CHECK: 'sum' uses the array 'a' on the host, but is for a GPU: write its loops with hpacml.prange
+// The host may read constants, which are in its own memory.
+
+"memref.global"() <{sym_name = "table", type = memref<3xf32>, initial_value = dense<1.0> : tensor<3xf32>, sym_visibility = "private", constant}> : () -> ()
+
+func.func @first() -> f32 {
+  %c0 = arith.constant 0 : index
+  %table = memref.get_global @table : memref<3xf32>
+  %cast = "memref.cast"(%table) : (memref<3xf32>) -> memref<?xf32>
+  %v = memref.load %cast[%c0] : memref<?xf32>
+  func.return %v : f32
+}
+
+// CHECK-LABEL: func.func @first
+// CHECK:         memref.load %cast
+
+// -----
+
+// CHECK: 'sum' uses the array 'a' on the host, but is for a GPU: write loops with hpacml.prange
 
 func.func @sum(%a: memref<?xf32>) -> f32 {
   %c0 = arith.constant 0 : index
