@@ -14,8 +14,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "gpu.md"
 def test_examples(machine: Machine, tmp_path: Path) -> None:
     code = "\n".join(re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL))
     if not machine.real:
-        code = re.sub(r"torch\.from_numpy\((\w+)\)\.cuda\(\)", r"there(\1)", code).replace(".cuda()", "")
+        code = re.sub(r"torch\.from_numpy\((\w+)\)\.cuda\(\)", r"on_device(\1)", code).replace(".cuda()", "")
     path = tmp_path / "page.py"
     path.write_text(code)
-    exec(compile(code, str(path), "exec"), {"__name__": "page", "there": machine.there})
+    exec(compile(code, str(path), "exec"), {"__name__": "page", "on_device": machine.there})
     hpacml.report(reset=True)  # other pages have a region of that name too

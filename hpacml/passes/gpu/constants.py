@@ -23,8 +23,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from xdsl.dialects import arith, func, memref, scf
-from xdsl.dialects.builtin import IndexType, IntegerAttr, ModuleOp, StringAttr, SymbolRefAttr
+from xdsl.dialects import arith, func, gpu, memref, scf
+from xdsl.dialects.builtin import IndexType, IntegerAttr, ModuleOp, NoneAttr, StringAttr, SymbolRefAttr
 from xdsl.ir import Block, Operation, Region, SSAValue
 from xdsl.rewriter import InsertPoint
 from xdsl.traits import SymbolTable
@@ -60,7 +60,7 @@ def copy_to_gpu(module: ModuleOp) -> None:
 
 def _outside_of_loops(op: Operation) -> Iterator[Operation]:
     for each in (inner for region in op.regions for block in region.blocks for inner in block.ops):
-        if not isinstance(each, scf.ParallelOp):
+        if not isinstance(each, scf.ParallelOp | gpu.LaunchOp):
             yield each
             yield from _outside_of_loops(each)
 
@@ -81,7 +81,7 @@ def _copy(op: memref.GetGlobalOp, function: func.FuncOp) -> SSAValue:
     return copy
 
 
-def take_in(loop: scf.ParallelOp, module: ModuleOp) -> None:
+def take_in(loop: scf.ParallelOp) -> None:
     """Have a loop that becomes a kernel use its own constants, also where they are named outside."""
     copies: dict[SSAValue, SSAValue] = {}
     builder = Builder(InsertPoint.at_start(loop.body.block))
@@ -92,23 +92,28 @@ def take_in(loop: scf.ParallelOp, module: ModuleOp) -> None:
             for position, operand in enumerate(op.operands):
                 op.operands[position] = copies.get(operand, operand)
     for op in [each for each in loop.walk() if isinstance(each, memref.GetGlobalOp)]:
-        op.name_ = SymbolRefAttr(_table_on_gpu(op.name_.string_value(), module))
+        op.name_ = SymbolRefAttr(_table_on_gpu(op))
 
 
 def _steps(value: SSAValue) -> list[Operation]:
     """The operations from a constant array to a view of it, none for other values."""
     steps: list[Operation] = []
-    while isinstance(step := value.owner, VIEWS):
-        steps.insert(0, step)
-        value = step.source
-    return [step, *steps] if isinstance(step, memref.GetGlobalOp) else []
+    while isinstance(value.owner, VIEWS):
+        steps.insert(0, value.owner)
+        value = value.owner.source
+    match value.owner:
+        case memref.GetGlobalOp() as op if isinstance(op.memref.type.memory_space, NoneAttr):
+            return [op, *steps]
+        case _:
+            return []
 
 
-def _table_on_gpu(name: str, module: ModuleOp) -> str:
+def _table_on_gpu(op: memref.GetGlobalOp) -> str:
     """The symbol of the table that kernels have in the place of another."""
-    table, on_gpu = SymbolTable.lookup_symbol(module, name), name + ON_GPU
-    if isinstance(table, memref.GlobalOp) and SymbolTable.lookup_symbol(module, on_gpu) is None:
+    name = op.name_.string_value() + ON_GPU
+    table = SymbolTable.lookup_symbol(op, op.name_)
+    if isinstance(table, memref.GlobalOp) and SymbolTable.lookup_symbol(op, name) is None:
         copy = table.clone()
-        copy.sym_name = StringAttr(on_gpu)
+        copy.sym_name = StringAttr(name)
         Rewriter.insert_op(copy, InsertPoint.after(table))
-    return on_gpu
+    return name

@@ -64,7 +64,7 @@ def launch_parallel_loops(module: ModuleOp, names: KernelNames) -> None:
     for each in _outermost(module):
         resolve_sizes(each)
         for loop in versions(each):
-            constants.take_in(loop, module)
+            constants.take_in(loop)
             _check(loop)
             _launch(names.new(loop, "loop"), loop)
 
