@@ -125,7 +125,7 @@ STATEMENTS: list[tuple[str, str, str | None, str]] = [
         MATRIX,
         "for i in range(9):\n        return a",
         "return a",
-        "the returned value is an array after an iteration, and another",
+        "return one on every path",
     ),
     ("n: int", "while n:\n        if n > 2:\n            return\n        return n", None, "return one on every path"),
     ("n: int", "yield n", "yield n", "'yield' cannot be compiled"),

@@ -130,3 +130,73 @@ def test_both_branches_give_the_same_value(body: str) -> None:
     kernel = kernel_of(f'@hpacml.kernel\ndef f(n: int, c: int, a: Float64[np.ndarray, "N"]):\n    {body}\n')
     for c in (1, 2, 3, 5):
         check(kernel, lambda c=c: (7, c, np.arange(3.0) + 1))
+
+
+RETURNS = [
+    ("k, a[k]", "-1, np.float64(0.0)"),
+    ("a", "a[1:]"),
+    ("a[k:], None", "a, None"),
+    ("'text', (k, a[k:])", "'text', (n, a)"),
+    ("p", "p"),
+    ("Pair(a[k:], k)", "p"),
+    ("p.u, p", "a, Pair(u=p.u, n=3)"),
+    ("made[k:]", "made"),
+]
+
+
+@pytest.mark.parametrize(("inside", "after"), RETURNS)
+@pytest.mark.parametrize(
+    "body",
+    [
+        "for k in range(n):\n        if a[k] > 2.5:\n            return {inside}\n    return {after}",
+        "for k in range(n):\n        for j in range(k):\n            if a[k] > 2.5:\n                if j == 1:\n"
+        "                    return {inside}\n                a[j] += 1\n        a[k] -= 1\n    return {after}",
+        "k = 1\n    if n > 2:\n        if n > 4:\n            return {inside}\n        a[0] = 3.0\n"
+        "    if n == 2:\n        return {after}\n    a[1] = 4.0\n    return {after}",
+        "k = 0\n    while k < n:\n        k += 1\n        if a[k] > 2.5:\n            return {inside}\n"
+        "    else:\n        if n == 2:\n            return {inside}\n        a[0] = 5.0\n    return {after}",
+    ],
+)
+def test_values_that_are_returned_from_within(body: str, inside: str, after: str) -> None:
+    text = f"""
+from typing import NamedTuple
+class Pair(NamedTuple):
+    u: Float64[np.ndarray, "M"]
+    n: int
+@hpacml.kernel
+def f(a: Float64[np.ndarray, "N"], p: Pair, n: int):
+    made = np.arange(4) * 0.5
+    {body.format(inside=inside, after=after)}
+"""
+    kernel = kernel_of(text)
+    pair = kernel.py_func.__globals__["Pair"]
+    for n in range(6):
+        ours, theirs = (np.arange(9.0) for _ in range(2))
+        found, expected = (call(a, pair(a[::2], 7), n) for call, a in ((kernel, ours), (kernel.py_func, theirs)))
+        assert str(found) == str(expected)
+        assert (ours == theirs).all()
+
+
+def test_names_of_arrays_on_paths_that_leave() -> None:
+    text = """
+@hpacml.kernel
+def f(a: Float64[np.ndarray, "N"], b: Float64[np.ndarray, "3"], n: int):
+    v = a
+    for i in range(n):
+        if a[i] > 2:
+            v = b
+            if i > 3:
+                continue
+            v = a[1:4]
+        elif a[i] > 1:
+            if n > 6:
+                break
+            a, v = a[::-1], a
+        v[i % 3] += 1.5
+        v = v[::-1]
+        a[0] -= v[1]
+    return a[0] + v[0]
+"""
+    kernel = kernel_of(text)
+    for n in range(9):
+        check(kernel, lambda n=n: (np.arange(9.0), np.ones(3), n))

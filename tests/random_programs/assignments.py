@@ -82,7 +82,8 @@ class Assignments(Arrays):
         if target is None:
             return None
         value = self.operand(shape, 2)
-        if rng.random() < 0.4 and (operator := self.operator_in_place(target, value)):
+        is_free = target.text not in scope.fixed
+        if is_free and rng.random() < 0.4 and (operator := self.operator_in_place(target, value)):
             return self.line(indent, f"{target.text} {operator} {value.text}")
         if target.text.endswith("]"):
             return self.line(indent, f"{target.text} = {self.stored(value, target.dtype)}")

@@ -44,7 +44,7 @@ class Function(Statements):
             case "float":
                 return f"float({self.float(2)})"
             case "bool":
-                return self.truth(2)
+                return f"bool({self.truth(2)})"
             case "number":
                 return self.number_of(more[0])
             case "part":

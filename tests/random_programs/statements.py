@@ -19,7 +19,7 @@ class Statements(Assignments):
     def __init__(self, rng: random.Random, scope: Scope, results: list[str]):
         super().__init__(rng, scope)
         self.results = results
-        self.may_leave = len(results) == 1 and results[0].split()[0] in ("int", "float", "bool", "number")
+        self.may_leave = bool(results) and not any(each.startswith("like") for each in results)
         """Whether paths may return: an array that a path makes ends with it."""
         self.budget = rng.choice([4, 8, 12])
 

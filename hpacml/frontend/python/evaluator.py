@@ -7,14 +7,35 @@ from collections.abc import Callable
 from dataclasses import replace
 from difflib import get_close_matches
 
-from hpacml.frontend.python import arguments, conditions, elementwise, forms, messages, operators, slicing, subscripts
+from hpacml.frontend.python import (
+    arguments,
+    conditions,
+    elementwise,
+    forms,
+    jumps,
+    messages,
+    operators,
+    slicing,
+    subscripts,
+)
 from hpacml.frontend.python.constants import constant_of
 from hpacml.frontend.python.context import MISSING, Context, Function
 from hpacml.frontend.python.emitter import Emitter
 from hpacml.frontend.python.number import Number
 from hpacml.frontend.python.subscripts import Place
 from hpacml.frontend.python.types import INT, Refusal
-from hpacml.frontend.python.values import Array, Elements, Inner, Record, Static, Tuple, Unset, Value, describe
+from hpacml.frontend.python.values import (
+    Anything,
+    Array,
+    Elements,
+    Inner,
+    Record,
+    Static,
+    Tuple,
+    Unset,
+    Value,
+    describe,
+)
 
 
 class Evaluator(Context):
@@ -73,6 +94,8 @@ class Evaluator(Context):
                 return conditions.conditional(self, node)
             case ast.Call():
                 return self._call(node)
+            case jumps.Anything():
+                return Anything()
             case _:
                 raise Refusal(f"{_construct(node)} cannot be compiled")
 

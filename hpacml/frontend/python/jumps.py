@@ -19,7 +19,7 @@ enough, the first statements mark by `Leave` the paths that have jumped, and a `
 
 Before that, loops lose the jumps that go further than to their end: `return`, and a `break` that skips an `else`.
 
-    for i in range(n):                      returned = value = False
+    for i in range(n):                      returned, value = False, Anything
         if a:                               for i in range(n):
             return i               ->           if a:
                                                     value = i
@@ -70,6 +70,10 @@ class Landing(ast.stmt):
     def at(place: ast.stmt, first: list[ast.stmt], rest: list[ast.stmt]) -> Landing:
         """A landing at the position of `place`."""
         return ast.copy_location(Landing(first=first, rest=rest), place)
+
+
+class Anything(ast.expr):
+    """What a variable begins as that no path reads before it is assigned."""
 
 
 class Upto(ast.expr):
@@ -266,8 +270,10 @@ def _take_returns(loop: ast.For | ast.While) -> tuple[list[ast.stmt], list[ast.s
     loop.body = _replaced(loop.body, leave)
     result = ast.copy_location(ast.Return(_read(value, loop) if has_value else None), returns[0])
     after = ast.copy_location(ast.If(_read(returned, loop), [result], []), loop) if ends else result
-    names = [returned, value] if has_value else [returned]
-    return [assign(name, ast.Constant(False), loop) for name in names], [after]
+    before: list[ast.stmt] = [assign(returned, ast.Constant(False), loop)]
+    if has_value:
+        before.append(assign(value, Anything(), loop))
+    return before, [after]
 
 
 def _take_else(loop: ast.For | ast.While) -> tuple[list[ast.stmt], list[ast.stmt]]:

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import numpy as np
 from xdsl.dialects.builtin import DYNAMIC_INDEX, MemRefType
 from xdsl.ir import Attribute, Block, SSAValue
 
-from hpacml.frontend.python import forms, slicing
+from hpacml.frontend.python import constants, forms, slicing
 from hpacml.frontend.python.context import Context
 from hpacml.frontend.python.layouts import layout_of_memref, memref_of_layout
 from hpacml.frontend.python.number import Kind, Number
@@ -58,6 +59,14 @@ def converted(context: Context, value: Leaf, kind: AnyKind) -> SSAValue:
     if isinstance(value, Number) and isinstance(kind, Kind):
         return context.numbers.ssa(context.numbers.convert(value, kind.type))
     raise TypeError("an array is no number")
+
+
+def anything(context: Context, kind: AnyKind) -> SSAValue:
+    """Some value of this kind, which is not read."""
+    if isinstance(kind, Kind):
+        return context.emit.constant(0, kind.type.ir)
+    memory = constants.table(np.zeros(1, kind.element.dtype), context.emit).value
+    return slicing.retyped(context, memory, kind.memref)
 
 
 def common(context: Context, a: AnyKind, b: AnyKind) -> AnyKind | None:

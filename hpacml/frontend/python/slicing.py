@@ -109,6 +109,16 @@ def reshaped(context: Context, node: ast.AST, array: Array, sizes: Sequence[Valu
     return replace(array, name="", value=cast(context, memory, result), parent=None, parts=())
 
 
+def retyped(context: Context, memory: SSAValue[MemRefType], type: MemRefType) -> SSAValue[MemRefType]:
+    """Memory as another type of array, of which no element is used: its sizes that only the run knows are 0."""
+    shape = [0 if size == DYNAMIC_INDEX else size for size in type.get_shape()]
+    packed = MemRefType(type.element_type, shape)
+    steps = [step or 0 for step in strides_of(packed)]
+    op = ReinterpretCastOp.from_dynamic(memory, [0], shape, steps, _strided(packed))
+    found = SSAValue.get(context.emit.value(op), type=MemRefType)
+    return cast(context, cast(context, found, packed), type)
+
+
 def _strided(type: MemRefType) -> MemRefType:
     return MemRefType(type.element_type, type.get_shape(), StridedLayoutAttr(strides_of(type), 0))
 

@@ -107,7 +107,12 @@ class Unset:
     reason: str
 
 
-Value: TypeAlias = "Number | Array | Elements | Tuple | Record | Static | Inner | Opaque | Unset"
+@dataclass(frozen=True, eq=False)
+class Anything:
+    """The value of a name on paths that do not read it: there it may be anything that other paths need it to be."""
+
+
+Value: TypeAlias = "Number | Array | Elements | Tuple | Record | Static | Inner | Opaque | Unset | Anything"
 
 
 def describe(value: Value) -> str:

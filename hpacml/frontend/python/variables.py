@@ -15,11 +15,11 @@ from hpacml.frontend.python import forms, kinds
 from hpacml.frontend.python.emitter import name_value
 from hpacml.frontend.python.evaluator import Evaluator
 from hpacml.frontend.python.forms import Form, Variable
-from hpacml.frontend.python.kinds import AnyKind
+from hpacml.frontend.python.kinds import AnyKind, ArrayKind
 from hpacml.frontend.python.number import Kind, Number
 from hpacml.frontend.python.scalars import disagreement
 from hpacml.frontend.python.types import BOOL
-from hpacml.frontend.python.values import Array, Static, Unset, Value, describe, dimensions
+from hpacml.frontend.python.values import Anything, Array, Static, Unset, Value, describe, dimensions
 
 Kinds = Mapping[str, AnyKind]
 
@@ -48,6 +48,8 @@ class Variables:
         """The names that are read anywhere. Other names need no values after branches and loops."""
         self._kinds: dict[object, Kinds] = {}
         """The kinds of the variables of the loops that were built, by their places."""
+        self._forms: dict[object, dict[str, Variable]] = {}
+        """What else there is of those that may be anything before a loop: how tuples consist of parts, and texts."""
         self.unrolled: tuple[int, ...] = ()
         """In which iterations the code is, of the loops around it whose bodies are compiled once for each."""
         self._leaving: list[list[str]] = []
@@ -95,7 +97,12 @@ class Variables:
     def values(self, found: Kinds, node: ast.stmt) -> list[SSAValue]:
         """The values of these names, converted to their kinds. Errors are at `node`."""
         with self._evaluator.at(node):
-            return [kinds.converted(self._evaluator, self.leaf(name), kind) for name, kind in found.items()]
+            return [self._value(name, kind) for name, kind in found.items()]
+
+    def _value(self, name: str, kind: AnyKind) -> SSAValue:
+        if _is_anything(self.now, name):
+            return kinds.anything(self._evaluator, kind)
+        return kinds.converted(self._evaluator, self.leaf(name), kind)
 
     def leaf(self, name: str) -> Number | Array:
         """A variable that is known to be a number or an array."""
@@ -117,7 +124,7 @@ class Variables:
         """The kinds of the values that differ after the branches `a` and `b`. Other values that differ are unset.
 
         What a variable is depends on the branches that go on, and what it was on leaving on those that have left. In
-        the other branch it gets any number.
+        the other branch it may be anything.
         """
         results: dict[str, AnyKind] = {}
         live = [_constant(branch.get(LIVE, _YES)) for branch in (a, b)]
@@ -126,8 +133,11 @@ class Variables:
             b.setdefault(LIVE, _YES)
         for name in dict.fromkeys((*a, *b)):
             x, y = a.get(name), b.get(name)
-            here, there = (name == LIVE or each is not _is_of_leaving(name) for each in live)
+            counts = [name == LIVE or each is not _is_of_leaving(name) for each in live]
+            here, there = (each and not _is_anything(branch, name) for each, branch in zip(counts, (a, b), strict=True))
             if not (here or there):
+                if any(counts) and isinstance(unread := x if counts[0] else y, Anything):
+                    self.now[name] = unread
                 continue
             if forms.are_same(x, y) and x is not None:
                 self.now[name] = x
@@ -152,16 +162,14 @@ class Variables:
     def _of_one(self, name: str, node: ast.stmt, value: Variable | None, other: dict[str, Variable]) -> AnyKind | None:
         if value is None:
             self.now.pop(name, None)
-        elif isinstance(value, Form | Static):
+        elif _is_known(value) or value is self.now.get(name):
             self.now[name] = value
-        elif not isinstance(value, Number):
-            same = value is self.now.get(name) or isinstance(value, Unset)
-            self.now[name] = value if same else Unset(_why_unset(name, node, value, None))
-        elif value.constant is not None:
-            self.now[name] = value
-        elif self._is_read(name):
-            other[name] = Number(value.type, 0)
-            return value.kind
+        elif isinstance(value, Number) or (isinstance(value, Array) and kinds.lives(self._evaluator, value.home)):
+            if self._is_read(name):
+                other[name] = Anything()
+                return kinds.kind_of(value)
+        else:
+            self.now[name] = Unset(_why_unset(name, node, value, None))
         return None
 
     # -- paths that leave --------------------------------------------------------------------------
@@ -213,7 +221,7 @@ class Variables:
                 value = self.now.get(part)
                 if isinstance(value, Number | Array):
                     carried.append(part)
-                elif not isinstance(value, Unset | Form | None):
+                elif not isinstance(value, Unset | Anything | Form | None):
                     raise self._evaluator.error(
                         place, f"'{name}' is {describe(value)} before the loop: use another name for what is new here"
                     )
@@ -229,18 +237,21 @@ class Variables:
         """
         before = self.now
         place = node, self.unrolled
-        found: dict[str, AnyKind] = {name: self._first_kind(place, name) for name in carried}
+        found: dict[str, AnyKind] = {name: self._first_kind(place, name) for name in carried} | self._known(place)
         while True:
-            self.copy()
+            self.copy(self._forms.get(place, NOTHING))
             choices = self._numbers.choices
             blocks = build(found)
             after = self.back_to(before)
             widened = {name: self._widened(name, kind, after, body) for name, kind in found.items()}
+            widened |= self._begun(place, after, body)
             self._kinds[place] = widened
             if widened == found:
                 return found, blocks, after
             found, tried = widened, found
-            same = all(kind in (tried[name], _no_literal(tried[name])) for name, kind in found.items())
+            same = found.keys() == tried.keys() and all(
+                kind in (tried[name], _no_literal(tried[name])) for name, kind in found.items()
+            )
             if same and self._numbers.choices == choices:  # then no type depends on which numbers are literals
                 return {name: _no_literal(kind) for name, kind in found.items()}, blocks, after
             for block in blocks:
@@ -252,9 +263,37 @@ class Variables:
         known = self._kinds.get(place, {}).get(name)
         return kind if known is None else kinds.common(self._evaluator, kind, known) or kind
 
+    def _known(self, place: object) -> dict[str, AnyKind]:
+        """The kinds of what may be anything before a loop, as far as they are known."""
+        known = {name: k for name, k in self._kinds.get(place, {}).items() if _is_anything(self.now, name)}
+        homes = [kind.home for kind in known.values() if isinstance(kind, ArrayKind)]
+        if all(kinds.lives(self._evaluator, home) for home in homes):
+            return known
+        del self._forms[place]
+        return {}
+
+    def _begun(self, place: object, after: Mapping[str, Variable], body: Iterable[ast.stmt]) -> dict[str, AnyKind]:
+        """The kinds of what may be anything before a loop, and what else there is of it."""
+        found: dict[str, AnyKind] = {}
+        for name, node in assigned(body).items():
+            if not isinstance(self.now.get(name), Anything):
+                continue
+            for part in forms.names(after, name):
+                value = after.get(part)
+                if isinstance(value, Array) and not kinds.lives(self._evaluator, value.home):
+                    raise self._evaluator.error(node, f"{_spelled(name)} is {_ENDS}")
+                if isinstance(value, Number | Array):
+                    found[part] = kinds.kind_of(value)
+                elif isinstance(value, Form | Static):
+                    self._forms.setdefault(place, {})[part] = value
+                elif isinstance(value, Unset):
+                    raise self._evaluator.error(node, value.reason)
+        return found
+
     def _widened(self, name: str, kind: AnyKind, after: Mapping[str, Variable], body: Iterable[ast.stmt]) -> AnyKind:
         value, whole = after.get(name), forms.base(name)
-        if isinstance(value, Number | Array) and forms.are_alike(self.now, after, whole):
+        alike = _is_anything(self.now, name) or forms.are_alike(self.now, after, whole)
+        if isinstance(value, Number | Array) and alike:
             common = kinds.common(self._evaluator, kind, kinds.kind_of(value))
             if common is not None:
                 return _loosened(common, kind)
@@ -271,8 +310,12 @@ class Variables:
         self, node: ast.For | ast.While, after: Mapping[str, Variable], targets: Collection[str] = ()
     ) -> None:
         """Unset the names that a loop has assigned. Then `set_values` sets the names that it carries."""
+        begun = {name for name in after if _is_anything(self.now, name)}
         for name, value in after.items():
             if forms.are_same(value, self.now.get(name)):
+                continue
+            if name in begun:
+                self.now[name] = value
                 continue
             if name in targets:
                 reason = f"'{name}' is the variable of the loop in line {node.lineno}, which may not run at all"
@@ -284,6 +327,26 @@ class Variables:
     def _is_read(self, name: str) -> bool:
         whole = forms.base(name)
         return whole in self._read or not whole.isidentifier()
+
+
+def _is_known(value: Variable) -> bool:
+    """Whether a value needs no code."""
+    return isinstance(value, Form | Static | Unset) or (isinstance(value, Number) and value.constant is not None)
+
+
+_ENDS = "an array that the loop makes, and that ends with the iteration: make it before, and assign b[:] = ..."
+
+
+def _is_anything(variables: Mapping[str, Variable], name: str) -> bool:
+    """Whether a variable, or that of which it is a part, may be anything."""
+    return isinstance(variables.get(name), Anything) or isinstance(variables.get(_whole(name)), Anything)
+
+
+def _whole(name: str) -> str:
+    """The variable of which this one is a part, also of those that tell what variables were when paths left."""
+    if not _is_of_leaving(name):
+        return forms.base(name)
+    return _on_leaving(forms.base(name.removeprefix(".").removesuffix(_LEFT)))
 
 
 def _on_leaving(name: str) -> str:
@@ -345,7 +408,7 @@ def _difference_of_kinds(kind: AnyKind, value: Number | Array) -> str:
         return (
             f"{describe(value)} after an iteration, and another value before the loop: use another name, or return it"
         )
-    return "an array that the loop makes, and that ends with the iteration: make it before, and assign b[:] = ..."
+    return _ENDS
 
 
 def _difference_of_arrays(a: Number | Array, b: Number | Array) -> str:
