@@ -138,6 +138,8 @@ RETURNS = [
     ("a[k:], None", "a, None"),
     ("'text', (k, a[k:])", "'text', (n, a)"),
     ("p", "p"),
+    ("None", "None"),
+    ("'text'", "'text'"),
     ("Pair(a[k:], k)", "p"),
     ("p.u, p", "a, Pair(u=p.u, n=3)"),
     ("made[k:]", "made"),

@@ -343,6 +343,21 @@ def test_numbers_in_texts(capfd: pytest.CaptureFixture[str]) -> None:
     assert "|np.float32(0.1)|" in texts[0]
 
 
+def test_an_exception_whose_text_makes_an_array() -> None:
+    kernel = kernel_of(
+        HEAD + "@hpacml.kernel\ndef f(a: V, n: int):\n    if n > 1:\n        raise ValueError(f'{extent(a * n)[1]}')\n"
+        "    assert (a + n).sum() > 0, f'{(a + n).copy().min()}'\n"
+    )
+    for n in (2, 1, -1):
+        seen: list[Any] = []
+        for call in (kernel, kernel.py_func):
+            try:
+                seen.append(call(np.arange(3.0), n))
+            except Exception as error:
+                seen.append((type(error), error.args))
+        assert seen[0] == seen[1]
+
+
 @pytest.mark.parametrize(("n", "x"), [(2, 1.5), (0, 1.0), (3, -2.0), (4, 1.0)])
 def test_what_fails_and_what_is_printed(n: int, x: float, capfd: pytest.CaptureFixture[str]) -> None:
     kernel = kernel_of(HEAD + FAILING)

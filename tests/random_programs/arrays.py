@@ -207,7 +207,7 @@ class Arrays(Writer):
                 return self.counted()
             case 1:
                 return self.listed()
-            case 2 if (found := self.along_an_axis(depth)) is not None:
+            case 2 if (found := rng.choice([self.along_an_axis, self.multiplied])(depth)) is not None:
                 return found
             case 3 | 4:
                 return self.filled()
@@ -272,6 +272,17 @@ class Arrays(Writer):
         dtype = rng.choice(["", "", "float32", "float64", *(INTEGERS if integers else ())])
         found = dtype or ("int64" if integers else "float64")
         return f"np.array({text}{', ' * bool(dtype)}{'np.' * bool(dtype)}{dtype})", Array(found, shape, packed=True)
+
+    def multiplied(self, depth: int) -> tuple[str, Array] | None:
+        """`a @ b` of a matrix and a vector, or of two matrices."""
+        shape = self.a_shape()
+        others = [other for other in (self.a_shape() for _ in range(4)) if len(other) < 3 and other[0] == shape[-1]]
+        if len(shape) != 2 or not others:
+            return None
+        a, b = (exact(self.elements(each, min(depth, 1)), 8) for each in (shape, others[0]))
+        found = combined(self.rng.choice(["{} @ {}", "np.dot({}, {})", "{}.dot({})"]), a, b)
+        total = None if found is None else combined("{} + 0", found)
+        return total and (total.text, Array(total.dtype, (*shape[:-1], *others[0][1:]), packed=True))
 
     def along_an_axis(self, depth: int) -> tuple[str, Array] | None:
         shapes = [shape for shape in (self.a_shape() for _ in range(4)) if len(shape) == 2]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from tests.random_programs.arrays import Arrays
-from tests.random_programs.scope import FLOATS, Array
+from tests.random_programs.scope import FLOATS, Array, fixed
 from tests.random_programs.terms import Term, combined, fitting
 
 RAISES = ["ValueError", "RuntimeError", "KeyError", "IndexError", "ArithmeticError", "NotImplementedError"]
@@ -137,6 +137,10 @@ class Assignments(Arrays):
             shape = (replace(shape[0], steps=steps, least=least),)
         elif len(shape) == 2 and self.rng.random() < 0.15:
             text, shape, packed = f"{text}.T", shape[::-1], False
+        elif len(shape) < 3 and self.rng.random() < 0.1:
+            behind = self.rng.random() < 0.5
+            text = f"{text}[{self.rng.choice(['..., None', ', '.join([':'] * len(shape) + ['None'])]) if behind else 'None'}]"
+            shape, packed = ((*shape, fixed(1)) if behind else (fixed(1), *shape)), False
         self.scope.arrays[name] = replace(source, shape=shape, packed=packed)
         self.line(indent, f"{name} = {text}")
 

@@ -111,7 +111,7 @@ def a_helper(rng: random.Random, name: str, dtypes: list[str], bundles: list[Bun
     defaults: tuple[str, ...] = ()
     if rng.random() < 0.4:
         parameters["t"], defaults = rng.choice(list(DEFAULTS)), ("t",)
-    result = rng.choice(["int", "float", "float", *([f"like {rng.choice(dtypes)} u"] * (rank == 1))])
+    result = rng.choice(["int", "float", "float", "pair", *([f"like {rng.choice(dtypes)} u"] * (rank == 1))])
     return Helper(name, parameters, result, defaults=defaults)
 
 

@@ -21,7 +21,9 @@ class Function(Statements):
 
     def statement(self, indent: int, depth: int, loops: int) -> None:
         if self.scope.records and self.rng.random() < 0.1:
-            return self.name_record(indent)
+            return self.rng.choice([self.name_record, self.name_record, self.take_apart])(indent)
+        if (pair := self.helper("pair")) and self.rng.random() < 0.2:
+            return self.name_pair(indent, pair)
         if self.rng.random() < 0.05 and self.scope.helpers:
             helper = self.rng.choice(self.scope.helpers)
             if self.can_call(helper):
@@ -53,6 +55,8 @@ class Function(Statements):
                 shape = self.scope.arrays[more[0]].shape
                 entries = next(self.parts(shape, tuple(self.a_size(size) for size in shape)))
                 return self.subscripted(more[0], entries)
+            case "pair":
+                return f"({self.small(2, 2**31)}, float({self.float(2)}))"
             case "like":
                 term = fitting(self.elements(self.scope.arrays[more[1]].shape, 2), more[0])
                 return f"({term.text}).astype(np.{more[0]})"
@@ -117,6 +121,30 @@ class Function(Statements):
         bundle = self.rng.choice(list(self.scope.records.values()))
         self.line(indent, f"{name} = {self.record(bundle.name)}")
         self.scope.add_record(name, bundle)
+
+    def take_apart(self, indent: int) -> None:
+        """Give names to the fields of a named tuple."""
+        tuples = [name for name, bundle in self.scope.records.items() if bundle.is_tuple]
+        if not tuples:
+            return self.name_record(indent)
+        name = self.rng.choice(tuples)
+        new: list[str] = []
+        for what in self.scope.records[name].fields.values():
+            new.append(self.new("d"))
+            self.scope.add_parameter(new[-1], what)
+        self.scope.fixed |= set(new)
+        return self.line(indent, f"{', '.join(new)} = {name}")
+
+    def name_pair(self, indent: int, helper: Helper) -> None:
+        """Give names to the two results of a helper."""
+        call = self.call(helper, 2)
+        names = self.new("j"), self.new("y")
+        if not call.startswith(helper.name):
+            return
+        self.line(indent, f"{', '.join(names)} = {call}")
+        self.scope.integers[names[0]] = 2**31
+        self.scope.floats.append(names[1])
+        self.scope.fixed |= set(names)
 
     # -- calls ---------------------------------------------------------------------------------------
 

@@ -131,6 +131,9 @@ class Writer:
                 return self.element("float64", depth)
             case 2 if rng.random() < 0.5:
                 return rng.choice(CONSTANTS["float"]).format(self.name_of_integer())
+            case 2 if scope.optionals:
+                name = rng.choice(list(scope.optionals))
+                return f"(float({name}.size) if {name} is not None else {rng.choice(scope.floats)})"
             case _:
                 return rng.choice(scope.floats)
 

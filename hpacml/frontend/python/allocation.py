@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from xdsl.dialects.arith import CmpiOp, DivUIOp, MaxSIOp, OrIOp
 from xdsl.dialects.builtin import DYNAMIC_INDEX, MemRefType
 from xdsl.dialects.memref import AllocOp
-from xdsl.dialects.scf import IfOp, YieldOp
-from xdsl.ir import Region, SSAValue
+from xdsl.ir import SSAValue
 
 from hpacml.frontend.python.context import Context
 from hpacml.frontend.python.number import Number
@@ -46,9 +45,7 @@ def _check_bytes(context: Context, sizes: Sequence[Number], itemsize: int) -> No
         wrong = too_large if wrong is None else emit.value(OrIOp(wrong, too_large))
     if wrong is None:
         return
-    with emit.block() as refuse:
+    with emit.when(wrong):
         for position, size in enumerate(sizes):
             more = emit.index(len(sizes) - 1 - position)
             emit.call_runtime("hpacml_refuse_size", [numbers.ssa(size), more])
-        emit.op(YieldOp())
-    emit.op(IfOp(wrong, [], Region(refuse)))

@@ -13,8 +13,7 @@ from typing import Any, cast
 
 from xdsl.dialects.arith import CmpiOp
 from xdsl.dialects.memref import DimOp
-from xdsl.dialects.scf import IfOp, YieldOp
-from xdsl.ir import Region, SSAValue
+from xdsl.ir import SSAValue
 
 from hpacml.abi.records import SizeSite
 from hpacml.errors import CompileError, DirectiveError
@@ -191,10 +190,8 @@ class Context(ABC):
     def refuse_if(self, node: ast.AST, wrong: SSAValue, text: str, numbers: Sequence[SSAValue]) -> None:
         """Have the code raise a `MapError` if `wrong`. The text has `{given}` and `{wanted}`, which are two numbers."""
         place = f"{self.source.file}:{getattr(node, 'lineno', self.source.first_line)}: "
-        with self.emit.block() as refuse:
+        with self.emit.when(wrong):
             self.emit.call_site(SizeSite(place.replace("{", "{{").replace("}", "}}") + text), numbers)
-            self.emit.op(YieldOp())
-        self.emit.op(IfOp(wrong, [], Region(refuse)))
 
     def load(self, array: Array, indices: Sequence[SSAValue]) -> Number:
         return Number(array.element, self.emit.load(array.value, indices))

@@ -210,15 +210,13 @@ def assign(context: Context, node: ast.AST, target: Array, value: Value) -> None
     sweep(context, extents, body)
     if shared is None:
         return
-    with context.emit.block() as back:
+    with context.emit.when(shared):
         sweep(
             context,
             extents,
             lambda indices: context.emit.store(context.emit.load(memory, indices), target.value, indices),
         )
         context.emit.op(DeallocOp.get(memory))
-        context.emit.op(YieldOp())
-    context.emit.op(IfOp(shared, [], Region(back)))
 
 
 def _fit(context: Context, node: ast.AST, source: Elements, sizes: Sequence[Number]) -> None:

@@ -33,7 +33,8 @@ from xdsl.dialects.builtin import (
 from xdsl.dialects.func import CallOp, FuncOp
 from xdsl.dialects.llvm import AddressOfOp, GlobalOp, LLVMArrayType, LLVMPointerType
 from xdsl.dialects.memref import DeallocOp, LoadOp, StoreOp
-from xdsl.ir import Attribute, Block, Operation, SSAValue
+from xdsl.dialects.scf import IfOp, YieldOp
+from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
 from hpacml.abi.records import Site
 from hpacml.dialects.hpacml.attributes import number_type
@@ -66,6 +67,15 @@ class Emitter:
             yield block
             for memory in reversed(self._open[-1].owned):
                 self.op(DeallocOp.get(memory))
+
+    @contextmanager
+    def when(self, condition: SSAValue) -> Generator[None]:
+        """Append an scf.if, whose block is open."""
+        with self.block() as block:
+            yield
+        with self.at_end(block):
+            self.op(YieldOp())
+        self.op(IfOp(condition, [], Region(block)))
 
     @contextmanager
     def function(self, arg_types: Sequence[Attribute]) -> Generator[Block]:

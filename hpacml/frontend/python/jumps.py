@@ -109,9 +109,7 @@ def function_body(statements: Sequence[ast.stmt]) -> list[ast.stmt]:
     def jump(statement: ast.stmt) -> list[ast.stmt] | None:
         if not isinstance(statement, ast.Return):
             return None
-        if statement.value is None or (isinstance(statement.value, ast.Constant) and statement.value.value is None):
-            return []
-        return [assign(RESULT, statement.value, statement)]
+        return [assign(RESULT, statement.value, statement)] if statement.value and _has_value(statement) else []
 
     return _structured(_plain_loops(statements), jump)
 
@@ -257,7 +255,7 @@ def _take_returns(loop: ast.For | ast.While) -> tuple[list[ast.stmt], list[ast.s
     if not returns:
         return [], []
     returned, value = hidden("returned", loop), hidden("value", loop)
-    has_value = any(each.value for each in returns)
+    has_value = any(map(_has_value, returns))
     forever = isinstance(loop, ast.While) and isinstance(loop.test, ast.Constant) and bool(loop.test.value)
     ends = not forever or breaks(loop.body)
 
@@ -274,6 +272,12 @@ def _take_returns(loop: ast.For | ast.While) -> tuple[list[ast.stmt], list[ast.s
     if has_value:
         before.append(assign(value, Anything(), loop))
     return before, [after]
+
+
+def _has_value(statement: ast.Return) -> bool:
+    """Whether a function returns something else than None."""
+    value = statement.value
+    return value is not None and not (isinstance(value, ast.Constant) and value.value is None)
 
 
 def _take_else(loop: ast.For | ast.While) -> tuple[list[ast.stmt], list[ast.stmt]]:

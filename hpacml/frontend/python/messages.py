@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 
 from xdsl.dialects.arith import BitcastOp
 from xdsl.dialects.builtin import i64
-from xdsl.dialects.scf import IfOp, YieldOp
-from xdsl.ir import Region
 
 from hpacml.abi.records import FailSite, NumberField, PrintSite, shown
 from hpacml.frontend.python.arguments import check
@@ -129,11 +127,8 @@ def require(context: Context, node: ast.Assert) -> None:
     if condition.constant is not None:
         _fail(context, node, "AssertionError", node.msg)
         return
-    with context.emit.block() as block:
+    with context.emit.when(context.numbers.ssa(context.numbers.invert_truth(condition))):
         _fail(context, node, "AssertionError", node.msg)
-        context.emit.op(YieldOp())
-    wrong = context.numbers.ssa(context.numbers.invert_truth(condition))
-    context.emit.op(IfOp(wrong, [], Region(block)))
 
 
 def _fail(context: Context, node: ast.stmt, error: str, message: ast.expr | None) -> None:

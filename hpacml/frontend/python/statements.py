@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
-from xdsl.dialects.scf import IfOp, YieldOp
+from xdsl.dialects.scf import IfOp
 from xdsl.ir import Block, Region
 
 from hpacml.frontend import plain
@@ -223,11 +223,9 @@ class Statements:
     def _guard(self, fails: Iterable[ast.stmt], wrong: Number) -> None:
         """Compile statements that end by an exception, for when a condition holds."""
         before = self._variables.now
-        with self._emit.block() as block:
+        with self._emit.when(self._numbers.ssa(wrong)):
             self._nested(fails)
-            self._emit.op(YieldOp())
         self._variables.back_to(before)
-        self._emit.op(IfOp(self._numbers.ssa(wrong), [], Region(block)))
 
     def _fork(self, node: ast.stmt, condition: Number, *branches: Callable[[], None]) -> None:
         """Compile two branches, each of which makes a copy of the variables."""

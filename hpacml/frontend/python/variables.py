@@ -221,7 +221,7 @@ class Variables:
                 value = self.now.get(part)
                 if isinstance(value, Number | Array):
                     carried.append(part)
-                elif not isinstance(value, Unset | Anything | Form | None):
+                elif not isinstance(value, Unset | Anything | Form | None) and name.isidentifier():
                     raise self._evaluator.error(
                         place, f"'{name}' is {describe(value)} before the loop: use another name for what is new here"
                     )
