@@ -142,6 +142,25 @@ def test_results_that_are_expressions() -> None:
         assert same(mine, other)
 
 
+@pytest.mark.parametrize(
+    "made",
+    ["np.zeros_like(m.T)", "m.T + 1", "-m.T", "np.copy(m.T)", "m.T.astype(np.float32)", "np.where(m.T > 0, m.T, 0.0)"],
+)
+def test_reshape_of_what_numpy_has_in_another_order(made: str) -> None:
+    text = f"{HEAD}@hpacml.kernel\ndef f(m: M):\n    c = {made}\n    c.reshape(-1)[1] = 5.0\n    return c\n"
+    with pytest.raises(hpacml.CompileError, match="reshape may be a copy here"):
+        kernel_of(text)(matrix())
+    for way in ("m.T.copy()", "np.empty((m.shape[1], m.shape[0]))\n    c[:] = m.T"):
+        check(kernel_of(text.replace(made, way)), lambda: (matrix(),))
+    helper = "@hpacml.kernel\ndef g(c: M):\n    c.reshape(-1)[1] = 5.0\n"
+    with pytest.raises(hpacml.CompileError, match="reshape is of packed arrays"):
+        kernel_of(f"{HEAD}{helper}@hpacml.kernel\ndef f(m: M):\n    g(m.T + 1)\n")(matrix())
+    check(
+        kernel_of(f"{HEAD}@hpacml.kernel\ndef f(m: M):\n    m[0] = (m[:, ::2] + 1).reshape(-1)[:7]\n"),
+        lambda: (matrix(5, 7),),
+    )
+
+
 UFUNCS = "arccos arcsin arcsinh arctan arctanh cbrt cos cosh exp exp2 expm1 log log10 log1p log2 sin sinh tan tanh"
 
 

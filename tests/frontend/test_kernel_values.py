@@ -417,3 +417,136 @@ def test_threads_whose_texts_decide() -> None:
         calls = [(k, ("ring", "box")[k % 2], ("twice", "once")[k % 3 == 0]) for k in range(64)]
         found = list(pool.map(lambda call: kernel(*call), calls))
     assert found == [kernel.py_func(*call) for call in calls]
+
+
+def outcome(function: Any, *arguments: Any) -> tuple[Any, str, Any]:
+    """What a call returns, or the exception that it raises, its text, and the arrays after it."""
+    try:
+        return function(*arguments), "", arguments
+    except (ValueError, KeyError, TypeError, AssertionError) as error:
+        return type(error), str(error), arguments
+
+
+DECIDED = """
+def pick(how, x):
+    assert how != "d", "no d"
+    if how == "a":
+        return x
+    if how == "b":
+        return x * 2
+    raise KeyError("none")
+@hpacml.kernel
+def least(a: V, how: str):
+    a[1] = -1.0
+    if how == "a":
+        r = a[0]
+    elif how == "b":
+        r = a[1]
+    else:
+        raise ValueError(f"not {how}")
+    return r
+@hpacml.kernel
+def calls(a: V, how: str):
+    return least(a, how) + 1
+@hpacml.kernel
+def inlined(a: V, how: str):
+    y = 0.0
+    if a[0] < 3:
+        y = pick(how, a[0])
+    return y
+@hpacml.kernel
+def in_a_loop(a: V, how: str):
+    s = 0.0
+    for i in range(len(a)):
+        if a[i] > 2:
+            if how == "a":
+                raise ValueError("a")
+            s += 1
+        else:
+            s += a[i]
+    return s
+@hpacml.kernel
+def behind_a_return(a: V, how: str):
+    for x in a:
+        if x > 2:
+            return x
+        if how == "a":
+            raise ValueError("a")
+    return 0.0
+@hpacml.kernel
+def unrolled(a: V, how: str):
+    for u in (1.0, 2.0):
+        if how == "a":
+            if a[0] > u:
+                raise ValueError("big")
+        else:
+            raise TypeError("h")
+    return a[0]
+@hpacml.kernel
+def absent(a: V, how: str, w: V | None = None):
+    a[0] += 1
+    if w is None:
+        raise ValueError("need w")
+    return a[0] * w[0]
+"""
+
+
+@pytest.mark.parametrize("how", ["a", "b", "c", "d"])
+@pytest.mark.parametrize("name", ["least", "calls", "inlined", "in_a_loop", "behind_a_return", "unrolled", "absent"])
+def test_exceptions_that_are_known_when_the_kernel_is_compiled(name: str, how: str) -> None:
+    kernel = kernel_of(HEAD + DECIDED).py_func.__globals__[name]
+    for start in (0.0, 9.0):
+        ours, theirs = (np.arange(4.0) + start for _ in range(2))
+        mine, other = outcome(kernel, ours, how), outcome(kernel.py_func, theirs, how)
+        assert mine[:2] == other[:2]
+        assert (ours == theirs).all()
+
+
+def test_an_exception_in_a_part_of_an_expression() -> None:
+    kernel = kernel_of(
+        f"{HEAD}{DECIDED}@hpacml.kernel\ndef f(a: V, how: str):\n    return 1.0 if a[0] > 0 else pick(how, 1.0)\n"
+    )
+    assert kernel(np.ones(2), "a") == 1.0
+    with pytest.raises(hpacml.CompileError, match="a part of this always raises an exception: write an 'if' statement"):
+        kernel(np.ones(2), "c")
+
+
+ORDER = """
+def count(a):
+    a[0] += 1
+    return a[0]
+def h(p, q, r=5.0):
+    return p * 100 + q * 10 + r
+@hpacml.kernel
+def k(p: float, q: float):
+    return p * 100 + q
+"""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "return h(q=count(u), p=count(u))",
+        "return h(count(u), r=count(u), q=count(u))",
+        "return k(q=count(u), p=count(u))",
+        "return (lambda p, q: p * 10 + q)(q=count(u), p=count(u))",
+        "g = Grid(dx=count(u), u=u * 2)\nu[1] = 7.0\nreturn g.u, g.dx",
+        "g = dataclasses.replace(Grid(u, 1.0), u=u * 2)\nu[1] = 7.0\ng.u[0] = 5.0\nreturn g.u",
+        "g = Grid(u, 1.0)\nfor i in range(2):\n    g = Grid(g.u, g.dx + i)\ng.u += 1\nreturn g.u, g.dx",
+        "return Point(y=count(u), x=count(u))",
+    ],
+)
+def test_arguments_are_computed_as_they_are_written(body: str) -> None:
+    indented = body.replace("\n", "\n    ")
+    kernel = kernel_of(f"{HEAD}{ORDER}@hpacml.kernel\ndef f(u: V):\n    {indented}\n")
+    ours, theirs = np.zeros(3), np.zeros(3)
+    require_same(kernel(ours), kernel.py_func(theirs))
+    assert (ours == theirs).all()
+
+
+def test_fields_that_python_does_not_assign() -> None:
+    frozen = "@dataclass(frozen=True)\nclass Frozen:\n    u: V\nclass Pair(NamedTuple):\n    u: V\n"
+    for name in ("Frozen", "Pair"):
+        kernel = kernel_of(f"{HEAD}{frozen}@hpacml.kernel\ndef f(g: {name}):\n    g.u += 1.0\n")
+        with pytest.raises(hpacml.CompileError, match="a field cannot be assigned: the elements of its array can"):
+            kernel(kernel.py_func.__globals__[name](np.zeros(3)))

@@ -19,14 +19,14 @@ _MOST_BYTES = 1 << 62
 """The greatest size of an array in bytes."""
 
 
-def new(context: Context, element: ScalarType, sizes: Sequence[Number]) -> Array:
-    """An array of these sizes, whose elements are not set."""
+def new(context: Context, element: ScalarType, sizes: Sequence[Number], in_order: bool = True) -> Array:
+    """An array of these sizes, whose elements are not set. NumPy's may have another order in memory."""
     _check_bytes(context, sizes, element.dtype.itemsize)
     shape = [DYNAMIC_INDEX if size.constant is None else int(size.constant) for size in sizes]
     dynamic = [context.numbers.ssa(size) for size in sizes if size.constant is None]
     op = AllocOp(dynamic, [], MemRefType(element.element, shape))
     memory = SSAValue.get(context.emit.value(op), type=MemRefType)
-    return Array("", element, memory, home=context.emit.own(memory))
+    return Array("", element, memory, home=context.emit.own(memory), in_order=in_order)
 
 
 def _check_bytes(context: Context, sizes: Sequence[Number], itemsize: int) -> None:

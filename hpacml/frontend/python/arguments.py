@@ -52,11 +52,15 @@ def bound_values(
         bound = signature.bind(*before, *node.args, **{k.arg or "": k.value for k in node.keywords})
     except TypeError as error:
         raise Refusal(f"{ast.unparse(node.func)}(): {error}") from None
-    given = list(bound.arguments.values())
-    found = [*([] if owner is None else [owner]), *elementwise.operands(context, *given[len(before) :])]
-    values = dict(zip(bound.arguments, found, strict=True))
-    values = {name: elementwise.computed(context, value) for name, value in values.items()}
+    found = {each: owner for each in before if owner is not None} | evaluated(context, node)
+    values = {name: elementwise.computed(context, found[each]) for name, each in bound.arguments.items()}
     return {**{name: value for name, value in defaults.items() if name not in values}, **values}
+
+
+def evaluated(context: Context, node: ast.Call) -> dict[ast.expr, Value]:
+    """The values of the arguments of a call by their expressions, computed in the order in which they are written."""
+    given = [*node.args, *(keyword.value for keyword in node.keywords)]
+    return dict(zip(given, elementwise.operands(context, *given), strict=True))
 
 
 def _signature(arguments: ast.arguments, defaults: Mapping[str, Value]) -> inspect.Signature:

@@ -29,6 +29,11 @@ def is_tuple(type: type[Any]) -> bool:
     return _is_named_tuple(type)
 
 
+def is_mutable(type: type[Any]) -> bool:
+    """Whether Python lets the fields of an instance be assigned."""
+    return not is_tuple(type) and not vars(type)["__dataclass_params__"].frozen
+
+
 def fields_of(type: type[Any]) -> Mapping[str, Any]:
     """The fields of a bundle and their annotations, in order. A named tuple without annotations has `object`."""
     if dataclasses.is_dataclass(type):

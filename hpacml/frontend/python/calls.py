@@ -24,9 +24,9 @@ from hpacml.frontend.python.annotations import (
     Parameter,
     ScalarParameter,
 )
-from hpacml.frontend.python.arguments import bound, bound_values, check
+from hpacml.frontend.python.arguments import bound, bound_values, check, evaluated
 from hpacml.frontend.python.constants import constant_of
-from hpacml.frontend.python.context import MISSING
+from hpacml.frontend.python.context import MISSING, Ended
 from hpacml.frontend.python.definition import Definition
 from hpacml.frontend.python.evaluator import Evaluator
 from hpacml.frontend.python.functions import FUNCTIONS, OF_ARRAYS, OF_ELEMENTS, advice
@@ -63,6 +63,8 @@ class Linked:
     """The positions of the parameters that it writes."""
     has_regions: bool
     """Whether it or a function that it calls has an ml region."""
+    raises: bool
+    """Whether it raises an exception on every path."""
 
 
 Constants = Mapping[str, "Static | Opaque"]
@@ -129,7 +131,8 @@ class Calls:
             bound = callee.signature.bind(*node.args, **{k.arg or "": k.value for k in node.keywords})
         except TypeError as error:
             raise Refusal(f"{callee.name}(): {error}") from None
-        values = dict(zip(bound.arguments, elementwise.operands(evaluator, *bound.arguments.values()), strict=True))
+        found = evaluated(evaluator, node)
+        values = {name: found[argument] for name, argument in bound.arguments.items()}
         given = Arguments(evaluator, callee, node, bound.arguments)
         for parameter in callee.parameters:
             name = parameter.name
@@ -148,6 +151,8 @@ class Calls:
             evaluator.note_write(node, arrays[position])
         call = CallOp(linked.symbol, arguments, [] if linked.result is None else list(types_of(linked.result)))
         evaluator.emit.op(call)
+        if linked.raises:
+            raise Ended
         return None if linked.result is None else received(evaluator, linked.result, iter(call.results), arrays)
 
 
@@ -196,7 +201,7 @@ class Arguments:
                     elementwise.computed(self._evaluator, value), parameter, name
                 )
                 self.parameters.append(parameter)
-                self.layouts.append(layout_of_memref(array.value.type))
+                self.layouts.append(layout_of_memref(array.value.type) if array.in_order else Layout.STRIDED)
                 self.arrays.append(array)
                 self.values.append(array.value)
             case OpaqueParameter():
@@ -287,8 +292,8 @@ def _replace(evaluator: Evaluator, node: ast.Call) -> Record:
     if not isinstance(record, Record):
         raise Refusal("write dataclasses.replace(g, field=...) of a dataclass g")
     check(evaluator, ast.Call(node.func, [], node.keywords), tuple(record.fields))
-    values = elementwise.operands(evaluator, *(keyword.value for keyword in node.keywords))
-    changed = {keyword.arg: value for keyword, value in zip(node.keywords, values, strict=True)}
+    values = evaluated(evaluator, node)
+    changed = {keyword.arg: elementwise.computed(evaluator, values[keyword.value]) for keyword in node.keywords}
     return Record(record.type, {name: changed.get(name, value) for name, value in record.fields.items()})
 
 

@@ -37,6 +37,7 @@ from hpacml.frontend.python.definition import Definition
 from hpacml.frontend.python.emitter import Declaration, Emitter, name_value
 from hpacml.frontend.python.evaluator import Evaluator
 from hpacml.frontend.python.inlining import Inlining
+from hpacml.frontend.python.layouts import is_in_order
 from hpacml.frontend.python.nesting import too_deep
 from hpacml.frontend.python.number import Number
 from hpacml.frontend.python.results import Result, returned, types_of
@@ -153,8 +154,9 @@ class _Compiler:
                 for part, each in forms.write(evaluator.variables, name, value):
                     evaluator.variables[part] = each
             evaluator.dims.update(parameters.dims)
-            statements.block(jumps.function_body(node.body if isinstance(node, ast.FunctionDef) else []))
-            result, values = _returned(kernel, evaluator)
+            body = jumps.function_body(node.body if isinstance(node, ast.FunctionDef) else [])
+            raises = statements.function(body)
+            result, values = (None, []) if raises else _returned(kernel, evaluator)
         self._meanings.append((kernel.function, evaluator.meanings))
         with emitter.at_end(block), emitter.at_place(*kernel.source.place(node)):
             emitter.op(end := ReturnOp(*values))
@@ -162,11 +164,11 @@ class _Compiler:
         outputs = [] if result is None else list(types_of(result))
         self._functions.append(FuncOp(symbol, (types, outputs), Region(block), "private"))
         self._functions[-1].location = end.location
-        return Linked(symbol, result, frozenset(evaluator.written), evaluator.has_regions)
+        return Linked(symbol, result, frozenset(evaluator.written), evaluator.has_regions, raises)
 
     def _begin(
         self, source: Source, caller: Evaluator, function: Inner | Definition
-    ) -> tuple[Evaluator, Callable[[list[ast.stmt]], None]]:
+    ) -> tuple[Evaluator, Callable[[list[ast.stmt]], bool]]:
         """The evaluator of a function whose code takes the place of a call, and what compiles its statements."""
         calls, names = Calls(self.link, self._inlining), _own_names(source.function)
         if isinstance(function, Inner):
@@ -177,7 +179,7 @@ class _Compiler:
             evaluator = Evaluator(Function(source, function.surroundings, names), caller.emit, calls)
             self._meanings.append((function.function, evaluator.meanings))
         evaluator.share(caller)
-        return evaluator, Statements(evaluator, Directives(evaluator, self, ""), _names_read(source.function)).block
+        return evaluator, Statements(evaluator, Directives(evaluator, self, ""), _names_read(source.function)).function
 
     def argument(self, found: object) -> str:
         """The name of an argument that the kernel's code gives a region: a path or a model that is known."""
@@ -257,7 +259,8 @@ class _Parameters:
             return Number(parameter.type, argument)
         memory = SSAValue.get(argument, type=MemRefType)
         self.dims[memory] = parameter.dims
-        return Array(parameter.name, parameter.element, memory, frozenset([position]))
+        in_order = is_in_order(memory.type)
+        return Array(parameter.name, parameter.element, memory, frozenset([position]), in_order=in_order)
 
 
 def _identity(value: Static | Opaque) -> object:

@@ -54,4 +54,5 @@ def table(elements: np.ndarray[Any, Any], emit: Emitter) -> Array:
     element = ARRAY_DTYPES[elements.dtype.name]
     type = MemRefType(element.element, elements.shape)
     memory = SSAValue.get(emit.value(GetGlobalOp(emit.table(elements, type), type)), type=MemRefType)
-    return Array("", element, memory, is_constant=True)
+    in_order = elements.ndim < 2 or elements.flags.c_contiguous
+    return Array("", element, memory, is_constant=True, in_order=in_order)

@@ -44,6 +44,10 @@ class Function:
     """The annotated parameters of a kernel."""
 
 
+class Ended(Exception):
+    """What is called in an expression raises an exception on every path, as is known when the kernel is compiled."""
+
+
 class Context(ABC):
     """The variables of a function, and the ways to what its expressions stand for. Errors point into `source`."""
 

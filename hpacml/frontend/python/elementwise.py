@@ -167,7 +167,7 @@ def array_of(context: Context, value: Array | Elements) -> Array:
     """The array itself, or a new one that holds the elements of an expression."""
     if isinstance(value, Array):
         return value
-    array = allocation.new(context, value.element, value.sizes)
+    array = allocation.new(context, value.element, value.sizes, value.in_order)
     sizes = [context.numbers.ssa(size) for size in value.sizes]
     sweep(context, sizes, lambda indices: _store(context, array.value, array.element, indices, value.at(indices)))
     return array

@@ -9,6 +9,7 @@ from types import FunctionType
 from hpacml.frontend.python import elementwise, forms, jumps
 from hpacml.frontend.python.arguments import bound_values
 from hpacml.frontend.python.constants import constant_of
+from hpacml.frontend.python.context import Ended
 from hpacml.frontend.python.definition import Definition
 from hpacml.frontend.python.emitter import Emitter
 from hpacml.frontend.python.evaluator import Evaluator
@@ -16,8 +17,8 @@ from hpacml.frontend.python.source import Source
 from hpacml.frontend.python.types import Refusal
 from hpacml.frontend.python.values import Inner, Unset, Value
 
-Begin = Callable[[Source, Evaluator, "Inner | Definition"], tuple[Evaluator, Callable[[list[ast.stmt]], None]]]
-"""Makes the evaluator of a function that is called, and what compiles its statements."""
+Begin = Callable[[Source, Evaluator, "Inner | Definition"], tuple[Evaluator, Callable[[list[ast.stmt]], bool]]]
+"""Makes the evaluator of a function that is called, and what compiles its statements, which may always raise."""
 
 
 class Inlining:
@@ -49,8 +50,10 @@ class Inlining:
             for part, each in forms.write(inner.variables, name, value):
                 inner.variables[part] = each
         self._open.append(source.function)
-        result = _run(inner, source.function, statements)
-        self._open.pop()
+        try:
+            result = _run(inner, source.function, statements)
+        finally:
+            self._open.pop()
         evaluator.has_regions |= inner.has_regions
         return result
 
@@ -61,11 +64,12 @@ class Inlining:
 
 
 def _run(
-    inner: Evaluator, function: ast.FunctionDef | ast.Lambda, statements: Callable[[list[ast.stmt]], None]
+    inner: Evaluator, function: ast.FunctionDef | ast.Lambda, statements: Callable[[list[ast.stmt]], bool]
 ) -> Value | None:
     if isinstance(function, ast.Lambda):
         return elementwise.computed(inner, inner.value(function.body))
-    statements(jumps.function_body(function.body))
+    if statements(jumps.function_body(function.body)):
+        raise Ended
     result = forms.read(inner.variables, jumps.RESULT)
     if isinstance(result, Unset):
         raise inner.source.error(function, result.reason)

@@ -28,6 +28,7 @@ class ArrayKind:
     parameters: frozenset[int]
     home: Block | None
     is_constant: bool
+    in_order: bool
 
 
 Leaf: TypeAlias = Number | Array
@@ -37,7 +38,7 @@ AnyKind: TypeAlias = Kind | ArrayKind
 def kind_of(value: Leaf) -> AnyKind:
     if isinstance(value, Number):
         return value.kind
-    return ArrayKind(value.element, value.value.type, value.parameters, value.home, value.is_constant)
+    return ArrayKind(value.element, value.value.type, value.parameters, value.home, value.is_constant, value.in_order)
 
 
 def type_of(kind: AnyKind) -> Attribute:
@@ -49,7 +50,7 @@ def value_of(kind: AnyKind, value: SSAValue) -> Leaf:
     if isinstance(kind, Kind):
         return Number.of(kind, value)
     memory = SSAValue.get(value, type=MemRefType)
-    return Array("", kind.element, memory, kind.parameters, kind.home, kind.is_constant)
+    return Array("", kind.element, memory, kind.parameters, kind.home, kind.is_constant, in_order=kind.in_order)
 
 
 def converted(context: Context, value: Leaf, kind: AnyKind) -> SSAValue:
@@ -82,7 +83,8 @@ def common(context: Context, a: AnyKind, b: AnyKind) -> AnyKind | None:
     layout = max((layout_of_memref(kind.memref) for kind in (a, b)), key=list(Layout).index)
     memref = memref_of_layout(a.memref.element_type, shape, layout)
     home = innermost(context, [a.home, b.home])
-    return ArrayKind(a.element, memref, a.parameters | b.parameters, home, a.is_constant or b.is_constant)
+    is_constant, in_order = a.is_constant or b.is_constant, a.in_order and b.in_order
+    return ArrayKind(a.element, memref, a.parameters | b.parameters, home, is_constant, in_order)
 
 
 def lives(context: Context, home: Block | None) -> bool:

@@ -21,6 +21,12 @@ def memref_of_layout(element_type: Attribute, shape: Sequence[int], layout: Layo
     return MemRefType(element_type, shape, StridedLayoutAttr(strides, None))
 
 
+def is_in_order(type: MemRefType) -> bool:
+    """Whether arrays of this type are known to lie in memory in the order of their indices."""
+    rank = type.get_num_dims()
+    return rank < 2 or layout_of_memref(type) is Layout.PACKED or (rank == 2 and layout_of_memref(type) is Layout.ROWS)
+
+
 def layout_of_memref(type: MemRefType) -> Layout:
     """The layout of arrays of this type."""
     if isinstance(type.layout, NoneAttr):

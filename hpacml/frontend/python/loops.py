@@ -184,7 +184,7 @@ class Loops:
         with self._emit.block([IndexType()]) as block:
             loop.set(self._counters.number(loop.range, block.args[0]))
             self._block(loop.body)
-        after = self._variables.back_to(before)
+        after = self._variables.after(before)
         self._evaluator.in_parallel_loop = was_parallel
         with self._emit.at_end(block):
             self._emit.op(ReduceOp())

@@ -29,15 +29,17 @@ def _made(initial: int | None = None) -> Callable[[Context, Given], Array]:
         if (node := given.get("prototype")) is not None:
             prototype = elementwise.array(context, node)
             sizes, element = elementwise.elements(context, prototype).sizes, prototype.element
+            in_order = prototype.in_order
         else:
             node = given["shape"]
-            sizes, element = _sizes(context, node), None
+            sizes, element, in_order = _sizes(context, node), None, True
         value = None if initial is None else Number(INT, initial)
         if "fill_value" in given:
             node = given["fill_value"]
             value = context.number(node)
             element = element or elementwise.element_type(value.type)
-        array = allocation.new(context, dtype_of(context, given, element or ARRAY_DTYPES["float64"]), sizes)
+        dtype = dtype_of(context, given, element or ARRAY_DTYPES["float64"])
+        array = allocation.new(context, dtype, sizes, in_order)
         if value is not None:
             with context.at(node):
                 elementwise.assign(context, node, array, value)
@@ -53,7 +55,7 @@ def _copy(context: Context, given: Given) -> Array:
 def copy(context: Context, value: Value, node: ast.AST, element: ScalarType | None = None) -> Array:
     """A new array with the elements of a value, converted to an element type. Raises `Refusal`."""
     source = elementwise.whole(context, value)
-    array = allocation.new(context, element or source.element, source.sizes)
+    array = allocation.new(context, element or source.element, source.sizes, source.in_order)
     elementwise.assign(context, node, array, source)
     return array
 

@@ -119,16 +119,17 @@ def raise_(context: Context, node: ast.Raise) -> None:
     _fail(context, node, error.__name__, arguments[0] if arguments else None)
 
 
-def require(context: Context, node: ast.Assert) -> None:
-    """Compile `assert condition, "..."`."""
+def require(context: Context, node: ast.Assert) -> bool:
+    """Compile `assert condition, "..."`, and tell whether the condition is known to be false."""
     condition = context.truth(node.test)
     if condition.constant:
-        return
+        return False
     if condition.constant is not None:
         _fail(context, node, "AssertionError", node.msg)
-        return
+        return True
     with context.emit.when(context.numbers.ssa(context.numbers.invert_truth(condition))):
         _fail(context, node, "AssertionError", node.msg)
+    return False
 
 
 def _fail(context: Context, node: ast.stmt, error: str, message: ast.expr | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -41,9 +42,9 @@ def _dot(context: Context, node: ast.Call, owner: Array | Elements) -> Value:
     return reductions.product(context, node, owner, context.value(bound(context, node, ("b",), 1)["b"]))
 
 
-def _copy(context: Context, node: ast.Call, owner: Array | Elements) -> Value:
+def _copy(context: Context, node: ast.Call, owner: Array | Elements) -> Array:
     check(context, node)
-    return making.copy(context, owner, node)
+    return replace(making.copy(context, owner, node), in_order=True)  # in the order C, unlike np.copy
 
 
 def _astype(context: Context, node: ast.Call, owner: Array | Elements) -> Value:
@@ -69,8 +70,7 @@ def _ravel(context: Context, node: ast.Call, owner: Array | Elements) -> Value:
 
 
 def _flatten(context: Context, node: ast.Call, owner: Array | Elements) -> Value:
-    check(context, node)
-    return slicing.reshaped(context, node, making.copy(context, owner, node), (Number(INT, -1),))
+    return slicing.reshaped(context, node, _copy(context, node, owner), (Number(INT, -1),))
 
 
 METHODS: dict[str, Compile] = {

@@ -26,6 +26,7 @@ class ArrayResult:
     element: ScalarType
     type: MemRefType
     parameters: frozenset[int]
+    in_order: bool
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def returned(context: Context, node: ast.AST, value: Value) -> tuple[Result, lis
                 array = _to_give(context, node, each, given)
                 given.append(array)
                 ssa.append(array.value)
-                return ArrayResult(array.element, array.value.type, array.parameters)
+                return ArrayResult(array.element, array.value.type, array.parameters, array.in_order)
             case Tuple(items=items):
                 return tuple(map(visit, items))
             case Record(type=type, fields=fields):
@@ -115,14 +116,15 @@ def received(context: Context, result: Result, values: Iterator[SSAValue], argum
     match result:
         case ScalarType():
             return Number(result, next(values))
-        case ArrayResult(element=element, parameters=parameters):
+        case ArrayResult(element=element, parameters=parameters, in_order=in_order):
             memory = SSAValue.get(next(values), type=MemRefType)
             if not parameters:
-                return Array("", element, memory, home=context.emit.own(memory))
+                return Array("", element, memory, home=context.emit.own(memory), in_order=in_order)
             sources = [arguments[position] for position in parameters]
             home = kinds.innermost(context, [source.home for source in sources])
             positions = frozenset[int]().union(*(source.parameters for source in sources))
-            return Array("", element, memory, positions, home, any(source.is_constant for source in sources))
+            is_constant = any(source.is_constant for source in sources)
+            return Array("", element, memory, positions, home, is_constant, in_order=in_order)
         case tuple():
             return Tuple(tuple(received(context, item, values, arguments) for item in result))
         case RecordResult(type=type, items=items):

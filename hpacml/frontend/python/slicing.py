@@ -79,13 +79,19 @@ def rearranged(context: Context, array: Array, axes: Sequence[int | None]) -> Ar
         array.value.type.element_type, [size if isinstance(size, int) else DYNAMIC_INDEX for size in sizes], layout
     )
     op = ReinterpretCastOp.from_dynamic(metadata.base_buffer, [metadata.offset], sizes, steps, result)
-    return _as_array(context, array, context.emit.value(op))
+    kept = [axis for axis in axes if axis is not None]
+    return replace(_as_array(context, array, context.emit.value(op)), in_order=array.in_order and kept == sorted(kept))
 
 
 def reshaped(context: Context, node: ast.AST, array: Array, sizes: Sequence[Value]) -> Array:
     """`array.reshape(sizes)` of a packed array. Raises `Refusal` for others, and for sizes that do not fit."""
     if layout_of_memref(array.value.type) is not Layout.PACKED:
         raise Refusal("reshape is of packed arrays, and this one may have gaps: write .copy() before it")
+    if not array.in_order:
+        raise Refusal(
+            "reshape may be a copy here, as NumPy's array may lie in memory in another order: make it by np.empty(...) "
+            "of its shape, and assign b[:] = ..."
+        )
     numbers = context.numbers
     total = context.count([context.size(array, axis) for axis in range(len(array.sizes))])
     wanted = [numbers.integer(context.as_number(size, node), "a size") for size in sizes]

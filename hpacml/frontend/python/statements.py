@@ -12,6 +12,7 @@ from xdsl.ir import Block, Region
 from hpacml.frontend import plain
 from hpacml.frontend.python import bundles, elementwise, iteration, jumps, kinds, messages, operators
 from hpacml.frontend.python.approx import Directives
+from hpacml.frontend.python.context import Ended
 from hpacml.frontend.python.evaluator import Evaluator
 from hpacml.frontend.python.forms import Variable
 from hpacml.frontend.python.loops import Loops
@@ -19,7 +20,7 @@ from hpacml.frontend.python.number import Number
 from hpacml.frontend.python.subscripts import Place
 from hpacml.frontend.python.types import BOOL, Refusal
 from hpacml.frontend.python.values import Array, Elements, Record, Tuple, Unset, Value, describe
-from hpacml.frontend.python.variables import LIVE, Variables
+from hpacml.frontend.python.variables import LIVE, Variables, ends
 
 NO_TARGET = "this cannot be assigned to: only names and array elements can"
 
@@ -38,18 +39,40 @@ class Statements:
         self._emit = evaluator.emit
         self._numbers = evaluator.numbers
         self._variables = Variables(evaluator, read)
+        self._ended = False
+        """Whether the code so far raises an exception on every path, so that what follows never runs."""
         self._loops = Loops(evaluator, self._variables, self._nested, self.block, self._assign)
 
+    def function(self, statements: Iterable[ast.stmt]) -> bool:
+        """Compile the statements of a function, and tell whether they raise an exception on every path."""
+        self.block(statements)
+        return self._ended
+
     def block(self, statements: Iterable[ast.stmt]) -> None:
+        """Compile statements, up to the first behind which no path goes on."""
         for statement in statements:
+            if self._ended:
+                return
             with self._evaluator.at(statement), self._emit.at_place(*self._evaluator.source.place(statement)):
-                self._statement(statement)
+                depth = len(self._emit.open_blocks)
+                try:
+                    self._statement(statement)
+                except Ended:
+                    if len(self._emit.open_blocks) > depth:
+                        raise Refusal("a part of this always raises an exception: write an 'if' statement") from None
+                    self._ended = True
 
     def _nested(self, statements: Iterable[ast.stmt]) -> None:
         """Compile an inner block, which has its own variables and directives. `back_to` ends it."""
         self._variables.copy()
         with self._directives.block():
-            self.block(statements)
+            self._path(statements)
+
+    def _path(self, statements: Iterable[ast.stmt]) -> None:
+        self.block(statements)
+        if self._ended:
+            self._variables.end()
+            self._ended = False
 
     def _statement(self, node: ast.stmt) -> None:
         match node:
@@ -82,9 +105,9 @@ class Statements:
                 self._variables.set(node.name, self._evaluator.inner(node))
             case ast.Raise():
                 messages.raise_(self._evaluator, node)
+                self._ended = True
             case ast.Assert():
-                if __debug__:
-                    messages.require(self._evaluator, node)
+                self._ended = __debug__ and messages.require(self._evaluator, node)
             case ast.Pass():
                 pass
             case ast.Return():
@@ -162,7 +185,8 @@ class Statements:
                     self._in_place(node, place)
             case ast.Attribute():
                 old = self._evaluator.value(node.target)
-                if not isinstance(old, Array):
+                owner = self._evaluator.value(node.target.value)
+                if not isinstance(old, Array) or (isinstance(owner, Record) and not bundles.is_mutable(owner.type)):
                     raise self._evaluator.error(node.target, _NO_ATTRIBUTE)
                 self._in_place(node, old)
             case ast.Name(id=name):
@@ -237,6 +261,7 @@ class Statements:
                 branch()
             blocks.append(block)
             after.append(self._variables.back_to(before))
+        self._ended = all(map(ends, after))
         results = self._variables.merge(node, *after)
         for block, variables in zip(blocks, after, strict=True):
             self._variables.end_block(block, variables, results, node)
@@ -250,6 +275,8 @@ class Statements:
     def _landing(self, node: jumps.Landing) -> None:
         with self._variables.leaving(node.first):
             self.block(node.first)
+        if self._ended:
+            return
         live, left = self._variables.land(node.first)
         if live.constant is None:
             self._fork(node, live, lambda: self._nested(node.rest), lambda: self._variables.copy(left))
@@ -270,7 +297,7 @@ class Statements:
     def _go_on(self, statements: Iterable[ast.stmt]) -> None:
         self._variables.copy({LIVE: Number(BOOL, True)})
         with self._directives.block():
-            self.block(statements)
+            self._path(statements)
 
     def _with(self, node: ast.With) -> None:
         call, name = node.items[0].context_expr, node.items[0].optional_vars
@@ -284,7 +311,7 @@ class Statements:
         self._evaluator.has_regions = True
         before = self._variables.now
         self._directives.region(call, lambda: self._nested(node.body))
-        for name, value in self._variables.back_to(before).items():
+        for name, value in self._variables.after(before).items():
             if value is not before.get(name):
                 before[name] = Unset(
                     f"'{name}' is assigned in the ml region of line {node.lineno}, whose code does not run when the "

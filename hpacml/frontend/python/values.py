@@ -41,6 +41,8 @@ class Array:
     """The array of which it is a slice."""
     parts: tuple[Part, ...] = ()
     """What it takes of each dimension of its parent."""
+    in_order: bool = True
+    """Whether NumPy's array lies in memory in the order of its indices, too, as far as it does not have gaps."""
 
     @property
     def sizes(self) -> tuple[int | None, ...]:
@@ -58,6 +60,11 @@ class Elements:
     """Emits what computes the element with these indices."""
     arrays: tuple[Array, ...]
     """The arrays that it reads."""
+
+    @property
+    def in_order(self) -> bool:
+        """Whether NumPy's array of these elements lies in memory in the order of its indices."""
+        return all(each.in_order for each in self.arrays)
 
 
 @dataclass(frozen=True, eq=False)

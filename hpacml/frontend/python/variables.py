@@ -26,6 +26,9 @@ Kinds = Mapping[str, AnyKind]
 LIVE = ".live"
 """The variable that tells whether a path goes on. Where it is missing, it does."""
 
+_END = ".end"
+"""The variable that a path has which has raised an exception."""
+
 _LEFT = "@left"
 """How the names end of what variables were when paths left."""
 
@@ -94,6 +97,12 @@ class Variables:
         inner, self._evaluator.variables = self.now, variables
         return inner
 
+    def after(self, variables: dict[str, Variable]) -> dict[str, Variable]:
+        """The same of a block behind which the code goes on also if this has raised an exception, or not run."""
+        inner = self.back_to(variables)
+        inner.pop(_END, None)
+        return inner
+
     def values(self, found: Kinds, node: ast.stmt) -> list[SSAValue]:
         """The values of these names, converted to their kinds. Errors are at `node`."""
         with self._evaluator.at(node):
@@ -118,6 +127,10 @@ class Variables:
             self._evaluator.emit.op(YieldOp(*self.values(found, node)))
         self.back_to(outer)
 
+    def end(self) -> None:
+        """End a path by an exception: what its variables are counts no more."""
+        self.now[_END] = _YES
+
     # -- branches --------------------------------------------------------------------------------
 
     def merge(self, node: ast.stmt, a: dict[str, Variable], b: dict[str, Variable]) -> dict[str, AnyKind]:
@@ -131,9 +144,15 @@ class Variables:
         if LIVE in a or LIVE in b:
             a.setdefault(LIVE, _YES)
             b.setdefault(LIVE, _YES)
+        goes_on = [not ends(branch) for branch in (a, b)]
         for name in dict.fromkeys((*a, *b)):
+            if name == _END:
+                continue
             x, y = a.get(name), b.get(name)
-            counts = [name == LIVE or each is not _is_of_leaving(name) for each in live]
+            counts = [
+                on and (name == LIVE or each is not _is_of_leaving(name))
+                for on, each in zip(goes_on, live, strict=True)
+            ]
             here, there = (each and not _is_anything(branch, name) for each, branch in zip(counts, (a, b), strict=True))
             if not (here or there):
                 if any(counts) and isinstance(unread := x if counts[0] else y, Anything):
@@ -242,7 +261,7 @@ class Variables:
             self.copy(self._forms.get(place, NOTHING))
             choices = self._numbers.choices
             blocks = build(found)
-            after = self.back_to(before)
+            after = self.after(before)
             widened = {name: self._widened(name, kind, after, body) for name, kind in found.items()}
             widened |= self._begun(place, after, body)
             self._kinds[place] = widened
@@ -327,6 +346,11 @@ class Variables:
     def _is_read(self, name: str) -> bool:
         whole = forms.base(name)
         return whole in self._read or not whole.isidentifier()
+
+
+def ends(variables: Mapping[str, Variable]) -> bool:
+    """Whether a path has raised an exception."""
+    return _END in variables
 
 
 def _is_known(value: Variable) -> bool:
