@@ -14,6 +14,8 @@ from tests.random_programs.writer import Writer
 class Arrays(Writer):
     """Writes what has to do with arrays."""
 
+    unary, binary = UNARY, BINARY
+
     # -- views ---------------------------------------------------------------------------------------
 
     def parts(self, shape: Shape, wanted: Shape) -> Iterator[list[str]]:
@@ -93,7 +95,7 @@ class Arrays(Writer):
             if depth <= 0 or rng.random() < 0.25:
                 break
             terms = [self.elements(shape, depth - 1), self.operand(shape, depth - 1), self.operand(shape, depth - 1)]
-            pattern = rng.choice(rng.choice([UNARY, BINARY, BINARY, BINARY, TERNARY]))
+            pattern = rng.choice(rng.choice([self.unary, self.binary, self.binary, self.binary, TERNARY]))
             given = terms[: pattern.count("{}")]
             rng.shuffle(given)
             found = combined(pattern, *given)

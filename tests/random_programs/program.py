@@ -55,13 +55,13 @@ class Program:
 class Arguments:
     """Draws the arguments of one call."""
 
-    def __init__(self, seed: int, number: int, names: Mapping[str, Any]):
+    def __init__(self, seed: int, number: int, names: Mapping[str, Any], may_share: bool = True):
         self._rng = np.random.default_rng([seed, number])
         self._pick = random.Random(seed * 31 + number)
         self._names = names
         self._layout = LAYOUTS[(seed + number // 3) % 4]
         self._sizes = {dim: self._pick.choice([3, 4, 5, 6]) for dim in "NMK"}
-        self._memory: dict[str, np.ndarray] | None = {} if (seed + number) % 3 == 0 else None
+        self._memory: dict[str, np.ndarray] | None = {} if may_share and (seed + number) % 3 == 0 else None
         """Memory by dtype that arrays share, if they do."""
 
     def of(self, parameters: Mapping[str, str | tuple[str, Fields]]) -> dict[str, Any]:
