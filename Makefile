@@ -41,6 +41,7 @@ fuzz: install  ## random maps, networks, kernels and directive text; FUZZ=N for 
 	$(BIN)/python -m tests.fuzz --examples $(FUZZ) --jobs 2 bridge
 	$(BIN)/python -m tests.fuzz --examples 1000 --jobs 2 models
 	$(BIN)/python -m tests.fuzz --examples $$(($(FUZZ) / 50)) --jobs 2 programs
+	$(BIN)/python -m tests.fuzz --examples $$(($(FUZZ) / 50)) --jobs 2 parallel
 	$(BIN)/python -m tests.fuzz --examples 200000 text
 
 filecheck: install  ## the IR tests alone

@@ -1,8 +1,8 @@
 """Long searches for differences: `python -m tests.fuzz --examples 50000 --seed 1 --jobs 2 bridge`.
 
 `bridge` compares gathers and scatters with the oracle, `models` networks through all formats and doors with the modules
-themselves, `programs` kernels with Python, `text` is about directives. Prints a script for each difference; the exit
-status is 1 if there is one.
+themselves, `programs` kernels with Python, `parallel` parallel loops on a simulated GPU, `text` is about directives.
+Prints a script for each difference; the exit status is 1 if there is one.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def in_processes(what: str, examples: int, seed: int, jobs: int) -> int:
         ]
         codes = [worker.wait() for worker in workers]
         for code, trace in zip(codes, traces, strict=True):
-            if code not in (0, 1) or (what == "programs" and trace.exists()):
+            if code not in (0, 1) or (what in ("programs", "parallel") and trace.exists()):
                 print(f"\n-- died ({code}) in\n{trace.read_text(encoding='utf-8') if trace.exists() else 'the start'}")
     return int(any(codes))
 
@@ -111,7 +111,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--only", type=int, help="the number of one example of `models` to run")
-    parser.add_argument("what", choices=["bridge", "models", "programs", "text"])
+    parser.add_argument("what", choices=["bridge", "models", "parallel", "programs", "text"])
     given = parser.parse_args()
     if given.what == "text":
         from tests import fuzz_text
@@ -121,10 +121,12 @@ def main() -> int:
         from tests import fuzz_models
 
         return int(fuzz_models.search(given.examples, given.seed, given.worker, given.only) > 0)
-    if given.what == "programs" and given.worker:
+    if given.what in ("programs", "parallel") and given.worker:
         from tests import random_programs
+        from tests.random_programs import parallel
 
-        found = random_programs.search(given.examples, given.seed, given.worker, enough=ENOUGH)
+        on_gpu = (parallel.parallel_program, parallel.difference_on_gpu) if given.what == "parallel" else ()
+        found = random_programs.search(given.examples, given.seed, given.worker, ENOUGH, *on_gpu)
         given.worker.unlink(missing_ok=True)
         return int(found > 0)
     if given.worker:

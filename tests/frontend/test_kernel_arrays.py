@@ -218,6 +218,21 @@ def g(b: Float64[np.ndarray, "m 3"], k: int):
             assert (ours == theirs).all()
 
 
+def test_zeros_that_are_clipped() -> None:
+    text = """
+@hpacml.kernel
+def f(a: V, b: V, low: float, high: float):
+    c = np.clip(a, b, high)
+    return np.clip(a, low, high), c, np.clip(a, low, b), np.clip(a, b, b[::-1]), np.clip(a[0], low, high), np.clip(low, b[1], 3)
+"""
+    kernel = kernel_of(HEAD + text)
+    values = (0.0, -0.0, np.nan, 1.0)
+    for low, high in itertools.product(values, values):
+        a, b = np.array([0.0, -0.0, 0.0, -0.0, np.nan]), np.array([0.0, 0.0, -0.0, -0.0, 1.0])
+        for mine, other in zip(kernel(a, b, low, high), kernel.py_func(a, b, low, high), strict=True):
+            assert same(mine, other), (low, high, mine, other)
+
+
 def test_sizes_that_do_not_fit() -> None:
     kernel = kernel_of(f'{HEAD}@hpacml.kernel\ndef f(a: V, b: Float64[np.ndarray, "k"]):\n    a[:] = a + b\n')
     with pytest.raises(hpacml.MapError, match=":5: arrays of 3 and 9 elements in one dimension do not fit together"):

@@ -11,13 +11,21 @@ from kernels import kernel_of
 
 from tests.random_programs import Program, difference, program, reproducer, smaller
 from tests.random_programs.compare import compared
+from tests.random_programs.parallel import difference_on_gpu, parallel_program
 
 
-@pytest.mark.parametrize("seed", range(16))
+@pytest.mark.parametrize("seed", range(10))
 def test_random_programs(seed: int) -> None:
     each, tally = program(seed), Counter[str]()
     answer = difference(each, 3, tally)
-    assert answer is None, f"{answer}\n{reproducer(each, 3)}"
+    assert answer is None, f"{answer}\n{reproducer(each, 3, difference)}"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_parallel_programs(seed: int) -> None:
+    each, tally = parallel_program(seed), Counter[str]()
+    answer = difference_on_gpu(each, 3, tally)
+    assert answer is None, f"{answer}\n{reproducer(each, 3, difference_on_gpu)}"
 
 
 def test_a_difference_is_found_and_made_small() -> None:

@@ -98,6 +98,8 @@ class Arrays(Writer):
             pattern = rng.choice(rng.choice([self.unary, self.binary, self.binary, self.binary, TERNARY]))
             given = terms[: pattern.count("{}")]
             rng.shuffle(given)
+            if "clip" in pattern and any(term.rank not in (0, len(shape)) or "None]" in term.text for term in given):
+                continue
             found = combined(pattern, *given)
             if found is not None and found.rank == len(shape) and len(found.text) < 400:
                 return found

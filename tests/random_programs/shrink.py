@@ -58,9 +58,10 @@ def _unparsed(tree: ast.AST) -> str:
     return ast.unparse(ast.fix_missing_locations(tree))
 
 
-def reproducer(program: Program, calls: int) -> str:
+def reproducer(program: Program, calls: int, compare: Callable[..., str | None]) -> str:
     """A script that shows a difference."""
     return (
-        f"from tests.random_programs import Counter, Program, difference\n\nTEXT = '''\n{program.text}\n'''\n"
-        f"print(difference(Program(TEXT, {program.parameters!r}, {program.seed}), {calls}, Counter()))\n"
+        f"from collections import Counter\n\nfrom {compare.__module__} import {compare.__name__}\n"
+        f"from tests.random_programs import Program\n\nTEXT = '''\n{program.text}\n'''\n"
+        f"print({compare.__name__}(Program(TEXT, {program.parameters!r}, {program.seed}), {calls}, Counter()))\n"
     )

@@ -29,7 +29,7 @@ from hpacml.frontend.python.constants import constant_of
 from hpacml.frontend.python.context import MISSING, Ended
 from hpacml.frontend.python.definition import Definition
 from hpacml.frontend.python.evaluator import Evaluator
-from hpacml.frontend.python.functions import FUNCTIONS, OF_ARRAYS, OF_ELEMENTS, advice
+from hpacml.frontend.python.functions import CLIP_BY_ARRAYS, FUNCTIONS, OF_ARRAYS, OF_ELEMENTS, advice
 from hpacml.frontend.python.layouts import layout_of_memref
 from hpacml.frontend.python.number import Number
 from hpacml.frontend.python.results import Result, received, types_of
@@ -256,6 +256,8 @@ def _call_function(evaluator: Evaluator, node: ast.Call, callee: Any, spelled: s
     if not has_arrays and callee in OF_ELEMENTS:
         raise Refusal(f"{spelled}(...) of a number cannot be compiled: {advice(callee)}")
     function = FUNCTIONS.get(callee) or OF_ELEMENTS[callee]
+    if callee is np.clip and any(map(elementwise.is_array, arguments[1:])):
+        function = CLIP_BY_ARRAYS
     return elementwise.lifted(
         evaluator, node, lambda *numbers: function(evaluator.numbers, spelled, [*numbers]), arguments
     )

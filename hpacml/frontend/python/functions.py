@@ -129,6 +129,14 @@ def _sign(a: Arithmetic, x: Number) -> Number:
 
 
 def _clip(a: Arithmetic, x: Number, low: Number, high: Number) -> Number:
+    """Of an element and a bound that are equal, 0.0 and -0.0, NumPy takes the element."""
+    type = result_type(np.clip, x.type, low.type, high.type)
+    x, low, high = (a.convert(number, type) for number in (x, low, high))
+    return a.numpy_extremum(np.minimum, high, a.numpy_extremum(np.maximum, low, x))
+
+
+def _clip_by_arrays(a: Arithmetic, x: Number, low: Number, high: Number) -> Number:
+    """Of an element and a bound that are equal, NumPy takes the bound."""
     type = result_type(np.clip, x.type, low.type, high.type)
     x, low, high = (a.convert(number, type) for number in (x, low, high))
     return a.numpy_extremum(np.minimum, a.numpy_extremum(np.maximum, x, low), high)
@@ -249,6 +257,9 @@ OF_ELEMENTS: dict[Callable[..., Any], Function] = {
     }.items()
 } | {np.expm1: _one(lambda a, x: a.convert(a.call_c("expm1", x), result_type(np.expm1, x.type)))}
 """NumPy's functions that a kernel may call of arrays only."""
+
+CLIP_BY_ARRAYS = Function(_clip_by_arrays, 3, 3)
+"""`np.clip` where a bound is an array."""
 
 OF_ARRAYS = frozenset(function for function in FUNCTIONS if getattr(np, function.__name__, None) is function) | {abs}
 """The functions that NumPy applies to the elements of arrays."""
