@@ -16,7 +16,7 @@ from hpacml.frontend.python import bundles, kinds, making, overlap
 from hpacml.frontend.python.context import Context
 from hpacml.frontend.python.number import Number
 from hpacml.frontend.python.types import NeedsValue, Refusal, ScalarType
-from hpacml.frontend.python.values import Array, Opaque, Record, Static, Tuple, Value, describe
+from hpacml.frontend.python.values import Array, Opaque, Record, Static, Tuple, Unset, Value, describe
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,8 @@ def returned(context: Context, node: ast.AST, value: Value) -> tuple[Result, lis
                 return ConstantResult(found)
             case Opaque(name=name):
                 raise NeedsValue(name)
+            case Unset(reason=reason):
+                raise Refusal(reason)
             case _:
                 raise Refusal(f"this returns {describe(each)}, which a kernel cannot")
 

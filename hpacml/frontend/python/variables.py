@@ -450,6 +450,8 @@ def _why_unset(name: str, node: ast.stmt, a: Variable | None, b: Variable | None
         if isinstance(value, Unset):
             return value.reason
     if not forms.base(name).isidentifier():  # the compiler's own: what is returned
+        if isinstance(a, Static) and isinstance(b, Static):
+            return f"what is returned is {describe(a)} on one path and {describe(b)} on another: return numbers"
         return "one path through the kernel returns a value, and another does not: return one on every path"
     if a is None or b is None:
         return (
