@@ -185,19 +185,19 @@ class Arrays(Writer):
         return self.reduced(depth)
 
     def integer(self, depth: int) -> tuple[str, int]:
-        if depth > 1 and self.scope.arrays and self.rng.random() < 0.06:
+        if depth > 1 and self.scope.arrays and self.rng.random() < 0.12:
             mask = combined("{} > {}", self.elements(self.a_shape(), 1), self.number(1))
             if mask is not None:
                 return f"int({mask.text}.sum())", 10**4
         return super().integer(depth)
 
     def float(self, depth: int) -> str:
-        if depth > 1 and self.scope.arrays and self.rng.random() < 0.06:
+        if depth > 1 and self.scope.arrays and self.rng.random() < 0.12:
             return f"float({self.summary(1).text})"
         return super().float(depth)
 
     def truth(self, depth: int) -> str:
-        if depth > 1 and self.scope.arrays and self.rng.random() < 0.06:
+        if depth > 1 and self.scope.arrays and self.rng.random() < 0.12:
             return f"bool({self.elements(self.a_shape(), 1).text}.{self.rng.choice(['any', 'all'])}())"
         return super().truth(depth)
 
@@ -206,9 +206,11 @@ class Arrays(Writer):
     def made(self, depth: int) -> tuple[str, Array]:
         """An expression that makes an array."""
         rng = self.rng
-        match rng.randrange(6):
+        match rng.randrange(7):
             case 0:
                 return self.counted()
+            case 6:
+                return self.reshaped(depth)
             case 1:
                 return self.listed()
             case 2 if (found := rng.choice([self.along_an_axis, self.multiplied])(depth)) is not None:
@@ -276,6 +278,19 @@ class Arrays(Writer):
         dtype = rng.choice(["", "", "float32", "float64", *(INTEGERS if integers else ())])
         found = dtype or ("int64" if integers else "float64")
         return f"np.array({text}{', ' * bool(dtype)}{'np.' * bool(dtype)}{dtype})", Array(found, shape, packed=True)
+
+    def reshaped(self, depth: int) -> tuple[str, Array]:
+        """Another shape of an array without gaps."""
+        rng, shape = self.rng, self.a_shape()
+        term = self.elements(shape, min(depth, 1))
+        if len(shape) > 1:
+            how = rng.choice([".copy().reshape(-1)", ".copy().ravel()", ".flatten()", ".copy().reshape((-1,))"])
+            steps = tuple(step for size in shape for step in (*size.steps, "*"))
+            least = int(np.prod([size.least for size in shape]))
+            return f"({term.text}){how}", Array(term.dtype, (Size(steps, least),), packed=True)
+        size = f"len({term.text})"
+        rows = rng.choice([f"2, {size}", f"(2, {size})", "2, -1", f"-1, {size}"]) if shape[0].least else f"2, {size}"
+        return f"np.arange(2 * {size}).reshape({rows})", Array("int64", (fixed(2), *shape), packed=True)
 
     def multiplied(self, depth: int) -> tuple[str, Array] | None:
         """`a @ b` of a matrix and a vector, or of two matrices."""

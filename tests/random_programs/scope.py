@@ -96,7 +96,6 @@ class Helper:
     keywords: bool = True
     defaults: tuple[str, ...] = ()
     """The parameters that have a default value."""
-    writes: bool = True
 
 
 @dataclass
