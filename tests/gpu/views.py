@@ -236,6 +236,20 @@ def made_of_many(a: Wide, b: Wide):
             b[i, j] = inner[j % len(inner)] + c.T[j]
 
 
+@case((6, 8))
+def views_of_made(a: Wide):
+    c = a * 2
+    d, e = c[:, 1:], c[:, :-1]
+    for i in prange(len(a)):
+        c[i, 1:] = e[i] - 1
+        d[i] = e[i] + c[i, 0]
+        local = np.zeros(8)
+        part = local[1:]
+        part[:] = e[i]
+        local[:-1] = part * 2
+        a[i] = local + c[i]
+
+
 @case((6, 8), 3)
 def swapped(a: Wide, times: int):
     for i in prange(len(a)):

@@ -35,7 +35,7 @@ from itertools import product
 
 from xdsl.dialects import arith, func, memref, scf
 from xdsl.dialects.builtin import BoolAttr, StringAttr
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import Block, Operation, SSAValue
 from xdsl.rewriter import InsertPoint
 
 from hpacml.dialects.hpacml_rt.map_checks import RefuseOp
@@ -95,14 +95,20 @@ def _may_meet(question: Operation, loop: scf.ParallelOp, a: IndexArithmetic) -> 
 def _share(x: SSAValue, y: SSAValue, loop: scf.ParallelOp, a: IndexArithmetic) -> Condition:
     if x is y:
         return True
-    kinds = [type(each.owner) for each in (x, y)]
-    if memref.AllocOp in kinds or memref.GetGlobalOp in kinds:
+    if all(_are_apart(*pair) for pair in product(origins(x), origins(y))):
         return False
     if loop.is_ancestor(x.owner) or loop.is_ancestor(y.owner):
         return True
     (first, end), (other_first, other_end) = (address_range(each, *metadata(each, a), a) for each in (x, y))
     one = a.constant(1)
     return a.all([a.le(first + one, other_end), a.le(other_first + one, end)])
+
+
+def _are_apart(x: SSAValue, y: SSAValue) -> bool:
+    """Whether two arrays that are no views are known to lie in different memory: all but two arguments do."""
+    made = [isinstance(each.owner, memref.AllocOp | memref.GetGlobalOp) for each in (x, y)]
+    given = [isinstance(each.owner.parent_op(), func.FuncOp) and isinstance(each.owner, Block) for each in (x, y)]
+    return x is not y and any(made) and all(m or g for m, g in zip(made, given, strict=True))
 
 
 def _answer(loop: scf.ParallelOp, answers: Sequence[bool]) -> None:
