@@ -47,6 +47,16 @@ def test_arrays_of_a_call_that_share_memory(machine: Machine, columns: tuple[sli
     np.testing.assert_array_equal(machine.host(there[0]), expected)
 
 
+def test_memory_that_no_kernel_can_have(machine: Machine) -> None:
+    memory = np.random.default_rng(1).random((5, 8))
+    there = parts_of(machine, memory.copy(), (slice(1, 6), slice(5)))
+    with pytest.raises(
+        hpacml.DeviceError, match="cannot run on a GPU for arrays that share memory: it has a local array"
+    ):
+        Kernel(views.lower_parts.py_func)(*there[1:])
+    np.testing.assert_array_equal(machine.host(there[0]), memory)
+
+
 def parts_of(machine: Machine, memory: Any, columns: tuple[slice, ...]) -> list[Any]:
     """An array on the machine, and columns of it."""
     if not machine.real:

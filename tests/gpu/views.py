@@ -280,6 +280,20 @@ def triangles(a: Wide):
         a[i, i:][::-1] -= 2
 
 
+@case((6, 6), (6, 6))
+def lower_parts(a: Wide, b: Wide):
+    for i in prange(len(a)):
+        a[i, :i] = b[i, :i]
+
+
+@case((6, 6))
+def eliminated(a: Wide):
+    for k in range(len(a) - 1):
+        for i in prange(k + 1, len(a)):
+            a[i, k] /= a[k, k]
+            a[i, k + 1 :] -= a[i, k] * a[k, k + 1 :]
+
+
 @case((6, 3))
 def made_before(a: Wide):
     table = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])

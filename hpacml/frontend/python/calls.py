@@ -231,8 +231,8 @@ def _check_sizes(evaluator: Evaluator, callee: Definition, given: Arguments, nod
     """Prove that arrays have the sizes that the callee's annotations demand, or have the code check them."""
     arrays = given.arrays
     for (array, axis), other, size, text in size_rules(callee.name, given.parameters):
-        found = evaluator.identity(arrays[array], axis)
-        wanted = size if other is None else evaluator.identity(arrays[other[0]], other[1])
+        found = evaluator.identities.size(arrays[array].value, axis)
+        wanted = size if other is None else evaluator.identities.size(arrays[other[0]].value, other[1])
         if found == wanted:
             continue
         if isinstance(found, int) and isinstance(wanted, int):

@@ -153,7 +153,7 @@ class _Compiler:
             for name, value in parameters.values(block).items():
                 for part, each in forms.write(evaluator.variables, name, value):
                     evaluator.variables[part] = each
-            evaluator.dims.update(parameters.dims)
+            evaluator.identities.dims.update(parameters.dims)
             body = jumps.function_body(node.body if isinstance(node, ast.FunctionDef) else [])
             raises = statements.function(body)
             result, values = (None, []) if raises else _returned(kernel, evaluator)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Hashable, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -17,12 +17,12 @@ from xdsl.ir import SSAValue
 
 from hpacml.abi.records import SizeSite
 from hpacml.errors import CompileError, DirectiveError
-from hpacml.frontend.python.annotations import ArrayParameter, Dim, Parameter
+from hpacml.frontend.python.annotations import ArrayParameter, Parameter
 from hpacml.frontend.python.emitter import Emitter
 from hpacml.frontend.python.forms import Variable
 from hpacml.frontend.python.number import Number
 from hpacml.frontend.python.scalars import Arithmetic
-from hpacml.frontend.python.sizes import identity
+from hpacml.frontend.python.sizes import Identities
 from hpacml.frontend.python.source import Source
 from hpacml.frontend.python.types import BOOL, INT, NeedsValue, Refusal
 from hpacml.frontend.python.values import Array, Elements, Opaque, Static, Tuple, Value, describe
@@ -58,8 +58,7 @@ class Context(ABC):
         self.variables: dict[str, Variable] = {}
         self.written: set[int] = set()
         """The positions of the parameters that the kernel writes."""
-        self.dims: dict[SSAValue, tuple[Dim, ...]] = {}
-        """The dimensions of the arrays that are parameters, by their annotations."""
+        self.identities = Identities()
         self.meanings: dict[str, tuple[ast.expr, object]] = {}
         """The names outside of the kernel whose meanings are compiled, and these, by their spellings."""
         self.has_regions = False
@@ -79,7 +78,7 @@ class Context(ABC):
 
     def share(self, caller: Context) -> None:
         """Work as a part of the code of another function."""
-        self.numbers, self.written, self.dims = caller.numbers, caller.written, caller.dims
+        self.numbers, self.written, self.identities = caller.numbers, caller.written, caller.identities
         self.in_parallel_loop = caller.in_parallel_loop
 
     # -- errors ----------------------------------------------------------------------------------
@@ -166,9 +165,11 @@ class Context(ABC):
             return Number(INT, known)
         return Number(INT, self.emit.value(DimOp(array.value, self.emit.index(axis))), bound=0)
 
-    def identity(self, array: Array, axis: int) -> Hashable:
-        """What a size of an array is, equal for sizes that are known to be equal."""
-        return identity(array.value, axis, self.dims)
+    def are_equal(self, a: Number, b: Number) -> bool:
+        """Whether two integers are known to be equal."""
+        known = [each.constant if each.constant is not None else each.value for each in (a, b)]
+        x, y = (self.identities.number(each) if isinstance(each, SSAValue) else each for each in known)
+        return x == y
 
     def note_write(self, node: ast.AST, array: Array) -> None:
         """Note that an array is written. Raises `CompileError` for a constant."""
@@ -184,7 +185,7 @@ class Context(ABC):
 
     def require_equal(self, node: ast.AST, given: Number, wanted: Number, text: str) -> None:
         """Have the code check that two sizes are equal. Raises `Refusal` if they are known to differ."""
-        if given.value is wanted.value or (given.constant is not None and given.constant == wanted.constant):
+        if self.are_equal(given, wanted):
             return
         if given.constant is not None and wanted.constant is not None:
             raise Refusal(text.format(given=given.constant, wanted=wanted.constant))

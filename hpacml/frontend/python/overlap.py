@@ -66,7 +66,9 @@ def root(memory: SSAValue) -> SSAValue:
 
 def _of_slices(context: Context, target: Array, source: Array) -> SSAValue | None:
     pairs = list(zip(target.parts, source.parts, strict=True))
-    if all(_are_same(a, b) for a, b in pairs) or any(_alternate(a, b) for a, b in pairs):
+    # Two indices are the same, and so are the elements then, or the slices have none in common.
+    harmless = all(_are_same(context, a, b) or (a.is_index and b.is_index) for a, b in pairs)
+    if harmless or any(_alternate(a, b) for a, b in pairs):
         return None
     conditions: list[SSAValue] = []
     for a, b in pairs:
@@ -84,11 +86,10 @@ def _of_slices(context: Context, target: Array, source: Array) -> SSAValue | Non
     return reduce(lambda a, b: context.emit.value(AndIOp(a, b)), conditions)
 
 
-def _are_same(a: Part, b: Part) -> bool:
+def _are_same(context: Context, a: Part, b: Part) -> bool:
     """Whether two parts of a dimension, of which one is repeated if its size is 1, have the same elements in order."""
-    starts = a.start.value is b.start.value or (a.start.constant is not None and a.start.constant == b.start.constant)
     repeated = (a.size.constant == 1) != (b.size.constant == 1)
-    return starts and a.step == b.step and a.is_index == b.is_index and not repeated
+    return context.are_equal(a.start, b.start) and a.step == b.step and a.is_index == b.is_index and not repeated
 
 
 def _alternate(a: Part, b: Part) -> bool:
