@@ -387,9 +387,9 @@ def test_small_arrays_are_registers() -> None:
 
 
 @hpacml.kernel
-def growing(a: Wide):
+def falling(a: Wide):
     for i in prange(a.shape[0]):
-        b = np.zeros(i)
+        b = np.zeros(3 - i)
         a[i, 0] = b[0]
 
 
@@ -433,7 +433,7 @@ def total(a: Wide):
 SAYING = r"it has an 'assert', a 'raise' or a 'print', which only the CPU has: write what it would tell to an array, .*"
 
 REFUSED = {
-    growing: r"a local array 'b' whose size is not known before the loop: have all iterations make the largest",
+    falling: r"a local array 'b' whose size is not known before the loop: have all iterations make the largest",
     measured: "a local array 'b' whose size is not known before the loop",
     sequential: "'sequential' uses the array 'a' on the host, but is for a GPU: write loops with hpacml.prange, or whole",
     total: r"'total' uses the array 'a' on the host, but is for a GPU: .*\n +return a.sum\(\)\n +\^{14}$",

@@ -47,14 +47,36 @@ def test_arrays_of_a_call_that_share_memory(machine: Machine, columns: tuple[sli
     np.testing.assert_array_equal(machine.host(there[0]), expected)
 
 
+@pytest.mark.parametrize("columns", [(slice(1, 6), slice(5)), (slice(5), slice(1, 6)), (slice(4), slice(4, 8))])
+def test_parts_that_differ_between_iterations(machine: Machine, columns: tuple[slice, slice]) -> None:
+    memory = np.random.default_rng(1).random((4, 8))
+    expected = memory.copy()
+    views.lower_parts.py_func(*(expected[:, part] for part in columns))
+    there = parts_of(machine, memory, columns)
+    Kernel(views.lower_parts.py_func)(*there[1:])
+    np.testing.assert_array_equal(machine.host(there[0]), expected)
+
+
+@hpacml.kernel
+def measured(a: views.Wide, b: views.Wide):
+    for i in prange(len(a)):
+        n = int(a[i, 0])
+        a[i, :n:2] = 2 * b[i, :n:2]
+
+
 def test_memory_that_no_kernel_can_have(machine: Machine) -> None:
-    memory = np.random.default_rng(1).random((5, 8))
-    there = parts_of(machine, memory.copy(), (slice(1, 6), slice(5)))
+    """How long rows are, elements of arrays tell: in memory of their own, there is no need for other memory."""
+    memory = np.arange(40.0).reshape(4, 10) % 7 % 4
+    expected = memory.copy()
+    there, other, shared = parts_of(machine, memory, (slice(3), slice(2, 5)))
+    Kernel(measured.py_func)(there, machine.there(expected.copy()))
+    measured.py_func(expected, expected.copy())
+    np.testing.assert_array_equal(machine.host(there), expected)
     with pytest.raises(
         hpacml.DeviceError, match="cannot run on a GPU for arrays that share memory: it has a local array"
     ):
-        Kernel(views.lower_parts.py_func)(*there[1:])
-    np.testing.assert_array_equal(machine.host(there[0]), memory)
+        Kernel(measured.py_func)(other, shared)
+    np.testing.assert_array_equal(machine.host(there), expected)
 
 
 def parts_of(machine: Machine, memory: Any, columns: tuple[slice, ...]) -> list[Any]:

@@ -39,7 +39,7 @@ CASES: dict[str, Case] = {}
 
 def rtol(name: str) -> float:
     """How far results may differ from Python's: NumPy adds in pairs."""
-    return 1e-14 if name in ("reduced", "sums_of_rows") else 0
+    return 1e-14 if name in ("reduced", "sums_of_rows", "growing") else 0
 
 
 def in_python(name: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, ...]:
@@ -292,6 +292,23 @@ def eliminated(a: Wide):
         for i in prange(k + 1, len(a)):
             a[i, k] /= a[k, k]
             a[i, k + 1 :] -= a[i, k] * a[k, k + 1 :]
+
+
+@case((9, 8), 6)
+def growing(a: Wide, n: int):
+    for i in prange(len(a)):
+        b = np.full(i + 1, 2.0)
+        c = np.ones((i, 5))
+        c[i // 2 :, 1] += b[i // 2 :, None][0]
+        d = a[i, i:] * 2
+        for k in range(1, n):
+            e = a[i, :k] + k
+            e[1:] += e[:-1]
+            a[i, k:] = a[i, k:][::-1] + e[-1]
+            f = np.empty((len(e), min(i, 4) + 1))
+            f[:] = e[:, None]
+            a[i, 0] += f.T[-1, len(e) // 2] + f[0, 0]
+        a[i, :1] += b[-1] + c.sum() + d.sum()
 
 
 @case((6, 3))

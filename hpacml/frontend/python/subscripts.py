@@ -220,7 +220,7 @@ def _check_bounds(context: Context, array: Array, axis: int, node: ast.expr, ind
 def _from_end(context: Context, size: Number, index: Number) -> Number:
     """The index from the start for one that counts from the end if it is negative."""
     numbers = context.numbers
-    if index.constant is not None and index.constant >= 0:
+    if index.least is not None and index.least >= 0:
         return index
     shifted = numbers.binary(ast.Add, size, index)
     if index.constant is not None:
@@ -278,12 +278,26 @@ def _slice(context: Context, size: Number, lower: Number | None, upper: Number |
         index = _from_end(context, size, bound)
         return extents.least(numbers, extents.greatest(numbers, index, first), last)
 
-    start, stop = clipped(lower, first if step > 0 else last), clipped(upper, last if step > 0 else first)
-    low, high = (start, stop) if step > 0 else (stop, start)
-    count = extents.greatest(numbers, numbers.binary(ast.Sub, high, low), zero)
+    start = clipped(lower, first if step > 0 else last)
+    if (step > 0 or lower is upper is None) and (margins := _margins(lower, upper)) is not None:
+        length = numbers.binary(ast.Sub, size, Number(INT, margins)) if margins else size
+    else:
+        stop = clipped(upper, last if step > 0 else first)
+        length = numbers.binary(ast.Sub, *((stop, start) if step > 0 else (start, stop)))
+    count = extents.greatest(numbers, length, zero)
     if abs(step) > 1:
         count = numbers.binary(ast.Add, count, Number(INT, abs(step) - 1))
         count = numbers.binary(ast.FloorDiv, replace(count, bound=0), Number(INT, abs(step)))
     if step < 0:  # of no elements, it may begin before the array
         start = extents.greatest(numbers, start, zero)
     return Part(start, replace(count, bound=0), step)
+
+
+def _margins(lower: Number | None, upper: Number | None) -> int | None:
+    """How many elements a slice such as `a[1:-1]`, `a[2:]` and `a[:-2]` leaves out, None for others.
+
+    Those that leave out as many are known to have as many.
+    """
+    before = 0 if lower is None else lower.constant
+    behind = 0 if upper is None else -(upper.constant or 0) or None
+    return int(before + behind) if before is not None and before >= 0 and behind is not None and behind >= 0 else None

@@ -45,7 +45,7 @@ from hpacml.passes.common.located import Builder, Rewriter
 from hpacml.passes.common.origins import MEET, origins
 from hpacml.passes.common.strided import address_range, metadata
 from hpacml.passes.gpu.launches import no_kernel
-from hpacml.passes.gpu.local_arrays import local_arrays, unknown
+from hpacml.passes.gpu.local_arrays import local_arrays, most_sizes, no_size
 
 _FOLDED = (scf.IfOp, arith.OrIOp, arith.AndIOp)
 
@@ -71,9 +71,10 @@ def versions(loop: scf.ParallelOp) -> list[scf.ParallelOp]:
     Rewriter.erase_op(loop)
     _answer(shared, [answer is not False for answer in answers])
     _answer(apart, [answer is True for answer in answers])
-    if (why := next(filter(None, (unknown(array, shared) for array in local_arrays(shared))), None)) is None:
+    unknown = next((array for array in local_arrays(shared) if most_sizes(array, shared) is None), None)
+    if unknown is None:
         return [shared, apart]
-    error = no_kernel(shared, f"has {why}", "on a GPU for arrays that share memory")
+    error = no_kernel(shared, no_size(unknown), "on a GPU for arrays that share memory")
     Rewriter.replace_op(shared, RefuseOp(StringAttr(str(error))))
     return [apart]
 

@@ -23,8 +23,9 @@ from hpacml.passes.gpu.inlining import inline_calls
 from hpacml.passes.gpu.launches import KernelNames, below, launch_points, no_kernel, product
 from hpacml.passes.gpu.local_arrays import (
     MOST_BLOCKS,
+    capacity,
     checks_of_sizes,
-    hoist_needs,
+    hoist_checks,
     is_check,
     is_refusal,
     local_arrays,
@@ -107,9 +108,9 @@ def _launch(name: str, loop: scf.ParallelOp) -> None:
     a = IndexArithmetic(Builder(InsertPoint.before(loop)))
     dimensions, between, inside = _nest(loop, a)
     sizes = [each.size for each in dimensions]
-    arrays, checks = local_arrays(loop), checks_of_sizes(loop)
-    for op in [*arrays, *checks]:
-        hoist_needs(op, loop, a.builder)
+    arrays = {array: capacity(array, loop, a) for array in local_arrays(loop)}
+    checks = checks_of_sizes(loop)
+    hoist_checks(checks, loop, a.builder)
 
     def iteration(indices: list[Poly], a: IndexArithmetic) -> None:
         for each, index in zip(dimensions, indices, strict=True):
@@ -122,7 +123,7 @@ def _launch(name: str, loop: scf.ParallelOp) -> None:
 
     def launch_with_arrays(a: IndexArithmetic) -> None:
         _move(checks, a.builder)
-        place(arrays, launch_points(name, sizes, a, iteration, *([MOST_BLOCKS] if arrays else [])))
+        place(arrays, launch_points(name, sizes, a, iteration, *([MOST_BLOCKS] if arrays else [])), a)
 
     if arrays or checks:
         where(_has_points(dimensions, a), launch_with_arrays, a)
@@ -149,8 +150,7 @@ def _nest(loop: scf.ParallelOp, a: IndexArithmetic) -> tuple[list[_Dimension], l
         checks = [op for op in others if is_check(op)]
         if not isinstance(inner, scf.ParallelOp) or not all(op in checks or is_side_effect_free(op) for op in others):
             return dimensions, between, body
-        for check in checks:
-            hoist_needs(check, loop, a.builder)
+        hoist_checks(checks, loop, a.builder)
         if checks:
             where(_has_points(dimensions, a), lambda a, checks=checks: _move(checks, a.builder), a)
         bound = [op for op in others if loop.is_ancestor(op) and not _hoist(op, loop, a.builder)]

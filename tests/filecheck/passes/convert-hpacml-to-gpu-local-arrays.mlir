@@ -40,7 +40,7 @@ func.func @sized(%a: memref<?xf32>, %n: index, %m: index) {
 // CHECK:           [[ROW:%\d+]] = arith.muli [[THREADS]]
 // CHECK-NEXT:      "gpu.launch"([[BLOCKS]]
 // CHECK:             [[FIRST:%\d+]] = arith.muli %block
-// CHECK-NEXT:        [[NUMBER:%\d+]] = arith.addi [[FIRST]], %thread
+// CHECK-NEXT:        [[NUMBER:%\d+]] = arith.addi %thread, [[FIRST]]
 // CHECK-NEXT:        [[PART:%local_\d+]] = memref.reinterpret_cast %local to offset: [[[NUMBER]]], sizes: [%size, 100], strides: [[[ROW]], [[THREADS]]]
 // CHECK-NEXT:        scf.for
 // CHECK-NOT:           memref.alloc
@@ -124,7 +124,7 @@ func.func @viewed(%a: memref<?x?xf64>) {
 // CHECK:         [[BYTES:%\d+]] = arith.muli %m, {{.*}}
 // CHECK:         %local = memref.alloc({{.*}}) : memref<?xi8>
 // CHECK:         "gpu.launch"
-// CHECK:           [[NUMBER:%\d+]] = arith.addi {{.*}}, %thread
+// CHECK:           [[NUMBER:%\d+]] = arith.addi %thread, {{.*}}
 // CHECK:           [[START:%\d+]] = arith.muli [[NUMBER]], [[BYTES]]
 // CHECK-NEXT:      [[PART:%local_\d+]] = memref.view %local[[[START]]][%m] : memref<?xi8> to memref<?xf64>
 // CHECK-NEXT:      [[OWN:%\d+]] = memref.alloca() : memref<4xf64, 5 : i64>
@@ -134,3 +134,38 @@ func.func @viewed(%a: memref<?x?xf64>) {
 // CHECK-NOT:         memref.dealloc
 // CHECK:             "gpu.terminator"
 // CHECK:         memref.dealloc %local : memref<?xi8>
+
+// -----
+
+// Where sizes differ between iterations, memory is taken for the most that they can be, and checked that it can be had.
+
+func.func private @hpacml_refuse_size(index, index)
+
+func.func @growing(%a: memref<?xf32>, %n: index) {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %max = memref.dim %a, %c0 : memref<?xf32>
+  "scf.parallel"(%c0, %n, %c1) <{operandSegmentSizes = array<i32: 1, 1, 1, 0>}> ({
+  ^bb0(%i: index):
+    %least = arith.minsi %i, %max : index
+    %size = arith.addi %least, %c1 : index
+    %wrong = arith.cmpi ugt, %size, %max : index
+    scf.if %wrong {
+      func.call @hpacml_refuse_size(%size, %c0) : (index, index) -> ()
+    }
+    %local = memref.alloc(%size) : memref<?xf32>
+    %v = memref.load %local[%c0] : memref<?xf32>
+    memref.store %v, %a[%i] : memref<?xf32>
+    memref.dealloc %local : memref<?xf32>
+    scf.reduce
+  }) : (index, index, index) -> ()
+  func.return
+}
+
+// CHECK-LABEL: func.func @growing
+// CHECK:         [[LEAST:%\d+]] = arith.minsi %n, %max
+// CHECK-NEXT:    [[MOST:%\d+]] = arith.addi [[LEAST]], %c1
+// CHECK-NOT:     @hpacml_refuse_size
+// CHECK:         [[TAKEN:%\d+]] = arith.select {{.*}}, [[MOST]], {{.*}}
+// CHECK-NEXT:    [[ALL:%\d+]] = arith.muli {{.*}}, [[TAKEN]]
+// CHECK-NEXT:    memref.alloc([[ALL]])

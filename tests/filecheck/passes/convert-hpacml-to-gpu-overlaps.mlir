@@ -110,14 +110,15 @@ func.func @known(%a: memref<?xf64>, %n: index) {
 // CHECK:           memref.store %one, %local
 // CHECK-NOT:     "gpu.launch"
 
-func.func @unknown(%a: memref<?xf64>, %b: memref<?xf64>, %n: index) {
+func.func @unknown(%a: memref<?xf64>, %b: memref<?xf64>, %sizes: memref<?xindex>, %n: index) {
   %c0 = arith.constant 0 : index
   %c1 = arith.constant 1 : index
   "scf.parallel"(%c0, %n, %c1) <{operandSegmentSizes = array<i32: 1, 1, 1, 0>}> ({
   ^bb0(%i: index):
     %meet = func.call @hpacml_meet_1xf64_1xf64(%a, %b) : (memref<?xf64>, memref<?xf64>) -> i1
     scf.if %meet {
-      %local = memref.alloc(%i) : memref<?xf64>
+      %size = memref.load %sizes[%i] : memref<?xindex>
+      %local = memref.alloc(%size) : memref<?xf64>
       memref.dealloc %local : memref<?xf64>
     }
     scf.reduce

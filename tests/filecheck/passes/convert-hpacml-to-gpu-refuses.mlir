@@ -2,12 +2,13 @@
 
 // RUN: not hpacml-opt %s -p convert-hpacml-to-gpu 2>&1 | filecheck %s
 
-func.func @refused(%a: memref<?xf32>, %n: index) {
+func.func @refused(%a: memref<?xf32>, %sizes: memref<?xindex>, %n: index) {
   %c0 = arith.constant 0 : index
   %c1 = arith.constant 1 : index
   "scf.parallel"(%c0, %n, %c1) <{operandSegmentSizes = array<i32: 1, 1, 1, 0>}> ({
   ^bb0(%i: index):
-    %local = memref.alloc(%i) : memref<?xf32>
+    %size = memref.load %sizes[%i] : memref<?xindex>
+    %local = memref.alloc(%size) : memref<?xf32>
     %v = memref.load %local[%c0] : memref<?xf32>
     memref.store %v, %a[%i] : memref<?xf32>
     memref.dealloc %local : memref<?xf32>
