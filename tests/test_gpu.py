@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from jaxtyping import Float32, Float64
+from jaxtyping import Bool, Float32, Float64, Int8, UInt16, UInt32, UInt64
 from xdsl.dialects import gpu
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.parser import Parser
@@ -41,6 +41,11 @@ from tests.test_oracle import search
 Grid = Float32[np.ndarray, "N M"]
 Wide = Float64[np.ndarray, "N M"]
 Row = Float64[np.ndarray, "N"]
+Bytes = Int8[np.ndarray, "N"]
+Words = UInt16[np.ndarray, "N"]
+Counts = UInt32[np.ndarray, "N"]
+Large = UInt64[np.ndarray, "N"]
+Flags = Bool[np.ndarray, "N"]
 
 
 class Forgetful(dict[Any, Any]):
@@ -261,6 +266,32 @@ def test_mathematics(launches: list[ModuleOp]) -> None:
     mathematics.py_func(*expected)
     np.testing.assert_array_equal((a, b), expected)
     assert kernels(launches[0]) == 1
+
+
+@hpacml.kernel
+def elements(a: Bytes, b: Words, c: Counts, d: Large, e: Flags, x: Row):
+    for i in prange(len(x)):
+        own = np.zeros(3, np.uint16)
+        own[1] = b[i]
+        x[i] = d[i] - own[i % 3]
+        a[i] = a[i] // 3
+        b[i] = own[1] // 3
+        c[i] = c[i] >> 1
+        e[i] = d[i] > c[i]
+    d //= 3
+
+
+def test_integers_with_and_without_a_sign(launches: list[ModuleOp]) -> None:
+    def make() -> list[np.ndarray[Any, Any]]:
+        found = [np.full(9, -1).astype(dtype) for dtype in (np.int8, np.uint16, np.uint32, np.uint64, np.bool_)]
+        return [*found, np.zeros(9)]
+
+    found, expected = make(), make()
+    Kernel(elements.py_func)(*found)
+    elements.py_func(*expected)
+    for array, wanted in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(array, wanted)
+    assert kernels(launches[0]) == 2
 
 
 @pytest.mark.parametrize("name", views.CASES)

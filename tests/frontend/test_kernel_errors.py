@@ -116,6 +116,7 @@ STATEMENTS: list[tuple[str, str, str | None, str]] = [
     ("n: int", "for i in range(n):\n        pass\n    return i", "i", "the variable of the loop in line 3"),
     ("n: int", "while n > 1:\n        y = n\n        n -= 1\n    return y", "y", "only in the loop of line 3"),
     ("n: int", "for i in n:\n        pass", "n", "a loop over a number (int): kernels have loops over range(...)"),
+    (MATRIX, "for r in reversed(enumerate(a)):\n        pass", "enumerate(a)", "Python does not reverse enumerate(a)"),
     ("x: float", "for i in range(x):\n        pass", "x", "must be an integer, and this is a float"),
     ("n: int", "for i in range(0, n, 0):\n        pass", "0", "the step of a range is 0"),
     ("n: int", "for i in range():\n        pass", "range()", "one to three numbers"),

@@ -334,6 +334,7 @@ def test_numbers_in_texts(capfd: pytest.CaptureFixture[str]) -> None:
     kernel = kernel_of(
         HEAD + "S = np.float32(0.1)\n@hpacml.kernel\ndef f(n: int, c: np.bool_, x: np.float32):\n"
         "    print((c, x), f'{n!s:>4}|{x!r}|{c}|{x!a}|{S!r}|{S}|{SCHEME!a:>9}')\n"
+        "    print(x, S, x * n, np.float32(16777216.0), c, n, SCHEME, None, (n, x * x))\n"
     )
     texts: list[str] = []
     for call in (kernel, kernel.py_func):

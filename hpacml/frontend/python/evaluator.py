@@ -96,6 +96,8 @@ class Evaluator(Context):
                 return self._call(node)
             case jumps.Anything():
                 return Anything()
+            case jumps.Computed(value=compute) if compute is not None:
+                return compute()
             case _:
                 raise Refusal(f"{_construct(node)} cannot be compiled")
 

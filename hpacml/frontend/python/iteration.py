@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from functools import partial, reduce
 from typing import Any
 
+import numpy as np
+
 from hpacml.frontend.python import elementwise, extents, ranges, slicing, subscripts
 from hpacml.frontend.python.arguments import bound, check
 from hpacml.frontend.python.context import Context
@@ -22,8 +24,8 @@ class Series:
 
     length: Number
     item: Callable[[Number], Value]
-    is_of_tuple: bool = False
-    """Whether values may differ in what they are, so that each needs code of its own."""
+    most: int | None = None
+    """The most values, if these may differ in what they are, so that each needs code of its own; else None."""
 
 
 def series(context: Context, node: ast.expr) -> Series:
@@ -37,11 +39,11 @@ def series(context: Context, node: ast.expr) -> Series:
         case Array():
             return Series(context.size(value, 0), lambda position: element(context, value, position))
         case Tuple(items=items):
-            return Series(Number(INT, len(items)), lambda position: _pick(context, items, position), True)
+            return Series(Number(INT, len(items)), lambda position: _pick(context, items, position), len(items))
         case _:
             raise Refusal(
                 f"a loop over {describe(value)}: kernels have loops over range(...), hpacml.prange(...), arrays, "
-                "tuples, and enumerate(...), zip(...) and reversed(...) of those"
+                "tuples, np.ndindex(...), and enumerate(...), zip(...) and reversed(...) of those"
             )
 
 
@@ -68,17 +70,42 @@ def unpacked(context: Context, node: ast.AST, array: Array, count: int) -> list[
     return [element(context, array, Number(INT, position)) for position in range(count)]
 
 
-# -- range, enumerate, zip, reversed -------------------------------------------------------------
+# -- range, ndindex, enumerate, zip, reversed ----------------------------------------------------
 
 
 def _range(context: Context, node: ast.Call) -> Series:
     numbers, found = context.numbers, ranges.range_of(context, node)
     counters = ranges.Counters(numbers)
-    length = Number(INT, counters.count(found), bound=0)
+    length = counters.length(found)
     if found.unit is None:
         return Series(length, lambda position: counters.number(found, numbers.ssa(position)))
     operation = ast.Add if found.unit > 0 else ast.Sub
     return Series(length, lambda position: numbers.binary(operation, found.start, position))
+
+
+def shape_of(context: Context, node: ast.Call) -> list[Number]:
+    """The sizes in a call of `np.ndindex`. Raises `Refusal`."""
+    given = elementwise.operands(context, *node.args)
+    sizes = given[0].items if len(given) == 1 and isinstance(given[0], Tuple) else tuple(given)
+    if node.keywords or not sizes:
+        raise Refusal("write np.ndindex(n, m), or np.ndindex(a.shape)")
+    return [context.numbers.integer(context.as_number(size, node), "a size") for size in sizes]
+
+
+def _ndindex(context: Context, node: ast.Call) -> Series:
+    """The indices of a shape, each of which is computed of its position among them."""
+    numbers = context.numbers
+    sizes = [extents.greatest(numbers, size, Number(INT, 0)) for size in shape_of(context, node)]
+
+    def item(position: Number) -> Value:
+        indices: list[Value] = []
+        for size in reversed(sizes):
+            divisor = extents.greatest(numbers, size, Number(INT, 1))
+            indices.insert(0, _not_negative(numbers.binary(ast.Mod, position, divisor)))
+            position = _not_negative(numbers.binary(ast.FloorDiv, position, divisor))
+        return Tuple(tuple(indices))
+
+    return Series(_not_negative(context.count(sizes)), item)
 
 
 def _enumerate(context: Context, node: ast.Call) -> Series:
@@ -89,7 +116,7 @@ def _enumerate(context: Context, node: ast.Call) -> Series:
     def item(position: Number) -> Value:
         return Tuple((context.numbers.binary(ast.Add, start, position), inner.item(position)))
 
-    return Series(inner.length, item, inner.is_of_tuple)
+    return Series(inner.length, item, inner.most)
 
 
 def _zip(context: Context, node: ast.Call) -> Series:
@@ -101,19 +128,28 @@ def _zip(context: Context, node: ast.Call) -> Series:
     return Series(
         length,
         lambda position: Tuple(tuple(each.item(position) for each in inner)),
-        any(each.is_of_tuple for each in inner),
+        min((each.most for each in inner if each.most is not None), default=None),
     )
 
 
 def _reversed(context: Context, node: ast.Call) -> Series:
-    inner = series(context, bound(context, node, ("sequence",), 1)["sequence"])
+    inner = series(context, _sequence(context, bound(context, node, ("sequence",), 1)["sequence"]))
     binary = context.numbers.binary
     last = binary(ast.Sub, inner.length, Number(INT, 1))
 
     def item(position: Number) -> Value:
         return inner.item(_not_negative(binary(ast.Sub, last, position)))
 
-    return Series(inner.length, item, inner.is_of_tuple)
+    return Series(inner.length, item, inner.most)
+
+
+def _sequence(context: Context, node: ast.expr) -> ast.expr:
+    """What Python can reverse. Raises `CompileError` for a call that gives an iterator."""
+    callee = context.static(node.func) if isinstance(node, ast.Call) else None
+    if callee in (enumerate, zip, reversed, np.ndindex):
+        what = ast.unparse(node)
+        raise context.error(node, f"Python does not reverse {what}: write a loop over reversed(range(...))")
+    return node
 
 
 def _not_negative(number: Number) -> Number:
@@ -122,6 +158,7 @@ def _not_negative(number: Number) -> Number:
 
 _CALLS: dict[Any, Callable[[Context, ast.Call], Series]] = {
     range: _range,
+    np.ndindex: _ndindex,
     enumerate: _enumerate,
     zip: _zip,
     reversed: _reversed,

@@ -36,6 +36,8 @@ import copy
 from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
 
+from hpacml.frontend.python.values import Value
+
 RESULT = ".result"
 """The variable that holds what a function returns. No Python name has a dot."""
 
@@ -76,6 +78,14 @@ class Anything(ast.expr):
     """What a variable begins as that no path reads before it is assigned."""
 
 
+class Computed(ast.expr):
+    """What `value` computes, where the expression stands."""
+
+    def __init__(self, value: Callable[[], Value] | None = None):
+        super().__init__()
+        self.value = value
+
+
 class Upto(ast.expr):
     """The range up to the value of a variable."""
 
@@ -87,6 +97,7 @@ class Upto(ast.expr):
 
 
 JumpT = TypeVar("JumpT", bound=ast.stmt)
+NodeT = TypeVar("NodeT", bound=ast.AST)
 
 Rewrite = Callable[[ast.stmt], list[ast.stmt] | None]
 """The statements that replace a jump; None if the statement is no jump that it replaces."""
@@ -117,6 +128,11 @@ def function_body(statements: Sequence[ast.stmt]) -> list[ast.stmt]:
 def breaks(statements: Sequence[ast.stmt]) -> bool:
     """Whether the loop with this body has a `break`."""
     return bool(_jumps(statements, ast.Break))
+
+
+def at(place: ast.AST, node: NodeT) -> NodeT:
+    """A new node at the position of another."""
+    return ast.copy_location(node, place)
 
 
 def hidden(what: str, node: ast.stmt) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from xdsl.dialects.builtin import IndexType
@@ -12,14 +13,14 @@ from xdsl.dialects.scf import ConditionOp, ForOp, ParallelOp, ReduceOp, WhileOp
 from xdsl.ir import Block, Region
 
 from hpacml.frontend import plain
-from hpacml.frontend.python import conditions, elementwise, iteration, jumps
+from hpacml.frontend.python import conditions, iteration, jumps
 from hpacml.frontend.python.evaluator import Evaluator
 from hpacml.frontend.python.iteration import Series
 from hpacml.frontend.python.kinds import type_of
 from hpacml.frontend.python.number import Number
 from hpacml.frontend.python.ranges import Counters, Range, range_of
 from hpacml.frontend.python.types import BOOL, INT
-from hpacml.frontend.python.values import Tuple, Unset, Value
+from hpacml.frontend.python.values import Unset, Value
 from hpacml.frontend.python.variables import Kinds, Variables, assigned
 
 MOST_UNROLLED = 16
@@ -68,8 +69,8 @@ class Loops:
         else:
             with self._evaluator.at(node.iter):
                 series = iteration.series(self._evaluator, node.iter)
-            if series.is_of_tuple and series.length.constant is not None and series.length.constant <= MOST_UNROLLED:
-                self._unrolled(node, series)
+            if series.most is not None and series.most <= MOST_UNROLLED:
+                self._unrolled(node, series, series.most)
             else:
                 self._loop(node, Range(Number(INT, 0), series.length, Number(INT, 1)), series)
 
@@ -89,35 +90,40 @@ class Loops:
         else:
             self._counting(loop)
 
-    def _unrolled(self, node: ast.For, series: Series) -> None:
-        """Compile the body once for each value."""
-        stop, item = jumps.hidden("stop", node), jumps.hidden("item", node)
+    def _unrolled(self, node: ast.For, series: Series, most: int) -> None:
+        """Compile the body once for each position, of which those beyond the length are passed over."""
+        stop = jumps.hidden("stop", node)
         body = jumps.loop_body(node.body, stop)
-        read = ast.copy_location(ast.Name(item, ast.Load()), node.iter)
-        iteration = [ast.copy_location(ast.Assign([node.target], read), node), *body]
         if breaks := jumps.breaks(node.body):
             self._variables.set(stop, Number(BOOL, False))
         outer = self._variables.unrolled
-        for position in range(int(series.length.constant or 0)):
+        for position in range(most if series.length.constant is None else int(series.length.constant)):
             self._variables.unrolled = (*outer, position)
-            with self._evaluator.at(node.iter):
-                self._variables.set(item, series.item(Number(INT, position)))
-            going_on = ast.copy_location(
-                ast.UnaryOp(ast.Not(), ast.copy_location(ast.Name(stop, ast.Load()), node)), node
-            )
-            self._statements([ast.copy_location(ast.If(going_on, iteration, []), node)] if breaks else iteration)
+            item = jumps.Computed(partial(series.item, Number(INT, position)))
+            iteration = [jumps.at(node.iter, ast.Assign([node.target], jumps.at(node.iter, item))), *body]
+            if going_on := self._going_on(node, series, position, stop if breaks else None):
+                iteration = [jumps.at(node, ast.If(going_on, iteration, []))]
+            self._statements(iteration)
         self._variables.unrolled = outer
+
+    def _going_on(self, node: ast.For, series: Series, position: int, stop: str | None) -> ast.expr | None:
+        """The condition under which an unrolled loop gets to a position, None if it always does."""
+        conditions: list[ast.expr] = []
+        if stop is not None:
+            conditions.append(jumps.at(node, ast.UnaryOp(ast.Not(), jumps.at(node, ast.Name(stop, ast.Load())))))
+        if series.length.constant is None:
+            inside = partial(self._numbers.compare, ast.Lt, Number(INT, position), series.length)
+            conditions.append(jumps.at(node, jumps.Computed(inside)))
+        if len(conditions) > 1:
+            return jumps.at(node, ast.BoolOp(ast.And(), conditions))
+        return conditions[0] if conditions else None
 
     def _ndindex(self, node: ast.For, call: ast.Call) -> None:
         """Compile a loop over all indices of a shape as nested loops over each of them."""
-        given = elementwise.operands(self._evaluator, *call.args)
-        sizes = given[0].items if len(given) == 1 and isinstance(given[0], Tuple) else tuple(given)
-        if call.keywords or not sizes:
-            raise self._evaluator.error(call, "write np.ndindex(n, m), or np.ndindex(a.shape)")
         with self._evaluator.at(call):
-            for axis, size in enumerate(sizes):
-                number = self._numbers.integer(self._evaluator.as_number(size, call), "a size")
-                self._variables.set(jumps.hidden(f"size{axis}", node), number)
+            sizes = iteration.shape_of(self._evaluator, call)
+        for axis, size in enumerate(sizes):
+            self._variables.set(jumps.hidden(f"size{axis}", node), size)
         self._statements(jumps.nest(node, len(sizes)))
 
     def _is_reduction(self, loop: _For) -> bool:

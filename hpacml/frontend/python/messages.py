@@ -45,9 +45,9 @@ class _Text:
 
 
 def _add(context: Context, text: _Text, node: ast.expr) -> None:
-    """Add an expression, whose f-string may have numbers."""
+    """Add an expression, whose f-string may have numbers. Others are shown as `str` does."""
     if not isinstance(node, ast.JoinedStr):
-        text.add(context.value(node))
+        text.add(context.value(node), conversion="s")
         return
     for part in node.values:
         if isinstance(part, ast.Constant):

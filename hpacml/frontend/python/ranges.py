@@ -113,6 +113,15 @@ class Counters:
         """The number of iterations, 0 for a step of 0."""
         return self._wide_count(range) if range.is_wide else self._count(range)
 
+    def length(self, found: Range) -> Number:
+        """The same as a number, a constant if all numbers of the range are."""
+        bounds = [number.constant for number in (found.start, found.stop, found.step)]
+        known = [int(bound) for bound in bounds if bound is not None]
+        if len(known) < len(bounds) or not all(known[2:]):
+            return Number(INT, self.count(found), bound=0)
+        start, stop, step = known
+        return Number(INT, min(_MOST, max(0, -((start - stop) // step))))
+
     def number(self, range: Range, counter: SSAValue) -> Number:
         """The loop's variable. An `int`, it wraps around beyond 64 bits."""
         number = Number(INT, counter)

@@ -67,11 +67,18 @@ def place(context: Context, node: ast.Subscript) -> Place | Value:
 def _entries(context: Context, index: ast.expr) -> list[ast.expr]:
     """The entries of a subscript. Those of `a[t]` with a tuple are `t[0]`, `t[1]`, ..."""
     if isinstance(index, ast.Tuple):
-        return index.elts
+        return [_spelled_out(context, entry) for entry in index.elts]
+    index = _spelled_out(context, index)
     if not isinstance(index, ast.Name) or not isinstance(found := context.value(index), Tuple):
         return [index]
     items = [ast.Subscript(index, ast.Constant(position), ast.Load()) for position in range(len(found.items))]
     return [ast.fix_missing_locations(ast.copy_location(item, index)) for item in items]
+
+
+def _spelled_out(context: Context, entry: ast.expr) -> ast.expr:
+    """`None` and `...` for names of them, such as `np.newaxis`."""
+    found = context.static(entry)
+    return ast.copy_location(ast.Constant(found), entry) if found is None or found is ... else entry
 
 
 def _is_part(node: ast.expr) -> bool:
@@ -124,8 +131,8 @@ def pick(context: Context, items: Sequence[Value], index: Callable[[Array], SSAV
     kind = _common(context, numbers or [])
     if numbers is None or kind is None:
         raise Refusal(
-            "which item of the tuple this is must be known when the kernel is compiled: only constant numbers of "
-            "one type can have an index that is not"
+            "which item of the tuple this is must be known when the kernel is compiled, unless all are constant "
+            "numbers of one type: write t[0] if i == 0 else t[1], or a loop over the tuple, of at most 16 items"
         )
     converted = [context.numbers.convert(number, kind.type).constant for number in numbers]
     table = constants.table(np.array(converted, kind.type.dtype), context.emit)

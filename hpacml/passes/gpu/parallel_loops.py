@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from xdsl.dialects import arith, func, llvm, math, memref, scf
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import ModuleOp, UnrealizedConversionCastOp
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.rewriter import InsertPoint
 from xdsl.traits import is_side_effect_free, is_speculatable
 
-from hpacml.dialects.hpacml.attributes import PREFIXES
+from hpacml.dialects.hpacml.attributes import PREFIXES, number_type
 from hpacml.functors.polynomials import Poly
 from hpacml.passes.common.branching import where
 from hpacml.passes.common.index_arithmetic import IndexArithmetic
@@ -88,6 +88,8 @@ def _fault(op: Operation) -> str | None:
             return "a reduction: write what each iteration has to an array" if op.args else None
         case llvm.AddressOfOp():  # of the text for the call behind it
             return None
+        case UnrealizedConversionCastOp() if _keeps_bits(op):
+            return None
         case func.CallOp():
             name = op.callee.string_value()
             if name in C_FUNCTIONS or is_refusal(op):
@@ -102,6 +104,12 @@ def _fault(op: Operation) -> str | None:
             return f"a map or a region ({op.name}): these hold parallel loops, not the other way round"
         case _:
             return f"{op.name}, which only the CPU has"
+
+
+def _keeps_bits(cast: UnrealizedConversionCastOp) -> bool:
+    """Whether it only takes the sign from an integer, or gives it one."""
+    given, wanted = ([number_type(value.type) for value in values] for values in (cast.operands, cast.results))
+    return given == wanted
 
 
 def _launch(name: str, loop: scf.ParallelOp) -> None:
