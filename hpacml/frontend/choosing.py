@@ -11,6 +11,7 @@ from hpacml.frontend import placement
 from hpacml.frontend.dispatch import Dispatcher
 from hpacml.frontend.python import bundles
 from hpacml.frontend.python.annotations import ArrayParameter, BundleParameter, OpaqueParameter, Parameter, leaves
+from hpacml.frontend.python.compiler import THERE
 from hpacml.frontend.python.definition import Definition
 from hpacml.frontend.python.types import NeedsValue
 
@@ -39,8 +40,10 @@ class _Chooser:
         known = list(leaves(kernel.parameters))
         self._positions = {parameter.name: position for position, parameter in enumerate(known)}
         self._optional = [position for position, parameter in enumerate(known) if _may_be_none(parameter)]
-        self._chosen: list[str] = []
-        """The parameters whose values are constants of the code."""
+        self._chosen: dict[str, NeedsValue] = {}
+        """The parameters whose values are constants of the code, and where it depends on them."""
+        self._asked: list[str] = []
+        """Those of which the code depends on whether they are None."""
         self._codes: dict[object, Dispatcher] = {}
         self._only = None if self._has_bundles or self._optional else Dispatcher(kernel, target)
         """What calls the code as long as no argument chooses it."""
@@ -59,36 +62,42 @@ class _Chooser:
             try:
                 return self._code(args).run(args)
             except NeedsValue as need:
-                self._choose_by(need.name, args[self._positions[need.name]])
+                self._choose_by(need, args[self._positions[need.name]])
 
     def _code(self, args: Sequence[Any]) -> Dispatcher:
-        names = self._chosen
+        chosen = {name: args[self._positions[name]] for name in self._chosen}
         absent = [position for position in self._optional if args[position] is None]
-        chosen = [args[self._positions[name]] for name in names]
-        key = *absent, *((each.__class__, each) for each in chosen)
+        there = {name: None if args[self._positions[name]] is None else THERE for name in self._asked}
+        key = *absent, *there.items(), *((each.__class__, each) for each in chosen.values())
         try:
             found = self._codes.get(key)
         except TypeError:
             found = None
         if found is None:
-            for name, value in zip(names, chosen, strict=True):
-                self._require_constant(name, value)
+            for need in self._chosen.values():
+                self._require_constant(need, chosen[need.name])
             known = list(self._positions)
-            constants = {**{known[k]: None for k in absent}, **dict(zip(names, chosen, strict=True))}
+            constants = {**{known[k]: None for k in absent}, **there, **chosen}
             found = self._codes[key] = Dispatcher(self._kernel, self._target, constants)
         return found
 
-    def _choose_by(self, name: str, value: object) -> None:
-        self._require_constant(name, value)
-        if name not in self._chosen:
-            self._chosen = [*self._chosen, name]
+    def _choose_by(self, need: NeedsValue, value: object) -> None:
+        if need.is_none:
+            if need.name not in self._asked:
+                self._asked = [*self._asked, need.name]
+            return
+        self._require_constant(need, value)
+        if need.name not in self._chosen:
+            self._chosen = {**self._chosen, need.name: need}
 
-    def _require_constant(self, name: str, value: object) -> None:
+    def _require_constant(self, need: NeedsValue, value: object) -> None:
         if not isinstance(value, str | Enum | None):
-            raise CompileError(
-                f"what {self._kernel.name}() does depends on '{name}', a {value.__class__.__name__}: that can be a "
-                "text, an enumeration or None, for each of which the kernel is compiled; annotate numbers as such"
+            message = (
+                f"what {self._kernel.name}() does depends on '{need.name}', a {value.__class__.__name__}: that can be "
+                "a text, an enumeration or None, for each of which the kernel is compiled; annotate numbers as such, "
+                "and ask of other objects only whether they are None, as in 'if x is None:'"
             )
+            raise need.error(message) if need.error is not None else CompileError(message)
 
 
 def _parts(parameter: Parameter, given: Any) -> Iterator[Any]:

@@ -17,7 +17,7 @@ from hpacml.frontend import placement, tracers
 from hpacml.frontend.compile import compile
 from hpacml.frontend.functor import define_operators
 from hpacml.frontend.python.annotations import ArrayParameter, OpaqueParameter, ScalarParameter, leaves
-from hpacml.frontend.python.compiler import NO_CONSTANTS, compile_kernel
+from hpacml.frontend.python.compiler import NO_CONSTANTS, THERE, compile_kernel
 from hpacml.frontend.python.definition import Definition
 from hpacml.frontend.python.nesting import shallow_enough
 from hpacml.frontend.python.sizes import size_rules
@@ -67,7 +67,7 @@ class Dispatcher:
         parameters = list(leaves(kernel.parameters))
         self._parameters: dict[str, int] = {p.name: k for k, p in enumerate(parameters)}
         self._count = kernel.positional
-        known = [(k, p) for k, p in enumerate(parameters) if p.name not in constants]
+        known = [(k, p) for k, p in enumerate(parameters) if constants.get(p.name, THERE) is THERE]
         self._arrays = [(k, p) for k, p in known if isinstance(p, ArrayParameter)]
         self._positions = [k for k, _ in self._arrays]
         self._array_names = [p.name for _, p in self._arrays]

@@ -124,7 +124,8 @@ class Kernel(Decorated, Definition, Generic[P, R]):
             return compile_kernel(self, (Layout(layout),) * arrays).module
         except NeedsValue as need:
             message = f"what {self.name}() does depends on the value of '{need.name}', which only a call has"
-            raise CompileError(message, self.source.file, self.source.first_line) from None
+            place = self.source.file, self.source.first_line
+            raise (need.error(message) if need.error is not None else CompileError(message, *place)) from None
         except HpacmlError as error:
             raise error.with_traceback(None)  # noqa: B904 (as in a call)
 

@@ -26,6 +26,14 @@ SIGNATURES = [
         'Float[np.ndarray, "N"]',
         "of Float32, Float64, Int8, Int16, Int32, Int64, UInt8, ",
     ),
+    ("a: Level", "pass", "Level", "'a' is an enumeration: write a: Any (from typing), for each member of which"),
+    ("a: Level", "pass", "Level", "or a: int, which takes its numbers"),
+    ("a: float | None", "pass", "float | None", "but no float: write a: float, and beside it has_a: bool"),
+    ("a: Pair | None", "pass", "Pair | None", "but no Pair: write a: Pair, and beside it has_a: bool"),
+    ("a: int | float", "pass", "int | float", "'a' has one type: write a: float, which takes the others"),
+    ("a: Post", "pass", "Post", "which has a __post_init__, and a kernel does not heed that: write a class without it"),
+    ("a: Own", "pass", "Own", "which has an __init__ of its own"),
+    ("a: Part", "pass", "Part", "which has the field 'y', which is no argument of its __init__"),
     ('a: Missing[np.ndarray, "N"]', "pass", 'Missing[np.ndarray, "N"]', "NameError: name 'Missing'"),
     ("*a: int", "pass", "a: int", "takes any number of arguments"),
     ("**a: int", "pass", "a: int", "takes any number of arguments"),
@@ -164,6 +172,11 @@ STATEMENTS: list[tuple[str, str, str | None, str]] = [
         "this is float32 or float64, depending on whether a variable in it is float or np.float64",
     ),
     ("x: np.uint8", "for i in range(3):\n        x = 300\n    return x", None, "300 does not fit a uint8"),
+    ("n: int", "p = Pair(n, 1.0)\n    return p.z", "p.z", "'.z' of a Pair is not among x, y"),
+    ("n: int", "p = Pair(n, 1.0)\n    return p._replace(2.0)", "p._replace(2.0)", "takes fields by name, as in x=..."),
+    ("n: int", "p = Pair(n, 1.0)\n    return p.far()", "p.far()", "is no method that is written with 'def'"),
+    ("n: int", "t = Table()", "Table()", "the default of 'rows' is made by a function: give rows=..."),
+    ("n: int", "return len(n)", "len(n)", "len(...) of a number (int): it is of an array, a tuple or a text"),
     ("n: int", "a = np.zeros(-1)", "-1", "the size -1 is negative"),
     ("n: int", "a = np.zeros(1.5)", "1.5", "a size must be an integer"),
     ("n: int", "a = np.zeros(())", "np.zeros(())", "at least one dimension"),
@@ -188,7 +201,32 @@ STATEMENTS: list[tuple[str, str, str | None, str]] = [
 ]
 
 HELPERS = """\
+import dataclasses, enum
+from dataclasses import dataclass
+from typing import NamedTuple
 from jaxtyping import Float
+class Level(enum.IntEnum):
+    LOW = 1
+class Pair(NamedTuple):
+    x: float
+    y: float
+@dataclass
+class Post:
+    x: float
+    def __post_init__(self):
+        pass
+@dataclass
+class Own:
+    x: float
+    def __init__(self):
+        pass
+@dataclass
+class Part:
+    x: float
+    y: float = dataclasses.field(init=False, default=1.0)
+@dataclass
+class Table:
+    rows: Any = dataclasses.field(default_factory=dict)
 @hpacml.kernel
 def helper(n: int):
     return n

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from enum import Enum
 from types import NoneType
 from typing import Any, ForwardRef, TypeAlias, cast, get_args
 
@@ -122,14 +123,45 @@ def _parameter(name: str, annotation: Any, names: Mapping[str, Any]) -> Paramete
         return ScalarParameter(name, SCALARS[annotation])
     if _is_opaque(annotation):
         return OpaqueParameter(name)
-    spelled = getattr(annotation, "__name__", str(annotation))
+    raise Refusal(_advice(name, annotation))
+
+
+def _advice(name: str, annotation: Any) -> str:
+    """What to write instead of an annotation that no parameter can have."""
+    spelled = _spelled(annotation)
     if spelled in ("ndarray", "Tensor"):
-        raise Refusal(f"'{name}' needs element type and dimensions: write {_example('Float32')} (from jaxtyping)")
-    raise Refusal(
+        return f"'{name}' needs element type and dimensions: write {_example('Float32')} (from jaxtyping)"
+    alternatives = get_args(annotation)
+    kinds: list[Any] = [kind for kind in alternatives if kind is not NoneType]
+    known = all(isinstance(kind, type) and (kind in SCALARS or bundles.is_bundle(kind)) for kind in kinds)
+    if len(kinds) == 1 and NoneType in alternatives and known:
+        return (
+            f"'{name}' may be None, which arrays may, and what model(...) and database(...) use, but no "
+            f"{_spelled(kinds[0])}: write {name}: {_spelled(kinds[0])}, and beside it has_{name}: bool"
+        )
+    if len(kinds) > 1 and all(kind in (bool, int, float) for kind in kinds):
+        return f"'{name}' has one type: write {name}: {'float' if float in kinds else 'int'}, which takes the others"
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        number = f", or {name}: int, which takes its numbers" if issubclass(annotation, int) else ""
+        return (
+            f"'{name}' is an enumeration: write {name}: Any (from typing), for each member of which the kernel is "
+            f"compiled where it matters{number}"
+        )
+    if isinstance(annotation, type) and (obstacle := bundles.obstacle(annotation)) is not None:
+        return (
+            f"'{name}' has the type {spelled}, which has {obstacle}, and a kernel does not heed that: write a class "
+            "without it, or a parameter for each field"
+        )
+    return (
         f"'{name}' has the type {spelled}, which no kernel argument can have: arrays are {_example('Float32')} "
         "(from jaxtyping), numbers int, float, bool or NumPy's, and model or path arguments str, "
         "torch.nn.Module or typing.Any; a dataclass or NamedTuple of those is one, too"
     )
+
+
+def _spelled(annotation: Any) -> str:
+    is_type = isinstance(annotation, type) and not get_args(annotation)
+    return annotation.__name__ if is_type else str(annotation)
 
 
 def _bundle(name: str, annotation: type[Any], names: Mapping[str, Any]) -> BundleParameter:

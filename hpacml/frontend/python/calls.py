@@ -7,8 +7,8 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import BuiltinMethodType, FunctionType
-from typing import TYPE_CHECKING, Any
+from types import BuiltinMethodType, FunctionType, MethodType
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 from xdsl.dialects.builtin import MemRefType
@@ -43,7 +43,9 @@ from hpacml.frontend.python.values import (
     Record,
     Static,
     Tuple,
+    Unset,
     Value,
+    as_tuple,
     describe,
     dimensions,
 )
@@ -104,9 +106,15 @@ class Calls:
             return compile(evaluator, node)
         if callee in FUNCTIONS or callee in OF_ELEMENTS:
             return _call_function(evaluator, node, callee, spelled)
-        if isinstance(callee, FunctionType) and not str(callee.__module__).startswith(_LIBRARIES):
+        if isinstance(callee, MethodType) and _has_source(callee.__func__):
+            return self._inlining.call(evaluator, callee.__func__, node, constant_of(callee.__self__, evaluator.emit))
+        if _has_source(callee):
             return self._inlining.call(evaluator, callee, node)
         raise Refusal(f"{spelled}(...) cannot be compiled: {advice(callee)}")
+
+    def get(self, evaluator: Evaluator, node: ast.Attribute, getter: FunctionType, owner: Value) -> Value | None:
+        """The property of a bundle that `getter` gets."""
+        return self._inlining.call(evaluator, getter, ast.copy_location(ast.Call(node, [], []), node), owner)
 
     def _call_value(self, evaluator: Evaluator, node: ast.Call, spelled: str) -> Value | None:
         """Call a function of the kernel, or a method of one of its values."""
@@ -118,10 +126,23 @@ class Calls:
         owner = evaluator.value(node.func.value)
         if isinstance(owner, Array | Elements):
             return methods.call_method(evaluator, node, owner, node.func.attr)
-        method = inspect.getattr_static(owner.type, node.func.attr, None) if isinstance(owner, Record) else None
-        if isinstance(method, FunctionType):
-            return self._inlining.call(evaluator, method, node, owner)
+        if isinstance(owner, Record):
+            return self._call_method(evaluator, node, owner, node.func.attr)
         raise Refusal(f"{spelled}(...) is a method of {describe(owner)}, which kernels do not have")
+
+    def _call_method(self, evaluator: Evaluator, node: ast.Call, owner: Record, name: str) -> Value | None:
+        """Call a method of a bundle."""
+        if name == "_replace" and bundles.is_tuple(owner.type):
+            return _changed(evaluator, owner, node)
+        match inspect.getattr_static(owner.type, name, None):
+            case FunctionType() as method if _has_source(method):
+                return self._inlining.call(evaluator, method, node, owner)
+            case staticmethod(__func__=FunctionType() as method):
+                return self._inlining.call(evaluator, method, node)
+            case classmethod(__func__=FunctionType() as method):
+                return self._inlining.call(evaluator, method, node, Static(owner.type))
+            case _:
+                raise Refusal(f"'.{name}(...)' of {describe(owner)} is no method that is written with 'def'")
 
     # -- kernels ---------------------------------------------------------------------------------
 
@@ -282,9 +303,14 @@ def _constant(evaluator: Evaluator, callee: Any, arguments: Sequence[Value]) -> 
 
 def _new_record(evaluator: Evaluator, type: type[Any], node: ast.Call) -> Record:
     defaults = {name: constant_of(found, evaluator.emit) for name, found in bundles.defaults_of(type).items()}
+    for name in bundles.made_by_factories(type):
+        defaults[name] = Unset(f"the default of '{name}' is made by a function: give {name}=...")
     names = [ast.arg(name) for name in bundles.fields_of(type)]
     arguments = ast.arguments([], names, None, [], [], None, [])
     values = bound_values(evaluator, arguments, defaults, node)
+    for value in values.values():
+        if isinstance(value, Unset):
+            raise Refusal(value.reason)
     return Record(type, {name.arg: values[name.arg] for name in names})
 
 
@@ -293,15 +319,21 @@ def _replace(evaluator: Evaluator, node: ast.Call) -> Record:
     record = evaluator.value(node.args[0]) if len(node.args) == 1 else None
     if not isinstance(record, Record):
         raise Refusal("write dataclasses.replace(g, field=...) of a dataclass g")
-    check(evaluator, ast.Call(node.func, [], node.keywords), tuple(record.fields))
+    return _changed(evaluator, record, ast.copy_location(ast.Call(node.func, [], node.keywords), node))
+
+
+def _changed(evaluator: Evaluator, record: Record, node: ast.Call) -> Record:
+    """A bundle with other values for the fields that a call names."""
+    if node.args:
+        raise Refusal(f"{ast.unparse(node.func)}(...) takes fields by name, as in {next(iter(record.fields))}=...")
+    check(evaluator, node, tuple(record.fields))
     values = evaluated(evaluator, node)
     changed = {keyword.arg: elementwise.computed(evaluator, values[keyword.value]) for keyword in node.keywords}
     return Record(record.type, {name: changed.get(name, value) for name, value in record.fields.items()})
 
 
 def _length(evaluator: Evaluator, node: ast.Call) -> Value:
-    check(evaluator, node)
-    value = evaluator.value(node.args[0]) if len(node.args) == 1 else None
+    value = as_tuple(evaluator.value(bound(evaluator, node, ("obj",), 1)["obj"]))
     match value:
         case Array() | Elements():
             return elementwise.elements(evaluator, value).sizes[0]
@@ -310,7 +342,7 @@ def _length(evaluator: Evaluator, node: ast.Call) -> Value:
         case Static(object=str() as text):
             return Number(INT, len(text))
         case _:
-            raise Refusal("len(...) takes one array")
+            raise Refusal(f"len(...) of {describe(value)}: it is of an array, a tuple or a text")
 
 
 def _divmod(evaluator: Evaluator, node: ast.Call) -> Value:
@@ -349,6 +381,11 @@ _BUILTINS: dict[Any, Callable[[Evaluator, ast.Call], Value | None]] = {
 def _is_method_of_array(callee: object) -> bool:
     """Whether this is a method of an array of the module, which is a constant."""
     return isinstance(callee, BuiltinMethodType) and isinstance(callee.__self__, np.ndarray)
+
+
+def _has_source(callee: object) -> TypeGuard[FunctionType]:
+    """Whether this is a function whose code may take the place of calls."""
+    return isinstance(callee, FunctionType) and not str(callee.__module__).startswith(_LIBRARIES)
 
 
 def _is_hashable(value: object) -> bool:

@@ -71,6 +71,7 @@ class Compiled:
 
 
 NO_CONSTANTS: Mapping[str, object] = MappingProxyType({})
+THERE = object()
 
 
 def compile_kernel(
@@ -78,11 +79,12 @@ def compile_kernel(
 ) -> Compiled:
     """The IR of a kernel whose array arguments have these layouts, in their order.
 
-    `constants` has arguments by the names of their parameters for which alone the code is valid: texts, and None in
-    the place of an array. Raises `CompileError`, and `NeedsValue` if there must be more constants.
+    `constants` has arguments by the names of their parameters for which alone the code is valid: texts, None in the
+    place of an array, and `THERE` for anything but None. Raises `CompileError`, and `NeedsValue` if there must be more
+    constants.
     """
     compiler = _Compiler()
-    known = {name: Static(value) for name, value in constants.items()}
+    known = {name: Opaque(name, True) if value is THERE else Static(value) for name, value in constants.items()}
     try:
         return on_large_stack(lambda: compiler.compile(kernel, layouts, known))
     except RecursionError:
@@ -266,7 +268,7 @@ class _Parameters:
 def _identity(value: Static | Opaque) -> object:
     """What tells constants apart."""
     if isinstance(value, Opaque):
-        return "argument", value.name
+        return "argument", value.name, value.is_there
     return ("text", value.object) if type(value.object) is str else ("object", id(value.object))
 
 

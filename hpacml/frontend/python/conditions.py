@@ -10,12 +10,23 @@ from typing import Any
 from xdsl.dialects.scf import IfOp, YieldOp
 from xdsl.ir import Block, Region, SSAValue
 
-from hpacml.frontend.python import elementwise, kinds
+from hpacml.frontend.python import bundles, elementwise, kinds
 from hpacml.frontend.python.context import Context
 from hpacml.frontend.python.number import PYTHON, Number
 from hpacml.frontend.python.scalars import disagreement
 from hpacml.frontend.python.types import BOOL, NeedsValue, Refusal
-from hpacml.frontend.python.values import Array, Elements, Inner, Opaque, Record, Static, Tuple, Value, describe
+from hpacml.frontend.python.values import (
+    Array,
+    Elements,
+    Inner,
+    Opaque,
+    Record,
+    Static,
+    Tuple,
+    Value,
+    as_tuple,
+    describe,
+)
 
 _NEGATED: dict[type[ast.cmpop], type[ast.cmpop]] = {ast.IsNot: ast.Is, ast.NotIn: ast.In, ast.NotEq: ast.Eq}
 """The comparisons that are the negation of another."""
@@ -43,9 +54,13 @@ def _chain(context: Context, left: Value, links: list[tuple[ast.cmpop, ast.expr]
 def _relation(context: Context, node: ast.AST, op: type[ast.cmpop], left: Value, right: Value) -> Number | Elements:
     if isinstance(left, Number) and isinstance(right, Number) and op in PYTHON:
         return context.numbers.compare(op, left, right)
-    for value in (left, right):
+    for value, other in ((left, right), (right, left)):
         if isinstance(value, Opaque):
-            raise NeedsValue(value.name)
+            if op not in (ast.Is, ast.IsNot) or not isinstance(other, Static) or other.object is not None:
+                raise NeedsValue(value.name)
+            if not value.is_there:
+                raise NeedsValue(value.name, is_none=True)
+            return Number(BOOL, op is ast.IsNot)
     if op not in (ast.Is, ast.IsNot) and any(map(elementwise.is_array, (left, right))) and op in PYTHON:
         return elementwise.lifted(context, node, partial(context.numbers.compare, op), [left, right])
     if (positive := _NEGATED.get(op)) is not None:
@@ -54,8 +69,15 @@ def _relation(context: Context, node: ast.AST, op: type[ast.cmpop], left: Value,
     if op is ast.Is:
         return Number(BOOL, _is(left, right))
     if op is ast.In:
-        return _contains(context, node, right, left)
-    return _between_objects(context, node, op, left, right)
+        return _contains(context, node, as_tuple(right), left)
+    return _between_objects(context, node, op, *map(_by_items, (left, right)))
+
+
+def _by_items(value: Value) -> Value:
+    """A named tuple as a tuple, and a dataclass that is compared by its fields with its class before these."""
+    if isinstance(value, Record) and bundles.is_compared_by_fields(value.type):
+        return Tuple((Static(value.type), *value.fields.values()))
+    return as_tuple(value)
 
 
 def _is(left: Value, right: Value) -> bool:

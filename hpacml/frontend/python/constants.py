@@ -11,17 +11,21 @@ from xdsl.dialects.builtin import MemRefType
 from xdsl.dialects.memref import GetGlobalOp
 from xdsl.ir import SSAValue
 
+from hpacml.frontend.python import bundles
 from hpacml.frontend.python.emitter import Emitter
 from hpacml.frontend.python.number import as_number
 from hpacml.frontend.python.types import ARRAY_DTYPES, Refusal
-from hpacml.frontend.python.values import Array, Static, Tuple, Value, type_name
+from hpacml.frontend.python.values import Array, Record, Static, Tuple, Unset, Value, type_name
 
 MOST_ELEMENTS = 1 << 16
 """The most elements of an array that is a constant: they become part of the code."""
 
 
 def constant_of(found: object, emit: Emitter) -> Value:
-    """A Python object as a value. Raises `Refusal` for an array that no constant can be."""
+    """A Python object as a value. Raises `Refusal` for an array that no constant can be.
+
+    Such an array in a bundle is refused where it is read.
+    """
     if isinstance(found, Enum) and isinstance(found, int):
         found = int(found)
     number = as_number(found)
@@ -32,9 +36,19 @@ def constant_of(found: object, emit: Emitter) -> Value:
         return Tuple(tuple(constant_of(item, emit) for item in items))
     if found.__class__ in (np.ndarray, np.memmap):  # others, such as masked arrays, are more than their elements
         return _array(cast("np.ndarray[Any, Any]", found), emit)
+    if bundles.is_bundle(found.__class__):
+        fields = {name: _field(getattr(found, name), f"'.{name}'", emit) for name in bundles.fields_of(found.__class__)}
+        return Record(found.__class__, fields)
     if not isinstance(found, type | np.dtype) and hasattr(found, "shape"):
         raise Refusal(f"is a {type_name(found)}, where a number is needed: pass it as an argument")
     return Static(found)
+
+
+def _field(found: object, name: str, emit: Emitter) -> Value:
+    try:
+        return constant_of(found, emit)
+    except Refusal as refusal:
+        return Unset(f"{name} {refusal}")
 
 
 def _array(found: np.ndarray[Any, Any], emit: Emitter) -> Value:

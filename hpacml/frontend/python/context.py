@@ -25,7 +25,7 @@ from hpacml.frontend.python.scalars import Arithmetic
 from hpacml.frontend.python.sizes import Identities
 from hpacml.frontend.python.source import Source
 from hpacml.frontend.python.types import BOOL, INT, NeedsValue, Refusal
-from hpacml.frontend.python.values import Array, Elements, Opaque, Static, Tuple, Value, describe
+from hpacml.frontend.python.values import Array, Elements, Opaque, Static, Tuple, Value, as_tuple, describe
 from hpacml.runtime import checks
 
 MISSING = object()
@@ -106,6 +106,9 @@ class Context(ABC):
             yield
         except Refusal as refusal:
             raise self.error(node, str(refusal)) from None
+        except NeedsValue as need:
+            need.error = need.error or partial(self.error, node)
+            raise
 
     # -- values by what they are used for --------------------------------------------------------
 
@@ -138,10 +141,10 @@ class Context(ABC):
 
     def truth_of(self, value: Value, node: ast.AST) -> Number:
         """Whether a value is true, a bool."""
-        match value:
-            case Number():
+        match as_tuple(value):
+            case Number() as number:
                 with self.at(node):
-                    return self.numbers.truth(value)
+                    return self.numbers.truth(number)
             case Opaque(name=name):
                 raise NeedsValue(name)
             case Static(object=found):
@@ -213,12 +216,17 @@ class Context(ABC):
                 return self.surroundings.get(name, MISSING)
             case ast.Attribute(value=owner, attr=name):
                 found = self.static(owner)
-                return MISSING if found is MISSING else getattr(found, name, MISSING)
+                return self._static_part(node) if found is MISSING else getattr(found, name, MISSING)
             case ast.Subscript(value=owner):
                 found = self.static(owner)
-                return MISSING if found is MISSING else self._static_item(found, node.slice)
+                return self._static_part(node) if found is MISSING else self._static_item(found, node.slice)
             case _:
                 return MISSING
+
+    def _static_part(self, node: ast.Attribute | ast.Subscript) -> Any:
+        """An object in a tuple or a bundle that is a variable, which has a variable for each of its parts."""
+        value = self.variables.get(ast.unparse(node))
+        return value.object if isinstance(value, Static) else MISSING
 
     def _static_item(self, owner: Any, node: ast.expr) -> Any:
         """An item of a list, a tuple or a dictionary outside of the kernel, whose index or key is constant."""
@@ -235,7 +243,10 @@ class Context(ABC):
         """The same for a function and the like, which is compiled as what it is: later, its name may mean another."""
         found = self.static(node)
         if found is not MISSING and self._is_outside(node):
-            self.meanings[ast.unparse(node)] = node, found
+            kept, meaning = node, found
+            if isinstance(node, ast.Attribute) and self.static(node) is not found:  # a method, made at each look-up
+                kept, meaning = node.value, self.static(node.value)
+            self.meanings[ast.unparse(kept)] = kept, meaning
         return found
 
     def _is_outside(self, node: ast.expr) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+import inspect
 from dataclasses import replace
 from difflib import get_close_matches
+from types import FunctionType
+from typing import Protocol
 
 from hpacml.frontend.python import (
     arguments,
@@ -38,6 +40,18 @@ from hpacml.frontend.python.values import (
 )
 
 
+class Calls(Protocol):
+    """Compiles calls. Raises `Refusal`."""
+
+    def __call__(self, evaluator: Evaluator, node: ast.Call) -> Value | None:
+        """The result of a call, None if the function returns nothing."""
+        ...
+
+    def get(self, evaluator: Evaluator, node: ast.Attribute, getter: FunctionType, owner: Value) -> Value | None:
+        """The property of a value that a function gets."""
+        ...
+
+
 class Evaluator(Context):
     """Compiles expressions."""
 
@@ -45,11 +59,11 @@ class Evaluator(Context):
         self,
         function: Function,
         emitter: Emitter,
-        call: Callable[[Evaluator, ast.Call], Value | None],
+        calls: Calls,
         outer: Context | None = None,
     ):
         super().__init__(function, emitter, outer)
-        self._compile_call = call
+        self._calls = calls
 
     def inner(self, node: ast.FunctionDef | ast.Lambda) -> Inner:
         """A function that is defined in this one."""
@@ -62,7 +76,7 @@ class Evaluator(Context):
     def call(self, node: ast.Call) -> Value | None:
         """The result of a call, None if the function returns nothing."""
         with self.at(node):
-            return self._compile_call(self, node)
+            return self._calls(self, node)
 
     # -- expressions -----------------------------------------------------------------------------
 
@@ -116,9 +130,12 @@ class Evaluator(Context):
         return left
 
     def _call(self, node: ast.Call) -> Value:
-        result = self.call(node)
+        return self._returned(node, self.call(node))
+
+    def _returned(self, node: ast.Call | ast.Attribute, result: Value | None) -> Value:
         if result is None:
-            raise Refusal(f"{ast.unparse(node.func)}(...) returns nothing")
+            what = f"{ast.unparse(node.func)}(...)" if isinstance(node, ast.Call) else f"'.{node.attr}'"
+            raise Refusal(f"{what} returns nothing")
         return result
 
     def _literal(self, value: object) -> Value:
@@ -158,12 +175,22 @@ class Evaluator(Context):
         if isinstance(owner, Array | Elements):
             return self._of_array(owner, node.attr)
         if isinstance(owner, Record):
-            if node.attr in owner.fields:
-                return owner.fields[node.attr]
-            found = vars(owner.type).get(node.attr, MISSING)
-            if found is not MISSING and not callable(found) and not hasattr(found, "__get__"):
-                return constant_of(found, self.emit)
+            return self._of_record(node, owner)
         raise Refusal(f"'.{node.attr}' of {describe(owner)}, which has none")
+
+    def _of_record(self, node: ast.Attribute, owner: Record) -> Value:
+        if node.attr in owner.fields:
+            field = owner.fields[node.attr]
+            if isinstance(field, Unset):
+                raise Refusal(field.reason)
+            return field
+        found = inspect.getattr_static(owner.type, node.attr, MISSING)
+        if isinstance(found, property) and isinstance(found.fget, FunctionType):
+            return self._returned(node, self._calls.get(self, node, found.fget, owner))
+        if found is not MISSING and not callable(found) and not hasattr(found, "__get__"):
+            return constant_of(found, self.emit)
+        what = "is nothing that kernels can read" if found is not MISSING else f"is not among {', '.join(owner.fields)}"
+        raise Refusal(f"'.{node.attr}' of {describe(owner)} {what}")
 
     def _of_array(self, owner: Array | Elements, name: str) -> Value:
         sizes = elementwise.elements(self, owner).sizes

@@ -15,7 +15,7 @@ from hpacml.frontend.python.arguments import bound, check
 from hpacml.frontend.python.context import Context
 from hpacml.frontend.python.number import Number
 from hpacml.frontend.python.types import INT, Refusal
-from hpacml.frontend.python.values import Array, Part, Tuple, Value, describe
+from hpacml.frontend.python.values import Array, Part, Tuple, Value, as_tuple, describe
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ def series(context: Context, node: ast.expr) -> Series:
     compile = _CALLS.get(callee) if isinstance(callee, type) else None
     if compile is not None and isinstance(node, ast.Call):
         return compile(context, node)
-    value = elementwise.computed(context, context.value(node))
+    value = as_tuple(elementwise.computed(context, context.value(node)))
     match value:
         case Array():
             return Series(context.size(value, 0), lambda position: element(context, value, position))

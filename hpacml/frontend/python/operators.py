@@ -14,7 +14,7 @@ from hpacml.frontend.python import elementwise, reductions
 from hpacml.frontend.python.context import Context
 from hpacml.frontend.python.number import PYTHON, Number
 from hpacml.frontend.python.types import INT, Refusal, result_type
-from hpacml.frontend.python.values import Static, Tuple, Value, describe
+from hpacml.frontend.python.values import Static, Tuple, Value, as_tuple, describe
 
 
 def binary(context: Context, node: ast.AST, operation: type[ast.operator], left: Value, right: Value) -> Value:
@@ -30,6 +30,7 @@ def binary(context: Context, node: ast.AST, operation: type[ast.operator], left:
         of_elements = partial(context.numbers.binary, operation)
         function = context.numbers.array_power if operation is ast.Pow else of_elements
         return elementwise.lifted(context, node, function, [left, right])
+    left, right = as_tuple(left), as_tuple(right)
     if isinstance(left, Tuple) and isinstance(right, Tuple) and operation is ast.Add:
         return Tuple(left.items + right.items)
     if isinstance(left, Tuple) and isinstance(right, Number) and operation is ast.Mult and right.constant is not None:

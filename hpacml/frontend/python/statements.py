@@ -19,7 +19,7 @@ from hpacml.frontend.python.loops import Loops
 from hpacml.frontend.python.number import Number
 from hpacml.frontend.python.subscripts import Place
 from hpacml.frontend.python.types import BOOL, Refusal
-from hpacml.frontend.python.values import Array, Elements, Record, Tuple, Unset, Value, describe
+from hpacml.frontend.python.values import Array, Elements, Record, Tuple, Unset, Value, as_tuple, describe
 from hpacml.frontend.python.variables import LIVE, Variables, ends
 
 NO_TARGET = "this cannot be assigned to: only names and array elements can"
@@ -150,8 +150,7 @@ class Statements:
 
     def _items(self, value: Value, elements: Sequence[ast.expr], target: ast.expr, node: ast.expr) -> Sequence[Value]:
         """The items of a value for as many targets."""
-        if isinstance(value, Record) and bundles.is_tuple(value.type):
-            value = Tuple(tuple(value.fields.values()))
+        value = as_tuple(value)
         if isinstance(value, Array):
             with self._evaluator.at(node):
                 return iteration.unpacked(self._evaluator, node, value, len(elements))

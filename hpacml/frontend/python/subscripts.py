@@ -11,7 +11,7 @@ import numpy as np
 from xdsl.dialects.arith import CmpiOp
 from xdsl.ir import SSAValue
 
-from hpacml.frontend.python import bundles, constants, elementwise, extents, slicing
+from hpacml.frontend.python import constants, elementwise, extents, slicing
 from hpacml.frontend.python.context import Context
 from hpacml.frontend.python.number import Kind, Number
 from hpacml.frontend.python.types import INT, Refusal
@@ -19,9 +19,9 @@ from hpacml.frontend.python.values import (
     Array,
     Elements,
     Part,
-    Record,
     Tuple,
     Value,
+    as_tuple,
     constants_of,
     describe,
     dimensions,
@@ -48,6 +48,8 @@ def place(context: Context, node: ast.Subscript) -> Place | Value:
         group = groups.pop(0)
         if isinstance(found, Elements):
             found = elementwise.array_of(context, found)
+        if not isinstance(found, Place):
+            found = as_tuple(found)
         match found:
             case Array():
                 while groups and len(group) < len(found.sizes) and not any(map(_is_part, group)):
@@ -55,8 +57,6 @@ def place(context: Context, node: ast.Subscript) -> Place | Value:
                 found = _of_array(context, node, found, group)
             case Tuple():
                 found = _of_tuple(context, found, group)
-            case Record() if bundles.is_tuple(found.type):
-                found = _of_tuple(context, Tuple(tuple(found.fields.values())), group)
             case Place():
                 raise context.error(node, f"'{found.array.name}' has only {dimensions(len(found.indices))}")
             case _:

@@ -17,6 +17,7 @@ from xdsl.ir import Attribute
 
 from hpacml.dialects.hpacml.attributes import ELEMENT_TYPES, number_type
 from hpacml.dtypes import DTYPES, DType
+from hpacml.errors import HpacmlError
 
 Constant = bool | int | float
 
@@ -26,11 +27,17 @@ class Refusal(Exception):
 
 
 class NeedsValue(Exception):
-    """What a kernel does depends on an argument that compiled code does not see: it must be a constant of the code."""
+    """What a kernel does depends on an argument that compiled code does not see: it must be a constant of the code.
 
-    def __init__(self, name: str):
+    `is_none`: only whether it is None.
+    """
+
+    def __init__(self, name: str, is_none: bool = False):
         super().__init__(name)
         self.name = name
+        self.is_none = is_none
+        self.error: Callable[[str], HpacmlError] | None = None
+        """Makes an error at the place in the source."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from xdsl.dialects.builtin import DYNAMIC_INDEX, MemRefType
 from xdsl.ir import Block, SSAValue
 
+from hpacml.frontend.python import bundles
 from hpacml.frontend.python.number import Number
 from hpacml.frontend.python.source import Source
 from hpacml.frontend.python.types import ScalarType
@@ -105,6 +106,8 @@ class Opaque:
     """An argument that compiled code does not see: a path or a model."""
 
     name: str
+    is_there: bool = False
+    """Whether it is known not to be None."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +123,13 @@ class Anything:
 
 
 Value: TypeAlias = "Number | Array | Elements | Tuple | Record | Static | Inner | Opaque | Unset | Anything"
+
+
+def as_tuple(value: Value) -> Value:
+    """A named tuple as a tuple, any other value as it is."""
+    if isinstance(value, Record) and bundles.is_tuple(value.type):
+        return Tuple(tuple(value.fields.values()))
+    return value
 
 
 def describe(value: Value) -> str:
