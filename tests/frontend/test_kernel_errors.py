@@ -131,6 +131,24 @@ STATEMENTS: list[tuple[str, str, str | None, str]] = [
     ("n: int", "for i, j in range(n):\n        pass", "range(n)", "a number (int), which cannot be taken apart"),
     ("n: int", "for i in range(n):\n        return n", "return n", "return one on every path"),
     (
+        "n: int",
+        "if n > 2:\n        return n, 1\n    return 1, 2, n",
+        "return n, 1",
+        "a tuple of 2 on one path and a tuple of 3",
+    ),
+    (
+        "n: int",
+        "if n > 2:\n        return n, 1\n    return 1.5",
+        "return n, 1",
+        "a tuple of 2 on one path and a number (float)",
+    ),
+    (
+        "n: int",
+        "for i in range(n):\n        if n > i:\n            return n, 1\n        if n < i:\n            return 2\n    return 1, 2",
+        "return n, 1",
+        "a tuple of 2 on one path and a number (int) on another",
+    ),
+    (
         MATRIX,
         "for i in range(9):\n        return a",
         "return a",

@@ -288,7 +288,7 @@ class Variables:
         homes = [kind.home for kind in known.values() if isinstance(kind, ArrayKind)]
         if all(kinds.lives(self._evaluator, home) for home in homes):
             return known
-        del self._forms[place]
+        self._forms.pop(place, None)
         return {}
 
     def _begun(self, place: object, after: Mapping[str, Variable], body: Iterable[ast.stmt]) -> dict[str, AnyKind]:
@@ -444,6 +444,16 @@ def _difference_of_arrays(a: Number | Array, b: Number | Array) -> str:
     return "an array that one path makes, and that ends with it: make it before, and assign b[:] = ..."
 
 
+def _is_none(value: Variable) -> bool:
+    return isinstance(value, Static) and value.object is None
+
+
+def _described(value: Variable) -> str:
+    if not isinstance(value, Form):
+        return describe(value)
+    return f"a tuple of {len(value.parts)}" if value.type is None else f"a {value.type.__name__}"
+
+
 def _why_unset(name: str, node: ast.stmt, a: Variable | None, b: Variable | None) -> str:
     """Why a name cannot be read after an `if` whose branches leave it with the values `a` and `b`."""
     for value in (a, b):
@@ -452,6 +462,8 @@ def _why_unset(name: str, node: ast.stmt, a: Variable | None, b: Variable | None
     if not forms.base(name).isidentifier():  # the compiler's own: what is returned
         if isinstance(a, Static) and isinstance(b, Static):
             return f"what is returned is {describe(a)} on one path and {describe(b)} on another: return numbers"
+        if a is not None and b is not None and not (_is_none(a) or _is_none(b)):
+            return f"what is returned is {_described(a)} on one path and {_described(b)} on another: return one kind"
         return "one path through the kernel returns a value, and another does not: return one on every path"
     if a is None or b is None:
         return (
