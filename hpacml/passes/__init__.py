@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from xdsl.passes import ModulePass
 
 PASS_NAMES = (
+    "convert-hpacml-layers-to-vector",
     "convert-hpacml-to-gpu",
     "convert-hpacml-to-loops",
     "convert-hpacml-to-runtime",
@@ -18,6 +19,7 @@ PASS_NAMES = (
     "hpacml-gpu-to-loops",
     "hpacml-refuse-host-accesses",
     "hpacml-resolve-slices",
+    "hpacml-tile-networks",
 )
 
 

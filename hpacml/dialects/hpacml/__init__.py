@@ -18,6 +18,7 @@ from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp
 from hpacml.dialects.hpacml.clause_attributes import SampleAttr, UnitsAttr
 from hpacml.dialects.hpacml.control import BodyOp, CollectOp, InferOp, MlOp, SampleOp
 from hpacml.dialects.hpacml.gather_scatter import GatherOp, ScatterOp, TensorOp
+from hpacml.dialects.hpacml.networks import LayerOp, NetworkOp
 from hpacml.dialects.hpacml.packing import FusedGatherOp, FusedScatterOp, IndirectOp, PackOp, UnpackOp
 
 Hpacml = Dialect(
@@ -38,6 +39,8 @@ Hpacml = Dialect(
         UnpackOp,
         FusedGatherOp,
         FusedScatterOp,
+        NetworkOp,
+        LayerOp,
     ],
     [DirectionAttr, ModeAttr, SliceAttr, TargetAttr, SampleAttr, UnitsAttr, MappingType, IndirectType],
 )

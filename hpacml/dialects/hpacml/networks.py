@@ -1,0 +1,189 @@
+"""Networks between views of memory, and their stages on tiles: some points of a sweep, features outermost.
+
+In a tile, `tile[f, p]` is feature `f` of point `p`, so that what is done for neighbouring points is done by vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from xdsl.dialects.builtin import (
+    DYNAMIC_INDEX,
+    AnyFloat,
+    ArrayAttr,
+    Float32Type,
+    Float64Type,
+    IndexType,
+    IntegerAttr,
+    MemRefType,
+    StringAttr,
+    i64,
+)
+from xdsl.ir import SSAValue
+from xdsl.irdl import AttrSizedOperandSegments, base, irdl_op_definition, operand_def, prop_def, traits_def, var_operand_def
+from xdsl.utils.exceptions import VerifyException
+
+from hpacml.dialects.hpacml.effects import READS_AND_WRITES
+from hpacml.dialects.hpacml.packing import VIEW, view_type
+from hpacml.dialects.hpacml.texts import TEXTS, TextualOperation
+from hpacml.networks.layers import Layer, Linear, parse, stages
+
+FLOAT = base(Float32Type) | base(Float64Type)
+
+
+class _OfLayers(TextualOperation):
+    layers = prop_def(TEXTS)
+
+    def parsed(self) -> list[Layer]:
+        """The layers. Raises `VerifyException` for text that is none."""
+        try:
+            return [parse(text.data) for text in self.layers]
+        except ValueError as error:
+            raise VerifyException(str(error)) from None
+
+
+def _verify_weights(weights: Sequence[SSAValue], layers: Sequence[Layer]) -> None:
+    wanted = [layer.parameters for layer in layers if layer.parameters]
+    given = [cast(MemRefType, each.type).get_shape() for each in weights]
+    if given != [(count,) for count in wanted]:
+        raise VerifyException(f"the layers take weights of {wanted} elements, not {list(map(list, given))}")
+
+
+@irdl_op_definition
+class NetworkOp(_OfLayers):
+    """
+    Apply a network to each point of a sweep: the features of all `ins`, one view after the other, are what its first
+    layer takes, and what the last one gives goes to the features of all `outs`. It computes in `element`.
+
+    `sweep` is the number of dimensions that views have before their own features. Each layer that has weights has
+    an array of them, in the order of `hpacml.networks.layers`. What is read at one point may be written at others only
+    if the same element is read and written at each.
+
+    Example:
+    ```mlir
+    hpacml.network ["linear(2, 8)", "tanh", "linear(8, 1)"] of f32 sweep 1 weights(%w1, %w2 : memref<24xf32>, memref<9xf32>)
+      ins(%west, %east : memref<?xf32>, memref<?xf32>) outs(%centre : memref<?xf32>)
+    ```
+    """
+
+    name = "hpacml.network"
+
+    element = prop_def(FLOAT)
+    sweep = prop_def(IntegerAttr.constr(i64))
+    weights = var_operand_def(MemRefType)
+    inputs = var_operand_def(VIEW)
+    outputs = var_operand_def(VIEW)
+
+    irdl_options = (AttrSizedOperandSegments(as_property=True),)
+    traits = traits_def(*READS_AND_WRITES)
+    assembly_format = (
+        "$layers `of` $element `sweep` $sweep (`weights` `(` $weights^ `:` type($weights) `)`)? "
+        "`ins` `(` $inputs `:` type($inputs) `)` `outs` `(` $outputs `:` type($outputs) `)` attr-dict"
+    )
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        element: AnyFloat,
+        sweep: int,
+        weights: Sequence[SSAValue],
+        inputs: Sequence[SSAValue],
+        outputs: Sequence[SSAValue],
+    ):
+        super().__init__(
+            operands=[weights, inputs, outputs],
+            properties={
+                "layers": ArrayAttr([StringAttr(str(layer)) for layer in layers]),
+                "element": element,
+                "sweep": IntegerAttr(sweep, i64),
+            },
+        )
+
+    @property
+    def rank(self) -> int:
+        """The number of dimensions of the sweep."""
+        return self.sweep.value.data
+
+    def features(self, view: SSAValue) -> int:
+        """The number of features of a view. Raises `VerifyException` if it is unknown."""
+        shape = view_type(view).get_shape()[self.rank :]
+        if DYNAMIC_INDEX in shape:
+            raise VerifyException(f"the number of features of {view.type} is unknown")
+        count = 1
+        for size in shape:
+            count *= size
+        return count
+
+    def verify_(self) -> None:
+        if self.rank < 1:
+            raise VerifyException("a network sweeps over at least one dimension")
+        for view in (*self.inputs, *self.outputs):
+            if view_type(view).get_num_dims() < self.rank:
+                raise VerifyException(f"a view of type {view.type} lacks dimensions of the sweep")
+        if not self.inputs or not self.outputs:
+            raise VerifyException("a network has at least one input and one output")
+        layers = self.parsed()
+        _verify_weights(self.weights, layers)
+        given, wanted = (sum(map(self.features, views)) for views in (self.inputs, self.outputs))
+        try:
+            found = stages(layers, given)
+        except ValueError as error:
+            raise VerifyException(str(error)) from None
+        last = found[-1].outputs if found else given
+        if last != wanted:
+            raise VerifyException(f"the network gives {last} features, and its outputs have {wanted}")
+
+
+@irdl_op_definition
+class LayerOp(_OfLayers):
+    """
+    Compute the first points of a tile from those of another: a linear layer, or none, and functions of its results.
+
+    Example:
+    ```mlir
+    hpacml.layer ["linear(5, 64)", "leaky_relu(0.01)"] points %n weights(%w : memref<384xf32>)
+      ins(%x : memref<5x128xf32>) outs(%y : memref<64x128xf32>)
+    ```
+    """
+
+    name = "hpacml.layer"
+
+    points = operand_def(IndexType())
+    weights = var_operand_def(MemRefType)
+    source = operand_def(MemRefType)
+    target = operand_def(MemRefType)
+
+    irdl_options = (AttrSizedOperandSegments(as_property=True),)
+    traits = traits_def(*READS_AND_WRITES)
+    assembly_format = (
+        "$layers `points` $points (`weights` `(` $weights^ `:` type($weights) `)`)? "
+        "`ins` `(` $source `:` type($source) `)` `outs` `(` $target `:` type($target) `)` attr-dict"
+    )
+
+    def __init__(
+        self, layers: Sequence[Layer], points: SSAValue, weights: Sequence[SSAValue], source: SSAValue, target: SSAValue
+    ):
+        super().__init__(
+            operands=[points, weights, source, target],
+            properties={"layers": ArrayAttr([StringAttr(str(layer)) for layer in layers])},
+        )
+
+    def verify_(self) -> None:
+        layers = self.parsed()
+        _verify_weights(self.weights, layers)
+        source, target = (cast(MemRefType, each.type) for each in (self.source, self.target))
+        if any(isinstance(layer, Linear) for layer in layers[1:]):
+            raise VerifyException("a linear layer is the first of a stage")
+        if source.get_num_dims() != 2 or target.get_num_dims() != 2 or DYNAMIC_INDEX in source.get_shape():
+            raise VerifyException("tiles have two dimensions of known sizes: features and points")
+        if source.get_shape()[1] != target.get_shape()[1] or source.element_type != target.element_type:
+            raise VerifyException(f"tiles of type {source} and {target} have not the same points and elements")
+        try:
+            found = stages(layers, source.get_shape()[0])
+        except ValueError as error:
+            raise VerifyException(str(error)) from None
+        if not found or found[0].outputs != target.get_shape()[0]:
+            raise VerifyException(f"the layers do not give the features of {target}")
+
+

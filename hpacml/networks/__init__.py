@@ -1,0 +1,1 @@
+"""Networks as data: their layers and sizes, without weights and without Torch."""

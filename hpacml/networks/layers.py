@@ -1,0 +1,135 @@
+"""The layers of networks that act on each point of a sweep by itself: what is known of them before there are weights.
+
+A layer is written as in `linear(5, 64)`, `leaky_relu(0.01)`. Its weights are one array, in the order of `parameters`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TypeAlias
+
+
+@dataclass(frozen=True)
+class Linear:
+    """`y[o] = bias[o] + sum of weight[o, i] * x[i]`."""
+
+    inputs: int
+    outputs: int
+
+    @property
+    def parameters(self) -> int:
+        """The number of weights: the biases, then the weights in the order that `blocks` tells."""
+        return self.outputs * (self.inputs + 1)
+
+    def __str__(self) -> str:
+        return f"linear({self.inputs}, {self.outputs})"
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """`y[i] = (x[i] - a[i]) / b[i] * c[i] + d[i]`, or a part of it, for each of the features."""
+
+    kind: str
+    """`normalize`: a and b. `denormalize`: `x * b + a`. `batch_norm`: `(x - a) * c + d`, c and d of all its numbers."""
+    features: int
+
+    @property
+    def parameters(self) -> int:
+        return SCALINGS[self.kind] * self.features
+
+    def __str__(self) -> str:
+        return f"{self.kind}({self.features})"
+
+
+SCALINGS: Mapping[str, int] = MappingProxyType({"normalize": 2, "denormalize": 2, "batch_norm": 3, "prelu": 1})
+"""Functions of one number that have weights for each feature, by how many."""
+
+FUNCTIONS: Mapping[str, int] = MappingProxyType(
+    {
+        "relu": 0,
+        "leaky_relu": 1,
+        "elu": 1,
+        "tanh": 0,
+        "sigmoid": 0,
+        "silu": 0,
+        "gelu": 0,
+        "gelu_tanh": 0,
+        "clamp": 2,
+    }
+)
+"""Functions of one number that have none, by how many numbers they take."""
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A function of each number."""
+
+    function: str
+    numbers: tuple[float, ...] = ()
+
+    parameters = 0
+
+    def __str__(self) -> str:
+        return f"{self.function}({', '.join(map(repr, self.numbers))})" if self.numbers else self.function
+
+
+Layer: TypeAlias = "Linear | Scaling | Activation"
+
+
+def parse(text: str) -> Layer:
+    """Read what `str` writes of a layer. Raises ValueError for anything else."""
+    found = re.fullmatch(r"(\w+)(?:\(([^()]*)\))?", text)
+    name, given = (found[1], found[2].split(",") if found[2] else []) if found else ("", [])
+    if name == "linear" and len(given) == 2:
+        return Linear(*map(_size, given))
+    if name in SCALINGS and len(given) == 1:
+        return Scaling(name, _size(given[0]))
+    if FUNCTIONS.get(name) == len(given):
+        return Activation(name, tuple(map(float, given)))
+    known = ", ".join(["linear(inputs, outputs)", *(f"{each}(features)" for each in SCALINGS), *FUNCTIONS])
+    raise ValueError(f"'{text}' is no layer: there are {known}")
+
+
+def _size(text: str) -> int:
+    if (size := int(text)) < 1:
+        raise ValueError(f"a layer has at least one feature, not {size}")
+    return size
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A linear layer, or none, and functions of its results that are applied before they are stored."""
+
+    linear: Linear | None
+    functions: tuple[Scaling | Activation, ...]
+    outputs: int
+    """The number of features that it gives."""
+
+
+def stages(layers: Sequence[Layer], inputs: int) -> list[Stage]:
+    """Part a network into stages. Raises ValueError for layers whose sizes do not fit."""
+    found: list[Stage] = []
+    features = inputs
+    for layer in layers:
+        if isinstance(layer, Linear):
+            if layer.inputs != features:
+                raise ValueError(f"{layer} takes {layer.inputs} features, and there are {features}")
+            features = layer.outputs
+            found.append(Stage(layer, (), features))
+            continue
+        if isinstance(layer, Scaling) and layer.features not in (1, features):
+            raise ValueError(f"{layer} has {layer.features} features, and there are {features}")
+        last = found.pop() if found else Stage(None, (), features)
+        found.append(Stage(last.linear, (*last.functions, layer), features))
+    return found
+
+
+def blocks(outputs: int, rows: int) -> list[tuple[int, int]]:
+    """The first output and the number of outputs of each block that is computed at once.
+
+    The weights of a block lie side by side for each input: `weight[first + r, i]` at `i * count + r` of its own.
+    """
+    return [(first, min(rows, outputs - first)) for first in range(0, outputs, rows)]

@@ -1,0 +1,217 @@
+"""`convert-hpacml-layers-to-vector`: layers on tiles become vector arithmetic, some outputs of some points at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import cast
+
+from xdsl.context import Context
+from xdsl.dialects import arith, memref, scf, vector
+from xdsl.dialects.builtin import AnyFloat, IndexType, IntegerAttr, MemRefType, ModuleOp
+from xdsl.ir import Block, Region, SSAValue
+from xdsl.passes import ModulePass
+from xdsl.rewriter import InsertPoint
+
+from hpacml.dialects.hpacml.attributes import dtype_name
+from hpacml.dialects.hpacml.networks import LayerOp
+from hpacml.dtypes import SIZES
+from hpacml.networks.layers import Activation, Scaling, blocks, stages
+from hpacml.passes.common.located import Builder, Rewriter
+from hpacml.passes.common.vectors import Vectors
+
+TOGETHER = 2
+"""The vectors of points that are computed at once: enough independent sums to keep two units busy."""
+
+
+@dataclass(frozen=True)
+class ConvertHpacmlLayersToVectorPass(ModulePass):
+    """
+    A linear layer becomes loops over blocks of outputs and of points, whose sums stay in registers.
+
+    ```mlir
+    hpacml.layer ["linear(5, 64)", "relu"] points %n weights(%w : ...) ins(%x : memref<5x128xf32>) outs(%h : ...)
+    ```
+    becomes
+    ```mlir
+    scf.for %block = 0 to 8 step 1 {
+      scf.for %p = 0 to %n step 32 {
+        %sums:16 = scf.for %i = 0 to 5 step 1 iter_args(%s = ...) {  // begins with biases
+          ...
+          vector.fma %weight, %points, %s : vector<16xf32>
+        }
+        ...
+        vector.store %result, %h[%o, %p]
+      }
+    }
+    ```
+    `rows` outputs are computed at once, on vectors of `bytes`: a processor needs registers for twice as many sums.
+    It is in no pipeline of regions, as `hpacml-tile-networks` before it.
+    """
+
+    name = "convert-hpacml-layers-to-vector"
+
+    bytes: int = 32
+    rows: int = 4
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        for layer in [each for each in op.walk() if isinstance(each, LayerOp)]:
+            _Lowering(layer, self.bytes, self.rows).replace()
+
+
+class _Lowering:
+    def __init__(self, op: LayerOp, bytes: int, rows: int):
+        self.op, self.rows = op, rows
+        source = cast(MemRefType, op.source.type)
+        self.element = cast(AnyFloat, source.element_type)
+        self.inputs = source.get_shape()[0]
+        self.lanes = bytes // SIZES[dtype_name(self.element)]
+        (self.stage,) = stages(op.parsed(), self.inputs)
+        weights = iter(op.weights)
+        self.matrix = next(weights) if self.stage.linear else None
+        self.functions = [(each, next(weights) if each.parameters else None) for each in self.stage.functions]
+
+    def replace(self) -> None:
+        builder = Builder(InsertPoint.before(self.op))
+        if self.matrix is None:
+            self._each_feature(builder)
+        else:
+            self._blocks(self.matrix, builder)
+        Rewriter.erase_op(self.op)
+
+    def _points(self, builder: Builder, body: Callable[[Sequence[SSAValue], Vectors], None]) -> None:
+        """Build a loop over the points, in which `body` gets the first point of each vector."""
+
+        def block(first: SSAValue, inner: Builder) -> None:
+            places = [_plus(first, number * self.lanes, inner) for number in range(TOGETHER)]
+            body(places, Vectors(self.element, self.lanes, inner))
+
+        _loop(self.op.points, TOGETHER * self.lanes, builder, block)
+
+    # -- functions of each feature -------------------------------------------------------------------
+
+    def _each_feature(self, builder: Builder) -> None:
+        def feature(number: SSAValue, inner: Builder) -> None:
+            def points(places: Sequence[SSAValue], v: Vectors) -> None:
+                for place in places:
+                    x = v.builder.insert(vector.LoadOp(self.op.source, [number, place], v.type)).result
+                    self._finish(x, number, place, v)
+
+            self._points(inner, points)
+
+        _loop(_index(self.inputs, builder), 1, builder, feature)
+
+    def _finish(self, x: SSAValue, feature: SSAValue, place: SSAValue, v: Vectors) -> None:
+        """Apply the functions of the stage to the points of a feature, and store the results."""
+        for function, weights in self.functions:
+            if isinstance(function, Activation):
+                x = activation(function, x, v)
+            elif weights is not None:
+                x = _scaled(function, weights, x, feature, v)
+        v.builder.insert(vector.StoreOp(x, self.op.target, [feature, place]))
+
+    # -- linear layers -------------------------------------------------------------------------------
+
+    def _blocks(self, weights: SSAValue, builder: Builder) -> None:
+        """Build the blocks of outputs: one loop over those of full size, and the last one, which may be smaller."""
+        outputs = self.stage.outputs
+        found = blocks(outputs, self.rows)
+        whole = sum(count == self.rows for _, count in found)
+        if whole:
+
+            def block(number: SSAValue, inner: Builder) -> None:
+                self._block(weights, _times(number, self.rows, inner), self.rows, inner)
+
+            _loop(_index(whole, builder), 1, builder, block)
+        for first, count in found[whole:]:
+            self._block(weights, _index(first, builder), count, builder)
+
+    def _block(self, weights: SSAValue, first: SSAValue, count: int, builder: Builder) -> None:
+        """Build `count` outputs from `first` on, for all points."""
+        start = _plus(_times(first, self.inputs, builder), self.stage.outputs, builder)
+        outputs = [_plus(first, row, builder) for row in range(count)]
+
+        def points(places: Sequence[SSAValue], v: Vectors) -> None:
+            biases = [v.splat(v.builder.insert(memref.LoadOp.get(weights, [output])).res) for output in outputs]
+            sums = [bias for bias in biases for _ in places]
+            body = Block(arg_types=[IndexType(), *(value.type for value in sums)])
+            zero, end, one = (_index(number, v.builder) for number in (0, self.inputs, 1))
+            loop = v.builder.insert(scf.ForOp(zero, end, one, sums, Region(body)))
+            inner = Vectors(self.element, self.lanes, Builder(InsertPoint.at_end(body), self.op))
+            i, *carried = body.args
+            xs = [inner.builder.insert(vector.LoadOp(self.op.source, [i, place], inner.type)).result for place in places]
+            row = inner.builder.insert(arith.AddiOp(start, _times(i, count, inner.builder))).result
+            products: list[SSAValue] = []
+            for output in range(count):
+                place = _plus(row, output, inner.builder)
+                weight = inner.splat(inner.builder.insert(memref.LoadOp.get(weights, [place])).res)
+                for x in xs:
+                    products.append(inner.fma(weight, x, carried[len(products)]))
+            inner.builder.insert(scf.YieldOp(*products))
+            for (output, place), value in zip(product(outputs, places), loop.results, strict=True):
+                self._finish(value, output, place, v)
+
+        self._points(builder, points)
+
+
+def _scaled(layer: Scaling, weights: SSAValue, x: SSAValue, feature: SSAValue, v: Vectors) -> SSAValue:
+    """A function of the points of a feature that has weights of its own."""
+
+    def weight(number: int) -> SSAValue:
+        first = _index(number * layer.features, v.builder)
+        place = first if layer.features == 1 else v.builder.insert(arith.AddiOp(first, feature)).result
+        return v.splat(v.builder.insert(memref.LoadOp.get(weights, [place])).res)
+
+    match layer.kind:
+        case "normalize":
+            return v.div(v.sub(x, weight(0)), weight(1))
+        case "denormalize":
+            return v.add(v.mul(x, weight(1)), weight(0))
+        case "batch_norm":
+            return v.add(v.mul(v.sub(x, weight(0)), weight(1)), weight(2))
+        case _:  # prelu
+            return v.prelu(x, weight(0))
+
+
+def activation(layer: Activation, x: SSAValue, v: Vectors) -> SSAValue:
+    """A function of numbers; NaN stays NaN, as in Torch."""
+    match layer.function:
+        case "relu":
+            return v.relu(x)
+        case "leaky_relu":
+            return v.leaky_relu(x, *layer.numbers)
+        case "elu":
+            return v.elu(x, *layer.numbers)
+        case "tanh":
+            return v.tanh(x)
+        case "sigmoid":
+            return v.sigmoid(x)
+        case "silu":
+            return v.mul(x, v.sigmoid(x))
+        case "gelu":
+            return v.mul(x, v.normal_distribution(x))
+        case "gelu_tanh":
+            return v.gelu_tanh(x)
+        case _:
+            return v.clamp(x, *layer.numbers)
+
+
+def _loop(end: SSAValue, step: int, builder: Builder, body: Callable[[SSAValue, Builder], None]) -> None:
+    block = Block(arg_types=[IndexType()])
+    builder.insert(scf.ForOp(_index(0, builder), end, _index(step, builder), [], Region(block)))
+    inner = Builder(InsertPoint.at_end(block))
+    body(block.args[0], inner)
+    inner.insert(scf.YieldOp())
+
+
+def _index(value: int, builder: Builder) -> SSAValue:
+    return builder.insert(arith.ConstantOp(IntegerAttr(value, IndexType()))).result
+
+
+def _plus(value: SSAValue, number: int, builder: Builder) -> SSAValue:
+    return builder.insert(arith.AddiOp(value, _index(number, builder))).result
+
+
+def _times(value: SSAValue, number: int, builder: Builder) -> SSAValue:
+    return builder.insert(arith.MuliOp(value, _index(number, builder))).result
