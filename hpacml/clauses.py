@@ -1,4 +1,4 @@
-"""What clauses of a region mean: which calls `sample` collects, and what follows a model that fails."""
+"""What clauses of a region mean: which calls `sample` collects, what computes a model and follows if it fails."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ OnError = Literal["raise", "accurate"]
 """What happens when a model fails: the error is raised, or the original code runs instead."""
 
 POLICIES: tuple[OnError, ...] = get_args(OnError)
+
+
+Engine = Literal["auto", "torch", "compiled"]
+"""What computes a network: code compiled for it, Torch, or the first where it can."""
+
+ENGINES: tuple[Engine, ...] = get_args(Engine)
 
 
 def is_policy(value: object) -> bool:

@@ -78,6 +78,13 @@ ON_ERROR = Variable(
     "raise",
     "What regions without `on_error` do where their model fails: raise the error, or run the original code.",
 )
+ENGINE = Variable(
+    "HPACML_ENGINE",
+    "`auto`, `torch` or `compiled`",
+    "torch",
+    "What computes the networks of regions without `engine`: Torch, code that is compiled for each architecture of "
+    "known layers, where others are an error, or with `auto` such code where it can.",
+)
 CHECK = Variable(
     "HPACML_CHECK",
     "`bounds`, `finite`, `sync`, or several with commas",

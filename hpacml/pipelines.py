@@ -122,6 +122,20 @@ def run_passes(
     return module
 
 
+def lower_networks(module: ModuleOp, bytes: int, rows: int) -> ModuleOp:
+    """Lower the networks of a module in place, for vectors of so many bytes and `rows` outputs at once, and return it.
+
+    Raises `CompileError` for a network that a verifier refuses.
+    """
+    from xdsl.passes import PassPipeline
+
+    vectors = f"convert-hpacml-layers-to-vector{{bytes={bytes} rows={rows}}}"
+    spec = f"hpacml-tile-networks,{vectors},{STAGES['loops']}"
+    with _refusals():
+        PassPipeline.parse_spec(get_all_passes(), spec, _verify).apply(make_context(), module)
+    return module
+
+
 def _verify(before: ModulePass | None, module: ModuleOp, behind: ModulePass | None) -> None:
     """Verify a module between two passes. What has nothing of hpacml in it is not changed by the passes there."""
     if before is None or behind is None or any(op.name.startswith(PREFIXES) for op in module.walk()):

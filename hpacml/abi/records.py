@@ -70,7 +70,7 @@ class Site(ABC):
 class InferSite(Site):
     """A call of `hpacml_infer`.
 
-    `batch`: None for one model call, 0 for any rows per call, else the rows. `on_error`: None for what the
+    `batch`: None for one model call, 0 for any rows per call, else the rows. `on_error`, `engine`: None for what the
     environment says.
     """
 
@@ -80,6 +80,7 @@ class InferSite(Site):
     model: Source
     batch: int | None = None
     on_error: str | None = None
+    engine: str | None = None
     maps: tuple[str, ...] = ()
     inputs: tuple[TensorType, ...] = ()
     outputs: tuple[TensorType, ...] = ()
@@ -90,6 +91,7 @@ class InferSite(Site):
             "model": self.model.to_json(),
             "batch": self.batch,
             "on_error": self.on_error,
+            "engine": self.engine,
             "maps": self.maps,
             "inputs": [tensor.to_json() for tensor in self.inputs],
             "outputs": [tensor.to_json() for tensor in self.outputs],
@@ -102,6 +104,7 @@ class InferSite(Site):
             Source.parse(record["model"]),
             record["batch"],
             record["on_error"],
+            record["engine"],
             tuple(record["maps"]),
             TensorType.parse(record["inputs"]),
             TensorType.parse(record["outputs"]),

@@ -19,7 +19,7 @@ from lark import Lark, Token, Tree, UnexpectedInput
 from lark.lark import PostLex
 from lark.tree import Meta
 
-from hpacml.clauses import KEYS, SEED_ALONE, Sampling, fault_of
+from hpacml.clauses import ENGINES, KEYS, SEED_ALONE, Sampling, fault_of
 from hpacml.directives.expressions import (
     ARITHMETIC,
     COMPARISONS,
@@ -285,6 +285,10 @@ class _Builder:
         return "collect" if mode == "offline" else cast(Mode, mode.value), condition
 
     def clause(self, _: Meta, keyword: Token, __: Token | None, value: Any, ___: Token | None) -> object:
+        if keyword == "engine":
+            if value not in ENGINES:
+                raise self._error(f"'engine' takes {', '.join(ENGINES)}", value)
+            return keyword, str(value)
         if isinstance(value, Token):
             number = self._int(value)
             if keyword == "batch" and number == 0:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Literal
 
-from hpacml.clauses import Sampling
+from hpacml.clauses import Engine, Sampling
 from hpacml.directives.expressions import MAX_DEPTH, Expr, Span
 from hpacml.errors import DirectiveError
 from hpacml.functors.tensor_functor import Functor, FunctorError, Slice, format_slice
@@ -191,6 +191,7 @@ class MlDirective:
     label: str | None = None
     if_condition: Expr | None = None
     batch: Batch | None = None
+    engine: Engine | None = None
     sample: Sampling | None = None
     units: tuple[Unit, ...] = ()
     clauses: Mapping[str, Span] = field(compare=False, repr=False)
@@ -209,6 +210,8 @@ class MlDirective:
             parts.append(f"if({self.if_condition})")
         if self.batch is not None:
             parts.append(str(self.batch))
+        if self.engine is not None:
+            parts.append(f"engine({self.engine})")
         if self.sample is not None:
             parts.append(f"sample({self.sample})")
         if self.units:

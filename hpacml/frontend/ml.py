@@ -47,6 +47,7 @@ def ml_op(
         database=_source(ml.database),
         batch=None if ml.batch is None else ml.batch.rows or 0,
         on_error=on_error,
+        engine=ml.engine,
         sample=None if ml.mode == "infer" else ml.sample or _sampling_of_environment(),
         units={unit.array.id: unit.unit for unit in ml.units},
     )

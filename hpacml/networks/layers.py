@@ -30,10 +30,13 @@ class Linear:
 
 @dataclass(frozen=True)
 class Scaling:
-    """`y[i] = (x[i] - a[i]) / b[i] * c[i] + d[i]`, or a part of it, for each of the features."""
+    """A function of each number that has weights for each feature, or, with one feature, the same for all.
+
+    `normalize` is `(x - a) / b`, `denormalize` `x * b + a`, `batch_norm` `(x - a) * b + c`, and `prelu` `a * x` where x
+    is negative. With `64` at their ends the first two compute in f64; then `denormalize64`, the last layer, gives f64.
+    """
 
     kind: str
-    """`normalize`: a and b. `denormalize`: `x * b + a`. `batch_norm`: `(x - a) * c + d`, c and d of all its numbers."""
     features: int
 
     @property
@@ -44,8 +47,10 @@ class Scaling:
         return f"{self.kind}({self.features})"
 
 
-SCALINGS: Mapping[str, int] = MappingProxyType({"normalize": 2, "denormalize": 2, "batch_norm": 3, "prelu": 1})
-"""Functions of one number that have weights for each feature, by how many."""
+SCALINGS: Mapping[str, int] = MappingProxyType(
+    {"normalize": 2, "denormalize": 2, "normalize64": 2, "denormalize64": 2, "batch_norm": 3, "prelu": 1}
+)
+"""The kinds of `Scaling` by how many weights they have for each feature."""
 
 FUNCTIONS: Mapping[str, int] = MappingProxyType(
     {
@@ -133,3 +138,11 @@ def blocks(outputs: int, rows: int) -> list[tuple[int, int]]:
     The weights of a block lie side by side for each input: `weight[first + r, i]` at `i * count + r` of its own.
     """
     return [(first, min(rows, outputs - first)) for first in range(0, outputs, rows)]
+
+
+def gives_f64(layers: Sequence[Layer]) -> bool:
+    """Whether a network of another type gives f64. Raises ValueError if that is not the end of it."""
+    wide = [isinstance(layer, Scaling) and layer.kind == "denormalize64" for layer in layers]
+    if any(wide[:-1]):
+        raise ValueError("denormalize64 is the last layer")
+    return bool(wide) and wide[-1]

@@ -1,4 +1,4 @@
-"""`convert-hpacml-layers-to-vector`: layers on tiles become vector arithmetic, some outputs of some points at a time."""
+"""`convert-hpacml-layers-to-vector`: layers on tiles become arithmetic on vectors of points."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import cast
 
 from xdsl.context import Context
 from xdsl.dialects import arith, memref, scf, vector
-from xdsl.dialects.builtin import AnyFloat, IndexType, IntegerAttr, MemRefType, ModuleOp
+from xdsl.dialects.builtin import AnyFloat, IndexType, IntegerAttr, MemRefType, ModuleOp, f64
 from xdsl.ir import Block, Region, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint
@@ -140,7 +140,9 @@ class _Lowering:
             loop = v.builder.insert(scf.ForOp(zero, end, one, sums, Region(body)))
             inner = Vectors(self.element, self.lanes, Builder(InsertPoint.at_end(body), self.op))
             i, *carried = body.args
-            xs = [inner.builder.insert(vector.LoadOp(self.op.source, [i, place], inner.type)).result for place in places]
+            xs = [
+                inner.builder.insert(vector.LoadOp(self.op.source, [i, place], inner.type)).result for place in places
+            ]
             row = inner.builder.insert(arith.AddiOp(start, _times(i, count, inner.builder))).result
             products: list[SSAValue] = []
             for output in range(count):
@@ -158,12 +160,18 @@ class _Lowering:
 def _scaled(layer: Scaling, weights: SSAValue, x: SSAValue, feature: SSAValue, v: Vectors) -> SSAValue:
     """A function of the points of a feature that has weights of its own."""
 
+    wide = Vectors(f64, v.lanes, v.builder)
+
     def weight(number: int) -> SSAValue:
         first = _index(number * layer.features, v.builder)
         place = first if layer.features == 1 else v.builder.insert(arith.AddiOp(first, feature)).result
-        return v.splat(v.builder.insert(memref.LoadOp.get(weights, [place])).res)
+        return (wide if "64" in layer.kind else v).splat(v.builder.insert(memref.LoadOp.get(weights, [place])).res)
 
     match layer.kind:
+        case "normalize64":
+            return v.narrow(wide.div(wide.sub(v.widen(x), weight(0)), weight(1)))
+        case "denormalize64":
+            return wide.add(wide.mul(v.widen(x), weight(1)), weight(0))
         case "normalize":
             return v.div(v.sub(x, weight(0)), weight(1))
         case "denormalize":

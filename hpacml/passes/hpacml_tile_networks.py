@@ -16,6 +16,7 @@ from xdsl.dialects.builtin import (
     MemRefType,
     ModuleOp,
     StridedLayoutAttr,
+    f64,
     i64,
 )
 from xdsl.ir import Block, Region, SSAValue
@@ -26,7 +27,7 @@ from hpacml.dialects.hpacml.attributes import dtype_name, strides_of
 from hpacml.dialects.hpacml.networks import LayerOp, NetworkOp
 from hpacml.dialects.hpacml.packing import FusedGatherOp, FusedScatterOp, IndirectOp, view_type
 from hpacml.dtypes import SIZES
-from hpacml.networks.layers import stages
+from hpacml.networks.layers import gives_f64, stages
 from hpacml.passes.common.index_arithmetic import IndexArithmetic
 from hpacml.passes.common.located import Builder, Rewriter, refusal
 from hpacml.passes.common.sweeps import size_of
@@ -52,8 +53,8 @@ class HpacmlTileNetworksPass(ModulePass):
       hpacml.fused_scatter %centre_i from %y ...
     }
     ```
-    A tile has points for `bytes` of each feature, which are neighbours in the last dimension of the sweep. It is in no pipeline
-    of regions: the runtime makes networks when it has met the model.
+    A tile has points for `bytes` of each feature, which are neighbours in the last dimension of the sweep. It is in no
+    pipeline of regions: the runtime makes code of networks when it has met the model.
     """
 
     name = "hpacml-tile-networks"
@@ -80,15 +81,18 @@ class _Tiling:
         builder = Builder(InsertPoint.before(op))
         a = IndexArithmetic(builder)
         widths = [self.inputs, *(stage.outputs for stage in self.stages)]
-        tiles = [builder.insert(memref.AllocOp([], [], self._tile(width), IntegerAttr(ALIGNMENT, i64))).memref for width in widths]
+        elements = [self.element] * len(widths)
+        if gives_f64(op.parsed()):
+            elements[-1] = f64
+        tiles = [
+            builder.insert(memref.AllocOp([], [], MemRefType(*each), IntegerAttr(ALIGNMENT, i64))).memref
+            for each in zip(elements, ([width, self.points] for width in widths), strict=True)
+        ]
         sizes = [a.value(size_of(op.inputs[0], d, a)) for d in range(op.rank)]
         self._loop(sizes, [], tiles, builder)
         for tile in tiles:
             builder.insert(memref.DeallocOp.get(tile))
         Rewriter.erase_op(op)
-
-    def _tile(self, features: int) -> MemRefType:
-        return MemRefType(self.element, [features, self.points])
 
     def _loop(
         self, sizes: Sequence[SSAValue], place: Sequence[SSAValue], tiles: Sequence[SSAValue], builder: Builder
@@ -106,9 +110,7 @@ class _Tiling:
             self._loop(sizes[1:], here, tiles, inner)
         inner.insert(scf.YieldOp())
 
-    def _one(
-        self, place: Sequence[SSAValue], count: SSAValue, tiles: Sequence[SSAValue], builder: Builder
-    ) -> None:
+    def _one(self, place: Sequence[SSAValue], count: SSAValue, tiles: Sequence[SSAValue], builder: Builder) -> None:
         op = self.op
         self._copy(FusedGatherOp, op.inputs, place, count, tiles[0], builder)
         weights = iter(op.weights)
@@ -128,9 +130,10 @@ class _Tiling:
         builder: Builder,
     ) -> None:
         """Copy between views and a tile, seen as a tensor whose dimensions are points and features."""
-        features = cast(MemRefType, tile.type).get_shape()[0]
+        tile_type = cast(MemRefType, tile.type)
+        features = tile_type.get_shape()[0]
         layout = StridedLayoutAttr([1, self.points], None)
-        tensor_type = MemRefType(self.element, [DYNAMIC_INDEX, features], layout)
+        tensor_type = MemRefType(tile_type.element_type, [DYNAMIC_INDEX, features], layout)
         zero = _index(0, builder)
         tensor = memref.ReinterpretCastOp.from_dynamic(tile, [zero], [count, features], [1, self.points], tensor_type)
         firsts = [0]
@@ -151,8 +154,10 @@ def _part(view: SSAValue, place: Sequence[SSAValue], count: SSAValue, builder: B
     if not isinstance(view.type, MemRefType):
         raise refusal(view.owner, f"a view of type {view.type} must come from hpacml.indirect")
     shape = view_type(view).get_shape()
-    rest = [builder.insert(memref.DimOp(view, _index(d, builder))).result if shape[d] == DYNAMIC_INDEX else shape[d]
-            for d in range(len(place), len(shape))]
+    rest = [
+        builder.insert(memref.DimOp(view, _index(d, builder))).result if shape[d] == DYNAMIC_INDEX else shape[d]
+        for d in range(len(place), len(shape))
+    ]
     offsets = [*place, *[0] * len(rest)]
     sizes = [*[1] * (len(place) - 1), count, *rest]
     steps = [1] * len(offsets)

@@ -41,7 +41,7 @@ from xdsl.pattern_rewriter import RewritePattern
 from xdsl.traits import NoTerminator, RecursiveMemoryEffect, SymbolTable, SymbolUserOpInterface
 from xdsl.utils.exceptions import VerifyException
 
-from hpacml.clauses import POLICIES, Sampling, is_policy
+from hpacml.clauses import ENGINES, POLICIES, Sampling, is_policy
 from hpacml.dialects.hpacml.attributes import Direction, MappingType, Mode, ModeAttr
 from hpacml.dialects.hpacml.bridge import MapOp
 from hpacml.dialects.hpacml.clause_attributes import SampleAttr, UnitsAttr, verify_sample
@@ -60,8 +60,11 @@ class ModelClauses(TextualOperation, ABC):
     model = opt_prop_def(SOURCE)
     batch = opt_prop_def(IntegerAttr.constr(i64))
     on_error = opt_prop_def(TEXT)
+    engine = opt_prop_def(TEXT)
 
     def verify_(self) -> None:
+        if self.engine is not None and self.engine.data not in ENGINES:
+            raise VerifyException(f"engine is one of {', '.join(ENGINES)}")
         if self.batch is not None and self.batch.value.data < 0:
             raise VerifyException("batch must not be negative")
         if self.on_error is not None and not is_policy(self.on_error.data):
@@ -82,7 +85,10 @@ class DataClauses(TextualOperation, ABC):
 
 
 # The text of the clauses, in assembly formats.
-MODEL_CLAUSES = "(`model` custom<Given>($model)^)? (`batch` $batch^)? (`on_error` custom<Given>($on_error)^)?"
+MODEL_CLAUSES = (
+    "(`model` custom<Given>($model)^)? (`batch` $batch^)? (`on_error` custom<Given>($on_error)^)? "
+    "(`engine` custom<Given>($engine)^)?"
+)
 DATA_CLAUSES = "(`database` custom<Given>($database)^)? (`sample` $sample^)? (`units` $units^)?"
 
 
@@ -94,9 +100,10 @@ class MlOp(ModelClauses, DataClauses, HasCanonicalizationPatternsInterface):
     `model` and `database` are paths, or `@name` for an argument of the call that holds one; when absent the
     environment decides. `batch` says that the model treats dimension 0 as independent rows, with a number:
     so many rows a call (0: as the runtime likes). `on_error` is "raise", or "accurate" to run the original code
-    where the model fails; when absent the environment decides. `sample` says which calls are collected, when absent
-    all: each `every`-th, of these a `fraction` by the random numbers of a `seed`, of these the first `most`.
-    `units` are those of arrays, by their names in the maps.
+    where the model fails, and `engine` says what computes it: "auto", "torch" or "compiled"; when absent the
+    environment decides. `sample` says which calls are collected, when absent all: each `every`-th, of these a
+    `fraction` by the random numbers of a `seed`, of these the first `most`. `units` are those of arrays, by their
+    names in the maps.
 
     Example:
     ```mlir
@@ -144,6 +151,7 @@ class MlOp(ModelClauses, DataClauses, HasCanonicalizationPatternsInterface):
         model: Source | str | None = None,
         batch: int | None = None,
         on_error: str | None = None,
+        engine: str | None = None,
         database: Source | str | None = None,
         sample: Sampling | None = None,
         units: Mapping[str, str] | None = None,
@@ -156,6 +164,7 @@ class MlOp(ModelClauses, DataClauses, HasCanonicalizationPatternsInterface):
                 "model": _source(model),
                 "batch": None if batch is None else IntegerAttr(batch, i64),
                 "on_error": None if on_error is None else StringAttr(on_error),
+                "engine": None if engine is None else StringAttr(engine),
                 "database": _source(database),
                 "sample": None if sample is None else SampleAttr(sample),
                 "units": UnitsAttr.of(units or {}),
@@ -274,7 +283,7 @@ class InferOp(ModelClauses):
 
     `maps` holds the functors and maps of inputs and outputs as text. The result is true when `outs` are written.
     A model that fails, is missing or does not fit leaves them untouched; `on_error` says what follows:
-    "raise" leaves the function, "accurate" gives false, and when absent the environment decides.
+    "raise" leaves the function, "accurate" gives false, and when absent the environment decides, as for `engine`.
 
     Example:
     ```mlir

@@ -18,16 +18,25 @@ from xdsl.dialects.builtin import (
     IntegerAttr,
     MemRefType,
     StringAttr,
+    f64,
     i64,
 )
 from xdsl.ir import SSAValue
-from xdsl.irdl import AttrSizedOperandSegments, base, irdl_op_definition, operand_def, prop_def, traits_def, var_operand_def
+from xdsl.irdl import (
+    AttrSizedOperandSegments,
+    base,
+    irdl_op_definition,
+    operand_def,
+    prop_def,
+    traits_def,
+    var_operand_def,
+)
 from xdsl.utils.exceptions import VerifyException
 
 from hpacml.dialects.hpacml.effects import READS_AND_WRITES
 from hpacml.dialects.hpacml.packing import VIEW, view_type
 from hpacml.dialects.hpacml.texts import TEXTS, TextualOperation
-from hpacml.networks.layers import Layer, Linear, parse, stages
+from hpacml.networks.layers import Layer, Linear, gives_f64, parse, stages
 
 FLOAT = base(Float32Type) | base(Float64Type)
 
@@ -62,7 +71,8 @@ class NetworkOp(_OfLayers):
 
     Example:
     ```mlir
-    hpacml.network ["linear(2, 8)", "tanh", "linear(8, 1)"] of f32 sweep 1 weights(%w1, %w2 : memref<24xf32>, memref<9xf32>)
+    hpacml.network ["linear(2, 8)", "tanh", "linear(8, 1)"] of f32 sweep 1
+      weights(%w1, %w2 : memref<24xf32>, memref<9xf32>)
       ins(%west, %east : memref<?xf32>, memref<?xf32>) outs(%centre : memref<?xf32>)
     ```
     """
@@ -128,6 +138,7 @@ class NetworkOp(_OfLayers):
         given, wanted = (sum(map(self.features, views)) for views in (self.inputs, self.outputs))
         try:
             found = stages(layers, given)
+            gives_f64(layers)
         except ValueError as error:
             raise VerifyException(str(error)) from None
         last = found[-1].outputs if found else given
@@ -177,13 +188,12 @@ class LayerOp(_OfLayers):
             raise VerifyException("a linear layer is the first of a stage")
         if source.get_num_dims() != 2 or target.get_num_dims() != 2 or DYNAMIC_INDEX in source.get_shape():
             raise VerifyException("tiles have two dimensions of known sizes: features and points")
-        if source.get_shape()[1] != target.get_shape()[1] or source.element_type != target.element_type:
-            raise VerifyException(f"tiles of type {source} and {target} have not the same points and elements")
         try:
+            wanted = f64 if gives_f64(layers) else source.element_type
+            if source.get_shape()[1] != target.get_shape()[1] or target.element_type != wanted:
+                raise VerifyException(f"tiles of type {source} and {target} do not fit: there must be as many points")
             found = stages(layers, source.get_shape()[0])
         except ValueError as error:
             raise VerifyException(str(error)) from None
         if not found or found[0].outputs != target.get_shape()[0]:
             raise VerifyException(f"the layers do not give the features of {target}")
-
-

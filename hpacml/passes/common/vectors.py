@@ -14,9 +14,11 @@ from xdsl.dialects.builtin import (
     Float32Type,
     IntegerType,
     VectorType,
+    f64,
     i32,
     i64,
 )
+from xdsl.dialects.utils import FastMathFlag
 from xdsl.ir import SSAValue
 
 from hpacml.passes.common.located import Builder
@@ -53,6 +55,14 @@ class Vectors:
     def fma(self, a: SSAValue, b: SSAValue, c: SSAValue) -> SSAValue:
         """`a * b + c`, rounded once."""
         return self.builder.insert(vector.FMAOp(a, b, c)).res
+
+    def widen(self, a: SSAValue) -> SSAValue:
+        """The same numbers as f64."""
+        return self.builder.insert(arith.ExtFOp(a, VectorType(f64, [self.lanes]))).result
+
+    def narrow(self, a: SSAValue) -> SSAValue:
+        """Numbers of f64, rounded to the type of these vectors."""
+        return self.builder.insert(arith.TruncFOp(a, self.type)).result
 
     def negative(self, a: SSAValue) -> SSAValue:
         return self.builder.insert(arith.NegfOp(a)).result
@@ -98,19 +108,21 @@ class Vectors:
 
     def _expm1_and_power(self, x: SSAValue) -> tuple[SSAValue, SSAValue, SSAValue]:
         """`e` and `p` of `exp(x) = p + p * e`, where `p` is a power of 2 and `abs(e) < 0.42`; and 0, or NaN if x is."""
-        mantissa, bias, low, high = (23, 127, -87.0, 88.5) if self.is_single else (52, 1023, -708.0, 709.7)
+        mantissa, bias, low, high = (23, 127, -87.0, 88.0) if self.is_single else (52, 1023, -708.0, 709.0)
         first, second = _LN2_SINGLE if self.is_single else _LN2
         limited = self.clamp(x, low, high)
         number = self.builder.insert(arith.MaxnumfOp(limited, self.constant(low))).result  # no NaN
-        n = self.builder.insert(md.RoundEvenOp(self.mul(number, self.constant(math.log2(math.e))))).result
+        # Added to a number of 1.5 * 2**mantissa, an integer stands in its last bits.
+        integer = self.constant(1.5 * 2.0**mantissa)
+        shifted = self.fma(number, self.constant(math.log2(math.e)), integer)
+        n = self.sub(shifted, integer)
         minus = self.negative(n)
         r = self.fma(minus, self.constant(second), self.fma(minus, self.constant(first), number))
         terms = 7 if self.is_single else 14
         e = self.polynomial(r, [*(1 / math.factorial(k) for k in range(terms, 0, -1)), 0.0])
-        integers = VectorType(i32 if self.is_single else i64, [self.lanes])
-        exponent = self.builder.insert(arith.FPToSIOp(n, integers)).result
-        bits = self._integer(arith.ShLIOp, self._integer(arith.AddiOp, exponent, bias), mantissa)
-        power = self.builder.insert(arith.BitcastOp(bits, self.type)).result
+        bits = self.builder.insert(vector.BitcastOp(shifted, VectorType(i32 if self.is_single else i64, [self.lanes])))
+        exponent = self._integer(arith.ShLIOp, self._integer(arith.AddiOp, bits.result, bias), mantissa)
+        power = self.builder.insert(vector.BitcastOp(exponent, self.type)).result
         return e, power, self.mul(limited, self.constant(0.0))
 
     def _integer(self, operation: type[arith.AddiOp] | type[arith.ShLIOp], value: SSAValue, number: int) -> SSAValue:
@@ -149,7 +161,9 @@ class Vectors:
         """The probability that a standard normal variable is below `x`."""
         z = self.mul(self.absolute(x), self.constant(math.sqrt(0.5)))
         t = self.div(self.constant(2.0), self.add(z, self.constant(2.0)))
-        series = self.chebyshev(self.fma(t, self.constant(2.0), self.constant(-1.0)), _ERFC[: 13 if self.is_single else 28])
+        series = self.chebyshev(
+            self.fma(t, self.constant(2.0), self.constant(-1.0)), _ERFC[: 13 if self.is_single else 28]
+        )
         tail = self.mul(self.mul(t, self.exp(self.fma(self.negative(z), z, series))), self.constant(0.5))
         half = self.constant(0.5)
         return self.add(half, self.builder.insert(md.CopySignOp(self.sub(half, tail), x)).result)
@@ -163,7 +177,7 @@ class Vectors:
         return self.add(self.fma(x, value, self.negative(last)), self.constant(coefficients[0] / 2))
 
 
-_ANY_ZERO = arith.FastMathFlagsAttr([arith.FastMathFlag.NO_SIGNED_ZEROS])
+_ANY_ZERO = arith.FastMathFlagsAttr([FastMathFlag.NO_SIGNED_ZEROS])
 
 # ln 2 in two parts, so that the first times a small integer is exact.
 _LN2_SINGLE = (0.693359375, -2.12194440054690583e-4)

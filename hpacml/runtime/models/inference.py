@@ -15,12 +15,13 @@ import torch
 
 from hpacml import environment
 from hpacml.abi.records import InferSite
-from hpacml.errors import HpacmlError, ModelError
+from hpacml.errors import CompileError, HpacmlError, ModelError
 from hpacml.runtime import checks, frame
 from hpacml.runtime.arrays.changes import require_in_place
 from hpacml.runtime.gpu.device_call import innermost
 from hpacml.runtime.map_digest import maps_sha256
 from hpacml.runtime.models import fallback
+from hpacml.runtime.models.engines import Engines
 from hpacml.runtime.models.evaluation import Evaluation
 from hpacml.runtime.models.lent import Lent, Loan, copied, extent, meet
 from hpacml.runtime.models.misfits import REAL, Misfits
@@ -82,6 +83,7 @@ class Inference:
         self._known: dict[tuple[object, ...], Lent] = {}
         """The tensors of earlier calls, by their memory. A call takes them out, so that no two have the same."""
         self._evaluation = Evaluation(site, self._misfits)
+        self._engines = Engines(site.label, site.engine)
         self._fitting: Model | None = None
         """The last model that was found to be trained for the maps of the site."""
         self._last: tuple[Callable[[], object], Model] | None = None
@@ -106,7 +108,7 @@ class Inference:
                 call.on_host = True
                 if call.capturing:
                     raise
-            if not fallback.takes_over(self._site.label, self._site.on_error, error):
+            if isinstance(error, CompileError) or not fallback.takes_over(self._site.label, self._site.on_error, error):
                 raise
             return False
         return True
@@ -139,6 +141,15 @@ class Inference:
             self._note_use(call, model, lent.inputs, lent.nothing_to_do)
         if lent.nothing_to_do:
             return False
+        is_finite = "finite" in checks.chosen()
+        result = self._engines.compute(model, lent, call is not None, is_finite)
+        if result is not None:
+            target = lent.targets[0]
+            if is_finite:
+                self._require_finite(model, [(target, result)])
+            if result is not target:
+                target.copy_(result)
+            return False
         # Not inference mode, in which Torch's functions for derivatives give zeros. The functions behind Torch's
         # context manager take a third of its time.
         mode = torch.is_grad_enabled()
@@ -150,7 +161,7 @@ class Inference:
                 results = self._results(model, loan, lent.targets, lent.extents)
             else:
                 results = self._batches(self._site.batch, model, loan, lent)
-            if "finite" in checks.chosen():
+            if is_finite:
                 if call is not None:
                     call.leave_to_host(f"{environment.CHECK.name}=finite")
                 self._require_finite(model, results)

@@ -20,6 +20,7 @@ from hpacml.runtime.models.network import InTraining, Network, evaluating, first
 if TYPE_CHECKING:
     import torch
 
+    from hpacml.runtime.models.engine import Engine
     from hpacml.runtime.models.intake import Taken
 
 _log = logging.getLogger("hpacml")
@@ -42,6 +43,8 @@ class Model:
     writes_inputs: bool | None = None
     gradients: bool = False
     replayable: bool = False
+    engine: Engine | None = None
+    """The code that computes it, if there is some."""
     taken: dict[tuple[torch.dtype | None, ...], Taken] = field(default_factory=lambda: dict[Any, Any]())
     """What it was found to take for the dtypes that are given, before its own floating one."""
 
@@ -222,6 +225,7 @@ def _wrap(network: Callable[..., object], find: Callable[[], Any] | None = None)
         addresses=lambda: traits(module()),
         trial=lambda: upon(reference(), evaluated_copy(module())),
         runs_code=(lambda: runs_code(reference())) if whole else lambda: True,
+        module=reference if whole else None,
     )
     name = type(owner).__name__
     return Model(name if whole else f"{name} ({network!r})", weak, replayable=whole)

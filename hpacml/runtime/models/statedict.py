@@ -41,6 +41,8 @@ def read(content: bytes, device: str) -> Network:
         footprint.checked(module),
         lambda: anchor,
         trial=lambda: footprint.checked(copy.deepcopy(module)),
+        module=lambda: module,
+        fixed=True,
         largest=footprint.largest,
     ).with_metadata(metadata)
 

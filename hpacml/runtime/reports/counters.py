@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -38,6 +39,7 @@ class _Counters:
 _lock = lock(Order.COUNTING)
 _counters: dict[bytes, _Counters] = {}  # by the text of the site, so that all code for a region shares them
 _forward: dict[str, list[int]] = {}
+_engines: dict[str, Counter[str]] = {}
 before_read: list[Callable[[], None]] = []
 """Called before counters are read, to count calls that are still pending."""
 
@@ -72,6 +74,21 @@ def count_forward(label: str, nanoseconds: int) -> None:
         sums[1] += nanoseconds
 
 
+def count_engine(label: str, engine: str) -> None:
+    """Add a run of a region's network by an engine."""
+    with _lock:
+        _engines.setdefault(label, Counter())[engine] += 1
+
+
+def engines(reset: bool = False) -> dict[str, dict[str, int]]:
+    """How often each engine has computed the network of each region. With `reset` counting begins anew."""
+    with _lock:
+        found = {label: dict(counts) for label, counts in _engines.items()}
+        if reset:
+            _engines.clear()
+        return found
+
+
 def read(reset: bool = False) -> tuple[list[Counts], dict[str, tuple[int, int]]]:
     """All counts, and the runs of each region's network with their nanoseconds. With `reset` counting begins anew."""
     for settle in before_read:
@@ -100,6 +117,7 @@ def _read(reset: bool) -> tuple[list[Counts], dict[str, tuple[int, int]]]:
 def _begin_in_child() -> None:
     """Begin anew in a child: its parent keeps the counts."""
     _read(reset=True)
+    engines(reset=True)
 
 
 os.register_at_fork(after_in_child=_begin_in_child)

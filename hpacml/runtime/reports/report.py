@@ -6,7 +6,7 @@ import io
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hpacml.errors import HpacmlError, plain
@@ -56,13 +56,15 @@ class RegionReport:
     """The measured calls of one region.
 
     `calls` counts them by mode: "infer", "collect", or "body" where `if` excluded both. A call that raises does not
-    count. `fallbacks` counts the calls of "infer" in which the original code had to stand in. Of the `events`,
+    count. `fallbacks` counts the calls of "infer" in which the original code had to stand in, and `engines` what
+    computed the network: "compiled", or "Torch" with the reason, where the engine was chosen. Of the `events`,
     `Forward Pass` is the part of `Inference` that the network takes; `Region (infer)` and its like are whole calls.
     """
 
     calls: dict[str, int]
     fallbacks: int
     events: dict[str, Event]
+    engines: dict[str, int] = field(default_factory=lambda: dict[str, int]())
 
     @property
     def replayed(self) -> int:
@@ -109,6 +111,7 @@ class Report(Mapping[str, RegionReport]):
                     "calls": region.calls,
                     "fallbacks": region.fallbacks,
                     "replayed": region.replayed,
+                    "engines": region.engines,
                     "bytes": {"gathered": region.gathered, "scattered": region.scattered},
                     "events": {
                         name: {**asdict(event), "mean_ms": event.mean_ms} for name, event in region.events.items()
@@ -143,7 +146,8 @@ class Report(Mapping[str, RegionReport]):
             table.add_column(column, justify="right")
         for label, region in self.items():
             fallbacks = f"{region.fallbacks} fallback{'s' * (region.fallbacks > 1)}" if region.fallbacks else ""
-            about = iter([plain(label, line=True), fallbacks])
+            engines = (f"{count} {engine}" for engine, count in region.engines.items())
+            about = iter([plain(label, line=True), *filter(None, [fallbacks]), *engines])
             whole = sum(event.total_ms for name, event in region.events.items() if name in WHOLE.values())
             for name, event in region.events.items():
                 table.add_row(
@@ -175,13 +179,17 @@ def report(reset: bool = False) -> Report:
     and `.save(FILE)` writes JSON. With `reset` the next report begins here.
     """
     counts, forward = counters.read(reset)
+    engines = counters.engines(reset)
     regions: dict[str, RegionReport] = {}
     for label in sorted({each.label for each in counts}):
-        regions[label] = _region([each for each in counts if each.label == label], *forward.get(label, (0, 0)))
+        of_label = [each for each in counts if each.label == label]
+        regions[label] = _region(of_label, *forward.get(label, (0, 0)), engines.get(label, {}))
     return Report(regions)
 
 
-def _region(counts: list[counters.Counts], forward_passes: int, forward_nanoseconds: int) -> RegionReport:
+def _region(
+    counts: list[counters.Counts], forward_passes: int, forward_nanoseconds: int, engines: dict[str, int]
+) -> RegionReport:
     calls = dict.fromkeys(WHOLE, 0)
     events = dict.fromkeys((*EVENTS.values(), *WHOLE.values()), Event())
     events[EVENTS["forward"]] = Event(forward_passes, forward_nanoseconds / 1e6)
@@ -191,4 +199,4 @@ def _region(counts: list[counters.Counts], forward_passes: int, forward_nanoseco
             events[EVENTS[stage]] += Event(each.calls, nanoseconds / 1e6, bytes)
         events[WHOLE[each.path_taken]] += Event(each.calls, sum(each.nanoseconds) / 1e6, sum(each.bytes))
     fallbacks = sum(each.calls for each in counts if each.path_taken == "infer" and "body" in each.stages)
-    return RegionReport(calls, fallbacks, {name: event for name, event in events.items() if event.count})
+    return RegionReport(calls, fallbacks, {name: each for name, each in events.items() if each.count}, engines)

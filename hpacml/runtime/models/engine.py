@@ -1,0 +1,148 @@
+"""Modules of known layers run by compiled code, whose weights are theirs. It imports Torch."""
+
+from __future__ import annotations
+
+import ctypes
+import zlib
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import torch
+
+from hpacml.dtypes import SIZES
+from hpacml.networks.layers import Layer, Linear, Scaling, blocks, stages
+from hpacml.runtime.arrays.views import descriptor, tensor_view
+from hpacml.runtime.models.described import Described, NotDescribed, Weights
+from hpacml.runtime.models.network_code import compiled, rows
+
+MOST_FEATURES = 1024
+"""The most features of a layer: a tile of them is 512 KiB."""
+
+MOST_BYTES = 1 << 20
+"""The most bytes of weights, all of which each tile reads: a processor's second cache holds them."""
+
+_FLOATS = {torch.float32: "f32", torch.float64: "f64"}
+
+
+class Engine:
+    """Runs what `find` gives by compiled code. A module that is `fixed` is looked at once, others at each call."""
+
+    def __init__(self, find: Callable[[], torch.nn.Module], fixed: bool) -> None:
+        self._find, self._fixed = find, fixed
+        self._known: _Known | None = None
+
+    def run(self, x: torch.Tensor, y: torch.Tensor) -> None:
+        """Fill a dense tensor with what the module makes of another.
+
+        The first layer takes the features of `x`, its last dimension, or, if it flattens, all but the first.
+        Raises NotDescribed, and has written nothing then, for what compiled code does not compute.
+        """
+        known = self._look()
+        points, inputs, outputs = _shape(known, x, y)
+        function = compiled(known.layers, known.element, _FLOATS[x.dtype], _FLOATS[y.dtype], inputs, outputs)
+        arrays = [*known.packed, x.view(points, inputs), y.view(points, outputs)]
+        descriptors = [descriptor(tensor_view(each, None)) for each in arrays]  # must outlive the call
+        function(*map(ctypes.addressof, descriptors))
+
+    def _look(self) -> _Known:
+        """What the module is now. Its weights are packed anew if it is another, or they are."""
+        if self._fixed and self._known is not None:
+            return self._known
+        described = Described(self._find())
+        weights = [each() for each in described.weights]
+        content = [_digest(tensor) for tensors in weights for tensor in tensors]
+        key = tuple(described.layers), described.flattens, *content
+        if self._known is None or self._known.key != key:
+            self._known = _Known(key, described, weights)
+        return self._known
+
+
+class _Known:
+    """A module as it was at a call: its layers, and its weights as compiled code reads them."""
+
+    def __init__(self, key: tuple[object, ...], described: Described, weights: Sequence[Weights]) -> None:
+        self.key, self.flattens = key, described.flattens
+        taken = iter(weights)
+        own = [next(taken) if layer.parameters else () for layer in described.layers]
+        self.element = _element(described.layers, own)
+        self.layers = tuple(
+            _widened(*each, is_single=self.element == "f32") for each in zip(described.layers, own, strict=True)
+        )
+        _require_small(self.layers, SIZES[self.element])
+        self.packed = [_packed(layer, each) for layer, each in zip(self.layers, own, strict=True) if each]
+
+
+def _element(layers: Sequence[Layer], weights: Sequence[Weights]) -> str:
+    """The type in which a network computes: that of its linear layers. Raises NotDescribed if there are several."""
+    pairs = zip(layers, weights, strict=True)
+    found = {each.dtype for layer, own in pairs if not _normalizes(layer) for each in own}
+    if len(found) != 1 or (dtype := found.pop()) not in _FLOATS:
+        raise NotDescribed("its weights are not all float32, or all float64")
+    return _FLOATS[dtype]
+
+
+def _normalizes(layer: Layer) -> bool:
+    return isinstance(layer, Scaling) and layer.kind.endswith("normalize")
+
+
+def _widened(layer: Layer, weights: Weights, is_single: bool) -> Layer:
+    """The layer itself, or one that computes in float64, as a Normalize of such numbers in a float32 network does."""
+    if isinstance(layer, Scaling) and _normalizes(layer):
+        dtypes = {each.dtype for each in weights}
+        if not dtypes <= _FLOATS.keys():
+            raise NotDescribed("a Normalize has other numbers than float32 and float64")
+        if is_single and torch.float64 in dtypes:
+            return Scaling(f"{layer.kind}64", layer.features)
+    return layer
+
+
+def _require_small(layers: Sequence[Layer], size: int) -> None:
+    for layer in layers:
+        if isinstance(layer, Linear) and max(layer.inputs, layer.outputs) > MOST_FEATURES:
+            raise NotDescribed(f"{layer} has more than {MOST_FEATURES} features")
+    if sum(layer.parameters for layer in layers) * size > MOST_BYTES:
+        raise NotDescribed(f"its weights take more than {MOST_BYTES >> 20} MiB")
+    if any(isinstance(layer, Scaling) and layer.kind == "denormalize64" for layer in layers[:-1]):
+        raise NotDescribed("layers follow a Normalize that gives float64")
+
+
+def _packed(layer: Layer, weights: Weights) -> torch.Tensor:
+    """The weights of a layer in one array, in the order that compiled code reads them."""
+    if isinstance(layer, Linear):
+        matrix, bias = weights
+        parts = [matrix[first : first + count].T.reshape(-1) for first, count in blocks(layer.outputs, rows())]
+        return torch.cat([bias, *parts])
+    dtype = torch.float64 if isinstance(layer, Scaling) and layer.kind.endswith("64") else weights[0].dtype
+    return torch.cat([each.reshape(-1).to(dtype) for each in weights])
+
+
+def _digest(tensor: torch.Tensor) -> tuple[object, ...]:
+    """What tells of other content, also after writes by `.data` and NumPy, which Torch does not count."""
+    if tensor.device.type != "cpu":
+        raise NotDescribed("its weights are not on the host")
+    return tensor.dtype, tuple(tensor.shape), zlib.crc32(cast(Any, tensor.contiguous().numpy()))
+
+
+def _shape(known: _Known, x: torch.Tensor, y: torch.Tensor) -> tuple[int, int, int]:
+    """The number of points, and of the features of both tensors."""
+    if x.dtype not in _FLOATS or y.dtype not in _FLOATS:
+        raise NotDescribed("its arrays have other elements than float32 and float64")
+    if x.dim() < 2 or not x.is_contiguous() or not y.is_contiguous():
+        raise NotDescribed("its input has no dimension of features")
+    kept = 1 if known.flattens else x.dim() - 1
+    if kept > 1 and any(_is_by_channel(layer) for layer in known.layers):
+        raise NotDescribed("the features of a layer are dimension 1 of more than 2")
+    inputs = x.shape[kept:].numel()
+    try:
+        found = stages(known.layers, inputs)
+    except ValueError as error:
+        raise NotDescribed(str(error)) from None
+    outputs = found[-1].outputs if found else inputs
+    sweep = x.shape[:kept]
+    if y.shape != (*sweep, outputs) and not (outputs == 1 and y.shape == sweep):
+        raise NotDescribed("its results do not have the shape of the output")
+    return sweep.numel(), inputs, outputs
+
+
+def _is_by_channel(layer: Layer) -> bool:
+    return isinstance(layer, Scaling) and layer.kind in ("batch_norm", "prelu") and layer.features > 1

@@ -1,0 +1,74 @@
+"""What computes the model of a call site: code compiled for its network, or Torch. It imports Torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+
+from hpacml import environment
+from hpacml.clauses import ENGINES
+from hpacml.errors import CompileError
+from hpacml.runtime.models.described import NotDescribed
+from hpacml.runtime.models.engine import Engine
+from hpacml.runtime.models.lent import Lent
+from hpacml.runtime.models.model import Model
+from hpacml.runtime.models.traits import is_watched
+from hpacml.runtime.reports import counters, instruments
+
+_autocasts = cast("Callable[[str], bool]", cast(Any, torch).is_autocast_enabled)
+
+
+class Engines:
+    """Chooses what computes the models of one call site. `chosen` is what the region says."""
+
+    def __init__(self, label: str, chosen: str | None) -> None:
+        self._label, self._chosen = label, chosen
+
+    def compute(self, model: Model, lent: Lent, on_device: bool, apart: bool) -> torch.Tensor | None:
+        """Compute the model by compiled code, and return its result; None if Torch is to do it.
+
+        The result is the target itself, unless that shares memory with an input or the result is to be `apart`.
+        Raises CompileError for a network that no code is made for, where the region wants that.
+        """
+        chosen = self._chosen or environment.ENGINE.text()
+        if chosen not in ENGINES:
+            raise environment.ENGINE.wrong(chosen, f"set it to {', '.join(ENGINES)}")
+        if chosen == "torch":
+            return None
+        try:
+            result = self._run(model, lent, on_device, apart)
+        except NotDescribed as reason:
+            if chosen == "compiled":
+                raise CompileError(
+                    f"the region '{self._label}' wants its network compiled, and {model.name} cannot be: {reason}; "
+                    "leave out engine(compiled), or write engine(auto)"
+                ) from None
+            self._note(f"Torch, as {reason}")
+            return None
+        self._note("compiled")
+        return result
+
+    def _run(self, model: Model, lent: Lent, on_device: bool, apart: bool) -> torch.Tensor:
+        if model.network.module is None:
+            raise NotDescribed("it is no module of layers, and no file that describes them")
+        if on_device:
+            raise NotDescribed("it runs on a GPU")
+        if len(lent.inputs) != 1 or len(lent.targets) != 1:
+            raise NotDescribed("it has several inputs or outputs")
+        if is_watched() or _autocasts("cpu"):
+            raise NotDescribed("hooks for all modules, a mode of Torch or autocast is on")
+        if (engine := model.engine) is None:
+            engine = model.engine = Engine(model.network.module, model.network.fixed)
+        (x,), (target,) = lent.inputs, lent.targets
+        y = torch.empty_like(target) if lent.updates or apart else target
+        if (current := instruments.current) is instruments.OFF:
+            engine.run(x, y)
+        else:
+            current.run_network(self._label, engine.run, (x, y))
+        return y
+
+    def _note(self, engine: str) -> None:
+        if instruments.current.timing:
+            counters.count_engine(self._label, engine)
