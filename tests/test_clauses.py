@@ -41,7 +41,7 @@ func.func @f(%t: memref<9xf32>, %c: i1) {
   %true = arith.constant true
   %false = arith.constant false
   hpacml.ml predicated(CONDITION) if(%true) inout(%a : !hpacml.mapping<9xf32>) label "Wärme" model "größe.pt2" batch 16
-      on_error "accurate" database "é.h5" sample <every: 2> units <t: "°C"> attributes {note = "kept"} {
+      on_error "accurate" engine "auto" database "é.h5" sample <every: 2> units <t: "°C"> attributes {note = "kept"} {
     "test.op"() : () -> ()
   }
   func.return
@@ -50,7 +50,7 @@ func.func @f(%t: memref<9xf32>, %c: i1) {
 """A region that has every clause."""
 
 DIRECTIVE = (
-    'ml(predicated: c) in(a) out(b) inout(d) model("m.pt2") database("d.h5") label("heat") if(c) batch(16) '
+    'ml(predicated: c) in(a) out(b) inout(d) model("m.pt2") database("d.h5") label("heat") if(c) batch(16) engine(auto) '
     'sample(every: 2) units(a: "K")'
 )
 """The same as a directive."""
@@ -125,7 +125,7 @@ def test_what_a_region_becomes_has_its_clauses(kind: type[Operation]) -> None:
 ABI_PAGE = (Path(__file__).parents[1] / "docs" / "runtime-abi.md").read_text()
 TENSORS = TensorType("f32", 2), TensorType("i64", 0)
 SITES = [
-    (InferOp, InferSite("heat", Source("m.pt2"), 16, "raise", ("f(a)",), TENSORS[:1], TENSORS[1:])),
+    (InferOp, InferSite("heat", Source("m.pt2"), 16, "raise", ("f(a)",), TENSORS[:1], TENSORS[1:], "compiled")),
     (InferOp, InferSite("heat", Source(), None, None, (), TENSORS, TENSORS)),
     (SampleOp, SampleSite("heat", Source(argument="db"), Sampling(every=2, fraction=0.5, seed=7))),
     (CollectOp, CollectSite("heat", Source("d.h5"), ("f(a)",), TENSORS[:1], TENSORS[1:], Sampling(2), (("a", "K"),))),

@@ -75,6 +75,12 @@ OPERANDS = {
 }
 """The values that the examples speak of."""
 OTHERS = {
+    "hpacml.network": {
+        "w1": "memref<24xf32>",
+        "w2": "memref<9xf32>",
+        **dict.fromkeys(["west", "east", "centre"], "memref<?xf32>"),
+    },
+    "hpacml.layer": {"w": "memref<384xf32>", "x": "memref<5x128xf32>", "y": "memref<64x128xf32>"},
     "hpacml.map": {"x": "memref<?xf64>", "pos": "memref<?x3xf32>"},
     "hpacml_rt.check_indices": {"out": "!hpacml.mapping<?xf32>"},
     "hpacml_rt.check_map": {"d": "index", "e": "index", "inside": "i1", "x": "memref<?xf32>"},

@@ -80,10 +80,10 @@ class InferSite(Site):
     model: Source
     batch: int | None = None
     on_error: str | None = None
-    engine: str | None = None
     maps: tuple[str, ...] = ()
     inputs: tuple[TensorType, ...] = ()
     outputs: tuple[TensorType, ...] = ()
+    engine: str | None = None
 
     def _fields(self) -> Json:
         return {
@@ -91,10 +91,10 @@ class InferSite(Site):
             "model": self.model.to_json(),
             "batch": self.batch,
             "on_error": self.on_error,
-            "engine": self.engine,
             "maps": self.maps,
             "inputs": [tensor.to_json() for tensor in self.inputs],
             "outputs": [tensor.to_json() for tensor in self.outputs],
+            "engine": self.engine,
         }
 
     @staticmethod
@@ -104,10 +104,10 @@ class InferSite(Site):
             Source.parse(record["model"]),
             record["batch"],
             record["on_error"],
-            record["engine"],
             tuple(record["maps"]),
             TensorType.parse(record["inputs"]),
             TensorType.parse(record["outputs"]),
+            record["engine"],
         )
 
 

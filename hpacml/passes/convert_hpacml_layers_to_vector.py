@@ -17,7 +17,7 @@ from xdsl.rewriter import InsertPoint
 from hpacml.dialects.hpacml.attributes import dtype_name
 from hpacml.dialects.hpacml.networks import LayerOp
 from hpacml.dtypes import SIZES
-from hpacml.networks.layers import Activation, Scaling, blocks, stages
+from hpacml.networks.architecture import Activation, Scaling, blocks, stages
 from hpacml.passes.common.located import Builder, Rewriter
 from hpacml.passes.common.vectors import Vectors
 
@@ -47,7 +47,7 @@ class ConvertHpacmlLayersToVectorPass(ModulePass):
     }
     ```
     `rows` outputs are computed at once, on vectors of `bytes`: a processor needs registers for twice as many sums.
-    It is in no pipeline of regions, as `hpacml-tile-networks` before it.
+    It is in no pipeline of regions: it comes behind `hpacml-tile-networks`.
     """
 
     name = "convert-hpacml-layers-to-vector"

@@ -27,7 +27,7 @@ from hpacml.dialects.hpacml.attributes import dtype_name, strides_of
 from hpacml.dialects.hpacml.networks import LayerOp, NetworkOp
 from hpacml.dialects.hpacml.packing import FusedGatherOp, FusedScatterOp, IndirectOp, view_type
 from hpacml.dtypes import SIZES
-from hpacml.networks.layers import gives_f64, stages
+from hpacml.networks.architecture import gives_f64, stages
 from hpacml.passes.common.index_arithmetic import IndexArithmetic
 from hpacml.passes.common.located import Builder, Rewriter, refusal
 from hpacml.passes.common.sweeps import size_of
@@ -53,8 +53,8 @@ class HpacmlTileNetworksPass(ModulePass):
       hpacml.fused_scatter %centre_i from %y ...
     }
     ```
-    A tile has points for `bytes` of each feature, which are neighbours in the last dimension of the sweep. It is in no
-    pipeline of regions: the runtime makes code of networks when it has met the model.
+    A tile has points for `bytes` of each feature, which are neighbours in the last dimension of the sweep.
+    It is in no pipeline of regions: the runtime makes code of networks when it has met the model.
     """
 
     name = "hpacml-tile-networks"
@@ -158,7 +158,7 @@ def _part(view: SSAValue, place: Sequence[SSAValue], count: SSAValue, builder: B
         builder.insert(memref.DimOp(view, _index(d, builder))).result if shape[d] == DYNAMIC_INDEX else shape[d]
         for d in range(len(place), len(shape))
     ]
-    offsets = [*place, *[0] * len(rest)]
+    offsets: list[SSAValue | int] = [*place, *[0] * len(rest)]
     sizes = [*[1] * (len(place) - 1), count, *rest]
     steps = [1] * len(offsets)
     whole = memref.SubviewOp.infer_result_type(view.type, offsets, sizes, steps)

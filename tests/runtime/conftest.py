@@ -19,7 +19,7 @@ from hpacml.runtime.models import export, torchscript, trust
 
 TO = "to: f: [i, 0:5] = ([i, 0:5]) | f(x[0:N, 0:5])"
 FROM = "from: g: [i, 0:1] = ([i, 0:1]) | g(y[0:N, 0:1])"
-DEFAULTS = {"label": "heat", "on_error": None, "maps": [TO, FROM]}
+DEFAULTS = {"label": "heat", "on_error": None, "engine": None, "maps": [TO, FROM]}
 
 
 @pytest.fixture(autouse=True)

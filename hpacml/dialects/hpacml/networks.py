@@ -36,7 +36,7 @@ from xdsl.utils.exceptions import VerifyException
 from hpacml.dialects.hpacml.effects import READS_AND_WRITES
 from hpacml.dialects.hpacml.packing import VIEW, view_type
 from hpacml.dialects.hpacml.texts import TEXTS, TextualOperation
-from hpacml.networks.layers import Layer, Linear, gives_f64, parse, stages
+from hpacml.networks.architecture import Layer, Linear, gives_f64, parse, stages
 
 FLOAT = base(Float32Type) | base(Float64Type)
 
@@ -65,9 +65,9 @@ class NetworkOp(_OfLayers):
     Apply a network to each point of a sweep: the features of all `ins`, one view after the other, are what its first
     layer takes, and what the last one gives goes to the features of all `outs`. It computes in `element`.
 
-    `sweep` is the number of dimensions that views have before their own features. Each layer that has weights has
-    an array of them, in the order of `hpacml.networks.layers`. What is read at one point may be written at others only
-    if the same element is read and written at each.
+    `sweep` is the number of dimensions that views have before their own features. Each layer that has weights has an
+    array of them, in the order of `hpacml.networks.architecture`. Memory that is written at one point is read at
+    others nowhere.
 
     Example:
     ```mlir

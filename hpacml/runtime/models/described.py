@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from hpacml.networks.layers import Activation, Layer, Linear, Scaling
+from hpacml.networks.architecture import Activation, Layer, Linear, Scaling
 from hpacml.runtime.models.layers import Normalize
 
 Weights = tuple[torch.Tensor, ...]

@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 
 from hpacml.dtypes import SIZES
-from hpacml.networks.layers import Layer, Linear, Scaling, blocks, stages
+from hpacml.networks.architecture import Layer, Linear, Scaling, blocks, stages
 from hpacml.runtime.arrays.views import descriptor, tensor_view
 from hpacml.runtime.models.described import Described, NotDescribed, Weights
 from hpacml.runtime.models.network_code import compiled, rows

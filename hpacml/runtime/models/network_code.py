@@ -12,9 +12,9 @@ from xdsl.ir import Block, Region
 from hpacml.backend import llvm
 from hpacml.backend.stacks import on_large_stack
 from hpacml.dialects.hpacml.networks import NetworkOp
-from hpacml.networks.layers import Layer, Scaling
+from hpacml.networks.architecture import Layer, Scaling
 from hpacml.pipelines import generic_text, lower_networks
-from hpacml.runtime import handlers, loading
+from hpacml.runtime import loading
 from hpacml.runtime.entry import Function
 
 _FLOATS = {"f32": f32, "f64": f64}
@@ -25,7 +25,6 @@ _NAME = "network"
 def compiled(layers: tuple[Layer, ...], element: str, x: str, y: str, inputs: int, outputs: int) -> Function:
     """The function that applies layers to packed tensors: weights, `x[points, inputs]`, `y[points, outputs]`."""
     module = _module(layers, element, x, y, inputs, outputs)
-    handlers.install()
     count = sum(bool(layer.parameters) for layer in layers) + 2
 
     def load() -> Function:

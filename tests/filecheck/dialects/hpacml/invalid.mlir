@@ -1025,3 +1025,66 @@ func.func @arguments(%t: memref<9xf32>) {
 }
 
 // CHECK: Operation does not verify: the original code of a region takes no arguments: it uses values from outside
+
+// -----
+
+func.func @unknown_layer(%x: memref<?x3xf32>, %y: memref<?xf32>) {
+  hpacml.network ["linear(3, 1)", "swish"] of f32 sweep 1 ins(%x : memref<?x3xf32>) outs(%y : memref<?xf32>)
+  func.return
+}
+
+// CHECK: Operation does not verify: 'swish' is no layer: there are linear(inputs, outputs), normalize(features),
+
+// -----
+
+func.func @weights(%x: memref<?x3xf32>, %y: memref<?xf32>, %w: memref<3xf32>) {
+  hpacml.network ["linear(3, 1)"] of f32 sweep 1 weights(%w : memref<3xf32>) ins(%x : memref<?x3xf32>) outs(%y : memref<?xf32>)
+  func.return
+}
+
+// CHECK: Operation does not verify: the layers take weights of [4] elements, not {{\[}}[3]]
+
+// -----
+
+func.func @features(%x: memref<?x2xf32>, %y: memref<?xf32>, %w: memref<4xf32>) {
+  hpacml.network ["linear(3, 1)"] of f32 sweep 1 weights(%w : memref<4xf32>) ins(%x : memref<?x2xf32>) outs(%y : memref<?xf32>)
+  func.return
+}
+
+// CHECK: Operation does not verify: linear(3, 1) takes 3 features, and there are 2
+
+// -----
+
+func.func @results(%x: memref<?x3xf32>, %y: memref<?x2xf32>, %w: memref<4xf32>) {
+  hpacml.network ["linear(3, 1)"] of f32 sweep 1 weights(%w : memref<4xf32>) ins(%x : memref<?x3xf32>) outs(%y : memref<?x2xf32>)
+  func.return
+}
+
+// CHECK: Operation does not verify: the network gives 1 features, and its outputs have 2
+
+// -----
+
+func.func @unknown_features(%x: memref<?x?xf32>, %y: memref<?xf32>) {
+  hpacml.network ["relu"] of f32 sweep 1 ins(%x : memref<?x?xf32>) outs(%y : memref<?xf32>)
+  func.return
+}
+
+// CHECK: Operation does not verify: the number of features of memref<?x?xf32> is unknown
+
+// -----
+
+func.func @tiles(%n: index, %x: memref<3x128xf32>, %y: memref<3x64xf32>) {
+  hpacml.layer ["relu"] points %n ins(%x : memref<3x128xf32>) outs(%y : memref<3x64xf32>)
+  func.return
+}
+
+// CHECK: Operation does not verify: tiles of type memref<3x128xf32> and memref<3x64xf32> do not fit
+
+// -----
+
+func.func @two_linear(%n: index, %w: memref<6xf32>, %v: memref<3xf32>, %x: memref<2x128xf32>, %y: memref<1x128xf32>) {
+  hpacml.layer ["linear(2, 2)", "linear(2, 1)"] points %n weights(%w, %v : memref<6xf32>, memref<3xf32>) ins(%x : memref<2x128xf32>) outs(%y : memref<1x128xf32>)
+  func.return
+}
+
+// CHECK: Operation does not verify: a linear layer is the first of a stage

@@ -251,6 +251,21 @@ func.func @texts(%t: memref<9xf32>, %x: memref<9xf32>) {
 // CHECK-NEXT:    func.return
 // CHECK-NEXT:  }
 
+func.func @networks(%n: index, %x: memref<?x2xf32>, %y: memref<?xf32>, %w1: memref<24xf32>, %w2: memref<9xf32>, %h: memref<2x128xf32>, %g: memref<8x128xf32>) {
+  hpacml.network ["linear(2, 8)", "tanh", "linear(8, 1)"] of f32 sweep 1 weights(%w1, %w2 : memref<24xf32>, memref<9xf32>)
+    ins(%x : memref<?x2xf32>) outs(%y : memref<?xf32>)
+  hpacml.network ["elu(1.0)"] of f64 sweep 1 ins(%y : memref<?xf32>) outs(%y : memref<?xf32>)
+  hpacml.layer ["linear(2, 8)", "tanh"] points %n weights(%w1 : memref<24xf32>) ins(%h : memref<2x128xf32>) outs(%g : memref<8x128xf32>)
+  hpacml.layer ["gelu"] points %n ins(%g : memref<8x128xf32>) outs(%g : memref<8x128xf32>)
+  func.return
+}
+
+// CHECK-LABEL: func.func @networks
+// CHECK-NEXT:    hpacml.network ["linear(2, 8)", "tanh", "linear(8, 1)"] of f32 sweep 1 weights(%w1, %w2 : memref<24xf32>, memref<9xf32>) ins(%x : memref<?x2xf32>) outs(%y : memref<?xf32>)
+// CHECK-NEXT:    hpacml.network ["elu(1.0)"] of f64 sweep 1 ins(%y : memref<?xf32>) outs(%y : memref<?xf32>)
+// CHECK-NEXT:    hpacml.layer ["linear(2, 8)", "tanh"] points %n weights(%w1 : memref<24xf32>) ins(%h : memref<2x128xf32>) outs(%g : memref<8x128xf32>)
+// CHECK-NEXT:    hpacml.layer ["gelu"] points %n ins(%g : memref<8x128xf32>) outs(%g : memref<8x128xf32>)
+
 // The generic form, which upstream tools read.
 
 // GENERIC:      "hpacml.functor"() <{sym_name = "stencil", parameters = [], lhs = #hpacml.slice<[i, j, 0:5]>, rhs = [#hpacml.slice<[i - 1, j]>, #hpacml.slice<[i + 1, j]>, #hpacml.slice<[i, j - 1 : j + 2]>]}> : () -> ()
