@@ -81,9 +81,9 @@ ON_ERROR = Variable(
 ENGINE = Variable(
     "HPACML_ENGINE",
     "`auto`, `torch` or `compiled`",
-    "torch",
-    "What computes the networks of regions without `engine`: Torch, code that is compiled for each architecture of "
-    "known layers, where others are an error, or with `auto` such code where it can.",
+    "auto",
+    "What computes the networks of regions without `engine`: code that is compiled for each architecture of known "
+    "layers, where others are an error, Torch, or with `auto` the first where it can.",
 )
 CHECK = Variable(
     "HPACML_CHECK",

@@ -161,7 +161,7 @@ def _part(view: SSAValue, place: Sequence[SSAValue], count: SSAValue, builder: B
     offsets: list[SSAValue | int] = [*place, *[0] * len(rest)]
     sizes = [*[1] * (len(place) - 1), count, *rest]
     steps = [1] * len(offsets)
-    whole = memref.SubviewOp.infer_result_type(view.type, offsets, sizes, steps)
+    whole = memref.SubviewOp.infer_result_type(cast(MemRefType, view.type), offsets, sizes, steps)
     kept = range(len(place) - 1, len(offsets))
     layout = StridedLayoutAttr([strides_of(whole)[d] for d in kept], whole.get_offset())
     result = MemRefType(whole.element_type, [whole.get_shape()[d] for d in kept], layout)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import zlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -12,6 +13,8 @@ import torch
 from hpacml.dtypes import SIZES
 from hpacml.networks.architecture import Layer, Linear, Scaling, blocks, stages
 from hpacml.runtime.arrays.views import descriptor, tensor_view
+from hpacml.runtime.entry import Function
+from hpacml.runtime.models import threads
 from hpacml.runtime.models.described import Described, NotDescribed, Weights
 from hpacml.runtime.models.network_code import compiled, rows
 
@@ -20,6 +23,11 @@ MOST_FEATURES = 1024
 
 MOST_BYTES = 1 << 20
 """The most bytes of weights, all of which each tile reads: a processor's second cache holds them."""
+
+LEAST_WORK = 1 << 20
+"""The least multiplications for which a thread is started: some ten microseconds."""
+
+TILE = 128
 
 _FLOATS = {torch.float32: "f32", torch.float64: "f64"}
 
@@ -40,9 +48,13 @@ class Engine:
         known = self._look()
         points, inputs, outputs = _shape(known, x, y)
         function = compiled(known.layers, known.element, _FLOATS[x.dtype], _FLOATS[y.dtype], inputs, outputs)
-        arrays = [*known.packed, x.view(points, inputs), y.view(points, outputs)]
-        descriptors = [descriptor(tensor_view(each, None)) for each in arrays]  # must outlive the call
-        function(*map(ctypes.addressof, descriptors))
+        x, y = x.view(points, inputs), y.view(points, outputs)
+        threads.run(
+            [
+                partial(_call, function, [*known.packed, x[start:stop], y[start:stop]])
+                for start, stop in _shares(points, known.work)
+            ]
+        )
 
     def _look(self) -> _Known:
         """What the module is now. Its weights are packed anew if it is another, or they are."""
@@ -57,6 +69,19 @@ class Engine:
         return self._known
 
 
+def _call(function: Function, arrays: Sequence[torch.Tensor]) -> None:
+    descriptors = [descriptor(tensor_view(each, None)) for each in arrays]  # must outlive the call
+    function(*map(ctypes.addressof, descriptors))
+
+
+def _shares(points: int, work: int) -> list[tuple[int, int]]:
+    """Part points, each of which is so many multiplications, among as many threads as Torch has."""
+    most = points * work // LEAST_WORK
+    count = max(1, min(torch.get_num_threads(), most))
+    size = max(TILE, -(-points // count // TILE) * TILE)
+    return [(start, min(points, start + size)) for start in range(0, points, size)] or [(0, 0)]
+
+
 class _Known:
     """A module as it was at a call: its layers, and its weights as compiled code reads them."""
 
@@ -69,6 +94,7 @@ class _Known:
             _widened(*each, is_single=self.element == "f32") for each in zip(described.layers, own, strict=True)
         )
         _require_small(self.layers, SIZES[self.element])
+        self.work = sum(layer.parameters for layer in self.layers)
         self.packed = [_packed(layer, each) for layer, each in zip(self.layers, own, strict=True) if each]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,24 @@ def test_more_layers_than_fit_a_block() -> None:
     parts = [nn.Linear(5, 33), nn.SiLU(), nn.Linear(33, 17), nn.ReLU(), nn.BatchNorm1d(17), nn.Linear(17, 3), nn.Tanh()]
     require_equal(nn.Sequential(*parts[:3], nn.Sequential(*parts[3:])).double().eval())
     require_equal(nn.Sequential(nn.Linear(5, 1), nn.PReLU(), nn.Linear(1, 3)).eval())
+
+
+def test_threads() -> None:
+    net, threads = network(), torch.get_num_threads()
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            require_equal(net, sizes=(100_000, 70_001))
+        if (child := os.fork()) == 0:
+            try:
+                x, y = data(70_001), np.zeros((70_001, 3))
+                compiled(x, y, 70_001, net)
+                os._exit(not np.isfinite(y).all())
+            finally:
+                os._exit(1)
+        assert os.waitpid(child, 0)[1] == 0
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_arrays_of_another_type() -> None:
