@@ -151,9 +151,10 @@ def _part(view: SSAValue, place: Sequence[SSAValue], count: SSAValue, builder: B
         rows = _part(of.rows, place, count, builder)
         indices = [_part(index, place, count, builder) for index in of.indices]
         return builder.insert(IndirectOp(rows, indices, of.watch)).view
-    if not isinstance(view.type, MemRefType):
-        raise refusal(view.owner, f"a view of type {view.type} must come from hpacml.indirect")
-    shape = view_type(view).get_shape()
+    memory = view_type(view)
+    if not isinstance(memory, MemRefType):
+        raise refusal(view.owner, f"a view of type {memory} must come from hpacml.indirect")
+    shape = memory.get_shape()
     rest = [
         builder.insert(memref.DimOp(view, _index(d, builder))).result if shape[d] == DYNAMIC_INDEX else shape[d]
         for d in range(len(place), len(shape))
@@ -161,7 +162,7 @@ def _part(view: SSAValue, place: Sequence[SSAValue], count: SSAValue, builder: B
     offsets: list[SSAValue | int] = [*place, *[0] * len(rest)]
     sizes = [*[1] * (len(place) - 1), count, *rest]
     steps = [1] * len(offsets)
-    whole = memref.SubviewOp.infer_result_type(cast(MemRefType, view.type), offsets, sizes, steps)
+    whole = memref.SubviewOp.infer_result_type(memory, offsets, sizes, steps)
     kept = range(len(place) - 1, len(offsets))
     layout = StridedLayoutAttr([strides_of(whole)[d] for d in kept], whole.get_offset())
     result = MemRefType(whole.element_type, [whole.get_shape()[d] for d in kept], layout)
