@@ -34,7 +34,7 @@ func.func @sites(%x: memref<?x5xf32>, %u: memref<2xi8>, %z: memref<bf16>, %ms: f
 }
 
 // CHECK-LABEL: builtin.module {
-// CHECK-DAG:   @hpacml_site_0("{\22kind\22: \22infer\22, \22label\22: \22a\22, \22model\22: {\22path\22: \22m.pt2\22}, \22batch\22: 64, \22on_error\22: null, \22maps\22: [\22to: f\22], \22inputs\22: [{\22dtype\22: \22f32\22, \22rank\22: 2}], \22outputs\22: [{\22dtype\22: \22u8\22, \22rank\22: 1}, {\22dtype\22: \22bf16\22, \22rank\22: 0}]}\00")
+// CHECK-DAG:   @hpacml_site_0("{\22kind\22: \22infer\22, \22label\22: \22a\22, \22model\22: {\22path\22: \22m.pt2\22}, \22batch\22: 64, \22on_error\22: null, \22maps\22: [\22to: f\22], \22inputs\22: [{\22dtype\22: \22f32\22, \22rank\22: 2}], \22outputs\22: [{\22dtype\22: \22u8\22, \22rank\22: 1}, {\22dtype\22: \22bf16\22, \22rank\22: 0}], \22engine\22: null}\00")
 // CHECK-DAG:   @hpacml_site_1("{\22kind\22: \22infer\22, \22label\22: \22a\22, \22model\22: {\22argument\22: \22net\22}, \22batch\22: null, \22on_error\22: null, \22maps\22: [], 
 // CHECK-DAG:   @hpacml_site_2("{\22kind\22: \22collect\22, \22label\22: \22a\22, \22database\22: null, \22maps\22: [], 
 // CHECK-DAG:   @hpacml_site_3("{\22kind\22: \22map\22, \22direction\22: \22inout\22, \22functor\22: \22f: [i, 0:m] = ([i * m : i * m + m, k])\22, \22parameters\22: [\22m\22], \22names\22: [\22t\22], \22targets\22: {{\[\[\[}}1, null, 2], [null]]], \22arrays\22: [], \22sharing\22: false, \22text\22: null}\00")
