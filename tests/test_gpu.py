@@ -466,7 +466,7 @@ SAYING = r"it has an 'assert', a 'raise' or a 'print', which only the CPU has: w
 REFUSED = {
     falling: r"a local array 'b' whose size is not known before the loop: have all iterations make the largest",
     measured: "a local array 'b' whose size is not known before the loop",
-    sequential: "'sequential' uses the array 'a' on the host, but is for a GPU: write loops with hpacml.prange, or whole",
+    sequential: "'sequential' uses the array 'a' on the host, but is for a GPU: write loops with hpacml.prange whose results are in arrays, or whole",
     total: r"'total' uses the array 'a' on the host, but is for a GPU: .*\n +return a.sum\(\)\n +\^{14}$",
     differing: r"it has a check of numbers that differ between iterations, .*: write the loop over the elements",
     views.asserting: SAYING + r"\n +assert a\[i, 0\] > 0\n +\^{18}$",

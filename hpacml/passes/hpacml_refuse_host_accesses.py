@@ -19,7 +19,10 @@ from hpacml.passes.common.bodies import modules
 from hpacml.passes.common.located import Rewriter, located, refusal
 from hpacml.passes.common.origins import origins
 
-FIX = "write loops with hpacml.prange, or whole arrays as in a[1:] = 2 * b[:-1], which become kernels"
+FIX = (
+    "write loops with hpacml.prange whose results are in arrays, or whole arrays as in a[1:] = 2 * b[:-1], which "
+    "become kernels"
+)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,10 @@ VECTORS = [
     "for k, (x, y) in enumerate(zip(a, reversed(b))):\n        a[k] = x * y + k",
     "for w in (0.25, 0.5, 0.25):\n        b[0] += w\n        b[1:] = b[:-1]",
     "for u in (a, b):\n        u[1:] -= u[:-1]",
+    "a[:3] = (1.0, 2, a[5])\n    b[1:3] = [a[0], 4]",
+    "c = np.array([a, 2 * b, a > 0])\n    b[:3] = c[:, 1]",
+    "b[0] = (a[3] in a) + 2 * (7.5 in a) + 4 * (2 not in a)",
+    "k = np.arange(9)\n    *c, d = (a, b, k)\n    d[:] = d * 2\n    c[0][0] = d[3]",
     "for u, k in zip((a, b), range(2)):\n        u[k] = k",
     "for u, k in zip((a, b), range(int(b[0]) % 3)):\n        u[k] = 5.0",
     "for u, x in zip((a, b), a[:1]):\n        u[1] = x\n        if x > 0:\n            break",
@@ -98,6 +103,8 @@ MATRICES = [
     "m[..., 0] = 1.0\n    m[1, ...] = 2.0",
     "c = m.T\n    c[0, :] = 3.0\n    m[1:3, 0:2] = c[0:2, 1:3].T",
     "m[:] = m.sum(axis=0) + m.sum(axis=1)[:, None]",
+    "m[:] = m.sum(axis=(0, 1)) + m.max(axis=1, keepdims=True) * m.min(0, keepdims=True) + m.sum(keepdims=True)",
+    "m[:] = m.mean(0, dtype=np.float64) + np.sum(m > 0, axis=(-1,), dtype=np.int32)[:, None] + m.prod(axis=())",
     "m[0, :] = m.T @ m[:, 0] * 0 + m[0] * (m > 0).sum()",
     "m[:, 1:] = m[:, :-1]",
     "m[:, ::2] = m[:, ::2] * 2",
@@ -298,3 +305,18 @@ def test_indices_are_checked_on_demand(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(hpacml.MapError, match=f":6: index {i} is outside dimension 0 of 'row', which has size 4"):
             kernel(a, i)
         assert (a == vector(5)).all()
+
+
+def test_indices_of_what_has_no_name_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HPACML_CHECK", "bounds")
+    head = f"{HEAD}TABLE = np.arange(3.0)\ndef item(v, i):\n    return v[i]\n@hpacml.kernel\n"
+    for body, name in (
+        ("item(m[1], i)", "v"),
+        ("TABLE[i]", "TABLE"),
+        ("(m + m)[0][i]", "m + m"),
+        ("(m[0], m[1])[0][i]", "(m[0], m[1])[0]"),
+        ("m[1:][0, i]", "m[1:]"),
+    ):
+        kernel = kernel_of(f"{head}def f(m: M, i: int):\n    return {body}\n")
+        with pytest.raises(hpacml.MapError, match=re.escape(f"of '{name}', which has size")):
+            kernel(matrix(), 9)

@@ -59,7 +59,7 @@ EXPRESSIONS: list[tuple[str, str, str | None, str]] = [
     (MATRIX, "return M", "M", "an annotation defines no variable, so write M = a.shape[1]"),
     (MATRIX, "return a.shape[2]", "2", "index 2 is outside of a tuple of 2"),
     ("x: float", "return np.exp(x)", "np.exp(x)", "write math.exp, which computes in double precision"),
-    ("x: float", "return math.gamma(x)", "math.gamma(x)", "cannot be compiled: kernels call abs, min, max"),
+    ("x: float", "return math.gamma(x)", "math.gamma(x)", "cannot be compiled: call it outside of the kernel"),
     ("x: float", "return math.sin()", "math.sin()", "math.sin takes 1 argument, not 0"),
     ("x: float", "return min(x)", "min(x)", "min(...) of a number (float): it is of an array or of numbers"),
     ("x: float", "return math.sin(x, y=3)", "y=3", "takes no 'y=' here"),
@@ -69,15 +69,48 @@ EXPRESSIONS: list[tuple[str, str, str | None, str]] = [
     ("x: float", "return x()", "x()", "'x' is a number (float), no function"),
     ("value: float", "return valu", "valu", "'valu' is not defined; did you mean 'value'?"),
     ("x: float", "return [x for _ in range(3)]", "[x for _ in range(3)]", "a list comprehension cannot"),
-    ("x: float", "return x in math", "x in math", "'in' of a module: kernels know it of tuples and texts"),
+    ("x: float", "return x in math", "x in math", "'in' of a module: kernels know it of tuples, arrays"),
     ("x: float", "return x is x", "x is x", "compare numbers with == and !="),
     ("x: float", "return (y := x)", "y := x", "':=' in an expression cannot"),
-    ("x: float", "return 1j * x", "1j", "1j is no number"),
+    ("x: float", "return 1j * x", "1j", "1j is no number of kernels: write two floats, or two arrays"),
+    (MATRIX, "return a[a > 0]", "a > 0", "values as an index: write a[:] = np.where(a > 0, ..., a), or a loop"),
+    (MATRIX, "return a[[0, 1]]", "[0, 1]", "a tuple as an index: write a loop over the indices, as in for i in [0, 1]"),
+    (MATRIX, "a[0] = [a[1], a[2]]", "[a[1], a[2]]", "this has 2 dimensions, and what it is assigned to has 1"),
+    (MATRIX, "return 1 if a is a.T else 2", "a is a.T", "only who makes them knows: pass a bool that says it"),
+    (MATRIX, "return a.sum(axis=(0, -2))", "a.sum(axis=(0, -2))", "an axis of this reduction is given twice"),
+    (MATRIX, "return a.sum(out=a)", "a.sum(out=a)", "write b[:] = a.sum(...)"),
+    (MATRIX, "return a.max(dtype=np.float32)", "dtype=np.float32", "takes no 'dtype=' here"),
+    (MATRIX, "return np.array([a, a[0]])", "[a, a[0]]", "the arrays in this array differ in their dimensions"),
+    (MATRIX, "return np.transpose(a)", "np.transpose(a)", "write a.T"),
+    (MATRIX, "return np.add(a, a)", "np.add(a, a)", "write a + b"),
+    (MATRIX, "return np.linalg.norm(a)", "np.linalg.norm(a)", "write math.sqrt((a * a).sum())"),
+    (MATRIX, "return any(a)", "any(a)", "write a.any() of an array, and 'or' between conditions"),
+    ("x: float", "return np.random.rand(3)", "np.random.rand(3)", "draw the numbers before the call, and pass them"),
+    (
+        "x: float",
+        "return np.finfo(np.float64).eps",
+        "np.finfo(np.float64)",
+        "write a constant of the module, as in EPS",
+    ),
+    ("x: float", "return np.foo(x)", "np.foo(x)", "'np.foo' is not defined; did you mean 'np.floor'?"),
+    ("x: float", "return np.arange(x, 1, 0.5)", "x", "np.arange is of integers: write x + 0.5 * np.arange(n)"),
+    ("x: float", "return math.hypot(x, x)", "math.hypot(x, x)", "write np.hypot(x, y), whose last bit may differ"),
+    ("x: float", "return math.gcd(3, 4)", "math.gcd(3, 4)", "write the loop: while b: a, b = b, a % b"),
+    ("x: float", "return x.is_integer()", "x.is_integer()", "write x == math.floor(x)"),
+    ("x: float", "return cached(x)", "cached(x)", "a kernel has no cache: write cached.__wrapped__(...)"),
+    ("x: float", "return Post(x)", "Post(x)", "it has a __post_init__, and a kernel does not heed that"),
+    ("x: float", "return super().f(x)", "super()", "write the class, as in Base.method(self)"),
+    ("n: int", "return n in range(5)", "range(5)", "write i in range(n) as 0 <= i < n, len(range(n)) as n"),
+    ("n: int", "c = [0.0] * n", "[0.0] * n", "write np.zeros(n) or np.full(n, x)"),
+    ("n: int", "return 'n=%d' % n", "'n=%d' % n", "write an f-string where it is printed or raised"),
+    ("n: int", "m = f'n={n}'", "f'n={n}'", "write all of it where it is printed or raised, as in raise ValueError(f'n"),
+    ("n: int", "return 'a' if n else 'b'", "'a' if n else 'b'", "an 'if' statement with what uses it in each branch"),
+    (MATRIX, "n = a.shape[0]\n    return a[::n]", "n", "write a loop over range(start, stop, step)"),
     (
         "x: float",
         "return None if x > 0 else 1",
         "None if x > 0 else 1",
-        "this is None or a number (int), which are not",
+        "which are not alike: write a number that stands for None, such as -1 or math.nan",
     ),
     ("n: np.int32", "return n ** -1", "n ** -1", "NumPy does not raise integers to negative powers"),
     ("n: np.int32", "return n ** 0.5", "n ** 0.5", "differ between machines: write float(...)"),
@@ -161,9 +194,9 @@ STATEMENTS: list[tuple[str, str, str | None, str]] = [
     ("n: int", "for i in prange(n):\n        while n:\n            return 1", None, "or 'return' from"),
     (
         "n: int",
-        "b = np.zeros(n)\n    while n:\n        b = np.zeros(n)\n    return b[0]",
-        "b",
-        "make it before, and assign b[:] = ...",
+        "c = np.zeros(n)\n    while n:\n        c = np.zeros(n)\n    return c[0]",
+        "c",
+        "make it before, and assign c[:] = ...",
     ),
     (
         "x: np.float32, y: np.int32",
@@ -195,6 +228,16 @@ STATEMENTS: list[tuple[str, str, str | None, str]] = [
     ("n: int", "p = Pair(n, 1.0)\n    return p.far()", "p.far()", "is no method that is written with 'def'"),
     ("n: int", "t = Table()", "Table()", "the default of 'rows' is made by a function: give rows=..."),
     ("n: int", "return len(n)", "len(n)", "len(...) of a number (int): it is of an array, a tuple or a text"),
+    ("n: int", "c = [1, n]\n    c[0] = n", "c[0]", "lists are tuples in a kernel: write c = np.array(...) before"),
+    ("n: int", "c = (small, small)\n    c[0] = n", "c[0]", "tuples do not change, and lists are tuples in a kernel"),
+    ("n: int", "k = np.arange(3)\n    k[1:] += 0.5", "k[1:] += 0.5", "here: write k[1:] = k[1:] + 0.5"),
+    (
+        "n: int",
+        "k = np.arange(3)\n    k /= n",
+        "k /= n",
+        "NumPy does not cast float64 to int64 here: write k[:] = k / n",
+    ),
+    ("n: int", "a, *b, c = (1,)", "a, *b, c", "3 names for 1 values: write one name for each"),
     ("n: int", "a = np.zeros(-1)", "-1", "the size -1 is negative"),
     ("n: int", "a = np.zeros(1.5)", "1.5", "a size must be an integer"),
     ("n: int", "a = np.zeros(())", "np.zeros(())", "at least one dimension"),
@@ -202,7 +245,7 @@ STATEMENTS: list[tuple[str, str, str | None, str]] = [
     ("n: int", "a = np.full(n)", "np.full(n)", "write np.full(shape, fill_value, dtype)"),
     ("n: int", "a = np.full(n, 300, np.uint8)", "300", "300 does not fit a uint8"),
     ("n: int", "a = np.empty((2 ** 31, n, 2 ** 31))", "np.empty((2 ** 31, n, 2 ** 31))", "no memory holds"),
-    ("x: float", "return round(x, 2)", "round(x, 2)", "round takes 1 argument, not 2"),
+    ("x: float", "return round(x, 2)", "round(x, 2)", "round takes 1 argument, not 2: write round(x * 100) / 100"),
     ("n: int", "a = np.zeros(n, np.float16)", "np.float16", "is one of np.float32, np.float64, np.int8, np.int16"),
     ("n: int", "a = np.zeros(3)\n    return a[3]", "3", "index 3 is outside dimension 0 of 'a', which has size 3"),
     ("n: int", "a = np.zeros(3)\n    return a[-4]", "-4", "index -4 is outside dimension 0"),
@@ -219,10 +262,13 @@ STATEMENTS: list[tuple[str, str, str | None, str]] = [
 ]
 
 HELPERS = """\
-import dataclasses, enum
+import dataclasses, enum, functools
 from dataclasses import dataclass
 from typing import NamedTuple
 from jaxtyping import Float
+@functools.lru_cache
+def cached(n):
+    return n
 class Level(enum.IntEnum):
     LOW = 1
 class Pair(NamedTuple):

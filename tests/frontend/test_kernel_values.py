@@ -97,6 +97,16 @@ BODIES = [
     ),
     ("x: float, n: int", "return (n, x) == (3, 1.5), (n, x) != (3, x), (n,) + (x,), (x,) * 3, n is None"),
     ("x: float, n: int", "p = Point(x, y=2.0)\nq = Point(*(1.0, 2.0)) if False else p\nreturn p.x + q[1], q"),
+    (
+        "x: float, n: int",
+        "*_, last = (1, 2, n)\nfirst, *mid, end = (x, 2, 3, n)\n(p, *q), r = ((1, 2, 3), 4)\n"
+        "return last, first, mid[0], len(mid), end, p, len(q), r",
+    ),
+    (
+        "x: float, n: int",
+        "a = np.array([x, 2.0])\nif x and a[0] > 0:\n    return 1\nif not (n and (x or a[1] > 9)):\n    return 2\n"
+        "while n and a[1] > 0 and x:\n    n -= 1\nreturn 3 if n == 3 or (n == 0 and a[0]) else n",
+    ),
     ("x: float, n: int", "lo, hi = extent(np.array([x, 2.0, -1.0]))\nreturn lo, hi"),
     (
         "x: float, n: int",
@@ -431,6 +441,7 @@ def test_numbers_in_texts(capfd: pytest.CaptureFixture[str]) -> None:
     kernel = kernel_of(
         HEAD + "S = np.float32(0.1)\n@hpacml.kernel\ndef f(n: int, c: np.bool_, x: np.float32):\n"
         "    print((c, x), f'{n!s:>4}|{x!r}|{c}|{x!a}|{S!r}|{S}|{SCHEME!a:>9}')\n"
+        "    print(n) if n > 5 else print(x, flush=True)\n"
         "    print(x, S, x * n, np.float32(16777216.0), c, n, SCHEME, None, (n, x * x))\n"
     )
     texts: list[str] = []

@@ -7,6 +7,7 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from types import BuiltinMethodType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, TypeGuard
 
@@ -17,6 +18,7 @@ from xdsl.ir import SSAValue
 
 from hpacml.frontend import plain
 from hpacml.frontend.python import bundles, elementwise, making, messages, methods, operators, slicing
+from hpacml.frontend.python.advice import advice, advice_for_method
 from hpacml.frontend.python.annotations import (
     ArrayParameter,
     BundleParameter,
@@ -29,7 +31,7 @@ from hpacml.frontend.python.constants import constant_of
 from hpacml.frontend.python.context import MISSING, Ended
 from hpacml.frontend.python.definition import Definition
 from hpacml.frontend.python.evaluator import Evaluator
-from hpacml.frontend.python.functions import CLIP_BY_ARRAYS, FUNCTIONS, OF_ARRAYS, OF_ELEMENTS, advice
+from hpacml.frontend.python.functions import CLIP_BY_ARRAYS, FUNCTIONS, OF_ARRAYS, OF_ELEMENTS
 from hpacml.frontend.python.layouts import layout_of_memref
 from hpacml.frontend.python.number import Number
 from hpacml.frontend.python.results import Result, received, types_of
@@ -91,7 +93,10 @@ class Calls:
         if isinstance(callee, Definition):
             return self._call_kernel(evaluator, callee, node)
         if callee is range or callee is plain.prange:
-            raise Refusal(f"{spelled}(...) can only be what a 'for' loop runs over")
+            raise Refusal(
+                f"{spelled}(...) can only be what a 'for' loop runs over: write i in range(n) as 0 <= i < n, "
+                "len(range(n)) as n, and range(n)[::-1] as reversed(range(n))"
+            )
         if callee is plain.approx:
             raise Refusal(f"{spelled}(...) is a statement of its own, or stands in a 'with'")
         if not _is_hashable(callee):
@@ -123,12 +128,17 @@ class Calls:
             if isinstance(inner, Inner):
                 return self._inlining.call(evaluator, inner, node)
             raise Refusal(f"'{spelled}' is {describe(inner)}, no function")
+        if (module := evaluator.static(node.func.value)) is not MISSING and not isinstance(module, np.ndarray):
+            close = get_close_matches(node.func.attr, dir(module), n=1)
+            hint = f"; did you mean '{ast.unparse(node.func.value)}.{close[0]}'?" if close else ""
+            raise Refusal(f"'{spelled}' is not defined{hint}")
         owner = evaluator.value(node.func.value)
         if isinstance(owner, Array | Elements):
             return methods.call_method(evaluator, node, owner, node.func.attr)
         if isinstance(owner, Record):
             return self._call_method(evaluator, node, owner, node.func.attr)
-        raise Refusal(f"{spelled}(...) is a method of {describe(owner)}, which kernels do not have")
+        instead = advice_for_method(ast.unparse(node.func.value), node.func.attr)
+        raise Refusal(f"{spelled}(...) is a method of {describe(owner)}, which kernels do not have: {instead}")
 
     def _call_method(self, evaluator: Evaluator, node: ast.Call, owner: Record, name: str) -> Value | None:
         """Call a method of a bundle."""

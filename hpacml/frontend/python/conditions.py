@@ -10,7 +10,7 @@ from typing import Any
 from xdsl.dialects.scf import IfOp, YieldOp
 from xdsl.ir import Block, Region, SSAValue
 
-from hpacml.frontend.python import bundles, elementwise, kinds
+from hpacml.frontend.python import bundles, elementwise, kinds, reductions
 from hpacml.frontend.python.context import Context
 from hpacml.frontend.python.number import PYTHON, Number
 from hpacml.frontend.python.scalars import disagreement
@@ -87,14 +87,21 @@ def _is(left: Value, right: Value) -> bool:
                 return value.object is other.object
             if isinstance(other, Number | Array | Elements | Tuple | Record | Inner):
                 return False
-    raise Refusal(f"'is' of {describe(left)} and {describe(right)}: compare numbers with == and !=")
+    instead = "compare numbers with == and !="
+    if elementwise.is_array(left) or elementwise.is_array(right):
+        instead = "whether two arrays are one, only who makes them knows: pass a bool that says it"
+    raise Refusal(f"'is' of {describe(left)} and {describe(right)}: {instead}")
 
 
 def _contains(context: Context, node: ast.AST, owner: Value, item: Value) -> Number:
     if isinstance(owner, Static) and isinstance(item, Static):
         return Number(BOOL, _python(lambda a, b: b in a, owner.object, item.object))
+    if isinstance(owner, Array | Elements):
+        equal = elementwise.lifted(context, node, partial(context.numbers.compare, ast.Eq), [owner, item])
+        found = reductions.reduce(context, node, "any", elementwise.whole(context, equal))
+        return context.numbers.truth(context.as_number(found, node))
     if not isinstance(owner, Tuple):
-        raise Refusal(f"'in' of {describe(owner)}: kernels know it of tuples and texts")
+        raise Refusal(f"'in' of {describe(owner)}: kernels know it of tuples, arrays and texts")
     found = Number(BOOL, False)
     for each in owner.items:
         equal = _relation(context, node, ast.Eq, item, each)
@@ -102,6 +109,14 @@ def _contains(context: Context, node: ast.AST, owner: Value, item: Value) -> Num
             raise Refusal("'in' of a tuple of arrays: compare them one by one")
         found = _either(context, found, context.numbers.truth(equal))
     return found
+
+
+def _one_kind(a: Value, b: Value) -> str:
+    """What to write instead of one of two values of unlike kinds."""
+    is_none = [isinstance(value, Static) and value.object is None for value in (a, b)]
+    if any(is_none) and any(isinstance(value, Number) for value in (a, b)):
+        return "write a number that stands for None, such as -1 or math.nan"
+    return "write an 'if' statement with what uses it in each branch"
 
 
 def _either(context: Context, a: Number, b: Number) -> Number:
@@ -160,10 +175,17 @@ _UNARY: dict[type[ast.unaryop], Callable[[Context, Number], Number]] = {
 }
 
 
-def bool_op(context: Context, is_and: bool, nodes: Sequence[ast.expr]) -> Number:
-    left = _operand(context, nodes[0])
+def bool_op(
+    context: Context,
+    is_and: bool,
+    nodes: Sequence[ast.expr],
+    operand: Callable[[Context, ast.expr], Number] | None = None,
+) -> Number:
+    """The value of `and` or `or`, whose operands `operand` compiles."""
+    compiled = _operand if operand is None else operand
+    left = compiled(context, nodes[0])
     for node in nodes[1:]:
-        left = _short_circuit(context, is_and, left, [node], partial(_operand, context, node))
+        left = _short_circuit(context, is_and, left, [node], partial(compiled, context, node))
     return left
 
 
@@ -228,7 +250,7 @@ def choose(context: Context, condition: SSAValue, then: Callable[[], Value], oth
         blocks.append(block)
     a, b = values
     if not kinds.alike(a, b):
-        raise Refusal(f"this is {describe(a)} or {describe(b)}, which are not alike: write an 'if' statement")
+        raise Refusal(f"this is {describe(a)} or {describe(b)}, which are not alike: {_one_kind(a, b)}")
     pairs = list(zip(kinds.leaves(a), kinds.leaves(b), strict=True))
     found = [_common(context, x, y) for x, y in pairs]
     for position, block in enumerate(blocks):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
+from types import ModuleType
 from typing import Any, cast
 
 import numpy as np
@@ -39,7 +40,7 @@ def constant_of(found: object, emit: Emitter) -> Value:
     if bundles.is_bundle(found.__class__):
         fields = {name: _field(getattr(found, name), f"'.{name}'", emit) for name in bundles.fields_of(found.__class__)}
         return Record(found.__class__, fields)
-    if not isinstance(found, type | np.dtype) and hasattr(found, "shape"):
+    if not isinstance(found, type | np.dtype | ModuleType) and hasattr(found, "shape"):
         raise Refusal(f"is a {type_name(found)}, where a number is needed: pass it as an argument")
     return Static(found)
 

@@ -69,9 +69,17 @@ class Evaluator(Context):
         """A function that is defined in this one."""
         return Inner(replace(self.source, function=node), arguments.defaults_in(self, node.args), self)
 
-    def place(self, node: ast.Subscript) -> Place | Value:
-        """What a subscript stands for: an element, a view, or an item of a tuple."""
-        return subscripts.place(self, node)
+    def place(self, node: ast.Subscript, is_target: bool = False) -> Place | Value:
+        """What a subscript stands for: an element, a view, or an item of a tuple, which cannot be a target."""
+        return subscripts.place(self, node, is_target)
+
+    def truth(self, node: ast.expr) -> Number:
+        if isinstance(node, ast.BoolOp):  # operands may be numbers of any types, as only their truth counts
+            with self.at(node):
+                return conditions.bool_op(
+                    self, isinstance(node.op, ast.And), node.values, lambda _, each: self.truth(each)
+                )
+        return super().truth(node)
 
     def call(self, node: ast.Call) -> Value | None:
         """The result of a call, None if the function returns nothing."""
@@ -113,7 +121,7 @@ class Evaluator(Context):
             case jumps.Computed(value=compute) if compute is not None:
                 return compute()
             case _:
-                raise Refusal(f"{_construct(node)} cannot be compiled")
+                raise Refusal(_construct(node))
 
     def _operation(self, node: ast.BinOp) -> Value:
         """The value of `a + b + c + ...`, however many there are."""
@@ -140,7 +148,7 @@ class Evaluator(Context):
 
     def _literal(self, value: object) -> Value:
         if isinstance(value, complex | bytes) or value is ...:
-            raise Refusal(f"{value!r} is no number: kernels compute with int, float, bool and arrays")
+            raise Refusal(f"{value!r} is no number of kernels: {_PARTS if isinstance(value, complex) else _NUMBERS}")
         return constant_of(value, self.emit)
 
     def _name(self, node: ast.Name) -> Value:
@@ -213,18 +221,27 @@ class Evaluator(Context):
         return self.load(found.array, found.indices) if isinstance(found, Place) else found
 
 
+_NUMBERS = "they compute with int, float, bool and arrays"
+_INSTEAD_OF_LISTS = (
+    "cannot be compiled: write an expression of arrays, as np.arange(n) * x, or a loop that fills np.empty(n)"
+)
+_PARTS = "write two floats, or two arrays, for the real and the imaginary part"
+
+
 def _construct(node: ast.expr) -> str:
     names: dict[type[ast.expr], str] = {
-        ast.Lambda: "a lambda",
-        ast.ListComp: "a list comprehension",
-        ast.GeneratorExp: "a generator expression",
-        ast.Dict: "a dict",
-        ast.Set: "a set",
-        ast.JoinedStr: "an f-string",
-        ast.NamedExpr: "':=' in an expression",
-        ast.Starred: "'*' in an expression",
-        ast.Slice: "a slice",
-        ast.Yield: "'yield'",
-        ast.YieldFrom: "'yield'",
+        ast.Lambda: "a lambda cannot be compiled",
+        ast.ListComp: f"a list comprehension {_INSTEAD_OF_LISTS}",
+        ast.SetComp: f"a set comprehension {_INSTEAD_OF_LISTS}",
+        ast.DictComp: f"a dict comprehension {_INSTEAD_OF_LISTS}",
+        ast.GeneratorExp: f"a generator expression {_INSTEAD_OF_LISTS}",
+        ast.Dict: "a dict cannot be compiled: write a dataclass, or a tuple",
+        ast.Set: "a set cannot be compiled: write a tuple",
+        ast.JoinedStr: "an f-string cannot be compiled",
+        ast.NamedExpr: "':=' in an expression cannot be compiled: write the assignment in a line of its own",
+        ast.Starred: "'*' in an expression cannot be compiled: write the items one by one",
+        ast.Slice: "a slice cannot be compiled",
+        ast.Yield: "'yield' cannot be compiled: write to an array",
+        ast.YieldFrom: "'yield' cannot be compiled: write to an array",
     }
-    return names.get(type(node), "this expression")
+    return names.get(type(node), "this expression cannot be compiled")

@@ -44,6 +44,8 @@ class Function:
         given = len(arguments)
         if given < self.least or (self.most is not None and given > self.most):
             wanted = f"{self.least}" if self.least == self.most else f"{self.least} or more"
+            if spelled == "round" and given == 2:
+                raise Refusal("round takes 1 argument, not 2: write round(x * 100) / 100 for round(x, 2)")
             raise Refusal(f"{spelled} takes {wanted} argument{'s' * (wanted != '1')}, not {given}")
         return self.emit(arithmetic, *arguments)
 
@@ -263,25 +265,6 @@ CLIP_BY_ARRAYS = Function(_clip_by_arrays, 3, 3)
 
 OF_ARRAYS = frozenset(function for function in FUNCTIONS if getattr(np, function.__name__, None) is function) | {abs}
 """The functions that NumPy applies to the elements of arrays."""
-
-
-def advice(callee: Any) -> str:
-    """For errors: what to write instead of a call that cannot be compiled."""
-    name: str = getattr(callee, "__name__", "")
-    in_math = name.replace("arc", "a")
-    if callee is np.power:
-        return "write a ** b"
-    if isinstance(callee, np.ufunc) and getattr(math, in_math, None) in FUNCTIONS:
-        return (
-            f"write math.{in_math}, which computes in double precision "
-            f"(the last bits of np.{name} differ between machines)"
-        )
-    if str(getattr(callee, "__module__", "")).split(".")[0] in ("numpy", "torch"):
-        return "write the loop over the elements"
-    return (
-        "kernels call abs, min, max, round, len, int, float, bool, functions of math, a few of NumPy that work on "
-        "numbers, np.zeros, np.ones, np.full, np.empty, and other kernels"
-    )
 
 
 def is_pure(callee: object) -> bool:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from xdsl.ir import SSAValue
 
-from hpacml.frontend.python import allocation, constants, elementwise, extents
+from hpacml.frontend.python import allocation, constants, elementwise, extents, slicing
 from hpacml.frontend.python.arguments import bound
 from hpacml.frontend.python.context import Context
 from hpacml.frontend.python.number import Number
 from hpacml.frontend.python.types import ARRAY_DTYPES, INT, Refusal, ScalarType
-from hpacml.frontend.python.values import Array, Elements, Static, Tuple, Value, constants_of, describe
+from hpacml.frontend.python.values import Array, Elements, Part, Static, Tuple, Value, constants_of, describe
 
 Given = dict[str, ast.expr]
 
@@ -63,9 +63,7 @@ def copy(context: Context, value: Value, node: ast.AST, element: ScalarType | No
 def _arange(context: Context, given: Given) -> Array:
     """Integers alone: NumPy computes other numbers from a difference of two that are rounded."""
     nodes = [given[name] for name in ("start", "stop", "step") if name in given]
-    numbers = [
-        context.index(node, "a number of np.arange, for others write np.arange(n) * step + start,") for node in nodes
-    ]
+    numbers = [_of_range(context, node, nodes) for node in nodes]
     start, stop = (Number(INT, 0), numbers[0]) if len(numbers) == 1 else numbers[:2]
     step = numbers[2] if len(numbers) == 3 else Number(INT, 1)
     if not step.constant:
@@ -90,18 +88,35 @@ def _arange(context: Context, given: Given) -> Array:
     return array
 
 
+def _of_range(context: Context, node: ast.expr, nodes: Sequence[ast.expr]) -> Number:
+    number = context.number(node)
+    if number.type.is_float:
+        start, step = (ast.unparse(nodes[k]) if len(nodes) > k else str(k // 2) for k in (0, 2))
+        instead = f"{start} + {step} * np.arange(n)" if len(nodes) > 1 else "np.arange(int(...))"
+        raise context.error(node, f"np.arange is of integers: write {instead}, which has n elements")
+    with context.at(node):
+        return context.numbers.integer(number, "a number of np.arange")
+
+
 def _array(context: Context, given: Given) -> Array:
     """`np.array` of numbers, or of an array, which it copies."""
     node = given["object"]
     value = context.value(node)
     if isinstance(value, Array | Elements):
         return copy(context, value, node, dtype_of(context, given, value.element))
+    element = dtype_of(context, given, ARRAY_DTYPES["float64"]) if "dtype" in given else None
+    return of_items(context, node, value, element)
+
+
+def of_items(context: Context, node: ast.expr, value: Value, element: ScalarType | None = None) -> Array:
+    """A new array of the numbers in a list, or in a list of lists, or of arrays of one shape."""
+    if isinstance(value, Tuple) and any(map(elementwise.is_array, value.items)):
+        with context.at(node):
+            return _stacked(context, node, [elementwise.whole(context, row) for row in value.items], element)
     items, shape = _flat(context, node, value)
     if not shape or not items:
         raise context.error(node, "np.array takes an array, or a list of numbers or of such lists that is not empty")
-    if "dtype" in given:
-        element = dtype_of(context, given, ARRAY_DTYPES["float64"])
-    else:
+    if element is None:
         element = ARRAY_DTYPES[np.result_type(*(elementwise.element_type(item.type).dtype for item in items)).name]
     if (numbers := constants_of(items)) is not None:
         with context.at(node):
@@ -113,6 +128,22 @@ def _array(context: Context, given: Given) -> Array:
             number = context.numbers.ssa(context.numbers.convert(item, element))
         indices = [context.emit.index(int(index)) for index in np.unravel_index(position, shape)]
         context.emit.store(number, array.value, indices)
+    return array
+
+
+def _stacked(context: Context, node: ast.expr, rows: Sequence[Elements], element: ScalarType | None) -> Array:
+    if len({len(row.sizes) for row in rows}) > 1:
+        raise Refusal("the arrays in this array differ in their dimensions")
+    for row in rows[1:]:
+        for given, wanted in zip(row.sizes, rows[0].sizes, strict=True):
+            context.require_equal(node, given, wanted, "an array of {given} elements beside one of {wanted}")
+    if element is None:
+        element = ARRAY_DTYPES[np.result_type(*(row.element.dtype for row in rows)).name]
+    array = allocation.new(context, element, [Number(INT, len(rows)), *rows[0].sizes])
+    for position, row in enumerate(rows):
+        first = Part(Number(INT, position), Number(INT, 1), 1, is_index=True)
+        rest = [Part(Number(INT, 0), size, 1, is_whole=True) for size in row.sizes]
+        elementwise.assign(context, node, slicing.view(context, array, [first, *rest]), row)
     return array
 
 
@@ -153,7 +184,7 @@ def make(context: Context, callee: Any, node: ast.Call) -> Array:
 # -- arguments -----------------------------------------------------------------------------------
 
 
-def dtype_of(context: Context, given: Given, default: ScalarType) -> ScalarType:
+def dtype_of(context: Context, given: Mapping[str, ast.expr], default: ScalarType) -> ScalarType:
     """The element type that the argument `dtype` names."""
     node = given.get("dtype")
     if node is None:

@@ -69,7 +69,10 @@ def static_text(context: Context, node: ast.expr) -> str:
         if isinstance(piece, NumberField):
             number = next(numbers)
             if number.constant is None:
-                raise Refusal("this f-string has a number that is not known when the kernel is compiled")
+                raise Refusal(
+                    "this f-string has a number that is not known when the kernel is compiled: write all of it where "
+                    "it is printed or raised, as in raise ValueError(f'n is {n}')"
+                )
             piece = piece.show(number.type.python(number.constant))
         parts.append(piece)
     return "".join(parts)
@@ -90,8 +93,9 @@ def _pass_numbers(context: Context, text: _Text) -> None:
 
 def print_(context: Context, node: ast.Call) -> None:
     """Compile `print(...)`."""
-    check(context, node, ("sep", "end"))
-    options = {keyword.arg: context.value(keyword.value) for keyword in node.keywords}
+    check(context, node, ("sep", "end", "flush"))
+    given = [keyword for keyword in node.keywords if keyword.arg != "flush"]  # each print is written at once
+    options = {keyword.arg: context.value(keyword.value) for keyword in given}
     texts = {name: value.object for name, value in options.items() if isinstance(value, Static)}
     if len(texts) < len(options):
         raise Refusal("sep and end of print are texts")

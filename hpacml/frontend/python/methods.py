@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,27 +15,52 @@ from hpacml.frontend.python.context import Context
 from hpacml.frontend.python.functions import FUNCTIONS
 from hpacml.frontend.python.number import PYTHON, Number
 from hpacml.frontend.python.types import INT, Refusal, result_type
-from hpacml.frontend.python.values import Array, Elements, Tuple, Value, describe
+from hpacml.frontend.python.values import Array, Elements, Static, Tuple, Value, describe
 
 Compile = Callable[[Context, ast.Call, "Array | Elements"], "Value | None"]
 
 
 def _reduction(name: str) -> Compile:
     def compile(context: Context, node: ast.Call, owner: Array | Elements) -> Value:
-        given = bound(context, node, ("axis",), 0)
-        return reductions.reduce(context, node, name, owner, axis_of(context, given.get("axis")))
+        return _reduced(context, node, name, owner, bound(context, node, _options(name), 0))
 
     return compile
 
 
-def axis_of(context: Context, node: ast.expr | None) -> int | None:
-    """The axis of a reduction, a constant."""
-    if node is None or (isinstance(node, ast.Constant) and node.value is None):
+def _options(name: str) -> tuple[str, ...]:
+    """The parameters of a reduction behind the array."""
+    return ("axis", "dtype", "out", "keepdims") if name in _WITH_DTYPE else ("axis", "out", "keepdims")
+
+
+_WITH_DTYPE = ("sum", "prod", "mean")
+
+
+def _reduced(
+    context: Context, node: ast.Call, name: str, owner: Array | Elements, given: Mapping[str, ast.expr]
+) -> Value:
+    """A reduction with the arguments `given`."""
+    if "out" in given:
+        raise Refusal(f"out of a reduction: write b[:] = a.{name}(...)")
+    element = making.dtype_of(context, given, owner.element) if "dtype" in given else None
+    keepdims = context.truth(given["keepdims"]).constant if "keepdims" in given else False
+    if keepdims is None:
+        raise context.error(given["keepdims"], "keepdims of a reduction is a constant")
+    return reductions.reduce(context, node, name, owner, _axes(context, given.get("axis")), bool(keepdims), element)
+
+
+def _axes(context: Context, node: ast.expr | None) -> list[int] | None:
+    """The axes of a reduction, which are constants."""
+    value = Static(None) if node is None else context.value(node)
+    if node is None or (isinstance(value, Static) and value.object is None):
         return None
-    axis = context.index(node, "an axis").constant
-    if axis is None:
-        raise context.error(node, "the axis of a reduction is a constant")
-    return int(axis)
+    axes: list[int] = []
+    for item in value.items if isinstance(value, Tuple) else (value,):
+        with context.at(node):
+            axis = context.numbers.integer(context.as_number(item, node), "an axis").constant
+        if axis is None:
+            raise context.error(node, "the axis of a reduction is a constant")
+        axes.append(int(axis))
+    return axes
 
 
 def _dot(context: Context, node: ast.Call, owner: Array | Elements) -> Value:
@@ -98,11 +123,11 @@ def call_method(context: Context, node: ast.Call, owner: Array | Elements, name:
 
 def _of_numpy(name: str) -> Callable[[Context, ast.Call], Value | None]:
     def compile(context: Context, node: ast.Call) -> Value:
-        given = bound(context, node, ("a", "axis"), 1)
+        given = bound(context, node, ("a", *_options(name)), 1)
         value = context.value(given["a"])
         with context.at(given["a"]):
             owner = elementwise.whole(context, value)
-        return reductions.reduce(context, node, name, owner, axis_of(context, given.get("axis")))
+        return _reduced(context, node, name, owner, given)
 
     return compile
 

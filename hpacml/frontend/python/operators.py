@@ -39,7 +39,18 @@ def binary(context: Context, node: ast.AST, operation: type[ast.operator], left:
         texts = left.object, right.object
         if operation is ast.Add and isinstance(texts[0], str) and isinstance(texts[1], str):
             return Static(texts[0] + texts[1])
-    raise Refusal(f"an operator for {describe(left)} and {describe(right)}, which kernels do not have")
+    hint = _hint(operation, left, right)
+    raise Refusal(f"an operator for {describe(left)} and {describe(right)}, which kernels do not have{hint}")
+
+
+def _hint(operation: type[ast.operator], left: Value, right: Value) -> str:
+    """What to write instead of an operator of other things than numbers and arrays."""
+    for owner, other in ((left, right), (right, left)):
+        if isinstance(owner, Static) and isinstance(owner.object, str):
+            return ": write an f-string where it is printed or raised, as in print(f'n is {n}')"
+        if isinstance(owner, Tuple) and isinstance(other, Number) and operation is ast.Mult:
+            return ": write np.zeros(n) or np.full(n, x)"
+    return ""
 
 
 def _integer_power(context: Context, node: ast.AST, base: Number, exponent: Number) -> Number:

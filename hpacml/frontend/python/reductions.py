@@ -61,31 +61,51 @@ REDUCTIONS = {
 
 
 def reduce(
-    context: Context, node: ast.AST, name: str, value: Array | Elements, axis: int | None = None
+    context: Context,
+    node: ast.AST,
+    name: str,
+    value: Array | Elements,
+    axes: Sequence[int] | None = None,
+    keepdims: bool = False,
+    element: ScalarType | None = None,
 ) -> Number | Array:
-    """`np.sum(value, axis)` and the like. Raises `Refusal` for an axis that the array does not have."""
+    """`np.sum(value, axes, element, keepdims=keepdims)` and the like. Raises `Refusal` for axes that do not fit."""
     whole = elementwise.elements(context, value)
     rank = len(whole.sizes)
-    if axis is not None and not -rank <= axis < rank:
-        raise Refusal(f"axis {axis} of an array with {dimensions(rank)}")
-    if axis is None or rank == 1:
-        return _all(context, node, name, whole)
-    axis %= rank
-    kept = [size for position, size in enumerate(whole.sizes) if position != axis]
-    type = REDUCTIONS[name].type_of(whole.element)
+    reduced = _positions(rank, range(rank) if axes is None else axes)
+    kept = [axis for axis in range(rank) if axis not in reduced]
+    type = element or REDUCTIONS[name].type_of(whole.element)
+    sizes = tuple(whole.sizes[axis] for axis in reduced)
+    if not kept and not keepdims:
+        return _all(context, node, name, whole, type)
 
     def at(indices: Sequence[SSAValue]) -> Number:
+        outer = {axis: indices[axis] for axis in kept} if keepdims else dict(zip(kept, indices, strict=True))
+
         def inner(index: Sequence[SSAValue]) -> Number:
-            return whole.at([*indices[:axis], *index, *indices[axis:]])
+            places = outer | dict(zip(reduced, index, strict=True))
+            return whole.at([places[axis] for axis in range(rank)])
 
-        return _all(context, node, name, Elements(whole.element, (whole.sizes[axis],), inner, whole.arrays))
+        return _all(context, node, name, Elements(whole.element, sizes, inner, whole.arrays), type)
 
-    return elementwise.array_of(context, Elements(type, tuple(kept), at, whole.arrays))
+    shown = range(rank) if keepdims else kept
+    shape = tuple(whole.sizes[axis] if axis in kept else Number(INT, 1) for axis in shown)
+    return elementwise.array_of(context, Elements(type, shape, at, whole.arrays))
 
 
-def _all(context: Context, node: ast.AST, name: str, value: Elements) -> Number:
+def _positions(rank: int, axes: Sequence[int]) -> list[int]:
+    """The axes of an array in order, counted from the first."""
+    for axis in axes:
+        if not -rank <= axis < rank:
+            raise Refusal(f"axis {axis} of an array with {dimensions(rank)}")
+    positions = sorted({axis % rank for axis in axes})
+    if len(positions) < len(axes):
+        raise Refusal("an axis of this reduction is given twice")
+    return positions
+
+
+def _all(context: Context, node: ast.AST, name: str, value: Elements, type: ScalarType) -> Number:
     reduction, numbers = REDUCTIONS[name], context.numbers
-    type = reduction.type_of(value.element)
 
     def step(total: Number, indices: Sequence[SSAValue]) -> Number:
         with context.at(node):

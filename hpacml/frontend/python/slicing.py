@@ -86,7 +86,9 @@ def rearranged(context: Context, array: Array, axes: Sequence[int | None]) -> Ar
 def reshaped(context: Context, node: ast.AST, array: Array, sizes: Sequence[Value]) -> Array:
     """`array.reshape(sizes)` of a packed array. Raises `Refusal` for others, and for sizes that do not fit."""
     if layout_of_memref(array.value.type) is not Layout.PACKED:
-        raise Refusal("reshape is of packed arrays, and this one may have gaps: write .copy() before it")
+        raise Refusal(
+            "reshape is of packed arrays, and this one may have gaps: write .copy() before it, which is other memory"
+        )
     if not array.in_order:
         raise Refusal(
             "reshape may be a copy here, as NumPy's array may lie in memory in another order: make it by np.empty(...) "

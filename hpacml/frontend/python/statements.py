@@ -10,7 +10,7 @@ from xdsl.dialects.scf import IfOp
 from xdsl.ir import Block, Region
 
 from hpacml.frontend import plain
-from hpacml.frontend.python import bundles, elementwise, iteration, jumps, kinds, messages, operators
+from hpacml.frontend.python import bundles, elementwise, iteration, jumps, kinds, making, messages, operators
 from hpacml.frontend.python.approx import Directives
 from hpacml.frontend.python.context import Ended
 from hpacml.frontend.python.evaluator import Evaluator
@@ -138,11 +138,11 @@ class Statements:
             case ast.Name(id=name):
                 self._variables.set(name, value)
             case ast.Subscript():
-                self._store(target, self._evaluator.place(target), value, node)
+                self._store(target, self._evaluator.place(target, is_target=True), value, node)
             case ast.Tuple(elts=elements) | ast.List(elts=elements):
                 items = self._items(value, elements, target, node)
                 for element, item in zip(elements, items, strict=True):
-                    self._assign(element, item, node)
+                    self._assign(element.value if isinstance(element, ast.Starred) else element, item, node)
             case ast.Attribute():
                 raise self._evaluator.error(target, _NO_ATTRIBUTE)
             case _:
@@ -150,7 +150,7 @@ class Statements:
 
     def _items(self, value: Value, elements: Sequence[ast.expr], target: ast.expr, node: ast.expr) -> Sequence[Value]:
         """The items of a value for as many targets."""
-        value = as_tuple(value)
+        value = _gathered(as_tuple(value), elements)
         if isinstance(value, Array):
             with self._evaluator.at(node):
                 return iteration.unpacked(self._evaluator, node, value, len(elements))
@@ -165,6 +165,8 @@ class Statements:
     def _store(self, target: ast.expr, place: Place | Value, value: Value, node: ast.expr) -> None:
         if not isinstance(place, Place):
             with self._evaluator.at(node):
+                if isinstance(value, Tuple):
+                    value = making.of_items(self._evaluator, node, value)
                 return elementwise.assign_to(self._evaluator, target, place, value)
         number = self._evaluator.as_number(value, node)
         self._evaluator.note_write(target, place.array)
@@ -206,7 +208,8 @@ class Statements:
             if isinstance(value, Array | Elements) and not np.can_cast(
                 value.element.dtype, target.element.dtype, "same_kind"
             ):
-                raise Refusal(f"NumPy does not cast {value.element} to {target.element} here: write a[:] = a + ...")
+                instead = _with_cast(node)
+                raise Refusal(f"NumPy does not cast {value.element} to {target.element} here: write {instead}")
             elementwise.assign_to(self._evaluator, node.target, target, value)
 
     def _binary(self, node: ast.AugAssign, old: Value) -> Value:
@@ -222,6 +225,9 @@ class Statements:
                 self._directives.statement(node)
             case ast.Call():
                 self._evaluator.call(node)
+            case ast.IfExp(test=test, body=body, orelse=orelse):
+                first, second = (jumps.at(each, ast.Expr(each)) for each in (body, orelse))
+                self._if(jumps.at(node, ast.If(test, [first], [second])))
             case ast.Yield() | ast.YieldFrom():
                 self._evaluator.value(node)
             case _:
@@ -316,6 +322,21 @@ class Statements:
                     f"'{name}' is assigned in the ml region of line {node.lineno}, whose code does not run when the "
                     "model does: results leave a region through the arrays of out(...) and inout(...)"
                 )
+
+
+def _gathered(value: Value, elements: Sequence[ast.expr]) -> Value:
+    """A tuple with the items that a target such as `*rest` takes in one."""
+    starred = [position for position, element in enumerate(elements) if isinstance(element, ast.Starred)]
+    if len(starred) != 1 or not isinstance(value, Tuple) or len(value.items) < len(elements) - 1:
+        return value
+    first, last = starred[0], len(value.items) - (len(elements) - 1 - starred[0])
+    return Tuple((*value.items[:first], Tuple(value.items[first:last]), *value.items[last:]))
+
+
+def _with_cast(node: ast.AugAssign) -> str:
+    """The assignment that does what an operator in place does not."""
+    target = node.target if isinstance(node.target, ast.Subscript) else ast.Subscript(node.target, ast.Slice())
+    return ast.unparse(ast.Assign([target], ast.BinOp(node.target, node.op, node.value), lineno=0))
 
 
 _KEYWORDS: dict[type[ast.stmt], str] = {

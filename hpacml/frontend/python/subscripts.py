@@ -14,7 +14,7 @@ from xdsl.ir import SSAValue
 from hpacml.frontend.python import constants, elementwise, extents, slicing
 from hpacml.frontend.python.context import Context
 from hpacml.frontend.python.number import Kind, Number
-from hpacml.frontend.python.types import INT, Refusal
+from hpacml.frontend.python.types import INT, NP_BOOL, Refusal
 from hpacml.frontend.python.values import (
     Array,
     Elements,
@@ -36,15 +36,20 @@ class Place:
     indices: list[SSAValue]
 
 
-def place(context: Context, node: ast.Subscript) -> Place | Value:
-    """What a subscript stands for: an element, a view, or an item of a tuple. Raises `CompileError`."""
-    groups: list[list[ast.expr]] = []
+def place(context: Context, node: ast.Subscript, is_target: bool = False) -> Place | Value:
+    """What a subscript stands for: an element, a view, or an item of a tuple. Raises `CompileError`.
+
+    `is_target`: it is assigned to, which an item of a tuple cannot be.
+    """
+    taken: list[ast.Subscript] = []
     base: ast.expr = node
     while isinstance(base, ast.Subscript):
-        groups.insert(0, _entries(context, base.slice))
+        taken.insert(0, base)
         base = base.value
+    groups = [_entries(context, each.slice) for each in taken]
     found: Place | Value = context.value(base)
     while groups:
+        owner = taken[-len(groups)].value
         group = groups.pop(0)
         if isinstance(found, Elements):
             found = elementwise.array_of(context, found)
@@ -54,14 +59,24 @@ def place(context: Context, node: ast.Subscript) -> Place | Value:
             case Array():
                 while groups and len(group) < len(found.sizes) and not any(map(_is_part, group)):
                     group = [*group, *groups.pop(0)]
-                found = _of_array(context, node, found, group)
+                found = _of_array(context, node, _named(found, owner), group)
             case Tuple():
+                if is_target and not groups:
+                    raise context.error(node, f"{_UNCHANGED}: write {ast.unparse(owner)} = np.array(...) before")
                 found = _of_tuple(context, found, group)
             case Place():
                 raise context.error(node, f"'{found.array.name}' has only {dimensions(len(found.indices))}")
             case _:
-                raise context.error(base, f"this is {describe(found)}, which has no elements")
+                raise context.error(owner, f"this is {describe(found)}, which has no elements")
     return found
+
+
+_UNCHANGED = "tuples do not change, and lists are tuples in a kernel"
+
+
+def _named(array: Array, node: ast.expr) -> Array:
+    """An array with the name by which errors call it: its own, or the expression that gives it."""
+    return array if array.name else replace(array, name=ast.unparse(node))
 
 
 def _entries(context: Context, index: ast.expr) -> list[ast.expr]:
@@ -196,7 +211,12 @@ def position(context: Context, array: Array, axis: int, node: ast.expr) -> SSAVa
 
 
 def _position(context: Context, array: Array, axis: int, node: ast.expr) -> Number:
-    index = context.index(node, "an index")
+    value = context.value(node)
+    if isinstance(value, Array | Elements | Tuple):
+        raise context.error(node, _no_index(array.name, value, ast.unparse(node)))
+    number = context.as_number(value, node)
+    with context.at(node):
+        index = context.numbers.integer(number, "an index")
     size = array.sizes[axis]
     if index.constant is not None:
         if size is not None and not -size <= index.constant < size:
@@ -210,6 +230,13 @@ def _position(context: Context, array: Array, axis: int, node: ast.expr) -> Numb
     if context.checks_bounds:
         _check_bounds(context, array, axis, node, index, counted)
     return counted
+
+
+def _no_index(name: str, index: Value, spelled: str) -> str:
+    """What to write instead of an index that takes several elements."""
+    if isinstance(index, Array | Elements) and index.element is NP_BOOL:
+        return f"an array of truth values as an index: write {name}[:] = np.where({spelled}, ..., {name}), or a loop"
+    return f"{describe(index)} as an index: write a loop over the indices, as in for i in {spelled}: ... {name}[i]"
 
 
 def _check_bounds(context: Context, array: Array, axis: int, node: ast.expr, index: Number, counted: Number) -> None:
@@ -246,8 +273,8 @@ def _part(context: Context, array: Array, axis: int, node: ast.expr) -> Part:
         return whole(context, array, axis)
     step = Number(INT, 1) if node.step is None else context.index(node.step, "the step of a slice")
     if not step.constant:
-        how = "0" if step.constant == 0 else "not known when the kernel is compiled: write the loop"
-        raise context.error(node.step or node, f"the step of this slice is {how}")
+        loop = "not known when the kernel is compiled: write a loop over range(start, stop, step)"
+        raise context.error(node.step or node, f"the step of this slice is {'0' if step.constant == 0 else loop}")
     lower, upper = (bound and context.index(bound, "the bound of a slice") for bound in (node.lower, node.upper))
     size = context.size(array, axis)
     if step.constant == 1 and size.constant is None and lower is not None and _takes_one(lower, upper):

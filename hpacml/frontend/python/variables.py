@@ -173,7 +173,9 @@ class Variables:
         if not isinstance(x, Number | Array) or not isinstance(y, Number | Array):
             self.now[name] = Unset(_why_unset(name, node, x, y))
         elif (common := kinds.common(self._evaluator, kinds.kind_of(x), kinds.kind_of(y))) is None:
-            self.now[name] = Unset(f"{_spelled(name)} is {_difference(x, y)} ('if' in line {node.lineno})")
+            self.now[name] = Unset(
+                f"{_spelled(name)} is {_named(name, _difference(x, y))} ('if' in line {node.lineno})"
+            )
         elif self._is_read(name):
             return common
         return None
@@ -300,7 +302,7 @@ class Variables:
             for part in forms.names(after, name):
                 value = after.get(part)
                 if isinstance(value, Array) and not kinds.lives(self._evaluator, value.home):
-                    raise self._evaluator.error(node, f"{_spelled(name)} is {_ENDS}")
+                    raise self._evaluator.error(node, f"{_spelled(name)} is {_named(name, _ENDS)}")
                 if isinstance(value, Number | Array):
                     found[part] = kinds.kind_of(value)
                 elif isinstance(value, Form | Static):
@@ -316,7 +318,7 @@ class Variables:
             common = kinds.common(self._evaluator, kind, kinds.kind_of(value))
             if common is not None:
                 return _loosened(common, kind)
-            how = _difference_of_kinds(kind, value)
+            how = _named(name, _difference_of_kinds(kind, value))
             reason = f"{_spelled(whole)} is {how}"
         elif isinstance(value, Unset):
             reason = value.reason
@@ -405,6 +407,11 @@ def _spelled(name: str) -> str:
     """A variable in an error text. The compiler's own variables are bools, which never disagree, or the result."""
     name = name.removeprefix(".").removesuffix("@left") if _is_of_leaving(name) else name
     return f"'{name}'" if name.isidentifier() else "the returned value"
+
+
+def _named(name: str, reason: str) -> str:
+    """A reason that tells how to assign elements, with the name of the variable."""
+    return reason.replace("b[:]", f"{name}[:]") if name.isidentifier() else reason
 
 
 def _loosened(kind: AnyKind, before: AnyKind) -> AnyKind:

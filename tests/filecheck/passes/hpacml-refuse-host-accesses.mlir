@@ -59,7 +59,7 @@ func.func private @called(%t: memref<?xf32>) {
 }
 
 // CHECK-LABEL: func.func private @heat
-// CHECK-NEXT:    hpacml_rt.refuse "the original code of the region 'heat' uses the array 't' on the host, but it is for a GPU: write loops with hpacml.prange, or whole arrays as in a[1:] = 2 * b[:-1], which become kernels"
+// CHECK-NEXT:    hpacml_rt.refuse "the original code of the region 'heat' uses the array 't' on the host, but it is for a GPU: write loops with hpacml.prange whose results are in arrays, or whole arrays as in a[1:] = 2 * b[:-1], which become kernels"
 // CHECK-NEXT:    func.return
 // CHECK-LABEL: func.func private @called
 // CHECK-NEXT:    hpacml_rt.refuse "the original code of the region 'called' uses the array 'a' on the host
@@ -83,7 +83,7 @@ func.func @first() -> f32 {
 
 // -----
 
-// CHECK: 'sum' uses the array 'a' on the host, but is for a GPU: write loops with hpacml.prange
+// CHECK: 'sum' uses the array 'a' on the host, but is for a GPU: write loops with hpacml.prange whose
 
 func.func @sum(%a: memref<?xf32>) -> f32 {
   %c0 = arith.constant 0 : index
