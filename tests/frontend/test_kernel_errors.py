@@ -229,6 +229,7 @@ STATEMENTS: list[tuple[str, str, str | None, str]] = [
     ("n: int", "t = Table()", "Table()", "the default of 'rows' is made by a function: give rows=..."),
     ("n: int", "return len(n)", "len(n)", "len(...) of a number (int): it is of an array, a tuple or a text"),
     ("n: int", "c = [1, n]\n    c[0] = n", "c[0]", "lists are tuples in a kernel: write c = np.array(...) before"),
+    ("n: int", "c = [1, n]\n    c[0] += n", "c[0]", "which has no elements to assign: tuples do not change"),
     ("n: int", "c = (small, small)\n    c[0] = n", "c[0]", "tuples do not change, and lists are tuples in a kernel"),
     ("n: int", "k = np.arange(3)\n    k[1:] += 0.5", "k[1:] += 0.5", "here: write k[1:] = k[1:] + 0.5"),
     (
@@ -327,6 +328,42 @@ def test_errors(parameters: str, body: str, culprit: str | None, message: str) -
     if culprit is not None:
         _, line, carets = text.splitlines()
         assert line[carets.index("^") : carets.index("^") + carets.count("^")] == culprit
+
+
+ADVISED = [
+    "a.any() or (a > 0).all()",
+    "math.sqrt((a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2)",
+    "abs(x - n) <= 1e-9 * max(abs(x), abs(n))",
+    "int(math.sqrt(n))",
+    "x * 2.0 ** n",
+    "x - math.trunc(x) + float(math.trunc(x))",
+    "a.prod() + sum(a)",
+    "(abs(a - b) <= 1e-8 + 1e-5 * abs(b)).all()",
+    "(a * b).sum() / b.sum()",
+    "(a != 0).sum()",
+    "(a[1:] - a[:-1]).sum()",
+    "a[None].sum() + a[:, None].sum() + a[::-1].sum()",
+    "(1.0 + (2.0 - 1.0) / (n - 1) * np.arange(n)).sum()",
+    "((a != 0) != (b != 0)).any()",
+    "math.sqrt((a * a).sum())",
+    "(a[:, None] * b).sum()",
+    "np.rint(a * 100).sum() / 100 + np.rint(a).sum()",
+    "((a - a.mean()) ** 2).mean() ** 0.5",
+    "((a > 0) & (b > 0) | ~(a > 1) ^ (b > 1)).any()",
+    "a @ b",
+    "(np.trunc(a) + a * (math.pi / 180)).sum()",
+    "cached.__wrapped__(n)",
+    "np.hypot(x, 1.0)",
+]
+
+
+@pytest.mark.parametrize("expression", ADVISED)
+def test_what_is_advised_compiles(expression: str) -> None:
+    helpers = kernel_of(HELPERS).py_func.__globals__
+    parameters = 'a: Float64[np.ndarray, "N"], b: Float64[np.ndarray, "N"], x: float, n: int'
+    kernel = kernel_of(f"@hpacml.kernel\ndef f({parameters}):\n    return {expression}\n", **helpers)
+    arguments = np.array([1.0, -2.0, 3.0]), np.array([3.0, 0.5, 1.0]), 2.25, 3
+    assert kernel(*arguments) == pytest.approx(kernel.py_func(*arguments), rel=1e-14)
 
 
 def test_the_place_is_that_of_the_file() -> None:

@@ -184,6 +184,13 @@ class Setting:
     u: V
     function: Any
     large: Any
+@dataclass
+class Row:
+    u: V
+    @property
+    def moved(self):
+        self.u[0] += 1.0
+        return self.u
 class Plain:
     k = 2
     def times(self, x):
@@ -207,6 +214,8 @@ OF_OBJECTS = [
     "g = Base(x)\nreturn g == Base(x, n), g != g, g == Derived(x), g == n, g is None, State(x) == (x, 0)",
     "return SETTING.function(x), used(SETTING, x), PLAIN.times(x)",
     "c = SETTING\nreturn used(c, x), c.u[2], c.function(x)",
+    "c = SETTING\ndef g(y):\n    return c.function(y)\nh = lambda y: c.function(y) + SETTING.function(y)\nreturn g(x), h(x)",
+    "r = Row(np.zeros(2) + x)\ns = r.u * 2 + r.moved\nreturn s[0], s[1], r.u[0]",
 ]
 
 

@@ -225,6 +225,11 @@ class Context(ABC):
 
     def _static_part(self, node: ast.Attribute | ast.Subscript) -> Any:
         """An object in a tuple or a bundle that is a variable, which has a variable for each of its parts."""
+        root: ast.expr = node
+        while isinstance(root, ast.Attribute | ast.Subscript):
+            root = root.value
+        if self.outer is not None and not (isinstance(root, ast.Name) and root.id in self.own_names):
+            return self.outer._static_part(node)
         value = self.variables.get(ast.unparse(node))
         return value.object if isinstance(value, Static) else MISSING
 

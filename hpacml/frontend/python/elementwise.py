@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 from collections.abc import Callable, Sequence
 
 from xdsl.dialects.builtin import IndexType, MemRefType
@@ -12,6 +13,7 @@ from xdsl.ir import Region, SSAValue
 
 from hpacml.frontend.python import allocation, overlap, slicing
 from hpacml.frontend.python.context import MISSING, Context
+from hpacml.frontend.python.forms import Form
 from hpacml.frontend.python.functions import is_pure
 from hpacml.frontend.python.layouts import memref_of_layout
 from hpacml.frontend.python.number import Number
@@ -64,7 +66,14 @@ def may_write(context: Context, node: ast.expr) -> bool:
         is_method = found is MISSING and isinstance(callee, ast.Attribute) and callee.attr != "fill"
         if not is_method and not is_pure(found):
             return True
-    return False
+    return any(isinstance(each, ast.Attribute) and _runs_code(context, each) for each in ast.walk(node))
+
+
+def _runs_code(context: Context, node: ast.Attribute) -> bool:
+    """Whether this is a property of a bundle that is a variable."""
+    owner = context.variables.get(ast.unparse(node.value))
+    type = owner.type if isinstance(owner, Form) else None
+    return type is not None and isinstance(inspect.getattr_static(type, node.attr, None), property)
 
 
 def lifted(

@@ -10,7 +10,17 @@ from xdsl.dialects.scf import IfOp
 from xdsl.ir import Block, Region
 
 from hpacml.frontend import plain
-from hpacml.frontend.python import bundles, elementwise, iteration, jumps, kinds, making, messages, operators
+from hpacml.frontend.python import (
+    bundles,
+    elementwise,
+    iteration,
+    jumps,
+    kinds,
+    making,
+    messages,
+    operators,
+    subscripts,
+)
 from hpacml.frontend.python.approx import Directives
 from hpacml.frontend.python.context import Ended
 from hpacml.frontend.python.evaluator import Evaluator
@@ -202,7 +212,8 @@ class Statements:
     def _in_place(self, node: ast.AugAssign, target: Value) -> None:
         """Compile an operator whose result goes to the elements of an array, as NumPy has it."""
         if not isinstance(target, Array):
-            raise self._evaluator.error(node.target, f"this is {describe(target)}, which has no elements to assign")
+            what = f"this is {describe(target)}, which has no elements to assign"
+            raise self._evaluator.error(node.target, f"{what}: {subscripts.UNCHANGED}")
         value = self._binary(node, target)
         with self._evaluator.at(node):
             if isinstance(value, Array | Elements) and not np.can_cast(

@@ -62,7 +62,7 @@ def place(context: Context, node: ast.Subscript, is_target: bool = False) -> Pla
                 found = _of_array(context, node, _named(found, owner), group)
             case Tuple():
                 if is_target and not groups:
-                    raise context.error(node, f"{_UNCHANGED}: write {ast.unparse(owner)} = np.array(...) before")
+                    raise context.error(node, f"{UNCHANGED}: write {ast.unparse(owner)} = np.array(...) before")
                 found = _of_tuple(context, found, group)
             case Place():
                 raise context.error(node, f"'{found.array.name}' has only {dimensions(len(found.indices))}")
@@ -71,7 +71,7 @@ def place(context: Context, node: ast.Subscript, is_target: bool = False) -> Pla
     return found
 
 
-_UNCHANGED = "tuples do not change, and lists are tuples in a kernel"
+UNCHANGED = "tuples do not change, and lists are tuples in a kernel"
 
 
 def _named(array: Array, node: ast.expr) -> Array:
