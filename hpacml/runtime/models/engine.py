@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-import zlib
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, cast
 
 import torch
 
@@ -17,6 +15,7 @@ from hpacml.runtime.entry import Function
 from hpacml.runtime.models import threads
 from hpacml.runtime.models.described import Described, NotDescribed, Weights
 from hpacml.runtime.models.network_code import compiled, rows
+from hpacml.runtime.models.snapshot import Snapshot
 
 MOST_FEATURES = 1024
 """The most features of a layer: a tile of them is 512 KiB."""
@@ -46,27 +45,26 @@ class Engine:
         Raises NotDescribed, and has written nothing then, for what compiled code does not compute.
         """
         known = self._look()
-        points, inputs, outputs = _shape(known, x, y)
+        key = x.shape, y.shape, x.dtype, y.dtype, x.is_contiguous() and y.is_contiguous()
+        if (shape := known.shapes.get(key)) is None:
+            shape = known.shapes[key] = _shape(known, x, y)
+        points, inputs, outputs = shape
         function = compiled(known.layers, known.element, _FLOATS[x.dtype], _FLOATS[y.dtype], inputs, outputs)
         x, y = x.view(points, inputs), y.view(points, outputs)
-        threads.run(
-            [
-                partial(_call, function, [*known.packed, x[start:stop], y[start:stop]])
-                for start, stop in _shares(points, known.work)
-            ]
-        )
+        shares = _shares(points, known.work)
+        if len(shares) == 1:
+            _call(function, [*known.packed, x, y])
+        else:
+            threads.run([partial(_call, function, [*known.packed, x[a:b], y[a:b]]) for a, b in shares])
 
     def _look(self) -> _Known:
         """What the module is now. Its weights are packed anew if it is another, or they are."""
         if self._fixed and self._known is not None:
             return self._known
-        described = Described(self._find())
-        weights = [each() for each in described.weights]
-        content = [_digest(tensor) for tensors in weights for tensor in tensors]
-        key = tuple(described.layers), described.flattens, *content
-        if self._known is None or self._known.key != key:
-            self._known = _Known(key, described, weights)
-        return self._known
+        module, known = self._find(), self._known
+        if known is None or not known.snapshot.holds(module) or known.snapshot.digest() != known.digest:
+            known = self._known = _Known(module)
+        return known
 
 
 def _call(function: Function, arrays: Sequence[torch.Tensor]) -> None:
@@ -85,15 +83,21 @@ def _shares(points: int, work: int) -> list[tuple[int, int]]:
 class _Known:
     """A module as it was at a call: its layers, and its weights as compiled code reads them."""
 
-    def __init__(self, key: tuple[object, ...], described: Described, weights: Sequence[Weights]) -> None:
-        self.key, self.flattens = key, described.flattens
-        taken = iter(weights)
-        own = [next(taken) if layer.parameters else () for layer in described.layers]
+    def __init__(self, module: torch.nn.Module) -> None:
+        described = Described(module)
+        self.flattens, self.snapshot = described.flattens, Snapshot(module)
+        self.digest = self.snapshot.digest()  # before they are read: another thread may change them
+        taken = iter(described.weights)
+        own = [next(taken)() if layer.parameters else () for layer in described.layers]
+        if any(each.device.type != "cpu" for weights in own for each in weights):
+            raise NotDescribed("its weights are not on the host")
         self.element = _element(described.layers, own)
         self.layers = tuple(
             _widened(*each, is_single=self.element == "f32") for each in zip(described.layers, own, strict=True)
         )
         _require_small(self.layers, SIZES[self.element])
+        self.shapes: dict[tuple[object, ...], tuple[int, int, int]] = {}
+        """The points and features of tensors that it was called with."""
         self.work = sum(layer.parameters for layer in self.layers)
         self.packed = [_packed(layer, each) for layer, each in zip(self.layers, own, strict=True) if each]
 
@@ -140,13 +144,6 @@ def _packed(layer: Layer, weights: Weights) -> torch.Tensor:
         return torch.cat([bias, *parts])
     dtype = torch.float64 if isinstance(layer, Scaling) and layer.kind.endswith("64") else weights[0].dtype
     return torch.cat([each.reshape(-1).to(dtype) for each in weights])
-
-
-def _digest(tensor: torch.Tensor) -> tuple[object, ...]:
-    """What tells of other content, also after writes by `.data` and NumPy, which Torch does not count."""
-    if tensor.device.type != "cpu":
-        raise NotDescribed("its weights are not on the host")
-    return tensor.dtype, tuple(tensor.shape), zlib.crc32(cast(Any, tensor.contiguous().numpy()))
 
 
 def _shape(known: _Known, x: torch.Tensor, y: torch.Tensor) -> tuple[int, int, int]:

@@ -14,9 +14,6 @@ os.register_at_fork(after_in_child=_pools.clear)  # a child has none of its pare
 
 def run(parts: Sequence[Callable[[], object]]) -> None:
     """Run all parts, the first in this thread, and raise what one of them raises."""
-    if len(parts) == 1:
-        parts[0]()
-        return
     others = len(parts) - 1
     if (pool := _pools.get(others)) is None:
         pool = _pools.setdefault(others, ThreadPoolExecutor(others, "hpacml-network"))

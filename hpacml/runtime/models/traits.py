@@ -14,7 +14,7 @@ _everywhere = vars(torch.nn.modules.module)
 _function_modes = cast("Callable[[], int]", cast(Any, torch)._C._len_torch_function_stack)
 _dispatch_modes = cast("Callable[[], int]", cast(Any, torch)._C._len_torch_dispatch_stack)
 
-_STANDARD = len(vars(torch.nn.Module()))
+STANDARD = len(vars(torch.nn.Module()))
 """How many attributes each module has, which come before those of its class."""
 
 
@@ -35,7 +35,7 @@ def _add(module: torch.nn.Module, found: list[int]) -> None:
         for weight in weights.values():
             if weight is not None:
                 found.append(weight.data_ptr())
-    for each in islice(inside.values(), _STANDARD, None):
+    for each in islice(inside.values(), STANDARD, None):
         found += [item.data_ptr() for item in _items(each) if isinstance(item, torch.Tensor)]
     for child in inside["_modules"].values():
         if child is not None:
