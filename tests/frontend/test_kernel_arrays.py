@@ -179,6 +179,27 @@ def test_reshape_of_what_numpy_has_in_another_order(made: str) -> None:
 UFUNCS = "arccos arcsin arcsinh arctan arctanh cbrt cos cosh exp exp2 expm1 log log10 log1p log2 sin sinh tan tanh"
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "v = m[1:3].reshape(-1)\n    v[0] = 77.0\n    return v",
+        "v = c[1, 1 : n + 1].reshape(5, n)\n    v[1] = -1\n    return v",
+        "v = c[n].ravel()\n    v[1] = -1\n    return v",
+        "return m[n:n].reshape(-1), m[1].reshape(2, 2)",
+        "m[1:].ravel()[1:] = m[:-1].ravel()[:-1]\n    return m[1:].reshape(-1)[::-1]",
+        "a = np.zeros((3, 4))\n    a[1:].reshape(-1)[2] = 5.0\n    return a",
+    ],
+)
+def test_reshape_of_leading_parts_is_a_view(body: str) -> None:
+    kernel = kernel_of(f"{HEAD}@hpacml.kernel\ndef f(m: M, c: Float64[np.ndarray, 'k 4 5'], n: int):\n    {body}\n")
+    ours, theirs = ((np.arange(20.0).reshape(5, 4), np.arange(60.0).reshape(3, 4, 5)) for _ in range(2))
+    found, expected = kernel(*ours, 2), kernel.py_func(*theirs, 2)
+    pairs = zip(found, expected, strict=True) if isinstance(found, tuple) else [(found, expected)]
+    for mine, other in [*pairs, *zip(ours, theirs, strict=True)]:
+        np.testing.assert_array_equal(mine, other)
+        assert mine.shape == other.shape
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
 def test_functions_whose_last_bits_are_the_machines(dtype: str) -> None:
     calls = [f"np.{name}(a)" for name in UFUNCS.split()] + ["np.arccosh(a + 1)", "np.arctan2(a, b)"]

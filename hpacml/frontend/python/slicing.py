@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import dropwhile
 
 from xdsl.dialects.builtin import DYNAMIC_INDEX, MemRefType, StridedLayoutAttr
 from xdsl.dialects.memref import CastOp, ExtractStridedMetaDataOp, ReinterpretCastOp, SubviewOp
@@ -84,8 +85,9 @@ def rearranged(context: Context, array: Array, axes: Sequence[int | None]) -> Ar
 
 
 def reshaped(context: Context, node: ast.AST, array: Array, sizes: Sequence[Value]) -> Array:
-    """`array.reshape(sizes)` of a packed array. Raises `Refusal` for others, and for sizes that do not fit."""
-    if layout_of_memref(array.value.type) is not Layout.PACKED:
+    """`array.reshape(sizes)` of an array without gaps. Raises `Refusal` for others, and for sizes that do not fit."""
+    is_packed = layout_of_memref(array.value.type) is Layout.PACKED
+    if not is_packed and not _is_packed_part(array):
         raise Refusal(
             "reshape is of packed arrays, and this one may have gaps: write .copy() before it, which is other memory"
         )
@@ -112,9 +114,30 @@ def reshaped(context: Context, node: ast.AST, array: Array, sizes: Sequence[Valu
     for axis, step in enumerate(strides_of(result)):
         behind = context.count(wanted[axis + 1 :])
         steps.append(numbers.ssa(behind) if step is None else step)
+    if not is_packed:
+        return _reinterpreted(context, array, known, steps, result)
     op = ReinterpretCastOp.from_dynamic(array.value, [0], known, steps, _strided(result))
     memory = SSAValue.get(context.emit.value(op), type=MemRefType)
     return replace(array, name="", value=cast(context, memory, result), parent=None, parts=())
+
+
+def _is_packed_part(array: Array) -> bool:
+    """Whether this is what indices and then a slice take of a packed array without gaps, as `m[1:3]` and `c[0, 1:]`."""
+    if array.parent is None or layout_of_memref(SSAValue.get(array.parent, type=MemRefType).type) is not Layout.PACKED:
+        return False
+    rest = list(dropwhile(lambda part: part.is_index, array.parts))
+    return all(part.step == 1 for part in rest[:1]) and all(part.is_whole for part in rest[1:])
+
+
+def _reinterpreted(
+    context: Context, array: Array, sizes: Sequence[SSAValue | int], steps: Sequence[SSAValue | int], type: MemRefType
+) -> Array:
+    """The memory from the first element of an array on, in other dimensions."""
+    metadata = ExtractStridedMetaDataOp(array.value)
+    context.emit.op(metadata)
+    result = MemRefType(type.element_type, type.get_shape(), StridedLayoutAttr(strides_of(type), None))
+    op = ReinterpretCastOp.from_dynamic(metadata.base_buffer, [metadata.offset], sizes, steps, result)
+    return _as_array(context, array, context.emit.value(op))
 
 
 def retyped(context: Context, memory: SSAValue[MemRefType], type: MemRefType) -> SSAValue[MemRefType]:
