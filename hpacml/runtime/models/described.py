@@ -35,7 +35,7 @@ class Described:
         inside = module.__dict__
         if inside["_forward_hooks"] or inside["_forward_pre_hooks"]:
             raise NotDescribed(f"{place} has hooks")
-        if "forward" in inside:
+        if "forward" in inside or (kind in _FORWARDS and kind.forward is not _FORWARDS[kind]):
             raise NotDescribed(f"{place} has a forward of its own")
         if inside["training"]:
             raise NotDescribed(f"{place} is in training mode")
@@ -139,3 +139,6 @@ _KNOWN: Mapping[type[nn.Module], Callable[[Described, Any], None]] = cast(
         nn.Dropout: _nothing,
     },
 )
+
+_FORWARDS: Mapping[type[nn.Module], object] = {kind: kind.forward for kind in (*_KNOWN, nn.Sequential)}
+"""What the layers compute, which programs may exchange."""

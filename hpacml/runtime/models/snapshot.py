@@ -36,15 +36,15 @@ class Snapshot:
                 for tensor in inside[kind].values()
                 if tensor is not None
             ]
-        self._kinds: list[tuple[Any, Any]] = [(part, part.__class__) for part in ahead[1:]]
+        self._kinds: list[tuple[Any, Any, Any]] = [(part, part.__class__, part.__class__.forward) for part in ahead[1:]]
         self._kind = module.__class__
 
     def holds(self, module: torch.nn.Module) -> bool:
         """Tell whether this is the module, and consists of the same, apart from the values of its weights."""
         if self._module() is not module or module.__class__ is not self._kind:
             return False
-        for part, kind in self._kinds:
-            if part.__class__ is not kind:
+        for part, kind, forward in self._kinds:
+            if part.__class__ is not kind or kind.forward is not forward:
                 return False
         for inside, before in self._parts:
             now = _state(inside)

@@ -204,6 +204,13 @@ def test_weights_that_change() -> None:
     require_equal(net)
 
 
+def test_layers_that_a_program_exchanges(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = network()
+    require_equal(net, either, sizes=(3,))
+    monkeypatch.setattr(nn.Tanh, "forward", lambda self, x: x)
+    require_equal(net, either, sizes=(3,))
+
+
 def test_a_module_is_not_kept() -> None:
     net = network()
     require_equal(net, sizes=(3,))
