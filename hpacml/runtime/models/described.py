@@ -140,5 +140,5 @@ _KNOWN: Mapping[type[nn.Module], Callable[[Described, Any], None]] = cast(
     },
 )
 
-_FORWARDS: Mapping[type[nn.Module], object] = {kind: kind.forward for kind in (*_KNOWN, nn.Sequential)}
+_FORWARDS: Mapping[type[nn.Module], object] = {kind: cast(Any, kind).forward for kind in (*_KNOWN, nn.Sequential)}
 """What the layers compute, which programs may exchange."""
