@@ -30,7 +30,7 @@ class Linear:
 
 @dataclass(frozen=True)
 class Scaling:
-    """A function of each number that has weights for each feature, or, with one feature, the same for all.
+    """A function of each number that has weights for each feature, or, with one and but for `batch_norm`, for all.
 
     `normalize` is `(x - a) / b`, `denormalize` `x * b + a`, `batch_norm` `(x - a) * b + c`, and `prelu` `a * x` where x
     is negative. With `64` at their ends the first two compute in f64; then `denormalize64`, the last layer, gives f64.
@@ -42,6 +42,11 @@ class Scaling:
     @property
     def parameters(self) -> int:
         return SCALINGS[self.kind] * self.features
+
+    @property
+    def is_for_all(self) -> bool:
+        """Whether all features have the same weights, however many there are."""
+        return self.features == 1 and self.kind != "batch_norm"
 
     def __str__(self) -> str:
         return f"{self.kind}({self.features})"
@@ -125,7 +130,7 @@ def stages(layers: Sequence[Layer], inputs: int) -> list[Stage]:
             features = layer.outputs
             found.append(Stage(layer, (), features))
             continue
-        if isinstance(layer, Scaling) and layer.features not in (1, features):
+        if isinstance(layer, Scaling) and layer.features != features and not layer.is_for_all:
             raise ValueError(f"{layer} has {layer.features} features, and there are {features}")
         last = found.pop() if found else Stage(None, (), features)
         found.append(Stage(last.linear, (*last.functions, layer), features))

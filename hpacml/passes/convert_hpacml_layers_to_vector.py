@@ -164,7 +164,7 @@ def _scaled(layer: Scaling, weights: SSAValue, x: SSAValue, feature: SSAValue, v
 
     def weight(number: int) -> SSAValue:
         first = _index(number * layer.features, v.builder)
-        place = first if layer.features == 1 else v.builder.insert(arith.AddiOp(first, feature)).result
+        place = first if layer.is_for_all else v.builder.insert(arith.AddiOp(first, feature)).result
         return (wide if "64" in layer.kind else v).splat(v.builder.insert(memref.LoadOp.get(weights, [place])).res)
 
     match layer.kind:

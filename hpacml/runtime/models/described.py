@@ -27,15 +27,16 @@ class Described:
         """For each layer that has weights, what gives them."""
         self.flattens = False
         """Whether all dimensions of an input but the first are its features."""
+        _require_known(module)
         self._add(module, "")
 
     def _add(self, module: nn.Module, name: str) -> None:
-        kind = type(module)
-        place = f"{kind.__name__} ('{name}')" if name else f"the {kind.__name__}"
+        kind: Any = type(module)
+        place = _place(kind, name)
         inside = module.__dict__
         if inside["_forward_hooks"] or inside["_forward_pre_hooks"]:
             raise NotDescribed(f"{place} has hooks")
-        if "forward" in inside or (kind in _FORWARDS and kind.forward is not _FORWARDS[kind]):
+        if "forward" in inside or kind.forward is not _FORWARDS[kind]:
             raise NotDescribed(f"{place} has a forward of its own")
         if inside["training"]:
             raise NotDescribed(f"{place} is in training mode")
@@ -43,11 +44,8 @@ class Described:
             for part, child in inside["_modules"].items():
                 self._add(child, f"{name}.{part}".lstrip("."))
             return
-        add = _KNOWN.get(kind)
-        if add is None:
-            raise NotDescribed(f"{place} is no layer that is compiled")
         try:
-            add(self, module)
+            _KNOWN[kind](self, module)
         except NotDescribed as error:
             raise NotDescribed(f"{place} {error}") from None
 
@@ -55,6 +53,21 @@ class Described:
         self.layers.append(layer)
         if weights is not None:
             self.weights.append(weights)
+
+
+def _require_known(module: nn.Module) -> None:
+    """Raise NotDescribed for other layers. Each call of a module that has some asks, so nothing else comes before."""
+    ahead = [("", module)]
+    for name, part in ahead:
+        kind = type(part)
+        if kind is nn.Sequential:
+            ahead += [(f"{name}.{key}" if name else key, each) for key, each in vars(part)["_modules"].items()]
+        elif kind not in _KNOWN:
+            raise NotDescribed(f"{_place(kind, name)} is no layer that is compiled")
+
+
+def _place(kind: type[nn.Module], name: str) -> str:
+    return f"{kind.__name__} ('{name}')" if name else f"the {kind.__name__}"
 
 
 def _linear(found: Described, module: Any) -> None:

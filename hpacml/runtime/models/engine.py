@@ -28,6 +28,9 @@ LEAST_WORK = 1 << 20
 
 TILE = 128
 
+KNOWN_SHAPES = 64
+"""How many shapes of tensors a network remembers."""
+
 _FLOATS = {torch.float32: "f32", torch.float64: "f64"}
 
 
@@ -44,12 +47,12 @@ class Engine:
         The first layer takes the features of `x`, its last dimension, or, if it flattens, all but the first.
         Raises NotDescribed, and has written nothing then, for what compiled code does not compute.
         """
+        if x.dtype not in _FLOATS or y.dtype not in _FLOATS:
+            raise NotDescribed("its arrays have other elements than float32 and float64")
+        if x.dim() < 2 or not x.is_contiguous() or not y.is_contiguous():
+            raise NotDescribed("its input has no dimension of features")
         known = self._look()
-        key = x.shape, y.shape, x.dtype, y.dtype, x.is_contiguous() and y.is_contiguous()
-        if (shape := known.shapes.get(key)) is None:
-            shape = known.shapes[key] = _shape(known, x, y)
-        points, inputs, outputs = shape
-        function = compiled(known.layers, known.element, _FLOATS[x.dtype], _FLOATS[y.dtype], inputs, outputs)
+        points, inputs, outputs, function = known.code_for(x, y)
         x, y = x.view(points, inputs), y.view(points, outputs)
         shares = _shares(points, known.work)
         if len(shares) == 1:
@@ -96,10 +99,21 @@ class _Known:
             _widened(*each, is_single=self.element == "f32") for each in zip(described.layers, own, strict=True)
         )
         _require_small(self.layers, SIZES[self.element])
-        self.shapes: dict[tuple[object, ...], tuple[int, int, int]] = {}
-        """The points and features of tensors that it was called with."""
+        self._codes: dict[tuple[object, ...], tuple[int, int, int, Function]] = {}
+        """By the shapes and types of tensors, what `code_for` gives."""
         self.work = sum(layer.parameters for layer in self.layers)
         self.packed = [_packed(layer, each) for layer, each in zip(self.layers, own, strict=True) if each]
+
+    def code_for(self, x: torch.Tensor, y: torch.Tensor) -> tuple[int, int, int, Function]:
+        """The number of points, and of the features of both tensors, and the code for them."""
+        key = x.shape, y.shape, x.dtype, y.dtype
+        if (found := self._codes.get(key)) is None:
+            points, inputs, outputs = _shape(self, x, y)
+            function = compiled(self.layers, self.element, _FLOATS[x.dtype], _FLOATS[y.dtype], inputs, outputs)
+            if len(self._codes) >= KNOWN_SHAPES:
+                self._codes.clear()
+            found = self._codes[key] = points, inputs, outputs, function
+        return found
 
 
 def _element(layers: Sequence[Layer], weights: Sequence[Weights]) -> str:
@@ -148,10 +162,6 @@ def _packed(layer: Layer, weights: Weights) -> torch.Tensor:
 
 def _shape(known: _Known, x: torch.Tensor, y: torch.Tensor) -> tuple[int, int, int]:
     """The number of points, and of the features of both tensors."""
-    if x.dtype not in _FLOATS or y.dtype not in _FLOATS:
-        raise NotDescribed("its arrays have other elements than float32 and float64")
-    if x.dim() < 2 or not x.is_contiguous() or not y.is_contiguous():
-        raise NotDescribed("its input has no dimension of features")
     kept = 1 if known.flattens else x.dim() - 1
     if kept > 1 and any(_is_by_channel(layer) for layer in known.layers):
         raise NotDescribed("the features of a layer are dimension 1 of more than 2")

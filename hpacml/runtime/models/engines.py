@@ -45,7 +45,7 @@ class Engines:
                     f"the region '{self._label}' wants its network compiled, and {model.name} cannot be: {reason}; "
                     "leave out engine(compiled), or write engine(auto)"
                 ) from None
-            self._note(f"Torch, as {reason}")
+            self._note("Torch", reason)
             return None
         self._note("compiled")
         return result
@@ -69,6 +69,6 @@ class Engines:
             current.run_network(self._label, engine.run, (x, y))
         return y
 
-    def _note(self, engine: str) -> None:
+    def _note(self, engine: str, reason: object = None) -> None:
         if instruments.current.timing:
-            counters.count_engine(self._label, engine)
+            counters.count_engine(self._label, engine if reason is None else f"{engine}, as {reason}")

@@ -150,6 +150,19 @@ def test_more_layers_than_fit_a_block() -> None:
     require_equal(nn.Sequential(nn.Linear(5, 1), nn.PReLU(), nn.Linear(1, 3)).eval())
 
 
+def test_statistics_of_another_number_of_features() -> None:
+    x, y = data(9), np.zeros((9, 3))
+    net = nn.Sequential(nn.BatchNorm1d(1), nn.Linear(5, 3)).double().eval()
+    with pytest.raises(hpacml.ModelError, match="running_mean should contain 5 elements not 1"):
+        either(x, y, 9, net)
+    with pytest.raises(hpacml.CompileError, match=r"batch_norm\(1\) has 1 features, and there are 5"):
+        compiled(x, y, 9, net)
+
+
+def test_sizes_that_change_at_each_call() -> None:
+    require_equal(network(), sizes=tuple(range(1, 200)))
+
+
 def test_threads() -> None:
     net, threads = network(), torch.get_num_threads()
     try:
