@@ -9,7 +9,7 @@ from typing import cast
 
 from xdsl.context import Context
 from xdsl.dialects import arith, memref, scf, vector
-from xdsl.dialects.builtin import AnyFloat, IndexType, IntegerAttr, MemRefType, ModuleOp, f64
+from xdsl.dialects.builtin import AnyFloat, IndexType, MemRefType, ModuleOp, f64
 from xdsl.ir import Block, Region, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint
@@ -100,7 +100,7 @@ class _Lowering:
 
             self._points(inner, points)
 
-        _loop(_index(self.inputs, builder), 1, builder, feature)
+        _loop(builder.index(self.inputs), 1, builder, feature)
 
     def _finish(self, x: SSAValue, feature: SSAValue, place: SSAValue, v: Vectors) -> None:
         """Apply the functions of the stage to the points of a feature, and store the results."""
@@ -123,9 +123,9 @@ class _Lowering:
             def block(number: SSAValue, inner: Builder) -> None:
                 self._block(weights, _times(number, self.rows, inner), self.rows, inner)
 
-            _loop(_index(whole, builder), 1, builder, block)
+            _loop(builder.index(whole), 1, builder, block)
         for first, count in found[whole:]:
-            self._block(weights, _index(first, builder), count, builder)
+            self._block(weights, builder.index(first), count, builder)
 
     def _block(self, weights: SSAValue, first: SSAValue, count: int, builder: Builder) -> None:
         """Build `count` outputs from `first` on, for all points."""
@@ -136,7 +136,7 @@ class _Lowering:
             biases = [v.splat(v.builder.insert(memref.LoadOp.get(weights, [output])).res) for output in outputs]
             sums = [bias for bias in biases for _ in places]
             body = Block(arg_types=[IndexType(), *(value.type for value in sums)])
-            zero, end, one = (_index(number, v.builder) for number in (0, self.inputs, 1))
+            zero, end, one = (v.builder.index(number) for number in (0, self.inputs, 1))
             loop = v.builder.insert(scf.ForOp(zero, end, one, sums, Region(body)))
             inner = Vectors(self.element, self.lanes, Builder(InsertPoint.at_end(body), self.op))
             i, *carried = body.args
@@ -163,7 +163,7 @@ def _scaled(layer: Scaling, weights: SSAValue, x: SSAValue, feature: SSAValue, v
     wide = Vectors(f64, v.lanes, v.builder)
 
     def weight(number: int) -> SSAValue:
-        first = _index(number * layer.features, v.builder)
+        first = v.builder.index(number * layer.features)
         place = first if layer.is_for_all else v.builder.insert(arith.AddiOp(first, feature)).result
         return (wide if "64" in layer.kind else v).splat(v.builder.insert(memref.LoadOp.get(weights, [place])).res)
 
@@ -207,19 +207,15 @@ def activation(layer: Activation, x: SSAValue, v: Vectors) -> SSAValue:
 
 def _loop(end: SSAValue, step: int, builder: Builder, body: Callable[[SSAValue, Builder], None]) -> None:
     block = Block(arg_types=[IndexType()])
-    builder.insert(scf.ForOp(_index(0, builder), end, _index(step, builder), [], Region(block)))
+    builder.insert(scf.ForOp(builder.index(0), end, builder.index(step), [], Region(block)))
     inner = Builder(InsertPoint.at_end(block))
     body(block.args[0], inner)
     inner.insert(scf.YieldOp())
 
 
-def _index(value: int, builder: Builder) -> SSAValue:
-    return builder.insert(arith.ConstantOp(IntegerAttr(value, IndexType()))).result
-
-
 def _plus(value: SSAValue, number: int, builder: Builder) -> SSAValue:
-    return builder.insert(arith.AddiOp(value, _index(number, builder))).result
+    return builder.insert(arith.AddiOp(value, builder.index(number))).result
 
 
 def _times(value: SSAValue, number: int, builder: Builder) -> SSAValue:
-    return builder.insert(arith.MuliOp(value, _index(number, builder))).result
+    return builder.insert(arith.MuliOp(value, builder.index(number))).result

@@ -8,7 +8,7 @@ from math import prod
 
 from xdsl.context import Context
 from xdsl.dialects import arith, memref, scf
-from xdsl.dialects.builtin import BoolAttr, IndexType, IntegerAttr, ModuleOp, i8, i32
+from xdsl.dialects.builtin import BoolAttr, IntegerAttr, ModuleOp, i8, i32
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import PatternRewriter, PatternRewriteWalker, RewritePattern
@@ -90,7 +90,7 @@ def _watch(op: WatchOp) -> None:
     memory = start.insert(memref.AllocaOp.get(WATCH.element_type, 4, WATCH.get_shape())).memref
     for user in [op, *(use.operation for use in op.watch.uses)]:
         builder = Builder(InsertPoint.before(user))
-        first = builder.insert(arith.ConstantOp(IntegerAttr(0, IndexType()))).result
+        first = builder.index(0)
         number = builder.insert(arith.ConstantOp(IntegerAttr(int(isinstance(user, BadIndexOp)), i32))).result
         match user:
             case WatchOp():

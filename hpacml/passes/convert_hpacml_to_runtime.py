@@ -384,16 +384,15 @@ def _count_copied(op: CopiedOp) -> None:
     builder = Builder(InsertPoint.before(op))
     tensor_type = cast(MemRefType, op.tensor.type)
 
-    def number(value: int) -> SSAValue:
-        return builder.insert(arith.ConstantOp(IntegerAttr(value, IndexType()))).result
-
     def memory(array: SSAValue) -> SSAValue:
         return builder.insert(memref.ExtractAlignedPointerAsIndexOp.get(array)).aligned_pointer
 
-    size = number(SIZES[dtype_name(tensor_type.element_type)])
+    size = builder.index(SIZES[dtype_name(tensor_type.element_type)])
     for d in range(tensor_type.get_num_dims()):
-        size = builder.insert(arith.MuliOp(size, builder.insert(memref.DimOp(op.tensor, number(d))).result)).result
+        size = builder.insert(
+            arith.MuliOp(size, builder.insert(memref.DimOp(op.tensor, builder.index(d))).result)
+        ).result
     for array in op.arrays:
         shared = builder.insert(arith.CmpiOp(memory(op.tensor), memory(array), "eq")).result
-        size = builder.insert(arith.SelectOp(shared, number(0), size)).result
+        size = builder.insert(arith.SelectOp(shared, builder.index(0), size)).result
     Rewriter.replace_op(op, arith.IndexCastOp(size, i64))

@@ -67,7 +67,7 @@ class HpacmlGpuToLoopsPass(ModulePass):
 def _on_stack(op: FlagOp) -> None:
     """Put the flag and its record into memory of the function, and give all its checks the number 0."""
     builder = Builder(InsertPoint.before(op))
-    zero = builder.insert(arith.ConstantOp(IntegerAttr(0, IndexType()))).result
+    zero = builder.index(0)
     down = builder.insert(arith.ConstantOp(IntegerAttr(0, i32))).result
     types = [op.flag.type, op.record.type]
     arrays = [builder.insert(memref.AllocaOp.get(each.element_type, 8, each.get_shape())).memref for each in types]
@@ -77,7 +77,7 @@ def _on_stack(op: FlagOp) -> None:
 
 def _read(op: FlagDownOp) -> None:
     builder = Builder(InsertPoint.before(op))
-    zero = builder.insert(arith.ConstantOp(IntegerAttr(0, IndexType()))).result
+    zero = builder.index(0)
     raised = builder.insert(memref.LoadOp.get(op.flag, [zero])).res
     down = builder.insert(arith.ConstantOp(IntegerAttr(0, i32))).result
     Rewriter.replace_op(op, arith.CmpiOp(raised, down, "eq"))
@@ -190,7 +190,7 @@ def _nest(
     sizes: Sequence[SSAValue], counters: Sequence[SSAValue], known: dict[SSAValue, SSAValue], builder: Builder
 ) -> Builder:
     """Build loops over `sizes`, the last outermost, that give values to `counters`; the builder of their inside."""
-    zero, one = (builder.insert(arith.ConstantOp(IntegerAttr(n, IndexType()))).result for n in (0, 1))
+    zero, one = (builder.index(n) for n in (0, 1))
     for size, counter in reversed(list(zip(sizes, counters, strict=True))):
         if isinstance(size.owner, arith.ConstantOp) and size.owner.value == IntegerAttr(1, IndexType()):
             known[counter] = zero

@@ -99,7 +99,7 @@ class _Tiling:
     ) -> None:
         """Build loops over the dimensions of the sweep that are left, the last one in steps of a tile."""
         is_last = len(sizes) == 1
-        zero, step = _index(0, builder), _index(self.points if is_last else 1, builder)
+        zero, step = builder.index(0), builder.index(self.points if is_last else 1)
         block = Block(arg_types=[IndexType()])
         builder.insert(scf.ForOp(zero, sizes[0], step, [], Region(block)))
         inner, here = Builder(InsertPoint.at_end(block), self.op), [*place, block.args[0]]
@@ -134,13 +134,13 @@ class _Tiling:
         features = tile_type.get_shape()[0]
         layout = StridedLayoutAttr([1, self.points], None)
         tensor_type = MemRefType(tile_type.element_type, [DYNAMIC_INDEX, features], layout)
-        zero = _index(0, builder)
+        zero = builder.index(0)
         tensor = memref.ReinterpretCastOp.from_dynamic(tile, [zero], [count, features], [1, self.points], tensor_type)
         firsts = [0]
         for view in views:
             firsts.append(firsts[-1] + self.op.features(view))
         parts = [_part(view, place, count, builder) for view in views]
-        numbers = [_index(first, builder) for first in firsts[:-1]]
+        numbers = [builder.index(first) for first in firsts[:-1]]
         builder.insert(kind(parts, builder.insert(tensor).result, numbers, [1]))
 
 
@@ -156,7 +156,7 @@ def _part(view: SSAValue, place: Sequence[SSAValue], count: SSAValue, builder: B
         raise refusal(view.owner, f"a view of type {memory} must come from hpacml.indirect")
     shape = memory.get_shape()
     rest = [
-        builder.insert(memref.DimOp(view, _index(d, builder))).result if shape[d] == DYNAMIC_INDEX else shape[d]
+        builder.insert(memref.DimOp(view, builder.index(d))).result if shape[d] == DYNAMIC_INDEX else shape[d]
         for d in range(len(place), len(shape))
     ]
     offsets: list[SSAValue | int] = [*place, *[0] * len(rest)]
@@ -167,7 +167,3 @@ def _part(view: SSAValue, place: Sequence[SSAValue], count: SSAValue, builder: B
     layout = StridedLayoutAttr([strides_of(whole)[d] for d in kept], whole.get_offset())
     result = MemRefType(whole.element_type, [whole.get_shape()[d] for d in kept], layout)
     return builder.insert(memref.SubviewOp.get(view, offsets, sizes, steps, result)).result
-
-
-def _index(value: int, builder: Builder) -> SSAValue:
-    return builder.insert(arith.ConstantOp(IntegerAttr(value, IndexType()))).result

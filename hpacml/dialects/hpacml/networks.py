@@ -6,6 +6,7 @@ In a tile, `tile[f, p]` is feature `f` of point `p`, so that what is done for ne
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import cast
 
 from xdsl.dialects.builtin import (
@@ -50,6 +51,10 @@ class _OfLayers(TextualOperation):
             return [parse(text.data) for text in self.layers]
         except ValueError as error:
             raise VerifyException(str(error)) from None
+
+
+def _texts(layers: Sequence[Layer]) -> ArrayAttr[StringAttr]:
+    return ArrayAttr([StringAttr(str(layer)) for layer in layers])
 
 
 def _verify_weights(weights: Sequence[SSAValue], layers: Sequence[Layer]) -> None:
@@ -104,7 +109,7 @@ class NetworkOp(_OfLayers):
         super().__init__(
             operands=[weights, inputs, outputs],
             properties={
-                "layers": ArrayAttr([StringAttr(str(layer)) for layer in layers]),
+                "layers": _texts(layers),
                 "element": element,
                 "sweep": IntegerAttr(sweep, i64),
             },
@@ -120,10 +125,7 @@ class NetworkOp(_OfLayers):
         shape = view_type(view).get_shape()[self.rank :]
         if DYNAMIC_INDEX in shape:
             raise VerifyException(f"the number of features of {view.type} is unknown")
-        count = 1
-        for size in shape:
-            count *= size
-        return count
+        return prod(shape)
 
     def verify_(self) -> None:
         if self.rank < 1:
@@ -177,7 +179,7 @@ class LayerOp(_OfLayers):
     ):
         super().__init__(
             operands=[points, weights, source, target],
-            properties={"layers": ArrayAttr([StringAttr(str(layer)) for layer in layers])},
+            properties={"layers": _texts(layers)},
         )
 
     def verify_(self) -> None:

@@ -7,7 +7,8 @@ from functools import partial
 from typing import TypeVar
 
 from xdsl import builder, rewriter
-from xdsl.dialects.builtin import FileLineColLoc, LocationAttr, UnknownLoc
+from xdsl.dialects import arith
+from xdsl.dialects.builtin import FileLineColLoc, IndexType, IntegerAttr, LocationAttr, UnknownLoc
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.rewriter import InsertPoint
 from xdsl.utils.exceptions import PassFailedException
@@ -26,6 +27,10 @@ class Builder(builder.Builder):
         where = UnknownLoc() if origin is None else origin.location
         known = not isinstance(where, UnknownLoc)
         super().__init__(insertion_point, operation_insertion_handler=[partial(_locate, where=where)] if known else [])
+
+    def index(self, value: int) -> SSAValue:
+        """Insert a constant of the type `index`."""
+        return self.insert(arith.ConstantOp(IntegerAttr(value, IndexType()))).result
 
 
 class Rewriter(rewriter.Rewriter):

@@ -23,8 +23,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from xdsl.dialects import arith, func, gpu, memref, scf
-from xdsl.dialects.builtin import IndexType, IntegerAttr, ModuleOp, NoneAttr, StringAttr, SymbolRefAttr
+from xdsl.dialects import func, gpu, memref, scf
+from xdsl.dialects.builtin import IndexType, ModuleOp, NoneAttr, StringAttr, SymbolRefAttr
 from xdsl.ir import Block, Operation, Region, SSAValue
 from xdsl.rewriter import InsertPoint
 from xdsl.traits import SymbolTable
@@ -70,9 +70,7 @@ def _copy(op: memref.GetGlobalOp, function: func.FuncOp) -> SSAValue:
     builder = Builder(InsertPoint.at_start(function.body.blocks[0]))
     table = builder.insert(memref.GetGlobalOp(op.name_, op.memref.type)).memref
     copy = builder.insert(memref.AllocOp([], [], table.type)).memref
-    zero, one, *sizes = (
-        builder.insert(arith.ConstantOp(IntegerAttr(n, IndexType()))).result for n in (0, 1, *table.type.get_shape())
-    )
+    zero, one, *sizes = (builder.index(n) for n in (0, 1, *table.type.get_shape()))
     block = Block(arg_types=[IndexType()] * len(sizes))
     inside = Builder(InsertPoint.at_end(block))
     inside.insert(memref.StoreOp.get(inside.insert(memref.LoadOp.get(table, block.args)).res, copy, block.args))

@@ -19,7 +19,7 @@ scf.parallel (%i) = (%c0) to (%n) step (%c1) {
 from __future__ import annotations
 
 from xdsl.dialects import arith, memref
-from xdsl.dialects.builtin import DYNAMIC_INDEX, IndexType, IntegerAttr, MemRefType
+from xdsl.dialects.builtin import DYNAMIC_INDEX, IntegerAttr, MemRefType
 from xdsl.ir import Operation, SSAValue
 from xdsl.rewriter import InsertPoint
 
@@ -90,7 +90,7 @@ class _Sizes:
 
     def _constant(self, size: int) -> SSAValue:
         if size not in self._constants:
-            self._constants[size] = self._builder.insert(arith.ConstantOp(IntegerAttr(size, IndexType()))).result
+            self._constants[size] = self._builder.index(size)
         return self._constants[size]
 
     def _dim(self, memory: SSAValue, axis: int) -> SSAValue:
