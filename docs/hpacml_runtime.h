@@ -17,6 +17,7 @@ extern "C" {
  */
 
 int32_t hpacml_infer(const char *site, void **tensors);
+int32_t hpacml_infer_on_views(const char *site, const char *views, void **memory);
 int32_t hpacml_sample(const char *site);
 void    hpacml_collect(const char *site, void **tensors, double milliseconds);
 void    hpacml_check_map(const char *site, const int64_t *values, void **arrays);

@@ -4,6 +4,7 @@ directives + kernel            hpacml.frontend
   hpacml-expand-ml             control made explicit: scf.if around gather, infer, scatter | gather, body, collect;
                                the original code a function
   hpacml-resolve-slices        each slice of a map a strided memref view; gather and scatter pack and unpack them
+  hpacml-offer-views           compiled code of the network is asked first, which takes the views as they are
   hpacml-fuse-gather-concat    the views of a map in one sweep; packed memory is not copied
   convert-hpacml-to-loops      packing becomes scf loops over memrefs
   convert-hpacml-to-runtime    infer, collect and failing maps become C calls; nothing of hpacml is left
@@ -34,18 +35,21 @@ if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp
     from xdsl.passes import ModulePass
 
-GPU_STAGES = {
+_ALL_STAGES = {
     "expand": "hpacml-expand-ml",
     "resolve": "hpacml-resolve-slices",
+    "offer": "hpacml-offer-views",
     "fuse": "hpacml-fuse-gather-concat",
     "gpu": "convert-hpacml-to-gpu",
     "host": "hpacml-refuse-host-accesses",
     "loops": "convert-hpacml-to-loops",
     "runtime": "convert-hpacml-to-runtime",
 }
+
+GPU_STAGES = {stage: name for stage, name in _ALL_STAGES.items() if stage != "offer"}
 """The passes for GPUs in order, by the name of the stage that each one leads to. The loops have nothing left to do."""
 
-STAGES = {stage: name for stage, name in GPU_STAGES.items() if stage not in ("gpu", "host")}
+STAGES = {stage: name for stage, name in _ALL_STAGES.items() if stage not in ("gpu", "host")}
 """The passes for the host."""
 
 REPORTING = {"expand": f"{STAGES['expand']}{{report=true}}"}

@@ -112,6 +112,28 @@ class InferSite(Site):
 
 
 @dataclass(frozen=True, slots=True)
+class ViewsSite(Site):
+    """The views of a call of `hpacml_infer_on_views`, which have `sweep` dimensions before features of their own."""
+
+    kind = "views"
+    symbol = "hpacml_infer_on_views"
+    sweep: int
+    inputs: tuple[TensorType, ...]
+    outputs: tuple[TensorType, ...]
+
+    def _fields(self) -> Json:
+        return {
+            "sweep": self.sweep,
+            "inputs": [view.to_json() for view in self.inputs],
+            "outputs": [view.to_json() for view in self.outputs],
+        }
+
+    @staticmethod
+    def parse(record: Json) -> ViewsSite:
+        return ViewsSite(record["sweep"], TensorType.parse(record["inputs"]), TensorType.parse(record["outputs"]))
+
+
+@dataclass(frozen=True, slots=True)
 class SampleSite(Site):
     """A call of `hpacml_sample`."""
 

@@ -80,6 +80,7 @@ def _llvm_type(c_type: str) -> str:
 
 HOST_SYMBOLS = (
     Symbol("int32_t hpacml_infer(const char *site, void **tensors)", python=True),
+    Symbol("int32_t hpacml_infer_on_views(const char *site, const char *views, void **memory)", python=True),
     Symbol("int32_t hpacml_sample(const char *site)", python=True),
     Symbol("void hpacml_collect(const char *site, void **tensors, double milliseconds)", python=True),
     Symbol("void hpacml_check_map(const char *site, const int64_t *values, void **arrays)", python=True),

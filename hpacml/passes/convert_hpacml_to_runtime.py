@@ -43,10 +43,11 @@ from hpacml.abi.records import (
     Site,
     Source,
     TensorType,
+    ViewsSite,
 )
 from hpacml.abi.symbols import SYMBOLS
 from hpacml.dialects.hpacml.attributes import dtype_name
-from hpacml.dialects.hpacml.control import BodyOp, CollectOp, InferOp, SampleOp
+from hpacml.dialects.hpacml.control import BodyOp, CollectOp, InferOnViewsOp, InferOp, SampleOp
 from hpacml.dialects.hpacml_rt.device_flags import FlagDownOp, FlagOp
 from hpacml.dialects.hpacml_rt.map_checks import CheckMapOp, RefuseOp
 from hpacml.dialects.hpacml_rt.measurements import CopiedOp, NowOp, RecordOp
@@ -100,6 +101,8 @@ class ConvertHpacmlToRuntimePass(ModulePass):
                     calls.body(each)
                 case InferOp():
                     calls.infer(each)
+                case InferOnViewsOp():
+                    calls.infer_on_views(each)
                 case SampleOp():
                     calls.sample(each)
                 case CollectOp():
@@ -169,6 +172,17 @@ class _Calls:
         if op.done.uses:
             op.done.replace_all_uses_with(_is_set(status, builder))
         Rewriter.erase_op(op)
+
+    def infer_on_views(self, op: InferOnViewsOp) -> None:
+        inputs, outputs = ((_tensor_type(type),) for type in op.tensors)
+        site = InferSite(**_given(op, InferSite, "tensors"), inputs=inputs, outputs=outputs)
+        views = ViewsSite(op.sweep, _tensor_types(op.inputs), _tensor_types(op.outputs))
+        builder = Builder(InsertPoint.before(op))
+        memory = _descriptors([*op.inputs, *op.outputs], op, builder)
+        _declare(self.module, views.symbol, builder)
+        texts = [self._address(each, builder) for each in (site, views)]
+        (status,) = builder.insert(func.CallOp(views.symbol, [*texts, memory], _results(views.symbol))).results
+        Rewriter.replace_op(op, [], [_is_set(status, builder)])
 
     def sample(self, op: SampleOp) -> None:
         site = SampleSite(**_given(op, SampleSite))
@@ -247,8 +261,12 @@ class _Calls:
     def _call(self, site: Site, arguments: Sequence[SSAValue], builder: Builder) -> Sequence[SSAValue]:
         """Call the runtime function of a site; its results."""
         _declare(self.module, site.symbol, builder)
-        address = builder.insert(llvm.AddressOfOp(self._site(site.to_json(), builder), POINTER)).result
+        address = self._address(site, builder)
         return builder.insert(func.CallOp(site.symbol, [address, *arguments], _results(site.symbol))).results
+
+    def _address(self, site: Site, builder: Builder) -> SSAValue:
+        """The address of the record of a site."""
+        return builder.insert(llvm.AddressOfOp(self._site(site.to_json(), builder), POINTER)).result
 
     def _site(self, text: str, builder: Builder) -> str:
         """The symbol of the constant that holds `text`, NUL-terminated."""
@@ -279,10 +297,10 @@ def _is_set(status: SSAValue, builder: Builder) -> SSAValue:
     return builder.insert(arith.CmpiOp(status, zero, "ne")).result
 
 
-def _given(op: InferOp | SampleOp | CollectOp, kind: type[Site]) -> dict[str, Any]:
-    """The label, the clauses and the maps of an operation, as fields of its record."""
+def _given(op: InferOp | InferOnViewsOp | SampleOp | CollectOp, kind: type[Site], *besides: str) -> dict[str, Any]:
+    """The label, the clauses and the maps of an operation, which it has `besides` others, as fields of its record."""
     sources = [field.name for field in fields(kind) if field.type == Source.__name__]
-    others = op.properties.keys() - {*sources, AttrSizedOperandSegments.attribute_name}
+    others = op.properties.keys() - {*sources, *besides, AttrSizedOperandSegments.attribute_name}
     given = {name: _source(op.properties.get(name)) for name in sources}
     return given | {name: _plain(op.properties[name]) for name in others}
 
@@ -309,8 +327,11 @@ def _texts(texts: ArrayAttr[StringAttr] | None) -> tuple[str, ...]:
 
 
 def _tensor_types(values: Sequence[SSAValue]) -> tuple[TensorType, ...]:
-    types = (cast(MemRefType, value.type) for value in values)
-    return tuple(TensorType(dtype_name(type.element_type), type.get_num_dims()) for type in types)
+    return tuple(_tensor_type(cast(MemRefType, value.type)) for value in values)
+
+
+def _tensor_type(type: MemRefType) -> TensorType:
+    return TensorType(dtype_name(type.element_type), type.get_num_dims())
 
 
 def _stack(op: Operation, element_type: Attribute, count: int) -> SSAValue:

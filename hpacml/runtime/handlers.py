@@ -16,6 +16,7 @@ from hpacml.abi.records import (
     RefuseSite,
     SampleSite,
     SizeSite,
+    ViewsSite,
 )
 from hpacml.errors import DeviceError, MapError
 from hpacml.runtime import callbacks, frame, messages
@@ -41,6 +42,7 @@ def install() -> None:
         instruments.listeners.append(install)
     callbacks.register(
         infer=around(_name_of_infer, infer),
+        infer_on_views=infer_on_views,
         collect=around(_name_of_collect, collect),
         sample=sample,
         check_map=check_map,
@@ -82,6 +84,15 @@ def infer(site: int, tensors: int) -> bool:
     """
     require_stack()
     return _inferences.at(site).run(tensors)
+
+
+def infer_on_views(site: int, views: int, memory: int) -> bool:
+    """Run the network of a site from views to views, whose descriptors `memory` points to pointers to.
+
+    Returns False where compiled code does not do that, and nothing has been written; then `infer` is to follow.
+    """
+    require_stack()
+    return _inferences.at(site).on_views.run(_views.at(views), memory)
 
 
 def sample(site: int) -> bool:
@@ -162,6 +173,7 @@ def _collection(record: Json) -> Collection:
 
 
 _inferences = Sites(_inference)
+_views = Sites(ViewsSite.parse)
 _samples = Sites(_sampling)
 _collections = Sites(_collection)
 _labels = Sites(lambda record: str(record["label"]))

@@ -16,7 +16,7 @@ from hpacml.dialects.hpacml.attributes import (
 )
 from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp
 from hpacml.dialects.hpacml.clause_attributes import SampleAttr, UnitsAttr
-from hpacml.dialects.hpacml.control import BodyOp, CollectOp, InferOp, MlOp, SampleOp
+from hpacml.dialects.hpacml.control import BodyOp, CollectOp, InferOnViewsOp, InferOp, MlOp, SampleOp
 from hpacml.dialects.hpacml.gather_scatter import GatherOp, ScatterOp, TensorOp
 from hpacml.dialects.hpacml.networks import LayerOp, NetworkOp
 from hpacml.dialects.hpacml.packing import FusedGatherOp, FusedScatterOp, IndirectOp, PackOp, UnpackOp
@@ -31,6 +31,7 @@ Hpacml = Dialect(
         GatherOp,
         ScatterOp,
         BodyOp,
+        InferOnViewsOp,
         InferOp,
         SampleOp,
         CollectOp,

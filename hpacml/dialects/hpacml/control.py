@@ -318,6 +318,62 @@ class InferOp(ModelClauses):
 
 
 @irdl_op_definition
+class InferOnViewsOp(ModelClauses):
+    """
+    Run the model of an inference from views to views, if it is a network that compiled code computes for them.
+
+    `tensors` are the types of what that inference has: of its input and of its output, whose last dimension is that of
+    the features. Views have the dimensions of the sweep, then features of their own. The result is true when `outs`
+    are written. False leaves them untouched, and the inference is to follow, which raises what there is to raise.
+
+    Example:
+    ```mlir
+    %done = hpacml.infer_on_views "heat" model "m.pt2" tensors [memref<?x2xf32>, memref<?x1xf32>]
+      ins(%west, %east : memref<?xf32>, memref<?xf32>) outs(%centre : memref<?xf32>)
+    ```
+    """
+
+    name = "hpacml.infer_on_views"
+
+    label = prop_def(TEXT)
+    maps = opt_prop_def(TEXTS)
+    tensors = prop_def(ArrayAttr[MemRefType])
+    inputs = var_operand_def(MemRefType)
+    outputs = var_operand_def(MemRefType)
+    done = result_def(i1)
+
+    traits = traits_def(*READS_AND_WRITES)
+    irdl_options = (AttrSizedOperandSegments(as_property=True),)
+    custom_directives = (Given,)
+    assembly_format = (
+        f"$label {MODEL_CLAUSES} (`maps` $maps^)? `tensors` $tensors "
+        "`ins` `(` $inputs `:` type($inputs) `)` `outs` `(` $outputs `:` type($outputs) `)` attr-dict"
+    )
+
+    def __init__(self, infer: InferOp, inputs: Sequence[SSAValue], outputs: Sequence[SSAValue]):
+        tensors = [cast(MemRefType, each.type) for each in (*infer.inputs, *infer.outputs)]
+        clauses = {name: infer.properties[name] for name in infer.properties.keys() & _CLAUSES_OF_INFERENCES}
+        properties = {**clauses, "tensors": ArrayAttr(tensors)}
+        super().__init__(operands=[inputs, outputs], properties=properties, result_types=[i1])
+
+    @property
+    def sweep(self) -> int:
+        """The number of dimensions that views have before their own features."""
+        return self.tensors.data[0].get_num_dims() - 1
+
+    def verify_(self) -> None:
+        super().verify_()
+        if len(self.tensors) != 2 or not self.inputs or not self.outputs:
+            raise VerifyException("an inference on views has one input and one output, and views of both")
+        for view in (*self.inputs, *self.outputs):
+            if cast(MemRefType, view.type).get_num_dims() < self.sweep:
+                raise VerifyException(f"a view of type {view.type} lacks dimensions of the sweep")
+
+
+_CLAUSES_OF_INFERENCES = frozenset({"label", "maps", "model", "batch", "on_error", "engine"})
+
+
+@irdl_op_definition
 class SampleOp(TextualOperation):
     """
     Count a call of a region that collects: is it one of those that `sample` takes?

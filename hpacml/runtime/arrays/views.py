@@ -9,7 +9,7 @@ import struct
 import sys
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -108,7 +108,11 @@ def extent(view: ArrayView) -> tuple[int, int]:
     return view.address + low * width, view.address + (high + 1) * width
 
 
-def descriptor(view: ArrayView) -> ctypes.Array[ctypes.c_int64]:
+Words: TypeAlias = "ctypes.Array[ctypes.c_int64]"
+"""A memref descriptor in 64-bit words: allocated, aligned, offset, sizes, strides."""
+
+
+def descriptor(view: ArrayView) -> Words:
     """The view's memref descriptor in 64-bit words: allocated, aligned, offset 0, sizes, strides."""
     words, layout = _descriptor_layout(len(view.shape))
     result = words()
@@ -116,9 +120,14 @@ def descriptor(view: ArrayView) -> ctypes.Array[ctypes.c_int64]:
     return result
 
 
+def words_at(address: int, rank: int) -> Words:
+    """The ranked memref descriptor at `address`."""
+    return _descriptor_layout(rank)[0].from_address(address)
+
+
 def view_of_descriptor(address: int, dtype: str, rank: int) -> ArrayView:
     """The view that the ranked memref descriptor at `address` describes. Nothing keeps the memory alive."""
-    words = _descriptor_layout(rank)[0].from_address(address)[:]
+    words = words_at(address, rank)[:]
     origin = words[1] + words[2] * SIZES[dtype]
     return ArrayView(origin, dtype, tuple(words[3 : 3 + rank]), tuple(words[3 + rank :]), False, None)
 

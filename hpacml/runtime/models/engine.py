@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -10,11 +11,11 @@ import torch
 
 from hpacml.dtypes import SIZES
 from hpacml.networks.architecture import Layer, Linear, Scaling, blocks, stages
-from hpacml.runtime.arrays.views import descriptor, tensor_view
+from hpacml.runtime.arrays.views import Words, descriptor, tensor_view, words_at
 from hpacml.runtime.entry import Function
 from hpacml.runtime.models import threads
 from hpacml.runtime.models.described import Described, NotDescribed, Weights
-from hpacml.runtime.models.network_code import compiled, rows
+from hpacml.runtime.models.network_code import Views, compiled, packed_type, rows
 from hpacml.runtime.models.snapshot import Snapshot
 
 MOST_FEATURES = 1024
@@ -53,12 +54,31 @@ class Engine:
             raise NotDescribed("its input has no dimension of features")
         known = self._look()
         points, inputs, outputs, function = known.code_for(x, y)
-        x, y = x.view(points, inputs), y.view(points, outputs)
-        shares = _shares(points, known.work)
+        views = [descriptor(tensor_view(each, None)) for each in (x.view(points, inputs), y.view(points, outputs))]
+        self._compute(known, function, views, points)
+
+    def run_on_views(self, views: Views, memory: Sequence[int]) -> None:
+        """Do the same from views to views, whose descriptors are at the addresses `memory`; no two share an element.
+
+        Raises NotDescribed, and has written nothing then.
+        """
+        known = self._look()
+        if known.flattens and views.sweep > 1:
+            raise NotDescribed("it flattens points")
+        if views.sweep > 1 and any(map(_is_by_channel, known.layers)):
+            raise NotDescribed("the features of a layer are dimension 1 of more than 2")
+        function = known.code_for_views(views)
+        words = [words_at(at, len(type.strides)) for at, type in zip(memory, views.types, strict=True)]
+        self._compute(known, function, words, math.prod(words[0][3 : 3 + views.sweep]))
+
+    def _compute(self, known: _Known, function: Function, views: Sequence[Words], points: int) -> None:
+        """Enter the code with descriptors of views, which threads share along their first dimension."""
+        shares = _shares(views[0][3], points, known.work)
         if len(shares) == 1:
-            _call(function, [*known.packed, x, y])
-        else:
-            threads.run([partial(_call, function, [*known.packed, x[a:b], y[a:b]]) for a, b in shares])
+            function(*known.addresses, *map(ctypes.addressof, views))
+            return
+        parts = [[_part(view, a, b) for view in views] for a, b in shares]
+        threads.run([partial(function, *known.addresses, *map(ctypes.addressof, part)) for part in parts])
 
     def _look(self) -> _Known:
         """What the module is now. Its weights are packed anew if it is another, or they are."""
@@ -70,17 +90,22 @@ class Engine:
         return known
 
 
-def _call(function: Function, arrays: Sequence[torch.Tensor]) -> None:
-    descriptors = [descriptor(tensor_view(each, None)) for each in arrays]  # must outlive the call
-    function(*map(ctypes.addressof, descriptors))
+def _part(view: Words, start: int, stop: int) -> Words:
+    """The descriptor of a part of the first dimension of a view."""
+    part = type(view).from_buffer_copy(view)
+    rank = (len(part) - 3) // 2
+    part[2] += start * part[3 + rank]
+    part[3] = stop - start
+    return part
 
 
-def _shares(points: int, work: int) -> list[tuple[int, int]]:
-    """Part points, each of which is so many multiplications, among as many threads as Torch has."""
+def _shares(rows: int, points: int, work: int) -> list[tuple[int, int]]:
+    """Part the rows of points, each of which is so many multiplications, among as many threads as Torch has."""
     most = points * work // LEAST_WORK
     count = max(1, min(torch.get_num_threads(), most))
-    size = max(TILE, -(-points // count // TILE) * TILE)
-    return [(start, min(points, start + size)) for start in range(0, points, size)] or [(0, 0)]
+    least = TILE if rows == points else 1
+    size = max(least, -(-rows // count // least) * least)
+    return [(start, min(rows, start + size)) for start in range(0, rows, size)] or [(0, 0)]
 
 
 class _Known:
@@ -101,19 +126,36 @@ class _Known:
         _require_small(self.layers, SIZES[self.element])
         self._codes: dict[tuple[object, ...], tuple[int, int, int, Function]] = {}
         """By the shapes and types of tensors, what `code_for` gives."""
+        self._codes_for_views: dict[Views, Function] = {}
         self.work = sum(layer.parameters for layer in self.layers)
-        self.packed = [_packed(layer, each) for layer, each in zip(self.layers, own, strict=True) if each]
+        self._packed = [_packed(layer, each) for layer, each in zip(self.layers, own, strict=True) if each]
+        self._descriptors = [descriptor(tensor_view(each, None)) for each in self._packed]
+        self.addresses = tuple(map(ctypes.addressof, self._descriptors))
+        """Where the descriptors of the packed weights are."""
 
     def code_for(self, x: torch.Tensor, y: torch.Tensor) -> tuple[int, int, int, Function]:
         """The number of points, and of the features of both tensors, and the code for them."""
         key = x.shape, y.shape, x.dtype, y.dtype
         if (found := self._codes.get(key)) is None:
             points, inputs, outputs = _shape(self, x, y)
-            function = compiled(self.layers, self.element, _FLOATS[x.dtype], _FLOATS[y.dtype], inputs, outputs)
+            types = (packed_type(_FLOATS[x.dtype], inputs),), (packed_type(_FLOATS[y.dtype], outputs),)
+            function = compiled(self.layers, self.element, 1, *types)
             if len(self._codes) >= KNOWN_SHAPES:
                 self._codes.clear()
             found = self._codes[key] = points, inputs, outputs, function
         return found
+
+    def code_for_views(self, views: Views) -> Function:
+        """The code for views. Raises NotDescribed for those that do not have the features of the network."""
+        if (function := self._codes_for_views.get(views)) is None:
+            inputs, outputs = (sum(type.width for type in types) for types in (views.inputs, views.outputs))
+            if _outputs(self.layers, inputs) != outputs:
+                raise NotDescribed(_OTHER_SHAPE)
+            function = compiled(self.layers, self.element, views.sweep, views.inputs, views.outputs)
+            if len(self._codes_for_views) >= KNOWN_SHAPES:
+                self._codes_for_views.clear()
+            self._codes_for_views[views] = function
+        return function
 
 
 def _element(layers: Sequence[Layer], weights: Sequence[Weights]) -> str:
@@ -166,15 +208,23 @@ def _shape(known: _Known, x: torch.Tensor, y: torch.Tensor) -> tuple[int, int, i
     if kept > 1 and any(_is_by_channel(layer) for layer in known.layers):
         raise NotDescribed("the features of a layer are dimension 1 of more than 2")
     inputs = x.shape[kept:].numel()
-    try:
-        found = stages(known.layers, inputs)
-    except ValueError as error:
-        raise NotDescribed(str(error)) from None
-    outputs = found[-1].outputs if found else inputs
+    outputs = _outputs(known.layers, inputs)
     sweep = x.shape[:kept]
     if y.shape != (*sweep, outputs) and not (outputs == 1 and y.shape == sweep):
-        raise NotDescribed("its results do not have the shape of the output")
+        raise NotDescribed(_OTHER_SHAPE)
     return sweep.numel(), inputs, outputs
+
+
+_OTHER_SHAPE = "its results do not have the shape of the output"
+
+
+def _outputs(layers: Sequence[Layer], inputs: int) -> int:
+    """How many features layers make of so many. Raises NotDescribed if these are not what they take."""
+    try:
+        found = stages(layers, inputs)
+    except ValueError as error:
+        raise NotDescribed(str(error)) from None
+    return found[-1].outputs if found else inputs
 
 
 def _is_by_channel(layer: Layer) -> bool:

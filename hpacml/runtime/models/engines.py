@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
@@ -14,6 +14,7 @@ from hpacml.runtime.models.described import NotDescribed
 from hpacml.runtime.models.engine import Engine
 from hpacml.runtime.models.lent import Lent
 from hpacml.runtime.models.model import Model
+from hpacml.runtime.models.network_code import Views
 from hpacml.runtime.models.traits import is_watched
 from hpacml.runtime.reports import counters, instruments
 
@@ -25,6 +26,8 @@ class Engines:
 
     def __init__(self, label: str, chosen: str | None) -> None:
         self._label, self._chosen = label, chosen
+        self._left_to_torch: Model | None = None
+        """The last model that Torch has computed where compiled code might have."""
 
     def compute(self, model: Model, lent: Lent, on_device: bool, apart: bool) -> torch.Tensor | None:
         """Compute the model by compiled code, and return its result; None if Torch is to do it.
@@ -32,10 +35,7 @@ class Engines:
         The result is the target itself, unless that shares memory with an input or the result is to be `apart`.
         Raises CompileError for a network that no code is made for, where the region wants that.
         """
-        chosen = self._chosen or environment.ENGINE.text()
-        if chosen not in ENGINES:
-            raise environment.ENGINE.wrong(chosen, f"set it to {', '.join(ENGINES)}")
-        if chosen == "torch":
+        if (chosen := self._engine()) == "torch":
             return None
         try:
             result = self._run(model, lent, on_device, apart)
@@ -46,21 +46,48 @@ class Engines:
                     "leave out engine(compiled), or write engine(auto)"
                 ) from None
             self._note("Torch", reason)
+            self._left_to_torch = model
             return None
         self._note("compiled")
         return result
 
-    def _run(self, model: Model, lent: Lent, on_device: bool, apart: bool) -> torch.Tensor:
+    def on_views(self, model: Model, views: Views, memory: Sequence[int]) -> bool:
+        """Compute the model from views to views, whose descriptors are at the addresses `memory`, by compiled code.
+
+        Returns False, and has written nothing then, if it is to be computed of tensors.
+        """
+        if model is self._left_to_torch or self._engine() == "torch":
+            return False
+        try:
+            self._for(model).run_on_views(views, memory)
+        except NotDescribed:
+            self._left_to_torch = model
+            return False
+        return True
+
+    def _engine(self) -> str:
+        """What the region or the environment says."""
+        chosen = self._chosen or environment.ENGINE.text()
+        if chosen not in ENGINES:
+            raise environment.ENGINE.wrong(chosen, f"set it to {', '.join(ENGINES)}")
+        return chosen
+
+    def _for(self, model: Model) -> Engine:
+        """The engine of a model. Raises NotDescribed if it has none, or must not have one now."""
         if model.network.module is None:
             raise NotDescribed("it is no module of layers, and no file that describes them")
-        if on_device:
-            raise NotDescribed("it runs on a GPU")
-        if len(lent.inputs) != 1 or len(lent.targets) != 1:
-            raise NotDescribed("it has several inputs or outputs")
         if is_watched() or _autocasts("cpu"):
             raise NotDescribed("hooks for all modules, a mode of Torch or autocast is on")
         if (engine := model.engine) is None:
             engine = model.engine = Engine(model.network.module, model.network.fixed)
+        return engine
+
+    def _run(self, model: Model, lent: Lent, on_device: bool, apart: bool) -> torch.Tensor:
+        if on_device:
+            raise NotDescribed("it runs on a GPU")
+        if len(lent.inputs) != 1 or len(lent.targets) != 1:
+            raise NotDescribed("it has several inputs or outputs")
+        engine = self._for(model)
         (x,), (target,) = lent.inputs, lent.targets
         y = torch.empty_like(target) if lent.updates or apart else target
         if (current := instruments.current) is instruments.OFF:

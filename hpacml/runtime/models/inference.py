@@ -26,6 +26,7 @@ from hpacml.runtime.models.evaluation import Evaluation
 from hpacml.runtime.models.lent import Lent, Loan, copied, extent, meet
 from hpacml.runtime.models.misfits import REAL, Misfits
 from hpacml.runtime.models.model import Model, load, passed
+from hpacml.runtime.models.on_views import OnViews
 from hpacml.runtime.models.outputs import by_name, fields, in_order, keys_of, names_of_outputs
 from hpacml.runtime.models.traits import is_watched
 from hpacml.runtime.sites import find, why_none
@@ -84,6 +85,7 @@ class Inference:
         """The tensors of earlier calls, by their memory. A call takes them out, so that no two have the same."""
         self._evaluation = Evaluation(site, self._misfits)
         self._engines = Engines(site.label, site.engine)
+        self.on_views = OnViews(self._fitting_model, self._engines)
         self._fitting: Model | None = None
         """The last model that was found to be trained for the maps of the site."""
         self._last: tuple[Callable[[], object], Model] | None = None
@@ -212,6 +214,13 @@ class Inference:
             f"the argument '{self._site.model.argument}' of the region '{self._site.label}' is of type "
             f"{type(given).__name__}: pass the path of a model, a torch.nn.Module or another callable"
         )
+
+    def _fitting_model(self) -> Model:
+        """Find the model of the current call, on the host. Raises ModelError if there is none, or for other maps."""
+        model = self.find_model("cpu")
+        if model is not self._fitting:
+            self._require_maps(model)
+        return model
 
     def _passed(self, given: Callable[..., object]) -> Model:
         if (last := self._last) is not None and last[0]() is given:

@@ -1,11 +1,22 @@
-"""The code of a network between two dense tensors, made once for each architecture: weights are arguments."""
+"""The code of a network between views of memory, made once for each architecture: weights are arguments."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from math import prod
+from typing import NamedTuple
 
-from xdsl.dialects.builtin import DYNAMIC_INDEX, FunctionType, MemRefType, ModuleOp, UnitAttr, f32, f64
+from xdsl.dialects.builtin import (
+    DYNAMIC_INDEX,
+    FunctionType,
+    MemRefType,
+    ModuleOp,
+    StridedLayoutAttr,
+    UnitAttr,
+    f32,
+    f64,
+)
 from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Block, Region
 
@@ -21,11 +32,55 @@ _FLOATS = {"f32": f32, "f64": f64}
 _NAME = "network"
 
 
+class ViewType(NamedTuple):
+    """The type of a view of float32 or float64: its dimensions are those of the sweep, then its own features."""
+
+    dtype: str
+    features: tuple[int, ...]
+    """The sizes of the dimensions of features."""
+    strides: tuple[int | None, ...]
+    """The strides of all dimensions in elements, None for one that only a call has."""
+
+    @property
+    def width(self) -> int:
+        """The number of features."""
+        return prod(self.features)
+
+    @property
+    def memory(self) -> MemRefType:
+        sweep = [DYNAMIC_INDEX] * (len(self.strides) - len(self.features))
+        layout = StridedLayoutAttr(self.strides, None)
+        return MemRefType(_FLOATS[self.dtype], [*sweep, *self.features], layout)
+
+
+class Views(NamedTuple):
+    """The types of all views of a network, which have `sweep` dimensions before their own features."""
+
+    sweep: int
+    inputs: tuple[ViewType, ...]
+    outputs: tuple[ViewType, ...]
+
+    @property
+    def types(self) -> tuple[ViewType, ...]:
+        return (*self.inputs, *self.outputs)
+
+
+def packed_type(dtype: str, features: int) -> ViewType:
+    """The type of a packed tensor, whose dimensions are points and features."""
+    return ViewType(dtype, (features,), (features, 1))
+
+
 @functools.lru_cache(256)
-def compiled(layers: tuple[Layer, ...], element: str, x: str, y: str, inputs: int, outputs: int) -> Function:
-    """The function that applies layers to packed tensors: weights, `x[points, inputs]`, `y[points, outputs]`."""
-    module = _module(layers, element, x, y, inputs, outputs)
-    count = sum(bool(layer.parameters) for layer in layers) + 2
+def compiled(
+    layers: tuple[Layer, ...],
+    element: str,
+    sweep: int,
+    inputs: tuple[ViewType, ...],
+    outputs: tuple[ViewType, ...],
+) -> Function:
+    """The function that applies layers to all points of a sweep, whose arguments are weights, inputs and outputs."""
+    module = _module(layers, element, sweep, inputs, outputs)
+    count = sum(bool(layer.parameters) for layer in layers) + len(inputs) + len(outputs)
 
     def load() -> Function:
         return loading.compile(generic_text(lower_networks(module, vector_bytes(), rows())), _NAME, ["memref"] * count)
@@ -33,7 +88,9 @@ def compiled(layers: tuple[Layer, ...], element: str, x: str, y: str, inputs: in
     return on_large_stack(load)
 
 
-def _module(layers: Sequence[Layer], element: str, x: str, y: str, inputs: int, outputs: int) -> ModuleOp:
+def _module(
+    layers: Sequence[Layer], element: str, sweep: int, inputs: Sequence[ViewType], outputs: Sequence[ViewType]
+) -> ModuleOp:
     weights = [
         MemRefType(
             f64 if isinstance(each, Scaling) and each.kind.endswith("64") else _FLOATS[element], [each.parameters]
@@ -41,14 +98,11 @@ def _module(layers: Sequence[Layer], element: str, x: str, y: str, inputs: int, 
         for each in layers
         if each.parameters
     ]
-    types = [
-        *weights,
-        MemRefType(_FLOATS[x], [DYNAMIC_INDEX, inputs]),
-        MemRefType(_FLOATS[y], [DYNAMIC_INDEX, outputs]),
-    ]
+    types = [*weights, *(view.memory for view in (*inputs, *outputs))]
     block = Block(arg_types=types)
-    *given, source, target = block.args
-    block.add_ops([NetworkOp(layers, _FLOATS[element], 1, given, [source], [target]), ReturnOp()])
+    given, views = block.args[: len(weights)], block.args[len(weights) :]
+    sources, targets = views[: len(inputs)], views[len(inputs) :]
+    block.add_ops([NetworkOp(layers, _FLOATS[element], sweep, given, sources, targets), ReturnOp()])
     function = FuncOp(_NAME, FunctionType.from_lists(types, []), Region(block))
     function.attributes["llvm.emit_c_interface"] = UnitAttr()
     return ModuleOp([function])

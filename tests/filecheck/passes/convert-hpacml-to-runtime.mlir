@@ -22,6 +22,26 @@ func.func @infer(%x: memref<?x5xf32>, %y: memref<?x1xf64>) -> i1 {
 
 // -----
 
+// Views are offered with the record of the inference, so that both are of one site, and with a record of their own.
+
+func.func @offer(%x: memref<?x3xf32>, %v: memref<?xf32>, %y: memref<?x1xf32>) {
+  %on_views = hpacml.infer_on_views "a" model "m.pt2" tensors [memref<?x3xf32>, memref<?x1xf32>] ins(%v, %x : memref<?xf32>, memref<?x3xf32>) outs(%v : memref<?xf32>)
+  %done = hpacml.infer "a" model "m.pt2" ins(%x : memref<?x3xf32>) outs(%y : memref<?x1xf32>)
+  func.return
+}
+
+// CHECK-DAG:   @hpacml_site_0("{\22kind\22: \22infer\22, \22label\22: \22a\22
+// CHECK-DAG:   @hpacml_site_1("{\22kind\22: \22views\22, \22sweep\22: 1, \22inputs\22: [{\22dtype\22: \22f32\22, \22rank\22: 1}, {\22dtype\22: \22f32\22, \22rank\22: 2}], \22outputs\22: [{\22dtype\22: \22f32\22, \22rank\22: 1}]}\00")
+// CHECK-DAG:   func.func private @hpacml_infer_on_views(!llvm.ptr, !llvm.ptr, !llvm.ptr) -> i32
+// CHECK-LABEL: func.func @offer
+// CHECK:         [[SITE:%\d+]] = llvm.mlir.addressof @hpacml_site_0
+// CHECK-NEXT:    [[VIEWS:%\d+]] = llvm.mlir.addressof @hpacml_site_1
+// CHECK-NEXT:    func.call @hpacml_infer_on_views([[SITE]], [[VIEWS]], {{%\d+}}) : (!llvm.ptr, !llvm.ptr, !llvm.ptr) -> i32
+// CHECK:         [[SITE:%\d+]] = llvm.mlir.addressof @hpacml_site_0
+// CHECK-NEXT:    func.call @hpacml_infer([[SITE]]
+
+// -----
+
 // Sites are told apart by what they say: equal ones share a constant. Everything the runtime needs to know is in it.
 
 func.func @sites(%x: memref<?x5xf32>, %u: memref<2xi8>, %z: memref<bf16>, %ms: f64, %ok: i1, %n: index) {

@@ -523,6 +523,24 @@ func.func @f(%in: !hpacml.mapping<9xf32>) {
 
 // -----
 
+func.func @f(%x: memref<?x5xf32>, %y: memref<f32>) {
+  %done = hpacml.infer_on_views "r" tensors [memref<?x5xf32>, memref<?xf32>] ins(%x : memref<?x5xf32>) outs(%y : memref<f32>)
+  func.return
+}
+
+// CHECK: Operation does not verify: a view of type memref<f32> lacks dimensions of the sweep
+
+// -----
+
+func.func @f(%x: memref<?x5xf32>) {
+  %done = hpacml.infer_on_views "r" tensors [memref<?x5xf32>] ins(%x : memref<?x5xf32>) outs(%x : memref<?x5xf32>)
+  func.return
+}
+
+// CHECK: Operation does not verify: an inference on views has one input and one output, and views of both
+
+// -----
+
 func.func @f(%in: !hpacml.mapping<9xf32>) {
   hpacml.ml infer in(%in : !hpacml.mapping<9xf32>) out(%in : !hpacml.mapping<9xf32>) label "r" sample <every: 2> {
     "test.op"() : () -> ()

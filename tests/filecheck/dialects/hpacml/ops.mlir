@@ -156,6 +156,7 @@ func.func @lowered(%x: memref<?x5xf32>, %y: memref<?xf64>, %ok: i1, %n: index) {
   %done = hpacml.infer "least" ins(%x : memref<?x5xf32>) outs(%y : memref<?xf64>)
   %most = hpacml.infer "most" model "m.pt2" batch 4096 on_error "raise" maps ["to: f", "from: g"] ins(%x, %x : memref<?x5xf32>, memref<?x5xf32>) outs(%y : memref<?xf64>) {note = "kept"}
   %named = hpacml.infer "named" model @net ins(%x : memref<?x5xf32>) outs(%y : memref<?xf64>)
+  %on_views = hpacml.infer_on_views "most" model @net engine "auto" maps ["to: f", "from: g"] tensors [memref<?x5xf32>, memref<?xf64>] ins(%x, %x : memref<?x5xf32>, memref<?x5xf32>) outs(%y : memref<?xf64>) {note = "kept"}
   hpacml.collect "least" ins(%x : memref<?x5xf32>) outs(%y : memref<?xf64>) time %ms
   %sampled = hpacml.sample "least" <most: 1>
   %taken = hpacml.sample "most" database @base <every: 10, fraction: 0.5, seed: 0, most: 9> {note = "kept"}
@@ -168,6 +169,7 @@ func.func @lowered(%x: memref<?x5xf32>, %y: memref<?xf64>, %ok: i1, %n: index) {
 // CHECK-NEXT:    %done = hpacml.infer "least" ins(%x : memref<?x5xf32>) outs(%y : memref<?xf64>)
 // CHECK-NEXT:    %most = hpacml.infer "most" model "m.pt2" batch 4096 on_error "raise" maps ["to: f", "from: g"] ins(%x, %x : memref<?x5xf32>, memref<?x5xf32>) outs(%y : memref<?xf64>) {note = "kept"}
 // CHECK-NEXT:    %named = hpacml.infer "named" model @net ins(%x : memref<?x5xf32>) outs(%y : memref<?xf64>)
+// CHECK-NEXT:    %on_views = hpacml.infer_on_views "most" model @net engine "auto" maps ["to: f", "from: g"] tensors [memref<?x5xf32>, memref<?xf64>] ins(%x, %x : memref<?x5xf32>, memref<?x5xf32>) outs(%y : memref<?xf64>) {note = "kept"}
 // CHECK-NEXT:    hpacml.collect "least" ins(%x : memref<?x5xf32>) outs(%y : memref<?xf64>) time %ms
 // CHECK-NEXT:    %sampled = hpacml.sample "least" <most: 1>
 // CHECK-NEXT:    %taken = hpacml.sample "most" database @base <every: 10, fraction: 0.5, seed: 0, most: 9> {note = "kept"}

@@ -1,0 +1,86 @@
+"""The inference of one call site from views to views, by compiled code of its network. It imports Torch."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import torch
+
+from hpacml.abi.records import TensorType, ViewsSite
+from hpacml.errors import HpacmlError
+from hpacml.runtime import checks
+from hpacml.runtime.arrays.views import extent, view_of_descriptor, words_at
+from hpacml.runtime.gpu.device_call import innermost
+from hpacml.runtime.models.engines import Engines
+from hpacml.runtime.models.model import Model
+from hpacml.runtime.models.network_code import Views, ViewType
+from hpacml.runtime.reports import instruments
+
+LEAST_ROW = 64
+"""The least points of a row: a tile holds some of one row, and tensors have no rows."""
+
+NARROW = 16
+"""The largest stride of the points of a row for which code is made of its own."""
+
+KNOWN_MEMORIES = 64
+"""How many sets of views a call site remembers."""
+
+_FLOATS = ("f32", "f64")
+
+
+class OnViews:
+    """Runs the networks of a call site without tensors. Where it does not, nothing has been written.
+
+    `find` gives the model of the current call. It raises an HpacmlError if there is none that fits.
+    """
+
+    def __init__(self, find: Callable[[], Model], engines: Engines) -> None:
+        self._find, self._engines = find, engines
+        self._known: dict[tuple[bytes, ...], Views | None] = {}
+        """The types of the views of earlier calls, by their descriptors; None where tensors are needed."""
+
+    def run(self, site: ViewsSite, pointers: int) -> bool:
+        """Fill the outputs; `pointers` points to pointers to descriptors, inputs first. Returns whether it did."""
+        is_plain = instruments.current is instruments.OFF and innermost() is None and not checks.chosen()
+        if not is_plain or torch.is_inference_mode_enabled():
+            return False
+        try:
+            model = self._find()
+            types = (*site.inputs, *site.outputs)
+            memory = (ctypes.c_size_t * len(types)).from_address(pointers)[:]
+            key = tuple(bytes(words_at(address, type.rank)) for address, type in zip(memory, types, strict=True))
+            if key not in self._known:
+                if len(self._known) >= KNOWN_MEMORIES:
+                    self._known.clear()
+                self._known[key] = _views(site, memory)
+            views = self._known[key]
+            return views is not None and self._engines.on_views(model, views, memory)
+        except HpacmlError:
+            return False  # the inference of tensors raises it
+
+
+def _views(site: ViewsSite, memory: Sequence[int]) -> Views | None:
+    """The types of views; None where tensors are needed: no points, short rows, and memory that is read and written."""
+    types = (*site.inputs, *site.outputs)
+    views = [view_of_descriptor(at, type.dtype, type.rank) for at, type in zip(memory, types, strict=True)]
+    sweep = views[0].shape[: site.sweep]
+    if 0 in sweep or (site.sweep > 1 and sweep[-1] < LEAST_ROW) or any(type.dtype not in _FLOATS for type in types):
+        return None
+    if any(view.shape[: site.sweep] != sweep for view in views):
+        return None
+    inputs, outputs = views[: len(site.inputs)], views[len(site.inputs) :]
+    written = sorted(map(extent, outputs))
+    if any(stop > start for (_, stop), (start, _) in pairwise(written)):
+        return None
+    if any(low < stop and start < high for low, high in map(extent, inputs) for start, stop in written):
+        return None
+    found = [_type(type, view.shape, view.strides, site.sweep) for type, view in zip(types, views, strict=True)]
+    return Views(site.sweep, tuple(found[: len(inputs)]), tuple(found[len(inputs) :]))
+
+
+def _type(type: TensorType, shape: Sequence[int], strides: Sequence[int], sweep: int) -> ViewType:
+    row = sweep - 1
+    known = [stride if stride == 1 or (d == row and 0 < stride <= NARROW) else None for d, stride in enumerate(strides)]
+    return ViewType(type.dtype, tuple(shape[sweep:]), tuple(known))

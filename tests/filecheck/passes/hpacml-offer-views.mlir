@@ -1,0 +1,228 @@
+// RUN: hpacml-opt %s -p hpacml-offer-views --split-input-file | filecheck %s
+
+// All that belongs to the inference follows where it is not on views.
+
+func.func @stencil(%west: memref<?xf32, strided<[?], offset: ?>>, %both: memref<?x2xf32>, %centre: memref<?xf32>, %n: index) {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %x = memref.alloc(%n) : memref<?x3xf32>
+  hpacml.pack %west into %x at %c0 features [1] : memref<?xf32, strided<[?], offset: ?>>, memref<?x3xf32>
+  hpacml.pack %both into %x at %c1 features [1] : memref<?x2xf32>, memref<?x3xf32>
+  %y = memref.alloc(%n) : memref<?x1xf32>
+  %done = hpacml.infer "r" model "m.pt2" ins(%x : memref<?x3xf32>) outs(%y : memref<?x1xf32>)
+  scf.if %done {
+    hpacml.unpack %centre from %y at %c0 features [1] : memref<?xf32>, memref<?x1xf32>
+  } else {
+    "test.op"() : () -> ()
+  }
+  memref.dealloc %x : memref<?x3xf32>
+  memref.dealloc %y : memref<?x1xf32>
+  func.return
+}
+
+// CHECK-LABEL: func.func @stencil
+// CHECK-NEXT:    %c0 = arith.constant 0 : index
+// CHECK-NEXT:    %c1 = arith.constant 1 : index
+// CHECK-NEXT:    %on_views = hpacml.infer_on_views "r" model "m.pt2" tensors [memref<?x3xf32>, memref<?x1xf32>] ins(%west, %both : memref<?xf32, strided<[?], offset: ?>>, memref<?x2xf32>) outs(%centre : memref<?xf32>)
+// CHECK-NEXT:    scf.if %on_views {
+// CHECK-NEXT:    } else {
+// CHECK-NEXT:      %x = memref.alloc(%n)
+// CHECK-NEXT:      hpacml.pack %west
+// CHECK-NEXT:      hpacml.pack %both
+// CHECK-NEXT:      %y = memref.alloc(%n)
+// CHECK-NEXT:      %done = hpacml.infer "r"
+// CHECK-NEXT:      scf.if %done {
+// CHECK-NEXT:        hpacml.unpack
+// CHECK-NEXT:      } else {
+// CHECK-NEXT:        "test.op"
+// CHECK-NEXT:      }
+// CHECK-NEXT:      memref.dealloc %x
+// CHECK-NEXT:      memref.dealloc %y
+// CHECK-NEXT:    }
+// CHECK-NEXT:    func.return
+
+// -----
+
+// What stands in between is to happen in any case.
+
+func.func @between(%s: memref<?xf32>, %t: memref<?xf32>, %n: index) {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %x = memref.alloc(%n) : memref<?x2xf32>
+  hpacml.pack %s into %x at %c0 features [1] : memref<?xf32>, memref<?x2xf32>
+  hpacml.pack %s into %x at %c1 features [1] : memref<?xf32>, memref<?x2xf32>
+  "test.op"() : () -> ()
+  %y = memref.alloc(%n) : memref<?x1xf32>
+  %done = hpacml.infer "r" model "m.pt2" ins(%x : memref<?x2xf32>) outs(%y : memref<?x1xf32>)
+  scf.if %done {
+    hpacml.unpack %t from %y at %c0 features [1] : memref<?xf32>, memref<?x1xf32>
+  }
+  memref.dealloc %x : memref<?x2xf32>
+  memref.dealloc %y : memref<?x1xf32>
+  func.return
+}
+
+// CHECK-LABEL: func.func @between
+// CHECK-NOT:   infer_on_views
+
+// -----
+
+// Measurements tell the stages apart.
+
+func.func @measured(%s: memref<?xf32>, %t: memref<?xf32>, %n: index) {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %x = memref.alloc(%n) : memref<?x2xf32>
+  hpacml.pack %s into %x at %c0 features [1] : memref<?xf32>, memref<?x2xf32>
+  hpacml.pack %s into %x at %c1 features [1] : memref<?xf32>, memref<?x2xf32>
+  %now = hpacml_rt.now
+  %y = memref.alloc(%n) : memref<?x1xf32>
+  %done = hpacml.infer "r" model "m.pt2" ins(%x : memref<?x2xf32>) outs(%y : memref<?x1xf32>)
+  scf.if %done {
+    hpacml.unpack %t from %y at %c0 features [1] : memref<?xf32>, memref<?x1xf32>
+  }
+  memref.dealloc %x : memref<?x2xf32>
+  memref.dealloc %y : memref<?x1xf32>
+  func.return
+}
+
+// CHECK-LABEL: func.func @measured
+// CHECK-NOT:   infer_on_views
+
+// -----
+
+// Features are packed in another order than that of the network.
+
+func.func @order(%s: memref<?xf32>, %t: memref<?xf32>, %n: index) {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %x = memref.alloc(%n) : memref<?x2xf32>
+  hpacml.pack %s into %x at %c1 features [1] : memref<?xf32>, memref<?x2xf32>
+  hpacml.pack %s into %x at %c0 features [1] : memref<?xf32>, memref<?x2xf32>
+  %y = memref.alloc(%n) : memref<?x1xf32>
+  %done = hpacml.infer "r" model "m.pt2" ins(%x : memref<?x2xf32>) outs(%y : memref<?x1xf32>)
+  scf.if %done {
+    hpacml.unpack %t from %y at %c0 features [1] : memref<?xf32>, memref<?x1xf32>
+  }
+  memref.dealloc %x : memref<?x2xf32>
+  memref.dealloc %y : memref<?x1xf32>
+  func.return
+}
+
+// CHECK-LABEL: func.func @order
+// CHECK-NOT:   infer_on_views
+
+// -----
+
+// A feature is missing.
+
+func.func @missing(%s: memref<?xf32>, %t: memref<?xf32>, %n: index) {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %x = memref.alloc(%n) : memref<?x2xf32>
+  hpacml.pack %s into %x at %c0 features [1] : memref<?xf32>, memref<?x2xf32>
+  %y = memref.alloc(%n) : memref<?x1xf32>
+  %done = hpacml.infer "r" model "m.pt2" ins(%x : memref<?x2xf32>) outs(%y : memref<?x1xf32>)
+  scf.if %done {
+    hpacml.unpack %t from %y at %c0 features [1] : memref<?xf32>, memref<?x1xf32>
+  }
+  memref.dealloc %x : memref<?x2xf32>
+  memref.dealloc %y : memref<?x1xf32>
+  func.return
+}
+
+// CHECK-LABEL: func.func @missing
+// CHECK-NOT:   infer_on_views
+
+// -----
+
+// The features are in the first dimension.
+
+func.func @first(%s: memref<?xf32>, %t: memref<?xf32>, %n: index) {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %x = memref.alloc(%n) : memref<2x?xf32>
+  hpacml.pack %s into %x at %c0 features [0] : memref<?xf32>, memref<2x?xf32>
+  hpacml.pack %s into %x at %c1 features [0] : memref<?xf32>, memref<2x?xf32>
+  %y = memref.alloc(%n) : memref<?x1xf32>
+  %done = hpacml.infer "r" model "m.pt2" ins(%x : memref<2x?xf32>) outs(%y : memref<?x1xf32>)
+  scf.if %done {
+    hpacml.unpack %t from %y at %c0 features [1] : memref<?xf32>, memref<?x1xf32>
+  }
+  memref.dealloc %x : memref<2x?xf32>
+  memref.dealloc %y : memref<?x1xf32>
+  func.return
+}
+
+// CHECK-LABEL: func.func @first
+// CHECK-NOT:   infer_on_views
+
+// -----
+
+// The tensor has other elements than the array.
+
+func.func @elements(%s: memref<?xf64>, %t: memref<?xf32>, %n: index) {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %x = memref.alloc(%n) : memref<?x2xf32>
+  hpacml.pack %s into %x at %c0 features [1] : memref<?xf64>, memref<?x2xf32>
+  hpacml.pack %s into %x at %c1 features [1] : memref<?xf64>, memref<?x2xf32>
+  %y = memref.alloc(%n) : memref<?x1xf32>
+  %done = hpacml.infer "r" model "m.pt2" ins(%x : memref<?x2xf32>) outs(%y : memref<?x1xf32>)
+  scf.if %done {
+    hpacml.unpack %t from %y at %c0 features [1] : memref<?xf32>, memref<?x1xf32>
+  }
+  memref.dealloc %x : memref<?x2xf32>
+  memref.dealloc %y : memref<?x1xf32>
+  func.return
+}
+
+// CHECK-LABEL: func.func @elements
+// CHECK-NOT:   infer_on_views
+
+// -----
+
+// Other code uses the tensor.
+
+func.func @used(%s: memref<?xf32>, %t: memref<?xf32>, %n: index) {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %x = memref.alloc(%n) : memref<?x2xf32>
+  hpacml.pack %s into %x at %c0 features [1] : memref<?xf32>, memref<?x2xf32>
+  hpacml.pack %s into %x at %c1 features [1] : memref<?xf32>, memref<?x2xf32>
+  "test.op"(%x) : (memref<?x2xf32>) -> ()
+  %y = memref.alloc(%n) : memref<?x1xf32>
+  %done = hpacml.infer "r" model "m.pt2" ins(%x : memref<?x2xf32>) outs(%y : memref<?x1xf32>)
+  scf.if %done {
+    hpacml.unpack %t from %y at %c0 features [1] : memref<?xf32>, memref<?x1xf32>
+  }
+  memref.dealloc %x : memref<?x2xf32>
+  memref.dealloc %y : memref<?x1xf32>
+  func.return
+}
+
+// CHECK-LABEL: func.func @used
+// CHECK-NOT:   infer_on_views
+
+// -----
+
+// The results are written in any case.
+
+func.func @always(%s: memref<?xf32>, %t: memref<?xf32>, %n: index) {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %x = memref.alloc(%n) : memref<?x2xf32>
+  hpacml.pack %s into %x at %c0 features [1] : memref<?xf32>, memref<?x2xf32>
+  hpacml.pack %s into %x at %c1 features [1] : memref<?xf32>, memref<?x2xf32>
+  %y = memref.alloc(%n) : memref<?x1xf32>
+  %done = hpacml.infer "r" model "m.pt2" ins(%x : memref<?x2xf32>) outs(%y : memref<?x1xf32>)
+  scf.if %done {
+  }
+  hpacml.unpack %t from %y at %c0 features [1] : memref<?xf32>, memref<?x1xf32>
+  memref.dealloc %x : memref<?x2xf32>
+  memref.dealloc %y : memref<?x1xf32>
+  func.return
+}
+
+// CHECK-LABEL: func.func @always
+// CHECK-NOT:   infer_on_views
