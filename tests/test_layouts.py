@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -106,8 +107,21 @@ def test_layouts_of_device_code() -> None:
     assert add.ptx() == texts[0]
 
 
+@hpacml.kernel
+def sin(x: float):
+    return math.sin(x) + 1.0
+
+
+def test_code_of_the_processor() -> None:
+    for kernel in (add, twice, sin):
+        assert re.search(r"^define .* @hpacml_entry\(", kernel.llvm(), re.MULTILINE)
+        assert "\nhpacml_entry:" in kernel.asm()
+    assert " @sin(double" in sin.llvm() or "@llvm.sin" in sin.llvm()
+    assert add.llvm() == add.llvm(layout="packed") != add.llvm(layout="strided")
+
+
 def test_unknown_layouts() -> None:
     unknown: Any = "columns"
-    for read in (add.ir, add.ptx, add.amdgcn):
+    for read in (add.ir, add.ptx, add.amdgcn, add.llvm, add.asm):
         with pytest.raises(hpacml.HpacmlError, match="unknown layout 'columns': the layouts are packed, rows, strided"):
             read(layout=unknown)

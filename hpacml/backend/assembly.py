@@ -1,12 +1,15 @@
-"""Kernels as assembly text to read, which the methods `ptx` and `amdgcn` of kernels, regions and functors return."""
+"""Kernels as assembly text to read, which methods of kernels, regions and functors return."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
-from hpacml.backend.anonymous import take_texts
+from hpacml.backend import llvm
+from hpacml.backend.anonymous import ENTRY, forget_names, take_texts
 from hpacml.backend.chips import AMD, DEFAULT_CHIPS, NVIDIA, chip_of, require_chip
 from hpacml.backend.host_and_device import device_and_host
+from hpacml.backend.mlir import portable
 from hpacml.backend.outlining import outline
 from hpacml.backend.ptx_and_amdgcn import device_code
 from hpacml.errors import CompileError
@@ -14,6 +17,26 @@ from hpacml.pipelines import generic_text, run_passes
 
 if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp
+
+
+def llvm_ir(module: ModuleOp, entry: str) -> str:
+    """Lower a module in place, and return the optimised LLVM IR of its function `entry` for this machine.
+
+    The function is called `ENTRY`, as in what a call runs. Raises `CompileError` for what cannot be lowered.
+    """
+    return _native(module, entry, llvm.text)
+
+
+def asm(module: ModuleOp, entry: str) -> str:
+    """Do as `llvm_ir`, and return assembly."""
+    return _native(module, entry, llvm.assembly)
+
+
+def _native(module: ModuleOp, entry: str, write: Callable[[str, Collection[str]], str]) -> str:
+    lowered = run_passes(module)
+    take_texts(lowered)
+    forget_names(lowered, entry)
+    return portable(generic_text(lowered), lambda text: write(text, {ENTRY}))
 
 
 def ptx(module: ModuleOp, chip: str | None = None) -> str:

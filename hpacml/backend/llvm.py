@@ -54,20 +54,37 @@ def emit(ir_text: str, exports: Collection[str]) -> bytes:
 
     Floating point is left as written: without fast-math flags LLVM neither reorders it nor fuses a*b + c.
     """
-    llvm = _llvm()
     with _lock:
         machine = _target_machine()
-        module = llvm.parse_assembly(ir_text)
-        module.triple = machine.triple
-        module.data_layout = str(machine.target_data)
-        _hide(module, exports)
-        module.verify()
-        options = llvm.create_pipeline_tuning_options(speed_level=3)
-        options.loop_vectorization = True
-        options.slp_vectorization = True
-        builder = llvm.create_pass_builder(machine, options)
-        builder.getModulePassManager().run(module, builder)
-        return machine.emit_object(module)
+        return machine.emit_object(_optimised(ir_text, exports, machine))
+
+
+def text(ir_text: str, exports: Collection[str]) -> str:
+    """Return as LLVM IR what `emit` makes object code of."""
+    with _lock:
+        return str(_optimised(ir_text, exports, _target_machine()))
+
+
+def assembly(ir_text: str, exports: Collection[str]) -> str:
+    """Return as assembly text what `emit` returns as object code."""
+    with _lock:
+        machine = _target_machine()
+        return machine.emit_assembly(_optimised(ir_text, exports, machine))
+
+
+def _optimised(ir_text: str, exports: Collection[str], machine: Any) -> Any:
+    llvm = _llvm()
+    module = llvm.parse_assembly(ir_text)
+    module.triple = machine.triple
+    module.data_layout = str(machine.target_data)
+    _hide(module, exports)
+    module.verify()
+    options = llvm.create_pipeline_tuning_options(speed_level=3)
+    options.loop_vectorization = True
+    options.slp_vectorization = True
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(module, builder)
+    return module
 
 
 def assemble(ir_text: str, triple: str, cpu: str, exports: Collection[str], library: bytes | None = None) -> str:

@@ -20,6 +20,8 @@ from hpacml.frontend.python.source import Source
 if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp
 
+    from hpacml.frontend.python.compiler import Compiled
+
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -111,7 +113,28 @@ class Kernel(Decorated, Definition, Generic[P, R]):
         module = self._module(layout)
         return self._lower(lambda: amdgcn(module, chip))
 
+    def llvm(self, *, layout: LayoutName = "packed") -> str:
+        """The optimised LLVM IR of this kernel for the processor of this machine, as the function `hpacml_entry`.
+
+        A call runs this code, behind a few instructions that take its arguments out of Python's memory. The layout and
+        the errors are those of `ir`.
+        """
+        from hpacml.backend.assembly import llvm_ir
+
+        compiled = self._compiled(layout)
+        return self._lower(lambda: llvm_ir(compiled.module, compiled.entry))
+
+    def asm(self, *, layout: LayoutName = "packed") -> str:
+        """The assembly code of the same."""
+        from hpacml.backend.assembly import asm
+
+        compiled = self._compiled(layout)
+        return self._lower(lambda: asm(compiled.module, compiled.entry))
+
     def _module(self, layout: LayoutName) -> ModuleOp:
+        return self._compiled(layout).module
+
+    def _compiled(self, layout: LayoutName) -> Compiled:
         from hpacml.frontend.python.annotations import ArrayParameter, leaves
         from hpacml.frontend.python.compiler import compile_kernel
         from hpacml.frontend.python.types import NeedsValue
@@ -121,7 +144,7 @@ class Kernel(Decorated, Definition, Generic[P, R]):
             raise HpacmlError(f"unknown layout {layout!r}: the layouts are {', '.join(known)}")
         try:
             arrays = sum(isinstance(parameter, ArrayParameter) for parameter in leaves(self.parameters))
-            return compile_kernel(self, (Layout(layout),) * arrays).module
+            return compile_kernel(self, (Layout(layout),) * arrays)
         except NeedsValue as need:
             message = f"what {self.name}() does depends on the value of '{need.name}', which only a call has"
             place = self.source.file, self.source.first_line
