@@ -80,6 +80,7 @@ OTHERS = {
         "w2": "memref<9xf32>",
         **dict.fromkeys(["west", "east", "centre"], "memref<?xf32>"),
     },
+    "hpacml.infer_on_views": dict.fromkeys(["west", "east", "centre"], "memref<?xf32>"),
     "hpacml.layer": {"w": "memref<384xf32>", "x": "memref<5x128xf32>", "y": "memref<64x128xf32>"},
     "hpacml.map": {"x": "memref<?xf64>", "pos": "memref<?x3xf32>"},
     "hpacml_rt.check_indices": {"out": "!hpacml.mapping<?xf32>"},
