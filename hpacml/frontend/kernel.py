@@ -116,8 +116,8 @@ class Kernel(Decorated, Definition, Generic[P, R]):
     def llvm(self, *, layout: LayoutName = "packed") -> str:
         """The optimised LLVM IR of this kernel for the processor of this machine, as the function `hpacml_entry`.
 
-        A call on the host runs this code, behind a few instructions that take its arguments out of Python's memory; with a
-        report it measures itself, too. The layout and the errors are those of `ir`.
+        A call on the host runs this code, behind a few instructions that take its arguments out of Python's memory;
+        with a report it measures itself, too. The layout and the errors are those of `ir`.
         """
         from hpacml.backend.assembly import llvm_ir
 
