@@ -19,7 +19,6 @@ from xdsl.pattern_rewriter import (
 from xdsl.rewriter import InsertPoint
 
 from hpacml.dialects.hpacml.attributes import strides_of
-from hpacml.dialects.hpacml.control import InferOp
 from hpacml.dialects.hpacml.packing import (
     FusedGatherOp,
     FusedScatterOp,
@@ -29,6 +28,7 @@ from hpacml.dialects.hpacml.packing import (
     sweep_dims,
 )
 from hpacml.passes.common.index_arithmetic import Condition, IndexArithmetic
+from hpacml.passes.common.inferences import success
 from hpacml.passes.common.located import Builder, located
 from hpacml.passes.common.strided import metadata, packed_strides, reinterpret_cast
 from hpacml.passes.hpacml_resolve_slices import MAY_ALIAS
@@ -169,15 +169,8 @@ def _defined_before(value: SSAValue, op: Operation) -> bool:
 
 def _if_inferred(copy: PackOp | UnpackOp, op: memref.AllocOp) -> bool:
     """Whether `copy` depends on nothing but an inference, which leaves the tensor as it is where it fails."""
-    branch = copy.parent_op()
-    return (
-        isinstance(copy, UnpackOp)
-        and isinstance(branch, scf.IfOp)
-        and branch.parent is op.parent
-        and copy.parent is branch.true_region.block
-        and isinstance(branch.cond.owner, InferOp)
-        and op.memref in branch.cond.owner.outputs
-    )
+    found = success(copy)
+    return found is not None and found.branch.parent is op.parent and op.memref in found.infer.outputs
 
 
 def _is_packed(copy: PackOp | UnpackOp, a: IndexArithmetic) -> Condition:

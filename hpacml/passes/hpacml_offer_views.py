@@ -17,6 +17,7 @@ from xdsl.traits import Pure
 
 from hpacml.dialects.hpacml.control import InferOnViewsOp, InferOp
 from hpacml.dialects.hpacml.packing import PackOp, UnpackOp, view_type
+from hpacml.passes.common.inferences import success
 from hpacml.passes.common.located import Builder
 
 
@@ -145,13 +146,12 @@ def _fits(copy: PackOp | UnpackOp, tensor: MemRefType, last: int) -> bool:
 
 
 def _is_written_if_done(unpack: PackOp | UnpackOp, op: InferOp) -> bool:
-    branch = unpack.parent_op()
-    return (
-        isinstance(branch, scf.IfOp)
-        and branch.cond is op.done
-        and branch.parent is op.parent
-        and unpack.parent is branch.true_region.block
-    )
+    """Whether an unpack depends on nothing but the inference, whose success has no other consequence."""
+    found = success(unpack)
+    if found is None or found.infer is not op or found.branch.parent is not op.parent:
+        return False
+    done = found.branch.true_region.block.ops
+    return all(isinstance(each, UnpackOp | scf.YieldOp) or each.has_trait(Pure) for each in done)
 
 
 def _are_used_behind(ops: Sequence[Operation]) -> bool:

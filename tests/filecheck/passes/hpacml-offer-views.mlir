@@ -226,3 +226,27 @@ func.func @always(%s: memref<?xf32>, %t: memref<?xf32>, %n: index) {
 
 // CHECK-LABEL: func.func @always
 // CHECK-NOT:   infer_on_views
+
+// -----
+
+// Something else follows where the inference is done.
+
+func.func @another(%s: memref<?xf32>, %t: memref<?xf32>, %n: index) {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %x = memref.alloc(%n) : memref<?x2xf32>
+  hpacml.pack %s into %x at %c0 features [1] : memref<?xf32>, memref<?x2xf32>
+  hpacml.pack %s into %x at %c1 features [1] : memref<?xf32>, memref<?x2xf32>
+  %y = memref.alloc(%n) : memref<?x1xf32>
+  %done = hpacml.infer "r" model "m.pt2" ins(%x : memref<?x2xf32>) outs(%y : memref<?x1xf32>)
+  scf.if %done {
+    hpacml.unpack %t from %y at %c0 features [1] : memref<?xf32>, memref<?x1xf32>
+    "test.op"() : () -> ()
+  }
+  memref.dealloc %x : memref<?x2xf32>
+  memref.dealloc %y : memref<?x1xf32>
+  func.return
+}
+
+// CHECK-LABEL: func.func @another
+// CHECK-NOT:   infer_on_views
