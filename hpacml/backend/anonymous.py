@@ -13,8 +13,17 @@ from xdsl.dialects.builtin import ModuleOp, StringAttr, SymbolRefAttr, i8
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Attribute, Operation
 
+from hpacml.pipelines import generic_text
+
 ENTRY = "hpacml_entry"
 """The name that `forget_names` gives the function that is called from Python."""
+
+
+def without_names(module: ModuleOp, entry: str) -> tuple[str, dict[str, bytes]]:
+    """The generic text of a lowered module, whose main function becomes `ENTRY`, and the texts that it declares."""
+    texts = take_texts(module)
+    forget_names(module, entry)
+    return generic_text(module), texts
 
 
 def take_texts(module: ModuleOp) -> dict[str, bytes]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from hpacml.backend import llvm
-from hpacml.backend.anonymous import ENTRY, forget_names, take_texts
+from hpacml.backend.anonymous import ENTRY, take_texts, without_names
 from hpacml.backend.chips import AMD, DEFAULT_CHIPS, NVIDIA, chip_of, require_chip
 from hpacml.backend.host_and_device import device_and_host
 from hpacml.backend.mlir import portable
@@ -33,10 +33,8 @@ def asm(module: ModuleOp, entry: str) -> str:
 
 
 def _native(module: ModuleOp, entry: str, write: Callable[[str, Collection[str]], str]) -> str:
-    lowered = run_passes(module)
-    take_texts(lowered)
-    forget_names(lowered, entry)
-    return portable(generic_text(lowered), lambda text: write(text, {ENTRY}))
+    lowered, _ = without_names(run_passes(module), entry)
+    return portable(lowered, lambda text: write(text, {ENTRY}))
 
 
 def ptx(module: ModuleOp, chip: str | None = None) -> str:

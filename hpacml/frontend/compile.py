@@ -8,7 +8,7 @@ from xdsl.dialects.builtin import MemRefType, ModuleOp
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Attribute
 
-from hpacml.backend.anonymous import ENTRY, forget_names, take_texts
+from hpacml.backend.anonymous import ENTRY, take_texts, without_names
 from hpacml.backend.stacks import on_large_stack
 from hpacml.backend.trampolines import ARRAY
 from hpacml.errors import CompileError
@@ -66,12 +66,10 @@ def _lower(module: ModuleOp, name: str, report: bool) -> Lowered:
     key = generic_text(module), name, report
     if (found := _lowered.get(key)) is not None:
         return found
-    module = run_passes(module, report=report)
-    texts = take_texts(module)
-    forget_names(module, name)
+    lowered = Lowered(*without_names(run_passes(module, report=report), name))
     if len(_lowered) >= KEPT:
         _lowered.clear()
-    _lowered[key] = lowered = Lowered(generic_text(module), texts)
+    _lowered[key] = lowered
     return lowered
 
 

@@ -276,8 +276,22 @@ class BodyOp(TextualOperation):
         return function
 
 
+class _Inference(ModelClauses, ABC):
+    """A run of the model of a region."""
+
+    label = prop_def(TEXT)
+    maps = opt_prop_def(TEXTS)
+    inputs = var_operand_def(MemRefType)
+    outputs = var_operand_def(MemRefType)
+    done = result_def(i1)
+
+    traits = traits_def(*READS_AND_WRITES)
+    irdl_options = (AttrSizedOperandSegments(as_property=True),)
+    custom_directives = (Given,)
+
+
 @irdl_op_definition
-class InferOp(ModelClauses):
+class InferOp(_Inference):
     """
     Run the model on dense tensors: `ins` are its arguments in order, `outs` take its results in order.
 
@@ -293,15 +307,6 @@ class InferOp(ModelClauses):
 
     name = "hpacml.infer"
 
-    label = prop_def(TEXT)
-    maps = opt_prop_def(TEXTS)
-    inputs = var_operand_def(MemRefType)
-    outputs = var_operand_def(MemRefType)
-    done = result_def(i1)
-
-    traits = traits_def(*READS_AND_WRITES)
-    irdl_options = (AttrSizedOperandSegments(as_property=True),)
-    custom_directives = (Given,)
     assembly_format = (
         f"$label {MODEL_CLAUSES} (`maps` $maps^)? "
         "`ins` `(` $inputs `:` type($inputs) `)` `outs` `(` $outputs `:` type($outputs) `)` attr-dict"
@@ -318,7 +323,7 @@ class InferOp(ModelClauses):
 
 
 @irdl_op_definition
-class InferOnViewsOp(ModelClauses):
+class InferOnViewsOp(_Inference):
     """
     Run the model of an inference from views to views, if it is a network that compiled code computes for them.
 
@@ -335,16 +340,8 @@ class InferOnViewsOp(ModelClauses):
 
     name = "hpacml.infer_on_views"
 
-    label = prop_def(TEXT)
-    maps = opt_prop_def(TEXTS)
     tensors = prop_def(ArrayAttr[MemRefType])
-    inputs = var_operand_def(MemRefType)
-    outputs = var_operand_def(MemRefType)
-    done = result_def(i1)
 
-    traits = traits_def(*READS_AND_WRITES)
-    irdl_options = (AttrSizedOperandSegments(as_property=True),)
-    custom_directives = (Given,)
     assembly_format = (
         f"$label {MODEL_CLAUSES} (`maps` $maps^)? `tensors` $tensors "
         "`ins` `(` $inputs `:` type($inputs) `)` `outs` `(` $outputs `:` type($outputs) `)` attr-dict"
@@ -352,7 +349,9 @@ class InferOnViewsOp(ModelClauses):
 
     def __init__(self, infer: InferOp, inputs: Sequence[SSAValue], outputs: Sequence[SSAValue]):
         tensors = [cast(MemRefType, each.type) for each in (*infer.inputs, *infer.outputs)]
-        clauses = {name: infer.properties[name] for name in infer.properties.keys() & _CLAUSES_OF_INFERENCES}
+        clauses = {
+            name: infer.properties[name] for name in infer.properties.keys() - {AttrSizedOperandSegments.attribute_name}
+        }
         properties = {**clauses, "tensors": ArrayAttr(tensors)}
         super().__init__(operands=[inputs, outputs], properties=properties, result_types=[i1])
 
@@ -368,9 +367,6 @@ class InferOnViewsOp(ModelClauses):
         for view in (*self.inputs, *self.outputs):
             if cast(MemRefType, view.type).get_num_dims() < self.sweep:
                 raise VerifyException(f"a view of type {view.type} lacks dimensions of the sweep")
-
-
-_CLAUSES_OF_INFERENCES = frozenset({"label", "maps", "model", "batch", "on_error", "engine"})
 
 
 @irdl_op_definition

@@ -63,10 +63,6 @@ class Engine:
         Raises NotDescribed, and has written nothing then.
         """
         known = self._look()
-        if known.flattens and views.sweep > 1:
-            raise NotDescribed("it flattens points")
-        if views.sweep > 1 and any(map(_is_by_channel, known.layers)):
-            raise NotDescribed("the features of a layer are dimension 1 of more than 2")
         function = known.code_for_views(views)
         words = [words_at(at, len(type.strides)) for at, type in zip(memory, views.types, strict=True)]
         self._compute(known, function, words, math.prod(words[0][3 : 3 + views.sweep]))
@@ -138,8 +134,8 @@ class _Known:
         key = x.shape, y.shape, x.dtype, y.dtype
         if (found := self._codes.get(key)) is None:
             points, inputs, outputs = _shape(self, x, y)
-            types = (packed_type(_FLOATS[x.dtype], inputs),), (packed_type(_FLOATS[y.dtype], outputs),)
-            function = compiled(self.layers, self.element, 1, *types)
+            x_type, y_type = packed_type(_FLOATS[x.dtype], inputs), packed_type(_FLOATS[y.dtype], outputs)
+            function = compiled(self.layers, self.element, Views(1, (x_type,), (y_type,)))
             if len(self._codes) >= KNOWN_SHAPES:
                 self._codes.clear()
             found = self._codes[key] = points, inputs, outputs, function
@@ -148,10 +144,13 @@ class _Known:
     def code_for_views(self, views: Views) -> Function:
         """The code for views. Raises NotDescribed for those that do not have the features of the network."""
         if (function := self._codes_for_views.get(views)) is None:
+            if self.flattens and views.sweep > 1:
+                raise NotDescribed("it flattens points")
+            _require_features_second(self.layers, views.sweep)
             inputs, outputs = (sum(type.width for type in types) for types in (views.inputs, views.outputs))
             if _outputs(self.layers, inputs) != outputs:
                 raise NotDescribed(_OTHER_SHAPE)
-            function = compiled(self.layers, self.element, views.sweep, views.inputs, views.outputs)
+            function = compiled(self.layers, self.element, views)
             if len(self._codes_for_views) >= KNOWN_SHAPES:
                 self._codes_for_views.clear()
             self._codes_for_views[views] = function
@@ -205,8 +204,7 @@ def _packed(layer: Layer, weights: Weights) -> torch.Tensor:
 def _shape(known: _Known, x: torch.Tensor, y: torch.Tensor) -> tuple[int, int, int]:
     """The number of points, and of the features of both tensors."""
     kept = 1 if known.flattens else x.dim() - 1
-    if kept > 1 and any(_is_by_channel(layer) for layer in known.layers):
-        raise NotDescribed("the features of a layer are dimension 1 of more than 2")
+    _require_features_second(known.layers, kept)
     inputs = x.shape[kept:].numel()
     outputs = _outputs(known.layers, inputs)
     sweep = x.shape[:kept]
@@ -225,6 +223,12 @@ def _outputs(layers: Sequence[Layer], inputs: int) -> int:
     except ValueError as error:
         raise NotDescribed(str(error)) from None
     return found[-1].outputs if found else inputs
+
+
+def _require_features_second(layers: Sequence[Layer], sweep: int) -> None:
+    """Raise NotDescribed for layers that take dimension 1 for their features where the sweep has it."""
+    if sweep > 1 and any(_is_by_channel(layer) for layer in layers):
+        raise NotDescribed("the features of a layer are dimension 1 of more than 2")
 
 
 def _is_by_channel(layer: Layer) -> bool:

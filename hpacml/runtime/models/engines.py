@@ -26,8 +26,10 @@ class Engines:
 
     def __init__(self, label: str, chosen: str | None) -> None:
         self._label, self._chosen = label, chosen
-        self._left_to_torch: Model | None = None
-        """The last model that Torch has computed where compiled code might have."""
+        self._last_was_torch = False
+        """Whether the last inference was left to Torch, where compiled code might have computed it."""
+        self._needs_tensors: Model | None = None
+        """The last model that was not computed from views to views."""
 
     def compute(self, model: Model, lent: Lent, on_device: bool, apart: bool) -> torch.Tensor | None:
         """Compute the model by compiled code, and return its result; None if Torch is to do it.
@@ -46,8 +48,10 @@ class Engines:
                     "leave out engine(compiled), or write engine(auto)"
                 ) from None
             self._note("Torch", reason)
-            self._left_to_torch = model
+            self._last_was_torch = True
             return None
+        if self._last_was_torch:
+            self._last_was_torch, self._needs_tensors = False, None
         self._note("compiled")
         return result
 
@@ -56,14 +60,18 @@ class Engines:
 
         Returns False, and has written nothing then, if it is to be computed of tensors.
         """
-        if model is self._left_to_torch or self._engine() == "torch":
+        if model is self._needs_tensors:
             return False
         try:
             self._for(model).run_on_views(views, memory)
         except NotDescribed:
-            self._left_to_torch = model
+            self._needs_tensors = model
             return False
         return True
+
+    def is_torch_expected(self) -> bool:
+        """Whether Torch is to compute the next model, or is likely to, as it did the last one."""
+        return self._last_was_torch or self._engine() == "torch"
 
     def _engine(self) -> str:
         """What the region or the environment says."""

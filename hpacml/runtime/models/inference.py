@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -85,7 +85,7 @@ class Inference:
         """The tensors of earlier calls, by their memory. A call takes them out, so that no two have the same."""
         self._evaluation = Evaluation(site, self._misfits)
         self._engines = Engines(site.label, site.engine)
-        self.on_views = OnViews(self._fitting_model, self._engines)
+        self.on_views = OnViews(partial(self._fitting_model, "cpu"), self._engines)
         self._fitting: Model | None = None
         """The last model that was found to be trained for the maps of the site."""
         self._last: tuple[Callable[[], object], Model] | None = None
@@ -136,9 +136,7 @@ class Inference:
 
     def _infer(self, call: Call | None, lent: Lent) -> bool:
         """Run the model, and tell whether other code has seen the tensors that are lent."""
-        model = self.find_model("cpu" if call is None else call.device.name)
-        if model is not self._fitting:
-            self._require_maps(model)
+        model = self._fitting_model("cpu" if call is None else call.device.name)
         if call is not None:
             self._note_use(call, model, lent.inputs, lent.nothing_to_do)
         if lent.nothing_to_do:
@@ -215,9 +213,9 @@ class Inference:
             f"{type(given).__name__}: pass the path of a model, a torch.nn.Module or another callable"
         )
 
-    def _fitting_model(self) -> Model:
-        """Find the model of the current call, on the host. Raises ModelError if there is none, or for other maps."""
-        model = self.find_model("cpu")
+    def _fitting_model(self, device: str) -> Model:
+        """Find the model of the current call as `find_model` does. Raises ModelError for one of other maps, too."""
+        model = self.find_model(device)
         if model is not self._fitting:
             self._require_maps(model)
         return model

@@ -28,7 +28,9 @@ from hpacml.pipelines import generic_text, lower_networks
 from hpacml.runtime import loading
 from hpacml.runtime.entry import Function
 
-_FLOATS = {"f32": f32, "f64": f64}
+FLOATS = {"f32": f32, "f64": f64}
+"""The types in which networks compute, by name."""
+
 _NAME = "network"
 
 
@@ -50,7 +52,7 @@ class ViewType(NamedTuple):
     def memory(self) -> MemRefType:
         sweep = [DYNAMIC_INDEX] * (len(self.strides) - len(self.features))
         layout = StridedLayoutAttr(self.strides, None)
-        return MemRefType(_FLOATS[self.dtype], [*sweep, *self.features], layout)
+        return MemRefType(FLOATS[self.dtype], [*sweep, *self.features], layout)
 
 
 class Views(NamedTuple):
@@ -71,16 +73,10 @@ def packed_type(dtype: str, features: int) -> ViewType:
 
 
 @functools.lru_cache(256)
-def compiled(
-    layers: tuple[Layer, ...],
-    element: str,
-    sweep: int,
-    inputs: tuple[ViewType, ...],
-    outputs: tuple[ViewType, ...],
-) -> Function:
+def compiled(layers: tuple[Layer, ...], element: str, views: Views) -> Function:
     """The function that applies layers to all points of a sweep, whose arguments are weights, inputs and outputs."""
-    module = _module(layers, element, sweep, inputs, outputs)
-    count = sum(bool(layer.parameters) for layer in layers) + len(inputs) + len(outputs)
+    module = _module(layers, element, views)
+    count = sum(bool(layer.parameters) for layer in layers) + len(views.types)
 
     def load() -> Function:
         return loading.compile(generic_text(lower_networks(module, vector_bytes(), rows())), _NAME, ["memref"] * count)
@@ -88,21 +84,19 @@ def compiled(
     return on_large_stack(load)
 
 
-def _module(
-    layers: Sequence[Layer], element: str, sweep: int, inputs: Sequence[ViewType], outputs: Sequence[ViewType]
-) -> ModuleOp:
+def _module(layers: Sequence[Layer], element: str, views: Views) -> ModuleOp:
     weights = [
         MemRefType(
-            f64 if isinstance(each, Scaling) and each.kind.endswith("64") else _FLOATS[element], [each.parameters]
+            f64 if isinstance(each, Scaling) and each.kind.endswith("64") else FLOATS[element], [each.parameters]
         )
         for each in layers
         if each.parameters
     ]
-    types = [*weights, *(view.memory for view in (*inputs, *outputs))]
+    types = [*weights, *(view.memory for view in views.types)]
     block = Block(arg_types=types)
-    given, views = block.args[: len(weights)], block.args[len(weights) :]
-    sources, targets = views[: len(inputs)], views[len(inputs) :]
-    block.add_ops([NetworkOp(layers, _FLOATS[element], sweep, given, sources, targets), ReturnOp()])
+    outputs = len(types) - len(views.outputs)
+    given, sources, targets = block.args[: len(weights)], block.args[len(weights) : outputs], block.args[outputs:]
+    block.add_ops([NetworkOp(layers, FLOATS[element], views.sweep, given, sources, targets), ReturnOp()])
     function = FuncOp(_NAME, FunctionType.from_lists(types, []), Region(block))
     function.attributes["llvm.emit_c_interface"] = UnitAttr()
     return ModuleOp([function])

@@ -14,8 +14,9 @@ from hpacml.runtime import checks
 from hpacml.runtime.arrays.views import extent, view_of_descriptor, words_at
 from hpacml.runtime.gpu.device_call import innermost
 from hpacml.runtime.models.engines import Engines
+from hpacml.runtime.models.lent import meet
 from hpacml.runtime.models.model import Model
-from hpacml.runtime.models.network_code import Views, ViewType
+from hpacml.runtime.models.network_code import FLOATS, Views, ViewType
 from hpacml.runtime.reports import instruments
 
 LEAST_ROW = 64
@@ -26,8 +27,6 @@ NARROW = 16
 
 KNOWN_MEMORIES = 64
 """How many sets of views a call site remembers."""
-
-_FLOATS = ("f32", "f64")
 
 
 class OnViews:
@@ -47,6 +46,8 @@ class OnViews:
         if not is_plain or torch.is_inference_mode_enabled():
             return False
         try:
+            if self._engines.is_torch_expected():
+                return False
             model = self._find()
             types = (*site.inputs, *site.outputs)
             memory = (ctypes.c_size_t * len(types)).from_address(pointers)[:]
@@ -66,7 +67,7 @@ def _views(site: ViewsSite, memory: Sequence[int]) -> Views | None:
     types = (*site.inputs, *site.outputs)
     views = [view_of_descriptor(at, type.dtype, type.rank) for at, type in zip(memory, types, strict=True)]
     sweep = views[0].shape[: site.sweep]
-    if 0 in sweep or (site.sweep > 1 and sweep[-1] < LEAST_ROW) or any(type.dtype not in _FLOATS for type in types):
+    if 0 in sweep or (site.sweep > 1 and sweep[-1] < LEAST_ROW) or any(type.dtype not in FLOATS for type in types):
         return None
     if any(view.shape[: site.sweep] != sweep for view in views):
         return None
@@ -74,7 +75,7 @@ def _views(site: ViewsSite, memory: Sequence[int]) -> Views | None:
     written = sorted(map(extent, outputs))
     if any(stop > start for (_, stop), (start, _) in pairwise(written)):
         return None
-    if any(low < stop and start < high for low, high in map(extent, inputs) for start, stop in written):
+    if any(meet(extent(view), written) for view in inputs):
         return None
     found = [_type(type, view.shape, view.strides, site.sweep) for type, view in zip(types, views, strict=True)]
     return Views(site.sweep, tuple(found[: len(inputs)]), tuple(found[len(inputs) :]))
