@@ -88,7 +88,7 @@ class Kernel(Decorated, Definition, Generic[P, R]):
         """
         from hpacml.pipelines import run_passes
 
-        module = self._module(layout)
+        module = self._compiled(layout).module
         if stage is not None:
             return self._lower(lambda: run_passes(module, stage))
         self._lower(module.verify)
@@ -103,14 +103,14 @@ class Kernel(Decorated, Definition, Generic[P, R]):
         """
         from hpacml.backend.assembly import ptx
 
-        module = self._module(layout)
+        module = self._compiled(layout).module
         return self._lower(lambda: ptx(module, chip))
 
     def amdgcn(self, chip: str = "gfx90a", *, layout: LayoutName = "packed") -> str:
         """The assembly code of the same for an AMD GPU. hpacml cannot launch it."""
         from hpacml.backend.assembly import amdgcn
 
-        module = self._module(layout)
+        module = self._compiled(layout).module
         return self._lower(lambda: amdgcn(module, chip))
 
     def llvm(self, *, layout: LayoutName = "packed") -> str:
@@ -130,9 +130,6 @@ class Kernel(Decorated, Definition, Generic[P, R]):
 
         compiled = self._compiled(layout)
         return self._lower(lambda: asm(compiled.module, compiled.entry))
-
-    def _module(self, layout: LayoutName) -> ModuleOp:
-        return self._compiled(layout).module
 
     def _compiled(self, layout: LayoutName) -> Compiled:
         from hpacml.frontend.python.annotations import ArrayParameter, leaves
