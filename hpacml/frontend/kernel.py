@@ -38,7 +38,8 @@ class Kernel(Decorated, Definition, Generic[P, R]):
     annotations. The first call with arrays of a new layout (packed, with packed rows, or with other strides) compiles
     the kernel, or loads its code from the cache on disk.
 
-    Results equal those of `py_func` to the last bit, except where that would make a kernel slow:
+    Results equal those of `py_func` to the last bit, except with `fastmath=True`, and where that would make a kernel
+    slow:
 
     - An `int` has 64 bits and wraps around. In an operation with a float it is rounded to 53 bits first.
     - Indices are not checked: an index outside of an array reads or writes other memory.
@@ -56,15 +57,19 @@ class Kernel(Decorated, Definition, Generic[P, R]):
     door = "kernel"
 
     def __init__(
-        self, function: Callable[P, R], target: Machine | None = None, read: Source | CompileError | None = None
+        self,
+        function: Callable[P, R],
+        target: Machine | None = None,
+        read: Source | CompileError | None = None,
+        fastmath: bool = False,
     ):
         Decorated.__init__(self, function)
-        Definition.__init__(self, function, read)
+        Definition.__init__(self, function, read, fastmath)
         self.target: Machine | None = target
         tracers.meet()
 
     def options(self) -> dict[str, Any]:
-        return {"target": self.target, "read": self.read}
+        return {"target": self.target, "read": self.read, "fastmath": self.fastmath}
 
     @property
     def py_func(self) -> Callable[P, R]:
@@ -174,9 +179,16 @@ class Kernel(Decorated, Definition, Generic[P, R]):
 @overload
 def kernel(function: Callable[P, R], /) -> Kernel[P, R]: ...
 @overload
-def kernel(*, target: Machine) -> Callable[[Callable[P, R]], Kernel[P, R]]: ...
+def kernel(*, target: Machine, fastmath: bool = ...) -> Callable[[Callable[P, R]], Kernel[P, R]]: ...
+@overload
+def kernel(*, fastmath: bool) -> Callable[[Callable[P, R]], Kernel[P, R]]: ...
 def kernel(
-    function: Callable[P, R] | None = None, /, *, target: Machine | None = None, **options: object
+    function: Callable[P, R] | None = None,
+    /,
+    *,
+    target: Machine | None = None,
+    fastmath: bool | None = None,
+    **options: object,
 ) -> Kernel[P, R] | Callable[[Callable[P, R]], Kernel[P, R]]:
     """Compile a function with directives, written in a subset of Python (docs/python.md). It is a decorator.
 
@@ -186,21 +198,32 @@ def kernel(
     compiled.
 
     A kernel runs where its arrays are. `@hpacml.kernel(target="gpu")` runs on the current GPU also for arrays of the
-    host, which it transfers there and back; with "cpu" arrays on a GPU are an error. Raises `CompileError` at once if
-    the argument is not a function, and if the target is unknown.
+    host, which it transfers there and back; with "cpu" arrays on a GPU are an error.
+
+    With `fastmath=True` floats are computed in the order, and with the fused operations, that are fastest: results
+    equal those of `py_func` but for rounding. NaN and infinity stay what they are; the sign of a zero may differ. It
+    holds for the kernel's own code and the plain functions in it; kernels that it calls have their own.
+
+    Raises `CompileError` at once if the argument is not a function, if the target is unknown, and for other options.
     """
-    if options or ((function is None or target is not None) and target not in MACHINES):
-        raise _misuse("a kernel has one option: write @hpacml.kernel, or @hpacml.kernel(target='gpu') or target='cpu'")
-    if function is None:
-        return lambda function: inside(function, lambda function: _made(function, target))
-    return inside(function, lambda function: _made(function, target))
+    wrong = options or (target is not None and target not in MACHINES) or fastmath not in (None, True, False)
+    if wrong or (function is None and target is None and fastmath is None):
+        raise _misuse(
+            "a kernel has two options: write @hpacml.kernel, or @hpacml.kernel(...) with target='gpu' or target='cpu', "
+            "and with fastmath=True"
+        )
+
+    def decorate(function: Any) -> Any:
+        return inside(function, lambda function: _made(function, target, bool(fastmath)))
+
+    return decorate if function is None else decorate(function)
 
 
-def _made(function: Any, target: Machine | None) -> Any:
+def _made(function: Any, target: Machine | None, fastmath: bool) -> Any:
     function = _undecorated(function)
     if not inspect.isfunction(function) or function.__name__ == "<lambda>":
         raise _misuse(f"a kernel is made of a function written with 'def', and this is {function!r}")
-    return Kernel(function, target)
+    return Kernel(function, target, fastmath=fastmath)
 
 
 def _undecorated(function: Any) -> Any:

@@ -399,12 +399,14 @@ def test_what_is_no_function() -> None:
             hpacml.kernel(thing)
 
 
-@pytest.mark.parametrize("misuse", ["hpacml.kernel()", "hpacml.kernel(parallel=True)", "hpacml.kernel(len)"])
+@pytest.mark.parametrize(
+    "misuse", ["hpacml.kernel()", "hpacml.kernel(parallel=True)", "hpacml.kernel(fastmath=2)", "hpacml.kernel(len)"]
+)
 def test_misuse_is_shown_at_its_line(misuse: str) -> None:
     with pytest.raises(hpacml.CompileError) as caught:
         kernel_of(f"if True:\n    f = {misuse}\n")
     message, line, carets = str(caught.value).splitlines()
-    assert re.match(r"<kernel \d+>:2: a kernel (has one option: write @hpacml.kernel|is made of a function)", message)
+    assert re.match(r"<kernel \d+>:2: a kernel (has two options: write @hpacml.kernel|is made of a function)", message)
     assert line[carets.index("^") : carets.index("^") + carets.count("^")] == f"f = {misuse}"
 
 

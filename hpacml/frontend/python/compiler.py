@@ -144,7 +144,7 @@ class _Compiler:
 
     def _function(self, kernel: Definition, layouts: tuple[Layout, ...], constants: Constants) -> Linked:
         node = kernel.source.function
-        emitter = Emitter(self._declarations)
+        emitter = Emitter(self._declarations, kernel.fastmath)
         calls = Calls(self.link, self._inlining)
         function = Function(kernel.source, kernel.surroundings, _own_names(node), kernel.parameters)
         evaluator = Evaluator(function, emitter, calls)

@@ -17,8 +17,9 @@ from hpacml.frontend.python.source import Source
 class Definition:
     """Source, parameters and surroundings of a function. The properties raise `CompileError`."""
 
-    def __init__(self, function: Callable[..., Any], read: Source | CompileError | None = None):
+    def __init__(self, function: Callable[..., Any], read: Source | CompileError | None = None, fastmath: bool = False):
         self.function: Final = function
+        self.fastmath: Final = fastmath
         self.read: Final = read or _read(function)
         """The source, or what was wrong with it, which is of interest only when the kernel is compiled."""
 

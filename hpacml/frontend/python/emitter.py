@@ -38,6 +38,7 @@ from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
 from hpacml.abi.records import Site
 from hpacml.dialects.hpacml.attributes import number_type
+from hpacml.frontend.python import relaxing
 from hpacml.frontend.python.types import Constant
 
 Declaration: TypeAlias = FuncOp | GlobalOp | memref.GlobalOp
@@ -54,7 +55,9 @@ class _OpenBlock:
 class Emitter:
     """A stack of open blocks; operations go to the end of the innermost one."""
 
-    def __init__(self, declarations: dict[str, Declaration]):
+    def __init__(self, declarations: dict[str, Declaration], fastmath: bool = False):
+        self.fastmath = fastmath
+        """Whether operations on floats may be changed as `relaxing.FLAGS` say."""
         self._open: list[_OpenBlock] = []
         self._declarations = declarations
         self._location: LocationAttr = UnknownLoc()
@@ -111,6 +114,8 @@ class Emitter:
 
     def op(self, operation: Operation) -> None:
         operation.location = self._location
+        if self.fastmath:
+            relaxing.relax(operation)
         self._open[-1].block.add_op(operation)
 
     def value(self, operation: Operation) -> SSAValue:

@@ -16,12 +16,13 @@ from typing import Any, cast
 import numpy as np
 from xdsl.dialects import arith
 from xdsl.dialects.builtin import AnyFloat, Float32Type, IndexType, IntegerType, f32, f64, i1, i64
-from xdsl.dialects.math import AbsFOp, RoundEvenOp, SqrtOp
+from xdsl.dialects.math import AbsFOp, PowFOp, RoundEvenOp, SqrtOp
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from hpacml.frontend.python import division
 from hpacml.frontend.python.emitter import Emitter
-from hpacml.frontend.python.number import PYTHON, Kind, Number, Operator, as_number, decided, least_of
+from hpacml.frontend.python.folding import article, convert, fold
+from hpacml.frontend.python.number import PYTHON, Kind, Number, Operator, decided, least_of
 from hpacml.frontend.python.types import (
     BOOL,
     FLOAT,
@@ -59,6 +60,9 @@ _BOOLEAN: dict[Operator, BinaryOp] = {
     ast.BitOr: arith.OrIOp,
     ast.BitXor: arith.XOrIOp,
 }
+_LARGEST_PRODUCT = 16
+"""The greatest exponent for which a product is about as accurate as a power."""
+
 _PREDICATES: dict[Operator, str] = {
     ast.Lt: "lt",
     ast.LtE: "le",
@@ -94,7 +98,7 @@ class Arithmetic:
         if number.type is type:
             return number
         if number.constant is not None:
-            return Number(type, _convert_constant(number.constant, number.type, type))
+            return Number(type, convert(number.constant, number.type, type))
         bound = number.least if type is INT else None
         return Number(type, self._cast(self.ssa(number), number.type, type), bound=bound)
 
@@ -183,7 +187,7 @@ class Arithmetic:
         if a.constant is not None and b.constant is not None and a.type.weak and b.type.weak:
             if operation in (ast.Pow, ast.LShift) and {a.type, b.type} == {INT} and b.constant > 1 << 12:
                 raise Refusal(f"{b.constant} is too much here: a kernel's integers have 64 bits")
-            return _fold(PYTHON[operation], a.constant, b.constant)
+            return fold(PYTHON[operation], a.constant, b.constant)
         if operation is ast.Pow:
             return self._power(a, b)
         type, types = _result(PYTHON[operation], a, b)
@@ -213,7 +217,7 @@ class Arithmetic:
     def negative(self, a: Number) -> Number:
         """`-a`."""
         if a.constant is not None and a.type.weak:
-            return _fold(PYTHON[ast.Sub], -0.0 if a.type is FLOAT else 0, a.constant)
+            return fold(PYTHON[ast.Sub], -0.0 if a.type is FLOAT else 0, a.constant)
         type, types = _result(_negated, a)
         value = self.ssa(self.convert(a, type))
         if type.is_float:
@@ -259,7 +263,7 @@ class Arithmetic:
         """`a < b` and the like."""
         weak = a.type.weak and b.type.weak
         if weak and a.constant is not None and b.constant is not None:
-            return _fold(PYTHON[operation], a.constant, b.constant)
+            return fold(PYTHON[operation], a.constant, b.constant)
         if (answer := decided(operation, a, b)) is not None:
             return Number(BOOL if weak else NP_BOOL, answer)
         if a.type.is_float or b.type.is_float:
@@ -360,8 +364,17 @@ class Arithmetic:
                 return self.power(x, exponent, type)
 
     def power(self, a: Number, b: Number, type: ScalarType) -> Number:
-        """`a ** b` of floats: the C library's `pow`, as in Python and NumPy."""
+        """`a ** b` of floats: the C library's `pow`, as in Python and NumPy, or products with `fastmath`."""
+        if self.emit.fastmath:
+            return self._fast_power(self.convert(a, type), self.convert(b, type))
         return self.call_numpy("pow", type, a, b)
+
+    def _fast_power(self, a: Number, b: Number) -> Number:
+        exponent = b.constant
+        if exponent is None or not (float(exponent).is_integer() and abs(exponent) <= _LARGEST_PRODUCT):
+            return Number(a.type, self.emit.value(PowFOp(self.ssa(a), self.ssa(b))))
+        product = self._integer_power(a, abs(int(exponent)))
+        return product if exponent >= 0 else self.binary(ast.Div, self.convert(Number(INT, 1), a.type), product)
 
     def _integer_power(self, base: Number, exponent: int) -> Number:
         result = self.convert(Number(INT, 1), base.type)
@@ -439,17 +452,13 @@ def _result(operation: Callable[..., Any], *numbers: Number) -> tuple[ScalarType
 
 def disagreement(a: Kind, b: Kind, here: str = "on one path", there: str = "on the other") -> str:
     """For errors: why two kinds of numbers have no common kind, and how to convert."""
-    text = f"{_article(a.type)} {here} and {_article(b.type)} {there}"
+    text = f"{article(a.type)} {here} and {article(b.type)} {there}"
     text += f": convert with {a.type.spelling}(...) or {b.type.spelling}(...)"
     strong = b.type if a.type.weak else a.type
     for constant in (a.literals or ()) + (b.literals or ()):
         if common_type(a.type, b.type) is strong and not _fits(constant, strong):
-            return f"{text}, since {constant} does not fit {_article(strong)}"
+            return f"{text}, since {constant} does not fit {article(strong)}"
     return text
-
-
-def _article(type: ScalarType) -> str:
-    return f"an {type}" if str(type)[0] in "aiou" and not str(type).startswith("uint") else f"a {type}"
 
 
 def _negated(a: Any) -> Any:
@@ -458,39 +467,6 @@ def _negated(a: Any) -> Any:
 
 def _inverted(a: Any) -> Any:
     return ~a
-
-
-def _fold(operation: Callable[[Any, Any], Any], a: Constant, b: Constant) -> Number:
-    try:
-        result: Any = operation(a, b)
-    except (ArithmeticError, ValueError, TypeError) as error:
-        raise Refusal(str(error)) from None
-    number = as_number(result)
-    if number is not None:
-        return number
-    raise Refusal(f"this is {result}, and kernels have no {type(result).__name__} numbers")
-
-
-def _convert_constant(value: Constant, source: ScalarType, target: ScalarType) -> Constant:
-    if target.kind == "b":
-        return bool(value)
-    if target.is_float:
-        try:
-            with np.errstate(all="ignore"):
-                return float(target.python(float(value)))
-        except OverflowError:
-            raise Refusal(f"{_article(source)} of {len(str(value))} digits does not fit {_article(target)}") from None
-    if not math.isfinite(value):
-        raise Refusal(f"{value} is no integer")
-    whole = int(value)
-    if target.weak:
-        return whole
-    low, high = target.limits
-    if low <= whole <= high:
-        return whole
-    if source.weak:
-        raise Refusal(f"{whole} does not fit {_article(target)} ({low} to {high})")
-    return (whole - low) % (1 << target.bits) + low
 
 
 def _width(type: Attribute) -> int:

@@ -1,0 +1,130 @@
+"""Kernels with `fastmath=True`: near their Python functions, and exact where the option does not reach."""
+
+from __future__ import annotations
+
+import math
+import pickle
+
+import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from jaxtyping import Float32, Float64
+from xdsl.dialects import arith
+
+import hpacml
+from tests.frontend.kernels import kernel_of
+
+Row = Float64[np.ndarray, "N"]
+Singles = Float32[np.ndarray, "N"]
+
+
+@hpacml.kernel(fastmath=True)
+def statistics(x: Row, y: Row, scale: float):
+    total = squares = product = 0.0
+    for i in range(len(x)):
+        total += x[i]
+        squares += x[i] ** 2 / scale
+        product += x[i] * y[i] - y[i] / scale
+    return total, squares, product, scale**-3, scale**2.5
+
+
+numbers = st.floats(0.5, 2.0)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.data(), st.integers(0, 70), numbers)
+def test_results_are_near(data: st.DataObject, n: int, scale: float) -> None:
+    x, y = (data.draw(hnp.arrays(np.float64, n, elements=numbers)) for _ in range(2))
+    np.testing.assert_allclose(statistics(x, y, scale), statistics.py_func(x, y, scale), rtol=1e-13, atol=1e-12)
+
+
+@hpacml.kernel
+def compensated(x: Row):
+    total, lost = 0.0, 0.0
+    for i in range(len(x)):
+        y = x[i] - lost
+        new = total + y
+        lost, total = (new - total) - y, new
+    return total
+
+
+def half_of_difference(a: float, b: float) -> float:
+    return ((a + b) - a) / 2
+
+
+def test_the_option_is_of_the_own_code_and_of_plain_functions() -> None:
+    @hpacml.kernel(fastmath=True)
+    def both(x: Row):
+        return compensated(x), half_of_difference(x[0], x[1])
+
+    x = np.random.default_rng(0).random(1000)
+    x[:2] = 1.0, 1e-17
+    assert both(x)[0] == compensated.py_func(x)
+    assert both(x)[1] == 5e-18  # which strict code loses
+
+    @hpacml.kernel
+    def strict(x: Row):
+        return fast(x), half_of_difference(x[0], x[1])
+
+    @hpacml.kernel(fastmath=True)
+    def fast(x: Row):
+        return (x[0] + x[1]) - x[0]
+
+    assert strict(x) == (1e-17, 0.0)
+    flags = {op.fastmath.data for op in strict.ir().walk() if isinstance(op, arith.SubfOp)}
+    assert len(flags) == 2
+
+
+def test_nan_and_infinity_stay() -> None:
+    @hpacml.kernel(fastmath=True)
+    def kinds(x: Row, n: Row):
+        for i in range(len(x)):
+            n[i] = 10 * math.isnan(x[i]) + 20 * math.isinf(x[i]) + 40 * (x[i] != x[i]) + 80 * (x[i] == math.inf)
+        worst = -math.inf
+        for each in x:
+            worst = max(worst, each)
+        return worst, x[0] - x[0], x[1] * 0.0, min(x[2], 1.0)
+
+    x = np.array([math.inf, -math.inf, math.nan, 1.0])
+    codes, expected = np.zeros(4), np.zeros(4)
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(kinds(x, codes), kinds.py_func(x, expected))
+    np.testing.assert_array_equal(codes, expected)
+
+
+@pytest.mark.parametrize("exponent", ["2", "3", "-1", "0", "16", "17", "0.5", "-2.5", "float('inf')", "np.float32(2)"])
+def test_constant_powers(exponent: str) -> None:
+    kernel = kernel_of(f"E = {exponent}\n@hpacml.kernel(fastmath=True)\ndef f(x: float):\n    return float(x ** E)\n")
+    for x in (0.3, 1.0, 7.25):
+        assert math.isclose(kernel(x), kernel.py_func(x), rel_tol=1e-14)
+
+
+def test_single_precision_stays_single() -> None:
+    @hpacml.kernel(fastmath=True)
+    def mean(x: Singles):
+        total = np.float32(0.0)
+        for each in x:
+            total += each
+        return total / np.float32(len(x))
+
+    x = np.random.default_rng(1).random(1000).astype(np.float32)
+    assert type(mean(x)) is np.float32
+    np.testing.assert_allclose(mean(x), x.mean(), rtol=1e-5)
+
+
+def test_a_copy_in_another_process_has_the_option() -> None:
+    @hpacml.kernel(fastmath=True)
+    def cancels(a: float, b: float):
+        return (a + b) - a
+
+    assert cancels(1.0, 1e-17) == pickle.loads(cloudpickle.dumps(cancels))(1.0, 1e-17) == 1e-17
+
+
+def test_on_gpus() -> None:
+    text = "def f(x: Float64[np.ndarray, 'N'], y: Float64[np.ndarray, 'N']):\n    for i in prange(len(x)):\n"
+    text += "        y[i] = x[i] * y[i] + x[i]\n"
+    assert "fma.rn.f64" in kernel_of(f"@hpacml.kernel(fastmath=True)\n{text}").ptx("sm_80")
+    assert "fma.rn.f64" not in kernel_of(f"@hpacml.kernel\n{text}").ptx("sm_80")
