@@ -26,7 +26,6 @@ from contextlib import contextmanager
 from io import StringIO
 from typing import TYPE_CHECKING
 
-from hpacml.dialects.hpacml.attributes import PREFIXES
 from hpacml.errors import CompileError, HpacmlError, MapError, caret
 from hpacml.passes import get_all_passes
 
@@ -142,6 +141,8 @@ def lower_networks(module: ModuleOp, bytes: int, rows: int) -> ModuleOp:
 
 def _verify(before: ModulePass | None, module: ModuleOp, behind: ModulePass | None) -> None:
     """Verify a module between two passes. What has nothing of hpacml in it is not changed by the passes there."""
+    from hpacml.dialects.hpacml.attributes import PREFIXES
+
     if before is None or behind is None or any(op.name.startswith(PREFIXES) for op in module.walk()):
         module.verify()
 

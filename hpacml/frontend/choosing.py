@@ -11,8 +11,7 @@ from hpacml.frontend import placement
 from hpacml.frontend.dispatch import Dispatcher
 from hpacml.frontend.python import bundles
 from hpacml.frontend.python.annotations import ArrayParameter, BundleParameter, OpaqueParameter, Parameter, leaves
-from hpacml.frontend.python.compiler import THERE
-from hpacml.frontend.python.definition import Definition
+from hpacml.frontend.python.definition import THERE, Definition
 from hpacml.frontend.python.types import NeedsValue
 
 

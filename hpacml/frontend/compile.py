@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from xdsl.dialects.builtin import MemRefType, ModuleOp
-from xdsl.dialects.func import FuncOp
-from xdsl.ir import Attribute
-
-from hpacml.backend.anonymous import ENTRY, take_texts, without_names
 from hpacml.backend.stacks import on_large_stack
 from hpacml.backend.trampolines import ARRAY
 from hpacml.errors import CompileError
@@ -16,6 +11,10 @@ from hpacml.pipelines import generic_text, run_passes
 from hpacml.runtime import handlers, loading
 from hpacml.runtime.entry import Function
 from hpacml.runtime.reports import instruments
+
+if TYPE_CHECKING:
+    from xdsl.dialects.builtin import ModuleOp
+    from xdsl.ir import Attribute
 
 KEPT = 64
 """The number of lowered modules that are kept, about 50 KB each."""
@@ -47,6 +46,10 @@ def compile(
 
 
 def _compile(module: ModuleOp, name: str, chosen: instruments.Instruments, chip: str | None) -> Function:
+    from xdsl.dialects.func import FuncOp
+
+    from hpacml.backend.anonymous import ENTRY, take_texts
+
     handlers.install()
     function = next(op for op in module.body.block.ops if isinstance(op, FuncOp) and op.sym_name.data == name)
     types = [_kind(type) for type in function.function_type.inputs]
@@ -66,6 +69,8 @@ def _lower(module: ModuleOp, name: str, report: bool) -> Lowered:
     key = generic_text(module), name, report
     if (found := _lowered.get(key)) is not None:
         return found
+    from hpacml.backend.anonymous import without_names
+
     lowered = Lowered(*without_names(run_passes(module, report=report), name))
     if len(_lowered) >= KEPT:
         _lowered.clear()
@@ -75,8 +80,12 @@ def _lower(module: ModuleOp, name: str, report: bool) -> Lowered:
 
 def _kind(type: Attribute) -> str:
     """The runtime's name for the type of an argument or result."""
+    from xdsl.dialects.builtin import MemRefType
+
     return "memref" if isinstance(type, MemRefType) else str(type)
 
 
 def _kind_of_result(type: Attribute) -> str:
+    from xdsl.dialects.builtin import MemRefType
+
     return f"{ARRAY}{type.get_num_dims()}" if isinstance(type, MemRefType) else str(type)

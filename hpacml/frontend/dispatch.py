@@ -6,33 +6,40 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from ctypes import addressof
 from dataclasses import dataclass
+from functools import cached_property
 from numbers import Integral, Number, Real
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from hpacml.dtypes import BY_LONG_NAME, DTYPES
 from hpacml.errors import CompileError, MapError
 from hpacml.frontend import placement, tracers
-from hpacml.frontend.compile import compile
-from hpacml.frontend.functor import define_operators
 from hpacml.frontend.python.annotations import ArrayParameter, OpaqueParameter, ScalarParameter, leaves
-from hpacml.frontend.python.compiler import NO_CONSTANTS, THERE, compile_kernel
-from hpacml.frontend.python.definition import Definition
+from hpacml.frontend.python.definition import NO_CONSTANTS, THERE, Definition
 from hpacml.frontend.python.nesting import shallow_enough
-from hpacml.frontend.python.sizes import size_rules
+from hpacml.frontend.python.size_rules import size_rules
 from hpacml.frontend.returning import Read, has_arrays, reader
 from hpacml.locks import Order, lock
 from hpacml.runtime.arrays.changes import note_writes
 from hpacml.runtime.arrays.protocols import array_view
 from hpacml.runtime.arrays.views import ArrayView, Layout, descriptor, layout_of
 from hpacml.runtime.frame import Frame
-from hpacml.runtime.gpu.offload import Offload, Work
 from hpacml.runtime.models import prerequisites
 from hpacml.runtime.reports import instruments
 from hpacml.runtime.reports.instruments import Instruments
 
-prerequisites.add(define_operators)
+if TYPE_CHECKING:
+    from hpacml.runtime.gpu.offload import Offload
+
+
+def _define_operators() -> None:
+    from hpacml.frontend.functor import define_operators
+
+    define_operators()
+
+
+prerequisites.add(_define_operators)
 
 _compiling = lock(Order.COMPILING)
 
@@ -86,7 +93,6 @@ class Dispatcher:
         self._codes: defaultdict[tuple[Instruments, str | None], dict[tuple[Layout, ...], _Code]] = defaultdict(dict)
         """The code for the instruments, the chip (None on the host) and the layouts of the arrays."""
         self._no_arguments = Frame()
-        self._offload = Offload(kernel.name)
 
     def __call__(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> object:
         """Run the kernel. Raises `MapError` if an argument does not fit, `TypeError` if one is missing or unknown."""
@@ -118,6 +124,8 @@ class Dispatcher:
     def _run_on_device(
         self, layouts: tuple[Layout, ...], chosen: Instruments, args: Sequence[Any], views: Sequence[ArrayView]
     ) -> object:
+        from hpacml.runtime.gpu.offload import Work
+
         device = placement.device_of(views, [p.name for _, p in self._arrays], self._target)
         code = self._codes[chosen, device.chip].get(layouts)
         if code is None or code.is_old:
@@ -128,6 +136,12 @@ class Dispatcher:
         frame = self._frame(args, views) if self._framed else self._no_arguments
         work = Work(device, frame, views, frozenset(code.written), key)
         return self._offload.run(work, lambda views: self._invoke(code, args, numbers, views))
+
+    @cached_property
+    def _offload(self) -> Offload:
+        from hpacml.runtime.gpu.offload import Offload
+
+        return Offload(self._kernel.name)
 
     def _numbers(self, args: Sequence[Any]) -> list[object]:
         return [convert(args[k]) for k, convert in self._passed if convert is not None]
@@ -158,6 +172,9 @@ class Dispatcher:
         return Frame(arguments, paths=self._no_arguments.paths, arrays=(self._array_names, views))
 
     def _compile(self, layouts: tuple[Layout, ...], chosen: Instruments, chip: str | None) -> _Code:
+        from hpacml.frontend.compile import compile
+        from hpacml.frontend.python.compiler import compile_kernel
+
         codes = self._codes[chosen, chip]
         with _compiling:
             if layouts not in codes or codes[layouts].is_old:

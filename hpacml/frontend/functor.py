@@ -30,8 +30,6 @@ from hpacml.runtime.arrays.protocols import array_view
 from hpacml.runtime.arrays.views import ArrayView, c_strides, numpy_array, tensor_view
 from hpacml.runtime.entry import call
 from hpacml.runtime.frame import Frame
-from hpacml.runtime.gpu import offload
-from hpacml.runtime.gpu.transfers import copy
 
 if TYPE_CHECKING:
     import torch
@@ -284,6 +282,9 @@ class _Bound(NamedTuple):
         if device is None:
             call(_compiled(self.application, self.direction, self.types(tensor), None), views, *self.integers)
             return
+        from hpacml.runtime.gpu import offload
+        from hpacml.runtime.gpu.transfers import copy
+
         dense = replace(tensor, strides=c_strides(tensor.shape)) if copied else tensor
         types = tuple(map(ArrayType.on_device, [*self.views, dense]))
         function = _compiled(self.application, self.direction, types, device.chip)

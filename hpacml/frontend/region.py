@@ -39,7 +39,6 @@ from hpacml.runtime.arrays.views import ArrayView, layout_of
 from hpacml.runtime.databases.origins import Origin
 from hpacml.runtime.entry import call
 from hpacml.runtime.frame import Frame, Paths
-from hpacml.runtime.gpu.offload import Offload, Work
 from hpacml.runtime.models import prerequisites
 from hpacml.runtime.reports import instruments
 
@@ -49,6 +48,7 @@ if TYPE_CHECKING:
 
     from hpacml.functors.application import Way
     from hpacml.functors.boxes import Box
+    from hpacml.runtime.gpu.offload import Offload
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -106,7 +106,6 @@ class Region(Decorated, Generic[P, R]):
         self.py_func = function
         self._directives = directives
         self._target: Machine | None = target
-        self._offload = Offload(function.__name__)
         self._unchecked = unchecked
         self._on_error = on_error
         self._paths = Paths()
@@ -196,9 +195,17 @@ class Region(Decorated, Generic[P, R]):
         else:
             device = device_of(bound.views, bound.plan.arrays, target)
             run = self._function(bound, device.chip)
+            from hpacml.runtime.gpu.offload import Work
+
             work = Work(device, frame, bound.views, bound.plan.written, (run, *scalars), self._boxes(bound))
             self._offload.run(work, lambda views: call(run, views, *scalars))
         return returned[0] if returned else None
+
+    @cached_property
+    def _offload(self) -> Offload:
+        from hpacml.runtime.gpu.offload import Offload
+
+        return Offload(self.py_func.__name__)
 
     def _function(self, bound: _Call, chip: str | None) -> Callable[..., object]:
         """The compiled code for a call, on a chip, or on the host if it is None."""

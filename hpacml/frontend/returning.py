@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hpacml.frontend.python.bundles import fields_of
-from hpacml.frontend.python.results import ArrayResult, ConstantResult, RecordResult, Result
+from hpacml.frontend.python.result_types import ArrayResult, ConstantResult, RecordResult, Result
 from hpacml.frontend.python.types import ScalarType
 from hpacml.runtime.arrays.views import ArrayView, extent
 from hpacml.runtime.shim import runtime
@@ -93,7 +93,7 @@ class _Words:
 
     @staticmethod
     def read(words: Iterator[Any], result: ArrayResult) -> _Words:
-        rank, size = result.type.get_num_dims(), result.element.dtype.itemsize
+        rank, size = result.rank, result.element.dtype.itemsize
         memory, aligned, offset, *extents = (next(words) for _ in range(3 + 2 * rank))
         mask = (1 << 64) - 1
         strides = tuple(stride * size for stride in extents[rank:])

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeGuard
 
 from hpacml.errors import HpacmlError
-from hpacml.runtime.databases.origins import Origin
 
 if TYPE_CHECKING:
     from hpacml.runtime.arrays.views import ArrayView
+    from hpacml.runtime.databases.origins import Origin
 
 
 def is_path(value: object) -> TypeGuard[str | os.PathLike[str]]:
@@ -121,6 +121,11 @@ def _take(frames: int) -> None:
 def innermost() -> Frame | None:
     """The innermost frame of this thread, None outside of any."""
     return _calls.frames[-1] if _calls.frames else None
+
+
+def is_on_device() -> bool:
+    """Whether the innermost frame of this thread is that of a call on a GPU."""
+    return bool(_calls.frames) and _calls.frames[-1].gpu is not None
 
 
 def current() -> Frame:

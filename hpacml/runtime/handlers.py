@@ -1,6 +1,6 @@
 """The runtime symbols that Python answers. Handlers take C arguments as they come, pointers as integer addresses.
 
-Importing this file is cheap: the first inference loads Torch, and the first collection h5py.
+Importing this file is cheap: the first inference loads Torch, the first collection h5py, the first bad map the judge.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ from hpacml.abi.records import (
 )
 from hpacml.errors import DeviceError, MapError
 from hpacml.runtime import callbacks, frame, messages
-from hpacml.runtime.gpu import device_call, device_handlers
-from hpacml.runtime.mapcheck import MapCheck
 from hpacml.runtime.reports import instruments
 from hpacml.runtime.shim import require_stack
 from hpacml.runtime.sites import Sites
@@ -29,11 +27,12 @@ from hpacml.runtime.sites import Sites
 if TYPE_CHECKING:
     from hpacml.runtime.databases.collection import Collection
     from hpacml.runtime.databases.sampler import Samples
+    from hpacml.runtime.mapcheck import MapCheck
     from hpacml.runtime.models.inference import Inference
 
 
 def install() -> None:
-    """Register the handlers of all symbols but those for refused memory, which `callbacks` has.
+    """Register the handlers of all symbols but those for refused memory, which `callbacks` has, and those for devices.
 
     They are in ranges for profilers where the instruments ask for these.
     """
@@ -53,14 +52,6 @@ def install() -> None:
         number=messages.number,
         fail=messages.fail,
         print=messages.print_text,
-        launch=device_handlers.launch,
-        device_alloc=device_handlers.allocate,
-        device_free=device_handlers.free,
-        device_time=device_handlers.time,
-        device_body_time=device_handlers.body_time,
-        device_record=device_handlers.record_stages,
-        device_flag=device_handlers.find_flag,
-        device_flag_down=device_handlers.flag_is_down,
     )
 
 
@@ -119,9 +110,12 @@ def check_map(site: int, values: int, arrays: int) -> None:
 def call_body(index: int) -> None:
     """Run an opaque body of the current call."""
     body = frame.current().bodies[index]
-    if (call := device_call.innermost()) is None:
+    if not frame.is_on_device():
         body()
         return
+    from hpacml.runtime.gpu import device_call
+
+    call = device_call.current()
     call.leave_to_host("original code")
     call.original = True
     try:
@@ -133,8 +127,10 @@ def call_body(index: int) -> None:
 
 def _leave_to_host(what: str) -> None:
     """Note that a call on a device needs the host each time. Raises DeviceError where the call is captured."""
-    if (call := device_call.innermost()) is not None:
-        call.leave_to_host(what)
+    if frame.is_on_device():
+        from hpacml.runtime.gpu import device_call
+
+        device_call.current().leave_to_host(what)
 
 
 def refuse(site: int) -> None:
@@ -172,6 +168,12 @@ def _collection(record: Json) -> Collection:
     return Collection(CollectSite.parse(record))
 
 
+def _map_check(record: Json) -> MapCheck:
+    from hpacml.runtime.mapcheck import MapCheck
+
+    return MapCheck(MapSite.parse(record))
+
+
 _inferences = Sites(_inference)
 _views = Sites(ViewsSite.parse)
 _samples = Sites(_sampling)
@@ -179,4 +181,4 @@ _collections = Sites(_collection)
 _labels = Sites(lambda record: str(record["label"]))
 _refusals = Sites(RefuseSite.parse)
 _size_refusals = Sites(SizeSite.parse)
-_map_checks = Sites(lambda record: MapCheck(MapSite.parse(record)))
+_map_checks = Sites(_map_check)

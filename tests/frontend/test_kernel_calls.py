@@ -173,7 +173,7 @@ def test_sizes_in_annotations() -> None:
 
 
 def test_each_kind_of_array_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    from hpacml.frontend import dispatch
+    from hpacml.frontend.python import compiler
 
     kernel = kernel_of('@hpacml.kernel\ndef f(a: Float64[np.ndarray, "N M"]):\n    a[0, 0] = len(a)\n')
     compiled: list[tuple[Layout, ...]] = []
@@ -182,8 +182,8 @@ def test_each_kind_of_array_is_compiled_once(monkeypatch: pytest.MonkeyPatch) ->
         compiled.append(layouts)
         return original(definition, layouts, *constants)
 
-    original = dispatch.compile_kernel
-    monkeypatch.setattr(dispatch, "compile_kernel", compile_kernel)
+    original = compiler.compile_kernel
+    monkeypatch.setattr(compiler, "compile_kernel", compile_kernel)
     array = np.zeros((8, 8))
     for view in (array, array[:, 1:5], array[:, ::2], array[1:], array[::-1], array.T, array[:1], array[:, 3:4]):
         kernel(view)

@@ -12,7 +12,7 @@ import torch
 from kernels import kernel_of, same
 
 import hpacml
-from hpacml.frontend import dispatch
+from hpacml.frontend.python import compiler
 from hpacml.runtime.shim import runtime
 
 HEAD = """\
@@ -231,7 +231,7 @@ def test_methods_and_constant_objects(body: str) -> None:
 def test_methods_of_constants_are_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = kernel_of(f"{HEAD}{OBJECTS}@hpacml.kernel\ndef f(x: float):\n    return CONFIG.area() + TABLE.sum() + x\n")
     assert kernel(1.0) == 10.0
-    monkeypatch.setattr(dispatch, "compile_kernel", None)
+    monkeypatch.setattr(compiler, "compile_kernel", None)
     assert kernel(2.0) == 11.0
 
 

@@ -27,6 +27,7 @@ from hpacml.pipelines import run_passes
 from hpacml.runtime import callbacks, handlers, shim
 from hpacml.runtime.databases import writer
 from hpacml.runtime.frame import Frame, current
+from hpacml.runtime.gpu import device_handlers
 from hpacml.runtime.models.inference import KNOWN_MEMORIES
 from hpacml.runtime.sites import Sites
 
@@ -70,6 +71,7 @@ HEADER = DOCS / "hpacml_runtime.h"
 def test_every_half_in_python_has_a_handler(name: str):
     """Of as many parameters as its prototype."""
     handlers.install()
+    device_handlers.install()
     taken = inspect.signature(callbacks._handlers[name]).parameters
     assert len(taken) == len(PYTHON_HALVES[name].parameters)
 

@@ -9,16 +9,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from types import NoneType
-from typing import Any, ForwardRef, TypeAlias, cast, get_args
+from typing import TYPE_CHECKING, Any, ForwardRef, TypeAlias, cast, get_args
 
 from jaxtyping import AbstractArray
-from xdsl.dialects.builtin import DYNAMIC_INDEX, MemRefType
 
 from hpacml.frontend.python import bundles
-from hpacml.frontend.python.layouts import memref_of_layout
 from hpacml.frontend.python.source import Source
 from hpacml.frontend.python.types import ARRAY_DTYPES, SCALARS, Refusal, ScalarType
 from hpacml.runtime.arrays.views import Layout
+
+if TYPE_CHECKING:
+    from xdsl.dialects.builtin import MemRefType
 
 Dim: TypeAlias = int | str | None
 """A size, the name of a size, or None for any size."""
@@ -36,6 +37,10 @@ class ArrayParameter:
 
     def memref(self, layout: Layout) -> MemRefType:
         """The type of the array in the IR."""
+        from xdsl.dialects.builtin import DYNAMIC_INDEX
+
+        from hpacml.frontend.python.layouts import memref_of_layout
+
         shape = [dim if isinstance(dim, int) else DYNAMIC_INDEX for dim in self.dims]
         return memref_of_layout(self.element.element, shape, layout)
 

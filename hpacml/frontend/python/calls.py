@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import numpy as np
 from xdsl.dialects.builtin import MemRefType
 from xdsl.dialects.func import CallOp
-from xdsl.ir import SSAValue
+from xdsl.ir import Attribute, SSAValue
 
 from hpacml.frontend import plain
 from hpacml.frontend.python import bundles, elementwise, making, messages, methods, operators, slicing
@@ -34,8 +34,9 @@ from hpacml.frontend.python.evaluator import Evaluator
 from hpacml.frontend.python.functions import CLIP_BY_ARRAYS, FUNCTIONS, OF_ARRAYS, OF_ELEMENTS
 from hpacml.frontend.python.layouts import layout_of_memref
 from hpacml.frontend.python.number import Number
-from hpacml.frontend.python.results import Result, received, types_of
-from hpacml.frontend.python.sizes import size_rules
+from hpacml.frontend.python.result_types import Result
+from hpacml.frontend.python.results import received
+from hpacml.frontend.python.size_rules import size_rules
 from hpacml.frontend.python.types import INT, SCALARS, Refusal
 from hpacml.frontend.python.values import (
     Array,
@@ -63,6 +64,8 @@ class Linked:
 
     symbol: str
     result: Result | None
+    outputs: Sequence[Attribute]
+    """The types of its results in the IR."""
     written: frozenset[int]
     """The positions of the parameters that it writes."""
     has_regions: bool
@@ -180,7 +183,7 @@ class Calls:
         evaluator.has_regions |= linked.has_regions
         for position in linked.written:
             evaluator.note_write(node, arrays[position])
-        call = CallOp(linked.symbol, arguments, [] if linked.result is None else list(types_of(linked.result)))
+        call = CallOp(linked.symbol, arguments, linked.outputs)
         evaluator.emit.op(call)
         if linked.raises:
             raise Ended

@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
-from types import MappingProxyType
 from typing import Any
 
 from xdsl.dialects.builtin import MemRefType, ModuleOp, UnitAttr
@@ -33,14 +32,15 @@ from hpacml.frontend.python.approx import Directives
 from hpacml.frontend.python.calls import Calls, Constants, Linked
 from hpacml.frontend.python.constants import constant_of
 from hpacml.frontend.python.context import Function
-from hpacml.frontend.python.definition import Definition
+from hpacml.frontend.python.definition import NO_CONSTANTS, THERE, Definition
 from hpacml.frontend.python.emitter import Declaration, Emitter, name_value
 from hpacml.frontend.python.evaluator import Evaluator
 from hpacml.frontend.python.inlining import Inlining
 from hpacml.frontend.python.layouts import is_in_order
 from hpacml.frontend.python.nesting import too_deep
 from hpacml.frontend.python.number import Number
-from hpacml.frontend.python.results import Result, returned, types_of
+from hpacml.frontend.python.result_types import Result
+from hpacml.frontend.python.results import returned
 from hpacml.frontend.python.source import Source
 from hpacml.frontend.python.statements import Statements
 from hpacml.frontend.python.types import Refusal
@@ -68,10 +68,6 @@ class Compiled:
     """What regions use beside the arguments of calls, by names: paths and models that the code has as constants."""
     infers: bool
     """Whether it has regions that may run models."""
-
-
-NO_CONSTANTS: Mapping[str, object] = MappingProxyType({})
-THERE = object()
 
 
 def compile_kernel(
@@ -163,10 +159,10 @@ class _Compiler:
         with emitter.at_end(block), emitter.at_place(*kernel.source.place(node)):
             emitter.op(end := ReturnOp(*values))
         symbol = self._symbol(kernel.name)
-        outputs = [] if result is None else list(types_of(result))
+        outputs = [value.type for value in values]
         self._functions.append(FuncOp(symbol, (types, outputs), Region(block), "private"))
         self._functions[-1].location = end.location
-        return Linked(symbol, result, frozenset(evaluator.written), evaluator.has_regions, raises)
+        return Linked(symbol, result, outputs, frozenset(evaluator.written), evaluator.has_regions, raises)
 
     def _begin(
         self, source: Source, caller: Evaluator, function: Inner | Definition

@@ -7,11 +7,18 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, Final
 
 from hpacml.errors import CompileError
 from hpacml.frontend.python.annotations import Parameter, parameters_of
 from hpacml.frontend.python.source import Source
+
+NO_CONSTANTS: Mapping[str, object] = MappingProxyType({})
+"""Arguments for which alone code is valid, by the names of their parameters: none."""
+
+THERE = object()
+"""Stands among them for anything but None."""
 
 
 class Definition:

@@ -4,61 +4,18 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from enum import Enum
-from typing import Any, TypeAlias
 
 from xdsl.dialects.builtin import MemRefType
 from xdsl.dialects.memref import AllocOp
-from xdsl.ir import Attribute, SSAValue
+from xdsl.ir import SSAValue
 
 from hpacml.frontend.python import bundles, kinds, making, overlap
 from hpacml.frontend.python.context import Context
 from hpacml.frontend.python.number import Number
+from hpacml.frontend.python.result_types import ArrayResult, ConstantResult, RecordResult, Result
 from hpacml.frontend.python.types import NeedsValue, Refusal, ScalarType
 from hpacml.frontend.python.values import Array, Opaque, Record, Static, Tuple, Unset, Value, describe
-
-
-@dataclass(frozen=True)
-class ArrayResult:
-    """An array: of the memory of one of these parameters, or, if there are none, of its own."""
-
-    element: ScalarType
-    type: MemRefType
-    parameters: frozenset[int]
-    in_order: bool
-
-
-@dataclass(frozen=True)
-class ConstantResult:
-    """A Python object that is known when the kernel is compiled, such as None."""
-
-    object: Any
-
-
-@dataclass(frozen=True)
-class RecordResult:
-    """A new dataclass or named tuple."""
-
-    type: type[Any]
-    items: tuple[Result, ...]
-
-
-Result: TypeAlias = "ScalarType | ArrayResult | ConstantResult | RecordResult | tuple[Result, ...]"
-
-
-def types_of(result: Result) -> Iterator[Attribute]:
-    """The types in the IR of the numbers and arrays in a result."""
-    match result:
-        case ScalarType():
-            yield result.ir
-        case ArrayResult():
-            yield result.type
-        case tuple() | RecordResult():
-            for item in result if isinstance(result, tuple) else result.items:
-                yield from types_of(item)
-        case _:
-            pass
 
 
 def returned(context: Context, node: ast.AST, value: Value) -> tuple[Result, list[SSAValue]]:
@@ -78,7 +35,7 @@ def returned(context: Context, node: ast.AST, value: Value) -> tuple[Result, lis
                 array = _to_give(context, node, each, given)
                 given.append(array)
                 ssa.append(array.value)
-                return ArrayResult(array.element, array.value.type, array.parameters, array.in_order)
+                return ArrayResult(array.element, array.value.type.get_num_dims(), array.parameters, array.in_order)
             case Tuple(items=items):
                 return tuple(map(visit, items))
             case Record(type=type, fields=fields):

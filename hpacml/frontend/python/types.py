@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from xdsl.dialects.builtin import IndexType, f64, i1, i64
-from xdsl.ir import Attribute
 
-from hpacml.dialects.hpacml.attributes import ELEMENT_TYPES, number_type
 from hpacml.dtypes import DTYPES, DType
 from hpacml.errors import HpacmlError
+
+if TYPE_CHECKING:
+    from xdsl.ir import Attribute
 
 Constant = bool | int | float
 
@@ -47,10 +47,24 @@ class ScalarType:
     name: str
     python: type[Any]
     weak: bool
-    ir: Attribute
-    """The type of its numbers in the IR, where integers have no sign."""
-    element: Attribute
-    """The type of its elements in arrays, which tells the sign."""
+    stored: str
+    """The name of the type of its elements in arrays."""
+
+    @cached_property
+    def ir(self) -> Attribute:
+        """The type of its numbers in the IR, where integers have no sign."""
+        from xdsl.dialects.builtin import IndexType
+
+        from hpacml.dialects.hpacml.attributes import number_type
+
+        return IndexType() if self.weak and self.kind == "i" else number_type(self.element)
+
+    @cached_property
+    def element(self) -> Attribute:
+        """The type of its elements in the IR, which tells the sign."""
+        from hpacml.dialects.hpacml.attributes import ELEMENT_TYPES
+
+        return ELEMENT_TYPES[self.stored]
 
     @property
     def sample(self) -> Any:
@@ -96,13 +110,13 @@ class ScalarType:
 
 def _of(dtype: DType) -> ScalarType:
     """NumPy's numbers of an element type."""
-    element, python = ELEMENT_TYPES[dtype.name], getattr(np, dtype.long_name)
-    return ScalarType(python.__name__ if dtype.kind != "b" else "bool_", python, False, number_type(element), element)
+    python = getattr(np, dtype.long_name)
+    return ScalarType(python.__name__ if dtype.kind != "b" else "bool_", python, False, dtype.name)
 
 
-BOOL = ScalarType("bool", bool, True, i1, i1)
-INT = ScalarType("int", int, True, IndexType(), i64)
-FLOAT = ScalarType("float", float, True, f64, f64)
+BOOL = ScalarType("bool", bool, True, "bool")
+INT = ScalarType("int", int, True, "i64")
+FLOAT = ScalarType("float", float, True, "f64")
 WEAK = (BOOL, INT, FLOAT)
 
 ARRAY_DTYPES = {

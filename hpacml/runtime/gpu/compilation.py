@@ -11,6 +11,7 @@ from hpacml.backend.host_and_device import device_and_host
 from hpacml.backend.trampolines import packed, trampoline
 from hpacml.runtime import shim, sites
 from hpacml.runtime.entry import Function
+from hpacml.runtime.gpu import device_handlers
 from hpacml.runtime.gpu.device_call import current
 from hpacml.runtime.gpu.kernels import Kernels
 
@@ -28,6 +29,7 @@ def compile(
     If PTX and machine code are in the cache on disk, neither MLIR nor LLVM compiles anything; if machine code for
     another kind of processor is, only LLVM does. Raises CompileError.
     """
+    device_handlers.install()
     entry = trampoline(entry_name, arg_types, result_types)
     symbol = packed(entry_name)
     device, host = device_and_host(ir_text, chip)

@@ -5,9 +5,24 @@ from __future__ import annotations
 import ctypes
 
 from hpacml.abi.records import FlagSite, Json
+from hpacml.runtime import callbacks
 from hpacml.runtime.gpu import kernels, timing
 from hpacml.runtime.gpu.device_call import current
 from hpacml.runtime.sites import Sites
+
+
+def install() -> None:
+    """Register the handlers of the symbols for devices."""
+    callbacks.register(
+        launch=launch,
+        device_alloc=allocate,
+        device_free=free,
+        device_time=time,
+        device_body_time=body_time,
+        device_record=record_stages,
+        device_flag=find_flag,
+        device_flag_down=flag_is_down,
+    )
 
 
 def launch(address: int, number: int, grid: int, block: int, narrow: int, parameters: int) -> None:
