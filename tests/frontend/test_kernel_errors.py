@@ -58,7 +58,6 @@ EXPRESSIONS: list[tuple[str, str, str | None, str]] = [
     (MATRIX, "return np.cumsum(a)", "np.cumsum(a)", "write the loop over the elements"),
     (MATRIX, "return M", "M", "an annotation defines no variable, so write M = a.shape[1]"),
     (MATRIX, "return a.shape[2]", "2", "index 2 is outside of a tuple of 2"),
-    ("x: float", "return np.exp(x)", "np.exp(x)", "write math.exp, which computes in double precision"),
     ("x: float", "return math.gamma(x)", "math.gamma(x)", "cannot be compiled: call it outside of the kernel"),
     ("x: float", "return math.sin()", "math.sin()", "math.sin takes 1 argument, not 0"),
     ("x: float", "return min(x)", "min(x)", "min(...) of a number (float): it is of an array or of numbers"),

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import functools
-import math
 from typing import Any
 
 import numpy as np
 
 from hpacml.frontend.python import bundles
-from hpacml.frontend.python.functions import FUNCTIONS
 
 _INSTEAD: dict[str, str] = {
     "builtins.any": "write a.any() of an array, and 'or' between conditions",
@@ -120,14 +118,8 @@ def advice(callee: Any) -> str:
     if isinstance(getattr(callee, "__self__", None), np.random.RandomState | np.random.Generator):
         return "draw the numbers before the call, and pass them as an array"
     name: str = getattr(callee, "__name__", "")
-    in_math = name.replace("arc", "a")
     if (known := _INSTEAD.get(f"{_module(callee)}.{name}")) is not None:
         return known
-    if isinstance(callee, np.ufunc) and getattr(math, in_math, None) in FUNCTIONS:
-        return (
-            f"write math.{in_math}, which computes in double precision "
-            f"(the last bits of np.{name} differ between machines)"
-        )
     return "write the loop over the elements" if _module(callee).split(".")[0] in ("numpy", "torch") else _KNOWN
 
 

@@ -31,7 +31,7 @@ from hpacml.frontend.python.constants import constant_of
 from hpacml.frontend.python.context import MISSING, Ended
 from hpacml.frontend.python.definition import Definition
 from hpacml.frontend.python.evaluator import Evaluator
-from hpacml.frontend.python.functions import CLIP_BY_ARRAYS, FUNCTIONS, OF_ARRAYS, OF_ELEMENTS
+from hpacml.frontend.python.functions import CLIP_BY_ARRAYS, FUNCTIONS, OF_ARRAYS
 from hpacml.frontend.python.layouts import layout_of_memref
 from hpacml.frontend.python.number import Number
 from hpacml.frontend.python.result_types import Result
@@ -112,7 +112,7 @@ class Calls:
             return making.make(evaluator, callee, node)
         if (compile := methods.OF_WHOLE_ARRAYS.get(callee) or _BUILTINS.get(callee)) is not None:
             return compile(evaluator, node)
-        if callee in FUNCTIONS or callee in OF_ELEMENTS:
+        if callee in FUNCTIONS:
             return _call_function(evaluator, node, callee, spelled)
         if isinstance(callee, MethodType) and _has_source(callee.__func__):
             return self._inlining.call(evaluator, callee.__func__, node, constant_of(callee.__self__, evaluator.emit))
@@ -284,14 +284,10 @@ def _call_function(evaluator: Evaluator, node: ast.Call, callee: Any, spelled: s
     arguments = elementwise.operands(evaluator, *node.args)
     if callee in SCALARS and any(isinstance(each, Static) for each in arguments):
         return _constant(evaluator, callee, arguments)
-    has_arrays = any(map(elementwise.is_array, arguments))
-    if has_arrays and callee not in OF_ARRAYS and callee not in OF_ELEMENTS:
+    if any(map(elementwise.is_array, arguments)) and callee not in OF_ARRAYS:
         raise Refusal(f"{spelled}(...) is of numbers: write {_of_arrays(callee)}")
-    if not has_arrays and callee in OF_ELEMENTS:
-        raise Refusal(f"{spelled}(...) of a number cannot be compiled: {advice(callee)}")
-    function = FUNCTIONS.get(callee) or OF_ELEMENTS[callee]
-    if callee is np.clip and any(map(elementwise.is_array, arguments[1:])):
-        function = CLIP_BY_ARRAYS
+    by_arrays = callee is np.clip and any(map(elementwise.is_array, arguments[1:]))
+    function = CLIP_BY_ARRAYS if by_arrays else FUNCTIONS[callee]
     return elementwise.lifted(
         evaluator, node, lambda *numbers: function(evaluator.numbers, spelled, [*numbers]), arguments
     )
@@ -300,7 +296,7 @@ def _call_function(evaluator: Evaluator, node: ast.Call, callee: Any, spelled: s
 def _of_arrays(callee: Any) -> str:
     """What to write instead of a function of Python for arrays."""
     name = getattr(callee, "__name__", "")
-    if getattr(np, name, None) in (*OF_ARRAYS, *OF_ELEMENTS):
+    if getattr(np, name, None) in OF_ARRAYS:
         return f"np.{name}(...)"
     return f".astype({name})" if callee in SCALARS else "a loop over the elements"
 

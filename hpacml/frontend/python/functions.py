@@ -1,7 +1,6 @@
 """The functions of Python, `math` and NumPy that a kernel may call. Results are equal to theirs.
 
-The last bits of NumPy's `exp`, `sin`, ... differ between machines: of arrays, the results are the C library's, and of
-numbers one writes `math.exp`, whose results are equal everywhere.
+The last bits of NumPy's `exp`, `sin`, ... differ between machines: a kernel has those of the C library for the dtype.
 """
 
 from __future__ import annotations
@@ -167,6 +166,29 @@ def _numpy_extremum(function: Callable[..., Any]) -> Function:
     return _two(lambda a, x, y: a.numpy_extremum(function, x, y))
 
 
+_INEXACT: dict[np.ufunc, UnaryOp | BinaryOp] = {
+    np.arccos: md.AcosOp,
+    np.arccosh: md.AcoshOp,
+    np.arcsin: md.AsinOp,
+    np.arcsinh: md.AsinhOp,
+    np.arctan: md.AtanOp,
+    np.arctan2: md.Atan2Op,
+    np.arctanh: md.AtanhOp,
+    np.cbrt: md.CbrtOp,
+    np.cos: md.CosOp,
+    np.cosh: md.CoshOp,
+    np.exp: md.ExpOp,
+    np.exp2: md.Exp2Op,
+    np.log: md.LogOp,
+    np.log10: md.Log10Op,
+    np.log1p: md.Log1pOp,
+    np.log2: md.Log2Op,
+    np.sin: md.SinOp,
+    np.sinh: md.SinhOp,
+    np.tan: md.TanOp,
+    np.tanh: md.TanhOp,
+}
+
 FUNCTIONS: dict[Callable[..., Any], Function] = {
     **{python: _convert(type) for python, type in SCALARS.items()},
     abs: _one(lambda a, x: a.absolute(x)),
@@ -229,36 +251,10 @@ FUNCTIONS: dict[Callable[..., Any], Function] = {
     np.rint: _numpy(np.rint, md.RoundEvenOp),
     np.sqrt: _numpy(np.sqrt, md.SqrtOp),
     np.trunc: _numpy(np.trunc, md.TruncOp),
+    np.expm1: _one(lambda a, x: a.convert(a.call_c("expm1", x), result_type(np.expm1, x.type))),
+    **{function: _inexact(function, operation) for function, operation in _INEXACT.items()},
 }
 """The functions by the function that Python calls."""
-
-
-OF_ELEMENTS: dict[Callable[..., Any], Function] = {
-    function: _inexact(function, operation)
-    for function, operation in {
-        np.arccos: md.AcosOp,
-        np.arccosh: md.AcoshOp,
-        np.arcsin: md.AsinOp,
-        np.arcsinh: md.AsinhOp,
-        np.arctan: md.AtanOp,
-        np.arctan2: md.Atan2Op,
-        np.arctanh: md.AtanhOp,
-        np.cbrt: md.CbrtOp,
-        np.cos: md.CosOp,
-        np.cosh: md.CoshOp,
-        np.exp: md.ExpOp,
-        np.exp2: md.Exp2Op,
-        np.log: md.LogOp,
-        np.log10: md.Log10Op,
-        np.log1p: md.Log1pOp,
-        np.log2: md.Log2Op,
-        np.sin: md.SinOp,
-        np.sinh: md.SinhOp,
-        np.tan: md.TanOp,
-        np.tanh: md.TanhOp,
-    }.items()
-} | {np.expm1: _one(lambda a, x: a.convert(a.call_c("expm1", x), result_type(np.expm1, x.type)))}
-"""NumPy's functions that a kernel may call of arrays only."""
 
 CLIP_BY_ARRAYS = Function(_clip_by_arrays, 3, 3)
 """`np.clip` where a bound is an array."""
