@@ -24,8 +24,9 @@ from rich.table import Table
 
 import hpacml
 from examples.binomial_options import app
+from examples.miniweather.app import Simulation
 
-from . import bonds, machine, miniweather, show
+from . import bonds, machine, show
 
 RESULTS = Path(__file__).parent / "results" / "collect.json"
 ROUNDS = 7
@@ -121,10 +122,10 @@ class MiniWeather:
     what = f"MiniWeather, {calls} steps of 100 x 50 cells"
 
     def __init__(self):
-        self._simulation = miniweather.Simulation(100, 50)
+        self._simulation = Simulation(100, 50)
 
     def call(self, database=None):
-        self._simulation.step(database)
+        self._simulation.step(database=database)
 
     def inputs(self):
         return self._simulation.state.copy()

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 import hpacml
-from benchmarks import miniweather, miniweather_loops
 
 ORACLE = Path(__file__).parents[2] / "shared" / "oracle"
 pytestmark = pytest.mark.skipif(not ORACLE.is_dir(), reason=f"no reference values in {ORACLE}")
@@ -62,21 +61,3 @@ def test_particle_filter(functors) -> None:
     g.scatter(torch.from_numpy(functors["pf_from_tensor"]), "xe[0:n], ye[0:n]", xe=xe, ye=ye, n=3)
     np.testing.assert_array_equal(xe, functors["pf_from_xe"])
     np.testing.assert_array_equal(ye, functors["pf_from_ye"])
-
-
-@pytest.mark.parametrize("program", [miniweather, miniweather_loops])
-def test_miniweather(program) -> None:
-    expected = np.load(ORACLE / "miniweather_collision_64x32.npz")
-    simulation = program.Simulation(64, 32)
-    for step in range(1, 11):
-        simulation.step()
-        if f"state_{step}" in expected:
-            np.testing.assert_allclose(simulation.state, expected[f"state_{step}"], rtol=0, atol=1e-12)
-
-
-def test_miniweather_as_python() -> None:
-    compiled, plain = (miniweather.Simulation(64, 32) for _ in range(2))
-    for _ in range(10):
-        compiled.step()
-        plain.step(advance=miniweather.advance.py_func)
-    np.testing.assert_allclose(compiled.state, plain.state, rtol=0, atol=1e-12)

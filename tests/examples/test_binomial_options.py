@@ -1,23 +1,12 @@
 """The options example: reference prices, the random numbers of the CUDA program, and the whole of its command line."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from examples.binomial_options import app
 from examples.binomial_options.__main__ import cli
-
-ORACLE = Path(__file__).parents[3] / "shared" / "oracle"
-
-
-def oracle(name):
-    path = ORACLE / name
-    if not path.exists():
-        pytest.skip(f"the reference values {path} are not here")
-    with np.load(path) as file:
-        return dict(file)
+from tests.examples.references import oracle
 
 
 @pytest.mark.parametrize("steps", [128, 1024])

@@ -1,0 +1,1 @@
+"""Two-dimensional dry compressible flow; see README.md."""

@@ -1,0 +1,120 @@
+"""MiniWeather: against the original program, and against its formulas in plain NumPy for all cases and variants."""
+
+import math
+
+import numpy as np
+import pytest
+
+from examples.miniweather import app
+from tests.examples.references import oracle
+
+CASES = "collision", "thermal", "mountain", "density_current", "injection"
+
+
+def test_states_and_background_are_those_of_the_original_program():
+    expected = oracle("miniweather_collision_64x32.npz")
+    simulation = app.Simulation(64, 32)
+    for name in ("hy_dens_cell", "hy_dens_theta_cell", "hy_dens_int", "hy_dens_theta_int", "hy_pressure_int"):
+        np.testing.assert_allclose(getattr(simulation, name), expected[f"bg_{name}"], rtol=1e-13)
+    for steps in range(11):
+        if f"state_{steps}" in expected:
+            np.testing.assert_allclose(simulation.state, expected[f"state_{steps}"], rtol=0, atol=1e-12)
+        simulation.step()
+
+
+@pytest.mark.parametrize("variant", ["sc24", "official", "integer"])
+@pytest.mark.parametrize("case", CASES)
+def test_steps_are_those_of_the_formulas(case, variant):
+    arguments = ("sc24", True) if variant == "integer" else (variant,)
+    simulation = app.Simulation(48, 24, case, *arguments)
+    assert math.modf(simulation.grid.dx)[0] == 0 if variant == "integer" else simulation.grid.dx == 2e4 / 48
+    expected = simulation.state.copy()
+    for steps in (1, 2):
+        for n in range(3 * (steps - 1), 3 * steps):
+            step(expected, simulation, case, variant, n)
+        simulation.step(3)
+        np.testing.assert_allclose(simulation.state, expected, rtol=0, atol=1e-12)
+
+
+def step(state, simulation, case, variant, number):
+    """One step in place, after the description of the program."""
+    nz, nx = (size - 4 for size in state.shape[1:])
+    dt = min(2e4 / nx, 1e4 / nz) / 450 * 1.5
+    density, heat = simulation.hy_dens_cell, simulation.hy_dens_theta_cell
+    faces = simulation.hy_dens_int, simulation.hy_dens_theta_int, simulation.hy_pressure_int
+    for direction in ("xz", "zx")[number % 2]:
+        now = state
+        for part in (3, 2, 1):
+            size = {"x": 2e4 / nx, "z": 1e4 / nz}[direction]
+            hv = -(0.05 if variant == "official" else 0.25) * size
+            hv /= 16 * (dt / part if variant == "official" else dt)
+            if direction == "x":
+                halos_x(now, density, heat, case)
+                s, background = now[:, 2:-2], (density[2:-2, None], heat[2:-2, None], 0)
+                stencil = [s[:, :, i : i + nx + 1] for i in range(4)]
+            else:
+                halos_z(now, density, case, variant)
+                background = [each[:, None] for each in faces]
+                stencil = [now[:, k : k + nz + 1, 2:-2] for k in range(4)]
+            flux = fluxes(stencil, background, direction, hv)
+            size = int(size) if variant == "integer" else size
+            tendency = -np.diff(flux, axis=2 if direction == "x" else 1) / size
+            if direction == "z":
+                tendency[2] -= now[0, 2:-2, 2:-2] * 9.8
+            out = state if part == 1 else state.copy()
+            out[:, 2:-2, 2:-2] = state[:, 2:-2, 2:-2] + dt / part * tendency
+            now = out
+
+
+def halos_x(s, density, heat, case):
+    inner = s[:, 2:-2]
+    inner[:, :, [0, 1, -2, -1]] = inner[:, :, [-4, -3, 2, 3]]
+    for k in range(s.shape[1] - 4):
+        if case == "injection" and abs((k + 0.5) * 1e4 / (s.shape[1] - 4) - 7500) <= 625:
+            for i in (0, 1):
+                s[1, k + 2, i] = (s[0, k + 2, i] + density[k + 2]) * 50
+                s[3, k + 2, i] = (s[0, k + 2, i] + density[k + 2]) * 298 - heat[k + 2]
+
+
+def halos_z(s, density, case, variant):
+    for halo, edge in ((0, 2), (1, 2), (-2, -3), (-1, -3)):
+        s[[0, 1, 3], halo] = s[[0, 1, 3], edge]
+        s[2, halo] = 0
+        if variant == "official":
+            s[1, halo] *= density[halo] / density[edge]
+    for i in range(s.shape[2]):
+        dx = 2e4 / (s.shape[2] - 4)
+        x = (i - 1.5) * dx
+        if case == "mountain" and abs(x - 5000) < 2500:
+            a = math.pi * (x - 5000) / 2500
+            s[2, :2, i] = -math.pi * math.cos(a / 2) * math.sin(a / 2) * 10 / dx * s[1, 2, i]
+
+
+def fluxes(stencil, background, direction, hv):
+    s0, s1, s2, s3 = stencil
+    v, third = -s0 / 12 + 7 * s1 / 12 + 7 * s2 / 12 - s3 / 12, -s0 + 3 * s1 - 3 * s2 + s3
+    rho = v[0] + background[0]
+    u, w, theta = v[1] / rho, v[2] / rho, (v[3] + background[1]) / rho
+    p = app.C0 * (rho * theta) ** app.GAMMA - background[2]
+    if direction == "z":
+        w[[0, -1]] = third[0, [0, -1]] = 0
+        return np.stack([rho * w, rho * w * u, rho * w * w + p, rho * w * theta]) - hv * third
+    return np.stack([rho * u, rho * u * u + p, rho * u * w, rho * u * theta]) - hv * third
+
+
+def test_mass_is_conserved():
+    simulation = app.Simulation(40, 20)
+    before = mass(simulation)
+    simulation.step(100)
+    assert abs(mass(simulation) / before - 1) < 1e-12
+
+
+def mass(simulation):
+    return math.fsum((simulation.state[0] + simulation.hy_dens_cell[:, None])[2:-2, 2:-2].ravel())
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(ValueError, match="'turbulence'; there are 'collision', 'thermal'"):
+        app.Simulation(8, 4, "turbulence")
+    with pytest.raises(ValueError, match="'new'; there are 'sc24' and 'official'"):
+        app.Simulation(8, 4, variant="new")
