@@ -8,6 +8,7 @@ directives + kernel            hpacml.frontend
   hpacml-fuse-gather-concat    the views of a map in one sweep; packed memory is not copied
   convert-hpacml-to-loops      packing becomes scf loops over memrefs
   convert-hpacml-to-runtime    infer, collect and failing maps become C calls; nothing of hpacml is left
+  hpacml-keep-branches         divisions stay behind their conditions where nothing becomes vectors
 upstream MLIR                  MLIR_PIPELINE, in process (hpacml.backend.mlir)
 LLVM                           machine code (llvmlite)
 
@@ -43,9 +44,10 @@ _ALL_STAGES = {
     "host": "hpacml-refuse-host-accesses",
     "loops": "convert-hpacml-to-loops",
     "runtime": "convert-hpacml-to-runtime",
+    "branches": "hpacml-keep-branches",
 }
 
-GPU_STAGES = {stage: name for stage, name in _ALL_STAGES.items() if stage != "offer"}
+GPU_STAGES = {stage: name for stage, name in _ALL_STAGES.items() if stage not in ("offer", "branches")}
 """The passes for GPUs in order, by the name of the stage that each one leads to. The loops have nothing left to do."""
 
 STAGES = {stage: name for stage, name in _ALL_STAGES.items() if stage not in ("gpu", "host")}

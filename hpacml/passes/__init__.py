@@ -17,6 +17,7 @@ PASS_NAMES = (
     "hpacml-expand-ml",
     "hpacml-fuse-gather-concat",
     "hpacml-gpu-to-loops",
+    "hpacml-keep-branches",
     "hpacml-offer-views",
     "hpacml-refuse-host-accesses",
     "hpacml-resolve-slices",
