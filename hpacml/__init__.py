@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from hpacml import environment
+from hpacml import environment, version
 from hpacml.errors import (
     CompileError,
     DatabaseError,
@@ -78,9 +78,7 @@ _LAZY = {
 
 def __getattr__(name: str) -> object:
     if name == "__version__":
-        from hpacml.version import version
-
-        return version()
+        return version.version()
     if name in _LAZY:
         return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'hpacml' has no attribute '{name}'")

@@ -51,7 +51,7 @@ def region(mode: Mode, start: int, step: int = 1, named: bool = True) -> Run:
     files = {"model": str(Path("m.pt").absolute()), "database": str(Path("d.h5").absolute())}
     builder.insert(MlOp(mode, "r", body, **maps, **files, on_error="raise"))
     builder.insert(func.ReturnOp())
-    call = compile(ModuleOp([functor, function]), "main")
+    call = compile(lambda: ModuleOp([functor, function]), "main")
 
     def run(t: np.ndarray, u: np.ndarray) -> None:
         arrays = [descriptor(array_view(each, "a")) for each in (t, u)]

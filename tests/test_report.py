@@ -16,7 +16,7 @@ from jaxtyping import Float64
 from xdsl.dialects.builtin import ModuleOp
 
 import hpacml
-from hpacml import approx
+from hpacml import approx, version
 from hpacml.frontend import compile
 from hpacml.runtime import handlers
 from hpacml.runtime.reports import instruments, ranges
@@ -290,14 +290,14 @@ def test_off_is_the_code_there_was(door: str, arrays, monkeypatch: pytest.Monkey
     texts: dict[bool, str] = {}
     lower = compile.run_passes
 
-    def run_passes(module: ModuleOp, report: bool) -> ModuleOp:
+    def run_passes(module: ModuleOp, report: bool, gpu: bool) -> ModuleOp:
         without = module.clone()
         texts[report] = str(lower(module, report=report))
         assert report or texts[report] == str(lower(without))
         return module
 
     monkeypatch.setattr(compile, "run_passes", run_passes)
-    monkeypatch.setattr(compile, "_lowered", {})
+    monkeypatch.setattr(version, "made_by", lambda: None)
     makers: dict[str, Callable[[], Any]] = {
         "region": lambda: hpacml.region(DIRECTIVES.format("r"))(region.py_func),
         "kernel": lambda: hpacml.kernel(kernel.py_func),

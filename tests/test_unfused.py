@@ -17,7 +17,7 @@ from xdsl.transforms.loop_invariant_code_motion import LoopInvariantCodeMotionPa
 from xdsl.utils.exceptions import DiagnosticException, PassFailedException, VerifyException
 
 import hpacml
-from hpacml import approx, pipelines
+from hpacml import approx, pipelines, version
 from hpacml.frontend import compile, functor
 from hpacml.passes import get_pass
 from hpacml.passes.hpacml_resolve_slices import HpacmlResolveSlicesPass
@@ -98,13 +98,13 @@ def lower(monkeypatch: pytest.MonkeyPatch, tmp_path) -> Iterator[Callable[[str],
     def lower(way: str) -> list[ModuleOp]:
         modules: list[ModuleOp] = []
 
-        def run_passes(module: ModuleOp, report: bool) -> ModuleOp:
+        def run_passes(module: ModuleOp, report: bool, gpu: bool) -> ModuleOp:
             modules.append(WAYS[way](module))
             return modules[-1]
 
         functor._compiled.cache_clear()
         monkeypatch.setattr(compile, "run_passes", run_passes)
-        monkeypatch.setattr(compile, "_lowered", {})
+        monkeypatch.setattr(version, "made_by", lambda: None)
         return modules
 
     yield lower

@@ -58,14 +58,21 @@ def fetch(name: str, make: Callable[[], bytes], use: Callable[[bytes], Used]) ->
 
     Where there is nothing, or where `use` raises for it, what `make` makes is stored, and used.
     """
+    if (found := find(name, use)) is not None:
+        return found
+    data = make()
+    store(name, data)
+    return use(data)
+
+
+def find(name: str, use: Callable[[bytes], Used]) -> Used | None:
+    """Return what `use` makes of what is stored under `name`; None where there is nothing, or where `use` raises."""
     if (data := load(name)) is not None:
         try:
             return use(data)
         except Exception as error:  # whatever is wrong with it, it is made anew
             _log.info("what the cache has under %s cannot be used, and is made anew: %s", name, summary(error))
-    data = make()
-    store(name, data)
-    return use(data)
+    return None
 
 
 def load(name: str) -> bytes | None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+from hpacml import version
+from hpacml.backend import cache
 from hpacml.backend.stacks import on_large_stack
 from hpacml.backend.trampolines import ARRAY
 from hpacml.errors import CompileError
@@ -16,66 +20,99 @@ if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp
     from xdsl.ir import Attribute
 
-KEPT = 64
-"""The number of lowered modules that are kept, about 50 KB each."""
-
 
 class Lowered(NamedTuple):
-    """A lowered module as text, and the texts of its call sites by their symbols."""
+    """A lowered module as text, and what a caller must know of its function."""
 
     text: str
-    texts: dict[str, bytes]
+    entry: str
+    arguments: list[str]
+    results: list[str]
+    texts: dict[str, str]
+    """The texts of its call sites by their symbols."""
 
+    def to_bytes(self) -> bytes:
+        return json.dumps(self).encode()
 
-_lowered: dict[tuple[str, str, bool], Lowered] = {}
-"""Lowered modules by what they were: pools of processes unpickle a function for each of their tasks."""
+    @staticmethod
+    def of_bytes(data: bytes) -> Lowered:
+        return Lowered(*json.loads(data))
 
 
 def compile(
-    module: ModuleOp, name: str, chosen: instruments.Instruments = instruments.OFF, chip: str | None = None
+    make: Callable[[], ModuleOp],
+    name: str,
+    made_of: tuple[object, ...] | None = None,
+    chosen: instruments.Instruments = instruments.OFF,
+    chip: str | None = None,
 ) -> Function:
-    """Lower a module to machine code, and load its function `name`.
+    """Load the function `name` of a module, which is made, lowered and compiled where no process has done that before.
 
-    With a `chip`, maps and parallel loops become kernels for that GPU. `chosen` decides whether the code measures
-    itself. Raises `CompileError` and `MapError`.
+    `made_of` has all that decides what `make` returns, as objects that print alike only if they are; without it the
+    module itself decides. With a `chip`, maps and parallel loops become kernels for that GPU. `chosen` decides whether
+    the code measures itself. Raises `CompileError` and `MapError`.
     """
+
+    def work() -> Function:
+        options = name, chosen.timing, chip is not None
+        if made_of is None:
+            lowered = _lower(make(), *options)
+        else:
+            lowered = _kept(("lowered", repr((made_of, options))), lambda: _run(make(), *options))
+        return _load(lowered, name, chip)
+
     try:
-        return on_large_stack(lambda: _compile(module, name, chosen, chip))
+        return on_large_stack(work)
     except RecursionError as error:
         raise CompileError(f"'{name}' is nested too deep to be compiled with Python's recursion limit") from error
 
 
-def _compile(module: ModuleOp, name: str, chosen: instruments.Instruments, chip: str | None) -> Function:
-    from xdsl.dialects.func import FuncOp
-
-    from hpacml.backend.anonymous import ENTRY, take_texts
-
+def _load(lowered: Lowered, name: str, chip: str | None) -> Function:
     handlers.install()
-    function = next(op for op in module.body.block.ops if isinstance(op, FuncOp) and op.sym_name.data == name)
-    types = [_kind(type) for type in function.function_type.inputs]
-    results = list(map(_kind_of_result, function.function_type.outputs))
+    text, entry, arguments, results, _ = lowered
+    texts = {symbol: each.encode() for symbol, each in lowered.texts.items()}
     if chip is None:
-        lowered = _lower(module, name, chosen.timing)
-        return loading.compile(lowered.text, ENTRY, types, results, lowered.texts, name)
+        return loading.compile(text, entry, arguments, results, texts, name)
     from hpacml.runtime.gpu import compilation
 
-    lowered = run_passes(module, report=chosen.timing, gpu=True)
-    texts = take_texts(lowered)  # profilers show the names of functions, so kernels for GPUs keep them
-    return compilation.compile(generic_text(lowered), name, types, results, texts, chip)
+    return compilation.compile(text, entry, arguments, results, texts, chip)
 
 
-def _lower(module: ModuleOp, name: str, report: bool) -> Lowered:
-    """Lower a module for this processor, or return what came out when an equal one was lowered."""
-    key = generic_text(module), name, report
-    if (found := _lowered.get(key)) is not None:
+def _kept(key: tuple[str, ...], make: Callable[[], Lowered]) -> Lowered:
+    """What `make` makes of what the key tells, from the cache if it is there."""
+    if (made_by := version.made_by()) is None:
+        return make()
+    name = cache.key(*key, made_by)
+    if (found := cache.find(name, Lowered.of_bytes)) is not None:
         return found
-    from hpacml.backend.anonymous import without_names
+    made = make()
+    if not version.is_changed():  # else it may be the work of other files than those in the key
+        cache.store(name, made.to_bytes())
+    return made
 
-    lowered = Lowered(*without_names(run_passes(module, report=report), name))
-    if len(_lowered) >= KEPT:
-        _lowered.clear()
-    _lowered[key] = lowered
-    return lowered
+
+def _lower(module: ModuleOp, name: str, timing: bool, gpu: bool) -> Lowered:
+    """Lower a module, or find what came out when an equal one was lowered."""
+    options = name, timing, gpu
+    return _kept(("lowered", generic_text(module), repr(options)), lambda: _run(module, *options))
+
+
+def _run(module: ModuleOp, name: str, timing: bool, gpu: bool) -> Lowered:
+    """Run the passes. Profilers show the names of kernels on GPUs, so these keep them."""
+    from xdsl.dialects.func import FuncOp
+
+    from hpacml.backend.anonymous import ENTRY, take_texts, without_names
+
+    function = next(op for op in module.body.block.ops if isinstance(op, FuncOp) and op.sym_name.data == name)
+    arguments = [_kind(type) for type in function.function_type.inputs]
+    results = [_kind_of_result(type) for type in function.function_type.outputs]
+    lowered = run_passes(module, report=timing, gpu=gpu)
+    if gpu:
+        texts = take_texts(lowered)
+        text, entry = generic_text(lowered), name
+    else:
+        (text, texts), entry = without_names(lowered, name), ENTRY
+    return Lowered(text, entry, arguments, results, {symbol: each.decode() for symbol, each in texts.items()})
 
 
 def _kind(type: Attribute) -> str:

@@ -187,7 +187,7 @@ class Dispatcher:
                         f"{self._kernel.name}() returns an array, which a kernel cannot on a GPU: pass it one to write"
                     )
                 with shallow_enough(self._kernel.source):
-                    function = compile(compiled.module, compiled.entry, chosen, chip)
+                    function = compile(lambda: compiled.module, compiled.entry, None, chosen, chip)
                 run = chosen.around(lambda *_: f"hpacml.kernel {self._kernel.name}", function)
                 written = tuple(n for n, (k, _) in enumerate(self._arrays) if k in compiled.written)
                 read = None if compiled.result is None else reader(compiled.result, self._positions)

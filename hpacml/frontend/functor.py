@@ -341,7 +341,9 @@ def _shape(
 def _compiled(application: AppliedFunctor, direction: Way, types: tuple[ArrayType, ...], chip: str | None) -> Function:
     from hpacml.frontend.compile import compile
 
-    return compile(_module(application, direction, types), NAMES[direction], chip=chip)
+    directive, names = application.directive.canonical, sorted(application.params)
+    made_of = "functor", directive, application.text, names, application.unchecked, direction, types
+    return compile(lambda: _module(application, direction, types), NAMES[direction], made_of, chip=chip)
 
 
 def _module(application: AppliedFunctor, direction: Way, types: tuple[ArrayType, ...]) -> ModuleOp:

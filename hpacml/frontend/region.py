@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
+from hpacml import environment
 from hpacml.clauses import OnError, is_policy
 from hpacml.directives.expressions import Expr, evaluate
 from hpacml.directives.parser import parse_many, require_text
@@ -60,6 +61,7 @@ prerequisites.add(define_operators)
 class _Plan:
     """The maps of a region, and the names that they use, for calls in which the same arguments are integers."""
 
+    integers: tuple[str, ...]
     maps: tuple[tuple[Keyword, AppliedFunctor], ...]
     numbers: tuple[Expr | End, ...]
     """The open numbers of all maps, without repetition."""
@@ -220,10 +222,17 @@ class Region(Decorated, Generic[P, R]):
         self._outputs.require_same(bound.values)
         self._paths.origins[self._ml.label or self.py_func.__name__] = self._origin
         try:
-            run = compile(self._module(bound, copied), self._symbol, chosen, chip)
+            run = compile(lambda: self._module(bound, copied), self._symbol, self._made_of(bound, copied), chosen, chip)
         except HpacmlError as error:
             raise error.with_traceback(None)  # noqa: B904 (the same error, without the compiler's frames)
         return self._compiled.setdefault(key, chosen.around(lambda *_: f"hpacml.region {self.py_func.__name__}", run))
+
+    def _made_of(self, bound: _Call, copied: bool) -> tuple[object, ...]:
+        """All that `_module` depends on."""
+        names = self.py_func.__name__, self.__qualname__  # the latter has the class, to which names are private
+        types = [(view.dtype, len(view.shape), layout_of(view), view.device is None) for view in bound.views]
+        options = self._unchecked, self._on_error, environment.SAMPLE.text()
+        return "region", self._directives, names, bound.plan.integers, types, copied, options
 
     @cached_property
     def _origin(self) -> Origin:
@@ -289,7 +298,7 @@ class Region(Decorated, Generic[P, R]):
             single = {name: rank for _, m in maps for name, rank in m.numbers.items()}
             elements = frozenset(name for _, m in maps for name in m.elements)
             positions = frozenset(map(arrays.index, written))
-            plan = self._plans[integers] = _Plan(maps, numbers, arrays, positions, params, single, elements)
+            plan = self._plans[integers] = _Plan(integers, maps, numbers, arrays, positions, params, single, elements)
         return plan
 
     @cached_property
