@@ -1,0 +1,1 @@
+"""Energies of a ligand docked to a protein; see README.md."""
