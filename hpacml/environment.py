@@ -6,6 +6,7 @@ The texts of the rows are Markdown.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from os import environ, fsdecode, fsencode
 from typing import Any, cast
@@ -62,6 +63,23 @@ class Switch(Variable):
     def understands(self, text: str) -> bool:
         """Whether `text` is one that the switch takes; others leave it at its default."""
         return text in ("", self.default, self.other)
+
+
+class Bytes(Variable):
+    """A variable that is a number of bytes."""
+
+    __slots__ = ()
+
+    def __init__(self, name: str, default: str, meaning: str) -> None:
+        super().__init__(name, "bytes, such as `64M` or `1 GiB`", default, meaning)
+
+    def number(self, kind: type[HpacmlError] = HpacmlError) -> int:
+        """The number of bytes. Raises an error of this kind for another text."""
+        text = self.text()
+        found = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([KMG]?)(?:i?B)?\s*", text, re.IGNORECASE)
+        if found is None:
+            raise self.wrong(text, "set it to bytes, such as 268435456, 256M or '1 GiB'", kind)
+        return int(float(found[1]) * 1024 ** " KMG".index(found[2].upper() or " "))
 
 
 # -- models ------------------------------------------------------------------------------------------
@@ -131,9 +149,8 @@ DB_FLUSH = Variable(
     "5",
     "How much collected data a kill may lose at most.",
 )
-DB_BUFFER = Variable(
+DB_BUFFER = Bytes(
     "HPACML_DB_BUFFER",
-    "bytes, such as `64M` or `1 GiB`",
     "256M",
     "How much memory holds calls that are still to be written.",
 )
@@ -198,6 +215,11 @@ CACHE_DIR = Variable(
     "a folder",
     "",
     "Where compiled code is kept, in place of `hpacml` in the folder of caches. It is not used if others may write it.",
+)
+CACHE_SIZE = Bytes(
+    "HPACML_CACHE_SIZE",
+    "1 GiB",
+    "How much compiled code is kept, about; what has not been used for longest goes first.",
 )
 XDG_CACHE_HOME = Variable(
     "XDG_CACHE_HOME", "an absolute path", "", "The user's folder of caches, in place of `~/.cache`."

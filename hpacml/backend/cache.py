@@ -11,14 +11,17 @@ import hashlib
 import logging
 import os
 import secrets
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from typing import TypeVar
 
 import platformdirs
 
 from hpacml import environment, private_files
-from hpacml.errors import summary
+from hpacml.backend.entries import Entry, name_of, note_use, remove_abandoned, shrink
+from hpacml.backend.entries import entries as list_entries
+from hpacml.backend.entries import remove as remove_entries
+from hpacml.errors import HpacmlError, summary
 from hpacml.private_files import NotPrivateError
 from hpacml.version import version
 
@@ -43,14 +46,17 @@ def directory() -> Path | None:
         return None
 
 
-def key(*parts: str) -> str:
-    """The name in the cache of what this version of hpacml makes from exactly these parts."""
+def key(kind: str, *parts: str, label: str = "") -> str:
+    """The name in the cache of what this version of hpacml makes from exactly these parts.
+
+    For those who look at the folder, it begins with its kind, a word, and the function for which it was made first.
+    """
     digest = hashlib.sha256()
-    for part in (version(), *parts):
+    for part in (version(), kind, *parts):
         data = part.encode()
         digest.update(len(data).to_bytes(8, "little"))
         digest.update(data)
-    return digest.hexdigest()
+    return name_of(kind, label, digest.hexdigest())
 
 
 def fetch(name: str, make: Callable[[], bytes], use: Callable[[bytes], Used]) -> Used:
@@ -82,6 +88,7 @@ def load(name: str) -> bytes | None:
             return None
         try:
             content = private_files.read(name, folder, private=True, most=_MOST)
+            note_use(folder, name)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -100,6 +107,59 @@ def store(name: str, data: bytes) -> None:
     with _folder() as folder, contextlib.suppress(OSError):
         if folder is not None:
             _replace(folder, name, _digest(name, data) + data)
+            _stored(folder, len(data))
+
+
+_since_last_look: list[int] = []
+"""The bytes of the entries that this process has stored since it has looked at all; empty before the first look."""
+
+
+def _stored(folder: int, size: int) -> None:
+    """Keep the cache to its size. Looking at all entries takes its time, so that few stores do it."""
+    try:
+        most = environment.CACHE_SIZE.number()
+    except HpacmlError as error:
+        _warn_of_size(str(error))
+        return
+    known = bool(_since_last_look)
+    _since_last_look.append(size)
+    if not known or sum(_since_last_look) > most // 16:
+        _since_last_look[:] = [0]
+        shrink(folder, most)
+
+
+@functools.cache
+def _warn_of_size(reason: str) -> None:
+    _log.warning("the cache of compiled code is not kept to its size: %s", reason)
+
+
+def require_directory() -> Path:
+    """The folder of the cache. Raises HpacmlError if it is turned off, or is none that may be used."""
+    if (path := directory()) is None:
+        raise HpacmlError(f"there is no cache: {environment.CACHE.name} turns it off, or the user has no home")
+    try:
+        with private_files.private_folder(path):
+            pass
+    except FileNotFoundError:
+        pass  # the first code will make it
+    except OSError as error:
+        raise HpacmlError(f"{path} is not used as cache: {error.strerror}") from error
+    return path
+
+
+def entries() -> list[Entry]:
+    """What is in the cache, those entries first that have not been used for longest; nothing without a folder."""
+    with _folder() as folder:
+        return [] if folder is None else list_entries(folder)
+
+
+def remove(those: Iterable[Entry]) -> int:
+    """Remove entries, as far as that is possible, and what is left of unfinished ones; return how many that were."""
+    with _folder() as folder:
+        if folder is None:
+            return 0
+        remove_abandoned(folder)
+        return remove_entries(folder, those)
 
 
 def _replace(folder: int, name: str, content: bytes) -> None:

@@ -23,7 +23,7 @@ _REPLACED = re.compile(rf"@({'|'.join(_REPLACEMENTS)})\b")
 def device_and_host(ir_text: str, chip: str) -> tuple[DeviceCode, str]:
     """Return the kernels of a lowered module, and LLVM IR for any host that launches them. Raises CompileError."""
     made_by = MLIR_PIPELINE, MLIR_OUTLINING, MLIR_GPU_PIPELINE, chip
-    return cache.fetch(cache.key("kernels", *made_by, ir_text), lambda: _make(ir_text, chip), _read)
+    return cache.fetch(cache.key("ptx", *made_by, ir_text), lambda: _make(ir_text, chip), _read)
 
 
 def _read(made: bytes) -> tuple[DeviceCode, str]:

@@ -28,7 +28,7 @@ _lock = lock(Order.MLIR)
 
 def portable_key(ir_text: str) -> str:
     """The name under which the cache keeps `portable` of a module."""
-    return cache.key("LLVM IR", MLIR_PIPELINE, ir_text)
+    return cache.key("llvm", MLIR_PIPELINE, ir_text)
 
 
 def portable(ir_text: str, use: Callable[[str], Used]) -> Used:

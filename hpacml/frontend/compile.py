@@ -58,7 +58,7 @@ def compile(
         if made_of is None:
             lowered = _lower(make(), *options)
         else:
-            lowered = _kept(("lowered", repr((made_of, options))), lambda: _run(make(), *options))
+            lowered = _kept(repr((made_of, options)), name, lambda: _run(make(), *options))
         return _load(lowered, name, chip)
 
     try:
@@ -78,11 +78,11 @@ def _load(lowered: Lowered, name: str, chip: str | None) -> Function:
     return compilation.compile(text, entry, arguments, results, texts, chip)
 
 
-def _kept(key: tuple[str, ...], make: Callable[[], Lowered]) -> Lowered:
-    """What `make` makes of what the key tells, from the cache if it is there."""
+def _kept(made_of: str, label: str, make: Callable[[], Lowered]) -> Lowered:
+    """What `make` makes of what a text tells, from the cache if it is there."""
     if (made_by := version.made_by()) is None:
         return make()
-    name = cache.key(*key, made_by)
+    name = cache.key("lowered", made_of, made_by, label=label.partition(".")[0])
     if (found := cache.find(name, Lowered.of_bytes)) is not None:
         return found
     made = make()
@@ -94,7 +94,7 @@ def _kept(key: tuple[str, ...], make: Callable[[], Lowered]) -> Lowered:
 def _lower(module: ModuleOp, name: str, timing: bool, gpu: bool) -> Lowered:
     """Lower a module, or find what came out when an equal one was lowered."""
     options = name, timing, gpu
-    return _kept(("lowered", generic_text(module), repr(options)), lambda: _run(module, *options))
+    return _kept(repr((generic_text(module), options)), name, lambda: _run(module, *options))
 
 
 def _run(module: ModuleOp, name: str, timing: bool, gpu: bool) -> Lowered:

@@ -37,7 +37,7 @@ def compile(
     symbols = {**shim.runtime().symbols, **{symbol: ctypes.addressof(text) for symbol, text in data.items()}}
     for text in data.values():
         sites.keep(text)
-    key = cache.key("kernel", *llvm.host(), shim.text(), portable_key(ir_text), entry)
+    key = cache.key("code", *llvm.host(), shim.text(), portable_key(ir_text), entry)
     library = cache.fetch(
         key,
         lambda: portable(ir_text, lambda text: llvm.emit(text + entry, {symbol})),

@@ -84,7 +84,7 @@ def _load() -> Runtime:
     code = text()
     exports = _EXPORT.findall(code)
     library = cache.fetch(
-        cache.key("shim", *llvm.host(), code),
+        cache.key("runtime", *llvm.host(), code),
         lambda: llvm.emit(code, exports),
         lambda compiled: llvm.link(compiled, exports, imports),
     )

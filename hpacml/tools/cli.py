@@ -1,4 +1,4 @@
-"""The command `hpacml`: manages trusted model files and databases, and shows the environment variables."""
+"""The command `hpacml`: manages model files, databases and compiled code, and shows the environment variables."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ from rich.console import Console
 from rich.text import Text
 
 from hpacml.errors import HpacmlError
+from hpacml.tools.compiled_code import code
 from hpacml.tools.db import databases
 from hpacml.tools.env import show_environment
 from hpacml.tools.models import models
 from hpacml.version import version
 
 app = typer.Typer(
-    help="Look after the models, the databases and the settings of regions.",
+    help="Look after the models, the databases, the compiled code and the settings of regions.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.add_typer(models, name="model")
 app.add_typer(databases, name="db")
+app.add_typer(code, name="cache")
 app.command("env")(show_environment)
 
 

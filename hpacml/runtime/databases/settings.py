@@ -53,11 +53,7 @@ class Storage:
 
 def buffer_bytes() -> int:
     """The bytes that may hold calls which are still to be written. Raises DatabaseError."""
-    text = environment.DB_BUFFER.text()
-    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([KMG]?)(?:i?B)?\s*", text, re.IGNORECASE)
-    if found is None:
-        raise _wrong(environment.DB_BUFFER, text, "bytes, such as 268435456, 256M or '1 GiB'")
-    return int(float(found[1]) * 1024 ** " KMG".index(found[2].upper() or " "))
+    return environment.DB_BUFFER.number(DatabaseError)
 
 
 def _filters(text: str) -> dict[str, Any]:

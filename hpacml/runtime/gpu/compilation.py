@@ -36,7 +36,7 @@ def compile(
     data = {symbol: ctypes.create_string_buffer(text) for symbol, text in texts.items()}
     for text in data.values():
         sites.keep(text)
-    key = cache.key("kernel for a GPU", *llvm.host(), shim.text(), host, entry)
+    key = cache.key("devicecode", *llvm.host(), shim.text(), host, entry)
     kernels = Kernels(device)
     symbols = {**shim.runtime().symbols, launchers.KERNELS: kernels.address}
     symbols |= {symbol: ctypes.addressof(text) for symbol, text in data.items()}
