@@ -45,7 +45,7 @@ class HpacmlOfferViewsPass(ModulePass):
       ...  // as before
     }
     ```
-    Tensors have their features in the last dimension. What measures itself stays as it is, and so do views through
+    Both tensors have the same sweep, and their features in the last dimension. What measures itself stays as it is, and so do views through
     indices and of other elements than the tensor.
     """
 
@@ -72,6 +72,8 @@ class _Inference:
         if len(op.inputs) != 1 or len(op.outputs) != 1 or op.parent is None:
             return None
         (x,), (y,) = op.inputs, op.outputs
+        if cast(MemRefType, x.type).get_num_dims() != cast(MemRefType, y.type).get_num_dims():
+            return None  # the network makes one point of many, or many of one
         packs, unpacks = _copies(x, PackOp), _copies(y, UnpackOp)
         if not packs or not unpacks or any(pack.parent is not op.parent for pack in packs):
             return None

@@ -250,3 +250,24 @@ func.func @another(%s: memref<?xf32>, %t: memref<?xf32>, %n: index) {
 
 // CHECK-LABEL: func.func @another
 // CHECK-NOT:   infer_on_views
+
+// -----
+
+// The network makes one point of many.
+
+func.func @fewer(%s: memref<?x?xf32>, %t: memref<?xf32>, %n: index, %m: index) {
+  %c0 = arith.constant 0 : index
+  %x = memref.alloc(%n, %m) : memref<?x?x1xf32>
+  hpacml.pack %s into %x at %c0 features [2] : memref<?x?xf32>, memref<?x?x1xf32>
+  %y = memref.alloc(%n) : memref<?x1xf32>
+  %done = hpacml.infer "r" model "m.pt2" ins(%x : memref<?x?x1xf32>) outs(%y : memref<?x1xf32>)
+  scf.if %done {
+    hpacml.unpack %t from %y at %c0 features [1] : memref<?xf32>, memref<?x1xf32>
+  }
+  memref.dealloc %x : memref<?x?x1xf32>
+  memref.dealloc %y : memref<?x1xf32>
+  func.return
+}
+
+// CHECK-LABEL: func.func @fewer
+// CHECK-NOT:   infer_on_views

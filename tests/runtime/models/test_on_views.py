@@ -154,3 +154,27 @@ def test_results_that_are_not_finite(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(hpacml.ModelError, match="finite"):
         rows(table, values, 7, network(1, torch.float64))
     assert not values.any()
+
+
+def test_sweeps_of_other_dimensions() -> None:
+    """A network may make one point of many, as that of a video makes a position of each frame."""
+
+    @hpacml.region("""tensor functor(f: [i, j, 0:1] = ([i, j])) tensor functor(g: [i, 0:2] = ([i], [i]))
+                      ml(infer) in(f(x[0:n, 0:m])) out(g(y[0:n], z[0:n])) model(net)""")
+    def fewer(x, y, z, n, m, net):
+        raise AssertionError("the body ran")
+
+    @hpacml.region("""tensor functor(f: [i, 0:2] = ([i], [i])) tensor functor(g: [i, j, 0:1] = ([i, j]))
+                      ml(infer) in(f(y[0:n], z[0:n])) out(g(x[0:n, 0:m])) model(net)""")
+    def more(x, y, z, n, m, net):
+        raise AssertionError("the body ran")
+
+    narrowing = nn.Sequential(nn.Flatten(), nn.Linear(5, 2)).eval()
+    widening = nn.Sequential(nn.Linear(2, 5), nn.Unflatten(1, (5, 1))).eval()
+    x, y, z = np.random.default_rng(0).random((70, 5), np.float32), *np.zeros((2, 70), np.float32)
+    with torch.no_grad():
+        fewer(x, y, z, 70, 5, narrowing)
+        np.testing.assert_allclose(np.stack([y, z], 1), narrowing(torch.from_numpy(x)).numpy(), rtol=0, atol=1e-6)
+        more(x, y, z, 70, 5, widening)
+        made = widening(torch.from_numpy(np.stack([y, z], 1)))[..., 0].numpy()
+    np.testing.assert_allclose(x, made, rtol=0, atol=1e-6)
