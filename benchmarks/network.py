@@ -1,7 +1,8 @@
 """`python -m benchmarks.network`: a region whose network is compiled, against Torch's engine and against Torch by hand.
 
-The region is a 5-point stencil of float32 with a network 5-64-32-1, on a million points and on few; and options, of
-which each is a point with five features of float64.
+The region is a 5-point stencil of float32 with a network 5-64-32-1, on a million points and on few; options, of which
+each is a point with five features of float64; and the fields of MiniWeather and the frames of ParticleFilter, which are
+images, with networks of the paper.
 """
 
 import os
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32, Float64, UInt8
 from rich.console import Console
 from rich.table import Table
 from torch import nn
@@ -30,6 +31,9 @@ BLOCK = 4096
 Grid = Float32[np.ndarray, "N M"]
 Table5 = Float64[np.ndarray, "N 5"]
 Vector = Float64[np.ndarray, "N"]
+Fields = Float32[np.ndarray, "4 H W"]
+Frames = UInt8[np.ndarray, "N H W"]
+Places = Float32[np.ndarray, "N 2"]
 
 
 @hpacml.kernel
@@ -47,6 +51,24 @@ def options(x: Table5, price: Vector, net: Any):
     approx("tensor functor(five: [i, 0:5] = ([i, 0:5])) tensor functor(one: [i, 0:1] = ([i]))")
     with approx("ml(infer) in(five(x[0:N, 0:5])) out(one(price[0:N])) model(net) label('options')"):
         price[:] = x[:, 0]
+
+
+@hpacml.kernel
+def weather(state: Fields, after: Fields, net: Any):
+    _, H, W = state.shape  # noqa: RUF059 (the directives use them)
+    approx("tensor functor(fields: [0:4, i, j] = ([0:4, i, j]))")
+    with approx(
+        "ml(infer) in(fields(state[0:4, 0:H, 0:W])) out(fields(after[0:4, 0:H, 0:W])) model(net) label('weather')"
+    ):
+        after[:] = state
+
+
+@hpacml.kernel
+def track(video: Frames, place: Places, net: Any):
+    N, H, W = video.shape  # noqa: RUF059 (the directives use them)
+    approx("tensor functor(frames: [i, j, k, 0:1] = ([i, j, k])) tensor functor(places: [i, 0:2] = ([i, 0:2]))")
+    with approx("ml(infer) in(frames(video[0:N, 0:H, 0:W])) out(places(place[0:N, 0:2])) model(net) label('track')"):
+        place[:] = 0
 
 
 def network(dtype):
@@ -114,6 +136,44 @@ def tables(n):
     )
 
 
+def images():
+    """Seconds of each for a time step of 100 x 50 cells, and for the 24 frames of a video."""
+    torch.manual_seed(0)
+    convolutions = [
+        nn.Conv2d(4, 4, 3, padding="same"),
+        nn.LeakyReLU(),
+        nn.Conv2d(4, 4, 3, padding="same"),
+        nn.LeakyReLU(),
+    ]
+    step = nn.Sequential(*convolutions).eval().requires_grad_(False)
+    state = np.random.default_rng(1).random((4, 50, 100), np.float32)
+    after, fields = np.zeros_like(state), torch.from_numpy(state)
+    position = nn.Sequential(
+        *(nn.Flatten(), nn.Unflatten(1, (1, 128, 128)), hpacml.Normalize(0.0, 255.0)),
+        *(nn.Conv2d(1, 1, 6, 4, 1), nn.BatchNorm2d(1), nn.PReLU(), nn.MaxPool2d(2, 2), nn.Flatten(), nn.ReLU()),
+        *(nn.Linear(256, 32), nn.ReLU(), nn.Linear(32, 2), hpacml.Normalize(0.0, 128.0, inverse=True)),
+    )
+    position.eval().requires_grad_(False)
+    video = np.random.default_rng(1).integers(0, 256, (24, 128, 128), np.uint8)
+    place, frames = np.zeros((24, 2), np.float32), torch.from_numpy(video)
+    return {
+        "MiniWeather, 100 x 50": medians(
+            {
+                "compiled": with_engine("compiled", lambda: weather(state, after, step)),
+                "hpacml with Torch": with_engine("torch", lambda: weather(state, after, step)),
+                "the module alone": lambda: step(fields),
+            }
+        ),
+        "ParticleFilter, 24 frames": medians(
+            {
+                "compiled": with_engine("compiled", lambda: track(video, place, position)),
+                "hpacml with Torch": with_engine("torch", lambda: track(video, place, position)),
+                "the module alone": lambda: position(frames.float()),
+            }
+        ),
+    }
+
+
 def floor():
     """What the floor in C says of itself, None without a compiler or the file."""
     if not FLOOR.exists():
@@ -135,6 +195,7 @@ def main():
             table.add_column(column, justify="right")
         rows = {f"stencil, {n} x {n}": stencils(n) for n in (1024, 100, 8, 1)}
         rows |= {f"options, {n}": tables(n) for n in (10_000, 1)}
+        rows |= images()
         for what, seconds in rows.items():
             for name, value in seconds.items():
                 label = what if name == "compiled" else ""

@@ -134,8 +134,9 @@ def lower_networks(module: ModuleOp, bytes: int, rows: int) -> ModuleOp:
     """
     from xdsl.passes import PassPipeline
 
-    vectors = f"convert-hpacml-layers-to-vector{{bytes={bytes} rows={rows}}}"
-    spec = f"hpacml-tile-networks,{vectors},{STAGES['loops']}"
+    vectors = [f"convert-hpacml-{each}layers-to-vector{{bytes={bytes} rows={rows}}}" for each in ("image-", "")]
+    tiles = ["hpacml-split-networks", "hpacml-tile-images", "hpacml-tile-networks"]
+    spec = ",".join([*tiles, *vectors, STAGES["loops"]])
     with _refusals():
         PassPipeline.parse_spec(get_all_passes(), spec, _verify).apply(make_context(), module)
     return module

@@ -16,7 +16,6 @@ from hpacml.frontend.decorated import Decorated, inside
 from hpacml.frontend.placement import MACHINES, Machine
 from hpacml.frontend.python.definition import Definition
 from hpacml.frontend.python.source import Source
-from hpacml.runtime.fast_path import Callee
 
 if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp
@@ -31,7 +30,7 @@ T = TypeVar("T")
 LayoutName: TypeAlias = Literal["packed", "rows", "strided"]
 
 
-class Kernel(Callee, Decorated, Definition, Generic[P, R]):
+class Kernel(Decorated, Definition, Generic[P, R]):
     """A compiled function, made by `hpacml.kernel`. It is called as the Python function is.
 
     Arrays are NumPy arrays, Torch tensors, or objects with DLPack or an array interface, with any strides, all on the

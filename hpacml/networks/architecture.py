@@ -1,6 +1,7 @@
 """The layers of networks that act on each point of a sweep by itself: what is known of them before there are weights.
 
 A layer is written as in `linear(5, 64)`, `leaky_relu(0.01)`. Its weights are one array, in the order of `parameters`.
+The features of a point may be an image: then `image(1, 28, 28)` comes first.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TypeAlias
+
+from hpacml.networks import images
+from hpacml.networks.images import POOLS, Convolution, Flatten, Image, ImageLayer, Pool
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,8 @@ class Linear:
 @dataclass(frozen=True)
 class Scaling:
     """A function of each number that has weights for each feature, or, with one and but for `batch_norm`, for all.
+
+    In an image it has them for each channel.
 
     `normalize` is `(x - a) / b`, `denormalize` `x * b + a`, `batch_norm` `(x - a) * b + c`, and `prelu` `a * x` where x
     is negative. With `64` at their ends the first two compute in f64; then `denormalize64`, the last layer, gives f64.
@@ -86,7 +92,10 @@ class Activation:
         return f"{self.function}({', '.join(map(repr, self.numbers))})" if self.numbers else self.function
 
 
-Layer: TypeAlias = "Linear | Scaling | Activation"
+Layer: TypeAlias = "Linear | Scaling | Activation | ImageLayer"
+
+Features: TypeAlias = "int | Image"
+"""How many features there are, or the image that they are."""
 
 
 def parse(text: str) -> Layer:
@@ -99,7 +108,12 @@ def parse(text: str) -> Layer:
         return Scaling(name, _size(given[0]))
     if FUNCTIONS.get(name) == len(given):
         return Activation(name, tuple(map(float, given)))
-    known = ", ".join(["linear(inputs, outputs)", *(f"{each}(features)" for each in SCALINGS), *FUNCTIONS])
+    if (layer := images.parse(name, given)) is not None:
+        return layer
+    pools = [f"{each}(window)" for each in POOLS]
+    of_images = ["image(channels, height, width)", "conv(inputs, outputs, window)", *pools]
+    scalings = [f"{each}(features)" for each in SCALINGS]
+    known = ", ".join(["linear(inputs, outputs)", *scalings, *FUNCTIONS, *of_images, "flatten"])
     raise ValueError(f"'{text}' is no layer: there are {known}")
 
 
@@ -111,30 +125,86 @@ def _size(text: str) -> int:
 
 @dataclass(frozen=True)
 class Stage:
-    """A linear layer, or none, and functions of its results that are applied before they are stored."""
+    """A layer that computes sums or maxima, or none, and functions that are applied to them before they are stored."""
 
-    linear: Linear | None
+    first: Linear | Convolution | Pool | None
     functions: tuple[Scaling | Activation, ...]
-    outputs: int
-    """The number of features that it gives."""
+    outputs: Features
+    """What it gives."""
+
+    @property
+    def layers(self) -> list[Layer]:
+        return [*filter(None, [self.first]), *self.functions]
 
 
-def stages(layers: Sequence[Layer], inputs: int) -> list[Stage]:
+def total(features: Features) -> int:
+    """The number of features, whether they are an image or not."""
+    return features if isinstance(features, int) else features.features
+
+
+def outputs(layers: Sequence[Layer], inputs: Features) -> Features:
+    """What layers make of so many features. Raises ValueError for layers whose sizes do not fit."""
+    for layer in layers:
+        inputs = _of_one(layer, inputs)
+    return inputs
+
+
+def _of_one(layer: Layer, features: Features) -> Features:
+    match layer:
+        case Image():
+            if features != layer.features:
+                raise ValueError(f"{layer} has {layer.features} features, and there are {features}")
+            return layer
+        case Linear():
+            if layer.inputs != features:
+                raise ValueError(f"{layer} takes {layer.inputs} features, and there are {features}")
+            return layer.outputs
+        case Flatten() | Convolution() | Pool():
+            if isinstance(features, int):
+                raise ValueError(f"{layer} takes an image, and there are {features} features")
+            return features.features if isinstance(layer, Flatten) else layer.of(features)
+        case Scaling():
+            own = features if isinstance(features, int) else features.channels
+            if layer.features != own and not layer.is_for_all:
+                raise ValueError(f"{layer} has {layer.features} features, and there are {features}")
+            return features
+        case Activation():
+            return features
+
+
+def stages(layers: Sequence[Layer], inputs: Features) -> list[Stage]:
     """Part a network into stages. Raises ValueError for layers whose sizes do not fit."""
     found: list[Stage] = []
     features = inputs
     for layer in layers:
-        if isinstance(layer, Linear):
-            if layer.inputs != features:
-                raise ValueError(f"{layer} takes {layer.inputs} features, and there are {features}")
-            features = layer.outputs
-            found.append(Stage(layer, (), features))
-            continue
-        if isinstance(layer, Scaling) and layer.features != features and not layer.is_for_all:
-            raise ValueError(f"{layer} has {layer.features} features, and there are {features}")
-        last = found.pop() if found else Stage(None, (), features)
-        found.append(Stage(last.linear, (*last.functions, layer), features))
+        features = _of_one(layer, features)
+        match layer:
+            case Image() | Flatten():
+                pass
+            case Linear() | Convolution() | Pool():
+                found.append(Stage(layer, (), features))
+            case Scaling() | Activation():
+                is_apart = not found or found[-1].outputs != features  # the first, or the first behind a flatten
+                last = Stage(None, (), features) if is_apart else found.pop()
+                found.append(Stage(last.first, (*last.functions, layer), features))
     return found
+
+
+def multiplications(layers: Sequence[Layer], inputs: Features) -> int:
+    """About how many multiplications, or comparisons, the layers take for one point."""
+    return sum(_of_stage(stage) for stage in stages(layers, inputs))
+
+
+def _of_stage(stage: Stage) -> int:
+    match stage.first:
+        case Linear():
+            return stage.first.parameters
+        case Convolution():
+            return total(stage.outputs) * stage.first.taps
+        case Pool():
+            return total(stage.outputs) * stage.first.window.count
+        case None:
+            return total(stage.outputs)
 
 
 def blocks(outputs: int, rows: int) -> list[tuple[int, int]]:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from xdsl.passes import ModulePass
 
 PASS_NAMES = (
+    "convert-hpacml-image-layers-to-vector",
     "convert-hpacml-layers-to-vector",
     "convert-hpacml-to-gpu",
     "convert-hpacml-to-loops",
@@ -21,6 +22,8 @@ PASS_NAMES = (
     "hpacml-offer-views",
     "hpacml-refuse-host-accesses",
     "hpacml-resolve-slices",
+    "hpacml-split-networks",
+    "hpacml-tile-images",
     "hpacml-tile-networks",
 )
 

@@ -9,7 +9,7 @@ from typing import cast
 
 from xdsl.context import Context
 from xdsl.dialects import arith, memref, scf, vector
-from xdsl.dialects.builtin import AnyFloat, IndexType, MemRefType, ModuleOp, f64
+from xdsl.dialects.builtin import AnyFloat, IndexType, MemRefType, ModuleOp
 from xdsl.ir import Block, Region, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint
@@ -17,7 +17,8 @@ from xdsl.rewriter import InsertPoint
 from hpacml.dialects.hpacml.attributes import dtype_name
 from hpacml.dialects.hpacml.networks import LayerOp
 from hpacml.dtypes import SIZES
-from hpacml.networks.architecture import Activation, Scaling, blocks, stages
+from hpacml.networks.architecture import blocks, stages, total
+from hpacml.passes.common.layer_functions import applied, loop, plus, times
 from hpacml.passes.common.located import Builder, Rewriter
 from hpacml.passes.common.vectors import Vectors
 
@@ -69,7 +70,7 @@ class _Lowering:
         self.lanes = bytes // SIZES[dtype_name(self.element)]
         (self.stage,) = stages(op.parsed(), self.inputs)
         weights = iter(op.weights)
-        self.matrix = next(weights) if self.stage.linear else None
+        self.matrix = next(weights) if self.stage.first else None
         self.functions = [(each, next(weights) if each.parameters else None) for each in self.stage.functions]
 
     def replace(self) -> None:
@@ -84,10 +85,10 @@ class _Lowering:
         """Build a loop over the points, in which `body` gets the first point of each vector."""
 
         def block(first: SSAValue, inner: Builder) -> None:
-            places = [_plus(first, number * self.lanes, inner) for number in range(TOGETHER)]
+            places = [plus(first, number * self.lanes, inner) for number in range(TOGETHER)]
             body(places, Vectors(self.element, self.lanes, inner))
 
-        _loop(self.op.points, TOGETHER * self.lanes, builder, block)
+        loop(self.op.points, TOGETHER * self.lanes, builder, block)
 
     # -- functions of each feature -------------------------------------------------------------------
 
@@ -100,37 +101,33 @@ class _Lowering:
 
             self._points(inner, points)
 
-        _loop(builder.index(self.inputs), 1, builder, feature)
+        loop(builder.index(self.inputs), 1, builder, feature)
 
     def _finish(self, x: SSAValue, feature: SSAValue, place: SSAValue, v: Vectors) -> None:
         """Apply the functions of the stage to the points of a feature, and store the results."""
-        for function, weights in self.functions:
-            if isinstance(function, Activation):
-                x = activation(function, x, v)
-            elif weights is not None:
-                x = _scaled(function, weights, x, feature, v)
+        x = applied(self.functions, x, feature, v)
         v.builder.insert(vector.StoreOp(x, self.op.target, [feature, place]))
 
     # -- linear layers -------------------------------------------------------------------------------
 
     def _blocks(self, weights: SSAValue, builder: Builder) -> None:
         """Build the blocks of outputs: one loop over those of full size, and the last one, which may be smaller."""
-        outputs = self.stage.outputs
+        outputs = total(self.stage.outputs)
         found = blocks(outputs, self.rows)
         whole = sum(count == self.rows for _, count in found)
         if whole:
 
             def block(number: SSAValue, inner: Builder) -> None:
-                self._block(weights, _times(number, self.rows, inner), self.rows, inner)
+                self._block(weights, times(number, self.rows, inner), self.rows, inner)
 
-            _loop(builder.index(whole), 1, builder, block)
+            loop(builder.index(whole), 1, builder, block)
         for first, count in found[whole:]:
             self._block(weights, builder.index(first), count, builder)
 
     def _block(self, weights: SSAValue, first: SSAValue, count: int, builder: Builder) -> None:
         """Build `count` outputs from `first` on, for all points."""
-        start = _plus(_times(first, self.inputs, builder), self.stage.outputs, builder)
-        outputs = [_plus(first, row, builder) for row in range(count)]
+        start = plus(times(first, self.inputs, builder), total(self.stage.outputs), builder)
+        outputs = [plus(first, row, builder) for row in range(count)]
 
         def points(places: Sequence[SSAValue], v: Vectors) -> None:
             biases = [v.splat(v.builder.insert(memref.LoadOp.get(weights, [output])).res) for output in outputs]
@@ -143,10 +140,10 @@ class _Lowering:
             xs = [
                 inner.builder.insert(vector.LoadOp(self.op.source, [i, place], inner.type)).result for place in places
             ]
-            row = inner.builder.insert(arith.AddiOp(start, _times(i, count, inner.builder))).result
+            row = inner.builder.insert(arith.AddiOp(start, times(i, count, inner.builder))).result
             products: list[SSAValue] = []
             for output in range(count):
-                place = _plus(row, output, inner.builder)
+                place = plus(row, output, inner.builder)
                 weight = inner.splat(inner.builder.insert(memref.LoadOp.get(weights, [place])).res)
                 for x in xs:
                     products.append(inner.fma(weight, x, carried[len(products)]))
@@ -155,67 +152,3 @@ class _Lowering:
                 self._finish(value, output, place, v)
 
         self._points(builder, points)
-
-
-def _scaled(layer: Scaling, weights: SSAValue, x: SSAValue, feature: SSAValue, v: Vectors) -> SSAValue:
-    """A function of the points of a feature that has weights of its own."""
-
-    wide = Vectors(f64, v.lanes, v.builder)
-
-    def weight(number: int) -> SSAValue:
-        first = v.builder.index(number * layer.features)
-        place = first if layer.is_for_all else v.builder.insert(arith.AddiOp(first, feature)).result
-        return (wide if "64" in layer.kind else v).splat(v.builder.insert(memref.LoadOp.get(weights, [place])).res)
-
-    match layer.kind:
-        case "normalize64":
-            return v.narrow(wide.div(wide.sub(v.widen(x), weight(0)), weight(1)))
-        case "denormalize64":
-            return wide.add(wide.mul(v.widen(x), weight(1)), weight(0))
-        case "normalize":
-            return v.div(v.sub(x, weight(0)), weight(1))
-        case "denormalize":
-            return v.add(v.mul(x, weight(1)), weight(0))
-        case "batch_norm":
-            return v.add(v.mul(v.sub(x, weight(0)), weight(1)), weight(2))
-        case _:  # prelu
-            return v.prelu(x, weight(0))
-
-
-def activation(layer: Activation, x: SSAValue, v: Vectors) -> SSAValue:
-    """A function of numbers; NaN stays NaN, as in Torch."""
-    match layer.function:
-        case "relu":
-            return v.relu(x)
-        case "leaky_relu":
-            return v.leaky_relu(x, *layer.numbers)
-        case "elu":
-            return v.elu(x, *layer.numbers)
-        case "tanh":
-            return v.tanh(x)
-        case "sigmoid":
-            return v.sigmoid(x)
-        case "silu":
-            return v.mul(x, v.sigmoid(x))
-        case "gelu":
-            return v.mul(x, v.normal_distribution(x))
-        case "gelu_tanh":
-            return v.gelu_tanh(x)
-        case _:
-            return v.clamp(x, *layer.numbers)
-
-
-def _loop(end: SSAValue, step: int, builder: Builder, body: Callable[[SSAValue, Builder], None]) -> None:
-    block = Block(arg_types=[IndexType()])
-    builder.insert(scf.ForOp(builder.index(0), end, builder.index(step), [], Region(block)))
-    inner = Builder(InsertPoint.at_end(block))
-    body(block.args[0], inner)
-    inner.insert(scf.YieldOp())
-
-
-def _plus(value: SSAValue, number: int, builder: Builder) -> SSAValue:
-    return builder.insert(arith.AddiOp(value, builder.index(number))).result
-
-
-def _times(value: SSAValue, number: int, builder: Builder) -> SSAValue:
-    return builder.insert(arith.MuliOp(value, builder.index(number))).result

@@ -45,8 +45,8 @@ class HpacmlOfferViewsPass(ModulePass):
       ...  // as before
     }
     ```
-    Both tensors have the same sweep, and their features in the last dimension. What measures itself stays as it is, and so do views through
-    indices and of other elements than the tensor.
+    Both tensors have the same sweep, and their features in the last dimension. What measures itself stays as it is,
+    and so do views through indices and of other elements than the tensor.
     """
 
     name = "hpacml-offer-views"

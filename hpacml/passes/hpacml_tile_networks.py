@@ -23,13 +23,14 @@ from xdsl.ir import Block, Region, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint
 
-from hpacml.dialects.hpacml.attributes import dtype_name, strides_of
+from hpacml.dialects.hpacml.attributes import dtype_name
 from hpacml.dialects.hpacml.networks import LayerOp, NetworkOp
 from hpacml.dialects.hpacml.packing import FusedGatherOp, FusedScatterOp, IndirectOp, view_type
 from hpacml.dtypes import SIZES
-from hpacml.networks.architecture import gives_f64, stages
+from hpacml.networks.architecture import gives_f64, stages, total
 from hpacml.passes.common.index_arithmetic import IndexArithmetic
 from hpacml.passes.common.located import Builder, Rewriter, refusal
+from hpacml.passes.common.subviews import subview
 from hpacml.passes.common.sweeps import size_of
 
 ALIGNMENT = 64
@@ -62,7 +63,7 @@ class HpacmlTileNetworksPass(ModulePass):
     bytes: int = 512
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        for network in [each for each in op.walk() if isinstance(each, NetworkOp)]:
+        for network in [each for each in op.walk() if isinstance(each, NetworkOp) and each.image is None]:
             _Tiling(network, self.bytes).replace()
 
 
@@ -80,7 +81,7 @@ class _Tiling:
         op = self.op
         builder = Builder(InsertPoint.before(op))
         a = IndexArithmetic(builder)
-        widths = [self.inputs, *(stage.outputs for stage in self.stages)]
+        widths = [self.inputs, *(total(stage.outputs) for stage in self.stages)]
         elements = [self.element] * len(widths)
         if gives_f64(op.parsed()):
             elements[-1] = f64
@@ -115,9 +116,8 @@ class _Tiling:
         self._copy(FusedGatherOp, op.inputs, place, count, tiles[0], builder)
         weights = iter(op.weights)
         for stage, source, target in zip(self.stages, tiles, tiles[1:], strict=False):
-            layers = [*filter(None, [stage.linear]), *stage.functions]
-            taken = [next(weights) for layer in layers if layer.parameters]
-            builder.insert(LayerOp(layers, count, taken, source, target))
+            taken = [next(weights) for layer in stage.layers if layer.parameters]
+            builder.insert(LayerOp(stage.layers, count, taken, source, target))
         self._copy(FusedScatterOp, op.outputs, place, count, tiles[-1], builder)
 
     def _copy(
@@ -160,10 +160,4 @@ def _part(view: SSAValue, place: Sequence[SSAValue], count: SSAValue, builder: B
         for d in range(len(place), len(shape))
     ]
     offsets: list[SSAValue | int] = [*place, *[0] * len(rest)]
-    sizes = [*[1] * (len(place) - 1), count, *rest]
-    steps = [1] * len(offsets)
-    whole = memref.SubviewOp.infer_result_type(memory, offsets, sizes, steps)
-    kept = range(len(place) - 1, len(offsets))
-    layout = StridedLayoutAttr([strides_of(whole)[d] for d in kept], whole.get_offset())
-    result = MemRefType(whole.element_type, [whole.get_shape()[d] for d in kept], layout)
-    return builder.insert(memref.SubviewOp.get(view, offsets, sizes, steps, result)).result
+    return subview(view, offsets, [*[1] * (len(place) - 1), count, *rest], len(place) - 1, builder)

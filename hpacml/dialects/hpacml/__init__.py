@@ -18,7 +18,7 @@ from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp
 from hpacml.dialects.hpacml.clause_attributes import SampleAttr, UnitsAttr
 from hpacml.dialects.hpacml.control import BodyOp, CollectOp, InferOnViewsOp, InferOp, MlOp, SampleOp
 from hpacml.dialects.hpacml.gather_scatter import GatherOp, ScatterOp, TensorOp
-from hpacml.dialects.hpacml.networks import LayerOp, NetworkOp
+from hpacml.dialects.hpacml.networks import ImageLayerOp, LayerOp, NetworkOp
 from hpacml.dialects.hpacml.packing import FusedGatherOp, FusedScatterOp, IndirectOp, PackOp, UnpackOp
 
 Hpacml = Dialect(
@@ -42,6 +42,7 @@ Hpacml = Dialect(
         FusedScatterOp,
         NetworkOp,
         LayerOp,
+        ImageLayerOp,
     ],
     [DirectionAttr, ModeAttr, SliceAttr, TargetAttr, SampleAttr, UnitsAttr, MappingType, IndirectType],
 )

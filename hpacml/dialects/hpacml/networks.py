@@ -1,6 +1,7 @@
 """Networks between views of memory, and their stages on tiles: some points of a sweep, features outermost.
 
 In a tile, `tile[f, p]` is feature `f` of point `p`, so that what is done for neighbouring points is done by vectors.
+Where the features of a point are an image, the tile is that image, and its columns are the neighbours.
 """
 
 from __future__ import annotations
@@ -34,10 +35,12 @@ from xdsl.irdl import (
 )
 from xdsl.utils.exceptions import VerifyException
 
+from hpacml.dialects.hpacml.attributes import strides_of
 from hpacml.dialects.hpacml.effects import READS_AND_WRITES
 from hpacml.dialects.hpacml.packing import VIEW, view_type
 from hpacml.dialects.hpacml.texts import TEXTS, TextualOperation
-from hpacml.networks.architecture import Layer, Linear, gives_f64, parse, stages
+from hpacml.networks.architecture import Layer, Linear, gives_f64, outputs, parse, stages, total
+from hpacml.networks.images import Convolution, Flatten, Image, Pool
 
 FLOAT = base(Float32Type) | base(Float64Type)
 
@@ -73,6 +76,9 @@ class NetworkOp(_OfLayers):
     `sweep` is the number of dimensions that views have before their own features. Each layer that has weights has an
     array of them, in the order of `hpacml.networks.architecture`. Memory that is written at one point is read at
     others nowhere.
+
+    If the first layer is an image, the sweep has one dimension, and the only view of `ins` has besides it channels,
+    rows and columns; so has that of `outs` where the last layer gives an image.
 
     Example:
     ```mlir
@@ -120,6 +126,12 @@ class NetworkOp(_OfLayers):
         """The number of dimensions of the sweep."""
         return self.sweep.value.data
 
+    @property
+    def image(self) -> Image | None:
+        """The image that the features of a point are, None if they are none."""
+        layers = self.parsed()
+        return layers[0] if layers and isinstance(layers[0], Image) else None
+
     def features(self, view: SSAValue) -> int:
         """The number of features of a view. Raises `VerifyException` if it is unknown."""
         shape = view_type(view).get_shape()[self.rank :]
@@ -139,13 +151,21 @@ class NetworkOp(_OfLayers):
         _verify_weights(self.weights, layers)
         given, wanted = (sum(map(self.features, views)) for views in (self.inputs, self.outputs))
         try:
-            found = stages(layers, given)
+            last = outputs(layers, given)
             gives_f64(layers)
         except ValueError as error:
             raise VerifyException(str(error)) from None
-        last = found[-1].outputs if found else given
-        if last != wanted:
-            raise VerifyException(f"the network gives {last} features, and its outputs have {wanted}")
+        if total(last) != wanted:
+            raise VerifyException(f"the network gives {total(last)} features, and its outputs have {wanted}")
+        if self.image is not None:
+            self._verify_image(self.image, self.inputs)
+        if isinstance(last, Image):
+            self._verify_image(last, self.outputs)
+
+    def _verify_image(self, image: Image, views: Sequence[SSAValue]) -> None:
+        wanted = (image.channels, image.height, image.width)
+        if self.rank != 1 or [view_type(view).get_shape()[1:] for view in views] != [wanted]:
+            raise VerifyException(f"{image} is in one view, which has these dimensions behind one of the sweep")
 
 
 @irdl_op_definition
@@ -199,3 +219,62 @@ class LayerOp(_OfLayers):
             raise VerifyException(str(error)) from None
         if not found or found[0].outputs != target.get_shape()[0]:
             raise VerifyException(f"the layers do not give the features of {target}")
+
+
+@irdl_op_definition
+class ImageLayerOp(_OfLayers):
+    """
+    Compute an image from another one: a convolution or pool, or none, and functions of its results.
+
+    The source has the padding of the windows, which themselves have none. The columns of both are neighbours in memory.
+
+    Example:
+    ```mlir
+    hpacml.image_layer ["conv(4, 8, 3x3)", "leaky_relu(0.01)"] weights(%w : memref<296xf32>)
+      ins(%x : memref<4x52x102xf32>) outs(%y : memref<8x50x100xf32>)
+    ```
+    """
+
+    name = "hpacml.image_layer"
+
+    weights = var_operand_def(MemRefType)
+    source = operand_def(MemRefType)
+    target = operand_def(MemRefType)
+
+    irdl_options = (AttrSizedOperandSegments(as_property=True),)
+    traits = traits_def(*READS_AND_WRITES)
+    assembly_format = (
+        "$layers (`weights` `(` $weights^ `:` type($weights) `)`)? "
+        "`ins` `(` $source `:` type($source) `)` `outs` `(` $target `:` type($target) `)` attr-dict"
+    )
+
+    def __init__(self, layers: Sequence[Layer], weights: Sequence[SSAValue], source: SSAValue, target: SSAValue):
+        super().__init__(operands=[weights, source, target], properties={"layers": _texts(layers)})
+
+    @property
+    def images(self) -> tuple[Image, Image]:
+        """The source and the target. Raises `VerifyException` for memory that is no image."""
+        types = [cast(MemRefType, each.type) for each in (self.source, self.target)]
+        if any(each.get_num_dims() != 3 or DYNAMIC_INDEX in each.get_shape() for each in types):
+            raise VerifyException("images have channels, rows and columns of known sizes")
+        if any(strides_of(each)[-1] != 1 for each in types):
+            raise VerifyException("the columns of an image are neighbours in memory")
+        source, target = (Image(*each.get_shape()) for each in types)
+        return source, target
+
+    def verify_(self) -> None:
+        layers = self.parsed()
+        _verify_weights(self.weights, layers)
+        source, target = self.images
+        elements = [cast(MemRefType, each.type).element_type for each in (self.source, self.target)]
+        if any(isinstance(layer, Convolution | Pool) and layer.window.is_padded for layer in layers):
+            raise VerifyException("the source of an image layer has the padding")
+        try:
+            wanted = f64 if gives_f64(layers) else elements[0]
+            found = stages(layers, source)
+        except ValueError as error:
+            raise VerifyException(str(error)) from None
+        if len(found) != 1 or any(isinstance(layer, Linear | Flatten | Image) for layer in layers):
+            raise VerifyException("an image layer has a convolution or a pool at most, which is its first")
+        if found[0].outputs != target or elements[1] != wanted:
+            raise VerifyException(f"the layers do not give {self.target.type}")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, cast
 
 import torch
 from torch import nn
 
 from hpacml.networks.architecture import Activation, Layer, Linear, Scaling
+from hpacml.networks.images import Convolution, Flatten, Pair, Pool, Window
 from hpacml.runtime.models.layers import Normalize
 
 Weights = tuple[torch.Tensor, ...]
@@ -25,10 +27,20 @@ class Described:
         self.layers: list[Layer] = []
         self.weights: list[Callable[[], Weights]] = []
         """For each layer that has weights, what gives them."""
-        self.flattens = False
-        """Whether all dimensions of an input but the first are its features."""
+        self.reshapes: tuple[list[nn.Module], list[nn.Module]] = [], []
+        """What changes the dimensions of the input in front of all layers, and of the result behind them."""
+        self._takers: list[tuple[str, Collection[int]]] = []
+        """For each layer what it is, and of how many dimensions images are that it takes, 0 being none; () is any."""
+        self._place = ""
         _require_known(module)
         self._add(module, "")
+        self.rank = max((min(ranks) for _, ranks in self._takers if ranks), default=0)
+        """The dimensions of images, 0 if the features of a point are no image."""
+        rank = self.rank
+        for layer, (place, ranks) in zip(self.layers, self._takers, strict=True):
+            if ranks and rank not in ranks:
+                raise NotDescribed(f"{place} takes {_dimensions(ranks)}, and others before or behind it do not")
+            rank = 0 if isinstance(layer, Flatten) else rank
 
     def _add(self, module: nn.Module, name: str) -> None:
         kind: Any = type(module)
@@ -44,15 +56,31 @@ class Described:
             for part, child in inside["_modules"].items():
                 self._add(child, f"{name}.{part}".lstrip("."))
             return
+        self._place = place
         try:
             _KNOWN[kind](self, module)
         except NotDescribed as error:
             raise NotDescribed(f"{place} {error}") from None
 
-    def append(self, layer: Layer, weights: Callable[[], Weights] | None = None) -> None:
-        self.layers.append(layer)
+    def append(self, layer: Layer, weights: Callable[[], Weights] | None = None, ranks: Collection[int] = ()) -> None:
+        """Add a layer, which takes images of so many dimensions; 0 are none, and () any."""
+        behind = self.reshapes[1]
+        if behind:
+            if len(behind) > 1 or not _flattens(behind[0]):
+                raise NotDescribed("follows a change of dimensions")
+            behind.clear()
+            self._add_layer(Flatten(), (1, 2))
+        self._add_layer(layer, ranks)
         if weights is not None:
             self.weights.append(weights)
+
+    def _add_layer(self, layer: Layer, ranks: Collection[int]) -> None:
+        self.layers.append(layer)
+        self._takers.append((self._place, ranks))
+
+
+def _dimensions(ranks: Collection[int]) -> str:
+    return " or ".join(f"images of {rank} dimension{'s' * (rank > 1)}" if rank else "features" for rank in ranks)
 
 
 def _require_known(module: nn.Module) -> None:
@@ -77,7 +105,7 @@ def _linear(found: Described, module: Any) -> None:
         matrix, bias = module.weight.detach(), module.bias
         return (matrix, matrix.new_zeros(outputs) if bias is None else bias.detach())
 
-    found.append(Linear(inputs, outputs), weights)
+    found.append(Linear(inputs, outputs), weights, (0,))
 
 
 def _batch_norm(found: Described, module: Any) -> None:
@@ -90,29 +118,101 @@ def _batch_norm(found: Described, module: Any) -> None:
         shift = torch.zeros_like(scale) if module.bias is None else module.bias.detach()
         return (module.running_mean, scale, shift)
 
-    found.append(Scaling("batch_norm", module.num_features), weights)
+    ranks = (2,) if isinstance(module, nn.BatchNorm2d) else (0, 1)
+    found.append(Scaling("batch_norm", module.num_features), weights, ranks)
 
 
 def _normalize(found: Described, module: Any) -> None:
     shape: tuple[int, ...] = tuple(cast(Any, torch).broadcast_shapes(module.mean.shape, module.std.shape))
-    if len(shape) > 1 and any(size != 1 for size in shape[:-1]):
-        raise NotDescribed("has a mean for each row")
-    features = shape[-1] if shape else 1
+    features = math.prod(shape)
+    if features not in (1, *shape):
+        raise NotDescribed("has a mean for each of several dimensions")
+    behind = len(shape) - 1 - shape.index(features) if features > 1 else None
+    ranks = [rank for rank in (0, 1, 2) if behind in (None, rank) and len(shape) <= rank + 2]
+    if not ranks:
+        raise NotDescribed("has a mean for each row, or more dimensions than its input")
 
     def weights() -> Weights:
         return tuple(each.expand(shape).reshape(features) for each in (module.mean, module.std))
 
-    found.append(Scaling("denormalize" if module.inverse else "normalize", features), weights)
+    found.append(Scaling("denormalize" if module.inverse else "normalize", features), weights, ranks)
 
 
 def _prelu(found: Described, module: Any) -> None:
     found.append(Scaling("prelu", module.num_parameters), lambda: (module.weight.detach(),))
 
 
-def _flatten(found: Described, module: Any) -> None:
-    if found.layers or (module.start_dim, module.end_dim) != (1, -1):
-        raise NotDescribed("is not the first layer, or keeps dimensions")
-    found.flattens = True
+def _reshape(found: Described, module: Any) -> None:
+    found.reshapes[bool(found.layers)].append(module)
+
+
+def _flattens(module: Any) -> bool:
+    return isinstance(module, nn.Flatten) and (module.start_dim, module.end_dim) == (1, -1)
+
+
+def _convolution(found: Described, module: Any) -> None:
+    if module.padding_mode != "zeros":
+        raise NotDescribed(f"pads with what {module.padding_mode} says, and not with zeros")
+    rank = len(module.kernel_size)
+    if module.padding == "same":
+        around = [size * (count - 1) for size, count in zip(module.dilation, module.kernel_size, strict=True)]
+        padding = [(each // 2, each - each // 2) for each in around]
+    else:
+        padding = [(0, 0) if module.padding == "valid" else (each, each) for each in _all(module.padding, rank)]
+    window = _window(rank, module.kernel_size, module.stride, module.dilation, padding)
+
+    def weights() -> Weights:
+        own, bias = module.weight.detach().flatten(1), module.bias
+        return (own, own.new_zeros(len(own)) if bias is None else bias.detach())
+
+    layer = Convolution(module.in_channels, module.out_channels, window, module.groups)
+    found.append(layer, weights, (rank,))
+
+
+def _max_pool(found: Described, module: Any) -> None:
+    _pool(found, module, "max_pool", module.dilation)
+
+
+def _avg_pool(found: Described, module: Any) -> None:
+    padding = {*_all(module.padding, 2)}
+    if getattr(module, "divisor_override", None) is not None or (padding != {0} and not module.count_include_pad):
+        raise NotDescribed("divides by other numbers than that of the pixels in a window")
+    _pool(found, module, "avg_pool", 1)
+
+
+def _pool(found: Described, module: Any, kind: str, dilation: int | Sequence[int]) -> None:
+    if module.ceil_mode:
+        raise NotDescribed("has windows that are not whole, as ceil_mode says")
+    if getattr(module, "return_indices", False):
+        raise NotDescribed("gives indices, too")
+    rank = 1 if isinstance(module, nn.MaxPool1d | nn.AvgPool1d) else 2
+    padding = [(each, each) for each in _all(module.padding, rank)]
+    if any(2 * each > size for (each, _), size in zip(padding, _all(module.kernel_size, rank), strict=True)):
+        raise NotDescribed("pads with more than half of a window")
+    window = _window(rank, module.kernel_size, module.stride, dilation, padding)
+    found.append(Pool(kind, window), None, (rank,))
+
+
+def _all(numbers: int | Sequence[int], rank: int) -> Sequence[int]:
+    return [numbers] * rank if isinstance(numbers, int) else numbers
+
+
+def _window(
+    rank: int,
+    size: int | Sequence[int],
+    stride: int | Sequence[int],
+    dilation: int | Sequence[int],
+    padding: Sequence[Pair],
+) -> Window:
+    """The window of rows and columns; images of one dimension have one row."""
+
+    def pair(numbers: Sequence[int], row: int) -> Pair:
+        rows, columns = [row] * (2 - rank) + list(numbers)
+        return rows, columns
+
+    before, after = zip(*padding, strict=True)
+    sizes, strides, dilations = (pair(_all(numbers, rank), 1) for numbers in (size, stride, dilation))
+    return Window(sizes, strides, dilations, pair(before, 0), pair(after, 0))
 
 
 def _gelu(found: Described, module: Any) -> None:
@@ -135,10 +235,18 @@ _KNOWN: Mapping[type[nn.Module], Callable[[Described, Any], None]] = cast(
     Any,
     {
         nn.Linear: _linear,
+        nn.Conv1d: _convolution,
+        nn.Conv2d: _convolution,
+        nn.MaxPool1d: _max_pool,
+        nn.MaxPool2d: _max_pool,
+        nn.AvgPool1d: _avg_pool,
+        nn.AvgPool2d: _avg_pool,
         nn.BatchNorm1d: _batch_norm,
+        nn.BatchNorm2d: _batch_norm,
         Normalize: _normalize,
         nn.PReLU: _prelu,
-        nn.Flatten: _flatten,
+        nn.Flatten: _reshape,
+        nn.Unflatten: _reshape,
         nn.GELU: _gelu,
         nn.ReLU: _function("relu"),
         nn.ReLU6: _function("clamp", 0.0, 6.0),
@@ -150,6 +258,8 @@ _KNOWN: Mapping[type[nn.Module], Callable[[Described, Any], None]] = cast(
         nn.SiLU: _function("silu"),
         nn.Identity: _nothing,
         nn.Dropout: _nothing,
+        nn.Dropout1d: _nothing,
+        nn.Dropout2d: _nothing,
     },
 )
 

@@ -22,6 +22,7 @@ from xdsl.ir import Block, Region
 
 from hpacml.backend import llvm
 from hpacml.backend.stacks import on_large_stack
+from hpacml.dialects.hpacml.attributes import ELEMENT_TYPES
 from hpacml.dialects.hpacml.networks import NetworkOp
 from hpacml.networks.architecture import Layer, Scaling
 from hpacml.pipelines import generic_text, lower_networks
@@ -31,11 +32,14 @@ from hpacml.runtime.entry import Function
 FLOATS = {"f32": f32, "f64": f64}
 """The types in which networks compute, by name."""
 
+INTEGERS = ("u8", "i8", "u16", "i16")
+"""Those of inputs that become floats as they are gathered, which have all their numbers."""
+
 _NAME = "network"
 
 
 class ViewType(NamedTuple):
-    """The type of a view of float32 or float64: its dimensions are those of the sweep, then its own features."""
+    """The type of a view: its dimensions are those of the sweep, then its own features."""
 
     dtype: str
     features: tuple[int, ...]
@@ -52,7 +56,7 @@ class ViewType(NamedTuple):
     def memory(self) -> MemRefType:
         sweep = [DYNAMIC_INDEX] * (len(self.strides) - len(self.features))
         layout = StridedLayoutAttr(self.strides, None)
-        return MemRefType(FLOATS[self.dtype], [*sweep, *self.features], layout)
+        return MemRefType(ELEMENT_TYPES[self.dtype], [*sweep, *self.features], layout)
 
 
 class Views(NamedTuple):
@@ -67,9 +71,9 @@ class Views(NamedTuple):
         return (*self.inputs, *self.outputs)
 
 
-def packed_type(dtype: str, features: int) -> ViewType:
-    """The type of a packed tensor, whose dimensions are points and features."""
-    return ViewType(dtype, (features,), (features, 1))
+def packed_type(dtype: str, features: tuple[int, ...]) -> ViewType:
+    """The type of a packed tensor, whose dimensions are points and those of features."""
+    return ViewType(dtype, features, tuple(prod(features[d:]) for d in range(len(features) + 1)))
 
 
 @functools.lru_cache(256)

@@ -16,7 +16,7 @@ from hpacml.runtime.gpu.device_call import innermost
 from hpacml.runtime.models.engines import Engines
 from hpacml.runtime.models.lent import meet
 from hpacml.runtime.models.model import Model
-from hpacml.runtime.models.network_code import FLOATS, Views, ViewType
+from hpacml.runtime.models.network_code import Views, ViewType
 from hpacml.runtime.reports import instruments
 
 LEAST_ROW = 64
@@ -67,7 +67,7 @@ def _views(site: ViewsSite, memory: Sequence[int]) -> Views | None:
     types = (*site.inputs, *site.outputs)
     views = [view_of_descriptor(at, type.dtype, type.rank) for at, type in zip(memory, types, strict=True)]
     sweep = views[0].shape[: site.sweep]
-    if 0 in sweep or (site.sweep > 1 and sweep[-1] < LEAST_ROW) or any(type.dtype not in FLOATS for type in types):
+    if 0 in sweep or (site.sweep > 1 and sweep[-1] < LEAST_ROW):
         return None
     if any(view.shape[: site.sweep] != sweep for view in views):
         return None

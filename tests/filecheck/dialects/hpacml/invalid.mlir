@@ -1106,3 +1106,66 @@ func.func @two_linear(%n: index, %w: memref<6xf32>, %v: memref<3xf32>, %x: memre
 }
 
 // CHECK: Operation does not verify: a linear layer is the first of a stage
+
+// -----
+
+func.func @image(%x: memref<?x64xf32>) {
+  hpacml.network ["image(1, 8, 8)", "tanh"] of f32 sweep 1 ins(%x : memref<?x64xf32>) outs(%x : memref<?x64xf32>)
+  func.return
+}
+
+// CHECK: Operation does not verify: image(1, 8, 8) is in one view, which has these dimensions behind one of the sweep
+
+// -----
+
+func.func @no_image(%x: memref<?x64xf32>) {
+  hpacml.network ["max_pool(1x1)"] of f32 sweep 1 ins(%x : memref<?x64xf32>) outs(%x : memref<?x64xf32>)
+  func.return
+}
+
+// CHECK: Operation does not verify: max_pool(1x1) takes an image, and there are 64 features
+
+// -----
+
+func.func @padded(%x: memref<1x4x4xf32>, %y: memref<1x4x4xf32>) {
+  hpacml.image_layer ["max_pool(3x3 padding 1x1)"] ins(%x : memref<1x4x4xf32>) outs(%y : memref<1x4x4xf32>)
+  func.return
+}
+
+// CHECK: Operation does not verify: the source of an image layer has the padding
+
+// -----
+
+func.func @other_image(%x: memref<1x4x4xf32>, %y: memref<1x4x4xf32>) {
+  hpacml.image_layer ["max_pool(3x3)"] ins(%x : memref<1x4x4xf32>) outs(%y : memref<1x4x4xf32>)
+  func.return
+}
+
+// CHECK: Operation does not verify: the layers do not give memref<1x4x4xf32>
+
+// -----
+
+func.func @two_windows(%x: memref<1x4x4xf32>, %y: memref<1x2x2xf32>) {
+  hpacml.image_layer ["max_pool(2x2)", "max_pool(2x2)"] ins(%x : memref<1x4x4xf32>) outs(%y : memref<1x2x2xf32>)
+  func.return
+}
+
+// CHECK: Operation does not verify: an image layer has a convolution or a pool at most, which is its first
+
+// -----
+
+func.func @columns(%x: memref<1x4x4xf32, strided<[16, 1, 4]>>, %y: memref<1x4x4xf32>) {
+  hpacml.image_layer ["relu"] ins(%x : memref<1x4x4xf32, strided<[16, 1, 4]>>) outs(%y : memref<1x4x4xf32>)
+  func.return
+}
+
+// CHECK: Operation does not verify: the columns of an image are neighbours in memory
+
+// -----
+
+func.func @unknown_rows(%x: memref<1x?x4xf32>, %y: memref<1x4x4xf32>) {
+  hpacml.image_layer ["relu"] ins(%x : memref<1x?x4xf32>) outs(%y : memref<1x4x4xf32>)
+  func.return
+}
+
+// CHECK: Operation does not verify: images have channels, rows and columns of known sizes

@@ -262,11 +262,22 @@ func.func @networks(%n: index, %x: memref<?x2xf32>, %y: memref<?xf32>, %w1: memr
   func.return
 }
 
+func.func @images(%w: memref<20xf64>, %v: memref<19xf64>, %x: memref<?x1x8x8xf32>, %y: memref<?x1xf32>, %p: memref<1x8x8xf64>, %c: memref<2x3x3xf64, strided<[25, 5, 1], offset: 6>>) {
+  hpacml.network ["image(1, 8, 8)", "conv(1, 2, 3x3 stride 2x2)", "avg_pool(2x2 padding 0x0+1x1)", "flatten", "linear(18, 1)"] of f64 sweep 1 weights(%w, %v : memref<20xf64>, memref<19xf64>)
+    ins(%x : memref<?x1x8x8xf32>) outs(%y : memref<?x1xf32>)
+  hpacml.image_layer ["conv(1, 2, 3x3 stride 2x2)", "silu"] weights(%w : memref<20xf64>) ins(%p : memref<1x8x8xf64>) outs(%c : memref<2x3x3xf64, strided<[25, 5, 1], offset: 6>>)
+  func.return
+}
+
 // CHECK-LABEL: func.func @networks
 // CHECK-NEXT:    hpacml.network ["linear(2, 8)", "tanh", "linear(8, 1)"] of f32 sweep 1 weights(%w1, %w2 : memref<24xf32>, memref<9xf32>) ins(%x : memref<?x2xf32>) outs(%y : memref<?xf32>)
 // CHECK-NEXT:    hpacml.network ["elu(1.0)"] of f64 sweep 1 ins(%y : memref<?xf32>) outs(%y : memref<?xf32>)
 // CHECK-NEXT:    hpacml.layer ["linear(2, 8)", "tanh"] points %n weights(%w1 : memref<24xf32>) ins(%h : memref<2x128xf32>) outs(%g : memref<8x128xf32>)
 // CHECK-NEXT:    hpacml.layer ["gelu"] points %n ins(%g : memref<8x128xf32>) outs(%g : memref<8x128xf32>)
+
+// CHECK-LABEL: func.func @images
+// CHECK-NEXT:    hpacml.network ["image(1, 8, 8)", "conv(1, 2, 3x3 stride 2x2)", "avg_pool(2x2 padding 0x0+1x1)", "flatten", "linear(18, 1)"] of f64 sweep 1 weights(%w, %v : memref<20xf64>, memref<19xf64>) ins(%x : memref<?x1x8x8xf32>) outs(%y : memref<?x1xf32>)
+// CHECK-NEXT:    hpacml.image_layer ["conv(1, 2, 3x3 stride 2x2)", "silu"] weights(%w : memref<20xf64>) ins(%p : memref<1x8x8xf64>) outs(%c : memref<2x3x3xf64, strided<[25, 5, 1], offset: 6>>)
 
 // The generic form, which upstream tools read.
 

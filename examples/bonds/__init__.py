@@ -1,1 +1,0 @@
-"""Fixed-rate bonds; see README.md."""

@@ -1,1 +1,0 @@
-"""An object tracked in a noisy video; see README.md."""
