@@ -24,6 +24,11 @@ from torch import nn
 import hpacml
 from hpacml import approx
 
+try:
+    import numba
+except ImportError:
+    numba = None
+
 TREE = Path(__file__).parents[1]
 PAIRS = 5
 ROUNDS = 100
@@ -36,6 +41,23 @@ ROW = """
     tensor functor(one: [i, 0:1] = ([i]))
 """
 COLUMNS = "a[0:64], b[0:64], c[0:64], d[0:64], e[0:64]"
+
+
+@hpacml.kernel
+def empty(x: Array):
+    pass
+
+
+if numba is not None:
+    numba_empty = numba.njit(empty.py_func)
+
+
+@hpacml.kernel
+def total(x: Array):
+    found = 0.0
+    for i in range(len(x)):
+        found += x[i]
+    return found
 
 
 @hpacml.kernel
@@ -127,6 +149,9 @@ def cases(folder):
     identity = nn.Identity()
     first, second, third = (str(folder / name) for name in ("region.h5", "kernel.h5", "predicated.h5"))
     return {
+        "kernel, 1 array, empty": lambda: empty(x),
+        **({} if numba is None else {"the same of numba": lambda: numba_empty(x)}),
+        "kernel, 1 array, returns a number": lambda: total(x),
         "kernel, 2 arrays": lambda: add(x, y),
         "kernel, 2 Torch tensors": lambda: add(*tensors),
         "kernel, 2 arrays and a scalar": lambda: scale(x, y, 2.0),

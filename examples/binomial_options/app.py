@@ -8,6 +8,8 @@ from jaxtyping import Float64
 import hpacml
 from hpacml import approx
 
+from .. import glibc
+
 STEPS = 1024
 RATE, VOLATILITY = float(np.float32(0.06)), float(np.float32(0.10))
 
@@ -77,17 +79,6 @@ def price_prepared(S, X, vDt, puByDf, pdByDf, steps, model=None, database=None):
 
 def random_options(count, first=0, seed=123):
     """S, X, T, R, V of the options number `first` to `first + count` which the CUDA program in HeCBench draws."""
-    t = _rand(3 * (first + count), seed)[3 * first :].reshape(count, 3) / 2147483647
+    t = glibc.rand(3 * (first + count), seed)[3 * first :].reshape(count, 3) / 2147483647
     S, X, T = ((1.0 - t) * (5.0, 1.0, 0.25) + t * (30.0, 100.0, 10.0)).T.copy()
     return S, X, T, RATE, VOLATILITY
-
-
-def _rand(count, seed):
-    """What glibc's rand() gives after srand(seed), int64[count]."""
-    r = [seed]
-    for _ in range(30):
-        r.append(16807 * r[-1] % 2147483647)
-    r += r[:3]
-    for i in range(34, 344 + count):
-        r.append((r[i - 31] + r[i - 3]) % 2**32)
-    return np.array(r[344:]) >> 1

@@ -15,21 +15,26 @@ import numpy as np
 from hpacml.dtypes import BY_LONG_NAME, DTYPES
 from hpacml.errors import CompileError, MapError
 from hpacml.frontend import placement, tracers
-from hpacml.frontend.python.annotations import ArrayParameter, OpaqueParameter, ScalarParameter, leaves
+from hpacml.frontend.python.annotations import ArrayParameter, OpaqueParameter, Parameter, ScalarParameter, leaves
 from hpacml.frontend.python.definition import NO_CONSTANTS, THERE, Definition
 from hpacml.frontend.python.nesting import shallow_enough
 from hpacml.frontend.python.size_rules import size_rules
+from hpacml.frontend.python.types import ScalarType
 from hpacml.frontend.returning import Read, has_arrays, reader
 from hpacml.locks import Order, lock
 from hpacml.runtime.arrays.changes import note_writes
 from hpacml.runtime.arrays.protocols import array_view
 from hpacml.runtime.arrays.views import ArrayView, Layout, descriptor, layout_of
+from hpacml.runtime.entry import Function
+from hpacml.runtime.fast_path import Callee, Conditions
+from hpacml.runtime.fastcall import RETURNS, Packed, Signature
 from hpacml.runtime.frame import Frame
 from hpacml.runtime.models import prerequisites
 from hpacml.runtime.reports import instruments
 from hpacml.runtime.reports.instruments import Instruments
 
 if TYPE_CHECKING:
+    from hpacml.frontend.python.compiler import Compiled
     from hpacml.runtime.gpu.offload import Offload
 
 
@@ -53,6 +58,8 @@ class _Code:
     """The positions of the arrays that the code writes."""
     read: Read | None
     """Makes the result, None for a kernel that returns nothing."""
+    signature: Signature | None
+    """What native code must know to run it, None for code that it cannot run."""
     unchanged: Callable[[], bool] | None
     """Tells whether the functions that the code contains are still what their names stand for. None: yes."""
 
@@ -93,6 +100,8 @@ class Dispatcher:
         self._codes: defaultdict[tuple[Instruments, str | None], dict[tuple[Layout, ...], _Code]] = defaultdict(dict)
         """The code for the instruments, the chip (None on the host) and the layouts of the arrays."""
         self._no_arguments = Frame()
+        self._open_for: tuple[_Code | None, Conditions | None] = None, None
+        """What the kernel's fast path runs, and without which tracers."""
 
     def __call__(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> object:
         """Run the kernel. Raises `MapError` if an argument does not fit, `TypeError` if one is missing or unknown."""
@@ -115,6 +124,8 @@ class Dispatcher:
             code = self._codes[chosen, None].get(layouts)
             if code is None or (code.unchanged is not None and not code.unchanged()):  # as is_old does, but faster
                 code = self._compile(layouts, chosen, None)
+            elif code.signature is not None and self._open_for != (code, tracers.untraced_calls):
+                self._open_fast_path(code, code.signature, chosen)
             if code.written:
                 self._begin_writes(code, args, views)
             with self._frame(args, views) if self._framed else self._no_arguments:
@@ -191,8 +202,34 @@ class Dispatcher:
                 run = chosen.around(lambda *_: f"hpacml.kernel {self._kernel.name}", function)
                 written = tuple(n for n, (k, _) in enumerate(self._arrays) if k in compiled.written)
                 read = None if compiled.result is None else reader(compiled.result, self._positions)
-                codes[layouts] = _Code(run, written, read, compiled.unchanged)
+                packed = chip is None and all(layout is Layout.PACKED for layout in layouts)
+                signature = self._signature(compiled) if packed else None
+                codes[layouts] = _Code(run, written, read, signature, compiled.unchanged)
             return codes[layouts]
+
+    def _signature(self, compiled: Compiled) -> Signature | None:
+        if self._count is None or self._constants or self._target == "gpu":
+            return None
+        takes = [_native(p, k in compiled.written) for k, p in enumerate(self._kernel.parameters)]
+        result = compiled.result
+        returns = result.python if isinstance(result, ScalarType) else None
+        if None in takes or not (result is None or returns in RETURNS):
+            return None
+        rules = [
+            ((self._positions[array], axis), other and (self._positions[other[0]], other[1]), size)
+            for (array, axis), other, size, _ in self._size_rules
+        ]
+        return Signature([each for each in takes if each is not None], rules, returns)
+
+    def _open_fast_path(self, code: _Code, signature: Signature, chosen: Instruments) -> None:
+        """Have calls with packed arrays of the host enter this code natively, as long as it is the code for them."""
+        from hpacml.runtime import fastcall
+
+        self._open_for = code, tracers.untraced_calls
+        if isinstance(code.run, Function) and isinstance(self._kernel, Callee):
+            names = () if code.unchanged is None else ((code.unchanged, True),)
+            same = Conditions(((vars(instruments), "current", chosen),), names)
+            fastcall.open(self._kernel, code.run, signature, tracers.untraced_calls + same)
 
     # -- errors ----------------------------------------------------------------------------------
 
@@ -220,6 +257,16 @@ class Dispatcher:
             wanted = size if other is None else views[other[0]].shape[other[1]]
             if given != wanted:
                 raise MapError(text.format(given=given, wanted=wanted))
+
+
+def _native(parameter: Parameter, written: bool) -> Packed | type[Any] | None:
+    """What native code takes for a parameter, None if there is nothing of the kind."""
+    if isinstance(parameter, ArrayParameter):
+        dtype = parameter.element.dtype
+        return Packed(dtype, len(parameter.dims), written) if dtype.isbuiltin == 1 else None
+    if isinstance(parameter, ScalarParameter) and (parameter.type.weak or parameter.type.bits == 64):
+        return {"b": bool, "i": int, "f": float}.get(parameter.type.kind)
+    return None
 
 
 def _converter(parameter: ScalarParameter) -> Callable[[Any], object]:

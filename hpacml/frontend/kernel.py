@@ -16,6 +16,7 @@ from hpacml.frontend.decorated import Decorated, inside
 from hpacml.frontend.placement import MACHINES, Machine
 from hpacml.frontend.python.definition import Definition
 from hpacml.frontend.python.source import Source
+from hpacml.runtime.fast_path import Callee
 
 if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp
@@ -30,7 +31,7 @@ T = TypeVar("T")
 LayoutName: TypeAlias = Literal["packed", "rows", "strided"]
 
 
-class Kernel(Decorated, Definition, Generic[P, R]):
+class Kernel(Callee, Decorated, Definition, Generic[P, R]):
     """A compiled function, made by `hpacml.kernel`. It is called as the Python function is.
 
     Arrays are NumPy arrays, Torch tensors, or objects with DLPack or an array interface, with any strides, all on the

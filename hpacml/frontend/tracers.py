@@ -12,6 +12,7 @@ from types import FunctionType
 from typing import Any, TypeVar, cast
 
 from hpacml.errors import MapError
+from hpacml.runtime.fast_path import ABSENT, Conditions
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -35,9 +36,12 @@ def untraced(function: F) -> F:
 
 def meet() -> Any:
     """Tell Dynamo about our doors once Torch is there, and return `torch._C`; None without Torch."""
-    global _torch_c
+    global _torch_c, untraced_calls
     if _torch_c is None and hasattr(torch := cast(Any, sys.modules.get("torch")), "Tensor"):
         _torch_c = torch._C
+        untraced_calls = Conditions(
+            answers=((_torch_c._is_tracing, False), (_torch_c._len_torch_dispatch_stack, 0)),
+        )
         for door in _doors:
             _mark(door)
     return _torch_c
@@ -52,12 +56,15 @@ def _mark(door: FunctionType) -> None:
 
 _torch_c: Any = None
 
+untraced_calls = Conditions(entries=((sys.modules, "torch", ABSENT),))
+"""What holds where no tracer records. Another module must read it as `tracers.untraced_calls`."""
+
 
 def tracer() -> str | None:
     """The tracer of Torch that records what this thread does, None without one."""
     if (torch_c := _torch_c or meet()) is None:
         return None
-    if torch_c._get_tracing_state() is not None:
+    if torch_c._is_tracing():
         return "torch.jit.trace"
     if torch_c._len_torch_dispatch_stack() and torch_c._get_dispatch_mode(torch_c._TorchDispatchModeKey.PROXY):
         return "torch.export or make_fx"

@@ -53,6 +53,11 @@ class Function:
         self._is_number = is_number(result_types)
         self._unpack = functools.partial(result.unpack_from, offset=arguments.size) if result else None
 
+    @property
+    def leaf(self) -> int | None:
+        """The address of code that calls nothing of the runtime: it needs no frame, and cannot fail. Else None."""
+        return self._address if self._library.is_leaf else None
+
     def __call__(self, *values: object) -> Any:
         slots = self._slots()
         try:

@@ -253,3 +253,15 @@ def test_importing_loads_no_torch() -> None:
     command = [sys.executable, "-W", "error", "-c", code]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert result.stdout == "set()\n"
+
+
+def test_kernels_are_compiled_for_truth_values_that_are_known() -> None:
+    kernel = kernel_of(
+        "@hpacml.kernel\ndef g(x: float, squared: bool, sign: np.bool_, cubed: bool = False):\n"
+        "    if cubed:\n        x = x * x * x\n    y = x ** 2 if squared else x\n    return (-y if sign else y), squared\n"
+        "@hpacml.kernel\ndef f(x: float, c: bool):\n"
+        "    return g(x, True, True), g(x, False, False, True), g(x, c, c, cubed=c), g(x, x > 0, True, not c), g(x, 1 > 2, c)\n"
+    )
+    for x, c in ((1.5, True), (-0.3, False)):
+        assert kernel(x, c) == kernel.py_func(x, c)
+    assert str(kernel.ir()).count("func.func private @g") == 4

@@ -213,3 +213,17 @@ def f(u: UInt64[np.ndarray, "N"], b: UInt8[np.ndarray, "N"], n: int):
 """)
     for n in range(3):
         check(kernel, lambda n=n: (np.array([3, 2**63], np.uint64), np.array([200, 9], np.uint8), n), joins=True)
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_division_by_constants(kind: type[np.integer[Any]]) -> None:
+    name, divisors = kind.__name__, [1, 2, 3, 7, 10, 64, 100, 127]
+    if kind is np.int64:
+        divisors += [2**40, 10**12 + 1, 2**63 - 1]
+    results = ", ".join(f"n // {d}, n % {d}" for d in divisors)
+    kernel = kernel_of(f"@hpacml.kernel\ndef f(n: np.{name}):\n    return {results}\n")
+    whole = kernel_of(f"@hpacml.kernel\ndef f(n: int):\n    return {results}, -n // 7, -n % 7\n")
+    for n in numbers(kind):
+        check(kernel, lambda n=n: (n,))
+        if -(2**63) < n < 2**63:
+            check(whole, lambda n=n: (int(n),))

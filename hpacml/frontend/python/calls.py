@@ -37,7 +37,7 @@ from hpacml.frontend.python.number import Number
 from hpacml.frontend.python.result_types import Result
 from hpacml.frontend.python.results import received
 from hpacml.frontend.python.size_rules import size_rules
-from hpacml.frontend.python.types import INT, SCALARS, Refusal
+from hpacml.frontend.python.types import BOOL, INT, SCALARS, Refusal
 from hpacml.frontend.python.values import (
     Array,
     Elements,
@@ -226,6 +226,8 @@ class Arguments:
             return
         self._position += 1
         match parameter:
+            case ScalarParameter() if parameter.type is BOOL and _is_constant(value):
+                self.constants[parameter.name] = Static(bool(value.constant))
             case ScalarParameter():
                 self.values.append(_pass_number(self._evaluator, value, parameter, name))
             case ArrayParameter() if parameter.optional and isinstance(value, Static) and value.object is None:
@@ -242,6 +244,11 @@ class Arguments:
                 if not isinstance(value, Static | Opaque):
                     raise Refusal(f"{name} takes what model(...) and database(...) use, and this is {describe(value)}")
                 self.constants[parameter.name] = value
+
+
+def _is_constant(value: Value) -> TypeGuard[Number]:
+    """Whether it is a truth value that is known, for which the callee is compiled."""
+    return isinstance(value, Number) and value.type is BOOL and value.constant is not None
 
 
 def _pass_number(evaluator: Evaluator, value: Value, parameter: ScalarParameter, name: str) -> SSAValue:

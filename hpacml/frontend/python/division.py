@@ -5,10 +5,10 @@ Python, processors and LLVM have other rules. Here no operation traps, and no re
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from xdsl.dialects import arith, llvm, math
-from xdsl.dialects.builtin import i64
+from xdsl.dialects.builtin import IndexType, IntegerType, i64
 from xdsl.ir import SSAValue
 
 from hpacml.frontend.python.emitter import Emitter
@@ -27,6 +27,8 @@ def floor_divide_integers(emit: Emitter, a: SSAValue, b: SSAValue, signed: bool,
     zero = emit.constant(0, a.type)
     if known == -1:
         return emit.value(arith.SubiOp(zero, a))
+    if signed and known is not None and known > 0:
+        return _floor(emit, a, b, known)
     divisor = _safe(emit, b, signed, known)
     quotient = emit.value((arith.FloorDivSIOp if signed else arith.DivUIOp)(a, divisor.value))
     if divisor.is_minus_one is not None:
@@ -39,16 +41,27 @@ def modulo_integers(emit: Emitter, a: SSAValue, b: SSAValue, signed: bool, known
     zero = emit.constant(0, a.type)
     if known == -1:
         return zero
+    if signed and known is not None and known > 0:
+        if known & (known - 1) == 0:
+            return emit.value(arith.AndIOp(a, emit.constant(known - 1, a.type)))
+        return emit.value(arith.SubiOp(a, emit.value(arith.MuliOp(_floor(emit, a, b, known), b))))
     divisor = _safe(emit, b, signed, known).value
     if not signed:
         return emit.value(arith.RemUIOp(a, divisor))
     remainder = emit.value(arith.RemSIOp(a, divisor))
-    if known is not None and known > 0:
-        wrong = emit.value(arith.CmpiOp(remainder, zero, "slt"))
-    else:
-        other_sign = emit.value(arith.CmpiOp(emit.value(arith.XOrIOp(remainder, divisor)), zero, "slt"))
-        wrong = emit.value(arith.AndIOp(emit.value(arith.CmpiOp(remainder, zero, "ne")), other_sign))
+    other_sign = emit.value(arith.CmpiOp(emit.value(arith.XOrIOp(remainder, divisor)), zero, "slt"))
+    wrong = emit.value(arith.AndIOp(emit.value(arith.CmpiOp(remainder, zero, "ne")), other_sign))
     return _select(emit, wrong, emit.value(arith.AddiOp(remainder, divisor)), remainder)
+
+
+def _floor(emit: Emitter, a: SSAValue, b: SSAValue, known: int) -> SSAValue:
+    """`a // b` for a positive constant: of a negative `a`, which is `~n`, it is `~(n // b)`."""
+    if known & (known - 1) == 0:
+        return emit.value(arith.ShRSIOp(a, emit.constant(known.bit_length() - 1, a.type)))
+    bits = 64 if isinstance(a.type, IndexType) else cast("IntegerType[int]", a.type).width.data
+    sign = emit.value(arith.ShRSIOp(a, emit.constant(bits - 1, a.type)))
+    quotient = emit.value(arith.DivUIOp(emit.value(arith.XOrIOp(a, sign)), b))
+    return emit.value(arith.XOrIOp(quotient, sign))
 
 
 def floor_divide_floats(emit: Emitter, a: SSAValue, b: SSAValue) -> tuple[SSAValue, SSAValue]:

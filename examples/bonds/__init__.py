@@ -1,0 +1,1 @@
+"""Fixed-rate bonds; see README.md."""

@@ -1,0 +1,1 @@
+"""An object tracked in a noisy video; see README.md."""
