@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from . import binomial, collect, dispatch, gather, machine, report, show
+from . import binomial, collect, dispatch, gather, kernels, machine, report, show
 
 RESULTS = Path(__file__).parent / "results" / "cpu.json"
 
@@ -60,6 +60,7 @@ def main():
     console.print(f"medians in seconds: {RESULTS}")
 
     collect.report(console, results["machine"])
+    kernels.report(console, results["machine"])
 
 
 def gathers(seconds):
