@@ -169,6 +169,7 @@ def cases(folder):
         "1 row, .safetensors": lambda: infer(row, one, 1, kept),
         "1 row, .pt2": lambda: infer(row, one, 1, exported),
         "gather of 5 columns": lambda: five.gather(COLUMNS, **columns),
+        "the same by np.stack": lambda: np.stack(list(columns.values()), 1),
         **{
             f"{door} of {n} rows by index": by_index(door, n, packed_rows)
             for door in ("gather", "scatter")

@@ -26,8 +26,7 @@ from hpacml.runtime.arrays.changes import note_writes
 from hpacml.runtime.arrays.protocols import array_view
 from hpacml.runtime.arrays.views import ArrayView, Layout, descriptor, layout_of
 from hpacml.runtime.entry import Function
-from hpacml.runtime.fast_path import Callee, Conditions
-from hpacml.runtime.fastcall import RETURNS, Packed, Signature
+from hpacml.runtime.fast_path import RETURNS, Callee, Conditions, Packed, Signature
 from hpacml.runtime.frame import Frame
 from hpacml.runtime.models import prerequisites
 from hpacml.runtime.reports import instruments
@@ -219,7 +218,8 @@ class Dispatcher:
             ((self._positions[array], axis), other and (self._positions[other[0]], other[1]), size)
             for (array, axis), other, size, _ in self._size_rules
         ]
-        return Signature([each for each in takes if each is not None], rules, returns)
+        taken = [(each, k, k) for k, each in enumerate(takes) if each is not None]
+        return Signature(len(taken), taken, rules, returns=returns)
 
     def _open_fast_path(self, code: _Code, signature: Signature, chosen: Instruments) -> None:
         """Have calls with packed arrays of the host enter this code natively, as long as it is the code for them."""

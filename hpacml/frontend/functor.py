@@ -7,11 +7,14 @@ from dataclasses import replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from hpacml.directives.parser import parse_application_targets, parse_functor, require_text
 from hpacml.directives.syntax import FunctorDirective
 from hpacml.dtypes import DTYPES, common
 from hpacml.errors import MapError
 from hpacml.frontend import operators, tracers
+from hpacml.frontend.forms import Forms, all_plain
 from hpacml.frontend.maps import AppliedFunctor, integers_of, numbers_of, symbolic_shape
 from hpacml.frontend.placement import (
     Machine,
@@ -29,6 +32,8 @@ from hpacml.runtime.arrays.overlap import overlap
 from hpacml.runtime.arrays.protocols import array_view
 from hpacml.runtime.arrays.views import ArrayView, c_strides, numpy_array, tensor_view
 from hpacml.runtime.entry import call
+from hpacml.runtime.fast_path import Known, Made, Signature, Taken
+from hpacml.runtime.fastcall import caller
 from hpacml.runtime.frame import Frame
 
 if TYPE_CHECKING:
@@ -60,6 +65,7 @@ class TensorFunctor:
         self.directive = directive
         self._target: Machine | None = target
         self._applied: dict[tuple[str, frozenset[str], bool], AppliedFunctor] = {}
+        self._forms = Forms()
         if tracers.meet() is not None:
             define_operators()
 
@@ -93,6 +99,10 @@ class TensorFunctor:
         Raises `DirectiveError` if the text cannot be parsed, `MapError` if the map, an array or `out` does not fit,
         and `DeviceError` if the GPU cannot be used.
         """
+        if out is None and unchecked is False and type(targets) is str:
+            form = self._forms.open.get((targets, *names))
+            if form is not None and (gathered := form(*names.values())) is not NotImplemented:
+                return gathered
         if operators.records([*names.values(), out], tracers.tracer()):
             define_operators()
             return operators.gather(self, targets, out, unchecked, names)
@@ -100,7 +110,9 @@ class TensorFunctor:
         device = self._device(bound)
         if out is None:
             tensor = empty(bound.shape, bound.dtype) if device is None else device.empty(bound.shape, bound.dtype)
-            bound.run(tensor_view(tensor, device and device.index), device)
+            function = bound.run(tensor_view(tensor, device and device.index), device)
+            if function is not None and not unchecked and all_plain(names):
+                self._note_form(function, bound, targets, names)
             return tensor
         view = array_view(out, "out", write=True, gpu=True)
         self._require_near(bound, device, view, "out")
@@ -135,6 +147,32 @@ class TensorFunctor:
             source = array_view(numpy_array(source).copy(), "tensor")
         note_writes(bound.views, bound.application.heads)
         bound.run(source, device, copied=shared and source.device is not None)
+
+    def _note_form(self, function: Function, bound: _Bound, targets: str, names: Mapping[str, Any]) -> None:
+        """Have the next call be made natively if it is as this one was, which was as the one before."""
+        application, views = bound.application, bound.views
+        key, integers = (targets, *names), [value for value in names.values() if type(value) is int]
+        form = tuple((view.dtype, view.shape, view.strides) for view in views), *integers
+        arrays = [name for name, value in names.items() if type(value) is np.ndarray]
+        if application.numbers or {*arrays} != {*application.arrays} or not self._forms.recurs(key, form):
+            return
+        positions = {name: position for position, name in enumerate(names)}
+        takes: list[tuple[Taken, int, int]] = [
+            (Known(names[name].dtype, view.shape, view.strides), positions[name], slot)
+            for slot, (name, view) in enumerate(zip(application.arrays, views, strict=True))
+        ]
+        takes += [(value, positions[name], 0) for name, value in names.items() if type(value) is int]
+        shape, dtype, slot = bound.shape, bound.dtype, len(views)
+
+        def make() -> tuple[torch.Tensor, int]:
+            tensor = empty(shape, dtype)
+            return tensor, tensor.data_ptr()
+
+        signature = Signature(
+            len(names), takes, constants=list(enumerate(bound.integers, slot + 1)), made=Made(make, shape, slot)
+        )
+        if (call := caller(function, signature, tracers.untraced_calls)) is not None:
+            self._forms.open[key] = call
 
     def _device(self, bound: _Bound) -> Device | None:
         """The device that runs the map, None for the host."""
@@ -274,14 +312,18 @@ class _Bound(NamedTuple):
                 f"takes the shape {list(self.shape)}"
             )
 
-    def run(self, tensor: ArrayView, device: Device | None, copied: bool = False) -> None:
-        """Gather into the tensor, or scatter it. If `copied`, the device scatters a copy of the tensor."""
+    def run(self, tensor: ArrayView, device: Device | None, copied: bool = False) -> Function | None:
+        """Gather into the tensor, or scatter it, and return the code that did so on the host.
+
+        If `copied`, the device scatters a copy of the tensor.
+        """
         from hpacml.frontend.wrapper import ArrayType
 
         views = [*self.views, tensor]
         if device is None:
-            call(_compiled(self.application, self.direction, self.types(tensor), None), views, *self.integers)
-            return
+            function = _compiled(self.application, self.direction, self.types(tensor), None)
+            call(function, views, *self.integers)
+            return function
         from hpacml.runtime.gpu import offload
         from hpacml.runtime.gpu.transfers import copy
 
@@ -299,6 +341,7 @@ class _Bound(NamedTuple):
             call(function, views, *self.integers)
 
         offload.run(work, invoke)
+        return None
 
     def _boxes(self, tensor: ArrayView) -> list[Box] | None:
         """The parts of the arrays and the tensor that the map touches; None if no array is transferred."""

@@ -29,7 +29,7 @@ class Function:
     a number that does not fit its type. `enter` runs the function elsewhere than on the host.
     """
 
-    __slots__ = ("_address", "_enter", "_is_number", "_library", "_pack", "_slots", "_unpack", "name")
+    __slots__ = ("_address", "_enter", "_is_number", "_library", "_pack", "_slots", "_unpack", "name", "slots")
 
     def __init__(
         self,
@@ -43,6 +43,8 @@ class Function:
         arguments = struct.Struct("=" + "".join(VALUES[kind].slot for kind in argument_types))
         result = struct.Struct(results_format(result_types)) if result_types else None
         self.name = name
+        self.slots = len(argument_types)
+        """The number of the slots that hold arguments."""
         self._library = library
         self._enter = enter or runtime().enter
         self._address = library.addresses[symbol]
@@ -54,9 +56,19 @@ class Function:
         self._unpack = functools.partial(result.unpack_from, offset=arguments.size) if result else None
 
     @property
-    def leaf(self) -> int | None:
-        """The address of code that calls nothing of the runtime: it needs no frame, and cannot fail. Else None."""
-        return self._address if self._library.is_leaf else None
+    def address(self) -> int:
+        """Where the code is, which takes the address of slots."""
+        return self._address
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether the code calls nothing of the runtime, so that it needs no frame, and cannot fail."""
+        return self._library.is_leaf
+
+    def settle(self, status: int) -> None:
+        """Raise what the code has raised that was entered natively, with this status, if anything."""
+        if status or pending.errors:
+            self._raise_pending(status)
 
     def __call__(self, *values: object) -> Any:
         slots = self._slots()

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import numpy as np
+
 FastPath: TypeAlias = tuple[object, ...]
 """The table that native code reads, and the owners of what it points to."""
 
@@ -33,3 +35,72 @@ class Conditions:
 
     def __add__(self, other: Conditions) -> Conditions:
         return Conditions((*self.entries, *other.entries), (*self.answers, *other.answers))
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """An argument that is an array in C order."""
+
+    dtype: np.dtype[Any]
+    rank: int
+    written: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An argument that is an array of this type, with these sizes and strides, wherever its memory is."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    """In elements."""
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+
+Rule: TypeAlias = tuple[tuple[int, int], tuple[int, int] | None, int]
+"""An axis of an argument, and that of another which has the same size, or the size."""
+
+Taken: TypeAlias = "Packed | Known | type[Any] | int"
+"""An array, a number of a type, or this very integer."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Made:
+    """A tensor that is made for each call, and is its result. `make` returns it, and its address."""
+
+    make: Callable[[], tuple[Any, int]]
+    shape: tuple[int, ...]
+    slot: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Signature:
+    """What code takes, and what it returns: a number of the type `returns`, the tensor that is `made`, or None."""
+
+    arguments: int
+    """How many arguments a call has."""
+    takes: Sequence[tuple[Taken, int, int]]
+    """What is taken of which argument, and into which slot of the code. Each argument occurs."""
+    rules: Sequence[Rule] = ()
+    constants: Sequence[tuple[int, int]] = ()
+    """Slots, and what they hold in each call."""
+    returns: type[Any] | None = None
+    made: Made | None = None
+
+
+RETURNS: Mapping[type[Any], tuple[int, type[Any] | None]] = {
+    float: (1, None),
+    int: (2, None),
+    bool: (3, None),
+    np.float64: (1, np.float64),
+    np.int64: (2, np.int64),
+    np.bool_: (3, np.bool_),
+    np.float32: (4, np.float32),
+    np.int32: (5, np.int32),
+}
+"""How the table tells the types of results: a number, and a class that Python's number is converted to."""
+
+_C_ORDER, _ALIGNED, _WRITEABLE = 0x1, 0x100, 0x400

@@ -1,22 +1,31 @@
-; The fast path of calls, as a method of Python (METH_FASTCALL | METH_KEYWORDS). It runs compiled code for arguments that
-; are plainly what the code takes. For all others it calls the method in Python that stood in its place, before it has
-; done anything: that decides, and raises the errors. So nothing here reports an error.
+; The fast path of calls. It runs compiled code for arguments that are plainly what the code takes, and declines all
+; others before it has done anything: Python then decides, and raises the errors.
+;
+; hpacml_call is a method of Python (METH_FASTCALL | METH_KEYWORDS): where it declines, it calls the method in Python
+; that stood in its place. hpacml_try is a function (METH_FASTCALL) that then returns NotImplemented.
 ;
 ; `hpacml.runtime.fastcall` writes the table of a fast path, and loads this module where Python's and NumPy's objects are
 ; laid out as in their headers.
 
-; The table: arguments, words of the stack, kind and class of the result, function; how many of each of these follow.
-%path = type { i64, i64, i64, ptr, ptr, i64, i64, i64 }
+; The table: arguments, words of the stack, slots of the function, the function; what tells whether it failed (null: it
+; cannot); kind and class of the result; what makes a tensor for results, its slot and description; how many follow of
+; entries, answers, rules, constants and parameters.
+%path = type { i64, i64, i64, ptr, ptr, i64, ptr, ptr, i64, ptr, i64, i64, i64, i64, i64 }
 %entry = type { ptr, ptr, ptr } ; a dictionary, a key, the object that is there (null: none)
 %answer = type { ptr, ptr } ; a function, the object that it returns
-%rule = type { i64, i64, i64, i64 } ; an array and one of its axes; another one, or -1 and the size
-%parameter = type { i64, ptr, ptr, i32, i32 } ; kind, class, dtype (of a bool: True; of a float: a second class), rank, flags
+%rule = type { i64, i64, i64, i64 } ; the slot of an array and one of its axes; of another one, or -1 and the size
+%constant = type { i64, i64 } ; a slot, its value
+; Kind, class; dtype (of a bool: True; of a float: a second class; of an int that is known: itself); description of an
+; array that is known; rank, flags; argument, slot.
+%parameter = type { i64, ptr, ptr, ptr, i32, i32, i64, i64 }
+; The description of an array that is known: its rank, its descriptor, its strides in bytes.
 ; Of NumPy: head, data, rank, sizes, strides, base, dtype, flags.
 %ndarray = type { i64, ptr, ptr, i32, ptr, ptr, ptr, ptr, i32 }
 
 @general = internal global ptr null ; the method in Python
 @place = internal global i64 0 ; where an object has its fast path: a tuple that begins with the table
 @none = internal global ptr null
+@not_implemented = internal global ptr null
 @declined = internal constant i8 0 ; its address stands for a result: nothing has run
 
 declare void @Py_IncRef(ptr)
@@ -30,6 +39,7 @@ declare ptr @PyObject_Vectorcall(ptr, ptr, i64, ptr)
 declare double @PyFloat_AsDouble(ptr)
 declare ptr @PyFloat_FromDouble(double)
 declare i64 @PyLong_AsLongLongAndOverflow(ptr, ptr)
+declare ptr @PyLong_AsVoidPtr(ptr)
 declare ptr @PyLong_FromLongLong(i64)
 declare ptr @PyBool_FromLong(i64)
 declare ptr @PyMem_Malloc(i64)
@@ -39,12 +49,34 @@ declare ptr @PyEval_SaveThread()
 declare void @PyEval_RestoreThread(ptr)
 declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 declare i64 @hpacml_stack_left()
+declare i32 @hpacml_enter(ptr, ptr)
 
-define void @hpacml_admit(ptr %method, i64 %offset, ptr %nothing) {
+define void @hpacml_begin(ptr %nothing, ptr %declined) {
+  store ptr %nothing, ptr @none
+  store ptr %declined, ptr @not_implemented
+  ret void
+}
+
+define void @hpacml_admit(ptr %method, i64 %offset) {
   store ptr %method, ptr @general
   store i64 %offset, ptr @place
-  store ptr %nothing, ptr @none
   ret void
+}
+
+define ptr @hpacml_try(ptr %path, ptr %given, i64 %number) {
+  %bytes = call ptr @PyTuple_GetItem(ptr %path, i64 0)
+  %table = call ptr @PyBytes_AsString(ptr %bytes)
+  %result = call ptr @run(ptr %table, ptr %given, i64 %number)
+  %other = icmp eq ptr %result, @declined
+  br i1 %other, label %decline, label %return
+
+decline:
+  %sign = load ptr, ptr @not_implemented
+  call void @Py_IncRef(ptr %sign)
+  ret ptr %sign
+
+return:
+  ret ptr %result
 }
 
 define ptr @hpacml_call(ptr %self, ptr %given, i64 %number, ptr %names) {
@@ -114,7 +146,7 @@ define internal ptr @run(ptr %table, ptr %given, i64 %number) noinline {
   br i1 %complete, label %look_up, label %decline
 
 look_up:
-  %lookups_slot = getelementptr %path, ptr %table, i32 0, i32 5
+  %lookups_slot = getelementptr %path, ptr %table, i32 0, i32 10
   %lookups = load i64, ptr %lookups_slot
   %entries = getelementptr %path, ptr %table, i32 1
   %answers = getelementptr %entry, ptr %entries, i64 %lookups
@@ -138,7 +170,7 @@ look:
   br i1 %stayed, label %next_entry, label %decline
 
 ask:
-  %questions_slot = getelementptr %path, ptr %table, i32 0, i32 6
+  %questions_slot = getelementptr %path, ptr %table, i32 0, i32 11
   %questions = load i64, ptr %questions_slot
   %rules = getelementptr %answer, ptr %answers, i64 %questions
   br label %next_question
@@ -168,17 +200,39 @@ begin:
   %words_slot = getelementptr %path, ptr %table, i32 0, i32 1
   %words = load i64, ptr %words_slot
   %slots = alloca i64, i64 %words
-  %behind = getelementptr i64, ptr %slots, i64 %count
+  %own_slot = getelementptr %path, ptr %table, i32 0, i32 2
+  %own = load i64, ptr %own_slot
+  %behind = getelementptr i64, ptr %slots, i64 %own
   %descriptors = getelementptr i64, ptr %behind, i64 1 ; behind the result
-  %ruled_slot = getelementptr %path, ptr %table, i32 0, i32 7
+  %ruled_slot = getelementptr %path, ptr %table, i32 0, i32 12
   %ruled = load i64, ptr %ruled_slot
-  %parameters = getelementptr %rule, ptr %rules, i64 %ruled
-  br label %next
+  %constants = getelementptr %rule, ptr %rules, i64 %ruled
+  %fixed_slot = getelementptr %path, ptr %table, i32 0, i32 13
+  %fixed = load i64, ptr %fixed_slot
+  %parameters = getelementptr %constant, ptr %constants, i64 %fixed
+  %taking_slot = getelementptr %path, ptr %table, i32 0, i32 14
+  %taking = load i64, ptr %taking_slot
+  br label %next_constant
+
+next_constant:
+  %c = phi i64 [ 0, %begin ], [ %c_next, %fill ]
+  %more_constants = icmp ult i64 %c, %fixed
+  br i1 %more_constants, label %fill, label %next
+
+fill:
+  %c_next = add i64 %c, 1
+  %constant = getelementptr %constant, ptr %constants, i64 %c
+  %its_slot = load i64, ptr %constant
+  %value_slot = getelementptr %constant, ptr %constant, i32 0, i32 1
+  %value = load i64, ptr %value_slot
+  %filled = getelementptr i64, ptr %slots, i64 %its_slot
+  store i64 %value, ptr %filled
+  br label %next_constant
 
 next:
-  %i = phi i64 [ 0, %begin ], [ %i_next, %taken ]
-  %place = phi ptr [ %descriptors, %begin ], [ %free, %taken ]
-  %more = icmp ult i64 %i, %count
+  %i = phi i64 [ 0, %next_constant ], [ %i_next, %taken ]
+  %place = phi ptr [ %descriptors, %next_constant ], [ %free, %taken ]
+  %more = icmp ult i64 %i, %taking
   br i1 %more, label %take, label %next_rule
 
 take:
@@ -188,8 +242,12 @@ take:
   %class = load ptr, ptr %class_slot
   %extra_slot = getelementptr %parameter, ptr %parameter, i32 0, i32 2
   %extra = load ptr, ptr %extra_slot
-  %slot = getelementptr i64, ptr %slots, i64 %i
-  %object_slot = getelementptr ptr, ptr %given, i64 %i
+  %argument_slot = getelementptr %parameter, ptr %parameter, i32 0, i32 6
+  %argument = load i64, ptr %argument_slot
+  %number_slot = getelementptr %parameter, ptr %parameter, i32 0, i32 7
+  %slot_number = load i64, ptr %number_slot
+  %slot = getelementptr i64, ptr %slots, i64 %slot_number
+  %object_slot = getelementptr ptr, ptr %given, i64 %argument
   %object = load ptr, ptr %object_slot
   %its_class_slot = getelementptr %ndarray, ptr %object, i32 0, i32 1
   %its_class = load ptr, ptr %its_class_slot
@@ -208,6 +266,8 @@ which:
     i64 1, label %float
     i64 2, label %int
     i64 3, label %bool
+    i64 4, label %known_int
+    i64 5, label %array
   ]
 
 float:
@@ -222,6 +282,15 @@ int:
   %held = icmp eq i32 %over, 0
   br i1 %held, label %taken, label %decline
 
+known_int:
+  %found_int = call i64 @PyLong_AsLongLongAndOverflow(ptr %object, ptr %overflow)
+  %over_known = load i32, ptr %overflow
+  %in_range = icmp eq i32 %over_known, 0
+  %known_value = ptrtoint ptr %extra to i64
+  %same_value = icmp eq i64 %found_int, %known_value
+  %is_known = and i1 %in_range, %same_value
+  br i1 %is_known, label %taken, label %decline
+
 bool:
   %is_true = icmp eq ptr %object, %extra
   %bool_value = zext i1 %is_true to i64
@@ -229,9 +298,9 @@ bool:
   br label %taken
 
 array:
-  %rank_slot = getelementptr %parameter, ptr %parameter, i32 0, i32 3
+  %rank_slot = getelementptr %parameter, ptr %parameter, i32 0, i32 4
   %rank = load i32, ptr %rank_slot
-  %wanted_slot = getelementptr %parameter, ptr %parameter, i32 0, i32 4
+  %wanted_slot = getelementptr %parameter, ptr %parameter, i32 0, i32 5
   %wanted = load i32, ptr %wanted_slot
   %data_slot = getelementptr %ndarray, ptr %object, i32 0, i32 2
   %data = load ptr, ptr %data_slot
@@ -264,7 +333,47 @@ describe:
   %end = getelementptr i64, ptr %described_strides, i64 %axes
   %dimensions_slot = getelementptr %ndarray, ptr %object, i32 0, i32 4
   %dimensions = load ptr, ptr %dimensions_slot
-  br label %outer
+  %any_array = icmp eq i64 %kind, 0
+  br i1 %any_array, label %outer, label %recognise
+
+recognise:
+  %description_slot = getelementptr %parameter, ptr %parameter, i32 0, i32 3
+  %description = load ptr, ptr %description_slot
+  %known_sizes = getelementptr i64, ptr %description, i64 4
+  %known_strides = getelementptr i64, ptr %known_sizes, i64 %axes
+  %known_steps = getelementptr i64, ptr %known_strides, i64 %axes
+  %steps_slot = getelementptr %ndarray, ptr %object, i32 0, i32 5
+  %steps = load ptr, ptr %steps_slot
+  br label %next_axis
+
+next_axis:
+  %d = phi i64 [ 0, %recognise ], [ %d_next, %agree ]
+  %more_axes = icmp ult i64 %d, %axes
+  br i1 %more_axes, label %examine, label %taken
+
+examine:
+  %d_next = add i64 %d, 1
+  %a_size_slot = getelementptr i64, ptr %dimensions, i64 %d
+  %a_size = load i64, ptr %a_size_slot
+  %a_known_size_slot = getelementptr i64, ptr %known_sizes, i64 %d
+  %a_known_size = load i64, ptr %a_known_size_slot
+  %a_step_slot = getelementptr i64, ptr %steps, i64 %d
+  %a_step = load i64, ptr %a_step_slot
+  %a_known_step_slot = getelementptr i64, ptr %known_steps, i64 %d
+  %a_known_step = load i64, ptr %a_known_step_slot
+  %size_agrees = icmp eq i64 %a_size, %a_known_size
+  %step_agrees = icmp eq i64 %a_step, %a_known_step
+  %both_agree = and i1 %size_agrees, %step_agrees
+  br i1 %both_agree, label %agree, label %decline
+
+agree:
+  %size_there = getelementptr i64, ptr %described_sizes, i64 %d
+  store i64 %a_size, ptr %size_there
+  %a_known_stride_slot = getelementptr i64, ptr %known_strides, i64 %d
+  %a_known_stride = load i64, ptr %a_known_stride_slot
+  %stride_there = getelementptr i64, ptr %described_strides, i64 %d
+  store i64 %a_known_stride, ptr %stride_there
+  br label %next_axis
 
 outer:
   %left = phi i64 [ %axes, %describe ], [ %axis, %inner ]
@@ -284,7 +393,8 @@ inner:
   br label %outer
 
 taken:
-  %free = phi ptr [ %place, %float ], [ %place, %int ], [ %place, %bool ], [ %end, %outer ]
+  %free = phi ptr [ %place, %float ], [ %place, %int ], [ %place, %bool ], [ %place, %known_int ], [ %end, %outer ],
+                  [ %end, %next_axis ]
   %i_next = add i64 %i, 1
   br label %next
 
@@ -304,8 +414,8 @@ apply:
   %two_axis_slot = getelementptr %rule, ptr %rule, i32 0, i32 3
   %two_axis = load i64, ptr %two_axis_slot
   %one_size = call i64 @size_of(ptr %slots, i64 %one, i64 %one_axis)
-  %constant = icmp slt i64 %two, 0
-  br i1 %constant, label %judge, label %another
+  %to_constant = icmp slt i64 %two, 0
+  br i1 %to_constant, label %judge, label %another
 
 another:
   %two_size = call i64 @size_of(ptr %slots, i64 %two, i64 %two_axis)
@@ -316,19 +426,91 @@ judge:
   %equal = icmp eq i64 %one_size, %right
   br i1 %equal, label %next_rule, label %decline
 
-; The code calls nothing of the runtime: it needs no frame, allocates nothing, and cannot fail.
 enter:
   %stack = call i64 @hpacml_stack_left()
   %narrow = icmp ult i64 %stack, 65536
-  br i1 %narrow, label %decline, label %leap
+  br i1 %narrow, label %decline, label %prepare
+
+prepare:
+  %maker_slot = getelementptr %path, ptr %table, i32 0, i32 7
+  %maker = load ptr, ptr %maker_slot
+  %unmade = icmp eq ptr %maker, null
+  br i1 %unmade, label %leap, label %make_tensor
+
+make_tensor:
+  %pair = call ptr @PyObject_CallNoArgs(ptr %maker) ; the tensor and its address
+  %no_pair = icmp eq ptr %pair, null
+  br i1 %no_pair, label %fail, label %describe_tensor
+
+describe_tensor:
+  %tensor = call ptr @PyTuple_GetItem(ptr %pair, i64 0)
+  %address_object = call ptr @PyTuple_GetItem(ptr %pair, i64 1)
+  %address = call ptr @PyLong_AsVoidPtr(ptr %address_object)
+  call void @Py_IncRef(ptr %tensor)
+  call void @Py_DecRef(ptr %pair)
+  %made_slot_slot = getelementptr %path, ptr %table, i32 0, i32 8
+  %made_slot = load i64, ptr %made_slot_slot
+  %made_description_slot = getelementptr %path, ptr %table, i32 0, i32 9
+  %made_description = load ptr, ptr %made_description_slot
+  %made_rank = load i64, ptr %made_description
+  %made_extents = shl i64 %made_rank, 4
+  %made_size = add i64 %made_extents, 24
+  %made_from = getelementptr i64, ptr %made_description, i64 1
+  call void @llvm.memcpy.p0.p0.i64(ptr %place, ptr %made_from, i64 %made_size, i1 false)
+  store ptr %address, ptr %place
+  %made_aligned = getelementptr i64, ptr %place, i64 1
+  store ptr %address, ptr %made_aligned
+  %slot_of_tensor = getelementptr ptr, ptr %slots, i64 %made_slot
+  store ptr %place, ptr %slot_of_tensor
+  br label %leap
 
 leap:
-  %function_slot = getelementptr %path, ptr %table, i32 0, i32 4
+  %made_tensor = phi ptr [ null, %prepare ], [ %tensor, %describe_tensor ]
+  %function_slot = getelementptr %path, ptr %table, i32 0, i32 3
   %function = load ptr, ptr %function_slot
+  %judge_slot = getelementptr %path, ptr %table, i32 0, i32 4
+  %judge_of_it = load ptr, ptr %judge_slot
+  %cannot_fail = icmp eq ptr %judge_of_it, null
   %thread = call ptr @PyEval_SaveThread()
+  br i1 %cannot_fail, label %jump, label %go_in
+
+jump: ; it calls nothing of the runtime: it needs no entry
   call void %function(ptr %slots)
   call void @PyEval_RestoreThread(ptr %thread)
-  %result_slot = getelementptr %path, ptr %table, i32 0, i32 2
+  br label %finish
+
+go_in:
+  %status = call i32 @hpacml_enter(ptr %function, ptr %slots)
+  call void @PyEval_RestoreThread(ptr %thread)
+  %status_long = sext i32 %status to i64
+  %status_object = call ptr @PyLong_FromLongLong(i64 %status_long) ; a small one: it is there
+  store ptr %status_object, ptr %behind
+  %verdict = call ptr @PyObject_Vectorcall(ptr %judge_of_it, ptr %behind, i64 1, ptr null)
+  call void @Py_DecRef(ptr %status_object)
+  %failed = icmp eq ptr %verdict, null
+  br i1 %failed, label %drop, label %passed
+
+passed:
+  call void @Py_DecRef(ptr %verdict)
+  br label %finish
+
+drop:
+  %tensor_made = icmp ne ptr %made_tensor, null
+  br i1 %tensor_made, label %drop_tensor, label %fail
+
+drop_tensor:
+  call void @Py_DecRef(ptr %made_tensor)
+  br label %fail
+
+finish:
+  %has_tensor = icmp ne ptr %made_tensor, null
+  br i1 %has_tensor, label %return_tensor, label %convert_result
+
+return_tensor:
+  ret ptr %made_tensor
+
+convert_result:
+  %result_slot = getelementptr %path, ptr %table, i32 0, i32 5
   %returns = load i64, ptr %result_slot
   switch i64 %returns, label %nothing [
     i64 1, label %f64
@@ -369,7 +551,7 @@ i32:
 convert:
   %object_found = phi ptr [ %f64_object, %f64 ], [ %i64_object, %i64 ], [ %i1_object, %i1 ], [ %f32_object, %f32 ],
                           [ %i32_object, %i32 ]
-  %class_of_result_slot = getelementptr %path, ptr %table, i32 0, i32 3
+  %class_of_result_slot = getelementptr %path, ptr %table, i32 0, i32 6
   %class_of_result = load ptr, ptr %class_of_result_slot
   %of_python = icmp eq ptr %class_of_result, null
   %no_object = icmp eq ptr %object_found, null

@@ -1,8 +1,7 @@
 """The fast path of calls: native code takes arguments out of Python's objects and runs compiled code with them.
 
-It is for arguments that are plainly what the code takes (packed NumPy arrays, Python's numbers), and for code that
-calls nothing of the runtime, which needs no frame and cannot fail. For anything else the method in Python is called, as
-if there were no fast path.
+It is for arguments that are plainly what the code takes, such as packed NumPy arrays and Python's numbers. For anything
+else Python does what it does without a fast path.
 """
 
 from __future__ import annotations
@@ -10,93 +9,103 @@ from __future__ import annotations
 import ctypes
 import struct
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from hpacml.backend import cache, llvm
 from hpacml.locks import Order, lock
+from hpacml.runtime.arrays.views import c_strides
 from hpacml.runtime.entry import Function
-from hpacml.runtime.fast_path import ABSENT, Callee, Conditions
+from hpacml.runtime.fast_path import ABSENT, RETURNS, Callee, Conditions, FastPath, Known, Packed, Signature, Taken
 from hpacml.runtime.shim import runtime
 
+_TAKES: Mapping[object, tuple[int, object]] = {float: (1, np.float64), int: (2, None), bool: (3, True)}
+"""How the table tells types of arguments: a number, and an object. NumPy's float64 is a Python float."""
 
-@dataclass(frozen=True, slots=True)
-class Packed:
-    """An argument that is an array in C order."""
-
-    dtype: np.dtype[Any]
-    rank: int
-    written: bool
-
-
-Rule: TypeAlias = tuple[tuple[int, int], tuple[int, int] | None, int]
-"""An axis of an argument, and that of another which has the same size, or the size."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Signature:
-    """What code takes: arrays, and numbers of the types float, int and bool. `returns` is a number's type, or None."""
-
-    takes: Sequence[Packed | type[Any]]
-    rules: Sequence[Rule]
-    returns: type[Any] | None
-
-
-RETURNS: Mapping[type[Any], tuple[int, type[Any] | None]] = {
-    float: (1, None),
-    int: (2, None),
-    bool: (3, None),
-    np.float64: (1, np.float64),
-    np.int64: (2, np.int64),
-    np.bool_: (3, np.bool_),
-    np.float32: (4, np.float32),
-    np.int32: (5, np.int32),
-}
-"""How the table tells the types of results: a number, and a class that Python's number is converted to."""
-
+_PACKED, _KNOWN_INT, _KNOWN = 0, 4, 5
 _C_ORDER, _ALIGNED, _WRITEABLE = 0x1, 0x100, 0x400
-_TAKES: Mapping[type[Any], tuple[int, object]] = {float: (1, np.float64), int: (2, None), bool: (3, True)}
-"""The same of arguments: a number, and an object. NumPy's float64 is a Python float."""
-
-_ARRAY = 0
-_METHOD_FLAGS = 0x80 | 0x02  # METH_FASTCALL | METH_KEYWORDS
+_FASTCALL, _KEYWORDS = 0x80, 0x02
 _HEAD = 16
 """The bytes of the head of an object: the number of its references, and its class."""
 
 
 def open(callee: Callee, function: Function, signature: Signature, conditions: Conditions) -> None:
-    """Have calls of `callee` run a function natively, where that is possible here and for this function.
+    """Have calls of `callee` run a function that calls nothing of the runtime, where that is possible here.
 
     Native code then takes the place of the method `__call__` of its class, which alone is a `Callee` directly.
     """
-    if (address := function.leaf) is not None and _is_ready(type(callee)):
-        callee.fast_path = _table(address, signature, conditions), function, signature, conditions
+    if function.is_leaf and (native := _native()) is not None:
+        _install(next(each for each in type(callee).__mro__ if Callee in each.__bases__), native)
+        callee.fast_path = _path(function, signature, conditions)
 
 
-def _table(address: int, signature: Signature, conditions: Conditions) -> bytes:
-    takes, rules = signature.takes, signature.rules
-    words = len(takes) + 1 + sum(3 + 2 * each.rank for each in takes if isinstance(each, Packed))
-    returns, made = (0, None) if signature.returns is None else RETURNS[signature.returns]
-    counts = len(conditions.entries), len(conditions.answers), len(rules)
-    table = struct.pack("=3q2Q3q", len(takes), words, returns, id(made) if made else 0, address, *counts)
+def caller(function: Function, signature: Signature, conditions: Conditions) -> Callable[..., Any] | None:
+    """A function that runs code for arguments that fit, and returns NotImplemented for others; None if it cannot be.
+
+    The code needs no frame.
+    """
+    if (native := _native()) is None:
+        return None
+    make = ctypes.PyDLL(None).PyCFunction_NewEx
+    make.argtypes, make.restype = (ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p), ctypes.py_object
+    return make(ctypes.addressof(native.function), _path(function, signature, conditions), None)
+
+
+def _path(function: Function, signature: Signature, conditions: Conditions) -> FastPath:
+    """The table, whose numbers are 64 bits each, and the owners of what it points to."""
+    owners: list[object] = [function, signature, conditions]
+
+    def described(shape: Sequence[int], strides: Sequence[int], size: int) -> int:
+        """The address of a description: the rank, a descriptor, and the strides in bytes."""
+        words = (len(shape), 0, 0, 0, *shape, *strides, *(stride * size for stride in strides))
+        owners.append(memory := (ctypes.c_int64 * len(words))(*words))
+        return ctypes.addressof(memory)
+
+    def parameter(taken: Taken) -> bytes:
+        match taken:
+            case Packed(dtype, rank, written):
+                flags = _C_ORDER | _ALIGNED | _WRITEABLE * written
+                return struct.pack("=4Q2i", _PACKED, id(np.ndarray), id(dtype), 0, rank, flags)
+            case Known(dtype, shape, strides):
+                description = described(shape, strides, dtype.itemsize)
+                return struct.pack("=4Q2i", _KNOWN, id(np.ndarray), id(dtype), description, len(shape), _ALIGNED)
+            case type():
+                kind, extra = _TAKES[taken]
+                return struct.pack("=4Q2i", kind, id(taken), id(extra), 0, 0, 0)
+            case int():
+                return struct.pack("=2Qq2Q", _KNOWN_INT, id(int), taken, 0, 0)
+
+    takes, rules, constants, made = signature.takes, signature.rules, signature.constants, signature.made
+    ranks = [each.rank for each, _, _ in takes if not isinstance(each, type | int)]
+    ranks += [] if made is None else [len(made.shape)]
+    words = function.slots + 1 + sum(3 + 2 * rank for rank in ranks)
+    judge = None if function.is_leaf else function.settle
+    kind, cls = (0, None) if signature.returns is None else RETURNS[signature.returns]
+    maker = (0, 0, 0)
+    if made is not None:
+        maker = id(made.make), made.slot, described(made.shape, c_strides(made.shape), 0)
+    owners.append(judge)
+    counts = len(conditions.entries), len(conditions.answers), len(rules), len(constants), len(takes)
+    head = signature.arguments, words, function.slots, function.address, _identity(judge), kind, _identity(cls)
+    table = struct.pack("=15Q", *head, *maker, *counts)
     for dictionary, key, there in conditions.entries:
         table += struct.pack("=3Q", id(dictionary), id(key), 0 if there is ABSENT else id(there))
     for asked, answer in conditions.answers:
         table += struct.pack("=2Q", id(asked), id(answer))
     for (one, axis), other, size in rules:
         table += struct.pack("=4q", one, axis, *(other or (-1, size)))
-    for each in takes:
-        if isinstance(each, Packed):
-            flags = _C_ORDER | _ALIGNED | _WRITEABLE * each.written
-            table += struct.pack("=q2Q2i", _ARRAY, id(np.ndarray), id(each.dtype), each.rank, flags)
-        else:
-            kind, extra = _TAKES[each]
-            table += struct.pack("=q2Q2i", kind, id(each), id(extra), 0, 0)
-    return table
+    for slot, value in constants:
+        table += struct.pack("=2q", slot, value)
+    for taken, argument, slot in takes:
+        table += parameter(taken) + struct.pack("=2Q", argument, slot)
+    return table, *owners
+
+
+def _identity(value: object) -> int:
+    return 0 if value is None else id(value)
 
 
 class _Method(ctypes.Structure):
@@ -113,6 +122,7 @@ _PYTHON = (
     "PyFloat_AsDouble",
     "PyFloat_FromDouble",
     "PyLong_AsLongLongAndOverflow",
+    "PyLong_AsVoidPtr",
     "PyLong_FromLongLong",
     "PyMem_Free",
     "PyMem_Malloc",
@@ -125,41 +135,64 @@ _PYTHON = (
 )
 """What the native code calls of Python."""
 
+_EXPORTS = ("hpacml_admit", "hpacml_begin", "hpacml_call", "hpacml_try")
+
+
+class _Native:
+    """The loaded native code."""
+
+    def __init__(self, library: llvm.Library):
+        self.addresses = library.addresses
+        self.method = _Method(b"__call__", library.addresses["hpacml_call"], _FASTCALL | _KEYWORDS, None)
+        self.function = _Method(b"fast_path", library.addresses["hpacml_try"], _FASTCALL, None)
+        self._owners: list[object] = [library]
+
+    def keep(self, owner: object) -> None:
+        """Keep what native code points to."""
+        self._owners.append(owner)
+
+
 _lock = lock(Order.LOADING)
-_ready: list[bool] = []
-_owners: list[object] = []
-"""What native code points to."""
+_loaded: list[_Native | None] = []
+_installed: set[type[Any]] = set()
 
 
-def _is_ready(cls: type[Callee]) -> bool:
-    """Load the native code once, and tell whether that is possible."""
-    if not _ready:
-        known = _is_known()
-        symbols = runtime().symbols
+def _native() -> _Native | None:
+    """The native code, loaded once; None where it cannot be used."""
+    if not _loaded:
+        known, symbols = _is_known(), runtime().symbols
         with _lock:
-            if not _ready:
-                if known:
-                    _install(next(each for each in cls.__mro__ if Callee in each.__bases__), symbols)
-                _ready.append(known)
-    return _ready[0]
+            if not _loaded:
+                _loaded.append(_load(symbols) if known else None)
+    return _loaded[0]
 
 
-def _install(cls: Any, symbols: Mapping[str, int]) -> None:
+def _load(symbols: Mapping[str, int]) -> _Native:
     imports = {name: ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value or 0 for name in _PYTHON}
     code = (resources.files("hpacml.runtime") / "fastcall.ll").read_text(encoding="utf-8")
-    exports = "hpacml_admit", "hpacml_call"
     library = cache.fetch(
         cache.key("fastcall", *llvm.host(), code),
-        lambda: llvm.emit(code, exports),
-        lambda compiled: llvm.link(compiled, exports, {**symbols, **imports}),
+        lambda: llvm.emit(code, _EXPORTS),
+        lambda compiled: llvm.link(compiled, _EXPORTS, {**symbols, **imports}),
     )
-    method, in_python = _Method(b"__call__", library.addresses["hpacml_call"], _METHOD_FLAGS, None), cls.__call__
-    _owners.extend((library, method, in_python))
-    admit = ctypes.PYFUNCTYPE(None, ctypes.py_object, ctypes.c_int64, ctypes.py_object)
-    admit(library.addresses["hpacml_admit"])(in_python, _place(cls), None)
-    make = ctypes.PyDLL(None).PyDescr_NewMethod
-    make.argtypes, make.restype = (ctypes.py_object, ctypes.c_void_p), ctypes.py_object
-    cls.__call__ = make(cls, ctypes.addressof(method))
+    begin = ctypes.PYFUNCTYPE(None, ctypes.py_object, ctypes.py_object)
+    begin(library.addresses["hpacml_begin"])(None, NotImplemented)
+    return _Native(library)
+
+
+def _install(cls: Any, native: _Native) -> None:
+    """Have native code take the place of a class's method `__call__`, once."""
+    with _lock:
+        if cls in _installed:
+            return
+        _installed.add(cls)
+        in_python = cls.__call__
+        native.keep(in_python)
+        admit = ctypes.PYFUNCTYPE(None, ctypes.py_object, ctypes.c_int64)
+        admit(native.addresses["hpacml_admit"])(in_python, _place(cls))
+        make = ctypes.PyDLL(None).PyDescr_NewMethod
+        make.argtypes, make.restype = (ctypes.py_object, ctypes.c_void_p), ctypes.py_object
+        cls.__call__ = make(cls, ctypes.addressof(native.method))
 
 
 def _place(cls: type[Callee]) -> int:
