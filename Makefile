@@ -9,7 +9,7 @@ TORCH ?= torch==2.13.0
 FUZZ ?= 50000
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-gpu check fuzz filecheck lint types layout docs bench bench-gpu clean
+.PHONY: help install demo test test-gpu check fuzz filecheck lint types layout docs bench bench-quick bench-gpu clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -60,9 +60,12 @@ layout: install  ## the layers of imports, and whether the pages in docs/ are fr
 docs: install  ## write the generated parts of docs/
 	$(BIN)/python docs/generate.py
 
-bench: install  ## benchmarks against the alternatives
+bench: install  ## benchmarks against the alternatives, which write benchmarks/results/full.*
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	$(BIN)/python -m benchmarks
+
+bench-quick: install  ## those of two minutes, which write benchmarks/results/quick.*
+	$(BIN)/python -m benchmarks --quick
 
 bench-gpu: install  ## benchmarks on a GPU, which write benchmarks/results/gpu-<device>.json
 	$(BIN)/python -m benchmarks.gpu

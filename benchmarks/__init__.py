@@ -2,40 +2,27 @@
 
 import os
 import platform
-import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from statistics import median
 
 PACKAGES = ("hpacml", "torch", "numpy", "h5py", "xdsl", "llvmlite", "numba")
 
 
-def medians(calls, budget=1.5, most=2001):
-    """The median seconds of each named call.
-
-    They take turns for `budget` seconds, so that all meet the same noise. At each turn an untimed call goes before,
-    which brings the memory back into the caches.
-    """
-    times = {name: [] for name in calls}
-    end = time.perf_counter() + budget
-    for repeat in range(most):
-        if repeat >= 5 and time.perf_counter() > end:
-            break
-        for name, call in calls.items():
-            call()
-            start = time.perf_counter()
-            call()
-            times[name].append(time.perf_counter() - start)
-    return {name: median(measured) for name, measured in times.items()}
-
-
 def machine():
+    """What ran: processor, caches, load at the start, and versions."""
     cpu = platform.processor()
     if (info := Path("/proc/cpuinfo")).exists():
         cpu = next(
             (line.split(": ")[1] for line in info.read_text().splitlines() if line.startswith("model name")), cpu
         )
-    found = {"cpu": cpu, "cores": os.cpu_count(), "system": platform.platform(), "python": platform.python_version()}
+    found = {
+        "cpu": cpu,
+        "cores": os.cpu_count(),
+        "caches": _caches(),
+        "load": round(os.getloadavg()[0], 2),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+    }
     for package in PACKAGES:
         try:
             found[package] = version(package)
@@ -44,5 +31,14 @@ def machine():
     return found
 
 
+def _caches():
+    found = []
+    for cache in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
+        level, kind, size = ((cache / name).read_text().strip() for name in ("level", "type", "size"))
+        if kind != "Instruction":
+            found.append(f"L{level} {size}")
+    return " ".join(found)
+
+
 def show(seconds):
-    return f"{seconds * 1e3:.3f} ms" if abs(seconds) >= 1e-4 else f"{seconds * 1e6:.1f} µs"
+    return f"{seconds * 1e3:.3f} ms" if abs(seconds) >= 1e-4 else f"{seconds * 1e6:.2f} µs"

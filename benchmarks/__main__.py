@@ -1,81 +1,57 @@
-"""`python -m benchmarks`: all tables, and results/."""
+"""`python -m benchmarks [--quick] [NAME ...]`: tables of the modules of these names, or of all, and results/."""
 
+import argparse
 import json
+import sys
+import time
+from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
-from . import binomial, collect, dispatch, gather, kernels, machine, report, show
+from . import machine, tables
 
-RESULTS = Path(__file__).parent / "results" / "cpu.json"
+RESULTS = Path(__file__).parent / "results"
+MODULES = ("dispatch", "gather", "network", "kernels", "binomial", "report")
 
 
 def main():
-    console = Console()
-    results = {"machine": machine()}
-    console.print(", ".join(f"{name} {value}" for name, value in results["machine"].items()), highlight=False)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure hpacml against alternatives.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(MODULES)}; without, all, and results")
+    parser.add_argument("--quick", action="store_true", help="in two minutes: fewer sizes, no torch.compile")
+    given = parser.parse_args()
+    if unknown := set(given.names) - set(MODULES):
+        parser.error(f"there is no {', '.join(sorted(unknown))}")
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    start, comparisons = time.perf_counter(), []
+    about = machine()
+    console.print(", ".join(f"{name} {value}" for name, value in about.items()), highlight=False)
+    for name in given.names or MODULES:
+        for comparison in import_module(f"{__package__}.{name}").measure(given.quick):
+            comparisons.append(comparison)
+            console.print(f"\n{tables.title(comparison)}", highlight=False)
+            console.print(tables.table(tables.heads(comparison), tables.rows(comparison)))
+    console.print(f"\nAims, after {time.perf_counter() - start:.0f} s")
+    console.print(tables.table(tables.AIMS, tables.judgement(comparisons)))
+    if not given.names:
+        write("quick" if given.quick else "full", about, comparisons)
+        console.print(f"written to {RESULTS}")
+        if not given.quick:
+            from . import collect
 
-    results["gather"] = []
-    for row in gather.measure():
-        results["gather"].append(row)
-        console.print(f"\n{row['what']}: {row['bytes'] / 1e6:.2f} MB, 1 thread", highlight=False)
-        console.print(gathers(row["seconds"]))
-
-    results["binomial"] = row = binomial.measure()
-    console.print(f"\n{row['options']} options, lattice of {row['steps']} steps, 1 thread", highlight=False)
-    table = Table("")
-    for column in ("time", "/ hpacml"):
-        table.add_column(column, justify="right")
-    for name, value in row["seconds"].items():
-        table.add_row(name, show(value), f"{value / row['seconds']['hpacml']:.2f}")
-    console.print(table)
-    if "numba" not in row["seconds"]:
-        console.print("numba is not installed: 'make bench' installs it, to compare with it")
-
-    results["dispatch"] = dispatch.measure()
-    console.print("\nOne call of a region in infer mode, network 5-64-32-1, float64, 1 thread", highlight=False)
-    table = Table("rows", "")
-    for column in ("time", "beyond the model"):
-        table.add_column(column, justify="right")
-    for row in results["dispatch"]:
-        alone = row["seconds"]["the model alone"]
-        for k, (name, value) in enumerate(row["seconds"].items()):
-            table.add_row("" if k else str(row["rows"]), name, show(value), show(value - alone) if k else "")
-        table.add_section()
-    console.print(table)
-
-    results["report"] = report.measure()
-    console.print("\nOne call of a region without and with hpacml.timing(), 1 thread", highlight=False)
-    table = Table("")
-    for column in ("off", "on", "difference"):
-        table.add_column(column, justify="right")
-    for what, seconds in results["report"].items():
-        off, on = seconds["off"], seconds["on"]
-        table.add_row(what, *(f"{each * 1e6:.3f} µs" for each in (off, on, on - off)))
-    console.print(table)
-
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
-    console.print(f"medians in seconds: {RESULTS}")
-
-    collect.report(console, results["machine"])
-    kernels.report(console, results["machine"])
+            collect.report(console, about)
 
 
-def gathers(seconds):
-    """The table of one gather. Each kind of memory is compared with itself."""
-    table = Table("")
-    for memory in gather.MEMORY:
-        for column in (memory, "/ hpacml", "/ copy"):
-            table.add_column(column, justify="right")
-    for name, times in seconds.items():
-        cells = []
-        for memory, time in times.items():
-            ratios = (time / seconds[other][memory] for other in (gather.OURS, gather.COPY))
-            cells += [show(time), *(f"{ratio:.2f}" for ratio in ratios)]
-        table.add_row(name, *cells)
-    return table
+def write(name, about, comparisons):
+    RESULTS.mkdir(exist_ok=True)
+    found = {"machine": about, "comparisons": [asdict(each) for each in comparisons]}
+    (RESULTS / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
+    (RESULTS / f"{name}.md").write_text(tables.page(about, comparisons))
+    try:
+        tables.picture(comparisons, RESULTS / f"{name}.png")
+    except ImportError:
+        Console(stderr=True).print("no picture: matplotlib is not installed (pip install 'hpacml[examples]')")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
 """The compiled lattice of examples/binomial_options against the same loops under numba, on one thread."""
 
 import math
+from functools import partial
 
 import numpy as np
 import torch
 
 from examples.binomial_options import app
 
-from . import medians
+from .harness import ROUNDS, compare
 
 OPTIONS, STEPS = 1024, 1024
 
@@ -24,24 +25,25 @@ def loops(S, X, vDt, puByDf, pdByDf, prices, steps):
         prices[i] = value[0]
 
 
-def measure():
-    """Seconds of both, or of hpacml's alone where numba is not installed."""
+def measure(quick=False):
     torch.set_num_threads(1)
     S, X, T, R, V = app.random_options(OPTIONS)
     prepared = app.prepare(T, R, V, STEPS)
     calls = {"hpacml": lambda: app.price_prepared(S, X, *prepared, STEPS)}
-    try:
-        import numba
-    except ImportError:
-        numba = None
-    if numba:
-        compiled = numba.njit(fastmath=False)(loops)
+    skipped = {}
+    for name, fastmath in ("numba", False), ("numba, fastmath=True", True):
+        try:
+            import numba
+        except ImportError:
+            skipped[name] = "numba is not installed ('make bench' does it)"
+            continue
+        calls[name] = partial(priced, numba.njit(fastmath=fastmath)(loops), S, X, *prepared)
+        np.testing.assert_allclose(calls[name](), calls["hpacml"](), rtol=0, atol=1e-9)
+    what = f"{OPTIONS} options, lattice of {STEPS} steps"
+    yield compare(what, calls, ours="hpacml", skipped=skipped, count=10 if quick else ROUNDS)
 
-        def run():
-            prices = np.empty_like(S)
-            compiled(S, X, *prepared, prices, STEPS)
-            return prices
 
-        calls["numba"] = run
-        np.testing.assert_allclose(run(), calls["hpacml"](), rtol=0, atol=1e-9)
-    return {"options": OPTIONS, "steps": STEPS, "seconds": medians(calls, budget=5)}
+def priced(compiled, S, *arguments):
+    prices = np.empty_like(S)
+    compiled(S, *arguments, prices, STEPS)
+    return prices

@@ -1,11 +1,13 @@
 """Gathers on one thread: those of hpacml, the other ways to get the same tensor, and a copy of equal bytes."""
 
+from functools import partial
+
 import numpy as np
 import torch
 
 import hpacml
 
-from . import medians
+from .harness import Aim, compare
 
 STENCIL = "stencil: [i, j, 0:5] = ([i-1, j], [i+1, j], [i, j-1:j+2])"
 COLUMNS = "columns: [i, 0:5] = ([i], [i], [i], [i], [i])"
@@ -14,20 +16,20 @@ ATOM = "atom: [i, 0:3] = ([i, 0:3])"
 
 OURS = "hpacml"
 COPY = "copy of equal bytes"
-MEMORY = ("out=", "allocates")
-"""Into memory that is given, or into new memory."""
 
 
-def measure():
-    """The rows of the tables: what is gathered, and the seconds of each way by name and memory."""
+def measure(quick=False):
+    """A comparison of each gather: into memory that is given, and into new memory unless it is to be `quick`."""
     torch.set_num_threads(1)
-    yield from (stencil(size) for size in (514, 2050, 4098))
-    yield from (columns(count) for count in (1024, 1 << 20))
-    yield blocks(1 << 16, 16)
-    yield indirect(1_000_000)
+    for size in (514, 2050, 4098):
+        yield from stencil(size, quick)
+    for count in (1024, 1 << 20):
+        yield from columns(count, quick)
+    yield from blocks(1 << 16, 16, quick)
+    yield from indirect(1_000_000, quick)
 
 
-def stencil(size):
+def stencil(size, quick=False):
     t = torch.rand(size, size)
     n, inner = size - 2, t.stride()
     # The views that HPAC-ML makes: one for each slice of the functor, with its features last.
@@ -35,25 +37,25 @@ def stencil(size):
     views = [t.as_strided((n, n, width), (*inner, 1), row + column) for row, column, width in offsets]
     sides = [t.as_strided((n, n), inner, offset) for offset in (1, 2 * size + 1, size, size + 1, size + 2)]
     ours = bridge(STENCIL, "t[1:N-1, 1:M-1]", t=t, N=size, M=size)
-    return compare(f"5-point stencil, {size} x {size}, float32", {OURS: ours, **joins(views, sides)})
+    return gathers(f"5-point stencil, {size} x {size}, float32", {OURS: ours, **joins(views, sides)}, quick)
 
 
-def columns(count):
+def columns(count, quick=False):
     arrays = [torch.rand(count, dtype=torch.float64) for _ in range(5)]
     names = dict(zip("abcde", arrays, strict=True))
     ours = bridge(COLUMNS, ", ".join(f"{name}[0:n]" for name in names), n=count, **names)
-    return compare(f"5 arrays of {count}, float64", {OURS: ours, **joins([a[:, None] for a in arrays], arrays)})
+    return gathers(f"5 arrays of {count}, float64", {OURS: ours, **joins([a[:, None] for a in arrays], arrays)}, quick)
 
 
-def blocks(count, width):
+def blocks(count, width, quick=False):
     a = torch.rand(count * width)
     ours = bridge(BLOCK, "a[0:n]", a=a, n=count, m=width)
     # The one view that HPAC-ML would concatenate is the whole tensor already.
     others = joins([a.view(count, width)], list(a.view(count, width).T))
-    return compare(f"{count} blocks of {width}, float32", {OURS: ours, **others})
+    return gathers(f"{count} blocks of {width}, float32", {OURS: ours, **others}, quick)
 
 
-def indirect(count):
+def indirect(count, quick=False):
     pos, idx = torch.rand(count, 3), torch.randint(count, (count,))
     target, names = "pos[idx[0:N], 0:3]", {"pos": pos, "idx": idx, "N": count}
     ways = {
@@ -62,7 +64,7 @@ def indirect(count):
         "torch.index_select": lambda out=None: torch.index_select(pos, 0, idx, out=out),
         "np.take": numpy(np.take, pos.numpy(), idx.numpy(), 0),
     }
-    return compare(f"{count} random rows of 3, float32, by int64 indices", ways)
+    return gathers(f"{count} random rows of 3, float32, by int64 indices", ways, quick, dense=False)
 
 
 def bridge(declaration, targets, **names):
@@ -89,17 +91,17 @@ def numpy(function, *args):
     return way
 
 
-def compare(what, ways):
-    """The seconds of each way, a function of `out=`, both with it and without."""
+def gathers(what, ways, quick, dense=True):
+    """Compare ways, functions of `out=`. Rows by index have no aim: a copy reads its memory in order."""
     source = ways[OURS]()
     ways = {**ways, COPY: lambda out=None: source.clone() if out is None else out.copy_(source)}
-    calls = {}
-    for name, way in ways.items():
-        out = torch.empty_like(source)
+    for way in ways.values():
         assert torch.equal(way(), source)
-        assert torch.equal(way(out), source)
-        calls[name, "out="] = lambda way=way, out=out: way(out)
-        calls[name, "allocates"] = way
-    measured = medians(calls)
-    seconds = {name: {memory: measured[name, memory] for memory in MEMORY} for name in ways}
-    return {"what": what, "bytes": source.nbytes, "seconds": seconds}
+        assert torch.equal(way(torch.empty_like(source)), source)
+    what = f"{what}: {source.nbytes / 1e6:.2f} MB"
+    given = {name: partial(way, torch.empty_like(source)) for name, way in ways.items()}
+    within = {"to": COPY, "most": 1.05} if source.nbytes >= 1e6 else {"beyond": COPY, "most": 2e-6}
+    aims = [Aim(f"gather: {what}, beside a copy", OURS, **within)] if dense else []
+    yield compare(f"{what} into given memory", given, ours=OURS, floor=COPY, aims=aims)
+    if not quick:
+        yield compare(f"{what}, allocating", ways, ours=OURS, floor=COPY)

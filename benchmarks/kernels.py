@@ -1,39 +1,34 @@
-"""`python -m benchmarks.kernels [NAMES]`: the kernels of the paper's applications against the same programs in C.
+"""The kernels of the paper's applications against the same programs in C.
 
 Each is compared twice, on one core: as it is, which keeps the order of Python's floats, with what C has at `-O3`
 without changing a bit; and with `fastmath=True` in all of its kernels with `-Ofast`. Results are compared before times
-are. Time is that of the processor, since others may take turns on it.
+are.
 """
 
 import ctypes
 import importlib.util
-import json
 import subprocess
-import sys
 import tempfile
-import time
 from functools import partial
 from pathlib import Path
 from unittest import mock
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
 
 import hpacml
 
-from . import machine, show
+from .harness import ROUNDS, Aim, compare
 
 SOURCES = Path(__file__).parent / "c"
-RESULTS = Path(__file__).parent / "results" / "kernels.json"
-ROUNDS = 30
 STRICT, FAST = "strict", "fastmath"
 FLAGS = {
     STRICT: "-O3 -march=native -ffp-contract=off -fno-math-errno -fno-trapping-math",
     FAST: "-Ofast -march=native",
 }
 """Without `-fno-math-errno` no loop with a root becomes vectors: miniBUDE then takes six times as long."""
+OURS = {STRICT: "hpacml", FAST: "hpacml, fastmath=True"}
+C = {way: f"cc {flags}" for way, flags in FLAGS.items()}
 
 
 def miniweather(app, c):
@@ -140,62 +135,36 @@ def _argument(value):
     return value
 
 
-def measure(names=tuple(PROGRAMS)):
-    """A row of the results for each program and way."""
+def measure(quick=False):
+    """A comparison of each program, four ways."""
     torch.set_num_threads(1)
-    for name in names:
-        for way, flags in FLAGS.items():
-            with tempfile.TemporaryDirectory(prefix="hpacml-bench-") as folder:
-                row = {"name": name, "what": PROGRAMS[name].__doc__.rstrip("."), "way": way}
-                yield row | compare(name, way, flags, folder)
+    for name in PROGRAMS:
+        yield program(name, 10 if quick else ROUNDS)
 
 
-def compare(name, way, flags, folder):
-    ours, theirs, results, tolerance = PROGRAMS[name](load(name, way == FAST), compiled(name, flags, folder))
-    ours()
-    theirs()
-    if not (equal := np.array_equal(*results)):
-        np.testing.assert_allclose(*results, rtol=tolerance, atol=tolerance)
-    times = np.empty((ROUNDS, 2))
-    for k in range(ROUNDS):
-        for column in (0, 1) if k % 2 else (1, 0):
-            start = time.process_time()
-            (ours, theirs)[column]()
-            times[k, column] = time.process_time() - start
-    quartiles = np.percentile(times[:, 0] / times[:, 1], [25, 50, 75])
-    return {
-        "flags": flags,
-        "equal": equal,
-        "seconds": dict(zip(("hpacml", "C"), np.median(times, axis=0).tolist(), strict=True)),
-        "ratio": dict(zip(("lower quartile", "median", "upper quartile"), quartiles.tolist(), strict=True)),
-    }
-
-
-def report(console, about, names=tuple(PROGRAMS)):
-    """Print the table, and write it with what it is `about`."""
-    console.print("\nThe kernels of the paper's applications, 1 thread", highlight=False)
+def program(name, count):
+    calls, skipped = {}, {}
     for way, flags in FLAGS.items():
-        console.print(f"{way}: against cc {flags}", highlight=False)
-    table = Table("", "", "results")
-    for column in ("hpacml", "C", "/ C", "quartiles"):
-        table.add_column(column, justify="right", no_wrap=True)
-    rows = []
-    for row in measure(names):
-        rows.append(row)
-        ratio = row["ratio"]
-        table.add_row(
-            row["name"] if row["way"] == STRICT else "",
-            row["way"],
-            "equal" if row["equal"] else "close",
-            *(show(row["seconds"][name]) for name in ("hpacml", "C")),
-            f"{ratio['median']:.2f}",
-            f"{ratio['lower quartile']:.2f} {ratio['upper quartile']:.2f}",
-        )
-    console.print(table)
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps({"machine": about, "kernels": rows}, indent=2) + "\n")
-    console.print(f"medians in seconds: {RESULTS}")
+        with tempfile.TemporaryDirectory(prefix="hpacml-bench-") as folder:
+            try:
+                functions = compiled(name, flags, folder)
+            except (OSError, subprocess.CalledProcessError) as error:
+                functions, skipped[C[way]] = unavailable, str(error)
+            ours, theirs, results, tolerance = PROGRAMS[name](load(name, way == FAST), functions)
+        ours()
+        calls[OURS[way]] = ours
+        if C[way] not in skipped:
+            theirs()
+            if not np.array_equal(*results):
+                np.testing.assert_allclose(*results, rtol=tolerance, atol=tolerance)
+            calls[C[way]] = theirs
+    aims = [
+        Aim(f"{name}, {way}: hpacml / C", OURS[way], to=C[way], most=most)
+        for way, most in ((STRICT, 1.1), (FAST, 1.15))
+    ]
+    what = PROGRAMS[name].__doc__.rstrip(".")
+    return compare(f"{name}: {what}", calls, ours=OURS[STRICT], count=count, aims=aims, skipped=skipped)
 
 
-if __name__ == "__main__":
-    report(Console(), machine(), tuple(sys.argv[1:]) or tuple(PROGRAMS))
+def unavailable(function, *arguments):
+    raise AssertionError("there is no C compiler")

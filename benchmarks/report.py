@@ -1,6 +1,6 @@
 """What a measured call of a region costs beyond one that is not: `hpacml.timing` off and on, in compiled loops."""
 
-from statistics import median
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from jaxtyping import Float64
 import hpacml
 from hpacml import approx
 
-from . import medians
+from .harness import compare
 
 CALLS = 100
 Array = Float64[np.ndarray, "n"]
@@ -24,8 +24,8 @@ def bodies(x: Array, y: Array, calls: int, model: bool, net: Any):
             y[0] = x[0] + y[0]
 
 
-def measure():
-    """Seconds of a call, for the original code alone and for a model, with timing off and on."""
+def measure(quick=False):
+    """A comparison of a call with timing off and on, for the original code alone and for a model."""
     torch.set_num_threads(1)
     x, y = np.zeros((2, 4))
     result = torch.zeros(4, 1, dtype=torch.float64)
@@ -34,12 +34,7 @@ def measure():
         hpacml.timing(timing)
         bodies(x, y, CALLS, model, lambda x: result)
 
-    ways = {
-        (what, timing): lambda model=model, timing=timing: call(model, timing)
-        for what, model in (("body alone", False), ("inference, a model that does nothing", True))
-        for timing in (False, True)
-    }
-    rounds = [medians(ways, budget=1) for _ in range(5)]
+    for what, model in (("body alone", False), ("inference, a model that does nothing", True)):
+        calls = {name: partial(call, model, timing) for name, timing in (("timing off", False), ("timing on", True))}
+        yield compare(f"a call of a region, {what}", calls, ours="timing off", per=CALLS)
     hpacml.timing(False)
-    seconds = {way: median(each[way] for each in rounds) / CALLS for way in ways}
-    return {what: {"off": seconds[what, False], "on": seconds[what, True]} for what, _ in ways}
