@@ -15,6 +15,7 @@ PASS_NAMES = (
     "convert-hpacml-to-gpu",
     "convert-hpacml-to-loops",
     "convert-hpacml-to-runtime",
+    "hpacml-expand-functions",
     "hpacml-expand-ml",
     "hpacml-fuse-gather-concat",
     "hpacml-gpu-to-loops",

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from xdsl.context import Context
 from xdsl.dialects import arith, llvm, math, scf
 from xdsl.dialects.builtin import AnyFloat, ModuleOp
-from xdsl.ir import Operation
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint
 
 from hpacml.passes.common.located import Builder
-
-_LOOPS = (scf.ForOp, scf.ParallelOp, scf.WhileOp)
+from hpacml.passes.common.loops import has_loops, innermost_loop
 
 
 @dataclass(frozen=True)
@@ -49,10 +47,7 @@ class HpacmlKeepBranchesPass(ModulePass):
 
 def _is_in_order(op: arith.DivfOp | math.SqrtOp) -> bool:
     """Whether the innermost loop around an operation cannot become one of vectors."""
-    loop = op.parent_op()
-    while loop is not None and not isinstance(loop, _LOOPS):
-        loop = loop.parent_op()
-    match loop:
+    match loop := innermost_loop(op):
         case None:
             return False
         case scf.WhileOp():
@@ -60,8 +55,4 @@ def _is_in_order(op: arith.DivfOp | math.SqrtOp) -> bool:
         case scf.ForOp() if not op.fastmath.data and any(isinstance(arg.type, AnyFloat) for arg in loop.iter_args):
             return True  # sums that are taken in their order
         case _:
-            return _has_loops(loop)
-
-
-def _has_loops(loop: Operation) -> bool:
-    return any(inner is not loop and isinstance(inner, _LOOPS) for inner in loop.walk())
+            return has_loops(loop)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+from typing import Any
 
 import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
 import numpy as np
@@ -128,3 +129,79 @@ def test_on_gpus() -> None:
     text += "        y[i] = x[i] * y[i] + x[i]\n"
     assert "fma.rn.f64" in kernel_of(f"@hpacml.kernel(fastmath=True)\n{text}").ptx("sm_80")
     assert "fma.rn.f64" not in kernel_of(f"@hpacml.kernel\n{text}").ptx("sm_80")
+
+
+SPECIAL = [
+    0.0,
+    -0.0,
+    1.0,
+    -1.0,
+    2.0,
+    0.5,
+    -3.0,
+    1.5,
+    1e-310,
+    1e-40,
+    -1e30,
+    1e300,
+    800.0,
+    -800.0,
+    np.inf,
+    -np.inf,
+    np.nan,
+]
+
+
+def _numbers(dtype: Any) -> np.ndarray:
+    """Numbers of all exponents and both signs, and where functions have their results of most interest."""
+    generator = np.random.default_rng(3)
+    bits = np.uint32 if dtype is np.float32 else np.uint64
+    anything = generator.integers(0, np.iinfo(bits).max, 2000, bits).view(dtype)
+    near = [generator.uniform(*ends, 1000) for ends in ((-5, 5), (-100, 100), (0.9, 1.1))]
+    with np.errstate(all="ignore"):
+        return np.concatenate([anything, *(each.astype(dtype) for each in (*near, np.array(SPECIAL)))])
+
+
+def _apart(found: np.ndarray, exact: np.ndarray) -> float:
+    """The largest distance of results in units in the last place; NaN must be where it is."""
+    expected = exact.astype(found.dtype)
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(expected))
+    finite = np.isfinite(expected) & np.isfinite(found)
+    np.testing.assert_array_equal(found[~finite], expected[~finite])
+    return float(np.max(abs(found[finite] - exact[finite]) / np.spacing(abs(expected[finite]))))
+
+
+@pytest.mark.parametrize("array", ["Float32", "Float64"])
+def test_functions_in_vectors(array: str) -> None:
+    names = "exp", "exp2", "log", "log2", "log10", "tanh"
+    lines = "\n".join(f"        y[{k}, i] = np.{name}(x[i])" for k, name in enumerate(names))
+    kernel = kernel_of(
+        f"@hpacml.kernel(fastmath=True)\ndef f(x: {array}[np.ndarray, 'N'], y: {array}[np.ndarray, 'K N']):\n"
+        f"    for i in range(len(x)):\n{lines}\n"
+    )
+    assert "math." not in str(kernel.ir(stage="functions"))
+    x = _numbers(np.dtype(array.lower()).type)
+    found = np.empty((len(names), len(x)), x.dtype)
+    kernel(x, found)
+    with np.errstate(all="ignore"):
+        exact = [getattr(np, name)(x.astype(np.longdouble)) for name in names]
+        assert max(map(_apart, found, exact)) <= 4
+
+
+@pytest.mark.parametrize("array", ["Float32", "Float64"])
+def test_powers_in_vectors(array: str) -> None:
+    kernel = kernel_of(
+        f"T = {array}[np.ndarray, 'N']\n@hpacml.kernel(fastmath=True)\ndef f(x: T, y: T, z: T):\n"
+        "    for i in range(len(x)):\n        z[i] = x[i] ** y[i]\n"
+    )
+    numbers = _numbers(np.dtype(array.lower()).type)
+    pairs = np.array(np.meshgrid(numbers[-len(SPECIAL) :], numbers[-len(SPECIAL) :])).reshape(2, -1)
+    x = np.concatenate([numbers, pairs[0]])
+    y = np.concatenate([np.random.default_rng(4).permutation(numbers), pairs[1]])
+    y[:500] = np.round(y[:500] % 40 - 20)
+    found = np.empty_like(x)
+    kernel(x, y, found)
+    with np.errstate(all="ignore"):
+        exact = x.astype(np.longdouble) ** y.astype(np.longdouble)
+        assert _apart(found, exact) <= 4
+    np.testing.assert_array_equal(np.signbit(found), np.signbit(exact))

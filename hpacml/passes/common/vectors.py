@@ -1,10 +1,10 @@
-"""Arithmetic on vectors of floats, and functions of them as polynomials: no library is called for any of it."""
+"""Arithmetic on floats and on vectors of them, and functions as polynomials: no library is called for any of it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from xdsl.dialects import arith, vector
 from xdsl.dialects import math as md
@@ -12,6 +12,8 @@ from xdsl.dialects.builtin import (
     AnyFloat,
     DenseIntOrFPElementsAttr,
     Float32Type,
+    FloatAttr,
+    IntegerAttr,
     IntegerType,
     VectorType,
     f64,
@@ -19,26 +21,35 @@ from xdsl.dialects.builtin import (
     i64,
 )
 from xdsl.dialects.utils import FastMathFlag
-from xdsl.ir import SSAValue
+from xdsl.ir import Attribute, Operation, SSAValue
 
 from hpacml.passes.common.located import Builder
 
+IntegerOperation = Callable[[SSAValue, SSAValue], Operation]
 
-class Vectors:
-    """Builds arithmetic on vectors of some floats, in the order and with the rounding that is written."""
 
-    def __init__(self, element: AnyFloat, lanes: int, builder: Builder):
-        self.element, self.lanes, self.builder = element, lanes, builder
-        self.type = VectorType(element, [lanes])
+class Floats:
+    """Builds arithmetic on floats, in the order and with the rounding that is written."""
+
+    def __init__(self, element: AnyFloat, builder: Builder):
+        self.element, self.builder = element, builder
         self.is_single = isinstance(element, Float32Type)
 
-    def constant(self, number: float) -> SSAValue:
-        """The same number in each lane."""
-        value = DenseIntOrFPElementsAttr.from_list(self.type, [number])
-        return self.builder.insert(arith.ConstantOp(value)).result
+    @property
+    def type(self) -> Attribute:
+        return self.like(self.element)
 
-    def splat(self, scalar: SSAValue) -> SSAValue:
-        return self.builder.insert(vector.BroadcastOp(scalar, self.type)).vector
+    def like(self, element: Attribute) -> Attribute:
+        """The type of as many numbers of another type."""
+        return element
+
+    def constant(self, number: float) -> SSAValue:
+        return self._constant(number, self.element)
+
+    def _constant(self, number: float, element: AnyFloat | IntegerType) -> SSAValue:
+        if isinstance(element, IntegerType):
+            return self.builder.insert(arith.ConstantOp(IntegerAttr(int(number), element))).result
+        return self.builder.insert(arith.ConstantOp(FloatAttr(number, element))).result
 
     def add(self, a: SSAValue, b: SSAValue) -> SSAValue:
         return self.builder.insert(arith.AddfOp(a, b)).result
@@ -53,12 +64,13 @@ class Vectors:
         return self.builder.insert(arith.DivfOp(a, b)).result
 
     def fma(self, a: SSAValue, b: SSAValue, c: SSAValue) -> SSAValue:
-        """`a * b + c`, rounded once."""
-        return self.builder.insert(vector.FMAOp(a, b, c)).res
+        """`a * b + c`, rounded once where processors can."""
+        product = self.builder.insert(arith.MulfOp(a, b, _FUSED)).result
+        return self.builder.insert(arith.AddfOp(product, c, _FUSED)).result
 
     def widen(self, a: SSAValue) -> SSAValue:
         """The same numbers as f64."""
-        return self.builder.insert(arith.ExtFOp(a, VectorType(f64, [self.lanes]))).result
+        return self.builder.insert(arith.ExtFOp(a, self.like(f64))).result
 
     def narrow(self, a: SSAValue) -> SSAValue:
         """Numbers of f64, rounded to the type of these vectors."""
@@ -120,15 +132,24 @@ class Vectors:
         r = self.fma(minus, self.constant(second), self.fma(minus, self.constant(first), number))
         terms = 7 if self.is_single else 14
         e = self.polynomial(r, [*(1 / math.factorial(k) for k in range(terms, 0, -1)), 0.0])
-        bits = self.builder.insert(vector.BitcastOp(shifted, VectorType(i32 if self.is_single else i64, [self.lanes])))
-        exponent = self._integer(arith.ShLIOp, self._integer(arith.AddiOp, bits.result, bias), mantissa)
-        power = self.builder.insert(vector.BitcastOp(exponent, self.type)).result
-        return e, power, self.mul(limited, self.constant(0.0))
+        exponent = self.integer(arith.ShLIOp, self.integer(arith.AddiOp, self.bits(shifted), bias), mantissa)
+        return e, self.of_bits(exponent), self.mul(limited, self.constant(0.0))
 
-    def _integer(self, operation: type[arith.AddiOp] | type[arith.ShLIOp], value: SSAValue, number: int) -> SSAValue:
-        type = cast("VectorType[IntegerType]", value.type)
-        constant = self.builder.insert(arith.ConstantOp(DenseIntOrFPElementsAttr.from_list(type, [number]))).result
-        return self.builder.insert(operation(value, constant)).result
+    def integer(self, operation: IntegerOperation, bits: SSAValue, number: int) -> SSAValue:
+        """An operation on integers of the size of the floats, the second of which is a constant."""
+        constant = self._constant(number, i32 if self.is_single else i64)
+        return self.builder.insert(operation(bits, constant)).results[0]
+
+    def bits(self, x: SSAValue) -> SSAValue:
+        """The bits of floats as integers."""
+        return self._bitcast(x, self.like(i32 if self.is_single else i64))
+
+    def of_bits(self, bits: SSAValue) -> SSAValue:
+        """The floats with these bits."""
+        return self._bitcast(bits, self.type)
+
+    def _bitcast(self, value: SSAValue, type: Attribute) -> SSAValue:
+        return self.builder.insert(arith.BitcastOp(value, type)).result
 
     def exp(self, x: SSAValue) -> SSAValue:
         """`exp(x)` to 2 units in the last place; 1e-38 and 1e-308 in the place of what is less."""
@@ -177,6 +198,36 @@ class Vectors:
         return self.add(self.fma(x, value, self.negative(last)), self.constant(coefficients[0] / 2))
 
 
+class Vectors(Floats):
+    """Builds the same on vectors."""
+
+    def __init__(self, element: AnyFloat, lanes: int, builder: Builder):
+        super().__init__(element, builder)
+        self.lanes = lanes
+
+    @property
+    def type(self) -> VectorType[AnyFloat]:
+        return VectorType(self.element, [self.lanes])
+
+    def like(self, element: Attribute) -> Attribute:
+        return VectorType(element, [self.lanes])
+
+    def splat(self, scalar: SSAValue) -> SSAValue:
+        return self.builder.insert(vector.BroadcastOp(scalar, self.type)).vector
+
+    def fma(self, a: SSAValue, b: SSAValue, c: SSAValue) -> SSAValue:
+        """`a * b + c`, rounded once."""
+        return self.builder.insert(vector.FMAOp(a, b, c)).res
+
+    def _constant(self, number: float, element: AnyFloat | IntegerType) -> SSAValue:
+        from_list: Any = DenseIntOrFPElementsAttr.from_list  # its overloads know no choice of types
+        return self.builder.insert(arith.ConstantOp(from_list(self.like(element), [number]))).result
+
+    def _bitcast(self, value: SSAValue, type: Attribute) -> SSAValue:
+        return self.builder.insert(vector.BitcastOp(value, type)).results[0]
+
+
+_FUSED = arith.FastMathFlagsAttr([FastMathFlag.ALLOW_CONTRACT])
 _ANY_ZERO = arith.FastMathFlagsAttr([FastMathFlag.NO_SIGNED_ZEROS])
 
 # ln 2 in two parts, so that the first times a small integer is exact.

@@ -1,0 +1,46 @@
+"""Which loops may become loops of vectors in LLVM."""
+
+from __future__ import annotations
+
+from xdsl.dialects import func, scf
+from xdsl.ir import Operation
+from xdsl.traits import SymbolTable
+
+_LOOPS = (scf.ForOp, scf.ParallelOp, scf.WhileOp)
+
+
+def innermost_loop(op: Operation) -> Operation | None:
+    """The innermost loop around an operation; None outside of loops."""
+    around = op.parent_op()
+    while around is not None and not isinstance(around, _LOOPS):
+        around = around.parent_op()
+    return around
+
+
+def has_loops(op: Operation) -> bool:
+    """Whether there are loops in an operation."""
+    return any(inner is not op and isinstance(inner, _LOOPS) for inner in op.walk())
+
+
+def may_be_inside_vectors(op: Operation) -> bool:
+    """Whether there is at most one loop around an operation, which counts, and none beside it or in what it calls."""
+    around = innermost_loop(op)
+    if isinstance(around, scf.WhileOp):
+        return False
+    function = op.parent_op()
+    while function is not None and not isinstance(function, func.FuncOp):
+        function = function.parent_op()
+    whole = around or function
+    return whole is not None and _is_straight(whole)
+
+
+def _is_straight(op: Operation) -> bool:
+    """Whether there are neither loops in an operation, nor in what it calls."""
+    if has_loops(op):
+        return False
+    for call in op.walk():
+        if isinstance(call, func.CallOp):
+            callee = SymbolTable.lookup_symbol(call, call.callee)
+            if not isinstance(callee, func.FuncOp) or callee.is_declaration or not _is_straight(callee):
+                return False
+    return True
