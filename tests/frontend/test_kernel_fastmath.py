@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import re
 from typing import Any
 
 import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
@@ -179,7 +180,7 @@ def test_functions_in_vectors(array: str) -> None:
         f"@hpacml.kernel(fastmath=True)\ndef f(x: {array}[np.ndarray, 'N'], y: {array}[np.ndarray, 'K N']):\n"
         f"    for i in range(len(x)):\n{lines}\n"
     )
-    assert "math." not in str(kernel.ir(stage="functions"))
+    assert not re.search(r"math\.(exp|log|tanh)", str(kernel.ir(stage="functions")))
     x = _numbers(np.dtype(array.lower()).type)
     found = np.empty((len(names), len(x)), x.dtype)
     kernel(x, found)
@@ -204,4 +205,5 @@ def test_powers_in_vectors(array: str) -> None:
     with np.errstate(all="ignore"):
         exact = x.astype(np.longdouble) ** y.astype(np.longdouble)
         assert _apart(found, exact) <= 4
-    np.testing.assert_array_equal(np.signbit(found), np.signbit(exact))
+    there = ~np.isnan(found)
+    np.testing.assert_array_equal(np.signbit(found)[there], np.signbit(exact)[there])

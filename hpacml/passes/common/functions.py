@@ -102,7 +102,8 @@ class Functions:
 
     def _log(self, x: SSAValue, base: float) -> SSAValue:
         f, form = self.f, self._format
-        k, s, _ = self._fraction(x)
+        k, above = self._split(x)
+        s = f.div(above, f.add(above, f.constant(2.0)))  # of which the logarithm is twice the artanh
         square = f.mul(s, s)
         double = f.add(s, s)
         per = 1 / math.log(base)
@@ -117,7 +118,13 @@ class Functions:
 
     def _log_in_two(self, x: SSAValue) -> tuple[SSAValue, SSAValue]:
         """The natural logarithm of a positive number as a sum of two."""
-        f, (k, s, error) = self.f, self._fraction(x)
+        f, (k, above) = self.f, self._split(x)
+        two = f.constant(2.0)
+        divisor = f.add(above, two)
+        s = f.div(above, divisor)
+        lost = f.sub(above, f.sub(divisor, two))  # of the divisor
+        rest = self._exact_fma(f.negative(s), divisor, above, f.negative(f.mul(s, lost)))
+        error = f.div(rest, divisor)
         square, double = f.mul(s, s), f.add(s, s)
         first, others = _leading(1 / 3, self._format.mantissa), self._series()[:-1]
         # The terms of the series, of which the second in two parts as well.
@@ -140,8 +147,8 @@ class Functions:
         """What rounding takes from a product."""
         return self._insert(md.FmaOp(a, b, self.f.negative(product)))
 
-    def _fraction(self, x: SSAValue) -> tuple[SSAValue, SSAValue, SSAValue]:
-        """`k`, and `s` with its error, where `x` is `2 ** k * (1 + s) / (1 - s)` and `abs(s) < 0.18`."""
+    def _split(self, x: SSAValue) -> tuple[SSAValue, SSAValue]:
+        """`k` and `a`, where `x` is `2 ** k * (1 + a)` and `1 + a` is between the root of 0.5 and that of 2."""
         f, form = self.f, self._format
         tiny = self._compare("olt", x, f.constant(form.smallest))
         x = self._select(tiny, f.mul(x, f.constant(2.0**form.mantissa)), x)
@@ -154,13 +161,7 @@ class Functions:
         last = f.integer(arith.OrIOp, f.integer(arith.ShRUIOp, positive, form.mantissa), form.whole_bits)
         k = f.sub(f.of_bits(last), f.constant(2.0**form.mantissa + form.bias + 1))
         k = self._select(tiny, f.sub(k, f.constant(form.mantissa)), k)
-        two = f.constant(2.0)
-        above = f.sub(m, f.constant(1.0))
-        divisor = f.add(above, two)
-        s = f.div(above, divisor)
-        lost = f.sub(above, f.sub(divisor, two))  # of the divisor
-        rest = self._exact_fma(f.negative(s), divisor, above, f.negative(f.mul(s, lost)))
-        return k, s, f.div(rest, divisor)
+        return k, f.sub(m, f.constant(1.0))
 
     def _series(self) -> list[float]:
         """Coefficients of `(artanh(s) / s - 1) / s ** 2` in the square of `s`."""
