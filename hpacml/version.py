@@ -26,8 +26,10 @@ def version() -> str:
 def made_by() -> str | None:
     """All that decides what hpacml makes of a program: its own files, by their content, and what it computes with.
 
-    None where hpacml does not lie in files.
+    None where hpacml does not lie in files, and where they have changed since this process began to import them.
     """
+    if is_changed():
+        return None
     digest = hashlib.sha256()
     for part in (sys.version, *map(_installed, ("xdsl", "numpy"))):
         digest.update(f"{part}\0".encode())

@@ -16,7 +16,6 @@ from hpacml.errors import DirectiveError, MapError
 from hpacml.frontend.attributes import Attribute
 from hpacml.runtime.arrays.protocols import array_view
 from hpacml.runtime.arrays.views import numpy_array
-from hpacml.runtime.databases import writer
 
 _log = logging.getLogger("hpacml")
 
@@ -114,6 +113,8 @@ _watched: WeakSet[Outputs] = WeakSet()
 
 def _watch(outputs: Outputs) -> None:
     """Have outputs reported when the data are flushed, and when the program ends."""
+    from hpacml.runtime.databases import writer
+
     if _warn_of_outputs not in writer.before_flush:
         writer.before_flush.append(_warn_of_outputs)
         atexit.register(_warn_of_outputs)

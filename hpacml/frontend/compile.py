@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from hpacml import version
-from hpacml.backend import cache
+from hpacml.backend import cache, llvm
 from hpacml.backend.stacks import on_large_stack
 from hpacml.backend.trampolines import ARRAY
 from hpacml.errors import CompileError
@@ -19,6 +19,8 @@ from hpacml.runtime.reports import instruments
 if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp
     from xdsl.ir import Attribute
+
+Result = TypeVar("Result")
 
 
 class Lowered(NamedTuple):
@@ -53,18 +55,29 @@ def compile(
     the code measures itself. Raises `CompileError` and `MapError`.
     """
 
+    options = name, chosen.timing, chip is not None
+
     def work() -> Function:
-        options = name, chosen.timing, chip is not None
         if made_of is None:
-            lowered = _lower(make(), *options)
+            lowered = lower(make, *options)
         else:
             lowered = _kept(repr((made_of, options)), name, lambda: _run(make(), *options))
-        return _load(lowered, name, chip)
+        return load(lowered, name, chip)
 
+    return _deep(name, work)
+
+
+def _deep(name: str, work: Callable[[], Result]) -> Result:
+    """Do what may recurse deep."""
     try:
         return on_large_stack(work)
     except RecursionError as error:
         raise CompileError(f"'{name}' is nested too deep to be compiled with Python's recursion limit") from error
+
+
+def load(lowered: Lowered, name: str, chip: str | None) -> Function:
+    """Compile and load lowered code, for a chip or for the host. Raises `CompileError`."""
+    return _deep(name, lambda: _load(lowered, name, chip))
 
 
 def _load(lowered: Lowered, name: str, chip: str | None) -> Function:
@@ -82,7 +95,7 @@ def _kept(made_of: str, label: str, make: Callable[[], Lowered]) -> Lowered:
     """What `make` makes of what a text tells, from the cache if it is there."""
     if (made_by := version.made_by()) is None:
         return make()
-    name = cache.key("lowered", made_of, made_by, label=label.partition(".")[0])
+    name = cache.key("lowered", made_of, made_by, *llvm.host(), label=label.partition(".")[0])
     if (found := cache.find(name, Lowered.of_bytes)) is not None:
         return found
     made = make()
@@ -91,10 +104,14 @@ def _kept(made_of: str, label: str, make: Callable[[], Lowered]) -> Lowered:
     return made
 
 
-def _lower(module: ModuleOp, name: str, timing: bool, gpu: bool) -> Lowered:
-    """Lower a module, or find what came out when an equal one was lowered."""
-    options = name, timing, gpu
-    return _kept(repr((generic_text(module), options)), name, lambda: _run(module, *options))
+def lower(make: Callable[[], ModuleOp], name: str, timing: bool, gpu: bool) -> Lowered:
+    """Lower a module, or find what came out when an equal one was lowered. Raises `CompileError` and `MapError`."""
+
+    def work() -> Lowered:
+        module, options = make(), (name, timing, gpu)
+        return _kept(repr((generic_text(module), options)), name, lambda: _run(module, *options))
+
+    return _deep(name, work)
 
 
 def _run(module: ModuleOp, name: str, timing: bool, gpu: bool) -> Lowered:

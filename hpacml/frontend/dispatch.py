@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
+from hpacml.backend.stacks import on_large_stack
 from hpacml.dtypes import BY_LONG_NAME, DTYPES
-from hpacml.errors import CompileError, MapError
+from hpacml.errors import MapError
 from hpacml.frontend import placement, tracers
 from hpacml.frontend.python.annotations import ArrayParameter, OpaqueParameter, Parameter, ScalarParameter, leaves
 from hpacml.frontend.python.definition import NO_CONSTANTS, THERE, Definition
-from hpacml.frontend.python.nesting import shallow_enough
 from hpacml.frontend.python.size_rules import size_rules
 from hpacml.frontend.python.types import ScalarType
-from hpacml.frontend.returning import Read, has_arrays, reader
+from hpacml.frontend.remembered import Code, code_of
+from hpacml.frontend.returning import Read, reader
 from hpacml.locks import Order, lock
 from hpacml.runtime.arrays.changes import note_writes
 from hpacml.runtime.arrays.protocols import array_view
@@ -33,7 +34,6 @@ from hpacml.runtime.reports import instruments
 from hpacml.runtime.reports.instruments import Instruments
 
 if TYPE_CHECKING:
-    from hpacml.frontend.python.compiler import Compiled
     from hpacml.runtime.gpu.offload import Offload
 
 
@@ -182,35 +182,26 @@ class Dispatcher:
         return Frame(arguments, paths=self._no_arguments.paths, arrays=(self._array_names, views))
 
     def _compile(self, layouts: tuple[Layout, ...], chosen: Instruments, chip: str | None) -> _Code:
-        from hpacml.frontend.compile import compile
-        from hpacml.frontend.python.compiler import compile_kernel
-
         codes = self._codes[chosen, chip]
         with _compiling:
             if layouts not in codes or codes[layouts].is_old:
-                compiled = compile_kernel(self._kernel, layouts, self._constants)
-                self._no_arguments.paths.origins.update(compiled.origins)
-                self._framed |= compiled.infers
-                self._no_arguments.arguments = {**self._no_arguments.arguments, **compiled.arguments}
-                if chip is not None and has_arrays(compiled.result):
-                    raise CompileError(
-                        f"{self._kernel.name}() returns an array, which a kernel cannot on a GPU: pass it one to write"
-                    )
-                with shallow_enough(self._kernel.source):
-                    function = compile(lambda: compiled.module, compiled.entry, None, chosen, chip)
-                run = chosen.around(lambda *_: f"hpacml.kernel {self._kernel.name}", function)
-                written = tuple(n for n, (k, _) in enumerate(self._arrays) if k in compiled.written)
-                read = None if compiled.result is None else reader(compiled.result, self._positions)
+                found = on_large_stack(lambda: code_of(self._kernel, layouts, self._constants, chosen, chip))
+                self._no_arguments.paths.origins.update(found.origins)
+                self._framed |= found.infers
+                self._no_arguments.arguments = {**self._no_arguments.arguments, **found.arguments}
+                run = chosen.around(lambda *_: f"hpacml.kernel {self._kernel.name}", found.function)
+                written = tuple(n for n, (k, _) in enumerate(self._arrays) if k in found.written)
+                read = None if found.result is None else reader(found.result, self._positions)
                 packed = chip is None and all(layout is Layout.PACKED for layout in layouts)
-                signature = self._signature(compiled) if packed else None
-                codes[layouts] = _Code(run, written, read, signature, compiled.unchanged)
+                signature = self._signature(found) if packed else None
+                codes[layouts] = _Code(run, written, read, signature, found.unchanged)
             return codes[layouts]
 
-    def _signature(self, compiled: Compiled) -> Signature | None:
+    def _signature(self, code: Code) -> Signature | None:
         if self._count is None or self._constants or self._target == "gpu":
             return None
-        takes = [_native(p, k in compiled.written) for k, p in enumerate(self._kernel.parameters)]
-        result = compiled.result
+        takes = [_native(p, k in code.written) for k, p in enumerate(self._kernel.parameters)]
+        result = code.result
         returns = result.python if isinstance(result, ScalarType) else None
         if None in takes or not (result is None or returns in RETURNS):
             return None

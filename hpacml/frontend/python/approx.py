@@ -415,6 +415,8 @@ class Directives:
             if isinstance(value, Array)
             for position in value.parameters
         }
+        if (written ^ outputs) & names.keys():
+            self._evaluator.notes.notes.is_complete = False  # so that each process tells it
         for position in sorted((written ^ outputs) & names.keys()):
             if (place, names[position]) not in _told:
                 _told.add((place, names[position]))

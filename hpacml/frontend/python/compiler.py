@@ -39,6 +39,7 @@ from hpacml.frontend.python.inlining import Inlining
 from hpacml.frontend.python.layouts import is_in_order
 from hpacml.frontend.python.nesting import too_deep
 from hpacml.frontend.python.number import Number
+from hpacml.frontend.python.outside import Notes
 from hpacml.frontend.python.result_types import Result
 from hpacml.frontend.python.results import returned
 from hpacml.frontend.python.source import Source
@@ -68,6 +69,8 @@ class Compiled:
     """What regions use beside the arguments of calls, by names: paths and models that the code has as constants."""
     infers: bool
     """Whether it has regions that may run models."""
+    notes: Notes
+    """What it takes from outside."""
 
 
 def compile_kernel(
@@ -79,7 +82,7 @@ def compile_kernel(
     place of an array, and `THERE` for anything but None. Raises `CompileError`, and `NeedsValue` if there must be more
     constants.
     """
-    compiler = _Compiler()
+    compiler = _Compiler(kernel)
     known = {name: Opaque(name, True) if value is THERE else Static(value) for name, value in constants.items()}
     try:
         return on_large_stack(lambda: compiler.compile(kernel, layouts, known))
@@ -91,7 +94,7 @@ def compile_kernel(
 class _Compiler:
     """Builds one module."""
 
-    def __init__(self) -> None:
+    def __init__(self, kernel: Definition) -> None:
         self._functions: list[FuncOp] = []
         self._functors: dict[str, tuple[str, Functor, FunctorOp]] = {}
         self._declarations: dict[str, Declaration] = {}
@@ -104,6 +107,7 @@ class _Compiler:
         self._inlining = Inlining(self._begin)
         self._origins: dict[str, Origin] = {}
         self._meanings: list[tuple[Callable[..., Any], Meanings]] = []
+        self._notes = Notes(kernel.function)
 
     def compile(self, kernel: Definition, layouts: tuple[Layout, ...], constants: Constants) -> Compiled:
         opaque = {p.name: Opaque(p.name) for p in leaves(kernel.parameters) if isinstance(p, OpaqueParameter)}
@@ -124,6 +128,7 @@ class _Compiler:
             unchanged(self._meanings),
             self._arguments,
             infers,
+            self._notes,
         )
 
     def link(self, callee: Definition, layouts: tuple[Layout, ...], constants: Constants) -> Linked:
@@ -142,7 +147,8 @@ class _Compiler:
         node = kernel.source.function
         emitter = Emitter(self._declarations, kernel.fastmath)
         calls = Calls(self.link, self._inlining)
-        function = Function(kernel.source, kernel.surroundings, _own_names(node), kernel.parameters)
+        notes = self._notes.of(kernel.function)
+        function = Function(kernel.source, kernel.surroundings, _own_names(node), notes, kernel.parameters)
         evaluator = Evaluator(function, emitter, calls)
         statements = Statements(evaluator, Directives(evaluator, self, kernel.name), _names_read(node))
         parameters = _Parameters(kernel, layouts, constants, emitter)
@@ -171,10 +177,11 @@ class _Compiler:
         calls, names = Calls(self.link, self._inlining), _own_names(source.function)
         if isinstance(function, Inner):
             outer = function.outer
-            evaluator = Evaluator(Function(source, outer.surroundings, names), caller.emit, calls, outer)
+            evaluator = Evaluator(Function(source, outer.surroundings, names, outer.notes), caller.emit, calls, outer)
             evaluator.meanings = outer.meanings
         else:
-            evaluator = Evaluator(Function(source, function.surroundings, names), caller.emit, calls)
+            notes = self._notes.of(function.function)
+            evaluator = Evaluator(Function(source, function.surroundings, names, notes), caller.emit, calls)
             self._meanings.append((function.function, evaluator.meanings))
         evaluator.share(caller)
         return evaluator, Statements(evaluator, Directives(evaluator, self, ""), _names_read(source.function)).function
@@ -183,6 +190,7 @@ class _Compiler:
         """The name of an argument that the kernel's code gives a region: a path or a model that is known."""
         name = next((name for name, known in self._arguments.items() if known is found), None)
         if name is None:
+            self._notes.is_complete = False  # which process has which object is not known
             name = f".{len(self._arguments)}"
             self._arguments[name] = found
         return name
@@ -192,6 +200,8 @@ class _Compiler:
 
         Raises `Refusal` if another one does so by its name alone.
         """
+        if len(self.open) > 1:
+            self._notes.is_complete = False  # what else this function is, the text of the kernel does not tell
         origin = origin_of(self.open[-1].function, labelled)
         found = self._origins.setdefault(label, origin)
         if is_other(found, origin):

@@ -7,9 +7,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import Enum
 from functools import partial, reduce
-from typing import Any, cast
+from typing import Any
 
 from xdsl.dialects.arith import CmpiOp
 from xdsl.dialects.memref import DimOp
@@ -17,18 +16,18 @@ from xdsl.ir import SSAValue
 
 from hpacml.abi.records import SizeSite
 from hpacml.errors import CompileError, DirectiveError
+from hpacml.frontend.python import outside
 from hpacml.frontend.python.annotations import ArrayParameter, Parameter
 from hpacml.frontend.python.emitter import Emitter
 from hpacml.frontend.python.forms import Variable
 from hpacml.frontend.python.number import Number
+from hpacml.frontend.python.outside import MISSING, NotesOfFunction
 from hpacml.frontend.python.scalars import Arithmetic
 from hpacml.frontend.python.sizes import Identities
 from hpacml.frontend.python.source import Source
 from hpacml.frontend.python.types import BOOL, INT, NeedsValue, Refusal
 from hpacml.frontend.python.values import Array, Elements, Opaque, Static, Tuple, Value, as_tuple, describe
 from hpacml.runtime import checks
-
-MISSING = object()
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +39,8 @@ class Function:
     """The names outside of the function that it sees, and what they stand for."""
     own_names: frozenset[str]
     """Its parameters, and the names that it assigns."""
+    notes: NotesOfFunction
+    """Takes what it has from outside."""
     parameters: Sequence[Parameter] = ()
     """The annotated parameters of a kernel."""
 
@@ -65,6 +66,7 @@ class Context(ABC):
         self.in_parallel_loop = False
         self.checks_bounds = "bounds" in checks.chosen()
         self.surroundings = function.surroundings
+        self.notes = function.notes
         self.own_names = function.own_names
         self.dimensions = {
             dim: f": in Python an annotation defines no variable, so write {dim} = {p.name}.shape[{axis}]"
@@ -206,14 +208,16 @@ class Context(ABC):
 
     def static(self, node: ast.expr) -> Any:
         """The Python object that `node` stands for when the kernel is compiled, `MISSING` if there is none."""
+        if isinstance(outside.root(node), ast.Name) and self._is_outside(node):
+            found = outside.look_up(node, self.surroundings)
+            self.notes.add(node, found)
+            return found
         match node:
             case ast.Name(id=name) if name in self.own_names:
                 value = self.variables.get(name)
                 return value.object if isinstance(value, Static) else MISSING
-            case ast.Name(id=name) if self.outer is not None and self.outer.owns(name):
+            case ast.Name() if self.outer is not None:
                 return self.outer.static(node)
-            case ast.Name(id=name):
-                return self.surroundings.get(name, MISSING)
             case ast.Attribute(value=owner, attr=name):
                 found = self.static(owner)
                 return self._static_part(node) if found is MISSING else getattr(found, name, MISSING)
@@ -235,14 +239,7 @@ class Context(ABC):
 
     def _static_item(self, owner: Any, node: ast.expr) -> Any:
         """An item of a list, a tuple or a dictionary outside of the kernel, whose index or key is constant."""
-        key = node.value if isinstance(node, ast.Constant) else self.static(node)
-        if not isinstance(owner, list | tuple | dict) or not isinstance(key, int | str | Enum):
-            return MISSING
-        container = cast(Any, owner)
-        try:
-            return container[key]
-        except (LookupError, TypeError):
-            return MISSING
+        return outside.item(owner, node.value if isinstance(node, ast.Constant) else self.static(node))
 
     def meaning(self, node: ast.expr) -> Any:
         """The same for a function and the like, which is compiled as what it is: later, its name may mean another."""
@@ -252,6 +249,7 @@ class Context(ABC):
             if isinstance(node, ast.Attribute) and self.static(node) is not found:  # a method, made at each look-up
                 kept, meaning = node.value, self.static(node.value)
             self.meanings[ast.unparse(kept)] = kept, meaning
+            self.notes.add_meaning(kept)
         return found
 
     def _is_outside(self, node: ast.expr) -> bool:
@@ -261,7 +259,7 @@ class Context(ABC):
 
     def knows(self, name: str) -> bool:
         """Whether a name stands for anything."""
-        return self.owns(name) or name in self.surroundings
+        return self.owns(name) or self.static(ast.Name(name, ast.Load())) is not MISSING
 
     def owns(self, name: str) -> bool:
         """Whether a name is a variable of this function, or of one of the kernel around it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
@@ -12,7 +11,7 @@ from typing import Any, Final
 
 from hpacml.errors import CompileError
 from hpacml.frontend.python.annotations import Parameter, parameters_of
-from hpacml.frontend.python.source import Source
+from hpacml.frontend.python.source import Source, surroundings_of
 
 NO_CONSTANTS: Mapping[str, object] = MappingProxyType({})
 """Arguments for which alone code is valid, by the names of their parameters: none."""
@@ -29,6 +28,11 @@ class Definition:
         self.fastmath: Final = fastmath
         self.read: Final = read or _read(function)
         """The source, or what was wrong with it, which is of interest only when the kernel is compiled."""
+
+    @property
+    def choices(self) -> tuple[object, ...]:
+        """What decides its code beside the function, as objects that print alike only if they are."""
+        return (self.fastmath,)
 
     @property
     def name(self) -> str:
@@ -65,14 +69,8 @@ class Definition:
 
     @property
     def surroundings(self) -> dict[str, Any]:
-        """The names outside of the function that it sees: built-in, of its module, of the functions around it."""
-        names = {**vars(builtins), **self.function.__globals__}
-        for name, cell in zip(self.function.__code__.co_freevars, self.function.__closure__ or (), strict=True):
-            try:
-                names[name] = cell.cell_contents
-            except ValueError:  # assigned later
-                names.pop(name, None)
-        return names
+        """The names outside of the function that it sees."""
+        return surroundings_of(self.function)
 
 
 def _read(function: Callable[..., Any]) -> Source | CompileError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import __future__ as futures
 
 import ast
+import builtins
 import linecache
 import warnings
 from collections.abc import Callable, Iterator
@@ -97,10 +98,21 @@ def _texts(file: str, names: dict[str, Any]) -> Iterator[str]:
         yield text
 
 
+def surroundings_of(function: Callable[..., Any]) -> dict[str, Any]:
+    """The names outside of a function that it sees: built-in, of its module, of the functions around it."""
+    names = {**vars(builtins), **function.__globals__}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            names[name] = cell.cell_contents
+        except ValueError:  # assigned later
+            names.pop(name, None)
+    return names
+
+
 def _definition(code: CodeType, text: str) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
     """The definition in a text of which Python made this code, None if it made the code of another text."""
     compiled = _compiled(text, code.co_flags & _FUTURES)
-    if compiled is None or all(_key(code) != _key(found) for found in _inner(compiled[1], code)):
+    if compiled is None or all(code_key(code) != code_key(found) for found in _inner(compiled[1], code)):
         return None
     return next(filter(None, (_as_definition(node, code) for node in ast.walk(compiled[0]))), None)
 
@@ -127,17 +139,17 @@ def _inner(module: CodeType, code: CodeType) -> Iterator[CodeType]:
         ahead += inner
 
 
-def _key(constant: object) -> object:
+def code_key(constant: object) -> object:
     """What tells code and its constants from others: numbers also by their type and sign."""
     if isinstance(constant, CodeType):
         names = (constant.co_names, constant.co_varnames, constant.co_freevars, constant.co_cellvars)
         counts = (constant.co_argcount, constant.co_posonlyargcount, constant.co_kwonlyargcount, constant.co_flags)
-        constants = tuple(map(_key, constant.co_consts))
+        constants = tuple(map(code_key, constant.co_consts))
         return constant.co_qualname, constant.co_code, names, counts, constants, tuple(constant.co_lines())
     if isinstance(constant, tuple):
-        return tuple(map(_key, cast("tuple[object, ...]", constant)))
+        return tuple(map(code_key, cast("tuple[object, ...]", constant)))
     if isinstance(constant, frozenset):
-        return frozenset(map(_key, cast("frozenset[object]", constant)))
+        return frozenset(map(code_key, cast("frozenset[object]", constant)))
     return type(constant), repr(constant)
 
 
