@@ -11,7 +11,7 @@ from torch import nn
 
 from hpacml.networks.architecture import Activation, Layer, Linear, Scaling
 from hpacml.networks.images import Convolution, Flatten, Pair, Pool, Window
-from hpacml.runtime.models.layers import Normalize
+from hpacml.runtime.models.layers import Normalize, Reshaping
 
 Weights = tuple[torch.Tensor, ...]
 
@@ -247,6 +247,7 @@ _KNOWN: Mapping[type[nn.Module], Callable[[Described, Any], None]] = cast(
         nn.PReLU: _prelu,
         nn.Flatten: _reshape,
         nn.Unflatten: _reshape,
+        Reshaping: _reshape,
         nn.GELU: _gelu,
         nn.ReLU: _function("relu"),
         nn.ReLU6: _function("clamp", 0.0, 6.0),

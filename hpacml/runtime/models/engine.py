@@ -25,6 +25,8 @@ class Engine:
     def __init__(self, find: Callable[[], torch.nn.Module], fixed: bool) -> None:
         self._find, self._fixed = find, fixed
         self._known: PackedNetwork | None = None
+        self._reason: str | None = None
+        """Why a module that never changes is not compiled."""
 
     def run(self, x: torch.Tensor, y: torch.Tensor) -> None:
         """Fill a dense tensor with what the module makes of another.
@@ -60,12 +62,24 @@ class Engine:
 
     def _look(self) -> PackedNetwork:
         """What the module is now. Its weights are packed anew if it is another, or they are."""
-        if self._fixed and self._known is not None:
-            return self._known
+        if self._fixed:
+            return self._once()
         module, known = self._find(), self._known
         if known is None or not known.snapshot.holds(module) or known.snapshot.digest() != known.digest:
             known = self._known = PackedNetwork(module)
         return known
+
+    def _once(self) -> PackedNetwork:
+        """A module that never changes, or the reason why there is none."""
+        if self._reason is not None:
+            raise NotDescribed(self._reason)
+        if self._known is None:
+            try:
+                self._known = PackedNetwork(self._find())
+            except NotDescribed as error:
+                self._reason = str(error)
+                raise
+        return self._known
 
 
 def _part(view: Words, start: int, stop: int) -> Words:

@@ -8,6 +8,7 @@ import itertools
 import logging
 import warnings
 from collections.abc import Callable, Collection, Generator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from hpacml.runtime.models.network import InputType, Network
@@ -45,7 +46,9 @@ def read(file: io.BytesIO, device: str) -> Network:
         program = move_to_device_pass(program, device)
         weights = [weight.to(device) for weight in weights]
     anchor = next((weight for weight in weights if weight.is_floating_point()), None)
-    return Network(_runner(program), lambda: anchor, inputs, reads_only=True)
+    return Network(
+        _runner(program), lambda: anchor, inputs, reads_only=True, module=partial(_layers, program), fixed=True
+    )
 
 
 def write(module: torch.nn.Module, example: Sequence[torch.Tensor]) -> bytes:
@@ -84,6 +87,12 @@ def _declared_inputs(program: torch.export.ExportedProgram) -> tuple[InputType, 
     return tuple(
         InputType(meta.dtype, tuple(size if isinstance(size, int) else None for size in meta.shape)) for meta in metas
     )
+
+
+def _layers(program: torch.export.ExportedProgram) -> torch.nn.Module:
+    from hpacml.runtime.models.graph_layers import layers_of
+
+    return layers_of(program)
 
 
 def _runner(program: torch.export.ExportedProgram) -> Callable[..., object]:

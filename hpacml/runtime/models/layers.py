@@ -38,6 +38,17 @@ class Normalize(nn.Module):
         return normalised.to(x.dtype) if x.is_floating_point() else normalised
 
 
+class Reshaping(nn.Module):
+    """A view of its input with other dimensions, whose elements are in the same order: `x.method(*arguments)`."""
+
+    def __init__(self, method: str, *arguments: Any) -> None:
+        super().__init__()
+        self.method, self.arguments = method, arguments
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return getattr(x, self.method)(*self.arguments)
+
+
 Normalize.__module__ = "hpacml"  # pickles name this, which stays when files move
 
 

@@ -52,7 +52,8 @@ class Network:
     `trial` makes a copy of it, to try what it takes; there is none of a function, which is given what is there.
     `runs_code` tells whether it runs Python of a user, which may keep what it gets; networks of files do not.
     `reads_only` tells that it can do nothing to its inputs, such as ask for a gradient.
-    `module` gives the module that it runs, as it is, where it is one; one that is `fixed` never changes.
+    `module` gives the module that it runs, as it is, where it is one, or one of layers that compute the same; one that
+    is `fixed` never changes.
     `largest` gives the bytes of the largest operation on inputs of these shapes, which it does not run; networks of
     data have it, which come from anywhere.
     """

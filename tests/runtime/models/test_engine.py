@@ -348,9 +348,15 @@ def test_files(tmp_path: Path) -> None:
     np.testing.assert_allclose(y, by_torch(net, x), rtol=0, atol=1e-12)
     exported = tmp_path / "net.pt2"
     hpacml.save_model(net, exported, example=torch.zeros(4, 5, dtype=torch.float64))
+    for region in (compiled, either):
+        y[:] = 0.0
+        region(x, y, 77, str(exported))
+        np.testing.assert_allclose(y, by_torch(net, x), rtol=0, atol=1e-12)
+    traced = tmp_path / "net.pt"
+    hpacml.save_model(net, traced, example=torch.zeros(4, 5, dtype=torch.float64))
     with pytest.raises(hpacml.CompileError, match="it is no module of layers, and no file that describes them"):
-        compiled(x, y, 77, str(exported))
-    either(x, y, 77, str(exported))
+        compiled(x, y, 77, str(traced))
+    either(x, y, 77, str(traced))
 
 
 def test_features_of_more_dimensions() -> None:
