@@ -62,7 +62,7 @@ FORWARDS: dict[str, Callable[[Any, Any], Any]] = {
     "bounds": lambda net, x: F.hardtanh(net.b(net.a(x).clamp(-0.5, 0.25).clamp(min=-0.25).clamp(max=0.2)), -0.1, 0.3),
     "numbers": lambda net, x: net.b(torch.tanh(net.a((x - 0.1) / 3) * 2 + 1)) * 1.5,
     "arrays": lambda net, x: net.b(net.a((x - net.mean) / net.std)) * net.scale + net.shift,
-    "shapes": lambda net, x: net.b(net.a(x.view(len(x), 2, 2).flatten(1))).reshape(len(x), 1, 3).squeeze(1),
+    "shapes": lambda net, x: net.b(net.a(x.view(x.shape[0], 2, 2).flatten(1))).unflatten(1, (1, 3)).squeeze(1),
 }
 
 
