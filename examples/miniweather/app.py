@@ -19,6 +19,7 @@ GRAVITY, CP, RD, P0, THETA0 = 9.8, 1004.0, 287.0, 1e5, 300.0
 LENGTH, HEIGHT, MAX_SPEED, CFL = 2e4, 1e4, 450.0, 1.5
 
 State = Float64[np.ndarray, "4 K L"]
+Flux = Float64[np.ndarray, "4 H W"]
 
 
 class Grid(NamedTuple):
@@ -43,10 +44,19 @@ class Grid(NamedTuple):
     """Whether that time step is the stage's, or all stages have `dt`."""
 
 
+class Scratch(NamedTuple):
+    """Memory for a row of faces, and for the fluxes through all of them, which a simulation takes once."""
+
+    value: Float64[np.ndarray, "4 F"]
+    third: Float64[np.ndarray, "4 F"]
+    flux: Float64[np.ndarray, "4 H F"]
+
+
 @hpacml.kernel
-def _along_x(now: State, start: State, out: State, grid: Grid, step: float, viscosity: float):
+def _along_x(now: State, start: State, out: State, scratch: Scratch, grid: Grid, step: float, viscosity: float):
     """`out = start + step * tendency of now`, along x."""
-    for k in hpacml.prange(2, now.shape[1] - 2):
+    flux = scratch.flux[:, 0]
+    for k in range(2, now.shape[1] - 2):
         row = now[:, k]
         row[:, :2] = row[:, -4:-2]
         row[:, -2:] = row[:, 2:4]
@@ -55,12 +65,14 @@ def _along_x(now: State, start: State, out: State, grid: Grid, step: float, visc
             row[1, :2] = 50.0 * density
             row[3, :2] = 298.0 * density - grid.cells[1, k]
         cells = row[:, :-3], row[:, 1:-2], row[:, 2:-1], row[:, 3:]
-        flux = _fluxes(cells, grid.cells[0, k], grid.cells[1, k], 0.0, 1, viscosity, False)
-        out[:, k, 2:-2] = start[:, k, 2:-2] - step / grid.dx * (flux[:, 1:] - flux[:, :-1])
+        _fluxes(cells, grid.cells[0, k], grid.cells[1, k], 0.0, 1, viscosity, False, scratch.value, scratch.third, flux)
+        for v in range(4):
+            for i in range(2, now.shape[2] - 2):
+                out[v, k, i] = start[v, k, i] - step / grid.dx * (flux[v, i - 1] - flux[v, i - 2])
 
 
 @hpacml.kernel
-def _along_z(now: State, start: State, out: State, grid: Grid, step: float, viscosity: float):
+def _along_z(now: State, start: State, out: State, scratch: Scratch, grid: Grid, step: float, viscosity: float):
     """`out = start + step * tendency of now`, along z."""
     now[:, :2] = now[:, 2:3]
     now[:, -2:] = now[:, -3:-2]
@@ -70,27 +82,40 @@ def _along_z(now: State, start: State, out: State, grid: Grid, step: float, visc
         now[1, k - 2] *= grid.halo[k - 2]
     now[2, -2:] = 0.0
     rows, last = now[:, :, 2:-2], now.shape[1] - 4
-    flux = np.empty((4, last + 1, now.shape[2] - 4))
-    for k in hpacml.prange(last + 1):
+    value, third, flux = scratch.value[:, 1:], scratch.third[:, 1:], scratch.flux[:, :, 1:]
+    for k in range(last + 1):
         cells = rows[:, k], rows[:, k + 1], rows[:, k + 2], rows[:, k + 3]
         wall = k == 0 or k == last
-        flux[:, k] = _fluxes(cells, grid.faces[0, k], grid.faces[1, k], grid.faces[2, k], 2, viscosity, wall)
-    tendency = (flux[:, :-1] - flux[:, 1:]) / grid.dz
-    tendency[2] -= GRAVITY * rows[0, 2:-2]
-    out[:, 2:-2, 2:-2] = start[:, 2:-2, 2:-2] + step * tendency
+        _fluxes(
+            cells, grid.faces[0, k], grid.faces[1, k], grid.faces[2, k], 2, viscosity, wall, value, third, flux[:, k]
+        )
+    for k in range(last):
+        third[0] = GRAVITY * rows[0, k + 2]
+        for v in range(4):
+            for i in range(now.shape[2] - 4):
+                tendency = (flux[v, k, i] - flux[v, k + 1, i]) / grid.dz
+                if v == 2:
+                    tendency -= third[0, i]
+                out[v, k + 2, i + 2] = start[v, k + 2, i + 2] + step * tendency
 
 
-def _fluxes(cells, density, heat, pressure, along, viscosity, wall):
-    """What flows through a row of faces, of the two cells before and the two behind each."""
+def _fluxes(cells, density, heat, pressure, along, viscosity, wall, value, third, flux):
+    """Write what flows through a row of faces, of the two cells before and the two behind each."""
     a, b, c, d = cells
-    value, third = (7.0 * (b + c) - a - d) / 12.0, 3.0 * (b - c) + d - a
+    n = a.shape[1]
+    for v in range(4):
+        for i in range(n):
+            value[v, i] = (7.0 * (b[v, i] + c[v, i]) - a[v, i] - d[v, i]) / 12.0
+            third[v, i] = 3.0 * (b[v, i] - c[v, i]) + d[v, i] - a[v, i]
     value[0] += density
     value[3] += heat
     if wall:
         value[along] = third[0] = 0.0
-    flux = value[along] / value[0] * value + viscosity * third
-    flux[along] += C0 * value[3] ** GAMMA - pressure
-    return flux
+    for v in range(4):
+        for i in range(n):
+            flux[v, i] = value[along, i] / value[0, i] * value[v, i] + viscosity * third[v, i]
+    for i in range(n):
+        flux[along, i] += C0 * value[3, i] ** GAMMA - pressure
 
 
 @hpacml.kernel
@@ -105,19 +130,21 @@ def advance(
     database: str | None,
 ):
     """Steps, in place. The first is along x and then along z if `x_first`, the next the other way, and so on."""
-    K, L, dt = state.shape[1], state.shape[2], grid.dt  # noqa: F841 (the directive uses K and L)
+    K, L, dt = state.shape[1], state.shape[2], grid.dt
     approx("tensor functor(state_functor: [v, k, i] = ([v, k, i]))")
+    other, faces = np.empty_like(state), L - 3
+    scratch = Scratch(np.empty((4, faces)), np.empty((4, faces)), np.empty((4, K - 3, faces)))
     for n in range(steps):
         with approx("""ml(predicated: use_model) if(use_model or record) inout(state_functor(state[0:4, 0:K, 0:L]))
                        label("miniweather") model(model) database(database)"""):
-            other = state.copy()
+            other[:] = state
             for is_x in (x_first == (n % 2 == 0), x_first != (n % 2 == 0)):
                 for now, out, step in (state, other, dt / 3.0), (other, other, dt / 2.0), (other, state, dt):
                     viscosity = grid.viscosity / (step if grid.stagewise else dt)
                     if is_x:
-                        _along_x(now, state, out, grid, step, viscosity[0])
+                        _along_x(now, state, out, scratch, grid, step, viscosity[0])
                     else:
-                        _along_z(now, state, out, grid, step, viscosity[1])
+                        _along_z(now, state, out, scratch, grid, step, viscosity[1])
 
 
 class Simulation:
