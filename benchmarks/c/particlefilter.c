@@ -18,13 +18,13 @@ static float normal(int64_t *seed)
     return sqrtf(-2.0f * logf(u)) * cosf(2.0f * 3.1415926535897932f * uniform(seed));
 }
 
-static float likelihood(const uint8_t *video, const int64_t (*disk)[2], long cells, long F, long H, long W, long k,
+static float likelihood(const uint8_t *video, const int64_t *disk, long cells, long F, long H, long W, long k,
                         float x, float y, bool nearest)
 {
     float half = nearest ? 0.5f : 0.0f, total = 0.0f;
     int64_t middle = (k * H + (int64_t)(y + half)) * W + (int64_t)(x + half);
     for (long cell = 0; cell < cells; cell++) {
-        int64_t place = llabs(middle + disk[cell][1] * W + disk[cell][0]);
+        int64_t place = llabs(middle + disk[cell]);
         int pixel = video[place < F * H * W ? place : 0];
         total += (float)((pixel - 100) * (pixel - 100) - (pixel - 228) * (pixel - 228)) / 50.0f;
     }
@@ -58,12 +58,15 @@ static void resample(const float *x, const float *y, const float *weights, float
     }
 }
 
-void particle_filter(const uint8_t *video, const int64_t (*disk)[2], long cells, float *xe, float *ye, long F, long H,
+void particle_filter(const uint8_t *video, const int64_t (*pixels)[2], long cells, float *xe, float *ye, long F, long H,
                      long W, long n, int64_t seed, bool nearest)
 {
     int64_t *seeds = malloc(n * sizeof *seeds);
     float *memory = malloc(5 * n * sizeof *memory), *x = memory, *y = x + n, *old_x = y + n, *old_y = old_x + n;
     float *weights = old_y + n;
+    int64_t disk[cells];
+    for (long cell = 0; cell < cells; cell++)
+        disk[cell] = pixels[cell][1] * W + pixels[cell][0];
     for (long i = 0; i < n; i++) {
         seeds[i] = i ? i + 1 : seed;
         x[i] = W / 2.0f;

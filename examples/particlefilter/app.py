@@ -22,6 +22,7 @@ Video = UInt8[np.ndarray, "F H W"]
 Track = Float32[np.ndarray, "F"]
 Numbers = Float32[np.ndarray, "N"]
 Seeds = Int64[np.ndarray, "N"]
+Disk = Int64[np.ndarray, "D"]
 
 
 @hpacml.kernel
@@ -49,13 +50,13 @@ def particle_filter(
         seeds[0] = seed
         x, y = np.full(N, W / 2, np.float32), np.full(N, H / 2, np.float32)
         old_x, old_y = np.empty(N, np.float32), np.empty(N, np.float32)
-        weights = np.empty(N, np.float32)
+        weights, disk = np.empty(N, np.float32), DISK[:, 1] * W + DISK[:, 0]
         xe[0], ye[0] = W / 2, H / 2
         for k in range(1, F):
             for i in hpacml.prange(N):
                 x[i] += 1.0 + 5.0 * _normal(seeds, i)
                 y[i] += -2.0 + 2.0 * _normal(seeds, i)
-                weights[i] = np.float32(1.0) / N * np.exp(_likelihood(video, k, x[i], y[i], nearest))
+                weights[i] = np.float32(1.0) / N * np.exp(_likelihood(video, disk, k, x[i], y[i], nearest))
             weights /= _sum(weights)
             xe[k], ye[k] = x @ weights, y @ weights
             old_x[:], old_y[:] = x, y
@@ -63,18 +64,18 @@ def particle_filter(
 
 
 @hpacml.kernel
-def _likelihood(video: Video, k: int, x: np.float32, y: np.float32, nearest: bool):
+def _likelihood(video: Video, disk: Disk, k: int, x: np.float32, y: np.float32, nearest: bool):
     """The logarithm of how well the object at a position explains the pixels there."""
     F, H, W = video.shape
     pixels = video.reshape(-1)
     half = np.float32(0.5) if nearest else np.float32(0.0)
     middle = (k * H + int(y + half)) * W + int(x + half)
     total = np.float32(0.0)
-    for cell in range(len(DISK)):
-        place = abs(middle + DISK[cell, 1] * W + DISK[cell, 0])
+    for offset in disk:
+        place = abs(middle + int(offset))
         pixel = int(pixels[place if place < F * H * W else 0])
         total += np.float32((pixel - BACKGROUND) ** 2 - (pixel - OBJECT) ** 2) / 50.0
-    return total / len(DISK) - 300.0
+    return total / len(disk) - 300.0
 
 
 @hpacml.kernel
