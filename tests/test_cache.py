@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import hpacml
-from hpacml.backend import cache
+from hpacml.disk import cache
 from tests.command import run_hpacml
 
 DAY = 86400

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = [
     ["hpacml.errors", "hpacml.version", "hpacml.dtypes", "hpacml.clauses", "hpacml.locks"],
     ["hpacml.environment", "hpacml.private_files"],
-    ["hpacml.functors", "hpacml.networks"],
+    ["hpacml.disk", "hpacml.functors", "hpacml.networks"],
     ["hpacml.dialects"],
     ["hpacml.abi"],
     ["hpacml.directives"],

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from hpacml import private_files
-from hpacml.backend import cache
+from hpacml.disk import cache
 from hpacml.errors import ModelError
 from hpacml.runtime.models import trust
 

@@ -7,11 +7,12 @@ import re
 from collections.abc import Sequence
 
 from hpacml.abi.symbols import SYMBOLS
-from hpacml.backend import cache, launchers
+from hpacml.backend import launchers
 from hpacml.backend.chips import NVIDIA
 from hpacml.backend.mlir import lower
 from hpacml.backend.outlining import outline
 from hpacml.backend.ptx_and_amdgcn import DeviceCode, device_code
+from hpacml.disk import cache
 from hpacml.pipelines import MLIR_GPU_PIPELINE, MLIR_OUTLINING, MLIR_PIPELINE
 
 _REPLACEMENTS = {symbol.replaces: symbol.name for symbol in SYMBOLS.values() if symbol.replaces is not None}

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from hpacml.backend import cache
-from hpacml.backend.cache import Used
+from hpacml.disk import cache
+from hpacml.disk.cache import Used
 from hpacml.errors import CompileError
 from hpacml.locks import Order, lock
 from hpacml.pipelines import MLIR_PIPELINE

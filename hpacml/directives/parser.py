@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 import unicodedata
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from functools import cache
+from io import BytesIO
 from math import isinf, nan, prod
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from lark import Lark, Token, Tree, UnexpectedInput
+from lark import __version__ as lark_version
 from lark.lark import PostLex
 from lark.tree import Meta
 
@@ -46,6 +49,7 @@ from hpacml.directives.syntax import (
     TargetRange,
     Unit,
 )
+from hpacml.disk import cache as disk
 from hpacml.errors import DirectiveError
 from hpacml.functors.tensor_functor import Entry, Point, Range, Slice
 
@@ -123,15 +127,25 @@ class _SoftKeywords(PostLex):
         return stream
 
 
+_OPTIONS: dict[str, Any] = {
+    "parser": "lalr",
+    "start": ["directive", "directives", "functor_decl", "targets", "sampling"],
+    "propagate_positions": True,
+}
+
+
 @cache
 def _grammar() -> Lark:
-    return Lark(
-        Path(__file__).with_name("directives.lark").read_text(encoding="utf-8"),
-        parser="lalr",
-        start=["directive", "directives", "functor_decl", "targets", "sampling"],
-        propagate_positions=True,
-        postlex=_SoftKeywords(),
-    )
+    """The grammar, whose tables take some time to make, and are kept on disk."""
+    text, kind = Path(__file__).with_name("directives.lark").read_text(encoding="utf-8"), cast(Any, Lark)
+    made_of = text, repr((_OPTIONS, _SoftKeywords.always_accept)), lark_version, sys.version
+
+    def make() -> bytes:
+        tables = BytesIO()
+        kind(text, postlex=_SoftKeywords(), **_OPTIONS).save(tables)
+        return tables.getvalue()
+
+    return disk.fetch(disk.key("grammar", *made_of), make, lambda data: kind.load(BytesIO(data)))
 
 
 class _Builder:

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from hpacml import version
-from hpacml.backend import cache, llvm
+from hpacml.backend import llvm
 from hpacml.backend.stacks import on_large_stack
 from hpacml.backend.trampolines import ARRAY
+from hpacml.disk import cache
 from hpacml.errors import CompileError
 from hpacml.pipelines import generic_text, run_passes
 from hpacml.runtime import handlers, loading

@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hpacml import environment, version
-from hpacml.backend import cache, llvm
+from hpacml.backend import llvm
+from hpacml.disk import cache
 from hpacml.errors import CompileError, HpacmlError
 from hpacml.frontend.compile import Lowered, load, lower
 from hpacml.frontend.python import outside

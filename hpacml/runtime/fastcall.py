@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from hpacml.backend import cache, llvm
+from hpacml.backend import llvm
+from hpacml.disk import cache
 from hpacml.locks import Order, lock
 from hpacml.runtime.arrays.views import c_strides
 from hpacml.runtime.entry import Function

@@ -6,9 +6,10 @@ import ctypes
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from hpacml.backend import cache, llvm
+from hpacml.backend import llvm
 from hpacml.backend.mlir import portable, portable_key
 from hpacml.backend.trampolines import packed, trampoline
+from hpacml.disk import cache
 from hpacml.runtime import shim, sites
 from hpacml.runtime.entry import Function
 

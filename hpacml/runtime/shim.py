@@ -10,7 +10,8 @@ from importlib import resources
 from typing import Any
 
 from hpacml.abi.symbols import forwarding
-from hpacml.backend import cache, llvm
+from hpacml.backend import llvm
+from hpacml.disk import cache
 from hpacml.errors import HpacmlError
 from hpacml.locks import Order, lock
 from hpacml.runtime.callbacks import make_callbacks

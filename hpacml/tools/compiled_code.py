@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from hpacml import environment
-from hpacml.backend import cache
+from hpacml.disk import cache
 from hpacml.tools.console import Table, echo, show
 
 code = typer.Typer(help="Compiled code on disk, which processes share.", no_args_is_help=True)

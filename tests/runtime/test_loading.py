@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hpacml.backend import cache, llvm, mlir
+from hpacml.backend import llvm, mlir
+from hpacml.disk import cache
 from hpacml.errors import CompileError, HpacmlError
 from hpacml.runtime import callbacks, entry, loading, shim
 from hpacml.runtime.arrays.protocols import array_view

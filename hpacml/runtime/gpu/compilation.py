@@ -6,9 +6,10 @@ import ctypes
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from hpacml.backend import cache, launchers, llvm
+from hpacml.backend import launchers, llvm
 from hpacml.backend.host_and_device import device_and_host
 from hpacml.backend.trampolines import packed, trampoline
+from hpacml.disk import cache
 from hpacml.runtime import shim, sites
 from hpacml.runtime.entry import Function
 from hpacml.runtime.gpu import device_handlers

@@ -18,9 +18,9 @@ from typing import TypeVar
 import platformdirs
 
 from hpacml import environment, private_files
-from hpacml.backend.entries import Entry, name_of, note_use, remove_abandoned, shrink
-from hpacml.backend.entries import entries as list_entries
-from hpacml.backend.entries import remove as remove_entries
+from hpacml.disk.entries import Entry, name_of, note_use, remove_abandoned, shrink
+from hpacml.disk.entries import entries as list_entries
+from hpacml.disk.entries import remove as remove_entries
 from hpacml.errors import HpacmlError, summary
 from hpacml.private_files import NotPrivateError
 from hpacml.version import version

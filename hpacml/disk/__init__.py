@@ -1,0 +1,1 @@
+"""What processes share on disk: the cache of compiled code."""
