@@ -34,6 +34,8 @@ declare ptr @PyTuple_GetItem(ptr, i64)
 declare i64 @PyTuple_Size(ptr)
 declare ptr @PyBytes_AsString(ptr)
 declare ptr @PyDict_GetItem(ptr, ptr)
+declare i32 @PyDict_Next(ptr, ptr, ptr, ptr)
+declare i64 @PyDict_Size(ptr)
 declare ptr @PyObject_CallNoArgs(ptr)
 declare ptr @PyObject_Vectorcall(ptr, ptr, i64, ptr)
 declare double @PyFloat_AsDouble(ptr)
@@ -77,6 +79,63 @@ decline:
 
 return:
   ret ptr %result
+}
+
+; A function of Python that tells whether dictionaries have the same objects in the same order as the table: how many
+; dictionaries there are; each, its size, and its keys and values.
+define ptr @hpacml_same(ptr %path, ptr %given, i64 %number) {
+  %position = alloca i64
+  %key_slot = alloca ptr
+  %value_slot = alloca ptr
+  %bytes = call ptr @PyTuple_GetItem(ptr %path, i64 0)
+  %table = call ptr @PyBytes_AsString(ptr %bytes)
+  %count = load i64, ptr %table
+  %first = getelementptr i64, ptr %table, i64 1
+  br label %next
+
+next:
+  %d = phi i64 [ 0, %0 ], [ %d_next, %whole ]
+  %place = phi ptr [ %first, %0 ], [ %behind, %whole ]
+  %more = icmp ult i64 %d, %count
+  br i1 %more, label %look, label %return
+
+look:
+  %d_next = add i64 %d, 1
+  %dictionary = load ptr, ptr %place
+  %size_slot = getelementptr i64, ptr %place, i64 1
+  %size = load i64, ptr %size_slot
+  %pairs = getelementptr i64, ptr %place, i64 2
+  %now = call i64 @PyDict_Size(ptr %dictionary)
+  %as_large = icmp eq i64 %now, %size
+  store i64 0, ptr %position
+  br i1 %as_large, label %next_pair, label %return
+
+next_pair:
+  %pair = phi ptr [ %pairs, %look ], [ %next_place, %compare ]
+  %there = call i32 @PyDict_Next(ptr %dictionary, ptr %position, ptr %key_slot, ptr %value_slot)
+  %end = icmp eq i32 %there, 0
+  br i1 %end, label %whole, label %compare
+
+compare:
+  %next_place = getelementptr i64, ptr %pair, i64 2
+  %known_value_slot = getelementptr i64, ptr %pair, i64 1
+  %known_key = load ptr, ptr %pair
+  %known_value = load ptr, ptr %known_value_slot
+  %key = load ptr, ptr %key_slot
+  %value = load ptr, ptr %value_slot
+  %same_key = icmp eq ptr %key, %known_key
+  %same_value = icmp eq ptr %value, %known_value
+  %same = and i1 %same_key, %same_value
+  br i1 %same, label %next_pair, label %return
+
+whole:
+  %behind = phi ptr [ %pair, %next_pair ]
+  br label %next
+
+return:
+  %answer = phi i64 [ 1, %next ], [ 0, %look ], [ 0, %compare ]
+  %object = call ptr @PyBool_FromLong(i64 %answer)
+  ret ptr %object
 }
 
 define ptr @hpacml_call(ptr %self, ptr %given, i64 %number, ptr %names) {

@@ -50,9 +50,34 @@ def caller(function: Function, signature: Signature, conditions: Conditions) -> 
     """
     if (native := _native()) is None:
         return None
+    return _function(native.function, _path(function, signature, conditions))
+
+
+def same(dictionaries: Sequence[dict[str, Any]]) -> Callable[[], bool]:
+    """A function that tells whether dictionaries have the keys and values that they have now, in the same order.
+
+    They are compared by identity.
+    """
+    found = [(each, [*each.items()]) for each in dictionaries]
+    if (native := _native()) is None:
+        return lambda: all(
+            len(each) == len(before) and all(map(_is_pair, each.items(), before)) for each, before in found
+        )
+    table = struct.pack("=Q", len(found))
+    for each, before in found:
+        identities = [id(part) for pair in before for part in pair]
+        table += struct.pack(f"=2Q{len(identities)}Q", id(each), len(before), *identities)
+    return _function(native.same, (table, found))
+
+
+def _is_pair(now: tuple[object, object], before: tuple[object, object]) -> bool:
+    return now[0] is before[0] and now[1] is before[1]
+
+
+def _function(method: _Method, path: FastPath) -> Callable[..., Any]:
     make = ctypes.PyDLL(None).PyCFunction_NewEx
     make.argtypes, make.restype = (ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p), ctypes.py_object
-    return make(ctypes.addressof(native.function), _path(function, signature, conditions), None)
+    return make(ctypes.addressof(method), path, None)
 
 
 def _path(function: Function, signature: Signature, conditions: Conditions) -> FastPath:
@@ -117,6 +142,8 @@ _PYTHON = (
     "PyBool_FromLong",
     "PyBytes_AsString",
     "PyDict_GetItem",
+    "PyDict_Next",
+    "PyDict_Size",
     "PyErr_NoMemory",
     "PyEval_RestoreThread",
     "PyEval_SaveThread",
@@ -136,7 +163,7 @@ _PYTHON = (
 )
 """What the native code calls of Python."""
 
-_EXPORTS = ("hpacml_admit", "hpacml_begin", "hpacml_call", "hpacml_try")
+_EXPORTS = ("hpacml_admit", "hpacml_begin", "hpacml_call", "hpacml_same", "hpacml_try")
 
 
 class _Native:
@@ -146,6 +173,7 @@ class _Native:
         self.addresses = library.addresses
         self.method = _Method(b"__call__", library.addresses["hpacml_call"], _FASTCALL | _KEYWORDS, None)
         self.function = _Method(b"fast_path", library.addresses["hpacml_try"], _FASTCALL, None)
+        self.same = _Method(b"same", library.addresses["hpacml_same"], _FASTCALL, None)
         self._owners: list[object] = [library]
 
     def keep(self, owner: object) -> None:

@@ -720,3 +720,87 @@ define bfloat @__truncdfbf2(double %x) {
 }
 
 declare double @llvm.fabs.f64(double)
+
+; A checksum of some pieces of memory, each given by its address and its bytes. Words go to four sums in turn, each of
+; which keeps apart what differs in one word; a rotation keeps the highest bits, those of signs, from cancelling.
+define i64 @hpacml_checksum(ptr %pieces, i64 %count) {
+entry:
+  br label %next_piece
+
+next_piece:
+  %p = phi i64 [ 0, %entry ], [ %p_next, %behind ]
+  %before = phi i64 [ 0, %entry ], [ %sum, %behind ]
+  %done = icmp eq i64 %p, %count
+  br i1 %done, label %return, label %piece
+
+piece:
+  %place = getelementptr { ptr, i64 }, ptr %pieces, i64 %p
+  %memory = load ptr, ptr %place
+  %size_slot = getelementptr { ptr, i64 }, ptr %place, i32 0, i32 1
+  %size = load i64, ptr %size_slot
+  %words = lshr i64 %size, 3
+  %fours = and i64 %words, -4
+  br label %next_four
+
+next_four:
+  %i = phi i64 [ 0, %piece ], [ %i_next, %four ]
+  %a = phi i64 [ %before, %piece ], [ %a_next, %four ]
+  %b = phi i64 [ 1, %piece ], [ %b_next, %four ]
+  %c = phi i64 [ 2, %piece ], [ %c_next, %four ]
+  %d = phi i64 [ 3, %piece ], [ %d_next, %four ]
+  %more = icmp ult i64 %i, %fours
+  br i1 %more, label %four, label %join
+
+four:
+  %first = getelementptr i64, ptr %memory, i64 %i
+  %second = getelementptr i64, ptr %first, i64 1
+  %third = getelementptr i64, ptr %first, i64 2
+  %fourth = getelementptr i64, ptr %first, i64 3
+  %v = load i64, ptr %first, align 1
+  %w = load i64, ptr %second, align 1
+  %x = load i64, ptr %third, align 1
+  %y = load i64, ptr %fourth, align 1
+  %a_next = call i64 @mixed(i64 %a, i64 %v)
+  %b_next = call i64 @mixed(i64 %b, i64 %w)
+  %c_next = call i64 @mixed(i64 %c, i64 %x)
+  %d_next = call i64 @mixed(i64 %d, i64 %y)
+  %i_next = add i64 %i, 4
+  br label %next_four
+
+join:
+  %ab = call i64 @mixed(i64 %a, i64 %b)
+  %abc = call i64 @mixed(i64 %ab, i64 %c)
+  %abcd = call i64 @mixed(i64 %abc, i64 %d)
+  %start = shl i64 %fours, 3
+  br label %next_byte
+
+next_byte:
+  %j = phi i64 [ %start, %join ], [ %j_next, %byte ]
+  %sum = phi i64 [ %abcd, %join ], [ %sum_next, %byte ]
+  %left = icmp ult i64 %j, %size
+  br i1 %left, label %byte, label %behind
+
+byte:
+  %byte_slot = getelementptr i8, ptr %memory, i64 %j
+  %small = load i8, ptr %byte_slot
+  %wide = zext i8 %small to i64
+  %sum_next = call i64 @mixed(i64 %sum, i64 %wide)
+  %j_next = add i64 %j, 1
+  br label %next_byte
+
+behind:
+  %p_next = add i64 %p, 1
+  br label %next_piece
+
+return:
+  ret i64 %before
+}
+
+declare i64 @llvm.fshl.i64(i64, i64, i64)
+
+define internal i64 @mixed(i64 %sum, i64 %word) alwaysinline {
+  %both = xor i64 %sum, %word
+  %turned = call i64 @llvm.fshl.i64(i64 %both, i64 %both, i64 29)
+  %mixed = mul i64 %turned, -7046029254386353131 ; odd, so that no two values meet
+  ret i64 %mixed
+}

@@ -29,6 +29,7 @@ class Runtime:
 
     `is_temporary` tells whether at an address begins memory that the innermost code of this thread has allocated;
     `keep` has that live until `drop`, too. `stack_left` tells the bytes that the stack of this thread has left.
+    `checksum` takes an array of addresses and sizes, and their number.
     """
 
     enter: Callable[[int, Any], int]
@@ -37,6 +38,7 @@ class Runtime:
     keep: Callable[[int], None]
     drop: Callable[[int], None]
     stack_left: Callable[[], int]
+    checksum: Callable[[Any, int], int]
     symbols: Mapping[str, int]
     _owners: tuple[Any, ...]
 
@@ -98,4 +100,6 @@ def _load() -> Runtime:
     tell = ctypes.CFUNCTYPE(None, ctypes.c_size_t)
     keep, drop = tell(library.addresses["hpacml_keep"]), tell(library.addresses["hpacml_drop"])
     left = ctypes.PYFUNCTYPE(ctypes.c_uint64)(library.addresses["hpacml_stack_left"])
-    return Runtime(enter, enter_on, ask, keep, drop, left, library.addresses, (library, callbacks))
+    of_memory = ctypes.PYFUNCTYPE(ctypes.c_uint64, ctypes.c_void_p, ctypes.c_int64)
+    checksum = of_memory(library.addresses["hpacml_checksum"])
+    return Runtime(enter, enter_on, ask, keep, drop, left, checksum, library.addresses, (library, callbacks))

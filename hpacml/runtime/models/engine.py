@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -41,15 +40,18 @@ class Engine:
         views = [descriptor(tensor_view(each, None)) for each in (x.view(code.x), y.view(code.y))]
         self._compute(known, code, views, code.x[0])
 
-    def run_on_views(self, views: Views, memory: Sequence[int]) -> None:
+    def run_on_views(self, views: Views, points: int, memory: Sequence[int]) -> None:
         """Do the same from views to views, whose descriptors are at the addresses `memory`; no two share an element.
 
         Raises NotDescribed, and has written nothing then.
         """
         known = self._look()
         code = known.code_for_views(views)
+        if points * code.work < 2 * LEAST_WORK:
+            code.function(*known.addresses, *memory)
+            return
         words = [words_at(at, len(type.strides)) for at, type in zip(memory, views.types, strict=True)]
-        self._compute(known, code, words, math.prod(words[0][3 : 3 + views.sweep]))
+        self._compute(known, code, words, points)
 
     def _compute(self, known: PackedNetwork, code: Code, views: Sequence[Words], points: int) -> None:
         """Enter the code with descriptors of views, which threads share along their first dimension."""

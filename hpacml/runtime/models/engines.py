@@ -55,16 +55,17 @@ class Engines:
         self._note("compiled")
         return result
 
-    def on_views(self, model: Model, views: Views, memory: Sequence[int]) -> bool:
-        """Compute the model from views to views, whose descriptors are at the addresses `memory`, by compiled code.
+    def on_views(self, model: Model, views: Views, points: int, memory: Sequence[int]) -> bool:
+        """Compute the model from views of so many points to views by compiled code.
 
-        Returns False, and has written nothing then, if it is to be computed of tensors.
+        Their descriptors are at the addresses `memory`. Returns False, and has written nothing then, if it is to be
+        computed of tensors.
         """
         if model is self._needs_tensors:
             return False
         try:
             _require_rows(model, views.sweep)
-            self._for(model).run_on_views(views, memory)
+            self._for(model).run_on_views(views, points, memory)
         except NotDescribed:
             self._needs_tensors = model
             return False

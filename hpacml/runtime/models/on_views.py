@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -37,8 +38,8 @@ class OnViews:
 
     def __init__(self, find: Callable[[], Model], engines: Engines) -> None:
         self._find, self._engines = find, engines
-        self._known: dict[tuple[bytes, ...], Views | None] = {}
-        """The types of the views of earlier calls, by their descriptors; None where tensors are needed."""
+        self._known: dict[tuple[bytes, ...], tuple[Views, int] | None] = {}
+        """The views of earlier calls and their points, by their descriptors; None where tensors are needed."""
 
     def run(self, site: ViewsSite, pointers: int) -> bool:
         """Fill the outputs; `pointers` points to pointers to descriptors, inputs first. Returns whether it did."""
@@ -56,14 +57,17 @@ class OnViews:
                 if len(self._known) >= KNOWN_MEMORIES:
                     self._known.clear()
                 self._known[key] = _views(site, memory)
-            views = self._known[key]
-            return views is not None and self._engines.on_views(model, views, memory)
+            known = self._known[key]
+            return known is not None and self._engines.on_views(model, *known, memory)
         except HpacmlError:
             return False  # the inference of tensors raises it
 
 
-def _views(site: ViewsSite, memory: Sequence[int]) -> Views | None:
-    """The types of views; None where tensors are needed: no points, short rows, and memory that is read and written."""
+def _views(site: ViewsSite, memory: Sequence[int]) -> tuple[Views, int] | None:
+    """The types of views, and how many points they have.
+
+    None where tensors are needed: no points, short rows, and memory that is read and written.
+    """
     types = (*site.inputs, *site.outputs)
     views = [view_of_descriptor(at, type.dtype, type.rank) for at, type in zip(memory, types, strict=True)]
     sweep = views[0].shape[: site.sweep]
@@ -78,7 +82,7 @@ def _views(site: ViewsSite, memory: Sequence[int]) -> Views | None:
     if any(meet(extent(view), written) for view in inputs):
         return None
     found = [_type(type, view.shape, view.strides, site.sweep) for type, view in zip(types, views, strict=True)]
-    return Views(site.sweep, tuple(found[: len(inputs)]), tuple(found[len(inputs) :]))
+    return Views(site.sweep, tuple(found[: len(inputs)]), tuple(found[len(inputs) :])), math.prod(sweep)
 
 
 def _type(type: TensorType, shape: Sequence[int], strides: Sequence[int], sweep: int) -> ViewType:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import weakref
 import zlib
 from collections.abc import Callable
-from itertools import islice
-from operator import is_
 from typing import Any, cast
 
 import torch
 
-from hpacml.runtime.models.traits import STANDARD
+from hpacml.runtime.fastcall import same
+from hpacml.runtime.shim import runtime
+
+_DICTIONARIES = ("_parameters", "_buffers", "_modules", "_forward_hooks", "_forward_pre_hooks")
 
 
 class Snapshot:
@@ -23,62 +25,49 @@ class Snapshot:
 
     def __init__(self, module: torch.nn.Module) -> None:
         self._module = weakref.ref(module)
-        self._parts: list[tuple[dict[str, Any], tuple[Any, ...]]] = []
-        self._tensors: list[tuple[torch.Tensor, int, Callable[[], Any]]] = []
+        dictionaries: list[dict[str, Any]] = []
         ahead = [module]
         for part in ahead:
             inside = vars(part)
-            self._parts.append((inside, _state(inside)))
+            dictionaries += inside, *(inside[name] for name in _DICTIONARIES)
             ahead += inside["_modules"].values()
-            self._tensors += [
-                (tensor, tensor.data_ptr(), _bytes(tensor))
-                for kind in ("_parameters", "_buffers")
-                for tensor in inside[kind].values()
-                if tensor is not None
-            ]
+        self._has_same = same(dictionaries)
+        tensors: list[torch.Tensor] = [
+            tensor
+            for part in ahead
+            for name in ("_parameters", "_buffers")
+            for tensor in vars(part)[name].values()
+            if tensor is not None
+        ]
+        self._tensors = [(tensor, tensor.data_ptr()) for tensor in tensors]
         self._kinds: list[tuple[Any, Any, Any]] = [(part, part.__class__, part.__class__.forward) for part in ahead[1:]]
         self._kind = module.__class__
+        plain = [tensor.detach() for tensor in tensors if tensor.numel()]
+        self._dense = [each for each in plain if each.is_contiguous() and each.device.type == "cpu"]
+        pieces = [number for each in self._dense for number in (each.data_ptr(), each.nbytes)]
+        self._pieces = (ctypes.c_int64 * len(pieces))(*pieces)
+        self._others = [_copies(each) for each in plain if not any(each is dense for dense in self._dense)]
 
     def holds(self, module: torch.nn.Module) -> bool:
         """Tell whether this is the module, and consists of the same, apart from the values of its weights."""
-        if self._module() is not module or module.__class__ is not self._kind:
+        if self._module() is not module or module.__class__ is not self._kind or not self._has_same():
             return False
         for part, kind, forward in self._kinds:
             if part.__class__ is not kind or kind.forward is not forward:
                 return False
-        for inside, before in self._parts:
-            now = _state(inside)
-            if len(now) != len(before) or not all(map(is_, now, before)):
-                return False
-        for tensor, address, _ in self._tensors:  # noqa: SIM110 (each call asks, and a generator takes longer)
+        for tensor, address in self._tensors:  # noqa: SIM110 (each call asks, and a generator takes longer)
             if tensor.data_ptr() != address:
                 return False
         return True
 
-    def digest(self) -> int:
-        """A checksum of the weights, which also changes after writes that Torch does not count, by `.data` or NumPy."""
-        value = 0
-        for _, _, content in self._tensors:
-            value = zlib.crc32(content(), value)
-        return value
+    def digest(self) -> tuple[int, ...]:
+        """Checksums of the weights, which also change after writes that Torch does not count, by `.data` or NumPy.
+
+        The module must be the same as before.
+        """
+        return runtime().checksum(self._pieces, len(self._dense)), *[zlib.crc32(content()) for content in self._others]
 
 
-def _state(inside: dict[str, Any]) -> tuple[Any, ...]:
-    """The mode of a part, its hooks, its own attributes, its tensors and its parts."""
-    return (
-        inside["training"],
-        bool(inside["_forward_hooks"] or inside["_forward_pre_hooks"]),
-        *islice(inside.values(), STANDARD, None),
-        *inside["_parameters"].values(),
-        *inside["_buffers"].values(),
-        *inside["_modules"].values(),
-    )
-
-
-def _bytes(tensor: torch.Tensor) -> Callable[[], Any]:
-    """What gives the elements of a tensor as they are at that time."""
-    plain = tensor.detach()
-    if not plain.is_contiguous():
-        return lambda: plain.contiguous().numpy()
-    content = memoryview(cast(Any, plain.numpy())).cast("B") if plain.numel() else b""
-    return lambda: content
+def _copies(tensor: torch.Tensor) -> Callable[[], Any]:
+    """What gives the elements of a tensor that is not dense as they are at that time."""
+    return lambda: cast(Any, tensor).contiguous().numpy()

@@ -199,6 +199,11 @@ def test_weights_that_change() -> None:
     require_equal(net)
     net[2].weight.detach().numpy()[0] = 3.0
     require_equal(net)
+    for layer in net[0], net[2]:  # of all numbers, or of a few, the signs
+        layer.weight.data.neg_()
+        require_equal(net)
+        layer.weight.data[0, :2].neg_()
+        require_equal(net)
     net[0] = nn.Linear(5, 7).double().eval()
     require_equal(net)
     net[1] = nn.LeakyReLU(0.2).eval()
@@ -215,6 +220,15 @@ def test_weights_that_change() -> None:
         require_equal(net)
     net.float()
     require_equal(net)
+
+
+def test_layers_in_another_order() -> None:
+    net = nn.Sequential(nn.Linear(5, 3), nn.LeakyReLU(0.3), nn.Sigmoid()).double().eval()
+    require_equal(net, sizes=(3,))
+    first, second, third = net._modules.items()
+    net._modules.clear()
+    net._modules.update((first, third, second))
+    require_equal(net, sizes=(3,))
 
 
 def test_layers_that_a_program_exchanges(monkeypatch: pytest.MonkeyPatch) -> None:
