@@ -23,6 +23,7 @@ from hpacml.frontend.placement import (
     require_machine,
     require_one_place,
 )
+from hpacml.frontend.recurring import Recurring
 from hpacml.frontend.sources import views_of
 from hpacml.functors.application import Way
 from hpacml.functors.boxes import Box, boxes
@@ -66,6 +67,8 @@ class TensorFunctor:
         self._target: Machine | None = target
         self._applied: dict[tuple[str, frozenset[str], bool], AppliedFunctor] = {}
         self._forms = Forms()
+        self._last: dict[tuple[str, ...], Recurring] = {}
+        """The last map of the host by its kind (a gather, one that makes its tensor, a scatter), text and names."""
         if tracers.meet() is not None:
             define_operators()
 
@@ -106,13 +109,20 @@ class TensorFunctor:
         if operators.records([*names.values(), out], tracers.tracer()):
             define_operators()
             return operators.gather(self, targets, out, unchecked, names)
+        kind = "gather" if out is not None else "" if all_plain(names) else "made"
+        if kind and (again := self._recurring(kind, targets, unchecked, names)) is not None:
+            if (gathered := self._gather_again(*again, out)) is not None:
+                return gathered
         bound = self._bind(targets, "to", names, unchecked)
         device = self._device(bound)
         if out is None:
             tensor = empty(bound.shape, bound.dtype) if device is None else device.empty(bound.shape, bound.dtype)
-            function = bound.run(tensor_view(tensor, device and device.index), device)
+            view = tensor_view(tensor, device and device.index)
+            function = bound.run(view, device)
             if function is not None and not unchecked and all_plain(names):
                 self._note_form(function, bound, targets, names)
+            else:
+                self._note("made", function, bound, view, targets, names)
             return tensor
         view = array_view(out, "out", write=True, gpu=True)
         self._require_near(bound, device, view, "out")
@@ -120,7 +130,7 @@ class TensorFunctor:
         if (name := bound.sharing(view)) is not None:
             raise MapError(f"'out' shares memory with '{name}', which is read: give a tensor of its own memory")
         note_writes([view], [0])
-        bound.run(view, device)
+        self._note("gather", bound.run(view, device), bound, view, targets, names)
         return out
 
     @tracers.untraced
@@ -137,6 +147,12 @@ class TensorFunctor:
             define_operators()
             operators.scatter(self, tensor, targets, unchecked, names)
             return
+        if (again := self._recurring("scatter", targets, unchecked, names)) is not None:
+            last, views = again
+            if (source := last.tensor(tensor, "tensor", views)) is not None:
+                note_writes(views, last.written)
+                last.run([*views, source])
+                return
         bound = self._bind(targets, "from", names, unchecked)
         device = self._device(bound)
         source = array_view(tensor, "tensor", gpu=True)
@@ -146,7 +162,54 @@ class TensorFunctor:
         if shared and source.device is None:
             source = array_view(numpy_array(source).copy(), "tensor")
         note_writes(bound.views, bound.application.heads)
-        bound.run(source, device, copied=shared and source.device is not None)
+        function = bound.run(source, device, copied=shared and source.device is not None)
+        self._note("scatter", function, bound, source, targets, names)
+
+    def _recurring(
+        self, kind: str, targets: str, unchecked: bool, names: Mapping[str, object]
+    ) -> tuple[Recurring, list[ArrayView]] | None:
+        """The last map with this text, and its arrays, if these are as they were then."""
+        if unchecked is not False or type(targets) is not str:
+            return None
+        last = self._last.get((kind, targets, *names))
+        if last is None or (views := last.views(names)) is None:
+            return None
+        return last, views
+
+    def _gather_again(self, last: Recurring, views: list[ArrayView], out: torch.Tensor | None) -> torch.Tensor | None:
+        """Gather as the last time; None if the form of `out` is another one, or it shares memory with an array."""
+        if out is None:
+            tensor = empty(*last.made)
+            view = tensor_view(tensor, None)
+        else:
+            tensor = out
+            if (view := last.tensor(out, "out", views)) is None:
+                return None
+            note_writes([view], [0])
+        last.run([*views, view])
+        return tensor
+
+    def _note(
+        self,
+        kind: str,
+        function: Function | None,
+        bound: _Bound,
+        tensor: ArrayView,
+        targets: str,
+        names: Mapping[str, object],
+    ) -> None:
+        """Have the next call that is as this one was do without what follows from its text, sizes and numbers."""
+        application = bound.application
+        integers = {name: value for name, value in names.items() if type(value) is int}
+        others = [name for name in names if name not in integers]
+        if function is None or application.unchecked or application.numbers or {*others} != {*application.arrays}:
+            return
+        if len(self._last) >= KNOWN_TARGETS:
+            self._last.clear()
+        written = application.heads if bound.direction == "from" else [len(bound.views)]
+        self._last[kind, targets, *names] = Recurring(
+            application.arrays, [*bound.views, tensor], written, integers, function, bound.integers
+        )
 
     def _note_form(self, function: Function, bound: _Bound, targets: str, names: Mapping[str, Any]) -> None:
         """Have the next call be made natively if it is as this one was, which was as the one before."""
