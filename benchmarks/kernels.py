@@ -1,8 +1,8 @@
 """The kernels of the paper's applications against the same programs in C.
 
 Each is compared twice, on one core: as it is, which keeps the order of Python's floats, with what C has at `-O3`
-without changing a bit; and with `fastmath=True` in all of its kernels with `-Ofast`. Results are compared before times
-are.
+without changing a bit; and with `fastmath=True` in all of its kernels with `-Ofast`. Before times are compared, results
+are: the former are equal to the last bit.
 """
 
 import ctypes
@@ -155,8 +155,8 @@ def program(name, count):
         calls[OURS[way]] = ours
         if C[way] not in skipped:
             theirs()
-            if not np.array_equal(*results):
-                np.testing.assert_allclose(*results, rtol=tolerance, atol=tolerance)
+            allowed = tolerance if way == FAST else 0.0
+            np.testing.assert_allclose(*results, rtol=allowed, atol=allowed)
             calls[C[way]] = theirs
     aims = [
         Aim(f"{name}, {way}: hpacml / C", OURS[way], to=C[way], most=most)

@@ -65,9 +65,9 @@ static float worth_of(struct legs legs, float y, float *duration)
     for (long k = 0; k < legs.count; k++) {
         float worth = legs.amounts[k] * powf(growth, -2.0f * legs.times[k]);
         price += worth;
-        moment += legs.times[k] * worth / growth;
+        moment += legs.times[k] * worth;
     }
-    *duration = moment / price;
+    *duration = moment / growth / price;
     return price;
 }
 
@@ -76,7 +76,7 @@ static float yield_of(struct legs legs, float dirty)
     float low = 0.05, high = 0.05 * 1.1, slope;
     float at_low = dirty - worth_of(legs, low, &slope), at_high = dirty - worth_of(legs, high, &slope);
     int count = 2;
-    bool lower = true, first = true;
+    bool lower = true;
     while (at_low * at_high > 0.0f && count < EVALUATIONS) {
         bool equal = fabsf(at_low) == fabsf(at_high);
         if (fabsf(at_low) < fabsf(at_high) || (equal && lower)) {
@@ -102,14 +102,8 @@ static float yield_of(struct legs legs, float dirty)
         high = other;
     }
     float y = 0.5f * (low + high), step = fabsf(high - low), before = step;
-    while (count < EVALUATIONS && (first || fabsf(step) >= 1e-8f)) {
-        float at = dirty - worth_of(legs, y, &slope);
-        if (first)
-            first = false;
-        else if (at < 0.0f)
-            low = y;
-        else
-            high = y;
+    float at = dirty - worth_of(legs, y, &slope);
+    while (count < EVALUATIONS) {
         bool beyond = ((y - high) * slope - at) * ((y - low) * slope - at) > 0.0f;
         if (beyond || fabsf(2.0f * at) > fabsf(before * slope)) {
             before = step;
@@ -121,6 +115,13 @@ static float yield_of(struct legs legs, float dirty)
             y -= step;
         }
         count++;
+        if (fabsf(step) < 1e-8f)
+            break;
+        at = dirty - worth_of(legs, y, &slope);
+        if (at < 0.0f)
+            low = y;
+        else
+            high = y;
     }
     return y;
 }

@@ -92,8 +92,8 @@ def _program(real, Numbers):
         for k in range(len(amounts)):
             worth = amounts[k] * growth ** (-2.0 * times[k])
             price += worth
-            moment += times[k] * worth / growth
-        return price, moment / price
+            moment += times[k] * worth
+        return price, moment / growth / price
 
     def _yield(amounts, times, dirty):
         """The yield at which the payments are worth `dirty`; 0 if none is found."""
@@ -121,17 +121,10 @@ def _program(real, Numbers):
             low, high = high, low
         y = 0.5 * (low + high)
         step = before = abs(high - low)
-        first = True
-        while count < EVALUATIONS and (first or abs(step) >= ACCURACY):
+        worth, slope = _worth(amounts, times, y)
+        at = dirty - worth
+        while count < EVALUATIONS:
             # The slope is relative to the worth, as in the original program, so that most steps are bisections.
-            worth, slope = _worth(amounts, times, y)
-            at = dirty - worth
-            if first:
-                first = False
-            elif at < 0.0:
-                low = y
-            else:
-                high = y
             beyond = ((y - high) * slope - at) * ((y - low) * slope - at) > 0.0
             if beyond or abs(2.0 * at) > abs(before * slope):
                 before, step = step, 0.5 * (high - low)
@@ -140,6 +133,14 @@ def _program(real, Numbers):
                 before, step = step, at / slope
                 y -= step
             count += 1
+            if abs(step) < ACCURACY:
+                break
+            worth, slope = _worth(amounts, times, y)
+            at = dirty - worth
+            if at < 0.0:
+                low = y
+            else:
+                high = y
         return y
 
     return value
