@@ -7,17 +7,20 @@ from dataclasses import dataclass
 from typing import cast
 
 from xdsl.context import Context
-from xdsl.dialects import math
+from xdsl.dialects import arith, math, scf
 from xdsl.dialects.arith import FastMathFlagsAttr
 from xdsl.dialects.builtin import AnyFloat, Float32Type, Float64Type, ModuleOp
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import Block, Operation, Region, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint
 
 from hpacml.passes.common.functions import Functions
-from hpacml.passes.common.located import Builder, Rewriter
-from hpacml.passes.common.loops import may_be_inside_vectors
+from hpacml.passes.common.located import Builder, Rewriter, located
+from hpacml.passes.common.loops import innermost_loop, may_be_inside_vectors
 from hpacml.passes.common.vectors import Floats
+
+_MANY = 16
+"""The number of iterations from which on a loop is one of vectors."""
 
 _FUNCTIONS: dict[type[Operation], Callable[..., SSAValue]] = {
     math.ExpOp: Functions.exp,
@@ -34,7 +37,8 @@ _FUNCTIONS: dict[type[Operation], Callable[..., SSAValue]] = {
 class HpacmlExpandFunctionsPass(ModulePass):
     """
     `exp`, `log`, `pow` and the like with flags of fast math become arithmetic without calls and branches, where the
-    loop around them may then become one of vectors. Elsewhere they stay, as the C library is faster for one number.
+    loop around them may then become one of vectors. Elsewhere they stay, as the C library is faster for one number; so
+    they do in a second loop, for few iterations.
 
     ```mlir
     scf.for %i = %0 to %n step %1 {
@@ -42,10 +46,14 @@ class HpacmlExpandFunctionsPass(ModulePass):
     ```
     becomes
     ```mlir
-    scf.for %i = %0 to %n step %1 {
-      %m = arith.mulf %x, %log2_of_e : f64
-      ...
-      %e = arith.mulf %p, %power_of_two : f64
+    scf.if %is_long {
+      scf.for %i = %0 to %n step %1 {
+        %m = arith.mulf %x, %log2_of_e : f64
+        ...
+        %e = arith.mulf %p, %power_of_two : f64
+    } else {
+      scf.for %i = %0 to %n step %1 {
+        %e = math.exp %x fastmath<reassoc> : f64
     ```
     """
 
@@ -53,9 +61,31 @@ class HpacmlExpandFunctionsPass(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         calls = [each for each in op.walk() if type(each) in _FUNCTIONS and _is_fast(each)]
-        for call in [each for each in calls if may_be_inside_vectors(each)]:
+        calls = [each for each in calls if may_be_inside_vectors(each)]
+        for loop in dict.fromkeys(map(innermost_loop, calls)):
+            if loop is not None:
+                _keep_for_few(loop)
+        for call in calls:
             functions = Functions(Floats(cast(AnyFloat, call.results[0].type), Builder(InsertPoint.before(call))))
             Rewriter.replace_op(call, [], [_FUNCTIONS[type(call)](functions, *call.operands)])
+
+
+def _keep_for_few(loop: Operation) -> None:
+    """Have a copy of a loop in its place where it has few iterations."""
+    assert isinstance(loop, scf.ForOp | scf.ParallelOp)
+    upper, lower = (loop.ub, loop.lb) if isinstance(loop, scf.ForOp) else (loop.upperBound[-1], loop.lowerBound[-1])
+    builder = Builder(InsertPoint.before(loop))
+    length = builder.insert(arith.SubiOp(upper, lower)).result
+    is_long = builder.insert(arith.CmpiOp(length, builder.index(_MANY), "sge")).result
+    few, many = Block(), Block()
+    choice = builder.insert(scf.IfOp(is_long, loop.result_types, Region(many), Region(few)))
+    few.add_op(copy := loop.clone())
+    for old, new in zip(loop.results, choice.results, strict=True):
+        old.replace_all_uses_with(new)
+    loop.detach()
+    many.add_op(loop)
+    for block, inner in (few, copy), (many, loop):
+        block.add_op(located(scf.YieldOp(*inner.results), inner))
 
 
 def _is_fast(op: Operation) -> bool:

@@ -23,15 +23,20 @@ def has_loops(op: Operation) -> bool:
 
 
 def may_be_inside_vectors(op: Operation) -> bool:
-    """Whether there is at most one loop around an operation, which counts, and none beside it or in what it calls."""
+    """Whether there is one loop around an operation or its function, which counts, and none beside it or in calls."""
     around = innermost_loop(op)
-    if isinstance(around, scf.WhileOp):
-        return False
+    if around is not None:
+        return not isinstance(around, scf.WhileOp) and _is_straight(around)
     function = op.parent_op()
     while function is not None and not isinstance(function, func.FuncOp):
         function = function.parent_op()
-    whole = around or function
-    return whole is not None and _is_straight(whole)
+    return function is not None and _is_straight(function) and any(map(may_be_inside_vectors, _calls(function)))
+
+
+def _calls(function: func.FuncOp) -> list[func.CallOp]:
+    module, name = function.parent_op(), function.sym_name.data
+    calls = () if module is None else (each for each in module.walk() if isinstance(each, func.CallOp))
+    return [call for call in calls if call.callee.string_value() == name]
 
 
 def _is_straight(op: Operation) -> bool:

@@ -1,9 +1,13 @@
 // RUN: hpacml-opt %s -p hpacml-expand-functions | filecheck %s
 // RUN: hpacml-opt %s -p hpacml-expand-functions --print-op-generic | mlir-opt --verify-each | filecheck %s
 
-// Only what has flags of fast math is changed.
+// Only what has flags of fast math is changed, and not where there are few iterations.
 
 // CHECK-LABEL: func.func @fast
+// CHECK:         [[LENGTH:%.*]] = arith.subi %{{.*}}, %{{.*}} : index
+// CHECK:         [[LONG:%.*]] = arith.cmpi sge, [[LENGTH]], %{{.*}} : index
+// CHECK-NEXT:    scf.if [[LONG]]
+// CHECK-NEXT:      scf.for
 // CHECK-NOT:     math.
 // CHECK:         arith.mulf %{{.*}}, %{{.*}} fastmath<contract> : f64
 // CHECK:         arith.shli %{{.*}}, %{{.*}} : i64
@@ -12,6 +16,11 @@
 // CHECK:         arith.shrui %{{.*}}, %{{.*}} : i32
 // CHECK-NOT:     math.
 // CHECK:         memref.store %{{.*}} : memref<?xf32>
+// CHECK:         else
+// CHECK-NEXT:      scf.for
+// CHECK:             math.exp
+// CHECK:             math.exp
+// CHECK:             math.log
 func.func @fast(%n: index, %a: memref<?xf64>, %b: memref<?xf32>) {
   %0 = arith.constant 0 : index
   %1 = arith.constant 1 : index
@@ -64,6 +73,14 @@ func.func @slow(%n: index, %a: memref<?xf64>, %c: i1) {
 
 // What has no loops may be called in one.
 
+func.func private @uncalled(%x: f64, %y: f64) -> f64 {
+  %p = math.powf %x, %y fastmath<reassoc> : f64
+  func.return %p : f64
+}
+
+// CHECK-LABEL: func.func private @uncalled
+// CHECK:         math.powf
+
 // CHECK-LABEL: func.func private @called
 // CHECK-NOT:     math.powf
 // CHECK:         arith.bitcast
@@ -73,8 +90,9 @@ func.func private @called(%x: f64, %y: f64) -> f64 {
 }
 
 // CHECK-LABEL: func.func @calls
-// CHECK-NOT:     math.tanh
-// CHECK:         return
+// CHECK:         copysign
+// CHECK:         else
+// CHECK:         math.tanh
 func.func @calls(%n: index, %a: memref<?xf64>) {
   %0 = arith.constant 0 : index
   %1 = arith.constant 1 : index
