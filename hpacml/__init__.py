@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from hpacml.runtime.databases.writer import flush
     from hpacml.runtime.gpu.transfers import unchanged
     from hpacml.runtime.models.fallback import fallbacks
-    from hpacml.runtime.models.layers import Normalize
+    from hpacml.runtime.models.layers import Normalize, Residual
     from hpacml.runtime.models.saving import save_model
     from hpacml.runtime.reports.instruments import ranges, timing
     from hpacml.runtime.reports.report import report
@@ -44,6 +44,7 @@ __all__ = [
     "MapError",
     "ModelError",
     "Normalize",
+    "Residual",
     "approx",
     "fallbacks",
     "flush",
@@ -71,6 +72,7 @@ _LAZY = {
     "timing": "hpacml.runtime.reports.instruments",
     "report": "hpacml.runtime.reports.report",
     "Normalize": "hpacml.runtime.models.layers",
+    "Residual": "hpacml.runtime.models.layers",
     "save_model": "hpacml.runtime.models.saving",
     "_unpickled": "hpacml.frontend.decorated",
 }

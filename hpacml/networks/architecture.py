@@ -92,7 +92,19 @@ class Activation:
         return f"{self.function}({', '.join(map(repr, self.numbers))})" if self.numbers else self.function
 
 
-Layer: TypeAlias = "Linear | Scaling | Activation | ImageLayer"
+@dataclass(frozen=True)
+class Residual:
+    """A sum with what the layer takes that is so many layers `back`; without a number, with something else."""
+
+    back: int = 0
+
+    parameters = 0
+
+    def __str__(self) -> str:
+        return f"residual({self.back})" if self.back else "residual"
+
+
+Layer: TypeAlias = "Linear | Scaling | Activation | Residual | ImageLayer"
 
 Features: TypeAlias = "int | Image"
 """How many features there are, or the image that they are."""
@@ -108,12 +120,14 @@ def parse(text: str) -> Layer:
         return Scaling(name, _size(given[0]))
     if FUNCTIONS.get(name) == len(given):
         return Activation(name, tuple(map(float, given)))
+    if name == "residual" and len(given) < 2:
+        return Residual(*map(_size, given))
     if (layer := images.parse(name, given)) is not None:
         return layer
     pools = [f"{each}(window)" for each in POOLS]
     of_images = ["image(channels, height, width)", "conv(inputs, outputs, window)", *pools]
     scalings = [f"{each}(features)" for each in SCALINGS]
-    known = ", ".join(["linear(inputs, outputs)", *scalings, *FUNCTIONS, *of_images, "flatten"])
+    known = ", ".join(["linear(inputs, outputs)", *scalings, *FUNCTIONS, "residual(layers)", *of_images, "flatten"])
     raise ValueError(f"'{text}' is no layer: there are {known}")
 
 
@@ -128,13 +142,17 @@ class Stage:
     """A layer that computes sums or maxima, or none, and functions that are applied to them before they are stored."""
 
     first: Linear | Convolution | Pool | None
-    functions: tuple[Scaling | Activation, ...]
+    functions: tuple[Scaling | Activation | Residual, ...]
     outputs: Features
     """What it gives."""
+    sums: tuple[int, ...] = ()
+    """For each residual sum the number of the stage whose input is added."""
 
     @property
     def layers(self) -> list[Layer]:
-        return [*filter(None, [self.first]), *self.functions]
+        """Its layers, by themselves."""
+        functions = [Residual() if isinstance(each, Residual) else each for each in self.functions]
+        return [*filter(None, [self.first]), *functions]
 
 
 def total(features: Features) -> int:
@@ -144,7 +162,11 @@ def total(features: Features) -> int:
 
 def outputs(layers: Sequence[Layer], inputs: Features) -> Features:
     """What layers make of so many features. Raises ValueError for layers whose sizes do not fit."""
+    taken: list[Features] = []
     for layer in layers:
+        taken.append(inputs)
+        if isinstance(layer, Residual) and (layer.back >= len(taken) or taken[-1 - layer.back] != inputs):
+            raise ValueError(f"{layer} adds what is no {inputs} features")
         inputs = _of_one(layer, inputs)
     return inputs
 
@@ -168,25 +190,33 @@ def _of_one(layer: Layer, features: Features) -> Features:
             if layer.features != own and not layer.is_for_all:
                 raise ValueError(f"{layer} has {layer.features} features, and there are {features}")
             return features
-        case Activation():
+        case Activation() | Residual():
             return features
 
 
 def stages(layers: Sequence[Layer], inputs: Features) -> list[Stage]:
     """Part a network into stages. Raises ValueError for layers whose sizes do not fit."""
+    outputs(layers, inputs)
+    begins = {place - layer.back for place, layer in enumerate(layers) if isinstance(layer, Residual)}
+    numbers: dict[int, int] = {}
+    """The stages that compute what the layers take that residual sums begin with, by the place of these."""
     found: list[Stage] = []
     features = inputs
-    for layer in layers:
+    for place, layer in enumerate(layers):
+        if place in begins:
+            numbers[place] = len(found)
         features = _of_one(layer, features)
         match layer:
             case Image() | Flatten():
                 pass
             case Linear() | Convolution() | Pool():
                 found.append(Stage(layer, (), features))
-            case Scaling() | Activation():
-                is_apart = not found or found[-1].outputs != features  # the first, or the first behind a flatten
+            case Scaling() | Activation() | Residual():
+                # The first, the first behind a flatten, and one whose input is kept.
+                is_apart = not found or found[-1].outputs != features or (place in begins and layer != Residual())
                 last = Stage(None, (), features) if is_apart else found.pop()
-                found.append(Stage(last.first, (*last.functions, layer), features))
+                sums = [numbers[place - layer.back]] if isinstance(layer, Residual) else []
+                found.append(Stage(last.first, (*last.functions, layer), features, (*last.sums, *sums)))
     return found
 
 

@@ -30,7 +30,7 @@ from hpacml.dialects.hpacml.networks import ImageLayerOp
 from hpacml.dtypes import SIZES
 from hpacml.networks.architecture import blocks, stages
 from hpacml.networks.images import Convolution, Pool, Window
-from hpacml.passes.common.layer_functions import applied, loop, plus, times
+from hpacml.passes.common.layer_functions import applied, functions_of, loop, plus, times
 from hpacml.passes.common.located import Builder, Rewriter
 from hpacml.passes.common.vectors import Vectors
 
@@ -91,7 +91,7 @@ class _Lowering:
         self.window = self.layer.window if isinstance(self.layer, Convolution | Pool) else Window((1, 1))
         weights = iter(op.weights)
         self.matrix = next(weights) if isinstance(self.layer, Convolution) else None
-        self.functions = [(each, next(weights) if each.parameters else None) for each in stage.functions]
+        self.functions = functions_of(stage, weights, op.sums)
         self.apart = self.window.stride[1] if self.target.width > 1 else 1
         """How many columns windows are apart."""
 
@@ -135,15 +135,18 @@ class _Lowering:
         b = v.builder
         far, near = divmod(tap, self.apart)
         place = [c, y, *([b.index(near)] if self.apart > 1 else []), plus(columns.first, far, b)]
+        return self._vector(self.pixels, place, columns, v)
+
+    def _vector(self, memory: SSAValue, place: Sequence[SSAValue], columns: Columns, v: Vectors) -> SSAValue:
         if columns.number == self.lanes:
-            return b.insert(vector.LoadOp(self.pixels, place, v.type)).result
-        mask = self._mask(columns, b)
-        return b.insert(vector.MaskedLoadOp(self.pixels, place, mask, v.constant(0.0))).result
+            return v.builder.insert(vector.LoadOp(memory, place, v.type)).result
+        mask = self._mask(columns, v.builder)
+        return v.builder.insert(vector.MaskedLoadOp(memory, place, mask, v.constant(0.0))).result
 
     def _finish(self, x: SSAValue, c: SSAValue, y: SSAValue, columns: Columns, v: Vectors) -> None:
         """Apply the functions of the stage, and store the results."""
-        x = applied(self.functions, x, c, v)
         place = [c, y, columns.first]
+        x = applied(self.functions, x, c, lambda image: self._vector(image, place, columns, v), v)
         if columns.number == self.lanes:
             v.builder.insert(vector.StoreOp(x, self.op.target, place))
         else:

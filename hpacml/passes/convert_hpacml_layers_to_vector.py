@@ -18,7 +18,7 @@ from hpacml.dialects.hpacml.attributes import dtype_name
 from hpacml.dialects.hpacml.networks import LayerOp
 from hpacml.dtypes import SIZES
 from hpacml.networks.architecture import blocks, stages, total
-from hpacml.passes.common.layer_functions import applied, loop, plus, times
+from hpacml.passes.common.layer_functions import applied, functions_of, loop, plus, times
 from hpacml.passes.common.located import Builder, Rewriter
 from hpacml.passes.common.vectors import Vectors
 
@@ -71,7 +71,7 @@ class _Lowering:
         (self.stage,) = stages(op.parsed(), self.inputs)
         weights = iter(op.weights)
         self.matrix = next(weights) if self.stage.first else None
-        self.functions = [(each, next(weights) if each.parameters else None) for each in self.stage.functions]
+        self.functions = functions_of(self.stage, weights, op.sums)
 
     def replace(self) -> None:
         builder = Builder(InsertPoint.before(self.op))
@@ -105,7 +105,11 @@ class _Lowering:
 
     def _finish(self, x: SSAValue, feature: SSAValue, place: SSAValue, v: Vectors) -> None:
         """Apply the functions of the stage to the points of a feature, and store the results."""
-        x = applied(self.functions, x, feature, v)
+
+        def load(tile: SSAValue) -> SSAValue:
+            return v.builder.insert(vector.LoadOp(tile, [feature, place], v.type)).result
+
+        x = applied(self.functions, x, feature, load, v)
         v.builder.insert(vector.StoreOp(x, self.op.target, [feature, place]))
 
     # -- linear layers -------------------------------------------------------------------------------

@@ -101,17 +101,18 @@ class _Tiling:
         weights = iter(op.weights)
         for stage, (source, target) in zip(self.stages, pairwise(buffers), strict=True):
             taken = [next(weights) for layer in stage.layers if layer.parameters]
-            builder.insert(ImageLayerOp(_unpadded(stage), taken, source.padded, target.inside))
+            added = [buffers[number].inside for number in stage.sums]
+            builder.insert(ImageLayerOp(_unpadded(stage), taken, added, source.padded, target.inside))
         image = _image(op.outputs[0], number, builder)
         builder.insert(FusedScatterOp([image], buffers[-1].inside, [zero], []))
 
 
 def _unpadded(stage: Stage) -> list[Layer]:
     """The layers of a stage, whose source has the padding."""
-    first = stage.first
+    first, *functions = stage.layers
     if isinstance(first, Convolution | Pool):
-        return [replace(first, window=first.window.unpadded), *stage.functions]
-    return [*stage.functions]
+        return [replace(first, window=first.window.unpadded), *functions]
+    return stage.layers
 
 
 def _image(view: SSAValue, number: SSAValue, builder: Builder) -> SSAValue:

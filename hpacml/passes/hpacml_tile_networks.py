@@ -117,7 +117,8 @@ class _Tiling:
         weights = iter(op.weights)
         for stage, source, target in zip(self.stages, tiles, tiles[1:], strict=False):
             taken = [next(weights) for layer in stage.layers if layer.parameters]
-            builder.insert(LayerOp(stage.layers, count, taken, source, target))
+            added = [tiles[number] for number in stage.sums]
+            builder.insert(LayerOp(stage.layers, count, taken, added, source, target))
         self._copy(FusedScatterOp, op.outputs, place, count, tiles[-1], builder)
 
     def _copy(

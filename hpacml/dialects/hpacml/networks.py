@@ -23,7 +23,7 @@ from xdsl.dialects.builtin import (
     f64,
     i64,
 )
-from xdsl.ir import SSAValue
+from xdsl.ir import Attribute, SSAValue
 from xdsl.irdl import (
     AttrSizedOperandSegments,
     base,
@@ -39,7 +39,7 @@ from hpacml.dialects.hpacml.attributes import strides_of
 from hpacml.dialects.hpacml.effects import READS_AND_WRITES
 from hpacml.dialects.hpacml.packing import VIEW, view_type
 from hpacml.dialects.hpacml.texts import TEXTS, TextualOperation
-from hpacml.networks.architecture import Layer, Linear, gives_f64, outputs, parse, stages, total
+from hpacml.networks.architecture import Layer, Linear, Residual, gives_f64, outputs, parse, stages, total
 from hpacml.networks.images import Convolution, Flatten, Image, Pool
 
 FLOAT = base(Float32Type) | base(Float64Type)
@@ -58,6 +58,17 @@ class _OfLayers(TextualOperation):
 
 def _texts(layers: Sequence[Layer]) -> ArrayAttr[StringAttr]:
     return ArrayAttr([StringAttr(str(layer)) for layer in layers])
+
+
+def _verify_sums(sums: Sequence[SSAValue], layers: Sequence[Layer], shape: Sequence[int], element: Attribute) -> None:
+    added = [layer for layer in layers if isinstance(layer, Residual)]
+    types = [cast(MemRefType, each.type) for each in sums]
+    if any(layer.back for layer in added) or len(added) != len(types):
+        raise VerifyException(f"each residual adds what is in plus, and there are {len(added)} and {len(types)}")
+    if any(
+        type.get_shape() != (*shape,) or type.element_type != element or strides_of(type)[-1] != 1 for type in types
+    ):
+        raise VerifyException(f"what is added has the shape {list(shape)}, elements of {element}, and a stride of 1")
 
 
 def _verify_weights(weights: Sequence[SSAValue], layers: Sequence[Layer]) -> None:
@@ -149,6 +160,8 @@ class NetworkOp(_OfLayers):
             raise VerifyException("a network has at least one input and one output")
         layers = self.parsed()
         _verify_weights(self.weights, layers)
+        if Residual() in layers:
+            raise VerifyException("residual is of so many layers, as in residual(2)")
         given, wanted = (sum(map(self.features, views)) for views in (self.inputs, self.outputs))
         try:
             last = outputs(layers, given)
@@ -172,6 +185,7 @@ class NetworkOp(_OfLayers):
 class LayerOp(_OfLayers):
     """
     Compute the first points of a tile from those of another: a linear layer, or none, and functions of its results.
+    Each `residual` of these adds a tile of `plus`.
 
     Example:
     ```mlir
@@ -184,6 +198,7 @@ class LayerOp(_OfLayers):
 
     points = operand_def(IndexType())
     weights = var_operand_def(MemRefType)
+    sums = var_operand_def(MemRefType)
     source = operand_def(MemRefType)
     target = operand_def(MemRefType)
 
@@ -191,14 +206,21 @@ class LayerOp(_OfLayers):
     traits = traits_def(*READS_AND_WRITES)
     assembly_format = (
         "$layers `points` $points (`weights` `(` $weights^ `:` type($weights) `)`)? "
+        "(`plus` `(` $sums^ `:` type($sums) `)`)? "
         "`ins` `(` $source `:` type($source) `)` `outs` `(` $target `:` type($target) `)` attr-dict"
     )
 
     def __init__(
-        self, layers: Sequence[Layer], points: SSAValue, weights: Sequence[SSAValue], source: SSAValue, target: SSAValue
+        self,
+        layers: Sequence[Layer],
+        points: SSAValue,
+        weights: Sequence[SSAValue],
+        sums: Sequence[SSAValue],
+        source: SSAValue,
+        target: SSAValue,
     ):
         super().__init__(
-            operands=[points, weights, source, target],
+            operands=[points, weights, sums, source, target],
             properties={"layers": _texts(layers)},
         )
 
@@ -219,6 +241,7 @@ class LayerOp(_OfLayers):
             raise VerifyException(str(error)) from None
         if not found or found[0].outputs != target.get_shape()[0]:
             raise VerifyException(f"the layers do not give the features of {target}")
+        _verify_sums(self.sums, layers, target.get_shape(), source.element_type)
 
 
 @irdl_op_definition
@@ -226,7 +249,8 @@ class ImageLayerOp(_OfLayers):
     """
     Compute an image from another one: a convolution or pool, or none, and functions of its results.
 
-    The source has the padding of the windows, which themselves have none. The columns of both are neighbours in memory.
+    The source has the padding of the windows, which themselves have none. The columns of images are neighbours in
+    memory. Each `residual` adds an image of `plus`.
 
     Example:
     ```mlir
@@ -238,18 +262,26 @@ class ImageLayerOp(_OfLayers):
     name = "hpacml.image_layer"
 
     weights = var_operand_def(MemRefType)
+    sums = var_operand_def(MemRefType)
     source = operand_def(MemRefType)
     target = operand_def(MemRefType)
 
     irdl_options = (AttrSizedOperandSegments(as_property=True),)
     traits = traits_def(*READS_AND_WRITES)
     assembly_format = (
-        "$layers (`weights` `(` $weights^ `:` type($weights) `)`)? "
+        "$layers (`weights` `(` $weights^ `:` type($weights) `)`)? (`plus` `(` $sums^ `:` type($sums) `)`)? "
         "`ins` `(` $source `:` type($source) `)` `outs` `(` $target `:` type($target) `)` attr-dict"
     )
 
-    def __init__(self, layers: Sequence[Layer], weights: Sequence[SSAValue], source: SSAValue, target: SSAValue):
-        super().__init__(operands=[weights, source, target], properties={"layers": _texts(layers)})
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        weights: Sequence[SSAValue],
+        sums: Sequence[SSAValue],
+        source: SSAValue,
+        target: SSAValue,
+    ):
+        super().__init__(operands=[weights, sums, source, target], properties={"layers": _texts(layers)})
 
     @property
     def images(self) -> tuple[Image, Image]:
@@ -278,3 +310,4 @@ class ImageLayerOp(_OfLayers):
             raise VerifyException("an image layer has a convolution or a pool at most, which is its first")
         if found[0].outputs != target or elements[1] != wanted:
             raise VerifyException(f"the layers do not give {self.target.type}")
+        _verify_sums(self.sums, layers, (target.channels, target.height, target.width), elements[0])

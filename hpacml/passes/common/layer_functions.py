@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeAlias
 
 from xdsl.dialects import arith, memref, scf
 from xdsl.dialects.builtin import IndexType, f64
 from xdsl.ir import Block, Region, SSAValue
 from xdsl.rewriter import InsertPoint
 
-from hpacml.networks.architecture import Activation, Scaling
+from hpacml.networks.architecture import Activation, Residual, Scaling, Stage
 from hpacml.passes.common.located import Builder
 from hpacml.passes.common.vectors import Vectors
 
-Function = tuple[Scaling | Activation, SSAValue | None]
-"""A function of numbers, with its weights."""
+Function: TypeAlias = "tuple[Scaling | Activation | Residual, SSAValue | None]"
+"""A function of numbers, with its weights, or with what it adds."""
 
 
-def applied(functions: Sequence[Function], x: SSAValue, feature: SSAValue, v: Vectors) -> SSAValue:
-    """Apply functions, one after the other, to numbers of a feature."""
-    for function, weights in functions:
+def functions_of(stage: Stage, weights: Iterator[SSAValue], sums: Sequence[SSAValue]) -> list[Function]:
+    """The functions of a stage, whose weights come next."""
+    added = iter(sums)
+    return [
+        (each, next(added) if isinstance(each, Residual) else next(weights) if each.parameters else None)
+        for each in stage.functions
+    ]
+
+
+def applied(
+    functions: Sequence[Function], x: SSAValue, feature: SSAValue, load: Callable[[SSAValue], SSAValue], v: Vectors
+) -> SSAValue:
+    """Apply functions, one after the other, to numbers of a feature; `load` gives those in their place elsewhere."""
+    for function, memory in functions:
         if isinstance(function, Activation):
             x = activation(function, x, v)
-        elif weights is not None:
-            x = _scaled(function, weights, x, feature, v)
+        elif isinstance(function, Residual) and memory is not None:
+            x = v.add(x, load(memory))
+        elif isinstance(function, Scaling) and memory is not None:
+            x = _scaled(function, memory, x, feature, v)
     return x
 
 

@@ -9,8 +9,9 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from hpacml.networks.architecture import Activation, Layer, Linear, Scaling
+from hpacml.networks.architecture import Activation, Layer, Linear, Residual, Scaling
 from hpacml.networks.images import Convolution, Flatten, Pair, Pool, Window
+from hpacml.runtime.models import layers
 from hpacml.runtime.models.layers import Normalize, Reshaping
 
 Weights = tuple[torch.Tensor, ...]
@@ -64,15 +65,28 @@ class Described:
 
     def append(self, layer: Layer, weights: Callable[[], Weights] | None = None, ranks: Collection[int] = ()) -> None:
         """Add a layer, which takes images of so many dimensions; 0 are none, and () any."""
+        self._flatten()
+        self._add_layer(layer, ranks)
+        if weights is not None:
+            self.weights.append(weights)
+
+    def add_residual(self, module: nn.Module) -> None:
+        """Add the layers of a module, and the sum of what they take and give."""
+        self._flatten()
+        ahead, place, start = len(self.reshapes[0]), self._place, len(self.layers)
+        self._add(module, place)
+        if self.reshapes[1] or len(self.reshapes[0]) > ahead or len(self.layers) == start:
+            raise NotDescribed("adds what has other dimensions, or its input itself")
+        self.append(Residual(len(self.layers) - start))
+
+    def _flatten(self) -> None:
+        """Make a change of dimensions behind the layers one of them."""
         behind = self.reshapes[1]
         if behind:
             if len(behind) > 1 or not _flattens(behind[0]):
                 raise NotDescribed("follows a change of dimensions")
             behind.clear()
             self._add_layer(Flatten(), (1, 2))
-        self._add_layer(layer, ranks)
-        if weights is not None:
-            self.weights.append(weights)
 
     def _add_layer(self, layer: Layer, ranks: Collection[int]) -> None:
         self.layers.append(layer)
@@ -88,7 +102,7 @@ def _require_known(module: nn.Module) -> None:
     ahead = [("", module)]
     for name, part in ahead:
         kind = type(part)
-        if kind is nn.Sequential:
+        if kind in (nn.Sequential, layers.Residual):
             ahead += [(f"{name}.{key}" if name else key, each) for key, each in vars(part)["_modules"].items()]
         elif kind not in _KNOWN:
             raise NotDescribed(f"{_place(kind, name)} is no layer that is compiled")
@@ -227,6 +241,10 @@ def _function(name: str, *numbers: str | float) -> Callable[[Described, Any], No
     return add
 
 
+def _residual(found: Described, module: Any) -> None:
+    found.add_residual(module.layers)
+
+
 def _nothing(found: Described, module: Any) -> None:
     """Add no layer: in evaluation it gives what it gets."""
 
@@ -248,6 +266,7 @@ _KNOWN: Mapping[type[nn.Module], Callable[[Described, Any], None]] = cast(
         nn.Flatten: _reshape,
         nn.Unflatten: _reshape,
         Reshaping: _reshape,
+        layers.Residual: _residual,
         nn.GELU: _gelu,
         nn.ReLU: _function("relu"),
         nn.ReLU6: _function("clamp", 0.0, 6.0),

@@ -10,13 +10,15 @@ from torch import nn
 from torch.export.graph_signature import InputKind
 
 from hpacml.runtime.models.described import NotDescribed
-from hpacml.runtime.models.layers import Normalize, Reshaping
+from hpacml.runtime.models.layers import Normalize, Reshaping, Residual
 
 Arguments: TypeAlias = dict[str, Any]
 """The arguments of an operation by their names in its schema, but for the tensor that it is on."""
 
 Make: TypeAlias = "Callable[[Arguments, torch.fx.Node], nn.Module | None]"
 """Makes the module of an operation, None for one that changes nothing."""
+
+Weights: TypeAlias = "Mapping[torch.fx.Node, torch.Tensor]"
 
 _aten = cast(Any, torch.ops.aten)
 
@@ -30,21 +32,34 @@ def layers_of(program: torch.export.ExportedProgram) -> nn.Sequential:
     Raises NotDescribed for a program that is no such sequence, or has operations that are no layers.
     """
     weights, node = _weights_and_input(program)
-    output = _output(program)
+    return nn.Sequential(*_between(node, _output(program), weights)).eval().requires_grad_(False)
+
+
+def _between(node: torch.fx.Node, last: torch.fx.Node, weights: Weights) -> list[nn.Module]:
+    """The modules that make the result of the last operation of that of an earlier one."""
     found: list[nn.Module] = []
-    while node is not output:
+    while node is not last:
         users = [user for user in node.users if user.target not in _ABOUT_TENSORS]
+        sums = [user for user in users if user.target is _aten.add.Tensor and len(user.all_input_nodes) == 2]
+        if len(users) == 2 and len(sums) == 1 and not any(each in weights for each in sums[0].all_input_nodes):
+            (sum,) = sums
+            (first,) = (user for user in users if user is not sum)
+            (end,) = (each for each in sum.all_input_nodes if each is not node)
+            if sum.kwargs:
+                raise NotDescribed(f"{sum.target} has a factor")
+            found.append(Residual(*_module(first, node, weights), *_between(first, end, weights)))
+            node = sum
+            continue
         if len(users) != 1:
             raise NotDescribed(f"the result of '{node.name}' is used by {len(users)} operations")
-        if (module := _module(users[0], node, weights)) is not None:
-            found.append(module)
+        found += _module(users[0], node, weights)
         (node,) = users
-    return nn.Sequential(*found).eval().requires_grad_(False)
+    return found
 
 
 def _weights_and_input(
     program: torch.export.ExportedProgram,
-) -> tuple[Mapping[torch.fx.Node, torch.Tensor], torch.fx.Node]:
+) -> tuple[Weights, torch.fx.Node]:
     nodes = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
     weights: dict[torch.fx.Node, torch.Tensor] = {}
     inputs: list[torch.fx.Node] = []
@@ -69,10 +84,8 @@ def _output(program: torch.export.ExportedProgram) -> torch.fx.Node:
     return results[0]
 
 
-def _module(
-    node: torch.fx.Node, given: torch.fx.Node, weights: Mapping[torch.fx.Node, torch.Tensor]
-) -> nn.Module | None:
-    """The module of an operation on the result of another."""
+def _module(node: torch.fx.Node, given: torch.fx.Node, weights: Weights) -> list[nn.Module]:
+    """The module of an operation on the result of another; none if it changes nothing."""
     if (make := _OPERATIONS.get(node.target)) is None:
         raise NotDescribed(f"{node.target} is no layer that is compiled")
     schema = cast(Any, node.target)._schema.arguments
@@ -86,7 +99,7 @@ def _module(
             arguments[name] = weights[value]
     if not is_first:
         raise NotDescribed(f"{node.target} has the result of another operation behind its first argument")
-    return make(arguments, node)
+    return [*filter(None, [make(arguments, node)])]
 
 
 def _with_weights(module: nn.Module, **weights: torch.Tensor | None) -> nn.Module:

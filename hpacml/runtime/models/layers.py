@@ -38,6 +38,20 @@ class Normalize(nn.Module):
         return normalised.to(x.dtype) if x.is_floating_point() else normalised
 
 
+class Residual(nn.Module):
+    """`x + layers(x)`, where `layers` is a module, or several of them, one after the other.
+
+    What the layers give has the shape of `x`. Regions compile it where they compile the layers.
+    """
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.layers(x)
+
+
 class Reshaping(nn.Module):
     """A view of its input with other dimensions, whose elements are in the same order: `x.method(*arguments)`."""
 
@@ -49,7 +63,7 @@ class Reshaping(nn.Module):
         return getattr(x, self.method)(*self.arguments)
 
 
-Normalize.__module__ = "hpacml"  # pickles name this, which stays when files move
+Normalize.__module__ = Residual.__module__ = "hpacml"  # pickles name this, which stays when files move
 
 
 _CONVOLUTION = "in_channels out_channels kernel_size stride padding dilation groups bias padding_mode"
@@ -104,7 +118,7 @@ _ARGUMENTS: dict[type[nn.Module], str] = {
 _MOST, _MOST_FACTOR = 1 << 60, 1 << 31
 """The largest numbers of a layer, of which Torch multiplies some: sizes that overflow make loops that do not end."""
 
-_BY_NAME = {cls.__name__: cls for cls in (*_ARGUMENTS, nn.Sequential, Normalize)}
+_BY_NAME = {cls.__name__: cls for cls in (*_ARGUMENTS, nn.Sequential, Normalize, Residual)}
 
 
 def describe(module: nn.Module, name: str = "") -> dict[str, Any]:
@@ -118,6 +132,8 @@ def describe(module: nn.Module, name: str = "") -> dict[str, Any]:
     if isinstance(module, nn.Sequential):
         inner = {part: describe(child, f"{name}.{part}".lstrip(".")) for part, child in module.named_children()}
         return {"layer": "Sequential", "layers": inner}
+    if isinstance(module, Residual):
+        return {"layer": "Residual", "layers": describe(module.layers, f"{name}.layers".lstrip("."))}
     if isinstance(module, Normalize):
         shapes = {"mean": list(module.mean.shape), "std": list(module.std.shape)}
         return {"layer": "Normalize", **shapes, "inverse": module.inverse}
@@ -138,6 +154,10 @@ def build(description: Mapping[str, Any]) -> nn.Module:
         for name, inner in cast("dict[str, dict[str, Any]]", arguments["layers"]).items():
             sequence.add_module(name, build(inner))
         return sequence
+    if kind is Residual:
+        residual = Residual()
+        residual.layers = cast(nn.Sequential, build(arguments["layers"]))
+        return residual
     if kind is Normalize:
         mean, std = (torch.empty(arguments[name], device="meta") for name in ("mean", "std"))
         return Normalize(mean, std, arguments["inverse"])

@@ -15,6 +15,7 @@ from hpacml.networks.architecture import (
     Features,
     Layer,
     Linear,
+    Residual,
     Scaling,
     blocks,
     multiplications,
@@ -136,7 +137,7 @@ class PackedNetwork:
             return shape[:-1], shape[-1]
         points, image = shape[: -self._rank - 1], shape[-self._rank - 1 :]
         # Other layers than these take dimension 1 for the channels.
-        may_be_alone = all(isinstance(layer, Convolution | Pool | Activation) for layer in self._layers)
+        may_be_alone = all(isinstance(layer, Convolution | Pool | Activation | Residual) for layer in self._layers)
         if len(image) <= self._rank or len(points) != 1 - (may_be_alone and not points):
             raise NotDescribed(f"its input has {len(shape)} dimensions, and not those of images and their number")
         channels, *others = image

@@ -359,3 +359,42 @@ func.func @functions(%w: memref<4xf64>, %x: memref<2x1x3xf64>, %y: memref<2x1x3x
 // CHECK-NEXT:    }
 // CHECK-NEXT:    func.return
 // CHECK-NEXT:  }
+
+// -----
+
+// A sum with another image, the last columns of which are masked, too.
+
+func.func @residual(%x: memref<1x1x3xf32>, %z: memref<1x1x3xf32>, %y: memref<1x1x3xf32>) {
+  hpacml.image_layer ["relu", "residual"] plus(%z : memref<1x1x3xf32>) ins(%x : memref<1x1x3xf32>) outs(%y : memref<1x1x3xf32>)
+  func.return
+}
+
+// CHECK-LABEL: func.func @residual(%x: memref<1x1x3xf32>, %z: memref<1x1x3xf32>, %y: memref<1x1x3xf32>) {
+// CHECK-NEXT:    %0 = arith.constant 1 : index
+// CHECK-NEXT:    %1 = arith.constant 0 : index
+// CHECK-NEXT:    %2 = arith.constant 1 : index
+// CHECK-NEXT:    scf.for %3 = %1 to %0 step %2 {
+// CHECK-NEXT:      %4 = arith.constant 1 : index
+// CHECK-NEXT:      %5 = arith.constant 0 : index
+// CHECK-NEXT:      %6 = arith.constant 1 : index
+// CHECK-NEXT:      scf.for %7 = %5 to %4 step %6 {
+// CHECK-NEXT:        %8 = arith.constant 0 : index
+// CHECK-NEXT:        %9 = arith.constant 0 : index
+// CHECK-NEXT:        %10 = arith.addi %8, %9 : index
+// CHECK-NEXT:        %11 = arith.constant 0 : index
+// CHECK-NEXT:        %12 = arith.addi %10, %11 : index
+// CHECK-NEXT:        %13 = arith.constant dense<[true, true, true, false, false, false, false, false]> : vector<8xi1>
+// CHECK-NEXT:        %14 = arith.constant dense<0.000000e+00> : vector<8xf32>
+// CHECK-NEXT:        %15 = vector.maskedload %x[%3, %7, %12], %13, %14 : memref<1x1x3xf32>, vector<8xi1>, vector<8xf32> into vector<8xf32>
+// CHECK-NEXT:        %16 = arith.constant dense<0.000000e+00> : vector<8xf32>
+// CHECK-NEXT:        %17 = arith.maximumf %15, %16 fastmath<nsz> : vector<8xf32>
+// CHECK-NEXT:        %18 = arith.constant dense<[true, true, true, false, false, false, false, false]> : vector<8xi1>
+// CHECK-NEXT:        %19 = arith.constant dense<0.000000e+00> : vector<8xf32>
+// CHECK-NEXT:        %20 = vector.maskedload %z[%3, %7, %10], %18, %19 : memref<1x1x3xf32>, vector<8xi1>, vector<8xf32> into vector<8xf32>
+// CHECK-NEXT:        %21 = arith.addf %17, %20 : vector<8xf32>
+// CHECK-NEXT:        %22 = arith.constant dense<[true, true, true, false, false, false, false, false]> : vector<8xi1>
+// CHECK-NEXT:        vector.maskedstore %y[%3, %7, %10], %22, %21 : memref<1x1x3xf32>, vector<8xi1>, vector<8xf32>
+// CHECK-NEXT:      }
+// CHECK-NEXT:    }
+// CHECK-NEXT:    func.return
+// CHECK-NEXT:  }

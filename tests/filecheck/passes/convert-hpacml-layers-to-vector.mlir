@@ -172,3 +172,41 @@ func.func @functions(%n: index, %s: memref<4xf64>, %x: memref<2x64xf32>, %y: mem
 // CHECK-NEXT:      }
 // CHECK-NEXT:      func.return
 // CHECK-NEXT:    }
+
+// -----
+
+// A sum with another tile.
+
+func.func @residual(%n: index, %x: memref<1x128xf32>, %z: memref<1x128xf32>, %y: memref<1x128xf32>) {
+  hpacml.layer ["relu", "residual"] points %n plus(%z : memref<1x128xf32>) ins(%x : memref<1x128xf32>) outs(%y : memref<1x128xf32>)
+  func.return
+}
+
+// CHECK-LABEL: func.func @residual(%n: index, %x: memref<1x128xf32>, %z: memref<1x128xf32>, %y: memref<1x128xf32>) {
+// CHECK-NEXT:    %0 = arith.constant 1 : index
+// CHECK-NEXT:    %1 = arith.constant 0 : index
+// CHECK-NEXT:    %2 = arith.constant 1 : index
+// CHECK-NEXT:    scf.for %3 = %1 to %0 step %2 {
+// CHECK-NEXT:      %4 = arith.constant 0 : index
+// CHECK-NEXT:      %5 = arith.constant 16 : index
+// CHECK-NEXT:      scf.for %6 = %4 to %n step %5 {
+// CHECK-NEXT:        %7 = arith.constant 0 : index
+// CHECK-NEXT:        %8 = arith.addi %6, %7 : index
+// CHECK-NEXT:        %9 = arith.constant 8 : index
+// CHECK-NEXT:        %10 = arith.addi %6, %9 : index
+// CHECK-NEXT:        %11 = vector.load %x[%3, %8] : memref<1x128xf32>, vector<8xf32>
+// CHECK-NEXT:        %12 = arith.constant dense<0.000000e+00> : vector<8xf32>
+// CHECK-NEXT:        %13 = arith.maximumf %11, %12 fastmath<nsz> : vector<8xf32>
+// CHECK-NEXT:        %14 = vector.load %z[%3, %8] : memref<1x128xf32>, vector<8xf32>
+// CHECK-NEXT:        %15 = arith.addf %13, %14 : vector<8xf32>
+// CHECK-NEXT:        vector.store %15, %y[%3, %8] : memref<1x128xf32>, vector<8xf32>
+// CHECK-NEXT:        %16 = vector.load %x[%3, %10] : memref<1x128xf32>, vector<8xf32>
+// CHECK-NEXT:        %17 = arith.constant dense<0.000000e+00> : vector<8xf32>
+// CHECK-NEXT:        %18 = arith.maximumf %16, %17 fastmath<nsz> : vector<8xf32>
+// CHECK-NEXT:        %19 = vector.load %z[%3, %10] : memref<1x128xf32>, vector<8xf32>
+// CHECK-NEXT:        %20 = arith.addf %18, %19 : vector<8xf32>
+// CHECK-NEXT:        vector.store %20, %y[%3, %10] : memref<1x128xf32>, vector<8xf32>
+// CHECK-NEXT:      }
+// CHECK-NEXT:    }
+// CHECK-NEXT:    func.return
+// CHECK-NEXT:  }

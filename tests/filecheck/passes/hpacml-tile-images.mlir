@@ -180,3 +180,123 @@ func.func @points(%x: memref<?x1xf32>) {
 // CHECK-NEXT:    hpacml.network ["tanh"] of f32 sweep 1 ins(%x : memref<?x1xf32>) outs(%x : memref<?x1xf32>)
 // CHECK-NEXT:    func.return
 // CHECK-NEXT:  }
+
+// -----
+
+// A residual sum adds an image without its padding.
+
+func.func @residual(%x: memref<?x1x4x4xf32>, %y: memref<?x1x4x4xf32>, %w: memref<10xf32>) {
+  hpacml.network ["image(1, 4, 4)", "conv(1, 1, 3x3 padding 1x1)", "residual(1)"] of f32 sweep 1
+    weights(%w : memref<10xf32>) ins(%x : memref<?x1x4x4xf32>) outs(%y : memref<?x1x4x4xf32>)
+  func.return
+}
+
+// CHECK-LABEL: func.func @residual(%x: memref<?x1x4x4xf32>, %y: memref<?x1x4x4xf32>, %w: memref<10xf32>) {
+// CHECK-NEXT:    %0 = memref.alloc() {alignment = 64 : i64} : memref<1x6x6xf32>
+// CHECK-NEXT:    %1 = arith.constant 0.000000e+00 : f32
+// CHECK-NEXT:    %2 = arith.constant 1 : index
+// CHECK-NEXT:    %3 = arith.constant 0 : index
+// CHECK-NEXT:    %4 = arith.constant 1 : index
+// CHECK-NEXT:    scf.for %5 = %3 to %2 step %4 {
+// CHECK-NEXT:      %6 = arith.constant 0 : index
+// CHECK-NEXT:      %7 = arith.addi %5, %6 : index
+// CHECK-NEXT:      %8 = arith.constant 1 : index
+// CHECK-NEXT:      %9 = arith.constant 0 : index
+// CHECK-NEXT:      %10 = arith.constant 1 : index
+// CHECK-NEXT:      scf.for %11 = %9 to %8 step %10 {
+// CHECK-NEXT:        %12 = arith.constant 0 : index
+// CHECK-NEXT:        %13 = arith.addi %11, %12 : index
+// CHECK-NEXT:        %14 = arith.constant 6 : index
+// CHECK-NEXT:        %15 = arith.constant 0 : index
+// CHECK-NEXT:        %16 = arith.constant 1 : index
+// CHECK-NEXT:        scf.for %17 = %15 to %14 step %16 {
+// CHECK-NEXT:          %18 = arith.constant 0 : index
+// CHECK-NEXT:          %19 = arith.addi %17, %18 : index
+// CHECK-NEXT:          memref.store %1, %0[%7, %13, %19] : memref<1x6x6xf32>
+// CHECK-NEXT:        }
+// CHECK-NEXT:      }
+// CHECK-NEXT:    }
+// CHECK-NEXT:    %20 = arith.constant 1 : index
+// CHECK-NEXT:    %21 = arith.constant 0 : index
+// CHECK-NEXT:    %22 = arith.constant 1 : index
+// CHECK-NEXT:    scf.for %23 = %21 to %20 step %22 {
+// CHECK-NEXT:      %24 = arith.constant 0 : index
+// CHECK-NEXT:      %25 = arith.addi %23, %24 : index
+// CHECK-NEXT:      %26 = arith.constant 1 : index
+// CHECK-NEXT:      %27 = arith.constant 0 : index
+// CHECK-NEXT:      %28 = arith.constant 1 : index
+// CHECK-NEXT:      scf.for %29 = %27 to %26 step %28 {
+// CHECK-NEXT:        %30 = arith.constant 5 : index
+// CHECK-NEXT:        %31 = arith.addi %29, %30 : index
+// CHECK-NEXT:        %32 = arith.constant 6 : index
+// CHECK-NEXT:        %33 = arith.constant 0 : index
+// CHECK-NEXT:        %34 = arith.constant 1 : index
+// CHECK-NEXT:        scf.for %35 = %33 to %32 step %34 {
+// CHECK-NEXT:          %36 = arith.constant 0 : index
+// CHECK-NEXT:          %37 = arith.addi %35, %36 : index
+// CHECK-NEXT:          memref.store %1, %0[%25, %31, %37] : memref<1x6x6xf32>
+// CHECK-NEXT:        }
+// CHECK-NEXT:      }
+// CHECK-NEXT:    }
+// CHECK-NEXT:    %38 = arith.constant 1 : index
+// CHECK-NEXT:    %39 = arith.constant 0 : index
+// CHECK-NEXT:    %40 = arith.constant 1 : index
+// CHECK-NEXT:    scf.for %41 = %39 to %38 step %40 {
+// CHECK-NEXT:      %42 = arith.constant 0 : index
+// CHECK-NEXT:      %43 = arith.addi %41, %42 : index
+// CHECK-NEXT:      %44 = arith.constant 4 : index
+// CHECK-NEXT:      %45 = arith.constant 0 : index
+// CHECK-NEXT:      %46 = arith.constant 1 : index
+// CHECK-NEXT:      scf.for %47 = %45 to %44 step %46 {
+// CHECK-NEXT:        %48 = arith.constant 1 : index
+// CHECK-NEXT:        %49 = arith.addi %47, %48 : index
+// CHECK-NEXT:        %50 = arith.constant 1 : index
+// CHECK-NEXT:        %51 = arith.constant 0 : index
+// CHECK-NEXT:        %52 = arith.constant 1 : index
+// CHECK-NEXT:        scf.for %53 = %51 to %50 step %52 {
+// CHECK-NEXT:          %54 = arith.constant 0 : index
+// CHECK-NEXT:          %55 = arith.addi %53, %54 : index
+// CHECK-NEXT:          memref.store %1, %0[%43, %49, %55] : memref<1x6x6xf32>
+// CHECK-NEXT:        }
+// CHECK-NEXT:      }
+// CHECK-NEXT:    }
+// CHECK-NEXT:    %56 = arith.constant 1 : index
+// CHECK-NEXT:    %57 = arith.constant 0 : index
+// CHECK-NEXT:    %58 = arith.constant 1 : index
+// CHECK-NEXT:    scf.for %59 = %57 to %56 step %58 {
+// CHECK-NEXT:      %60 = arith.constant 0 : index
+// CHECK-NEXT:      %61 = arith.addi %59, %60 : index
+// CHECK-NEXT:      %62 = arith.constant 4 : index
+// CHECK-NEXT:      %63 = arith.constant 0 : index
+// CHECK-NEXT:      %64 = arith.constant 1 : index
+// CHECK-NEXT:      scf.for %65 = %63 to %62 step %64 {
+// CHECK-NEXT:        %66 = arith.constant 1 : index
+// CHECK-NEXT:        %67 = arith.addi %65, %66 : index
+// CHECK-NEXT:        %68 = arith.constant 1 : index
+// CHECK-NEXT:        %69 = arith.constant 0 : index
+// CHECK-NEXT:        %70 = arith.constant 1 : index
+// CHECK-NEXT:        scf.for %71 = %69 to %68 step %70 {
+// CHECK-NEXT:          %72 = arith.constant 5 : index
+// CHECK-NEXT:          %73 = arith.addi %71, %72 : index
+// CHECK-NEXT:          memref.store %1, %0[%61, %67, %73] : memref<1x6x6xf32>
+// CHECK-NEXT:        }
+// CHECK-NEXT:      }
+// CHECK-NEXT:    }
+// CHECK-NEXT:    %74 = memref.subview %0[0, 1, 1] [1, 4, 4] [1, 1, 1] : memref<1x6x6xf32> to memref<1x4x4xf32, strided<[36, 6, 1], offset: 7>>
+// CHECK-NEXT:    %75 = memref.alloc() {alignment = 64 : i64} : memref<1x4x4xf32>
+// CHECK-NEXT:    %76 = arith.constant 0 : index
+// CHECK-NEXT:    %77 = memref.dim %x, %76 : memref<?x1x4x4xf32>
+// CHECK-NEXT:    %78 = arith.constant 0 : index
+// CHECK-NEXT:    %79 = arith.constant 1 : index
+// CHECK-NEXT:    scf.for %80 = %78 to %77 step %79 {
+// CHECK-NEXT:      %81 = arith.constant 0 : index
+// CHECK-NEXT:      %82 = memref.subview %x[%80, 0, 0, 0] [1, 1, 4, 4] [1, 1, 1, 1] : memref<?x1x4x4xf32> to memref<1x4x4xf32, strided<[16, 4, 1], offset: ?>>
+// CHECK-NEXT:      hpacml.fused_gather %82 into %74 at %81 features [] : memref<1x4x4xf32, strided<[16, 4, 1], offset: ?>> -> memref<1x4x4xf32, strided<[36, 6, 1], offset: 7>>
+// CHECK-NEXT:      hpacml.image_layer ["conv(1, 1, 3x3)", "residual"] weights(%w : memref<10xf32>) plus(%74 : memref<1x4x4xf32, strided<[36, 6, 1], offset: 7>>) ins(%0 : memref<1x6x6xf32>) outs(%75 : memref<1x4x4xf32>)
+// CHECK-NEXT:      %83 = memref.subview %y[%80, 0, 0, 0] [1, 1, 4, 4] [1, 1, 1, 1] : memref<?x1x4x4xf32> to memref<1x4x4xf32, strided<[16, 4, 1], offset: ?>>
+// CHECK-NEXT:      hpacml.fused_scatter %83 from %75 at %81 features [] : memref<1x4x4xf32, strided<[16, 4, 1], offset: ?>> -> memref<1x4x4xf32>
+// CHECK-NEXT:    }
+// CHECK-NEXT:    memref.dealloc %0 : memref<1x6x6xf32>
+// CHECK-NEXT:    memref.dealloc %75 : memref<1x4x4xf32>
+// CHECK-NEXT:    func.return
+// CHECK-NEXT:  }

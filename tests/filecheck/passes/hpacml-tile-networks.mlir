@@ -133,3 +133,46 @@ func.func @indirect(%rows: memref<?x3x?xf32>, %idx: memref<?x3xi32>, %y: memref<
 // CHECK-NEXT:      memref.dealloc %2 : memref<1x128xf32>
 // CHECK-NEXT:      func.return
 // CHECK-NEXT:    }
+
+// -----
+
+// A residual sum adds the tile that its first layer takes.
+
+func.func @residual(%x: memref<?x2xf32>, %y: memref<?x2xf32>, %w: memref<6xf32>) {
+  hpacml.network ["tanh", "sigmoid", "linear(2, 2)", "relu", "residual(3)", "tanh"] of f32 sweep 1
+    weights(%w : memref<6xf32>) ins(%x : memref<?x2xf32>) outs(%y : memref<?x2xf32>)
+  func.return
+}
+
+// CHECK-LABEL: func.func @residual(%x: memref<?x2xf32>, %y: memref<?x2xf32>, %w: memref<6xf32>) {
+// CHECK-NEXT:    %0 = memref.alloc() {alignment = 64 : i64} : memref<2x128xf32>
+// CHECK-NEXT:    %1 = memref.alloc() {alignment = 64 : i64} : memref<2x128xf32>
+// CHECK-NEXT:    %2 = memref.alloc() {alignment = 64 : i64} : memref<2x128xf32>
+// CHECK-NEXT:    %3 = memref.alloc() {alignment = 64 : i64} : memref<2x128xf32>
+// CHECK-NEXT:    %4 = arith.constant 0 : index
+// CHECK-NEXT:    %5 = memref.dim %x, %4 : memref<?x2xf32>
+// CHECK-NEXT:    %6 = arith.constant 0 : index
+// CHECK-NEXT:    %7 = arith.constant 128 : index
+// CHECK-NEXT:    scf.for %8 = %6 to %5 step %7 {
+// CHECK-NEXT:      %9 = arith.subi %5, %8 : index
+// CHECK-NEXT:      %10 = arith.minsi %9, %7 : index
+// CHECK-NEXT:      %11 = arith.constant 0 : index
+// CHECK-NEXT:      %12 = memref.subview %x[%8, 0] [%10, 2] [1, 1] : memref<?x2xf32> to memref<?x2xf32, strided<[2, 1], offset: ?>>
+// CHECK-NEXT:      %13 = arith.constant 0 : index
+// CHECK-NEXT:      %14 = memref.reinterpret_cast %0 to offset: [%11], sizes: [%10, 2], strides: [1, 128] : memref<2x128xf32> to memref<?x2xf32, strided<[1, 128], offset: ?>>
+// CHECK-NEXT:      hpacml.fused_gather %12 into %14 at %13 features [1] : memref<?x2xf32, strided<[2, 1], offset: ?>> -> memref<?x2xf32, strided<[1, 128], offset: ?>>
+// CHECK-NEXT:      hpacml.layer ["tanh"] points %10 ins(%0 : memref<2x128xf32>) outs(%1 : memref<2x128xf32>)
+// CHECK-NEXT:      hpacml.layer ["sigmoid"] points %10 ins(%1 : memref<2x128xf32>) outs(%2 : memref<2x128xf32>)
+// CHECK-NEXT:      hpacml.layer ["linear(2, 2)", "relu", "residual", "tanh"] points %10 weights(%w : memref<6xf32>) plus(%1 : memref<2x128xf32>) ins(%2 : memref<2x128xf32>) outs(%3 : memref<2x128xf32>)
+// CHECK-NEXT:      %15 = arith.constant 0 : index
+// CHECK-NEXT:      %16 = memref.subview %y[%8, 0] [%10, 2] [1, 1] : memref<?x2xf32> to memref<?x2xf32, strided<[2, 1], offset: ?>>
+// CHECK-NEXT:      %17 = arith.constant 0 : index
+// CHECK-NEXT:      %18 = memref.reinterpret_cast %3 to offset: [%15], sizes: [%10, 2], strides: [1, 128] : memref<2x128xf32> to memref<?x2xf32, strided<[1, 128], offset: ?>>
+// CHECK-NEXT:      hpacml.fused_scatter %16 from %18 at %17 features [1] : memref<?x2xf32, strided<[2, 1], offset: ?>> -> memref<?x2xf32, strided<[1, 128], offset: ?>>
+// CHECK-NEXT:    }
+// CHECK-NEXT:    memref.dealloc %0 : memref<2x128xf32>
+// CHECK-NEXT:    memref.dealloc %1 : memref<2x128xf32>
+// CHECK-NEXT:    memref.dealloc %2 : memref<2x128xf32>
+// CHECK-NEXT:    memref.dealloc %3 : memref<2x128xf32>
+// CHECK-NEXT:    func.return
+// CHECK-NEXT:  }

@@ -150,6 +150,15 @@ def test_more_layers_than_fit_a_block() -> None:
     require_equal(nn.Sequential(nn.Linear(5, 1), nn.PReLU(), nn.Linear(1, 3)).eval())
 
 
+def test_residual_sums() -> None:
+    torch.manual_seed(2)
+    inner = hpacml.Residual(nn.Tanh(), hpacml.Residual(nn.Linear(9, 9), nn.PReLU(9)), nn.ELU())
+    outer = hpacml.Residual(nn.Linear(9, 17), nn.SiLU(), nn.Linear(17, 9), inner, nn.BatchNorm1d(9))
+    net = nn.Sequential(hpacml.Residual(nn.Sigmoid()), nn.Linear(5, 9), outer, nn.ReLU(), outer, nn.Linear(9, 3))
+    require_equal(net.double().eval())
+    require_equal(nn.Sequential(nn.Linear(5, 3), hpacml.Residual(nn.Linear(3, 3))).eval())
+
+
 def test_statistics_of_another_number_of_features() -> None:
     x, y = data(9), np.zeros((9, 3))
     net = nn.Sequential(nn.BatchNorm1d(1), nn.Linear(5, 3)).double().eval()
@@ -293,6 +302,14 @@ OTHERS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "function": (lambda net: lambda x: net(x), "it is no module of layers"),
     "half": (lambda net: net.half(), "its weights are not all float32, or all float64"),
     "softmax": (lambda net: nn.Sequential(net, nn.Softmax(1)).eval(), r"Softmax \('1'\) is no layer"),
+    "itself": (
+        lambda net: nn.Sequential(net, hpacml.Residual()).eval(),
+        "adds what has other dimensions, or its input",
+    ),
+    "broadcast": (
+        lambda net: nn.Sequential(net, hpacml.Residual(nn.Linear(3, 1))).double().eval(),
+        "adds what is no 1",
+    ),
     "large": (lambda net: nn.Sequential(nn.Linear(5, 2000), nn.Linear(2000, 3)).double().eval(), "more than 1024"),
 }
 

@@ -52,7 +52,7 @@ class Of(nn.Module):
 
 def pair() -> dict[str, Any]:
     torch.manual_seed(0)
-    return {"a": nn.Linear(4, 7), "b": nn.Linear(7, 3, bias=False)}
+    return {"a": nn.Linear(4, 7), "b": nn.Linear(7, 3, bias=False), "c": nn.Linear(7, 7)}
 
 
 FORWARDS: dict[str, Callable[[Any, Any], Any]] = {
@@ -62,6 +62,7 @@ FORWARDS: dict[str, Callable[[Any, Any], Any]] = {
     "bounds": lambda net, x: F.hardtanh(net.b(net.a(x).clamp(-0.5, 0.25).clamp(min=-0.25).clamp(max=0.2)), -0.1, 0.3),
     "numbers": lambda net, x: net.b(torch.tanh(net.a((x - 0.1) / 3) * 2 + 1)) * 1.5,
     "arrays": lambda net, x: net.b(net.a((x - net.mean) / net.std)) * net.scale + net.shift,
+    "residual": lambda net, x: net.b((h := torch.tanh(net.a(x))) + F.silu(net.c(h)) * 2),
     "shapes": lambda net, x: net.b(net.a(x.view(x.shape[0], 2, 2).flatten(1))).unflatten(1, (1, 3)).squeeze(1),
 }
 
@@ -103,6 +104,8 @@ def test_images(moved: Callable[[Any], Any], tmp_path: Path) -> None:
 
 OTHERS: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
     "softmax": (lambda net, x: net.b(net.a(x)).softmax(1), "aten.softmax.int is no layer that is compiled"),
+    "own": (lambda net, x: net.b(net.a(x).mul_(2) + net.a(x)), "is used by 2 operations"),
+    "factor": (lambda net, x: net.b(torch.add(h := net.a(x), torch.tanh(h), alpha=2)), "has a factor"),
     "several": (lambda net, x: net.b(net.a(x) * net.a(x)), "is used by 2 operations"),
     "behind": (lambda net, x: net.b(1.0 / (net.a(x) ** 2 + 1)), "is no layer that is compiled"),
     "matrix": (lambda net, x: net.b(net.a(x)) @ torch.ones(3, 3), "is no layer that is compiled"),

@@ -107,6 +107,7 @@ LAYERS: dict[str, Callable[[], list[Any]]] = {
     "flatten": lambda: [nn.Conv2d(C, 3, 4, 3), nn.Flatten(), nn.ReLU(), nn.Linear(36, 5), nn.BatchNorm1d(5), nn.SiLU()],
     "pooled": lambda: [nn.Conv2d(C, 8, 3), nn.AvgPool2d((7, 19)), nn.Flatten(), nn.Linear(8, 2)],
     "flat at the end": lambda: [nn.Conv2d(C, 2, 3, 3), nn.Flatten()],
+    "residual": lambda: [hpacml.Residual(nn.Conv2d(C, C, 3, padding=1), nn.Tanh()), nn.Conv2d(C, C, 5, padding=2)],
     "reshaped": lambda: [nn.Flatten(), nn.Unflatten(1, (2, 2 * H, W)), nn.Conv2d(2, 1, 3, 2), nn.Unflatten(1, (1, 1))],
 }
 

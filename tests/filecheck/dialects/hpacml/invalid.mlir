@@ -1169,3 +1169,39 @@ func.func @unknown_rows(%x: memref<1x?x4xf32>, %y: memref<1x4x4xf32>) {
 }
 
 // CHECK: Operation does not verify: images have channels, rows and columns of known sizes
+
+// -----
+
+func.func @other_sum(%x: memref<?x2xf32>, %y: memref<?x1xf32>, %w: memref<3xf32>) {
+  hpacml.network ["linear(2, 1)", "residual(1)"] of f32 sweep 1 weights(%w : memref<3xf32>) ins(%x : memref<?x2xf32>) outs(%y : memref<?x1xf32>)
+  func.return
+}
+
+// CHECK: Operation does not verify: residual(1) adds what is no 1 features
+
+// -----
+
+func.func @no_sum(%x: memref<?x2xf32>) {
+  hpacml.network ["residual"] of f32 sweep 1 ins(%x : memref<?x2xf32>) outs(%x : memref<?x2xf32>)
+  func.return
+}
+
+// CHECK: Operation does not verify: residual is of so many layers, as in residual(2)
+
+// -----
+
+func.func @sums(%n: index, %x: memref<1x128xf32>) {
+  hpacml.layer ["relu", "residual"] points %n ins(%x : memref<1x128xf32>) outs(%x : memref<1x128xf32>)
+  func.return
+}
+
+// CHECK: Operation does not verify: each residual adds what is in plus, and there are 1 and 0
+
+// -----
+
+func.func @sum_of_other_sizes(%x: memref<1x2x4xf32>, %z: memref<1x4x4xf32>) {
+  hpacml.image_layer ["relu", "residual"] plus(%z : memref<1x4x4xf32>) ins(%x : memref<1x2x4xf32>) outs(%x : memref<1x2x4xf32>)
+  func.return
+}
+
+// CHECK: Operation does not verify: what is added has the shape [1, 2, 4], elements of f32, and a stride of 1
