@@ -30,14 +30,12 @@ from hpacml.frontend.decorated import Decorated, inside
 from hpacml.frontend.functor import define_operators
 from hpacml.frontend.mangling import symbol_for
 from hpacml.frontend.maps import AppliedFunctor, End, integers_of, numbers_of
-from hpacml.frontend.origin import origin_of
 from hpacml.frontend.placement import Machine, device_of, on_host, require_machine
 from hpacml.frontend.scope import Keyword, Scope, check_units
 from hpacml.frontend.sources import views_of
 from hpacml.frontend.unfinished import require_finished
 from hpacml.runtime.arrays.changes import note_writes, require_in_place
 from hpacml.runtime.arrays.views import ArrayView, layout_of
-from hpacml.runtime.databases.origins import Origin
 from hpacml.runtime.entry import call
 from hpacml.runtime.frame import Frame, Paths
 from hpacml.runtime.models import prerequisites
@@ -49,6 +47,7 @@ if TYPE_CHECKING:
 
     from hpacml.functors.application import Way
     from hpacml.functors.boxes import Box
+    from hpacml.runtime.databases.origins import Origin
     from hpacml.runtime.gpu.offload import Offload
 
 P = ParamSpec("P")
@@ -220,7 +219,8 @@ class Region(Decorated, Generic[P, R]):
         from hpacml.frontend.compile import compile
 
         self._outputs.require_same(bound.values)
-        self._paths.origins[self._ml.label or self.py_func.__name__] = self._origin
+        if self._ml.mode != "infer":
+            self._paths.origins[self._ml.label or self.py_func.__name__] = self._origin
         try:
             run = compile(lambda: self._module(bound, copied), self._symbol, self._made_of(bound, copied), chosen, chip)
         except HpacmlError as error:
@@ -236,6 +236,8 @@ class Region(Decorated, Generic[P, R]):
 
     @cached_property
     def _origin(self) -> Origin:
+        from hpacml.frontend.origin import origin_of
+
         return origin_of(self.py_func, self._ml.label is not None)
 
     def _decide(self, bound: _Call) -> tuple[bool, bool]:
