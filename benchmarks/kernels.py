@@ -32,7 +32,7 @@ C = {way: f"cc {flags}" for way, flags in FLAGS.items()}
 
 
 def miniweather(app, c):
-    """Ten steps of colliding thermals on 100 x 50 cells."""
+    """Thirty steps of colliding thermals on 100 x 50 cells."""
     ours, theirs = app.Simulation(100, 50), app.Simulation(100, 50)
     grid, state = theirs.grid, theirs.state
     arguments = (
@@ -42,9 +42,9 @@ def miniweather(app, c):
         grid.stagewise,
         *state.shape[1:],
         True,
-        10,
+        30,
     )
-    return lambda: ours.step(10), lambda: c("advance", state, *arguments), (ours.state, state), 1e-10
+    return lambda: ours.step(30), lambda: c("advance", state, *arguments), (ours.state, state), 1e-10
 
 
 def minibude(app, c):
@@ -62,12 +62,12 @@ def minibude(app, c):
 
 
 def bonds(app, c):
-    """4,096 bonds in float32."""
-    given = app.random_bonds(4096)
-    ours, theirs = np.zeros((2, 4, 4096), np.float32)
+    """16,384 bonds in float32."""
+    given = app.random_bonds(16384)
+    ours, theirs = np.zeros((2, 4, 16384), np.float32)
     return (
         lambda: app.value32(*given, *ours, 1, False, False, None, None),
-        lambda: c("value", *given, *theirs, 4096),
+        lambda: c("value", *given, *theirs, 16384),
         (ours, theirs),
         1e-3,
     )
