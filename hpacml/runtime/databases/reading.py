@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import threading
 import time
@@ -19,8 +20,11 @@ from hpacml.runtime.databases.own_objects import own_dataset
 
 T = TypeVar("T")
 
-ATTEMPTS = 50
-"""How often something is read at most until no change of the file came between."""
+PATIENCE = 10.0
+"""Seconds for which something is read again until no change of the file came between: a loaded machine reads slowly."""
+
+_PAUSE = 0.02
+"""The longest seconds between two attempts."""
 
 _SETTLED = 50_000_000
 """The nanoseconds after a change within which another one may leave the time of the file as it is."""
@@ -93,7 +97,8 @@ class Files:
 
     def _read(self, path: str, action: Callable[[_Opened], T]) -> T:
         opened = self._opened(path)
-        for attempt in range(ATTEMPTS):
+        latest = time.monotonic() + PATIENCE
+        for attempt in itertools.count():
             failure: Exception | None = None
             result: T | None = None
             with opened.lock:
@@ -112,7 +117,9 @@ class Files:
                 if failure is not None:
                     raise failure
                 return cast(T, result)
-            time.sleep(0.001 * attempt)
+            if time.monotonic() > latest:
+                break
+            time.sleep(min(_PAUSE, 0.001 * attempt))
         raise DatabaseError(
             f"the database '{path}' changes faster than it can be read: set HPACML_DB_FLUSH to more in the program "
             "that collects, or read it later"

@@ -225,7 +225,7 @@ def test_what_changes_while_it_is_read_is_read_again(path: str, monkeypatch: pyt
 
 def test_what_changes_all_the_time_is_an_error(path: str, monkeypatch: pytest.MonkeyPatch):
     append(path, 0)
-    monkeypatch.setattr(reading, "ATTEMPTS", 3)
+    monkeypatch.setattr(reading, "PATIENCE", 0.2)
     refresh = reading._Opened.refresh
     hpacml.flush()
 
