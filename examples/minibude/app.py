@@ -174,8 +174,13 @@ def load_deck(folder):
         return (records[field].copy() for field in dtype.names)
 
     poses = np.fromfile(folder / "poses.in", "<f4").reshape(6, -1)
-    ligand, protein = (Atoms(*fields(name, _ATOM)) for name in ("ligand.in", "protein.in"))
-    return Deck(ligand, protein, ForceField(*fields("forcefield.in", _FORCE)), poses)
+    forces = ForceField(*fields("forcefield.in", _FORCE))
+    molecules = [Atoms(*fields(name, _ATOM)) for name in ("ligand.in", "protein.in")]
+    count = len(forces.kind)
+    for atoms in molecules:
+        if ((atoms.type < 0) | (atoms.type >= count)).any():
+            raise ValueError(f"an atom in {folder} has a type that its force field, with {count} types, does not have")
+    return Deck(*molecules, forces, poses)
 
 
 def synthetic_deck(ligand=334, protein=334, poses=65_536, seed=0):

@@ -155,6 +155,8 @@ def track(video, particles=512, rounding="truncate", seed=AFTER_FIRST_VIDEO, mod
     """
     if rounding not in ("truncate", "nearest"):
         raise ValueError(f"the rounding is {rounding!r}; there are 'truncate' and 'nearest'")
+    if particles < 1:
+        raise ValueError(f"there are {particles} particles; it takes one at least")
     x, y = np.zeros((2, len(video)), np.float32)
     files = model is not None, database is not None, model, database
     particle_filter(video, x, y, particles, seed, rounding == "nearest", *files)

@@ -33,6 +33,23 @@ def test_decks_are_read(name):
     close(app.accurate(deck, deck.poses[:, 65_500:].copy()), energies[65_500:])
 
 
+def test_decks_with_unknown_types_are_refused(tmp_path):
+    deck = app.synthetic_deck(2, 2, poses=1)
+    for name, fields, dtype in (
+        ("ligand", deck.ligand, app._ATOM),
+        ("protein", deck.protein._replace(type=np.array([0, 6], np.int32)), app._ATOM),
+        ("forcefield", deck.forces, app._FORCE),
+    ):
+        np.rec.fromarrays(fields, dtype).tofile(tmp_path / f"{name}.in")
+    deck.poses.tofile(tmp_path / "poses.in")
+    with pytest.raises(ValueError, match="a type that its force field, with 6 types, does not have"):
+        app.load_deck(tmp_path)
+    np.rec.fromarrays(deck.protein, app._ATOM).tofile(tmp_path / "protein.in")
+    for read, made in zip(app.load_deck(tmp_path), deck, strict=True):
+        for field, expected in zip(read, made, strict=True):
+            np.testing.assert_array_equal(field, expected)
+
+
 @pytest.mark.parametrize("poses", [1, 63, 130])
 def test_energies_are_those_of_the_formulas(poses):
     deck = app.synthetic_deck(40, 50, poses)

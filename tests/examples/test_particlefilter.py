@@ -100,6 +100,8 @@ def test_regions_see_the_frames_as_the_model_does(tmp_path):
     np.testing.assert_array_equal(y.numpy().reshape(3, 2), [[64, 64], *found])
 
 
-def test_unknown_rounding_is_refused():
+def test_what_makes_no_sense_is_refused():
+    with pytest.raises(ValueError, match="there are 0 particles"):
+        app.track(np.zeros((2, 8, 8), np.uint8), particles=0)
     with pytest.raises(ValueError, match="'up'; there are 'truncate' and 'nearest'"):
         app.track(np.zeros((2, 8, 8), np.uint8), rounding="up")
