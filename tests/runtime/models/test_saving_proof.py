@@ -15,7 +15,7 @@ from torch import nn
 
 import hpacml
 from hpacml.errors import ModelError
-from hpacml.runtime.models import model, torchscript, trust
+from hpacml.runtime.models import model, proof, torchscript, trust
 from hpacml.runtime.models.copies import contents_kept, evaluated_copy
 
 X = torch.linspace(-1, 1, 40).reshape(8, 5)
