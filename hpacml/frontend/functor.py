@@ -307,10 +307,11 @@ class TensorFunctor:
         written = application.heads if direction == "from" else ()
         views = views_of(application.arrays, names, written, application.numbers, application.elements)
         shapes = [view.shape for view in views]
-        open_numbers = numbers_of(application.open_numbers, names, application.arrays, views)
+        distinct = numbers_of(application.distinct_numbers, names, application.arrays, views)
+        numbers = [distinct[place] for place in application.places]
         params = {param: integers[param] for param in application.functor.used_params}
-        shape = _shape(application, direction, tuple(shapes), tuple(open_numbers), tuple(params.items()))
-        return _Bound(application, direction, views, [*open_numbers, *params.values()], shape)
+        shape = _shape(application, direction, tuple(shapes), tuple(numbers), tuple(params.items()))
+        return _Bound(application, direction, views, numbers, params, [*distinct, *params.values()], shape)
 
     def _application(self, targets: str, integers: frozenset[str], unchecked: bool) -> AppliedFunctor:
         key = targets, integers, unchecked
@@ -348,8 +349,12 @@ class _Bound(NamedTuple):
     application: AppliedFunctor
     direction: Way
     views: list[ArrayView]
+    numbers: list[int]
+    """The open numbers of the targets."""
+    params: Mapping[str, int]
+    """The functor's parameters."""
     integers: list[int]
-    """The open numbers of the targets, then the functor's parameters."""
+    """What the code takes: the distinct open numbers, then the parameters."""
     shape: tuple[int, ...]
 
     @property
@@ -410,10 +415,8 @@ class _Bound(NamedTuple):
         """The parts of the arrays and the tensor that the map touches; None if no array is transferred."""
         if None not in [view.device for view in (*self.views, tensor)]:
             return None
-        shapes, count = [view.shape for view in self.views], len(self.application.open_numbers)
-        numbers, params = self.integers[:count], self.integers[count:]
-        given = dict(zip(self.application.functor.used_params, params, strict=True))
-        mapped = self.application.resolve(self.direction, shapes, numbers, given)
+        shapes = [view.shape for view in self.views]
+        mapped = self.application.resolve(self.direction, shapes, self.numbers, self.params)
         return [*boxes(mapped, self.application.trees, shapes), tuple((0, size) for size in tensor.shape)]
 
 
@@ -464,7 +467,8 @@ def _module(application: AppliedFunctor, direction: Way, types: tuple[ArrayType,
     wrapper = Wrapper(NAMES[direction])
     for name, array_type in zip(application.arrays, array_types, strict=True):
         wrapper.argument(name, array_type.memref)
-    numbers = [wrapper.hidden(f"n{k}", IndexType()) for k in range(len(application.open_numbers))]
+    distinct = [wrapper.hidden(f"n{k}", IndexType()) for k in range(len(application.distinct_numbers))]
+    numbers = [distinct[place] for place in application.places]
     for param in application.functor.used_params:
         wrapper.argument(param, IndexType())
     mapping = wrapper.map(application, Direction(direction), numbers, ELEMENT_TYPES[tensor_type.dtype]).mapping

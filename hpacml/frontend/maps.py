@@ -141,6 +141,16 @@ class AppliedFunctor:
         found = (number for target in self.targets for number in open_in(target))
         return tuple(n for n in found if isinstance(n, End) or n.names)
 
+    @cached_property
+    def distinct_numbers(self) -> tuple[Expr | End, ...]:
+        """The open numbers, each once: code that is given `n` once knows that both ranges of `a[0:n], b[0:n]` agree."""
+        return tuple(dict.fromkeys(self.open_numbers))
+
+    @cached_property
+    def places(self) -> tuple[int, ...]:
+        """Where each open number stands among the distinct ones."""
+        return tuple(map(self.distinct_numbers.index, self.open_numbers))
+
     def resolve(
         self,
         way: Way,
