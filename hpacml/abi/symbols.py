@@ -129,6 +129,23 @@ DEVICE_SYMBOLS = (
 )
 """The symbols that code which launches kernels on GPUs calls besides, or in place of those that they replace."""
 
+WITHOUT_FRAME = frozenset(
+    {
+        "hpacml_fail",
+        "hpacml_keep_temporary",
+        "hpacml_number",
+        "hpacml_print",
+        "hpacml_refuse",
+        "hpacml_refuse_size",
+        "hpacml_refuse_sizes",
+        "_mlir_memref_to_llvm_alloc",
+        "_mlir_memref_to_llvm_aligned_alloc",
+        "_mlir_memref_to_llvm_free",
+        "memrefCopy",
+    }
+)
+"""The symbols that need to know nothing of the call that calls them."""
+
 SYMBOLS = {symbol.name: symbol for symbol in (*HOST_SYMBOLS, *DEVICE_SYMBOLS)}
 """All of them by name. A call that fails does not return."""
 

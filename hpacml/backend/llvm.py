@@ -34,8 +34,8 @@ class Library:
     """Loaded machine code; its addresses hold as long as this object lives."""
 
     addresses: Mapping[str, int]
-    is_leaf: bool
-    """Whether the code names none of the symbols that it might import, so that it calls no function behind them."""
+    imports: frozenset[str]
+    """The symbols that the code may import: no others, but perhaps not all of them."""
     _owners: tuple[Any, ...]
 
 
@@ -131,8 +131,8 @@ def link(object_code: bytes, exports: Collection[str], imports: Mapping[str, int
             tracker = builder.link(jit, f"hpacml.{next(_serial)}")
         except RuntimeError as error:
             raise CompileError(f"the machine code cannot be loaded (standard error has more): {error}") from error
-        is_leaf = not any(name.encode() in object_code for name in imports)
-        return Library({name: tracker[name] for name in exports}, is_leaf, (tracker, jit, *owners))
+        named = frozenset(name for name in imports if name.encode() in object_code)
+        return Library({name: tracker[name] for name in exports}, named, (tracker, jit, *owners))
 
 
 def _hide(module: Any, exports: Collection[str]) -> None:

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from hpacml.abi.symbols import VALUES
+from hpacml.abi.symbols import VALUES, WITHOUT_FRAME
 from hpacml.backend.llvm import Library
 from hpacml.backend.trampolines import is_number, results_format
 from hpacml.errors import HpacmlError
@@ -62,13 +62,19 @@ class Function:
 
     @property
     def is_leaf(self) -> bool:
-        """Whether the code calls nothing of the runtime, so that it needs no frame, and cannot fail."""
-        return self._library.is_leaf
+        """Whether the code calls nothing of the runtime, so that it cannot fail."""
+        return not self._library.imports
+
+    @property
+    def needs_frame(self) -> bool:
+        """Whether the code calls what must know the arguments or the paths of its call."""
+        return bool((self._library.imports & runtime().symbols.keys()) - WITHOUT_FRAME)
 
     def settle(self, status: int) -> None:
         """Raise what the code has raised that was entered natively, with this status, if anything."""
         if status or pending.errors:
-            self._raise_pending(status)
+            error = self._pending_error(status)
+            raise error.with_traceback(None) if isinstance(error, HpacmlError) else error
 
     def __call__(self, *values: object) -> Any:
         slots = self._slots()
@@ -78,24 +84,25 @@ class Function:
             raise HpacmlError(f"{self.name}: cannot pass the arguments {values}: {error}") from None
         # A callback that was interrupted outside its try block returns any status, even that of success.
         if (status := self._enter(self._address, slots)) or pending.errors:
-            self._raise_pending(status)
+            error = self._pending_error(status)
+            try:
+                raise error
+            finally:
+                del error  # its traceback holds this frame
         if self._unpack is None:
             return None
         words = self._unpack(slots)
         return words[0] if self._is_number else words
 
-    def _raise_pending(self, status: int) -> None:
+    def _pending_error(self, status: int) -> BaseException:
+        """What has unwound the code."""
         pending.sizes.clear()  # of an array, between two of which an interrupt may have come
         pending.numbers.clear()
-        if status == _NO_STACK and not pending.errors:
-            raise no_stack()
-        if not pending.errors:
-            raise HpacmlError(f"{self.name} was stopped by an error that left no trace, such as an interrupt")
-        error = pending.errors.pop()
-        try:
-            raise error
-        finally:
-            del error  # its traceback holds this frame
+        if pending.errors:
+            return pending.errors.pop()
+        if status == _NO_STACK:
+            return no_stack()
+        return HpacmlError(f"{self.name} was stopped by an error that left no trace, such as an interrupt")
 
 
 def call(function: Callable[..., object], views: Sequence[ArrayView], *scalars: int | bool) -> None:

@@ -200,6 +200,7 @@ fail:
 ; Returns @declined, or null with the exception of a function of the table, such as an interrupt.
 define internal ptr @run(ptr %table, ptr %given, i64 %number) noinline {
   %overflow = alloca i32
+  %question_of_status = alloca ptr
   %count = load i64, ptr %table
   %complete = icmp eq i64 %number, %count
   br i1 %complete, label %look_up, label %decline
@@ -543,8 +544,8 @@ go_in:
   call void @PyEval_RestoreThread(ptr %thread)
   %status_long = sext i32 %status to i64
   %status_object = call ptr @PyLong_FromLongLong(i64 %status_long) ; a small one: it is there
-  store ptr %status_object, ptr %behind
-  %verdict = call ptr @PyObject_Vectorcall(ptr %judge_of_it, ptr %behind, i64 1, ptr null)
+  store ptr %status_object, ptr %question_of_status
+  %verdict = call ptr @PyObject_Vectorcall(ptr %judge_of_it, ptr %question_of_status, i64 1, ptr null)
   call void @Py_DecRef(ptr %status_object)
   %failed = icmp eq ptr %verdict, null
   br i1 %failed, label %drop, label %passed

@@ -34,11 +34,11 @@ _HEAD = 16
 
 
 def open(callee: Callee, function: Function, signature: Signature, conditions: Conditions) -> None:
-    """Have calls of `callee` run a function that calls nothing of the runtime, where that is possible here.
+    """Have calls of `callee` run a function that needs no frame, where that is possible here.
 
     Native code then takes the place of the method `__call__` of its class, which alone is a `Callee` directly.
     """
-    if function.is_leaf and (native := _native()) is not None:
+    if not function.needs_frame and (native := _native()) is not None:
         _install(next(each for each in type(callee).__mro__ if Callee in each.__bases__), native)
         callee.fast_path = _path(function, signature, conditions)
 

@@ -28,6 +28,7 @@ from jaxtyping import Float32, Float64, Int64
 from kernels import kernel_of, same
 
 import hpacml
+from hpacml.runtime.shim import runtime
 
 TEXT = """
 @hpacml.kernel
@@ -212,6 +213,45 @@ def test_a_bundle_is_not_its_fields() -> None:
     assert [run(Pair(2.0)) for _ in range(4)] == [2.0] * 4
     with pytest.raises(hpacml.MapError, match="takes a Pair"):
         run(2.0)
+
+
+LOCAL = """
+@hpacml.kernel
+def f(a: Float64[np.ndarray, "n"], k: int):
+    b = np.zeros(k)
+    for i in range(len(b)):
+        if a[i] < 0.0:
+            raise ValueError(f"a[{i}] is {a[i]}")
+        b[i] = 2.0 * a[i]
+    if k == 5:
+        print("five", k)
+    return b.sum()
+"""
+
+
+def test_kernels_that_have_arrays_of_their_own_and_raise(capfd: Any) -> None:
+    run, a = kernel_of(LOCAL), np.arange(6.0)
+    results = [run(a, 4) for _ in range(4)]
+    assert results == [12.0] * 4
+    with frames() as found:
+        run(a, 4)
+    assert found == ["Function.settle"]
+    live = runtime().live_blocks()
+    a[2] = -1.5
+    for _ in range(3):
+        with pytest.raises(ValueError, match=r"a\[2\] is -1\.5") as native:
+            run(a, 4)
+        with pytest.raises(ValueError, match=r"a\[2\] is -1\.5") as python:
+            run(a=a, k=4)
+        assert native.value.__notes__ == python.value.__notes__
+        with pytest.raises(hpacml.HpacmlError, match=r"shape \[-1\]") as refused:
+            run(a, -1)
+        assert len(refused.traceback) == 2
+        assert runtime().live_blocks() == live
+    a[2] = 2.0
+    assert run(a, 4) == 12.0
+    assert run(a, 5) == run(a=a, k=5) == 20.0
+    assert capfd.readouterr().out == "five 5\n" * 2
 
 
 def test_names_that_are_defined_anew() -> None:

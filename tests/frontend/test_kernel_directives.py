@@ -149,9 +149,9 @@ def test_collection_and_inference(folder: Path) -> None:
     step = kernel_of(STENCIL)
     net = torch.nn.Linear(5, 1)
     t = np.random.default_rng(0).random((6, 7)).astype(np.float32)
-    check(step, lambda: (t, np.zeros_like(t), False, 1, None))
-    check(step, lambda: (t[::-1, ::-1], np.zeros_like(t), False, 1, None))
-    check(step, lambda: (t, np.zeros_like(t), True, 0, None))
+    check(step, lambda: (t, np.zeros_like(t), False, 1, None), calls=1)
+    check(step, lambda: (t[::-1, ::-1], np.zeros_like(t), False, 1, None), calls=1)
+    check(step, lambda: (t, np.zeros_like(t), True, 0, None), calls=1)
     features = np.stack([t[:-2, 1:-1], t[2:, 1:-1], t[1:-1, :-2], t[1:-1, 1:-1], t[1:-1, 2:]], axis=-1)
     hpacml.flush()
     with h5py.File("step.h5") as file:
