@@ -104,3 +104,27 @@ func.func @calls(%n: index, %a: memref<?xf64>) {
   }
   func.return
 }
+
+// The last dimension of a parallel loop becomes a loop whose last vector is masked.
+
+// CHECK-LABEL: func.func @sweep
+// CHECK:         scf.parallel
+// CHECK:           scf.for
+// CHECK:             arith.shli
+// CHECK:           loop_annotation
+// CHECK:         else
+// CHECK:         scf.parallel
+// CHECK-NOT:     scf.for
+// CHECK:         math.exp
+func.func @sweep(%n: index, %a: memref<?x?xf64>) {
+  %0 = arith.constant 0 : index
+  %1 = arith.constant 1 : index
+  "scf.parallel"(%0, %0, %n, %n, %1, %1) <{operandSegmentSizes = array<i32: 2, 2, 2, 0>}> ({
+  ^bb0(%i: index, %j: index):
+    %x = memref.load %a[%i, %j] : memref<?x?xf64>
+    %e = math.exp %x fastmath<reassoc> : f64
+    memref.store %e, %a[%i, %j] : memref<?x?xf64>
+    scf.reduce
+  }) : (index, index, index, index, index, index) -> ()
+  func.return
+}
