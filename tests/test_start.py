@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,9 @@ TELL = "import json, sys\nprint(json.dumps(sorted(sys.modules)))\n"
 
 def run(program: str, folder: Path, **variables: str) -> list[str]:
     """What a program prints last, as JSON; its file and its cache are in the folder."""
-    (folder / "program.py").write_text(program)
+    file = folder / "program.py"
+    if not file.exists() or file.read_text() != program:  # it may be running
+        file.write_text(program)
     environment = {**os.environ, "HPACML_CACHE_DIR": str(folder / "cache"), "PYTHONDONTWRITEBYTECODE": "1", **variables}
     command = [sys.executable, "-W", "error", str(folder / "program.py")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
@@ -335,3 +338,23 @@ def test_what_is_damaged_is_made_anew(tmp_path: Path) -> None:
     run(KERNEL + TELL, tmp_path)
     modules = run(KERNEL + TELL, tmp_path)
     assert "xdsl.ir" not in modules
+
+
+def test_without_a_cache(tmp_path: Path) -> None:
+    """Turned off, and where there can be no folder."""
+    run(KERNEL + TELL, tmp_path, HPACML_CACHE="0")
+    run(KERNEL + TELL, tmp_path, HPACML_CACHE_DIR=str(tmp_path / "program.py" / "cache"))
+    assert not (tmp_path / "cache").exists()
+
+
+def test_processes_that_begin_at_once(tmp_path: Path) -> None:
+    """Kernels of one text that differ in a number of the module, with one cache that is empty."""
+    program = KERNEL.replace("2.0", "factor").replace(
+        "import hpacml", "import hpacml, os\nfactor = float(os.environ['F'])"
+    )
+    (tmp_path / "program.py").write_text(program + TELL)
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda factor: run(program + TELL, tmp_path, F=str(factor)), [2.0, 3.0, 2.0, 3.0]):
+            assert "numpy" in found
+    for factor in (2.0, 3.0):
+        assert "xdsl.ir" not in run(program + TELL, tmp_path, F=str(factor))
