@@ -45,13 +45,22 @@ def main():
 
 def write(name, about, comparisons):
     RESULTS.mkdir(exist_ok=True)
-    found = {"machine": about, "comparisons": [asdict(each) for each in comparisons]}
-    (RESULTS / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
+    found = {"machine": about, "comparisons": [rounded(asdict(each)) for each in comparisons]}
+    (RESULTS / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
     (RESULTS / f"{name}.md").write_text(tables.page(about, comparisons))
     try:
         tables.picture(comparisons, RESULTS / f"{name}.png")
     except ImportError:
         Console(stderr=True).print("no picture: matplotlib is not installed (pip install 'hpacml[examples]')")
+
+
+def rounded(value):
+    """Spreads as low, median and high in one text, with four digits."""
+    if not isinstance(value, dict):
+        return value
+    if set(value) == {"low", "median", "high"}:
+        return " ".join(f"{value[each]:.4g}" for each in ("low", "median", "high"))
+    return {name: rounded(each) for name, each in value.items()}
 
 
 if __name__ == "__main__":

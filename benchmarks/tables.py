@@ -89,4 +89,4 @@ def picture(comparisons, path):
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set(xscale="log", xlabel="time on a core / that of hpacml, with quartiles", ylim=(place, -1.5))
     axes.set_yticks(places, labels, fontsize=7)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=80)
