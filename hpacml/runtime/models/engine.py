@@ -8,7 +8,7 @@ from functools import partial
 
 import torch
 
-from hpacml.runtime.arrays.views import Words, descriptor, tensor_view, words_at
+from hpacml.runtime.arrays.views import Words, words_at
 from hpacml.runtime.models import threads
 from hpacml.runtime.models.described import NotDescribed
 from hpacml.runtime.models.network_code import Views
@@ -36,9 +36,9 @@ class Engine:
         if not x.is_contiguous() or not y.is_contiguous():
             raise NotDescribed("its arrays are not packed")
         known = self._look()
-        code = known.code_for(x, y)
-        views = [descriptor(tensor_view(each, None)) for each in (x.view(code.x), y.view(code.y))]
-        self._compute(known, code, views, code.x[0])
+        code, x_words, y_words = known.code_for(x, y)
+        views = _at(x_words, x.data_ptr()), _at(y_words, y.data_ptr())
+        self._compute(known, code, views, x_words[3])
 
     def run_on_views(self, views: Views, points: int, memory: Sequence[int]) -> None:
         """Do the same from views to views, whose descriptors are at the addresses `memory`; no two share an element.
@@ -82,6 +82,13 @@ class Engine:
                 self._reason = str(error)
                 raise
         return self._known
+
+
+def _at(packed: Words, address: int) -> Words:
+    """A descriptor of other memory."""
+    words = type(packed).from_buffer_copy(packed)
+    words[0] = words[1] = address
+    return words
 
 
 def _part(view: Words, start: int, stop: int) -> Words:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import torch
 
@@ -23,11 +23,14 @@ from hpacml.networks.architecture import (
     total,
 )
 from hpacml.networks.images import Convolution, Image, Pool
-from hpacml.runtime.arrays.views import descriptor, tensor_view
+from hpacml.runtime.arrays.views import ArrayView, Words, c_strides, descriptor, tensor_view
 from hpacml.runtime.entry import Function
 from hpacml.runtime.models.described import Described, NotDescribed, Weights
-from hpacml.runtime.models.network_code import INTEGERS, Views, compiled, packed_type, rows
+from hpacml.runtime.models.network_code import INTEGERS, Views, ViewType, compiled, packed_type, rows
 from hpacml.runtime.models.snapshot import Snapshot
+
+K = TypeVar("K")
+T = TypeVar("T")
 
 Sizes: TypeAlias = tuple[int, ...]
 
@@ -64,10 +67,16 @@ class Code(NamedTuple):
     """The number of multiplications for each point."""
     least: int
     """The least points that are worth a thread."""
-    x: Sizes = ()
-    """The dimensions of the input as the code takes it, the first of which is that of the points."""
-    y: Sizes = ()
-    """Those of the result."""
+
+
+class CodeOfTensors(NamedTuple):
+    """The code of a network for packed tensors."""
+
+    code: Code
+    x: Words
+    """The descriptor of the input as the code takes it, without its address; the first dimension is that of points."""
+    y: Words
+    """That of the result."""
 
 
 class PackedNetwork:
@@ -86,33 +95,28 @@ class PackedNetwork:
         self._layers = tuple(_widened(*each, is_single) for each in zip(described.layers, own, strict=True))
         _require_small(self._layers, SIZES[self._element])
         self._images: set[Features] = set()
-        self._codes: dict[object, Code] = {}
-        """By the shapes and types of tensors, or the types of views."""
+        self._codes: dict[object, CodeOfTensors] = {}
+        """By the shapes and types of tensors."""
+        self._codes_of_views: dict[Views, Code] = {}
         self._packed = [_packed(layer, each) for layer, each in zip(self._layers, own, strict=True) if each]
         self._descriptors = [descriptor(tensor_view(each, None)) for each in self._packed]
         self.addresses = tuple(map(ctypes.addressof, self._descriptors))
         """Where the descriptors of the packed weights are."""
 
-    def code_for(self, x: torch.Tensor, y: torch.Tensor) -> Code:
+    def code_for(self, x: torch.Tensor, y: torch.Tensor) -> CodeOfTensors:
         """The code for tensors. Raises NotDescribed for those that the network does not take, or give."""
         key = x.shape, y.shape, x.dtype, y.dtype
         if (found := self._codes.get(key)) is None:
-            found = self._remember(key, self._of_tensors(x, y))
+            found = _remember(self._codes, key, self._of_tensors(x, y))
         return found
 
     def code_for_views(self, views: Views) -> Code:
         """The code for views. Raises NotDescribed for those that do not have the features of the network."""
-        if (found := self._codes.get(views)) is None:
-            found = self._remember(views, self._of_views(views))
+        if (found := self._codes_of_views.get(views)) is None:
+            found = _remember(self._codes_of_views, views, self._of_views(views))
         return found
 
-    def _remember(self, key: object, code: Code) -> Code:
-        if len(self._codes) >= KNOWN_SHAPES:
-            self._codes.clear()
-        self._codes[key] = code
-        return code
-
-    def _of_tensors(self, x: torch.Tensor, y: torch.Tensor) -> Code:
+    def _of_tensors(self, x: torch.Tensor, y: torch.Tensor) -> CodeOfTensors:
         points, given = self._parted(_reshaped(self._reshapes[0], tuple(x.shape)))
         layers = (given, *self._layers) if isinstance(given, Image) else self._layers
         made = _outputs(layers, total(given))
@@ -125,8 +129,9 @@ class PackedNetwork:
         types = packed_type(_NAMES[x.dtype], _own(given)), packed_type(_NAMES[y.dtype], _own(made))
         self._require_types(*([type.dtype] for type in types))
         function = compiled(layers, self._element, Views(1, types[:1], types[1:]))
-        shapes = ((math.prod(points), *type.features) for type in types)
-        return Code(function, multiplications(layers, total(given)), 1 if self._rank else TILE, *shapes)
+        x_words, y_words = (_packed_words(type, math.prod(points)) for type in types)
+        code = Code(function, multiplications(layers, total(given)), 1 if self._rank else TILE)
+        return CodeOfTensors(code, x_words, y_words)
 
     def _parted(self, shape: Sizes) -> tuple[Sizes, Features]:
         """The dimensions of the points of an input, and what the features of a point are."""
@@ -169,6 +174,18 @@ class PackedNetwork:
             if _reshaped(modules, some) != some:
                 raise NotDescribed("it changes the dimensions of points")
         return Code(compiled(self._layers, self._element, views), multiplications(self._layers, given), TILE)
+
+
+def _remember(known: dict[K, T], key: K, code: T) -> T:
+    if len(known) >= KNOWN_SHAPES:
+        known.clear()
+    known[key] = code
+    return code
+
+
+def _packed_words(type: ViewType, points: int) -> Words:
+    sizes = (points, *type.features)
+    return descriptor(ArrayView(0, type.dtype, sizes, c_strides(sizes), False, None))
 
 
 def _own(features: Features) -> Sizes:
