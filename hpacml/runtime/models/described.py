@@ -33,6 +33,8 @@ class Described:
         self._takers: list[tuple[str, Collection[int]]] = []
         """For each layer what it is, and of how many dimensions images are that it takes, 0 being none; () is any."""
         self._place = ""
+        self._kept: set[int] = set()
+        """The layers whose inputs are added to something later."""
         _require_known(module)
         self._add(module, "")
         self.rank = max((min(ranks) for _, ranks in self._takers if ranks), default=0)
@@ -58,6 +60,11 @@ class Described:
                 self._add(child, f"{name}.{part}".lstrip("."))
             return
         self._place = place
+        if kind is layers.Residual:
+            self._add_residual(module, name)
+            return
+        if inside.get("inplace") and len(self.layers) in self._kept:
+            raise NotDescribed(f"{place} changes in place what is added to its result")
         try:
             _KNOWN[kind](self, module)
         except NotDescribed as error:
@@ -70,13 +77,14 @@ class Described:
         if weights is not None:
             self.weights.append(weights)
 
-    def add_residual(self, module: nn.Module) -> None:
-        """Add the layers of a module, and the sum of what they take and give."""
+    def _add_residual(self, module: Any, name: str) -> None:
+        """Add the layers of a sum of what they take and give."""
         self._flatten()
         ahead, place, start = len(self.reshapes[0]), self._place, len(self.layers)
-        self._add(module, place)
+        self._kept.add(start)
+        self._add(module.layers, f"{name}.layers".lstrip("."))
         if self.reshapes[1] or len(self.reshapes[0]) > ahead or len(self.layers) == start:
-            raise NotDescribed("adds what has other dimensions, or its input itself")
+            raise NotDescribed(f"{place} adds what has other dimensions, or its input itself")
         self.append(Residual(len(self.layers) - start))
 
     def _flatten(self) -> None:
@@ -102,7 +110,7 @@ def _require_known(module: nn.Module) -> None:
     ahead = [("", module)]
     for name, part in ahead:
         kind = type(part)
-        if kind in (nn.Sequential, layers.Residual):
+        if kind in _OF_OTHERS:
             ahead += [(f"{name}.{key}" if name else key, each) for key, each in vars(part)["_modules"].items()]
         elif kind not in _KNOWN:
             raise NotDescribed(f"{_place(kind, name)} is no layer that is compiled")
@@ -241,10 +249,6 @@ def _function(name: str, *numbers: str | float) -> Callable[[Described, Any], No
     return add
 
 
-def _residual(found: Described, module: Any) -> None:
-    found.add_residual(module.layers)
-
-
 def _nothing(found: Described, module: Any) -> None:
     """Add no layer: in evaluation it gives what it gets."""
 
@@ -266,7 +270,6 @@ _KNOWN: Mapping[type[nn.Module], Callable[[Described, Any], None]] = cast(
         nn.Flatten: _reshape,
         nn.Unflatten: _reshape,
         Reshaping: _reshape,
-        layers.Residual: _residual,
         nn.GELU: _gelu,
         nn.ReLU: _function("relu"),
         nn.ReLU6: _function("clamp", 0.0, 6.0),
@@ -283,5 +286,8 @@ _KNOWN: Mapping[type[nn.Module], Callable[[Described, Any], None]] = cast(
     },
 )
 
-_FORWARDS: Mapping[type[nn.Module], object] = {kind: cast(Any, kind).forward for kind in (*_KNOWN, nn.Sequential)}
+_OF_OTHERS = (nn.Sequential, layers.Residual)
+"""Modules that consist of others."""
+
+_FORWARDS: Mapping[type[nn.Module], object] = {kind: cast(Any, kind).forward for kind in (*_KNOWN, *_OF_OTHERS)}
 """What the layers compute, which programs may exchange."""

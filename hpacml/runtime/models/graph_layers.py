@@ -153,14 +153,14 @@ def _pool(kind: Any) -> Make:
     return make
 
 
-def _function(kind: Callable[..., nn.Module], *names: str) -> Make:
-    return lambda a, node: kind(*(a[name] for name in names))
+def _function(kind: Callable[..., nn.Module], *names: str, **others: bool) -> Make:
+    return lambda a, node: kind(*(a[name] for name in names), **others)
 
 
 def _elu(a: Arguments, node: torch.fx.Node) -> nn.Module:
     if (a["scale"], a["input_scale"]) != (1, 1):
         raise NotDescribed(f"{node.target} has scales")
-    return nn.ELU(a["alpha"])
+    return nn.ELU(a["alpha"], inplace=node.target is _aten.elu_.default)
 
 
 def _clamp(a: Arguments, node: torch.fx.Node) -> nn.Module:
@@ -267,7 +267,12 @@ _OPERATIONS: Mapping[object, Make] = {
     _aten.relu.default: _function(nn.ReLU),
     _aten.relu6.default: _function(nn.ReLU6),
     _aten.leaky_relu.default: _function(nn.LeakyReLU, "negative_slope"),
+    _aten.relu_.default: _function(nn.ReLU, inplace=True),
+    _aten.leaky_relu_.default: _function(nn.LeakyReLU, "negative_slope", inplace=True),
+    _aten.silu_.default: _function(nn.SiLU, inplace=True),
+    _aten.hardtanh_.default: _function(nn.Hardtanh, "min_val", "max_val", inplace=True),
     _aten.elu.default: _elu,
+    _aten.elu_.default: _elu,
     _aten.gelu.default: _function(nn.GELU, "approximate"),
     _aten.silu.default: _function(nn.SiLU),
     _aten.tanh.default: _function(nn.Tanh),

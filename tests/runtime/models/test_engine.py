@@ -156,7 +156,7 @@ def test_residual_sums() -> None:
     outer = hpacml.Residual(nn.Linear(9, 17), nn.SiLU(), nn.Linear(17, 9), inner, nn.BatchNorm1d(9))
     net = nn.Sequential(hpacml.Residual(nn.Sigmoid()), nn.Linear(5, 9), outer, nn.ReLU(), outer, nn.Linear(9, 3))
     require_equal(net.double().eval())
-    require_equal(nn.Sequential(nn.Linear(5, 3), hpacml.Residual(nn.Linear(3, 3))).eval())
+    require_equal(nn.Sequential(nn.Linear(5, 3), hpacml.Residual(nn.Linear(3, 3), nn.ReLU(inplace=True))).eval())
 
 
 def test_statistics_of_another_number_of_features() -> None:
@@ -302,6 +302,12 @@ OTHERS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "function": (lambda net: lambda x: net(x), "it is no module of layers"),
     "half": (lambda net: net.half(), "its weights are not all float32, or all float64"),
     "softmax": (lambda net: nn.Sequential(net, nn.Softmax(1)).eval(), r"Softmax \('1'\) is no layer"),
+    "in place": (
+        lambda net: (
+            nn.Sequential(net, hpacml.Residual(nn.Dropout(), nn.ReLU(inplace=True), nn.Linear(3, 3))).double().eval()
+        ),
+        r"ReLU \('1.layers.1'\) changes in place what is added",
+    ),
     "itself": (
         lambda net: nn.Sequential(net, hpacml.Residual()).eval(),
         "adds what has other dimensions, or its input",

@@ -60,6 +60,8 @@ FORWARDS: dict[str, Callable[[Any, Any], Any]] = {
     "curves": lambda net, x: F.gelu(net.b(F.silu(F.elu(F.gelu(net.a(x)), 0.5))), approximate="tanh"),
     "sigmoid": lambda net, x: F.dropout(torch.sigmoid(net.b(F.relu(torch.tanh(net.a(x)).clone()))), 0.5, net.training),
     "bounds": lambda net, x: F.hardtanh(net.b(net.a(x).clamp(-0.5, 0.25).clamp(min=-0.25).clamp(max=0.2)), -0.1, 0.3),
+    "in place": lambda net, x: F.leaky_relu(net.b(F.silu(net.c(F.relu(net.a(x), True)), True)), 0.2, True),
+    "sum in place": lambda net, x: net.b((h := net.a(x)) + net.c(F.relu(h, True))),
     "numbers": lambda net, x: net.b(torch.tanh(net.a((x - 0.1) / 3) * 2 + 1)) * 1.5,
     "arrays": lambda net, x: net.b(net.a((x - net.mean) / net.std)) * net.scale + net.shift,
     "residual": lambda net, x: net.b((h := torch.tanh(net.a(x))) + F.silu(net.c(h)) * 2),
