@@ -26,6 +26,7 @@ import torch
 from jaxtyping import Float64
 
 import hpacml
+from hpacml import locks
 from hpacml.backend import host_and_device
 from hpacml.frontend.kernel import Kernel
 from hpacml.runtime.gpu import (
@@ -752,7 +753,10 @@ class EventOfParent:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
-def test_a_child_has_neither_the_calls_nor_the_locks_of_its_parent(machine: Simulated) -> None:
+def test_a_child_has_neither_the_calls_nor_the_locks_of_its_parent(
+    machine: Simulated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "PATIENCE", 0.2)  # a fork waits for locks
     LINE.gather("a[r[0:2]]", a=machine.there(np.arange(5.0)), r=machine.there(np.array([1, 2])))
     hpacml.report(reset=True)
     site = json.dumps({"label": "forked", "way": "infer", "stages": ["replay"]}).encode()
