@@ -115,13 +115,13 @@ def parse(text: str) -> Layer:
     found = re.fullmatch(r"(\w+)(?:\(([^()]*)\))?", text)
     name, given = (found[1], found[2].split(",") if found[2] else []) if found else ("", [])
     if name == "linear" and len(given) == 2:
-        return Linear(*map(_size, given))
+        return Linear(*map(images.positive, given))
     if name in SCALINGS and len(given) == 1:
-        return Scaling(name, _size(given[0]))
+        return Scaling(name, images.positive(given[0]))
     if FUNCTIONS.get(name) == len(given):
         return Activation(name, tuple(map(float, given)))
     if name == "residual" and len(given) < 2:
-        return Residual(*map(_size, given))
+        return Residual(*map(images.positive, given))
     if (layer := images.parse(name, given)) is not None:
         return layer
     pools = [f"{each}(window)" for each in POOLS]
@@ -129,12 +129,6 @@ def parse(text: str) -> Layer:
     scalings = [f"{each}(features)" for each in SCALINGS]
     known = ", ".join(["linear(inputs, outputs)", *scalings, *FUNCTIONS, "residual(layers)", *of_images, "flatten"])
     raise ValueError(f"'{text}' is no layer: there are {known}")
-
-
-def _size(text: str) -> int:
-    if (size := int(text)) < 1:
-        raise ValueError(f"a layer has at least one feature, not {size}")
-    return size
 
 
 @dataclass(frozen=True)

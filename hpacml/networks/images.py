@@ -151,16 +151,16 @@ def parse(name: str, given: list[str]) -> ImageLayer | None:
     """Read a layer from its name and what is in its brackets; None if it is no layer of images. Raises ValueError."""
     match name, given:
         case "image", [_, _, _]:
-            return Image(*map(_positive, given))
+            return Image(*map(positive, given))
         case "flatten", []:
             return Flatten()
-        case (("max_pool" | "avg_pool"), [text]):
+        case (kind, [text]) if kind in POOLS:
             window, groups = _window(text)
             if groups == 1:
-                return Pool(name, window)
+                return Pool(kind, window)
         case "conv", [inputs, outputs, text]:
             window, groups = _window(text)
-            layer = Convolution(_positive(inputs), _positive(outputs), window, groups)
+            layer = Convolution(positive(inputs), positive(outputs), window, groups)
             if layer.inputs % groups or layer.outputs % groups:
                 raise ValueError(f"{layer} has channels that are no multiple of its groups")
             return layer
@@ -182,7 +182,7 @@ def _window(text: str) -> tuple[Window, int]:
     size, stride, dilation = (_numbers(found[name] or "1x1", 1) for name in ("size", "stride", "dilation"))
     before = _numbers(found["before"] or "0x0", 0)
     after = _numbers(found["after"], 0) if found["after"] else before
-    return Window(size, stride, dilation, before, after), _positive(found["groups"] or "1")
+    return Window(size, stride, dilation, before, after), positive(found["groups"] or "1")
 
 
 def _numbers(text: str, least: int) -> Pair:
@@ -192,7 +192,8 @@ def _numbers(text: str, least: int) -> Pair:
     return rows, columns
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """Read a number of features. Raises ValueError for what is none."""
     if (size := int(text)) < 1:
         raise ValueError(f"a layer has at least one feature, not {size}")
     return size

@@ -9,19 +9,16 @@ from itertools import product
 from typing import NamedTuple, cast
 
 from xdsl.context import Context
-from xdsl.dialects import arith, memref, scf, vector
+from xdsl.dialects import arith, memref, vector
 from xdsl.dialects.builtin import (
     AnyFloat,
     DenseIntOrFPElementsAttr,
-    IndexType,
-    IntegerAttr,
     MemRefType,
     ModuleOp,
     VectorType,
     i1,
-    i64,
 )
-from xdsl.ir import Block, Region, SSAValue
+from xdsl.ir import SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint
 
@@ -30,11 +27,10 @@ from hpacml.dialects.hpacml.networks import ImageLayerOp
 from hpacml.dtypes import SIZES
 from hpacml.networks.architecture import blocks, stages
 from hpacml.networks.images import Convolution, Pool, Window
-from hpacml.passes.common.layer_functions import applied, functions_of, loop, plus, times
+from hpacml.passes.common.layer_functions import applied, carry, functions_of, loop, plus, times
 from hpacml.passes.common.located import Builder, Rewriter
+from hpacml.passes.common.subviews import allocated
 from hpacml.passes.common.vectors import Vectors
-
-ALIGNMENT = 64
 
 
 @dataclass(frozen=True)
@@ -113,7 +109,7 @@ class _Lowering:
         source, apart = self.source, self.apart
         columns = -(-source.width // apart)
         type = MemRefType(self.element, [source.channels, source.height, apart, columns])
-        memory = builder.insert(memref.AllocOp([], [], type, IntegerAttr(ALIGNMENT, i64))).memref
+        memory = allocated(type, builder)
 
         def row(place: Sequence[SSAValue], inner: Builder) -> None:
             c, y, r = place
@@ -273,23 +269,6 @@ class _Lowering:
 
     def _weight(self, place: SSAValue, builder: Builder) -> SSAValue:
         return builder.insert(memref.LoadOp.get(cast(SSAValue, self.matrix), [place])).res
-
-
-def carry(
-    end: int,
-    values: Sequence[SSAValue],
-    builder: Builder,
-    body: Callable[[SSAValue, Sequence[SSAValue], Builder], Sequence[SSAValue]],
-) -> Sequence[SSAValue]:
-    """Build a loop up to `end`, whose body makes new values of those that it gets, and give the last ones."""
-    if end == 1:
-        return body(builder.index(0), values, builder)
-    block = Block(arg_types=[IndexType(), *(value.type for value in values)])
-    first, last, step = (builder.index(number) for number in (0, end, 1))
-    found = builder.insert(scf.ForOp(first, last, step, values, Region(block)))
-    inner = Builder(InsertPoint.at_end(block))
-    inner.insert(scf.YieldOp(*body(block.args[0], block.args[1:], inner)))
-    return found.results
 
 
 def nest(

@@ -8,9 +8,9 @@ from itertools import product
 from typing import cast
 
 from xdsl.context import Context
-from xdsl.dialects import arith, memref, scf, vector
-from xdsl.dialects.builtin import AnyFloat, IndexType, MemRefType, ModuleOp
-from xdsl.ir import Block, Region, SSAValue
+from xdsl.dialects import arith, memref, vector
+from xdsl.dialects.builtin import AnyFloat, MemRefType, ModuleOp
+from xdsl.ir import SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint
 
@@ -18,7 +18,7 @@ from hpacml.dialects.hpacml.attributes import dtype_name
 from hpacml.dialects.hpacml.networks import LayerOp
 from hpacml.dtypes import SIZES
 from hpacml.networks.architecture import blocks, stages, total
-from hpacml.passes.common.layer_functions import applied, functions_of, loop, plus, times
+from hpacml.passes.common.layer_functions import applied, carry, functions_of, loop, plus, times
 from hpacml.passes.common.located import Builder, Rewriter
 from hpacml.passes.common.vectors import Vectors
 
@@ -135,24 +135,19 @@ class _Lowering:
 
         def points(places: Sequence[SSAValue], v: Vectors) -> None:
             biases = [v.splat(v.builder.insert(memref.LoadOp.get(weights, [output])).res) for output in outputs]
-            sums = [bias for bias in biases for _ in places]
-            body = Block(arg_types=[IndexType(), *(value.type for value in sums)])
-            zero, end, one = (v.builder.index(number) for number in (0, self.inputs, 1))
-            loop = v.builder.insert(scf.ForOp(zero, end, one, sums, Region(body)))
-            inner = Vectors(self.element, self.lanes, Builder(InsertPoint.at_end(body), self.op))
-            i, *carried = body.args
-            xs = [
-                inner.builder.insert(vector.LoadOp(self.op.source, [i, place], inner.type)).result for place in places
-            ]
-            row = inner.builder.insert(arith.AddiOp(start, times(i, count, inner.builder))).result
-            products: list[SSAValue] = []
-            for output in range(count):
-                place = plus(row, output, inner.builder)
-                weight = inner.splat(inner.builder.insert(memref.LoadOp.get(weights, [place])).res)
-                for x in xs:
-                    products.append(inner.fma(weight, x, carried[len(products)]))
-            inner.builder.insert(scf.YieldOp(*products))
-            for (output, place), value in zip(product(outputs, places), loop.results, strict=True):
+
+            def over_inputs(i: SSAValue, carried: Sequence[SSAValue], b: Builder) -> Sequence[SSAValue]:
+                w = Vectors(self.element, self.lanes, b)
+                xs = [b.insert(vector.LoadOp(self.op.source, [i, place], w.type)).result for place in places]
+                row = b.insert(arith.AddiOp(start, times(i, count, b))).result
+                products: list[SSAValue] = []
+                for output in range(count):
+                    weight = w.splat(b.insert(memref.LoadOp.get(weights, [plus(row, output, b)])).res)
+                    products += [w.fma(weight, x, carried[len(products) + n]) for n, x in enumerate(xs)]
+                return products
+
+            sums = carry(self.inputs, [bias for bias in biases for _ in places], v.builder, over_inputs)
+            for (output, place), value in zip(product(outputs, places), sums, strict=True):
                 self._finish(value, output, place, v)
 
         self._points(builder, points)

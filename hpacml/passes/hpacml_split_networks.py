@@ -7,22 +7,19 @@ from typing import cast
 
 from xdsl.context import Context
 from xdsl.dialects import arith, memref
-from xdsl.dialects.builtin import DYNAMIC_INDEX, IntegerAttr, MemRefType, ModuleOp, i64
+from xdsl.dialects.builtin import DYNAMIC_INDEX, MemRefType, ModuleOp
 from xdsl.ir import SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint
 
 from hpacml.dialects.hpacml.networks import NetworkOp
-from hpacml.dialects.hpacml.packing import view_type
 from hpacml.networks.architecture import Layer, outputs
 from hpacml.networks.images import Flatten, Image
 from hpacml.passes.common.index_arithmetic import IndexArithmetic
 from hpacml.passes.common.layer_functions import loop
-from hpacml.passes.common.located import Builder, Rewriter, refusal
-from hpacml.passes.common.subviews import subview
+from hpacml.passes.common.located import Builder, Rewriter
+from hpacml.passes.common.subviews import allocated, points
 from hpacml.passes.common.sweeps import size_of
-
-ALIGNMENT = 64
 
 
 @dataclass(frozen=True)
@@ -64,14 +61,14 @@ def _split(op: NetworkOp, layers: list[Layer], at: int, most: int) -> None:
     builder = Builder(InsertPoint.before(op))
     a = IndexArithmetic(builder)
     type = MemRefType(op.element, [most, image.channels, image.height, image.width])
-    memory = builder.insert(memref.AllocOp([], [], type, IntegerAttr(ALIGNMENT, i64))).memref
+    memory = allocated(type, builder)
     count = sum(bool(layer.parameters) for layer in before)
 
     def some(first: SSAValue, inner: Builder) -> None:
         left = inner.insert(arith.SubiOp(number, first)).result
         taken = inner.insert(arith.MinSIOp(left, inner.index(most))).result
-        x, y = (_some(view, first, taken, inner) for view in (op.inputs[0], op.outputs[0]))
-        images = _some(memory, 0, taken, inner)
+        x, y = (points(view, first, taken, 0, inner) for view in (op.inputs[0], op.outputs[0]))
+        images = points(memory, 0, taken, 0, inner)
         flat = MemRefType(op.element, [DYNAMIC_INDEX, image.features])
         features = inner.insert(
             memref.ReinterpretCastOp.from_dynamic(memory, [0], [taken, image.features], [image.features, 1], flat)
@@ -83,12 +80,3 @@ def _split(op: NetworkOp, layers: list[Layer], at: int, most: int) -> None:
     loop(number, most, builder, some)
     builder.insert(memref.DeallocOp.get(memory))
     Rewriter.erase_op(op)
-
-
-def _some(view: SSAValue, first: SSAValue | int, count: SSAValue, builder: Builder) -> SSAValue:
-    """Some points of a view."""
-    memory = view_type(view)
-    if not isinstance(memory, MemRefType):
-        raise refusal(view.owner, "images are read from memory, not through indices")
-    shape = memory.get_shape()
-    return subview(view, [first, *[0] * (len(shape) - 1)], [count, *shape[1:]], 0, builder)

@@ -10,22 +10,20 @@ from typing import cast
 
 from xdsl.context import Context
 from xdsl.dialects import arith, memref
-from xdsl.dialects.builtin import AnyFloat, FloatAttr, IntegerAttr, MemRefType, ModuleOp, f64, i64
+from xdsl.dialects.builtin import AnyFloat, FloatAttr, MemRefType, ModuleOp, f64
 from xdsl.ir import SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint
 
 from hpacml.dialects.hpacml.networks import ImageLayerOp, NetworkOp
-from hpacml.dialects.hpacml.packing import FusedGatherOp, FusedScatterOp, view_type
+from hpacml.dialects.hpacml.packing import FusedGatherOp, FusedScatterOp
 from hpacml.networks.architecture import Layer, Stage, gives_f64, stages
 from hpacml.networks.images import Convolution, Image, Pair, Pool, Window
 from hpacml.passes.common.index_arithmetic import IndexArithmetic
 from hpacml.passes.common.layer_functions import loop, plus
-from hpacml.passes.common.located import Builder, Rewriter, refusal
-from hpacml.passes.common.subviews import subview
+from hpacml.passes.common.located import Builder, Rewriter
+from hpacml.passes.common.subviews import allocated, points, subview
 from hpacml.passes.common.sweeps import size_of
-
-ALIGNMENT = 64
 
 
 @dataclass(frozen=True)
@@ -96,14 +94,14 @@ class _Tiling:
     def _one(self, number: SSAValue, buffers: Sequence[_Buffer], builder: Builder) -> None:
         op = self.op
         zero = builder.index(0)
-        image = _image(op.inputs[0], number, builder)
+        image = points(op.inputs[0], number, 1, 1, builder)
         builder.insert(FusedGatherOp([image], buffers[0].inside, [zero], []))
         weights = iter(op.weights)
         for stage, (source, target) in zip(self.stages, pairwise(buffers), strict=True):
             taken = [next(weights) for layer in stage.layers if layer.parameters]
             added = [buffers[number].inside for number in stage.sums]
             builder.insert(ImageLayerOp(_unpadded(stage), taken, added, source.padded, target.inside))
-        image = _image(op.outputs[0], number, builder)
+        image = points(op.outputs[0], number, 1, 1, builder)
         builder.insert(FusedScatterOp([image], buffers[-1].inside, [zero], []))
 
 
@@ -115,21 +113,13 @@ def _unpadded(stage: Stage) -> list[Layer]:
     return stage.layers
 
 
-def _image(view: SSAValue, number: SSAValue, builder: Builder) -> SSAValue:
-    """An image of a view."""
-    memory = view_type(view)
-    if not isinstance(memory, MemRefType):
-        raise refusal(view.owner, "images are read from memory, not through indices")
-    return subview(view, [number, 0, 0, 0], [1, *memory.get_shape()[1:]], 1, builder)
-
-
 def _buffer(image: Image, element: AnyFloat, reader: Stage | None, builder: Builder) -> _Buffer:
     """Memory for an image, with the padding that the windows of its reader want."""
     first = None if reader is None else reader.first
     window = first.window if isinstance(first, Convolution | Pool) else Window((1, 1))
     around = window.around(image)
     type = MemRefType(element, [around.channels, around.height, around.width])
-    padded = builder.insert(memref.AllocOp([], [], type, IntegerAttr(ALIGNMENT, i64))).memref
+    padded = allocated(type, builder)
     if not window.is_padded:
         return _Buffer(padded, padded)
     is_maximum = isinstance(first, Pool) and first.kind == "max_pool"

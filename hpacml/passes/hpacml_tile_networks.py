@@ -12,12 +12,10 @@ from xdsl.dialects.builtin import (
     DYNAMIC_INDEX,
     AnyFloat,
     IndexType,
-    IntegerAttr,
     MemRefType,
     ModuleOp,
     StridedLayoutAttr,
     f64,
-    i64,
 )
 from xdsl.ir import Block, Region, SSAValue
 from xdsl.passes import ModulePass
@@ -30,10 +28,8 @@ from hpacml.dtypes import SIZES
 from hpacml.networks.architecture import gives_f64, stages, total
 from hpacml.passes.common.index_arithmetic import IndexArithmetic
 from hpacml.passes.common.located import Builder, Rewriter, refusal
-from hpacml.passes.common.subviews import subview
+from hpacml.passes.common.subviews import allocated, subview
 from hpacml.passes.common.sweeps import size_of
-
-ALIGNMENT = 64
 
 
 @dataclass(frozen=True)
@@ -86,7 +82,7 @@ class _Tiling:
         if gives_f64(op.parsed()):
             elements[-1] = f64
         tiles = [
-            builder.insert(memref.AllocOp([], [], MemRefType(*each), IntegerAttr(ALIGNMENT, i64))).memref
+            allocated(MemRefType(*each), builder)
             for each in zip(elements, ([width, self.points] for width in widths), strict=True)
         ]
         sizes = [a.value(size_of(op.inputs[0], d, a)) for d in range(op.rank)]

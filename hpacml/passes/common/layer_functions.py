@@ -97,6 +97,23 @@ def loop(end: SSAValue, step: int, builder: Builder, body: Callable[[SSAValue, B
     inner.insert(scf.YieldOp())
 
 
+def carry(
+    end: int,
+    values: Sequence[SSAValue],
+    builder: Builder,
+    body: Callable[[SSAValue, Sequence[SSAValue], Builder], Sequence[SSAValue]],
+) -> Sequence[SSAValue]:
+    """Build a loop up to `end`, whose body makes new values of those that it gets, and give the last ones."""
+    if end == 1:
+        return body(builder.index(0), values, builder)
+    block = Block(arg_types=[IndexType(), *(value.type for value in values)])
+    first, last, step = (builder.index(number) for number in (0, end, 1))
+    found = builder.insert(scf.ForOp(first, last, step, values, Region(block)))
+    inner = Builder(InsertPoint.at_end(block))
+    inner.insert(scf.YieldOp(*body(block.args[0], block.args[1:], inner)))
+    return found.results
+
+
 def plus(value: SSAValue, number: int, builder: Builder) -> SSAValue:
     return builder.insert(arith.AddiOp(value, builder.index(number))).result
 

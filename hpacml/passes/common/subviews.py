@@ -1,4 +1,4 @@
-"""Parts of strided memory, less the dimensions that they have one place in."""
+"""Memory of tiles and images, and parts of it, less the dimensions that they have one place in."""
 
 from __future__ import annotations
 
@@ -6,11 +6,29 @@ from collections.abc import Sequence
 from typing import cast
 
 from xdsl.dialects import memref
-from xdsl.dialects.builtin import MemRefType, StridedLayoutAttr
+from xdsl.dialects.builtin import IntegerAttr, MemRefType, StridedLayoutAttr, i64
 from xdsl.ir import SSAValue
 
 from hpacml.dialects.hpacml.attributes import strides_of
-from hpacml.passes.common.located import Builder
+from hpacml.dialects.hpacml.packing import view_type
+from hpacml.passes.common.located import Builder, refusal
+
+ALIGNMENT = 64
+"""The bytes of the longest vectors."""
+
+
+def allocated(type: MemRefType, builder: Builder) -> SSAValue:
+    """New memory for vectors."""
+    return builder.insert(memref.AllocOp([], [], type, IntegerAttr(ALIGNMENT, i64))).memref
+
+
+def points(view: SSAValue, first: SSAValue | int, count: SSAValue | int, dropped: int, builder: Builder) -> SSAValue:
+    """Some points of a view, whose first dimension is theirs, without its first `dropped` dimensions."""
+    memory = view_type(view)
+    if not isinstance(memory, MemRefType):
+        raise refusal(view.owner, "images are read from memory, not through indices")
+    rest = memory.get_shape()[1:]
+    return subview(view, [first, *[0] * len(rest)], [count, *rest], dropped, builder)
 
 
 def subview(
