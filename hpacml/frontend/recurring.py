@@ -10,7 +10,7 @@ import numpy as np
 
 from hpacml.runtime.arrays.protocols import array_view
 from hpacml.runtime.arrays.torch_memory import ORDINARY
-from hpacml.runtime.arrays.views import ArrayView, Words, descriptor, extent
+from hpacml.runtime.arrays.views import ArrayView, descriptor, extent, moved
 
 
 class Recurring:
@@ -44,7 +44,7 @@ class Recurring:
         self._arrays = tuple(arrays)
         self._forms = [(view.dtype, view.shape, view.strides, view.device) for view in views]
         self._reaches = [tuple(end - view.address for end in extent(view)) for view in views]
-        self._descriptors = [_Descriptor(view) for view in views]
+        self._descriptors = [descriptor(view) for view in views]
         self.made = views[-1].shape, views[-1].dtype
         """The shape and the dtype of the tensor."""
         self.written = frozenset(written)
@@ -79,7 +79,7 @@ class Recurring:
 
     def run(self, views: Sequence[ArrayView]) -> None:
         """Run the map on these arrays, and on the tensor behind them."""
-        descriptors = [made.at(view.address) for made, view in zip(self._descriptors, views, strict=True)]
+        descriptors = [moved(words, view.address) for words, view in zip(self._descriptors, views, strict=True)]
         self._function(*map(ctypes.addressof, descriptors), *self._constants)
 
     def _view(self, value: object, name: str, number: int) -> ArrayView | None:
@@ -93,18 +93,3 @@ class Recurring:
     def _reach(self, view: ArrayView, number: int) -> tuple[int, int]:
         low, high = self._reaches[number]
         return view.address + low, view.address + high
-
-
-class _Descriptor:
-    """Makes descriptors of views of one form."""
-
-    __slots__ = ("_bytes", "_words")
-
-    def __init__(self, view: ArrayView) -> None:
-        words = descriptor(view)
-        self._bytes, self._words = bytes(words), type(words)
-
-    def at(self, address: int) -> Words:
-        words = self._words.from_buffer_copy(self._bytes)
-        words[0] = words[1] = address
-        return words

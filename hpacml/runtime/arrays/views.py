@@ -120,6 +120,13 @@ def descriptor(view: ArrayView) -> Words:
     return result
 
 
+def moved(words: Words, address: int) -> Words:
+    """A descriptor of other memory of the same form."""
+    result = type(words).from_buffer_copy(words)
+    result[0] = result[1] = address
+    return result
+
+
 def words_at(address: int, rank: int) -> Words:
     """The ranked memref descriptor at `address`."""
     return _descriptor_layout(rank)[0].from_address(address)

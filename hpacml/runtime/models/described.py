@@ -60,15 +60,17 @@ class Described:
                 self._add(child, f"{name}.{part}".lstrip("."))
             return
         self._place = place
-        if kind is layers.Residual:
-            self._add_residual(module, name)
-            return
         if inside.get("inplace") and len(self.layers) in self._kept:
             raise NotDescribed(f"{place} changes in place what is added to its result")
         try:
-            _KNOWN[kind](self, module)
+            if kind is layers.Residual:
+                self._flatten()
+            else:
+                _KNOWN[kind](self, module)
         except NotDescribed as error:
             raise NotDescribed(f"{place} {error}") from None
+        if kind is layers.Residual:
+            self._add_residual(module, name)
 
     def append(self, layer: Layer, weights: Callable[[], Weights] | None = None, ranks: Collection[int] = ()) -> None:
         """Add a layer, which takes images of so many dimensions; 0 are none, and () any."""
@@ -79,7 +81,6 @@ class Described:
 
     def _add_residual(self, module: Any, name: str) -> None:
         """Add the layers of a sum of what they take and give."""
-        self._flatten()
         ahead, place, start = len(self.reshapes[0]), self._place, len(self.layers)
         self._kept.add(start)
         self._add(module.layers, f"{name}.layers".lstrip("."))

@@ -8,9 +8,10 @@ from functools import partial
 
 import torch
 
-from hpacml.runtime.arrays.views import Words, words_at
+from hpacml.runtime.arrays.views import Words, moved, words_at
 from hpacml.runtime.models import threads
 from hpacml.runtime.models.described import NotDescribed
+from hpacml.runtime.models.network import InputType
 from hpacml.runtime.models.network_code import Views
 from hpacml.runtime.models.packed_network import Code, PackedNetwork
 
@@ -19,10 +20,15 @@ LEAST_WORK = 1 << 20
 
 
 class Engine:
-    """Runs what `find` gives by compiled code. A module that is `fixed` is looked at once, others at each call."""
+    """Runs what `find` gives by compiled code. A module that is `fixed` is looked at once, others at each call.
 
-    def __init__(self, find: Callable[[], torch.nn.Module], fixed: bool) -> None:
-        self._find, self._fixed = find, fixed
+    `declared` are the inputs that its file declares, if it is of one that does.
+    """
+
+    def __init__(
+        self, find: Callable[[], torch.nn.Module], fixed: bool, declared: Sequence[InputType] | None = None
+    ) -> None:
+        self._find, self._fixed, self._declared = find, fixed, declared
         self._known: PackedNetwork | None = None
         self._reason: str | None = None
         """Why a module that never changes is not compiled."""
@@ -30,14 +36,14 @@ class Engine:
     def run(self, x: torch.Tensor, y: torch.Tensor) -> None:
         """Fill a dense tensor with what the module makes of another.
 
-        The first layer takes the features of `x`, its last dimension, or, if it flattens, all but the first.
+        The features of `x` are its last dimension, or its last ones where they are an image.
         Raises NotDescribed, and has written nothing then, for what compiled code does not compute.
         """
         if not x.is_contiguous() or not y.is_contiguous():
             raise NotDescribed("its arrays are not packed")
         known = self._look()
         code, x_words, y_words = known.code_for(x, y)
-        views = _at(x_words, x.data_ptr()), _at(y_words, y.data_ptr())
+        views = moved(x_words, x.data_ptr()), moved(y_words, y.data_ptr())
         self._compute(known, code, views, x_words[3])
 
     def run_on_views(self, views: Views, points: int, memory: Sequence[int]) -> None:
@@ -68,7 +74,7 @@ class Engine:
             return self._once()
         module, known = self._find(), self._known
         if known is None or not known.snapshot.holds(module) or known.snapshot.digest() != known.digest:
-            known = self._known = PackedNetwork(module)
+            known = self._known = PackedNetwork(module, self._declared)
         return known
 
     def _once(self) -> PackedNetwork:
@@ -77,18 +83,11 @@ class Engine:
             raise NotDescribed(self._reason)
         if self._known is None:
             try:
-                self._known = PackedNetwork(self._find())
+                self._known = PackedNetwork(self._find(), self._declared)
             except NotDescribed as error:
                 self._reason = str(error)
                 raise
         return self._known
-
-
-def _at(packed: Words, address: int) -> Words:
-    """A descriptor of other memory."""
-    words = type(packed).from_buffer_copy(packed)
-    words[0] = words[1] = address
-    return words
 
 
 def _part(view: Words, start: int, stop: int) -> Words:

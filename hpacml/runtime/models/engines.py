@@ -64,7 +64,6 @@ class Engines:
         if model is self._needs_tensors:
             return False
         try:
-            _require_rows(model, views.sweep)
             self._for(model).run_on_views(views, points, memory)
         except NotDescribed:
             self._needs_tensors = model
@@ -89,7 +88,7 @@ class Engines:
         if is_watched() or _autocasts("cpu"):
             raise NotDescribed("hooks for all modules, a mode of Torch or autocast is on")
         if (engine := model.engine) is None:
-            engine = model.engine = Engine(model.network.module, model.network.fixed)
+            engine = model.engine = Engine(model.network.module, model.network.fixed, model.network.inputs)
         return engine
 
     def _run(self, model: Model, lent: Lent, on_device: bool, apart: bool) -> torch.Tensor:
@@ -99,8 +98,6 @@ class Engines:
             raise NotDescribed("it has several inputs or outputs")
         engine = self._for(model)
         (x,), (target,) = lent.inputs, lent.targets
-        if model.network.inputs is not None and not model.network.inputs[0].fits(x):
-            raise NotDescribed(f"its file declares {model.network.declaration}")
         y = torch.empty_like(target) if lent.updates or apart else target
         if (current := instruments.current) is instruments.OFF:
             engine.run(x, y)
@@ -111,10 +108,3 @@ class Engines:
     def _note(self, engine: str, reason: object = None) -> None:
         if instruments.current.timing:
             counters.count_engine(self._label, engine if reason is None else f"{engine}, as {reason}")
-
-
-def _require_rows(model: Model, sweep: int) -> None:
-    """Raise NotDescribed for a file that declares how many points there are."""
-    inputs = model.network.inputs
-    if inputs is not None and (len(inputs[0].shape) != sweep + 1 or inputs[0].shape[:-1] != (None,) * sweep):
-        raise NotDescribed(f"its file declares {model.network.declaration}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import torch
@@ -26,6 +26,7 @@ from hpacml.networks.images import Convolution, Image, Pool
 from hpacml.runtime.arrays.views import ArrayView, Words, c_strides, descriptor, tensor_view
 from hpacml.runtime.entry import Function
 from hpacml.runtime.models.described import Described, NotDescribed, Weights
+from hpacml.runtime.models.network import InputType
 from hpacml.runtime.models.network_code import INTEGERS, Views, ViewType, compiled, packed_type, rows
 from hpacml.runtime.models.snapshot import Snapshot
 
@@ -80,9 +81,10 @@ class CodeOfTensors(NamedTuple):
 
 
 class PackedNetwork:
-    """A module as it was at a call."""
+    """A module as it was at a call, with the inputs that its file declares, if any."""
 
-    def __init__(self, module: torch.nn.Module) -> None:
+    def __init__(self, module: torch.nn.Module, declared: Sequence[InputType] | None) -> None:
+        self._declared = declared
         described = Described(module)
         self._rank, self._reshapes, self.snapshot = described.rank, described.reshapes, Snapshot(module)
         self.digest = self.snapshot.digest()  # before they are read: another thread may change them
@@ -117,6 +119,7 @@ class PackedNetwork:
         return found
 
     def _of_tensors(self, x: torch.Tensor, y: torch.Tensor) -> CodeOfTensors:
+        self._require_declared(lambda declared: declared.fits(x))
         points, given = self._parted(_reshaped(self._reshapes[0], tuple(x.shape)))
         layers = (given, *self._layers) if isinstance(given, Image) else self._layers
         made = _outputs(layers, total(given))
@@ -143,7 +146,8 @@ class PackedNetwork:
         points, image = shape[: -self._rank - 1], shape[-self._rank - 1 :]
         # Other layers than these take dimension 1 for the channels.
         may_be_alone = all(isinstance(layer, Convolution | Pool | Activation | Residual) for layer in self._layers)
-        if len(image) <= self._rank or len(points) != 1 - (may_be_alone and not points):
+        is_known = len(points) == 1 or (may_be_alone and not points)
+        if not is_known or len(image) <= self._rank:
             raise NotDescribed(f"its input has {len(shape)} dimensions, and not those of images and their number")
         channels, *others = image
         height, width = [1] * (2 - self._rank) + others
@@ -163,7 +167,14 @@ class PackedNetwork:
         if any(each not in (*floats, *integers) for each in inputs) or any(each not in floats for each in outputs):
             raise NotDescribed("its arrays have other elements than float32 and float64")
 
+    def _require_declared(self, fits: Callable[[InputType], bool]) -> None:
+        """Raise NotDescribed for an input that is none which the file declares."""
+        if self._declared is not None and not all(map(fits, self._declared)):
+            raise NotDescribed(f"its file declares {', '.join(map(str, self._declared))}")
+
     def _of_views(self, views: Views) -> Code:
+        any_rows = (None,) * views.sweep
+        self._require_declared(lambda declared: declared.shape[:-1] == any_rows)
         _require_features_second(self._layers, views.sweep)
         given, wanted = (sum(type.width for type in types) for types in (views.inputs, views.outputs))
         if self._rank or _outputs(self._layers, given) != wanted:
