@@ -93,7 +93,7 @@ def numpy(function, *args):
 
 def gathers(what, ways, quick, dense=True):
     """Compare ways, functions of `out=`. Rows by index have no aim: a copy reads its memory in order."""
-    source = ways[OURS]()
+    source = ways[OURS]().clone()  # whose memory is of the same kind as that of the others: pages of one size
     if quick and source.nbytes > 1e8:  # for which NumPy and stacks take most of the time
         ways = {name: way for name, way in ways.items() if "stack" not in name}
     ways = {**ways, COPY: lambda out=None: source.clone() if out is None else out.copy_(source)}

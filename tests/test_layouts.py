@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from jaxtyping import Float32
 
 import hpacml
@@ -125,3 +126,26 @@ def test_unknown_layouts() -> None:
     for read in (add.ir, add.ptx, add.amdgcn, add.llvm, add.asm):
         with pytest.raises(hpacml.HpacmlError, match="unknown layout 'columns': the layouts are packed, rows, strided"):
             read(layout=unknown)
+
+
+@pytest.mark.parametrize("left", ["i, 0:k", "0:k, i"])
+@pytest.mark.parametrize("step", [2, 3, 4])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_blocks_that_are_one_row_of_memory_or_not(left: str, step: int, kind: Any) -> None:
+    """Blocks of 3: they overlap, lie one behind the other, or have gaps. The tensor is packed, or has steps."""
+    a = np.arange(60, dtype=np.float32)
+    a[7] = np.nan
+    blocks = np.stack([a[step * i : step * i + 3] for i in range(14)])
+    expected = (blocks if left == "i, 0:k" else blocks.T).astype(kind)
+    functor = hpacml.functor(f"f: [{left}] = ([i * s : i * s + k])")
+    numbers = {"n": 14, "s": step, "k": 3}
+    wide = torch.zeros(expected.shape[0], 2 * expected.shape[1], dtype=torch.from_numpy(expected).dtype)
+    for tensor in (wide.new_zeros(expected.shape), wide[:, ::2]):
+        functor.gather("a[0:n]", a=a, out=tensor, **numbers)
+        np.testing.assert_array_equal(tensor.numpy(), expected)
+        if step > 2:
+            back = np.zeros_like(a)
+            functor.scatter(tensor, "a[0:n]", a=back, **numbers)
+            written = np.zeros(60, bool)
+            written[[step * i + j for i in range(14) for j in range(3)]] = True
+            np.testing.assert_array_equal(back, np.where(written, a, 0))

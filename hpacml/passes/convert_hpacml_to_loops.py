@@ -8,7 +8,7 @@ from math import prod
 
 from xdsl.context import Context
 from xdsl.dialects import arith, memref, scf
-from xdsl.dialects.builtin import BoolAttr, IntegerAttr, ModuleOp, i8, i32
+from xdsl.dialects.builtin import BoolAttr, IntegerAttr, ModuleOp, StridedLayoutAttr, i8, i32
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import PatternRewriter, PatternRewriteWalker, RewritePattern
@@ -19,8 +19,9 @@ from hpacml.dialects.hpacml_rt.bad_indices import BadIndexOp, NoneBadOp, WatchOp
 from hpacml.dialects.hpacml_rt.map_checks import DistinctOp, InBoundsOp
 from hpacml.functors.polynomials import Poly
 from hpacml.passes.common.branching import where
-from hpacml.passes.common.index_arithmetic import IndexArithmetic
+from hpacml.passes.common.index_arithmetic import Condition, IndexArithmetic
 from hpacml.passes.common.located import Builder, Rewriter, refusal
+from hpacml.passes.common.packed import as_packed, is_packed
 from hpacml.passes.common.regions import function_of
 from hpacml.passes.common.sweeps import Sweep, as_index, erase_unused_views, locate, size_of
 
@@ -31,7 +32,9 @@ DENSE = Poly.constant(16)
 @dataclass(frozen=True)
 class ConvertHpacmlToLoopsPass(ModulePass):
     """
-    One parallel loop nest over the sweep for each operation; elements are converted on the way.
+    One parallel loop nest over the sweep for each operation; elements are converted on the way. Blocks of elements that
+    lie in memory as in the tensor are one loop: at compile time where the strides are known, else where a test at run
+    time (`scf.if`) finds that.
 
     ```mlir
     hpacml.fused_gather %west, %east into %x at %c0, %c1 features [1] : ... -> memref<?x2xf32>
@@ -72,15 +75,50 @@ class _ToLoops(RewritePattern):
 
 
 def _emit(sweep: Sweep, a: IndexArithmetic) -> None:
-    sizes = [a.value(size) for size in sweep.sizes]
-    zero, one = a.value(a.constant(0)), a.value(a.constant(1))
+    """Copy what is one row in memory as one, else point by point: loops over blocks of a few elements take longer."""
+    flat = _is_one_row(sweep, a)
+    if flat is True:
+        _copy_row(sweep, a)
+    elif flat is False:
+        _copy_points(sweep, a)
+    else:
+        where(a.truth(flat), lambda a: _copy_row(sweep, a), a, lambda a: _copy_points(sweep, a))
+
+
+def _is_one_row(sweep: Sweep, a: IndexArithmetic) -> Condition:
+    """Whether both the elements of blocks and those of the tensor are a row in memory, and the same."""
+    if len(sweep.slices) > 1 or not sweep.sizes or isinstance(sweep.tensor_type.layout, StridedLayoutAttr):
+        return False
+    (slice,) = sweep.slices
+    if slice.count == 1:
+        return False
+    whole = a.eq(sweep.feature_count, prod(slice.width, start=a.constant(1)))
+    return a.all([whole, is_packed(slice.view, sweep.tensor_type, sweep.features, a)])
+
+
+def _copy_row(sweep: Sweep, a: IndexArithmetic) -> None:
+    length = prod([*sweep.sizes, *sweep.feature_sizes], start=a.constant(1))
+    view, tensor = (as_packed(each, [length], a) for each in (sweep.slices[0].view, sweep.tensor))
+    _over([length], lambda at, a: sweep.move((view, at), (tensor, at), a), a)
+
+
+def _copy_points(sweep: Sweep, a: IndexArithmetic) -> None:
+    _over(sweep.sizes, sweep.copy, a)
+
+
+def _over(
+    sizes: Sequence[Poly], work: Callable[[Sequence[SSAValue], IndexArithmetic], None], a: IndexArithmetic
+) -> None:
+    """Build parallel loops over `sizes` around `work`."""
     if not sizes:
-        sweep.copy([], a)
+        work([], a)
         return
-    body = Block(arg_types=[zero.type] * len(sizes))
-    a.builder.insert(scf.ParallelOp([zero] * len(sizes), sizes, [one] * len(sizes), [body]))
+    ends = [a.value(size) for size in sizes]
+    zero, one = a.value(a.constant(0)), a.value(a.constant(1))
+    body = Block(arg_types=[zero.type] * len(ends))
+    a.builder.insert(scf.ParallelOp([zero] * len(ends), ends, [one] * len(ends), [body]))
     inner = a.within(Builder(InsertPoint.at_end(body)))
-    sweep.copy(body.args, inner)
+    work(body.args, inner)
     inner.builder.insert(scf.ReduceOp())
 
 

@@ -22,15 +22,14 @@ from hpacml.dialects.hpacml.attributes import strides_of
 from hpacml.dialects.hpacml.packing import (
     FusedGatherOp,
     FusedScatterOp,
-    IndirectOp,
     PackOp,
     UnpackOp,
-    sweep_dims,
+    view_type,
 )
 from hpacml.passes.common.index_arithmetic import Condition, IndexArithmetic
 from hpacml.passes.common.inferences import success
 from hpacml.passes.common.located import Builder, located
-from hpacml.passes.common.strided import metadata, packed_strides, reinterpret_cast
+from hpacml.passes.common.packed import as_packed, is_packed
 from hpacml.passes.hpacml_resolve_slices import MAY_ALIAS
 
 
@@ -174,33 +173,15 @@ def _if_inferred(copy: PackOp | UnpackOp, op: memref.AllocOp) -> bool:
 
 
 def _is_packed(copy: PackOp | UnpackOp, a: IndexArithmetic) -> Condition:
-    """Whether the view's elements lie in memory in the order of the tensor, without gaps."""
-    if isinstance(copy.view.owner, IndirectOp):
+    """Whether the view's memory can be the tensor."""
+    tensor_type = cast(MemRefType, copy.tensor.type)
+    if view_type(copy.view).element_type != tensor_type.element_type:
         return False
-    view_type, tensor_type = cast(MemRefType, copy.view.type), cast(MemRefType, copy.tensor.type)
-    features = list(copy.features.get_values())
-    adjacent = not features or features == list(range(features[0], features[-1] + 1))
-    if view_type.element_type != tensor_type.element_type or view_type.memory_space != tensor_type.memory_space:
-        return False
-    if not adjacent:
-        return False
-    sweep = sweep_dims(tensor_type, features)
-    before = sum(d < features[0] for d in sweep) if features else len(sweep)
-    dims = range(view_type.get_num_dims())
-    order = [*dims[:before], *dims[len(sweep) :], *dims[before : len(sweep)]]
-    _, sizes, strides = metadata(copy.view, a)
-    expected = a.constant(1)
-    conditions: list[Condition] = []
-    for d in reversed(order):
-        if sizes[d].as_int != 1:
-            conditions.append(a.eq(strides[d], expected))
-        expected = expected * sizes[d]
-    return a.all(conditions)
+    return is_packed(copy.view, tensor_type, copy.features.get_values(), a)
 
 
 def _as_tensor(copy: PackOp | UnpackOp, op: memref.AllocOp, a: IndexArithmetic) -> SSAValue:
     """The view's memory with the shape of the tensor, row-major."""
     given = iter(op.dynamic_sizes)
     sizes = [a.number(next(given) if n == DYNAMIC_INDEX else n) for n in op.memref.type.get_shape()]
-    offset, _, _ = metadata(copy.view, a)
-    return reinterpret_cast(copy.view, offset, sizes, packed_strides(sizes, a), a)
+    return as_packed(copy.view, sizes, a)

@@ -156,3 +156,44 @@ func.func @nothing() {
 
 // CHECK-LABEL: func.func @nothing
 // CHECK-NEXT:    func.return
+
+// -----
+
+// Blocks that lie in memory as in the tensor are one row: a test at run time decides.
+
+func.func @blocks(%a: memref<?x16xf32, strided<[?, 1]>>, %x: memref<?x16xf64>) {
+  %c0 = arith.constant 0 : index
+  hpacml.pack %a into %x at %c0 features [1] : memref<?x16xf32, strided<[?, 1]>>, memref<?x16xf64>
+  func.return
+}
+
+// CHECK-LABEL: func.func @blocks
+// CHECK:         arith.cmpi eq, {{.*}} : index
+// CHECK:         scf.if
+// CHECK:           [[A:%\S+]] = memref.reinterpret_cast %a to offset: [0], sizes: {{.*}}, strides: [1]
+// CHECK:           [[X:%\S+]] = memref.reinterpret_cast %x to offset: [0], sizes: {{.*}}, strides: [1]
+// CHECK:           "scf.parallel"
+// CHECK:             memref.load [[A]][[[I:%\d+]]]
+// CHECK:             arith.extf
+// CHECK:             memref.store {{.*}}, [[X]][[[I]]]
+// CHECK:         } else {
+// CHECK-COUNT-16:  memref.store
+
+// -----
+
+// Known strides decide at compile time: images one behind the other are a row, columns of an image are none.
+
+func.func @known(%rows: memref<8x3x3xf32>, %columns: memref<8x3xf32, strided<[1, 8]>>, %x: memref<8x3x3xf32>, %y: memref<8x3xf32>) {
+  %c0 = arith.constant 0 : index
+  hpacml.unpack %rows from %x at %c0 features [1, 2] : memref<8x3x3xf32>, memref<8x3x3xf32>
+  hpacml.pack %columns into %y at %c0 features [1] : memref<8x3xf32, strided<[1, 8]>>, memref<8x3xf32>
+  func.return
+}
+
+// CHECK-LABEL: func.func @known
+// CHECK-NOT:     scf.if
+// CHECK:         sizes: [72], strides: [1]
+// CHECK:         sizes: [72], strides: [1]
+// CHECK:         "scf.parallel"
+// CHECK:         "scf.parallel"
+// CHECK-COUNT-3:   memref.load %columns
