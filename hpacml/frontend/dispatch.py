@@ -27,7 +27,8 @@ from hpacml.runtime.arrays.changes import note_writes
 from hpacml.runtime.arrays.protocols import array_view
 from hpacml.runtime.arrays.views import ArrayView, Layout, descriptor, layout_of
 from hpacml.runtime.entry import Function
-from hpacml.runtime.fast_path import RETURNS, Callee, Conditions, Packed, Signature
+from hpacml.runtime.fast_frame import FrameForm, Place
+from hpacml.runtime.fast_path import RETURNS, Callee, Conditions, Packed, Signature, Taken
 from hpacml.runtime.frame import Frame
 from hpacml.runtime.models import prerequisites
 from hpacml.runtime.reports import instruments
@@ -200,17 +201,34 @@ class Dispatcher:
     def _signature(self, code: Code) -> Signature | None:
         if self._count is None or self._constants or self._target == "gpu":
             return None
-        takes = [_native(p, k in code.written) for k, p in enumerate(self._kernel.parameters)]
+        taken: list[tuple[Taken, int, int]] = []
+        for k, parameter in enumerate(self._kernel.parameters):
+            if isinstance(parameter, OpaqueParameter):
+                continue
+            if (native := _native(parameter, k in code.written)) is None:
+                return None
+            taken.append((native, k, len(taken)))
         result = code.result
         returns = result.python if isinstance(result, ScalarType) else None
-        if None in takes or not (result is None or returns in RETURNS):
+        if not (result is None or returns in RETURNS):
             return None
+        slots = {k: slot for _, k, slot in taken}
+        of_arrays = [slots[k] for k in self._positions]
         rules = [
-            ((self._positions[array], axis), other and (self._positions[other[0]], other[1]), size)
+            ((of_arrays[array], axis), other and (of_arrays[other[0]], other[1]), size)
             for (array, axis), other, size, _ in self._size_rules
         ]
-        taken = [(each, k, k) for k, each in enumerate(takes) if each is not None]
-        return Signature(len(taken), taken, rules, returns=returns)
+        frame = self._frame_form(of_arrays) if code.function.needs_frame else None
+        return Signature(len(self._kernel.parameters), taken, rules, returns=returns, frame=frame)
+
+    def _frame_form(self, slots: Sequence[int]) -> FrameForm:
+        """The form of frames, where the descriptors of the arrays are in these slots."""
+        opaque = {name: self._parameters[name] for name in self._opaque}
+        places = [
+            Place(parameter.name, k, slot, dtype, rank)
+            for (k, parameter), slot, (dtype, rank) in zip(self._arrays, slots, self._expected, strict=True)
+        ]
+        return FrameForm(opaque, self._no_arguments.arguments, self._no_arguments.paths, places)
 
     def _open_fast_path(self, code: _Code, signature: Signature, chosen: Instruments) -> None:
         """Have calls with packed arrays of the host enter this code natively, as long as it is the code for them."""

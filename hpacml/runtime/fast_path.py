@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from hpacml.runtime.fast_frame import FrameForm
 
 FastPath: TypeAlias = tuple[object, ...]
 """The table that native code reads, and the owners of what it points to."""
@@ -54,17 +57,25 @@ class Known:
     shape: tuple[int, ...]
     strides: tuple[int, ...]
     """In elements."""
+    written: bool = False
 
     @property
     def rank(self) -> int:
         return len(self.shape)
 
 
+@dataclass(frozen=True, slots=True)
+class OfClass:
+    """An argument of this class, at which native code does not look any further."""
+
+    kind: type[Any]
+
+
 Rule: TypeAlias = tuple[tuple[int, int], tuple[int, int] | None, int]
 """An axis of an argument, and that of another which has the same size, or the size."""
 
-Taken: TypeAlias = "Packed | Known | type[Any] | int"
-"""An array, a number of a type, or this very integer."""
+Taken: TypeAlias = "Packed | Known | OfClass | type[Any] | int"
+"""An array, an object, a number of a type, or this very integer."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,12 +94,14 @@ class Signature:
     arguments: int
     """How many arguments a call has."""
     takes: Sequence[tuple[Taken, int, int]]
-    """What is taken of which argument, and into which slot of the code. Each argument occurs."""
+    """What is taken of which argument, and into which slot of the code. Others may be anything."""
     rules: Sequence[Rule] = ()
     constants: Sequence[tuple[int, int]] = ()
     """Slots, and what they hold in each call."""
     returns: type[Any] | None = None
     made: Made | None = None
+    frame: FrameForm | None = None
+    """What the frames of the calls have in common, for code that may ask for what a frame has."""
 
 
 RETURNS: Mapping[type[Any], tuple[int, type[Any] | None]] = {

@@ -9,14 +9,16 @@
 
 ; The table: arguments, words of the stack, slots of the function, the function; what tells whether it failed (null: it
 ; cannot); kind and class of the result; what makes a tensor for results, its slot and description; how many follow of
-; entries, answers, rules, constants and parameters.
-%path = type { i64, i64, i64, ptr, ptr, i64, ptr, ptr, i64, ptr, i64, i64, i64, i64, i64 }
+; entries, answers, rules, constants and parameters; what makes a frame of the address of the slots and the arguments
+; (null: there is none), what has the list of frames of each thread and its name there, how many frames it may have, the
+; name of the result in the frame (null: it has none).
+%path = type { i64, i64, i64, ptr, ptr, i64, ptr, ptr, i64, ptr, i64, i64, i64, i64, i64, ptr, ptr, ptr, i64, ptr }
 %entry = type { ptr, ptr, ptr } ; a dictionary, a key, the object that is there (null: none)
 %answer = type { ptr, ptr } ; a function, the object that it returns
 %rule = type { i64, i64, i64, i64 } ; the slot of an array and one of its axes; of another one, or -1 and the size
 %constant = type { i64, i64 } ; a slot, its value
 ; Kind, class; dtype (of a bool: True; of a float: a second class; of an int that is known: itself); description of an
-; array that is known; rank, flags; argument, slot.
+; array that is known; rank, flags; argument, slot. Of kind 6 is an object that has this class, which has no slot.
 %parameter = type { i64, ptr, ptr, ptr, i32, i32, i64, i64 }
 ; The description of an array that is known: its rank, its descriptor, its strides in bytes.
 ; Of NumPy: head, data, rank, sizes, strides, base, dtype, flags.
@@ -42,7 +44,12 @@ declare double @PyFloat_AsDouble(ptr)
 declare ptr @PyFloat_FromDouble(double)
 declare i64 @PyLong_AsLongLongAndOverflow(ptr, ptr)
 declare ptr @PyLong_AsVoidPtr(ptr)
+declare i64 @PyList_Size(ptr)
+declare i32 @PyList_Append(ptr, ptr)
+declare i32 @PyList_SetSlice(ptr, i64, i64, ptr)
 declare ptr @PyLong_FromLongLong(i64)
+declare ptr @PyLong_FromVoidPtr(ptr)
+declare ptr @PyObject_GetAttr(ptr, ptr)
 declare ptr @PyBool_FromLong(i64)
 declare ptr @PyMem_Malloc(i64)
 declare void @PyMem_Free(ptr)
@@ -199,8 +206,6 @@ fail:
 
 ; Returns @declined, or null with the exception of a function of the table, such as an interrupt.
 define internal ptr @run(ptr %table, ptr %given, i64 %number) noinline {
-  %overflow = alloca i32
-  %question_of_status = alloca ptr
   %count = load i64, ptr %table
   %complete = icmp eq i64 %number, %count
   br i1 %complete, label %look_up, label %decline
@@ -255,11 +260,194 @@ compare:
   %agrees = icmp eq ptr %answered, %expected
   br i1 %agrees, label %next_question, label %decline
 
-; From here on nothing of Python runs until the code has: arrays stay as they are found.
 begin:
   %words_slot = getelementptr %path, ptr %table, i32 0, i32 1
   %words = load i64, ptr %words_slot
   %slots = alloca i64, i64 %words
+  %maker_slot = getelementptr %path, ptr %table, i32 0, i32 15
+  %maker = load ptr, ptr %maker_slot
+  %frameless = icmp eq ptr %maker, null
+  br i1 %frameless, label %plainly, label %enframe
+
+plainly:
+  %plain_result = call ptr @enter(ptr %table, ptr %given, ptr %slots, ptr %rules)
+  ret ptr %plain_result
+
+enframe:
+  %threads_slot = getelementptr %path, ptr %table, i32 0, i32 16
+  %threads = load ptr, ptr %threads_slot
+  %name_slot = getelementptr %path, ptr %table, i32 0, i32 17
+  %name = load ptr, ptr %name_slot
+  %frames = call ptr @PyObject_GetAttr(ptr %threads, ptr %name)
+  %lost = icmp eq ptr %frames, null
+  br i1 %lost, label %fail, label %measure
+
+measure:
+  %depth = call i64 @PyList_Size(ptr %frames)
+  %most_slot = getelementptr %path, ptr %table, i32 0, i32 18
+  %most = load i64, ptr %most_slot
+  %deep = icmp sge i64 %depth, %most
+  br i1 %deep, label %too_deep, label %make
+
+make:
+  %address = call ptr @PyLong_FromVoidPtr(ptr %slots)
+  %no_address = icmp eq ptr %address, null
+  br i1 %no_address, label %unmade, label %gather
+
+gather:
+  %all = add i64 %number, 1
+  %arguments = alloca ptr, i64 %all
+  store ptr %address, ptr %arguments
+  %behind = getelementptr ptr, ptr %arguments, i64 1
+  %size = shl i64 %number, 3
+  call void @llvm.memcpy.p0.p0.i64(ptr %behind, ptr %given, i64 %size, i1 false)
+  %frame = call ptr @PyObject_Vectorcall(ptr %maker, ptr %arguments, i64 %all, ptr null)
+  call void @Py_DecRef(ptr %address)
+  %no_frame = icmp eq ptr %frame, null
+  br i1 %no_frame, label %unmade, label %push
+
+push:
+  %pushed = call i32 @PyList_Append(ptr %frames, ptr %frame)
+  %unpushed = icmp slt i32 %pushed, 0
+  br i1 %unpushed, label %drop, label %framed
+
+framed:
+  %result = call ptr @enter(ptr %table, ptr %given, ptr %slots, ptr %rules)
+  %end = call i64 @PyList_Size(ptr %frames)
+  %popped = call i32 @PyList_SetSlice(ptr %frames, i64 %depth, i64 %end, ptr null)
+  call void @Py_DecRef(ptr %frames)
+  %unfit = icmp eq ptr %result, @declined
+  %wrong = icmp eq ptr %result, null
+  %without = or i1 %unfit, %wrong
+  %attribute_slot = getelementptr %path, ptr %table, i32 0, i32 19
+  %attribute = load ptr, ptr %attribute_slot
+  %as_it_is = icmp eq ptr %attribute, null
+  %done = or i1 %without, %as_it_is
+  br i1 %done, label %return, label %of_frame
+
+of_frame:
+  call void @Py_DecRef(ptr %result)
+  %found = call ptr @PyObject_GetAttr(ptr %frame, ptr %attribute)
+  br label %return
+
+return:
+  %returned = phi ptr [ %result, %framed ], [ %found, %of_frame ]
+  call void @Py_DecRef(ptr %frame)
+  ret ptr %returned
+
+drop:
+  call void @Py_DecRef(ptr %frame)
+  br label %unmade
+
+unmade:
+  call void @Py_DecRef(ptr %frames)
+  ret ptr null
+
+too_deep:
+  call void @Py_DecRef(ptr %frames)
+  ret ptr @declined
+
+decline:
+  ret ptr @declined
+
+fail:
+  ret ptr null
+}
+
+; Where the table has what it takes of the arguments: behind its rules, and its constants.
+define internal ptr @parameters_behind(ptr %table, ptr %rules) {
+  %ruled_slot = getelementptr %path, ptr %table, i32 0, i32 12
+  %ruled = load i64, ptr %ruled_slot
+  %constants = getelementptr %rule, ptr %rules, i64 %ruled
+  %fixed_slot = getelementptr %path, ptr %table, i32 0, i32 13
+  %fixed = load i64, ptr %fixed_slot
+  %parameters = getelementptr %constant, ptr %constants, i64 %fixed
+  ret ptr %parameters
+}
+
+; A function of Python that tells whether arrays still have the memory and the sizes of their descriptors: it takes the
+; address of the slots, and the arguments of the call.
+define ptr @hpacml_stayed(ptr %path, ptr %given, i64 %number) {
+  %bytes = call ptr @PyTuple_GetItem(ptr %path, i64 0)
+  %table = call ptr @PyBytes_AsString(ptr %bytes)
+  %address = load ptr, ptr %given
+  %slots = call ptr @PyLong_AsVoidPtr(ptr %address)
+  %arguments = getelementptr ptr, ptr %given, i64 1
+  %lookups_slot = getelementptr %path, ptr %table, i32 0, i32 10
+  %lookups = load i64, ptr %lookups_slot
+  %questions_slot = getelementptr %path, ptr %table, i32 0, i32 11
+  %questions = load i64, ptr %questions_slot
+  %entries = getelementptr %path, ptr %table, i32 1
+  %answers = getelementptr %entry, ptr %entries, i64 %lookups
+  %rules = getelementptr %answer, ptr %answers, i64 %questions
+  %parameters = call ptr @parameters_behind(ptr %table, ptr %rules)
+  %taking_slot = getelementptr %path, ptr %table, i32 0, i32 14
+  %taking = load i64, ptr %taking_slot
+  br label %next
+
+next:
+  %i = phi i64 [ 0, %0 ], [ %i_next, %look ], [ %i_next, %next_axis ]
+  %more = icmp ult i64 %i, %taking
+  br i1 %more, label %look, label %return
+
+look:
+  %i_next = add i64 %i, 1
+  %parameter = getelementptr %parameter, ptr %parameters, i64 %i
+  %kind = load i64, ptr %parameter
+  %any_array = icmp eq i64 %kind, 0
+  %known_array = icmp eq i64 %kind, 5
+  %is_array = or i1 %any_array, %known_array
+  br i1 %is_array, label %compare, label %next
+
+compare:
+  %argument_slot = getelementptr %parameter, ptr %parameter, i32 0, i32 6
+  %argument = load i64, ptr %argument_slot
+  %number_slot = getelementptr %parameter, ptr %parameter, i32 0, i32 7
+  %slot_number = load i64, ptr %number_slot
+  %slot = getelementptr ptr, ptr %slots, i64 %slot_number
+  %descriptor = load ptr, ptr %slot
+  %object_slot = getelementptr ptr, ptr %arguments, i64 %argument
+  %object = load ptr, ptr %object_slot
+  %known_data = load ptr, ptr %descriptor
+  %data_slot = getelementptr %ndarray, ptr %object, i32 0, i32 2
+  %data = load ptr, ptr %data_slot
+  %in_place = icmp eq ptr %data, %known_data
+  %known_rank_slot = getelementptr %parameter, ptr %parameter, i32 0, i32 4
+  %known_rank = load i32, ptr %known_rank_slot
+  %rank_slot = getelementptr %ndarray, ptr %object, i32 0, i32 3
+  %rank = load i32, ptr %rank_slot
+  %of_rank = icmp eq i32 %rank, %known_rank
+  %axes = zext i32 %rank to i64
+  %dimensions_slot = getelementptr %ndarray, ptr %object, i32 0, i32 4
+  %dimensions = load ptr, ptr %dimensions_slot
+  %both = and i1 %in_place, %of_rank
+  br i1 %both, label %next_axis, label %return
+
+next_axis:
+  %d = phi i64 [ 0, %compare ], [ %d_next, %examine ]
+  %more_axes = icmp ult i64 %d, %axes
+  br i1 %more_axes, label %examine, label %next
+
+examine:
+  %d_next = add i64 %d, 1
+  %size_slot = getelementptr i64, ptr %dimensions, i64 %d
+  %size = load i64, ptr %size_slot
+  %place = add i64 %d, 3
+  %known_size_slot = getelementptr i64, ptr %descriptor, i64 %place
+  %known_size = load i64, ptr %known_size_slot
+  %as_large = icmp eq i64 %size, %known_size
+  br i1 %as_large, label %next_axis, label %return
+
+return:
+  %answer = phi i64 [ 1, %next ], [ 0, %compare ], [ 0, %examine ]
+  %stayed = call ptr @PyBool_FromLong(i64 %answer)
+  ret ptr %stayed
+}
+
+; Nothing of Python runs until the code has: arrays stay as they are found. The result is as that of @run.
+define internal ptr @enter(ptr %table, ptr %given, ptr %slots, ptr %rules) noinline {
+  %overflow = alloca i32
+  %question_of_status = alloca ptr
   %own_slot = getelementptr %path, ptr %table, i32 0, i32 2
   %own = load i64, ptr %own_slot
   %behind = getelementptr i64, ptr %slots, i64 %own
@@ -269,13 +457,13 @@ begin:
   %constants = getelementptr %rule, ptr %rules, i64 %ruled
   %fixed_slot = getelementptr %path, ptr %table, i32 0, i32 13
   %fixed = load i64, ptr %fixed_slot
-  %parameters = getelementptr %constant, ptr %constants, i64 %fixed
+  %parameters = call ptr @parameters_behind(ptr %table, ptr %rules)
   %taking_slot = getelementptr %path, ptr %table, i32 0, i32 14
   %taking = load i64, ptr %taking_slot
   br label %next_constant
 
 next_constant:
-  %c = phi i64 [ 0, %begin ], [ %c_next, %fill ]
+  %c = phi i64 [ 0, %0 ], [ %c_next, %fill ]
   %more_constants = icmp ult i64 %c, %fixed
   br i1 %more_constants, label %fill, label %next
 
@@ -328,6 +516,7 @@ which:
     i64 3, label %bool
     i64 4, label %known_int
     i64 5, label %array
+    i64 6, label %taken
   ]
 
 float:
@@ -453,8 +642,8 @@ inner:
   br label %outer
 
 taken:
-  %free = phi ptr [ %place, %float ], [ %place, %int ], [ %place, %bool ], [ %place, %known_int ], [ %end, %outer ],
-                  [ %end, %next_axis ]
+  %free = phi ptr [ %place, %float ], [ %place, %int ], [ %place, %bool ], [ %place, %known_int ], [ %place, %which ],
+                  [ %end, %outer ], [ %end, %next_axis ]
   %i_next = add i64 %i, 1
   br label %next
 

@@ -18,15 +18,27 @@ import numpy as np
 from hpacml.backend import llvm
 from hpacml.disk import cache
 from hpacml.locks import Order, lock
+from hpacml.runtime import frame
 from hpacml.runtime.arrays.views import c_strides
 from hpacml.runtime.entry import Function
-from hpacml.runtime.fast_path import ABSENT, RETURNS, Callee, Conditions, FastPath, Known, Packed, Signature, Taken
+from hpacml.runtime.fast_path import (
+    ABSENT,
+    RETURNS,
+    Callee,
+    Conditions,
+    FastPath,
+    Known,
+    OfClass,
+    Packed,
+    Signature,
+    Taken,
+)
 from hpacml.runtime.shim import runtime
 
 _TAKES: Mapping[object, tuple[int, object]] = {float: (1, np.float64), int: (2, None), bool: (3, True)}
 """How the table tells types of arguments: a number, and an object. NumPy's float64 is a Python float."""
 
-_PACKED, _KNOWN_INT, _KNOWN = 0, 4, 5
+_PACKED, _KNOWN_INT, _KNOWN, _OF_CLASS = 0, 4, 5, 6
 _C_ORDER, _ALIGNED, _WRITEABLE = 0x1, 0x100, 0x400
 _FASTCALL, _KEYWORDS = 0x80, 0x02
 _HEAD = 16
@@ -34,23 +46,24 @@ _HEAD = 16
 
 
 def open(callee: Callee, function: Function, signature: Signature, conditions: Conditions) -> None:
-    """Have calls of `callee` run a function that needs no frame, where that is possible here.
+    """Have calls of `callee` run a function, where that is possible here.
 
-    Native code then takes the place of the method `__call__` of its class, which alone is a `Callee` directly.
+    Either the signature has a frame, or the code needs none. Native code then takes the place of the method `__call__`
+    of its class, which alone is a `Callee` directly.
     """
-    if not function.needs_frame and (native := _native()) is not None:
+    if (native := _native()) is not None:
         _install(next(each for each in type(callee).__mro__ if Callee in each.__bases__), native)
-        callee.fast_path = _path(function, signature, conditions)
+        callee.fast_path = _path(native, function, signature, conditions)
 
 
 def caller(function: Function, signature: Signature, conditions: Conditions) -> Callable[..., Any] | None:
     """A function that runs code for arguments that fit, and returns NotImplemented for others; None if it cannot be.
 
-    The code needs no frame.
+    Either the signature has a frame, or the code needs none.
     """
     if (native := _native()) is None:
         return None
-    return _function(native.function, _path(function, signature, conditions))
+    return _function(native.function, _path(native, function, signature, conditions))
 
 
 def same(dictionaries: Sequence[dict[str, Any]]) -> Callable[[], bool]:
@@ -80,7 +93,7 @@ def _function(method: _Method, path: FastPath) -> Callable[..., Any]:
     return make(ctypes.addressof(method), path, None)
 
 
-def _path(function: Function, signature: Signature, conditions: Conditions) -> FastPath:
+def _path(native: _Native, function: Function, signature: Signature, conditions: Conditions) -> FastPath:
     """The table, whose numbers are 64 bits each, and the owners of what it points to."""
     owners: list[object] = [function, signature, conditions]
 
@@ -95,9 +108,11 @@ def _path(function: Function, signature: Signature, conditions: Conditions) -> F
             case Packed(dtype, rank, written):
                 flags = _C_ORDER | _ALIGNED | _WRITEABLE * written
                 return struct.pack("=4Q2i", _PACKED, id(np.ndarray), id(dtype), 0, rank, flags)
-            case Known(dtype, shape, strides):
-                description = described(shape, strides, dtype.itemsize)
-                return struct.pack("=4Q2i", _KNOWN, id(np.ndarray), id(dtype), description, len(shape), _ALIGNED)
+            case Known(dtype, shape, strides, written):
+                flags, description = _ALIGNED | _WRITEABLE * written, described(shape, strides, dtype.itemsize)
+                return struct.pack("=4Q2i", _KNOWN, id(np.ndarray), id(dtype), description, len(shape), flags)
+            case OfClass(kind):
+                return struct.pack("=4Q2i", _OF_CLASS, id(kind), 0, 0, 0, 0)
             case type():
                 kind, extra = _TAKES[taken]
                 return struct.pack("=4Q2i", kind, id(taken), id(extra), 0, 0, 0)
@@ -105,7 +120,7 @@ def _path(function: Function, signature: Signature, conditions: Conditions) -> F
                 return struct.pack("=2Qq2Q", _KNOWN_INT, id(int), taken, 0, 0)
 
     takes, rules, constants, made = signature.takes, signature.rules, signature.constants, signature.made
-    ranks = [each.rank for each, _, _ in takes if not isinstance(each, type | int)]
+    ranks = [each.rank for each, _, _ in takes if isinstance(each, Packed | Known)]
     ranks += [] if made is None else [len(made.shape)]
     words = function.slots + 1 + sum(3 + 2 * rank for rank in ranks)
     judge = None if function.is_leaf else function.settle
@@ -116,7 +131,10 @@ def _path(function: Function, signature: Signature, conditions: Conditions) -> F
     owners.append(judge)
     counts = len(conditions.entries), len(conditions.answers), len(rules), len(constants), len(takes)
     head = signature.arguments, words, function.slots, function.address, _identity(judge), kind, _identity(cls)
-    table = struct.pack("=15Q", *head, *maker, *counts)
+    make, returned = (None, None) if (form := signature.frame) is None else (form.make, form.returned)
+    owners += make, returned
+    frames = _identity(make), id(frame.FRAMES[0]), id(frame.FRAMES[1]), frame.SHALLOW, _identity(returned)
+    table = struct.pack("=20Q", *head, *maker, *counts, *frames)
     for dictionary, key, there in conditions.entries:
         table += struct.pack("=3Q", id(dictionary), id(key), 0 if there is ABSENT else id(there))
     for asked, answer in conditions.answers:
@@ -127,6 +145,8 @@ def _path(function: Function, signature: Signature, conditions: Conditions) -> F
         table += struct.pack("=2q", slot, value)
     for taken, argument, slot in takes:
         table += parameter(taken) + struct.pack("=2Q", argument, slot)
+    if form is not None:
+        form.stayed = _function(native.stayed, (table,))
     return table, *owners
 
 
@@ -149,12 +169,17 @@ _PYTHON = (
     "PyEval_SaveThread",
     "PyFloat_AsDouble",
     "PyFloat_FromDouble",
+    "PyList_Append",
+    "PyList_SetSlice",
+    "PyList_Size",
     "PyLong_AsLongLongAndOverflow",
     "PyLong_AsVoidPtr",
     "PyLong_FromLongLong",
+    "PyLong_FromVoidPtr",
     "PyMem_Free",
     "PyMem_Malloc",
     "PyObject_CallNoArgs",
+    "PyObject_GetAttr",
     "PyObject_Vectorcall",
     "PyTuple_GetItem",
     "PyTuple_Size",
@@ -163,7 +188,7 @@ _PYTHON = (
 )
 """What the native code calls of Python."""
 
-_EXPORTS = ("hpacml_admit", "hpacml_begin", "hpacml_call", "hpacml_same", "hpacml_try")
+_EXPORTS = ("hpacml_admit", "hpacml_begin", "hpacml_call", "hpacml_same", "hpacml_stayed", "hpacml_try")
 
 
 class _Native:
@@ -174,6 +199,7 @@ class _Native:
         self.method = _Method(b"__call__", library.addresses["hpacml_call"], _FASTCALL | _KEYWORDS, None)
         self.function = _Method(b"fast_path", library.addresses["hpacml_try"], _FASTCALL, None)
         self.same = _Method(b"same", library.addresses["hpacml_same"], _FASTCALL, None)
+        self.stayed = _Method(b"stayed", library.addresses["hpacml_stayed"], _FASTCALL, None)
         self._owners: list[object] = [library]
 
     def keep(self, owner: object) -> None:

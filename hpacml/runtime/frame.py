@@ -69,10 +69,32 @@ class DeviceCall(Protocol):
         ...
 
 
+class CallFrame(Protocol):
+    """What is known of a call: the `bodies` that compiled code calls by index, its `paths`, the names and the views of
+    its `arrays`, where a model may be Python, and its call on a GPU, None on the host.
+    """
+
+    @property
+    def bodies(self) -> Sequence[Callable[[], object]]: ...
+    @property
+    def paths(self) -> Paths: ...
+    @property
+    def arrays(self) -> tuple[Sequence[str], Sequence[ArrayView]]: ...
+    @property
+    def gpu(self) -> DeviceCall | None: ...
+
+    def argument(self, name: str) -> object:
+        """The opaque argument of this name."""
+        ...
+
+    def is_in_place(self) -> bool:
+        """Tell whether all arrays certainly have the memory and the sizes that they had when the call began."""
+        ...
+
+
 @dataclass(slots=True, eq=False)  # not frozen: that would take several times as long to make
 class Frame:
-    """One call: its opaque `arguments` by name, the `bodies` that compiled code calls by index, its `paths`, the names
-    and the views of its `arrays`, where a model may be Python, and its call on a GPU, None on the host.
+    """One call, with its opaque `arguments` by name.
 
     Inside `with frame:` it is the innermost frame of its thread, above those of the calls around it.
     """
@@ -82,6 +104,12 @@ class Frame:
     paths: Paths = field(default_factory=Paths)
     arrays: tuple[Sequence[str], Sequence[ArrayView]] = ((), ())
     gpu: DeviceCall | None = None
+
+    def argument(self, name: str) -> object:
+        return self.arguments[name]
+
+    def is_in_place(self) -> bool:
+        return False
 
     def on(self, gpu: DeviceCall) -> Frame:
         """The frame of the same call on a GPU."""
@@ -118,7 +146,7 @@ def _take(frames: int) -> None:
         _take(frames - 1)
 
 
-def innermost() -> Frame | None:
+def innermost() -> CallFrame | None:
     """The innermost frame of this thread, None outside of any."""
     return _calls.frames[-1] if _calls.frames else None
 
@@ -128,7 +156,7 @@ def is_on_device() -> bool:
     return bool(_calls.frames) and _calls.frames[-1].gpu is not None
 
 
-def current() -> Frame:
+def current() -> CallFrame:
     """The innermost frame of this thread. Raises HpacmlError outside of any."""
     if not _calls.frames:
         raise HpacmlError("compiled code asked for an argument or a body of its call, but no call is under way")
@@ -138,6 +166,11 @@ def current() -> Frame:
 def arrays() -> tuple[Sequence[str], Sequence[ArrayView]]:
     """The arrays of the innermost frame of this thread, none outside of any."""
     return _calls.frames[-1].arrays if _calls.frames else ((), ())
+
+
+def is_in_place() -> bool:
+    """Whether all arrays of the innermost frame of this thread certainly are where they were when its call began."""
+    return bool(_calls.frames) and _calls.frames[-1].is_in_place()
 
 
 def paths() -> Paths:
@@ -150,7 +183,10 @@ _elsewhere = Paths()
 
 class _Calls(threading.local):
     def __init__(self) -> None:
-        self.frames: list[Frame] = []
+        self.frames: list[CallFrame] = []
 
 
 _calls = _Calls()
+
+FRAMES = _calls, "frames"
+"""What has the frames of each thread, the innermost last, and by which name."""

@@ -19,7 +19,7 @@ def find(source: Source, variable: Variable) -> object:
     """What a source names: the path of its clause, the value of its argument, or the text of `variable`; else None."""
     given: object = source.path
     if source.argument is not None:
-        given = frame.current().arguments[source.argument]
+        given = frame.current().argument(source.argument)
     return given if given is not None else variable.text() or None
 
 

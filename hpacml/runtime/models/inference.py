@@ -165,7 +165,7 @@ class Inference:
                 if call is not None:
                     call.leave_to_host(f"{environment.CHECK.name}=finite")
                 self._require_finite(model, results)
-            if watched or code is not None:
+            if (watched or code is not None) and not frame.is_in_place():
                 require_in_place(*frame.arrays(), f"the model {model.name}")
             seen = loan is not lent.copies or watched
             if seen and lent.updates and lent.kept:

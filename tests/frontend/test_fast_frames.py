@@ -1,0 +1,189 @@
+"""Calls with a model that native code makes: the same results and errors as of the call in Python, by keywords."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from jaxtyping import Float64
+
+import hpacml
+from hpacml import approx
+from hpacml.runtime import frame
+
+Array = Float64[np.ndarray, "n"]
+
+
+@hpacml.kernel
+def kernel(a: Array, y: Array, factor: float, net: Any):
+    n = len(a)
+    approx("tensor functor(point: [i] = ([i]))")
+    with approx("ml(infer) in(point(a[0:n])) out(point(y[0:n])) model(net)"):
+        for i in range(n):
+            y[i] = factor * a[i]
+
+
+@hpacml.kernel
+def lenient(a: Array, y: Array, factor: float, net: Any):
+    n = len(a)
+    approx("tensor functor(point: [i] = ([i]))")
+    with approx("ml(infer) in(point(a[0:n])) out(point(y[0:n])) model(net)", on_error="accurate"):
+        for i in range(n):
+            y[i] = factor * a[i]
+
+
+def doubled(x: torch.Tensor) -> torch.Tensor:
+    return 2.0 * x
+
+
+def warm(run: Any = kernel) -> tuple[np.ndarray, np.ndarray]:
+    """Arrays of calls that are native, behind this."""
+    a, y = np.arange(5.0), np.zeros(5)
+    for _ in range(3):
+        run(a, y, 3.0, doubled)
+    assert run.fast_path
+    y[:] = 0
+    return a, y
+
+
+def in_python(run: Any, a: Any, y: Any, factor: Any, net: Any) -> Any:
+    return run(a=a, y=y, factor=factor, net=net)
+
+
+def outcome(run: Callable[..., Any], a: Any, y: Any, *others: Any) -> tuple[Any, list[float]]:
+    try:
+        found: Any = run(a, y, *others)
+    except Exception as error:
+        found = type(error), str(error), getattr(error, "__notes__", ())
+    return found, np.asarray(y).tolist()
+
+
+def failing(x: torch.Tensor) -> torch.Tensor:
+    raise ValueError("no")
+
+
+MODELS = [doubled, torch.nn.ReLU(), torch.nn.Linear(5, 5), failing, None, 3, "missing.pt", lambda x: x[:2]]
+
+
+@pytest.mark.parametrize("run", [kernel, lenient])
+@pytest.mark.parametrize("net", MODELS)
+def test_results_and_errors_are_those_of_python(run: Any, net: Any) -> None:
+    a, y = warm(run)
+    theirs = np.zeros(5)
+    for _ in range(2):
+        assert outcome(run, a, y, 3.0, net) == outcome(lambda *args: in_python(run, *args), a, theirs, 3.0, net)
+        assert frame.innermost() is None
+
+
+@pytest.mark.parametrize("a", [np.ones(4), np.ones(5, np.float32), np.ones(10)[::2], torch.ones(5).double(), [1.0]])
+def test_arguments_that_native_code_does_not_take(a: Any) -> None:
+    warm()
+    ours, theirs = np.zeros(5), np.zeros(5)
+    found = outcome(kernel, a, ours, 3.0, doubled)
+    assert found == outcome(lambda *args: in_python(kernel, *args), a, theirs, 3.0, doubled)
+    assert frame.innermost() is None
+
+
+def test_paths_of_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    net = torch.nn.Sequential(torch.nn.Linear(1, 3), torch.nn.ReLU(), torch.nn.Linear(3, 1)).double().eval()
+    hpacml.save_model(net, "net.safetensors", example=torch.zeros(3, 1).double())
+
+    @hpacml.kernel
+    def pointwise(a: Array, y: Array, net: str):
+        n = len(a)
+        approx("tensor functor(one: [i, 0:1] = ([i]))")
+        with approx("ml(infer) in(one(a[0:n])) out(one(y[0:n])) model(net)"):
+            for i in range(n):
+                y[i] = a[i]
+
+    a, y = np.arange(5.0), np.zeros(5)
+    for _ in range(5):
+        y[:] = 0
+        pointwise(a, y, "net.safetensors")
+        expected = net(torch.from_numpy(a)[:, None])[:, 0].detach().numpy()
+        np.testing.assert_allclose(y, expected, rtol=1e-12, atol=1e-14)
+        monkeypatch.chdir("/")
+
+
+@pytest.mark.parametrize("run", [kernel, lenient])
+@pytest.mark.parametrize("size", [1 << 16, 2])
+def test_a_model_that_exchanges_memory(run: Any, size: int) -> None:
+    a, _ = warm(run)
+    y = np.full(5, 7.0)
+
+    def exchange(x: torch.Tensor) -> torch.Tensor:
+        y.resize((size,), refcheck=False)
+        return x
+
+    with pytest.raises(hpacml.MapError, match="has given the array 'y' other memory or sizes"):
+        run(a, y, 3.0, exchange)
+    assert (y[:2] == 7.0).all()
+    assert frame.innermost() is None
+
+
+def test_calls_in_a_model_nest() -> None:
+    a, y = warm()
+    deepest = 0
+
+    def nested(depth: int) -> Callable[[torch.Tensor], torch.Tensor]:
+        def net(x: torch.Tensor) -> torch.Tensor:
+            nonlocal deepest
+            deepest = max(deepest, depth)
+            inner = np.zeros(5)
+            kernel(x.numpy().copy(), inner, 3.0, nested(depth - 1) if depth else doubled)
+            return torch.from_numpy(inner) + 1.0
+
+        return net
+
+    kernel(a, y, 3.0, nested(30))
+    assert deepest == 30
+    assert y.tolist() == (2.0 * a + 31.0).tolist()
+
+    def endless(x: torch.Tensor) -> torch.Tensor:
+        kernel(x.numpy().copy(), np.zeros(5), 3.0, endless)
+        return x
+
+    with pytest.raises(hpacml.HpacmlError, match=r"nested too deep|bytes|KiB|RecursionError"):
+        kernel(a, y, 3.0, endless)
+    assert frame.innermost() is None
+    kernel(a, y, 3.0, doubled)
+    assert y.tolist() == (2.0 * a).tolist()
+
+
+def test_threads_have_frames_of_their_own() -> None:
+    warm()
+    wrong: list[int] = []
+
+    def work(k: int) -> None:
+        a, y = np.full(5, float(k)), np.zeros(5)
+        for _ in range(200):
+            kernel(a, y, 3.0, lambda x: x + k)
+            if (y != 2.0 * k).any() or frame.innermost() is not None:
+                wrong.append(k)
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_a_model_that_keeps_its_input() -> None:
+    a, y = warm()
+    kept: list[torch.Tensor] = []
+
+    def keeping(x: torch.Tensor) -> torch.Tensor:
+        kept.append(x)
+        return 2.0 * x
+
+    for k in range(4):
+        a[:] = k
+        kernel(a, y, 3.0, keeping)
+    assert [x[0].item() for x in kept] == [0.0, 1.0, 2.0, 3.0]
