@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import inspect
+import json
 import linecache
 import re
 import runpy
@@ -103,8 +104,8 @@ def prototypes(of: str) -> str:
 
 
 def table(of: str) -> str:
-    """The table of the `folders` or of the `passes`."""
-    return "\n".join({"folders": folders, "passes": passes}[of]())
+    """The table of the `folders`, of the `passes`, or of the `families` of networks."""
+    return "\n".join({"folders": folders, "passes": passes, "families": families}[of]())
 
 
 def folders() -> Iterator[str]:
@@ -149,6 +150,20 @@ def passes() -> Iterator[str]:
         runs = ("x" if stage in pipeline else "" for pipeline in (STAGES, GPU_STAGES))
         says = _summary(ROOT / "hpacml" / "passes" / f"{name.replace('-', '_')}.py").removeprefix(f"`{name}`: ")
         yield f"| `{name}` | {f'`{stage}`' if stage else ''} | {' | '.join(runs)} | {says} |"
+
+
+def families() -> Iterator[str]:
+    """The hyper-parameters of each family of networks, by a table for each."""
+    from hpacml.networks import FAMILIES
+
+    for name, family in FAMILIES.items():
+        must = f", where {' and '.join(f'`{each}`' for each in family.constraints)}" if family.constraints else ""
+        yield f"\n### {name}\n\n| `{name}` | takes{must} | default | is | searched |\n|---|---|---|---|---|"
+        for each in family.hyperparameters:
+            default = json.dumps(each.default).strip('"')
+            searched = " to ".join(f"{end:g}" for end in each.searched)
+            yield f"| `{each.name}` | {each.allowed} | `{default}` | {each.meaning} | {searched} |"
+    yield ""
 
 
 def _code(language: str, text: str) -> str:
@@ -223,7 +238,7 @@ def c_header() -> str:
 
 
 def main() -> None:
-    pages = {page: with_parts(page) for page in ("architecture.md", "stages.md", "runtime-abi.md")}
+    pages = {page: with_parts(page) for page in ("architecture.md", "networks.md", "stages.md", "runtime-abi.md")}
     pages["troubleshooting.md"] = with_messages("troubleshooting.md")
     whole = {"operations.md": operations(), "environment.md": variables(), "hpacml_runtime.h": c_header()}
     for name, text in {**pages, **whole}.items():

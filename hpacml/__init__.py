@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from hpacml import environment, version
+from hpacml import environment, networks, version
 from hpacml.errors import (
     CompileError,
     DatabaseError,
@@ -50,6 +50,7 @@ __all__ = [
     "flush",
     "functor",
     "kernel",
+    "networks",
     "open_database",
     "prange",
     "ranges",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -61,3 +62,45 @@ def test_particle_filter(functors) -> None:
     g.scatter(torch.from_numpy(functors["pf_from_tensor"]), "xe[0:n], ye[0:n]", xe=xe, ye=ye, n=3)
     np.testing.assert_array_equal(xe, functors["pf_from_xe"])
     np.testing.assert_array_equal(ye, functors["pf_from_ye"])
+
+
+def saved(name: str) -> tuple[list[torch.Tensor], torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
+    """The weights of a network in the order of its layers, an input, what it gives, and the numbers that scale both."""
+    known = {
+        key: torch.from_numpy(value) for key, value in np.load(ORACLE / f"net_{name}.npz").items() if key != "config"
+    }
+    weights = {key: value for key, value in known.items() if re.match(r"w:(layers|conv|linear)", key)}
+    return [*weights.values()], known["x"], known["y"], known
+
+
+def load(net: torch.nn.Module, weights: list[torch.Tensor]) -> torch.nn.Module:
+    """Give a network weights in the order of its own."""
+    net.load_state_dict(dict(zip(net.state_dict(), weights, strict=True)))
+    return net.eval().requires_grad_(False)
+
+
+def require_close(y: torch.Tensor, expected: torch.Tensor) -> None:
+    torch.testing.assert_close(y, expected, rtol=0, atol=1e-4 * (expected.max() - expected.min()).item())
+
+
+def test_the_network_of_binomial_options() -> None:
+    weights, x, y, known = saved("binomial_h20_h0")
+    net = load(hpacml.networks.mlp({"hidden1": 20, "hidden2": 0}, [(5,)], [(1,)]), weights)
+    low, high = known["w:ipt_min"], known["w:ipt_max"]
+    least, most = known["w:opt_min"], known["w:opt_max"]
+    require_close(net((x - low) / (high - low)).clamp(min=0) * (most - least) + least, y)
+
+
+def test_the_network_of_miniweather() -> None:
+    weights, x, y, known = saved("miniweather_k3_c4_k3_bn0")
+    config = {"conv1_kernel": 3, "conv1_channels": 4, "conv2_kernel": 3, "activated_output": True}
+    net = load(hpacml.networks.cnn(config, [x.shape[1:]], [y.shape[1:]]), weights)
+    low, high = known["w:min"], known["w:max"]
+    require_close(net((x - low) / (high - low)) * (high - low) + low, y)
+
+
+def test_the_network_of_the_particle_filter() -> None:
+    weights, x, y, _ = saved("particlefilter_k9_s3_mp4_fc0")
+    config = {"conv_kernel": 9, "conv_stride": 3, "pool": 4, "fc2": 0}
+    net = load(hpacml.networks.coordinates(config, [x.shape[1:]], [y.shape[1:]]), weights)
+    require_close((net(x / 255) * 128).clamp(0, 128), y)

@@ -1,0 +1,105 @@
+"""What a configuration of a family of networks may say, as data: it is read, documented and searched by this."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, Literal, TypeAlias, cast
+
+from hpacml.errors import ModelError
+
+Value: TypeAlias = "int | float | bool | str | tuple[int, ...]"
+
+
+@dataclass(frozen=True)
+class Hyperparameter:
+    """An entry of a configuration: an integer or a number of a range, a truth value, a choice, or a list of integers.
+
+    `searched` is the range that the HPAC-ML paper searches.
+    """
+
+    name: str
+    kind: Literal["integer", "number", "flag", "choice", "integers"]
+    default: Value
+    meaning: str
+    least: float = 0
+    most: float = 0
+    choices: tuple[str, ...] = ()
+    searched: tuple[float, ...] = ()
+
+    @property
+    def allowed(self) -> str:
+        """What it may be, in words."""
+        span = f"from {self.least:g} to {self.most:g}"
+        return {
+            "integer": f"an integer {span}",
+            "number": f"a number {span}",
+            "flag": "true or false",
+            "choice": f"one of {', '.join(self.choices)}",
+            "integers": f"a list of integers {span}",
+        }[self.kind]
+
+    def read(self, value: object) -> Value:
+        """Give a value, lists as tuples. Raises ValueError for what it may not be."""
+        if not self._takes(value):
+            raise ValueError(f"is {self.allowed}, not {value!r}")
+        return cast(Value, tuple(cast("list[int]", value)) if self.kind == "integers" else value)
+
+    def _takes(self, value: object) -> bool:
+        match self.kind:
+            case "integer":
+                return self._is_integer(value)
+            case "number":
+                return isinstance(value, int | float) and not isinstance(value, bool) and self._holds(value)
+            case "flag":
+                return isinstance(value, bool)
+            case "choice":
+                return value in self.choices
+            case "integers":
+                return isinstance(value, list | tuple) and all(map(self._is_integer, cast("list[object]", value)))
+
+    def _is_integer(self, value: object) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and self._holds(value)
+
+    def _holds(self, value: float) -> bool:
+        return self.least <= value <= self.most
+
+
+@dataclass(frozen=True)
+class Family:
+    """The hyper-parameters of a family of networks, and what must hold between them.
+
+    A constraint is `a <= b`, of two hyper-parameters, as searches take it.
+    """
+
+    name: str
+    hyperparameters: tuple[Hyperparameter, ...]
+    constraints: tuple[str, ...] = ()
+
+    def read(self, config: Mapping[str, object]) -> dict[str, Any]:
+        """Give the values of all hyper-parameters, those that a configuration does not have by their defaults.
+
+        Raises ModelError for names that the family does not have, values that are not allowed, and pairs of them that
+        break a constraint.
+        """
+        known = {each.name: each for each in self.hyperparameters}
+        values: dict[str, Any] = {name: each.default for name, each in known.items()}
+        for name, value in config.items():
+            if name not in known:
+                close = get_close_matches(str(name), known, 1)
+                hint = f"; did you mean '{close[0]}'?" if close else ""
+                raise self.error(f"has no '{name}': it has {', '.join(known)}{hint}")
+            try:
+                values[name] = known[name].read(value)
+            except ValueError as error:
+                raise self.error(f"has a wrong {name}: it {error}") from None
+        for constraint in self.constraints:
+            low, _, high = constraint.partition(" <= ")
+            if values[low] > values[high]:
+                raise self.error(f"has {low} = {values[low]} and {high} = {values[high]}: {constraint} must hold")
+        return values
+
+    def error(self, message: str) -> ModelError:
+        """An error of a configuration of this family."""
+        return ModelError(f"the network {self.name} {message}")
