@@ -26,6 +26,7 @@ PASS_NAMES = (
     "hpacml-split-networks",
     "hpacml-tile-images",
     "hpacml-tile-networks",
+    "hpacml-version-in-place",
 )
 
 

@@ -30,10 +30,11 @@ def may_be_inside_vectors(op: Operation) -> bool:
     function = op.parent_op()
     while function is not None and not isinstance(function, func.FuncOp):
         function = function.parent_op()
-    return function is not None and _is_straight(function) and any(map(may_be_inside_vectors, _calls(function)))
+    return function is not None and _is_straight(function) and any(map(may_be_inside_vectors, calls_of(function)))
 
 
-def _calls(function: func.FuncOp) -> list[func.CallOp]:
+def calls_of(function: func.FuncOp) -> list[func.CallOp]:
+    """The calls of a function in its module."""
     module, name = function.parent_op(), function.sym_name.data
     calls = () if module is None else (each for each in module.walk() if isinstance(each, func.CallOp))
     return [call for call in calls if call.callee.string_value() == name]

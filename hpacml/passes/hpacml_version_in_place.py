@@ -1,0 +1,134 @@
+"""`hpacml-version-in-place`: loops that write what they read in some calls have a version for these."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations, product
+from typing import TypeAlias
+
+from xdsl.context import Context
+from xdsl.dialects import func, memref, scf
+from xdsl.dialects.builtin import MemRefType, ModuleOp
+from xdsl.ir import Block, Region, SSAValue
+from xdsl.passes import ModulePass
+from xdsl.rewriter import InsertPoint
+from xdsl.traits import is_side_effect_free
+
+from hpacml.passes.common.index_arithmetic import IndexArithmetic
+from hpacml.passes.common.located import Builder, located
+from hpacml.passes.common.loops import calls_of, has_loops
+from hpacml.passes.common.origins import origins
+from hpacml.passes.common.strided import metadata
+
+_Access: TypeAlias = memref.LoadOp | memref.StoreOp
+_Loop: TypeAlias = scf.ForOp | scf.ParallelOp
+
+
+@dataclass(frozen=True)
+class HpacmlVersionInPlacePass(ModulePass):
+    """
+    In functions that are called with one array in the place of two, an innermost loop that writes the one and reads the
+    other at the same indices alone gets a version where both are the same. LLVM makes vectors of that. Its own check
+    tells that arrays are apart, and fails there.
+
+    ```mlir
+    scf.for %i = %0 to %n step %1 {
+      %x = memref.load %a[%i] : memref<?xf64>
+      ...
+      memref.store %y, %b[%i] : memref<?xf64>
+    ```
+    becomes
+    ```mlir
+    scf.if %is_same {
+      scf.for %i = %0 to %n step %1 {
+        %x = memref.load %b[%i] : memref<?xf64>
+        ...
+        memref.store %y, %b[%i] : memref<?xf64>
+      }
+    } else {
+      scf.for %i = %0 to %n step %1 {
+        %x = memref.load %a[%i] : memref<?xf64>
+        ...
+        memref.store %y, %b[%i] : memref<?xf64>
+    ```
+    """
+
+    name = "hpacml-version-in-place"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        for function in [each for each in op.walk() if isinstance(each, func.FuncOp) and each.body.blocks]:
+            if twice := _given_twice(function):
+                for loop in [each for each in function.walk() if isinstance(each, _Loop) and not has_loops(each)]:
+                    pairs = list(_in_place(loop, twice))
+                    # Two arrays that may be the written one would need four versions.
+                    if len(pairs) == 1:
+                        _version(loop, *pairs[0])
+
+
+def _given_twice(function: func.FuncOp) -> set[frozenset[SSAValue]]:
+    """The pairs of a function's arguments that are one array in a call."""
+    twice: set[frozenset[SSAValue]] = set()
+    for call in calls_of(function):
+        found: dict[SSAValue, list[SSAValue]] = defaultdict(list)
+        for given, argument in zip(call.operands, function.args, strict=True):
+            if isinstance(given.type, MemRefType):
+                for origin in origins(given):
+                    found[origin].append(argument)
+        twice |= {frozenset(pair) for arguments in found.values() for pair in combinations(arguments, 2)}
+    return twice
+
+
+def _in_place(loop: _Loop, twice: set[frozenset[SSAValue]]) -> Iterator[tuple[SSAValue, SSAValue]]:
+    """The pairs of arrays that a loop reads and writes at the same indices alone, and that may be the same."""
+    of: dict[SSAValue, list[_Access]] = defaultdict(list)
+    for op in loop.walk():
+        if isinstance(op, func.CallOp):
+            return  # which is no loop of vectors
+        if isinstance(op, _Access) and not loop.is_ancestor(op.memref.owner):
+            of[op.memref].append(op)
+    written = [array for array in of if any(isinstance(each, memref.StoreOp) for each in of[array])]
+    for array, target in product(of, written):
+        may_be_same = array.type == target.type and frozenset([*origins(array), *origins(target)]) in twice
+        if may_be_same and array not in written and _are_at_one_place([*of[array], *of[target]]):
+            yield array, target
+
+
+def _are_at_one_place(accesses: list[_Access]) -> bool:
+    first, *others = (each.indices for each in accesses)
+    return all(_is_same(a, b) for other in others for a, b in zip(first, other, strict=True))
+
+
+def _is_same(a: SSAValue, b: SSAValue) -> bool:
+    """Whether values are one, or computed alike from the same values."""
+    x, y = a.owner, b.owner
+    if a is b or isinstance(x, Block) or isinstance(y, Block):
+        return a is b
+    alike = x.name == y.name and x.properties == y.properties and len(x.operands) == len(y.operands)
+    return alike and is_side_effect_free(x) and not x.regions and all(map(_is_same, x.operands, y.operands))
+
+
+def _version(loop: _Loop, array: SSAValue, target: SSAValue) -> None:
+    builder = Builder(InsertPoint.before(loop))
+    same, apart = Block(), Block()
+    choice = builder.insert(scf.IfOp(_are_one(array, target, builder), loop.result_types, Region(same), Region(apart)))
+    for old, new in zip(loop.results, choice.results, strict=True):
+        old.replace_all_uses_with(new)
+    in_place = loop.clone()
+    for read in in_place.walk():
+        if isinstance(read, memref.LoadOp) and read.memref is array:
+            read.operands[0] = target
+    loop.detach()
+    for block, version in (same, in_place), (apart, loop):
+        block.add_op(version)
+        block.add_op(located(scf.YieldOp(*version.results), version))
+
+
+def _are_one(x: SSAValue, y: SSAValue, builder: Builder) -> SSAValue:
+    """Whether two arrays of one type have their elements at the same addresses, or false where that is not seen."""
+    a = IndexArithmetic(builder)
+    memory = [builder.insert(memref.ExtractAlignedPointerAsIndexOp.get(each)).aligned_pointer for each in (x, y)]
+    (offset, _, strides), (other_offset, _, other_strides) = metadata(x, a), metadata(y, a)
+    pairs = [map(a.number, memory), (offset, other_offset), *zip(strides, other_strides, strict=True)]
+    return a.truth(a.all([a.eq(*each) for each in pairs]))
