@@ -74,19 +74,28 @@ class Described:
 
     def append(self, layer: Layer, weights: Callable[[], Weights] | None = None, ranks: Collection[int] = ()) -> None:
         """Add a layer, which takes images of so many dimensions; 0 are none, and () any."""
-        self._flatten()
+        if not _is_of_each_number(layer):
+            self._flatten()
         self._add_layer(layer, ranks)
         if weights is not None:
             self.weights.append(weights)
 
     def _add_residual(self, module: Any, name: str) -> None:
         """Add the layers of a sum of what they take and give."""
-        ahead, place, start = len(self.reshapes[0]), self._place, len(self.layers)
+        ahead, place, start = self._changes_ahead(), self._place, len(self.layers)
         self._kept.add(start)
         self._add(module.layers, f"{name}.layers".lstrip("."))
-        if self.reshapes[1] or len(self.reshapes[0]) > ahead or len(self.layers) == start:
+        if self.reshapes[1] or self._changes_ahead() > ahead or len(self.layers) == start:
             raise NotDescribed(f"{place} adds what has other dimensions, or its input itself")
         self.append(Residual(len(self.layers) - start))
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether what comes next is as well in front of all layers."""
+        return all(map(_is_of_each_number, self.layers))
+
+    def _changes_ahead(self) -> int:
+        return sum(not isinstance(each, Spread) for each in self.reshapes[0])
 
     def _flatten(self) -> None:
         """Make a change of dimensions behind the layers one of them."""
@@ -100,6 +109,22 @@ class Described:
     def _add_layer(self, layer: Layer, ranks: Collection[int]) -> None:
         self.layers.append(layer)
         self._takers.append((self._place, ranks))
+
+
+class Spread(nn.Module):
+    """Gives a tensor as many dimensions at least as another one has whose only element is broadcast with it."""
+
+    def __init__(self, dimensions: int) -> None:
+        super().__init__()
+        self.dimensions = dimensions
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x[(None,) * (self.dimensions - x.dim())]
+
+
+def _is_of_each_number(layer: Layer) -> bool:
+    """Whether a layer does the same in front of a change of dimensions and behind it."""
+    return isinstance(layer, Activation) or (isinstance(layer, Scaling) and layer.is_for_all)
 
 
 def _dimensions(ranks: Collection[int]) -> str:
@@ -152,6 +177,9 @@ def _normalize(found: Described, module: Any) -> None:
         raise NotDescribed("has a mean for each of several dimensions")
     behind = len(shape) - 1 - shape.index(features) if features > 1 else None
     ranks = [rank for rank in (0, 1, 2) if behind in (None, rank) and len(shape) <= rank + 2]
+    if features == 1 and len(shape) > 1 and (found.is_ahead or found.reshapes[1]):
+        found.reshapes[not found.is_ahead].append(Spread(len(shape)))
+        ranks = [0, 1, 2]
     if not ranks:
         raise NotDescribed("has a mean for each row, or more dimensions than its input")
 
@@ -166,7 +194,7 @@ def _prelu(found: Described, module: Any) -> None:
 
 
 def _reshape(found: Described, module: Any) -> None:
-    found.reshapes[bool(found.layers)].append(module)
+    found.reshapes[not found.is_ahead].append(module)
 
 
 def _flattens(module: Any) -> bool:

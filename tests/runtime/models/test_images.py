@@ -108,6 +108,11 @@ LAYERS: dict[str, Callable[[], list[Any]]] = {
     "pooled": lambda: [nn.Conv2d(C, 8, 3), nn.AvgPool2d((7, 19)), nn.Flatten(), nn.Linear(8, 2)],
     "flat at the end": lambda: [nn.Conv2d(C, 2, 3, 3), nn.Flatten()],
     "residual": lambda: [hpacml.Residual(nn.Conv2d(C, C, 3, padding=1), nn.Tanh()), nn.Conv2d(C, C, 5, padding=2)],
+    "scaled": lambda: [
+        *(hpacml.Normalize(torch.full((1, 1, 1), 0.5), torch.full((1, 1, 1, 1), 2.0)), nn.PReLU(), nn.Flatten(-3, -1)),
+        *(nn.Unflatten(-1, (C, H, W)), nn.Conv2d(C, 2, 3), nn.Flatten(-3, -1), nn.Tanh(), nn.Unflatten(1, (2, 19, 7))),
+        *(hpacml.Normalize(torch.full((1, 1, 1, 1), 0.5), torch.tensor(2.0), inverse=True), nn.Hardtanh(0, 1)),
+    ],
     "reshaped": lambda: [nn.Flatten(), nn.Unflatten(1, (2, 2 * H, W)), nn.Conv2d(2, 1, 3, 2), nn.Unflatten(1, (1, 1))],
 }
 
@@ -120,6 +125,16 @@ def test_layers(name: str) -> None:
     if name == "reshaped":
         net.append(nn.Flatten(1, 2))
     require_equal(net, 3, C, H, W, dtype=torch.float32 if name < "f" else torch.float64)
+
+
+@pytest.mark.parametrize("place", [0, 3, 4])
+def test_a_scaling_with_more_dimensions(place: int) -> None:
+    """Torch gives results of five dimensions then, or fails."""
+    net = nn.Sequential(nn.Flatten(), nn.Unflatten(1, (C, H, W)), nn.Conv2d(C, C, 1), nn.Flatten(-2, -1), nn.Flatten(1))
+    net.insert(place, hpacml.Normalize(torch.ones(1, 1, 1, 1, 1), torch.tensor(2.0)))
+    x, y = np.zeros((2, C, H, W)), np.zeros((2, C * H * W))
+    with pytest.raises(hpacml.CompileError, match="cannot be"):
+        features(x, y, 2, C, H, W, C * H * W, net.double().eval())
 
 
 def test_images_of_one_dimension() -> None:
