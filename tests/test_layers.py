@@ -24,6 +24,7 @@ FLOORS = [
     ["hpacml.backend"],
     ["hpacml.runtime"],
     ["hpacml.frontend"],
+    ["hpacml.training"],
     ["hpacml"],
     ["hpacml.tools"],
     ["hpacml.universe"],

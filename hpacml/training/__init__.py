@@ -1,0 +1,1 @@
+"""The training of surrogates from databases: `hpacml.train`."""

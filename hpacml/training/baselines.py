@@ -1,0 +1,196 @@
+"""Predictors that need no network. A network that is no better than these has learned nothing.
+
+They are fitted in one pass over the training rows, which come in blocks and need not fit into memory, in float64.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from hpacml.errors import ModelError, summary
+from hpacml.training.least_squares import LeastSquares, Linear
+from hpacml.training.rows import Matrix, Rows, Shapes, flat, pieces, size, unflat
+from hpacml.training.scores import Scores
+
+if TYPE_CHECKING:
+    import torch
+
+    from hpacml.training.rows import Tensors
+
+    Predict = Callable[[Tensors], Tensors]
+    """Takes inputs [rows, *shape] of the stored dtypes, returns outputs [rows, *shape] of any dtype."""
+
+Function = Callable[..., Any]
+
+MODEL = "network"
+"""The name of the model beside the baselines."""
+
+FEATURES = 512
+"""Least squares are fitted on up to so many features, and to up to so many numbers of outputs."""
+
+KEPT = 1 << 24
+"""The median is taken of so many numbers of outputs: if there are more, of those of a random sample of the rows."""
+
+TRIED = 16
+"""Functions of the user are tried on so many rows."""
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """Fitted predictors by their names, from the simplest on, and a sentence for each that could not be fitted."""
+
+    predictors: dict[str, Predict]
+    notes: tuple[str, ...] = ()
+
+
+def fit(
+    train: Rows,
+    persistence: Sequence[tuple[int, int]] = (),
+    functions: Mapping[str, Function] | None = None,
+) -> Baselines:
+    """Fit mean, median, persistence and least squares to the rows of `train`.
+
+    `persistence` has pairs (input, output) of one array, of which a row has the same shape: the output is predicted to
+    stay as it was; other outputs to be their mean. Least squares are fitted on all features, and on the one that does
+    best. `functions` by their names are other predictors: each takes the inputs as read-only float64 arrays
+    [rows, *shape], and returns the output, or a tuple of all. They are tried on some rows, so that one that fails does
+    so before a network is trained.
+
+    Raises DatabaseError if there are no rows, or if one is NaN or infinite, and ModelError for a function that fails.
+    """
+    features, outputs = size(train.inputs), size(train.outputs)
+    given = {name: _calling(name, function, train.outputs) for name, function in (functions or {}).items()}
+    mean, median = np.zeros(outputs), _Median(len(train), outputs)
+    linear = LeastSquares(features, outputs) if 0 < features <= FEATURES and outputs <= FEATURES else None
+    seen = 0
+    for x, y in pieces(train, "training"):
+        if not seen:
+            _try(given, x, y, train)
+        truth = flat(y)
+        seen += len(truth)
+        mean += ((truth - mean) / seen).sum(0)
+        median.update(truth)
+        if linear is not None:
+            linear.update(flat(x), truth)
+    notes = median.notes()
+    found = {"mean": _constant(mean, train.outputs), "median": _constant(median.value(), train.outputs)}
+    if persistence:
+        found["persistence"] = _persistence({output: k for k, output in persistence}, found["mean"])
+    if linear is None:
+        limit = f"{features} features and {outputs} numbers of outputs, where each may be 1 to {FEATURES}"
+        notes.append(f"there are no least squares, with {limit}")
+    else:
+        found |= _least_squares(linear, train, notes)
+    if clash := next((name for name in given if name in (*found, MODEL)), None):
+        raise ModelError(f"'{clash}' is already the name of a baseline: give the function another one")
+    return Baselines({**found, **given}, tuple(notes))
+
+
+class _Median:
+    """The median of each of the outputs."""
+
+    def __init__(self, rows: int, outputs: int):
+        self._rows = rows
+        self._share = KEPT / max(1, rows * outputs)
+        self._kept: list[Matrix] = []
+        self._random = np.random.default_rng(0)
+
+    def update(self, y: Matrix) -> None:
+        if self._share < 1:
+            kept = self._random.random(len(y)) < self._share
+            kept[0] |= not self._kept
+            y = y[kept]
+        self._kept.append(y)
+
+    def value(self) -> Matrix:
+        kept = np.concatenate(self._kept)
+        self._kept = [kept]
+        return np.median(kept, axis=0)
+
+    def notes(self) -> list[str]:
+        if self._share >= 1:
+            return []
+        kept = sum(map(len, self._kept))
+        return [f"the median is that of a random sample of {kept} of the {self._rows} training rows"]
+
+
+def _constant(values: Matrix, shapes: Shapes) -> Predict:
+    return lambda x: unflat(np.broadcast_to(values, (len(x[0]), len(values))), shapes)
+
+
+def _persistence(sources: Mapping[int, int], mean: Predict) -> Predict:
+    """Predict each output that has a source to be this input, and the others by `mean`."""
+
+    def predict(x: Tensors) -> Tensors:
+        return [x[sources[k]] if k in sources else values for k, values in enumerate(mean(x))]
+
+    return predict
+
+
+def _least_squares(linear: LeastSquares, train: Rows, notes: list[str]) -> dict[str, Predict]:
+    def predict(fitted: Linear) -> Predict:
+        return lambda x: unflat(fitted(flat(x)), train.outputs)
+
+    everything, single = linear.fit(), linear.fit_single()
+    if everything is None:
+        notes.append("there are no least squares: numbers are too large for float64")
+        return {}
+    found: dict[str, Predict] = {}
+    if single is None:
+        notes.append("there are no least squares on a single feature: none varies")
+    else:
+        best, fitted = single
+        found[f"least squares on {_feature(best, train)}"] = predict(fitted)
+    return {**found, "least squares on all features": predict(everything)}
+
+
+def _feature(number: int, train: Rows) -> str:
+    """Name one of the features of all inputs."""
+    for name, shape in zip(train.names[0], train.inputs, strict=True):
+        count = math.prod(shape)
+        if number < count:
+            return name if count == 1 else f"{name}{[int(i) for i in np.unravel_index(number, shape)]}"
+        number -= count
+    raise IndexError(number)
+
+
+def _calling(name: str, function: Function, shapes: Shapes) -> Predict:
+    """Make a predictor of a function of arrays."""
+    import torch
+
+    if not callable(function):
+        raise ModelError(f"the baseline '{name}' is a {type(function).__name__}, not a function")
+
+    def predict(x: Tensors) -> Tensors:
+        try:
+            answer = function(*map(_read_only, x))
+            arrays = [np.array(each, np.float64) for each in _all(answer)]
+        except Exception as error:
+            raise ModelError(f"the function fails: {summary(error)}") from error
+        if len(shapes) == 1 and math.prod(shapes[0]) == 1 and arrays[0].shape == (len(x[0]),):
+            arrays[0] = arrays[0].reshape(-1, *shapes[0])
+        return [torch.as_tensor(array, device="cpu") for array in arrays]
+
+    return predict
+
+
+def _all(answer: object) -> tuple[Any, ...]:
+    return cast("tuple[Any, ...]", answer) if isinstance(answer, tuple) else (answer,)
+
+
+def _read_only(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
+    """Make a float64 array, which may be the memory that other predictors are given, too."""
+    array: np.ndarray[Any, Any] = tensor.double().numpy()
+    array.flags.writeable = False
+    return array
+
+
+def _try(functions: Mapping[str, Predict], x: Tensors, y: Tensors, train: Rows) -> None:
+    few, truth = [tensor[:TRIED] for tensor in x], [tensor[:TRIED] for tensor in y]
+    for name, predict in functions.items():
+        Scores(train.outputs, train.names[1]).update_by(name, predict, few, truth)
