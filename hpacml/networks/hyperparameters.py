@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from numbers import Integral, Real
 from typing import Any, Literal, TypeAlias, cast
 
 from hpacml.errors import ModelError
@@ -41,29 +42,26 @@ class Hyperparameter:
         }[self.kind]
 
     def read(self, value: object) -> Value:
-        """Give a value, lists as tuples. Raises ValueError for what it may not be."""
-        if not self._takes(value):
-            raise ValueError(f"is {self.allowed}, not {value!r}")
-        return cast(Value, tuple(cast("list[int]", value)) if self.kind == "integers" else value)
-
-    def _takes(self, value: object) -> bool:
+        """Give a value as Python's number, text or tuple of integers. Raises ValueError for what it may not be."""
         match self.kind:
-            case "integer":
-                return self._is_integer(value)
-            case "number":
-                return isinstance(value, int | float) and not isinstance(value, bool) and self._holds(value)
-            case "flag":
-                return isinstance(value, bool)
-            case "choice":
-                return value in self.choices
-            case "integers":
-                return isinstance(value, list | tuple) and all(map(self._is_integer, cast("list[object]", value)))
+            case "integer" if self._is_number(value, Integral):
+                return int(cast(int, value))
+            case "number" if self._is_number(value, Real):
+                return float(cast(float, value))
+            case "flag" if isinstance(value, bool):
+                return value
+            case "choice" if value in self.choices:
+                return str(value)
+            case "integers" if isinstance(value, list | tuple):
+                values = cast("list[object]", value)
+                if all(self._is_number(each, Integral) for each in values):
+                    return tuple(int(cast(int, each)) for each in values)
+            case _:
+                pass
+        raise ValueError(f"is {self.allowed}, not {value!r}")
 
-    def _is_integer(self, value: object) -> bool:
-        return isinstance(value, int) and not isinstance(value, bool) and self._holds(value)
-
-    def _holds(self, value: float) -> bool:
-        return self.least <= value <= self.most
+    def _is_number(self, value: object, kind: type) -> bool:
+        return isinstance(value, kind) and not isinstance(value, bool) and self.least <= cast(float, value) <= self.most
 
 
 @dataclass(frozen=True)

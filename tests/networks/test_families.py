@@ -38,6 +38,7 @@ def test_they_are_found_without_torch() -> None:
         ("mlp", {"hidden1": 512, "hidden2": 512}, (9,), (1,), 10 * 512 + 513 * 512 + 513),
         ("mlp", {"hidden": [3, 4, 5]}, (2,), (7,), 9 + 16 + 25 + 42),
         ("mlp", {"hidden": []}, (5,), (2,), 12),
+        ("mlp", {"hidden": (np.int64(3),), "dropout": np.float32(0.5)}, (5,), (2,), 18 + 8),
         ("mlp", {"hidden1": 0}, (5,), (2,), 12),
         ("tapered", {"layers": 3, "hidden1": 64, "feature_multiplier": 0.5}, (6,), (1,), 2627),
         ("tapered", {}, (6,), (1,), 43396),
