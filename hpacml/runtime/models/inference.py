@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
 
@@ -71,6 +71,14 @@ class _Use:
         self.model.replayable = False
 
 
+class Fitting(NamedTuple):
+    """A model that a call site may run, and whether it is given a batch of one: what the region has, and a dimension
+    before."""
+
+    model: Model
+    batch: bool
+
+
 class Inference:
     """Runs the inferences of one call site, and keeps what they have in common."""
 
@@ -86,7 +94,7 @@ class Inference:
         self._evaluation = Evaluation(site, self._misfits)
         self._engines = Engines(site.label, site.engine)
         self.on_views = OnViews(partial(self._fitting_model, "cpu"), self._engines)
-        self._fitting: Model | None = None
+        self._fitting: Fitting | None = None
         """The last model that was found to be trained for the maps of the site."""
         self._last: tuple[Callable[[], object], Model] | None = None
         """The last callable that was passed, by a weak reference, and its model."""
@@ -119,13 +127,18 @@ class Inference:
         """Lend the memory of this call to the model, by the same tensors as before where nobody keeps those."""
         addresses = self._pointer_array.from_address(pointers)
         call = innermost()
+        fitting = self._fitting_model("cpu" if call is None else call.device.name)
         pairs = zip(self._descriptors, addresses, strict=True)
-        memory = (call and call.device, *[descriptor.from_address(address).raw for descriptor, address in pairs])
+        memory = (
+            call and call.device,
+            fitting.batch,
+            *[descriptor.from_address(address).raw for descriptor, address in pairs],
+        )
         if (lent := self._known.pop(memory, None)) is None:
-            lent = Lent(addresses, self._types, len(self._site.inputs))
+            lent = Lent(addresses, self._types, len(self._site.inputs), fitting.batch)
         seen = True
         try:
-            seen = self._infer(call, lent)
+            seen = self._infer(call, fitting, lent)
         finally:
             if seen and lent.kept:
                 lent.part()
@@ -134,9 +147,9 @@ class Inference:
                     self._known.clear()
                 self._known[memory] = lent
 
-    def _infer(self, call: Call | None, lent: Lent) -> bool:
+    def _infer(self, call: Call | None, fitting: Fitting, lent: Lent) -> bool:
         """Run the model, and tell whether other code has seen the tensors that are lent."""
-        model = self._fitting_model("cpu" if call is None else call.device.name)
+        model, batch = fitting
         if call is not None:
             self._note_use(call, model, lent.inputs, lent.nothing_to_do)
         if lent.nothing_to_do:
@@ -146,7 +159,7 @@ class Inference:
         if result is not None:
             target = lent.targets[0]
             if is_finite:
-                self._require_finite(model, [(target, result)])
+                self._require_finite(model, [(target, result)], int(batch))
             if result is not target:
                 target.copy_(result)
             return False
@@ -160,11 +173,11 @@ class Inference:
             if self._site.batch is None:
                 results = self._results(model, loan, lent.targets, lent.extents)
             else:
-                results = self._batches(self._site.batch, model, loan, lent)
+                results = self._batches(self._site.batch, model, loan, lent, int(batch))
             if is_finite:
                 if call is not None:
                     call.leave_to_host(f"{environment.CHECK.name}=finite")
-                self._require_finite(model, results)
+                self._require_finite(model, results, int(batch))
             if (watched or code is not None) and not frame.is_in_place():
                 require_in_place(*frame.arrays(), f"the model {model.name}")
             seen = loan is not lent.copies or watched
@@ -213,12 +226,12 @@ class Inference:
             f"{type(given).__name__}: pass the path of a model, a torch.nn.Module or another callable"
         )
 
-    def _fitting_model(self, device: str) -> Model:
+    def _fitting_model(self, device: str) -> Fitting:
         """Find the model of the current call as `find_model` does. Raises ModelError for one of other maps, too."""
-        model = self.find_model(device)
-        if model is not self._fitting:
-            self._require_maps(model)
-        return model
+        model, fitting = self.find_model(device), self._fitting
+        if fitting is None or fitting.model is not model:
+            fitting = self._fitting = self._fit(model)
+        return fitting
 
     def _passed(self, given: Callable[..., object]) -> Model:
         if (last := self._last) is not None and last[0]() is given:
@@ -229,22 +242,28 @@ class Inference:
             self._last = weakref.ref(given), model
         return model
 
-    def _require_maps(self, model: Model) -> None:
-        """Raise ModelError for a model that was trained for other maps, where both tell theirs."""
+    def _fit(self, model: Model) -> Fitting:
+        """See how a model fits. Raises ModelError for one that was trained for other maps, where both tell theirs."""
         maps = self._site.maps
         if maps and model.network.maps_sha256 not in (None, maps_sha256(maps)):
             raise self._misfits.maps(model)
-        self._fitting = model
+        return Fitting(model, model.network.takes_batches_of([type.rank for type in self._site.inputs]))
 
-    def _batches(self, rows: int, model: Model, loan: Loan, lent: Lent) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Give the results of one model call per `rows` rows, copied: a model may reuse the memory of its last ones."""
+    def _batches(
+        self, rows: int, model: Model, loan: Loan, lent: Lent, dim: int
+    ) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Give the results of one model call per `rows` rows, copied: a model may reuse the memory of its last ones.
+
+        The rows are dimension `dim` of the tensors, the first one that the region has.
+        """
         tensors, count = [*loan.tensors, *lent.targets], len(loan.tensors)
-        if not all(tensor.dim() and tensor.shape[0] == tensors[0].shape[0] for tensor in tensors):
-            raise self._misfits.rows(tensors)
-        rows = rows or max(1, POINTS // max(1, math.prod(tensors[0].shape[1:-1])))
+        if not all(tensor.dim() > dim and tensor.shape[dim] == tensors[0].shape[dim] for tensor in tensors):
+            raise self._misfits.rows(tensors, dim)
+        rows = rows or max(1, POINTS // max(1, math.prod(tensors[0].shape[dim + 1 : -1])))
         results: list[tuple[torch.Tensor, torch.Tensor]] = []
-        for start in range(0, tensors[0].shape[0], rows):
-            block = [tensor[start : start + rows] for tensor in tensors]
+        before = (slice(None),) * dim
+        for start in range(0, tensors[0].shape[dim], rows):
+            block = [tensor[*before, start : start + rows] for tensor in tensors]
             of_block = self._results(model, Loan(block[:count], loan.copy), block[count:], lent.extents)
             results += [(target, output.clone()) for target, output in of_block]
         return results
@@ -299,8 +318,11 @@ class Inference:
         """The names of the outputs: those of the arrays that they write, else those of their functors."""
         return names_of_outputs(self._site.maps[len(self._site.inputs) :], len(self._site.outputs))
 
-    def _require_finite(self, model: Model, results: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
-        """Raise ModelError for outputs that are not finite, as they are or in the dtype of their target."""
+    def _require_finite(self, model: Model, results: Sequence[tuple[torch.Tensor, torch.Tensor]], dim: int) -> None:
+        """Raise ModelError for outputs that are not finite, as they are or in the dtype of their target.
+
+        Dimension `dim` is the first one that the region has.
+        """
         outputs = len(self._site.outputs)
         for number in range(outputs):
             count, row, first = 0, 0, ""
@@ -309,9 +331,10 @@ class Inference:
                 if found := int(bad.sum()):
                     position = cast("list[int]", cast(Any, bad.nonzero()[0]).tolist())
                     value = output[tuple(position)].item()
+                    position = position[dim:]
                     first = first or f"{[row + d if n == 0 else d for n, d in enumerate(position)]}, {value}"
                     count += found
-                row += len(target) if target.dim() else 0
+                row += target.shape[dim] if target.dim() > dim else 0
             if count:
                 raise self._misfits.not_finite(model, number, count, first)
 

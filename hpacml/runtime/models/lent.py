@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import weakref
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from sys import getrefcount
 from typing import Any, NamedTuple, cast
 
@@ -13,7 +14,7 @@ import torch
 from hpacml.abi.records import TensorType
 from hpacml.dtypes import torch_names
 from hpacml.runtime.arrays import buffers
-from hpacml.runtime.arrays.views import tensor_over, view_of_descriptor
+from hpacml.runtime.arrays.views import ArrayView, tensor_over, view_of_descriptor
 from hpacml.runtime.gpu.device_call import Call, innermost
 from hpacml.runtime.shim import runtime
 
@@ -39,16 +40,19 @@ class Lent:
     """The tensors over the memory of a call: inputs, of which a model gets aliases, and targets.
 
     They do not own the memory, so what a model, a hook or another thread has kept of them when the call ends gets an
-    owner by `part`: a tensor that is kept stays what it was.
+    owner by `part`: a tensor that is kept stays what it was. With `batch` each is a batch of one: its first dimension
+    is one that the memory lacks.
     """
 
     __slots__ = ("_known", "_lent", "copies", "extents", "inputs", "nothing_to_do", "targets", "updates")
 
-    def __init__(self, addresses: Iterable[int], types: Sequence[TensorType], inputs: int) -> None:
+    def __init__(self, addresses: Iterable[int], types: Sequence[TensorType], inputs: int, batch: bool = False) -> None:
         call = innermost()
         views = [
             view_of_descriptor(address, type.dtype, type.rank) for address, type in zip(addresses, types, strict=True)
         ]
+        if batch:
+            views = [_batch_of_one(view) for view in views]
         over = tensor_over if call is None else call.device.tensor
         tensors = [over(view) for view in views]
         self.inputs, self.targets = tensors[:inputs], tensors[inputs:]
@@ -97,6 +101,11 @@ class Lent:
             if now != known and now[2] == known[2]:  # else somebody has exchanged the memory already
                 own = (_owning(storage) if call is None else None) or storage.clone()
                 cast(Any, storage)._swap_data_ptr_(own)
+
+
+def _batch_of_one(view: ArrayView) -> ArrayView:
+    whole = view.shape[0] * view.strides[0] if view.shape else 1
+    return replace(view, shape=(1, *view.shape), strides=(whole, *view.strides))
 
 
 def copied(tensor: torch.Tensor) -> torch.Tensor:

@@ -46,11 +46,11 @@ class Misfits:
             "or give the region those maps; if both mean the same to it, save it with maps=... of this region"
         )
 
-    def rows(self, tensors: Sequence[torch.Tensor]) -> ModelError:
-        """For tensors that have no rows in common, by which `batch` could divide them."""
+    def rows(self, tensors: Sequence[torch.Tensor], dim: int) -> ModelError:
+        """For tensors that have no rows in common, their dimension `dim`, by which `batch` could divide them."""
         return ModelError(
             f"{self._region} has the clause batch, but the numbers of rows differ, "
-            f"which are the first dimensions of its tensors: {describe(tensors)}"
+            f"which are the first dimensions of its tensors: {describe([*(x[0] if dim else x for x in tensors)])}"
         )
 
     def inputs(self, model: Model, inputs: Sequence[torch.Tensor]) -> ModelError:

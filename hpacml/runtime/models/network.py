@@ -80,6 +80,12 @@ class Network:
         known = self.inputs or self.example
         return None if known is None else tuple(declared.dtype for declared in known)
 
+    def takes_batches_of(self, ranks: Sequence[int]) -> bool:
+        """Tell whether its file declares inputs that have each one dimension more than tensors of these ranks, else
+        whether the example had: such a network is given a batch of one, and gives one."""
+        known = self.inputs or self.example
+        return known is not None and [len(each.shape) for each in known] == [rank + 1 for rank in ranks]
+
     @property
     def declaration(self) -> str:
         """The inputs that a file declares, such as `float32[*, 5]`, else those it was saved with."""

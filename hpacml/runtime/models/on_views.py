@@ -33,10 +33,11 @@ KNOWN_MEMORIES = 64
 class OnViews:
     """Runs the networks of a call site without tensors. Where it does not, nothing has been written.
 
-    `find` gives the model of the current call. It raises an HpacmlError if there is none that fits.
+    `find` gives the model of the current call, and whether it is given a batch of one: then all of a view is one point
+    of it, and tensors are needed. It raises an HpacmlError if there is no model that fits.
     """
 
-    def __init__(self, find: Callable[[], Model], engines: Engines) -> None:
+    def __init__(self, find: Callable[[], tuple[Model, bool]], engines: Engines) -> None:
         self._find, self._engines = find, engines
         self._known: dict[tuple[bytes, ...], tuple[Views, int] | None] = {}
         """The views of earlier calls and their points, by their descriptors; None where tensors are needed."""
@@ -49,7 +50,9 @@ class OnViews:
         try:
             if self._engines.is_torch_expected():
                 return False
-            model = self._find()
+            model, batch = self._find()
+            if batch:
+                return False
             types = (*site.inputs, *site.outputs)
             memory = (ctypes.c_size_t * len(types)).from_address(pointers)[:]
             key = tuple(bytes(words_at(address, type.rank)) for address, type in zip(memory, types, strict=True))

@@ -37,8 +37,9 @@ def save_model(
     """Write a module to a file that a region can use as its model, and trust the file on this machine.
 
     `example` is an input such as the region will give, or a tuple of several: tensors or arrays, of which the
-    floating ones are converted to the module's dtype. The module is saved as it computes in evaluation mode, and
-    stays as it is. In every format the number of rows may vary from call to call.
+    floating ones are converted to the module's dtype. If each has one dimension more than the region's tensors, the
+    model gets and gives a batch of one there. The module is saved as it computes in evaluation mode, and stays as it
+    is. In every format the number of rows may vary from call to call.
 
     `format`, or else the suffix, says how:
 
