@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import hpacml
 from hpacml.networks import FAMILIES
+from hpacml.networks.folding import folded
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -261,3 +262,42 @@ def require_equal(net: Any, x: Any, y: Any) -> None:
         expected = net(torch.from_numpy(x)).numpy()
     assert np.isfinite(expected).all()
     np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
+
+
+@hpacml.region("""tensor functor(f: [i, j, 0:5] = ([i, j, 0:5])) tensor functor(g: [i, j, 0:2] = ([i, j, 0:2]))
+                  ml(infer) in(f(x[0:n, 0:m, 0:5])) out(g(y[0:n, 0:m, 0:2])) model(net) engine(compiled)""")
+def of_a_grid(x, y, n, m, net):
+    raise AssertionError("the body ran")
+
+
+def test_folded_networks_take_sweeps_over_several_dimensions() -> None:
+    """The sweep has as many columns as a layer has features: batch normalisation would go by columns."""
+    net = with_statistics(made("tapered", {"layers": 3, "hidden1": 14}, (5,), (2,)))
+    x = np.random.default_rng(0).standard_normal((6, 7, 5)).astype("f4")
+    y = np.full((6, 7, 2), np.nan, "f4")
+    deployed = nn.Sequential(*folded(net, torch.zeros(2, 5))).eval()
+    of_a_grid(x, y, 6, 7, deployed)
+    require_equal(net, x.reshape(42, 5), y.reshape(42, 2))
+
+
+@pytest.mark.parametrize(
+    ("layers", "shape", "left"),
+    [
+        (lambda: [nn.Conv2d(3, 4, 2, bias=False), nn.BatchNorm2d(4), nn.BatchNorm2d(4)], (3, 9, 5), 1),
+        (lambda: [nn.Conv1d(3, 4, 2, padding=1), nn.BatchNorm1d(4), nn.Flatten(), nn.Linear(24, 2)], (3, 5), 3),
+        (
+            lambda: [nn.Linear(5, 3), nn.BatchNorm1d(3)],
+            (3, 5),
+            2,
+        ),  # of rows of two dimensions, of which it takes the first
+        (lambda: [nn.Linear(5, 3), nn.BatchNorm1d(3, affine=False)], (5,), 2),
+        (lambda: [nn.Linear(5, 3), nn.ReLU(), nn.BatchNorm1d(3)], (5,), 3),
+    ],
+)
+def test_folding(layers: Any, shape: tuple[int, ...], left: int) -> None:
+    torch.manual_seed(0)
+    net = with_statistics(nn.Sequential(*layers()))
+    deployed = nn.Sequential(*folded(net, torch.zeros(2, *shape))).eval()
+    assert len(deployed) == left
+    x = np.random.default_rng(0).standard_normal((6, *shape)).astype("f4")
+    require_equal(net, x, deployed(torch.from_numpy(x)).detach().numpy())
