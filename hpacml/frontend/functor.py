@@ -7,14 +7,12 @@ from dataclasses import replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from hpacml.directives.parser import parse_application_targets, parse_functor, require_text
 from hpacml.directives.syntax import FunctorDirective
 from hpacml.dtypes import DTYPES, common
 from hpacml.errors import MapError
 from hpacml.frontend import operators, tracers
-from hpacml.frontend.forms import Forms, all_plain
+from hpacml.frontend.forms import Form, Forms, known_array
 from hpacml.frontend.maps import AppliedFunctor, integers_of, numbers_of, symbolic_shape
 from hpacml.frontend.placement import (
     Machine,
@@ -33,7 +31,6 @@ from hpacml.runtime.arrays.overlap import overlap
 from hpacml.runtime.arrays.protocols import array_view
 from hpacml.runtime.arrays.views import ArrayView, c_strides, numpy_array, tensor_view
 from hpacml.runtime.entry import call
-from hpacml.runtime.fast_path import Known, Made, Signature, Taken
 from hpacml.runtime.fastcall import caller
 from hpacml.runtime.frame import Frame
 
@@ -102,15 +99,17 @@ class TensorFunctor:
         Raises `DirectiveError` if the text cannot be parsed, `MapError` if the map, an array or `out` does not fit,
         and `DeviceError` if the GPU cannot be used.
         """
-        if out is None and unchecked is False and type(targets) is str:
-            form = self._forms.open.get((targets, *names))
-            if form is not None and (gathered := form(*names.values())) is not NotImplemented:
-                return gathered
+        kind = "made" if out is None else "gather"
+        if unchecked is False and type(targets) is str:
+            form = self._forms.open.get((kind, targets, *names))
+            if form is not None:
+                gathered = form(*names.values()) if out is None else form(*names.values(), out)
+                if gathered is not NotImplemented:
+                    return gathered
         if operators.records([*names.values(), out], tracers.tracer()):
             define_operators()
             return operators.gather(self, targets, out, unchecked, names)
-        kind = "gather" if out is not None else "" if all_plain(names) else "made"
-        if kind and (again := self._recurring(kind, targets, unchecked, names)) is not None:
+        if (again := self._recurring(kind, targets, unchecked, names)) is not None:
             if (gathered := self._gather_again(*again, out)) is not None:
                 return gathered
         bound = self._bind(targets, "to", names, unchecked)
@@ -118,11 +117,7 @@ class TensorFunctor:
         if out is None:
             tensor = empty(bound.shape, bound.dtype) if device is None else device.empty(bound.shape, bound.dtype)
             view = tensor_view(tensor, device and device.index)
-            function = bound.run(view, device)
-            if function is not None and not unchecked and all_plain(names):
-                self._note_form(function, bound, targets, names)
-            else:
-                self._note("made", function, bound, view, targets, names)
+            self._note(kind, bound.run(view, device), bound, view, targets, names)
             return tensor
         view = array_view(out, "out", write=True, gpu=True)
         self._require_near(bound, device, view, "out")
@@ -130,7 +125,7 @@ class TensorFunctor:
         if (name := bound.sharing(view)) is not None:
             raise MapError(f"'out' shares memory with '{name}', which is read: give a tensor of its own memory")
         note_writes([view], [0])
-        self._note("gather", bound.run(view, device), bound, view, targets, names)
+        self._note(kind, bound.run(view, device), bound, view, targets, names)
         return out
 
     @tracers.untraced
@@ -143,6 +138,10 @@ class TensorFunctor:
         tensor, an array or the map does not fit or the map writes an element twice (then nothing has been written), and
         `DeviceError` if the GPU cannot be used.
         """
+        if unchecked is False and type(targets) is str:
+            form = self._forms.open.get(("scatter", targets, *names))
+            if form is not None and form(*names.values(), tensor) is not NotImplemented:
+                return
         if operators.records([*names.values(), tensor], tracers.tracer()):
             define_operators()
             operators.scatter(self, tensor, targets, unchecked, names)
@@ -163,7 +162,8 @@ class TensorFunctor:
             source = array_view(numpy_array(source).copy(), "tensor")
         note_writes(bound.views, bound.application.heads)
         function = bound.run(source, device, copied=shared and source.device is not None)
-        self._note("scatter", function, bound, source, targets, names)
+        if not shared:
+            self._note("scatter", function, bound, source, targets, names)
 
     def _recurring(
         self, kind: str, targets: str, unchecked: bool, names: Mapping[str, object]
@@ -204,38 +204,24 @@ class TensorFunctor:
         others = [name for name in names if name not in integers]
         if function is None or application.unchecked or application.numbers or {*others} != {*application.arrays}:
             return
+        written = application.heads if bound.direction == "from" else [len(bound.views)]
+        owners = [names[name] for name in application.arrays]
+        known = [known_array(*each, n in written) for n, each in enumerate(zip(owners, bound.views, strict=True))]
+        last = None if kind == "made" else known_array(tensor.owner, tensor, len(known) in written)
+        arrays = [each for each in known if each is not None]
+        if len(arrays) == len(known) and (kind == "made" or last is not None):
+            key = kind, targets, *names
+            if self._forms.recurs(key, (*known, last, *integers.values())):
+                form = Form(list(names), application.arrays, arrays, integers, bound.integers)
+                made = form.making(bound.shape, bound.dtype) if last is None else form.given(last, kind == "gather")
+                if (call := caller(function, made, tracers.untraced_calls)) is not None:
+                    self._forms.open[key] = call
+            return
         if len(self._last) >= KNOWN_TARGETS:
             self._last.clear()
-        written = application.heads if bound.direction == "from" else [len(bound.views)]
         self._last[kind, targets, *names] = Recurring(
             application.arrays, [*bound.views, tensor], written, integers, function, bound.integers
         )
-
-    def _note_form(self, function: Function, bound: _Bound, targets: str, names: Mapping[str, Any]) -> None:
-        """Have the next call be made natively if it is as this one was, which was as the one before."""
-        application, views = bound.application, bound.views
-        key, integers = (targets, *names), [value for value in names.values() if type(value) is int]
-        form = tuple((view.dtype, view.shape, view.strides) for view in views), *integers
-        arrays = [name for name, value in names.items() if type(value) is np.ndarray]
-        if application.numbers or {*arrays} != {*application.arrays} or not self._forms.recurs(key, form):
-            return
-        positions = {name: position for position, name in enumerate(names)}
-        takes: list[tuple[Taken, int, int]] = [
-            (Known(names[name].dtype, view.shape, view.strides), positions[name], slot)
-            for slot, (name, view) in enumerate(zip(application.arrays, views, strict=True))
-        ]
-        takes += [(value, positions[name], 0) for name, value in names.items() if type(value) is int]
-        shape, dtype, slot = bound.shape, bound.dtype, len(views)
-
-        def make() -> tuple[torch.Tensor, int]:
-            tensor = empty(shape, dtype)
-            return tensor, tensor.data_ptr()
-
-        signature = Signature(
-            len(names), takes, constants=list(enumerate(bound.integers, slot + 1)), made=Made(make, shape, slot)
-        )
-        if (call := caller(function, signature, tracers.untraced_calls)) is not None:
-            self._forms.open[key] = call
 
     def _device(self, bound: _Bound) -> Device | None:
         """The device that runs the map, None for the host."""

@@ -65,6 +65,24 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownTensor:
+    """An argument that is a tensor of Torch with these sizes and strides, which is nothing but memory."""
+
+    kind: int
+    keys: int
+    """What `torch_layout.kind_and_keys` gives."""
+    itemsize: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    """In elements."""
+    written: bool = False
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+
+@dataclass(frozen=True, slots=True)
 class OfClass:
     """An argument of this class, at which native code does not look any further."""
 
@@ -74,8 +92,8 @@ class OfClass:
 Rule: TypeAlias = tuple[tuple[int, int], tuple[int, int] | None, int]
 """An axis of an argument, and that of another which has the same size, or the size."""
 
-Taken: TypeAlias = "Packed | Known | OfClass | type[Any] | int"
-"""An array, an object, a number of a type, or this very integer."""
+Taken: TypeAlias = "Packed | Known | KnownTensor | OfClass | type[Any] | int"
+"""An array, a tensor, an object, a number of a type, or this very integer."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,7 +107,7 @@ class Made:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Signature:
-    """What code takes, and what it returns: a number of the type `returns`, the tensor that is `made`, or None."""
+    """What code takes, and what it returns: a number of type `returns`, a tensor that is `made` or `given`, or None."""
 
     arguments: int
     """How many arguments a call has."""
@@ -100,6 +118,10 @@ class Signature:
     """Slots, and what they hold in each call."""
     returns: type[Any] | None = None
     made: Made | None = None
+    apart: int | None = None
+    """The place in `takes` of an array that must share no memory with the others, all of which are known."""
+    given: int | None = None
+    """The argument that is the result."""
     frame: FrameForm | None = None
     """What the frames of the calls have in common, for code that may ask for what a frame has."""
 

@@ -11,16 +11,27 @@
 ; cannot); kind and class of the result; what makes a tensor for results, its slot and description; how many follow of
 ; entries, answers, rules, constants and parameters; what makes a frame of the address of the slots and the arguments
 ; (null: there is none), what has the list of frames of each thread and its name there, how many frames it may have, the
-; name of the result in the frame (null: it has none).
-%path = type { i64, i64, i64, ptr, ptr, i64, ptr, ptr, i64, ptr, i64, i64, i64, i64, i64, ptr, ptr, ptr, i64, ptr }
+; name of the result in the frame (null: it has none); the parameter that shares no memory with others, and the argument
+; that is the result (-1: none).
+%path = type { i64, i64, i64, ptr, ptr, i64, ptr, ptr, i64, ptr, i64, i64, i64, i64, i64, ptr, ptr, ptr, i64, ptr,
+               i64, i64 }
 %entry = type { ptr, ptr, ptr } ; a dictionary, a key, the object that is there (null: none)
 %answer = type { ptr, ptr } ; a function, the object that it returns
 %rule = type { i64, i64, i64, i64 } ; the slot of an array and one of its axes; of another one, or -1 and the size
 %constant = type { i64, i64 } ; a slot, its value
 ; Kind, class; dtype (of a bool: True; of a float: a second class; of an int that is known: itself); description of an
-; array that is known; rank, flags; argument, slot. Of kind 6 is an object that has this class, which has no slot.
+; array that is known; rank, flags; argument, slot. Of kind 6 is an object that has this class, which has no slot; of
+; kind 7 a tensor of Torch, which has its form in the place of a dtype.
 %parameter = type { i64, ptr, ptr, ptr, i32, i32, i64, i64 }
-; The description of an array that is known: its rank, its descriptor, its strides in bytes.
+; The description of an array that is known: its rank, its descriptor, its strides in bytes, and the bytes from its first
+; element to the lowest one, and to the end of the highest.
+%form = type { i64, i64, i64 } ; of a tensor: dtype, keys, size of an element
+; Of Torch, as `hpacml.runtime.arrays.torch_layout` has found them: an object; a tensor, with storage, what gradients need,
+; what else it is, version, rank, sizes, strides, offset, dtype and keys; a storage with data, bytes and flags; a version.
+%object = type { i64, ptr, ptr }
+%tensor = type { [2 x i64], ptr, ptr, ptr, ptr, ptr, i64, [5 x i64], [5 x i64], i64, i64, i16, [6 x i8], i64 }
+%storage = type { [2 x i64], ptr, [3 x i64], i64, i64 }
+%version = type { [2 x i64], i32 }
 ; Of NumPy: head, data, rank, sizes, strides, base, dtype, flags.
 %ndarray = type { i64, ptr, ptr, i32, ptr, ptr, ptr, ptr, i32 }
 
@@ -517,7 +528,20 @@ which:
     i64 4, label %known_int
     i64 5, label %array
     i64 6, label %taken
+    i64 7, label %torch
   ]
+
+torch:
+  %tensor_form_slot = getelementptr %parameter, ptr %parameter, i32 0, i32 3
+  %tensor_description = load ptr, ptr %tensor_form_slot
+  %tensor_data = call ptr @memory_of(ptr %object, ptr %extra, ptr %tensor_description)
+  %no_tensor = icmp eq ptr %tensor_data, null
+  br i1 %no_tensor, label %decline, label %describe_it
+
+describe_it:
+  %behind_it = call ptr @put(ptr %place, ptr %tensor_description, ptr %tensor_data)
+  store ptr %place, ptr %slot
+  br label %taken
 
 float:
   %float_value = call double @PyFloat_AsDouble(ptr %object)
@@ -643,14 +667,14 @@ inner:
 
 taken:
   %free = phi ptr [ %place, %float ], [ %place, %int ], [ %place, %bool ], [ %place, %known_int ], [ %place, %which ],
-                  [ %end, %outer ], [ %end, %next_axis ]
+                  [ %behind_it, %describe_it ], [ %end, %outer ], [ %end, %next_axis ]
   %i_next = add i64 %i, 1
   br label %next
 
 next_rule:
   %r = phi i64 [ 0, %next ], [ %r_next, %judge ]
   %more_rules = icmp ult i64 %r, %ruled
-  br i1 %more_rules, label %apply, label %enter
+  br i1 %more_rules, label %apply, label %part
 
 apply:
   %r_next = add i64 %r, 1
@@ -674,6 +698,16 @@ judge:
   %right = phi i64 [ %two_axis, %apply ], [ %two_size, %another ]
   %equal = icmp eq i64 %one_size, %right
   br i1 %equal, label %next_rule, label %decline
+
+part:
+  %apart_slot = getelementptr %path, ptr %table, i32 0, i32 20
+  %apart = load i64, ptr %apart_slot
+  %all_share = icmp slt i64 %apart, 0
+  br i1 %all_share, label %enter, label %compare_ends
+
+compare_ends:
+  %is_apart = call i1 @shares_nothing(ptr %parameters, i64 %taking, i64 %apart, ptr %slots)
+  br i1 %is_apart, label %enter, label %decline
 
 enter:
   %stack = call i64 @hpacml_stack_left()
@@ -701,14 +735,7 @@ describe_tensor:
   %made_slot = load i64, ptr %made_slot_slot
   %made_description_slot = getelementptr %path, ptr %table, i32 0, i32 9
   %made_description = load ptr, ptr %made_description_slot
-  %made_rank = load i64, ptr %made_description
-  %made_extents = shl i64 %made_rank, 4
-  %made_size = add i64 %made_extents, 24
-  %made_from = getelementptr i64, ptr %made_description, i64 1
-  call void @llvm.memcpy.p0.p0.i64(ptr %place, ptr %made_from, i64 %made_size, i1 false)
-  store ptr %address, ptr %place
-  %made_aligned = getelementptr i64, ptr %place, i64 1
-  store ptr %address, ptr %made_aligned
+  %behind_made = call ptr @put(ptr %place, ptr %made_description, ptr %address)
   %slot_of_tensor = getelementptr ptr, ptr %slots, i64 %made_slot
   store ptr %place, ptr %slot_of_tensor
   br label %leap
@@ -720,6 +747,7 @@ leap:
   %judge_slot = getelementptr %path, ptr %table, i32 0, i32 4
   %judge_of_it = load ptr, ptr %judge_slot
   %cannot_fail = icmp eq ptr %judge_of_it, null
+  call void @count_writes(ptr %parameters, i64 %taking, ptr %given)
   %thread = call ptr @PyEval_SaveThread()
   br i1 %cannot_fail, label %jump, label %go_in
 
@@ -753,7 +781,19 @@ drop_tensor:
 
 finish:
   %has_tensor = icmp ne ptr %made_tensor, null
-  br i1 %has_tensor, label %return_tensor, label %convert_result
+  br i1 %has_tensor, label %return_tensor, label %given_or_number
+
+given_or_number:
+  %given_slot = getelementptr %path, ptr %table, i32 0, i32 21
+  %given_number = load i64, ptr %given_slot
+  %is_given = icmp sge i64 %given_number, 0
+  br i1 %is_given, label %return_given, label %convert_result
+
+return_given:
+  %given_result_slot = getelementptr ptr, ptr %given, i64 %given_number
+  %given_result = load ptr, ptr %given_result_slot
+  call void @Py_IncRef(ptr %given_result)
+  ret ptr %given_result
 
 return_tensor:
   ret ptr %made_tensor
@@ -836,4 +876,232 @@ define internal i64 @size_of(ptr %slots, i64 %array, i64 %axis) {
   %place = getelementptr i64, ptr %sizes, i64 %axis
   %size = load i64, ptr %place
   ret i64 %size
+}
+
+; Writes the descriptor of a description for memory at an address, and returns where it ends.
+define internal ptr @put(ptr %place, ptr %description, ptr %address) {
+  %rank = load i64, ptr %description
+  %extents = shl i64 %rank, 4
+  %size = add i64 %extents, 24
+  %from = getelementptr i64, ptr %description, i64 1
+  call void @llvm.memcpy.p0.p0.i64(ptr %place, ptr %from, i64 %size, i1 false)
+  store ptr %address, ptr %place
+  %aligned = getelementptr i64, ptr %place, i64 1
+  store ptr %address, ptr %aligned
+  %end = getelementptr i8, ptr %place, i64 %size
+  ret ptr %end
+}
+
+; The bytes from the first element of an array down to the lowest, and up to the end of the highest.
+define internal { i64, i64 } @ends(ptr %description) {
+  %rank = load i64, ptr %description
+  %words = mul i64 %rank, 3
+  %before = add i64 %words, 4
+  %low_slot = getelementptr i64, ptr %description, i64 %before
+  %high_slot = getelementptr i64, ptr %low_slot, i64 1
+  %low = load i64, ptr %low_slot
+  %high = load i64, ptr %high_slot
+  %with_low = insertvalue { i64, i64 } poison, i64 %low, 0
+  %both = insertvalue { i64, i64 } %with_low, i64 %high, 1
+  ret { i64, i64 } %both
+}
+
+; The address of a tensor's first element; null if the tensor is not of this form, or more than its memory.
+define internal ptr @memory_of(ptr %object, ptr %form, ptr %description) {
+  %tensor_slot = getelementptr %object, ptr %object, i32 0, i32 2
+  %tensor = load ptr, ptr %tensor_slot
+  %there = icmp ne ptr %tensor, null
+  br i1 %there, label %look, label %unfit
+
+look:
+  %storage_slot = getelementptr %tensor, ptr %tensor, i32 0, i32 1
+  %storage = load ptr, ptr %storage_slot
+  %gradients_slot = getelementptr %tensor, ptr %tensor, i32 0, i32 2
+  %gradients = load ptr, ptr %gradients_slot
+  %extras_slot = getelementptr %tensor, ptr %tensor, i32 0, i32 3
+  %extras = load ptr, ptr %extras_slot
+  %version_slot = getelementptr %tensor, ptr %tensor, i32 0, i32 4
+  %version = load ptr, ptr %version_slot
+  %rank_slot = getelementptr %tensor, ptr %tensor, i32 0, i32 6
+  %rank = load i64, ptr %rank_slot
+  %kind_slot = getelementptr %tensor, ptr %tensor, i32 0, i32 11
+  %kind_bits = load i16, ptr %kind_slot
+  %kind = zext i16 %kind_bits to i64
+  %keys_slot = getelementptr %tensor, ptr %tensor, i32 0, i32 13
+  %keys = load i64, ptr %keys_slot
+  %known_kind = load i64, ptr %form
+  %known_keys_slot = getelementptr %form, ptr %form, i32 0, i32 1
+  %known_keys = load i64, ptr %known_keys_slot
+  %known_rank = load i64, ptr %description
+  %same_kind = icmp eq i64 %kind, %known_kind
+  %same_keys = icmp eq i64 %keys, %known_keys
+  %same_rank = icmp eq i64 %rank, %known_rank
+  %no_gradients = icmp eq ptr %gradients, null
+  %no_extras = icmp eq ptr %extras, null
+  %has_storage = icmp ne ptr %storage, null
+  %has_version = icmp ne ptr %version, null
+  %a = and i1 %same_kind, %same_keys
+  %b = and i1 %same_rank, %no_gradients
+  %c = and i1 %no_extras, %has_storage
+  %d = and i1 %a, %b
+  %e = and i1 %c, %has_version
+  %fits = and i1 %d, %e
+  br i1 %fits, label %measure, label %unfit
+
+measure:
+  %sizes = getelementptr %tensor, ptr %tensor, i32 0, i32 7
+  %strides = getelementptr %tensor, ptr %tensor, i32 0, i32 8
+  %known_sizes = getelementptr i64, ptr %description, i64 4
+  %known_strides = getelementptr i64, ptr %known_sizes, i64 %rank
+  br label %next_axis
+
+next_axis:
+  %axis = phi i64 [ 0, %measure ], [ %axis_next, %examine ]
+  %more = icmp ult i64 %axis, %rank
+  br i1 %more, label %examine, label %locate
+
+examine:
+  %axis_next = add i64 %axis, 1
+  %size_slot = getelementptr i64, ptr %sizes, i64 %axis
+  %size = load i64, ptr %size_slot
+  %known_size_slot = getelementptr i64, ptr %known_sizes, i64 %axis
+  %known_size = load i64, ptr %known_size_slot
+  %stride_slot = getelementptr i64, ptr %strides, i64 %axis
+  %stride = load i64, ptr %stride_slot
+  %known_stride_slot = getelementptr i64, ptr %known_strides, i64 %axis
+  %known_stride = load i64, ptr %known_stride_slot
+  %same_size = icmp eq i64 %size, %known_size
+  %same_stride = icmp eq i64 %stride, %known_stride
+  %agrees = and i1 %same_size, %same_stride
+  br i1 %agrees, label %next_axis, label %unfit
+
+locate:
+  %offset_slot = getelementptr %tensor, ptr %tensor, i32 0, i32 9
+  %offset = load i64, ptr %offset_slot
+  %width_slot = getelementptr %form, ptr %form, i32 0, i32 2
+  %width = load i64, ptr %width_slot
+  %data_slot = getelementptr %storage, ptr %storage, i32 0, i32 1
+  %data = load ptr, ptr %data_slot
+  %bytes_slot = getelementptr %storage, ptr %storage, i32 0, i32 3
+  %bytes = load i64, ptr %bytes_slot
+  %flags_slot = getelementptr %storage, ptr %storage, i32 0, i32 4
+  %flags = load i64, ptr %flags_slot
+  %before = mul i64 %offset, %width
+  %address = getelementptr i8, ptr %data, i64 %before
+  %ends = call { i64, i64 } @ends(ptr %description)
+  %span = extractvalue { i64, i64 } %ends, 1
+  %needed = add i64 %before, %span
+  %enough = icmp sle i64 %needed, %bytes
+  %telling = and i64 %flags, 72057594037862655
+  %ordinary = icmp eq i64 %telling, 0
+  %number = ptrtoint ptr %address to i64
+  %below_width = sub i64 %width, 1
+  %rest = and i64 %number, %below_width
+  %is_aligned = icmp eq i64 %rest, 0
+  %has_data = icmp ne ptr %data, null
+  %f = and i1 %enough, %ordinary
+  %g = and i1 %is_aligned, %has_data
+  %whole = and i1 %f, %g
+  br i1 %whole, label %found, label %unfit
+
+found:
+  ret ptr %address
+
+unfit:
+  ret ptr null
+}
+
+; Whether no other array has memory between the ends of that which parameter %apart takes. All are known.
+define internal i1 @shares_nothing(ptr %parameters, i64 %count, i64 %apart, ptr %slots) {
+  %own = call { i64, i64 } @reach(ptr %parameters, i64 %apart, ptr %slots)
+  %low = extractvalue { i64, i64 } %own, 0
+  %high = extractvalue { i64, i64 } %own, 1
+  br label %next
+
+next:
+  %i = phi i64 [ 0, %0 ], [ %i_next, %look ], [ %i_next, %compare ]
+  %more = icmp ult i64 %i, %count
+  br i1 %more, label %look, label %nothing_shared
+
+look:
+  %i_next = add i64 %i, 1
+  %parameter = getelementptr %parameter, ptr %parameters, i64 %i
+  %description_slot = getelementptr %parameter, ptr %parameter, i32 0, i32 3
+  %description = load ptr, ptr %description_slot
+  %is_array = icmp ne ptr %description, null
+  %is_other = icmp ne i64 %i, %apart
+  %compared = and i1 %is_array, %is_other
+  br i1 %compared, label %compare, label %next
+
+compare:
+  %its = call { i64, i64 } @reach(ptr %parameters, i64 %i, ptr %slots)
+  %its_low = extractvalue { i64, i64 } %its, 0
+  %its_high = extractvalue { i64, i64 } %its, 1
+  %below = icmp ule i64 %its_high, %low
+  %above = icmp uge i64 %its_low, %high
+  %disjoint = or i1 %below, %above
+  br i1 %disjoint, label %next, label %meet
+
+nothing_shared:
+  ret i1 true
+
+meet:
+  ret i1 false
+}
+
+; The addresses of the first byte and of the byte after the last of what a parameter has taken.
+define internal { i64, i64 } @reach(ptr %parameters, i64 %number, ptr %slots) {
+  %parameter = getelementptr %parameter, ptr %parameters, i64 %number
+  %description_slot = getelementptr %parameter, ptr %parameter, i32 0, i32 3
+  %description = load ptr, ptr %description_slot
+  %slot_slot = getelementptr %parameter, ptr %parameter, i32 0, i32 7
+  %slot_number = load i64, ptr %slot_slot
+  %slot = getelementptr ptr, ptr %slots, i64 %slot_number
+  %descriptor = load ptr, ptr %slot
+  %address = load i64, ptr %descriptor
+  %ends = call { i64, i64 } @ends(ptr %description)
+  %below = extractvalue { i64, i64 } %ends, 0
+  %above = extractvalue { i64, i64 } %ends, 1
+  %low = add i64 %address, %below
+  %high = add i64 %address, %above
+  %with_low = insertvalue { i64, i64 } poison, i64 %low, 0
+  %both = insertvalue { i64, i64 } %with_low, i64 %high, 1
+  ret { i64, i64 } %both
+}
+
+; Tells Torch of the tensors that are written, whose versions gradients may depend on.
+define internal void @count_writes(ptr %parameters, i64 %count, ptr %given) {
+  br label %next
+
+next:
+  %i = phi i64 [ 0, %0 ], [ %i_next, %look ], [ %i_next, %count_one ]
+  %more = icmp ult i64 %i, %count
+  br i1 %more, label %look, label %done
+
+look:
+  %i_next = add i64 %i, 1
+  %parameter = getelementptr %parameter, ptr %parameters, i64 %i
+  %kind = load i64, ptr %parameter
+  %flags_slot = getelementptr %parameter, ptr %parameter, i32 0, i32 5
+  %flags = load i32, ptr %flags_slot
+  %is_tensor = icmp eq i64 %kind, 7
+  %is_written = icmp ne i32 %flags, 0
+  %counted = and i1 %is_tensor, %is_written
+  br i1 %counted, label %count_one, label %next
+
+count_one:
+  %argument_slot = getelementptr %parameter, ptr %parameter, i32 0, i32 6
+  %argument = load i64, ptr %argument_slot
+  %object_slot = getelementptr ptr, ptr %given, i64 %argument
+  %object = load ptr, ptr %object_slot
+  %tensor_slot = getelementptr %object, ptr %object, i32 0, i32 2
+  %tensor = load ptr, ptr %tensor_slot
+  %version_slot = getelementptr %tensor, ptr %tensor, i32 0, i32 4
+  %version = load ptr, ptr %version_slot
+  %number = getelementptr %version, ptr %version, i32 0, i32 1
+  %before = atomicrmw add ptr %number, i32 1 seq_cst
+  br label %next
+
+done:
+  ret void
 }

@@ -28,6 +28,7 @@ from hpacml.runtime.fast_path import (
     Conditions,
     FastPath,
     Known,
+    KnownTensor,
     OfClass,
     Packed,
     Signature,
@@ -38,7 +39,7 @@ from hpacml.runtime.shim import runtime
 _TAKES: Mapping[object, tuple[int, object]] = {float: (1, np.float64), int: (2, None), bool: (3, True)}
 """How the table tells types of arguments: a number, and an object. NumPy's float64 is a Python float."""
 
-_PACKED, _KNOWN_INT, _KNOWN, _OF_CLASS = 0, 4, 5, 6
+_PACKED, _KNOWN_INT, _KNOWN, _OF_CLASS, _TENSOR = 0, 4, 5, 6, 7
 _C_ORDER, _ALIGNED, _WRITEABLE = 0x1, 0x100, 0x400
 _FASTCALL, _KEYWORDS = 0x80, 0x02
 _HEAD = 16
@@ -98,8 +99,16 @@ def _path(native: _Native, function: Function, signature: Signature, conditions:
     owners: list[object] = [function, signature, conditions]
 
     def described(shape: Sequence[int], strides: Sequence[int], size: int) -> int:
-        """The address of a description: the rank, a descriptor, and the strides in bytes."""
-        words = (len(shape), 0, 0, 0, *shape, *strides, *(stride * size for stride in strides))
+        """The address of a description: the rank, a descriptor, the strides in bytes, and where its memory ends.
+
+        These are the bytes from its first element down to the lowest, and up to the end of the highest.
+        """
+        steps = [stride * size for stride in strides]
+        spans = [(extent - 1) * step for extent, step in zip(shape, steps, strict=True)]
+        ends = sum(min(span, 0) for span in spans), sum(max(span, 0) for span in spans) + size
+        return kept(len(shape), 0, 0, 0, *shape, *strides, *steps, *ends)
+
+    def kept(*words: int) -> int:
         owners.append(memory := (ctypes.c_int64 * len(words))(*words))
         return ctypes.addressof(memory)
 
@@ -111,6 +120,10 @@ def _path(native: _Native, function: Function, signature: Signature, conditions:
             case Known(dtype, shape, strides, written):
                 flags, description = _ALIGNED | _WRITEABLE * written, described(shape, strides, dtype.itemsize)
                 return struct.pack("=4Q2i", _KNOWN, id(np.ndarray), id(dtype), description, len(shape), flags)
+            case KnownTensor(kind, keys, size, shape, strides, written):
+                description, form = described(shape, strides, size), kept(kind, keys, size)
+                owners.append(cls := sys.modules["torch"].Tensor)
+                return struct.pack("=4Q2i", _TENSOR, id(cls), form, description, len(shape), _WRITEABLE * written)
             case OfClass(kind):
                 return struct.pack("=4Q2i", _OF_CLASS, id(kind), 0, 0, 0, 0)
             case type():
@@ -120,7 +133,7 @@ def _path(native: _Native, function: Function, signature: Signature, conditions:
                 return struct.pack("=2Qq2Q", _KNOWN_INT, id(int), taken, 0, 0)
 
     takes, rules, constants, made = signature.takes, signature.rules, signature.constants, signature.made
-    ranks = [each.rank for each, _, _ in takes if isinstance(each, Packed | Known)]
+    ranks = [each.rank for each, _, _ in takes if isinstance(each, Packed | Known | KnownTensor)]
     ranks += [] if made is None else [len(made.shape)]
     words = function.slots + 1 + sum(3 + 2 * rank for rank in ranks)
     judge = None if function.is_leaf else function.settle
@@ -134,7 +147,8 @@ def _path(native: _Native, function: Function, signature: Signature, conditions:
     make, returned = (None, None) if (form := signature.frame) is None else (form.make, form.returned)
     owners += make, returned
     frames = _identity(make), id(frame.FRAMES[0]), id(frame.FRAMES[1]), frame.SHALLOW, _identity(returned)
-    table = struct.pack("=20Q", *head, *maker, *counts, *frames)
+    last = (-1 if number is None else number for number in (signature.apart, signature.given))
+    table = struct.pack("=20Q2q", *head, *maker, *counts, *frames, *last)
     for dictionary, key, there in conditions.entries:
         table += struct.pack("=3Q", id(dictionary), id(key), 0 if there is ABSENT else id(there))
     for asked, answer in conditions.answers:
