@@ -10,6 +10,7 @@ directives + kernel            hpacml.frontend
   convert-hpacml-to-runtime    infer, collect and failing maps become C calls; nothing of hpacml is left
   hpacml-keep-branches         divisions stay behind their conditions where nothing becomes vectors
   hpacml-version-in-place      loops that write what they read in some calls have a version for these
+  hpacml-mask-divisions        loops with divisions leave nothing over behind their last vector
   hpacml-expand-functions      fast math: polynomials in the place of functions, where something may
 upstream MLIR                  MLIR_PIPELINE, in process (hpacml.backend.mlir)
 LLVM                           machine code (llvmlite)
@@ -48,10 +49,11 @@ _ALL_STAGES = {
     "runtime": "convert-hpacml-to-runtime",
     "branches": "hpacml-keep-branches",
     "in-place": "hpacml-version-in-place",
+    "masks": "hpacml-mask-divisions",
     "functions": "hpacml-expand-functions",
 }
 
-_ON_HOSTS = ("offer", "branches", "in-place", "functions")
+_ON_HOSTS = ("offer", "branches", "in-place", "masks", "functions")
 GPU_STAGES = {stage: name for stage, name in _ALL_STAGES.items() if stage not in _ON_HOSTS}
 """The passes for GPUs in order, by the name of the stage that each one leads to. The loops have nothing left to do."""
 

@@ -19,6 +19,8 @@ _serial = itertools.count()
 # What compiled code may call besides the runtime: mathematics, and the conversions to half precision.
 _SYSTEM_LIBRARIES = ("libm.so.6", "libgcc_s.so.1")
 
+_MASKED, _UNMASKED = (f'!"llvm.loop.vectorize.predicate.enable", i1 {each}' for each in ("true", "false"))
+
 
 class Host(NamedTuple):
     """The machine that code is made for, and the version of llvmlite that makes it."""
@@ -74,9 +76,14 @@ def assembly(ir_text: str, exports: Collection[str]) -> str:
         return machine.emit_assembly(_optimised(ir_text, exports, machine))
 
 
+def _has_masks() -> bool:
+    """Whether vectors have masks here that cost nothing. Without, LLVM makes no vectors of loops, or slow stores."""
+    return not {"+avx512f", "+sve"}.isdisjoint(host().features.split(","))
+
+
 def _optimised(ir_text: str, exports: Collection[str], machine: Any) -> Any:
     llvm = _llvm()
-    module = llvm.parse_assembly(ir_text)
+    module = llvm.parse_assembly(ir_text if _has_masks() else ir_text.replace(_MASKED, _UNMASKED))
     module.triple = machine.triple
     module.data_layout = str(machine.target_data)
     _hide(module, exports)

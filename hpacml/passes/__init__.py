@@ -20,6 +20,7 @@ PASS_NAMES = (
     "hpacml-fuse-gather-concat",
     "hpacml-gpu-to-loops",
     "hpacml-keep-branches",
+    "hpacml-mask-divisions",
     "hpacml-offer-views",
     "hpacml-refuse-host-accesses",
     "hpacml-resolve-slices",

@@ -9,7 +9,7 @@ from typing import cast
 from xdsl.context import Context
 from xdsl.dialects import arith, math, scf
 from xdsl.dialects.arith import FastMathFlagsAttr
-from xdsl.dialects.builtin import AnyFloat, Float32Type, Float64Type, ModuleOp, UnregisteredAttr
+from xdsl.dialects.builtin import AnyFloat, Float32Type, Float64Type, ModuleOp
 from xdsl.ir import Block, Operation, Region, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint
@@ -17,13 +17,11 @@ from xdsl.rewriter import InsertPoint
 from hpacml.passes.common.functions import Functions
 from hpacml.passes.common.located import Builder, Rewriter, located
 from hpacml.passes.common.loops import innermost_loop, may_be_inside_vectors
+from hpacml.passes.common.masks import masked
 from hpacml.passes.common.vectors import Floats
 
 _MANY = 16
 """The number of iterations from which on a loop is one of vectors."""
-
-_Annotation = UnregisteredAttr.with_name_and_type("llvm.loop_annotation", False)
-_MASKED = _Annotation("llvm.loop_annotation", False, False, "vectorize = <predicateEnable = true>")
 
 _FUNCTIONS: dict[type[Operation], Callable[..., SSAValue]] = {
     math.ExpOp: Functions.exp,
@@ -88,42 +86,9 @@ def _keep_for_few(loop: Operation) -> None:
         old.replace_all_uses_with(new)
     loop.detach()
     many.add_op(loop)
-    loop = _masked(loop)
+    loop = masked(loop)
     for block, inner in (few, copy), (many, loop):
         block.add_op(located(scf.YieldOp(*inner.results), inner))
-
-
-def _masked(loop: scf.ForOp | scf.ParallelOp) -> scf.ForOp | scf.ParallelOp:
-    """Have LLVM mask the last vector of a loop: the numbers that are left over would take the longer part of time."""
-    if isinstance(loop, scf.ParallelOp) and not loop.results:
-        loop = _with_innermost(loop)
-    for each in loop.walk():
-        if isinstance(each, scf.ForOp):
-            each.attributes["loop_annotation"] = _MASKED
-    return loop
-
-
-def _with_innermost(loop: scf.ParallelOp) -> scf.ForOp | scf.ParallelOp:
-    """A parallel loop whose last dimension is a loop of its own, as only that can be annotated."""
-    body = loop.body.block
-    *others, index = body.args
-    inside = Block(arg_types=[index.type])
-    index.replace_all_uses_with(inside.args[0])
-    body.erase_arg(index)
-    *ops, end = body.ops
-    for op in ops:
-        op.detach()
-        inside.add_op(op)
-    inner = located(scf.ForOp(loop.lowerBound[-1], loop.upperBound[-1], loop.step[-1], [], inside), loop)
-    inside.add_op(located(scf.YieldOp(), loop))
-    if not others:
-        Rewriter.replace_op(loop, inner)
-        return inner
-    body.insert_op_before(inner, end)
-    bounds = loop.lowerBound[:-1], loop.upperBound[:-1], loop.step[:-1]
-    outer = scf.ParallelOp(*bounds, loop.detach_region(loop.body))
-    Rewriter.replace_op(loop, outer)
-    return outer
 
 
 def _is_fast(op: Operation) -> bool:

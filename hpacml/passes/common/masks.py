@@ -1,0 +1,98 @@
+"""Loops whose last vector is masked."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from xdsl.dialects import arith, memref, scf
+from xdsl.dialects.builtin import IndexType, IntegerAttr, MemRefType, UnregisteredAttr
+from xdsl.ir import Block, BlockArgument, Operation, SSAValue
+
+from hpacml.dialects.hpacml.attributes import strides_of
+from hpacml.passes.common.located import Rewriter, located
+
+_Annotation = UnregisteredAttr.with_name_and_type("llvm.loop_annotation", False)
+_MASKED = _Annotation("llvm.loop_annotation", False, False, "vectorize = <predicateEnable = true>")
+_ONE = IntegerAttr(1, IndexType())
+
+
+def masked(loop: scf.ForOp | scf.ParallelOp) -> scf.ForOp | scf.ParallelOp:
+    """An innermost loop, whose last vector LLVM masks: one by one, what is left over would take longer than it.
+
+    Of a parallel loop, that is a loop of its own for the last dimension. A loop that accesses others than neighbours
+    stays as it is: LLVM would gather them where it shuffles whole vectors. The backend forgets masks that vectors of
+    the machine do not have.
+    """
+    if loop.results or not _are_neighbours(loop):
+        return loop
+    outermost, inner = (loop, loop) if isinstance(loop, scf.ForOp) else _with_innermost(loop)
+    inner.attributes["loop_annotation"] = _MASKED
+    return outermost
+
+
+def varies(value: SSAValue, loop: scf.ForOp | scf.ParallelOp) -> bool:
+    """Whether a value may differ between the iterations of an innermost loop's last dimension."""
+    owner = value.owner
+    if isinstance(owner, Block):
+        return value is _index(loop)
+    if not loop.is_ancestor(owner):
+        return False
+    return isinstance(owner, memref.LoadOp | scf.IfOp) or any(varies(each, loop) for each in owner.operands)
+
+
+def _index(loop: scf.ForOp | scf.ParallelOp) -> BlockArgument:
+    return loop.body.block.args[0 if isinstance(loop, scf.ForOp) else -1]
+
+
+def _are_neighbours(loop: scf.ForOp | scf.ParallelOp) -> bool:
+    """Whether a loop writes neighbours of what its iteration before wrote, and reads such, or the same at each."""
+    step = loop.step if isinstance(loop, scf.ForOp) else loop.step[-1]
+    return _is_one(step) and all(_is_neighbour(op, loop) for op in loop.walk())
+
+
+def _is_one(value: SSAValue) -> bool:
+    return isinstance(value.owner, arith.ConstantOp) and value.owner.get_attr_or_prop("value") == _ONE
+
+
+def _is_neighbour(op: Operation, loop: scf.ForOp | scf.ParallelOp) -> bool:
+    if not isinstance(op, memref.LoadOp | memref.StoreOp):
+        return True
+    varying = [each for each in op.indices if varies(each, loop)]
+    if not varying:
+        return isinstance(op, memref.LoadOp)
+    is_dense = strides_of(cast(MemRefType, op.memref.type))[-1] == 1
+    return is_dense and varying == [op.indices[-1]] and _follows(op.indices[-1], loop)
+
+
+def _follows(value: SSAValue, loop: scf.ForOp | scf.ParallelOp) -> bool:
+    """Whether a value is the loop's index and a number that does not vary."""
+    match value.owner:
+        case arith.AddiOp(lhs=a, rhs=b) if varies(b, loop):
+            return not varies(a, loop) and _follows(b, loop)
+        case arith.AddiOp(lhs=a, rhs=b) | arith.SubiOp(lhs=a, rhs=b):
+            return not varies(b, loop) and _follows(a, loop)
+        case _:
+            return value is _index(loop)
+
+
+def _with_innermost(loop: scf.ParallelOp) -> tuple[scf.ForOp | scf.ParallelOp, scf.ForOp]:
+    """A parallel loop whose last dimension is a loop of its own, as only that can be annotated, and this one."""
+    body = loop.body.block
+    *others, index = body.args
+    inside = Block(arg_types=[index.type])
+    index.replace_all_uses_with(inside.args[0])
+    body.erase_arg(index)
+    *ops, end = body.ops
+    for op in ops:
+        op.detach()
+        inside.add_op(op)
+    inner = located(scf.ForOp(loop.lowerBound[-1], loop.upperBound[-1], loop.step[-1], [], inside), loop)
+    inside.add_op(located(scf.YieldOp(), loop))
+    if not others:
+        Rewriter.replace_op(loop, inner)
+        return inner, inner
+    body.insert_op_before(inner, end)
+    bounds = loop.lowerBound[:-1], loop.upperBound[:-1], loop.step[:-1]
+    outer = scf.ParallelOp(*bounds, loop.detach_region(loop.body))
+    Rewriter.replace_op(loop, outer)
+    return outer, inner
