@@ -31,6 +31,7 @@ double  hpacml_time_ms(void);
 int64_t hpacml_time_ns(void);
 void    hpacml_record(const char *site, void **counters, int64_t stages, const int64_t *times, const int64_t *bytes);
 void    hpacml_refuse(const char *site);
+void    hpacml_parallel(void *function, void *values, int64_t count, double work);
 void   *_mlir_memref_to_llvm_alloc(int64_t bytes);
 void   *_mlir_memref_to_llvm_aligned_alloc(int64_t alignment, int64_t bytes);
 void    _mlir_memref_to_llvm_free(void *memory);

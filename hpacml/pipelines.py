@@ -8,6 +8,7 @@ directives + kernel            hpacml.frontend
   hpacml-fuse-gather-concat    the views of a map in one sweep; packed memory is not copied
   convert-hpacml-to-loops      packing becomes scf loops over memrefs
   convert-hpacml-to-runtime    infer, collect and failing maps become C calls; nothing of hpacml is left
+  hpacml-outline-parallel-loops  loops over prange become functions of a range, which threads call
   hpacml-keep-branches         divisions stay behind their conditions where nothing becomes vectors
   hpacml-version-in-place      loops that write what they read in some calls have a version for these
   hpacml-mask-divisions        loops with divisions leave nothing over behind their last vector
@@ -47,13 +48,14 @@ _ALL_STAGES = {
     "host": "hpacml-refuse-host-accesses",
     "loops": "convert-hpacml-to-loops",
     "runtime": "convert-hpacml-to-runtime",
+    "threads": "hpacml-outline-parallel-loops",
     "branches": "hpacml-keep-branches",
     "in-place": "hpacml-version-in-place",
     "masks": "hpacml-mask-divisions",
     "functions": "hpacml-expand-functions",
 }
 
-_ON_HOSTS = ("offer", "branches", "in-place", "masks", "functions")
+_ON_HOSTS = ("offer", "threads", "branches", "in-place", "masks", "functions")
 GPU_STAGES = {stage: name for stage, name in _ALL_STAGES.items() if stage not in _ON_HOSTS}
 """The passes for GPUs in order, by the name of the stage that each one leads to. The loops have nothing left to do."""
 

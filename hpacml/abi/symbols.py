@@ -97,6 +97,7 @@ HOST_SYMBOLS = (
         "const int64_t *bytes)"
     ),
     Symbol("void hpacml_refuse(const char *site)", python=True),
+    Symbol("void hpacml_parallel(void *function, void *values, int64_t count, double work)"),
     # As in MLIR's own runtime.
     Symbol("void *_mlir_memref_to_llvm_alloc(int64_t bytes)"),
     Symbol("void *_mlir_memref_to_llvm_aligned_alloc(int64_t alignment, int64_t bytes)"),
@@ -134,6 +135,7 @@ WITHOUT_FRAME = frozenset(
         "hpacml_fail",
         "hpacml_keep_temporary",
         "hpacml_number",
+        "hpacml_parallel",
         "hpacml_print",
         "hpacml_refuse",
         "hpacml_refuse_size",
@@ -166,10 +168,23 @@ PYTHON_HALVES = {
 """The Python functions behind the symbols, by the names of their handlers."""
 
 
+RECORDED = {
+    "hpacml_number": "false",
+    "hpacml_refuse_size": "%last",
+    "hpacml_refuse_sizes": "true",
+    "hpacml_fail": "true",
+    "no_memory": "true",
+}
+"""What iterations of parallel loops may call that fails, and whether it then ends them, in LLVM IR. Threads record such
+calls, which the thread that has entered the code repeats: Python's errors are those of a thread."""
+
+
 def forwarding() -> str:
     """LLVM IR: the declarations of all Python functions, and the symbols that only forward to one."""
     declared = (f"declare i32 @hpacml_py_{name}({_types(half)})" for name, half in PYTHON_HALVES.items())
-    return "\n".join([*declared, *(_forward(symbol) for symbol in SYMBOLS.values() if symbol.python), ""])
+    forwards = (_forward(symbol) for symbol in SYMBOLS.values() if symbol.python and symbol.name not in RECORDED)
+    recorded = map(_record, RECORDED)
+    return "\n".join([*declared, *forwards, *recorded, _repeat(), ""])
 
 
 def _types(symbol: Symbol) -> str:
@@ -184,6 +199,56 @@ def _forward(symbol: Symbol) -> str:
     else:
         end = "%answer = call i32 @answer(i32 %status)\n  ret i32 %answer"
     return f"define {symbol.result} @{symbol.name}({given}) {{\n  %status = call i32 @{half}({given})\n  {end}\n}}"
+
+
+def _half_of(name: str) -> Symbol:
+    return PYTHON_HALVES[name.removeprefix("hpacml_")]
+
+
+def _record(name: str) -> str:
+    """The function `name`, which asks Python if it is not recorded."""
+    half = _half_of(name)
+    given = ", ".join(f"{kind} %{each}" for each, kind in half.parameters.items())
+    lines = [f"define {'' if name in SYMBOLS else 'internal '}void @{name}({given}) {{"]
+    words: list[str] = []
+    for each, kind in half.parameters.items():
+        lines += [f"  %word_{each} = ptrtoint ptr %{each} to i64"] if kind == "ptr" else []
+        words.append(f"i64 %word_{each}" if kind == "ptr" else f"i64 %{each}")
+    words += ["i64 0"] * (3 - len(words))
+    number, ends = list(RECORDED).index(name), RECORDED[name]
+    lines += ["  %last = icmp eq i64 %more, 0"] if ends == "%last" else []
+    lines += [
+        f"  %kept = call i1 @kept(i64 {number}, {', '.join(words)}, i1 {ends})",
+        "  br i1 %kept, label %return, label %ask",
+        "ask:",
+        f"  %status = call i32 @hpacml_py_{half.name.removeprefix('hpacml_')}({given})",
+        "  call void @check(i32 %status)",
+        "  br label %return",
+        "return:",
+        "  ret void",
+        "}",
+    ]
+    return "\n".join(lines)
+
+
+def _repeat() -> str:
+    """The function that repeats a call that was recorded."""
+    cases = " ".join(f"i64 {number}, label %{name}" for number, name in enumerate(RECORDED))
+    lines = [
+        "define internal void @repeat(i64 %kind, i64 %a, i64 %b, i64 %c) {",
+        f"  switch i64 %kind, label %return [ {cases} ]",
+        "return:",
+        "  ret void",
+    ]
+    for name in RECORDED:
+        kinds = list(_half_of(name).parameters.values())
+        lines.append(f"{name}:")
+        arguments: list[str] = []
+        for kind, word in zip(kinds, "abc", strict=False):
+            lines += [f"  %{name}_{word} = inttoptr i64 %{word} to ptr"] if kind == "ptr" else []
+            arguments.append(f"ptr %{name}_{word}" if kind == "ptr" else f"i64 %{word}")
+        lines += [f"  call void @{name}({', '.join(arguments)})", "  br label %return"]
+    return "\n".join([*lines, "}"])
 
 
 _WIDEST = max(map(len, _LLVM_TYPES))

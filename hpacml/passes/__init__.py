@@ -22,6 +22,7 @@ PASS_NAMES = (
     "hpacml-keep-branches",
     "hpacml-mask-divisions",
     "hpacml-offer-views",
+    "hpacml-outline-parallel-loops",
     "hpacml-refuse-host-accesses",
     "hpacml-resolve-slices",
     "hpacml-split-networks",

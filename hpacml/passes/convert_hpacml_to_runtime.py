@@ -45,7 +45,6 @@ from hpacml.abi.records import (
     TensorType,
     ViewsSite,
 )
-from hpacml.abi.symbols import SYMBOLS
 from hpacml.dialects.hpacml.attributes import dtype_name
 from hpacml.dialects.hpacml.control import BodyOp, CollectOp, InferOnViewsOp, InferOp, SampleOp
 from hpacml.dialects.hpacml_rt.device_flags import FlagDownOp, FlagOp
@@ -56,12 +55,8 @@ from hpacml.passes.common.bodies import ORIGIN, modules
 from hpacml.passes.common.leftovers import require_nothing_left
 from hpacml.passes.common.located import Builder, Rewriter, refusal
 from hpacml.passes.common.plain_elements import plain_elements
+from hpacml.passes.common.runtime_calls import POINTER, declare, descriptor_type, results
 from hpacml.passes.hpacml_resolve_slices import MAY_ALIAS
-
-POINTER = llvm.LLVMPointerType()
-
-_TYPES = {"ptr": POINTER, "i32": i32, "i64": i64, "double": f64}
-"""MLIR types of parameters and results of runtime symbols, by LLVM's names."""
 
 
 @dataclass(frozen=True)
@@ -127,24 +122,6 @@ class ConvertHpacmlToRuntimePass(ModulePass):
                     pass
 
 
-def _declare(module: ModuleOp, name: str, builder: Builder) -> None:
-    """Declare a runtime function, once. Raises `PassFailedException` if the module has something else of its name."""
-    parameters = [_TYPES[kind] for kind in SYMBOLS[name].parameters.values()]
-    declaration = func.FuncOp.external(name, parameters, _results(name))
-    found = SymbolTable.lookup_symbol(module, name)
-    if found is None:
-        builder.insert(declaration, InsertPoint.at_start(module.body.block))
-    elif not isinstance(found, func.FuncOp) or found.function_type != declaration.function_type:
-        type = declaration.function_type
-        raise refusal(found, f"@{name} is a function of the runtime, of type {type}: give this another name")
-
-
-def _results(name: str) -> list[Attribute]:
-    """The result types of a runtime function."""
-    result = SYMBOLS[name].result
-    return [] if result == "void" else [_TYPES[result]]
-
-
 class _Calls:
     def __init__(self, module: ModuleOp):
         self.module = module
@@ -154,7 +131,7 @@ class _Calls:
         builder = Builder(InsertPoint.before(op))
         call = func.CallOp(op.callee, op.arguments, [])
         if op.milliseconds.uses:
-            _declare(self.module, "hpacml_time_ms", builder)
+            declare(self.module, "hpacml_time_ms", builder)
             start = builder.insert(func.CallOp("hpacml_time_ms", [], [f64])).results[0]
             builder.insert(call)
             stop = builder.insert(func.CallOp("hpacml_time_ms", [], [f64])).results[0]
@@ -179,9 +156,9 @@ class _Calls:
         views = ViewsSite(op.sweep, _tensor_types(op.inputs), _tensor_types(op.outputs))
         builder = Builder(InsertPoint.before(op))
         memory = _descriptors([*op.inputs, *op.outputs], op, builder)
-        _declare(self.module, views.symbol, builder)
+        declare(self.module, views.symbol, builder)
         texts = [self._address(each, builder) for each in (site, views)]
-        (status,) = builder.insert(func.CallOp(views.symbol, [*texts, memory], _results(views.symbol))).results
+        (status,) = builder.insert(func.CallOp(views.symbol, [*texts, memory], results(views.symbol))).results
         Rewriter.replace_op(op, [], [_is_set(status, builder)])
 
     def sample(self, op: SampleOp) -> None:
@@ -241,12 +218,12 @@ class _Calls:
 
     def flag_down(self, op: FlagDownOp) -> None:
         builder = Builder(InsertPoint.before(op))
-        _declare(self.module, "hpacml_device_flag_down", builder)
+        declare(self.module, "hpacml_device_flag_down", builder)
         (status,) = builder.insert(func.CallOp("hpacml_device_flag_down", [], [i32])).results
         Rewriter.replace_op(op, [], [_is_set(status, builder)])
 
     def now(self, op: NowOp) -> None:
-        _declare(self.module, "hpacml_time_ns", Builder(InsertPoint.before(op)))
+        declare(self.module, "hpacml_time_ns", Builder(InsertPoint.before(op)))
         Rewriter.replace_op(op, func.CallOp("hpacml_time_ns", [], [i64]))
 
     def record(self, op: RecordOp) -> None:
@@ -260,9 +237,9 @@ class _Calls:
 
     def _call(self, site: Site, arguments: Sequence[SSAValue], builder: Builder) -> Sequence[SSAValue]:
         """Call the runtime function of a site; its results."""
-        _declare(self.module, site.symbol, builder)
+        declare(self.module, site.symbol, builder)
         address = self._address(site, builder)
-        return builder.insert(func.CallOp(site.symbol, [address, *arguments], _results(site.symbol))).results
+        return builder.insert(func.CallOp(site.symbol, [address, *arguments], results(site.symbol))).results
 
     def _address(self, site: Site, builder: Builder) -> SSAValue:
         """The address of the record of a site."""
@@ -371,21 +348,15 @@ def _descriptors(tensors: Sequence[SSAValue], op: Operation, builder: Builder) -
     pointers = _stack(op, POINTER, len(tensors))
     for position, tensor in enumerate(tensors):
         tensor_type = cast(MemRefType, tensor.type)
-        descriptor_type = _descriptor_type(tensor_type.get_num_dims())
+        words = descriptor_type(tensor_type.get_num_dims())
         if not isinstance(tensor_type.memory_space, NoneAttr):
             generic = memref.MemorySpaceCastOp.from_type_and_target_space(tensor, tensor_type, NoneAttr())
             tensor = builder.insert(generic).dest
-        descriptor = builder.insert(UnrealizedConversionCastOp.get([tensor], [descriptor_type])).results[0]
-        room = _stack(op, descriptor_type, 1)
+        descriptor = builder.insert(UnrealizedConversionCastOp.get([tensor], [words])).results[0]
+        room = _stack(op, words, 1)
         builder.insert(llvm.StoreOp(descriptor, room))
         _store(room, pointers, position, POINTER, builder)
     return pointers
-
-
-def _descriptor_type(rank: int) -> llvm.LLVMStructType:
-    words = llvm.LLVMArrayType(rank, i64)
-    fields: list[Attribute] = [POINTER, POINTER, i64, *([words, words] if rank else [])]
-    return llvm.LLVMStructType.from_type_list(fields)
 
 
 def _memory(address: SSAValue, type: MemRefType, builder: Builder) -> SSAValue:
@@ -393,7 +364,7 @@ def _memory(address: SSAValue, type: MemRefType, builder: Builder) -> SSAValue:
     pointer = builder.insert(llvm.IntToPtrOp(address)).output
     numbers = 0, type.get_shape()[0], 1
     offset, size, stride = (builder.insert(arith.ConstantOp(IntegerAttr(n, i64))).result for n in numbers)
-    descriptor: SSAValue = builder.insert(llvm.UndefOp(_descriptor_type(1))).res
+    descriptor: SSAValue = builder.insert(llvm.UndefOp(descriptor_type(1))).res
     for place, value in ([0], pointer), ([1], pointer), ([2], offset), ([3, 0], size), ([4, 0], stride):
         position = DenseArrayBase.from_list(i64, place)
         descriptor = builder.insert(llvm.InsertValueOp(position, descriptor, value)).res

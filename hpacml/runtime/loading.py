@@ -10,7 +10,7 @@ from hpacml.backend import llvm
 from hpacml.backend.mlir import portable, portable_key
 from hpacml.backend.trampolines import packed, trampoline
 from hpacml.disk import cache
-from hpacml.runtime import shim, sites
+from hpacml.runtime import openmp, shim, sites
 from hpacml.runtime.entry import Function
 
 NO_TEXTS: Mapping[str, bytes] = MappingProxyType({})
@@ -44,4 +44,6 @@ def compile(
         lambda: portable(ir_text, lambda text: llvm.emit(text + entry, {symbol})),
         lambda code: llvm.link(code, {symbol}, symbols, data),
     )
+    if "hpacml_parallel" in library.imports:
+        openmp.provide()
     return Function(name or entry_name, library, symbol, arg_types, result_types)

@@ -5,7 +5,8 @@
 ; returned by then). The entry frees what the kernel has allocated.
 
 ; The context of an entered call. jmp_buf takes 200 bytes on x86-64 and 312 on AArch64.
-%context = type { [512 x i8], ptr, ptr, ptr } ; jmp_buf, context of the entry around this one, first block, call
+; jmp_buf, context of the entry around this one, first block, call, record (null: calls that fail go to Python)
+%context = type { [512 x i8], ptr, ptr, ptr, ptr }
 ; A call on a device: cuLaunchKernel (null: Python launches), stream, number of the device; start, first free byte and
 ; end of the memory of the call; the bytes that it has asked for.
 %call = type { ptr, ptr, i64, i64, i64, i64, i64 }
@@ -110,11 +111,18 @@ define i32 @hpacml_enter(ptr %function, ptr %arguments) {
 
 ; Does the same for a call on a device.
 define i32 @hpacml_enter_on(ptr %function, ptr %arguments, ptr %call) {
+  %status = call i32 @enter(ptr %function, ptr %arguments, ptr %call, ptr null)
+  ret i32 %status
+}
+
+define internal i32 @enter(ptr %function, ptr %arguments, ptr %call, ptr %record) noinline {
   %context = alloca %context, align 64
   %previous_slot = getelementptr %context, ptr %context, i32 0, i32 1
   %blocks = getelementptr %context, ptr %context, i32 0, i32 2
   %call_slot = getelementptr %context, ptr %context, i32 0, i32 3
+  %record_slot = getelementptr %context, ptr %context, i32 0, i32 4
   store ptr %call, ptr %call_slot
+  store ptr %record, ptr %record_slot
   %key = load i32, ptr @context_key
   %outer = call ptr @pthread_getspecific(i32 %key)
   %outermost = icmp eq ptr %outer, null
@@ -418,6 +426,344 @@ return:
   ret void
 }
 
+; Parallel loops. They run on the threads of an OpenMP library, which `hpacml.runtime.openmp` finds: GOMP_parallel and
+; functions of OpenMP, and the process whose threads they are.
+@run_parallel = internal global ptr null
+@in_parallel = internal global ptr null
+@max_threads = internal global ptr null
+@thread_number = internal global ptr null
+@process = internal global i32 0
+@torch_threads = internal global ptr null ; at::get_num_threads, once Torch is loaded
+@torch_library = internal constant [16 x i8] c"libtorch_cpu.so\00"
+@torch_name = internal constant [26 x i8] c"_ZN2at15get_num_threadsEv\00"
+
+declare i32 @getpid()
+declare ptr @dlopen(ptr, i32)
+declare ptr @dlsym(ptr, ptr)
+declare i32 @fegetenv(ptr)
+declare i32 @fesetenv(ptr)
+declare i64 @llvm.umin.i64(i64, i64)
+
+; What a thread would have told Python: calls, each its number and three words. `hpacml.passes` knows how many there are.
+%record = type { i64, [128 x [4 x i64]] }
+; A loop: function, values, iterations, those of a part, those taken at once, parts, next iteration of each part; where
+; the first iterations begin that failed, what they would have told, a lock of both; floating-point environment. Each
+; thread takes iterations of a part of its own, so that it finds them in its cache again, and then of the others.
+%loop = type { ptr, ptr, i64, i64, i64, i64, [256 x i64], i64, %record, i32, [64 x i8] }
+%share = type { ptr, i64, i64 } ; loop, part, where the iterations begin that are running
+
+define void @hpacml_use_openmp(ptr %parallel, ptr %inside, ptr %most, ptr %number) {
+  %process = call i32 @getpid()
+  store i32 %process, ptr @process
+  store ptr %inside, ptr @in_parallel
+  store ptr %most, ptr @max_threads
+  store ptr %number, ptr @thread_number
+  store atomic ptr %parallel, ptr @run_parallel release, align 8
+  ret void
+}
+
+; The number of threads that Torch would use in this thread, else OpenMP.
+define internal i32 @number_of_threads() {
+  %known = load atomic ptr, ptr @torch_threads acquire, align 8
+  %new = icmp eq ptr %known, null
+  br i1 %new, label %look, label %torch
+
+look:
+  %library = call ptr @dlopen(ptr @torch_library, i32 5) ; RTLD_LAZY | RTLD_NOLOAD
+  %missing = icmp eq ptr %library, null
+  br i1 %missing, label %openmp, label %find
+
+find:
+  %found = call ptr @dlsym(ptr %library, ptr @torch_name)
+  store atomic ptr %found, ptr @torch_threads release, align 8
+  %unknown = icmp eq ptr %found, null
+  br i1 %unknown, label %openmp, label %torch
+
+torch:
+  %ask_torch = phi ptr [ %known, %0 ], [ %found, %find ]
+  %of_torch = call i32 %ask_torch()
+  ret i32 %of_torch
+
+openmp:
+  %ask_openmp = load ptr, ptr @max_threads
+  %of_openmp = call i32 %ask_openmp()
+  ret i32 %of_openmp
+}
+
+; Calls function(values, begin, end) for ranges that together are [0, count). On one thread: a loop of little work (of
+; about so many instructions), one in a parallel loop, and one in a forked process, which has no threads of its parent.
+define void @hpacml_parallel(ptr %function, ptr %values, i64 %count, double %work) {
+  %loop = alloca %loop, align 64
+  %rest = alloca %share
+  %run = load atomic ptr, ptr @run_parallel acquire, align 8
+  %none = icmp eq ptr %run, null
+  %short = icmp slt i64 %count, 2
+  %alone = or i1 %none, %short
+  %little = fcmp olt double %work, 2.0e5
+  %cheap = or i1 %alone, %little
+  br i1 %cheap, label %serial, label %identify
+
+identify:
+  %process = load i32, ptr @process
+  %own = call i32 @getpid()
+  %same = icmp eq i32 %process, %own
+  br i1 %same, label %ask, label %serial
+
+ask:
+  %ask_inside = load ptr, ptr @in_parallel
+  %inside = call i32 %ask_inside()
+  %outermost = icmp eq i32 %inside, 0
+  br i1 %outermost, label %weigh, label %serial
+
+weigh:
+  %all = call i32 @number_of_threads()
+  %threads = call i32 @llvm.smin.i32(i32 %all, i32 256)
+  %several = icmp sgt i32 %threads, 1
+  %factor = sitofp i32 %threads to double
+  %least = fmul double %factor, 1.0e5
+  %enough = fcmp oge double %work, %least
+  %worth = and i1 %several, %enough
+  br i1 %worth, label %divide, label %serial
+
+divide:
+  %parts = zext i32 %threads to i64
+  %size_less = udiv i64 %count, %parts
+  %size = add i64 %size_less, 1
+  %taken_less = udiv i64 %size, 8
+  %taken = add i64 %taken_less, 1
+  %values_slot = getelementptr %loop, ptr %loop, i32 0, i32 1
+  %count_slot = getelementptr %loop, ptr %loop, i32 0, i32 2
+  %size_slot = getelementptr %loop, ptr %loop, i32 0, i32 3
+  %taken_slot = getelementptr %loop, ptr %loop, i32 0, i32 4
+  %parts_slot = getelementptr %loop, ptr %loop, i32 0, i32 5
+  %first_slot = getelementptr %loop, ptr %loop, i32 0, i32 7
+  %record = getelementptr %loop, ptr %loop, i32 0, i32 8
+  %lock = getelementptr %loop, ptr %loop, i32 0, i32 9
+  %environment = getelementptr %loop, ptr %loop, i32 0, i32 10
+  store ptr %function, ptr %loop
+  store ptr %values, ptr %values_slot
+  store i64 %count, ptr %count_slot
+  store i64 %size, ptr %size_slot
+  store i64 %taken, ptr %taken_slot
+  store i64 %parts, ptr %parts_slot
+  store i64 9223372036854775807, ptr %first_slot
+  store i32 0, ptr %lock
+  %got = call i32 @fegetenv(ptr %environment)
+  br label %part
+
+part:
+  %i = phi i64 [ 0, %divide ], [ %i_next, %part ]
+  %next_slot = getelementptr %loop, ptr %loop, i32 0, i32 6, i64 %i
+  %start = mul i64 %i, %size
+  store i64 %start, ptr %next_slot
+  %i_next = add i64 %i, 1
+  %more = icmp ult i64 %i_next, %parts
+  br i1 %more, label %part, label %parallel
+
+parallel:
+  call void %run(ptr @run_share, ptr %loop, i32 %threads, i32 0)
+  %first = load i64, ptr %first_slot
+  %done = icmp eq i64 %first, 9223372036854775807
+  br i1 %done, label %finish, label %fail
+
+finish: ; what is left because a thread had no stack to enter
+  %part_slot = getelementptr %share, ptr %rest, i32 0, i32 1
+  store ptr %loop, ptr %rest
+  store i64 0, ptr %part_slot
+  call void @take(ptr %rest)
+  ret void
+
+fail:
+  call void @replay(ptr %record)
+  call void @hpacml_throw()
+  unreachable
+
+serial:
+  call void %function(ptr %values, i64 0, i64 %count)
+  ret void
+}
+
+declare i32 @llvm.smin.i32(i32, i32)
+
+; What each thread does. An entry of its own frees what iterations have allocated where they fail.
+define internal void @run_share(ptr %loop) {
+  %share = alloca %share
+  %record = alloca %record
+  %before = alloca [64 x i8], align 16
+  %part_slot = getelementptr %share, ptr %share, i32 0, i32 1
+  %begin_slot = getelementptr %share, ptr %share, i32 0, i32 2
+  %environment = getelementptr %loop, ptr %loop, i32 0, i32 10
+  %ask_number = load ptr, ptr @thread_number
+  %number = call i32 %ask_number()
+  %part = zext i32 %number to i64
+  store ptr %loop, ptr %share
+  store i64 %part, ptr %part_slot
+  %got = call i32 @fegetenv(ptr %before)
+  %set = call i32 @fesetenv(ptr %environment)
+  br label %again
+
+again:
+  store i64 0, ptr %record
+  %status = call i32 @enter(ptr @take, ptr %share, ptr null, ptr %record)
+  %threw = icmp eq i32 %status, 1
+  br i1 %threw, label %failed, label %return
+
+failed:
+  %begin = load i64, ptr %begin_slot
+  call void @note(ptr %loop, i64 %begin, ptr %record)
+  br label %again
+
+return:
+  %reset = call i32 @fesetenv(ptr %before)
+  ret void
+}
+
+; Runs iterations as long as there are some before those that failed.
+define internal void @take(ptr %share) {
+  %own_slot = getelementptr %share, ptr %share, i32 0, i32 1
+  %begin_slot = getelementptr %share, ptr %share, i32 0, i32 2
+  %loop = load ptr, ptr %share
+  %own = load i64, ptr %own_slot
+  %values_slot = getelementptr %loop, ptr %loop, i32 0, i32 1
+  %count_slot = getelementptr %loop, ptr %loop, i32 0, i32 2
+  %size_slot = getelementptr %loop, ptr %loop, i32 0, i32 3
+  %taken_slot = getelementptr %loop, ptr %loop, i32 0, i32 4
+  %parts_slot = getelementptr %loop, ptr %loop, i32 0, i32 5
+  %first_slot = getelementptr %loop, ptr %loop, i32 0, i32 7
+  %function = load ptr, ptr %loop
+  %values = load ptr, ptr %values_slot
+  %count = load i64, ptr %count_slot
+  %size = load i64, ptr %size_slot
+  %taken = load i64, ptr %taken_slot
+  %parts = load i64, ptr %parts_slot
+  br label %part
+
+part:
+  %k = phi i64 [ 0, %0 ], [ %k_next, %behind ]
+  %turn = add i64 %own, %k
+  %p = urem i64 %turn, %parts
+  %next_slot = getelementptr %loop, ptr %loop, i32 0, i32 6, i64 %p
+  %p_next = add i64 %p, 1
+  %limit = mul i64 %p_next, %size
+  %end = call i64 @llvm.umin.i64(i64 %limit, i64 %count)
+  br label %next
+
+next:
+  %begin = atomicrmw add ptr %next_slot, i64 %taken monotonic
+  %left = icmp ult i64 %begin, %end
+  br i1 %left, label %compare, label %behind
+
+compare:
+  %first = load atomic i64, ptr %first_slot monotonic, align 8
+  %late = icmp ugt i64 %begin, %first
+  br i1 %late, label %next, label %run
+
+run:
+  %behind_them = add i64 %begin, %taken
+  %stop = call i64 @llvm.umin.i64(i64 %behind_them, i64 %end)
+  store i64 %begin, ptr %begin_slot
+  call void %function(ptr %values, i64 %begin, i64 %stop)
+  br label %next
+
+behind:
+  %k_next = add i64 %k, 1
+  %more = icmp ult i64 %k_next, %parts
+  br i1 %more, label %part, label %return
+
+return:
+  ret void
+}
+
+; Keeps a record if no earlier iterations have failed.
+define internal void @note(ptr %loop, i64 %begin, ptr %record) {
+  %first_slot = getelementptr %loop, ptr %loop, i32 0, i32 7
+  %kept = getelementptr %loop, ptr %loop, i32 0, i32 8
+  %lock = getelementptr %loop, ptr %loop, i32 0, i32 9
+  br label %acquire
+
+acquire:
+  %taken = atomicrmw xchg ptr %lock, i32 1 acquire
+  %free = icmp eq i32 %taken, 0
+  br i1 %free, label %compare, label %acquire
+
+compare:
+  %first = load atomic i64, ptr %first_slot monotonic, align 8
+  %earlier = icmp ult i64 %begin, %first
+  br i1 %earlier, label %keep, label %release
+
+keep:
+  store atomic i64 %begin, ptr %first_slot monotonic, align 8
+  call void @llvm.memcpy.p0.p0.i64(ptr %kept, ptr %record, i64 4104, i1 false)
+  br label %release
+
+release:
+  store atomic i32 0, ptr %lock release, align 4
+  ret void
+}
+
+; Whether a call that would tell Python something is kept in a record instead. It does not return if it `ends` the code.
+define internal i1 @kept(i64 %kind, i64 %a, i64 %b, i64 %c, i1 %ends) {
+  %context = call ptr @current_context()
+  %outside = icmp eq ptr %context, null
+  br i1 %outside, label %no, label %look
+
+look:
+  %record_slot = getelementptr %context, ptr %context, i32 0, i32 4
+  %record = load ptr, ptr %record_slot
+  %none = icmp eq ptr %record, null
+  br i1 %none, label %no, label %keep
+
+keep:
+  %count = load i64, ptr %record
+  %count_next = add i64 %count, 1
+  store i64 %count_next, ptr %record
+  %kind_slot = getelementptr %record, ptr %record, i32 0, i32 1, i64 %count, i64 0
+  %a_slot = getelementptr %record, ptr %record, i32 0, i32 1, i64 %count, i64 1
+  %b_slot = getelementptr %record, ptr %record, i32 0, i32 1, i64 %count, i64 2
+  %c_slot = getelementptr %record, ptr %record, i32 0, i32 1, i64 %count, i64 3
+  store i64 %kind, ptr %kind_slot
+  store i64 %a, ptr %a_slot
+  store i64 %b, ptr %b_slot
+  store i64 %c, ptr %c_slot
+  br i1 %ends, label %throw, label %yes
+
+throw:
+  call void @hpacml_throw()
+  unreachable
+
+yes:
+  ret i1 true
+
+no:
+  ret i1 false
+}
+
+define internal void @replay(ptr %record) {
+  %count = load i64, ptr %record
+  br label %next
+
+next:
+  %i = phi i64 [ 0, %0 ], [ %i_next, %repeat ]
+  %more = icmp ult i64 %i, %count
+  br i1 %more, label %repeat, label %return
+
+repeat:
+  %kind_slot = getelementptr %record, ptr %record, i32 0, i32 1, i64 %i, i64 0
+  %a_slot = getelementptr %record, ptr %record, i32 0, i32 1, i64 %i, i64 1
+  %b_slot = getelementptr %record, ptr %record, i32 0, i32 1, i64 %i, i64 2
+  %c_slot = getelementptr %record, ptr %record, i32 0, i32 1, i64 %i, i64 3
+  %kind = load i64, ptr %kind_slot
+  %a = load i64, ptr %a_slot
+  %b = load i64, ptr %b_slot
+  %c = load i64, ptr %c_slot
+  call void @repeat(i64 %kind, i64 %a, i64 %b, i64 %c)
+  %i_next = add i64 %i, 1
+  br label %next
+
+return:
+  ret void
+}
+
 ; The number of blocks that are allocated and not yet freed, in all threads.
 define i64 @hpacml_live_blocks() {
   %count = load atomic i64, ptr @live_blocks monotonic, align 8
@@ -480,7 +826,7 @@ return:
   ret ptr %memory
 
 fail:
-  %status = call i32 @hpacml_py_no_memory(i64 %size)
+  call void @no_memory(i64 %size)
   call void @hpacml_throw()
   unreachable
 }

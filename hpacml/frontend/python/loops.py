@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from xdsl.dialects.builtin import IndexType
+from xdsl.dialects.builtin import IndexType, UnitAttr
 from xdsl.dialects.scf import ConditionOp, ForOp, ParallelOp, ReduceOp, WhileOp
 from xdsl.ir import Block, Region
 
@@ -22,6 +22,7 @@ from hpacml.frontend.python.ranges import Counters, Range, range_of
 from hpacml.frontend.python.types import BOOL, INT
 from hpacml.frontend.python.values import Unset, Value
 from hpacml.frontend.python.variables import Kinds, Variables, assigned
+from hpacml.passes.common.work import THREADS
 
 MOST_UNROLLED = 16
 """The most values of a tuple for each of which a loop's body is compiled."""
@@ -194,7 +195,9 @@ class Loops:
         self._evaluator.in_parallel_loop = was_parallel
         with self._emit.at_end(block):
             self._emit.op(ReduceOp())
-        self._emit.op(ParallelOp([lower], [upper], [step], Region(block)))
+        op = ParallelOp([lower], [upper], [step], Region(block))
+        op.attributes[THREADS] = UnitAttr()
+        self._emit.op(op)
         self._variables.leave_loop(loop.node, after, loop.targets)
 
     def _with_break(self, loop: _For, stop: str) -> None:

@@ -17,6 +17,7 @@ from hpacml.passes.common.branching import where
 from hpacml.passes.common.index_arithmetic import IndexArithmetic
 from hpacml.passes.common.located import Builder, Rewriter
 from hpacml.passes.common.origins import VIEWS
+from hpacml.passes.common.runtime_calls import C_FUNCTIONS
 from hpacml.passes.common.sweeps import number_of
 from hpacml.passes.gpu import constants
 from hpacml.passes.gpu.inlining import inline_calls
@@ -40,9 +41,6 @@ _MEMORY = (
     *(memref.LoadOp, memref.StoreOp, memref.DimOp, memref.AllocOp, memref.DeallocOp, memref.GetGlobalOp),
     *VIEWS,
 )
-
-C_FUNCTIONS = ("erf", "erfc", "expm1", "pow", "powf")
-"""The functions of the C library that kernels may call: device libraries have them too."""
 
 _SAYING = ("hpacml_fail", "hpacml_print", "hpacml_number")
 """The functions by which code on the CPU says something."""

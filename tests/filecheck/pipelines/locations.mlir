@@ -1,7 +1,7 @@
 // What is made of an operation comes from where the operation comes from; so does an error about it. Python's lines are
 // the places of what kernels become.
 
-// RUN: hpacml-opt %s --split-input-file --print-debuginfo -p hpacml-expand-ml,hpacml-resolve-slices,hpacml-fuse-gather-concat,convert-hpacml-to-loops,convert-hpacml-to-runtime,hpacml-keep-branches,hpacml-version-in-place,hpacml-mask-divisions,hpacml-expand-functions --verify-diagnostics | filecheck %s
+// RUN: hpacml-opt %s --split-input-file --print-debuginfo -p hpacml-expand-ml,hpacml-resolve-slices,hpacml-fuse-gather-concat,convert-hpacml-to-loops,convert-hpacml-to-runtime,hpacml-outline-parallel-loops,hpacml-keep-branches,hpacml-version-in-place,hpacml-mask-divisions,hpacml-expand-functions --verify-diagnostics | filecheck %s
 // RUN: hpacml-opt %s --split-input-file --print-debuginfo | hpacml-opt --split-input-file --print-debuginfo | filecheck %s --check-prefix AGAIN
 // RUN: hpacml-opt %S/../../../docs/smooth.py --print-debuginfo | filecheck %s --check-prefix PYTHON
 

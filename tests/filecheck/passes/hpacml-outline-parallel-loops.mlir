@@ -1,0 +1,79 @@
+// RUN: hpacml-opt %s -p hpacml-outline-parallel-loops | filecheck %s
+// RUN: hpacml-opt %s -p hpacml-outline-parallel-loops --print-op-generic | mlir-opt --verify-each | filecheck %s --check-prefix UPSTREAM
+
+// UPSTREAM: func.func @scaled
+
+func.func private @hpacml_print(!llvm.ptr)
+llvm.mlir.global private constant @text("{}\00") : !llvm.array<3 x i8>
+
+// A loop becomes a function of what it uses and of a range, behind one with the C interface of threads. Constants are
+// no arguments. The work is that of an iteration, here of an inner loop whose bounds are known outside, times their number.
+
+// CHECK-LABEL: func.func @scaled
+// CHECK:         %[[ROOM:.*]] = llvm.alloca
+// CHECK:         %[[TRIPS:.*]] = arith.ceildivsi
+// CHECK:         %[[COUNT:.*]] = arith.index_cast %[[TRIPS]] : index to i64
+// CHECK:         arith.divf
+// CHECK:         arith.addf
+// CHECK:         %[[WORK:.*]] = arith.mulf
+// CHECK:         builtin.unrealized_conversion_cast %x : memref<?xf64> to !llvm.struct
+// CHECK:         %[[F:.*]] = llvm.mlir.addressof @hpacml_share : !llvm.ptr
+// CHECK-NEXT:    func.call @hpacml_parallel(%[[F]], %[[ROOM]], %[[COUNT]], %[[WORK]]) : (!llvm.ptr, !llvm.ptr, i64, f64) -> ()
+// CHECK-NEXT:    func.return
+func.func @scaled(%x: memref<?xf64>, %n: index, %m: index, %lower: index, %c: i1) {
+  %1 = arith.constant 1 : index
+  %0 = arith.constant 0 : index
+  %two = arith.constant 2.0 : f64
+  "scf.parallel"(%lower, %n, %1) <{operandSegmentSizes = array<i32: 1, 1, 1, 0>}> ({
+  ^bb0(%i: index):
+    scf.for %j = %0 to %m step %1 {
+      %a = memref.load %x[%i] : memref<?xf64>
+      %b = arith.mulf %a, %two : f64
+      memref.store %b, %x[%i] : memref<?xf64>
+    }
+    scf.reduce
+  }) {hpacml_threads} : (index, index, index) -> ()
+  func.return
+}
+
+// What calls what only one thread may, what shares what is on the stack, and what is not marked stays.
+
+// CHECK-LABEL: func.func @kept
+// CHECK:         "scf.parallel"
+// CHECK:           func.call @hpacml_print
+// CHECK:         "scf.parallel"
+// CHECK:           memref.store %{{.*}}, %own
+// CHECK:         "scf.parallel"
+// CHECK-NOT:     hpacml_parallel
+// CHECK:         func.return
+func.func @kept(%x: memref<?xf64>, %n: index, %a: f64) {
+  %0 = arith.constant 0 : index
+  %1 = arith.constant 1 : index
+  "scf.parallel"(%0, %n, %1) <{operandSegmentSizes = array<i32: 1, 1, 1, 0>}> ({
+  ^bb0(%i: index):
+    %site = llvm.mlir.addressof @text : !llvm.ptr
+    func.call @hpacml_print(%site) : (!llvm.ptr) -> ()
+    scf.reduce
+  }) {hpacml_threads} : (index, index, index) -> ()
+  %own = memref.alloca() : memref<1xf64>
+  "scf.parallel"(%0, %n, %1) <{operandSegmentSizes = array<i32: 1, 1, 1, 0>}> ({
+  ^bb0(%i: index):
+    memref.store %a, %own[%0] : memref<1xf64>
+    scf.reduce
+  }) {hpacml_threads} : (index, index, index) -> ()
+  "scf.parallel"(%0, %n, %1) <{operandSegmentSizes = array<i32: 1, 1, 1, 0>}> ({
+  ^bb0(%i: index):
+    memref.store %a, %x[%i] : memref<?xf64>
+    scf.reduce
+  }) : (index, index, index) -> ()
+  func.return
+}
+
+// CHECK-LABEL: func.func private @scaled_iterations
+// CHECK-SAME:    (%m: index, %x: memref<?xf64>, %lower: index, %[[BEGIN:.*]]: index, %[[END:.*]]: index)
+// CHECK:         scf.for %[[I:.*]] = %[[BEGIN]] to %[[END]]
+// CHECK:           arith.addi %lower
+// CHECK:           scf.for
+// CHECK-LABEL: llvm.func internal @hpacml_share(%{{.*}}: !llvm.ptr, %{{.*}}: i64, %{{.*}}: i64)
+// CHECK:         func.call @scaled_iterations
+// CHECK-NEXT:    llvm.return

@@ -1,0 +1,149 @@
+"""Parallel loops on threads: they compute what Python computes, whatever the threads are, and fail as it does."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+
+from hpacml.errors import HpacmlError
+from hpacml.runtime.shim import runtime
+from tests.frontend import orbits
+from tests.frontend.kernels import check, kernel_of
+
+
+@pytest.fixture(params=[1, 2, 5], autouse=True)
+def number(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+STEPS = """
+@hpacml.kernel
+def steps(x: Float64[Any, "N"], y: Float32[Any, "N"], z: Int64[Any, "N"], flag: Bool[Any, "N"], first: int, step: int):
+    scale = 1.5
+    for i in prange(first, len(x), step):
+        n = 0
+        value = x[i]
+        while value < 1e6 and n < 40:
+            value = value * scale + math.sin(value)
+            n += 1
+        x[i], y[i], z[i], flag[i] = value, value, n, n % 2 == 0
+"""
+
+
+@pytest.mark.parametrize(("first", "step"), [(0, 1), (3, 2), (-7, 5)])
+def test_ranges(first: int, step: int) -> None:
+    kernel = kernel_of(STEPS)
+    for size in (0, 1, 2, 3, 7, 1000):
+        x = np.random.default_rng(size).standard_normal(max(size, -first))
+        results = [np.zeros(len(x), dtype) for dtype in (np.float32, int, bool)]
+        check(kernel, lambda x=x, results=results: (x.copy(), *(each.copy() for each in results), first, step), calls=1)
+
+
+LOCAL = """
+@hpacml.kernel
+def inner(row: Float64[Any, "M"], out: Float64[Any, "M"]):
+    for j in prange(len(row)):
+        out[j] = row[j] ** 3 - math.exp(-abs(row[j]))
+
+@hpacml.kernel
+def local(a: Float64[Any, "N M"], b: Float64[Any, "N M"], big: int):
+    N, M = a.shape
+    for i in prange(N - 1, -1, -1):
+        own = np.empty(M + i % 3)
+        fixed = np.zeros(4)
+        for j in range(M):
+            own[j] = a[i, j] * big
+            fixed[j % 4] += own[j]
+        inner(own[:M], b[i])
+        b[i] += fixed[i % 4] * a[i, ::-1]
+"""
+
+
+def test_local_arrays_calls_and_expressions() -> None:
+    a = np.random.default_rng(1).standard_normal((1500, 37))
+    check(kernel_of(LOCAL), lambda: (a[:, ::1], np.zeros_like(a), 3))
+    check(kernel_of(LOCAL), lambda: (a[::2, ::-3], np.zeros_like(a[::2, ::-3]), 3))
+    assert runtime().live_blocks() == 0
+
+
+FAILING = """
+@hpacml.kernel
+def failing(x: Float64[Any, "N"], y: Float64[Any, "N"], n: int, bad: int):
+    for i in prange(len(x)):
+        own = np.full(n + i % 3, x[i])
+        total = 0.0
+        for k in range(n):
+            total += own[k] * k
+        if i % 100 == bad:
+            raise ValueError(f"iteration {i} of {n}: {total}, {own[0]}")
+        y[i] = total
+"""
+
+
+@pytest.mark.parametrize("bad", [0, 57, 99])
+def test_the_error_is_that_of_the_first_iteration_that_fails(bad: int) -> None:
+    kernel = kernel_of(FAILING)
+    x = np.random.default_rng(2).random(5000)
+    messages: list[str] = []
+    for call in (kernel, kernel, kernel.py_func):
+        with pytest.raises(ValueError, match=f"iteration {bad} of 50") as caught:
+            call(x, np.zeros_like(x), 50, bad)
+        messages.append(str(caught.value))
+    assert len(set(messages)) == 1
+    assert runtime().live_blocks() == 0
+    check(kernel, lambda: (x, np.zeros_like(x), 50, -1))
+
+
+def test_memory_that_a_thread_does_not_get() -> None:
+    kernel, x = kernel_of(FAILING), np.zeros(5000)
+    with pytest.raises(HpacmlError, match=r"an array of the shape \[-3\]: write max"):
+        kernel(x, x, -3, -1)
+    with pytest.raises(HpacmlError, match="no memory for a temporary tensor of 9007199254740992 bytes"):
+        kernel(x, x, 1 << 50, -1)
+    assert runtime().live_blocks() == 0
+
+
+def test_numbers_that_the_caller_has_flushed() -> None:
+    """Other threads compute as the one that calls: denormal numbers are zero for all, or for none."""
+    kernel = kernel_of(
+        """
+        @hpacml.kernel
+        def halve(x: Float64[Any, "N"], y: Float64[Any, "N"]):
+            for i in prange(len(x)):
+                y[i] = x[i] / 4.0
+    """.replace("\n        ", "\n")
+    )
+    x = np.full(200_000, 4e-308)
+    for flush in (True, False):
+        y = np.ones_like(x)
+        torch.set_flush_denormal(flush)
+        try:
+            kernel(x, y)
+        finally:
+            torch.set_flush_denormal(False)
+        assert (y == (0.0 if flush else 1e-308)).all()
+
+
+def test_threads_of_python() -> None:
+    failures: list[BaseException] = []
+
+    def work(seed: int) -> None:
+        try:
+            for _ in range(3):
+                orbits.run(seed)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=[seed]) for seed in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
