@@ -14,12 +14,13 @@ import pytest
 import torch
 
 import hpacml
-from hpacml.runtime.map_digest import maps_sha256
-from hpacml.runtime.models import formats, model, trust
+from hpacml.directives import meaning
+from hpacml.runtime.map_digest import meaning_sha256, texts_sha256
+from hpacml.runtime.models import formats, model, saving, trust
 from hpacml.tools import cli
 
 FILES = {"export": "m.pt2", "torchscript": "m.pt", "state_dict": "m.safetensors", "aotinductor": "a.pt2"}
-OTHER = ["to: g: [i, 0:1] = ([i]) | g(u[0:n])", "from: g: [i, 0:1] = ([i]) | g(w[0:n])"]
+OTHER = ["to: g: [i, 0:1] = ([i]) | g(u[0:n])", "from: g: [i, 0:1] = ([i]) | g(w[0:m])"]
 
 
 @pytest.fixture(autouse=True)
@@ -68,19 +69,13 @@ def test_every_format_keeps_them(format: Any, maps: tuple[str, ...]) -> None:
     path = save(FILES[format], maps, format=format, metadata={"maps": "of the user"})
     network = model.load(str(path)).network
     assert network.maps == maps
-    assert network.maps_sha256 == maps_sha256(maps)
+    assert network.maps_sha256 == meaning_sha256(maps)
     assert network.metadata == {"maps": "of the user"}
     assert make()(str(path)) == [0, -1, -2]
     assert make("batch(2)")(str(path)) == [0, -1, -2]
     save(FILES[format], OTHER, format=format)
     with pytest.raises(hpacml.ModelError, match="it was trained for the maps"):
         make()(str(path))
-
-
-def test_the_digest_is_that_of_the_database(maps: tuple[str, ...]) -> None:
-    with hpacml.open_database("d.h5") as database:
-        digest = database.group("r").attrs["maps_sha256"]
-    assert model.load(str(save("m.pt2", maps))).network.maps_sha256 == digest
 
 
 def test_other_maps_are_an_error_that_shows_both(maps: tuple[str, ...], tmp_path: Path) -> None:
@@ -92,9 +87,56 @@ def test_other_maps_are_an_error_that_shows_both(maps: tuple[str, ...], tmp_path
     assert str(caught.value) == (
         f"the model '{tmp_path}/m.pt2' does not fit the region 'r': it was trained for the maps\n"
         f"    {OTHER[0]}\n    {OTHER[1]}\nand the region has\n    {maps[0]}\n    {maps[1]}\n"
-        "Train it on data of this region, or give the region those maps; if both mean the same to it, save it with "
-        "maps=... of this region"
+        "They differ in more than names: train it on data of this region, or give the region those maps; if both mean the "
+        "same to it, save it with maps=... of this region"
     )
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_names_do_not_matter(old: bool, maps: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    if old:  # files from before have the digest of the texts
+        monkeypatch.setattr(saving, "meaning_sha256", texts_sha256)
+    save("m.pt2", maps)
+
+    def region(slice: str, outputs: str = "v") -> Callable[..., Any]:
+        @hpacml.region(
+            f"""tensor functor(g: [k, 0:1] = ([{slice}])) tensor functor(h: [cell, 0:1] = ([cell]))
+                ml(infer) in(g(u[0:3])) out(h({outputs}[0:3])) model("m.pt2")"""
+        )
+        def negative(u, v):
+            raise AssertionError("the body ran")
+
+        return negative
+
+    u, v = np.arange(3.0), np.zeros(3)
+    region("k")(u, v)
+    assert v.tolist() == [0, -1, -2]
+    for other in (region("2 - k"), region("k", "u")):
+        with pytest.raises(hpacml.ModelError, match="They differ in more than names"):
+            other(u, v)
+
+
+def test_arrays_that_were_exchanged_do(tmp_path: Path) -> None:
+    def region(*arrays: str) -> Callable[..., Any]:
+        @hpacml.region(
+            f"""tensor functor(f: [i, 0:2] = ([i], [i])) tensor functor(g: [i, 0:1] = ([i]))
+                ml(predicated: use) in(f({arrays[0]}[0:3], {arrays[1]}[0:3])) out(g(c[0:3])) model("m.pt2")
+                database("d.h5")"""
+        )
+        def difference(a, b, c, use):
+            c[:] = a - b
+
+        return difference
+
+    a, b, c = np.arange(3.0), np.ones(3), np.zeros(3)
+    region("a", "b")(a, b, c, False)
+    hpacml.flush()
+    with hpacml.open_database("d.h5") as database:
+        maps = database["difference"].maps
+    hpacml.save_model(torch.nn.Linear(2, 1).double(), "m.pt2", example=np.ones((3, 2)), maps=maps)
+    region("a", "b")(a, b, c, True)
+    with pytest.raises(hpacml.ModelError, match=r"'b' stands where 'a' did: train it on data of this region"):
+        region("b", "a")(a, b, c, True)
 
 
 def test_the_order_of_maps_matters(maps: tuple[str, ...]) -> None:
@@ -122,22 +164,21 @@ def test_the_policies_apply(maps: tuple[str, ...], monkeypatch: pytest.MonkeyPat
 
 
 def test_it_is_checked_once(maps: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    from hpacml.runtime.models import inference
+    compared: list[Any] = []
 
-    digests: list[tuple[str, ...]] = []
+    def counted(recorded: Any, given: Any) -> str | None:
+        compared.append(given)
+        return difference(recorded, given)
 
-    def counted(texts: tuple[str, ...]) -> str:
-        digests.append(texts)
-        return maps_sha256(texts)
-
-    monkeypatch.setattr(inference, "maps_sha256", counted)
+    difference = meaning.difference
+    monkeypatch.setattr(meaning, "difference", counted)
     save("m.pt2", maps)
     run, other = make(), make("batch(1)")
     for _ in range(3):
         run("m.pt2")
-    assert len(digests) == 1
+    assert len(compared) == 1
     other("m.pt2")
-    assert len(digests) == 2
+    assert len(compared) == 2
     save("m.pt2", OTHER)  # which replaces what is loaded
     with pytest.raises(hpacml.ModelError, match="does not fit"):
         run("m.pt2")
@@ -180,7 +221,7 @@ def test_info_shows_them(
     save(file, maps)
     out = info()
     assert f"trained for the maps\n  {maps[0]}\n  {maps[1]}\n" in out
-    assert maps_sha256(maps) in out
+    assert meaning_sha256(maps) in out
     save(file)
     assert "trained for" not in info()
 

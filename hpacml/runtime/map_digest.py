@@ -1,4 +1,4 @@
-"""The digest of maps, by which models and databases tell whether they are for the same maps."""
+"""Digests of maps: of their texts, by which databases are checked, and of their meaning, by which a model fits them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,17 @@ import hashlib
 from collections.abc import Sequence
 
 
-def maps_sha256(maps: Sequence[str]) -> str:
+def texts_sha256(maps: Sequence[str]) -> str:
     """SHA-256 of the texts of maps, joined by newlines, as hexadecimal digits."""
-    return hashlib.sha256("\n".join(maps).encode()).hexdigest()
+    return _sha256("\n".join(maps))
+
+
+def meaning_sha256(maps: Sequence[str]) -> str:
+    """SHA-256 of what maps mean, whatever the names in them, as hexadecimal digits."""
+    from hpacml.directives.meaning import canonical
+
+    return _sha256(canonical(maps))
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -11,7 +11,7 @@ import numpy as np
 from hpacml.dtypes import DTYPES
 from hpacml.runtime.databases.hdf5 import h5py
 from hpacml.runtime.databases.origins import Origin
-from hpacml.runtime.map_digest import maps_sha256
+from hpacml.runtime.map_digest import texts_sha256
 from hpacml.version import version
 
 
@@ -39,8 +39,8 @@ class Schema:
 
     @property
     def sha256(self) -> str:
-        """The digest of the maps."""
-        return maps_sha256(self.maps)
+        """The digest of the texts of the maps."""
+        return texts_sha256(self.maps)
 
     @property
     def stored_dtypes(self) -> dict[str, str]:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
-
-from hpacml.errors import DirectiveError
 
 Sizes = Sequence[int | None]
 """The sizes of a tensor's dimensions; None for one that differs from call to call."""
@@ -27,14 +24,13 @@ class Sweep(NamedTuple):
 @cache
 def sweep_of(text: str, rank: int) -> Sweep | None:
     """The sweep of a map's tensor; None unless the text is like `to: FUNCTOR | TARGETS` and of this rank."""
-    from hpacml.directives.parser import parse_functor
+    from hpacml.directives.recorded import read_map
     from hpacml.functors.tensor_functor import Point, names_of
 
-    functor = re.fullmatch(r"\w+: (.*?) \| .*", text, re.DOTALL)
-    try:
-        directive = parse_functor(functor[1] if functor else "")
-    except DirectiveError:
+    known = read_map(text)
+    if known is None:
         return None
+    directive = known.functor
     if len(directive.lhs) != rank:
         return None
     moving = names_of(entry for entries in directive.rhs for entry in entries)

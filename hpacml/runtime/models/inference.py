@@ -19,7 +19,6 @@ from hpacml.errors import CompileError, HpacmlError, ModelError
 from hpacml.runtime import checks, frame
 from hpacml.runtime.arrays.changes import require_in_place
 from hpacml.runtime.gpu.device_call import innermost
-from hpacml.runtime.map_digest import maps_sha256
 from hpacml.runtime.models import fallback
 from hpacml.runtime.models.engines import Engines
 from hpacml.runtime.models.evaluation import Evaluation
@@ -244,9 +243,9 @@ class Inference:
 
     def _fit(self, model: Model) -> Fitting:
         """See how a model fits. Raises ModelError for one that was trained for other maps, where both tell theirs."""
-        maps = self._site.maps
-        if maps and model.network.maps_sha256 not in (None, maps_sha256(maps)):
-            raise self._misfits.maps(model)
+        network, maps = model.network, self._site.maps
+        if maps and (reason := network.differs_from(maps)) is not None:
+            raise self._misfits.maps(model, reason)
         return Fitting(model, model.network.takes_batches_of([type.rank for type in self._site.inputs]))
 
     def _batches(

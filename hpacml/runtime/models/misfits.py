@@ -37,12 +37,12 @@ class Misfits:
         self._site = site
         self._region = f"the region '{site.label}'"
 
-    def maps(self, model: Model) -> ModelError:
-        """For a model that was trained for other maps."""
+    def maps(self, model: Model, reason: str) -> ModelError:
+        """For a model that was trained for other maps, and how these differ."""
         return ModelError(
             f"the model {model.name} does not fit {self._region}: it was trained for the maps\n"
             f"{_indented(model.network.maps)}\nand the region has\n{_indented(self._site.maps)}\n"
-            "Train it on data of this region, "
+            f"{reason}: train it on data of this region, "
             "or give the region those maps; if both mean the same to it, save it with maps=... of this region"
         )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from hpacml.errors import ModelError
 from hpacml.locks import Order, lock
+from hpacml.runtime.map_digest import meaning_sha256, texts_sha256
 
 if TYPE_CHECKING:
     import torch
@@ -46,8 +47,9 @@ class Network:
     """A network: `run` takes tensors, and should return a tensor or a tuple of tensors.
 
     `anchor` gives a tensor that has the network's floating dtype and its device, or None if it has no such
-    tensor. `inputs` is what a file declares; `example`, `metadata`, and `maps` of the training data with their digest
-    are what `save_model` was given; `names` are those of the outputs, where it gives a tuple that was a named one.
+    tensor. `inputs` is what a file declares; `example`, `metadata`, and `maps` of the training data with the digest
+    of their meaning are what `save_model` was given; `names` are those of the outputs, where it gives a tuple that was
+    a named one.
     `addresses` tells where its weights are, and what else a captured graph of it depends on, if that may change.
     `trial` makes a copy of it, to try what it takes; there is none of a function, which is given what is there.
     `runs_code` tells whether it runs Python of a user, which may keep what it gets; networks of files do not.
@@ -85,6 +87,15 @@ class Network:
         whether the example had: such a network is given a batch of one, and gives one."""
         known = self.inputs or self.example
         return known is not None and [len(each.shape) for each in known] == [rank + 1 for rank in ranks]
+
+    def differs_from(self, maps: Sequence[str]) -> str | None:
+        """Say why maps do not mean what those of its training data do; None if they do."""
+        if self.maps:
+            from hpacml.directives.meaning import difference
+
+            return difference(self.maps, maps)
+        known = self.maps_sha256 in (None, texts_sha256(maps), meaning_sha256(maps))  # once it was that of the texts
+        return None if known else "Their digests differ"
 
     @property
     def declaration(self) -> str:

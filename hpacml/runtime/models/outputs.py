@@ -39,21 +39,15 @@ def is_dataclass(value: object) -> bool:
 
 def names_of_outputs(maps: Sequence[str], count: int) -> list[frozenset[str]]:
     """List the names of outputs from the texts of their maps: of the arrays, and of a functor that only one has."""
-    from hpacml.directives.parser import parse_application_targets
-    from hpacml.errors import DirectiveError
+    from hpacml.directives.recorded import read_map
 
+    known = [read_map(text) for text in maps]
     if len(maps) != count:
         return [frozenset()] * count
-    applications = [text.rpartition("|")[2].strip().partition("(")[::2] for text in maps]
-    arrays: list[frozenset[str]] = []
-    for _, targets in applications:
-        try:
-            found = parse_application_targets(targets.removesuffix(")"))
-        except DirectiveError:
-            found = ()
-        arrays.append(frozenset(target.array for target in found))
-    functors = Counter(functor for functor, _ in applications)
-    own = [{functor} if functors[functor] == 1 else set[str]() for functor, _ in applications]
+    arrays = [frozenset(target.array for target in (each and each.targets) or ()) for each in known]
+    functors = [each and each.functor.name for each in known]
+    count_of = Counter(functors)
+    own = [{functor} if functor and count_of[functor] == 1 else set[str]() for functor in functors]
     return [names | (functor - frozenset[str]().union(*arrays)) for names, functor in zip(arrays, own, strict=True)]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from hpacml.errors import ModelError, summary
-from hpacml.runtime.map_digest import maps_sha256
+from hpacml.runtime.map_digest import meaning_sha256
 from hpacml.runtime.models import formats, prerequisites, trust
 from hpacml.runtime.models.formats import ModelFormat, SaveFormat
 from hpacml.runtime.models.model import forget
@@ -53,8 +53,9 @@ def save_model(
     `metadata` is kept in the file: anything that JSON has; `hpacml model info FILE` shows it.
 
     `maps` are the functors and maps of the training data, `hpacml.open_database(...)[label].maps`. The file keeps them
-    with their digest, and a region that has other maps refuses the model. Without them, or with None, which data that
-    does not tell its maps gives, the model goes into any region that its shapes fit.
+    with the digest of what they mean, and a region whose maps mean anything else refuses the model; names do not
+    matter. Without them, or with None, which data that does not tell its maps gives, the model goes into any region
+    that its shapes fit.
 
     Returns the absolute path. The file appears whole or not at all. Raises ModelError.
     """
@@ -188,7 +189,7 @@ def _maps_metadata(maps: Sequence[str] | None) -> dict[str, Any]:
     texts = cast("Sequence[object]", given) if isinstance(given, Sequence) and not isinstance(given, str) else ()
     if not texts or not all(isinstance(text, str) for text in texts):
         raise ModelError(f"maps are a list of texts, hpacml.open_database(FILE)[LABEL].maps, and this is {given!r}")
-    return {"maps": list(maps), "maps_sha256": maps_sha256(maps)}
+    return {"maps": list(maps), "maps_sha256": meaning_sha256(maps)}
 
 
 def _example_tensors(example: Example | Sequence[Example], module: torch.nn.Module) -> list[torch.Tensor]:

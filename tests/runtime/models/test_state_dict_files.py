@@ -20,7 +20,7 @@ from torch import nn
 
 import hpacml
 from hpacml.errors import ModelError
-from hpacml.runtime.databases.schema import maps_sha256
+from hpacml.runtime.map_digest import texts_sha256
 from hpacml.runtime.models import model, statedict
 from tests import faults
 
@@ -59,7 +59,7 @@ def test_old_files_compute_what_they_did(name: str) -> None:
     torch.testing.assert_close(outputs, torch.tensor(expected["y"], dtype=getattr(torch, expected["dtype"])))
     assert network.metadata == expected.get("metadata", {})
     assert network.maps == tuple(expected.get("maps", ()))
-    assert network.maps_sha256 == (maps_sha256(network.maps) if network.maps else None)
+    assert network.maps_sha256 == (texts_sha256(network.maps) if network.maps else None)
 
 
 @pytest.mark.parametrize("name", EXPECTED)
