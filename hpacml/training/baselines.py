@@ -14,7 +14,7 @@ import numpy as np
 
 from hpacml.errors import ModelError, summary
 from hpacml.training.least_squares import LeastSquares, Linear
-from hpacml.training.rows import Matrix, Rows, Shapes, flat, pieces, size, unflat
+from hpacml.training.rows import Matrix, Rows, Sample, Shapes, flat, pieces, size, unflat
 from hpacml.training.scores import Scores
 
 if TYPE_CHECKING:
@@ -95,28 +95,17 @@ class _Median:
     """The median of each of the outputs."""
 
     def __init__(self, rows: int, outputs: int):
-        self._rows = rows
-        self._share = KEPT / max(1, rows * outputs)
+        self._sample = Sample(rows, KEPT // max(1, outputs))
         self._kept: list[Matrix] = []
-        self._random = np.random.default_rng(0)
 
     def update(self, y: Matrix) -> None:
-        if self._share < 1:
-            kept = self._random.random(len(y)) < self._share
-            kept[0] |= not self._kept
-            y = y[kept]
-        self._kept.append(y)
+        self._kept.append(y[self._sample.choose(len(y))])
 
     def value(self) -> Matrix:
-        kept = np.concatenate(self._kept)
-        self._kept = [kept]
-        return np.median(kept, axis=0)
+        return np.median(np.concatenate(self._kept), axis=0)
 
     def notes(self) -> list[str]:
-        if self._share >= 1:
-            return []
-        kept = sum(map(len, self._kept))
-        return [f"the median is that of a random sample of {kept} of the {self._rows} training rows"]
+        return [] if self._sample.is_all else [f"the median is that of {self._sample} training rows"]
 
 
 def _constant(values: Matrix, shapes: Shapes) -> Predict:

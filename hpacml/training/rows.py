@@ -69,6 +69,31 @@ def pieces(rows: Rows, part: str) -> Iterator[tuple[Tensors, Tensors]]:
         raise DatabaseError(f"the {part} part has no rows: give it some")
 
 
+class Sample:
+    """Chooses so many of some rows at random, always the same ones, of which one at least."""
+
+    def __init__(self, rows: int, most: int):
+        self._share = most / max(1, rows)
+        self._random = np.random.default_rng(0)
+        self.rows = rows
+        self.count = 0
+
+    @property
+    def is_all(self) -> bool:
+        """Whether all rows are chosen, because they are few enough."""
+        return self._share >= 1
+
+    def choose(self, rows: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Return the chosen ones of the next rows."""
+        chosen = np.ones(rows, bool) if self.is_all else self._random.random(rows) < self._share
+        chosen[:1] |= not self.count
+        self.count += int(chosen.sum())
+        return np.flatnonzero(chosen)
+
+    def __str__(self) -> str:
+        return f"a random sample of {self.count} of the {self.rows}"
+
+
 def size(shapes: Shapes) -> int:
     """The numbers of a row of tensors."""
     return sum(map(math.prod, shapes))

@@ -55,14 +55,25 @@ class Result(Errors):
     per_output: list[OutputErrors]
 
 
-class _Column(NamedTuple):
-    """What is scored by itself: some numbers in the rows of an output."""
+class Column(NamedTuple):
+    """What is scored by itself: some of the numbers in a row of an output."""
 
     name: str
     output: int
     places: slice
     width: int
-    metrics: MetricCollection
+
+
+def columns(shapes: Sequence[tuple[int, ...]], names: Sequence[str]) -> Iterator[Column]:
+    """Yield what is scored by itself, of outputs whose rows have these shapes."""
+    apart = sum(map(math.prod, shapes)) <= FEATURES
+    for output, (shape, name) in enumerate(zip(shapes, names, strict=True)):
+        width = math.prod(shape)
+        if apart and width > 1:
+            for place, at in enumerate(np.ndindex(shape)):
+                yield Column(f"{name}{list(at)}", output, slice(place, place + 1), 1)
+        elif width:
+            yield Column(name, output, slice(None), width)
 
 
 class Scores:
@@ -78,8 +89,8 @@ class Scores:
         self.rows = 0
         if not sum(map(math.prod, self.shapes)):
             raise DatabaseError("the outputs have no numbers, so there is nothing to score")
-        self._columns = list(_columns(self.shapes, names))
-        self._step = max(1, AT_ONCE // max(column.width for column in self._columns))
+        self._columns = [(column, _metrics()) for column in columns(self.shapes, self.names)]
+        self._step = max(1, AT_ONCE // max(column.width for column, _ in self._columns))
 
     def update(self, predicted: Sequence[torch.Tensor], truth: Sequence[torch.Tensor]) -> None:
         """Add rows: a tensor [rows, *shape] for each output, of any dtype and device.
@@ -95,8 +106,8 @@ class Scores:
         for start in range(0, rows, self._step):
             sides = (_doubles(side, slice(start, start + self._step)) for side in (predicted, truth))
             pairs = list(zip(*sides, strict=True))
-            for column in self._columns:
-                _update(column.metrics, *(each[:, column.places] for each in pairs[column.output]))
+            for column, metrics in self._columns:
+                _update(metrics, *(each[:, column.places] for each in pairs[column.output]))
 
     def update_by(
         self,
@@ -115,8 +126,12 @@ class Scores:
         """Return the errors of all rows so far. Raises DatabaseError if there are none."""
         if not self.rows:
             raise DatabaseError("there are no rows to score: give the test part some")
-        outputs: list[OutputErrors] = [{"name": each.name, **_errors(each.metrics)} for each in self._columns]
-        return {**_joined(outputs, [each.width for each in self._columns]), "rows": self.rows, "per_output": outputs}
+        outputs: list[OutputErrors] = [{"name": column.name, **_errors(metrics)} for column, metrics in self._columns]
+        return {
+            **_joined(outputs, [column.width for column, _ in self._columns]),
+            "rows": self.rows,
+            "per_output": outputs,
+        }
 
 
 def scores(
@@ -195,17 +210,6 @@ def _joined(errors: Sequence[Errors], widths: Sequence[int]) -> Errors:
         "mape": float(np.average(mape, weights=widths)),
         "max": float(largest.max()),
     }
-
-
-def _columns(shapes: Sequence[tuple[int, ...]], names: Sequence[str]) -> Iterator[_Column]:
-    apart = sum(map(math.prod, shapes)) <= FEATURES
-    for output, (shape, name) in enumerate(zip(shapes, names, strict=True)):
-        width = math.prod(shape)
-        if apart and width > 1:
-            for place, at in enumerate(np.ndindex(shape)):
-                yield _Column(f"{name}{list(at)}", output, slice(place, place + 1), 1, _metrics())
-        elif width:
-            yield _Column(name, output, slice(None), width, _metrics())
 
 
 def _doubles(tensors: Sequence[torch.Tensor], rows: slice) -> Iterator[torch.Tensor]:
