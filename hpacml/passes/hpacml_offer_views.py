@@ -46,7 +46,7 @@ class HpacmlOfferViewsPass(ModulePass):
     }
     ```
     Both tensors have the same sweep, and their features in the last dimension. What measures itself stays as it is,
-    and so do views through indices and of other elements than the tensor.
+    and so do inferences that Torch is to compute, and views through indices and of other elements than the tensor.
     """
 
     name = "hpacml-offer-views"
@@ -70,6 +70,8 @@ class _Inference:
     def of(op: InferOp) -> _Inference | None:
         """The inference, None if it cannot be on views."""
         if len(op.inputs) != 1 or len(op.outputs) != 1 or op.parent is None:
+            return None
+        if op.engine is not None and op.engine.data == "torch":
             return None
         (x,), (y,) = op.inputs, op.outputs
         if cast(MemRefType, x.type).get_num_dims() != cast(MemRefType, y.type).get_num_dims():

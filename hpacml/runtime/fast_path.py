@@ -89,11 +89,18 @@ class OfClass:
     kind: type[Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Pointers:
+    """An argument that is the address of so many pointers, one for each of as many slots."""
+
+    number: int
+
+
 Rule: TypeAlias = tuple[tuple[int, int], tuple[int, int] | None, int]
 """An axis of an argument, and that of another which has the same size, or the size."""
 
-Taken: TypeAlias = "Packed | Known | KnownTensor | OfClass | type[Any] | int"
-"""An array, a tensor, an object, a number of a type, or this very integer."""
+Taken: TypeAlias = "Packed | Known | KnownTensor | OfClass | Pointers | type[Any] | int"
+"""An array, a tensor, an object, pointers, a number of a type, or this very integer."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -21,7 +21,8 @@
 %constant = type { i64, i64 } ; a slot, its value
 ; Kind, class; dtype (of a bool: True; of a float: a second class; of an int that is known: itself); description of an
 ; array that is known; rank, flags; argument, slot. Of kind 6 is an object that has this class, which has no slot; of
-; kind 7 a tensor of Torch, which has its form in the place of a dtype.
+; kind 7 a tensor of Torch, which has its form in the place of a dtype; of kind 8 an int that is the address of pointers
+; for the slot and those behind it, as many as stands in the place of a dtype.
 %parameter = type { i64, ptr, ptr, ptr, i32, i32, i64, i64 }
 ; The description of an array that is known: its rank, its descriptor, its strides in bytes, and the bytes from its first
 ; element to the lowest one, and to the end of the highest.
@@ -46,6 +47,7 @@ declare void @Py_DecRef(ptr)
 declare ptr @PyTuple_GetItem(ptr, i64)
 declare i64 @PyTuple_Size(ptr)
 declare ptr @PyBytes_AsString(ptr)
+declare ptr @PyBytes_FromStringAndSize(ptr, i64)
 declare ptr @PyDict_GetItem(ptr, ptr)
 declare i32 @PyDict_Next(ptr, ptr, ptr, ptr)
 declare i64 @PyDict_Size(ptr)
@@ -154,6 +156,59 @@ return:
   %answer = phi i64 [ 1, %next ], [ 0, %look ], [ 0, %compare ]
   %object = call ptr @PyBool_FromLong(i64 %answer)
   ret ptr %object
+}
+
+; A function of Python that takes the address of pointers, and gives the bytes that they point to, one behind the other.
+; The table: how many there are; the number of bytes of each.
+define ptr @hpacml_contents(ptr %path, ptr %given, i64 %number) {
+  %bytes = call ptr @PyTuple_GetItem(ptr %path, i64 0)
+  %table = call ptr @PyBytes_AsString(ptr %bytes)
+  %count = load i64, ptr %table
+  %sizes = getelementptr i64, ptr %table, i64 1
+  %address = load ptr, ptr %given
+  %pointers = call ptr @PyLong_AsVoidPtr(ptr %address)
+  br label %next_size
+
+next_size:
+  %s = phi i64 [ 0, %0 ], [ %s_next, %add ]
+  %total = phi i64 [ 0, %0 ], [ %sum, %add ]
+  %more_sizes = icmp ult i64 %s, %count
+  br i1 %more_sizes, label %add, label %make
+
+add:
+  %s_next = add i64 %s, 1
+  %size_slot = getelementptr i64, ptr %sizes, i64 %s
+  %size = load i64, ptr %size_slot
+  %sum = add i64 %total, %size
+  br label %next_size
+
+make:
+  %contents = call ptr @PyBytes_FromStringAndSize(ptr null, i64 %total)
+  %full = icmp eq ptr %contents, null
+  br i1 %full, label %return, label %fill
+
+fill:
+  %first = call ptr @PyBytes_AsString(ptr %contents)
+  br label %next
+
+next:
+  %i = phi i64 [ 0, %fill ], [ %i_next, %copy ]
+  %place = phi ptr [ %first, %fill ], [ %behind, %copy ]
+  %more = icmp ult i64 %i, %count
+  br i1 %more, label %copy, label %return
+
+copy:
+  %i_next = add i64 %i, 1
+  %its_size_slot = getelementptr i64, ptr %sizes, i64 %i
+  %its_size = load i64, ptr %its_size_slot
+  %pointer_slot = getelementptr ptr, ptr %pointers, i64 %i
+  %pointer = load ptr, ptr %pointer_slot
+  call void @llvm.memcpy.p0.p0.i64(ptr %place, ptr %pointer, i64 %its_size, i1 false)
+  %behind = getelementptr i8, ptr %place, i64 %its_size
+  br label %next
+
+return:
+  ret ptr %contents
 }
 
 define ptr @hpacml_call(ptr %self, ptr %given, i64 %number, ptr %names) {
@@ -529,6 +584,7 @@ which:
     i64 5, label %array
     i64 6, label %taken
     i64 7, label %torch
+    i64 8, label %pointers
   ]
 
 torch:
@@ -541,6 +597,13 @@ torch:
 describe_it:
   %behind_it = call ptr @put(ptr %place, ptr %tensor_description, ptr %tensor_data)
   store ptr %place, ptr %slot
+  br label %taken
+
+pointers:
+  %pointers_address = call ptr @PyLong_AsVoidPtr(ptr %object)
+  %pointers_number = ptrtoint ptr %extra to i64
+  %pointers_bytes = shl i64 %pointers_number, 3
+  call void @llvm.memcpy.p0.p0.i64(ptr %slot, ptr %pointers_address, i64 %pointers_bytes, i1 false)
   br label %taken
 
 float:
@@ -667,7 +730,7 @@ inner:
 
 taken:
   %free = phi ptr [ %place, %float ], [ %place, %int ], [ %place, %bool ], [ %place, %known_int ], [ %place, %which ],
-                  [ %behind_it, %describe_it ], [ %end, %outer ], [ %end, %next_axis ]
+                  [ %behind_it, %describe_it ], [ %place, %pointers ], [ %end, %outer ], [ %end, %next_axis ]
   %i_next = add i64 %i, 1
   br label %next
 

@@ -31,6 +31,7 @@ from hpacml.runtime.fast_path import (
     KnownTensor,
     OfClass,
     Packed,
+    Pointers,
     Signature,
     Taken,
 )
@@ -39,7 +40,7 @@ from hpacml.runtime.shim import runtime
 _TAKES: Mapping[object, tuple[int, object]] = {float: (1, np.float64), int: (2, None), bool: (3, True)}
 """How the table tells types of arguments: a number, and an object. NumPy's float64 is a Python float."""
 
-_PACKED, _KNOWN_INT, _KNOWN, _OF_CLASS, _TENSOR = 0, 4, 5, 6, 7
+_PACKED, _KNOWN_INT, _KNOWN, _OF_CLASS, _TENSOR, _POINTERS = 0, 4, 5, 6, 7, 8
 _C_ORDER, _ALIGNED, _WRITEABLE = 0x1, 0x100, 0x400
 _FASTCALL, _KEYWORDS = 0x80, 0x02
 _HEAD = 16
@@ -84,6 +85,14 @@ def same(dictionaries: Sequence[dict[str, Any]]) -> Callable[[], bool]:
     return _function(native.same, (table, found))
 
 
+def contents(sizes: Sequence[int]) -> Callable[[int], bytes]:
+    """A function that takes the address of pointers, and gives the bytes that they point to, of these numbers."""
+    if (native := _native()) is None:
+        pointers = ctypes.c_size_t * len(sizes)
+        return lambda address: b"".join(map(ctypes.string_at, pointers.from_address(address), sizes))
+    return _function(native.contents, (struct.pack(f"={1 + len(sizes)}Q", len(sizes), *sizes),))
+
+
 def _is_pair(now: tuple[object, object], before: tuple[object, object]) -> bool:
     return now[0] is before[0] and now[1] is before[1]
 
@@ -126,6 +135,8 @@ def _path(native: _Native, function: Function, signature: Signature, conditions:
                 return struct.pack("=4Q2i", _TENSOR, id(cls), form, description, len(shape), _WRITEABLE * written)
             case OfClass(kind):
                 return struct.pack("=4Q2i", _OF_CLASS, id(kind), 0, 0, 0, 0)
+            case Pointers(number):
+                return struct.pack("=4Q2i", _POINTERS, id(int), number, 0, 0, 0)
             case type():
                 kind, extra = _TAKES[taken]
                 return struct.pack("=4Q2i", kind, id(taken), id(extra), 0, 0, 0)
@@ -175,6 +186,7 @@ class _Method(ctypes.Structure):
 _PYTHON = (
     "PyBool_FromLong",
     "PyBytes_AsString",
+    "PyBytes_FromStringAndSize",
     "PyDict_GetItem",
     "PyDict_Next",
     "PyDict_Size",
@@ -202,7 +214,15 @@ _PYTHON = (
 )
 """What the native code calls of Python."""
 
-_EXPORTS = ("hpacml_admit", "hpacml_begin", "hpacml_call", "hpacml_same", "hpacml_stayed", "hpacml_try")
+_EXPORTS = (
+    "hpacml_admit",
+    "hpacml_begin",
+    "hpacml_call",
+    "hpacml_contents",
+    "hpacml_same",
+    "hpacml_stayed",
+    "hpacml_try",
+)
 
 
 class _Native:
@@ -213,6 +233,7 @@ class _Native:
         self.method = _Method(b"__call__", library.addresses["hpacml_call"], _FASTCALL | _KEYWORDS, None)
         self.function = _Method(b"fast_path", library.addresses["hpacml_try"], _FASTCALL, None)
         self.same = _Method(b"same", library.addresses["hpacml_same"], _FASTCALL, None)
+        self.contents = _Method(b"contents", library.addresses["hpacml_contents"], _FASTCALL, None)
         self.stayed = _Method(b"stayed", library.addresses["hpacml_stayed"], _FASTCALL, None)
         self._owners: list[object] = [library]
 

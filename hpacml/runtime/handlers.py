@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from hpacml.runtime.databases.sampler import Samples
     from hpacml.runtime.mapcheck import MapCheck
     from hpacml.runtime.models.inference import Inference
+    from hpacml.runtime.models.on_views import ViewsOfSite
 
 
 def install() -> None:
@@ -156,6 +157,12 @@ def _inference(record: Json) -> Inference:
     return Inference(InferSite.parse(record))
 
 
+def _views_of_site(record: Json) -> ViewsOfSite:
+    from hpacml.runtime.models.on_views import ViewsOfSite
+
+    return ViewsOfSite(ViewsSite.parse(record))
+
+
 def _sampling(record: Json) -> Samples:
     from hpacml.runtime.databases.sampler import Samples
 
@@ -175,7 +182,7 @@ def _map_check(record: Json) -> MapCheck:
 
 
 _inferences = Sites(_inference)
-_views = Sites(ViewsSite.parse)
+_views = Sites(_views_of_site)
 _samples = Sites(_sampling)
 _collections = Sites(_collection)
 _labels = Sites(lambda record: str(record["label"]))

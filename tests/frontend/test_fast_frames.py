@@ -187,3 +187,40 @@ def test_a_model_that_keeps_its_input() -> None:
         a[:] = k
         kernel(a, y, 3.0, keeping)
     assert [x[0].item() for x in kept] == [0.0, 1.0, 2.0, 3.0]
+
+
+@hpacml.kernel
+def by_torch(a: Array, y: Array, net: Any):
+    n = len(a)
+    approx("tensor functor(one: [i, 0:1] = ([i]))")
+    with approx("ml(infer) in(one(a[0:n])) out(one(y[0:n])) model(net) engine(torch)"):
+        for i in range(n):
+            y[i] = a[i]
+
+
+def test_models_that_change_their_dtype_weights_and_mode() -> None:
+    net = torch.nn.Sequential(torch.nn.Linear(1, 3), torch.nn.Dropout(0.5), torch.nn.Linear(3, 1)).double().eval()
+    other = torch.nn.Sequential(torch.nn.Linear(1, 1)).double().eval()
+    a, y = np.arange(1.0, 6.0), np.zeros(5)
+
+    def check(net: torch.nn.Module, dtype: torch.dtype) -> None:
+        for run in (by_torch, by_torch):
+            run(a, y, net)
+            with torch.no_grad():
+                expected = net(torch.from_numpy(a)[:, None].to(dtype))[:, 0].double().numpy()
+            np.testing.assert_array_equal(y, expected)
+
+    for _ in range(3):
+        check(net, torch.float64)
+        check(other, torch.float64)
+        check(net.float(), torch.float32)
+        check(other, torch.float64)
+        net.double()[0].weight.data += 1.0
+        net.train()
+        by_torch(a, y, net)
+        trained = y.copy()
+        assert net[1].training
+        net.eval()
+        check(net, torch.float64)
+        np.testing.assert_array_equal(y, trained)
+        net[2] = torch.nn.Linear(3, 1).double()

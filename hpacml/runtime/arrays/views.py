@@ -127,6 +127,11 @@ def moved(words: Words, address: int) -> Words:
     return result
 
 
+def descriptor_bytes(rank: int) -> int:
+    """The bytes of a descriptor."""
+    return 8 * (3 + 2 * rank)
+
+
 def words_at(address: int, rank: int) -> Words:
     """The ranked memref descriptor at `address`."""
     return _descriptor_layout(rank)[0].from_address(address)

@@ -46,16 +46,17 @@ class Engine:
         views = moved(x_words, x.data_ptr()), moved(y_words, y.data_ptr())
         self._compute(known, code, views, x_words[3])
 
-    def run_on_views(self, views: Views, points: int, memory: Sequence[int]) -> None:
-        """Do the same from views to views, whose descriptors are at the addresses `memory`; no two share an element.
+    def run_on_views(self, views: Views, points: int, pointers: int) -> None:
+        """Do the same from views to views; `pointers` points to pointers to their descriptors. No two share an element.
 
         Raises NotDescribed, and has written nothing then.
         """
         known = self._look()
-        code = known.code_for_views(views)
+        code, enter = known.code_for_views(views)
         if points * code.work < 2 * LEAST_WORK:
-            code.function(*known.addresses, *memory)
+            enter(pointers)
             return
+        memory = (ctypes.c_size_t * len(views.types)).from_address(pointers)
         words = [words_at(at, len(type.strides)) for at, type in zip(memory, views.types, strict=True)]
         self._compute(known, code, words, points)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -55,16 +55,16 @@ class Engines:
         self._note("compiled")
         return result
 
-    def on_views(self, model: Model, views: Views, points: int, memory: Sequence[int]) -> bool:
+    def on_views(self, model: Model, views: Views, points: int, pointers: int) -> bool:
         """Compute the model from views of so many points to views by compiled code.
 
-        Their descriptors are at the addresses `memory`. Returns False, and has written nothing then, if it is to be
+        `pointers` points to pointers to their descriptors. Returns False, and has written nothing then, if it is to be
         computed of tensors.
         """
         if model is self._needs_tensors:
             return False
         try:
-            self._for(model).run_on_views(views, points, memory)
+            self._for(model).run_on_views(views, points, pointers)
         except NotDescribed:
             self._needs_tensors = model
             return False

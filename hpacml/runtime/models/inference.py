@@ -18,6 +18,8 @@ from hpacml.abi.records import InferSite
 from hpacml.errors import CompileError, HpacmlError, ModelError
 from hpacml.runtime import checks, frame
 from hpacml.runtime.arrays.changes import require_in_place
+from hpacml.runtime.arrays.views import descriptor_bytes
+from hpacml.runtime.fastcall import contents
 from hpacml.runtime.gpu.device_call import innermost
 from hpacml.runtime.models import fallback
 from hpacml.runtime.models.engines import Engines
@@ -87,8 +89,8 @@ class Inference:
         self.label = site.label
         self._types = (*site.inputs, *site.outputs)
         self._pointer_array = ctypes.c_size_t * len(self._types)
-        self._descriptors = [ctypes.c_char * (8 * (3 + 2 * type.rank)) for type in self._types]
-        self._known: dict[tuple[object, ...], Lent] = {}
+        self._memory = contents([descriptor_bytes(type.rank) for type in self._types])
+        self._known: dict[object, Lent] = {}
         """The tensors of earlier calls, by their memory. A call takes them out, so that no two have the same."""
         self._evaluation = Evaluation(site, self._misfits)
         self._engines = Engines(site.label, site.engine)
@@ -124,16 +126,11 @@ class Inference:
 
     def _run(self, pointers: int) -> None:
         """Lend the memory of this call to the model, by the same tensors as before where nobody keeps those."""
-        addresses = self._pointer_array.from_address(pointers)
         call = innermost()
         fitting = self._fitting_model("cpu" if call is None else call.device.name)
-        pairs = zip(self._descriptors, addresses, strict=True)
-        memory = (
-            call and call.device,
-            fitting.batch,
-            *[descriptor.from_address(address).raw for descriptor, address in pairs],
-        )
+        memory = call and call.device, fitting.batch, self._memory(pointers)
         if (lent := self._known.pop(memory, None)) is None:
+            addresses = self._pointer_array.from_address(pointers)
             lent = Lent(addresses, self._types, len(self._site.inputs), fitting.batch)
         seen = True
         try:

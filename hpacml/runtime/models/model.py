@@ -221,7 +221,7 @@ def _wrap(network: Callable[..., object], find: Callable[[], Any] | None = None)
     whole = network is owner
     weak = Network(
         run,
-        lambda: first_floating(module()),
+        (lambda: first_floating(reference())) if whole else (lambda: first_floating(module())),
         addresses=lambda: traits(module()),
         trial=lambda: upon(reference(), evaluated_copy(module())),
         runs_code=(lambda: runs_code(reference())) if whole else lambda: True,

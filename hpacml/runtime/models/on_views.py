@@ -12,7 +12,8 @@ import torch
 from hpacml.abi.records import TensorType, ViewsSite
 from hpacml.errors import HpacmlError
 from hpacml.runtime import checks
-from hpacml.runtime.arrays.views import extent, view_of_descriptor, words_at
+from hpacml.runtime.arrays.views import descriptor_bytes, extent, view_of_descriptor
+from hpacml.runtime.fastcall import contents
 from hpacml.runtime.gpu.device_call import innermost
 from hpacml.runtime.models.engines import Engines
 from hpacml.runtime.models.lent import meet
@@ -30,6 +31,27 @@ KNOWN_MEMORIES = 64
 """How many sets of views a call site remembers."""
 
 
+class ViewsOfSite:
+    """The views of a call site of `hpacml_infer_on_views`."""
+
+    def __init__(self, site: ViewsSite) -> None:
+        self._site = site
+        types = (*site.inputs, *site.outputs)
+        self._pointers = ctypes.c_size_t * len(types)
+        self._memory = contents([descriptor_bytes(type.rank) for type in types])
+        self._known: dict[bytes, tuple[Views, int] | None] = {}
+        """The views of earlier calls and their points, by their descriptors."""
+
+    def at(self, pointers: int) -> tuple[Views, int] | None:
+        """The types of views, and how many points they have; None where tensors are needed."""
+        memory = self._memory(pointers)
+        if memory not in self._known:
+            if len(self._known) >= KNOWN_MEMORIES:
+                self._known.clear()
+            self._known[memory] = _views(self._site, self._pointers.from_address(pointers)[:])
+        return self._known[memory]
+
+
 class OnViews:
     """Runs the networks of a call site without tensors. Where it does not, nothing has been written.
 
@@ -39,10 +61,8 @@ class OnViews:
 
     def __init__(self, find: Callable[[], tuple[Model, bool]], engines: Engines) -> None:
         self._find, self._engines = find, engines
-        self._known: dict[tuple[bytes, ...], tuple[Views, int] | None] = {}
-        """The views of earlier calls and their points, by their descriptors; None where tensors are needed."""
 
-    def run(self, site: ViewsSite, pointers: int) -> bool:
+    def run(self, memory: ViewsOfSite, pointers: int) -> bool:
         """Fill the outputs; `pointers` points to pointers to descriptors, inputs first. Returns whether it did."""
         is_plain = instruments.current is instruments.OFF and innermost() is None and not checks.chosen()
         if not is_plain or torch.is_inference_mode_enabled():
@@ -53,15 +73,8 @@ class OnViews:
             model, batch = self._find()
             if batch:
                 return False
-            types = (*site.inputs, *site.outputs)
-            memory = (ctypes.c_size_t * len(types)).from_address(pointers)[:]
-            key = tuple(bytes(words_at(address, type.rank)) for address, type in zip(memory, types, strict=True))
-            if key not in self._known:
-                if len(self._known) >= KNOWN_MEMORIES:
-                    self._known.clear()
-                self._known[key] = _views(site, memory)
-            known = self._known[key]
-            return known is not None and self._engines.on_views(model, *known, memory)
+            known = memory.at(pointers)
+            return known is not None and self._engines.on_views(model, *known, pointers)
         except HpacmlError:
             return False  # the inference of tensors raises it
 

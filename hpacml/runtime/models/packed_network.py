@@ -23,8 +23,10 @@ from hpacml.networks.architecture import (
     total,
 )
 from hpacml.networks.images import Convolution, Image, Pool
+from hpacml.runtime import fastcall
 from hpacml.runtime.arrays.views import ArrayView, Words, c_strides, descriptor, tensor_view
 from hpacml.runtime.entry import Function
+from hpacml.runtime.fast_path import Conditions, Pointers, Signature
 from hpacml.runtime.models.described import Described, NotDescribed, Weights
 from hpacml.runtime.models.network import InputType
 from hpacml.runtime.models.network_code import INTEGERS, Views, ViewType, compiled, packed_type, rows
@@ -70,6 +72,14 @@ class Code(NamedTuple):
     """The least points that are worth a thread."""
 
 
+class CodeOfViews(NamedTuple):
+    """The code of a network for some views."""
+
+    code: Code
+    enter: Callable[[int], object]
+    """Run it for all points; takes the address of pointers to the descriptors of the views."""
+
+
 class CodeOfTensors(NamedTuple):
     """The code of a network for packed tensors."""
 
@@ -99,7 +109,8 @@ class PackedNetwork:
         self._images: set[Features] = set()
         self._codes: dict[object, CodeOfTensors] = {}
         """By the shapes and types of tensors."""
-        self._codes_of_views: dict[Views, Code] = {}
+        self._codes_of_views: dict[Views, CodeOfViews] = {}
+        self._last: tuple[Views, CodeOfViews] | None = None
         self._packed = [_packed(layer, each) for layer, each in zip(self._layers, own, strict=True) if each]
         self._descriptors = [descriptor(tensor_view(each, None)) for each in self._packed]
         self.addresses = tuple(map(ctypes.addressof, self._descriptors))
@@ -112,10 +123,13 @@ class PackedNetwork:
             found = _remember(self._codes, key, self._of_tensors(x, y))
         return found
 
-    def code_for_views(self, views: Views) -> Code:
+    def code_for_views(self, views: Views) -> CodeOfViews:
         """The code for views. Raises NotDescribed for those that do not have the features of the network."""
+        if (last := self._last) is not None and last[0] is views:
+            return last[1]
         if (found := self._codes_of_views.get(views)) is None:
             found = _remember(self._codes_of_views, views, self._of_views(views))
+        self._last = views, found
         return found
 
     def _of_tensors(self, x: torch.Tensor, y: torch.Tensor) -> CodeOfTensors:
@@ -172,7 +186,7 @@ class PackedNetwork:
         if self._declared is not None and not all(map(fits, self._declared)):
             raise NotDescribed(f"its file declares {', '.join(map(str, self._declared))}")
 
-    def _of_views(self, views: Views) -> Code:
+    def _of_views(self, views: Views) -> CodeOfViews:
         any_rows = (None,) * views.sweep
         self._require_declared(lambda declared: declared.shape[:-1] == any_rows)
         _require_features_second(self._layers, views.sweep)
@@ -184,7 +198,21 @@ class PackedNetwork:
             some = (2,) * views.sweep + (features,)
             if _reshaped(modules, some) != some:
                 raise NotDescribed("it changes the dimensions of points")
-        return Code(compiled(self._layers, self._element, views), multiplications(self._layers, given), TILE)
+        function = compiled(self._layers, self._element, views)
+        code = Code(function, multiplications(self._layers, given), TILE)
+        return CodeOfViews(code, self._entrance(function, len(views.types)))
+
+    def _entrance(self, function: Function, views: int) -> Callable[[int], object]:
+        """What runs code for the weights, and for views to whose descriptors pointers lead."""
+        weights, pointers = self.addresses, ctypes.c_size_t * views
+        takes = [(Pointers(views), 0, len(weights))]
+        natively = fastcall.caller(function, Signature(1, takes, constants=[*enumerate(weights)]), Conditions())
+
+        def enter(address: int) -> None:
+            if natively is None or natively(address) is NotImplemented:
+                function(*weights, *pointers.from_address(address))
+
+        return enter
 
 
 def _remember(known: dict[K, T], key: K, code: T) -> T:

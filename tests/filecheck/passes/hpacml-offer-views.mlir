@@ -271,3 +271,26 @@ func.func @fewer(%s: memref<?x?xf32>, %t: memref<?xf32>, %n: index, %m: index) {
 
 // CHECK-LABEL: func.func @fewer
 // CHECK-NOT:   infer_on_views
+
+// -----
+
+// Torch is to compute it, which takes tensors.
+
+func.func @by_torch(%s: memref<?xf32>, %t: memref<?xf32>, %n: index) {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %x = memref.alloc(%n) : memref<?x2xf32>
+  hpacml.pack %s into %x at %c0 features [1] : memref<?xf32>, memref<?x2xf32>
+  hpacml.pack %s into %x at %c1 features [1] : memref<?xf32>, memref<?x2xf32>
+  %y = memref.alloc(%n) : memref<?x1xf32>
+  %done = hpacml.infer "r" model "m.pt2" engine "torch" ins(%x : memref<?x2xf32>) outs(%y : memref<?x1xf32>)
+  scf.if %done {
+    hpacml.unpack %t from %y at %c0 features [1] : memref<?xf32>, memref<?x1xf32>
+  }
+  memref.dealloc %x : memref<?x2xf32>
+  memref.dealloc %y : memref<?x1xf32>
+  func.return
+}
+
+// CHECK-LABEL: func.func @by_torch
+// CHECK-NOT:   infer_on_views
