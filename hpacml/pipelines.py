@@ -106,13 +106,19 @@ def make_context() -> Context:
 
 
 def run_passes(
-    module: ModuleOp, stage: str | None = None, *, fuse: bool = True, report: bool = False, gpu: bool = False
+    module: ModuleOp,
+    stage: str | None = None,
+    *,
+    fuse: bool = True,
+    report: bool = False,
+    gpu: bool = False,
+    stream: int = 0,
 ) -> ModuleOp:
     """Lower `module` in place, verify it before and behind each pass that has something to do, and return it.
 
     `stage`, a key of `STAGES` or `GPU_STAGES` or the name of a pass, is the last to run; None runs all. Without `fuse`
     the fusing pass is left out; with `report` regions are timed; with `gpu`, or up to a stage that only GPUs have,
-    maps and parallel loops become kernels.
+    maps and parallel loops become kernels. Functors fill tensors of more than `stream` bytes past the caches; 0: none.
 
     Raises `HpacmlError` for an unknown stage, `MapError` for a map that does not fit, and `CompileError` for anything
     else that a pass or a verifier refuses.
@@ -123,7 +129,8 @@ def run_passes(
     specs: list[str] = []
     for name, spec in stages.items():
         if fuse or name != "fuse":
-            specs.append(REPORTING.get(name, spec) if report else spec)
+            given = f"{spec}{{stream={stream}}}" if name == "loops" and stream else spec
+            specs.append(REPORTING.get(name, given) if report else given)
         if stage in (name, spec):
             break
     else:

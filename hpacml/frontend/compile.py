@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from hpacml import version
-from hpacml.backend import llvm
+from hpacml.backend import caches, llvm
 from hpacml.backend.stacks import on_large_stack
 from hpacml.backend.trampolines import ARRAY
 from hpacml.disk import cache
@@ -96,7 +96,8 @@ def _kept(made_of: str, label: str, make: Callable[[], Lowered]) -> Lowered:
     """What `make` makes of what a text tells, from the cache if it is there."""
     if (made_by := version.made_by()) is None:
         return make()
-    name = cache.key("lowered", made_of, made_by, *llvm.host(), label=label.partition(".")[0])
+    machine = *llvm.host(), str(caches.beyond())
+    name = cache.key("lowered", made_of, made_by, *machine, label=label.partition(".")[0])
     if (found := cache.find(name, Lowered.of_bytes)) is not None:
         return found
     made = make()
@@ -124,7 +125,7 @@ def _run(module: ModuleOp, name: str, timing: bool, gpu: bool) -> Lowered:
     function = next(op for op in module.body.block.ops if isinstance(op, FuncOp) and op.sym_name.data == name)
     arguments = [_kind(type) for type in function.function_type.inputs]
     results = [_kind_of_result(type) for type in function.function_type.outputs]
-    lowered = run_passes(module, report=timing, gpu=gpu)
+    lowered = run_passes(module, report=timing, gpu=gpu, stream=0 if gpu else caches.beyond())
     if gpu:
         texts = take_texts(lowered)
         text, entry = generic_text(lowered), name

@@ -23,6 +23,7 @@ from hpacml.passes.common.index_arithmetic import Condition, IndexArithmetic
 from hpacml.passes.common.located import Builder, Rewriter, refusal
 from hpacml.passes.common.packed import as_packed, is_packed
 from hpacml.passes.common.regions import function_of
+from hpacml.passes.common.streams import bytes_of, can_stream, stream
 from hpacml.passes.common.sweeps import Sweep, as_index, erase_unused_views, locate, size_of
 
 DENSE = Poly.constant(16)
@@ -34,7 +35,8 @@ class ConvertHpacmlToLoopsPass(ModulePass):
     """
     One parallel loop nest over the sweep for each operation; elements are converted on the way. Blocks of elements that
     lie in memory as in the tensor are one loop: at compile time where the strides are known, else where a test at run
-    time (`scf.if`) finds that.
+    time (`scf.if`) finds that. With the option `stream`, a test at run time has large tensors that are given filled tile
+    by tile, and the tiles written past the caches.
 
     ```mlir
     hpacml.fused_gather %west, %east into %x at %c0, %c1 features [1] : ... -> memref<?x2xf32>
@@ -52,14 +54,20 @@ class ConvertHpacmlToLoopsPass(ModulePass):
 
     name = "convert-hpacml-to-loops"
 
+    stream: int = 0
+    """Gathers into given tensors of more bytes than this are written past the caches (x86-64); 0: none."""
+
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        PatternRewriteWalker(_ToLoops(), apply_recursively=False).rewrite_module(op)
+        PatternRewriteWalker(_ToLoops(self.stream), apply_recursively=False).rewrite_module(op)
         erase_unused_views(op)
         for watch in [each for each in op.walk() if isinstance(each, WatchOp)]:
             _watch(watch)
 
 
+@dataclass
 class _ToLoops(RewritePattern):
+    stream: int
+
     def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
         builder = Builder(InsertPoint.before(op))
         match op:
@@ -70,19 +78,19 @@ class _ToLoops(RewritePattern):
             case _:
                 a = IndexArithmetic(builder)
                 if (sweep := Sweep.of(op, a)) is not None:
-                    _emit(sweep, a)
+                    _emit(sweep, self.stream, a)
                     rewriter.erase(op)
 
 
-def _emit(sweep: Sweep, a: IndexArithmetic) -> None:
+def _emit(sweep: Sweep, most: int, a: IndexArithmetic) -> None:
     """Copy what is one row in memory as one, else point by point: loops over blocks of a few elements take longer."""
     flat = _is_one_row(sweep, a)
     if flat is True:
         _copy_row(sweep, a)
     elif flat is False:
-        _copy_points(sweep, a)
+        _copy_points(sweep, most, a)
     else:
-        where(a.truth(flat), lambda a: _copy_row(sweep, a), a, lambda a: _copy_points(sweep, a))
+        where(a.truth(flat), lambda a: _copy_row(sweep, a), a, lambda a: _copy_points(sweep, most, a))
 
 
 def _is_one_row(sweep: Sweep, a: IndexArithmetic) -> Condition:
@@ -102,8 +110,15 @@ def _copy_row(sweep: Sweep, a: IndexArithmetic) -> None:
     _over([length], lambda at, a: sweep.move((view, at), (tensor, at), a), a)
 
 
-def _copy_points(sweep: Sweep, a: IndexArithmetic) -> None:
-    _over(sweep.sizes, sweep.copy, a)
+def _copy_points(sweep: Sweep, most: int, a: IndexArithmetic) -> None:
+    def by_caches(a: IndexArithmetic) -> None:
+        _over(sweep.sizes, sweep.copy, a)
+
+    if not most or not can_stream(sweep):
+        by_caches(a)
+        return
+    large = a.truth(a.le(a.constant(most + 1), bytes_of(sweep, a)))
+    where(large, lambda a: stream(sweep, a), a, by_caches)
 
 
 def _over(
