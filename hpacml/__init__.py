@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from hpacml import environment, networks, version
 from hpacml.errors import (
     CompileError,
+    ConfigError,
     DatabaseError,
     DeviceError,
     DirectiveError,
@@ -34,9 +35,11 @@ if TYPE_CHECKING:
     from hpacml.runtime.models.saving import save_model
     from hpacml.runtime.reports.instruments import ranges, timing
     from hpacml.runtime.reports.report import report
+    from hpacml.training.train import train
 
 __all__ = [
     "CompileError",
+    "ConfigError",
     "DatabaseError",
     "DeviceError",
     "DirectiveError",
@@ -58,6 +61,7 @@ __all__ = [
     "report",
     "save_model",
     "timing",
+    "train",
     "unchanged",
 ]
 
@@ -75,6 +79,7 @@ _LAZY = {
     "Normalize": "hpacml.runtime.models.layers",
     "Residual": "hpacml.runtime.models.layers",
     "save_model": "hpacml.runtime.models.saving",
+    "train": "hpacml.training.train",
     "_unpickled": "hpacml.frontend.decorated",
 }
 

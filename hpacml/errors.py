@@ -97,3 +97,11 @@ class DatabaseError(HpacmlError):
 
 class DeviceError(HpacmlError):
     """A GPU that is missing or out of memory, or that fails."""
+
+
+class ConfigError(HpacmlError):
+    """A setting of a training or a search that is unknown, of another type, or out of its range."""
+
+
+class MissingExtra(HpacmlError, ImportError):
+    """A part of hpacml whose packages are not installed."""

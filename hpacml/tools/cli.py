@@ -1,4 +1,4 @@
-"""The command `hpacml`: manages model files, databases and compiled code, and shows the environment variables."""
+"""The command `hpacml`: trains models, manages their files, databases and compiled code, and shows the environment."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from hpacml.tools.compiled_code import code
 from hpacml.tools.db import databases
 from hpacml.tools.env import show_environment
 from hpacml.tools.models import models
+from hpacml.tools.train_model import train_model
 from hpacml.version import version
 
 app = typer.Typer(
-    help="Look after the models, the databases, the compiled code and the settings of regions.",
+    help="Train the models of regions, and look after their files, databases, compiled code and settings.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -27,6 +28,7 @@ app.add_typer(models, name="model")
 app.add_typer(databases, name="db")
 app.add_typer(code, name="cache")
 app.command("env")(show_environment)
+app.command("train")(train_model)
 
 
 def main() -> None:

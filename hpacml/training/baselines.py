@@ -143,6 +143,9 @@ def _feature(number: int, train: Rows) -> str:
     for name, shape in zip(train.names[0], train.inputs, strict=True):
         count = math.prod(shape)
         if number < count:
+            arrays = name.split(", ")
+            if len(arrays) == count > 1:  # one map of as many arrays
+                return arrays[number]
             return name if count == 1 else f"{name}{[int(i) for i in np.unravel_index(number, shape)]}"
         number -= count
     raise IndexError(number)

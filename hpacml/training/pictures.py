@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from hpacml.errors import HpacmlError, plain
-from hpacml.training.extra import needed_for
 from hpacml.training.rows import Matrix, Rows, Sample, flat, pieces, size
 from hpacml.training.scores import columns
 
@@ -231,8 +230,8 @@ def _layout(panels: int) -> tuple[int, int]:
 @contextlib.contextmanager
 def _picture(path: Path, down: int, across: int, panel: tuple[float, float], title: str) -> Generator[list[Any]]:
     """Yield the axes of a figure with its panels in rows, each so many inches wide and high, and write it as PNG."""
-    with needed_for("drawing"):
-        from matplotlib.figure import Figure
+    from matplotlib.figure import Figure
+
     figure: Any = Figure(figsize=(panel[0] * across, panel[1] * down), layout="constrained")
     axes = list(figure.subplots(down, across, squeeze=False).flat)
     yield axes

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, cast
 import numpy as np
 
 from hpacml.errors import DatabaseError, ModelError, plain
-from hpacml.training.extra import needed_for
 from hpacml.training.finite import require_finite
 
 if TYPE_CHECKING:
@@ -172,10 +171,9 @@ def table_per_output(results: Mapping[str, Result], metric: Metric = "rmse", tit
 
 def _metrics() -> MetricCollection:
     import torch
+    from torchmetrics import MaxMetric, MeanAbsoluteError, MeanAbsolutePercentageError, MeanSquaredError
+    from torchmetrics import MetricCollection as Collection
 
-    with needed_for("scoring"):
-        from torchmetrics import MaxMetric, MeanAbsoluteError, MeanAbsolutePercentageError, MeanSquaredError
-        from torchmetrics import MetricCollection as Collection
     # One process has all rows, so that it would wait for ever for the others.
     alone: Any = {"sync_on_compute": False}
     with torch.device("cpu"):

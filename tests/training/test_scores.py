@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from rich.console import Console
 
-from hpacml.errors import DatabaseError, HpacmlError, ModelError
+from hpacml.errors import DatabaseError, ModelError
 from hpacml.training.scores import EPSILON, METRICS, Scores, scores, table, table_per_output
 
 
@@ -111,9 +110,3 @@ def test_tables_mark_the_winners() -> None:
     assert "mean 0.707 0.5 18.75% 1" in lines
     assert "output[0] 0.5 0 *" in lines
     assert "output[1] 0 * 1" in lines
-
-
-def test_without_torchmetrics(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "torchmetrics", None)
-    with pytest.raises(HpacmlError, match=re.escape("pip install 'hpacml[train]'")):
-        scores(np.zeros(3), np.zeros(3))

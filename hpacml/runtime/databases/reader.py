@@ -179,7 +179,7 @@ class Region:
             raise DatabaseError(f"rows={rows!r} is neither 'calls' nor 'points'")
         if rows == "calls":
             return RegionDataset(self.inputs, self.outputs, dtype, split, fraction, seed)
-        self._require_points()
+        self.require_points()
         inputs, outputs = ([self.points(tensor) for tensor in tensors] for tensors in (self.inputs, self.outputs))
         return RegionDataset(inputs, outputs, dtype, split, fraction, seed)
 
@@ -196,7 +196,7 @@ class Region:
         """Return the rows of a tensor, one for each point of its own sweep, whatever those of other tensors are."""
         return Rows(tensor, self._sweeps[tensor.name].dims)
 
-    def _require_points(self) -> None:
+    def require_points(self) -> None:
         """Raise DatabaseError if tensors differ in their points."""
         tensors = (*self.inputs, *self.outputs)
         shapes = [tensor.shape[1:] for tensor in tensors]

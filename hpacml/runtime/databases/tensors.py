@@ -124,6 +124,7 @@ class Rows(LazyArray):
         self.tensor = tensor
         self.name = tensor.name
         self.dtype = tensor.dtype
+        self.sweep = tuple(sweep)
         self.sizes: Sizes = tuple(tensor.shape[1 + d] for d in sweep)
         self.features: tuple[Any, ...] = tuple(size for d, size in enumerate(tensor.shape[1:]) if d not in sweep)
         if None in self.features:

@@ -1,0 +1,179 @@
+"""What a training may be told, as YAML, TOML or a mapping, and checked before anything is read."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+
+from hpacml.errors import ConfigError
+
+Floating = Literal["float32", "float64"]
+Scale = Literal["min-max", "z-score", "whiten", "none"]
+
+
+Source = Mapping[str, Any] | str | os.PathLike[str] | None
+
+
+class Settings(BaseModel):
+    """Settings of which the unknown are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Split(Settings):
+    """Which rows are for training, for validation and for the test.
+
+    Ranges such as `0:480`, of calls or rows as `by` says, or else fractions: of all calls, one range after the other,
+    or drawn by the seed with `shuffle`.
+    """
+
+    by: Literal["calls", "rows"] | None = None
+    train: str | Annotated[float, Field(gt=0, lt=1)] = 0.7
+    validation: str | Annotated[float, Field(gt=0, lt=1)] = 0.15
+    test: str | Annotated[float, Field(gt=0, lt=1)] = 0.15
+    shuffle: bool = False
+
+
+class Normalization(Settings):
+    """How inputs and targets are scaled, by numbers of the training rows.
+
+    `each` says what has numbers of its own: each feature of a row, each channel (the first dimension of rows that are
+    fields), or the tensor as one. Without it that is features for vectors, and channels for fields with channels.
+    `whiten` turns vectors so that features do not go together and then gives each the deviation 1: differences that are
+    small beside what all features share, as between neighbours of a smooth field, become as large as that.
+    """
+
+    inputs: Scale = "z-score"
+    targets: Literal["min-max", "z-score", "none"] = "z-score"
+    each: Literal["feature", "channel", "tensor"] | None = None
+
+
+class Clamp(Settings):
+    """The range of the outputs. The training does not know it, since a clamp stops gradients."""
+
+    min: float | None = None
+    max: float | None = None
+
+
+class Optimizer(Settings):
+    """AdamW's."""
+
+    lr: PositiveFloat = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+
+
+def _percent(value: object) -> object:
+    return float(value[:-1]) / 100 if isinstance(value, str) and value.endswith("%") else value
+
+
+class EarlyStop(Settings):
+    """Stop after `patience` epochs of which none made the validation loss smaller by `min_delta` of it, as in 0.01."""
+
+    patience: PositiveInt = 10
+    min_delta: Annotated[float, BeforeValidator(_percent), Field(ge=0, lt=1)] = 0.01
+
+
+class Dtypes(Settings):
+    """In which dtype the network is trained, and in which it computes in the region."""
+
+    train: Floating = "float32"
+    deploy: Floating = "float32"
+
+
+class Config(Settings):
+    """All settings of a training; docs/training.md explains each."""
+
+    network: dict[str, Any] = {}
+    rows: Literal["points", "calls"] | None = None
+    split: Split = Split()
+    rollout: PositiveInt = 1
+    normalize: Normalization = Normalization()
+    residual: bool | list[Annotated[int, Field(ge=0)]] = False
+    clamp: Clamp = Clamp()
+    loss: Literal["mse", "mae", "huber"] = "mse"
+    epochs: PositiveInt = 100
+    time_limit: PositiveFloat | None = None
+    batch: PositiveInt = 256
+    optimizer: Optimizer = Optimizer()
+    schedule: Literal["constant", "plateau", "cosine", "one-cycle"] = "plateau"
+    clip: PositiveFloat | None = 5.0
+    early_stop: EarlyStop | None = None
+    restarts: Annotated[int, Field(ge=0)] = 2
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
+    dtype: Dtypes = Dtypes()
+    threads: PositiveInt | None = None
+    workers: Annotated[int, Field(ge=0)] = 0
+    memory: PositiveFloat = 2.0
+    pictures: bool = True
+    tensorboard: bool = False
+    trainer: dict[str, Any] = {}
+
+
+def read(source: Source, changes: Mapping[str, Any] | None = None) -> Config:
+    """Check settings: a mapping, a file of YAML or TOML, or none; `changes`, by dotted names, go over them.
+
+    Raises ConfigError with the place of each fault.
+    """
+    where = "the config" if source is None or isinstance(source, Mapping) else f"'{source}'"
+    settings = _content(source)
+    for name, value in (changes or {}).items():
+        _put(settings, name, value)
+    try:
+        return Config.model_validate(settings)
+    except ValidationError as error:
+        faults = "; ".join(_fault(each) for each in error.errors())
+        raise ConfigError(f"{where} is no config of a training: {faults}") from None
+
+
+def _content(source: Source) -> dict[str, Any]:
+    if source is None:
+        return {}
+    if isinstance(source, Mapping):
+        return _copied(source)
+    path = Path(source)
+    try:
+        text = path.read_text()
+        content: object = tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
+    except OSError as error:
+        raise ConfigError(f"cannot read the config '{path}': {error.strerror}") from error
+    except (yaml.YAMLError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"the config '{path}' is not {'TOML' if path.suffix == '.toml' else 'YAML'}: {error}"
+        ) from error
+    if content is not None and not isinstance(content, Mapping):
+        raise ConfigError(f"the config '{path}' has no names and values, such as 'epochs: 100'")
+    return _copied(cast("Mapping[str, Any]", content or {}))
+
+
+def _copied(source: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: _copied(cast("Mapping[str, Any]", value)) if isinstance(value, Mapping) else value
+        for name, value in source.items()
+    }
+
+
+def _put(settings: dict[str, Any], name: str, value: Any) -> None:
+    *outer, last = name.split(".")
+    for part in outer:
+        inner = settings.setdefault(part, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"'{name}' is no setting: '{part}' is {inner!r}")
+        settings = cast("dict[str, Any]", inner)
+    settings[last] = value
+
+
+def _fault(error: Any) -> str:
+    place = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        owner: Any = Config
+        for part in error["loc"][:-1]:
+            owner = owner.model_fields[part].annotation if hasattr(owner, "model_fields") else None
+        known = ", ".join(owner.model_fields) if hasattr(owner, "model_fields") else ""
+        return f"'{place}' is unknown" + (f"; there are {known}" if known else "")
+    return f"{place} = {error['input']!r}: {error['msg']}"

@@ -1,0 +1,147 @@
+"""What a training is made of: the rows of a region in parts, the numbers of these, and the network."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from hpacml.errors import ConfigError, ModelError, summary
+from hpacml.runtime.databases.reader import Region
+from hpacml.training.batches import Rows, chains, held
+from hpacml.training.config import Config
+from hpacml.training.deployed import Scaled, base, deployed, require_residual, scalings
+from hpacml.training.finite import require_finite
+from hpacml.training.fitting import drawn
+from hpacml.training.region_table import Part, Shape, Tensors, table
+from hpacml.training.splits import PARTS, Numbers, split
+from hpacml.training.statistics import Digest, Moments
+
+Factory = Callable[[Mapping[str, Any], Sequence[Shape], Sequence[Shape]], nn.Module]
+
+VERSIONS = ("hpacml", "torch", "pytorch-lightning", "numpy")
+
+
+class Study:
+    """One training before it begins. Raises ConfigError, DatabaseError, and ModelError for a network that misfits."""
+
+    def __init__(self, region: Region, config: Config, factory: Factory, name: str) -> None:
+        self.region, self.config, self.factory, self.name = region, config, factory, name
+        self.table = table(region, config.rows)
+        self.splits = split(config.split, self.table.counts, config.seed)
+        self.parts = {part: Part(self.table, getattr(self.splits, part)) for part in PARTS}
+        self.inputs, self.outputs = self.parts["train"].inputs, self.parts["train"].outputs
+        require_residual(config.residual, self.inputs, self.outputs)
+        self._require_rollout()
+        self.moments = [Moments(shape) for shape in (*self.inputs, *self.outputs)]
+        self.sha256 = self._read()
+        self._try()
+
+    def _require_rollout(self) -> None:
+        fits = (
+            self.table.kind == "calls" and self.table.same == ((0, 0),) and len(self.inputs) == len(self.outputs) == 1
+        )
+        if self.config.rollout > 1 and not fits:
+            raise ConfigError(
+                f"rollout: {self.config.rollout} feeds a network with what it gave, which takes rows: calls, of one "
+                "input and one output that are the same map of the same array (inout)"
+            )
+
+    def _read(self) -> str:
+        """Read all rows once: the numbers of those for training, and the digest of all."""
+        digest: Digest | None = None
+        for name, part in self.parts.items():
+            start = 0
+            for x, y in part.blocks():
+                for names, tensors in zip(part.names, (x, y), strict=True):
+                    require_finite(names, tensors, part.place, start)
+                digest = digest or Digest((*x, *y))
+                digest.update((*x, *y))
+                if name == "train":
+                    for moments, each in zip(self.moments, (*x, *self._targets(x, y)), strict=True):
+                        moments.update(each)
+                start += len(x[0])
+        return "" if digest is None else digest.hexdigest()
+
+    def _targets(self, x: Tensors, y: Tensors) -> Tensors:
+        under = base(tuple(each.double() for each in x), self.config.residual)
+        return y if under is None else (y[0].double() - under,)
+
+    def make(self, attempt: int) -> Scaled:
+        """Make the network of an attempt, with weights of its own. Raises ModelError for what is no network."""
+        cast(Any, torch).manual_seed(drawn(self.config.seed, attempt))
+        made = cast(object, self.factory(self.config.network, self.inputs, self.outputs))
+        if not isinstance(made, nn.Module):
+            raise ModelError(f"the factory {self.name} gives a {type(made).__name__}, which is no torch.nn.Module")
+        inputs, targets = scalings(self.moments, self.config.normalize, len(self.inputs))
+        width = self.inputs[0][-1] if self.inputs[0] else 1
+        return Scaled(
+            made, inputs, targets, self.config.residual, width, getattr(torch, self.config.dtype.train)
+        ).train()
+
+    def _try(self) -> None:
+        """Run a new network on two rows. Raises ModelError if it does not give what the region's outputs are."""
+        scaled = self.make(0).eval()
+        numbers = self.parts["train"].numbers[:2]
+        x, y = self.table.take(numbers)
+        inputs, wanted = scaled.prepared(x, y)
+        shapes = ", ".join(str(list(each.shape)) for each in inputs)
+        try:
+            with torch.no_grad():
+                found = scaled.run(inputs)
+        except Exception as error:
+            raise ModelError(
+                f"the network of {self.name} does not take inputs of {shapes}: {summary(error)}"
+            ) from error
+        given, needed = ([list(each.shape) for each in side] for side in (found, wanted))
+        if given != needed:
+            raise ModelError(
+                f"the network of {self.name} gives {given} for inputs of {shapes}, and the outputs of the region are "
+                f"{needed}: its last layer has to give {', '.join(str(list(each)) for each in self.outputs)} for a row"
+            )
+        deployed(scaled, self.config)
+
+    def rows(self) -> tuple[tuple[Rows, Rows], tuple[Numbers, Numbers]]:
+        """The rows for training and validation, in memory if they fit, and the numbers of those to begin with.
+
+        Raises ConfigError where no calls follow one another as a rollout needs them.
+        """
+        steps = self.config.rollout
+        found: list[tuple[Rows, Numbers]] = []
+        for name in ("train", "validation"):
+            part = self.parts[name]
+            kept = held(part, self.config.memory * (1 << 30) / 2)
+            starts = chains(part, kept, steps)
+            if not len(starts):
+                raise ConfigError(
+                    f"of the {len(part)} calls for '{name}' no {steps} follow one another so that each begins with "
+                    "what the one before it gave, which rollout needs"
+                )
+            found.append((Rows(part, kept, steps), starts))
+        (training, first), (validation, second) = found
+        return (training, validation), (first, second)
+
+    def fingerprint(self) -> str:
+        """Digest what decides a training: settings, data, network, versions."""
+        told = [self.config.model_dump(mode="json"), self.sha256, self.splits.text, self.name, self.versions()]
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def grid(self) -> tuple[int, int] | None:
+        """The sizes of a sweep of two dimensions, whose points are drawn as a field; None for other rows."""
+        sizes = self.table.sweep
+        return (sizes[0], sizes[1]) if len(sizes) == 2 and self.splits.by_calls else None
+
+    def versions(self) -> dict[str, str]:
+        """The versions of the packages that train."""
+        return {name: metadata.version(name) for name in VERSIONS}
+
+    def domain(self) -> dict[str, Any]:
+        """The numbers of the training rows, of inputs and targets, for guards."""
+        told = [moments.domain() for moments in self.moments]
+        return {"inputs": told[: len(self.inputs)], "targets": told[len(self.inputs) :]}

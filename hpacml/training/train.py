@@ -1,0 +1,280 @@
+"""`hpacml.train`: from a database to a model that a region uses."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from pytorch_lightning.utilities import rank_zero as ranks
+from rich.console import Console
+
+from hpacml.errors import ConfigError, DatabaseError
+from hpacml.runtime.databases.reader import Database, Region, open_database
+from hpacml.runtime.models.saving import save_model
+from hpacml.training import config as settings
+from hpacml.training.baselines import MODEL, Baselines, Function
+from hpacml.training.baselines import fit as baselines_of
+from hpacml.training.comparison import Comparison, score
+from hpacml.training.config import Config
+from hpacml.training.deployed import deployed
+from hpacml.training.fitting import Fitted, fit
+from hpacml.training.pictures import draw, learning_curve
+from hpacml.training.scores import table, table_per_output
+from hpacml.training.study import Factory, Study
+
+RANK: int = cast(Any, ranks).rank_zero_only.rank
+"""The number of this process, of several that train one network; the first writes."""
+
+Predict = Callable[[Sequence[torch.Tensor]], Sequence[torch.Tensor]]
+
+DRIFT = 1.25
+"""How much larger the error of the test may be than that of the validation before this is said."""
+
+MOST_LISTED = 32
+"""Outputs up to which each has a row in a table."""
+
+File = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What `train` made: the model file, the folder with logs and pictures, and what metrics.json has."""
+
+    path: Path
+    folder: Path
+    metrics: dict[str, Any]
+
+
+def train(
+    databases: File | Sequence[File],
+    region: str | None = None,
+    model: str | Factory = "hpacml.networks:mlp",
+    *,
+    config: Mapping[str, Any] | File | None = None,
+    changes: Mapping[str, Any] | None = None,
+    out: File = "model.pt2",
+    baselines: Mapping[str, Function] | None = None,
+    resume: bool = True,
+    quiet: bool = False,
+) -> Trained:
+    """Train a network with the data of a region, test it, and write it as a model of this region, which is trusted.
+
+    `databases` are what `hpacml.open_database` takes, and `region` is a label, which may be left out if there is one.
+    `model` is a function, or its place as "package.module:name", which makes the network: `factory(network, inputs,
+    outputs)` gets the mapping `network` of the config, and the shapes of a row of each input and output, such as
+    `((5,),)` and `((1,),)`. The network takes and gives tensors [rows, *shape], which are scaled as the config says.
+
+    `config` has the settings that docs/training.md lists, as a mapping or as a file of YAML or TOML; `changes` go over
+    them, by dotted names. `baselines` are functions by name that the table compares the network with: they get the
+    inputs of the test, arrays [rows, *shape], and give its outputs. A training that was stopped or killed goes on
+    where it was when it is started again with the same settings and data, unless `resume` is False.
+
+    Beside `out` the folder of the same name with `.train` gets metrics.json, history.csv and pictures.
+
+    Raises ConfigError, DatabaseError for data that cannot be used, ModelError for a network that cannot be written,
+    and StuckError for one that learns nothing.
+    """
+    began = time.monotonic()
+    chosen = settings.read(config, changes)
+    factory, name = _factory(model)
+    target = Path(os.path.abspath(out))
+    folder = target.with_suffix(".train")
+    console = Console(quiet=quiet or RANK > 0, highlight=False)
+    with open_database(databases) as database, _own_torch(chosen):
+        study = Study(_region(database, region), chosen, factory, name)
+        console.print(_introduction(study), markup=False, soft_wrap=True)
+        if RANK == 0:
+            _prepare(folder, study.fingerprint(), resume, console)
+        predictors = baselines_of(study.parts["train"], study.table.same, baselines)
+        rows, starts = study.rows()
+        fitted = fit(study.make, chosen, rows, starts, folder, progress=console.is_terminal)
+        if fitted is None:  # one of several processes that is not the first, which writes
+            return Trained(target, folder, {})
+        module = _module(study, fitted)
+        validation, comparison = (
+            score(each, study.parts[part], _predict(module, chosen))
+            for part, each in (("validation", Baselines({})), ("test", predictors))
+        )
+        told = _told(study, fitted, validation, comparison)
+        save_model(module, target, example=study.table.example, maps=study.region.maps, metadata=told)
+        metrics = {**told["training"], "model": str(target), "seconds": time.monotonic() - began}
+        _write(folder, metrics, fitted)
+        if chosen.pictures:
+            learning_curve(folder / "learning_curve.png", fitted.history, ("training", "validation"))
+            draw(folder, study.parts["test"], _predict(module, chosen), study.grid)
+        _conclude(console, metrics, comparison)
+    return Trained(target, folder, metrics)
+
+
+def _factory(model: str | Factory) -> tuple[Factory, str]:
+    """Find a factory, and what to call it. Raises ConfigError."""
+    if not isinstance(model, str):
+        if not callable(model):
+            raise ConfigError(f"model is a function that makes a network, or its place, and this is {model!r}")
+        return model, f"{getattr(model, '__module__', '')}:{getattr(model, '__qualname__', type(model).__name__)}"
+    module, _, name = model.partition(":")
+    if not module or not name:
+        raise ConfigError(f"'{model}' is no place of a function, such as package.module:factory")
+    if (here := os.getcwd()) not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        found: Any = import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"there is no factory '{model}': {error}") from error
+    if not callable(found):
+        raise ConfigError(f"'{model}' is a {type(found).__name__}, and a factory is a function")
+    return cast(Factory, found), model
+
+
+def _region(database: Database, label: str | None) -> Region:
+    if label is not None:
+        return database[label]
+    if len(database) != 1:
+        labels = ", ".join(f"'{each}'" for each in database) or "none"
+        raise DatabaseError(f"name the region: the database '{database.paths[0]}' has {labels}")
+    return next(iter(database.values()))
+
+
+@contextmanager
+def _own_torch(config: Config) -> Generator[None]:
+    """Leave the program its random numbers and its number of threads."""
+    threads = torch.get_num_threads()
+    with cast(Any, torch).random.fork_rng():
+        try:
+            if config.threads is not None:
+                torch.set_num_threads(config.threads)
+            yield
+        finally:
+            torch.set_num_threads(threads)
+
+
+def _prepare(folder: Path, fingerprint: str, resume: bool, console: Console) -> None:
+    """Make the folder of a training, with what a killed one left only if that was the same. Raises ConfigError."""
+    mark, checkpoint = folder / "training.sha256", folder / "last.ckpt"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if checkpoint.exists():
+            if resume and mark.exists() and mark.read_text() == fingerprint:
+                console.print(f"going on with the training in {folder}, which was not finished", markup=False)
+            else:
+                checkpoint.unlink()
+        mark.write_text(fingerprint)
+    except OSError as error:
+        raise ConfigError(f"cannot write '{error.filename}': {error.strerror}") from error
+
+
+def _introduction(study: Study) -> str:
+    """Say what is trained with which rows."""
+    region, table, config = study.region, study.table, study.config
+    lines = [
+        f"{study.name} for '{region.label}': {_shapes(study.inputs)} -> {_shapes(study.outputs)}, "
+        f"{sum(map(len, study.parts.values()))} of {int(table.counts.sum())} {table.kind} of {region.calls} calls",
+        f"split {study.splits.text}",
+    ]
+    if study.splits.warning:
+        lines.append(f"warning: {study.splits.warning}")
+    if config.dtype.deploy == "float64":
+        lines.append("note: a model in float64 takes two to five times as long as in float32 (dtype.deploy)")
+    return "\n".join(lines)
+
+
+def _shapes(shapes: Sequence[tuple[int, ...]]) -> str:
+    return ", ".join(str(list(shape)) for shape in shapes)
+
+
+def _module(study: Study, fitted: Fitted) -> torch.nn.Module:
+    """Make the module that a region runs of what a training came to."""
+    scaled = study.make(0)
+    scaled.core.load_state_dict(cast("dict[str, torch.Tensor]", fitted.state))
+    return deployed(scaled, study.config)
+
+
+def _predict(module: torch.nn.Module, config: Config) -> Predict:
+    dtype: torch.dtype = getattr(torch, config.dtype.deploy)
+
+    def predict(x: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
+        with torch.inference_mode():
+            y = module(*(each.to(dtype) for each in x))
+        return (y,) if isinstance(y, torch.Tensor) else tuple(y)
+
+    return predict
+
+
+def _told(study: Study, fitted: Fitted, validation: Comparison, comparison: Comparison) -> dict[str, Any]:
+    """Collect what a model tells of its training: nothing that differs if the same is done again."""
+    errors = {"validation": validation.results[MODEL]["rmse"], "test": comparison.results[MODEL]["rmse"]}
+    remarks = [comparison.verdict(), _drift(errors), *comparison.notes]
+    return {
+        "training": {
+            "region": study.region.label,
+            "factory": study.name,
+            "config": study.config.model_dump(mode="json"),
+            "split": study.splits.text,
+            "rows": {name: len(part) for name, part in study.parts.items()},
+            "units": dict(study.region.units),
+            "data_sha256": study.sha256,
+            "versions": study.versions(),
+            "epochs": len(fitted.history),
+            "best_epoch": fitted.best_epoch,
+            "validation_loss": fitted.validation,
+            "attempt": fitted.attempt,
+            "ended": fitted.ended,
+            "validation": validation.results[MODEL],
+            "test": comparison.results,
+            "remarks": [each for each in remarks if each],
+        },
+        "domain": study.domain(),
+    }
+
+
+def _drift(errors: Mapping[str, float]) -> str | None:
+    """Say that a network is worse on the rows of the test than on those of the validation."""
+    if not errors["test"] > DRIFT * errors["validation"]:
+        return None
+    return (
+        f"the RMSE of the test, {errors['test']:.3g}, is {errors['test'] / errors['validation']:.2g} times that of the "
+        f"validation, {errors['validation']:.3g}: the rows of the test are unlike those that were trained with, as "
+        "where a simulation drifts. Train with data of all of it, or do not use the model there"
+    )
+
+
+def _conclude(console: Console, metrics: Mapping[str, Any], comparison: Comparison) -> None:
+    """Show how good the model and the baselines are, and say what to think of."""
+    times = f"{metrics['epochs']} epochs, {metrics['ended']}, best {metrics['best_epoch']}; {metrics['seconds']:.1f} s"
+    console.print(f"{times}; loss of the validation {metrics['validation_loss']:.3g}", markup=False, soft_wrap=True)
+    results = comparison.results
+    console.print(table(results, f"test, {metrics['rows']['test']} rows"))
+    if 1 < len(results[MODEL]["per_output"]) <= MOST_LISTED:
+        console.print(table_per_output(results, title="RMSE of each output"))
+    for remark in metrics["remarks"]:
+        console.print(remark, markup=False, soft_wrap=True)
+    console.print(metrics["model"], markup=False, soft_wrap=True)
+
+
+def _write(folder: Path, metrics: Mapping[str, Any], fitted: Fitted) -> None:
+    """Write the logs, and remove what a killed training goes on with. Raises ConfigError."""
+    try:
+        _write_logs(folder, metrics, fitted)
+    except OSError as error:
+        raise ConfigError(f"the model is written, but not '{error.filename}': {error.strerror}") from error
+
+
+def _write_logs(folder: Path, metrics: Mapping[str, Any], fitted: Fitted) -> None:
+    (folder / "metrics.json").write_text(json.dumps(metrics, indent=2))
+    with open(folder / "history.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, ["epoch", "training", "validation", "lr"])
+        writer.writeheader()
+        writer.writerows(fitted.history)
+    (folder / "last.ckpt").unlink(missing_ok=True)

@@ -1,0 +1,298 @@
+"""`hpacml.train` and `hpacml train`: what they write runs in regions, comes out the same again, and faults are told."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import hpacml
+from hpacml.errors import ConfigError, DatabaseError, HpacmlError, ModelError
+from hpacml.runtime.models.model import load
+from hpacml.training.fitting import StuckError
+from tests.command import run_hpacml
+
+ROWS, CALLS = 64, 12
+FUNCTORS = "tensor functor(f: [i, 0:3] = ([i, 0:3])) tensor functor(g: [i, 0:2] = ([i, 0:2]))"
+
+
+def region(engine: str = "torch") -> Any:
+    @hpacml.region(
+        f"""{FUNCTORS} ml(predicated: use) in(f(x[0:n, 0:3])) out(g(y[0:n, 0:2])) model(net)
+            database("data.h5") label("curve") engine({engine})"""
+    )
+    def curve(x: np.ndarray, y: np.ndarray, n: int, use: bool, net: object = None) -> None:
+        y[:, 0], y[:, 1] = np.sin(x[:, 0]) + x[:, 1], 3 * x[:, 2] + 1
+
+    return curve
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A database of twelve calls in the current directory."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    collect = region()
+    for _ in range(CALLS):
+        collect(rng.normal(size=(ROWS, 3)), np.zeros((ROWS, 2)), ROWS, False)
+    hpacml.flush()
+    return tmp_path
+
+
+def small(**settings: Any) -> dict[str, Any]:
+    return {"network": {"hidden": [8]}, "epochs": 2, "batch": 32, "threads": 1, **settings}
+
+
+@pytest.mark.parametrize(
+    ("settings", "out"),
+    [
+        ({}, "net.pt2"),
+        ({"normalize": {"inputs": "whiten", "targets": "min-max"}, "clamp": {"min": -0.5}}, "net.safetensors"),
+        ({"residual": [1, 2], "network": {"hidden": [8, 4], "dropout": 0.2}}, "net.pt2"),
+        ({"normalize": {"inputs": "none", "targets": "none"}, "dtype": {"deploy": "float64"}}, "net.safetensors"),
+    ],
+)
+def test_models_run_in_both_engines(data: Path, settings: Mapping[str, Any], out: str) -> None:
+    trained = hpacml.train("data.h5", config=small(**settings), out=out, quiet=True)
+    x = np.random.default_rng(1).normal(size=(ROWS, 3))
+    by_torch, compiled = np.zeros((ROWS, 2)), np.zeros((ROWS, 2))
+    region("torch")(x, by_torch, ROWS, True, str(trained.path))
+    region("compiled")(x, compiled, ROWS, True, str(trained.path))
+    assert by_torch.std() > 0
+    np.testing.assert_allclose(compiled, by_torch, atol=2e-5)
+    if "clamp" in settings:
+        assert by_torch.min() == -0.5
+
+
+def test_the_file_tells_of_its_training(data: Path) -> None:
+    trained = hpacml.train("data.h5", "curve", config=small(), out="net.pt2", quiet=True)
+    told = load(str(trained.path)).network.metadata
+    training, domain = told["training"], told["domain"]
+    assert training["split"] == "calls one after the other: train 8, validation 2, test 2"
+    assert training["config"]["network"] == {"hidden": [8]}
+    assert training["rows"] == {"train": 8 * ROWS, "validation": 2 * ROWS, "test": 2 * ROWS}
+    with h5py.File("data.h5") as file:
+        x, y = file["curve/input"][:8].reshape(-1, 3), file["curve/output"][:8].reshape(-1, 2)
+    for numbers, truth in ((domain["inputs"][0], x), (domain["targets"][0], y)):
+        np.testing.assert_allclose(numbers["mean"], truth.mean(0), atol=1e-12)
+        np.testing.assert_allclose(numbers["max"], truth.max(0))
+        np.testing.assert_allclose(numbers["covariance"], np.cov(truth.T, bias=True), atol=1e-12)
+    assert json.loads((trained.folder / "metrics.json").read_text())["test"] == training["test"]
+
+
+def test_errors_are_those_of_the_deployed_model(data: Path) -> None:
+    trained = hpacml.train("data.h5", config=small(), quiet=True)
+    with h5py.File("data.h5") as file:
+        x, y = file["curve/input"][10:], file["curve/output"][10:]
+    found = np.zeros_like(y)
+    for call in range(2):
+        region()(x[call], found[call], ROWS, True, str(trained.path))
+    assert trained.metrics["test"]["network"]["rmse"] == pytest.approx(np.sqrt(((found - y) ** 2).mean()), rel=1e-5)
+    assert trained.metrics["test"]["mean"]["rmse"] > 0
+
+
+def test_the_same_twice(data: Path) -> None:
+    settings = small(network={"hidden": [8], "dropout": 0.1}, schedule="one-cycle")
+    torch.manual_seed(5)
+    first = hpacml.train("data.h5", config=settings, out="a.safetensors", quiet=True).path.read_bytes()
+    torch.rand(3)
+    second = hpacml.train("data.h5", config=settings, out="b.safetensors", quiet=True).path.read_bytes()
+    assert first == second
+    other = hpacml.train("data.h5", config=settings, changes={"seed": 1}, out="c.safetensors", quiet=True)
+    assert other.path.read_bytes() != first
+
+
+def test_files_are_read_like_memory(data: Path) -> None:
+    """Rows that do not fit into memory come in another order, but none is lost."""
+    lazy = hpacml.train("data.h5", config=small(memory=1e-9, workers=0), out="lazy.pt2", quiet=True)
+    held = hpacml.train("data.h5", config=small(), out="held.pt2", quiet=True)
+    assert lazy.metrics["data_sha256"] == held.metrics["data_sha256"]
+    assert lazy.metrics["validation_loss"] == pytest.approx(held.metrics["validation_loss"], rel=0.3)
+
+
+KILLED = """
+import sys, hpacml
+hpacml.train("data.h5", config={"network": {"hidden": [8], "dropout": 0.1}, "batch": 8, "threads": 1, "epochs": 60,
+             "early_stop": {"patience": 30}}, out=sys.argv[1], quiet=True)
+"""
+
+
+@pytest.mark.slow
+def test_killed_at_any_time(data: Path) -> None:
+    def start(out: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-c", KILLED, out])
+
+    began = time.monotonic()
+    assert start("whole.safetensors").wait() == 0
+    seconds = time.monotonic() - began
+    rng = np.random.default_rng(int(time.time()))
+    kills = 0
+    for _ in range(int(os.environ.get("HPACML_KILLS", "3"))):
+        process = start("killed.safetensors")
+        try:
+            process.wait(seconds * rng.uniform(0.3, 1))
+            Path("killed.safetensors").unlink()  # it came to its end: the next one begins anew
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kills += 1
+    assert start("killed.safetensors").wait() == 0
+    assert kills
+    assert Path("killed.safetensors").read_bytes() == Path("whole.safetensors").read_bytes()
+
+
+def test_another_config_does_not_go_on_with_what_was_killed(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = data / "model.train"
+    folder.mkdir()
+    torch.save({}, folder / "last.ckpt")
+    (folder / "training.sha256").write_text("of another one")
+    trained = hpacml.train("data.h5", config=small())
+    assert "going on" not in capsys.readouterr().out
+    assert trained.metrics["epochs"] == 2
+
+
+def test_by_the_command(data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("curve.toml").write_text("epochs = 3\nbatch = 32\n[network]\nhidden = [8]\n[optimizer]\nlr = 1e-2\n")
+    Path("mine.py").write_text(
+        "from torch import nn\ndef net(config, inputs, outputs):\n    assert config == {'hidden': [8]}, config\n"
+        "    return nn.Linear(*inputs[0], *outputs[0])\n"
+    )
+    status, out, err = run_hpacml(
+        monkeypatch, capsys, "train", "data.h5", "--region", "curve", "--model", "mine:net", "--config", "curve.toml",
+        "--train", "0:6", "--validation", "6:9", "--test", "9:", "--set", "optimizer.lr=2e-2", "--out", "net.pt2",
+    )  # fmt: skip
+    assert (status, err) == (0, "")
+    assert "by calls: train 0:6, validation 6:9, test 9:" in out
+    assert "least squares on all features has RMSE" in out
+    assert load(str(data / "net.pt2")).network.metadata["training"]["config"]["optimizer"]["lr"] == 2e-2
+
+
+def test_a_linear_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    @hpacml.region(
+        """tensor functor(two: [i, 0:2] = ([i], [i])) tensor functor(one: [i, 0:1] = ([i]))
+           ml(collect) in(two(rate[0:n], days[0:n])) out(one(price[0:n])) database("bonds.h5")"""
+    )
+    def bonds(rate: np.ndarray, days: np.ndarray, price: np.ndarray, n: int) -> None:
+        price[:] = 100 * rate
+
+    rng = np.random.default_rng(0)
+    for _ in range(10):
+        bonds(rng.random(50), rng.random(50), np.zeros(50), 50)
+    hpacml.train("bonds.h5", config=small())
+    assert "least squares on rate has RMSE" in capsys.readouterr().out.replace("\n", " ")
+
+
+def test_data_that_drifts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    collect = region()
+    for call in range(30):
+        collect(rng.normal(size=(ROWS, 3)) + 0.3 * max(0, call - 20), np.zeros((ROWS, 2)), ROWS, False)
+    hpacml.flush()
+    trained = hpacml.train("data.h5", config=small(epochs=10))
+    errors = {part: trained.metrics[part] for part in ("validation", "test")}
+    assert errors["test"]["network"]["rmse"] > errors["validation"]["rmse"]
+    assert "as where a simulation drifts" in capsys.readouterr().out
+
+
+def test_rows_of_few_calls_are_drawn_with_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    region()(np.random.default_rng(0).normal(size=(500, 3)), np.zeros((500, 2)), 500, False)
+    trained = hpacml.train("data.h5", config=small())
+    assert "there is 1 call, fewer than 10" in capsys.readouterr().out
+    assert trained.metrics["rows"] == {"train": 350, "validation": 75, "test": 75}
+
+
+class Dead(nn.Module):
+    """A clamp at the end, which is stuck where the weights begin."""
+
+    def __init__(self, begin: float) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 2)
+        nn.init.constant_(self.layer.bias, begin)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x).clamp(min=0)
+
+
+def test_a_network_that_is_stuck_begins_anew(data: Path) -> None:
+    begins = iter([1.0, -100.0, 1.0])  # one that is tried, and two that are trained
+    trained = hpacml.train("data.h5", model=lambda *_: Dead(next(begins, 1.0)), config=small(), quiet=True)
+    assert trained.metrics["attempt"] == 1
+
+
+def test_a_network_that_stays_stuck(data: Path) -> None:
+    with pytest.raises(StuckError, match="gives one output whatever its inputs, as did 3 attempts"):
+        hpacml.train("data.h5", model=lambda *_: Dead(-100.0), config=small(), quiet=True)
+    with pytest.raises(StuckError, match="validation loss of"):
+        hpacml.train("data.h5", config=small(optimizer={"lr": 1e30}, clip=None, restarts=0), quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epoch": 3}, "'epoch' is unknown; there are network, rows, split"),
+        ({"optimizer": {"learning_rate": 3}}, "'optimizer.learning_rate' is unknown; there are lr, weight_decay"),
+        ({"epochs": "many"}, "epochs = 'many'"),
+        ({"split": {"train": "0:6", "validation": "6:6", "test": "6:"}}, "leaves no calls for 'validation'"),
+        ({"split": {"train": "0:8", "validation": "6:9", "test": "9:"}}, "'train' and 'validation' share 2 calls"),
+        ({"split": {"train": "0:8", "validation": "8:9", "test": "9:40"}}, "beyond the 12 calls that there are"),
+        ({"split": {"train": "0:8", "validation": 0.1, "test": 0.1}}, "three ranges or three fractions"),
+        ({"split": {"train": 0.8, "validation": 0.2, "test": 0.2}}, "more than 1"),
+        ({"residual": True}, "residual: true is for an output of the shape of its input"),
+        ({"residual": [0]}, "names a feature of the input for each of the output"),
+        ({"rollout": 3}, "which takes rows: calls"),
+    ],
+)
+def test_settings_that_do_not_fit(data: Path, settings: Mapping[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        hpacml.train("data.h5", config=small(**settings), quiet=True)
+    assert not (data / "model.pt2").exists()
+
+
+def test_other_faults(data: Path) -> None:
+    with pytest.raises(DatabaseError, match="has no region 'line'"):
+        hpacml.train("data.h5", "line", quiet=True)
+    with pytest.raises(ConfigError, match=r"there is no factory 'hpacml\.networks:lstm'"):
+        hpacml.train("data.h5", model="hpacml.networks:lstm", quiet=True)
+    with pytest.raises(ConfigError, match=r"'none\.yaml': No such file"):
+        hpacml.train("data.h5", config="none.yaml", quiet=True)
+    with pytest.raises(ModelError, match=r"gives \[\[2, 7\]\] for inputs of \[2, 3\]"):
+        hpacml.train("data.h5", model=lambda *_: nn.Linear(3, 7), quiet=True)
+    with pytest.raises(ModelError, match=r"does not take inputs of \[2, 3\]"):
+        hpacml.train("data.h5", model=lambda *_: nn.Linear(4, 2), quiet=True)
+    with h5py.File("data.h5", "r+") as file:
+        file["curve/output"][5, 7, 1] = np.nan
+    with pytest.raises(DatabaseError, match=r"y\[1\] is nan in point 7 of call 5"):
+        hpacml.train("data.h5", quiet=True)
+
+
+def test_without_the_extra() -> None:
+    code = "import sys; sys.modules['pytorch_lightning'] = None; import hpacml; hpacml.train"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "MissingExtra: training needs pytorch_lightning: pip install 'hpacml[train]'" in found.stderr
+
+
+def test_the_program_keeps_its_random_numbers(data: Path) -> None:
+    torch.manual_seed(3)
+    state, threads = torch.random.get_rng_state(), torch.get_num_threads()
+    hpacml.train("data.h5", config=small(), quiet=True)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert torch.get_num_threads() == threads
+    assert issubclass(ConfigError, HpacmlError)
