@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import cast
+from typing import TypeAlias, cast
 
 from xdsl.context import Context
 from xdsl.dialects import arith, func, llvm, math, memref, scf
@@ -27,12 +27,15 @@ from xdsl.rewriter import InsertPoint
 from xdsl.traits import ConstantLike, SymbolTable
 
 from hpacml.abi.symbols import RECORDED
+from hpacml.passes.common.block_sums import sum_in_blocks
 from hpacml.passes.common.bodies import modules
 from hpacml.passes.common.located import Builder, Rewriter
 from hpacml.passes.common.origins import VIEWS
 from hpacml.passes.common.regions import captured, function_of
 from hpacml.passes.common.runtime_calls import C_FUNCTIONS, POINTER, declare, descriptor_type
 from hpacml.passes.common.work import THREADS, Work
+
+_Loop: TypeAlias = scf.ParallelOp | scf.ForOp
 
 _RUN = "hpacml_parallel"
 
@@ -67,8 +70,10 @@ class HpacmlOutlineParallelLoopsPass(ModulePass):
       scf.for %i = %begin to %end step %c1 {
         memref.store %a, %x[%i] : memref<?xf64>
     ```
-    where `%values` points to what iterations use, and `%work` is about how many instructions all of them take. A loop
-    stays where iterations call what only the thread may that has entered the code: regions, prints, Python.
+    where `%values` points to what iterations use, and `%work` is about how many instructions all of them take. A marked
+    `scf.for` adds to what it carries: it becomes such a loop over blocks of iterations, whose sums are added in order.
+
+    A loop stays where iterations call what only the thread may that has entered the code: regions, prints, Python.
     """
 
     name = "hpacml-outline-parallel-loops"
@@ -76,17 +81,17 @@ class HpacmlOutlineParallelLoopsPass(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         for module in modules(op):
             marked = [each for each in module.walk() if each.attributes.pop(THREADS, None) is not None]
-            loops = [each for each in marked if isinstance(each, scf.ParallelOp) and not _is_inside(each, marked)]
+            loops = [each for each in marked if isinstance(each, _Loop) and not _is_inside(each, marked)]
             for loop in list(filter(_may_be_shared, loops)):
-                _outline(loop, module)
+                _outline(*(sum_in_blocks(loop) if isinstance(loop, scf.ForOp) else (loop, _work(loop))), module)
 
 
 def _is_inside(loop: Operation, others: Sequence[Operation]) -> bool:
     return any(other is not loop and other.is_ancestor(loop) for other in others)
 
 
-def _may_be_shared(loop: scf.ParallelOp) -> bool:
-    if len(loop.lowerBound) != 1 or loop.results:
+def _may_be_shared(loop: _Loop) -> bool:
+    if isinstance(loop, scf.ParallelOp) and (len(loop.lowerBound) != 1 or loop.results):
         return False
     inside = list(_all_ops(loop.body, set()))
     calls = [op.callee.string_value() for op in inside if isinstance(op, func.CallOp)]
@@ -132,17 +137,21 @@ def _slot(type: Attribute) -> Attribute | None:
             return None
 
 
-def _outline(loop: scf.ParallelOp, module: ModuleOp) -> None:
+def _work(loop: scf.ParallelOp) -> SSAValue:
+    """About how many instructions a loop takes."""
+    work = Work(loop, Builder(InsertPoint.before(loop)))
+    trips = work.trips(loop.lowerBound[0], loop.upperBound[0], loop.step[0])
+    return work.product(work.float(trips), work.of(loop.body.block))
+
+
+def _outline(loop: scf.ParallelOp, work: SSAValue, module: ModuleOp) -> None:
     before = Builder(InsertPoint.before(loop))
     _bring_constants(loop)
     (lower,), (upper,), (step,) = loop.lowerBound, loop.upperBound, loop.step
     values = list(dict.fromkeys([*captured(loop.body), *(each for each in (lower, step) if not _is_constant(each))]))
 
-    work = Work(loop, before)
-    length = before.insert(arith.SubiOp(upper, lower)).result
-    trips = before.insert(arith.CeilDivSIOp(length, step)).result
+    trips = Work(loop, before).trips(lower, upper, step)
     number = before.insert(arith.IndexCastOp(trips, i64)).result
-    total = work.product(work.float(number), work.of(loop.body.block))
 
     struct = llvm.LLVMStructType.from_type_list([cast(Attribute, _slot(value.type)) for value in values])
     stack = Builder(InsertPoint.at_start(function_of(loop).body.blocks[0]), loop)
@@ -154,7 +163,7 @@ def _outline(loop: scf.ParallelOp, module: ModuleOp) -> None:
     share = _share(loop, module, iterations, values, struct)
     declare(module, _RUN, before)
     address = before.insert(llvm.AddressOfOp(share, POINTER)).result
-    before.insert(func.CallOp(_RUN, [address, room, number, total], []))
+    before.insert(func.CallOp(_RUN, [address, room, number, work], []))
     Rewriter.erase_op(loop)
 
 

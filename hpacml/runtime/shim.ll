@@ -499,7 +499,7 @@ define void @hpacml_parallel(ptr %function, ptr %values, i64 %count, double %wor
   %none = icmp eq ptr %run, null
   %short = icmp slt i64 %count, 2
   %alone = or i1 %none, %short
-  %little = fcmp olt double %work, 2.0e5
+  %little = fcmp olt double %work, 5.0e5
   %cheap = or i1 %alone, %little
   br i1 %cheap, label %serial, label %identify
 
@@ -520,7 +520,7 @@ weigh:
   %threads = call i32 @llvm.smin.i32(i32 %all, i32 256)
   %several = icmp sgt i32 %threads, 1
   %factor = sitofp i32 %threads to double
-  %least = fmul double %factor, 1.0e5
+  %least = fmul double %factor, 2.5e5
   %enough = fcmp oge double %work, %least
   %worth = and i1 %several, %enough
   br i1 %worth, label %divide, label %serial

@@ -26,8 +26,8 @@ def run(seed: int = 0) -> None:
     """Compare the kernel with Python."""
     start = np.random.default_rng(seed).random(400)
     ours, theirs = np.zeros_like(start), np.zeros_like(start)
-    orbits(start, ours, 300)
-    orbits.py_func(start, theirs, 300)
+    orbits(start, ours, 700)
+    orbits.py_func(start, theirs, 700)
     np.testing.assert_array_equal(ours, theirs)
 
 

@@ -67,10 +67,56 @@ def local(a: Float64[Any, "N M"], b: Float64[Any, "N M"], big: int):
 
 
 def test_local_arrays_calls_and_expressions() -> None:
-    a = np.random.default_rng(1).standard_normal((1500, 37))
+    a = np.random.default_rng(1).standard_normal((3000, 37))
     check(kernel_of(LOCAL), lambda: (a[:, ::1], np.zeros_like(a), 3))
     check(kernel_of(LOCAL), lambda: (a[::2, ::-3], np.zeros_like(a[::2, ::-3]), 3))
     assert runtime().live_blocks() == 0
+
+
+SUMS = """
+@hpacml.kernel
+def sums(x: Float64[Any, "N"], c: Int64[Any, "N"], small: UInt8[Any, "N"], first: int):
+    n, m, k = first, 0, small[0]
+    for i in prange(len(x) - 1, -1, -2):
+        n += c[i] * 3
+        for j in range(i % 7):
+            n -= j
+        if x[i] > 0.5:
+            m += 1
+        k += small[i]
+    return n, m, k
+"""
+
+FLOATS = """
+@hpacml.kernel(fastmath=FAST)
+def floats(x: Float64[Any, "N"], first: float):
+    total, count = first, 0
+    for i in prange(len(x)):
+        total += x[i] * x[i] - math.sqrt(x[i])
+        count += 1
+    return total, count
+"""
+
+
+@pytest.mark.parametrize("size", [1, 2, 300, 40_000])
+def test_sums_of_integers(size: int) -> None:
+    random = np.random.default_rng(size)
+    x, c = random.random(size), random.integers(-(2**40), 2**40, size)
+    check(kernel_of(SUMS), lambda: (x, c, np.arange(size).astype(np.uint8), -5), calls=1)
+
+
+def test_sums_of_floats() -> None:
+    """Python's order is kept; with fastmath they are the same for every number of threads."""
+    x = np.random.default_rng(3).random(100_000)
+    check(kernel_of(FLOATS, FAST=False), lambda: (x, 0.1), calls=1)
+    fast = kernel_of(FLOATS, FAST=True)
+    before, expected, found = torch.get_num_threads(), fast.py_func(x, 0.1), []
+    for number in (1, before, 3):
+        torch.set_num_threads(number)
+        found.append(fast(x, 0.1))
+    torch.set_num_threads(before)
+    assert found == [found[0]] * 3
+    assert found[0] == pytest.approx(expected, rel=1e-10)
 
 
 FAILING = """
@@ -120,7 +166,7 @@ def test_numbers_that_the_caller_has_flushed() -> None:
                 y[i] = x[i] / 4.0
     """.replace("\n        ", "\n")
     )
-    x = np.full(200_000, 4e-308)
+    x = np.full(400_000, 4e-308)
     for flush in (True, False):
         y = np.ones_like(x)
         torch.set_flush_denormal(flush)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from xdsl.dialects.builtin import IndexType, UnitAttr
+from xdsl.dialects.builtin import AnyFloat, IndexType, UnitAttr, f32, f64
 from xdsl.dialects.scf import ConditionOp, ForOp, ParallelOp, ReduceOp, WhileOp
 from xdsl.ir import Block, Region
 
@@ -84,12 +84,13 @@ class Loops:
 
         stop = jumps.hidden("stop", node)
         loop = _For(node, frozenset(assigned([node.target])), set, range, jumps.loop_body(node.body, stop))
-        if parallel and not self._is_reduction(loop):
+        sums = self._sums(loop) if parallel else []
+        if parallel and not sums:
             self._parallel(loop)
         elif jumps.breaks(node.body):
             self._with_break(loop, stop)
         else:
-            self._counting(loop)
+            self._counting(loop, sums)
 
     def _unrolled(self, node: ast.For, series: Series, most: int) -> None:
         """Compile the body once for each position, of which those beyond the length are passed over."""
@@ -127,10 +128,10 @@ class Loops:
             self._variables.set(jumps.hidden(f"size{axis}", node), size)
         self._statements(jumps.nest(node, len(sizes)))
 
-    def _is_reduction(self, loop: _For) -> bool:
-        """Whether iterations add to variables that have a value before the loop, which is done in order."""
+    def _sums(self, loop: _For) -> list[str]:
+        """The variables with a value before the loop, if all that iterations do with them is to add to them."""
         names = [name for name in assigned(loop.body) if isinstance(self._variables.now.get(name), Number)]
-        return bool(names) and jumps.only_accumulates(loop.body, names)
+        return names if jumps.only_accumulates(loop.body, names) else []
 
     def while_(self, node: ast.While) -> None:
         stop = jumps.hidden("stop", node)
@@ -151,7 +152,8 @@ class Loops:
 
     # -- the kinds of loops ----------------------------------------------------------------------
 
-    def _counting(self, loop: _For) -> None:
+    def _counting(self, loop: _For, sums: Sequence[str] = ()) -> None:
+        """Add an scf.for. Threads may take `sums` where their order does not matter."""
         lower, upper, step = self._counters.bounds(loop.range)
         variables = self._variables
 
@@ -167,9 +169,19 @@ class Loops:
         )
         variables.end_block(block, after, found, loop.node)
         op = ForOp(lower, upper, step, variables.values(found, loop.node), block)
+        if sums and found.keys() <= set(sums) and self._may_be_regrouped(loop, op):
+            op.attributes[THREADS] = UnitAttr()
         self._emit.op(op)
         variables.leave_loop(loop.node, after, loop.targets)
         variables.set_values(found, op.results)
+
+    def _may_be_regrouped(self, loop: _For, op: ForOp) -> bool:
+        """Whether what a loop carries are sums that are the same, or as good, in another order."""
+        kinds = [node.op for each in loop.body for node in ast.walk(each) if isinstance(node, ast.AugAssign)]
+        types = [value.type for value in op.results]
+        return all(isinstance(kind, ast.Add | ast.Sub) for kind in kinds) and all(
+            not isinstance(type, AnyFloat) or (self._emit.fastmath and type in (f32, f64)) for type in types
+        )
 
     def _parallel(self, loop: _For) -> None:
         if jumps.breaks(loop.node.body):

@@ -15,6 +15,9 @@ THREADS = "hpacml_threads"
 UNKNOWN = 256
 """The iterations of a loop where they are not known: threads in vain cost less than a core in vain."""
 
+LEAST = 5e5
+"""The least instructions that two threads share: some hundred microseconds each (see `hpacml/runtime/shim.ll`)."""
+
 _ARITHMETIC = (
     *(arith.ConstantOp, arith.AddiOp, arith.SubiOp, arith.MuliOp, arith.MaxSIOp, arith.MinSIOp, arith.IndexCastOp),
     memref.DimOp,
@@ -40,6 +43,11 @@ class Work:
         """A number of iterations."""
         count = count if count.type == i64 else self._builder.insert(arith.IndexCastOp(count, i64)).result
         return self._builder.insert(arith.SIToFPOp(count, f64)).result
+
+    def trips(self, lower: SSAValue, upper: SSAValue, step: SSAValue) -> SSAValue:
+        """The iterations of a loop whose bounds are known in front of it, below 1 if there are none."""
+        length = self._builder.insert(arith.SubiOp(upper, lower)).result
+        return self._builder.insert(arith.CeilDivSIOp(length, step)).result
 
     def of(self, *blocks: Block) -> SSAValue:
         """The instructions of blocks, as a float."""

@@ -11,11 +11,11 @@ llvm.mlir.global private constant @text("{}\00") : !llvm.array<3 x i8>
 
 // CHECK-LABEL: func.func @scaled
 // CHECK:         %[[ROOM:.*]] = llvm.alloca
-// CHECK:         %[[TRIPS:.*]] = arith.ceildivsi
-// CHECK:         %[[COUNT:.*]] = arith.index_cast %[[TRIPS]] : index to i64
 // CHECK:         arith.divf
 // CHECK:         arith.addf
 // CHECK:         %[[WORK:.*]] = arith.mulf
+// CHECK:         %[[TRIPS:.*]] = arith.ceildivsi
+// CHECK:         %[[COUNT:.*]] = arith.index_cast %[[TRIPS]] : index to i64
 // CHECK:         builtin.unrealized_conversion_cast %x : memref<?xf64> to !llvm.struct
 // CHECK:         %[[F:.*]] = llvm.mlir.addressof @hpacml_share : !llvm.ptr
 // CHECK-NEXT:    func.call @hpacml_parallel(%[[F]], %[[ROOM]], %[[COUNT]], %[[WORK]]) : (!llvm.ptr, !llvm.ptr, i64, f64) -> ()
@@ -67,6 +67,28 @@ func.func @kept(%x: memref<?xf64>, %n: index, %a: f64) {
     scf.reduce
   }) : (index, index, index) -> ()
   func.return
+}
+
+// A loop that carries sums becomes one over blocks, 256 or 1, whose sums are added in order.
+
+// CHECK-LABEL: func.func @sum
+// CHECK:         %[[PARTIAL:.*]] = memref.alloca() {{.*}} : memref<256xindex>
+// CHECK:         %[[LARGE:.*]] = arith.cmpf oge
+// CHECK:         %[[BLOCKS:.*]] = arith.select %[[LARGE]]
+// CHECK:         func.call @hpacml_parallel
+// CHECK:         %[[SUM:.*]] = scf.for %[[B:.*]] = %{{.*}} to %[[BLOCKS]] step %{{.*}} iter_args(%[[S:.*]] = %first) -> (index)
+// CHECK-NEXT:      %[[PART:.*]] = memref.load %[[PARTIAL]][%[[B]]]
+// CHECK-NEXT:      arith.addi %[[S]], %[[PART]] : index
+// CHECK:         func.return %[[SUM]]
+func.func @sum(%x: memref<?xindex>, %n: index, %first: index) -> index {
+  %0 = arith.constant 0 : index
+  %1 = arith.constant 1 : index
+  %sum = scf.for %i = %0 to %n step %1 iter_args(%s = %first) -> (index) {
+    %a = memref.load %x[%i] : memref<?xindex>
+    %t = arith.addi %s, %a : index
+    scf.yield %t : index
+  } {hpacml_threads}
+  func.return %sum : index
 }
 
 // CHECK-LABEL: func.func private @scaled_iterations
