@@ -5,6 +5,7 @@
 PYTHON ?= python3
 BIN ?= .venv/bin
 STAMP := $(if $(filter .venv/bin,$(BIN)),.venv/.installed)
+DEMO := $(if $(filter .venv/bin,$(BIN)),.venv/.demo)
 TORCH ?= torch==2.13.0
 FUZZ ?= 50000
 
@@ -15,15 +16,24 @@ help:  ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 # The CPU build of torch comes first: a bare requirement may pull the CUDA build, gigabytes larger.
+define installed
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@began=$$(date +%s) && $(BIN)/pip install --quiet --disable-pip-version-check $(TORCH) && \
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[$(1)]' && \
+	echo "installed in $$(($$(date +%s) - began)) s"
+	@touch $@
+endef
+
+.venv/.demo: pyproject.toml
+	$(call installed,train)
+
 .venv/.installed: pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check $(TORCH)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	touch $(STAMP)
+	$(call installed,dev)
+	@touch .venv/.demo
 
 install: $(STAMP)  ## create .venv with the package and everything its tests need
 
-demo: install  ## price options: collect, train, deploy, compare (the main job)
+demo: $(DEMO)  ## price options: collect, train, deploy, compare (the main job)
 	$(BIN)/python -m examples.binomial_options
 
 test: lint types  ## all tests

@@ -13,7 +13,7 @@ from rich.table import Table
 
 import hpacml
 
-from . import app, plot, train
+from . import app, plot
 
 Options = Annotated[int, typer.Option(min=8, help="How many options.")]
 Steps = Annotated[int, typer.Option(min=1, help="Steps of the lattice.")]
@@ -21,6 +21,7 @@ Epochs = Annotated[int, typer.Option(min=1, help="How often the training goes th
 Out = Annotated[Path, typer.Option(help="Folder for database, model and picture.")]
 
 OUT = Path("out/binomial_options")
+CONFIG = Path(__file__).resolve().with_name("train.yaml")
 DATABASE, MODEL, PICTURE = "options.h5", "surrogate.pt2", "prices.png"
 
 cli = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
@@ -38,7 +39,7 @@ def everything(
     """Price options on a lattice, train a surrogate with them, and price a quarter as many others with it."""
     if context.invoked_subcommand is None:
         collect(options, steps, out)
-        fit(epochs, out)
+        fit(steps, epochs, out)
         run(options // 4, steps, out)
 
 
@@ -55,21 +56,29 @@ def collect(options: Options = 40_000, steps: Steps = app.STEPS, out: Out = OUT)
 
 
 @cli.command("train")
-def fit(epochs: Epochs = 200, out: Out = OUT) -> None:
-    """Fit a network to the recorded options."""
-    torch.set_num_threads(1)  # such small batches gain nothing from more
-    with console.status("training") as status:
-        for epoch, error in enumerate(train.train(out / DATABASE, out / MODEL, epochs), 1):
-            status.update(f"training: RMSE {error:.4f} in epoch {epoch} of {epochs}")
-    console.print(f"{out / MODEL}: RMSE {error:.4f} on its own data after {epochs} epochs")
+def fit(steps: Steps = app.STEPS, epochs: Epochs = 200, out: Out = OUT) -> None:
+    """Train a network with the recorded options, and compare it with simpler ways to tell a price."""
+
+    def without_volatility(features):
+        S, X, _, pu, pd = features.T  # the sum of the discounted chances is the discount of a step
+        return np.maximum(S - X * (pu + pd) ** steps, 0.0)
+
+    hpacml.train(
+        out / DATABASE,
+        config=CONFIG,
+        changes={"epochs": epochs},
+        baselines={"max(S - X exp(-RT), 0)": without_volatility},
+        out=out / MODEL,
+    )
 
 
 @cli.command()
 def run(options: Options = 10_000, steps: Steps = app.STEPS, out: Out = OUT) -> None:
     """Price options that the training has not seen, on the lattice and by the model."""
     torch.set_num_threads(1)  # as many as the lattice has
-    x, y, _ = train.load(out / DATABASE)
-    S, X, T, R, V = app.random_options(options, first=len(x))
+    with hpacml.open_database(out / DATABASE) as database:
+        recorded = len(database["binomial"].dataset(rows="points"))
+    S, X, T, R, V = app.random_options(options, first=recorded)
     prepared = app.prepare(T, R, V, steps)
 
     def region(model=None):
@@ -81,13 +90,6 @@ def run(options: Options = 10_000, steps: Steps = app.STEPS, out: Out = OUT) -> 
     lattice, prepare = seconds(region, lambda: app.prepare(T, R, V, steps), repeats=3)
     surrogate, timed_region = seconds(lambda: region(model), lambda: region(network), repeats=31)
     bridge = 1.0 - median(network.seconds) / timed_region
-
-    features = with_one(torch.from_numpy(np.stack([S, X, *prepared], axis=1)).float())
-    guesses = {
-        "linear regression": (features @ torch.linalg.lstsq(with_one(x), y).solution)[:, 0].numpy(),
-        "max(S - X exp(-RT), 0)": np.maximum(S - X * np.exp(-R * T), 0.0),
-        "mean price": y.mean().item(),
-    }
 
     table = Table(title=f"{options} unseen options, {steps} lattice steps, 1 thread")
     table.add_column()
@@ -102,9 +104,6 @@ def run(options: Options = 10_000, steps: Steps = app.STEPS, out: Out = OUT) -> 
         milliseconds(surrogate + prepare),
         ratio((lattice + prepare) / (surrogate + prepare)),
     )
-    table.add_section()
-    for name, guess in guesses.items():
-        table.add_row(f"guess: {name}", "", "", rmse(guess, accurate))
     console.print(table)
     plot.prices(accurate, prices, out / PICTURE)
     console.print(f"{out / PICTURE}: the surrogate's prices and errors")
@@ -145,11 +144,6 @@ def ratio(speedup):
 
 def rmse(prices, accurate):
     return f"{np.sqrt(np.mean((prices - accurate) ** 2)):.4f}"
-
-
-def with_one(x):
-    """The features and the constant 1."""
-    return torch.nn.functional.pad(x, (0, 1), value=1.0)
 
 
 if __name__ == "__main__":

@@ -14,9 +14,9 @@ import hpacml
 
 from . import plot
 from .heat import random_plate, simulate
-from .train import train
 
 EXACT = 4
+CONFIG = Path(__file__).resolve().with_name("train.yaml")
 
 
 def main(
@@ -34,8 +34,7 @@ def main(
             for seed in range(3):
                 simulate(random_plate(size, seed), steps=20)
             hpacml.flush()
-        with console.status("training"):
-            train()
+        hpacml.train("heat.h5", "heat", config=CONFIG, out="heat.pt2")
         plate = random_plate(size, seed=100)
         runs = {
             "accurate": simulate(plate, steps, exact_every=1),
