@@ -27,6 +27,7 @@ from hpacml.frontend import tracers
 from hpacml.frontend.attributes import attributes_of
 from hpacml.frontend.body import Outputs, require_plain
 from hpacml.frontend.decorated import Decorated, inside
+from hpacml.frontend.fast_region import FastRegion, InferringCall
 from hpacml.frontend.functor import define_operators
 from hpacml.frontend.mangling import symbol_for
 from hpacml.frontend.maps import AppliedFunctor, End, integers_of, numbers_of
@@ -72,6 +73,12 @@ class _Plan:
     """The names that stand for numbers, and their dimensions."""
     elements: frozenset[str]
     """The arrays that hold elements."""
+
+    @cached_property
+    def used(self) -> frozenset[str]:
+        """The names that what the code takes behind the arrays depends on."""
+        expressions = [number.names for number in self.numbers if isinstance(number, Expr)]
+        return frozenset(self.params).union(*expressions)
 
 
 @dataclass(slots=True, eq=False)  # not frozen: that would take several times as long to make
@@ -122,6 +129,7 @@ class Region(Decorated, Generic[P, R]):
         self._outputs = Outputs(function.__name__, written, self._attributes)
         self._plans: dict[tuple[str, ...], _Plan] = {}
         self._compiled: dict[tuple[object, ...], Callable[..., object]] = {}
+        self._fast = FastRegion(self._paths, self._run_body)
         tracers.meet()
 
     def options(self) -> dict[str, Any]:
@@ -169,13 +177,13 @@ class Region(Decorated, Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R | None:
         if (tracer := tracers.tracer()) is not None:
             raise tracers.refusal(tracer, f"the region {self.py_func.__name__}")
+        if not kwargs and (found := self._fast.call(args)) is not NotImplemented:
+            return None if found is None else found[0]
         bound = self._bind(args, kwargs)
         returned: list[R] = []
 
         def body() -> None:
-            result = self.py_func(*args, **kwargs)
-            if result is not None:
-                require_finished(result, self.py_func.__name__, (*args, *kwargs.values()))
+            (result,) = self._run_body(*args, **kwargs)
             if active and not infers:  # else nothing uses the arrays any more
                 require_in_place(bound.plan.arrays, bound.views, f"the original code of {self.py_func.__name__}")
             returned.append(result)
@@ -193,6 +201,8 @@ class Region(Decorated, Generic[P, R]):
             run = self._function(bound, None)
             with frame:
                 call(run, bound.views, *scalars)
+            if infers and not kwargs:
+                self._note(bound, args, run)
         else:
             device = device_of(bound.views, bound.plan.arrays, target)
             run = self._function(bound, device.chip)
@@ -201,6 +211,22 @@ class Region(Decorated, Generic[P, R]):
             work = Work(device, frame, bound.views, bound.plan.written, (run, *scalars), self._boxes(bound))
             self._offload.run(work, lambda views: call(run, views, *scalars))
         return returned[0] if returned else None
+
+    def _run_body(self, *args: P.args, **kwargs: P.kwargs) -> tuple[R]:
+        result = self.py_func(*args, **kwargs)
+        if result is not None:
+            require_finished(result, self.py_func.__name__, (*args, *kwargs.values()))
+        return (result,)
+
+    def _note(self, bound: _Call, args: tuple[Any, ...], run: Callable[..., object]) -> None:
+        """Have calls like this one run natively, if they recur."""
+        plan, (_, _, _, counts) = bound.plan, self._parameters
+        if self._decided is None or self._attributes or plan.single or len(args) not in counts:
+            return
+        inferring = InferringCall(
+            args, bound.values, plan.arrays, bound.views, plan.written, bound.numbers, plan.used, run
+        )
+        self._fast.note(inferring)
 
     @cached_property
     def _offload(self) -> Offload:

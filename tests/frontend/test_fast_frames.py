@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -224,3 +225,110 @@ def test_models_that_change_their_dtype_weights_and_mode() -> None:
         check(net, torch.float64)
         np.testing.assert_array_equal(y, trained)
         net[2] = torch.nn.Linear(3, 1).double()
+
+
+POINT = "tensor functor(point: [i] = ([i]))\n"
+
+
+def region_of(on_error: Any = None) -> Any:
+    @hpacml.region(f"{POINT} ml(infer) in(point(a[0:n])) out(point(y[k:k+n])) model(net)", on_error=on_error)
+    def region(a, y, n, k, step, net, factor=2.0):
+        y[k : k + n] = factor * a[:n]
+        return step
+
+    return region
+
+
+def by_keywords(run: Any, *args: Any) -> Any:
+    return run(**dict(zip(["a", "y", "n", "k", "step", "net"], args, strict=False)))
+
+
+@pytest.mark.parametrize("on_error", ["raise", "accurate"])
+@pytest.mark.parametrize("net", MODELS)
+def test_regions_do_natively_what_they_do_in_python(on_error: Any, net: Any) -> None:
+    run, a = region_of(on_error), np.arange(5.0)
+    for step in range(3):
+        run(a, np.zeros(7), 5, 2, step, doubled)
+    calls = [(5, 2, 3), (5, 2, True), (5, 2, 2**70), (4, 2, 3), (5, 0, 3), (5, 3, 3), (np.int64(5), 2, 3), (5, 2.0, 3)]
+    for numbers in calls:
+        for others in [(net,), (doubled,), ()]:
+            ours, theirs = np.zeros(7), np.zeros(7)
+            found = outcome(run, a, ours, *numbers, *others)
+            assert found == outcome(lambda *args: by_keywords(run, *args), a, theirs, *numbers, *others)
+            assert frame.innermost() is None
+
+
+def arrays_of_regions() -> dict[str, tuple[Any, Any]]:
+    a, y, shared = np.arange(5.0), np.zeros(7), np.arange(7.0)
+    readonly = np.zeros(7)
+    readonly.flags.writeable = False
+    return {
+        "readonly": (a, readonly),
+        "reversed": (a[::-1], y),
+        "strided": (np.arange(10.0)[::2], np.zeros(14)[::2]),
+        "float32": (a.astype(np.float32), y),
+        "written float32": (a, np.zeros(7, np.float32)),
+        "tensor": (torch.from_numpy(a), y),
+        "written tensor": (a, torch.zeros(7).double()),
+        "None": (a, None),
+        "empty": (np.zeros(0), y),
+        "shared": (shared[:5], shared),
+    }
+
+
+@pytest.mark.parametrize("kind", arrays_of_regions())
+def test_arrays_of_regions(kind: str) -> None:
+    run = region_of()
+    for _ in range(3):
+        run(np.arange(5.0), np.zeros(7), 5, 2, 0, doubled)
+    expected = outcome(lambda *args: by_keywords(run, *args), *arrays_of_regions()[kind], 5, 2, 0, doubled)
+    for _ in range(3):
+        assert outcome(run, *arrays_of_regions()[kind], 5, 2, 0, doubled) == expected
+
+
+def test_results_of_original_code_and_exchanged_memory() -> None:
+    run, a = region_of("accurate"), np.arange(5.0)
+    for _ in range(4):
+        assert run(a, np.zeros(7), 5, 2, NotImplemented, doubled) is None
+    y = np.zeros(7)
+    assert run(a, y, 5, 2, NotImplemented, failing) is NotImplemented
+    assert y[2:].tolist() == (2.0 * a).tolist()
+
+    def exchange(x: torch.Tensor) -> torch.Tensor:
+        y.resize((1 << 16,), refcheck=False)
+        return x
+
+    with pytest.raises(hpacml.MapError, match="has given the array 'y' other memory or sizes"):
+        run(a, y, 5, 2, NotImplemented, exchange)
+    assert frame.innermost() is None
+
+
+def test_regions_are_native_and_switch_instruments(monkeypatch: pytest.MonkeyPatch) -> None:
+    run, a, y = region_of(), np.arange(5.0), np.zeros(7)
+    for step in range(4):
+        run(a, y, 5, 2, step, doubled)
+    bound: list[Any] = []
+    bind = type(run)._bind
+    monkeypatch.setattr(type(run), "_bind", lambda *args: (bound.append(args), bind(*args))[1])
+    run(a, y, 5, 2, 9, doubled)
+    assert not bound
+    hpacml.timing()
+    try:
+        run(a, y, 5, 2, 9, doubled)
+        assert len(bound) == 1
+        assert "region" in str(hpacml.report())
+    finally:
+        hpacml.timing(False)
+    run(a, y, 5, 2, 9, torch.nn.Identity())
+    assert y[2:].tolist() == a.tolist()
+
+    def traced(x: torch.Tensor) -> torch.Tensor:
+        run(a, y, 5, 2, 9, doubled)
+        return x
+
+    with (
+        warnings.catch_warnings(),
+        pytest.raises(hpacml.MapError, match=r"torch\.jit\.trace cannot record the region"),
+    ):
+        warnings.simplefilter("ignore")
+        torch.jit.trace(traced, torch.ones(2), check_trace=False)
