@@ -13,6 +13,7 @@ directives + kernel            hpacml.frontend
   hpacml-version-in-place      loops that write what they read in some calls have a version for these
   hpacml-mask-divisions        loops with divisions leave nothing over behind their last vector
   hpacml-expand-functions      fast math: polynomials in the place of functions, where something may
+  hpacml-roll-remainders       less code: what is left over behind vectors stays a loop
 upstream MLIR                  MLIR_PIPELINE, in process (hpacml.backend.mlir)
 LLVM                           machine code (llvmlite)
 
@@ -53,9 +54,10 @@ _ALL_STAGES = {
     "in-place": "hpacml-version-in-place",
     "masks": "hpacml-mask-divisions",
     "functions": "hpacml-expand-functions",
+    "rolled": "hpacml-roll-remainders",
 }
 
-_ON_HOSTS = ("offer", "threads", "branches", "in-place", "masks", "functions")
+_ON_HOSTS = ("offer", "threads", "branches", "in-place", "masks", "functions", "rolled")
 GPU_STAGES = {stage: name for stage, name in _ALL_STAGES.items() if stage not in _ON_HOSTS}
 """The passes for GPUs in order, by the name of the stage that each one leads to. The loops have nothing left to do."""
 

@@ -25,6 +25,7 @@ PASS_NAMES = (
     "hpacml-outline-parallel-loops",
     "hpacml-refuse-host-accesses",
     "hpacml-resolve-slices",
+    "hpacml-roll-remainders",
     "hpacml-split-networks",
     "hpacml-tile-images",
     "hpacml-tile-networks",

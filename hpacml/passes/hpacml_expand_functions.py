@@ -17,7 +17,7 @@ from xdsl.rewriter import InsertPoint
 from hpacml.passes.common.functions import Functions
 from hpacml.passes.common.located import Builder, Rewriter, located
 from hpacml.passes.common.loops import innermost_loop, may_be_inside_vectors
-from hpacml.passes.common.masks import masked
+from hpacml.passes.common.remainders import masked
 from hpacml.passes.common.vectors import Floats
 
 _MANY = 16

@@ -13,7 +13,7 @@ from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 
 from hpacml.passes.common.loops import has_loops
-from hpacml.passes.common.masks import masked, varies
+from hpacml.passes.common.remainders import masked, varies
 
 _Loop: TypeAlias = scf.ForOp | scf.ParallelOp
 

@@ -1,9 +1,9 @@
 // The whole lowering of one region, with and without fusing, by our tool and by plain xdsl-opt.
 
-// RUN: hpacml-opt %s -p hpacml-expand-ml,hpacml-resolve-slices,hpacml-fuse-gather-concat,convert-hpacml-to-loops,convert-hpacml-to-runtime,hpacml-outline-parallel-loops,hpacml-keep-branches,hpacml-version-in-place,hpacml-mask-divisions,hpacml-expand-functions | filecheck %s
-// RUN: xdsl-opt %s -p hpacml-expand-ml,hpacml-resolve-slices,hpacml-fuse-gather-concat,convert-hpacml-to-loops,convert-hpacml-to-runtime,hpacml-outline-parallel-loops,hpacml-keep-branches,hpacml-version-in-place,hpacml-mask-divisions,hpacml-expand-functions | filecheck %s
-// RUN: hpacml-opt %s -p hpacml-expand-ml,hpacml-resolve-slices,convert-hpacml-to-loops,convert-hpacml-to-runtime,hpacml-outline-parallel-loops,hpacml-keep-branches,hpacml-version-in-place,hpacml-mask-divisions,hpacml-expand-functions | filecheck %s --check-prefix UNFUSED
-// RUN: hpacml-opt %s -p hpacml-expand-ml,hpacml-resolve-slices,hpacml-fuse-gather-concat,convert-hpacml-to-loops,convert-hpacml-to-runtime,hpacml-outline-parallel-loops,hpacml-keep-branches,hpacml-version-in-place,hpacml-mask-divisions,hpacml-expand-functions --print-op-generic | mlir-opt --verify-each | filecheck %s --check-prefix UPSTREAM
+// RUN: hpacml-opt %s -p hpacml-expand-ml,hpacml-resolve-slices,hpacml-fuse-gather-concat,convert-hpacml-to-loops,convert-hpacml-to-runtime,hpacml-outline-parallel-loops,hpacml-keep-branches,hpacml-version-in-place,hpacml-mask-divisions,hpacml-expand-functions,hpacml-roll-remainders | filecheck %s
+// RUN: xdsl-opt %s -p hpacml-expand-ml,hpacml-resolve-slices,hpacml-fuse-gather-concat,convert-hpacml-to-loops,convert-hpacml-to-runtime,hpacml-outline-parallel-loops,hpacml-keep-branches,hpacml-version-in-place,hpacml-mask-divisions,hpacml-expand-functions,hpacml-roll-remainders | filecheck %s
+// RUN: hpacml-opt %s -p hpacml-expand-ml,hpacml-resolve-slices,convert-hpacml-to-loops,convert-hpacml-to-runtime,hpacml-outline-parallel-loops,hpacml-keep-branches,hpacml-version-in-place,hpacml-mask-divisions,hpacml-expand-functions,hpacml-roll-remainders | filecheck %s --check-prefix UNFUSED
+// RUN: hpacml-opt %s -p hpacml-expand-ml,hpacml-resolve-slices,hpacml-fuse-gather-concat,convert-hpacml-to-loops,convert-hpacml-to-runtime,hpacml-outline-parallel-loops,hpacml-keep-branches,hpacml-version-in-place,hpacml-mask-divisions,hpacml-expand-functions,hpacml-roll-remainders --print-op-generic | mlir-opt --verify-each | filecheck %s --check-prefix UPSTREAM
 
 hpacml.functor @sides : [i, 0:2] = ([i - 1], [i + 1])
 hpacml.functor @point : [i] = ([i])

@@ -1,7 +1,7 @@
 // A mapping is the result of hpacml.map: from anywhere else nothing could tell its arrays. What is left of hpacml at the
 // end is an error, whatever it is.
 
-// RUN: hpacml-opt %s -p hpacml-expand-ml,hpacml-resolve-slices,hpacml-fuse-gather-concat,convert-hpacml-to-loops,convert-hpacml-to-runtime,hpacml-outline-parallel-loops,hpacml-keep-branches,hpacml-version-in-place,hpacml-mask-divisions,hpacml-expand-functions --split-input-file --verify-diagnostics | filecheck %s
+// RUN: hpacml-opt %s -p hpacml-expand-ml,hpacml-resolve-slices,hpacml-fuse-gather-concat,convert-hpacml-to-loops,convert-hpacml-to-runtime,hpacml-outline-parallel-loops,hpacml-keep-branches,hpacml-version-in-place,hpacml-mask-divisions,hpacml-expand-functions,hpacml-roll-remainders --split-input-file --verify-diagnostics | filecheck %s
 // RUN: hpacml-opt %s -p hpacml-expand-ml,hpacml-resolve-slices,hpacml-fuse-gather-concat,convert-hpacml-to-gpu,hpacml-refuse-host-accesses,convert-hpacml-to-loops,convert-hpacml-to-runtime --split-input-file --verify-diagnostics | filecheck %s
 // RUN: not hpacml-opt %s -p hpacml-expand-ml,hpacml-resolve-slices 2>&1 --split-input-file | filecheck %s --check-prefix EXIT
 

@@ -1,7 +1,7 @@
 // What is made of an operation comes from where the operation comes from; so does an error about it. Python's lines are
 // the places of what kernels become.
 
-// RUN: hpacml-opt %s --split-input-file --print-debuginfo -p hpacml-expand-ml,hpacml-resolve-slices,hpacml-fuse-gather-concat,convert-hpacml-to-loops,convert-hpacml-to-runtime,hpacml-outline-parallel-loops,hpacml-keep-branches,hpacml-version-in-place,hpacml-mask-divisions,hpacml-expand-functions --verify-diagnostics | filecheck %s
+// RUN: hpacml-opt %s --split-input-file --print-debuginfo -p hpacml-expand-ml,hpacml-resolve-slices,hpacml-fuse-gather-concat,convert-hpacml-to-loops,convert-hpacml-to-runtime,hpacml-outline-parallel-loops,hpacml-keep-branches,hpacml-version-in-place,hpacml-mask-divisions,hpacml-expand-functions,hpacml-roll-remainders --verify-diagnostics | filecheck %s
 // RUN: hpacml-opt %s --split-input-file --print-debuginfo | hpacml-opt --split-input-file --print-debuginfo | filecheck %s --check-prefix AGAIN
 // RUN: hpacml-opt %S/../../../docs/smooth.py --print-debuginfo | filecheck %s --check-prefix PYTHON
 
@@ -13,11 +13,10 @@ func.func @gather(%t: memref<9xf32>, %x: memref<9xf32>) {
 }
 
 // CHECK-LABEL: func.func @gather
-// CHECK:         scf.parallel
+// CHECK:         scf.for
 // CHECK:           %[[v:.*]] = memref.load %{{.*}}[%{{.*}}] : {{.*}} loc("heat.py":5:6)
 // CHECK-NEXT:      memref.store %[[v]], %x[%{{.*}}] : memref<9xf32> loc("heat.py":5:6)
-// CHECK-NEXT:      scf.reduce loc("heat.py":5:6)
-// CHECK-NEXT:    }) : (index, index, index) -> () loc("heat.py":5:6)
+// CHECK-NEXT:    } {loop_annotation = {{.*}}} loc("heat.py":5:6)
 
 // AGAIN:       hpacml.map to @f(%t[0 : 9]) {{.*}} loc("heat.py":3:4)
 // PYTHON:      hpacml.map {{.*}} loc("{{.*}}smooth.py":{{[0-9]+}}:{{[0-9]+}})

@@ -1,4 +1,4 @@
-"""Loops whose last vector is masked."""
+"""What LLVM is told of innermost loops about what is left over behind their last whole vector."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from xdsl.ir import Block, BlockArgument, Operation, SSAValue
 from hpacml.dialects.hpacml.attributes import strides_of
 from hpacml.passes.common.located import Rewriter, located
 
-_Annotation = UnregisteredAttr.with_name_and_type("llvm.loop_annotation", False)
-_MASKED = _Annotation("llvm.loop_annotation", False, False, "vectorize = <predicateEnable = true>")
+_NAME = "llvm.loop_annotation"
+_Annotation = UnregisteredAttr.with_name_and_type(_NAME, False)
 _ONE = IntegerAttr(1, IndexType())
 
 
@@ -23,10 +23,21 @@ def masked(loop: scf.ForOp | scf.ParallelOp) -> scf.ForOp | scf.ParallelOp:
     stays as it is: LLVM would gather them where it shuffles whole vectors. The backend forgets masks that vectors of
     the machine do not have.
     """
+    return _annotated(loop, "vectorize = <predicateEnable = true>")
+
+
+def rolled(loop: scf.ForOp | scf.ParallelOp) -> scf.ForOp | scf.ParallelOp:
+    """An innermost loop, of which LLVM does not unroll what is left over behind vectors, as `masked` annotates it."""
+    return _annotated(loop, "unroll = <runtimeDisable = true>")
+
+
+def _annotated(loop: scf.ForOp | scf.ParallelOp, hint: str) -> scf.ForOp | scf.ParallelOp:
     if loop.results or not _are_neighbours(loop):
         return loop
     outermost, inner = (loop, loop) if isinstance(loop, scf.ForOp) else _with_innermost(loop)
-    inner.attributes["loop_annotation"] = _MASKED
+    found = inner.attributes.get("loop_annotation")
+    hints = [found.value.data, hint] if isinstance(found, UnregisteredAttr) else [hint]
+    inner.attributes["loop_annotation"] = _Annotation(_NAME, False, False, ", ".join(hints))
     return outermost
 
 
