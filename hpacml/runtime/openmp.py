@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from hpacml.runtime.entry import Function
 from hpacml.runtime.shim import runtime
 
 _FUNCTIONS = ("GOMP_parallel", "omp_in_parallel", "omp_get_max_threads", "omp_get_thread_num")
 _LIBRARIES = ("libgomp", "libiomp5", "libomp")
 _FORKED = 0x40
 """The flag of a process that has been forked and has executed no program since (PF_FORKNOEXEC of Linux)."""
+
+
+def call_with_each(function: Function, arguments: Sequence[Sequence[int]]) -> None:
+    """Call a function that takes arrays with several sets of them, by their addresses, on threads; it may raise."""
+    provide()
+    slots = [(ctypes.c_int64 * (len(each) + 1))(*each) for each in arguments]
+    calls = [word for each in slots for word in (function.address, ctypes.addressof(each))]
+    told = (ctypes.c_int64 * (len(calls) + 1))(len(slots), *calls)
+    function.settle(runtime().enter(runtime().symbols["hpacml_calls"], told))
 
 
 @functools.cache

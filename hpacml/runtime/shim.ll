@@ -585,6 +585,32 @@ serial:
 
 declare i32 @llvm.smin.i32(i32, i32)
 
+; Calls functions of slots on threads: how many there are, then each and its slots.
+define void @hpacml_calls(ptr %slots) {
+  %count = load i64, ptr %slots
+  %calls = getelementptr i64, ptr %slots, i64 1
+  call void @hpacml_parallel(ptr @run_calls, ptr %calls, i64 %count, double 0x7FF0000000000000)
+  ret void
+}
+
+define internal void @run_calls(ptr %calls, i64 %begin, i64 %end) {
+  br label %next
+
+next:
+  %i = phi i64 [ %begin, %0 ], [ %i_next, %next ]
+  %function_slot = getelementptr [2 x ptr], ptr %calls, i64 %i, i64 0
+  %slots_slot = getelementptr [2 x ptr], ptr %calls, i64 %i, i64 1
+  %function = load ptr, ptr %function_slot
+  %slots = load ptr, ptr %slots_slot
+  call void %function(ptr %slots)
+  %i_next = add i64 %i, 1
+  %more = icmp slt i64 %i_next, %end
+  br i1 %more, label %next, label %return
+
+return:
+  ret void
+}
+
 ; What each thread does. An entry of its own frees what iterations have allocated where they fail.
 define internal void @run_share(ptr %loop) {
   %share = alloca %share

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import torch
 
+from hpacml.runtime import openmp
 from hpacml.runtime.arrays.views import Words, moved, words_at
-from hpacml.runtime.models import threads
 from hpacml.runtime.models.described import NotDescribed
 from hpacml.runtime.models.network import InputType
 from hpacml.runtime.models.network_code import Views
@@ -67,7 +66,7 @@ class Engine:
             code.function(*known.addresses, *map(ctypes.addressof, views))
             return
         parts = [[_part(view, a, b) for view in views] for a, b in shares]
-        threads.run([partial(code.function, *known.addresses, *map(ctypes.addressof, part)) for part in parts])
+        openmp.call_with_each(code.function, [(*known.addresses, *map(ctypes.addressof, part)) for part in parts])
 
     def _look(self) -> PackedNetwork:
         """What the module is now. Its weights are packed anew if it is another, or they are."""
