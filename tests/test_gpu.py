@@ -53,7 +53,7 @@ def launches(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[ModuleOp]]:
     """Everything is compiled for GPUs from then on, and run as loops; the modules with their kernels."""
     modules: list[ModuleOp] = []
 
-    def run_passes(module: ModuleOp, report: bool, gpu: bool) -> ModuleOp:
+    def run_passes(module: ModuleOp, report: bool, gpu: bool, stream: int) -> ModuleOp:
         pipelines.run_passes(module, "loops", report=report, gpu=True)
         modules.append(module.clone())
         for each in (HpacmlGpuToLoopsPass(), ConvertHpacmlToRuntimePass()):

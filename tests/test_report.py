@@ -290,7 +290,7 @@ def test_off_is_the_code_there_was(door: str, arrays, monkeypatch: pytest.Monkey
     texts: dict[bool, str] = {}
     lower = compile.run_passes
 
-    def run_passes(module: ModuleOp, report: bool, gpu: bool) -> ModuleOp:
+    def run_passes(module: ModuleOp, report: bool, gpu: bool, stream: int) -> ModuleOp:
         without = module.clone()
         texts[report] = str(lower(module, report=report))
         assert report or texts[report] == str(lower(without))
@@ -427,3 +427,31 @@ def test_ranges_that_are_not_to_be_had(arrays, monkeypatch: pytest.MonkeyPatch, 
         (record,) = caplog.records
         assert (record.name, record.levelname) == ("hpacml", "ERROR")
         assert told in record.getMessage()
+
+
+@pytest.mark.parametrize("step", [1, 2])
+@pytest.mark.parametrize(
+    ("kind", "dtype"), [(np.uint8, torch.float32), (np.float64, torch.float32), (np.float32, None)]
+)
+def test_casts_are_events(kind: type[Any], dtype: torch.dtype | None, step: int) -> None:
+    @hpacml.region("""
+        tensor functor(f: [i, 0:2] = ([i, 0:2]))
+        tensor functor(g: [i, 0:1] = ([i]))
+        ml(infer) in(f(a[0:n, 0:2])) out(g(c[0:n])) model(net) engine(torch) label("cast")
+    """)
+    def cast(a, c, n, net):
+        raise AssertionError
+
+    net = torch.nn.Linear(2, 1, dtype=dtype)
+    a, c = np.arange(20, dtype=kind).reshape(10, 2)[::step], np.zeros(20, np.float64)[::step]
+    n = len(a)
+    for _ in range(3):
+        cast(a, c, n, net)
+    with torch.no_grad():
+        expected = net(torch.from_numpy(a.astype(np.float32)))[:, 0]
+    np.testing.assert_array_equal(c[:n], expected.double().numpy())
+    events = hpacml.report()["cast"].events
+    casts = {name: (event.count, event.bytes) for name, event in events.items() if "Cast" in name}
+    assert casts == {"Output Cast": (3, 3 * n * 8)} | ({"Input Cast": (3, 3 * n * 8)} if dtype else {})
+    parts = sum(events[name].total_ms for name in (*casts, "Forward Pass"))
+    assert 0 < parts <= events["Inference"].total_ms

@@ -98,7 +98,7 @@ def lower(monkeypatch: pytest.MonkeyPatch, tmp_path) -> Iterator[Callable[[str],
     def lower(way: str) -> list[ModuleOp]:
         modules: list[ModuleOp] = []
 
-        def run_passes(module: ModuleOp, report: bool, gpu: bool) -> ModuleOp:
+        def run_passes(module: ModuleOp, report: bool, gpu: bool, stream: int) -> ModuleOp:
             modules.append(WAYS[way](module))
             return modules[-1]
 

@@ -35,8 +35,8 @@ class ConvertHpacmlToLoopsPass(ModulePass):
     """
     One parallel loop nest over the sweep for each operation; elements are converted on the way. Blocks of elements that
     lie in memory as in the tensor are one loop: at compile time where the strides are known, else where a test at run
-    time (`scf.if`) finds that. With the option `stream`, a test at run time has large tensors that are given filled tile
-    by tile, and the tiles written past the caches.
+    time (`scf.if`) finds that. With the option `stream` large tensors that are given are filled tile by tile, and the
+    tiles written past the caches.
 
     ```mlir
     hpacml.fused_gather %west, %east into %x at %c0, %c1 features [1] : ... -> memref<?x2xf32>

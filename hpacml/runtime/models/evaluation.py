@@ -119,14 +119,21 @@ class Evaluation:
         if network.reads_only and loan.copy is None and model.writes_inputs is False and not elsewhere:
             if all(map(is_, map(_dtype, inputs), dtypes)) and not known.features:
                 return inputs
-        if anchor is not None and elsewhere:
-            arguments = [x.to(anchor.device, dtype) for x, dtype in zip(inputs, dtypes, strict=True)]
-        else:
-            alias = loan.copy or (torch.Tensor.detach if model.writes_inputs is False else copied)
-            arguments = [alias(x) if x.dtype is dtype else x.to(dtype) for x, dtype in zip(inputs, dtypes, strict=True)]
+        pairs = [*zip(inputs, dtypes, strict=True)]
+        alias = loan.copy or (torch.Tensor.detach if model.writes_inputs is False else copied)
+
+        def converted() -> list[torch.Tensor]:
+            if anchor is not None and elsewhere:
+                return [x.to(anchor.device, dtype) for x, dtype in pairs]
+            return [alias(x) if x.dtype is dtype else x.to(dtype) for x, dtype in pairs]
+
+        def converted_bytes() -> int:
+            return sum(x.numel() * dtype.itemsize for x, dtype in pairs if x.dtype is not dtype)
+
+        arguments = instruments.current.convert(self._label, "cast", converted, converted_bytes)
         if (checked := self._checked.get(known)) is None:
-            pairs = [*enumerate(dtypes), *((n, dtype) for n, dtype in enumerate(known.features) if dtype is not None)]
-            checked = self._checked[known] = [(n, dtype) for n, dtype in pairs if is_checked(inputs[n].dtype, dtype)]
+            checks = [*enumerate(dtypes), *((n, dtype) for n, dtype in enumerate(known.features) if dtype is not None)]
+            checked = self._checked[known] = [(n, dtype) for n, dtype in checks if is_checked(inputs[n].dtype, dtype)]
         for number, dtype in checked:
             self._require_exact(model, number, inputs[number], dtype)
         if others is None and self._floats and not elsewhere and all(map(is_, map(_dtype, inputs), dtypes)):

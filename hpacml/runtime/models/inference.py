@@ -30,6 +30,7 @@ from hpacml.runtime.models.model import Model, load, passed
 from hpacml.runtime.models.on_views import OnViews
 from hpacml.runtime.models.outputs import by_name, fields, in_order, keys_of, names_of_outputs
 from hpacml.runtime.models.traits import is_watched
+from hpacml.runtime.reports import instruments
 from hpacml.runtime.sites import find, why_none
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ class Inference:
             if is_finite:
                 self._require_finite(model, [(target, result)], int(batch))
             if result is not target:
-                target.copy_(result)
+                self._write(target, result)
             return False
         # Not inference mode, in which Torch's functions for derivatives give zeros. The functions behind Torch's
         # context manager take a third of its time.
@@ -180,10 +181,18 @@ class Inference:
             if seen and lent.updates and lent.kept:
                 lent.part()
             for target, result in results:
-                target.copy_(result)
+                self._write(target, result)
         finally:
             _set_grad_enabled(mode)
         return seen
+
+    def _write(self, target: torch.Tensor, result: torch.Tensor) -> None:
+        """Write a result to its target, which converts it to the dtype of that."""
+        if target.dtype is result.dtype:
+            target.copy_(result)
+            return
+        write = partial(target.copy_, result)
+        instruments.current.convert(self.label, "cast_back", write, lambda: target.nbytes)
 
     def _loan(self, call: Call | None, model: Model, watched: bool, lent: Lent) -> Loan:
         """Lend the inputs themselves to a model, unless they are the application's and it runs code of a user.

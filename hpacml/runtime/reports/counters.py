@@ -8,9 +8,13 @@ import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from hpacml.abi.records import RecordSite
 from hpacml.locks import Order, lock
+
+Sums: TypeAlias = tuple[int, int, int]
+"""Runs, nanoseconds and bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,8 @@ class _Counters:
 
 _lock = lock(Order.COUNTING)
 _counters: dict[bytes, _Counters] = {}  # by the text of the site, so that all code for a region shares them
-_forward: dict[str, list[int]] = {}
+_parts: dict[str, dict[str, Sums]] = {}
+"""Of each region, the parts of inferences that Python measures."""
 _engines: dict[str, Counter[str]] = {}
 before_read: list[Callable[[], None]] = []
 """Called before counters are read, to count calls that are still pending."""
@@ -63,15 +68,12 @@ def add(site: bytes, nanoseconds: Sequence[int], bytes: Sequence[int]) -> None:
             words[2 + 2 * position] += copied
 
 
-def count_forward(label: str, nanoseconds: int) -> None:
-    """Add a run of a region's network."""
+def count_part(label: str, part: str, nanoseconds: int, bytes: int = 0) -> None:
+    """Add a run of a part of a region's inferences, such as of its network."""
     with _lock:
-        try:
-            sums = _forward[label]
-        except KeyError:
-            sums = _forward[label] = [0, 0]
-        sums[0] += 1
-        sums[1] += nanoseconds
+        parts = _parts.setdefault(label, {})
+        runs, time, size = parts.get(part, (0, 0, 0))
+        parts[part] = runs + 1, time + nanoseconds, size + bytes
 
 
 def count_engine(label: str, engine: str) -> None:
@@ -89,14 +91,14 @@ def engines(reset: bool = False) -> dict[str, dict[str, int]]:
         return found
 
 
-def read(reset: bool = False) -> tuple[list[Counts], dict[str, tuple[int, int]]]:
-    """All counts, and the runs of each region's network with their nanoseconds. With `reset` counting begins anew."""
+def read(reset: bool = False) -> tuple[list[Counts], dict[str, dict[str, Sums]]]:
+    """All counts, and the parts of each region's inferences. With `reset` counting begins anew."""
     for settle in before_read:
         settle()
     return _read(reset)
 
 
-def _read(reset: bool) -> tuple[list[Counts], dict[str, tuple[int, int]]]:
+def _read(reset: bool) -> tuple[list[Counts], dict[str, dict[str, Sums]]]:
     with _lock:
         counts: list[Counts] = []
         for each in _counters.values():
@@ -108,10 +110,10 @@ def _read(reset: bool) -> tuple[list[Counts], dict[str, tuple[int, int]]]:
                 )
             if reset:
                 each.start = now
-        forward = {label: (count, nanoseconds) for label, (count, nanoseconds) in _forward.items()}
+        parts = {label: dict(each) for label, each in _parts.items()}
         if reset:
-            _forward.clear()
-        return counts, forward
+            _parts.clear()
+        return counts, parts
 
 
 def _begin_in_child() -> None:

@@ -43,7 +43,19 @@ class Instruments:
             return run(*arguments)
         start = perf_counter_ns()
         returned = run(*arguments)
-        counters.count_forward(label, perf_counter_ns() - start)
+        counters.count_part(label, "forward", perf_counter_ns() - start)
+        return returned
+
+    def convert(self, label: str, part: str, convert: Callable[[], R], bytes: Callable[[], int]) -> R:
+        """Convert tensors of an inference of the region `label` to other dtypes, timed as chosen.
+
+        `bytes` tells how many bytes are written for another dtype; nothing is counted where that is 0.
+        """
+        if not self.timing or not (converted := bytes()):
+            return convert()
+        start = perf_counter_ns()
+        returned = convert()
+        counters.count_part(label, part, perf_counter_ns() - start, converted)
         return returned
 
 

@@ -21,7 +21,9 @@ EVENTS = {
     "gather": "To Tensor",
     "prepare": "Wrap output Memory",
     "model": "Inference",
+    "cast": "Input Cast",
     "forward": "Forward Pass",
+    "cast_back": "Output Cast",
     "scatter": "From Tensor",
     "replay": "Graph Replay",
     "body": "Body",
@@ -29,6 +31,9 @@ EVENTS = {
     "enqueue": "Enqueue",
 }
 """The names of the events that stages of a region are: HPAC-ML's names, where it has such an event."""
+
+_PARTS = tuple(EVENTS[part] for part in ("cast", "forward", "cast_back"))
+"""The names of the events that are parts of `Inference`."""
 
 WHOLE = {path: f"Region ({path})" for path in ("infer", "collect", "body")}
 """The names of the events that are whole calls, by the path through the region."""
@@ -58,7 +63,8 @@ class RegionReport:
     `calls` counts them by mode: "infer", "collect", or "body" where `if` excluded both. A call that raises does not
     count. `fallbacks` counts the calls of "infer" in which the original code had to stand in, and `engines` what
     computed the network: "compiled", or "Torch" with the reason, where the engine was chosen. Of the `events`,
-    `Forward Pass` is the part of `Inference` that the network takes; `Region (infer)` and its like are whole calls.
+    `Forward Pass` is the part of `Inference` that the network takes, `Input Cast` and `Output Cast` those that convert
+    tensors to its dtypes and back; `Region (infer)` and its like are whole calls.
     """
 
     calls: dict[str, int]
@@ -152,7 +158,7 @@ class Report(Mapping[str, RegionReport]):
             for name, event in region.events.items():
                 table.add_row(
                     Text(next(about, "")),
-                    f"  {name}" if name == EVENTS["forward"] else name,
+                    f"  {name}" if name in _PARTS else name,
                     str(event.count),
                     f"{event.total_ms:.3f}",
                     f"{event.mean_ms * 1e3:.2f}",
@@ -178,21 +184,20 @@ def report(reset: bool = False) -> Report:
     Print it for a table; `report["heat"].calls["infer"]` and `report["heat"].events["To Tensor"].mean_ms` are numbers,
     and `.save(FILE)` writes JSON. With `reset` the next report begins here.
     """
-    counts, forward = counters.read(reset)
+    counts, parts = counters.read(reset)
     engines = counters.engines(reset)
     regions: dict[str, RegionReport] = {}
     for label in sorted({each.label for each in counts}):
         of_label = [each for each in counts if each.label == label]
-        regions[label] = _region(of_label, *forward.get(label, (0, 0)), engines.get(label, {}))
+        regions[label] = _region(of_label, parts.get(label, {}), engines.get(label, {}))
     return Report(regions)
 
 
-def _region(
-    counts: list[counters.Counts], forward_passes: int, forward_nanoseconds: int, engines: dict[str, int]
-) -> RegionReport:
+def _region(counts: list[counters.Counts], parts: Mapping[str, counters.Sums], engines: dict[str, int]) -> RegionReport:
     calls = dict.fromkeys(WHOLE, 0)
     events = dict.fromkeys((*EVENTS.values(), *WHOLE.values()), Event())
-    events[EVENTS["forward"]] = Event(forward_passes, forward_nanoseconds / 1e6)
+    for part, (runs, nanoseconds, bytes) in parts.items():
+        events[EVENTS[part]] = Event(runs, nanoseconds / 1e6, bytes)
     for each in counts:
         calls[each.path_taken] += each.calls
         for stage, nanoseconds, bytes in zip(each.stages, each.nanoseconds, each.bytes, strict=True):
