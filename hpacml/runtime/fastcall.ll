@@ -71,6 +71,7 @@ declare ptr @PyEval_SaveThread()
 declare void @PyEval_RestoreThread(ptr)
 declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 declare i64 @hpacml_stack_left()
+declare i64 @hpacml_checksum(ptr, i64)
 declare i32 @hpacml_enter(ptr, ptr)
 
 define void @hpacml_begin(ptr %nothing, ptr %declined) {
@@ -155,6 +156,17 @@ whole:
 return:
   %answer = phi i64 [ 1, %next ], [ 0, %look ], [ 0, %compare ]
   %object = call ptr @PyBool_FromLong(i64 %answer)
+  ret ptr %object
+}
+
+; A function of Python that gives the checksum of memory. The table: how many pieces there are; address and size of each.
+define ptr @hpacml_sum(ptr %path, ptr %given, i64 %number) {
+  %bytes = call ptr @PyTuple_GetItem(ptr %path, i64 0)
+  %table = call ptr @PyBytes_AsString(ptr %bytes)
+  %count = load i64, ptr %table
+  %pieces = getelementptr i64, ptr %table, i64 1
+  %sum = call i64 @hpacml_checksum(ptr %pieces, i64 %count)
+  %object = call ptr @PyLong_FromLongLong(i64 %sum)
   ret ptr %object
 }
 

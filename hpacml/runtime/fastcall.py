@@ -85,6 +85,15 @@ def same(dictionaries: Sequence[dict[str, Any]]) -> Callable[[], bool]:
     return _function(native.same, (table, found))
 
 
+def checksum(pieces: Sequence[tuple[int, int]]) -> Callable[[], int]:
+    """A function that gives the checksum of pieces of memory, each an address and a number of bytes."""
+    numbers = [number for piece in pieces for number in piece]
+    if (native := _native()) is None:
+        table = (ctypes.c_int64 * len(numbers))(*numbers)
+        return lambda: runtime().checksum(table, len(pieces))
+    return _function(native.sum, (struct.pack(f"={1 + len(numbers)}Q", len(pieces), *numbers),))
+
+
 def contents(sizes: Sequence[int]) -> Callable[[int], bytes]:
     """A function that takes the address of pointers, and gives the bytes that they point to, of these numbers."""
     if (native := _native()) is None:
@@ -221,6 +230,7 @@ _EXPORTS = (
     "hpacml_contents",
     "hpacml_same",
     "hpacml_stayed",
+    "hpacml_sum",
     "hpacml_try",
 )
 
@@ -234,6 +244,7 @@ class _Native:
         self.function = _Method(b"fast_path", library.addresses["hpacml_try"], _FASTCALL, None)
         self.same = _Method(b"same", library.addresses["hpacml_same"], _FASTCALL, None)
         self.contents = _Method(b"contents", library.addresses["hpacml_contents"], _FASTCALL, None)
+        self.sum = _Method(b"checksum", library.addresses["hpacml_sum"], _FASTCALL, None)
         self.stayed = _Method(b"stayed", library.addresses["hpacml_stayed"], _FASTCALL, None)
         self._owners: list[object] = [library]
 

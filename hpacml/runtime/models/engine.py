@@ -52,7 +52,7 @@ class Engine:
         """
         known = self._look()
         code, enter = known.code_for_views(views)
-        if points * code.work < 2 * LEAST_WORK:
+        if _is_for_one_thread(code, points):
             enter(pointers)
             return
         memory = (ctypes.c_size_t * len(views.types)).from_address(pointers)
@@ -61,8 +61,8 @@ class Engine:
 
     def _compute(self, known: PackedNetwork, code: Code, views: Sequence[Words], points: int) -> None:
         """Enter the code with descriptors of views, which threads share along their first dimension."""
-        shares = _shares(views[0][3], points, code.work, code.least)
-        if len(shares) == 1:
+        shares = [] if _is_for_one_thread(code, points) else _shares(views[0][3], points, code.work, code.least)
+        if len(shares) < 2:
             code.function(*known.addresses, *map(ctypes.addressof, views))
             return
         parts = [[_part(view, a, b) for view in views] for a, b in shares]
@@ -88,6 +88,11 @@ class Engine:
                 self._reason = str(error)
                 raise
         return self._known
+
+
+def _is_for_one_thread(code: Code, points: int) -> bool:
+    """Whether so many points are too little work for two threads."""
+    return points * code.work < 2 * LEAST_WORK
 
 
 def _part(view: Words, start: int, stop: int) -> Words:

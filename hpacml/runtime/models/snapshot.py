@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import weakref
 import zlib
 from collections.abc import Callable
@@ -10,8 +9,7 @@ from typing import Any, cast
 
 import torch
 
-from hpacml.runtime.fastcall import same
-from hpacml.runtime.shim import runtime
+from hpacml.runtime.fastcall import checksum, same
 
 _DICTIONARIES = ("_parameters", "_buffers", "_modules", "_forward_hooks", "_forward_pre_hooks")
 
@@ -44,8 +42,7 @@ class Snapshot:
         self._kind = module.__class__
         plain = [tensor.detach() for tensor in tensors if tensor.numel()]
         self._dense = [each for each in plain if each.is_contiguous() and each.device.type == "cpu"]
-        pieces = [number for each in self._dense for number in (each.data_ptr(), each.nbytes)]
-        self._pieces = (ctypes.c_int64 * len(pieces))(*pieces)
+        self._checksum = checksum([(each.data_ptr(), each.nbytes) for each in self._dense])
         self._others = [_copies(each) for each in plain if not any(each is dense for dense in self._dense)]
 
     def holds(self, module: torch.nn.Module) -> bool:
@@ -65,7 +62,7 @@ class Snapshot:
 
         The module must be the same as before.
         """
-        return runtime().checksum(self._pieces, len(self._dense)), *[zlib.crc32(content()) for content in self._others]
+        return self._checksum(), *[zlib.crc32(content()) for content in self._others]
 
 
 def _copies(tensor: torch.Tensor) -> Callable[[], Any]:
