@@ -16,6 +16,9 @@ def folded(layers: Iterable[nn.Module], example: torch.Tensor) -> list[nn.Module
     What they compute differs by rounding; others are the same modules. `example` is an input as in training,
     [rows, ...]. A region may give points of a sweep as [a, b, features], and `BatchNorm1d` takes `b` for the features.
     """
+    layers = [*layers]
+    if not any(isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) for layer in layers):
+        return layers
     found: list[nn.Module] = []
     for layer in layers:
         last: Any = found[-1] if found else None

@@ -44,7 +44,8 @@ class Normalization(Settings):
     """How inputs and targets are scaled, by numbers of the training rows.
 
     `each` says what has numbers of its own: each feature of a row, each channel (the first dimension of rows that are
-    fields), or the tensor as one. Without it that is features for vectors, and channels for fields with channels.
+    fields), or the tensor as one. Without it that is features for vectors, and channels for fields with channels: for
+    rows of three dimensions or more, of which the last is longer than 1.
     `whiten` turns vectors so that features do not go together and then gives each the deviation 1: differences that are
     small beside what all features share, as between neighbours of a smooth field, become as large as that.
     """

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from hpacml.errors import ConfigError
+from hpacml.networks.folding import folded
 from hpacml.runtime.models.layers import Normalize, Residual
 from hpacml.training.config import Clamp, Config, Normalization, Scale
 from hpacml.training.statistics import MOST_COVARIANCES, Moments
@@ -38,7 +39,8 @@ class Scaling(nn.Module):
         if kind == "whiten":
             return Whitening.of_vectors(moments)
         rank = len(moments.shape)
-        each = each or ("channel" if rank > 2 else "feature" if rank < 2 else "tensor")
+        has_channels = rank > 2 and moments.shape[-1] > 1  # else the last dimension is its channel
+        each = each or ("channel" if has_channels else "feature" if rank < 2 else "tensor")
         dims = {"feature": (), "channel": tuple(range(1, rank)), "tensor": tuple(range(rank))}[each]
         if kind == "min-max":
             offset, high = moments.range(dims)
@@ -185,14 +187,17 @@ def scalings(
     return each[:inputs], each[inputs:]
 
 
-def deployed(scaled: Scaled, config: Config) -> nn.Module:
-    """Make the module that a region runs, in evaluation mode: made of layers that the engine knows where `core` is."""
-    core = copy.deepcopy(scaled.core).cpu()
-    inputs = [_layer(each, inverse=False) for each in scaled.inputs]
+def deployed(scaled: Scaled, config: Config, inputs: Sequence[Shape]) -> nn.Module:
+    """Make the module that a region runs, in evaluation mode: made of layers that the engine knows where `core` is.
+
+    `inputs` are the shapes of a row of each.
+    """
+    core = copy.deepcopy(scaled.core).cpu().eval()
+    before = [_layer(each, inverse=False) for each in scaled.inputs]
     targets = [_layer(each, inverse=True) for each in scaled.targets]
     clamp = _clamp(config.clamp)
-    if len(inputs) == len(targets) == 1:
-        layers = [*inputs[0], *_layers(core)]
+    if len(before) == len(targets) == 1:
+        layers = [*before[0], *_layers(core, torch.zeros(1, *inputs[0], dtype=scaled.dtype))]
         if scaled.residual is True:
             layers = [Residual(*layers, *targets[0])]
         elif scaled.residual is not False:
@@ -201,7 +206,7 @@ def deployed(scaled: Scaled, config: Config) -> nn.Module:
             layers += targets[0]
         module: nn.Module = nn.Sequential(*layers, *clamp)
     else:
-        module = Several(inputs, core, [[*each, *clamp] for each in targets])
+        module = Several(before, core, [[*each, *clamp] for each in targets])
     dtype = getattr(torch, config.dtype.deploy)
     return module.to(dtype).eval().requires_grad_(False)
 
@@ -226,8 +231,8 @@ def _layer(scaling: nn.Module, inverse: bool) -> list[nn.Module]:
     return scaling.layers(inverse) if isinstance(scaling, Scaling) else []
 
 
-def _layers(core: nn.Module) -> list[nn.Module]:
-    return list(core) if type(core) is nn.Sequential else [core]
+def _layers(core: nn.Module, example: torch.Tensor) -> list[nn.Module]:
+    return folded(core, example) if type(core) is nn.Sequential else [core]
 
 
 def _clamp(clamp: Clamp) -> list[nn.Module]:

@@ -104,7 +104,7 @@ class Study:
                 f"the network of {self.name} gives {given} for inputs of {shapes}, and the outputs of the region are "
                 f"{needed}: its last layer has to give {', '.join(str(list(each)) for each in self.outputs)} for a row"
             )
-        deployed(scaled, self.config)
+        deployed(scaled, self.config, self.inputs)
 
     def rows(self) -> tuple[tuple[Rows, Rows], tuple[Numbers, Numbers]]:
         """The rows for training and validation, in memory if they fit, and the numbers of those to begin with.

@@ -198,7 +198,7 @@ def _module(study: Study, fitted: Fitted) -> torch.nn.Module:
     """Make the module that a region runs of what a training came to."""
     scaled = study.make(0)
     scaled.core.load_state_dict(cast("dict[str, torch.Tensor]", fitted.state))
-    return deployed(scaled, study.config)
+    return deployed(scaled, study.config, study.inputs)
 
 
 def _predict(module: torch.nn.Module, config: Config) -> Predict:

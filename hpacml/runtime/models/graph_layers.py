@@ -182,7 +182,8 @@ def _arithmetic(*, is_sum: bool, inverse: bool) -> Make:
         number, kept = torch.as_tensor(a["other"]), node.meta["val"]
         if not isinstance(a["other"], torch.Tensor):
             number = number.to(kept.dtype)
-        widens = cast(Any, node.args[0]).meta["val"].dtype != kept.dtype
+        taken = cast(Any, node.args[0]).meta["val"].dtype  # an integer is one of the program's input
+        widens = taken.is_floating_point and taken != kept.dtype
         if number.dtype != kept.dtype or number.dim() > kept.dim() or (widens and not inverse):
             raise NotDescribed(f"{node.target} changes the dtype, or the dimensions")
         zero, one = torch.zeros((), dtype=number.dtype), torch.ones((), dtype=number.dtype)

@@ -104,6 +104,19 @@ def test_images(moved: Callable[[Any], Any], tmp_path: Path) -> None:
         np.testing.assert_allclose(y, net(torch.from_numpy(x[..., None])).numpy(), rtol=0, atol=1e-4)
 
 
+def test_a_program_of_bytes(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    shaped = (nn.Flatten(-3, -1), nn.Unflatten(-1, (1, 32, 40)))
+    scaled = hpacml.Normalize(torch.full((1, 1, 1), 3.0), torch.full((1, 1, 1), 255.0))
+    net = nn.Sequential(scaled, *shaped, nn.Conv2d(1, 1, 6, 4), nn.Flatten(), nn.Linear(63, 2)).eval()
+    x = np.random.default_rng(0).integers(0, 256, (5, 32, 40), np.uint8)
+    hpacml.save_model(net, tmp_path / "net.pt2", example=x[..., None])
+    y = np.full((5, 2), np.nan, "f4")
+    frames(x, y, 5, 32, 40, str(tmp_path / "net.pt2"))
+    with torch.no_grad():
+        np.testing.assert_allclose(y, net(torch.from_numpy(x[..., None])).numpy(), rtol=0, atol=1e-5)
+
+
 OTHERS: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
     "softmax": (lambda net, x: net.b(net.a(x)).softmax(1), "aten.softmax.int is no layer that is compiled"),
     "own": (lambda net, x: net.b(net.a(x).mul_(2) + net.a(x)), "is used by 2 operations"),
