@@ -133,11 +133,11 @@ def chains(part: Part, kept: tuple[Tensors, Tensors] | None, steps: int) -> Numb
     `kept` has the part's tensors where they are in memory.
     """
     rows = Rows(part, kept)
-    if len(part) < steps:
-        return np.arange(0)
+    starts = np.arange(len(part) - steps + 1)
+    if steps == 1 or not len(starts):
+        return starts
     joined = np.diff(part.numbers) == 1
     for k in np.flatnonzero(joined):
         (x, _), (_, y) = rows.take(np.array([k + 1])), rows.take(np.array([k]))
         joined[k] = torch.equal(x[0], y[0])
-    starts = np.arange(len(part) - steps + 1)
-    return starts if steps == 1 else starts[np.lib.stride_tricks.sliding_window_view(joined, steps - 1).all(1)]
+    return starts[np.lib.stride_tricks.sliding_window_view(joined, steps - 1).all(1)]

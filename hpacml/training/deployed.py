@@ -93,8 +93,10 @@ class Whitening(Scaling):
 
 
 class Scaled(nn.Module):
-    """A network in training, with the scaling of its tensors: `core` takes and gives scaled ones.
+    """A network in training, with the scaling of its tensors: `core` takes and gives scaled ones, of `dtype`.
 
+    Scaling is in float64, so that what varies little beside its mean keeps its digits; inputs are first rounded to
+    `given`, in which the region will give them.
     With `residual` it predicts the change of its input, which has `width` features: of those of these numbers, or of
     all with True.
     """
@@ -107,21 +109,23 @@ class Scaled(nn.Module):
         residual: bool | list[int],
         width: int,
         dtype: torch.dtype,
+        given: torch.dtype,
     ) -> None:
         super().__init__()
-        self.core = core
+        self.core = core.to(dtype)
         self.inputs = nn.ModuleList(each or nn.Identity() for each in inputs)
         self.targets = nn.ModuleList(each or nn.Identity() for each in targets)
         self.residual = residual
         self.width = width
         self.dtype = dtype
-        self.to(dtype)
+        self.given = given
 
     def prepared(self, x: Tensors, y: Tensors) -> tuple[Tensors, Tensors]:
-        """Scale inputs, and what the network should give for them: in the dtype of training, of any other."""
+        """Scale inputs, and what the network should give for them, of any dtypes."""
         x, y = tuple(map(self._floating, x)), tuple(map(self._floating, y))
         under = base(x, self.residual)
         changes = y if under is None else (y[0] - under,)
+        x = tuple(each.to(self.given) for each in x)
         return _scaled(self.inputs, x, self.dtype), _scaled(self.targets, changes, self.dtype)
 
     def run(self, inputs: Tensors) -> Tensors:
@@ -139,12 +143,12 @@ class Scaled(nn.Module):
         return outputs if under is None else (outputs[0] + under,)
 
     def _floating(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Differences of floats are taken in their own dtype, and of integers in that of the training."""
-        return tensor if tensor.is_floating_point() else tensor.to(self.dtype)
+        """Differences are taken in a dtype that holds both."""
+        return tensor.to(torch.promote_types(tensor.dtype, self.dtype))
 
 
 def _scaled(scalings: nn.ModuleList, tensors: Tensors, dtype: torch.dtype) -> Tensors:
-    return tuple(scaling(each.to(dtype)) for scaling, each in zip(scalings, tensors, strict=True))
+    return tuple(scaling(each).to(dtype) for scaling, each in zip(scalings, tensors, strict=True))
 
 
 def base(x: Tensors, residual: bool | list[int]) -> torch.Tensor | None:

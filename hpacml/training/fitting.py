@@ -227,6 +227,9 @@ class Saved(Checkpoint):
                     f"cannot save the training in '{self.path}': {summary(error)}. It goes on from its last whole save "
                     "when it is started again"
                 ) from error
+            finally:
+                if trainer.is_global_zero:
+                    temporary.unlink(missing_ok=True)
             self._last = monotonic()
 
 

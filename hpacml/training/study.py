@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
+from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import nn
 
 from hpacml.errors import ConfigError, ModelError, summary
 from hpacml.runtime.databases.reader import Region
+from hpacml.runtime.models.saving import require_savable
 from hpacml.training.batches import Rows, chains, held
 from hpacml.training.config import Config
 from hpacml.training.deployed import Scaled, base, deployed, require_residual, scalings
@@ -24,14 +28,17 @@ from hpacml.training.statistics import Digest, Moments
 
 Factory = Callable[[Mapping[str, Any], Sequence[Shape], Sequence[Shape]], nn.Module]
 
+COARSE = 0.01
+"""Which part of the deviation of numbers the steps between those of a dtype may be before this is said."""
+
 VERSIONS = ("hpacml", "torch", "pytorch-lightning", "numpy")
 
 
 class Study:
     """One training before it begins. Raises ConfigError, DatabaseError, and ModelError for a network that misfits."""
 
-    def __init__(self, region: Region, config: Config, factory: Factory, name: str) -> None:
-        self.region, self.config, self.factory, self.name = region, config, factory, name
+    def __init__(self, region: Region, config: Config, factory: Factory, name: str, target: Path) -> None:
+        self.region, self.config, self.factory, self.name, self.target = region, config, factory, name, target
         self.table = table(region, config.rows)
         self.splits = split(config.split, self.table.counts, config.seed)
         self.parts = {part: Part(self.table, getattr(self.splits, part)) for part in PARTS}
@@ -80,13 +87,13 @@ class Study:
             raise ModelError(f"the factory {self.name} gives a {type(made).__name__}, which is no torch.nn.Module")
         inputs, targets = scalings(self.moments, self.config.normalize, len(self.inputs))
         width = self.inputs[0][-1] if self.inputs[0] else 1
-        return Scaled(
-            made, inputs, targets, self.config.residual, width, getattr(torch, self.config.dtype.train)
-        ).train()
+        train, deploy = (getattr(torch, each) for each in (self.config.dtype.train, self.config.dtype.deploy))
+        return Scaled(made, inputs, targets, self.config.residual, width, train, deploy).train()
 
     def _try(self) -> None:
         """Run a new network on two rows. Raises ModelError if it does not give what the region's outputs are."""
         scaled = self.make(0).eval()
+        self.network = str(scaled.core)
         numbers = self.parts["train"].numbers[:2]
         x, y = self.table.take(numbers)
         inputs, wanted = scaled.prepared(x, y)
@@ -104,7 +111,31 @@ class Study:
                 f"the network of {self.name} gives {given} for inputs of {shapes}, and the outputs of the region are "
                 f"{needed}: its last layer has to give {', '.join(str(list(each)) for each in self.outputs)} for a row"
             )
-        deployed(scaled, self.config, self.inputs)
+        require_savable(deployed(scaled, self.config, self.inputs), self.target, self.example)
+
+    @property
+    def example(self) -> Tensors:
+        """Inputs as the model takes them: floats, since of integers it would be a module that computes with these."""
+        dtype: torch.dtype = getattr(torch, self.config.dtype.deploy)
+        return tuple(each.to(dtype) for each in self.table.example)
+
+    def coarse(self) -> list[str]:
+        """Say which numbers vary so little beside their size that the dtype of the model does not hold how."""
+        names = (*self.table.names[0], *self.table.names[1])
+        said: list[str] = []
+        step = torch.finfo(getattr(torch, self.config.dtype.deploy)).eps
+        tensors = (*self.table.inputs, *self.table.outputs)
+        for name, tensor, moments in zip(names, tensors, self.moments, strict=True):
+            largest, deviation = torch.maximum(moments.min.abs(), moments.max.abs()), moments.deviation()[1].flatten()
+            bad = (step * largest > COARSE * deviation) & (deviation > 0)
+            if tensor.dtype == np.float64 and bad.any():
+                k = int(bad.nonzero()[0])
+                said.append(
+                    f"'{name}' has numbers of {float(largest[k]):.3g} that vary by {float(deviation[k]):.1g}, and "
+                    f"{self.config.dtype.deploy} has steps of {step * float(largest[k]):.1g} there: use dtype: "
+                    "{deploy: float64}"
+                )
+        return said
 
     def rows(self) -> tuple[tuple[Rows, Rows], tuple[Numbers, Numbers]]:
         """The rows for training and validation, in memory if they fit, and the numbers of those to begin with.
@@ -127,8 +158,11 @@ class Study:
         return (training, validation), (first, second)
 
     def fingerprint(self) -> str:
-        """Digest what decides a training: settings, data, network, versions."""
-        told = [self.config.model_dump(mode="json"), self.sha256, self.splits.text, self.name, self.versions()]
+        """Digest what decides a training: settings, data, network and the file of its factory, versions."""
+        source = inspect.getsourcefile(inspect.unwrap(self.factory)) if inspect.isfunction(self.factory) else None
+        code = Path(source).read_text() if source is not None and Path(source).exists() else ""
+        network = [self.name, self.network, code]
+        told = [self.config.model_dump(mode="json"), self.sha256, self.splits.text, network, self.versions()]
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
     @property

@@ -91,7 +91,7 @@ def train(
     folder = target.with_suffix(".train")
     console = Console(quiet=quiet or RANK > 0, highlight=False)
     with open_database(databases) as database, _own_torch(chosen):
-        study = Study(_region(database, region), chosen, factory, name)
+        study = Study(_region(database, region), chosen, factory, name, target)
         console.print(_introduction(study), markup=False, soft_wrap=True)
         if RANK == 0:
             _prepare(folder, study.fingerprint(), resume, console)
@@ -106,7 +106,7 @@ def train(
             for part, each in (("validation", Baselines({})), ("test", predictors))
         )
         told = _told(study, fitted, validation, comparison)
-        save_model(module, target, example=study.table.example, maps=study.region.maps, metadata=told)
+        save_model(module, target, example=study.example, maps=study.region.maps, metadata=told)
         metrics = {**told["training"], "model": str(target), "seconds": time.monotonic() - began}
         _write(folder, metrics, fitted)
         if chosen.pictures:
@@ -172,7 +172,7 @@ def _prepare(folder: Path, fingerprint: str, resume: bool, console: Console) -> 
                 checkpoint.unlink()
         mark.write_text(fingerprint)
     except OSError as error:
-        raise ConfigError(f"cannot write '{error.filename}': {error.strerror}") from error
+        raise ConfigError(f"cannot write to '{error.filename or folder}': {error.strerror}") from error
 
 
 def _introduction(study: Study) -> str:
@@ -215,7 +215,7 @@ def _predict(module: torch.nn.Module, config: Config) -> Predict:
 def _told(study: Study, fitted: Fitted, validation: Comparison, comparison: Comparison) -> dict[str, Any]:
     """Collect what a model tells of its training: nothing that differs if the same is done again."""
     errors = {"validation": validation.results[MODEL]["rmse"], "test": comparison.results[MODEL]["rmse"]}
-    remarks = [comparison.verdict(), _drift(errors), *comparison.notes]
+    remarks = [comparison.verdict(), _drift(errors), *study.coarse(), *comparison.notes]
     return {
         "training": {
             "region": study.region.label,
@@ -268,7 +268,7 @@ def _write(folder: Path, metrics: Mapping[str, Any], fitted: Fitted) -> None:
     try:
         _write_logs(folder, metrics, fitted)
     except OSError as error:
-        raise ConfigError(f"the model is written, but not '{error.filename}': {error.strerror}") from error
+        raise ConfigError(f"the model is written, but not '{error.filename or folder}': {error.strerror}") from error
 
 
 def _write_logs(folder: Path, metrics: Mapping[str, Any], fitted: Fitted) -> None:

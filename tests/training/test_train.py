@@ -21,6 +21,7 @@ from torch import nn
 import hpacml
 from hpacml.errors import ConfigError, DatabaseError, HpacmlError, ModelError
 from hpacml.runtime.models.model import load
+from hpacml.training.config import Config
 from hpacml.training.fitting import StuckError
 from tests.command import run_hpacml
 
@@ -52,7 +53,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def small(**settings: Any) -> dict[str, Any]:
-    return {"network": {"hidden": [8]}, "epochs": 2, "batch": 32, "threads": 1, **settings}
+    return {"network": {"hidden": [8]}, "epochs": 2, "batch": 32, "threads": 1, "pictures": False, **settings}
 
 
 @pytest.mark.parametrize(
@@ -296,3 +297,142 @@ def test_the_program_keeps_its_random_numbers(data: Path) -> None:
     assert torch.equal(torch.random.get_rng_state(), state)
     assert torch.get_num_threads() == threads
     assert issubclass(ConfigError, HpacmlError)
+
+
+def test_the_page_has_all_settings() -> None:
+    page = (Path(__file__).parents[2] / "docs/training.md").read_text()
+    assert not [name for name in Config.model_fields if f"| `{name}` |" not in page]
+
+
+def test_bytes_and_several_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frames of bytes, of two files, read by workers, to a network that a region compiles."""
+    monkeypatch.chdir(tmp_path)
+
+    def region(file: str, engine: str = "auto") -> Any:
+        @hpacml.region(
+            f"""tensor functor(f: [k, i, j] = ([k, i, j])) tensor functor(g: [k, 0:2] = ([k, 0:2]))
+                ml(predicated: use) in(f(video[0:n, 0:8, 0:8])) out(g(place[0:n, 0:2])) model("net.pt2")
+                database("{file}") label("video") engine({engine})"""
+        )
+        def track(video: np.ndarray, place: np.ndarray, n: int, use: bool) -> None:
+            place[:] = [np.unravel_index(frame.argmax(), frame.shape) for frame in video]
+
+        return track
+
+    rng = np.random.default_rng(0)
+    for file in ("a.h5", "b.h5"):
+        for _ in range(6):
+            region(file)(rng.integers(0, 255, (20, 8, 8)).astype(np.uint8), np.zeros((20, 2)), 20, False)
+    hpacml.flush()
+    network = {"conv_kernel": 3, "conv_stride": 1, "pool": 2, "conv_channels": 2}
+    trained = hpacml.train(
+        "?.h5", model="hpacml.networks:coordinates", config=small(network=network, memory=1e-9, workers=2),
+        out="net.pt2", quiet=True,
+    )  # fmt: skip
+    assert trained.metrics["rows"] == {"train": 160, "validation": 40, "test": 40}
+    assert trained.metrics["config"]["memory"] == 1e-9
+    video = rng.integers(0, 255, (20, 8, 8)).astype(np.uint8)
+    by_torch, compiled = np.zeros((20, 2)), np.zeros((20, 2))
+    region("a.h5", "torch")(video, by_torch, 20, True)
+    region("a.h5", "compiled")(video, compiled, 20, True)
+    np.testing.assert_allclose(compiled, by_torch, atol=1e-4)
+
+
+def test_fields_that_a_region_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A convolution that is trained through three steps, and the region gives it batches of one."""
+    monkeypatch.chdir(tmp_path)
+
+    def region(engine: str) -> Any:
+        @hpacml.region(
+            f"""tensor functor(f: [v, k, i] = ([v, k, i])) ml(predicated: use) inout(f(s[0:2, 0:h, 0:w]))
+                model("net.pt2") database("field.h5") label("field") engine({engine})"""
+        )
+        def step(s: np.ndarray, h: int, w: int, use: bool) -> None:
+            s[:, 1:-1] += 0.2 * (s[:, 2:] + s[:, :-2] - 2 * s[:, 1:-1])
+
+        return step
+
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        field = rng.normal(size=(2, 8, 9))
+        for _ in range(8):
+            region("torch")(field, 8, 9, False)
+    hpacml.flush()
+    trained = hpacml.train(
+        "field.h5", model="hpacml.networks:cnn", out="net.pt2", quiet=True,
+        config=small(network={}, rows="calls", residual=True, rollout=3, batch=4, pictures=True),
+    )  # fmt: skip
+    assert trained.metrics["rows"]["train"] == 17
+    assert "persistence" in trained.metrics["test"]
+    assert (trained.folder / "fields.png").exists()
+    by_torch = rng.normal(size=(2, 8, 9))
+    compiled = by_torch.copy()
+    region("torch")(by_torch, 8, 9, True)
+    region("compiled")(compiled, 8, 9, True)
+    np.testing.assert_allclose(compiled, by_torch, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_two_processes(data: Path) -> None:
+    code = (
+        "import hpacml\nif __name__ == '__main__':\n    trained = hpacml.train('data.h5', config={'network': {'hidden': [8]},"
+        " 'epochs': 2, 'threads': 1, 'trainer': {'devices': 2, 'strategy': 'ddp'}}, quiet=True)\n"
+        "    print('errors', trained.metrics.get('test', {}).get('network'))\n"
+    )
+    Path("both.py").write_text(code)
+    found = subprocess.run([sys.executable, "both.py"], capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    assert sorted(line[:12] for line in found.stdout.splitlines()) == ["errors None", "errors {'rms"]
+    assert Path("model.pt2").exists()
+
+
+class Own(nn.Module):
+    """A network whose `forward` nothing describes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x) + x[..., :2].square()
+
+
+def test_what_cannot_be_written_is_found_before_the_training(data: Path) -> None:
+    for out, message in (("net", "cannot tell in which format"), ("net.safetensors", "Own")):
+        with pytest.raises(ModelError, match=message):
+            hpacml.train("data.h5", model=lambda *_: Own(), config=small(epochs=10**6), out=out, quiet=True)
+    assert hpacml.train("data.h5", model=lambda *_: Own(), config=small(), out="net.pt2", quiet=True).path.exists()
+
+
+def test_numbers_that_vary_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training has the digits of numbers near 1e6; a model of float32 does not, which is said."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+
+    @hpacml.region(f"{FUNCTORS} ml(collect) in(f(x[0:n, 0:3])) out(g(y[0:n, 0:2])) database('far.h5')")
+    def far(x: np.ndarray, y: np.ndarray, n: int) -> None:
+        y[:] = 1e6 + 0.01 * x[:, :2]
+
+    for _ in range(20):
+        far(rng.normal(size=(200, 3)), np.zeros((200, 2)), 200)
+    settings = small(network={"hidden": []}, epochs=60, optimizer={"lr": 3e-2})
+    coarse = hpacml.train("far.h5", config=settings, quiet=True)
+    assert any("steps of 0.1 there: use dtype: {deploy: float64}" in each for each in coarse.metrics["remarks"])
+    fine = hpacml.train("far.h5", config={**settings, "dtype": {"deploy": "float64"}}, quiet=True)
+    assert not any("steps" in each for each in fine.metrics["remarks"])
+    assert fine.metrics["test"]["network"]["rmse"] < 0.0005 < coarse.metrics["test"]["network"]["rmse"]
+
+
+def test_another_network_does_not_go_on_with_the_weights_of_one(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("hpacml.training.train.deployed", stop)
+        with pytest.raises(KeyboardInterrupt):
+            hpacml.train("data.h5", config=small(), quiet=True)
+    assert (data / "model.train" / "last.ckpt").exists()
+    hpacml.train("data.h5", config=small(network={"hidden": [8], "activation": "tanh"}))
+    assert "going on" not in capsys.readouterr().out

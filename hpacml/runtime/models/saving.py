@@ -76,6 +76,22 @@ def save_model(
     return target
 
 
+def require_savable(module: torch.nn.Module, path: str | os.PathLike[str], example: Sequence[Example]) -> None:
+    """Raise ModelError if `save_model` would, so that a training which ends with it does not begin.
+
+    A module of layers that can be described is not written for that.
+    """
+    from hpacml.runtime.models import layers
+
+    target = Path(path)
+    if (chosen := formats.choose(None, target.suffix)) is None:
+        raise _no_format(target)
+    try:
+        layers.describe(module)
+    except layers.UnknownLayer:
+        _content(chosen, module, _example_tensors(example, module), {})
+
+
 def _no_format(target: Path) -> ModelError:
     known = formats.by_preference()
     *names, last_name = (f"{each.suffixes[0]} ({each.name})" for each in known if each.suffixes)
