@@ -1,8 +1,8 @@
 """The first calls of processes: `python -m benchmarks.start [ROUNDS]`, with an empty cache and with a full one.
 
 NumPy and jaxtyping, which programs import themselves, come first and are counted apart. All that hpacml loads counts
-where it is loaded: `import hpacml` and decorators, or the first call. Processes with empty and with full caches take
-turns. Times are medians.
+where it is loaded: `import hpacml` and decorators, or the first call. Modules are compiled to byte code before, as
+installers do. Processes with empty and with full caches take turns. Times are medians.
 """
 
 import json
@@ -101,7 +101,9 @@ COLUMNS = ("NumPy, jaxtyping", "hpacml, decorators", "first call", "the same cal
 def run(file, cache):
     """The times of one process. Its file is the same in all, as code depends on the place of what it is made of."""
     root = str(Path(__file__).parents[1])
-    environment = {**os.environ, "HPACML_CACHE_DIR": str(cache), "PYTHONPATH": root}
+    bytecode = str(cache.parent / "bytecode")
+    environment = {**os.environ, "HPACML_CACHE_DIR": str(cache), "PYTHONPATH": root, "PYTHONPYCACHEPREFIX": bytecode}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     done = subprocess.run([sys.executable, file], env=environment, stdout=subprocess.PIPE, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -63,7 +63,10 @@ def run(program: str, folder: Path, **variables: str) -> list[str]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-COMPILER = ("mlir", "xdsl", "lark", "hpacml.dialects", "hpacml.passes.common", "hpacml.frontend.python.compiler")
+COMPILER = (
+    *("mlir", "xdsl", "lark", "hpacml.dialects", "hpacml.passes.common", "hpacml.frontend.python.compiler"),
+    *("hpacml.abi.records", "hpacml.functors.targets"),
+)
 REST = (
     *("torch", "h5py", "hpacml.runtime.gpu", "hpacml.runtime.mapcheck"),
     *("hpacml.runtime.databases.writer", "hpacml.runtime.models.inference"),

@@ -1,6 +1,7 @@
 """The runtime symbols that Python answers. Handlers take C arguments as they come, pointers as integer addresses.
 
-Importing this file is cheap: the first inference loads Torch, the first collection h5py, the first bad map the judge.
+Importing this file is cheap: the first call site loads the records of sites, the first inference Torch, the first
+collection h5py, the first bad map the judge.
 """
 
 from __future__ import annotations
@@ -8,16 +9,6 @@ from __future__ import annotations
 import ctypes
 from typing import TYPE_CHECKING
 
-from hpacml.abi.records import (
-    CollectSite,
-    InferSite,
-    Json,
-    MapSite,
-    RefuseSite,
-    SampleSite,
-    SizeSite,
-    ViewsSite,
-)
 from hpacml.errors import DeviceError, MapError
 from hpacml.runtime import callbacks, frame, messages
 from hpacml.runtime.reports import instruments
@@ -25,6 +16,7 @@ from hpacml.runtime.shim import require_stack
 from hpacml.runtime.sites import Sites
 
 if TYPE_CHECKING:
+    from hpacml.abi.records import Json, RefuseSite, SizeSite
     from hpacml.runtime.databases.collection import Collection
     from hpacml.runtime.databases.sampler import Samples
     from hpacml.runtime.mapcheck import MapCheck
@@ -152,33 +144,50 @@ def open_counters(site: int, found: int) -> None:
 
 
 def _inference(record: Json) -> Inference:
+    from hpacml.abi.records import InferSite
     from hpacml.runtime.models.inference import Inference
 
     return Inference(InferSite.parse(record))
 
 
 def _views_of_site(record: Json) -> ViewsOfSite:
+    from hpacml.abi.records import ViewsSite
     from hpacml.runtime.models.on_views import ViewsOfSite
 
     return ViewsOfSite(ViewsSite.parse(record))
 
 
 def _sampling(record: Json) -> Samples:
+    from hpacml.abi.records import SampleSite
     from hpacml.runtime.databases.sampler import Samples
 
     return Samples(SampleSite.parse(record))
 
 
 def _collection(record: Json) -> Collection:
+    from hpacml.abi.records import CollectSite
     from hpacml.runtime.databases.collection import Collection
 
     return Collection(CollectSite.parse(record))
 
 
 def _map_check(record: Json) -> MapCheck:
+    from hpacml.abi.records import MapSite
     from hpacml.runtime.mapcheck import MapCheck
 
     return MapCheck(MapSite.parse(record))
+
+
+def _refusal(record: Json) -> RefuseSite:
+    from hpacml.abi.records import RefuseSite
+
+    return RefuseSite.parse(record)
+
+
+def _size_refusal(record: Json) -> SizeSite:
+    from hpacml.abi.records import SizeSite
+
+    return SizeSite.parse(record)
 
 
 _inferences = Sites(_inference)
@@ -186,6 +195,6 @@ _views = Sites(_views_of_site)
 _samples = Sites(_sampling)
 _collections = Sites(_collection)
 _labels = Sites(lambda record: str(record["label"]))
-_refusals = Sites(RefuseSite.parse)
-_size_refusals = Sites(SizeSite.parse)
+_refusals = Sites(_refusal)
+_size_refusals = Sites(_size_refusal)
 _map_checks = Sites(_map_check)

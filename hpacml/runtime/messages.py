@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import builtins
 import struct
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpacml.abi.records import FailSite, Pieces, PrintSite
 from hpacml.runtime.callbacks import pending
 from hpacml.runtime.sites import Sites
 
-_failures = Sites(FailSite.parse)
-_prints = Sites(PrintSite.parse)
+if TYPE_CHECKING:
+    from hpacml.abi.records import FailSite, Json, Pieces, PrintSite
+
+
+def _failure(record: Json) -> FailSite:
+    from hpacml.abi.records import FailSite
+
+    return FailSite.parse(record)
+
+
+def _printed(record: Json) -> PrintSite:
+    from hpacml.abi.records import PrintSite
+
+    return PrintSite.parse(record)
+
+
+_failures = Sites(_failure)
+_prints = Sites(_printed)
 
 
 def number(bits: int) -> None:

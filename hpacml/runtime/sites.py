@@ -6,11 +6,13 @@ import ctypes
 import json
 import weakref
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from hpacml.abi.records import Json, Source
 from hpacml.environment import Variable
 from hpacml.runtime import frame
+
+if TYPE_CHECKING:
+    from hpacml.abi.records import Json, Source
 
 State = TypeVar("State")
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from hpacml.abi.records import RecordSite
 from hpacml.locks import Order, lock
 
 Sums: TypeAlias = tuple[int, int, int]
@@ -33,6 +32,8 @@ class _Counters:
     """The memory for one site: calls, then nanoseconds and bytes of each stage. It is never freed."""
 
     def __init__(self, site: bytes):
+        from hpacml.abi.records import RecordSite
+
         record = RecordSite.parse(json.loads(site))
         self.label, self.path_taken, self.stages = record.label, record.path_taken, record.stages
         self.words = (ctypes.c_int64 * (1 + 2 * len(self.stages)))()
