@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import TypeAlias, cast
@@ -11,12 +11,14 @@ from xdsl.context import Context
 from xdsl.dialects import arith, func, llvm, math, memref, scf
 from xdsl.dialects.builtin import (
     AnyFloat,
+    ArrayAttr,
     IndexType,
     IntegerAttr,
     IntegerType,
     MemRefType,
     ModuleOp,
     NoneAttr,
+    StringAttr,
     UnrealizedConversionCastOp,
     i32,
     i64,
@@ -27,7 +29,7 @@ from xdsl.rewriter import InsertPoint
 from xdsl.traits import ConstantLike, SymbolTable
 
 from hpacml.abi.symbols import RECORDED
-from hpacml.passes.common.block_sums import sum_in_blocks
+from hpacml.passes.common.block_reductions import REDUCTIONS, Reduction, reduce_in_blocks
 from hpacml.passes.common.bodies import modules
 from hpacml.passes.common.located import Builder, Rewriter
 from hpacml.passes.common.origins import VIEWS
@@ -70,8 +72,9 @@ class HpacmlOutlineParallelLoopsPass(ModulePass):
       scf.for %i = %begin to %end step %c1 {
         memref.store %a, %x[%i] : memref<?xf64>
     ```
-    where `%values` points to what iterations use, and `%work` is about how many instructions all of them take. A marked
-    `scf.for` adds to what it carries: it becomes such a loop over blocks of iterations, whose sums are added in order.
+    where `%values` points to what iterations use, and `%work` is about how many instructions all of them take. An
+    `scf.for` that is marked with the reductions (`["add", "maxs"]`) which are all that it does to what it carries
+    becomes such a loop over blocks of iterations, whose results are combined in order.
 
     A loop stays where iterations call what only the thread may that has entered the code: regions, prints, Python.
     """
@@ -80,13 +83,21 @@ class HpacmlOutlineParallelLoopsPass(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         for module in modules(op):
-            marked = [each for each in module.walk() if each.attributes.pop(THREADS, None) is not None]
+            marked = {each: each.attributes.pop(THREADS) for each in module.walk() if THREADS in each.attributes}
             loops = [each for each in marked if isinstance(each, _Loop) and not _is_inside(each, marked)]
             for loop in list(filter(_may_be_shared, loops)):
-                _outline(*(sum_in_blocks(loop) if isinstance(loop, scf.ForOp) else (loop, _work(loop))), module)
+                if isinstance(loop, scf.ForOp):
+                    _outline(*reduce_in_blocks(loop, _reductions(marked[loop])), module)
+                else:
+                    _outline(loop, _work(loop), module)
 
 
-def _is_inside(loop: Operation, others: Sequence[Operation]) -> bool:
+def _reductions(attribute: Attribute) -> list[Reduction]:
+    names = [cast(StringAttr, each).data for each in cast("ArrayAttr[Attribute]", attribute)]
+    return [next(each for each in REDUCTIONS if each == name) for name in names]
+
+
+def _is_inside(loop: Operation, others: Iterable[Operation]) -> bool:
     return any(other is not loop and other.is_ancestor(loop) for other in others)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from hpacml.errors import HpacmlError
+from hpacml.errors import CompileError, HpacmlError
 from hpacml.runtime.shim import runtime
 from tests.frontend import orbits
 from tests.frontend.kernels import check, kernel_of
@@ -117,6 +117,76 @@ def test_sums_of_floats() -> None:
     torch.set_num_threads(before)
     assert found == [found[0]] * 3
     assert found[0] == pytest.approx(expected, rel=1e-10)
+
+
+EXTREMA = """
+@hpacml.kernel
+def extrema(x: Float64[Any, "N"], f: Float32[Any, "N"], c: Int64[Any, "N"], u: UInt8[Any, "N"], first: float):
+    a, b, p, q, v, w = first, first, first, first, f[0], np.float32(0)
+    low, high, ulow, uhigh, ulast = 10**9, -10**9, u[0], u[0], u[0]
+    for i in prange(len(x)):
+        a = max(a, x[i])
+        b = min(b, x[i], -x[i])
+        p = np.maximum(p, x[i])
+        q = np.minimum(q, x[i])
+        if v > f[i] * 2:
+            v = f[i] * 2
+        if i % 3:
+            if f[i] > w:
+                w = f[i]
+        low = min(c[i], low)
+        for j in range(3):
+            high = max(high, c[i] + j)
+        ulow = np.minimum(u[i], ulow)
+        uhigh = max(u[i], uhigh)
+        if ulast <= u[i]:
+            ulast = u[i]
+    return a, b, p, q, v, w, low, high, ulow, uhigh, ulast
+"""
+
+SPECIAL = [np.nan, -0.0, 0.0, 1.0, -1.0, np.inf, -np.inf]
+
+
+@pytest.mark.parametrize("values", [SPECIAL, SPECIAL[1:3], SPECIAL[:1], None], ids=["all", "zeros", "nan", "random"])
+def test_least_and_greatest_numbers(values: list[float] | None) -> None:
+    """Of equal numbers it is the one of Python, and NaN counts where it does there."""
+    random, kernel = np.random.default_rng(4), kernel_of(EXTREMA)
+    for size, first in [(1, 0.0), (3000, 0.0), (3000, -0.0), (3000, np.nan), (20_001, -2.0)]:
+        x = random.standard_normal(size) if values is None else random.choice(values, size)
+        c, u = random.integers(-(2**60), 2**60, size), random.integers(0, 256, size).astype(np.uint8)
+        arrays = x, x.astype(np.float32), c, u
+        check(kernel, lambda arrays=arrays, first=first: (*arrays, first), calls=1)
+
+
+@pytest.mark.parametrize(
+    "step", ["m = max(x[i], m)", "m = np.maximum(x[i], m)", "if x[i] >= m: m = x[i]", "m = min(max(x[i], 2.0), m)"]
+)
+def test_orders_of_floats_that_matter(step: str) -> None:
+    kernel = kernel_of(f"""
+@hpacml.kernel
+def k(x: Float64[Any, "N"]):
+    m = x[0]
+    for i in prange(len(x)):
+        {step}
+    return m
+""")
+    x = np.random.default_rng(5).choice(SPECIAL[:3], 100_000)
+    check(kernel, lambda: (x,), calls=1, joins=True)
+
+
+@pytest.mark.parametrize("function", ["g = lambda: s", "g = (lambda: s, 1)[0]"])
+def test_functions_that_see_a_sum_as_it_grows(function: str) -> None:
+    kernel = kernel_of(f"""
+@hpacml.kernel
+def k(x: Int64[Any, "N"]):
+    s = 0
+    {function}
+    for i in prange(len(x)):
+        s += 1
+        x[i] = g()
+""")
+    with pytest.raises(CompileError, match="'s' has a value before this parallel loop"):
+        kernel(np.zeros(10, int))
 
 
 FAILING = """

@@ -47,7 +47,7 @@ from hpacml.frontend.python.statements import Statements
 from hpacml.frontend.python.types import Refusal
 from hpacml.frontend.python.unchanged import Meanings, unchanged
 from hpacml.frontend.python.values import Array, Inner, Opaque, Record, Static, Unset, Value
-from hpacml.frontend.python.variables import assigned
+from hpacml.frontend.python.variables import own_names
 from hpacml.functors.tensor_functor import Functor
 from hpacml.runtime.arrays.views import Layout
 from hpacml.runtime.databases.origins import Origin, is_other, told_apart
@@ -148,7 +148,7 @@ class _Compiler:
         emitter = Emitter(self._declarations, kernel.fastmath)
         calls = Calls(self.link, self._inlining)
         notes = self._notes.of(kernel.function)
-        function = Function(kernel.source, kernel.surroundings, _own_names(node), notes, kernel.parameters)
+        function = Function(kernel.source, kernel.surroundings, own_names(node), notes, kernel.parameters)
         evaluator = Evaluator(function, emitter, calls)
         statements = Statements(evaluator, Directives(evaluator, self, kernel.name), _names_read(node))
         parameters = _Parameters(kernel, layouts, constants, emitter)
@@ -174,7 +174,7 @@ class _Compiler:
         self, source: Source, caller: Evaluator, function: Inner | Definition
     ) -> tuple[Evaluator, Callable[[list[ast.stmt]], bool]]:
         """The evaluator of a function whose code takes the place of a call, and what compiles its statements."""
-        calls, names = Calls(self.link, self._inlining), _own_names(source.function)
+        calls, names = Calls(self.link, self._inlining), own_names(source.function)
         if isinstance(function, Inner):
             outer = function.outer
             evaluator = Evaluator(Function(source, outer.surroundings, names, outer.notes), caller.emit, calls, outer)
@@ -288,13 +288,6 @@ def _returned(kernel: Definition, evaluator: Evaluator) -> tuple[Result | None, 
         raise kernel.source.error(last, value.reason)
     with evaluator.at(last.value or last):
         return returned(evaluator, last, value)
-
-
-def _own_names(function: ast.FunctionDef | ast.Lambda) -> frozenset[str]:
-    """The local names of a function: its parameters, and the names that it assigns."""
-    arguments = function.args
-    parameters = {each.arg for each in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)}
-    return frozenset(parameters.union(assigned(function.body if isinstance(function, ast.FunctionDef) else [])))
 
 
 def _names_read(function: ast.FunctionDef | ast.Lambda) -> frozenset[str]:

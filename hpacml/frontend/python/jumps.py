@@ -33,7 +33,7 @@ from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from hpacml.frontend.python.values import Value
@@ -162,16 +162,6 @@ def nest(loop: ast.For, count: int) -> list[ast.stmt]:
             left = ast.copy_location(ast.Break(), loop)
             body.append(ast.copy_location(ast.If(_read(stop, loop), [left], []), loop))
     return [assign(stop, ast.Constant(False), loop), *body] if breaks(loop.body) else body
-
-
-def only_accumulates(statements: Sequence[ast.stmt], names: Collection[str]) -> bool:
-    """Whether all that statements do with variables is `x += ...` and the like."""
-    for statement in statements:
-        accumulators = [node.target for node in ast.walk(statement) if isinstance(node, ast.AugAssign)]
-        for node in ast.walk(statement):
-            if isinstance(node, ast.Name) and node.id in names and not any(node is each for each in accumulators):
-                return False
-    return True
 
 
 def assign(name: str, value: ast.expr, place: ast.stmt) -> ast.Assign:

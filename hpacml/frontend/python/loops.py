@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from xdsl.dialects.builtin import AnyFloat, IndexType, UnitAttr, f32, f64
+from xdsl.dialects.builtin import ArrayAttr, IndexType, StringAttr, UnitAttr
 from xdsl.dialects.scf import ConditionOp, ForOp, ParallelOp, ReduceOp, WhileOp
 from xdsl.ir import Block, Region
 
 from hpacml.frontend import plain
-from hpacml.frontend.python import conditions, iteration, jumps
+from hpacml.frontend.python import accumulators, conditions, iteration, jumps
+from hpacml.frontend.python.accumulators import Step
 from hpacml.frontend.python.evaluator import Evaluator
 from hpacml.frontend.python.iteration import Series
-from hpacml.frontend.python.kinds import type_of
-from hpacml.frontend.python.number import Number
+from hpacml.frontend.python.kinds import AnyKind, type_of
+from hpacml.frontend.python.number import Kind, Number
 from hpacml.frontend.python.ranges import Counters, Range, range_of
 from hpacml.frontend.python.types import BOOL, INT
-from hpacml.frontend.python.values import Unset, Value
-from hpacml.frontend.python.variables import Kinds, Variables, assigned
+from hpacml.frontend.python.values import Inner, Unset, Value
+from hpacml.frontend.python.variables import Kinds, Variables, assigned, read_outside
+from hpacml.passes.common.block_reductions import Reduction
 from hpacml.passes.common.work import THREADS
 
 MOST_UNROLLED = 16
@@ -84,13 +86,13 @@ class Loops:
 
         stop = jumps.hidden("stop", node)
         loop = _For(node, frozenset(assigned([node.target])), set, range, jumps.loop_body(node.body, stop))
-        sums = self._sums(loop) if parallel else []
-        if parallel and not sums:
+        steps: Mapping[str, Step | None] = self._steps(loop) if parallel else {}
+        if parallel and not steps:
             self._parallel(loop)
         elif jumps.breaks(node.body):
             self._with_break(loop, stop)
         else:
-            self._counting(loop, sums)
+            self._counting(loop, steps)
 
     def _unrolled(self, node: ast.For, series: Series, most: int) -> None:
         """Compile the body once for each position, of which those beyond the length are passed over."""
@@ -128,10 +130,14 @@ class Loops:
             self._variables.set(jumps.hidden(f"size{axis}", node), size)
         self._statements(jumps.nest(node, len(sizes)))
 
-    def _sums(self, loop: _For) -> list[str]:
-        """The variables with a value before the loop, if all that iterations do with them is to add to them."""
-        names = [name for name in assigned(loop.body) if isinstance(self._variables.now.get(name), Number)]
-        return names if jumps.only_accumulates(loop.body, names) else []
+    def _steps(self, loop: _For) -> Mapping[str, Step | None]:
+        """What iterations do to variables with a value before the loop, if all that they do is to accumulate."""
+        now = self._variables.now
+        names = {name for name in assigned(loop.body) if isinstance(now.get(name), Number)}
+        functions = [value.source.function for value in now.values() if isinstance(value, Inner)]
+        if any(names & read_outside(function) for function in functions):
+            return {}
+        return accumulators.steps(loop.body, names, self._evaluator.meaning) or {}
 
     def while_(self, node: ast.While) -> None:
         stop = jumps.hidden("stop", node)
@@ -152,8 +158,8 @@ class Loops:
 
     # -- the kinds of loops ----------------------------------------------------------------------
 
-    def _counting(self, loop: _For, sums: Sequence[str] = ()) -> None:
-        """Add an scf.for. Threads may take `sums` where their order does not matter."""
+    def _counting(self, loop: _For, steps: Mapping[str, Step | None]) -> None:
+        """Add an scf.for. Threads may run it if all that it carries has steps, whose order does not matter."""
         lower, upper, step = self._counters.bounds(loop.range)
         variables = self._variables
 
@@ -169,19 +175,15 @@ class Loops:
         )
         variables.end_block(block, after, found, loop.node)
         op = ForOp(lower, upper, step, variables.values(found, loop.node), block)
-        if sums and found.keys() <= set(sums) and self._may_be_regrouped(loop, op):
-            op.attributes[THREADS] = UnitAttr()
+        reductions = [self._reduction(steps.get(name), kind) for name, kind in found.items()]
+        if steps and None not in reductions:
+            op.attributes[THREADS] = ArrayAttr(StringAttr(each) for each in reductions if each)
         self._emit.op(op)
         variables.leave_loop(loop.node, after, loop.targets)
         variables.set_values(found, op.results)
 
-    def _may_be_regrouped(self, loop: _For, op: ForOp) -> bool:
-        """Whether what a loop carries are sums that are the same, or as good, in another order."""
-        kinds = [node.op for each in loop.body for node in ast.walk(each) if isinstance(node, ast.AugAssign)]
-        types = [value.type for value in op.results]
-        return all(isinstance(kind, ast.Add | ast.Sub) for kind in kinds) and all(
-            not isinstance(type, AnyFloat) or (self._emit.fastmath and type in (f32, f64)) for type in types
-        )
+    def _reduction(self, step: Step | None, kind: AnyKind) -> Reduction | None:
+        return step.reduction(kind, self._emit.fastmath) if step and isinstance(kind, Kind) else None
 
     def _parallel(self, loop: _For) -> None:
         if jumps.breaks(loop.node.body):

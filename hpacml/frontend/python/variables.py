@@ -403,6 +403,18 @@ def assigned(statements: Iterable[ast.AST]) -> dict[str, ast.AST]:
     return names
 
 
+def own_names(function: ast.FunctionDef | ast.Lambda) -> frozenset[str]:
+    """The local names of a function: its parameters, and the names that it assigns."""
+    arguments = function.args
+    parameters = {each.arg for each in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)}
+    return frozenset(parameters.union(assigned(function.body if isinstance(function, ast.FunctionDef) else [])))
+
+
+def read_outside(function: ast.FunctionDef | ast.Lambda) -> set[str]:
+    """The names in a function that are not local."""
+    return {node.id for node in ast.walk(function) if isinstance(node, ast.Name)} - own_names(function)
+
+
 def _spelled(name: str) -> str:
     """A variable in an error text. The compiler's own variables are bools, which never disagree, or the result."""
     name = name.removeprefix(".").removesuffix("@left") if _is_of_leaving(name) else name

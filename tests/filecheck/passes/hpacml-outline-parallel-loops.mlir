@@ -87,8 +87,41 @@ func.func @sum(%x: memref<?xindex>, %n: index, %first: index) -> index {
     %a = memref.load %x[%i] : memref<?xindex>
     %t = arith.addi %s, %a : index
     scf.yield %t : index
-  } {hpacml_threads}
+  } {hpacml_threads = ["add"]}
   func.return %sum : index
+}
+
+// Each block begins with what is neutral. Python keeps the first of equal numbers, NumPy the last.
+
+// CHECK-LABEL: func.func @extrema
+// CHECK:         func.call @hpacml_parallel
+// CHECK:         scf.for {{.*}} iter_args(%[[A:.*]] = %a, %[[B:.*]] = %b, %[[C:.*]] = %c)
+// CHECK-NEXT:      %[[X:.*]] = memref.load
+// CHECK-NEXT:      %[[MORE:.*]] = arith.cmpf ogt, %[[X]], %[[A]]
+// CHECK-NEXT:      arith.select %[[MORE]], %[[X]], %[[A]]
+// CHECK-NEXT:      %[[Y:.*]] = memref.load
+// CHECK-NEXT:      %[[LESS:.*]] = arith.cmpf olt, %[[B]], %[[Y]]
+// CHECK-NEXT:      %[[NAN:.*]] = arith.cmpf uno, %[[B]], %[[B]]
+// CHECK-NEXT:      %[[STAYS:.*]] = arith.ori %[[LESS]], %[[NAN]]
+// CHECK-NEXT:      arith.select %[[STAYS]], %[[B]], %[[Y]]
+// CHECK-NEXT:      %[[Z:.*]] = memref.load
+// CHECK-NEXT:      arith.minui %[[C]], %[[Z]] : i8
+func.func @extrema(%x: memref<?xf64>, %u: memref<?xi8>, %n: index, %a: f64, %b: f64, %c: i8) -> (f64, f64, i8) {
+  %0 = arith.constant 0 : index
+  %1 = arith.constant 1 : index
+  %r:3 = scf.for %i = %0 to %n step %1 iter_args(%p = %a, %q = %b, %r = %c) -> (f64, f64, i8) {
+    %s = memref.load %x[%i] : memref<?xf64>
+    %more = arith.cmpf ogt, %s, %p : f64
+    %t = arith.select %more, %s, %p : f64
+    %less = arith.cmpf olt, %q, %s : f64
+    %nan = arith.cmpf uno, %q, %q : f64
+    %stays = arith.ori %less, %nan : i1
+    %v = arith.select %stays, %q, %s : f64
+    %k = memref.load %u[%i] : memref<?xi8>
+    %w = arith.minui %r, %k : i8
+    scf.yield %t, %v, %w : f64, f64, i8
+  } {hpacml_threads = ["python_max", "numpy_minimum", "minu"]}
+  func.return %r#0, %r#1, %r#2 : f64, f64, i8
 }
 
 // CHECK-LABEL: func.func private @scaled_iterations
@@ -99,3 +132,9 @@ func.func @sum(%x: memref<?xindex>, %n: index, %first: index) -> index {
 // CHECK-LABEL: llvm.func internal @hpacml_share(%{{.*}}: !llvm.ptr, %{{.*}}: i64, %{{.*}}: i64)
 // CHECK:         func.call @scaled_iterations
 // CHECK-NEXT:    llvm.return
+
+// CHECK-LABEL: func.func private @extrema_iterations
+// CHECK:         %[[LEAST:.*]] = arith.constant 0xfff0000000000000 : f64
+// CHECK-NEXT:    %[[MOST:.*]] = arith.constant 0x7ff0000000000000 : f64
+// CHECK-NEXT:    %[[ONES:.*]] = arith.constant -1 : i8
+// CHECK:         scf.for {{.*}} iter_args(%{{.*}} = %[[LEAST]], %{{.*}} = %[[MOST]], %{{.*}} = %[[ONES]])
