@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import random
 import warnings
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from hpacml.errors import ModelError, summary
 from hpacml.training.batches import Chunk, Order, Rows, loader
 from hpacml.training.config import Config
 from hpacml.training.deployed import Scaled
+from hpacml.training.folder import CHECKPOINT
 from hpacml.training.region_table import Tensors
 from hpacml.training.splits import Numbers
 
@@ -93,7 +95,7 @@ class Fit(lightning.LightningModule):
                 return None
 
     def on_train_epoch_start(self) -> None:
-        cast(Any, torch).manual_seed(drawn(self.config.seed, self.attempt, self.current_epoch))
+        seed(self.config.seed, self.attempt, self.current_epoch)
         self._sums.zero_()
 
     def training_step(self, chunk: Chunk, _: int) -> None:
@@ -246,7 +248,7 @@ def fit(
     The second are for validation. None in all processes of several but the first. Raises StuckError for a network that
     learns nothing, after as many attempts as the config allows.
     """
-    checkpoint = folder / "last.ckpt"
+    checkpoint = folder / CHECKPOINT
     left = _left(checkpoint)
     if left is not None and left.ended:
         return left
@@ -276,9 +278,12 @@ def _left(checkpoint: Path) -> Fitted | None:
         return None
 
 
-def drawn(*numbers: int) -> int:
-    """Make a seed of numbers."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
+def seed(*numbers: int) -> None:
+    """Begin all random numbers anew, those that a network may be made of: Torch's, NumPy's and Python's."""
+    drawn = int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
+    cast(Any, torch).manual_seed(drawn)
+    np.random.seed(drawn % (1 << 32))
+    random.seed(drawn)
 
 
 def _fit(
@@ -290,7 +295,7 @@ def _fit(
     progress: bool,
     attempt: int,
 ) -> Fitted | None:
-    checkpoint = folder / "last.ckpt"
+    checkpoint = folder / CHECKPOINT
     stop = config.early_stop
     stopping = (
         []

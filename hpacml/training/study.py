@@ -21,7 +21,7 @@ from hpacml.training.batches import Rows, chains, held
 from hpacml.training.config import Config
 from hpacml.training.deployed import Scaled, base, deployed, require_residual, scalings
 from hpacml.training.finite import require_finite
-from hpacml.training.fitting import drawn
+from hpacml.training.fitting import seed
 from hpacml.training.region_table import Part, Shape, Tensors, table
 from hpacml.training.splits import PARTS, Numbers, split
 from hpacml.training.statistics import Digest, Moments
@@ -81,7 +81,7 @@ class Study:
 
     def make(self, attempt: int) -> Scaled:
         """Make the network of an attempt, with weights of its own. Raises ModelError for what is no network."""
-        cast(Any, torch).manual_seed(drawn(self.config.seed, attempt))
+        seed(self.config.seed, attempt)
         made = cast(object, self.factory(self.config.network, self.inputs, self.outputs))
         if not isinstance(made, nn.Module):
             raise ModelError(f"the factory {self.name} gives a {type(made).__name__}, which is no torch.nn.Module")

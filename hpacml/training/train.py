@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import os
+import random
 import sys
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -14,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from pytorch_lightning.utilities import rank_zero as ranks
 from rich.console import Console
@@ -28,6 +28,7 @@ from hpacml.training.comparison import Comparison, score
 from hpacml.training.config import Config
 from hpacml.training.deployed import deployed
 from hpacml.training.fitting import Fitted, fit
+from hpacml.training.folder import alone, prepare, write_logs
 from hpacml.training.pictures import draw, learning_curve
 from hpacml.training.scores import table, table_per_output
 from hpacml.training.study import Factory, Study
@@ -90,11 +91,11 @@ def train(
     target = Path(os.path.abspath(out))
     folder = target.with_suffix(".train")
     console = Console(quiet=quiet or RANK > 0, highlight=False)
-    with open_database(databases) as database, _own_torch(chosen):
+    with open_database(databases) as database, _own_state(chosen), alone(folder, RANK):
         study = Study(_region(database, region), chosen, factory, name, target)
         console.print(_introduction(study), markup=False, soft_wrap=True)
-        if RANK == 0:
-            _prepare(folder, study.fingerprint(), resume, console)
+        if RANK == 0 and prepare(folder, study.fingerprint(), resume):
+            console.print(f"going on with the training in {folder}, which was not finished", markup=False)
         predictors = baselines_of(study.parts["train"], study.table.same, baselines)
         rows, starts = study.rows()
         fitted = fit(study.make, chosen, rows, starts, folder, progress=console.is_terminal)
@@ -108,7 +109,7 @@ def train(
         told = _told(study, fitted, validation, comparison)
         save_model(module, target, example=study.example, maps=study.region.maps, metadata=told)
         metrics = {**told["training"], "model": str(target), "seconds": time.monotonic() - began}
-        _write(folder, metrics, fitted)
+        write_logs(folder, metrics, fitted.history)
         if chosen.pictures:
             learning_curve(folder / "learning_curve.png", fitted.history, ("training", "validation"))
             draw(folder, study.parts["test"], _predict(module, chosen), study.grid)
@@ -148,9 +149,9 @@ def _region(database: Database, label: str | None) -> Region:
 
 
 @contextmanager
-def _own_torch(config: Config) -> Generator[None]:
+def _own_state(config: Config) -> Generator[None]:
     """Leave the program its random numbers and its number of threads."""
-    threads = torch.get_num_threads()
+    threads, numbers, others = torch.get_num_threads(), np.random.get_state(), random.getstate()
     with cast(Any, torch).random.fork_rng():
         try:
             if config.threads is not None:
@@ -158,21 +159,8 @@ def _own_torch(config: Config) -> Generator[None]:
             yield
         finally:
             torch.set_num_threads(threads)
-
-
-def _prepare(folder: Path, fingerprint: str, resume: bool, console: Console) -> None:
-    """Make the folder of a training, with what a killed one left only if that was the same. Raises ConfigError."""
-    mark, checkpoint = folder / "training.sha256", folder / "last.ckpt"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if checkpoint.exists():
-            if resume and mark.exists() and mark.read_text() == fingerprint:
-                console.print(f"going on with the training in {folder}, which was not finished", markup=False)
-            else:
-                checkpoint.unlink()
-        mark.write_text(fingerprint)
-    except OSError as error:
-        raise ConfigError(f"cannot write to '{error.filename or folder}': {error.strerror}") from error
+            np.random.set_state(numbers)
+            random.setstate(others)
 
 
 def _introduction(study: Study) -> str:
@@ -261,20 +249,3 @@ def _conclude(console: Console, metrics: Mapping[str, Any], comparison: Comparis
     for remark in metrics["remarks"]:
         console.print(remark, markup=False, soft_wrap=True)
     console.print(metrics["model"], markup=False, soft_wrap=True)
-
-
-def _write(folder: Path, metrics: Mapping[str, Any], fitted: Fitted) -> None:
-    """Write the logs, and remove what a killed training goes on with. Raises ConfigError."""
-    try:
-        _write_logs(folder, metrics, fitted)
-    except OSError as error:
-        raise ConfigError(f"the model is written, but not '{error.filename or folder}': {error.strerror}") from error
-
-
-def _write_logs(folder: Path, metrics: Mapping[str, Any], fitted: Fitted) -> None:
-    (folder / "metrics.json").write_text(json.dumps(metrics, indent=2))
-    with open(folder / "history.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, ["epoch", "training", "validation", "lr"])
-        writer.writeheader()
-        writer.writerows(fitted.history)
-    (folder / "last.ckpt").unlink(missing_ok=True)

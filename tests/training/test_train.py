@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -436,3 +437,13 @@ def test_another_network_does_not_go_on_with_the_weights_of_one(
     assert (data / "model.train" / "last.ckpt").exists()
     hpacml.train("data.h5", config=small(network={"hidden": [8], "activation": "tanh"}))
     assert "going on" not in capsys.readouterr().out
+
+
+def test_two_trainings_in_one_folder(data: Path) -> None:
+    folder = data / "model.train"
+    folder.mkdir()
+    with open(folder / "lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(ConfigError, match=r"another process trains in .*model\.train"):
+            hpacml.train("data.h5", config=small(), quiet=True)
+    assert hpacml.train("data.h5", config=small(), quiet=True).path.exists()
