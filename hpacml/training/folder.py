@@ -6,9 +6,9 @@ import csv
 import fcntl
 import json
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from hpacml.errors import ConfigError
 
@@ -18,20 +18,17 @@ CHECKPOINT = "last.ckpt"
 @contextmanager
 def alone(folder: Path, rank: int) -> Generator[None]:
     """Have the folder for this process, and those that it starts. Raises ConfigError where another one trains there."""
-    with nullcontext() if rank else _locked(folder):
+    with ExitStack() as held:
+        if not rank:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                fcntl.flock(held.enter_context(open(folder / "lock", "w")), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                reason = f"another process trains in '{folder}': wait for it, or write to another file"
+                raise ConfigError(reason) from error
+            except OSError as error:
+                raise _unwritable(folder, error) from error
         yield
-
-
-def _locked(folder: Path) -> IO[str]:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = open(folder / "lock", "w")  # noqa: SIM115 (the caller closes it, which opens the lock)
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise ConfigError(f"another process trains in '{folder}': wait for it, or write to another file") from error
-    except OSError as error:
-        raise _unwritable(folder, error) from error
-    return file
 
 
 def prepare(folder: Path, fingerprint: str, resume: bool) -> bool:
