@@ -36,12 +36,14 @@ from hpacml.pipelines import make_context, run_passes
 
 REGION = """
 hpacml.functor @point : [i] = ([i])
-func.func @f(%t: memref<9xf32>, %c: i1) {
+func.func @f(%t: memref<9xf32>, %c: i1, %step: f64) {
   %a = hpacml.map inout @point(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
   %true = arith.constant true
   %false = arith.constant false
-  hpacml.ml predicated(CONDITION) if(%true) inout(%a : !hpacml.mapping<9xf32>) label "Wärme" model "größe.pt2" batch 16
-      on_error "accurate" engine "auto" database "é.h5" sample <every: 2> units <t: "°C"> attributes {note = "kept"} {
+  %b = hpacml.map to @point(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
+  hpacml.ml predicated(CONDITION) if(%true) inout(%a : !hpacml.mapping<9xf32>) truth(%b : !hpacml.mapping<9xf32>)
+      numbers(%step) label "Wärme" model "größe.pt2" batch 16 on_error "accurate" engine "auto"
+      database "é.h5" sample <every: 2> units <t: "°C"> meta ["step"] attributes {note = "kept"} {
     "test.op"() : () -> ()
   }
   func.return
@@ -51,11 +53,11 @@ func.func @f(%t: memref<9xf32>, %c: i1) {
 
 DIRECTIVE = (
     'ml(predicated: c) in(a) out(b) inout(d) model("m.pt2") database("d.h5") label("heat") if(c) batch(16) engine(auto) '
-    'sample(every: 2) units(a: "K")'
+    'sample(every: 2) units(a: "K") meta(step: n + 1) truth(e, f)'
 )
 """The same as a directive."""
 
-OPERANDS = {"in", "out", "inout", "if"}
+OPERANDS = {"in", "out", "inout", "if", "truth"}
 """The clauses that are operands of the operation; the others are properties."""
 
 Op = TypeVar("Op", bound=Operation)
@@ -88,7 +90,7 @@ def test_the_directive_has_every_clause() -> None:
 
 def test_a_region_has_the_clauses_of_its_directive() -> None:
     condition = test.TestOp(result_types=[i1]).results[0]
-    region = ml_op(directive(), "f", [], condition, condition, Region(), on_error="raise")
+    region = ml_op(directive(), "f", [], condition, condition, [], Region(), on_error="raise")
     assert region.properties.keys() == MlOp.get_irdl_definition().properties.keys()
     assert directive().clauses.keys() - OPERANDS <= region.properties.keys()
 
@@ -118,7 +120,7 @@ def test_what_a_region_becomes_has_its_clauses(kind: type[Operation]) -> None:
     expanded = one(kind, run_passes(module("%c"), "expand"))
     definition = kind.get_irdl_definition().properties.keys()
     assert expanded.properties.keys() == definition
-    for name in definition - {"maps", "operandSegmentSizes"}:
+    for name in definition - {"maps", "truth", "operandSegmentSizes"}:
         assert expanded.properties[name] == region.properties[name]
 
 
@@ -129,6 +131,7 @@ SITES = [
     (InferOp, InferSite("heat", Source(), None, None, (), TENSORS, TENSORS)),
     (SampleOp, SampleSite("heat", Source(argument="db"), Sampling(every=2, fraction=0.5, seed=7))),
     (CollectOp, CollectSite("heat", Source("d.h5"), ("f(a)",), TENSORS[:1], TENSORS[1:], Sampling(2), (("a", "K"),))),
+    (CollectOp, CollectSite("heat", Source(), ("f(a)",), TENSORS, TENSORS, meta=("step",), truth=("f(b)",))),
     (CollectOp, CollectSite("heat", Source(), (), TENSORS, TENSORS)),
 ]
 

@@ -440,6 +440,18 @@ def test_collecting_is_not_captured(machine: Simulated, capturing: Capturing) ->
         stencil.region(stencil.refuse, ml)(*there, 9, 11, None)
 
 
+def test_numbers_of_calls_and_a_truth_are_collected(machine: Simulated) -> None:
+    ml = f"ml(collect) {stencil.CLAUSES} truth(one(t[1:n-1, 1:m-1])) meta(size: n * 0.5) database('told.h5')"
+    heat, grids = stencil.region(lambda t, new: None, ml), stencil.grids()
+    for _ in range(6):
+        heat(*map(machine.there, grids), 9, 11, None)
+    hpacml.flush()
+    with hpacml.open_database("told.h5") as database:
+        found = database["heat"]
+        assert found.meta["size"][:].tolist() == [4.5] * 6
+        np.testing.assert_array_equal(found.outputs[0][5][..., 0], grids[0][1:-1, 1:-1])
+
+
 def test_arrays_of_the_host_are_not_captured(machine: Simulated, capturing: Capturing) -> None:
     functor = hpacml.functor("one: [i, 0:1] = ([i])", target="gpu")
     with capturing(), pytest.raises(hpacml.DeviceError, match="arrays of the host cannot be captured"):

@@ -153,7 +153,10 @@ class SampleSite(Site):
 
 @dataclass(frozen=True, slots=True)
 class CollectSite(Site):
-    """A call of `hpacml_collect`. `sample` is None where all calls are collected; `units` are sorted by arrays."""
+    """A call of `hpacml_collect`. `sample` is None where all calls are collected; `units` are sorted by arrays.
+
+    `truth` has the maps of the outputs where these are not those of the region, and `meta` the names of numbers.
+    """
 
     kind = "collect"
     symbol = "hpacml_collect"
@@ -164,6 +167,8 @@ class CollectSite(Site):
     outputs: tuple[TensorType, ...] = ()
     sample: Sampling | None = None
     units: tuple[tuple[str, str], ...] = ()
+    meta: tuple[str, ...] = ()
+    truth: tuple[str, ...] = ()
 
     def _fields(self) -> Json:
         record: Json = {
@@ -177,6 +182,10 @@ class CollectSite(Site):
             record["sample"] = self.sample.settings
         if self.units:
             record["units"] = dict(self.units)
+        if self.meta:
+            record["meta"] = self.meta
+        if self.truth:
+            record["truth"] = self.truth
         return record
 
     @staticmethod
@@ -189,6 +198,8 @@ class CollectSite(Site):
             TensorType.parse(record["outputs"]),
             Sampling.of(record["sample"]) if "sample" in record else None,
             tuple(sorted(record.get("units", {}).items())),
+            tuple(record.get("meta", ())),
+            tuple(record.get("truth", ())),
         )
 
 

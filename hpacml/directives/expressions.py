@@ -42,7 +42,7 @@ COMPARISONS: dict[str, type[ast.cmpop]] = {
     "!=": ast.NotEq,
 }
 _SPELLING = {kind: text for text, kind in (ARITHMETIC | COMPARISONS).items()}
-_COMPUTE: dict[type[ast.operator | ast.cmpop], Callable[[Number, Number], Number]] = {
+COMPUTE: dict[type[ast.operator | ast.cmpop], Callable[[Number, Number], Number]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
@@ -236,7 +236,7 @@ def _evaluation(node: ast.expr, expr: Expr) -> Evaluation:
             positive = _evaluation(operand, expr)
             return lambda values: fitting(-positive(values))
         case ast.BinOp(left=left, op=op, right=right):
-            a, b, compute = _evaluation(left, expr), _evaluation(right, expr), _COMPUTE[type(op)]
+            a, b, compute = _evaluation(left, expr), _evaluation(right, expr), COMPUTE[type(op)]
 
             def of_both(values: Mapping[str, object]) -> Number:
                 try:
@@ -251,7 +251,7 @@ def _evaluation(node: ast.expr, expr: Expr) -> Evaluation:
             return lambda values: combine(one(values) for one in each)
         case ast.Compare(left=left, ops=ops, comparators=comparators):
             first = _evaluation(left, expr)
-            others = [(_COMPUTE[type(op)], _evaluation(c, expr)) for op, c in zip(ops, comparators, strict=True)]
+            others = [(COMPUTE[type(op)], _evaluation(c, expr)) for op, c in zip(ops, comparators, strict=True)]
 
             def of_chain(values: Mapping[str, object]) -> bool:
                 a = first(values)

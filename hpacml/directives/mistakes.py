@@ -20,6 +20,8 @@ SYNONYMS = {
     "inference": "infer",
     "input": "in",
     "inputs": "in",
+    "labels": "truth",
+    "metadata": "meta",
     "name": "label",
     "online": "infer",
     "output": "out",
@@ -265,13 +267,12 @@ def _directives(place: _Place) -> Hints:
 
 def _settings(place: _Place) -> Hints:
     """Fixes in the clauses that take pairs."""
-    sample = place.owner == "sample"
-    if not sample and place.owner != "units":
+    pair = {"sample": "sample(every: 10)", "meta": "meta(step: n)", "units": 'units(t: "K")'}.get(place.owner or "")
+    if pair is None:
         return {}
-    pair = "sample(every: 10)" if sample else 'units(t: "K")'
     return {
         f"a ':' comes after it, as in {pair}": place.accepted == {":"},
-        f"say {'what the number is' if sample else 'of which array'}, as in {pair}": (
+        f"say {'of which array' if place.owner == 'units' else 'what the number is'}, as in {pair}": (
             place.accepted == {"NAME"} and (place.found[0].isdigit() or place.found[0] in "'\".-")
         ),
         f"give at least one, as in {pair}": place.found == ")" and place.top == "(",

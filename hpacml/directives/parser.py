@@ -41,6 +41,7 @@ from hpacml.directives.syntax import (
     FunctorDirective,
     Item,
     MapDirective,
+    Metadatum,
     MlDirective,
     Mode,
     Name,
@@ -57,7 +58,7 @@ MAX_LENGTH = 1 << 15
 FIELDS = {"in": "inputs", "out": "outputs", "inout": "inouts", "if": "if_condition"}
 """The fields of these clauses; the field of any other has the clause's name."""
 
-LISTS = {"in", "out", "inout", "units"}
+LISTS = {"in", "out", "inout", "units", "meta", "truth"}
 FILE_SUFFIXES = {"pt", "pt2", "safetensors", "h5", "hdf5"}
 """The ends of names that are files without quotes, rather than attributes."""
 
@@ -99,6 +100,11 @@ def parse_sampling(text: str) -> Sampling:
     return cast(Sampling, parse_text(text, "sampling"))
 
 
+def parse_condition(text: str) -> Expr:
+    """The condition in `text`, such as `step > 10 and t < 0.5`."""
+    return cast(Expr, parse_text(text, "bool_expr"))
+
+
 def require_text(text: object, what: str) -> str:
     """Return `text`. Raises `DirectiveError`, which calls it `what`, if it is not a string."""
     if not isinstance(text, str):
@@ -129,7 +135,7 @@ class _SoftKeywords(PostLex):
 
 _OPTIONS: dict[str, Any] = {
     "parser": "lalr",
-    "start": ["directive", "directives", "functor_decl", "targets", "sampling"],
+    "start": ["directive", "directives", "functor_decl", "targets", "sampling", "bool_expr"],
     "propagate_positions": True,
 }
 
@@ -344,6 +350,16 @@ class _Builder:
 
     def unit(self, _: Meta, array: Token, unit: str) -> tuple[Token, Unit]:
         return array, Unit(Name(self._path(array), _span(array)), unit)
+
+    def meta(self, _: Meta, *settings: tuple[Token, ast.expr]) -> tuple[Metadatum, ...]:
+        self._refuse_twice(key for key, _ in settings)
+        if dotted := next((key for key, _ in settings if "." in key), None):
+            raise self._error(f"'{dotted}' cannot be a name: only values have attributes", dotted)
+        spans = (Span(node.col_offset, node.end_col_offset or 0) for _, node in settings)
+        return tuple(
+            Metadatum(unicodedata.normalize("NFKC", key), Expr(node, span, self.text))
+            for (key, node), span in zip(settings, spans, strict=True)
+        )
 
     def _refuse_twice(self, keys: Iterable[Token]) -> None:
         seen: set[str] = set()

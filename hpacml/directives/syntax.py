@@ -169,6 +169,17 @@ class Unit:
         return f"{self.array}: {_quoted(self.unit)}"
 
 
+@dataclass(frozen=True)
+class Metadatum:
+    """A number that is stored for each call, in the clause `meta`."""
+
+    name: str
+    value: Expr
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.value}"
+
+
 Mode = Literal["infer", "collect", "predicated"]
 Item = Application | Name
 
@@ -194,6 +205,8 @@ class MlDirective:
     engine: Engine | None = None
     sample: Sampling | None = None
     units: tuple[Unit, ...] = ()
+    meta: tuple[Metadatum, ...] = ()
+    truth: tuple[Item, ...] = ()
     clauses: Mapping[str, Span] = field(compare=False, repr=False)
     span: Span = field(compare=False, repr=False)
     text: str = field(compare=False, repr=False)
@@ -216,6 +229,10 @@ class MlDirective:
             parts.append(f"sample({self.sample})")
         if self.units:
             parts.append(f"units({_list(self.units)})")
+        if self.meta:
+            parts.append(f"meta({_list(self.meta)})")
+        if self.truth:
+            parts.append(f"truth({_list(self.truth)})")
         return " ".join(parts)
 
 

@@ -49,9 +49,9 @@ def _names(ml: MlDirective, maps: Iterable[tuple[FunctorDirective, Sequence[Targ
     for source in (ml.model, ml.database):
         if isinstance(source, Name):
             yield source.id
-    for condition in (ml.condition, ml.if_condition):
-        if condition is not None:
-            yield from condition.names
+    for expr in (ml.condition, ml.if_condition, *(each.value for each in ml.meta)):
+        if expr is not None:
+            yield from expr.names
     for directive, targets in maps:
         yield from names_of(entry for entries in (directive.lhs, *directive.rhs) for entry in entries)
         yield from (target.array for target in depth_first(targets))

@@ -16,7 +16,12 @@ from hpacml.directives.syntax import MlDirective, Name
 from hpacml.errors import DirectiveError
 from hpacml.frontend.scope import Keyword
 
-MAP_OF_CLAUSE: dict[Keyword, Direction] = {"in": Direction.To, "out": Direction.From, "inout": Direction.Inout}
+MAP_OF_CLAUSE: dict[Keyword, Direction] = {
+    "in": Direction.To,
+    "out": Direction.From,
+    "inout": Direction.Inout,
+    "truth": Direction.To,
+}
 """The direction of the maps in each clause."""
 
 
@@ -26,10 +31,14 @@ def ml_op(
     mappings: Sequence[tuple[Keyword, SSAValue]],
     condition: SSAValue | None,
     if_condition: SSAValue | None,
+    numbers: Sequence[SSAValue],
     body: Region,
     on_error: str | None = None,
 ) -> MlOp:
-    """The operation of `ml` in `function`. `mappings` has the maps of its clauses, in the order of the model."""
+    """The operation of `ml` in `function`. `mappings` has the maps of its clauses, in the order of the model.
+
+    `numbers` are the values of its clause `meta`.
+    """
 
     def of(keyword: Keyword) -> list[SSAValue]:
         return [mapping for used_in, mapping in mappings if used_in == keyword]
@@ -43,12 +52,15 @@ def ml_op(
         inputs=of("in"),
         outputs=of("out"),
         inouts=of("inout"),
+        truths=of("truth"),
+        numbers=numbers,
         model=_source(ml.model),
         database=_source(ml.database),
         batch=None if ml.batch is None else ml.batch.rows or 0,
         on_error=on_error,
         engine=ml.engine,
         sample=None if ml.mode == "infer" else ml.sample or _sampling_of_environment(),
+        meta=[each.name for each in ml.meta],
         units={unit.array.id: unit.unit for unit in ml.units},
     )
 

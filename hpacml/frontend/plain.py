@@ -43,6 +43,10 @@ def approx(directive: str, *, unchecked: bool = False, on_error: OnError | None 
       compiled.
     - `units`: the units of arrays, as in units(t: "K", v: "m/s"), allowed in any mode. The database records them, and
       refuses calls with other units.
+    - `meta`: numbers of each call, as in meta(step: n, t: n * dt), allowed in any mode. The database has them as
+      float64, as they are before the body runs.
+    - `truth`: what is collected in place of the outputs, a map for each and of as many dimensions, allowed in any mode.
+      It is gathered after the body.
     """
     return nullcontext()
 

@@ -32,7 +32,7 @@ from hpacml.frontend.functor import define_operators
 from hpacml.frontend.mangling import symbol_for
 from hpacml.frontend.maps import AppliedFunctor, End, integers_of, numbers_of
 from hpacml.frontend.placement import Machine, device_of, on_host, require_machine
-from hpacml.frontend.scope import Keyword, Scope, check_units
+from hpacml.frontend.scope import READS, Keyword, Scope, check_units
 from hpacml.frontend.sources import views_of
 from hpacml.frontend.unfinished import require_finished
 from hpacml.runtime.arrays.changes import note_writes, require_in_place
@@ -125,7 +125,7 @@ class Region(Decorated, Generic[P, R]):
         self._attributes = attributes_of(
             self._ml, ((functor, targets) for _, functor, targets in self._maps), directives
         )
-        written = [target.array for keyword, _, targets in self._maps for target in targets if keyword != "in"]
+        written = [target.array for keyword, _, targets in self._maps for target in targets if keyword not in READS]
         self._outputs = Outputs(function.__name__, written, self._attributes)
         self._plans: dict[tuple[str, ...], _Plan] = {}
         self._compiled: dict[tuple[object, ...], Callable[..., object]] = {}
@@ -167,7 +167,7 @@ class Region(Decorated, Generic[P, R]):
         uses = scope.uses(ml, lambda application: (scope.functor(application, text), application.targets))
         check_units(ml, (target.array for use in uses for target in depth_first(use.map[1])))
         numbers = (number for use in uses for number in AppliedFunctor(*use.map, frozenset()).open_numbers)
-        for expr in (*numbers, ml.condition, ml.if_condition):
+        for expr in (*numbers, ml.condition, ml.if_condition, *(each.value for each in ml.meta)):
             for node in expr.variables if isinstance(expr, Expr) else ():
                 if (message := wrong(node.id)) is not None:
                     raise DirectiveError(message, text, node.col_offset, node.end_col_offset or 0)
@@ -194,7 +194,10 @@ class Region(Decorated, Generic[P, R]):
         frame = Frame(bound.values, [body], self._paths, (bound.plan.arrays, bound.views))
         if infers:
             note_writes(bound.views, bound.plan.written)
-        scalars = [*bound.numbers, *bound.conditions]
+        scalars: list[float] = [*bound.numbers, *bound.conditions]
+        if self._ml.meta:
+            collects = active and not infers
+            scalars += [float(evaluate(each.value, bound.values)) if collects else 0.0 for each in self._ml.meta]
         # The original code uses arrays of the host where they are, so only the model needs the GPU.
         target = self._target if infers or self._target == "cpu" else None
         if on_host(bound.views, target):
@@ -285,7 +288,7 @@ class Region(Decorated, Generic[P, R]):
             of_each = [views[name] for name in each.arrays]
             of_map = [view.shape for view in of_each]
             params = {name: integers[name] for name in each.functor.used_params}
-            way: Way = "to" if keyword == "in" else "from"
+            way: Way = "to" if keyword in READS else "from"
             numbers = numbers_of(each.open_numbers, bound.values, each.arrays, of_each)
             mapped = each.resolve(way, of_map, numbers, params)
             for name, box in zip(each.arrays, boxes(mapped, each.trees, of_map), strict=True):
@@ -321,7 +324,7 @@ class Region(Decorated, Generic[P, R]):
             )
             numbers = tuple(dict.fromkeys(number for _, m in maps for number in m.open_numbers))
             arrays = tuple(dict.fromkeys(name for _, m in maps for name in m.arrays))
-            written = {target.array for keyword, m in maps for target in m.targets if keyword != "in"}
+            written = {target.array for keyword, m in maps for target in m.targets if keyword not in READS}
             params = tuple(dict.fromkeys(name for _, m in maps for name in m.functor.used_params))
             single = {name: rank for _, m in maps for name, rank in m.numbers.items()}
             elements = frozenset(name for _, m in maps for name in m.elements)
@@ -372,7 +375,7 @@ class Region(Decorated, Generic[P, R]):
 
     def _module(self, bound: _Call, copied: bool = False) -> ModuleOp:
         """A module of one function of the arrays, perhaps `copied` to a device, the numbers and the conditions."""
-        from xdsl.dialects.builtin import IndexType, i1
+        from xdsl.dialects.builtin import IndexType, f64, i1
 
         from hpacml.frontend.ml import MAP_OF_CLAUSE, ml_op
         from hpacml.frontend.wrapper import ArrayType, Wrapper
@@ -386,12 +389,13 @@ class Region(Decorated, Generic[P, R]):
             wrapper.argument(param, IndexType())
         condition = None if ml.condition is None else wrapper.hidden("condition", i1)
         if_condition = None if ml.if_condition is None else wrapper.hidden("if", i1)
+        meta = [wrapper.hidden(each.name, f64) for each in ml.meta]
         mappings: list[tuple[Keyword, SSAValue]] = [
             (keyword, wrapper.map(m, MAP_OF_CLAUSE[keyword], [numbers[number] for number in m.open_numbers]).mapping)
             for keyword, m in plan.maps
         ]
         name, body = self.py_func.__name__, wrapper.call_body()
-        wrapper.builder.insert(ml_op(ml, name, mappings, condition, if_condition, body, self._on_error))
+        wrapper.builder.insert(ml_op(ml, name, mappings, condition, if_condition, meta, body, self._on_error))
         return wrapper.finish()
 
 

@@ -20,14 +20,18 @@ from hpacml.errors import DirectiveError
 from hpacml.functors.application import Way
 
 M = TypeVar("M")
-Keyword = Literal["in", "out", "inout"]
+Keyword = Literal["in", "out", "inout", "truth"]
 
 REQUIRED_MAPS: dict[Keyword, tuple[Way, ...]] = {
     "in": ("to",),
     "out": ("from",),
     "inout": ("to", "from"),
+    "truth": ("to",),
 }
 """The map directives that an array must have if a clause names it."""
+
+READS: frozenset[Keyword] = frozenset(("in", "truth"))
+"""The clauses whose arrays a region does not write."""
 
 
 class Use(NamedTuple, Generic[M]):
@@ -109,7 +113,7 @@ class Scope(Generic[M]):
         return directive
 
     def uses(self, ml: MlDirective, make: Callable[[Application], M]) -> list[Use[M]]:
-        """The maps of the clauses `in`, `out`, `inout`, in this order. `make` turns an application into a map.
+        """The maps of the clauses `in`, `out`, `inout`, `truth`, in this order. `make` turns an application into a map.
 
         Raises `DirectiveError` if a name is neither a named map nor an array with one map, and if clauses contradict
         each other.
@@ -119,7 +123,14 @@ class Scope(Generic[M]):
         found += self._clause("in", ml.inputs, ml.text, make)
         found += self._clause("out", ml.outputs, ml.text, make)
         found += self._clause("inout", ml.inouts, ml.text, make)
-        return found
+        truth = self._clause("truth", ml.truth, ml.text, make)
+        if truth and len(truth) != (outputs := sum(use.keyword not in READS for use in found)):
+            raise DirectiveError(
+                f"'truth' has {len(truth)} of the region's outputs, which are {outputs}: give one in the place of each",
+                ml.text,
+                *ml.clauses["truth"],
+            )
+        return [*found, *truth]
 
     def _clause(
         self, keyword: Keyword, items: Iterable[Application | Name], text: str, make: Callable[[Application], M]

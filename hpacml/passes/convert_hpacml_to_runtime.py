@@ -173,8 +173,9 @@ class _Calls:
             **_given(op, CollectSite), inputs=_tensor_types(op.inputs), outputs=_tensor_types(op.outputs)
         )
         builder = Builder(InsertPoint.before(op))
-        tensors = _descriptors([*op.inputs, *op.outputs], op, builder)
-        self._call(site, [tensors, op.milliseconds], builder)
+        rooms = [_descriptor(each, op, builder) for each in (*op.inputs, *op.outputs)]
+        rooms += [_kept(number, op, builder) for number in op.numbers]
+        self._call(site, [_pointers(rooms, op, builder), op.milliseconds], builder)
         Rewriter.erase_op(op)
 
     def check_map(self, op: CheckMapOp) -> None:
@@ -345,18 +346,32 @@ def _descriptors(tensors: Sequence[SSAValue], op: Operation, builder: Builder) -
     """Store pointers to memref descriptors in an array on the stack; its address, null without tensors."""
     if not tensors:
         return builder.insert(llvm.ZeroOp.build(result_types=[POINTER])).res
-    pointers = _stack(op, POINTER, len(tensors))
-    for position, tensor in enumerate(tensors):
-        tensor_type = cast(MemRefType, tensor.type)
-        words = descriptor_type(tensor_type.get_num_dims())
-        if not isinstance(tensor_type.memory_space, NoneAttr):
-            generic = memref.MemorySpaceCastOp.from_type_and_target_space(tensor, tensor_type, NoneAttr())
-            tensor = builder.insert(generic).dest
-        descriptor = builder.insert(UnrealizedConversionCastOp.get([tensor], [words])).results[0]
-        room = _stack(op, words, 1)
-        builder.insert(llvm.StoreOp(descriptor, room))
+    return _pointers([_descriptor(tensor, op, builder) for tensor in tensors], op, builder)
+
+
+def _pointers(rooms: Sequence[SSAValue], op: Operation, builder: Builder) -> SSAValue:
+    """Store pointers in an array on the stack; its address."""
+    pointers = _stack(op, POINTER, len(rooms))
+    for position, room in enumerate(rooms):
         _store(room, pointers, position, POINTER, builder)
     return pointers
+
+
+def _descriptor(tensor: SSAValue, op: Operation, builder: Builder) -> SSAValue:
+    """Store a memref descriptor on the stack; its address."""
+    tensor_type = cast(MemRefType, tensor.type)
+    if not isinstance(tensor_type.memory_space, NoneAttr):
+        generic = memref.MemorySpaceCastOp.from_type_and_target_space(tensor, tensor_type, NoneAttr())
+        tensor = builder.insert(generic).dest
+    words = descriptor_type(tensor_type.get_num_dims())
+    return _kept(builder.insert(UnrealizedConversionCastOp.get([tensor], [words])).results[0], op, builder)
+
+
+def _kept(value: SSAValue, op: Operation, builder: Builder) -> SSAValue:
+    """Store a value on the stack; its address."""
+    room = _stack(op, value.type, 1)
+    builder.insert(llvm.StoreOp(value, room))
+    return room
 
 
 def _memory(address: SSAValue, type: MemRefType, builder: Builder) -> SSAValue:

@@ -55,7 +55,8 @@ class HpacmlExpandMlPass(ModulePass):
       hpacml.collect "r" database "d" ins(%x) outs(%y) time %ms
     }
     ```
-    With `on_error "raise"` the model writes or the function is left, so the scatter needs no `scf.if`.
+    With `on_error "raise"` the model writes or the function is left, so the scatter needs no `scf.if`. The maps of
+    `truth` are gathered behind the body in place of the outputs.
     With `sample` what collects comes under `%sampled = hpacml.sample "r" database "d" <...>`, else only the body runs.
     With `if(%c)` all of this comes under one more `scf.if`. Maps are copied to each region that uses them, under its
     `if`, so that they are checked there, however many regions share one.
@@ -115,10 +116,14 @@ class _Expansion:
         """Copy the maps to where the region runs, under its `if`: there, and only there, they are checked."""
         op = self.op
         mappings = {value: map_of(value, op) for value in (*op.inputs, *op.outputs, *op.inouts)}
-        self.maps = list(mappings.values())
-        for value, map_op in mappings.items():
-            own = builder.insert(map_op.clone()).mapping
+        self.maps = [*mappings.values(), *(map_of(value, op) for value in op.truths)]
+        for value in mappings:
+            own = self._take_map(value, builder)
             value.replace_uses_with_if(own, lambda use: use.operation is op)
+
+    def _take_map(self, mapping: SSAValue, builder: Builder) -> SSAValue:
+        """Copy a map, which is checked where its copy stands: that of a truth only where calls are collected."""
+        return builder.insert(map_of(mapping, self.op).clone()).mapping
 
     def _infer(self, builder: Builder) -> None:
         op = self.op
@@ -162,14 +167,18 @@ class _Expansion:
     def _record(self, builder: Builder) -> None:
         op = self.op
         stages = Stages(op.label, "collect", builder, self.report)
+        truths = [self._take_map(mapping, builder) for mapping in op.truths]
         # The body may overwrite its inputs, so they are copied even where a map is packed memory.
         inputs = [_gather(mapping, "x", builder, fresh=True) for mapping in op.all_inputs]
         stages.end("gather", builder, zip(inputs, op.all_inputs, strict=True))
         milliseconds = self.body.run(builder)
         stages.end("body", builder)
-        outputs = [_gather(mapping, "y", builder) for mapping in op.all_outputs]
-        stages.end("outputs", builder, zip(outputs, op.all_outputs, strict=True))
-        builder.insert(CollectOp(op.clauses_for(CollectOp), _texts(op), inputs, outputs, milliseconds))
+        collected = truths or op.all_outputs
+        outputs = [_gather(mapping, "y", builder) for mapping in collected]
+        stages.end("outputs", builder, zip(outputs, collected, strict=True))
+        truth = ArrayAttr(_texts_of(truths, "to", op)) if truths else None
+        clauses = op.clauses_for(CollectOp)
+        builder.insert(CollectOp(clauses, _texts(op), truth, inputs, outputs, op.numbers, milliseconds))
         stages.finish("enqueue", builder)
 
     def _body_alone(self, builder: Builder) -> None:
@@ -202,12 +211,9 @@ def _gather(mapping: SSAValue, name: str, builder: Builder, fresh: bool = False)
 
 def _texts(op: MlOp) -> ArrayAttr[StringAttr]:
     """Functor and map of every input and output as text, for messages and for the database."""
+    return ArrayAttr([*_texts_of(op.all_inputs, "to", op), *_texts_of(op.all_outputs, "from", op)])
 
-    def text(mapping: SSAValue, direction: str) -> str:
-        map_op = map_of(mapping, op)
-        return f"{direction}: {functor_of(map_op, op).declaration} | {map_op.applied}"
 
-    def texts(mappings: Sequence[SSAValue], direction: str) -> list[StringAttr]:
-        return [StringAttr(text(mapping, direction)) for mapping in mappings]
-
-    return ArrayAttr([*texts(op.all_inputs, "to"), *texts(op.all_outputs, "from")])
+def _texts_of(mappings: Sequence[SSAValue], direction: str, op: MlOp) -> list[StringAttr]:
+    maps = [map_of(mapping, op) for mapping in mappings]
+    return [StringAttr(f"{direction}: {functor_of(each, op).declaration} | {each.applied}") for each in maps]

@@ -105,7 +105,7 @@ class Function:
         return HpacmlError(f"{self.name} was stopped by an error that left no trace, such as an interrupt")
 
 
-def call(function: Callable[..., object], views: Sequence[ArrayView], *scalars: int | bool) -> None:
+def call(function: Callable[..., object], views: Sequence[ArrayView], *scalars: float) -> None:
     """Call a compiled function whose arguments are arrays, then numbers."""
     descriptors = [descriptor(view) for view in views]  # must outlive the call
     function(*map(ctypes.addressof, descriptors), *scalars)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 
 from hpacml.errors import DatabaseError, plain
@@ -17,6 +18,9 @@ databases = typer.Typer(help="Databases of collected data.", no_args_is_help=Tru
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A database, which is an HDF5 file.")]
 Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Databases, which are HDF5 files.")]
+Where = Annotated[
+    str | None, typer.Option(metavar="CONDITION", help="Only calls whose numbers meet this, such as 'step >= 100'.")
+]
 Label = Annotated[str, typer.Argument(metavar="LABEL", help="The label of a region.")]
 
 
@@ -33,28 +37,42 @@ def list_regions(files: Files) -> None:
 
 
 @databases.command("info")
-def describe(files: Files) -> None:
-    """Show the datasets, the maps and the runs of each region in each FILE."""
+def describe(files: Files, where: Where = None) -> None:
+    """Show the datasets, the numbers of calls, the maps and the runs of each region in each FILE."""
     for file in files:
         with open_database(file) as database:
             for region in database.values():
-                _describe(region)
+                _describe(region, where)
 
 
-def _describe(region: Region) -> None:
+def _describe(region: Region, where: str | None) -> None:
     table = Table("dataset", "shape", "dtype")
     for tensor in region.tensors:
         sizes = ("varies" if size is None else str(size) for size in tensor.shape)
         table.add_row(tensor.name, " x ".join(sizes), tensor.dtype.name)
     show(f"{region.label}, calls: {region.calls}", table)
+    if region.meta:
+        _show_numbers(region, where)
     if region.schema is None:
         echo(f"{'written by HPAC-ML' if region.writer else 'not written by hpacml'}: it does not tell its maps\n")
     else:
         maps = "".join(f"  {text}\n" for text in region.schema.maps)
         units = f", {units_text(region.schema)}" if region.units else ""
-        echo(f"{region.schema}, by {region.writer}{units}, of the maps\n{maps}")
+        truth = "".join(f"  {text}\n" for text in region.truth)
+        outputs = f"with the truth, in the place of the outputs\n{truth}" if truth else ""
+        echo(f"{region.schema}, by {region.writer}{units}, of the maps\n{maps}{outputs}")
     if region.runs:
         _show_runs(region)
+
+
+def _show_numbers(region: Region, where: str | None) -> None:
+    chosen = np.ones(region.calls, bool) if where is None else region.calls_where(where)
+    table = Table("number", "from", "to")
+    for name, numbers in region.meta.items():
+        values = numbers[:][chosen]
+        values = values[np.isfinite(values)]
+        table.add_row(name, *(f"{each:.15g}" for each in (values.min(), values.max())) if len(values) else ("", ""))
+    show(f"{region.label}, numbers of {'all calls' if where is None else f'{chosen.sum()} calls where {where}'}", table)
 
 
 def _show_runs(region: Region) -> None:
@@ -140,12 +158,13 @@ def plot_region(
     label: Label,
     out: Annotated[Path, typer.Option(help="The picture to write, PNG.")],
     features: Annotated[int, typer.Option(min=1, help="As many histograms at most.")] = 64,
+    where: Where = None,
 ) -> None:
-    """Draw a histogram for each feature of the inputs and outputs of one region."""
+    """Draw a histogram for each feature of the inputs and outputs of one region, and of the numbers of its calls."""
     from hpacml.tools.plot import plot
 
     with open_database(file) as database:
-        total = plot(database[label], out, features)
+        total = plot(database[label], out, features, where)
     echo(f"{out}: {min(total, features)} of {total} features")
 
 

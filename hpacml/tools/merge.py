@@ -36,7 +36,7 @@ def merge(out: Path, sources: list[Path], virtual: bool) -> list[Region]:
 
 
 def _write(group: Any, region: Region, virtual: Path | None) -> None:
-    tensors = (*region.inputs, *region.outputs)
+    tensors = (*region.inputs, *region.outputs, *region.meta.values())
     varies = any(tensor.varies for tensor in tensors)
     stored = [part for tensor in tensors for part in tensor.parts if isinstance(part, Points)]
     if virtual and (varies or stored):
@@ -63,7 +63,7 @@ def _write(group: Any, region: Region, virtual: Path | None) -> None:
 
 def _copy_points(group: Any, tensors: Sequence[Tensor], region: Region) -> None:
     """Write calls that differ in their points."""
-    maps = () if region.schema is None else region.schema.maps
+    maps = () if region.schema is None else region.schema.maps_of_columns
     layouts = layouts_of(maps, [tuple(tensor.shapes[0].tolist()) for tensor in tensors])
     most = [int(layout.points(tensor.shapes).max()) for layout, tensor in zip(layouts, tensors, strict=True)]
     columns = create_columns(group, [tensor.name for tensor in tensors], layouts, most)

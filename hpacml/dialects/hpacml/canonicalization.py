@@ -86,6 +86,8 @@ class FoldConstantConditions(RewritePattern):
                     op.inputs,
                     op.outputs,
                     op.inouts,
+                    op.truths,
+                    op.numbers,
                 ],
                 properties={**op.properties, "mode": ModeAttr(mode), "sample": sample},
                 attributes=op.attributes,

@@ -78,6 +78,8 @@ class DataClauses(TextualOperation, ABC):
     database = opt_prop_def(SOURCE)
     sample = opt_prop_def(SampleAttr)
     units = opt_prop_def(UnitsAttr)
+    meta = opt_prop_def(TEXTS)
+    """The names of numbers that each call has."""
 
     def verify_(self) -> None:
         verify_sample(self.sample)
@@ -89,7 +91,7 @@ MODEL_CLAUSES = (
     "(`model` custom<Given>($model)^)? (`batch` $batch^)? (`on_error` custom<Given>($on_error)^)? "
     "(`engine` custom<Given>($engine)^)?"
 )
-DATA_CLAUSES = "(`database` custom<Given>($database)^)? (`sample` $sample^)? (`units` $units^)?"
+DATA_CLAUSES = "(`database` custom<Given>($database)^)? (`sample` $sample^)? (`units` $units^)? (`meta` $meta^)?"
 
 
 @irdl_op_definition
@@ -103,7 +105,8 @@ class MlOp(ModelClauses, DataClauses, HasCanonicalizationPatternsInterface):
     where the model fails, and `engine` says what computes it: "auto", "torch" or "compiled"; when absent the
     environment decides. `sample` says which calls are collected, when absent all: each `every`-th, of these a
     `fraction` by the random numbers of a `seed`, of these the first `most`. `units` are those of arrays, by their
-    names in the maps.
+    names in the maps. `meta` names the `numbers` of the call, which are collected; `truth` has maps that are collected
+    in place of the outputs, after the original code.
 
     Example:
     ```mlir
@@ -124,6 +127,8 @@ class MlOp(ModelClauses, DataClauses, HasCanonicalizationPatternsInterface):
     inputs = var_operand_def(MappingType)
     outputs = var_operand_def(MappingType)
     inouts = var_operand_def(MappingType)
+    truths = var_operand_def(MappingType)
+    numbers = var_operand_def(Float64Type())
 
     body = region_def("single_block")
 
@@ -133,7 +138,8 @@ class MlOp(ModelClauses, DataClauses, HasCanonicalizationPatternsInterface):
     assembly_format = (
         "$mode (`(` $condition^ `)`)? (`if` `(` $if_condition^ `)`)? "
         "(`in` `(` $inputs^ `:` type($inputs) `)`)? (`out` `(` $outputs^ `:` type($outputs) `)`)? "
-        "(`inout` `(` $inouts^ `:` type($inouts) `)`)? "
+        "(`inout` `(` $inouts^ `:` type($inouts) `)`)? (`truth` `(` $truths^ `:` type($truths) `)`)? "
+        "(`numbers` `(` $numbers^ `)`)? "
         f"`label` $label {MODEL_CLAUSES} {DATA_CLAUSES} attr-dict-with-keyword $body"
     )
 
@@ -148,6 +154,8 @@ class MlOp(ModelClauses, DataClauses, HasCanonicalizationPatternsInterface):
         inputs: Sequence[SSAValue] = (),
         outputs: Sequence[SSAValue] = (),
         inouts: Sequence[SSAValue] = (),
+        truths: Sequence[SSAValue] = (),
+        numbers: Sequence[SSAValue] = (),
         model: Source | str | None = None,
         batch: int | None = None,
         on_error: str | None = None,
@@ -155,9 +163,10 @@ class MlOp(ModelClauses, DataClauses, HasCanonicalizationPatternsInterface):
         database: Source | str | None = None,
         sample: Sampling | None = None,
         units: Mapping[str, str] | None = None,
+        meta: Sequence[str] = (),
     ):
         super().__init__(
-            operands=[condition, if_condition, inputs, outputs, inouts],
+            operands=[condition, if_condition, inputs, outputs, inouts, truths, numbers],
             properties={
                 "mode": ModeAttr(mode),
                 "label": StringAttr(label),
@@ -168,6 +177,7 @@ class MlOp(ModelClauses, DataClauses, HasCanonicalizationPatternsInterface):
                 "database": _source(database),
                 "sample": None if sample is None else SampleAttr(sample),
                 "units": UnitsAttr.of(units or {}),
+                "meta": ArrayAttr(map(StringAttr, meta)) if meta else None,
             },
             regions=[body],
         )
@@ -209,6 +219,14 @@ class MlOp(ModelClauses, DataClauses, HasCanonicalizationPatternsInterface):
         for mapping in self.all_outputs:
             if _direction(mapping) == Direction.To:
                 raise VerifyException("an output is mapped by a 'to' map")
+        for mapping in self.truths:
+            if _direction(mapping) == Direction.From:
+                raise VerifyException("a truth is mapped by a 'from' map")
+        _require_names(self.meta, self.numbers)
+        if self.truths and len(self.truths) != len(self.all_outputs):
+            raise VerifyException(f"{len(self.truths)} truths stand for {len(self.all_outputs)} outputs")
+        for truth, output in zip(self.truths, self.all_outputs, strict=False):
+            _require_same_rank(truth, output)
         maps = [mapping.owner for mapping in self.all_outputs if isinstance(mapping.owner, MapOp)]
         for one, other in permutations(maps, 2):
             if shared := {one.arrays[n] for n in one.index_arrays} & {other.arrays[n] for n in other.holding_elements}:
@@ -220,6 +238,20 @@ class MlOp(ModelClauses, DataClauses, HasCanonicalizationPatternsInterface):
 
 def _source(source: Source | str | None) -> Source | None:
     return StringAttr(source) if isinstance(source, str) else source
+
+
+def _require_names(meta: ArrayAttr[StringAttr] | None, numbers: Sequence[SSAValue]) -> None:
+    names = [] if meta is None else [name.data for name in meta]
+    if len(names) != len(numbers) or len(set(names)) != len(names):
+        raise VerifyException(f"{len(numbers)} numbers have the names {', '.join(names) or 'of none'}")
+
+
+def _require_same_rank(truth: SSAValue, output: SSAValue) -> None:
+    given, wanted = (len(cast(MappingType, mapping.type).get_shape()) for mapping in (truth, output))
+    if given != wanted:
+        raise VerifyException(
+            f"a truth of {given} dimension{'s' * (given != 1)} stands for an output of {wanted}: map it as that"
+        )
 
 
 def _direction(mapping: SSAValue) -> Direction | None:
@@ -403,7 +435,8 @@ class CollectOp(DataClauses):
     """
     Append inputs, outputs and the time of the original code to the region's group in the database.
 
-    `maps` holds their functors and maps as text; `sample` and `units` are those of the region, which are recorded.
+    `maps` holds functors and maps of the region as text, and `truth` those of `outs` if these are not the region's
+    outputs; `sample` and `units` are those of the region, which are recorded, and `numbers` those of the call.
 
     Example:
     ```mlir
@@ -415,25 +448,35 @@ class CollectOp(DataClauses):
 
     label = prop_def(TEXT)
     maps = opt_prop_def(TEXTS)
+    truth = opt_prop_def(TEXTS)
     inputs = var_operand_def(MemRefType)
     outputs = var_operand_def(MemRefType)
+    numbers = var_operand_def(Float64Type())
     milliseconds = operand_def(Float64Type())
 
     traits = traits_def(*READS_AND_WRITES)
     irdl_options = (AttrSizedOperandSegments(as_property=True),)
     custom_directives = (Given,)
     assembly_format = (
-        f"$label {DATA_CLAUSES} (`maps` $maps^)? "
+        f"$label {DATA_CLAUSES} (`maps` $maps^)? (`truth` $truth^)? "
         "`ins` `(` $inputs `:` type($inputs) `)` `outs` `(` $outputs `:` type($outputs) `)` "
-        "`time` $milliseconds attr-dict"
+        "(`numbers` `(` $numbers^ `)`)? `time` $milliseconds attr-dict"
     )
 
     def __init__(
         self,
         clauses: Mapping[str, Attribute],
         maps: ArrayAttr[StringAttr],
+        truth: ArrayAttr[StringAttr] | None,
         inputs: Sequence[SSAValue],
         outputs: Sequence[SSAValue],
+        numbers: Sequence[SSAValue],
         milliseconds: SSAValue,
     ):
-        super().__init__(operands=[inputs, outputs, milliseconds], properties={**clauses, "maps": maps})
+        super().__init__(
+            operands=[inputs, outputs, numbers, milliseconds], properties={**clauses, "maps": maps, "truth": truth}
+        )
+
+    def verify_(self) -> None:
+        super().verify_()
+        _require_names(self.meta, self.numbers)

@@ -42,9 +42,9 @@ from hpacml.frontend.python.context import MISSING
 from hpacml.frontend.python.evaluator import Evaluator
 from hpacml.frontend.python.number import Number, as_number
 from hpacml.frontend.python.scalars import exceeds_int
-from hpacml.frontend.python.types import ARRAY_DTYPES, INT
+from hpacml.frontend.python.types import ARRAY_DTYPES, FLOAT, INT
 from hpacml.frontend.python.values import Array, Opaque, Static, Unset, describe
-from hpacml.frontend.scope import Keyword, Scope, Use, check_units
+from hpacml.frontend.scope import READS, Keyword, Scope, Use, check_units
 from hpacml.frontend.sources import weak_dtype
 from hpacml.functors.arithmetic import OVERFLOW
 from hpacml.functors.targets import TargetTree, fill
@@ -431,13 +431,14 @@ class Directives:
         for use in uses:
             self._check_not_assigned(use, ml.text)
             mappings.append((use.keyword, self._mapping(use.map, MAP_OF_CLAUSE[use.keyword])))
-            if use.keyword != "in":
+            if use.keyword not in READS:
                 outputs.update(*(array.parameters for array in use.map.targets))
         self._evaluator.written |= outputs
         self._outputs = outputs
         ml = replace(ml, model=self._source(ml.model, ml.text), database=self._source(ml.database, ml.text))
         condition, if_condition = map(self._condition, (ml.condition, ml.if_condition))
-        return partial(ml_op, ml, self._label, mappings, condition, if_condition, on_error=self._on_error)
+        numbers = [self._double(each.value) for each in ml.meta]
+        return partial(ml_op, ml, self._label, mappings, condition, if_condition, numbers, on_error=self._on_error)
 
     def _check_not_assigned(self, use: Use[_BoundMap], text: str) -> None:
         """Refuse an array's name for its map if the name has been assigned another array since."""
@@ -456,6 +457,10 @@ class Directives:
 
     def _condition(self, expr: Expr | None) -> SSAValue | None:
         return None if expr is None else self._evaluator.numbers.ssa(self._evaluator.truth(expr.node))
+
+    def _double(self, expr: Expr) -> SSAValue:
+        numbers = self._evaluator.numbers
+        return numbers.ssa(numbers.convert(self._evaluator.number(expr.node), FLOAT))
 
     def _source(self, source: str | Name | None, text: str) -> str | Name | None:
         """A clause that names a parameter, or a constant, as what the call has: an argument, or a path."""

@@ -33,11 +33,11 @@ class Collection:
     def __init__(self, site: CollectSite) -> None:
         self._site = site
         self._types = (*site.inputs, *site.outputs)
-        self._pointers = ctypes.c_size_t * len(self._types)
+        self._pointers = ctypes.c_size_t * (len(self._types) + len(site.meta))
         self._brain = any(type.dtype == BRAIN for type in self._types)
         dtypes = _dtypes(site.inputs), _dtypes(site.outputs)
         sample = None if site.sample is None else str(site.sample)
-        self._schemas = cache(partial(writer.Schema, site.maps, *dtypes, site.units, sample))
+        self._schemas = cache(partial(Schema, site.maps, *dtypes, site.units, site.meta, site.truth, sample))
         """The schema of calls of a function: one object for all of them, since it is compared in each call."""
         self._last: tuple[Origin | None, Schema] | None = None
         """The function of the last call, and its schema."""
@@ -47,18 +47,24 @@ class Collection:
 
         On a device, `milliseconds` is the number of events from the one before the body to the one behind it.
         """
-        typed = list(zip(self._pointers.from_address(tensors), self._types, strict=True))
+        pointers = self._pointers.from_address(tensors)
+        typed = list(zip(pointers, self._types, strict=False))
+        numbers = [np.array(ctypes.c_double.from_address(pointer).value) for pointer in pointers[len(typed) :]]
         path, schema = self._path(), self._schema()
         if (call := innermost()) is None:
             arrays = [array_from_descriptor(address, type.dtype, type.rank) for address, type in typed]
-            self._append(path, schema, arrays, milliseconds)
+            self._append(path, schema, arrays, numbers, milliseconds)
             return
         from hpacml.runtime.gpu import collecting
 
         views = [view_of_descriptor(address, type.dtype, type.rank) for address, type in typed]
         body = call.body(int(milliseconds))
         collecting.collect(
-            call, path, views, body, lambda tensors, ms: self._append(path, schema, list(map(_numpy, tensors)), ms)
+            call,
+            path,
+            views,
+            body,
+            lambda tensors, ms: self._append(path, schema, list(map(_numpy, tensors)), numbers, ms),
         )
 
     def _schema(self) -> Schema:
@@ -67,11 +73,13 @@ class Collection:
             last = self._last = origin, self._schemas(origin)
         return last[1]
 
-    def _append(self, path: str, schema: Schema, arrays: Sequence[Array], milliseconds: float) -> None:
+    def _append(
+        self, path: str, schema: Schema, arrays: Sequence[Array], numbers: Sequence[Array], milliseconds: float
+    ) -> None:
         if self._brain:
             typed = zip(arrays, self._types, strict=True)
             arrays = [_widened(array) if type.dtype == BRAIN else array for array, type in typed]
-        writer.append(path, self._site.label, schema, arrays, milliseconds)
+        writer.append(path, self._site.label, schema, [*arrays, *numbers], milliseconds)
 
     def _path(self) -> str:
         given = find(self._site.database, environment.HPAC_DB_FILE)

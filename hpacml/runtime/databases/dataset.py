@@ -21,7 +21,7 @@ class RegionDataset(Dataset[tuple[Tensors, Tensors]]):
     """Pairs (input, output); `hpacml.open_database(...)[label].dataset(...)` makes and describes it.
 
     An index is a number, a slice, or a list or an array of numbers or of one truth value for each row; but for a number
-    the tensors have the rows first.
+    the tensors have the rows first. `chosen` tells for each row whether it is one of the dataset.
     """
 
     def __init__(
@@ -32,12 +32,14 @@ class RegionDataset(Dataset[tuple[Tensors, Tensors]]):
         split: Literal["train", "test"] | None,
         fraction: float,
         seed: int,
+        chosen: Array | None = None,
     ):
         self._inputs = inputs
         self._outputs = outputs
         self._dtype = dtype
         count = len((*inputs, *outputs)[0]) if inputs or outputs else 0
-        self._rows = range(count) if split is None else _part(count, split, fraction, seed)
+        rows = range(count) if chosen is None else np.flatnonzero(chosen)
+        self._rows = rows if split is None else np.asarray(rows)[_part(len(rows), split, fraction, seed)]
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -13,7 +13,7 @@ from hpacml.runtime.databases import origins
 from hpacml.runtime.databases.hdf5 import Array, Column, h5py, require_filters
 from hpacml.runtime.databases.own_objects import growing_group
 from hpacml.runtime.databases.runs import Run, add_run, read_runs
-from hpacml.runtime.databases.schema import Schema, units_text
+from hpacml.runtime.databases.schema import META, Schema, collected_text, units_text
 from hpacml.runtime.databases.settings import Storage
 from hpacml.runtime.databases.sweeps import misfit, sweeps_of
 from hpacml.runtime.databases.varying import Calls, Layout, VaryingCalls, layouts_of
@@ -59,7 +59,7 @@ class Group:
         self._recorded: set[str | None] = set()
         self._columns = list(columns.values())
         stored = [CallShape(column.shape, column.dtype) for column in self._columns]
-        self.layouts = layouts_of(schema.maps, [each.shape for each in stored[:-1]])
+        self.layouts = layouts_of(schema.maps_of_columns, [each.shape for each in stored[:-1]])
         """How the tensors of calls become points."""
         self._varying = VaryingCalls.find(self._group, self._names, self.layouts)
         self.calls = self._require_complete({name: column.calls for name, column in columns.items()})
@@ -122,12 +122,11 @@ class Group:
         storage = Storage.of_environment()
         group = file.create_group(self._label)
         try:
-            columns = {
-                name: Column.create(
-                    group, name, each.shape, _single(each.dtype) if storage.single else each.dtype, storage.filters
-                )
-                for name, each in zip(schema.columns, call_shapes, strict=True)
-            }
+            columns: dict[str, Column] = {}
+            for name, each in zip(schema.columns, call_shapes, strict=True):
+                single = storage.single and not name.startswith(META)
+                dtype = _single(each.dtype) if single else each.dtype
+                columns[name] = Column.create(group, name, each.shape, dtype, storage.filters)
             columns["runtime"] = Column.create(group, "runtime", *RUNTIME)
             schema.write(group)
         except BaseException:
@@ -173,6 +172,11 @@ def require_same(label: str, found: Schema, given: Schema) -> None:
             f"the group '{label}' holds data {units_text(found)}, but the region gives data "
             f"{units_text(given)}: make the clause units say the same, or use another label or another file"
         )
+    if (found.meta, found.truth) != (given.meta, given.truth):
+        raise DatabaseError(
+            f"the group '{label}' holds data {collected_text(found)}, but the region gives data "
+            f"{collected_text(given)}: make the clauses meta and truth say the same, or use another label or file"
+        )
     if found != given:
         raise DatabaseError(
             f"the group '{label}' holds tensors of {found}, but the region has {given}: "
@@ -195,8 +199,13 @@ def require_points(
 
 def _tell_misfit(label: str, schema: Schema, shapes: Sequence[tuple[int, ...]]) -> None:
     """Log, once for a region, that its tensors have no points in common."""
-    sweeps = sweeps_of(schema.maps, [len(shape) for shape in shapes])
-    if sweeps is None or (label, schema) in _told or (points := misfit(sweeps, shapes, schema.columns)) is None:
+    shapes = shapes[: len(schema.maps)]
+    sweeps = sweeps_of(schema.maps_of_columns[: len(shapes)], [len(shape) for shape in shapes])
+    if (
+        sweeps is None
+        or (label, schema) in _told
+        or (points := misfit(sweeps, shapes, schema.columns[: len(shapes)])) is None
+    ):
         return
     _told.add((label, schema))
     _log.warning(

@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from hpacml.errors import DatabaseError
+from hpacml.runtime.databases.hdf5 import Array
 from hpacml.runtime.databases.ranks import shards
 from hpacml.runtime.databases.reading import Files
 from hpacml.runtime.databases.runs import Run, run_of
+from hpacml.runtime.databases.schema import META
+from hpacml.runtime.databases.selection import calls_where
 from hpacml.runtime.databases.shards import Shard, require_same, shards_of, tensor_of
 from hpacml.runtime.databases.sweeps import Sweep, common, misfit, sweeps_of
 from hpacml.runtime.databases.tensors import Rows, Tensor
@@ -100,7 +103,9 @@ class Region:
     `inputs` and `outputs` are tensors [calls, *shape], of which a size is None if it differs from call to call;
     `runtime` is a tensor [calls] in milliseconds, or None if the file has none. `maps` are the texts of functors and
     maps, and `schema` has the dtypes too; both are None for files that hpacml did not write. `units` are those of
-    arrays, by name, if the region has the clause `units`. `runs` says who collected the calls.
+    arrays, by name, if the region has the clause `units`. `meta` has the numbers of calls: an array [calls] for each
+    name in the clause `meta`. `truth` has the texts of the maps of the outputs' data, if the region has the clause
+    `truth`; then `maps` tell which outputs these stand for. `runs` says who collected the calls.
     """
 
     def __init__(self, files: Files, shards: Sequence[Shard]):
@@ -121,6 +126,8 @@ class Region:
         tensors = {name: tensor_of(files, name, shards) for name in first.items}
         self._inputs = tuple(tensor for name, tensor in tensors.items() if name.startswith("input"))
         self._outputs = tuple(tensor for name, tensor in tensors.items() if name.startswith("output"))
+        self.meta = {name.removeprefix(META): each for name, each in tensors.items() if name.startswith(META)}
+        self.truth = () if first.schema is None else first.schema.truth
         self._oddity = next((oddity for shard in shards if (oddity := shard.oddity) is not None), None)
         self.runtime = tensors.get("runtime")
 
@@ -145,8 +152,15 @@ class Region:
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
-        """All tensors that are there: inputs, outputs and runtime."""
-        return (*self._inputs, *self._outputs, *([] if self.runtime is None else [self.runtime]))
+        """All tensors that are there: inputs, outputs, numbers of calls, and runtime."""
+        return (*self._inputs, *self._outputs, *self.meta.values(), *([] if self.runtime is None else [self.runtime]))
+
+    def calls_where(self, condition: str) -> Array:
+        """Tell for each call whether its numbers meet a condition, such as `step >= 100 and t < 0.5`.
+
+        Raises DatabaseError for names that are no numbers of the calls, and DirectiveError for what is no condition.
+        """
+        return calls_where(condition, self.meta, self.label)
 
     def run_of(self, call: int) -> Run | None:
         """Return the run that collected the call of this number, None if the file does not say."""
@@ -159,6 +173,7 @@ class Region:
         split: Literal["train", "test"] | None = None,
         fraction: float = 0.8,
         seed: int = 42,
+        where: str | None = None,
     ) -> RegionDataset:
         """Make a map-style Torch dataset of pairs (input, output), each a tensor, or a tuple of several tensors.
 
@@ -168,7 +183,8 @@ class Region:
         share, without the last dimension of the largest. Calls may differ in their points: `dataset[a:b]` of
         `rows="calls"` is of calls that agree. `dtype` converts the tensors. With `split` the dataset has a random part
         of the rows: `fraction` of them for "train", the others for "test", the same ones for the same `seed`.
-        `dataset[:]` is everything at once, as tensors.
+        `dataset[:]` is everything at once, as tensors. With `where`, a condition on the numbers of calls as for
+        `calls_where`, the dataset has the calls that meet it, of which `split` takes a part.
 
         The dataset reads when it is indexed, and can be pickled: each worker of a DataLoader opens its own files.
         Raises DatabaseError where tensors differ in their points.
@@ -177,11 +193,14 @@ class Region:
 
         if rows not in ("calls", "points"):
             raise DatabaseError(f"rows={rows!r} is neither 'calls' nor 'points'")
+        chosen = None if where is None else self.calls_where(where)
         if rows == "calls":
-            return RegionDataset(self.inputs, self.outputs, dtype, split, fraction, seed)
+            return RegionDataset(self.inputs, self.outputs, dtype, split, fraction, seed, chosen)
         self.require_points()
         inputs, outputs = ([self.points(tensor) for tensor in tensors] for tensors in (self.inputs, self.outputs))
-        return RegionDataset(inputs, outputs, dtype, split, fraction, seed)
+        if chosen is not None:
+            chosen = np.repeat(chosen, inputs[0].counts)
+        return RegionDataset(inputs, outputs, dtype, split, fraction, seed, chosen)
 
     def points(self, tensor: Tensor) -> Rows:
         """Return the rows of an input or output, one for each point: an array [points, *features], read when indexed.
@@ -223,7 +242,7 @@ class Region:
         """The sweep of each tensor, by its name."""
         tensors = (*self.inputs, *self.outputs)
         ranks = [tensor.ndim - 1 for tensor in tensors]
-        found = sweeps_of(self.maps or (), ranks)
+        found = sweeps_of(() if self.schema is None else self.schema.maps_of_columns[: len(ranks)], ranks)
         if found is None:
             sizes = [set(sizes) for sizes in zip(*(tensor.shape[1:] for tensor in tensors), strict=False)]
             shared = len(list(takewhile(lambda sizes: len(sizes) == 1, sizes)))

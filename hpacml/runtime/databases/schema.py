@@ -14,28 +14,41 @@ from hpacml.runtime.databases.origins import Origin
 from hpacml.runtime.map_digest import texts_sha256
 from hpacml.version import version
 
+META = "meta_"
+"""What the names of datasets of numbers begin with."""
+
 
 @dataclass(frozen=True, slots=True)
 class Schema:
     """What a region collects: the texts of its functors and maps, the dtypes of its tensors, the units of its arrays.
 
     The dtypes have the names of `hpacml.dtypes`. HDF5 has no bf16; such tensors are stored as float32. The units are
-    sorted pairs of array and unit. `sample` is the text of that clause, which says which calls, not which data, and
-    `origin` the function that is called.
+    sorted pairs of array and unit. `meta` names the numbers of each call. `truth` has the maps of the outputs' data
+    where that is not what the region computes. `sample` is the text of that clause, which says which calls, not which
+    data, and `origin` the function that is called.
     """
 
     maps: tuple[str, ...]
     input_dtypes: tuple[str, ...]
     output_dtypes: tuple[str, ...]
     units: tuple[tuple[str, str], ...] = ()
+    meta: tuple[str, ...] = ()
+    truth: tuple[str, ...] = ()
     sample: str | None = field(default=None, compare=False)
     origin: Origin | None = field(default=None, compare=False)
 
     @property
     def columns(self) -> list[str]:
-        """The names of the tensors' datasets, inputs first."""
+        """The names of the datasets of each call's tensors and numbers: inputs, outputs, numbers."""
         kinds = (("input", self.input_dtypes), ("output", self.output_dtypes))
-        return [f"{kind}_{i}" if i else kind for kind, dtypes in kinds for i in range(len(dtypes))]
+        tensors = [f"{kind}_{i}" if i else kind for kind, dtypes in kinds for i in range(len(dtypes))]
+        return [*tensors, *(META + name for name in self.meta)]
+
+    @property
+    def maps_of_columns(self) -> tuple[str, ...]:
+        """The map by which each of the datasets is collected; "" for a number."""
+        inputs = len(self.input_dtypes)
+        return (*self.maps[:inputs], *(self.truth or self.maps[inputs:]), *([""] * len(self.meta)))
 
     @property
     def sha256(self) -> str:
@@ -45,7 +58,7 @@ class Schema:
     @property
     def stored_dtypes(self) -> dict[str, str]:
         """NumPy's names of the stored dtypes, by dataset; the name of an unknown dtype stays as it is."""
-        dtypes = (*self.input_dtypes, *self.output_dtypes)
+        dtypes = (*self.input_dtypes, *self.output_dtypes, *(["f64"] * len(self.meta)))
         return {name: _stored(dtype) for name, dtype in zip(self.columns, dtypes, strict=True)}
 
     @staticmethod
@@ -55,7 +68,8 @@ class Schema:
         maps, inputs, outputs = texts
         if maps is None or inputs is None or outputs is None:
             return None
-        return Schema(maps, inputs, outputs, units=_read_units(group), origin=Origin.read(group))
+        meta, truth = (_texts(group, name) or () for name in ("meta", "truth"))
+        return Schema(maps, inputs, outputs, _read_units(group), meta, truth, origin=Origin.read(group))
 
     def write(self, group: Any) -> None:
         """Write the schema, and the shapes of the group's tensors, as attributes for `read` and `read_shapes`."""
@@ -69,6 +83,7 @@ class Schema:
             "output_shapes": [shape for name, shape in shapes.items() if name.startswith("output")],
             "hpacml_version": version(),
         }
+        attributes |= {name: list(texts) for name, texts in (("meta", self.meta), ("truth", self.truth)) if texts}
         if self.units:
             attributes["units"] = json.dumps(dict(self.units), ensure_ascii=False)
         for name, value in attributes.items():
@@ -84,6 +99,14 @@ def units_text(schema: Schema) -> str:
     """Describe the units of a schema, such as `in the units t: "K", u: "m/s"`."""
     units = ", ".join(f"{array}: {json.dumps(unit, ensure_ascii=False)}" for array, unit in schema.units)
     return f"in the units {units}" if units else "without units"
+
+
+def collected_text(schema: Schema) -> str:
+    """Describe the numbers and the truth of a schema."""
+    truth = "".join(f"\n    {text}" for text in schema.truth)
+    return f"with the numbers ({', '.join(schema.meta)})" + (
+        f" and the truth{truth}" if truth else " and without truth"
+    )
 
 
 def _read_units(group: Any) -> tuple[tuple[str, str], ...]:

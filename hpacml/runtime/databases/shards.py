@@ -16,12 +16,13 @@ from hpacml.runtime.databases.own_objects import region_group
 from hpacml.runtime.databases.parts import Fixed, Part, Points, offsets_of
 from hpacml.runtime.databases.reading import Files
 from hpacml.runtime.databases.runs import Run, read_runs
-from hpacml.runtime.databases.schema import Schema, np_dtype_name, units_text
+from hpacml.runtime.databases.schema import META, Schema, collected_text, np_dtype_name, units_text
 from hpacml.runtime.databases.sweeps import shown, sweep_of
 from hpacml.runtime.databases.tensors import Tensor
 from hpacml.runtime.databases.varying import VARYING
 
-_TENSOR = re.compile(r"(input|output)(_\d+)?|runtime")
+_TENSOR = re.compile(rf"(input|output)(_\d+)?|{META}.+|runtime")
+_KINDS = ("input", "output", META, "runtime")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -185,9 +186,11 @@ def _varying(label: str, name: str, dataset: Any, group: Any) -> Varying:
     return Varying(shapes, offsets, dims, swept)
 
 
-def _order(name: str) -> tuple[str, int]:
-    kind, _, number = name.partition("_")
-    return kind, int(number or 0)
+def _order(name: str) -> tuple[int, int]:
+    """Where a dataset stands: the numbers of calls are in the order of their names."""
+    kind = next(place for place, kind in enumerate(_KINDS) if name.startswith(kind))
+    number = name.partition("_")[2]
+    return kind, 0 if name.startswith(META) else int(number or 0)
 
 
 def _writer(group: Any, datasets: Any) -> str | None:
@@ -212,6 +215,9 @@ def require_same(first: Shard, other: Shard) -> None:
         refuse("maps", *maps)
     if first.schema and other.schema and first.schema.units != other.schema.units:
         refuse("units", units_text(first.schema), units_text(other.schema))
+    told = [None if shard.schema is None else collected_text(shard.schema) for shard in (first, other)]
+    if told[0] and told[1] and told[0] != told[1]:
+        refuse("numbers or another truth", told[0], told[1])
     if first.schema != other.schema:
         refuse("dtypes", str(first.schema), str(other.schema))
     layouts = [_layouts(shard) for shard in (first, other)]
@@ -225,7 +231,7 @@ def require_same(first: Shard, other: Shard) -> None:
 def _layouts(shard: Shard) -> list[str]:
     """What two shards must have in common besides their schemas: dtypes, and the sizes that are no points."""
     texts: list[str] = []
-    maps = () if shard.schema is None else shard.schema.maps
+    maps = () if shard.schema is None else shard.schema.maps_of_columns
     for number, (name, item) in enumerate(shard.items.items()):
         sweep = sweep_of(maps[number], len(item.shape)) if number < len(maps) else None
         swept = () if sweep is None else sweep.dims

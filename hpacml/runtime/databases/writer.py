@@ -4,6 +4,7 @@
                     (attributes; `hpacml.runtime.databases.schema`)
     /heat/input     [calls, *shape of the tensor]; further inputs are input_1, input_2, ...
     /heat/output    [calls, *shape of the tensor]; further outputs are output_1, output_2, ...
+    /heat/meta_t    [calls], float64: the number t of each call; there is a dataset for each number
     /heat/runtime   [calls], float32: the time that the original code took, in milliseconds
     /heat/runs      [runs], who collected the calls (`hpacml.runtime.databases.runs`)
     /heat/varying   calls that differ from those before in their points (`hpacml.runtime.databases.varying`)

@@ -10,9 +10,9 @@ func.func @arrays(%inside: i1, %x: memref<?x3xf32>, %idx: memref<?xi8, strided<[
 // CHECK:       @hpacml_site_0("{\22kind\22: \22map\22, \22direction\22: \22from\22, \22functor\22: \22f: [i, 0:3] = ([i, 0:3])\22, \22parameters\22: [], \22names\22: [\22x\22, \22idx\22], \22targets\22: {{\[\[}}{\22indirect\22: {{\[\[}}1, null, 2]]}, [0, 3, 1]]], \22arrays\22: [{\22dtype\22: \22f32\22, \22rank\22: 2}, {\22dtype\22: \22u8\22, \22rank\22: 1}], \22sharing\22: false, \22text\22: \22f(x[idx[1:n:2], 0:3])\22}\00")
 // CHECK:       func.func private @hpacml_check_map(!llvm.ptr, !llvm.ptr, !llvm.ptr) -> ()
 // CHECK-LABEL: func.func @arrays
+// CHECK:         [[ARRAYS:%\d+]] = llvm.alloca %{{\d+}} x !llvm.ptr
 // CHECK:         [[IDX:%\d+]] = llvm.alloca %{{\d+}} x !llvm.struct<(!llvm.ptr, !llvm.ptr, i64, !llvm.array<1 x i64>, !llvm.array<1 x i64>)>
 // CHECK:         [[X:%\d+]] = llvm.alloca %{{\d+}} x !llvm.struct<(!llvm.ptr, !llvm.ptr, i64, !llvm.array<2 x i64>, !llvm.array<2 x i64>)>
-// CHECK:         [[ARRAYS:%\d+]] = llvm.alloca %{{\d+}} x !llvm.ptr
 // CHECK:         [[VALUES:%\d+]] = llvm.alloca %{{\d+}} x i64
 // CHECK:         [[FAILS:%\d+]] = arith.xori %inside
 // CHECK-NEXT:    scf.if [[FAILS]] {
@@ -22,10 +22,10 @@ func.func @arrays(%inside: i1, %x: memref<?x3xf32>, %idx: memref<?xi8, strided<[
 // CHECK-NEXT:      arith.index_cast %n : index to i64
 // CHECK:           [[DX:%\d+]] = builtin.unrealized_conversion_cast %x : memref<?x3xf32> to !llvm.struct
 // CHECK-NEXT:      llvm.store [[DX]], [[X]]
-// CHECK-NEXT:      [[FIRST:%\d+]] = llvm.getelementptr [[ARRAYS]][0]
-// CHECK-NEXT:      llvm.store [[X]], [[FIRST]] : !llvm.ptr, !llvm.ptr
 // CHECK-NEXT:      [[DI:%\d+]] = builtin.unrealized_conversion_cast %idx : memref<?xi8, strided<[?], offset: ?>> to !llvm.struct
 // CHECK-NEXT:      llvm.store [[DI]], [[IDX]]
+// CHECK-NEXT:      [[FIRST:%\d+]] = llvm.getelementptr [[ARRAYS]][0]
+// CHECK-NEXT:      llvm.store [[X]], [[FIRST]] : !llvm.ptr, !llvm.ptr
 // CHECK-NEXT:      [[SECOND:%\d+]] = llvm.getelementptr [[ARRAYS]][1]
 // CHECK-NEXT:      llvm.store [[IDX]], [[SECOND]] : !llvm.ptr, !llvm.ptr
 // CHECK-NEXT:      [[SITE:%\d+]] = llvm.mlir.addressof @hpacml_site_0

@@ -95,6 +95,25 @@ func.func @collect(%x: memref<?xf32>, %c: i1) {
 
 // -----
 
+// Numbers of a call come behind its tensors, as pointers to doubles.
+
+func.func @numbers(%x: memref<?xf32>, %ms: f64, %step: f64) {
+  hpacml.collect "heat" meta ["step"] maps ["to: f", "from: g"] truth ["to: h"] ins(%x : memref<?xf32>) outs(%x : memref<?xf32>) numbers(%step) time %ms
+  func.return
+}
+
+// CHECK-LABEL: builtin.module {
+// CHECK:       @hpacml_site_0({{.*}}, \22maps\22: [\22to: f\22, \22from: g\22], {{.*}}, \22meta\22: [\22step\22], \22truth\22: [\22to: h\22]}\00")
+// CHECK-LABEL: func.func @numbers
+// CHECK:         [[POINTERS:%\d+]] = llvm.alloca %{{.*}} x !llvm.ptr
+// CHECK:         [[ROOM:%\d+]] = llvm.alloca %{{.*}} x f64
+// CHECK:         llvm.store %step, [[ROOM]] : f64, !llvm.ptr
+// CHECK:         [[PLACE:%\d+]] = llvm.getelementptr [[POINTERS]][2]
+// CHECK-NEXT:    llvm.store [[ROOM]], [[PLACE]]
+// CHECK:         func.call @hpacml_collect({{.*}}, [[POINTERS]], %ms)
+
+// -----
+
 // The runtime is asked which calls to collect, and told how when it gets one.
 
 func.func @sample(%x: memref<?xf32>, %ms: f64) -> i1 {

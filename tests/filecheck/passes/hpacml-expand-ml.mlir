@@ -328,3 +328,35 @@ func.func @nothing(%t: memref<9xf32>, %x: memref<9xf32>) {
 // CHECK-NEXT:    hpacml.gather %a into %x : !hpacml.mapping<9xf32>, memref<9xf32>
 // CHECK-NEXT:    func.return
 // CHECK-NEXT:  }
+
+// -----
+
+// A truth is gathered behind the original code, in place of the outputs, and is not looked at where the model runs.
+
+hpacml.functor @in : [i, 0:2] = ([i - 1], [i + 1])
+hpacml.functor @out : [i] = ([i])
+
+func.func @truth(%t: memref<9xf32>, %u: memref<9xf32>, %v: memref<9xf64>, %c: i1, %s: f64) {
+  %in = hpacml.map to @in(%t[1 : 8]) {text = "in(t[1:8])"} : memref<9xf32> -> !hpacml.mapping<7x2xf32>
+  %out = hpacml.map from @out(%u[1 : 8]) {text = "out(u[1:8])"} : memref<9xf32> -> !hpacml.mapping<7xf32>
+  %true = hpacml.map to @out(%v[1 : 8]) {text = "out(v[1:8])"} : memref<9xf64> -> !hpacml.mapping<7xf64>
+  hpacml.ml predicated(%c) in(%in : !hpacml.mapping<7x2xf32>) out(%out : !hpacml.mapping<7xf32>) truth(%true : !hpacml.mapping<7xf64>) numbers(%s) label "r" on_error "raise" database "d.h5" meta ["step"] {
+    "test.op"(%t) : (memref<9xf32>) -> ()
+  }
+  func.return
+}
+
+// CHECK-LABEL: func.func @truth(
+// CHECK-NEXT:    %in = hpacml.map to @in
+// CHECK-NEXT:    %out = hpacml.map from @out
+// CHECK-NEXT:    scf.if %c {
+// CHECK-NOT:       memref<9xf64>
+// CHECK:         } else {
+// CHECK-NEXT:      %true = hpacml.map to @out(%v[1 : 8]) {text = "out(v[1:8])"} : memref<9xf64> -> !hpacml.mapping<7xf64>
+// CHECK-NEXT:      %x_1 = hpacml.tensor fresh %in
+// CHECK-NEXT:      hpacml.gather %in into %x_1
+// CHECK-NEXT:      %ms = hpacml.body "r" @r_body(%t : memref<9xf32>)
+// CHECK-NEXT:      %y_1 = hpacml.tensor %true : !hpacml.mapping<7xf64> -> memref<7xf64>
+// CHECK-NEXT:      hpacml.gather %true into %y_1
+// CHECK-NEXT:      hpacml.collect "r" database "d.h5" meta ["step"] maps ["to: in: [i, 0:2] = ([i - 1], [i + 1]) | in(t[1:8])", "from: out: [i] = ([i]) | out(u[1:8])"] truth ["to: out: [i] = ([i]) | out(v[1:8])"] ins(%x_1 : memref<7x2xf32>) outs(%y_1 : memref<7xf64>) numbers(%s) time %ms
+// CHECK-NEXT:    }

@@ -617,6 +617,50 @@ func.func @f(%x: memref<9xf32>) {
 
 // -----
 
+func.func @f(%in: !hpacml.mapping<9xf32>, %step: f64) {
+  hpacml.ml collect inout(%in : !hpacml.mapping<9xf32>) numbers(%step) label "r" {
+    "test.op"() : () -> ()
+  }
+  func.return
+}
+
+// CHECK: Operation does not verify: 1 numbers have the names of none
+
+// -----
+
+func.func @f(%in: !hpacml.mapping<9xf32>, %step: f64) {
+  hpacml.ml collect inout(%in : !hpacml.mapping<9xf32>) numbers(%step, %step) label "r" meta ["t", "t"] {
+    "test.op"() : () -> ()
+  }
+  func.return
+}
+
+// CHECK: Operation does not verify: 2 numbers have the names t, t
+
+// -----
+
+func.func @f(%in: !hpacml.mapping<9xf32>) {
+  hpacml.ml collect inout(%in : !hpacml.mapping<9xf32>) truth(%in, %in : !hpacml.mapping<9xf32>, !hpacml.mapping<9xf32>) label "r" {
+    "test.op"() : () -> ()
+  }
+  func.return
+}
+
+// CHECK: Operation does not verify: 2 truths stand for 1 outputs
+
+// -----
+
+func.func @f(%in: !hpacml.mapping<9xf32>, %other: !hpacml.mapping<9x1xf32>) {
+  hpacml.ml collect inout(%in : !hpacml.mapping<9xf32>) truth(%other : !hpacml.mapping<9x1xf32>) label "r" {
+    "test.op"() : () -> ()
+  }
+  func.return
+}
+
+// CHECK: Operation does not verify: a truth of 2 dimensions stands for an output of 1: map it as that
+
+// -----
+
 func.func @f(%in: !hpacml.mapping<9xf32>) {
   hpacml.ml infer in(%in : !hpacml.mapping<9xf32>) label "r" {
     "test.op"() : () -> ()
@@ -1035,7 +1079,7 @@ func.func @too_large_tensor(%t: memref<4611686018427387904xf64, strided<[0]>>) {
 hpacml.functor @f : [i] = ([i])
 func.func @arguments(%t: memref<9xf32>) {
   %a = hpacml.map inout @f(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
-  "hpacml.ml"(%a) <{mode = #hpacml<mode collect>, label = "r", operandSegmentSizes = array<i32: 0, 0, 0, 0, 1>}> ({
+  "hpacml.ml"(%a) <{mode = #hpacml<mode collect>, label = "r", operandSegmentSizes = array<i32: 0, 0, 0, 0, 1, 0, 0>}> ({
   ^bb0(%k: index):
     "test.op"(%k) : (index) -> ()
   }) : (!hpacml.mapping<9xf32>) -> ()

@@ -106,7 +106,7 @@ func.func @tensors(%t: memref<?x?xf32>, %n: index) {
 // CHECK-NEXT:    func.return
 // CHECK-NEXT:  }
 
-func.func @regions(%t: memref<?x?xf32>, %n: index, %c: i1, %d: i1) {
+func.func @regions(%t: memref<?x?xf32>, %n: index, %c: i1, %d: i1, %s: f64) {
   %in = hpacml.map to @point(%t[0 : %n, 0 : %n]) : memref<?x?xf32> -> !hpacml.mapping<?x?x1xf32>
   %out = hpacml.map from @point(%t[0 : %n, 0 : %n]) : memref<?x?xf32> -> !hpacml.mapping<?x?x1xf32>
   %io = hpacml.map inout @point(%t[0 : 2, 0 : 3]) : memref<?x?xf32> -> !hpacml.mapping<2x3x1xf32>
@@ -119,6 +119,9 @@ func.func @regions(%t: memref<?x?xf32>, %n: index, %c: i1, %d: i1) {
   hpacml.ml collect inout(%io : !hpacml.mapping<2x3x1xf32>) label "sampled" sample <every: 10> units <t: "K"> {
     "test.op"(%t) : (memref<?x?xf32>) -> ()
   }
+  hpacml.ml collect in(%in : !hpacml.mapping<?x?x1xf32>) out(%out : !hpacml.mapping<?x?x1xf32>) truth(%in : !hpacml.mapping<?x?x1xf32>) numbers(%s, %s) label "told" meta ["step", "t"] {
+    "test.op"(%t) : (memref<?x?xf32>) -> ()
+  }
   hpacml.ml predicated(%c) if(%d) in(%in, %in : !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32>) out(%out, %out : !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32>) inout(%io : !hpacml.mapping<2x3x1xf32>) label "most" model "m.pt2" batch 4096 on_error "raise" database "d.h5" sample <most: 1000, seed: 42, fraction: 1.0e-05> units <t: "\C2\B0C", "gr\C3\B6\C3\9Fe": "m/s \22"> attributes {note = "kept"} {
     hpacml.ml infer if(%d) in(%in : !hpacml.mapping<?x?x1xf32>) out(%out : !hpacml.mapping<?x?x1xf32>) label "inner" model @net batch 0 on_error "accurate" database @base {
       "test.op"() : () -> ()
@@ -127,7 +130,7 @@ func.func @regions(%t: memref<?x?xf32>, %n: index, %c: i1, %d: i1) {
   func.return
 }
 
-// CHECK-LABEL: func.func @regions(%t: memref<?x?xf32>, %n: index, %c: i1, %d: i1) {
+// CHECK-LABEL: func.func @regions(%t: memref<?x?xf32>, %n: index, %c: i1, %d: i1, %s: f64) {
 // CHECK-NEXT:    %in = hpacml.map to @point(%t[0 : %n, 0 : %n]) : memref<?x?xf32> -> !hpacml.mapping<?x?x1xf32>
 // CHECK-NEXT:    %out = hpacml.map from @point(%t[0 : %n, 0 : %n]) : memref<?x?xf32> -> !hpacml.mapping<?x?x1xf32>
 // CHECK-NEXT:    %io = hpacml.map inout @point(%t[0 : 2, 0 : 3]) : memref<?x?xf32> -> !hpacml.mapping<2x3x1xf32>
@@ -138,6 +141,9 @@ func.func @regions(%t: memref<?x?xf32>, %n: index, %c: i1, %d: i1) {
 // CHECK-NEXT:      "test.op"(%t) : (memref<?x?xf32>) -> ()
 // CHECK-NEXT:    }
 // CHECK-NEXT:    hpacml.ml collect inout(%io : !hpacml.mapping<2x3x1xf32>) label "sampled" sample <every: 10> units <t: "K"> {
+// CHECK-NEXT:      "test.op"(%t) : (memref<?x?xf32>) -> ()
+// CHECK-NEXT:    }
+// CHECK-NEXT:    hpacml.ml collect in(%in : !hpacml.mapping<?x?x1xf32>) out(%out : !hpacml.mapping<?x?x1xf32>) truth(%in : !hpacml.mapping<?x?x1xf32>) numbers(%s, %s) label "told" meta ["step", "t"] {
 // CHECK-NEXT:      "test.op"(%t) : (memref<?x?xf32>) -> ()
 // CHECK-NEXT:    }
 // CHECK-NEXT:    hpacml.ml predicated(%c) if(%d) in(%in, %in : !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32>) out(%out, %out : !hpacml.mapping<?x?x1xf32>, !hpacml.mapping<?x?x1xf32>) inout(%io : !hpacml.mapping<2x3x1xf32>) label "most" model "m.pt2" batch 4096 on_error "raise" database "d.h5" sample <fraction: 1.0e-05, seed: 42, most: 1000> units <t: "\C2\B0C", "gr\C3\B6\C3\9Fe": "m/s \22"> attributes {note = "kept"} {
@@ -158,6 +164,7 @@ func.func @lowered(%x: memref<?x5xf32>, %y: memref<?xf64>, %ok: i1, %n: index) {
   %named = hpacml.infer "named" model @net ins(%x : memref<?x5xf32>) outs(%y : memref<?xf64>)
   %on_views = hpacml.infer_on_views "most" model @net engine "auto" maps ["to: f", "from: g"] tensors [memref<?x5xf32>, memref<?xf64>] ins(%x, %x : memref<?x5xf32>, memref<?x5xf32>) outs(%y : memref<?xf64>) {note = "kept"}
   hpacml.collect "least" ins(%x : memref<?x5xf32>) outs(%y : memref<?xf64>) time %ms
+  hpacml.collect "told" meta ["step"] maps ["to: f", "from: g"] truth ["to: h"] ins(%x : memref<?x5xf32>) outs(%y : memref<?xf64>) numbers(%ms) time %ms
   %sampled = hpacml.sample "least" <most: 1>
   %taken = hpacml.sample "most" database @base <every: 10, fraction: 0.5, seed: 0, most: 9> {note = "kept"}
   hpacml.collect "most" database @base sample <every: 10> units <t: "K", u: "m/s"> maps ["to: f", "from: g"] ins(%x : memref<?x5xf32>) outs(%y : memref<?xf64>) time %ms {note = "kept"}
@@ -171,6 +178,7 @@ func.func @lowered(%x: memref<?x5xf32>, %y: memref<?xf64>, %ok: i1, %n: index) {
 // CHECK-NEXT:    %named = hpacml.infer "named" model @net ins(%x : memref<?x5xf32>) outs(%y : memref<?xf64>)
 // CHECK-NEXT:    %on_views = hpacml.infer_on_views "most" model @net engine "auto" maps ["to: f", "from: g"] tensors [memref<?x5xf32>, memref<?xf64>] ins(%x, %x : memref<?x5xf32>, memref<?x5xf32>) outs(%y : memref<?xf64>) {note = "kept"}
 // CHECK-NEXT:    hpacml.collect "least" ins(%x : memref<?x5xf32>) outs(%y : memref<?xf64>) time %ms
+// CHECK-NEXT:    hpacml.collect "told" meta ["step"] maps ["to: f", "from: g"] truth ["to: h"] ins(%x : memref<?x5xf32>) outs(%y : memref<?xf64>) numbers(%ms) time %ms
 // CHECK-NEXT:    %sampled = hpacml.sample "least" <most: 1>
 // CHECK-NEXT:    %taken = hpacml.sample "most" database @base <every: 10, fraction: 0.5, seed: 0, most: 9> {note = "kept"}
 // CHECK-NEXT:    hpacml.collect "most" database @base sample <every: 10> units <t: "K", u: "m/s"> maps ["to: f", "from: g"] ins(%x : memref<?x5xf32>) outs(%y : memref<?xf64>) time %ms {note = "kept"}
@@ -293,7 +301,7 @@ func.func @images(%w: memref<20xf64>, %v: memref<19xf64>, %x: memref<?x1x8x8xf32
 // GENERIC:      %y = "hpacml.tensor"(%out) <{fresh}> : (!hpacml.mapping<?x3x5xf32>) -> memref<?x3x5xf32>
 // GENERIC-NEXT: "hpacml.gather"(%in, %x) : (!hpacml.mapping<?x7x5xf32>, memref<?x7x5xf32>) -> ()
 // GENERIC:      "hpacml.scatter"(%y, %out) : (memref<?x3x5xf32>, !hpacml.mapping<?x3x5xf32>) -> ()
-// GENERIC:      "hpacml.ml"(%c, %d, %in, %in, %out, %out, %io) <{mode = #hpacml<mode predicated>, label = "most", model = "m.pt2", batch = 4096 : i64, on_error = "raise", database = "d.h5", sample = #hpacml.sample<fraction: 1.0e-05, seed: 42, most: 1000>, units = #hpacml.units<t: "\C2\B0C", "gr\C3\B6\C3\9Fe": "m/s \22">, operandSegmentSizes = array<i32: 1, 1, 2, 2, 1>}> ({
-// GENERIC-NEXT:   "hpacml.ml"(%d, %in, %out) <{mode = #hpacml<mode infer>, label = "inner", model = @net, batch = 0 : i64, on_error = "accurate", database = @base, operandSegmentSizes = array<i32: 0, 1, 1, 1, 0>}> ({
+// GENERIC:      "hpacml.ml"(%c, %d, %in, %in, %out, %out, %io) <{mode = #hpacml<mode predicated>, label = "most", model = "m.pt2", batch = 4096 : i64, on_error = "raise", database = "d.h5", sample = #hpacml.sample<fraction: 1.0e-05, seed: 42, most: 1000>, units = #hpacml.units<t: "\C2\B0C", "gr\C3\B6\C3\9Fe": "m/s \22">, operandSegmentSizes = array<i32: 1, 1, 2, 2, 1, 0, 0>}> ({
+// GENERIC-NEXT:   "hpacml.ml"(%d, %in, %out) <{mode = #hpacml<mode infer>, label = "inner", model = @net, batch = 0 : i64, on_error = "accurate", database = @base, operandSegmentSizes = array<i32: 0, 1, 1, 1, 0, 0, 0>}> ({
 // GENERIC:      %q = "hpacml.indirect"(%plane, %table, %u) <{operandSegmentSizes = array<i32: 1, 2, 0>}> : (memref<4x8x9xbf16>, !hpacml.indirect<?xi32>, memref<4xi8>) -> !hpacml.indirect<4xbf16>
 // GENERIC:      "hpacml.pack"(%v, %x, %n) <{features = array<i64: 1>}> : (!hpacml.indirect<?x3xf32>, memref<?x4xf32>, index) -> ()
