@@ -42,8 +42,10 @@ declare void @free(ptr)
 define i32 @hpacml_init() {
   %status = call i32 @pthread_key_create(ptr @context_key, ptr null)
   %second = call i32 @pthread_key_create(ptr @stack_key, ptr null)
-  %both = or i32 %status, %second
-  ret i32 %both
+  %third = call i32 @pthread_key_create(ptr @alone_key, ptr null)
+  %two = or i32 %status, %second
+  %all = or i32 %two, %third
+  ret i32 %all
 }
 
 ; The bytes that this thread's stack has left below a place on it, very many if that is unknown or not on that stack.
@@ -357,8 +359,18 @@ define double @hpacml_device_time_ms() {
 }
 
 define i64 @hpacml_time_ns() {
+  %ns = call i64 @clock_ns(i32 1) ; CLOCK_MONOTONIC
+  ret i64 %ns
+}
+
+define internal i64 @core_time_ns() {
+  %ns = call i64 @clock_ns(i32 3) ; CLOCK_THREAD_CPUTIME_ID
+  ret i64 %ns
+}
+
+define internal i64 @clock_ns(i32 %clock) {
   %now = alloca { i64, i64 }
-  %status = call i32 @clock_gettime(i32 1, ptr %now) ; CLOCK_MONOTONIC
+  %status = call i32 @clock_gettime(i32 %clock, ptr %now)
   %nanoseconds_slot = getelementptr { i64, i64 }, ptr %now, i32 0, i32 1
   %seconds = load i64, ptr %now
   %nanoseconds = load i64, ptr %nanoseconds_slot
@@ -433,6 +445,7 @@ return:
 @max_threads = internal global ptr null
 @thread_number = internal global ptr null
 @process = internal global i32 0
+@alone_key = internal global i32 0 ; until when, in nanoseconds, a thread runs its loops alone
 @torch_threads = internal global ptr null ; at::get_num_threads, once Torch is loaded
 @torch_library = internal constant [16 x i8] c"libtorch_cpu.so\00"
 @torch_name = internal constant [26 x i8] c"_ZN2at15get_num_threadsEv\00"
@@ -447,14 +460,17 @@ declare i64 @llvm.umin.i64(i64, i64)
 ; What a thread would have told Python: calls, each its number and three words. `hpacml.passes` knows how many there are.
 %record = type { i64, [128 x [4 x i64]] }
 ; A loop: function, values, iterations, those of a part, those taken at once, parts, next iteration of each part; where
-; the first iterations begin that failed, what they would have told, a lock of both; floating-point environment. Each
-; thread takes iterations of a part of its own, so that it finds them in its cache again, and then of the others.
-%loop = type { ptr, ptr, i64, i64, i64, i64, [256 x i64], i64, %record, i32, [64 x i8] }
+; the first iterations begin that failed, what they would have told, a lock of both; floating-point environment; the
+; nanoseconds that all threads together ran on a core, and those of the thread that called. Each thread takes iterations
+; of a part of its own, so that it finds them in its cache again, and then of the others.
+%loop = type { ptr, ptr, i64, i64, i64, i64, [256 x i64], i64, %record, i32, [64 x i8], i64, i64 }
 %share = type { ptr, i64, i64 } ; loop, part, where the iterations begin that are running
 
 define void @hpacml_use_openmp(ptr %parallel, ptr %inside, ptr %most, ptr %number) {
   %process = call i32 @getpid()
   store i32 %process, ptr @process
+  %key = load i32, ptr @alone_key
+  %forgotten = call i32 @pthread_setspecific(i32 %key, ptr null)
   store ptr %inside, ptr @in_parallel
   store ptr %most, ptr @max_threads
   store ptr %number, ptr @thread_number
@@ -492,6 +508,8 @@ openmp:
 
 ; Calls function(values, begin, end) for ranges that together are [0, count). On one thread: a loop of little work (of
 ; about so many instructions), one in a parallel loop, and one in a forked process, which has no threads of its parent.
+; Threads of OpenMP wait for each other actively. Where other programs have the cores, the wait may be longer than all of
+; the work: for 16 times as long the thread then runs its loops alone, so that waits in vain take little of its time.
 define void @hpacml_parallel(ptr %function, ptr %values, i64 %count, double %work) {
   %loop = alloca %loop, align 64
   %rest = alloca %share
@@ -523,7 +541,15 @@ weigh:
   %least = fmul double %factor, 2.5e5
   %enough = fcmp oge double %work, %least
   %worth = and i1 %several, %enough
-  br i1 %worth, label %divide, label %serial
+  br i1 %worth, label %remember, label %serial
+
+remember:
+  %key = load i32, ptr @alone_key
+  %kept = call ptr @pthread_getspecific(i32 %key)
+  %until = ptrtoint ptr %kept to i64
+  %now = call i64 @hpacml_time_ns()
+  %crowded = icmp slt i64 %now, %until
+  br i1 %crowded, label %serial, label %divide
 
 divide:
   %parts = zext i32 %threads to i64
@@ -540,6 +566,8 @@ divide:
   %record = getelementptr %loop, ptr %loop, i32 0, i32 8
   %lock = getelementptr %loop, ptr %loop, i32 0, i32 9
   %environment = getelementptr %loop, ptr %loop, i32 0, i32 10
+  %worked_slot = getelementptr %loop, ptr %loop, i32 0, i32 11
+  %own_slot = getelementptr %loop, ptr %loop, i32 0, i32 12
   store ptr %function, ptr %loop
   store ptr %values, ptr %values_slot
   store i64 %count, ptr %count_slot
@@ -548,6 +576,8 @@ divide:
   store i64 %parts, ptr %parts_slot
   store i64 9223372036854775807, ptr %first_slot
   store i32 0, ptr %lock
+  store i64 0, ptr %worked_slot
+  store i64 0, ptr %own_slot
   %got = call i32 @fegetenv(ptr %environment)
   br label %part
 
@@ -562,6 +592,22 @@ part:
 
 parallel:
   call void %run(ptr @run_share, ptr %loop, i32 %threads, i32 0)
+  %end = call i64 @hpacml_time_ns()
+  %worked = load i64, ptr %worked_slot
+  %busy = load i64, ptr %own_slot
+  %took = sub i64 %end, %now
+  %waited = sub i64 %took, %busy
+  %in_vain = icmp sgt i64 %waited, %worked
+  br i1 %in_vain, label %pause, label %settle
+
+pause:
+  %as_long = mul i64 %waited, 16
+  %then = add i64 %end, %as_long
+  %deadline = inttoptr i64 %then to ptr
+  %set = call i32 @pthread_setspecific(i32 %key, ptr %deadline)
+  br label %settle
+
+settle:
   %first = load i64, ptr %first_slot
   %done = icmp eq i64 %first, 9223372036854775807
   br i1 %done, label %finish, label %fail
@@ -622,6 +668,8 @@ define internal void @run_share(ptr %loop) {
   %ask_number = load ptr, ptr @thread_number
   %number = call i32 %ask_number()
   %part = zext i32 %number to i64
+  %began = call i64 @hpacml_time_ns()
+  %core_began = call i64 @core_time_ns()
   store ptr %loop, ptr %share
   store i64 %part, ptr %part_slot
   %got = call i32 @fegetenv(ptr %before)
@@ -641,6 +689,21 @@ failed:
 
 return:
   %reset = call i32 @fesetenv(ptr %before)
+  %worked_slot = getelementptr %loop, ptr %loop, i32 0, i32 11
+  %core_ended = call i64 @core_time_ns()
+  %worked = sub i64 %core_ended, %core_began
+  %others = atomicrmw add ptr %worked_slot, i64 %worked monotonic
+  %called = icmp eq i32 %number, 0
+  br i1 %called, label %tell, label %leave
+
+tell:
+  %own_slot = getelementptr %loop, ptr %loop, i32 0, i32 12
+  %ended = call i64 @hpacml_time_ns()
+  %own = sub i64 %ended, %began
+  store i64 %own, ptr %own_slot
+  br label %leave
+
+leave:
   ret void
 }
 
