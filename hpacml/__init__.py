@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from hpacml.runtime.models.saving import save_model
     from hpacml.runtime.reports.instruments import ranges, timing
     from hpacml.runtime.reports.report import report
+    from hpacml.searching.running import search
     from hpacml.training.train import train
 
 __all__ = [
@@ -60,6 +61,7 @@ __all__ = [
     "region",
     "report",
     "save_model",
+    "search",
     "timing",
     "train",
     "unchanged",
@@ -80,6 +82,7 @@ _LAZY = {
     "Residual": "hpacml.runtime.models.layers",
     "save_model": "hpacml.runtime.models.saving",
     "train": "hpacml.training.train",
+    "search": "hpacml.searching.running",
     "_unpickled": "hpacml.frontend.decorated",
 }
 

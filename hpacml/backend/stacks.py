@@ -1,4 +1,4 @@
-"""Runs compilers, and their imports: in a thread that has a large stack, whatever thread asks, and few collections."""
+"""Runs what may need a large stack, such as compilers, in a thread that has one, whatever thread asks for it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from hpacml.backend.garbage import rare_collections
 from hpacml.locks import Order, lock
 
 Result = TypeVar("Result")
@@ -33,8 +32,7 @@ def on_large_stack(work: Callable[[], Result]) -> Result:
     def run() -> None:
         _inside.it = True
         try:
-            with rare_collections():
-                results.append(context.run(work))
+            results.append(context.run(work))
         except BaseException as error:
             errors.append(error)
 

@@ -15,6 +15,7 @@ from hpacml.tools.compiled_code import code
 from hpacml.tools.db import databases
 from hpacml.tools.env import show_environment
 from hpacml.tools.models import models
+from hpacml.tools.search import run_search
 from hpacml.tools.train_model import train_model
 from hpacml.version import version
 
@@ -29,6 +30,7 @@ app.add_typer(databases, name="db")
 app.add_typer(code, name="cache")
 app.command("env")(show_environment)
 app.command("train")(train_model)
+app.command("search")(run_search)
 
 
 def main() -> None:

@@ -1,0 +1,199 @@
+"""A search finds the front, goes on after whatever stopped it, and does no trial twice."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import hpacml
+from hpacml.searching.domain import Domain
+from hpacml.searching.journal import Journal, SearchError
+from hpacml.searching.plan import Choice, Range
+from hpacml.searching.proposals import Proposer, Tried
+from tests.searching import toy
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(plan: dict[str, Any], **changes: Any) -> Any:
+    return hpacml.search({**plan, **changes}, quiet=True, evaluate=toy.evaluate, measure=toy.measure)
+
+
+def records(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (Path(plan["out"]) / "journal.jsonl").read_text().splitlines()]
+
+
+def told(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the journal has, but for the clock and the order of workers."""
+    kept = [{name: value for name, value in record.items() if name != "elapsed"} for record in records(plan)]
+    timeless = (
+        {**each, "result": {**each["result"], "seconds": 0, "model": ""}} if "result" in each else each for each in kept
+    )
+    return sorted(timeless, key=json.dumps)
+
+
+def test_front(plan: dict[str, Any], here: None) -> None:
+    found = run(plan)
+    folder = Path(plan["out"])
+    everything = json.loads((folder / "search.json").read_text())
+    points = [(each["time"], each["error"]) for each in everything["trials"]]
+    best = sorted({p for p in points if not any(q != p and q[0] <= p[0] and q[1] <= p[1] for q in points)})
+    assert [(each["time"], each["error"]) for each in found.front] == best
+    assert found.ended == "all 6 trials are done"
+    assert len(everything["trials"]) + len(everything["failed"]) == 6
+    architectures = [(each["architecture"]["a"], each["architecture"]["b"]) for each in everything["trials"]]
+    assert len(set(architectures)) == len(architectures)
+    assert all(b <= a for a, b in architectures)
+    with open(folder / "trials.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == sum(record["kind"] == "trained" for record in records(plan))
+    failed = [row for row in rows if row["failed"]]
+    assert all(row["failed"].startswith("ValueError: no network has") and not row["error"] for row in failed)
+    assert {Path(each["model"]).read_text() for each in found.front} == {f"{each['time']:g}" for each in found.front}
+    assert (folder / "front.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_killed_anywhere_it_goes_on_as_if_it_had_not_been(
+    plan: dict[str, Any], here: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(plan)
+    wanted = told(plan)
+    other = {**plan, "out": str(tmp_path / "other")}
+    path = Path(other["out"]) / "journal.jsonl"
+    original = Journal.append
+    most = 0
+
+    def append(self: Journal, **record: Any) -> None:
+        if len(self.records) >= most:
+            os.pwrite(self._file, b'{"kind": "tra', self._length)  # what a process that is killed may leave
+            raise KeyboardInterrupt
+        original(self, **record)
+
+    monkeypatch.setattr(Journal, "append", append)
+    for seed in range(3):
+        most = random.Random(seed).randint(1, 5) + (path.read_text().count("\n") if path.exists() else 0)
+        with pytest.raises(KeyboardInterrupt):
+            run(other)
+    monkeypatch.setattr(Journal, "append", original)
+    assert run(other).ended == "all 6 trials are done"
+    assert told(other) == wanted
+
+
+def test_ends(plan: dict[str, Any], here: None) -> None:
+    tiny = {"a": {"choice": [2, 4]}, "b": {"range": [0, 1]}}
+    assert run(plan, architecture=tiny, constraints=[]).ended == "all 4 architectures of the space are tried"
+    patient = {**plan, "out": plan["out"] + "p", "trials": {"outer": 99, "inner": 1, "patience": 2, "parallel": 1}}
+    assert run(patient, hyperparameters={}, architecture={"a": {"range": [1, 40]}, "b": 0}).ended.startswith(
+        "the last 2 trials"
+    )
+    late = {**plan, "out": plan["out"] + "l", "time_limit": 1e-9}
+    found = run(late)
+    assert found.ended == "the time limit of 1e-09 s is reached"
+    assert found.front == []
+    assert run(late, time_limit=None).ended == "all 6 trials are done"
+
+
+def test_another_search_is_refused(plan: dict[str, Any], here: None) -> None:
+    run(plan)
+    with pytest.raises(hpacml.ConfigError, match="has a search of other settings"):
+        run(plan, seed=1)
+    held = Journal(Path(plan["out"]) / "journal.jsonl")
+    with pytest.raises(SearchError, match="another process has"):
+        run(plan)
+    held.close()
+
+
+def test_a_full_disk_loses_nothing(plan: dict[str, Any], here: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise hpacml.ConfigError("cannot write") from OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(SearchError, match="the disk is full"):
+        hpacml.search(plan, quiet=True, evaluate=full, measure=toy.measure)
+    assert [record["kind"] for record in records(plan)] == ["plan", "round"]
+
+    def pwrite(file: int, content: bytes, place: int) -> int:
+        os.lseek(file, place, os.SEEK_SET)
+        os.write(file, content[:5])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", pwrite)
+        with pytest.raises(SearchError, match="No space left on device"):
+            run(plan)
+    assert [record["kind"] for record in records(plan)] == ["plan", "round"]
+    assert run(plan).ended == "all 6 trials are done"
+
+
+def test_proposals_are_a_function_of_the_seed_and_the_past() -> None:
+    """Also where Ax's model proposes, for ranges, choices and several at a time."""
+    parameters = {
+        "n": Range(range=(1, 50)),
+        "x": Range(range=(1e-3, 1.0), log=True),
+        "kind": Choice(choice=["relu", "tanh"]),
+        "size": Choice(choice=[64, 128, 256]),
+    }
+    domain = Domain(parameters, ["n <= 40", "size <= 10 * n + 128"])
+    proposer = Proposer(domain, {"error": 1.0, "time": 50.0}, 7, 4)
+    tried: list[Tried] = []
+    sources: list[str] = []
+    while len(tried) < 6:
+        proposals = proposer.propose(tried, 2)
+        assert proposals == proposer.propose(list(tried), 2)
+        sources += [each.source for each in proposals]
+        for each in proposals:
+            assert domain.holds(each.point)
+            assert 1e-3 <= each.point["x"] <= 1
+            found = {"error": 1 / each.point["n"], "time": each.point["n"] + each.point["size"] * each.point["x"]}
+            tried.append(Tried(each.point, found if len(tried) != 1 else None))
+    assert sources == ["middle", "sobol", "sobol", "sobol", "model", "model"]
+
+
+SCRIPT = """
+import sys, json
+import hpacml
+from tests.searching import toy
+hpacml.search(json.loads(sys.argv[1]), quiet=True, evaluate=toy.evaluate, measure=toy.measure)
+"""
+
+
+@pytest.mark.slow
+def test_killed_with_its_workers(plan: dict[str, Any], tmp_path: Path) -> None:
+    """A search in processes, killed at random: no worker outlives it, and no finished trial is begun again."""
+    log = tmp_path / "log"
+    environment = {**os.environ, "TOY_LOG": str(log), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", SCRIPT, json.dumps(plan)]
+    journal = Path(plan["out"]) / "journal.jsonl"
+
+    def lines() -> int:
+        return journal.read_text().count("\n") if journal.exists() else 0
+
+    for _ in range(3):
+        process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+        before = lines()
+        while process.poll() is None and lines() < before + 3:
+            time.sleep(0.05)
+        begun = log.read_text().splitlines()
+        finished = {f"{r['trial']:04}" for r in records(plan) if r["kind"] == "measured"}
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        time.sleep(1)
+        at_kill = log.read_text()
+        time.sleep(1)
+        assert log.read_text() == at_kill
+        assert begun
+        assert all(name.partition("/")[0] in finished or begun.count(name) <= 3 for name in begun)
+    subprocess.run(command, env=environment, check=True, stderr=subprocess.DEVNULL)
+    trials = [(r["trial"], tuple(r["hyperparameters"].items())) for r in records(plan) if r["kind"] == "trained"]
+    assert len(set(trials)) == len(trials)
+    assert sum(r["kind"] == "measured" for r in records(plan)) == 6
