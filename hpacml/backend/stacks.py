@@ -1,4 +1,4 @@
-"""Runs what may need a large stack, such as compilers, in a thread that has one, whatever thread asks for it."""
+"""Runs compilers, and their imports: in a thread that has a large stack, whatever thread asks, and few collections."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
+from hpacml.backend.garbage import rare_collections
 from hpacml.locks import Order, lock
 
 Result = TypeVar("Result")
@@ -32,7 +33,8 @@ def on_large_stack(work: Callable[[], Result]) -> Result:
     def run() -> None:
         _inside.it = True
         try:
-            results.append(context.run(work))
+            with rare_collections():
+                results.append(context.run(work))
         except BaseException as error:
             errors.append(error)
 

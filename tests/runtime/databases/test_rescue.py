@@ -229,6 +229,14 @@ def test_the_run_is_that_of_the_process(run: Callable[..., Any], path: Path):
     assert "import os, signal" in record.command
 
 
+def test_files_beside_the_script_are_no_modules(tmp_path: Path, path: Path):
+    """Python's `ntpath` looks for a module `nt`, which only Windows has."""
+    (tmp_path / "nt.py").write_text("raise ImportError('this is no module of Python')")
+    (tmp_path / "script.py").write_text(PRELUDE + "os.kill(os.getpid(), signal.SIGKILL)")
+    subprocess.run([sys.executable, "script.py"], cwd=tmp_path, timeout=120)
+    assert values(path) == [*range(5)]
+
+
 def test_who_collects_next_comes_after(run: Callable[..., Any], path: Path):
     run("os._exit(0)")
     run("os.kill(os.getpid(), signal.SIGKILL)")

@@ -164,10 +164,25 @@ class Committer:
         _log.warning("a kill may tear databases, since the process that would prevent it cannot be started: %s", why)
 
 
+def _without_own_folder(path: Sequence[str]) -> list[str]:
+    """Leave out the folder of the application's script, where files may have names that Python's modules look for.
+
+    The application has loaded these modules before; the program that writes its calls when it is dead has not. It may
+    need the folder only for packages that lie there.
+    """
+    script = getattr(sys.modules.get("__main__"), "__file__", None)
+    own = os.path.dirname(os.path.abspath(script)) if script else os.getcwd()
+    folders = [os.path.abspath(folder) for folder in path]
+    if folders[:1] != [own]:
+        return folders
+    has_packages = any(os.path.exists(os.path.join(own, name)) for name in ("hpacml", "h5py", "numpy"))
+    return [*folders[1:], own] if has_packages else folders[1:]
+
+
 def _started() -> tuple[socket.socket, int]:
     """Start the process, and return the connection to it, and its number. Raises OSError and struct.error."""
     name = f"hpacml-{secrets.token_hex(16)}"
-    path = [os.path.abspath(folder) for folder in sys.path]
+    path = _without_own_folder(sys.path)
     path.append(finisher.__file__.removesuffix("/hpacml/runtime/databases/commits/finisher.py"))
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(f"\0{name}")
