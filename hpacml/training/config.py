@@ -6,10 +6,20 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, Self, cast
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from hpacml.errors import ConfigError
 
@@ -60,6 +70,12 @@ class Clamp(Settings):
 
     min: float | None = None
     max: float | None = None
+
+    @model_validator(mode="after")
+    def _has_room(self) -> Self:
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"the least is {self.min:g}, and the greatest {self.max:g}")
+        return self
 
 
 class Optimizer(Settings):
@@ -114,6 +130,14 @@ class Config(Settings):
     pictures: bool = True
     tensorboard: bool = False
     trainer: dict[str, Any] = {}
+
+    @field_validator("trainer")
+    @classmethod
+    def _leaves_the_settings(cls, given: dict[str, Any]) -> dict[str, Any]:
+        for name, setting in {"max_epochs": "epochs", "max_time": "time_limit", "callbacks": "early_stop"}.items():
+            if name in given:
+                raise ValueError(f"'{name}' is set by the setting '{setting}'")
+        return given
 
 
 def read(source: Source, changes: Mapping[str, Any] | None = None) -> Config:

@@ -143,8 +143,9 @@ class Scaled(nn.Module):
         return outputs if under is None else (outputs[0] + under,)
 
     def _floating(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Differences are taken in a dtype that holds both."""
-        return tensor.to(torch.promote_types(tensor.dtype, self.dtype))
+        """Differences are taken in a dtype that holds both, and whole numbers that are wide in float64."""
+        is_wide = not tensor.is_floating_point() and tensor.dtype.itemsize > 2
+        return tensor.to(torch.float64 if is_wide else torch.promote_types(tensor.dtype, self.dtype))
 
 
 def _scaled(scalings: nn.ModuleList, tensors: Tensors, dtype: torch.dtype) -> Tensors:

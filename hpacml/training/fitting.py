@@ -17,11 +17,12 @@ from typing import Any, Literal, cast
 import numpy as np
 import pytorch_lightning as lightning
 import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, RichProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch.nn import functional
 
-from hpacml.errors import ModelError, summary
+from hpacml.errors import ConfigError, ModelError, summary
 from hpacml.training.batches import Chunk, Order, Rows, loader
 from hpacml.training.config import Config
 from hpacml.training.deployed import Scaled
@@ -286,6 +287,13 @@ def seed(*numbers: int) -> None:
     random.seed(drawn)
 
 
+def _board(folder: Path) -> TensorBoardLogger:
+    try:
+        return TensorBoardLogger(folder, name="", version="tensorboard")
+    except ModuleNotFoundError as error:
+        raise ConfigError("tensorboard: true needs a package: pip install tensorboard") from error
+
+
 def _fit(
     make: Callable[[int], Scaled],
     config: Config,
@@ -313,7 +321,7 @@ def _fit(
         "accelerator": "cpu",
         "max_epochs": config.epochs,
         "max_time": None if config.time_limit is None else {"seconds": config.time_limit},
-        "logger": TensorBoardLogger(folder, name="", version="tensorboard") if config.tensorboard else False,
+        "logger": _board(folder) if config.tensorboard else False,
         "callbacks": [*stopping, Saved(checkpoint), *([RichProgressBar()] if progress else [])],
         "enable_progress_bar": progress,
         "enable_model_summary": False,
@@ -322,7 +330,10 @@ def _fit(
         "log_every_n_steps": 1,
         **config.trainer,
     }
-    trainer = lightning.Trainer(**arguments)
+    try:
+        trainer = lightning.Trainer(**arguments)
+    except (TypeError, ValueError, MisconfigurationException) as error:
+        raise ConfigError(f"trainer: {summary(error)}") from error
     share = (trainer.global_rank, trainer.world_size)
     row_bytes = training[0].part.table.row_bytes
     orders = [

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from hpacml.errors import ConfigError, ModelError, summary
+from hpacml.errors import ConfigError, HpacmlError, ModelError, summary
 from hpacml.runtime.databases.reader import Region
 from hpacml.runtime.models.saving import require_savable
 from hpacml.training.batches import Rows, chains, held
@@ -23,6 +23,7 @@ from hpacml.training.deployed import Scaled, base, deployed, require_residual, s
 from hpacml.training.finite import require_finite
 from hpacml.training.fitting import seed
 from hpacml.training.region_table import Part, Shape, Tensors, table
+from hpacml.training.repeated import Repeated
 from hpacml.training.splits import PARTS, Numbers, split
 from hpacml.training.statistics import Digest, Moments
 
@@ -46,7 +47,9 @@ class Study:
         require_residual(config.residual, self.inputs, self.outputs)
         self._require_rollout()
         self.moments = [Moments(shape) for shape in (*self.inputs, *self.outputs)]
+        self.repeated = Repeated()
         self.sha256 = self._read()
+        self._require_outputs()
         self._try()
 
     def _require_rollout(self) -> None:
@@ -69,11 +72,34 @@ class Study:
                     require_finite(names, tensors, part.place, start)
                 digest = digest or Digest((*x, *y))
                 digest.update((*x, *y))
+                self.repeated.update(name, (*x, *y))
                 if name == "train":
                     for moments, each in zip(self.moments, (*x, *self._targets(x, y)), strict=True):
                         moments.update(each)
                 start += len(x[0])
         return "" if digest is None else digest.hexdigest()
+
+    def _require_outputs(self) -> None:
+        """Raise ConfigError for outputs that no network can give, or that the clamp leaves nothing of."""
+        for name, tensor in zip(self.table.names[1], self.table.outputs, strict=True):
+            if tensor.dtype == np.bool_:
+                raise ConfigError(f"'{name}' has truth values, and networks give numbers: collect 0.0 and 1.0")
+        clamp, targets = self.config.clamp, self.moments[len(self.inputs) :]
+        if self.config.residual is False and targets:
+            low = min(float(each.min.min()) for each in targets)
+            high = max(float(each.max.max()) for each in targets)
+            if (clamp.min is not None and clamp.min >= high) or (clamp.max is not None and clamp.max <= low):
+                raise ConfigError(f"clamp: {clamp} makes one number of all outputs, which are {low:g} to {high:g}")
+
+    def remarks(self) -> list[str]:
+        """Say what of the data makes a model worse than its errors tell, or its errors better than it is."""
+        whole = [
+            f"'{name}' has whole numbers, to which the region cuts what the model gives, as these errors tell: give it "
+            "an array of floats"
+            for name, tensor in zip(self.table.names[1], self.table.outputs, strict=True)
+            if tensor.dtype.kind in "iu"
+        ]
+        return [*whole, *self.repeated.remarks(), *self.coarse()]
 
     def _targets(self, x: Tensors, y: Tensors) -> Tensors:
         under = base(tuple(each.double() for each in x), self.config.residual)
@@ -82,7 +108,12 @@ class Study:
     def make(self, attempt: int) -> Scaled:
         """Make the network of an attempt, with weights of its own. Raises ModelError for what is no network."""
         seed(self.config.seed, attempt)
-        made = cast(object, self.factory(self.config.network, self.inputs, self.outputs))
+        try:
+            made = cast(object, self.factory(self.config.network, self.inputs, self.outputs))
+        except HpacmlError:
+            raise
+        except Exception as error:
+            raise ModelError(f"the factory {self.name} fails: {summary(error)}") from error
         if not isinstance(made, nn.Module):
             raise ModelError(f"the factory {self.name} gives a {type(made).__name__}, which is no torch.nn.Module")
         inputs, targets = scalings(self.moments, self.config.normalize, len(self.inputs))
@@ -128,7 +159,7 @@ class Study:
         for name, tensor, moments in zip(names, tensors, self.moments, strict=True):
             largest, deviation = torch.maximum(moments.min.abs(), moments.max.abs()), moments.deviation()[1].flatten()
             bad = (step * largest > COARSE * deviation) & (deviation > 0)
-            if tensor.dtype == np.float64 and bad.any():
+            if tensor.dtype.itemsize > 2 and tensor.dtype != np.float32 and bad.any():
                 k = int(bad.nonzero()[0])
                 said.append(
                     f"'{name}' has numbers of {float(largest[k]):.3g} that vary by {float(deviation[k]):.1g}, and "

@@ -7,7 +7,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -91,19 +91,22 @@ def train(
     target = Path(os.path.abspath(out))
     folder = target.with_suffix(".train")
     console = Console(quiet=quiet or RANK > 0, highlight=False)
-    with open_database(databases) as database, _own_state(chosen), alone(folder, RANK):
+    with ExitStack() as held:
+        database = held.enter_context(open_database(databases))
+        held.enter_context(_own_state(chosen))
         study = Study(_region(database, region), chosen, factory, name, target)
         console.print(_introduction(study), markup=False, soft_wrap=True)
+        held.enter_context(alone(folder, RANK))
         if RANK == 0 and prepare(folder, study.fingerprint(), resume):
             console.print(f"going on with the training in {folder}, which was not finished", markup=False)
-        predictors = baselines_of(study.parts["train"], study.table.same, baselines)
+        predictors = baselines_of(study.parts["train"], study.table.same, {**_unchanged(chosen), **(baselines or {})})
         rows, starts = study.rows()
         fitted = fit(study.make, chosen, rows, starts, folder, progress=console.is_terminal)
         if fitted is None:  # one of several processes that is not the first, which writes
             return Trained(target, folder, {})
         module = _module(study, fitted)
         validation, comparison = (
-            score(each, study.parts[part], _predict(module, chosen))
+            score(each, study.parts[part], _predict(module, study))
             for part, each in (("validation", Baselines({})), ("test", predictors))
         )
         told = _told(study, fitted, validation, comparison)
@@ -112,7 +115,7 @@ def train(
         write_logs(folder, metrics, fitted.history)
         if chosen.pictures:
             learning_curve(folder / "learning_curve.png", fitted.history, ("training", "validation"))
-            draw(folder, study.parts["test"], _predict(module, chosen), study.grid)
+            draw(folder, study.parts["test"], _predict(module, study), study.grid)
         _conclude(console, metrics, comparison)
     return Trained(target, folder, metrics)
 
@@ -189,21 +192,34 @@ def _module(study: Study, fitted: Fitted) -> torch.nn.Module:
     return deployed(scaled, study.config, study.inputs)
 
 
-def _predict(module: torch.nn.Module, config: Config) -> Predict:
-    dtype: torch.dtype = getattr(torch, config.dtype.deploy)
+def _predict(module: torch.nn.Module, study: Study) -> Predict:
+    """Make what predicts as the region will: whole numbers are cut to these."""
+    dtype: torch.dtype = getattr(torch, study.config.dtype.deploy)
+    cut = [tensor.dtype.kind in "iu" for tensor in study.table.outputs]
 
     def predict(x: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
         with torch.inference_mode():
             y = module(*(each.to(dtype) for each in x))
-        return (y,) if isinstance(y, torch.Tensor) else tuple(y)
+        found = (y,) if isinstance(y, torch.Tensor) else tuple(y)
+        return tuple(each.trunc() if whole else each for each, whole in zip(found, cut, strict=True))
 
     return predict
+
+
+def _unchanged(config: Config) -> dict[str, Function]:
+    """The baseline of features that stay what they are, where the network gives their changes."""
+    features = config.residual
+
+    def persistence(x: Any) -> Any:
+        return x[..., features]
+
+    return {"persistence": persistence} if isinstance(features, list) else {}
 
 
 def _told(study: Study, fitted: Fitted, validation: Comparison, comparison: Comparison) -> dict[str, Any]:
     """Collect what a model tells of its training: nothing that differs if the same is done again."""
     errors = {"validation": validation.results[MODEL]["rmse"], "test": comparison.results[MODEL]["rmse"]}
-    remarks = [comparison.verdict(), _drift(errors), *study.coarse(), *comparison.notes]
+    remarks = [comparison.verdict(), _drift(errors), *study.remarks(), *comparison.notes]
     return {
         "training": {
             "region": study.region.label,

@@ -447,3 +447,78 @@ def test_two_trainings_in_one_folder(data: Path) -> None:
         with pytest.raises(ConfigError, match=r"another process trains in .*model\.train"):
             hpacml.train("data.h5", config=small(), quiet=True)
     assert hpacml.train("data.h5", config=small(), quiet=True).path.exists()
+
+
+def whole_numbers(kind: str) -> Any:
+    @hpacml.region(
+        """tensor functor(f: [i, 0:3] = ([i, 0:3])) tensor functor(g: [i, 0:1] = ([i]))
+           ml(predicated: use) in(f(x[0:n, 0:3])) out(g(y[0:n])) model("model.pt2") database("whole.h5")"""
+    )
+    def whole(x: np.ndarray, y: np.ndarray, n: int, use: bool) -> None:
+        y[:] = (2 * x.sum(1)).astype(kind)
+
+    return whole
+
+
+def test_outputs_of_whole_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test is of what the region writes, which is cut."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    region = whole_numbers("int64")
+    for _ in range(20):
+        region(rng.random((100, 3)), np.zeros(100, np.int64), 100, False)
+    trained = hpacml.train("whole.h5", config=small(epochs=5), quiet=True)
+    assert any("'y' has whole numbers" in each for each in trained.metrics["remarks"])
+    with hpacml.open_database("whole.h5") as database:
+        x, y = database["whole"].inputs[0][17:], database["whole"].outputs[0][17:, :, 0]
+    found = np.zeros_like(y)
+    for call in range(3):
+        region(x[call], found[call], 100, True)
+    assert trained.metrics["test"]["network"]["rmse"] == pytest.approx(np.sqrt(((found - y) ** 2).mean()))
+
+
+def test_what_is_refused_or_said_of_outputs(data: Path) -> None:
+    rng = np.random.default_rng(0)
+    region = whole_numbers("bool")
+    for _ in range(10):
+        region(rng.random((9, 3)), np.zeros(9, bool), 9, False)
+    with pytest.raises(ConfigError, match="'y' has truth values"):
+        hpacml.train("whole.h5", config=small(), quiet=True)
+    with pytest.raises(ConfigError, match="makes one number of all outputs"):
+        hpacml.train("data.h5", config=small(clamp={"min": 50}), quiet=True)
+    with pytest.raises(ConfigError, match="the least is 5, and the greatest 1"):
+        hpacml.train("data.h5", config=small(clamp={"min": 5, "max": 1}), quiet=True)
+    with pytest.raises(ConfigError, match="'max_epochs' is set by the setting 'epochs'"):
+        hpacml.train("data.h5", config=small(trainer={"max_epochs": 1}), quiet=True)
+    with pytest.raises(ConfigError, match="trainer: TypeError"):
+        hpacml.train("data.h5", config=small(trainer={"foo": 1}), quiet=True)
+    with pytest.raises(ModelError, match="fails: KeyError: 'width'"):
+        hpacml.train("data.h5", model=lambda network, *_: network["width"], config=small(), quiet=True)
+    assert not list(data.glob("*.train/last.ckpt"))
+
+
+def test_a_file_that_is_given_twice(data: Path) -> None:
+    trained = hpacml.train(["data.h5", "data.h5"], config=small(), quiet=True)
+    assert any(
+        each.startswith("100% of the rows of the test are rows of the training") for each in trained.metrics["remarks"]
+    )
+    assert not any(
+        "bit for bit" in each for each in hpacml.train("data.h5", config=small(), quiet=True).metrics["remarks"]
+    )
+
+
+def test_wide_integers_keep_their_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    @hpacml.region(
+        """tensor functor(f: [i, 0:1] = ([i]))
+           ml(collect) in(f(x[0:n])) out(f(y[0:n])) database("wide.h5")"""
+    )
+    def wide(x: np.ndarray, y: np.ndarray, n: int) -> None:
+        y[:] = 0.1 * (x - 2**40)
+
+    rng = np.random.default_rng(0)
+    for _ in range(12):
+        wide(2**40 + rng.integers(0, 60, 200), np.zeros(200), 200)
+    settings = small(network={"hidden": []}, epochs=30, optimizer={"lr": 3e-2}, dtype={"deploy": "float64"})
+    assert hpacml.train("wide.h5", config=settings, quiet=True).metrics["test"]["network"]["rmse"] < 0.01
