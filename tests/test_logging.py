@@ -32,7 +32,9 @@ def _writes(path: Path) -> Iterator[str]:
             call = ast.unparse(node.func)
             if call in ("print", "pprint", "sys.exit"):
                 yield f"{path.name}:{node.lineno}: {call}"
-            elif call.endswith("getLogger") and not ast.unparse(node.args[0]).startswith(("'hpacml'", "'torch.")):
+            elif call.endswith("getLogger") and not ast.unparse(node.args[0]).startswith(
+                ("'hpacml'", "'torch.", "'pytorch_lightning'")
+            ):
                 yield f"{path.name}:{node.lineno}: {ast.unparse(node)}"
             elif call.startswith("logging.") and call != "logging.getLogger":  # of the root logger
                 yield f"{path.name}:{node.lineno}: {call}"

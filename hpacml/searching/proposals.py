@@ -21,6 +21,8 @@ from torch.quasirandom import SobolEngine
 from hpacml.searching.domain import Domain, Point, key
 from hpacml.searching.plan import Choice, Range
 
+_logger = logging.getLogger("hpacml")
+
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what Ax and its parts use is deprecated
     from ax.adapter.registry import Generators
@@ -104,7 +106,7 @@ class Proposer:
             try:
                 points = self._client(tried, seed).get_next_trials(count).values()
             except Exception as error:
-                logging.getLogger(__name__).info("Ax proposes nothing: %s", error)
+                _logger.info("Ax proposes nothing: %s", error)
                 return []
         return [Proposal(self._named(point), "model") for point in points]
 

@@ -17,6 +17,7 @@ from typing import Any, Literal, cast
 import numpy as np
 import pytorch_lightning as lightning
 import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, RichProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
@@ -287,6 +288,12 @@ def seed(*numbers: int) -> None:
     random.seed(drawn)
 
 
+def _environment(config: Config) -> dict[str, Any]:
+    """Leave out the search for launchers where there is one process: to look for MPI's would initialise MPI."""
+    names = ("devices", "num_nodes", "strategy", "plugins")
+    return {} if any(name in config.trainer for name in names) else {"plugins": [LightningEnvironment()]}
+
+
 def _board(folder: Path) -> TensorBoardLogger:
     try:
         return TensorBoardLogger(folder, name="", version="tensorboard")
@@ -328,6 +335,7 @@ def _fit(
         "num_sanity_val_steps": 0,
         "use_distributed_sampler": False,
         "log_every_n_steps": 1,
+        **_environment(config),
         **config.trainer,
     }
     try:

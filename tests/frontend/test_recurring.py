@@ -66,12 +66,14 @@ def test_finds_nothing_out_anew() -> None:
     names: dict[str, Any] = {"a": torch.arange(6.0), "b": np.arange(6, dtype=np.float32), "n": 6, "k": 1}
     out = torch.empty(5, 2)
     first = frames(lambda: functor.gather(TEXT, out=out, **names))
+    functor.gather(TEXT, out=out, **names)  # the second call tells that the form recurs
     names |= {"a": torch.ones(6), "b": np.full(6, 2, np.float32)}
     again = frames(lambda: functor.gather(TEXT, out=out, **names))
     assert out.tolist() == [[1, 2]] * 5
     assert "_bind" in first
     assert "_bind" not in again
-    functor.scatter(out, TEXT, **names)
+    for _ in range(2):
+        functor.scatter(out, TEXT, **names)
     out *= 3
     assert "_bind" not in frames(lambda: functor.scatter(out, TEXT, **names))
     assert names["b"].tolist() == [2, *[6] * 5]

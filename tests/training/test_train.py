@@ -522,3 +522,12 @@ def test_wide_integers_keep_their_digits(tmp_path: Path, monkeypatch: pytest.Mon
         wide(2**40 + rng.integers(0, 60, 200), np.zeros(200), 200)
     settings = small(network={"hidden": []}, epochs=30, optimizer={"lr": 3e-2}, dtype={"deploy": "float64"})
     assert hpacml.train("wide.h5", config=settings, quiet=True).metrics["test"]["network"]["rmse"] < 0.01
+
+
+def test_mpi_is_left_alone(data: Path) -> None:
+    """A process that has MPI is a rank, whose samples are other ones."""
+    code = (
+        "import sys, hpacml\nhpacml.train('data.h5', config={'network': {'hidden': [8]}, 'epochs': 1, 'pictures': False},"
+        " quiet=True)\nassert 'mpi4py.MPI' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
