@@ -77,6 +77,15 @@ class Domain:
         point = self.at([0.5] * len(self.free))
         return point if self.holds(point) else self._first
 
+    def near(self, values: Mapping[str, Any]) -> Point:
+        """The point with these values, as far as the domain has them, and the middle of what else there is."""
+        middle = self.at([0.5] * len(self.free))
+        point = {
+            name: values[name] if name in values and _has(parameter, values[name]) else middle[name]
+            for name, parameter in self.free.items()
+        }
+        return point if self.holds(point) else self.middle()
+
     def at(self, parts: Sequence[float]) -> Point:
         """The point at a part, 0 to 1, of each range and choice. Constraints need not hold there."""
         return {name: _at(each, part) for (name, each), part in zip(self.free.items(), parts, strict=True)}
@@ -190,6 +199,14 @@ def _values(parameter: Range | Choice, most: int) -> list[Any]:
     if parameter.is_integer:
         return list(range(int(low), int(high) + 1)) if high - low < most else []
     return [float(low)] if low == high else []
+
+
+def _has(parameter: Range | Choice, value: object) -> bool:
+    if isinstance(parameter, Choice):
+        return any(type(value) is type(each) and value == each for each in parameter.choice)
+    numbers = int if parameter.is_integer else (int, float)
+    low, high = parameter.range
+    return isinstance(value, numbers) and not isinstance(value, bool) and low <= value <= high
 
 
 def _at(parameter: Range | Choice, part: float) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 from typing import Any, Protocol
@@ -35,19 +35,29 @@ class Nested:
     """A search whose state is its journal: made anew of it, it goes on as if it had not stopped.
 
     Rounds of architectures are proposed; their networks are trained at the same time, as many as there are workers;
-    then nothing runs but the measurement of one network after the other. Raises ConfigError if the journal is that of
-    another search.
+    then nothing runs but the measurement of one network after the other. `architecture` and `hyperparameters` are
+    values to begin with. Raises ConfigError if the journal is that of another search.
     """
 
-    def __init__(self, plan: Plan, journal: Journal, folder: Path, parallel: int) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        journal: Journal,
+        folder: Path,
+        parallel: int,
+        architecture: Mapping[str, Any],
+        hyperparameters: Mapping[str, Any],
+    ) -> None:
         self.plan, self.folder, self.parallel = plan, folder, parallel
         self.trials: list[Outer] = []
         self._journal = journal
         self._domain = Domain(plan.architecture, plan.constraints)
         self._settings = Domain(plan.hyperparameters)
         objectives = {"error": plan.objectives.error.threshold, "time": plan.objectives.time.threshold}
-        self._outer = Proposer(self._domain, objectives, plan.seed, max(5, 2 * len(self._domain.free)))
-        self._inner = Proposer(self._settings, {"error": None}, plan.seed, min(5, 1 + plan.trials.inner // 2))
+        self._outer = Proposer(self._domain, objectives, plan.seed, max(5, 2 * len(self._domain.free)), architecture)
+        self._inner = Proposer(
+            self._settings, {"error": None}, plan.seed, min(5, 1 + plan.trials.inner // 2), hyperparameters
+        )
         self._lost = 0
         self._before = 0.0
         self._began = time.monotonic()

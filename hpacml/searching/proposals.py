@@ -1,4 +1,4 @@
-"""Which point is tried next: the middle of the domain, then a Sobol sequence, then Bayesian optimisation by Ax.
+"""Which point is tried next: the one to start with, then a Sobol sequence, then Bayesian optimisation by Ax.
 
 A proposal is a function of the seed and of the trials before it, so that a search that was killed goes on as if it had
 not been: nothing but its journal is needed.
@@ -12,7 +12,7 @@ import math
 import random
 import warnings
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
@@ -54,7 +54,7 @@ class Tried:
 
 @dataclass(frozen=True)
 class Proposal:
-    """A point, and what proposed it: `middle`, `sobol`, `model` or `random`."""
+    """A point, and what proposed it: `start`, `sobol`, `model` or `random`."""
 
     point: Point
     source: str
@@ -69,6 +69,8 @@ class Proposer:
     seed: int
     initial: int
     """The points before the first that a model proposes."""
+    start: Mapping[str, Any] = field(default_factory=lambda: dict[str, Any]())
+    """Values of the first point; the others are in the middle."""
 
     def propose(self, tried: Sequence[Tried], count: int = 1) -> list[Proposal]:
         """Propose up to `count` points that were not tried; fewer if there are no others."""
@@ -89,11 +91,11 @@ class Proposer:
     def _candidates(self, tried: Sequence[Tried], count: int) -> list[Proposal]:
         """What may be proposed, some of which may have been tried, or not fulfil the constraints."""
         if not self.domain.free:
-            return [Proposal({}, "middle")]
+            return [Proposal({}, "start")]
         finished = [each for each in tried if each.objectives is not None]
         if len(tried) >= self.initial and len(finished) >= 2:
             return self._asked(tried, count)
-        first = [] if tried else [Proposal(self.domain.middle(), "middle")]
+        first = [] if tried else [Proposal(self.domain.near(self.start), "start")]
         sequence: Any = SobolEngine(len(self.domain.free), scramble=True, seed=self.seed)
         parts = sequence.fast_forward(len(tried) * _SPARE).draw(count * _SPARE).tolist()
         return [*first, *(Proposal(self.domain.at(each), "sobol") for each in parts)]

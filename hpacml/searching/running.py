@@ -6,10 +6,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from rich.console import Console
 
+from hpacml.networks import FAMILIES
 from hpacml.runtime.databases.reader import open_database
 from hpacml.searching import plan as plans
 from hpacml.searching.board import Board
@@ -65,7 +66,8 @@ def search(
         _require(settings, databases)
     journal = Journal(folder / "journal.jsonl")
     try:
-        nested = Nested(settings, journal, folder, settings.trials.parallel or cores())
+        parallel = settings.trials.parallel or cores()
+        nested = Nested(settings, journal, folder, parallel, *_start(settings))
         return _run(nested, settings, folder, databases, Console(quiet=quiet), evaluate, measure)
     except OSError as error:
         if not is_full(error):
@@ -101,6 +103,24 @@ def _run(
     board.last()
     console.print(f"{ended}: {folder}", markup=False, soft_wrap=True)
     return Found(folder, best, ended)
+
+
+def _start(plan: Plan) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a training without a search has of an architecture and of hyper-parameters, as far as that is known."""
+    from hpacml.training import config
+
+    family = FAMILIES.get(plan.model.removeprefix("hpacml.networks:"))
+    network = {each.name: each.default for each in family.hyperparameters} if family else {}
+    values: dict[str, Any] = config.read(plan.train).model_dump()
+    values["network"] = {**network, **values["network"]}
+    found: dict[str, Any] = {}
+    for name in plan.hyperparameters:
+        value: Any = values
+        for part in name.split("."):
+            value = cast("dict[str, Any]", value).get(part) if isinstance(value, dict) else None
+        if value is not None:
+            found[name] = value
+    return values["network"], found
 
 
 def _absolute(paths: str | list[str]) -> str | list[str]:

@@ -13,6 +13,7 @@ from hpacml.networks import FAMILIES
 from hpacml.searching import plan as plans
 from hpacml.searching.domain import Domain, key
 from hpacml.searching.plan import Choice, Fixed, Range
+from tests.searching import toy
 
 
 @pytest.mark.parametrize(
@@ -108,3 +109,29 @@ def test_domain_draws_what_holds_and_is_new() -> None:
 def test_domain_finds_a_needle() -> None:
     domain = Domain({"a": Range(range=(0, 10**6)), "b": Range(range=(0.0, 1.0))}, ["a >= 1000000", "a + b <= 1000000"])
     assert domain.middle() == {"a": 10**6, "b": 0.0}
+
+
+def test_a_search_begins_where_trainings_do(plan: dict[str, Any], here: None) -> None:
+    """With the settings of `train`, else the defaults of trainings and families, and else the middle of a range."""
+    architecture = {
+        "layers": {"range": [2, 12]},
+        "feature_multiplier": {"range": [0.6, 0.8]},
+        "hidden1": {"choice": [64, 128]},
+    }
+    hyperparameters = {
+        "optimizer.lr": {"range": [1e-4, 1e-2], "log": True},
+        "network.dropout": {"range": [0.0, 0.5]},
+        "batch": {"range": [1, 64]},
+    }
+    found = hpacml.search(
+        {**plan, "model": "hpacml.networks:tapered", "train": {"network": {"hidden1": 128}}, "constraints": [],
+         "architecture": architecture, "hyperparameters": hyperparameters,
+         "trials": {"outer": 1, "inner": 1}}, quiet=True, evaluate=_empty, measure=toy.measure,
+    )  # fmt: skip
+    assert found.front[0]["architecture"] == {"layers": 4, "feature_multiplier": 0.7, "hidden1": 128}
+    assert found.front[0]["hyperparameters"] == {"optimizer.lr": 1e-3, "network.dropout": 0.0, "batch": 33}
+
+
+def _empty(_: Any, __: Any, folder: Path) -> dict[str, Any]:
+    (folder / "model.pt2").write_text("1")
+    return {"error": 1.0, "model": str(folder / "model.pt2")}

@@ -156,7 +156,7 @@ def test_proposals_are_a_function_of_the_seed_and_the_past() -> None:
             assert 1e-3 <= each.point["x"] <= 1
             found = {"error": 1 / each.point["n"], "time": each.point["n"] + each.point["size"] * each.point["x"]}
             tried.append(Tried(each.point, found if len(tried) != 1 else None))
-    assert sources == ["middle", "sobol", "sobol", "sobol", "model", "model"]
+    assert sources == ["start", "sobol", "sobol", "sobol", "model", "model"]
 
 
 SCRIPT = """
