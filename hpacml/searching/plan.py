@@ -7,21 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
-import yaml
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PositiveFloat,
-    PositiveInt,
-    StrictInt,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, StrictInt, field_validator, model_validator
 
 from hpacml.errors import ConfigError
+from hpacml.training.strict_settings import Settings, checked, loaded
 
 Number = Annotated[StrictInt | float, Field(union_mode="left_to_right")]
 Value = int | float | str | bool
@@ -29,13 +18,7 @@ Value = int | float | str | bool
 PRESETS = Path(__file__).parent / "presets"
 
 
-class Part(BaseModel):
-    """Settings of which the unknown are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Range(Part):
+class Range(Settings):
     """All numbers between two, both of them included; integers if both are, unless `type` says otherwise."""
 
     range: tuple[Number, Number]
@@ -59,7 +42,7 @@ class Range(Part):
         return self.type == "int" or (self.type is None and all(isinstance(end, int) for end in self.range))
 
 
-class Choice(Part):
+class Choice(Settings):
     """One of some values of one type."""
 
     choice: Annotated[list[Value], Field(min_length=1)]
@@ -79,7 +62,7 @@ class Choice(Part):
         return values
 
 
-class Fixed(Part):
+class Fixed(Settings):
     """A value that is not searched, which may be anything that YAML has."""
 
     value: Any
@@ -104,7 +87,7 @@ def _parameter(given: object) -> Parameter:
 Parameters = dict[str, Annotated[Parameter, BeforeValidator(_parameter)]]
 
 
-class Objective(Part):
+class Objective(Settings):
     """The worst value that is of interest."""
 
     threshold: PositiveFloat | None = None
@@ -116,14 +99,14 @@ class Error(Objective):
     metric: Literal["rmse", "mae", "mape", "max", "loss"] = "rmse"
 
 
-class Objectives(Part):
+class Objectives(Settings):
     """Both are made small: the validation error, and the milliseconds of a call of the region."""
 
     error: Error = Error()
     time: Objective = Objective()
 
 
-class Trials(Part):
+class Trials(Settings):
     """How many architectures are tried, and how many hyper-parameters of each.
 
     The search ends after `patience` architectures in a row none of which is on the front. `parallel` architectures are
@@ -136,7 +119,7 @@ class Trials(Part):
     parallel: PositiveInt | None = None
 
 
-class Timing(Part):
+class Timing(Settings):
     """How a region is measured: `repeats` pairs of calls, by the model and accurate, but no longer than `seconds`."""
 
     repeats: Annotated[int, Field(ge=3)] = 21
@@ -144,7 +127,7 @@ class Timing(Part):
     threads: PositiveInt = 1
 
 
-class Plan(Part):
+class Plan(Settings):
     """All settings of a search; docs/search.md explains each."""
 
     database: str | Annotated[list[str], Field(min_length=1)]
@@ -189,10 +172,7 @@ def read(source: Mapping[str, Any] | str | os.PathLike[str], changes: Mapping[st
     content = {**(source if isinstance(source, Mapping) else _content(Path(source))), **(changes or {})}
     if (preset := content.pop("preset", None)) is not None:
         content = _over(_preset(preset), content)
-    try:
-        return Plan.model_validate(content)
-    except ValidationError as error:
-        raise ConfigError(f"{where} is no search: " + "; ".join(map(_fault, error.errors()))) from None
+    return checked(Plan, content, f"{where} is no search")
 
 
 def presets() -> list[str]:
@@ -218,26 +198,7 @@ def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _content(path: Path) -> Mapping[str, Any]:
-    try:
-        content: object = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise ConfigError(f"cannot read '{path}': {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"'{path}' is not YAML: {error}") from error
+    content = loaded(path)
     if not isinstance(content, Mapping):
         raise ConfigError(f"'{path}' has no names and values, such as 'database: options.h5'")
     return cast("Mapping[str, Any]", content)
-
-
-def _fault(error: Any) -> str:
-    place = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        owner: Any = Plan
-        for part in error["loc"][:-1]:
-            owner = getattr(owner, "model_fields", {}).get(part)
-            owner = getattr(owner, "annotation", None)
-        known = ", ".join(getattr(owner, "model_fields", ()))
-        return f"'{place}' is unknown" + (f"; there are {known}" if known else "")
-    if error["type"] == "missing":
-        return f"{place} is missing"
-    return f"{place} = {error['input']!r}: {error['msg']}"

@@ -3,37 +3,19 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast
 
-import yaml
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PositiveFloat,
-    PositiveInt,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from hpacml.errors import ConfigError
+from hpacml.training.strict_settings import Settings, checked, loaded
 
 Floating = Literal["float32", "float64"]
 Scale = Literal["min-max", "z-score", "whiten", "none"]
 
-
 Source = Mapping[str, Any] | str | os.PathLike[str] | None
-
-
-class Settings(BaseModel):
-    """Settings of which the unknown are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Split(Settings):
@@ -149,11 +131,7 @@ def read(source: Source, changes: Mapping[str, Any] | None = None) -> Config:
     settings = _content(source)
     for name, value in (changes or {}).items():
         _put(settings, name, value)
-    try:
-        return Config.model_validate(settings)
-    except ValidationError as error:
-        faults = "; ".join(_fault(each) for each in error.errors())
-        raise ConfigError(f"{where} is no config of a training: {faults}") from None
+    return checked(Config, settings, f"{where} is no config of a training")
 
 
 def _content(source: Source) -> dict[str, Any]:
@@ -162,15 +140,7 @@ def _content(source: Source) -> dict[str, Any]:
     if isinstance(source, Mapping):
         return _copied(source)
     path = Path(source)
-    try:
-        text = path.read_text()
-        content: object = tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
-    except OSError as error:
-        raise ConfigError(f"cannot read the config '{path}': {error.strerror}") from error
-    except (yaml.YAMLError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"the config '{path}' is not {'TOML' if path.suffix == '.toml' else 'YAML'}: {error}"
-        ) from error
+    content = loaded(path, "the config ", "TOML" if path.suffix == ".toml" else "YAML")
     if content is not None and not isinstance(content, Mapping):
         raise ConfigError(f"the config '{path}' has no names and values, such as 'epochs: 100'")
     return _copied(cast("Mapping[str, Any]", content or {}))
@@ -191,14 +161,3 @@ def _put(settings: dict[str, Any], name: str, value: Any) -> None:
             raise ConfigError(f"'{name}' is no setting: '{part}' is {inner!r}")
         settings = cast("dict[str, Any]", inner)
     settings[last] = value
-
-
-def _fault(error: Any) -> str:
-    place = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        owner: Any = Config
-        for part in error["loc"][:-1]:
-            owner = owner.model_fields[part].annotation if hasattr(owner, "model_fields") else None
-        known = ", ".join(owner.model_fields) if hasattr(owner, "model_fields") else ""
-        return f"'{place}' is unknown" + (f"; there are {known}" if known else "")
-    return f"{place} = {error['input']!r}: {error['msg']}"

@@ -1,0 +1,55 @@
+"""Settings as files and mappings have them, checked as a whole: what is unknown or misfits is said with its place."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from hpacml.errors import ConfigError
+
+
+class Settings(BaseModel):
+    """Settings of which the unknown are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+Checked = TypeVar("Checked", bound=Settings)
+
+
+def loaded(path: Path, what: str = "", language: Literal["YAML", "TOML"] = "YAML") -> object:
+    """What a file has. Raises ConfigError, which has `what` before its name, if it cannot be read."""
+    try:
+        text = path.read_text()
+        return tomllib.loads(text) if language == "TOML" else yaml.safe_load(text)
+    except OSError as error:
+        raise ConfigError(f"cannot read {what}'{path}': {error.strerror}") from error
+    except (yaml.YAMLError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{what}'{path}' is not {language}: {error}") from error
+
+
+def checked(kind: type[Checked], content: Mapping[str, Any], refusal: str) -> Checked:
+    """Make settings of a mapping. Raises ConfigError, which begins with `refusal`, with the place of each fault."""
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(f"{refusal}: {'; '.join(_fault(kind, each) for each in error.errors())}") from None
+
+
+def _fault(kind: type[Settings], error: Any) -> str:
+    place = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        owner: Any = kind
+        for part in error["loc"][:-1]:
+            owner = getattr(owner, "model_fields", {}).get(part)
+            owner = getattr(owner, "annotation", None)
+        known = ", ".join(getattr(owner, "model_fields", ()))
+        return f"'{place}' is unknown" + (f"; there are {known}" if known else "")
+    if error["type"] == "missing":
+        return f"{place} is missing"
+    return f"{place} = {error['input']!r}: {error['msg']}"
