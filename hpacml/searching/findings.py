@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from hpacml.disk.whole_files import whole_file
 from hpacml.runtime.models import trust
 from hpacml.searching.frontier import Inner, Outer, front
 from hpacml.searching.nested import Nested
@@ -75,9 +75,8 @@ def _models(trials: Iterable[Outer], folder: Path) -> dict[int, str]:
         assert trial.best is not None
         source = Path(trial.best.result["model"])
         copy = folder / f"{trial.number:04}{source.suffix}"
-        part = copy.with_suffix(".part")
-        shutil.copyfile(source, part)
-        os.replace(part, copy)
+        with whole_file(copy) as part:
+            shutil.copyfile(source, part)
         if trust.is_trusted(source):
             trust.trust(copy)
         copies[trial.number] = str(copy)
@@ -126,9 +125,8 @@ def _draw(search: Nested, best: list[Outer], path: Path) -> None:
     axes.set_xlabel("time of a call of the region, ms")
     axes.set_ylabel("validation error")
     axes.legend()
-    part = path.with_suffix(".part")
-    figure.savefig(part, format="png", dpi=120)
-    os.replace(part, path)
+    with whole_file(path) as part:
+        figure.savefig(part, format="png", dpi=120)
 
 
 def _columns(points: list[dict[str, float]]) -> tuple[list[float], list[float]]:
@@ -136,7 +134,5 @@ def _columns(points: list[dict[str, float]]) -> tuple[list[float], list[float]]:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file that is there whole, or as it was."""
-    part = path.with_suffix(".part")
-    part.write_text(text)
-    os.replace(part, path)
+    with whole_file(path) as part:
+        part.write_text(text)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hpacml.disk.whole_files import whole_file
 from hpacml.errors import summary
 
 Evaluate = Callable[[Mapping[str, Any], Mapping[str, Any], Path], Mapping[str, Any]]
@@ -104,10 +105,8 @@ def _alone(place: Path) -> Generator[None]:
 
 
 def _write(path: Path, content: Any) -> None:
-    """Write JSON that is there whole or not at all."""
-    part = path.with_suffix(".part")
-    with open(part, "w") as file:
+    """Write JSON that is there whole or not at all, also after a power cut."""
+    with whole_file(path) as part, open(part, "w") as file:
         json.dump(content, file)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(part, path)

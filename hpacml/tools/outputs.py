@@ -7,22 +7,20 @@ import os
 from collections.abc import Generator
 from pathlib import Path
 
+from hpacml.disk.whole_files import whole_file
 from hpacml.errors import DatabaseError
 
 
 @contextlib.contextmanager
 def new_file(path: Path) -> Generator[Path]:
     """Yield a path in the same folder to write to, which is renamed to `path` at the end. Raises DatabaseError."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         _require_absent(path)
-        yield part
-        _require_absent(path)
-        os.replace(part, path)
+        with whole_file(path) as part:
+            yield part
+            _require_absent(path)
     except OSError as error:
         raise DatabaseError(f"cannot write '{path}': {error.strerror or error}: choose another place") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _require_absent(path: Path) -> None:

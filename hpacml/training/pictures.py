@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from itertools import accumulate, islice
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from hpacml.disk.whole_files import whole_file
 from hpacml.errors import HpacmlError, plain
 from hpacml.training.rows import Matrix, Rows, Sample, flat, pieces, size
 from hpacml.training.scores import columns
@@ -33,7 +33,6 @@ BINS = 60
 
 CHANNELS = 4
 """Up to so many fields of a row have panels."""
-
 
 MOST_PIXELS = 1000
 """Larger fields are drawn by every second of their points, or fewer."""
@@ -239,14 +238,11 @@ def _picture(path: Path, down: int, across: int, panel: tuple[float, float], tit
         if not axis.has_data():
             axis.axis("off")
     figure.suptitle(_text(title))
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        figure.savefig(part, format="png", dpi=100)
-        os.replace(part, path)
+        with whole_file(path) as part:
+            figure.savefig(part, format="png", dpi=100)
     except OSError as error:
         raise HpacmlError(f"cannot write '{path}': {error.strerror or error}: choose another place") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _named(name: str, predicted: Matrix) -> str:
