@@ -61,8 +61,8 @@ class Engine:
 
     def _compute(self, known: PackedNetwork, code: Code, views: Sequence[Words], points: int) -> None:
         """Enter the code with descriptors of views, which threads share along their first dimension."""
-        shares = [] if _is_for_one_thread(code, points) else _shares(views[0][3], points, code.work, code.least)
-        if len(shares) < 2:
+        shares = _shares(views[0][3], points, code)
+        if len(shares) == 1:
             code.function(*known.addresses, *map(ctypes.addressof, views))
             return
         parts = [[_part(view, a, b) for view in views] for a, b in shares]
@@ -104,13 +104,14 @@ def _part(view: Words, start: int, stop: int) -> Words:
     return part
 
 
-def _shares(rows: int, points: int, work: int, least: int) -> list[tuple[int, int]]:
-    """Part the rows of points, each of which is so many multiplications, among as many threads as Torch has.
+def _shares(rows: int, points: int, code: Code) -> list[tuple[int, int]]:
+    """Part the rows of points among as many threads as Torch has, or fewer where there is little work.
 
-    A row that is a point by itself is parted in multiples of `least`.
+    A row that is a point by itself is parted in multiples of the least points that are worth a thread.
     """
-    most = points * work // LEAST_WORK
-    count = max(1, min(torch.get_num_threads(), most))
-    least = least if rows == points else 1
+    if _is_for_one_thread(code, points):
+        return [(0, rows)]
+    count = min(torch.get_num_threads(), points * code.work // LEAST_WORK)
+    least = code.least if rows == points else 1
     size = max(least, -(-rows // count // least) * least)
-    return [(start, min(rows, start + size)) for start in range(0, rows, size)] or [(0, 0)]
+    return [(start, min(rows, start + size)) for start in range(0, rows, size)]
