@@ -464,7 +464,7 @@ define ptr @hpacml_stayed(ptr %path, ptr %given, i64 %number) {
   br label %next
 
 next:
-  %i = phi i64 [ 0, %0 ], [ %i_next, %look ], [ %i_next, %next_axis ]
+  %i = phi i64 [ 0, %0 ], [ %i_next, %look ], [ %i_next, %examine ]
   %more = icmp ult i64 %i, %taking
   br i1 %more, label %look, label %return
 
@@ -499,22 +499,12 @@ compare:
   %dimensions_slot = getelementptr %ndarray, ptr %object, i32 0, i32 4
   %dimensions = load ptr, ptr %dimensions_slot
   %both = and i1 %in_place, %of_rank
-  br i1 %both, label %next_axis, label %return
-
-next_axis:
-  %d = phi i64 [ 0, %compare ], [ %d_next, %examine ]
-  %more_axes = icmp ult i64 %d, %axes
-  br i1 %more_axes, label %examine, label %next
+  br i1 %both, label %examine, label %return
 
 examine:
-  %d_next = add i64 %d, 1
-  %size_slot = getelementptr i64, ptr %dimensions, i64 %d
-  %size = load i64, ptr %size_slot
-  %place = add i64 %d, 3
-  %known_size_slot = getelementptr i64, ptr %descriptor, i64 %place
-  %known_size = load i64, ptr %known_size_slot
-  %as_large = icmp eq i64 %size, %known_size
-  br i1 %as_large, label %next_axis, label %return
+  %known_sizes = getelementptr i64, ptr %descriptor, i64 3
+  %as_large = call i1 @are_equal(ptr %dimensions, ptr %known_sizes, i64 %axes)
+  br i1 %as_large, label %next, label %return
 
 return:
   %answer = phi i64 [ 1, %next ], [ 0, %compare ], [ 0, %examine ]
@@ -604,12 +594,7 @@ torch:
   %tensor_description = load ptr, ptr %tensor_form_slot
   %tensor_data = call ptr @memory_of(ptr %object, ptr %extra, ptr %tensor_description)
   %no_tensor = icmp eq ptr %tensor_data, null
-  br i1 %no_tensor, label %decline, label %describe_it
-
-describe_it:
-  %behind_it = call ptr @put(ptr %place, ptr %tensor_description, ptr %tensor_data)
-  store ptr %place, ptr %slot
-  br label %taken
+  br i1 %no_tensor, label %decline, label %describe_known
 
 pointers:
   %pointers_address = call ptr @PyLong_AsVoidPtr(ptr %object)
@@ -669,20 +654,11 @@ array:
   br i1 %fits, label %describe, label %decline
 
 describe:
-  store ptr %place, ptr %slot
-  store ptr %data, ptr %place
-  %aligned = getelementptr i64, ptr %place, i64 1
-  store ptr %data, ptr %aligned
-  %first = getelementptr i64, ptr %place, i64 2
-  store i64 0, ptr %first
   %axes = zext i32 %rank to i64
-  %described_sizes = getelementptr i64, ptr %place, i64 3
-  %described_strides = getelementptr i64, ptr %described_sizes, i64 %axes
-  %end = getelementptr i64, ptr %described_strides, i64 %axes
   %dimensions_slot = getelementptr %ndarray, ptr %object, i32 0, i32 4
   %dimensions = load ptr, ptr %dimensions_slot
   %any_array = icmp eq i64 %kind, 0
-  br i1 %any_array, label %outer, label %recognise
+  br i1 %any_array, label %pack, label %recognise
 
 recognise:
   %description_slot = getelementptr %parameter, ptr %parameter, i32 0, i32 3
@@ -692,40 +668,33 @@ recognise:
   %known_steps = getelementptr i64, ptr %known_strides, i64 %axes
   %steps_slot = getelementptr %ndarray, ptr %object, i32 0, i32 5
   %steps = load ptr, ptr %steps_slot
-  br label %next_axis
+  %as_large = call i1 @are_equal(ptr %dimensions, ptr %known_sizes, i64 %axes)
+  %as_far = call i1 @are_equal(ptr %steps, ptr %known_steps, i64 %axes)
+  %is_known_array = and i1 %as_large, %as_far
+  br i1 %is_known_array, label %describe_known, label %decline
 
-next_axis:
-  %d = phi i64 [ 0, %recognise ], [ %d_next, %agree ]
-  %more_axes = icmp ult i64 %d, %axes
-  br i1 %more_axes, label %examine, label %taken
+describe_known:
+  %known_description = phi ptr [ %tensor_description, %torch ], [ %description, %recognise ]
+  %known_data = phi ptr [ %tensor_data, %torch ], [ %data, %recognise ]
+  %behind_known = call ptr @put(ptr %place, ptr %known_description, ptr %known_data)
+  store ptr %place, ptr %slot
+  br label %taken
 
-examine:
-  %d_next = add i64 %d, 1
-  %a_size_slot = getelementptr i64, ptr %dimensions, i64 %d
-  %a_size = load i64, ptr %a_size_slot
-  %a_known_size_slot = getelementptr i64, ptr %known_sizes, i64 %d
-  %a_known_size = load i64, ptr %a_known_size_slot
-  %a_step_slot = getelementptr i64, ptr %steps, i64 %d
-  %a_step = load i64, ptr %a_step_slot
-  %a_known_step_slot = getelementptr i64, ptr %known_steps, i64 %d
-  %a_known_step = load i64, ptr %a_known_step_slot
-  %size_agrees = icmp eq i64 %a_size, %a_known_size
-  %step_agrees = icmp eq i64 %a_step, %a_known_step
-  %both_agree = and i1 %size_agrees, %step_agrees
-  br i1 %both_agree, label %agree, label %decline
-
-agree:
-  %size_there = getelementptr i64, ptr %described_sizes, i64 %d
-  store i64 %a_size, ptr %size_there
-  %a_known_stride_slot = getelementptr i64, ptr %known_strides, i64 %d
-  %a_known_stride = load i64, ptr %a_known_stride_slot
-  %stride_there = getelementptr i64, ptr %described_strides, i64 %d
-  store i64 %a_known_stride, ptr %stride_there
-  br label %next_axis
+pack:
+  store ptr %place, ptr %slot
+  store ptr %data, ptr %place
+  %aligned = getelementptr i64, ptr %place, i64 1
+  store ptr %data, ptr %aligned
+  %first = getelementptr i64, ptr %place, i64 2
+  store i64 0, ptr %first
+  %described_sizes = getelementptr i64, ptr %place, i64 3
+  %described_strides = getelementptr i64, ptr %described_sizes, i64 %axes
+  %end = getelementptr i64, ptr %described_strides, i64 %axes
+  br label %outer
 
 outer:
-  %left = phi i64 [ %axes, %describe ], [ %axis, %inner ]
-  %stride = phi i64 [ 1, %describe ], [ %product, %inner ]
+  %left = phi i64 [ %axes, %pack ], [ %axis, %inner ]
+  %stride = phi i64 [ 1, %pack ], [ %product, %inner ]
   %none_left = icmp eq i64 %left, 0
   br i1 %none_left, label %taken, label %inner
 
@@ -742,7 +711,7 @@ inner:
 
 taken:
   %free = phi ptr [ %place, %float ], [ %place, %int ], [ %place, %bool ], [ %place, %known_int ], [ %place, %which ],
-                  [ %behind_it, %describe_it ], [ %place, %pointers ], [ %end, %outer ], [ %end, %next_axis ]
+                  [ %behind_known, %describe_known ], [ %place, %pointers ], [ %end, %outer ]
   %i_next = add i64 %i, 1
   br label %next
 
@@ -953,6 +922,28 @@ define internal i64 @size_of(ptr %slots, i64 %array, i64 %axis) {
   ret i64 %size
 }
 
+define internal i1 @are_equal(ptr %ones, ptr %others, i64 %count) alwaysinline {
+  br label %next
+
+next:
+  %i = phi i64 [ 0, %0 ], [ %i_next, %compare ]
+  %more = icmp ult i64 %i, %count
+  br i1 %more, label %compare, label %return
+
+compare:
+  %i_next = add i64 %i, 1
+  %one_slot = getelementptr i64, ptr %ones, i64 %i
+  %other_slot = getelementptr i64, ptr %others, i64 %i
+  %one = load i64, ptr %one_slot
+  %other = load i64, ptr %other_slot
+  %equal = icmp eq i64 %one, %other
+  br i1 %equal, label %next, label %return
+
+return:
+  %all = phi i1 [ true, %next ], [ false, %compare ]
+  ret i1 %all
+}
+
 ; Writes the descriptor of a description for memory at an address, and returns where it ends.
 define internal ptr @put(ptr %place, ptr %description, ptr %address) {
   %rank = load i64, ptr %description
@@ -1028,27 +1019,10 @@ measure:
   %strides = getelementptr %tensor, ptr %tensor, i32 0, i32 8
   %known_sizes = getelementptr i64, ptr %description, i64 4
   %known_strides = getelementptr i64, ptr %known_sizes, i64 %rank
-  br label %next_axis
-
-next_axis:
-  %axis = phi i64 [ 0, %measure ], [ %axis_next, %examine ]
-  %more = icmp ult i64 %axis, %rank
-  br i1 %more, label %examine, label %locate
-
-examine:
-  %axis_next = add i64 %axis, 1
-  %size_slot = getelementptr i64, ptr %sizes, i64 %axis
-  %size = load i64, ptr %size_slot
-  %known_size_slot = getelementptr i64, ptr %known_sizes, i64 %axis
-  %known_size = load i64, ptr %known_size_slot
-  %stride_slot = getelementptr i64, ptr %strides, i64 %axis
-  %stride = load i64, ptr %stride_slot
-  %known_stride_slot = getelementptr i64, ptr %known_strides, i64 %axis
-  %known_stride = load i64, ptr %known_stride_slot
-  %same_size = icmp eq i64 %size, %known_size
-  %same_stride = icmp eq i64 %stride, %known_stride
-  %agrees = and i1 %same_size, %same_stride
-  br i1 %agrees, label %next_axis, label %unfit
+  %as_large = call i1 @are_equal(ptr %sizes, ptr %known_sizes, i64 %rank)
+  %as_far = call i1 @are_equal(ptr %strides, ptr %known_strides, i64 %rank)
+  %agrees = and i1 %as_large, %as_far
+  br i1 %agrees, label %locate, label %unfit
 
 locate:
   %offset_slot = getelementptr %tensor, ptr %tensor, i32 0, i32 9
