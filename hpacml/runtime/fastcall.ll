@@ -26,7 +26,7 @@
 %parameter = type { i64, ptr, ptr, ptr, i32, i32, i64, i64 }
 ; The description of an array that is known: its rank, its descriptor, its strides in bytes, and the bytes from its first
 ; element to the lowest one, and to the end of the highest.
-%form = type { i64, i64, i64 } ; of a tensor: dtype, keys, size of an element
+%form = type { i64, i64, i64, i64 } ; of a tensor: dtype, keys, size of an element, flags that its storage must not have
 ; Of Torch, as `hpacml.runtime.arrays.torch_layout` has found them: an object; a tensor, with storage, what gradients need,
 ; what else it is, version, rank, sizes, strides, offset, dtype and keys; a storage with data, bytes and flags; a version.
 %object = type { i64, ptr, ptr }
@@ -1041,8 +1041,10 @@ locate:
   %span = extractvalue { i64, i64 } %ends, 1
   %needed = add i64 %before, %span
   %enough = icmp sle i64 %needed, %bytes
-  %telling = and i64 %flags, 72057594037862655
-  %ordinary = icmp eq i64 %telling, 0
+  %telling_slot = getelementptr %form, ptr %form, i32 0, i32 3
+  %telling = load i64, ptr %telling_slot
+  %told = and i64 %flags, %telling
+  %ordinary = icmp eq i64 %told, 0
   %number = ptrtoint ptr %address to i64
   %below_width = sub i64 %width, 1
   %rest = and i64 %number, %below_width

@@ -19,6 +19,7 @@ from hpacml.backend import llvm
 from hpacml.disk import cache
 from hpacml.locks import Order, lock
 from hpacml.runtime import frame
+from hpacml.runtime.arrays.torch_layout import TELLING_FLAGS
 from hpacml.runtime.arrays.views import c_strides
 from hpacml.runtime.entry import Function
 from hpacml.runtime.fast_path import (
@@ -139,7 +140,7 @@ def _path(native: _Native, function: Function, signature: Signature, conditions:
                 flags, description = _ALIGNED | _WRITEABLE * written, described(shape, strides, dtype.itemsize)
                 return struct.pack("=4Q2i", _KNOWN, id(np.ndarray), id(dtype), description, len(shape), flags)
             case KnownTensor(kind, keys, size, shape, strides, written):
-                description, form = described(shape, strides, size), kept(kind, keys, size)
+                description, form = described(shape, strides, size), kept(kind, keys, size, TELLING_FLAGS)
                 owners.append(cls := sys.modules["torch"].Tensor)
                 return struct.pack("=4Q2i", _TENSOR, id(cls), form, description, len(shape), _WRITEABLE * written)
             case OfClass(kind):

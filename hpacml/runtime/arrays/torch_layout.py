@@ -20,8 +20,8 @@ _COUNT = 16
 MOST_AXES = 5
 """Sizes of more dimensions lie elsewhere."""
 
-ORDINARY_FLAGS = 0x00FF_FFFF_FFFF_00FF
-"""Which bits of a storage's flags are 0 if writing to its memory takes nothing else: the others say nothing of that."""
+TELLING_FLAGS = 0x00FF_FFFF_FFFF_00FF
+"""The flags of a storage that are 0 if writing to its memory takes nothing else: the others say nothing of that."""
 
 
 def kind_and_keys(tensor: torch.Tensor) -> tuple[int, int] | None:
@@ -34,13 +34,13 @@ def kind_and_keys(tensor: torch.Tensor) -> tuple[int, int] | None:
         return None
     place: int = tensor._cdata
     keys = _word(place + _KEYS)
-    if _word(place + _OF_GRADIENTS) or _word(place + _EXTRAS) or keys != _ordinary_keys() or not _has_flags(tensor):
+    if _word(place + _OF_GRADIENTS) or _word(place + _EXTRAS) or keys != _ordinary_keys() or not _is_ordinary(tensor):
         return None
     return _word(place + _KIND) & 0xFFFF, keys
 
 
-def _has_flags(tensor: torch.Tensor) -> bool:
-    return not _word(_word(tensor._cdata + _STORAGE) + _FLAGS) & ORDINARY_FLAGS
+def _is_ordinary(tensor: torch.Tensor) -> bool:
+    return not _word(_word(tensor._cdata + _STORAGE) + _FLAGS) & TELLING_FLAGS
 
 
 @functools.cache
@@ -59,7 +59,7 @@ def _is_known() -> bool:
         samples += [torch.zeros(1000, dtype=torch.int16, device="cpu").as_strided((2, 4), (1, 30), 11)]
         lazy = torch._lazy_clone(samples[0])
         different = {_word(each._cdata + _KIND) & 0xFFFF for each in samples}
-        return all(map(_is_as_expected, samples[:2])) and len(different) == 2 and not _has_flags(lazy)
+        return all(map(_is_as_expected, samples[:2])) and len(different) == 2 and not _is_ordinary(lazy)
 
 
 def _is_as_expected(tensor: Any) -> bool:
