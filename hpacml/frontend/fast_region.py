@@ -8,11 +8,11 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from hpacml.frontend import tracers
-from hpacml.frontend.forms import Forms
+from hpacml.frontend.forms import Forms, known_array
 from hpacml.runtime.arrays.views import ArrayView
 from hpacml.runtime.entry import Function
 from hpacml.runtime.fast_frame import FrameForm, Place
-from hpacml.runtime.fast_path import Conditions, Known, OfClass, Signature, Taken
+from hpacml.runtime.fast_path import Conditions, OfClass, Signature, Taken
 from hpacml.runtime.fastcall import caller
 from hpacml.runtime.frame import Paths
 from hpacml.runtime.reports import instruments
@@ -58,7 +58,6 @@ class FastRegion:
         if len(plain) != len(call.arrays) or not plain.issubset(given) or not isinstance(call.run, Function):
             return
         takes = [self._taken(name, call) for name in given]
-        conditions = tracers.untraced_calls + Conditions(((vars(instruments), "current", instruments.current),))
         form = (*takes, *call.numbers, call.run, instruments.current)
         if None in takes or not self._forms.recurs(len(call.args), form):
             return
@@ -72,6 +71,7 @@ class FastRegion:
         defaults = {name: value for name, value in call.values.items() if name not in given}
         frame = FrameForm({name: k for k, name in enumerate(given)}, defaults, self._paths, places, self._body)
         signature = Signature(len(given), taken, constants=[*enumerate(call.numbers, len(slots))], frame=frame)
+        conditions = tracers.untraced_calls + Conditions(((vars(instruments), "current", instruments.current),))
         if (found := caller(call.run, signature, conditions)) is not None:
             self._forms.open[len(call.args)] = found
 
@@ -80,10 +80,8 @@ class FastRegion:
         """What native code takes of an argument, None if there is nothing of the kind."""
         value: Any = call.values[name]
         if name in call.arrays:
-            number = [*call.arrays].index(name)
-            view = call.views[number]
-            is_there = view.address and 0 not in view.shape
-            return Known(value.dtype, view.shape, view.strides, number in call.written) if is_there else None
+            number = call.arrays.index(name)
+            return known_array(value, call.views[number], number in call.written)
         if type(value) is int:
             return value if name in call.used else int
         return None if name in call.used or hasattr(value, "__index__") else OfClass(cast("type[Any]", type(value)))

@@ -144,5 +144,3 @@ RETURNS: Mapping[type[Any], tuple[int, type[Any] | None]] = {
     np.int32: (5, np.int32),
 }
 """How the table tells the types of results: a number, and a class that Python's number is converted to."""
-
-_C_ORDER, _ALIGNED, _WRITEABLE = 0x1, 0x100, 0x400
