@@ -120,13 +120,8 @@ class Nested:
 
     def run(self, workers: Workers, evaluate: Evaluate, measure: Measure, show: Callable[[], None]) -> str:
         """Search until there is a reason to end, and give it. Raises SearchError where it cannot go on."""
+        begun = [trial for trial in self.trials if trial.timed is None]
         while True:
-            begun = [trial for trial in self.trials if trial.timed is None]
-            if not begun:
-                if (reason := self._ended) is not None:
-                    return reason
-                if not (begun := self._next_round()):
-                    return f"all {len(self.trials)} architectures of the space are tried"
             self._train(begun, workers, evaluate, show)
             for trial in begun:
                 if trial.inner:  # else there was no time for it
@@ -134,6 +129,8 @@ class Nested:
                     show()
             if (reason := self._ended) is not None:
                 return reason
+            if not (begun := self._next_round()):
+                return f"all {len(self.trials)} architectures of the space are tried"
 
     def _next_round(self) -> list[Outer]:
         count = min(self.parallel, self.plan.trials.outer - len(self.trials))

@@ -99,12 +99,16 @@ def size(shapes: Shapes) -> int:
     return sum(map(math.prod, shapes))
 
 
-def flat(tensors: Tensors) -> Matrix:
-    """Join the features of tensors [rows, *shape] in a float64 matrix [rows, features]."""
+def doubles(tensors: Tensors) -> list[torch.Tensor]:
+    """Make tensors [rows, *shape] float64 [rows, features] on the CPU."""
     import torch
 
-    doubles = [tensor.detach().to("cpu", torch.float64).numpy() for tensor in tensors]
-    return np.concatenate([each.reshape(len(each), math.prod(each.shape[1:])) for each in doubles], axis=1)
+    return [each.detach().to("cpu", torch.float64).reshape(len(each), math.prod(each.shape[1:])) for each in tensors]
+
+
+def flat(tensors: Tensors) -> Matrix:
+    """Join the features of tensors [rows, *shape] in a float64 matrix [rows, features]."""
+    return np.concatenate([each.numpy() for each in doubles(tensors)], axis=1)
 
 
 def unflat(matrix: Matrix, shapes: Shapes) -> Tensors:

@@ -10,6 +10,7 @@ import numpy as np
 
 from hpacml.errors import DatabaseError, ModelError, plain
 from hpacml.training.finite import require_finite
+from hpacml.training.rows import doubles, size
 
 if TYPE_CHECKING:
     import torch
@@ -65,7 +66,7 @@ class Column(NamedTuple):
 
 def columns(shapes: Sequence[tuple[int, ...]], names: Sequence[str]) -> Iterator[Column]:
     """Yield what is scored by itself, of outputs whose rows have these shapes."""
-    apart = sum(map(math.prod, shapes)) <= FEATURES
+    apart = size(shapes) <= FEATURES
     for output, (shape, name) in enumerate(zip(shapes, names, strict=True)):
         width = math.prod(shape)
         if apart and width > 1:
@@ -86,7 +87,7 @@ class Scores:
         self.shapes = tuple(shapes)
         self.names = tuple(names)
         self.rows = 0
-        if not sum(map(math.prod, self.shapes)):
+        if not size(self.shapes):
             raise DatabaseError("the outputs have no numbers, so there is nothing to score")
         self._columns = [(column, _metrics()) for column in columns(self.shapes, self.names)]
         self._step = max(1, AT_ONCE // max(column.width for column, _ in self._columns))
@@ -103,7 +104,7 @@ class Scores:
             raise ModelError(f"predictions have the shapes {_listed(given)}, but the outputs are {_listed(expected)}")
         self.rows += rows
         for start in range(0, rows, self._step):
-            sides = (_doubles(side, slice(start, start + self._step)) for side in (predicted, truth))
+            sides = (doubles([each[start : start + self._step] for each in side]) for side in (predicted, truth))
             pairs = list(zip(*sides, strict=True))
             for column, metrics in self._columns:
                 _update(metrics, *(each[:, column.places] for each in pairs[column.output]))
@@ -208,15 +209,6 @@ def _joined(errors: Sequence[Errors], widths: Sequence[int]) -> Errors:
         "mape": float(np.average(mape, weights=widths)),
         "max": float(largest.max()),
     }
-
-
-def _doubles(tensors: Sequence[torch.Tensor], rows: slice) -> Iterator[torch.Tensor]:
-    """Yield some rows of tensors [rows, ...] as float64 [rows, features] on the CPU."""
-    import torch
-
-    for tensor in tensors:
-        part = tensor[rows].detach().to("cpu", torch.float64)
-        yield part.reshape(len(part), math.prod(part.shape[1:]))
 
 
 def _tensors(arrays: Array | Sequence[Array]) -> list[torch.Tensor]:
