@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hpacml.training.baselines import MODEL, Baselines, Function, fit
+from hpacml.training.baselines import MODEL, Baselines
 from hpacml.training.rows import Rows, pieces
 from hpacml.training.scores import Errors, Metric, Result, Scores
 
@@ -26,22 +26,11 @@ class Comparison:
         return verdict(self.results)
 
 
-def compare(
-    train: Rows,
-    test: Rows,
-    predict: Predict,
-    persistence: Sequence[tuple[int, int]] = (),
-    functions: Mapping[str, Function] | None = None,
-) -> Comparison:
-    """Score a model, and the baselines that `fit` makes of `train` and the other arguments, on the rows of `test`.
+def score(baselines: Baselines, test: Rows, predict: Predict) -> Comparison:
+    """Score a model and fitted baselines on the rows of `test`, in one pass.
 
     Raises DatabaseError if there are no rows, or if one is NaN or infinite, ModelError where a predictor does not fit.
     """
-    return score(fit(train, persistence, functions), test, predict)
-
-
-def score(baselines: Baselines, test: Rows, predict: Predict) -> Comparison:
-    """Score a model and fitted baselines on the rows of `test`, in one pass. Raises as `compare` does."""
     predictors = {MODEL: predict, **baselines.predictors}
     scored = {name: Scores(test.outputs, test.names[1]) for name in predictors}
     for x, y in pieces(test, "test"):

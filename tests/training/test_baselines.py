@@ -13,7 +13,7 @@ import torch
 from hpacml.errors import DatabaseError, ModelError
 from hpacml.training import baselines, comparison, rows
 from hpacml.training.baselines import fit
-from hpacml.training.comparison import compare, verdict
+from hpacml.training.comparison import score, verdict
 from tests.training.rows import Memory
 
 RNG = np.random.default_rng(3)
@@ -141,7 +141,7 @@ def test_functions_are_given_doubles(shape: tuple[int, ...]) -> None:
     total = x.astype(float).sum(1)
     given = {"sum": lambda x: x[:, 0] + x[:, 1]}
     train = Memory([x], [total.reshape(30, *shape)])
-    compared = compare(train, train, lambda x: [torch.zeros(len(x[0]), *shape)], functions=given)
+    compared = score(fit(train, functions=given), train, lambda x: [torch.zeros(len(x[0]), *shape)])
     assert compared.results["sum"]["max"] == 0
 
 
@@ -167,7 +167,7 @@ def test_functions_that_fail(function: Any, message: str) -> None:
 def test_names_that_are_taken(name: str) -> None:
     train = Memory([np.arange(9.0)], [np.arange(9.0)])
     with pytest.raises(ModelError, match=f"'{name}' is already the name of a baseline"):
-        compare(train, train, lambda x: x, functions={name: lambda x: x})
+        fit(train, functions={name: lambda x: x})
 
 
 def test_data_that_is_not_finite() -> None:
@@ -178,7 +178,7 @@ def test_data_that_is_not_finite() -> None:
         with pytest.raises(DatabaseError, match=re.escape(f"input0[1, 2] is {value} in call 2, row 3")):
             fit(bad)
         with pytest.raises(DatabaseError, match=re.escape(f"input0[1, 2] is {value} in call 2, row 3")):
-            compare(good, bad, lambda x: [torch.zeros(len(x[0]), 1)])
+            score(fit(good), bad, lambda x: [torch.zeros(len(x[0]), 1)])
 
 
 def test_no_rows() -> None:
@@ -186,14 +186,15 @@ def test_no_rows() -> None:
     with pytest.raises(DatabaseError, match="the training part has no rows"):
         fit(none)
     with pytest.raises(DatabaseError, match="the test part has no rows"):
-        compare(some, none, lambda x: [torch.zeros(len(x[0]), 1)])
+        score(fit(some), none, lambda x: [torch.zeros(len(x[0]), 1)])
 
 
 def test_a_linear_target() -> None:
     x = RNG.normal(size=(200, 5))
     y = 3 * x[:, [3]] - 2
     train, test = (Memory([x[part]], [y[part]]) for part in (slice(150), slice(150, 200)))
-    compared = compare(train, test, lambda x: [torch.tensor(np.full((len(x[0]), 1), -2.0))])
+    fitted = fit(train)
+    compared = score(fitted, test, lambda x: [torch.tensor(np.full((len(x[0]), 1), -2.0))])
     assert list(compared.results) == ["network", "mean", "median", "least squares on input0[3]", ALL]
     assert compared.results["network"]["rmse"] == pytest.approx(float((y[150:] + 2).std()), rel=0.2)
     assert compared.results["least squares on input0[3]"]["rmse"] < 1e-13
@@ -202,7 +203,7 @@ def test_a_linear_target() -> None:
     assert re.fullmatch(
         r"least squares on input0\[3\] has RMSE \S+ on the test rows, the network [23]\.\d+: use it instead", found
     )
-    assert compare(train, test, lambda x: [x[0][:, 3:4] * 3 - 2]).verdict() is None
+    assert score(fitted, test, lambda x: [x[0][:, 3:4] * 3 - 2]).verdict() is None
 
 
 def errors(rmse: float, mae: float) -> Any:
