@@ -35,8 +35,9 @@ class Nested:
     """A search whose state is its journal: made anew of it, it goes on as if it had not stopped.
 
     Rounds of architectures are proposed; their networks are trained at the same time, as many as there are workers;
-    then nothing runs but the measurement of one network after the other. `architecture` and `hyperparameters` are
-    values to begin with. Raises ConfigError if the journal is that of another search.
+    then nothing runs but the measurement of one network after the other. `data` tells the rows of one database from
+    those of another; `architecture` and `hyperparameters` are values to begin with. Raises ConfigError if the journal
+    is that of another search.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Nested:
         journal: Journal,
         folder: Path,
         parallel: int,
+        data: str,
         architecture: Mapping[str, Any],
         hyperparameters: Mapping[str, Any],
     ) -> None:
@@ -62,15 +64,20 @@ class Nested:
         self._before = 0.0
         self._began = time.monotonic()
         if not journal.records:
-            self._note("plan", plan=plan.identity())
-        self._replay()
+            self._note("plan", plan=plan.identity(), data=data)
+        self._replay(data)
 
-    def _replay(self) -> None:
+    def _replay(self, data: str) -> None:
         first, *others = self._journal.records
         if first["plan"] != self.plan.identity():
             raise ConfigError(
                 f"'{self.folder}' has a search of other settings: use another folder (out), or the settings that it "
                 "began with"
+            )
+        if first["data"] != data:
+            raise ConfigError(
+                f"'{self.folder}' has a search with other data than the database has now, and errors of both do not "
+                "compare: use another folder (out), or the data that it began with"
             )
         for record in others:
             self._add(record)

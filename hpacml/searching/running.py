@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 from rich.console import Console
 
 from hpacml.networks import FAMILIES
@@ -62,12 +63,11 @@ def search(
     settings = plans.read(plan, None if out is None else {"out": os.fspath(out)})
     folder = Path(os.path.abspath(settings.out))
     databases = _absolute(settings.database)
-    if evaluate is None:
-        _require(settings, databases)
+    data = _checked(settings, databases) if evaluate is None else ""
     journal = Journal(folder / "journal.jsonl")
     try:
         parallel = settings.trials.parallel or cores()
-        nested = Nested(settings, journal, folder, parallel, *_start(settings))
+        nested = Nested(settings, journal, folder, parallel, data, *_start(settings))
         return _run(nested, settings, folder, databases, Console(quiet=quiet), evaluate, measure)
     except OSError as error:
         if not is_full(error):
@@ -127,14 +127,24 @@ def _absolute(paths: str | list[str]) -> str | list[str]:
     return os.path.abspath(paths) if isinstance(paths, str) else [os.path.abspath(each) for each in paths]
 
 
-def _require(plan: Plan, databases: str | list[str]) -> None:
-    """Check what all trials need. Raises ConfigError, DatabaseError, and MissingExtra."""
+def _checked(plan: Plan, databases: str | list[str]) -> str:
+    """Check what all trials need, and tell the rows of the database from others.
+
+    Raises ConfigError, DatabaseError, and MissingExtra.
+    """
     from hpacml.training import config
+    from hpacml.training.region_table import Part, table
+    from hpacml.training.statistics import Digest
 
     middle = Domain(plan.hyperparameters)
-    config.read(plan.train, middle.values(middle.middle()))
+    chosen = config.read(plan.train, middle.values(middle.middle()))
     imported(plan.model)
     if plan.application is not None:
         imported(plan.application)
     with open_database(databases) as database:
-        region_of(database, plan.region)
+        rows = table(region_of(database, plan.region), chosen.rows)
+        digest: Digest | None = None
+        for x, y in Part(rows, np.arange(int(rows.counts.sum()))).blocks():
+            digest = digest or Digest((*x, *y))
+            digest.update((*x, *y))
+        return f"{len(rows.counts)} calls, {digest and digest.hexdigest()}"

@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import h5py
+import numpy as np
 import pytest
 
 import hpacml
@@ -112,6 +114,25 @@ def test_another_search_is_refused(plan: dict[str, Any], here: None) -> None:
     with pytest.raises(SearchError, match="another process has"):
         run(plan)
     held.close()
+
+
+def test_other_data_is_refused(plan: dict[str, Any], here: None, tmp_path: Path) -> None:
+    """One number of the database is another: errors of trials before and after that would not compare."""
+    plan = {
+        **plan,
+        "database": str(tmp_path / "d.h5"),
+        "train": {"rows": "calls"},
+        "hyperparameters": {},
+        "time_limit": 1e-9,
+    }
+    with h5py.File(plan["database"], "w") as file:
+        file["line/input"], file["line/output"] = np.ones((12, 3)), np.ones((12, 1))
+    for _ in range(2):
+        assert hpacml.search(plan, quiet=True).ended == "the time limit of 1e-09 s is reached"
+    with h5py.File(plan["database"], "r+") as file:
+        file["line/output"][11] = 2
+    with pytest.raises(hpacml.ConfigError, match="has a search with other data than the database has now"):
+        hpacml.search(plan, quiet=True)
 
 
 def test_a_full_disk_loses_nothing(plan: dict[str, Any], here: None, monkeypatch: pytest.MonkeyPatch) -> None:
