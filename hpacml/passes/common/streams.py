@@ -6,11 +6,11 @@ being read, and the features of a point seldom are one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import prod
-from typing import TypeAlias, cast
+from typing import cast
 
-from xdsl.dialects import arith, func, llvm, memref, scf, vector
+from xdsl.dialects import arith, func, llvm, memref, vector
 from xdsl.dialects.builtin import (
     BoolAttr,
     Float32Type,
@@ -30,10 +30,7 @@ from hpacml.functors.polynomials import Poly
 from hpacml.passes.common.index_arithmetic import IndexArithmetic
 from hpacml.passes.common.located import Builder
 from hpacml.passes.common.packed import as_packed
-from hpacml.passes.common.sweeps import UNROLL, Sweep
-
-Row: TypeAlias = Callable[[Sequence[SSAValue], IndexArithmetic], None]
-Work: TypeAlias = Callable[[Poly, IndexArithmetic], None]
+from hpacml.passes.common.sweeps import UNROLL, Sweep, linearize, loop, nest
 
 LINE = 64
 """The bytes of a line of the caches, and of the longest vectors."""
@@ -66,10 +63,10 @@ def can_stream(sweep: Sweep) -> bool:
 
 def bytes_of(sweep: Sweep, a: IndexArithmetic) -> Poly:
     """The size of the tensor."""
-    return prod(sweep.sizes, start=a.constant(bytes_of_point(sweep)))
+    return prod(sweep.sizes, start=a.constant(_bytes_of_point(sweep)))
 
 
-def bytes_of_point(sweep: Sweep) -> int:
+def _bytes_of_point(sweep: Sweep) -> int:
     return (sweep.feature_count.as_int or 0) * SIZES[dtype_name(sweep.tensor_type.element_type)]
 
 
@@ -81,19 +78,17 @@ def _points(size: int) -> int:
 def stream(sweep: Sweep, a: IndexArithmetic) -> None:
     """Build the sweep tile by tile."""
     *outer, inner = sweep.sizes
-    count = sweep.feature_count
+    features = sweep.feature_count
     element = sweep.tensor_type.element_type
-    points = _points(bytes_of_point(sweep))
+    points = _points(_bytes_of_point(sweep))
     start = Builder(InsertPoint.at_start(cast(Block, sweep.tensor.owner)))
-    tile = start.insert(memref.AllocaOp.get(element, LINE, [points * (count.as_int or 0)])).memref
-    whole = as_packed(sweep.tensor, [prod([*sweep.sizes, count], start=a.constant(1))], a)
+    tile = start.insert(memref.AllocaOp.get(element, LINE, [points * (features.as_int or 0)])).memref
+    whole = as_packed(sweep.tensor, [prod([*sweep.sizes, features], start=a.constant(1))], a)
 
-    def row(place: Sequence[SSAValue], a: IndexArithmetic) -> None:
-        number = a.constant(0)
-        for at, size in zip(place, outer, strict=True):
-            number = number * size + a.number(at)
-        start = a.settled(number * inner)
-        _loop(a.constant(0), inner, a.constant(points), lambda first, a: tile_at(place, start, first, a), a)
+    def row(position: Sequence[Poly], a: IndexArithmetic) -> None:
+        place = list(map(a.value, position))
+        start = a.settled(linearize(position, outer) * inner)
+        loop(a.constant(0), inner, a.constant(points), lambda first, a: tile_at(place, start, first, a), a)
 
     def tile_at(place: Sequence[SSAValue], start: Poly, first: Poly, a: IndexArithmetic) -> None:
         rest, most = a.value(inner - first), a.value(a.constant(points))
@@ -105,23 +100,15 @@ def stream(sweep: Sweep, a: IndexArithmetic) -> None:
                 sweep.each(
                     slice,
                     at,
-                    lambda source, feature, a: sweep.move(source, (tile, [a.value(number * count + feature)]), a),
+                    lambda source, feature, a: sweep.move(source, (tile, [a.value(number * features + feature)]), a),
                     a,
                 )
 
-        _loop(a.constant(0), here, a.constant(1), point, a)
-        _write(tile, whole, a.settled((start + first) * count), a.settled(here * count), a)
+        loop(a.constant(0), here, a.constant(1), point, a)
+        _write(tile, whole, a.settled((start + first) * features), a.settled(here * features), a)
 
-    _nest(outer, [], row, a)
+    nest(outer, (), row, a)
     a.builder.insert(llvm.CallIntrinsicOp("llvm.x86.sse.sfence", [], []))
-
-
-def _nest(sizes: Sequence[Poly], place: Sequence[SSAValue], work: Row, a: IndexArithmetic) -> None:
-    if not sizes:
-        work(place, a)
-        return
-    first, *others = sizes
-    _loop(a.constant(0), first, a.constant(1), lambda at, a: _nest(others, [*place, a.value(at)], work, a), a)
 
 
 def _write(tile: SSAValue, whole: SSAValue, start: Poly, length: Poly, a: IndexArithmetic) -> None:
@@ -149,15 +136,6 @@ def _write(tile: SSAValue, whole: SSAValue, start: Poly, length: Poly, a: IndexA
         store.attributes["alignment"] = IntegerAttr(LINE, i64)
         a.builder.insert(store)
 
-    _loop(zero, before, one, one_by_one, a)
-    _loop(before, end, a.constant(lanes), line, a)
-    _loop(end, length, one, one_by_one, a)
-
-
-def _loop(first: Poly, end: Poly, step: Poly, work: Work, a: IndexArithmetic) -> None:
-    low, high, by = (a.value(each) for each in (first, end, step))
-    body = Block(arg_types=[low.type])
-    a.builder.insert(scf.ForOp(low, high, by, [], body))
-    inner = a.within(Builder(InsertPoint.at_end(body)))
-    work(inner.number(body.args[0]), inner)
-    inner.builder.insert(scf.YieldOp())
+    loop(zero, before, one, one_by_one, a)
+    loop(before, end, a.constant(lanes), line, a)
+    loop(end, length, one, one_by_one, a)

@@ -115,9 +115,7 @@ class Sweep:
 
         def features(known: Known, a: IndexArithmetic) -> None:
             def at(position: Sequence[Poly], a: IndexArithmetic) -> None:
-                number = Poly(())
-                for index, size in zip(position, slice.width, strict=True):
-                    number = number * size + index
+                number = linearize(position, slice.width)
                 place = [*point, *map(a.value, position)]
                 visit(slice.view, place, a, lambda place, a: element(place, slice.first + number, a), known)
 
@@ -125,7 +123,7 @@ class Sweep:
                 for position in product(*(range(size.as_int or 0) for size in slice.width)):
                     at([a.constant(index) for index in position], a)
             else:
-                _nest(slice.width, (), at, a)
+                nest(slice.width, (), at, a)
 
         if slice.count and isinstance(slice.view.owner, IndirectOp):
             self._with_common_indices(slice.view.owner, len(slice.width), point, features, a)
@@ -265,7 +263,7 @@ def _moves(view: SSAValue, dims: range) -> bool:
     return any(strides_of(cast(MemRefType, view.type))[d] != 0 for d in dims)
 
 
-def _nest(
+def nest(
     sizes: Sequence[Poly],
     position: tuple[Poly, ...],
     element: Callable[[Sequence[Poly], IndexArithmetic], None],
@@ -275,13 +273,26 @@ def _nest(
     if not sizes:
         element(position, a)
         return
-    outer = a.builder
-    zero, one = a.value(a.constant(0)), a.value(a.constant(1))
-    body = Block(arg_types=[zero.type])
-    outer.insert(scf.ForOp(zero, a.value(sizes[0]), one, [], body))
+    first, *others = sizes
+    loop(a.constant(0), first, a.constant(1), lambda at, a: nest(others, (*position, at), element, a), a)
+
+
+def loop(first: Poly, end: Poly, step: Poly, work: Callable[[Poly, IndexArithmetic], None], a: IndexArithmetic) -> None:
+    """Build a loop around `work`, which gets the loop's index."""
+    low, high, by = (a.value(each) for each in (first, end, step))
+    body = Block(arg_types=[low.type])
+    a.builder.insert(scf.ForOp(low, high, by, [], body))
     inner = a.within(Builder(InsertPoint.at_end(body)))
-    _nest(sizes[1:], (*position, inner.number(body.args[0])), element, inner)
+    work(inner.number(body.args[0]), inner)
     inner.builder.insert(scf.YieldOp())
+
+
+def linearize(position: Sequence[Poly], sizes: Sequence[Poly]) -> Poly:
+    """The row-major number of the element at `position` in dimensions of `sizes`."""
+    number = Poly(())
+    for index, size in zip(position, sizes, strict=True):
+        number = number * size + index
+    return number
 
 
 def delinearize(number: Poly, sizes: Sequence[Poly], a: IndexArithmetic) -> list[Poly]:
