@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from xdsl.dialects import func
-from xdsl.ir import Operation, Region, SSAValue
+from xdsl.ir import Block, Operation, Region, SSAValue
 
 from hpacml.passes.common.located import refusal
 
 
-def function_of(op: Operation) -> func.FuncOp:
-    """The function around an operation. Raises `PassFailedException` if there is none."""
-    around: Operation | None = op
+def function_of(op: Operation | Block) -> func.FuncOp:
+    """The function around an operation or a block. Raises `PassFailedException` if there is none."""
+    around = op.parent_op() if isinstance(op, Block) else op
     while not isinstance(around, func.FuncOp):
         if around is None:
             raise refusal(op, "a kernel needs a function around it")

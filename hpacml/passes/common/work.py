@@ -8,6 +8,7 @@ from xdsl.ir import Block, Operation, SSAValue
 from xdsl.traits import SymbolTable
 
 from hpacml.passes.common.located import Builder
+from hpacml.passes.common.regions import function_of
 
 THREADS = "hpacml_threads"
 """The attribute of a loop whose iterations several threads may run."""
@@ -91,7 +92,7 @@ class Work:
         return self._known[value]
 
     def _computed(self, value: SSAValue) -> SSAValue | None:
-        if not self._loop.is_ancestor(value.owner) and _same_function(value, self._loop):
+        if not self._loop.is_ancestor(value.owner) and function_of(value.owner) is function_of(self._loop):
             return value
         if not isinstance(value.owner, _ARITHMETIC):
             return None
@@ -100,14 +101,3 @@ class Work:
         if len(known) < len(set(value.owner.operands)):
             return None
         return self._builder.insert(value.owner.clone(dict(known))).results[0]
-
-
-def _same_function(value: SSAValue, loop: Operation) -> bool:
-    return _function(value.owner) is _function(loop)
-
-
-def _function(place: Operation | Block) -> Operation | None:
-    around: Operation | None = place.parent_op() if isinstance(place, Block) else place
-    while around is not None and not isinstance(around, func.FuncOp):
-        around = around.parent_op()
-    return around
