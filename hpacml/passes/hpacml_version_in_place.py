@@ -102,11 +102,21 @@ def _are_at_one_place(accesses: list[_Access]) -> bool:
 
 def _is_same(a: SSAValue, b: SSAValue) -> bool:
     """Whether values are one, or computed alike from the same values."""
-    x, y = a.owner, b.owner
-    if a is b or isinstance(x, Block) or isinstance(y, Block):
-        return a is b
-    alike = x.name == y.name and x.properties == y.properties and len(x.operands) == len(y.operands)
-    return alike and is_side_effect_free(x) and not x.regions and all(map(_is_same, x.operands, y.operands))
+    seen: set[tuple[SSAValue, SSAValue]] = set()
+    ahead = [(a, b)]
+    while ahead:
+        a, b = pair = ahead.pop()
+        if a is b or pair in seen:
+            continue
+        x, y = a.owner, b.owner
+        if isinstance(x, Block) or isinstance(y, Block):
+            return False
+        alike = x.name == y.name and x.properties == y.properties and len(x.operands) == len(y.operands)
+        if not alike or x.regions or not is_side_effect_free(x):
+            return False
+        seen.add(pair)
+        ahead += zip(x.operands, y.operands, strict=True)
+    return True
 
 
 def _version(loop: _Loop, array: SSAValue, target: SSAValue) -> None:

@@ -91,6 +91,35 @@ def test_rows(n, shift):
     np.testing.assert_array_equal(ours.view(np.int64), theirs.view(np.int64))
 
 
+def eight(k):
+    k = k + k
+    k = k + k
+    k = k + k
+    k = k + k
+    k = k + k
+    k = k + k
+    k = k + k
+    return k + k
+
+
+def test_indices_to_which_there_are_many_ways():
+    """To go each of them would take hours."""
+
+    @hpacml.kernel
+    def moved(a: Float64[np.ndarray, "N"], b: Float64[np.ndarray, "N"], k: int):
+        for i in range(len(a)):
+            b[i + eight(eight(eight(eight(k))))] = 2.0 * a[i + eight(eight(eight(eight(k))))]
+
+    @hpacml.kernel
+    def moved_in_place(a: Float64[np.ndarray, "N"], k: int):
+        moved(a, a, k)
+
+    ours, theirs = memory()[0], memory()[0]
+    moved_in_place(ours, 0)
+    moved_in_place.py_func(theirs, 0)
+    np.testing.assert_array_equal(ours, theirs)
+
+
 def test_one_array_under_two_names_in_a_kernel():
     @hpacml.kernel
     def both(a: Float64[np.ndarray, "N"], b: Float64[np.ndarray, "N"], n: int):

@@ -42,6 +42,27 @@ def test_remainders(name, dtype, n):
     np.testing.assert_array_equal(b, expected)
 
 
+def four(t):
+    t = t + t * t
+    t = t + t * t
+    t = t + t * t
+    return t + t * t
+
+
+def test_values_to_which_there_are_many_ways():
+    """To go each of them would take days."""
+
+    @hpacml.kernel
+    def chain(a: Float64[np.ndarray, "N"], c: float):
+        for i in range(len(a)):
+            a[i] = c / four(four(four(four(four(four(c))))))
+
+    ours, theirs = np.empty(9), np.empty(9)
+    chain(ours, 0.01)
+    chain.py_func(theirs, 0.01)
+    np.testing.assert_array_equal(ours, theirs)
+
+
 def test_machines_whose_vectors_have_no_masks(monkeypatch):
     """LLVM would make no vectors of such loops there."""
     kernel = KERNELS["float64"]["rows"]

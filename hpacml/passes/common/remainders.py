@@ -43,12 +43,19 @@ def _annotated(loop: scf.ForOp | scf.ParallelOp, hint: str) -> scf.ForOp | scf.P
 
 def varies(value: SSAValue, loop: scf.ForOp | scf.ParallelOp) -> bool:
     """Whether a value may differ between the iterations of an innermost loop's last dimension."""
-    owner = value.owner
-    if isinstance(owner, Block):
-        return value is _index(loop)
-    if not loop.is_ancestor(owner):
-        return False
-    return isinstance(owner, memref.LoadOp | scf.IfOp) or any(varies(each, loop) for each in owner.operands)
+    seen: set[SSAValue] = set()
+    ahead = [value]
+    while ahead:
+        owner = (each := ahead.pop()).owner
+        if each is _index(loop):
+            return True
+        if each in seen or isinstance(owner, Block) or not loop.is_ancestor(owner):
+            continue
+        if isinstance(owner, memref.LoadOp | scf.IfOp):
+            return True
+        seen.add(each)
+        ahead += owner.operands
+    return False
 
 
 def _index(loop: scf.ForOp | scf.ParallelOp) -> BlockArgument:
