@@ -16,7 +16,7 @@ from xdsl.rewriter import InsertPoint
 
 from hpacml.passes.common.functions import Functions
 from hpacml.passes.common.located import Builder, Rewriter, located
-from hpacml.passes.common.loops import innermost_loop, may_be_inside_vectors
+from hpacml.passes.common.loops import CountingLoop, innermost_loop, may_be_inside_vectors
 from hpacml.passes.common.remainders import masked
 from hpacml.passes.common.vectors import Floats
 
@@ -74,7 +74,7 @@ class HpacmlExpandFunctionsPass(ModulePass):
 
 def _keep_for_few(loop: Operation) -> None:
     """Have a copy of a loop in its place where it has few iterations."""
-    assert isinstance(loop, scf.ForOp | scf.ParallelOp)
+    assert isinstance(loop, CountingLoop)
     upper, lower = (loop.ub, loop.lb) if isinstance(loop, scf.ForOp) else (loop.upperBound[-1], loop.lowerBound[-1])
     builder = Builder(InsertPoint.before(loop))
     length = builder.insert(arith.SubiOp(upper, lower)).result

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math as numbers
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from xdsl.context import Context
-from xdsl.dialects import arith, func, math, scf
+from xdsl.dialects import arith, math
 from xdsl.dialects.builtin import Float32Type, Float64Type, FloatAttr, ModuleOp
 from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 
-from hpacml.passes.common.loops import has_loops
+from hpacml.passes.common.loops import CountingLoop, loops_of_vectors
 from hpacml.passes.common.remainders import masked, varies
-
-_Loop: TypeAlias = scf.ForOp | scf.ParallelOp
 
 
 @dataclass(frozen=True)
@@ -43,13 +40,12 @@ class HpacmlMaskDivisionsPass(ModulePass):
     name = "hpacml-mask-divisions"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        for loop in [each for each in op.walk() if isinstance(each, _Loop) and not has_loops(each)]:
-            calls = any(isinstance(each, func.CallOp) for each in loop.walk())
-            if not calls and any(_is_slow(each, loop) for each in loop.body.ops):
+        for loop in loops_of_vectors(op):
+            if any(_is_slow(each, loop) for each in loop.body.ops):
                 masked(loop)
 
 
-def _is_slow(op: Operation, loop: _Loop) -> bool:
+def _is_slow(op: Operation, loop: CountingLoop) -> bool:
     """Whether an operation is a root or a division at each iteration, which does not become a multiplication."""
     if not op.results or not isinstance(op.results[0].type, Float32Type | Float64Type):
         return False

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from xdsl.context import Context
-from xdsl.dialects import func, scf
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
-from hpacml.passes.common.loops import has_loops
+from hpacml.passes.common.loops import loops_of_vectors
 from hpacml.passes.common.remainders import rolled
 
 
@@ -35,8 +34,5 @@ class HpacmlRollRemaindersPass(ModulePass):
     name = "hpacml-roll-remainders"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        for loop in [
-            each for each in op.walk() if isinstance(each, scf.ForOp | scf.ParallelOp) and not has_loops(each)
-        ]:
-            if not any(isinstance(each, func.CallOp) for each in loop.walk()):
-                rolled(loop)
+        for loop in loops_of_vectors(op):
+            rolled(loop)

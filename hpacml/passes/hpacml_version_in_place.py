@@ -18,12 +18,11 @@ from xdsl.traits import is_side_effect_free
 
 from hpacml.passes.common.index_arithmetic import IndexArithmetic
 from hpacml.passes.common.located import Builder, located
-from hpacml.passes.common.loops import calls_of, has_loops
+from hpacml.passes.common.loops import CountingLoop, calls_of, loops_of_vectors
 from hpacml.passes.common.origins import origins
 from hpacml.passes.common.strided import metadata
 
 _Access: TypeAlias = memref.LoadOp | memref.StoreOp
-_Loop: TypeAlias = scf.ForOp | scf.ParallelOp
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class HpacmlVersionInPlacePass(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         for function in [each for each in op.walk() if isinstance(each, func.FuncOp) and each.body.blocks]:
             if twice := _given_twice(function):
-                for loop in [each for each in function.walk() if isinstance(each, _Loop) and not has_loops(each)]:
+                for loop in loops_of_vectors(function):
                     pairs = list(_in_place(loop, twice))
                     # Two arrays that may be the written one would need four versions.
                     if len(pairs) == 1:
@@ -80,12 +79,10 @@ def _given_twice(function: func.FuncOp) -> set[frozenset[SSAValue]]:
     return twice
 
 
-def _in_place(loop: _Loop, twice: set[frozenset[SSAValue]]) -> Iterator[tuple[SSAValue, SSAValue]]:
+def _in_place(loop: CountingLoop, twice: set[frozenset[SSAValue]]) -> Iterator[tuple[SSAValue, SSAValue]]:
     """The pairs of arrays that a loop reads and writes at the same indices alone, and that may be the same."""
     of: dict[SSAValue, list[_Access]] = defaultdict(list)
     for op in loop.walk():
-        if isinstance(op, func.CallOp):
-            return  # which is no loop of vectors
         if isinstance(op, _Access) and not loop.is_ancestor(op.memref.owner):
             of[op.memref].append(op)
     written = [array for array in of if any(isinstance(each, memref.StoreOp) for each in of[array])]
@@ -119,7 +116,7 @@ def _is_same(a: SSAValue, b: SSAValue) -> bool:
     return True
 
 
-def _version(loop: _Loop, array: SSAValue, target: SSAValue) -> None:
+def _version(loop: CountingLoop, array: SSAValue, target: SSAValue) -> None:
     builder = Builder(InsertPoint.before(loop))
     same, apart = Block(), Block()
     choice = builder.insert(scf.IfOp(_are_one(array, target, builder), loop.result_types, Region(same), Region(apart)))

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from xdsl.dialects import func, scf
 from xdsl.ir import Operation
 from xdsl.traits import SymbolTable
 
 _LOOPS = (scf.ForOp, scf.ParallelOp, scf.WhileOp)
+
+CountingLoop: TypeAlias = scf.ForOp | scf.ParallelOp
+
+
+def loops_of_vectors(op: Operation) -> list[CountingLoop]:
+    """The loops in an operation of which LLVM may make vectors: they count, and have neither loops nor calls inside."""
+
+    def ends(inner: Operation, loop: CountingLoop) -> bool:
+        return inner is not loop and isinstance(inner, (*_LOOPS, func.CallOp))
+
+    loops = [each for each in op.walk() if isinstance(each, CountingLoop)]
+    return [loop for loop in loops if not any(ends(inner, loop) for inner in loop.walk())]
 
 
 def innermost_loop(op: Operation) -> Operation | None:

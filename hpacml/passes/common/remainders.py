@@ -10,13 +10,14 @@ from xdsl.ir import Block, BlockArgument, Operation, SSAValue
 
 from hpacml.dialects.hpacml.attributes import strides_of
 from hpacml.passes.common.located import Rewriter, located
+from hpacml.passes.common.loops import CountingLoop
 
 _NAME = "llvm.loop_annotation"
 _Annotation = UnregisteredAttr.with_name_and_type(_NAME, False)
 _ONE = IntegerAttr(1, IndexType())
 
 
-def masked(loop: scf.ForOp | scf.ParallelOp) -> scf.ForOp | scf.ParallelOp:
+def masked(loop: CountingLoop) -> CountingLoop:
     """An innermost loop, whose last vector LLVM masks: one by one, what is left over would take longer than it.
 
     Of a parallel loop, that is a loop of its own for the last dimension. A loop that accesses others than neighbours
@@ -26,12 +27,12 @@ def masked(loop: scf.ForOp | scf.ParallelOp) -> scf.ForOp | scf.ParallelOp:
     return _annotated(loop, "vectorize = <predicateEnable = true>")
 
 
-def rolled(loop: scf.ForOp | scf.ParallelOp) -> scf.ForOp | scf.ParallelOp:
+def rolled(loop: CountingLoop) -> CountingLoop:
     """An innermost loop, of which LLVM does not unroll what is left over behind vectors, as `masked` annotates it."""
     return _annotated(loop, "unroll = <runtimeDisable = true>")
 
 
-def _annotated(loop: scf.ForOp | scf.ParallelOp, hint: str) -> scf.ForOp | scf.ParallelOp:
+def _annotated(loop: CountingLoop, hint: str) -> CountingLoop:
     if loop.results or not _are_neighbours(loop):
         return loop
     outermost, inner = (loop, loop) if isinstance(loop, scf.ForOp) else _with_innermost(loop)
@@ -41,7 +42,7 @@ def _annotated(loop: scf.ForOp | scf.ParallelOp, hint: str) -> scf.ForOp | scf.P
     return outermost
 
 
-def varies(value: SSAValue, loop: scf.ForOp | scf.ParallelOp) -> bool:
+def varies(value: SSAValue, loop: CountingLoop) -> bool:
     """Whether a value may differ between the iterations of an innermost loop's last dimension."""
     seen: set[SSAValue] = set()
     ahead = [value]
@@ -58,11 +59,11 @@ def varies(value: SSAValue, loop: scf.ForOp | scf.ParallelOp) -> bool:
     return False
 
 
-def _index(loop: scf.ForOp | scf.ParallelOp) -> BlockArgument:
+def _index(loop: CountingLoop) -> BlockArgument:
     return loop.body.block.args[0 if isinstance(loop, scf.ForOp) else -1]
 
 
-def _are_neighbours(loop: scf.ForOp | scf.ParallelOp) -> bool:
+def _are_neighbours(loop: CountingLoop) -> bool:
     """Whether a loop writes neighbours of what its iteration before wrote, and reads such, or the same at each."""
     step = loop.step if isinstance(loop, scf.ForOp) else loop.step[-1]
     return _is_one(step) and all(_is_neighbour(op, loop) for op in loop.walk())
@@ -72,7 +73,7 @@ def _is_one(value: SSAValue) -> bool:
     return isinstance(value.owner, arith.ConstantOp) and value.owner.get_attr_or_prop("value") == _ONE
 
 
-def _is_neighbour(op: Operation, loop: scf.ForOp | scf.ParallelOp) -> bool:
+def _is_neighbour(op: Operation, loop: CountingLoop) -> bool:
     if not isinstance(op, memref.LoadOp | memref.StoreOp):
         return True
     varying = [each for each in op.indices if varies(each, loop)]
@@ -82,7 +83,7 @@ def _is_neighbour(op: Operation, loop: scf.ForOp | scf.ParallelOp) -> bool:
     return is_dense and varying == [op.indices[-1]] and _follows(op.indices[-1], loop)
 
 
-def _follows(value: SSAValue, loop: scf.ForOp | scf.ParallelOp) -> bool:
+def _follows(value: SSAValue, loop: CountingLoop) -> bool:
     """Whether a value is the loop's index and a number that does not vary."""
     match value.owner:
         case arith.AddiOp(lhs=a, rhs=b) if varies(b, loop):
@@ -93,7 +94,7 @@ def _follows(value: SSAValue, loop: scf.ForOp | scf.ParallelOp) -> bool:
             return value is _index(loop)
 
 
-def _with_innermost(loop: scf.ParallelOp) -> tuple[scf.ForOp | scf.ParallelOp, scf.ForOp]:
+def _with_innermost(loop: scf.ParallelOp) -> tuple[CountingLoop, scf.ForOp]:
     """A parallel loop whose last dimension is a loop of its own, as only that can be annotated, and this one."""
     body = loop.body.block
     *others, index = body.args
