@@ -10,14 +10,14 @@ from xdsl.context import Context
 from xdsl.dialects import arith, math, scf
 from xdsl.dialects.arith import FastMathFlagsAttr
 from xdsl.dialects.builtin import AnyFloat, Float32Type, Float64Type, ModuleOp
-from xdsl.ir import Block, Operation, Region, SSAValue
+from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint
 
 from hpacml.passes.common.functions import Functions
-from hpacml.passes.common.located import Builder, Rewriter, located
-from hpacml.passes.common.loops import CountingLoop, innermost_loop, may_be_inside_vectors
-from hpacml.passes.common.remainders import masked
+from hpacml.passes.common.located import Builder, Rewriter
+from hpacml.passes.common.loops import CountingLoop, give_version, innermost_loop, may_be_inside_vectors
+from hpacml.passes.common.remainders import mask
 from hpacml.passes.common.vectors import Floats
 
 _MANY = 16
@@ -78,17 +78,8 @@ def _keep_for_few(loop: Operation) -> None:
     upper, lower = (loop.ub, loop.lb) if isinstance(loop, scf.ForOp) else (loop.upperBound[-1], loop.lowerBound[-1])
     builder = Builder(InsertPoint.before(loop))
     length = builder.insert(arith.SubiOp(upper, lower)).result
-    is_long = builder.insert(arith.CmpiOp(length, builder.index(_MANY), "sge")).result
-    few, many = Block(), Block()
-    choice = builder.insert(scf.IfOp(is_long, loop.result_types, Region(many), Region(few)))
-    few.add_op(copy := loop.clone())
-    for old, new in zip(loop.results, choice.results, strict=True):
-        old.replace_all_uses_with(new)
-    loop.detach()
-    many.add_op(loop)
-    loop = masked(loop)
-    for block, inner in (few, copy), (many, loop):
-        block.add_op(located(scf.YieldOp(*inner.results), inner))
+    give_version(loop, builder.insert(arith.CmpiOp(length, builder.index(_MANY), "sge")).result)
+    mask(loop)
 
 
 def _is_fast(op: Operation) -> bool:

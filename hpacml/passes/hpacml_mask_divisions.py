@@ -12,7 +12,7 @@ from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 
 from hpacml.passes.common.loops import CountingLoop, loops_of_vectors
-from hpacml.passes.common.remainders import masked, varies
+from hpacml.passes.common.remainders import mask, varies
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class HpacmlMaskDivisionsPass(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         for loop in loops_of_vectors(op):
             if any(_is_slow(each, loop) for each in loop.body.ops):
-                masked(loop)
+                mask(loop)
 
 
 def _is_slow(op: Operation, loop: CountingLoop) -> bool:

@@ -9,7 +9,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
 from hpacml.passes.common.loops import loops_of_vectors
-from hpacml.passes.common.remainders import rolled
+from hpacml.passes.common.remainders import roll
 
 
 @dataclass(frozen=True)
@@ -35,4 +35,4 @@ class HpacmlRollRemaindersPass(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         for loop in loops_of_vectors(op):
-            rolled(loop)
+            roll(loop)

@@ -9,16 +9,16 @@ from itertools import combinations, product
 from typing import TypeAlias
 
 from xdsl.context import Context
-from xdsl.dialects import func, memref, scf
+from xdsl.dialects import func, memref
 from xdsl.dialects.builtin import MemRefType, ModuleOp
-from xdsl.ir import Block, Region, SSAValue
+from xdsl.ir import Block, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint
 from xdsl.traits import is_side_effect_free
 
 from hpacml.passes.common.index_arithmetic import IndexArithmetic
-from hpacml.passes.common.located import Builder, located
-from hpacml.passes.common.loops import CountingLoop, calls_of, loops_of_vectors
+from hpacml.passes.common.located import Builder
+from hpacml.passes.common.loops import CountingLoop, calls_of, give_version, loops_of_vectors
 from hpacml.passes.common.origins import origins
 from hpacml.passes.common.strided import metadata
 
@@ -117,19 +117,10 @@ def _is_same(a: SSAValue, b: SSAValue) -> bool:
 
 
 def _version(loop: CountingLoop, array: SSAValue, target: SSAValue) -> None:
-    builder = Builder(InsertPoint.before(loop))
-    same, apart = Block(), Block()
-    choice = builder.insert(scf.IfOp(_are_one(array, target, builder), loop.result_types, Region(same), Region(apart)))
-    for old, new in zip(loop.results, choice.results, strict=True):
-        old.replace_all_uses_with(new)
-    in_place = loop.clone()
-    for read in in_place.walk():
+    give_version(loop, _are_one(array, target, Builder(InsertPoint.before(loop))))
+    for read in loop.walk():
         if isinstance(read, memref.LoadOp) and read.memref is array:
             read.operands[0] = target
-    loop.detach()
-    for block, version in (same, in_place), (apart, loop):
-        block.add_op(version)
-        block.add_op(located(scf.YieldOp(*version.results), version))
 
 
 def _are_one(x: SSAValue, y: SSAValue, builder: Builder) -> SSAValue:

@@ -1,12 +1,15 @@
-"""Which loops may become loops of vectors in LLVM."""
+"""Loops: which may become loops of vectors in LLVM, and their versions."""
 
 from __future__ import annotations
 
 from typing import TypeAlias
 
 from xdsl.dialects import func, scf
-from xdsl.ir import Operation
+from xdsl.ir import Block, Operation, Region, SSAValue
+from xdsl.rewriter import InsertPoint
 from xdsl.traits import SymbolTable
+
+from hpacml.passes.common.located import Builder, located
 
 _LOOPS = (scf.ForOp, scf.ParallelOp, scf.WhileOp)
 
@@ -29,6 +32,20 @@ def innermost_loop(op: Operation) -> Operation | None:
     while around is not None and not isinstance(around, _LOOPS):
         around = around.parent_op()
     return around
+
+
+def give_version(loop: CountingLoop, condition: SSAValue) -> None:
+    """Put a loop under a condition, and a copy of it where that does not hold."""
+    then, otherwise = Block(), Block()
+    choice = scf.IfOp(condition, loop.result_types, Region(then), Region(otherwise))
+    Builder(InsertPoint.before(loop)).insert(choice)
+    copy = loop.clone()
+    for old, new in zip(loop.results, choice.results, strict=True):
+        old.replace_all_uses_with(new)
+    loop.detach()
+    for block, version in (then, loop), (otherwise, copy):
+        block.add_op(version)
+        block.add_op(located(scf.YieldOp(*version.results), version))
 
 
 def has_loops(op: Operation) -> bool:

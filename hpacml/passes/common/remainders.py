@@ -17,29 +17,28 @@ _Annotation = UnregisteredAttr.with_name_and_type(_NAME, False)
 _ONE = IntegerAttr(1, IndexType())
 
 
-def masked(loop: CountingLoop) -> CountingLoop:
-    """An innermost loop, whose last vector LLVM masks: one by one, what is left over would take longer than it.
+def mask(loop: CountingLoop) -> None:
+    """Have LLVM mask the last vector of an innermost loop: one by one, what is left over would take longer than it.
 
     Of a parallel loop, that is a loop of its own for the last dimension. A loop that accesses others than neighbours
     stays as it is: LLVM would gather them where it shuffles whole vectors. The backend forgets masks that vectors of
     the machine do not have.
     """
-    return _annotated(loop, "vectorize = <predicateEnable = true>")
+    _annotate(loop, "vectorize = <predicateEnable = true>")
 
 
-def rolled(loop: CountingLoop) -> CountingLoop:
-    """An innermost loop, of which LLVM does not unroll what is left over behind vectors, as `masked` annotates it."""
-    return _annotated(loop, "unroll = <runtimeDisable = true>")
+def roll(loop: CountingLoop) -> None:
+    """Have LLVM not unroll what is left over behind vectors of an innermost loop. It is the loop that `mask` takes."""
+    _annotate(loop, "unroll = <runtimeDisable = true>")
 
 
-def _annotated(loop: CountingLoop, hint: str) -> CountingLoop:
+def _annotate(loop: CountingLoop, hint: str) -> None:
     if loop.results or not _are_neighbours(loop):
-        return loop
-    outermost, inner = (loop, loop) if isinstance(loop, scf.ForOp) else _with_innermost(loop)
+        return
+    inner = loop if isinstance(loop, scf.ForOp) else _part_innermost(loop)
     found = inner.attributes.get("loop_annotation")
     hints = [found.value.data, hint] if isinstance(found, UnregisteredAttr) else [hint]
     inner.attributes["loop_annotation"] = _Annotation(_NAME, False, False, ", ".join(hints))
-    return outermost
 
 
 def varies(value: SSAValue, loop: CountingLoop) -> bool:
@@ -94,8 +93,8 @@ def _follows(value: SSAValue, loop: CountingLoop) -> bool:
             return value is _index(loop)
 
 
-def _with_innermost(loop: scf.ParallelOp) -> tuple[CountingLoop, scf.ForOp]:
-    """A parallel loop whose last dimension is a loop of its own, as only that can be annotated, and this one."""
+def _part_innermost(loop: scf.ParallelOp) -> scf.ForOp:
+    """Make a loop of its own of a parallel loop's last dimension, as only that can be annotated."""
     body = loop.body.block
     *others, index = body.args
     inside = Block(arg_types=[index.type])
@@ -109,9 +108,8 @@ def _with_innermost(loop: scf.ParallelOp) -> tuple[CountingLoop, scf.ForOp]:
     inside.add_op(located(scf.YieldOp(), loop))
     if not others:
         Rewriter.replace_op(loop, inner)
-        return inner, inner
+        return inner
     body.insert_op_before(inner, end)
     bounds = loop.lowerBound[:-1], loop.upperBound[:-1], loop.step[:-1]
-    outer = scf.ParallelOp(*bounds, loop.detach_region(loop.body))
-    Rewriter.replace_op(loop, outer)
-    return outer, inner
+    Rewriter.replace_op(loop, scf.ParallelOp(*bounds, loop.detach_region(loop.body)))
+    return inner
