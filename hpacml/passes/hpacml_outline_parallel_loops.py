@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import TypeAlias, cast
+from typing import cast
 
 from xdsl.context import Context
 from xdsl.dialects import arith, func, llvm, math, memref, scf
@@ -32,12 +32,11 @@ from hpacml.abi.symbols import RECORDED
 from hpacml.passes.common.block_reductions import REDUCTIONS, Reduction, reduce_in_blocks
 from hpacml.passes.common.bodies import modules
 from hpacml.passes.common.located import Builder, Rewriter
+from hpacml.passes.common.loops import CountingLoop, body_by_number
 from hpacml.passes.common.origins import VIEWS
 from hpacml.passes.common.regions import captured, function_of
 from hpacml.passes.common.runtime_calls import C_FUNCTIONS, POINTER, declare, descriptor_type
 from hpacml.passes.common.work import THREADS, Work
-
-_Loop: TypeAlias = scf.ParallelOp | scf.ForOp
 
 _RUN = "hpacml_parallel"
 
@@ -84,7 +83,7 @@ class HpacmlOutlineParallelLoopsPass(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         for module in modules(op):
             marked = {each: each.attributes.pop(THREADS) for each in module.walk() if THREADS in each.attributes}
-            loops = [each for each in marked if isinstance(each, _Loop) and not _is_inside(each, marked)]
+            loops = [each for each in marked if isinstance(each, CountingLoop) and not _is_inside(each, marked)]
             for loop in list(filter(_may_be_shared, loops)):
                 if isinstance(loop, scf.ForOp):
                     _outline(*reduce_in_blocks(loop, _reductions(marked[loop])), module)
@@ -101,7 +100,7 @@ def _is_inside(loop: Operation, others: Iterable[Operation]) -> bool:
     return any(other is not loop and other.is_ancestor(loop) for other in others)
 
 
-def _may_be_shared(loop: _Loop) -> bool:
+def _may_be_shared(loop: CountingLoop) -> bool:
     if isinstance(loop, scf.ParallelOp) and (len(loop.lowerBound) != 1 or loop.results):
         return False
     inside = list(_all_ops(loop.body, set()))
@@ -205,17 +204,10 @@ def _iterations(
         argument.name_hint = value.name_hint
         value.replace_uses_with_if(argument, lambda use: loop.body.is_ancestor(use.operation))
     inside = Builder(InsertPoint.at_end(block), loop)
-    body = loop.body.block
-    iteration = Block(arg_types=[IndexType()])
-    counter = Builder(InsertPoint.at_end(iteration), loop)
     first, by = (own.get(each) or _copy(each, inside) for each in (lower, step))
-    offset = counter.insert(arith.MuliOp(iteration.args[0], by)).result
-    body.args[0].replace_all_uses_with(counter.insert(arith.AddiOp(first, offset)).result)
-    for each in list(body.ops):
-        if not isinstance(each, scf.ReduceOp):
-            each.detach()
-            counter.insert(each)
-    counter.insert(scf.YieldOp())
+    iteration = body_by_number(loop.body.block, first, by)
+    *_, end_of_iteration = iteration.ops
+    Rewriter.replace_op(end_of_iteration, scf.YieldOp())
     begin, end = block.args[-2:]
     inside.insert(scf.ForOp(begin, end, inside.index(1), [], iteration))
     inside.insert(func.ReturnOp())

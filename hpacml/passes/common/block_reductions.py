@@ -12,6 +12,7 @@ from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.rewriter import InsertPoint
 
 from hpacml.passes.common.located import Builder, Rewriter
+from hpacml.passes.common.loops import body_by_number
 from hpacml.passes.common.regions import function_of
 from hpacml.passes.common.work import LEAST, Work
 
@@ -50,7 +51,8 @@ def reduce_in_blocks(loop: scf.ForOp, reductions: Sequence[Reduction]) -> tuple[
     behind = inside.insert(arith.AddiOp(first, size)).result
     last = inside.insert(arith.MinSIOp(behind, trips)).result
     neutral = [_neutral(how, type, inside) for how, type in zip(reductions, types, strict=True)]
-    reduced = inside.insert(_iterations(loop, first, last, neutral, inside)).results
+    iterations = body_by_number(loop.body.block, loop.lb, loop.step)
+    reduced = inside.insert(scf.ForOp(first, last, inside.index(1), neutral, iterations)).results
     for own, each in zip(reduced, partial, strict=True):
         inside.insert(memref.StoreOp.get(own, each, [block.args[0]]))
     inside.insert(scf.ReduceOp())
@@ -65,24 +67,6 @@ def reduce_in_blocks(loop: scf.ForOp, reductions: Sequence[Reduction]) -> tuple[
     behind_it.insert(scf.YieldOp(*results))
     Rewriter.replace_op(loop, scf.ForOp(zero, blocks, one, list(loop.iter_args), joined))
     return parallel, total
-
-
-def _iterations(
-    loop: scf.ForOp, first: SSAValue, last: SSAValue, initial: Sequence[SSAValue], builder: Builder
-) -> scf.ForOp:
-    """The loop over some of its iterations, with its body."""
-    body = loop.body.block
-    own = Block(arg_types=[IndexType(), *(argument.type for argument in loop.iter_args)])
-    counter = Builder(InsertPoint.at_end(own), loop)
-    offset = counter.insert(arith.MuliOp(own.args[0], loop.step)).result
-    body.args[0].replace_all_uses_with(counter.insert(arith.AddiOp(loop.lb, offset)).result)
-    for old, new in zip(body.args[1:], own.args[1:], strict=True):
-        old.replace_all_uses_with(new)
-    for each in list(body.ops):
-        each.detach()
-        counter.insert(each)
-    body.add_op(scf.YieldOp(*loop.iter_args))  # until the loop is erased
-    return scf.ForOp(first, last, builder.index(1), initial, own)
 
 
 def _neutral(how: Reduction, type: Attribute, builder: Builder) -> SSAValue:
