@@ -32,9 +32,9 @@ from hpacml.abi.symbols import RECORDED
 from hpacml.passes.common.block_reductions import REDUCTIONS, Reduction, reduce_in_blocks
 from hpacml.passes.common.bodies import modules
 from hpacml.passes.common.located import Builder, Rewriter
-from hpacml.passes.common.loops import CountingLoop, body_by_number
+from hpacml.passes.common.loops import CountingLoop
 from hpacml.passes.common.origins import VIEWS
-from hpacml.passes.common.regions import captured, function_of
+from hpacml.passes.common.regions import body_by_number, captured, function_of
 from hpacml.passes.common.runtime_calls import C_FUNCTIONS, POINTER, declare, descriptor_type
 from hpacml.passes.common.work import THREADS, Work
 

@@ -12,8 +12,7 @@ from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.rewriter import InsertPoint
 
 from hpacml.passes.common.located import Builder, Rewriter
-from hpacml.passes.common.loops import body_by_number
-from hpacml.passes.common.regions import function_of
+from hpacml.passes.common.regions import body_by_number, function_of
 from hpacml.passes.common.work import LEAST, Work
 
 BLOCKS = 256

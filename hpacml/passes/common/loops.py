@@ -1,15 +1,15 @@
-"""Loops: which may become loops of vectors in LLVM, their versions, and their bodies by numbers of iterations."""
+"""Loops: which may become loops of vectors in LLVM, and their versions."""
 
 from __future__ import annotations
 
 from typing import TypeAlias
 
-from xdsl.dialects import arith, func, scf
+from xdsl.dialects import func, scf
 from xdsl.ir import Block, Operation, Region, SSAValue
 from xdsl.rewriter import InsertPoint
 from xdsl.traits import SymbolTable
 
-from hpacml.passes.common.located import Builder, Rewriter, located
+from hpacml.passes.common.located import Builder, located
 
 _LOOPS = (scf.ForOp, scf.ParallelOp, scf.WhileOp)
 
@@ -46,16 +46,6 @@ def give_version(loop: CountingLoop, condition: SSAValue) -> None:
     for block, version in (then, loop), (otherwise, copy):
         block.add_op(version)
         block.add_op(located(scf.YieldOp(*version.results), version))
-
-
-def body_by_number(body: Block, first: SSAValue, step: SSAValue) -> Block:
-    """Move what a loop does to a block that gets the number of an iteration, of which the loop's index is made."""
-    own = Block(arg_types=[argument.type for argument in body.args])
-    builder = Builder(InsertPoint.at_end(own))
-    offset = builder.insert(arith.MuliOp(own.args[0], step)).result
-    index = builder.insert(arith.AddiOp(first, offset)).result
-    Rewriter.inline_block(body, InsertPoint.at_end(own), [index, *own.args[1:]])
-    return own
 
 
 def has_loops(op: Operation) -> bool:
