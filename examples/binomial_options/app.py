@@ -9,6 +9,7 @@ import hpacml
 from hpacml import approx
 
 from .. import glibc
+from ..devices import empty_like
 
 STEPS = 1024
 RATE, VOLATILITY = float(np.float32(0.06)), float(np.float32(0.10))
@@ -29,12 +30,16 @@ def lattice(
     record: bool,
     model: str | None,
     database: str | None,
+    multiplier: int = 1,
 ):
-    n = len(S)
-    approx("tensor functor(option: [i, 0:5] = ([i], [i], [i], [i], [i]))")
-    approx("tensor functor(price: [i, 0:1] = ([i]))")
+    """Prices of options. The model takes `multiplier` options at once."""
+    n, m = len(S), multiplier
+    ni = n // m  # noqa: F841 (the directives use it)
+    approx("""tensor functor(option: [i, 0:5*m] = ([i*m : i*m+m], [i*m : i*m+m], [i*m : i*m+m],
+                                                   [i*m : i*m+m], [i*m : i*m+m]))""")
+    approx("tensor functor(price: [i, 0:m] = ([i*m : i*m+m]))")
     with approx("""ml(predicated: use_model) if(use_model or record) label("binomial")
-                   in(option(S[0:n], X[0:n], vDt[0:n], puByDf[0:n], pdByDf[0:n])) out(price(prices[0:n]))
+                   in(option(S[0:ni], X[0:ni], vDt[0:ni], puByDf[0:ni], pdByDf[0:ni])) out(price(prices[0:ni]))
                    model(model) database(database)"""):
         for i in hpacml.prange(n):
             up, down = puByDf[i], pdByDf[i]
@@ -47,13 +52,14 @@ def lattice(
             prices[i] = value[0]
 
 
-def price(S, X, T, R, V, steps=STEPS, model=None, database=None):
+def price(S, X, T, R, V, steps=STEPS, model=None, database=None, multiplier=1):
     """Prices of European calls, float64[n].
 
     S, X, T are spot, strike and years to expiry, float64[n]; R and V rate and volatility, float64[n] or numbers.
-    The file `model` gives the prices, or else a lattice of `steps` steps, whose results go to the file `database`.
+    The file `model` gives the prices, `multiplier` at once, or else a lattice of `steps` steps, whose results go to
+    the file `database`. Raises ValueError if n is no multiple of `multiplier`.
     """
-    return price_prepared(S, X, *prepare(T, R, V, steps), steps, model, database)
+    return price_prepared(S, X, *prepare(T, R, V, steps), steps, model, database, multiplier)
 
 
 def accurate(S, X, T, R, V, steps=STEPS):
@@ -70,10 +76,14 @@ def prepare(T, R, V, steps):
     return vDt, pu / growth, (1.0 - pu) / growth
 
 
-def price_prepared(S, X, vDt, puByDf, pdByDf, steps, model=None, database=None):
-    """`price` without the preparation: the region alone."""
-    prices = np.empty_like(S)
-    lattice(S, X, vDt, puByDf, pdByDf, prices, steps, model is not None, database is not None, model, database)
+def price_prepared(S, X, vDt, puByDf, pdByDf, steps, model=None, database=None, multiplier=1):
+    """`price` without the preparation: the region alone, which runs where its arrays are."""
+    if len(S) % multiplier:
+        raise ValueError(
+            f"{len(S)} options are no multiple of multiplier={multiplier}, those that a model takes at once"
+        )
+    prices, use_model, record = empty_like(S, len(S)), model is not None, database is not None
+    lattice(S, X, vDt, puByDf, pdByDf, prices, steps, use_model, record, model, database, multiplier)
     return prices
 
 

@@ -12,8 +12,10 @@ from jaxtyping import Float32, Int32
 import hpacml
 from hpacml import approx
 
-BLOCK = 64
-"""So many poses meet an atom of the protein together."""
+from ..devices import empty_like
+
+BLOCK, BLOCK_ON_GPU = 64, 4
+"""So many poses meet an atom of the protein together: on a GPU, in a thread."""
 
 HARDNESS = 38.0
 DONOR_OR_ACCEPTOR, CHARGED, APOLAR = 69, 70, 45
@@ -58,60 +60,67 @@ class Deck(NamedTuple):
         return self._replace(ligand=self.ligand.thinned(stride), protein=self.protein.thinned(stride))
 
 
-@hpacml.kernel
-def dock(
-    deck: Deck,
-    poses: Poses,
-    energies: Energies,
-    ni: int,
-    use_model: bool,
-    record: bool,
-    model: str | None,
-    database: str | None,
-):
-    """The energies of poses. The model takes `ni` poses at once."""
-    n = len(energies)
-    nval = n // ni  # noqa: F841 (the directives use it)
-    approx("tensor functor(ipt_functor: [i, 0:6*ni] = ([0:6, i*ni : i*ni+ni]))")
-    approx("tensor functor(opt_functor: [i, 0:ni] = ([i*ni : i*ni+ni]))")
-    with approx("""ml(predicated: use_model) if(use_model or record) label("minibude")
-                   in(ipt_functor(poses[0:6, 0:nval])) out(opt_functor(energies[0:nval]))
-                   model(model) database(database)"""):
-        for block in hpacml.prange((n + BLOCK - 1) // BLOCK):
-            first = block * BLOCK
-            last = min(first + BLOCK, n)
-            _dock_block(deck.ligand, deck.protein, deck.forces, poses[:, first:last], energies[first:last])
+def _program(block):
+    """The program in which `block` poses meet an atom of the protein together."""
+
+    @hpacml.kernel
+    def dock(
+        deck: Deck,
+        poses: Poses,
+        energies: Energies,
+        ni: int,
+        use_model: bool,
+        record: bool,
+        model: str | None,
+        database: str | None,
+    ):
+        """The energies of poses. The model takes `ni` poses at once."""
+        n = len(energies)
+        nval = n // ni  # noqa: F841 (the directives use it)
+        approx("tensor functor(ipt_functor: [i, 0:6*ni] = ([0:6, i*ni : i*ni+ni]))")
+        approx("tensor functor(opt_functor: [i, 0:ni] = ([i*ni : i*ni+ni]))")
+        with approx("""ml(predicated: use_model) if(use_model or record) label("minibude")
+                       in(ipt_functor(poses[0:6, 0:nval])) out(opt_functor(energies[0:nval]))
+                       model(model) database(database)"""):
+            for number in hpacml.prange((n + block - 1) // block):
+                first = number * block
+                last = min(first + block, n)
+                _dock_block(deck.ligand, deck.protein, deck.forces, poses[:, first:last], energies[first:last])
+
+    @hpacml.kernel
+    def _dock_block(ligand: Atoms, protein: Atoms, forces: ForceField, poses: Poses, energies: Energies):
+        """The energies of at most `block` poses."""
+        moves = np.empty((3, 4, block), np.float32)
+        at = np.empty((3, block), np.float32)
+        total = np.zeros(block, np.float32)
+        for i in range(len(energies)):
+            _move(poses[:, i], moves[:, :, i])
+        for a in range(len(ligand.x)):
+            for k in range(3):
+                for i in range(len(energies)):
+                    at[k, i] = moves[k, 3, i] + (
+                        ligand.x[a] * moves[k, 0, i] + ligand.y[a] * moves[k, 1, i] + ligand.z[a] * moves[k, 2, i]
+                    )
+            for b in range(len(protein.x)):
+                radii, charge, slope, hydrophobicity, decay = _pair(forces, ligand.type[a], protein.type[b])
+                inverse = 1.0 / radii
+                x, y, z = protein.x[b], protein.y[b], protein.z[b]
+                for i in range(len(energies)):
+                    dx, dy, dz = at[0, i] - x, at[1, i] - y, at[2, i] - z
+                    distance = np.sqrt(dx * dx + dy * dy + dz * dz)
+                    gap = distance - radii
+                    total[i] += (
+                        2.0 * HARDNESS * max(0.0, 1.0 - distance * inverse)
+                        + charge * _fading(gap, slope)
+                        + hydrophobicity * _fading(gap, decay)
+                    )
+        for i in range(len(energies)):
+            energies[i] = 0.5 * total[i]
+
+    return dock
 
 
-@hpacml.kernel
-def _dock_block(ligand: Atoms, protein: Atoms, forces: ForceField, poses: Poses, energies: Energies):
-    """The energies of at most `BLOCK` poses."""
-    moves = np.empty((3, 4, BLOCK), np.float32)
-    at = np.empty((3, BLOCK), np.float32)
-    total = np.zeros(BLOCK, np.float32)
-    for i in range(len(energies)):
-        _move(poses[:, i], moves[:, :, i])
-    for a in range(len(ligand.x)):
-        for k in range(3):
-            for i in range(len(energies)):
-                at[k, i] = moves[k, 3, i] + (
-                    ligand.x[a] * moves[k, 0, i] + ligand.y[a] * moves[k, 1, i] + ligand.z[a] * moves[k, 2, i]
-                )
-        for b in range(len(protein.x)):
-            radii, charge, slope, hydrophobicity, decay = _pair(forces, ligand.type[a], protein.type[b])
-            inverse = 1.0 / radii
-            x, y, z = protein.x[b], protein.y[b], protein.z[b]
-            for i in range(len(energies)):
-                dx, dy, dz = at[0, i] - x, at[1, i] - y, at[2, i] - z
-                distance = np.sqrt(dx * dx + dy * dy + dz * dz)
-                gap = distance - radii
-                total[i] += (
-                    2.0 * HARDNESS * max(0.0, 1.0 - distance * inverse)
-                    + charge * _fading(gap, slope)
-                    + hydrophobicity * _fading(gap, decay)
-                )
-    for i in range(len(energies)):
-        energies[i] = 0.5 * total[i]
+dock, dock_on_gpu = map(_program, (BLOCK, BLOCK_ON_GPU))
 
 
 def _move(pose, move):
@@ -151,13 +160,15 @@ def accurate(deck, poses):
 def energies(deck, poses, ni=1, model=None, database=None):
     """The energies float32[n] of poses float32[6, n], `ni` at once, by the file `model` or the program.
 
-    The results of the program go to the file `database`.
+    The results of the program go to the file `database`. It runs where the arrays are, of the deck too. Raises
+    ValueError if n is no multiple of `ni`.
     """
     n = poses.shape[1]
     if n % ni:
         raise ValueError(f"{n} poses are no multiple of ni={ni}, the poses that a model takes at once")
-    result = np.empty(n, np.float32)
-    dock(deck, poses, result, ni, model is not None, database is not None, model, database)
+    result = empty_like(poses, n)
+    run = dock_on_gpu if getattr(poses, "is_cuda", False) else dock
+    run(deck, poses, result, ni, model is not None, database is not None, model, database)
     return result
 
 

@@ -1,10 +1,14 @@
 """MiniBUDE: against the original program, and against its formulas in plain NumPy where its molecules have no such atoms."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
 
 import hpacml
-from examples.minibude import app
+from examples.experiment import Setup
+from examples.minibude import app, experiment, model
 from tests.examples.references import SHARED, oracle
 
 
@@ -114,3 +118,91 @@ def test_poses_are_distinct_and_on_the_grid():
     np.testing.assert_allclose(degrees, np.rint(degrees), atol=1e-5)
     assert (degrees.min(), degrees.max()) == pytest.approx((-17, 18))
     assert (poses[3:].min(), poses[3:].max()) == (-7, 7)
+
+
+@pytest.mark.parametrize(
+    ("layers", "features", "factor", "parameters"),
+    [(3, 64, 0.5, 2_627), (4, 256, 0.5, 43_396), (12, 64, 0.1, 859), (12, 4096, 0.8, 36_882_451), (2, 64, 0.5, 514)],
+)
+def test_networks_have_the_sizes_of_the_papers(layers, features, factor, parameters):
+    config = {"num_hidden_layers": layers, "hidden_1_features": features, "feature_multiplier": factor}
+    with torch.device("meta"):
+        net = model.build({**config, "multiplier": 1, "trainable_params": parameters})
+        trained = model.network(config, [(6,)], [(1,)])
+    for each in (net, trained):
+        assert sum(weights.numel() for weights in each.parameters()) == parameters
+
+
+def test_the_network_of_the_paper_is_that_of_its_description():
+    net = model.build({"num_hidden_layers": 4, "hidden1_features": 8, "feature_multiplier": 0.5, "multiplier": 3})
+    rng = np.random.default_rng(0)
+    state = {
+        name: np.int64(1) if value.ndim == 0 else rng.uniform(0.5, 2, value.shape) * rng.choice([-1, 1], value.shape)
+        for name, value in net.state_dict().items()
+    }
+    state = {name: abs(each) if "running_var" in name else each for name, each in state.items()}
+    widths = [state[name].shape for name in state if name.endswith("weight") and state[name].ndim == 2]
+    assert widths == [(8, 18), (4, 8), (3, 4)]  # a layer of 2 has fewer features than the output, and is left out
+    net.load_state_dict({name: torch.from_numpy(np.asarray(each)) for name, each in state.items()})
+    x = rng.normal(size=(5, 18))
+    y = (x - state["ipt_mean"]) / state["ipt_stdev"]
+
+    def linear(y, name):
+        return y @ state[f"sequential.{name}.weight"].T + state[f"sequential.{name}.bias"]
+
+    y = linear(y, 0)
+    y = np.where(y < 0, state["sequential.1.weight"] * y, y)
+    y = linear(y, 3)
+    y = (y - state["sequential.4.running_mean"]) / np.sqrt(state["sequential.4.running_var"] + 1e-5)
+    y = y * state["sequential.4.weight"] + state["sequential.4.bias"]
+    y = np.where(y < 0, state["sequential.5.weight"] * y, y)
+    y = linear(y, 7) * state["opt_stdev"] + state["opt_mean"]
+    np.testing.assert_allclose(net(torch.from_numpy(x)), y, rtol=0, atol=1e-4 * np.ptp(y))
+
+
+def test_configurations_that_are_none_are_refused():
+    with pytest.raises(hpacml.ModelError, match="has no 'hidden2': it has num_hidden_layers, hidden1_features, "):
+        model.build({"hidden2": 5})
+    with pytest.raises(hpacml.ModelError, match="has multiplier = 4, and the data has rows of 1 poses"):
+        model.network({"multiplier": 4}, [(6,)], [(1,)])
+
+
+def test_the_experiment_from_data_to_energies_by_a_model(tmp_path, monkeypatch):
+    size = experiment.Size(training=600, first=600, poses=40, fewest=10, pairs=60 * 60 * 20, atoms=60)
+    monkeypatch.setitem(experiment.SIZES, "small", size)
+    setup, this, data = Setup(), experiment.EXPERIMENT, tmp_path / "data.h5"
+    this.collect(setup, data)
+    settings = {**this.settings(setup), "epochs": 2, "network": this.networks["6-64-32-1"], "pictures": False}
+    trained = hpacml.train(data, model=this.factory, config=settings, out=tmp_path / "net.pt2", quiet=True)
+    run = this.program(setup)
+    accurate, found = run(), run(model=str(trained.path))
+    deck = app.synthetic_deck(60, 60, 640)
+    expected = app.accurate(deck, deck.poses[:, 600:620].copy())  # as many as have 72,000 pairs of atoms
+    np.testing.assert_array_equal(accurate, expected)
+    assert found.shape == (20,)
+    assert np.ptp(found) > 0
+    simple = {name: call() for name, call in this.baselines(setup, data).items()}
+    assert list(simple) == ["median", "mean", "every 4th atom"]
+    known = app.accurate(deck, deck.poses[:, :600].copy())
+    assert simple["median"] == pytest.approx(np.full(20, np.median(known)))
+    assert simple["mean"] == pytest.approx(np.full(20, known.mean()), rel=1e-5)
+    assert np.corrcoef(simple["every 4th atom"], accurate)[0, 1] > 0.5
+
+
+def test_decks_with_few_poses_get_others(tmp_path, monkeypatch):
+    deck = app.synthetic_deck(3, 3, poses=70)
+    monkeypatch.setattr(app, "load_deck", lambda folder: deck)
+    sizes = {poses: experiment.Size(training=50, first=50, poses=poses, fewest=1, pairs=1e9) for poses in (20, 30)}
+    for poses, size in sizes.items():
+        monkeypatch.setitem(experiment.SIZES, "small", size)
+        found = experiment.deck_of(Setup(deck=tmp_path))
+        assert found.poses.shape[1] == {20: 70, 30: 80}[poses]
+        assert found.ligand is deck.ligand
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_told():
+    with pytest.raises(hpacml.DeviceError, match=r"the device is 'cuda', and .*: choose 'cpu', or install a Torch"):
+        experiment.EXPERIMENT.program(Setup(device="cuda"))
+    with pytest.raises(hpacml.DeviceError, match="the device is 'cuda'"):
+        experiment.EXPERIMENT.collect(Setup(device="cuda"), Path("never.h5"))
