@@ -17,7 +17,7 @@ Value: TypeAlias = "int | float | bool | str | tuple[int, ...]"
 class Hyperparameter:
     """An entry of a configuration: an integer or a number of a range, a truth value, a choice, or a list of integers.
 
-    `searched` is the range that the HPAC-ML paper searches.
+    `searched` is the range that the HPAC-ML paper searches, `start` where a search begins, if not at the default.
     """
 
     name: str
@@ -28,6 +28,7 @@ class Hyperparameter:
     most: float = 0
     choices: tuple[str, ...] = ()
     searched: tuple[float, ...] = ()
+    start: Value | None = None
 
     @property
     def allowed(self) -> str:
@@ -97,6 +98,15 @@ class Family:
             if values[low] > values[high]:
                 raise self.error(f"has {low} = {values[low]} and {high} = {values[high]}: {constraint} must hold")
         return values
+
+    def start(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Give all hyper-parameters for a search to begin with: those of a configuration, and else what it is without.
+
+        Those that have a start are taken together: one that a configuration leaves out beside another has its default.
+        """
+        said = any(each.start is not None and each.name in config for each in self.hyperparameters)
+        usual = {e.name: e.default if said or e.start is None else e.start for e in self.hyperparameters}
+        return {**usual, **config}
 
     def error(self, message: str) -> ModelError:
         """An error of a configuration of this family."""

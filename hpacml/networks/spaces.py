@@ -14,9 +14,15 @@ ACTIVATIONS = ("leaky_relu", "relu", "prelu", "elu", "tanh", "sigmoid", "silu", 
 
 
 def _integer(
-    name: str, default: int, meaning: str, least: int, searched: tuple[int, ...] = (), most: int = MOST
+    name: str,
+    default: int,
+    meaning: str,
+    least: int,
+    searched: tuple[int, ...] = (),
+    most: int = MOST,
+    start: int | None = None,
 ) -> Hyperparameter:
-    return Hyperparameter(name, "integer", default, meaning, least, most, searched=searched)
+    return Hyperparameter(name, "integer", default, meaning, least, most, searched=searched, start=start)
 
 
 def _number(
@@ -33,6 +39,9 @@ def _activation(default: str) -> Hyperparameter:
     return Hyperparameter("activation", "choice", default, "what follows each hidden layer", choices=ACTIVATIONS)
 
 
+_HIDDEN = (64, 32)
+_SIZE_1 = "the size of the first one; 0: absent"
+_SIZE_2 = "the size of the second one, which may be larger; 0: absent"
 _DROPOUT = _number("dropout", 0.0, "the part of the results of hidden layers that training drops", 0, (0, 0.8), 0.9)
 _DIMENSIONS = _integer("dimensions", 2, "the dimensions of an image or a field, besides that of channels", 1, most=2)
 
@@ -41,9 +50,9 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         "mlp": Family(
             "mlp",
             (
-                Hyperparameter("hidden", "integers", (64, 32), "the sizes of all hidden layers", 1, MOST),
-                _integer("hidden1", 0, "in place of `hidden`: the size of the first one; 0: absent", 0, (5, 512)),
-                _integer("hidden2", 0, "the size of the second one, which may be larger; 0: absent", 0, (0, 512)),
+                Hyperparameter("hidden", "integers", _HIDDEN, "the sizes of all hidden layers", 1, MOST),
+                _integer("hidden1", 0, f"in place of `hidden`: {_SIZE_1}", 0, (5, 512), start=_HIDDEN[0]),
+                _integer("hidden2", 0, _SIZE_2, 0, (0, 512), start=_HIDDEN[1]),
                 _activation("leaky_relu"),
                 _DROPOUT,
             ),

@@ -110,9 +110,9 @@ def _start(plan: Plan) -> tuple[dict[str, Any], dict[str, Any]]:
     from hpacml.training import config
 
     family = FAMILIES.get(plan.model.removeprefix("hpacml.networks:"))
-    network = {each.name: each.default for each in family.hyperparameters} if family else {}
     values: dict[str, Any] = config.read(plan.train).model_dump()
-    values["network"] = {**network, **values["network"]}
+    if family:
+        values["network"] = family.start(values["network"])
     found: dict[str, Any] = {}
     for name in plan.hyperparameters:
         value: Any = values

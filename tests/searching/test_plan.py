@@ -132,6 +132,20 @@ def test_a_search_begins_where_trainings_do(plan: dict[str, Any], here: None) ->
     assert found.front[0]["hyperparameters"] == {"optimizer.lr": 1e-3, "network.dropout": 0.0, "batch": 33}
 
 
+@pytest.mark.parametrize(
+    ("network", "first"), [({}, (64, 32)), ({"hidden1": 100}, (100, 0)), ({"dropout": 0.1}, (64, 32))]
+)
+def test_a_search_of_two_layers_begins_with_the_default_network(
+    plan: dict[str, Any], here: None, network: dict[str, Any], first: tuple[int, int]
+) -> None:
+    found = hpacml.search(
+        {**plan, "model": "hpacml.networks:mlp", "train": {"network": network}, "constraints": [], "hyperparameters": {},
+         "architecture": {"hidden1": {"range": [5, 512]}, "hidden2": {"range": [0, 512]}},
+         "trials": {"outer": 1, "inner": 1}}, quiet=True, evaluate=_empty, measure=toy.measure,
+    )  # fmt: skip
+    assert found.front[0]["architecture"] == dict(zip(("hidden1", "hidden2"), first, strict=True))
+
+
 def _empty(_: Any, __: Any, folder: Path) -> dict[str, Any]:
     (folder / "model.pt2").write_text("1")
     return {"error": 1.0, "model": str(folder / "model.pt2")}
