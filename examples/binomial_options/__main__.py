@@ -13,6 +13,7 @@ from rich.table import Table
 
 import hpacml
 
+from ..workflow import NAMES
 from . import app, plot
 
 Options = Annotated[int, typer.Option(min=8, help="How many options.")]
@@ -41,6 +42,12 @@ def everything(
         collect(options, steps, out)
         fit(steps, epochs, out)
         run(options // 4, steps, out)
+        others = ", ".join(name for name in NAMES if name != app.__package__.rpartition(".")[2])
+        console.print(
+            f"the paper's other applications, {others}: python -m examples NAME evaluate",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 @cli.command()

@@ -1,0 +1,159 @@
+"""The driver of the paper's applications: `python -m examples NAME collect|train|run|evaluate`."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+import typer
+from rich.console import Console
+
+import hpacml
+
+from .experiment import Setup
+from .workflow import DECK, NAMES, Workflow, experiment
+
+RESULTS = Path("benchmarks/results/evaluation")
+OUT = Path("out")
+
+cli = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
+console = Console(highlight=False, markup=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+ALL = "evaluate --all"
+
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help=f"{', '.join(NAMES)}; none before evaluate --all.")]
+Step = Annotated[str, typer.Argument(metavar="collect|train|run|evaluate")]
+Size = Annotated[Literal["small", "paper"], typer.Option(help="How much data to collect and to run.")]
+Device = Annotated[Literal["cpu", "cuda"], typer.Option(help="Where arrays are.")]
+Deck = Annotated[Path | None, typer.Option(help="Folder with a deck of miniBUDE; without, molecules are random.")]
+Out = Annotated[Path | None, typer.Option(help="Folder for data, models and measurements; without, out/NAME/SIZE.")]
+Networks = Annotated[
+    Path | None, typer.Option(help="Folder of an hpacml search, for the models of its front; with --all, of NAME/.")
+]
+Results = Annotated[Path | None, typer.Option(help=f"Folder for tables and figures; without, in {RESULTS}.")]
+All = Annotated[bool, typer.Option("--all", help="All applications: python -m examples evaluate --all.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Do this step anew, also where it was done before.")]
+Jobs = Annotated[int | None, typer.Option(min=1, help="Applications that --all trains at a time; without, cores.")]
+Leashed = Annotated[bool, typer.Option("--leashed", hidden=True)]
+
+
+@cli.command()
+def main(
+    name: Name,
+    step: Step = "",
+    size: Size = "small",
+    device: Device = "cpu",
+    deck: Deck = None,
+    out: Out = None,
+    networks: Networks = None,
+    results: Results = None,
+    everything: All = False,
+    fresh: Fresh = False,
+    jobs: Jobs = None,
+    leashed: Leashed = False,
+) -> None:
+    """Collect data of an application, train networks with it, run it by them, and measure what that is worth.
+
+    Each step does those before it where they are not done. What was done with the same settings is not done again, so
+    that the same command goes on after a kill. Tables and figures of `evaluate --all` stand beside the paper's numbers.
+    """
+    if leashed:
+        from .leash import end_with_stdin
+
+        end_with_stdin()
+    if everything and (name, step) == ("evaluate", ""):
+        name, step = ALL, "evaluate"
+    try:
+        _require(name, step, device, deck, everything)
+        folder = results or _results(size, device)
+
+        def work(each: str, place: Path, searched: Path | None) -> Workflow:
+            setup = Setup(size, device, deck if each == "minibude" else None)
+            return Workflow(experiment(each), setup, place, searched, console.print)
+
+        if everything:
+            places = {each: OUT / each / size if out is None else out / each for each in NAMES}
+            works = {each: work(each, place, networks and networks / each) for each, place in places.items()}
+            _all(works, folder, jobs, fresh)
+        else:
+            _STEPS[step](work(name, out or OUT / name / size, networks), folder, fresh)
+    except hpacml.HpacmlError as error:
+        errors.print(f"error: {error}")
+        raise typer.Exit(1) from None
+
+
+def _require(name: str, step: str, device: str, deck: Path | None, everything: bool) -> None:
+    """Refuse what cannot be done, before anything is."""
+    if everything != (name == ALL):
+        raise hpacml.ConfigError("--all goes with no NAME: python -m examples evaluate --all")
+    if name != ALL and name not in NAMES:
+        raise hpacml.ConfigError(f"there is no application '{name}'; there are {', '.join(NAMES)}")
+    if step not in _STEPS:
+        raise hpacml.ConfigError(f"the step is {step!r}; there are {', '.join(_STEPS)}")
+    if deck is not None:
+        if name not in ("minibude", ALL):
+            raise hpacml.ConfigError(f"a deck is of minibude, and {name} has none: leave out --deck")
+        if missing := [each for each in DECK if not (deck / each).is_file()]:
+            raise hpacml.ConfigError(
+                f"the deck '{deck}' has no {', '.join(missing)}: give a folder with {', '.join(DECK)}, such as "
+                "data/bm2 of miniBUDE's repository"
+            )
+    if device == "cuda" and not torch.cuda.is_available():
+        raise hpacml.DeviceError("Torch finds no GPU here: leave out --device cuda, or install a Torch with CUDA")
+
+
+def _results(size: str, device: str) -> Path:
+    """Where results go: those that are not of small size on the CPU have a folder of their own."""
+    return RESULTS if (size, device) == ("small", "cpu") else RESULTS / f"{size}-{device}"
+
+
+def _collect(work: Workflow, folder: Path, fresh: bool) -> None:
+    work.collect(fresh)
+
+
+def _train(work: Workflow, folder: Path, fresh: bool) -> None:
+    if work.searched is not None:
+        raise hpacml.ConfigError(f"the models in '{work.searched}' are trained: leave out --networks, or run them")
+    work.models(fresh)
+
+
+def _run(work: Workflow, folder: Path, fresh: bool) -> None:
+    """Run accurately and by each model, behind runs that are not shown: they compile and load models."""
+    from .evaluation.measure import Effort, evaluate
+
+    evaluation = evaluate(work, work.models(), Effort(trials=2, dropped=1), engines=("auto",))
+    console.print(evaluation.table())
+    console.print(evaluation.verdict())
+
+
+def _evaluate(work: Workflow, folder: Path, fresh: bool) -> None:
+    from .evaluation.measure import measure
+    from .evaluation.results import write_one
+
+    write_one(measure(work, fresh=fresh), folder)
+    console.print((folder / f"{work.experiment.name}.md").read_text())
+
+
+_STEPS: dict[str, Callable[[Workflow, Path, bool], None]] = {
+    "collect": _collect,
+    "train": _train,
+    "run": _run,
+    "evaluate": _evaluate,
+}
+
+
+def _all(works: dict[str, Workflow], folder: Path, jobs: int | None, fresh: bool) -> None:
+    from .evaluation.everything import evaluate_all
+
+    lacking = evaluate_all(works, folder, jobs, fresh)
+    for each in lacking:
+        errors.print(f"missing: {each}")
+    console.print(f"{folder / 'tables.md'}: all tables and figures beside the paper's")
+    if lacking:
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    cli()

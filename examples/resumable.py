@@ -1,0 +1,67 @@
+"""Work that is done once: what was made whole with the same settings stays as it is, also after a kill."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+Say = Callable[[str], object]
+
+
+def once(target: Path, settings: Mapping[str, Any], make: Callable[[], object], say: Say, fresh: bool = False) -> bool:
+    """Have `make` write the file or folder `target`, unless it is there as it was made with the same settings.
+
+    What it was made with is written beside it, when it is whole, to a file with `.made.json` at the end of its name.
+    `fresh` makes it in any case. Returns whether it was made.
+    """
+    record = target.with_name(f"{target.name}.made.json")
+    told = json.loads(json.dumps(settings, default=str))
+    before = _read(record)
+    if not fresh and before and before == {"settings": told, "sha256": digest(target)}:
+        say(f"{target}: done before with the same settings, and left as it is")
+        return False
+    if before:
+        say(f"{target}: made anew{_why(before['settings'], told)}")
+    record.unlink(missing_ok=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    make()
+    write(record, json.dumps({"settings": told, "sha256": digest(target)}, indent=2))
+    return True
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """Write a file, which is there whole or as it was."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def digest(path: Path) -> str | None:
+    """The SHA-256 of a file, or of all files in a folder with their names; None where there is nothing."""
+    if path.is_file():
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    if not path.is_dir():
+        return None
+    files = sorted(each for each in path.rglob("*") if each.is_file())
+    told = [f"{each.relative_to(path)} {digest(each)}\n" for each in files]
+    return hashlib.sha256("".join(told).encode()).hexdigest()
+
+
+def _read(record: Path) -> dict[str, Any] | None:
+    try:
+        return json.loads(record.read_text())
+    except FileNotFoundError:
+        return None
+
+
+def _why(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Name the settings that are others than before."""
+    changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    return f", since {', '.join(changed)} changed" if changed else ""
