@@ -38,7 +38,7 @@ def miniweather(app, c):
     arguments = (
         *grid[:5],
         *map(ctypes.c_double, grid[5:8]),
-        grid.viscosity,
+        np.array([grid.viscosity_x, grid.viscosity_z]),
         grid.stagewise,
         *state.shape[1:],
         True,

@@ -6,7 +6,7 @@ and the last relative to the background. Two rows and columns at each side are h
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float64
@@ -17,6 +17,9 @@ from hpacml import approx
 C0, GAMMA = 27.5629410929725921310572974482, 1.40027894002789400278940027894
 GRAVITY, CP, RD, P0, THETA0 = 9.8, 1004.0, 287.0, 1e5, 300.0
 LENGTH, HEIGHT, MAX_SPEED, CFL = 2e4, 1e4, 450.0, 1.5
+
+ROWS, FIELDS = "rows", "fields"
+"""How fluxes are computed: row by row, which the caches of a CPU hold, or by kernels of a GPU that have all of them."""
 
 State = Float64[np.ndarray, "4 K L"]
 Flux = Float64[np.ndarray, "4 H W"]
@@ -38,57 +41,51 @@ class Grid(NamedTuple):
     dx: float
     dz: float
     dt: float
-    viscosity: Float64[np.ndarray, "2"]
-    """Along x and z; divided by a time step it is that of the fluxes."""
+    viscosity_x: float
+    viscosity_z: float
+    """Divided by a time step these are those of the fluxes."""
     stagewise: bool
     """Whether that time step is the stage's, or all stages have `dt`."""
 
 
 class Scratch(NamedTuple):
-    """Memory for a row of faces, and for the fluxes through all of them, which a simulation takes once."""
+    """Memory for what is at the faces of one row or of all, and for the fluxes through all of them."""
 
-    value: Float64[np.ndarray, "4 F"]
-    third: Float64[np.ndarray, "4 F"]
+    value: Float64[np.ndarray, "4 B F"]
+    third: Float64[np.ndarray, "4 B F"]
     flux: Float64[np.ndarray, "4 H F"]
 
 
 @hpacml.kernel
-def _along_x(now: State, start: State, out: State, scratch: Scratch, grid: Grid, step: float, viscosity: float):
-    """`out = start + step * tendency of now`, along x."""
-    flux = scratch.flux[:, 0]
+def _along_x(now: State, start: State, out: State, scratch: Scratch, grid: Grid, step: float):
+    """`out = start + step * tendency of now`, along x, row by row, which the caches of a CPU hold."""
+    value, third, flux = scratch.value[:, 0], scratch.third[:, 0], scratch.flux[:, 0]
+    viscosity = _per_step(grid, grid.viscosity_x, step)
     for k in range(2, now.shape[1] - 2):
         row = now[:, k]
         row[:, :2] = row[:, -4:-2]
         row[:, -2:] = row[:, 2:4]
         if grid.inflow[k]:
-            density = row[0, :2] + grid.cells[0, k]
-            row[1, :2] = 50.0 * density
-            row[3, :2] = 298.0 * density - grid.cells[1, k]
+            row[1, :2], row[3, :2] = _inflow(row[0, :2], grid.cells[0, k], grid.cells[1, k])
         cells = row[:, :-3], row[:, 1:-2], row[:, 2:-1], row[:, 3:]
-        _fluxes(cells, grid.cells[0, k], grid.cells[1, k], 0.0, 1, viscosity, False, scratch.value, scratch.third, flux)
+        _fluxes_of_row(cells, grid.cells[0, k], grid.cells[1, k], 0.0, 1, viscosity, False, value, third, flux)
         for v in range(4):
             for i in range(2, now.shape[2] - 2):
                 out[v, k, i] = start[v, k, i] - step / grid.dx * (flux[v, i - 1] - flux[v, i - 2])
 
 
 @hpacml.kernel
-def _along_z(now: State, start: State, out: State, scratch: Scratch, grid: Grid, step: float, viscosity: float):
-    """`out = start + step * tendency of now`, along z."""
-    now[:, :2] = now[:, 2:3]
-    now[:, -2:] = now[:, -3:-2]
-    for k in range(2):
-        now[2, k] = grid.slope * now[1, 2]
-        now[1, k] *= grid.halo[k]
-        now[1, k - 2] *= grid.halo[k - 2]
-    now[2, -2:] = 0.0
+def _along_z(now: State, start: State, out: State, scratch: Scratch, grid: Grid, step: float):
+    """`out = start + step * tendency of now`, along z, row by row."""
+    _halos_z(now, grid)
     rows, last = now[:, :, 2:-2], now.shape[1] - 4
-    value, third, flux = scratch.value[:, 1:], scratch.third[:, 1:], scratch.flux[:, :, 1:]
+    value, third, flux = scratch.value[:, 0, 1:], scratch.third[:, 0, 1:], scratch.flux[:, :, 1:]
+    viscosity = _per_step(grid, grid.viscosity_z, step)
     for k in range(last + 1):
         cells = rows[:, k], rows[:, k + 1], rows[:, k + 2], rows[:, k + 3]
+        density, heat, pressure = grid.faces[0, k], grid.faces[1, k], grid.faces[2, k]
         wall = k == 0 or k == last
-        _fluxes(
-            cells, grid.faces[0, k], grid.faces[1, k], grid.faces[2, k], 2, viscosity, wall, value, third, flux[:, k]
-        )
+        _fluxes_of_row(cells, density, heat, pressure, 2, viscosity, wall, value, third, flux[:, k])
     for k in range(last):
         third[0] = GRAVITY * rows[0, k + 2]
         for v in range(4):
@@ -99,14 +96,14 @@ def _along_z(now: State, start: State, out: State, scratch: Scratch, grid: Grid,
                 out[v, k + 2, i + 2] = start[v, k + 2, i + 2] + step * tendency
 
 
-def _fluxes(cells, density, heat, pressure, along, viscosity, wall, value, third, flux):
+def _fluxes_of_row(cells, density, heat, pressure, along, viscosity, wall, value, third, flux):
     """Write what flows through a row of faces, of the two cells before and the two behind each."""
     a, b, c, d = cells
     n = a.shape[1]
     for v in range(4):
         for i in range(n):
-            value[v, i] = (7.0 * (b[v, i] + c[v, i]) - a[v, i] - d[v, i]) / 12.0
-            third[v, i] = 3.0 * (b[v, i] - c[v, i]) + d[v, i] - a[v, i]
+            value[v, i] = _at_face(a[v, i], b[v, i], c[v, i], d[v, i])
+            third[v, i] = _third_difference(a[v, i], b[v, i], c[v, i], d[v, i])
     value[0] += density
     value[3] += heat
     if wall:
@@ -119,32 +116,128 @@ def _fluxes(cells, density, heat, pressure, along, viscosity, wall, value, third
 
 
 @hpacml.kernel
+def _all_along_x(now: State, start: State, out: State, scratch: Scratch, grid: Grid, step: float):
+    """What `_along_x` does, by expressions of whole fields, which are kernels of a GPU."""
+    value, third, flux, rows = scratch.value[:, 1:], scratch.third[:, 1:], scratch.flux[:, 1:], now[:, 2:-2]
+    density, heat, inflow = grid.cells[0, 2:-2, None], grid.cells[1, 2:-2, None], grid.inflow[2:-2, None]
+    rows[:, :, :2] = rows[:, :, -4:-2]
+    rows[:, :, -2:] = rows[:, :, 2:4]
+    momentum, warmth = _inflow(rows[0, :, :2], density, heat)
+    rows[1, :, :2] = np.where(inflow, momentum, rows[1, :, :2])
+    rows[3, :, :2] = np.where(inflow, warmth, rows[3, :, :2])
+    _at_all_faces((rows[:, :, :-3], rows[:, :, 1:-2], rows[:, :, 2:-1], rows[:, :, 3:]), density, heat, value, third)
+    _all_fluxes(value, third, 0.0, 1, _per_step(grid, grid.viscosity_x, step), flux)
+    out[:, 2:-2, 2:-2] = start[:, 2:-2, 2:-2] - step / grid.dx * (flux[:, :, 1:] - flux[:, :, :-1])
+
+
+@hpacml.kernel
+def _all_along_z(now: State, start: State, out: State, scratch: Scratch, grid: Grid, step: float):
+    """What `_along_z` does, by expressions of whole fields."""
+    _halos_z(now, grid)
+    value, third, flux, rows = scratch.value[:, :, 1:], scratch.third[:, :, 1:], scratch.flux[:, :, 1:], now[:, :, 2:-2]
+    density, heat, pressure = grid.faces[0, :, None], grid.faces[1, :, None], grid.faces[2, :, None]
+    _at_all_faces((rows[:, :-3], rows[:, 1:-2], rows[:, 2:-1], rows[:, 3:]), density, heat, value, third)
+    value[2, 0] = value[2, -1] = third[0, 0] = third[0, -1] = 0.0
+    _all_fluxes(value, third, pressure, 2, _per_step(grid, grid.viscosity_z, step), flux)
+    below, above, begin, end = flux[:, :-1], flux[:, 1:], start[:, 2:-2, 2:-2], out[:, 2:-2, 2:-2]
+    end[2] = begin[2] + step * ((below[2] - above[2]) / grid.dz - GRAVITY * rows[0, 2:-2])
+    end[:2] = begin[:2] + step * ((below[:2] - above[:2]) / grid.dz)
+    end[3] = begin[3] + step * ((below[3] - above[3]) / grid.dz)
+
+
+def _at_all_faces(cells, density, heat, value, third):
+    """Write what is at faces, and third differences, of the two cells before and the two behind each."""
+    value[:] = _at_face(cells[0], cells[1], cells[2], cells[3])
+    third[:] = _third_difference(cells[0], cells[1], cells[2], cells[3])
+    value[0] += density
+    value[3] += heat
+
+
+def _all_fluxes(value, third, pressure, along, viscosity, flux):
+    """Write what flows through faces."""
+    flux[:] = value[along] / value[0] * value + viscosity * third
+    flux[along] += C0 * value[3] ** GAMMA - pressure
+
+
+def _at_face(a, b, c, d):
+    return (7.0 * (b + c) - a - d) / 12.0
+
+
+def _third_difference(a, b, c, d):
+    return 3.0 * (b - c) + d - a
+
+
+def _inflow(density, background, heat):
+    """The x-momentum and the heat of air that is injected, by its density and what is in the background."""
+    return 50.0 * (density + background), 298.0 * (density + background) - heat
+
+
+def _per_step(grid, viscosity, step):
+    return viscosity / (step if grid.stagewise else grid.dt)
+
+
+def _halos_z(now, grid):
+    now[:, :2] = now[:, 2:3]
+    now[:, -2:] = now[:, -3:-2]
+    now[2, :2] = grid.slope * now[1, 2:3]
+    now[2, -2:] = 0.0
+    now[1, :2] *= grid.halo[:2, None]
+    now[1, -2:] *= grid.halo[2:, None]
+
+
+@hpacml.kernel
+def step(
+    state: State,
+    grid: Grid,
+    sweep: str,
+    x_first: bool,
+    infer: bool,
+    record: bool,
+    model: Any,
+    database: str | None,
+):
+    """One step, in place: along x and then along z if `x_first`, or else the other way; by ROWS or FIELDS."""
+    K, L, dt = state.shape[1], state.shape[2], grid.dt
+    approx("tensor functor(state_functor: [v, k, i] = ([v, k, i]))")
+    with approx("""ml(predicated: infer) if(infer or record) inout(state_functor(state[0:4, 0:K, 0:L]))
+                   label("miniweather") model(model) database(database)"""):
+        other = state.copy()
+        rows, faces = K - 3 if sweep == FIELDS else 1, L - 3
+        scratch = Scratch(np.empty((4, rows, faces)), np.empty((4, rows, faces)), np.empty((4, K - 3, faces)))
+        for is_x in (x_first, not x_first):
+            for now, out, part in (state, other, dt / 3.0), (other, other, dt / 2.0), (other, state, dt):
+                if sweep == FIELDS:
+                    if is_x:
+                        _all_along_x(now, state, out, scratch, grid, part)
+                    else:
+                        _all_along_z(now, state, out, scratch, grid, part)
+                elif is_x:
+                    _along_x(now, state, out, scratch, grid, part)
+                else:
+                    _along_z(now, state, out, scratch, grid, part)
+
+
+@hpacml.kernel
 def advance(
     state: State,
     grid: Grid,
+    sweep: str,
     x_first: bool,
     steps: int,
-    use_model: bool,
+    original: int,
+    surrogate: int,
+    at: int,
     record: bool,
-    model: str | None,
+    model: Any,
     database: str | None,
 ):
-    """Steps, in place. The first is along x and then along z if `x_first`, the next the other way, and so on."""
-    K, L, dt = state.shape[1], state.shape[2], grid.dt
-    approx("tensor functor(state_functor: [v, k, i] = ([v, k, i]))")
-    other, faces = np.empty_like(state), L - 3
-    scratch = Scratch(np.empty((4, faces)), np.empty((4, faces)), np.empty((4, K - 3, faces)))
+    """Steps, each in the other order of directions than that before: of `original` and `surrogate` ones in turn.
+
+    `at` is how many have been taken of such a turn.
+    """
     for n in range(steps):
-        with approx("""ml(predicated: use_model) if(use_model or record) inout(state_functor(state[0:4, 0:K, 0:L]))
-                       label("miniweather") model(model) database(database)"""):
-            other[:] = state
-            for is_x in (x_first == (n % 2 == 0), x_first != (n % 2 == 0)):
-                for now, out, step in (state, other, dt / 3.0), (other, other, dt / 2.0), (other, state, dt):
-                    viscosity = grid.viscosity / (step if grid.stagewise else dt)
-                    if is_x:
-                        _along_x(now, state, out, scratch, grid, step, viscosity[0])
-                    else:
-                        _along_z(now, state, out, scratch, grid, step, viscosity[1])
+        infer = (at + n) % (original + surrogate) >= original
+        step(state, grid, sweep, x_first == (n % 2 == 0), infer, record, model, database)
 
 
 class Simulation:
@@ -153,39 +246,60 @@ class Simulation:
     The variant "sc24" is the program of the HPAC-ML paper; "official" has less viscosity, that of each stage's own time
     step, and momenta along x in the halos below and above that belong to the density there. `integer_spacing` divides
     tendencies by dx and dz without their fraction, as the paper's program does on its GPU.
+
+    With `place`, as in `lambda array: torch.from_numpy(array).cuda()`, arrays are where it puts them, and steps are
+    kernels of whole fields.
     """
 
-    def __init__(self, nx, nz, case="collision", variant="sc24", integer_spacing=False):
+    def __init__(self, nx, nz, case="collision", variant="sc24", integer_spacing=False, place=None):
         if case not in _CASES:
             raise ValueError(f"the case is {case!r}; there are {', '.join(map(repr, _CASES))}")
         if variant not in ("sc24", "official"):
             raise ValueError(f"the variant is {variant!r}; there are 'sc24' and 'official'")
+        self._sweep, place = (ROWS, lambda array: array) if place is None else (FIELDS, place)
         official, background = variant == "official", _CASES[case].background
         dx, dz = LENGTH / nx, HEIGHT / nz
         x, z = (np.arange(nx + 4) - 1.5) * dx, (np.arange(nz + 4) - 1.5) * dz
         self.hy_dens_cell, self.hy_dens_theta_cell, _ = background(z)
         self.hy_dens_int, self.hy_dens_theta_int, self.hy_pressure_int = background(np.arange(nz + 1) * dz)
-        density = self.hy_dens_cell
+        density, viscosity = self.hy_dens_cell, (0.05 if official else 0.25) / 16.0
         below, above = density[:2] / density[2], density[-2:] / density[-3]
         self.grid = Grid(
-            cells=np.stack([density, self.hy_dens_theta_cell]),
-            faces=np.stack([self.hy_dens_int, self.hy_dens_theta_int, self.hy_pressure_int]),
-            slope=_slope(x, dx) if case == "mountain" else np.zeros(nx + 4),
-            inflow=(abs(z - 7500.0) <= 625.0) & (case == "injection"),
-            halo=np.concatenate([below, above]) if official else np.ones(4),
+            cells=place(np.stack([density, self.hy_dens_theta_cell])),
+            faces=place(np.stack([self.hy_dens_int, self.hy_dens_theta_int, self.hy_pressure_int])),
+            slope=place(_slope(x, dx) if case == "mountain" else np.zeros(nx + 4)),
+            inflow=place((abs(z - 7500.0) <= 625.0) & (case == "injection")),
+            halo=place(np.concatenate([below, above]) if official else np.ones(4)),
             dx=float(int(dx)) if integer_spacing else dx,
             dz=float(int(dz)) if integer_spacing else dz,
             dt=min(dx, dz) / MAX_SPEED * CFL,
-            viscosity=(0.05 if official else 0.25) / 16.0 * np.array([dx, dz]),
+            viscosity_x=viscosity * dx,
+            viscosity_z=viscosity * dz,
             stagewise=official,
         )
-        self.state = _start(_CASES[case], x, z, dx, dz)
-        self._x_first = True
+        self.state = place(_start(_CASES[case], x, z, dx, dz))
+        self.x_first = True
 
-    def step(self, n=1, model=None, database=None, advance=advance):
-        """Steps by the model in the file `model`, or the program's, which the file `database` then records."""
-        advance(self.state, self.grid, self._x_first, n, model is not None, database is not None, model, database)
-        self._x_first ^= n % 2 == 1
+    def step(self, n=1, model=None, database=None, pattern=(0, 1), at=0, advance=advance):
+        """Steps by the model in the file `model`, or the program's, which the file `database` then records.
+
+        With a model, the `pattern` says how many steps are the program's and how many are then the model's, over and
+        over: `(1, 1)` is every other one, `(0, 1)` are all. `at` is how many steps of such a turn have been taken
+        before. `advance` is a kernel with the loop over the steps.
+        """
+        original, surrogate = pattern if model is not None else (1, 0)
+        if min(original, surrogate) < 0 or original + surrogate < 1:
+            raise ValueError(f"the pattern {original}:{surrogate} has no steps: use 0:1 for those of the model alone")
+        given = self.state, self.grid, self._sweep, self.x_first, n, original, surrogate, at
+        advance(*given, database is not None, model, database)
+        self.x_first ^= n % 2 == 1
+
+
+def advance_outside(state, grid, sweep, x_first, steps, original, surrogate, at, record, model, database):
+    """What `advance` does, by a call of the kernel `step` for each step."""
+    for n in range(steps):
+        infer = (at + n) % (original + surrogate) >= original
+        step(state, grid, sweep, x_first == (n % 2 == 0), infer, record, model, database)
 
 
 def stable(z):

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+import hpacml
 from examples.miniweather import app
 from tests.examples.references import oracle
 
@@ -118,3 +119,46 @@ def test_unknown_names_are_refused():
         app.Simulation(8, 4, "turbulence")
     with pytest.raises(ValueError, match="'new'; there are 'sc24' and 'official'"):
         app.Simulation(8, 4, variant="new")
+    with pytest.raises(ValueError, match="the pattern 0:0 has no steps"):
+        app.Simulation(8, 4).step(model=halved, pattern=(0, 0))
+
+
+def halved(state):
+    """A model that nobody takes for the program."""
+    return state * 0.5
+
+
+@pytest.mark.parametrize(("original", "surrogate"), [(0, 1), (1, 1), (2, 1), (1, 3), (1, 0)])
+def test_steps_of_program_and_model_take_turns(original, surrogate):
+    inside, outside, by_hand = (app.Simulation(16, 8) for _ in range(3))
+    inside.step(4, halved, pattern=(original, surrogate))
+    inside.step(3, halved, pattern=(original, surrogate), at=4)
+    outside.step(7, halved, pattern=(original, surrogate), advance=app.advance_outside)
+    for n in range(7):
+        by_hand.step(model=halved if n % (original + surrogate) >= original else None)
+    assert abs(by_hand.state[3]).max() > 1e-3
+    np.testing.assert_array_equal(inside.state, by_hand.state)
+    np.testing.assert_array_equal(outside.state, by_hand.state)
+
+
+def test_the_time_loop_is_inside_of_the_kernel_or_outside(tmp_path):
+    recorded = []
+    for name, advance in (("inside", app.advance), ("outside", app.advance_outside)):
+        simulation, file = app.Simulation(16, 8), tmp_path / f"{name}.h5"
+        simulation.step(5, database=str(file), advance=advance)
+        hpacml.flush()
+        with hpacml.open_database(file) as data:
+            recorded.append([each.numpy() for each in data["miniweather"].dataset(rows="calls")[:]])
+        np.testing.assert_array_equal(recorded[-1][1][-1], simulation.state)
+    for inside, outside in zip(*recorded, strict=True):
+        assert inside.shape == (5, 4, 12, 20)
+        np.testing.assert_array_equal(inside, outside)
+
+
+@pytest.mark.parametrize("variant", ["sc24", "official"])
+@pytest.mark.parametrize("case", ["mountain", "injection"])
+def test_whole_fields_are_what_rows_are(case, variant):
+    rows, fields = (app.Simulation(20, 10, case, variant, place=place) for place in (None, np.copy))
+    for each in (rows, fields):
+        each.step(4)
+    np.testing.assert_array_equal(fields.state, rows.state)
