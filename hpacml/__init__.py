@@ -24,6 +24,7 @@ from hpacml.frontend.plain import approx, prange
 from hpacml.moved import find_moved
 
 if TYPE_CHECKING:
+    from hpacml.evaluation.evaluate import evaluate
     from hpacml.frontend.functor import functor
     from hpacml.frontend.kernel import kernel
     from hpacml.frontend.region import region
@@ -50,6 +51,7 @@ __all__ = [
     "Normalize",
     "Residual",
     "approx",
+    "evaluate",
     "fallbacks",
     "flush",
     "functor",
@@ -82,6 +84,7 @@ _LAZY = {
     "Residual": "hpacml.runtime.models.layers",
     "save_model": "hpacml.runtime.models.saving",
     "train": "hpacml.training.train",
+    "evaluate": "hpacml.evaluation.evaluate",
     "search": "hpacml.searching.running",
     "_unpickled": "hpacml.frontend.decorated",
 }

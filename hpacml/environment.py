@@ -7,7 +7,8 @@ The texts of the rows are Markdown.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from os import environ, fsdecode, fsencode
 from typing import Any, cast
 
@@ -34,6 +35,19 @@ class Variable:
     def set(self, text: str) -> None:
         """Set the variable, for this process and those that it starts."""
         environ[self.name] = text
+
+    @contextmanager
+    def during(self, text: str) -> Generator[None]:
+        """Set the variable meanwhile."""
+        before = environ.get(self.name)
+        environ[self.name] = text
+        try:
+            yield
+        finally:
+            if before is None:
+                environ.pop(self.name, None)
+            else:
+                environ[self.name] = before
 
     def wrong(self, text: str, advice: str, kind: type[HpacmlError] = HpacmlError) -> HpacmlError:
         """The error for a `text` that the variable does not take."""

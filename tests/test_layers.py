@@ -25,6 +25,7 @@ FLOORS = [
     ["hpacml.runtime"],
     ["hpacml.frontend"],
     ["hpacml.training"],
+    ["hpacml.evaluation"],
     ["hpacml.searching"],
     ["hpacml"],
     ["hpacml.tools"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 
 from hpacml.errors import summary
+from hpacml.evaluation.clocks import rounds, timed
 from hpacml.frontend.region import region
 from hpacml.runtime.databases.reader import open_database
 from hpacml.runtime.models.model import load
@@ -63,16 +63,12 @@ class Stopwatch:
 
     def _interleaved(self, *calls: Callable[[], object]) -> list[list[float]]:
         """The seconds of calls, which take turns."""
-        for call in calls:  # what only the first calls do is not measured
+        for call in (*calls, calls[0]):  # what only the first calls do is not measured
             call()
-        calls[0]()
         times: list[list[float]] = [[] for _ in calls]
-        end = time.perf_counter() + self.seconds
-        while len(times[0]) < 3 or (len(times[0]) < self.repeats and time.perf_counter() < end):
-            for call, measured in zip(calls, times, strict=True):
-                start = time.perf_counter()
-                call()
-                measured.append(time.perf_counter() - start)
+        for order in rounds(range(len(calls)), self.repeats, self.seconds):
+            for each in order:
+                times[each].append(timed(calls[each])[1].wall)
         return times
 
 

@@ -1,0 +1,1 @@
+"""What surrogates do to a whole program: `hpacml.evaluate`. It needs the extra `train`, for its scores and pictures."""

@@ -1,0 +1,70 @@
+"""What the rows of an evaluation say to somebody who would use a model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from hpacml.evaluation.contestants import ACCURATE
+from hpacml.training.scores import Metric
+
+if TYPE_CHECKING:
+    from hpacml.evaluation.measured import Measured, Row
+
+CLOSE = 1.01
+"""Times and errors that differ by less are as good."""
+
+
+def verdict(evaluation: Measured) -> str:
+    """Say of each model, a line each, what is as good and as fast, or that nothing is."""
+    return "\n".join(_lines(evaluation.rows, evaluation.metric))
+
+
+def _lines(rows: Sequence[Row], metric: Metric) -> Iterator[str]:
+    others = [row for row in rows if row.kind != "model" and row.failed is None]
+    for row in rows:
+        if row.kind == "model":
+            yield f"{row.title} {_of_model(row, others, metric)}"
+
+
+def _of_model(model: Row, others: Sequence[Row], metric: Metric) -> str:
+    if model.failed is not None:
+        return f"failed: {model.failed}"
+    if math.isnan(error := _error(model, metric)):
+        return f"gives {model.not_finite} numbers that are NaN or infinite: it is of no use"
+    about = f"has {metric.upper()} {_shown(error, metric)} at {_times(model)}"
+    good = [other for other in others if _error(other, metric) <= CLOSE * error]
+    if at_once := [other for other in good if _time(other) <= CLOSE * _time(model)]:
+        best = min(at_once, key=lambda other: (_error(other, metric), _time(other)))
+        return f"{about}, and {_told(best, metric)}: use it instead"
+    slower = [other for other in good if other.kind == "baseline"]
+    if slower:
+        best = min(slower, key=_time)
+        ratio = _time(best) / _time(model)
+        return f"{about}; {_told(best, metric)}, and takes {ratio:.3g} times as long"
+    return f"{about}; no baseline is as good"
+
+
+def _told(row: Row, metric: Metric) -> str:
+    if row.kind == ACCURATE and row.errors is None:
+        return f"the accurate program is as fast, at {_times(row)}"
+    return f"{row.name} has {_shown(_error(row, metric), metric)} at {_times(row)}"
+
+
+def _times(row: Row) -> str:
+    return f"{row.speedup:.3g}x the speed"
+
+
+def _shown(error: float, metric: Metric) -> str:
+    return f"{error:.2%}" if metric == "mape" else f"{error:.3g}"
+
+
+def _error(row: Row, metric: Metric) -> float:
+    """The accurate program has none where it is the truth."""
+    error = row.error(metric)
+    return 0.0 if error is None else error
+
+
+def _time(row: Row) -> float:
+    return row.mean or math.inf
