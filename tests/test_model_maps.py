@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import re
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import torch
 
 import hpacml
 from hpacml.directives import meaning
+from hpacml.directives.map_texts import Maps
 from hpacml.runtime.map_digest import meaning_sha256, texts_sha256
 from hpacml.runtime.models import formats, model, saving, trust
 from hpacml.tools import cli
@@ -229,3 +231,135 @@ def test_info_shows_them(
 def test_they_come_with_the_content_alone(maps: tuple[str, ...]) -> None:
     content = trust.read(save("m.safetensors", maps))
     assert formats.recognise(content).read(content, "cpu").maps == maps
+
+
+def typed(label: str) -> Callable[..., list[Any]]:
+    """A region of the same maps whose arrays have the elements that a call gives them."""
+
+    @hpacml.region(
+        f"""tensor functor(one: [i, 0:1] = ([i]))
+            ml(predicated: use) in(one(a[0:3])) out(one(b[0:3])) model(net) database("{label}.h5") label("r")"""
+    )
+    def double(a, b, use, net):
+        b[:] = 2 * a
+
+    def run(a: str, b: str, net: Any = None) -> list[Any]:
+        outputs = np.zeros(3, b)
+        double(np.arange(3).astype(a), outputs, net is not None, net)
+        return outputs.tolist()
+
+    return run
+
+
+def model_of(a: str, b: str) -> str:
+    """A model of data with elements of these types, that gives 3 for everything."""
+    label = f"{a}-{b}"
+    typed(label)(a, b)
+    hpacml.flush()
+    with hpacml.open_database(f"{label}.h5") as database:
+        maps = database["r"].maps
+    net = torch.nn.Linear(1, 1)
+    torch.nn.init.zeros_(net.weight), torch.nn.init.constant_(net.bias, 3.0)
+    return str(hpacml.save_model(net, f"{label}.safetensors", example=torch.zeros(3, 1), maps=maps))
+
+
+@pytest.mark.parametrize(
+    ("trained", "given"),
+    [
+        (("float32", "float64"), ("float64", "float32")),
+        (("int32", "uint8"), ("int16", "uint8")),  # integers that it has learned from have these among them
+        (("float64", "int16"), ("float64", "int64")),  # which holds what it gives
+        (("bool", "float64"), ("bool", "float64")),
+    ],
+)
+def test_elements_of_the_same_kind_fit(trained: tuple[str, str], given: tuple[str, str]) -> None:
+    assert typed("r")(*given, net=model_of(*trained)) == [3, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("trained", "given", "array", "told"),
+    [
+        (
+            ("uint8", "float64"),
+            ("float64", "float64"),
+            "a",
+            "uint8 where the region has float64, unsigned integers, not",
+        ),
+        (("float64", "float64"), ("float64", "int32"), "b", "float64 where the region has int32, floats, not signed"),
+        (("bool", "float64"), ("uint8", "float64"), "a", "bool where the region has uint8, truth values, not unsigned"),
+        (
+            ("int16", "float64"),
+            ("int32", "float64"),
+            "a",
+            "int16 where the region has int32, integers of another width",
+        ),
+        (
+            ("float64", "int32"),
+            ("float64", "int16"),
+            "b",
+            "int32 where the region has int16, integers of another width",
+        ),
+    ],
+)
+def test_elements_of_another_kind_are_refused(
+    trained: tuple[str, str], given: tuple[str, str], array: str, told: str
+) -> None:
+    path = model_of(*trained)
+    with pytest.raises(hpacml.ModelError, match=told) as caught:
+        typed("r")(*given, net=path)
+    assert f"in '{array}' of the map" in str(caught.value)
+    assert "save it with maps=... of this region" in str(caught.value)
+    typed("r")(*given)
+    hpacml.flush()
+    with hpacml.open_database("r.h5") as database:
+        save(path, database["r"].maps)
+    assert typed("r")(*given, net=path)[0] == 0
+
+
+def test_files_that_do_not_tell_elements_fit_all() -> None:
+    typed("d")("uint8", "float64")
+    hpacml.flush()
+    with hpacml.open_database("d.h5") as database:
+        save("m.pt2", list(database["r"].maps))
+    assert typed("r")("float64", "float64", net="m.pt2") == [0, -1, -2]
+
+
+def test_digests_know_kinds_of_elements() -> None:
+    one, wide, other = (Maps(OTHER, dtypes) for dtypes in (("u8", "f64"), ("u16", "f32"), ("i8", "f64")))
+    assert meaning_sha256(one) == meaning_sha256(wide)
+    assert len({meaning_sha256(each) for each in (one, other, OTHER)}) == 3
+    assert pickle.loads(pickle.dumps(one)).dtypes == one.dtypes
+
+
+def test_a_truth_has_elements_of_its_own() -> None:
+    @hpacml.region("""tensor functor(one: [i, 0:1] = ([i])) ml(predicated: use) in(one(a[0:3])) out(one(b[0:3]))
+        truth(one(label[0:3])) model(net) database("d.h5") label("r")""")
+    def likely(a, b, label, use, net): ...
+
+    arrays = np.arange(3.0), np.zeros(3), np.ones(3, np.int64)
+    likely(*arrays, False, None)
+    hpacml.flush()
+    with hpacml.open_database("d.h5") as database:
+        path = str(save("m.pt2", database["r"].maps))
+    likely(*arrays, True, path)
+    assert arrays[1].tolist() == [0, -1, -2]
+
+
+def test_a_number_has_the_type_of_the_call() -> None:
+    @hpacml.region("""tensor functor(one: [i, 0:1] = ([i])) tensor functor(two: [i, 0:2] = ([i], [i]))
+        ml(predicated: use) in(two(a[0:3], dt), one(dt)) out(one(b[0:3])) model(net) database("d.h5") label("r")""")
+    def step(a, b, dt, use, net): ...
+
+    class Both(torch.nn.Module):
+        def forward(self, x: torch.Tensor, dt: torch.Tensor) -> torch.Tensor:
+            return x[:, :1] + dt
+
+    a, b = np.arange(3.0), np.zeros(3)
+    step(a, b, 1, False, None)
+    hpacml.flush()
+    with hpacml.open_database("d.h5") as database:
+        maps = database["r"].maps
+    assert maps is not None
+    hpacml.save_model(Both().double(), "m.pt", example=(np.ones((3, 2)), np.ones((1, 1))), maps=maps)
+    step(a, b, 0.5, True, "m.pt")
+    assert b.tolist() == [0.5, 1.5, 2.5]

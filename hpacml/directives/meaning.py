@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 from hpacml.directives.expressions import Expr, affine
+from hpacml.directives.map_texts import Maps
 from hpacml.directives.recorded import read_map
 from hpacml.directives.syntax import FunctorDirective, Target, TargetIndex, TargetRange, depth_first
+from hpacml.dtypes import DTYPES
 from hpacml.errors import DirectiveError
 from hpacml.functors.polynomials import Poly
 from hpacml.functors.tensor_functor import Entry, Point, Range, names_of
@@ -37,10 +39,12 @@ Structure: TypeAlias = str | int | Name | Bag | tuple["Structure", ...]
 def canonical(maps: Sequence[str]) -> str:
     """Write maps, of a model or a region and in their order, so that those of the same meaning are the same text.
 
-    What is no map that hpacml records means itself.
+    What is no map that hpacml records means itself. The kinds of elements are part of it where they are known.
     """
     structure = _structure(maps)
-    return _written(structure, _numbers(structure))
+    types = maps.dtypes if isinstance(maps, Maps) else ()
+    kinds = " ".join(DTYPES[name].kind if name in DTYPES else "?" for name in types)
+    return f"{_written(structure, _numbers(structure))}{kinds and f' of {kinds}'}"
 
 
 def difference(recorded: Sequence[str], given: Sequence[str]) -> str | None:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from hpacml.directives.map_texts import Maps
 from hpacml.errors import ModelError, summary
 from hpacml.frontend.functor import define_operators
 from hpacml.runtime.models import formats, prerequisites, trust
@@ -57,7 +58,7 @@ def describe_model(file: ModelFile) -> None:
     format = formats.identify(content, file)
     trusted = not format.runs_code or trust.is_trusted_content(content)
     table = Table(show_header=False)
-    maps: tuple[str, ...] = ()
+    maps = Maps()
     table.add_row("format", format.name)
     table.add_row("size", f"{len(content)} bytes")
     table.add_row("SHA-256", trust.digest(content))
@@ -74,6 +75,7 @@ def describe_model(file: ModelFile) -> None:
             table.add_row(key, value if isinstance(value, str) else json.dumps(value))
         if maps := network.maps:
             table.add_row("SHA-256 of its maps", network.maps_sha256 or "")
+            table.add_row("element types of its maps", ", ".join(maps.dtypes) or "not known")
     show(str(file), table)
     if maps:
         echo("".join(["trained for the maps\n", *(f"  {text}\n" for text in maps)]))

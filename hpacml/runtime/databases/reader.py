@@ -102,10 +102,11 @@ class Region:
 
     `inputs` and `outputs` are tensors [calls, *shape], of which a size is None if it differs from call to call;
     `runtime` is a tensor [calls] in milliseconds, or None if the file has none. `maps` are the texts of functors and
-    maps, and `schema` has the dtypes too; both are None for files that hpacml did not write. `units` are those of
-    arrays, by name, if the region has the clause `units`. `meta` has the numbers of calls: an array [calls] for each
-    name in the clause `meta`. `truth` has the texts of the maps of the outputs' data, if the region has the clause
-    `truth`; then `maps` tell which outputs these stand for. `runs` says who collected the calls.
+    maps, which know the element types of the region's tensors, and `schema` has more; both are None for files that
+    hpacml did not write. `units` are those of arrays, by name, if the region has the clause `units`. `meta` has the
+    numbers of calls: an array [calls] for each name in the clause `meta`. `truth` has the texts of the maps of the
+    outputs' data, if the region has the clause `truth`; then `maps` tell which outputs these stand for. `runs` says who
+    collected the calls.
     """
 
     def __init__(self, files: Files, shards: Sequence[Shard]):
@@ -114,7 +115,7 @@ class Region:
             require_same(first, other)
         self.label = first.label
         self.schema = first.schema
-        self.maps = None if first.schema is None else first.schema.maps
+        self.maps = None if first.schema is None else first.schema.typed_maps
         self.units: dict[str, str] = {} if first.schema is None else dict(first.schema.units)
         self.writer = first.writer
         self.calls = sum(shard.calls for shard in shards)

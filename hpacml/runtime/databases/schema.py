@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from hpacml.directives.map_texts import Maps
 from hpacml.dtypes import DTYPES
 from hpacml.runtime.databases.hdf5 import h5py
 from hpacml.runtime.databases.origins import Origin
@@ -43,6 +44,12 @@ class Schema:
         kinds = (("input", self.input_dtypes), ("output", self.output_dtypes))
         tensors = [f"{kind}_{i}" if i else kind for kind, dtypes in kinds for i in range(len(dtypes))]
         return [*tensors, *(META + name for name in self.meta)]
+
+    @property
+    def typed_maps(self) -> Maps:
+        """The maps with the element types of their tensors; those of outputs are not known where a truth is stored."""
+        outputs = self.output_dtypes if not self.truth else ("",) * len(self.output_dtypes)
+        return Maps(self.maps, (*self.input_dtypes, *outputs))
 
     @property
     def maps_of_columns(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ import torch
 
 from hpacml import environment
 from hpacml.abi.records import InferSite
+from hpacml.directives.map_texts import Maps
 from hpacml.errors import CompileError, HpacmlError, ModelError
 from hpacml.runtime import checks, frame
 from hpacml.runtime.arrays.changes import require_in_place
@@ -248,10 +249,15 @@ class Inference:
         return model
 
     def _fit(self, model: Model) -> Fitting:
-        """See how a model fits. Raises ModelError for one that was trained for other maps, where both tell theirs."""
-        network, maps = model.network, self._site.maps
+        """See how a model fits.
+
+        Raises ModelError for one that was trained for other maps, or elements of another kind, where both tell theirs.
+        """
+        network, maps = model.network, Maps(self._site.maps, [type.dtype for type in self._types])
         if maps and (reason := network.differs_from(maps)) is not None:
             raise self._misfits.maps(model, reason)
+        if maps.dtypes and (number := network.misfit_of_elements(maps)) is not None:
+            raise self._misfits.element_type(model, number, maps)
         return Fitting(model, model.network.takes_batches_of([type.rank for type in self._site.inputs]))
 
     def _batches(

@@ -8,6 +8,8 @@ from typing import cast
 import torch
 
 from hpacml.abi.records import InferSite
+from hpacml.directives.map_texts import Maps
+from hpacml.dtypes import DTYPES
 from hpacml.errors import ModelError, summary
 from hpacml.runtime.models.model import Model
 from hpacml.runtime.models.network import describe
@@ -30,6 +32,10 @@ REAL = {
 """The dtypes that an output may have."""
 
 
+KINDS = {"b": "truth values", "u": "unsigned integers", "i": "signed integers", "f": "floats"}
+"""What the kinds of element types are called."""
+
+
 class Misfits:
     """Makes the errors of one call site, which name its region, and its maps if the site tells them."""
 
@@ -44,6 +50,22 @@ class Misfits:
             f"{_indented(model.network.maps)}\nand the region has\n{_indented(self._site.maps)}\n"
             f"{reason}: train it on data of this region, "
             "or give the region those maps; if both mean the same to it, save it with maps=... of this region"
+        )
+
+    def element_type(self, model: Model, number: int, maps: Maps) -> ModelError:
+        """For a model that was trained with elements of another kind in map `number` of the region."""
+        from hpacml.directives.recorded import read_map
+
+        text, has, had = maps[number], DTYPES[maps.dtypes[number]], DTYPES[model.network.maps.dtypes[number]]
+        recorded = read_map(text)
+        targets = recorded.targets if recorded is not None else None
+        arrays = " and ".join(f"'{target.array}'" for target in dict.fromkeys(targets or ()))
+        what = "integers of another width" if has.kind == had.kind else f"{KINDS[had.kind]}, not {KINDS[has.kind]}"
+        return ModelError(
+            f"the model {model.name} does not fit {self._region}: it was trained with {had.long_name} where the region "
+            f"has {has.long_name}, {what}, in {arrays or 'the array'} of the map '{text}': give it an array like those "
+            "of its training data, or train it on data of this region; if the numbers mean the same to it, save it "
+            "with maps=... of this region"
         )
 
     def rows(self, tensors: Sequence[torch.Tensor], dim: int) -> ModelError:

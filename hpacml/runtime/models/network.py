@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
+from hpacml.directives.map_texts import Maps
 from hpacml.errors import ModelError
 from hpacml.locks import Order, lock
 from hpacml.runtime.map_digest import meaning_sha256, texts_sha256
@@ -65,7 +66,7 @@ class Network:
     inputs: tuple[InputType, ...] | None = None
     example: tuple[InputType, ...] | None = None
     metadata: Mapping[str, Any] = field(default_factory=lambda: dict[str, Any]())
-    maps: tuple[str, ...] = ()
+    maps: Maps = field(default_factory=Maps)
     maps_sha256: str | None = None
     names: tuple[str, ...] = ()
     addresses: Callable[[], tuple[int, ...]] = lambda: ()
@@ -97,6 +98,14 @@ class Network:
         known = self.maps_sha256 in (None, texts_sha256(maps), meaning_sha256(maps))  # once it was that of the texts
         return None if known else "Their digests differ"
 
+    def misfit_of_elements(self, maps: Maps) -> int | None:
+        """Find the first map whose tensor has other elements than that of its training data; None if none is known."""
+        if not self.maps.dtypes or self.maps.dtypes == maps.dtypes:
+            return None
+        from hpacml.directives.element_types import misfit
+
+        return misfit(self.maps, maps)
+
     @property
     def declaration(self) -> str:
         """The inputs that a file declares, such as `float32[*, 5]`, else those it was saved with."""
@@ -107,18 +116,17 @@ class Network:
 
         Raises ValueError for what it would not write: the file can come from anywhere.
         """
-        example, maps, names, digest, user = (
-            metadata.get(key) for key in ("example", "maps", "outputs", "maps_sha256", "metadata")
+        example, maps, types, names, digest, user = (
+            metadata.get(key) for key in ("example", "maps", "map_dtypes", "outputs", "maps_sha256", "metadata")
         )
-        if not (
-            _is_texts(maps) and _is_texts(names) and isinstance(digest, str | None) and isinstance(user, dict | None)
-        ):
+        texts = all(map(_is_texts, (maps, types, names)))
+        if not (texts and isinstance(digest, str | None) and isinstance(user, dict | None)):
             raise ValueError("what stands beside the network is not what save_model writes")
         return replace(
             self,
             example=_example(example) or None,
             metadata=cast("dict[str, Any]", user or {}),
-            maps=tuple(cast("list[str]", maps or ())),
+            maps=Maps(cast("list[str]", maps or ()), cast("list[str]", types or ())),
             maps_sha256=digest,
             names=tuple(cast("list[str]", names or ())),
         )

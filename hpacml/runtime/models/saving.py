@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from hpacml.directives.map_texts import Maps
 from hpacml.errors import ModelError, summary
 from hpacml.runtime.map_digest import meaning_sha256
 from hpacml.runtime.models import formats, prerequisites, trust
@@ -54,8 +55,9 @@ def save_model(
 
     `maps` are the functors and maps of the training data, `hpacml.open_database(...)[label].maps`. The file keeps them
     with the digest of what they mean, and a region whose maps mean anything else refuses the model; names do not
-    matter. Without them, or with None, which data that does not tell its maps gives, the model goes into any region
-    that its shapes fit.
+    matter. As the database gives them they know the element types of the data, and a region whose arrays have elements
+    of another kind refuses the model, too; a plain list of their texts does not. Without them, or with None, which data
+    that does not tell its maps gives, the model goes into any region that its shapes fit.
 
     Returns the absolute path. The file appears whole or not at all. Raises ModelError.
     """
@@ -205,7 +207,8 @@ def _maps_metadata(maps: Sequence[str] | None) -> dict[str, Any]:
     texts = cast("Sequence[object]", given) if isinstance(given, Sequence) and not isinstance(given, str) else ()
     if not texts or not all(isinstance(text, str) for text in texts):
         raise ModelError(f"maps are a list of texts, hpacml.open_database(FILE)[LABEL].maps, and this is {given!r}")
-    return {"maps": list(maps), "maps_sha256": meaning_sha256(maps)}
+    types = {"map_dtypes": list(maps.dtypes)} if isinstance(maps, Maps) and maps.dtypes else {}
+    return {"maps": list(maps), "maps_sha256": meaning_sha256(maps), **types}
 
 
 def _example_tensors(example: Example | Sequence[Example], module: torch.nn.Module) -> list[torch.Tensor]:
