@@ -116,3 +116,28 @@ def test_it_has_the_dimensions_of_the_output() -> None:
     rows = region("truth(row(label[0:n, 0:2]))")
     with pytest.raises(hpacml.HpacmlError, match="a truth of 1 dimension stands for an output of 2"):
         rows(np.ones(2), np.zeros(2), np.ones((2, 2)), 2)
+
+
+def test_it_has_the_rows_of_the_output() -> None:
+    run = region("truth(column(label[1:n, 0:2]))")
+    x, y, label = np.ones(3), np.zeros(3), np.ones((3, 2))
+    with pytest.raises(hpacml.DatabaseError, match=r"has the rows \[2\], and the output .* has \[3\]") as caught:
+        run(x, y, label, 3)
+    assert "column(label[1:n, 0:2])" in str(caught.value)
+    assert "one(y[0:n])" in str(caught.value)
+    shifted = region("truth(column(label[1:n+1, 0:2]))")
+    shifted(x, y, np.ones((4, 2)), 3)
+    hpacml.flush()
+    assert hpacml.open_database("d.h5")["r"].outputs[0].shape == (1, 3, 1)
+
+
+def test_outputs_whose_rows_are_not_those_of_inputs() -> None:
+    """Nobody knows how many these are."""
+
+    @hpacml.region("""tensor functor(one: [i, 0:1] = ([i])) ml(collect) in(one(x[0:n])) out(one(y[0:m]))
+        truth(one(label[0:k])) database("d.h5") label("r")""")
+    def run(x, y, label, n, m, k): ...
+
+    run(np.ones(3), np.ones(2), np.ones(2), 3, 2, 2)
+    hpacml.flush()
+    assert hpacml.open_database("d.h5")["r"].outputs[0].shape == (1, 2, 1)

@@ -1,6 +1,6 @@
-"""The arithmetics in which maps are resolved: the protocol, and its versions on known and on partly known integers.
+"""The arithmetics in which maps are resolved: the protocol, and its versions on known, partly known and named integers.
 
-The lowering has a third, on values of an IR under construction: one mathematics turns text into strides.
+The lowering has another one, on values of an IR under construction: one mathematics turns text into strides.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from functools import reduce
 from typing import Protocol, TypeVar
 
 from hpacml.errors import MapError
-from hpacml.functors.polynomials import Ring
+from hpacml.functors.polynomials import Poly, Ring
 
 V = TypeVar("V")
 C = TypeVar("C")
@@ -134,7 +134,21 @@ class Exact:
 EXACT = Exact()
 
 
-class Partial:
+class _Doubtful:
+    """Conditions that are None where unknown. Raises `MapError` for those that are known not to hold."""
+
+    def any(self, conditions: Sequence[bool | None]) -> bool | None:
+        return True if True in conditions else None if None in conditions else False
+
+    def all(self, conditions: Sequence[bool | None]) -> bool | None:
+        return False if False in conditions else None if None in conditions else True
+
+    def require(self, condition: bool | None, message: Callable[[], str]) -> None:
+        if condition is False:
+            raise MapError(message())
+
+
+class Partial(_Doubtful):
     """Arithmetic on integers, None where unknown, which checks early what is known and raises `MapError`."""
 
     def constant(self, value: int) -> int | None:
@@ -171,20 +185,10 @@ class Partial:
     def eq(self, a: int | None, b: int | None) -> bool | None:
         return None if a is None or b is None else a == b
 
-    def any(self, conditions: Sequence[bool | None]) -> bool | None:
-        return True if True in conditions else None if None in conditions else False
-
-    def all(self, conditions: Sequence[bool | None]) -> bool | None:
-        return False if False in conditions else None if None in conditions else True
-
     def select(self, condition: bool | None, a: int | None, b: int | None) -> int | None:
         if condition is None:
             return a if self.same(a, b) else None
         return a if condition else b
-
-    def require(self, condition: bool | None, message: Callable[[], str]) -> None:
-        if condition is False:
-            raise MapError(message())
 
     def require_judged(self, condition: bool | None, judge: Judge) -> None:
         """Judge what is known; the rest is left to the run."""
@@ -193,3 +197,58 @@ class Partial:
 
 
 PARTIAL = Partial()
+
+
+class Named(_Doubtful):
+    """Arithmetic on polynomials of names that stand for integers: equal ones are the same whatever the names stand for.
+
+    What is no polynomial has a name of its own, made of what it is computed from. One with names is taken for another
+    number than any constant: an extent `n` is not 1, which would broadcast.
+    """
+
+    def constant(self, value: int) -> Poly:
+        return Poly.constant(value)
+
+    def add(self, a: Poly, b: Poly) -> Poly:
+        return a + b
+
+    def sub(self, a: Poly, b: Poly) -> Poly:
+        return a - b
+
+    def mul(self, a: Poly, b: Poly) -> Poly:
+        return a * b
+
+    def known(self, a: Poly) -> int | None:
+        return a.as_int
+
+    def extent(self, length: Poly, step: Poly) -> Poly:
+        """The length itself, where the step is 1: a length that is negative is an extent of 0, with the same name."""
+        known = PARTIAL.extent(length.as_int, step.as_int)
+        if known is not None:
+            return Poly.constant(known)
+        return length if step.as_int == 1 else Poly.name(f"extent({length}, {step})")
+
+    def divide(self, a: Poly, b: Poly) -> Poly:
+        known = PARTIAL.divide(a.as_int, b.as_int)
+        return Poly.name(f"divide({a}, {b})") if known is None else Poly.constant(known)
+
+    def same(self, a: Poly, b: Poly) -> bool:
+        return a == b
+
+    def le(self, a: Poly, b: Poly) -> bool | None:
+        return PARTIAL.le(0, (b - a).as_int)
+
+    def eq(self, a: Poly, b: Poly) -> bool | None:
+        is_constant = a.as_int is not None or b.as_int is not None
+        return a == b if is_constant else PARTIAL.eq(0, (b - a).as_int)
+
+    def select(self, condition: bool | None, a: Poly, b: Poly) -> Poly:
+        if condition is None:
+            return a if a == b else Poly.name(f"either({a}, {b})")
+        return a if condition else b
+
+    def require_judged(self, condition: bool | None, judge: Judge) -> None:
+        """Leave it to the run, which knows the numbers."""
+
+
+NAMED = Named()

@@ -14,7 +14,7 @@ from hpacml.abi.records import CollectSite, TensorType
 from hpacml.dtypes import BRAIN
 from hpacml.errors import DatabaseError
 from hpacml.runtime import frame
-from hpacml.runtime.arrays.views import array_from_descriptor, view_of_descriptor
+from hpacml.runtime.arrays.views import ArrayView, array_from_descriptor, view_of_descriptor
 from hpacml.runtime.databases import writer
 from hpacml.runtime.databases.hdf5 import Array
 from hpacml.runtime.databases.origins import Origin
@@ -26,6 +26,8 @@ from hpacml.runtime.sites import find, why_none
 if TYPE_CHECKING:
     import torch
 
+    from hpacml.runtime.databases.truths import Truths
+
 
 class Collection:
     """The collections of one call site, and what they have in common."""
@@ -34,6 +36,8 @@ class Collection:
         self._site = site
         self._types = (*site.inputs, *site.outputs)
         self._pointers = ctypes.c_size_t * (len(self._types) + len(site.meta))
+        self._truths: Truths | None = None
+        """What there is to know of truths, which takes the language of directives: made in the first call."""
         self._brain = any(type.dtype == BRAIN for type in self._types)
         dtypes = _dtypes(site.inputs), _dtypes(site.outputs)
         sample = None if site.sample is None else str(site.sample)
@@ -53,11 +57,13 @@ class Collection:
         path, schema = self._path(), self._schema()
         if (call := innermost()) is None:
             arrays = [array_from_descriptor(address, type.dtype, type.rank) for address, type in typed]
+            self._require_rows(arrays)
             self._append(path, schema, arrays, numbers, milliseconds)
             return
         from hpacml.runtime.gpu import collecting
 
         views = [view_of_descriptor(address, type.dtype, type.rank) for address, type in typed]
+        self._require_rows(views)
         body = call.body(int(milliseconds))
         collecting.collect(
             call,
@@ -66,6 +72,15 @@ class Collection:
             body,
             lambda tensors, ms: self._append(path, schema, list(map(_numpy, tensors)), numbers, ms),
         )
+
+    def _require_rows(self, tensors: Sequence[Array | ArrayView]) -> None:
+        if not self._site.truth:
+            return
+        if self._truths is None:
+            from hpacml.runtime.databases.truths import Truths
+
+            self._truths = Truths(self._site)
+        self._truths.require_rows([tuple(each.shape) for each in tensors])
 
     def _schema(self) -> Schema:
         origin, last = frame.paths().origins.get(self._site.label), self._last
