@@ -6,9 +6,10 @@ They are fitted in one pass over the training rows, which come in blocks and nee
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
@@ -33,11 +34,30 @@ MODEL = "network"
 FEATURES = 512
 """Least squares are fitted on up to so many features, and to up to so many numbers of outputs."""
 
+EACH = 16
+"""Up to so many features, least squares are fitted on each by itself; of more, on the best."""
+
+SHOWN = 3
+"""So many single features a table shows, the best."""
+
 KEPT = 1 << 24
 """The median is taken of so many numbers of outputs: if there are more, of those of a random sample of the rows."""
 
 TRIED = 16
 """Functions of the user are tried on so many rows."""
+
+
+class Unchanged(NamedTuple):
+    """Numbers of an output that are the same elements of an array as numbers of an input.
+
+    `features` are pairs: which of the features of the input is which of those of the output, or None if all are, in
+    their order. `lead` is the number of dimensions before features in tensors [rows, *shape].
+    """
+
+    input: int
+    output: int
+    features: tuple[tuple[int, int], ...] | None = None
+    lead: int = 1
 
 
 @dataclass(frozen=True)
@@ -46,25 +66,28 @@ class Baselines:
 
     predictors: dict[str, Predict]
     notes: tuple[str, ...] = ()
+    minor: frozenset[str] = frozenset()
+    """Those that a table leaves out, since others like them are better."""
 
 
 def fit(
     train: Rows,
-    persistence: Sequence[tuple[int, int]] = (),
+    persistence: Sequence[tuple[int, int] | Unchanged] = (),
     functions: Mapping[str, Function] | None = None,
 ) -> Baselines:
     """Fit mean, median, persistence and least squares to the rows of `train`.
 
-    `persistence` has pairs (input, output) of one array, of which a row has the same shape: the output is predicted to
-    stay as it was; other outputs to be their mean. Least squares are fitted on all features, and on the one that does
-    best. `functions` by their names are other predictors: each takes the inputs as read-only float64 arrays
-    [rows, *shape], and returns the output, or a tuple of all. They are tried on some rows, so that one that fails does
-    so before a network is trained.
+    `persistence` has pairs (input, output) of one array, of which a row has the same shape, or says which features of
+    both are the same elements: these are predicted to stay as they were, and others to be their mean. Least squares are
+    fitted on all features, and on each by itself, the best first; of more than `EACH`, on the best. `functions` by
+    their names are other predictors: each takes the inputs as read-only float64 arrays [rows, *shape], and returns the
+    output, or a tuple of all. They are tried on some rows, so that one that fails does so before a network is trained.
 
     Raises DatabaseError if there are no rows, or if one is NaN or infinite, and ModelError for a function that fails.
     """
     features, outputs = size(train.inputs), size(train.outputs)
     given = {name: _calling(name, function, train.outputs) for name, function in (functions or {}).items()}
+    singles: dict[str, Predict] = {}
     mean, median = np.zeros(outputs), _Median(len(train), outputs)
     linear = LeastSquares(features, outputs) if 0 < features <= FEATURES and outputs <= FEATURES else None
     seen = 0
@@ -80,15 +103,17 @@ def fit(
     notes = median.notes()
     found = {"mean": _constant(mean, train.outputs), "median": _constant(median.value(), train.outputs)}
     if persistence:
-        found["persistence"] = _persistence({output: k for k, output in persistence}, found["mean"])
+        known = [each if isinstance(each, Unchanged) else Unchanged(*each) for each in persistence]
+        found["persistence"] = _persistence(known, found["mean"])
     if linear is None:
         limit = f"{features} features and {outputs} numbers of outputs, where each may be 1 to {FEATURES}"
         notes.append(f"there are no least squares, with {limit}")
     else:
-        found |= _least_squares(linear, train, notes)
+        singles, everything = _least_squares(linear, train, notes)
+        found |= {**singles, **everything}
     if clash := next((name for name in given if name in (*found, MODEL)), None):
         raise ModelError(f"'{clash}' is already the name of a baseline: give the function another one")
-    return Baselines({**found, **given}, tuple(notes))
+    return Baselines({**found, **given}, tuple(notes), frozenset([*singles][SHOWN:]))
 
 
 class _Median:
@@ -112,30 +137,50 @@ def _constant(values: Matrix, shapes: Shapes) -> Predict:
     return lambda x: unflat(np.broadcast_to(values, (len(x[0]), len(values))), shapes)
 
 
-def _persistence(sources: Mapping[int, int], mean: Predict) -> Predict:
-    """Predict each output that has a source to be this input, and the others by `mean`."""
+def _persistence(known: Sequence[Unchanged], mean: Predict) -> Predict:
+    """Predict numbers that are those of inputs to stay as they are, and the others by `mean`."""
 
     def predict(x: Tensors) -> Tensors:
-        return [x[sources[k]] if k in sources else values for k, values in enumerate(mean(x))]
+        found = list(mean(x))
+        for input, output, features, lead in known:
+            if features is None:
+                found[output] = x[input]
+                continue
+            y = found[output] = found[output].clone()
+            sources, places = ([*each] for each in zip(*features, strict=True))
+            _vectors(y, lead)[..., places] = _vectors(x[input], lead)[..., sources].to(y.dtype)
+        return found
 
     return predict
 
 
-def _least_squares(linear: LeastSquares, train: Rows, notes: list[str]) -> dict[str, Predict]:
+def _vectors(tensor: torch.Tensor, lead: int) -> torch.Tensor:
+    """Join the dimensions from number `lead` on, which may be none."""
+    return tensor.reshape(*tensor.shape[:lead], math.prod(tensor.shape[lead:]))
+
+
+def _least_squares(
+    linear: LeastSquares, train: Rows, notes: list[str]
+) -> tuple[dict[str, Predict], dict[str, Predict]]:
+    """Predict by single features, the best first, and by all."""
+
     def predict(fitted: Linear) -> Predict:
         return lambda x: unflat(fitted(flat(x)), train.outputs)
 
-    everything, single = linear.fit(), linear.fit_single()
+    features = size(train.inputs)
+    everything, singles = linear.fit(), linear.fit_singles(features if features <= EACH else SHOWN)
     if everything is None:
         notes.append("there are no least squares: numbers are too large for float64")
-        return {}
-    found: dict[str, Predict] = {}
-    if single is None:
+        return {}, {}
+    if not singles:
         notes.append("there are no least squares on a single feature: none varies")
-    else:
-        best, fitted = single
-        found[f"least squares on {_feature(best, train)}"] = predict(fitted)
-    return {**found, "least squares on all features": predict(everything)}
+    names = Counter(_feature(number, train) for number, _ in singles)
+    by_one: dict[str, Predict] = {}
+    for number, fitted in singles:
+        name = _feature(number, train)
+        place = f" (feature {number})" if names[name] > 1 else ""
+        by_one[f"least squares on {name}{place}"] = predict(fitted)
+    return by_one, {"least squares on all features": predict(everything)}
 
 
 def _feature(number: int, train: Rows) -> str:

@@ -14,16 +14,30 @@ if TYPE_CHECKING:
     from hpacml.training.baselines import Predict
 
 
+SAID = 3
+"""So many outputs of which a baseline is better are named."""
+
+
 @dataclass(frozen=True)
 class Comparison:
     """The scores of the model and of each baseline on the same rows, by name, and what there is to say about them."""
 
     results: dict[str, Result]
     notes: tuple[str, ...]
+    minor: frozenset[str] = frozenset()
+
+    @property
+    def shown(self) -> dict[str, Result]:
+        """The scores that a table shows."""
+        return {name: result for name, result in self.results.items() if name not in self.minor}
 
     def verdict(self) -> str | None:
         """Say which baseline is at least as good as the model; None if the model is better than all."""
         return verdict(self.results)
+
+    def exceptions(self) -> str | None:
+        """Say of which outputs a baseline is better, where the model is better over all; None if of none."""
+        return exceptions(self.results)
 
 
 def score(baselines: Baselines, test: Rows, predict: Predict) -> Comparison:
@@ -36,7 +50,7 @@ def score(baselines: Baselines, test: Rows, predict: Predict) -> Comparison:
     for x, y in pieces(test, "test"):
         for name, predictor in predictors.items():
             scored[name].update_by(name, predictor, x, y)
-    return Comparison({name: each.result() for name, each in scored.items()}, baselines.notes)
+    return Comparison({name: each.result() for name, each in scored.items()}, baselines.notes, baselines.minor)
 
 
 def verdict(results: Mapping[str, Errors]) -> str | None:
@@ -48,6 +62,25 @@ def verdict(results: Mapping[str, Errors]) -> str | None:
         return f"{_told(results, name, 'rmse')}: use it instead"
     if name := _winner(results, "mae"):
         return f"{_told(results, name, 'mae')}, which is better by RMSE alone"
+
+
+def exceptions(results: Mapping[str, Result]) -> str | None:
+    """Say of which outputs a baseline has at most the RMSE of the model, where no baseline has it over all."""
+    outputs = results[MODEL]["per_output"]
+    if len(outputs) < 2 or _winner(results, "rmse"):
+        return None
+    found: list[str] = []
+    for k, output in enumerate(outputs):
+        errors = {name: result["per_output"][k] for name, result in results.items()}
+        if name := _winner(errors, "rmse"):
+            found.append(f"'{output['name']}' by {name} (RMSE {errors[name]['rmse']:.3g}, not {output['rmse']:.3g})")
+    if not found:
+        return None
+    more = f" and {len(found) - SAID} more" if len(found) > SAID else ""
+    return (
+        f"the {MODEL} is the best over all outputs, but not of each: {', '.join(found[:SAID])}{more}; such "
+        "outputs need no network, or one of their own"
+    )
 
 
 def _winner(results: Mapping[str, Errors], metric: Metric) -> str | None:

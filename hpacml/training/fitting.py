@@ -185,9 +185,9 @@ class Fit(lightning.LightningModule):
         checkpoint[FITTED] = asdict(self.fitted())
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        left = Fitted(**checkpoint[FITTED])
-        self.best, self.best_validation, self.best_epoch = left.state, left.validation, left.best_epoch
-        self.history = left.history
+        before = Fitted(**checkpoint[FITTED])
+        self.best, self.best_validation, self.best_epoch = before.state, before.validation, before.best_epoch
+        self.history = before.history
 
     def fitted(self) -> Fitted:
         """What the training came to by now."""
@@ -251,10 +251,10 @@ def fit(
     learns nothing, after as many attempts as the config allows.
     """
     checkpoint = folder / CHECKPOINT
-    left = _left(checkpoint)
-    if left is not None and left.ended:
-        return left
-    attempt = left.attempt if left is not None else 0
+    before = left(checkpoint)
+    if before is not None and before.ended:
+        return before
+    attempt = before.attempt if before is not None else 0
     while True:
         try:
             with _quiet():
@@ -269,8 +269,8 @@ def fit(
                 ) from None
 
 
-def _left(checkpoint: Path) -> Fitted | None:
-    """What a killed training left; None for nothing that can be read."""
+def left(checkpoint: Path) -> Fitted | None:
+    """What a killed training left; None for nothing that can be read, which is removed."""
     if not checkpoint.exists():
         return None
     try:
@@ -345,7 +345,7 @@ def _fit(
     share = (trainer.global_rank, trainer.world_size)
     row_bytes = training[0].part.table.row_bytes
     orders = [
-        Order(rows, config.batch, row_bytes, seed, each.held is None, share)
+        Order(rows, config.batch, row_bytes, seed, each.part.held is None, share)
         for each, rows, seed in zip(training, starts, (config.seed, None), strict=True)
     ]
     module = Fit(make(attempt), config, orders[0].batches, attempt)

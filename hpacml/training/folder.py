@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hpacml.errors import ConfigError
+from hpacml.training.scores import METRICS, Result
 
 CHECKPOINT = "last.ckpt"
 
@@ -44,17 +45,32 @@ def prepare(folder: Path, fingerprint: str, resume: bool) -> bool:
     return goes_on
 
 
-def write_logs(folder: Path, metrics: Mapping[str, Any], history: Sequence[Mapping[str, float]]) -> None:
+def write_logs(
+    folder: Path,
+    metrics: Mapping[str, Any],
+    history: Sequence[Mapping[str, float]],
+    results: Mapping[str, Result],
+) -> None:
     """Write the logs, and remove what a killed training goes on with. Raises ConfigError."""
+    errors = [
+        {"predictor": name, "output": each.get("name", "all"), **{metric: each[metric] for metric in METRICS}}
+        for name, result in results.items()
+        for each in (result, *result["per_output"])
+    ]
     try:
         (folder / "metrics.json").write_text(json.dumps(metrics, indent=2))
-        with open(folder / "history.csv", "w", newline="") as file:
-            writer = csv.DictWriter(file, ["epoch", "training", "validation", "lr"])
-            writer.writeheader()
-            writer.writerows(history)
+        _write_table(folder / "history.csv", ["epoch", "training", "validation", "lr"], history)
+        _write_table(folder / "test.csv", ["predictor", "output", *METRICS], errors)
         (folder / CHECKPOINT).unlink(missing_ok=True)
     except OSError as error:
         raise ConfigError(f"the model is written, but not its logs: {_unwritable(folder, error)}") from error
+
+
+def _write_table(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def _unwritable(folder: Path, error: OSError) -> ConfigError:

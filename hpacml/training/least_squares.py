@@ -54,24 +54,27 @@ class LeastSquares:
         weights, *_ = np.linalg.lstsq(a, b, rcond=CUTOFF)
         return self._linear(weights / scale[:, None])
 
-    def fit_single(self) -> tuple[int, Linear] | None:
-        """Fit by the one feature that does best, and return its number too. None if no feature varies.
+    def fit_singles(self, most: int) -> list[tuple[int, Linear]]:
+        """Fit by each of up to `most` single features that vary, and return their numbers too.
 
-        It leaves the smallest sum of squared residuals of all outputs.
+        The first leaves the smallest sum of squared residuals of all outputs, and so on.
         """
         centred = self._centred()
         if centred is None:
-            return None
+            return []
         a, b, scale = centred
         squares = (a**2).sum(0)
         slopes: Matrix = (a.T @ b) / np.where(squares > 0, squares, 1)[:, None]
         explained = squares * ((slopes / (np.abs(b).max(initial=0) or 1)) ** 2).sum(1)
-        if not squares.any():
-            return None
-        best = int((explained >= explained.max() * (1 - CUTOFF)).argmax())  # the first of equals, despite rounding
-        weights = np.zeros_like(slopes)
-        weights[best] = slopes[best] / scale[best]
-        return best, self._linear(weights)
+        left: Matrix = np.where(squares > 0, explained, -1.0)
+        found: list[tuple[int, Linear]] = []
+        for _ in range(min(most, int((squares > 0).sum()))):
+            best = int((left >= left.max() * (1 - CUTOFF)).argmax())  # the first of equals, despite rounding
+            weights = np.zeros_like(slopes)
+            weights[best] = slopes[best] / scale[best]
+            found.append((best, self._linear(weights)))
+            left[best] = -1.0
+        return found
 
     def _centred(self) -> tuple[Matrix, Matrix, Matrix] | None:
         """Return the factors of the features, each divided by its scale, and of the outputs, and the scales."""

@@ -22,16 +22,17 @@ from hpacml.errors import ConfigError, DatabaseError
 from hpacml.runtime.databases.reader import Database, Region, open_database
 from hpacml.runtime.models.saving import save_model
 from hpacml.training import config as settings
-from hpacml.training.baselines import MODEL, Baselines, Function
+from hpacml.training.baselines import MODEL, Baselines, Function, Unchanged
 from hpacml.training.baselines import fit as baselines_of
 from hpacml.training.comparison import Comparison, score
 from hpacml.training.config import Config
 from hpacml.training.deployed import deployed
-from hpacml.training.fitting import Fitted, fit
-from hpacml.training.folder import alone, prepare, write_logs
+from hpacml.training.fitting import Fitted, fit, left
+from hpacml.training.folder import CHECKPOINT, alone, prepare, write_logs
 from hpacml.training.pictures import draw, learning_curve
 from hpacml.training.scores import table, table_per_output
 from hpacml.training.study import Factory, Study
+from hpacml.training.unchanged import unchanged
 
 RANK: int = cast(Any, ranks).rank_zero_only.rank
 """The number of this process, of several that train one network; the first writes."""
@@ -98,8 +99,10 @@ def train(
         console.print(_introduction(study), markup=False, soft_wrap=True)
         held.enter_context(alone(folder, RANK))
         if RANK == 0 and prepare(folder, study.fingerprint(), resume):
-            console.print(f"going on with the training in {folder}, which was not finished", markup=False)
-        predictors = baselines_of(study.parts["train"], study.table.same, {**_unchanged(chosen), **(baselines or {})})
+            whole = left(folder / CHECKPOINT) is not None
+            what = "going on with" if whole else "beginning anew: something has torn the save of"
+            console.print(f"{what} the training in {folder}, which was not finished", markup=False)
+        predictors = baselines_of(study.parts["train"], _unchanged(study), baselines)
         rows, starts = study.rows()
         fitted = fit(study.make, chosen, rows, starts, folder, progress=console.is_terminal)
         if fitted is None:  # one of several processes that is not the first, which writes
@@ -112,7 +115,7 @@ def train(
         told = _told(study, fitted, validation, comparison)
         save_model(module, target, example=study.example, maps=study.region.maps, metadata=told)
         metrics = {**told["training"], "model": str(target), "seconds": time.monotonic() - began}
-        write_logs(folder, metrics, fitted.history)
+        write_logs(folder, metrics, fitted.history, comparison.results)
         if chosen.pictures:
             learning_curve(folder / "learning_curve.png", fitted.history, ("training", "validation"))
             draw(folder, study.parts["test"], _predict(module, study), study.grid)
@@ -206,20 +209,18 @@ def _predict(module: torch.nn.Module, study: Study) -> Predict:
     return predict
 
 
-def _unchanged(config: Config) -> dict[str, Function]:
-    """The baseline of features that stay what they are, where the network gives their changes."""
-    features = config.residual
-
-    def persistence(x: Any) -> Any:
-        return x[..., features]
-
-    return {"persistence": persistence} if isinstance(features, list) else {}
+def _unchanged(study: Study) -> list[Unchanged]:
+    """Which numbers may stay what they are: those whose changes the network gives, or else that the maps tell of."""
+    features = study.config.residual
+    if isinstance(features, list):
+        return [Unchanged(0, 0, tuple((feature, k) for k, feature in enumerate(features)))]
+    return unchanged(study.table)
 
 
 def _told(study: Study, fitted: Fitted, validation: Comparison, comparison: Comparison) -> dict[str, Any]:
     """Collect what a model tells of its training: nothing that differs if the same is done again."""
     errors = {"validation": validation.results[MODEL]["rmse"], "test": comparison.results[MODEL]["rmse"]}
-    remarks = [comparison.verdict(), _drift(errors), *study.remarks(), *comparison.notes]
+    remarks = [comparison.verdict(), comparison.exceptions(), _drift(errors), *study.remarks(), *comparison.notes]
     return {
         "training": {
             "region": study.region.label,
@@ -258,7 +259,7 @@ def _conclude(console: Console, metrics: Mapping[str, Any], comparison: Comparis
     """Show how good the model and the baselines are, and say what to think of."""
     times = f"{metrics['epochs']} epochs, {metrics['ended']}, best {metrics['best_epoch']}; {metrics['seconds']:.1f} s"
     console.print(f"{times}; loss of the validation {metrics['validation_loss']:.3g}", markup=False, soft_wrap=True)
-    results = comparison.results
+    results = comparison.shown
     console.print(table(results, f"test, {metrics['rows']['test']} rows"))
     if 1 < len(results[MODEL]["per_output"]) <= MOST_LISTED:
         console.print(table_per_output(results, title="RMSE of each output"))

@@ -12,8 +12,8 @@ import torch
 
 from hpacml.errors import DatabaseError, ModelError
 from hpacml.training import baselines, comparison, rows
-from hpacml.training.baselines import fit
-from hpacml.training.comparison import score, verdict
+from hpacml.training.baselines import Unchanged, fit
+from hpacml.training.comparison import exceptions, score, verdict
 from tests.training.rows import Memory
 
 RNG = np.random.default_rng(3)
@@ -44,15 +44,16 @@ def test_each_is_what_numpy_says(block: int, piece: int, monkeypatch: pytest.Mon
     assert fitted.notes == ()
     new = [each[:9] for each in x]
     given = [torch.tensor(each) for each in new]
-    single = min(range(5), key=lambda k: ((affine(flat[:, [k]], truth)(flat[:, [k]]) - truth) ** 2).sum())
+    best = sorted(range(5), key=lambda k: ((affine(flat[:, [k]], truth)(flat[:, [k]]) - truth) ** 2).sum())
     names = ["input0[0, 0]", "input0[0, 1]", "input0[1, 0]", "input0[1, 1]", "input1"]
     expected = {
         "mean": np.tile(truth.mean(0), (9, 1)),
         "median": np.tile(np.median(truth, 0), (9, 1)),
-        f"least squares on {names[single]}": affine(flat[:, [single]], truth)(flat[:9, [single]]),
+        **{f"least squares on {names[k]}": affine(flat[:, [k]], truth)(flat[:9, [k]]) for k in best},
         ALL: affine(flat, truth)(flat[:9]),
     }
     assert list(fitted.predictors) == list(expected)
+    assert fitted.minor == {f"least squares on {names[k]}" for k in best[3:]}
     for name, predict in fitted.predictors.items():
         found = [each.numpy() for each in predict(given)]
         assert [each.shape for each in found] == [(9, 3), (9, 1)]
@@ -86,7 +87,26 @@ def test_the_first_of_equal_features_is_named() -> None:
     x = RNG.normal(size=(500, 9))
     x[:, 7] = x[:, 3]
     train = Memory([x], [2 * x[:, [3]] + 0.01 * RNG.normal(size=(500, 1))], 33)
-    assert "least squares on input0[3]" in fit(train).predictors
+    assert [name for name in fit(train).predictors if "input0" in name][:2] == [
+        f"least squares on input0[{k}]" for k in (3, 7)
+    ]
+
+
+def test_of_many_features_the_best_are_fitted() -> None:
+    x = RNG.normal(size=(500, 20))
+    fitted = fit(Memory([x], [x[:, [7]] + 0.1 * x[:, [2]]]))
+    assert list(fitted.predictors)[2:4] == ["least squares on input0[7]", "least squares on input0[2]"]
+    assert len(fitted.predictors) == 2 + 3 + 1
+    assert not fitted.minor
+
+
+def test_features_of_one_name() -> None:
+    class Twice(Memory):
+        names = (["a", "a"], ["b"])
+
+    x = RNG.normal(size=(50, 1)), RNG.normal(size=(50, 1))
+    names = list(fit(Twice(x, [x[1]])).predictors)
+    assert names[2:4] == ["least squares on a (feature 1)", "least squares on a (feature 0)"]
 
 
 def test_features_that_do_not_vary() -> None:
@@ -132,6 +152,16 @@ def test_persistence() -> None:
     found = predictions(Memory(x, y), "persistence", *(each[:5] for each in x), persistence=[(1, 1)])
     np.testing.assert_array_equal(found[1], x[1][:5])
     np.testing.assert_allclose(found[0], np.tile(y[0].mean(0), (5, 1)))
+
+
+def test_elements_that_stay_and_others() -> None:
+    x = [RNG.normal(size=(30, 4, 5)), RNG.integers(0, 256, (30, 4), np.uint8)]
+    y = [RNG.normal(size=(30, 4, 2)), RNG.normal(size=(30, 4))]
+    kept = [Unchanged(0, 0, ((4, 1),), 2), Unchanged(1, 1, ((0, 0),), 2)]
+    found = predictions(Memory(x, y), "persistence", *(each[:3] for each in x), persistence=kept)
+    np.testing.assert_array_equal(found[0][..., 1], x[0][:3, :, 4])
+    np.testing.assert_allclose(found[0][..., 0], np.tile(y[0][..., 0].mean(0), (3, 1)))
+    np.testing.assert_array_equal(found[1], x[1][:3])
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (1, 1)])
@@ -195,7 +225,9 @@ def test_a_linear_target() -> None:
     train, test = (Memory([x[part]], [y[part]]) for part in (slice(150), slice(150, 200)))
     fitted = fit(train)
     compared = score(fitted, test, lambda x: [torch.tensor(np.full((len(x[0]), 1), -2.0))])
-    assert list(compared.results) == ["network", "mean", "median", "least squares on input0[3]", ALL]
+    assert [*compared.results][:4] == ["network", "mean", "median", "least squares on input0[3]"]
+    assert [*compared.shown] == [name for name in compared.results if name not in fitted.minor]
+    assert len(compared.results) == 3 + 5 + 1 == len(compared.shown) + 2
     assert compared.results["network"]["rmse"] == pytest.approx(float((y[150:] + 2).std()), rel=0.2)
     assert compared.results["least squares on input0[3]"]["rmse"] < 1e-13
     found = compared.verdict()
@@ -230,3 +262,26 @@ def errors(rmse: float, mae: float) -> Any:
 )
 def test_verdicts(network: Any, others: dict[str, Any], expected: str | None) -> None:
     assert verdict({"network": network, **others}) == expected
+
+
+def several(*rmse: float) -> Any:
+    return {"rmse": max(rmse), "mae": 0.0, "per_output": [{"name": f"y{k}", "rmse": e} for k, e in enumerate(rmse)]}
+
+
+@pytest.mark.parametrize(
+    ("results", "expected"),
+    [
+        ({"network": several(1, 1), "mean": several(2, 2)}, None),
+        ({"network": several(1), "mean": several(0.5)}, None),  # of one output, the verdict says it
+        ({"network": several(1, 2), "mean": several(0.5, 1)}, None),  # and of all
+        ({"network": several(1, 2), "mean": several(3, 3), "f": several(0.5, 9)}, "'y0' by f (RMSE 0.5, not 1); such"),
+        (
+            {"network": several(1, 1, 1, 1, 9), "mean": several(1, 1, 0, 0, 10)},
+            "'y0' by mean (RMSE 1, not 1), 'y1' by mean (RMSE 1, not 1), 'y2' by mean (RMSE 0, not 1) and 1 more; such",
+        ),
+    ],
+)
+def test_outputs_of_which_a_baseline_is_better(results: Any, expected: str | None) -> None:
+    said = exceptions(results)
+    assert (said is None) == (expected is None)
+    assert said is None or f"but not of each: {expected} outputs need no network" in said
