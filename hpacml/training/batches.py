@@ -27,32 +27,17 @@ Chunk = tuple[Tensors, tuple[Tensors, ...]]
 
 @dataclass
 class Rows(Dataset[Chunk]):
-    """Rows of a part by lists of numbers, of which 0 is its first row, with the outputs of `steps` calls from there on.
-
-    `held` has all tensors where they fit into memory.
-    """
+    """Rows of a part by lists of numbers, of which 0 is the first, with the outputs of `steps` calls from there on."""
 
     part: Part
-    held: tuple[Tensors, Tensors] | None
     steps: int = 1
 
     def __len__(self) -> int:
         return len(self.part)
 
     def __getitem__(self, index: Numbers) -> Chunk:
-        x, y = self.take(index)
-        return x, (y, *(self.take(index + step)[1] for step in range(1, self.steps)))
-
-    def take(self, index: Numbers) -> tuple[Tensors, Tensors]:
-        """Read the rows of these numbers: inputs and outputs."""
-        if self.held is not None:
-            numbers = torch.as_tensor(index)
-            x, y = (tuple(each[numbers] for each in side) for side in self.held)
-            return x, y
-        rows, places = np.unique(index, return_inverse=True)
-        x, y = self.part.table.take(self.part.numbers[rows])
-        order = torch.as_tensor(places)
-        return tuple(each[order] for each in x), tuple(each[order] for each in y)
+        x, y = self.part.take(index)
+        return x, (y, *(self.part.take(index + step)[1] for step in range(1, self.steps)))
 
 
 class Order(Sampler[Numbers]):
@@ -107,7 +92,7 @@ class Order(Sampler[Numbers]):
 
 def loader(rows: Rows, order: Order, workers: int) -> DataLoader[Chunk]:
     """Make the loader of an order; rows in memory need no workers."""
-    workers = 0 if rows.held is not None else workers
+    workers = 0 if rows.part.held is not None else workers
     return DataLoader(
         rows, batch_size=None, sampler=order, num_workers=workers, persistent_workers=workers > 0, collate_fn=_as_it_is
     )
@@ -117,27 +102,13 @@ def _as_it_is(chunk: Any) -> Any:
     return chunk
 
 
-def held(part: Part, most: float) -> tuple[Tensors, Tensors] | None:
-    """Read a part into memory if it takes no more than `most` bytes."""
-    if len(part) * part.table.row_bytes > most:
-        return None
-    blocks = list(part.blocks())
-    sides = ([block[side] for block in blocks] for side in (0, 1))
-    x, y = (tuple(torch.cat(each) for each in zip(*side, strict=True)) for side in sides)
-    return x, y
-
-
-def chains(part: Part, kept: tuple[Tensors, Tensors] | None, steps: int) -> Numbers:
-    """The rows of a part from which `steps` calls follow one another, each with what the one before it gave.
-
-    `kept` has the part's tensors where they are in memory.
-    """
-    rows = Rows(part, kept)
+def chains(part: Part, steps: int) -> Numbers:
+    """The rows of a part from which `steps` calls follow one another, each with what the one before it gave."""
     starts = np.arange(len(part) - steps + 1)
     if steps == 1 or not len(starts):
         return starts
     joined = np.diff(part.numbers) == 1
     for k in np.flatnonzero(joined):
-        (x, _), (_, y) = rows.take(np.array([k + 1])), rows.take(np.array([k]))
+        (x, _), (_, y) = part.take(np.array([k + 1])), part.take(np.array([k]))
         joined[k] = torch.equal(x[0], y[0])
     return starts[np.lib.stride_tricks.sliding_window_view(joined, steps - 1).all(1)]

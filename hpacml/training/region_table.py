@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -61,10 +61,11 @@ class Table:
 
 @dataclass(frozen=True)
 class Part:
-    """Rows of a table, by their ascending numbers."""
+    """Rows of a table, by their ascending numbers. `held` has all their tensors, of those that are in memory."""
 
     table: Table
     numbers: Numbers
+    held: tuple[Tensors, Tensors] | None = None
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -92,11 +93,36 @@ class Part:
         within = number - int(ends[call] - self.table.counts[call])
         return f"call {call}" if self.table.kind == "calls" else f"point {within} of call {call}"
 
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all rows."""
+        return len(self) * self.table.row_bytes
+
+    def in_memory(self) -> Part:
+        """Read all rows."""
+        x, y = (tuple(map(torch.cat, zip(*side, strict=True))) for side in zip(*self.blocks(), strict=True))
+        return replace(self, held=(x, y))
+
+    def take(self, index: Numbers) -> tuple[Tensors, Tensors]:
+        """Read the rows of these numbers, of which 0 is the first of this part, in any order: inputs and outputs."""
+        if self.held is not None:
+            numbers = torch.as_tensor(index)
+            return tuple(each[numbers] for each in self.held[0]), tuple(each[numbers] for each in self.held[1])
+        rows, places = np.unique(index, return_inverse=True)
+        x, y = self.table.take(self.numbers[rows])
+        order = torch.as_tensor(places)
+        return tuple(each[order] for each in x), tuple(each[order] for each in y)
+
     def blocks(self) -> Iterator[tuple[Tensors, Tensors]]:
         """Yield the rows in order: inputs and outputs, tensors [rows, *features] of the dtypes that are stored."""
         most = max(1, BLOCK_BYTES // max(1, self.table.row_bytes))
         for start in range(0, len(self), most):
-            yield self.table.take(self.numbers[start : start + most])
+            part = slice(start, start + most)
+            if self.held is None:
+                yield self.table.take(self.numbers[part])
+            else:
+                x, y = self.held
+                yield tuple(each[part] for each in x), tuple(each[part] for each in y)
 
 
 def table(region: Region, kind: Literal["points", "calls"] | None) -> Table:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, cast
@@ -17,7 +17,7 @@ from torch import nn
 from hpacml.errors import ConfigError, HpacmlError, ModelError, summary
 from hpacml.runtime.databases.reader import Region
 from hpacml.runtime.models.saving import require_savable
-from hpacml.training.batches import Rows, chains, held
+from hpacml.training.batches import Rows, chains
 from hpacml.training.config import Config
 from hpacml.training.deployed import Scaled, base, deployed, require_residual, scalings
 from hpacml.training.finite import require_finite
@@ -43,6 +43,7 @@ class Study:
         self.table = table(region, config.rows)
         self.splits = split(config.split, self.table.counts, config.seed)
         self.parts = {part: Part(self.table, getattr(self.splits, part)) for part in PARTS}
+        self._hold()
         self.inputs, self.outputs = self.parts["train"].inputs, self.parts["train"].outputs
         require_residual(config.residual, self.inputs, self.outputs)
         self._require_rollout()
@@ -50,7 +51,16 @@ class Study:
         self.repeated = Repeated()
         self.sha256 = self._read()
         self._require_outputs()
+        self._joins_last = False
         self._try()
+
+    def _hold(self) -> None:
+        """Read the parts that fit into memory once, those first that are read most often."""
+        left = self.config.memory * (1 << 30)
+        for name, part in self.parts.items():
+            if part.nbytes <= left:
+                self.parts[name] = part.in_memory()
+                left -= part.nbytes
 
     def _require_rollout(self) -> None:
         fits = (
@@ -99,7 +109,22 @@ class Study:
             for name, tensor in zip(self.table.names[1], self.table.outputs, strict=True)
             if tensor.dtype.kind in "iu"
         ]
-        return [*whole, *self.repeated.remarks(), *self.coarse()]
+        return [*whole, *self._edited(), *self.repeated.remarks(), *self.coarse()]
+
+    def _edited(self) -> Iterator[str]:
+        """Say which functions had several codes while their calls were collected."""
+        versions: dict[tuple[str, str], set[str]] = {}
+        for shard in self.region.shards:
+            if shard.schema is not None and (origin := shard.schema.origin) is not None:
+                for source in origin.sources:
+                    versions.setdefault((origin.function, source.bytecode), set()).add(source.digest)
+        for function in dict.fromkeys(function for function, _ in versions):
+            count = max(len(digests) for (each, _), digests in versions.items() if each == function)
+            if count > 1:
+                yield (
+                    f"rows come from {count} versions of {function}, whose code was edited between calls: if they "
+                    "compute different things, collect anew into another file, or label the versions apart"
+                )
 
     def _targets(self, x: Tensors, y: Tensors) -> Tensors:
         under = base(tuple(each.double() for each in x), self.config.residual)
@@ -116,6 +141,8 @@ class Study:
             raise ModelError(f"the factory {self.name} fails: {summary(error)}") from error
         if not isinstance(made, nn.Module):
             raise ModelError(f"the factory {self.name} gives a {type(made).__name__}, which is no torch.nn.Module")
+        if self._joins_last:
+            made = nn.Sequential(*(made if type(made) is nn.Sequential else [made]), nn.Flatten(-2, -1))
         inputs, targets = scalings(self.moments, self.config.normalize, len(self.inputs))
         width = self.inputs[0][-1] if self.inputs[0] else 1
         train, deploy = (getattr(torch, each) for each in (self.config.dtype.train, self.config.dtype.deploy))
@@ -137,10 +164,17 @@ class Study:
                 f"the network of {self.name} does not take inputs of {shapes}: {summary(error)}"
             ) from error
         given, needed = ([list(each.shape) for each in side] for side in (found, wanted))
+        if given == [[len(numbers), 1]] and needed == [[len(numbers)]]:  # one number a row, as of Linear(8, 1)
+            self._joins_last = True
+            return self._try()
         if given != needed:
+            rows = ", ".join(str(list(each)) for each in self.outputs)
+            fix = f"its last layer has to give {rows} for a row"
+            if any(has == [*wants, 1] for has, wants in zip(given, needed, strict=False)):
+                fix += ", without a last dimension of 1: return y.squeeze(-1) of such an output y"
             raise ModelError(
                 f"the network of {self.name} gives {given} for inputs of {shapes}, and the outputs of the region are "
-                f"{needed}: its last layer has to give {', '.join(str(list(each)) for each in self.outputs)} for a row"
+                f"{needed}: {fix}"
             )
         require_savable(deployed(scaled, self.config, self.inputs), self.target, self.example)
 
@@ -169,7 +203,7 @@ class Study:
         return said
 
     def rows(self) -> tuple[tuple[Rows, Rows], tuple[Numbers, Numbers]]:
-        """The rows for training and validation, in memory if they fit, and the numbers of those to begin with.
+        """The rows for training and validation, and the numbers of those to begin with.
 
         Raises ConfigError where no calls follow one another as a rollout needs them.
         """
@@ -177,14 +211,13 @@ class Study:
         found: list[tuple[Rows, Numbers]] = []
         for name in ("train", "validation"):
             part = self.parts[name]
-            kept = held(part, self.config.memory * (1 << 30) / 2)
-            starts = chains(part, kept, steps)
+            starts = chains(part, steps)
             if not len(starts):
                 raise ConfigError(
                     f"of the {len(part)} calls for '{name}' no {steps} follow one another so that each begins with "
                     "what the one before it gave, which rollout needs"
                 )
-            found.append((Rows(part, kept, steps), starts))
+            found.append((Rows(part, steps), starts))
         (training, first), (validation, second) = found
         return (training, validation), (first, second)
 

@@ -24,6 +24,7 @@ from hpacml.errors import ConfigError, DatabaseError, HpacmlError, ModelError
 from hpacml.runtime.models.model import load
 from hpacml.training.config import Config
 from hpacml.training.fitting import StuckError
+from hpacml.training.region_table import Table
 from tests.command import run_hpacml
 
 ROWS, CALLS = 64, 12
@@ -129,6 +130,19 @@ import sys, hpacml
 hpacml.train("data.h5", config={"network": {"hidden": [8], "dropout": 0.1}, "batch": 8, "threads": 1, "epochs": 60,
              "early_stop": {"patience": 30}}, out=sys.argv[1], quiet=True)
 """
+
+
+def test_rows_that_fit_into_memory_are_read_once(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+
+    def take(self: Table, numbers: Any) -> Any:
+        read.append(len(numbers))
+        return original(self, numbers)
+
+    original = Table.take
+    monkeypatch.setattr(Table, "take", take)
+    hpacml.train("data.h5", config=small(pictures=True), quiet=True)
+    assert sum(read) == ROWS * CALLS + 2  # on which the network is tried
 
 
 @pytest.mark.slow
