@@ -18,6 +18,9 @@ from hpacml.runtime.databases.parts import FixedRows, Part, PointRows, offsets_o
 from hpacml.runtime.databases.reading import Files
 from hpacml.runtime.databases.sweeps import Sizes
 
+BYTES_OF_A_ROW = 1 << 14
+"""To read a row by itself takes as long as to read so many bytes in passing."""
+
 
 class Tensor(LazyArray):
     """One tensor of a region, [calls, *shape]. To index it reads from the files, and gives a NumPy array.
@@ -170,7 +173,8 @@ class Rows(LazyArray):
     def take(self, rows: Any) -> Array:
         rows = np.asarray(rows, np.int64)
         first, last = (int(rows.min()), int(rows.max())) if rows.size else (0, -1)
-        if 8 * rows.size > last - first:
+        nbytes = (last + 1 - first) * self.dtype.itemsize * math.prod(self.features)
+        if 8 * rows.size > last - first or nbytes <= min(rows.size * BYTES_OF_A_ROW, BLOCK_BYTES):
             return self.read(first, last + 1)[rows - first]
         out = np.empty((rows.size, *self.features), self.dtype)
         numbers = np.array([bisect_right(self._starts, row) - 1 for row in rows.tolist()])

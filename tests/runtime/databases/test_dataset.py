@@ -20,7 +20,7 @@ import pytest
 
 import hpacml
 from hpacml.errors import DatabaseError
-from hpacml.runtime.databases import runs, writer
+from hpacml.runtime.databases import runs, tensors, writer
 from hpacml.runtime.databases.writer import Schema
 from hpacml.version import version
 
@@ -306,7 +306,9 @@ def test_calls_are_items(region: Any):
             data[cast(Any, wrong)]
 
 
-def test_points_are_items(region: Any):
+@pytest.mark.parametrize("beside", [0, 1 << 14], ids=["one by one", "in passing"])
+def test_points_are_items(region: Any, beside: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(tensors, "BYTES_OF_A_ROW", beside)
     data = region.dataset(rows="points")
     assert len(data) == len(POINTS_X)
     for k in (0, 33, -1):

@@ -301,7 +301,9 @@ def sides(tmp_path: Path) -> tuple[Any, np.ndarray, np.ndarray]:
     return hpacml.open_database(tmp_path / "d.h5")["r"], np.concatenate(x), np.concatenate(y, 1).T
 
 
-def test_points_are_items(sides: Any):
+@pytest.mark.parametrize("beside", [0, 1 << 14], ids=["one by one", "in passing"])
+def test_points_are_items(sides: Any, beside: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("hpacml.runtime.databases.tensors.BYTES_OF_A_ROW", beside)
     region, x, y = sides
     data = pickle.loads(pickle.dumps(region.dataset("points")))  # as workers get it
     assert len(data) == len(x)
