@@ -28,6 +28,8 @@ def _of(measured: Measured) -> Iterator[str]:
     for row in measured.rows:
         if row.kind == "baseline":
             yield from _lacks(measured, row, row.name)
+    if not measured.networks:
+        yield f"{measured.name}: there is no network"
     if not any(row.kind == "baseline" for row in measured.rows):
         yield f"{measured.name}: there is no baseline"
     if measured.accurate is None or not numbers(measured.accurate.seconds):

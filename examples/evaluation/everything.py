@@ -9,6 +9,7 @@ import time
 import traceback
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from ..workflow import Workflow
@@ -22,16 +23,18 @@ def evaluate_all(
     jobs: int | None = None,
     fresh: bool = False,
     effort: Effort = EFFORT,
+    driver: str = "examples",
 ) -> list[str]:
     """Measure applications, and write all tables and figures into a folder. Returns what is missing.
 
-    One that fails has its traceback printed, and the others go on.
+    First `jobs` of them at a time are trained, each by a process of the module `driver`. One that fails has its
+    traceback told, and the others go on.
     """
     on_cpu = all(work.setup.device == "cpu" for work in works.values())
     at_once = jobs or (os.cpu_count() or 1 if on_cpu else 1)
     if at_once > 1:
         with ThreadPoolExecutor(at_once) as pool:
-            list(pool.map(_prepare, works.values()))
+            list(pool.map(partial(_prepare, driver), works.values()))
     measured = {}
     for name, work in works.items():
         began = time.monotonic()
@@ -43,11 +46,11 @@ def evaluate_all(
     return write_all(measured, works, folder)
 
 
-def _prepare(work: Workflow) -> None:
+def _prepare(driver: str, work: Workflow) -> None:
     """Collect and train in a process of its own, with what it says in a file. If it fails, measuring says why."""
     options = {"size": work.setup.size, "device": work.setup.device, "deck": work.setup.deck, "out": work.folder}
     step = "collect" if work.searched is not None else "train"
-    command = [sys.executable, "-m", "examples", work.experiment.name, step, "--leashed"]
+    command = [sys.executable, "-m", driver, work.experiment.name, step, "--leashed"]
     command += [word for name, value in options.items() if value is not None for word in (f"--{name}", str(value))]
     work.folder.mkdir(parents=True, exist_ok=True)
     log = work.folder / f"{step}.log"

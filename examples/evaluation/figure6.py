@@ -1,4 +1,4 @@
-"""Figure 6: the shares of gather, model and scatter in the time of a region, for the fastest model."""
+"""Figure 6: what the time of a region goes to by the fastest model: gather, casts, the model, scatter."""
 
 from __future__ import annotations
 
@@ -7,20 +7,24 @@ from pathlib import Path
 from typing import Any
 
 from .drawing import canvas, save
-from .measured import ENGINES, Measured
+from .measured import ENGINES, STAGES, Measured
 
 NAME = "figure6.png"
-PARTS = {"gather": "tab:cyan", "model": "tab:grey", "scatter": "tab:purple"}
+COLORS = {"gather": "tab:cyan", "casts": "tab:olive", "model": "tab:grey", "scatter": "tab:purple"}
 
 
 def points(all_measured: Mapping[str, Measured]) -> list[dict[str, Any]]:
     """The shares for each application and engine."""
     fastest = [(name, each.fastest(engine)) for name, each in all_measured.items() for engine in ENGINES]
     return [
-        {"application": name, "model": row.name, "engine": row.engine, **row.shares}
+        {"application": name, "model": row.name, "engine": row.engine, **_percent(row.shares)}
         for name, row in fastest
         if row is not None and row.shares is not None
     ]
+
+
+def _percent(shares: Mapping[str, float]) -> dict[str, float]:
+    return {f"{stage}, %": 100 * shares[stage] for stage in STAGES}
 
 
 def draw(all_measured: Mapping[str, Measured], folder: Path) -> None:
@@ -30,13 +34,13 @@ def draw(all_measured: Mapping[str, Measured], folder: Path) -> None:
     axes = figure.subplots()
     places = range(len(found))
     left = [0.0] * len(found)
-    for part, color in PARTS.items():
-        shares = [100 * point[part] for point in found]
-        axes.barh(places, shares, left=left, color=color, label=part)
+    for stage, color in COLORS.items():
+        shares = [point[f"{stage}, %"] for point in found]
+        axes.barh(places, shares, left=left, color=color, label=stage)
         left = [before + share for before, share in zip(left, shares, strict=True)]
     labels = [f"{all_measured[each['application']].title}\n{each['model']}, {each['engine']}" for each in found]
     axes.set_yticks(places, labels, fontsize=7)
     axes.invert_yaxis()
-    axes.set_xlabel("share of the time of gather, model and scatter, %")
-    axes.legend(loc="lower left", fontsize=7)
+    axes.set(xlim=(0, 100), xlabel="share of the time of these stages, %")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(COLORS), fontsize=7, frameon=False)
     save(figure, found, folder / NAME)

@@ -76,6 +76,7 @@ def _panel(axes: Any, measured: Measured) -> None:
     axes.axhline(1, color="grey", linewidth=0.8)
     axes.set(xscale="log", yscale="log", xlabel=measured.unit, ylabel="speed-up over the accurate path")
     axes.set_title(measured.title, fontsize=9)
+    axes.margins(0.15)
     axes.legend(fontsize=6)
 
 

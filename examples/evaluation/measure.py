@@ -16,7 +16,7 @@ from benchmarks import kernels, machine
 from ..resumable import digest, once, write
 from ..workflow import Workflow
 from . import collection, lines, original
-from .measured import Measured, Row
+from .measured import STAGES, Measured, Row
 
 if TYPE_CHECKING:
     from hpacml.evaluation.outcome import Evaluation
@@ -130,14 +130,10 @@ def rows(evaluation: Evaluation, models: Mapping[str, Path]) -> list[Row]:
                 note=row.engine_note or None,
                 failed=row.failed,
                 parameters=parameters(models[row.name]) if row.kind == "model" else None,
-                **{to: events[of] / 1e3 for to, of in STAGES.items() if of in events},
+                stages={stage: events[stage] / 1e3 for stage in STAGES if stage in events},
             )
         )
     return found
-
-
-STAGES = {"gather": "gather", "forward": "model", "scatter": "scatter"}
-"""The names of the stages here and in an evaluation, which has milliseconds."""
 
 
 def parameters(model: Path) -> int | None:

@@ -13,13 +13,16 @@ from .paper import NUMBERS, Paper
 
 ENGINES = ("torch", "compiled")
 
+STAGES = ("gather", "casts", "model", "scatter")
+"""What a region does by a model, by the names that `hpacml.evaluate` has: casts are conversions of dtypes."""
+
 
 @dataclass(frozen=True)
 class Row:
     """One way to run an application: the accurate one, a model by an engine, or a baseline.
 
     `seconds` are the mean of its runs, `speedup` is that over the accurate one, and `error` the one of its quality by
-    the metric of the application. Of a model, `gather`, `forward` and `scatter` are seconds of each run.
+    the metric of the application. Of a model, `stages` are seconds of each run, by the names in `STAGES`.
     """
 
     name: str
@@ -31,9 +34,7 @@ class Row:
     note: str | None = None
     """Why the engine is not the one that was asked for."""
     failed: str | None = None
-    gather: float | None = None
-    forward: float | None = None
-    scatter: float | None = None
+    stages: Mapping[str, float] = field(default_factory=dict)
     parameters: int | None = None
 
     @property
@@ -43,11 +44,10 @@ class Row:
 
     @property
     def shares(self) -> dict[str, float] | None:
-        """The parts of gather, model and scatter in the time of these three."""
-        parts = {"gather": self.gather, "model": self.forward, "scatter": self.scatter}
-        if not numbers(*parts.values()) or not (whole := sum(parts.values())):
+        """The parts of the stages in the time of all of them."""
+        if not numbers(whole := sum(self.stages.values())) or not whole:
             return None
-        return {name: seconds / whole for name, seconds in parts.items()}
+        return {name: seconds / whole for name, seconds in self.stages.items()}
 
 
 def numbers(*values: float | None) -> bool:

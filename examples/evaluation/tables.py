@@ -89,9 +89,7 @@ def shares(all_measured: Mapping[str, Measured]) -> list[Cells]:
             "application": measured.title,
             "model": row.name,
             "engine": row.engine,
-            "gather, ms": _milliseconds(row.gather),
-            "model, ms": _milliseconds(row.forward),
-            "scatter, ms": _milliseconds(row.scatter),
+            **{f"{stage}, ms": 1e3 * seconds for stage, seconds in row.stages.items()},
             **{f"{part}, %": 100 * share for part, share in (row.shares or {}).items()},
         }
         for measured in all_measured.values()

@@ -1,19 +1,32 @@
 """The driver of the paper's applications, and what makes tables and figures of its measurements."""
 
+import csv
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+import hpacml
 from examples.__main__ import cli
 from examples.evaluation import complete, lines
-from examples.evaluation.measured import ENGINES, Measured, Row, front
+from examples.evaluation.everything import evaluate_all
+from examples.evaluation.measured import ENGINES, STAGES, Measured, Row, front
 from examples.evaluation.results import write_all
+from examples.experiment import Setup
 from examples.resumable import once
-from examples.workflow import NAMES
+from examples.workflow import NAMES, Workflow
 from examples.workflow import front as searched
+from tests.examples import tiny
+
+HERE = [name for name in NAMES if (Path("examples") / name / "experiment.py").exists()]
 
 
 def driver(*arguments):
@@ -169,11 +182,10 @@ def test_each_application_has_its_directives(name):
 def application(name, networks=("a", "b")):
     """A measured application, of numbers that are as good as any."""
     rows = [Row("accurate", "accurate", 1.0, 1.0, 0.1), Row("mean", "baseline", 0.1, 10.0, 5.0)]
+    stages = {"gather": 0.1, "casts": 0.0, "model": 0.3, "scatter": 0.1}
     for k, network in enumerate(networks, 1):
         for speedup, engine in zip((2.0, 4.0), ENGINES, strict=True):
-            rows.append(
-                Row(network, "model", 1 / speedup / k, k * speedup, k, engine, None, None, 0.1, 0.3, 0.1, 10 * k)
-            )
+            rows.append(Row(network, "model", 1 / speedup / k, k * speedup, k, engine, None, None, stages, 10 * k))
     ways = {way: {"seconds": 1.0, "seconds_c": 0.5, "ratio": 2.0} for way in ("strict", "fastmath")}
     collection = {"seconds": 1.0, "seconds_collecting": 1.5, "overhead": 1.5, "bytes": 1000}
     counted = lines.Lines(100, 8, 4)
@@ -187,17 +199,28 @@ def everything():
     return {name: application(name) for name in NAMES}
 
 
-def test_results_have_all_points_and_all_rows(everything, tmp_path):
-    assert write_all(everything, NAMES, tmp_path) == []
-    page = (tmp_path / "tables.md").read_text()
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """A folder of results in which nothing is missing."""
+    folder = tmp_path_factory.mktemp("results")
+    assert write_all({name: application(name) for name in NAMES}, NAMES, folder) == []
+    return folder
+
+
+def test_results_have_all_points_and_all_rows(results):
+    page = (results / "tables.md").read_text()
     assert "every figure has all points, every table all rows" in page
     for picture in ("figure5", "figure6", "figure7", "figure8", *NAMES):
-        assert (tmp_path / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
-        assert f"{picture}.png" in page + "".join(path.read_text() for path in tmp_path.glob("*.md"))
+        assert (results / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
+        assert f"{picture}.png" in page + "".join(path.read_text() for path in results.glob("*.md"))
     assert "| Bonds | 100 | 8 | 4 | 8 | 2248 | 9 | 4 |" in page
     assert "| Bonds | 1000.0 | 1500.0 | 1.5 | 0.001 | 960.0 | 1180.0 | 1.23 | 303 |" in page
-    assert len(json.loads((tmp_path / "tables.json").read_text())["runs"]) == 6 * len(NAMES)
-    runs = json.loads((tmp_path / "tables.json").read_text())["runs"]
+    assert len(json.loads((results / "tables.json").read_text())["runs"]) == 6 * len(NAMES)
+    with open(results / "figure6.csv", newline="") as file:
+        shares = list(csv.DictReader(file))
+    assert [shares[0][name] for name in ("application", "model", "engine")] == [NAMES[0], "b", "torch"]
+    assert [round(float(shares[0][f"{stage}, %"])) for stage in STAGES] == [20, 0, 60, 20]
+    runs = json.loads((results / "tables.json").read_text())["runs"]
     assert all(each["over C"] == each["speed-up"] / 2 for each in runs)
 
 
@@ -229,11 +252,11 @@ def test_what_is_missing_is_said(everything, tmp_path):
     assert not [each for each in found if "binomial" in each or "particle" in each]
 
 
-def test_figures_that_are_gone_are_missing(everything, tmp_path):
-    write_all(everything, NAMES, tmp_path)
-    (tmp_path / "figure7.png").unlink()
-    (tmp_path / "figure6.csv").unlink()
-    found = complete.missing(everything, NAMES, tmp_path)
+def test_figures_that_are_gone_are_missing(everything, results, tmp_path):
+    folder = shutil.copytree(results, tmp_path / "results")
+    (folder / "figure7.png").unlink()
+    (folder / "figure6.csv").unlink()
+    found = complete.missing(everything, NAMES, folder)
     assert "figure7.png is not there" in found
     assert "figure6.png: bonds by compiled is missing" in found
 
@@ -241,3 +264,121 @@ def test_figures_that_are_gone_are_missing(everything, tmp_path):
 def test_the_front_has_what_nothing_is_better_than():
     rows = [Row(name, "model", 1.0, s, e) for name, s, e in (("a", 1, 1), ("b", 2, 2), ("c", 1, 3), ("d", 3, 2))]
     assert [row.name for row in front(rows)] == ["d", "a"]
+
+
+@pytest.fixture
+def trusted(tmp_path, monkeypatch):
+    monkeypatch.setenv("HPACML_TRUST_FILE", str(tmp_path / "trusted"))
+
+
+class TestWorkflow:
+    @pytest.fixture
+    def work(self, tmp_path, monkeypatch, trusted):
+        said = []
+        small = tiny.experiment("binomial_options", monkeypatch.setattr)
+        return said, Workflow(small, Setup(), tmp_path / "out", say=said.append)
+
+    def test_what_a_killed_collection_left_is_no_database(self, work):
+        _, work = work
+        (work.folder / "collecting-abc").mkdir(parents=True)
+        (work.folder / "collecting-abc" / "data.h5").write_text("half")
+        work.database.write_text("half")
+        with hpacml.open_database(work.collect()) as database:
+            assert len(database["binomial"].dataset(rows="points")) == 400
+        assert not list(work.folder.glob("collecting-*"))
+
+    def test_a_collection_that_fails_leaves_none(self, work):
+        _, work = work
+
+        def fail(setup, path):
+            path.write_text("half")
+            raise OSError("no space")
+
+        with pytest.raises(OSError, match="no space"):
+            replace(work, experiment=replace(work.experiment, collect=fail)).collect()
+        assert not work.database.exists()
+        work.collect()
+
+    def test_networks_are_trained_once_for_settings_and_data(self, work):
+        said, work = work
+        models = work.models()
+        assert list(models) == list(work.experiment.networks)
+        assert [line for line in said if line.startswith("training")] == [f"training {name}" for name in models]
+        assert set(work.trained()) == set(models)
+        said.clear()
+        work.models()
+        assert len(said) == 3
+        assert all("done before" in line for line in said)
+        said.clear()
+        longer = replace(work.experiment, settings=lambda setup: {**work.experiment.settings(setup), "epochs": 3})
+        replace(work, experiment=longer).models()
+        assert sum("since training changed" in line for line in said) == 2
+        said.clear()
+        work.collect(fresh=True)  # with other times in it
+        work.models()
+        assert sum("made anew, since training, data changed" in line for line in said) == 2
+
+
+@pytest.mark.slow
+def test_a_killed_driver_goes_on(tmp_path, trusted):
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "tests.examples.tiny", "binomial_options", "train", "--out", str(out)]
+    first, second = tiny.experiment("binomial_options", lambda *_: None).networks
+    with subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL) as process:
+        while not (out / "models" / f"{first}.pt2.made.json").exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGKILL)
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    said = result.stdout.splitlines()
+    assert f"{out / 'data.h5'}: done before with the same settings, and left as it is" in said
+    assert f"{out / 'models' / first}.pt2: done before with the same settings, and left as it is" in said
+    assert (out / "models" / f"{second}.pt2.made.json").exists()
+
+
+def test_a_process_on_a_leash_ends_with_the_one_that_holds_it():
+    code = "import time; from examples.leash import end_with_stdin; end_with_stdin(); print(flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        assert process.poll() is None
+        process.stdin.close()
+        assert process.wait(timeout=30) == 1
+
+
+@pytest.mark.slow
+def test_an_evaluation_has_all_points_and_rows_and_goes_on(tmp_path, monkeypatch, trusted):
+    said = []
+    works = {
+        name: Workflow(tiny.experiment(name, monkeypatch.setattr), Setup(), tmp_path / name, say=said.append)
+        for name in HERE
+    }
+    results = tmp_path / "results"
+    assert evaluate_all(works, results, jobs=1, effort=tiny.EFFORT) == []
+    assert not [line for line in said if "failed" in line]
+    for name, work in works.items():
+        rows = json.loads((results / f"{name}.json").read_text())["rows"]
+        models = [(row["name"], row["engine"]) for row in rows if row["kind"] == "model"]
+        assert models == [(network, engine) for network in work.experiment.networks for engine in ENGINES]
+    (tmp_path / "binomial_options" / "original.json").unlink()
+    said.clear()
+    assert evaluate_all(works, results, jobs=1, effort=tiny.EFFORT) == []
+    anew = [line for line in said if "done before" not in line and not line.endswith(" s")]
+    assert anew == [f"{tmp_path / 'binomial_options' / 'original.json'}: made anew"]
+
+
+@pytest.mark.slow
+def test_one_that_fails_is_missing_and_the_others_go_on(tmp_path, monkeypatch, trusted):
+    said = []
+
+    def fail(setup):
+        raise RuntimeError("no such options")
+
+    small = tiny.experiment("binomial_options", monkeypatch.setattr)
+    broken = Workflow(replace(small, program=fail), Setup(), tmp_path / "broken", say=said.append)
+    works = {"bonds": broken, "binomial_options": Workflow(small, Setup(), tmp_path / "small", say=said.append)}
+    lacking = evaluate_all(works, tmp_path / "results", jobs=2, effort=tiny.EFFORT, driver=tiny.__name__)
+    assert lacking == ["bonds: nothing is measured"]
+    assert not [line for line in said if line.startswith("training")]  # by processes of their own
+    failed = next(line for line in said if line.startswith("bonds failed"))
+    assert "no such options" in failed
