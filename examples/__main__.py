@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import torch
 import typer
 from rich.console import Console
+from rich.table import Table
 
 import hpacml
 
@@ -121,11 +122,19 @@ def _train(work: Workflow, folder: Path, fresh: bool) -> None:
 
 def _run(work: Workflow, folder: Path, fresh: bool) -> None:
     """Run accurately and by each model, behind runs that are not shown: they compile and load models."""
-    from .evaluation.measure import Effort, evaluate
+    from .evaluation.measure import Effort, evaluate, rows
 
-    evaluation = evaluate(work, work.models(), Effort(trials=2, dropped=1), engines=("auto",))
-    console.print(evaluation.table())
-    console.print(evaluation.verdict())
+    models = work.models()
+    evaluation = evaluate(work, models, Effort(trials=2, dropped=1), engines=("auto",))
+    table = Table(
+        "", "ms", "speed-up", f"{evaluation.metric.upper()} of {work.experiment.quality}", title="one run each"
+    )
+    for row in rows(evaluation, models):
+        numbers = (row.seconds and 1e3 * row.seconds, row.speedup, row.error)
+        table.add_row(row.name, *("" if each is None else f"{each:.3g}" for each in numbers))
+    console.print(table)
+    for line in (*evaluation.verdict().splitlines(), *evaluation.notes):
+        console.print(line)
 
 
 def _evaluate(work: Workflow, folder: Path, fresh: bool) -> None:

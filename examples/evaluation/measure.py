@@ -86,6 +86,7 @@ def measure(work: Workflow, effort: Effort = EFFORT, fresh: bool = False) -> Mea
             lambda: original.measure(experiment.name, effort.rounds),
         ),
         lines=lines.of(work.package / "app.py"),
+        device=work.setup.device,
         machine=json.loads((evaluated / MACHINE).read_text()),
         trained=work.trained(),
         says=experiment.paper,

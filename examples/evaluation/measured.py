@@ -68,6 +68,7 @@ class Measured:
     collection: Mapping[str, Any]
     original: Mapping[str, Any]
     lines: Lines
+    device: Literal["cpu", "cuda"] = "cpu"
     machine: Mapping[str, Any] = field(default_factory=dict)
     """Where it was measured."""
     trained: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -45,6 +45,7 @@ def write_all(all_measured: Mapping[str, Measured], names: Iterable[str], folder
 
 
 _TABLES = {
+    "summary": tables.summary,
     "table2": tables.table2,
     "table3": tables.table3,
     "originals": tables.originals,
@@ -90,9 +91,9 @@ def _index(written: Mapping[str, Measured], parts: Mapping[str, Any], lacking: I
     own = written["miniweather"].pictures if "miniweather" in written else ()
     machines = "\n\n".join(dict.fromkeys(map(_about, written.values())))
     lacks = _listed(lacking) or "Nothing: every figure has all points, every table all rows.\n"
-    head = f"# The paper's evaluation\n\n{machines}\n\n## Table II: lines and directives"
     sections = {
-        head: tables.markdown(parts["table2"]),
+        f"# The paper's evaluation\n\n{machines}": tables.markdown(parts["summary"]),
+        "## Table II: lines and directives": tables.markdown(parts["table2"]),
         "## Table III: collection": tables.markdown(parts["table3"]),
         "## Figure 5: speed-up and error of each model": f"![Figure 5]({figure5.NAME})\n",
         "## Figure 6: gather, model, scatter": f"![Figure 6]({figure6.NAME})\n\n{tables.markdown(parts['shares'])}",
@@ -126,4 +127,5 @@ def _listed(lines: Iterable[str]) -> str:
 def _about(measured: Measured) -> str:
     """The machine, less what changes from one measurement to the next."""
     told = {name: value for name, value in measured.machine.items() if value is not None and name != "load"}
+    told = {"device": measured.device, **told}
     return ", ".join(f"{name} {value}" for name, value in told.items())

@@ -2,13 +2,60 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .measured import Measured, Row, numbers
-from .paper import NUMBERS
+from .paper import NUMBERS, Point
 
 Cells = dict[str, Any]
+
+
+def summary(all_measured: Mapping[str, Measured]) -> list[Cells]:
+    """The fastest and the most accurate model of each application, the most accurate baseline, and the paper's models.
+
+    The last row has geometric means of speed-ups.
+    """
+    found = [_summary(name, measured) for name, measured in all_measured.items()]
+    columns = ("fastest: speed-up", "paper, fastest: speed-up")
+    means = {column: _geometric_mean([row[column] for row in found]) for column in columns}
+    return [*found, {"application": "geometric mean", **means}]
+
+
+def _summary(name: str, measured: Measured) -> Cells:
+    fastest = max(measured.models, key=lambda row: row.speedup, default=None)
+    best = _most_accurate(measured.models)
+    baseline = _most_accurate(measured.baselines)
+    paper = NUMBERS.get(name)
+    points = sorted(paper.points, key=lambda point: point.error) if paper else []
+    return {
+        "application": measured.title,
+        "error by": measured.unit,
+        **_cells("fastest", fastest),
+        **_cells("most accurate", best),
+        "baseline": baseline and baseline.name,
+        **_cells("baseline", baseline),
+        "paper, fastest: speed-up": paper and paper.best_speedup,
+        **_cells("paper, most accurate", points[0] if points else None),
+    }
+
+
+def _cells(what: str, row: Row | Point | None) -> Cells:
+    return {
+        f"{what}: {name}": row and getattr(row, field) for name, field in (("speed-up", "speedup"), ("error", "error"))
+    }
+
+
+def _most_accurate(rows: Sequence[Row]) -> Row | None:
+    """The fastest of those with the least error: engines differ in the last bits."""
+    least = min((row.error for row in rows), default=0.0)
+    return max((row for row in rows if row.error <= 1.01 * least), key=lambda row: row.speedup, default=None)
+
+
+def _geometric_mean(values: Sequence[float | None]) -> float | None:
+    """That of all values; None if one is not there."""
+    return math.exp(sum(map(math.log, values)) / len(values)) if values and numbers(*values) else None
 
 
 def table2(all_measured: Mapping[str, Measured]) -> list[Cells]:
@@ -65,8 +112,8 @@ def runs(all_measured: Mapping[str, Measured]) -> list[Cells]:
 
 
 def _run(measured: Measured, row: Row) -> Cells:
-    """`over C` is the speed-up if the accurate path were the strict one in C."""
-    slower = measured.original.get("strict", {}).get("ratio")
+    """`over C` is the speed-up if the accurate path were the strict one in C, which there is for the CPU."""
+    slower = measured.original.get("strict", {}).get("ratio") if measured.device == "cpu" else None
     return {
         "application": measured.title,
         "way": row.name,
@@ -143,14 +190,16 @@ def _milliseconds(seconds: float | None) -> float | None:
 
 def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     """A table in Markdown, with numbers on the right."""
+    if not rows:
+        return ""
     heads = list(dict.fromkeys(name for row in rows for name in row))
     right = {head for head in heads if any(isinstance(row.get(head), int | float) for row in rows)}
     lines = [heads, ["--:" if head in right else "---" for head in heads]]
-    lines += [[_cell(row.get(head)) for head in heads] for row in rows]
+    lines += [[_text(row.get(head)) for head in heads] for row in rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
 
 
-def _cell(value: Any) -> str:
+def _text(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, float):

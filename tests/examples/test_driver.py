@@ -213,6 +213,8 @@ def test_results_have_all_points_and_all_rows(results):
     for picture in ("figure5", "figure6", "figure7", "figure8", *NAMES):
         assert (results / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
         assert f"{picture}.png" in page + "".join(path.read_text() for path in results.glob("*.md"))
+    assert "| Bonds | RMSE | 8 | 2 | 4 | 1 | mean | 10 | 5 | 7.96 | 7.96 | 0.28 |" in page
+    assert "| geometric mean |  | 8 |  |  |  |  |  |  | 13 |  |  |" in page
     assert "| Bonds | 100 | 8 | 4 | 8 | 2248 | 9 | 4 |" in page
     assert "| Bonds | 1000.0 | 1500.0 | 1.5 | 0.001 | 960.0 | 1180.0 | 1.23 | 303 |" in page
     assert len(json.loads((results / "tables.json").read_text())["runs"]) == 6 * len(NAMES)
