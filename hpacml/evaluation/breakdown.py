@@ -37,8 +37,8 @@ def difference(after: Report, before: Report) -> list[tuple[str, RegionReport]]:
 
 
 def _minus(region: RegionReport, before: RegionReport | None) -> RegionReport:
-    if before is None:
-        return region
+    if before is None or any(count < before.calls[path] for path, count in region.calls.items()):
+        return region  # the program has begun the report anew
 
     def less(event: Event, other: Event) -> Event:
         return Event(event.count - other.count, event.total_ms - other.total_ms, event.bytes - other.bytes)

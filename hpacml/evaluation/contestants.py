@@ -65,6 +65,10 @@ class Contestant:
             qualities.require_alike(given, self.quality, self.title, "its first run")
             self.varies = max(self.varies, qualities.difference(given, self.quality))
 
+    def warm_up(self) -> None:
+        """Run once, for what only first runs do."""
+        self._attempt(self.call)
+
     def profile(self) -> None:
         """Run once, while regions are measured."""
         before = report()

@@ -75,7 +75,6 @@ class Measured:
     trials: int
     dropped: int
     threads: int
-    ended: str
     notes: tuple[str, ...]
     run: Mapping[str, Any]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -37,6 +38,13 @@ class Evaluation(Measured):
 
     def __rich__(self) -> Table:
         return self.table()
+
+    def __str__(self) -> str:
+        from rich.console import Console
+
+        text = io.StringIO()
+        Console(file=text, width=200, color_system=None).print(self.table())
+        return text.getvalue().rstrip("\n")
 
     def save(self, folder: str | os.PathLike[str]) -> list[Path]:
         """Write evaluation.json, .csv, .md and .png into a folder, which is made; return their paths.

@@ -36,6 +36,8 @@ def _array(value: Any, what: str) -> np.ndarray[Any, Any]:
     if isinstance(value, torch.Tensor):
         value = value.detach().cpu()
         value = (value.float() if value.dtype is torch.bfloat16 else value).resolve_conj().resolve_neg().numpy()
+    if np.ma.is_masked(value):
+        raise HpacmlError(f"{what} with masked numbers: return those that are not masked alone")
     try:
         array = np.array(value)
     except (TypeError, ValueError) as error:

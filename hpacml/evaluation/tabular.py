@@ -40,8 +40,8 @@ def _cells(row: Row, stages: list[str]) -> list[str]:
         "" if row.speedup is None else f"{row.speedup:.3g}x",
         _spread(row.paired),
         *(_error(row, metric) for metric in METRICS),
-        *(f"{shares[stage]:.1%}" if stage in shares else "" for stage in stages),
-        row.engine_note if row.failed is None else f"failed: {row.failed}",
+        *(f"{shares[stage]:.1%}" if shares.get(stage) else "" for stage in stages),
+        row.engine_note if row.failed is None else "failed, see below",
     ]
 
 
@@ -50,7 +50,7 @@ def _spread(spread: Spread | None, scale: float = 1) -> str:
     if spread is None:
         return ""
     low, median, high = (f"{scale * each:.3g}" for each in spread)
-    return f"{median} ({low} to {high})"
+    return f"{median} ({low}–{high})"
 
 
 def _error(row: Row, metric: Metric) -> str:

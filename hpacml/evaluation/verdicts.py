@@ -33,27 +33,25 @@ def _of_model(model: Row, others: Sequence[Row], metric: Metric) -> str:
         return f"failed: {model.failed}"
     if math.isnan(error := _error(model, metric)):
         return f"gives {model.not_finite} numbers that are NaN or infinite: it is of no use"
-    about = f"has {metric.upper()} {_shown(error, metric)} at {_times(model)}"
+    about = f"has {_told(model, metric)}"
     good = [other for other in others if _error(other, metric) <= CLOSE * error]
-    if at_once := [other for other in good if _time(other) <= CLOSE * _time(model)]:
-        best = min(at_once, key=lambda other: (_error(other, metric), _time(other)))
-        return f"{about}, and {_told(best, metric)}: use it instead"
-    slower = [other for other in good if other.kind == "baseline"]
-    if slower:
-        best = min(slower, key=_time)
+    if fast := [other for other in good if _time(other) <= CLOSE * _time(model)]:
+        best = min(fast, key=lambda other: (_error(other, metric), _time(other)))
+        return f"{about}; {_named(best)} has {_told(best, metric)}: use it instead"
+    if baselines := [other for other in good if other.kind == "baseline"]:
+        best = min(baselines, key=_time)
         ratio = _time(best) / _time(model)
-        return f"{about}; {_told(best, metric)}, and takes {ratio:.3g} times as long"
+        return f"{about}; {best.name} has {_told(best, metric)}, and takes {ratio:.3g} times as long"
     return f"{about}; no baseline is as good"
 
 
+def _named(row: Row) -> str:
+    return "the accurate program" if row.kind == ACCURATE else row.name
+
+
 def _told(row: Row, metric: Metric) -> str:
-    if row.kind == ACCURATE and row.errors is None:
-        return f"the accurate program is as fast, at {_times(row)}"
-    return f"{row.name} has {_shown(_error(row, metric), metric)} at {_times(row)}"
-
-
-def _times(row: Row) -> str:
-    return f"{row.speedup:.3g}x the speed"
+    """Its error and speed-up."""
+    return f"{metric.upper()} {_shown(_error(row, metric), metric)} at {row.speedup:.3g}x the speed"
 
 
 def _shown(error: float, metric: Metric) -> str:

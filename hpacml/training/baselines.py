@@ -204,16 +204,20 @@ def _calling(name: str, function: Function, shapes: Shapes) -> Predict:
         raise ModelError(f"the baseline '{name}' is a {type(function).__name__}, not a function")
 
     def predict(x: Tensors) -> Tensors:
-        try:
-            answer = function(*map(_read_only, x))
-            arrays = [np.array(each, np.float64) for each in _all(answer)]
-        except Exception as error:
-            raise ModelError(f"the function fails: {summary(error)}") from error
+        arrays = called(function, x)
         if len(shapes) == 1 and math.prod(shapes[0]) == 1 and arrays[0].shape == (len(x[0]),):
             arrays[0] = arrays[0].reshape(-1, *shapes[0])
         return [torch.as_tensor(array, device="cpu") for array in arrays]
 
     return predict
+
+
+def called(function: Function, x: Tensors) -> list[Matrix]:
+    """Give a function of the user inputs [rows, *shape], and copy its outputs. Raises ModelError where it fails."""
+    try:
+        return [np.array(each, np.float64) for each in _all(function(*map(_read_only, x)))]
+    except Exception as error:
+        raise ModelError(f"the function fails: {summary(error)}") from error
 
 
 def _all(answer: object) -> tuple[Any, ...]:
@@ -222,7 +226,7 @@ def _all(answer: object) -> tuple[Any, ...]:
 
 def _read_only(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
     """Make a float64 array, which may be the memory that other predictors are given, too."""
-    array: np.ndarray[Any, Any] = tensor.double().numpy()
+    array: np.ndarray[Any, Any] = tensor.detach().cpu().double().numpy()
     array.flags.writeable = False
     return array
 

@@ -11,6 +11,10 @@ from torch import nn
 
 import hpacml
 from hpacml import HpacmlError, save_model
+from hpacml.evaluation.breakdown import breakdown
+from hpacml.evaluation.clocks import Turn
+from hpacml.evaluation.contestants import Contestant
+from hpacml.evaluation.remarks import remarks
 from hpacml.runtime.reports import instruments
 from tests.evaluation.programs import N, Program, Sine, patient
 
@@ -152,6 +156,96 @@ def test_a_random_program_is_told(program):
     assert any("accurate gave other results in later trials" in note for note in evaluation.notes)
 
 
+def test_a_program_that_reports_itself(program, net):
+    def run(model):
+        hpacml.report(reset=True)
+        return program(model)
+
+    row = hpacml.evaluate(run, {"net": net}, engines="compiled", **FEW)["net"]
+    assert row.engine_note == "compiled"
+    assert all(time >= 0 for time in row.events.values())
+    assert row.shares["model"] > 0
+
+
+def test_a_program_that_turns_timing_on_is_told(program, net):
+    def run(model):
+        hpacml.timing(True)
+        return program(model)
+
+    evaluation = hpacml.evaluate(run, {"net": net}, engines="torch", **FEW)
+    assert "`run` turns hpacml.timing on" in evaluation.notes[0]
+    assert not instruments.current.timing
+
+
+def test_more_cores_than_threads_are_told():
+    done = breakdown([([], 1.0)])
+    two = Contestant("two", "baseline", "", lambda: None, turns=[Turn(1.0, 2.0)])
+    assert list(remarks(two, done, threads=1)) == [
+        "two used 2 cores, more than 1: limit the threads of all its libraries"
+    ]
+    assert not list(remarks(two, done, threads=2))
+
+
+def test_a_gpu_has_finished_before_clocks_are_read(monkeypatch):
+    done = []
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: done.append("wait"))
+    hpacml.evaluate(lambda model: done.append("run") or 0.0, baselines={"zero": lambda: 0.0}, **FEW)
+    runs = [k for k, each in enumerate(done) if each == "run"]
+    assert all(done[k - 1] == done[k + 1] == "wait" for k in runs[-4:])
+    assert len(runs) == 4 + 3 + 4 + 4  # those until calls are graphs, with and without timing, come first
+
+
+@hpacml.region("""
+    tensor functor(whole: [i, j] = ([i, j]))
+    ml(infer) in(whole(a[0:n, 0:m])) out(whole(b[0:n, 0:m])) model(net) if(use)
+""")
+def doubled(a, b, n, m, net, use):
+    b[:] = 2 * a
+
+
+def test_functions_of_training_are_baselines(program):
+    given = []
+
+    def cube(x):
+        given.append(x)
+        return x[:, 0] ** 3
+
+    row = hpacml.evaluate(program, baselines={"cube": cube}, **FEW)["cube"]
+    assert row.kind == "baseline"
+    assert row.errors["max"] == pytest.approx(np.abs(program.x**3 - program.right).max())
+    assert row.engine_note == "Torch"
+    assert given[0].shape == (N, 1)
+    assert given[0].dtype == np.float64
+    assert not given[0].flags.writeable
+
+
+@pytest.mark.parametrize(("sweep", "shape"), [(0, (1, 3, 4)), (1, (3, 4)), (2, (12,))])
+def test_rows_of_functions_are_as_it_is_said(sweep, shape, monkeypatch):
+    monkeypatch.setenv("HPACML_ENGINE", "compiled")
+    a = np.arange(12.0).reshape(3, 4)
+    shapes = set()
+
+    def run(model):
+        b = np.zeros((3, 4))
+        doubled(a, b, 3, 4, model, model is not None)
+        return b
+
+    def same(x):
+        shapes.add(x.shape)
+        return x + 1
+
+    row = hpacml.evaluate(run, baselines={"same": same}, sweep=sweep, **FEW)["same"]
+    assert shapes == {shape}
+    assert row.errors["max"] == np.abs(a + 1 - 2 * a).max()
+
+
+def test_a_function_that_fails_is_a_row(program):
+    evaluation = hpacml.evaluate(program, baselines={"wrong": lambda x: x[:, 7], "mean": lambda x: x.mean()}, **FEW)
+    assert "the function fails: IndexError" in evaluation["wrong"].failed
+    assert f"an output [] for inputs of {N} rows" in evaluation["mean"].failed
+
+
 def test_a_model_that_fails_is_a_row(program, net):
     evaluation = hpacml.evaluate(program, {"none": "/nowhere/none.pt2", "net": net}, engines="torch", **FEW)
     assert "none.pt2" in evaluation["none"].failed
@@ -252,6 +346,7 @@ def growing():
     [
         (same, {}, "no models and no baselines"),
         (same, {"models": {"m": 1}, "trials": 2, "dropped": 2}, "which leaves none"),
+        (same, {"models": {"m": 1}, "trials": 9, "dropped": -1}, "which leaves none"),
         (same, {"models": {"m": 1}, "metric": "r2"}, "metric is one of rmse, mae, mape, max"),
         (same, {"models": {"m": 1}, "engines": ["fast"]}, "engines are auto, compiled, torch|engines are .*'fast'"),
         (same, {"models": {"m": 1}, "engines": []}, "engines is empty"),
@@ -262,6 +357,8 @@ def growing():
         (same, {"models": {"m": 1}, "baselines": {"m": lambda: 0}}, "'m' names two"),
         (same, {"models": ["nowhere.pt2"]}, "no model 'nowhere.pt2'"),
         (same, {"models": [nn.Linear(1, 1)]}, "give models by names"),
+        (same, {"models": nn.Linear(1, 1)}, "give models by names"),
+        (same, {"models": {"m": 1}, "sweep": -1}, "sweep is a number of dimensions"),
         (same, {"baselines": {"b": 3}}, "'b' is a int, not a function"),
         (
             same,
@@ -273,6 +370,8 @@ def growing():
         (same, {"models": {"m": 1}, "truth": [1.0, np.inf, 2.0]}, r"1 of 3 numbers .* the first at \[1\]"),
         (lambda model: None, {"models": {"m": 1}}, "which is None"),
         (lambda model: {}, {"models": {"m": 1}}, "gives no arrays"),
+        (lambda model: np.ma.array([1.0, 2.0], mask=[0, 1]), {"models": {"m": 1}}, "masked numbers"),
+        (lambda model: [[1.0], [1.0, 2.0]], {"models": {"m": 1}}, "there is no array"),
         (lambda model: "text", {"models": {"m": 1}}, "return real numbers"),
         (lambda model: np.zeros(2, complex), {"models": {"m": 1}}, "dtype complex128"),
         (lambda model: np.zeros((0, 2)), {"models": {"m": 1}}, "no numbers to compare"),

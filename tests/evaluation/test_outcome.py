@@ -90,10 +90,12 @@ def test_the_table_shows_all(evaluation):
     with console.capture() as shown:
         console.print(evaluation)
     text = shown.get()
+    assert str(evaluation).splitlines()[0].strip() == text.splitlines()[0].strip()
     for row in evaluation.rows:
         assert row.name in text
     assert "NaN (500 numbers)" in text
-    assert "failed: " in text
+    assert "failed, see below" in text
+    assert "a | b (compiled) failed: CompileError" in text
     assert "broken (torch) gives 500 of 500 numbers" in text
 
 
@@ -111,14 +113,17 @@ def _row(name, kind, seconds, rmse):
     ("others", "expected"),
     [
         ([("m", "model", 0.1, 0.2)], "m (torch) has RMSE 0.2 at 10x the speed; no baseline is as good"),
-        ([("m", "model", 2.0, 0.2)], "the accurate program is as fast, at 1x the speed: use it instead"),
-        ([("m", "model", 0.1, 0.2), ("b", "baseline", 0.05, 0.1)], "and b has 0.1 at 20x the speed: use it instead"),
+        ([("m", "model", 2.0, 0.2)], "the accurate program has RMSE 0 at 1x the speed: use it instead"),
+        (
+            [("m", "model", 0.1, 0.2), ("b", "baseline", 0.05, 0.1)],
+            "m (torch) has RMSE 0.2 at 10x the speed; b has RMSE 0.1 at 20x the speed: use it instead",
+        ),
         (
             [("m", "model", 0.1, 0.2), ("b", "baseline", 0.2, 0.1)],
-            "b has 0.1 at 5x the speed, and takes 2 times as long",
+            "b has RMSE 0.1 at 5x the speed, and takes 2 times as long",
         ),
         ([("m", "model", 0.1, 0.2), ("b", "baseline", 0.05, 0.3)], "no baseline is as good"),
-        ([("m", "model", 0.1, 0.0), ("b", "baseline", 0.1, 0.0)], "b has 0 at 10x the speed: use it instead"),
+        ([("m", "model", 0.1, 0.0), ("b", "baseline", 0.1, 0.0)], "b has RMSE 0 at 10x the speed: use it instead"),
         ([("m", "model", 0.1, 0.2), ("b", "baseline", 0.1, float("nan"))], "no baseline is as good"),
     ],
 )
