@@ -78,7 +78,7 @@ def particlefilter(app, c):
     video, seed = app.make_video(64, 65, seed=1)
     ours, theirs = np.zeros((2, 2, len(video)), np.float32)
     return (
-        lambda: app.particle_filter(video, *ours, 512, seed, False, False, False, None, None),
+        lambda: app.particle_filter(video, *ours, *ours, 512, seed, False, False, False, None, None),
         lambda: c("particle_filter", video, app.DISK, len(app.DISK), *theirs, *video.shape, 512, seed, False),
         (ours, theirs),
         1e-3,

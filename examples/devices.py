@@ -32,6 +32,13 @@ def empty_like(array, shape):
     return np.empty_like(array, shape=shape) if isinstance(array, np.ndarray) else array.new_empty(shape)
 
 
+def zeros(shape, dtype, like):
+    """An array of zeros of a dtype of NumPy's, where the array `like` is."""
+    if isinstance(like, np.ndarray):
+        return np.zeros(shape, dtype)
+    return torch.zeros(shape, dtype=getattr(torch, np.dtype(dtype).name), device=like.device)
+
+
 def on_host(array):
     """An array as NumPy's, for which a GPU is waited for."""
     return array if isinstance(array, np.ndarray) else array.cpu().numpy()

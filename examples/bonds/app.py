@@ -11,9 +11,12 @@ import hpacml
 from hpacml import approx
 
 from .. import glibc
+from ..devices import zeros
 
 CLEAN_PRICE = 89.97693786
 GUESS, GROWTH, ACCURACY, EVALUATIONS = 0.05, 1.6, 1e-8, 100
+MOST_LEFT = 1
+"""The coupons that a bond can have left one day before its maturity."""
 
 Rates = Float32[np.ndarray, "n"]
 Dates = Int32[np.ndarray, "n 4"]
@@ -52,20 +55,20 @@ def _program(real, Numbers):
                 while _earlier(maturity, 6 * periods) > issue:
                     periods += 1
                 left = 0
-                while left < periods and _earlier(maturity, 6 * left) >= now:
+                while left < min(periods, MOST_LEFT) and _earlier(maturity, 6 * left) >= now:
                     left += 1
-                amounts, times = np.empty(left, real), np.empty(left, real)
-                interest = _remaining(maturity, now, rate, amounts, times)
+                amounts, times = np.empty(MOST_LEFT, real), np.empty(MOST_LEFT, real)
+                interest = _remaining(maturity, now, rate, left, amounts, times)
                 accrued[i] = interest
-                yields[i] = _yield(amounts, times, interest + CLEAN_PRICE)
-                dirty[i] = _worth(amounts, times, yields[i])[0]
+                yields[i] = _yield(left, amounts, times, interest + CLEAN_PRICE)
+                dirty[i] = _worth(left, amounts, times, yields[i])[0]
                 clean[i] = dirty[i] - interest
 
-    def _remaining(maturity, now, rate, amounts, times):
+    def _remaining(maturity, now, rate, left, amounts, times):
         """Write what remaining coupons pay, and when, with the redemption in the last. Returns accrued interest."""
         accrued = real(0.0)
-        for k in range(len(amounts)):
-            before = len(amounts) - 1 - k
+        for k in range(left):
+            before = left - 1 - k
             start, end = _earlier(maturity, 6 * before + 6), _earlier(maturity, 6 * before)
             amounts[k] = _interest(rate, start, end)
             times[k] = _fraction(now, end)
@@ -86,19 +89,19 @@ def _program(real, Numbers):
             months += 1
         return real(30 * (months - 1) + max(0, 30 - day1) + min(30, day2)) / real(360.0)
 
-    def _worth(amounts, times, y):
+    def _worth(left, amounts, times, y):
         """What the remaining payments are worth at a yield, and their modified duration."""
         growth, price, moment = 1.0 + y / 2.0, real(0.0), real(0.0)
-        for k in range(len(amounts)):
+        for k in range(left):
             worth = amounts[k] * growth ** (-2.0 * times[k])
             price += worth
             moment += times[k] * worth
         return price, moment / growth / price
 
-    def _yield(amounts, times, dirty):
+    def _yield(left, amounts, times, dirty):
         """The yield at which the payments are worth `dirty`; 0 if none is found."""
         low, high = real(GUESS), real(GUESS * 1.1)
-        at_low, at_high = dirty - _worth(amounts, times, low)[0], dirty - _worth(amounts, times, high)[0]
+        at_low, at_high = dirty - _worth(left, amounts, times, low)[0], dirty - _worth(left, amounts, times, high)[0]
         count = 2
         lower = True  # which end moves next where both are as good
         while at_low * at_high > 0.0 and count < EVALUATIONS:
@@ -107,10 +110,10 @@ def _program(real, Numbers):
                 low += GROWTH * (low - high)
                 if low <= -2.0:
                     return real(0.0)  # there is no discount there
-                at_low = dirty - _worth(amounts, times, low)[0]
+                at_low = dirty - _worth(left, amounts, times, low)[0]
             else:
                 high += GROWTH * (high - low)
-                at_high = dirty - _worth(amounts, times, high)[0]
+                at_high = dirty - _worth(left, amounts, times, high)[0]
             if equal:
                 lower = not lower
                 count += 1
@@ -121,7 +124,7 @@ def _program(real, Numbers):
             low, high = high, low
         y = 0.5 * (low + high)
         step = before = abs(high - low)
-        worth, slope = _worth(amounts, times, y)
+        worth, slope = _worth(left, amounts, times, y)
         at = dirty - worth
         while count < EVALUATIONS:
             # The slope is relative to the worth, as in the original program, so that most steps are bisections.
@@ -135,7 +138,7 @@ def _program(real, Numbers):
             count += 1
             if abs(step) < ACCURACY:
                 break
-            worth, slope = _worth(amounts, times, y)
+            worth, slope = _worth(left, amounts, times, y)
             at = dirty - worth
             if at < 0.0:
                 low = y
@@ -169,7 +172,8 @@ value64 = _program(np.float64, Float64[np.ndarray, "n"])
 def accurate(rate, start, maturity, dtype=np.float32):
     """Accrued interest, dirty and clean price, and yield of bonds: a dictionary of arrays `dtype`[n].
 
-    Rates are float32[n], dates of issue and maturity int32[n, 4]; the program computes in `dtype`, float32 or float64.
+    Rates are float32[n], dates of issue and maturity int32[n, 4], of NumPy or, on a GPU, of Torch, and so are the
+    results; the program computes in `dtype`, float32 or float64.
     """
     return values(rate, start, maturity, dtype)
 
@@ -182,7 +186,7 @@ def values(rate, start, maturity, dtype=np.float32, multiplier=1, model=None, da
     n = len(rate)
     if n % multiplier:
         raise ValueError(f"{n} bonds are no multiple of multiplier={multiplier}, the bonds that a model takes at once")
-    results = {name: np.zeros(n, dtype) for name in ("accrued", "dirty", "clean", "forward_yield")}
+    results = {name: zeros(n, dtype, rate) for name in ("accrued", "dirty", "clean", "forward_yield")}
     program = {np.dtype(np.float32): value32, np.dtype(np.float64): value64}[np.dtype(dtype)]
     files = model is not None, database is not None, model, database
     program(rate, start, maturity, *results.values(), multiplier, *files)

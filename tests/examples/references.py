@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 SHARED = Path(__file__).parents[3] / "shared"
 
@@ -15,3 +16,11 @@ def oracle(name):
         pytest.skip(f"the reference values {path} are not here")
     with np.load(path) as file:
         return dict(file)
+
+
+def loaded(network, saved):
+    """What a network gives for the input `x` of a file with its weights, `w:` and their names."""
+    weights = {name[2:]: torch.from_numpy(each) for name, each in saved.items() if name.startswith("w:")}
+    network.load_state_dict(weights)
+    with torch.inference_mode():
+        return network(torch.from_numpy(saved["x"])).numpy()
