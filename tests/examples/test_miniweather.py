@@ -1,12 +1,16 @@
 """MiniWeather: against the original program, and against its formulas in plain NumPy for all cases and variants."""
 
+import csv
+import json
 import math
 
 import numpy as np
 import pytest
+import torch
 
 import hpacml
-from examples.miniweather import app
+from examples.experiment import Setup
+from examples.miniweather import app, experiment, interleaving, model
 from tests.examples.references import oracle
 
 CASES = "collision", "thermal", "mountain", "density_current", "injection"
@@ -162,3 +166,123 @@ def test_whole_fields_are_what_rows_are(case, variant):
     for each in (rows, fields):
         each.step(4)
     np.testing.assert_array_equal(fields.state, rows.state)
+
+
+# -- networks ----------------------------------------------------------------------------------------
+
+
+def test_the_network_is_that_of_the_original_program():
+    values = oracle("net_miniweather_k3_c4_k3_bn0.npz")
+    network = model.build(json.loads(str(values["config"])))
+    weights = {name[2:]: torch.from_numpy(value) for name, value in values.items() if name.startswith("w:")}
+    network.load_state_dict(weights, strict=True)
+    found = network(torch.from_numpy(values["x"])).numpy()
+    np.testing.assert_allclose(found, values["y"], rtol=0, atol=1e-4 * np.ptp(values["y"]))
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")  # of Torch
+@pytest.mark.parametrize("normalised", [0, 1])
+@pytest.mark.parametrize(("first", "channels", "second"), [(3, 4, 0), (4, 6, 0), (2, 6, 4), (8, 5, 6)])
+def test_networks_of_the_paper_keep_the_size_of_fields(first, channels, second, normalised):
+    sizes = {"conv1_kernel_size": first, "conv1_out_channels": channels, "conv2_kernel_size": second}
+    network = model.build({**sizes, "batchnorm": normalised, "dropout": 0.5, "structure": "..."})
+    assert network.conv1.out_channels == (channels if second else 4)
+    assert hasattr(network, "conv2") == bool(second)
+    assert sum(isinstance(each, torch.nn.BatchNorm2d) for each in network.fp) == normalised * (2 if second else 1)
+    x = torch.randn(2, 4, 9, 11)
+    assert network(x).shape == x.shape
+    assert torch.equal(network(x), network(x))
+
+
+def test_what_is_no_network_is_refused():
+    with pytest.raises(hpacml.ModelError, match=r"'kernel'.*it has conv1_kernel_size, conv1_out_channels"):
+        model.build({"kernel": 3})
+    with pytest.raises(hpacml.ModelError, match="has no 'residual'"):
+        model.build({"residual": True})
+    with pytest.raises(hpacml.ModelError, match="conv1_stride: it is an integer from 1 to 1, not 2"):
+        model.build({"conv1_stride": 2})
+    with pytest.raises(hpacml.ModelError, match=r"'depth'.*dropout, residual"):
+        model.network({"depth": 3}, [(4, 9, 11)], [(4, 9, 11)])
+
+
+def test_a_residual_network_gives_the_state_and_a_change_within_bounds():
+    network = model.network({"residual": True}, [(4, 9, 11)], [(4, 9, 11)]).eval()
+    x = torch.randn(2, 4, 9, 11)
+    x[0, 0, 0, 0] = 1e6
+    y = network(x)
+    assert 0 < (y - x)[1].abs().max() < 1
+    assert y.max() == model.BOUNDS[1]
+
+
+# -- the experiment ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """A reduced experiment, with models that are hardly trained."""
+    monkeypatch.setenv("HPACML_TRUST_FILE", str(tmp_path / "trusted"))
+    monkeypatch.setitem(experiment.SIZES, "small", experiment.Size(24, 12, training=16, validation=3, test=3, run=12))
+    setup, database, made = Setup(), tmp_path / "weather.h5", experiment.EXPERIMENT
+    made.collect(setup, database)
+    models = {}
+    for name in [*made.networks][-2:]:
+        settings = made.settings(setup) | {"network": made.networks[name], "epochs": 2, "pictures": False, "threads": 1}
+        models[name] = hpacml.train(database, model=made.factory, config=settings, out=tmp_path / f"{name}.pt2").path
+    return setup, database, models
+
+
+@pytest.mark.slow
+def test_collects_trains_and_runs(small, tmp_path):
+    setup, database, models = small
+    run, baselines = experiment.program(setup), experiment.baselines(setup, database)
+    by_hand = app.Simulation(24, 12)
+    by_hand.step(22)
+    still = by_hand.state.copy()
+    by_hand.step()
+    for _ in range(2):
+        np.testing.assert_array_equal(run(), by_hand.state)
+    np.testing.assert_array_equal(baselines["persistence"](), still)
+    for path in models.values():
+        state = run(model=str(path))
+        assert 0 < interleaving.rmse(state, by_hand.state) < np.inf
+        np.testing.assert_array_equal(run(model=str(path)), state)
+    run(database=str(tmp_path / "run.h5"))
+    hpacml.flush()
+    with hpacml.open_database(tmp_path / "run.h5") as data:
+        assert len(data["miniweather"]) == 12
+
+    files = experiment.EXPERIMENT.figures(setup, tmp_path / "figures", models)
+    assert {file.name for file in files} == {
+        "figure9.json",
+        *(
+            f"{name}.{end}"
+            for name in ("fields", "interleaving", "relative_error", "patterns")
+            for end in ("csv", "png")
+        ),
+    }
+    told = json.loads((tmp_path / "figures" / "figure9.json").read_text())
+    assert told["rmse after a step"].keys() == {*models, "persistence"}
+    assert told["model"] == min(models, key=told["rmse after a step"].get)
+    assert all(told["finite"].values())
+    rows = {}
+    for file in files:
+        if file.suffix == ".png":
+            assert file.read_bytes().startswith(b"\x89PNG")
+        elif file.suffix == ".csv":
+            rows[file.stem] = list(csv.DictReader(file.read_text().splitlines()))
+            assert all(math.isfinite(float(x)) for row in rows[file.stem] for n, x in row.items() if n != "pattern")
+    assert [len(rows[name]) for name in ("fields", "interleaving", "relative_error")] == [16 * 28, 12, 1001]
+    assert [row["pattern"] for row in rows["patterns"]] == [*interleaving.PATTERNS]
+    curves = rows["interleaving"]
+    assert {"persistence", *interleaving.PATTERNS} < curves[0].keys()
+    assert float(curves[0]["1:1"]) == 0 < float(curves[1]["1:1"])
+    assert float(curves[0]["0:1"]) == pytest.approx(told["rmse after a step"][told["model"]], rel=1e-5)
+    assert float(curves[-1]["1:1"]) == pytest.approx(told["rmse after 12 steps"]["1:1"], rel=1e-5)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_it_says_so(tmp_path):
+    setup = Setup(device="cuda")
+    for part in (experiment.program, lambda setup: experiment.collect(setup, tmp_path / "weather.h5")):
+        with pytest.raises(hpacml.DeviceError, match=r"the device is 'cuda'.*choose 'cpu'"):
+            part(setup)
