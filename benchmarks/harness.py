@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from hpacml.evaluation import clocks
+
 ROUNDS = 30
 CLOCKS = ("wall", "cpu")
 TURN = 0.001
@@ -26,19 +28,15 @@ class Turn:
 def rounds(calls: Mapping[str, Callable], count=ROUNDS) -> dict[str, list[Turn]]:
     """One turn of each named call in each of `count` rounds.
 
-    Each round begins with another call, and every second one goes backwards: what other programs do and what the call
-    before leaves in the caches meets all alike. An untimed call before each turn brings the memory back.
+    An untimed call before each turn brings the memory back.
     """
-    names = list(calls)
     repeats = {name: _repeats(call) for name, call in calls.items()}
-    turns = {name: [] for name in names}
+    turns = {name: [] for name in calls}
     collects = gc.isenabled()
     gc.disable()
     try:
-        for number in range(count):
-            first = number % len(names)
-            order = names[first:] + names[:first]
-            for name in order[:: -1 if number % 2 else 1]:
+        for order in clocks.rounds(list(calls), count):
+            for name in order:
                 turns[name].append(_turn(calls[name], repeats[name]))
     finally:
         if collects:

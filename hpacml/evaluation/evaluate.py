@@ -19,7 +19,7 @@ from hpacml.evaluation.lineup import File, Models, contestants_of
 from hpacml.evaluation.measured import Row
 from hpacml.evaluation.outcome import Evaluation
 from hpacml.evaluation.quality import Quality
-from hpacml.evaluation.remarks import engine_note, general, remarks
+from hpacml.evaluation.remarks import disturbed, engine_note, general, remarks
 from hpacml.runtime.databases.runs import this_run
 from hpacml.runtime.reports import instruments
 from hpacml.training.scores import METRICS, Metric
@@ -170,6 +170,7 @@ def _outcome(
     rows = tuple(_row(each, accurate, truth, protocol.dropped, details.get(id(each))) for each in contestants)
     done = len(accurate.turns)
     notes = [note for each in contestants for note in remarks(each, details.get(id(each)), protocol.threads)]
+    notes += [note for row in rows for note in disturbed(row)]
     told = asdict(this_run())
     return Evaluation(
         rows,

@@ -6,7 +6,11 @@ from collections.abc import Iterator
 
 from hpacml.evaluation import quality as qualities
 from hpacml.evaluation.breakdown import Breakdown
-from hpacml.evaluation.contestants import Contestant
+from hpacml.evaluation.contestants import ACCURATE, Contestant
+from hpacml.evaluation.measured import Row
+
+FAR = 1.1
+"""Means that are so much beyond the quartiles of the ratios are those of few trials."""
 
 BRIEF = 1e-3
 """Runs of fewer seconds tell nothing of the cores that they use: reading the clocks is a part of them."""
@@ -30,6 +34,18 @@ def general(done: int, trials: int, seconds: float | None, is_measured: bool) ->
         yield f"it ended after {done} of {trials} trials, as {seconds:g} s were over"
     if is_measured:
         yield "`run` turns hpacml.timing on, so that times are those of measured regions: leave that to this function"
+
+
+def disturbed(row: Row) -> Iterator[str]:
+    """What is to be said of a speed-up of means that most trials do not show."""
+    if row.speedup is None or row.paired is None or row.kind == ACCURATE:
+        return
+    low, median, high = row.paired
+    if not low / FAR <= row.speedup <= high * FAR:
+        yield (
+            f"{row.title} has a speed-up of {row.speedup:.3g}x of mean times, but {median:.3g}x in the median trial "
+            f"({low:.3g} to {high:.3g}): something has disturbed single trials, so measure again"
+        )
 
 
 def remarks(contestant: Contestant, detail: Breakdown | None, threads: int) -> Iterator[str]:

@@ -1,4 +1,7 @@
-"""What the rows of an evaluation say to somebody who would use a model."""
+"""What the rows of an evaluation say to somebody who would use a model.
+
+Speeds are the medians of the ratios in each trial, which a disturbed trial does not move as it moves means.
+"""
 
 from __future__ import annotations
 
@@ -35,12 +38,12 @@ def _of_model(model: Row, others: Sequence[Row], metric: Metric) -> str:
         return f"gives {model.not_finite} numbers that are NaN or infinite: it is of no use"
     about = f"has {_told(model, metric)}"
     good = [other for other in others if _error(other, metric) <= CLOSE * error]
-    if fast := [other for other in good if _time(other) <= CLOSE * _time(model)]:
-        best = min(fast, key=lambda other: (_error(other, metric), _time(other)))
+    if fast := [other for other in good if CLOSE * _speed(other) >= _speed(model)]:
+        best = min(fast, key=lambda other: (_error(other, metric), -_speed(other)))
         return f"{about}; {_named(best)} has {_told(best, metric)}: use it instead"
     if baselines := [other for other in good if other.kind == "baseline"]:
-        best = min(baselines, key=_time)
-        ratio = _time(best) / _time(model)
+        best = max(baselines, key=_speed)
+        ratio = _speed(model) / _speed(best)
         return f"{about}; {best.name} has {_told(best, metric)}, and takes {ratio:.3g} times as long"
     return f"{about}; no baseline is as good"
 
@@ -51,7 +54,7 @@ def _named(row: Row) -> str:
 
 def _told(row: Row, metric: Metric) -> str:
     """Its error and speed-up."""
-    return f"{metric.upper()} {_shown(_error(row, metric), metric)} at {row.speedup:.3g}x the speed"
+    return f"{metric.upper()} {_shown(_error(row, metric), metric)} at {_speed(row):.3g}x the speed"
 
 
 def _shown(error: float, metric: Metric) -> str:
@@ -64,5 +67,5 @@ def _error(row: Row, metric: Metric) -> float:
     return 0.0 if error is None else error
 
 
-def _time(row: Row) -> float:
-    return row.mean or math.inf
+def _speed(row: Row) -> float:
+    return 0.0 if row.paired is None else row.paired.median

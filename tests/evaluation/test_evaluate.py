@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,9 +13,10 @@ from torch import nn
 import hpacml
 from hpacml import HpacmlError, save_model
 from hpacml.evaluation.breakdown import breakdown
-from hpacml.evaluation.clocks import Turn
+from hpacml.evaluation.clocks import Spread, Turn
 from hpacml.evaluation.contestants import Contestant
-from hpacml.evaluation.remarks import remarks
+from hpacml.evaluation.measured import Row
+from hpacml.evaluation.remarks import disturbed, remarks
 from hpacml.runtime.reports import instruments
 from tests.evaluation.programs import N, Program, Sine, patient
 
@@ -52,7 +54,7 @@ def test_rows_are_of_what_ran(program, net):
     assert line.events["program"] > 0 == line.events["model"]
     assert accurate.events["body"] > 0
     assert (by_torch.engine_note, compiled.engine_note) == ("Torch", "compiled")
-    assert not evaluation.notes
+    assert not [note for note in evaluation.notes if "disturbed" not in note]
 
 
 def test_the_time_of_a_run_is_shared_out(program, net):
@@ -184,6 +186,16 @@ def test_more_cores_than_threads_are_told():
         "two used 2 cores, more than 1: limit the threads of all its libraries"
     ]
     assert not list(remarks(two, done, threads=2))
+
+
+def test_means_of_few_trials_are_told():
+    """One of five trials of the accurate program took a hundred times as long."""
+    paired = Spread.of([100.0, 1.0, 1.0, 1.0, 1.0])
+    row = Row("m", "model", "torch", (1.0,) * 5, (1.0,) * 5, 104 / 5, paired)
+    (note,) = disturbed(row)
+    assert "20.8x of mean times, but 1x in the median trial" in note
+    assert not list(disturbed(replace(row, speedup=1.05)))
+    assert not list(disturbed(Row("m", "model", "torch", failed="it failed")))
 
 
 def test_a_gpu_has_finished_before_clocks_are_read(monkeypatch):
@@ -328,7 +340,7 @@ def test_trials_end_in_time(program):
 def test_what_is_as_good_and_as_fast_is_told(program, net):
     calls = {"exact": lambda: program.right, "far": lambda: program.right + 100}
     evaluation = hpacml.evaluate(program, {"net": net}, baselines=calls, engines="torch", **FEW)
-    assert "use it instead" in evaluation.verdict()
+    assert "has RMSE 0 at" in evaluation.verdict()
     assert "far" not in evaluation.verdict()
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 
 import hpacml
 from hpacml import HpacmlError
+from hpacml.evaluation.clocks import Spread
 from hpacml.evaluation.measured import Row
 from hpacml.evaluation.outcome import Evaluation
 from tests.evaluation.programs import Sine
@@ -100,13 +101,14 @@ def test_the_table_shows_all(evaluation):
 
 
 def rows(*others):
-    accurate = Row("accurate", "accurate", "", (1.0,), (1.0,), 1.0)
+    accurate = Row("accurate", "accurate", "", (1.0,), (1.0,), 1.0, Spread(1.0, 1.0, 1.0))
     return (accurate, *(_row(*each) for each in others))
 
 
 def _row(name, kind, seconds, rmse):
     errors = {"rmse": rmse, "mae": rmse, "mape": rmse, "max": rmse, "rows": 1, "per_output": []}
-    return Row(name, kind, "torch" if kind == "model" else "", (seconds,), (seconds,), 1 / seconds, errors=errors)
+    engine, speed = "torch" if kind == "model" else "", 1 / seconds
+    return Row(name, kind, engine, (seconds,), (seconds,), speed, Spread(speed, speed, speed), errors)
 
 
 @pytest.mark.parametrize(
