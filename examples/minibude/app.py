@@ -194,8 +194,11 @@ def load_deck(folder):
     return Deck(*molecules, forces, poses)
 
 
-def synthetic_deck(ligand=334, protein=334, poses=65_536, seed=0):
-    """A deck of random molecules that are about as dense as real ones, with the types of atoms of a protein."""
+def synthetic_deck(ligand=334, protein=334, poses=65_536, seed=0, density=0.01):
+    """A deck of random molecules of so many atoms, with the types of atoms of a protein.
+
+    `density` is that of atoms in a cubic angstrom: proteins have 0.05, and every eighth atom of one 0.006.
+    """
     chance = np.random.default_rng(seed)
     forces = ForceField(
         np.array([APOLAR, APOLAR, CHARGED, CHARGED, 68, DONOR_OR_ACCEPTOR], np.int32),
@@ -205,16 +208,16 @@ def synthetic_deck(ligand=334, protein=334, poses=65_536, seed=0):
     )
     share = [0.6, 0.18, 0.01, 0.01, 0.15, 0.05]
     molecules = (
-        Atoms(*_ball(chance, count), chance.choice(len(share), count, p=share).astype(np.int32))
+        Atoms(*_ball(chance, count, density), chance.choice(len(share), count, p=share).astype(np.int32))
         for count in (ligand, protein)
     )
     return Deck(*molecules, forces, random_poses(poses, seed))
 
 
-def _ball(chance, count):
-    """Random points, 0.01 in a unit of volume, in a ball that rotates around a point inside: float32[3, count]."""
+def _ball(chance, count, density):
+    """Random points, so many in a unit of volume, in a ball that rotates around a point inside: float32[3, count]."""
     direction = chance.standard_normal((3, count))
-    radius = np.cbrt(chance.random(count) * count / (0.01 * 4 / 3 * np.pi))
+    radius = np.cbrt(chance.random(count) * count / (density * 4 / 3 * np.pi))
     points = direction / np.linalg.norm(direction, axis=0) * radius - [[0.0], [0.0], [10.0]]
     return points.astype(np.float32)
 

@@ -176,7 +176,7 @@ def test_the_experiment_from_data_to_energies_by_a_model(tmp_path, monkeypatch):
     trained = hpacml.train(data, model=this.factory, config=settings, out=tmp_path / "net.pt2", quiet=True)
     run = this.program(setup)
     accurate, found = run(), run(model=str(trained.path))
-    deck = app.synthetic_deck(60, 60, 640)
+    deck = app.synthetic_deck(60, 60, 640, density=experiment.DENSITY)
     expected = app.accurate(deck, deck.poses[:, 600:620].copy())  # as many as have 72,000 pairs of atoms
     np.testing.assert_array_equal(accurate, expected)
     assert found.shape == (20,)
@@ -187,6 +187,8 @@ def test_the_experiment_from_data_to_energies_by_a_model(tmp_path, monkeypatch):
     assert simple["median"] == pytest.approx(np.full(20, np.median(known)))
     assert simple["mean"] == pytest.approx(np.full(20, known.mean()), rel=1e-5)
     assert np.corrcoef(simple["every 4th atom"], accurate)[0, 1] > 0.5
+    pictures = this.figures(setup, tmp_path, {"net": trained.path})
+    assert [each.read_bytes()[:4] for each in pictures] == [b"\x89PNG"]
 
 
 def test_decks_with_few_poses_get_others(tmp_path, monkeypatch):
