@@ -26,8 +26,6 @@ from examples.workflow import NAMES, Workflow
 from examples.workflow import front as searched
 from tests.examples import tiny
 
-HERE = [name for name in NAMES if (Path("examples") / name / "experiment.py").exists()]
-
 
 def driver(*arguments):
     """Run the driver in this process; its exit code, and all that it says on one line."""
@@ -353,7 +351,7 @@ def test_an_evaluation_has_all_points_and_rows_and_goes_on(tmp_path, monkeypatch
     said = []
     works = {
         name: Workflow(tiny.experiment(name, monkeypatch.setattr), Setup(), tmp_path / name, say=said.append)
-        for name in HERE
+        for name in NAMES
     }
     results = tmp_path / "results"
     assert evaluate_all(works, results, jobs=1, effort=tiny.EFFORT) == []

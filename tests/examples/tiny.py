@@ -14,7 +14,7 @@ from examples.experiment import Experiment
 SIZES = {
     "minibude": {"training": 600, "first": 600, "poses": 64, "fewest": 64, "atoms": 12},
     "binomial_options": {"training": 400, "first": 400, "options": 100, "steps": 16},
-    "miniweather": {"nx": 12, "nz": 6, "train": 14, "validation": 3, "test": 3, "shown": 4},
+    "miniweather": {"nx": 12, "nz": 6, "training": 14, "validation": 3, "test": 3, "run": 4},
 }
 NETWORKS = 2
 EFFORT = Effort(trials=3, dropped=1, pairs=1, rounds=1)
@@ -26,7 +26,7 @@ def experiment(name: str, put: Put = setattr) -> Experiment:
     """An experiment with little data, two networks and two epochs; `put` changes the sizes in its module."""
     module = import_module(f"examples.{name}.experiment")
     if name in SIZES:
-        put(module, "SIZES", {"small": _resized(module.SIZES["small"], SIZES[name])})
+        put(module, "SIZES", {"small": module.SIZES["small"]._replace(**SIZES[name])})
     if name == "bonds":
         put(module, "TRAINING", {"small": range(400)})
         put(module, "UNSEEN", {"small": range(400, 500)})
@@ -41,10 +41,6 @@ def experiment(name: str, put: Put = setattr) -> Experiment:
         settings=lambda setup: {**whole.settings(setup), "epochs": 2, "pictures": False},
         networks=dict(list(whole.networks.items())[:NETWORKS]),
     )
-
-
-def _resized(size, fields):
-    return size._replace(**fields) if isinstance(size, tuple) else replace(size, **fields)
 
 
 if __name__ == "__main__":
