@@ -43,6 +43,16 @@ def test_a_text(monkeypatch: pytest.MonkeyPatch) -> None:
     assert TEXT.text() == "usual"
 
 
+@pytest.mark.parametrize("before", [None, "", "other"])
+def test_a_text_for_a_while(before: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    if before is not None:
+        monkeypatch.setenv("HPACML_TEST", before)
+    with pytest.raises(ZeroDivisionError), TEXT.during("meanwhile"):
+        assert TEXT.text() == "meanwhile"
+        raise ZeroDivisionError
+    assert os.environ.get("HPACML_TEST") == before
+
+
 @pytest.mark.parametrize(("switch", "texts", "other"), SWITCHES)
 def test_a_switch(switch: Switch, texts: dict[str, bool], other: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert switch.is_on() is texts[""]
