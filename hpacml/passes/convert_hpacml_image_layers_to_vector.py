@@ -105,25 +105,28 @@ class _Lowering:
     # -- memory --------------------------------------------------------------------------------------
 
     def _sorted(self, builder: Builder) -> SSAValue:
-        """A copy of the source, where column `q` of `r` is column `apart * q + r`."""
+        """A copy of the source, where column `q` of `r` is column `apart * q + r`, of those that windows take.
+
+        What a row has of a `q` is copied together, which LLVM makes loads of vectors and shuffles of.
+        """
         source, apart = self.source, self.apart
-        columns = -(-source.width // apart)
-        type = MemRefType(self.element, [source.channels, source.height, apart, columns])
+        whole, left = divmod(source.width, apart)
+        type = MemRefType(self.element, [source.channels, source.height, apart, whole + bool(left)])
         memory = allocated(type, builder)
+        taken = sorted({tap % apart for tap in self._taps})
 
         def row(place: Sequence[SSAValue], inner: Builder) -> None:
-            c, y, r = place
-            last = inner.insert(arith.SubiOp(inner.index(source.width - 1), r)).result
-            count = plus(inner.insert(arith.DivUIOp(last, inner.index(apart))).result, 1, inner)
+            def columns(q: SSAValue, count: int, inmost: Builder) -> None:
+                x = times(q, apart, inmost)
+                for r in [r for r in taken if r < count]:
+                    pixel = inmost.insert(memref.LoadOp.get(self.op.source, [*place, plus(x, r, inmost)])).res
+                    inmost.insert(memref.StoreOp.get(pixel, memory, [*place, inmost.index(r), q]))
 
-            def column(q: SSAValue, inmost: Builder) -> None:
-                x = inmost.insert(arith.AddiOp(times(q, apart, inmost), r)).result
-                pixel = inmost.insert(memref.LoadOp.get(self.op.source, [c, y, x])).res
-                inmost.insert(memref.StoreOp.get(pixel, memory, [c, y, r, q]))
+            loop(inner.index(whole), 1, inner, lambda q, inmost: columns(q, apart, inmost))
+            if left:
+                columns(inner.index(whole), left, inner)
 
-            loop(count, 1, inner, column)
-
-        nest([source.channels, source.height, apart], builder, row)
+        nest([source.channels, source.height], builder, row)
         return memory
 
     def _load(self, c: SSAValue, y: SSAValue, columns: Columns, tap: int, v: Vectors) -> SSAValue:

@@ -251,64 +251,61 @@ func.func @pool(%x: memref<1x4x16xf32>, %y: memref<1x2x8xf32>) {
 // CHECK-NEXT:      %6 = arith.constant 0 : index
 // CHECK-NEXT:      %7 = arith.constant 1 : index
 // CHECK-NEXT:      scf.for %8 = %6 to %5 step %7 {
-// CHECK-NEXT:        %9 = arith.constant 2 : index
+// CHECK-NEXT:        %9 = arith.constant 8 : index
 // CHECK-NEXT:        %10 = arith.constant 0 : index
 // CHECK-NEXT:        %11 = arith.constant 1 : index
 // CHECK-NEXT:        scf.for %12 = %10 to %9 step %11 {
-// CHECK-NEXT:          %13 = arith.constant 15 : index
-// CHECK-NEXT:          %14 = arith.subi %13, %12 : index
-// CHECK-NEXT:          %15 = arith.constant 2 : index
-// CHECK-NEXT:          %16 = arith.divui %14, %15 : index
-// CHECK-NEXT:          %17 = arith.constant 1 : index
-// CHECK-NEXT:          %18 = arith.addi %16, %17 : index
-// CHECK-NEXT:          %19 = arith.constant 0 : index
-// CHECK-NEXT:          %20 = arith.constant 1 : index
-// CHECK-NEXT:          scf.for %21 = %19 to %18 step %20 {
-// CHECK-NEXT:            %22 = arith.constant 2 : index
-// CHECK-NEXT:            %23 = arith.muli %21, %22 : index
-// CHECK-NEXT:            %24 = arith.addi %23, %12 : index
-// CHECK-NEXT:            %25 = memref.load %x[%4, %8, %24] : memref<1x4x16xf32>
-// CHECK-NEXT:            memref.store %25, %0[%4, %8, %12, %21] : memref<1x4x2x8xf32>
-// CHECK-NEXT:          }
+// CHECK-NEXT:          %13 = arith.constant 2 : index
+// CHECK-NEXT:          %14 = arith.muli %12, %13 : index
+// CHECK-NEXT:          %15 = arith.constant 0 : index
+// CHECK-NEXT:          %16 = arith.addi %14, %15 : index
+// CHECK-NEXT:          %17 = memref.load %x[%4, %8, %16] : memref<1x4x16xf32>
+// CHECK-NEXT:          %18 = arith.constant 0 : index
+// CHECK-NEXT:          memref.store %17, %0[%4, %8, %18, %12] : memref<1x4x2x8xf32>
+// CHECK-NEXT:          %19 = arith.constant 1 : index
+// CHECK-NEXT:          %20 = arith.addi %14, %19 : index
+// CHECK-NEXT:          %21 = memref.load %x[%4, %8, %20] : memref<1x4x16xf32>
+// CHECK-NEXT:          %22 = arith.constant 1 : index
+// CHECK-NEXT:          memref.store %21, %0[%4, %8, %22, %12] : memref<1x4x2x8xf32>
 // CHECK-NEXT:        }
 // CHECK-NEXT:      }
 // CHECK-NEXT:    }
-// CHECK-NEXT:    %26 = arith.constant 1 : index
-// CHECK-NEXT:    %27 = arith.constant 0 : index
-// CHECK-NEXT:    %28 = arith.constant 1 : index
-// CHECK-NEXT:    scf.for %29 = %27 to %26 step %28 {
-// CHECK-NEXT:      %30 = arith.constant 2 : index
-// CHECK-NEXT:      %31 = arith.constant 0 : index
-// CHECK-NEXT:      %32 = arith.constant 1 : index
-// CHECK-NEXT:      scf.for %33 = %31 to %30 step %32 {
-// CHECK-NEXT:        %34 = arith.constant 0 : index
+// CHECK-NEXT:    %23 = arith.constant 1 : index
+// CHECK-NEXT:    %24 = arith.constant 0 : index
+// CHECK-NEXT:    %25 = arith.constant 1 : index
+// CHECK-NEXT:    scf.for %26 = %24 to %23 step %25 {
+// CHECK-NEXT:      %27 = arith.constant 2 : index
+// CHECK-NEXT:      %28 = arith.constant 0 : index
+// CHECK-NEXT:      %29 = arith.constant 1 : index
+// CHECK-NEXT:      scf.for %30 = %28 to %27 step %29 {
+// CHECK-NEXT:        %31 = arith.constant 0 : index
+// CHECK-NEXT:        %32 = arith.constant 0 : index
+// CHECK-NEXT:        %33 = arith.addi %31, %32 : index
+// CHECK-NEXT:        %34 = arith.constant dense<0.000000e+00> : vector<8xf32>
 // CHECK-NEXT:        %35 = arith.constant 0 : index
-// CHECK-NEXT:        %36 = arith.addi %34, %35 : index
-// CHECK-NEXT:        %37 = arith.constant dense<0.000000e+00> : vector<8xf32>
-// CHECK-NEXT:        %38 = arith.constant 0 : index
-// CHECK-NEXT:        %39 = arith.constant 2 : index
-// CHECK-NEXT:        %40 = arith.constant 1 : index
-// CHECK-NEXT:        %41 = scf.for %42 = %38 to %39 step %40 iter_args(%43 = %37) -> (vector<8xf32>) {
-// CHECK-NEXT:          %44 = arith.constant 2 : index
-// CHECK-NEXT:          %45 = arith.muli %33, %44 : index
-// CHECK-NEXT:          %46 = arith.constant 1 : index
-// CHECK-NEXT:          %47 = arith.muli %42, %46 : index
-// CHECK-NEXT:          %48 = arith.addi %45, %47 : index
-// CHECK-NEXT:          %49 = arith.constant 0 : index
-// CHECK-NEXT:          %50 = arith.constant 0 : index
-// CHECK-NEXT:          %51 = arith.addi %36, %50 : index
-// CHECK-NEXT:          %52 = vector.load %0[%29, %48, %49, %51] : memref<1x4x2x8xf32>, vector<8xf32>
-// CHECK-NEXT:          %53 = arith.addf %43, %52 : vector<8xf32>
-// CHECK-NEXT:          %54 = arith.constant 1 : index
-// CHECK-NEXT:          %55 = arith.constant 0 : index
-// CHECK-NEXT:          %56 = arith.addi %36, %55 : index
-// CHECK-NEXT:          %57 = vector.load %0[%29, %48, %54, %56] : memref<1x4x2x8xf32>, vector<8xf32>
-// CHECK-NEXT:          %58 = arith.addf %53, %57 : vector<8xf32>
-// CHECK-NEXT:          scf.yield %58 : vector<8xf32>
+// CHECK-NEXT:        %36 = arith.constant 2 : index
+// CHECK-NEXT:        %37 = arith.constant 1 : index
+// CHECK-NEXT:        %38 = scf.for %39 = %35 to %36 step %37 iter_args(%40 = %34) -> (vector<8xf32>) {
+// CHECK-NEXT:          %41 = arith.constant 2 : index
+// CHECK-NEXT:          %42 = arith.muli %30, %41 : index
+// CHECK-NEXT:          %43 = arith.constant 1 : index
+// CHECK-NEXT:          %44 = arith.muli %39, %43 : index
+// CHECK-NEXT:          %45 = arith.addi %42, %44 : index
+// CHECK-NEXT:          %46 = arith.constant 0 : index
+// CHECK-NEXT:          %47 = arith.constant 0 : index
+// CHECK-NEXT:          %48 = arith.addi %33, %47 : index
+// CHECK-NEXT:          %49 = vector.load %0[%26, %45, %46, %48] : memref<1x4x2x8xf32>, vector<8xf32>
+// CHECK-NEXT:          %50 = arith.addf %40, %49 : vector<8xf32>
+// CHECK-NEXT:          %51 = arith.constant 1 : index
+// CHECK-NEXT:          %52 = arith.constant 0 : index
+// CHECK-NEXT:          %53 = arith.addi %33, %52 : index
+// CHECK-NEXT:          %54 = vector.load %0[%26, %45, %51, %53] : memref<1x4x2x8xf32>, vector<8xf32>
+// CHECK-NEXT:          %55 = arith.addf %50, %54 : vector<8xf32>
+// CHECK-NEXT:          scf.yield %55 : vector<8xf32>
 // CHECK-NEXT:        }
-// CHECK-NEXT:        %59 = arith.constant dense<4.000000e+00> : vector<8xf32>
-// CHECK-NEXT:        %60 = arith.divf %41, %59 : vector<8xf32>
-// CHECK-NEXT:        vector.store %60, %y[%29, %33, %36] : memref<1x2x8xf32>, vector<8xf32>
+// CHECK-NEXT:        %56 = arith.constant dense<4.000000e+00> : vector<8xf32>
+// CHECK-NEXT:        %57 = arith.divf %38, %56 : vector<8xf32>
+// CHECK-NEXT:        vector.store %57, %y[%26, %30, %33] : memref<1x2x8xf32>, vector<8xf32>
 // CHECK-NEXT:      }
 // CHECK-NEXT:    }
 // CHECK-NEXT:    memref.dealloc %0 : memref<1x4x2x8xf32>

@@ -91,6 +91,7 @@ LAYERS: dict[str, Callable[[], list[Any]]] = {
     "same": lambda: [nn.Conv2d(C, 9, (3, 5), padding="same"), nn.Tanh()],
     "even": lambda: [nn.Conv2d(C, C, 2, padding="same"), nn.LeakyReLU(), nn.Conv2d(C, C, 4, padding="same")],
     "strides": lambda: [nn.Conv2d(C, 3, (2, 3), (2, 3), padding=(1, 2))],
+    "far apart": lambda: [nn.Conv2d(C, 3, 2, (3, 5)), nn.MaxPool2d((1, 2), (1, 3), dilation=(1, 2))],
     "dilation": lambda: [nn.Conv2d(C, 2, 3, dilation=(2, 3), padding=2, bias=False)],
     "groups": lambda: [nn.Conv2d(C, 10, 3, groups=2), nn.Conv2d(10, 10, (1, 3), groups=10)],
     "all": lambda: [nn.Conv2d(C, C, 3, (1, 2), (2, 1), (1, 2), groups=2), nn.GELU()],
