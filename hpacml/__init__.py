@@ -24,6 +24,7 @@ from hpacml.frontend.plain import approx, prange
 from hpacml.moved import find_moved
 
 if TYPE_CHECKING:
+    from hpacml.embedding.module_function import compile
     from hpacml.evaluation.evaluate import evaluate
     from hpacml.frontend.functor import functor
     from hpacml.frontend.kernel import kernel
@@ -51,6 +52,7 @@ __all__ = [
     "Normalize",
     "Residual",
     "approx",
+    "compile",
     "evaluate",
     "fallbacks",
     "flush",
@@ -70,6 +72,7 @@ __all__ = [
 ]
 
 _LAZY = {
+    "compile": "hpacml.embedding.module_function",
     "functor": "hpacml.frontend.functor",
     "kernel": "hpacml.frontend.kernel",
     "region": "hpacml.frontend.region",

@@ -69,7 +69,7 @@ REPORTING = {"expand": f"{STAGES['expand']}{{report=true}}"}
 
 MLIR_PIPELINE = (
     "builtin.module("
-    "canonicalize,cse,loop-invariant-code-motion,"
+    "convert-linalg-to-loops,canonicalize,cse,loop-invariant-code-motion,"
     # Half precision: computed in f32, and rounded by integer arithmetic where a processor cannot.
     "arith-emulate-unsupported-floats{source-types=bf16 target-type=f32},math-extend-to-supported-types,"
     "memref-expand,expand-strided-metadata,lower-affine,"
@@ -80,7 +80,7 @@ MLIR_PIPELINE = (
     "finalize-memref-to-llvm{use-generic-functions=true},convert-func-to-llvm,convert-cf-to-llvm,"
     "canonicalize,cse,reconcile-unrealized-casts)"
 )
-"""From func, scf, memref, arith, math and llvm to the llvm dialect, by upstream MLIR 22."""
+"""From func, scf, affine, linalg on memrefs, memref, arith, math and llvm to the llvm dialect, by upstream MLIR 22."""
 
 MLIR_OUTLINING = "builtin.module(canonicalize,cse,gpu-launch-sink-index-computations,gpu-kernel-outlining)"
 """The body of each launch becomes a kernel in a `gpu.module` of its own, which `gpu.launch_func` launches."""

@@ -24,6 +24,7 @@ FLOORS = [
     ["hpacml.backend"],
     ["hpacml.runtime"],
     ["hpacml.frontend"],
+    ["hpacml.embedding"],
     ["hpacml.training"],
     ["hpacml.evaluation"],
     ["hpacml.searching"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
+from functools import partial
 from typing import Any
 
 from hpacml.errors import CompileError, MapError
@@ -11,8 +12,9 @@ from hpacml.frontend import placement
 from hpacml.frontend.dispatch import Dispatcher
 from hpacml.frontend.python import bundles
 from hpacml.frontend.python.annotations import ArrayParameter, BundleParameter, OpaqueParameter, Parameter, leaves
-from hpacml.frontend.python.definition import THERE, Definition
+from hpacml.frontend.python.definition import NO_CONSTANTS, THERE, Definition
 from hpacml.frontend.python.types import NeedsValue
+from hpacml.frontend.remembered import code_of
 
 
 def dispatcher(
@@ -22,7 +24,7 @@ def dispatcher(
     parameters = kernel.parameters
     if any(isinstance(each, BundleParameter | OpaqueParameter) or _may_be_none(each) for each in parameters):
         return _Chooser(kernel, target)
-    return Dispatcher(kernel, target)
+    return Dispatcher(kernel, partial(code_of, kernel), target)
 
 
 def _may_be_none(parameter: Parameter) -> bool:
@@ -44,8 +46,11 @@ class _Chooser:
         self._asked: list[str] = []
         """Those of which the code depends on whether they are None."""
         self._codes: dict[object, Dispatcher] = {}
-        self._only = None if self._has_bundles or self._optional else Dispatcher(kernel, target)
+        self._only = None if self._has_bundles or self._optional else self._dispatcher()
         """What calls the code as long as no argument chooses it."""
+
+    def _dispatcher(self, constants: Mapping[str, object] = NO_CONSTANTS) -> Dispatcher:
+        return Dispatcher(self._kernel, partial(code_of, self._kernel), self._target, constants)
 
     def __call__(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> object:
         """Run the kernel. Raises what `Dispatcher` does."""
@@ -77,7 +82,7 @@ class _Chooser:
                 self._require_constant(need, chosen[need.name])
             known = list(self._positions)
             constants = {**{known[k]: None for k in absent}, **there, **chosen}
-            found = self._codes[key] = Dispatcher(self._kernel, self._target, constants)
+            found = self._codes[key] = self._dispatcher(constants)
         return found
 
     def _choose_by(self, need: NeedsValue, value: object) -> None:

@@ -8,7 +8,7 @@ from ctypes import addressof
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Integral, Number, Real
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import numpy as np
 
@@ -17,10 +17,10 @@ from hpacml.dtypes import BY_LONG_NAME, DTYPES
 from hpacml.errors import MapError
 from hpacml.frontend import placement, tracers
 from hpacml.frontend.python.annotations import ArrayParameter, OpaqueParameter, Parameter, ScalarParameter, leaves
-from hpacml.frontend.python.definition import NO_CONSTANTS, THERE, Definition
+from hpacml.frontend.python.definition import NO_CONSTANTS, THERE, Interface
 from hpacml.frontend.python.size_rules import size_rules
 from hpacml.frontend.python.types import ScalarType
-from hpacml.frontend.remembered import Code, code_of
+from hpacml.frontend.remembered import Code
 from hpacml.frontend.returning import Read, reader
 from hpacml.locks import Order, lock
 from hpacml.runtime.arrays.changes import note_writes
@@ -49,6 +49,10 @@ prerequisites.add(_define_operators)
 _compiling = lock(Order.COMPILING)
 
 
+CodeOf: TypeAlias = Callable[[tuple[Layout, ...], Mapping[str, object], Instruments, str | None], Code]
+"""Gives the code for arrays of these layouts and for constants, with the instruments, on a chip or on the host."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)  # keys contain it, so it is hashed by identity
 class _Code:
     """Compiled code for arrays of given layouts."""
@@ -73,9 +77,14 @@ class Dispatcher:
     """Calls the compiled code of a kernel. The first call with arrays of new layouts compiles it."""
 
     def __init__(
-        self, kernel: Definition, target: placement.Machine | None, constants: Mapping[str, object] = NO_CONSTANTS
+        self,
+        kernel: Interface,
+        code_of: CodeOf,
+        target: placement.Machine | None,
+        constants: Mapping[str, object] = NO_CONSTANTS,
     ):
         self._kernel = kernel
+        self._code_of = code_of
         self._target: placement.Machine | None = target
         self._constants = constants
         parameters = list(leaves(kernel.parameters))
@@ -186,7 +195,7 @@ class Dispatcher:
         codes = self._codes[chosen, chip]
         with _compiling:
             if layouts not in codes or codes[layouts].is_old:
-                found = on_large_stack(lambda: code_of(self._kernel, layouts, self._constants, chosen, chip))
+                found = on_large_stack(lambda: self._code_of(layouts, self._constants, chosen, chip))
                 self._no_arguments.paths.origins.update(found.origins)
                 self._framed |= found.infers
                 self._no_arguments.arguments = {**self._no_arguments.arguments, **found.arguments}

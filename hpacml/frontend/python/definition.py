@@ -1,8 +1,9 @@
-"""The Python function of a kernel, before it is compiled."""
+"""What is called: the Python function of a kernel, before it is compiled, or a function of a module."""
 
 from __future__ import annotations
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from functools import cached_property
@@ -20,7 +21,38 @@ THERE = object()
 """Stands among them for anything but None."""
 
 
-class Definition:
+class Interface(ABC):
+    """The name and the parameters of a function, by which calls bind and check their arguments."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str: ...
+
+    @cached_property
+    @abstractmethod
+    def signature(self) -> inspect.Signature: ...
+
+    @cached_property
+    @abstractmethod
+    def parameters(self) -> tuple[Parameter, ...]: ...
+
+    @cached_property
+    def positional(self) -> int | None:
+        """The number of arguments that are bound as they come; None if a parameter is keyword-only."""
+        parameters = self.signature.parameters.values()
+        return None if any(p.kind is p.KEYWORD_ONLY for p in parameters) else len(parameters)
+
+    def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Sequence[Any]:
+        """The arguments of a call in the order of the parameters. Raises `TypeError` if they do not fit."""
+        try:
+            bound = self.signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{self.name}(): {error}") from None
+        bound.apply_defaults()
+        return [bound.arguments[name] for name in self.signature.parameters]
+
+
+class Definition(Interface):
     """Source, parameters and surroundings of a function. The properties raise `CompileError`."""
 
     def __init__(self, function: Callable[..., Any], read: Source | CompileError | None = None, fastmath: bool = False):
@@ -47,21 +79,6 @@ class Definition:
     @cached_property
     def signature(self) -> inspect.Signature:
         return inspect.signature(self.function)
-
-    @cached_property
-    def positional(self) -> int | None:
-        """The number of arguments that are bound as they come; None if a parameter is keyword-only."""
-        parameters = self.signature.parameters.values()
-        return None if any(p.kind is p.KEYWORD_ONLY for p in parameters) else len(parameters)
-
-    def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Sequence[Any]:
-        """The arguments of a call in the order of the parameters. Raises `TypeError` if they do not fit."""
-        try:
-            bound = self.signature.bind(*args, **kwargs)
-        except TypeError as error:
-            raise TypeError(f"{self.name}(): {error}") from None
-        bound.apply_defaults()
-        return [bound.arguments[name] for name in self.signature.parameters]
 
     @cached_property
     def parameters(self) -> tuple[Parameter, ...]:

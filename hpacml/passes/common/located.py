@@ -64,10 +64,10 @@ def _locate(op: Operation, where: LocationAttr) -> None:
 def refusal(op: Operation | Block, why: str) -> PassFailedException:
     """The error of a pass about an operation, or the one around a block: first its place in the source, if known."""
     around = op.parent_op() if isinstance(op, Block) else op
-    return PassFailedException(f"{_place(around)}{why}")
+    return PassFailedException(f"{place(around)}{why}")
 
 
-def _place(op: Operation | None) -> str:
+def place(op: Operation | None) -> str:
     match None if op is None else op.location:
         case None | UnknownLoc():
             return ""

@@ -37,7 +37,9 @@ def _annotate(loop: CountingLoop, hint: str) -> None:
         return
     inner = loop if isinstance(loop, scf.ForOp) else _part_innermost(loop)
     found = inner.attributes.get("loop_annotation")
-    hints = [found.value.data, hint] if isinstance(found, UnregisteredAttr) else [hint]
+    hints = [found.value.data] if isinstance(found, UnregisteredAttr) else []
+    if not any(hint.partition(" =")[0] in each for each in hints):  # it is there after a second run, or is others'
+        hints.append(hint)
     inner.attributes["loop_annotation"] = _Annotation(_NAME, False, False, ", ".join(hints))
 
 

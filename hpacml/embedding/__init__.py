@@ -1,0 +1,1 @@
+"""The compiler for other compilers: functions of modules that they have made."""

@@ -1,0 +1,110 @@
+"""`hpacml.compile`: a function of a module that another compiler has made, to call from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from xdsl.dialects.builtin import ModuleOp, UnitAttr
+from xdsl.dialects.func import FuncOp
+from xdsl.utils.exceptions import DiagnosticException, ParseError
+
+from hpacml.embedding.affine import name_dimensions
+from hpacml.embedding.interface import FunctionInterface
+from hpacml.errors import CompileError, HpacmlError
+from hpacml.frontend import tracers
+from hpacml.frontend.compile import load, lower
+from hpacml.frontend.dispatch import Dispatcher
+from hpacml.frontend.placement import Machine, require_machine
+from hpacml.frontend.remembered import Code
+from hpacml.pipelines import make_context, run_passes
+from hpacml.runtime.arrays.views import Layout
+from hpacml.runtime.fast_path import Callee
+from hpacml.runtime.reports.instruments import Instruments
+
+
+class Function(Callee):
+    """A function of a module, which is called as a kernel is: with arrays and numbers, by position or by name."""
+
+    def __init__(self, module: ModuleOp, name: str, target: Machine | None):
+        self._module = module
+        self._interface = FunctionInterface(_function(module, name))
+        self._dispatcher = Dispatcher(self._interface, self._code, target)
+        self.name = name
+
+    @tracers.untraced
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return self._dispatcher(args, kwargs)
+        except HpacmlError as error:
+            raise error.with_traceback(None)  # noqa: B904 (the same error, without the compiler's frames)
+
+    def ir(self, stage: str | None = None) -> ModuleOp:
+        """A copy of the module, or what it is after a stage, as `kernel.ir` has them."""
+        module = self._module.clone()
+        return module if stage is None else run_passes(module, stage)
+
+    def _code(
+        self, layouts: tuple[Layout, ...], constants: Mapping[str, object], chosen: Instruments, chip: str | None
+    ) -> Code:
+        self._interface.require_layouts(layouts)
+        result = self._interface.result
+        lowered = lower(self._lowerable, self.name, chosen.timing, chip is not None)
+        function = load(lowered, self.name, chip)
+        infers = any(op.name in ("hpacml.ml", "hpacml.infer") for op in self._module.walk())
+        return Code(function, result, self._interface.written, {}, None, {}, infers)
+
+    def _lowerable(self) -> ModuleOp:
+        module = self._module.clone()
+        name_dimensions(module)
+        return module
+
+    def __repr__(self) -> str:
+        return f"<hpacml function {self.name}>"
+
+
+def compile(module: ModuleOp | str, name: str, target: Machine | None = None) -> Function:
+    """Compile the function `name` of a module, to call it with arrays and numbers.
+
+    The module is xDSL's, or text that xDSL reads. It has operations of hpacml at any stage, and those of func, scf,
+    cf, memref, arith, math, affine and linalg on memrefs; it stays as it is. Arguments are memrefs, for which arrays
+    of the same elements and sizes are given, and numbers: index, i1 to i64, f32, f64. They have the names of the
+    arguments in the IR. Memrefs that are returned become arrays, of new memory or of that of arguments; several
+    results are a tuple.
+
+    `target` is where it runs: "cpu", "gpu", or None for where the arrays are. The first call compiles the code, or
+    loads it from the cache on disk.
+
+    Raises `CompileError` for a module that does not verify, has no such function, or cannot be lowered, with the place
+    in the source where the IR tells it (`loc`). Calls raise `MapError` for arguments that do not fit, and whatever
+    regions raise.
+    """
+    require_machine(target)
+    return Function(_verified(module), name, target)
+
+
+def _verified(module: ModuleOp | str) -> ModuleOp:
+    try:
+        if isinstance(module, str):
+            from xdsl.parser import Parser
+
+            copy = Parser(make_context(), module, "<module>").parse_module()
+        else:
+            copy = module.clone()
+        copy.verify()
+    except (DiagnosticException, ParseError) as error:
+        raise CompileError(str(error)) from error
+    return copy
+
+
+def _function(module: ModuleOp, name: str) -> FuncOp:
+    functions = {op.sym_name.data: op for op in module.body.block.ops if isinstance(op, FuncOp)}
+    if name not in functions:
+        known = ", ".join(functions) or "none"
+        raise CompileError(f"the module has no function '{name}': there are {known}")
+    function = functions[name]
+    if function.is_declaration:
+        raise CompileError(f"'{name}' is declared in the module, and has no body to compile")
+    function.sym_visibility = None
+    function.attributes["llvm.emit_c_interface"] = UnitAttr()
+    return function
