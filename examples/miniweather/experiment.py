@@ -81,11 +81,11 @@ def settings(setup):
             "validation": f"{size.training}:{trained}",
             "test": f"{trained}:{size.collected}",
         },
-        "epochs": 60,
-        "batch": 8,
-        "optimizer": {"lr": 1e-2},
+        "epochs": 30,
+        "batch": 2,
+        "optimizer": {"lr": 5e-3},
         "schedule": "one-cycle",
-        "threads": 2,
+        "threads": 1,
     }
 
 

@@ -89,8 +89,9 @@ def build(config):
 def network(config, inputs, outputs):
     """What `hpacml.train` trains of a configuration: `hpacml.networks.cnn`, without what scales the data.
 
-    With `residual` it gives the state and a change of it, within `BOUNDS`. Raises ModelError for a name that is not in
-    `OURS`.
+    No activation follows the last convolution, since what is scaled by deviations is as often below 0 as above. With
+    `residual` the convolutions give the change of a state. What comes out is within `BOUNDS`. Raises ModelError for a
+    name that is not in `OURS`.
     """
     given = _read(OURS, config)
     layers = hpacml.networks.cnn(
@@ -100,15 +101,14 @@ def network(config, inputs, outputs):
             "conv2_kernel": given["conv2_kernel_size"],
             "batchnorm": given["batchnorm"],
             "activation": given["activation_function"],
-            "activated_output": not given["residual"],
             "dropout": given["dropout"],
         },
         inputs,
         outputs,
     )
-    if not given["residual"]:
-        return layers
-    return nn.Sequential(hpacml.Residual(*layers, hpacml.Normalize(0.0, CHANGE, inverse=True)), nn.Hardtanh(*BOUNDS))
+    if given["residual"]:
+        layers = [hpacml.Residual(*layers, hpacml.Normalize(0.0, CHANGE, inverse=True))]
+    return nn.Sequential(*layers, nn.Hardtanh(*BOUNDS))
 
 
 def _read(family, config):
@@ -119,8 +119,8 @@ def _read(family, config):
 
 NETWORKS = {
     "conv3-4-conv3": {"conv1_kernel_size": 3, "conv1_out_channels": 4, "conv2_kernel_size": 3},
-    "conv5-8-conv5": {"conv1_kernel_size": 5, "conv1_out_channels": 8, "conv2_kernel_size": 5},
-    "x + conv3-4-conv3": {"conv1_kernel_size": 3, "conv1_out_channels": 4, "conv2_kernel_size": 3, "residual": True},
-    "x + conv5-8-conv5": {"conv1_kernel_size": 5, "conv1_out_channels": 8, "conv2_kernel_size": 5, "residual": True},
+    "x+conv3-4-conv3": {"conv1_kernel_size": 3, "conv1_out_channels": 4, "conv2_kernel_size": 3, "residual": True},
+    "x+conv3-8-conv3": {"conv1_kernel_size": 3, "conv1_out_channels": 8, "conv2_kernel_size": 3, "residual": True},
+    "x+conv5-10-conv5": {"conv1_kernel_size": 5, "conv1_out_channels": 10, "conv2_kernel_size": 5, "residual": True},
 }
 """What `--size small` trains, from the fastest to the most accurate."""
