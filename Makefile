@@ -10,7 +10,7 @@ TORCH ?= torch==2.13.0
 FUZZ ?= 50000
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-gpu check fuzz filecheck lint types layout docs bench bench-quick bench-gpu clean
+.PHONY: help install demo test test-gpu check fuzz filecheck lint types layout docs bench bench-quick bench-gpu evaluation clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -79,6 +79,9 @@ bench-quick: install  ## those of two minutes, which write benchmarks/results/qu
 
 bench-gpu: install  ## benchmarks on a GPU, which write benchmarks/results/gpu-<device>.json
 	$(BIN)/python -m benchmarks.gpu
+
+evaluation: $(DEMO)  ## the paper's evaluation of its five applications, which writes benchmarks/results/evaluation
+	$(BIN)/python -m examples evaluate --all
 
 clean:  ## remove everything that was made
 	rm -rf .venv out .pytest_cache .ruff_cache .hypothesis

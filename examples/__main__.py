@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
-import torch
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -101,8 +100,10 @@ def _require(name: str, step: str, device: str, deck: Path | None, everything: b
                 f"the deck '{deck}' has no {', '.join(missing)}: give a folder with {', '.join(DECK)}, such as "
                 "data/bm2 of miniBUDE's repository"
             )
-    if device == "cuda" and not torch.cuda.is_available():
-        raise hpacml.DeviceError("Torch finds no GPU here: leave out --device cuda, or install a Torch with CUDA")
+    if device == "cuda":
+        from .devices import require
+
+        require(device)
 
 
 def _results(size: str, device: str) -> Path:

@@ -1,9 +1,11 @@
 """Work that is done once: what was made whole with the same settings stays as it is, also after a kill."""
 
+import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +20,30 @@ def once(target: Path, settings: Mapping[str, Any], make: Callable[[], object], 
     """
     record = target.with_name(f"{target.name}.made.json")
     told = json.loads(json.dumps(settings, default=str))
-    before = _read(record)
-    if not fresh and before and before == {"settings": told, "sha256": digest(target)}:
-        say(f"{target}: done before with the same settings, and left as it is")
-        return False
-    if before:
-        say(f"{target}: made anew{_why(before['settings'], told)}")
-    record.unlink(missing_ok=True)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    make()
-    write(record, json.dumps({"settings": told, "sha256": digest(target)}, indent=2))
+    with _alone(target.with_name(f"{target.name}.lock"), say):
+        before = _read(record)
+        if not fresh and before and before == {"settings": told, "sha256": digest(target)}:
+            say(f"{target}: done before with the same settings, and left as it is")
+            return False
+        if before:
+            say(f"{target}: made anew{_why(before['settings'], told)}")
+        record.unlink(missing_ok=True)
+        make()
+        write(record, json.dumps({"settings": told, "sha256": digest(target)}, indent=2))
     return True
+
+
+@contextmanager
+def _alone(lock: Path, say: Say) -> Iterator[None]:
+    """Be the only process that makes something: another one that does is waited for."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with open(lock, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"{lock.with_suffix('')}: another process is at it, which is waited for")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def write(path: Path, content: str | bytes) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from ..resumable import write
 from . import complete, figure5, figure6, figures7and8, tables
@@ -81,7 +82,7 @@ def _page(measured: Measured) -> str:
         "## Collection": tables.markdown(tables.table3(one)),
         "## The accurate path and C": tables.markdown(tables.originals(one)),
         "## Training": tables.markdown(tables.trainings(one)),
-        "## Its own figures": "".join(f"![{path.stem}]({path.name})\n" for path in measured.pictures),
+        "## Its own figures": _pictures(measured.pictures),
     }
     return "\n".join(f"{head}\n\n{body}" for head, body in sections.items() if body)
 
@@ -98,7 +99,7 @@ def _index(written: Mapping[str, Measured], parts: Mapping[str, Any], lacking: I
         "## Figure 5: speed-up and error of each model": f"![Figure 5]({figure5.NAME})\n",
         "## Figure 6: gather, model, scatter": f"![Figure 6]({figure6.NAME})\n\n{tables.markdown(parts['shares'])}",
         "## Figures 7 and 8: speed against accuracy": "".join(f"![{n}]({n})\n" for n in figures7and8.PANELS),
-        "## Figure 9: MiniWeather": "".join(f"![{path.stem}]({path.name})\n" for path in own),
+        "## Figure 9: MiniWeather": _pictures(own),
         "## All runs": tables.markdown(parts["runs"]),
         "## The accurate paths and C": tables.markdown(parts["originals"]),
         "## Trainings": tables.markdown(parts["trainings"]),
@@ -118,6 +119,10 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(each) for each in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _pictures(paths: Iterable[Path]) -> str:
+    return "".join(f"![{path.stem}]({quote(path.name)})\n" for path in paths)
 
 
 def _listed(lines: Iterable[str]) -> str:

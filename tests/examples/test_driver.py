@@ -1,12 +1,14 @@
 """The driver of the paper's applications, and what makes tables and figures of its measurements."""
 
 import csv
+import fcntl
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +20,7 @@ import hpacml
 from examples.__main__ import cli
 from examples.evaluation import complete, lines
 from examples.evaluation.everything import evaluate_all
+from examples.evaluation.measure import Effort, evaluate, rows
 from examples.evaluation.measured import ENGINES, STAGES, Measured, Row, front
 from examples.evaluation.results import write_all
 from examples.experiment import Setup
@@ -76,6 +79,19 @@ class TestOnce:
             once(target, {}, fail, print)
         assert once(target, {}, lambda: target.write_text("whole"), print)
 
+    def test_what_another_process_makes_is_waited_for(self, tmp_path):
+        target, said = tmp_path / "result", []
+        with open(tmp_path / "result.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            thread = threading.Thread(target=lambda: once(target, {}, lambda: target.write_text(""), said.append))
+            thread.start()
+            while not said:
+                time.sleep(0.001)
+            assert not target.exists()
+        thread.join()
+        assert said == [f"{target}: another process is at it, which is waited for"]
+        assert target.exists()
+
     def test_fresh_makes_it_in_any_case(self, tmp_path):
         target = tmp_path / "result"
         assert once(target, {}, lambda: target.write_text(""), print)
@@ -109,7 +125,7 @@ class TestArguments:
         monkeypatch.setattr("torch.cuda.is_available", lambda: False)
         code, said = driver("bonds", "run", "--device", "cuda")
         assert code == 1
-        assert "Torch finds no GPU here" in said
+        assert "the device is 'cuda'" in said
 
     @pytest.mark.parametrize("arguments", [("bonds", "evaluate", "--all"), ("bonds", "run", "--all")])
     def test_all_goes_with_no_name(self, arguments):
@@ -298,6 +314,22 @@ class TestWorkflow:
             replace(work, experiment=replace(work.experiment, collect=fail)).collect()
         assert not work.database.exists()
         work.collect()
+
+    def test_models_of_a_search_take_the_place_of_others(self, work, tmp_path):
+        said, work = work
+        model = work.models()["5-8-1"]
+        found = tmp_path / "search" / "models" / "0007.pt2"
+        found.parent.mkdir(parents=True)
+        shutil.copyfile(model, found)
+        row = {"trial": 7, "architecture": {"hidden1_features": 8}, "model": str(found)}
+        (tmp_path / "search" / "search.json").write_text(json.dumps({"front": [row]}))
+        said.clear()
+        work = replace(work, searched=tmp_path / "search")
+        assert work.models() == {"0007: hidden1_features 8": found}
+        assert said == [f"{work.database}: done before with the same settings, and left as it is"]
+        evaluation = evaluate(work, work.models(), Effort(trials=2, dropped=1), engines=("compiled",))
+        assert [row.name for row in rows(evaluation, work.models()) if row.kind == "model"] == list(work.models())
+        assert evaluation["0007: hidden1_features 8"].failed is None
 
     def test_networks_are_trained_once_for_settings_and_data(self, work):
         said, work = work
