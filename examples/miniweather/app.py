@@ -226,17 +226,17 @@ def advance(
     steps: int,
     original: int,
     surrogate: int,
-    at: int,
+    taken: int,
     record: bool,
     model: Any,
     database: str | None,
 ):
     """Steps, each in the other order of directions than that before: of `original` and `surrogate` ones in turn.
 
-    `at` is how many have been taken of such a turn.
+    `taken` is how many there have been of such a turn.
     """
     for n in range(steps):
-        infer = (at + n) % (original + surrogate) >= original
+        infer = (taken + n) % (original + surrogate) >= original
         step(state, grid, sweep, x_first == (n % 2 == 0), infer, record, model, database)
 
 
@@ -279,26 +279,31 @@ class Simulation:
         )
         self.state = place(_start(_CASES[case], x, z, dx, dz))
         self.x_first = True
+        self._pattern, self._taken = (1, 0), 0
 
-    def step(self, n=1, model=None, database=None, pattern=(0, 1), at=0, advance=advance):
+    def step(self, n=1, model=None, database=None, pattern=(0, 1), advance=advance):
         """Steps by the model in the file `model`, or the program's, which the file `database` then records.
 
         With a model, the `pattern` says how many steps are the program's and how many are then the model's, over and
-        over: `(1, 1)` is every other one, `(0, 1)` are all. `at` is how many steps of such a turn have been taken
-        before. `advance` is a kernel with the loop over the steps.
+        over: `(1, 1)` is every other one, `(0, 1)` are all. A pattern goes on in the next call, if that has the same.
+        `advance` is a kernel with the loop over the steps. Raises ValueError for a pattern without steps.
         """
-        original, surrogate = pattern if model is not None else (1, 0)
-        if min(original, surrogate) < 0 or original + surrogate < 1:
+        pattern = (1, 0) if model is None else tuple(pattern)
+        original, surrogate = pattern
+        if min(pattern) < 0 or original + surrogate < 1:
             raise ValueError(f"the pattern {original}:{surrogate} has no steps: use 0:1 for those of the model alone")
-        given = self.state, self.grid, self._sweep, self.x_first, n, original, surrogate, at
+        if pattern != self._pattern:
+            self._pattern, self._taken = pattern, 0
+        given = self.state, self.grid, self._sweep, self.x_first, n, original, surrogate, self._taken
         advance(*given, database is not None, model, database)
         self.x_first ^= n % 2 == 1
+        self._taken = (self._taken + n) % (original + surrogate)
 
 
-def advance_outside(state, grid, sweep, x_first, steps, original, surrogate, at, record, model, database):
+def advance_outside(state, grid, sweep, x_first, steps, original, surrogate, taken, record, model, database):
     """What `advance` does, by a call of the kernel `step` for each step."""
     for n in range(steps):
-        infer = (at + n) % (original + surrogate) >= original
+        infer = (taken + n) % (original + surrogate) >= original
         step(state, grid, sweep, x_first == (n % 2 == 0), infer, record, model, database)
 
 

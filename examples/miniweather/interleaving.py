@@ -101,12 +101,10 @@ class Run:
 
     def __init__(self, begun, model=None, pattern=(0, 1)):
         self._simulation, self._model, self._pattern = copy.deepcopy(begun), model, pattern
-        self._steps = 0
 
     def step(self, steps=1):
         """Take steps; returns the state, [4, K, L], which the next ones change."""
-        self._simulation.step(steps, self._model, pattern=self._pattern, at=self._steps)
-        self._steps += steps
+        self._simulation.step(steps, self._model, pattern=self._pattern)
         return on_host(self._simulation.state)
 
 

@@ -136,13 +136,22 @@ def halved(state):
 def test_steps_of_program_and_model_take_turns(original, surrogate):
     inside, outside, by_hand = (app.Simulation(16, 8) for _ in range(3))
     inside.step(4, halved, pattern=(original, surrogate))
-    inside.step(3, halved, pattern=(original, surrogate), at=4)
+    inside.step(3, halved, pattern=[original, surrogate])
     outside.step(7, halved, pattern=(original, surrogate), advance=app.advance_outside)
     for n in range(7):
         by_hand.step(model=halved if n % (original + surrogate) >= original else None)
     assert abs(by_hand.state[3]).max() > 1e-3
     np.testing.assert_array_equal(inside.state, by_hand.state)
     np.testing.assert_array_equal(outside.state, by_hand.state)
+
+
+def test_another_pattern_begins_anew():
+    simulation, by_hand = app.Simulation(16, 8), app.Simulation(16, 8)
+    for pattern, models in (((2, 1), [0, 0]), ((1, 1), [0]), ((2, 1), [0, 0, 1, 0]), ((0, 1), [1]), ((2, 1), [0])):
+        for by_model in models:
+            simulation.step(model=halved, pattern=pattern)
+            by_hand.step(model=halved if by_model else None)
+    np.testing.assert_array_equal(simulation.state, by_hand.state)
 
 
 def test_the_time_loop_is_inside_of_the_kernel_or_outside(tmp_path):
