@@ -91,10 +91,20 @@ class Order(Sampler[Numbers]):
 
 
 def loader(rows: Rows, order: Order, workers: int) -> DataLoader[Chunk]:
-    """Make the loader of an order; rows in memory need no workers."""
+    """Make the loader of an order; rows in memory need no workers.
+
+    It has random numbers of its own: it draws one where an epoch begins, but not in the first after a resumption, and
+    the network's would be others then.
+    """
     workers = 0 if rows.part.held is not None else workers
     return DataLoader(
-        rows, batch_size=None, sampler=order, num_workers=workers, persistent_workers=workers > 0, collate_fn=_as_it_is
+        rows,
+        batch_size=None,
+        sampler=order,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        collate_fn=_as_it_is,
+        generator=torch.Generator(),
     )
 
 

@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import random
+import signal
 import warnings
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -350,12 +351,24 @@ def _fit(
     ]
     module = Fit(make(attempt), config, orders[0].batches, attempt)
     loaders = [loader(rows, order, config.workers) for rows, order in zip(training, orders, strict=True)]
-    trainer.fit(module, loaders[0], loaders[1], ckpt_path=str(checkpoint) if checkpoint.exists() else None)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    with _interruptible():
+        trainer.fit(module, loaders[0], loaders[1], ckpt_path=str(checkpoint) if checkpoint.exists() else None)
     if module.best is None:
         raise ModelError("the time limit ended the training before its first epoch: give it more time")
     return module.fitted() if trainer.is_global_zero else None
+
+
+@contextmanager
+def _interruptible() -> Generator[None]:
+    """Lightning ends a program that is interrupted, and has it ignore interrupts: here it is its KeyboardInterrupt."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        if not isinstance(error.__context__, KeyboardInterrupt):
+            raise
+        signal.signal(signal.SIGINT, handler or signal.default_int_handler)
+        raise KeyboardInterrupt from error
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,12 @@ from torch import nn
 import hpacml
 from hpacml.errors import ConfigError, DatabaseError, HpacmlError, ModelError
 from hpacml.runtime.models.model import load
+from hpacml.training import fitting
 from hpacml.training.config import Config
 from hpacml.training.fitting import StuckError
 from hpacml.training.region_table import Table
 from tests.command import run_hpacml
+from tests.warm import warm_processes
 
 ROWS, CALLS = 64, 12
 FUNCTORS = "tensor functor(f: [i, 0:3] = ([i, 0:3])) tensor functor(g: [i, 0:2] = ([i, 0:2]))"
@@ -125,11 +128,32 @@ def test_files_are_read_like_memory(data: Path) -> None:
     assert lazy.metrics["validation_loss"] == pytest.approx(held.metrics["validation_loss"], rel=0.3)
 
 
-KILLED = """
-import sys, hpacml
-hpacml.train("data.h5", config={"network": {"hidden": [8], "dropout": 0.1}, "batch": 8, "threads": 1, "epochs": 60,
-             "early_stop": {"patience": 30}}, out=sys.argv[1], quiet=True)
-"""
+def test_an_epoch_after_a_resumption_is_as_it_would_have_been(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dropout, too, draws the same numbers."""
+    settings = small(network={"hidden": [8], "dropout": 0.3}, batch=8, epochs=4)
+    hpacml.train("data.h5", config=settings, out="whole.safetensors", quiet=True)
+    monkeypatch.setattr(fitting, "SECONDS", 0.0)
+    save = fitting.Saved.on_train_epoch_end
+
+    def interrupted(self: Any, trainer: Any, module: Any) -> None:
+        save(self, trainer, module)
+        if module.current_epoch == 1:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fitting.Saved, "on_train_epoch_end", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            hpacml.train("data.h5", config=settings, out="resumed.safetensors", quiet=True)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    hpacml.train("data.h5", config=settings, out="resumed.safetensors", quiet=True)
+    assert Path("resumed.safetensors").read_bytes() == Path("whole.safetensors").read_bytes()
+
+
+def train_with_many_saves(out: str) -> None:
+    """Train in this process, with a save at the end of each epoch."""
+    fitting.SECONDS = 0.0
+    settings = small(network={"hidden": [8], "dropout": 0.1}, batch=8, epochs=40, early_stop={"patience": 30})
+    hpacml.train("data.h5", config=settings, out=out, quiet=True)
 
 
 def test_rows_that_fit_into_memory_are_read_once(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,24 +171,31 @@ def test_rows_that_fit_into_memory_are_read_once(data: Path, monkeypatch: pytest
 
 @pytest.mark.slow
 def test_killed_at_any_time(data: Path) -> None:
-    def start(out: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([sys.executable, "-c", KILLED, out])
+    def start(out: str) -> BaseProcess:
+        process = warm_processes().Process(target=train_with_many_saves, args=(out,))
+        process.start()
+        return process
 
+    def finished(process: BaseProcess, seconds: float | None = None) -> bool:
+        process.join(seconds)
+        assert process.exitcode in (0, None)
+        return process.exitcode == 0
+
+    assert finished(start("none.safetensors"))  # which loads what the others have
     began = time.monotonic()
-    assert start("whole.safetensors").wait() == 0
+    assert finished(start("whole.safetensors"))
     seconds = time.monotonic() - began
     rng = np.random.default_rng(int(time.time()))
     kills = 0
     for _ in range(int(os.environ.get("HPACML_KILLS", "3"))):
         process = start("killed.safetensors")
-        try:
-            process.wait(seconds * rng.uniform(0.3, 1))
+        if finished(process, seconds * rng.uniform(0.3, 1)):
             Path("killed.safetensors").unlink()  # it came to its end: the next one begins anew
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+        else:
+            process.kill()
+            process.join()
             kills += 1
-    assert start("killed.safetensors").wait() == 0
+    assert finished(start("killed.safetensors"))
     assert kills
     assert Path("killed.safetensors").read_bytes() == Path("whole.safetensors").read_bytes()
 
