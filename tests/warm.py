@@ -1,4 +1,4 @@
-"""Processes that begin with what training needs loaded, in a moment in place of seconds."""
+"""Processes that begin with what trainings and searches need loaded, in a moment in place of seconds."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ def warm_processes() -> ForkServerContext:
     They are forks of a process that has run nothing, and are to be killed as any other.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["hpacml.training.train", "pytest"])
+    context.set_forkserver_preload(["hpacml.training.train", "hpacml.searching.nested", "pytest"])
     return context

@@ -7,10 +7,8 @@ import errno
 import json
 import os
 import random
-import signal
-import subprocess
-import sys
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from hpacml.searching.journal import Journal, SearchError
 from hpacml.searching.plan import Choice, Range
 from hpacml.searching.proposals import Proposer, Tried
 from tests.searching import toy
+from tests.warm import warm_processes
 
 ROOT = Path(__file__).parents[2]
 
@@ -180,41 +179,43 @@ def test_proposals_are_a_function_of_the_seed_and_the_past() -> None:
     assert sources == ["start", "sobol", "sobol", "sobol", "model", "model"]
 
 
-SCRIPT = """
-import sys, json
-import hpacml
-from tests.searching import toy
-hpacml.search(json.loads(sys.argv[1]), quiet=True, evaluate=toy.evaluate, measure=toy.measure)
-"""
+def search(plan: dict[str, Any], log: Path) -> None:
+    """Search in this process, whose workers write to the log which trials they begin."""
+    os.environ |= {"TOY_LOG": str(log), "PYTHONPATH": str(ROOT)}
+    run(plan)
 
 
 @pytest.mark.slow
 def test_killed_with_its_workers(plan: dict[str, Any], tmp_path: Path) -> None:
     """A search in processes, killed at random: no worker outlives it, and no finished trial is begun again."""
     log = tmp_path / "log"
-    environment = {**os.environ, "TOY_LOG": str(log), "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", SCRIPT, json.dumps(plan)]
     journal = Path(plan["out"]) / "journal.jsonl"
 
     def lines() -> int:
         return journal.read_text().count("\n") if journal.exists() else 0
 
+    def start() -> BaseProcess:
+        process = warm_processes().Process(target=search, args=(plan, log))
+        process.start()
+        return process
+
     for _ in range(3):
-        process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
-        before = lines()
-        while process.poll() is None and lines() < before + 3:
+        process, before = start(), lines()
+        while process.is_alive() and lines() < before + 3:
             time.sleep(0.05)
         begun = log.read_text().splitlines()
         finished = {f"{r['trial']:04}" for r in records(plan) if r["kind"] == "measured"}
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.kill()
+        process.join()
         time.sleep(1)
         at_kill = log.read_text()
         time.sleep(1)
         assert log.read_text() == at_kill
         assert begun
         assert all(name.partition("/")[0] in finished or begun.count(name) <= 3 for name in begun)
-    subprocess.run(command, env=environment, check=True, stderr=subprocess.DEVNULL)
+    process = start()
+    process.join()
+    assert process.exitcode == 0
     trials = [(r["trial"], tuple(r["hyperparameters"].items())) for r in records(plan) if r["kind"] == "trained"]
     assert len(set(trials)) == len(trials)
     assert sum(r["kind"] == "measured" for r in records(plan)) == 6

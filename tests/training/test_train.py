@@ -461,7 +461,7 @@ def test_numbers_that_vary_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     for _ in range(20):
         far(rng.normal(size=(200, 3)), np.zeros((200, 2)), 200)
-    settings = small(network={"hidden": []}, epochs=60, optimizer={"lr": 3e-2})
+    settings = small(network={"hidden": []}, epochs=15, schedule="one-cycle", optimizer={"lr": 3e-2})
     coarse = hpacml.train("far.h5", config=settings, quiet=True)
     assert any("steps of 0.1 there: use dtype: {deploy: float64}" in each for each in coarse.metrics["remarks"])
     fine = hpacml.train("far.h5", config={**settings, "dtype": {"deploy": "float64"}}, quiet=True)
