@@ -6,11 +6,13 @@ import hpacml
 
 from ..devices import on_host, placed
 from ..experiment import Experiment, Setup
-from . import app, model
+from . import app, model, plot
 
 TRAINING = {"small": range(40_000), "paper": range(6_194_304)}
 UNSEEN = {"small": range(40_000, 140_000), "paper": range(9_194_304, 16_777_216)}
 """The bonds of the paper's program, by their numbers."""
+
+CLOSED_FORM, CLOSED = "100 * rate * 179 / 360", np.float32(100 * 179 / 360)
 
 
 def bonds(numbers, device):
@@ -51,12 +53,24 @@ def baselines(setup: Setup, database):
     with hpacml.open_database(database) as collected:
         features, interest = (each.numpy().astype(float) for each in collected["bonds"].dataset(rows="points")[:])
     slope, offset = np.polyfit(features[:, 0], interest[:, 0], 1)
-    rates = app.random_bonds(len(UNSEEN[setup.size]), first=UNSEEN[setup.size].start)[0]
-    slope, offset, closed = np.float32(slope), np.float32(offset), np.float32(100 * 179 / 360)
-    return {
-        "least squares on the rate": lambda: slope * rates + offset,
-        "100 * rate * 179 / 360": lambda: closed * rates,
-    }
+    slope, offset, rates = np.float32(slope), np.float32(offset), unseen_rates(setup)
+    return {"least squares on the rate": lambda: slope * rates + offset, CLOSED_FORM: lambda: CLOSED * rates}
+
+
+def unseen_rates(setup: Setup):
+    """The rates of the unseen bonds, float32[n]."""
+    numbers = UNSEEN[setup.size]
+    return app.random_bonds(len(numbers), first=numbers.start)[0]
+
+
+def figures(setup: Setup, folder, models):
+    """The errors of each model and of the line over the rate."""
+    run = program(setup)
+    accurate, line = run(), CLOSED * unseen_rates(setup)
+    found = {name: run(model=str(path)) - accurate for name, path in models.items()}
+    path = folder / "bonds-errors.png"
+    plot.errors(unseen_rates(setup), {**found, CLOSED_FORM: line - accurate}, path)
+    return [path]
 
 
 EXPERIMENT = Experiment(
@@ -74,4 +88,5 @@ EXPERIMENT = Experiment(
         "collection": "0.96 s, 1.18 s with collection, 303 MB",
         "program": "2248 lines, 9 of them for HPAC-ML, 4 directives",
     },
+    figures=figures,
 )

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..devices import on_host, placed
 from ..experiment import Experiment, Setup
-from . import app, model
+from . import app, model, plot
 from .centroid import centroids
 
 FRAMES = {"small": 8_000, "paper": 13_000}
@@ -82,15 +82,25 @@ def settings(setup: Setup):
         "optimizer": {"lr": 1e-2},
         "schedule": "one-cycle",
         "clamp": {"min": 0, "max": app.SIZE},
+        "threads": 2,
     }
 
 
 def baselines(setup: Setup, database):
     """What needs no network: the filter as it is meant, and the bright pixels."""
     return {
-        "filter with positions rounded to pixels": lambda: _last(videos(), rounding="nearest"),
-        "centroid of bright pixels": lambda: np.stack([centroids(video)[-1] for video, _ in videos()]),
+        "rounding filter": lambda: _last(videos(), rounding="nearest"),
+        "bright pixels": lambda: np.stack([centroids(video)[-1] for video, _ in videos()]),
     }
+
+
+def figures(setup: Setup, folder, models):
+    """The errors of the filter, of all that needs no network, and of each model."""
+    run, path = program(setup), folder / "particlefilter-errors.png"
+    found = {"filter": run(), **{name: find() for name, find in baselines(setup, None).items()}}
+    found |= {name: run(model=str(model)) for name, model in models.items()}
+    plot.errors({name: each - LAST for name, each in found.items()}, path)
+    return [path]
 
 
 EXPERIMENT = Experiment(
@@ -110,4 +120,5 @@ EXPERIMENT = Experiment(
         "collection": "3.43 ms, 3.51 ms with collection, 852 MB",
         "program": "1025 lines, 5 of them for HPAC-ML, 4 directives",
     },
+    figures=figures,
 )

@@ -11,10 +11,10 @@ from ..published import Published, read
 from .app import SIZE
 
 NETWORKS = {
-    "8/8": {"conv_kernel": 8, "conv_stride": 8, "conv_channels": 1, "pool": 1, "fc2": 64},
-    "8/8 x2": {"conv_kernel": 8, "conv_stride": 8, "conv_channels": 2, "pool": 1, "fc2": 64},
-    "8/8 x4": {"conv_kernel": 8, "conv_stride": 8, "conv_channels": 4, "pool": 1, "fc2": 64},
-    "14/7": {"conv_kernel": 14, "conv_stride": 7, "conv_channels": 1, "pool": 1, "fc2": 32},
+    "conv6-pool2-32": {"conv_kernel": 6, "conv_stride": 4, "pool": 2, "fc2": 32},
+    "conv8-64": {"conv_kernel": 8, "conv_stride": 8, "pool": 1, "fc2": 64},
+    "conv8x2-64": {"conv_kernel": 8, "conv_stride": 8, "conv_channels": 2, "pool": 1, "fc2": 64},
+    "conv8x4-32": {"conv_kernel": 8, "conv_stride": 8, "conv_channels": 4, "pool": 1, "fc2": 32},
 }
 """What `--size small` trains, from the fastest on, as configurations of `hpacml.networks.coordinates`."""
 

@@ -85,6 +85,8 @@ def test_collects_trains_and_runs(tmp_path, monkeypatch):
     errors = {name: abs(each() - accurate).max() for name, each in EXPERIMENT.baselines(setup, database).items()}
     assert list(errors) == ["least squares on the rate", "100 * rate * 179 / 360"]
     assert max(errors.values()) < 1e-3 < abs(found - accurate).max()
+    (picture,) = EXPERIMENT.figures(setup, tmp_path, {"m": trained.path})
+    assert picture.read_bytes().startswith(b"\x89PNG")
     run(database=str(tmp_path / "again.h5"))
     hpacml.flush()
     with hpacml.open_database(tmp_path / "again.h5") as again:

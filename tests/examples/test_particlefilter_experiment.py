@@ -79,19 +79,21 @@ def test_collects_trains_and_runs(tmp_path, monkeypatch):
     monkeypatch.setitem(FRAMES, "small", 100)
     some = experiment.videos()[:2]
     monkeypatch.setattr(experiment, "videos", lambda: some)
+    monkeypatch.setattr(experiment, "LAST", LAST[:2])
     setup, database = Setup(), tmp_path / "data.h5"
     EXPERIMENT.collect(setup, database)
     hpacml.flush()
+    where = experiment.centres(100)
     with hpacml.open_database(database) as collected:
         x, y = collected["particlefilter"].dataset(rows="points")[:]
     assert (x.dtype, x.shape, y.dtype) == (torch.uint8, (100, 128, 128, 1), torch.float32)
-    np.testing.assert_array_equal(y, experiment.centres(100))
+    np.testing.assert_array_equal(y, where)
     centre = y[7].int().tolist()
     assert x[7, centre[1], centre[0], 0] > 164
     network = next(iter(EXPERIMENT.networks.values()))
     settings = {**EXPERIMENT.settings(setup), "network": network, "epochs": 2, "pictures": False}
     trained = hpacml.train(database, model=EXPERIMENT.factory, config=settings, out=tmp_path / "m.pt2", quiet=True)
-    run, true = EXPERIMENT.program(setup), EXPERIMENT.truth(setup)[:2]
+    run, true = EXPERIMENT.program(setup), EXPERIMENT.truth(setup)
     accurate, found = run(), run(str(trained.path))
     for each in (accurate, found):
         assert (each.shape, each.dtype) == ((2, 2), np.float32)
@@ -100,9 +102,11 @@ def test_collects_trains_and_runs(tmp_path, monkeypatch):
     expected = [net(torch.from_numpy(video)[..., None].float())[-1].detach().numpy() for video, _ in some]
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-2)
     errors = {name: abs(each() - true).max() for name, each in EXPERIMENT.baselines(setup, database).items()}
-    assert list(errors) == ["filter with positions rounded to pixels", "centroid of bright pixels"]
-    assert errors["centroid of bright pixels"] < 0.1 < abs(found - true).max()
-    assert errors["filter with positions rounded to pixels"] < abs(accurate - true).max()
+    assert list(errors) == ["rounding filter", "bright pixels"]
+    assert errors["bright pixels"] < 0.1 < abs(found - true).max()
+    (picture,) = EXPERIMENT.figures(setup, tmp_path, {"m": trained.path})
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert errors["rounding filter"] < abs(accurate - true).max()
 
 
 def test_the_truth_has_a_position_for_each_frame():
