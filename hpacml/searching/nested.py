@@ -22,6 +22,9 @@ _HOPELESS = 3
 _LOST = 5
 """Workers in a row that ended within a trial, after which no more are asked."""
 
+_ALIKE = 60
+"""So many networks of earlier architectures, the last ones, tell which hyper-parameters are good: more take long."""
+
 Measure = Callable[[str], dict[str, Any]]
 
 
@@ -176,13 +179,13 @@ class Nested:
 
     def _next_inner(self, trial: Outer) -> Proposal | None:
         """What is trained next of an architecture; nothing when it had its trials, or when there is no time left."""
-        tried = [
-            Tried(each.hyperparameters, None if each.error is None else {"error": each.error}) for each in trial.inner
-        ]
+        tried = _beside_the_first(trial)
         hopeless = len(tried) >= _HOPELESS and all(each.objectives is None for each in tried)
         if len(tried) >= self.plan.trials.inner or hopeless or self._is_late:
             return None
-        return next(iter(self._inner.propose(tried)), None)
+        others = [each for each in self.trials if each.timed is not None and each.inner[0].error]
+        alike = [tried for each in others for tried in _beside_the_first(each)]
+        return next(iter(self._inner.propose(tried, alike=alike[-_ALIKE:])), None)
 
     def _result(self, future: Future[Any]) -> dict[str, Any]:
         """What a worker found, or that it failed. Raises SearchError where the fault is not the trial's."""
@@ -205,3 +208,15 @@ class Nested:
         else:
             result = self._result(workers.submit(measure, best.result["model"]))
         self._note("measured", trial=trial.number, result=result)
+
+
+def _beside_the_first(trial: Outer) -> list[Tried]:
+    """The networks of an architecture, with errors by that of the first one which has one.
+
+    It has the same hyper-parameters for all architectures, so that errors of several of them are alike.
+    """
+    first = next((each.error for each in trial.inner if each.error), 1.0)
+    return [
+        Tried(each.hyperparameters, None if each.error is None else {"error": each.error / first})
+        for each in trial.inner
+    ]

@@ -72,11 +72,14 @@ class Proposer:
     start: Mapping[str, Any] = field(default_factory=lambda: dict[str, Any]())
     """Values of the first point; the others are in the middle."""
 
-    def propose(self, tried: Sequence[Tried], count: int = 1) -> list[Proposal]:
-        """Propose up to `count` points that were not tried; fewer if there are no others."""
+    def propose(self, tried: Sequence[Tried], count: int = 1, alike: Sequence[Tried] = ()) -> list[Proposal]:
+        """Propose up to `count` points that were not tried; fewer if there are no others.
+
+        The model also knows of points that were tried elsewhere, with objectives that are `alike`.
+        """
         found: list[Proposal] = []
         past = {key(each.point) for each in tried}
-        for proposal in self._candidates(tried, count):
+        for proposal in self._candidates(tried, count, alike):
             if len(found) < count and key(proposal.point) not in past and self.domain.holds(proposal.point):
                 past.add(key(proposal.point))
                 found.append(proposal)
@@ -88,14 +91,15 @@ class Proposer:
             found.append(Proposal(point, "random"))
         return found
 
-    def _candidates(self, tried: Sequence[Tried], count: int) -> list[Proposal]:
+    def _candidates(self, tried: Sequence[Tried], count: int, alike: Sequence[Tried]) -> list[Proposal]:
         """What may be proposed, some of which may have been tried, or not fulfil the constraints."""
         if not self.domain.free:
             return [Proposal({}, "start")]
-        finished = [each for each in tried if each.objectives is not None]
-        if len(tried) >= self.initial and len(finished) >= 2:
-            return self._asked(tried, count)
         first = [] if tried else [Proposal(self.domain.near(self.start), "start")]
+        known = [*alike, *tried]
+        finished = [each for each in known if each.objectives is not None]
+        if not first and len(known) >= self.initial and len(finished) >= 2:
+            return self._asked(known, count)
         sequence: Any = SobolEngine(len(self.domain.free), scramble=True, seed=self.seed)
         parts = sequence.fast_forward(len(tried) * _SPARE).draw(count * _SPARE).tolist()
         return [*first, *(Proposal(self.domain.at(each), "sobol") for each in parts)]

@@ -91,6 +91,18 @@ def test_killed_anywhere_it_goes_on_as_if_it_had_not_been(
     assert told(other) == wanted
 
 
+def test_architectures_learn_from_those_before(plan: dict[str, Any], here: None) -> None:
+    """Which learning rates are good is asked of the model from the second network on, where others have shown it."""
+    run(plan, trials={"outer": 4, "inner": 3, "parallel": 1, "patience": None})
+    sources: dict[int, list[str]] = {}
+    for record in records(plan):
+        if record["kind"] == "trained" and not record["result"].get("failed"):
+            sources.setdefault(record["trial"], []).append(record["source"])
+    first, *_, last = sources.values()
+    assert first[:2] == ["start", "sobol"]
+    assert last == ["start", "model", "model"]
+
+
 def test_ends(plan: dict[str, Any], here: None) -> None:
     tiny = {"a": {"choice": [2, 4]}, "b": {"range": [0, 1]}}
     assert run(plan, architecture=tiny, constraints=[]).ended == "all 4 architectures of the space are tried"
