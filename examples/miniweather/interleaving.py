@@ -17,6 +17,8 @@ PATTERNS = {f"{original}:{model}": (original, model) for original, model in ((0,
 ACCURATE, SURROGATE, HALF, PERSISTENCE = "accurate", "0:1", "1:1", "persistence"
 SKIPPED = "1:1, every other step left out"
 """What 1:1 has to be better than: a model that changes nothing."""
+SHOWN = {ACCURATE: "accurate", SURROGATE: "0:1, the surrogate alone", HALF: "1:1, every other step by the surrogate"}
+"""The fields at the last step, and their titles."""
 COMPARED = 1, 10
 """After so many steps of the model alone relative errors are shown."""
 TURNS = 3
@@ -35,7 +37,7 @@ def draw(begun, steps, folder, models):
     speedups = {name: seconds[ACCURATE] / seconds[name] for name in PATTERNS}
     quantiles = np.linspace(0, 1, 1001)
     parts = {
-        "fields": {name: fields[name][plot.HEAT] for name in (ACCURATE, SURROGATE, HALF)},
+        "fields": {title: fields[name][plot.HEAT] for name, title in SHOWN.items()},
         "interleaving": {"step": range(1, steps + 1), **curves},
         "relative_error": {
             "part": quantiles,

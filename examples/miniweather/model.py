@@ -44,7 +44,7 @@ OURS = Family(
 CHANGE = 0.05
 """How much a scaled state changes in a step, about: what convolutions give is of the order of 1."""
 
-BOUNDS = -10.0, 10.0
+BOUNDS = -20.0, 20.0
 """What a scaled state stays within, so that no model leaves the program a density or a pressure below 0."""
 
 

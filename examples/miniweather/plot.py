@@ -7,7 +7,7 @@ HEAT = 3
 
 
 def fields(columns, path):
-    """Draw the fields at the last step below each other, in one scale: that of the first, the accurate one."""
+    """Draw the fields at the last step below each other, all in the scale of the first, the accurate one."""
     figure = Figure(figsize=(6, 2.7 * len(columns)), layout="constrained")
     bound = abs(next(iter(columns.values()))).max()
     axes = figure.subplots(len(columns), 1, squeeze=False)[:, 0]
@@ -24,7 +24,7 @@ def interleaving(columns, path):
     figure, axis = _axis("step of model and program", "RMSE")
     for name, curve in curves:
         axis.semilogy(steps, curve, "k--" if name == "persistence" else "-", label=name)
-    axis.legend(title="original:surrogate")
+    axis.figure.legend(loc="outside upper center", ncols=4, fontsize="small", title="original:surrogate")
     _save(figure, path)
 
 
@@ -45,6 +45,7 @@ def patterns(columns, path):
     axis.semilogy(columns["speed-up"], columns["rmse"], "o")
     for name, *place in zip(*columns.values(), strict=True):
         axis.annotate(name, place, xytext=(5, 5), textcoords="offset points")
+    axis.margins(0.1)
     _save(figure, path)
 
 
