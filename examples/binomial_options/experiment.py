@@ -2,13 +2,11 @@
 
 from typing import NamedTuple
 
-import numpy as np
-
 import hpacml
 
 from ..devices import on_host, placed, require
 from ..experiment import Experiment
-from . import app, plot
+from . import app, closed_form, plot
 from .model import NETWORKS
 
 
@@ -71,28 +69,7 @@ def settings(setup):
 
 def baselines(setup, database):
     """The price in closed form, to which the lattice converges, and what an option is worth without volatility."""
-    S, X, T, R, V = unseen(setup)
-    return {
-        "Black-Scholes": lambda: black_scholes(S, X, T, R, V),
-        "max(S - X exp(-RT), 0)": lambda: np.maximum(S - X * np.exp(-R * T), 0.0),
-    }
-
-
-def black_scholes(S, X, T, R, V):
-    """Prices of European calls in closed form, float64[n]."""
-    spread = V * np.sqrt(T)
-    high = (np.log(S / X) + (R + 0.5 * V * V) * T) / spread
-    return S * normal_cdf(high) - X * np.exp(-R * T) * normal_cdf(high - spread)
-
-
-def normal_cdf(x):
-    """The chance that a normal number is below x, within 7.5e-8: a polynomial of Abramowitz and Stegun, 26.2.17."""
-    k = 1.0 / (1.0 + 0.2316419 * np.abs(x))
-    tail = 0.0
-    for coefficient in (1.330274429, -1.821255978, 1.781477937, -0.356563782, 0.31938153):
-        tail = k * (coefficient + tail)
-    tail *= np.exp(-0.5 * x * x) / np.sqrt(2.0 * np.pi)
-    return np.where(x > 0.0, 1.0 - tail, tail)
+    return closed_form.of_options(*unseen(setup))
 
 
 def figures(setup, folder, models):

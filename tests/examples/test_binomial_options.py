@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 import hpacml
 from examples import glibc
-from examples.binomial_options import app, experiment, model
+from examples.binomial_options import app, closed_form, experiment, model
 from examples.binomial_options.__main__ import cli
 from examples.experiment import Setup
 from tests.examples.references import oracle
@@ -113,8 +113,12 @@ def test_configurations_that_are_none_are_refused():
 
 def test_prices_in_closed_form_are_those_of_the_original_program():
     values = oracle("binomial.npz")
-    prices = experiment.black_scholes(*(values[name] for name in "SXTRV"))
+    S, X, T, R, V = (values[name] for name in "SXTRV")
+    prices, without_volatility = (call() for call in closed_form.of_options(S, X, T, R, V).values())
     np.testing.assert_allclose(prices, values["black_scholes"], rtol=0, atol=1e-6)
+    inputs = np.stack([S, X, *app.prepare(T, R, V, 1024)], 1)
+    found = [baseline(inputs) for baseline in closed_form.by_inputs(1024).values()]
+    np.testing.assert_allclose(found, [prices, without_volatility], rtol=0, atol=1e-9)
 
 
 def test_the_experiment_from_data_to_prices_by_a_model(tmp_path, monkeypatch):
@@ -152,6 +156,8 @@ def test_collects_trains_and_compares(tmp_path, monkeypatch):
     result = CliRunner().invoke(cli, arguments, catch_exceptions=False)
     assert result.exit_code == 0
     assert "500 unseen options" in result.output
+    for row in ("surrogate (torch)", "surrogate (compiled)", "Black-Scholes"):
+        assert row in result.output
     assert "nan" not in result.output
     assert "inf" not in result.output
     assert (tmp_path / "prices.png").read_bytes().startswith(b"\x89PNG")
