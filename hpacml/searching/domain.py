@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import math
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import product
@@ -85,6 +85,11 @@ class Domain:
             for name, parameter in self.free.items()
         }
         return point if self.holds(point) else self.middle()
+
+    def star(self, center: Point) -> Iterator[Point]:
+        """Points that differ from one by one parameter, which is at three quarters of its range, and then at one."""
+        for part in (0.75, 0.25):
+            yield from ({**center, name: _at(parameter, part)} for name, parameter in self.free.items())
 
     def at(self, parts: Sequence[float]) -> Point:
         """The point at a part, 0 to 1, of each range and choice. Constraints need not hold there."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from hpacml.errors import ConfigError, summary
-from hpacml.searching.domain import Domain
+from hpacml.searching.domain import Domain, Point
 from hpacml.searching.frontier import Inner, Outer, idle
 from hpacml.searching.jobs import Evaluate, attempt, is_full
 from hpacml.searching.journal import Journal, SearchError
@@ -21,9 +21,6 @@ _HOPELESS = 3
 
 _LOST = 5
 """Workers in a row that ended within a trial, after which no more are asked."""
-
-_ALIKE = 60
-"""So many networks of earlier architectures, the last ones, tell which hyper-parameters are good: more take long."""
 
 Measure = Callable[[str], dict[str, Any]]
 
@@ -61,7 +58,12 @@ class Nested:
         objectives = {"error": plan.objectives.error.threshold, "time": plan.objectives.time.threshold}
         self._outer = Proposer(self._domain, objectives, plan.seed, max(5, 2 * len(self._domain.free)), architecture)
         self._inner = Proposer(
-            self._settings, {"error": None}, plan.seed, min(5, 1 + plan.trials.inner // 2), hyperparameters
+            self._settings,
+            {"error": None},
+            plan.seed,
+            min(5, 1 + plan.trials.inner // 2),
+            hyperparameters,
+            beside=True,
         )
         self._lost = 0
         self._before = 0.0
@@ -179,13 +181,23 @@ class Nested:
 
     def _next_inner(self, trial: Outer) -> Proposal | None:
         """What is trained next of an architecture; nothing when it had its trials, or when there is no time left."""
-        tried = _beside_the_first(trial)
+        tried = [
+            Tried(each.hyperparameters, None if each.error is None else {"error": each.error}) for each in trial.inner
+        ]
         hopeless = len(tried) >= _HOPELESS and all(each.objectives is None for each in tried)
         if len(tried) >= self.plan.trials.inner or hopeless or self._is_late:
             return None
-        others = [each for each in self.trials if each.timed is not None and each.inner[0].error]
-        alike = [tried for each in others for tried in _beside_the_first(each)]
-        return next(iter(self._inner.propose(tried, alike=alike[-_ALIKE:])), None)
+        return next(iter(self._inner.propose(tried, before=self._best_before())), None)
+
+    def _best_before(self) -> list[Point]:
+        """The hyper-parameters that gained most for an architecture of an earlier round, beside those it began with."""
+        found: list[tuple[float, Point]] = [
+            (each.best.error / first, dict(each.best.hyperparameters))
+            for each in self.trials
+            if each.timed is not None and each.best is not None and each.best.error and (first := each.inner[0].error)
+        ]
+        gain, point = min(found, key=lambda each: each[0], default=(1.0, Point()))
+        return [point] if gain < 1 else []
 
     def _result(self, future: Future[Any]) -> dict[str, Any]:
         """What a worker found, or that it failed. Raises SearchError where the fault is not the trial's."""
@@ -208,15 +220,3 @@ class Nested:
         else:
             result = self._result(workers.submit(measure, best.result["model"]))
         self._note("measured", trial=trial.number, result=result)
-
-
-def _beside_the_first(trial: Outer) -> list[Tried]:
-    """The networks of an architecture, with errors by that of the first one which has one.
-
-    It has the same hyper-parameters for all architectures, so that errors of several of them are alike.
-    """
-    first = next((each.error for each in trial.inner if each.error), 1.0)
-    return [
-        Tried(each.hyperparameters, None if each.error is None else {"error": each.error / first})
-        for each in trial.inner
-    ]

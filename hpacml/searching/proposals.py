@@ -1,4 +1,4 @@
-"""Which point is tried next: the one to start with, then a Sobol sequence, then Bayesian optimisation by Ax.
+"""Which point is tried next: the one to start with, some beside it or far apart, then Bayesian optimisation by Ax.
 
 A proposal is a function of the seed and of the trials before it, so that a search that was killed goes on as if it had
 not been: nothing but its journal is needed.
@@ -54,7 +54,7 @@ class Tried:
 
 @dataclass(frozen=True)
 class Proposal:
-    """A point, and what proposed it: `start`, `sobol`, `model` or `random`."""
+    """A point, and what proposed it: `start`, `before`, `beside`, `sobol`, `model` or `random`."""
 
     point: Point
     source: str
@@ -71,15 +71,17 @@ class Proposer:
     """The points before the first that a model proposes."""
     start: Mapping[str, Any] = field(default_factory=lambda: dict[str, Any]())
     """Values of the first point; the others are in the middle."""
+    beside: bool = False
+    """Whether points beside the first one come before those of a Sobol sequence, which are far apart."""
 
-    def propose(self, tried: Sequence[Tried], count: int = 1, alike: Sequence[Tried] = ()) -> list[Proposal]:
+    def propose(self, tried: Sequence[Tried], count: int = 1, before: Sequence[Point] = ()) -> list[Proposal]:
         """Propose up to `count` points that were not tried; fewer if there are no others.
 
-        The model also knows of points that were tried elsewhere, with objectives that are `alike`.
+        Points of which something is known from `before` come behind the first one.
         """
         found: list[Proposal] = []
         past = {key(each.point) for each in tried}
-        for proposal in self._candidates(tried, count, alike):
+        for proposal in self._candidates(tried, count, before):
             if len(found) < count and key(proposal.point) not in past and self.domain.holds(proposal.point):
                 past.add(key(proposal.point))
                 found.append(proposal)
@@ -91,18 +93,22 @@ class Proposer:
             found.append(Proposal(point, "random"))
         return found
 
-    def _candidates(self, tried: Sequence[Tried], count: int, alike: Sequence[Tried]) -> list[Proposal]:
+    def _candidates(self, tried: Sequence[Tried], count: int, before: Sequence[Point]) -> list[Proposal]:
         """What may be proposed, some of which may have been tried, or not fulfil the constraints."""
         if not self.domain.free:
             return [Proposal({}, "start")]
-        first = [] if tried else [Proposal(self.domain.near(self.start), "start")]
-        known = [*alike, *tried]
-        finished = [each for each in known if each.objectives is not None]
-        if not first and len(known) >= self.initial and len(finished) >= 2:
-            return self._asked(known, count)
+        finished = [each for each in tried if each.objectives is not None]
+        if len(tried) >= self.initial and len(finished) >= 2:
+            return self._asked(tried, count)
+        start = self.domain.near(self.start)
         sequence: Any = SobolEngine(len(self.domain.free), scramble=True, seed=self.seed)
         parts = sequence.fast_forward(len(tried) * _SPARE).draw(count * _SPARE).tolist()
-        return [*first, *(Proposal(self.domain.at(each), "sobol") for each in parts)]
+        return [
+            *([] if tried else [Proposal(start, "start")]),
+            *(Proposal(point, "before") for point in before),
+            *(Proposal(point, "beside") for point in (self.domain.star(start) if self.beside else ())),
+            *(Proposal(self.domain.at(each), "sobol") for each in parts),
+        ]
 
     def _asked(self, tried: Sequence[Tried], count: int) -> list[Proposal]:
         """What Ax proposes. Nothing where its model cannot be fitted: the search goes on with random points."""

@@ -92,15 +92,17 @@ def test_killed_anywhere_it_goes_on_as_if_it_had_not_been(
 
 
 def test_architectures_learn_from_those_before(plan: dict[str, Any], here: None) -> None:
-    """Which learning rates are good is asked of the model from the second network on, where others have shown it."""
-    run(plan, trials={"outer": 4, "inner": 3, "parallel": 1, "patience": None})
-    sources: dict[int, list[str]] = {}
-    for record in records(plan):
-        if record["kind"] == "trained" and not record["result"].get("failed"):
-            sources.setdefault(record["trial"], []).append(record["source"])
-    first, *_, last = sources.values()
-    assert first[:2] == ["start", "sobol"]
-    assert last == ["start", "model", "model"]
+    """The learning rate that was good for one is tried as the second of the next one."""
+    run(plan, hyperparameters={"lr": {"range": [1e-4, 1e-1], "log": True}, "kept": 3},
+        trials={"outer": 3, "inner": 4, "parallel": 1, "patience": None})  # fmt: skip
+    trained = [record for record in records(plan) if record["kind"] == "trained" and "error" in record["result"]]
+    of = {number: [each for each in trained if each["trial"] == number] for number in {t["trial"] for t in trained}}
+    first, *others = of.values()
+    assert [each["source"] for each in first] == ["start", "beside", "beside", "model"]
+    best = min(first, key=lambda each: each["result"]["error"])
+    assert best is not first[0]
+    assert [each["source"] for each in others[0]][:2] == ["start", "before"]
+    assert others[0][1]["hyperparameters"] == best["hyperparameters"]
 
 
 def test_ends(plan: dict[str, Any], here: None) -> None:
