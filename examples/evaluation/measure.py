@@ -126,6 +126,7 @@ def rows(evaluation: Evaluation, models: Mapping[str, Path]) -> list[Row]:
                 kind=row.kind,
                 seconds=row.mean,
                 speedup=row.speedup,
+                paired=row.paired and row.paired.median,
                 error=0.0 if row is evaluation.accurate and error is None else error and percent * error,
                 engine=row.engine or None,
                 note=row.engine_note or None,

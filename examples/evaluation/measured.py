@@ -21,7 +21,8 @@ STAGES = ("gather", "casts", "model", "scatter")
 class Row:
     """One way to run an application: the accurate one, a model by an engine, or a baseline.
 
-    `seconds` are the mean of its runs, `speedup` is that over the accurate one, and `error` the one of its quality by
+    `seconds` are the mean of its runs, `speedup` is that over the accurate one, `paired` the speed-up in the median
+    trial, which differs where something else has disturbed single ones, and `error` the one of its quality by
     the metric of the application. Of a model, `stages` are seconds of each run, by the names in `STAGES`.
     """
 
@@ -36,6 +37,7 @@ class Row:
     failed: str | None = None
     stages: Mapping[str, float] = field(default_factory=dict)
     parameters: int | None = None
+    paired: float | None = None
 
     @property
     def known(self) -> bool:

@@ -122,6 +122,7 @@ def _run(measured: Measured, row: Row) -> Cells:
         "parameters": row.parameters,
         "ms": _milliseconds(row.seconds),
         "speed-up": row.speedup,
+        "in the median trial": row.paired,
         "ours / C": slower,
         "over C": row.speedup / slower if numbers(row.speedup, slower) else None,
         measured.metric: row.error,
