@@ -22,7 +22,6 @@ ROWS, FIELDS = "rows", "fields"
 """How fluxes are computed: row by row, which the caches of a CPU hold, or by kernels of a GPU that have all of them."""
 
 State = Float64[np.ndarray, "4 K L"]
-Flux = Float64[np.ndarray, "4 H W"]
 
 
 class Grid(NamedTuple):
