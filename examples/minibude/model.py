@@ -33,13 +33,13 @@ class MiniBUDE(Published):
     def __init__(self, layers, m):
         zeros, ones = torch.zeros, torch.ones
         super().__init__(
-            {"ipt_mean": zeros(6 * m), "ipt_stdev": ones(6 * m), "opt_mean": zeros(m), "opt_stdev": ones(m)}
+            {"ipt_mean": zeros(6 * m), "ipt_std": ones(6 * m), "opt_mean": zeros(m), "opt_std": ones(m)}
         )
-        self.sequential = nn.Sequential(*layers)
+        self.layers = nn.Sequential(*layers)
 
     def forward(self, x):
-        scaled = (x.to(self.ipt_mean.dtype) - self.ipt_mean) / self.ipt_stdev
-        return self.sequential(scaled) * self.opt_stdev + self.opt_mean
+        scaled = (x.to(self.ipt_mean.dtype) - self.ipt_mean) / self.ipt_std
+        return self.layers(scaled) * self.opt_std + self.opt_mean
 
 
 def build(config):

@@ -145,18 +145,18 @@ def test_the_network_of_the_paper_is_that_of_its_description():
     assert widths == [(8, 18), (4, 8), (3, 4)]  # a layer of 2 has fewer features than the output, and is left out
     net.load_state_dict({name: torch.from_numpy(np.asarray(each)) for name, each in state.items()})
     x = rng.normal(size=(5, 18))
-    y = (x - state["ipt_mean"]) / state["ipt_stdev"]
+    y = (x - state["ipt_mean"]) / state["ipt_std"]
 
     def linear(y, name):
-        return y @ state[f"sequential.{name}.weight"].T + state[f"sequential.{name}.bias"]
+        return y @ state[f"layers.{name}.weight"].T + state[f"layers.{name}.bias"]
 
     y = linear(y, 0)
-    y = np.where(y < 0, state["sequential.1.weight"] * y, y)
+    y = np.where(y < 0, state["layers.1.weight"] * y, y)
     y = linear(y, 3)
-    y = (y - state["sequential.4.running_mean"]) / np.sqrt(state["sequential.4.running_var"] + 1e-5)
-    y = y * state["sequential.4.weight"] + state["sequential.4.bias"]
-    y = np.where(y < 0, state["sequential.5.weight"] * y, y)
-    y = linear(y, 7) * state["opt_stdev"] + state["opt_mean"]
+    y = (y - state["layers.4.running_mean"]) / np.sqrt(state["layers.4.running_var"] + 1e-5)
+    y = y * state["layers.4.weight"] + state["layers.4.bias"]
+    y = np.where(y < 0, state["layers.5.weight"] * y, y)
+    y = linear(y, 7) * state["opt_std"] + state["opt_mean"]
     np.testing.assert_allclose(net(torch.from_numpy(x)), y, rtol=0, atol=1e-4 * np.ptp(y))
 
 
