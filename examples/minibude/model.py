@@ -32,9 +32,7 @@ class MiniBUDE(Published):
 
     def __init__(self, layers, m):
         zeros, ones = torch.zeros, torch.ones
-        super().__init__(
-            {"ipt_mean": zeros(6 * m), "ipt_std": ones(6 * m), "opt_mean": zeros(m), "opt_std": ones(m)}
-        )
+        super().__init__({"ipt_mean": zeros(6 * m), "ipt_std": ones(6 * m), "opt_mean": zeros(m), "opt_std": ones(m)})
         self.layers = nn.Sequential(*layers)
 
     def forward(self, x):
