@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from hpacml.errors import summary
+from hpacml.errors import ModelError, summary
 from hpacml.evaluation.clocks import rounds, timed
 from hpacml.frontend.region import region
 from hpacml.runtime.databases.reader import open_database
 from hpacml.runtime.models.model import load
+from hpacml.runtime.reports import instruments
+from hpacml.runtime.reports.report import report
 from hpacml.searching.places import imported, region_of
 
 Call = Callable[[str | None], object]
@@ -56,6 +58,7 @@ class Stopwatch:
             accurate, ratio = recorded, None if recorded is None else recorded / (1000 * median(times))
         else:
             call: Call = imported(self.application)
+            _require_inference(lambda: call(model), self.application)
             times, others = self._interleaved(lambda: call(model), lambda: call(None))
             accurate = 1000 * median(others)
             ratio = median(other / mine for mine, other in zip(times, others, strict=True))
@@ -70,6 +73,26 @@ class Stopwatch:
             for each in order:
                 times[each].append(timed(calls[each])[1].wall)
         return times
+
+
+def _require_inference(call: Callable[[], object], application: str) -> None:
+    """Run once. Raises ModelError if no region has inferred, so that the time would be that of something else."""
+
+    def inferred() -> int:
+        return sum(each.calls["infer"] for each in report().values())
+
+    timing = instruments.current.timing
+    instruments.timing(True)
+    try:
+        before = inferred()
+        call()
+        if inferred() == before:
+            raise ModelError(
+                f"no region infers in the application {application}(model): have it run the region once by the model "
+                "that it is given"
+            )
+    finally:
+        instruments.timing(timing)
 
 
 def recorded_region(

@@ -32,17 +32,21 @@ def alone(folder: Path, rank: int) -> Generator[None]:
         yield
 
 
-def prepare(folder: Path, fingerprint: str, resume: bool) -> bool:
-    """Tell whether a training goes on with what is there: only if that is its own. Raises ConfigError."""
+def prepare(folder: Path, fingerprint: str, resume: bool) -> tuple[bool, bool]:
+    """Tell whether there is what another run has left, and whether a training goes on with it: only if it is its own.
+
+    Raises ConfigError.
+    """
     mark, checkpoint = folder / "training.sha256", folder / CHECKPOINT
     try:
-        goes_on = resume and checkpoint.exists() and mark.exists() and mark.read_text() == fingerprint
+        is_left = checkpoint.exists()
+        goes_on = resume and is_left and mark.exists() and mark.read_text() == fingerprint
         if not goes_on:
             checkpoint.unlink(missing_ok=True)
             mark.write_text(fingerprint)
     except OSError as error:
         raise _unwritable(folder, error) from error
-    return goes_on
+    return is_left, goes_on
 
 
 def write_logs(

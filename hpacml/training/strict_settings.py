@@ -5,18 +5,36 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from hpacml.errors import ConfigError
+
+_NO_TRUTH = ", where no truth value may be"
 
 
 class Settings(BaseModel):
     """Settings of which the unknown are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_truth_for_numbers(cls, given: Any) -> Any:
+        """Refuse true and false in the place of numbers, of which pydantic would make 1 and 0."""
+        if isinstance(given, Mapping):
+            for name, value in cast("Mapping[str, Any]", given).items():
+                field = cls.model_fields.get(name)
+                if isinstance(value, bool) and field is not None and not _takes_truth(field.annotation):
+                    raise ValueError(f"{name} is {str(value).lower()}{_NO_TRUTH}")
+        return cast("object", given)
+
+
+def _takes_truth(annotation: Any) -> bool:
+    """Whether a field of this type may be true or false."""
+    return annotation in (bool, Any, object) or any(map(_takes_truth, get_args(annotation)))
 
 
 Checked = TypeVar("Checked", bound=Settings)
@@ -50,6 +68,8 @@ def _fault(kind: type[Settings], error: Any) -> str:
             owner = getattr(owner, "annotation", None)
         known = ", ".join(getattr(owner, "model_fields", ()))
         return f"'{place}' is unknown" + (f"; there are {known}" if known else "")
+    if error["msg"].endswith(_NO_TRUTH):
+        return f"{place}{'.' if place else ''}{error['ctx']['error']}"
     if error["type"] == "missing":
         return f"{place} is missing"
     return f"{place} = {error['input']!r}: {error['msg']}"

@@ -98,10 +98,8 @@ def train(
         study = Study(_region(database, region), chosen, factory, name, target)
         console.print(_introduction(study), markup=False, soft_wrap=True)
         held.enter_context(alone(folder, RANK))
-        if RANK == 0 and prepare(folder, study.fingerprint(), resume):
-            whole = left(folder / CHECKPOINT) is not None
-            what = "going on with" if whole else "beginning anew: something has torn the save of"
-            console.print(f"{what} the training in {folder}, which was not finished", markup=False)
+        if RANK == 0 and (begins := _begins(folder, study, resume)) is not None:
+            console.print(begins, markup=False, soft_wrap=True)
         predictors = baselines_of(study.parts["train"], _unchanged(study), baselines)
         rows, starts = study.rows()
         fitted = fit(study.make, chosen, rows, starts, folder, progress=console.is_terminal)
@@ -121,6 +119,19 @@ def train(
             draw(folder, study.parts["test"], _predict(module, study), study.grid)
         _conclude(console, metrics, comparison)
     return Trained(target, folder, metrics)
+
+
+def _begins(folder: Path, study: Study, resume: bool) -> str | None:
+    """Say what becomes of a training that was not finished, None if there is none."""
+    is_left, goes_on = prepare(folder, study.fingerprint(), resume)
+    if not is_left:
+        return None
+    if goes_on:
+        whole = left(folder / CHECKPOINT) is not None
+        what = "going on with" if whole else "beginning anew: something has torn the save of"
+        return f"{what} the training in {folder}, which was not finished"
+    why = "had other settings or data" if resume else "is not gone on with"
+    return f"beginning anew: the training in {folder}, which was not finished, {why}"
 
 
 def _factory(model: str | Factory) -> tuple[Factory, str]:

@@ -21,6 +21,7 @@ from hpacml.searching.domain import Domain
 from hpacml.searching.journal import Journal, SearchError
 from hpacml.searching.plan import Choice, Range
 from hpacml.searching.proposals import Proposer, Tried
+from hpacml.searching.stopwatch import Stopwatch
 from tests.searching import toy
 from tests.warm import warm_processes
 
@@ -103,6 +104,13 @@ def test_architectures_learn_from_those_before(plan: dict[str, Any], here: None)
     assert best is not first[0]
     assert [each["source"] for each in others[0]][:2] == ["start", "before"]
     assert others[0][1]["hyperparameters"] == best["hyperparameters"]
+
+
+def test_an_application_that_does_not_infer_has_no_time() -> None:
+    """Its time would be that of anything: the front would be made of it without a word."""
+    application = "tests.searching.toy:without_a_region"
+    result = Stopwatch("none.h5", None, application, repeats=3, seconds=1, threads=1)("model.pt2")
+    assert result["failed"].startswith(f"ModelError: no region infers in the application {application}(model)")
 
 
 def test_ends(plan: dict[str, Any], here: None) -> None:

@@ -79,10 +79,8 @@ def test_several_outputs_without_features_say_what_to_write() -> None:
         hpacml.train("two.h5", model=lambda *_: Heads(), config=small(), quiet=True)
 
 
-def test_a_save_that_is_torn_begins_anew(
-    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    collect(region())
+def interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train, but for what comes behind the last epoch."""
 
     def stop(*_: Any) -> None:
         raise KeyboardInterrupt
@@ -91,6 +89,26 @@ def test_a_save_that_is_torn_begins_anew(
         patch.setattr("hpacml.training.train.deployed", stop)
         with pytest.raises(KeyboardInterrupt):
             hpacml.train("d.h5", config=small(), quiet=True)
+
+
+def test_a_training_with_other_settings_says_that_it_begins_anew(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collect(region())
+    interrupted(monkeypatch)
+    hpacml.train("d.h5", config=small(epochs=3))
+    out = capsys.readouterr().out
+    assert "beginning anew: the training in" in out
+    assert "which was not finished, had other settings or data" in out
+    hpacml.train("d.h5", config=small(epochs=3))
+    assert "beginning anew" not in capsys.readouterr().out
+
+
+def test_a_save_that_is_torn_begins_anew(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collect(region())
+    interrupted(monkeypatch)
     save = folder / "model.train" / "last.ckpt"
     save.write_bytes(save.read_bytes()[:2000])
     hpacml.train("d.h5", config=small())

@@ -297,6 +297,8 @@ def test_a_network_that_stays_stuck(data: Path) -> None:
         ({"epoch": 3}, "'epoch' is unknown; there are network, rows, split"),
         ({"optimizer": {"learning_rate": 3}}, "'optimizer.learning_rate' is unknown; there are lr, weight_decay"),
         ({"epochs": "many"}, "epochs = 'many'"),
+        ({"batch": True}, "batch is true, where no truth value may be"),
+        ({"optimizer": {"lr": False}}, "optimizer.lr is false, where"),
         ({"split": {"train": "0:6", "validation": "6:6", "test": "6:"}}, "leaves no calls for 'validation'"),
         ({"split": {"train": "0:8", "validation": "6:9", "test": "9:"}}, "'train' and 'validation' share 2 calls"),
         ({"split": {"train": "0:8", "validation": "8:9", "test": "9:40"}}, "beyond the 12 calls that there are"),
