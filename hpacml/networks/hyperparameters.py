@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from numbers import Integral, Real
@@ -82,13 +82,10 @@ class Family:
         Raises ModelError for names that the family does not have, values that are not allowed, and pairs of them that
         break a constraint.
         """
+        self.require_known(config)
         known = {each.name: each for each in self.hyperparameters}
         values: dict[str, Any] = {name: each.default for name, each in known.items()}
         for name, value in config.items():
-            if name not in known:
-                close = get_close_matches(str(name), known, 1)
-                hint = f"; did you mean '{close[0]}'?" if close else ""
-                raise self.error(f"has no '{name}': it has {', '.join(known)}{hint}")
             try:
                 values[name] = known[name].read(value)
             except ValueError as error:
@@ -98,6 +95,15 @@ class Family:
             if values[low] > values[high]:
                 raise self.error(f"has {low} = {values[low]} and {high} = {values[high]}: {constraint} must hold")
         return values
+
+    def require_known(self, names: Iterable[str]) -> None:
+        """Raise ModelError for names that the family does not have."""
+        known = [each.name for each in self.hyperparameters]
+        for name in names:
+            if name not in known:
+                close = get_close_matches(str(name), known, 1)
+                hint = f"; did you mean '{close[0]}'?" if close else ""
+                raise self.error(f"has no '{name}': it has {', '.join(known)}{hint}")
 
     def start(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Give all hyper-parameters for a search to begin with: those of a configuration, and else what it is without.

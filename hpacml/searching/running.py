@@ -12,6 +12,7 @@ import numpy as np
 from rich.console import Console
 
 from hpacml.networks import FAMILIES
+from hpacml.networks.hyperparameters import Family
 from hpacml.runtime.databases.reader import open_database
 from hpacml.searching import plan as plans
 from hpacml.searching.board import Board
@@ -109,7 +110,7 @@ def _start(plan: Plan) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a training without a search has of an architecture and of hyper-parameters, as far as that is known."""
     from hpacml.training import config
 
-    family = FAMILIES.get(plan.model.removeprefix("hpacml.networks:"))
+    family = _family(plan)
     values: dict[str, Any] = config.read(plan.train).model_dump()
     if family:
         values["network"] = family.start(values["network"])
@@ -123,6 +124,10 @@ def _start(plan: Plan) -> tuple[dict[str, Any], dict[str, Any]]:
     return values["network"], found
 
 
+def _family(plan: Plan) -> Family | None:
+    return FAMILIES.get(plan.model.removeprefix("hpacml.networks:"))
+
+
 def _absolute(paths: str | list[str]) -> str | list[str]:
     return os.path.abspath(paths) if isinstance(paths, str) else [os.path.abspath(each) for each in paths]
 
@@ -130,7 +135,7 @@ def _absolute(paths: str | list[str]) -> str | list[str]:
 def _checked(plan: Plan, databases: str | list[str]) -> str:
     """Check what all trials need, and tell the rows of the database from others.
 
-    Raises ConfigError, DatabaseError, and MissingExtra.
+    Raises ConfigError, DatabaseError, MissingExtra, and ModelError for names that a family of networks does not have.
     """
     from hpacml.training import config
     from hpacml.training.region_table import Part, table
@@ -139,6 +144,9 @@ def _checked(plan: Plan, databases: str | list[str]) -> str:
     middle = Domain(plan.hyperparameters)
     chosen = config.read(plan.train, middle.values(middle.middle()))
     imported(plan.model)
+    if (family := _family(plan)) is not None:
+        searched = (name.partition(".") for name in plan.hyperparameters)
+        family.require_known([*plan.architecture, *(name for first, _, name in searched if first == "network")])
     if plan.application is not None:
         imported(plan.application)
     with open_database(databases) as database:

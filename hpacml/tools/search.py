@@ -16,4 +16,7 @@ def run_search(
     """Search for models that are the best for their speed, as FILE says; started again, it goes on where it was."""
     from hpacml.searching.running import search
 
-    search(file, out=out, quiet=quiet)
+    found = search(file, out=out, quiet=quiet)
+    if not found.front:
+        typer.echo(f"error: no trial has a model and its time: {found.folder}/trials.csv has their errors", err=True)
+        raise typer.Exit(1)

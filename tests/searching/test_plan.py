@@ -48,7 +48,7 @@ def test_what_a_plan_names_is_checked(plan: dict[str, Any]) -> None:
     with pytest.raises(hpacml.ConfigError, match=r"'optimizer.rate' is unknown"):
         hpacml.search({**plan, "hyperparameters": {"optimizer.rate": {"range": [1e-4, 1e-2]}}})
     with pytest.raises(hpacml.DatabaseError, match=r"none.h5' does not exist"):
-        hpacml.search({**plan, "hyperparameters": {}})
+        hpacml.search({**plan, "architecture": {"hidden1": 8}, "constraints": [], "hyperparameters": {}})
 
 
 def test_yaml_and_presets(tmp_path: Path) -> None:

@@ -10,11 +10,13 @@ import random
 import time
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import hpacml
 from hpacml.searching.domain import Domain
@@ -22,6 +24,7 @@ from hpacml.searching.journal import Journal, SearchError
 from hpacml.searching.plan import Choice, Range
 from hpacml.searching.proposals import Proposer, Tried
 from hpacml.searching.stopwatch import Stopwatch
+from hpacml.tools.cli import app
 from tests.searching import toy
 from tests.warm import warm_processes
 
@@ -106,6 +109,33 @@ def test_architectures_learn_from_those_before(plan: dict[str, Any], here: None)
     assert others[0][1]["hyperparameters"] == best["hyperparameters"]
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"architecture": {"hiden1": {"range": [5, 8]}}}, "has no 'hiden1': .*did you mean 'hidden1'"),
+        ({"hyperparameters": {"network.dropot": {"range": [0.0, 0.1]}}}, "did you mean 'dropout'"),
+    ],
+)
+def test_names_that_a_family_does_not_have_are_refused_before_anything_is_trained(
+    settings: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    out = tmp_path / "out"
+    with pytest.raises(hpacml.ModelError, match=message):
+        hpacml.search({"database": "none.h5", "architecture": {"hidden1": 8}, "out": str(out), **settings}, quiet=True)
+    assert not out.exists()
+
+
+def test_a_search_that_finds_nothing_has_failed(
+    plan: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = SimpleNamespace(folder=tmp_path, front=[])
+    monkeypatch.setattr("hpacml.searching.running.search", lambda *_, **__: nothing)
+    result = CliRunner().invoke(app, ["search", "s.yaml"])
+    assert result.exit_code == 1
+    assert "no trial has a model and its time" in result.output
+
+
 def test_an_application_that_does_not_infer_has_no_time() -> None:
     """Its time would be that of anything: the front would be made of it without a word."""
     application = "tests.searching.toy:without_a_region"
@@ -143,6 +173,8 @@ def test_other_data_is_refused(plan: dict[str, Any], here: None, tmp_path: Path)
         **plan,
         "database": str(tmp_path / "d.h5"),
         "train": {"rows": "calls"},
+        "architecture": {"hidden1": {"range": [5, 8]}},
+        "constraints": [],
         "hyperparameters": {},
         "time_limit": 1e-9,
     }
