@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -11,6 +10,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from hpacml.directives.recorded import read_map
 from hpacml.errors import ConfigError, DatabaseError
 from hpacml.runtime.databases.indexing import LazyArray
 from hpacml.runtime.databases.reader import Region
@@ -187,9 +187,11 @@ def same(region: Region) -> tuple[tuple[int, int], ...]:
 
 
 def _arrays(text: str) -> str:
-    """The arrays of a map's text, as in `to: f: [i] = ([i]) | f(a[0:n], b[0:n])`."""
-    targets = text.rpartition(" | ")[2].partition("(")[2]
-    return ", ".join(re.findall(r"([A-Za-z_]\w*(?:\.\w+)*)\s*\[", targets)) or targets.rstrip(")")
+    """The arrays and numbers of a map's text, as in `to: f: [i, 0:2] = ([i], [0]) | f(a[0:n], dt)`."""
+    known = read_map(text)
+    if known is None or known.targets is None:
+        return text.rpartition(" | ")[2].partition("(")[2].rstrip(")")
+    return ", ".join(target.array for target in known.targets)
 
 
 def _read(sources: Sequence[LazyArray], numbers: Numbers) -> Tensors:

@@ -79,6 +79,20 @@ def test_several_outputs_without_features_say_what_to_write() -> None:
         hpacml.train("two.h5", model=lambda *_: Heads(), config=small(), quiet=True)
 
 
+def test_a_number_is_named_as_such() -> None:
+    """It stands in a row beside an element of an array, of which it is none."""
+
+    @hpacml.region("""tensor functor(row: [i, 0:2] = ([i], [0])) tensor functor(one: [i, 0:1] = ([i]))
+        ml(collect) in(row(x[0:n], dt)) out(one(y[0:n])) database('number.h5')""")
+    def timed(x: Any, dt: Any, y: Any, n: Any) -> None:
+        y[:n] = 3 * dt
+
+    for step in range(12):
+        timed(np.random.default_rng(step).random(9), float(step), np.zeros(9), 9)
+    test = hpacml.train("number.h5", config=small(), quiet=True).metrics["test"]
+    assert [name for name in test if "least squares" in name][:2] == ["least squares on dt", "least squares on x"]
+
+
 def interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Train, but for what comes behind the last epoch."""
 
