@@ -199,12 +199,8 @@ class Partial(_Doubtful):
 PARTIAL = Partial()
 
 
-class Named(_Doubtful):
-    """Arithmetic on polynomials of names that stand for integers: equal ones are the same whatever the names stand for.
-
-    What is no polynomial has a name of its own, made of what it is computed from. One with names is taken for another
-    number than any constant: an extent `n` is not 1, which would broadcast.
-    """
+class OnPolynomials:
+    """The part of arithmetic on polynomials that is the same whatever their names stand for."""
 
     def constant(self, value: int) -> Poly:
         return Poly.constant(value)
@@ -220,6 +216,14 @@ class Named(_Doubtful):
 
     def known(self, a: Poly) -> int | None:
         return a.as_int
+
+
+class Named(OnPolynomials, _Doubtful):
+    """Arithmetic on polynomials of names that stand for integers: equal ones are the same whatever the names stand for.
+
+    What is no polynomial has a name of its own, made of what it is computed from. One with names is taken for another
+    number than any constant: an extent `n` is not 1, which would broadcast.
+    """
 
     def extent(self, length: Poly, step: Poly) -> Poly:
         """The length itself, where the step is 1: a length that is negative is an extent of 0, with the same name."""

@@ -16,7 +16,7 @@ from xdsl.dialects.builtin import DYNAMIC_INDEX, BoolAttr, IndexType, IntegerAtt
 from xdsl.ir import Operation, SSAValue
 
 from hpacml.errors import MapError
-from hpacml.functors.arithmetic import EXACT, STEP_0, Judge
+from hpacml.functors.arithmetic import EXACT, STEP_0, Judge, OnPolynomials
 from hpacml.functors.polynomials import Poly
 from hpacml.passes.common.located import Builder
 
@@ -101,7 +101,7 @@ def all_of(conditions: Iterable[Condition]) -> Condition:
     return All(frozenset(flat)) if len(flat) > 1 else flat.pop() if flat else True
 
 
-class IndexArithmetic:
+class IndexArithmetic(OnPolynomials):
     """An `Arithmetic`: numbers are polynomials over the values met so far.
 
     A required condition that is known to fail raises `MapError`; those that only the run decides are collected in
@@ -205,21 +205,6 @@ class IndexArithmetic:
         return reduce(lambda a, b: self._binary(op, a, b), [self.truth(c) for c in ordered])
 
     # -- hpacml.functors.arithmetic.Arithmetic ---------------------------------------------------------------
-
-    def constant(self, value: int) -> Poly:
-        return Poly.constant(value)
-
-    def known(self, a: Poly) -> int | None:
-        return a.as_int
-
-    def add(self, a: Poly, b: Poly) -> Poly:
-        return a + b
-
-    def sub(self, a: Poly, b: Poly) -> Poly:
-        return a - b
-
-    def mul(self, a: Poly, b: Poly) -> Poly:
-        return a * b
 
     def maximum(self, a: Poly, b: Poly) -> Poly:
         if (a - b).as_int is not None:
