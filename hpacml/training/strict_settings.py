@@ -9,11 +9,9 @@ from typing import Any, Literal, TypeVar, cast, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from hpacml.errors import ConfigError
-
-_NO_TRUTH = ", where no truth value may be"
-
 
 class Settings(BaseModel):
     """Settings of which the unknown are refused."""
@@ -28,7 +26,7 @@ class Settings(BaseModel):
             for name, value in cast("Mapping[str, Any]", given).items():
                 field = cls.model_fields.get(name)
                 if isinstance(value, bool) and field is not None and not _takes_truth(field.annotation):
-                    raise ValueError(f"{name} is {str(value).lower()}{_NO_TRUTH}")
+                    raise PydanticCustomError("truth", f"{name} is {str(value).lower()}, where no truth value may be")
         return cast("object", given)
 
 
@@ -68,8 +66,8 @@ def _fault(kind: type[Settings], error: Any) -> str:
             owner = getattr(owner, "annotation", None)
         known = ", ".join(getattr(owner, "model_fields", ()))
         return f"'{place}' is unknown" + (f"; there are {known}" if known else "")
-    if error["msg"].endswith(_NO_TRUTH):
-        return f"{place}{'.' if place else ''}{error['ctx']['error']}"
+    if error["type"] == "truth":
+        return f"{place}{'.' if place else ''}{error['msg']}"
     if error["type"] == "missing":
         return f"{place} is missing"
     return f"{place} = {error['input']!r}: {error['msg']}"
