@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from hpacml.errors import ModelError, summary
+from hpacml.evaluation.breakdown import difference
 from hpacml.evaluation.clocks import rounds, timed
 from hpacml.frontend.region import region
 from hpacml.runtime.databases.reader import open_database
@@ -77,16 +78,12 @@ class Stopwatch:
 
 def _require_inference(call: Callable[[], object], application: str) -> None:
     """Run once. Raises ModelError if no region has inferred, so that the time would be that of something else."""
-
-    def inferred() -> int:
-        return sum(each.calls["infer"] for each in report().values())
-
     timing = instruments.current.timing
     instruments.timing(True)
     try:
-        before = inferred()
+        before = report()
         call()
-        if inferred() == before:
+        if not any(region.calls["infer"] for _, region in difference(report(), before)):
             raise ModelError(
                 f"no region infers in the application {application}(model): have it run the region once by the model "
                 "that it is given"
