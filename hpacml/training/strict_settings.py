@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from hpacml.errors import ConfigError
 
+
 class Settings(BaseModel):
     """Settings of which the unknown are refused."""
 
@@ -26,7 +27,8 @@ class Settings(BaseModel):
             for name, value in cast("Mapping[str, Any]", given).items():
                 field = cls.model_fields.get(name)
                 if isinstance(value, bool) and field is not None and not _takes_truth(field.annotation):
-                    raise PydanticCustomError("truth", f"{name} is {str(value).lower()}, where no truth value may be")
+                    told = {"name": name, "value": str(value).lower()}
+                    raise PydanticCustomError("truth", "{name} is {value}, where no truth value may be", told)
         return cast("object", given)
 
 
