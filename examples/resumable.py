@@ -3,11 +3,12 @@
 import fcntl
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from hpacml.disk.whole_files import whole_file
 
 Say = Callable[[str], object]
 
@@ -49,12 +50,8 @@ def _alone(lock: Path, say: Say) -> Iterator[None]:
 def write(path: Path, content: str | bytes) -> None:
     """Write a file, which is there whole or as it was."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with whole_file(path) as part:
         part.write_bytes(content.encode() if isinstance(content, str) else content)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def digest(path: Path) -> str | None:
