@@ -44,3 +44,24 @@ def _reshaped(module, state, prefix, *_):
         loaded = state.get(prefix + name)
         if isinstance(loaded, torch.Tensor) and loaded.numel() == buffer.numel():
             state[prefix + name] = loaded.reshape(buffer.shape)
+
+
+class Perceptron(Published):
+    """One or two hidden layers, from float[n, m features] to float[n, m], scaled by the least and greatest numbers.
+
+    `given` has the values of a `Family`: `multiplier`, which is m, sizes of hidden layers by row of it, and `dropout`.
+    """
+
+    def __init__(self, given, features):
+        m = given["multiplier"]
+        inputs, first, second = (m * size for size in (features, given["hidden1_features"], given["hidden2_features"]))
+        zeros, ones = torch.zeros, torch.ones
+        super().__init__({"ipt_min": zeros(inputs), "ipt_max": ones(inputs), "opt_min": zeros(m), "opt_max": ones(m)})
+        layers = [nn.Linear(inputs, first), nn.LeakyReLU()]
+        if second:
+            layers += [nn.Linear(first, second), nn.Dropout(given["dropout"]), nn.LeakyReLU()]
+        self.layers = nn.Sequential(*layers, nn.Linear(second or first, m))
+
+    def forward(self, x):
+        scaled = (x.to(self.ipt_min.dtype) - self.ipt_min) / (self.ipt_max - self.ipt_min)
+        return self.layers(scaled).clamp(min=0) * (self.opt_max - self.opt_min) + self.opt_min

@@ -1,12 +1,9 @@
 """Networks from options to prices: the paper's, and those that `--size small` trains."""
 
-import torch
-from torch import nn
-
 import hpacml
 from hpacml.networks.hyperparameters import Family, Hyperparameter
 
-from ..published import Published, read
+from ..published import Perceptron, read
 
 PAPER = Family(
     "of the paper for Binomial Options",
@@ -23,31 +20,13 @@ ALIASES = {
 }
 
 
-class BinomialOptions(Published):
-    """From [n, 5 m] to [n, m]: m options, as [S x m, X x m, vDt x m, puByDf x m, pdByDf x m], to their prices."""
-
-    def __init__(self, layers, m):
-        zeros, ones = torch.zeros, torch.ones
-        super().__init__({"ipt_min": zeros(5 * m), "ipt_max": ones(5 * m), "opt_min": zeros(m), "opt_max": ones(m)})
-        self.layers = nn.Sequential(*layers)
-
-    def forward(self, x):
-        scaled = (x.to(self.ipt_min.dtype) - self.ipt_min) / (self.ipt_max - self.ipt_min)
-        return self.layers(scaled).clamp(min=0) * (self.opt_max - self.opt_min) + self.opt_min
-
-
 def build(config):
     """The network that the paper's program makes of a configuration, in evaluation form, with buffers that scale.
 
-    Its state is loaded by `load_state_dict`. Raises ModelError for a name that is not in `PAPER` or `ALIASES`.
+    It is from [n, 5 m] to [n, m]: m options, as [S x m, X x m, vDt x m, puByDf x m, pdByDf x m], to their prices. Its
+    state is loaded by `load_state_dict`. Raises ModelError for a name that is not in `PAPER` or `ALIASES`.
     """
-    given = read(PAPER, config, ALIASES)
-    m = given["multiplier"]
-    first, second = m * given["hidden1_features"], m * given["hidden2_features"]
-    layers = [nn.Linear(5 * m, first), nn.LeakyReLU()]
-    if second:
-        layers += [nn.Linear(first, second), nn.Dropout(given["dropout"]), nn.LeakyReLU()]
-    return BinomialOptions([*layers, nn.Linear(second or first, m)], m).sealed()
+    return Perceptron(read(PAPER, config, ALIASES), 5).sealed()
 
 
 def network(config, inputs, outputs):

@@ -2,13 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-import torch
-from torch import nn
-
 from hpacml import networks
 from hpacml.networks.hyperparameters import Family, Hyperparameter
 
-from ..published import Published, read
+from ..published import Perceptron, read
 
 FEATURES = 9
 """The rate, and month, day, year and serial number of both dates."""
@@ -35,33 +32,13 @@ PAPER = Family(
 ALIASES = {"hidden1": "hidden1_features", "hidden2": "hidden2_features"}
 
 
-class Bonds(Published):
-    """From [rows, features] to [rows, m], the accrued interest of m bonds; numbers are scaled by least and greatest."""
-
-    def __init__(self, layers, features, m):
-        zeros, ones = torch.zeros, torch.ones
-        super().__init__(
-            {"ipt_min": zeros(features), "ipt_max": ones(features), "opt_min": zeros(m), "opt_max": ones(m)}
-        )
-        self.layers = nn.Sequential(*layers)
-
-    def forward(self, x):
-        scaled = self.layers((x - self.ipt_min) / (self.ipt_max - self.ipt_min)).clamp(min=0)
-        return scaled * (self.opt_max - self.opt_min) + self.opt_min
-
-
-def build(config: Mapping[str, object], features: int = FEATURES) -> Bonds:
+def build(config: Mapping[str, object], features: int = FEATURES) -> Perceptron:
     """The network that the paper's program makes of a configuration, in evaluation form, with buffers that scale.
 
-    `features` are those of a bond. Raises ModelError for a name that is not in `PAPER` or `ALIASES`.
+    It is from [rows, m features] to [rows, m], the accrued interest of m bonds; `features` are those of a bond. Raises
+    ModelError for a name that is not in `PAPER` or `ALIASES`.
     """
-    given = read(PAPER, config, ALIASES)
-    m = given["multiplier"]
-    inputs, first, second = m * features, m * given["hidden1_features"], m * given["hidden2_features"]
-    layers = [nn.Linear(inputs, first), nn.LeakyReLU()]
-    if second:
-        layers += [nn.Linear(first, second), nn.Dropout(given["dropout"]), nn.LeakyReLU()]
-    return Bonds([*layers, nn.Linear(second or first, m)], inputs, m).sealed()
+    return Perceptron(read(PAPER, config, ALIASES), features).sealed()
 
 
 def network(config: Mapping[str, object], inputs: Sequence[tuple[int, ...]], outputs: Sequence[tuple[int, ...]]):

@@ -4,22 +4,12 @@ import torch
 from torch import nn
 
 import hpacml
+from hpacml.networks.families import ACTIVATION_LAYERS
 from hpacml.networks.hyperparameters import Family, Hyperparameter
 
 from ..published import Published, read
 
 VARIABLES = 4
-
-_ACTIVATIONS = {
-    "leaky_relu": nn.LeakyReLU,
-    "relu": nn.ReLU,
-    "prelu": nn.PReLU,
-    "elu": nn.ELU,
-    "tanh": nn.Tanh,
-    "sigmoid": nn.Sigmoid,
-    "silu": nn.SiLU,
-    "gelu": nn.GELU,
-}
 
 PAPER = Family(
     "of the paper for MiniWeather",
@@ -30,7 +20,11 @@ PAPER = Family(
         Hyperparameter("conv2_kernel_size", "integer", 3, "the window of the second convolution; 0: absent", 0, 64),
         Hyperparameter("batchnorm", "flag", False, "batch normalisation behind each convolution"),
         Hyperparameter(
-            "activation_function", "choice", "leaky_relu", "what follows each convolution", choices=tuple(_ACTIVATIONS)
+            "activation_function",
+            "choice",
+            "leaky_relu",
+            "what follows each convolution",
+            choices=tuple(ACTIVATION_LAYERS),
         ),
         Hyperparameter("dropout", "number", 0.0, "the part of the hidden results that training drops", 0, 0.9),
     ),
@@ -78,7 +72,9 @@ def build(config):
     hidden = given["conv1_out_channels"] if second else VARIABLES
 
     def behind(channels):
-        return *([nn.BatchNorm2d(channels)] if given["batchnorm"] else []), _ACTIVATIONS[given["activation_function"]]()
+        return *([nn.BatchNorm2d(channels)] if given["batchnorm"] else []), ACTIVATION_LAYERS[
+            given["activation_function"]
+        ]()
 
     layers = [nn.Conv2d(VARIABLES, hidden, kernel, padding="same"), *behind(hidden), nn.Dropout(given["dropout"])]
     if second:

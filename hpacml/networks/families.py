@@ -28,7 +28,7 @@ _OF_IMAGES: Mapping[int, tuple[Any, Any, Any]] = {
 _PADDING = 1
 """What is around images that become coordinates."""
 
-_ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
+ACTIVATION_LAYERS: Mapping[str, Callable[[], nn.Module]] = {
     "leaky_relu": nn.LeakyReLU,
     "relu": nn.ReLU,
     "prelu": nn.PReLU,
@@ -116,7 +116,7 @@ def cnn(config: Mapping[str, object], inputs: Sequence[Shape], outputs: Sequence
         channels, kernel = size, given["conv2_kernel"]
     layers.append(convolution(channels, result[0], kernel, padding="same"))
     if given["activated_output"]:
-        layers += [*norm(result[0]), _ACTIVATIONS[given["activation"]]()]
+        layers += [*norm(result[0]), ACTIVATION_LAYERS[given["activation"]]()]
     return nn.Sequential(*_reshaped(taken, field), *layers, *_reshaped(result, made))
 
 
@@ -192,7 +192,7 @@ def _sizes(shape: Shape) -> str:
 
 def _behind(given: Mapping[str, Any]) -> list[nn.Module]:
     """What follows a hidden layer."""
-    return [_ACTIVATIONS[given["activation"]](), *_dropout(given)]
+    return [ACTIVATION_LAYERS[given["activation"]](), *_dropout(given)]
 
 
 def _dropout(given: Mapping[str, Any]) -> list[nn.Module]:
