@@ -1,14 +1,25 @@
 """Random numbers of the C library, which the paper's programs draw their inputs with."""
 
 import numpy as np
+from jaxtyping import Int64
+
+import hpacml
+
+FIRST, DROPPED = 34, 310
 
 
 def rand(count, seed):
     """What glibc's rand() gives after srand(seed), int64[count]."""
-    r = [seed]
+    first = [seed]
     for _ in range(30):
-        r.append(16807 * r[-1] % 2147483647)
-    r += r[:3]
-    for i in range(34, 344 + count):
-        r.append((r[i - 31] + r[i - 3]) % 2**32)
-    return np.array(r[344:]) >> 1
+        first.append(16807 * first[-1] % 2147483647)
+    numbers = np.empty(FIRST + DROPPED + count, np.int64)
+    numbers[:FIRST] = first + first[:3]
+    _go_on(numbers)
+    return numbers[FIRST + DROPPED :] >> 1
+
+
+@hpacml.kernel
+def _go_on(numbers: Int64[np.ndarray, "N"]):
+    for i in range(34, len(numbers)):
+        numbers[i] = (numbers[i - 31] + numbers[i - 3]) & 4294967295

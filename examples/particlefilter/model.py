@@ -11,8 +11,8 @@ from ..published import Published, read
 from .app import SIZE
 
 NETWORKS = {
-    "conv6-pool2-32": {"conv_kernel": 6, "conv_stride": 4, "pool": 2, "fc2": 32},
-    "conv8-64": {"conv_kernel": 8, "conv_stride": 8, "pool": 1, "fc2": 64},
+    "conv8-16": {"conv_kernel": 8, "conv_stride": 8, "pool": 1, "fc2": 16},
+    "conv8-32": {"conv_kernel": 8, "conv_stride": 8, "pool": 1, "fc2": 32},
     "conv8x2-64": {"conv_kernel": 8, "conv_stride": 8, "conv_channels": 2, "pool": 1, "fc2": 64},
     "conv8x4-32": {"conv_kernel": 8, "conv_stride": 8, "conv_channels": 4, "pool": 1, "fc2": 32},
 }
