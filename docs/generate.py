@@ -47,39 +47,6 @@ set.
 |---|---|---|---|
 """
 
-DESCRIPTOR = "struct { T *allocated; T *aligned; int64_t offset; int64_t sizes[rank]; int64_t strides[rank]; };"
-
-HEADER = """/* The symbols that code compiled by hpacml calls. docs/runtime-abi.md tells what they do.
- *
- * Written by `python docs/generate.py` from the table in hpacml/abi/symbols.py.
- */
-#ifndef HPACML_RUNTIME_H
-#define HPACML_RUNTIME_H
-
-#include <stdint.h>
-
-#ifdef __cplusplus
-extern "C" {{
-#endif
-
-/* A tensor or an array comes as the address of MLIR's descriptor of a ranked memref; that of rank 0 has no arrays:
- *
- *   {descriptor}
- */
-
-{host}
-
-/* What code that launches kernels on GPUs calls besides, or in place of the symbols that are named. */
-
-{device}
-
-#ifdef __cplusplus
-}}
-#endif
-
-#endif
-"""
-
 
 # -- parts of pages ----------------------------------------------------------------------------------
 
@@ -93,14 +60,14 @@ def ir(stage: str) -> str:
 
 
 def c(what: str) -> str:
-    """The prototypes of the runtime ABI that `host` or `device` code calls, or the `descriptor` of an array."""
-    return _code("c", DESCRIPTOR if what == "descriptor" else prototypes(what))
+    """The prototypes of the runtime ABI that `host` or `device` code calls, the `descriptor` of an array, or a file."""
+    from hpacml.abi import header, symbols
 
-
-def prototypes(of: str) -> str:
-    from hpacml.abi import symbols
-
-    return symbols.header({"host": symbols.HOST_SYMBOLS, "device": symbols.DEVICE_SYMBOLS}[of])
+    if (file := DOCS / f"{what}.c").exists():
+        return _code("c", file.read_text().rstrip())
+    if what == "descriptor":
+        return _code("c", header.DESCRIPTOR)
+    return _code("c", header.declarations({"host": symbols.HOST_SYMBOLS, "device": symbols.DEVICE_SYMBOLS}[what]))
 
 
 def table(of: str) -> str:
@@ -232,15 +199,12 @@ def variables() -> str:
     return ENVIRONMENT + "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
-def c_header() -> str:
-    """The runtime ABI for programs in C and C++."""
-    return HEADER.format(descriptor=DESCRIPTOR, host=prototypes("host"), device=prototypes("device"))
-
-
 def main() -> None:
+    from hpacml.abi.header import header
+
     pages = {page: with_parts(page) for page in ("architecture.md", "networks.md", "stages.md", "runtime-abi.md")}
     pages["troubleshooting.md"] = with_messages("troubleshooting.md")
-    whole = {"operations.md": operations(), "environment.md": variables(), "hpacml_runtime.h": c_header()}
+    whole = {"operations.md": operations(), "environment.md": variables(), "hpacml_abi.h": header()}
     for name, text in {**pages, **whole}.items():
         file = DOCS / name
         if "--check" not in sys.argv[1:]:

@@ -1,7 +1,7 @@
-"""The records of call sites: what compiled code tells the runtime of each call, as JSON in its constant memory.
+"""The records of call sites: what compiled code tells the runtime of each call, as text in its constant memory.
 
-The lowering makes a record and writes it with `to_json`; the runtime reads it with `parse`. docs/runtime-abi.md
-describes the keys.
+The lowering makes a record and writes it with `to_json`, for runtimes of others perhaps with `to_strings`; the runtime
+reads it with `parse`. docs/runtime-abi.md describes the keys.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import builtins
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias, cast
 
 from hpacml.clauses import Sampling
 from hpacml.functors.targets import TargetTree, tree_from_json, tree_to_json
@@ -64,6 +64,33 @@ class Site(ABC):
     def to_json(self) -> str:
         """The record, for `parse` of the same kind."""
         return json.dumps({"kind": self.kind, **self._fields()})
+
+    def to_strings(self) -> str:
+        """The record for readers without a parser of JSON, as `strings` has it."""
+        return strings({"kind": self.kind, **self._fields()})
+
+
+def strings(record: Json) -> str:
+    """A record as keys and values, each ended by a NUL, then an empty key.
+
+    A key leads to one number or text, as in `model.path` or `inputs.0.rank`; there is none for null.
+    """
+    return "".join(f"{key}\0{value}\0" for key, value in _leaves("", record))
+
+
+def _leaves(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    """The numbers and texts of a record, with the way that leads to each."""
+    match value:
+        case None:
+            return
+        case dict() | list() | tuple():
+            parts = cast("Json", value).items() if isinstance(value, dict) else enumerate(cast("Sequence[Any]", value))
+            for key, part in parts:
+                yield from _leaves(f"{name}.{key}" if name else str(key), part)
+        case bool():
+            yield name, "true" if value else "false"
+        case _:
+            yield name, str(value).replace("\0", r"\x00")
 
 
 @dataclass(frozen=True, slots=True)

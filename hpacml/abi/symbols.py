@@ -1,17 +1,20 @@
 """The symbols of the C ABI between compiled code and the runtime, and the values that they take.
 
 `convert-hpacml-to-runtime` calls them, `hpacml.runtime` implements them, docs/runtime-abi.md describes them, and
-docs/hpacml_runtime.h declares them. A new symbol that Python answers needs a row here and a handler in
+`hpacml.abi.header` declares them. A new symbol that Python answers needs a row here and a handler in
 `hpacml.runtime.handlers`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
+
+VERSION = 1
+"""The version of the ABI, which `hpacml_abi_version` returns. It grows with each change that a runtime of another
+version would not notice: of a symbol's parameters, of a key that records have always had, of what a call means."""
 
 
 class Value(NamedTuple):
@@ -34,7 +37,7 @@ VALUES = {
 }
 """Values by MLIR type; an array is passed as the address of its descriptor."""
 
-_LLVM_TYPES = {"void": "void", "int32_t": "i32", "int64_t": "i64", "double": "double"}
+C_TYPES = {"void": "void", "int32_t": "i32", "int64_t": "i64", "double": "double"}
 """LLVM types by C types; a pointer is `ptr`."""
 
 
@@ -75,10 +78,11 @@ class Symbol:
 
 
 def _llvm_type(c_type: str) -> str:
-    return "ptr" if "*" in c_type else _LLVM_TYPES[c_type.strip()]
+    return "ptr" if "*" in c_type else C_TYPES[c_type.strip()]
 
 
 HOST_SYMBOLS = (
+    Symbol("int32_t hpacml_abi_version(void)"),
     Symbol("int32_t hpacml_infer(const char *site, void **tensors)", python=True),
     Symbol("int32_t hpacml_infer_on_views(const char *site, const char *views, void **memory)", python=True),
     Symbol("int32_t hpacml_sample(const char *site)", python=True),
@@ -132,6 +136,7 @@ DEVICE_SYMBOLS = (
 
 WITHOUT_FRAME = frozenset(
     {
+        "hpacml_abi_version",
         "hpacml_fail",
         "hpacml_keep_temporary",
         "hpacml_number",
@@ -180,11 +185,12 @@ calls, which the thread that has entered the code repeats: Python's errors are t
 
 
 def forwarding() -> str:
-    """LLVM IR: the declarations of all Python functions, and the symbols that only forward to one."""
+    """LLVM IR: the version, the declarations of all Python functions, and the symbols that only forward to one."""
     declared = (f"declare i32 @hpacml_py_{name}({_types(half)})" for name, half in PYTHON_HALVES.items())
     forwards = (_forward(symbol) for symbol in SYMBOLS.values() if symbol.python and symbol.name not in RECORDED)
     recorded = map(_record, RECORDED)
-    return "\n".join([*declared, *forwards, *recorded, _repeat(), ""])
+    version = f"define i32 @hpacml_abi_version() {{\n  ret i32 {VERSION}\n}}"
+    return "\n".join([*declared, version, *forwards, *recorded, _repeat(), ""])
 
 
 def _types(symbol: Symbol) -> str:
@@ -249,20 +255,3 @@ def _repeat() -> str:
             arguments.append(f"ptr %{name}_{word}" if kind == "ptr" else f"i64 %{word}")
         lines += [f"  call void @{name}({', '.join(arguments)})", "  br label %return"]
     return "\n".join([*lines, "}"])
-
-
-_WIDEST = max(map(len, _LLVM_TYPES))
-_NOTES = 72
-"""The column of notes in `header`, where a declaration leaves it free."""
-
-
-def header(symbols: Iterable[Symbol]) -> str:
-    """C declarations of symbols, a line each, with their names in one column."""
-    return "\n".join(map(_declared_in_c, symbols))
-
-
-def _declared_in_c(symbol: Symbol) -> str:
-    result, _, rest = symbol.prototype.partition(symbol.name)
-    type, pointer = result.rstrip(" *"), "*" if "*" in result else " "
-    line = f"{type:<{_WIDEST}}{pointer}{symbol.name}{rest};"
-    return f"{line:<{_NOTES}} /* for {symbol.replaces} */" if symbol.replaces else line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from itertools import count
@@ -44,7 +45,9 @@ from hpacml.abi.records import (
     Source,
     TensorType,
     ViewsSite,
+    strings,
 )
+from hpacml.abi.symbols import SYMBOLS, VERSION
 from hpacml.dialects.hpacml.attributes import dtype_name
 from hpacml.dialects.hpacml.control import BodyOp, CollectOp, InferOnViewsOp, InferOp, SampleOp
 from hpacml.dialects.hpacml_rt.device_flags import FlagDownOp, FlagOp
@@ -57,6 +60,11 @@ from hpacml.passes.common.located import Builder, Rewriter, refusal
 from hpacml.passes.common.plain_elements import plain_elements
 from hpacml.passes.common.runtime_calls import POINTER, declare, descriptor_type, results
 from hpacml.passes.hpacml_resolve_slices import MAY_ALIAS
+
+OTHER_VERSION = (
+    f"was compiled for version {VERSION} of hpacml's runtime ABI, and has met a runtime of another: compile it by the "
+    "hpacml that the runtime is of"
+)
 
 
 @dataclass(frozen=True)
@@ -77,9 +85,15 @@ class ConvertHpacmlToRuntimePass(ModulePass):
     ```
     The original code of a region is called, and timed where the time is recorded. Nothing of hpacml is left behind:
     what this pass does not know is an error.
+
+    With `plain` the text of a site is strings in place of JSON, and what decides in doubt whether a map fits is not
+    called: such a map is refused. That is for runtimes of others, which then need no parser, and no arithmetic of
+    maps. Public functions begin by comparing the version of the ABI with that of the runtime.
     """
 
     name = "convert-hpacml-to-runtime"
+
+    plain: bool = False
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         for module in modules(op):
@@ -88,7 +102,7 @@ class ConvertHpacmlToRuntimePass(ModulePass):
         plain_elements(op)
 
     def _convert(self, module: ModuleOp) -> None:
-        calls = _Calls(module)
+        calls = _Calls(module, self.plain)
         for each in list(module.walk()):
             each.attributes.pop(MAY_ALIAS, None)
             match each:
@@ -120,11 +134,13 @@ class ConvertHpacmlToRuntimePass(ModulePass):
                     each.attributes.pop(ORIGIN, None)
                 case _:
                     pass
+        if self.plain:
+            calls.make_plain()
 
 
 class _Calls:
-    def __init__(self, module: ModuleOp):
-        self.module = module
+    def __init__(self, module: ModuleOp, plain: bool):
+        self.module, self.plain = module, plain
         self.sites: dict[str, str] = {}
 
     def body(self, op: BodyOp) -> None:
@@ -151,6 +167,9 @@ class _Calls:
         Rewriter.erase_op(op)
 
     def infer_on_views(self, op: InferOnViewsOp) -> None:
+        if self.plain:  # a runtime of others computes tensors alone
+            Rewriter.replace_op(op, arith.ConstantOp(IntegerAttr(0, i1)))
+            return
         inputs, outputs = ((_tensor_type(type),) for type in op.tensors)
         site = InferSite(**_given(op, InferSite, "tensors"), inputs=inputs, outputs=outputs)
         views = ViewsSite(op.sweep, _tensor_types(op.inputs), _tensor_types(op.outputs))
@@ -195,9 +214,12 @@ class _Calls:
         fails = builder.insert(arith.XOrIOp(op.fits, true)).result
         doubtful = Block()
         inner = Builder(InsertPoint.at_end(doubtful), op)
-        numbers = [inner.insert(arith.IndexCastOp(value, i64)).result for value in (*op.sizes, *op.bounds, *op.params)]
-        values = _words(numbers, op, inner)
-        self._call(site, [values, _descriptors(op.arrays, op, inner)], inner)
+        if self.plain:
+            self._call(RefuseSite(f"in the map '{op.map_text}': {_doubt(site)}"), [], inner)
+        else:
+            values = (*op.sizes, *op.bounds, *op.params)
+            numbers = [inner.insert(arith.IndexCastOp(value, i64)).result for value in values]
+            self._call(site, [_words(numbers, op, inner), _descriptors(op.arrays, op, inner)], inner)
         inner.insert(scf.YieldOp())
         builder.insert(scf.IfOp(fails, [], Region(doubtful)))
         Rewriter.erase_op(op)
@@ -230,11 +252,35 @@ class _Calls:
     def record(self, op: RecordOp) -> None:
         site = RecordSite(op.label.data, op.way.data, _texts(op.stages))
         builder = Builder(InsertPoint.before(op))
-        counters = builder.insert(llvm.AddressOfOp(self._counters(site.to_json(), builder), POINTER)).result
+        counters = builder.insert(llvm.AddressOfOp(self._counters(self._text(site), builder), POINTER)).result
         stages = builder.insert(arith.ConstantOp(IntegerAttr(len(op.stages), i64))).result
         times, bytes = (_words(numbers, op, builder) for numbers in (op.times, op.bytes))
         self._call(site, [counters, stages, times, bytes], builder)
         Rewriter.erase_op(op)
+
+    def make_plain(self) -> None:
+        """Make records of front ends strings, and have functions refuse a runtime of another version."""
+        for op in self.module.walk():
+            if isinstance(op, func.CallOp) and (symbol := SYMBOLS.get(op.callee.root_reference.data)) is not None:
+                if "site" in symbol.parameters and isinstance(address := op.arguments[0].owner, llvm.AddressOfOp):
+                    _make_strings(SymbolTable.lookup_symbol(self.module, address.global_name))
+        if any(isinstance(op, func.FuncOp) and op.sym_name.data in SYMBOLS for op in self.module.body.block.ops):
+            self._require_version()
+
+    def _require_version(self) -> None:
+        functions = [op for op in self.module.body.block.ops if isinstance(op, func.FuncOp) and not op.is_declaration]
+        for function in functions:
+            if function.sym_visibility is None or function.sym_visibility.data != "private":
+                builder = Builder(InsertPoint.at_start(function.body.blocks[0]), function)
+                declare(self.module, "hpacml_abi_version", builder)
+                (found,) = builder.insert(func.CallOp("hpacml_abi_version", [], [i32])).results
+                wanted = builder.insert(arith.ConstantOp(IntegerAttr(VERSION, i32))).result
+                differs = builder.insert(arith.CmpiOp(found, wanted, "ne")).result
+                refused = Block()
+                text = f"'{function.sym_name.data}' {OTHER_VERSION}"
+                self._call(RefuseSite(text), [], inner := Builder(InsertPoint.at_end(refused), function))
+                inner.insert(scf.YieldOp())
+                builder.insert(scf.IfOp(differs, [], Region(refused)))
 
     def _call(self, site: Site, arguments: Sequence[SSAValue], builder: Builder) -> Sequence[SSAValue]:
         """Call the runtime function of a site; its results."""
@@ -244,7 +290,10 @@ class _Calls:
 
     def _address(self, site: Site, builder: Builder) -> SSAValue:
         """The address of the record of a site."""
-        return builder.insert(llvm.AddressOfOp(self._site(site.to_json(), builder), POINTER)).result
+        return builder.insert(llvm.AddressOfOp(self._site(self._text(site), builder), POINTER)).result
+
+    def _text(self, site: Site) -> str:
+        return site.to_strings() if self.plain else site.to_json()
 
     def _site(self, text: str, builder: Builder) -> str:
         """The symbol of the constant that holds `text`, NUL-terminated."""
@@ -252,7 +301,7 @@ class _Calls:
             names = (f"hpacml_site_{n}" for n in count(len(self.sites)))
             self.sites[text] = next(name for name in names if SymbolTable.lookup_symbol(self.module, name) is None)
             constant = llvm.GlobalOp(
-                llvm.LLVMArrayType(len(text) + 1, i8),
+                llvm.LLVMArrayType(len(text.encode()) + 1, i8),
                 self.sites[text],
                 "private",
                 constant=True,
@@ -268,6 +317,23 @@ class _Calls:
             word = llvm.GlobalOp(i64, name, "internal", value=IntegerAttr(0, i64))
             builder.insert(word, InsertPoint.at_start(self.module.body.block))
         return name
+
+
+def _make_strings(site: Operation | None) -> None:
+    if isinstance(site, llvm.GlobalOp) and isinstance(site.value, StringAttr) and site.value.data.startswith("{"):
+        text = strings(json.loads(site.value.data.rstrip("\0"))) + "\0"
+        site.value, site.global_type = StringAttr(text), llvm.LLVMArrayType(len(text.encode()), i8)
+
+
+def _doubt(site: MapSite) -> str:
+    """What may be wrong with a map that compiled code does not show to fit."""
+    if site.indices:
+        return "an index lies outside of the array that it indexes, or two lead to one element, which is written twice"
+    if site.sharing:
+        return "elements that are written may share memory with each other, or with the indices that lead to them"
+    if site.direction == "to":
+        return "it leaves its array, or contradicts its functor"
+    return "it leaves its array, contradicts its functor, or may write an element twice, as far as strides tell"
 
 
 def _is_set(status: SSAValue, builder: Builder) -> SSAValue:

@@ -20,7 +20,8 @@ from xdsl.dialects import func
 
 import hpacml
 from hpacml import save_model
-from hpacml.abi.symbols import PYTHON_HALVES, SYMBOLS, VALUES
+from hpacml.abi.records import InferSite, Source, TensorType, strings
+from hpacml.abi.symbols import PYTHON_HALVES, SYMBOLS, VALUES, VERSION
 from hpacml.errors import DatabaseError, HpacmlError, MapError, ModelError
 from hpacml.frontend.python.types import SCALARS, ScalarType
 from hpacml.pipelines import run_passes
@@ -64,7 +65,7 @@ class Sum(torch.nn.Module):
 # -- the table of symbols ------------------------------------------------------------------------------
 
 DOCS = Path(__file__).parents[2] / "docs"
-HEADER = DOCS / "hpacml_runtime.h"
+HEADER = DOCS / "hpacml_abi.h"
 
 
 @pytest.mark.parametrize("name", PYTHON_HALVES)
@@ -91,6 +92,24 @@ def test_every_symbol_is_described():
 @pytest.mark.parametrize("number", SCALARS.values(), ids=str)
 def test_every_number_of_kernels_has_a_slot(number: ScalarType):
     assert str(number.ir) in VALUES
+
+
+def test_records_as_strings():
+    """A key leads to each number and text; what is null has none, and the end is an empty key."""
+    site = InferSite("größe", Source(path="m.pt2"), None, "raise", ("a", ""), (TensorType("f32", 2),), ())
+    assert site.to_strings().split("\0") == [
+        *("kind", "infer", "label", "größe", "model.path", "m.pt2", "on_error", "raise"),
+        *("maps.0", "a", "maps.1", "", "inputs.0.dtype", "f32", "inputs.0.rank", "2", ""),
+    ]
+    assert strings({"a": {"b": [True, 3]}, "c": []}).split("\0") == ["a.b.0", "true", "a.b.1", "3", ""]
+
+
+def test_records_as_strings_end_no_text_early():
+    assert strings({"text": "a\0b"}) == "text\0a\\x00b\0"
+
+
+def test_the_version_is_that_of_the_table():
+    assert ctypes.CFUNCTYPE(ctypes.c_int32)(shim.runtime().symbols["hpacml_abi_version"])() == VERSION
 
 
 @pytest.mark.parametrize(("compiler", "language"), [("cc", "c99"), ("c++", "c++11")])

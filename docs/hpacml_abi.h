@@ -2,10 +2,14 @@
  *
  * Written by `python docs/generate.py` from the table in hpacml/abi/symbols.py.
  */
-#ifndef HPACML_RUNTIME_H
-#define HPACML_RUNTIME_H
+#ifndef HPACML_ABI_H
+#define HPACML_ABI_H
 
 #include <stdint.h>
+#include <string.h>
+
+/* What hpacml_abi_version() of a runtime returns that is built with this header. */
+#define HPACML_ABI_VERSION 1
 
 #ifdef __cplusplus
 extern "C" {
@@ -16,6 +20,7 @@ extern "C" {
  *   struct { T *allocated; T *aligned; int64_t offset; int64_t sizes[rank]; int64_t strides[rank]; };
  */
 
+int32_t hpacml_abi_version(void);
 int32_t hpacml_infer(const char *site, void **tensors);
 int32_t hpacml_infer_on_views(const char *site, const char *views, void **memory);
 int32_t hpacml_sample(const char *site);
@@ -48,6 +53,19 @@ void    hpacml_device_free(void *memory);                                /* for 
 double  hpacml_device_time_ms(void);                                     /* for hpacml_time_ms */
 int64_t hpacml_device_time_ns(void);                                     /* for hpacml_time_ns */
 void    hpacml_device_record(const char *site, void **counters, int64_t stages, const int64_t *times, const int64_t *bytes); /* for hpacml_record */
+
+/* What a record says of `key`, or NULL. Only records that are strings (plain=true) are for this function: keys and
+ * values, each with a NUL behind it, then an empty key. */
+static inline const char *hpacml_site(const char *site, const char *key)
+{
+    while (*site != 0) {
+        const char *value = site + strlen(site) + 1;
+        if (strcmp(site, key) == 0)
+            return value;
+        site = value + strlen(value) + 1;
+    }
+    return 0;
+}
 
 #ifdef __cplusplus
 }
