@@ -8,13 +8,14 @@ import linecache
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeAlias, TypeVar, cast, overload
 
 from hpacml.errors import CompileError, HpacmlError
 from hpacml.frontend import tracers
 from hpacml.frontend.decorated import Decorated, inside
 from hpacml.frontend.placement import MACHINES, Machine
-from hpacml.frontend.python.definition import Definition
+from hpacml.frontend.python.definition import NO_CONSTANTS, THERE, Definition
 from hpacml.frontend.python.source import Source
 from hpacml.runtime.fast_path import Callee
 
@@ -84,72 +85,97 @@ class Kernel(Callee, Decorated, Definition, Generic[P, R]):
         except HpacmlError as error:
             raise error.with_traceback(None)  # noqa: B904 (the same error, without the compiler's frames)
 
-    def ir(self, stage: str | None = None, *, layout: LayoutName = "strided") -> ModuleOp:
+    def ir(
+        self,
+        stage: str | None = None,
+        *,
+        layout: LayoutName = "strided",
+        constants: Mapping[str, object] = NO_CONSTANTS,
+    ) -> ModuleOp:
         """The IR of the Python function, or the IR after a stage of the pipeline.
 
         The layout of the arrays is "packed" (C order without gaps), "rows" (the innermost stride is 1) or "strided"
-        (any strides). A stage is a key of `hpacml.pipelines.STAGES` or `GPU_STAGES`, or the name of a pass. Raises
+        (any strides). A kernel that does something else for some texts, enumerations, or arguments that are None is
+        compiled for each of these: `constants` has those of this IR by the names of their parameters. A stage is a key
+        of `hpacml.pipelines.STAGES` or `GPU_STAGES`, or the name of a pass. Raises
         `CompileError`, `DirectiveError` and `MapError` as a call does, and `HpacmlError` if the stage or the layout is
         unknown.
         """
         from hpacml.pipelines import run_passes
 
-        module = self._compiled(layout).module
+        module = self._compiled(layout, constants).module
         if stage is not None:
             return self._lower(lambda: run_passes(module, stage))
         self._lower(module.verify)
         return module
 
-    def ptx(self, chip: str | None = None, *, layout: LayoutName = "packed") -> str:
+    def ptx(
+        self, chip: str | None = None, *, layout: LayoutName = "packed", constants: Mapping[str, object] = NO_CONSTANTS
+    ) -> str:
         """The PTX code of this kernel's gathers, scatters and parallel loops, for an NVIDIA GPU.
 
         The chip, such as "sm_90", is by default that of this machine's GPU, and "sm_80" without a GPU. Neither a GPU
-        nor CUDA is needed. The layout and the errors are those of `ir`; `CompileError` also comes from code that a GPU
-        cannot run, and `HpacmlError` from an unknown chip.
+        nor CUDA is needed. Layout, constants and errors are those of `ir`; `CompileError` also comes from code that a
+        GPU cannot run, and `HpacmlError` from an unknown chip.
         """
         from hpacml.backend.assembly import ptx
 
-        module = self._compiled(layout).module
+        module = self._compiled(layout, constants).module
         return self._lower(lambda: ptx(module, chip))
 
-    def amdgcn(self, chip: str = "gfx90a", *, layout: LayoutName = "packed") -> str:
+    def amdgcn(
+        self, chip: str = "gfx90a", *, layout: LayoutName = "packed", constants: Mapping[str, object] = NO_CONSTANTS
+    ) -> str:
         """The assembly code of the same for an AMD GPU. hpacml cannot launch it."""
         from hpacml.backend.assembly import amdgcn
 
-        module = self._compiled(layout).module
+        module = self._compiled(layout, constants).module
         return self._lower(lambda: amdgcn(module, chip))
 
-    def llvm(self, *, layout: LayoutName = "packed") -> str:
+    def llvm(self, *, layout: LayoutName = "packed", constants: Mapping[str, object] = NO_CONSTANTS) -> str:
         """The optimised LLVM IR of this kernel for the processor of this machine, as the function `hpacml_entry`.
 
         A call on the host runs this code, behind a few instructions that take its arguments out of Python's memory;
-        with a report it measures itself, too. The layout and the errors are those of `ir`.
+        with a report it measures itself, too. Layout, constants and errors are those of `ir`.
         """
         from hpacml.backend.assembly import llvm_ir
 
-        compiled = self._compiled(layout)
+        compiled = self._compiled(layout, constants)
         return self._lower(lambda: llvm_ir(compiled.module, compiled.entry))
 
-    def asm(self, *, layout: LayoutName = "packed") -> str:
+    def asm(self, *, layout: LayoutName = "packed", constants: Mapping[str, object] = NO_CONSTANTS) -> str:
         """The assembly code of the same."""
         from hpacml.backend.assembly import asm
 
-        compiled = self._compiled(layout)
+        compiled = self._compiled(layout, constants)
         return self._lower(lambda: asm(compiled.module, compiled.entry))
 
-    def _compiled(self, layout: LayoutName) -> Compiled:
-        from hpacml.frontend.python.annotations import ArrayParameter, leaves
+    def _compiled(self, layout: LayoutName, constants: Mapping[str, object]) -> Compiled:
+        from hpacml.frontend.python.annotations import ArrayParameter, OpaqueParameter, leaves
         from hpacml.frontend.python.compiler import compile_kernel
         from hpacml.frontend.python.types import NeedsValue
         from hpacml.runtime.arrays.views import Layout
 
         if layout not in (known := [*Layout]):
             raise HpacmlError(f"unknown layout {layout!r}: the layouts are {', '.join(known)}")
+        parameters = {parameter.name: parameter for parameter in leaves(self.parameters)}
+        for name, value in constants.items():
+            if name not in parameters:
+                raise HpacmlError(f"{self.name}() has no parameter '{name}': it has {', '.join(parameters)}")
+            if value is not None and not isinstance(parameters[name], OpaqueParameter):
+                raise HpacmlError(
+                    f"'{name}' of {self.name}() cannot be the constant {value!r}: constants are texts, "
+                    "enumerations and None"
+                )
+        chosen = {name: each if isinstance(each, str | Enum | None) else THERE for name, each in constants.items()}
+        given = [p for p in parameters.values() if isinstance(p, ArrayParameter) and p.name not in chosen]
         try:
-            arrays = sum(isinstance(parameter, ArrayParameter) for parameter in leaves(self.parameters))
-            return compile_kernel(self, (Layout(layout),) * arrays)
+            return compile_kernel(self, (Layout(layout),) * len(given), chosen)
         except NeedsValue as need:
-            message = f"what {self.name}() does depends on the value of '{need.name}', which only a call has"
+            message = (
+                f"what {self.name}() does depends on the value of '{need.name}', which a call has: give it one by "
+                f"constants={{'{need.name}': ...}}"
+            )
             place = self.source.file, self.source.first_line
             raise (need.error(message) if need.error is not None else CompileError(message, *place)) from None
         except HpacmlError as error:

@@ -22,13 +22,13 @@ def on_gpu(monkeypatch):
         assert machine.launched
 
 
-def assembled(kernel, folder):
-    """Have `ptxas` assemble a kernel's code; the names of what it launches."""
+def assembled(kernel, folder, **constants):
+    """Have `ptxas` assemble a kernel's code for some constants; the names of what it launches."""
     _require_libdevice()
     if shutil.which("ptxas") is None:
         pytest.skip("ptxas, of CUDA, is not on PATH")
     source = folder / "kernel.ptx"
-    source.write_text(text := kernel.ptx("sm_90"))
+    source.write_text(text := kernel.ptx("sm_90", constants=constants))
     command = ["ptxas", "--warning-as-error", "-arch=sm_90", source, "-o", folder / "kernel.cubin"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

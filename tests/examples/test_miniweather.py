@@ -11,6 +11,7 @@ import torch
 import hpacml
 from examples.experiment import Setup
 from examples.miniweather import app, experiment, interleaving, model
+from tests.examples.gpu import assembled, on_gpu
 from tests.examples.references import oracle
 
 CASES = "collision", "thermal", "mountain", "density_current", "injection"
@@ -287,6 +288,25 @@ def test_collects_trains_and_runs(small, tmp_path):
     assert float(curves[0]["1:1"]) == 0 < float(curves[1]["1:1"])
     assert float(curves[0]["0:1"]) == pytest.approx(told["rmse after a step"][told["model"]], rel=1e-5)
     assert float(curves[-1]["1:1"]) == pytest.approx(told["rmse after 12 steps"]["1:1"], rel=1e-5)
+
+
+@pytest.mark.slow
+def test_a_gpu_steps_as_the_cpu_does(monkeypatch):
+    expected, placed = app.Simulation(8, 6, "injection"), []
+    expected.step(2)
+    with on_gpu(monkeypatch) as machine:
+
+        def there(array):
+            placed.append(array)
+            return machine.there(array)
+
+        app.Simulation(8, 6, "injection", place=there).step(2)
+    np.testing.assert_allclose(placed[-1], expected.state, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.slow
+def test_code_for_gpus_is_assembled(tmp_path):
+    assembled(app.step, tmp_path, sweep=app.FIELDS)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

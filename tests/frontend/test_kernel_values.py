@@ -371,8 +371,20 @@ def test_texts_that_decide() -> None:
     assert kernel(a, case="other") == "other"
     with pytest.raises(hpacml.CompileError, match="depends on 'case', a list"):
         kernel(a, ["box"])
-    with pytest.raises(hpacml.CompileError, match="depends on the value of 'case', which only a call has"):
+    with pytest.raises(hpacml.CompileError, match=r"value of 'case', which a call has: give it one by constants="):
         kernel.ir()
+    texts = {case: str(kernel.ir(constants={"case": case})) for case in ("box", "ring")}
+    assert ["memref.store" in text for text in texts.values()] == [False, True]
+    with pytest.raises(hpacml.HpacmlError, match="no parameter 'cases': it has a, case"):
+        kernel.ir(constants={"cases": "box"})
+    with pytest.raises(hpacml.HpacmlError, match=r"'a' of f\(\) cannot be the constant 'box'"):
+        kernel.ptx(constants={"a": "box"})
+
+
+def test_code_for_absent_arrays() -> None:
+    kernel = kernel_of(HEAD + "@hpacml.kernel\ndef f(a: V, b: V | None):\n    if b is not None:\n        a[:] = b\n")
+    there, absent = str(kernel.ir(stage="runtime")), str(kernel.ir(stage="runtime", constants={"b": None}))
+    assert there.count("memref<?xf64, strided") > absent.count("memref<?xf64, strided") == 1
 
 
 def test_arrays_that_are_returned() -> None:
