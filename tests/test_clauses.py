@@ -26,7 +26,8 @@ from hpacml.abi.records import (
 from hpacml.clauses import Sampling
 from hpacml.dialects.hpacml.attributes import Direction
 from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp
-from hpacml.dialects.hpacml.control import CollectOp, InferOp, MlOp, SampleOp
+from hpacml.dialects.hpacml.control import MlOp
+from hpacml.dialects.hpacml.steps import CollectOp, InferOp, SampleOp
 from hpacml.directives.parser import _grammar, parse
 from hpacml.directives.syntax import MlDirective
 from hpacml.errors import MapError

@@ -17,6 +17,7 @@ from hpacml.frontend.compile import load, lower
 from hpacml.frontend.dispatch import Dispatcher
 from hpacml.frontend.placement import Machine, require_machine
 from hpacml.frontend.remembered import Code
+from hpacml.passes.hpacml_fold_subviews import HpacmlFoldSubviewsPass
 from hpacml.pipelines import make_context, run_passes
 from hpacml.runtime.arrays.views import Layout
 from hpacml.runtime.fast_path import Callee
@@ -57,6 +58,7 @@ class Function(Callee):
     def _lowerable(self) -> ModuleOp:
         module = self._module.clone()
         name_dimensions(module)
+        HpacmlFoldSubviewsPass().apply(make_context(), module)
         return module
 
     def __repr__(self) -> str:

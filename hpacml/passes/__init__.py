@@ -17,6 +17,7 @@ PASS_NAMES = (
     "convert-hpacml-to-runtime",
     "hpacml-expand-functions",
     "hpacml-expand-ml",
+    "hpacml-fold-subviews",
     "hpacml-fuse-gather-concat",
     "hpacml-gpu-to-loops",
     "hpacml-keep-branches",

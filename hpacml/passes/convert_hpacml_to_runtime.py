@@ -49,7 +49,7 @@ from hpacml.abi.records import (
 )
 from hpacml.abi.symbols import SYMBOLS, VERSION
 from hpacml.dialects.hpacml.attributes import dtype_name
-from hpacml.dialects.hpacml.control import BodyOp, CollectOp, InferOnViewsOp, InferOp, SampleOp
+from hpacml.dialects.hpacml.steps import BodyOp, CollectOp, InferOnViewsOp, InferOp, SampleOp
 from hpacml.dialects.hpacml_rt.device_flags import FlagDownOp, FlagOp
 from hpacml.dialects.hpacml_rt.map_checks import CheckMapOp, RefuseOp
 from hpacml.dialects.hpacml_rt.measurements import CopiedOp, NowOp, RecordOp

@@ -14,8 +14,9 @@ from xdsl.rewriter import InsertPoint
 
 from hpacml.dialects.hpacml.attributes import Mode
 from hpacml.dialects.hpacml.bridge import MapOp
-from hpacml.dialects.hpacml.control import CollectOp, InferOp, MlOp, SampleOp
+from hpacml.dialects.hpacml.control import MlOp
 from hpacml.dialects.hpacml.gather_scatter import GatherOp, ScatterOp, TensorOp
+from hpacml.dialects.hpacml.steps import CollectOp, InferOp, SampleOp
 from hpacml.dialects.hpacml_rt.map_checks import CheckIndicesOp
 from hpacml.passes.common.bodies import Body
 from hpacml.passes.common.located import Builder, Rewriter

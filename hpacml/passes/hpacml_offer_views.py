@@ -15,8 +15,8 @@ from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint
 from xdsl.traits import Pure
 
-from hpacml.dialects.hpacml.control import InferOnViewsOp, InferOp
 from hpacml.dialects.hpacml.packing import PackOp, UnpackOp, view_type
+from hpacml.dialects.hpacml.steps import InferOnViewsOp, InferOp
 from hpacml.passes.common.inferences import success
 from hpacml.passes.common.located import Builder
 

@@ -13,7 +13,7 @@ from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint
 from xdsl.traits import SymbolTable
 
-from hpacml.dialects.hpacml.control import BodyOp
+from hpacml.dialects.hpacml.steps import BodyOp
 from hpacml.dialects.hpacml_rt.map_checks import RefuseOp
 from hpacml.passes.common.bodies import modules
 from hpacml.passes.common.located import Rewriter, located, refusal

@@ -16,10 +16,11 @@ from hpacml.dialects.hpacml.attributes import (
 )
 from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp
 from hpacml.dialects.hpacml.clause_attributes import SampleAttr, UnitsAttr
-from hpacml.dialects.hpacml.control import BodyOp, CollectOp, InferOnViewsOp, InferOp, MlOp, SampleOp
+from hpacml.dialects.hpacml.control import MlOp
 from hpacml.dialects.hpacml.gather_scatter import GatherOp, ScatterOp, TensorOp
 from hpacml.dialects.hpacml.networks import ImageLayerOp, LayerOp, NetworkOp
 from hpacml.dialects.hpacml.packing import FusedGatherOp, FusedScatterOp, IndirectOp, PackOp, UnpackOp
+from hpacml.dialects.hpacml.steps import BodyOp, CollectOp, InferOnViewsOp, InferOp, SampleOp
 
 Hpacml = Dialect(
     "hpacml",

@@ -6,7 +6,7 @@ A map that nothing uses is removed without a pattern, since it is pure.
 from __future__ import annotations
 
 from xdsl.dialects.builtin import ArrayAttr
-from xdsl.ir import SSAValue
+from xdsl.ir import Region, SSAValue
 from xdsl.pattern_rewriter import PatternRewriter, RewritePattern, op_type_rewrite_pattern
 from xdsl.rewriter import InsertPoint
 from xdsl.traits import SymbolTable
@@ -91,7 +91,7 @@ class FoldConstantConditions(RewritePattern):
                 ],
                 properties={**op.properties, "mode": ModeAttr(mode), "sample": sample},
                 attributes=op.attributes,
-                regions=[rewriter.move_region_contents_to_new_regions(op.body)],
+                regions=[rewriter.move_region_contents_to_new_regions(op.body), Region()],
             )
             decided.location = op.location
             rewriter.replace(op, decided)

@@ -1,4 +1,4 @@
-"""Execution control: the `ml` region and the steps it is made of."""
+"""Execution control: the `ml` region, and its clauses."""
 
 from __future__ import annotations
 
@@ -11,34 +11,36 @@ from xdsl.dialects.builtin import (
     ArrayAttr,
     FlatSymbolRefAttrConstr,
     Float64Type,
-    FunctionType,
     IntegerAttr,
-    MemRefType,
     StringAttr,
     SymbolRefAttr,
-    f64,
     i1,
     i64,
 )
-from xdsl.dialects.func import FuncOp
 from xdsl.interfaces import HasCanonicalizationPatternsInterface
-from xdsl.ir import Attribute, Operation, Region, SSAValue
+from xdsl.ir import Attribute, Region, SSAValue
 from xdsl.irdl import (
     AttrSizedOperandSegments,
     IRDLOperation,
-    attr_def,
     irdl_op_definition,
-    operand_def,
     opt_operand_def,
     opt_prop_def,
     prop_def,
     region_def,
-    result_def,
     traits_def,
     var_operand_def,
 )
+from xdsl.irdl.declarative_assembly_format import (
+    CustomDirective,
+    ParsingState,
+    PrintingState,
+    RegionVariable,
+    irdl_custom_directive,
+)
+from xdsl.parser import Parser
 from xdsl.pattern_rewriter import RewritePattern
-from xdsl.traits import NoTerminator, RecursiveMemoryEffect, SymbolTable, SymbolUserOpInterface
+from xdsl.printer import Printer
+from xdsl.traits import NoTerminator, RecursiveMemoryEffect
 from xdsl.utils.exceptions import VerifyException
 
 from hpacml.clauses import ENGINES, POLICIES, Sampling, is_policy
@@ -94,6 +96,19 @@ MODEL_CLAUSES = (
 DATA_CLAUSES = "(`database` custom<Given>($database)^)? (`sample` $sample^)? (`units` $units^)? (`meta` $meta^)?"
 
 
+@irdl_custom_directive
+class Empty(CustomDirective):
+    """A region without code, of which the custom form has nothing."""
+
+    region: RegionVariable
+
+    def parse(self, parser: Parser, state: ParsingState) -> None:
+        self.region.set(state, Region())
+
+    def print(self, printer: Printer, state: PrintingState, op: IRDLOperation) -> None:
+        pass
+
+
 @irdl_op_definition
 class MlOp(ModelClauses, DataClauses, HasCanonicalizationPatternsInterface):
     """
@@ -131,16 +146,18 @@ class MlOp(ModelClauses, DataClauses, HasCanonicalizationPatternsInterface):
     numbers = var_operand_def(Float64Type())
 
     body = region_def("single_block")
+    nothing = region_def()
+    """Upstream MLIR, to which the operation is unknown, finds functions from inside where regions are two."""
 
     irdl_options = (AttrSizedOperandSegments(as_property=True),)
     traits = traits_def(NoTerminator(), RecursiveMemoryEffect(), *READS_AND_WRITES)
-    custom_directives = (Given,)
+    custom_directives = (Given, Empty)
     assembly_format = (
         "$mode (`(` $condition^ `)`)? (`if` `(` $if_condition^ `)`)? "
         "(`in` `(` $inputs^ `:` type($inputs) `)`)? (`out` `(` $outputs^ `:` type($outputs) `)`)? "
         "(`inout` `(` $inouts^ `:` type($inouts) `)`)? (`truth` `(` $truths^ `:` type($truths) `)`)? "
         "(`numbers` `(` $numbers^ `)`)? "
-        f"`label` $label {MODEL_CLAUSES} {DATA_CLAUSES} attr-dict-with-keyword $body"
+        f"`label` $label {MODEL_CLAUSES} {DATA_CLAUSES} attr-dict-with-keyword $body custom<Empty>($nothing)"
     )
 
     def __init__(
@@ -179,8 +196,13 @@ class MlOp(ModelClauses, DataClauses, HasCanonicalizationPatternsInterface):
                 "units": UnitsAttr.of(units or {}),
                 "meta": ArrayAttr(map(StringAttr, meta)) if meta else None,
             },
-            regions=[body],
+            regions=[body, Region()],
         )
+
+    def __post_init__(self) -> None:
+        if len(self.regions) == 1:
+            self.add_region(Region())
+        super().__post_init__()
 
     @classmethod
     def get_canonicalization_patterns(cls) -> tuple[RewritePattern, ...]:
@@ -209,6 +231,8 @@ class MlOp(ModelClauses, DataClauses, HasCanonicalizationPatternsInterface):
         if self.sample is not None and self.mode.data == Mode.Infer:
             raise VerifyException("a region that only infers has nothing to sample")
         super().verify_()
+        if any(block.ops or block.args for block in self.nothing.blocks):
+            raise VerifyException("a region of the program has one region of code, and a second that is empty")
         if self.body.block.args:
             raise VerifyException("the original code of a region takes no arguments: it uses values from outside")
         if not self.all_inputs or not self.all_outputs:
@@ -222,7 +246,7 @@ class MlOp(ModelClauses, DataClauses, HasCanonicalizationPatternsInterface):
         for mapping in self.truths:
             if _direction(mapping) == Direction.From:
                 raise VerifyException("a truth is mapped by a 'from' map")
-        _require_names(self.meta, self.numbers)
+        require_names(self.meta, self.numbers)
         if self.truths and len(self.truths) != len(self.all_outputs):
             raise VerifyException(f"{len(self.truths)} truths stand for {len(self.all_outputs)} outputs")
         for truth, output in zip(self.truths, self.all_outputs, strict=False):
@@ -240,7 +264,8 @@ def _source(source: Source | str | None) -> Source | None:
     return StringAttr(source) if isinstance(source, str) else source
 
 
-def _require_names(meta: ArrayAttr[StringAttr] | None, numbers: Sequence[SSAValue]) -> None:
+def require_names(meta: ArrayAttr[StringAttr] | None, numbers: Sequence[SSAValue]) -> None:
+    """Raise `VerifyException` unless numbers have a name each, which differ."""
     names = [] if meta is None else [name.data for name in meta]
     if len(names) != len(numbers) or len(set(names)) != len(names):
         raise VerifyException(f"{len(numbers)} numbers have the names {', '.join(names) or 'of none'}")
@@ -256,227 +281,3 @@ def _require_same_rank(truth: SSAValue, output: SSAValue) -> None:
 
 def _direction(mapping: SSAValue) -> Direction | None:
     return mapping.owner.direction.data if isinstance(mapping.owner, MapOp) else None
-
-
-class BodyIsFunction(SymbolUserOpInterface):
-    """The code is a function without results, which takes the arguments."""
-
-    def verify(self, op: Operation) -> None:
-        body = cast(BodyOp, op)
-        taken = body.function.function_type
-        given = FunctionType.from_lists([value.type for value in body.arguments], [])
-        if taken != given:
-            raise VerifyException(f"{body.callee} has the type {taken}, and is called as {given}")
-
-
-@irdl_op_definition
-class BodyOp(TextualOperation):
-    """
-    Run the original code of a region, a function; the result is the time it took in milliseconds.
-
-    Example:
-    ```mlir
-    %ms = hpacml.body "heat" @step(%t : memref<?x?xf32>)
-    ```
-    """
-
-    name = "hpacml.body"
-
-    label = prop_def(TEXT)
-    callee = attr_def(FlatSymbolRefAttrConstr)
-    """Upstream MLIR, to which the operation is unknown, finds uses of symbols in attributes only."""
-    arguments = var_operand_def()
-    milliseconds = result_def(Float64Type())
-
-    traits = traits_def(BodyIsFunction(), *READS_AND_WRITES)
-    assembly_format = "$label $callee `(` ($arguments^ `:` type($arguments))? `)` attr-dict"
-
-    def __init__(self, label: StringAttr, callee: str, arguments: Sequence[SSAValue]):
-        super().__init__(
-            operands=[arguments],
-            properties={"label": label},
-            attributes={"callee": SymbolRefAttr(callee)},
-            result_types=[f64],
-        )
-
-    @property
-    def function(self) -> FuncOp:
-        """The function that has the code. Raises `VerifyException` if there is none of its name."""
-        function = SymbolTable.lookup_symbol(self, self.callee)
-        if not isinstance(function, FuncOp):
-            raise VerifyException(f"{self.callee} is not a function")
-        return function
-
-
-class _Inference(ModelClauses, ABC):
-    """A run of the model of a region."""
-
-    label = prop_def(TEXT)
-    maps = opt_prop_def(TEXTS)
-    inputs = var_operand_def(MemRefType)
-    outputs = var_operand_def(MemRefType)
-    done = result_def(i1)
-
-    traits = traits_def(*READS_AND_WRITES)
-    irdl_options = (AttrSizedOperandSegments(as_property=True),)
-    custom_directives = (Given,)
-
-
-@irdl_op_definition
-class InferOp(_Inference):
-    """
-    Run the model on dense tensors: `ins` are its arguments in order, `outs` take its results in order.
-
-    `maps` holds the functors and maps of inputs and outputs as text. The result is true when `outs` are written.
-    A model that fails, is missing or does not fit leaves them untouched; `on_error` says what follows:
-    "raise" leaves the function, "accurate" gives false, and when absent the environment decides, as for `engine`.
-
-    Example:
-    ```mlir
-    %done = hpacml.infer "heat" model "m.pt2" ins(%x : memref<?x?x5xf32>) outs(%y : memref<?x?x1xf32>)
-    ```
-    """
-
-    name = "hpacml.infer"
-
-    assembly_format = (
-        f"$label {MODEL_CLAUSES} (`maps` $maps^)? "
-        "`ins` `(` $inputs `:` type($inputs) `)` `outs` `(` $outputs `:` type($outputs) `)` attr-dict"
-    )
-
-    def __init__(
-        self,
-        clauses: Mapping[str, Attribute],
-        maps: ArrayAttr[StringAttr],
-        inputs: Sequence[SSAValue],
-        outputs: Sequence[SSAValue],
-    ):
-        super().__init__(operands=[inputs, outputs], properties={**clauses, "maps": maps}, result_types=[i1])
-
-
-@irdl_op_definition
-class InferOnViewsOp(_Inference):
-    """
-    Run the model of an inference from views to views, if it is a network that compiled code computes for them.
-
-    `tensors` are the types of what that inference has: of its input and of its output, whose last dimension is that of
-    the features. Views have the dimensions of the sweep, then features of their own. The result is true when `outs`
-    are written. False leaves them untouched, and the inference is to follow, which raises what there is to raise.
-
-    Example:
-    ```mlir
-    %done = hpacml.infer_on_views "heat" model "m.pt2" tensors [memref<?x2xf32>, memref<?x1xf32>]
-      ins(%west, %east : memref<?xf32>, memref<?xf32>) outs(%centre : memref<?xf32>)
-    ```
-    """
-
-    name = "hpacml.infer_on_views"
-
-    tensors = prop_def(ArrayAttr[MemRefType])
-
-    assembly_format = (
-        f"$label {MODEL_CLAUSES} (`maps` $maps^)? `tensors` $tensors "
-        "`ins` `(` $inputs `:` type($inputs) `)` `outs` `(` $outputs `:` type($outputs) `)` attr-dict"
-    )
-
-    def __init__(self, infer: InferOp, inputs: Sequence[SSAValue], outputs: Sequence[SSAValue]):
-        tensors = [cast(MemRefType, each.type) for each in (*infer.inputs, *infer.outputs)]
-        clauses = {
-            name: infer.properties[name] for name in infer.properties.keys() - {AttrSizedOperandSegments.attribute_name}
-        }
-        properties = {**clauses, "tensors": ArrayAttr(tensors)}
-        super().__init__(operands=[inputs, outputs], properties=properties, result_types=[i1])
-
-    @property
-    def sweep(self) -> int:
-        """The number of dimensions that views have before their own features."""
-        return self.tensors.data[0].get_num_dims() - 1
-
-    def verify_(self) -> None:
-        super().verify_()
-        if len(self.tensors) != 2 or not self.inputs or not self.outputs:
-            raise VerifyException("an inference on views has one input and one output, and views of both")
-        for view in (*self.inputs, *self.outputs):
-            if cast(MemRefType, view.type).get_num_dims() < self.sweep:
-                raise VerifyException(f"a view of type {view.type} lacks dimensions of the sweep")
-
-
-@irdl_op_definition
-class SampleOp(TextualOperation):
-    """
-    Count a call of a region that collects: is it one of those that `sample` takes?
-
-    Example:
-    ```mlir
-    %sampled = hpacml.sample "heat" database "d.h5" <every: 10, most: 1000>
-    ```
-    """
-
-    name = "hpacml.sample"
-
-    label = prop_def(TEXT)
-    database = opt_prop_def(SOURCE)
-    sample = prop_def(SampleAttr)
-    sampled = result_def(i1)
-
-    traits = traits_def(*READS_AND_WRITES)
-    custom_directives = (Given,)
-    assembly_format = "$label (`database` custom<Given>($database)^)? $sample attr-dict"
-
-    def __init__(self, clauses: Mapping[str, Attribute]):
-        super().__init__(properties=clauses, result_types=[i1])
-
-    def verify_(self) -> None:
-        verify_sample(self.sample)
-
-
-@irdl_op_definition
-class CollectOp(DataClauses):
-    """
-    Append inputs, outputs and the time of the original code to the region's group in the database.
-
-    `maps` holds functors and maps of the region as text, and `truth` those of `outs` if these are not the region's
-    outputs; `sample` and `units` are those of the region, which are recorded, and `numbers` those of the call.
-
-    Example:
-    ```mlir
-    hpacml.collect "heat" database "d.h5" ins(%x : memref<?x?x5xf32>) outs(%y : memref<?x?x1xf32>) time %ms
-    ```
-    """
-
-    name = "hpacml.collect"
-
-    label = prop_def(TEXT)
-    maps = opt_prop_def(TEXTS)
-    truth = opt_prop_def(TEXTS)
-    inputs = var_operand_def(MemRefType)
-    outputs = var_operand_def(MemRefType)
-    numbers = var_operand_def(Float64Type())
-    milliseconds = operand_def(Float64Type())
-
-    traits = traits_def(*READS_AND_WRITES)
-    irdl_options = (AttrSizedOperandSegments(as_property=True),)
-    custom_directives = (Given,)
-    assembly_format = (
-        f"$label {DATA_CLAUSES} (`maps` $maps^)? (`truth` $truth^)? "
-        "`ins` `(` $inputs `:` type($inputs) `)` `outs` `(` $outputs `:` type($outputs) `)` "
-        "(`numbers` `(` $numbers^ `)`)? `time` $milliseconds attr-dict"
-    )
-
-    def __init__(
-        self,
-        clauses: Mapping[str, Attribute],
-        maps: ArrayAttr[StringAttr],
-        truth: ArrayAttr[StringAttr] | None,
-        inputs: Sequence[SSAValue],
-        outputs: Sequence[SSAValue],
-        numbers: Sequence[SSAValue],
-        milliseconds: SSAValue,
-    ):
-        super().__init__(
-            operands=[inputs, outputs, numbers, milliseconds], properties={**clauses, "maps": maps, "truth": truth}
-        )
-
-    def verify_(self) -> None:
-        super().verify_()
-        _require_names(self.meta, self.numbers)

@@ -12,7 +12,8 @@ from xdsl.rewriter import InsertPoint
 from xdsl.traits import ConstantLike
 
 from hpacml.dialects.hpacml.attributes import MappingType
-from hpacml.dialects.hpacml.control import BodyOp, MlOp
+from hpacml.dialects.hpacml.control import MlOp
+from hpacml.dialects.hpacml.steps import BodyOp
 from hpacml.passes.common.located import Builder, refusal
 from hpacml.passes.common.mappings import map_of
 from hpacml.passes.common.regions import captured

@@ -7,8 +7,8 @@ from typing import NamedTuple
 from xdsl.dialects import scf
 from xdsl.ir import Operation
 
-from hpacml.dialects.hpacml.control import InferOp
 from hpacml.dialects.hpacml.packing import UnpackOp
+from hpacml.dialects.hpacml.steps import InferOp
 
 
 class Success(NamedTuple):
