@@ -24,6 +24,7 @@ from hpacml.frontend.plain import approx, prange
 from hpacml.moved import find_moved
 
 if TYPE_CHECKING:
+    from hpacml import ir
     from hpacml.embedding.module_function import compile
     from hpacml.evaluation.evaluate import evaluate
     from hpacml.frontend.functor import functor
@@ -57,6 +58,7 @@ __all__ = [
     "fallbacks",
     "flush",
     "functor",
+    "ir",
     "kernel",
     "networks",
     "open_database",
@@ -98,6 +100,8 @@ def __getattr__(name: str) -> object:
         return version.version()
     if name in _LAZY:
         return getattr(import_module(_LAZY[name]), name)
+    if name == "ir":
+        return import_module("hpacml.ir")
     raise AttributeError(f"module 'hpacml' has no attribute '{name}'")
 
 

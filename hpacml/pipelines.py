@@ -177,10 +177,10 @@ def _refusals() -> Generator[None]:
         yield
     except DiagnosticException as error:
         kind = MapError if isinstance(error.__cause__, MapError) else CompileError
-        raise kind(f"{error}{_source_of(str(error))}") from error
+        raise kind(f"{error}{source_of(str(error))}") from error
 
 
-def _source_of(message: str) -> str:
+def source_of(message: str) -> str:
     """The line of the source at whose place an error begins, with carets, nothing if there is none."""
     place = re.match(r"(.+?):(\d+):(\d+): ", message)
     line = "" if place is None else linecache.getline(place[1], int(place[2])).rstrip()

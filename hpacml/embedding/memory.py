@@ -13,6 +13,7 @@ from xdsl.traits import MemoryEffectKind, get_effects
 
 from hpacml.dialects.hpacml.attributes import Direction
 from hpacml.dialects.hpacml.bridge import MapOp
+from hpacml.passes.common.origins import origins
 
 _VIEWS = (
     memref.CastOp,
@@ -43,20 +44,22 @@ class Memory:
         kinds: set[bool] = set()
         for op in self._function.walk():
             if isinstance(op, func.ReturnOp):
-                root = _root(op.operands[result])
-                argument = self._arguments.get(root)
-                if argument is not None:
-                    found.add(argument)
-                elif not isinstance(root.owner, memref.AllocOp):
-                    return None
-                kinds.add(argument is None)
+                for root in _roots(op.operands[result]):
+                    argument = self._arguments.get(root)
+                    if argument is not None:
+                        found.add(argument)
+                    elif not isinstance(root.owner, memref.AllocOp):
+                        return None
+                    kinds.add(argument is None)
         return frozenset(found) if len(kinds) == 1 else None
 
 
-def _root(value: SSAValue) -> SSAValue:
-    while isinstance(value.owner, _VIEWS):
-        value = value.owner.operands[0]
-    return value
+def _roots(value: SSAValue) -> set[SSAValue]:
+    """The arrays of which memory is a part, on one path through loops and conditions or another."""
+    found: set[SSAValue] = set()
+    for origin in origins(value):
+        found |= _roots(origin.owner.operands[0]) if isinstance(origin.owner, _VIEWS) else {origin}
+    return found
 
 
 def _uses(value: SSAValue) -> Iterator[tuple[Operation, SSAValue]]:

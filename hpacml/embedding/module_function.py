@@ -45,6 +45,12 @@ class Function(Callee):
         module = self._module.clone()
         return module if stage is None else run_passes(module, stage)
 
+    def ptx(self, chip: str | None = None) -> str:
+        """The PTX code of the module's gathers, scatters and parallel loops, as `kernel.ptx` has it."""
+        from hpacml.backend.assembly import ptx
+
+        return ptx(self._lowerable(), chip)
+
     def _code(
         self, layouts: tuple[Layout, ...], constants: Mapping[str, object], chosen: Instruments, chip: str | None
     ) -> Code:

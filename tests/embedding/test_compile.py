@@ -216,3 +216,36 @@ def test_modules_at_each_stage(stage, tmp_path, monkeypatch) -> None:
 def test_modules_that_cannot_be_compiled(module, name, message) -> None:
     with pytest.raises(hpacml.CompileError, match=re.escape(message)):
         hpacml.compile(module, name)
+
+
+SWAPS = """
+func.func @powers(%a: memref<4xf64>, %b: memref<4xf64>, %n: index) -> memref<4xf64> {
+  %zero = arith.constant 0 : index
+  %one = arith.constant 1 : index
+  %four = arith.constant 4 : index
+  %last, %before = scf.for %k = %zero to %n step %one iter_args(%from = %a, %to = %b)
+      -> (memref<4xf64>, memref<4xf64>) {
+    "scf.parallel"(%zero, %four, %one) <{operandSegmentSizes = array<i32: 1, 1, 1, 0>}> ({
+    ^bb0(%i: index):
+      %x = memref.load %from[%i] : memref<4xf64>
+      %y = arith.addf %x, %x : f64
+      memref.store %y, %to[%i] : memref<4xf64>
+      scf.reduce
+    }) : (index, index, index) -> ()
+    scf.yield %to, %from : memref<4xf64>, memref<4xf64>
+  }
+  func.return %last : memref<4xf64>
+}"""
+
+
+def test_loops_that_swap_arrays_return_one_of_them() -> None:
+    powers = hpacml.compile(SWAPS, "powers")
+    a, b = np.ones(4), np.zeros(4)
+    assert powers(a, b, 3) is b
+    np.testing.assert_array_equal(b, [8] * 4)
+    assert powers(a, b, 2) is a
+    assert powers(a, b, 0) is a
+
+
+def test_ptx() -> None:
+    assert hpacml.compile(SWAPS, "powers").ptx("sm_90").count(".entry") == 1

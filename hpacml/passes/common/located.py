@@ -68,8 +68,13 @@ def refusal(op: Operation | Block, why: str) -> PassFailedException:
 
 
 def place(op: Operation | None) -> str:
-    match None if op is None else op.location:
-        case None | UnknownLoc():
+    return "" if op is None else written(op.location)
+
+
+def written(where: LocationAttr) -> str:
+    """A location as errors begin with it, nothing if it is not known."""
+    match where:
+        case UnknownLoc():
             return ""
         case FileLineColLoc(filename=file, line=line, column=column):
             return f"{file.data}:{line.data}:{column.data}: "
