@@ -25,6 +25,7 @@ from hpacml.moved import find_moved
 
 if TYPE_CHECKING:
     from hpacml import ir
+    from hpacml.embedding.ahead_of_time import build
     from hpacml.embedding.module_function import compile
     from hpacml.evaluation.evaluate import evaluate
     from hpacml.frontend.functor import functor
@@ -53,6 +54,7 @@ __all__ = [
     "Normalize",
     "Residual",
     "approx",
+    "build",
     "compile",
     "evaluate",
     "fallbacks",
@@ -74,6 +76,7 @@ __all__ = [
 ]
 
 _LAZY = {
+    "build": "hpacml.embedding.ahead_of_time",
     "compile": "hpacml.embedding.module_function",
     "functor": "hpacml.frontend.functor",
     "kernel": "hpacml.frontend.kernel",

@@ -223,6 +223,7 @@ CONDA_PREFIX = Variable("CONDA_PREFIX", "a folder", "", "The same, in Conda's en
 
 # -- compiled code and folders -----------------------------------------------------------------------
 
+CC = Variable("CC", "a command", "cc", "The C compiler that makes shared libraries (`hpacml build`, `hpacml config`).")
 CACHE = Switch("HPACML_CACHE", "1", "0", "`0` keeps no compiled code on disk.")
 CACHE_DIR = Variable(
     "HPACML_CACHE_DIR",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import itertools
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -29,6 +29,25 @@ class Host(NamedTuple):
     cpu: str
     features: str
     llvmlite: str
+
+
+class Processor(NamedTuple):
+    """A kind of processor that code is made for, by LLVM's names: `+` or `-` before each feature, between commas."""
+
+    cpu: str
+    features: str
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether vectors have masks that cost nothing. Without, LLVM makes no vectors of loops, or slow stores."""
+        return not {"+avx512f", "+sve"}.isdisjoint(self.features.split(","))
+
+
+class Part(NamedTuple):
+    """A module in LLVM IR that becomes a part of an object, and the functions of it that other parts call."""
+
+    ir_text: str
+    called: Collection[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +82,17 @@ def emit(ir_text: str, exports: Collection[str]) -> bytes:
         return machine.emit_object(_optimised(ir_text, exports, machine))
 
 
+def emit_parts(parts: Iterable[Part], exports: Collection[str], processor: Processor) -> bytes:
+    """Return optimised object code of several modules, as `emit` does, for a linker and for other processors, too."""
+    with _lock:
+        machine = _machine(processor, jit=False)
+        modules = [_parsed(part.ir_text, part.called, machine, processor) for part in parts]
+        for other in modules[1:]:
+            modules[0].link_in(other)
+        _hide(modules[0], exports)
+        return machine.emit_object(_optimise(modules[0], machine))
+
+
 def text(ir_text: str, exports: Collection[str]) -> str:
     """Return as LLVM IR what `emit` makes object code of."""
     with _lock:
@@ -76,17 +106,20 @@ def assembly(ir_text: str, exports: Collection[str]) -> str:
         return machine.emit_assembly(_optimised(ir_text, exports, machine))
 
 
-def _has_masks() -> bool:
-    """Whether vectors have masks here that cost nothing. Without, LLVM makes no vectors of loops, or slow stores."""
-    return not {"+avx512f", "+sve"}.isdisjoint(host().features.split(","))
-
-
 def _optimised(ir_text: str, exports: Collection[str], machine: Any) -> Any:
-    llvm = _llvm()
-    module = llvm.parse_assembly(ir_text if _has_masks() else ir_text.replace(_MASKED, _UNMASKED))
+    return _optimise(_parsed(ir_text, exports, machine, _this_processor()), machine)
+
+
+def _parsed(ir_text: str, exports: Collection[str], machine: Any, processor: Processor) -> Any:
+    module = _llvm().parse_assembly(ir_text if processor.has_masks else ir_text.replace(_MASKED, _UNMASKED))
     module.triple = machine.triple
     module.data_layout = str(machine.target_data)
     _hide(module, exports)
+    return module
+
+
+def _optimise(module: Any, machine: Any) -> Any:
+    llvm = _llvm()
     module.verify()
     options = llvm.create_pipeline_tuning_options(speed_level=3)
     options.loop_vectorization = True
@@ -153,13 +186,25 @@ def _llvm() -> Any:
     llvm = importlib.import_module("llvmlite.binding")
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
+    llvm.initialize_native_asmparser()  # for instructions in the text, such as cpuid
     return llvm
 
 
+def _this_processor() -> Processor:
+    return Processor(host().cpu, host().features)
+
+
 def _target_machine() -> Any:
-    llvm, machine = _llvm(), host()
-    return llvm.Target.from_triple(machine.triple).create_target_machine(
-        cpu=machine.cpu, features=machine.features, opt=3, reloc="pic", codemodel="small", jit=True
+    return _machine(_this_processor(), jit=True)
+
+
+def _machine(processor: Processor, jit: bool) -> Any:
+    return (
+        _llvm()
+        .Target.from_triple(host().triple)
+        .create_target_machine(
+            cpu=processor.cpu, features=processor.features, opt=3, reloc="pic", codemodel="small", jit=jit
+        )
     )
 
 

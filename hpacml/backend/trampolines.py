@@ -38,11 +38,10 @@ def trampoline(name: str, arg_types: Sequence[str], result_types: Sequence[str])
     else:
         given = ["ptr %results", *arguments] if result_types else arguments
         lines.append(f'call void @"_mlir_ciface_{name}"({", ".join(given)})')
-    structure = f"{{ {', '.join(map(_in_structure, result_types))} }}"
     for i, kind in enumerate(result_types):
         if kind.startswith(ARRAY):
             lines += [
-                f"%place{i} = getelementptr {structure}, ptr %results, i32 0, i32 {i}",
+                f"%place{i} = getelementptr {structure(result_types)}, ptr %results, i32 0, i32 {i}",
                 f"%memory{i} = load ptr, ptr %place{i}",
                 f"call void @hpacml_keep_temporary(ptr %memory{i})",
             ]
@@ -57,6 +56,11 @@ ARRAY = "memref:"
 def is_number(result_types: Sequence[str]) -> bool:
     """Whether a function returns one number, which does not come as a structure."""
     return len(result_types) == 1 and not result_types[0].startswith(ARRAY)
+
+
+def structure(result_types: Sequence[str]) -> str:
+    """The type in LLVM of the structure that has several results."""
+    return f"{{ {', '.join(map(_in_structure, result_types))} }}"
 
 
 def _in_structure(kind: str) -> str:

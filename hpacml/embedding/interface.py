@@ -66,6 +66,11 @@ class FunctionInterface(Interface):
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
         return inspect.Signature([inspect.Parameter(p.name, kind) for p in self.parameters])
 
+    @property
+    def layouts(self) -> tuple[Layout, ...]:
+        """The most general layouts that its arrays may have."""
+        return tuple(max(accepted, key=[*Layout].index) for accepted, _ in self._accepted.values())
+
     def require_layouts(self, layouts: Sequence[Layout]) -> None:
         """Raise `MapError` for an array of a layout that its type does not have."""
         for layout, (position, (accepted, written)) in zip(layouts, self._accepted.items(), strict=True):

@@ -29,7 +29,7 @@ class Function(Callee):
 
     def __init__(self, module: ModuleOp, name: str, target: Machine | None):
         self._module = module
-        self._interface = FunctionInterface(_function(module, name))
+        self._interface = FunctionInterface(entry_of(module, name))
         self._dispatcher = Dispatcher(self._interface, self._code, target)
         self.name = name
 
@@ -49,23 +49,17 @@ class Function(Callee):
         """The PTX code of the module's gathers, scatters and parallel loops, as `kernel.ptx` has it."""
         from hpacml.backend.assembly import ptx
 
-        return ptx(self._lowerable(), chip)
+        return ptx(lowerable(self._module), chip)
 
     def _code(
         self, layouts: tuple[Layout, ...], constants: Mapping[str, object], chosen: Instruments, chip: str | None
     ) -> Code:
         self._interface.require_layouts(layouts)
         result = self._interface.result
-        lowered = lower(self._lowerable, self.name, chosen.timing, chip is not None)
+        lowered = lower(lambda: lowerable(self._module), self.name, chosen.timing, chip is not None)
         function = load(lowered, self.name, chip)
         infers = any(op.name in ("hpacml.ml", "hpacml.infer") for op in self._module.walk())
         return Code(function, result, self._interface.written, {}, None, {}, infers)
-
-    def _lowerable(self) -> ModuleOp:
-        module = self._module.clone()
-        name_dimensions(module)
-        HpacmlFoldSubviewsPass().apply(make_context(), module)
-        return module
 
     def __repr__(self) -> str:
         return f"<hpacml function {self.name}>"
@@ -88,10 +82,19 @@ def compile(module: ModuleOp | str, name: str, target: Machine | None = None) ->
     regions raise.
     """
     require_machine(target)
-    return Function(_verified(module), name, target)
+    return Function(verified(module), name, target)
 
 
-def _verified(module: ModuleOp | str) -> ModuleOp:
+def lowerable(module: ModuleOp) -> ModuleOp:
+    """A copy of a module that the pipeline takes."""
+    copy = module.clone()
+    name_dimensions(copy)
+    HpacmlFoldSubviewsPass().apply(make_context(), copy)
+    return copy
+
+
+def verified(module: ModuleOp | str) -> ModuleOp:
+    """A copy of a module, which may be text. Raises `CompileError` if it does not parse or verify."""
     try:
         if isinstance(module, str):
             from xdsl.parser import Parser
@@ -105,7 +108,8 @@ def _verified(module: ModuleOp | str) -> ModuleOp:
     return copy
 
 
-def _function(module: ModuleOp, name: str) -> FuncOp:
+def entry_of(module: ModuleOp, name: str) -> FuncOp:
+    """The function `name` of a module, which is made one to call from C. Raises `CompileError` if there is none."""
     functions = {op.sym_name.data: op for op in module.body.block.ops if isinstance(op, FuncOp)}
     if name not in functions:
         known = ", ".join(functions) or "none"

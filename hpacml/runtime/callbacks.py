@@ -10,6 +10,7 @@ import ctypes
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from hpacml.abi.symbols import PYTHON_HALVES, Symbol
@@ -52,23 +53,24 @@ def register(**handlers: Handler) -> None:
     _handlers.update(handlers)
 
 
-def make_callbacks() -> dict[str, Any]:
+def make_callbacks(around: Callable[[], AbstractContextManager[object]] = nullcontext) -> dict[str, Any]:
     """Make the C functions that call the handlers, by the symbols under which the shim imports them.
 
-    Who loads the shim does this once, and keeps them alive.
+    Who loads a shim does this once, and keeps them alive. Handlers are called inside of `with around():`.
     """
     _keep_interrupts()
-    return {f"hpacml_py_{name}": _callback(name, half) for name, half in PYTHON_HALVES.items()}
+    return {f"hpacml_py_{name}": _callback(name, half, around) for name, half in PYTHON_HALVES.items()}
 
 
-def _callback(name: str, half: Symbol) -> Any:
+def _callback(name: str, half: Symbol, around: Callable[[], AbstractContextManager[object]]) -> Any:
     symbol, may_refuse = f"hpacml_{name}", half.result != "void"
 
     def call(*arguments: Any) -> int:
         try:
             if (handler := _handlers.get(name)) is None:
                 raise HpacmlError(f"compiled code called {symbol}, which nothing in this process implements")
-            result = handler(*arguments)
+            with around():
+                result = handler(*arguments)
         except BaseException as error:
             pending.errors.append(error)
             return _FAILED

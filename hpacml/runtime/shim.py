@@ -81,15 +81,19 @@ def text() -> str:
     return (resources.files("hpacml.runtime") / "shim.ll").read_text(encoding="utf-8") + forwarding()
 
 
+def exports() -> list[str]:
+    """The functions of the shim that other code may call."""
+    return _EXPORT.findall(text())
+
+
 def _load() -> Runtime:
     callbacks = make_callbacks()
     imports = {name: ctypes.cast(function, ctypes.c_void_p).value or 0 for name, function in callbacks.items()}
-    code = text()
-    exports = _EXPORT.findall(code)
+    code, names = text(), exports()
     library = cache.fetch(
         cache.key("runtime", *llvm.host(), code),
-        lambda: llvm.emit(code, exports),
-        lambda compiled: llvm.link(compiled, exports, imports),
+        lambda: llvm.emit(code, names),
+        lambda compiled: llvm.link(compiled, names, imports),
     )
     if ctypes.CFUNCTYPE(ctypes.c_int)(library.addresses["hpacml_init"])():
         raise HpacmlError("this process has no thread-specific key left (pthread_key_create failed)")

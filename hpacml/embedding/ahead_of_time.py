@@ -1,0 +1,112 @@
+"""`hpacml.build`: kernels and functions of modules to an object or a library that C and Fortran call."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from hpacml.embedding import processors
+from hpacml.embedding.c_header import header as c_header
+from hpacml.embedding.c_types import KEYWORDS
+from hpacml.embedding.exported import Exported, of_kernel, of_module, require_distinct
+from hpacml.embedding.host_library import linker_flags
+from hpacml.embedding.kernels_of_file import kernels_of_file
+from hpacml.embedding.linking import link_library
+from hpacml.embedding.object_code import object_code
+from hpacml.errors import CompileError
+from hpacml.frontend.kernel import Kernel
+
+if TYPE_CHECKING:
+    from xdsl.dialects.builtin import ModuleOp
+
+PathLike: TypeAlias = "str | os.PathLike[str]"
+Source: TypeAlias = "PathLike | ModuleOp | Kernel[..., object] | Iterable[Kernel[..., object]]"
+
+
+def build(
+    source: Source,
+    output: PathLike,
+    *,
+    header: PathLike | None = None,
+    cpu: str | None = None,
+) -> None:
+    """Compile functions ahead of time, for programs in C and Fortran.
+
+    `source` is a file of Python, all of whose kernels are built; a file of IR (`.mlir`), its text or a `ModuleOp`, of
+    which all functions are that have a body and are not private; or a kernel or several. `output` is an object
+    (`heat.o`) or a shared library (`libheat.so`), for which the machine must have a C compiler; `header` is the
+    file of the C declarations that is written, too. `cpu` is the kind of
+    processors: "x86-64", "x86-64-v2", "x86-64-v3" (the default), "x86-64-v4", or "native" for this one.
+
+    Raises `CompileError` for what cannot be compiled or called from C, and `HpacmlError` for files.
+    """
+    functions = _functions(source)
+    chosen = cpu or processors.default_name()
+    code = object_code(functions, chosen)
+    output = Path(output)
+    if header is not None:
+        _write(Path(header), c_header(functions, Path(header).name, chosen).encode())
+    if output.suffix == ".o":
+        _write(output, code)
+    else:
+        link_library(code, output, linker_flags())
+
+
+def _functions(source: Source) -> list[Exported]:
+    functions = _read(source)
+    require_distinct(functions)
+    for function in functions:
+        _require_name(function.name)
+    return functions
+
+
+def _read(source: Source) -> list[Exported]:
+    from xdsl.dialects.builtin import ModuleOp
+
+    if isinstance(source, ModuleOp):
+        return of_module(source)
+    if isinstance(source, Kernel):
+        return [of_kernel(source)]
+    if isinstance(source, str | os.PathLike):
+        return _of_path_or_text(os.fspath(source))
+    return [*map(of_kernel, source)]
+
+
+def _of_path_or_text(source: str) -> list[Exported]:
+    if "\n" in source or "{" in source:
+        return of_module(source)
+    path = Path(source)
+    if path.suffix == ".py":
+        return [*map(of_kernel, kernels_of_file(path))]
+    if path.suffix != ".mlir":
+        raise CompileError(f"{path} is neither a file of Python (.py) nor one of IR (.mlir)")
+    try:
+        return of_module(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CompileError(f"{path} cannot be read: {error.strerror}") from error
+
+
+_LIBRARIES = ("libc.so.6", "libm.so.6", "libpthread.so.0")
+
+
+def _require_name(name: str) -> None:
+    """Raise `CompileError` for a name that no new function can have in C."""
+    if not name.isascii():
+        raise CompileError(f"'{name}' is no name in C, which has letters of ASCII: rename the function")
+    if name in KEYWORDS or name == "main":
+        raise CompileError(f"'{name}' is no name for a function in C: rename it")
+    if name.startswith(("hpacml_", "_mlir")):
+        raise CompileError(f"names that begin with 'hpacml_' are those of the runtime: rename '{name}'")
+    for library in _LIBRARIES:
+        if hasattr(ctypes.CDLL(library), name):
+            raise CompileError(f"the C library has a function '{name}', which this one would replace: rename it")
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise CompileError(f"{path} cannot be written: {error.strerror}") from error

@@ -1,0 +1,51 @@
+"""Functions to one object file, for a linker: their code for each layout, and the C functions that choose it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from hpacml.backend.llvm import Part, emit_parts
+from hpacml.backend.mlir import portable
+from hpacml.backend.trampolines import packed, trampoline
+from hpacml.embedding import processors
+from hpacml.embedding.c_entries import entries, global_text
+from hpacml.embedding.exported import Exported, Version
+
+
+def object_code(functions: Sequence[Exported], processor: str, more: Sequence[Part] = ()) -> bytes:
+    """The object code of functions for a kind of processors, with `more` modules that they call.
+
+    All but the functions themselves stays inside of it, so that objects with equal names in them link together.
+    """
+    named = {function.name: function for function in functions}
+    codes = {name: [f"{name}.{n}.hpacml" for n in range(len(function.versions))] for name, function in named.items()}
+    target = processors.processor(processor)
+    versions = (
+        _part(version, code)
+        for name, function in named.items()
+        for version, code in zip(function.versions, codes[name], strict=True)
+    )
+    chosen = Part(entries(named, codes, processor) + processors.check(target), named)
+    return emit_parts([chosen, *versions, *more], named, target)
+
+
+def _part(version: Version, symbol: str) -> Part:
+    lowered = version.lowered
+    entry = trampoline(lowered.entry, lowered.arguments, lowered.results)
+    entry = entry.replace(f'"{packed(lowered.entry)}"', f'"{symbol}"')
+    return Part(portable(lowered.text, lambda text: _with_texts(text, lowered.texts)) + entry, {symbol})
+
+
+def _with_texts(ir_text: str, texts: dict[str, str]) -> str:
+    """A module in LLVM IR with the texts of the sites that it declares."""
+    return "\n".join(_defined(ir_text.splitlines(), texts))
+
+
+_DECLARED = re.compile(r'@"?([\w.$-]+)"? = external (?:\w+ )*constant ')
+
+
+def _defined(lines: Sequence[str], texts: dict[str, str]) -> Iterator[str]:
+    for line in lines:
+        found = _DECLARED.match(line)
+        yield line if found is None or found[1] not in texts else global_text(found[1], texts[found[1]])

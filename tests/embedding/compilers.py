@@ -1,0 +1,24 @@
+"""The compilers of other languages that tests need, and what runs their programs."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+needs_cc = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+needs_gfortran = pytest.mark.skipif(shutil.which("gfortran") is None, reason="needs gfortran")
+needs_cmake = pytest.mark.skipif(shutil.which("cmake") is None, reason="needs CMake")
+
+
+def run(*command: str | Path, cwd: Path, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command. It finds this hpacml by what is built in, not by the environment of the tests."""
+    plain = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    result = subprocess.run(
+        [*map(str, command)], cwd=cwd, env={**plain, **environment}, capture_output=True, text=True, check=False
+    )
+    assert not check or result.returncode == 0, f"{result.stdout}\n{result.stderr}"
+    return result
