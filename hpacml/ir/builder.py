@@ -279,8 +279,8 @@ class Builder(builder.Builder):
         for mapping in (*op.inputs, *op.outputs, *op.inouts, *op.truths):
             if mapping in self._used:
                 raise DirectiveError(
-                    f"the region '{op.label.data}' uses a map with numbers, whose memory another region has freed: make "
-                    "one for each region"
+                    f"the region '{op.label.data}' uses a map with numbers, whose memory another region has freed: "
+                    "make one for each region"
                 )
 
     def _free_numbers(self, op: MlOp) -> None:
