@@ -129,7 +129,7 @@ def rows(evaluation: Evaluation, models: Mapping[str, Path]) -> list[Row]:
                 paired=row.paired and row.paired.median,
                 error=0.0 if row is evaluation.accurate and error is None else error and percent * error,
                 engine=row.engine or None,
-                note=row.engine_note or None,
+                note=None if row.engine_note.lower() in ("", row.engine) else row.engine_note,
                 failed=row.failed,
                 parameters=parameters(models[row.name]) if row.kind == "model" else None,
                 stages={stage: events[stage] / 1e3 for stage in STAGES if stage in events},

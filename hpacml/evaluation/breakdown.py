@@ -17,7 +17,7 @@ STAGES = ("gather", "model", "casts", "scatter", "body", "graph", "runtime", "pr
 
 @dataclass(frozen=True)
 class Breakdown:
-    """The mean milliseconds of each stage in a run, and their shares of it; and in words what computed its regions."""
+    """The milliseconds of each stage in the run of median time, their shares of it, and what computed its regions."""
 
     events: dict[str, float]
     shares: dict[str, float]
@@ -54,10 +54,11 @@ def _minus(region: RegionReport, before: RegionReport | None) -> RegionReport:
 
 def breakdown(runs: Sequence[tuple[list[tuple[str, RegionReport]], float]]) -> Breakdown:
     """That of runs: what each region measured, and the seconds of the run."""
-    milliseconds = 1000 * sum(seconds for _, seconds in runs)
+    typical, seconds = sorted(runs, key=lambda run: run[1])[len(runs) // 2] if runs else ([], 0.0)
+    milliseconds = 1000 * seconds
     regions = [each for measured, _ in runs for each in measured]
     events: dict[str, float] = dict.fromkeys(STAGES, 0.0)
-    for _, region in regions:
+    for _, region in typical:
         for stage, time in _stages(region).items():
             events[stage] += time
     events["program"] = max(0.0, milliseconds - sum(events.values()))
@@ -67,7 +68,7 @@ def breakdown(runs: Sequence[tuple[list[tuple[str, RegionReport]], float]]) -> B
     named = {label: texts for label, texts in found.items() if texts}
     notes = [f"{label}: {', '.join(t)}" if len(named) > 1 else ", ".join(t) for label, t in named.items()]
     return Breakdown(
-        {stage: time / len(runs) for stage, time in events.items()},
+        events,
         {stage: time / milliseconds if milliseconds else 0.0 for stage, time in events.items()},
         "; ".join(notes),
         calls["infer"],

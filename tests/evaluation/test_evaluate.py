@@ -18,6 +18,7 @@ from hpacml.evaluation.contestants import Contestant
 from hpacml.evaluation.measured import Row
 from hpacml.evaluation.remarks import disturbed, remarks
 from hpacml.runtime.reports import instruments
+from hpacml.runtime.reports.report import Event, RegionReport
 from tests.evaluation.programs import N, Program, Sine, patient
 
 FEW = {"trials": 4, "dropped": 1}
@@ -186,6 +187,16 @@ def test_more_cores_than_threads_are_told():
         "two used 2 cores, more than 1: limit the threads of all its libraries"
     ]
     assert not list(remarks(two, done, threads=2))
+
+
+def test_one_disturbed_run_does_not_tell_where_the_time_goes() -> None:
+    def run(seconds: float) -> tuple[list[tuple[str, RegionReport]], float]:
+        events = {"Forward Pass": Event(2, 500 * seconds), "Region (infer)": Event(2, 750 * seconds)}
+        return [("region", RegionReport({"infer": 2, "collect": 0, "body": 0}, 0, events, {"compiled": 2}))], seconds
+
+    done = breakdown([run(0.1), run(9.0), run(0.2)])
+    assert (done.events["model"], done.events["runtime"], done.events["program"]) == (100, 50, pytest.approx(50))
+    assert (done.shares["model"], done.inferred, done.engines) == (0.5, 6, {"compiled"})
 
 
 def test_means_of_few_trials_are_told():
