@@ -1,6 +1,7 @@
 """The whole lowering on one page: from directives to machine code.
 
 directives + kernel            hpacml.frontend
+  hpacml-infer-maps            maps of regions that have none, from their loads and stores
   hpacml-expand-ml             control made explicit: scf.if around gather, infer, scatter | gather, body, collect;
                                the original code a function
   hpacml-resolve-slices        each slice of a map a strided memref view; gather and scatter pack and unpack them
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from xdsl.passes import ModulePass
 
 _ALL_STAGES = {
+    "maps": "hpacml-infer-maps",
     "expand": "hpacml-expand-ml",
     "resolve": "hpacml-resolve-slices",
     "offer": "hpacml-offer-views",

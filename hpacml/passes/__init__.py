@@ -20,6 +20,7 @@ PASS_NAMES = (
     "hpacml-fold-subviews",
     "hpacml-fuse-gather-concat",
     "hpacml-gpu-to-loops",
+    "hpacml-infer-maps",
     "hpacml-keep-branches",
     "hpacml-mask-divisions",
     "hpacml-offer-views",

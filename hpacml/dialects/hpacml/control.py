@@ -121,7 +121,8 @@ class MlOp(ModelClauses, DataClauses, HasCanonicalizationPatternsInterface):
     environment decides. `sample` says which calls are collected, when absent all: each `every`-th, of these a
     `fraction` by the random numbers of a `seed`, of these the first `most`. `units` are those of arrays, by their
     names in the maps. `meta` names the `numbers` of the call, which are collected; `truth` has maps that are collected
-    in place of the outputs, after the original code.
+    in place of the outputs, after the original code. A region with neither inputs nor outputs gets those that its code
+    tells by the pass `hpacml-infer-maps`, without which nothing lowers it.
 
     Example:
     ```mlir
@@ -220,6 +221,11 @@ class MlOp(ModelClauses, DataClauses, HasCanonicalizationPatternsInterface):
         """The mappings written, in the order in which the model gives them."""
         return (*self.outputs, *self.inouts)
 
+    @property
+    def is_without_maps(self) -> bool:
+        """Whether its maps are yet to be inferred from its code."""
+        return not self.all_inputs and not self.all_outputs
+
     def clauses_for(self, operation: type[IRDLOperation]) -> dict[str, Attribute]:
         """The label and the clauses, as far as operations of the given type have them too."""
         known = operation.get_irdl_definition().properties.keys() - {AttrSizedOperandSegments.attribute_name}
@@ -235,8 +241,14 @@ class MlOp(ModelClauses, DataClauses, HasCanonicalizationPatternsInterface):
             raise VerifyException("a region of the program has one region of code, and a second that is empty")
         if self.body.block.args:
             raise VerifyException("the original code of a region takes no arguments: it uses values from outside")
-        if not self.all_inputs or not self.all_outputs:
-            raise VerifyException("a region needs at least one input and one output")
+        if self.is_without_maps and self.truths:
+            raise VerifyException(
+                "truths stand for outputs, and the region's are yet to be inferred: give it `in` and `out`"
+            )
+        if not self.is_without_maps and not (self.all_inputs and self.all_outputs):
+            raise VerifyException(
+                "a region needs at least one input and one output, or neither, where hpacml-infer-maps is to find them"
+            )
         for mapping in self.all_inputs:
             if _direction(mapping) == Direction.From:
                 raise VerifyException("an input is mapped by a 'from' map")

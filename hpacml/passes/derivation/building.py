@@ -1,0 +1,243 @@
+"""Derived maps as operations, before the region whose they are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import reduce
+from typing import cast
+
+from xdsl.dialects import arith, memref
+from xdsl.dialects.builtin import AnyFloat, IndexType, IntegerType, MemRefType, bf16, f32, i64
+from xdsl.ir import Attribute, Operation, SSAValue
+from xdsl.rewriter import InsertPoint
+from xdsl.traits import SymbolTable
+
+from hpacml.dialects.hpacml.attributes import ELEMENT_TYPES, FLOATS, Direction, promote
+from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp
+from hpacml.dialects.hpacml.control import MlOp
+from hpacml.errors import MapError
+from hpacml.functors.polynomials import Poly
+from hpacml.functors.targets import Bounds, TargetTree
+from hpacml.passes.common.bodies import module_of
+from hpacml.passes.common.located import Builder, refusal
+from hpacml.passes.derivation.facts import ONE
+from hpacml.passes.derivation.integers import Chosen, Integers, Size, Trips, Value
+from hpacml.passes.derivation.maps import DerivedMap
+from hpacml.passes.derivation.sweeps import Span
+
+_ONE = Bounds(0, 1, 1)
+_Binary = arith.MuliOp | arith.AndIOp | arith.MinSIOp | arith.MaxSIOp
+
+
+class Building:
+    """Makes the operations of the maps of a region."""
+
+    def __init__(self, region: MlOp, integers: Integers):
+        self._region = region
+        self._integers = integers
+        self._builder = Builder(InsertPoint.before(region))
+        self._made: dict[object, SSAValue] = {}
+        self._memory: list[SSAValue] = []
+
+    def build(self, derived: Sequence[DerivedMap]) -> dict[Direction, list[SSAValue]]:
+        """Insert functors and maps; the mappings. Raises `PassFailedException` for a map that does not fit."""
+        found: dict[Direction, list[SSAValue]] = {direction: [] for direction in Direction}
+        for each in derived:
+            found[each.direction].append(self._map(each))
+        for memory in self._memory:
+            Builder(InsertPoint.after(self._region)).insert(memref.DeallocOp.get(memory))
+        return found
+
+    def _map(self, derived: DerivedMap) -> SSAValue:
+        functor = self._functor(derived)
+        arrays = [each.array for each in derived.targets if each.ranges is not None]
+        beside: list[Attribute] = [cast(MemRefType, array.type).element_type for array in arrays]
+        arrays = [
+            each.array if each.ranges is not None else self._number(each.array, beside) for each in derived.targets
+        ]
+        bounds: list[SSAValue] = []
+        trees = [self._tree(k, derived, bounds) for k in range(len(derived.targets))]
+        params = [self._atom(derived.params[name]) for name in derived.functor.used_params]
+        try:
+            op = MapOp.infer(functor, derived.direction, trees, arrays, bounds, params)
+        except MapError as error:
+            raise refusal(self._region, f"an inferred map does not fit: {error}") from error
+        mapping = self._builder.insert(op).mapping
+        mapping.name_hint = {"to": "in", "from": "out"}.get(derived.direction, str(derived.direction))
+        return mapping
+
+    def _functor(self, derived: DerivedMap) -> FunctorOp:
+        """The functor's operation, at the start of the module; one that is there already is taken."""
+        module = module_of(self._region)
+        stem = functor_name(self._region.label.data, derived.direction)
+        number = 0
+        while isinstance(there := SymbolTable.lookup_symbol(module, name := f"{stem}{number or ''}"), Operation):
+            if isinstance(there, FunctorOp) and there.functor == derived.functor:
+                return there
+            number += 1
+        op = FunctorOp(name, derived.functor)
+        first = module.body.block.first_op
+        (
+            Builder(InsertPoint.before(first), self._region)
+            if first
+            else Builder(InsertPoint.at_end(module.body.block))
+        ).insert(op)
+        return op
+
+    def _tree(self, k: int, derived: DerivedMap, bounds: list[SSAValue]) -> TargetTree:
+        """Target `k` of a map, whose open numbers are added to `bounds`."""
+        target = derived.targets[k]
+        if target.ranges is None:
+            return (_ONE,)
+
+        def number(poly: Poly) -> int | None:
+            if (constant := poly.as_int) is None:
+                bounds.append(self.number(poly))
+            return constant
+
+        guarded = guarded_dims(derived)
+        found: list[Bounds] = []
+        for m, span in enumerate(target.ranges):
+            start = number(span.start)
+            if (k, m) in guarded:
+                bounds.append(self._guarded(span, derived.guards))
+                stop = None
+            else:
+                stop = number(span.stop)
+            found.append(Bounds(start, stop, span.step))
+        return tuple(found)
+
+    def _guarded(self, span: Span, guards: Sequence[Poly]) -> SSAValue:
+        """The end of a range that is empty unless all guards are positive."""
+        insert = self._builder.insert
+        zero = self.number(Poly.constant(0))
+        runs: list[SSAValue] = [insert(arith.CmpiOp(self.number(guard), zero, "sgt")).result for guard in guards]
+        all_run = self._folded(arith.AndIOp, runs)
+        return insert(arith.SelectOp(all_run, self.number(span.stop), self.number(span.start))).result
+
+    # -- numbers ---------------------------------------------------------------------------------
+
+    def number(self, poly: Poly) -> SSAValue:
+        """The value of a polynomial."""
+        if poly not in self._made:
+            self._made[poly] = self._sum(poly)
+        return self._made[poly]
+
+    def _sum(self, poly: Poly) -> SSAValue:
+        """The value, by as few operations as a person writes: what is subtracted comes last."""
+        insert = self._builder.insert
+        total: SSAValue | None = None
+        for monomial, coefficient in sorted(poly.terms, key=lambda term: (term[1] < 0, not term[0])):
+            factors = [self._atom(name) for name in monomial]
+            size = abs(coefficient) if total is not None else coefficient
+            if size != 1 or not factors:
+                factors.append(self._constant(size))
+            part = self._folded(arith.MuliOp, factors)
+            if total is None:
+                total = part
+            else:
+                total = insert((arith.SubiOp if coefficient < 0 else arith.AddiOp)(total, part)).result
+        return self._constant(0) if total is None else total
+
+    def _folded(self, kind: type[_Binary], values: Sequence[SSAValue]) -> SSAValue:
+        """What an operation makes of all values, one after the other."""
+
+        def both(a: SSAValue, b: SSAValue) -> SSAValue:
+            return self._builder.insert(kind(a, b)).result
+
+        return reduce(both, values)
+
+    def _constant(self, value: int) -> SSAValue:
+        if value not in self._made:
+            self._made[value] = self._builder.index(value)
+        return self._made[value]
+
+    def _atom(self, name: str) -> SSAValue:
+        """The value of an atom, of the type `index`."""
+        if name not in self._made:
+            self._made[name] = self._value_of(name)
+        return self._made[name]
+
+    def _value_of(self, name: str) -> SSAValue:
+        insert = self._builder.insert
+        match self._integers.atoms[name]:
+            case Value(value):
+                return self._indexed(self._outside(value))
+            case Size(array, dim):
+                return insert(memref.DimOp(array, self._constant(dim))).result
+            case Chosen(kind, of):
+                choose = arith.MinSIOp if kind == "min" else arith.MaxSIOp
+                return self._folded(choose, [self.number(each) for each in of])
+            case Trips(first, end, step):
+                distance = self.number(end - first + Poly.constant(step) - ONE)
+                positive = insert(arith.MaxSIOp(distance, self._constant(0))).result
+                return insert(arith.DivUIOp(positive, self._constant(step))).result
+
+    def _outside(self, value: SSAValue) -> SSAValue:
+        """A value that is the same before the region: what computes it in there is computed before it as well."""
+        if not isinstance(op := value.owner, Operation) or not self._integers.is_inside(op):
+            return value
+        if value in self._made:
+            return self._made[value]
+        if isinstance(found := self._integers.of(value), Poly) and not self._is_own_atom(found, value):
+            self._made[value] = self._as_type(self.number(found), value.type)
+        else:
+            operands = {operand: self._outside(operand) for operand in op.operands}
+            self._made[value] = self._builder.insert(op.clone(operands)).results[0]
+        return self._made[value]
+
+    def _is_own_atom(self, poly: Poly, value: SSAValue) -> bool:
+        atom = self._integers.atoms.get(poly.as_name or "")
+        return isinstance(atom, Value) and atom.value is value
+
+    def _indexed(self, value: SSAValue) -> SSAValue:
+        return self._as_type(value, IndexType())
+
+    def _as_type(self, value: SSAValue, type: Attribute) -> SSAValue:
+        return value if value.type == type else self._builder.insert(arith.IndexCastOp(value, type)).result
+
+    def _number(self, value: SSAValue, beside: Sequence[Attribute]) -> SSAValue:
+        """A number in memory of one element. It takes the floating type of the arrays beside it, if they have one."""
+        widest = promote(beside) if beside else None
+        number = self._as_element(value, f32 if widest == bf16 else widest)
+        number.name_hint = value.name_hint
+        if number.type not in ELEMENT_TYPES.values():
+            raise refusal(self._region, f"the region depends on a number of the type {value.type}, which no map has")
+        memory = self._builder.insert(memref.AllocOp.get(number.type, shape=[1])).memref
+        memory.name_hint = value.name_hint
+        self._builder.insert(memref.StoreOp.get(number, memory, [self._constant(0)]))
+        self._memory.append(memory)
+        return memory
+
+    def _as_element(self, value: SSAValue, beside: Attribute | None) -> SSAValue:
+        """A number as a float of the type `beside`, if that is one, and else as it is."""
+        insert = self._builder.insert
+        if isinstance(value.type, IndexType):
+            value = insert(arith.IndexCastOp(value, i64)).result
+        if not isinstance(beside, FLOATS) or value.type == beside:
+            return value
+        if isinstance(value.type, IntegerType):
+            return insert(arith.SIToFPOp(value, beside)).result
+        kind = arith.ExtFOp if cast(AnyFloat, value.type).bitwidth < beside.bitwidth else arith.TruncFOp
+        return insert(kind(value, beside)).result
+
+
+def functor_name(label: str, direction: Direction) -> str:
+    """The name of a derived functor: that of the region, and what the map does."""
+    stem = re.sub(r"\W", "_", label)
+    clause = {Direction.To: "in", Direction.From: "out", Direction.Inout: "inout"}[direction]
+    return f"{'_' * stem[:1].isdigit()}{stem}_{clause}"
+
+
+def guarded_dims(derived: DerivedMap) -> set[tuple[int, int]]:
+    """The targets and dimensions whose ranges are empty unless the guards are positive: of the first symbol."""
+    if not derived.guards:
+        return set()
+    symbol, single = derived.functor.sweep[0], len(derived.targets) == 1
+    return {
+        (0 if single else k, m)
+        for k, entries in enumerate(derived.functor.rhs)
+        for m, entry in enumerate(entries)
+        if symbol in entry.names and derived.targets[0 if single else k].ranges is not None
+    }

@@ -1,0 +1,190 @@
+"""The elements that a region reads before it writes them, and those that it writes: as accesses, none of which overlap
+where that matters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import count
+
+from hpacml.functors.polynomials import Poly
+from hpacml.passes.common.located import refusal
+from hpacml.passes.derivation.accesses import Accesses
+from hpacml.passes.derivation.conditions import merged
+from hpacml.passes.derivation.facts import ONE, Facts
+from hpacml.passes.derivation.integers import LOOP, Unknown
+from hpacml.passes.derivation.nests import Access, Loop, trips_of
+from hpacml.passes.derivation.order import Line, Order, are_apart, is_injective, lines, order
+
+_numbers = count()
+
+
+class Elements:
+    """`read` has loads of the elements that are read before they are written, `written` stores of those written.
+
+    Raises `PassFailedException` where these are no ranges.
+    """
+
+    def __init__(self, accesses: Accesses):
+        self.integers = accesses.integers
+        self._all = accesses.found
+        kept = merged(accesses.found)
+        self.stores = [each for each in kept if each.is_store]
+        """All stores, each in its own loops."""
+        self._loads = [each for each in kept if not each.is_store]
+        self.written = self._written()
+        self.read = self._read()
+
+    # -- facts -----------------------------------------------------------------------------------
+
+    def facts(self, loops: Sequence[Loop] = ()) -> Facts:
+        """What is known where these loops run: they do, and what is touched then in any case lies in its array."""
+        known = list(trips_of(loops))
+        for access in self._all:
+            if not access.conditions and not access.symbols and all(loop in loops for loop in access.loops):
+                for index, size in zip(access.index, access.size, strict=True):
+                    if not isinstance(size, Unknown):
+                        known.append(size - ONE - index)
+        return self.integers.facts(known)
+
+    def guards(self, access: Access, swept: Sequence[Loop] = ()) -> list[Loop]:
+        """The loops that neither choose the element nor are swept over, and may make no trip where those do."""
+        running = [loop for loop in access.loops if loop in access.over or loop in swept]
+        found: list[Loop] = []
+        for loop in access.loops:
+            if loop not in running:
+                if not loop.trips and not self.facts(running).prove(loop.extent - ONE):
+                    found.append(loop)
+                running.append(loop)
+        return found
+
+    def plain(self, access: Access) -> Access:
+        """The access with indices in which each extreme is known that is known where the access happens."""
+        facts = self.facts(access.loops)
+        return replace(access, index=tuple(self.integers.simplify(each, facts) for each in access.index))
+
+    # -- written ---------------------------------------------------------------------------------
+
+    def _written(self) -> list[Access]:
+        found: list[Access] = []
+        for store in map(self.plain, self.stores):
+            if not is_injective(store):
+                raise refusal(
+                    store.op,
+                    f"no map is inferred for {store.what}: its indices do not tell that each iteration of the loops "
+                    "that choose its element writes another one, and a map writes each once. Give the region in(...) "
+                    "and out(...)",
+                )
+            found = [other for other in found if self._covers(other, store) or not self._covers(store, other)]
+            parts = [store]
+            for other in found:
+                if other.array is store.array:
+                    parts = [rest for part in parts for rest in self._less(part, other, self._twice(store, other))]
+            found += parts
+        return found
+
+    def _twice(self, store: Access, other: Access) -> str:
+        return (
+            f"no map is inferred for {store.what}: another store writes elements of it as well ({other.what}), and "
+            "which ones are in both is no range. Give the region in(...) and out(...)"
+        )
+
+    # -- read ------------------------------------------------------------------------------------
+
+    def _read(self) -> list[Access]:
+        stores = [self.plain(each) for each in self.stores if not each.staged]
+        found: list[Access] = []
+        for load in map(self.plain, self._loads):
+            parts = [load]
+            for store in stores:
+                if store.array is load.array:
+                    parts = self._before(load, store, parts)
+            found += parts
+        return found
+
+    def _before(self, load: Access, store: Access, parts: list[Access]) -> list[Access]:
+        """What is left of the parts of a load without the elements that a store has written before."""
+        facts = self.facts([loop for loop in load.loops if loop in store.loops])
+        match order(load, store, facts):
+            case Order.APART | Order.LOAD_FIRST:
+                return parts
+            case Order.STORE_FIRST:
+                why = (
+                    f"no map is inferred for {load.what}: some of what it reads has been written before, by "
+                    f"{store.what}, and the rest is no range. Give the region in(...) and out(...)"
+                )
+                return [rest for part in parts for rest in self._less(part, store, why)]
+            case Order.UNKNOWN:
+                raise refusal(
+                    load.op,
+                    f"no map is inferred for {load.what}: of the elements that it and {store.what} touch, some are "
+                    "read first and some written first, or iterations of a parallel loop share them. Give the region "
+                    "in(...) and out(...)",
+                )
+
+    # -- sets ------------------------------------------------------------------------------------
+
+    def _covers(self, one: Access, other: Access) -> bool:
+        """Whether an access is known to touch all that another one of the same array touches."""
+        if one.array is not other.array or not self._runs_with(one, other):
+            return False
+        if one.key == other.key:
+            return True
+        mine, theirs = lines(one), lines(other)
+        if mine is None or theirs is None or len(mine) != len(theirs):
+            return False
+        facts = self.facts()
+        return all(
+            _is_all(a) and facts.at_least(b.low, a.low) and facts.at_least(a.end, b.end)
+            for a, b in zip(mine, theirs, strict=True)
+        )
+
+    def _runs_with(self, one: Access, other: Access) -> bool:
+        """Whether each loop around an access that does not choose its element runs where another access happens."""
+        there = [(loop.lower, loop.upper) for loop in other.loops]
+        return all((loop.lower, loop.upper) in there for loop in self.guards(one))
+
+    def _less(self, one: Access, other: Access, why: str) -> list[Access]:
+        """The elements of an access without those of another. Raises `PassFailedException` if these are no ranges."""
+        if self._covers(other, one):
+            return []
+        mine, theirs = lines(one), lines(other)
+        if mine is None or theirs is None or not self._runs_with(other, one):
+            raise refusal(one.op, why)
+        facts = self.facts()
+        if any(are_apart(a, b, facts) for a, b in zip(mine, theirs, strict=True)):
+            return [one]
+        differing = [
+            (m, a, b)
+            for m, (a, b) in enumerate(zip(mine, theirs, strict=True))
+            if not (_is_all(b) and facts.at_least(a.low, b.low) and facts.at_least(b.end, a.end))
+        ]
+        if len(differing) != 1 or not all(map(_is_all, differing[0][1:])):
+            raise refusal(one.op, why)
+        ((m, a, b),) = differing
+        return [part for part in self._ends(one, m, a, b) if part is not None]
+
+    def _ends(self, one: Access, m: int, a: Line, b: Line) -> Iterable[Access | None]:
+        """What of the line `a`, index `m` of an access, lies below the line `b`, and what lies above."""
+        yield self._between(one, m, a, [a.low], [a.end, b.low])
+        end = self.integers.extreme("max", [b.low, b.end])
+        yield self._between(one, m, a, [a.low, end if isinstance(end, Poly) else b.end], [a.end])
+
+    def _between(self, one: Access, m: int, line: Line, lows: Sequence[Poly], ends: Sequence[Poly]) -> Access | None:
+        """The access with those indices `m`, of a line, from the greatest of `lows` before the least of `ends`."""
+        low, end = self.integers.extreme("max", lows), self.integers.extreme("min", ends)
+        if isinstance(low, Unknown) or isinstance(end, Unknown):
+            raise refusal(one.op, f"no map is inferred for {one.what}: its bounds are not known")
+        facts = self.integers.facts([low, end])
+        low, end = self.integers.simplify(low, facts), self.integers.simplify(end, facts)
+        if facts.prove(low - end):
+            return None
+        loop = Loop(f"{LOOP}part.{next(_numbers)}", line.loop.name if line.loop else None, low, end)
+        index = (*one.index[:m], Poly.name(loop.symbol), *one.index[m + 1 :])
+        return replace(one, index=index, loops=(*(each for each in one.loops if each is not line.loop), loop))
+
+
+def _is_all(line: Line) -> bool:
+    """Whether a line goes through all indices between its ends."""
+    return line.loop is None or (abs(line.scale) == 1 and line.loop.step == 1)
