@@ -15,7 +15,7 @@ from hpacml.functors.polynomials import Poly
 from hpacml.passes.common.bodies import modules
 from hpacml.passes.common.branching import where
 from hpacml.passes.common.index_arithmetic import IndexArithmetic
-from hpacml.passes.common.located import Builder
+from hpacml.passes.common.located import Builder, refusal
 from hpacml.passes.common.sweeps import Place, Slice, Sweep, erase_unused_views
 from hpacml.passes.gpu.index_checks import guard_indirect, launch_checks
 from hpacml.passes.gpu.launches import KernelNames, below, launch_points, product, require_device_memory
@@ -97,6 +97,9 @@ class _ToKernels(RewritePattern):
         a = IndexArithmetic(Builder(InsertPoint.before(op)))
         if (sweep := Sweep.of(op, a)) is None:
             return
+        if sweep.adds:
+            why = "its points may meet in an element, where the threads of a GPU would add in any order"
+            raise refusal(op, f"{op.name} with add cannot run on a GPU: {why}")
         name = self.names.new(op, "gather" if sweep.reads else "scatter")
         sweep.sizes = [a.settled(size) for size in sweep.sizes]
         if _innermost(sweep) and sweep.feature_count != Poly.constant(1):

@@ -24,7 +24,7 @@ from hpacml.passes.common.located import Builder, Rewriter, refusal
 from hpacml.passes.common.packed import as_packed, is_packed
 from hpacml.passes.common.regions import function_of
 from hpacml.passes.common.streams import bytes_of, can_stream, stream
-from hpacml.passes.common.sweeps import Sweep, as_index, erase_unused_views, locate, size_of
+from hpacml.passes.common.sweeps import Sweep, as_index, erase_unused_views, locate, nest, size_of
 
 DENSE = Poly.constant(16)
 """How many bytes of scratch memory for each element touched are still cleared as a whole."""
@@ -33,7 +33,8 @@ DENSE = Poly.constant(16)
 @dataclass(frozen=True)
 class ConvertHpacmlToLoopsPass(ModulePass):
     """
-    One parallel loop nest over the sweep for each operation; elements are converted on the way. Blocks of elements that
+    One parallel loop nest over the sweep for each operation, and one of loops in order where elements are added;
+    elements are converted on the way. Blocks of elements that
     lie in memory as in the tensor are one loop: at compile time where the strides are known, else where a test at run
     time (`scf.if`) finds that. With the option `stream` large tensors that are given are filled tile by tile, and the
     tiles written past the caches.
@@ -111,6 +112,10 @@ def _copy_row(sweep: Sweep, a: IndexArithmetic) -> None:
 
 
 def _copy_points(sweep: Sweep, most: int, a: IndexArithmetic) -> None:
+    if sweep.adds:  # one after the other: points may meet in an element, and sums depend on their order
+        nest(sweep.sizes, (), lambda point, a: sweep.copy([a.value(index) for index in point], a), a)
+        return
+
     def by_caches(a: IndexArithmetic) -> None:
         _over(sweep.sizes, sweep.copy, a)
 

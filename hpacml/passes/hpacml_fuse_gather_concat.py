@@ -24,6 +24,7 @@ from hpacml.dialects.hpacml.packing import (
     FusedScatterOp,
     PackOp,
     UnpackOp,
+    adds,
     view_type,
 )
 from hpacml.passes.common.index_arithmetic import Condition, IndexArithmetic
@@ -67,14 +68,19 @@ class _Fuse(RewritePattern):
             isinstance(following := run[-1].next_op, type(op))
             and following.tensor is op.tensor
             and following.features == op.features
+            and adds(following) == adds(op)
             and not _is_zero(following.first)
         ):
             run.append(following)
         views, firsts = [each.view for each in run], [each.first for each in run]
-        fused = FusedGatherOp if isinstance(op, PackOp) else FusedScatterOp
+        features = op.features.get_values()
+        if isinstance(op, PackOp):
+            fused = FusedGatherOp(views, op.tensor, firsts, features)
+        else:
+            fused = FusedScatterOp(views, op.tensor, firsts, features, op.add)
         for each in run[1:]:
             rewriter.erase(each)
-        rewriter.replace(op, located(fused(views, op.tensor, firsts, op.features.get_values()), op))
+        rewriter.replace(op, located(fused, op))
 
 
 TYPED = (func.CallOp, func.ReturnOp, scf.YieldOp, scf.ForOp, scf.WhileOp)
@@ -94,7 +100,9 @@ class _UsePackedMemory(RewritePattern):
         if any(isinstance(use, TYPED) for use in uses):
             return
         (copy,), (free,) = copies, frees
-        if (copy.parent is not op.parent and not _if_inferred(copy, op)) or not _defined_before(copy.view, op):
+        if adds(copy) or not _defined_before(copy.view, op):
+            return
+        if copy.parent is not op.parent and not _if_inferred(copy, op):
             return
         scratch = Block()
         a = IndexArithmetic(Builder(InsertPoint.at_end(scratch), op))

@@ -15,7 +15,7 @@ from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint
 from xdsl.traits import Pure
 
-from hpacml.dialects.hpacml.packing import PackOp, UnpackOp, view_type
+from hpacml.dialects.hpacml.packing import PackOp, UnpackOp, adds, view_type
 from hpacml.dialects.hpacml.steps import InferOnViewsOp, InferOp
 from hpacml.passes.common.inferences import success
 from hpacml.passes.common.located import Builder
@@ -114,7 +114,7 @@ def _copies(tensor: SSAValue, kind: type[PackOp] | type[UnpackOp]) -> list[PackO
     copies: list[PackOp | UnpackOp] = []
     for use in tensor.uses:
         match use.operation:
-            case PackOp() | UnpackOp() as copy if isinstance(copy, kind):
+            case PackOp() | UnpackOp() as copy if isinstance(copy, kind) and not adds(copy):
                 copies.append(copy)
             case InferOp() | memref.DeallocOp():
                 pass

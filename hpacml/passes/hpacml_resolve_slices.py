@@ -243,9 +243,12 @@ class _Resolution:
         Rewriter.erase_op(op)
 
     def _pack(self, op: GatherOp | ScatterOp, views: Sequence[SSAValue], a: IndexArithmetic) -> None:
-        copy = PackOp if isinstance(op, GatherOp) else UnpackOp
+        features = self.functor.feature_dims
         for view, first in zip(views, self.firsts, strict=True):
-            a.builder.insert(copy(view, op.tensor, first, self.functor.feature_dims))
+            if isinstance(op, GatherOp):
+                a.builder.insert(PackOp(view, op.tensor, first, features))
+            else:
+                a.builder.insert(UnpackOp(view, op.tensor, first, features, op.add))
 
     def _free(self, copies: Mapping[object, SSAValue], a: IndexArithmetic) -> None:
         for copy in copies.values():

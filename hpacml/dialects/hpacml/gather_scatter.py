@@ -92,25 +92,30 @@ class ScatterOp(IRDLOperation):
     """
     Write a dense tensor through a map into application memory.
 
+    With `add` its elements are added to what is there, in the order of the sweep. Elements may then be met several
+    times, and the map may be one that only reads: this is the adjoint of its gather.
+
     Example:
     ```mlir
     hpacml.scatter %y into %out : memref<?x?x1xf32>, !hpacml.mapping<?x?x1xf32>
+    hpacml.scatter add %g into %in : memref<?x?x5xf32>, !hpacml.mapping<?x?x5xf32>
     ```
     """
 
     name = "hpacml.scatter"
 
+    add = opt_prop_def(UnitAttr)
     tensor = operand_def(MemRefType)
     mapping = operand_def(MappingType)
 
     traits = traits_def(*READS_AND_WRITES)
-    assembly_format = "$tensor `into` $mapping attr-dict `:` type($tensor) `,` type($mapping)"
+    assembly_format = "(`add` $add^)? $tensor `into` $mapping attr-dict `:` type($tensor) `,` type($mapping)"
 
-    def __init__(self, tensor: SSAValue, mapping: SSAValue):
-        super().__init__(operands=[tensor, mapping])
+    def __init__(self, tensor: SSAValue, mapping: SSAValue, add: bool = False):
+        super().__init__(operands=[tensor, mapping], properties={"add": UnitAttr() if add else None})
 
     def verify_(self) -> None:
         verify_tensor(self.tensor, self.mapping)
         source = self.mapping.owner
-        if isinstance(source, MapOp) and source.direction.data == Direction.To:
-            raise VerifyException("cannot scatter through a 'to' map")
+        if self.add is None and isinstance(source, MapOp) and source.direction.data == Direction.To:
+            raise VerifyException("cannot scatter through a 'to' map, only add")

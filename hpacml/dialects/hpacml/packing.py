@@ -11,8 +11,8 @@ from abc import ABC
 from collections.abc import Sequence
 from typing import TypeAlias, cast
 
-from xdsl.dialects.builtin import DYNAMIC_INDEX, DenseArrayBase, IndexType, MemRefType, i32, i64
-from xdsl.ir import SSAValue
+from xdsl.dialects.builtin import DYNAMIC_INDEX, DenseArrayBase, IndexType, MemRefType, UnitAttr, i1, i32, i64
+from xdsl.ir import Operation, SSAValue
 from xdsl.irdl import (
     AttrSizedOperandSegments,
     IRDLOperation,
@@ -20,6 +20,7 @@ from xdsl.irdl import (
     irdl_op_definition,
     operand_def,
     opt_operand_def,
+    opt_prop_def,
     prop_def,
     result_def,
     traits_def,
@@ -117,6 +118,11 @@ def _verify_view(view: SSAValue, tensor: SSAValue, features: Sequence[int]) -> N
             raise VerifyException(f"a view of type {viewed} does not sweep over dimension {d} of {tensor_type}")
 
 
+def _verify_sums(view: SSAValue) -> None:
+    if view_type(view).element_type == i1:
+        raise VerifyException(f"nothing can be added to the truth values of a view of type {view.type}")
+
+
 class _OneView(IRDLOperation, ABC):
     view = operand_def(VIEW)
     tensor = operand_def(MemRefType)
@@ -160,6 +166,8 @@ class UnpackOp(_OneView):
     """
     Copy a dense tensor's features of one view to the view's memory, converting if the types differ.
 
+    With `add` they are added to what is there.
+
     Example:
     ```mlir
     hpacml.unpack %view from %y at %first features [2]
@@ -169,9 +177,23 @@ class UnpackOp(_OneView):
 
     name = "hpacml.unpack"
 
+    add = opt_prop_def(UnitAttr)
+
     assembly_format = (
-        "$view `from` $tensor `at` $first `features` $features attr-dict `:` type($view) `,` type($tensor)"
+        "(`add` $add^)? $view `from` $tensor `at` $first `features` $features attr-dict "
+        "`:` type($view) `,` type($tensor)"
     )
+
+    def __init__(
+        self, view: SSAValue, tensor: SSAValue, first: SSAValue, features: Sequence[int], add: UnitAttr | None = None
+    ):
+        super().__init__(view, tensor, first, features)
+        self.add = add
+
+    def verify_(self) -> None:
+        super().verify_()
+        if self.add is not None:
+            _verify_sums(self.view)
 
 
 class _AllViews(IRDLOperation, ABC):
@@ -226,6 +248,8 @@ class FusedScatterOp(_AllViews):
     """
     Write all views of a map from a dense tensor in one sweep, which reads it in order.
 
+    With `add` the elements are added to what is there, one point of the sweep after the other.
+
     Example:
     ```mlir
     hpacml.fused_scatter %x, %y from %t at %c0, %c1 features [1]
@@ -235,6 +259,31 @@ class FusedScatterOp(_AllViews):
 
     name = "hpacml.fused_scatter"
 
+    add = opt_prop_def(UnitAttr)
+
     assembly_format = (
-        "$views `from` $tensor `at` $firsts `features` $features attr-dict `:` type($views) `->` type($tensor)"
+        "(`add` $add^)? $views `from` $tensor `at` $firsts `features` $features attr-dict "
+        "`:` type($views) `->` type($tensor)"
     )
+
+    def __init__(
+        self,
+        views: Sequence[SSAValue],
+        tensor: SSAValue,
+        firsts: Sequence[SSAValue],
+        features: Sequence[int],
+        add: UnitAttr | None = None,
+    ):
+        super().__init__(views, tensor, firsts, features)
+        self.add = add
+
+    def verify_(self) -> None:
+        super().verify_()
+        if self.add is not None:
+            for view in self.views:
+                _verify_sums(view)
+
+
+def adds(op: Operation) -> bool:
+    """Whether an operation adds to what is in its views."""
+    return isinstance(op, UnpackOp | FusedScatterOp) and op.add is not None

@@ -34,6 +34,14 @@ def convert(value: SSAValue, target: Attribute, builder: Builder) -> SSAValue:
     return retyped(_converted(number, source, target, builder), target, builder)
 
 
+def added(one: SSAValue, other: SSAValue, builder: Builder) -> SSAValue:
+    """The sum of two elements of a type."""
+    if isinstance(one.type, FLOATS):
+        return builder.insert(arith.AddfOp(one, other)).result
+    numbers = [retyped(each, number_type(one.type), builder) for each in (one, other)]
+    return retyped(builder.insert(arith.AddiOp(*numbers)).result, one.type, builder)
+
+
 def retyped(value: SSAValue, target: Attribute, builder: Builder) -> SSAValue:
     """The same bits as another type of integers of this width."""
     if value.type == target:

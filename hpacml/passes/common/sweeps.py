@@ -22,13 +22,14 @@ from hpacml.dialects.hpacml.packing import (
     IndirectOp,
     PackOp,
     UnpackOp,
+    adds,
     sweep_dims,
     view_type,
 )
 from hpacml.dialects.hpacml_rt.bad_indices import BadIndexOp
 from hpacml.functors.polynomials import Poly
 from hpacml.passes.common.branching import where
-from hpacml.passes.common.conversion import convert
+from hpacml.passes.common.conversion import added, convert
 from hpacml.passes.common.index_arithmetic import IndexArithmetic
 from hpacml.passes.common.located import Builder, Rewriter, refusal
 
@@ -69,10 +70,12 @@ Element: TypeAlias = Callable[[Place, Poly, IndexArithmetic], None]
 class Sweep:
     """The copies of an operation between its views and its tensor, in numbers of `a`."""
 
-    def __init__(self, tensor: SSAValue, features: Sequence[int], reads: bool, a: IndexArithmetic):
+    def __init__(self, tensor: SSAValue, features: Sequence[int], reads: bool, adds: bool, a: IndexArithmetic):
         self.tensor, self.features = tensor, features
         self.reads = reads
         """True if views are read and the tensor is written, False for the reverse."""
+        self.adds = adds
+        """Whether what is written is added to what is there. Points may then meet in an element."""
         self.dims = sweep_dims(self.tensor_type, features)
         self.feature_sizes = [size_of(tensor, d, a) for d in features]
         self.sizes = [size_of(tensor, d, a) for d in self.dims]
@@ -88,7 +91,7 @@ class Sweep:
                 views, firsts = list(op.views), list(op.firsts)
             case _:
                 return None
-        sweep = Sweep(op.tensor, op.features.get_values(), isinstance(op, PackOp | FusedGatherOp), a)
+        sweep = Sweep(op.tensor, op.features.get_values(), isinstance(op, PackOp | FusedGatherOp), adds(op), a)
         widths = [
             [size_of(view, d, a) for d in range(len(sweep.dims), view_type(view).get_num_dims())] for view in views
         ]
@@ -146,7 +149,10 @@ class Sweep:
         (origin, here), (target, there) = (view, tensor) if self.reads else (tensor, view)
         value = a.builder.insert(memref.LoadOp.get(origin, here)).res
         element_type: Attribute = cast(MemRefType, target.type).element_type
-        a.builder.insert(memref.StoreOp.get(convert(value, element_type, a.builder), target, there))
+        value = convert(value, element_type, a.builder)
+        if self.adds:
+            value = added(a.builder.insert(memref.LoadOp.get(target, there)).res, value, a.builder)
+        a.builder.insert(memref.StoreOp.get(value, target, there))
 
     def _with_common_indices(
         self,

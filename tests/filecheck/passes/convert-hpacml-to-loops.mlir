@@ -197,3 +197,27 @@ func.func @known(%rows: memref<8x3x3xf32>, %columns: memref<8x3xf32, strided<[1,
 // CHECK:         "scf.parallel"
 // CHECK:         "scf.parallel"
 // CHECK-COUNT-3:   memref.load %columns
+
+// -----
+
+// What is added is added in the order of the sweep, in the type of the view's elements.
+
+func.func @add(%a: memref<?xf64, strided<[?]>>, %n: memref<?xui16, strided<[?]>>, %x: memref<?x2xf32>) {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  hpacml.fused_scatter add %a, %n from %x at %c0, %c1 features [1] : memref<?xf64, strided<[?]>>, memref<?xui16, strided<[?]>> -> memref<?x2xf32>
+  func.return
+}
+
+// CHECK-LABEL: func.func @add
+// CHECK-NOT:     scf.parallel
+// CHECK:         scf.for [[I:%\d+]] =
+// CHECK-NEXT:      [[G:%\d+]] = memref.load %x[[[I]], {{.*}}]
+// CHECK-NEXT:      [[WIDE:%\d+]] = arith.extf [[G]] : f32 to f64
+// CHECK-NEXT:      [[THERE:%\d+]] = memref.load %a[[[I]]]
+// CHECK-NEXT:      [[SUM:%\d+]] = arith.addf [[THERE]], [[WIDE]] : f64
+// CHECK-NEXT:      memref.store [[SUM]], %a[[[I]]]
+// CHECK:           arith.fptoui {{.*}} : f32 to i16
+// CHECK:           arith.addi {{.*}} : i16
+// CHECK:           memref.store {{.*}}, %n[[[I]]]
+// CHECK-NOT:     scf.for

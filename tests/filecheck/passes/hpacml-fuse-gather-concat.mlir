@@ -220,3 +220,28 @@ func.func @nothing(%n: index) {
 // CHECK-NEXT:    memref.dealloc %x : memref<?x3xf32>
 // CHECK-NEXT:    func.return
 // CHECK-NEXT:  }
+
+// -----
+
+// What adds is one sweep, and none with what overwrites; memory that is added to is not the tensor.
+
+func.func @adds(%a: memref<?xf32>, %b: memref<?x3xf32>, %x: memref<?x4xf32>, %t: memref<8x3xf32>, %c0: index, %c1: index) {
+  hpacml.unpack add %a from %x at %c0 features [1] : memref<?xf32>, memref<?x4xf32>
+  hpacml.unpack add %b from %x at %c1 features [1] : memref<?x3xf32>, memref<?x4xf32>
+  hpacml.unpack %b from %x at %c1 features [1] : memref<?x3xf32>, memref<?x4xf32>
+  %y = memref.alloc() {hpacml.may_alias} : memref<8x3xf32>
+  "test.op"(%y) : (memref<8x3xf32>) -> ()
+  hpacml.unpack add %t from %y at %c0 features [1] : memref<8x3xf32>, memref<8x3xf32>
+  memref.dealloc %y : memref<8x3xf32>
+  func.return
+}
+
+// CHECK-LABEL: func.func @adds(
+// CHECK-NEXT:    hpacml.fused_scatter add %a, %b from %x at %c0, %c1 features [1] : memref<?xf32>, memref<?x3xf32> -> memref<?x4xf32>
+// CHECK-NEXT:    hpacml.fused_scatter %b from %x at %c1 features [1] : memref<?x3xf32> -> memref<?x4xf32>
+// CHECK-NEXT:    %y = memref.alloc() {hpacml.may_alias} : memref<8x3xf32>
+// CHECK-NEXT:    "test.op"(%y) : (memref<8x3xf32>) -> ()
+// CHECK-NEXT:    hpacml.fused_scatter add %t from %y at %c0 features [1] : memref<8x3xf32> -> memref<8x3xf32>
+// CHECK-NEXT:    memref.dealloc %y : memref<8x3xf32>
+// CHECK-NEXT:    func.return
+// CHECK-NEXT:  }

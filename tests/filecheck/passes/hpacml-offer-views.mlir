@@ -294,3 +294,26 @@ func.func @by_torch(%s: memref<?xf32>, %t: memref<?xf32>, %n: index) {
 
 // CHECK-LABEL: func.func @by_torch
 // CHECK-NOT:   infer_on_views
+
+// -----
+
+// What adds to its views cannot be written by compiled code of a network.
+
+func.func @adds(%both: memref<?x2xf32>, %centre: memref<?x1xf32>, %n: index) {
+  %c0 = arith.constant 0 : index
+  %x = memref.alloc(%n) : memref<?x2xf32>
+  %y = memref.alloc(%n) : memref<?x1xf32>
+  hpacml.pack %both into %x at %c0 features [1] : memref<?x2xf32>, memref<?x2xf32>
+  %done = hpacml.infer "r" model "m.pt2" ins(%x : memref<?x2xf32>) outs(%y : memref<?x1xf32>)
+  scf.if %done {
+    hpacml.unpack add %centre from %y at %c0 features [1] : memref<?x1xf32>, memref<?x1xf32>
+  }
+  memref.dealloc %x : memref<?x2xf32>
+  memref.dealloc %y : memref<?x1xf32>
+  func.return
+}
+
+// CHECK-LABEL: func.func @adds
+// CHECK-NOT:     hpacml.infer_on_views
+// CHECK:         hpacml.unpack add %centre
+// CHECK-NOT:     hpacml.infer_on_views

@@ -353,3 +353,24 @@ func.func @nothing(%t: memref<8x9xf64>, %a: memref<5xi64>, %n: index) {
 // CHECK-NEXT:    [[PRESENT:%\d+]] = arith.select [[ANY]], %{{\d+}}, %{{\d+}} : index
 // CHECK-NEXT:    [[A:%.*]] = memref.reinterpret_cast %a to offset: [0], sizes: [[[PRESENT]], 5], strides: [0, 1]
 // CHECK:         hpacml_rt.in_bounds [[A]] below %{{\d+}} copy(%{{.*}}) : memref<?x5xi64, strided<[0, 1]>>
+
+// -----
+
+// Added where indices lead, which may repeat: they are watched as they are where elements are read.
+
+hpacml.functor @rows : [i, 0:3] = ([i, 0:3])
+
+func.func @adjoint(%pos: memref<10x3xf32>, %idx: memref<4xi32>, %g: memref<4x3xf32>) {
+  %m = hpacml.map to @rows(%pos[*%idx[0 : 4], 0 : 3]) : memref<10x3xf32>, memref<4xi32> -> !hpacml.mapping<4x3xf32>
+  hpacml.scatter add %g into %m : memref<4x3xf32>, !hpacml.mapping<4x3xf32>
+  func.return
+}
+
+// CHECK-LABEL: func.func @adjoint(
+// CHECK:         [[WATCH:%\d+]] = hpacml_rt.watch
+// CHECK:         [[V:%.*]] = hpacml.indirect %{{.*}} watched by [[WATCH]]
+// CHECK-NEXT:    hpacml.unpack add [[V]] from %g at %{{\d+}} features [1] : !hpacml.indirect<4x3xf32>, memref<4x3xf32>
+// CHECK-NEXT:    [[OK:%\d+]] = hpacml_rt.none_bad [[WATCH]]
+// CHECK:         hpacml_rt.check_map [[OK]] to
+// CHECK-NEXT:    func.return
+// CHECK-NEXT:  }

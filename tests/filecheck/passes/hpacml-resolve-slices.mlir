@@ -276,3 +276,25 @@ func.func @kept(%t: memref<10xf32>) {
 // CHECK-NEXT:    }
 // CHECK-NEXT:    func.return
 // CHECK-NEXT:  }
+
+// -----
+
+// The adjoint of a gather: added through the same views, whose elements may meet.
+
+hpacml.functor @sides : [i, 0:2] = ([i - 1], [i + 1])
+
+func.func @adjoint(%t: memref<10xf32>, %g: memref<8x2xf32>) {
+  %in = hpacml.map to @sides(%t[1 : 9]) : memref<10xf32> -> !hpacml.mapping<8x2xf32>
+  hpacml.scatter add %g into %in : memref<8x2xf32>, !hpacml.mapping<8x2xf32>
+  func.return
+}
+
+// CHECK-LABEL: func.func @adjoint(%t: memref<10xf32>, %g: memref<8x2xf32>) {
+// CHECK-NEXT:    %t_1 = memref.reinterpret_cast %t to offset: [0], sizes: [8], strides: [1] : memref<10xf32> to memref<8xf32, strided<[1]>>
+// CHECK-NEXT:    %t_2 = memref.reinterpret_cast %t to offset: [2], sizes: [8], strides: [1] : memref<10xf32> to memref<8xf32, strided<[1], offset: 2>>
+// CHECK-NEXT:    %0 = arith.constant 0 : index
+// CHECK-NEXT:    %1 = arith.constant 1 : index
+// CHECK-NEXT:    hpacml.unpack add %t_1 from %g at %0 features [1] : memref<8xf32, strided<[1]>>, memref<8x2xf32>
+// CHECK-NEXT:    hpacml.unpack add %t_2 from %g at %1 features [1] : memref<8xf32, strided<[1], offset: 2>>, memref<8x2xf32>
+// CHECK-NEXT:    func.return
+// CHECK-NEXT:  }

@@ -475,7 +475,7 @@ func.func @f(%t: memref<9xf32>) {
   func.return
 }
 
-// CHECK: Operation does not verify: cannot scatter through a 'to' map
+// CHECK: Operation does not verify: cannot scatter through a 'to' map, only add
 
 // -----
 
@@ -957,6 +957,24 @@ func.func @f(%v: !hpacml.indirect<8xf32>, %x: memref<9x2xf32>, %n: index) {
 }
 
 // CHECK: Operation does not verify: a view of type !hpacml.indirect<8xf32> does not sweep over dimension 0 of memref<9x2xf32>
+
+// -----
+
+func.func @f(%v: memref<9xi1>, %x: memref<9xf32>, %n: index) {
+  hpacml.unpack add %v from %x at %n features [] : memref<9xi1>, memref<9xf32>
+  func.return
+}
+
+// CHECK: Operation does not verify: nothing can be added to the truth values of a view of type memref<9xi1>
+
+// -----
+
+func.func @f(%v: memref<9xi32>, %w: memref<9xi1>, %x: memref<9x2xf32>, %n: index) {
+  hpacml.fused_scatter add %v, %w from %x at %n, %n features [1] : memref<9xi32>, memref<9xi1> -> memref<9x2xf32>
+  func.return
+}
+
+// CHECK: Operation does not verify: nothing can be added to the truth values of a view of type memref<9xi1>
 
 // -----
 

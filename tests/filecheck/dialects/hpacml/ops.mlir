@@ -92,6 +92,7 @@ func.func @tensors(%t: memref<?x?xf32>, %n: index) {
   hpacml.gather %in into %x : !hpacml.mapping<?x7x5xf32>, memref<?x7x5xf32>
   hpacml.gather %out into %y : !hpacml.mapping<?x3x5xf32>, memref<?x3x5xf32>
   hpacml.scatter %y into %out : memref<?x3x5xf32>, !hpacml.mapping<?x3x5xf32>
+  hpacml.scatter add %x into %in : memref<?x7x5xf32>, !hpacml.mapping<?x7x5xf32>
   func.return
 }
 
@@ -103,6 +104,7 @@ func.func @tensors(%t: memref<?x?xf32>, %n: index) {
 // CHECK-NEXT:    hpacml.gather %in into %x : !hpacml.mapping<?x7x5xf32>, memref<?x7x5xf32>
 // CHECK-NEXT:    hpacml.gather %out into %y : !hpacml.mapping<?x3x5xf32>, memref<?x3x5xf32>
 // CHECK-NEXT:    hpacml.scatter %y into %out : memref<?x3x5xf32>, !hpacml.mapping<?x3x5xf32>
+// CHECK-NEXT:    hpacml.scatter add %x into %in : memref<?x7x5xf32>, !hpacml.mapping<?x7x5xf32>
 // CHECK-NEXT:    func.return
 // CHECK-NEXT:  }
 
@@ -190,6 +192,7 @@ func.func @views(%x: memref<?x5xf32>, %y: memref<?xf64>, %v: memref<?xf32, strid
   hpacml.pack %v into %x at %n features [1] : memref<?xf32, strided<[5], offset: ?>>, memref<?x5xf32>
   hpacml.pack %v into %y at %n features [] : memref<?xf32, strided<[5], offset: ?>>, memref<?xf64>
   hpacml.unpack %w from %x at %n features [1] : memref<?x4xf32, strided<[5, 1], offset: 1>>, memref<?x5xf32>
+  hpacml.unpack add %v from %y at %n features [] : memref<?xf32, strided<[5], offset: ?>>, memref<?xf64>
   hpacml.fused_gather %v, %w into %x at %n, %n features [1] : memref<?xf32, strided<[5], offset: ?>>, memref<?x4xf32, strided<[5, 1], offset: 1>> -> memref<?x5xf32>
   hpacml.fused_scatter %w from %x at %n features [1] {note = "kept"} : memref<?x4xf32, strided<[5, 1], offset: 1>> -> memref<?x5xf32>
   func.return
@@ -199,6 +202,7 @@ func.func @views(%x: memref<?x5xf32>, %y: memref<?xf64>, %v: memref<?xf32, strid
 // CHECK-NEXT:    hpacml.pack %v into %x at %n features [1] : memref<?xf32, strided<[5], offset: ?>>, memref<?x5xf32>
 // CHECK-NEXT:    hpacml.pack %v into %y at %n features [] : memref<?xf32, strided<[5], offset: ?>>, memref<?xf64>
 // CHECK-NEXT:    hpacml.unpack %w from %x at %n features [1] : memref<?x4xf32, strided<[5, 1], offset: 1>>, memref<?x5xf32>
+// CHECK-NEXT:    hpacml.unpack add %v from %y at %n features [] : memref<?xf32, strided<[5], offset: ?>>, memref<?xf64>
 // CHECK-NEXT:    hpacml.fused_gather %v, %w into %x at %n, %n features [1] : memref<?xf32, strided<[5], offset: ?>>, memref<?x4xf32, strided<[5, 1], offset: 1>> -> memref<?x5xf32>
 // CHECK-NEXT:    hpacml.fused_scatter %w from %x at %n features [1] {note = "kept"} : memref<?x4xf32, strided<[5, 1], offset: 1>> -> memref<?x5xf32>
 // CHECK-NEXT:    func.return
@@ -217,6 +221,7 @@ func.func @indirect_views(%rows: memref<?x3x?xf32, strided<[0, 1, 3]>>, %idx: me
   hpacml.unpack %p from %y at %n features [] : !hpacml.indirect<4xbf16>, memref<4xf64>
   hpacml.fused_gather %v, %u into %x at %n, %n features [1] : !hpacml.indirect<?x3xf32>, memref<4xi8> -> memref<?x4xf32>
   hpacml.fused_scatter %p, %q from %x at %n, %n features [1] : !hpacml.indirect<4xbf16>, !hpacml.indirect<4xbf16> -> memref<?x4xf32>
+  hpacml.fused_scatter add %q from %y at %n features [] {note = "kept"} : !hpacml.indirect<4xbf16> -> memref<4xf64>
   func.return
 }
 
@@ -232,6 +237,7 @@ func.func @indirect_views(%rows: memref<?x3x?xf32, strided<[0, 1, 3]>>, %idx: me
 // CHECK-NEXT:    hpacml.unpack %p from %y at %n features [] : !hpacml.indirect<4xbf16>, memref<4xf64>
 // CHECK-NEXT:    hpacml.fused_gather %v, %u into %x at %n, %n features [1] : !hpacml.indirect<?x3xf32>, memref<4xi8> -> memref<?x4xf32>
 // CHECK-NEXT:    hpacml.fused_scatter %p, %q from %x at %n, %n features [1] : !hpacml.indirect<4xbf16>, !hpacml.indirect<4xbf16> -> memref<?x4xf32>
+// CHECK-NEXT:    hpacml.fused_scatter add %q from %y at %n features [] {note = "kept"} : !hpacml.indirect<4xbf16> -> memref<4xf64>
 // CHECK-NEXT:    func.return
 // CHECK-NEXT:  }
 
