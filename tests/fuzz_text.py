@@ -286,7 +286,7 @@ class Fuzzer:
         names = arguments(rng, functor.directive, targets)
         # What a gather or scatter does before it compiles anything.
         direction = "to" if run or rng.random() < 0.7 else "from"
-        bound = self.attempt(lambda: functor._bind(target_text, direction, names))  # pyright: ignore
+        bound = self.attempt(lambda: functor.bind(target_text, direction, names))  # pyright: ignore
         self.maps += bound is not None
         size = 0 if bound is None else prod(bound.shape)
         if run and not LARGEST_TENSOR < size < BEYOND_MEMORY:

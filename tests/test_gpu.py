@@ -26,7 +26,7 @@ from hpacml.backend.assembly import amdgcn, ptx
 from hpacml.backend.chips import CHIPS, NVIDIA, chip_of
 from hpacml.backend.ptx_and_amdgcn import DeviceCode, device_code
 from hpacml.dialects.hpacml.attributes import Direction
-from hpacml.frontend import compile, functor
+from hpacml.frontend import bound_map, compile
 from hpacml.frontend.kernel import Kernel
 from hpacml.passes.convert_hpacml_to_runtime import ConvertHpacmlToRuntimePass
 from hpacml.passes.gpu import parallel_loops
@@ -61,7 +61,7 @@ def launches(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[ModuleOp]]:
         module.verify()
         return module
 
-    caches = functor._compiled, differential.functor, differential.region, differential.kernel
+    caches = bound_map.compiled, differential.functor, differential.region, differential.kernel
     for cache in caches:
         cache.cache_clear()
     monkeypatch.setattr(compile, "run_passes", run_passes)

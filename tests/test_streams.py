@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 
 import hpacml
 from hpacml.backend import caches
-from hpacml.frontend import functor
+from hpacml.frontend import bound_map
 
 
 @pytest.fixture(scope="module", autouse=True)
 def small_caches() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(caches, "beyond", lambda: 64)
-        functor._compiled.cache_clear()
+        bound_map.compiled.cache_clear()
         yield
-    functor._compiled.cache_clear()
+    bound_map.compiled.cache_clear()
 
 
 STENCIL = hpacml.functor("f: [i, j, 0:5] = ([i - 1, j], [i + 1, j], [i, j - 1 : j + 2])")

@@ -18,7 +18,7 @@ from xdsl.utils.exceptions import DiagnosticException, PassFailedException, Veri
 
 import hpacml
 from hpacml import approx, pipelines, version
-from hpacml.frontend import compile, functor
+from hpacml.frontend import bound_map, compile
 from hpacml.passes import get_pass
 from hpacml.passes.hpacml_resolve_slices import HpacmlResolveSlicesPass
 
@@ -102,13 +102,13 @@ def lower(monkeypatch: pytest.MonkeyPatch, tmp_path) -> Iterator[Callable[[str],
             modules.append(WAYS[way](module))
             return modules[-1]
 
-        functor._compiled.cache_clear()
+        bound_map.compiled.cache_clear()
         monkeypatch.setattr(compile, "run_passes", run_passes)
         monkeypatch.setattr(version, "made_by", lambda: None)
         return modules
 
     yield lower
-    functor._compiled.cache_clear()
+    bound_map.compiled.cache_clear()
     hpacml.flush()  # while the folder is there
 
 

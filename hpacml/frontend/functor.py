@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from hpacml.directives.parser import parse_application_targets, parse_functor, require_text
 from hpacml.directives.syntax import FunctorDirective
-from hpacml.dtypes import DTYPES, common
 from hpacml.errors import MapError
-from hpacml.frontend import operators, tracers
+from hpacml.frontend import derivatives, operators, tracers
+from hpacml.frontend.bound_map import BoundMap, Sweep, bind, common_dtype, module_of
 from hpacml.frontend.forms import Form, Forms, known_array
-from hpacml.frontend.maps import AppliedFunctor, integers_of, numbers_of, symbolic_shape
+from hpacml.frontend.maps import AppliedFunctor, integers_of, symbolic_shape
 from hpacml.frontend.placement import (
     Machine,
     device_of,
@@ -22,30 +22,24 @@ from hpacml.frontend.placement import (
     require_one_place,
 )
 from hpacml.frontend.recurring import Recurring
-from hpacml.frontend.sources import views_of
 from hpacml.functors.application import Way
-from hpacml.functors.boxes import Box, boxes
 from hpacml.runtime.arrays.buffers import empty
 from hpacml.runtime.arrays.changes import note_writes
-from hpacml.runtime.arrays.overlap import overlap
 from hpacml.runtime.arrays.protocols import array_view
 from hpacml.runtime.arrays.views import ArrayView, c_strides, numpy_array, tensor_view
-from hpacml.runtime.entry import call
 from hpacml.runtime.fastcall import caller
-from hpacml.runtime.frame import Frame
 
 if TYPE_CHECKING:
     import torch
     from xdsl.dialects.builtin import ModuleOp
 
-    from hpacml.frontend.wrapper import ArrayType
     from hpacml.runtime.entry import Function
     from hpacml.runtime.gpu.devices import Device
 
 KNOWN_TARGETS = 1024
 """The number of target texts that a functor caches. It is limited, because programs may build texts at run time."""
 
-NAMES: dict[Way, str] = {"to": "gather", "from": "scatter"}
+NAMES: dict[Way, Sweep] = {"to": "gather", "from": "scatter"}
 
 
 class TensorFunctor:
@@ -109,11 +103,15 @@ class TensorFunctor:
         if operators.records([*names.values(), out], tracers.tracer()):
             define_operators()
             return operators.gather(self, targets, out, unchecked, names)
+        if derivatives.wanted(names.values()):
+            from hpacml.frontend import autograd
+
+            return autograd.gather(self, targets, out, unchecked, names)
         if (again := self._recurring(kind, targets, unchecked, names)) is not None:
             if (gathered := self._gather_again(*again, out)) is not None:
                 return gathered
-        bound = self._bind(targets, "to", names, unchecked)
-        device = self._device(bound)
+        bound = self.bind(targets, "to", names, unchecked)
+        device = self.device(bound)
         if out is None:
             tensor = empty(bound.shape, bound.dtype) if device is None else device.empty(bound.shape, bound.dtype)
             view = tensor_view(tensor, device and device.index)
@@ -146,14 +144,19 @@ class TensorFunctor:
             define_operators()
             operators.scatter(self, tensor, targets, unchecked, names)
             return
+        if derivatives.wanted([*names.values(), tensor]):
+            from hpacml.frontend import autograd
+
+            autograd.scatter(self, tensor, targets, unchecked, names)
+            return
         if (again := self._recurring("scatter", targets, unchecked, names)) is not None:
             last, views = again
             if (source := last.tensor(tensor, "tensor", views)) is not None:
                 note_writes(views, last.written)
                 last.run([*views, source])
                 return
-        bound = self._bind(targets, "from", names, unchecked)
-        device = self._device(bound)
+        bound = self.bind(targets, "from", names, unchecked)
+        device = self.device(bound)
         source = array_view(tensor, "tensor", gpu=True)
         self._require_near(bound, device, source, "tensor")
         bound.require_shape(source)
@@ -193,7 +196,7 @@ class TensorFunctor:
         self,
         kind: str,
         function: Function | None,
-        bound: _Bound,
+        bound: BoundMap,
         tensor: ArrayView,
         targets: str,
         names: Mapping[str, object],
@@ -223,13 +226,13 @@ class TensorFunctor:
             application.arrays, [*bound.views, tensor], written, integers, function, bound.integers
         )
 
-    def _device(self, bound: _Bound) -> Device | None:
+    def device(self, bound: BoundMap) -> Device | None:
         """The device that runs the map, None for the host."""
         if on_host(bound.views, self._target):
             return None
         return device_of(bound.views, bound.application.arrays, self._target)
 
-    def _require_near(self, bound: _Bound, device: Device | None, tensor: ArrayView, name: str) -> None:
+    def _require_near(self, bound: BoundMap, device: Device | None, tensor: ArrayView, name: str) -> None:
         """Raise `MapError` unless the tensor is where the arrays are, or on the host and the target is "gpu"."""
         if device is None or tensor.device not in (None, device.index) or self._target != "gpu":
             here = [view if device is None else replace(view, device=device.index) for view in bound.views]
@@ -242,9 +245,9 @@ class TensorFunctor:
         """
         if direction not in NAMES:
             raise MapError(f"the direction is 'to' or 'from', and this is {direction!r}")
-        bound = self._bind(targets, direction, names, unchecked)
+        bound = self.bind(targets, direction, names, unchecked)
         tensor = ArrayView(0, bound.dtype, bound.shape, c_strides(bound.shape), False, None)
-        return _module(bound.application, direction, bound.types(tensor))
+        return module_of(bound.application, NAMES[direction], bound.types(tensor))
 
     def ptx(
         self,
@@ -281,23 +284,12 @@ class TensorFunctor:
 
         return amdgcn(self.ir(targets, direction, unchecked=unchecked, **names), chip)
 
-    def _bind(self, targets: str, direction: Way, names: Mapping[str, object], unchecked: bool = False) -> _Bound:
+    def bind(self, targets: str, direction: Way, names: Mapping[str, object], unchecked: bool = False) -> BoundMap:
+        """Apply the functor to arrays and integers. Raises `DirectiveError` and `MapError` as `gather` does."""
         integers = integers_of(names)
         if not isinstance(unchecked, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise MapError("unchecked takes True or False, so an array cannot have this name: write another in the map")
-        application = self._application(targets, frozenset(integers), unchecked)
-        for name in application.arrays:
-            if name not in names:
-                fix = "no array can have this name here" if name in ("out", "unchecked") else f"give it as {name}=..."
-                raise MapError(f"the map '{application.text}' uses '{name}': {fix}")
-        written = application.heads if direction == "from" else ()
-        views = views_of(application.arrays, names, written, application.numbers, application.elements)
-        shapes = [view.shape for view in views]
-        distinct = numbers_of(application.distinct_numbers, names, application.arrays, views)
-        numbers = [distinct[place] for place in application.places]
-        params = {param: integers[param] for param in application.functor.used_params}
-        shape = _shape(application, direction, tuple(shapes), tuple(numbers), tuple(params.items()))
-        return _Bound(application, direction, views, numbers, params, [*distinct, *params.values()], shape)
+        return bind(self._application(targets, frozenset(integers), unchecked), direction, names)
 
     def _application(self, targets: str, integers: frozenset[str], unchecked: bool) -> AppliedFunctor:
         key = targets, integers, unchecked
@@ -322,147 +314,16 @@ class TensorFunctor:
             for name, array in zip(application.arrays, arrays, strict=True)
         ]
         shape = symbolic_shape(application, shapes, numbers)
-        dtype = _dtype(tuple([torch_names()[arrays[head].dtype] for head in application.heads]))
+        dtype = common_dtype(tuple([torch_names()[arrays[head].dtype] for head in application.heads]))
         return shape, torch_dtypes()[dtype]
 
     def __repr__(self) -> str:
         return f"hpacml.functor({self.directive.canonical!r})"
 
 
-class _Bound(NamedTuple):
-    """A functor applied to arrays and integers that fit it."""
-
-    application: AppliedFunctor
-    direction: Way
-    views: list[ArrayView]
-    numbers: list[int]
-    """The open numbers of the targets."""
-    params: Mapping[str, int]
-    """The functor's parameters."""
-    integers: list[int]
-    """What the code takes: the distinct open numbers, then the parameters."""
-    shape: tuple[int, ...]
-
-    @property
-    def dtype(self) -> str:
-        """The dtype of a gathered tensor."""
-        return _dtype(tuple([self.views[head].dtype for head in self.application.heads]))
-
-    def types(self, tensor: ArrayView) -> tuple[ArrayType, ...]:
-        from hpacml.frontend.wrapper import ArrayType
-
-        return tuple(map(ArrayType.of, [*self.views, tensor]))
-
-    def sharing(self, tensor: ArrayView) -> str | None:
-        """The name of an array that may share memory with the tensor, None if no array does."""
-        named = zip(self.views, self.application.arrays, strict=True)
-        return next((name for view, name in named if overlap(tensor, view)), None)
-
-    def require_shape(self, tensor: ArrayView) -> None:
-        """Raise `MapError` unless the tensor has the shape of the map."""
-        if tensor.shape != self.shape:
-            raise MapError(
-                f"the tensor has the shape {list(tensor.shape)}, but the map '{self.application.text}' "
-                f"takes the shape {list(self.shape)}"
-            )
-
-    def run(self, tensor: ArrayView, device: Device | None, copied: bool = False) -> Function | None:
-        """Gather into the tensor, or scatter it, and return the code that did so on the host.
-
-        If `copied`, the device scatters a copy of the tensor.
-        """
-        from hpacml.frontend.wrapper import ArrayType
-
-        views = [*self.views, tensor]
-        if device is None:
-            function = _compiled(self.application, self.direction, self.types(tensor), None)
-            call(function, views, *self.integers)
-            return function
-        from hpacml.runtime.gpu import offload
-        from hpacml.runtime.gpu.transfers import copy
-
-        dense = replace(tensor, strides=c_strides(tensor.shape)) if copied else tensor
-        types = tuple(map(ArrayType.on_device, [*self.views, dense]))
-        function = _compiled(self.application, self.direction, types, device.chip)
-        tensor_number = len(self.views)
-        written = frozenset(self.application.heads if self.direction == "from" else [tensor_number])
-        work = offload.Work(device, Frame(), views, written, function, self._boxes(tensor))
-
-        def invoke(views: Sequence[ArrayView]) -> None:
-            if copied:
-                *views, tensor = views
-                views = [*views, tensor_view(copy(device, tensor), device.index)]
-            call(function, views, *self.integers)
-
-        offload.run(work, invoke)
-        return None
-
-    def _boxes(self, tensor: ArrayView) -> list[Box] | None:
-        """The parts of the arrays and the tensor that the map touches; None if no array is transferred."""
-        if None not in [view.device for view in (*self.views, tensor)]:
-            return None
-        shapes = [view.shape for view in self.views]
-        mapped = self.application.resolve(self.direction, shapes, self.numbers, self.params)
-        return [*boxes(mapped, self.application.trees, shapes), tuple((0, size) for size in tensor.shape)]
-
-
 def define_operators() -> None:
     """Define Torch's operators of functors, which models may contain. This loads Torch."""
     operators.define(TensorFunctor)
-
-
-@lru_cache(4096)
-def _dtype(dtypes: tuple[str, ...]) -> str:
-    """The dtype of a tensor gathered from arrays of these dtypes."""
-    if (found := common(dtypes)) is None:
-        shown = " and ".join(sorted({DTYPES[dtype].long_name for dtype in dtypes}))
-        raise MapError(f"no integer type has the numbers of both {shown}: convert one of the arrays, or give 'out'")
-    return found
-
-
-@lru_cache(4096)
-def _shape(
-    application: AppliedFunctor,
-    direction: Way,
-    shapes: tuple[tuple[int, ...], ...],
-    numbers: tuple[int, ...],
-    params: tuple[tuple[str, int], ...],
-) -> tuple[int, ...]:
-    """The shape of the dense tensor. Raises `MapError` if the map does not fit."""
-    return application.resolve(direction, shapes, numbers, dict(params)).shape
-
-
-@lru_cache(512)
-def _compiled(application: AppliedFunctor, direction: Way, types: tuple[ArrayType, ...], chip: str | None) -> Function:
-    from hpacml.frontend.compile import compile
-
-    directive, names = application.directive.canonical, sorted(application.params)
-    made_of = "functor", directive, application.text, names, application.unchecked, direction, types
-    return compile(lambda: _module(application, direction, types), NAMES[direction], made_of, chip=chip)
-
-
-def _module(application: AppliedFunctor, direction: Way, types: tuple[ArrayType, ...]) -> ModuleOp:
-    """A module of one function of the arrays, the dense tensor, the map's open numbers and the functor's parameters."""
-    from xdsl.dialects.builtin import IndexType
-
-    from hpacml.dialects.hpacml.attributes import ELEMENT_TYPES, Direction
-    from hpacml.dialects.hpacml.gather_scatter import GatherOp, ScatterOp
-    from hpacml.frontend.wrapper import Wrapper
-
-    *array_types, tensor_type = types
-    wrapper = Wrapper(NAMES[direction])
-    for name, array_type in zip(application.arrays, array_types, strict=True):
-        wrapper.argument(name, array_type.memref)
-    distinct = [wrapper.hidden(f"n{k}", IndexType()) for k in range(len(application.distinct_numbers))]
-    numbers = [distinct[place] for place in application.places]
-    for param in application.functor.used_params:
-        wrapper.argument(param, IndexType())
-    mapping = wrapper.map(application, Direction(direction), numbers, ELEMENT_TYPES[tensor_type.dtype]).mapping
-    # The type has the sizes that the map fixes, because the loop is fast if the number of features is known.
-    tensor = wrapper.hidden("tensor", tensor_type.memref_of(mapping.type.get_shape()), len(array_types))
-    op = GatherOp(mapping, tensor) if direction == "to" else ScatterOp(tensor, mapping)
-    wrapper.builder.insert(op)
-    return wrapper.finish()
 
 
 def functor(declaration: str, *, target: Machine | None = None) -> TensorFunctor:

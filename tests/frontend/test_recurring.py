@@ -70,12 +70,12 @@ def test_finds_nothing_out_anew() -> None:
     names |= {"a": torch.ones(6), "b": np.full(6, 2, np.float32)}
     again = frames(lambda: functor.gather(TEXT, out=out, **names))
     assert out.tolist() == [[1, 2]] * 5
-    assert "_bind" in first
-    assert "_bind" not in again
+    assert "bind" in first
+    assert "bind" not in again
     for _ in range(2):
         functor.scatter(out, TEXT, **names)
     out *= 3
-    assert "_bind" not in frames(lambda: functor.scatter(out, TEXT, **names))
+    assert "bind" not in frames(lambda: functor.scatter(out, TEXT, **names))
     assert names["b"].tolist() == [2, *[6] * 5]
 
 

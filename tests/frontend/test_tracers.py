@@ -213,7 +213,7 @@ def test_a_name_that_is_no_integer_is_called_one_by_no_tracer(n: Any) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # of the first level
-@pytest.mark.parametrize("function", [by_kernel, by_region, gathered, scattered])
+@pytest.mark.parametrize("function", [by_kernel, by_region])
 @pytest.mark.parametrize("part", [slice(None), slice(0, 6)])
 def test_tensors_with_tangents_are_refused(function: Callable[[Any], torch.Tensor], part: slice) -> None:
     """Their tangents would be those of other values, or gone."""

@@ -98,7 +98,7 @@ class ScatterOp(IRDLOperation):
     Example:
     ```mlir
     hpacml.scatter %y into %out : memref<?x?x1xf32>, !hpacml.mapping<?x?x1xf32>
-    hpacml.scatter add %g into %in : memref<?x?x5xf32>, !hpacml.mapping<?x?x5xf32>
+    hpacml.scatter add %x into %in : memref<?x?x5xf32>, !hpacml.mapping<?x?x5xf32>
     ```
     """
 

@@ -38,8 +38,8 @@ def added(one: SSAValue, other: SSAValue, builder: Builder) -> SSAValue:
     """The sum of two elements of a type."""
     if isinstance(one.type, FLOATS):
         return builder.insert(arith.AddfOp(one, other)).result
-    numbers = [retyped(each, number_type(one.type), builder) for each in (one, other)]
-    return retyped(builder.insert(arith.AddiOp(*numbers)).result, one.type, builder)
+    a, b = (retyped(each, number_type(one.type), builder) for each in (one, other))
+    return retyped(builder.insert(arith.AddiOp(a, b)).result, one.type, builder)
 
 
 def retyped(value: SSAValue, target: Attribute, builder: Builder) -> SSAValue:

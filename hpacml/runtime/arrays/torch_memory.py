@@ -44,7 +44,7 @@ def torch_view(tensor: torch.Tensor, name: str) -> ArrayView:
     dtype, size, shape, strides, span = form
     if tensor.is_neg():
         raise refusal(name, f"is the negation of its memory: pass {name}.resolve_neg()")
-    if tensor.storage_offset() * size + span > stored or (not address and span):
+    if span and (tensor.storage_offset() * size + span > stored or not address):
         raise _too_little(tensor, name, span, stored)
     if address % size:
         raise misaligned(name, address, dtype)

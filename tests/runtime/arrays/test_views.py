@@ -495,3 +495,9 @@ def test_numpy_alone_does_not_import_torch() -> None:
         assert "torch" not in sys.modules
     """
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_an_empty_tensor_may_begin_behind_its_storage() -> None:
+    tensor = torch.zeros(1, 7, 5)[1:1, 1:7:2, 1:5:2]
+    assert tensor.storage_offset() > tensor.untyped_storage().nbytes() // tensor.itemsize
+    assert array_view(tensor, "t").shape == (0, 3, 2)
