@@ -114,7 +114,8 @@ class Workflow:
             return {name: told for name, (_, told) in front(self.searched).items()}
         models = {name: self._model(name) for name in self.experiment.networks}
         logs = {name: model.with_suffix(".train") / "metrics.json" for name, model in models.items()}
-        return {name: json.loads(log.read_text()) for name, log in logs.items() if log.exists()}
+        told = {name: json.loads(log.read_text()) for name, log in logs.items() if log.exists()}
+        return {name: {key: value for key, value in each.items() if key != "model"} for name, each in told.items()}
 
 
 def front(folder: Path) -> dict[str, tuple[Path, dict[str, Any]]]:
