@@ -9,7 +9,7 @@ from typing import Literal, Unpack, cast, overload
 from xdsl import builder
 from xdsl.builder import _current_builder  # pyright: ignore[reportPrivateUsage]
 from xdsl.dialects import memref
-from xdsl.dialects.builtin import LocationAttr, MemRefType, ModuleOp, UnknownLoc
+from xdsl.dialects.builtin import LocationAttr, MemRefType, ModuleOp, StringAttr, UnknownLoc
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.rewriter import InsertPoint
 
@@ -20,12 +20,13 @@ from hpacml.errors import DirectiveError, MapError
 from hpacml.functors.tensor_functor import Functor
 from hpacml.ir import enclosing, slices
 from hpacml.ir.functor_table import FunctorTable
-from hpacml.ir.integers import Index, Integer, as_value, known_or_index
+from hpacml.ir.integers import Index, Integer, as_value, known_or_index, require_name
 from hpacml.ir.number_arrays import array_of, is_number
 from hpacml.ir.places import Place, locate, location, telling
 from hpacml.ir.region_clauses import Clauses, region
 from hpacml.ir.slices import Offsets, SliceEntry
 from hpacml.ir.targets_of_values import Operands, Target, require_array, size, whole
+from hpacml.ir.written_maps import text_of
 
 Mode = Literal["infer", "collect", "predicated"]
 Applied = Target | SSAValue | float
@@ -75,15 +76,21 @@ class Builder(builder.Builder):
 
     # -- integers --------------------------------------------------------------------------------
 
-    def index(self, value: Integer) -> Index:
-        """An integer with `+ - *`, for bounds. Values of integer types are cast to `index`."""
-        with self._building():
-            return Index(known_or_index(value, self), self)
+    def index(self, value: Integer, name: str | None = None) -> Index:
+        """An integer with `+ - *`, for bounds. Values of integer types are cast to `index`.
 
-    def size(self, array: SSAValue, dim: int) -> Index:
-        """The size of an array's dimension, counted from 0."""
+        Maps are recorded with its `name`, and without one with the number, or the name of the value in the IR. A model
+        is refused in regions whose maps have other numbers, but not for other values of names.
+        """
         with self._building():
-            return size(require_array(array), dim, self)
+            require_name(name)
+            return Index(known_or_index(value, self), self, name)
+
+    def size(self, array: SSAValue, dim: int, name: str | None = None) -> Index:
+        """The size of an array's dimension, counted from 0, as an integer with that `name` (see `index`)."""
+        with self._building():
+            require_name(name)
+            return size(require_array(array), dim, self, name)
 
     # -- functors --------------------------------------------------------------------------------
 
@@ -194,6 +201,8 @@ class Builder(builder.Builder):
             operands = Operands(self)
             trees = [operands.tree(each) for each in arrays]
             made = MapOp.infer(op, direction, trees, operands.arrays, operands.bounds, given, unchecked=unchecked)
+            if (text := text_of(op.sym_name.data, arrays, made.array_names, owned)) is not None:
+                made.text = StringAttr(text)
             mapping = self.insert(made).mapping
             mapping.name_hint = {Direction.To: "in", Direction.From: "out"}.get(direction, "inout")
             if owned:

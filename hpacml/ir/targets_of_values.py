@@ -61,16 +61,16 @@ def whole(array: SSAValue[MemRefType]) -> Target:
     return Target(array, (slice(None),) * array.type.get_num_dims())
 
 
-def size(array: SSAValue[MemRefType], dim: int, builder: Builder) -> Index:
+def size(array: SSAValue[MemRefType], dim: int, builder: Builder, name: str | None = None) -> Index:
     """The size of a dimension: a number where the type has it. Raises `MapError` if there is no such dimension."""
     rank = array.type.get_num_dims()
     if not 0 <= dim < rank:
         raise MapError(f"{_named(array)} has no dimension {dim}: it has {rank}, which are counted from 0")
     known = array.type.get_shape()[dim]
     if known != DYNAMIC_INDEX:
-        return Index(known, builder)
+        return Index(known, builder, name)
     number = builder.insert(arith.ConstantOp(IntegerAttr(dim, IndexType()))).result
-    return Index(builder.insert(memref.DimOp(array, number)).result, builder)
+    return Index(builder.insert(memref.DimOp(array, number)).result, builder, name)
 
 
 class Operands:

@@ -28,7 +28,7 @@ def assembled(kernel, folder, **constants):
     if shutil.which("ptxas") is None:
         pytest.skip("ptxas, of CUDA, is not on PATH")
     source = folder / "kernel.ptx"
-    source.write_text(text := kernel.ptx("sm_90", constants=constants))
+    source.write_text(text := kernel.ptx("sm_90", **({"constants": constants} if constants else {})))
     command = ["ptxas", "--warning-as-error", "-arch=sm_90", source, "-o", folder / "kernel.cubin"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -19,6 +19,7 @@ from xdsl.rewriter import InsertPoint
 import hpacml
 from hpacml import ir
 from hpacml.backend import assembly
+from hpacml.directives.recorded import read_map
 from tests.simulated_gpu import simulated
 
 VECTOR = MemRefType(f64, [-(1 << 63)])
@@ -115,7 +116,7 @@ def test_ranges_without_ends_and_whole_arrays() -> None:
     assert build.size(program.grid, 1).value == 6
     rows = build.map_to([(0, 0)], ir.target(program.grid)[1:, 2:5])
     assert str(rows.type) == "!hpacml.mapping<3x3x1xf32>"
-    assert rows.owner.applied == "functor(grid[1 : 4, 2 : 5])"
+    assert rows.owner.applied == "functor(grid[1:, 2:5])"
     assert str(build.map_from([(0, 0)], program.grid).type) == "!hpacml.mapping<4x6x1xf32>"
     whole = build.map_inout([0], program.t)
     assert str(whole.type) == "!hpacml.mapping<?x1xf64>"
@@ -124,6 +125,23 @@ def test_ranges_without_ends_and_whole_arrays() -> None:
     assert str(backwards.type) == "!hpacml.mapping<4x6x1xf32>"
     column = build.map_to("column: [i, 0:1] = ([i, 5])", ir.target(program.grid)[0:4, 5])
     assert str(column.type) == "!hpacml.mapping<4x1xf32>"
+    program.finish()
+
+
+def test_numbers_with_names_are_recorded_by_them() -> None:
+    program = Program("grid", "k", "idx")
+    build = program.build
+    n, m = (build.size(program.grid, d, name) for d, name in enumerate("NM"))
+    twice = build.map_to(
+        [(-1, 0), (1, 0), (0, 0)], *[ir.target(program.grid)[1 : n - 1, m - 2 * (n - 3) :]] * 2, program.k
+    )
+    assert (
+        twice.owner.applied == "functor(grid[1 : N - 1, M - (2 * (N - 3)) :], grid[1 : N - 1, M - (2 * (N - 3)) :], k)"
+    )
+    assert str(twice.type) == "!hpacml.mapping<2x2x3xf64>"
+    picked = build.map_to([(0, 0)], ir.target(program.grid)[ir.target(program.idx)[0 : build.index(3, "few")], 0:6:2])
+    assert picked.owner.applied == "functor_1(grid[idx[0:few], 0:6:2])"
+    assert read_map(f"to: {build.functor([(0, 0)]).declaration} | {picked.owner.applied}").targets is not None
     program.finish()
 
 
@@ -400,6 +418,7 @@ def map_errors(program: Program) -> dict[str, object]:
         "'n' of type index is no array": lambda: ir.target(program.n),
         "'use' of type i1 is given as an integer": lambda: build.map_to([0], ir.target(t)[0 : program.use]),
         "1.5 is given as an integer": lambda: n + 1.5,
+        "'2n' cannot be the name of an integer": lambda: build.index(3, "2n"),
         "has no dimension 2": lambda: build.size(grid, 2),
         "may run backwards: give it a start and a stop": lambda: build.map_to([0], ir.target(t)[::-1]),
         "a number cannot be written": lambda: build.map_from([0], program.k),
