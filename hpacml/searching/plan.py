@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, StrictInt, field_validator, model_validator
 
 from hpacml.errors import ConfigError
-from hpacml.training.strict_settings import Settings, checked, loaded
+from hpacml.training.strict_settings import Settings, checked, loaded, read_path
 
 Number = Annotated[StrictInt | float, Field(union_mode="left_to_right")]
 Value = int | float | str | bool
@@ -168,8 +168,9 @@ def read(source: Mapping[str, Any] | str | os.PathLike[str], changes: Mapping[st
 
     `preset` in it names the preset that it goes over. Raises ConfigError with the place of each fault.
     """
-    where = "the search" if isinstance(source, Mapping) else f"'{os.fspath(source)}'"
-    content = {**(source if isinstance(source, Mapping) else _content(Path(source))), **(changes or {})}
+    path = None if isinstance(source, Mapping) else read_path(source, "the search")
+    where = "the search" if path is None else f"'{path}'"
+    content = {**(cast("Mapping[str, Any]", source) if path is None else _content(path)), **(changes or {})}
     if (preset := content.pop("preset", None)) is not None:
         content = _over(_preset(preset), content)
     return checked(Plan, content, f"{where} is no search")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from hpacml.errors import ConfigError
-from hpacml.training.strict_settings import Settings, checked, loaded
+from hpacml.training.strict_settings import Settings, checked, loaded, read_path
 
 Floating = Literal["float32", "float64"]
 Scale = Literal["min-max", "z-score", "whiten", "none"]
@@ -139,7 +138,7 @@ def _content(source: Source) -> dict[str, Any]:
         return {}
     if isinstance(source, Mapping):
         return _copied(source)
-    path = Path(source)
+    path = read_path(source, "the config")
     content = loaded(path, "the config ", "TOML" if path.suffix == ".toml" else "YAML")
     if content is not None and not isinstance(content, Mapping):
         raise ConfigError(f"the config '{path}' has no names and values, such as 'epochs: 100'")

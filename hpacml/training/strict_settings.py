@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,6 +38,26 @@ def _takes_truth(annotation: Any) -> bool:
     return annotation in (bool, Any, object) or any(map(_takes_truth, get_args(annotation)))
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    """Refuses a name that a mapping has twice, of which the last one would count."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[tuple[str, str]] = set()
+        for key, _ in node.value:
+            known = key.tag, str(key.value)
+            if known in seen and key.tag != "tag:yaml.org,2002:merge":
+                raise yaml.constructor.ConstructorError(None, None, f"'{key.value}' stands there twice", key.start_mark)
+            seen.add(known)
+        return super().construct_mapping(node, deep)
+
+
+def read_path(source: str | os.PathLike[str], what: str) -> Path:
+    """The path of a file. Raises ConfigError for what is neither a path nor a mapping."""
+    if not isinstance(source, str | os.PathLike):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigError(f"{what} is a mapping or the path of a file, and this is {source!r}")
+    return Path(source)
+
+
 Checked = TypeVar("Checked", bound=Settings)
 
 
@@ -44,7 +65,7 @@ def loaded(path: Path, what: str = "", language: Literal["YAML", "TOML"] = "YAML
     """What a file has. Raises ConfigError, which has `what` before its name, if it cannot be read."""
     try:
         text = path.read_text()
-        return tomllib.loads(text) if language == "TOML" else yaml.safe_load(text)
+        return tomllib.loads(text) if language == "TOML" else yaml.load(text, _UniqueKeys)
     except OSError as error:
         raise ConfigError(f"cannot read {what}'{path}': {error.strerror}") from error
     except (yaml.YAMLError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -62,12 +62,19 @@ def test_yaml_and_presets(tmp_path: Path) -> None:
         "clamp": {"min": 0},
     }
     assert read.architecture == {"hidden1": Fixed(value=8), "hidden2": Range(range=(0, 512))}
-    for text, message in [("a: [", "is not YAML"), ("- a", "has no names and values")]:
+    twice = "trials: {outer: 1, outer: 2}"
+    for text, message in [
+        ("a: [", "is not YAML"),
+        ("- a", "has no names and values"),
+        (twice, "'outer' stands there twice"),
+    ]:
         path.write_text(text)
         with pytest.raises(hpacml.ConfigError, match=message):
             plans.read(path)
     with pytest.raises(hpacml.ConfigError, match="cannot read"):
         plans.read(tmp_path / "none.yaml")
+    with pytest.raises(hpacml.ConfigError, match=r"a mapping or the path of a file, and this is \['s.yaml'\]"):
+        plans.read(["s.yaml"])  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize("name", plans.presets())
