@@ -22,6 +22,10 @@ For GPUs two passes come before convert-hpacml-to-loops: convert-hpacml-to-gpu t
 kernels, and hpacml-refuse-host-accesses refuses other code that would access memory of the GPU. Upstream MLIR
 outlines the kernels (MLIR_OUTLINING) and lowers them (MLIR_GPU_PIPELINE); LLVM makes PTX or AMDGCN assembly
 (hpacml.backend.ptx_and_amdgcn). For tests, hpacml-gpu-to-loops runs the kernels on the CPU.
+
+For libraries without Python two passes come in between: hpacml-drop-collection before hpacml-expand-ml, so that regions
+infer or run their original code, and hpacml-call-networks before convert-hpacml-to-loops, for which
+hpacml.embedding.compiled_in makes the code of the network.
 """
 
 from __future__ import annotations
@@ -43,10 +47,12 @@ if TYPE_CHECKING:
 
 _ALL_STAGES = {
     "maps": "hpacml-infer-maps",
+    "alone": "hpacml-drop-collection",
     "expand": "hpacml-expand-ml",
     "resolve": "hpacml-resolve-slices",
     "offer": "hpacml-offer-views",
     "fuse": "hpacml-fuse-gather-concat",
+    "networks": "hpacml-call-networks",
     "gpu": "convert-hpacml-to-gpu",
     "host": "hpacml-refuse-host-accesses",
     "loops": "convert-hpacml-to-loops",
@@ -60,11 +66,22 @@ _ALL_STAGES = {
 }
 
 _ON_HOSTS = ("offer", "threads", "branches", "in-place", "masks", "functions", "rolled")
-GPU_STAGES = {stage: name for stage, name in _ALL_STAGES.items() if stage not in _ON_HOSTS}
+_ON_GPUS = ("gpu", "host")
+_ALONE = ("alone", "networks")
+
+
+def _without(*left_out: str) -> dict[str, str]:
+    return {stage: name for stage, name in _ALL_STAGES.items() if stage not in left_out}
+
+
+GPU_STAGES = _without(*_ON_HOSTS, *_ALONE)
 """The passes for GPUs in order, by the name of the stage that each one leads to. The loops have nothing left to do."""
 
-STAGES = {stage: name for stage, name in _ALL_STAGES.items() if stage not in ("gpu", "host")}
+STAGES = _without(*_ON_GPUS, *_ALONE)
 """The passes for the host."""
+
+STANDALONE_STAGES = _without(*_ON_GPUS)
+"""Those for the host without Python: networks become code that is called, and nothing is collected."""
 
 REPORTING = {"expand": f"{STAGES['expand']}{{report=true}}"}
 """The passes that replace those of their stage where regions are timed."""
@@ -116,13 +133,15 @@ def run_passes(
     fuse: bool = True,
     report: bool = False,
     gpu: bool = False,
+    alone: bool = False,
     stream: int = 0,
 ) -> ModuleOp:
     """Lower `module` in place, verify it before and behind each pass that has something to do, and return it.
 
     `stage`, a key of `STAGES` or `GPU_STAGES` or the name of a pass, is the last to run; None runs all. Without `fuse`
     the fusing pass is left out; with `report` regions are timed; with `gpu`, or up to a stage that only GPUs have,
-    maps and parallel loops become kernels. Functors fill tensors of more than `stream` bytes past the caches; 0: none.
+    maps and parallel loops become kernels; with `alone` what needs Python becomes code, or is refused. Functors fill
+    tensors of more than `stream` bytes past the caches; 0: none.
 
     Raises `HpacmlError` for an unknown stage, `MapError` for a map that does not fit, and `CompileError` for anything
     else that a pass or a verifier refuses.
@@ -130,6 +149,7 @@ def run_passes(
     from xdsl.passes import PassPipeline
 
     stages = GPU_STAGES if gpu or stage not in {None, *STAGES, *STAGES.values()} else STAGES
+    stages = STANDALONE_STAGES if alone else stages
     specs: list[str] = []
     for name, spec in stages.items():
         if fuse or name != "fuse":

@@ -249,6 +249,17 @@ class MapSite(Site):
     text: str | None
     indices: bool = False
 
+    @property
+    def doubt(self) -> str:
+        """What may be wrong with the map where compiled code does not show that it fits."""
+        if self.indices:
+            return "an index lies outside of the array that it indexes, or two lead to one element that is written"
+        if self.sharing:
+            return "elements that are written may share memory with each other, or with the indices that lead to them"
+        if self.direction == "to":
+            return "it leaves its array, or contradicts its functor"
+        return "it leaves its array, contradicts its functor, or may write an element twice, as far as strides tell"
+
     def _fields(self) -> Json:
         return {
             "direction": self.direction,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from hpacml.embedding import processors
 from hpacml.embedding.c_header import header as c_header
 from hpacml.embedding.c_types import KEYWORDS
-from hpacml.embedding.exported import Exported, of_kernel, of_module, require_distinct
+from hpacml.embedding.exported import Exported, Lower, for_python, of_kernel, of_module, require_distinct
 from hpacml.embedding.host_library import linker_flags
 from hpacml.embedding.kernels_of_file import kernels_of_file
 from hpacml.embedding.linking import link_library
@@ -32,59 +32,77 @@ def build(
     *,
     header: PathLike | None = None,
     cpu: str | None = None,
+    standalone: PathLike | None = None,
 ) -> None:
     """Compile functions ahead of time, for programs in C and Fortran.
 
     `source` is a file of Python, all of whose kernels are built; a file of IR (`.mlir`), its text or a `ModuleOp`, of
     which all functions are that have a body and are not private; or a kernel or several. `output` is an object
-    (`heat.o`) or a shared library (`libheat.so`), for which the machine must have a C compiler; `header` is the
-    file of the C declarations that is written, too. `cpu` is the kind of
-    processors: "x86-64", "x86-64-v2", "x86-64-v3" (the default), "x86-64-v4", or "native" for this one.
+    (`heat.o`) or a shared library (`libheat.so`), for which the machine must have a C compiler; `header` is the file of
+    the C declarations that is written, too. `cpu` is the kind of processors: "x86-64", "x86-64-v2", "x86-64-v3" (the
+    default), "x86-64-v4", or "native" for this one.
 
-    Raises `CompileError` for what cannot be compiled or called from C, and `HpacmlError` for files.
+    `standalone` is a model that is compiled in: then the library needs neither Python nor libhpacml. Its regions have
+    that model or name none; they infer, or run their original code, and collect nothing.
+
+    Raises `CompileError` for what cannot be compiled or called from C, `ModelError` for a `standalone` model that is
+    none, or of other regions, and `HpacmlError` for files.
     """
-    functions = _functions(source)
     chosen = cpu or processors.default_name()
-    code = object_code(functions, chosen)
+    if standalone is None:
+        functions = _functions(source, for_python)
+        code = object_code(functions, chosen)
+    else:
+        functions, code = _alone(source, chosen, os.fspath(standalone))
     output = Path(output)
     if header is not None:
         _write(Path(header), c_header(functions, Path(header).name, chosen).encode())
     if output.suffix == ".o":
         _write(output, code)
     else:
-        link_library(code, output, linker_flags())
+        link_library(code, output, linker_flags() if standalone is None else ["-Wl,-z,defs"])
 
 
-def _functions(source: Source) -> list[Exported]:
-    functions = _read(source)
+def _alone(source: Source, cpu: str, model: str) -> tuple[list[Exported], bytes]:
+    from hpacml.embedding import native_runtime
+    from hpacml.embedding.compiled_in import CompiledIn
+
+    compiled_in = CompiledIn(model, processors.processor(cpu))
+    functions = _functions(source, compiled_in.lower)
+    more = [compiled_in.part(), *native_runtime.parts()]
+    return functions, object_code(functions, cpu, more, native_runtime.EXPORTS)
+
+
+def _functions(source: Source, lower: Lower) -> list[Exported]:
+    functions = _read(source, lower)
     require_distinct(functions)
     for function in functions:
         _require_name(function.name)
     return functions
 
 
-def _read(source: Source) -> list[Exported]:
+def _read(source: Source, lower: Lower) -> list[Exported]:
     from xdsl.dialects.builtin import ModuleOp
 
     if isinstance(source, ModuleOp):
-        return of_module(source)
+        return of_module(source, lower)
     if isinstance(source, Kernel):
-        return [of_kernel(source)]
+        return [of_kernel(source, lower)]
     if isinstance(source, str | os.PathLike):
-        return _of_path_or_text(os.fspath(source))
-    return [*map(of_kernel, source)]
+        return _of_path_or_text(os.fspath(source), lower)
+    return [of_kernel(kernel, lower) for kernel in source]
 
 
-def _of_path_or_text(source: str) -> list[Exported]:
+def _of_path_or_text(source: str, lower: Lower) -> list[Exported]:
     if "\n" in source or "{" in source:
-        return of_module(source)
+        return of_module(source, lower)
     path = Path(source)
     if path.suffix == ".py":
-        return [*map(of_kernel, kernels_of_file(path))]
+        return [of_kernel(kernel, lower) for kernel in kernels_of_file(path)]
     if path.suffix != ".mlir":
         raise CompileError(f"{path} is neither a file of Python (.py) nor one of IR (.mlir)")
     try:
-        return of_module(path.read_text(encoding="utf-8"))
+        return of_module(path.read_text(encoding="utf-8"), lower)
     except OSError as error:
         raise CompileError(f"{path} cannot be read: {error.strerror}") from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from hpacml.abi.entries import ENTRY_SYMBOLS, CallRecord, Status
-from hpacml.abi.symbols import VALUES
+from hpacml.abi.symbols import SYMBOLS, VALUES, VERSION
 from hpacml.backend.trampolines import is_number, structure
 from hpacml.embedding import processors
 from hpacml.embedding.c_types import CArray, CNumber, CText, Prototype, c_prototype
@@ -27,7 +27,7 @@ def entries(functions: Mapping[str, Exported], codes: Mapping[str, Sequence[str]
     """
     names = sorted({code for each in codes.values() for code in each})
     lines = [
-        *(symbol.declaration for symbol in ENTRY_SYMBOLS),
+        *(symbol.declaration for symbol in (*ENTRY_SYMBOLS, SYMBOLS["hpacml_abi_version"])),
         f"declare {_PRODUCT} @{_MULTIPLY}(i64, i64)",
         *(f'declare void @"{name}"(ptr)' for name in names),
     ]
@@ -58,6 +58,7 @@ class _Entry:
 
     def lines(self) -> list[str]:
         self._check_processor()
+        self._check_version()
         self._check_results()
         for each in self._prototype.texts:
             if each.needed:
@@ -120,6 +121,15 @@ class _Entry:
             "instructions of those: build it with --cpu for this one, or on this machine with --cpu native"
         )
         self._refuse_if(self._let(f"xor i1 {can}, true"), text, status=Status.BAD_PROCESSOR)
+
+    def _check_version(self) -> None:
+        found = self._let("call i32 @hpacml_abi_version()")
+        text = (
+            f"{self._exported.name}() was built for version {VERSION} of the runtime's ABI, and has met one of version "
+            "{given}: build it again"
+        )
+        differs, given = self._let(f"icmp ne i32 {found}, {VERSION}"), self._let(f"sext i32 {found} to i64")
+        self._refuse_if(differs, text, given, status=Status.NO_RUNTIME)
 
     def _check_results(self) -> None:
         for each in self._prototype.results:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp
@@ -22,6 +23,14 @@ from hpacml.frontend.python.result_types import ArrayResult, ConstantResult, Rec
 from hpacml.frontend.python.types import NeedsValue, ScalarType
 from hpacml.runtime.arrays.views import Layout
 from hpacml.runtime.databases.origins import Origin
+
+Lower: TypeAlias = "Callable[[Callable[[], ModuleOp], str, Mapping[str, str]], Lowered]"
+"""How the function of a name is lowered, of a module that is made, whose regions have paths by names."""
+
+
+def for_python(make: Callable[[], ModuleOp], name: str, paths: Mapping[str, str]) -> Lowered:
+    """Lower a function whose regions ask Python."""
+    return lower(make, name, False, False)
 
 
 @dataclass(frozen=True)
@@ -55,7 +64,7 @@ class Exported:
         return [parameter for parameter in self.parameters if isinstance(parameter, ArrayParameter)]
 
 
-def of_kernel(kernel: Kernel[..., object]) -> Exported:
+def of_kernel(kernel: Kernel[..., object], lower: Lower = for_python) -> Exported:
     """A kernel as a function of a library. Raises `CompileError` for one that C cannot call, and as its calls do."""
     parameters = tuple(leaves(kernel.parameters))
     ranks = [len(each.dims) for each in parameters if isinstance(each, ArrayParameter)]
@@ -66,7 +75,8 @@ def of_kernel(kernel: Kernel[..., object]) -> Exported:
     for layout in layouts:
         needed, compiled = _compiled(kernel, (layout,) * len(ranks), needed)
         with shallow_enough(kernel.source):
-            lowered = lower(lambda compiled=compiled: compiled.module, compiled.entry, False, False)
+            paths = _paths(compiled.arguments, kernel.name)
+            lowered = lower(lambda compiled=compiled: compiled.module, compiled.entry, paths)
         made.append(compiled)
         versions.append(Version((layout,) * len(ranks), lowered))
     return Exported(
@@ -130,7 +140,7 @@ def _paths(arguments: Mapping[str, object], name: str) -> dict[str, str]:
     return paths
 
 
-def of_module(module: ModuleOp | str) -> list[Exported]:
+def of_module(module: ModuleOp | str, lower: Lower = for_python) -> list[Exported]:
     """The functions of a module with bodies that are not private. Raises `CompileError` as `hpacml.compile` does."""
     checked = verified(module)
     functions = [
@@ -142,13 +152,13 @@ def of_module(module: ModuleOp | str) -> list[Exported]:
     ]
     if not functions:
         raise CompileError("the module has no function to build: none that has a body and is not private")
-    return [_of_function(checked, function.sym_name.data) for function in functions]
+    return [_of_function(checked, function.sym_name.data, lower) for function in functions]
 
 
-def _of_function(module: ModuleOp, name: str) -> Exported:
+def _of_function(module: ModuleOp, name: str, lower: Lower) -> Exported:
     copy = module.clone()
     interface = FunctionInterface(entry_of(copy, name))
-    lowered = lower(lambda: lowerable(copy), name, False, False)
+    lowered = lower(lambda: lowerable(copy), name, {})
     versions = (Version(interface.layouts, lowered),)
     numbers = tuple(_numbers(interface.result, name))
     return Exported(name, interface.parameters, interface.written, frozenset(), numbers, versions, {}, {})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from hpacml.backend.llvm import Part, emit_parts
 from hpacml.backend.mlir import portable
@@ -13,10 +13,13 @@ from hpacml.embedding.c_entries import entries, global_text
 from hpacml.embedding.exported import Exported, Version
 
 
-def object_code(functions: Sequence[Exported], processor: str, more: Sequence[Part] = ()) -> bytes:
+def object_code(
+    functions: Sequence[Exported], processor: str, more: Sequence[Part] = (), exports: Collection[str] = ()
+) -> bytes:
     """The object code of functions for a kind of processors, with `more` modules that they call.
 
-    All but the functions themselves stays inside of it, so that objects with equal names in them link together.
+    All but the functions themselves and `exports` stays inside of it, so that objects with equal names in them link
+    together.
     """
     named = {function.name: function for function in functions}
     codes = {name: [f"{name}.{n}.hpacml" for n in range(len(function.versions))] for name, function in named.items()}
@@ -27,7 +30,7 @@ def object_code(functions: Sequence[Exported], processor: str, more: Sequence[Pa
         for version, code in zip(function.versions, codes[name], strict=True)
     )
     chosen = Part(entries(named, codes, processor) + processors.check(target), named)
-    return emit_parts([chosen, *versions, *more], named, target)
+    return emit_parts([chosen, *versions, *more], {*named, *exports}, target)
 
 
 def _part(version: Version, symbol: str) -> Part:

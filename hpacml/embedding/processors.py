@@ -39,7 +39,7 @@ _FEATURES = {
 }
 """The features of x86-64 that code may use."""
 
-_BASELINE = "+cx8,+fxsr,+mmx,+sse,+sse2,+x87"
+_BASELINE = "+64bit,+cx8,+fxsr,+mmx,+sse,+sse2,+x87"
 _V2 = ("cx16", "popcnt", "sahf", "sse3", "sse4.1", "sse4.2", "ssse3")
 _V3 = (*_V2, "avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe", "xsave")
 _LEVELS = {

@@ -116,7 +116,19 @@ def lower(make: Callable[[], ModuleOp], name: str, timing: bool, gpu: bool) -> L
     return _deep(name, work)
 
 
+def lower_by(passes: Callable[[ModuleOp], ModuleOp], make: Callable[[], ModuleOp], name: str) -> Lowered:
+    """Lower a module for the host by other passes. Raises what these raise, and `CompileError` and `MapError`."""
+    return _deep(name, lambda: _lowered(passes, make(), name, False))
+
+
 def _run(module: ModuleOp, name: str, timing: bool, gpu: bool) -> Lowered:
+    def passes(module: ModuleOp) -> ModuleOp:
+        return run_passes(module, report=timing, gpu=gpu, stream=0 if gpu else caches.beyond())
+
+    return _lowered(passes, module, name, gpu)
+
+
+def _lowered(passes: Callable[[ModuleOp], ModuleOp], module: ModuleOp, name: str, gpu: bool) -> Lowered:
     """Run the passes. Profilers show the names of kernels on GPUs, so these keep them."""
     from xdsl.dialects.func import FuncOp
 
@@ -125,7 +137,7 @@ def _run(module: ModuleOp, name: str, timing: bool, gpu: bool) -> Lowered:
     function = next(op for op in module.body.block.ops if isinstance(op, FuncOp) and op.sym_name.data == name)
     arguments = [_kind(type) for type in function.function_type.inputs]
     results = [_kind_of_result(type) for type in function.function_type.outputs]
-    lowered = run_passes(module, report=timing, gpu=gpu, stream=0 if gpu else caches.beyond())
+    lowered = passes(module)
     if gpu:
         texts = take_texts(lowered)
         text, entry = generic_text(lowered), name

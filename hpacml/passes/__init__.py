@@ -15,6 +15,8 @@ PASS_NAMES = (
     "convert-hpacml-to-gpu",
     "convert-hpacml-to-loops",
     "convert-hpacml-to-runtime",
+    "hpacml-call-networks",
+    "hpacml-drop-collection",
     "hpacml-expand-functions",
     "hpacml-expand-ml",
     "hpacml-fold-subviews",

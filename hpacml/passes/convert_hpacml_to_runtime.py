@@ -215,7 +215,7 @@ class _Calls:
         doubtful = Block()
         inner = Builder(InsertPoint.at_end(doubtful), op)
         if self.plain:
-            self._call(RefuseSite(f"in the map '{op.map_text}': {_doubt(site)}"), [], inner)
+            self._call(RefuseSite(f"in the map '{op.map_text}': {site.doubt}"), [], inner)
         else:
             values = (*op.sizes, *op.bounds, *op.params)
             numbers = [inner.insert(arith.IndexCastOp(value, i64)).result for value in values]
@@ -323,17 +323,6 @@ def _make_strings(site: Operation | None) -> None:
     if isinstance(site, llvm.GlobalOp) and isinstance(site.value, StringAttr) and site.value.data.startswith("{"):
         text = strings(json.loads(site.value.data.rstrip("\0"))) + "\0"
         site.value, site.global_type = StringAttr(text), llvm.LLVMArrayType(len(text.encode()), i8)
-
-
-def _doubt(site: MapSite) -> str:
-    """What may be wrong with a map that compiled code does not show to fit."""
-    if site.indices:
-        return "an index lies outside of the array that it indexes, or two lead to one element, which is written twice"
-    if site.sharing:
-        return "elements that are written may share memory with each other, or with the indices that lead to them"
-    if site.direction == "to":
-        return "it leaves its array, or contradicts its functor"
-    return "it leaves its array, contradicts its functor, or may write an element twice, as far as strides tell"
 
 
 def _is_set(status: SSAValue, builder: Builder) -> SSAValue:

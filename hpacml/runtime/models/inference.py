@@ -236,7 +236,7 @@ class Inference:
         """Find the model of the current call as `find_model` does. Raises ModelError for one of other maps, too."""
         model, fitting = self.find_model(device), self._fitting
         if fitting is None or fitting.model is not model:
-            fitting = self._fitting = self._fit(model)
+            fitting = self._fitting = self.fit(model)
         return fitting
 
     def _passed(self, given: Callable[..., object]) -> Model:
@@ -248,7 +248,7 @@ class Inference:
             self._last = weakref.ref(given), model
         return model
 
-    def _fit(self, model: Model) -> Fitting:
+    def fit(self, model: Model) -> Fitting:
         """See how a model fits.
 
         Raises ModelError for one that was trained for other maps, or elements of another kind, where both tell theirs.

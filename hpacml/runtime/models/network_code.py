@@ -83,19 +83,25 @@ def compiled(layers: tuple[Layer, ...], element: str, views: Views) -> Function:
     count = sum(bool(layer.parameters) for layer in layers) + len(views.types)
 
     def load() -> Function:
-        return loading.compile(generic_text(lower_networks(module, vector_bytes(), rows())), _NAME, ["memref"] * count)
+        lowered = lower_networks(module, vector_bytes(llvm.host().features), rows(llvm.host().features))
+        return loading.compile(generic_text(lowered), _NAME, ["memref"] * count)
 
     return on_large_stack(load)
 
 
-def _module(layers: Sequence[Layer], element: str, views: Views) -> ModuleOp:
-    weights = [
+def weight_types(layers: Sequence[Layer], element: str) -> list[MemRefType]:
+    """The types of the weights of the layers that have some."""
+    return [
         MemRefType(
             f64 if isinstance(each, Scaling) and each.kind.endswith("64") else FLOATS[element], [each.parameters]
         )
         for each in layers
         if each.parameters
     ]
+
+
+def _module(layers: Sequence[Layer], element: str, views: Views) -> ModuleOp:
+    weights = weight_types(layers, element)
     types = [*weights, *(view.memory for view in views.types)]
     block = Block(arg_types=types)
     outputs = len(types) - len(views.outputs)
@@ -107,12 +113,12 @@ def _module(layers: Sequence[Layer], element: str, views: Views) -> ModuleOp:
 
 
 @functools.cache
-def vector_bytes() -> int:
-    """The bytes of this processor's vectors."""
-    features = llvm.host().features.split(",")
-    return 64 if "+avx512f" in features else 32 if "+avx2" in features else 16
+def vector_bytes(features: str) -> int:
+    """The bytes of the vectors of a processor with these features, as LLVM writes them."""
+    has = features.split(",")
+    return 64 if "+avx512f" in has else 32 if "+avx2" in has else 16
 
 
-def rows() -> int:
-    """The outputs that are computed at once: registers hold twice as many sums."""
-    return 8 if vector_bytes() == 64 else 4
+def rows(features: str) -> int:
+    """The outputs that such a processor computes at once: its registers hold twice as many sums."""
+    return 8 if vector_bytes(features) == 64 else 4

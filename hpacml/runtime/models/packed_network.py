@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import torch
 
+from hpacml.backend import llvm
 from hpacml.dtypes import SIZES, torch_names
 from hpacml.networks.architecture import (
     Activation,
@@ -91,28 +92,36 @@ class CodeOfTensors(NamedTuple):
 
 
 class PackedNetwork:
-    """A module as it was at a call, with the inputs that its file declares, if any."""
+    """A module as it was at a call, with the inputs that its file declares, if any.
 
-    def __init__(self, module: torch.nn.Module, declared: Sequence[InputType] | None) -> None:
+    Code that uses its weights is for processors with these `features`; None stands for those of this one.
+    """
+
+    def __init__(
+        self, module: torch.nn.Module, declared: Sequence[InputType] | None, features: str | None = None
+    ) -> None:
         self._declared = declared
         described = Described(module)
-        self._rank, self._reshapes, self.snapshot = described.rank, described.reshapes, Snapshot(module)
+        self.rank, self._reshapes, self.snapshot = described.rank, described.reshapes, Snapshot(module)
         self.digest = self.snapshot.digest()  # before they are read: another thread may change them
         taken = iter(described.weights)
         own = [next(taken)() if layer.parameters else () for layer in described.layers]
         if any(each.device.type != "cpu" for weights in own for each in weights):
             raise NotDescribed("its weights are not on the host")
-        self._element = _element(described.layers, own)
-        is_single = self._element == "f32"
-        self._layers = tuple(_widened(*each, is_single) for each in zip(described.layers, own, strict=True))
-        _require_small(self._layers, SIZES[self._element])
+        self.element = _element(described.layers, own)
+        """The type in which it computes."""
+        is_single = self.element == "f32"
+        self.layers = tuple(_widened(*each, is_single) for each in zip(described.layers, own, strict=True))
+        _require_small(self.layers, SIZES[self.element])
         self._images: set[Features] = set()
         self._codes: dict[object, CodeOfTensors] = {}
         """By the shapes and types of tensors."""
         self._codes_of_views: dict[Views, CodeOfViews] = {}
         self._last: tuple[Views, CodeOfViews] | None = None
-        self._packed = [_packed(layer, each) for layer, each in zip(self._layers, own, strict=True) if each]
-        self._descriptors = [descriptor(tensor_view(each, None)) for each in self._packed]
+        at_once = rows(llvm.host().features if features is None else features)
+        self.packed = [_packed(layer, each, at_once) for layer, each in zip(self.layers, own, strict=True) if each]
+        """The weights of the layers that have some, in the order that the code reads them."""
+        self._descriptors = [descriptor(tensor_view(each, None)) for each in self.packed]
         self.addresses = tuple(map(ctypes.addressof, self._descriptors))
         """Where the descriptors of the packed weights are."""
 
@@ -135,48 +144,48 @@ class PackedNetwork:
     def _of_tensors(self, x: torch.Tensor, y: torch.Tensor) -> CodeOfTensors:
         self._require_declared(lambda declared: declared.fits(x))
         points, given = self._parted(_reshaped(self._reshapes[0], tuple(x.shape)))
-        layers = (given, *self._layers) if isinstance(given, Image) else self._layers
+        layers = (given, *self.layers) if isinstance(given, Image) else self.layers
         made = _outputs(layers, total(given))
         result = _reshaped(self._reshapes[1], points + self._dimensions(made))
         if y.shape != result and not (made == 1 and y.shape == result[:-1]):
             raise NotDescribed(_OTHER_SHAPE)
-        self._images.add(given if self._rank else 0)
+        self._images.add(given if self.rank else 0)
         if len(self._images) > MOST_SIZES:
             raise NotDescribed(f"its images had more than {MOST_SIZES} sizes")
         types = packed_type(_NAMES[x.dtype], _own(given)), packed_type(_NAMES[y.dtype], _own(made))
         self._require_types(*([type.dtype] for type in types))
-        function = compiled(layers, self._element, Views(1, types[:1], types[1:]))
+        function = compiled(layers, self.element, Views(1, types[:1], types[1:]))
         x_words, y_words = (_packed_words(type, math.prod(points)) for type in types)
-        code = Code(function, multiplications(layers, total(given)), 1 if self._rank else TILE)
+        code = Code(function, multiplications(layers, total(given)), 1 if self.rank else TILE)
         return CodeOfTensors(code, x_words, y_words)
 
     def _parted(self, shape: Sizes) -> tuple[Sizes, Features]:
         """The dimensions of the points of an input, and what the features of a point are."""
-        if not self._rank:
+        if not self.rank:
             if len(shape) < 2:
                 raise NotDescribed("its input has no dimension of features")
-            _require_features_second(self._layers, len(shape) - 1)
+            _require_features_second(self.layers, len(shape) - 1)
             return shape[:-1], shape[-1]
-        points, image = shape[: -self._rank - 1], shape[-self._rank - 1 :]
+        points, image = shape[: -self.rank - 1], shape[-self.rank - 1 :]
         # Other layers than these take dimension 1 for the channels.
-        may_be_alone = all(isinstance(layer, Convolution | Pool | Activation | Residual) for layer in self._layers)
+        may_be_alone = all(isinstance(layer, Convolution | Pool | Activation | Residual) for layer in self.layers)
         is_known = len(points) == 1 or (may_be_alone and not points)
-        if not is_known or len(image) <= self._rank:
+        if not is_known or len(image) <= self.rank:
             raise NotDescribed(f"its input has {len(shape)} dimensions, and not those of images and their number")
         channels, *others = image
-        height, width = [1] * (2 - self._rank) + others
+        height, width = [1] * (2 - self.rank) + others
         if 0 in image:
             raise NotDescribed("its images have no pixels")
         return points, Image(channels, height, width)
 
     def _dimensions(self, features: Features) -> Sizes:
         """The dimensions that tensors have for features; images of one dimension have no rows."""
-        return _own(features)[:1] + _own(features)[1:][-self._rank :]
+        return _own(features)[:1] + _own(features)[1:][-self.rank :]
 
     def _require_types(self, inputs: Iterable[str], outputs: Iterable[str]) -> None:
         """Raise NotDescribed for elements that compiled code does not have, or would compute otherwise."""
         # Other layers than these may compute otherwise of integers.
-        integers = INTEGERS if isinstance(self._layers[0], Linear | Convolution | Scaling) else ()
+        integers = INTEGERS if isinstance(self.layers[0], Linear | Convolution | Scaling) else ()
         floats = FLOATS.values()
         if any(each not in (*floats, *integers) for each in inputs) or any(each not in floats for each in outputs):
             raise NotDescribed("its arrays have other elements than float32 and float64")
@@ -187,20 +196,32 @@ class PackedNetwork:
             raise NotDescribed(f"its file declares {', '.join(map(str, self._declared))}")
 
     def _of_views(self, views: Views) -> CodeOfViews:
-        any_rows = (None,) * views.sweep
-        self._require_declared(lambda declared: declared.shape[:-1] == any_rows)
-        _require_features_second(self._layers, views.sweep)
+        self.require_rank(views.sweep + 1)
+        given = self.require_features(views)
+        function = compiled(self.layers, self.element, views)
+        code = Code(function, multiplications(self.layers, given), TILE)
+        return CodeOfViews(code, self._entrance(function, len(views.types)))
+
+    def require_rank(self, rank: int) -> None:
+        """Raise NotDescribed unless it takes tensors of so many dimensions, the last for features, of any points."""
+        any_points = (None,) * (rank - 1)
+        self._require_declared(lambda declared: declared.shape[:-1] == any_points)
+        _require_features_second(self.layers, rank - 1)
+
+    def require_features(self, views: Views) -> int:
+        """The number of features that it takes.
+
+        Raises NotDescribed for views that do not have its features, or elements that compiled code does not have.
+        """
         given, wanted = (sum(type.width for type in types) for types in (views.inputs, views.outputs))
-        if self._rank or _outputs(self._layers, given) != wanted:
+        if self.rank or _outputs(self.layers, given) != wanted:
             raise NotDescribed(_OTHER_SHAPE)
         self._require_types(*({type.dtype for type in types} for types in (views.inputs, views.outputs)))
         for modules, features in zip(self._reshapes, (given, wanted), strict=True):
             some = (2,) * views.sweep + (features,)
             if _reshaped(modules, some) != some:
                 raise NotDescribed("it changes the dimensions of points")
-        function = compiled(self._layers, self._element, views)
-        code = Code(function, multiplications(self._layers, given), TILE)
-        return CodeOfViews(code, self._entrance(function, len(views.types)))
+        return given
 
     def _entrance(self, function: Function, views: int) -> Callable[[int], object]:
         """What runs code for the weights, and for views to whose descriptors pointers lead."""
@@ -282,12 +303,12 @@ def _require_small(layers: Sequence[Layer], size: int) -> None:
         raise NotDescribed("layers follow a Normalize that gives float64")
 
 
-def _packed(layer: Layer, weights: Weights) -> torch.Tensor:
-    """The weights of a layer in one array, in the order that compiled code reads them."""
+def _packed(layer: Layer, weights: Weights, at_once: int) -> torch.Tensor:
+    """The weights of a layer in one array, in the order of code that computes so many outputs at once."""
     if isinstance(layer, Linear | Convolution):
         matrix, bias = weights
         groups = layer.groups if isinstance(layer, Convolution) else 1
-        each_group = blocks(len(matrix) // groups, rows())
+        each_group = blocks(len(matrix) // groups, at_once)
         parts = [
             own[first : first + count].T.reshape(-1) for own in matrix.chunk(groups) for first, count in each_group
         ]

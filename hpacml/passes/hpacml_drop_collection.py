@@ -1,0 +1,76 @@
+"""`hpacml-drop-collection`: regions of a program without databases infer, or run their original code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xdsl.context import Context
+from xdsl.dialects import arith
+from xdsl.dialects.builtin import ModuleOp, StringAttr
+from xdsl.ir import SSAValue
+from xdsl.passes import ModulePass
+from xdsl.rewriter import InsertPoint
+
+from hpacml.dialects.hpacml.attributes import Mode
+from hpacml.dialects.hpacml.control import MlOp
+from hpacml.dialects.hpacml.steps import CollectOp
+from hpacml.passes.common.located import Builder, Rewriter, refusal
+
+
+@dataclass(frozen=True)
+class HpacmlDropCollectionPass(ModulePass):
+    """
+    A predicated region infers, or runs its original code alone, of which nothing is recorded.
+
+    ```mlir
+    hpacml.ml predicated(%c) in(%in : ...) out(%out : ...) label "r" model "m" database "d" { body }
+    ```
+    becomes
+    ```mlir
+    hpacml.ml infer if(%c) in(%in : ...) out(%out : ...) label "r" model "m" on_error "accurate" { body }
+    ```
+    A region that is only there to collect is refused. It is in no pipeline of regions: code that stands alone, without
+    Python, is made with it.
+    """
+
+    name = "hpacml-drop-collection"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        for each in list(op.walk()):
+            match each:
+                case MlOp():
+                    _replace(each)
+                case CollectOp():
+                    raise refusal(each, _collects(each.label))
+                case _:
+                    pass
+
+
+def _collects(label: StringAttr) -> str:
+    return f"the region '{label.data}' collects, and code that stands alone has no databases"
+
+
+def _replace(op: MlOp) -> None:
+    if op.mode.data is Mode.Collect:
+        raise refusal(op, f"{_collects(op.label)}: make it predicated, or leave it out")
+    clauses = op.clauses_for(MlOp)
+    region = MlOp(
+        Mode.Infer,
+        op.label.data,
+        op.detach_region(op.body),
+        if_condition=_both(op),
+        inputs=op.inputs,
+        outputs=op.outputs,
+        inouts=op.inouts,
+        on_error="accurate",  # which no network needs, and inferences on views are offered with it
+    )
+    region.properties.update({name: clauses[name] for name in ("model", "batch", "engine") if name in clauses})
+    region.attributes.update(op.attributes)
+    Rewriter.replace_op(op, region)
+
+
+def _both(op: MlOp) -> SSAValue | None:
+    """The condition that the region infers at all, and does not collect."""
+    if op.condition is None or op.if_condition is None:
+        return op.condition or op.if_condition
+    return Builder(InsertPoint.before(op)).insert(arith.AndIOp(op.if_condition, op.condition)).result

@@ -1,0 +1,476 @@
+"""Libraries that stand alone: a network compiled in, no Python, and errors as statuses."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from compilers import needs_cc, run
+from test_build import Library
+
+import hpacml
+from hpacml import CompileError, ModelError
+from hpacml.embedding import processors
+
+pytestmark = needs_cc
+
+KERNELS = """
+import numpy as np
+from jaxtyping import Float32, Float64, Int32
+import hpacml
+from hpacml import approx
+
+
+@hpacml.kernel
+def heat(t: Float32[np.ndarray, "N M"], new: Float32[np.ndarray, "N M"], use: bool):
+    N, M = t.shape
+    approx("tensor functor(around: [i, j, 0:5] = ([i - 1, j], [i + 1, j], [i, j - 1 : j + 2]))")
+    approx("tensor functor(point: [i, j, 0:1] = ([i, j]))")
+    approx("tensor map(to: around(t[1:N-1, 1:M-1]))")
+    approx("tensor map(from: point(new[1:N-1, 1:M-1]))")
+    with approx("ml(predicated: use) in(t) out(new) model('heat.safetensors') database('heat.h5')"):
+        for i in hpacml.prange(1, N - 1):
+            for j in range(1, M - 1):
+                new[i, j] = t[i, j] + t[i, j + 1]
+
+
+@hpacml.kernel
+def others(x: Float64[np.ndarray, "N 5"], y: Float64[np.ndarray, "M"], first: int, last: int, written: int):
+    approx("tensor functor(row: [i, 0:5] = ([i, 0:5]))")
+    approx("tensor functor(one: [i] = ([i]))")
+    approx("tensor map(to: row(x[first:last, 0:5]))")
+    approx("tensor map(from: one(y[0:written]))")
+    with approx("ml(infer) in(x) out(y) model('heat.safetensors')"):
+        y[0] = -1.0
+
+
+@hpacml.kernel
+def found(x: Float32[np.ndarray, "N 5"], at: Int32[np.ndarray, "K"], y: Float32[np.ndarray, "K"]):
+    K = at.shape[0]
+    approx("tensor functor(row: [i, 0:5] = ([i, 0:5]))")
+    approx("tensor functor(one: [i, 0:1] = ([i]))")
+    approx("tensor map(to: row(x[at[0:K], 0:5]))")
+    approx("tensor map(from: one(y[0:K]))")
+    with approx("ml(infer) in(x) out(y) model('heat.safetensors')"):
+        y[0] = -1.0
+
+
+@hpacml.kernel
+def says(x: float, s: np.float32, n: int, u: np.uint16, yes: bool, fails: bool):
+    print("x", x, s, n, u, yes, f"{x:.3f} {x:+10.2e} {x:g} {s} {n:05d} {n} {yes}", end="!\\n")
+    if fails:
+        raise ValueError(f"größe {x} and {n:5d} at {s:.4f}")
+
+
+@hpacml.kernel
+def makes(n: int, m: int) -> float:
+    return np.zeros((n, m)).sum()
+"""
+
+
+def network(seed: int = 0) -> torch.nn.Module:
+    torch.manual_seed(seed)
+    layers = [
+        torch.nn.Linear(5, 24),
+        torch.nn.Tanh(),
+        torch.nn.Linear(24, 9),
+        torch.nn.LeakyReLU(),
+        torch.nn.Linear(9, 1),
+    ]
+    return torch.nn.Sequential(hpacml.Normalize([0.5] * 5, [2.0] * 5), *layers).eval()
+
+
+def expected(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    with torch.no_grad():
+        return network()(torch.from_numpy(np.ascontiguousarray(x, np.float32))).numpy()[..., 0]
+
+
+def around(t: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return np.stack([t[:-2, 1:-1], t[2:, 1:-1], t[1:-1, :-2], t[1:-1, 1:-1], t[1:-1, 2:]], axis=-1)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with kernels, a model, a library that stands alone, and its header."""
+    folder = tmp_path_factory.mktemp("standalone")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        Path("kernels.py").write_text(KERNELS)
+        hpacml.save_model(network(), "heat.safetensors", example=torch.zeros(3, 5))
+        hpacml.build("kernels.py", "libheat.so", header="heat.h", standalone="heat.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def library(folder: Path) -> Library:
+    return Library(folder / "libheat.so")
+
+
+@pytest.fixture(scope="module")
+def kernels(folder: Path) -> ModuleType:
+    """The same kernels in this process."""
+    spec = importlib.util.spec_from_file_location("standalone_kernels", folder / "kernels.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def close(given: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any]) -> None:
+    np.testing.assert_allclose(given, wanted, rtol=1e-5, atol=1e-6)
+
+
+# -- results -------------------------------------------------------------------------------------------
+
+VIEWS: dict[str, Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]] = {
+    "packed": lambda a: a,
+    "rows": lambda a: np.pad(a, ((0, 0), (1, 2)))[:, 1:-2],
+    "columns": lambda a: np.repeat(a, 3, axis=1)[:, ::3],
+    "backwards": lambda a: np.ascontiguousarray(a[::-1, ::-1])[::-1, ::-1],
+}
+
+
+@pytest.mark.parametrize("shape", [(70, 90), (6, 8), (3, 300), (2, 9), (3, 3), (0, 0)])
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("other", ["packed", "columns"])
+def test_it_infers_on_any_views(library: Library, view: str, other: str, shape: tuple[int, int]) -> None:
+    t = VIEWS[view](np.random.default_rng(1).random(shape, np.float32))
+    new = VIEWS[other](np.full(shape, 7, np.float32))
+    assert library("heat", t, new, ctypes.c_bool(True)) == 0, library.error
+    wanted = np.full(shape, 7, np.float32)
+    if min(shape) > 2:
+        wanted[1:-1, 1:-1] = expected(around(t))
+    close(new, wanted)
+
+
+def test_the_result_may_be_where_the_input_is(library: Library) -> None:
+    t = np.random.default_rng(2).random((40, 90), np.float32)
+    wanted = t.copy()
+    wanted[1:-1, 1:-1] = expected(around(t))
+    assert library("heat", t, t, ctypes.c_bool(True)) == 0, library.error
+    close(t, wanted)
+    base = np.random.default_rng(3).random(41 * 90, np.float32)
+    t, new = base[: 40 * 90].reshape(40, 90), base[90:].reshape(40, 90)
+    inner = expected(around(t))
+    assert library("heat", t, new, ctypes.c_bool(True)) == 0, library.error
+    close(new[1:-1, 1:-1], inner)
+
+
+def test_without_the_condition_the_original_code_runs(library: Library) -> None:
+    t, new = np.random.default_rng(1).random((20, 90), np.float32), np.zeros((20, 90), np.float32)
+    assert library("heat", t, new, ctypes.c_bool(False)) == 0, library.error
+    np.testing.assert_array_equal(new[1:-1, 1:-1], t[1:-1, 1:-1] + t[1:-1, 2:])
+
+
+@pytest.mark.parametrize("view", ["packed", "columns"])
+def test_other_elements_and_sweeps(library: Library, view: str) -> None:
+    x, y = np.random.default_rng(4).random((300, 5)), np.zeros(300)
+    x = VIEWS[view](x)
+    assert library("others", x, y, *map(ctypes.c_int64, (10, 290, 280))) == 0, library.error
+    close(y[:280], expected(x[10:290]))
+    assert not y[280:].any()
+
+
+def test_indices(library: Library) -> None:
+    rng = np.random.default_rng(5)
+    x, y = rng.random((50, 5), np.float32), np.zeros(90, np.float32)
+    at = rng.integers(0, 50, 90).astype(np.int32)
+    assert library("found", x, at, y) == 0, library.error
+    close(y, expected(x[at]))
+    y[:] = -7
+    at[80] = 50
+    assert library("found", x, at, y) == 1
+    assert re.match(r"in the map 'row\(x\[at\[0:K\], 0:5\]\)': an index lies outside", library.error)
+    assert (y == -7).all()
+
+
+def test_it_computes_what_this_process_computes(
+    library: Library, kernels: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Built for this processor, to the last bit."""
+    monkeypatch.chdir(folder)
+    hpacml.build(kernels.heat, "libnative.so", cpu="native", standalone="heat.safetensors")
+    native = Library(folder / "libnative.so")
+    t = np.random.default_rng(1).random((70, 90), np.float32)
+    new, here = np.zeros((2, 70, 90), np.float32)
+    assert native("heat", t, new, ctypes.c_bool(True)) == 0, native.error
+    kernels.heat(t, here, True)
+    np.testing.assert_array_equal(new, here)
+
+
+# -- errors --------------------------------------------------------------------------------------------
+
+
+def test_maps_that_do_not_fit_are_statuses(library: Library) -> None:
+    x, y = np.zeros((30, 5)), np.zeros(20)
+    assert library("others", x, y, *map(ctypes.c_int64, (0, 31, 20))) == 1
+    assert library.error == (
+        "in the map 'row(x[first:last, 0:5])': it leaves its array, or contradicts its functor, where 'x' has the "
+        "sizes [30, 5], the open numbers of the ranges are 0, 31"
+    )
+    assert library("others", x, y, *map(ctypes.c_int64, (0, 20, 19))) == 1
+    assert library.error == (
+        "the model does not fit the region 'others': its inputs and its outputs have not as many points"
+    )
+    assert library("others", x[:20], y, *map(ctypes.c_int64, (0, 20, 20))) == 0
+
+
+NUMBERS = [
+    0.0,
+    -0.0,
+    1.0,
+    0.1,
+    1e16,
+    123456789012345680.0,
+    9999999999999998.0,
+    1e-4,
+    9.9e-5,
+    1 / 3,
+    2e22,
+    5e-324,
+    1e300,
+]
+
+
+@pytest.mark.parametrize("x", [*NUMBERS, float("nan"), float("inf"), -float("inf"), -1234.5678])
+def test_texts_are_those_of_python(
+    x: float, library: Library, kernels: ModuleType, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with np.errstate(all="ignore"):
+        s = np.float32(x)
+    kernels.says(x, s, -42, np.uint16(65535), True, False)
+    wanted = capfd.readouterr().out
+    numbers = ctypes.c_float(s), ctypes.c_int64(-42), ctypes.c_uint16(65535), ctypes.c_bool(True)
+    assert library("says", x, *numbers, ctypes.c_bool(False)) == 0
+    ctypes.CDLL(None).fflush(None)
+    assert capfd.readouterr().out == wanted
+    with pytest.raises(ValueError, match="größe") as error:
+        kernels.says(x, s, -42, np.uint16(65535), True, True)
+    assert library("says", x, *numbers, ctypes.c_bool(True)) == 1
+    ctypes.CDLL(None).fflush(None)
+    assert re.fullmatch(rf"ValueError: {re.escape(str(error.value))} \(raised in .*kernels\.py:\d+\)", library.error)
+
+
+def test_sizes_that_no_array_has(library: Library) -> None:
+    result = ctypes.c_double()
+    assert library("makes", ctypes.c_int64(2), ctypes.c_int64(3), ctypes.byref(result)) == 0
+    for _ in range(2):
+        assert library("makes", ctypes.c_int64(2), ctypes.c_int64(-3), ctypes.byref(result)) == 1
+        assert library.error == (
+            "a kernel cannot make an array of the shape [2, -3]: write max(n, 0) for a size that may be negative"
+        )
+    assert library("makes", ctypes.c_int64(1 << 30), ctypes.c_int64(1 << 30), ctypes.byref(result)) == 1
+    assert library.error.endswith("no memory has so many bytes") or library.error.startswith("no memory for")
+
+
+# -- the library itself ----------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(shutil.which("nm") is None, reason="needs nm")
+def test_it_needs_the_c_library_alone(folder: Path) -> None:
+    def symbols(*options: str) -> set[str]:
+        done = subprocess.run(["nm", "-D", *options, folder / "libheat.so"], capture_output=True, text=True, check=True)
+        return {line.split()[-1].partition("@")[0] for line in done.stdout.splitlines() if " w " not in line}
+
+    libraries = [ctypes.CDLL(name) for name in ("libc.so.6", "libm.so.6", "ld-linux-x86-64.so.2")]
+    assert not [name for name in symbols("-u") if not any(hasattr(each, name) for each in libraries)]
+    names = {"heat", "others", "found", "says", "makes"}
+    assert symbols("--defined-only") == {*names, "hpacml_last_error", "hpacml_message"}
+    assert (folder / "libheat.so").stat().st_size < 400_000
+
+
+MAIN = r"""
+#include "heat.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int main(void)
+{
+    enum { N = 64, M = 130, CALLS = 200 };
+    const int64_t sizes[2] = {N, M}, wrong[2] = {N, M - 1};
+    static float t[N][M], first[N][M];
+    int bad = 0;
+    for (int i = 0; i < N * M; i++) t[i / M][i % M] = (float)sin(i);
+    if (heat(t[0], sizes, NULL, first[0], sizes, NULL, true)) { puts(hpacml_last_error()); return 1; }
+#pragma omp parallel for num_threads(8) schedule(dynamic) reduction(+ : bad)
+    for (int call = 0; call < CALLS; call++) {
+        float(*own)[M] = calloc(N, sizeof *own);
+        if (call % 3 == 0) {
+            bad += heat(t[0], sizes, NULL, own[0], wrong, NULL, true) != 2;
+            bad += strstr(hpacml_last_error(), "'M' is 130") == NULL;
+        } else {
+            bad += heat(t[0], sizes, NULL, own[0], sizes, NULL, true) != 0;
+            bad += memcmp(own, first, sizeof first) != 0;
+        }
+        free(own);
+    }
+    printf("%d\n", bad);
+    return bad;
+}
+"""
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc, for OpenMP")
+@pytest.mark.parametrize("kind", ["so", "o"])
+def test_eight_threads_of_a_program_without_python(folder: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    if kind == "o":
+        hpacml.build("kernels.py", "heat.o", standalone="heat.safetensors")
+    (folder / "main.c").write_text(MAIN)
+    code = "libheat.so" if kind == "so" else "heat.o"
+    options = ["-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", "-fopenmp", "-Wl,-rpath,$ORIGIN"]
+    run("gcc", *options, "-o", f"main_{kind}", "main.c", code, "-lm", cwd=folder)
+    assert run("/usr/bin/env", "-i", f"./main_{kind}", cwd=folder).stdout == "0\n"
+
+
+def test_libraries_of_one_program_share_the_message(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    Path("second.py").write_text(KERNELS.replace("def heat", "def second").partition("@hpacml.kernel\ndef others")[0])
+    hpacml.build("second.py", "libsecond.so", header="second.h", standalone="heat.safetensors")
+    Path("both.c").write_text(
+        '#include "heat.h"\n#include "second.h"\n#include <stdio.h>\n'
+        "int main(void) {\n    int64_t none[2] = {-1, 2};\n    float x = 0;\n"
+        "    second(&x, none, NULL, &x, none, NULL, true); puts(hpacml_last_error());\n"
+        "    heat(&x, none, NULL, &x, none, NULL, true); puts(hpacml_last_error());\n    return 0;\n}\n"
+    )
+    run("cc", "-o", "both", "both.c", "-L.", "-lheat", "-lsecond", "-Wl,-rpath,$ORIGIN", cwd=folder)
+    assert run("./both", cwd=folder).stdout.splitlines() == [
+        "dimension 0 of argument 't' of second() has the size -1",
+        "dimension 0 of argument 't' of heat() has the size -1",
+    ]
+
+
+@pytest.mark.skipif("x86-64-v3" not in processors.names(), reason="is about processors of x86-64")
+def test_a_processor_without_the_instructions_is_a_status(
+    folder: Path, kernels: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As no processor has all that is asked for here: a bit that has no meaning stands for AVX2."""
+    monkeypatch.chdir(folder)
+    missing = processors._FEATURES["avx2"]._replace(leaf=0x80000001, register=2, bit=31)
+    monkeypatch.setitem(processors._FEATURES, "avx2", missing)
+    hpacml.build(kernels.heat, "libother.so", standalone="heat.safetensors")
+    other = Library(folder / "libother.so")
+    t = np.ones((70, 90), np.float32)
+    new = np.zeros_like(t)
+    for _ in range(2):
+        assert other("heat", t, new, ctypes.c_bool(True)) == 3
+        assert "heat() was built for processors of the kind x86-64-v3, and this one lacks" in other.error
+    assert not new.any()
+
+
+# -- what is refused -----------------------------------------------------------------------------------
+
+REGION = """
+import numpy as np
+from jaxtyping import Float32
+import hpacml
+from hpacml import approx
+
+@hpacml.kernel
+def f(x: Float32[np.ndarray, "N"], y: Float32[np.ndarray, "N"], net: str):
+    N = x.shape[0]
+    approx("tensor functor(g: [i, 0:1] = ([i]))")
+    approx("tensor map(to: g(x[0:N]))")
+    approx("tensor map(from: g(y[0:N]))")
+    with approx("ml(MODE) in(x) out(y) CLAUSES"):
+        y[0] = 0.0
+"""
+
+SAYS = """
+import hpacml
+
+@hpacml.kernel
+def f(n: int):
+    print(f"{n:,}")
+"""
+
+
+@pytest.mark.parametrize(
+    ("mode", "clauses", "message"),
+    [
+        ("collect", "database('d.h5')", "the region 'f' collects, and code that stands alone has no databases"),
+        ("infer", "model('other.safetensors')", "the region 'f' has the model 'other.safetensors', and '.*/one.safe"),
+        ("infer", "model(net)", "has the model that the argument 'net' of a call names, and one is compiled in"),
+        ("infer", "engine(torch)", "the region 'f' wants Torch to compute its model"),
+    ],
+)
+def test_regions_that_need_python(
+    mode: str, clauses: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    hpacml.save_model(torch.nn.Sequential(torch.nn.Linear(1, 1)), "one.safetensors", example=torch.zeros(3, 1))
+    Path("f.py").write_text(REGION.replace("MODE", mode).replace("CLAUSES", clauses))
+    with pytest.raises(CompileError, match=message):
+        hpacml.build("f.py", "f.o", standalone="one.safetensors")
+    assert not Path("f.o").exists()
+
+
+@pytest.mark.parametrize(
+    ("module", "shape", "message"),
+    [
+        (torch.nn.Linear(2, 1), (3, 2), r"linear\(2, 1\) takes 2 features, and there are 1"),
+        (torch.nn.Linear(1, 1), (2, 3, 1), "takes a batch of what the region 'f' has"),
+        (torch.nn.Softplus(), (3, 1), "softplus.* is no layer that is compiled"),
+        (torch.nn.Conv1d(1, 1, 1), (3, 1, 1), "it is one of images, whose sizes calls have"),
+    ],
+)
+def test_models_that_are_not_compiled(
+    module: torch.nn.Module, shape: tuple[int, ...], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    hpacml.save_model(torch.nn.Sequential(module).eval(), "m.pt2", example=torch.zeros(*shape))
+    Path("f.py").write_text(REGION.replace("MODE", "infer").replace("CLAUSES", ""))
+    with pytest.raises(CompileError, match=message):
+        hpacml.build("f.py", "f.o", standalone="m.pt2")
+
+
+def test_a_model_of_other_maps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    maps = ["to: g: [i, 0:1] = ([i + 1]) | g(x[0:N])", "from: g: [i, 0:1] = ([i]) | g(y[0:N])"]
+    hpacml.save_model(torch.nn.Sequential(torch.nn.Linear(1, 1)), "m.safetensors", example=torch.zeros(3, 1), maps=maps)
+    Path("f.py").write_text(REGION.replace("MODE", "infer").replace("CLAUSES", ""))
+    with pytest.raises(ModelError, match="it was trained for the maps"):
+        hpacml.build("f.py", "f.o", standalone="m.safetensors")
+
+
+def test_formats_that_c_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    hpacml.save_model(torch.nn.Sequential(torch.nn.Linear(1, 1)), "one.safetensors", example=torch.zeros(3, 1))
+    Path("f.py").write_text(SAYS)
+    with pytest.raises(CompileError, match=r"has no text for the int in '\{...:,\}'"):
+        hpacml.build("f.py", "f.o", standalone="one.safetensors")
+
+
+def test_there_is_a_file(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"missing\.pt2"):
+        hpacml.build(SAYS, tmp_path / "f.o", standalone=tmp_path / "missing.pt2")
+
+
+def test_modules_that_call_the_runtime_themselves(tmp_path: Path) -> None:
+    hpacml.save_model(
+        torch.nn.Sequential(torch.nn.Linear(1, 1)), tmp_path / "one.safetensors", example=torch.zeros(3, 1)
+    )
+    module = """
+func.func private @hpacml_call_body(i64) -> ()
+func.func @f(%n: i64) {
+  func.call @hpacml_call_body(%n) : (i64) -> ()
+  func.return
+}
+"""
+    with pytest.raises(
+        CompileError, match=r"code that stands alone cannot call hpacml_call_body\(\), which needs Python"
+    ):
+        hpacml.build(module, tmp_path / "f.o", standalone=tmp_path / "one.safetensors")
