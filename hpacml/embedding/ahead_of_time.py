@@ -12,6 +12,7 @@ from hpacml.embedding import processors
 from hpacml.embedding.c_header import header as c_header
 from hpacml.embedding.c_types import KEYWORDS
 from hpacml.embedding.exported import Exported, Lower, for_python, of_kernel, of_module, require_distinct
+from hpacml.embedding.fortran_module import fortran_module
 from hpacml.embedding.host_library import linker_flags
 from hpacml.embedding.kernels_of_file import kernels_of_file
 from hpacml.embedding.linking import link_library
@@ -31,6 +32,7 @@ def build(
     output: PathLike,
     *,
     header: PathLike | None = None,
+    fortran: PathLike | None = None,
     cpu: str | None = None,
     standalone: PathLike | None = None,
 ) -> None:
@@ -38,9 +40,9 @@ def build(
 
     `source` is a file of Python, all of whose kernels are built; a file of IR (`.mlir`), its text or a `ModuleOp`, of
     which all functions are that have a body and are not private; or a kernel or several. `output` is an object
-    (`heat.o`) or a shared library (`libheat.so`), for which the machine must have a C compiler; `header` is the file of
-    the C declarations that is written, too. `cpu` is the kind of processors: "x86-64", "x86-64-v2", "x86-64-v3" (the
-    default), "x86-64-v4", or "native" for this one.
+    (`heat.o`) or a shared library (`libheat.so`), for which the machine must have a C compiler; `header` and
+    `fortran` are the files of the C declarations and of the Fortran module that are written, too. `cpu` is the kind of
+    processors: "x86-64", "x86-64-v2", "x86-64-v3" (the default), "x86-64-v4", or "native" for this one.
 
     `standalone` is a model that is compiled in: then the library needs neither Python nor libhpacml. Its regions have
     that model or name none; they infer, or run their original code, and collect nothing.
@@ -57,6 +59,8 @@ def build(
     output = Path(output)
     if header is not None:
         _write(Path(header), c_header(functions, Path(header).name, chosen).encode())
+    if fortran is not None:
+        _write(Path(fortran), fortran_module(functions, Path(fortran).name, chosen).encode())
     if output.suffix == ".o":
         _write(output, code)
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 import sysconfig
@@ -63,6 +64,11 @@ def folder() -> Path:
     raise CompileError(f"there is no place for libhpacml, neither {bases[0]} nor {bases[1]}: {reason}")
 
 
+def compiler_flags() -> list[str]:
+    """What a C compiler needs for programs that use libhpacml."""
+    return [f"-I{folder() / 'include'}"]
+
+
 def linker_flags() -> list[str]:
     """What a linker needs for programs and libraries that use libhpacml."""
     place = folder() / "lib"
@@ -71,9 +77,8 @@ def linker_flags() -> list[str]:
 
 def _make(folder: Path, sources: dict[str, str], target: Path) -> None:
     """Make a folder with everything, and move it to its place."""
-    (folder / "src").mkdir(parents=True)
-    for name in ("include", "lib"):
-        (folder / name).mkdir()
+    for name in ("src", "include", "lib/pkgconfig", "lib/cmake/hpacml"):
+        (folder / name).mkdir(parents=True)
     for name, text in sources.items():
         (folder / "src" / name).write_text(text, encoding="utf-8")
     exports = shim.exports()
@@ -89,6 +94,10 @@ def _make(folder: Path, sources: dict[str, str], target: Path) -> None:
         "make libhpacml",
     )
     shutil.copy(folder / "src" / "hpacml.h", folder / "include")
+    values = {"PREFIX": str(target), "VERSION": version(), "PYTHON": sys.executable}
+    for name, place in (("hpacml.pc", "lib/pkgconfig"), ("hpacml-config.cmake", "lib/cmake/hpacml")):
+        text = re.sub("@([A-Z]+)@", lambda found: values[found[1]], sources[name])
+        (folder / place / name).write_text(text, encoding="utf-8")
     shutil.rmtree(folder / "src")
     try:
         folder.rename(target)
@@ -98,9 +107,10 @@ def _make(folder: Path, sources: dict[str, str], target: Path) -> None:
 
 
 def _sources() -> dict[str, str]:
-    """The files of C, by name."""
+    """The files from which everything is made, by name."""
     here = resources.files("hpacml.embedding")
-    texts = {name: (here / name).read_text(encoding="utf-8") for name in ("hpacml.h", "libhpacml.c")}
+    names = "hpacml.h", "libhpacml.c", "hpacml.pc", "hpacml-config.cmake"
+    texts = {name: (here / name).read_text(encoding="utf-8") for name in names}
     return {**texts, "settings.h": _settings(), "halves.h": "\n".join(map(_half, PYTHON_HALVES, range(99)))}
 
 

@@ -135,7 +135,6 @@ static const struct {
 
 static pthread_mutex_t starting = PTHREAD_MUTEX_INITIALIZER;
 static int running; /* 1: Python is there and `table` is filled */
-static pthread_key_t attached;
 static _Thread_local struct call *current;
 
 static void *current_call(void) { return current; }
@@ -197,6 +196,10 @@ static void end(void) {
 
 static int at_exit(void) { return atexit(end); }
 
+/* Of the C library: calls a function when a thread ends, before what is specific to the thread is gone. */
+extern int __cxa_thread_atexit_impl(void (*function)(void *), void *object, void *library);
+extern void *__dso_handle;
+
 static void detach(void *unused) {
     (void)unused;
     if (!python.is_initialized()) return;
@@ -211,7 +214,7 @@ static void attach(void) {
     if (python.this_state() != NULL) return;
     python.ensure();
     python.save();
-    pthread_setspecific(attached, &table);
+    __cxa_thread_atexit_impl(detach, NULL, &__dso_handle);
 }
 
 static int import_hpacml(void) {
@@ -232,7 +235,7 @@ static int start_once(void) {
     if (!is_new) state = python.ensure();
     table.current = current_call;
     table.at_exit = is_new ? at_exit : NULL;
-    int done = pthread_key_create(&attached, detach) == 0 && import_hpacml();
+    int done = import_hpacml();
     if (is_new)
         python.save();
     else
@@ -254,9 +257,13 @@ static int start(void) {
 /* The Python function behind a symbol; NULL if there is none, as after an error of the start. */
 static void *half(int number) { return start() ? table.halves[number] : NULL; }
 
-EXPORT int32_t hpacml_start(void) { return start() ? HPACML_OK : HPACML_NO_RUNTIME; }
+EXPORT int32_t hpacml_start(void) {
+    message[0] = '\0';
+    return start() ? HPACML_OK : HPACML_NO_RUNTIME;
+}
 
 EXPORT int32_t hpacml_stop(void) {
+    message[0] = '\0';
     if (__atomic_load_n(&running, __ATOMIC_ACQUIRE) == 0) return HPACML_OK;
     attach();
     if (table.flush() == 1) return HPACML_OK;
@@ -290,6 +297,7 @@ EXPORT int32_t hpacml_enter_native(void *code, void *slots, const char *record, 
     struct call here = {record, texts, current};
     pthread_once(&once, prepare);
     told = 0;
+    message[0] = '\0';
     if (!ready) {
         tell("this process has no thread-specific key left");
         return HPACML_NO_RUNTIME;

@@ -74,7 +74,8 @@ def processor(name: str) -> Processor:
     if name != NATIVE:
         return Processor(name, ",".join([_BASELINE, *(f"+{feature}" for feature in _LEVELS[name])]))
     given = llvm.host().features.split(",")  # of which a program must be able to tell that they are there
-    checked = [each if each[1:] in _FEATURES or each in _BASELINE.split(",") else f"-{each[1:]}" for each in given]
+    kept = {*(f"+{name}" for name in _FEATURES), *_BASELINE.split(","), "+64bit", "+cmov"}
+    checked = [each if each in kept else f"-{each[1:]}" for each in given]
     return Processor(llvm.host().cpu, ",".join(checked))
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from hpacml.errors import HpacmlError
+from hpacml.tools.build_library import build_library, show_flags
 from hpacml.tools.compiled_code import code
 from hpacml.tools.db import databases
 from hpacml.tools.env import show_environment
@@ -28,6 +29,8 @@ app = typer.Typer(
 app.add_typer(models, name="model")
 app.add_typer(databases, name="db")
 app.add_typer(code, name="cache")
+app.command("build")(build_library)
+app.command("config")(show_flags)
 app.command("env")(show_environment)
 app.command("train")(train_model)
 app.command("search")(run_search)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from compilers import needs_cc, run
 from jaxtyping import Float32, Float64, Int32, UInt8
 
 import hpacml
 from hpacml.embedding import linking
+from tests.compilers import needs_cc, run
 
 Field = Float64[np.ndarray, "N M"]
 
