@@ -3,15 +3,18 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
+CMAKE = shutil.which("cmake", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
+
 needs_cc = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
 needs_gfortran = pytest.mark.skipif(shutil.which("gfortran") is None, reason="needs gfortran")
-needs_cmake = pytest.mark.skipif(shutil.which("cmake") is None, reason="needs CMake")
+needs_cmake = pytest.mark.skipif(CMAKE is None or shutil.which("make") is None, reason="needs CMake and make")
 
 
 def run(*command: str | Path, cwd: Path, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -52,7 +52,7 @@ def build(
     """
     chosen = cpu or processors.default_name()
     if standalone is None:
-        functions = _functions(source, for_python)
+        functions = exported_of(source)
         code = object_code(functions, chosen)
     else:
         functions, code = _alone(source, chosen, os.fspath(standalone))
@@ -72,12 +72,13 @@ def _alone(source: Source, cpu: str, model: str) -> tuple[list[Exported], bytes]
     from hpacml.embedding.compiled_in import CompiledIn
 
     compiled_in = CompiledIn(model, processors.processor(cpu))
-    functions = _functions(source, compiled_in.lower)
+    functions = exported_of(source, compiled_in.lower)
     more = [compiled_in.part(), *native_runtime.parts()]
     return functions, object_code(functions, cpu, more, native_runtime.EXPORTS)
 
 
-def _functions(source: Source, lower: Lower) -> list[Exported]:
+def exported_of(source: Source, lower: Lower = for_python) -> list[Exported]:
+    """The functions of a source. Raises `CompileError` for what C cannot call or name."""
     functions = _read(source, lower)
     require_distinct(functions)
     for function in functions:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 
 from hpacml.embedding.exported import Exported
 from hpacml.frontend.python.annotations import ArrayParameter, OpaqueParameter, ScalarParameter
@@ -119,13 +120,13 @@ class Prototype:
 
 
 def _candidates(name: str) -> Iterator[str]:
+    """The name itself, then others like it, some of which any language takes."""
     yield name
-    name = name if name.isascii() else f"x{name.encode().hex()}"
-    yield f"{name}_"
-    number = 2
-    while True:
-        yield f"{name}_{number}"
-        number += 1
+    plain = name if name.isascii() else name.encode().hex()
+    yield f"{plain}_"
+    for number in count(2):
+        yield f"{plain}_{number}"
+        yield f"x{plain[:40]}_{number}"
 
 
 def c_prototype(exported: Exported) -> Prototype:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from hpacml.abi.entries import Status
 from hpacml.embedding.c_header import shape_text
 from hpacml.embedding.c_types import CArray, CNumber, CParameter, CText, Prototype, c_type
 from hpacml.embedding.exported import Exported
@@ -26,7 +25,7 @@ _TAKEN = frozenset(_USED.split())
 _HEAD = """! {file}: functions that hpacml has compiled for {built_for}. Made by `hpacml build`.
 !
 ! A function returns 0, or another status: then hpacml_error() tells what is wrong. Arrays are passed as they are: any
-! section, also one that is not contiguous, without a copy. a(i, j) is a[i - 1, j - 1] of the program in Python.
+! section, also one that is not contiguous. a(i, j) is a[i - 1, j - 1] of the program in Python.
 module {module}
   use, intrinsic :: iso_c_binding
   implicit none
@@ -51,13 +50,6 @@ module {module}
     integer(c_size_t) function length_of_hpacml(text) bind(C, name="strlen")
       import :: c_ptr, c_size_t
       type(c_ptr), value :: text
-    end function
-
-    integer(c_int32_t) function refuse_of_hpacml(status, text, given, wanted) bind(C, name="hpacml_refuse_call")
-      import :: c_char, c_int32_t, c_int64_t
-      integer(c_int32_t), value :: status
-      character(kind=c_char), intent(in) :: text(*)
-      integer(c_int64_t), value :: given, wanted
     end function
 """
 
@@ -144,6 +136,8 @@ class _Wrapper:
             if not isinstance(each, CNumber)
         }
         """The names of the variables with the addresses of arrays and the texts."""
+        self._copies = {each.name: self._prototype.unique(f"{each.name}_copy") for each in self._prototype.arrays}
+        """The names of copies of arrays."""
         self._c_name = f"{exported.name}_of_c"
 
     @property
@@ -180,7 +174,8 @@ class _Wrapper:
         """The function for callers in Fortran."""
         prototype, name = self._prototype, self._exported.name
         yield from map("! {}".format, self._notes())
-        yield from _call(f"integer(c_int32_t) function {name}", self._arguments, " result(status)")
+        recursive = "recursive " if prototype.arrays else ""
+        yield from _call(f"{recursive}integer(c_int32_t) function {name}", self._arguments, " result(status)")
         yield from (f"  {line}" for each in prototype.parameters for line in self._declared(each))
         yield from (f"  {_plain_type(each.type)}, intent(out) :: {each.name}" for each in prototype.results)
         yield from (f"  {line}" for each in prototype.parameters for line in self._variables(each))
@@ -191,7 +186,7 @@ class _Wrapper:
             yield "  odd = .false."
         yield from (f"  {line}" for each in prototype.parameters for line in self._prepared(each))
         if prototype.arrays:
-            yield from map("  {}".format, self._refusal())
+            yield from map("  {}".format, self._copied())
         yield from (f"  {line}" for line in _call(f"status = {self._c_name}", self._passed(), ""))
         yield from (f"  if (status == 0) {each.name} = {self._logical(each)}" for each in logicals)
         yield "end function"
@@ -247,12 +242,21 @@ class _Wrapper:
             case CNumber():
                 return
 
-    def _refusal(self) -> Iterator[str]:
-        name = self._exported.name
+    def _copied(self) -> Iterator[str]:
+        """The call with copies of arrays whose elements no strides tell: they lie in parts of others."""
         yield "if (odd) then"
-        yield f"  status = refuse_of_hpacml({Status.BAD_ARGUMENT}, &"
-        yield f'    "an array of {name}() has elements that lie in parts of others, which no strides tell" // &'
-        yield "    c_null_char, 0_c_int64_t, 0_c_int64_t)"
+        yield "  block"
+        for each in self._prototype.arrays:
+            dims = ", ".join(":" * each.rank)
+            yield f"    {_type(each.parameter.element)}, allocatable :: {self._copies[each.name]}({dims})"
+        for each in self._prototype.arrays:
+            yield f"    {self._copies[each.name]} = {each.name}"
+        given = [f"{name}={self._copies.get(name, name)}" for name in self._arguments]
+        yield from (f"    {line}" for line in _call(f"status = {self._exported.name}", given, ""))
+        for each in self._prototype.arrays:
+            if each.written:
+                yield f"    {each.name} = {self._copies[each.name]}"
+        yield "  end block"
         yield "  return"
         yield "end if"
 

@@ -19,14 +19,23 @@ Cpu = Annotated[
     typer.Option(metavar="KIND", help="The processors: x86-64, x86-64-v2, -v3 (the default), -v4, or native."),
 ]
 
+Standalone = Annotated[
+    Path | None, typer.Option(metavar="MODEL", help="A model to compile in: the library then needs no Python.")
+]
+
 
 def build_library(
-    source: Source, output: Output, header: Header = None, fortran: Fortran = None, cpu: Cpu = None
+    source: Source,
+    output: Output,
+    header: Header = None,
+    fortran: Fortran = None,
+    cpu: Cpu = None,
+    standalone: Standalone = None,
 ) -> None:
     """Compile the kernels of a file, or the functions of a module, to a library that C and Fortran call."""
     from hpacml.embedding.ahead_of_time import build
 
-    build(source, output, header=header, fortran=fortran, cpu=cpu)
+    build(source, output, header=header, fortran=fortran, cpu=cpu, standalone=standalone)
 
 
 def show_flags(
