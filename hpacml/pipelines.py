@@ -162,7 +162,7 @@ def run_passes(
             known = dict.fromkeys([*STAGES, *GPU_STAGES])
             raise HpacmlError(f"unknown stage '{stage}': the stages are {', '.join(known)}")
     pipeline = PassPipeline.parse_spec(get_all_passes(), ",".join(specs), _verify)
-    with _refusals():
+    with refusals():
         pipeline.apply(make_context(), module)
     return module
 
@@ -177,7 +177,7 @@ def lower_networks(module: ModuleOp, bytes: int, rows: int) -> ModuleOp:
     vectors = [f"convert-hpacml-{each}layers-to-vector{{bytes={bytes} rows={rows}}}" for each in ("image-", "")]
     tiles = ["hpacml-split-networks", "hpacml-tile-images", "hpacml-tile-networks"]
     spec = ",".join([*tiles, *vectors, STAGES["loops"]])
-    with _refusals():
+    with refusals():
         PassPipeline.parse_spec(get_all_passes(), spec, _verify).apply(make_context(), module)
     return module
 
@@ -191,7 +191,7 @@ def _verify(before: ModulePass | None, module: ModuleOp, behind: ModulePass | No
 
 
 @contextmanager
-def _refusals() -> Generator[None]:
+def refusals() -> Generator[None]:
     """Raise errors of xDSL as errors for users. The cause is xDSL's error, which has the IR in its notes."""
     from xdsl.utils.exceptions import DiagnosticException
 

@@ -212,6 +212,11 @@ class MlDirective:
     text: str = field(compare=False, repr=False)
 
     @property
+    def is_mapped(self) -> bool:
+        """Whether it has maps. One of a kernel that has none gets those that the region's code tells."""
+        return bool(self.inputs or self.outputs or self.inouts or self.truth)
+
+    @property
     def canonical(self) -> str:
         """The text for `parse`."""
         parts = [f"ml({self.mode})" if self.condition is None else f"ml({self.mode}: {self.condition})"]

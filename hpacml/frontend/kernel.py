@@ -109,6 +109,24 @@ class Kernel(Callee, Decorated, Definition, Generic[P, R]):
         self._lower(module.verify)
         return module
 
+    def maps(self, *, layout: LayoutName = "strided", constants: Mapping[str, object] = NO_CONSTANTS) -> str:
+        """The directives of the kernel's regions that their code tells, to print and paste into the kernel.
+
+        Each region has its functors, and `with approx("ml(...)"):` with `in`, `out` and `inout` in the place of those
+        that it has; a line of Python comes first where a range needs a number that has no name there. A region
+        without these clauses is compiled with the maps of this text. Layout, constants and errors are those of `ir`;
+        `CompileError` also comes from code whose accesses are not affine, and names the access (docs/python.md).
+        """
+        from hpacml.pipelines import refusals
+
+        compiled = self._compiled(layout, constants)
+
+        def texts() -> str:
+            with refusals():
+                return "\n\n".join(region.text for region in compiled.regions)
+
+        return self._lower(texts)
+
     def ptx(
         self, chip: str | None = None, *, layout: LayoutName = "packed", constants: Mapping[str, object] = NO_CONSTANTS
     ) -> str:

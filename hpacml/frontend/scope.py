@@ -118,7 +118,8 @@ class Scope(Generic[M]):
         Raises `DirectiveError` if a name is neither a named map nor an array with one map, and if clauses contradict
         each other.
         """
-        _check(ml)
+        _check_maps(ml)
+        check_clauses(ml)
         found: list[Use[M]] = []
         found += self._clause("in", ml.inputs, ml.text, make)
         found += self._clause("out", ml.outputs, ml.text, make)
@@ -199,12 +200,23 @@ class Scope(Generic[M]):
         return DirectiveError(message, text, *name.span)
 
 
-def _check(ml: MlDirective) -> None:
-    """Raise `DirectiveError` if the clauses contradict each other."""
+def _check_maps(ml: MlDirective) -> None:
+    """Raise `DirectiveError` unless there are an input and an output."""
+    if not ml.is_mapped:
+        raise DirectiveError(
+            "the region has no input and no output: add in(...) and out(...). They are inferred of kernels alone "
+            "(@hpacml.kernel), whose code hpacml compiles: what a function of Python touches, nothing tells",
+            ml.text,
+            *ml.span,
+        )
     if not (ml.inputs or ml.inouts):
         raise DirectiveError("the region has no input: add in(...), or inout(...)", ml.text, *ml.span)
     if not (ml.outputs or ml.inouts):
         raise DirectiveError("the region has no output: add out(...), or inout(...)", ml.text, *ml.span)
+
+
+def check_clauses(ml: MlDirective) -> None:
+    """Raise `DirectiveError` if clauses contradict each other."""
     if ml.database is not None and ml.database == ml.model:
         raise DirectiveError(
             f"'{ml.database}' is the region's model and its database: these are two files",

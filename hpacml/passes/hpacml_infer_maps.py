@@ -14,7 +14,7 @@ from hpacml.dialects.hpacml.bridge import MapOp
 from hpacml.dialects.hpacml.control import MlOp
 from hpacml.passes.common.located import Rewriter, refusal
 from hpacml.passes.derivation.building import Building
-from hpacml.passes.derivation.region import derive
+from hpacml.passes.derivation.region import DIMS, derive
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def _give_maps(region: MlOp) -> None:
     given = MlOp.build(
         operands=[region.condition, region.if_condition, inputs, outputs, inouts, [], region.numbers],
         properties={name: value for name, value in region.properties.items() if name != "operandSegmentSizes"},
-        attributes=region.attributes,
+        attributes={name: value for name, value in region.attributes.items() if name != DIMS},
         regions=[region.detach_region(region.body), Region()],
     )
     _check_units(region, given)

@@ -37,14 +37,14 @@ from hpacml.dtypes import DTYPES
 from hpacml.errors import DirectiveError, MapError, caret
 from hpacml.frontend.maps import AppliedFunctor, End
 from hpacml.frontend.ml import MAP_OF_CLAUSE, ml_op
-from hpacml.frontend.python import forms, messages
+from hpacml.frontend.python import deriving, forms, messages
 from hpacml.frontend.python.context import MISSING
 from hpacml.frontend.python.evaluator import Evaluator
-from hpacml.frontend.python.number import Number, as_number
+from hpacml.frontend.python.number import Number
 from hpacml.frontend.python.scalars import exceeds_int
 from hpacml.frontend.python.types import ARRAY_DTYPES, FLOAT, INT
 from hpacml.frontend.python.values import Array, Opaque, Static, Unset, describe
-from hpacml.frontend.scope import READS, Keyword, Scope, Use, check_units
+from hpacml.frontend.scope import READS, Keyword, Scope, Use, check_clauses, check_units
 from hpacml.frontend.sources import weak_dtype
 from hpacml.functors.arithmetic import OVERFLOW
 from hpacml.functors.targets import TargetTree, fill
@@ -68,7 +68,9 @@ def _is_size(*numbers: Number) -> bool:
 
 
 class FunctorTable(Protocol):
-    """The functors of a module, and the labels under which its regions collect."""
+    """The functors of a module, its regions, and the labels under which these collect."""
+
+    regions: list[deriving.Region]
 
     def collects(self, label: str, labelled: bool) -> None:
         """Note that the function collects under a label. Raises `Refusal` if another one does so, by its name alone."""
@@ -138,6 +140,7 @@ class Directives:
             self._declare(call, directive)
         if not isinstance(last, MlDirective):
             raise self._evaluator.error(call, "only an ml directive has a region: write this one as a statement")
+        variables = dict(self._evaluator.variables)
         with self._evaluator.at(call), self._reading(call, last.text):
             self._check_label(last, (call.lineno, call.col_offset))
             make = self._ml(last)
@@ -147,8 +150,10 @@ class Directives:
             body()
         inside, self._evaluator.written = self._evaluator.written, outer
         outer |= inside
-        self._evaluator.emit.op(make(Region(block)))
-        self._tell_uncovered(call, inside, outputs)
+        self._evaluator.emit.op(op := make(Region(block)))
+        self._table.regions.append(deriving.region(self._evaluator, call.lineno, last, op, variables))
+        if last.is_mapped:
+            self._tell_uncovered(call, inside, outputs)
 
     @contextmanager
     def block(self) -> Generator[None]:
@@ -249,8 +254,7 @@ class Directives:
     def _is_integer(self, name: str) -> bool:
         value = self._evaluator.variables.get(name)
         if value is None:
-            found = as_number(self._evaluator.static(ast.Name(name, ast.Load())))
-            return found is not None and found.type.kind in "iu"
+            return deriving.is_integer(self._evaluator, name)
         return isinstance(value, Number) and value.type.kind in "iu"
 
     def _wrong_array(self, name: str) -> str | None:
@@ -426,8 +430,7 @@ class Directives:
         """Compile the clauses of an ml directive. The result builds its operation around a region."""
         mappings: list[tuple[Keyword, SSAValue]] = []
         outputs: set[int] = set()
-        uses = self._scope.uses(ml, lambda application: self._bind(application, ml.text))
-        check_units(ml, (array for use in uses for array in use.map.application.arrays))
+        uses = self._uses(ml)
         for use in uses:
             self._check_not_assigned(use, ml.text)
             mappings.append((use.keyword, self._mapping(use.map, MAP_OF_CLAUSE[use.keyword])))
@@ -439,6 +442,16 @@ class Directives:
         condition, if_condition = map(self._condition, (ml.condition, ml.if_condition))
         numbers = [self._double(each.value) for each in ml.meta]
         return partial(ml_op, ml, self._label, mappings, condition, if_condition, numbers, on_error=self._on_error)
+
+    def _uses(self, ml: MlDirective) -> list[Use[_BoundMap]]:
+        """The maps of the clauses. A region without any gets them from its code, when the kernel is lowered."""
+        if not ml.is_mapped:
+            check_clauses(ml)
+            check_units(ml, (name for name, value in self._evaluator.variables.items() if isinstance(value, Array)))
+            return []
+        uses = self._scope.uses(ml, lambda application: self._bind(application, ml.text))
+        check_units(ml, (array for use in uses for array in use.map.application.arrays))
+        return uses
 
     def _check_not_assigned(self, use: Use[_BoundMap], text: str) -> None:
         """Refuse an array's name for its map if the name has been assigned another array since."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -33,6 +33,7 @@ from hpacml.frontend.python.calls import Calls, Constants, Linked
 from hpacml.frontend.python.constants import constant_of
 from hpacml.frontend.python.context import Function
 from hpacml.frontend.python.definition import NO_CONSTANTS, THERE, Definition
+from hpacml.frontend.python.deriving import Region as Derivable
 from hpacml.frontend.python.emitter import Declaration, Emitter, name_value
 from hpacml.frontend.python.evaluator import Evaluator
 from hpacml.frontend.python.inlining import Inlining
@@ -71,6 +72,8 @@ class Compiled:
     """Whether it has regions that may run models."""
     notes: Notes
     """What it takes from outside."""
+    regions: Sequence[Derivable]
+    """Its regions, and those of the kernels that it calls."""
 
 
 def compile_kernel(
@@ -97,6 +100,7 @@ class _Compiler:
     def __init__(self, kernel: Definition) -> None:
         self._functions: list[FuncOp] = []
         self._functors: dict[str, tuple[str, Functor, FunctorOp]] = {}
+        self.regions: list[Derivable] = []
         self._declarations: dict[str, Declaration] = {}
         self._linked: dict[object, Linked] = {}
         self.open: list[Definition] = []
@@ -129,6 +133,7 @@ class _Compiler:
             self._arguments,
             infers,
             self._notes,
+            self.regions,
         )
 
     def link(self, callee: Definition, layouts: tuple[Layout, ...], constants: Constants) -> Linked:
@@ -168,6 +173,9 @@ class _Compiler:
         outputs = [value.type for value in values]
         self._functions.append(FuncOp(symbol, (types, outputs), Region(block), "private"))
         self._functions[-1].location = end.location
+        for region in self.regions:
+            if not region.directive.is_mapped and self._functions[-1].is_ancestor(region.op):
+                region.tell_dims(block.args)
         return Linked(symbol, result, outputs, frozenset(evaluator.written), evaluator.has_regions, raises)
 
     def _begin(

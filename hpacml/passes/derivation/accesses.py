@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,16 +16,21 @@ from xdsl.transforms.canonicalization_patterns.utils import const_evaluate_opera
 from hpacml.dialects.hpacml.attributes import PREFIXES
 from hpacml.functors.polynomials import Poly
 from hpacml.passes.common.located import refusal
+from hpacml.passes.common.runtime_calls import C_FUNCTIONS
 from hpacml.passes.derivation.conditions import condition_of, index_in, is_of_overlaps
 from hpacml.passes.derivation.facts import ZERO
 from hpacml.passes.derivation.integers import LOOP, Chosen, Integer, Integers, Unknown
-from hpacml.passes.derivation.memory import LAYOUTS, Either, Memory, Own, Untold, View, rank_of
+from hpacml.passes.derivation.memory import LAYOUTS, Dims, Either, Memory, Own, Untold, View, rank_of
 from hpacml.passes.derivation.nests import ADVICE, Access, Condition, Loop, told
+from hpacml.passes.derivation.stencils import Stencils, Touch
 
 _HARMLESS = (memref.DimOp, memref.DeallocOp, memref.ExtractStridedMetaDataOp, memref.ExtractAlignedPointerAsIndexOp)
 """Operations that touch no element of their memref."""
 
 _MAKERS = (memref.AllocOp, memref.AllocaOp, memref.GetGlobalOp, memref.CastOp, memref.SubviewOp)
+
+_MATH = {*C_FUNCTIONS, *vars(math), *(f"{name}f" for name in vars(math))}
+"""Functions of C that touch no memory."""
 
 _RUNTIME = "hpacml_"
 """How the names of functions begin that the front end calls: they touch no array."""
@@ -35,15 +41,17 @@ class Accesses:
     """Goes through a region. Raises `PassFailedException` for an access that is not followed, at its place."""
 
     region: Region
+    dims: Dims = field(default_factory=dict[SSAValue, "Sequence[str]"])
     found: list[Access] = field(default_factory=list[Access])
 
     def __post_init__(self) -> None:
         self.integers = Integers(self.region)
-        self.memory = Memory(self.integers)
+        self.memory = Memory(self.integers, self.dims)
         self.integers.sizes = self.memory
         self._loops: list[Loop] = []
         self._conditions: list[Condition] = []
         self._count = 0
+        self._stencils = Stencils()
         self._block(self.region.block)
 
     def _block(self, block: Block) -> None:
@@ -94,6 +102,8 @@ class Accesses:
                 self._regions(op)
             case func.CallOp():
                 self._call(op)
+            case _ if op.name.startswith("stencil."):
+                self._stencil(op)
             case _:
                 self._other(op)
 
@@ -129,17 +139,19 @@ class Accesses:
         upper = self._without_floor(lower, upper)
         symbol = f"{LOOP}{len(self._loops)}.{self._count}"
         here = Poly.name(symbol)
-        if not _loops_in(lower) and not _loops_in(upper):
-            return Loop(symbol, name, lower, upper, step, is_parallel), here
-        extent = upper - lower
-        if (length := extent.as_int) is not None:
-            trips = Poly.constant(max(0, -(-length // step)))
-            return Loop(symbol, name, ZERO, trips, 1, is_parallel), lower + Poly.constant(step) * here
-        if step == 1 and not _loops_in(extent):
-            return Loop(symbol, name, ZERO, extent, 1, is_parallel), lower + here
-        outer = next(loop for loop in reversed(self._loops) if loop.symbol in extent.names | lower.names)
-        why = f"the bounds of the loop{_of(name)} depend on that{_of(outer.name)}, and no map has points that many"
-        return Loop(symbol, name, lower, upper, step, is_parallel, why), here
+        depends = _loops_in(lower) or _loops_in(upper)
+        extent, why = upper - lower, None
+        if depends and (length := extent.as_int) is not None:
+            first, scale, (lower, upper, step) = lower, step, (ZERO, Poly.constant(max(0, -(-length // step))), 1)
+        elif depends and step == 1 and not _loops_in(extent):
+            first, scale, (lower, upper) = lower, 1, (ZERO, extent)
+        else:
+            first, scale = ZERO, 1
+            if depends:
+                outer = next(loop for loop in reversed(self._loops) if loop.symbol in extent.names | lower.names)
+                why = f"the bounds of the loop{_of(name)} depend on that{_of(outer.name)}, and no map has such points"
+        self.integers.enter(here, lower, upper)
+        return Loop(symbol, name, lower, upper, step, is_parallel, why), first + Poly.constant(scale) * here
 
     def _without_floor(self, lower: Poly, upper: Poly) -> Poly:
         """The end of a loop that is not before its beginning, as an end that may be."""
@@ -266,12 +278,35 @@ class Accesses:
 
         dims(0, [])
 
+    def _stencil(self, op: Operation) -> None:
+        """A store of stencils is a nest that loads and stores, and then, for the order of these, one that stores."""
+        points = self._stencils.points(op, self._count)
+        if points is not None:
+            self._points(points.bounds, points.touches, True)
+            self._points(points.bounds, [touch for touch in points.touches if touch.is_store], False)
+
+    def _points(self, bounds: Sequence[tuple[int, int]], touches: Sequence[Touch], is_first: bool) -> None:
+        """A nest over points. Of stores, those in the `is_first` one are not yet what orders them."""
+        self._count += 1
+        outer, now = list(self._loops), self._count
+        indices: list[Poly] = []
+        for low, end in bounds:
+            loop, here = self._regular(None, Poly.constant(low), Poly.constant(end), 1, False)
+            self._loops.append(loop)
+            indices.append(here)
+        for touch in touches:
+            if touch.memory is not None and all(loop.trips != 0 for loop in self._loops):
+                at = [here + Poly.constant(offset) for here, offset in zip(indices, touch.offset, strict=True)]
+                self._count = now if touch.loaded_at is None else touch.loaded_at
+                self._access(touch.op, touch.is_store, touch.memory, at, touch.is_store and is_first)
+        self._loops, self._count = outer, now
+
     def _call(self, op: func.CallOp) -> None:
         """A call touches no array of the outside that it is not given, if the module has its function."""
         callee = op.callee.string_value()
         function = SymbolTable.lookup_symbol(op, op.callee)
         given = [each for each in op.arguments if isinstance(each.type, MemRefType)]
-        if _touches_nothing(function) or (callee.startswith(_RUNTIME) and not given):
+        if _touches_nothing(function) or (_is_known(callee, function) and not given):
             return
         outside = next((each for each in given if not isinstance(self.memory.of(each), Own)), None)
         if outside is not None:
@@ -321,6 +356,12 @@ def _loops_in(poly: Poly) -> bool:
     return any(name.startswith(LOOP) for name in poly.names)
 
 
+def _is_known(name: str, function: Operation | None) -> bool:
+    """Whether a function of numbers is known that touches no array: of C, or what the front end calls."""
+    is_elsewhere = not isinstance(function, func.FuncOp) or function.is_declaration
+    return is_elsewhere and (name in _MATH or name.startswith(_RUNTIME))
+
+
 def _touches_nothing(function: Operation | None) -> bool:
     """Whether a function is known to look at no element of any memory."""
     if not isinstance(function, func.FuncOp) or function.is_declaration:
@@ -343,7 +384,7 @@ def _stays_inside(function: func.FuncOp) -> bool:
     def harmless(op: Operation) -> bool:
         if isinstance(op, func.CallOp):
             callee = SymbolTable.lookup_symbol(op, op.callee)
-            if op.callee.string_value().startswith(_RUNTIME):
+            if _is_known(op.callee.string_value(), callee):
                 return True
             return isinstance(callee, func.FuncOp) and not callee.is_declaration and stays(callee)
         return op.name.partition(".")[0] in ("arith", "math", "scf", "affine", "memref", "func", "cf")

@@ -22,7 +22,7 @@ from hpacml.functors.targets import Bounds, TargetTree
 from hpacml.passes.common.bodies import module_of
 from hpacml.passes.common.located import Builder, refusal
 from hpacml.passes.derivation.facts import ONE
-from hpacml.passes.derivation.integers import Chosen, Integers, Size, Trips, Value
+from hpacml.passes.derivation.integers import Chosen, Integers, Selected, Size, Trips, Value
 from hpacml.passes.derivation.maps import DerivedMap
 from hpacml.passes.derivation.sweeps import Span
 
@@ -51,8 +51,7 @@ class Building:
 
     def _map(self, derived: DerivedMap) -> SSAValue:
         functor = self._functor(derived)
-        arrays = [each.array for each in derived.targets if each.ranges is not None]
-        beside: list[Attribute] = [cast(MemRefType, array.type).element_type for array in arrays]
+        beside = float_beside(derived)
         arrays = [
             each.array if each.ranges is not None else self._number(each.array, beside) for each in derived.targets
         ]
@@ -169,6 +168,9 @@ class Building:
             case Chosen(kind, of):
                 choose = arith.MinSIOp if kind == "min" else arith.MaxSIOp
                 return self._folded(choose, [self.number(each) for each in of])
+            case Selected(less, than, then, other):
+                is_less = insert(arith.CmpiOp(self.number(less), self.number(than), "slt")).result
+                return insert(arith.SelectOp(is_less, self.number(then), self.number(other))).result
             case Trips(first, end, step):
                 distance = self.number(end - first + Poly.constant(step) - ONE)
                 positive = insert(arith.MaxSIOp(distance, self._constant(0))).result
@@ -197,10 +199,9 @@ class Building:
     def _as_type(self, value: SSAValue, type: Attribute) -> SSAValue:
         return value if value.type == type else self._builder.insert(arith.IndexCastOp(value, type)).result
 
-    def _number(self, value: SSAValue, beside: Sequence[Attribute]) -> SSAValue:
+    def _number(self, value: SSAValue, beside: Attribute | None) -> SSAValue:
         """A number in memory of one element. It takes the floating type of the arrays beside it, if they have one."""
-        widest = promote(beside) if beside else None
-        number = self._as_element(value, f32 if widest == bf16 else widest)
+        number = self._as_element(value, beside)
         number.name_hint = value.name_hint
         if number.type not in ELEMENT_TYPES.values():
             raise refusal(self._region, f"the region depends on a number of the type {value.type}, which no map has")
@@ -228,6 +229,13 @@ def functor_name(label: str, direction: Direction) -> str:
     stem = re.sub(r"\W", "_", label)
     clause = {Direction.To: "in", Direction.From: "out", Direction.Inout: "inout"}[direction]
     return f"{'_' * stem[:1].isdigit()}{stem}_{clause}"
+
+
+def float_beside(derived: DerivedMap) -> Attribute | None:
+    """The type of floats that numbers take beside the arrays of a map, if these have one."""
+    arrays = [each.array for each in derived.targets if each.ranges is not None]
+    widest = promote(cast(MemRefType, array.type).element_type for array in arrays) if arrays else None
+    return f32 if widest == bf16 else widest if isinstance(widest, FLOATS) else None
 
 
 def guarded_dims(derived: DerivedMap) -> set[tuple[int, int]]:

@@ -12,7 +12,7 @@ from hpacml.functors.polynomials import Poly
 from hpacml.passes.common.located import refusal
 from hpacml.passes.derivation.accesses import Accesses
 from hpacml.passes.derivation.conditions import merged
-from hpacml.passes.derivation.facts import ONE, Facts
+from hpacml.passes.derivation.facts import ONE, Facts, substitute
 from hpacml.passes.derivation.integers import LOOP, Unknown
 from hpacml.passes.derivation.nests import Access, Loop, trips_of
 from hpacml.passes.derivation.order import Line, Order, are_apart, is_injective, lines, order
@@ -42,10 +42,8 @@ class Elements:
         """What is known where these loops run: they do, and what is touched then in any case lies in its array."""
         known = list(trips_of(loops))
         for access in self._all:
-            if not access.conditions and not access.symbols and all(loop in loops for loop in access.loops):
-                for index, size in zip(access.index, access.size, strict=True):
-                    if not isinstance(size, Unknown):
-                        known.append(size - ONE - index)
+            if not access.conditions and all(loop in loops for loop in access.loops):
+                known += inside(access)
         return self.integers.facts(known)
 
     def guards(self, access: Access, swept: Sequence[Loop] = ()) -> list[Loop]:
@@ -183,6 +181,22 @@ class Elements:
         loop = Loop(f"{LOOP}part.{next(_numbers)}", line.loop.name if line.loop else None, low, end)
         index = (*one.index[:m], Poly.name(loop.symbol), *one.index[m + 1 :])
         return replace(one, index=index, loops=(*(each for each in one.loops if each is not line.loop), loop))
+
+
+def inside(access: Access) -> Iterable[Poly]:
+    """What is not negative since an access lies inside of its array, in the first iterations and in the last."""
+    for index, size in zip(access.index, access.size, strict=True):
+        low = high = index
+        for loop in access.over:
+            scale = index.coefficient(loop.symbol).as_int
+            if scale is None:
+                break
+            ends = {loop.symbol: loop.lower}, {loop.symbol: loop.upper - ONE if loop.step == 1 else loop.lower}
+            low, high = substitute(low, ends[scale < 0]), substitute(high, ends[scale > 0])
+        else:
+            yield low
+            if not isinstance(size, Unknown):
+                yield size - ONE - high
 
 
 def _is_all(line: Line) -> bool:

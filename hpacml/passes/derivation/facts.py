@@ -64,8 +64,13 @@ class Facts:
         """Whether the polynomial is known not to be negative: it, or it less one or two of the facts, is seen to be."""
         if self._plain(poly):
             return True
-        rests = [poly - fact for fact in self._known]
-        return any(map(self._plain, rests)) or any(self._plain(rest - fact) for rest in rests for fact in self._known)
+        rests = [poly - fact for fact in self._about(poly)]
+        return any(map(self._plain, rests)) or any(
+            self._plain(rest - fact) for rest in rests for fact in self._about(rest)
+        )
+
+    def _about(self, poly: Poly) -> list[Poly]:
+        return [fact for fact in self._known if fact.names & poly.names]
 
     def at_least(self, a: Poly, b: Poly) -> bool:
         """Whether `a >= b` is known."""

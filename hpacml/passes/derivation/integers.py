@@ -71,7 +71,17 @@ class Trips:
     step: int
 
 
-Atom = Value | Size | Chosen | Trips
+@dataclass(frozen=True)
+class Selected:
+    """`then` where `less` is less than `than`, else `other`: indices that may count from the end are this."""
+
+    less: Poly
+    than: Poly
+    then: Poly
+    other: Poly
+
+
+Atom = Value | Size | Chosen | Trips | Selected
 """What a name that is no index of a loop stands for."""
 
 
@@ -90,6 +100,8 @@ class Integers:
         self._region = region
         self._found: dict[SSAValue, Integer] = {}
         self._names: dict[Hashable, str] = {}
+        self._in_loops: list[Poly] = []
+        """What is not negative in the loops of the region."""
         self.atoms: dict[str, Atom] = {}
 
     def is_inside(self, owner: Operation | Block) -> bool:
@@ -99,6 +111,10 @@ class Integers:
     def bind(self, value: SSAValue, integer: Integer) -> None:
         """Say what an argument of a block is."""
         self._found[value] = integer
+
+    def enter(self, index: Poly, lower: Poly, upper: Poly) -> None:
+        """Say between what the index of a loop is, inside of which its name occurs."""
+        self._in_loops += [index - lower, upper - ONE - index]
 
     def of(self, value: SSAValue) -> Integer:
         """What an integer is."""
@@ -133,6 +149,11 @@ class Integers:
         if len(kept) == 1:
             return kept[0]
         if any(name.startswith(LOOP) for part in kept for name in part.names):
+            sign = ONE if kind == "max" else -ONE
+            facts = self.facts(self._in_loops)
+            for part in kept:
+                if all(facts.prove(sign * (part - other)) for other in kept):
+                    return part
             return Unknown(f"is the {'least' if kind == 'min' else 'greatest'} of several, of which loops change some")
         kept.sort(key=str)
         return self.atom((kind, *kept), Chosen(kind, tuple(kept)))
@@ -166,9 +187,19 @@ class Integers:
             if isinstance(atom, Chosen):
                 sign = ONE if atom.kind == "max" else -ONE
                 parts = [self.simplify(part, facts) for part in atom.of]
-                found = (p for p in parts if all(facts.prove(sign * (p - other)) for other in parts))
-                if (part := next(found, None)) is not None:
-                    values[name] = part
+                found = [p for p in parts if all(facts.prove(sign * (p - other)) for other in parts)]
+                if not found:  # which it is not, since it is known to be beyond
+                    here = Poly.name(name)
+                    found = [p for p in parts if not facts.prove(sign * (here - p) - ONE)]
+                    found = found if len(found) == 1 else []
+                if found:
+                    values[name] = found[0]
+            if isinstance(atom, Selected):
+                less, than = self.simplify(atom.less, facts), self.simplify(atom.than, facts)
+                if facts.at_least(less, than):
+                    values[name] = self.simplify(atom.other, facts)
+                elif facts.at_least(than, less + ONE):
+                    values[name] = self.simplify(atom.then, facts)
         return substitute(poly, values)
 
     def affine_map(self, map: AffineMap, operands: Sequence[SSAValue]) -> list[Integer]:
@@ -235,7 +266,20 @@ class Integers:
             if any(name.startswith(LOOP) for name in (b - a).names):
                 return Unknown("is in a loop whose bounds other loops change")
             return self.atom(("trips", a, b, step.length), Trips(a, b, step.length))
-        return None
+        return self._either(a, b if predicate == 2 or isinstance(b, Unknown) else b + ONE, then, other)
+
+    def _either(self, less: Integer, than: Integer, then: Integer, other: Integer) -> Integer | None:
+        polys = [each for each in (less, than, then, other) if isinstance(each, Poly)]
+        if len(polys) < 4:
+            return None
+        if any(name.startswith(LOOP) for each in polys for name in each.names):
+            facts = self.facts(self._in_loops)
+            if facts.at_least(polys[0], polys[1]):
+                return other
+            if facts.at_least(polys[1], polys[0] + ONE):
+                return then
+            return Unknown("is another where a condition of the index of a loop holds, as that it is negative")
+        return self.atom(("selected", *polys), Selected(*polys))
 
     def _computed(self, op: Operation, value: SSAValue) -> Integer:
         """A value that is no sum or product: the same in all iterations, or unknown."""

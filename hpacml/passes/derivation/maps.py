@@ -6,7 +6,7 @@ slices in the order of their offsets. Numbers on which what is written depends a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 
@@ -61,17 +61,17 @@ class _Piece:
 
 
 class Maps:
-    """The maps of a region. `name_of` gives names to atoms, and `taken` has names that no symbol may have."""
+    """The maps of a region. `name_of` gives names to atoms; no symbol has a name that `is_taken`."""
 
     def __init__(
         self,
         elements: Elements,
         numbers: Sequence[SSAValue],
         name_of: Callable[[str], str | None],
-        taken: Collection[str] = (),
+        is_taken: Callable[[str], bool] = lambda name: False,
     ):
         self._name_of = name_of
-        self._taken = taken
+        self._is_taken = is_taken
         sweeps = Sweeps(elements)
         self._names: dict[Key, tuple[str | None, ...]] = {}
         outputs = self._grouped(sweeps, elements.written)
@@ -157,11 +157,21 @@ class Maps:
         symbols: list[str] = []
         for k in range(number):
             hint = hints[k] if k < len(hints) else None
-            avoid = {*params, *symbols, *self._taken}
-            if hint is None or not hint.isidentifier() or hint in avoid:
-                hint = next((each for each in SYMBOLS if each not in {*avoid, *hints}), "i")
-            symbols.append(_free(hint, avoid))
+            avoid = {*params, *symbols}
+
+            def is_free(name: str, avoid: Collection[str] = avoid) -> bool:
+                return name not in avoid and not self._is_taken(name)
+
+            if hint is None or not hint.isidentifier() or not is_free(hint):
+                hint = next(each for each in _candidates() if is_free(each) and each not in hints)
+            symbols.append(hint)
         return symbols
+
+
+def _candidates() -> Iterator[str]:
+    """Names for symbols."""
+    yield from SYMBOLS
+    yield from (f"i{n}" for n in count())
 
 
 def _free(stem: str, taken: Collection[str]) -> str:

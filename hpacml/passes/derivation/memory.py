@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -68,12 +68,16 @@ class Untold:
 
 Memref = View | Either | Own | Untold
 
+Dims = Mapping[SSAValue, Sequence[str]]
+"""The names of arrays' dimensions, of which those of one name have one size. Those without are empty texts."""
+
 
 class Memory:
     """What the memrefs of one region are."""
 
-    def __init__(self, integers: Integers):
+    def __init__(self, integers: Integers, dims: Dims):
         self._integers = integers
+        self._dims = dims
         self._found: dict[SSAValue, Memref] = {}
 
     def of(self, value: SSAValue) -> Memref:
@@ -135,7 +139,9 @@ class Memory:
         if isinstance(owner := value.owner, memref.AllocOp | memref.AllocaOp):
             position = sum(each == DYNAMIC_INDEX for each in _shape(value)[:dim])
             return self._integers.of(owner.dynamic_sizes[position])
-        return self._integers.atom(("size", value, dim), Size(value, dim))
+        named = self._dims.get(value, ())
+        key = named[dim] if dim < len(named) and named[dim] else (value, dim)
+        return self._integers.atom(("size", key), Size(value, dim))
 
     def _part(self, op: memref.SubviewOp) -> Memref:
         source = self.of(op.source)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xdsl.dialects import affine, memref, scf
+from xdsl.dialects import affine, memref, scf, stencil
 from xdsl.dialects.builtin import IndexType, IntegerType, MemRefType, i1
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.irdl import IRDLOperation
@@ -11,7 +11,7 @@ from xdsl.traits import ConstantLike
 from hpacml.dialects.hpacml.attributes import FLOATS
 
 _STORES = (memref.StoreOp, affine.StoreOp)
-_LOADS = (memref.LoadOp, affine.LoadOp, memref.DimOp, affine.ApplyOp)
+_LOADS = (memref.LoadOp, affine.LoadOp, memref.DimOp, affine.ApplyOp, stencil.AccessOp)
 
 
 def numbers_of(region: Region) -> list[SSAValue]:
@@ -27,6 +27,9 @@ class _Numbers:
         for op in region.walk():
             if isinstance(op, _STORES):
                 self._follow(op.value)
+            elif isinstance(op, stencil.ReturnOp):
+                for value in op.arg:
+                    self._follow(value)
 
     def _follow(self, value: SSAValue) -> None:
         waiting = [value]
@@ -73,6 +76,8 @@ def _given(op: Operation | None, position: int, block: Block) -> list[SSAValue]:
             end = block.last_op
             back = [] if end is None else [end.operands[position - 1]]
             return [*back, *_inits(op)[position - 1 : position]]
+        case stencil.ApplyOp():
+            return [op.args[position]]
         case scf.WhileOp() if block is op.before_region.block:
             end = op.after_region.block.last_op
             return [op.arguments[position], *([] if end is None else [end.operands[position]])]

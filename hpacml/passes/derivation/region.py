@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable
+from functools import partial
+from typing import cast
+
+from xdsl.dialects.builtin import ArrayAttr, StringAttr
+from xdsl.dialects.func import FuncOp
 
 from hpacml.dialects.hpacml.control import MlOp
 from hpacml.passes.common.located import refusal
@@ -10,17 +15,23 @@ from hpacml.passes.derivation.accesses import Accesses
 from hpacml.passes.derivation.elements import Elements
 from hpacml.passes.derivation.integers import Integers, Size, Value
 from hpacml.passes.derivation.maps import DerivedMap, Maps
-from hpacml.passes.derivation.memory import origin_of
+from hpacml.passes.derivation.memory import Dims, origin_of
 from hpacml.passes.derivation.nests import told
 from hpacml.passes.derivation.numbers import numbers_of
 
 
-def derive(region: MlOp, taken: Collection[str] = ()) -> tuple[Elements, list[DerivedMap]]:
-    """What a region touches, and maps of that, whose symbols have none of the names `taken`.
+def derive(
+    region: MlOp,
+    accesses: Accesses | None = None,
+    is_taken: Callable[[str], bool] = lambda name: False,
+    name_of: Callable[[str], str | None] | None = None,
+) -> tuple[Elements, list[DerivedMap]]:
+    """What a region touches, and maps of that. `is_taken` tells of names that no symbol of a functor may have.
 
-    Raises `PassFailedException` for code that is not followed.
+    `name_of` names atoms in functors, by default as the IR does. Raises `PassFailedException` for code that is not
+    followed.
     """
-    accesses = Accesses(region.body)
+    accesses = accesses or Accesses(region.body, dims_of(region))
     elements = Elements(accesses)
     _require_apart(elements)
     numbers = numbers_of(region.body)
@@ -28,8 +39,23 @@ def derive(region: MlOp, taken: Collection[str] = ()) -> tuple[Elements, list[De
         raise refusal(region, "the region writes no array from outside: a model in its place has no output")
     if not elements.read and not numbers:
         raise refusal(region, "the region reads nothing from outside: a model in its place has no input")
-    maps = Maps(elements, numbers, lambda atom: _name_of(elements.integers, atom), taken)
-    return elements, maps.maps
+    named = name_of or partial(_name_of, elements.integers)
+    return elements, Maps(elements, numbers, named, is_taken).maps
+
+
+DIMS = "hpacml.dims"
+"""The attribute of a region with the names of the dimensions of its function's arguments."""
+
+
+def dims_of(region: MlOp) -> Dims:
+    """The names of dimensions that the attribute of a region gives."""
+    names, around = region.attributes.get(DIMS), region.parent_block()
+    while around is not None and not isinstance(around.parent_op(), FuncOp):
+        around = None if (op := around.parent_op()) is None else op.parent_block()
+    if not isinstance(names, ArrayAttr) or around is None:
+        return {}
+    found = zip(around.args, cast("ArrayAttr[ArrayAttr[StringAttr]]", names), strict=False)
+    return {argument: [dim.data for dim in dims] for argument, dims in found}
 
 
 def _require_apart(elements: Elements) -> None:
