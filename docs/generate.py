@@ -55,8 +55,14 @@ def ir(stage: str) -> str:
     """The IR of the kernel in docs/smooth.py after a stage (`kernel`: before any)."""
     sys.path.insert(0, str(DOCS))
     from smooth import smooth
+    from xdsl.dialects.builtin import UnknownLoc
 
-    return _code("mlir", str(smooth.ir() if stage == "kernel" else smooth.ir(stage=stage)))
+    from hpacml.pipelines import run_passes
+
+    module = smooth.ir()
+    for op in module.walk():
+        op.location = UnknownLoc()  # call sites would have the path of this checkout
+    return _code("mlir", str(module if stage == "kernel" else run_passes(module, stage)))
 
 
 def c(what: str) -> str:

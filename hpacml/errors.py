@@ -50,6 +50,14 @@ class HpacmlError(Exception):
         return plain(super().__str__())
 
 
+def at_place(error: HpacmlError, place: str | None) -> HpacmlError:
+    """The error, which begins with a place in the source if one is known: `heat.py:3:4: `."""
+    text = Exception.__str__(error)
+    if place is not None and not text.startswith(f"{place}: "):
+        error.args = (f"{place}: {text}",)
+    return error
+
+
 class DirectiveError(HpacmlError):
     """A directive that cannot be parsed, or that contradicts itself.
 

@@ -1,5 +1,8 @@
 """The dialects, passes and targets that `xdsl-opt`, `xdsl-gui` and `hpacml-opt` get by the entry point."""
 
+import sys
+from pathlib import Path
+
 from xdsl.universe import Universe
 from xdsl.utils.target import Target
 
@@ -24,3 +27,8 @@ HPACML_UNIVERSE = Universe(
     all_passes=get_all_passes(),
     all_targets={"ptx": _ptx, "amdgcn": _amdgcn},
 )
+
+if Path(sys.argv[0]).name == "xdsl-opt":
+    from hpacml.tools.errors_of_xdsl_opt import shorten_errors
+
+    shorten_errors()

@@ -286,8 +286,8 @@ func.func @g(%a : memref<{extent}xf64>) {{
   func.return
 }}""")
     first, second = opt_error(str(tmp_path / "x.mlir")).splitlines()
-    assert first == f"hpacml-opt: {message}"
-    assert second.startswith('in the operation in @g at loc("heat.py":12:3): %in = "hpacml.map"(%a)')
+    assert first == f"hpacml-opt: heat.py:12:3: {message}"
+    assert second.startswith('in the operation in @g: %in = "hpacml.map"(%a)')
     assert len(second) < 300
 
 

@@ -109,3 +109,59 @@ def test_errors_of_passes_begin_with_the_place_in_the_source(text: str, message:
     module = Parser(pipelines.make_context(), text).parse_module()
     with pytest.raises(hpacml.HpacmlError, match=f"^{message}"):
         pipelines.run_passes(module)
+
+
+RUN_TIME = """
+hpacml.functor @point : [i, 0:1] = ([i])
+func.func @run(%t: memref<?xf64>, %u: memref<?xf64>, %n: index, %use: i1) {
+  %in = hpacml.map to @point(%t[0 : %n]) : memref<?xf64> -> !hpacml.mapping<?x1xf64> loc("heat.dsl":3:4)
+  %out = hpacml.map from @point(%u[0 : %n]) : memref<?xf64> -> !hpacml.mapping<?x1xf64> loc("heat.dsl":4:5)
+  hpacml.ml predicated(%use) in(%in : !hpacml.mapping<?x1xf64>) out(%out : !hpacml.mapping<?x1xf64>)
+    label "r" model "no.pt2" database "no/d.h5" {
+    "memref.copy"(%t, %u) : (memref<?xf64>, memref<?xf64>) -> ()
+  } loc("heat.dsl":5:6)
+  func.return
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("sizes", "n", "use", "message"),
+    [
+        ((4, 9), 5, False, r"^heat.dsl:3:4: in the map 'point\(t\[0 : \?\]\)': .* index 4 in dimension 0 of 't'"),
+        ((9, 4), 5, True, r"^heat.dsl:4:5: in the map 'point\(u\[0 : \?\]\)': "),
+        ((9, 9), 5, True, r"^heat.dsl:5:6: in the region 'r': .*no\.pt2"),
+        ((9, 9), 5, False, r"^heat.dsl:5:6: .*no/d\.h5"),
+    ],
+)
+def test_errors_at_run_time_begin_with_the_place_in_the_source(
+    sizes: tuple[int, int], n: int, use: bool, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    t, u = (np.zeros(size) for size in sizes)
+    with pytest.raises(hpacml.HpacmlError, match=message):
+        hpacml.compile(RUN_TIME, "run")(t, u, n, use)
+
+
+def test_a_module_that_only_differs_in_its_places_has_its_own_messages() -> None:
+    for file in ("heat.dsl", "cold.dsl"):
+        run = hpacml.compile(RUN_TIME.replace("heat.dsl", file), "run")
+        with pytest.raises(hpacml.MapError, match=f"^{file}:3:4: "):
+            run(np.zeros(4), np.zeros(9), 5, False)
+
+
+def test_a_model_that_fails_is_logged_with_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HPACML_ON_ERROR", "accurate")
+    hpacml.compile(RUN_TIME.replace('label "r"', 'label "logged"'), "run")(np.zeros(5), np.zeros(5), 5, True)
+    assert "heat.dsl:5:6: in the region 'logged': " in caplog.text
+
+
+def test_places_in_the_text_of_the_ir_are_for_the_compiler() -> None:
+    text = RUN_TIME.replace(' loc("heat.dsl":3:4)', "")
+    with pytest.raises(hpacml.MapError, match=r"^in the map 'point\(t\[0 : \?\]\)'"):
+        hpacml.compile(text, "run")(np.zeros(4), np.zeros(9), 5, False)
+    with pytest.raises(hpacml.CompileError, match=r"^<module>:4:3: the map's type is !hpacml.mapping<\?x2xf64>, but"):
+        hpacml.compile(text.replace("mapping<?x1xf64>", "mapping<?x2xf64>"), "run")

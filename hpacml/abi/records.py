@@ -63,11 +63,25 @@ class Site(ABC):
 
     def to_json(self) -> str:
         """The record, for `parse` of the same kind."""
-        return json.dumps({"kind": self.kind, **self._fields()})
+        return json.dumps(self._record())
 
     def to_strings(self) -> str:
         """The record for readers without a parser of JSON, as `strings` has it."""
-        return strings({"kind": self.kind, **self._fields()})
+        return strings(self._record())
+
+    def _record(self) -> Json:
+        return {"kind": self.kind, **self._fields()}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlacedSite(Site, ABC):
+    """A call site whose messages begin with its place in the source, `heat.py:3:4`, if that is known."""
+
+    place: str | None = None
+
+    def _record(self) -> Json:
+        record: Json = {"kind": self.kind, **self._fields()}
+        return record if self.place is None else {**record, "place": self.place}
 
 
 def strings(record: Json) -> str:
@@ -94,7 +108,7 @@ def _leaves(name: str, value: Any) -> Iterator[tuple[str, str]]:
 
 
 @dataclass(frozen=True, slots=True)
-class InferSite(Site):
+class InferSite(PlacedSite):
     """A call of `hpacml_infer`.
 
     `batch`: None for one model call, 0 for any rows per call, else the rows. `on_error`, `engine`: None for what the
@@ -135,6 +149,7 @@ class InferSite(Site):
             TensorType.parse(record["inputs"]),
             TensorType.parse(record["outputs"]),
             record["engine"],
+            place=record.get("place"),
         )
 
 
@@ -161,7 +176,7 @@ class ViewsSite(Site):
 
 
 @dataclass(frozen=True, slots=True)
-class SampleSite(Site):
+class SampleSite(PlacedSite):
     """A call of `hpacml_sample`."""
 
     kind = "sample"
@@ -175,11 +190,12 @@ class SampleSite(Site):
 
     @staticmethod
     def parse(record: Json) -> SampleSite:
-        return SampleSite(record["label"], Source.parse(record["database"]), Sampling.of(record["sample"]))
+        database, sample = Source.parse(record["database"]), Sampling.of(record["sample"])
+        return SampleSite(record["label"], database, sample, place=record.get("place"))
 
 
 @dataclass(frozen=True, slots=True)
-class CollectSite(Site):
+class CollectSite(PlacedSite):
     """A call of `hpacml_collect`. `sample` is None where all calls are collected; `units` are sorted by arrays.
 
     `truth` has the maps of the outputs where these are not those of the region, and `meta` the names of numbers.
@@ -227,11 +243,12 @@ class CollectSite(Site):
             tuple(sorted(record.get("units", {}).items())),
             tuple(record.get("meta", ())),
             tuple(record.get("truth", ())),
+            place=record.get("place"),
         )
 
 
 @dataclass(frozen=True, slots=True)
-class MapSite(Site):
+class MapSite(PlacedSite):
     """A call of `hpacml_check_map`, which passes the open numbers of the targets, and all `arrays` if there are any.
 
     `sharing`: the only doubt is whether arrays share memory. `indices`: some were found to be bad when they were used.
@@ -285,6 +302,7 @@ class MapSite(Site):
             record["sharing"],
             record["text"],
             record.get("indices", False),
+            place=record.get("place"),
         )
 
 
@@ -324,7 +342,7 @@ class RecordSite(Site):
 
 
 @dataclass(frozen=True, slots=True)
-class RefuseSite(Site):
+class RefuseSite(PlacedSite):
     """A call of `hpacml_refuse`."""
 
     kind = "refuse"
@@ -336,7 +354,7 @@ class RefuseSite(Site):
 
     @staticmethod
     def parse(record: Json) -> RefuseSite:
-        return RefuseSite(record["text"])
+        return RefuseSite(record["text"], place=record.get("place"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from xdsl.ir import Attribute, SSAValue
 from xdsl.utils.exceptions import VerifyException
 
 from hpacml.dialects.hpacml.attributes import dtype_name
+from hpacml.dialects.hpacml.locations import place
 from hpacml.dtypes import DTYPES
 from hpacml.embedding.memory import Memory
 from hpacml.errors import CompileError, MapError
@@ -21,7 +22,6 @@ from hpacml.frontend.python.annotations import ArrayParameter, Leaf, ScalarParam
 from hpacml.frontend.python.definition import Interface
 from hpacml.frontend.python.result_types import ArrayResult, Result
 from hpacml.frontend.python.types import ARRAY_DTYPES, BOOL, INT, ScalarType
-from hpacml.passes.common.located import place
 from hpacml.runtime.arrays.views import Layout, c_strides
 
 _NUMBERS = {"i8": "int8", "i16": "int16", "i32": "int32", "i64": "int64", "f32": "float32", "f64": "float64"}

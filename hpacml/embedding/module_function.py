@@ -97,9 +97,9 @@ def verified(module: ModuleOp | str) -> ModuleOp:
     """A copy of a module, which may be text. Raises `CompileError` if it does not parse or verify."""
     try:
         if isinstance(module, str):
-            from xdsl.parser import Parser
+            from hpacml.dialects.hpacml.locations import PlacingParser
 
-            copy = Parser(make_context(), module, "<module>").parse_module()
+            copy = PlacingParser(make_context(), module, "<module>").parse_module()
         else:
             copy = module.clone()
         copy.verify()

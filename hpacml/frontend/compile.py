@@ -111,7 +111,8 @@ def lower(make: Callable[[], ModuleOp], name: str, timing: bool, gpu: bool) -> L
 
     def work() -> Lowered:
         module, options = make(), (name, timing, gpu)
-        return _kept(repr((generic_text(module), options)), name, lambda: _run(module, *options))
+        made_of = generic_text(module), _places(module), options
+        return _kept(repr(made_of), name, lambda: _run(module, *options))
 
     return _deep(name, work)
 
@@ -119,6 +120,14 @@ def lower(make: Callable[[], ModuleOp], name: str, timing: bool, gpu: bool) -> L
 def lower_by(passes: Callable[[ModuleOp], ModuleOp], make: Callable[[], ModuleOp], name: str) -> Lowered:
     """Lower a module for the host by other passes. Raises what these raise, and `CompileError` and `MapError`."""
     return _deep(name, lambda: _lowered(passes, make(), name, False))
+
+
+def _places(module: ModuleOp) -> list[str | None]:
+    """Where what may fail at run time is in the source, which messages tell."""
+    from hpacml.dialects.hpacml.attributes import PREFIXES
+    from hpacml.dialects.hpacml.locations import written_location
+
+    return [written_location(op.location) for op in module.walk() if op.name.startswith(PREFIXES)]
 
 
 def _run(module: ModuleOp, name: str, timing: bool, gpu: bool) -> Lowered:

@@ -9,8 +9,8 @@ from xdsl.dialects.builtin import FileLineColLoc, IntAttr, LocationAttr, StringA
 from xdsl.ir import Operation
 from xdsl.utils.exceptions import DiagnosticException
 
+from hpacml.dialects.hpacml.locations import written
 from hpacml.errors import DirectiveError, HpacmlError, MapError
-from hpacml.passes.common.located import written
 from hpacml.pipelines import source_of
 
 Place = tuple[str, int, int] | LocationAttr

@@ -49,6 +49,7 @@ from hpacml.abi.records import (
 )
 from hpacml.abi.symbols import SYMBOLS, VERSION
 from hpacml.dialects.hpacml.attributes import dtype_name
+from hpacml.dialects.hpacml.locations import TextLoc, written_location
 from hpacml.dialects.hpacml.steps import BodyOp, CollectOp, InferOnViewsOp, InferOp, SampleOp
 from hpacml.dialects.hpacml_rt.device_flags import FlagDownOp, FlagOp
 from hpacml.dialects.hpacml_rt.map_checks import CheckMapOp, RefuseOp
@@ -208,6 +209,7 @@ class _Calls:
             op.sharing is not None,
             None if op.text is None else op.text.data,
             op.indices is not None,
+            place=_place(op),
         )
         builder = Builder(InsertPoint.before(op))
         true = builder.insert(arith.ConstantOp(IntegerAttr(-1, i1))).result
@@ -215,7 +217,7 @@ class _Calls:
         doubtful = Block()
         inner = Builder(InsertPoint.at_end(doubtful), op)
         if self.plain:
-            self._call(RefuseSite(f"in the map '{op.map_text}': {site.doubt}"), [], inner)
+            self._call(RefuseSite(f"in the map '{op.map_text}': {site.doubt}", place=_place(op)), [], inner)
         else:
             values = (*op.sizes, *op.bounds, *op.params)
             numbers = [inner.insert(arith.IndexCastOp(value, i64)).result for value in values]
@@ -225,7 +227,7 @@ class _Calls:
         Rewriter.erase_op(op)
 
     def refuse(self, op: RefuseOp) -> None:
-        self._call(RefuseSite(op.text.data), [], Builder(InsertPoint.before(op)))
+        self._call(RefuseSite(op.text.data, place=_place(op)), [], Builder(InsertPoint.before(op)))
         Rewriter.erase_op(op)
 
     def flag(self, op: FlagOp) -> None:
@@ -335,7 +337,12 @@ def _given(op: InferOp | InferOnViewsOp | SampleOp | CollectOp, kind: type[Site]
     sources = [field.name for field in fields(kind) if field.type == Source.__name__]
     others = op.properties.keys() - {*sources, *besides, AttrSizedOperandSegments.attribute_name}
     given = {name: _source(op.properties.get(name)) for name in sources}
-    return given | {name: _plain(op.properties[name]) for name in others}
+    return given | {name: _plain(op.properties[name]) for name in others} | {"place": _place(op)}
+
+
+def _place(op: Operation) -> str | None:
+    """The place in the source, for messages at run time. That in the text of the IR is none: it changes with passes."""
+    return None if isinstance(op.location, TextLoc) else written_location(op.location)
 
 
 def _source(attribute: Attribute | None) -> Source:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 from typing import TYPE_CHECKING
 
-from hpacml.errors import DeviceError, MapError
+from hpacml.errors import DeviceError, HpacmlError, MapError, at_place
 from hpacml.runtime import callbacks, frame, messages
 from hpacml.runtime.reports import instruments
 from hpacml.runtime.shim import require_stack
@@ -76,19 +76,31 @@ def infer_on_views(site: int, views: int, memory: int) -> bool:
     Returns False where compiled code does not do that, and nothing has been written; then `infer` is to follow.
     """
     require_stack()
-    return _inferences.at(site).on_views.run(_views.at(views), memory)
+    try:
+        return _inferences.at(site).on_views.run(_views.at(views), memory)
+    except HpacmlError as error:
+        at_place(error, _places.at(site))
+        raise
 
 
 def sample(site: int) -> bool:
     """Count a call of a site that would collect; return whether to collect it."""
     _leave_to_host("collecting")
-    return _samples.at(site).take()
+    try:
+        return _samples.at(site).take()
+    except HpacmlError as error:
+        at_place(error, _places.at(site))
+        raise
 
 
 def collect(site: int, tensors: int, milliseconds: float) -> None:
     """Append the tensors of a site and the time of its body to its database. Raises DatabaseError."""
     _leave_to_host("collecting")
-    _collections.at(site).run(tensors, milliseconds)
+    try:
+        _collections.at(site).run(tensors, milliseconds)
+    except HpacmlError as error:
+        at_place(error, _places.at(site))
+        raise
 
 
 def check_map(site: int, values: int, arrays: int) -> None:
@@ -97,7 +109,11 @@ def check_map(site: int, values: int, arrays: int) -> None:
     `values` points to 64-bit integers: the sizes of all arrays, the open numbers of all targets, the
     parameters. `arrays` points to pointers to the descriptors of the arrays, if the site has any.
     """
-    _map_checks.at(site).run(values, arrays)
+    try:
+        _map_checks.at(site).run(values, arrays)
+    except HpacmlError as error:
+        at_place(error, _places.at(site))
+        raise
 
 
 def call_body(index: int) -> None:
@@ -128,7 +144,7 @@ def _leave_to_host(what: str) -> None:
 
 def refuse(site: int) -> None:
     """Raise DeviceError: code of the host would access memory of the device."""
-    raise DeviceError(_refusals.at(site).text)
+    raise at_place(DeviceError(_refusals.at(site).text), _places.at(site))
 
 
 def refuse_sizes(site: int, given: int, wanted: int) -> None:
@@ -195,6 +211,7 @@ _views = Sites(_views_of_site)
 _samples = Sites(_sampling)
 _collections = Sites(_collection)
 _labels = Sites(lambda record: str(record["label"]))
+_places: Sites[str | None] = Sites(lambda record: record.get("place"))
 _refusals = Sites(_refusal)
 _size_refusals = Sites(_size_refusal)
 _map_checks = Sites(_map_check)

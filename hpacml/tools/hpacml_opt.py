@@ -19,6 +19,7 @@ from xdsl.utils.arg_spec import parse_pipeline
 from xdsl.utils.exceptions import ArgSpecParseError, DiagnosticException, ParseError
 from xdsl.xdsl_opt_main import xDSLOptMain
 
+from hpacml.dialects.hpacml.locations import PlacingParser
 from hpacml.errors import CompileError, HpacmlError, plain
 from hpacml.pipelines import GPU_STAGES, STAGES
 from hpacml.tools.refused_operation import describe
@@ -77,6 +78,16 @@ class HpacmlOptMain(xDSLOptMain):
     def register_all_frontends(self) -> None:
         super().register_all_frontends()
         self.available_frontends["py"] = self.parse_python
+        self.available_frontends["mlir"] = self.parse_mlir
+
+    def parse_chunk(self, chunk: IO[bytes], file_extension: str, start_offset: int = 0) -> ModuleOp | None:
+        self._first_line = start_offset + 1
+        return super().parse_chunk(chunk, file_extension, start_offset)
+
+    def parse_mlir(self, io: IO[bytes]) -> ModuleOp:
+        """A module, whose operations know their places in the text. Raises `ParseError`."""
+        parser = PlacingParser(self.ctx, io.read().decode(), self.get_input_name(), self._first_line)
+        return parser.parse_module(not self.args.no_implicit_module)
 
     def parse_python(self, io: IO[bytes]) -> ModuleOp:
         """All kernels of the input file, as one module. Raises `CompileError`."""

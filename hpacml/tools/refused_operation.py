@@ -5,28 +5,33 @@ from __future__ import annotations
 import traceback
 from io import StringIO
 
-from xdsl.dialects.builtin import UnknownLoc
 from xdsl.ir import Operation
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import DiagnosticException
+
+from hpacml.dialects.hpacml.locations import place
+from hpacml.passes.common.located import Refusal
 
 WIDTH = 200
 """The most characters of an operation that are shown."""
 
 
 def describe(error: DiagnosticException) -> str:
-    """The operation that an error is about, its function, and its location if it has one; or nothing."""
+    """The operation that an error is about, its function, and its place unless the error tells it; or nothing."""
     op = _operation(error)
     if op is None:
         return ""
     function = _symbol_around(op)
     inside = f" in @{function}" if function else ""
-    location = "" if isinstance(op.location, UnknownLoc) else f" at {op.location}"
-    return f"\nin the operation{inside}{location}: {_start(op)}"
+    where = place(op)
+    at = "" if str(error).startswith(where) else f" at {where.removesuffix(': ')}"
+    return f"\nin the operation{inside}{at}: {_start(op)}"
 
 
 def _operation(error: DiagnosticException) -> Operation | None:
-    """xDSL hands the operation to `emit_error`, and keeps only text of it in the error."""
+    """Errors of passes have it. xDSL hands it to `emit_error`, and keeps only text of it in the error."""
+    if isinstance(error, Refusal):
+        return error.operation
     for frame, _ in traceback.walk_tb(error.__traceback__):
         if frame.f_code is Operation.emit_error.__code__:
             op = frame.f_locals["self"]

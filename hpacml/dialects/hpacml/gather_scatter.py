@@ -6,12 +6,13 @@ from typing import cast
 
 from xdsl.dialects.builtin import MemRefType, NoneAttr, UnitAttr
 from xdsl.ir import SSAValue
-from xdsl.irdl import IRDLOperation, irdl_op_definition, operand_def, opt_prop_def, result_def, traits_def
+from xdsl.irdl import irdl_op_definition, operand_def, opt_prop_def, result_def, traits_def
 from xdsl.utils.exceptions import VerifyException
 
 from hpacml.dialects.hpacml.attributes import Direction, MappingType, known
 from hpacml.dialects.hpacml.bridge import MapOp
 from hpacml.dialects.hpacml.effects import READS_AND_WRITES, MakesItsResults
+from hpacml.dialects.hpacml.locations import PlacedOperation
 
 
 def verify_tensor(tensor: SSAValue, mapping: SSAValue) -> None:
@@ -26,7 +27,7 @@ def verify_tensor(tensor: SSAValue, mapping: SSAValue) -> None:
 
 
 @irdl_op_definition
-class TensorOp(IRDLOperation):
+class TensorOp(PlacedOperation):
     """
     The dense tensor of a map: memory of the map's shape, row-major, which lives to the end of the block.
 
@@ -62,7 +63,7 @@ class TensorOp(IRDLOperation):
 
 
 @irdl_op_definition
-class GatherOp(IRDLOperation):
+class GatherOp(PlacedOperation):
     """
     Read application memory through a map into a dense tensor.
 
@@ -88,7 +89,7 @@ class GatherOp(IRDLOperation):
 
 
 @irdl_op_definition
-class ScatterOp(IRDLOperation):
+class ScatterOp(PlacedOperation):
     """
     Write a dense tensor through a map into application memory.
 

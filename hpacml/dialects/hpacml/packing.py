@@ -15,7 +15,6 @@ from xdsl.dialects.builtin import DYNAMIC_INDEX, DenseArrayBase, IndexType, MemR
 from xdsl.ir import Operation, SSAValue
 from xdsl.irdl import (
     AttrSizedOperandSegments,
-    IRDLOperation,
     base,
     irdl_op_definition,
     operand_def,
@@ -31,6 +30,7 @@ from xdsl.utils.exceptions import VerifyException
 
 from hpacml.dialects.hpacml.attributes import INDEX_TYPES, IndirectType, dtype_name, known
 from hpacml.dialects.hpacml.effects import READS_AND_WRITES
+from hpacml.dialects.hpacml.locations import PlacedOperation
 
 View: TypeAlias = "MemRefType | IndirectType"
 WATCH = MemRefType(i32, [1])
@@ -45,7 +45,7 @@ def view_type(view: SSAValue) -> View:
 
 
 @irdl_op_definition
-class IndirectOp(IRDLOperation):
+class IndirectOp(PlacedOperation):
     """
     A view through index arrays: element `[k...]` is `rows[k..., index_1[k...], ..., index_n[k...]]`, where
     each index is read from a view of the same shape. A view that is watched skips elements whose indices lead outside.
@@ -123,7 +123,7 @@ def _verify_sums(view: SSAValue) -> None:
         raise VerifyException(f"nothing can be added to the truth values of a view of type {view.type}")
 
 
-class _OneView(IRDLOperation, ABC):
+class _OneView(PlacedOperation, ABC):
     view = operand_def(VIEW)
     tensor = operand_def(MemRefType)
     first = operand_def(IndexType())
@@ -196,7 +196,7 @@ class UnpackOp(_OneView):
             _verify_sums(self.view)
 
 
-class _AllViews(IRDLOperation, ABC):
+class _AllViews(PlacedOperation, ABC):
     views = var_operand_def(VIEW)
     tensor = operand_def(MemRefType)
     firsts = var_operand_def(IndexType())

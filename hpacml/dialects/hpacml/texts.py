@@ -24,6 +24,8 @@ from xdsl.parser import Parser
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import VerifyException
 
+from hpacml.dialects.hpacml.locations import PlacedOperation
+
 
 def as_text(attribute: Attribute) -> Attribute:
     """`attribute` with each string that the parser took for bytes as a `StringAttr`; bytes that are no UTF-8 stay."""
@@ -39,7 +41,7 @@ def as_text(attribute: Attribute) -> Attribute:
             return attribute
 
 
-class TextualOperation(IRDLOperation, ABC):
+class TextualOperation(PlacedOperation, ABC):
     """An operation whose string properties hold text, in custom and in generic form."""
 
     def __post_init__(self) -> None:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from xdsl.dialects.builtin import i1, i64
 from xdsl.ir import SSAValue
-from xdsl.irdl import IRDLOperation, irdl_op_definition, operand_def, result_def, traits_def
+from xdsl.irdl import irdl_op_definition, operand_def, result_def, traits_def
 
 from hpacml.dialects.hpacml.effects import READS_AND_WRITES, MakesItsResults
+from hpacml.dialects.hpacml.locations import PlacedOperation
 from hpacml.dialects.hpacml.packing import WATCH
 
 
 @irdl_op_definition
-class WatchOp(IRDLOperation):
+class WatchOp(PlacedOperation):
     """
     The memory of a watch, which is 0 until an index is found to be bad. On a GPU it is the flag of the call.
 
@@ -37,7 +38,7 @@ class WatchOp(IRDLOperation):
 
 
 @irdl_op_definition
-class BadIndexOp(IRDLOperation):
+class BadIndexOp(PlacedOperation):
     """
     Tell a watch of an index that lies outside of a dimension of `size` elements.
 
@@ -61,7 +62,7 @@ class BadIndexOp(IRDLOperation):
 
 
 @irdl_op_definition
-class NoneBadOp(IRDLOperation):
+class NoneBadOp(PlacedOperation):
     """
     Whether no index was found to be bad. On a GPU the host does not wait: see `hpacml_rt.flag_down`.
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from xdsl.dialects.builtin import ArrayAttr, IndexType, MemRefType, StringAttr, i1, i32, i64
 from xdsl.ir import SSAValue
-from xdsl.irdl import IRDLOperation, irdl_op_definition, operand_def, prop_def, result_def, traits_def
+from xdsl.irdl import irdl_op_definition, operand_def, prop_def, result_def, traits_def
 
 from hpacml.dialects.hpacml.effects import READS_AND_WRITES, MakesItsResults
+from hpacml.dialects.hpacml.locations import PlacedOperation
 from hpacml.dialects.hpacml.texts import TEXT, TEXTS, TextualOperation
 
 FLAG = MemRefType(i32, [1])
@@ -51,7 +52,7 @@ class FlagOp(TextualOperation):
 
 
 @irdl_op_definition
-class FlagDownOp(IRDLOperation):
+class FlagDownOp(PlacedOperation):
     """
     Whether a flag is down, as far as the host knows. It does not wait for the device (unless `HPACML_CHECK=sync` has it
     do so), and says yes; a flag that is found raised later is an error then.

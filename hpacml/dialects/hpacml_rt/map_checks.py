@@ -11,7 +11,6 @@ from xdsl.interfaces import HasCanonicalizationPatternsInterface
 from xdsl.ir import Operation, SSAValue
 from xdsl.irdl import (
     AttrSizedOperandSegments,
-    IRDLOperation,
     irdl_op_definition,
     operand_def,
     opt_operand_def,
@@ -28,6 +27,7 @@ from xdsl.utils.exceptions import VerifyException
 
 from hpacml.dialects.hpacml.attributes import INDEX_TYPES, DirectionAttr, MappingType, TargetAttr
 from hpacml.dialects.hpacml.effects import READS_AND_WRITES
+from hpacml.dialects.hpacml.locations import PlacedOperation
 from hpacml.dialects.hpacml.packing import VIEW, view_type
 from hpacml.dialects.hpacml.texts import TEXT, TEXTS, TextualOperation
 from hpacml.functors.targets import format_map, ranks
@@ -131,7 +131,7 @@ class RefuseOp(TextualOperation):
 
 
 @irdl_op_definition
-class CheckIndicesOp(IRDLOperation):
+class CheckIndicesOp(PlacedOperation):
     """
     Stop here unless the indices of a map lie inside the arrays that they index and, if it is a map that is
     written through, lead to different elements. Gathers and scatters do so themselves; this one comes before
@@ -163,7 +163,7 @@ class WritesCopy(MemoryEffect):
 
 
 @irdl_op_definition
-class InBoundsOp(IRDLOperation):
+class InBoundsOp(PlacedOperation):
     """
     Whether all elements of a view of an index array are indices of a dimension of `size` elements. With `copy` these
     are copied in the same sweep, so that what was looked at is there to be used.
@@ -198,7 +198,7 @@ class InBoundsOp(IRDLOperation):
 
 
 @irdl_op_definition
-class DistinctOp(IRDLOperation):
+class DistinctOp(PlacedOperation):
     """
     Whether no element is in two of the views, or twice in one. It writes to the elements, which are
     scratch memory of the shape of the array in question. With `in` it may write to all of this memory,

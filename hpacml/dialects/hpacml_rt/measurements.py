@@ -8,7 +8,6 @@ from xdsl.dialects.builtin import ArrayAttr, MemRefType, StringAttr, i64
 from xdsl.ir import SSAValue
 from xdsl.irdl import (
     AttrSizedOperandSegments,
-    IRDLOperation,
     irdl_op_definition,
     operand_def,
     prop_def,
@@ -20,6 +19,7 @@ from xdsl.traits import Pure
 from xdsl.utils.exceptions import VerifyException
 
 from hpacml.dialects.hpacml.effects import READS_AND_WRITES
+from hpacml.dialects.hpacml.locations import PlacedOperation
 from hpacml.dialects.hpacml.texts import TEXT, TextualOperation
 
 PATHS_TAKEN = ("infer", "collect", "body")
@@ -27,7 +27,7 @@ PATHS_TAKEN = ("infer", "collect", "body")
 
 
 @irdl_op_definition
-class NowOp(IRDLOperation):
+class NowOp(PlacedOperation):
     """
     A time stamp: nanoseconds of a monotonic clock.
 
@@ -49,7 +49,7 @@ class NowOp(IRDLOperation):
 
 
 @irdl_op_definition
-class CopiedOp(IRDLOperation):
+class CopiedOp(PlacedOperation):
     """
     How many bytes of a dense tensor are a copy: all, or none where it is the memory of one of the arrays that its
     map is of.

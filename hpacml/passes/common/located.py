@@ -8,10 +8,12 @@ from typing import TypeVar
 
 from xdsl import builder, rewriter
 from xdsl.dialects import arith
-from xdsl.dialects.builtin import FileLineColLoc, IndexType, IntegerAttr, LocationAttr, UnknownLoc
+from xdsl.dialects.builtin import IndexType, IntegerAttr, LocationAttr, UnknownLoc
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.rewriter import InsertPoint
 from xdsl.utils.exceptions import PassFailedException
+
+from hpacml.dialects.hpacml.locations import place
 
 OperationT = TypeVar("OperationT", bound=Operation)
 
@@ -61,22 +63,14 @@ def _locate(op: Operation, where: LocationAttr) -> None:
             each.location = where
 
 
-def refusal(op: Operation | Block, why: str) -> PassFailedException:
+class Refusal(PassFailedException):
+    """The error of a pass about an operation: its place in the source, if known, and why it is refused."""
+
+    def __init__(self, operation: Operation | None, why: str):
+        super().__init__(f"{place(operation)}{why}")
+        self.operation, self.why = operation, why
+
+
+def refusal(op: Operation | Block, why: str) -> Refusal:
     """The error of a pass about an operation, or the one around a block: first its place in the source, if known."""
-    around = op.parent_op() if isinstance(op, Block) else op
-    return PassFailedException(f"{place(around)}{why}")
-
-
-def place(op: Operation | None) -> str:
-    return "" if op is None else written(op.location)
-
-
-def written(where: LocationAttr) -> str:
-    """A location as errors begin with it, nothing if it is not known."""
-    match where:
-        case UnknownLoc():
-            return ""
-        case FileLineColLoc(filename=file, line=line, column=column):
-            return f"{file.data}:{line.data}:{column.data}: "
-        case other:
-            return f"{other}: "
+    return Refusal(op.parent_op() if isinstance(op, Block) else op, why)

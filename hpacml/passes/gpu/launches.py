@@ -12,13 +12,12 @@ from xdsl.dialects import arith, gpu, memref, scf
 from xdsl.dialects.builtin import IndexType, IntegerAttr, MemRefType, ModuleOp, StringAttr, SymbolRefAttr, i32, i64
 from xdsl.ir import Block, Operation, Region, SSAValue
 from xdsl.rewriter import InsertPoint
-from xdsl.utils.exceptions import PassFailedException
 
 from hpacml.functors.polynomials import Poly
 from hpacml.passes.common.bodies import origin_of
 from hpacml.passes.common.branching import where
 from hpacml.passes.common.index_arithmetic import IndexArithmetic
-from hpacml.passes.common.located import Builder, refusal
+from hpacml.passes.common.located import Builder, Refusal, refusal
 from hpacml.passes.common.regions import captured, function_of
 from hpacml.passes.common.sweeps import delinearize
 
@@ -48,7 +47,7 @@ def kind_of(kernel: str) -> Kind:
     return cast(Kind, kernel.rsplit("_", 2)[1])
 
 
-def no_kernel(op: Operation, why: str, place: str = "on a GPU") -> PassFailedException:
+def no_kernel(op: Operation, why: str, place: str = "on a GPU") -> Refusal:
     """The error for a parallel loop that cannot run in a `place`; `why` continues "it", as in "has a reduction"."""
     function = function_of(op).sym_name.data
     return refusal(op, f"a parallel loop (prange) of '{function}' cannot run {place}: it {why}")

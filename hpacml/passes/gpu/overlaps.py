@@ -75,7 +75,7 @@ def versions(loop: scf.ParallelOp) -> list[scf.ParallelOp]:
     if unknown is None:
         return [shared, apart]
     error = no_kernel(shared, no_size(unknown), "on a GPU for arrays that share memory")
-    Rewriter.replace_op(shared, RefuseOp(StringAttr(str(error))))
+    Rewriter.replace_op(shared, RefuseOp(StringAttr(error.why)))
     return [apart]
 
 

@@ -16,7 +16,7 @@ import torch
 from hpacml import environment
 from hpacml.abi.records import InferSite
 from hpacml.directives.map_texts import Maps
-from hpacml.errors import CompileError, HpacmlError, ModelError
+from hpacml.errors import CompileError, HpacmlError, ModelError, at_place
 from hpacml.runtime import checks, frame
 from hpacml.runtime.arrays.changes import require_in_place
 from hpacml.runtime.arrays.views import descriptor_bytes
@@ -117,6 +117,7 @@ class Inference:
             else:
                 self._run(pointers)
         except HpacmlError as error:
+            at_place(error, self._site.place)
             if (call := innermost()) is not None:
                 call.on_host = True
                 if call.capturing:

@@ -17,4 +17,4 @@ func.func @refused(%a: memref<?xf32>, %sizes: memref<?xindex>, %n: index) {
   func.return
 }
 
-// CHECK: hpacml-opt: a parallel loop (prange) of '{{.*}}' cannot run on a GPU: it has a local array 'local' whose size is not known before the loop: have all iterations make the largest, with a size computed of numbers and shapes
+// CHECK: hpacml-opt: {{.*}}convert-hpacml-to-gpu-refuses.mlir:11:5: a parallel loop (prange) of '{{.*}}' cannot run on a GPU: it has a local array 'local' whose size is not known before the loop: have all iterations make the largest, with a size computed of numbers and shapes

@@ -14,4 +14,4 @@ func.func @refused(%a: memref<?xf32>, %n: index) {
   func.return
 }
 
-// CHECK: hpacml-opt: a barrier stands between threads and a value that each has for itself: keep it in shared memory
+// CHECK: hpacml-opt: {{.*}}hpacml-gpu-to-loops-refuses.mlir:7:3: a barrier stands between threads and a value that each has for itself: keep it in shared memory

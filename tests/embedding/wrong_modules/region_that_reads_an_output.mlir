@@ -1,0 +1,12 @@
+// says: dsl.py:7:3: an input is mapped by a 'from' map
+
+hpacml.functor @f : [i] = ([i])
+
+func.func @k(%t: memref<9xf32>, %u: memref<9xf32>) {
+  %a = hpacml.map to @f(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
+  %b = hpacml.map from @f(%u[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
+  hpacml.ml infer in(%b : !hpacml.mapping<9xf32>) out(%b : !hpacml.mapping<9xf32>) label "r" {
+    "test.op"() : () -> ()
+  } loc("dsl.py":7:3)
+  func.return
+}

@@ -1,0 +1,13 @@
+// says: dsl.py:7:3: the original code of a region takes no arguments
+
+hpacml.functor @f : [i] = ([i])
+
+func.func @k(%t: memref<9xf32>, %u: memref<9xf32>) {
+  %a = hpacml.map to @f(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
+  %b = hpacml.map from @f(%u[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
+  hpacml.ml infer in(%a : !hpacml.mapping<9xf32>) out(%b : !hpacml.mapping<9xf32>) label "r" {
+  ^bb0(%x: f32):
+    "test.op"() : () -> ()
+  } loc("dsl.py":7:3)
+  func.return
+}

@@ -1,0 +1,12 @@
+// says: dsl.py:7:3: 2 numbers have the names dt, dt
+
+hpacml.functor @f : [i] = ([i])
+
+func.func @k(%t: memref<9xf32>, %u: memref<9xf32>, %x: f64) {
+  %a = hpacml.map to @f(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
+  %b = hpacml.map from @f(%u[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
+  hpacml.ml collect in(%a : !hpacml.mapping<9xf32>) out(%b : !hpacml.mapping<9xf32>) numbers(%x, %x) label "r" meta ["dt", "dt"] {
+    "test.op"() : () -> ()
+  } loc("dsl.py":7:3)
+  func.return
+}
