@@ -43,7 +43,9 @@ class FunctorTable:
             name = next(each for each in names if each not in self._symbols or self._is(each, functor))
         if name not in self._symbols:
             op = FunctorOp(name, functor)
-            Rewriter.insert_op(op, InsertPoint.at_start(self._module.body.block))
+            last = next((each for each in reversed(self._symbols.values()) if isinstance(each, FunctorOp)), None)
+            start = InsertPoint.at_start(self._module.body.block)
+            Rewriter.insert_op(op, start if last is None else InsertPoint.after(last))
             return op
         found = self._symbols[name]
         if isinstance(found, FunctorOp) and self._is(name, functor):

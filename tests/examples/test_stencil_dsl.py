@@ -201,3 +201,18 @@ def test_collects_trains_and_compares(tmp_path, monkeypatch):
     accurate, surrogate = (simulate(*start, steps=1, mode=mode, **PARAMS) for mode in ("accurate", "infer"))
     error, change = (max(abs(a - b).max() for a, b in zip(accurate, each, strict=True)) for each in (surrogate, start))
     assert 0 < error < 0.3 * change
+
+
+@pytest.mark.slow
+def test_the_notebook_runs(tmp_path, monkeypatch):
+    pytest.importorskip("marimo", reason="marimo is not installed: pip install 'hpacml[dev]'")
+    monkeypatch.setenv("HPACML_TRUST_FILE", str(tmp_path / "trusted"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    from examples.stencil_dsl.notebook import app
+
+    _, defined = app.run()
+    assert defined["equals_numpy"]
+    assert "hpacml.ml predicated" in defined["bridge"]
+    assert "wrong.stencil:8:23: there is no field 'w'" in defined["message"]
+    (_, accurate), (_, surrogate), (_, start) = (defined[name] for name in ("accurate", "surrogate", "start"))
+    assert 0 < abs(surrogate - accurate).max() < abs(start - accurate).max()

@@ -321,6 +321,20 @@ def test_existing_operations_become_a_region(tmp_path: Path, monkeypatch: pytest
         assert len(database["smooth"]) == 1
 
 
+def test_regions_without_maps_get_those_of_their_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    program = Program("t", "new")
+    first, end = program.build.index(1), program.build.size(program.t, 0) - 1
+    with program.build.ml_region("collect", "smooth", database="d.h5"):
+        program.smooth(first, end)
+    smooth = hpacml.compile(program.finish(), "run")
+    assert "([i - 1], [i + 1])" in str(smooth.ir("maps"))
+    smooth(np.arange(5.0), np.zeros(5))
+    hpacml.flush()
+    with hpacml.open_database("d.h5") as database:
+        assert np.array(database["smooth"].inputs[0])[0].tolist() == [[0, 2], [1, 3], [2, 4]]
+
+
 def test_beside_implicit_builders() -> None:
     program = Program("t", "new", "k")
     with ImplicitBuilder(program.build):
