@@ -74,6 +74,16 @@ def kernel(x: Line, w: Float64[np.ndarray, "3"], y: Line):
         (np.arange(9.0), np.array([1.0, 2.0, 3.0]), np.zeros(9)),
         ("tensor functor(kernel_in1: [j, 0:6] = ([j - 1 : j + 2], [0:3]))",),
     ),
+    "slices in place, all of which are read first": (
+        """
+def kernel(t: Line):
+    n = len(t)
+    REGION
+        t[1:-1] = 0.5 * (t[:-2] + t[2:])
+""",
+        (np.arange(9.0) ** 2,),
+        ("kernel_in: [i, 0:2] = ([i - 1], [i + 1])", "in(kernel_in(t[1 : n - 1])) out(kernel_out(t[1 : n - 1]))"),
+    ),
     "a recurrence": (
         """
 def kernel(s: Line, x: Line):

@@ -17,7 +17,7 @@ from hpacml.dialects.hpacml.attributes import PREFIXES
 from hpacml.functors.polynomials import Poly
 from hpacml.passes.common.located import refusal
 from hpacml.passes.common.runtime_calls import C_FUNCTIONS
-from hpacml.passes.derivation.conditions import condition_of, index_in, is_of_overlaps
+from hpacml.passes.derivation.conditions import condition_of, index_in
 from hpacml.passes.derivation.facts import ZERO
 from hpacml.passes.derivation.integers import LOOP, Chosen, Integer, Integers, Unknown
 from hpacml.passes.derivation.memory import LAYOUTS, Dims, Either, Memory, Own, Untold, View, rank_of
@@ -192,7 +192,12 @@ class Accesses:
     # -- accesses --------------------------------------------------------------------------------
 
     def _access(
-        self, op: Operation, is_store: bool, memory: SSAValue, indices: Sequence[Integer], staged: bool = False
+        self,
+        op: Operation,
+        is_store: bool,
+        memory: SSAValue,
+        indices: Sequence[Integer],
+        staged: SSAValue | Operation | None = None,
     ) -> None:
         match self.memory.of(memory):
             case Own(view):
@@ -206,13 +211,19 @@ class Accesses:
                     assumed = condition_of(condition, holds)
                     if Condition(assumed.of, not assumed.holds) not in self._conditions:
                         with self._under(assumed):
-                            is_staged = is_store and isinstance(self.memory.of(then), Own) and is_of_overlaps(condition)
-                            self._access(op, is_store, each, indices, staged or is_staged)
+                            is_staged = is_store and isinstance(self.memory.of(then), Own)
+                            self._access(op, is_store, each, indices, condition if is_staged else staged)
             case Untold(why):
                 raise refusal(op, f"{_what(op, memory)}: the array {why}. {ADVICE}")
 
     def _note(
-        self, op: Operation, is_store: bool, view: View, index: tuple[Integer, ...], staged: bool, is_own: bool = False
+        self,
+        op: Operation,
+        is_store: bool,
+        view: View,
+        index: tuple[Integer, ...],
+        staged: SSAValue | Operation | None,
+        is_own: bool = False,
     ) -> None:
         found = [each for each in index if isinstance(each, Poly)]
         if is_own and (len(found) < len(index) or any(loop.irregular for loop in self._loops)):
@@ -298,7 +309,9 @@ class Accesses:
             if touch.memory is not None and all(loop.trips != 0 for loop in self._loops):
                 at = [here + Poly.constant(offset) for here, offset in zip(indices, touch.offset, strict=True)]
                 self._count = now if touch.loaded_at is None else touch.loaded_at
-                self._access(touch.op, touch.is_store, touch.memory, at, touch.is_store and is_first)
+                self._access(
+                    touch.op, touch.is_store, touch.memory, at, touch.op if touch.is_store and is_first else None
+                )
         self._loops, self._count = outer, now
 
     def _call(self, op: func.CallOp) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from xdsl.dialects import affine, arith, func, memref, scf
 from xdsl.dialects.builtin import IndexType, IntegerType, MemRefType
@@ -11,6 +11,7 @@ from xdsl.transforms.canonicalization_patterns.utils import const_evaluate_opera
 
 from hpacml.functors.polynomials import Poly
 from hpacml.passes.common.located import refusal
+from hpacml.passes.derivation.facts import ONE
 from hpacml.passes.derivation.integers import Integers
 from hpacml.passes.derivation.nests import ADVICE, Access, Condition
 
@@ -23,11 +24,40 @@ def condition_of(value: SSAValue, holds: bool) -> Condition:
 
 
 def is_of_overlaps(condition: SSAValue) -> bool:
-    """Whether a condition is whether arrays overlap, as an assignment of whole arrays asks."""
+    """Whether a condition asks whether arrays overlap in memory, as an assignment of whole arrays does."""
     owner = condition.owner
-    if isinstance(owner, arith.OrIOp | arith.AndIOp):
-        return all(map(is_of_overlaps, owner.operands))
+    if isinstance(owner, arith.OrIOp):
+        return any(map(is_of_overlaps, owner.operands))
     return isinstance(owner, func.CallOp) and owner.callee.string_value().startswith("hpacml_meet_")
+
+
+def refuted(condition: SSAValue, integers: Integers) -> Iterator[list[Poly]]:
+    """What is known where a condition does not hold: of each list, one polynomial is not negative."""
+    owner = condition.owner
+    if isinstance(owner, arith.OrIOp):
+        for operand in owner.operands:
+            yield from refuted(operand, integers)
+        return
+    ways: list[Poly] = []
+    waiting = [condition]
+    while waiting:
+        owner = waiting.pop().owner
+        if isinstance(owner, arith.AndIOp):
+            waiting += owner.operands
+        elif isinstance(owner, arith.CmpiOp) and (way := _not_less(owner, integers)) is not None:
+            ways.append(way)
+        else:
+            return
+    yield ways
+
+
+def _not_less(compare: arith.CmpiOp, integers: Integers) -> Poly | None:
+    """What is not negative where one integer is not less than another, or not at most that."""
+    a, b = integers.of(compare.lhs), integers.of(compare.rhs)
+    predicate = compare.predicate.value.data
+    if not isinstance(a, Poly) or not isinstance(b, Poly) or predicate not in (2, 3):
+        return None
+    return a - b if predicate == 2 else a - b - ONE
 
 
 def index_in(of: SSAValue | Operation, integers: Integers, seen: set[object]) -> str | None:

@@ -8,10 +8,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import count
 
+from xdsl.ir import SSAValue
+
 from hpacml.functors.polynomials import Poly
 from hpacml.passes.common.located import refusal
 from hpacml.passes.derivation.accesses import Accesses
-from hpacml.passes.derivation.conditions import merged
+from hpacml.passes.derivation.conditions import is_of_overlaps, merged, refuted
 from hpacml.passes.derivation.facts import ONE, Facts, substitute
 from hpacml.passes.derivation.integers import LOOP, Unknown
 from hpacml.passes.derivation.nests import Access, Loop, trips_of
@@ -29,6 +31,7 @@ class Elements:
     def __init__(self, accesses: Accesses):
         self.integers = accesses.integers
         self._all = accesses.found
+        self._facts: dict[frozenset[Loop], Facts] = {}
         kept = merged(accesses.found)
         self.stores = [each for each in kept if each.is_store]
         """All stores, each in its own loops."""
@@ -40,11 +43,14 @@ class Elements:
 
     def facts(self, loops: Sequence[Loop] = ()) -> Facts:
         """What is known where these loops run: they do, and what is touched then in any case lies in its array."""
-        known = list(trips_of(loops))
-        for access in self._all:
-            if not access.conditions and all(loop in loops for loop in access.loops):
-                known += inside(access)
-        return self.integers.facts(known)
+        running = frozenset(loops)
+        if running not in self._facts:
+            known = list(trips_of(loops))
+            for access in self._all:
+                if not access.conditions and running.issuperset(access.loops):
+                    known += inside(access)
+            self._facts[running] = self.integers.facts(known)
+        return self._facts[running]
 
     def guards(self, access: Access, swept: Sequence[Loop] = ()) -> list[Loop]:
         """The loops that neither choose the element nor are swept over, and may make no trip where those do."""
@@ -91,15 +97,32 @@ class Elements:
     # -- read ------------------------------------------------------------------------------------
 
     def _read(self) -> list[Access]:
-        stores = [self.plain(each) for each in self.stores if not each.staged]
+        stores = list(map(self.plain, self.stores))
         found: list[Access] = []
         for load in map(self.plain, self._loads):
             parts = [load]
             for store in stores:
-                if store.array is load.array:
+                if store.array is load.array and not self._is_staged(load, store):
                     parts = self._before(load, store, parts)
             found += parts
         return found
+
+    def _is_staged(self, load: Access, store: Access) -> bool:
+        """Whether a store happens at once only where it has no element of a load, and else later."""
+        if not isinstance(store.staged, SSAValue):
+            return store.staged is not None
+        one, other = lines(load), lines(store)
+        if one is None or other is None:
+            return is_of_overlaps(store.staged)
+        facts = self.facts([loop for loop in load.loops if loop in store.loops])
+
+        def are_parted(known: Poly) -> bool:
+            more = facts.and_([self.integers.simplify(known, facts)])
+            return any(are_apart(a, b, more) for a, b in zip(one, other, strict=True))
+
+        return is_of_overlaps(store.staged) or any(
+            all(map(are_parted, ways)) for ways in refuted(store.staged, self.integers)
+        )
 
     def _before(self, load: Access, store: Access, parts: list[Access]) -> list[Access]:
         """What is left of the parts of a load without the elements that a store has written before."""

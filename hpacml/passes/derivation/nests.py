@@ -61,8 +61,8 @@ class Access:
     size: tuple[Integer, ...]
     is_own: bool = False
     """Whether it is of the region's own memory: nothing but what it tells about sizes counts."""
-    staged: bool = False
-    """Whether it is one of two ways of an assignment, of which the other one is the later."""
+    staged: SSAValue | Operation | None = None
+    """What has it happen at once: else it happens later, when all is loaded. The later one is another access."""
 
     @property
     def symbols(self) -> frozenset[str]:

@@ -90,10 +90,10 @@ class _Texts:
     def _map(self, derived: DerivedMap) -> str:
         stem = functor_name(self._region.label.data, derived.direction)
         text = str(derived.functor)
-        name = self._made_of.get(("functor", text))
+        name = self._made_of.get(("functor", stem, text))
         if name is None:
             name = self._free(stem)
-            self._made_of["functor", text] = name
+            self._made_of["functor", stem, text] = name
             self.made.functors.append(f"tensor functor({name}: {text})")
         guarded = guarded_dims(derived)
         targets: list[str] = []
