@@ -1,1 +1,1 @@
-"""The compiler for other compilers: functions of modules that they have made."""
+"""The compiler for others: functions of modules that compilers have made, and libraries for C and Fortran."""

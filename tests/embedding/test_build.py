@@ -2,6 +2,7 @@
 
 import ctypes
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -198,6 +199,8 @@ def test_a_program_in_c(tmp_path: Path, kind: str) -> None:
 
     flags = [f"-Wl,-rpath,{tmp_path}", *linker_flags(), "-lm"]
     run("cc", "-Wall", "-Wextra", "-Werror", "-o", "main", "main.c", output, *flags, cwd=tmp_path)
+    if shutil.which("c++"):
+        run("c++", "-Wall", "-Werror", "-fsyntax-only", "-include", "kernels.h", "-x", "c++", "/dev/null", cwd=tmp_path)
     expected = smooth.py_func(np.arange(20.0).reshape(4, 5) ** 2, np.zeros((4, 5)), 0.25, True, np.int32(3))
     assert run("./main", cwd=tmp_path).stdout == f"0 {expected:.17g}\n"
 

@@ -157,6 +157,34 @@ def test_models_and_errors(folder: Path) -> None:
     assert (stopped, again) == ("0 1", "0 1")
 
 
+FULL = """
+#include <signal.h>
+#include <sys/resource.h>
+int main(void) {
+    float new_[N * N] = {0};
+    printf("%d\\n", step(0, new_, false, NULL, "full.h5"));
+    printf("%d\\n", hpacml_stop());
+    struct rlimit limit = {64 << 10, 64 << 10};
+    signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &limit);
+    int failed = 0;
+    for (int call = 0; call < CALLS && failed == 0; call++) failed = step(call, new_, false, NULL, "full.h5");
+    if (failed == 0) failed = hpacml_stop();
+    printf("%d %s\\n", failed, hpacml_last_error());
+    return 0;
+}
+"""
+
+
+def test_what_cannot_be_written_is_a_status(folder: Path) -> None:
+    (folder / "full.h5").unlink(missing_ok=True)
+    first, stopped, failed = run(program(folder, "full", FULL), cwd=folder).stdout.splitlines()[:3]
+    assert (first, stopped) == ("0", "0")
+    assert failed.startswith("1 ")
+    assert "full.h5" in failed
+    assert len(hpacml.open_database(folder / "full.h5")["heat"]) >= 1
+
+
 THREADS = """
 static void *work(void *result) {
     float new_[N * N] = {0};
