@@ -38,7 +38,8 @@ class FunctionInterface(Interface):
         self._name = function.sym_name.data
         self._place = place(function)
         arguments = function.body.block.args
-        names = list(_names(arguments))
+        self.names = names = list(_names(arguments))
+        """The names of all arguments, in their order."""
         memory = Memory(function)
         self._accepted = {
             k: self._layouts(cast("MemRefType", type), f"argument '{name}'")

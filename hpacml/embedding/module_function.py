@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from xdsl.dialects.builtin import ModuleOp, UnitAttr
+from xdsl.dialects.builtin import IndexType, IntegerType, ModuleOp, UnitAttr
 from xdsl.dialects.func import FuncOp
+from xdsl.ir import SSAValue
 from xdsl.utils.exceptions import DiagnosticException, ParseError
 
+from hpacml.dialects.hpacml.control import MlOp
 from hpacml.embedding.affine import name_dimensions
 from hpacml.embedding.interface import FunctionInterface
 from hpacml.errors import CompileError, HpacmlError
@@ -17,8 +19,9 @@ from hpacml.frontend.compile import load, lower
 from hpacml.frontend.dispatch import Dispatcher
 from hpacml.frontend.placement import Machine, require_machine
 from hpacml.frontend.remembered import Code
+from hpacml.passes.derivation.pasting import Directives, Names, directives_of
 from hpacml.passes.hpacml_fold_subviews import HpacmlFoldSubviewsPass
-from hpacml.pipelines import make_context, run_passes
+from hpacml.pipelines import make_context, refusals, run_passes
 from hpacml.runtime.arrays.views import Layout
 from hpacml.runtime.fast_path import Callee
 from hpacml.runtime.reports.instruments import Instruments
@@ -45,6 +48,20 @@ class Function(Callee):
         module = self._module.clone()
         return module if stage is None else run_passes(module, stage)
 
+    def maps(self) -> str:
+        """The directives of the function's regions that their code tells, by the names of its arguments.
+
+        Lines of Python come first where a range needs a number that has no name. Raises `CompileError` for code that
+        `hpacml-infer-maps` refuses, and for arrays and numbers that are no arguments.
+        """
+        function = entry_of(self._module, self.name)
+        arguments: dict[SSAValue, str] = dict(zip(function.body.block.args, self._interface.names, strict=True))
+        integers = {name for value, name in arguments.items() if isinstance(value.type, IndexType | IntegerType)}
+        names = Names(arguments, set(arguments.values()).__contains__, integers.__contains__)
+        regions = [op for op in function.walk() if isinstance(op, MlOp)]
+        with refusals():
+            return "\n\n".join("\n".join(_written(each, directives_of(each, names))) for each in regions)
+
     def ptx(self, chip: str | None = None) -> str:
         """The PTX code of the module's gathers, scatters and parallel loops, as `kernel.ptx` has it."""
         from hpacml.backend.assembly import ptx
@@ -63,6 +80,11 @@ class Function(Callee):
 
     def __repr__(self) -> str:
         return f"<hpacml function {self.name}>"
+
+
+def _written(region: MlOp, made: Directives) -> list[str]:
+    functors = [f"tensor functor({functor})" for functor in made.functors]
+    return [*made.statements, *functors, f'ml({region.mode.data}) {made.mapped} label("{region.label.data}")']
 
 
 def compile(module: ModuleOp | str, name: str, target: Machine | None = None) -> Function:

@@ -152,3 +152,11 @@ def test_units_belong_to_arrays_of_the_inferred_maps() -> None:
     text = SMOOTH.replace('database "DATABASE"', 'units <tt: "K">')
     with pytest.raises(hpacml.CompileError, match=r"units are given of 'tt', .* these are of new, t, weight"):
         hpacml.compile(text, "smooth").ir("maps")
+
+
+def test_functions_of_modules_print_what_their_code_tells() -> None:
+    assert hpacml.compile(SMOOTH, "smooth").maps().splitlines() == [
+        "tensor functor(smooth_in: [i, 0:3] = ([i - 1], [i + 1], [i]))",
+        "tensor functor(smooth_out: [i, 0:1] = ([i]))",
+        'ml(collect) in(smooth_in(t[1 : n - 1], t[1 : n - 1], weight)) out(smooth_out(new[1 : n - 1])) label("smooth")',
+    ]

@@ -49,7 +49,7 @@ class Region:
         self._require_weak(made)
         maps = cast(MlDirective, parse(f"ml({self.directive.mode}{_condition(self.directive)}) {made.mapped}"))
         given = replace(self.directive, inputs=maps.inputs, outputs=maps.outputs, inouts=maps.inouts)
-        lines = [*made.statements, *(f'approx("{functor}")' for functor in made.functors)]
+        lines = [*made.statements, *(f'approx("tensor functor({functor})")' for functor in made.functors)]
         return "\n".join([f"# {self.place}", *lines, f'with approx("""{given.canonical}"""):'])
 
     @property

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from functools import reduce
 from typing import cast
 
-from xdsl.dialects import arith, memref
+from xdsl.dialects import arith, memref, scf
 from xdsl.dialects.builtin import AnyFloat, IndexType, IntegerType, MemRefType, bf16, f32, i64
-from xdsl.ir import Attribute, Operation, SSAValue
+from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.rewriter import InsertPoint
 from xdsl.traits import SymbolTable
 
@@ -207,9 +207,16 @@ class Building:
             raise refusal(self._region, f"the region depends on a number of the type {value.type}, which no map has")
         memory = self._builder.insert(memref.AllocOp.get(number.type, shape=[1])).memref
         memory.name_hint = value.name_hint
-        self._builder.insert(memref.StoreOp.get(number, memory, [self._constant(0)]))
+        self._fill(memory, number)
         self._memory.append(memory)
         return memory
+
+    def _fill(self, memory: SSAValue, number: SSAValue) -> None:
+        """Store a number by a parallel loop of one iteration, which is a kernel where memory is a GPU's."""
+        block = Block(arg_types=[IndexType()])
+        block.add_ops([memref.StoreOp.get(number, memory, [block.args[0]]), scf.ReduceOp()])
+        zero, one = self._constant(0), self._constant(1)
+        self._builder.insert(scf.ParallelOp([zero], [one], [one], Region(block)))
 
     def _as_element(self, value: SSAValue, beside: Attribute | None) -> SSAValue:
         """A number as a float of the type `beside`, if that is one, and else as it is."""

@@ -94,7 +94,7 @@ class _Texts:
         if name is None:
             name = self._free(stem)
             self._made_of["functor", stem, text] = name
-            self.made.functors.append(f"tensor functor({name}: {text})")
+            self.made.functors.append(f"{name}: {text}")
         guarded = guarded_dims(derived)
         targets: list[str] = []
         for k, target in enumerate(derived.targets):
@@ -114,7 +114,8 @@ class _Texts:
             distance = self._text(span.stop - span.start)
             whole = f"({distance}) * {runs}" if " " in distance else f"{distance} * {runs}"
             stop = self._statement("end", whole if start == "0" else f"{start} + {whole}")
-        return f"{start}:{stop}" + ("" if span.step == 1 else f":{span.step}")
+        parts = [start, stop, *([] if span.step == 1 else [str(span.step)])]
+        return (" : " if any(" " in part for part in parts) else ":").join(parts)
 
     def _from_zero(self, poly: Poly) -> str:
         """A number, or 0 if that is negative."""

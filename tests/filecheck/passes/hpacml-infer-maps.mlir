@@ -57,7 +57,8 @@ func.func @windows(%x: memref<?xf32>, %w: memref<3xf32>, %y: memref<?xf32>, %n: 
 // CHECK-DAG:     hpacml.functor @windows_out : [i, 0:1] = ([i])
 // CHECK:         %scale_1 = arith.truncf %scale : f64 to f32
 // CHECK:         %scale_2 = memref.alloc() : memref<1xf32>
-// CHECK:         memref.store %scale_1, %scale_2
+// CHECK:         "scf.parallel"
+// CHECK:           memref.store %scale_1, %scale_2
 // CHECK:         %in = hpacml.map to @windows_in(%x[0 : %n], %w[0 : 3], %scale_2[0 : 1])
 // CHECK:         hpacml.ml collect
 // CHECK:         memref.dealloc %scale_2
