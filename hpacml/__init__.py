@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from hpacml.frontend.region import region
     from hpacml.runtime.databases.reader import open_database
     from hpacml.runtime.databases.writer import flush
+    from hpacml.runtime.differentiation import differentiable
     from hpacml.runtime.gpu.transfers import unchanged
     from hpacml.runtime.models.fallback import fallbacks
     from hpacml.runtime.models.layers import Normalize, Residual
@@ -56,6 +57,7 @@ __all__ = [
     "approx",
     "build",
     "compile",
+    "differentiable",
     "evaluate",
     "fallbacks",
     "flush",
@@ -81,6 +83,7 @@ _LAZY = {
     "functor": "hpacml.frontend.functor",
     "kernel": "hpacml.frontend.kernel",
     "region": "hpacml.frontend.region",
+    "differentiable": "hpacml.runtime.differentiation",
     "flush": "hpacml.runtime.databases.writer",
     "open_database": "hpacml.runtime.databases.reader",
     "fallbacks": "hpacml.runtime.models.fallback",

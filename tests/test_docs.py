@@ -19,7 +19,9 @@ PATH = re.compile(r"`([\w./-]+(?:\.(?:py|ll|lark|md|h|mlir)|/))(?:::([\w.]+))?`"
 LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)")
 
 
-@pytest.mark.parametrize("page", ["databases", "directives", "embedding", "evaluate", "networks", "report", "training"])
+@pytest.mark.parametrize(
+    "page", ["databases", "directives", "embedding", "evaluate", "gradients", "networks", "report", "training"]
+)
 def test_examples(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / f"{page}.md").read_text(), re.DOTALL)
     path = tmp_path / f"{page}.py"  # a file, since kernels need their source

@@ -14,10 +14,10 @@ from torch.autograd import Function
 
 from hpacml.errors import MapError
 from hpacml.frontend.bound_map import BoundMap
-from hpacml.frontend.derivatives import is_float, takes_part
 from hpacml.frontend.linear_map import LinearMap, Tensors, ordinary, plain
 from hpacml.functors.application import Way
 from hpacml.runtime.arrays.protocols import is_tensor
+from hpacml.runtime.differentiation import is_float, takes_part
 from hpacml.runtime.gpu.devices import Device
 
 

@@ -23,6 +23,7 @@ from hpacml.frontend.python.types import ScalarType
 from hpacml.frontend.remembered import Code
 from hpacml.frontend.returning import Read, reader
 from hpacml.locks import Order, lock
+from hpacml.runtime import differentiation
 from hpacml.runtime.arrays.changes import note_writes
 from hpacml.runtime.arrays.protocols import array_view
 from hpacml.runtime.arrays.views import ArrayView, Layout, descriptor, layout_of
@@ -246,7 +247,10 @@ class Dispatcher:
         self._open_for = code, tracers.untraced_calls
         if isinstance(code.run, Function) and isinstance(self._kernel, Callee):
             names = () if code.unchanged is None else ((code.unchanged, True),)
-            same = Conditions(((vars(instruments), "current", chosen),), names)
+            entries: list[tuple[Mapping[str, Any], str, object]] = [(vars(instruments), "current", chosen)]
+            if self._framed:  # it may infer
+                entries.append((vars(differentiation), "inside", None))
+            same = Conditions(entries, names)
             fastcall.open(self._kernel, code.run, signature, tracers.untraced_calls + same)
 
     # -- errors ----------------------------------------------------------------------------------

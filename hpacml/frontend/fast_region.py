@@ -9,6 +9,7 @@ import numpy as np
 
 from hpacml.frontend import tracers
 from hpacml.frontend.forms import Forms, known_array
+from hpacml.runtime import differentiation
 from hpacml.runtime.arrays.views import ArrayView
 from hpacml.runtime.entry import Function
 from hpacml.runtime.fast_frame import FrameForm, Place
@@ -71,7 +72,8 @@ class FastRegion:
         defaults = {name: value for name, value in call.values.items() if name not in given}
         frame = FrameForm({name: k for k, name in enumerate(given)}, defaults, self._paths, places, self._body)
         signature = Signature(len(given), taken, constants=[*enumerate(call.numbers, len(slots))], frame=frame)
-        conditions = tracers.untraced_calls + Conditions(((vars(instruments), "current", instruments.current),))
+        same = ((vars(instruments), "current", instruments.current), (vars(differentiation), "inside", None))
+        conditions = tracers.untraced_calls + Conditions(same)
         if (found := caller(call.run, signature, conditions)) is not None:
             self._forms.open[len(call.args)] = found
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hpacml.directives.parser import parse_application_targets, parse_functor, require_text
 from hpacml.directives.syntax import FunctorDirective
 from hpacml.errors import MapError
-from hpacml.frontend import derivatives, operators, tracers
+from hpacml.frontend import operators, tracers
 from hpacml.frontend.bound_map import BoundMap, Sweep, bind, common_dtype, module_of
 from hpacml.frontend.forms import Form, Forms, known_array
 from hpacml.frontend.maps import AppliedFunctor, integers_of, symbolic_shape
@@ -23,6 +23,7 @@ from hpacml.frontend.placement import (
 )
 from hpacml.frontend.recurring import Recurring
 from hpacml.functors.application import Way
+from hpacml.runtime import differentiation
 from hpacml.runtime.arrays.buffers import empty
 from hpacml.runtime.arrays.changes import note_writes
 from hpacml.runtime.arrays.protocols import array_view
@@ -103,7 +104,7 @@ class TensorFunctor:
         if operators.records([*names.values(), out], tracers.tracer()):
             define_operators()
             return operators.gather(self, targets, out, unchecked, names)
-        if derivatives.wanted(names.values()):
+        if differentiation.wanted(names.values()):
             from hpacml.frontend import autograd
 
             return autograd.gather(self, targets, out, unchecked, names)
@@ -144,7 +145,7 @@ class TensorFunctor:
             define_operators()
             operators.scatter(self, tensor, targets, unchecked, names)
             return
-        if derivatives.wanted([*names.values(), tensor]):
+        if differentiation.wanted([*names.values(), tensor]):
             from hpacml.frontend import autograd
 
             autograd.scatter(self, tensor, targets, unchecked, names)

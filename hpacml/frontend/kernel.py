@@ -17,11 +17,13 @@ from hpacml.frontend.decorated import Decorated, inside
 from hpacml.frontend.placement import MACHINES, Machine
 from hpacml.frontend.python.definition import NO_CONSTANTS, THERE, Definition
 from hpacml.frontend.python.source import Source
+from hpacml.runtime import differentiation
 from hpacml.runtime.fast_path import Callee
 
 if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp
 
+    from hpacml.frontend.kernel_as_region import KernelAsRegion
     from hpacml.frontend.python.compiler import Compiled
 
 
@@ -81,9 +83,17 @@ class Kernel(Callee, Decorated, Definition, Generic[P, R]):
     @tracers.untraced
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         try:
+            if differentiation.inside is not None and differentiation.is_recording():
+                return self._recorded(args, kwargs, lambda: self._dispatcher(args, kwargs))
             return cast(R, self._dispatcher(args, kwargs))
         except HpacmlError as error:
             raise error.with_traceback(None)  # noqa: B904 (the same error, without the compiler's frames)
+
+    @functools.cached_property
+    def _recorded(self) -> KernelAsRegion:
+        from hpacml.frontend.kernel_as_region import KernelAsRegion
+
+        return KernelAsRegion(self)
 
     def ir(
         self,

@@ -35,6 +35,7 @@ from hpacml.frontend.placement import Machine, device_of, on_host, require_machi
 from hpacml.frontend.scope import READS, Keyword, Scope, check_units
 from hpacml.frontend.sources import views_of
 from hpacml.frontend.unfinished import require_finished
+from hpacml.runtime import differentiation
 from hpacml.runtime.arrays.changes import note_writes, require_in_place
 from hpacml.runtime.arrays.views import ArrayView, layout_of
 from hpacml.runtime.entry import call
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp
     from xdsl.ir import SSAValue
 
+    from hpacml.frontend.recorded_call import RecordedCall
     from hpacml.functors.application import Way
     from hpacml.functors.boxes import Box
     from hpacml.runtime.databases.origins import Origin
@@ -189,9 +191,10 @@ class Region(Decorated, Generic[P, R]):
             returned.append(result)
 
         active, infers = self._decided or self._decide(bound)
+        recorder = self._recorder(bound) if infers and differentiation.is_recording() else None
         if active and not infers and self._outputs.of_interest:
             body = self._outputs.around(body, bound.values)
-        frame = Frame(bound.values, [body], self._paths, (bound.plan.arrays, bound.views))
+        frame = Frame(bound.values, [body], self._paths, (bound.plan.arrays, bound.views), recorder=recorder)
         if infers:
             note_writes(bound.views, bound.plan.written)
         scalars: list[float] = [*bound.numbers, *bound.conditions]
@@ -204,6 +207,8 @@ class Region(Decorated, Generic[P, R]):
             run = self._function(bound, None)
             with frame:
                 call(run, bound.views, *scalars)
+            if recorder is not None:
+                recorder.finish()
             if infers and not kwargs:
                 self._note(bound, args, run)
         else:
@@ -214,6 +219,19 @@ class Region(Decorated, Generic[P, R]):
             work = Work(device, frame, bound.views, bound.plan.written, (run, *scalars), self._boxes(bound))
             self._offload.run(work, lambda views: call(run, views, *scalars))
         return returned[0] if returned else None
+
+    def infers(self, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Whether a call with these arguments runs the model. Raises `MapError` if they do not fit."""
+        return (self._decided or self._decide(self._bind(args, kwargs)))[1]
+
+    def _recorder(self, bound: _Call) -> RecordedCall:
+        """What records an inference for derivatives. Raises `MapError` for arrays that cannot take part."""
+        from hpacml.frontend.recorded_call import RecordedCall
+
+        def of(*keywords: Keyword) -> list[AppliedFunctor]:
+            return [each for wanted in keywords for keyword, each in bound.plan.maps if keyword == wanted]
+
+        return RecordedCall(self.py_func.__name__, of("in", "inout"), of("out", "inout"), bound.values)
 
     def _run_body(self, *args: P.args, **kwargs: P.kwargs) -> tuple[R]:
         result = self.py_func(*args, **kwargs)
@@ -360,11 +378,23 @@ class Region(Decorated, Generic[P, R]):
             values = {**values, **{each.path: each.value(values) for each in self._attributes}}
         integers = integers_of(values)
         plan = self._plan(tuple(integers))
-        arrays, written = plan.arrays, plan.written
-        views = views_of(arrays, values, written, plan.single, plan.elements)
+        arrays = plan.arrays
+        views = self._views(plan, values)
         numbers = numbers_of(plan.numbers, values, arrays, views)
         numbers += [integers[name] for name in plan.params]
         return _Call(plan, values, views, numbers, [] if self._decided else self._conditions(values))
+
+    def _views(self, plan: _Plan, values: Mapping[str, object]) -> list[ArrayView]:
+        """The memory of the arrays; also of tensors that need gradients where these are recorded."""
+        if not differentiation.is_recording():
+            return views_of(plan.arrays, values, plan.written, plan.single, plan.elements)
+        from hpacml.frontend.recorded_call import plain_values
+
+        plain = plain_values(values, plan.arrays)
+        views = views_of(plan.arrays, plain, plan.written, plan.single, plan.elements)
+        for name, view in zip(plan.arrays, views, strict=True):
+            view.owner = values[name] if view.owner is plain[name] else view.owner
+        return views
 
     def _conditions(self, values: Mapping[str, object]) -> list[bool]:
         """The values of the conditions. If `if` is false the other is not evaluated, because it may be invalid."""

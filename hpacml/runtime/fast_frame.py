@@ -51,6 +51,7 @@ class FastFrame:
     __slots__ = ("_form", "_given", "_slots", "returned")
 
     gpu = None
+    recorder = None
 
     def __init__(self, form: FrameForm, slots: int, *given: Any) -> None:
         self._form, self._slots, self._given = form, slots, given

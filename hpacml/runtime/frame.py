@@ -15,6 +15,7 @@ from hpacml.errors import HpacmlError
 if TYPE_CHECKING:
     from hpacml.runtime.arrays.views import ArrayView
     from hpacml.runtime.databases.origins import Origin
+    from hpacml.runtime.differentiation import Recorder
 
 
 def is_path(value: object) -> TypeGuard[str | os.PathLike[str]]:
@@ -71,7 +72,8 @@ class DeviceCall(Protocol):
 
 class CallFrame(Protocol):
     """What is known of a call: the `bodies` that compiled code calls by index, its `paths`, the names and the views of
-    its `arrays`, where a model may be Python, and its call on a GPU, None on the host.
+    its `arrays`, where a model may be Python, its call on a GPU, None on the host, and what records its inference for
+    derivatives, None if nothing does.
     """
 
     @property
@@ -82,6 +84,8 @@ class CallFrame(Protocol):
     def arrays(self) -> tuple[Sequence[str], Sequence[ArrayView]]: ...
     @property
     def gpu(self) -> DeviceCall | None: ...
+    @property
+    def recorder(self) -> Recorder | None: ...
 
     def argument(self, name: str) -> object:
         """The opaque argument of this name."""
@@ -104,6 +108,7 @@ class Frame:
     paths: Paths = field(default_factory=Paths)
     arrays: tuple[Sequence[str], Sequence[ArrayView]] = ((), ())
     gpu: DeviceCall | None = None
+    recorder: Recorder | None = None
 
     def argument(self, name: str) -> object:
         return self.arguments[name]
@@ -166,6 +171,11 @@ def current() -> CallFrame:
 def arrays() -> tuple[Sequence[str], Sequence[ArrayView]]:
     """The arrays of the innermost frame of this thread, none outside of any."""
     return _calls.frames[-1].arrays if _calls.frames else ((), ())
+
+
+def recorder() -> Recorder | None:
+    """What records the inference of the innermost frame of this thread, None if nothing does."""
+    return _calls.frames[-1].recorder if _calls.frames else None
 
 
 def is_in_place() -> bool:

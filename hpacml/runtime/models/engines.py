@@ -55,6 +55,15 @@ class Engines:
         self._note("compiled")
         return result
 
+    def leave_to_torch(self, model: Model) -> None:
+        """Note that Torch computes the model for its derivatives. Raises CompileError where the region wants others."""
+        if self._engine() == "compiled":
+            raise CompileError(
+                f"the region '{self._label}' wants its network compiled, and compiled code of {model.name} has no "
+                "derivatives: leave out engine(compiled), or write engine(torch)"
+            )
+        self._note("Torch", "its derivatives are recorded")
+
     def on_views(self, model: Model, views: Views, points: int, pointers: int) -> bool:
         """Compute the model from views of so many points to views by compiled code.
 

@@ -17,9 +17,10 @@ from hpacml import environment
 from hpacml.abi.records import InferSite
 from hpacml.directives.map_texts import Maps
 from hpacml.errors import CompileError, HpacmlError, ModelError, at_place
-from hpacml.runtime import checks, frame
+from hpacml.runtime import checks, differentiation, frame
 from hpacml.runtime.arrays.changes import require_in_place
 from hpacml.runtime.arrays.views import descriptor_bytes
+from hpacml.runtime.differentiation import takes_part
 from hpacml.runtime.fastcall import contents
 from hpacml.runtime.gpu.device_call import innermost
 from hpacml.runtime.models import fallback
@@ -35,6 +36,7 @@ from hpacml.runtime.reports import instruments
 from hpacml.runtime.sites import find, why_none
 
 if TYPE_CHECKING:
+    from hpacml.runtime.differentiation import Recorder
     from hpacml.runtime.gpu.device_call import Call
 
 POINTS = 4096
@@ -153,6 +155,9 @@ class Inference:
             self._note_use(call, model, lent.inputs, lent.nothing_to_do)
         if lent.nothing_to_do:
             return False
+        if differentiation.inside is not None and (recorder := frame.recorder()) is not None:
+            self._infer_recorded(recorder, model, int(batch), lent)
+            return False
         is_finite = "finite" in checks.chosen()
         result = self._engines.compute(model, lent, call is not None, is_finite)
         if result is not None:
@@ -187,6 +192,39 @@ class Inference:
         finally:
             _set_grad_enabled(mode)
         return seen
+
+    def _infer_recorded(self, recorder: Recorder, model: Model, dim: int, lent: Lent) -> None:
+        """Run the model by Torch, of tensors of its own, and have its derivatives recorded. Raises ModelError.
+
+        Dimension `dim` is the first one that the region has.
+        """
+        self._engines.leave_to_torch(model)
+        own = [x.clone() for x in lent.inputs]
+        inputs = recorder.inputs([x.squeeze(0) for x in own] if dim else own)
+        loan = Loan([x.unsqueeze(0) for x in inputs] if dim else inputs, _as_it_is)
+        if self._site.batch is None:
+            results = self._results(model, loan, lent.targets, lent.extents)
+        else:
+            results = self._batches(self._site.batch, model, loan, lent, dim)
+        if "finite" in checks.chosen():
+            self._require_finite(model, results, dim)
+        if model.network.runs_code is not None or is_watched():
+            require_in_place(*frame.arrays(), f"the model {model.name}")
+        count = len(lent.targets)
+        outputs = [_joined([output for _, output in results[n::count]], dim) for n in range(count)]
+        self._require_derivatives(model, inputs, outputs)
+        for target, result in results:
+            self._write(target, result.detach())
+        recorder.returns([y.squeeze(0) for y in outputs] if dim else outputs)
+
+    def _require_derivatives(
+        self, model: Model, inputs: Sequence[torch.Tensor], outputs: Sequence[torch.Tensor]
+    ) -> None:
+        """Raise ModelError for a model whose derivatives are lost."""
+        module = None if model.network.module is None else model.network.module()
+        parameters = () if module is None else module.parameters()
+        if any(map(takes_part, (*inputs, *parameters))) and not any(map(takes_part, outputs)):
+            raise self._misfits.without_derivatives(model)
 
     def _write(self, target: torch.Tensor, result: torch.Tensor) -> None:
         """Write a result to its target, which converts it to the dtype of that."""
@@ -349,6 +387,14 @@ class Inference:
                 row += target.shape[dim] if target.dim() > dim else 0
             if count:
                 raise self._misfits.not_finite(model, number, count, first)
+
+
+def _as_it_is(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor
+
+
+def _joined(parts: Sequence[torch.Tensor], dim: int) -> torch.Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim)
 
 
 def _dense(output: torch.Tensor) -> tuple[torch.Tensor, tuple[int, int]] | None:

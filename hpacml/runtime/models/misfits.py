@@ -52,6 +52,15 @@ class Misfits:
             "or give the region those maps; if both mean the same to it, save it with maps=... of this region"
         )
 
+    def without_derivatives(self, model: Model) -> ModelError:
+        """For a model of whose outputs Torch knows no derivatives, although something in it has them."""
+        return ModelError(
+            f"the model {model.name} of {self._region} has no gradient: Torch does not know how its outputs depend on "
+            "its inputs and parameters. It detaches them, computes under torch.no_grad() or outside of Torch, takes "
+            "derivatives without create_graph=True, or is compiled, as AOTInductor's packages are: change that, or "
+            "call the region outside of hpacml.differentiable(), or under torch.no_grad()"
+        )
+
     def element_type(self, model: Model, number: int, maps: Maps) -> ModelError:
         """For a model that was trained with elements of another kind in map `number` of the region."""
         from hpacml.directives.recorded import read_map

@@ -11,7 +11,7 @@ import torch
 
 from hpacml.abi.records import TensorType, ViewsSite
 from hpacml.errors import HpacmlError
-from hpacml.runtime import checks
+from hpacml.runtime import checks, differentiation, frame
 from hpacml.runtime.arrays.views import descriptor_bytes, extent, view_of_descriptor
 from hpacml.runtime.fastcall import contents
 from hpacml.runtime.gpu.device_call import innermost
@@ -66,6 +66,8 @@ class OnViews:
         """Fill the outputs; `pointers` points to pointers to descriptors, inputs first. Returns whether it did."""
         is_plain = instruments.current is instruments.OFF and innermost() is None and not checks.chosen()
         if not is_plain or torch.is_inference_mode_enabled():
+            return False
+        if differentiation.inside is not None and frame.recorder() is not None:
             return False
         try:
             if self._engines.is_torch_expected():
