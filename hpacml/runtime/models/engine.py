@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from hpacml.runtime import openmp
-from hpacml.runtime.arrays.views import Words, moved, words_at
+from hpacml.runtime.arrays.views import ArrayView, Words, is_packed, moved, words_at
 from hpacml.runtime.models.described import NotDescribed
 from hpacml.runtime.models.network import InputType
 from hpacml.runtime.models.network_code import Views
@@ -32,17 +32,17 @@ class Engine:
         self._reason: str | None = None
         """Why a module that never changes is not compiled."""
 
-    def run(self, x: torch.Tensor, y: torch.Tensor) -> None:
-        """Fill a dense tensor with what the module makes of another.
+    def run(self, x: ArrayView, y: ArrayView) -> None:
+        """Fill a tensor's memory with what the module makes of another's.
 
         The features of `x` are its last dimension, or its last ones where they are an image.
         Raises NotDescribed, and has written nothing then, for what compiled code does not compute.
         """
-        if not x.is_contiguous() or not y.is_contiguous():
+        if not is_packed(x) or not is_packed(y):
             raise NotDescribed("its arrays are not packed")
         known = self._look()
         code, x_words, y_words = known.code_for(x, y)
-        views = moved(x_words, x.data_ptr()), moved(y_words, y.data_ptr())
+        views = moved(x_words, x.address), moved(y_words, y.address)
         self._compute(known, code, views, x_words[3])
 
     def run_on_views(self, views: Views, points: int, pointers: int) -> None:

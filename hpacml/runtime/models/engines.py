@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 
 from hpacml import environment
 from hpacml.clauses import ENGINES
 from hpacml.errors import CompileError
+from hpacml.runtime.arrays.views import tensor_view
 from hpacml.runtime.models.described import NotDescribed
 from hpacml.runtime.models.engine import Engine
 from hpacml.runtime.models.lent import Lent
@@ -19,6 +20,12 @@ from hpacml.runtime.models.traits import is_watched
 from hpacml.runtime.reports import counters, instruments
 
 _autocasts = cast("Callable[[str], bool]", cast(Any, torch).is_autocast_enabled)
+
+
+class Computed(NamedTuple):
+    """What compiled code has computed: a result `apart` from its target, or None if the target has it."""
+
+    apart: torch.Tensor | None
 
 
 class Engines:
@@ -31,10 +38,10 @@ class Engines:
         self._needs_tensors: Model | None = None
         """The last model that was not computed from views to views."""
 
-    def compute(self, model: Model, lent: Lent, on_device: bool, apart: bool) -> torch.Tensor | None:
-        """Compute the model by compiled code, and return its result; None if Torch is to do it.
+    def compute(self, model: Model, lent: Lent, on_device: bool, apart: bool) -> Computed | None:
+        """Compute the model by compiled code, and tell where its result is; None if Torch is to do it.
 
-        The result is the target itself, unless that shares memory with an input or the result is to be `apart`.
+        The target has it, unless that shares memory with an input or the result is to be `apart`.
         Raises CompileError for a network that no code is made for, where the region wants that.
         """
         if (chosen := self._engine()) == "torch":
@@ -100,19 +107,22 @@ class Engines:
             engine = model.engine = Engine(model.network.module, model.network.fixed, model.network.inputs)
         return engine
 
-    def _run(self, model: Model, lent: Lent, on_device: bool, apart: bool) -> torch.Tensor:
+    def _run(self, model: Model, lent: Lent, on_device: bool, apart: bool) -> Computed:
         if on_device:
             raise NotDescribed("it runs on a GPU")
-        if len(lent.inputs) != 1 or len(lent.targets) != 1:
+        if len(lent.sources) != 1 or len(lent.sinks) != 1:
             raise NotDescribed("it has several inputs or outputs")
         engine = self._for(model)
-        (x,), (target,) = lent.inputs, lent.targets
-        y = torch.empty_like(target) if lent.updates or apart else target
+        (x,), (y,) = lent.sources, lent.sinks
+        result = None
+        if lent.updates or apart:
+            result = torch.empty_like(lent.targets[0])
+            y = tensor_view(result, None)
         if (current := instruments.current) is instruments.OFF:
             engine.run(x, y)
         else:
             current.run_network(self._label, engine.run, (x, y))
-        return y
+        return Computed(result)
 
     def _note(self, engine: str, reason: object = None) -> None:
         if instruments.current.timing:

@@ -26,7 +26,7 @@ from hpacml.runtime.gpu.device_call import innermost
 from hpacml.runtime.models import fallback
 from hpacml.runtime.models.engines import Engines
 from hpacml.runtime.models.evaluation import Evaluation
-from hpacml.runtime.models.lent import Lent, Loan, copied, extent, meet
+from hpacml.runtime.models.lent import Lent, Loan, copied, meet, tensor_extent
 from hpacml.runtime.models.misfits import REAL, Misfits
 from hpacml.runtime.models.model import Model, load, passed
 from hpacml.runtime.models.on_views import OnViews
@@ -159,13 +159,13 @@ class Inference:
             self._infer_recorded(recorder, model, int(batch), lent)
             return False
         is_finite = "finite" in checks.chosen()
-        result = self._engines.compute(model, lent, call is not None, is_finite)
-        if result is not None:
-            target = lent.targets[0]
-            if is_finite:
-                self._require_finite(model, [(target, result)], int(batch))
-            if result is not target:
-                self._write(target, result)
+        computed = self._engines.compute(model, lent, call is not None, is_finite)
+        if computed is not None:
+            if computed.apart is not None:
+                target = lent.targets[0]
+                if is_finite:
+                    self._require_finite(model, [(target, computed.apart)], int(batch))
+                self._write(target, computed.apart)
             return False
         # Not inference mode, in which Torch's functions for derivatives give zeros. The functions behind Torch's
         # context manager take a third of its time.
@@ -412,7 +412,7 @@ def _dense(output: torch.Tensor) -> tuple[torch.Tensor, tuple[int, int]] | None:
         if output.is_nested or output.layout is not torch.strided or output.dtype not in REAL:
             return None
         storage = output.untyped_storage()
-        start, memory = storage.data_ptr(), extent(output)
+        start, memory = storage.data_ptr(), tensor_extent(output)
     except Exception:  # tensors of other kinds, such as those of tracers, may raise anything
         return None
     low, high = memory

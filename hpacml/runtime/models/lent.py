@@ -14,7 +14,7 @@ import torch
 from hpacml.abi.records import TensorType
 from hpacml.dtypes import torch_names
 from hpacml.runtime.arrays import buffers
-from hpacml.runtime.arrays.views import ArrayView, tensor_over, view_of_descriptor
+from hpacml.runtime.arrays.views import ArrayView, extent, tensor_over, view_of_descriptor
 from hpacml.runtime.gpu.device_call import Call, innermost
 from hpacml.runtime.shim import runtime
 
@@ -36,49 +36,75 @@ class Loan(NamedTuple):
     copy: Callable[[torch.Tensor], torch.Tensor] | None
 
 
+class _Tensors(NamedTuple):
+    """The tensors over memory that is lent, and what refers to it."""
+
+    inputs: list[torch.Tensor]
+    targets: list[torch.Tensor]
+    copies: Loan | None
+    """The loan of inputs of which it takes longer to find out that a model keeps nothing than to copy them."""
+    lent: list[tuple[torch.Tensor, torch.UntypedStorage, int]]
+    known: list[tuple[int, ...]]
+    """The `_state` before others see the tensors."""
+
+
 class Lent:
-    """The tensors over the memory of a call: inputs, of which a model gets aliases, and targets.
+    """The memory of a call: views, and tensors over them for those who need some, which a model gets aliases of.
 
     They do not own the memory, so what a model, a hook or another thread has kept of them when the call ends gets an
     owner by `part`: a tensor that is kept stays what it was. With `batch` each is a batch of one: its first dimension
     is one that the memory lacks.
     """
 
-    __slots__ = ("_known", "_lent", "copies", "extents", "inputs", "nothing_to_do", "targets", "updates")
+    __slots__ = ("_made", "extents", "nothing_to_do", "sinks", "sources", "updates")
 
     def __init__(self, addresses: Iterable[int], types: Sequence[TensorType], inputs: int, batch: bool = False) -> None:
-        call = innermost()
         views = [
             view_of_descriptor(address, type.dtype, type.rank) for address, type in zip(addresses, types, strict=True)
         ]
         if batch:
             views = [_batch_of_one(view) for view in views]
-        over = tensor_over if call is None else call.device.tensor
-        tensors = [over(view) for view in views]
-        self.inputs, self.targets = tensors[:inputs], tensors[inputs:]
-        self.extents = [extent(target) for target in self.targets]
+        self.sources, self.sinks = views[:inputs], views[inputs:]
+        """The views of inputs and of targets."""
+        self.extents = [extent(view) for view in self.sinks]
         """The addresses of the targets."""
-        self.nothing_to_do = not any(target.numel() for target in self.targets)
-        self.updates = any(meet(extent(tensor), self.extents) for tensor in self.inputs)
+        self.nothing_to_do = all(0 in view.shape for view in self.sinks)
+        self.updates = any(meet(extent(view), self.extents) for view in self.sources)
         """Whether what is written changes an input."""
-        small = call is None and sum(tensor.nbytes for tensor in self.inputs) <= SMALL
-        self.copies = Loan(self.inputs, torch.Tensor.clone) if small else None
-        """The loan of inputs of which it takes longer to find out that a model keeps nothing than to copy them."""
-        self._lent = [(x, x.untyped_storage(), x.untyped_storage()._cdata) for x in self.inputs if x.numel()]  # pyright: ignore
-        del tensors  # which counts, too
-        self._known = self._state()
+        self._made: _Tensors | None = None
 
-    def _state(self) -> list[tuple[int, ...]]:
-        """Count what refers to each memory and to its tensor, in Python and elsewhere, and tell where it is."""
-        return [
-            (_uses(pointer), getrefcount(storage), storage.data_ptr(), getrefcount(x), _tensor_uses(x))
-            for x, storage, pointer in self._lent
-        ]
+    @property
+    def inputs(self) -> Sequence[torch.Tensor]:
+        """Tensors over the inputs. This and the next raise MapError for strides that Torch does not have."""
+        return self._tensors.inputs
+
+    @property
+    def targets(self) -> Sequence[torch.Tensor]:
+        """Tensors over the targets."""
+        return self._tensors.targets
+
+    @property
+    def copies(self) -> Loan | None:
+        """The loan of copies, where these take less than to find out what a model keeps."""
+        return self._tensors.copies
+
+    @property
+    def _tensors(self) -> _Tensors:
+        """The tensors, which compiled code does without: they take longer to make than a small network."""
+        if self._made is None:
+            call = innermost()
+            over = tensor_over if call is None else call.device.tensor
+            inputs, targets = list(map(over, self.sources)), list(map(over, self.sinks))
+            small = call is None and sum(tensor.nbytes for tensor in inputs) <= SMALL
+            lent = [(x, x.untyped_storage(), x.untyped_storage()._cdata) for x in inputs if x.numel()]  # pyright: ignore
+            copies = Loan(inputs, torch.Tensor.clone) if small else None
+            self._made = _Tensors(inputs, targets, copies, lent, _state(lent))
+        return self._made
 
     def of_application(self, call: Call | None) -> bool:
         """Tell whether an input is an array of the application, and not temporary memory of the call."""
         is_temporary = runtime().is_temporary if call is None else call.is_temporary
-        for _, _, address, _, _ in self._known:  # noqa: SIM110 (each call asks, and a generator takes longer)
+        for _, _, address, _, _ in self._tensors.known:  # noqa: SIM110 (each call asks, and a generator takes longer)
             if not is_temporary(address):
                 return True
         return False
@@ -86,7 +112,7 @@ class Lent:
     @property
     def kept(self) -> bool:
         """Whether something besides this refers to the memory, or has exchanged it."""
-        return self._state() != self._known
+        return self._made is not None and _state(self._made.lent) != self._made.known
 
     def part(self) -> None:
         """Give what is kept of the tensors memory of its own; this must not be used again.
@@ -97,10 +123,19 @@ class Lent:
         call = innermost()
         if call is not None:
             call.leave_to_host("a tensor that the model keeps")
-        for (_, storage, _), known, now in zip(self._lent, self._known, self._state(), strict=True):
+        made = self._tensors
+        for (_, storage, _), known, now in zip(made.lent, made.known, _state(made.lent), strict=True):
             if now != known and now[2] == known[2]:  # else somebody has exchanged the memory already
                 own = (_owning(storage) if call is None else None) or storage.clone()
                 cast(Any, storage)._swap_data_ptr_(own)
+
+
+def _state(lent: Sequence[tuple[torch.Tensor, torch.UntypedStorage, int]]) -> list[tuple[int, ...]]:
+    """Count what refers to each memory and to its tensor, in Python and elsewhere, and tell where it is."""
+    return [
+        (_uses(pointer), getrefcount(storage), storage.data_ptr(), getrefcount(x), _tensor_uses(x))
+        for x, storage, pointer in lent
+    ]
 
 
 def _batch_of_one(view: ArrayView) -> ArrayView:
@@ -126,7 +161,7 @@ def _owning(storage: torch.UntypedStorage) -> torch.UntypedStorage | None:
     return torch.frombuffer(memory, dtype=torch.uint8).untyped_storage()
 
 
-def extent(tensor: torch.Tensor) -> tuple[int, int]:
+def tensor_extent(tensor: torch.Tensor) -> tuple[int, int]:
     """Give the addresses of a tensor's first byte and of the one behind its last."""
     low = tensor.data_ptr()
     if tensor.is_contiguous():

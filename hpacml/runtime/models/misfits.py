@@ -110,7 +110,7 @@ class Misfits:
         network = model.network
         declared = network.inputs or ()
         for number, (input, wanted) in enumerate(zip(inputs, declared, strict=False)):
-            if not wanted.fits(input):
+            if not wanted.fits(input.shape):
                 found = "its input" if len(declared) == 1 else f"its input {number}"
                 place = self._place(number, f"its input {number}")
                 return self._misfit(model, f"{found} is {wanted}", f"gives {describe([input])} by {place}")

@@ -33,10 +33,10 @@ class InputType:
         """The bytes of such an input, if sizes that may vary are 0."""
         return self.dtype.itemsize * math.prod(size or 0 for size in self.shape)
 
-    def fits(self, tensor: torch.Tensor) -> bool:
+    def fits(self, shape: Sequence[int]) -> bool:
         """Tell whether a tensor has this rank and these sizes; its dtype does not matter, as it is converted."""
-        sizes = zip(self.shape, tensor.shape, strict=False)
-        return len(self.shape) == tensor.dim() and all(size in (None, given) for size, given in sizes)
+        sizes = zip(self.shape, shape, strict=False)
+        return len(self.shape) == len(shape) and all(size in (None, given) for size, given in sizes)
 
     def __str__(self) -> str:
         sizes = ", ".join("*" if size is None else str(size) for size in self.shape)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 import torch
 
 from hpacml.backend import llvm
-from hpacml.dtypes import SIZES, torch_names
+from hpacml.dtypes import SIZES
 from hpacml.networks.architecture import (
     Activation,
     Features,
@@ -59,8 +59,6 @@ KNOWN_SHAPES = 64
 TILE = 128
 
 FLOATS = {torch.float32: "f32", torch.float64: "f64"}
-
-_NAMES = torch_names()
 
 
 class Code(NamedTuple):
@@ -125,8 +123,8 @@ class PackedNetwork:
         self.addresses = tuple(map(ctypes.addressof, self._descriptors))
         """Where the descriptors of the packed weights are."""
 
-    def code_for(self, x: torch.Tensor, y: torch.Tensor) -> CodeOfTensors:
-        """The code for tensors. Raises NotDescribed for those that the network does not take, or give."""
+    def code_for(self, x: ArrayView, y: ArrayView) -> CodeOfTensors:
+        """The code for packed tensors. Raises NotDescribed for those that the network does not take, or give."""
         key = x.shape, y.shape, x.dtype, y.dtype
         if (found := self._codes.get(key)) is None:
             found = _remember(self._codes, key, self._of_tensors(x, y))
@@ -141,9 +139,9 @@ class PackedNetwork:
         self._last = views, found
         return found
 
-    def _of_tensors(self, x: torch.Tensor, y: torch.Tensor) -> CodeOfTensors:
-        self._require_declared(lambda declared: declared.fits(x))
-        points, given = self._parted(_reshaped(self._reshapes[0], tuple(x.shape)))
+    def _of_tensors(self, x: ArrayView, y: ArrayView) -> CodeOfTensors:
+        self._require_declared(lambda declared: declared.fits(x.shape))
+        points, given = self._parted(_reshaped(self._reshapes[0], x.shape))
         layers = (given, *self.layers) if isinstance(given, Image) else self.layers
         made = _outputs(layers, total(given))
         result = _reshaped(self._reshapes[1], points + self._dimensions(made))
@@ -152,7 +150,7 @@ class PackedNetwork:
         self._images.add(given if self.rank else 0)
         if len(self._images) > MOST_SIZES:
             raise NotDescribed(f"its images had more than {MOST_SIZES} sizes")
-        types = packed_type(_NAMES[x.dtype], _own(given)), packed_type(_NAMES[y.dtype], _own(made))
+        types = packed_type(x.dtype, _own(given)), packed_type(y.dtype, _own(made))
         self._require_types(*([type.dtype] for type in types))
         function = compiled(layers, self.element, Views(1, types[:1], types[1:]))
         x_words, y_words = (_packed_words(type, math.prod(points)) for type in types)
