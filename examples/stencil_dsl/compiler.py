@@ -17,7 +17,6 @@ from . import surrogate
 from .language import Program, offset
 
 OPERATIONS = {ast.Add: arith.AddfOp, ast.Sub: arith.SubfOp, ast.Mult: arith.MulfOp, ast.Div: arith.DivfOp}
-MODES = ("accurate", "collect", "infer")
 
 
 class Simulation:
@@ -30,37 +29,38 @@ class Simulation:
     def __call__(self, *fields, steps, mode="accurate", **params):
         """The updated fields after `steps` steps. The mode is "accurate", "collect" or "infer"."""
         program = self.program
-        right = len(fields) == len(program.fields) and params.keys() == {*program.params} and mode in MODES
-        if not right or fields[0].ndim != 2:
-            raise TypeError(
-                f"{program.name} takes arrays of two dimensions {program.fields}, {program.params=}, {MODES=}"
-            )
-        now = [array.copy() for array in fields]
-        new = [array.copy() for name, array in zip(program.fields, fields, strict=True) if name in program.updated]
-        numbers = [params[name] for name in program.params]
-        return self.compiled(fields[0].shape)(*now, *new, *numbers, steps, mode != "accurate", mode == "infer")
+        right = len(fields) == len(program.fields) and params.keys() == {*program.params} and fields[0].ndim == 2
+        if not right or mode not in ("accurate", "collect", "infer"):
+            raise TypeError(f"{program.name} takes arrays with 2 dimensions, {program.fields}, and {program.params}")
+        now = {name: array.copy() for name, array in zip(program.fields, fields, strict=True)}
+        new = {name: now[name].copy() for name in program.updated}
+        given = *now.values(), *new.values(), *(params[name] for name in program.params)
+        self.compiled(fields[0].shape)(*given, steps, mode != "accurate", mode == "infer")
+        found = tuple((new if steps % 2 else now)[name] for name in program.updated)
+        return found if len(found) > 1 else found[0]
 
 
 def module(program, shape):
-    """A module in which `stencil` is lowered, for arrays of a shape: its function returns the updated fields."""
+    """A module in which `stencil` is lowered, for arrays of a shape: the last values are next ones if steps are odd."""
     array, several, count = MemRefType(f64, shape), len(program.fields), len(program.updated)
+    nexts = [f"next_{name}" for name in program.updated]
+    names = [*program.fields, *nexts, *program.params, "steps", "active", "infer"]
     types = [*[array] * (several + count), *[f64] * len(program.params), IndexType(), i1, i1]
-    function = func.FuncOp(program.name, (types, [array] * count))
+    function = func.FuncOp(program.name, (types, []))
     made, build = ModuleOp([function]), ir.Builder(function.body.block)
     *arrays, steps, active, infer = function.args
     values = dict(zip([*program.fields, *program.params], arrays[:several] + arrays[several + count :], strict=True))
     before = [values[name] for name in program.updated] + arrays[several : several + count]
     body = Block(arg_types=[IndexType(), *[array] * 2 * count])
-    now, new = body.args[1 : count + 1], body.args[count + 1 :]
-    loop = build.insert(scf.ForOp(build.index(0).ssa, steps, build.index(1).ssa, before, Region(body)))
-    build.insert(func.ReturnOp(*loop.results[:count]))
+    build.insert(scf.ForOp(build.index(0).ssa, steps, build.index(1).ssa, before, Region(body)))
+    build.insert(func.ReturnOp())
     build.insertion_point = InsertPoint.at_end(body)
+    for value, name in zip([*function.args, *body.args[1:]], [*names, *program.updated, *nexts], strict=True):
+        value.name_hint = name
+    now, new = body.args[1 : count + 1], body.args[count + 1 :]
     values.update(zip(program.updated, now, strict=True))
-    for name, value in [*values.items(), *zip(program.updated, new, strict=True)]:
-        value.name_hint = f"next_{name}" if value in new else name
     step(build, program, shape, values, new, active, infer)
     build.insert(scf.YieldOp(*new, *now))
-    made.verify()
     ConvertStencilToLLMLIRPass().apply(make_context(), made)
     return made
 

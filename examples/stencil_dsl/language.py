@@ -47,8 +47,7 @@ class Program:
             line = Line(str(path), number, text.partition("#")[0])
             if line.text.strip():
                 self._read(line)
-        wanted = {"its name: write program and a name": self.name, "next values: write next u = ...": self.updated}
-        for what, found in {**wanted, "a field that it reads": self.accesses}.items():
+        for what, found in {"program name": self.name, "next u = ...": self.updated, "fields": self.accesses}.items():
             if not found:
                 raise line.error(f"the program lacks {what}")
 

@@ -11,6 +11,6 @@ def region(build, program, values, new, params, reach, active, infer):
     results = [ir.target(array)[*interior] for array in new]
     inputs = [build.map_to(features, *sources, *params)]
     outputs = [build.map_from([(0, 0)] * len(new), *results)]
+    clauses = {"condition": infer, "if_condition": active, "inputs": inputs, "outputs": outputs}
     files = {"model": f"{program.name}.pt2", "database": f"{program.name}.h5"}
-    when = {"condition": infer, "if_condition": active}
-    return build.ml_region("predicated", program.name, inputs=inputs, outputs=outputs, **when, **files)
+    return build.ml_region("predicated", program.name, **clauses, **files)

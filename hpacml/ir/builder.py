@@ -277,15 +277,20 @@ class Builder(builder.Builder):
     def _insert_region(self, mode: str, label: str, clauses: Clauses) -> MlOp:
         op = region(mode, label, clauses, self)
         try:
-            self._require_unused(op)
+            self._require_own_numbers(op)
             op.verify_()
         except Exception:
             op.drop_all_references()
             raise
         return self.insert(op)
 
-    def _require_unused(self, op: MlOp) -> None:
+    def _require_own_numbers(self, op: MlOp) -> None:
         for mapping in (*op.inputs, *op.outputs, *op.inouts, *op.truths):
+            if mapping in self._numbers and mapping.owner.parent is not self.insertion_point.block:
+                raise DirectiveError(
+                    f"the region '{op.label.data}' uses a map with numbers of another block, whose memory it would "
+                    "free each time it runs: build the map where the region is"
+                )
             if mapping in self._used:
                 raise DirectiveError(
                     f"the region '{op.label.data}' uses a map with numbers, whose memory another region has freed: "

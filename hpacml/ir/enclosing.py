@@ -54,8 +54,13 @@ def move(ops: Sequence[Operation], op: MlOp) -> None:
     _require_regular(op)
     for mapping in op.operands:
         owner = mapping.owner
-        if isinstance(owner, Operation) and op.body.is_ancestor(owner):
-            raise DirectiveError(f"the region '{op.label.data}' encloses a map that is its own: build maps before")
+        if not isinstance(owner, Operation):
+            continue
+        if op.body.is_ancestor(owner) or (owner.parent is op.parent and not owner.is_before_in_block(op)):
+            raise DirectiveError(
+                f"{owner.name}, which the region '{op.label.data}' uses, does not stand before the operations that it "
+                "encloses: build maps there"
+            )
 
 
 def _require_regular(op: MlOp) -> None:

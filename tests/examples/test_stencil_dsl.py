@@ -1,5 +1,7 @@
 """The language of stencil programs: its compiler, its errors, and the whole of its command line."""
 
+import ctypes
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +112,21 @@ def test_its_code_for_gpus_is_assembled(tmp_path):
     assert {name.split("_")[2] for name in names} >= {"loop", "gather", "scatter"}
 
 
+def test_it_is_a_function_of_a_library_too():
+    if shutil.which("cc") is None:
+        pytest.skip("cc, a compiler of C, is not on PATH")
+    hpacml.build(module(Simulation(PROGRAM).program, (7, 9)), "libgray_scott.so", header="gray_scott.h")
+    assert "double *next_v" in Path("gray_scott.h").read_text()
+    function = ctypes.CDLL("./libgray_scott.so").gray_scott
+    u, v = np.random.default_rng(0).random((2, 7, 9))
+    arrays = [u.copy(), v.copy(), u.copy(), v.copy()]
+    sizes = (ctypes.c_int64 * 2)(7, 9)
+    given = [each for array in arrays for each in (ctypes.c_void_p(array.ctypes.data), sizes, None)]
+    params = [ctypes.c_double(PARAMS[name]) for name in ("feed", "kill")]
+    assert function(*given, *params, ctypes.c_int64(3), ctypes.c_bool(False), ctypes.c_bool(False)) == 0
+    np.testing.assert_array_equal(arrays[2:], gray_scott(u, v, 3, **PARAMS))
+
+
 def test_operations_come_from_the_program():
     program = Simulation(PROGRAM).program
     lines = PROGRAM.read_text().splitlines()
@@ -139,10 +156,10 @@ WRONG = {
     "program p\nfield u\nnext u = 1e999 * u": "3:10: '1e309' is none of",
     "program p\nfield u\nnext u = 2 * (u": "3:14: '(' was never closed\n  next u = 2 * (u\n               ^",
     "program p\nfield ü": "2:1: expected program",
-    "program p\nfield u": "2:1: the program lacks next values: write next u = ...",
-    "field u\nnext u = u": "2:1: the program lacks its name",
-    "program p\nfield u\nnext u = 1": "3:1: the program lacks a field that it reads",
-    "": "1:1: the program lacks its name",
+    "program p\nfield u": "2:1: the program lacks next u = ...",
+    "field u\nnext u = u": "2:1: the program lacks program name",
+    "program p\nfield u\nnext u = 1": "3:1: the program lacks fields",
+    "": "1:1: the program lacks program name",
 }
 
 
@@ -168,7 +185,7 @@ def test_wrong_calls():
     simulate = Simulation(PROGRAM)
     u, v = spots(8, seed=0)
     for arguments, wrong in [((u,), {}), ((u, v), {"fed": 1}), ((u, v), {"mode": "train"}), ((u[0], v[0]), {})]:
-        with pytest.raises(TypeError, match="gray_scott takes arrays of two dimensions"):
+        with pytest.raises(TypeError, match="gray_scott takes arrays with 2 dimensions"):
             simulate(*arguments, steps=1, **{**PARAMS, **wrong})
     with pytest.raises(hpacml.MapError, match=r"has the shape|dimension 0 of argument"):
         simulate(u, v[:4], steps=1, **PARAMS)

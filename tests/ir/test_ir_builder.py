@@ -540,10 +540,29 @@ def test_what_cannot_be_enclosed() -> None:
         ([zero, copy], "memref.copy does not follow arith.constant"),
         ([zero], "memref.store, outside of the region, uses a result of arith.constant"),
         ([memref.CopyOp(program.t, program.new)], "memref.copy is in no block"),
-        ([maps[1].owner, zero, store], "encloses a map that is its own|uses a result of hpacml.map"),
+        ([maps[1].owner, zero, store], "hpacml.map, which the region 'r' uses, does not stand before"),
     ]:
         with pytest.raises(hpacml.DirectiveError, match=message):
             build.enclose(ops, "collect", "r", **clauses)
+
+
+def test_maps_stand_before_what_is_enclosed() -> None:
+    program = Program("t", "new")
+    copy = program.build.insert(memref.CopyOp(program.t, program.new))
+    maps = program.build.map_to([0], program.t), program.build.map_from([0], program.new)
+    with pytest.raises(hpacml.DirectiveError, match=r"hpacml\.map, which the region 'r' uses, does not stand before"):
+        program.build.enclose([copy], "collect", "r", inputs=maps[:1], outputs=maps[1:])
+
+
+def test_a_map_with_numbers_is_where_its_region_is() -> None:
+    """Else the region would free its memory each time that it runs."""
+    program = Program("t", "new", "k")
+    build = program.build
+    maps = build.map_to([0, 0], program.t, program.k), build.map_from([0], program.new)
+    build.insertion_point = InsertPoint.at_end(Block(arg_types=[IndexType()]))
+    region = build.ml_region("collect", "r", inputs=maps[:1], outputs=maps[1:])
+    with pytest.raises(hpacml.DirectiveError, match="a map with numbers of another block"), region:
+        pass
 
 
 def test_a_builder_outside_of_modules() -> None:
