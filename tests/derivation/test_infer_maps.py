@@ -160,3 +160,34 @@ def test_functions_of_modules_print_what_their_code_tells() -> None:
         "tensor functor(smooth_out: [i, 0:1] = ([i]))",
         'ml(collect) in(smooth_in(t[1 : n - 1], t[1 : n - 1], weight)) out(smooth_out(new[1 : n - 1])) label("smooth")',
     ]
+
+
+CHOSEN = """
+func.func @f(%x: memref<?xf64>, %y: memref<?xf64>, %n: index, %c: i1) {
+  %zero = arith.constant 0 : index
+  %one = arith.constant 1 : index
+  %true = arith.constant true
+  %not = arith.xori %c, %true : i1
+  %v = arith.constant 1.0 : f64
+  hpacml.ml collect label "f" {
+    FIRST
+    LAST
+    scf.for %i = %zero to %n step %one {
+      %a = memref.load %x[%i] : memref<?xf64>
+      memref.store %a, %y[%i] : memref<?xf64>
+    }
+    AFTER
+  }
+  func.return
+}
+"""
+FILL = "scf.if %{} {{ scf.for %i = %zero to %n step %one {{ memref.store %v, %x[%i] : memref<?xf64> }} }}"
+
+
+def test_what_is_written_on_one_way_before_and_on_the_other_after_is_an_input() -> None:
+    then, otherwise = FILL.format("c"), FILL.format("not")
+    late = CHOSEN.replace("FIRST", then).replace("LAST", "").replace("AFTER", otherwise)
+    assert "map to @f_in(%x[0 : %n])" in str(hpacml.compile(late, "f").ir("maps"))
+    early = CHOSEN.replace("FIRST", then).replace("LAST", otherwise).replace("AFTER", "")
+    with pytest.raises(hpacml.CompileError, match="the region reads nothing from outside"):
+        hpacml.compile(early, "f").ir("maps")

@@ -99,13 +99,13 @@ def _changing(argument: SSAValue, block: Block, integers: Integers) -> str | Non
     return None if is_index else f"what is counted from one iteration to the next{name}"
 
 
-def merged(accesses: Sequence[Access]) -> list[Access]:
-    """The accesses with the conditions left out under which stores happen on both ways.
+def alternatives(stores: Sequence[Access]) -> dict[Access, frozenset[Access]]:
+    """For each store, those of which one happens in any case: itself, and the others on the other ways of conditions.
 
     Raises `PassFailedException` for a store that happens on one way only.
     """
-    stores = [each for each in accesses if each.is_store and not each.is_own]
     open: dict[Access, tuple[Condition, ...]] = {each: each.conditions for each in stores}
+    found = {each: frozenset([each]) for each in stores}
     for depth in range(max((len(each.conditions) for each in stores), default=0), 0, -1):
         for store in stores:
             if len(open[store]) == depth:
@@ -114,9 +114,10 @@ def merged(accesses: Sequence[Access]) -> list[Access]:
                 partners = [other for other in stores if other.key == store.key and open[other] == (*rest, opposite)]
                 if not partners or not _same_loops(store, partners):
                     raise refusal(store.op, _one_way(store, last))
-                for each in (store, *partners):
-                    open[each] = rest
-    return [each for each in accesses if not each.is_own]
+                together = frozenset[Access]().union(*(found[each] for each in (store, *partners)))
+                for each in together:
+                    open[each], found[each] = rest, together
+    return found
 
 
 def _same_loops(store: Access, partners: Sequence[Access]) -> bool:

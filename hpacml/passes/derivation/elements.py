@@ -13,11 +13,11 @@ from xdsl.ir import SSAValue
 from hpacml.functors.polynomials import Poly
 from hpacml.passes.common.located import refusal
 from hpacml.passes.derivation.accesses import Accesses
-from hpacml.passes.derivation.conditions import is_of_overlaps, merged, refuted
+from hpacml.passes.derivation.conditions import alternatives, is_of_overlaps, refuted
 from hpacml.passes.derivation.facts import ONE, Facts, substitute
 from hpacml.passes.derivation.integers import LOOP, Unknown
 from hpacml.passes.derivation.nests import Access, Loop, trips_of
-from hpacml.passes.derivation.order import Line, Order, are_apart, is_injective, lines, order
+from hpacml.passes.derivation.order import Line, Order, are_apart, exclude, is_injective, lines, order
 
 _numbers = count()
 
@@ -32,9 +32,10 @@ class Elements:
         self.integers = accesses.integers
         self._all = accesses.found
         self._facts: dict[frozenset[Loop], Facts] = {}
-        kept = merged(accesses.found)
+        kept = [each for each in accesses.found if not each.is_own]
         self.stores = [each for each in kept if each.is_store]
         """All stores, each in its own loops."""
+        self._alternatives = alternatives(self.stores)
         self._loads = [each for each in kept if not each.is_store]
         self.written = self._written()
         self.read = self._read()
@@ -97,13 +98,14 @@ class Elements:
     # -- read ------------------------------------------------------------------------------------
 
     def _read(self) -> list[Access]:
-        stores = list(map(self.plain, self.stores))
+        plain = {each: self.plain(each) for each in self.stores}
         found: list[Access] = []
         for load in map(self.plain, self._loads):
             parts = [load]
-            for store in stores:
+            for each, store in plain.items():
                 if store.array is load.array and not self._is_staged(load, store):
-                    parts = self._before(load, store, parts)
+                    others = [plain[other] for other in self._alternatives[each] if other is not each]
+                    parts = self._before(load, store, others, parts)
             found += parts
         return found
 
@@ -124,13 +126,22 @@ class Elements:
             all(map(are_parted, ways)) for ways in refuted(store.staged, self.integers)
         )
 
-    def _before(self, load: Access, store: Access, parts: list[Access]) -> list[Access]:
-        """What is left of the parts of a load without the elements that a store has written before."""
-        facts = self.facts([loop for loop in load.loops if loop in store.loops])
-        match order(load, store, facts):
+    def _order(self, load: Access, store: Access) -> Order:
+        return order(load, store, self.facts([loop for loop in load.loops if loop in store.loops]))
+
+    def _before(self, load: Access, store: Access, others: Sequence[Access], parts: list[Access]) -> list[Access]:
+        """What is left of the parts of a load without the elements that a store has written before.
+
+        Where it may not have happened, `others` have to be before as well, of which one happens then.
+        """
+        match self._order(load, store):
             case Order.APART | Order.LOAD_FIRST:
                 return parts
             case Order.STORE_FIRST:
+                sure = all(condition in load.conditions for condition in store.conditions)
+                then = (other for other in others if not exclude(load, other))
+                if not sure and any(self._order(load, other) is not Order.STORE_FIRST for other in then):
+                    return parts
                 why = (
                     f"no map is inferred for {load.what}: some of what it reads has been written before, by "
                     f"{store.what}, and the rest is no range. Give the region in(...) and out(...)"
