@@ -29,7 +29,8 @@ def traces(program: Program) -> Iterator[tuple[dict[str, int], Trace]]:
     """What the program touches, by `n` and `m`, where it stays inside of its arrays."""
     for numbers in NUMBERS:
         try:
-            yield numbers, Trace(numbers, SIZES).run(program)
+            ways = [Trace({**numbers, "flag": flag}, SIZES).run(program) for flag in (0, 1)]
+            yield numbers, ways[0].beside(ways[1])
         except OutOfBounds:
             continue
 

@@ -47,12 +47,20 @@ class Trace:
                 assert isinstance(condition, Element)
                 self._read(self._place(condition, names))
                 self._both(then, other, names)
+            case If("flag" | "not flag" as kind, _, then, other):
+                for each in then if bool(self.numbers["flag"]) == (kind == "flag") else other:
+                    self._statement(each, names)
             case If("number", _, then, other):
                 self._both(then, other, names)
             case If(_, condition, then, other):
                 assert isinstance(condition, str)
                 for each in then if names[condition] > 1 else other:
                     self._statement(each, names)
+
+    def beside(self, other: Trace) -> Trace:
+        """What is touched with one value of the flag or the other."""
+        sets = self.read | other.read, self.written & other.written, self.maybe | other.maybe, self.again | other.again
+        return Trace(self.numbers, self.sizes, *sets)
 
     def _both(self, then: tuple[Statement, ...], other: tuple[Statement, ...], names: dict[str, int]) -> None:
         before, after = set(self.written), []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Name = str
@@ -53,9 +53,12 @@ class Loop:
 
 @dataclass(frozen=True)
 class If:
-    """A branch by an element that is read ("data"), by `n > 2` ("number"), or by the index of a loop ("index")."""
+    """A branch by an element that is read ("data"), by `n > 2` ("number"), by the index of a loop ("index"), or by a flag.
 
-    kind: Literal["data", "number", "index"]
+    The flag is an argument, which all branches of one program have in common ("flag", "not flag").
+    """
+
+    kind: Literal["data", "number", "index", "flag", "not flag"]
     condition: Element | Name
     then: tuple[Statement, ...]
     other: tuple[Statement, ...]
@@ -77,6 +80,20 @@ def parts(statements: tuple[Statement, ...]) -> Iterator[Statement]:
                 pass
 
 
+def _again(statement: Statement, late: If) -> Statement | None:
+    """What the flag chooses otherwise, in the loops around what it chooses in a statement, if it is in there."""
+    match statement:
+        case Loop(body=body):
+            found = next((found for each in body if (found := _again(each, late)) is not None), None)
+            return None if found is None else replace(statement, body=(found,))
+        case If(then=then, other=other):
+            if then is late.then:
+                return late
+            return next((found for each in (*then, *other) if (found := _again(each, late)) is not None), None)
+        case _:
+            return None
+
+
 class Writer:
     """Makes programs of one seed."""
 
@@ -84,6 +101,8 @@ class Writer:
         self._random = random.Random(seed)
         self._loops: list[Name] = []
         self._depth = 0
+        self._late: list[If] = []
+        """What happens later if the flag is not set."""
         self._plain = self._random.random() < 0.7
         """Whether there are neither branches nor bounds that depend on loops."""
         mixed = self._random.random() < 0.35
@@ -91,7 +110,8 @@ class Writer:
         self._targets = ("a", "b", "c", "d", "own", "zero") if mixed else ("b", "d", "b", "d", "b", "d", "own")
 
     def program(self) -> tuple[Statement, ...]:
-        return tuple(self._loop() for _ in range(self._random.choice((1, 1, 2))))
+        first = [self._loop() for _ in range(self._random.choice((1, 1, 2)))]
+        return (*first, *(found for late in self._late for each in first if (found := _again(each, late)) is not None))
 
     def _statement(self) -> Statement:
         chance = self._random.random()
@@ -127,12 +147,14 @@ class Writer:
         return lower, Sum(((size, 1),), self._random.choice((-1, 0, 0, 1)))
 
     def _if(self) -> If:
-        kind = self._random.choice(("data", "data", "number", "index"))
-        condition = self._element(self._sources) if kind == "data" else self._random.choice(self._loops)
+        kind = self._random.choice(("data", "number", "index", "flag", "flag", "not flag", "not flag"))
+        condition = self._element(self._sources) if kind == "data" else (self._loops or ["n"])[0]
         self._depth += 1
         then = self._statements()
         same = self._random.random() < 0.4
         other = then if same else self._random.choice(((), self._statements()))
+        if kind == "flag" and self._random.random() < 0.5:
+            other, self._late = (), [*self._late, If("not flag", condition, then, ())]
         self._depth -= 1
         return If(kind, condition, then, other)
 

@@ -18,7 +18,9 @@ class Text:
         arguments = ", ".join(f"%{name}: {type}" for name, type in _TYPES.items() if name != "own")
         body = "\n".join(self._lines)
         self.text = f"""
-func.func @f({arguments}, %n: index, %m: index) {{
+func.func @f({arguments}, %n: index, %m: index, %flag: i1) {{
+  %true = arith.constant true
+  %not = arith.xori %flag, %true : i1
   hpacml.ml collect label "r" {{
     %size = arith.constant 64 : index
     %own = memref.alloc(%size) : {_TYPES["own"]}
@@ -98,6 +100,8 @@ func.func @f({arguments}, %n: index, %m: index) {{
             assert isinstance(branch.condition, Element)
             zero = self._new("arith.constant 0.0 : f64")
             condition = self._new(f"arith.cmpf ogt, {self._load(branch.condition)}, {zero} : f64")
+        elif branch.kind in ("flag", "not flag"):
+            condition = "%flag" if branch.kind == "flag" else "%not"
         else:
             value, least = ("%n", 2) if branch.kind == "number" else (f"%{branch.condition}", 1)
             condition = self._new(f"arith.cmpi sgt, {value}, {self._constant(least)} : index")
