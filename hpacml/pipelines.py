@@ -86,6 +86,12 @@ STANDALONE_STAGES = _without(*_ON_GPUS)
 REPORTING = {"expand": f"{STAGES['expand']}{{report=true}}"}
 """The passes that replace those of their stage where regions are timed."""
 
+MLIR_BUFFERIZATION = (
+    "builtin.module(eliminate-empty-tensors,one-shot-bufferize{allow-return-allocs-from-loops=true},"
+    "ownership-based-buffer-deallocation,canonicalize,buffer-deallocation-simplification)"
+)
+"""What comes before where code works on tensors: from these to memory, with `bufferization.dealloc` where that ends."""
+
 MLIR_PIPELINE = (
     "builtin.module("
     "convert-linalg-to-loops,canonicalize,cse,loop-invariant-code-motion,"

@@ -80,6 +80,7 @@ OTHERS = {
         "w2": "memref<9xf32>",
         **dict.fromkeys(["west", "east", "centre"], "memref<?xf32>"),
     },
+    "hpacml.yield": {"next": "tensor<?x?xf32>"},
     "hpacml.infer_on_views": dict.fromkeys(["west", "east", "centre"], "memref<?xf32>"),
     "hpacml.layer": {"w": "memref<384xf32>", "x": "memref<5x128xf32>", "y": "memref<64x128xf32>"},
     "hpacml.image_layer": {"w": "memref<296xf32>", "x": "memref<4x52x102xf32>", "y": "memref<8x50x100xf32>"},

@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from hpacml.backend.tensors import bufferize
 from hpacml.disk import cache
 from hpacml.disk.cache import Used
 from hpacml.errors import CompileError
 from hpacml.locks import Order, lock
-from hpacml.pipelines import MLIR_PIPELINE
+from hpacml.pipelines import MLIR_BUFFERIZATION, MLIR_PIPELINE
 
 _TRANSLATABLE = ("llvm.", "nvvm.", "rocdl.")
 
@@ -28,7 +29,7 @@ _lock = lock(Order.MLIR)
 
 def portable_key(ir_text: str) -> str:
     """The name under which the cache keeps `portable` of a module."""
-    return cache.key("llvm", MLIR_PIPELINE, ir_text)
+    return cache.key("llvm", MLIR_BUFFERIZATION if _has_tensors(ir_text) else "", MLIR_PIPELINE, ir_text)
 
 
 def portable(ir_text: str, use: Callable[[str], Used]) -> Used:
@@ -51,10 +52,17 @@ def lowered(ir_text: str, pipeline: str) -> Generator[tuple[Mlir, Any]]:
     with _lock, (mlir := _mlir()).context:
         try:
             module = mlir.ir.Module.parse(ir_text)
+            if _has_tensors(ir_text):
+                bufferize(mlir.ir, mlir.passmanager, module.operation)
             mlir.passmanager.PassManager.parse(pipeline).run(module.operation)
             yield mlir, module
         except (mlir.ir.MLIRError, ValueError) as error:
             raise CompileError(f"MLIR cannot lower this module: {error}\n{_reproducer(ir_text, pipeline)}") from error
+
+
+def _has_tensors(ir_text: str) -> bool:
+    """Whether a module has tensors left, of which `hpacml-bufferize` has told where their memory is."""
+    return "bufferization." in ir_text
 
 
 _DATA_LAYOUT = "e-i64:64"

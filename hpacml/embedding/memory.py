@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import cast
 
-from xdsl.dialects import func, memref
+from xdsl.dialects import bufferization, func, memref
 from xdsl.dialects.builtin import MemRefType
 from xdsl.dialects.linalg.abstract_ops import LinalgStructuredOperation
 from xdsl.ir import Operation, SSAValue
@@ -77,6 +77,8 @@ def _writes(use: tuple[Operation, SSAValue]) -> bool:
     match op:
         case func.ReturnOp() | memref.DimOp():
             return False
+        case bufferization.ToTensorOp():
+            return op.writable is not None
         case MapOp():
             return op.direction.data is not Direction.To
         case memref.CopyOp():

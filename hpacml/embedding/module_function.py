@@ -20,6 +20,7 @@ from hpacml.frontend.dispatch import Dispatcher
 from hpacml.frontend.placement import Machine, require_machine
 from hpacml.frontend.remembered import Code
 from hpacml.passes.derivation.pasting import Directives, Names, directives_of
+from hpacml.passes.hpacml_bufferize import HpacmlBufferizePass
 from hpacml.passes.hpacml_fold_subviews import HpacmlFoldSubviewsPass
 from hpacml.pipelines import make_context, refusals, run_passes
 from hpacml.runtime.arrays.views import Layout
@@ -116,7 +117,7 @@ def lowerable(module: ModuleOp) -> ModuleOp:
 
 
 def verified(module: ModuleOp | str) -> ModuleOp:
-    """A copy of a module, which may be text. Raises `CompileError` if it does not parse or verify."""
+    """A copy of a module, which may be text, on memory in place of tensors. Raises `CompileError` if it is wrong."""
     try:
         if isinstance(module, str):
             from hpacml.dialects.hpacml.locations import PlacingParser
@@ -124,6 +125,8 @@ def verified(module: ModuleOp | str) -> ModuleOp:
             copy = PlacingParser(make_context(), module, "<module>").parse_module()
         else:
             copy = module.clone()
+        copy.verify()
+        HpacmlBufferizePass().apply(make_context(), copy)
         copy.verify()
     except (DiagnosticException, ParseError) as error:
         raise CompileError(str(error)) from error

@@ -15,6 +15,7 @@ PASS_NAMES = (
     "convert-hpacml-to-gpu",
     "convert-hpacml-to-loops",
     "convert-hpacml-to-runtime",
+    "hpacml-bufferize",
     "hpacml-call-networks",
     "hpacml-drop-collection",
     "hpacml-expand-functions",

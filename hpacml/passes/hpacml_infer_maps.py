@@ -64,6 +64,7 @@ def _give_maps(region: MlOp) -> None:
         properties={name: value for name, value in region.properties.items() if name != "operandSegmentSizes"},
         attributes={name: value for name, value in region.attributes.items() if name != DIMS},
         regions=[region.detach_region(region.body), Region()],
+        result_types=[region.written.types],
     )
     _check_units(region, given)
     Rewriter.replace_op(region, given)

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from xdsl.context import Context
-from xdsl.dialects import func, gpu, memref
-from xdsl.dialects.builtin import ModuleOp, StringAttr
+from xdsl.dialects import affine, func, gpu, memref
+from xdsl.dialects.bufferization import MaterializeInDestinationOp, ToBufferOp, ToTensorOp
+from xdsl.dialects.builtin import MemRefType, ModuleOp, StringAttr, TensorType
+from xdsl.dialects.linalg.abstract_ops import LinalgStructuredOperation
 from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint
@@ -85,8 +87,12 @@ def _accesses(op: Operation) -> Iterator[tuple[Operation, SSAValue]]:
             case memref.LoadOp() | memref.StoreOp():
                 if not _is_constant(each.memref):
                     yield each, each.memref
+            case affine.LoadOp() | affine.StoreOp():
+                yield each, each.memref
             case memref.CopyOp():
                 yield each, each.source
+            case LinalgStructuredOperation() | ToTensorOp() | ToBufferOp() | MaterializeInDestinationOp():
+                yield from ((each, value) for value in each.operands if isinstance(value.type, MemRefType | TensorType))
             case func.CallOp():
                 if isinstance(callee := SymbolTable.lookup_symbol(each, each.callee), func.FuncOp):
                     yield from _accesses(callee)

@@ -177,3 +177,14 @@ def test_plain_xdsl_opt_takes_every_stage(generic: bool, tmp_path: Path) -> None
         plain.run()
         module = parsed((tmp_path / "out.mlir").read_text())
     assert not any(op.name.startswith("hpacml") for op in module.walk())
+
+
+@pytest.mark.parametrize("stage", [None, "expand", "loops", "runtime"])
+def test_loops_become_those_of_openmp_at_any_stage(stage: str | None) -> None:
+    names = [*STAGES.values()]
+    done = 0 if stage is None else names.index(STAGES[stage]) + 1
+    stencils = ["shape-inference", "convert-stencil-to-ll-mlir", "hpacml-fold-subviews"]
+    module = run(parsed(STENCIL), [*stencils, *names[:done], "convert-scf-to-openmp", *names[done:]])
+    assert any(op.name == "omp.wsloop" for op in module.walk())
+    assert not any(op.name.startswith("hpacml") for op in module.walk())
+    upstream(module, "builtin.module(canonicalize)")

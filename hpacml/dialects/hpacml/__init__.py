@@ -16,7 +16,7 @@ from hpacml.dialects.hpacml.attributes import (
 )
 from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp
 from hpacml.dialects.hpacml.clause_attributes import SampleAttr, UnitsAttr
-from hpacml.dialects.hpacml.control import MlOp
+from hpacml.dialects.hpacml.control import MlOp, YieldOp
 from hpacml.dialects.hpacml.gather_scatter import GatherOp, ScatterOp, TensorOp
 from hpacml.dialects.hpacml.networks import ImageLayerOp, LayerOp, NetworkOp
 from hpacml.dialects.hpacml.packing import FusedGatherOp, FusedScatterOp, IndirectOp, PackOp, UnpackOp
@@ -28,6 +28,7 @@ Hpacml = Dialect(
         FunctorOp,
         MapOp,
         MlOp,
+        YieldOp,
         TensorOp,
         GatherOp,
         ScatterOp,

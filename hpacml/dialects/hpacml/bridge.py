@@ -18,6 +18,7 @@ from xdsl.dialects.builtin import (
     StringAttr,
     SymbolNameConstraint,
     SymbolRefAttr,
+    TensorType,
     UnitAttr,
     i1,
 )
@@ -226,7 +227,7 @@ class MapOp(TextualOperation, HasCanonicalizationPatternsInterface):
     unchecked = opt_prop_def(UnitAttr)
     text = opt_prop_def(TEXT)
 
-    arrays = var_operand_def(MemRefType)
+    arrays = var_operand_def(MemRefType | TensorType)
     bounds = var_operand_def(IndexType())
     params = var_operand_def(IndexType())
 
@@ -390,15 +391,13 @@ class MapOp(TextualOperation, HasCanonicalizationPatternsInterface):
         holes = open_numbers(trees)
         if holes != len(self.bounds):
             raise VerifyException(f"the ranges leave {holes} numbers open, {len(self.bounds)} are given")
-        if params != len(self.params):
-            raise VerifyException(
-                f"the functor has {params} parameter{'s' * (params != 1)}, {len(self.params)} are given"
-            )
+        if params != (given := len(self.params)):
+            raise VerifyException(f"the functor has {params} parameter{'s' * (params != 1)}, {given} are given")
         for array in self.arrays:
-            array_type = cast(MemRefType, array.type)
+            array_type = cast("MemRefType | TensorType[Attribute]", array.type)
             dtype_name(array_type.element_type)
             _require_64_bits(array_type.get_shape())
-            if not isinstance(array_type.layout, NoneAttr | StridedLayoutAttr):
+            if isinstance(array_type, MemRefType) and not isinstance(array_type.layout, NoneAttr | StridedLayoutAttr):
                 raise VerifyException(f"an array has the layout {array_type.layout}: give it strides instead")
 
     @classmethod

@@ -14,7 +14,7 @@ from xdsl.transforms.canonicalization_patterns.utils import const_evaluate_opera
 
 from hpacml.dialects.hpacml.attributes import PREFIXES, Mode, ModeAttr, TargetAttr
 from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp
-from hpacml.dialects.hpacml.control import MlOp
+from hpacml.dialects.hpacml.control import MlOp, YieldOp
 from hpacml.errors import MapError
 from hpacml.functors.targets import fill
 
@@ -74,8 +74,11 @@ class FoldConstantConditions(RewritePattern):
     def match_and_rewrite(self, op: MlOp, rewriter: PatternRewriter) -> None:
         condition, if_condition = map(_known, (op.condition, op.if_condition))
         if if_condition == 0:
+            end, yields = op.body.block.last_op, op.yields
             rewriter.inline_block(op.body.block, InsertPoint.before(op))
-            rewriter.erase(op)
+            if isinstance(end, YieldOp):
+                rewriter.erase(end)
+            rewriter.replace(op, [], yields)
         elif condition is not None or if_condition is not None:
             mode = op.mode.data if condition is None else Mode.Infer if condition else Mode.Collect
             sample = None if mode == Mode.Infer else op.sample
@@ -92,6 +95,7 @@ class FoldConstantConditions(RewritePattern):
                 properties={**op.properties, "mode": ModeAttr(mode), "sample": sample},
                 attributes=op.attributes,
                 regions=[rewriter.move_region_contents_to_new_regions(op.body), Region()],
+                result_types=[op.written.types],
             )
             decided.location = op.location
             rewriter.replace(op, decided)

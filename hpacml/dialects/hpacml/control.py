@@ -14,6 +14,7 @@ from xdsl.dialects.builtin import (
     IntegerAttr,
     StringAttr,
     SymbolRefAttr,
+    TensorType,
     i1,
     i64,
 )
@@ -29,6 +30,7 @@ from xdsl.irdl import (
     region_def,
     traits_def,
     var_operand_def,
+    var_result_def,
 )
 from xdsl.irdl.declarative_assembly_format import (
     CustomDirective,
@@ -40,7 +42,7 @@ from xdsl.irdl.declarative_assembly_format import (
 from xdsl.parser import Parser
 from xdsl.pattern_rewriter import RewritePattern
 from xdsl.printer import Printer
-from xdsl.traits import NoTerminator, RecursiveMemoryEffect
+from xdsl.traits import HasParent, IsTerminator, NoTerminator, Pure, RecursiveMemoryEffect
 from xdsl.utils.exceptions import VerifyException
 
 from hpacml.clauses import ENGINES, POLICIES, Sampling, is_policy
@@ -48,6 +50,7 @@ from hpacml.dialects.hpacml.attributes import Direction, MappingType, Mode, Mode
 from hpacml.dialects.hpacml.bridge import MapOp
 from hpacml.dialects.hpacml.clause_attributes import SampleAttr, UnitsAttr, verify_sample
 from hpacml.dialects.hpacml.effects import READS_AND_WRITES
+from hpacml.dialects.hpacml.locations import PlacedOperation
 from hpacml.dialects.hpacml.texts import TEXT, TEXTS, Given, TextualOperation
 
 Source = StringAttr | SymbolRefAttr
@@ -146,6 +149,9 @@ class MlOp(ModelClauses, DataClauses, HasCanonicalizationPatternsInterface):
     truths = var_operand_def(MappingType)
     numbers = var_operand_def(Float64Type())
 
+    written = var_result_def(TensorType)
+    """The tensors that outputs write, as they are then, in the order of the outputs."""
+
     body = region_def("single_block")
     nothing = region_def()
     """Upstream MLIR, to which the operation is unknown, finds functions from inside where regions are two."""
@@ -158,7 +164,8 @@ class MlOp(ModelClauses, DataClauses, HasCanonicalizationPatternsInterface):
         "(`in` `(` $inputs^ `:` type($inputs) `)`)? (`out` `(` $outputs^ `:` type($outputs) `)`)? "
         "(`inout` `(` $inouts^ `:` type($inouts) `)`)? (`truth` `(` $truths^ `:` type($truths) `)`)? "
         "(`numbers` `(` $numbers^ `)`)? "
-        f"`label` $label {MODEL_CLAUSES} {DATA_CLAUSES} attr-dict-with-keyword $body custom<Empty>($nothing)"
+        f"`label` $label {MODEL_CLAUSES} {DATA_CLAUSES} (`->` type($written)^)? "
+        "attr-dict-with-keyword $body custom<Empty>($nothing)"
     )
 
     def __init__(
@@ -185,6 +192,7 @@ class MlOp(ModelClauses, DataClauses, HasCanonicalizationPatternsInterface):
     ):
         super().__init__(
             operands=[condition, if_condition, inputs, outputs, inouts, truths, numbers],
+            result_types=[[tensor.type for tensor in tensors_of([*outputs, *inouts])]],
             properties={
                 "mode": ModeAttr(mode),
                 "label": StringAttr(label),
@@ -220,6 +228,12 @@ class MlOp(ModelClauses, DataClauses, HasCanonicalizationPatternsInterface):
     def all_outputs(self) -> tuple[SSAValue, ...]:
         """The mappings written, in the order in which the model gives them."""
         return (*self.outputs, *self.inouts)
+
+    @property
+    def yields(self) -> Sequence[SSAValue]:
+        """What the original code makes of the tensors that outputs write."""
+        end = self.body.block.last_op
+        return end.tensors if isinstance(end, YieldOp) else ()
 
     @property
     def is_without_maps(self) -> bool:
@@ -258,6 +272,7 @@ class MlOp(ModelClauses, DataClauses, HasCanonicalizationPatternsInterface):
         for mapping in self.truths:
             if _direction(mapping) == Direction.From:
                 raise VerifyException("a truth is mapped by a 'from' map")
+        self._verify_tensors()
         require_names(self.meta, self.numbers)
         if self.truths and len(self.truths) != len(self.all_outputs):
             raise VerifyException(f"{len(self.truths)} truths stand for {len(self.all_outputs)} outputs")
@@ -270,6 +285,50 @@ class MlOp(ModelClauses, DataClauses, HasCanonicalizationPatternsInterface):
                 raise VerifyException(
                     f"'{name}' holds the indices of one output and is itself another: use a copy of it"
                 )
+
+    def _verify_tensors(self) -> None:
+        if tensors_of(self.truths):
+            raise VerifyException("a truth is memory that the original code writes, and tensors are never written")
+        known = all(isinstance(mapping.owner, MapOp) for mapping in self.all_outputs)
+        wanted = [tensor.type for tensor in tensors_of(self.all_outputs)] if known else list(self.written.types)
+        for what, values in {"gives": self.written, "yields": self.yields}.items():
+            if (given := [value.type for value in values]) != wanted:
+                raise VerifyException(
+                    f"the outputs write tensors of the types ({', '.join(map(str, wanted))}), and the region {what} "
+                    f"({', '.join(map(str, given))}): one for each tensor, in the order of the outputs"
+                )
+
+
+@irdl_op_definition
+class YieldOp(PlacedOperation):
+    """
+    The end of original code that works on tensors: what it makes of those that the region's outputs write.
+
+    Example:
+    ```mlir
+    %new = hpacml.ml collect in(%in : !hpacml.mapping<?x?x5xf32>) out(%out : !hpacml.mapping<?x?x1xf32>)
+        label "step" -> tensor<?x?xf32> {
+      hpacml.yield %next : tensor<?x?xf32>
+    }
+    ```
+    """
+
+    name = "hpacml.yield"
+
+    tensors = var_operand_def(TensorType)
+
+    traits = traits_def(IsTerminator(), HasParent(MlOp), Pure())
+    assembly_format = "($tensors^ `:` type($tensors))? attr-dict"
+
+    def __init__(self, tensors: Sequence[SSAValue]):
+        super().__init__(operands=[tensors])
+
+
+def tensors_of(mappings: Sequence[SSAValue]) -> list[SSAValue]:
+    """The tensors that hold the elements of mappings, each once, in their order."""
+    maps = [mapping.owner for mapping in mappings if isinstance(mapping.owner, MapOp)]
+    arrays = (each.arrays[number] for each in maps for number in each.holding_elements)
+    return list(dict.fromkeys(array for array in arrays if isinstance(array.type, TensorType)))
 
 
 def _source(source: Source | str | None) -> Source | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from xdsl.dialects.builtin import TensorType
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.traits import SymbolTable
 
@@ -32,8 +33,10 @@ def functor_of(map_op: MapOp, near: Operation) -> FunctorOp:
 
 
 def require_maps(module: Operation) -> None:
-    """Raise `PassFailedException` unless all mappings go from `hpacml.map` to operations of hpacml."""
+    """Raise `PassFailedException` unless all mappings go from `hpacml.map` of memory to operations of hpacml."""
     for op in module.walk():
+        if isinstance(op, MapOp) and any(isinstance(array.type, TensorType) for array in op.arrays):
+            raise refusal(op, f"{op.applied} is a map of a tensor: hpacml-bufferize comes before this pass")
         for operand in op.operands:
             if isinstance(operand.type, MappingType):
                 map_of(operand, op)

@@ -311,3 +311,18 @@ func.func @images(%w: memref<20xf64>, %v: memref<19xf64>, %x: memref<?x1x8x8xf32
 // GENERIC-NEXT:   "hpacml.ml"(%d, %in, %out) <{mode = #hpacml<mode infer>, label = "inner", model = @net, batch = 0 : i64, on_error = "accurate", database = @base, operandSegmentSizes = array<i32: 0, 1, 1, 1, 0, 0, 0>}> ({
 // GENERIC:      %q = "hpacml.indirect"(%plane, %table, %u) <{operandSegmentSizes = array<i32: 1, 2, 0>}> : (memref<4x8x9xbf16>, !hpacml.indirect<?xi32>, memref<4xi8>) -> !hpacml.indirect<4xbf16>
 // GENERIC:      "hpacml.pack"(%v, %x, %n) <{features = array<i64: 1>}> : (!hpacml.indirect<?x3xf32>, memref<?x4xf32>, index) -> ()
+
+func.func @values(%old: tensor<?x?xf32>, %n: index, %m: index) -> tensor<?x?xf32> {
+  %in = hpacml.map to @stencil(%old[1 : %n, 1 : %m]) : tensor<?x?xf32> -> !hpacml.mapping<?x?x5xf32>
+  %out = hpacml.map from @point(%old[1 : %n, 1 : %m]) : tensor<?x?xf32> -> !hpacml.mapping<?x?x1xf32>
+  %new = hpacml.ml collect in(%in : !hpacml.mapping<?x?x5xf32>) out(%out : !hpacml.mapping<?x?x1xf32>) label "step" -> tensor<?x?xf32> {
+    %next = "test.op"(%old) : (tensor<?x?xf32>) -> tensor<?x?xf32>
+    hpacml.yield %next : tensor<?x?xf32>
+  }
+  func.return %new : tensor<?x?xf32>
+}
+
+// CHECK-LABEL: func.func @values
+// CHECK:         %in = hpacml.map to @stencil(%old[1 : %n, 1 : %m]) : tensor<?x?xf32> -> !hpacml.mapping<?x?x5xf32>
+// CHECK:         %new = hpacml.ml collect in(%in : !hpacml.mapping<?x?x5xf32>) out(%out : !hpacml.mapping<?x?x1xf32>) label "step" -> tensor<?x?xf32> {
+// CHECK:           hpacml.yield %next : tensor<?x?xf32>
