@@ -106,8 +106,8 @@ def __getattr__(name: str) -> object:
         return version.version()
     if name in _LAZY:
         return getattr(import_module(_LAZY[name]), name)
-    if name == "ir":
-        return import_module("hpacml.ir")
+    if name in ("ir", "jax"):
+        return import_module(f"hpacml.{name}")
     raise AttributeError(f"module 'hpacml' has no attribute '{name}'")
 
 

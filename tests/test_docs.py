@@ -21,7 +21,18 @@ LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)")
 
 @pytest.mark.parametrize(
     "page",
-    ["composition", "databases", "directives", "embedding", "evaluate", "gradients", "networks", "report", "training"],
+    [
+        "composition",
+        "databases",
+        "directives",
+        "embedding",
+        "evaluate",
+        "gradients",
+        "jax",
+        "networks",
+        "report",
+        "training",
+    ],
 )
 def test_examples(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / f"{page}.md").read_text(), re.DOTALL)

@@ -24,7 +24,7 @@ FLOORS = [
     ["hpacml.backend"],
     ["hpacml.runtime"],
     ["hpacml.frontend"],
-    ["hpacml.embedding", "hpacml.ir"],
+    ["hpacml.embedding", "hpacml.ir", "hpacml.jax"],
     ["hpacml.training"],
     ["hpacml.evaluation"],
     ["hpacml.searching"],

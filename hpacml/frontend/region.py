@@ -376,13 +376,19 @@ class Region(Decorated, Generic[P, R]):
         values: Mapping[str, object] = self._values(args, kwargs)
         if self._attributes:
             values = {**values, **{each.path: each.value(values) for each in self._attributes}}
+        plan = self._plan(tuple(integers_of(values)))
+        return self._with_numbers(
+            plan, values, self._views(plan, values), [] if self._decided else self._conditions(values)
+        )
+
+    def _with_numbers(
+        self, plan: _Plan, values: Mapping[str, object], views: list[ArrayView], conditions: list[bool]
+    ) -> _Call:
+        """A call with what its code takes behind the arrays. Raises `MapError` and `DirectiveError`."""
         integers = integers_of(values)
-        plan = self._plan(tuple(integers))
-        arrays = plan.arrays
-        views = self._views(plan, values)
-        numbers = numbers_of(plan.numbers, values, arrays, views)
+        numbers = numbers_of(plan.numbers, values, plan.arrays, views)
         numbers += [integers[name] for name in plan.params]
-        return _Call(plan, values, views, numbers, [] if self._decided else self._conditions(values))
+        return _Call(plan, values, views, numbers, conditions)
 
     def _views(self, plan: _Plan, values: Mapping[str, object]) -> list[ArrayView]:
         """The memory of the arrays; also of tensors that need gradients where these are recorded."""
@@ -403,17 +409,25 @@ class Region(Decorated, Generic[P, R]):
         first = [] if condition is None else [active and bool(evaluate(condition, values))]
         return first if if_condition is None else [*first, active]
 
-    def _module(self, bound: _Call, copied: bool = False) -> ModuleOp:
-        """A module of one function of the arrays, perhaps `copied` to a device, the numbers and the conditions."""
-        from xdsl.dialects.builtin import IndexType, f64, i1
+    def _module(
+        self, bound: _Call, copied: bool = False, ml: MlDirective | None = None, rows: bool = False
+    ) -> ModuleOp:
+        """A module of one function of the arrays, perhaps `copied` to a device, the numbers and the conditions.
+
+        With `ml`, that is the region's. With `rows`, the sizes of all dimensions but the first are constants.
+        """
+        from xdsl.dialects.builtin import DYNAMIC_INDEX, IndexType, f64, i1
 
         from hpacml.frontend.ml import MAP_OF_CLAUSE, ml_op
         from hpacml.frontend.wrapper import ArrayType, Wrapper
 
-        ml, plan = self._ml, bound.plan
+        ml, plan = ml or self._ml, bound.plan
         wrapper = Wrapper(self._symbol)
         for name, view in zip(plan.arrays, bound.views, strict=True):
-            wrapper.argument(name, (ArrayType.on_device if copied else ArrayType.of)(view).memref)
+            kind = (ArrayType.on_device if copied else ArrayType.of)(view)
+            wrapper.argument(
+                name, kind.memref_of([DYNAMIC_INDEX, *view.shape[1:]][: kind.rank]) if rows else kind.memref
+            )
         numbers = {number: wrapper.hidden(f"n{k}", IndexType()) for k, number in enumerate(plan.numbers)}
         for param in plan.params:
             wrapper.argument(param, IndexType())

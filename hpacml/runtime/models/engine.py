@@ -9,6 +9,7 @@ import torch
 
 from hpacml.runtime import openmp
 from hpacml.runtime.arrays.views import ArrayView, Words, is_packed, moved, words_at
+from hpacml.runtime.entry import Function
 from hpacml.runtime.models.described import NotDescribed
 from hpacml.runtime.models.network import InputType
 from hpacml.runtime.models.network_code import Views
@@ -58,6 +59,15 @@ class Engine:
         memory = (ctypes.c_size_t * len(views.types)).from_address(pointers)
         words = [words_at(at, len(type.strides)) for at, type in zip(memory, views.types, strict=True)]
         self._compute(known, code, words, points)
+
+    def entrance(self, views: Views, points: int) -> tuple[Function, tuple[int, ...]] | None:
+        """The code of a module that never changes and what it takes before the views: addresses of its weights, which
+        hold as long as this engine. None where calls must look at the module, or share the points among threads.
+        """
+        if not self._fixed or self._known is None:
+            return None
+        code, _ = self._known.code_for_views(views)
+        return (code.function, self._known.addresses) if _is_for_one_thread(code, points) else None
 
     def _compute(self, known: PackedNetwork, code: Code, views: Sequence[Words], points: int) -> None:
         """Enter the code with descriptors of views, which threads share along their first dimension."""

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from hpacml.errors import ModelError
-from hpacml.runtime.models import aotinductor, archive, export, statedict, torchscript
+from hpacml.runtime.models import aotinductor, archive, export, jax_programs, statedict, torchscript
 from hpacml.runtime.models.network import Network
 
 if TYPE_CHECKING:
     import torch
 
-SaveFormat = Literal["export", "torchscript", "aotinductor", "state_dict"]
+SaveFormat = Literal["export", "torchscript", "aotinductor", "state_dict", "jax"]
 """What `save_model` takes as its `format`."""
 
 
@@ -92,6 +92,18 @@ FORMATS = (
         recognises=statedict.recognises,
         read=statedict.read,
         write=statedict.write,
+    ),
+    ModelFormat(
+        name="JAX",
+        noun="a function of JAX",
+        argument="jax",
+        suffixes=(".jax",),
+        runs_code=True,
+        replayable=False,
+        quick=False,
+        recognises=jax_programs.recognises,
+        read=jax_programs.read,
+        write=jax_programs.write_module,
     ),
 )
 

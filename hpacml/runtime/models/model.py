@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from hpacml import environment
 from hpacml.errors import ModelError, summary
 from hpacml.locks import Order, lock
-from hpacml.runtime.models import formats, prerequisites, trust
+from hpacml.runtime.models import formats, jax_programs, prerequisites, trust
 from hpacml.runtime.models.network import InTraining, Network, evaluating, first_floating, is_in_evaluation
 
 if TYPE_CHECKING:
@@ -93,11 +93,17 @@ def load(path: str, device: str = "cpu") -> Model:
     return loaded.model
 
 
+on_change: list[Callable[[], None]] = []
+"""What is called where a model of a file is another one from now on."""
+
+
 def forget(file: str) -> None:
     """Have the next `load` read the file, whose path has no symbolic links, anew, by any path and on every device."""
     with _lock:
         for key in [key for key, loaded in _loaded.items() if file in (loaded.file, os.path.realpath(key[0]))]:
             del _loaded[key]
+    for tell in on_change:
+        tell()
 
 
 def _first(path: str, device: str) -> _Loaded:
@@ -199,6 +205,10 @@ def _wrap(network: Callable[..., object], find: Callable[[], Any] | None = None)
     from hpacml.runtime.models.traits import runs_code, traits
 
     reference = find or cast("Callable[[], Any]", weakref.ref(network))
+    if jax_programs.is_jitted(network):
+        return Model(
+            repr(network), Network(jax_programs.on_tensors(lambda *given: reference()(*given)), reads_only=True)
+        )
     if (owner := module_of(network)) is None:
         return Model(repr(network), Network(as_it_is(network, reference), runs_code=lambda: True))
 

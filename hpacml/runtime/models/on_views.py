@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import ctypes
 import math
+import threading
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 
 from hpacml.abi.records import TensorType, ViewsSite
 from hpacml.errors import HpacmlError
 from hpacml.runtime import checks, differentiation, frame
-from hpacml.runtime.arrays.views import descriptor_bytes, extent, view_of_descriptor
+from hpacml.runtime.arrays.views import ArrayView, descriptor_bytes, extent, view_of_descriptor
 from hpacml.runtime.fastcall import contents
 from hpacml.runtime.gpu.device_call import innermost
 from hpacml.runtime.models.engines import Engines
@@ -31,6 +33,24 @@ KNOWN_MEMORIES = 64
 """How many sets of views a call site remembers."""
 
 
+class Seen(NamedTuple):
+    """An inference that was made from views to views: its model, the types of the views, points, and the views."""
+
+    model: Model
+    types: Views
+    points: int
+    views: Sequence[ArrayView]
+
+
+class _Watch(threading.local):
+    is_on = False
+    seen: Seen | None = None
+    """The last inference of this thread while it was on."""
+
+
+watch = _Watch()
+
+
 class ViewsOfSite:
     """The views of a call site of `hpacml_infer_on_views`."""
 
@@ -41,6 +61,12 @@ class ViewsOfSite:
         self._memory = contents([descriptor_bytes(type.rank) for type in types])
         self._known: dict[bytes, tuple[Views, int] | None] = {}
         """The views of earlier calls and their points, by their descriptors."""
+
+    def views(self, pointers: int) -> list[ArrayView]:
+        """The views to whose descriptors pointers lead."""
+        types = (*self._site.inputs, *self._site.outputs)
+        memory = self._pointers.from_address(pointers)
+        return [view_of_descriptor(at, type.dtype, type.rank) for at, type in zip(memory, types, strict=True)]
 
     def at(self, pointers: int) -> tuple[Views, int] | None:
         """The types of views, and how many points they have; None where tensors are needed."""
@@ -76,9 +102,12 @@ class OnViews:
             if batch:
                 return False
             known = memory.at(pointers)
-            return known is not None and self._engines.on_views(model, *known, pointers)
+            done = known is not None and self._engines.on_views(model, *known, pointers)
         except HpacmlError:
             return False  # the inference of tensors raises it
+        if done and known is not None and watch.is_on:
+            watch.seen = Seen(model, *known, memory.views(pointers))
+        return done
 
 
 def _views(site: ViewsSite, memory: Sequence[int]) -> tuple[Views, int] | None:

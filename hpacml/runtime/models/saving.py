@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def save_model(
-    module: torch.nn.Module,
+    module: torch.nn.Module | Callable[..., Any],
     path: str | os.PathLike[str],
     *,
     example: Example | Sequence[Example],
@@ -49,6 +49,7 @@ def save_model(
     - "state_dict" (`.safetensors`): the weights and a description of the layers. It is data, which loads on any
       machine without trust; but only for modules made of `torch.nn.Sequential` and the common layers, among them
       `hpacml.Normalize`.
+    - "jax" (`.jax`): a function of JAX, or a module of Equinox or Flax, by jax.export.
     - "aotinductor": compiled for this kind of processor, by a C++ compiler; it takes seconds. Name it `.pt2`.
 
     `metadata` is kept in the file: anything that JSON has; `hpacml model info FILE` shows it.
@@ -66,16 +67,40 @@ def save_model(
     target = Path(os.path.realpath(path))
     if (chosen := formats.choose(format, target.suffix)) is None:
         raise _no_format(target)
-    if not isinstance(cast(object, module), torch.nn.Module):
-        raise ModelError(f"save_model takes a torch.nn.Module, not a {type(module).__name__}")
-    inputs = _example_tensors(example, module)
     told = _maps_metadata(maps)
-    content = _content(chosen, module, inputs, {**_file_metadata(inputs, metadata), **told})
+    if chosen.argument == "jax":
+        content = _content_of_function(module, example, metadata, told)
+    elif not isinstance(module, torch.nn.Module):
+        raise ModelError(
+            f"save_model takes a torch.nn.Module, not a {type(module).__name__}; functions of JAX go into files that "
+            "are named .jax"
+        )
+    else:
+        inputs = _example_tensors(example, module)
+        content = _content(chosen, module, inputs, {**_file_metadata(inputs, metadata), **told})
     if chosen.runs_code:
         trust.trust_content(content, target)
     _write(target, content)
     forget(str(target))
     return target
+
+
+def _content_of_function(
+    function: object,
+    example: Example | Sequence[Example],
+    metadata: Mapping[str, Any] | None,
+    told: Mapping[str, Any],
+) -> bytes:
+    """Make the file of a function of JAX. Raises ModelError."""
+    import torch
+
+    from hpacml.runtime.models import jax_programs
+
+    if not callable(function) or isinstance(function, torch.nn.Module):
+        raise ModelError(f"a file named .jax has a function of JAX, and this is a {type(function).__name__}")
+    inputs = [_tensor(each) for each in _examples(example)]
+    name = getattr(function, "__name__", type(function).__name__)
+    return jax_programs.write_function(function, inputs, {**_file_metadata(inputs, metadata), **told}, name)
 
 
 def require_savable(module: torch.nn.Module, path: str | os.PathLike[str], example: Sequence[Example]) -> None:
@@ -213,26 +238,36 @@ def _maps_metadata(maps: Sequence[str] | None) -> dict[str, Any]:
 
 def _example_tensors(example: Example | Sequence[Example], module: torch.nn.Module) -> list[torch.Tensor]:
     """Convert the examples to tensors as the module takes them, on its device. Raises ModelError."""
-    import numpy as np
-    import torch
-
     anchor = first_floating(module)
     tensors: list[torch.Tensor] = []
-    for each in example if isinstance(example, (tuple, list)) else (example,):
-        try:
-            tensor = (
-                each.detach()
-                if isinstance(each, torch.Tensor)
-                else torch.as_tensor(np.array(each, order="C"), device="cpu")
-            )
-        except TypeError as error:
-            raise ModelError(f"an example must be a tensor or an array of numbers: {error}") from error
-        if 0 in tensor.shape:
-            raise ModelError(f"the example {describe([tensor])} has no elements: give one row or more")
+    for each in _examples(example):
+        tensor = _tensor(each)
         if anchor is not None:
             tensor = tensor.to(anchor.device, anchor.dtype if tensor.is_floating_point() else tensor.dtype)
         tensors.append(tensor)
     return _as_taken(tensors, module, anchor)
+
+
+def _examples(example: Example | Sequence[Example]) -> Sequence[Example]:
+    return cast("Sequence[Example]", example if isinstance(example, (tuple, list)) else (example,))
+
+
+def _tensor(example: Example) -> torch.Tensor:
+    """An example as a tensor. Raises ModelError for what is none, and for one without elements."""
+    import numpy as np
+    import torch
+
+    try:
+        tensor = (
+            example.detach()
+            if isinstance(example, torch.Tensor)
+            else torch.as_tensor(np.array(example, order="C"), device="cpu")
+        )
+    except TypeError as error:
+        raise ModelError(f"an example must be a tensor or an array of numbers: {error}") from error
+    if 0 in tensor.shape:
+        raise ModelError(f"the example {describe([tensor])} has no elements: give one row or more")
+    return tensor
 
 
 def _as_taken(tensors: list[torch.Tensor], module: torch.nn.Module, anchor: torch.Tensor | None) -> list[torch.Tensor]:

@@ -1,0 +1,59 @@
+"""Expressions of directives on values that a program of JAX knows only when it runs."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from functools import reduce
+from itertools import pairwise
+from typing import Any
+
+from hpacml.directives.expressions import COMPUTE, Expr, evaluate
+from hpacml.errors import DirectiveError
+from hpacml.jax.libraries import is_traced, jnp
+
+
+def value_of(expr: Expr, values: Mapping[str, object]) -> Any:
+    """The value of an expression: a number of Python, or traced if one of its names is.
+
+    Raises `DirectiveError` as `evaluate` does.
+    """
+    traced = {name for name in expr.names if is_traced(values.get(name))}
+    if not traced:
+        return evaluate(expr, values)
+    for name in traced:
+        if getattr(values[name], "ndim", 0):
+            raise DirectiveError(f"'{name}' is an array in '{expr}', which takes numbers", expr.text, *expr.span)
+    return _traced(expr.node, expr, values)
+
+
+def truth_of(expr: Expr, values: Mapping[str, object]) -> Any:
+    """The same as a truth value: a bool, or a traced one."""
+    value = value_of(expr, values)
+    return value.astype(bool) if is_traced(value) else bool(value)
+
+
+def _traced(node: ast.expr, expr: Expr, values: Mapping[str, object]) -> Any:
+    def part(each: ast.expr) -> Any:
+        return _traced(each, expr, values)
+
+    match node:
+        case ast.Constant(value=constant):
+            return constant
+        case ast.Name(id=name) if is_traced(values.get(name)):
+            return values[name]
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            return jnp.logical_not(part(operand))
+        case ast.UnaryOp(operand=operand):
+            return -part(operand)
+        case ast.BinOp(left=left, op=op, right=right):
+            return COMPUTE[type(op)](part(left), part(right))
+        case ast.BoolOp(op=op, values=operands):
+            combine = jnp.logical_and if isinstance(op, ast.And) else jnp.logical_or
+            return reduce(combine, map(part, operands))
+        case ast.Compare(left=left, ops=ops, comparators=comparators):
+            terms = [part(left), *map(part, comparators)]
+            held = [COMPUTE[type(op)](a, b) for op, (a, b) in zip(ops, pairwise(terms), strict=True)]
+            return reduce(jnp.logical_and, held)
+        case _:
+            return evaluate(Expr(node, expr.span, expr.text), values)

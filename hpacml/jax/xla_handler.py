@@ -1,0 +1,136 @@
+"""The handler of the calls that programs of XLA make: compiled once, known to XLA by one name."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import re
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, Protocol
+
+from hpacml.backend import llvm
+from hpacml.disk import cache as disk_cache
+from hpacml.errors import CompileError, HpacmlError
+from hpacml.jax.libraries import jax
+from hpacml.jax.templates import Record
+from hpacml.runtime.shim import runtime
+
+TARGET = "hpacml"
+"""The name of the handler in programs."""
+
+VERSION = (0, 3)
+"""The version of XLA's interface whose structures `xla_handler.ll` knows."""
+
+MOST = 1 << 20
+"""The most calls in programs that one process can make."""
+
+_EXPORTS = ("hpacml_jax_handler", "hpacml_jax_set_sites")
+_DONE, _FAILED = 1, 0
+
+
+class Answering(Protocol):
+    """What Python does for a call."""
+
+    def answer(self, slots: int, status: int) -> None:
+        """Run the call whose slots are at an address, if the status is -1; else raise what has stopped it."""
+        ...
+
+
+class _Thread(threading.local):
+    text: Any = None
+    """The text of the last error, which XLA copies."""
+
+
+_thread = _Thread()
+_table = (ctypes.c_size_t * MOST)()
+_numbers = itertools.count()
+_answering: weakref.WeakValueDictionary[int, Answering] = weakref.WeakValueDictionary()
+_raised: OrderedDict[str, BaseException] = OrderedDict()
+"""The last errors by their texts, which are all that XLA keeps of them."""
+
+_REMEMBERED = 64
+
+
+def publish(call: Answering, record: Record) -> int:
+    """Have the handler know a call as long as `call` lives, and return its number. The call keeps the record alive."""
+    _load()
+    number = next(_numbers)
+    if number >= MOST:
+        raise HpacmlError(f"programs of JAX in this process have made {MOST} regions: trace fewer of them anew")
+    _answering[number] = call
+    weakref.finalize(call, _table.__setitem__, number, 0).atexit = False
+    _table[number] = record.address
+    return number
+
+
+def original(error: Exception) -> BaseException | None:
+    """The error of hpacml behind one that JAX raises."""
+    text = str(error)
+    return next((each for known, each in reversed([*_raised.items()]) if known in text), None)
+
+
+def _answer(number: int, slots: int, status: int, message: int) -> int:
+    try:
+        if (call := _answering.get(number)) is None:
+            raise HpacmlError("a program of JAX called a region that is gone")
+        call.answer(slots, status)
+    except BaseException as error:
+        text = f"{type(error).__name__}: {error}".replace("\0", "\\0")
+        _remember(text, error)
+        _thread.text = ctypes.create_string_buffer(text.encode())
+        ctypes.c_size_t.from_address(message).value = ctypes.addressof(_thread.text)
+        return _FAILED
+    return _DONE
+
+
+def _remember(text: str, error: BaseException) -> None:
+    _raised[text] = error.with_traceback(None)
+    _raised.move_to_end(text)
+    if len(_raised) > _REMEMBERED:
+        _raised.popitem(last=False)
+
+
+@cache
+def _load() -> tuple[Any, ...]:
+    """Compile the handler and tell XLA of it; what is returned must live as long as the process."""
+    _require_version()
+    text = (resources.files("hpacml.jax") / "xla_handler.ll").read_text(encoding="utf-8")
+    callback: Any = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int64, ctypes.c_size_t, ctypes.c_int, ctypes.c_size_t)(
+        _answer
+    )
+    imports = {
+        "hpacml_enter": runtime().symbols["hpacml_enter"],
+        "hpacml_jax_python": ctypes.cast(callback, ctypes.c_void_p).value or 0,
+    }
+    library = disk_cache.fetch(
+        disk_cache.key("jax", *llvm.host(), text),
+        lambda: llvm.emit(text, _EXPORTS),
+        lambda code: llvm.link(code, _EXPORTS, imports),
+    )
+    of_sites = ctypes.CFUNCTYPE(None, ctypes.c_size_t, ctypes.c_int64)(library.addresses["hpacml_jax_set_sites"])
+    of_sites(ctypes.addressof(_table), MOST)
+    handler: Callable[..., Any] = ctypes.CFUNCTYPE(ctypes.c_size_t, ctypes.c_size_t)(
+        library.addresses["hpacml_jax_handler"]
+    )
+    jax.ffi.register_ffi_target(TARGET, jax.ffi.pycapsule(handler), platform="cpu", api_version=1)
+    return library, callback, handler
+
+
+def _require_version() -> None:
+    """Raise CompileError for a version of XLA's interface whose structures are others."""
+    header = Path(jax.ffi.include_dir()) / "xla" / "ffi" / "api" / "c_api.h"
+    text = header.read_text(encoding="utf-8") if header.exists() else ""
+    found = [re.search(rf"#define XLA_FFI_API_{part} (\d+)", text) for part in ("MAJOR", "MINOR")]
+    version = tuple(int(each[1]) for each in found if each is not None)
+    if version != VERSION:
+        wanted, shown = (".".join(map(str, each)) or "unknown" for each in (VERSION, version))
+        raise CompileError(
+            f"hpacml.jax knows XLA's foreign function interface {wanted}, and that of jaxlib "
+            f"{jax.lib.__version__} is {shown}: pip install 'hpacml[jax]' installs a jaxlib that fits"
+        )
