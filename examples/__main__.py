@@ -11,7 +11,7 @@ from rich.table import Table
 import hpacml
 
 from .experiment import Setup
-from .workflow import DECK, NAMES, Workflow, experiment
+from .workflow import DECK, NAMES, Workflow, experiment, front
 
 RESULTS = Path("benchmarks/results/evaluation")
 OUT = Path("out")
@@ -67,19 +67,21 @@ def main(
         name, step = ALL, "evaluate"
     try:
         _require(name, step, device, deck, everything)
-        folder = results or _results(size, device)
+        folder = results or RESULTS / _called(size, device, deck, networks)
 
         def work(each: str, place: Path, searched: Path | None) -> Workflow:
             setup = Setup(size, device, deck if each == "minibude" else None)
             return Workflow(experiment(each), setup, place, searched, console.print)
 
         if everything:
-            places = {each: OUT / each / size if out is None else out / each for each in NAMES}
+            places = {each: _place(each, size, deck) if out is None else out / each for each in NAMES}
             works = {each: work(each, place, networks and networks / each) for each, place in places.items()}
+            for each in works.values() if networks else ():
+                front(each.searched)
             _all(works, folder, jobs, fresh)
         else:
-            _STEPS[step](work(name, out or OUT / name / size, networks), folder, fresh)
-    except hpacml.HpacmlError as error:
+            _STEPS[step](work(name, out or _place(name, size, deck), networks), folder, fresh)
+    except (hpacml.HpacmlError, OSError) as error:
         errors.print(f"error: {error}")
         raise typer.Exit(1) from None
 
@@ -106,9 +108,15 @@ def _require(name: str, step: str, device: str, deck: Path | None, everything: b
         require(device)
 
 
-def _results(size: str, device: str) -> Path:
-    """Where results go: those that are not of small size on the CPU have a folder of their own."""
-    return RESULTS if (size, device) == ("small", "cpu") else RESULTS / f"{size}-{device}"
+def _called(size: str, device: str, deck: Path | None, networks: Path | None) -> str:
+    """The folder of results. Those of another size, device or deck, or of a search, have one of their own."""
+    default = (size, device) == ("small", "cpu")
+    return "-".join([*([] if default else [size, device]), *(each.resolve().name for each in (deck, networks) if each)])
+
+
+def _place(name: str, size: str, deck: Path | None) -> Path:
+    """The folder of an application's data, models and measurements, which are others for each deck."""
+    return OUT / name / (size if deck is None or name != "minibude" else f"{size}-{deck.resolve().name}")
 
 
 def _collect(work: Workflow, folder: Path, fresh: bool) -> None:
@@ -136,6 +144,8 @@ def _run(work: Workflow, folder: Path, fresh: bool) -> None:
     console.print(table)
     for line in (*evaluation.verdict().splitlines(), *evaluation.notes):
         console.print(line)
+    if all(row.failed for row in evaluation.rows if row.kind == "model"):
+        raise typer.Exit(1)
 
 
 def _evaluate(work: Workflow, folder: Path, fresh: bool) -> None:

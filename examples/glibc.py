@@ -19,6 +19,13 @@ def rand(count, seed):
     return numbers[FIRST + DROPPED :] >> 1
 
 
+def rows(width, count, first, seed):
+    """The numbers of rows `first` to `first + count`, int64[count, width]. Raises ValueError for negative ones."""
+    if count < 0 or first < 0:
+        raise ValueError(f"there are no rows {first} to {first + count}: give a number and a first one of at least 0")
+    return rand(width * (first + count), seed)[width * first :].reshape(count, width)
+
+
 @hpacml.kernel
 def _go_on(numbers: Int64[np.ndarray, "N"]):
     for i in range(34, len(numbers)):

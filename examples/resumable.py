@@ -67,10 +67,12 @@ def digest(path: Path) -> str | None:
 
 
 def _read(record: Path) -> dict[str, Any] | None:
+    """What was told; None if nothing was, or not wholly."""
     try:
-        return json.loads(record.read_text())
-    except FileNotFoundError:
+        told = json.loads(record.read_text())
+    except (FileNotFoundError, ValueError):
         return None
+    return told if isinstance(told, dict) and "settings" in told else None
 
 
 def _why(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

@@ -19,6 +19,9 @@ from .resumable import Say, digest, once
 DECK = ("ligand.in", "protein.in", "forcefield.in", "poses.in")
 """The files of a deck of miniBUDE."""
 
+SHARED = [Path(__file__).with_name(name) for name in ("devices.py", "glibc.py")]
+"""The modules that programs share."""
+
 NAMES = ("minibude", "binomial_options", "bonds", "miniweather", "particlefilter")
 
 
@@ -104,7 +107,7 @@ class Workflow:
         return {
             "setup": asdict(self.setup),
             "deck": None if deck is None else {name: digest(deck / name) for name in DECK},
-            "program": {each.name: digest(each) for each in modules},
+            "program": {each.name: digest(each) for each in [*modules, *SHARED]},
             "hpacml": hpacml.__version__,
         }
 
@@ -125,9 +128,9 @@ def front(folder: Path) -> dict[str, tuple[Path, dict[str, Any]]]:
     """
     try:
         rows = json.loads((folder / "search.json").read_text())["front"]
-    except FileNotFoundError:
+    except (OSError, ValueError, TypeError, KeyError):
         raise hpacml.ConfigError(
-            f"'{folder}' has no search.json, which a search leaves: give the folder `out` of an hpacml search"
+            f"'{folder}' has no whole search.json, which a search leaves: give the folder `out` of an hpacml search"
         ) from None
     found = {_words(row): (folder / "models" / Path(row["model"]).name, row) for row in rows}
     if missing := [str(path) for path, _ in found.values() if not path.exists()]:

@@ -78,7 +78,7 @@ def prepare(T, R, V, steps):
 
 def price_prepared(S, X, vDt, puByDf, pdByDf, steps, model=None, database=None, multiplier=1):
     """`price` without the preparation: the region alone, which runs where its arrays are."""
-    if len(S) % multiplier:
+    if multiplier < 1 or len(S) % multiplier:
         raise ValueError(
             f"{len(S)} options are no multiple of multiplier={multiplier}, those that a model takes at once"
         )
@@ -88,7 +88,10 @@ def price_prepared(S, X, vDt, puByDf, pdByDf, steps, model=None, database=None, 
 
 
 def random_options(count, first=0, seed=123):
-    """S, X, T, R, V of the options number `first` to `first + count` which the CUDA program in HeCBench draws."""
-    t = glibc.rand(3 * (first + count), seed)[3 * first :].reshape(count, 3) / 2147483647
+    """S, X, T, R, V of the options number `first` to `first + count` which the CUDA program in HeCBench draws.
+
+    Raises ValueError for a negative number.
+    """
+    t = glibc.rows(3, count, first, seed) / 2147483647
     S, X, T = ((1.0 - t) * (5.0, 1.0, 0.25) + t * (30.0, 100.0, 10.0)).T.copy()
     return S, X, T, RATE, VOLATILITY

@@ -184,7 +184,7 @@ def values(rate, start, maturity, dtype=np.float32, multiplier=1, model=None, da
     The accrued interest of the program goes to the file `database`.
     """
     n = len(rate)
-    if n % multiplier:
+    if multiplier < 1 or n % multiplier:
         raise ValueError(f"{n} bonds are no multiple of multiplier={multiplier}, the bonds that a model takes at once")
     results = {name: zeros(n, dtype, rate) for name in ("accrued", "dirty", "clean", "forward_yield")}
     program = {np.dtype(np.float32): value32, np.dtype(np.float64): value64}[np.dtype(dtype)]
@@ -194,8 +194,11 @@ def values(rate, start, maturity, dtype=np.float32, multiplier=1, model=None, da
 
 
 def random_bonds(count, first=0, seed=123):
-    """Rates, and dates of issue and of maturity, of bonds `first` to `first + count` of the paper's program."""
-    r = glibc.rand(7 * (first + count), seed)[7 * first :].reshape(count, 7)
+    """Rates, and dates of issue and of maturity, of bonds `first` to `first + count` of the paper's program.
+
+    Raises ValueError for a negative number.
+    """
+    r = glibc.rows(7, count, first, seed)
     share = r[:, 6].astype(np.float32) / np.float32(2147483647)
     rates = (0.08 + (share.astype(float) - 0.5) * 35.0).astype(np.float32)
     return rates, _dates(r[:, 0], r[:, 1], 1999 - r[:, 2] % 2), _dates(r[:, 3], r[:, 4], 2000 + r[:, 5] % 2)

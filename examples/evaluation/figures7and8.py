@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -63,10 +64,14 @@ def _panel(axes: Any, measured: Measured) -> None:
         _scatter(axes, [r for r in measured.models if r.engine == engine], fewest, marker, COLORS[engine], engine)
     best = front(measured.models)
     axes.plot([_error(row) for row in best], [row.speedup for row in best], color="black", linewidth=0.8, label="front")
+    middle = sum(math.log(_error(row)) for row in _extremes(measured)) / 2
     for row in measured.baselines:
         axes.plot(_error(row), row.speedup, "^", color=BASELINE)
         about = row.name if row.error >= LEAST else f"{row.name}: {row.error:.2g}"
-        axes.annotate(about, (_error(row), row.speedup), fontsize=6, xytext=(3, 3), textcoords="offset points")
+        side, shift = ("right", -3) if math.log(_error(row)) > middle else ("left", 3)
+        axes.annotate(
+            about, (_error(row), row.speedup), fontsize=6, xytext=(shift, 3), textcoords="offset points", ha=side
+        )
     if measured.has_other_truth:
         error = measured.accurate.error
         axes.axvline(error, color="black", linestyle="--", label=f"accurate path: {error:.3g}")
@@ -75,6 +80,7 @@ def _panel(axes: Any, measured: Measured) -> None:
         axes.plot(errors, speedups, "*", color=PAPER, markerfacecolor="none", label="paper (A100)")
     axes.axhline(1, color="grey", linewidth=0.8)
     axes.set(xscale="log", yscale="log", xlabel=measured.unit, ylabel="speed-up over the accurate path")
+    axes.tick_params(which="minor", labelsize=6)
     axes.set_title(measured.title, fontsize=9)
     axes.margins(0.15)
     axes.legend(fontsize=6)
@@ -85,6 +91,12 @@ def _scatter(axes: Any, rows: Sequence[Row], fewest: int, marker: str, color: st
     sizes = [20 * (1 + max(0.0, (row.parameters or fewest) / fewest) ** 0.33) for row in rows]
     errors, speedups = [_error(row) for row in rows], [row.speedup for row in rows]
     axes.scatter(errors, speedups, sizes, color=color, marker=marker, alpha=0.7, linewidths=0, label=label)
+
+
+def _extremes(measured: Measured) -> tuple[Row, Row]:
+    """The rows with the least and with the largest error."""
+    rows = [*measured.models, *measured.baselines]
+    return min(rows, key=_error), max(rows, key=_error)
 
 
 def _error(row: Row) -> float:

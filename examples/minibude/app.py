@@ -161,10 +161,12 @@ def energies(deck, poses, ni=1, model=None, database=None):
     """The energies float32[n] of poses float32[6, n], `ni` at once, by the file `model` or the program.
 
     The results of the program go to the file `database`. It runs where the arrays are, of the deck too. Raises
-    ValueError if n is no multiple of `ni`.
+    ValueError if n is no multiple of `ni`, and for a molecule whose arrays do not belong together.
     """
     n = poses.shape[1]
-    if n % ni:
+    for name in ("ligand", "protein"):
+        _require_whole(name, getattr(deck, name), len(deck.forces.kind))
+    if ni < 1 or n % ni:
         raise ValueError(f"{n} poses are no multiple of ni={ni}, the poses that a model takes at once")
     result = empty_like(poses, n)
     run = dock_on_gpu if getattr(poses, "is_cuda", False) else dock
@@ -172,25 +174,49 @@ def energies(deck, poses, ni=1, model=None, database=None):
     return result
 
 
+def _require_whole(name, atoms, types):
+    """Refuse a molecule with arrays of different lengths, or with types that the force field does not have."""
+    lengths = {field: len(array) for field, array in atoms._asdict().items()}
+    if len({*lengths.values()}) > 1:
+        raise ValueError(f"the {name} has arrays of different lengths: {lengths}")
+    on_host = isinstance(atoms.type, np.ndarray)  # looking at one on a GPU would wait for it
+    if on_host and ((atoms.type < 0) | (atoms.type >= types)).any():
+        raise ValueError(f"an atom of the {name} has a type that its force field, with {types} types, does not have")
+
+
 _ATOM = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("type", "<i4")])
+_POSE = np.dtype([("numbers", "<f4", 6)])
 _FORCE = np.dtype([("kind", "<i4"), ("radius", "<f4"), ("hydrophobicity", "<f4"), ("charge", "<f4")])
 
 
 def load_deck(folder):
-    """The deck in a folder, as miniBUDE has them: ligand.in, protein.in, forcefield.in and poses.in."""
+    """The deck in a folder, as miniBUDE has them: ligand.in, protein.in, forcefield.in and poses.in.
+
+    Raises ValueError for a file that is empty, cut off, or has numbers that are not finite.
+    """
     folder = Path(folder)
 
-    def fields(name, dtype):
-        records = np.fromfile(folder / name, dtype)
-        return (records[field].copy() for field in dtype.names)
+    def records(name, dtype):
+        size = (folder / name).stat().st_size
+        if size == 0 or size % dtype.itemsize:
+            raise ValueError(
+                f"{folder / name} has {size} bytes, which are no multiple of {dtype.itemsize}: it is cut off"
+            )
+        found = np.fromfile(folder / name, dtype)
+        for field in dtype.names or ():
+            if not np.isfinite(found[field]).all():
+                raise ValueError(f"{folder / name} has a {field} that is not finite")
+        return found
 
-    poses = np.fromfile(folder / "poses.in", "<f4").reshape(6, -1)
+    def fields(name, dtype):
+        found = records(name, dtype)
+        return (found[field].copy() for field in dtype.names)
+
+    poses = records("poses.in", _POSE)["numbers"].reshape(6, -1)
     forces = ForceField(*fields("forcefield.in", _FORCE))
     molecules = [Atoms(*fields(name, _ATOM)) for name in ("ligand.in", "protein.in")]
-    count = len(forces.kind)
-    for atoms in molecules:
-        if ((atoms.type < 0) | (atoms.type >= count)).any():
-            raise ValueError(f"an atom in {folder} has a type that its force field, with {count} types, does not have")
+    for name, atoms in zip(("ligand", "protein"), molecules, strict=True):
+        _require_whole(name, atoms, len(forces.kind))
     return Deck(*molecules, forces, poses)
 
 

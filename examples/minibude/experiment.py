@@ -46,7 +46,10 @@ def deck_of(setup):
     if setup.deck is None:
         return app.synthetic_deck(size.atoms, size.atoms, needed, density=DENSITY)
     deck = app.load_deck(setup.deck)
-    return deck if deck.poses.shape[1] >= needed else deck._replace(poses=app.random_poses(needed))
+    if (count := deck.poses.shape[1]) >= needed:
+        return deck
+    print(f"the deck '{setup.deck}' has {count} poses of the {needed} that are needed: random ones take their place")
+    return deck._replace(poses=app.random_poses(needed))
 
 
 def unseen(deck, size):

@@ -256,6 +256,8 @@ class Simulation:
         if variant not in ("sc24", "official"):
             raise ValueError(f"the variant is {variant!r}; there are 'sc24' and 'official'")
         self._sweep, place = (ROWS, lambda array: array) if place is None else (FIELDS, place)
+        if min(nx, nz) < 4:
+            raise ValueError(f"there are {nx} x {nz} cells; fluxes of fourth order take four in each direction")
         official, background = variant == "official", _CASES[case].background
         dx, dz = LENGTH / nx, HEIGHT / nz
         x, z = (np.arange(nx + 4) - 1.5) * dx, (np.arange(nz + 4) - 1.5) * dz
@@ -285,8 +287,11 @@ class Simulation:
 
         With a model, the `pattern` says how many steps are the program's and how many are then the model's, over and
         over: `(1, 1)` is every other one, `(0, 1)` are all. A pattern goes on in the next call, if that has the same.
-        `advance` is a kernel with the loop over the steps. Raises ValueError for a pattern without steps.
+        `advance` is a kernel with the loop over the steps. Raises ValueError for a negative number of steps, and for a
+        pattern without any.
         """
+        if n < 0:
+            raise ValueError(f"there are {n} steps to take: time goes forward")
         pattern = (1, 0) if model is None else tuple(pattern)
         original, surrogate = pattern
         if min(pattern) < 0 or original + surrogate < 1:

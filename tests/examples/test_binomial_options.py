@@ -32,6 +32,8 @@ def test_preparation_is_that_of_the_original_program():
 
 def test_rand_is_that_of_glibc():
     values = oracle("glibc_rand.npz")
+    with pytest.raises(ValueError, match="there are no rows 0 to -3"):
+        app.random_options(-3)
     np.testing.assert_array_equal(glibc.rand(len(values["values"]), int(values["seed"])), values["values"])
 
 

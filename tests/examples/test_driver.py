@@ -17,7 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 import hpacml
-from examples.__main__ import cli
+from examples.__main__ import _called, _place, cli
 from examples.evaluation import complete, lines
 from examples.evaluation.everything import evaluate_all
 from examples.evaluation.measure import Effort, evaluate, rows
@@ -141,7 +141,16 @@ class TestArguments:
     def test_a_folder_without_a_search_is_refused(self, tmp_path):
         code, said = driver("binomial_options", "run", "--networks", tmp_path, "--out", tmp_path / "out")
         assert code == 1
-        assert "has no search.json" in said
+        assert "has no whole search.json" in said
+
+
+def test_results_of_other_decks_and_searches_have_a_folder_of_their_own(tmp_path):
+    assert _called("small", "cpu", None, None) == ""
+    assert _called("paper", "cuda", tmp_path / "bm2", None) == "paper-cuda-bm2"
+    assert _called("small", "cpu", None, tmp_path / "found") == "found"
+    places = {_place("minibude", "small", deck) for deck in (None, tmp_path / "bm1", tmp_path / "bm2")}
+    assert len(places) == 3
+    assert _place("bonds", "small", tmp_path) == _place("bonds", "small", None)
 
 
 def test_the_front_of_a_search_is_found_by_its_architectures(tmp_path):

@@ -52,6 +52,32 @@ def test_decks_with_unknown_types_are_refused(tmp_path):
     for read, made in zip(app.load_deck(tmp_path), deck, strict=True):
         for field, expected in zip(read, made, strict=True):
             np.testing.assert_array_equal(field, expected)
+    for name, content, message in (
+        ("ligand.in", b"", "ligand.in has 0 bytes"),
+        (
+            "protein.in",
+            (tmp_path / "protein.in").read_bytes()[:-6],
+            "protein.in has 26 bytes, which are no multiple of 16",
+        ),
+        ("poses.in", np.array([np.nan] * 6, "<f4").tobytes(), "numbers that is not finite"),
+    ):
+        whole = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=message):
+            app.load_deck(tmp_path)
+        (tmp_path / name).write_bytes(whole)
+
+
+def test_molecules_whose_arrays_do_not_belong_together_are_refused():
+    deck = app.synthetic_deck(5, 5, poses=2)
+    shorter = deck._replace(protein=deck.protein._replace(type=deck.protein.type[:3].copy()))
+    with pytest.raises(ValueError, match=r"the protein has arrays of different lengths: .*'type': 3"):
+        app.accurate(shorter, deck.poses)
+    unknown = deck._replace(ligand=deck.ligand._replace(type=deck.ligand.type + np.int32(9)))
+    with pytest.raises(ValueError, match="an atom of the ligand has a type that its force field, with 6 types"):
+        app.accurate(unknown, deck.poses)
+    with pytest.raises(ValueError, match="no multiple of ni=0"):
+        app.energies(deck, deck.poses, ni=0)
 
 
 @pytest.mark.parametrize("poses", [1, 63, 130])

@@ -124,6 +124,10 @@ def test_unknown_names_are_refused():
         app.Simulation(8, 4, "turbulence")
     with pytest.raises(ValueError, match="'new'; there are 'sc24' and 'official'"):
         app.Simulation(8, 4, variant="new")
+    with pytest.raises(ValueError, match="there are -1 steps to take"):
+        app.Simulation(8, 4).step(-1)
+    with pytest.raises(ValueError, match="there are -4 x 10 cells"):
+        app.Simulation(-4, 10)
     with pytest.raises(ValueError, match="the pattern 0:0 has no steps"):
         app.Simulation(8, 4).step(model=halved, pattern=(0, 0))
 
