@@ -4,10 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from jaxtyping import Bool, Float32, Float64, Int8, UInt16
 
 import hpacml
 from hpacml.embedding import host_library
+from hpacml.embedding.kernels_of_file import kernels_of_file
 from tests.compilers import needs_gfortran, run
 
 
@@ -171,3 +173,59 @@ def test_names_that_fortran_does_not_tell_apart(tmp_path: Path) -> None:
     with pytest.raises(hpacml.CompileError, match=r"'hpacml_a-b' is no name of a Fortran module"):
         hpacml.build(weigh, tmp_path / "k.o", fortran=tmp_path / "a-b.f90")
     assert not list(tmp_path.iterdir())
+
+
+REGION = """
+import numpy as np
+from jaxtyping import Float32
+import hpacml
+from hpacml import approx
+
+@hpacml.kernel
+def relax(t: Float32[np.ndarray, "N M"], new: Float32[np.ndarray, "N M"], use_model: bool):
+    N, M = t.shape
+    approx("tensor functor(around: [i, j, 0:4] = ([i-1, j], [i+1, j], [i, j-1], [i, j+1]))")
+    approx("tensor functor(point: [i, j, 0:1] = ([i, j]))")
+    approx("tensor map(to: around(t[1:N-1, 1:M-1]))")
+    approx("tensor map(from: point(new[1:N-1, 1:M-1]))")
+    with approx("ml(predicated: use_model) in(t) out(new) model('net.safetensors') database('relax.h5')"):
+        for i in range(1, N - 1):
+            for j in range(1, M - 1):
+                new[i, j] = 0.25 * (t[i - 1, j] + t[i + 1, j] + t[i, j - 1] + t[i, j + 1])
+"""
+
+ALONE = """
+program main
+  use, intrinsic :: iso_c_binding
+  use hpacml_region
+  implicit none
+  real(c_float) :: t(9, 8), new(9, 8)
+  integer :: i
+  t = reshape([(real(mod(i * 7, 13), c_float), i = 1, 72)], [9, 8])
+  new = 0
+  print '(i0, a)', relax(t, new, .true.), hpacml_error()
+  print '(72es16.8)', new
+end program
+"""
+
+
+@needs_gfortran
+def test_regions_in_the_order_of_fortran_stand_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The code itself tells that no two elements of an array in that order are the same: no judge is there."""
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.Tanh(), torch.nn.Linear(6, 1)).eval()
+    hpacml.save_model(network, "net.safetensors", example=torch.zeros(3, 4))
+    (tmp_path / "region.py").write_text(REGION)
+    (tmp_path / "main.f90").write_text(ALONE)
+    hpacml.build("region.py", "region.o", fortran="region.f90", standalone="net.safetensors")
+    run("gfortran", "region.f90", "main.f90", "region.o", "-o", "main", "-lm", cwd=tmp_path)
+    status, numbers = run("./main", cwd=tmp_path).stdout.splitlines()
+    assert status == "0"
+    t = ((np.arange(1, 73) * 7) % 13).astype(np.float32).reshape(9, 8, order="F")
+    (relax,) = kernels_of_file(tmp_path / "region.py")
+    expected = np.zeros((9, 8), np.float32, order="F")
+    relax(t, expected, True)
+    found = np.array(numbers.split(), np.float32).reshape(9, 8, order="F")
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
+    assert abs(expected[1:-1, 1:-1]).min() > 0

@@ -61,16 +61,22 @@ def different_elements(
 ) -> Condition:
     """A sufficient, not necessary condition for no two elements to share memory: strides nest.
 
-    Known strides may nest in any order and be negative; unknown ones must nest in C order.
+    Known strides may nest in any order and be negative; unknown ones must nest in C's order or in Fortran's.
     """
     if not isinstance(cast(MemRefType, array.type).layout, StridedLayoutAttr):
         return True
+    inner_last = list(zip(sizes, strides, strict=True))
+    if all(stride.as_int is not None for stride in strides):
+        known = [(size, a.constant(abs(stride.as_int or 0))) for size, stride in inner_last]
+        return _nest(sorted(known, key=lambda pair: pair[1].as_int or 0), a)
+    in_c = _nest(inner_last[::-1], a)
+    return in_c if len(inner_last) < 2 or strides[-1].as_int == 1 else a.any([in_c, _nest(inner_last, a)])
+
+
+def _nest(inner_first: Sequence[tuple[Poly, Poly]], a: IndexArithmetic) -> Condition:
+    """Whether each stride, given with its size, is larger than what the ones before it reach."""
     conditions: list[Condition] = []
     next_free = one = a.constant(1)
-    inner_first = list(zip(reversed(sizes), reversed(strides), strict=True))
-    if all(stride.as_int is not None for stride in strides):
-        inner_first = [(size, a.constant(abs(stride.as_int or 0))) for size, stride in inner_first]
-        inner_first.sort(key=lambda pair: pair[1].as_int or 0)
     for size, stride in inner_first:
         conditions.append(a.any([a.le(size, one), a.le(next_free, stride)]))
         next_free = next_free + stride * (size - one)
