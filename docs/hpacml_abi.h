@@ -54,6 +54,12 @@ double  hpacml_device_time_ms(void);                                     /* for 
 int64_t hpacml_device_time_ns(void);                                     /* for hpacml_time_ns */
 void    hpacml_device_record(const char *site, void **counters, int64_t stages, const int64_t *times, const int64_t *bytes); /* for hpacml_record */
 
+/* What the functions of built objects call besides, and programs: hpacml_last_error(). */
+
+int32_t hpacml_enter_native(void *code, void *slots, const char *call, const char *const *texts);
+int32_t hpacml_refuse_call(int32_t status, const char *text, int64_t given, int64_t wanted);
+const char *hpacml_last_error(void);
+
 /* What a record says of `key`, or NULL. Only records that are strings (plain=true) are for this function: keys and
  * values, each with a NUL behind it, then an empty key. */
 static inline const char *hpacml_site(const char *site, const char *key)

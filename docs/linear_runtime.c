@@ -13,8 +13,7 @@ static _Thread_local jmp_buf *entry; /* where calls that fail return to */
 static _Thread_local block *blocks;  /* the memory of the calls under way */
 static _Thread_local char message[512];
 
-static void fail(const char *format, ...)
-{
+static void fail(const char *format, ...) {
     va_list values;
     va_start(values, format);
     vsnprintf(message, sizeof message, format, values);
@@ -23,50 +22,51 @@ static void fail(const char *format, ...)
     longjmp(*entry, 1);
 }
 
-/* Run function(arguments), which calls compiled code. Returns NULL, or what went wrong. */
-const char *linear_call(void (*function)(void *), void *arguments)
-{
+/* The functions of objects run their code by this. */
+int32_t hpacml_enter_native(void *code, void *slots, const char *call, const char *const *texts) {
     jmp_buf here, *const outer = entry;
     block *const own = blocks;
-    int failed = setjmp(here);
+    int32_t status = setjmp(here) != 0;
+    (void)call, (void)texts;
     entry = &here;
-    if (!failed) function(arguments);
+    if (status == 0) ((void (*)(void *))code)(slots);
     while (blocks != own) _mlir_memref_to_llvm_free(blocks + 1);
     entry = outer;
-    return failed ? message : NULL;
+    return status;
 }
 
-/* The first tensor of `what`: its points, each of so many features, one behind the other. */
-static double *data(const char *site, const char *what, tensor *x, int64_t *points, int64_t *features)
-{
-    char rank[32], dtype[32];
-    snprintf(rank, sizeof rank, "%s.0.rank", what);
-    snprintf(dtype, sizeof dtype, "%s.0.dtype", what);
+int32_t hpacml_refuse_call(int32_t status, const char *text, int64_t given, int64_t wanted) {
+    snprintf(message, sizeof message, "%s (given: %lld, wanted: %lld)", text, (long long)given, (long long)wanted);
+    return status;
+}
+
+const char *hpacml_last_error(void) { return message; }
+int32_t hpacml_abi_version(void) { return HPACML_ABI_VERSION; }
+
+/* The points of a tensor, each of so many features, one behind the other. */
+static double *data(const char *site, const char *rank, const char *dtype, tensor *x, int64_t *points,
+                    int64_t *features) {
     int last = atoi(hpacml_site(site, rank)) - 1;
     if (last < 0 || strcmp(hpacml_site(site, dtype), "f64"))
-        fail("the region '%s' has other %s than float64", hpacml_site(site, "label"), what);
+        fail("the region '%s' has other tensors than of float64", hpacml_site(site, "label"));
     *features = x->sizes[last], *points = 1;
     while (last > 0) *points *= x->sizes[--last];
     return x->aligned + x->offset;
 }
 
-int32_t hpacml_abi_version(void) { return HPACML_ABI_VERSION; }
-
-int32_t hpacml_infer(const char *site, void **tensors)
-{
+int32_t hpacml_infer(const char *site, void **tensors) {
     int64_t points, inputs, outputs;
-    double *x = data(site, "inputs", tensors[0], &points, &inputs);
-    double *y = data(site, "outputs", tensors[1], &points, &outputs);
+    double *x = data(site, "inputs.0.rank", "inputs.0.dtype", tensors[0], &points, &inputs);
+    double *y = data(site, "outputs.0.rank", "outputs.0.dtype", tensors[1], &points, &outputs);
     if (inputs != 2 || outputs != 1) fail("the region '%s' does not make 1 of 2", hpacml_site(site, "label"));
     for (int64_t p = 0; p < points; p++) y[p] = 0.5 * x[2 * p] + 0.5 * x[2 * p + 1];
     return 1;
 }
 
-void hpacml_collect(const char *site, void **tensors, double milliseconds)
-{
+void hpacml_collect(const char *site, void **tensors, double milliseconds) {
     int64_t points, inputs, outputs;
-    double *x = data(site, "inputs", tensors[0], &points, &inputs);
-    double *y = data(site, "outputs", tensors[1], &points, &outputs);
+    double *x = data(site, "inputs.0.rank", "inputs.0.dtype", tensors[0], &points, &inputs);
+    double *y = data(site, "outputs.0.rank", "outputs.0.dtype", tensors[1], &points, &outputs);
     const char *path = hpacml_site(site, "database.path");
     FILE *file = path == NULL ? NULL : fopen(path, "a");
     if (file == NULL) fail("the region '%s' has no database", hpacml_site(site, "label"));
@@ -81,8 +81,7 @@ void hpacml_collect(const char *site, void **tensors, double milliseconds)
 void hpacml_refuse(const char *site) { fail("%s", hpacml_site(site, "text")); }
 double hpacml_time_ms(void) { return 1e3 * (double)clock() / CLOCKS_PER_SEC; }
 
-void *_mlir_memref_to_llvm_alloc(int64_t bytes)
-{
+void *_mlir_memref_to_llvm_alloc(int64_t bytes) {
     block *made = bytes < 0 ? NULL : aligned_alloc(64, sizeof *made + (size_t)bytes / 64 * 64 + 64);
     if (made == NULL) fail("there is no memory for %lld bytes", (long long)bytes);
     *made = (block){blocks, &blocks, {0}};
@@ -90,8 +89,7 @@ void *_mlir_memref_to_llvm_alloc(int64_t bytes)
     return (blocks = made) + 1;
 }
 
-void _mlir_memref_to_llvm_free(void *memory)
-{
+void _mlir_memref_to_llvm_free(void *memory) {
     block *own = memory == NULL ? NULL : (block *)memory - 1;
     if (own != NULL && own->next != NULL) own->next->link = own->link;
     if (own != NULL) *own->link = own->next;

@@ -140,14 +140,15 @@ def run_passes(
     report: bool = False,
     gpu: bool = False,
     alone: bool = False,
+    plain: bool = False,
     stream: int = 0,
 ) -> ModuleOp:
     """Lower `module` in place, verify it before and behind each pass that has something to do, and return it.
 
     `stage`, a key of `STAGES` or `GPU_STAGES` or the name of a pass, is the last to run; None runs all. Without `fuse`
     the fusing pass is left out; with `report` regions are timed; with `gpu`, or up to a stage that only GPUs have,
-    maps and parallel loops become kernels; with `alone` what needs Python becomes code, or is refused. Functors fill
-    tensors of more than `stream` bytes past the caches; 0: none.
+    maps and parallel loops become kernels; with `alone` what needs Python becomes code, or is refused; with `plain`
+    code is for runtimes of others. Functors fill tensors of more than `stream` bytes past the caches; 0: none.
 
     Raises `HpacmlError` for an unknown stage, `MapError` for a map that does not fit, and `CompileError` for anything
     else that a pass or a verifier refuses.
@@ -160,6 +161,7 @@ def run_passes(
     for name, spec in stages.items():
         if fuse or name != "fuse":
             given = f"{spec}{{stream={stream}}}" if name == "loops" and stream else spec
+            given = f"{spec}{{plain=true}}" if name == "runtime" and plain else given
             specs.append(REPORTING.get(name, given) if report else given)
         if stage in (name, spec):
             break

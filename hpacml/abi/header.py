@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from hpacml.abi.entries import ENTRY_SYMBOLS, TEXT_SYMBOL
 from hpacml.abi.symbols import C_TYPES, DEVICE_SYMBOLS, HOST_SYMBOLS, VERSION, Symbol
 
 DESCRIPTOR = "struct { T *allocated; T *aligned; int64_t offset; int64_t sizes[rank]; int64_t strides[rank]; };"
@@ -37,6 +38,10 @@ extern "C" {{
 
 {device}
 
+/* What the functions of built objects call besides, and programs: hpacml_last_error(). */
+
+{entries}
+
 /* What a record says of `key`, or NULL. Only records that are strings (plain=true) are for this function: keys and
  * values, each with a NUL behind it, then an empty key. */
 static inline const char *hpacml_site(const char *site, const char *key)
@@ -60,11 +65,12 @@ static inline const char *hpacml_site(const char *site, const char *key)
 
 def header() -> str:
     """The text of `hpacml_abi.h`, for C99 and C++11."""
-    host, device = map(declarations, (HOST_SYMBOLS, DEVICE_SYMBOLS))
-    return _HEADER.format(version=VERSION, descriptor=DESCRIPTOR, host=host, device=device)
+    host, device, entries = map(declarations, (HOST_SYMBOLS, DEVICE_SYMBOLS, (*ENTRY_SYMBOLS, TEXT_SYMBOL)))
+    return _HEADER.format(version=VERSION, descriptor=DESCRIPTOR, host=host, device=device, entries=entries)
 
 
 _WIDEST = max(map(len, C_TYPES))
+"""The width of results in `declarations`."""
 _NOTES = 72
 """The column of notes in `declarations`, where a declaration leaves it free."""
 
@@ -77,5 +83,6 @@ def declarations(symbols: Iterable[Symbol]) -> str:
 def _declared(symbol: Symbol) -> str:
     result, _, rest = symbol.prototype.partition(symbol.name)
     type, pointer = result.rstrip(" *"), "*" if "*" in result else " "
-    line = f"{type:<{_WIDEST}}{pointer}{symbol.name}{rest};"
+    gap = " " if len(type) > _WIDEST else ""
+    line = f"{type:<{_WIDEST}}{gap}{pointer}{symbol.name}{rest};"
     return f"{line:<{_NOTES}} /* for {symbol.replaces} */" if symbol.replaces else line

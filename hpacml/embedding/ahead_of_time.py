@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from hpacml.embedding import processors
 from hpacml.embedding.c_header import header as c_header
 from hpacml.embedding.c_types import KEYWORDS
-from hpacml.embedding.exported import Exported, Lower, for_python, of_kernel, of_module, require_distinct
+from hpacml.embedding.exported import Exported, Lower, for_others, for_python, of_kernel, of_module, require_distinct
 from hpacml.embedding.fortran_module import fortran_module
 from hpacml.embedding.host_library import linker_flags
 from hpacml.embedding.kernels_of_file import kernels_of_file
@@ -35,6 +35,7 @@ def build(
     fortran: PathLike | None = None,
     cpu: str | None = None,
     standalone: PathLike | None = None,
+    plain: bool = False,
 ) -> None:
     """Compile functions ahead of time, for programs in C and Fortran.
 
@@ -45,14 +46,17 @@ def build(
     processors: "x86-64", "x86-64-v2", "x86-64-v3" (the default), "x86-64-v4", or "native" for this one.
 
     `standalone` is a model that is compiled in: then the library needs neither Python nor libhpacml. Its regions have
-    that model or name none; they infer, or run their original code, and collect nothing.
+    that model or name none; they infer, or run their original code, and collect nothing. An object that is `plain` is
+    for the runtime of somebody else, as docs/runtime-abi.md tells.
 
     Raises `CompileError` for what cannot be compiled or called from C, `ModelError` for a `standalone` model that is
     none, or of other regions, and `HpacmlError` for files.
     """
     chosen = cpu or processors.default_name()
+    if plain and (standalone is not None or Path(output).suffix != ".o"):
+        raise CompileError("plain code is an object (.o), to link with a runtime, and has no model compiled in")
     if standalone is None:
-        functions = exported_of(source)
+        functions = exported_of(source, for_others if plain else for_python)
         code = object_code(functions, chosen)
     else:
         functions, code = _alone(source, chosen, os.fspath(standalone))

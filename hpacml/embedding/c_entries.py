@@ -18,7 +18,9 @@ _MULTIPLY = "llvm.umul.with.overflow.i64"
 _PRODUCT = "{ i64, i1 }"
 
 
-def entries(functions: Mapping[str, Exported], codes: Mapping[str, Sequence[str]], built_for: str) -> str:
+def entries(
+    functions: Mapping[str, Exported], codes: Mapping[str, Sequence[str]], built_for: str, takes_texts: bool = True
+) -> str:
     """LLVM IR of the C functions by their symbols. `codes` has the symbols of the code of each, one for a version.
 
     A function takes for an array its address, the address of its sizes, and that of its strides, in elements, or null
@@ -32,7 +34,7 @@ def entries(functions: Mapping[str, Exported], codes: Mapping[str, Sequence[str]
         *(f'declare void @"{name}"(ptr)' for name in names),
     ]
     for symbol, exported in functions.items():
-        lines += _Entry(symbol, exported, codes[symbol], built_for).lines()
+        lines += _Entry(symbol, exported, codes[symbol], built_for, takes_texts).lines()
     return "\n".join([*lines, ""])
 
 
@@ -46,9 +48,11 @@ def global_text(name: str, text: str) -> str:
 class _Entry:
     """The C function of one exported function."""
 
-    def __init__(self, symbol: str, exported: Exported, codes: Sequence[str], built_for: str) -> None:
+    def __init__(
+        self, symbol: str, exported: Exported, codes: Sequence[str], built_for: str, takes_texts: bool
+    ) -> None:
         self._symbol, self._exported, self._codes = symbol, exported, codes
-        self._built_for = built_for
+        self._built_for, self._takes_texts = built_for, takes_texts
         self._prototype: Prototype = c_prototype(exported)
         self._body: list[str] = []
         self._texts: list[str] = []
@@ -60,9 +64,7 @@ class _Entry:
         self._check_processor()
         self._check_version()
         self._check_results()
-        for each in self._prototype.texts:
-            if each.needed:
-                self._refuse_if_null(each.name, f"argument '{each.source}' of {self._exported.name}() is NULL")
+        self._check_texts()
         strides = [self._check_array(array) for array in self._prototype.arrays]
         self._check_size_rules()
         self._enter(self._choose(strides), strides)
@@ -134,6 +136,15 @@ class _Entry:
     def _check_results(self) -> None:
         for each in self._prototype.results:
             self._refuse_if_null(each.name, f"the pointer '{each.name}' of {self._exported.name}() is NULL")
+
+    def _check_texts(self) -> None:
+        for each in self._prototype.texts:
+            what = f"argument '{each.source}' of {self._exported.name}()"
+            if not self._takes_texts:
+                given = self._let(f"icmp ne ptr %{each.name}, null")
+                self._refuse_if(given, f"{what} is a path, and code that stands alone opens no file: pass NULL")
+            elif each.needed:
+                self._refuse_if_null(each.name, f"{what} is NULL")
 
     def _check_array(self, array: CArray) -> list[str]:
         """Check what is passed for an array; return its strides."""

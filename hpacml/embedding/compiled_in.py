@@ -24,6 +24,7 @@ from hpacml.embedding.native_runtime import ANSWERED
 from hpacml.embedding.native_texts import native
 from hpacml.errors import CompileError
 from hpacml.frontend.compile import Lowered, lower_by
+from hpacml.passes.common.located import place
 from hpacml.passes.hpacml_call_networks import INPUTS, NETWORK, SWEEP
 from hpacml.pipelines import generic_text, lower_networks, run_passes
 from hpacml.runtime.models.described import NotDescribed
@@ -98,19 +99,20 @@ class CompiledIn:
 
     def _require_fit(self, op: InferOp, paths: Mapping[str, str]) -> None:
         """Raise `CompileError` for a region of another model, or that this one does not fit."""
-        region = f"the region '{op.label.data}'"
+        region, where = f"the region '{op.label.data}'", place(op)
         self._require_same(op, region, paths)
         if op.engine is not None and op.engine.data == "torch":
-            raise CompileError(f"{region} wants Torch to compute its model: leave out engine(torch)")
+            raise CompileError(f"{where}{region} wants Torch to compute its model: leave out engine(torch)")
         inputs, outputs = (_tensors(values) for values in (op.inputs, op.outputs))
         maps = () if op.maps is None else tuple(text.data for text in op.maps)
         site = InferSite(op.label.data, Source(self._path), maps=maps, inputs=inputs, outputs=outputs)
         if Inference(site).fit(self._model).batch:
-            raise CompileError(f"the model {self._model.name} takes a batch of what {region} has")
+            raise CompileError(f"{where}the model {self._model.name} takes a batch of what {region} has")
         try:
             self._network.require_rank(inputs[0].rank)
         except NotDescribed as reason:
-            raise CompileError(f"the model {self._model.name} cannot be compiled into {region}: {reason}") from None
+            text = f"{where}the model {self._model.name} cannot be compiled into {region}: {reason}"
+            raise CompileError(text) from None
 
     def _require_same(self, op: InferOp, region: str, paths: Mapping[str, str]) -> None:
         match op.model:
@@ -119,17 +121,14 @@ class CompiledIn:
             case SymbolRefAttr() as argument:
                 name = argument.root_reference.data
                 if name not in paths:
-                    raise CompileError(
-                        f"{region} has the model that the argument '{name}' of a call names, and one is compiled in: "
-                        f"name it by model('{self._path}'), or build without --standalone"
-                    )
+                    return  # a call could name another one, and is refused if it names any
                 named = paths[name]
             case _:
                 return
         if os.path.realpath(named) != self._path:
             raise CompileError(
-                f"{region} has the model '{named}', and '{self._path}' is compiled in: build a library of its own for "
-                "each model"
+                f"{place(op)}{region} has the model '{named}', and '{self._path}' is compiled in: build a library of "
+                "its own for each model"
             )
 
     # -- functions ------------------------------------------------------------------------------------

@@ -10,10 +10,11 @@ from typing import TypeAlias
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp
 
+from hpacml.backend import caches
 from hpacml.embedding.interface import FunctionInterface
 from hpacml.embedding.module_function import entry_of, lowerable, verified
 from hpacml.errors import CompileError
-from hpacml.frontend.compile import Lowered, lower
+from hpacml.frontend.compile import Lowered, lower, lower_by
 from hpacml.frontend.kernel import Kernel
 from hpacml.frontend.python.annotations import ArrayParameter, Leaf, leaves
 from hpacml.frontend.python.compiler import Compiled, compile_kernel
@@ -21,6 +22,7 @@ from hpacml.frontend.python.definition import THERE
 from hpacml.frontend.python.nesting import shallow_enough
 from hpacml.frontend.python.result_types import ArrayResult, ConstantResult, RecordResult, Result
 from hpacml.frontend.python.types import NeedsValue, ScalarType
+from hpacml.pipelines import run_passes
 from hpacml.runtime.arrays.views import Layout
 from hpacml.runtime.databases.origins import Origin
 
@@ -31,6 +33,11 @@ Lower: TypeAlias = "Callable[[Callable[[], ModuleOp], str, Mapping[str, str]], L
 def for_python(make: Callable[[], ModuleOp], name: str, paths: Mapping[str, str]) -> Lowered:
     """Lower a function whose regions ask Python."""
     return lower(make, name, False, False)
+
+
+def for_others(make: Callable[[], ModuleOp], name: str, paths: Mapping[str, str]) -> Lowered:
+    """Lower a function for the runtime of somebody else."""
+    return lower_by(lambda module: run_passes(module, plain=True, stream=caches.beyond()), make, name)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import platformdirs
 
+from hpacml.abi.header import header
 from hpacml.abi.symbols import PYTHON_HALVES, VERSION
 from hpacml.backend.llvm import Part, emit_parts
 from hpacml.embedding import processors
@@ -87,13 +88,14 @@ def _make(folder: Path, sources: dict[str, str], target: Path) -> None:
     run_compiler(
         [
             *("-std=gnu11", "-O2", "-fPIC", "-fvisibility=hidden", "-shared", "-Wl,-soname,libhpacml.so"),
-            *("-Wl,-Bsymbolic", "-o", str(folder / "lib" / "libhpacml.so")),
+            *("-Wl,-Bsymbolic-functions", "-o", str(folder / "lib" / "libhpacml.so")),
             *(str(folder / "src" / name) for name in ("libhpacml.c", "shim.o")),
             *("-lpthread", "-ldl", "-lm"),
         ],
         "make libhpacml",
     )
-    shutil.copy(folder / "src" / "hpacml.h", folder / "include")
+    for name in ("hpacml.h", "hpacml_abi.h"):
+        shutil.copy(folder / "src" / name, folder / "include")
     values = {"PREFIX": str(target), "VERSION": version(), "PYTHON": sys.executable}
     for name, place in (("hpacml.pc", "lib/pkgconfig"), ("hpacml-config.cmake", "lib/cmake/hpacml")):
         text = re.sub("@([A-Z]+)@", lambda found: values[found[1]], sources[name])
@@ -111,7 +113,12 @@ def _sources() -> dict[str, str]:
     here = resources.files("hpacml.embedding")
     names = "hpacml.h", "libhpacml.c", "hpacml.pc", "hpacml-config.cmake"
     texts = {name: (here / name).read_text(encoding="utf-8") for name in names}
-    return {**texts, "settings.h": _settings(), "halves.h": "\n".join(map(_half, PYTHON_HALVES, range(99)))}
+    return {
+        **texts,
+        "hpacml_abi.h": header(),
+        "settings.h": _settings(),
+        "halves.h": "\n".join(map(_half, PYTHON_HALVES, range(99))),
+    }
 
 
 def _settings() -> str:

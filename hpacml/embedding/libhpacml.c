@@ -42,23 +42,24 @@ static struct {
 
 /* -- messages ------------------------------------------------------------------------------------------------------ */
 
-static _Thread_local char message[8192];
+/* Libraries that stand alone have one of this name and size: those of a program, and this one, share it. */
+EXPORT __attribute__((weak)) _Thread_local char hpacml_message[8192];
 static _Thread_local int told; /* whether the message is that of the call under way */
 
 static void tell(const char *format, ...) {
     va_list given;
     va_start(given, format);
-    vsnprintf(message, sizeof message, format, given);
+    vsnprintf(hpacml_message, sizeof hpacml_message, format, given);
     va_end(given);
     told = 1;
 }
 
-EXPORT const char *hpacml_last_error(void) { return message; }
+EXPORT const char *hpacml_last_error(void) { return hpacml_message; }
 
 static size_t put(size_t used, const char *text, size_t length) {
-    size_t room = sizeof message - 1 - used;
+    size_t room = sizeof hpacml_message - 1 - used;
     length = length < room ? length : room;
-    memcpy(message + used, text, length);
+    memcpy(hpacml_message + used, text, length);
     return used + length;
 }
 
@@ -79,7 +80,7 @@ EXPORT int32_t hpacml_refuse_call(int32_t status, const char *text, int64_t give
         used = put(used, digits, strlen(digits));
         text += strlen(names[found]);
     }
-    message[used] = '\0';
+    hpacml_message[used] = '\0';
     return status;
 }
 
@@ -258,16 +259,16 @@ static int start(void) {
 static void *half(int number) { return start() ? table.halves[number] : NULL; }
 
 EXPORT int32_t hpacml_start(void) {
-    message[0] = '\0';
+    hpacml_message[0] = '\0';
     return start() ? HPACML_OK : HPACML_NO_RUNTIME;
 }
 
 EXPORT int32_t hpacml_stop(void) {
-    message[0] = '\0';
+    hpacml_message[0] = '\0';
     if (__atomic_load_n(&running, __ATOMIC_ACQUIRE) == 0) return HPACML_OK;
     attach();
     if (table.flush() == 1) return HPACML_OK;
-    table.take_error(message, sizeof message);
+    table.take_error(hpacml_message, sizeof hpacml_message);
     return HPACML_FAILED;
 }
 
@@ -297,7 +298,7 @@ EXPORT int32_t hpacml_enter_native(void *code, void *slots, const char *record, 
     struct call here = {record, texts, current};
     pthread_once(&once, prepare);
     told = 0;
-    message[0] = '\0';
+    hpacml_message[0] = '\0';
     if (!ready) {
         tell("this process has no thread-specific key left");
         return HPACML_NO_RUNTIME;
@@ -310,7 +311,7 @@ EXPORT int32_t hpacml_enter_native(void *code, void *slots, const char *record, 
     if (status == 3)
         tell("the stack of this thread has less than 32 KiB left, or 64 in another call: start it with a larger one");
     else if (running)
-        table.take_error(message, sizeof message);
+        table.take_error(hpacml_message, sizeof hpacml_message);
     else
         tell("the call has failed, and no reason is known");
     return HPACML_FAILED;

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-from hpacml.abi.records import FailSite, Json, MapSite, NumberField, Pieces, PrintSite, RefuseSite, SizeSite
+from hpacml.abi.records import FailSite, Json, MapSite, NumberField, Pieces, PlacedSite, PrintSite, RefuseSite, SizeSite
 from hpacml.errors import CompileError
 from hpacml.functors.targets import format_map, open_numbers, ranks
 
@@ -51,8 +51,14 @@ def _print(record: Json) -> str:
     return _strings(_pieces(PrintSite.parse(record).text))
 
 
+def _placed(site: PlacedSite, text: str) -> str:
+    """A text that begins with the place in the source, if that is known."""
+    return text if site.place is None else f"{site.place}: {text}"
+
+
 def _refuse(record: Json) -> str:
-    return RefuseSite.parse(record).text
+    site = RefuseSite.parse(record)
+    return _placed(site, site.text)
 
 
 def _sizes(record: Json) -> str:
@@ -103,7 +109,7 @@ def _map(record: Json) -> str:
     """What does not fit: the map, and the numbers that the call has."""
     site = MapSite.parse(record)
     text = format_map(site.functor, site.names, site.targets) if site.text is None else site.text
-    return _strings([_text(f"in the map '{text}': {site.doubt}, where "), *_values(site)])
+    return _strings([_text(_placed(site, f"in the map '{text}': {site.doubt}, where ")), *_values(site)])
 
 
 def _values(site: MapSite) -> Iterator[str]:

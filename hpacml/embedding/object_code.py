@@ -14,9 +14,9 @@ from hpacml.embedding.exported import Exported, Version
 
 
 def object_code(
-    functions: Sequence[Exported], processor: str, more: Sequence[Part] = (), exports: Collection[str] = ()
+    functions: Sequence[Exported], processor: str, own: Sequence[Part] = (), exports: Collection[str] = ()
 ) -> bytes:
-    """The object code of functions for a kind of processors, with `more` modules that they call.
+    """The object code of functions for a kind of processors, perhaps with the modules of a runtime of their `own`.
 
     All but the functions themselves and `exports` stays inside of it, so that objects with equal names in them link
     together.
@@ -29,8 +29,8 @@ def object_code(
         for name, function in named.items()
         for version, code in zip(function.versions, codes[name], strict=True)
     )
-    chosen = Part(entries(named, codes, processor) + processors.check(target), named)
-    return emit_parts([chosen, *versions, *more], {*named, *exports}, target)
+    chosen = Part(entries(named, codes, processor, not own) + processors.check(target), named)
+    return emit_parts([chosen, *versions, *own], {*named, *exports}, target)
 
 
 def _part(version: Version, symbol: str) -> Part:

@@ -295,6 +295,7 @@ unready:
 
 enter:
   store i64 0, ptr %count
+  call void @begin()
   %status = call i32 @hpacml_enter(ptr %code, ptr %slots)
   switch i32 %status, label %failed [
     i32 0, label %done

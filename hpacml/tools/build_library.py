@@ -22,6 +22,9 @@ Cpu = Annotated[
 Standalone = Annotated[
     Path | None, typer.Option(metavar="MODEL", help="A model to compile in: the library then needs no Python.")
 ]
+Plain = Annotated[
+    bool, typer.Option("--plain", help="Make an object for a runtime of somebody else (docs/runtime-abi.md).")
+]
 
 
 def build_library(
@@ -31,11 +34,12 @@ def build_library(
     fortran: Fortran = None,
     cpu: Cpu = None,
     standalone: Standalone = None,
+    plain: Plain = False,
 ) -> None:
     """Compile the kernels of a file, or the functions of a module, to a library that C and Fortran call."""
     from hpacml.embedding.ahead_of_time import build
 
-    build(source, output, header=header, fortran=fortran, cpu=cpu, standalone=standalone)
+    build(source, output, header=header, fortran=fortran, cpu=cpu, standalone=standalone, plain=plain)
 
 
 def show_flags(

@@ -5,6 +5,8 @@ import re
 import sys
 from pathlib import Path
 
+import torch
+
 import hpacml
 from tests.compilers import ROOT, needs_cc, needs_gfortran, run
 
@@ -16,9 +18,9 @@ PAGE = (ROOT / "docs" / "ahead_of_time.md").read_text()
 def test_the_page(tmp_path: Path) -> None:
     names = {"python": "# ", "c": "/* ", "fortran": "! "}
     for language, start in names.items():
-        text = re.search(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)[1]
-        (tmp_path / text.removeprefix(start).split()[0]).write_text(text)
-    in_c, in_fortran, config = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
+        for text in re.findall(rf"```{language}\n({re.escape(start)}\w+\.\w+.*?)```", PAGE, re.DOTALL):
+            (tmp_path / text.removeprefix(start).split()[0]).write_text(text)
+    in_c, in_fortran, config, alone = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
     environment = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
 
     def bash(commands: str) -> str:
@@ -30,6 +32,10 @@ def test_the_page(tmp_path: Path) -> None:
     cmake, pkg_config = bash(config).split()
     assert (Path(cmake) / "hpacml-config.cmake").exists()
     assert (Path(pkg_config) / "hpacml.pc").exists()
+    hpacml.save_model(
+        torch.nn.Sequential(torch.nn.Linear(4, 1).double()), tmp_path / "relax.safetensors", example=torch.zeros(2, 4)
+    )
+    assert bash(alone) == "done\n"
     header = (tmp_path / "relax.h").read_text()
     assert "const double *t,\n" in header
     assert "const int64_t t_strides[2]," in header

@@ -7,13 +7,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from xdsl.parser import Parser
-from xdsl.passes import PassPipeline
 
+import hpacml
 from hpacml.abi.symbols import VERSION
-from hpacml.backend import llvm, mlir
-from hpacml.passes import get_all_passes
-from hpacml.pipelines import STAGES, generic_text, make_context
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -22,8 +18,7 @@ pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no
 SMOOTH = """
 hpacml.functor @sides : [i, 0:2] = ([i - 1], [i + 1])
 hpacml.functor @point : [i, 0:1] = ([i])
-func.func @NAME(%t: memref<?xf64>, %new: memref<?xf64>, %n: index, %use: i1)
-    attributes {llvm.emit_c_interface} {
+func.func @NAME(%t: memref<?xf64>, %new: memref<?xf64>, %n: index, %use: i1) {
   %one = arith.constant 1 : index
   %quarter = arith.constant 0.25 : f64
   %end = arith.subi %n, %one : index
@@ -42,38 +37,22 @@ func.func @NAME(%t: memref<?xf64>, %new: memref<?xf64>, %n: index, %use: i1)
 """
 
 MAIN = """
-#include <stdint.h>
+#include "smooth.h"
+#include "again.h"
 #include <stdio.h>
 #include <stdlib.h>
-
-const char *linear_call(void (*function)(void *), void *arguments);
-
-typedef struct { double *allocated, *aligned; int64_t offset, sizes[1], strides[1]; } vector;
-typedef struct { vector *t, *made; int64_t n; _Bool use; } call;
-void _mlir_ciface_smooth(vector *t, vector *made, int64_t n, _Bool use);
-void _mlir_ciface_again(vector *t, vector *made, int64_t n, _Bool use);
-
-static void smooth(void *given) { call *c = given; _mlir_ciface_smooth(c->t, c->made, c->n, c->use); }
-static void again(void *given) { call *c = given; _mlir_ciface_again(c->t, c->made, c->n, c->use); }
 
 int main(int count, char **arguments)
 {
     double x[] = {1, 2, 4, 8, 16}, y[] = {0, 0, 0, 0, 0};
-    vector t = {x, x, 0, {5}, {1}}, made = {y, y, 0, {5}, {1}};
-    call given = {&t, &made, atoi(arguments[1]), atoi(arguments[2]) != 0};
-    const char *wrong = linear_call(count > 3 ? again : smooth, &given);
-    printf("%g %g %g %g %g %s\\n", y[0], y[1], y[2], y[3], y[4], wrong == NULL ? "well" : wrong);
-    return wrong != NULL;
+    const int64_t five[1] = {5};
+    int32_t (*function)(const double *, const int64_t[1], const int64_t[1], double *, const int64_t[1],
+                        const int64_t[1], int64_t, bool) = count > 3 ? again : smooth;
+    int32_t status = function(x, five, NULL, y, five, NULL, atoi(arguments[1]), atoi(arguments[2]) != 0);
+    printf("%g %g %g %g %g %s\\n", y[0], y[1], y[2], y[3], y[4], status == 0 ? "well" : hpacml_last_error());
+    return status;
 }
 """
-
-
-def plain_object(name: str) -> bytes:
-    """Object code of a module of the function `name`, for runtimes of others."""
-    module = Parser(make_context(), SMOOTH.replace("NAME", name)).parse_module()
-    passes = [spec + "{plain=true}" * (stage == "runtime") for stage, spec in STAGES.items()]
-    PassPipeline.parse_spec(get_all_passes(), ",".join(passes)).apply(make_context(), module)
-    return llvm.emit(mlir.lower(generic_text(module)), {f"_mlir_ciface_{name}"})
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +60,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A program of two objects, whose regions have one label, and the runtime."""
     folder = tmp_path_factory.mktemp("second")
     for name in ("smooth", "again"):
-        (folder / f"{name}.o").write_bytes(plain_object(name))
+        hpacml.build(SMOOTH.replace("NAME", name), folder / f"{name}.o", header=folder / f"{name}.h", plain=True)
     (folder / "main.c").write_text(MAIN)
     _link(folder, DOCS)
     return folder / "program"
@@ -116,22 +95,39 @@ def test_a_map_that_does_not_fit_is_refused_by_its_text(program: Path) -> None:
     assert said.startswith("0 0 0 0 0 in the map 'sides(t[1 : ?])': it leaves its array, or contradicts its functor")
 
 
+def test_wrong_arguments_are_refused(program: Path, tmp_path: Path) -> None:
+    (tmp_path / "main.c").write_text(MAIN.replace("{5}", "{-5}"))
+    for name in ("smooth", "again"):
+        for suffix in ("o", "h"):
+            shutil.copy(program.parent / f"{name}.{suffix}", tmp_path)
+    _link(tmp_path, DOCS)
+    said, status = _run(tmp_path / "program", 5, 1)
+    assert (said.split(" ", 5)[5], status) == (
+        "dimension 0 of argument 't' of smooth() has the size {given} (given: -5, wanted: 0)",
+        2,
+    )
+
+
 def test_another_version_is_refused(program: Path, tmp_path: Path) -> None:
     header = (DOCS / "hpacml_abi.h").read_text()
     other = header.replace(f"HPACML_ABI_VERSION {VERSION}", f"HPACML_ABI_VERSION {VERSION + 1}")
     assert other != header
     (tmp_path / "hpacml_abi.h").write_text(other)
-    for name in ("smooth.o", "again.o", "main.c"):
+    for name in ("smooth.o", "again.o", "smooth.h", "again.h", "main.c"):
         shutil.copy(program.parent / name, tmp_path)
-    shutil.copy(DOCS / "linear_runtime.c", tmp_path)
-    flags = ["-std=c11", f"-I{tmp_path}"]
-    objects = [tmp_path / name for name in ("main.c", "linear_runtime.c", "smooth.o", "again.o")]
-    subprocess.run(["gcc", *flags, *objects, "-o", tmp_path / "program"], check=True)
+    shutil.copy(DOCS / "linear_runtime.c", tmp_path)  # it finds the header that lies beside it
+    sources = [tmp_path / name for name in ("main.c", "linear_runtime.c", "smooth.o", "again.o")]
+    subprocess.run(["gcc", "-std=c11", *sources, "-o", tmp_path / "program"], check=True)
     said, status = _run(tmp_path / "program", 5, 1)
-    assert (said.split(" ", 5)[5].split(":")[0], status) == (
-        f"'smooth' was compiled for version {VERSION} of hpacml's runtime ABI, and has met a runtime of another",
-        1,
-    )
+    text = f"smooth() was built for version {VERSION} of the runtime's ABI, and has met one of version {{given}}"
+    assert (said.split(" ", 5)[5].split(":")[0], status) == (text, 4)
+
+
+def test_plain_code_is_an_object(tmp_path: Path) -> None:
+    module = SMOOTH.replace("NAME", "smooth")
+    for arguments in ({"output": "libsmooth.so"}, {"output": "smooth.o", "standalone": "m.pt2"}):
+        with pytest.raises(hpacml.CompileError, match="plain code is an object"):
+            hpacml.build(module, tmp_path / arguments.pop("output"), plain=True, **arguments)
 
 
 def test_the_runtime_has_less_than_100_lines_and_stands_in_the_page() -> None:

@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from compilers import needs_cc, run
 from test_build import Library
 
 import hpacml
 from hpacml import CompileError, ModelError
 from hpacml.embedding import processors
+from hpacml.embedding.host_library import linker_flags
+from tests.compilers import needs_cc, run
 
 pytestmark = needs_cc
 
@@ -191,7 +192,9 @@ def test_indices(library: Library) -> None:
     y[:] = -7
     at[80] = 50
     assert library("found", x, at, y) == 1
-    assert re.match(r"in the map 'row\(x\[at\[0:K\], 0:5\]\)': an index lies outside", library.error)
+    assert re.match(
+        r".*kernels\.py:\d+:\d+: in the map 'row\(x\[at\[0:K\], 0:5\]\)': an index lies outside", library.error
+    )
     assert (y == -7).all()
 
 
@@ -212,15 +215,20 @@ def test_it_computes_what_this_process_computes(
 # -- errors --------------------------------------------------------------------------------------------
 
 
+def without_place(text: str) -> str:
+    """A text without the place in the source with which it begins, if it has one."""
+    return re.sub(r"^\S*kernels\.py:\d+:\d+: ", "", text)
+
+
 def test_maps_that_do_not_fit_are_statuses(library: Library) -> None:
     x, y = np.zeros((30, 5)), np.zeros(20)
     assert library("others", x, y, *map(ctypes.c_int64, (0, 31, 20))) == 1
-    assert library.error == (
+    assert without_place(library.error) == (
         "in the map 'row(x[first:last, 0:5])': it leaves its array, or contradicts its functor, where 'x' has the "
         "sizes [30, 5], the open numbers of the ranges are 0, 31"
     )
     assert library("others", x, y, *map(ctypes.c_int64, (0, 20, 19))) == 1
-    assert library.error == (
+    assert without_place(library.error) == (
         "the model does not fit the region 'others': its inputs and its outputs have not as many points"
     )
     assert library("others", x[:20], y, *map(ctypes.c_int64, (0, 20, 20))) == 0
@@ -336,17 +344,23 @@ def test_eight_threads_of_a_program_without_python(folder: Path, kind: str, monk
     assert run("/usr/bin/env", "-i", f"./main_{kind}", cwd=folder).stdout == "0\n"
 
 
-def test_libraries_of_one_program_share_the_message(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("order", [["-lheat", "-lsecond"], ["-lsecond", "-lheat"]])
+@pytest.mark.parametrize("alone", [True, False])
+def test_libraries_of_one_program_share_the_message(
+    folder: Path, alone: bool, order: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where one of them stands alone and the other does not."""
     monkeypatch.chdir(folder)
     Path("second.py").write_text(KERNELS.replace("def heat", "def second").partition("@hpacml.kernel\ndef others")[0])
-    hpacml.build("second.py", "libsecond.so", header="second.h", standalone="heat.safetensors")
+    hpacml.build("second.py", "libsecond.so", header="second.h", standalone="heat.safetensors" if alone else None)
     Path("both.c").write_text(
         '#include "heat.h"\n#include "second.h"\n#include <stdio.h>\n'
         "int main(void) {\n    int64_t none[2] = {-1, 2};\n    float x = 0;\n"
         "    second(&x, none, NULL, &x, none, NULL, true); puts(hpacml_last_error());\n"
         "    heat(&x, none, NULL, &x, none, NULL, true); puts(hpacml_last_error());\n    return 0;\n}\n"
     )
-    run("cc", "-o", "both", "both.c", "-L.", "-lheat", "-lsecond", "-Wl,-rpath,$ORIGIN", cwd=folder)
+    flags = [] if alone else linker_flags()
+    run("cc", "-o", "both", "both.c", "-L.", *order, *flags, "-Wl,-rpath,$ORIGIN", cwd=folder)
     assert run("./both", cwd=folder).stdout.splitlines() == [
         "dimension 0 of argument 't' of second() has the size -1",
         "dimension 0 of argument 't' of heat() has the size -1",
@@ -403,7 +417,6 @@ def f(n: int):
     [
         ("collect", "database('d.h5')", "the region 'f' collects, and code that stands alone has no databases"),
         ("infer", "model('other.safetensors')", "the region 'f' has the model 'other.safetensors', and '.*/one.safe"),
-        ("infer", "model(net)", "has the model that the argument 'net' of a call names, and one is compiled in"),
         ("infer", "engine(torch)", "the region 'f' wants Torch to compute its model"),
     ],
 )
@@ -435,6 +448,22 @@ def test_models_that_are_not_compiled(
     Path("f.py").write_text(REGION.replace("MODE", "infer").replace("CLAUSES", ""))
     with pytest.raises(CompileError, match=message):
         hpacml.build("f.py", "f.o", standalone="m.pt2")
+
+
+def test_arguments_that_are_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They could name another model, or a database: a call that does is refused."""
+    monkeypatch.chdir(tmp_path)
+    net = torch.nn.Sequential(torch.nn.Linear(1, 1))
+    hpacml.save_model(net, "one.safetensors", example=torch.zeros(3, 1))
+    Path("f.py").write_text(REGION.replace("MODE", "infer").replace("CLAUSES", "model(net)"))
+    hpacml.build("f.py", "libf.so", standalone="one.safetensors")
+    library = Library(tmp_path / "libf.so")
+    x, y = np.ones(5, np.float32), np.zeros(5, np.float32)
+    assert library("f", x, y, ctypes.c_char_p(b"one.safetensors")) == 2
+    assert library.error == "argument 'net' of f() is a path, and code that stands alone opens no file: pass NULL"
+    assert not y.any()
+    assert library("f", x, y, None) == 0, library.error
+    close(y, np.full(5, net(torch.ones(1, 1)).item(), np.float32))
 
 
 def test_a_model_of_other_maps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
