@@ -80,13 +80,13 @@ def is_true(reason: str, program: Program) -> bool:
         return any(isinstance(each, If) and each.kind == "index" for each in statements)
     if "under a condition" in reason:
         return any(isinstance(each, If) for each in statements)
+    names = {loop.name for loop in loops}
+    nested = any(name in names for loop in loops for bound in (loop.lower, loop.upper) for name, _ in bound.factors)
     if "bounds of the loop" in reason:
-        names = {loop.name for loop in loops}
-        return any(name in names for loop in loops for bound in (loop.lower, loop.upper) for name, _ in bound.factors)
+        return nested
     if "adds up several loops" in reason or "its indices do not tell" in reason:
-        return any(
-            len(each.factors) > 1 for assign in assigns for e in (assign.target, *assign.reads) for each in e.index
-        )
+        elements = [e for assign in assigns for e in (assign.target, *assign.reads)]
+        return nested or any(len(each.factors) > 1 for e in elements for each in e.index)
     if "without dimensions" in reason:
         return array == "zero"
     if "another store" in reason:

@@ -80,20 +80,6 @@ def parts(statements: tuple[Statement, ...]) -> Iterator[Statement]:
                 pass
 
 
-def _again(statement: Statement, late: If) -> Statement | None:
-    """What the flag chooses otherwise, in the loops around what it chooses in a statement, if it is in there."""
-    match statement:
-        case Loop(body=body):
-            found = next((found for each in body if (found := _again(each, late)) is not None), None)
-            return None if found is None else replace(statement, body=(found,))
-        case If(then=then, other=other):
-            if then is late.then:
-                return late
-            return next((found for each in (*then, *other) if (found := _again(each, late)) is not None), None)
-        case _:
-            return None
-
-
 class Writer:
     """Makes programs of one seed."""
 
@@ -101,8 +87,6 @@ class Writer:
         self._random = random.Random(seed)
         self._loops: list[Name] = []
         self._depth = 0
-        self._late: list[If] = []
-        """What happens later if the flag is not set."""
         self._plain = self._random.random() < 0.7
         """Whether there are neither branches nor bounds that depend on loops."""
         mixed = self._random.random() < 0.35
@@ -110,8 +94,19 @@ class Writer:
         self._targets = ("a", "b", "c", "d", "own", "zero") if mixed else ("b", "d", "b", "d", "b", "d", "own")
 
     def program(self) -> tuple[Statement, ...]:
-        first = [self._loop() for _ in range(self._random.choice((1, 1, 2)))]
-        return (*first, *(found for late in self._late for each in first if (found := _again(each, late)) is not None))
+        if self._random.random() < 0.1:
+            return self._parted()
+        return tuple(self._loop() for _ in range(self._random.choice((1, 1, 2))))
+
+    def _parted(self) -> tuple[Statement, ...]:
+        """What the flag has written before it is read, or after."""
+        lower, upper = self._bounds()
+        self._loops.append("i0")
+        assign, other = self._assign(), self._assign()
+        self._loops.pop()
+        reading = replace(other, reads=(*other.reads, assign.target))
+        bodies = If("flag", "n", (assign,), ()), reading, If("not flag", "n", (assign,), ())
+        return tuple(Loop("i0", lower, upper, 1, (body,)) for body in bodies)
 
     def _statement(self) -> Statement:
         chance = self._random.random()
@@ -153,8 +148,6 @@ class Writer:
         then = self._statements()
         same = self._random.random() < 0.4
         other = then if same else self._random.choice(((), self._statements()))
-        if kind == "flag" and self._random.random() < 0.5:
-            other, self._late = (), [*self._late, If("not flag", condition, then, ())]
         self._depth -= 1
         return If(kind, condition, then, other)
 

@@ -99,7 +99,7 @@ class Maps:
             }
             used = [any(each.sweep[k].symbol in moved for each in group) for k in range(len(group[0].sweep))]
             beside = [
-                loop.extent
+                _distance(loop)
                 for loop, is_used in zip(group[0].sweep, used, strict=True)
                 if not is_used and not loop.trips
             ]
@@ -176,6 +176,11 @@ def _candidates() -> Iterator[str]:
 
 def _free(stem: str, taken: Collection[str]) -> str:
     return next(name for name in (f"{stem}{n}" if n else stem for n in count()) if name not in taken)
+
+
+def _distance(loop: Loop) -> Poly:
+    """How far a loop goes, also one that counts backwards."""
+    return loop.extent if loop.step > 0 else -loop.extent
 
 
 def _spans(sweep: Sequence[Loop]) -> tuple[Span, ...]:
