@@ -1,0 +1,1 @@
+"""A correction of a coarse solver, trained through its time loop; see README.md."""
