@@ -23,6 +23,7 @@ PASS_NAMES = (
     "hpacml-fold-subviews",
     "hpacml-fuse-gather-concat",
     "hpacml-gpu-to-loops",
+    "hpacml-hoist-exchanges",
     "hpacml-infer-maps",
     "hpacml-keep-branches",
     "hpacml-mask-divisions",

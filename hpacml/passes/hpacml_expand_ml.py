@@ -19,6 +19,7 @@ from hpacml.dialects.hpacml.gather_scatter import GatherOp, ScatterOp, TensorOp
 from hpacml.dialects.hpacml.steps import CollectOp, InferOp, SampleOp
 from hpacml.dialects.hpacml_rt.map_checks import CheckIndicesOp
 from hpacml.passes.common.bodies import Body
+from hpacml.passes.common.exchanges import require_no_exchange
 from hpacml.passes.common.located import Builder, Rewriter, refusal
 from hpacml.passes.common.mappings import functor_of, map_of, require_maps
 from hpacml.passes.common.stages import Stages
@@ -74,6 +75,7 @@ class HpacmlExpandMlPass(ModulePass):
         for region in [each for each in op.walk() if isinstance(each, MlOp)]:
             if region.is_without_maps:
                 raise refusal(region, f"the region '{region.label.data}' has no maps: hpacml-infer-maps comes first")
+            require_no_exchange(region)
             _Expansion(region, self.report).replace()
 
 
