@@ -62,6 +62,8 @@ class Builder(builder.Builder):
         self._module = module
         self._numbers: dict[SSAValue, list[SSAValue]] = {}
         """The memory of the numbers among the targets of a mapping, until a region has used it."""
+        self._names: dict[Operation | Block, dict[str, int]] = {}
+        """The known integers that have names, of each function."""
         self._used: set[SSAValue] = set()
         """Mappings whose numbers a region has used."""
 
@@ -83,14 +85,25 @@ class Builder(builder.Builder):
         is refused in regions whose maps have other numbers, but not for other values of names.
         """
         with self._building():
-            require_name(name)
-            return Index(known_or_index(value, self), self, name)
+            return self._named(Index(known_or_index(value, self), self, name))
 
     def size(self, array: SSAValue, dim: int, name: str | None = None) -> Index:
         """The size of an array's dimension, counted from 0, as an integer with that `name` (see `index`)."""
         with self._building():
-            require_name(name)
-            return size(require_array(array), dim, self, name)
+            return self._named(size(require_array(array), dim, self, name))
+
+    def _named(self, index: Index) -> Index:
+        """Note the name of an integer. Raises `MapError` if another number of the function has it."""
+        if index.name is not None:
+            require_name(index.name)
+            if isinstance(index.value, int):
+                names = self._names.setdefault(enclosing.outermost(self.insertion_point.block), {})
+                if names.setdefault(index.name, index.value) != index.value:
+                    raise MapError(
+                        f"'{index.name}' is {names[index.name]}, and cannot be the name of {index.value}, too: maps "
+                        "are recorded with names"
+                    )
+        return index
 
     # -- functors --------------------------------------------------------------------------------
 

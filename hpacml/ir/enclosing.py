@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from xdsl.ir import Operation
-from xdsl.traits import IsTerminator
+from xdsl.ir import Block, Operation
+from xdsl.traits import IsolatedFromAbove, IsTerminator
 
 from hpacml.dialects.hpacml.attributes import Mode
 from hpacml.dialects.hpacml.control import MlOp
 from hpacml.errors import DirectiveError
+
+
+def outermost(block: Block) -> Operation | Block:
+    """The function around a block, or whatever is outermost while there is none."""
+    around = block.parent_op()
+    while around is not None and not around.has_trait(IsolatedFromAbove):
+        if around.parent is None:
+            return around
+        around = around.parent_op()
+    return block if around is None else around
 
 
 def require_code(op: MlOp) -> None:

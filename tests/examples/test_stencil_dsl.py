@@ -14,6 +14,7 @@ import hpacml
 from examples.stencil_dsl.__main__ import main
 from examples.stencil_dsl.compiler import Simulation, module
 from examples.stencil_dsl.reference import gray_scott, spots
+from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp
 from tests.examples.gpu import assembled
 from tests.simulated_gpu import simulated
 
@@ -125,6 +126,30 @@ def test_it_is_a_function_of_a_library_too():
     params = [ctypes.c_double(PARAMS[name]) for name in ("feed", "kill")]
     assert function(*given, *params, ctypes.c_int64(3), ctypes.c_bool(False), ctypes.c_bool(False)) == 0
     np.testing.assert_array_equal(arrays[2:], gray_scott(u, v, 3, **PARAMS))
+
+
+def test_its_maps_are_those_that_its_code_tells(monkeypatch):
+    """`hpacml-infer-maps` finds in the lowered loops what the compiler took from the program."""
+
+    def elements(stage):
+        made = Simulation(PROGRAM).compiled((8, 8)).ir(stage)
+        functors = {op.sym_name.data: op for op in made.walk() if isinstance(op, FunctorOp)}
+        found = set()
+        for op in made.walk():
+            if isinstance(op, MapOp):
+                slices = functors[op.functor.root_reference.data].rhs
+                arrays = [op.arrays[number].name_hint for number in op.holding_elements]
+                found |= {(a, "" if a in PARAMS else str(s)) for a, s in zip(arrays, slices, strict=True)}
+        return found
+
+    def region(build, program, values, new, params, reach, active, infer):
+        return build.ml_region("predicated", program.name, condition=infer, if_condition=active)
+
+    taken = elements(None)
+    assert len(taken) == 14
+    monkeypatch.setattr("examples.stencil_dsl.surrogate.region", region)
+    assert not elements(None)
+    assert elements("maps") == taken
 
 
 def test_operations_come_from_the_program():

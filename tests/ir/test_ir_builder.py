@@ -432,6 +432,7 @@ def map_errors(program: Program) -> dict[str, object]:
         "'n' of type index is no array": lambda: ir.target(program.n),
         "'use' of type i1 is given as an integer": lambda: build.map_to([0], ir.target(t)[0 : program.use]),
         "1.5 is given as an integer": lambda: n + 1.5,
+        "'n' is 4, and cannot be the name of 6, too": lambda: (build.size(grid, 0, "n"), build.size(grid, 1, "n")),
         "'2n' cannot be the name of an integer": lambda: build.index(3, "2n"),
         "has no dimension 2": lambda: build.size(grid, 2),
         "may run backwards: give it a start and a stop": lambda: build.map_to([0], ir.target(t)[::-1]),
