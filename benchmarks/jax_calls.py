@@ -1,8 +1,8 @@
 """What a call of a region costs inside of `jax.jit`: `python -m benchmarks.jax_calls`.
 
 The same network of a file is called by a region, whose gather and scatter are in it, and by `jax.pure_callback` around
-the gather and the module by hand: in one process, in turns, each time waiting for the result. Beside them stand a program
-that adds 1, the region outside of JAX, and the module alone.
+the gather and the module by hand: in one process, in turns, each time waiting for the result. Beside them stand a
+program that adds 1, the region outside of JAX, and the module alone.
 """
 
 import tempfile
