@@ -207,7 +207,7 @@ def test_modules_at_each_stage(stage, tmp_path, monkeypatch) -> None:
         (ADD, "sub", "the module has no function 'sub': there are add"),
         ("func.func private @add(f64)", "add", "'add' is declared in the module, and has no body"),
         ("func.func @f(%a: memref<4xf64, strided<[2]>>) { func.return }", "f", "fixed strides"),
-        ("func.func @f(%a: tensor<4xf64>) { func.return }", "f", "argument 'a' has the type tensor<4xf64>"),
+        ("func.func @f(%a: vector<4xf64>) { func.return }", "f", "argument 'a' has the type vector<4xf64>"),
         ("func.func @f(%a: memref<4xbf16>) { func.return }", "f", "argument 'a' has elements of bf16"),
         ("func.func @f(%a: f64) -> f32 { func.return %a : f64 }", "f", "Expected arguments to have the same types"),
         ("func.func @f(", "f", "<module>"),
