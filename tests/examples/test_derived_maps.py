@@ -119,6 +119,7 @@ def derived(module: ModuleOp) -> ModuleOp:
         operands=[region.condition, region.if_condition, [], [], [], [], region.numbers],
         properties={name: each for name, each in region.properties.items() if name != "operandSegmentSizes"},
         regions=[region.detach_region(region.body), Region()],
+        result_types=[[]],
     )
     block = region.parent_block()
     assert block is not None
