@@ -32,7 +32,7 @@ def scatter(application: AppliedFunctor, mapped: Mapped[int], arrays: Mapping[st
     order, _ = _layout(application.functor, mapped)
     inverse = [order.index(d) for d in range(len(order))]
     features = tensor.transpose(inverse).reshape(*sweep, -1)
-    written = {application.arrays[head]: arrays[application.arrays[head]] for head in application.heads}
+    written = {application.arrays[head]: jnp.asarray(arrays[application.arrays[head]]) for head in application.heads}
     views = _views(application, mapped)
     counts = [prod(view.sizes[len(sweep) :]) for view, _ in views]
     for (view, access), end, count in zip(views, accumulate(counts), counts, strict=True):
@@ -60,7 +60,8 @@ def _layout(functor: Functor, mapped: Mapped[int]) -> tuple[list[int], list[int]
 
 
 def _element(access: Access, names: Sequence[str], arrays: Mapping[str, Any], view: View[int]) -> Any:
-    found = arrays[names[access.array]][_places(access, names, arrays, view)]
+    array = jnp.asarray(arrays[names[access.array]])  # constants of a program come as NumPy's
+    found = array[_places(access, names, arrays, view)]
     return jnp.broadcast_to(found, view.sizes)
 
 

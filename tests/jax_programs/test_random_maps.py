@@ -18,7 +18,7 @@ import hpacml
 import hpacml.jax
 from tests import differential, oracle
 from tests.differential import Call
-from tests.strategies import DTYPES, Binding, Program, cases
+from tests.strategies import DTYPES, Binding, Program, arrays_of, cases
 
 Case = tuple[Program, list[Binding]]
 
@@ -140,3 +140,59 @@ def test_maps(way: str, part: int) -> None:
     search(part, 5 if part == 0 else 60, way)
     here = differential.tally - before
     assert here["valid"] >= 0.5 * here.total()
+
+
+def derivatives(call: Call) -> None:
+    """Compare the derivatives of a gather with its matrix, which the oracle tells: what it gathers of the numbers of
+    elements. Integers make all sums exact."""
+    program, names = call.program, call.names
+    arrays = {name: x for name, x in names.items() if not isinstance(x, int)}
+    data = [name for name in arrays if not name.startswith("r")]
+    starts = np.cumsum([0, *(arrays[name].size for name in data)])
+    numbered = {name: np.arange(a, a + arrays[name].size, dtype=float) for name, a in zip(data, starts, strict=False)}
+    numbered = {name: x.reshape(arrays[name].shape) for name, x in numbered.items()}
+    try:
+        places = oracle.gather(program.functor, program.targets, {**names, **numbered}).astype(int)
+    except (oracle.Misfit, oracle.TooLarge):
+        return
+    if not places.size:
+        return
+    mapped = region(program, names, f"in(f({program.targets})) out(g(zz[0:{places.size}]))")
+
+    def gathered(*given: Any) -> Any:
+        spare = jnp.zeros(places.size)
+        known = {**names, **dict(zip(data, given, strict=True))}
+        return mapped(**known, zz=spare, model=lambda x: x.reshape(-1, 1))["zz"]
+
+    random = np.random.default_rng(0)
+    along = [random.integers(-9, 9, arrays[name].shape).astype(float) for name in data]
+    given = [random.integers(-9, 9, arrays[name].shape).astype(float) for name in data]
+    _, pull = jax.vjp(jax.jit(gathered), *given)
+    back = random.integers(-9, 9, places.size).astype(float)
+    _, forward = jax.jvp(jax.jit(gathered), given, along)
+    flat = np.concatenate([x.reshape(-1) for x in along])
+    np.testing.assert_array_equal(forward, flat[places.reshape(-1)])
+    wanted = np.zeros(starts[-1])
+    np.add.at(wanted, places.reshape(-1), back)
+    found = np.concatenate([np.asarray(x).reshape(-1) for x in pull(back)])
+    np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("part", [0, *(pytest.param(part, marks=pytest.mark.slow) for part in range(1, 4))])
+def test_derivatives_are_the_matrix_of_the_map(part: int) -> None:
+    @hypothesis.seed(part)
+    @settings(
+        max_examples=8 if part == 0 else 60,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(cases(("f64",), 1))
+    def check(case: Case) -> None:
+        program, calls = case
+        hypothesis.assume(program.direction == "to")
+        for binding in calls:
+            derivatives(Call(program, dict(binding.numbers) | arrays_of(program, binding)))
+
+    check()
