@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from . import figure5, figure6, figures7and8
-from .measured import ENGINES, Measured, Row, numbers
+from .measured import ENGINES, STAGES, Measured, Row, numbers
 
 
 def missing(all_measured: Mapping[str, Measured], names: Iterable[str], folder: Path) -> list[str]:
@@ -61,12 +61,7 @@ def _figures(here: Mapping[str, Measured], folder: Path) -> Iterator[str]:
             yield f"{picture} is not there"
     every = [(name, *point) for name, each in here.items() for point in product(each.networks, ENGINES)]
     yield from _points(folder / figure5.NAME, every)
-    shares = {(row["application"], row["engine"]) for row in _rows(folder / figure6.NAME)}
-    yield from (
-        f"{figure6.NAME}: {name} by {engine} is missing"
-        for name, engine in product(here, ENGINES)
-        if (name, engine) not in shares
-    )
+    yield from _points(folder / figure6.NAME, every, [f"{stage}, %" for stage in STAGES])
     for picture, panels in figures7and8.PANELS.items():
         baselines = [(n, row.name, "") for n in panels if n in here for row in here[n].rows if row.kind == "baseline"]
         yield from _points(folder / picture, [each for each in every if each[0] in panels] + baselines)
@@ -78,11 +73,13 @@ def _figures(here: Mapping[str, Measured], folder: Path) -> Iterator[str]:
                 yield f"{name}: its figure {path.name} is not there"
 
 
-def _points(picture: Path, expected: Sequence[tuple[str, str, str]]) -> Iterator[str]:
+def _points(
+    picture: Path, expected: Sequence[tuple[str, str, str]], columns: Sequence[str] = ("speedup", "error")
+) -> Iterator[str]:
     """The expected points of a figure that were not drawn, or have no numbers."""
     drawn = {(row["application"], row["model"], row["engine"]): row for row in _rows(picture)}
     for point in expected:
-        if point not in drawn or not all(_finite(drawn[point][column]) for column in ("speedup", "error")):
+        if point not in drawn or not all(_finite(drawn[point][column]) for column in columns):
             yield f"{picture.name}: {' '.join(filter(None, point))} is missing"
 
 

@@ -1,4 +1,4 @@
-"""Figure 6: what the time of a region goes to by the fastest model: gather, casts, the model, scatter."""
+"""Figure 6: what the time of a region goes to by each model: gather, casts, the model, scatter."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from .drawing import canvas, save
-from .measured import ENGINES, STAGES, Measured
+from .measured import STAGES, Measured
 
 NAME = "figure6.png"
 COLORS = {"gather": "tab:cyan", "casts": "tab:olive", "model": "tab:grey", "scatter": "tab:purple"}
 
 
 def points(all_measured: Mapping[str, Measured]) -> list[dict[str, Any]]:
-    """The shares for each application and engine."""
-    fastest = [(name, each.fastest(engine)) for name, each in all_measured.items() for engine in ENGINES]
+    """The shares for each model and engine."""
     return [
         {"application": name, "model": row.name, "engine": row.engine, **_percent(row.shares)}
-        for name, row in fastest
-        if row is not None and row.shares is not None
+        for name, measured in all_measured.items()
+        for row in measured.models
+        if row.shares is not None
     ]
 
 
@@ -28,9 +28,9 @@ def _percent(shares: Mapping[str, float]) -> dict[str, float]:
 
 
 def draw(all_measured: Mapping[str, Measured], folder: Path) -> None:
-    """Write the figure: a bar for each application and engine."""
+    """Write the figure: a bar for each model and engine."""
     found = points(all_measured)
-    figure = canvas(9, 1 + 0.45 * len(found))
+    figure = canvas(9, 1 + 0.2 * len(found))
     axes = figure.subplots()
     places = range(len(found))
     left = [0.0] * len(found)
@@ -38,7 +38,7 @@ def draw(all_measured: Mapping[str, Measured], folder: Path) -> None:
         shares = [point[f"{stage}, %"] for point in found]
         axes.barh(places, shares, left=left, color=color, label=stage)
         left = [before + share for before, share in zip(left, shares, strict=True)]
-    labels = [f"{all_measured[each['application']].title}\n{each['model']}, {each['engine']}" for each in found]
+    labels = [f"{all_measured[each['application']].title}: {each['model']}, {each['engine']}" for each in found]
     axes.set_yticks(places, labels, fontsize=7)
     axes.invert_yaxis()
     axes.set(xlim=(0, 100), xlabel="share of the time of these stages, %")

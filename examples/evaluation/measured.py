@@ -119,10 +119,6 @@ class Measured:
         """Whether the original code has an error, since something else is the truth."""
         return self.accurate is not None and self.accurate.known and self.accurate.error > 0
 
-    def fastest(self, engine: str) -> Row | None:
-        """The fastest model by an engine."""
-        return max((row for row in self.models if row.engine == engine), key=lambda row: row.speedup, default=None)
-
 
 def front(rows: Iterable[Row]) -> list[Row]:
     """The rows that no other one is better than in speed and error, from the fastest on.

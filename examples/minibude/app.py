@@ -3,6 +3,7 @@
 Everything is float32. A pose is three angles (tilt, roll, pan) and a translation; poses are float32[6, n].
 """
 
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,8 +61,9 @@ class Deck(NamedTuple):
         return self._replace(ligand=self.ligand.thinned(stride), protein=self.protein.thinned(stride))
 
 
-def _program(block):
-    """The program in which `block` poses meet an atom of the protein together."""
+@cache
+def program(block):
+    """The kernel in which `block` poses meet an atom of the protein together."""
 
     @hpacml.kernel
     def dock(
@@ -120,7 +122,7 @@ def _program(block):
     return dock
 
 
-dock, dock_on_gpu = map(_program, (BLOCK, BLOCK_ON_GPU))
+dock, dock_on_gpu = map(program, (BLOCK, BLOCK_ON_GPU))
 
 
 def _move(pose, move):
@@ -157,11 +159,12 @@ def accurate(deck, poses):
     return energies(deck, poses)
 
 
-def energies(deck, poses, ni=1, model=None, database=None):
+def energies(deck, poses, ni=1, model=None, database=None, block=None):
     """The energies float32[n] of poses float32[6, n], `ni` at once, by the file `model` or the program.
 
-    The results of the program go to the file `database`. It runs where the arrays are, of the deck too. Raises
-    ValueError if n is no multiple of `ni`, and for a molecule whose arrays do not belong together.
+    The results of the program go to the file `database`. It runs where the arrays are, of the deck too. `block` poses
+    meet an atom of the protein together; None: `BLOCK`, or `BLOCK_ON_GPU`. Raises ValueError if n is no multiple of
+    `ni`, and for a molecule whose arrays do not belong together.
     """
     n = poses.shape[1]
     for name in ("ligand", "protein"):
@@ -169,8 +172,11 @@ def energies(deck, poses, ni=1, model=None, database=None):
     if ni < 1 or n % ni:
         raise ValueError(f"{n} poses are no multiple of ni={ni}, the poses that a model takes at once")
     result = empty_like(poses, n)
-    run = dock_on_gpu if getattr(poses, "is_cuda", False) else dock
-    run(deck, poses, result, ni, model is not None, database is not None, model, database)
+    if block is None:
+        block = BLOCK_ON_GPU if getattr(poses, "is_cuda", False) else BLOCK
+    elif block < 1:
+        raise ValueError(f"a block has {block} poses; it takes one at least")
+    program(block)(deck, poses, result, ni, model is not None, database is not None, model, database)
     return result
 
 

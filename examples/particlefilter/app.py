@@ -14,7 +14,7 @@ from ..devices import zeros
 FRAMES, SIZE = 24, 128
 BACKGROUND, OBJECT = 100, 228
 BLOCK = 32
-"""The particles that are chosen one after the other; blocks of them are independent."""
+"""The particles that are chosen one after the other, by default; blocks of them are independent."""
 PI = np.float32(3.1415926535897932)
 AFTER_FIRST_VIDEO = 169082881
 """The random number that a video of 24 frames leaves which began with 1."""
@@ -44,6 +44,7 @@ def particle_filter(
     record: bool,
     model: str | None,
     database: str | None,
+    block: int = BLOCK,
 ):
     """The position of the object in each frame. In the first, all particles are in the middle.
 
@@ -74,8 +75,8 @@ def particle_filter(
                 xe[k], ye[k] = _mean(x, y, weights, sums)
                 shift[0] = _normal(seeds, 0) / N
             old_x[:], old_y[:] = x, y
-            for first in hpacml.prange(0, N, BLOCK):
-                _resample(old_x, old_y, sums, shift[0], first, x, y)
+            for first in hpacml.prange(0, N, block):
+                _resample(old_x, old_y, sums, shift[0], first, min(first + block, N), x, y)
 
 
 @hpacml.kernel
@@ -123,11 +124,13 @@ def _mean(x: Numbers, y: Numbers, weights: Numbers, sums: Numbers):
 
 
 @hpacml.kernel
-def _resample(x: Numbers, y: Numbers, sums: Numbers, shift: np.float32, first: int, new_x: Numbers, new_y: Numbers):
-    """Choose a block of particles again, each about as often as its weight says."""
+def _resample(
+    x: Numbers, y: Numbers, sums: Numbers, shift: np.float32, first: int, last: int, new_x: Numbers, new_y: Numbers
+):
+    """Choose the particles from `first` on again, each about as often as its weight says."""
     N = len(x)
     j = _first_with(sums, shift + np.float32(first) / N)
-    for i in range(first, min(first + BLOCK, N)):
+    for i in range(first, last):
         least = shift + np.float32(i) / N
         while j < N - 1 and not sums[j] >= least:
             j += 1
@@ -193,15 +196,27 @@ def make_frames(centres, seed):
     return frames, int(seeds[0])
 
 
-def track(video, particles=512, rounding="truncate", seed=AFTER_FIRST_VIDEO, model=None, database=None, truth=None):
+def track(
+    video,
+    particles=512,
+    rounding="truncate",
+    seed=AFTER_FIRST_VIDEO,
+    model=None,
+    database=None,
+    truth=None,
+    block=BLOCK,
+):
     """The positions float32[frames - 1, 2] of the object in all frames but the first, x before y.
 
     The original program looks for the object at the particles' positions without their fractions: `rounding` is
     "truncate". It means the pixels that are "nearest". `seed` is the first particle's, which the video has left; the
     others have 2, 3 and so on. Positions come from the file `model`, or from the filter; then the file `database`
     gets frames with their true positions `truth`, float32[frames, 2], or without these with those of the filter.
-    A video on a GPU is of Torch, and so are then the positions and `truth`.
+    A video on a GPU is of Torch, and so are then the positions and `truth`. `block` particles are chosen by one thread,
+    one after the other.
     """
+    if block < 1:
+        raise ValueError(f"a block has {block} particles; it takes one at least")
     if rounding not in ("truncate", "nearest"):
         raise ValueError(f"the rounding is {rounding!r}; there are 'truncate' and 'nearest'")
     if particles < 1:
@@ -211,5 +226,5 @@ def track(video, particles=512, rounding="truncate", seed=AFTER_FIRST_VIDEO, mod
         raise ValueError(f"the truth has the shape {tuple(truth.shape)}, and {len(video)} frames ({len(video)}, 2)")
     files = model is not None, database is not None, model, database
     true = found if truth is None else truth.T
-    particle_filter(video, *found, *true, particles, seed, rounding == "nearest", *files)
+    particle_filter(video, *found, *true, particles, seed, rounding == "nearest", *files, block)
     return found.T[1:]

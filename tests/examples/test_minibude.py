@@ -86,6 +86,7 @@ def test_energies_are_those_of_the_formulas(poses):
     forces = deck.forces._replace(hydrophobicity=np.array([-0.15, 0.0, 0.437, -0.121, 0.064, 0.336], np.float32))
     deck = deck._replace(forces=forces)
     close(app.accurate(deck, deck.poses), formulas(deck))
+    np.testing.assert_array_equal(app.energies(deck, deck.poses, block=7), app.accurate(deck, deck.poses))
 
 
 def close(energies, expected):

@@ -105,3 +105,11 @@ def test_what_makes_no_sense_is_refused():
         app.track(np.zeros((2, 8, 8), np.uint8), particles=0)
     with pytest.raises(ValueError, match="'up'; there are 'truncate' and 'nearest'"):
         app.track(np.zeros((2, 8, 8), np.uint8), rounding="up")
+
+
+def test_blocks_of_particles_do_not_change_positions():
+    video, _ = app.make_video(60, 66, 1)
+    found = [app.track(video[:4].copy(), particles=70, block=block) for block in (app.BLOCK, 7)]
+    np.testing.assert_array_equal(*found)
+    with pytest.raises(ValueError, match="a block has 0 particles"):
+        app.track(video, block=0)
