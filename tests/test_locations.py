@@ -25,7 +25,11 @@ WAYS = {
     "cpu": [*pipelines.STAGES.values()],
     "unfused": [name for stage, name in pipelines.STAGES.items() if stage != "fuse"],
     "gpu": [*pipelines.GPU_STAGES.values()],
-    "kernels as loops": [*list(pipelines.GPU_STAGES.values())[:4], "hpacml-gpu-to-loops", "convert-hpacml-to-runtime"],
+    "kernels as loops": [
+        *list(pipelines.GPU_STAGES.values())[: [*pipelines.GPU_STAGES].index("gpu") + 1],
+        "hpacml-gpu-to-loops",
+        "convert-hpacml-to-runtime",
+    ],
 }
 
 
