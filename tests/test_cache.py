@@ -136,8 +136,8 @@ for round in range(2):
         functor = hpacml.functor(f"f: [i, 0:2] = ([i], [i + {offset}])")
         found = functor.gather("a[0:n]", a=a, n=20).numpy()
         assert (found == np.stack([a[:20], a[offset : offset + 20]], 1)).all()
-    from hpacml.frontend import functor as door
-    door._compiled.cache_clear()
+    from hpacml.frontend import bound_map as door
+    door.compiled.cache_clear()
 """
 
 

@@ -109,7 +109,7 @@ def test_declarations_hold_to_the_end_of_their_block() -> None:
     ]
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", [*STAGES][[*STAGES].index("expand") :])
 def test_stages(stage: str) -> None:
     kernel = kernel_of(HEAD + MAPS + region("(predicated: use) in(t) out(u)"))
     assert "hpacml.ml" in str(kernel.ir())

@@ -274,7 +274,7 @@ def test_save_model_refuses(tmp_path: Path):
     linear, example = torch.nn.Linear(5, 1), torch.zeros(2, 5)
     with pytest.raises(ModelError, match=r"in which format to write .*m\.onnx': name it \.pt2"):
         save_model(linear, tmp_path / "m.onnx", example=example)
-    with pytest.raises(ModelError, match="give format='export', 'torchscript', 'aotinductor' or 'state_dict'"):
+    with pytest.raises(ModelError, match=r"give format='export', 'torchscript', 'aotinductor', .*'state_dict'"):
         save_model(linear, tmp_path / "m.pt2", example=example, format="onnx")  # type: ignore[arg-type]
     with pytest.raises(ModelError, match=r"takes a torch\.nn\.Module, not a function"):
         save_model(lambda x: x, tmp_path / "m.pt2", example=example)  # type: ignore[arg-type]
