@@ -43,16 +43,30 @@ def _name(path: Path) -> tuple[Path, str]:
 
 
 def _module(path: Path, name: str) -> object:
-    try:
-        if package := name.rpartition(".")[0]:
+    """The module that a file is. The program's own of that name stays what others import."""
+    if package := name.rpartition(".")[0]:
+        try:
             importlib.import_module(package)
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = sys.modules[name] = importlib.util.module_from_spec(spec)
+        except Exception as error:
+            raise _failed(path, error) from error
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise CompileError(f"{path} is no file of Python")
+    before = sys.modules.get(name)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
         spec.loader.exec_module(module)
     except CompileError:
         raise
     except Exception as error:
-        raise CompileError(f"{path} cannot be run: {type(error).__name__}: {error}") from error
+        raise _failed(path, error) from error
+    finally:
+        if before is None:
+            sys.modules.pop(name, None)
+        else:
+            sys.modules[name] = before
     return module
+
+
+def _failed(path: Path, error: Exception) -> CompileError:
+    return CompileError(f"{path} cannot be run: {type(error).__name__}: {error}")

@@ -56,6 +56,7 @@ def test_the_commands(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert run("./main", cwd=folder).stdout == "0 2.5 4 "
     assert Path("twice.f90").read_text().startswith("! twice.f90: functions that hpacml has compiled for ")
     assert run_hpacml(monkeypatch, capsys, "config")[0] == 1
+    assert "twice" not in sys.modules  # where it would be another program's module of that name
     status, _, error = run_hpacml(monkeypatch, capsys, "build", "twice.py", "-o", "t.o", "--cpu", "pentium")
     assert (status, "unknown kind of processor 'pentium'" in error) == (1, True)
     status, _, error = run_hpacml(monkeypatch, capsys, "build", "thrice.py", "-o", "t.o")
