@@ -61,12 +61,12 @@ class Library:
     """A built library, called with arrays and numbers."""
 
     def __init__(self, path: Path) -> None:
-        self.library = ctypes.CDLL(str(path))
-        self.library.hpacml_last_error.restype = ctypes.c_char_p
+        self.loaded = ctypes.CDLL(str(path))
+        self.loaded.hpacml_last_error.restype = ctypes.c_char_p
 
     def __call__(self, name: str, *given: object) -> int:
         words = [word for each in given for word in self.words(each)]
-        return getattr(self.library, name)(*words)
+        return getattr(self.loaded, name)(*words)
 
     def words(self, given):
         if isinstance(given, np.ndarray):
@@ -79,7 +79,7 @@ class Library:
 
     @property
     def error(self) -> str:
-        return self.library.hpacml_last_error().decode()
+        return self.loaded.hpacml_last_error().decode()
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +134,7 @@ def test_wrong_calls_are_statuses(library: Library) -> None:
     rest = ctypes.c_double(1), ctypes.c_bool(False), ctypes.c_int32(0), ctypes.byref(result)
 
     def refused(*given: object) -> str:
-        assert library.library.smooth(*given) == 2
+        assert library.loaded.smooth(*given) == 2
         return library.error
 
     assert refused(address, here, None, address, sizes(4, 6), None, *rest) == (
@@ -152,7 +152,7 @@ def test_wrong_calls_are_statuses(library: Library) -> None:
     assert "no multiple of 8" in refused(odd, here, None, address, here, None, *rest)
     assert "more elements" in refused(address, sizes(1 << 40, 1 << 40), None, address, here, None, *rest)
     assert "more elements" in refused(address, sizes(1 << 30, 1 << 31), None, address, here, None, *rest)
-    assert library.library.smooth(None, sizes(0, 5), None, None, sizes(0, 5), None, *rest) == 0
+    assert library.loaded.smooth(None, sizes(0, 5), None, None, sizes(0, 5), None, *rest) == 0
     x, b = np.ones(3, np.float32), np.zeros(2, np.uint8)
     assert library("mixed", x, np.ones((3, 2), np.int32), b, ctypes.c_bool(False), *[None] * 4) == 2
     outs = ctypes.c_int64(), ctypes.c_bool(), ctypes.c_float(), ctypes.c_uint8()
@@ -172,7 +172,7 @@ def test_functions_of_modules(tmp_path: Path) -> None:
     assert (same.value, n.value, y.tolist()) == (0.5, 5, [0, 0.5, 1, 1.5, 2])
     assert library("scale", np.arange(10.0)[::2], y, 0.5, ctypes.byref(same), ctypes.byref(n)) == 2
     assert "argument 'x' of scale() has strides for which its type has no place" in library.error
-    assert not hasattr(library.library, "helper")
+    assert not hasattr(library.loaded, "helper")
 
 
 C_MAIN = """
