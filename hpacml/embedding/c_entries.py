@@ -59,6 +59,10 @@ class _Entry:
         self._count = 0
         self._sizes: list[list[str]] = []
         """The sizes of each array."""
+        self._packed: list[list[str]] = []
+        """The strides that each array would have in C order without gaps."""
+        self._counts: list[str] = []
+        """How many elements each array has."""
 
     def lines(self) -> list[str]:
         self._check_processor()
@@ -159,6 +163,8 @@ class _Entry:
         for size in reversed(sizes):
             packed.append(self._product(packed[-1], size, what))
         count, packed = packed[-1], packed[-2::-1]
+        self._packed.append(packed)
+        self._counts.append(count)
         width = array.parameter.element.dtype.itemsize
         self._product(count, str(width), what)
         null, some = self._let(f"icmp eq ptr %{array.name}, null"), self._let(f"icmp ne i64 {count}, 0")
@@ -221,19 +227,14 @@ class _Entry:
 
     def _has_layout(self, array: int, layout: Layout, strides: Sequence[str]) -> str:
         """Whether an array has a layout, as `views.layout_of` tells."""
-        sizes = self._sizes[array]
-        expected = ["1"]
-        for size in reversed(sizes[1:]):
-            expected.append(self._let(f"mul i64 {expected[-1]}, {size}"))
-        expected.reverse()
+        sizes, packed = self._sizes[array], self._packed[array]
         axes = range(len(sizes)) if layout is Layout.PACKED else [len(sizes) - 1] if layout is Layout.ROWS else []
-        fits, empty = "true", "false"
+        fits = "true"
         for axis in axes:
             one = self._let(f"icmp eq i64 {sizes[axis]}, 1")
-            same = self._let(f"icmp eq i64 {strides[axis]}, {expected[axis]}")
+            same = self._let(f"icmp eq i64 {strides[axis]}, {packed[axis]}")
             fits = self._let(f"and i1 {fits}, {self._let(f'or i1 {one}, {same}')}")
-        for size in sizes:
-            empty = self._let(f"or i1 {empty}, {self._let(f'icmp eq i64 {size}, 0')}")
+        empty = self._let(f"icmp eq i64 {self._counts[array]}, 0")
         return self._let(f"or i1 {fits}, {empty}")
 
     def _enter(self, code: str, strides: Sequence[Sequence[str]]) -> None:

@@ -47,8 +47,6 @@ class CNumber:
 
     type: ScalarType
     name: str
-    source: str
-    """Its name in the program, for messages; "" for a result."""
 
     @property
     def c_type(self) -> str:
@@ -84,8 +82,7 @@ class Prototype:
         self.parameters = [self._parameter(k, name) for k, name in enumerate(names)]
         several = len(exported.results) > 1
         self.results = [
-            CNumber(type, self.unique(f"result{k}" if several else "result"), "")
-            for k, type in enumerate(exported.results)
+            CNumber(type, self.unique(f"result{k}" if several else "result")) for k, type in enumerate(exported.results)
         ]
 
     @cached_property
@@ -105,8 +102,8 @@ class Prototype:
                     self.unique(f"{array.name.replace('.', '_')}_{each}") for each in ("sizes", "strides")
                 )
                 return CArray(array, name, sizes, strides, written)
-            case ScalarParameter(name=source, type=type):
-                return CNumber(type, name, source)
+            case ScalarParameter(type=type):
+                return CNumber(type, name)
             case OpaqueParameter(name=source):
                 return CText(name, source, source in exported.needed)
 

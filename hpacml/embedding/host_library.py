@@ -82,9 +82,10 @@ def _make(folder: Path, sources: dict[str, str], target: Path) -> None:
         (folder / name).mkdir(parents=True)
     for name, text in sources.items():
         (folder / "src" / name).write_text(text, encoding="utf-8")
-    exports = shim.exports()
+    code = shim.text()
+    exports = shim.exports(code)
     baseline = processors.processor(processors.names()[0])
-    (folder / "src" / "shim.o").write_bytes(emit_parts([Part(shim.text(), exports)], exports, baseline))
+    (folder / "src" / "shim.o").write_bytes(emit_parts([Part(code, exports)], exports, baseline))
     run_compiler(
         [
             *("-std=gnu11", "-O2", "-fPIC", "-fvisibility=hidden", "-shared", "-Wl,-soname,libhpacml.so"),

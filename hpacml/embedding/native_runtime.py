@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from importlib import resources
 
 from hpacml.backend.llvm import Part
@@ -52,5 +51,5 @@ def parts() -> list[Part]:
     text = (resources.files("hpacml.embedding") / "standalone.ll").read_text(encoding="utf-8")
     texts = "\n".join(global_text(name, each) for name, each in _TEXTS.items())
     own = f"{text}\n{texts}\nattributes #0 = {{ {processors.attributes()} }}\n"
-    defined = re.findall(r"^define (?!internal)[^@]*@(\w+)\(", text, re.MULTILINE)
-    return [Part(own, defined), Part(shim.text(), shim.exports())]
+    code = shim.text()
+    return [Part(own, shim.exports(text)), Part(code, shim.exports(code))]

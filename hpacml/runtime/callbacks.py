@@ -10,13 +10,15 @@ import ctypes
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import Any, TypeAlias
 
 from hpacml.abi.symbols import PYTHON_HALVES, Symbol
 from hpacml.errors import HpacmlError
 
 Handler = Callable[..., object]
+
+Around: TypeAlias = "Callable[[], AbstractContextManager[object]]"
 
 # ctypes leaves the result undefined when an interrupt hits a callback outside its try block: only 1 is success.
 _DONE, _FAILED, _NO = 1, 0, 2
@@ -53,24 +55,24 @@ def register(**handlers: Handler) -> None:
     _handlers.update(handlers)
 
 
-def make_callbacks(around: Callable[[], AbstractContextManager[object]] = nullcontext) -> dict[str, Any]:
+def make_callbacks(around: Around | None = None) -> dict[str, Any]:
     """Make the C functions that call the handlers, by the symbols under which the shim imports them.
 
-    Who loads a shim does this once, and keeps them alive. Handlers are called inside of `with around():`.
+    Who loads a shim does this once, and keeps them alive. Handlers are called inside of `with around():`, if that is
+    given.
     """
     _keep_interrupts()
     return {f"hpacml_py_{name}": _callback(name, half, around) for name, half in PYTHON_HALVES.items()}
 
 
-def _callback(name: str, half: Symbol, around: Callable[[], AbstractContextManager[object]]) -> Any:
+def _callback(name: str, half: Symbol, around: Around | None) -> Any:
     symbol, may_refuse = f"hpacml_{name}", half.result != "void"
 
     def call(*arguments: Any) -> int:
         try:
             if (handler := _handlers.get(name)) is None:
                 raise HpacmlError(f"compiled code called {symbol}, which nothing in this process implements")
-            with around():
-                result = handler(*arguments)
+            result = handler(*arguments) if around is None else _inside(around, handler, arguments)
         except BaseException as error:
             pending.errors.append(error)
             return _FAILED
@@ -78,6 +80,11 @@ def _callback(name: str, half: Symbol, around: Callable[[], AbstractContextManag
 
     _callbacks.append(call)
     return ctypes.CFUNCTYPE(ctypes.c_int, *(_CTYPES[kind] for kind in half.parameters.values()))(call)
+
+
+def _inside(around: Around, handler: Handler, arguments: tuple[Any, ...]) -> object:
+    with around():
+        return handler(*arguments)
 
 
 def _keep_interrupts() -> None:

@@ -81,15 +81,16 @@ def text() -> str:
     return (resources.files("hpacml.runtime") / "shim.ll").read_text(encoding="utf-8") + forwarding()
 
 
-def exports() -> list[str]:
-    """The functions of the shim that other code may call."""
-    return _EXPORT.findall(text())
+def exports(code: str) -> list[str]:
+    """The functions of LLVM IR that other code may call."""
+    return _EXPORT.findall(code)
 
 
 def _load() -> Runtime:
     callbacks = make_callbacks()
     imports = {name: ctypes.cast(function, ctypes.c_void_p).value or 0 for name, function in callbacks.items()}
-    code, names = text(), exports()
+    code = text()
+    names = exports(code)
     library = cache.fetch(
         cache.key("runtime", *llvm.host(), code),
         lambda: llvm.emit(code, names),

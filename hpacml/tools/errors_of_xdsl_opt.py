@@ -11,8 +11,8 @@ from xdsl.irdl import IRDLOperation
 from xdsl.utils.exceptions import DiagnosticException, ParseError
 
 from hpacml.dialects.hpacml.attributes import PREFIXES
-from hpacml.errors import HpacmlError, plain
-from hpacml.tools.refused_operation import describe
+from hpacml.errors import HpacmlError
+from hpacml.tools.refused_operation import told
 
 _PACKAGE = str(Path(__file__).parents[1])
 
@@ -32,13 +32,9 @@ def shorten_errors() -> None:
 
 def text_of(error: BaseException) -> str | None:
     """The error for a user; None where it is no error for users, or not about hpacml."""
-    match error:
-        case DiagnosticException() if _is_ours(error):
-            return plain(f"{error}{describe(error)}")
-        case HpacmlError() | ParseError() if _is_ours(error):
-            return plain("\n".join([str(error), *getattr(error, "__notes__", ())]))
-        case _:
-            return None
+    if isinstance(error, DiagnosticException | HpacmlError | ParseError) and _is_ours(error):
+        return told(error)
+    return None
 
 
 def _is_ours(error: BaseException) -> bool:

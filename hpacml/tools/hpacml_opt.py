@@ -20,9 +20,9 @@ from xdsl.utils.exceptions import ArgSpecParseError, DiagnosticException, ParseE
 from xdsl.xdsl_opt_main import xDSLOptMain
 
 from hpacml.dialects.hpacml.locations import PlacingParser
-from hpacml.errors import CompileError, HpacmlError, plain
+from hpacml.errors import CompileError, HpacmlError
 from hpacml.pipelines import GPU_STAGES, STAGES
-from hpacml.tools.refused_operation import describe
+from hpacml.tools.refused_operation import told
 
 
 class HpacmlOptMain(xDSLOptMain):
@@ -155,11 +155,8 @@ def main() -> None:
         # The reader has gone, as `head` does. Python writes the rest at exit, which must not fail either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
-    except DiagnosticException as error:
-        sys.exit(plain(f"hpacml-opt: {error}{describe(error)}"))
-    except (HpacmlError, ParseError) as error:
-        notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))
-        sys.exit(plain(f"hpacml-opt: {error}{notes}"))
+    except (DiagnosticException, HpacmlError, ParseError) as error:
+        sys.exit(f"hpacml-opt: {told(error)}")
 
 
 if __name__ == "__main__":

@@ -10,10 +10,18 @@ from xdsl.printer import Printer
 from xdsl.utils.exceptions import DiagnosticException
 
 from hpacml.dialects.hpacml.locations import place
+from hpacml.errors import plain
 from hpacml.passes.common.located import Refusal
 
 WIDTH = 200
 """The most characters of an operation that are shown."""
+
+
+def told(error: Exception) -> str:
+    """An error for users: with the operation that it is about, or with its notes."""
+    if isinstance(error, DiagnosticException):
+        return plain(f"{error}{describe(error)}")
+    return plain("\n".join([str(error), *getattr(error, "__notes__", ())]))
 
 
 def describe(error: DiagnosticException) -> str:

@@ -96,15 +96,6 @@ def _layout(shape: tuple[int, ...], strides: tuple[int, ...]) -> Layout:
     return Layout.ROWS if counted[-1] else Layout.STRIDED
 
 
-def is_packed(view: ArrayView) -> bool:
-    """Whether an array has C order without gaps."""
-    packed = c_strides(view.shape)
-    if view.strides == packed or 0 in view.shape:
-        return True
-    pairs = zip(view.shape, view.strides, packed, strict=True)
-    return all(stride == wanted for size, stride, wanted in pairs if size > 1)
-
-
 def extent(view: ArrayView) -> tuple[int, int]:
     """The addresses of the first byte and of the byte after the last; equal if there are no elements."""
     width = SIZES[view.dtype]

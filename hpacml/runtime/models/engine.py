@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from hpacml.runtime import openmp
-from hpacml.runtime.arrays.views import ArrayView, Words, is_packed, moved, words_at
+from hpacml.runtime.arrays.views import ArrayView, Layout, Words, layout_of, moved, words_at
 from hpacml.runtime.entry import Function
 from hpacml.runtime.models.described import NotDescribed
 from hpacml.runtime.models.network import InputType
@@ -39,7 +39,7 @@ class Engine:
         The features of `x` are its last dimension, or its last ones where they are an image.
         Raises NotDescribed, and has written nothing then, for what compiled code does not compute.
         """
-        if not is_packed(x) or not is_packed(y):
+        if layout_of(x) is not Layout.PACKED or layout_of(y) is not Layout.PACKED:
             raise NotDescribed("its arrays are not packed")
         known = self._look()
         code, x_words, y_words = known.code_for(x, y)

@@ -165,11 +165,7 @@ def _serialized(program: Any) -> Any:
 
 
 def _takes(program: Any, arrays: Sequence[Any]) -> bool:
-    return all(
-        isinstance(size, int) is False or size == given
-        for aval, x in zip(program.in_avals, arrays, strict=True)
-        for size, given in zip(aval.shape, x.shape, strict=True)
-    )
+    return all(_declared(aval).fits(x.shape) for aval, x in zip(program.in_avals, arrays, strict=True))
 
 
 def _prove(jax: Any, program: Any, function: Callable[..., Any], arrays: Sequence[Any], name: str) -> None:

@@ -74,7 +74,7 @@ class ViewsOfSite:
         if memory not in self._known:
             if len(self._known) >= KNOWN_MEMORIES:
                 self._known.clear()
-            self._known[memory] = _views(self._site, self._pointers.from_address(pointers)[:])
+            self._known[memory] = _views(self._site, self.views(pointers))
         return self._known[memory]
 
 
@@ -110,13 +110,12 @@ class OnViews:
         return done
 
 
-def _views(site: ViewsSite, memory: Sequence[int]) -> tuple[Views, int] | None:
+def _views(site: ViewsSite, views: Sequence[ArrayView]) -> tuple[Views, int] | None:
     """The types of views, and how many points they have.
 
     None where tensors are needed: no points, short rows, and memory that is read and written.
     """
     types = (*site.inputs, *site.outputs)
-    views = [view_of_descriptor(at, type.dtype, type.rank) for at, type in zip(memory, types, strict=True)]
     sweep = views[0].shape[: site.sweep]
     if 0 in sweep or (site.sweep > 1 and sweep[-1] < LEAST_ROW):
         return None
