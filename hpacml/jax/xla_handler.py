@@ -19,6 +19,7 @@ from hpacml.disk import cache as disk_cache
 from hpacml.errors import CompileError, HpacmlError
 from hpacml.jax.libraries import jax
 from hpacml.jax.templates import Record
+from hpacml.runtime.models.jax_programs import inside
 from hpacml.runtime.shim import runtime
 
 TARGET = "hpacml"
@@ -79,7 +80,11 @@ def _answer(number: int, slots: int, status: int, message: int) -> int:
     try:
         if (call := _answering.get(number)) is None:
             raise HpacmlError("a program of JAX called a region that is gone")
-        call.answer(slots, status)
+        before, inside.program = inside.program, True
+        try:
+            call.answer(slots, status)
+        finally:
+            inside.program = before
     except BaseException as error:
         text = f"{type(error).__name__}: {error}".replace("\0", "\\0")
         _remember(text, error)

@@ -17,6 +17,7 @@ import torch
 import hpacml
 import hpacml.jax
 from hpacml.jax.inference_call import RegionInference
+from hpacml.runtime.models.saving import require_savable
 from hpacml.runtime.models.inference import Inference
 
 MAPS = """tensor functor(s: [i, 0:2] = ([i-1], [i+1]))
@@ -87,6 +88,23 @@ def test_files_are_trusted_by_the_common_rule() -> None:
     other.write_bytes(content[:50])
     with pytest.raises(hpacml.ModelError, match=r"other\.jax"):
         elsewhere(T, Z.copy(), 20, str(other))
+
+
+def test_a_file_that_comes_behind_the_program_is_refused() -> None:
+    """A program of JAX that waits for another one may wait forever."""
+    program = jax.jit(lambda t, z: in_jax(t, z, 20, "late.jax")["new"])
+    with pytest.raises(jax.errors.JaxRuntimeError, match=r"ModelError"):
+        program(T, Z).block_until_ready()
+    hpacml.save_model(model, "late.jax", example=np.zeros((3, 2), np.float32))
+    with pytest.raises(jax.errors.JaxRuntimeError, match=r"cannot run a model of JAX that it was not made with"):
+        program(T, Z).block_until_ready()
+    jax.clear_caches()
+    np.testing.assert_allclose(program(T, Z), WANTED, atol=1e-6)
+
+
+def test_a_training_does_not_begin_that_would_end_with_another_kind_of_file() -> None:
+    with pytest.raises(hpacml.ModelError, match=r"\.jax has a function of JAX, and this is a Sequential"):
+        require_savable(torch.nn.Sequential(torch.nn.Linear(2, 1)), "m.jax", [torch.zeros(3, 2)])
 
 
 def test_what_cannot_be_saved() -> None:

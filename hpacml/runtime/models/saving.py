@@ -68,13 +68,9 @@ def save_model(
     if (chosen := formats.choose(format, target.suffix)) is None:
         raise _no_format(target)
     told = _maps_metadata(maps)
-    if chosen.argument == "jax":
+    _require_kind(chosen, module)
+    if not isinstance(module, torch.nn.Module):
         content = _content_of_function(module, example, metadata, told)
-    elif not isinstance(module, torch.nn.Module):
-        raise ModelError(
-            f"save_model takes a torch.nn.Module, not a {type(module).__name__}; functions of JAX go into files that "
-            "are named .jax"
-        )
     else:
         inputs = _example_tensors(example, module)
         content = _content(chosen, module, inputs, {**_file_metadata(inputs, metadata), **told})
@@ -85,19 +81,29 @@ def save_model(
     return target
 
 
+def _require_kind(chosen: ModelFormat, model: object) -> None:
+    """Raise ModelError for a model of another kind than files of a format have."""
+    import torch
+
+    is_module = isinstance(model, torch.nn.Module)
+    if chosen.argument == "jax" and (is_module or not callable(model)):
+        raise ModelError(f"a file named .jax has a function of JAX, and this is a {type(model).__name__}")
+    if chosen.argument != "jax" and not is_module:
+        raise ModelError(
+            f"save_model takes a torch.nn.Module, not a {type(model).__name__}; functions of JAX go into files that "
+            "are named .jax"
+        )
+
+
 def _content_of_function(
-    function: object,
+    function: Callable[..., Any],
     example: Example | Sequence[Example],
     metadata: Mapping[str, Any] | None,
     told: Mapping[str, Any],
 ) -> bytes:
     """Make the file of a function of JAX. Raises ModelError."""
-    import torch
-
     from hpacml.runtime.models import jax_programs
 
-    if not callable(function) or isinstance(function, torch.nn.Module):
-        raise ModelError(f"a file named .jax has a function of JAX, and this is a {type(function).__name__}")
     inputs = [_tensor(each) for each in _examples(example)]
     name = getattr(function, "__name__", type(function).__name__)
     return jax_programs.write_function(function, inputs, {**_file_metadata(inputs, metadata), **told}, name)
@@ -113,6 +119,7 @@ def require_savable(module: torch.nn.Module, path: str | os.PathLike[str], examp
     target = Path(path)
     if (chosen := formats.choose(None, target.suffix)) is None:
         raise _no_format(target)
+    _require_kind(chosen, module)
     try:
         layers.describe(module)
     except layers.UnknownLayer:
