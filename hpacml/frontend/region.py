@@ -376,16 +376,20 @@ class Region(Decorated, Generic[P, R]):
         values: Mapping[str, object] = self._values(args, kwargs)
         if self._attributes:
             values = {**values, **{each.path: each.value(values) for each in self._attributes}}
-        plan = self._plan(tuple(integers_of(values)))
-        return self._with_numbers(
-            plan, values, self._views(plan, values), [] if self._decided else self._conditions(values)
-        )
+        integers = integers_of(values)
+        plan = self._plan(tuple(integers))
+        views = self._views(plan, values)
+        return self._with_numbers(plan, values, integers, views, [] if self._decided else self._conditions(values))
 
     def _with_numbers(
-        self, plan: _Plan, values: Mapping[str, object], views: list[ArrayView], conditions: list[bool]
+        self,
+        plan: _Plan,
+        values: Mapping[str, object],
+        integers: Mapping[str, int],
+        views: list[ArrayView],
+        conditions: list[bool],
     ) -> _Call:
         """A call with what its code takes behind the arrays. Raises `MapError` and `DirectiveError`."""
-        integers = integers_of(values)
         numbers = numbers_of(plan.numbers, values, plan.arrays, views)
         numbers += [integers[name] for name in plan.params]
         return _Call(plan, values, views, numbers, conditions)

@@ -38,7 +38,6 @@ class XlaCall(ABC):
         self.results = tuple(results)
         self.aliases = dict(aliases)
         self.digest = int.from_bytes(hashlib.sha256(repr(key).encode()).digest()[:8], "little", signed=True)
-        self.key = key
 
     @abstractmethod
     def make_record(self) -> Record:
@@ -106,11 +105,6 @@ def _effects() -> Any:
 
 def _run(*arguments: Any, call: XlaCall) -> Sequence[Any]:
     return call.program(*arguments)
-
-
-@cache
-def _program(call: XlaCall) -> Any:
-    return jax.jit(partial(primitive.bind, call=call))
 
 
 def _lower(context: Any, *operands: Any, call: XlaCall) -> Sequence[Any]:

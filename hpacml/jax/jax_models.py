@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -11,6 +10,7 @@ from hpacml.errors import ModelError, summary
 from hpacml.jax.call_primitive import ArrayForm
 from hpacml.jax.libraries import jax, jnp
 from hpacml.runtime.models import jax_programs, trust
+from hpacml.runtime.models.model import stamp
 
 
 def is_of_jax(model: object) -> bool:
@@ -29,9 +29,9 @@ def load(path: str) -> Callable[..., Any] | None:
 
     Raises ModelError for a file that is not trusted, or damaged.
     """
-    if not path.endswith(".jax") or not os.path.exists(path):
+    if not path.endswith(".jax") or (now := stamp(path)) is None:
         return None
-    if (found := _loaded.get(path)) is None or found[0] != _stamp(path):
+    if (found := _loaded.get(path)) is None or found[0] != now:
         content = trust.read(path)
         if not jax_programs.recognises(content, ()):
             return None
@@ -40,17 +40,12 @@ def load(path: str) -> Callable[..., Any] | None:
             program, _ = jax_programs.decode(content)
         except (ValueError, TypeError, KeyError) as error:
             raise ModelError(f"JAX cannot load the model '{path}': {summary(error)}") from error
-        found = _loaded[path] = _stamp(path), program.call
+        found = _loaded[path] = now, program.call
     return found[1]
 
 
 _loaded: dict[str, tuple[tuple[int, ...], Callable[..., Any]]] = {}
 """The functions in files, by paths, and what tells of other content."""
-
-
-def _stamp(path: str) -> tuple[int, ...]:
-    status = os.stat(path)
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def on_tensors(model: Callable[..., Any], what: str) -> Callable[[Sequence[Any], Sequence[ArrayForm]], Sequence[Any]]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import cached_property
+from typing import Any, NamedTuple
 
 from hpacml.dtypes import common
 from hpacml.errors import MapError
+from hpacml.frontend.bound_map import compiled
 from hpacml.frontend.maps import AppliedFunctor
+from hpacml.frontend.wrapper import ArrayType
 from hpacml.functors.application import Way
 from hpacml.functors.strided_views import Mapped
 from hpacml.jax import array_maps
@@ -21,9 +23,6 @@ from hpacml.jax.operands import form_of, result_of
 from hpacml.jax.templates import Template
 from hpacml.runtime.arrays.views import Layout
 from hpacml.runtime.entry import Function
-
-if TYPE_CHECKING:
-    from xdsl.dialects.builtin import ModuleOp
 
 
 class Use(NamedTuple):
@@ -83,8 +82,9 @@ class MapCall(CompiledCall):
     @cached_property
     def function(self) -> Function:  # pyright: ignore[reportIncompatibleVariableOverride]
         application = self._use.application
-        types = tuple((self._forms[name].dtype, len(self._forms[name].shape)) for name in application.arrays)
-        return _compiled(application, self._way, types, self.tensor.dtype)
+        forms = (*(self._forms[name] for name in application.arrays), self.tensor)
+        types = tuple(ArrayType(form.dtype, len(form.shape), Layout.PACKED) for form in forms)
+        return compiled(application, "gather" if self._way == "to" else "scatter", types, None)
 
     def fill(self, template: Template) -> None:
         application, names = self._use.application, [*self._forms]
@@ -129,38 +129,3 @@ class MapCall(CompiledCall):
 
 def _repeated(array: Any, size: int) -> Any:
     return jnp.broadcast_to(array, (size, *array.shape))
-
-
-@lru_cache(512)
-def _compiled(application: AppliedFunctor, way: Way, types: tuple[tuple[str, int], ...], dtype: str) -> Function:
-    from hpacml.frontend.compile import compile
-
-    directive, names = application.directive.canonical, sorted(application.params)
-    made_of = "jax map", directive, application.text, names, application.unchecked, way, types, dtype
-    return compile(lambda: _module(application, way, types, dtype), _SYMBOL[way], made_of)
-
-
-_SYMBOL: dict[Way, str] = {"to": "gather", "from": "scatter"}
-
-
-def _module(application: AppliedFunctor, way: Way, types: Sequence[tuple[str, int]], dtype: str) -> ModuleOp:
-    """A module of one function of the arrays, the tensor, the distinct open numbers and the parameters; all packed."""
-    from xdsl.dialects.builtin import IndexType
-
-    from hpacml.dialects.hpacml.attributes import ELEMENT_TYPES, Direction
-    from hpacml.dialects.hpacml.gather_scatter import GatherOp, ScatterOp
-    from hpacml.frontend.wrapper import ArrayType, Wrapper
-
-    wrapper = Wrapper(_SYMBOL[way])
-    for name, (element, rank) in zip(application.arrays, types, strict=True):
-        wrapper.argument(name, ArrayType(element, rank, Layout.PACKED).memref)
-    distinct = [wrapper.hidden(f"n{k}", IndexType()) for k in range(len(application.distinct_numbers))]
-    numbers = [distinct[place] for place in application.places]
-    for param in application.functor.used_params:
-        wrapper.argument(param, IndexType())
-    mapping = wrapper.map(application, Direction(way), numbers, ELEMENT_TYPES[dtype]).mapping
-    sizes = mapping.type.get_shape()
-    type = ArrayType(dtype, len(sizes), Layout.PACKED).memref_of(sizes)
-    tensor = wrapper.hidden("tensor", type, len(types))
-    wrapper.builder.insert(GatherOp(mapping, tensor) if way == "to" else ScatterOp(tensor, mapping))
-    return wrapper.finish()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -46,8 +45,3 @@ def form_of(array: Any, name: str) -> ArrayForm:
 def result_of(form: ArrayForm) -> Any:
     """A result of this form, as JAX describes it."""
     return ShapeDtypeStruct(form.shape, jnp.dtype(DTYPES[form.dtype].long_name))
-
-
-def size_of(shape: Sequence[int]) -> int:
-    """The number of elements."""
-    return int(np.prod(shape, dtype=np.int64))

@@ -35,7 +35,7 @@ from hpacml.jax.libraries import is_traced, jax, jnp
 from hpacml.jax.operands import as_operand, form_of, result_of
 from hpacml.jax.templates import Template
 from hpacml.runtime.arrays.views import Layout
-from hpacml.runtime.frame import Frame, Paths
+from hpacml.runtime.frame import Frame, Paths, is_path
 from hpacml.runtime.reports import instruments
 
 KNOWN_FORMS = 256
@@ -151,7 +151,7 @@ class PureKernel:
         shown = {name: (type(value), repr(value)) for name, value in static.items()}  # 0.0 is not -0.0
         key = tuple(forms.items()), tuple(shown.items()), chosen
         found = self._known.get(key)
-        if found is None or found.is_old or any(found.static[name] is not static[name] for name in found.opaque):
+        if found is None or found.is_old or not all(_is_same(found.static[n], static[n]) for n in found.opaque):
             if len(self._known) >= KNOWN_FORMS:
                 self._known.clear()
             found = self._known[key] = _KernelCall(self._kernel, self._parameters, forms, static, self._paths)
@@ -159,6 +159,11 @@ class PureKernel:
 
     def __repr__(self) -> str:
         return f"hpacml.jax.call({self._kernel!r})"
+
+
+def _is_same(one: object, other: object) -> bool:
+    """Whether a call may stand for another argument: models are those that they are, and paths what they say."""
+    return one is other or (is_path(one) and one == other)
 
 
 def _constant(parameter: Leaf, value: Any) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -28,7 +29,7 @@ from hpacml.jax.inference_call import RegionInference
 from hpacml.jax.inferring import Inferring
 from hpacml.jax.libraries import is_traced, jnp, lax
 from hpacml.jax.map_call import Use
-from hpacml.jax.operands import as_operand, form_of, size_of
+from hpacml.jax.operands import as_operand, form_of
 from hpacml.jax.region_arguments import (
     READ,
     WRITTEN,
@@ -96,7 +97,7 @@ class PureRegion(Region[P, R]):
         forms = {name: form_of(array, name) for name, array in operands.items()}
         views = {name: ArrayView(0, *form, c_strides(form.shape), False, None) for name, form in forms.items()}
         known = {**values, **operands}
-        bound = self._with_numbers(plan, known, [*views.values()], [])
+        bound = self._with_numbers(plan, known, integers, [*views.values()], [])
         uses: list[tuple[Keyword, Use]] = []
         for keyword, each in plan.maps:
             numbers = numbers_of(each.distinct_numbers, known, each.arrays, [views[name] for name in each.arrays])
@@ -222,7 +223,7 @@ class PureRegion(Region[P, R]):
         return {each.id: call.values[each.id] for each in sources if isinstance(each, Name)}
 
     def _static_key(self, call: PureCall) -> object:
-        found = [each if isinstance(each, str) else id(each) for each in self._static(call).values()]
+        found = [os.fspath(each) if is_path(each) else id(each) for each in self._static(call).values()]
         return *found, environment.SURROGATE_MODEL.text()
 
     def _common(self, call: PureCall) -> Inferring:
@@ -279,7 +280,7 @@ def _covered(call: PureCall) -> list[str]:
         (name,) = use.names
         count = sum(prod(view.sizes) for view in use.resolve("from", call.forms).views)
         others = sum(name in other.written for other in call.of(WRITTEN))
-        if count == size_of(call.forms[name].shape) and others == 1:
+        if count == prod(call.forms[name].shape) and others == 1:
             found.append(name)
     return found
 

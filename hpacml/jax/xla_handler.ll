@@ -1,6 +1,6 @@
 ; The handler of XLA's typed foreign function interface (XLA_FFI 0.3): one for all calls that hpacml.jax makes.
 ;
-; What a call does is in a record, which Python has made (hpacml/jax/records.py) and the attribute `site` is the number
+; What a call does is in a record, which Python has made (hpacml/jax/templates.py) and the attribute `site` is the number
 ; of. The handler copies the words of the record to its stack, puts addresses of the call's buffers in (relocations, as a
 ; linker does), and enters compiled code, whose arguments are among these words. It allocates nothing.
 

@@ -87,7 +87,7 @@ def load(path: str, device: str = "cpu") -> Model:
         with _lock:
             if (loaded := _loaded.get(key)) is None:
                 loaded = _loaded[key] = _first(path, device)
-    elif environment.MODEL_RELOAD.is_on() and _stamp(path) != loaded.stamp:
+    elif environment.MODEL_RELOAD.is_on() and stamp(path) != loaded.stamp:
         with _lock:
             _reload(path, device, loaded)
     return loaded.model
@@ -108,15 +108,16 @@ def forget(file: str) -> None:
 
 def _first(path: str, device: str) -> _Loaded:
     """Read a file, unless it has been read by another path."""
-    stamp = _stamp(path)  # before it is read: a change from here on is seen by the next call
+    now = stamp(path)  # before it is read: a change from here on is seen by the next call
     file = os.path.realpath(path)
     for (_, where), known in _loaded.items():
-        if where == device and known.file == file and known.stamp == stamp:
-            return _Loaded(known.model, file, stamp)
-    return _Loaded(_read(path, device), file, stamp)
+        if where == device and known.file == file and known.stamp == now:
+            return _Loaded(known.model, file, now)
+    return _Loaded(_read(path, device), file, now)
 
 
-def _stamp(path: str) -> Stamp | None:
+def stamp(path: str) -> Stamp | None:
+    """What tells that a file has other content than before; None if it is not there."""
     try:
         status = os.stat(path)
     except OSError:
@@ -126,9 +127,9 @@ def _stamp(path: str) -> Stamp | None:
 
 def _reload(path: str, device: str, loaded: _Loaded) -> None:
     """Read a file again, unless another thread has just done so."""
-    if (stamp := _stamp(path)) == loaded.stamp:
+    if (now := stamp(path)) == loaded.stamp:
         return
-    loaded.stamp = stamp
+    loaded.stamp = now
     try:
         loaded.model, loaded.file = _read(path, device), os.path.realpath(path)
     except ModelError as error:
