@@ -17,8 +17,8 @@ import torch
 import hpacml
 import hpacml.jax
 from hpacml.jax.inference_call import RegionInference
-from hpacml.runtime.models.saving import require_savable
 from hpacml.runtime.models.inference import Inference
+from hpacml.runtime.models.saving import require_savable
 
 MAPS = """tensor functor(s: [i, 0:2] = ([i-1], [i+1]))
           tensor functor(p: [i, 0:1] = ([i]))
