@@ -142,7 +142,7 @@ def _units(units: object, mappings: Iterable[SSAValue]) -> Mapping[str, str]:
     for name, unit in cast("Mapping[object, object]", units).items():
         if not isinstance(unit, str):
             raise DirectiveError(f"the unit of '{name}' is text, and this is {unit!r}")
-        if name not in known:
+        if known and name not in known:  # what derives maps knows the arrays of a region without
             raise DirectiveError(f"'{name}' is no array of the region's maps{_hint(str(name), known)}")
     return cast("Mapping[str, str]", units)
 

@@ -50,16 +50,22 @@ class HpacmlHoistExchangesPass(ModulePass):
 
 
 def _move_before(region: MlOp) -> None:
+    readers: list[Operation] = []
+    """What stays in the region, and reads memory before the exchanges that follow have changed it."""
     for op in list(region.body.block.ops):
         if is_exchange(op):
             needed = _needed(op, region)
-            if any(is_exchange(each) for each in needed):
+            left = [each for each in readers if each not in needed]
+            if any(map(is_exchange, needed)) or (left and not _has_no_effects(op)):
                 return
             for each in (*needed, op):
                 each.detach()
                 Rewriter.insert_op(each, InsertPoint.before(region))
+            readers = left
         elif not _only_reads(op):
             return
+        elif not _has_no_effects(op):
+            readers.append(op)
 
 
 def _move_behind(region: MlOp) -> None:

@@ -325,10 +325,11 @@ def test_regions_without_maps_get_those_of_their_code(tmp_path: Path, monkeypatc
     monkeypatch.chdir(tmp_path)
     program = Program("t", "new")
     first, end = program.build.index(1), program.build.size(program.t, 0) - 1
-    with program.build.ml_region("collect", "smooth", database="d.h5"):
+    with program.build.ml_region("collect", "smooth", database="d.h5", units={"t": "K"}):
         program.smooth(first, end)
     smooth = hpacml.compile(program.finish(), "run")
     assert "([i - 1], [i + 1])" in str(smooth.ir("maps"))
+    assert 'units <t: "K">' in str(smooth.ir("maps"))
     smooth(np.arange(5.0), np.zeros(5))
     hpacml.flush()
     with hpacml.open_database("d.h5") as database:

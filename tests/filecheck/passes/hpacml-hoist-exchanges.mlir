@@ -48,4 +48,22 @@ func.func @between(%t: memref<66xf64>, %comm: i32, %i: index) {
 // CHECK-NEXT:      func.call @MPI_Barrier
 // CHECK-NEXT:      memref.store
 
+// What an exchange may change is read before it.
+func.func @behind_a_read(%t: memref<66xf64>, %new: memref<66xf64>, %comm: i32, %i: index) {
+  %in = hpacml.map to @point(%t[0 : 66]) : memref<66xf64> -> !hpacml.mapping<66xf64>
+  %out = hpacml.map from @point(%new[0 : 66]) : memref<66xf64> -> !hpacml.mapping<66xf64>
+  hpacml.ml infer in(%in : !hpacml.mapping<66xf64>) out(%out : !hpacml.mapping<66xf64>) label "read" {
+    %v = memref.load %t[%i] : memref<66xf64>
+    %status = func.call @MPI_Barrier(%comm) : (i32) -> i32
+    memref.store %v, %new[%i] : memref<66xf64>
+  }
+  func.return
+}
+
+// CHECK-LABEL: func.func @behind_a_read
+// CHECK:         hpacml.ml infer
+// CHECK-NEXT:      %v = memref.load %t[%i]
+// CHECK-NEXT:      func.call @MPI_Barrier
+// CHECK-NEXT:      memref.store
+
 // REFUSED: func.call is in the region 'between', and a model in its place would skip what other processes wait for: put it before or behind the region
