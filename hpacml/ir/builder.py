@@ -16,13 +16,14 @@ from xdsl.rewriter import InsertPoint
 from hpacml.dialects.hpacml.attributes import Direction, MappingType
 from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp
 from hpacml.dialects.hpacml.control import MlOp
+from hpacml.dialects.hpacml.locations import locate
 from hpacml.errors import DirectiveError, MapError
 from hpacml.functors.tensor_functor import Functor
 from hpacml.ir import enclosing, slices
 from hpacml.ir.functor_table import FunctorTable
 from hpacml.ir.integers import Index, Integer, as_value, known_or_index, require_name
 from hpacml.ir.number_arrays import array_of, is_number
-from hpacml.ir.places import Place, locate, location, telling
+from hpacml.ir.places import Place, location, telling
 from hpacml.ir.region_clauses import Clauses, region
 from hpacml.ir.slices import Offsets, SliceEntry
 from hpacml.ir.targets_of_values import Operands, Target, require_array, size, whole

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from xdsl.dialects.builtin import FileLineColLoc, IntAttr, LocationAttr, StringAttr, UnknownLoc
-from xdsl.ir import Operation
+from xdsl.dialects.builtin import FileLineColLoc, IntAttr, LocationAttr, StringAttr
 from xdsl.utils.exceptions import DiagnosticException
 
 from hpacml.dialects.hpacml.locations import written
@@ -23,13 +22,6 @@ def location(place: Place) -> LocationAttr:
         return place
     file, line, column = place
     return FileLineColLoc(StringAttr(file), IntAttr(line), IntAttr(column))
-
-
-def locate(op: Operation, where: LocationAttr) -> None:
-    """Give an operation, and those inside it, a location unless they have one."""
-    for each in op.walk():
-        if isinstance(each.location, UnknownLoc):
-            each.location = where
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from hpacml.dialects.hpacml.control import MlOp
 from hpacml.errors import DirectiveError
 from hpacml.ir.given import described, type_of
 from hpacml.ir.integers import Index
+from hpacml.passes.common.conversion import convert
 
 File = str | os.PathLike[str] | SymbolRefAttr
 """A path, or the symbol of the argument of the call that holds one."""
@@ -159,10 +160,6 @@ def _number(name: str, value: object, builder: Builder) -> SSAValue:
     if isinstance(number.type, IndexType):
         number = builder.insert(arith.IndexCastOp(number, i64)).result
     type = type_of(number)
-    if type == f64:
-        return number
-    if isinstance(type, FLOATS):
-        return builder.insert(arith.ExtFOp(number, f64)).result
-    if isinstance(type, IntegerType) and type != i1:
-        return builder.insert(arith.SIToFPOp(number, f64)).result
+    if isinstance(type, FLOATS) or (isinstance(type, IntegerType) and type != i1):
+        return convert(number, f64, builder)
     raise DirectiveError(f"'{name}' in 'meta' is {described(number)}, and numbers are floats or integers")

@@ -11,10 +11,8 @@ from xdsl.passes import ModulePass
 
 from hpacml.dialects.hpacml.attributes import Direction
 from hpacml.dialects.hpacml.bridge import MapOp
-from hpacml.dialects.hpacml.control import MlOp
+from hpacml.dialects.hpacml.control import DIMS, MlOp
 from hpacml.passes.common.located import Rewriter, refusal
-from hpacml.passes.derivation.building import Building
-from hpacml.passes.derivation.region import DIMS, derive
 
 
 @dataclass(frozen=True)
@@ -56,6 +54,10 @@ class HpacmlInferMapsPass(ModulePass):
 
 
 def _give_maps(region: MlOp) -> None:
+    # Few programs have such regions, and all others do not load what they take, stencils among it.
+    from hpacml.passes.derivation.building import Building
+    from hpacml.passes.derivation.region import derive
+
     elements, maps = derive(region)
     mappings = Building(region, elements.integers).build(maps)
     inputs, outputs, inouts = (mappings[each] for each in (Direction.To, Direction.From, Direction.Inout))

@@ -91,6 +91,9 @@ class DataClauses(TextualOperation, ABC):
         super().verify_()
 
 
+DIMS = "hpacml.dims"
+"""The attribute of a region with the names of the dimensions of its function's arguments."""
+
 # The text of the clauses, in assembly formats.
 MODEL_CLAUSES = (
     "(`model` custom<Given>($model)^)? (`batch` $batch^)? (`on_error` custom<Given>($on_error)^)? "

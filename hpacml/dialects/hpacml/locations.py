@@ -78,3 +78,10 @@ class PlacingParser(Parser):
             where = FileLineColLoc(self._name, IntAttr(self._first_line + line - 1), IntAttr(column))
             op.location = cast("LocationAttr", TextLoc(where))
         return op
+
+
+def locate(op: Operation, where: LocationAttr) -> None:
+    """Give an operation, and those inside it, a location unless they have one."""
+    for each in op.walk():
+        if isinstance(each.location, UnknownLoc):
+            each.location = where

@@ -6,12 +6,12 @@ import ast
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from xdsl.dialects.builtin import ArrayAttr, StringAttr
 from xdsl.ir import SSAValue
 
-from hpacml.dialects.hpacml.control import MlOp
+from hpacml.dialects.hpacml.control import DIMS, MlOp
 from hpacml.directives.parser import parse
 from hpacml.directives.syntax import MlDirective
 from hpacml.errors import CompileError
@@ -19,8 +19,9 @@ from hpacml.frontend.python.evaluator import Evaluator
 from hpacml.frontend.python.forms import Variable
 from hpacml.frontend.python.number import Number, as_number
 from hpacml.frontend.python.values import Array
-from hpacml.passes.derivation.pasting import Directives, Names, directives_of
-from hpacml.passes.derivation.region import DIMS
+
+if TYPE_CHECKING:
+    from hpacml.passes.derivation.pasting import Directives
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Region:
         Raises `PassFailedException` for code that is not followed, and `CompileError` for numbers of which a map that
         is written has another type.
         """
+        from hpacml.passes.derivation.pasting import Names, directives_of
+
         made = directives_of(self.op, Names(self._values(), self._is_taken, self._is_number, self._dims))
         self._require_weak(made)
         maps = cast(MlDirective, parse(f"ml({self.directive.mode}{_condition(self.directive)}) {made.mapped}"))

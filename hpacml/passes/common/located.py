@@ -8,12 +8,12 @@ from typing import TypeVar
 
 from xdsl import builder, rewriter
 from xdsl.dialects import arith
-from xdsl.dialects.builtin import IndexType, IntegerAttr, LocationAttr, UnknownLoc
+from xdsl.dialects.builtin import IndexType, IntegerAttr, UnknownLoc
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.rewriter import InsertPoint
 from xdsl.utils.exceptions import PassFailedException
 
-from hpacml.dialects.hpacml.locations import place
+from hpacml.dialects.hpacml.locations import locate, place
 
 OperationT = TypeVar("OperationT", bound=Operation)
 
@@ -28,7 +28,7 @@ class Builder(builder.Builder):
         origin = origin or insertion_point.insert_before or insertion_point.block.parent_op()
         where = UnknownLoc() if origin is None else origin.location
         known = not isinstance(where, UnknownLoc)
-        super().__init__(insertion_point, operation_insertion_handler=[partial(_locate, where=where)] if known else [])
+        super().__init__(insertion_point, operation_insertion_handler=[partial(locate, where=where)] if known else [])
 
     def index(self, value: int) -> SSAValue:
         """Insert a constant of the type `index`."""
@@ -53,14 +53,8 @@ class Rewriter(rewriter.Rewriter):
 def located(op: OperationT, origin: Operation) -> OperationT:
     """The operation, with the location of `origin` where it, or an operation inside it, has none."""
     if not isinstance(origin.location, UnknownLoc):
-        _locate(op, origin.location)
+        locate(op, origin.location)
     return op
-
-
-def _locate(op: Operation, where: LocationAttr) -> None:
-    for each in op.walk():
-        if isinstance(each.location, UnknownLoc):
-            each.location = where
 
 
 class Refusal(PassFailedException):

@@ -8,7 +8,7 @@ from functools import reduce
 from typing import cast
 
 from xdsl.dialects import arith, memref, scf
-from xdsl.dialects.builtin import AnyFloat, IndexType, IntegerType, MemRefType, bf16, f32, i64
+from xdsl.dialects.builtin import IndexType, MemRefType, bf16, f32, i64
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.rewriter import InsertPoint
 from xdsl.traits import SymbolTable
@@ -20,6 +20,7 @@ from hpacml.errors import MapError
 from hpacml.functors.polynomials import Poly
 from hpacml.functors.targets import Bounds, TargetTree
 from hpacml.passes.common.bodies import module_of
+from hpacml.passes.common.conversion import convert
 from hpacml.passes.common.located import Builder, refusal
 from hpacml.passes.derivation.facts import ONE
 from hpacml.passes.derivation.integers import Chosen, Integers, Selected, Size, Trips, Value
@@ -220,15 +221,9 @@ class Building:
 
     def _as_element(self, value: SSAValue, beside: Attribute | None) -> SSAValue:
         """A number as a float of the type `beside`, if that is one, and else as it is."""
-        insert = self._builder.insert
         if isinstance(value.type, IndexType):
-            value = insert(arith.IndexCastOp(value, i64)).result
-        if not isinstance(beside, FLOATS) or value.type == beside:
-            return value
-        if isinstance(value.type, IntegerType):
-            return insert(arith.SIToFPOp(value, beside)).result
-        kind = arith.ExtFOp if cast(AnyFloat, value.type).bitwidth < beside.bitwidth else arith.TruncFOp
-        return insert(kind(value, beside)).result
+            value = self._builder.insert(arith.IndexCastOp(value, i64)).result
+        return convert(value, beside, self._builder) if isinstance(beside, FLOATS) else value
 
 
 def functor_name(label: str, direction: Direction) -> str:

@@ -2,39 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from hpacml.functors.arithmetic import OnPolynomials
 from hpacml.functors.polynomials import Poly
 
 ZERO, ONE = Poly.constant(0), Poly.constant(1)
-
-
-class _Ring:
-    """Polynomials as the numbers in which polynomials are evaluated."""
-
-    @staticmethod
-    def constant(value: int) -> Poly:
-        return Poly.constant(value)
-
-    @staticmethod
-    def add(a: Poly, b: Poly) -> Poly:
-        return a + b
-
-    @staticmethod
-    def mul(a: Poly, b: Poly) -> Poly:
-        return a * b
 
 
 def substitute(poly: Poly, values: Mapping[str, Poly]) -> Poly:
     """The polynomial with others in the places of names."""
     if not poly.names & values.keys():
         return poly
-    return poly.evaluate({name: values.get(name, Poly.name(name)) for name in poly.names}, _Ring())
-
-
-def degree(poly: Poly, names: Collection[str]) -> int:
-    """How many of `names` one term multiplies at most."""
-    return max((sum(name in names for name in monomial) for monomial, _ in poly.terms), default=0)
+    return poly.evaluate({name: values.get(name, Poly.name(name)) for name in poly.names}, OnPolynomials())
 
 
 def constant_part(poly: Poly) -> int:

@@ -49,7 +49,7 @@ class Condition:
 
 @dataclass(frozen=True, eq=False)
 class Access:
-    """A load or a store. `conditions` are those around it, `open` those of them under which a store alone happens."""
+    """A load or a store. `conditions` are those around it."""
 
     op: Operation
     is_store: bool

@@ -9,7 +9,7 @@ from typing import cast
 from xdsl.dialects.builtin import ArrayAttr, StringAttr
 from xdsl.dialects.func import FuncOp
 
-from hpacml.dialects.hpacml.control import MlOp
+from hpacml.dialects.hpacml.control import DIMS, MlOp
 from hpacml.passes.common.located import refusal
 from hpacml.passes.derivation.accesses import Accesses
 from hpacml.passes.derivation.elements import Elements
@@ -41,10 +41,6 @@ def derive(
         raise refusal(region, "the region reads nothing from outside: a model in its place has no input")
     named = name_of or partial(_name_of, elements.integers)
     return elements, Maps(elements, numbers, named, is_taken).maps
-
-
-DIMS = "hpacml.dims"
-"""The attribute of a region with the names of the dimensions of its function's arguments."""
 
 
 def dims_of(region: MlOp) -> Dims:
