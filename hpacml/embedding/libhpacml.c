@@ -230,17 +230,18 @@ static int import_hpacml(void) {
 }
 
 static int start_once(void) {
+    static int is_own; /* whether this library has initialised Python: at an earlier try, if hpacml was not imported */
     if (!find_python()) return 0;
-    int is_new = !python.is_initialized(), state = 0;
-    if (is_new && !initialize_python()) return 0;
-    if (!is_new) state = python.ensure();
-    table.current = current_call;
-    table.at_exit = is_new ? at_exit : NULL;
-    int done = import_hpacml();
-    if (is_new)
+    if (!python.is_initialized()) {
+        if (!initialize_python()) return 0;
+        is_own = 1;
         python.save();
-    else
-        python.release(state);
+    }
+    int state = python.ensure();
+    table.current = current_call;
+    table.at_exit = is_own ? at_exit : NULL;
+    int done = import_hpacml();
+    python.release(state);
     return done;
 }
 

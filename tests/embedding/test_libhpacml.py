@@ -251,3 +251,28 @@ int main(void) {
     assert first.startswith("4 Python cannot be started: ")
     assert "libpython-that-is-gone.so" in first
     assert second == "4"
+
+
+AGAIN = """
+int main(void) {
+    float new_[N * N] = {0};
+    printf("%d %s\\n", step(0, new_, false, NULL, "again.h5"), hpacml_last_error());
+    fclose(fopen("there", "w"));
+    printf("%d\\n", step(0, new_, false, NULL, "again.h5"));
+    return 0; /* without hpacml_stop */
+}
+"""
+
+
+def test_a_second_start_still_ends_the_python_it_has_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python is initialised by the first call, whose import fails, and what follows the second happens at the end."""
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    import_later = host_library._BOOTSTRAP.replace("try:\n", "try:\n    open('there').close()\n", 1)
+    monkeypatch.setattr(host_library, "_BOOTSTRAP", import_later)
+    hpacml.build(heat, tmp_path / "libheat.so", header=tmp_path / "heat.h")
+    path = program(tmp_path, "again", AGAIN)
+    first, second = run(path, cwd=tmp_path, HPACML_REPORT="report.json").stdout.splitlines()[:2]
+    assert first.startswith("4 hpacml cannot be started: FileNotFoundError")
+    assert second == "0"
+    assert len(hpacml.open_database(tmp_path / "again.h5")["heat"]) == 1
+    assert (tmp_path / "report.json").exists()
