@@ -103,6 +103,14 @@ REFUSED = {
         f'"test.op"(%x) : (memref<?xf64>) -> () loc("code.dsl":8:3) {LOOP.format(f"%a = {LOAD} {STORE}")}',
         "code.dsl:8:3: test.op of 'x' is no load or store that is followed",
     ),
+    "store behind a branch": (
+        LOOP.format(
+            f"%a = {LOAD} scf.execute_region {{ %flag = arith.extui %choose : i1 to i32 "
+            f"cf.switch %flag : i32, [default: ^end, 1: ^more] ^more: {STORE} "
+            'cf.switch %flag : i32, [default: ^end] ^end: scf.yield } loc("code.dsl":8:3)'
+        ),
+        "code.dsl:8:3: scf.execute_region has several blocks, and branches between them are not followed",
+    ),
     "nothing written": (LOOP.format(f"%a = {LOAD}"), "code.dsl:7:1: the region writes no array from outside"),
     "nothing read": (
         LOOP.format(STORE.replace("%a", "%value")),

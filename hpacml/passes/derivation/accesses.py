@@ -60,8 +60,9 @@ class Accesses:
 
     def _regions(self, op: Operation) -> None:
         for region in op.regions:
-            for block in region.blocks:
-                self._block(block)
+            if len(region.blocks) > 1:  # which of them run is told by branches between blocks
+                raise refusal(op, f"{op.name} has several blocks, and branches between them are not followed. {ADVICE}")
+            self._block(region.block)
 
     def _operation(self, op: Operation) -> None:
         self._count += 1
