@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import Operation
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint
 from xdsl.traits import MemoryEffectKind, get_effects
@@ -80,18 +80,17 @@ def _move_behind(region: MlOp) -> None:
 
 
 def _needed(op: Operation, region: MlOp) -> list[Operation]:
-    """The operations of a region's code that make what an operation takes, in order."""
+    """The operations of a region's code that make what an operation takes, also into its own regions, in order."""
     inside: set[Operation] = set()
 
-    def look(value: SSAValue) -> None:
-        owner = value.owner
-        if isinstance(owner, Operation) and region.body.is_ancestor(owner):
-            inside.add(owner)
-            for operand in owner.operands:
-                look(operand)
+    def look(taker: Operation) -> None:
+        for owner in code & {value.owner for each in taker.walk() for value in each.operands}:
+            if owner not in inside:
+                inside.add(owner)
+                look(owner)
 
-    for operand in op.operands:
-        look(operand)
+    code = set(region.body.block.ops)
+    look(op)
     return [each for each in region.body.block.ops if each in inside]
 
 

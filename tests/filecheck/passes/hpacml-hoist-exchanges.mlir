@@ -66,4 +66,33 @@ func.func @behind_a_read(%t: memref<66xf64>, %new: memref<66xf64>, %comm: i32, %
 // CHECK-NEXT:      func.call @MPI_Barrier
 // CHECK-NEXT:      memref.store
 
+// What an operation takes into its own regions comes with it.
+func.func @captured(%t: memref<66xf64>, %new: memref<66xf64>, %i: index, %flag: i1) {
+  %in = hpacml.map to @point(%t[0 : 66]) : memref<66xf64> -> !hpacml.mapping<66xf64>
+  %out = hpacml.map from @point(%new[0 : 66]) : memref<66xf64> -> !hpacml.mapping<66xf64>
+  hpacml.ml infer in(%in : !hpacml.mapping<66xf64>) out(%out : !hpacml.mapping<66xf64>) label "captured" {
+    %world = arith.constant 7 : i32
+    %same = arith.constant 8 : i32
+    %comm = scf.if %flag -> (i32) {
+      %sum = arith.addi %world, %world : i32
+      scf.yield %sum : i32
+    } else {
+      scf.yield %same : i32
+    }
+    %status = func.call @MPI_Barrier(%comm) : (i32) -> i32
+    %v = memref.load %t[%i] : memref<66xf64>
+    memref.store %v, %new[%i] : memref<66xf64>
+  }
+  func.return
+}
+
+// CHECK-LABEL: func.func @captured
+// CHECK:         %world = arith.constant 7
+// CHECK-NEXT:    %same = arith.constant 8
+// CHECK-NEXT:    %comm = scf.if %flag
+// CHECK-NEXT:      %sum = arith.addi %world, %world
+// CHECK:         func.call @MPI_Barrier(%comm)
+// CHECK-NEXT:    hpacml.ml infer
+// CHECK-NEXT:      %v = memref.load %t[%i]
+
 // REFUSED: func.call is in the region 'between', and a model in its place would skip what other processes wait for: put it before or behind the region
