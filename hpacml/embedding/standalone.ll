@@ -12,6 +12,7 @@
 @used = internal thread_local global i64 0 ; the bytes of the message
 @numbers = internal thread_local global [128 x i64] zeroinitializer ; of the text that comes next
 @count = internal thread_local global i64 0
+@printing = internal thread_local global i1 false ; whether texts go to the output of the program, not to the message
 @listing = internal thread_local global i32 0 ; whether more sizes follow (1), and one was negative (2)
 @once = internal global i32 0
 @ready = internal global i1 false
@@ -23,7 +24,9 @@ declare i64 @strlen(ptr)
 declare i32 @strncmp(ptr, ptr, i64)
 declare ptr @memcpy(ptr, ptr, i64)
 declare double @strtod(ptr, ptr)
-declare i32 @fputs(ptr, ptr)
+declare i64 @fwrite(ptr, i64, i64, ptr)
+declare void @flockfile(ptr)
+declare void @funlockfile(ptr)
 declare i32 @pthread_once(ptr, ptr)
 declare double @llvm.fabs.f64(double)
 declare ptr @llvm.threadlocal.address.p0(ptr)
@@ -58,8 +61,18 @@ define internal void @begin() #0 {
   ret void
 }
 
-; Adds as much of some text as there is room for.
+; Adds as much of some text as there is room for, or prints all of it.
 define internal void @put_bytes(ptr %text, i64 %length) #0 {
+  %printing_slot = call ptr @llvm.threadlocal.address.p0(ptr @printing)
+  %printing = load i1, ptr %printing_slot
+  br i1 %printing, label %print, label %add
+
+print:
+  %stream = load ptr, ptr @stdout
+  %written = call i64 @fwrite(ptr %text, i64 1, i64 %length, ptr %stream)
+  ret void
+
+add:
   %message = call ptr @llvm.threadlocal.address.p0(ptr @hpacml_message)
   %used_slot = call ptr @llvm.threadlocal.address.p0(ptr @used)
   %used = load i64, ptr %used_slot
@@ -346,7 +359,7 @@ return:
   ret i32 1
 }
 
-; Writes a text whose numbers have been given to the message.
+; Says a text whose numbers have been given.
 define internal void @tell(ptr %site) {
   %numbers = call ptr @llvm.threadlocal.address.p0(ptr @numbers)
   %count = call ptr @llvm.threadlocal.address.p0(ptr @count)
@@ -361,12 +374,15 @@ define i32 @hpacml_py_fail(ptr %site) {
   ret i32 0
 }
 
+; A text may be longer than a message. Those of other threads come before it or behind it.
 define i32 @hpacml_py_print(ptr %site) {
-  call void @tell(ptr %site)
-  %message = call ptr @llvm.threadlocal.address.p0(ptr @hpacml_message)
+  %printing = call ptr @llvm.threadlocal.address.p0(ptr @printing)
   %stream = load ptr, ptr @stdout
-  %written = call i32 @fputs(ptr %message, ptr %stream)
-  call void @begin()
+  call void @flockfile(ptr %stream)
+  store i1 true, ptr %printing
+  call void @tell(ptr %site)
+  store i1 false, ptr %printing
+  call void @funlockfile(ptr %stream)
   ret i32 1
 }
 

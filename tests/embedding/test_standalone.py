@@ -74,6 +74,11 @@ def says(x: float, s: np.float32, n: int, u: np.uint16, yes: bool, fails: bool):
 
 
 @hpacml.kernel
+def says_much(x: float):
+    print(MUCH)
+
+
+@hpacml.kernel
 def makes(n: int, m: int) -> float:
     return np.zeros((n, m)).sum()
 """
@@ -106,7 +111,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("standalone")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        Path("kernels.py").write_text(KERNELS)
+        much = " ".join(f"{{x:{width}.3f}}" for width in range(35, 99))
+        Path("kernels.py").write_text(KERNELS.replace("MUCH", f'f"{much} {much}"'))
         hpacml.save_model(network(), "heat.safetensors", example=torch.zeros(3, 5))
         hpacml.build("kernels.py", "libheat.so", header="heat.h", standalone="heat.safetensors")
     return folder
@@ -270,6 +276,17 @@ def test_texts_are_those_of_python(
     assert re.fullmatch(rf"ValueError: {re.escape(str(error.value))} \(raised in .*kernels\.py:\d+\)", library.error)
 
 
+def test_a_print_is_whole_that_is_longer_than_any_message(
+    library: Library, kernels: ModuleType, capfd: pytest.CaptureFixture[str]
+) -> None:
+    kernels.says_much(-1.5)
+    wanted = capfd.readouterr().out
+    assert len(wanted) > 8192
+    assert library("says_much", -1.5) == 0
+    ctypes.CDLL(None).fflush(None)
+    assert (capfd.readouterr().out, library.error) == (wanted, "")
+
+
 def test_sizes_that_no_array_has(library: Library) -> None:
     result = ctypes.c_double()
     assert library("makes", ctypes.c_int64(2), ctypes.c_int64(3), ctypes.byref(result)) == 0
@@ -293,7 +310,7 @@ def test_it_needs_the_c_library_alone(folder: Path) -> None:
 
     libraries = [ctypes.CDLL(name) for name in ("libc.so.6", "libm.so.6", "ld-linux-x86-64.so.2")]
     assert not [name for name in symbols("-u") if not any(hasattr(each, name) for each in libraries)]
-    names = {"heat", "others", "found", "says", "makes"}
+    names = {"heat", "others", "found", "says", "says_much", "makes"}
     assert symbols("--defined-only") == {*names, "hpacml_last_error", "hpacml_message"}
     assert (folder / "libheat.so").stat().st_size < 400_000
 
