@@ -1,1 +1,1 @@
-"""Measurements of regions: counters, reports, and ranges for profilers."""
+"""Measurements of regions: counters, what guards have done, reports, and ranges for profilers."""
