@@ -248,6 +248,28 @@ class CollectSite(PlacedSite):
 
 
 @dataclass(frozen=True, slots=True)
+class PointsSite(PlacedSite):
+    """A call of `hpacml_count_points`: `mask` is what the mask of the region is, over its sweep.
+
+    `positions`: whether the call passes an array behind the mask, which takes the positions of rejected points.
+    """
+
+    kind = "points"
+    symbol = "hpacml_count_points"
+    label: str
+    mask: TensorType
+    positions: bool = False
+
+    def _fields(self) -> Json:
+        return {"label": self.label, "mask": self.mask.to_json(), "positions": self.positions}
+
+    @staticmethod
+    def parse(record: Json) -> PointsSite:
+        (mask,) = TensorType.parse([record["mask"]])
+        return PointsSite(record["label"], mask, record["positions"], place=record.get("place"))
+
+
+@dataclass(frozen=True, slots=True)
 class MapSite(PlacedSite):
     """A call of `hpacml_check_map`, which passes the open numbers of the targets, and all `arrays` if there are any.
 

@@ -38,6 +38,7 @@ from hpacml.abi.records import (
     FlagSite,
     InferSite,
     MapSite,
+    PointsSite,
     RecordSite,
     RefuseSite,
     SampleSite,
@@ -49,6 +50,7 @@ from hpacml.abi.records import (
 )
 from hpacml.abi.symbols import SYMBOLS, VERSION
 from hpacml.dialects.hpacml.attributes import dtype_name
+from hpacml.dialects.hpacml.guarding import CountPointsOp
 from hpacml.dialects.hpacml.locations import TextLoc, written_location
 from hpacml.dialects.hpacml.steps import BodyOp, CollectOp, InferOnViewsOp, InferOp, SampleOp
 from hpacml.dialects.hpacml_rt.device_flags import FlagDownOp, FlagOp
@@ -117,6 +119,8 @@ class ConvertHpacmlToRuntimePass(ModulePass):
                     calls.sample(each)
                 case CollectOp():
                     calls.collect(each)
+                case CountPointsOp():
+                    calls.count_points(each)
                 case CheckMapOp():
                     calls.check_map(each)
                 case RefuseOp():
@@ -197,6 +201,15 @@ class _Calls:
         rooms += [_kept(number, op, builder) for number in op.numbers]
         self._call(site, [_pointers(rooms, op, builder), op.milliseconds], builder)
         Rewriter.erase_op(op)
+
+    def count_points(self, op: CountPointsOp) -> None:
+        mask = _tensor_type(cast(MemRefType, op.mask.type))
+        site = PointsSite(op.label.data, mask, op.positions is not None, place=_place(op))
+        builder = Builder(InsertPoint.before(op))
+        found = _stack(op, i64, 1)
+        tensors = [op.mask] if op.positions is None else [op.mask, op.positions]
+        self._call(site, [_descriptors(tensors, op, builder), found], builder)
+        Rewriter.replace_op(op, arith.IndexCastOp(_load(found, 0, i64, builder), IndexType()))
 
     def check_map(self, op: CheckMapOp) -> None:
         site = MapSite(

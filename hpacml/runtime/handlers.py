@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hpacml.abi.records import Json, RefuseSite, SizeSite
     from hpacml.runtime.databases.collection import Collection
     from hpacml.runtime.databases.sampler import Samples
+    from hpacml.runtime.guards.points import Points
     from hpacml.runtime.mapcheck import MapCheck
     from hpacml.runtime.models.inference import Inference
     from hpacml.runtime.models.on_views import ViewsOfSite
@@ -37,6 +38,7 @@ def install() -> None:
         infer_on_views=infer_on_views,
         collect=around(_name_of_collect, collect),
         sample=sample,
+        count_points=count_points,
         check_map=check_map,
         call_body=around(_name_of_body, call_body),
         open_counters=open_counters,
@@ -98,6 +100,18 @@ def collect(site: int, tensors: int, milliseconds: float) -> None:
     _leave_to_host("collecting")
     try:
         _collections.at(site).run(tensors, milliseconds)
+    except HpacmlError as error:
+        at_place(error, _places.at(site))
+        raise
+
+
+def count_points(site: int, tensors: int, found: int) -> None:
+    """Count the points of a call that guards reject, of a site; `tensors` and `found` are as `Points.count` has them.
+
+    Raises DeviceError where a call on a device is captured.
+    """
+    try:
+        _points.at(site).count(tensors, found)
     except HpacmlError as error:
         at_place(error, _places.at(site))
         raise
@@ -187,6 +201,13 @@ def _collection(record: Json) -> Collection:
     return Collection(CollectSite.parse(record))
 
 
+def _points_of_site(record: Json) -> Points:
+    from hpacml.abi.records import PointsSite
+    from hpacml.runtime.guards.points import Points
+
+    return Points(PointsSite.parse(record))
+
+
 def _map_check(record: Json) -> MapCheck:
     from hpacml.abi.records import MapSite
     from hpacml.runtime.mapcheck import MapCheck
@@ -210,6 +231,7 @@ _inferences = Sites(_inference)
 _views = Sites(_views_of_site)
 _samples = Sites(_sampling)
 _collections = Sites(_collection)
+_points = Sites(_points_of_site)
 _labels = Sites(lambda record: str(record["label"]))
 _places: Sites[str | None] = Sites(lambda record: record.get("place"))
 _refusals = Sites(_refusal)

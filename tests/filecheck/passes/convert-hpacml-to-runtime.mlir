@@ -135,6 +135,27 @@ func.func @sample(%x: memref<?xf32>, %ms: f64) -> i1 {
 
 // -----
 
+// Rejected points are counted in a word on the stack.
+
+func.func @points(%mask: memref<?x?xi8>, %at: memref<?xi64>) -> index {
+  %rejected = hpacml.count_points "heat" %mask : memref<?x?xi8> positions %at : memref<?xi64>
+  func.return %rejected : index
+}
+
+// CHECK:       @hpacml_site_0("{\22kind\22: \22points\22, \22label\22: \22heat\22, \22mask\22: {\22dtype\22: \22u8\22, \22rank\22: 2}, \22positions\22: true}\00")
+// CHECK:       func.func private @hpacml_count_points(!llvm.ptr, !llvm.ptr, !llvm.ptr) -> ()
+// CHECK-LABEL: func.func @points
+// CHECK:         [[FOUND:%\d+]] = llvm.alloca {{%\d+}} x i64
+// CHECK:         builtin.unrealized_conversion_cast %mask
+// CHECK:         builtin.unrealized_conversion_cast %at
+// CHECK:         func.call @hpacml_count_points({{%\d+}}, {{%\d+}}, [[FOUND]]) : (!llvm.ptr, !llvm.ptr, !llvm.ptr) -> ()
+// CHECK-NEXT:    [[PLACE:%\d+]] = llvm.getelementptr [[FOUND]][0]
+// CHECK-NEXT:    [[COUNT:%\d+]] = llvm.load [[PLACE]] : !llvm.ptr -> i64
+// CHECK-NEXT:    [[REJECTED:%.*]] = arith.index_cast [[COUNT]] : i64 to index
+// CHECK-NEXT:    func.return [[REJECTED]] : index
+
+// -----
+
 // A doubtful map is judged by the runtime, which gets all its numbers.
 
 func.func @check(%fits: i1, %size: index, %n: index) {

@@ -599,6 +599,24 @@ func.func @f() {
 
 // -----
 
+func.func @f(%mask: memref<9xi1>) {
+  %rejected = hpacml.count_points "r" %mask : memref<9xi1>
+  func.return
+}
+
+// CHECK: Operation does not verify: a mask has elements of i8, and this is a memref<9xi1>
+
+// -----
+
+func.func @f(%mask: memref<9xi8>, %at: memref<9xi32>) {
+  %rejected = hpacml.count_points "r" %mask : memref<9xi8> positions %at : memref<9xi32>
+  func.return
+}
+
+// CHECK: Operation does not verify: positions are a memref<?xi64>, and these are a memref<9xi32>
+
+// -----
+
 func.func @f(%x: memref<9xf32>, %ms: f64) {
   hpacml.collect "r" sample <most: 0> ins(%x : memref<9xf32>) outs(%x : memref<9xf32>) time %ms
   func.return

@@ -187,6 +187,16 @@ func.func @lowered(%x: memref<?x5xf32>, %y: memref<?xf64>, %ok: i1, %n: index) {
 // CHECK-NEXT:    func.return
 // CHECK-NEXT:  }
 
+func.func @points(%mask: memref<?x?xi8>, %at: memref<?xi64>) {
+  %rejected = hpacml.count_points "heat" %mask : memref<?x?xi8>
+  %some = hpacml.count_points "heat" %mask : memref<?x?xi8> positions %at : memref<?xi64> {note = "kept"}
+  func.return
+}
+
+// CHECK-LABEL: func.func @points
+// CHECK-NEXT:    %rejected = hpacml.count_points "heat" %mask : memref<?x?xi8>
+// CHECK-NEXT:    %some = hpacml.count_points "heat" %mask : memref<?x?xi8> positions %at : memref<?xi64> {note = "kept"}
+
 func.func @views(%x: memref<?x5xf32>, %y: memref<?xf64>, %v: memref<?xf32, strided<[5], offset: ?>>, %w: memref<?x4xf32, strided<[5, 1], offset: 1>>,
                  %n: index) {
   hpacml.pack %v into %x at %n features [1] : memref<?xf32, strided<[5], offset: ?>>, memref<?x5xf32>
