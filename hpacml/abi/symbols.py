@@ -146,6 +146,8 @@ WITHOUT_FRAME = frozenset(
         "hpacml_refuse",
         "hpacml_refuse_size",
         "hpacml_refuse_sizes",
+        "hpacml_time_ms",
+        "hpacml_time_ns",
         "_mlir_memref_to_llvm_alloc",
         "_mlir_memref_to_llvm_aligned_alloc",
         "_mlir_memref_to_llvm_free",

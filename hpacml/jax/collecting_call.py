@@ -14,7 +14,7 @@ from hpacml.frontend.maps import AppliedFunctor
 from hpacml.frontend.scope import Keyword
 from hpacml.jax.call_primitive import ArrayForm
 from hpacml.jax.compiled_call import CompiledCall
-from hpacml.jax.libraries import ShapeDtypeStruct, jax, jnp, lax
+from hpacml.jax.libraries import ShapeDtypeStruct, jax, jnp
 from hpacml.jax.operands import result_of
 from hpacml.jax.templates import Template
 from hpacml.runtime.arrays.views import Layout
@@ -47,11 +47,6 @@ class Beginning(CompiledCall):
         from hpacml.frontend.compile import compile
 
         return compile(_stamp, "stamp", ("jax stamp",))
-
-    def make_record(self) -> Any:
-        template = Template(self.function.slots + 1)
-        self.fill(template)
-        return template.record(self.digest, self.function.address, self._arguments, len(self.results))
 
     def fill(self, template: Template) -> None:
         spare = self.function.slots
@@ -136,20 +131,6 @@ class Collection(CompiledCall):
 
     def differentiate(self, primals: Sequence[Any], tangents: Sequence[Any]) -> Sequence[Any]:
         raise HpacmlError(f"collection of {self.what} has no gradient")
-
-    def batch(
-        self, size: int, arguments: Sequence[Any], are_batched: Sequence[bool]
-    ) -> tuple[Sequence[Any], Sequence[bool]]:
-        """One record after the other."""
-        batched = [x for x, is_batched in zip(arguments, are_batched, strict=True) if is_batched]
-
-        def one(_: Any, given: Sequence[Any]) -> tuple[Any, None]:
-            rest = iter(given)
-            self(*[next(rest) if each else x for x, each in zip(arguments, are_batched, strict=True)])
-            return None, None
-
-        lax.scan(one, None, batched)
-        return [], []
 
     def _module(self) -> ModuleOp:
         """A module of one function of the arguments, then the open numbers of the maps and their parameters."""

@@ -15,7 +15,7 @@ from hpacml.jax.inferring import Inferring
 from hpacml.jax.libraries import jnp
 from hpacml.jax.model_derivatives import derivative
 from hpacml.jax.operands import result_of
-from hpacml.jax.templates import Record, Template
+from hpacml.jax.templates import Template
 from hpacml.runtime.arrays.views import Layout
 from hpacml.runtime.entry import Function
 
@@ -29,14 +29,6 @@ class FailingCall(CompiledCall):
     what_is_common: Inferring
     tells: bool
     """Whether there is that result, behind the others."""
-
-    def make_record(self) -> Record:
-        function = self.function
-        template = Template(function.slots + 1)
-        self.fill(template)
-        if self.tells:
-            template.give(function.slots, self._arguments + len(self.results) - 1, 1)
-        return template.record(self.digest, None, self._arguments, len(self.results))
 
     def frame(self, slots: int) -> AbstractContextManager[object]:
         flag = ctypes.c_int64.from_address(slots + 8 * self.function.slots)
@@ -105,6 +97,8 @@ class RegionInference(FailingCall):
         for number in self._numbers:
             slot += 1
             template.put(slot, "index", number)
+        if self.tells:
+            template.give(self.function.slots, self._arguments + len(self.results) - 1, 1)
 
     def differentiate(self, primals: Sequence[Any], tangents: Sequence[Any]) -> Sequence[Any]:
         return self._rules.differentiate(self, primals, tangents)
