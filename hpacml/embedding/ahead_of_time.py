@@ -14,11 +14,11 @@ from hpacml.embedding.c_types import KEYWORDS
 from hpacml.embedding.exported import Exported, Lower, for_others, for_python, of_kernel, of_module, require_distinct
 from hpacml.embedding.fortran_module import fortran_module
 from hpacml.embedding.host_library import linker_flags
-from hpacml.embedding.kernels_of_file import kernels_of_file
 from hpacml.embedding.linking import link_library
 from hpacml.embedding.object_code import object_code
 from hpacml.errors import CompileError
 from hpacml.frontend.kernel import Kernel
+from hpacml.frontend.kernels_of_file import kernels_of_file
 
 if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp
@@ -107,7 +107,7 @@ def _of_path_or_text(source: str, lower: Lower) -> list[Exported]:
         return of_module(source, lower)
     path = Path(source)
     if path.suffix == ".py":
-        return [of_kernel(kernel, lower) for kernel in kernels_of_file(path)]
+        return [of_kernel(kernel, lower) for kernel in kernels_of_file(path).values()]
     if path.suffix != ".mlir":
         raise CompileError(f"{path} is neither a file of Python (.py) nor one of IR (.mlir)")
     try:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import os
 import signal
 import sys
-import traceback
 from difflib import get_close_matches
 from io import BytesIO
 from pathlib import Path
-from types import ModuleType
 from typing import IO
 
 from xdsl.dialects.builtin import ModuleOp, StringAttr
@@ -98,53 +94,15 @@ class HpacmlOptMain(xDSLOptMain):
 
 def module_of(path: Path) -> ModuleOp:
     """The IR of all kernels that a Python file defines. Raises `CompileError` if it defines none or fails."""
-    from hpacml.frontend.kernel import Kernel
+    from hpacml.frontend.kernels_of_file import kernels_of_file
 
-    try:
-        module = _import(path.resolve())
-    except HpacmlError:
-        raise
-    except Exception as error:
-        raise CompileError(
-            f"cannot import {path}: {_place(path.resolve(), error)}{type(error).__name__}: {error}"
-        ) from error
-    kernels: dict[str, Kernel[..., object]] = {}
-    for name, value in vars(module).items():
-        if isinstance(value, Kernel) and value.__module__ == module.__name__ and value not in kernels.values():
-            kernels[name] = value
-    if not kernels:
-        raise CompileError(f"{path} defines no @hpacml.kernel")
-    modules = [kernel.ir() for kernel in kernels.values()]
+    modules = {name: kernel.ir() for name, kernel in kernels_of_file(path).items()}
     if len(modules) == 1:
-        return modules[0]
+        return next(iter(modules.values()))
     # Each kernel has its own module, because two kernels may declare different functors with the same name.
-    for name, each in zip(kernels, modules, strict=True):
+    for name, each in modules.items():
         each.sym_name = StringAttr(name)
-    return ModuleOp(list(modules))
-
-
-def _import(path: Path) -> ModuleType:
-    """Import a file, as a member of its package if it has one."""
-    names, folder = [path.stem], path.parent
-    while (folder / "__init__.py").exists():
-        names.insert(0, folder.name)
-        folder = folder.parent
-    sys.path.insert(0, str(folder))
-    if len(names) > 1:
-        return importlib.import_module(".".join(names))
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise CompileError(f"cannot import {path}: its name does not end in .py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def _place(path: Path, error: Exception) -> str:
-    """The line of a file that raised an error, such as `heat.py:3: `, or nothing."""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    return f"{path.name}:{lines[-1]}: " if lines else ""
+    return ModuleOp([*modules.values()])
 
 
 def main() -> None:

@@ -240,7 +240,8 @@ def NAME(x: Float64[np.ndarray, "N"], y: Float64[np.ndarray, "N"]):
         ("@hpacml.kernel\ndef exp(x: float) -> float:\n    return x\n", "the C library has a function 'exp'"),
         ("@hpacml.kernel\ndef main(x: float) -> float:\n    return x\n", "'main' is no name for a function in C"),
         ("x = 1\n", "defines no kernels"),
-        ("import nothing_of_the_kind\n", "cannot be run: ModuleNotFoundError"),
+        ("import nothing_of_the_kind\n", "bad.py: bad.py:5: ModuleNotFoundError"),
+        ("raise SystemExit(0)\n", "bad.py: bad.py:5: SystemExit: 0"),
         (
             "@hpacml.kernel\ndef make(n: int) -> Float64[np.ndarray, 'N']:\n    return np.zeros(n)\n",
             "make() returns an array, which a C function cannot",

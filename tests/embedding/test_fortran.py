@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float32, Float64, Int8, UInt16
 
 import hpacml
 from hpacml.embedding import host_library
-from hpacml.embedding.kernels_of_file import kernels_of_file
+from hpacml.frontend.kernels_of_file import kernels_of_file
 from tests.compilers import needs_gfortran, run
 
 
@@ -223,7 +223,7 @@ def test_regions_in_the_order_of_fortran_stand_alone(tmp_path: Path, monkeypatch
     status, numbers = run("./main", cwd=tmp_path).stdout.splitlines()
     assert status == "0"
     t = ((np.arange(1, 73) * 7) % 13).astype(np.float32).reshape(9, 8, order="F")
-    (relax,) = kernels_of_file(tmp_path / "region.py")
+    (relax,) = kernels_of_file(tmp_path / "region.py").values()
     expected = np.zeros((9, 8), np.float32, order="F")
     relax(t, expected, True)
     found = np.array(numbers.split(), np.float32).reshape(9, 8, order="F")

@@ -7,4 +7,4 @@
 // CHECK: func.func @smooth
 // CHECK: hpacml.ml predicated(%use_model)
 
-// NONE:  defines no @hpacml.kernel
+// NONE:  defines no kernels: put @hpacml.kernel above
