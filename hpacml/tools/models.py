@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +17,9 @@ from hpacml.runtime.models import formats, prerequisites, trust
 from hpacml.runtime.models.model import forget, load
 from hpacml.tools.console import Table, echo, show
 
+if TYPE_CHECKING:
+    from hpacml.runtime.models.domain import Domain
+
 prerequisites.add(define_operators)
 
 LARGEST_EXAMPLE = 1 << 30
@@ -23,6 +27,9 @@ LARGEST_EXAMPLE = 1 << 30
 
 LARGEST_OPERATION = 4 << 30
 """Bytes that a layer of a file that is data may take and make on its example, when `verify` runs it."""
+
+MOST_SHOWN = 16
+"""Features of a domain that are shown of each input."""
 
 models = typer.Typer(help="Model files, and which of them this machine trusts.", no_args_is_help=True)
 
@@ -71,6 +78,9 @@ def describe_model(file: ModelFile) -> None:
         table.add_row("inputs", ", ".join(map(str, network.inputs or ())) or "not declared by this format")
         if network.example:
             table.add_row("saved with the example", ", ".join(map(str, network.example)))
+        if network.domain is not None:
+            for name, text in _domain(network.domain):
+                table.add_row(name, text)
         for key, value in network.metadata.items():
             table.add_row(key, value if isinstance(value, str) else json.dumps(value))
         if maps := network.maps:
@@ -79,6 +89,15 @@ def describe_model(file: ModelFile) -> None:
     show(str(file), table)
     if maps:
         echo("".join(["trained for the maps\n", *(f"  {text}\n" for text in maps)]))
+
+
+def _domain(domain: Domain) -> Iterator[tuple[str, str]]:
+    """Tell of each input where it lay in the training, and how far points were from their mean."""
+    yield "domain", str(domain)
+    for number, (low, high) in enumerate(zip(domain.low, domain.high, strict=True)):
+        ranges = [f"{a:.6g} to {b:.6g}" for a, b in zip(low[:MOST_SHOWN], high, strict=False)]
+        more = [f"and {len(low) - MOST_SHOWN} more"] if len(low) > MOST_SHOWN else []
+        yield f"domain of input {number}", "\n".join([*ranges, *more])
 
 
 @models.command("verify")

@@ -13,8 +13,8 @@ from torch import nn
 from hpacml.errors import ConfigError
 from hpacml.networks.folding import folded
 from hpacml.runtime.models.layers import Normalize, Residual
+from hpacml.runtime.models.moments import MOST_COVARIANCES, Moments
 from hpacml.training.config import Clamp, Config, Normalization, Scale
-from hpacml.training.statistics import MOST_COVARIANCES, Moments
 
 Shape = tuple[int, ...]
 Tensors = tuple[torch.Tensor, ...]

@@ -14,6 +14,7 @@ from hpacml.directives.recorded import read_map
 from hpacml.errors import ConfigError, DatabaseError
 from hpacml.runtime.databases.indexing import LazyArray
 from hpacml.runtime.databases.reader import Region
+from hpacml.runtime.models.survey import swept
 from hpacml.training.splits import Numbers
 
 BLOCK_BYTES = 1 << 26
@@ -48,6 +49,13 @@ class Table:
         maps = self.region.maps
         found = tuple(each.name for each in tensors) if maps is None else tuple(map(_arrays, maps))
         return found[: len(self.inputs)], found[len(self.inputs) :]
+
+    @property
+    def swept(self) -> list[tuple[int, ...]]:
+        """Which dimensions of the rows of each input, [rows, *features], are points of the region."""
+        if self.kind == "points":
+            return [(0,) for _ in self.inputs]
+        return swept(self.region.maps or (), [len(each.shape) for each in self.inputs])
 
     @property
     def row_bytes(self) -> int:

@@ -16,7 +16,10 @@ from torch import nn
 
 from hpacml.errors import ConfigError, HpacmlError, ModelError, summary
 from hpacml.runtime.databases.reader import Region
+from hpacml.runtime.models.domain import Domain
+from hpacml.runtime.models.moments import Moments
 from hpacml.runtime.models.saving import require_savable
+from hpacml.runtime.models.survey import Survey
 from hpacml.training.batches import Rows, chains
 from hpacml.training.config import Config
 from hpacml.training.deployed import Scaled, base, deployed, require_residual, scalings
@@ -25,7 +28,7 @@ from hpacml.training.fitting import seed
 from hpacml.training.region_table import Part, Shape, Tensors, table
 from hpacml.training.repeated import Repeated
 from hpacml.training.splits import PARTS, Numbers, split
-from hpacml.training.statistics import Digest, Moments
+from hpacml.training.statistics import Digest
 
 Factory = Callable[[Mapping[str, Any], Sequence[Shape], Sequence[Shape]], nn.Module]
 
@@ -49,6 +52,7 @@ class Study:
         self._require_rollout()
         self.moments = [Moments(shape) for shape in (*self.inputs, *self.outputs)]
         self.repeated = Repeated()
+        self.survey = Survey([(1, *shape) for shape in self.inputs], self.table.swept)
         self.sha256 = self._read()
         self._require_outputs()
         self._joins_last = False
@@ -84,10 +88,15 @@ class Study:
                 digest.update((*x, *y))
                 self.repeated.update(name, (*x, *y))
                 if name == "train":
+                    self._survey(x)
                     for moments, each in zip(self.moments, (*x, *self._targets(x, y)), strict=True):
                         moments.update(each)
                 start += len(x[0])
         return "" if digest is None else digest.hexdigest()
+
+    def _survey(self, x: Tensors) -> None:
+        if self.survey.is_possible:
+            self.survey.update(x)
 
     def _require_outputs(self) -> None:
         """Raise ConfigError for outputs that no network can give, or that the clamp leaves nothing of."""
@@ -239,7 +248,13 @@ class Study:
         """The versions of the packages that train."""
         return {name: metadata.version(name) for name in VERSIONS}
 
-    def domain(self) -> dict[str, Any]:
-        """The numbers of the training rows, of inputs and targets, for guards."""
-        told = [moments.domain() for moments in self.moments]
+    def statistics(self) -> dict[str, Any]:
+        """The numbers of the training rows, of inputs and targets."""
+        told = [moments.told() for moments in self.moments]
         return {"inputs": told[: len(self.inputs)], "targets": told[len(self.inputs) :]}
+
+    def domain(self) -> Domain | None:
+        """Where the inputs of the training rows lie, for guards; None if points have too many features for that."""
+        if not self.survey.is_possible:
+            return None
+        return self.survey.measured(x for x, _ in self.parts["train"].blocks())

@@ -111,7 +111,8 @@ def train(
             for part, each in (("validation", Baselines({})), ("test", predictors))
         )
         told = _told(study, fitted, validation, comparison)
-        save_model(module, target, example=study.example, maps=study.region.maps, metadata=told)
+        maps, domain = study.region.maps, study.domain()
+        save_model(module, target, example=study.example, maps=maps, metadata=told, domain=domain)
         metrics = {**told["training"], "model": str(target), "seconds": time.monotonic() - began}
         write_logs(folder, metrics, fitted.history, comparison.results)
         if chosen.pictures:
@@ -251,7 +252,7 @@ def _told(study: Study, fitted: Fitted, validation: Comparison, comparison: Comp
             "test": comparison.results,
             "remarks": [each for each in remarks if each],
         },
-        "domain": study.domain(),
+        "statistics": study.statistics(),
     }
 
 

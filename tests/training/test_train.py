@@ -85,17 +85,22 @@ def test_models_run_in_both_engines(data: Path, settings: Mapping[str, Any], out
 def test_the_file_tells_of_its_training(data: Path) -> None:
     trained = hpacml.train("data.h5", "curve", config=small(), out="net.pt2", quiet=True)
     told = load(str(trained.path)).network.metadata
-    training, domain = told["training"], told["domain"]
+    training, statistics = told["training"], told["statistics"]
     assert training["split"] == "calls one after the other: train 8, validation 2, test 2"
     assert training["config"]["network"] == {"hidden": [8]}
     assert training["rows"] == {"train": 8 * ROWS, "validation": 2 * ROWS, "test": 2 * ROWS}
     with h5py.File("data.h5") as file:
         x, y = file["curve/input"][:8].reshape(-1, 3), file["curve/output"][:8].reshape(-1, 2)
-    for numbers, truth in ((domain["inputs"][0], x), (domain["targets"][0], y)):
+    for numbers, truth in ((statistics["inputs"][0], x), (statistics["targets"][0], y)):
         np.testing.assert_allclose(numbers["mean"], truth.mean(0), atol=1e-12)
         np.testing.assert_allclose(numbers["max"], truth.max(0))
         np.testing.assert_allclose(numbers["covariance"], np.cov(truth.T, bias=True), atol=1e-12)
     assert json.loads((trained.folder / "metrics.json").read_text())["test"] == training["test"]
+    domain = load(str(trained.path)).network.domain
+    assert domain is not None
+    assert (domain.features, domain.points) == ((3,), 8 * ROWS)
+    np.testing.assert_array_equal(domain.high[0], x.max(0))
+    assert domain.distances(x).max() == pytest.approx(domain.reach)
 
 
 def test_errors_are_those_of_the_deployed_model(data: Path) -> None:

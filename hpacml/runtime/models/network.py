@@ -16,6 +16,8 @@ from hpacml.runtime.map_digest import meaning_sha256, texts_sha256
 if TYPE_CHECKING:
     import torch
 
+    from hpacml.runtime.models.domain import Domain
+
 
 class InTraining(ValueError):
     """A network that computes as in training, whatever mode is set; the message tells what of it."""
@@ -50,7 +52,7 @@ class Network:
     `anchor` gives a tensor that has the network's floating dtype and its device, or None if it has no such
     tensor. `inputs` is what a file declares; `example`, `metadata`, and `maps` of the training data with the digest
     of their meaning are what `save_model` was given; `names` are those of the outputs, where it gives a tuple that was
-    a named one.
+    a named one. `domain` is where the inputs of its training lie.
     `addresses` tells where its weights are, and what else a captured graph of it depends on, if that may change.
     `trial` makes a copy of it, to try what it takes; there is none of a function, which is given what is there.
     `runs_code` tells whether it runs Python of a user, which may keep what it gets; networks of files do not.
@@ -69,6 +71,7 @@ class Network:
     maps: Maps = field(default_factory=Maps)
     maps_sha256: str | None = None
     names: tuple[str, ...] = ()
+    domain: Domain | None = None
     addresses: Callable[[], tuple[int, ...]] = lambda: ()
     trial: Callable[[], Callable[..., object]] | None = None
     runs_code: Callable[[], bool] | None = None
@@ -116,8 +119,9 @@ class Network:
 
         Raises ValueError for what it would not write: the file can come from anywhere.
         """
-        example, maps, types, names, digest, user = (
-            metadata.get(key) for key in ("example", "maps", "map_dtypes", "outputs", "maps_sha256", "metadata")
+        example, maps, types, names, digest, user, domain = (
+            metadata.get(key)
+            for key in ("example", "maps", "map_dtypes", "outputs", "maps_sha256", "metadata", "domain")
         )
         texts = all(map(_is_texts, (maps, types, names)))
         if not (texts and isinstance(digest, str | None) and isinstance(user, dict | None)):
@@ -129,6 +133,7 @@ class Network:
             maps=Maps(cast("list[str]", maps or ()), cast("list[str]", types or ())),
             maps_sha256=digest,
             names=tuple(cast("list[str]", names or ())),
+            domain=_domain(domain),
         )
 
 
@@ -144,6 +149,15 @@ _RANK = 64
 
 def _is_texts(value: object) -> bool:
     return value is None or (isinstance(value, list) and all(isinstance(x, str) for x in cast("list[object]", value)))
+
+
+def _domain(record: object) -> Domain | None:
+    """Read a domain. Raises ValueError for anything else."""
+    if record is None:
+        return None
+    from hpacml.runtime.models.domain import Domain
+
+    return Domain.parse(record)
 
 
 def _example(records: object) -> tuple[InputType, ...]:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from hpacml.runtime.models.domain import Domain
+
     Example = torch.Tensor | np.ndarray[Any, Any]
 
 
@@ -34,6 +36,7 @@ def save_model(
     format: SaveFormat | None = None,
     metadata: Mapping[str, Any] | None = None,
     maps: Sequence[str] | None = None,
+    domain: Domain | Example | Sequence[Example] | None = None,
 ) -> Path:
     """Write a module to a file that a region can use as its model, and trust the file on this machine.
 
@@ -60,6 +63,11 @@ def save_model(
     of another kind refuses the model, too; a plain list of their texts does not. Without them, or with None, which data
     that does not tell its maps gives, the model goes into any region that its shapes fit.
 
+    `domain` are the inputs of the training: as many tensors as examples, with any number of points. The file keeps the
+    range of each feature of a point, and how features go together, by which the clause `guard` knows whether a model
+    may be used at a point. Points and features are told by `maps`; without these, the last dimension of a tensor has
+    the features, unless it is the only one.
+
     Returns the absolute path. The file appears whole or not at all. Raises ModelError.
     """
     import torch
@@ -67,7 +75,7 @@ def save_model(
     target = Path(os.path.realpath(path))
     if (chosen := formats.choose(format, target.suffix)) is None:
         raise _no_format(target)
-    told = _maps_metadata(maps)
+    told = {**_maps_metadata(maps), **_domain_metadata(domain, maps, example)}
     _require_kind(chosen, module)
     if not isinstance(module, torch.nn.Module):
         content = _content_of_function(module, example, metadata, told)
@@ -241,6 +249,33 @@ def _maps_metadata(maps: Sequence[str] | None) -> dict[str, Any]:
         raise ModelError(f"maps are a list of texts, hpacml.open_database(FILE)[LABEL].maps, and this is {given!r}")
     types = {"map_dtypes": list(maps.dtypes)} if isinstance(maps, Maps) and maps.dtypes else {}
     return {"maps": list(maps), "maps_sha256": meaning_sha256(maps), **types}
+
+
+def _domain_metadata(
+    domain: Domain | Example | Sequence[Example] | None,
+    maps: Sequence[str] | None,
+    example: Example | Sequence[Example],
+) -> dict[str, Any]:
+    """Collect what is written of a domain, or of the inputs that lie in it. Raises ModelError for others."""
+    if domain is None:
+        return {}
+    from hpacml.runtime.models import survey
+    from hpacml.runtime.models.domain import Domain, listed
+
+    if isinstance(domain, Domain):
+        return {"domain": domain.to_json()}
+    inputs, given = ([_tensor(each) for each in _examples(side)] for side in (example, domain))
+    try:
+        wanted = survey.features_of(inputs, maps or ())
+        found = survey.surveyed(given, maps or ())
+    except ValueError as error:
+        raise ModelError(f"the inputs {describe(given)} have no domain: {error}") from error
+    if found.features != wanted:
+        raise ModelError(
+            f"a point of the domain {describe(given)} has {listed(found.features)} features, and one of the example "
+            f"{describe(inputs)} has {listed(wanted)}: give as domain=... inputs such as the example, with more points"
+        )
+    return {"domain": found.to_json()}
 
 
 def _example_tensors(example: Example | Sequence[Example], module: torch.nn.Module) -> list[torch.Tensor]:

@@ -44,6 +44,8 @@ HOSTILE: list[Any] = [
     {"maps_sha256": 5},
     {"outputs": "y"},
     {"outputs": [None]},
+    {"domain": 7},
+    {"domain": {"inputs": [{"low": [0.0], "high": [-1.0]}], "points": 1}},
     [],
     "text",
     7,
