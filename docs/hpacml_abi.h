@@ -25,6 +25,7 @@ int32_t hpacml_infer(const char *site, void **tensors);
 int32_t hpacml_infer_on_views(const char *site, const char *views, void **memory);
 int32_t hpacml_sample(const char *site);
 void    hpacml_collect(const char *site, void **tensors, double milliseconds);
+int32_t hpacml_domain(const char *site, void **tensors);
 void    hpacml_count_points(const char *site, void **tensors, int64_t *found);
 void    hpacml_check_map(const char *site, const int64_t *values, void **arrays);
 void    hpacml_call_body(int64_t index);

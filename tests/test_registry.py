@@ -103,6 +103,8 @@ OTHERS = {
     },
     "hpacml.pack": {"view": OPERANDS["row"]},
     "hpacml_rt.record": dict.fromkeys(["start", "middle", "end", "bytes", "none"], "i64"),
+    "hpacml.count_points": {"mask": "memref<?x?xi8>", "at": "memref<?xi64>"},
+    "hpacml.domain": {**dict.fromkeys(["low", "high", "mean"], "memref<?xf64>"), "whitening": "memref<?x?xf64>"},
     "hpacml.fused_scatter": {"x": "memref<?xf32>", "y": "memref<?xf64>", "t": "memref<?x2xf64>"},
 }
 

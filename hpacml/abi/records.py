@@ -270,6 +270,38 @@ class PointsSite(PlacedSite):
 
 
 @dataclass(frozen=True, slots=True)
+class DomainSite(PlacedSite):
+    """A call of `hpacml_domain`: of the lows and highs of so many `inputs`, and with `distance` of how points lie.
+
+    `margin` is a part of each range's width, by which it is wider at both ends.
+    """
+
+    kind = "domain"
+    symbol = "hpacml_domain"
+    label: str
+    model: Source
+    inputs: int
+    margin: float = 0.0
+    distance: bool = False
+    on_error: str | None = None
+
+    def _fields(self) -> Json:
+        return {
+            "label": self.label,
+            "model": self.model.to_json(),
+            "inputs": self.inputs,
+            "margin": self.margin,
+            "distance": self.distance,
+            "on_error": self.on_error,
+        }
+
+    @staticmethod
+    def parse(record: Json) -> DomainSite:
+        model, own = Source.parse(record["model"]), {"model", "kind"}
+        return DomainSite(model=model, **{key: value for key, value in record.items() if key not in own})
+
+
+@dataclass(frozen=True, slots=True)
 class MapSite(PlacedSite):
     """A call of `hpacml_check_map`, which passes the open numbers of the targets, and all `arrays` if there are any.
 

@@ -87,6 +87,7 @@ HOST_SYMBOLS = (
     Symbol("int32_t hpacml_infer_on_views(const char *site, const char *views, void **memory)", python=True),
     Symbol("int32_t hpacml_sample(const char *site)", python=True),
     Symbol("void hpacml_collect(const char *site, void **tensors, double milliseconds)", python=True),
+    Symbol("int32_t hpacml_domain(const char *site, void **tensors)", python=True),
     Symbol("void hpacml_count_points(const char *site, void **tensors, int64_t *found)", python=True),
     Symbol("void hpacml_check_map(const char *site, const int64_t *values, void **arrays)", python=True),
     Symbol("void hpacml_call_body(int64_t index)", python=True),

@@ -29,7 +29,7 @@ def function_of(
 ) -> Callable[[Sequence[torch.Tensor]], Sequence[torch.Tensor]]:
     """The model of the current call, on tensors of the region, whose gradients Torch records. Raises ModelError."""
     site = site_of(common, inputs, outputs)
-    model = Inference(site).find_model("cpu")
+    model = Inference(site).finder.find("cpu")
     network = model.network
     anchor = network.anchor()
     batch = network.takes_batches_of([type.rank for type in site.inputs])

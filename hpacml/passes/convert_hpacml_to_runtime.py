@@ -35,6 +35,7 @@ from xdsl.traits import SymbolTable
 
 from hpacml.abi.records import (
     CollectSite,
+    DomainSite,
     FlagSite,
     InferSite,
     MapSite,
@@ -50,7 +51,7 @@ from hpacml.abi.records import (
 )
 from hpacml.abi.symbols import SYMBOLS, VERSION
 from hpacml.dialects.hpacml.attributes import dtype_name
-from hpacml.dialects.hpacml.guarding import CountPointsOp
+from hpacml.dialects.hpacml.guarding import CountPointsOp, DomainOp
 from hpacml.dialects.hpacml.locations import TextLoc, written_location
 from hpacml.dialects.hpacml.steps import BodyOp, CollectOp, InferOnViewsOp, InferOp, SampleOp
 from hpacml.dialects.hpacml_rt.device_flags import FlagDownOp, FlagOp
@@ -121,6 +122,8 @@ class ConvertHpacmlToRuntimePass(ModulePass):
                     calls.collect(each)
                 case CountPointsOp():
                     calls.count_points(each)
+                case DomainOp():
+                    calls.domain(each)
                 case CheckMapOp():
                     calls.check_map(each)
                 case RefuseOp():
@@ -210,6 +213,20 @@ class _Calls:
         tensors = [op.mask] if op.positions is None else [op.mask, op.positions]
         self._call(site, [_descriptors(tensors, op, builder), found], builder)
         Rewriter.replace_op(op, arith.IndexCastOp(_load(found, 0, i64, builder), IndexType()))
+
+    def domain(self, op: DomainOp) -> None:
+        site = DomainSite(
+            op.label.data,
+            _source(op.model),
+            len(op.ranges) // 2,
+            0.0 if op.margin is None else op.margin.value.data,
+            bool(op.distance),
+            None if op.on_error is None else op.on_error.data,
+            place=_place(op),
+        )
+        builder = Builder(InsertPoint.before(op))
+        (status,) = self._call(site, [_descriptors([*op.ranges, *op.distance], op, builder)], builder)
+        Rewriter.replace_op(op, [], [_is_set(status, builder)])
 
     def check_map(self, op: CheckMapOp) -> None:
         site = MapSite(

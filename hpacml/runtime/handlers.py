@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hpacml.abi.records import Json, RefuseSite, SizeSite
     from hpacml.runtime.databases.collection import Collection
     from hpacml.runtime.databases.sampler import Samples
+    from hpacml.runtime.guards.domains import DomainOfSite
     from hpacml.runtime.guards.points import Points
     from hpacml.runtime.mapcheck import MapCheck
     from hpacml.runtime.models.inference import Inference
@@ -39,6 +40,7 @@ def install() -> None:
         collect=around(_name_of_collect, collect),
         sample=sample,
         count_points=count_points,
+        domain=fill_domain,
         check_map=check_map,
         call_body=around(_name_of_body, call_body),
         open_counters=open_counters,
@@ -115,6 +117,15 @@ def count_points(site: int, tensors: int, found: int) -> None:
     except HpacmlError as error:
         at_place(error, _places.at(site))
         raise
+
+
+def fill_domain(site: int, tensors: int) -> bool:
+    """Fill the memory that `tensors` points to with the domain of the model of the current call.
+
+    Returns False if there is none and the original code must run; then no point is in what is filled. Raises
+    ModelError where site and environment do not want that.
+    """
+    return _domains.at(site).fill(tensors)
 
 
 def check_map(site: int, values: int, arrays: int) -> None:
@@ -208,6 +219,13 @@ def _points_of_site(record: Json) -> Points:
     return Points(PointsSite.parse(record))
 
 
+def _domain_of_site(record: Json) -> DomainOfSite:
+    from hpacml.abi.records import DomainSite
+    from hpacml.runtime.guards.domains import DomainOfSite
+
+    return DomainOfSite(DomainSite.parse(record))
+
+
 def _map_check(record: Json) -> MapCheck:
     from hpacml.abi.records import MapSite
     from hpacml.runtime.mapcheck import MapCheck
@@ -232,6 +250,7 @@ _views = Sites(_views_of_site)
 _samples = Sites(_sampling)
 _collections = Sites(_collection)
 _points = Sites(_points_of_site)
+_domains = Sites(_domain_of_site)
 _labels = Sites(lambda record: str(record["label"]))
 _places: Sites[str | None] = Sites(lambda record: record.get("place"))
 _refusals = Sites(_refusal)

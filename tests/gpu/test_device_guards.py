@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import hpacml
 from hpacml.runtime.reports import guarded
@@ -38,3 +40,29 @@ def test_rejected_points_on_a_device(machine: Machine, share: float) -> None:
     assert (machine.host(at)[rejected:] == -7).all()
     found = guarded.read()["points"]
     assert (found.points, found.rejected) == (63, len(where))
+
+
+DOMAIN = """
+func.func @fill(%low: memref<?xf64>, %high: memref<?xf64>, %mean: memref<?xf64>, %whitening: memref<?x?xf64>) -> i1 {
+  %known = hpacml.domain "domain" model "PATH" on_error "accurate" into(%low, %high : memref<?xf64>, memref<?xf64>)
+    distance(%mean, %whitening : memref<?xf64>, memref<?x?xf64>)
+  func.return %known : i1
+}
+"""
+
+
+@pytest.mark.parametrize("has_domain", [True, False])
+def test_the_domain_of_a_model_on_a_device(machine: Machine, has_domain: bool, tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(50, 3))
+    path = tmp_path / "net.pt"
+    example = torch.zeros(2, 3)
+    hpacml.save_model(torch.nn.Linear(3, 1), path, example=example, domain=x if has_domain else None)
+    shapes = (3,), (3,), (3,), (3, 3)
+    low, high, mean, whitening = (machine.there(np.full(shape, -7.0)) for shape in shapes)
+    known = hpacml.compile(DOMAIN.replace("PATH", str(path)), "fill")(low, high, mean, whitening)
+    assert known == has_domain
+    np.testing.assert_array_equal(machine.host(low), x.min(0) if has_domain else np.full(3, np.inf))
+    np.testing.assert_allclose(machine.host(mean), x.mean(0) if has_domain else np.full(3, np.nan))
+    offset = x - x.mean(0)
+    if has_domain:
+        np.testing.assert_allclose(np.cov((offset @ machine.host(whitening).T).T, bias=True), np.eye(3), atol=1e-6)

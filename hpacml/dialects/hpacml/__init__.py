@@ -18,7 +18,7 @@ from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp
 from hpacml.dialects.hpacml.clause_attributes import SampleAttr, UnitsAttr
 from hpacml.dialects.hpacml.control import MlOp, YieldOp
 from hpacml.dialects.hpacml.gather_scatter import GatherOp, ScatterOp, TensorOp
-from hpacml.dialects.hpacml.guarding import CountPointsOp
+from hpacml.dialects.hpacml.guarding import CountPointsOp, DomainOp
 from hpacml.dialects.hpacml.networks import ImageLayerOp, LayerOp, NetworkOp
 from hpacml.dialects.hpacml.packing import FusedGatherOp, FusedScatterOp, IndirectOp, PackOp, UnpackOp
 from hpacml.dialects.hpacml.steps import BodyOp, CollectOp, InferOnViewsOp, InferOp, SampleOp
@@ -39,6 +39,7 @@ Hpacml = Dialect(
         SampleOp,
         CollectOp,
         CountPointsOp,
+        DomainOp,
         IndirectOp,
         PackOp,
         UnpackOp,

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from typing import cast
 
-from xdsl.dialects.builtin import IndexType, MemRefType, StringAttr, i8, i64
-from xdsl.ir import SSAValue
-from xdsl.irdl import irdl_op_definition, operand_def, opt_operand_def, prop_def, result_def, traits_def
+from xdsl.dialects.builtin import FloatAttr, IndexType, MemRefType, NoneAttr, StringAttr, f64, i1, i8, i64
+from xdsl.ir import Attribute, SSAValue
+from xdsl.irdl import (
+    AttrSizedOperandSegments,
+    irdl_op_definition,
+    operand_def,
+    opt_operand_def,
+    opt_prop_def,
+    prop_def,
+    result_def,
+    traits_def,
+    var_operand_def,
+)
 from xdsl.utils.exceptions import VerifyException
 
+from hpacml.clauses import POLICIES, is_policy
+from hpacml.dialects.hpacml.control import SOURCE
 from hpacml.dialects.hpacml.effects import READS_AND_WRITES
-from hpacml.dialects.hpacml.texts import TEXT, TextualOperation
+from hpacml.dialects.hpacml.texts import TEXT, Given, TextualOperation
 
 
 @irdl_op_definition
@@ -48,3 +62,73 @@ class CountPointsOp(TextualOperation):
             positions = cast(MemRefType, self.positions.type)
             if positions.get_num_dims() != 1 or positions.element_type != i64:
                 raise VerifyException(f"positions are a memref<?xi64>, and these are a {positions}")
+
+
+@irdl_op_definition
+class DomainOp(TextualOperation):
+    """
+    Fill memory with the domain of the model of a call: where the inputs lie that it was trained with.
+
+    `into` takes for each input `low` and `high`, which have an element for each feature of a point, row-major. Each
+    range is wider by `margin` of its width at both ends. `distance` takes the `mean` of the features of all inputs, one
+    input after the other, and the lower-triangular `whitening`: the distance of a point x is the 2-norm of
+    `whitening @ (x - mean)`. The result is true when the memory is filled. A model that is missing, has no domain or
+    one of other features gives false, if `on_error` says "accurate", or without it the environment: no point is in the
+    ranges then, and each distance is NaN. With "raise" it leaves the function.
+
+    Example:
+    ```mlir
+    %known = hpacml.domain "heat" model "m.pt2" margin 1.000000e-01 into(%low, %high : memref<?xf64>, memref<?xf64>)
+        distance(%mean, %whitening : memref<?xf64>, memref<?x?xf64>)
+    ```
+    """
+
+    name = "hpacml.domain"
+
+    label = prop_def(TEXT)
+    model = opt_prop_def(SOURCE)
+    on_error = opt_prop_def(TEXT)
+    margin = opt_prop_def(FloatAttr.constr(f64))
+    ranges = var_operand_def(MemRefType)
+    distance = var_operand_def(MemRefType)
+    known = result_def(i1)
+
+    traits = traits_def(*READS_AND_WRITES)
+    irdl_options = (AttrSizedOperandSegments(as_property=True),)
+    custom_directives = (Given,)
+    assembly_format = (
+        "$label (`model` custom<Given>($model)^)? (`on_error` custom<Given>($on_error)^)? "
+        "(`margin` custom<Given>($margin)^)? `into` `(` $ranges `:` type($ranges) `)` "
+        "(`distance` `(` $distance^ `:` type($distance) `)`)? attr-dict"
+    )
+
+    def __init__(
+        self,
+        clauses: Mapping[str, Attribute],
+        ranges: Sequence[SSAValue],
+        distance: Sequence[SSAValue] = (),
+        margin: float | None = None,
+    ):
+        properties = {**clauses, "margin": None if margin is None else FloatAttr(margin, f64)}
+        super().__init__(operands=[ranges, distance], properties=properties, result_types=[i1])
+
+    def verify_(self) -> None:
+        margin = 0.0 if self.margin is None else self.margin.value.data
+        if not (math.isfinite(margin) and margin >= 0):
+            raise VerifyException(f"a margin is a part of each range's width, and this is {margin}")
+        if self.on_error is not None and not is_policy(self.on_error.data):
+            raise VerifyException(f"on_error is one of {', '.join(POLICIES)}")
+        if not self.ranges or len(self.ranges) % 2:
+            raise VerifyException(f"each input has a low and a high, and there are {len(self.ranges)} arrays for these")
+        if len(self.distance) not in (0, 2):
+            raise VerifyException(f"a distance takes a mean and a whitening, and has {len(self.distance)} arrays")
+        ranks = [1] * len(self.ranges) + [1, 2][: len(self.distance)]
+        for array, rank in zip((*self.ranges, *self.distance), ranks, strict=True):
+            if not _is_dense(cast(MemRefType, array.type), rank):
+                shape = "x".join(["?"] * rank)
+                raise VerifyException(f"the array is a dense memref<{shape}xf64>, and this is a {array.type}")
+        super().verify_()
+
+
+def _is_dense(array: MemRefType, rank: int) -> bool:
+    return array.element_type == f64 and array.get_num_dims() == rank and array.layout == NoneAttr()

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
-import weakref
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -16,7 +14,7 @@ import torch
 from hpacml import environment
 from hpacml.abi.records import InferSite
 from hpacml.directives.map_texts import Maps
-from hpacml.errors import CompileError, HpacmlError, ModelError, at_place
+from hpacml.errors import CompileError, HpacmlError, at_place
 from hpacml.runtime import checks, differentiation, frame
 from hpacml.runtime.arrays.changes import require_in_place
 from hpacml.runtime.arrays.views import descriptor_bytes
@@ -26,14 +24,14 @@ from hpacml.runtime.gpu.device_call import innermost
 from hpacml.runtime.models import fallback
 from hpacml.runtime.models.engines import Engines
 from hpacml.runtime.models.evaluation import Evaluation
+from hpacml.runtime.models.finding import ModelFinder
 from hpacml.runtime.models.lent import Lent, Loan, copied, meet, tensor_extent
 from hpacml.runtime.models.misfits import REAL, Misfits
-from hpacml.runtime.models.model import Model, load, passed
+from hpacml.runtime.models.model import Model
 from hpacml.runtime.models.on_views import OnViews
 from hpacml.runtime.models.outputs import by_name, fields, in_order, keys_of, names_of_outputs
 from hpacml.runtime.models.traits import is_watched
 from hpacml.runtime.reports import instruments
-from hpacml.runtime.sites import find, why_none
 
 if TYPE_CHECKING:
     from hpacml.runtime.differentiation import Recorder
@@ -57,17 +55,17 @@ KNOWN_MEMORIES = 64
 class _Use:
     """A model that a call on a device has run. A graph of the call is valid as long as it `holds`."""
 
-    inference: Inference
+    finder: ModelFinder
     model: Model
     device: str
     traits: tuple[int, ...] = ()
 
     @property
     def label(self) -> str:
-        return self.inference.label
+        return self.finder.label
 
     def holds(self) -> bool:
-        return self.inference.find_model(self.device) is self.model and self.model.network.addresses() == self.traits
+        return self.finder.find(self.device) is self.model and self.model.network.addresses() == self.traits
 
     def remember(self) -> None:
         self.traits = self.model.network.addresses()
@@ -99,10 +97,9 @@ class Inference:
         self._evaluation = Evaluation(site, self._misfits)
         self._engines = Engines(site.label, site.engine)
         self.on_views = OnViews(partial(self._fitting_model, "cpu"), self._engines)
+        self.finder = ModelFinder(site.label, site.model)
         self._fitting: Fitting | None = None
         """The last model that was found to be trained for the maps of the site."""
-        self._last: tuple[Callable[[], object], Model] | None = None
-        """The last callable that was passed, by a weak reference, and its model."""
 
     def run(self, pointers: int) -> bool:
         """Fill the destinations with what the model makes of the inputs; `pointers` is what `hpacml_infer` gets.
@@ -248,44 +245,14 @@ class Inference:
         anchor = model.network.anchor()
         elsewhere = anchor is not None and anchor.device != inputs[0].device
         call.on_host |= elsewhere or nothing_to_do or not model.replayable or bool(checks.chosen())
-        call.uses.append(_Use(self, model, call.device.name))
-
-    def find_model(self, device: str) -> Model:
-        """Find the model of the current call; one of a file is on `device`. Raises ModelError if there is none."""
-        given = find(self._site.model, environment.SURROGATE_MODEL)
-        if callable(given):
-            return self._passed(given)
-        try:
-            if frame.is_path(given):
-                return load(frame.paths().absolute(given), device)
-        except ModelError as error:
-            raise ModelError(f"in the region '{self._site.label}': {error}") from error.__cause__
-        if given is None:
-            why = why_none(self._site.model, environment.SURROGATE_MODEL)
-            raise ModelError(
-                f"the region '{self._site.label}' has no model: {why}; "
-                "give model('FILE') in its ml directive, or set the variable to a file"
-            )
-        raise ModelError(
-            f"the argument '{self._site.model.argument}' of the region '{self._site.label}' is of type "
-            f"{type(given).__name__}: pass the path of a model, a torch.nn.Module or another callable"
-        )
+        call.uses.append(_Use(self.finder, model, call.device.name))
 
     def _fitting_model(self, device: str) -> Fitting:
-        """Find the model of the current call as `find_model` does. Raises ModelError for one of other maps, too."""
-        model, fitting = self.find_model(device), self._fitting
+        """Find the model of the current call. Raises ModelError for one of other maps, too."""
+        model, fitting = self.finder.find(device), self._fitting
         if fitting is None or fitting.model is not model:
             fitting = self._fitting = self.fit(model)
         return fitting
-
-    def _passed(self, given: Callable[..., object]) -> Model:
-        if (last := self._last) is not None and last[0]() is given:
-            return last[1]
-        model = passed(given)
-        with suppress(TypeError):  # without a hash or a weak reference, the model itself keeps it
-            hash(given)
-            self._last = weakref.ref(given), model
-        return model
 
     def fit(self, model: Model) -> Fitting:
         """See how a model fits.

@@ -156,6 +156,26 @@ func.func @points(%mask: memref<?x?xi8>, %at: memref<?xi64>) -> index {
 
 // -----
 
+// Memory is filled with the domain of a model.
+
+func.func @domain(%low: memref<?xf64>, %high: memref<?xf64>, %mean: memref<?xf64>, %whitening: memref<?x?xf64>) -> i1 {
+  %known = hpacml.domain "heat" model @net on_error "accurate" margin 0.25 into(%low, %high : memref<?xf64>, memref<?xf64>) distance(%mean, %whitening : memref<?xf64>, memref<?x?xf64>)
+  func.return %known : i1
+}
+
+// CHECK:       @hpacml_site_0("{\22kind\22: \22domain\22, \22label\22: \22heat\22, \22model\22: {\22argument\22: \22net\22}, \22inputs\22: 1, \22margin\22: 0.25, \22distance\22: true, \22on_error\22: \22accurate\22}\00")
+// CHECK:       func.func private @hpacml_domain(!llvm.ptr, !llvm.ptr) -> i32
+// CHECK-LABEL: func.func @domain
+// CHECK:         builtin.unrealized_conversion_cast %low
+// CHECK:         builtin.unrealized_conversion_cast %high
+// CHECK:         builtin.unrealized_conversion_cast %mean
+// CHECK:         builtin.unrealized_conversion_cast %whitening
+// CHECK:         [[STATUS:%\d+]] = func.call @hpacml_domain({{%\d+}}, {{%\d+}}) : (!llvm.ptr, !llvm.ptr) -> i32
+// CHECK:         [[KNOWN:%.*]] = arith.cmpi ne, [[STATUS]]
+// CHECK-NEXT:    func.return [[KNOWN]] : i1
+
+// -----
+
 // A doubtful map is judged by the runtime, which gets all its numbers.
 
 func.func @check(%fits: i1, %size: index, %n: index) {

@@ -599,6 +599,69 @@ func.func @f() {
 
 // -----
 
+func.func @f(%a: memref<?xf64>, %b: memref<?x?xf64>, %c: memref<?xf32>) {
+  %known = hpacml.domain "r" into(%a : memref<?xf64>)
+  func.return
+}
+
+// CHECK: Operation does not verify: each input has a low and a high, and there are 1 arrays for these
+
+// -----
+
+func.func @f(%a: memref<?xf64>, %b: memref<?x?xf64>, %c: memref<?xf32>) {
+  %known = hpacml.domain "r" margin -0.5 into(%a, %a : memref<?xf64>, memref<?xf64>)
+  func.return
+}
+
+// CHECK: Operation does not verify: a margin is a part of each range's width, and this is -0.5
+
+// -----
+
+func.func @f(%a: memref<?xf64>, %b: memref<?x?xf64>, %c: memref<?xf32>) {
+  %known = hpacml.domain "r" margin 0x7FF0000000000000 : f64 into(%a, %a : memref<?xf64>, memref<?xf64>)
+  func.return
+}
+
+// CHECK: Operation does not verify: a margin is a part of each range's width, and this is inf
+
+// -----
+
+func.func @f(%a: memref<?xf64>, %b: memref<?x?xf64>, %c: memref<?xf32>) {
+  %known = hpacml.domain "r" on_error "retry" into(%a, %a : memref<?xf64>, memref<?xf64>)
+  func.return
+}
+
+// CHECK: Operation does not verify: on_error is one of raise, accurate
+
+// -----
+
+func.func @f(%a: memref<?xf64>, %b: memref<?x?xf64>, %c: memref<?xf32>) {
+  %known = hpacml.domain "r" into(%a, %a : memref<?xf64>, memref<?xf64>) distance(%a : memref<?xf64>)
+  func.return
+}
+
+// CHECK: Operation does not verify: a distance takes a mean and a whitening, and has 1 arrays
+
+// -----
+
+func.func @f(%a: memref<?xf64>, %b: memref<?x?xf64>, %c: memref<?xf32>) {
+  %known = hpacml.domain "r" into(%a, %c : memref<?xf64>, memref<?xf32>)
+  func.return
+}
+
+// CHECK: Operation does not verify: the array is a dense memref<?xf64>, and this is a memref<?xf32>
+
+// -----
+
+func.func @f(%a: memref<?xf64>, %b: memref<?x?xf64>, %c: memref<?xf32>) {
+  %known = hpacml.domain "r" into(%a, %a : memref<?xf64>, memref<?xf64>) distance(%a, %a : memref<?xf64>, memref<?xf64>)
+  func.return
+}
+
+// CHECK: Operation does not verify: the array is a dense memref<?x?xf64>, and this is a memref<?xf64>
+
+// -----
+
 func.func @f(%mask: memref<9xi1>) {
   %rejected = hpacml.count_points "r" %mask : memref<9xi1>
   func.return

@@ -197,6 +197,16 @@ func.func @points(%mask: memref<?x?xi8>, %at: memref<?xi64>) {
 // CHECK-NEXT:    %rejected = hpacml.count_points "heat" %mask : memref<?x?xi8>
 // CHECK-NEXT:    %some = hpacml.count_points "heat" %mask : memref<?x?xi8> positions %at : memref<?xi64> {note = "kept"}
 
+func.func @domains(%low: memref<?xf64>, %high: memref<5xf64>, %mean: memref<?xf64>, %whitening: memref<?x?xf64>) {
+  %known = hpacml.domain "heat" into(%low, %high : memref<?xf64>, memref<5xf64>)
+  %near = hpacml.domain "heat" model @net on_error "raise" margin 0.5 into(%low, %low : memref<?xf64>, memref<?xf64>) distance(%mean, %whitening : memref<?xf64>, memref<?x?xf64>) {note = "kept"}
+  func.return
+}
+
+// CHECK-LABEL: func.func @domains
+// CHECK-NEXT:    %known = hpacml.domain "heat" into(%low, %high : memref<?xf64>, memref<5xf64>)
+// CHECK-NEXT:    %near = hpacml.domain "heat" model @net on_error "raise" margin 5.000000e-01 into(%low, %low : memref<?xf64>, memref<?xf64>) distance(%mean, %whitening : memref<?xf64>, memref<?x?xf64>) {note = "kept"}
+
 func.func @views(%x: memref<?x5xf32>, %y: memref<?xf64>, %v: memref<?xf32, strided<[5], offset: ?>>, %w: memref<?x4xf32, strided<[5, 1], offset: 1>>,
                  %n: index) {
   hpacml.pack %v into %x at %n features [1] : memref<?xf32, strided<[5], offset: ?>>, memref<?x5xf32>

@@ -1,0 +1,124 @@
+"""The domain of the model of a call, for compiled code that looks which points lie in it."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from hpacml.abi.records import DomainSite
+from hpacml.errors import HpacmlError, ModelError, at_place
+from hpacml.runtime.arrays.views import view_of_descriptor, words_at
+from hpacml.runtime.gpu.device_call import innermost
+from hpacml.runtime.models import fallback
+from hpacml.runtime.models.domain import MOST_WHITENED, listed
+from hpacml.runtime.models.finding import ModelFinder
+from hpacml.runtime.models.model import Model
+
+if TYPE_CHECKING:
+    from hpacml.runtime.gpu.device_call import Call
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+Shapes = Sequence[tuple[int, ...]]
+
+
+class _Known(NamedTuple):
+    """What the memory is filled with for a model."""
+
+    model: Model
+    arrays: list[Array]
+
+
+class DomainOfSite:
+    """Fills memory with the domains of the models of one call site."""
+
+    def __init__(self, site: DomainSite) -> None:
+        self._site = site
+        self._finder = ModelFinder(site.label, site.model)
+        self._ranks = [1, 1] * site.inputs + [1, 2] * site.distance
+        self._pointers = ctypes.c_size_t * len(self._ranks)
+        self._known: _Known | None = None
+
+    def fill(self, tensors: int) -> bool:
+        """Fill dense memory of f64: `low` and `high` of each input, then `mean` and `whitening` if the site has them.
+
+        `tensors` points to pointers to the descriptors. Returns False if there is no domain and the original code is to
+        run; then no point lies in what is filled. Raises ModelError where that is not wanted.
+        """
+        memory = self._pointers.from_address(tensors)[:]
+        call = innermost()
+        try:
+            if call is not None:
+                call.leave_to_host("the domain of a model")
+            model = self._finder.find("cpu" if call is None else call.device.name)
+            arrays = self._fitting(model, self._shapes(memory))
+        except HpacmlError as error:
+            at_place(error, self._site.place)
+            capturing = call is not None and call.capturing
+            if capturing or not fallback.takes_over(self._site.label, self._site.on_error, error):
+                raise
+            _write(self._nowhere(self._shapes(memory)), memory, call)
+            return False
+        _write(arrays, memory, call)
+        return True
+
+    def _fitting(self, model: Model, shapes: Shapes) -> list[Array]:
+        """What to fill in for a model. Raises ModelError for one whose domain has not the shapes of the memory."""
+        known = self._known
+        if known is None or known.model is not model:
+            known = self._known = _Known(model, self._arrays(model))
+        if [each.shape for each in known.arrays] != shapes:
+            raise self._misfit(model, shapes)
+        return known.arrays
+
+    def _shapes(self, memory: Sequence[int]) -> list[tuple[int, ...]]:
+        return [tuple(words_at(at, rank)[3 : 3 + rank]) for at, rank in zip(memory, self._ranks, strict=True)]
+
+    def _arrays(self, model: Model) -> list[Array]:
+        """The numbers of a model's domain. Raises ModelError for one that has none."""
+        domain = model.network.domain
+        if domain is None:
+            raise ModelError(
+                f"guard(range) and guard(distance: ...) of the region '{self._site.label}' need to know where the "
+                f"inputs of its training lie, and the model {model.name} has no domain: train it by hpacml train, or "
+                "write its file by hpacml.save_model(..., domain=inputs)"
+            )
+        ranges = [each for pair in zip(*domain.with_margin(self._site.margin), strict=True) for each in pair]
+        if not self._site.distance:
+            return ranges
+        if domain.mean is None or domain.whitening is None:
+            raise ModelError(
+                f"guard(distance: ...) of the region '{self._site.label}': the domain of the model {model.name} tells "
+                f"no distances, since its inputs have {listed(domain.features)} features, of up to {MOST_WHITENED}, or "
+                "have not the same points: use guard(range)"
+            )
+        return [*ranges, domain.mean, np.ascontiguousarray(domain.whitening)]
+
+    def _misfit(self, model: Model, shapes: Shapes) -> ModelError:
+        domain = model.network.domain
+        features = () if domain is None else domain.features
+        wanted = [shape[0] for shape in shapes[: 2 * self._site.inputs : 2]]
+        return ModelError(
+            f"a point of the region '{self._site.label}' has {listed(wanted)} features in its inputs, and one of the "
+            f"domain of the model {model.name} has {listed(features)}: train it by hpacml train with data of this "
+            "region, or give hpacml.save_model such inputs as domain=..., with maps=... if features do not come last"
+        )
+
+    def _nowhere(self, shapes: Shapes) -> list[Array]:
+        """Numbers by which no point is in a range, and each distance is NaN."""
+        numbers = [np.inf, -np.inf] * self._site.inputs + [np.nan] * (2 * self._site.distance)
+        return [np.full(shape, number) for shape, number in zip(shapes, numbers, strict=True)]
+
+
+def _write(arrays: Sequence[Array], memory: Sequence[int], call: Call | None) -> None:
+    """Copy arrays to where descriptors say, on the host or on the device of a call."""
+    for array, at in zip(arrays, memory, strict=True):
+        if call is None:
+            words = words_at(at, array.ndim)
+            ctypes.memmove(words[1] + 8 * words[2], array.ctypes.data, array.nbytes)
+        else:
+            import torch
+
+            call.device.tensor(view_of_descriptor(at, "f64", array.ndim)).copy_(torch.as_tensor(array))
