@@ -59,6 +59,7 @@ void    hpacml_device_record(const char *site, void **counters, int64_t stages, 
 /* What the functions of built objects call besides, and programs: hpacml_last_error(). */
 
 int32_t hpacml_enter_native(void *code, void *slots, const char *call, const char *const *texts);
+int32_t hpacml_enter_device(void *program, void *slots, const char *call, const char *const *texts, void *stream, const void *arrays, int64_t number);
 int32_t hpacml_refuse_call(int32_t status, const char *text, int64_t given, int64_t wanted);
 const char *hpacml_last_error(void);
 

@@ -106,6 +106,15 @@ class SimulatedDevice:
         finally:
             _current.device = before
 
+    @contextmanager
+    def on(self, stream: int) -> Generator[None]:
+        before, self.stream = self.stream, stream
+        try:
+            with self.active():
+                yield
+        finally:
+            self.stream = before
+
     def resume(self) -> None:
         _current.device = self
 

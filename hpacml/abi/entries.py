@@ -21,19 +21,25 @@ class Status(IntEnum):
     BAD_ARGUMENT = 2
     """An argument does not fit; nothing has run."""
     BAD_PROCESSOR = 3
-    """The library was built for other processors; nothing has run."""
+    """The library was built for other processors, or another GPU; nothing has run."""
     NO_RUNTIME = 4
-    """The runtime cannot be started."""
+    """The runtime cannot be started, or there is no CUDA driver, or no GPU."""
 
 
 ENTRY_SYMBOLS = (
     Symbol("int32_t hpacml_enter_native(void *code, void *slots, const char *call, const char *const *texts)"),
+    Symbol(
+        "int32_t hpacml_enter_device(void *program, void *slots, const char *call, const char *const *texts, "
+        "void *stream, const void *arrays, int64_t number)"
+    ),
     Symbol("int32_t hpacml_refuse_call(int32_t status, const char *text, int64_t given, int64_t wanted)"),
 )
 """`hpacml_enter_native` runs `code(slots)`, where a call of the runtime that fails does not return: the result is then
 the status of that, else OK. `call` is the record of the C function (`CallRecord`), `texts` has the values of the
-arguments that it names. `hpacml_refuse_call` notes a text, with the numbers in the place of `{given}` and `{wanted}`,
-and returns the status. Both set what `hpacml_last_error` returns in this thread."""
+arguments that it names. `hpacml_enter_device` does so on a stream of the GPU that has the arrays: `program` is what
+`hpacml.embedding.device_code` writes, `arrays` points to the address of each, 0 if it is empty, and to its name in
+messages. `hpacml_refuse_call` notes a text, with the numbers in the place of `{given}` and `{wanted}`, and returns the
+status. All set what `hpacml_last_error` returns in this thread."""
 
 TEXT_SYMBOL = Symbol("const char *hpacml_last_error(void)")
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
-from hpacml import environment
+from hpacml.backend import toolkit
 from hpacml.errors import CompileError
 
 _FILE = "libdevice.10.bc"
@@ -29,21 +27,14 @@ def find() -> Path | None:
 
 
 def _places() -> Iterator[Path]:
-    """Yield the folders that may hold it: of the CUDA that the environment names, of Python packages, of the system."""
-    named = (environment.CUDA_HOME, environment.CUDA_PATH, environment.CONDA_PREFIX)
-    for toolkit in filter(None, (*(variable.text() for variable in named), sys.prefix)):
-        yield Path(toolkit, "nvvm", "libdevice")
-    for nvidia in _package("nvidia"):
+    """Yield the folders that may hold it."""
+    for place in toolkit.named():
+        yield place / "nvvm" / "libdevice"
+    for nvidia in toolkit.packaged("nvidia"):
         yield nvidia / "cuda_nvcc" / "nvvm" / "libdevice"
         yield from sorted(nvidia.glob("cu[0-9]*/nvvm/libdevice"), reverse=True)
-    for triton in _package("triton"):
+    for triton in toolkit.packaged("triton"):
         yield triton / "backends" / "nvidia" / "lib"
-    for toolkit in (Path("/usr/local/cuda"), *sorted(Path("/usr/local").glob("cuda-*"), reverse=True)):
-        yield toolkit / "nvvm" / "libdevice"
+    for place in toolkit.of_system():
+        yield place / "nvvm" / "libdevice"
     yield Path("/usr/lib/nvidia-cuda-toolkit/libdevice")
-
-
-def _package(name: str) -> list[Path]:
-    """Return the folders of a package without importing it."""
-    spec = find_spec(name)
-    return [Path(folder) for folder in (spec and spec.submodule_search_locations) or ()]

@@ -5,13 +5,24 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from hpacml.backend.chips import NVIDIA, require_chip
 from hpacml.embedding import processors
 from hpacml.embedding.c_header import header as c_header
 from hpacml.embedding.c_types import KEYWORDS
-from hpacml.embedding.exported import Exported, Lower, for_others, for_python, of_kernel, of_module, require_distinct
+from hpacml.embedding.exported import (
+    Exported,
+    Lower,
+    for_gpus,
+    for_others,
+    for_python,
+    of_kernel,
+    of_module,
+    require_distinct,
+)
 from hpacml.embedding.fortran_module import fortran_module
 from hpacml.embedding.host_library import linker_flags
 from hpacml.embedding.linking import link_library
@@ -24,6 +35,8 @@ if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
+HOST = "cpu"
+
 Source: TypeAlias = "PathLike | ModuleOp | Kernel[..., object] | Iterable[Kernel[..., object]]"
 
 
@@ -34,6 +47,7 @@ def build(
     header: PathLike | None = None,
     fortran: PathLike | None = None,
     cpu: str | None = None,
+    target: str = HOST,
     standalone: PathLike | None = None,
     plain: bool = False,
 ) -> None:
@@ -43,7 +57,8 @@ def build(
     which all functions are that have a body and are not private; or a kernel or several. `output` is an object
     (`heat.o`) or a shared library (`libheat.so`), for which the machine must have a C compiler; `header` and
     `fortran` are the files of the C declarations and of the Fortran module that are written, too. `cpu` is the kind of
-    processors: "x86-64", "x86-64-v2", "x86-64-v3" (the default), "x86-64-v4", or "native" for this one.
+    processors: "x86-64", "x86-64-v2", "x86-64-v3" (the default), "x86-64-v4", or "native" for this one. `target` is
+    "cpu", or a GPU of NVIDIA, such as "sm_90": functions then take arrays in its memory, and a stream.
 
     `standalone` is a model that is compiled in: then the library needs neither Python nor libhpacml. Its regions have
     that model or name none; they infer, or run their original code, and collect nothing. An object that is `plain` is
@@ -53,22 +68,41 @@ def build(
     none, or of other regions, and `HpacmlError` for files.
     """
     chosen = cpu or processors.default_name()
+    chip = _chip(target, plain, standalone is not None)
     if plain and (standalone is not None or Path(output).suffix != ".o"):
         raise CompileError("plain code is an object (.o), to link with a runtime, and has no model compiled in")
     if standalone is None:
-        functions = exported_of(source, for_others if plain else for_python)
+        lower = for_others if plain else for_python if chip is None else for_gpus
+        functions = [replace(function, chip=chip) for function in exported_of(source, lower)]
         code = object_code(functions, chosen)
     else:
         functions, code = _alone(source, chosen, os.fspath(standalone))
     output = Path(output)
+    built_for = chosen if chip is None else f"{chip} and {chosen}"
+    starts = standalone is None and not plain
     if header is not None:
-        _write(Path(header), c_header(functions, Path(header).name, chosen).encode())
+        _write(Path(header), c_header(functions, Path(header).name, built_for).encode())
     if fortran is not None:
-        _write(Path(fortran), fortran_module(functions, Path(fortran).name, chosen).encode())
+        _write(Path(fortran), fortran_module(functions, Path(fortran).name, built_for, starts).encode())
     if output.suffix == ".o":
         _write(output, code)
     else:
         link_library(code, output, linker_flags() if standalone is None else ["-Wl,-z,defs"])
+
+
+def _chip(target: str, plain: bool, standalone: bool) -> str | None:
+    """The GPU of a target, None for the host. Raises `CompileError` for what is not built for GPUs."""
+    if target == HOST:
+        return None
+    require_chip(NVIDIA, target)
+    if plain:
+        raise CompileError(f"plain code is for runtimes of others, which have no GPU: build it without {target}")
+    if standalone:
+        raise CompileError(
+            f"a network is compiled in for the host alone, and {target} is a GPU: build it without a model, which then "
+            "runs by Torch on the GPU, or without the target"
+        )
+    return target
 
 
 def _alone(source: Source, cpu: str, model: str) -> tuple[list[Exported], bytes]:

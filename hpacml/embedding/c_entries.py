@@ -9,6 +9,7 @@ from hpacml.abi.symbols import SYMBOLS, VALUES, VERSION
 from hpacml.backend.trampolines import is_number, structure
 from hpacml.embedding import processors
 from hpacml.embedding.c_types import CArray, CNumber, CText, Prototype, c_prototype
+from hpacml.embedding.constants import global_text
 from hpacml.embedding.exported import Exported, Version
 from hpacml.frontend.python.size_rules import size_rules
 from hpacml.frontend.python.types import ScalarType
@@ -24,25 +25,22 @@ def entries(
     """LLVM IR of the C functions by their symbols. `codes` has the symbols of the code of each, one for a version.
 
     A function takes for an array its address, the address of its sizes, and that of its strides, in elements, or null
-    for C order without gaps; numbers; addresses of texts or null; at last addresses of results. It returns a `Status`.
-    The module needs `processors.check` beside it.
+    for C order without gaps; numbers; addresses of texts or null; addresses of results; at last, if it is for a GPU,
+    the stream. It returns a `Status`. The module needs `processors.check` beside it. The code of functions for GPUs is
+    what `device_code` makes.
     """
-    names = sorted({code for each in codes.values() for code in each})
+    names = [(code, functions[symbol].chip) for symbol, each in codes.items() for code in each]
     lines = [
         *(symbol.declaration for symbol in (*ENTRY_SYMBOLS, SYMBOLS["hpacml_abi_version"])),
         f"declare {_PRODUCT} @{_MULTIPLY}(i64, i64)",
-        *(f'declare void @"{name}"(ptr)' for name in names),
+        *(
+            f'declare void @"{name}"(ptr)' if chip is None else f'@"{name}" = external hidden global ptr'
+            for name, chip in names
+        ),
     ]
     for symbol, exported in functions.items():
         lines += _Entry(symbol, exported, codes[symbol], built_for, takes_texts).lines()
     return "\n".join([*lines, ""])
-
-
-def global_text(name: str, text: str) -> str:
-    """LLVM IR of a constant with a text and NUL."""
-    data = text.encode() + b"\0"
-    written = "".join(chr(byte) if 32 <= byte < 127 and byte not in b'"\\' else f"\\{byte:02X}" for byte in data)
-    return f'@"{name}" = internal constant [{len(data)} x i8] c"{written}"'
 
 
 class _Entry:
@@ -86,7 +84,8 @@ class _Entry:
                     found.append((each.name, _passed(type)))
                 case CText():
                     found.append((each.name, "ptr"))
-        return found + [(each.name, "ptr") for each in self._prototype.results]
+        found += [(each.name, "ptr") for each in self._prototype.results]
+        return found if self._prototype.stream is None else [*found, (self._prototype.stream, "ptr")]
 
     # -- instructions ----------------------------------------------------------------------------
 
@@ -295,8 +294,24 @@ class _Entry:
         for n, each in enumerate(texts):
             place = self._let(f"getelementptr ptr, ptr {given}, i64 {n}")
             self._body.append(f"store ptr %{each.name}, ptr {place}")
-        record = self._text(self._record())
-        return self._let(f"call i32 @hpacml_enter_native(ptr {code}, ptr {slots}, ptr {record}, ptr {given})")
+        begin = f"ptr {code}, ptr {slots}, ptr {self._text(self._record())}, ptr {given}"
+        if self._prototype.stream is None:
+            return self._let(f"call i32 @hpacml_enter_native({begin})")
+        arrays, number = self._places(), len(self._prototype.arrays)
+        on = f"ptr %{self._prototype.stream}, ptr {arrays}, i64 {number}"
+        return self._let(f"call i32 @hpacml_enter_device({begin}, {on})")
+
+    def _places(self) -> str:
+        """The addresses of arrays, 0 for those without elements, each with the array's name in messages."""
+        places = self._let(f"alloca [{max(1, len(self._prototype.arrays))} x {{ i64, ptr }}], align 16")
+        for n, (array, count) in enumerate(zip(self._prototype.arrays, self._counts, strict=True)):
+            what = self._text(f"argument '{array.parameter.name}' of {self._exported.name}()")
+            address, empty = self._let(f"ptrtoint ptr %{array.name} to i64"), self._let(f"icmp eq i64 {count}, 0")
+            place = self._let(f"getelementptr {{ i64, ptr }}, ptr {places}, i64 {n}")
+            named = self._let(f"getelementptr ptr, ptr {place}, i64 1")
+            self._body.append(f"store i64 {self._let(f'select i1 {empty}, i64 0, i64 {address}')}, ptr {place}")
+            self._body.append(f"store ptr {what}, ptr {named}")
+        return places
 
     def _record(self) -> str:
         exported = self._exported

@@ -15,7 +15,7 @@ _HEAD = """/* {file}: functions that hpacml has compiled{built_for}. Made by `hp
  * A function returns 0, or another status: then hpacml_last_error() tells what is wrong, in English, until this
  * thread's next call. An array is passed as a pointer to its first element, its sizes, and its strides, which count
  * elements and may be NULL for an array in C order without gaps. Results are written only with status 0.
- *
+ *{on_gpus}
 {statuses}
  */
 #ifndef {guard}
@@ -45,9 +45,16 @@ _TAIL = """
 def header(functions: Sequence[Exported], file: str, built_for: str) -> str:
     """The text of the header `file` for functions that were built for a kind of machine."""
     guard = "HPACML_BUILT_" + re.sub(r"\W", "_", file, flags=re.ASCII).upper()
-    statuses = "\n".join(f" *   {status.value}  {_MEANINGS[status]}" for status in Status)
+    on_gpus = any(function.chip is not None for function in functions)
+    meanings = _MEANINGS | (_MEANINGS_ON_GPUS if on_gpus else {})
+    statuses = "\n".join(f" *   {status.value}  {meanings[status]}" for status in Status)
     text = _HEAD.format(
-        file=file, built_for=f" for {built_for}", statuses=statuses, guard=guard, error=TEXT_SYMBOL.prototype
+        file=file,
+        built_for=f" for {built_for}",
+        statuses=statuses,
+        on_gpus=_ON_GPUS if on_gpus else "",
+        guard=guard,
+        error=TEXT_SYMBOL.prototype,
     )
     return text + "".join("\n" + "\n".join(_declaration(function)) + "\n" for function in functions) + _TAIL
 
@@ -59,6 +66,18 @@ _MEANINGS = {
     Status.BAD_PROCESSOR: "the code is for processors with more instructions; nothing has run",
     Status.NO_RUNTIME: "the runtime cannot be started",
 }
+
+
+_MEANINGS_ON_GPUS = {
+    Status.BAD_PROCESSOR: "the code is for another kind of GPU, or of processor; nothing has run",
+    Status.NO_RUNTIME: "there is no CUDA driver or no GPU, or the runtime cannot be started",
+}
+
+_ON_GPUS = """
+ * Arrays are in memory of a GPU (cudaMalloc, cuMemAlloc, managed memory), all of one; sizes, strides, texts and results
+ * are in that of the host. The work is put on `stream`, a cudaStream_t or CUstream, NULL for the default one, and the
+ * function returns before it is done: what goes wrong on the GPU is told by a later call.
+ *"""
 
 
 def declared(parameter: CParameter, result: bool = False) -> list[str]:
@@ -92,6 +111,7 @@ def _declaration(function: Exported) -> Iterator[str]:
     yield " */"
     given = [text for each in prototype.parameters for text in declared(each)]
     given += [text for each in prototype.results for text in declared(each, result=True)]
+    given += [] if prototype.stream is None else [f"void *{prototype.stream}"]
     start = f"int32_t {function.name}("
     yield start + f",\n{' ' * len(start)}".join(given or ["void"]) + ");"
 

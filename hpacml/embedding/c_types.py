@@ -84,6 +84,8 @@ class Prototype:
         self.results = [
             CNumber(type, self.unique(f"result{k}" if several else "result")) for k, type in enumerate(exported.results)
         ]
+        self.stream = None if exported.chip is None else self.unique("stream")
+        """The name of the last parameter of a function for a GPU: the stream that it runs on."""
 
     @cached_property
     def arrays(self) -> list[CArray]:

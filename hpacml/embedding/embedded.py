@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpacml.abi.entries import CallRecord
 from hpacml.abi.symbols import PYTHON_HALVES
@@ -23,6 +23,9 @@ from hpacml.runtime.callbacks import make_callbacks, pending
 from hpacml.runtime.databases.origins import Origin, Source
 from hpacml.runtime.databases.writer import flush
 from hpacml.runtime.frame import Frame, Paths
+
+if TYPE_CHECKING:
+    from hpacml.embedding.embedded_calls import CallOfC
 
 
 class Table(ctypes.Structure):
@@ -35,13 +38,20 @@ class Table(ctypes.Structure):
         ("end", ctypes.c_void_p),
         ("current", ctypes.c_void_p),
         ("at_exit", ctypes.c_void_p),
+        ("begin_on_gpu", ctypes.c_void_p),
+        ("end_on_gpu", ctypes.c_void_p),
     ]
 
 
 class _Call(ctypes.Structure):
     """A call of a C function."""
 
-    _fields_ = [("record", ctypes.c_char_p), ("texts", ctypes.POINTER(ctypes.c_char_p))]
+    _fields_ = [
+        ("record", ctypes.c_char_p),
+        ("texts", ctypes.POINTER(ctypes.c_char_p)),
+        ("outer", ctypes.c_void_p),
+        ("gpu", ctypes.c_void_p),
+    ]
 
 
 _kept: list[Any] = []
@@ -61,8 +71,11 @@ def start(address: int) -> None:
     flushing, ending = ctypes.CFUNCTYPE(ctypes.c_int)(_flush), ctypes.CFUNCTYPE(None)(_end)
     for k, name in enumerate(PYTHON_HALVES):
         table.halves[k] = _address(callbacks[f"hpacml_py_{name}"])
+    beginning = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(around.begin_on_gpu)
+    closing = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(around.end_on_gpu)
     table.take_error, table.flush, table.end = map(_address, (take_error, flushing, ending))
-    _kept.append((callbacks, take_error, flushing, ending, around))
+    table.begin_on_gpu, table.end_on_gpu = map(_address, (beginning, closing))
+    _kept.append((callbacks, take_error, flushing, ending, beginning, closing, around))
     around.note_modules()
 
 
@@ -77,13 +90,37 @@ class _Around:
         self._current, self._ends = current, ends
         self._modules = 0
         self._functions: dict[tuple[int, bytes], tuple[CallRecord, Paths]] = {}
+        self._on_gpus: dict[int, CallOfC] = {}
+        """The calls on GPUs that have asked something, by the addresses of what libhpacml knows of each."""
 
     @contextmanager
     def call(self) -> Generator[None]:
-        """Have the frame of the C function's call as the innermost one."""
-        with self._frame():
-            yield
+        """Have the frame of the C function's call as the innermost one, and its stream as Torch's current one."""
+        frame, gpu = self._frame()
+        if gpu is None:
+            with frame:
+                yield
+        else:
+            with gpu.device.on(gpu.stream), frame.on(gpu):
+                yield
         self.note_modules()
+
+    def begin_on_gpu(self, address: int) -> int:
+        """Set up a call on a GPU. Returns 1, or 0 where that is an error, which is pending then."""
+        try:
+            from hpacml.embedding.embedded_calls import begun
+
+            gpu = _Call.from_address(address).gpu
+            self._on_gpus[gpu] = begun(gpu)
+        except BaseException as error:
+            pending.errors.append(error)
+            return 0
+        self.note_modules()
+        return 1
+
+    def end_on_gpu(self, address: int) -> None:
+        """Forget a call on a GPU that was set up."""
+        self._on_gpus.pop(_Call.from_address(address).gpu).close()
 
     def note_modules(self) -> None:
         """Have collections written before what new modules do at the end: HDF5 ends itself when the program does."""
@@ -91,14 +128,15 @@ class _Around:
             self._modules = len(sys.modules)
             self._ends()
 
-    def _frame(self) -> Frame:
+    def _frame(self) -> tuple[Frame, CallOfC | None]:
         address = self._current()
         if not address:
-            return Frame()
+            return Frame(), None
         call = _Call.from_address(address)
         record, paths = self._function(address, call.record)
         given = {name: _text(call.texts[k]) for k, name in enumerate(record.texts)}
-        return Frame({**record.constants, **given}, paths=paths)
+        gpu = self._on_gpus.get(call.gpu)
+        return Frame({**record.constants, **given}, paths=paths), gpu
 
     def _function(self, address: int, text: bytes) -> tuple[CallRecord, Paths]:
         key = ctypes.c_size_t.from_address(address).value, text

@@ -35,6 +35,11 @@ def for_python(make: Callable[[], ModuleOp], name: str, paths: Mapping[str, str]
     return lower(make, name, False, False)
 
 
+def for_gpus(make: Callable[[], ModuleOp], name: str, paths: Mapping[str, str]) -> Lowered:
+    """Lower a function for a GPU, whose regions ask Python."""
+    return lower(make, name, False, True)
+
+
 def for_others(make: Callable[[], ModuleOp], name: str, paths: Mapping[str, str]) -> Lowered:
     """Lower a function for the runtime of somebody else."""
     return lower_by(lambda module: run_passes(module, plain=True, stream=caches.beyond()), make, name)
@@ -65,6 +70,8 @@ class Exported:
     """The functions whose regions collect, by their labels."""
     constants: Mapping[str, str]
     """The paths that its regions use beside its arguments, by the names that sites have for them."""
+    chip: str | None = None
+    """The GPU that has its arrays and runs it; None for the host."""
 
     @property
     def arrays(self) -> list[ArrayParameter]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from hpacml.abi.entries import Status
 from hpacml.embedding.c_header import shape_text
 from hpacml.embedding.c_types import CArray, CNumber, CParameter, CText, Prototype, c_type
 from hpacml.embedding.exported import Exported
@@ -16,7 +17,8 @@ _LONGEST = 48
 
 _USED = """
 c_bool c_char c_double c_f_pointer c_float c_int16_t c_int32_t c_int64_t c_int8_t c_intptr_t c_loc c_null_char
-c_null_ptr c_ptr c_size_t hpacml_error hpacml_start hpacml_stop logical mod odd present shape size status storage_size
+c_null_ptr c_ptr c_size_t hpacml_error hpacml_start hpacml_stop logical mod odd present refused_by_hpacml shape size
+status storage_size
 stride_of transfer trim
 """
 _TAKEN = frozenset(_USED.split())
@@ -25,7 +27,7 @@ _TAKEN = frozenset(_USED.split())
 _HEAD = """! {file}: functions that hpacml has compiled for {built_for}. Made by `hpacml build`.
 !
 ! A function returns 0, or another status: then hpacml_error() tells what is wrong. Arrays are passed as they are: any
-! section, also one that is not contiguous. a(i, j) is a[i - 1, j - 1] of the program in Python.
+! section, also one that is not contiguous. a(i, j) is a[i - 1, j - 1] of the program in Python.{on_gpus}
 module {module}
   use, intrinsic :: iso_c_binding
   implicit none
@@ -33,8 +35,17 @@ module {module}
   public :: {public}
 
   interface
+"""
+
+_ON_GPUS = """
+!
+! Arrays are in memory of a GPU, as in a region host_data of OpenACC or use_device_addr of OpenMP, or by c_f_pointer of
+! an address that cudaMalloc gives. The work is put on `stream`, by default CUDA's default stream, and functions return
+! before it is done."""
+
+_OF_LIBHPACML = """\
     ! Start the runtime, which the first call that needs it does, too; write what has been collected. Both return 0, or
-    ! another status, and are there in programs that link libhpacml.
+    ! another status.
     integer(c_int32_t) function hpacml_start() bind(C, name="hpacml_start")
       import :: c_int32_t
     end function
@@ -43,6 +54,19 @@ module {module}
       import :: c_int32_t
     end function
 
+"""
+
+_REFUSING = """\
+    integer(c_int32_t) function refused_by_hpacml(status, text, given, wanted) bind(C, name="hpacml_refuse_call")
+      import :: c_char, c_int32_t, c_int64_t
+      integer(c_int32_t), value :: status
+      character(kind=c_char), intent(in) :: text(*)
+      integer(c_int64_t), value :: given, wanted
+    end function
+
+"""
+
+_LAST_ERROR = """\
     type(c_ptr) function last_error_of_hpacml() bind(C, name="hpacml_last_error")
       import :: c_ptr
     end function
@@ -91,8 +115,8 @@ contains
 """
 
 
-def fortran_module(functions: Sequence[Exported], file: str, built_for: str) -> str:
-    """The text of the file for functions that were built for a kind of machine.
+def fortran_module(functions: Sequence[Exported], file: str, built_for: str, starts: bool = True) -> str:
+    """The text of the file for functions that were built for a kind of machine, perhaps with a runtime that `starts`.
 
     The module's name is `hpacml_` and that of the file. Raises `CompileError` for names that Fortran does not take.
     """
@@ -100,9 +124,13 @@ def fortran_module(functions: Sequence[Exported], file: str, built_for: str) -> 
     if not re.fullmatch(r"[A-Za-z]\w{,62}", module, re.ASCII):
         raise CompileError(f"'{module}' is no name of a Fortran module: give the file another name")
     _require_names([function.name for function in functions], module)
-    public = ", ".join(["hpacml_error", "hpacml_start", "hpacml_stop", *(function.name for function in functions)])
+    on_gpus = any(function.chip is not None for function in functions)
+    of_runtime = ["hpacml_error", *(["hpacml_start", "hpacml_stop"] if starts else [])]
+    public = ", ".join([*of_runtime, *(function.name for function in functions)])
     public = re.sub(r"(.{60,100}?, )", r"\1&\n            ", public)
-    text = _HEAD.format(file=file, built_for=built_for, module=module, public=public)
+    on = _ON_GPUS if on_gpus else ""
+    text = _HEAD.format(file=file, built_for=built_for, module=module, public=public, on_gpus=on)
+    text += (_OF_LIBHPACML if starts else "") + (_REFUSING if on_gpus else "") + _LAST_ERROR
     wrappers = [_Wrapper(function) for function in functions]
     lines = [line for each in wrappers for line in ("", *each.interface())]
     text += "".join(f"    {line}\n" if line else "\n" for line in lines) + _HELPERS
@@ -138,12 +166,15 @@ class _Wrapper:
         """The names of the variables with the addresses of arrays and the texts."""
         self._copies = {each.name: self._prototype.unique(f"{each.name}_copy") for each in self._prototype.arrays}
         """The names of copies of arrays."""
+        self._stream = None if self._prototype.stream is None else self._prototype.unique("stream_or_null")
+        """The name of the variable with the stream."""
         self._c_name = f"{exported.name}_of_c"
 
     @property
     def _arguments(self) -> list[str]:
         prototype = self._prototype
-        return [each.name for each in (*prototype.parameters, *prototype.results)]
+        names = [each.name for each in (*prototype.parameters, *prototype.results)]
+        return names if prototype.stream is None else [*names, prototype.stream]
 
     def interface(self) -> Iterator[str]:
         """The interface of the C function."""
@@ -164,6 +195,9 @@ class _Wrapper:
         for each in self._prototype.results:
             names.append(each.name)
             declared.append(f"{_type(each.type)}, intent(out) :: {each.name}")
+        if self._prototype.stream is not None:
+            names.append(self._prototype.stream)
+            declared.append(f"type(c_ptr), value :: {self._prototype.stream}")
         name = self._exported.name
         yield from _call(f"integer(c_int32_t) function {self._c_name}", names, f' bind(C, name="{name}")')
         yield "  import"
@@ -178,6 +212,9 @@ class _Wrapper:
         yield from _call(f"{recursive}integer(c_int32_t) function {name}", self._arguments, " result(status)")
         yield from (f"  {line}" for each in prototype.parameters for line in self._declared(each))
         yield from (f"  {_plain_type(each.type)}, intent(out) :: {each.name}" for each in prototype.results)
+        if prototype.stream is not None:
+            yield f"  type(c_ptr), intent(in), optional :: {prototype.stream}"
+            yield f"  type(c_ptr) :: {self._stream}"
         yield from (f"  {line}" for each in prototype.parameters for line in self._variables(each))
         logicals = [each for each in prototype.results if each.type.kind == "b"]
         yield from (f"  logical(c_bool) :: {self._logical(each)}" for each in logicals)
@@ -185,8 +222,11 @@ class _Wrapper:
             yield "  logical :: odd"
             yield "  odd = .false."
         yield from (f"  {line}" for each in prototype.parameters for line in self._prepared(each))
+        if prototype.stream is not None:
+            yield f"  {self._stream} = c_null_ptr"
+            yield f"  if (present({prototype.stream})) {self._stream} = {prototype.stream}"
         if prototype.arrays:
-            yield from map("  {}".format, self._copied())
+            yield from map("  {}".format, self._copied() if prototype.stream is None else self._refused())
         yield from (f"  {line}" for line in _call(f"status = {self._c_name}", self._passed(), ""))
         yield from (f"  if (status == 0) {each.name} = {self._logical(each)}" for each in logicals)
         yield "end function"
@@ -260,6 +300,16 @@ class _Wrapper:
         yield "  return"
         yield "end if"
 
+    def _refused(self) -> Iterator[str]:
+        """The status for arrays whose elements no strides tell, which nobody copies on a GPU."""
+        text = "a component of a derived type is passed to {} whose bytes are no multiple of an element''s"
+        yield "if (odd) then"
+        yield f"  status = refused_by_hpacml({Status.BAD_ARGUMENT:d}_c_int32_t, &"
+        yield f"    '{text.format(self._exported.name + '()')}' // &"
+        yield "    c_null_char, 0_c_int64_t, 0_c_int64_t)"
+        yield "  return"
+        yield "end if"
+
     def _passed(self) -> list[str]:
         passed: list[str] = []
         for each in self._prototype.parameters:
@@ -270,9 +320,8 @@ class _Wrapper:
                     passed.append(f"logical({name}, c_bool)" if type.kind == "b" else name)
                 case CText(name=name):
                     passed.append(f"address_of_hpacml({self._places[name]})")
-        return passed + [
-            self._logical(each) if each.type.kind == "b" else each.name for each in self._prototype.results
-        ]
+        passed += [self._logical(each) if each.type.kind == "b" else each.name for each in self._prototype.results]
+        return passed if self._stream is None else [*passed, self._stream]
 
 
 def _call(start: str, names: Sequence[str], end: str) -> Iterator[str]:

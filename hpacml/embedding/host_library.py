@@ -16,7 +16,7 @@ from pathlib import Path
 import platformdirs
 
 from hpacml.abi.header import header
-from hpacml.abi.symbols import PYTHON_HALVES, VERSION
+from hpacml.abi.symbols import PYTHON_HALVES, VERSION, WITHOUT_FRAME
 from hpacml.backend.llvm import Part, emit_parts
 from hpacml.embedding import processors
 from hpacml.embedding.linking import run_compiler
@@ -90,7 +90,7 @@ def _make(folder: Path, sources: dict[str, str], target: Path) -> None:
         [
             *("-std=gnu11", "-O2", "-fPIC", "-fvisibility=hidden", "-shared", "-Wl,-soname,libhpacml.so"),
             *("-Wl,-Bsymbolic-functions", "-o", str(folder / "lib" / "libhpacml.so")),
-            *(str(folder / "src" / name) for name in ("libhpacml.c", "shim.o")),
+            *(str(folder / "src" / name) for name in ("libhpacml.c", "gpu.c", "shim.o")),
             *("-lpthread", "-ldl", "-lm"),
         ],
         "make libhpacml",
@@ -112,13 +112,13 @@ def _make(folder: Path, sources: dict[str, str], target: Path) -> None:
 def _sources() -> dict[str, str]:
     """The files from which everything is made, by name."""
     here = resources.files("hpacml.embedding")
-    names = "hpacml.h", "libhpacml.c", "hpacml.pc", "hpacml-config.cmake"
+    names = "hpacml.h", "libhpacml.h", "libhpacml.c", "gpu.c", "hpacml.pc", "hpacml-config.cmake"
     texts = {name: (here / name).read_text(encoding="utf-8") for name in names}
     return {
         **texts,
         "hpacml_abi.h": header(),
         "settings.h": _settings(),
-        "halves.h": "\n".join(map(_half, PYTHON_HALVES, range(99))),
+        "halves.h": "\n".join(_half(name, k) for k, name in enumerate(PYTHON_HALVES) if name not in _NATIVE),
     }
 
 
@@ -162,15 +162,20 @@ def _libpython() -> Path:
     )
 
 
+_NATIVE = frozenset({"launch", "device_alloc", "device_free"})
+"""The halves that gpu.c has in place of Python."""
+
+
 def _half(name: str, number: int) -> str:
     """The C function of a Python half, which asks Python."""
     half = PYTHON_HALVES[name]
+    needs_gpu = int(name != "no_memory" and f"hpacml_{name}" not in WITHOUT_FRAME)
     given = [each.strip() for each in half.prototype.partition("(")[2].removesuffix(")").split(",")]
     types = ", ".join(given)
     names = ", ".join(half.parameters)
     return (
         f"int32_t hpacml_py_{name}({types}) {{\n"
-        f"    int32_t (*function)({types}) = half({number});\n"
+        f"    int32_t (*function)({types}) = half({number}, {needs_gpu});\n"
         f"    return function == NULL ? 0 : function({names});\n"
         "}"
     )

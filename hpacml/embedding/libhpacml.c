@@ -1,7 +1,8 @@
 /* libhpacml: what C functions of built libraries call. Python is started when something first needs it.
  *
  * This file is compiled with functions that hpacml.embedding.host_library writes, which hand over to Python, and
- * linked with hpacml's native runtime (hpacml/runtime/shim.ll). Nothing of Python is needed to compile it.
+ * linked with hpacml's native runtime (hpacml/runtime/shim.ll) and with gpu.c. Nothing of Python is needed to compile
+ * it.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -14,23 +15,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "hpacml.h"
+#include "libhpacml.h"
 #include "settings.h"
-
-#define EXPORT __attribute__((visibility("default")))
 
 /* Of the native runtime. */
 int32_t hpacml_init(void);
-int32_t hpacml_enter(void *code, void *slots);
+int32_t hpacml_enter_on(void *code, void *slots, void *words);
 void hpacml_use_openmp(void *parallel, void *inside, void *most, void *number);
 
 /* What hpacml.embedding.embedded fills; its structure `Table` is the same. */
-struct call {
-    const char *record;
-    const char *const *texts;
-    struct call *outer;
-};
-
 static struct {
     void *halves[HPACML_HALVES];              /* the Python functions behind symbols, in the order of the table */
     void (*take_error)(char *text, int64_t size); /* what the last failed call of this thread has raised */
@@ -38,21 +31,27 @@ static struct {
     void (*end)(void);                        /* what Python does at the end of a program */
     void *(*current)(void);                   /* the innermost call of this thread */
     int (*at_exit)(void);                     /* have `end` called before what was registered until now */
+    int32_t (*begin_on_gpu)(struct call *);   /* 1, or 0 for an error that `take_error` tells */
+    void (*end_on_gpu)(struct call *);
 } table;
 
 /* -- messages ------------------------------------------------------------------------------------------------------ */
 
 /* Libraries that stand alone have one of this name and size: those of a program, and this one, share it. */
 EXPORT __attribute__((weak)) _Thread_local char hpacml_message[8192];
-static _Thread_local int told; /* whether the message is that of the call under way */
+static _Thread_local int32_t told; /* the status of the call under way, if the message is its */
 
-static void tell(const char *format, ...) {
+void hpacml_tell(int32_t status, const char *format, ...) {
     va_list given;
     va_start(given, format);
     vsnprintf(hpacml_message, sizeof hpacml_message, format, given);
     va_end(given);
-    told = 1;
+    told = status;
 }
+
+int32_t hpacml_told(void) { return told; }
+
+#define tell(...) hpacml_tell(HPACML_NO_RUNTIME, __VA_ARGS__)
 
 EXPORT const char *hpacml_last_error(void) { return hpacml_message; }
 
@@ -136,9 +135,9 @@ static const struct {
 
 static pthread_mutex_t starting = PTHREAD_MUTEX_INITIALIZER;
 static int running; /* 1: Python is there and `table` is filled */
-static _Thread_local struct call *current;
+_Thread_local struct call *hpacml_current;
 
-static void *current_call(void) { return current; }
+static void *current_call(void) { return hpacml_current; }
 
 /* The process's own Python, if it is one, else the library of the Python that hpacml is installed for. */
 static int find_python(void) {
@@ -256,8 +255,22 @@ static int start(void) {
     return 1;
 }
 
-/* The Python function behind a symbol; NULL if there is none, as after an error of the start. */
-static void *half(int number) { return start() ? table.halves[number] : NULL; }
+/* Tell Python of a call on a GPU, of which it sets up its own. */
+static int begin_on_gpu(struct call *call) {
+    if (call == NULL || call->gpu == NULL || call->gpu->begun) return 1;
+    call->gpu->begun = table.begin_on_gpu(call) == 1;
+    return call->gpu->begun;
+}
+
+void hpacml_end_on_gpu(struct call *call) {
+    if (call->gpu->begun && python.is_initialized()) table.end_on_gpu(call);
+}
+
+/* The Python function behind a symbol, which may need the GPU; NULL if there is none, as after an error of the start. */
+static void *half(int number, int needs_gpu) {
+    if (!start() || (needs_gpu && !begin_on_gpu(hpacml_current))) return NULL;
+    return table.halves[number];
+}
 
 EXPORT int32_t hpacml_start(void) {
     hpacml_message[0] = '\0';
@@ -294,28 +307,37 @@ static void prepare(void) {
     if (ready) find_openmp();
 }
 
-EXPORT int32_t hpacml_enter_native(void *code, void *slots, const char *record, const char *const *texts) {
+int32_t hpacml_begin(void) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    struct call here = {record, texts, current};
     pthread_once(&once, prepare);
     told = 0;
     hpacml_message[0] = '\0';
-    if (!ready) {
-        tell("this process has no thread-specific key left");
-        return HPACML_NO_RUNTIME;
-    }
-    current = &here;
-    int32_t status = hpacml_enter(code, slots);
-    current = here.outer;
+    if (ready) return HPACML_OK;
+    tell("this process has no thread-specific key left");
+    return HPACML_NO_RUNTIME;
+}
+
+int32_t hpacml_run(struct call *call, void *code, void *slots, void *words) {
+    call->outer = hpacml_current;
+    hpacml_current = call;
+    int32_t status = hpacml_enter_on(code, slots, words);
+    hpacml_current = call->outer;
     if (status == 0) return HPACML_OK;
-    if (told) return running ? HPACML_FAILED : HPACML_NO_RUNTIME;
+    if (told) return told;
     if (status == 3)
-        tell("the stack of this thread has less than 32 KiB left, or 64 in another call: start it with a larger one");
+        hpacml_tell(HPACML_FAILED, "the stack of this thread has less than 32 KiB left, or 64 in another call: start it "
+                                   "with a larger one");
     else if (running)
         table.take_error(hpacml_message, sizeof hpacml_message);
     else
-        tell("the call has failed, and no reason is known");
+        hpacml_tell(HPACML_FAILED, "the call has failed, and no reason is known");
     return HPACML_FAILED;
+}
+
+EXPORT int32_t hpacml_enter_native(void *code, void *slots, const char *record, const char *const *texts) {
+    struct call here = {record, texts, NULL, NULL};
+    int32_t status = hpacml_begin();
+    return status == HPACML_OK ? hpacml_run(&here, code, slots, NULL) : status;
 }
 
 #include "halves.h"

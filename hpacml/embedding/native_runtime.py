@@ -6,7 +6,7 @@ from importlib import resources
 
 from hpacml.backend.llvm import Part
 from hpacml.embedding import processors
-from hpacml.embedding.c_entries import global_text
+from hpacml.embedding.constants import global_text
 from hpacml.runtime import shim
 
 EXPORTS = ("hpacml_last_error",)

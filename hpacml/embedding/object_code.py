@@ -9,7 +9,9 @@ from hpacml.backend.llvm import Part, emit_parts
 from hpacml.backend.mlir import portable
 from hpacml.backend.trampolines import packed, trampoline
 from hpacml.embedding import processors
-from hpacml.embedding.c_entries import entries, global_text
+from hpacml.embedding.c_entries import entries
+from hpacml.embedding.constants import global_text
+from hpacml.embedding.device_code import host_and_kernels
 from hpacml.embedding.exported import Exported, Version
 
 
@@ -25,7 +27,7 @@ def object_code(
     codes = {name: [f"{name}.{n}.hpacml" for n in range(len(function.versions))] for name, function in named.items()}
     target = processors.processor(processor)
     versions = (
-        _part(version, code)
+        _part(version, code, function.chip)
         for name, function in named.items()
         for version, code in zip(function.versions, codes[name], strict=True)
     )
@@ -33,11 +35,14 @@ def object_code(
     return emit_parts([chosen, *versions, *own], {*named, *exports}, target)
 
 
-def _part(version: Version, symbol: str) -> Part:
+def _part(version: Version, symbol: str, chip: str | None) -> Part:
     lowered = version.lowered
     entry = trampoline(lowered.entry, lowered.arguments, lowered.results)
-    entry = entry.replace(f'"{packed(lowered.entry)}"', f'"{symbol}"')
-    return Part(portable(lowered.text, lambda text: _with_texts(text, lowered.texts)) + entry, {symbol})
+    code = symbol if chip is None else f"{symbol}.code"
+    entry = entry.replace(f'"{packed(lowered.entry)}"', f'"{code}"')
+    if chip is not None:
+        return Part(_with_texts(host_and_kernels(lowered, chip, symbol, code), lowered.texts) + entry, {code})
+    return Part(portable(lowered.text, lambda text: _with_texts(text, lowered.texts)) + entry, {code})
 
 
 def _with_texts(ir_text: str, texts: dict[str, str]) -> str:

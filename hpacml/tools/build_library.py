@@ -19,6 +19,9 @@ Cpu = Annotated[
     typer.Option(metavar="KIND", help="The processors: x86-64, x86-64-v2, -v3 (the default), -v4, or native."),
 ]
 
+Target = Annotated[
+    str, typer.Option(metavar="KIND", help="cpu, or the GPU that runs them and has the arrays: sm_80, sm_90 ...")
+]
 Standalone = Annotated[
     Path | None, typer.Option(metavar="MODEL", help="A model to compile in: the library then needs no Python.")
 ]
@@ -33,13 +36,14 @@ def build_library(
     header: Header = None,
     fortran: Fortran = None,
     cpu: Cpu = None,
+    target: Target = "cpu",
     standalone: Standalone = None,
     plain: Plain = False,
 ) -> None:
     """Compile the kernels of a file, or the functions of a module, to a library that C and Fortran call."""
     from hpacml.embedding.ahead_of_time import build
 
-    build(source, output, header=header, fortran=fortran, cpu=cpu, standalone=standalone, plain=plain)
+    build(source, output, header=header, fortran=fortran, cpu=cpu, target=target, standalone=standalone, plain=plain)
 
 
 def show_flags(

@@ -20,7 +20,7 @@ def test_the_page(tmp_path: Path) -> None:
     for language, start in names.items():
         for text in re.findall(rf"```{language}\n({re.escape(start)}\w+\.\w+.*?)```", PAGE, re.DOTALL):
             (tmp_path / text.removeprefix(start).split()[0]).write_text(text)
-    in_c, in_fortran, config, alone = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
+    in_c, in_fortran, config, alone, on_gpu = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
     environment = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
 
     def bash(commands: str) -> str:
@@ -36,6 +36,8 @@ def test_the_page(tmp_path: Path) -> None:
         torch.nn.Sequential(torch.nn.Linear(4, 1).double()), tmp_path / "relax.safetensors", example=torch.zeros(2, 4)
     )
     assert bash(alone) == "done\n"
+    bash(on_gpu)
+    assert "void *stream);" in (tmp_path / "warm.h").read_text()
     header = (tmp_path / "relax.h").read_text()
     assert "const double *t,\n" in header
     assert "const int64_t t_strides[2]," in header

@@ -6,8 +6,8 @@ import functools
 import math
 import sys
 import weakref
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, Protocol
 
 import torch
@@ -67,6 +67,16 @@ class Device:
         """Make this the current device again inside `active`, after code that may have chosen another."""
         torch.cuda.set_device(self.index)
         driver.enter(self._context)
+
+    @contextmanager
+    def on(self, stream: int) -> Generator[None]:
+        """Make this the current device, and a stream of it Torch's current one, inside `with`."""
+        with self.active():
+            if (other := self._other(stream)) is None:
+                yield
+            else:
+                with torch.cuda.stream(other):
+                    yield
 
     @property
     def stream(self) -> int:

@@ -1,0 +1,311 @@
+"""Libraries for GPUs: a driver without a GPU takes down what they launch, or interprets it beside what Python gives."""
+
+import ctypes
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import hpacml
+from hpacml.backend import ptxas
+from hpacml.embedding import host_library
+from tests.compilers import ROOT, needs_cc, needs_gfortran, run
+from tests.embedding import gpu_kernels, on_fake_gpu
+from tests.embedding.test_build import Library
+
+pytestmark = needs_cc
+
+CHIP = "sm_90"
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a libcuda.so.1 without a GPU."""
+    folder = tmp_path_factory.mktemp("driver")
+    source = Path(__file__).with_name("fake_cuda.c")
+    flags = "-shared", "-fPIC", "-Wall", "-Wl,-soname,libcuda.so.1"
+    run("cc", *flags, source, "-o", folder / "libcuda.so.1", cwd=folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the library, its header and its Fortran module."""
+    folder = tmp_path_factory.mktemp("gpu_target")
+    texts = {"header": folder / "kernels.h", "fortran": folder / "kernels.f90"}
+    hpacml.build(gpu_kernels.KERNELS, folder / "libkernels.so", target=CHIP, **texts)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def outcomes(folder: Path, driver: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What went wrong in each check of `on_fake_gpu`, in a process of its own: a driver stays in one."""
+    command = sys.executable, "-m", "tests.embedding.on_fake_gpu", folder / "libkernels.so", driver / "libcuda.so.1"
+    done = run(*command, cwd=tmp_path_factory.mktemp("checks"), PYTHONPATH=str(ROOT))
+    return {name: json.loads(wrong) for name, wrong in (line.split(" ", 1) for line in done.stdout.splitlines())}
+
+
+@pytest.mark.parametrize("check", on_fake_gpu.CHECKS)
+def test_on_a_gpu_that_interprets_kernels(outcomes: dict[str, str], check: str) -> None:
+    assert outcomes[check] == "", outcomes[check]
+
+
+MAIN = """
+#include "kernels.h"
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+enum { N = 1000, M = 3 };
+static const int64_t sizes[2] = {N, M};
+static double on_host[2][N * M];
+int main(void) {
+    double *x = on_host[0], *y = on_host[1];
+    void *driver = dlopen("libcuda.so.1", RTLD_NOW), *context, *before;
+    if (driver != NULL) {
+        ((int (*)(unsigned))dlsym(driver, "cuInit"))(0);
+        ((int (*)(void **, int))dlsym(driver, "cuDevicePrimaryCtxRetain"))(&context, 1);
+        ((int (*)(void *))dlsym(driver, "cuCtxPushCurrent_v2"))(context);
+        int (*alloc)(double **, size_t) = (int (*)(double **, size_t))dlsym(driver, "cuMemAlloc_v2");
+        int (*managed)(double **, size_t, unsigned) =
+            (int (*)(double **, size_t, unsigned))dlsym(driver, "cuMemAllocManaged");
+        int (*freed)(double *) = (int (*)(double *))dlsym(driver, "cuMemFree_v2");
+        char *none = getenv("FAKE_NO_MEMORY") ? "FAKE_NO_MEMORY" : NULL;
+        if (none) unsetenv(none);
+        if (alloc(&x, sizeof on_host[0]) || managed(&y, sizeof on_host[1], 1)) return 1;
+        if (none) setenv(none, "1", 1);
+        ((int (*)(void **))dlsym(driver, "cuCtxPopCurrent_v2"))(&before);
+        (void)freed;
+    }
+    int64_t rows = -1;
+    int32_t status = scale(x, sizes, NULL, y, sizes, NULL, 2.0, &rows, NULL);
+    printf("%d %d %s\\n", status, (int)rows, status ? hpacml_last_error() : "done");
+    if (driver != NULL) printf("%d blocks\\n", ((int (*)(void))dlsym(driver, "fake_blocks"))());
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def program(folder: Path) -> Path:
+    (folder / "main.c").write_text(MAIN)
+    flags = f"-Wl,-rpath,{folder}", "-L.", "-lkernels", *host_library.linker_flags(), "-ldl"
+    run("cc", "-Wall", "-Wextra", "-Werror", "main.c", "-o", "main", *flags, cwd=folder)
+    return folder / "main"
+
+
+def test_what_is_launched(program: Path, driver: Path) -> None:
+    """Machine code where `ptxas` has made it, on the GPU that has the arrays, which is not the first."""
+    shown = run(program, cwd=program.parent, LD_LIBRARY_PATH=str(driver)).stdout.splitlines()
+    assert shown[0] == f"load {'cubin' if ptxas.find() else 'PTX'}"
+    *launches, status, blocks = shown[1:]
+    assert (status, blocks) == ("0 1000 done", "2 blocks")
+    found = [re.fullmatch(r"launch (\w+) grid (\d+) block (\d+) stream default", line) for line in launches]
+    assert len(found) >= 3
+    sizes = [(int(match[2]), int(match[3])) for match in found if match]
+    assert len(sizes) == len(found)
+    assert sizes[0][0] * sizes[0][1] >= 1000  # a thread for each row
+    assert all(block % 32 == 0 for _, block in sizes)
+
+
+@pytest.mark.parametrize(
+    ("variable", "status", "said"),
+    [
+        ({"FAKE_NO_CUBIN": "1"}, "0 1000", "load PTX"),
+        ({"FAKE_NO_POOLS": "1"}, "0 1000", "2 blocks"),
+        ({"FAKE_CAPABILITY": "121"}, "0 1000", "launch"),
+        (
+            {"FAKE_CAPABILITY": "80"},
+            "3 -1",
+            "built for sm_90, and the GPU 1 is of compute capability 8.0: build it with",
+        ),
+        ({"FAKE_NO_GPU": "1"}, "4 -1", "the CUDA driver finds no GPU: CUDA_ERROR: as the driver says"),
+        (
+            {"FAKE_BAD_PTX": "1", "FAKE_NO_CUBIN": "1"},
+            "1 -1",
+            "cannot load the kernels (line 3: there is an error): CUDA",
+        ),
+        ({"FAKE_ILLEGAL_ADDRESS": "1"}, "1 -1", "the CUDA driver cannot launch a kernel: CUDA_ERROR_ILLEGAL_ADDRESS"),
+        ({"FAKE_NO_MEMORY": "1"}, "1 -1", "the GPU 1 has no memory for a temporary tensor of 24 bytes"),
+    ],
+)
+def test_other_drivers_and_gpus(program: Path, driver: Path, variable: dict[str, str], status: str, said: str) -> None:
+    shown = run(program, cwd=program.parent, LD_LIBRARY_PATH=str(driver), **variable).stdout
+    assert f"{status} " in shown
+    assert said in shown
+    assert "2 blocks" in shown
+
+
+@pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="this machine has a driver")
+def test_without_a_driver_a_call_is_a_status(program: Path) -> None:
+    shown = run(program, cwd=program.parent).stdout
+    assert shown.startswith("4 -1 this machine has no CUDA driver: libcuda.so.1: cannot open")
+
+
+def test_an_old_driver_is_a_status(program: Path, tmp_path: Path) -> None:
+    (tmp_path / "old.c").write_text("int cuInit(unsigned flags) { return (int)flags; }")
+    run("cc", "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "old.c", "-o", "libcuda.so.1", cwd=tmp_path)
+    (tmp_path / "call.py").write_text(
+        "import sys, ctypes, numpy as np\n"
+        "from tests.embedding.test_build import Library\n"
+        "library, x, n = Library(sys.argv[1]), np.zeros((2, 2)), ctypes.c_int64()\n"
+        "print(library('scale', x, x, 1.0, ctypes.byref(n), None), library.error)\n"
+    )
+    library = program.parent / "libkernels.so"
+    environment = {"LD_LIBRARY_PATH": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    shown = run(sys.executable, "call.py", library, cwd=tmp_path, **environment).stdout
+    assert shown.startswith(
+        "4 the CUDA driver of this machine is older than CUDA 11.2: it has no function cuGetErrorName"
+    )
+
+
+def test_the_header_and_the_object(folder: Path) -> None:
+    header = (folder / "kernels.h").read_text()
+    assert "compiled for sm_90 and x86-64" in header
+    assert "Arrays are in memory of a GPU" in header
+    assert header.count("void *stream") == 4
+    assert "double stream,\n" in header
+    assert "void *stream_);" in header  # `heat` has a parameter of that name itself
+    code = (folder / "libkernels.so").read_bytes()
+    assert b".target sm_90" in code
+    assert (b"\x7fELF" in code[4:]) == (ptxas.find() is not None)
+    defined = run("nm", "-D", "--defined-only", "libkernels.so", cwd=folder).stdout.split()
+    assert {name for name in defined if len(name) > 1 and not name.isalnum()} == set()
+
+
+FORTRAN = """
+program main
+  use, intrinsic :: iso_c_binding
+  use hpacml_kernels
+  implicit none
+  interface
+    integer(c_int) function cuInit(flags) bind(C, name="cuInit")
+      import
+      integer(c_int), value :: flags
+    end function
+    integer(c_int) function retain(context, device) bind(C, name="cuDevicePrimaryCtxRetain")
+      import
+      type(c_ptr), intent(out) :: context
+      integer(c_int), value :: device
+    end function
+    integer(c_int) function push(context) bind(C, name="cuCtxPushCurrent_v2")
+      import
+      type(c_ptr), value :: context
+    end function
+    integer(c_int) function alloc(address, bytes) bind(C, name="cuMemAlloc_v2")
+      import
+      type(c_ptr), intent(out) :: address
+      integer(c_size_t), value :: bytes
+    end function
+    type(c_ptr) function fake_stream(device) bind(C, name="fake_stream")
+      import
+      integer(c_int), value :: device
+    end function
+  end interface
+  type :: odd
+    sequence
+    real(c_float) :: w(3)
+    real(c_float) :: z(3)
+  end type
+  type(c_ptr) :: context, memory
+  real(c_double), pointer :: t(:, :)
+  real(c_double) :: here(4, 5)
+  integer(c_int64_t) :: rows
+  integer :: status
+  status = cuInit(0) + retain(context, 0) + push(context) + alloc(memory, 8_c_size_t * 20)
+  call c_f_pointer(memory, t, [4, 5])
+  print *, scale(t(:, 2:5), t(4:1:-1, 1:4), 1.0_c_double, rows), rows
+  print *, scale(t(:, 2:5), t(4:1:-1, 1:4), 1.0_c_double, result=rows, stream=fake_stream(0))
+  print *, scale(here, t, 1.0_c_double, rows)
+  print *, hpacml_error()
+end program
+"""
+
+
+@needs_gfortran
+def test_fortran(folder: Path, driver: Path) -> None:
+    (folder / "main.f90").write_text(FORTRAN)
+    flags = f"-Wl,-rpath,{folder}", "-L.", "-lkernels", f"-L{driver}", "-l:libcuda.so.1", *host_library.linker_flags()
+    run("gfortran", "-Wall", "-Werror", "-Wno-intrinsic-shadow", "-Wno-unused-value", "kernels.f90", "main.f90", "-o",
+        "main_f", *flags, cwd=folder)  # fmt: skip
+    shown = run(folder / "main_f", cwd=folder, LD_LIBRARY_PATH=str(driver)).stdout.splitlines()
+    told = [line.split() for line in shown if not line.startswith(("load", "launch"))]
+    assert told[:3] == [["0", "4"], ["0"], ["2"]]
+    assert " ".join(told[3]).startswith("argument 'x' of scale() lies in memory of the host")
+    launches = [line for line in shown if line.startswith("launch")]
+    assert {line.rpartition(" ")[2] for line in launches} == {"default", "given"}
+
+
+SUM = """
+import numpy as np
+from jaxtyping import Float64
+import hpacml
+
+@hpacml.kernel
+def corner(x: Float64[np.ndarray, "N"]) -> float:
+    return x[0]
+
+@hpacml.kernel
+def copied(x: Float64[np.ndarray, "N"]) -> Float64[np.ndarray, "N"]:
+    return x.copy()
+"""
+
+
+def test_what_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "sums.py").write_text(SUM)
+    output = tmp_path / "sums.o"
+    with pytest.raises(hpacml.HpacmlError, match="unknown chip 'sm_9': the chips are sm_70"):
+        hpacml.build(gpu_kernels.refuse, output, target="sm_9")
+    with pytest.raises(hpacml.HpacmlError, match="unknown chip 'gfx90a'"):
+        hpacml.build(gpu_kernels.refuse, output, target="gfx90a")
+    with pytest.raises(hpacml.CompileError, match="a network is compiled in for the host alone, and sm_90 is a GPU"):
+        hpacml.build(gpu_kernels.refuse, output, target="sm_90", standalone="net.safetensors")
+    with pytest.raises(hpacml.CompileError, match="plain code is for runtimes of others"):
+        hpacml.build(gpu_kernels.refuse, output, target="sm_90", plain=True)
+    from hpacml.embedding.kernels_of_file import kernels_of_file
+
+    corner, copied = kernels_of_file(tmp_path / "sums.py")
+    with pytest.raises(hpacml.CompileError, match="'x' on the host"):
+        hpacml.build(corner, output, target="sm_90")
+    with pytest.raises(hpacml.CompileError, match=re.escape("copied() returns an array, which a C function cannot")):
+        hpacml.build(copied, output, target="sm_90")
+    assert not output.exists()
+
+
+MODULE = """
+func.func @add(%x: memref<?xf64>, %y: memref<?xf64>) {
+  %zero = arith.constant 0 : index
+  %one = arith.constant 1 : index
+  %n = memref.dim %x, %zero : memref<?xf64>
+  "scf.parallel"(%zero, %n, %one) <{operandSegmentSizes = array<i32: 1, 1, 1, 0>}> ({
+  ^bb0(%i: index):
+    %a = memref.load %x[%i] : memref<?xf64>
+    %b = arith.addf %a, %a : f64
+    memref.store %b, %y[%i] : memref<?xf64>
+    scf.reduce
+  }) : (index, index, index) -> ()
+  func.return
+}
+"""
+
+
+def test_a_module_by_the_command(tmp_path: Path) -> None:
+    (tmp_path / "add.mlir").write_text(MODULE)
+    command = "__import__('hpacml.tools.cli').tools.cli.main()"
+    options = "build", "add.mlir", "-o", "libadd.so", "--header", "add.h", "--target", "sm_90"
+    run(sys.executable, "-c", command, *options, cwd=tmp_path, PYTHONPATH=str(ROOT))
+    assert "void *stream);" in (tmp_path / "add.h").read_text()
+    library, x = Library(tmp_path / "libadd.so"), np.ones(3)
+    assert library("add", x, x, ctypes.c_void_p(None)) in (2, 4)
+    assert "memory of the host" in library.error or "no CUDA driver" in library.error
+
+
+@pytest.mark.skipif(ptxas.find() is None, reason="ptxas, of CUDA, is not here")
+def test_without_ptxas_there_is_ptx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ptxas, "find", lambda: None)
+    hpacml.build(gpu_kernels.refuse, tmp_path / "refuse.o", target="sm_90")
+    code = (tmp_path / "refuse.o").read_bytes()
+    assert b".target sm_90" in code
+    assert b"\x7fELF" not in code[4:]
