@@ -1,7 +1,9 @@
-"""What clauses of a region mean: which calls `sample` collects, what computes a model and follows if it fails."""
+"""What clauses of a region mean: which calls `sample` collects, what computes a model and follows if it fails, and
+where a model may be used."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Literal, get_args
@@ -70,6 +72,65 @@ def fault_of(key: str, value: float) -> str | None:
     least = 0 if key == "seed" else 1
     right = isinstance(value, int) and least <= value < 1 << 63
     return None if right else f"'{key}' is an integer, {least} or more, as in {key}: 10"
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """Where a model may be used: at points whose inputs it was trained for, and of which it is certain.
+
+    `range`: each input lies within the model's ranges, which are widened at both ends by the fraction `margin` of their
+    width. `distance`: the inputs' distance from those trained on, whitened, is at most this. `below`: the last output
+    of the model is at most this. A setting that is None does not apply. `collect`: what the original code makes of
+    other points is collected.
+    """
+
+    range: bool = False
+    margin: float | None = None
+    distance: float | None = None
+    below: float | None = None
+    collect: bool = False
+
+    @property
+    def fault(self) -> str | None:
+        """What is wrong with the settings; None if nothing is."""
+        if self.margin is not None and not self.range:
+            return MARGIN_ALONE
+        numbers = {key: getattr(self, key) for key in GUARD_NUMBERS}
+        faults = (guard_fault_of(key, value) for key, value in numbers.items() if value is not None)
+        return next(filter(None, faults), None)
+
+    def __str__(self) -> str:
+        shown = {key: getattr(self, key) for key in ("range", *GUARD_NUMBERS, "collect")}
+        return ", ".join(
+            key if value is True else f"{key}: {_shown(value)}"
+            for key, value in shown.items()
+            if value is not None and value is not False
+        )
+
+
+GUARD_WORDS = ("range", "collect")
+GUARD_NUMBERS = ("margin", "distance", "below")
+MARGIN_ALONE = "'margin' widens the ranges of 'range': write guard(range, margin: 0.1), or leave it out"
+
+
+def guard_fault_of(key: str, value: float) -> str | None:
+    """What is wrong with `value` for `key`, one of `GUARD_NUMBERS`; None if nothing is."""
+    least = {"margin": "0 or more", "distance": "above 0"}.get(key)
+    right = math.isfinite(value) and (key == "below" or value > 0 or (key == "margin" and value == 0))
+    return None if right else f"'{key}' is a number{f', {least}' * (least is not None)}, as in {key}: 0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What an output is clipped to, or all outputs if `array` is None. A bound that is None does not apply."""
+
+    array: str | None
+    low: float | None
+    high: float | None
+
+    def __str__(self) -> str:
+        low, high = ("" if bound is None else _shown(bound) for bound in (self.low, self.high))
+        return f"{self.array}: {low}:{high}" if self.array else f"{low}:{high}"
 
 
 def _shown(value: float) -> str:

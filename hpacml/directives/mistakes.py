@@ -30,6 +30,10 @@ SYNONYMS = {
     "subsample": "sample",
     "train": "collect",
     "unit": "units",
+    "bounds": "clip",
+    "clamp": "clip",
+    "guards": "guard",
+    "projection": "project",
 }
 SETTING_SYNONYMS = {
     "limit": "most",
@@ -39,6 +43,17 @@ SETTING_SYNONYMS = {
     "rate": "fraction",
     "step": "every",
     "stride": "every",
+}
+GUARD_SYNONYMS = {
+    "bounds": "range",
+    "domain": "range",
+    "if": "where",
+    "mask": "where",
+    "mahalanobis": "distance",
+    "ranges": "range",
+    "uncertainty": "below",
+    "spread": "below",
+    "tolerance": "margin",
 }
 LOOKALIKES = {
     **dict.fromkeys("\u2018\u2019\u201a\u201c\u201d\u201e\u00ab\u00bb`\u00b4", "straight quotes"),
@@ -267,7 +282,7 @@ def _directives(place: _Place) -> Hints:
 
 def _settings(place: _Place) -> Hints:
     """Fixes in the clauses that take pairs."""
-    pair = {"sample": "sample(every: 10)", "meta": "meta(step: n)", "units": 'units(t: "K")'}.get(place.owner or "")
+    pair = {"sample": "sample(every: 10)", "meta": "meta(step: n)", "units": 'units(t: "K")', "guard": "guard(range)"}.get(place.owner or "")
     if pair is None:
         return {}
     return {

@@ -22,7 +22,19 @@ from lark import __version__ as lark_version
 from lark.lark import PostLex
 from lark.tree import Meta
 
-from hpacml.clauses import ENGINES, KEYS, SEED_ALONE, Sampling, fault_of
+from hpacml.clauses import (
+    ENGINES,
+    GUARD_NUMBERS,
+    GUARD_WORDS,
+    KEYS,
+    MARGIN_ALONE,
+    SEED_ALONE,
+    Bounds,
+    Guard,
+    Sampling,
+    fault_of,
+    guard_fault_of,
+)
 from hpacml.directives.expressions import (
     ARITHMETIC,
     COMPARISONS,
@@ -32,13 +44,14 @@ from hpacml.directives.expressions import (
     affine,
     index_expr,
 )
-from hpacml.directives.mistakes import SETTING_SYNONYMS, explain
+from hpacml.directives.mistakes import GUARD_SYNONYMS, SETTING_SYNONYMS, explain
 from hpacml.directives.private import mangled
 from hpacml.directives.syntax import (
     Application,
     Batch,
     Directive,
     FunctorDirective,
+    Guarding,
     Item,
     MapDirective,
     Metadatum,
@@ -55,10 +68,10 @@ from hpacml.errors import DirectiveError
 from hpacml.functors.tensor_functor import Entry, Point, Range, Slice
 
 MAX_LENGTH = 1 << 15
-FIELDS = {"in": "inputs", "out": "outputs", "inout": "inouts", "if": "if_condition"}
+FIELDS = {"in": "inputs", "out": "outputs", "inout": "inouts", "if": "if_condition", "guard": "guarding"}
 """The fields of these clauses; the field of any other has the clause's name."""
 
-LISTS = {"in", "out", "inout", "units", "meta", "truth"}
+LISTS = {"in", "out", "inout", "units", "meta", "truth", "guard", "clip"}
 FILE_SUFFIXES = {"pt", "pt2", "safetensors", "h5", "hdf5"}
 """The ends of names that are files without quotes, rather than attributes."""
 
@@ -304,7 +317,9 @@ class _Builder:
             )
         return "collect" if mode == "offline" else cast(Mode, mode.value), condition
 
-    def clause(self, _: Meta, keyword: Token, __: Token | None, value: Any, ___: Token | None) -> object:
+    def clause(
+        self, _: Meta, keyword: Token, __: Token | None = None, value: Any = True, ___: Token | None = None
+    ) -> object:
         if keyword == "engine":
             if value not in ENGINES:
                 raise self._error(f"'engine' takes {', '.join(ENGINES)}", value)
@@ -318,6 +333,67 @@ class _Builder:
             self._refuse_file(value)
             return keyword, value
         return keyword, Batch(value) if keyword == "batch" else value
+
+    def guard(self, meta: Meta, *settings: Token | tuple[Token, ast.expr]) -> Guarding:
+        given = [(setting, None) if isinstance(setting, Token) else setting for setting in settings]
+        self._refuse_twice(key for key, _ in given)
+        found: dict[str, Any] = {}
+        where: Expr | None = None
+        for key, node in given:
+            if key == "where" and node is not None:
+                where = Expr(node, Span(node.col_offset, node.end_col_offset or 0), self.text)
+            elif (key in GUARD_WORDS) != (node is None) or key not in (*GUARD_WORDS, *GUARD_NUMBERS):
+                raise self._error(self._misused(key), key)
+            elif node is None:
+                found[str(key)] = True
+            elif (fault := guard_fault_of(key, value := _literal(node))) is not None:
+                raise self._error(fault, Span(node.col_offset, node.end_col_offset or 0))
+            else:
+                found[str(key)] = float(value)
+        if "margin" in found and "range" not in found:
+            raise self._error(MARGIN_ALONE, next(key for key, _ in given if key == "margin"))
+        if where is None and found.keys() <= {"collect"}:
+            raise self._error("a guard needs a condition: range, distance: ..., where: ... or below: ...", meta)
+        return Guarding(Guard(**found), where)
+
+    def word(self, _: Meta, word: Token) -> Token:
+        return word
+
+    def _misused(self, key: Token) -> str:
+        """What is wrong with a setting of `guard`."""
+        if key in GUARD_WORDS:
+            hint = ": write guard(range, margin: 0.1) to widen the ranges" if key == "range" else ""
+            return f"'{key}' takes no value{hint}"
+        examples = {"where": "where: t > 0.5", **{key: f"{key}: 0.1" for key in GUARD_NUMBERS}}
+        if key in examples:
+            return f"'{key}' takes a value, as in {examples[key]}"
+        known = (*GUARD_WORDS, *examples)
+        close = GUARD_SYNONYMS.get(key) or next(iter(get_close_matches(key, known, 1)), None)
+        hint = f"did you mean '{close}'?" if close else f"it takes {', '.join(known)}"
+        return f"'guard' has no '{key}': {hint}"
+
+    def clip(self, meta: Meta, *bounds: tuple[Token | None, Bounds]) -> tuple[Bounds, ...]:
+        self._refuse_twice(array for array, _ in bounds if array is not None)
+        if len(bounds) > 1 and any(array is None for array, _ in bounds):
+            raise self._error("bounds of all outputs stand alone: name the output of each, as in clip(y: 0:1)", meta)
+        return tuple(each for _, each in bounds)
+
+    def bounds(
+        self, meta: Meta, array: Token | None, _: Token | None, low: float | None, __: Token, high: float | None
+    ) -> tuple[Token | None, Bounds]:
+        if low is None and high is None:
+            raise self._error("give a bound, or both: clip(0:), clip(:1), clip(0:1)", meta)
+        if low is not None and high is not None and low > high:
+            raise self._error(f"the lower bound, {low}, is above the upper one, {high}", meta)
+        return array, Bounds(None if array is None else self._path(array), low, high)
+
+    def bound(self, _: Meta, token: Token) -> float:
+        if isinf(value := float(token)):
+            raise self._error("the number does not fit a double", token)
+        return value
+
+    def negative_bound(self, meta: Meta, token: Token) -> float:
+        return -self.bound(meta, token)
 
     def _refuse_file(self, name: Name) -> None:
         dot = name.span.end - len(name.id.rpartition(".")[2]) - 1

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Literal
 
-from hpacml.clauses import Engine, Sampling
+from hpacml.clauses import Bounds, Engine, Guard, Sampling
 from hpacml.directives.expressions import MAX_DEPTH, Expr, Span
 from hpacml.errors import DirectiveError
 from hpacml.functors.tensor_functor import Functor, FunctorError, Slice, format_slice
@@ -180,6 +180,18 @@ class Metadatum:
         return f"{self.name}: {self.value}"
 
 
+@dataclass(frozen=True)
+class Guarding:
+    """The clause `guard`: its settings, and the condition of `where`, in which arrays stand for their elements."""
+
+    guard: Guard
+    where: Expr | None = None
+
+    def __str__(self) -> str:
+        settings = [str(self.guard)] * (self.guard != Guard())
+        return ", ".join([f"where: {self.where}"] * (self.where is not None) + settings)
+
+
 Mode = Literal["infer", "collect", "predicated"]
 Item = Application | Name
 
@@ -207,6 +219,10 @@ class MlDirective:
     units: tuple[Unit, ...] = ()
     meta: tuple[Metadatum, ...] = ()
     truth: tuple[Item, ...] = ()
+    guarding: Guarding | None = None
+    clip: tuple[Bounds, ...] = ()
+    project: Name | None = None
+    pointwise: bool = False
     clauses: Mapping[str, Span] = field(compare=False, repr=False)
     span: Span = field(compare=False, repr=False)
     text: str = field(compare=False, repr=False)
@@ -238,6 +254,14 @@ class MlDirective:
             parts.append(f"meta({_list(self.meta)})")
         if self.truth:
             parts.append(f"truth({_list(self.truth)})")
+        if self.guarding is not None:
+            parts.append(f"guard({self.guarding})")
+        if self.clip:
+            parts.append(f"clip({_list(self.clip)})")
+        if self.project is not None:
+            parts.append(f"project({self.project})")
+        if self.pointwise:
+            parts.append("pointwise")
         return " ".join(parts)
 
 

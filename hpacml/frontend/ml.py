@@ -21,6 +21,7 @@ MAP_OF_CLAUSE: dict[Keyword, Direction] = {
     "out": Direction.From,
     "inout": Direction.Inout,
     "truth": Direction.To,
+    "where": Direction.To,
 }
 """The direction of the maps in each clause."""
 
@@ -34,10 +35,11 @@ def ml_op(
     numbers: Sequence[SSAValue],
     body: Region,
     on_error: str | None = None,
+    where: Where[SSAValue] | None = None,
 ) -> MlOp:
     """The operation of `ml` in `function`. `mappings` has the maps of its clauses, in the order of the model.
 
-    `numbers` are the values of its clause `meta`.
+    `numbers` are the values of its clause `meta`, and `where` has those of `guard(where: ...)`.
     """
 
     def of(keyword: Keyword) -> list[SSAValue]:
@@ -62,6 +64,13 @@ def ml_op(
         sample=None if ml.mode == "infer" else ml.sample or _sampling_of_environment(),
         meta=[each.name for each in ml.meta],
         units={unit.array.id: unit.unit for unit in ml.units},
+        guard=None if ml.guarding is None or ml.guarding.guard == Guard() else ml.guarding.guard,
+        where=None if where is None else where.text,
+        where_points={} if where is None else where.points,
+        where_numbers={} if where is None else where.numbers,
+        clip=() if not ml.clip else bounds_of(ml, [mapping for used_in, mapping in mappings if used_in not in READS]),
+        project=None if ml.project is None else ml.project.id,
+        pointwise=ml.pointwise,
     )
 
 

@@ -1,4 +1,4 @@
-"""Attributes of the clauses of an `ml` region that are about the data it collects."""
+"""Attributes of the clauses of an `ml` region: about the data it collects, and about where its model may be used."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from xdsl.parser import AttrParser
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import VerifyException
 
-from hpacml.clauses import KEYS, Sampling
+from hpacml.clauses import GUARD_NUMBERS, GUARD_WORDS, KEYS, Bounds, Guard, Sampling
 
 
 @irdl_attr_definition
@@ -68,6 +68,55 @@ class UnitsAttr(Data[tuple[tuple[str, str], ...]]):
 
         with printer.in_angle_brackets():
             printer.print_list(self.data, unit)
+
+
+@irdl_attr_definition
+class GuardAttr(Data[Guard]):
+    """Where the model may be used, `<range, margin: 0.1, distance: 4.0, below: 0.1, collect>`."""
+
+    name = "hpacml.guard_settings"
+
+    @classmethod
+    def parse_parameter(cls, parser: AttrParser) -> Guard:
+        def setting() -> tuple[str, float | bool]:
+            key = parser.parse_identifier()
+            if key in GUARD_WORDS:
+                return key, True
+            if key not in GUARD_NUMBERS:
+                parser.raise_error(f"expected one of {', '.join((*GUARD_WORDS, *GUARD_NUMBERS))}")
+            parser.parse_punctuation(":")
+            return key, float(parser.parse_number())
+
+        return Guard(**dict(parser.parse_comma_separated_list(parser.Delimiter.ANGLE, setting)))  # pyright: ignore[reportArgumentType]
+
+    def print_parameter(self, printer: Printer) -> None:
+        with printer.in_angle_brackets():
+            printer.print_string(str(self.data))
+
+    def verify(self) -> None:
+        if (fault := self.data.fault) is not None:
+            raise VerifyException(fault)
+
+
+@irdl_attr_definition
+class ClipAttr(Data[tuple[Bounds, ...]]):
+    """What each output is clipped to, in their order, `<0.0:, 0.0:1.0, :>`."""
+
+    name = "hpacml.clip"
+
+    @classmethod
+    def parse_parameter(cls, parser: AttrParser) -> tuple[Bounds, ...]:
+        def bounds() -> Bounds:
+            low = parser.parse_optional_number()
+            parser.parse_punctuation(":")
+            high = parser.parse_optional_number()
+            return Bounds(None, *(None if bound is None else float(bound) for bound in (low, high)))
+
+        return tuple(parser.parse_comma_separated_list(parser.Delimiter.ANGLE, bounds))
+
+    def print_parameter(self, printer: Printer) -> None:
+        with printer.in_angle_brackets():
+            printer.print_string(", ".join(map(str, self.data)))
 
 
 def verify_sample(sample: SampleAttr | None) -> None:

@@ -15,6 +15,7 @@ from xdsl.dialects.builtin import (
     StringAttr,
     SymbolRefAttr,
     TensorType,
+    UnitAttr,
     i1,
     i64,
 )
@@ -45,10 +46,10 @@ from xdsl.printer import Printer
 from xdsl.traits import HasParent, IsTerminator, NoTerminator, Pure, RecursiveMemoryEffect
 from xdsl.utils.exceptions import VerifyException
 
-from hpacml.clauses import ENGINES, POLICIES, Sampling, is_policy
+from hpacml.clauses import ENGINES, POLICIES, Bounds, Guard, Sampling, is_policy
 from hpacml.dialects.hpacml.attributes import Direction, MappingType, Mode, ModeAttr
 from hpacml.dialects.hpacml.bridge import MapOp
-from hpacml.dialects.hpacml.clause_attributes import SampleAttr, UnitsAttr, verify_sample
+from hpacml.dialects.hpacml.clause_attributes import ClipAttr, GuardAttr, SampleAttr, UnitsAttr, verify_sample
 from hpacml.dialects.hpacml.effects import READS_AND_WRITES
 from hpacml.dialects.hpacml.locations import PlacedOperation
 from hpacml.dialects.hpacml.texts import TEXT, TEXTS, Given, TextualOperation
@@ -66,6 +67,10 @@ class ModelClauses(TextualOperation, ABC):
     batch = opt_prop_def(IntegerAttr.constr(i64))
     on_error = opt_prop_def(TEXT)
     engine = opt_prop_def(TEXT)
+    clip = opt_prop_def(ClipAttr)
+    """What each output is clipped to, in their order."""
+    project = opt_prop_def(TEXT)
+    """The name of the function that changes the outputs before they are written."""
 
     def verify_(self) -> None:
         if self.engine is not None and self.engine.data not in ENGINES:
@@ -97,7 +102,7 @@ DIMS = "hpacml.dims"
 # The text of the clauses, in assembly formats.
 MODEL_CLAUSES = (
     "(`model` custom<Given>($model)^)? (`batch` $batch^)? (`on_error` custom<Given>($on_error)^)? "
-    "(`engine` custom<Given>($engine)^)?"
+    "(`engine` custom<Given>($engine)^)? (`clip` $clip^)? (`project` custom<Given>($project)^)?"
 )
 DATA_CLAUSES = "(`database` custom<Given>($database)^)? (`sample` $sample^)? (`units` $units^)? (`meta` $meta^)?"
 
@@ -127,7 +132,11 @@ class MlOp(ModelClauses, DataClauses, HasCanonicalizationPatternsInterface):
     environment decides. `sample` says which calls are collected, when absent all: each `every`-th, of these a
     `fraction` by the random numbers of a `seed`, of these the first `most`. `units` are those of arrays, by their
     names in the maps. `meta` names the `numbers` of the call, which are collected; `truth` has maps that are collected
-    in place of the outputs, after the original code. A region with neither inputs nor outputs gets those that its code
+    in place of the outputs, after the original code. `guard` says at which points the model may be used, by its own
+    settings and by `where`, the text of a condition on the elements at a point of the mappings, and on the numbers,
+    that `names` names in their order; the original code makes the others, which is `pointwise` if it does so for any
+    points alone. `clip` has bounds of each output, and `project` names a function of the program that changes them.
+    A region with neither inputs nor outputs gets those that its code
     tells by the pass `hpacml-infer-maps`, without which nothing lowers it.
 
     Example:
@@ -151,6 +160,13 @@ class MlOp(ModelClauses, DataClauses, HasCanonicalizationPatternsInterface):
     inouts = var_operand_def(MappingType)
     truths = var_operand_def(MappingType)
     numbers = var_operand_def(Float64Type())
+    where_points = var_operand_def(MappingType)
+    where_numbers = var_operand_def(Float64Type())
+
+    guard = opt_prop_def(GuardAttr)
+    where = opt_prop_def(TEXT)
+    where_names = opt_prop_def(TEXTS)
+    pointwise = opt_prop_def(UnitAttr)
 
     written = var_result_def(TensorType)
     """The tensors that outputs write, as they are then, in the order of the outputs."""
@@ -167,6 +183,8 @@ class MlOp(ModelClauses, DataClauses, HasCanonicalizationPatternsInterface):
         "(`in` `(` $inputs^ `:` type($inputs) `)`)? (`out` `(` $outputs^ `:` type($outputs) `)`)? "
         "(`inout` `(` $inouts^ `:` type($inouts) `)`)? (`truth` `(` $truths^ `:` type($truths) `)`)? "
         "(`numbers` `(` $numbers^ `)`)? "
+        "(`guard` $guard^)? (`where` $where^ `names` $where_names)? (`points` `(` $where_points^ `:` type($where_points) `)`)? "
+        "(`at` `(` $where_numbers^ `)`)? (`pointwise` $pointwise^)? "
         f"`label` $label {MODEL_CLAUSES} {DATA_CLAUSES} (`->` type($written)^)? "
         "attr-dict-with-keyword $body custom<Empty>($nothing)"
     )
@@ -192,9 +210,27 @@ class MlOp(ModelClauses, DataClauses, HasCanonicalizationPatternsInterface):
         sample: Sampling | None = None,
         units: Mapping[str, str] | None = None,
         meta: Sequence[str] = (),
+        guard: Guard | None = None,
+        where: str | None = None,
+        where_points: Mapping[str, SSAValue] | None = None,
+        where_numbers: Mapping[str, SSAValue] | None = None,
+        clip: Sequence[Bounds] = (),
+        project: str | None = None,
+        pointwise: bool = False,
     ):
+        points, at = where_points or {}, where_numbers or {}
         super().__init__(
-            operands=[condition, if_condition, inputs, outputs, inouts, truths, numbers],
+            operands=[
+                condition,
+                if_condition,
+                inputs,
+                outputs,
+                inouts,
+                truths,
+                numbers,
+                list(points.values()),
+                list(at.values()),
+            ],
             result_types=[[tensor.type for tensor in tensors_of([*outputs, *inouts])]],
             properties={
                 "mode": ModeAttr(mode),
@@ -207,6 +243,12 @@ class MlOp(ModelClauses, DataClauses, HasCanonicalizationPatternsInterface):
                 "sample": None if sample is None else SampleAttr(sample),
                 "units": UnitsAttr.of(units or {}),
                 "meta": ArrayAttr(map(StringAttr, meta)) if meta else None,
+                "guard": None if guard is None else GuardAttr(guard),
+                "where": None if where is None else StringAttr(where),
+                "where_names": None if where is None else ArrayAttr(map(StringAttr, (*points, *at))),
+                "clip": ClipAttr(tuple(clip)) if clip else None,
+                "project": None if project is None else StringAttr(project),
+                "pointwise": UnitAttr() if pointwise else None,
             },
             regions=[body, Region()],
         )
@@ -231,6 +273,11 @@ class MlOp(ModelClauses, DataClauses, HasCanonicalizationPatternsInterface):
     def all_outputs(self) -> tuple[SSAValue, ...]:
         """The mappings written, in the order in which the model gives them."""
         return (*self.outputs, *self.inouts)
+
+    @property
+    def is_guarded(self) -> bool:
+        """Whether the original code may run at some points, and the model be used at others."""
+        return self.guard is not None or self.where is not None
 
     @property
     def yields(self) -> Sequence[SSAValue]:
@@ -276,6 +323,7 @@ class MlOp(ModelClauses, DataClauses, HasCanonicalizationPatternsInterface):
             if _direction(mapping) == Direction.From:
                 raise VerifyException("a truth is mapped by a 'from' map")
         self._verify_tensors()
+        self._verify_guard()
         require_names(self.meta, self.numbers)
         if self.truths and len(self.truths) != len(self.all_outputs):
             raise VerifyException(f"{len(self.truths)} truths stand for {len(self.all_outputs)} outputs")
@@ -288,6 +336,16 @@ class MlOp(ModelClauses, DataClauses, HasCanonicalizationPatternsInterface):
                 raise VerifyException(
                     f"'{name}' holds the indices of one output and is itself another: use a copy of it"
                 )
+
+    def _verify_guard(self) -> None:
+        operands = len(self.where_points) + len(self.where_numbers)
+        names = [] if self.where_names is None else [name.data for name in self.where_names]
+        if len(names) != operands or len(set(names)) != operands or (operands and self.where is None):
+            raise VerifyException(f"{operands} values of `where` have the names {', '.join(names) or 'of none'}")
+        if self.clip is not None and len(self.clip.data) != len(self.all_outputs):
+            raise VerifyException(f"{len(self.clip.data)} bounds are for {len(self.all_outputs)} outputs")
+        if self.is_guarded and tensors_of(self.all_outputs):
+            raise VerifyException("a guarded region writes memory, not tensors: hpacml-bufferize comes first")
 
     def _verify_tensors(self) -> None:
         if tensors_of(self.truths):
