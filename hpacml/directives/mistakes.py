@@ -282,7 +282,12 @@ def _directives(place: _Place) -> Hints:
 
 def _settings(place: _Place) -> Hints:
     """Fixes in the clauses that take pairs."""
-    pair = {"sample": "sample(every: 10)", "meta": "meta(step: n)", "units": 'units(t: "K")', "guard": "guard(range)"}.get(place.owner or "")
+    pair = {
+        "sample": "sample(every: 10)",
+        "meta": "meta(step: n)",
+        "units": 'units(t: "K")',
+        "guard": "guard(range)",
+    }.get(place.owner or "")
     if pair is None:
         return {}
     return {

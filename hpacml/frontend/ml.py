@@ -8,12 +8,13 @@ from xdsl.dialects.builtin import StringAttr, SymbolRefAttr
 from xdsl.ir import Region, SSAValue
 
 from hpacml import environment
-from hpacml.clauses import Sampling
+from hpacml.clauses import Bounds, Guard, Sampling
 from hpacml.dialects.hpacml.attributes import Direction, Mode
 from hpacml.dialects.hpacml.control import MlOp
 from hpacml.directives.parser import parse_sampling
 from hpacml.directives.syntax import MlDirective, Name
 from hpacml.errors import DirectiveError
+from hpacml.frontend.guarding import Where
 from hpacml.frontend.scope import Keyword
 
 MAP_OF_CLAUSE: dict[Keyword, Direction] = {
@@ -36,10 +37,12 @@ def ml_op(
     body: Region,
     on_error: str | None = None,
     where: Where[SSAValue] | None = None,
+    clip: Sequence[Bounds] = (),
 ) -> MlOp:
     """The operation of `ml` in `function`. `mappings` has the maps of its clauses, in the order of the model.
 
-    `numbers` are the values of its clause `meta`, and `where` has those of `guard(where: ...)`.
+    `numbers` are the values of its clause `meta`, `where` has those of `guard(where: ...)`, and `clip` the
+    bounds of each output.
     """
 
     def of(keyword: Keyword) -> list[SSAValue]:
@@ -68,7 +71,7 @@ def ml_op(
         where=None if where is None else where.text,
         where_points={} if where is None else where.points,
         where_numbers={} if where is None else where.numbers,
-        clip=() if not ml.clip else bounds_of(ml, [mapping for used_in, mapping in mappings if used_in not in READS]),
+        clip=clip,
         project=None if ml.project is None else ml.project.id,
         pointwise=ml.pointwise,
     )

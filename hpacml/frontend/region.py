@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import numbers
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -29,6 +30,7 @@ from hpacml.frontend.body import Outputs, require_plain
 from hpacml.frontend.decorated import Decorated, inside
 from hpacml.frontend.fast_region import FastRegion, InferringCall
 from hpacml.frontend.functor import define_operators
+from hpacml.frontend.guarding import Where, bounds_of, where_of
 from hpacml.frontend.mangling import symbol_for
 from hpacml.frontend.maps import AppliedFunctor, End, integers_of, numbers_of
 from hpacml.frontend.placement import Machine, device_of, on_host, require_machine
@@ -167,13 +169,21 @@ class Region(Decorated, Generic[P, R]):
             if isinstance(source, Name) and (message := wrong(source.id)) is not None:
                 raise DirectiveError(f"{message}; write a path in quotes, or a parameter", text, *source.span)
         uses = scope.uses(ml, lambda application: (scope.functor(application, text), application.targets))
+        self._where = where_of(ml, [use.map for use in uses if use.keyword != "truth"], scope.named)
+        for name in () if self._where is None else (*self._where.points, *self._where.numbers):
+            if (message := wrong(name)) is not None and scope.named(name) is None:
+                raise DirectiveError(message, text, *ml.clauses["guard"])
+        self._clip = bounds_of(
+            ml, [[target.array for target in use.map[1]] for use in uses if use.keyword not in READS]
+        )
         check_units(ml, (target.array for use in uses for target in depth_first(use.map[1])))
-        numbers = (number for use in uses for number in AppliedFunctor(*use.map, frozenset()).open_numbers)
-        for expr in (*numbers, ml.condition, ml.if_condition, *(each.value for each in ml.meta)):
+        opened = (number for use in uses for number in AppliedFunctor(*use.map, frozenset()).open_numbers)
+        for expr in (*opened, ml.condition, ml.if_condition, *(each.value for each in ml.meta)):
             for node in expr.variables if isinstance(expr, Expr) else ():
                 if (message := wrong(node.id)) is not None:
                     raise DirectiveError(message, text, node.col_offset, node.end_col_offset or 0)
-        return ml, [(use.keyword, *use.map) for use in uses]
+        points = [] if self._where is None else [each for each in self._where.points.values() if each is not None]
+        return ml, [*((use.keyword, *use.map) for use in uses), *(("where", *each) for each in points)]
 
     @tracers.untraced
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R | None:
@@ -201,6 +211,8 @@ class Region(Decorated, Generic[P, R]):
         if self._ml.meta:
             collects = active and not infers
             scalars += [float(evaluate(each.value, bound.values)) if collects else 0.0 for each in self._ml.meta]
+        if self._where is not None:
+            scalars += [self._number(name, bound.values) if infers else 0.0 for name in self._where.numbers]
         # The original code uses arrays of the host where they are, so only the model needs the GPU.
         target = self._target if infers or self._target == "cpu" else None
         if on_host(bound.views, target):
@@ -219,6 +231,18 @@ class Region(Decorated, Generic[P, R]):
             work = Work(device, frame, bound.views, bound.plan.written, (run, *scalars), self._boxes(bound))
             self._offload.run(work, lambda views: call(run, views, *scalars))
         return returned[0] if returned else None
+
+    def _number(self, name: str, values: Mapping[str, object]) -> float:
+        """The number of a call that the condition of its guard names."""
+        value = values[name]
+        if isinstance(value, numbers.Real):
+            return float(value)
+        raise DirectiveError(
+            f"'{name}' is of type {type(value).__name__}, and no array of the region's maps: in a condition of 'where' "
+            "such a name is a number. Give an array a map, as in declare tensor(hot: f(a[0:n])), and write its name",
+            self._directives,
+            *self._ml.clauses["guard"],
+        )
 
     def infers(self, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Whether a call with these arguments runs the model. Raises `MapError` if they do not fit."""
@@ -432,18 +456,24 @@ class Region(Decorated, Generic[P, R]):
             wrapper.argument(
                 name, kind.memref_of([DYNAMIC_INDEX, *view.shape[1:]][: kind.rank]) if rows else kind.memref
             )
-        numbers = {number: wrapper.hidden(f"n{k}", IndexType()) for k, number in enumerate(plan.numbers)}
+        opened = {number: wrapper.hidden(f"n{k}", IndexType()) for k, number in enumerate(plan.numbers)}
         for param in plan.params:
             wrapper.argument(param, IndexType())
         condition = None if ml.condition is None else wrapper.hidden("condition", i1)
         if_condition = None if ml.if_condition is None else wrapper.hidden("if", i1)
         meta = [wrapper.hidden(each.name, f64) for each in ml.meta]
+        limits = {} if self._where is None else {name: wrapper.hidden(name, f64) for name in self._where.numbers}
         mappings: list[tuple[Keyword, SSAValue]] = [
-            (keyword, wrapper.map(m, MAP_OF_CLAUSE[keyword], [numbers[number] for number in m.open_numbers]).mapping)
+            (keyword, wrapper.map(m, MAP_OF_CLAUSE[keyword], [opened[number] for number in m.open_numbers]).mapping)
             for keyword, m in plan.maps
         ]
         name, body = self.py_func.__name__, wrapper.call_body()
-        wrapper.builder.insert(ml_op(ml, name, mappings, condition, if_condition, meta, body, self._on_error))
+        where: Where[SSAValue] | None = None
+        if self._where is not None:
+            points = [mapping for keyword, mapping in mappings if keyword == "where"]
+            where = Where(self._where.text, dict(zip(self._where.points, points, strict=True)), limits)
+        region = ml_op(ml, name, mappings, condition, if_condition, meta, body, self._on_error, where, self._clip)
+        wrapper.builder.insert(region)
         return wrapper.finish()
 
 

@@ -20,17 +20,21 @@ from hpacml.errors import DirectiveError
 from hpacml.functors.application import Way
 
 M = TypeVar("M")
-Keyword = Literal["in", "out", "inout", "truth"]
+Keyword = Literal["in", "out", "inout", "truth", "where"]
+
+GUARDING = ("guard", "clip", "project", "pointwise")
+"""The clauses about the results of a model."""
 
 REQUIRED_MAPS: dict[Keyword, tuple[Way, ...]] = {
     "in": ("to",),
     "out": ("from",),
     "inout": ("to", "from"),
     "truth": ("to",),
+    "where": ("to",),
 }
 """The map directives that an array must have if a clause names it."""
 
-READS: frozenset[Keyword] = frozenset(("in", "truth"))
+READS: frozenset[Keyword] = frozenset(("in", "truth", "where"))
 """The clauses whose arrays a region does not write."""
 
 
@@ -133,6 +137,10 @@ class Scope(Generic[M]):
             )
         return [*found, *truth]
 
+    def named(self, name: str) -> M | None:
+        """The map that has a name."""
+        return self._named.get(name)
+
     def _clause(
         self, keyword: Keyword, items: Iterable[Application | Name], text: str, make: Callable[[Application], M]
     ) -> list[Use[M]]:
@@ -228,6 +236,28 @@ def check_clauses(ml: MlDirective) -> None:
             "a region that only infers collects nothing to sample: leave 'sample' out, or collect",
             ml.text,
             *ml.clauses["sample"],
+        )
+
+    guarding = [name for name in GUARDING if name in ml.clauses]
+    if guarding and ml.mode == "collect":
+        raise DirectiveError(
+            f"'{guarding[0]}' is about the model's results, and this region has none: it only collects",
+            ml.text,
+            *ml.clauses[guarding[0]],
+        )
+    if guarding and not ml.is_mapped:
+        raise DirectiveError(
+            f"'{guarding[0]}' needs maps that are written: give the region in(...) and out(...), which "
+            "kernel.maps() prints",
+            ml.text,
+            *ml.clauses[guarding[0]],
+        )
+    if ml.pointwise and ml.guarding is None:
+        raise DirectiveError(
+            "'pointwise' says how the original code makes the points that a guard rejects: add guard(...), or leave it "
+            "out",
+            ml.text,
+            *ml.clauses["pointwise"],
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import logging
-from collections.abc import Callable, Collection, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -35,6 +35,7 @@ from hpacml.directives.syntax import (
 )
 from hpacml.dtypes import DTYPES
 from hpacml.errors import DirectiveError, MapError, caret
+from hpacml.frontend.guarding import Map, Where, bounds_of, where_of
 from hpacml.frontend.maps import AppliedFunctor, End
 from hpacml.frontend.ml import MAP_OF_CLAUSE, ml_op
 from hpacml.frontend.python import deriving, forms, messages
@@ -273,14 +274,16 @@ class Directives:
         """Look up the functor and the arrays of an application, and compute its numbers."""
         directive = self._scope.functor(application, text)
         functor = next(f for f in reversed(self._functors) if f.directive is directive)
-        whole = tuple(map(self._whole, application.targets))
-        applied = AppliedFunctor(directive, whole, functor.params, self._unchecked)
+        return self._bound(functor, application.targets, caret(text, *application.span))
+
+    def _bound(self, functor: _DeclaredFunctor, targets: Iterable[Target], place: str) -> _BoundMap:
+        whole = tuple(map(self._whole, targets))
+        applied = AppliedFunctor(functor.directive, whole, functor.params, self._unchecked)
         known = {name: value for name, value in self._evaluator.variables.items() if isinstance(value, Array)}
         beside = {dtype_name(known[each].value.type.element_type) for each in applied.elements if each in known}
         known |= {name: self._one_element(name, rank, beside) for name, rank in applied.numbers.items()}
         arrays = [known[name] for name in applied.arrays]
-        targets = tuple(known[target.array] for target in whole)
-        place = caret(text, *application.span)
+        read = tuple(known[target.array] for target in whole)
         numbers = [self._number(number, known, place) for number in applied.open_numbers]
         constants = [None if n.constant is None else int(n.constant) for n in numbers]
         known_numbers = iter(constants)
@@ -288,7 +291,7 @@ class Directives:
         ssa = self._evaluator.numbers.ssa
         bounds = tuple(ssa(n) for n, constant in zip(numbers, constants, strict=True) if constant is None)
         params = tuple(ssa(self._integer(ast.Name(name, ast.Load()))) for name in applied.functor.used_params)
-        return _BoundMap(functor, applied, place, tuple(arrays), targets, trees, bounds, params)
+        return _BoundMap(functor, applied, place, tuple(arrays), read, trees, bounds, params)
 
     def _wrong_number(self, name: str) -> str | None:
         value = self._evaluator.variables.get(name)
@@ -441,7 +444,36 @@ class Directives:
         ml = replace(ml, model=self._source(ml.model, ml.text), database=self._source(ml.database, ml.text))
         condition, if_condition = map(self._condition, (ml.condition, ml.if_condition))
         numbers = [self._double(each.value) for each in ml.meta]
-        return partial(ml_op, ml, self._label, mappings, condition, if_condition, numbers, on_error=self._on_error)
+        where = self._where(ml, uses)
+        written = [use.map.application.elements for use in uses if use.keyword not in READS]
+        options = {"on_error": self._on_error, "where": where, "clip": bounds_of(ml, written)}
+        return partial(ml_op, ml, self._label, mappings, condition, if_condition, numbers, **options)
+
+    def _where(self, ml: MlDirective, uses: Sequence[Use[_BoundMap]]) -> Where[SSAValue] | None:
+        """The condition of `guard(where: ...)`, with the mapping or the number that each name stands for."""
+
+        def of(bound: _BoundMap) -> Map:
+            return bound.functor.directive, bound.application.targets
+
+        def named(name: str) -> Map | None:
+            return None if (found := self._scope.named(name)) is None else of(found)
+
+        maps = [of(use.map) for use in uses if use.keyword != "truth"]
+        if (found := where_of(ml, maps, named)) is None:
+            return None
+        place = caret(ml.text, *ml.clauses["guard"])
+        points: dict[str, SSAValue] = {}
+        for name, (directive, targets) in ((n, m) for n, m in found.points.items() if m is not None):
+            if (bound := self._scope.named(name)) is None:
+                for target in targets:
+                    if (wrong := self._wrong_array(target.array)) is not None:
+                        raise DirectiveError(wrong, ml.text, *ml.clauses["guard"])
+                functor = directive.functor(frozenset())
+                declared = _DeclaredFunctor(directive, frozenset(), self._table.functor(directive.name, functor))
+                bound = self._bound(declared, targets, place)
+            points[name] = self._mapping(bound, Direction.To)
+        double = {name: self._double(Expr(ast.Name(name, ast.Load()), ml.span, ml.text)) for name in found.numbers}
+        return Where(found.text, points, double)
 
     def _uses(self, ml: MlDirective) -> list[Use[_BoundMap]]:
         """The maps of the clauses. A region without any gets them from its code, when the kernel is lowered."""
