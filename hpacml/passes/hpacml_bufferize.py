@@ -8,7 +8,7 @@ from functools import partial
 from xdsl.context import Context
 from xdsl.dialects import func
 from xdsl.dialects.builtin import ModuleOp, TensorType
-from xdsl.ir import Region, SSAValue
+from xdsl.ir import SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint
 
@@ -24,7 +24,7 @@ from hpacml.passes.common.buffers import (
     memory_of,
     readable,
 )
-from hpacml.passes.common.located import Builder, Rewriter, located, refusal
+from hpacml.passes.common.located import Builder, Rewriter, refusal
 from hpacml.passes.common.mappings import map_of
 from hpacml.passes.common.regions import captured
 
@@ -101,22 +101,8 @@ def _bufferize_region(region: MlOp) -> None:
 
 def _drop_results(region: MlOp, memory: list[SSAValue]) -> None:
     """Replace a region by one without results, which are the memory that it has written."""
-    given = MlOp.build(
-        operands=[
-            region.condition,
-            region.if_condition,
-            region.inputs,
-            region.outputs,
-            region.inouts,
-            region.truths,
-            region.numbers,
-        ],
-        properties={name: value for name, value in region.properties.items() if name != "operandSegmentSizes"},
-        attributes=region.attributes,
-        regions=[region.detach_region(region.body), Region()],
-        result_types=[[]],
-    )
-    Rewriter.insert_op(located(given, region), InsertPoint.before(region))
+    given = region.but(region.detach_region(region.body), written=[])
+    Rewriter.insert_op(given, InsertPoint.before(region))
     behind = Builder(InsertPoint.before(region))
     results = [as_tensor(each, behind, writable=True) for each in memory]
     for old, new in zip(region.written, results, strict=True):

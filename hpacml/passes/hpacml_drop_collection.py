@@ -53,6 +53,12 @@ def _collects(label: StringAttr) -> str:
 def _replace(op: MlOp) -> None:
     if op.mode.data is Mode.Collect:
         raise refusal(op, f"{_collects(op.label)}: make it predicated, or leave it out")
+    if op.is_guarded or op.clip is not None or op.project is not None:
+        raise refusal(
+            op,
+            f"the region '{op.label.data}' has guards, bounds or a projection, which need hpacml's runtime: code that "
+            "stands alone has none",
+        )
     clauses = op.clauses_for(MlOp)
     region = MlOp(
         Mode.Infer,

@@ -76,6 +76,8 @@ class HpacmlExpandMlPass(ModulePass):
             if region.is_without_maps:
                 raise refusal(region, f"the region '{region.label.data}' has no maps: hpacml-infer-maps comes first")
             require_no_exchange(region)
+            if region.is_guarded or region.clip is not None or region.project is not None:
+                raise refusal(region, f"the guards of the region '{region.label.data}' are not lowered")
             _Expansion(region, self.report).replace()
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import Region
 from xdsl.passes import ModulePass
 
 from hpacml.dialects.hpacml.attributes import Direction
@@ -61,13 +60,8 @@ def _give_maps(region: MlOp) -> None:
     elements, maps = derive(region)
     mappings = Building(region, elements.integers).build(maps)
     inputs, outputs, inouts = (mappings[each] for each in (Direction.To, Direction.From, Direction.Inout))
-    given = MlOp.build(
-        operands=[region.condition, region.if_condition, inputs, outputs, inouts, [], region.numbers],
-        properties={name: value for name, value in region.properties.items() if name != "operandSegmentSizes"},
-        attributes={name: value for name, value in region.attributes.items() if name != DIMS},
-        regions=[region.detach_region(region.body), Region()],
-        result_types=[region.written.types],
-    )
+    given = region.but(region.detach_region(region.body), inputs=inputs, outputs=outputs, inouts=inouts)
+    given.attributes.pop(DIMS, None)
     _check_units(region, given)
     Rewriter.replace_op(region, given)
 

@@ -6,7 +6,7 @@ A map that nothing uses is removed without a pattern, since it is pure.
 from __future__ import annotations
 
 from xdsl.dialects.builtin import ArrayAttr
-from xdsl.ir import Region, SSAValue
+from xdsl.ir import SSAValue
 from xdsl.pattern_rewriter import PatternRewriter, RewritePattern, op_type_rewrite_pattern
 from xdsl.rewriter import InsertPoint
 from xdsl.traits import SymbolTable
@@ -82,22 +82,12 @@ class FoldConstantConditions(RewritePattern):
         elif condition is not None or if_condition is not None:
             mode = op.mode.data if condition is None else Mode.Infer if condition else Mode.Collect
             sample = None if mode == Mode.Infer else op.sample
-            decided = MlOp.build(
-                operands=[
-                    op.condition if condition is None else None,
-                    op.if_condition if if_condition is None else None,
-                    op.inputs,
-                    op.outputs,
-                    op.inouts,
-                    op.truths,
-                    op.numbers,
-                ],
-                properties={**op.properties, "mode": ModeAttr(mode), "sample": sample},
-                attributes=op.attributes,
-                regions=[rewriter.move_region_contents_to_new_regions(op.body), Region()],
-                result_types=[op.written.types],
+            decided = op.but(
+                rewriter.move_region_contents_to_new_regions(op.body),
+                properties={"mode": ModeAttr(mode), "sample": sample},
+                condition=[op.condition] if condition is None and op.condition is not None else [],
+                if_condition=[op.if_condition] if if_condition is None and op.if_condition is not None else [],
             )
-            decided.location = op.location
             rewriter.replace(op, decided)
 
 

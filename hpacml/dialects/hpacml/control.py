@@ -183,8 +183,9 @@ class MlOp(ModelClauses, DataClauses, HasCanonicalizationPatternsInterface):
         "(`in` `(` $inputs^ `:` type($inputs) `)`)? (`out` `(` $outputs^ `:` type($outputs) `)`)? "
         "(`inout` `(` $inouts^ `:` type($inouts) `)`)? (`truth` `(` $truths^ `:` type($truths) `)`)? "
         "(`numbers` `(` $numbers^ `)`)? "
-        "(`guard` $guard^)? (`where` $where^ `names` $where_names)? (`points` `(` $where_points^ `:` type($where_points) `)`)? "
-        "(`at` `(` $where_numbers^ `)`)? (`pointwise` $pointwise^)? "
+        "(`guard` $guard^)? (`where` $where^ `names` $where_names)? "
+        "(`points` `(` $where_points^ `:` type($where_points) `)`)? (`at` `(` $where_numbers^ `)`)? "
+        "(`pointwise` $pointwise^)? "
         f"`label` $label {MODEL_CLAUSES} {DATA_CLAUSES} (`->` type($written)^)? "
         "attr-dict-with-keyword $body custom<Empty>($nothing)"
     )
@@ -263,6 +264,29 @@ class MlOp(ModelClauses, DataClauses, HasCanonicalizationPatternsInterface):
         from hpacml.dialects.hpacml.canonicalization import FoldConstantConditions
 
         return (FoldConstantConditions(),)
+
+    def but(
+        self,
+        body: Region,
+        *,
+        properties: Mapping[str, Attribute | None] | None = None,
+        written: Sequence[Attribute] | None = None,
+        **operands: Sequence[SSAValue],
+    ) -> MlOp:
+        """A region like this one with another body, and what is given in the place of what it has: operands by the
+        names of their groups, properties, and the types of the tensors written."""
+        groups = [name for name, _ in MlOp.get_irdl_definition().operands]
+        given = {name: cast("SSAValue | Sequence[SSAValue] | None", getattr(self, name)) for name in groups}
+        kept = {key: value for key, value in self.properties.items() if key != AttrSizedOperandSegments.attribute_name}
+        op = MlOp.build(
+            operands=list({**given, **operands}.values()),
+            properties={**kept, **(properties or {})},
+            attributes=self.attributes,
+            regions=[body, Region()],
+            result_types=[self.written.types if written is None else written],
+        )
+        op.location = self.location
+        return op
 
     @property
     def all_inputs(self) -> tuple[SSAValue, ...]:
