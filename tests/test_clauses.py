@@ -11,7 +11,7 @@ from typing import TypeVar
 import pytest
 from xdsl.dialects import test
 from xdsl.dialects.builtin import ModuleOp, i1
-from xdsl.ir import Operation, Region
+from xdsl.ir import Operation, Region, SSAValue
 from xdsl.parser import Parser
 from xdsl.transforms.canonicalize import CanonicalizePass
 
@@ -23,7 +23,7 @@ from hpacml.abi.records import (
     Source,
     TensorType,
 )
-from hpacml.clauses import Sampling
+from hpacml.clauses import Bounds, Sampling
 from hpacml.dialects.hpacml.attributes import Direction
 from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp
 from hpacml.dialects.hpacml.control import MlOp
@@ -31,8 +31,9 @@ from hpacml.dialects.hpacml.steps import CollectOp, InferOp, SampleOp
 from hpacml.directives.parser import _grammar, parse
 from hpacml.directives.syntax import MlDirective
 from hpacml.errors import MapError
+from hpacml.frontend.guarding import Where
 from hpacml.frontend.ml import ml_op
-from hpacml.functors.targets import Bounds
+from hpacml.functors import targets
 from hpacml.pipelines import make_context, run_passes
 
 REGION = """
@@ -43,8 +44,9 @@ func.func @f(%t: memref<9xf32>, %c: i1, %step: f64) {
   %false = arith.constant false
   %b = hpacml.map to @point(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
   hpacml.ml predicated(CONDITION) if(%true) inout(%a : !hpacml.mapping<9xf32>) truth(%b : !hpacml.mapping<9xf32>)
-      numbers(%step) label "Wärme" model "größe.pt2" batch 16 on_error "accurate" engine "auto"
-      database "é.h5" sample <every: 2> units <t: "°C"> meta ["step"] attributes {note = "kept"} {
+      numbers(%step) guard <range, margin: 0.1, distance: 4.0, below: 0.5, collect> where "x > limit" names ["x", "limit"]
+      points(%b : !hpacml.mapping<9xf32>) at(%step) pointwise label "Wärme" model "größe.pt2" batch 16 on_error "accurate" engine "auto" clip <0.0:1.0>
+      project "conserve" database "é.h5" sample <every: 2> units <t: "°C"> meta ["step"] attributes {note = "kept"} {
     "test.op"() : () -> ()
   }
   func.return
@@ -54,7 +56,8 @@ func.func @f(%t: memref<9xf32>, %c: i1, %step: f64) {
 
 DIRECTIVE = (
     'ml(predicated: c) in(a) out(b) inout(d) model("m.pt2") database("d.h5") label("heat") if(c) batch(16) engine(auto) '
-    'sample(every: 2) units(a: "K") meta(step: n + 1) truth(e, f)'
+    'sample(every: 2) units(a: "K") meta(step: n + 1) truth(e, f) '
+    "guard(where: x > limit, range, margin: 0.1, collect) clip(b: 0:1) project(conserve) pointwise"
 )
 """The same as a directive."""
 
@@ -91,7 +94,9 @@ def test_the_directive_has_every_clause() -> None:
 
 def test_a_region_has_the_clauses_of_its_directive() -> None:
     condition = test.TestOp(result_types=[i1]).results[0]
-    region = ml_op(directive(), "f", [], condition, condition, [], Region(), on_error="raise")
+    where = Where[SSAValue]("x > limit", {}, {})
+    clip = [Bounds(None, 0.0, 1.0)]
+    region = ml_op(directive(), "f", [], condition, condition, [], Region(), "raise", where, clip)
     assert region.properties.keys() == MlOp.get_irdl_definition().properties.keys()
     assert directive().clauses.keys() - OPERANDS <= region.properties.keys()
 
@@ -160,5 +165,5 @@ def test_a_map_that_is_refused_is_no_use_of_its_array() -> None:
     parsed = Parser(make_context(), text).parse_module()
     (array,) = next(op for op in parsed.walk() if op.name == "func.func").regions[0].block.args
     with pytest.raises(MapError):
-        MapOp.infer(one(FunctorOp, parsed), Direction.To, [(Bounds(0, 5, 1),)], [array], [], [])
+        MapOp.infer(one(FunctorOp, parsed), Direction.To, [(targets.Bounds(0, 5, 1),)], [array], [], [])
     assert not array.uses

@@ -8,6 +8,7 @@ import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import nan
 from typing import NamedTuple, Protocol, cast
 
 from hpacml.errors import DirectiveError
@@ -310,3 +311,16 @@ def _spelling(node: ast.expr) -> str:
 
 def _error(message: str, node: ast.expr, expr: Expr) -> DirectiveError:
     return DirectiveError(message, expr.text, node.col_offset, node.end_col_offset or 0)
+
+
+def literal(node: ast.expr) -> int | float:
+    """The number that `node` spells; NaN for any other expression."""
+    match node:
+        case ast.Constant(value=bool()):
+            return nan
+        case ast.Constant(value=int() | float() as value):
+            return value
+        case ast.UnaryOp(ast.USub(), ast.Constant(value=int() | float() as value)):
+            return -value
+        case _:
+            return nan

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from functools import cache
 from io import BytesIO
-from math import isinf, nan, prod
+from math import isinf, prod
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -24,16 +24,11 @@ from lark.tree import Meta
 
 from hpacml.clauses import (
     ENGINES,
-    GUARD_NUMBERS,
-    GUARD_WORDS,
     KEYS,
-    MARGIN_ALONE,
     SEED_ALONE,
     Bounds,
-    Guard,
     Sampling,
     fault_of,
-    guard_fault_of,
 )
 from hpacml.directives.expressions import (
     ARITHMETIC,
@@ -43,8 +38,10 @@ from hpacml.directives.expressions import (
     Span,
     affine,
     index_expr,
+    literal,
 )
-from hpacml.directives.mistakes import GUARD_SYNONYMS, SETTING_SYNONYMS, explain
+from hpacml.directives.guards import guarding
+from hpacml.directives.mistakes import SETTING_SYNONYMS, explain
 from hpacml.directives.private import mangled
 from hpacml.directives.syntax import (
     Application,
@@ -337,40 +334,10 @@ class _Builder:
     def guard(self, meta: Meta, *settings: Token | tuple[Token, ast.expr]) -> Guarding:
         given = [(setting, None) if isinstance(setting, Token) else setting for setting in settings]
         self._refuse_twice(key for key, _ in given)
-        found: dict[str, Any] = {}
-        where: Expr | None = None
-        for key, node in given:
-            if key == "where" and node is not None:
-                where = Expr(node, Span(node.col_offset, node.end_col_offset or 0), self.text)
-            elif (key in GUARD_WORDS) != (node is None) or key not in (*GUARD_WORDS, *GUARD_NUMBERS):
-                raise self._error(self._misused(key), key)
-            elif node is None:
-                found[str(key)] = True
-            elif (fault := guard_fault_of(key, value := _literal(node))) is not None:
-                raise self._error(fault, Span(node.col_offset, node.end_col_offset or 0))
-            else:
-                found[str(key)] = float(value)
-        if "margin" in found and "range" not in found:
-            raise self._error(MARGIN_ALONE, next(key for key, _ in given if key == "margin"))
-        if where is None and found.keys() <= {"collect"}:
-            raise self._error("a guard needs a condition: range, distance: ..., where: ... or below: ...", meta)
-        return Guarding(Guard(**found), where)
+        return guarding(given, meta, self.text, self._error)
 
     def word(self, _: Meta, word: Token) -> Token:
         return word
-
-    def _misused(self, key: Token) -> str:
-        """What is wrong with a setting of `guard`."""
-        if key in GUARD_WORDS:
-            hint = ": write guard(range, margin: 0.1) to widen the ranges" if key == "range" else ""
-            return f"'{key}' takes no value{hint}"
-        examples = {"where": "where: t > 0.5", **{key: f"{key}: 0.1" for key in GUARD_NUMBERS}}
-        if key in examples:
-            return f"'{key}' takes a value, as in {examples[key]}"
-        known = (*GUARD_WORDS, *examples)
-        close = GUARD_SYNONYMS.get(key) or next(iter(get_close_matches(key, known, 1)), None)
-        hint = f"did you mean '{close}'?" if close else f"it takes {', '.join(known)}"
-        return f"'guard' has no '{key}': {hint}"
 
     def clip(self, meta: Meta, *bounds: tuple[Token | None, Bounds]) -> tuple[Bounds, ...]:
         self._refuse_twice(array for array, _ in bounds if array is not None)
@@ -408,7 +375,7 @@ class _Builder:
                 close = SETTING_SYNONYMS.get(key) or next(iter(get_close_matches(key, KEYS, 1)), None)
                 hint = f"did you mean '{close}'?" if close else f"it takes {', '.join(KEYS)}"
                 raise self._error(f"'sample' has no '{key}': {hint}", key)
-            value = _literal(node)
+            value = literal(node)
             if (fault := fault_of(key, value)) is not None:
                 raise self._error(fault, Span(node.col_offset, node.end_col_offset or 0))
             found[str(key)] = float(value) if key == "fraction" else value
@@ -502,19 +469,6 @@ class _Builder:
 
     def false(self, meta: Meta) -> ast.expr:
         return _located(ast.Constant(False), meta)
-
-
-def _literal(node: ast.expr) -> int | float:
-    """The number that `node` spells; NaN for any other expression."""
-    match node:
-        case ast.Constant(value=bool()):
-            return nan
-        case ast.Constant(value=int() | float() as value):
-            return value
-        case ast.UnaryOp(ast.USub(), ast.Constant(value=int() | float() as value)):
-            return -value
-        case _:
-            return nan
 
 
 def _span(where: Meta | Token) -> Span:

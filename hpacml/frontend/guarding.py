@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import numbers
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -40,7 +41,7 @@ def where_of(ml: MlDirective, maps: Sequence[Map], named: Callable[[str], Map | 
     if ml.guarding is None or (where := ml.guarding.where) is None:
         return None
     points: dict[str, Map | None] = {}
-    numbers: dict[str, Map | None] = {}
+    single: dict[str, Map | None] = {}
     for node in where.variables:
         name = node.id
         found = named(name)
@@ -48,8 +49,8 @@ def where_of(ml: MlDirective, maps: Sequence[Map], named: Callable[[str], Map | 
             found = _element(name, around, where, node)
         if found is None and isinstance(where.node, ast.Name):
             found = _whole(name, maps[0], where)
-        (numbers if found is None else points)[name] = found
-    return Where(str(where), points, numbers)
+        (single if found is None else points)[name] = found
+    return Where(str(where), points, single)
 
 
 def _element(name: str, around: Sequence[Map], where: Expr, node: ast.Name) -> Map:
@@ -126,3 +127,16 @@ def bounds_of(ml: MlDirective, outputs: Sequence[Collection[str]]) -> tuple[Boun
         given.get(next(iter(arrays)) if len(set(arrays)) == 1 else None) or given.get(None, free) for arrays in outputs
     ]
     return tuple(Bounds(None, each.low, each.high) for each in found)
+
+
+def number_of(name: str, values: Mapping[str, object], ml: MlDirective) -> float:
+    """The number of a call that the condition of its guard names. Raises `DirectiveError` if it is none."""
+    value = values[name]
+    if isinstance(value, numbers.Real):
+        return float(value)
+    raise DirectiveError(
+        f"'{name}' is of type {type(value).__name__}, and no array of the region's maps: in a condition of 'where' "
+        "such a name is a number. Give an array a map, as in declare tensor(hot: f(a[0:n])), and write its name",
+        ml.text,
+        *ml.clauses["guard"],
+    )

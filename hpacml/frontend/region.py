@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import numbers
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -30,7 +29,7 @@ from hpacml.frontend.body import Outputs, require_plain
 from hpacml.frontend.decorated import Decorated, inside
 from hpacml.frontend.fast_region import FastRegion, InferringCall
 from hpacml.frontend.functor import define_operators
-from hpacml.frontend.guarding import Where, bounds_of, where_of
+from hpacml.frontend.guarding import Where, bounds_of, number_of, where_of
 from hpacml.frontend.mangling import symbol_for
 from hpacml.frontend.maps import AppliedFunctor, End, integers_of, numbers_of
 from hpacml.frontend.placement import Machine, device_of, on_host, require_machine
@@ -170,12 +169,11 @@ class Region(Decorated, Generic[P, R]):
                 raise DirectiveError(f"{message}; write a path in quotes, or a parameter", text, *source.span)
         uses = scope.uses(ml, lambda application: (scope.functor(application, text), application.targets))
         self._where = where_of(ml, [use.map for use in uses if use.keyword != "truth"], scope.named)
-        for name in () if self._where is None else (*self._where.points, *self._where.numbers):
-            if (message := wrong(name)) is not None and scope.named(name) is None:
-                raise DirectiveError(message, text, *ml.clauses["guard"])
-        self._clip = bounds_of(
-            ml, [[target.array for target in use.map[1]] for use in uses if use.keyword not in READS]
-        )
+        for node in [] if ml.guarding is None or ml.guarding.where is None else ml.guarding.where.variables:
+            if scope.named(node.id) is None and (message := wrong(node.id)) is not None:
+                raise DirectiveError(message, text, node.col_offset, node.end_col_offset or 0)
+        written = [[target.array for target in use.map[1]] for use in uses if use.keyword not in READS]
+        self._clip = bounds_of(ml, written)
         check_units(ml, (target.array for use in uses for target in depth_first(use.map[1])))
         opened = (number for use in uses for number in AppliedFunctor(*use.map, frozenset()).open_numbers)
         for expr in (*opened, ml.condition, ml.if_condition, *(each.value for each in ml.meta)):
@@ -212,7 +210,8 @@ class Region(Decorated, Generic[P, R]):
             collects = active and not infers
             scalars += [float(evaluate(each.value, bound.values)) if collects else 0.0 for each in self._ml.meta]
         if self._where is not None:
-            scalars += [self._number(name, bound.values) if infers else 0.0 for name in self._where.numbers]
+            numbers = self._where.numbers
+            scalars += [number_of(name, bound.values, self._ml) if infers else 0.0 for name in numbers]
         # The original code uses arrays of the host where they are, so only the model needs the GPU.
         target = self._target if infers or self._target == "cpu" else None
         if on_host(bound.views, target):
@@ -231,18 +230,6 @@ class Region(Decorated, Generic[P, R]):
             work = Work(device, frame, bound.views, bound.plan.written, (run, *scalars), self._boxes(bound))
             self._offload.run(work, lambda views: call(run, views, *scalars))
         return returned[0] if returned else None
-
-    def _number(self, name: str, values: Mapping[str, object]) -> float:
-        """The number of a call that the condition of its guard names."""
-        value = values[name]
-        if isinstance(value, numbers.Real):
-            return float(value)
-        raise DirectiveError(
-            f"'{name}' is of type {type(value).__name__}, and no array of the region's maps: in a condition of 'where' "
-            "such a name is a number. Give an array a map, as in declare tensor(hot: f(a[0:n])), and write its name",
-            self._directives,
-            *self._ml.clauses["guard"],
-        )
 
     def infers(self, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Whether a call with these arguments runs the model. Raises `MapError` if they do not fit."""

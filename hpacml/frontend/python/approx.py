@@ -8,13 +8,12 @@ from collections.abc import Callable, Collection, Generator, Iterable, Mapping, 
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from functools import partial, reduce
+from functools import partial
 from typing import Protocol
 
 import numpy as np
-from xdsl.dialects.arith import AddiOp, CmpiOp, ConstantOp, IndexCastOp, MuliOp, OrIOp, SelectOp, SubiOp
-from xdsl.dialects.builtin import IndexType, IntegerAttr, IntegerType, MemRefType
-from xdsl.dialects.memref import AllocOp, DimOp
+from xdsl.dialects.builtin import MemRefType
+from xdsl.dialects.memref import AllocOp
 from xdsl.ir import Region, SSAValue
 
 from hpacml.clauses import is_policy
@@ -38,16 +37,14 @@ from hpacml.errors import DirectiveError, MapError, caret
 from hpacml.frontend.guarding import Map, Where, bounds_of, where_of
 from hpacml.frontend.maps import AppliedFunctor, End
 from hpacml.frontend.ml import MAP_OF_CLAUSE, ml_op
-from hpacml.frontend.python import deriving, forms, messages
+from hpacml.frontend.python import deriving, forms, map_numbers, messages
 from hpacml.frontend.python.context import MISSING
 from hpacml.frontend.python.evaluator import Evaluator
 from hpacml.frontend.python.number import Number
-from hpacml.frontend.python.scalars import exceeds_int
-from hpacml.frontend.python.types import ARRAY_DTYPES, FLOAT, INT
+from hpacml.frontend.python.types import ARRAY_DTYPES, FLOAT
 from hpacml.frontend.python.values import Array, Opaque, Static, Unset, describe
 from hpacml.frontend.scope import READS, Keyword, Scope, Use, check_clauses, check_units
 from hpacml.frontend.sources import weak_dtype
-from hpacml.functors.arithmetic import OVERFLOW
 from hpacml.functors.targets import TargetTree, fill
 from hpacml.functors.tensor_functor import Functor, names_of
 
@@ -58,14 +55,6 @@ _told: set[tuple[str, str]] = set()
 
 _UNCOVERED = "%s: the region's body writes '%s', which no output covers: a model in its place leaves it as it was"
 _UNWRITTEN = "%s: '%s' is an output of the region, and its body does not write it"
-
-I128 = IntegerType(128)
-WIDE: dict[type[ast.operator], type[AddiOp | SubiOp | MuliOp]] = {ast.Add: AddiOp, ast.Sub: SubiOp, ast.Mult: MuliOp}
-"""The operators whose results may exceed 64 bits, and the operations that compute them in 128."""
-
-
-def _is_size(*numbers: Number) -> bool:
-    return any(isinstance(n.value, SSAValue) and isinstance(n.value.owner, DimOp) for n in numbers)
 
 
 class FunctorTable(Protocol):
@@ -290,7 +279,10 @@ class Directives:
         trees = tuple(fill(tree, known_numbers) for tree in applied.trees)
         ssa = self._evaluator.numbers.ssa
         bounds = tuple(ssa(n) for n, constant in zip(numbers, constants, strict=True) if constant is None)
-        params = tuple(ssa(self._integer(ast.Name(name, ast.Load()))) for name in applied.functor.used_params)
+        params = tuple(
+            ssa(map_numbers.integer(self._evaluator, ast.Name(name, ast.Load())))
+            for name in applied.functor.used_params
+        )
         return _BoundMap(functor, applied, place, tuple(arrays), read, trees, bounds, params)
 
     def _wrong_number(self, name: str) -> str | None:
@@ -325,49 +317,11 @@ class Directives:
 
     def _number(self, number: Expr | End, arrays: Mapping[str, Array], place: str) -> Number:
         if isinstance(number, Expr):
-            return self._integer(number.node)
+            return map_numbers.integer(self._evaluator, number.node)
         array = arrays[number.array]
         if number.dim >= len(array.sizes):
             raise MapError(f"'{array.name}' has no dimension {number.dim}, but only {len(array.sizes)}\n{place}")
         return self._evaluator.size(array, number.dim)
-
-    def _integer(self, node: ast.expr) -> Number:
-        """A number in a map. If it or a part of it exceeds 64 bits, it is `OVERFLOW`, which every map refuses."""
-        number, overflows = self._checked(node)
-        if overflows is None:
-            return number
-        value = self._evaluator.emit.value
-        overflow = value(ConstantOp(IntegerAttr(OVERFLOW, IndexType())))
-        return Number(INT, value(SelectOp(overflows, overflow, self._evaluator.numbers.ssa(number))))
-
-    def _checked(self, node: ast.expr) -> tuple[Number, SSAValue | None]:
-        """A number, and whether it overflows; None if it cannot."""
-        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-            node = ast.copy_location(ast.BinOp(ast.Constant(0), ast.Sub(), node.operand), node)
-        if not isinstance(node, ast.BinOp):
-            return self._single(node)
-        (left, left_overflows), (right, right_overflows) = self._checked(node.left), self._checked(node.right)
-        with self._evaluator.at(node):
-            number = self._evaluator.numbers.binary(type(node.op), left, right)
-        value, ssa = self._evaluator.emit.value, self._evaluator.numbers.ssa
-        flags = [flag for flag in (left_overflows, right_overflows) if flag is not None]
-        wide = WIDE.get(type(node.op))
-        constants = [n.constant for n in (left, right)]
-        small = any(c is not None and abs(c) < 1 << 32 for c in constants)
-        safe = wide is None or None not in constants or (wide is not MuliOp and small and _is_size(left, right))
-        if wide is not None and not safe:
-            a, b, wrapped = (value(IndexCastOp(ssa(n), I128)) for n in (left, right, number))
-            flags.append(value(CmpiOp(value(wide(a, b)), wrapped, "ne")))
-        return number, reduce(lambda a, b: value(OrIOp(a, b)), flags) if flags else None
-
-    def _single(self, node: ast.expr) -> tuple[Number, SSAValue | None]:
-        given = self._evaluator.number(node)
-        with self._evaluator.at(node):
-            number = self._evaluator.numbers.integer(given, "a number in a map")
-        if not exceeds_int(given.type) or given.constant is not None:
-            return number, None
-        zero = self._evaluator.emit.index(0)
-        return number, self._evaluator.emit.value(CmpiOp(self._evaluator.numbers.ssa(number), zero, "slt"))
 
     def _mapping(self, bound: _BoundMap, direction: Direction) -> SSAValue:
         """The mapping of this direction, which is added unless the directive has added it already."""

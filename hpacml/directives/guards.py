@@ -1,0 +1,62 @@
+"""Builds the clause `guard` of its settings."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from lark import Token
+from lark.tree import Meta
+
+from hpacml.clauses import GUARD_NUMBERS, GUARD_WORDS, MARGIN_ALONE, Guard, guard_fault_of
+from hpacml.directives.expressions import Expr, Span, literal
+from hpacml.directives.mistakes import GUARD_SYNONYMS
+from hpacml.directives.syntax import Guarding
+from hpacml.errors import DirectiveError
+
+EXAMPLES = {"where": "where: t > 0.5", **{key: f"{key}: 0.1" for key in GUARD_NUMBERS}}
+
+
+def guarding(
+    given: Sequence[tuple[Token, ast.expr | None]],
+    meta: Meta,
+    text: str,
+    error: Callable[[str, Meta | Token | Span], DirectiveError],
+) -> Guarding:
+    """The clause of settings, each with its value or None. `error` makes an error of a message and its place."""
+    found: dict[str, Any] = {}
+    where: Expr | None = None
+    for key, node in given:
+        if key == "where" and node is not None:
+            where = Expr(node, _span(node), text)
+        elif (key in GUARD_WORDS) != (node is None) or key not in (*GUARD_WORDS, *GUARD_NUMBERS):
+            raise error(_misused(key), key)
+        elif node is None:
+            found[str(key)] = True
+        elif (fault := guard_fault_of(key, value := literal(node))) is not None:
+            raise error(fault, _span(node))
+        else:
+            found[str(key)] = float(value)
+    if "margin" in found and "range" not in found:
+        raise error(MARGIN_ALONE, next(key for key, _ in given if key == "margin"))
+    if where is None and found.keys() <= {"collect"}:
+        raise error("a guard needs a condition: range, distance: ..., where: ... or below: ...", meta)
+    return Guarding(Guard(**found), where)
+
+
+def _misused(key: Token) -> str:
+    """What is wrong with a setting."""
+    if key in GUARD_WORDS:
+        hint = ": write guard(range, margin: 0.1) to widen the ranges" if key == "range" else ""
+        return f"'{key}' takes no value{hint}"
+    if key in EXAMPLES:
+        return f"'{key}' takes a value, as in {EXAMPLES[key]}"
+    known = (*GUARD_WORDS, *EXAMPLES)
+    close = GUARD_SYNONYMS.get(key) or next(iter(get_close_matches(key, known, 1)), None)
+    return f"'guard' has no '{key}': " + (f"did you mean '{close}'?" if close else f"it takes {', '.join(known)}")
+
+
+def _span(node: ast.expr) -> Span:
+    return Span(node.col_offset, node.end_col_offset or 0)
