@@ -238,24 +238,19 @@ def test_fortran(folder: Path, driver: Path) -> None:
     assert {line.rpartition(" ")[2] for line in launches} == {"default", "given"}
 
 
-SUM = """
+HEAD = """
 import numpy as np
 from jaxtyping import Float64
 import hpacml
 
 @hpacml.kernel
-def corner(x: Float64[np.ndarray, "N"]) -> float:
-    return x[0]
-
-@hpacml.kernel
-def copied(x: Float64[np.ndarray, "N"]) -> Float64[np.ndarray, "N"]:
-    return x.copy()
 """
+CORNER = "def corner(x: Float64[np.ndarray, 'N']) -> float:\n    return x[0]\n"
+COPIED = "def copied(x: Float64[np.ndarray, 'N']) -> Float64[np.ndarray, 'N']:\n    return x.copy()\n"
 
 
 def test_what_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "sums.py").write_text(SUM)
-    output = tmp_path / "sums.o"
+    output = tmp_path / "refused.o"
     with pytest.raises(hpacml.HpacmlError, match="unknown chip 'sm_9': the chips are sm_70"):
         hpacml.build(gpu_kernels.refuse, output, target="sm_9")
     with pytest.raises(hpacml.HpacmlError, match="unknown chip 'gfx90a'"):
@@ -264,13 +259,13 @@ def test_what_is_refused(tmp_path: Path) -> None:
         hpacml.build(gpu_kernels.refuse, output, target="sm_90", standalone="net.safetensors")
     with pytest.raises(hpacml.CompileError, match="plain code is for runtimes of others"):
         hpacml.build(gpu_kernels.refuse, output, target="sm_90", plain=True)
-    from hpacml.embedding.kernels_of_file import kernels_of_file
-
-    corner, copied = kernels_of_file(tmp_path / "sums.py")
-    with pytest.raises(hpacml.CompileError, match="'x' on the host"):
-        hpacml.build(corner, output, target="sm_90")
-    with pytest.raises(hpacml.CompileError, match=re.escape("copied() returns an array, which a C function cannot")):
-        hpacml.build(copied, output, target="sm_90")
+    for name, text, message in (
+        ("corner", CORNER, "'x' on the host"),
+        ("copied", COPIED, "copied() returns an array, which a C function cannot"),
+    ):
+        (tmp_path / f"{name}.py").write_text(HEAD + text)
+        with pytest.raises(hpacml.CompileError, match=re.escape(message)):
+            hpacml.build(tmp_path / f"{name}.py", output, target="sm_90")
     assert not output.exists()
 
 
