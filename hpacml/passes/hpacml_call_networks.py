@@ -32,6 +32,7 @@ from hpacml.dialects.hpacml.steps import InferOnViewsOp, InferOp
 from hpacml.dialects.hpacml_rt.map_checks import RefuseOp
 from hpacml.functors.polynomials import Poly
 from hpacml.passes.common.bodies import module_of
+from hpacml.passes.common.branching import where
 from hpacml.passes.common.index_arithmetic import Condition, IndexArithmetic
 from hpacml.passes.common.located import Builder, Rewriter, refusal
 from hpacml.passes.common.strided import address_range, metadata, reinterpret_cast
@@ -183,12 +184,12 @@ def _choose(
         seen = [_seen(view, each, sweep, a) for view, each in zip(views, strides, strict=True)]
         _call(seen, sweep, inputs, a.builder, op)
         return
-    then, otherwise = Block(), Block()
-    for block, rest in ((then, [(True, strides)]), (otherwise, others)):
-        inner = Builder(InsertPoint.at_end(block), op)
-        _choose(rest, views, sweep, inputs, a.within(inner), op)
-        inner.insert(scf.YieldOp())
-    a.builder.insert(scf.IfOp(a.truth(holds), [], Region(then), Region(otherwise)))
+    where(
+        a.truth(holds),
+        lambda a: _choose([(True, strides)], views, sweep, inputs, a, op),
+        a,
+        lambda a: _choose(others, views, sweep, inputs, a, op),
+    )
 
 
 def _seen(view: _Memory, strides: Sequence[int | None], sweep: int, a: IndexArithmetic) -> SSAValue:
@@ -233,25 +234,21 @@ def _of_tensors(op: InferOp) -> None:
     outputs = made[-1] if len(made) == len(given) else 1
     if outputs == DYNAMIC_INDEX:
         raise refusal(op, f"{_region(op)} takes a number of features that only its calls know")
-    builder = Builder(InsertPoint.before(op))
-    a = IndexArithmetic(builder)
+    a = IndexArithmetic(Builder(InsertPoint.before(op)))
     source, target = _Memory.of(x, a), _Memory.of(y, a)
     rank = len(given) - 1
     same = a.all([a.eq(*sizes) for sizes in zip(source.sizes[:rank], target.sizes[:rank], strict=True)])
     if same is not True:
-        _refuse_unless(a.truth(same), op, builder)
+        _refuse_unless(a.truth(same), op, a)
     points = a.settled(prod(source.sizes[1:rank], start=source.sizes[0]))
     flat_x, flat_y = _flat(source, points, given[-1], a), _flat(target, points, outputs, a)
     apart = a.any([a.le(points, a.constant(0)), _are_apart(source, target, a)])
-    then, otherwise = Block(), Block()
-    for block, is_apart in ((then, True), (otherwise, False)):
-        inner = Builder(InsertPoint.at_end(block), op)
-        if is_apart:
-            _call([flat_x, flat_y], 1, 1, inner, op)
-        else:
-            _call_by_copy(flat_x, flat_y, a.value(points), inner, op)
-        inner.insert(scf.YieldOp())
-    builder.insert(scf.IfOp(a.truth(apart), [], Region(then), Region(otherwise)))
+    where(
+        a.truth(apart),
+        lambda a: _call([flat_x, flat_y], 1, 1, a.builder, op),
+        a,
+        lambda a: _call_by_copy(flat_x, flat_y, points, a, op),
+    )
     Rewriter.replace_op(op, ConstantOp(BoolAttr.from_bool(True)))
 
 
@@ -259,13 +256,13 @@ def _region(op: InferOp) -> str:
     return f"the region '{op.label.data}'"
 
 
-def _refuse_unless(same: SSAValue, op: InferOp, builder: Builder) -> None:
-    then, otherwise = Block([scf.YieldOp()]), Block()
-    inner = Builder(InsertPoint.at_end(otherwise), op)
+def _refuse_unless(same: SSAValue, op: InferOp, a: IndexArithmetic) -> None:
     text = f"the model does not fit {_region(op)}: its inputs and its outputs have not as many points"
-    inner.insert(RefuseOp(StringAttr(text)))
-    inner.insert(scf.YieldOp())
-    builder.insert(scf.IfOp(same, [], Region(then), Region(otherwise)))
+    where(same, lambda a: None, a, lambda a: _refuse(text, a))
+
+
+def _refuse(text: str, a: IndexArithmetic) -> None:
+    a.builder.insert(RefuseOp(StringAttr(text)))
 
 
 def _flat(tensor: _Memory, points: Poly, features: int, a: IndexArithmetic) -> SSAValue:
@@ -275,9 +272,9 @@ def _flat(tensor: _Memory, points: Poly, features: int, a: IndexArithmetic) -> S
     return _cast(view, [DYNAMIC_INDEX, features], [features, 1], a.builder)
 
 
-def _call_by_copy(x: SSAValue, y: SSAValue, points: SSAValue, builder: Builder, op: Operation) -> None:
-    type = cast(MemRefType, y.type)
-    made = builder.insert(memref.AllocOp([points], [], MemRefType(type.element_type, type.get_shape()))).memref
+def _call_by_copy(x: SSAValue, y: SSAValue, points: Poly, a: IndexArithmetic, op: Operation) -> None:
+    type, builder = cast(MemRefType, y.type), a.builder
+    made = builder.insert(memref.AllocOp([a.value(points)], [], MemRefType(type.element_type, type.get_shape()))).memref
     result = _cast(made, type.get_shape(), [type.get_shape()[-1], 1], builder)
     _call([x, result], 1, 1, builder, op)
     builder.insert(memref.CopyOp(result, y))

@@ -7,7 +7,9 @@ collection h5py, the first bad map the judge.
 from __future__ import annotations
 
 import ctypes
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from hpacml.errors import DeviceError, HpacmlError, MapError, at_place
 from hpacml.runtime import callbacks, frame, messages
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from hpacml.runtime.mapcheck import MapCheck
     from hpacml.runtime.models.inference import Inference
     from hpacml.runtime.models.on_views import ViewsOfSite
+
+Given = ParamSpec("Given")
+Answer = TypeVar("Answer")
 
 
 def install() -> None:
@@ -64,6 +69,20 @@ def _name_of_body(index: int) -> str:
     return "hpacml.body"
 
 
+def _placed(handler: Callable[Concatenate[int, Given], Answer]) -> Callable[Concatenate[int, Given], Answer]:
+    """A handler whose errors begin with the place of the site, if that is known."""
+
+    @wraps(handler)
+    def placed(site: int, *given: Given.args, **names: Given.kwargs) -> Answer:
+        try:
+            return handler(site, *given, **names)
+        except HpacmlError as error:
+            at_place(error, _places.at(site))
+            raise
+
+    return placed
+
+
 def infer(site: int, tensors: int) -> bool:
     """Run the model of a site: `tensors` points to pointers to descriptors, inputs first, then destinations.
 
@@ -74,49 +93,37 @@ def infer(site: int, tensors: int) -> bool:
     return _inferences.at(site).run(tensors)
 
 
+@_placed
 def infer_on_views(site: int, views: int, memory: int) -> bool:
     """Run the network of a site from views to views, whose descriptors `memory` points to pointers to.
 
     Returns False where compiled code does not do that, and nothing has been written; then `infer` is to follow.
     """
     require_stack()
-    try:
-        return _inferences.at(site).on_views.run(_views.at(views), memory)
-    except HpacmlError as error:
-        at_place(error, _places.at(site))
-        raise
+    return _inferences.at(site).on_views.run(_views.at(views), memory)
 
 
+@_placed
 def sample(site: int) -> bool:
     """Count a call of a site that would collect; return whether to collect it."""
     _leave_to_host("collecting")
-    try:
-        return _samples.at(site).take()
-    except HpacmlError as error:
-        at_place(error, _places.at(site))
-        raise
+    return _samples.at(site).take()
 
 
+@_placed
 def collect(site: int, tensors: int, milliseconds: float) -> None:
     """Append the tensors of a site and the time of its body to its database. Raises DatabaseError."""
     _leave_to_host("collecting")
-    try:
-        _collections.at(site).run(tensors, milliseconds)
-    except HpacmlError as error:
-        at_place(error, _places.at(site))
-        raise
+    _collections.at(site).run(tensors, milliseconds)
 
 
+@_placed
 def count_points(site: int, tensors: int, found: int) -> None:
     """Count the points of a call that guards reject, of a site; `tensors` and `found` are as `Points.count` has them.
 
     Raises DeviceError where a call on a device is captured.
     """
-    try:
-        _points.at(site).count(tensors, found)
-    except HpacmlError as error:
-        at_place(error, _places.at(site))
-        raise
+    _points.at(site).count(tensors, found)
 
 
 def fill_domain(site: int, tensors: int) -> bool:
@@ -128,17 +135,14 @@ def fill_domain(site: int, tensors: int) -> bool:
     return _domains.at(site).fill(tensors)
 
 
+@_placed
 def check_map(site: int, values: int, arrays: int) -> None:
     """Raise MapError unless a map fits its arrays.
 
     `values` points to 64-bit integers: the sizes of all arrays, the open numbers of all targets, the
     parameters. `arrays` points to pointers to the descriptors of the arrays, if the site has any.
     """
-    try:
-        _map_checks.at(site).run(values, arrays)
-    except HpacmlError as error:
-        at_place(error, _places.at(site))
-        raise
+    _map_checks.at(site).run(values, arrays)
 
 
 def call_body(index: int) -> None:
@@ -169,7 +173,8 @@ def _leave_to_host(what: str) -> None:
 
 def refuse(site: int) -> None:
     """Raise DeviceError: code of the host would access memory of the device."""
-    raise at_place(DeviceError(_refusals.at(site).text), _places.at(site))
+    refusal = _refusals.at(site)
+    raise at_place(DeviceError(refusal.text), refusal.place)
 
 
 def refuse_sizes(site: int, given: int, wanted: int) -> None:
