@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeAlias, cast
 
-from hpacml.clauses import Sampling
+from hpacml.clauses import Bounds, Sampling
 from hpacml.functors.targets import TargetTree, tree_from_json, tree_to_json
 
 Json: TypeAlias = "dict[str, Any]"
@@ -112,7 +112,8 @@ class InferSite(PlacedSite):
     """A call of `hpacml_infer`.
 
     `batch`: None for one model call, 0 for any rows per call, else the rows. `on_error`, `engine`: None for what the
-    environment says.
+    environment says. `clip`: the bounds of each output, empty for none at all. `project`: the name of a function that
+    changes the outputs.
     """
 
     kind = "infer"
@@ -125,9 +126,11 @@ class InferSite(PlacedSite):
     inputs: tuple[TensorType, ...] = ()
     outputs: tuple[TensorType, ...] = ()
     engine: str | None = None
+    clip: tuple[Bounds, ...] = ()
+    project: str | None = None
 
     def _fields(self) -> Json:
-        return {
+        record: Json = {
             "label": self.label,
             "model": self.model.to_json(),
             "batch": self.batch,
@@ -137,6 +140,11 @@ class InferSite(PlacedSite):
             "outputs": [tensor.to_json() for tensor in self.outputs],
             "engine": self.engine,
         }
+        if self.clip:
+            record["clip"] = [[bounds.low, bounds.high] for bounds in self.clip]
+        if self.project is not None:
+            record["project"] = self.project
+        return record
 
     @staticmethod
     def parse(record: Json) -> InferSite:
@@ -149,6 +157,8 @@ class InferSite(PlacedSite):
             TensorType.parse(record["inputs"]),
             TensorType.parse(record["outputs"]),
             record["engine"],
+            tuple(Bounds(None, *bounds) for bounds in record.get("clip", ())),
+            record.get("project"),
             place=record.get("place"),
         )
 
@@ -245,60 +255,6 @@ class CollectSite(PlacedSite):
             tuple(record.get("truth", ())),
             place=record.get("place"),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class PointsSite(PlacedSite):
-    """A call of `hpacml_count_points`: `mask` is what the mask of the region is, over its sweep.
-
-    `positions`: whether the call passes an array behind the mask, which takes the positions of rejected points.
-    """
-
-    kind = "points"
-    symbol = "hpacml_count_points"
-    label: str
-    mask: TensorType
-    positions: bool = False
-
-    def _fields(self) -> Json:
-        return {"label": self.label, "mask": self.mask.to_json(), "positions": self.positions}
-
-    @staticmethod
-    def parse(record: Json) -> PointsSite:
-        (mask,) = TensorType.parse([record["mask"]])
-        return PointsSite(record["label"], mask, record["positions"], place=record.get("place"))
-
-
-@dataclass(frozen=True, slots=True)
-class DomainSite(PlacedSite):
-    """A call of `hpacml_domain`: of the lows and highs of so many `inputs`, and with `distance` of how points lie.
-
-    `margin` is a part of each range's width, by which it is wider at both ends.
-    """
-
-    kind = "domain"
-    symbol = "hpacml_domain"
-    label: str
-    model: Source
-    inputs: int
-    margin: float = 0.0
-    distance: bool = False
-    on_error: str | None = None
-
-    def _fields(self) -> Json:
-        return {
-            "label": self.label,
-            "model": self.model.to_json(),
-            "inputs": self.inputs,
-            "margin": self.margin,
-            "distance": self.distance,
-            "on_error": self.on_error,
-        }
-
-    @staticmethod
-    def parse(record: Json) -> DomainSite:
-        model, own = Source.parse(record["model"]), {"model", "kind"}
-        return DomainSite(model=model, **{key: value for key, value in record.items() if key not in own})
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
 from hpacml import environment
 from hpacml.clauses import OnError, is_policy
@@ -119,7 +120,7 @@ class Region(Decorated, Generic[P, R]):
         self._target: Machine | None = target
         self._unchecked = unchecked
         self._on_error = on_error
-        self._paths = Paths()
+        self._paths = Paths(cast(FunctionType, function))
         self._symbol = symbol_for(function.__name__, ()) + ".region"  # no C function has a dot
         self._ml, self._maps = self._read(directives)
         conditional = self._ml.if_condition is not None or self._ml.condition is not None

@@ -33,13 +33,12 @@ from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint
 from xdsl.traits import SymbolTable
 
+from hpacml.abi.guard_records import DomainSite, PointsSite
 from hpacml.abi.records import (
     CollectSite,
-    DomainSite,
     FlagSite,
     InferSite,
     MapSite,
-    PointsSite,
     RecordSite,
     RefuseSite,
     SampleSite,

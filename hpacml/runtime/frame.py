@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FunctionType
 from typing import TYPE_CHECKING, Protocol, TypeGuard
 
 from hpacml.errors import HpacmlError
@@ -29,13 +30,27 @@ NO_ARGUMENTS: Mapping[str, object] = {}
 class Paths:
     """The paths that one kernel or region names; relative ones start from the directory of their first use.
 
-    `origins` has the functions whose regions collect under each label.
+    `origins` has the functions whose regions collect under each label. `function` is the one that has the region, whose
+    names code at run time may ask for.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, function: FunctionType | None = None) -> None:
+        self.function = function
         self.origins: dict[str, Origin] = {}
         self._absolute: dict[str, str] = {}
         self._real: dict[str, str] = {}
+
+    def seen(self, name: str) -> object:
+        """What the function sees now by a name of its closure or its module; None if there is no such name."""
+        if (function := self.function) is None:
+            return None
+        if name not in (free := function.__code__.co_freevars):
+            return function.__globals__.get(name)
+        cells = function.__closure__ or ()
+        try:
+            return cells[free.index(name)].cell_contents
+        except ValueError:  # the function around it has not given it a value
+            return None
 
     def absolute(self, name: str | os.PathLike[str]) -> str:
         """The absolute path, with its symbolic links, which may lead elsewhere later."""

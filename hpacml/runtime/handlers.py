@@ -218,14 +218,14 @@ def _collection(record: Json) -> Collection:
 
 
 def _points_of_site(record: Json) -> Points:
-    from hpacml.abi.records import PointsSite
+    from hpacml.abi.guard_records import PointsSite
     from hpacml.runtime.guards.points import Points
 
     return Points(PointsSite.parse(record))
 
 
 def _domain_of_site(record: Json) -> DomainOfSite:
-    from hpacml.abi.records import DomainSite
+    from hpacml.abi.guard_records import DomainSite
     from hpacml.runtime.guards.domains import DomainOfSite
 
     return DomainOfSite(DomainSite.parse(record))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from hpacml.abi.records import DomainSite
+from hpacml.abi.guard_records import DomainSite
 from hpacml.errors import HpacmlError, ModelError, at_place
 from hpacml.runtime.arrays.views import view_of_descriptor, words_at
 from hpacml.runtime.gpu.device_call import innermost

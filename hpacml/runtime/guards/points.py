@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from hpacml.abi.records import PointsSite
+from hpacml.abi.guard_records import PointsSite
 from hpacml.errors import HpacmlError
 from hpacml.runtime import frame
 from hpacml.runtime.arrays.views import ArrayView, numpy_array, view_of_descriptor

@@ -22,6 +22,7 @@ from hpacml.runtime.differentiation import takes_part
 from hpacml.runtime.fastcall import contents
 from hpacml.runtime.gpu.device_call import innermost
 from hpacml.runtime.models import fallback
+from hpacml.runtime.models.corrections import Corrections, Results
 from hpacml.runtime.models.engines import Engines
 from hpacml.runtime.models.evaluation import Evaluation
 from hpacml.runtime.models.finding import ModelFinder
@@ -46,6 +47,9 @@ The points of a row are its feature vectors, of which the last dimension holds o
 _set_grad_enabled: Callable[[bool], None] = cast(Any, torch)._C._set_grad_enabled
 
 _ORDINARY = frozenset((torch.Tensor, torch.nn.Parameter))
+
+UNCERTAINTY = frozenset(("uncertainty",))
+"""The name of the output by which a model tells how far it is to be trusted, where it gives outputs by names."""
 
 KNOWN_MEMORIES = 64
 """How many sets of tensors a call site remembers: programs swap buffers, and allocate where they freed."""
@@ -96,7 +100,8 @@ class Inference:
         """The tensors of earlier calls, by their memory. A call takes them out, so that no two have the same."""
         self._evaluation = Evaluation(site, self._misfits)
         self._engines = Engines(site.label, site.engine)
-        self.on_views = OnViews(partial(self._fitting_model, "cpu"), self._engines)
+        self._corrections = Corrections(site) if site.clip or site.project is not None else None
+        self.on_views = OnViews(partial(self._fitting_model, "cpu"), self._engines, self._corrections is None)
         self.finder = ModelFinder(site.label, site.model)
         self._fitting: Fitting | None = None
         """The last model that was found to be trained for the maps of the site."""
@@ -156,13 +161,15 @@ class Inference:
             self._infer_recorded(recorder, model, int(batch), lent)
             return False
         is_finite = "finite" in checks.chosen()
-        computed = self._engines.compute(model, lent, call is not None, is_finite)
+        apart = is_finite or self._corrections is not None
+        computed = self._engines.compute(model, lent, call is not None, apart)
         if computed is not None:
             if computed.apart is not None:
-                target = lent.targets[0]
+                results = self._corrected([(lent.targets[0], computed.apart)], lent, int(batch), call)
                 if is_finite:
-                    self._require_finite(model, [(target, computed.apart)], int(batch))
-                self._write(target, computed.apart)
+                    self._require_finite(model, results, int(batch))
+                for target, result in results:
+                    self._write(target, result)
             return False
         # Not inference mode, in which Torch's functions for derivatives give zeros. The functions behind Torch's
         # context manager take a third of its time.
@@ -175,6 +182,7 @@ class Inference:
                 results = self._results(model, loan, lent.targets, lent.extents)
             else:
                 results = self._batches(self._site.batch, model, loan, lent, int(batch))
+            results = self._corrected(results, lent, int(batch), call)
             if is_finite:
                 if call is not None:
                     call.leave_to_host(f"{environment.CHECK.name}=finite")
@@ -203,6 +211,8 @@ class Inference:
             results = self._results(model, loan, lent.targets, lent.extents)
         else:
             results = self._batches(self._site.batch, model, loan, lent, dim)
+        if self._corrections is not None:
+            results = self._corrections.apply(results, loan.tensors, lent.targets, dim)
         if "finite" in checks.chosen():
             self._require_finite(model, results, dim)
         if model.network.runs_code is not None or is_watched():
@@ -213,6 +223,13 @@ class Inference:
         for target, result in results:
             self._write(target, result.detach())
         recorder.returns([y.squeeze(0) for y in outputs] if dim else outputs)
+
+    def _corrected(self, results: Results, lent: Lent, dim: int, call: Call | None) -> Results:
+        """The results within their bounds, and projected, where the site says so."""
+        if self._corrections is None:
+            return results
+        with torch.no_grad():
+            return self._corrections.apply(results, lent.inputs, lent.targets, dim, call)
 
     def _require_derivatives(
         self, model: Model, inputs: Sequence[torch.Tensor], outputs: Sequence[torch.Tensor]
@@ -259,16 +276,15 @@ class Inference:
 
         Raises ModelError for one that was trained for other maps, or elements of another kind, where both tell theirs.
         """
-        network, maps = model.network, Maps(self._site.maps, [type.dtype for type in self._types])
+        network, texts = model.network, self._site.maps
+        maps = Maps(texts, [type.dtype for type in self._types[: len(texts)]])
         if maps and (reason := network.differs_from(maps)) is not None:
             raise self._misfits.maps(model, reason)
         if maps.dtypes and (number := network.misfit_of_elements(maps)) is not None:
             raise self._misfits.element_type(model, number, maps)
         return Fitting(model, model.network.takes_batches_of([type.rank for type in self._site.inputs]))
 
-    def _batches(
-        self, rows: int, model: Model, loan: Loan, lent: Lent, dim: int
-    ) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    def _batches(self, rows: int, model: Model, loan: Loan, lent: Lent, dim: int) -> Results:
         """Give the results of one model call per `rows` rows, copied: a model may reuse the memory of its last ones.
 
         The rows are dimension `dim` of the tensors, the first one that the region has.
@@ -277,7 +293,7 @@ class Inference:
         if not all(tensor.dim() > dim and tensor.shape[dim] == tensors[0].shape[dim] for tensor in tensors):
             raise self._misfits.rows(tensors, dim)
         rows = rows or max(1, POINTS // max(1, math.prod(tensors[0].shape[dim + 1 : -1])))
-        results: list[tuple[torch.Tensor, torch.Tensor]] = []
+        results: Results = []
         before = (slice(None),) * dim
         for start in range(0, tensors[0].shape[dim], rows):
             block = [tensor[*before, start : start + rows] for tensor in tensors]
@@ -291,13 +307,13 @@ class Inference:
         loan: Loan,
         targets: Sequence[torch.Tensor],
         extents: Sequence[tuple[int, int]],
-    ) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    ) -> Results:
         """Pair the targets with what is to be copied into them. What is written lies within `extents`."""
         returned = self._evaluation.run(model, loan)
         outputs = (returned,) if isinstance(returned, torch.Tensor) else self._outputs(model, returned)
         if outputs is None or len(outputs) != len(targets):
             raise self._misfits.outputs(model, returned, len(targets))
-        results: list[tuple[torch.Tensor, torch.Tensor]] = []
+        results: Results = []
         for number, target in enumerate(targets):
             output = outputs[number]
             dense = _dense(output) if isinstance(output, torch.Tensor) else None
@@ -332,8 +348,14 @@ class Inference:
 
     @cached_property
     def _names(self) -> list[frozenset[str]]:
-        """The names of the outputs: those of the arrays that they write, else those of their functors."""
-        return names_of_outputs(self._site.maps[len(self._site.inputs) :], len(self._site.outputs))
+        """The names of the outputs: those of the arrays that they write, else those of their functors.
+
+        One more output than the region has is the model's uncertainty.
+        """
+        maps, count = self._site.maps[len(self._site.inputs) :], len(self._site.outputs)
+        if maps and len(maps) == count - 1:
+            return [*names_of_outputs(maps, len(maps)), UNCERTAINTY]
+        return names_of_outputs(maps, count)
 
     def _require_finite(self, model: Model, results: Sequence[tuple[torch.Tensor, torch.Tensor]], dim: int) -> None:
         """Raise ModelError for outputs that are not finite, as they are or in the dtype of their target.

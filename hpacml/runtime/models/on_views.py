@@ -82,16 +82,17 @@ class OnViews:
     """Runs the networks of a call site without tensors. Where it does not, nothing has been written.
 
     `find` gives the model of the current call, and whether it is given a batch of one: then all of a view is one point
-    of it, and tensors are needed. It raises an HpacmlError if there is no model that fits.
+    of it, and tensors are needed. It raises an HpacmlError if there is no model that fits. It is not
+    `is_possible` where something is done to outputs before they are written.
     """
 
-    def __init__(self, find: Callable[[], tuple[Model, bool]], engines: Engines) -> None:
-        self._find, self._engines = find, engines
+    def __init__(self, find: Callable[[], tuple[Model, bool]], engines: Engines, is_possible: bool = True) -> None:
+        self._find, self._engines, self._is_possible = find, engines, is_possible
 
     def run(self, memory: ViewsOfSite, pointers: int) -> bool:
         """Fill the outputs; `pointers` points to pointers to descriptors, inputs first. Returns whether it did."""
         is_plain = instruments.current is instruments.OFF and innermost() is None and not checks.chosen()
-        if not is_plain or torch.is_inference_mode_enabled():
+        if not (is_plain and self._is_possible) or torch.is_inference_mode_enabled():
             return False
         if differentiation.inside is not None and frame.recorder() is not None:
             return False

@@ -156,6 +156,18 @@ func.func @points(%mask: memref<?x?xi8>, %at: memref<?xi64>) -> index {
 
 // -----
 
+// Bounds and the name of a function are those of outputs before they are written.
+
+func.func @corrected(%x: memref<?xf32>, %y: memref<?xf32>) {
+  %done = hpacml.infer "heat" model "m.pt2" clip <0.0:, :> project "conserve" ins(%x : memref<?xf32>) outs(%y, %x : memref<?xf32>, memref<?xf32>)
+  func.return
+}
+
+// CHECK:       @hpacml_site_0("{{.*}} \22clip\22: {{\[\[}}0.0, null], [null, null{{\]\]}}, \22project\22: \22conserve\22}\00")
+// CHECK-LABEL: func.func @corrected
+
+// -----
+
 // Memory is filled with the domain of a model.
 
 func.func @domain(%low: memref<?xf64>, %high: memref<?xf64>, %mean: memref<?xf64>, %whitening: memref<?x?xf64>) -> i1 {
