@@ -9,7 +9,6 @@ import re
 import shutil
 import sys
 import sysconfig
-import tempfile
 from importlib import resources
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import platformdirs
 from hpacml.abi.header import header
 from hpacml.abi.symbols import PYTHON_HALVES, VERSION, WITHOUT_FRAME
 from hpacml.backend.llvm import Part, emit_parts
-from hpacml.embedding import processors
+from hpacml.embedding import old_folders, processors
 from hpacml.embedding.linking import run_compiler
 from hpacml.errors import CompileError
 from hpacml.runtime import shim
@@ -52,14 +51,16 @@ def folder() -> Path:
     bases = Path(sys.prefix) / "lib" / "hpacml", platformdirs.user_data_path("hpacml", appauthor=False) / "lib"
     for base in bases:
         if (base / digest).is_dir():
+            old_folders.note_use(base / digest)
             return base / digest
     reason = ""
     for base in bases:
         try:
             base.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=base, prefix=".new-") as made:
+            with old_folders.unfinished(base) as made:
                 _make(Path(made) / "made", sources, base / digest)
-                return base / digest
+            old_folders.remove_old(base)
+            return base / digest
         except OSError as error:
             reason = error.strerror
     raise CompileError(f"there is no place for libhpacml, neither {bases[0]} nor {bases[1]}: {reason}")

@@ -1,6 +1,6 @@
 # find_package(hpacml): the target hpacml::hpacml, which is libhpacml, and
 #
-#   hpacml_add_library(heat heat.py [CPU x86-64-v3] [FORTRAN])
+#   hpacml_add_library(heat heat.py [CPU x86-64-v3] [TARGET sm_90] [FORTRAN])
 #
 # a static library of the kernels in a file of Python (or of the functions in a file of IR), with heat.h and, with
 # FORTRAN, the module hpacml_heat. It is built anew when the file changes, by the Python that hpacml is installed for.
@@ -13,9 +13,9 @@ if(NOT TARGET hpacml::hpacml)
 endif()
 
 function(hpacml_add_library name source)
-  cmake_parse_arguments(PARSE_ARGV 2 given "FORTRAN" "CPU" "")
+  cmake_parse_arguments(PARSE_ARGV 2 given "FORTRAN" "CPU;TARGET" "")
   if(given_UNPARSED_ARGUMENTS)
-    message(FATAL_ERROR "hpacml_add_library takes CPU and FORTRAN, and not: ${given_UNPARSED_ARGUMENTS}")
+    message(FATAL_ERROR "hpacml_add_library takes CPU, TARGET and FORTRAN, and not: ${given_UNPARSED_ARGUMENTS}")
   endif()
   get_filename_component(path "${source}" ABSOLUTE)
   set(folder "${CMAKE_CURRENT_BINARY_DIR}/${name}.hpacml")
@@ -27,6 +27,9 @@ function(hpacml_add_library name source)
   endif()
   if(given_CPU)
     list(APPEND options --cpu "${given_CPU}")
+  endif()
+  if(given_TARGET)
+    list(APPEND options --target "${given_TARGET}")
   endif()
   file(MAKE_DIRECTORY "${folder}")
   add_custom_command(

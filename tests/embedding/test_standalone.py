@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ import hpacml
 from hpacml import CompileError, ModelError
 from hpacml.embedding import processors
 from hpacml.embedding.host_library import linker_flags
-from tests.compilers import needs_cc, run
+from tests.compilers import needs_cc, needs_gfortran, run
 
 pytestmark = needs_cc
 
@@ -381,6 +381,76 @@ def test_libraries_of_one_program_share_the_message(
     assert run("./both", cwd=folder).stdout.splitlines() == [
         "dimension 0 of argument 't' of second() has the size -1",
         "dimension 0 of argument 't' of heat() has the size -1",
+    ]
+
+
+ONE = """
+import numpy as np
+from jaxtyping import Float32
+import hpacml
+from hpacml import approx
+
+@hpacml.kernel
+def NAME(x: Float32[np.ndarray, "N"], y: Float32[np.ndarray, "N"], on: bool):
+    N = x.shape[0]
+    approx("tensor functor(f: [i, 0:1] = ([i]))")
+    approx("tensor map(to: f(x[0:N]))")
+    approx("tensor map(from: f(y[0:N]))")
+    with approx("ml(predicated: on) in(x) out(y) label('same')"):
+        for i in range(N):
+            y[i] = 2 * x[i]
+"""
+
+
+@pytest.fixture(scope="module")
+def two_objects(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two objects, whose regions have one label and each a network of its own."""
+    folder = tmp_path_factory.mktemp("two")
+    for factor, name in enumerate(("one", "two"), 10):
+        model = torch.nn.Sequential(torch.nn.Linear(1, 1))
+        with torch.no_grad():
+            cast(Any, model[0]).weight.fill_(factor)
+            cast(Any, model[0]).bias.fill_(0)
+        (folder / f"{name}.py").write_text(ONE.replace("NAME", name))
+        hpacml.save_model(model, folder / f"{name}.safetensors", example=torch.zeros(3, 1))
+        texts = {"header": folder / f"{name}.h", "fortran": folder / f"{name}.f90"}
+        hpacml.build(folder / f"{name}.py", folder / f"{name}.o", standalone=folder / f"{name}.safetensors", **texts)
+    return folder
+
+
+def test_objects_of_one_program(two_objects: Path) -> None:
+    (two_objects / "main.c").write_text(
+        '#include "one.h"\n#include "two.h"\n#include <stdio.h>\n'
+        "int main(void) {\n    const int64_t sizes[1] = {2}, none[1] = {-1};\n    float x[2] = {1, 2}, y[4];\n"
+        '    printf("%d ", one(x, sizes, NULL, y, sizes, NULL, true));\n'
+        '    printf("%d ", two(x, sizes, NULL, y + 2, sizes, NULL, true));\n'
+        '    printf("%g %g %g %g\\n", y[0], y[1], y[2], y[3]);\n'
+        "    two(x, none, NULL, y, sizes, NULL, true); puts(hpacml_last_error());\n"
+        "    one(x, none, NULL, y, sizes, NULL, true); puts(hpacml_last_error());\n    return 0;\n}\n"
+    )
+    run("cc", "-Wall", "-Werror", "-o", "main", "main.c", "one.o", "two.o", "-lm", cwd=two_objects)
+    assert run("./main", cwd=two_objects).stdout.splitlines() == [
+        "0 0 10 20 11 22",
+        "dimension 0 of argument 'x' of two() has the size -1",
+        "dimension 0 of argument 'x' of one() has the size -1",
+    ]
+
+
+@needs_gfortran
+def test_in_fortran(two_objects: Path) -> None:
+    """What the modules declare is there without libhpacml."""
+    (two_objects / "main.f90").write_text(
+        "program main\n  use, intrinsic :: iso_c_binding\n  use hpacml_one, only: one, hpacml_error\n"
+        "  use hpacml_two, only: two\n  implicit none\n  real(c_float) :: x(2) = [1, 2], y(2), z(3)\n"
+        "  print '(2i2, 4f5.1)', one(x, y, .true.), two(x, z(1:3:2), .true.), y, z(1:3:2)\n"
+        "  print '(i2, x, a)', one(x, z, .true.), hpacml_error()\nend program\n"
+    )
+    assert "hpacml_stop" not in (two_objects / "one.f90").read_text()
+    files = "one.f90", "two.f90", "main.f90", "one.o", "two.o"
+    run("gfortran", "-o", "main_f", *files, cwd=two_objects)
+    assert run("./main_f", cwd=two_objects).stdout.splitlines() == [
+        " 0 0 10.0 20.0 11.0 22.0",
+        " 2 'N' is 2 in dimension 0 of argument 'x' of one(), but 3 in dimension 0 of 'y'",
     ]
 
 
