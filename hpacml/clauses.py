@@ -137,3 +137,62 @@ def _shown(value: float) -> str:
     """Write a number as directives and MLIR both read it: MLIR requires a point before an exponent."""
     mantissa, e, exponent = repr(value).partition("e")
     return repr(value) if not e or "." in mantissa else f"{mantissa}.0e{exponent}"
+
+
+Metric = Literal["rmse", "mape", "max"]
+"""What the error of an output is: the root of the mean square, the mean of relative errors, the largest error."""
+
+Remedy = Literal["accurate", "raise", "warn"]
+"""What follows if a model's errors are beyond the tolerance: the original code runs, an error, a line on the log."""
+
+METRICS: tuple[Metric, ...] = get_args(Metric)
+REMEDIES: tuple[Remedy, ...] = get_args(Remedy)
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """Compares a model with the original code in every `every`-th inference.
+
+    Its errors by the `metric`, of the last `window` checks, should stay within the `tolerance`, else `then` follows.
+    """
+
+    every: int
+    tolerance: float
+    metric: str = "rmse"
+    window: int = 20
+    then: str = "accurate"
+
+    @property
+    def settings(self) -> dict[str, int | float | str]:
+        """All settings, by key, in the order of the fields."""
+        return {key: getattr(self, key) for key in VERIFICATION_KEYS}
+
+    @property
+    def fault(self) -> str | None:
+        """What is wrong with the settings; None if nothing is."""
+        faults = (verification_fault_of(key, value) for key, value in self.settings.items())
+        return next(filter(None, faults), None)
+
+    def __str__(self) -> str:
+        return ", ".join(f"{key}: {_setting(value)}" for key, value in self.settings.items())
+
+
+VERIFICATION_KEYS = tuple(each.name for each in fields(Verification))
+
+
+def verification_fault_of(key: str, value: float | str) -> str | None:
+    """What is wrong with `value` for `key`, one of `VERIFICATION_KEYS`; None if nothing is."""
+    match key:
+        case "metric" | "then":
+            known = METRICS if key == "metric" else REMEDIES
+            return None if value in known else f"'{key}' is one of {', '.join(known)}, as in {key}: {known[0]}"
+        case "tolerance":
+            right = isinstance(value, int | float) and 0 < value < math.inf
+            return None if right else "'tolerance' is a number above 0, as in tolerance: 0.01"
+        case _:
+            right = isinstance(value, int) and 1 <= value < 1 << 63
+            return None if right else f"'{key}' is an integer, 1 or more, as in {key}: 10"
+
+
+def _setting(value: float | str) -> str:
+    return value if isinstance(value, str) else _shown(value)

@@ -84,6 +84,7 @@ OTHERS = {
     "hpacml.infer_on_views": dict.fromkeys(["west", "east", "centre"], "memref<?xf32>"),
     "hpacml.layer": {"w": "memref<384xf32>", "x": "memref<5x128xf32>", "y": "memref<64x128xf32>"},
     "hpacml.image_layer": {"w": "memref<296xf32>", "x": "memref<4x52x102xf32>", "y": "memref<8x50x100xf32>"},
+    "hpacml.verify": {"mask": "memref<?x?xi8>", "truth": "memref<?x?x1xf32>"},
     "hpacml.map": {"x": "memref<?xf64>", "pos": "memref<?x3xf32>"},
     "hpacml_rt.check_indices": {"out": "!hpacml.mapping<?xf32>"},
     "hpacml_rt.check_map": {"d": "index", "e": "index", "inside": "i1", "x": "memref<?xf32>"},

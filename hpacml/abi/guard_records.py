@@ -1,10 +1,11 @@
-"""The records of call sites that guards have."""
+"""The records of call sites that decide whether a model may be used; `records` has the others, and their base."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from hpacml.abi.records import Json, PlacedSite, Source, TensorType
+from hpacml.clauses import Verification
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +60,40 @@ class DomainSite(PlacedSite):
     def parse(record: Json) -> DomainSite:
         model, own = Source.parse(record["model"]), {"model", "kind"}
         return DomainSite(model=model, **{key: value for key, value in record.items() if key not in own})
+
+
+@dataclass(frozen=True, slots=True)
+class VerifySite(PlacedSite):
+    """A call of `hpacml_verify`, which passes the model's `outputs`, the original code's, and the `mask` if it has one.
+
+    `hpacml_is_open` and `hpacml_is_due` have such a site, too, with no tensors.
+    """
+
+    kind = "verify"
+    symbol = "hpacml_verify"
+    label: str
+    verify: Verification
+    maps: tuple[str, ...] = ()
+    outputs: tuple[TensorType, ...] = ()
+    mask: TensorType | None = None
+
+    def _fields(self) -> Json:
+        record: Json = {
+            "label": self.label,
+            "verify": self.verify.settings,
+            "maps": self.maps,
+            "outputs": [tensor.to_json() for tensor in self.outputs],
+        }
+        return record if self.mask is None else {**record, "mask": self.mask.to_json()}
+
+    @staticmethod
+    def parse(record: Json) -> VerifySite:
+        mask = TensorType.parse([record["mask"]])[0] if "mask" in record else None
+        return VerifySite(
+            record["label"],
+            Verification(**record["verify"]),
+            tuple(record["maps"]),
+            TensorType.parse(record["outputs"]),
+            mask,
+            place=record.get("place"),
+        )

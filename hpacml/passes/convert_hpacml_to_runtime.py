@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import count
 from typing import Any, cast
 
@@ -12,15 +12,12 @@ from xdsl.context import Context
 from xdsl.dialects import arith, func, llvm, memref, scf
 from xdsl.dialects.builtin import (
     ArrayAttr,
-    DenseArrayBase,
     IndexType,
     IntegerAttr,
     MemRefType,
     ModuleOp,
-    NoneAttr,
     StringAttr,
     SymbolRefAttr,
-    UnrealizedConversionCastOp,
     f64,
     i1,
     i8,
@@ -33,7 +30,7 @@ from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint
 from xdsl.traits import SymbolTable
 
-from hpacml.abi.guard_records import DomainSite, PointsSite
+from hpacml.abi.guard_records import DomainSite, PointsSite, VerifySite
 from hpacml.abi.records import (
     CollectSite,
     FlagSite,
@@ -53,15 +50,17 @@ from hpacml.dialects.hpacml.attributes import dtype_name
 from hpacml.dialects.hpacml.guarding import CountPointsOp, DomainOp
 from hpacml.dialects.hpacml.locations import TextLoc, written_location
 from hpacml.dialects.hpacml.steps import BodyOp, CollectOp, InferOnViewsOp, InferOp, SampleOp
+from hpacml.dialects.hpacml.verifying import CheckedInference, IsDueOp, IsOpenOp, VerifyOp
 from hpacml.dialects.hpacml_rt.device_flags import FlagDownOp, FlagOp
 from hpacml.dialects.hpacml_rt.map_checks import CheckMapOp, RefuseOp
 from hpacml.dialects.hpacml_rt.measurements import CopiedOp, NowOp, RecordOp
 from hpacml.dtypes import SIZES
+from hpacml.passes.common.addresses import descriptor, descriptors, kept, load, memory_at, pointers, stack, words
 from hpacml.passes.common.bodies import ORIGIN, modules
 from hpacml.passes.common.leftovers import require_nothing_left
-from hpacml.passes.common.located import Builder, Rewriter, refusal
+from hpacml.passes.common.located import Builder, Rewriter
 from hpacml.passes.common.plain_elements import plain_elements
-from hpacml.passes.common.runtime_calls import POINTER, declare, descriptor_type, results
+from hpacml.passes.common.runtime_calls import POINTER, declare, results
 from hpacml.passes.hpacml_resolve_slices import MAY_ALIAS
 
 OTHER_VERSION = (
@@ -123,6 +122,12 @@ class ConvertHpacmlToRuntimePass(ModulePass):
                     calls.count_points(each)
                 case DomainOp():
                     calls.domain(each)
+                case IsOpenOp():
+                    calls.ask(each, "hpacml_is_open")
+                case IsDueOp():
+                    calls.ask(each, "hpacml_is_due")
+                case VerifyOp():
+                    calls.verify(each)
                 case CheckMapOp():
                     calls.check_map(each)
                 case RefuseOp():
@@ -167,7 +172,7 @@ class _Calls:
         inputs, outputs = _tensor_types(op.inputs), _tensor_types(op.outputs)
         site = InferSite(**_given(op, InferSite), inputs=inputs, outputs=outputs)
         builder = Builder(InsertPoint.before(op))
-        tensors = _descriptors([*op.inputs, *op.outputs], op, builder)
+        tensors = descriptors([*op.inputs, *op.outputs], op, builder)
         (status,) = self._call(site, [tensors], builder)
         if op.done.uses:
             op.done.replace_all_uses_with(_is_set(status, builder))
@@ -181,7 +186,7 @@ class _Calls:
         site = InferSite(**_given(op, InferSite, "tensors"), inputs=inputs, outputs=outputs)
         views = ViewsSite(op.sweep, _tensor_types(op.inputs), _tensor_types(op.outputs))
         builder = Builder(InsertPoint.before(op))
-        memory = _descriptors([*op.inputs, *op.outputs], op, builder)
+        memory = descriptors([*op.inputs, *op.outputs], op, builder)
         declare(self.module, views.symbol, builder)
         texts = [self._address(each, builder) for each in (site, views)]
         (status,) = builder.insert(func.CallOp(views.symbol, [*texts, memory], results(views.symbol))).results
@@ -199,19 +204,31 @@ class _Calls:
             **_given(op, CollectSite), inputs=_tensor_types(op.inputs), outputs=_tensor_types(op.outputs)
         )
         builder = Builder(InsertPoint.before(op))
-        rooms = [_descriptor(each, op, builder) for each in (*op.inputs, *op.outputs)]
-        rooms += [_kept(number, op, builder) for number in op.numbers]
-        self._call(site, [_pointers(rooms, op, builder), op.milliseconds], builder)
+        rooms = [descriptor(each, op, builder) for each in (*op.inputs, *op.outputs)]
+        rooms += [kept(number, op, builder) for number in op.numbers]
+        self._call(site, [pointers(rooms, op, builder), op.milliseconds], builder)
         Rewriter.erase_op(op)
 
     def count_points(self, op: CountPointsOp) -> None:
         mask = _tensor_type(cast(MemRefType, op.mask.type))
         site = PointsSite(op.label.data, mask, op.positions is not None, place=_place(op))
         builder = Builder(InsertPoint.before(op))
-        found = _stack(op, i64, 1)
+        found = stack(op, i64, 1)
         tensors = [op.mask] if op.positions is None else [op.mask, op.positions]
-        self._call(site, [_descriptors(tensors, op, builder), found], builder)
-        Rewriter.replace_op(op, arith.IndexCastOp(_load(found, 0, i64, builder), IndexType()))
+        self._call(site, [descriptors(tensors, op, builder), found], builder)
+        Rewriter.replace_op(op, arith.IndexCastOp(load(found, 0, i64, builder), IndexType()))
+
+    def ask(self, op: CheckedInference, symbol: str) -> None:
+        builder = Builder(InsertPoint.before(op))
+        (status,) = self._call(_verify_site(op), [], builder, symbol)
+        Rewriter.replace_op(op, [], [_is_set(status, builder)])
+
+    def verify(self, op: VerifyOp) -> None:
+        mask = [] if op.mask is None else [op.mask]
+        site = replace(_verify_site(op), outputs=_tensor_types(op.outputs), mask=next(iter(_tensor_types(mask)), None))
+        builder = Builder(InsertPoint.before(op))
+        (status,) = self._call(site, [descriptors([*op.outputs, *op.truths, *mask], op, builder)], builder)
+        Rewriter.replace_op(op, [], [_is_set(status, builder)])
 
     def domain(self, op: DomainOp) -> None:
         site = DomainSite(
@@ -224,7 +241,7 @@ class _Calls:
             place=_place(op),
         )
         builder = Builder(InsertPoint.before(op))
-        (status,) = self._call(site, [_descriptors([*op.ranges, *op.distance], op, builder)], builder)
+        (status,) = self._call(site, [descriptors([*op.ranges, *op.distance], op, builder)], builder)
         Rewriter.replace_op(op, [], [_is_set(status, builder)])
 
     def check_map(self, op: CheckMapOp) -> None:
@@ -250,7 +267,7 @@ class _Calls:
         else:
             values = (*op.sizes, *op.bounds, *op.params)
             numbers = [inner.insert(arith.IndexCastOp(value, i64)).result for value in values]
-            self._call(site, [_words(numbers, op, inner), _descriptors(op.arrays, op, inner)], inner)
+            self._call(site, [words(numbers, op, inner), descriptors(op.arrays, op, inner)], inner)
         inner.insert(scf.YieldOp())
         builder.insert(scf.IfOp(fails, [], Region(doubtful)))
         Rewriter.erase_op(op)
@@ -262,11 +279,11 @@ class _Calls:
     def flag(self, op: FlagOp) -> None:
         site = FlagSite(op.label.data, _texts(op.maps))
         builder = Builder(InsertPoint.before(op))
-        found = _stack(op, i64, 3)
+        found = stack(op, i64, 3)
         self._call(site, [found], builder)
-        words = [_load(found, position, i64, builder) for position in range(3)]
-        arrays = [_memory(word, old.type, builder) for word, old in zip(words, (op.flag, op.record), strict=False)]
-        number = builder.insert(arith.TruncIOp(words[2], i32)).result  # MLIR would pass 64 bits to kernels as they are
+        flag, record, first = (load(found, position, i64, builder) for position in range(3))
+        arrays = [memory_at(word, old.type, builder) for word, old in ((flag, op.flag), (record, op.record))]
+        number = builder.insert(arith.TruncIOp(first, i32)).result  # MLIR would pass 64 bits to kernels as they are
         first = builder.insert(arith.IndexCastOp(number, IndexType())).result
         Rewriter.replace_op(op, [], [*arrays, first])
 
@@ -285,7 +302,7 @@ class _Calls:
         builder = Builder(InsertPoint.before(op))
         counters = builder.insert(llvm.AddressOfOp(self._counters(self._text(site), builder), POINTER)).result
         stages = builder.insert(arith.ConstantOp(IntegerAttr(len(op.stages), i64))).result
-        times, bytes = (_words(numbers, op, builder) for numbers in (op.times, op.bytes))
+        times, bytes = (words(numbers, op, builder) for numbers in (op.times, op.bytes))
         self._call(site, [counters, stages, times, bytes], builder)
         Rewriter.erase_op(op)
 
@@ -313,11 +330,14 @@ class _Calls:
                 inner.insert(scf.YieldOp())
                 builder.insert(scf.IfOp(differs, [], Region(refused)))
 
-    def _call(self, site: Site, arguments: Sequence[SSAValue], builder: Builder) -> Sequence[SSAValue]:
-        """Call the runtime function of a site; its results."""
-        declare(self.module, site.symbol, builder)
+    def _call(
+        self, site: Site, arguments: Sequence[SSAValue], builder: Builder, symbol: str | None = None
+    ) -> Sequence[SSAValue]:
+        """Call the runtime function of a site, or another one that has such sites, too; its results."""
+        symbol = symbol or site.symbol
+        declare(self.module, symbol, builder)
         address = self._address(site, builder)
-        return builder.insert(func.CallOp(site.symbol, [address, *arguments], results(site.symbol))).results
+        return builder.insert(func.CallOp(symbol, [address, *arguments], results(symbol))).results
 
     def _address(self, site: Site, builder: Builder) -> SSAValue:
         """The address of the record of a site."""
@@ -369,6 +389,10 @@ def _given(op: InferOp | InferOnViewsOp | SampleOp | CollectOp, kind: type[Site]
     return given | {name: _plain(op.properties[name]) for name in others} | {"place": _place(op)}
 
 
+def _verify_site(op: CheckedInference) -> VerifySite:
+    return VerifySite(op.label.data, op.settings.data, _texts(op.maps), place=_place(op))
+
+
 def _place(op: Operation) -> str | None:
     """The place in the source, for messages at run time. That in the text of the IR is none: it changes with passes."""
     return None if isinstance(op.location, TextLoc) else written_location(op.location)
@@ -401,80 +425,6 @@ def _tensor_types(values: Sequence[SSAValue]) -> tuple[TensorType, ...]:
 
 def _tensor_type(type: MemRefType) -> TensorType:
     return TensorType(dtype_name(type.element_type), type.get_num_dims())
-
-
-def _stack(op: Operation, element_type: Attribute, count: int) -> SSAValue:
-    """Allocate `count` elements on the stack of the enclosing function, once, at its start."""
-    function = op.parent_op()
-    while function is not None and not isinstance(function, func.FuncOp):
-        function = function.parent_op()
-    if function is None:
-        raise refusal(op, f"expected {op.name} inside a function")
-    builder = Builder(InsertPoint.at_start(function.body.blocks[0]), op)
-    size = builder.insert(arith.ConstantOp(IntegerAttr(count, i32))).result
-    return builder.insert(llvm.AllocaOp(size, element_type, 8)).res
-
-
-def _store(value: SSAValue, base: SSAValue, position: int, element_type: Attribute, builder: Builder) -> None:
-    place = builder.insert(llvm.GEPOp(base, [position], element_type)).result
-    builder.insert(llvm.StoreOp(value, place))
-
-
-def _load(base: SSAValue, position: int, element_type: Attribute, builder: Builder) -> SSAValue:
-    place = builder.insert(llvm.GEPOp(base, [position], element_type)).result
-    return builder.insert(llvm.LoadOp(place, element_type)).dereferenced_value
-
-
-def _words(numbers: Sequence[SSAValue], op: Operation, builder: Builder) -> SSAValue:
-    """Store 64-bit integers in an array on the stack; its address."""
-    words = _stack(op, i64, max(1, len(numbers)))
-    for position, number in enumerate(numbers):
-        _store(number, words, position, i64, builder)
-    return words
-
-
-def _descriptors(tensors: Sequence[SSAValue], op: Operation, builder: Builder) -> SSAValue:
-    """Store pointers to memref descriptors in an array on the stack; its address, null without tensors."""
-    if not tensors:
-        return builder.insert(llvm.ZeroOp.build(result_types=[POINTER])).res
-    return _pointers([_descriptor(tensor, op, builder) for tensor in tensors], op, builder)
-
-
-def _pointers(rooms: Sequence[SSAValue], op: Operation, builder: Builder) -> SSAValue:
-    """Store pointers in an array on the stack; its address."""
-    pointers = _stack(op, POINTER, len(rooms))
-    for position, room in enumerate(rooms):
-        _store(room, pointers, position, POINTER, builder)
-    return pointers
-
-
-def _descriptor(tensor: SSAValue, op: Operation, builder: Builder) -> SSAValue:
-    """Store a memref descriptor on the stack; its address."""
-    tensor_type = cast(MemRefType, tensor.type)
-    if not isinstance(tensor_type.memory_space, NoneAttr):
-        generic = memref.MemorySpaceCastOp.from_type_and_target_space(tensor, tensor_type, NoneAttr())
-        tensor = builder.insert(generic).dest
-    words = descriptor_type(tensor_type.get_num_dims())
-    return _kept(builder.insert(UnrealizedConversionCastOp.get([tensor], [words])).results[0], op, builder)
-
-
-def _kept(value: SSAValue, op: Operation, builder: Builder) -> SSAValue:
-    """Store a value on the stack; its address."""
-    room = _stack(op, value.type, 1)
-    builder.insert(llvm.StoreOp(value, room))
-    return room
-
-
-def _memory(address: SSAValue, type: MemRefType, builder: Builder) -> SSAValue:
-    """The one-dimensional memref at an address."""
-    pointer = builder.insert(llvm.IntToPtrOp(address)).output
-    numbers = 0, type.get_shape()[0], 1
-    offset, size, stride = (builder.insert(arith.ConstantOp(IntegerAttr(n, i64))).result for n in numbers)
-    descriptor: SSAValue = builder.insert(llvm.UndefOp(descriptor_type(1))).res
-    for place, value in ([0], pointer), ([1], pointer), ([2], offset), ([3, 0], size), ([4, 0], stride):
-        position = DenseArrayBase.from_list(i64, place)
-        descriptor = builder.insert(llvm.InsertValueOp(position, descriptor, value)).res
-    return builder.insert(UnrealizedConversionCastOp.get([descriptor], [type])).results[0]
 
 
 def _count_copied(op: CopiedOp) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hpacml.runtime.databases.sampler import Samples
     from hpacml.runtime.guards.domains import DomainOfSite
     from hpacml.runtime.guards.points import Points
+    from hpacml.runtime.guards.verification import VerificationOfSite
     from hpacml.runtime.mapcheck import MapCheck
     from hpacml.runtime.models.inference import Inference
     from hpacml.runtime.models.on_views import ViewsOfSite
@@ -46,6 +47,9 @@ def install() -> None:
         sample=sample,
         count_points=count_points,
         domain=fill_domain,
+        is_open=is_open,
+        is_due=is_due,
+        verify=verify,
         check_map=check_map,
         call_body=around(_name_of_body, call_body),
         open_counters=open_counters,
@@ -133,6 +137,31 @@ def fill_domain(site: int, tensors: int) -> bool:
     ModelError where site and environment do not want that.
     """
     return _domains.at(site).fill(tensors)
+
+
+@_placed
+def is_open(site: int) -> bool:
+    """Tell whether the circuit breaker of a site has opened. This and the next raise DeviceError in captured calls."""
+    _leave_to_host("the checking of a model")
+    return _verifications.at(site).is_open()
+
+
+@_placed
+def is_due(site: int) -> bool:
+    """Count an inference of a site, and tell whether it is to be checked."""
+    _leave_to_host("the checking of a model")
+    return _verifications.at(site).is_due()
+
+
+@_placed
+def verify(site: int, tensors: int) -> bool:
+    """Compare tensors of a model with those of the original code; tell whether the former may be used.
+
+    `tensors` is as `VerificationOfSite.verify` has it. Raises ModelError beyond the tolerance, if asked to.
+    """
+    require_stack()
+    _leave_to_host("the checking of a model")
+    return _verifications.at(site).verify(tensors)
 
 
 @_placed
@@ -231,6 +260,13 @@ def _domain_of_site(record: Json) -> DomainOfSite:
     return DomainOfSite(DomainSite.parse(record))
 
 
+def _verification(record: Json) -> VerificationOfSite:
+    from hpacml.abi.guard_records import VerifySite
+    from hpacml.runtime.guards.verification import VerificationOfSite
+
+    return VerificationOfSite(VerifySite.parse(record))
+
+
 def _map_check(record: Json) -> MapCheck:
     from hpacml.abi.records import MapSite
     from hpacml.runtime.mapcheck import MapCheck
@@ -256,6 +292,7 @@ _samples = Sites(_sampling)
 _collections = Sites(_collection)
 _points = Sites(_points_of_site)
 _domains = Sites(_domain_of_site)
+_verifications = Sites(_verification)
 _labels = Sites(lambda record: str(record["label"]))
 _places: Sites[str | None] = Sites(lambda record: record.get("place"))
 _refusals = Sites(_refusal)

@@ -66,3 +66,34 @@ def test_the_domain_of_a_model_on_a_device(machine: Machine, has_domain: bool, t
     offset = x - x.mean(0)
     if has_domain:
         np.testing.assert_allclose(np.cov((offset @ machine.host(whitening).T).T, bias=True), np.eye(3), atol=1e-6)
+
+
+VERIFY = """
+func.func @due() -> i1 {
+  %due = hpacml.is_due "checks" <every: 2, tolerance: 0.1>
+  func.return %due : i1
+}
+func.func @good(%y: memref<?x?xf32>, %truth: memref<?x?xf32>, %mask: memref<?xi8>) -> i1 {
+  %good = hpacml.verify "checks" <every: 2, tolerance: 0.1, metric: max> ins(%y : memref<?x?xf32>)
+    against(%truth : memref<?x?xf32>) where(%mask : memref<?xi8>)
+  func.return %good : i1
+}
+"""
+
+
+def test_checks_on_a_device(machine: Machine) -> None:
+    due, good = (hpacml.compile(VERIFY, name) for name in ("due", "good"))
+    assert [due() for _ in range(4)] == [True, False, True, False]
+    truth = np.zeros((3, 2), np.float32)
+    made = truth.copy()
+    made[1] = np.nan
+    there = machine.there(truth)
+    assert good(machine.there(made), there, machine.there(np.array([0, 1, 0], np.uint8)))
+    assert not good(machine.there(made), there, machine.there(np.array([1, 0, 1], np.uint8)))
+    made[1] = 0.05
+    mask = machine.there(np.zeros(3, np.uint8))
+    assert [good(machine.there(made), there, mask) for _ in range(3)] == [False, False, True]
+    checks = guarded.read()["checks"].checks
+    assert (checks.count, checks.opened, checks.closed) == (5, 1, 1)
+    assert checks.last is not None
+    np.testing.assert_allclose(checks.last.errors["0"], 0.05, rtol=1e-6)

@@ -15,13 +15,14 @@ from hpacml.dialects.hpacml.attributes import (
     TargetAttr,
 )
 from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp
-from hpacml.dialects.hpacml.clause_attributes import SampleAttr, UnitsAttr
+from hpacml.dialects.hpacml.clause_attributes import SampleAttr, UnitsAttr, VerifyAttr
 from hpacml.dialects.hpacml.control import MlOp, YieldOp
 from hpacml.dialects.hpacml.gather_scatter import GatherOp, ScatterOp, TensorOp
 from hpacml.dialects.hpacml.guarding import CountPointsOp, DomainOp
 from hpacml.dialects.hpacml.networks import ImageLayerOp, LayerOp, NetworkOp
 from hpacml.dialects.hpacml.packing import FusedGatherOp, FusedScatterOp, IndirectOp, PackOp, UnpackOp
 from hpacml.dialects.hpacml.steps import BodyOp, CollectOp, InferOnViewsOp, InferOp, SampleOp
+from hpacml.dialects.hpacml.verifying import IsDueOp, IsOpenOp, VerifyOp
 
 Hpacml = Dialect(
     "hpacml",
@@ -40,6 +41,9 @@ Hpacml = Dialect(
         CollectOp,
         CountPointsOp,
         DomainOp,
+        IsOpenOp,
+        IsDueOp,
+        VerifyOp,
         IndirectOp,
         PackOp,
         UnpackOp,
@@ -49,5 +53,5 @@ Hpacml = Dialect(
         LayerOp,
         ImageLayerOp,
     ],
-    [DirectionAttr, ModeAttr, SliceAttr, TargetAttr, SampleAttr, UnitsAttr, MappingType, IndirectType],
+    [DirectionAttr, ModeAttr, SliceAttr, TargetAttr, SampleAttr, VerifyAttr, UnitsAttr, MappingType, IndirectType],
 )

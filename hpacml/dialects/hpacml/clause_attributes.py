@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from xdsl.ir import Data
 from xdsl.irdl import irdl_attr_definition
@@ -10,7 +11,16 @@ from xdsl.parser import AttrParser
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import VerifyException
 
-from hpacml.clauses import GUARD_NUMBERS, GUARD_WORDS, KEYS, Bounds, Guard, Sampling
+from hpacml.clauses import (
+    GUARD_NUMBERS,
+    GUARD_WORDS,
+    KEYS,
+    VERIFICATION_KEYS,
+    Bounds,
+    Guard,
+    Sampling,
+    Verification,
+)
 
 
 @irdl_attr_definition
@@ -33,6 +43,38 @@ class SampleAttr(Data[Sampling]):
     def print_parameter(self, printer: Printer) -> None:
         with printer.in_angle_brackets():
             printer.print_string(str(self.data))
+
+
+@irdl_attr_definition
+class VerifyAttr(Data[Verification]):
+    """Which inferences are checked, `<every: 100, tolerance: 0.01, metric: rmse, window: 20, then: accurate>`."""
+
+    name = "hpacml.verify"
+
+    @classmethod
+    def parse_parameter(cls, parser: AttrParser) -> Verification:
+        def setting() -> tuple[str, Any]:
+            key = parser.parse_identifier()
+            if key not in VERIFICATION_KEYS:
+                parser.raise_error(f"expected one of {', '.join(VERIFICATION_KEYS)}")
+            parser.parse_punctuation(":")
+            if key in ("metric", "then"):
+                return key, parser.parse_identifier()
+            number = parser.parse_number(allow_boolean=False)
+            return key, float(number) if key == "tolerance" else number
+
+        settings = dict(parser.parse_comma_separated_list(parser.Delimiter.ANGLE, setting))
+        if not {"every", "tolerance"} <= settings.keys():
+            parser.raise_error("expected every and tolerance")
+        return Verification(**settings)
+
+    def print_parameter(self, printer: Printer) -> None:
+        with printer.in_angle_brackets():
+            printer.print_string(str(self.data))
+
+    def verify(self) -> None:
+        if (fault := self.data.fault) is not None:
+            raise VerifyException(fault)
 
 
 @irdl_attr_definition

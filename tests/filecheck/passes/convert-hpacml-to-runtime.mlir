@@ -188,6 +188,39 @@ func.func @domain(%low: memref<?xf64>, %high: memref<?xf64>, %mean: memref<?xf64
 
 // -----
 
+// Two questions about the checks of a region have one record, and the check itself has one with its tensors.
+
+func.func @checks(%y: memref<?x1xf32>, %truth: memref<?x1xf32>, %mask: memref<?xi8>) -> (i1, i1, i1) {
+  %open = hpacml.is_open "heat" <every: 100, tolerance: 0.01> maps ["to: f", "from: g"]
+  %due = hpacml.is_due "heat" <every: 100, tolerance: 0.01> maps ["to: f", "from: g"]
+  %good = hpacml.verify "heat" <every: 100, tolerance: 0.01> maps ["to: f", "from: g"] ins(%y : memref<?x1xf32>) against(%truth : memref<?x1xf32>) where(%mask : memref<?xi8>)
+  func.return %open, %due, %good : i1, i1, i1
+}
+
+// CHECK-LABEL: builtin.module {
+// CHECK-DAG:   @hpacml_site_0("{\22kind\22: \22verify\22, \22label\22: \22heat\22, \22verify\22: {\22every\22: 100, \22tolerance\22: 0.01, \22metric\22: \22rmse\22, \22window\22: 20, \22then\22: \22accurate\22}, \22maps\22: [\22to: f\22, \22from: g\22], \22outputs\22: []}\00")
+// CHECK-DAG:   @hpacml_site_1("{\22kind\22: \22verify\22, {{.*}}\22outputs\22: [{\22dtype\22: \22f32\22, \22rank\22: 2}], \22mask\22: {\22dtype\22: \22u8\22, \22rank\22: 1}}\00")
+// CHECK-LABEL: func.func @checks
+// CHECK:         llvm.alloca {{%\d+}} x !llvm.ptr
+// CHECK:         [[SITE:%\d+]] = llvm.mlir.addressof @hpacml_site_0
+// CHECK-NEXT:    [[STATUS:%.*]] = func.call @hpacml_is_open([[SITE]]) : (!llvm.ptr) -> i32
+// CHECK-NEXT:    [[ZERO:%.*]] = arith.constant 0 : i32
+// CHECK-NEXT:    [[OPEN:%.*]] = arith.cmpi ne, [[STATUS]], [[ZERO]] : i32
+// CHECK-NEXT:    [[SITE:%\d+]] = llvm.mlir.addressof @hpacml_site_0
+// CHECK-NEXT:    [[STATUS:%.*]] = func.call @hpacml_is_due([[SITE]]) : (!llvm.ptr) -> i32
+// CHECK-NEXT:    [[ZERO:%.*]] = arith.constant 0 : i32
+// CHECK-NEXT:    [[DUE:%.*]] = arith.cmpi ne, [[STATUS]], [[ZERO]] : i32
+// CHECK-NEXT:    builtin.unrealized_conversion_cast %y
+// CHECK:         builtin.unrealized_conversion_cast %truth
+// CHECK:         builtin.unrealized_conversion_cast %mask
+// CHECK:         [[SITE:%\d+]] = llvm.mlir.addressof @hpacml_site_1
+// CHECK-NEXT:    [[STATUS:%.*]] = func.call @hpacml_verify([[SITE]], {{%\d+}}) : (!llvm.ptr, !llvm.ptr) -> i32
+// CHECK-NEXT:    [[ZERO:%.*]] = arith.constant 0 : i32
+// CHECK-NEXT:    [[GOOD:%.*]] = arith.cmpi ne, [[STATUS]], [[ZERO]] : i32
+// CHECK-NEXT:    func.return [[OPEN]], [[DUE]], [[GOOD]] : i1, i1, i1
+
+// -----
+
 // A doubtful map is judged by the runtime, which gets all its numbers.
 
 func.func @check(%fits: i1, %size: index, %n: index) {

@@ -662,6 +662,105 @@ func.func @f(%a: memref<?xf64>, %b: memref<?x?xf64>, %c: memref<?xf32>) {
 
 // -----
 
+func.func @f() {
+  %due = hpacml.is_due "r" <every: 0, tolerance: 0.1>
+  func.return
+}
+
+// CHECK: 'every' is an integer, 1 or more, as in every: 10
+
+// -----
+
+func.func @f() {
+  %due = hpacml.is_due "r" <every: 2, tolerance: 0.0>
+  func.return
+}
+
+// CHECK: 'tolerance' is a number above 0, as in tolerance: 0.01
+
+// -----
+
+func.func @f() {
+  %due = hpacml.is_due "r" <every: 2, tolerance: 0.1, window: 2.5>
+  func.return
+}
+
+// CHECK: 'window' is an integer, 1 or more, as in window: 10
+
+// -----
+
+func.func @f() {
+  %due = hpacml.is_due "r" <every: 2, tolerance: 0.1, metric: mse>
+  func.return
+}
+
+// CHECK: 'metric' is one of rmse, mape, max, as in metric: rmse
+
+// -----
+
+func.func @f() {
+  %due = hpacml.is_due "r" <every: 2, tolerance: 0.1, then: stop>
+  func.return
+}
+
+// CHECK: 'then' is one of accurate, raise, warn, as in then: accurate
+
+// -----
+
+func.func @f() {
+  %due = hpacml.is_due "r" <every: 2>
+  func.return
+}
+
+// CHECK: expected every and tolerance
+
+// -----
+
+func.func @f() {
+  %due = hpacml.is_due "r" <each: 2>
+  func.return
+}
+
+// CHECK: expected one of every, tolerance, metric, window, then
+
+// -----
+
+func.func @f(%y: memref<9xf32>) {
+  %good = hpacml.verify "r" <every: 2, tolerance: 0.1> ins(%y, %y : memref<9xf32>, memref<9xf32>) against(%y : memref<9xf32>)
+  func.return
+}
+
+// CHECK: Operation does not verify: 1 tensors are compared with 2 outputs
+
+// -----
+
+func.func @f(%y: memref<9xf32>, %z: memref<9xf64>) {
+  %good = hpacml.verify "r" <every: 2, tolerance: 0.1> ins(%y : memref<9xf32>) against(%z : memref<9xf64>)
+  func.return
+}
+
+// CHECK: Operation does not verify: an output of type memref<9xf32> is compared with a memref<9xf64>
+
+// -----
+
+func.func @f(%y: memref<9xf32>, %mask: memref<9xi1>) {
+  %good = hpacml.verify "r" <every: 2, tolerance: 0.1> ins(%y : memref<9xf32>) against(%y : memref<9xf32>) where(%mask : memref<9xi1>)
+  func.return
+}
+
+// CHECK: Operation does not verify: a mask has elements of i8, and this is a memref<9xi1>
+
+// -----
+
+func.func @f(%y: memref<9xf32>, %mask: memref<9x3xi8>) {
+  %good = hpacml.verify "r" <every: 2, tolerance: 0.1> ins(%y : memref<9xf32>) against(%y : memref<9xf32>) where(%mask : memref<9x3xi8>)
+  func.return
+}
+
+// CHECK: Operation does not verify: a mask of type memref<9x3xi8> has more dimensions than an output of type memref<9xf32>
+
+// -----
+
 func.func @f(%mask: memref<9xi1>) {
   %rejected = hpacml.count_points "r" %mask : memref<9xi1>
   func.return
