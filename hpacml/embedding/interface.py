@@ -37,7 +37,7 @@ class FunctionInterface(Interface):
     def __init__(self, function: FuncOp):
         self._name = function.sym_name.data
         self._place = place(function)
-        arguments = function.body.block.args
+        arguments = function.args
         self.names = names = list(_names(arguments))
         """The names of all arguments, in their order."""
         memory = Memory(function)

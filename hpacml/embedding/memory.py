@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import cast
 
-from xdsl.dialects import bufferization, func, memref
-from xdsl.dialects.builtin import MemRefType
+from xdsl.dialects import affine, arith, bufferization, func, memref, scf
+from xdsl.dialects.builtin import (
+    AnyFloat,
+    IndexType,
+    IntegerType,
+    MemRefType,
+    TensorType,
+    VectorType,
+)
 from xdsl.dialects.linalg.abstract_ops import LinalgStructuredOperation
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.traits import MemoryEffectKind, get_effects
 
 from hpacml.dialects.hpacml.attributes import Direction
 from hpacml.dialects.hpacml.bridge import MapOp
-from hpacml.passes.common.origins import origins
+from hpacml.passes.common.origins import VIEWS, origins
 
-_VIEWS = (
-    memref.CastOp,
-    memref.CollapseShapeOp,
-    memref.ExpandShapeOp,
-    memref.MemorySpaceCastOp,
-    memref.ReinterpretCastOp,
-    memref.SubviewOp,
-)
-"""Operations whose result is memory of their first operand."""
+_FLOW = (arith.SelectOp, scf.ForOp, scf.WhileOp, scf.YieldOp, scf.ConditionOp, func.ReturnOp, *VIEWS)
+"""Operations that only pass memory on, to where `origins` follows it."""
+
+_READ = (affine.LoadOp, memref.DimOp)
+"""Operations that write nothing, beside those whose effects say so."""
+
+_MADE = (memref.AllocOp, memref.AllocaOp, memref.GetGlobalOp)
+"""Operations whose memory is no argument's."""
 
 
 class Memory:
@@ -31,12 +37,20 @@ class Memory:
 
     def __init__(self, function: func.FuncOp):
         self._function = function
-        self._arguments: dict[SSAValue, int] = {argument: k for k, argument in enumerate(function.body.block.args)}
-        self.written = frozenset(
-            k
-            for argument, k in self._arguments.items()
-            if isinstance(argument.type, MemRefType) and any(map(_writes, _uses(argument)))
-        )
+        self._arguments: dict[SSAValue, int] = {argument: k for k, argument in enumerate(function.args)}
+        self.written = self._written()
+
+    def _written(self) -> frozenset[int]:
+        found: set[int] = set()
+        for op in self._function.body.walk():
+            for value in dict.fromkeys(op.operands):
+                if isinstance(value.type, MemRefType) and _writes(op, value):
+                    for origin in origins(value):
+                        if origin in self._arguments:
+                            found.add(self._arguments[origin])
+                        elif not isinstance(origin.owner, _MADE):  # any array, as far as the code tells
+                            found |= {k for each, k in self._arguments.items() if isinstance(each.type, MemRefType)}
+        return frozenset(found)
 
     def sources(self, result: int) -> frozenset[int] | None:
         """The positions of the arguments whose memory a result is, none if it is new, None where that is not known."""
@@ -44,38 +58,20 @@ class Memory:
         kinds: set[bool] = set()
         for op in self._function.walk():
             if isinstance(op, func.ReturnOp):
-                for root in _roots(op.operands[result]):
-                    argument = self._arguments.get(root)
+                for origin in origins(op.operands[result]):
+                    argument = self._arguments.get(origin)
                     if argument is not None:
                         found.add(argument)
-                    elif not isinstance(root.owner, memref.AllocOp):
+                    elif not isinstance(origin.owner, memref.AllocOp):
                         return None
                     kinds.add(argument is None)
         return frozenset(found) if len(kinds) == 1 else None
 
 
-def _roots(value: SSAValue) -> set[SSAValue]:
-    """The arrays of which memory is a part, on one path through loops and conditions or another."""
-    found: set[SSAValue] = set()
-    for origin in origins(value):
-        found |= _roots(origin.owner.operands[0]) if isinstance(origin.owner, _VIEWS) else {origin}
-    return found
-
-
-def _uses(value: SSAValue) -> Iterator[tuple[Operation, SSAValue]]:
-    """What uses memory, in whole or in parts, and as what."""
-    for use in value.uses:
-        if isinstance(use.operation, _VIEWS):
-            yield from _uses(use.operation.results[0])
-        else:
-            yield use.operation, value
-
-
-def _writes(use: tuple[Operation, SSAValue]) -> bool:
-    """Whether an operation may write memory. What is not known may."""
-    op, value = use
+def _writes(op: Operation, value: SSAValue) -> bool:
+    """Whether an operation may write memory that it is given. What is not known may."""
     match op:
-        case func.ReturnOp() | memref.DimOp():
+        case _ if isinstance(op, (*_FLOW, *_READ)):
             return False
         case bufferization.ToTensorOp():
             return op.writable is not None
@@ -85,6 +81,13 @@ def _writes(use: tuple[Operation, SSAValue]) -> bool:
             return value is op.destination
         case LinalgStructuredOperation():
             return value in cast("Sequence[SSAValue]", op.outputs)
+        case memref.ExtractAlignedPointerAsIndexOp():  # what is done with the pointer is not followed
+            return True
         case _:
             effects = get_effects(op)
-            return effects is None or any(effect.kind is not MemoryEffectKind.READ for effect in effects)
+            only_reads = effects is not None and all(effect.kind is MemoryEffectKind.READ for effect in effects)
+            return not only_reads or not all(map(_is_no_pointer, op.result_types))
+
+
+def _is_no_pointer(type: Attribute) -> bool:
+    return isinstance(type, IndexType | IntegerType | AnyFloat | VectorType | TensorType | MemRefType)

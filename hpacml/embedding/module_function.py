@@ -56,7 +56,7 @@ class Function(Callee):
         `hpacml-infer-maps` refuses, and for arrays and numbers that are no arguments.
         """
         function = entry_of(self._module, self.name)
-        arguments: dict[SSAValue, str] = dict(zip(function.body.block.args, self._interface.names, strict=True))
+        arguments: dict[SSAValue, str] = dict(zip(function.args, self._interface.names, strict=True))
         integers = {name for value, name in arguments.items() if isinstance(value.type, IndexType | IntegerType)}
         names = Names(arguments, set(arguments.values()).__contains__, integers.__contains__)
         regions = [op for op in function.walk() if isinstance(op, MlOp)]

@@ -249,3 +249,62 @@ def test_loops_that_swap_arrays_return_one_of_them() -> None:
 
 def test_ptx() -> None:
     assert hpacml.compile(SWAPS, "powers").ptx("sm_90").count(".entry") == 1
+
+
+WAYS = {
+    "view": '%p = "memref.cast"(%x) : (memref<?xf64>) -> memref<?xf64, strided<[1], offset: ?>>',
+    "metadata": """
+  %base, %o, %n, %t = memref.extract_strided_metadata %x : memref<?xf64> -> memref<f64>, index, index, index
+  %p = memref.reinterpret_cast %base to offset: [0], sizes: [%n], strides: [1] : memref<f64> to memref<?xf64>""",
+    "condition": "%p = scf.if %c -> (memref<?xf64>) { scf.yield %x : memref<?xf64> } else { scf.yield %y : memref<?xf64> }",
+    "select": "%p = arith.select %c, %x, %y : memref<?xf64>",
+    "loop": "%p = scf.for %k = %i to %one step %one iter_args(%q = %x) -> (memref<?xf64>) { scf.yield %q : memref<?xf64> }",
+    "region": "%p = scf.execute_region -> (memref<?xf64>) { scf.yield %x : memref<?xf64> }",
+    "branch": "cf.cond_br %c, ^to(%x : memref<?xf64>), ^to(%y : memref<?xf64>)\n^to(%p: memref<?xf64>):",
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_is_written_by_another_name_is_written(way: str) -> None:
+    type = "memref<?xf64, strided<[1], offset: ?>>" if way == "view" else "memref<?xf64>"
+    write = hpacml.compile(
+        f"""
+func.func @write(%x: memref<?xf64>, %y: memref<?xf64>, %c: i1) {{
+  %i = arith.constant 0 : index
+  %one = arith.constant 1 : index
+  %v = arith.constant 7.0 : f64
+  {WAYS[way]}
+  memref.store %v, %p[%i] : {type}
+  func.return
+}}""",
+        "write",
+    )
+    x, y = np.zeros(3), np.zeros(3)
+    write(x, y, True)
+    assert (x[0], y[0]) == (7, 0)
+    x = np.zeros(3)
+    x.flags.writeable = False
+    with pytest.raises(hpacml.MapError, match="argument 'x' is written, but its memory is read-only"):
+        write(x, y, True)
+    assert x[0] == 0
+
+
+def test_what_is_only_read_may_be_read_only() -> None:
+    read = hpacml.compile(
+        """
+func.func @read(%x: memref<?xf64>, %y: memref<?xf64>, %c: i1) {
+  %p = scf.if %c -> (memref<?xf64>) { scf.yield %x : memref<?xf64> } else { scf.yield %y : memref<?xf64> }
+  affine.for %i = 0 to 2 {
+    %a = affine.load %x[%i] : memref<?xf64>
+    %b = affine.load %p[%i] : memref<?xf64>
+    %ab = arith.addf %a, %b : f64
+    affine.store %ab, %y[%i] : memref<?xf64>
+  }
+  func.return
+}""",
+        "read",
+    )
+    x, y = np.arange(2.0), np.zeros(2)
+    x.flags.writeable = False
+    read(x, y, True)
+    np.testing.assert_array_equal(y, [0, 2])

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xdsl.dialects import memref, scf
+from xdsl.dialects import arith, memref, scf
 from xdsl.ir import Block, Operation, OpResult, SSAValue
 
 MEET = "hpacml_meet_"
 """How the names of functions begin that tell whether two arrays share memory."""
 
-VIEWS = (memref.CastOp, memref.SubviewOp, memref.ReinterpretCastOp, memref.ExtractStridedMetaDataOp)
-"""The operations whose result is a view of their source."""
+VIEWS = (
+    memref.AssumeAlignmentOp,
+    memref.CastOp,
+    memref.CollapseShapeOp,
+    memref.ExpandShapeOp,
+    memref.ExtractStridedMetaDataOp,
+    memref.MemorySpaceCastOp,
+    memref.ReinterpretCastOp,
+    memref.SubviewOp,
+    memref.ViewOp,
+)
+"""The operations whose first result is memory of their first operand."""
 
 
 def origins(memory: SSAValue, loop: Operation | None = None) -> list[SSAValue]:
@@ -32,8 +42,10 @@ def sources(value: SSAValue) -> Sequence[SSAValue]:
     owner = value.owner
     position = value.index if isinstance(value, OpResult) else getattr(value, "index", 0)
     match owner:
-        case memref.CastOp() | memref.SubviewOp() | memref.ReinterpretCastOp() | memref.ExtractStridedMetaDataOp():
-            return [owner.source]
+        case _ if isinstance(owner, VIEWS):
+            return [owner.operands[0]]
+        case arith.SelectOp():
+            return [owner.lhs, owner.rhs]
         case scf.IfOp():
             return [_end(region.block).operands[position] for region in (owner.true_region, owner.false_region)]
         case scf.ForOp():

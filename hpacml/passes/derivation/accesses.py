@@ -16,18 +16,19 @@ from xdsl.transforms.canonicalization_patterns.utils import const_evaluate_opera
 from hpacml.dialects.hpacml.attributes import PREFIXES
 from hpacml.functors.polynomials import Poly
 from hpacml.passes.common.located import refusal
+from hpacml.passes.common.origins import VIEWS
 from hpacml.passes.common.runtime_calls import C_FUNCTIONS
 from hpacml.passes.derivation.conditions import condition_of, index_in
 from hpacml.passes.derivation.facts import ZERO
 from hpacml.passes.derivation.integers import LOOP, Chosen, Integer, Integers, Unknown
-from hpacml.passes.derivation.memory import LAYOUTS, Dims, Either, Memory, Own, Untold, View, rank_of
+from hpacml.passes.derivation.memory import Dims, Either, Memory, Own, Untold, View, rank_of
 from hpacml.passes.derivation.nests import ADVICE, Access, Condition, Loop, told
 from hpacml.passes.derivation.stencils import Stencils, Touch
 
-_HARMLESS = (memref.DimOp, memref.DeallocOp, memref.ExtractStridedMetaDataOp, memref.ExtractAlignedPointerAsIndexOp)
+_HARMLESS = (memref.DimOp, memref.DeallocOp, memref.ExtractAlignedPointerAsIndexOp, *VIEWS)
 """Operations that touch no element of their memref."""
 
-_MAKERS = (memref.AllocOp, memref.AllocaOp, memref.GetGlobalOp, memref.CastOp, memref.SubviewOp)
+_MAKERS = (memref.AllocOp, memref.AllocaOp, memref.GetGlobalOp)
 
 _MATH = {*C_FUNCTIONS, *vars(math), *(f"{name}f" for name in vars(math))}
 """Functions of C that touch no memory."""
@@ -338,7 +339,7 @@ class Accesses:
             elif op.name != "hpacml.map":
                 raise refusal(op, f"{op.name} stands in a region whose maps are to be inferred. {ADVICE}")
             return
-        if isinstance(op, (*_HARMLESS, *_MAKERS, *LAYOUTS)) or op.name in _ENDS:
+        if isinstance(op, (*_HARMLESS, *_MAKERS)) or op.name in _ENDS:
             return
         memories = [each for each in op.operands if isinstance(each.type, MemRefType)]
         outside = next((each for each in memories if not isinstance(self.memory.of(each), Own)), None)

@@ -12,17 +12,9 @@ from xdsl.ir import Block, Operation, SSAValue
 from xdsl.traits import SymbolTable
 
 from hpacml.functors.polynomials import Poly
+from hpacml.passes.common.origins import VIEWS
 from hpacml.passes.derivation.facts import substitute
 from hpacml.passes.derivation.integers import Integer, Integers, Size, Unknown
-
-LAYOUTS = (
-    memref.CollapseShapeOp,
-    memref.ExpandShapeOp,
-    memref.MemorySpaceCastOp,
-    memref.ReinterpretCastOp,
-    memref.ViewOp,
-)
-"""Operations whose result is memory of their first operand, in another shape."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +110,7 @@ class Memory:
             case scf.IfOp() if self._integers.is_inside(owner):
                 return self._chosen(owner, value)
             case _ if self._integers.is_inside(owner):
-                if isinstance(owner, LAYOUTS) and isinstance(self.of(owner.operands[0]), Own):
+                if isinstance(owner, VIEWS) and isinstance(self.of(owner.operands[0]), Own):
                     return Own()
                 return Untold(f"is what {owner.name} gives, whose elements are not followed")
             case _:
@@ -215,7 +207,7 @@ def _is_constant(op: memref.GetGlobalOp) -> bool:
 def origin_of(array: SSAValue) -> SSAValue:
     """The memory that an array from outside of a region is a part of, as far as the code tells."""
     owner: Operation | Block = array.owner
-    while isinstance(owner, (memref.CastOp, memref.SubviewOp, *LAYOUTS)):
+    while isinstance(owner, VIEWS):
         array = owner.operands[0]
         owner = array.owner
     return array

@@ -98,7 +98,7 @@ def _steps(value: SSAValue) -> list[Operation]:
     steps: list[Operation] = []
     while isinstance(value.owner, VIEWS):
         steps.insert(0, value.owner)
-        value = value.owner.source
+        value = value.owner.operands[0]
     match value.owner:
         case memref.GetGlobalOp() as op if isinstance(op.memref.type.memory_space, NoneAttr):
             return [op, *steps]

@@ -77,10 +77,14 @@ class _Sizes:
                     found[self._constant(shape[axis])] = None
                 case memref.AllocOp():
                     found[op.dynamic_sizes[position]] = None
-                case memref.SubviewOp() | memref.ReinterpretCastOp():  # what a subview drops has the constant size 1
+                case (
+                    memref.SubviewOp() | memref.ReinterpretCastOp() | memref.ViewOp()
+                ):  # what a subview drops has the constant size 1
                     found[op.sizes[position]] = None
                 case _ if not self._loop.is_ancestor(op):
                     found[self._dim(value, axis)] = None
+                case memref.CollapseShapeOp() | memref.ExpandShapeOp():  # whose dimensions are others
+                    return None
                 case _:
                     if not (others := sources(value)):
                         return None
