@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from hpacml.runtime.databases.writer import flush
     from hpacml.runtime.differentiation import differentiable
     from hpacml.runtime.gpu.transfers import unchanged
+    from hpacml.runtime.models.ensemble import Ensemble
     from hpacml.runtime.models.fallback import fallbacks
     from hpacml.runtime.models.layers import Normalize, Residual
     from hpacml.runtime.models.saving import save_model
@@ -49,6 +50,7 @@ __all__ = [
     "DatabaseError",
     "DeviceError",
     "DirectiveError",
+    "Ensemble",
     "HpacmlError",
     "MapError",
     "ModelError",
@@ -91,6 +93,7 @@ _LAZY = {
     "ranges": "hpacml.runtime.reports.instruments",
     "timing": "hpacml.runtime.reports.instruments",
     "report": "hpacml.runtime.reports.report",
+    "Ensemble": "hpacml.runtime.models.ensemble",
     "Normalize": "hpacml.runtime.models.layers",
     "Residual": "hpacml.runtime.models.layers",
     "save_model": "hpacml.runtime.models.saving",

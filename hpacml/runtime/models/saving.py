@@ -15,7 +15,7 @@ from hpacml.errors import ModelError, summary
 from hpacml.runtime.map_digest import meaning_sha256
 from hpacml.runtime.models import formats, prerequisites, trust
 from hpacml.runtime.models.formats import ModelFormat, SaveFormat
-from hpacml.runtime.models.model import forget
+from hpacml.runtime.models.model import forget, load
 from hpacml.runtime.models.network import describe, first_floating
 from hpacml.version import version
 
@@ -36,7 +36,7 @@ def save_model(
     format: SaveFormat | None = None,
     metadata: Mapping[str, Any] | None = None,
     maps: Sequence[str] | None = None,
-    domain: Domain | Example | Sequence[Example] | None = None,
+    domain: Domain | Example | Sequence[Example] | str | os.PathLike[str] | None = None,
 ) -> Path:
     """Write a module to a file that a region can use as its model, and trust the file on this machine.
 
@@ -66,7 +66,7 @@ def save_model(
     `domain` are the inputs of the training: as many tensors as examples, with any number of points. The file keeps the
     range of each feature of a point, and how features go together, by which the clause `guard` knows whether a model
     may be used at a point. Points and features are told by `maps`; without these, the last dimension of a tensor has
-    the features, unless it is the only one.
+    the features, unless it is the only one. A path is that of a model whose domain the file gets, too.
 
     Returns the absolute path. The file appears whole or not at all. Raises ModelError.
     """
@@ -252,7 +252,7 @@ def _maps_metadata(maps: Sequence[str] | None) -> dict[str, Any]:
 
 
 def _domain_metadata(
-    domain: Domain | Example | Sequence[Example] | None,
+    domain: Domain | Example | Sequence[Example] | str | os.PathLike[str] | None,
     maps: Sequence[str] | None,
     example: Example | Sequence[Example],
 ) -> dict[str, Any]:
@@ -262,6 +262,10 @@ def _domain_metadata(
     from hpacml.runtime.models import survey
     from hpacml.runtime.models.domain import Domain, listed
 
+    if isinstance(domain, (str, os.PathLike)):
+        name = os.fspath(domain)
+        if (domain := load(os.path.realpath(name)).network.domain) is None:
+            raise ModelError(f"the model '{name}', whose domain is wanted, has none")
     if isinstance(domain, Domain):
         return {"domain": domain.to_json()}
     inputs, given = ([_tensor(each) for each in _examples(side)] for side in (example, domain))

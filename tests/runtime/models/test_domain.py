@@ -67,6 +67,15 @@ def test_the_distance_is_that_of_mahalanobis(tmp_path: Path) -> None:
     assert found.reach == pytest.approx(wanted.max())
 
 
+def test_a_model_gets_the_domain_of_another(tmp_path: Path) -> None:
+    wanted = saved(tmp_path / "one.pt")
+    found = saved(tmp_path / "two.safetensors", tmp_path / "one.pt")
+    assert found.to_json() == wanted.to_json()
+    hpacml.save_model(nn.Linear(3, 1), tmp_path / "none.pt", example=torch.zeros(2, 3))
+    with pytest.raises(ModelError, match=r"none.pt', whose domain is wanted, has none"):
+        saved(tmp_path / "three.pt", tmp_path / "none.pt")
+
+
 def test_without_a_domain_there_is_none(tmp_path: Path) -> None:
     path = hpacml.save_model(nn.Linear(3, 1), tmp_path / "m.pt", example=torch.zeros(2, 3))
     assert load(str(path)).network.domain is None
@@ -163,7 +172,8 @@ def test_joined_domains_are_those_of_all_points() -> None:
         (np.full((5, 3), np.nan), "input 0 has numbers that are complex or not finite"),
         (np.zeros((2, 3), np.complex128), "input 0 has numbers that are complex or not finite"),
         (np.zeros((0, 3)), "has no elements"),
-        ("file.h5", "must be a tensor or an array"),
+        ("other.pt", "other.pt"),
+        ({1.0, 2.0}, "must be a tensor or an array"),
     ],
 )
 def test_others_than_inputs_are_refused(domain: Any, message: str, tmp_path: Path) -> None:
