@@ -47,7 +47,7 @@ static pthread_mutex_t preparing = PTHREAD_MUTEX_INITIALIZER; /* guards the driv
 
 /* -- the driver ---------------------------------------------------------------------------------------------------- */
 
-enum { INVALID_VALUE = 1, NO_DEVICE = 100, NO_BINARY_FOR_GPU = 209 };
+enum { INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NO_DEVICE = 100, INVALID_CONTEXT = 201, NO_BINARY_FOR_GPU = 209 };
 enum { CONTEXT = 1, MEMORY_TYPE = 2, IS_MANAGED = 8, DEVICE_ORDINAL = 9, MEMORY_OF_GPU = 2 };
 enum { CAPABILITY_MAJOR = 75, CAPABILITY_MINOR = 76, HAS_POOLS = 115 };
 enum { ERROR_LOG = 5, SIZE_OF_ERROR_LOG = 6, RELAXED = 2 };
@@ -184,14 +184,26 @@ static struct gpu *find_gpu(int number) {
     return done ? &gpus[number] : NULL;
 }
 
+/* What the driver knows of an address, also in a thread without a context. Returns its error. */
+static int look_up(void *value, int attribute, uint64_t address) {
+    int error = cuda.attribute(value, attribute, address);
+    if (error != INVALID_CONTEXT) return error;
+    const struct gpu *any = find_gpu(0);
+    void *context;
+    if (any == NULL || cuda.push(any->context) != 0) return error;
+    error = cuda.attribute(value, attribute, address);
+    cuda.pop(&context);
+    return error;
+}
+
 /* Whether an array is where kernels can reach it; what is wrong is told. `number` is that of its GPU, -1 for any. */
 static int is_there(const struct array *array, int *number) {
     int managed = 0;
     unsigned type = 0;
     *number = -1;
-    int error = cuda.attribute(&type, MEMORY_TYPE, array->address);
+    int error = look_up(&type, MEMORY_TYPE, array->address);
     if (error && error != INVALID_VALUE) return cannot("tell where arrays are", error);
-    if (!error) cuda.attribute(&managed, IS_MANAGED, array->address);
+    if (!error) look_up(&managed, IS_MANAGED, array->address);
     if (error || (type != MEMORY_OF_GPU && !managed)) {
         hpacml_tell(HPACML_BAD_ARGUMENT,
                     "%s lies in memory of the host, and this function runs on a GPU: pass an address in memory of a GPU, as "
@@ -199,7 +211,7 @@ static int is_there(const struct array *array, int *number) {
                     array->what);
         return 0;
     }
-    error = cuda.attribute(number, DEVICE_ORDINAL, array->address);
+    error = look_up(number, DEVICE_ORDINAL, array->address);
     if (error && !managed) return cannot("tell on which GPU arrays are", error);
     if (error || *number < 0) *number = -1;
     return 1;
@@ -230,7 +242,7 @@ static int gpu_of(const struct array *arrays, int64_t number) {
 static int is_of_context(const struct gpu *gpu, const struct array *arrays, int64_t number, void *stream) {
     for (const struct array *array = arrays; array < arrays + number; array++) {
         void *context = NULL;
-        if (array->address == 0 || cuda.attribute(&context, CONTEXT, array->address) != 0) continue;
+        if (array->address == 0 || look_up(&context, CONTEXT, array->address) != 0) continue;
         if (context != NULL && context != gpu->context) {
             hpacml_tell(HPACML_BAD_ARGUMENT,
                         "%s is memory of another context than the GPU's primary one, in which CUDA's runtime and this "
@@ -333,7 +345,7 @@ int32_t hpacml_py_device_alloc(int64_t bytes, void **found) {
     }
     struct block *block = malloc(sizeof *block);
     size_t size = bytes < 256 ? 256 : (size_t)bytes;
-    int error = 2; /* out of memory */
+    int error = OUT_OF_MEMORY;
     if (block != NULL)
         error = gpus[call->device].pools ? cuda.alloc_on_stream(&block->address, size, call->stream)
                                          : cuda.alloc(&block->address, size);

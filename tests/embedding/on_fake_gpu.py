@@ -248,6 +248,19 @@ def check_regions(gpu: FakeGpu) -> None:
         np.testing.assert_array_equal(one[0], other[0])
 
 
+def check_the_second_gpu(gpu: FakeGpu) -> None:
+    """A call runs where its arrays are, and so does its model."""
+    t = np.random.default_rng(4).random((5, 6)).astype(np.float32)
+    there, new = gpu.array(t, 1), gpu.array(np.zeros_like(t), 1)
+    second = ctypes.c_void_p(gpu.driver.fake_stream(1))
+    assert gpu.call("heat", there, new, True, 1.0, Path("net.safetensors"), None, stream=second) == 0, gpu.error
+    expected = np.zeros_like(t)
+    gpu_kernels.heat(t, expected, True, 1.0, "net.safetensors", None)
+    np.testing.assert_allclose(new, expected, rtol=1e-5, atol=1e-6)
+    assert {stream for _, stream in gpu.launched} == {second.value}
+    gpu.require_clean()
+
+
 def check_bad_indices(gpu: FakeGpu) -> None:
     hpacml.save_model(torch.nn.Identity(), "same.pt2", example=torch.zeros(4, 1, dtype=torch.float64))
     x, y = gpu.array(np.arange(10.0)), gpu.array(np.zeros(3))
@@ -268,7 +281,8 @@ CHECKS = {name.removeprefix("check_"): check for name, check in list(globals().i
 
 
 def main(library: str, driver: str) -> None:
-    with pytest.MonkeyPatch.context() as monkeypatch, simulated(monkeypatch) as devices:
+    with pytest.MonkeyPatch.context() as monkeypatch, simulated(monkeypatch, 2) as devices:
+        devices[1].memory = devices[0].memory
         gpu = FakeGpu(library, driver, devices[0])
         for name, check in CHECKS.items():
             wrong = ""

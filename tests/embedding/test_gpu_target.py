@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import hpacml
 from hpacml.backend import ptxas
@@ -88,12 +89,17 @@ int main(void) {
 """
 
 
+def compiled(folder: Path, name: str, text: str, *more: str) -> Path:
+    (folder / f"{name}.c").write_text(text)
+    flags = f"-Wl,-rpath,{folder}", "-L.", "-lkernels", *host_library.linker_flags(), "-ldl", *more
+    warnings = "-Wall", "-Wextra", "-Werror"
+    run("cc", *warnings, *host_library.compiler_flags(), f"{name}.c", "-o", name, *flags, cwd=folder)
+    return folder / name
+
+
 @pytest.fixture(scope="module")
 def program(folder: Path) -> Path:
-    (folder / "main.c").write_text(MAIN)
-    flags = f"-Wl,-rpath,{folder}", "-L.", "-lkernels", *host_library.linker_flags(), "-ldl"
-    run("cc", "-Wall", "-Wextra", "-Werror", "main.c", "-o", "main", *flags, cwd=folder)
-    return folder / "main"
+    return compiled(folder, "main", MAIN)
 
 
 def test_what_is_launched(program: Path, driver: Path) -> None:
@@ -115,6 +121,7 @@ def test_what_is_launched(program: Path, driver: Path) -> None:
     [
         ({"FAKE_NO_CUBIN": "1"}, "0 1000", "load PTX"),
         ({"FAKE_NO_POOLS": "1"}, "0 1000", "2 blocks"),
+        ({"FAKE_NEEDS_CONTEXT": "1"}, "0 1000", "launch"),
         ({"FAKE_CAPABILITY": "121"}, "0 1000", "launch"),
         (
             {"FAKE_CAPABILITY": "80"},
@@ -136,6 +143,39 @@ def test_other_drivers_and_gpus(program: Path, driver: Path, variable: dict[str,
     assert f"{status} " in shown
     assert said in shown
     assert "2 blocks" in shown
+
+
+REGION = """
+#include "kernels.h"
+#include <hpacml.h>
+#include <stdio.h>
+int cuInit(unsigned), cuDevicePrimaryCtxRetain(void **, int), cuCtxPushCurrent_v2(void *);
+int cuMemAlloc_v2(void **, size_t), fake_blocks(void);
+enum { N = 16 };
+static const int64_t sizes[2] = {N, N};
+int main(void) {
+    void *context, *x, *y;
+    int64_t rows;
+    cuInit(0), cuDevicePrimaryCtxRetain(&context, 0), cuCtxPushCurrent_v2(context);
+    if (cuMemAlloc_v2(&x, N * N * 8) || cuMemAlloc_v2(&y, N * N * 8)) return 1;
+    for (int turn = 0; turn < 2; turn++) {
+        int32_t status = heat(x, sizes, NULL, y, sizes, NULL, true, 1, "net.safetensors", NULL, NULL);
+        printf("%d %s\\n", status, hpacml_last_error());
+    }
+    printf("%d\\n", scale(x, sizes, NULL, y, sizes, NULL, 1, &rows, NULL));
+    printf("%d %d\\n", hpacml_stop(), fake_blocks());
+}
+"""
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="Torch has a GPU here, which is not the driver's")
+def test_a_region_without_a_torch_for_gpus_is_a_status(folder: Path, driver: Path) -> None:
+    program = compiled(folder, "region", REGION, f"-L{driver}", "-l:libcuda.so.1")
+    shown = run(program, cwd=folder, LD_LIBRARY_PATH=str(driver)).stdout.splitlines()
+    told = [line for line in shown if not line.startswith(("load", "launch"))]
+    assert told[0].startswith("1 the GPU 0 cannot be used: ")
+    assert told == [told[0], told[0], "0", "0 2"]
+    assert any(line.startswith("launch scale") for line in shown)
 
 
 @pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="this machine has a driver")
@@ -169,8 +209,9 @@ def test_the_header_and_the_object(folder: Path) -> None:
     assert "double stream,\n" in header
     assert "void *stream_);" in header  # `heat` has a parameter of that name itself
     code = (folder / "libkernels.so").read_bytes()
-    assert b".target sm_90" in code
-    assert (b"\x7fELF" in code[4:]) == (ptxas.find() is not None)
+    versions = 3 + 3 + 2 + 2  # for packed arrays, packed rows, and others; rows of one dimension are all of it
+    assert code.count(b".target sm_90") == versions
+    assert code.count(b"\x7fELF") - 1 == (versions if ptxas.find() else 0)
     defined = run("nm", "-D", "--defined-only", "libkernels.so", cwd=folder).stdout.split()
     assert {name for name in defined if len(name) > 1 and not name.isalnum()} == set()
 
