@@ -261,6 +261,20 @@ def check_the_second_gpu(gpu: FakeGpu) -> None:
     gpu.require_clean()
 
 
+def check_maps_that_do_not_fit(gpu: FakeGpu) -> None:
+    """Statuses with the messages of kernels in Python."""
+    for shape in [(1, 1), (0, 5), (2, 9)]:
+        given = [np.zeros(shape, np.float32) for _ in range(2)]
+        told = ""
+        try:
+            gpu_kernels.heat(*given, True, 1.0, "net.safetensors", None)
+        except hpacml.HpacmlError as error:
+            told = str(error)
+        status = gpu.call("heat", *map(gpu.array, given), True, 1.0, Path("net.safetensors"), None)
+        assert (status, gpu.error) == (int(told != ""), told)
+    gpu.require_clean()
+
+
 def check_bad_indices(gpu: FakeGpu) -> None:
     hpacml.save_model(torch.nn.Identity(), "same.pt2", example=torch.zeros(4, 1, dtype=torch.float64))
     x, y = gpu.array(np.arange(10.0)), gpu.array(np.zeros(3))

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import sys
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 import hpacml
 from hpacml.backend import ptxas
 from hpacml.embedding import host_library
+from hpacml.runtime.gpu.kernels import MOST_DEVICES
 from tests.compilers import ROOT, needs_cc, needs_gfortran, run
 from tests.embedding import gpu_kernels, on_fake_gpu
 from tests.embedding.test_build import Library
@@ -207,6 +209,8 @@ def test_the_header_and_the_object(folder: Path) -> None:
     assert "Arrays are in memory of a GPU" in header
     assert header.count("void *stream") == 4
     assert "double stream,\n" in header
+    if shutil.which("c++"):
+        run("c++", "-Wall", "-Werror", "-fsyntax-only", "-include", "kernels.h", "-x", "c++", "/dev/null", cwd=folder)
     assert "void *stream_);" in header  # `heat` has a parameter of that name itself
     code = (folder / "libkernels.so").read_bytes()
     versions = 3 + 3 + 2 + 2  # for packed arrays, packed rows, and others; rows of one dimension are all of it
@@ -214,6 +218,31 @@ def test_the_header_and_the_object(folder: Path) -> None:
     assert code.count(b"\x7fELF") - 1 == (versions if ptxas.find() else 0)
     defined = run("nm", "-D", "--defined-only", "libkernels.so", cwd=folder).stdout.split()
     assert {name for name in defined if len(name) > 1 and not name.isalnum()} == set()
+
+
+def test_numbers_and_functions_are_those_of_the_driver() -> None:
+    """As NVIDIA's own bindings have them."""
+    driver = pytest.importorskip("cuda.bindings.driver")
+    text = (resources.files("hpacml.embedding") / "gpu.c").read_text()
+    numbers = {name: int(value) for name, value in re.findall(r"(\w+) = (\d+)[,\s]", text) if name.isupper()}
+    errors = "INVALID_VALUE", "OUT_OF_MEMORY", "NO_DEVICE", "INVALID_CONTEXT", "NO_BINARY_FOR_GPU"
+    attributes = "CONTEXT", "MEMORY_TYPE", "IS_MANAGED", "DEVICE_ORDINAL"
+    wanted = {name: getattr(driver.CUresult, f"CUDA_ERROR_{name}") for name in errors}
+    wanted |= {name: getattr(driver.CUpointer_attribute, f"CU_POINTER_ATTRIBUTE_{name}") for name in attributes}
+    wanted |= {
+        "CAPABILITY_MAJOR": driver.CUdevice_attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,
+        "CAPABILITY_MINOR": driver.CUdevice_attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
+        "HAS_POOLS": driver.CUdevice_attribute.CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED,
+        "MEMORY_OF_GPU": driver.CUmemorytype.CU_MEMORYTYPE_DEVICE,
+        "ERROR_LOG": driver.CUjit_option.CU_JIT_ERROR_LOG_BUFFER,
+        "SIZE_OF_ERROR_LOG": driver.CUjit_option.CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES,
+        "RELAXED": driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED,
+        "GPUS": MOST_DEVICES,
+    }
+    assert numbers == {name: int(value) for name, value in wanted.items()}
+    names = re.findall(r'\{"(cu\w+)", offsetof', text)
+    assert len(names) == 20
+    assert [name for name in names if not hasattr(driver, name.removesuffix("_v2"))] == []
 
 
 FORTRAN = """
@@ -336,6 +365,21 @@ def test_a_module_by_the_command(tmp_path: Path) -> None:
     library, x = Library(tmp_path / "libadd.so"), np.ones(3)
     assert library("add", x, x, ctypes.c_void_p(None)) in (2, 4)
     assert "memory of the host" in library.error or "no CUDA driver" in library.error
+
+
+def test_a_ptxas_that_does_not_know_the_chip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is found where CUDA is said to be; the driver is left to compile, which the log tells."""
+    (tmp_path / "bin").mkdir()
+    script = tmp_path / "bin" / "ptxas"
+    script.write_text("#!/bin/sh\necho \"ptxas fatal: Value 'sm_121' is not defined\" >&2\nexit 1\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", "/none")
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path))
+    assert ptxas.find() == str(script)
+    assert ptxas.assemble("no PTX", "sm_121") is None
+    assert "makes no machine code for sm_121, so that the driver will (ptxas fatal: Value 'sm_121'" in caplog.text
 
 
 @pytest.mark.skipif(ptxas.find() is None, reason="ptxas, of CUDA, is not here")
