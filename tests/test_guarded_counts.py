@@ -36,7 +36,7 @@ def test_what_is_read_does_not_change_and_reset_begins_anew() -> None:
     guarded.note_points("r", 10, {OUTSIDE: 1})
     before = guarded.read()["r"]
     guarded.note_points("r", 10, {OUTSIDE: 1})
-    guarded.note_check("r", Check(0, {"y": 1.0}))
+    guarded.note_check("r", Check(0, {"y": 1.0}), "rmse", 0.1)
     assert (before.points, before.checks.count) == (10, 0)
     assert guarded.read(reset=True)["r"].points == 20
     assert guarded.read() == {}

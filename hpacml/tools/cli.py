@@ -17,6 +17,7 @@ from hpacml.tools.db import databases
 from hpacml.tools.env import show_environment
 from hpacml.tools.models import models
 from hpacml.tools.search import run_search
+from hpacml.tools.show_report import show_report
 from hpacml.tools.train_model import train_model
 from hpacml.version import version
 
@@ -32,6 +33,7 @@ app.add_typer(code, name="cache")
 app.command("build")(build_library)
 app.command("config")(show_flags)
 app.command("env")(show_environment)
+app.command("report")(show_report)
 app.command("train")(train_model)
 app.command("search")(run_search)
 

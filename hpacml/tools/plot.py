@@ -26,14 +26,14 @@ def plot(region: Region, out: Path, most: int, where: str | None = None) -> int:
     Returns how many features there are. `where` is a condition on the numbers of calls, and the picture is of those
     that meet it.
     """
-    pyplot = _pyplot()
+    plotting = pyplot()
     calls = None if where is None else region.calls_where(where)
     drawn, total = _histograms(region, most, calls)
     if not drawn:
         wanted = "" if where is None else f" where {where}"
         raise DatabaseError(f"the region '{region.label}' has no numbers to draw{wanted}: collect some calls first")
     rows = math.ceil(len(drawn) / COLUMNS)
-    figure, axes = pyplot.subplots(rows, COLUMNS, figsize=(4 * COLUMNS, 2.6 * rows), squeeze=False)
+    figure, axes = plotting.subplots(rows, COLUMNS, figsize=(4 * COLUMNS, 2.6 * rows), squeeze=False)
     for axis in axes.flat[len(drawn) :]:
         axis.axis("off")
     for axis, (name, counts, edges) in zip(axes.flat, drawn, strict=False):
@@ -47,11 +47,12 @@ def plot(region: Region, out: Path, most: int, where: str | None = None) -> int:
     figure.tight_layout()
     with new_file(out) as part:
         figure.savefig(part, format="png", dpi=100)
-    pyplot.close(figure)
+    plotting.close(figure)
     return total
 
 
-def _pyplot() -> Any:
+def pyplot() -> Any:
+    """Matplotlib's functions for pictures that are written to files. Raises DatabaseError without matplotlib."""
     try:
         importlib.import_module("matplotlib").use("agg")
         return importlib.import_module("matplotlib.pyplot")

@@ -50,14 +50,15 @@ class VerificationOfSite:
         errors = self._errors(tensors)
         if not errors:
             return not self._breaker.is_open
-        verdict = self._breaker.judge(errors)
-        is_open = verdict.is_beyond and self._site.verify.then == "accurate"
-        guarded.note_check(self._site.label, Check(verdict.call, errors, is_open, verdict.event))
+        verdict, verify = self._breaker.judge(errors), self._site.verify
+        is_open = verdict.is_beyond and verify.then == "accurate"
+        check = Check(verdict.call, errors, is_open, verdict.event)
+        guarded.note_check(self._site.label, check, verify.metric, verify.tolerance)
         if verdict.event is not None:
             self._say(verdict)
-        if self._site.verify.then == "warn":
+        if verify.then == "warn":
             return True
-        return not is_open and verdict.error <= self._site.verify.tolerance
+        return not is_open and verdict.error <= verify.tolerance
 
     def _errors(self, tensors: int) -> dict[str, float]:
         """The error of each output that can be compared."""

@@ -46,6 +46,9 @@ class Check:
 class Checks:
     """The checks of a region: what is said of all of them, and a `history` in which each stands for up to `each`."""
 
+    metric: str = ""
+    tolerance: float = 0.0
+    """What the errors are, and how large they may be."""
     count: int = 0
     opened: int = 0
     closed: int = 0
@@ -175,10 +178,12 @@ def note_projected(label: str) -> None:
         )
 
 
-def note_check(label: str, check: Check) -> None:
-    """Keep a check of a region."""
+def note_check(label: str, check: Check, metric: str, tolerance: float) -> None:
+    """Keep a check of a region, whose errors by the metric may be as large as the tolerance."""
     with _lock:
-        _region(label).checks.add(check)
+        checks = _region(label).checks
+        checks.metric, checks.tolerance = metric, tolerance
+        checks.add(check)
 
 
 def is_first(label: str, *kind: str) -> bool:

@@ -1,4 +1,4 @@
-"""The report of `hpacml.report()`: for each region its calls by mode, and the times and bytes of their stages."""
+"""The report of `hpacml.report()`: for each region its calls, the times and bytes of their stages, and its guards."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import io
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from hpacml.errors import HpacmlError, plain
-from hpacml.runtime.reports import counters
+from hpacml.runtime.reports import counters, guarded
+from hpacml.runtime.reports.guarded import Guarded
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.table import Table
 
 FORMAT = 1
@@ -64,13 +66,15 @@ class RegionReport:
     count. `fallbacks` counts the calls of "infer" in which the original code had to stand in, and `engines` what
     computed the network: "compiled", or "Torch" with the reason, where the engine was chosen. Of the `events`,
     `Forward Pass` is the part of `Inference` that the network takes, `Input Cast` and `Output Cast` those that convert
-    tensors to its dtypes and back; `Region (infer)` and its like are whole calls.
+    tensors to its dtypes and back; `Region (infer)` and its like are whole calls. `guards` is what guards, checks,
+    bounds and projections have done, also in calls that were not measured, and None for a region without.
     """
 
     calls: dict[str, int]
     fallbacks: int
     events: dict[str, Event]
     engines: dict[str, int] = field(default_factory=lambda: dict[str, int]())
+    guards: Guarded | None = None
 
     @property
     def replayed(self) -> int:
@@ -86,6 +90,25 @@ class RegionReport:
     def scattered(self) -> int:
         """The bytes of tensors that were written to memory. Maps of packed memory copy nothing."""
         return self.events["From Tensor"].bytes if "From Tensor" in self.events else 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as JSON values."""
+        from hpacml.runtime.reports import guard_report
+
+        return {
+            "calls": self.calls,
+            "fallbacks": self.fallbacks,
+            "replayed": self.replayed,
+            "engines": self.engines,
+            "bytes": {"gathered": self.gathered, "scattered": self.scattered},
+            "events": {name: {**asdict(event), "mean_ms": event.mean_ms} for name, event in self.events.items()},
+            **({} if self.guards is None else {"guards": guard_report.as_dict(self.guards)}),
+        }
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether calls were measured, and not only guards counted."""
+        return any(self.calls.values()) or bool(self.events)
 
 
 class Report(Mapping[str, RegionReport]):
@@ -112,19 +135,7 @@ class Report(Mapping[str, RegionReport]):
         return {
             "format": FORMAT,
             **{name: run[name] for name in kept},
-            "regions": {
-                label: {
-                    "calls": region.calls,
-                    "fallbacks": region.fallbacks,
-                    "replayed": region.replayed,
-                    "engines": region.engines,
-                    "bytes": {"gathered": region.gathered, "scattered": region.scattered},
-                    "events": {
-                        name: {**asdict(event), "mean_ms": event.mean_ms} for name, event in region.events.items()
-                    },
-                }
-                for label, region in self.items()
-            },
+            "regions": {label: region.as_dict() for label, region in self.items()},
         }
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -141,32 +152,15 @@ class Report(Mapping[str, RegionReport]):
         """The text that `save` writes."""
         return json.dumps(self.as_dict(), indent=2) + "\n"
 
-    def __rich__(self) -> Table | str:
-        from rich.table import Table
-        from rich.text import Text
+    def __rich__(self) -> RenderableType:
+        from rich.console import Group
 
-        if not self:
-            return "no calls were measured: turn that on with hpacml.timing(True), or HPACML_REPORT=FILE"
-        table = Table("region", "event")
-        for column in ("count", "total ms", "mean µs", "%", "MB copied"):
-            table.add_column(column, justify="right")
-        for label, region in self.items():
-            fallbacks = f"{region.fallbacks} fallback{'s' * (region.fallbacks > 1)}" if region.fallbacks else ""
-            engines = (f"{count} {engine}" for engine, count in region.engines.items())
-            about = iter([plain(label, line=True), *filter(None, [fallbacks]), *engines])
-            whole = sum(event.total_ms for name, event in region.events.items() if name in WHOLE.values())
-            for name, event in region.events.items():
-                table.add_row(
-                    Text(next(about, "")),
-                    f"  {name}" if name in _PARTS else name,
-                    str(event.count),
-                    f"{event.total_ms:.3f}",
-                    f"{event.mean_ms * 1e3:.2f}",
-                    f"{100 * event.total_ms / whole:.1f}" if whole else "",
-                    f"{event.bytes / 1e6:.3f}" if event.bytes else "",
-                )
-            table.add_section()
-        return table
+        from hpacml.runtime.reports import guard_report
+
+        measured = {label: region for label, region in self.items() if region.is_measured}
+        guards = {label: region.guards for label, region in self.items() if region.guards is not None}
+        tables = [*([_table(measured)] if measured else []), *([guard_report.table(guards)] if guards else [])]
+        return Group(*tables) if tables else NOTHING
 
     def __str__(self) -> str:
         from rich.console import Console
@@ -178,18 +172,49 @@ class Report(Mapping[str, RegionReport]):
     __repr__ = __str__
 
 
+NOTHING = "no calls were measured: turn that on with hpacml.timing(True), or HPACML_REPORT=FILE"
+
+
+def _table(regions: Mapping[str, RegionReport]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("region", "event")
+    for column in ("count", "total ms", "mean µs", "%", "MB copied"):
+        table.add_column(column, justify="right")
+    for label, region in regions.items():
+        fallbacks = f"{region.fallbacks} fallback{'s' * (region.fallbacks > 1)}" if region.fallbacks else ""
+        engines = (f"{count} {engine}" for engine, count in region.engines.items())
+        about = iter([plain(label, line=True), *filter(None, [fallbacks]), *engines])
+        whole = sum(event.total_ms for name, event in region.events.items() if name in WHOLE.values())
+        for name, event in region.events.items():
+            table.add_row(
+                Text(next(about, "")),
+                f"  {name}" if name in _PARTS else name,
+                str(event.count),
+                f"{event.total_ms:.3f}",
+                f"{event.mean_ms * 1e3:.2f}",
+                f"{100 * event.total_ms / whole:.1f}" if whole else "",
+                f"{event.bytes / 1e6:.3f}" if event.bytes else "",
+            )
+        table.add_section()
+    return table
+
+
 def report(reset: bool = False) -> Report:
     """The report of what `hpacml.timing(True)` or HPACML_REPORT have measured so far, in all threads of this process.
 
+    What guards, checks, bounds and projections of regions have done is in it, whether calls are measured or not.
     Print it for a table; `report["heat"].calls["infer"]` and `report["heat"].events["To Tensor"].mean_ms` are numbers,
     and `.save(FILE)` writes JSON. With `reset` the next report begins here.
     """
     counts, parts = counters.read(reset)
-    engines = counters.engines(reset)
+    engines, guards = counters.engines(reset), guarded.read(reset)
     regions: dict[str, RegionReport] = {}
-    for label in sorted({each.label for each in counts}):
+    for label in sorted({each.label for each in counts} | guards.keys()):
         of_label = [each for each in counts if each.label == label]
-        regions[label] = _region(of_label, parts.get(label, {}), engines.get(label, {}))
+        found = _region(of_label, parts.get(label, {}), engines.get(label, {}))
+        regions[label] = replace(found, guards=guards.get(label))
     return Report(regions)
 
 
