@@ -14,6 +14,7 @@ from xdsl.rewriter import InsertPoint, Rewriter
 
 from hpacml.dialects.hpacml.attributes import ELEMENT_TYPES, Direction
 from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp
+from hpacml.dialects.hpacml.points import CallPythonOp
 from hpacml.frontend.mangling import symbol_for
 from hpacml.frontend.maps import AppliedFunctor
 from hpacml.frontend.python.emitter import name_value
@@ -108,6 +109,10 @@ class Wrapper:
         self.module.body.block.add_op(FuncOp.external("hpacml_call_body", [i64], []))
         first = ConstantOp(IntegerAttr(0, i64))
         return Region(Block([first, CallOp("hpacml_call_body", [first.result], [])]))
+
+    def call_body_on(self, arrays: Sequence[SSAValue], numbers: Sequence[SSAValue]) -> Region:
+        """A region that calls the body of the current call on arrays, and numbers, that may stand for those given."""
+        return Region(Block([CallPythonOp(0, arrays, numbers)]))
 
     def finish(self) -> ModuleOp:
         """Return the complete module."""

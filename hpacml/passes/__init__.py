@@ -12,11 +12,13 @@ if TYPE_CHECKING:
 PASS_NAMES = (
     "convert-hpacml-image-layers-to-vector",
     "convert-hpacml-layers-to-vector",
+    "convert-hpacml-points-to-loops",
     "convert-hpacml-to-gpu",
     "convert-hpacml-to-loops",
     "convert-hpacml-to-runtime",
     "hpacml-bufferize",
     "hpacml-call-networks",
+    "hpacml-copy-for-points",
     "hpacml-drop-collection",
     "hpacml-expand-functions",
     "hpacml-expand-ml",

@@ -40,6 +40,7 @@ from hpacml.abi.records import (
     RefuseSite,
     SampleSite,
     Site,
+    SizeSite,
     Source,
     TensorType,
     ViewsSite,
@@ -49,6 +50,7 @@ from hpacml.abi.symbols import SYMBOLS, VERSION
 from hpacml.dialects.hpacml.attributes import dtype_name
 from hpacml.dialects.hpacml.guarding import CountPointsOp, DomainOp
 from hpacml.dialects.hpacml.locations import TextLoc, written_location
+from hpacml.dialects.hpacml.points import CallPythonOp, RequireEqualOp
 from hpacml.dialects.hpacml.steps import BodyOp, CollectOp, InferOnViewsOp, InferOp, SampleOp
 from hpacml.dialects.hpacml.verifying import CheckedInference, IsDueOp, IsOpenOp, VerifyOp
 from hpacml.dialects.hpacml_rt.device_flags import FlagDownOp, FlagOp
@@ -132,6 +134,10 @@ class ConvertHpacmlToRuntimePass(ModulePass):
                     calls.check_map(each)
                 case RefuseOp():
                     calls.refuse(each)
+                case CallPythonOp():
+                    calls.call_python(each)
+                case RequireEqualOp():
+                    calls.require_equal(each)
                 case FlagOp():
                     calls.flag(each)
                 case FlagDownOp():
@@ -274,6 +280,26 @@ class _Calls:
 
     def refuse(self, op: RefuseOp) -> None:
         self._call(RefuseSite(op.text.data, place=_place(op)), [], Builder(InsertPoint.before(op)))
+        Rewriter.erase_op(op)
+
+    def call_python(self, op: CallPythonOp) -> None:
+        builder = Builder(InsertPoint.before(op))
+        declare(self.module, "hpacml_call_body_on", builder)
+        index = builder.insert(arith.ConstantOp(op.index)).result
+        numbers = [builder.insert(arith.IndexCastOp(value, i64)).result for value in op.numbers]
+        arguments = [index, _descriptors(op.arrays, op, builder), _words(numbers, op, builder)]
+        builder.insert(func.CallOp("hpacml_call_body_on", arguments, []))
+        Rewriter.erase_op(op)
+
+    def require_equal(self, op: RequireEqualOp) -> None:
+        builder = Builder(InsertPoint.before(op))
+        differs = builder.insert(arith.CmpiOp(op.given, op.wanted, "ne")).result
+        refused = Block()
+        inner = Builder(InsertPoint.at_end(refused), op)
+        sizes = [inner.insert(arith.IndexCastOp(value, i64)).result for value in (op.given, op.wanted)]
+        self._call(SizeSite(op.text.data), sizes, inner)
+        inner.insert(scf.YieldOp())
+        builder.insert(scf.IfOp(differs, [], Region(refused)))
         Rewriter.erase_op(op)
 
     def flag(self, op: FlagOp) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xdsl.context import Context
-from xdsl.dialects import scf
+from xdsl.dialects import arith, memref, scf
 from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr
 from xdsl.ir import Block, Region, SSAValue
 from xdsl.passes import ModulePass
@@ -19,7 +19,9 @@ from hpacml.dialects.hpacml.gather_scatter import GatherOp, ScatterOp, TensorOp
 from hpacml.dialects.hpacml.steps import CollectOp, InferOp, SampleOp
 from hpacml.dialects.hpacml_rt.map_checks import CheckIndicesOp
 from hpacml.passes.common.bodies import Body
+from hpacml.passes.common.branching import choose
 from hpacml.passes.common.exchanges import require_no_exchange
+from hpacml.passes.common.guarded import Mask, tensor_of
 from hpacml.passes.common.located import Builder, Rewriter, refusal
 from hpacml.passes.common.mappings import functor_of, map_of, require_maps
 from hpacml.passes.common.stages import Stages
@@ -76,8 +78,6 @@ class HpacmlExpandMlPass(ModulePass):
             if region.is_without_maps:
                 raise refusal(region, f"the region '{region.label.data}' has no maps: hpacml-infer-maps comes first")
             require_no_exchange(region)
-            if region.is_guarded or region.clip is not None or region.project is not None:
-                raise refusal(region, f"the guards of the region '{region.label.data}' are not lowered")
             _Expansion(region, self.report).replace()
 
 
@@ -122,7 +122,7 @@ class _Expansion:
     def _take_maps(self, builder: Builder) -> None:
         """Copy the maps to where the region runs, under its `if`: there, and only there, they are checked."""
         op = self.op
-        mappings = {value: map_of(value, op) for value in (*op.inputs, *op.outputs, *op.inouts)}
+        mappings = {value: map_of(value, op) for value in (*op.inputs, *op.outputs, *op.inouts, *op.where_points)}
         self.maps = [*mappings.values(), *(map_of(value, op) for value in op.truths)]
         for value in mappings:
             own = self._take_map(value, builder)
@@ -133,6 +133,63 @@ class _Expansion:
         return builder.insert(map_of(mapping, self.op).clone()).mapping
 
     def _infer(self, builder: Builder) -> None:
+        if self.op.is_guarded:
+            self._infer_guarded(builder)
+        else:
+            self._infer_all(builder)
+
+    def _infer_guarded(self, builder: Builder) -> None:
+        """The model's results where the guards pass, and the original code's elsewhere."""
+        op = self.op
+        stages = Stages(op.label, "infer", builder, self.report)
+        x = [_gather(mapping, "x", builder) for mapping in op.all_inputs]
+        at = [_gather(mapping, "at", builder) for mapping in op.where_points]
+        stages.end("gather", builder, zip(x, op.all_inputs, strict=True))
+        y = [_tensor(mapping, "y", builder, fresh=True) for mapping in op.all_outputs]
+        outputs = [tensor_of(*pair, op) for pair in zip(y, op.all_outputs, strict=True)]
+        inputs = [tensor_of(*pair, op) for pair in zip(x, op.all_inputs, strict=True)]
+        points = [tensor_of(*pair, op) for pair in zip(at, op.where_points, strict=True)]
+        mask = Mask(op, outputs[0], builder)
+        mask.require_one_sweep([*inputs, *points, *outputs[1:]], builder)
+        mask.check(inputs, points, builder)
+        for mapping in filter(_is_indirect, op.all_outputs):
+            builder.insert(CheckIndicesOp(mapping))
+        stages.end("guard", builder)
+        uncertainty = None if mask.guard.below is None else mask.uncertainty(builder)
+        rejected = None if uncertainty is not None else mask.count(builder)
+        taken = [*y, *([] if uncertainty is None else [uncertainty.value])]
+
+        def model(builder: Builder) -> SSAValue:
+            return builder.insert(InferOp(op.clauses_for(InferOp), _texts(op), x, taken)).done
+
+        if rejected is None:
+            done = model(builder)
+        else:
+            done = choose(builder.insert(arith.CmpiOp(rejected, mask.total(builder), "ult")).result, model, builder)
+        done.name_hint = "done"
+        stages.end("model", builder)
+        then, otherwise = Region(Block()), Region(Block())
+        writer = Builder(InsertPoint.at_end(then.block))
+        if uncertainty is not None:
+            mask.check_uncertainty(uncertainty, writer)
+            rejected = mask.count(writer)
+        some = writer.insert(arith.CmpiOp(rejected or writer.index(0), writer.index(0), "ne")).result
+        at_some, at_none = Region(Block()), Region(Block())
+        self.body.run_where(Builder(InsertPoint.at_end(at_some.block)), mask.value, y)
+        writer.insert(_branch(some, at_some, at_none))
+        stages.end("body", writer)
+        copies = list(zip(y, op.all_outputs, strict=True))
+        for tensor, mapping in copies:
+            writer.insert(ScatterOp(tensor, mapping))
+        stages.finish("scatter", writer, copies)
+        original = Builder(InsertPoint.at_end(otherwise.block))
+        self.body.run(original)
+        stages.finish("body", original)
+        builder.insert(_branch(done, then, otherwise))
+        for memory in (mask.value, *([] if uncertainty is None else [uncertainty.value])):
+            builder.insert(memref.DeallocOp.get(memory))
+
+    def _infer_all(self, builder: Builder) -> None:
         op = self.op
         stages = Stages(op.label, "infer", builder, self.report)
         inputs = [_gather(mapping, "x", builder) for mapping in op.all_inputs]

@@ -15,12 +15,22 @@ from hpacml.dialects.hpacml.attributes import (
     TargetAttr,
 )
 from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp
-from hpacml.dialects.hpacml.clause_attributes import SampleAttr, UnitsAttr, VerifyAttr
+from hpacml.dialects.hpacml.clause_attributes import ClipAttr, GuardAttr, SampleAttr, UnitsAttr, VerifyAttr
 from hpacml.dialects.hpacml.control import MlOp, YieldOp
 from hpacml.dialects.hpacml.gather_scatter import GatherOp, ScatterOp, TensorOp
 from hpacml.dialects.hpacml.guarding import CountPointsOp, DomainOp
 from hpacml.dialects.hpacml.networks import ImageLayerOp, LayerOp, NetworkOp
 from hpacml.dialects.hpacml.packing import FusedGatherOp, FusedScatterOp, IndirectOp, PackOp, UnpackOp
+from hpacml.dialects.hpacml.points import (
+    BodyWhereOp,
+    CallPythonOp,
+    CheckBelowOp,
+    CheckDistanceOp,
+    CheckRangeOp,
+    CheckWhereOp,
+    MergeOp,
+    RequireEqualOp,
+)
 from hpacml.dialects.hpacml.steps import BodyOp, CollectOp, InferOnViewsOp, InferOp, SampleOp
 from hpacml.dialects.hpacml.verifying import IsDueOp, IsOpenOp, VerifyOp
 
@@ -44,6 +54,14 @@ Hpacml = Dialect(
         IsOpenOp,
         IsDueOp,
         VerifyOp,
+        CheckRangeOp,
+        CheckDistanceOp,
+        CheckWhereOp,
+        CheckBelowOp,
+        BodyWhereOp,
+        MergeOp,
+        CallPythonOp,
+        RequireEqualOp,
         IndirectOp,
         PackOp,
         UnpackOp,
@@ -53,5 +71,17 @@ Hpacml = Dialect(
         LayerOp,
         ImageLayerOp,
     ],
-    [DirectionAttr, ModeAttr, SliceAttr, TargetAttr, SampleAttr, VerifyAttr, UnitsAttr, MappingType, IndirectType],
+    [
+        DirectionAttr,
+        ModeAttr,
+        SliceAttr,
+        TargetAttr,
+        SampleAttr,
+        UnitsAttr,
+        VerifyAttr,
+        GuardAttr,
+        ClipAttr,
+        MappingType,
+        IndirectType,
+    ],
 )

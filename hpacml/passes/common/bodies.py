@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from itertools import count
 
 from xdsl.dialects import func, llvm
@@ -13,6 +14,7 @@ from xdsl.traits import ConstantLike
 
 from hpacml.dialects.hpacml.attributes import MappingType
 from hpacml.dialects.hpacml.control import MlOp
+from hpacml.dialects.hpacml.points import BodyWhereOp
 from hpacml.dialects.hpacml.steps import BodyOp
 from hpacml.passes.common.located import Builder, refusal
 from hpacml.passes.common.mappings import map_of
@@ -39,6 +41,15 @@ class Body:
         body = BodyOp(self._region.label, self._function.sym_name.data, self._arguments)
         body.milliseconds.name_hint = "ms"
         return builder.insert(body).milliseconds
+
+    def run_where(self, builder: Builder, mask: SSAValue, tensors: Sequence[SSAValue]) -> None:
+        """Build the operation that has the code fill the points of the outputs' tensors that a mask names."""
+        if self._function is None:
+            self._function = self._outline()
+        op, name = self._region, self._function.sym_name.data
+        pointwise = op.pointwise is not None
+        body = BodyWhereOp(op.label, name, self._arguments, mask, op.all_inputs, op.all_outputs, tensors, pointwise)
+        builder.insert(body)
 
     def _outline(self) -> func.FuncOp:
         """Move the code into a function; its arguments are the values that the code uses from outside."""
