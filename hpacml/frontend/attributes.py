@@ -49,7 +49,8 @@ def _names(ml: MlDirective, maps: Iterable[tuple[FunctorDirective, Sequence[Targ
     for source in (ml.model, ml.database):
         if isinstance(source, Name):
             yield source.id
-    for expr in (ml.condition, ml.if_condition, *(each.value for each in ml.meta)):
+    where = None if ml.guarding is None else ml.guarding.where
+    for expr in (ml.condition, ml.if_condition, where, *(each.value for each in ml.meta)):
         if expr is not None:
             yield from expr.names
     for directive, targets in maps:

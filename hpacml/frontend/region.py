@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ from hpacml.frontend.maps import AppliedFunctor, End, integers_of, numbers_of
 from hpacml.frontend.placement import Machine, device_of, on_host, require_machine
 from hpacml.frontend.scope import READS, Keyword, Scope, check_units
 from hpacml.frontend.sources import views_of
+from hpacml.frontend.substitute import Substitute
 from hpacml.frontend.unfinished import require_finished
 from hpacml.runtime import differentiation
 from hpacml.runtime.arrays.changes import note_writes, require_in_place
@@ -77,6 +79,11 @@ class _Plan:
     """The names that stand for numbers, and their dimensions."""
     elements: frozenset[str]
     """The arrays that hold elements."""
+
+    @cached_property
+    def sizes(self) -> tuple[Expr, ...]:
+        """The open numbers that are names: sizes of arrays, which the body has, too."""
+        return tuple(each for each in self.numbers if isinstance(each, Expr) and isinstance(each.node, ast.Name))
 
     @cached_property
     def used(self) -> frozenset[str]:
@@ -200,10 +207,12 @@ class Region(Decorated, Generic[P, R]):
             returned.append(result)
 
         active, infers = self._decided or self._decide(bound)
+        substitute = None if self._ml.guarding is None else self._substitute(bound, args, kwargs)
         recorder = self._recorder(bound) if infers and differentiation.is_recording() else None
         if active and not infers and self._outputs.of_interest:
             body = self._outputs.around(body, bound.values)
-        frame = Frame(bound.values, [body], self._paths, (bound.plan.arrays, bound.views), recorder=recorder)
+        bodies = [body] if substitute is None else [body, substitute]
+        frame = Frame(bound.values, bodies, self._paths, (bound.plan.arrays, bound.views), recorder=recorder)
         if infers:
             note_writes(bound.views, bound.plan.written)
         scalars: list[float] = [*bound.numbers, *bound.conditions]
@@ -245,6 +254,18 @@ class Region(Decorated, Generic[P, R]):
 
         return RecordedCall(self.py_func.__name__, of("in", "inout"), of("out", "inout"), bound.values)
 
+    def _substitute(self, bound: _Call, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Substitute:
+        """The body on other arrays and sizes than those of the call."""
+        plan, signature = bound.plan, self._parameters[0]
+        sizes = [str(each) for each in plan.sizes]
+
+        def run(values: Mapping[str, object]) -> None:
+            arguments = signature.bind(*args, **kwargs)
+            arguments.arguments.update(values)
+            self._run_body(*arguments.args, **arguments.kwargs)
+
+        return Substitute(self.py_func.__name__, plan.arrays, bound.values, plan.written, sizes, run)
+
     def _run_body(self, *args: P.args, **kwargs: P.kwargs) -> tuple[R]:
         result = self.py_func(*args, **kwargs)
         if result is not None:
@@ -254,7 +275,8 @@ class Region(Decorated, Generic[P, R]):
     def _note(self, bound: _Call, args: tuple[Any, ...], run: Callable[..., object]) -> None:
         """Have calls like this one run natively, if they recur."""
         plan, (_, _, _, counts) = bound.plan, self._parameters
-        if self._decided is None or self._attributes or plan.single or len(args) not in counts:
+        rare = self._decided is None or self._attributes or plan.single or self._ml.guarding is not None
+        if rare or len(args) not in counts:
             return
         inferring = InferringCall(
             args, bound.values, plan.arrays, bound.views, plan.written, bound.numbers, plan.used, run
@@ -455,7 +477,10 @@ class Region(Decorated, Generic[P, R]):
             (keyword, wrapper.map(m, MAP_OF_CLAUSE[keyword], [opened[number] for number in m.open_numbers]).mapping)
             for keyword, m in plan.maps
         ]
-        name, body = self.py_func.__name__, wrapper.call_body()
+        name = self.py_func.__name__
+        sizes = [opened[number] for number in plan.sizes]
+        plain = ml.guarding is None
+        body = wrapper.call_body() if plain else wrapper.call_body_on(plan.arrays, plan.written, sizes)
         where: Where[SSAValue] | None = None
         if self._where is not None:
             points = [mapping for keyword, mapping in mappings if keyword == "where"]

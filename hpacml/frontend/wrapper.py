@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from xdsl.builder import Builder
@@ -110,9 +110,9 @@ class Wrapper:
         first = ConstantOp(IntegerAttr(0, i64))
         return Region(Block([first, CallOp("hpacml_call_body", [first.result], [])]))
 
-    def call_body_on(self, arrays: Sequence[SSAValue], numbers: Sequence[SSAValue]) -> Region:
-        """A region that calls the body of the current call on arrays, and numbers, that may stand for those given."""
-        return Region(Block([CallPythonOp(0, arrays, numbers)]))
+    def call_body_on(self, arrays: Sequence[str], written: Iterable[int], sizes: Sequence[SSAValue]) -> Region:
+        """A region that calls the body of the current call, on arrays and sizes that may stand for those given."""
+        return Region(Block([CallPythonOp(0, [self.values[name] for name in arrays], sorted(written), sizes)]))
 
     def finish(self) -> ModuleOp:
         """Return the complete module."""

@@ -92,7 +92,7 @@ class CallFrame(Protocol):
     """
 
     @property
-    def bodies(self) -> Sequence[Callable[[], object]]: ...
+    def bodies(self) -> Sequence[Callable[..., object]]: ...
     @property
     def paths(self) -> Paths: ...
     @property
@@ -119,7 +119,7 @@ class Frame:
     """
 
     arguments: Mapping[str, object] = field(default_factory=lambda: NO_ARGUMENTS)
-    bodies: Sequence[Callable[[], object]] = ()
+    bodies: Sequence[Callable[..., object]] = ()
     paths: Paths = field(default_factory=Paths)
     arrays: tuple[Sequence[str], Sequence[ArrayView]] = ((), ())
     gpu: DeviceCall | None = None

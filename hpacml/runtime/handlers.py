@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from hpacml.errors import DeviceError, HpacmlError, MapError, at_place
 from hpacml.runtime import callbacks, frame, messages
+from hpacml.runtime.arrays.views import view_of_descriptor
 from hpacml.runtime.reports import instruments
 from hpacml.runtime.shim import require_stack
 from hpacml.runtime.sites import Sites
@@ -52,6 +53,7 @@ def install() -> None:
         verify=verify,
         check_map=check_map,
         call_body=around(_name_of_body, call_body),
+        call_body_on=call_body_on,
         open_counters=open_counters,
         refuse=refuse,
         refuse_sizes=refuse_sizes,
@@ -190,6 +192,23 @@ def call_body(index: int) -> None:
             body()
     finally:
         call.device.resume()
+
+
+def call_body_on(index: int, arrays: int, numbers: int) -> None:
+    """Run an opaque body of the current call on arrays: those of the call, or others that stand for them.
+
+    `arrays` points to pointers to their descriptors, and `numbers` to 64-bit integers that stand for sizes.
+    """
+    found = frame.current()
+    _, given = found.arrays
+    addresses = (ctypes.c_size_t * len(given)).from_address(arrays)
+    views = [
+        view_of_descriptor(address, view.dtype, len(view.shape)) for address, view in zip(addresses, given, strict=True)
+    ]
+    if all((a.address, a.shape) == (b.address, b.shape) for a, b in zip(views, given, strict=True)):
+        call_body(index)
+    else:
+        found.bodies[index + 1](views, numbers)
 
 
 def _leave_to_host(what: str) -> None:

@@ -6,7 +6,6 @@ be used, and else has the bits of the reasons why not: 1 its range, 2 its distan
 
 from __future__ import annotations
 
-from abc import ABC
 from collections.abc import Sequence
 from enum import IntFlag
 from typing import cast
@@ -71,21 +70,8 @@ def _verify_mask(mask: SSAValue, tensor: SSAValue, features: Sequence[int]) -> N
         )
 
 
-class _Check(PlacedOperation, ABC):
-    """Add a reason to a mask where a point of a tensor is out of bounds."""
-
-    tensor = operand_def(MemRefType)
-    mask = operand_def(MemRefType)
-    features = prop_def(DenseArrayBase.constr(i64))
-
-    traits = traits_def(*READS_AND_WRITES)
-
-    def verify_(self) -> None:
-        _verify_mask(self.mask, self.tensor, self.features.get_values())
-
-
 @irdl_op_definition
-class CheckRangeOp(_Check):
+class CheckRangeOp(PlacedOperation):
     """
     Reject the points of a tensor of which a feature is not within its range. NaN is within none.
 
@@ -100,9 +86,13 @@ class CheckRangeOp(_Check):
 
     name = "hpacml.check_range"
 
+    tensor = operand_def(MemRefType)
+    mask = operand_def(MemRefType)
     low = operand_def(MemRefType)
     high = operand_def(MemRefType)
+    features = prop_def(DenseArrayBase.constr(i64))
 
+    traits = traits_def(*READS_AND_WRITES)
     assembly_format = (
         "$tensor `features` $features `low` $low `high` $high `into` $mask attr-dict "
         "`:` type($tensor) `,` type($low) `,` type($high) `,` type($mask)"
@@ -113,9 +103,12 @@ class CheckRangeOp(_Check):
             operands=[tensor, mask, low, high], properties={"features": DenseArrayBase.from_list(i64, features)}
         )
 
+    def verify_(self) -> None:
+        _verify_mask(self.mask, self.tensor, self.features.get_values())
+
 
 @irdl_op_definition
-class CheckBelowOp(_Check):
+class CheckBelowOp(PlacedOperation):
     """
     Reject the points of a tensor of which a feature is not at most `limit`. NaN is not.
 
@@ -127,8 +120,12 @@ class CheckBelowOp(_Check):
 
     name = "hpacml.check_below"
 
+    tensor = operand_def(MemRefType)
+    mask = operand_def(MemRefType)
+    features = prop_def(DenseArrayBase.constr(i64))
     limit = prop_def(FloatAttr.constr(f64))
 
+    traits = traits_def(*READS_AND_WRITES)
     assembly_format = (
         "$tensor `features` $features `limit` $limit `into` $mask attr-dict `:` type($tensor) `,` type($mask)"
     )
@@ -138,6 +135,9 @@ class CheckBelowOp(_Check):
             operands=[tensor, mask],
             properties={"features": DenseArrayBase.from_list(i64, features), "limit": FloatAttr(limit, f64)},
         )
+
+    def verify_(self) -> None:
+        _verify_mask(self.mask, self.tensor, self.features.get_values())
 
 
 @irdl_op_definition
@@ -375,26 +375,34 @@ class BodyWhereOp(TextualOperation):
 class CallPythonOp(PlacedOperation):
     """
     Run code of Python, number `index` of the call: on `arrays`, which stand for those of the call in their order, and
-    with `numbers` in the place of its integers.
+    with `numbers` in the place of its sizes. It may write the arrays at the positions `written`.
 
     Example:
     ```mlir
-    hpacml.call_python 0 (%a, %b : memref<?xf32>, memref<?xf32>) (%n)
+    hpacml.call_python 0 (%a, %b : memref<?xf32>, memref<?xf32>) writes [1] (%n)
     ```
     """
 
     name = "hpacml.call_python"
 
     index = prop_def(IntegerAttr.constr(i64))
+    written = prop_def(DenseArrayBase.constr(i64))
     arrays = var_operand_def(MemRefType)
-    numbers = var_operand_def()
+    numbers = var_operand_def(IndexType())
 
     traits = traits_def(*READS_AND_WRITES)
     irdl_options = (AttrSizedOperandSegments(as_property=True),)
-    assembly_format = "$index `(` $arrays `:` type($arrays) `)` `(` $numbers `:` type($numbers) `)` attr-dict"
+    assembly_format = "$index `(` $arrays `:` type($arrays) `)` `writes` $written (`(` $numbers^ `)`)? attr-dict"
 
-    def __init__(self, index: int, arrays: Sequence[SSAValue], numbers: Sequence[SSAValue]):
-        super().__init__(operands=[arrays, numbers], properties={"index": IntegerAttr(index, i64)})
+    def __init__(self, index: int, arrays: Sequence[SSAValue], written: Sequence[int], numbers: Sequence[SSAValue]):
+        super().__init__(
+            operands=[arrays, numbers],
+            properties={"index": IntegerAttr(index, i64), "written": DenseArrayBase.from_list(i64, written)},
+        )
+
+    def verify_(self) -> None:
+        if any(not 0 <= k < len(self.arrays) for k in self.written.get_values()):
+            raise VerifyException(f"{len(self.arrays)} arrays have no positions {list(self.written.get_values())}")
 
 
 @irdl_op_definition

@@ -17,7 +17,14 @@ from hpacml.passes.common.conversion import convert
 from hpacml.passes.common.located import Builder, refusal
 from hpacml.passes.common.points import Point
 
-_COMPARISONS: dict[type[ast.cmpop], str] = {ast.Lt: "olt", ast.LtE: "ole", ast.Gt: "ogt", ast.GtE: "oge", ast.Eq: "oeq", ast.NotEq: "une"}
+_COMPARISONS: dict[type[ast.cmpop], str] = {
+    ast.Lt: "olt",
+    ast.LtE: "ole",
+    ast.Gt: "ogt",
+    ast.GtE: "oge",
+    ast.Eq: "oeq",
+    ast.NotEq: "une",
+}
 _ARITHMETIC: dict[type[ast.operator], Callable[[SSAValue, SSAValue], arith.FloatingPointLikeBinaryOperation]] = {
     ast.Add: arith.AddfOp,
     ast.Sub: arith.SubfOp,
