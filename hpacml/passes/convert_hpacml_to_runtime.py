@@ -47,7 +47,9 @@ from hpacml.abi.records import (
     strings,
 )
 from hpacml.abi.symbols import SYMBOLS, VERSION
+from hpacml.clauses import Bounds
 from hpacml.dialects.hpacml.attributes import dtype_name
+from hpacml.dialects.hpacml.clause_attributes import ClipAttr
 from hpacml.dialects.hpacml.guarding import CountPointsOp, DomainOp
 from hpacml.dialects.hpacml.locations import TextLoc, written_location
 from hpacml.dialects.hpacml.points import CallPythonOp, RequireEqualOp
@@ -287,7 +289,7 @@ class _Calls:
         declare(self.module, "hpacml_call_body_on", builder)
         index = builder.insert(arith.ConstantOp(op.index)).result
         numbers = [builder.insert(arith.IndexCastOp(value, i64)).result for value in op.numbers]
-        arguments = [index, _descriptors(op.arrays, op, builder), _words(numbers, op, builder)]
+        arguments = [index, descriptors(op.arrays, op, builder), words(numbers, op, builder)]
         builder.insert(func.CallOp("hpacml_call_body_on", arguments, []))
         Rewriter.erase_op(op)
 
@@ -437,6 +439,9 @@ def _plain(attribute: Attribute) -> Any:
             return attribute.value.data
         case ArrayAttr():
             return tuple(map(_plain, attribute))
+        case ClipAttr():
+            free = Bounds(None, None, None)
+            return tuple(None if each == free else (each.low, each.high) for each in attribute.data)
         case _:
             return cast("Data[Any]", attribute).data
 

@@ -35,7 +35,7 @@ _MADE = (memref.AllocOp, memref.AllocaOp, memref.GetGlobalOp)
 
 def written_arguments(function: func.FuncOp) -> frozenset[int]:
     """The positions of the arguments that a function may write."""
-    arguments = {argument: k for k, argument in enumerate(function.args)}
+    arguments: dict[SSAValue, int] = {argument: k for k, argument in enumerate(function.args)}
     found: set[int] = set()
     for op in function.body.walk():
         for value in dict.fromkeys(op.operands):
