@@ -12,7 +12,15 @@ from hpacml.errors import ConfigError
 Databases = Annotated[list[Path], typer.Argument(metavar="DB...", help="Databases with the same maps, or patterns.")]
 Region = Annotated[str | None, typer.Option(metavar="LABEL", help="The region; needless if there is one.")]
 Factory = Annotated[
-    str, typer.Option("--model", metavar="PACKAGE.MODULE:FACTORY", help="The function that makes the network.")
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="PACKAGE.MODULE:FACTORY",
+        help="The function that makes the network; without it hpacml.networks:mlp, or that of --more.",
+    ),
+]
+More = Annotated[
+    Path | None, typer.Option(metavar="MODEL", help="Go on from this model, with its folder .train beside it.")
 ]
 Config = Annotated[Path | None, typer.Option(metavar="FILE", help="Settings, YAML or TOML: docs/training.md.")]
 Out = Annotated[Path, typer.Option(metavar="FILE", help="The model to write: .pt2, .pt or .safetensors.")]
@@ -29,9 +37,10 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors."
 def train_model(
     databases: Databases,
     region: Region = None,
-    model: Factory = "hpacml.networks:mlp",
+    model: Factory = None,
     config: Config = None,
     out: Out = Path("model.pt2"),
+    more: More = None,
     train: Range = None,
     validation: Range = None,
     test: Range = None,
@@ -57,8 +66,8 @@ def train_model(
     }
     files = [str(each) for each in databases]
     fit(
-        files if len(files) > 1 else files[0], region, model, config=config, changes=given, out=out, resume=not fresh,
-        quiet=quiet,
+        files if len(files) > 1 else files[0], region, model, config=config, changes=given, out=out, more=more,
+        resume=not fresh, quiet=quiet,
     )  # fmt: skip
 
 

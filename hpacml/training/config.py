@@ -121,13 +121,14 @@ class Config(Settings):
         return given
 
 
-def read(source: Source, changes: Mapping[str, Any] | None = None) -> Config:
+def read(source: Source, changes: Mapping[str, Any] | None = None, base: Mapping[str, Any] | None = None) -> Config:
     """Check settings: a mapping, a file of YAML or TOML, or none; `changes`, by dotted names, go over them.
 
+    `base` has settings that they go over themselves.
     Raises ConfigError with the place of each fault.
     """
     where = "the config" if source is None or isinstance(source, Mapping) else f"'{source}'"
-    settings = _content(source)
+    settings = _over(_copied(base or {}), _content(source))
     for name, value in (changes or {}).items():
         _put(settings, name, value)
     return checked(Config, settings, f"{where} is no config of a training")
@@ -150,6 +151,15 @@ def _copied(source: Mapping[str, Any]) -> dict[str, Any]:
         name: _copied(cast("Mapping[str, Any]", value)) if isinstance(value, Mapping) else value
         for name, value in source.items()
     }
+
+
+def _over(base: dict[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Put settings over others, within mappings, too."""
+    for name, value in settings.items():
+        known = base.get(name)
+        both = isinstance(known, dict) and isinstance(value, Mapping)
+        base[name] = _over(cast("dict[str, Any]", known), cast("Mapping[str, Any]", value)) if both else value
+    return base
 
 
 def _put(settings: dict[str, Any], name: str, value: Any) -> None:

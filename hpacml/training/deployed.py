@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -90,6 +90,15 @@ class Whitening(Scaling):
         turn = nn.Linear(*self.turn.T.shape, bias=False)
         turn.weight = nn.Parameter(self.turn.clone())
         return [*super().layers(inverse), turn]
+
+
+def scaling_of(state: Mapping[str, torch.Tensor]) -> Scaling:
+    """Make a scaling of its tensors by their names."""
+    if "turn" not in state:
+        return Scaling(state["offset"], state["scale"])
+    made = Whitening(state["offset"], state["scale"])
+    made.register_buffer("turn", state["turn"])
+    return made
 
 
 class Scaled(nn.Module):

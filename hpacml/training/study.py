@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import inspect
 import json
@@ -22,7 +23,8 @@ from hpacml.runtime.models.saving import require_savable
 from hpacml.runtime.models.survey import Survey
 from hpacml.training.batches import Rows, chains
 from hpacml.training.config import Config
-from hpacml.training.deployed import Scaled, base, deployed, require_residual, scalings
+from hpacml.training.continued import Earlier
+from hpacml.training.deployed import Scaled, Scaling, base, deployed, require_residual, scalings
 from hpacml.training.finite import require_finite
 from hpacml.training.fitting import seed
 from hpacml.training.region_table import Part, Shape, Tensors, table
@@ -41,13 +43,25 @@ VERSIONS = ("hpacml", "torch", "pytorch-lightning", "numpy")
 class Study:
     """One training before it begins. Raises ConfigError, DatabaseError, and ModelError for a network that misfits."""
 
-    def __init__(self, region: Region, config: Config, factory: Factory, name: str, target: Path) -> None:
+    def __init__(
+        self,
+        region: Region,
+        config: Config,
+        factory: Factory,
+        name: str,
+        target: Path,
+        earlier: Earlier | None = None,
+    ) -> None:
         self.region, self.config, self.factory, self.name, self.target = region, config, factory, name, target
+        self.earlier = earlier
+        self._begins_with: Earlier | None = None
         self.table = table(region, config.rows)
         self.splits = split(config.split, self.table.counts, config.seed)
         self.parts = {part: Part(self.table, getattr(self.splits, part)) for part in PARTS}
         self._hold()
         self.inputs, self.outputs = self.parts["train"].inputs, self.parts["train"].outputs
+        if earlier is not None:
+            earlier.require_fits(name, config, region.maps, (self.inputs, self.outputs))
         require_residual(config.residual, self.inputs, self.outputs)
         self._require_rollout()
         self.moments = [Moments(shape) for shape in (*self.inputs, *self.outputs)]
@@ -57,6 +71,9 @@ class Study:
         self._require_outputs()
         self._joins_last = False
         self._try()
+        if earlier is not None:
+            self._begins_with = earlier
+            self.make(0)
 
     def _hold(self) -> None:
         """Read the parts that fit into memory once, those first that are read most often."""
@@ -118,7 +135,15 @@ class Study:
             for name, tensor in zip(self.table.names[1], self.table.outputs, strict=True)
             if tensor.dtype.kind in "iu"
         ]
-        return [*whole, *self._edited(), *self.repeated.remarks(), *self.coarse()]
+        return [*whole, *self._edited(), *self._tested_before(), *self.repeated.remarks(), *self.coarse()]
+
+    def _tested_before(self) -> Iterator[str]:
+        """Say where the model that a training goes on from may have been trained with rows of the test."""
+        if self.earlier is not None and (self.config.split.shuffle or not self.splits.by_calls):
+            yield (
+                "rows of the test may be some that the model before was trained with, since they are drawn anew, so "
+                "that its errors are milder than they are: split by calls one after the other, or by ranges"
+            )
 
     def _edited(self) -> Iterator[str]:
         """Say which functions had several codes while their calls were collected."""
@@ -152,10 +177,21 @@ class Study:
             raise ModelError(f"the factory {self.name} gives a {type(made).__name__}, which is no torch.nn.Module")
         if self._joins_last:
             made = nn.Sequential(*(made if type(made) is nn.Sequential else [made]), nn.Flatten(-2, -1))
-        inputs, targets = scalings(self.moments, self.config.normalize, len(self.inputs))
+        inputs, targets = self._scalings()
         width = self.inputs[0][-1] if self.inputs[0] else 1
         train, deploy = (getattr(torch, each) for each in (self.config.dtype.train, self.config.dtype.deploy))
-        return Scaled(made, inputs, targets, self.config.residual, width, train, deploy).train()
+        scaled = Scaled(made, inputs, targets, self.config.residual, width, train, deploy).train()
+        if self._begins_with is not None:
+            self._begins_with.fill(scaled.core)
+        return scaled
+
+    def _scalings(self) -> tuple[list[Scaling | None], list[Scaling | None]]:
+        """Those of the rows, or of the model that the training goes on from: its weights are for these."""
+        count = len(self.inputs)
+        if self.earlier is None:
+            return scalings(self.moments, self.config.normalize, count)
+        known = copy.deepcopy(self.earlier.scalings)
+        return known[:count], known[count:]
 
     def _try(self) -> None:
         """Run a new network on two rows. Raises ModelError if it does not give what the region's outputs are."""
@@ -235,7 +271,8 @@ class Study:
         source = inspect.getsourcefile(inspect.unwrap(self.factory)) if inspect.isfunction(self.factory) else None
         code = Path(source).read_text() if source is not None and Path(source).exists() else ""
         network = [self.name, self.network, code]
-        told = [self.config.model_dump(mode="json"), self.sha256, self.splits.text, network, self.versions()]
+        before = None if self.earlier is None else self.earlier.digest
+        told = [self.config.model_dump(mode="json"), self.sha256, self.splits.text, network, self.versions(), before]
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
     @property
@@ -254,7 +291,14 @@ class Study:
         return {"inputs": told[: len(self.inputs)], "targets": told[len(self.inputs) :]}
 
     def domain(self) -> Domain | None:
-        """Where the inputs of the training rows lie, for guards; None if points have too many features for that."""
+        """Where the inputs of the training rows lie, for guards, with those of the model before, if there is one.
+
+        None if points have too many features for that. Raises ConfigError where the model has a domain of others.
+        """
         if not self.survey.is_possible:
             return None
-        return self.survey.measured(x for x, _ in self.parts["train"].blocks())
+        before = None if self.earlier is None else self.earlier.domain
+        try:
+            return self.survey.measured((x for x, _ in self.parts["train"].blocks()), before)
+        except ValueError as error:
+            raise ConfigError(f"the domain of the model before is not one of these rows: {error}") from error

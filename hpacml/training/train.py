@@ -22,11 +22,12 @@ from hpacml.errors import ConfigError, DatabaseError
 from hpacml.runtime.databases.reader import Database, Region, open_database
 from hpacml.runtime.models.saving import save_model
 from hpacml.training import config as settings
+from hpacml.training import continued
 from hpacml.training.baselines import MODEL, Baselines, Function, Unchanged
 from hpacml.training.baselines import fit as baselines_of
 from hpacml.training.comparison import Comparison, score
 from hpacml.training.config import Config
-from hpacml.training.deployed import deployed
+from hpacml.training.deployed import Scaled, deployed
 from hpacml.training.fitting import Fitted, fit, left
 from hpacml.training.folder import CHECKPOINT, alone, prepare, write_logs
 from hpacml.training.pictures import draw, learning_curve
@@ -45,6 +46,12 @@ DRIFT = 1.25
 MOST_LISTED = 32
 """Outputs up to which each has a row in a table."""
 
+MLP = "hpacml.networks:mlp"
+"""The place of the factory of networks where none is named."""
+
+BEFORE = "the model before"
+"""What a table calls the model that the training went on from."""
+
 File = str | os.PathLike[str]
 
 
@@ -60,11 +67,12 @@ class Trained:
 def train(
     databases: File | Sequence[File],
     region: str | None = None,
-    model: str | Factory = "hpacml.networks:mlp",
+    model: str | Factory | None = None,
     *,
     config: Mapping[str, Any] | File | None = None,
     changes: Mapping[str, Any] | None = None,
     out: File = "model.pt2",
+    more: File | None = None,
     baselines: Mapping[str, Function] | None = None,
     resume: bool = True,
     quiet: bool = False,
@@ -75,11 +83,16 @@ def train(
     `model` is a function, or its place as "package.module:name", which makes the network: `factory(network, inputs,
     outputs)` gets the mapping `network` of the config, and the shapes of a row of each input and output, such as
     `((5,),)` and `((1,),)`. The network takes and gives tensors [rows, *shape], which are scaled as the config says.
+    Without `model` it is "hpacml.networks:mlp".
 
     `config` has the settings that docs/training.md lists, as a mapping or as a file of YAML or TOML; `changes` go over
     them, by dotted names. `baselines` are functions by name that the table compares the network with: they get the
     inputs of the test, arrays [rows, *shape], and give its outputs. A training that was stopped or killed goes on
     where it was when it is started again with the same settings and data, unless `resume` is False.
+
+    With `more`, a model of `hpacml.train` with its folder beside it, the training goes on from there, with the rows of
+    `databases`: by the same factory, with its weights and scalings, and the settings of its network, which are those of
+    `config` that are not given. The domain of the new model is that of both trainings. It is a baseline of the test.
 
     Beside `out` the folder of the same name with `.train` gets metrics.json, history.csv and pictures.
 
@@ -87,25 +100,29 @@ def train(
     and StuckError for one that learns nothing.
     """
     began = time.monotonic()
-    chosen = settings.read(config, changes)
-    factory, name = _factory(model)
+    earlier = None if more is None else continued.read(more)
+    chosen = settings.read(config, changes, None if earlier is None else earlier.base())
+    factory, name = _factory(model or (MLP if earlier is None else earlier.factory))
     target = Path(os.path.abspath(out))
     folder = target.with_suffix(".train")
     console = Console(quiet=quiet or RANK > 0, highlight=False)
     with ExitStack() as held:
         database = held.enter_context(open_database(databases))
         held.enter_context(_own_state(chosen))
-        study = Study(_region(database, region), chosen, factory, name, target)
+        study = Study(_region(database, region), chosen, factory, name, target, earlier)
         console.print(_introduction(study), markup=False, soft_wrap=True)
         held.enter_context(alone(folder, RANK))
         if RANK == 0 and (begins := _begins(folder, study, resume)) is not None:
             console.print(begins, markup=False, soft_wrap=True)
         predictors = baselines_of(study.parts["train"], _unchanged(study), baselines)
+        if earlier is not None:
+            predictors.predictors[BEFORE] = _predict(deployed(study.make(0), chosen, study.inputs), study)
         rows, starts = study.rows()
         fitted = fit(study.make, chosen, rows, starts, folder, progress=console.is_terminal)
         if fitted is None:  # one of several processes that is not the first, which writes
             return Trained(target, folder, {})
-        module = _module(study, fitted)
+        scaled = _scaled(study, fitted)
+        module = deployed(scaled, chosen, study.inputs)
         validation, comparison = (
             score(each, study.parts[part], _predict(module, study))
             for part, each in (("validation", Baselines({})), ("test", predictors))
@@ -113,6 +130,7 @@ def train(
         told = _told(study, fitted, validation, comparison)
         maps, domain = study.region.maps, study.domain()
         save_model(module, target, example=study.example, maps=maps, metadata=told, domain=domain)
+        continued.keep(folder, target, scaled, name, chosen, (study.inputs, study.outputs))
         metrics = {**told["training"], "model": str(target), "seconds": time.monotonic() - began}
         write_logs(folder, metrics, fitted.history, comparison.results)
         if chosen.pictures:
@@ -189,6 +207,8 @@ def _introduction(study: Study) -> str:
         f"{sum(map(len, study.parts.values()))} of {int(table.counts.sum())} {table.kind} of {region.calls} calls",
         f"split {study.splits.text}",
     ]
+    if study.earlier is not None:
+        lines.append(f"going on from {study.earlier.path}, with its weights and scalings")
     if study.splits.warning:
         lines.append(f"warning: {study.splits.warning}")
     if config.dtype.deploy == "float64":
@@ -200,11 +220,11 @@ def _shapes(shapes: Sequence[tuple[int, ...]]) -> str:
     return ", ".join(str(list(shape)) for shape in shapes)
 
 
-def _module(study: Study, fitted: Fitted) -> torch.nn.Module:
-    """Make the module that a region runs of what a training came to."""
+def _scaled(study: Study, fitted: Fitted) -> Scaled:
+    """The network with the weights that a training came to."""
     scaled = study.make(0)
     scaled.core.load_state_dict(cast("dict[str, torch.Tensor]", fitted.state))
-    return deployed(scaled, study.config, study.inputs)
+    return scaled
 
 
 def _predict(module: torch.nn.Module, study: Study) -> Predict:
@@ -240,6 +260,7 @@ def _told(study: Study, fitted: Fitted, validation: Comparison, comparison: Comp
             "config": study.config.model_dump(mode="json"),
             "split": study.splits.text,
             "rows": {name: len(part) for name, part in study.parts.items()},
+            **({} if (before := study.earlier) is None else {"more": {"sha256": before.digest, "rows": before.rows}}),
             "units": dict(study.region.units),
             "data_sha256": study.sha256,
             "versions": study.versions(),

@@ -91,13 +91,17 @@ class Survey:
         covariance = None if whole.products is None else (whole.products / whole.count).numpy()
         return Domain.of(low, high, max(own.count for own in self._own), whole.mean.numpy(), covariance)
 
-    def measured(self, blocks: Iterable[Sequence[torch.Tensor]]) -> Domain:
-        """The domain with its reach, which is measured in the same blocks."""
-        domain = self.domain()
+    def measured(self, blocks: Iterable[Sequence[torch.Tensor]], before: Domain | None = None) -> Domain:
+        """The domain with its reach, which is measured in the same blocks; with one from before, that of both.
+
+        Raises ValueError if that has other features.
+        """
+        domain = self.domain() if before is None else before.joined(self.domain())
         if domain.whitening is None:
             return domain
         rows = (piece for block in blocks for piece in _joined(self._points(block)))
-        return replace(domain, reach=max(float(domain.distances(piece.numpy()).max()) for piece in rows))
+        reach = max(float(domain.distances(piece.numpy()).max()) for piece in rows)
+        return replace(domain, reach=max(domain.reach, reach))
 
     def _points(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         return [points(each.detach().cpu(), dims) for each, dims in zip(tensors, self._dims, strict=True)]
