@@ -47,9 +47,7 @@ from hpacml.abi.records import (
     strings,
 )
 from hpacml.abi.symbols import SYMBOLS, VERSION
-from hpacml.clauses import Bounds
 from hpacml.dialects.hpacml.attributes import dtype_name
-from hpacml.dialects.hpacml.clause_attributes import ClipAttr
 from hpacml.dialects.hpacml.guarding import CountPointsOp, DomainOp
 from hpacml.dialects.hpacml.locations import TextLoc, written_location
 from hpacml.dialects.hpacml.points import CallPythonOp, RequireEqualOp
@@ -439,9 +437,6 @@ def _plain(attribute: Attribute) -> Any:
             return attribute.value.data
         case ArrayAttr():
             return tuple(map(_plain, attribute))
-        case ClipAttr():
-            free = Bounds(None, None, None)
-            return tuple(None if each == free else (each.low, each.high) for each in attribute.data)
         case _:
             return cast("Data[Any]", attribute).data
 
