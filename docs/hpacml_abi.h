@@ -32,6 +32,7 @@ int32_t hpacml_is_due(const char *site);
 int32_t hpacml_verify(const char *site, void **tensors);
 void    hpacml_check_map(const char *site, const int64_t *values, void **arrays);
 void    hpacml_call_body(int64_t index);
+void    hpacml_keep_random(int64_t restores);
 void    hpacml_call_body_on(int64_t index, void **arrays, const int64_t *numbers);
 void    hpacml_refuse_size(int64_t size, int64_t more);
 void    hpacml_refuse_sizes(const char *site, int64_t given, int64_t wanted);

@@ -94,6 +94,7 @@ HOST_SYMBOLS = (
     Symbol("int32_t hpacml_verify(const char *site, void **tensors)", python=True),
     Symbol("void hpacml_check_map(const char *site, const int64_t *values, void **arrays)", python=True),
     Symbol("void hpacml_call_body(int64_t index)", python=True),
+    Symbol("void hpacml_keep_random(int64_t restores)", python=True),
     Symbol("void hpacml_call_body_on(int64_t index, void **arrays, const int64_t *numbers)", python=True),
     Symbol("void hpacml_refuse_size(int64_t size, int64_t more)", python=True),
     Symbol("void hpacml_refuse_sizes(const char *site, int64_t given, int64_t wanted)", python=True),

@@ -1,4 +1,4 @@
-"""Builds the clause `guard` of its settings."""
+"""Builds the clauses `guard` and `verify` of their settings."""
 
 from __future__ import annotations
 
@@ -10,9 +10,18 @@ from typing import Any
 from lark import Token
 from lark.tree import Meta
 
-from hpacml.clauses import GUARD_NUMBERS, GUARD_WORDS, MARGIN_ALONE, Guard, guard_fault_of
+from hpacml.clauses import (
+    GUARD_NUMBERS,
+    GUARD_WORDS,
+    MARGIN_ALONE,
+    VERIFICATION_KEYS,
+    Guard,
+    Verification,
+    guard_fault_of,
+    verification_fault_of,
+)
 from hpacml.directives.expressions import Expr, Span, literal
-from hpacml.directives.mistakes import GUARD_SYNONYMS
+from hpacml.directives.mistakes import GUARD_SYNONYMS, VERIFY_SYNONYMS
 from hpacml.directives.syntax import Guarding
 from hpacml.errors import DirectiveError
 
@@ -44,6 +53,25 @@ def guarding(
     if where is None and found.keys() <= {"collect"}:
         raise error("a guard needs a condition: range, distance: ..., where: ... or below: ...", meta)
     return Guarding(Guard(**found), where)
+
+
+def verification(
+    given: Sequence[tuple[Token, ast.expr]], meta: Meta, error: Callable[[str, Meta | Token | Span], DirectiveError]
+) -> Verification:
+    """The clause of settings. `error` makes an error of a message and its place."""
+    found: dict[str, Any] = {}
+    for key, node in given:
+        if key not in VERIFICATION_KEYS:
+            close = VERIFY_SYNONYMS.get(key) or next(iter(get_close_matches(key, VERIFICATION_KEYS, 1)), None)
+            hint = f"did you mean '{close}'?" if close else f"it takes {', '.join(VERIFICATION_KEYS)}"
+            raise error(f"'verify' has no '{key}': {hint}", key)
+        value = node.id if isinstance(node, ast.Name) else literal(node)
+        if (fault := verification_fault_of(key, value)) is not None:
+            raise error(fault, _span(node))
+        found[str(key)] = float(value) if key == "tolerance" else value
+    if missing := [key for key in ("every", "tolerance") if key not in found]:
+        raise error(f"'verify' needs '{missing[0]}', as in verify(every: 100, tolerance: 0.01)", meta)
+    return Verification(**found)
 
 
 def _misused(key: Token) -> str:

@@ -33,6 +33,8 @@ SYNONYMS = {
     "bounds": "clip",
     "clamp": "clip",
     "guards": "guard",
+    "check": "verify",
+    "verification": "verify",
     "projection": "project",
 }
 SETTING_SYNONYMS = {
@@ -54,6 +56,14 @@ GUARD_SYNONYMS = {
     "uncertainty": "below",
     "spread": "below",
     "tolerance": "margin",
+}
+VERIFY_SYNONYMS = {
+    "error": "metric",
+    "interval": "every",
+    "limit": "tolerance",
+    "policy": "then",
+    "step": "every",
+    "threshold": "tolerance",
 }
 LOOKALIKES = {
     **dict.fromkeys("\u2018\u2019\u201a\u201c\u201d\u201e\u00ab\u00bb`\u00b4", "straight quotes"),

@@ -28,6 +28,7 @@ from hpacml.clauses import (
     SEED_ALONE,
     Bounds,
     Sampling,
+    Verification,
     fault_of,
 )
 from hpacml.directives.expressions import (
@@ -40,7 +41,7 @@ from hpacml.directives.expressions import (
     index_expr,
     literal,
 )
-from hpacml.directives.guards import guarding
+from hpacml.directives.guards import guarding, verification
 from hpacml.directives.mistakes import SETTING_SYNONYMS, explain
 from hpacml.directives.private import mangled
 from hpacml.directives.syntax import (
@@ -335,6 +336,10 @@ class _Builder:
         given = [(setting, None) if isinstance(setting, Token) else setting for setting in settings]
         self._refuse_twice(key for key, _ in given)
         return guarding(given, meta, self.text, self._error)
+
+    def verification(self, meta: Meta, *settings: tuple[Token, ast.expr]) -> Verification:
+        self._refuse_twice(key for key, _ in settings)
+        return verification(settings, meta, self._error)
 
     def word(self, _: Meta, word: Token) -> Token:
         return word

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Literal
 
-from hpacml.clauses import Bounds, Engine, Guard, Sampling
+from hpacml.clauses import Bounds, Engine, Guard, Sampling, Verification
 from hpacml.directives.expressions import MAX_DEPTH, Expr, Span
 from hpacml.errors import DirectiveError
 from hpacml.functors.tensor_functor import Functor, FunctorError, Slice, format_slice
@@ -220,6 +220,7 @@ class MlDirective:
     meta: tuple[Metadatum, ...] = ()
     truth: tuple[Item, ...] = ()
     guarding: Guarding | None = None
+    verify: Verification | None = None
     clip: tuple[Bounds, ...] = ()
     project: Name | None = None
     pointwise: bool = False
@@ -231,6 +232,11 @@ class MlDirective:
     def is_mapped(self) -> bool:
         """Whether it has maps. One of a kernel that has none gets those that the region's code tells."""
         return bool(self.inputs or self.outputs or self.inouts or self.truth)
+
+    @property
+    def is_guarded(self) -> bool:
+        """Whether the original code may run in an inference: for some of its points, or to be compared."""
+        return self.guarding is not None or self.verify is not None
 
     @property
     def canonical(self) -> str:
@@ -256,6 +262,8 @@ class MlDirective:
             parts.append(f"truth({_list(self.truth)})")
         if self.guarding is not None:
             parts.append(f"guard({self.guarding})")
+        if self.verify is not None:
+            parts.append(f"verify({self.verify})")
         if self.clip:
             parts.append(f"clip({_list(self.clip)})")
         if self.project is not None:

@@ -71,6 +71,7 @@ def ml_op(
         where=None if where is None else where.text,
         where_points={} if where is None else where.points,
         where_numbers={} if where is None else where.numbers,
+        verify=ml.verify,
         clip=clip,
         project=None if ml.project is None else ml.project.id,
         pointwise=ml.pointwise,

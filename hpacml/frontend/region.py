@@ -207,7 +207,9 @@ class Region(Decorated, Generic[P, R]):
             returned.append(result)
 
         active, infers = self._decided or self._decide(bound)
-        substitute = None if self._ml.guarding is None else self._substitute(bound, args, kwargs)
+        substitute = (
+            None if self._ml.guarding is None and self._ml.verify is None else self._substitute(bound, args, kwargs)
+        )
         recorder = self._recorder(bound) if infers and differentiation.is_recording() else None
         if active and not infers and self._outputs.of_interest:
             body = self._outputs.around(body, bound.values)
@@ -275,7 +277,7 @@ class Region(Decorated, Generic[P, R]):
     def _note(self, bound: _Call, args: tuple[Any, ...], run: Callable[..., object]) -> None:
         """Have calls like this one run natively, if they recur."""
         plan, (_, _, _, counts) = bound.plan, self._parameters
-        rare = self._decided is None or self._attributes or plan.single or self._ml.guarding is not None
+        rare = self._decided is None or self._attributes or plan.single or self._ml.is_guarded
         if rare or len(args) not in counts:
             return
         inferring = InferringCall(
@@ -479,8 +481,8 @@ class Region(Decorated, Generic[P, R]):
         ]
         name = self.py_func.__name__
         sizes = [opened[number] for number in plan.sizes]
-        plain = ml.guarding is None
-        body = wrapper.call_body() if plain else wrapper.call_body_on(plan.arrays, plan.written, sizes)
+        on = wrapper.call_body_on(plan.arrays, plan.written, sizes) if ml.is_guarded else None
+        body = wrapper.call_body() if on is None else on
         where: Where[SSAValue] | None = None
         if self._where is not None:
             points = [mapping for keyword, mapping in mappings if keyword == "where"]

@@ -22,7 +22,7 @@ from hpacml.functors.application import Way
 M = TypeVar("M")
 Keyword = Literal["in", "out", "inout", "truth", "where"]
 
-GUARDING = ("guard", "clip", "project", "pointwise")
+GUARDING = ("guard", "verify", "clip", "project", "pointwise")
 """The clauses about the results of a model."""
 
 REQUIRED_MAPS: dict[Keyword, tuple[Way, ...]] = {

@@ -50,7 +50,7 @@ from hpacml.abi.symbols import SYMBOLS, VERSION
 from hpacml.dialects.hpacml.attributes import dtype_name
 from hpacml.dialects.hpacml.guarding import CountPointsOp, DomainOp
 from hpacml.dialects.hpacml.locations import TextLoc, written_location
-from hpacml.dialects.hpacml.points import CallPythonOp, RequireEqualOp
+from hpacml.dialects.hpacml.points import CallPythonOp, KeepRandomOp, RequireEqualOp
 from hpacml.dialects.hpacml.steps import BodyOp, CollectOp, InferOnViewsOp, InferOp, SampleOp
 from hpacml.dialects.hpacml.verifying import CheckedInference, IsDueOp, IsOpenOp, VerifyOp
 from hpacml.dialects.hpacml_rt.device_flags import FlagDownOp, FlagOp
@@ -136,6 +136,8 @@ class ConvertHpacmlToRuntimePass(ModulePass):
                     calls.refuse(each)
                 case CallPythonOp():
                     calls.call_python(each)
+                case KeepRandomOp():
+                    calls.keep_random(each)
                 case RequireEqualOp():
                     calls.require_equal(each)
                 case FlagOp():
@@ -289,6 +291,13 @@ class _Calls:
         numbers = [builder.insert(arith.IndexCastOp(value, i64)).result for value in op.numbers]
         arguments = [index, descriptors(op.arrays, op, builder), words(numbers, op, builder)]
         builder.insert(func.CallOp("hpacml_call_body_on", arguments, []))
+        Rewriter.erase_op(op)
+
+    def keep_random(self, op: KeepRandomOp) -> None:
+        builder = Builder(InsertPoint.before(op))
+        declare(self.module, "hpacml_keep_random", builder)
+        restores = builder.insert(arith.ConstantOp(IntegerAttr(int(op.restore is not None), i64))).result
+        builder.insert(func.CallOp("hpacml_keep_random", [restores], []))
         Rewriter.erase_op(op)
 
     def require_equal(self, op: RequireEqualOp) -> None:

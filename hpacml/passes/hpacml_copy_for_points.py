@@ -14,7 +14,7 @@ from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint
 
 from hpacml.dialects.hpacml.gather_scatter import GatherOp, TensorOp
-from hpacml.dialects.hpacml.points import BodyWhereOp, MergeOp
+from hpacml.dialects.hpacml.points import BodyAsideOp, BodyWhereOp, KeepRandomOp, MergeOp
 from hpacml.dialects.hpacml.steps import BodyOp
 from hpacml.passes.common.located import Builder, Rewriter
 from hpacml.passes.common.mappings import functor_of, map_of
@@ -39,32 +39,43 @@ class HpacmlCopyForPointsPass(ModulePass):
     hpacml.merge %original into %y at %mask
     ...                                                                               // those of %kept, into %u
     ```
+    `hpacml.body_aside` becomes the same for all points, without a mask.
     """
 
     name = "hpacml-copy-for-points"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        for body in [each for each in op.walk() if isinstance(each, BodyWhereOp)]:
-            _replace(body)
+        for body in list(op.walk()):
+            if isinstance(body, BodyWhereOp):
+                _run(body, body.mask, Builder(InsertPoint.before(body)))
+                Rewriter.erase_op(body)
+            elif isinstance(body, BodyAsideOp):
+                builder = Builder(InsertPoint.before(body))
+                builder.insert(KeepRandomOp())
+                _run(body, None, builder)
+                builder.insert(KeepRandomOp(restore=True))
+                Rewriter.erase_op(body)
 
 
-def _replace(op: BodyWhereOp) -> None:
-    builder = Builder(InsertPoint.before(op))
+def _run(op: BodyWhereOp | BodyAsideOp, mask: SSAValue | None, builder: Builder) -> None:
+    """Run the code, and take what it writes, at the points that a mask rejects or at all."""
     written = dict.fromkeys(op.arguments[k] for k in sorted(written_arguments(op.function)))
     kept = {array: _room(array, builder) for array in written}
     for array, room in kept.items():
         _copy(array, room, builder)
     builder.insert(BodyOp(op.label, op.callee.root_reference.data, list(op.arguments)))
     for mapping, tensor in zip(op.outputs, op.tensors, strict=True):
+        if mask is None:
+            builder.insert(GatherOp(mapping, tensor))
+            continue
         map_op = map_of(mapping, op)
         original = builder.insert(TensorOp(mapping, fresh=True)).tensor
         original.name_hint = "original"
         builder.insert(GatherOp(mapping, original))
-        builder.insert(MergeOp(original, tensor, functor_of(map_op, op).functor.feature_dims, op.mask))
+        builder.insert(MergeOp(original, tensor, functor_of(map_op, op).functor.feature_dims, mask))
     for array, room in kept.items():
         _copy(room, array, builder)
         builder.insert(memref.DeallocOp.get(room))
-    Rewriter.erase_op(op)
 
 
 def _room(array: SSAValue, builder: Builder) -> SSAValue:

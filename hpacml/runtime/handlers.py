@@ -54,6 +54,7 @@ def install() -> None:
         check_map=check_map,
         call_body=around(_name_of_body, call_body),
         call_body_on=call_body_on,
+        keep_random=keep_random,
         open_counters=open_counters,
         refuse=refuse,
         refuse_sizes=refuse_sizes,
@@ -209,6 +210,13 @@ def call_body_on(index: int, arrays: int, numbers: int) -> None:
         call_body(index)
     else:
         found.bodies[index + 1](views, numbers)
+
+
+def keep_random(restores: int) -> None:
+    """Keep the state of the program's random numbers, or restore that."""
+    from hpacml.runtime.guards import random_state
+
+    random_state.keep(restores)
 
 
 def _leave_to_host(what: str) -> None:

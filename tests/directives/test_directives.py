@@ -301,7 +301,7 @@ def test_evaluation_errors(text: str, message: str, culprit: str):
 
 # -- mistakes ----------------------------------------------------------------------------------------------
 
-CLAUSES = "'batch', 'clip', 'database', 'engine', 'guard', 'if', 'in', 'inout', 'label', 'meta', 'model', 'out', 'pointwise', 'project', 'sample', 'truth', 'units' or the end of the text"
+CLAUSES = "'batch', 'clip', 'database', 'engine', 'guard', 'if', 'in', 'inout', 'label', 'meta', 'model', 'out', 'pointwise', 'project', 'sample', 'truth', 'units', 'verify' or the end of the text"
 F = "tensor functor(f: [i, 0:2] = ([i], «»))"
 
 MISTAKES = [

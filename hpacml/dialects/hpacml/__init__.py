@@ -22,12 +22,14 @@ from hpacml.dialects.hpacml.guarding import CountPointsOp, DomainOp
 from hpacml.dialects.hpacml.networks import ImageLayerOp, LayerOp, NetworkOp
 from hpacml.dialects.hpacml.packing import FusedGatherOp, FusedScatterOp, IndirectOp, PackOp, UnpackOp
 from hpacml.dialects.hpacml.points import (
+    BodyAsideOp,
     BodyWhereOp,
     CallPythonOp,
     CheckBelowOp,
     CheckDistanceOp,
     CheckRangeOp,
     CheckWhereOp,
+    KeepRandomOp,
     MergeOp,
     RequireEqualOp,
 )
@@ -59,6 +61,8 @@ Hpacml = Dialect(
         CheckWhereOp,
         CheckBelowOp,
         BodyWhereOp,
+        BodyAsideOp,
+        KeepRandomOp,
         MergeOp,
         CallPythonOp,
         RequireEqualOp,

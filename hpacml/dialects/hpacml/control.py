@@ -46,10 +46,17 @@ from xdsl.printer import Printer
 from xdsl.traits import HasParent, IsTerminator, NoTerminator, Pure, RecursiveMemoryEffect
 from xdsl.utils.exceptions import VerifyException
 
-from hpacml.clauses import ENGINES, POLICIES, Bounds, Guard, Sampling, is_policy
+from hpacml.clauses import ENGINES, POLICIES, Bounds, Guard, Sampling, Verification, is_policy
 from hpacml.dialects.hpacml.attributes import Direction, MappingType, Mode, ModeAttr
 from hpacml.dialects.hpacml.bridge import MapOp
-from hpacml.dialects.hpacml.clause_attributes import ClipAttr, GuardAttr, SampleAttr, UnitsAttr, verify_sample
+from hpacml.dialects.hpacml.clause_attributes import (
+    ClipAttr,
+    GuardAttr,
+    SampleAttr,
+    UnitsAttr,
+    VerifyAttr,
+    verify_sample,
+)
 from hpacml.dialects.hpacml.effects import READS_AND_WRITES
 from hpacml.dialects.hpacml.locations import PlacedOperation
 from hpacml.dialects.hpacml.texts import TEXT, TEXTS, Given, TextualOperation
@@ -135,7 +142,8 @@ class MlOp(ModelClauses, DataClauses, HasCanonicalizationPatternsInterface):
     in place of the outputs, after the original code. `guard` says at which points the model may be used, by its own
     settings and by `where`, the text of a condition on the elements at a point of the mappings, and on the numbers,
     that `names` names in their order; the original code makes the others, which is `pointwise` if it does so for any
-    points alone. `clip` has bounds of each output, and `project` names a function of the program that changes them.
+    points alone. `verify` says which inferences are compared with the original code, and what follows. `clip` has
+    bounds of each output, and `project` names a function of the program that changes them.
     A region with neither inputs nor outputs gets those that its code
     tells by the pass `hpacml-infer-maps`, without which nothing lowers it.
 
@@ -166,6 +174,7 @@ class MlOp(ModelClauses, DataClauses, HasCanonicalizationPatternsInterface):
     guard = opt_prop_def(GuardAttr)
     where = opt_prop_def(TEXT)
     where_names = opt_prop_def(TEXTS)
+    verify_settings = opt_prop_def(VerifyAttr)
     pointwise = opt_prop_def(UnitAttr)
 
     written = var_result_def(TensorType)
@@ -185,7 +194,7 @@ class MlOp(ModelClauses, DataClauses, HasCanonicalizationPatternsInterface):
         "(`numbers` `(` $numbers^ `)`)? "
         "(`guard` $guard^)? (`where` $where^ `names` $where_names)? "
         "(`points` `(` $where_points^ `:` type($where_points) `)`)? (`at` `(` $where_numbers^ `)`)? "
-        "(`pointwise` $pointwise^)? "
+        "(`verify` $verify_settings^)? (`pointwise` $pointwise^)? "
         f"`label` $label {MODEL_CLAUSES} {DATA_CLAUSES} (`->` type($written)^)? "
         "attr-dict-with-keyword $body custom<Empty>($nothing)"
     )
@@ -215,6 +224,7 @@ class MlOp(ModelClauses, DataClauses, HasCanonicalizationPatternsInterface):
         where: str | None = None,
         where_points: Mapping[str, SSAValue] | None = None,
         where_numbers: Mapping[str, SSAValue] | None = None,
+        verify: Verification | None = None,
         clip: Sequence[Bounds] = (),
         project: str | None = None,
         pointwise: bool = False,
@@ -247,6 +257,7 @@ class MlOp(ModelClauses, DataClauses, HasCanonicalizationPatternsInterface):
                 "guard": None if guard is None else GuardAttr(guard),
                 "where": None if where is None else StringAttr(where),
                 "where_names": None if where is None else ArrayAttr(map(StringAttr, (*points, *at))),
+                "verify_settings": None if verify is None else VerifyAttr(verify),
                 "clip": ClipAttr(tuple(clip)) if clip else None,
                 "project": None if project is None else StringAttr(project),
                 "pointwise": UnitAttr() if pointwise else None,
@@ -368,7 +379,7 @@ class MlOp(ModelClauses, DataClauses, HasCanonicalizationPatternsInterface):
             raise VerifyException(f"{operands} values of `where` have the names {', '.join(names) or 'of none'}")
         if self.clip is not None and len(self.clip.data) != len(self.all_outputs):
             raise VerifyException(f"{len(self.clip.data)} bounds are for {len(self.all_outputs)} outputs")
-        if self.is_guarded and tensors_of(self.all_outputs):
+        if (self.is_guarded or self.verify_settings is not None) and tensors_of(self.all_outputs):
             raise VerifyException("a guarded region writes memory, not tensors: hpacml-bufferize comes first")
 
     def _verify_tensors(self) -> None:

@@ -292,11 +292,18 @@ class MergeOp(PlacedOperation):
             raise VerifyException(f"a {one} is merged into a {other}")
 
 
+def _function(op: Operation, callee: SymbolRefAttr) -> FuncOp:
+    function = SymbolTable.lookup_symbol(op, callee)
+    if not isinstance(function, FuncOp):
+        raise VerifyException(f"{callee} is not a function")
+    return function
+
+
 class _BodyIsFunction(SymbolUserOpInterface):
     """The code is a function without results, which takes the arguments."""
 
     def verify(self, op: Operation) -> None:
-        body = cast(BodyWhereOp, op)
+        body = cast("BodyWhereOp | BodyAsideOp", op)
         given = FunctionType.from_lists([value.type for value in body.arguments], [])
         if body.function.function_type != given:
             raise VerifyException(f"{body.callee} has the type {body.function.function_type}, and is called as {given}")
@@ -358,10 +365,7 @@ class BodyWhereOp(TextualOperation):
     @property
     def function(self) -> FuncOp:
         """The function that has the code. Raises `VerifyException` if there is none of its name."""
-        function = SymbolTable.lookup_symbol(self, self.callee)
-        if not isinstance(function, FuncOp):
-            raise VerifyException(f"{self.callee} is not a function")
-        return function
+        return _function(self, self.callee)
 
     def verify_(self) -> None:
         if not self.outputs or len(self.outputs) != len(self.tensors):
@@ -369,6 +373,83 @@ class BodyWhereOp(TextualOperation):
         if cast(MemRefType, self.mask.type).element_type != i8:
             raise VerifyException(f"a mask has elements of i8, and this is a {self.mask.type}")
         super().verify_()
+
+
+@irdl_op_definition
+class BodyAsideOp(TextualOperation):
+    """
+    Fill tensors with what the original code of a region would write, and leave all memory as it is.
+
+    `to` are the mappings of the outputs, one for each tensor. The random numbers of the program stay where they are.
+
+    Example:
+    ```mlir
+    hpacml.body_aside "heat" @step(%t, %u : memref<?xf32>, memref<?xf32>) to (%out : !hpacml.mapping<?x1xf32>)
+        into (%truth : memref<?x1xf32>)
+    ```
+    """
+
+    name = "hpacml.body_aside"
+
+    label = prop_def(TEXT)
+    callee = attr_def(FlatSymbolRefAttrConstr)
+    arguments = var_operand_def()
+    outputs = var_operand_def(MappingType)
+    tensors = var_operand_def(MemRefType)
+
+    traits = traits_def(_BodyIsFunction(), *READS_AND_WRITES)
+    irdl_options = (AttrSizedOperandSegments(as_property=True),)
+    assembly_format = (
+        "$label $callee `(` ($arguments^ `:` type($arguments))? `)` `to` `(` $outputs `:` type($outputs) `)` "
+        "`into` `(` $tensors `:` type($tensors) `)` attr-dict"
+    )
+
+    def __init__(
+        self,
+        label: StringAttr,
+        callee: str,
+        arguments: Sequence[SSAValue],
+        outputs: Sequence[SSAValue],
+        tensors: Sequence[SSAValue],
+    ):
+        super().__init__(
+            operands=[arguments, outputs, tensors],
+            properties={"label": label},
+            attributes={"callee": SymbolRefAttr(callee)},
+        )
+
+    @property
+    def function(self) -> FuncOp:
+        """The function that has the code. Raises `VerifyException` if there is none of its name."""
+        return _function(self, self.callee)
+
+    def verify_(self) -> None:
+        if not self.outputs or len(self.outputs) != len(self.tensors):
+            raise VerifyException(f"{len(self.tensors)} tensors take what {len(self.outputs)} outputs write")
+        super().verify_()
+
+
+@irdl_op_definition
+class KeepRandomOp(PlacedOperation):
+    """
+    Keep the state of the program's random numbers, or with `restore` make it again what was kept last.
+
+    Example:
+    ```mlir
+    hpacml.keep_random
+    hpacml.keep_random restore
+    ```
+    """
+
+    name = "hpacml.keep_random"
+
+    restore = opt_prop_def(UnitAttr)
+
+    traits = traits_def(*READS_AND_WRITES)
+    assembly_format = "(`restore` $restore^)? attr-dict"
+
+    def __init__(self, restore: bool = False):
+        super().__init__(properties={"restore": UnitAttr() if restore else None})
 
 
 @irdl_op_definition

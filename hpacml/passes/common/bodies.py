@@ -14,7 +14,7 @@ from xdsl.traits import ConstantLike
 
 from hpacml.dialects.hpacml.attributes import MappingType
 from hpacml.dialects.hpacml.control import MlOp
-from hpacml.dialects.hpacml.points import BodyWhereOp
+from hpacml.dialects.hpacml.points import BodyAsideOp, BodyWhereOp
 from hpacml.dialects.hpacml.steps import BodyOp
 from hpacml.passes.common.located import Builder, refusal
 from hpacml.passes.common.mappings import map_of
@@ -50,6 +50,13 @@ class Body:
         pointwise = op.pointwise is not None
         body = BodyWhereOp(op.label, name, self._arguments, mask, op.all_inputs, op.all_outputs, tensors, pointwise)
         builder.insert(body)
+
+    def run_aside(self, builder: Builder, tensors: Sequence[SSAValue]) -> None:
+        """Build the operation that fills the outputs' tensors with what the code would write."""
+        if self._function is None:
+            self._function = self._outline()
+        op, name = self._region, self._function.sym_name.data
+        builder.insert(BodyAsideOp(op.label, name, self._arguments, op.all_outputs, tensors))
 
     def _outline(self) -> func.FuncOp:
         """Move the code into a function; its arguments are the values that the code uses from outside."""
