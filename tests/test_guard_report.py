@@ -116,6 +116,69 @@ def test_measured_calls_and_guards_are_in_one_report() -> None:
     assert report.as_dict()["regions"]["both"].keys() >= {"calls", "events", "guards"}
 
 
+def test_a_guarded_region_is_measured() -> None:
+    """Its calls are fallbacks where its model fails, and not where no point passes."""
+    torch = pytest.importorskip("torch")
+
+    @hpacml.region(
+        "tensor functor(point: [i, 0:1] = ([i])) ml(infer) in(point(a[0:n])) out(point(b[0:n])) model(net) "
+        "guard(where: a < 5) pointwise label('measured')",
+        on_error="accurate",
+    )
+    def triple(a: Any, b: Any, n: int, net: Any) -> None:
+        b[:n] = 3 * a[:n]
+
+    def failing(x: Any) -> Any:
+        raise ValueError("no such weather")
+
+    hpacml.timing()
+    try:
+        for first, net in ((0, torch.nn.Identity()), (100, torch.nn.Identity()), (0, failing)):
+            a, b = torch.arange(10.0) + first, torch.zeros(10)
+            triple(a, b, 10, net)
+            passes = a < 5 if net is not failing else torch.zeros(10, dtype=torch.bool)
+            assert torch.equal(b, torch.where(passes, a, 3 * a))
+        report = hpacml.report()
+    finally:
+        hpacml.timing(False)
+    assert report["measured"].calls["infer"] == 3
+    assert report["measured"].fallbacks == 1
+    assert report["measured"].events["Guard"].count == 3
+    found = counts(report, "measured")
+    assert (found.points, found.rejected, found.whole_calls) == (30, 25, 1)
+    assert found.reasons == {"where": 20, "failure": 5}
+
+
+def test_a_checked_region_is_measured() -> None:
+    torch = pytest.importorskip("torch")
+
+    @hpacml.region(
+        "tensor functor(point: [i, 0:1] = ([i])) ml(infer) in(point(a[0:n])) out(point(b[0:n])) model(net) "
+        "verify(every: 2, tolerance: 0.1) guard(where: a < 5) pointwise label('checked')"
+    )
+    def double(a: Any, b: Any, n: int, net: Any) -> None:
+        b[:n] = 2 * a[:n]
+
+    a, b = torch.arange(10.0), torch.zeros(10)
+    hpacml.timing()
+    try:
+        for factor in (2, 2, 2, 2, 3, 3, 2, 2):
+            double(a, b, 10, lambda x, factor=factor: factor * x)
+            assert torch.equal(b, 2 * a)
+        report = hpacml.report()
+    finally:
+        hpacml.timing(False)
+    assert report["checked"].calls == {"infer": 6, "collect": 0, "body": 2}  # in two calls the breaker was open
+    assert report["checked"].fallbacks == 0
+    assert report["checked"].events["Check"].count == 4
+    found = counts(report, "checked")
+    assert (found.calls, found.points, found.rejected) == (6, 60, 30 + 10)
+    assert found.reasons == {"where": 30, "check": 10}
+    assert [(check.call, check.is_open, check.event) for check in found.checks.history] == [
+        *((0, False, None), (2, False, None), (4, True, "opened"), (6, True, None)),
+    ]
+
+
 def test_a_file_gives_the_same_report(tmp_path: Path) -> None:
     use_guards()
     for number in range(3 * guarded.MOST_CHECKS):

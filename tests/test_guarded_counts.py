@@ -32,6 +32,25 @@ def test_points_by_reason() -> None:
     assert region.reasons == {"range": 5, "where": 3, "below": 1, "distance": 4}
 
 
+def test_points_that_pass_and_are_not_used() -> None:
+    guarded.note_points("r", 10, {OUTSIDE: 2})
+    guarded.note_points("other", 10, {})
+    guarded.note_unused("r", "failure")
+    guarded.note_unused("r", "failure")  # a region without another look at its points
+    guarded.note_points("r", 5, {})
+    thread = threading.Thread(target=guarded.note_unused, args=("r", "check"))
+    thread.start()
+    thread.join()
+    assert guarded.read()["r"].rejected == 10
+    guarded.note_unused("r", "check")
+    region = guarded.read()["r"]
+    assert (region.points, region.rejected) == (15, 15)
+    assert region.reasons == {"range": 2, "failure": 8, "check": 5}
+    assert guarded.read()["other"].rejected == 0
+    guarded.note_unused("unknown", "check")
+    assert "unknown" not in guarded.read()
+
+
 def test_what_is_read_does_not_change_and_reset_begins_anew() -> None:
     guarded.note_points("r", 10, {OUTSIDE: 1})
     before = guarded.read()["r"]

@@ -25,6 +25,13 @@ class Stages:
         self._times = [_now(builder)] if report else []
         self._stages: list[tuple[str, list[Copy]]] = []
 
+    def branch(self) -> Stages:
+        """These stages so far, for a branch in which others follow than in the rest."""
+        copy = Stages.__new__(Stages)
+        copy._label, copy._path_taken, copy._report = self._label, self._path_taken, self._report
+        copy._times, copy._stages = [*self._times], [*self._stages]
+        return copy
+
     def end(self, stage: str, builder: Builder, copies: Iterable[Copy] = ()) -> None:
         """End `stage`, which began at the end of the stage before, and made `copies`."""
         if self._report:

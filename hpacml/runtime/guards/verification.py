@@ -48,8 +48,13 @@ class VerificationOfSite:
         made, and of the mask, if the site has one. Raises ModelError beyond the tolerance, with `then: raise`.
         """
         errors = self._errors(tensors)
-        if not errors:
-            return not self._breaker.is_open
+        is_used = self._judge(errors) if errors else not self._breaker.is_open
+        if not is_used:
+            guarded.note_unused(self._site.label, "check")
+        return is_used
+
+    def _judge(self, errors: dict[str, float]) -> bool:
+        """Tell whether what the model has made may be used."""
         verdict, verify = self._breaker.judge(errors), self._site.verify
         is_open = verdict.is_beyond and verify.then == "accurate"
         check = Check(verdict.call, errors, is_open, verdict.event)

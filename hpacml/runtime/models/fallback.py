@@ -11,6 +11,7 @@ from hpacml.errors import HpacmlError
 from hpacml.locks import Order, lock
 from hpacml.runtime import frame
 from hpacml.runtime.arrays.changes import require_in_place
+from hpacml.runtime.reports import counters, guarded
 
 _log = logging.getLogger("hpacml")
 _lock = lock(Order.COUNTING)
@@ -35,6 +36,8 @@ def takes_over(label: str, on_error: str | None, error: HpacmlError) -> bool:
     if policy == "raise":
         return False
     require_in_place(*frame.arrays(), f"the model of the region '{label}'")
+    counters.count_fallback(label)
+    guarded.note_unused(label, "failure")
     with _lock:
         _counts[label] += 1
         first = _counts[label] == 1

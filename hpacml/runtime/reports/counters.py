@@ -46,6 +46,7 @@ _counters: dict[bytes, _Counters] = {}  # by the text of the site, so that all c
 _parts: dict[str, dict[str, Sums]] = {}
 """Of each region, the parts of inferences that Python measures."""
 _engines: dict[str, Counter[str]] = {}
+_fallbacks: Counter[str] = Counter()
 before_read: list[Callable[[], None]] = []
 """Called before counters are read, to count calls that are still pending."""
 
@@ -81,6 +82,21 @@ def count_engine(label: str, engine: str) -> None:
     """Add a run of a region's network by an engine."""
     with _lock:
         _engines.setdefault(label, Counter())[engine] += 1
+
+
+def count_fallback(label: str) -> None:
+    """Add a call of a region whose model failed, so that its original code runs."""
+    with _lock:
+        _fallbacks[label] += 1
+
+
+def fallbacks(reset: bool = False) -> dict[str, int]:
+    """How often the model of each region has failed. With `reset` counting begins anew."""
+    with _lock:
+        found = dict(_fallbacks)
+        if reset:
+            _fallbacks.clear()
+        return found
 
 
 def engines(reset: bool = False) -> dict[str, dict[str, int]]:
@@ -121,6 +137,7 @@ def _begin_in_child() -> None:
     """Begin anew in a child: its parent keeps the counts."""
     _read(reset=True)
     engines(reset=True)
+    fallbacks(reset=True)
 
 
 os.register_at_fork(after_in_child=_begin_in_child)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hpacml.errors import plain
-from hpacml.runtime.reports.guarded import REASONS, Check, Checks, Guarded
+from hpacml.runtime.reports.guarded import Check, Checks, Guarded
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,8 +18,10 @@ WHY = {
     "distance": "far from what it was trained on",
     "where": "excluded by the program",
     "below": "the model is uncertain",
+    "failure": "the model failed",
+    "check": "beyond the tolerance in a check",
 }
-"""What the reasons of guards mean."""
+"""What the reasons mean for which the original code makes points."""
 
 
 def as_dict(region: Guarded) -> dict[str, Any]:
@@ -29,7 +31,7 @@ def as_dict(region: Guarded) -> dict[str, Any]:
         "points": {
             "model": region.points - region.rejected,
             "original": region.rejected,
-            "reasons": {reason: region.reasons[reason] for reason in REASONS.values() if region.reasons[reason]},
+            "reasons": {reason: region.reasons[reason] for reason in WHY if region.reasons[reason]},
         },
         "whole_calls": region.whole_calls,
         "open_calls": region.open_calls,

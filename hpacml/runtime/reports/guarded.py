@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import os
+import threading
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ MOST_CHECKS = 1000
 """The checks of a region that are kept one by one. Of more, the worst of each 2, 4, 8 ... is kept."""
 
 Event = Literal["opened", "closed"]
+Unused = Literal["failure", "check"]
+"""Why points that pass have been made by the original code after all."""
 
 _log = logging.getLogger("hpacml")
 
@@ -94,8 +97,9 @@ class Guarded:
     """What the guards of a region have done.
 
     Of `points`, those of all `calls` with guards, the original code has made `rejected`, for the `reasons`, of which a
-    point may have several. In `whole_calls` no point passed, and in `open_calls` the circuit breaker was open.
-    `clipped` counts the numbers of each output that were outside of their bounds, `projected` the calls.
+    point may have several: clauses, "failure" of the model, and a "check" that was beyond the tolerance. In
+    `whole_calls` no point passed, and in `open_calls` the circuit breaker was open. `clipped` counts the numbers of
+    each output that were outside of their bounds, `projected` the calls.
     """
 
     calls: int = 0
@@ -109,6 +113,14 @@ class Guarded:
     checks: Checks = field(default_factory=Checks)
 
 
+class _Passed(threading.local):
+    """How many points have passed in the last call of each region."""
+
+    def __init__(self) -> None:
+        self.points: dict[str, int] = {}
+
+
+_passed = _Passed()
 _lock = lock(Order.COUNTING)
 _regions: dict[str, Guarded] = {}
 _said: set[tuple[str, ...]] = set()
@@ -121,9 +133,10 @@ def note_points(label: str, total: int, rejected: Mapping[int, int]) -> None:
         region = _region(label)
         region.calls += 1
         region.points += total
+        count = sum(rejected.values())
+        _passed.points[label] = total - count
         if not rejected:
             return
-        count = sum(rejected.values())
         region.rejected += count
         region.whole_calls += count == total
         for bits, number in rejected.items():
@@ -141,6 +154,16 @@ def note_points(label: str, total: int, rejected: Mapping[int, int]) -> None:
             count,
             total,
         )
+
+
+def note_unused(label: str, reason: Unused) -> None:
+    """Count the points that passed in this thread's last call of a region for the original code, which makes them."""
+    with _lock:
+        count = _passed.points.pop(label, 0)
+        if count:
+            region = _region(label)
+            region.rejected += count
+            region.reasons[reason] += count
 
 
 def note_open_call(label: str) -> None:

@@ -22,6 +22,7 @@ FORMAT = 1
 EVENTS = {
     "gather": "To Tensor",
     "prepare": "Wrap output Memory",
+    "guard": "Guard",
     "model": "Inference",
     "cast": "Input Cast",
     "forward": "Forward Pass",
@@ -29,6 +30,7 @@ EVENTS = {
     "scatter": "From Tensor",
     "replay": "Graph Replay",
     "body": "Body",
+    "check": "Check",
     "outputs": "Output To Tensor",
     "enqueue": "Enqueue",
 }
@@ -209,12 +211,13 @@ def report(reset: bool = False) -> Report:
     and `.save(FILE)` writes JSON. With `reset` the next report begins here.
     """
     counts, parts = counters.read(reset)
-    engines, guards = counters.engines(reset), guarded.read(reset)
+    engines, guards, failed = counters.engines(reset), guarded.read(reset), counters.fallbacks(reset)
     regions: dict[str, RegionReport] = {}
     for label in sorted({each.label for each in counts} | guards.keys()):
         of_label = [each for each in counts if each.label == label]
         found = _region(of_label, parts.get(label, {}), engines.get(label, {}))
-        regions[label] = replace(found, guards=guards.get(label))
+        fallbacks = min(found.fallbacks, failed.get(label, 0))  # no point may have passed, without a failure
+        regions[label] = replace(found, guards=guards.get(label), fallbacks=fallbacks)
     return Report(regions)
 
 
@@ -228,5 +231,5 @@ def _region(counts: list[counters.Counts], parts: Mapping[str, counters.Sums], e
         for stage, nanoseconds, bytes in zip(each.stages, each.nanoseconds, each.bytes, strict=True):
             events[EVENTS[stage]] += Event(each.calls, nanoseconds / 1e6, bytes)
         events[WHOLE[each.path_taken]] += Event(each.calls, sum(each.nanoseconds) / 1e6, sum(each.bytes))
-    fallbacks = sum(each.calls for each in counts if each.path_taken == "infer" and "body" in each.stages)
+    fallbacks = sum(each.calls for each in counts if each.path_taken == "infer" and each.stages[-1] == "body")
     return RegionReport(calls, fallbacks, {name: each for name, each in events.items() if each.count}, engines)
