@@ -84,7 +84,7 @@ GPU_STAGES = _without(*_ON_HOSTS, *_ALONE)
 STAGES = _without(*_ON_GPUS, *_ALONE)
 """The passes for the host."""
 
-STANDALONE_STAGES = _without(*_ON_GPUS)
+STANDALONE_STAGES = {**_without(*_ON_GPUS), "expand": f"{STAGES['expand']}{{collect=false}}"}
 """Those for the host without Python: networks become code that is called, and nothing is collected."""
 
 REPORTING = {"expand": f"{STAGES['expand']}{{report=true}}"}

@@ -5,29 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from xdsl.context import Context
-from xdsl.dialects import arith
 from xdsl.dialects.builtin import ModuleOp, StringAttr
-from xdsl.ir import SSAValue
 from xdsl.passes import ModulePass
-from xdsl.rewriter import InsertPoint
 
 from hpacml.dialects.hpacml.attributes import Mode
 from hpacml.dialects.hpacml.control import MlOp
 from hpacml.dialects.hpacml.steps import CollectOp
-from hpacml.passes.common.located import Builder, Rewriter, refusal
+from hpacml.passes.common.located import Rewriter, refusal
 
 
 @dataclass(frozen=True)
 class HpacmlDropCollectionPass(ModulePass):
     """
-    A predicated region infers, or runs its original code alone, of which nothing is recorded.
+    Regions say nothing of collection any more: behind this, `hpacml-expand-ml{collect=false}` has a predicated region
+    infer, or run its original code alone.
 
     ```mlir
     hpacml.ml predicated(%c) in(%in : ...) out(%out : ...) label "r" model "m" database "d" { body }
     ```
     becomes
     ```mlir
-    hpacml.ml infer if(%c) in(%in : ...) out(%out : ...) label "r" model "m" on_error "accurate" { body }
+    hpacml.ml predicated(%c) in(%in : ...) out(%out : ...) label "r" model "m" on_error "accurate" { body }
     ```
     A region that is only there to collect is refused. It is in no pipeline of regions: code that stands alone, without
     Python, is made with it.
@@ -59,24 +57,13 @@ def _replace(op: MlOp) -> None:
             f"the region '{op.label.data}' has guards, bounds or a projection, which need hpacml's runtime: code that "
             "stands alone has none",
         )
-    clauses = op.clauses_for(MlOp)
-    region = MlOp(
-        Mode.Infer,
-        op.label.data,
+    region = op.but(
         op.detach_region(op.body),
-        if_condition=_both(op),
-        inputs=op.inputs,
-        outputs=op.outputs,
-        inouts=op.inouts,
-        on_error="accurate",  # which no network needs, and inferences on views are offered with it
+        properties={
+            **dict.fromkeys(("database", "sample", "units", "meta")),
+            "on_error": StringAttr("accurate"),  # which no network needs, and inferences on views are offered with it
+        },
+        truths=[],
+        numbers=[],
     )
-    region.properties.update({name: clauses[name] for name in ("model", "batch", "engine") if name in clauses})
-    region.attributes.update(op.attributes)
     Rewriter.replace_op(op, region)
-
-
-def _both(op: MlOp) -> SSAValue | None:
-    """The condition that the region infers at all, and does not collect."""
-    if op.condition is None or op.if_condition is None:
-        return op.condition or op.if_condition
-    return Builder(InsertPoint.before(op)).insert(arith.AndIOp(op.if_condition, op.condition)).result

@@ -62,6 +62,7 @@ class HpacmlExpandMlPass(ModulePass):
     With `if(%c)` all of this comes under one more `scf.if`. Maps are copied to each region that uses them, under its
     `if`, so that they are checked there, however many regions share one.
 
+    With `collect=false` a predicated region that does not infer runs its body alone, with its maps checked as before.
     With `report` there is an `hpacml_rt.now` between these steps, and an `hpacml_rt.record` of their times at the end.
     """
 
@@ -69,20 +70,22 @@ class HpacmlExpandMlPass(ModulePass):
 
     report: bool = False
 
+    collect: bool = True
+
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         require_maps(op)
         for region in [each for each in op.walk() if isinstance(each, MlOp)]:
             if region.is_without_maps:
                 raise refusal(region, f"the region '{region.label.data}' has no maps: hpacml-infer-maps comes first")
             require_no_exchange(region)
-            _Expansion(region, self.report).replace()
+            _Expansion(region, self.report, self.collect).replace()
 
 
 class _Expansion:
     """A region, and what takes its place."""
 
-    def __init__(self, op: MlOp, report: bool):
-        self.op, self.report = op, report
+    def __init__(self, op: MlOp, report: bool, collect: bool):
+        self.op, self.report, self.collect = op, report, collect
         self.body = Body(op)
 
     def replace(self) -> None:
@@ -164,6 +167,9 @@ class _Expansion:
 
     def _collect(self, builder: Builder) -> None:
         op = self.op
+        if not self.collect:
+            self._body_alone(builder)
+            return
         if op.sample is None:
             self._record(builder)
             return

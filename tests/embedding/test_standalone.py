@@ -67,6 +67,16 @@ def found(x: Float32[np.ndarray, "N 5"], at: Int32[np.ndarray, "K"], y: Float32[
 
 
 @hpacml.kernel
+def part(x: Float32[np.ndarray, "N 5"], y: Float32[np.ndarray, "N"], last: int, use_model: bool, runs: bool):
+    approx("tensor functor(row: [i, 0:5] = ([i, 0:5]))")
+    approx("tensor functor(one: [i, 0:1] = ([i]))")
+    approx("tensor map(to: row(x[0:last, 0:5]))")
+    approx("tensor map(from: one(y[0:last]))")
+    with approx("ml(predicated: use_model) if(runs) in(x) out(y) model('heat.safetensors')"):
+        y[0] = -1.0
+
+
+@hpacml.kernel
 def says(x: float, s: np.float32, n: int, u: np.uint16, yes: bool, fails: bool):
     print("x", x, s, n, u, yes, f"{x:.3f} {x:+10.2e} {x:g} {s} {n:05d} {n} {yes}", end="!\\n")
     if fails:
@@ -240,6 +250,21 @@ def test_maps_that_do_not_fit_are_statuses(library: Library) -> None:
     assert library("others", x[:20], y, *map(ctypes.c_int64, (0, 20, 20))) == 0
 
 
+@pytest.mark.parametrize("uses_model", [True, False])
+def test_a_map_that_does_not_fit_is_a_status_without_the_model_too(library: Library, uses_model: bool) -> None:
+    x, y = np.zeros((30, 5), np.float32), np.zeros(30, np.float32)
+
+    def status(last: int, runs: bool) -> int:
+        return library("part", x, y, ctypes.c_int64(last), ctypes.c_bool(uses_model), ctypes.c_bool(runs))
+
+    assert status(31, True) == 1
+    assert without_place(library.error).startswith("in the map 'row(x[0:last, 0:5])': it leaves its array")
+    assert y[0] == 0
+    assert status(31, False) == 0
+    assert y[0] == -1
+    assert status(30, True) == 0
+
+
 NUMBERS = [
     0.0,
     -0.0,
@@ -310,7 +335,7 @@ def test_it_needs_the_c_library_alone(folder: Path) -> None:
 
     libraries = [ctypes.CDLL(name) for name in ("libc.so.6", "libm.so.6", "ld-linux-x86-64.so.2")]
     assert not [name for name in symbols("-u") if not any(hasattr(each, name) for each in libraries)]
-    names = {"heat", "others", "found", "says", "says_much", "makes"}
+    names = {"heat", "others", "found", "part", "says", "says_much", "makes"}
     assert symbols("--defined-only") == {*names, "hpacml_last_error", "hpacml_message"}
     assert (folder / "libheat.so").stat().st_size < 400_000
 

@@ -21,10 +21,9 @@ func.func @modes(%t: memref<?xf32>, %c: i1, %d: i1) {
 // CHECK-LABEL: func.func @modes
 // CHECK:         hpacml.ml infer in(%in : !hpacml.mapping<8x1xf32>) out(%out : !hpacml.mapping<8x1xf32>) label "r" model "m.pt2" on_error "accurate" {
 // CHECK-NEXT:      "test.op"
-// CHECK:         hpacml.ml infer if(%c) in(%in : !hpacml.mapping<8x1xf32>) out(%out : !hpacml.mapping<8x1xf32>) label "s" model "m.pt2" batch 4 on_error "accurate" {
+// CHECK:         hpacml.ml predicated(%c) in(%in : !hpacml.mapping<8x1xf32>) out(%out : !hpacml.mapping<8x1xf32>) label "s" model "m.pt2" batch 4 on_error "accurate" {
 // CHECK-NEXT:      "test.op"
-// CHECK:         %[[both:[0-9]+]] = arith.andi %d, %c : i1
-// CHECK-NEXT:    hpacml.ml infer if(%[[both]]) in(%in : !hpacml.mapping<8x1xf32>) out(%out : !hpacml.mapping<8x1xf32>) label "u" on_error "accurate" {
+// CHECK:         hpacml.ml predicated(%c) if(%d) in(%in : !hpacml.mapping<8x1xf32>) out(%out : !hpacml.mapping<8x1xf32>) label "u" on_error "accurate" {
 // CHECK-NEXT:      "test.op"
 
 // -----

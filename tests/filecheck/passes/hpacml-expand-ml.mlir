@@ -1,4 +1,5 @@
 // RUN: hpacml-opt %s -p hpacml-expand-ml --split-input-file | filecheck %s
+// RUN: hpacml-opt %s -p 'hpacml-expand-ml{collect=false}' --split-input-file | filecheck %s --check-prefix ALONE
 
 hpacml.functor @in : [i, 0:2] = ([i - 1], [i + 1])
 hpacml.functor @out : [i] = ([i])
@@ -360,3 +361,13 @@ func.func @truth(%t: memref<9xf32>, %u: memref<9xf32>, %v: memref<9xf64>, %c: i1
 // CHECK-NEXT:      hpacml.gather %true into %y_1
 // CHECK-NEXT:      hpacml.collect "r" database "d.h5" meta ["step"] maps ["to: in: [i, 0:2] = ([i - 1], [i + 1]) | in(t[1:8])", "from: out: [i] = ([i]) | out(u[1:8])"] truth ["to: out: [i] = ([i]) | out(v[1:8])"] ins(%x_1 : memref<7x2xf32>) outs(%y_1 : memref<7xf64>) numbers(%s) time %ms
 // CHECK-NEXT:    }
+
+// Without collection, maps are checked where the model does not run, too.
+
+// ALONE-LABEL: func.func @truth(
+// ALONE-NEXT:    %in = hpacml.map to @in
+// ALONE-NEXT:    %out = hpacml.map from @out
+// ALONE-NEXT:    scf.if %c {
+// ALONE:         } else {
+// ALONE-NEXT:      hpacml.body "r" @r_body(%t : memref<9xf32>)
+// ALONE-NEXT:    }
