@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from jaxtyping import Float64
 
 import hpacml
+from hpacml import approx
 from hpacml.runtime.reports import guarded
 from tests.machines import Machine
+
+Array = Float64[np.ndarray, "n"]
 
 FIND = """
 func.func @find(%mask: memref<?x?xi8>, %at: memref<?xi64>) -> index {
@@ -97,3 +102,33 @@ def test_checks_on_a_device(machine: Machine) -> None:
     assert (checks.count, checks.opened, checks.closed) == (5, 1, 1)
     assert checks.last is not None
     np.testing.assert_allclose(checks.last.errors["0"], 0.05, rtol=1e-6)
+
+
+@hpacml.kernel
+def corrected(x: Array, y: Array, net: Any, fix: Any):
+    n = len(x)
+    approx("tensor functor(one: [i, 0:1] = ([i]))")
+    with approx("ml(infer) in(one(x[0:n])) out(one(y[0:n])) model(net) clip(0.25 : 0.65) project(fix)"):
+        for i in range(n):
+            y[i] = x[i]
+
+
+def test_outputs_on_a_device_are_corrected(machine: Machine) -> None:
+    kinds: list[type] = []
+
+    def fix(outputs: dict[str, Any], inputs: dict[str, Any]) -> None:
+        kinds.append(type(outputs["y"]))
+        outputs["y"] -= 1
+
+    given = np.linspace(0, 1, 11)
+    x, y = machine.there(given), machine.there(np.zeros(11))
+    net = torch.nn.Linear(1, 1).double()
+    with torch.no_grad():
+        net.weight.fill_(1.0)
+        net.bias.zero_()
+    net = machine.network(net)
+    for _ in range(2):
+        corrected(x, y, net, fix)
+    np.testing.assert_allclose(machine.host(y), np.clip(given, 0.25, 0.65) - 1, rtol=1e-12)
+    assert all(issubclass(kind, torch.Tensor) for kind in kinds)
+    assert guarded.read()["corrected"].clipped == {"y": 14}

@@ -396,6 +396,7 @@ class Directives:
         self._evaluator.written |= outputs
         self._outputs = outputs
         ml = replace(ml, model=self._source(ml.model, ml.text), database=self._source(ml.database, ml.text))
+        ml = replace(ml, project=self._function(ml.project, ml.text))
         condition, if_condition = map(self._condition, (ml.condition, ml.if_condition))
         numbers = [self._double(each.value) for each in ml.meta]
         where = self._where(ml, uses)
@@ -460,6 +461,23 @@ class Directives:
     def _double(self, expr: Expr) -> SSAValue:
         numbers = self._evaluator.numbers
         return numbers.ssa(numbers.convert(self._evaluator.number(expr.node), FLOAT))
+
+    def _function(self, name: Name | None, text: str) -> Name | None:
+        """A clause that names a function, a parameter or one that the kernel sees, as an argument of the call."""
+        if name is None:
+            return None
+        value = self._evaluator.value(ast.Name(name.id, ast.Load())) if self._evaluator.knows(name.id) else None
+        match value:
+            case Opaque(name=argument):
+                return replace(name, id=argument)
+            case Static(object=found) if callable(found):
+                return replace(name, id=self._table.argument(found))
+            case _:
+                raise DirectiveError(
+                    f"'{name.id}' is neither a parameter that holds a function nor a function that the kernel sees",
+                    text,
+                    *name.span,
+                )
 
     def _source(self, source: str | Name | None, text: str) -> str | Name | None:
         """A clause that names a parameter, or a constant, as what the call has: an argument, or a path."""

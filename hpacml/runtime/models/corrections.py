@@ -51,20 +51,25 @@ class Corrections:
         Dimension `dim` of the tensors is the first one that the region has. Raises ModelError for bounds within which
         an output has no number, and for a function that is none, fails, or gives others than outputs.
         """
+        outside: dict[int, int] = {}
         if self._clips:
             if call is not None:
                 call.leave_to_host("the count of numbers that clip sets")
-            results = self._clipped(results)
-        if self._site.project is None:
-            return results
-        if call is not None:
-            call.leave_to_host(f"the function {self._site.project} of project")
-        count = len(targets)
-        whole = [_joined([result for _, result in results[n::count]], dim) for n in range(count)]
-        return list(zip(targets, self._projected(self._site.project, whole, inputs, targets, dim), strict=True))
+            results = self._clipped(results, outside)
+        if self._site.project is not None:
+            if call is not None:
+                call.leave_to_host("the function of project")
+            count = len(targets)
+            whole = [_joined([result for _, result in results[n::count]], dim) for n in range(count)]
+            results = list(zip(targets, self._projected(whole, inputs, targets, dim), strict=True))
+            guarded.note_projected(self._site.label)
+        for number, found in outside.items():
+            guarded.note_clipped(self._site.label, self._name(number), found)
+        return results
 
-    def _clipped(self, results: Results) -> Results:
-        count, made, outside = len(self._site.outputs), list(results), dict[int, int]()
+    def _clipped(self, results: Results, outside: dict[int, int]) -> Results:
+        """The results within their bounds; `outside` counts those of each output that were not."""
+        count, made = len(self._site.outputs), list(results)
         for place, (target, result) in enumerate(results):
             number = place % count
             if number >= len(self._clips):
@@ -73,8 +78,6 @@ class Corrections:
             clipped, found = self._within(number, target.dtype, result.dtype).clip(result)
             made[place] = target, clipped
             outside[number] = outside.get(number, 0) + found
-        for number, found in outside.items():
-            guarded.note_clipped(self._site.label, self._name(number), found)
         return made
 
     def _within(self, number: int, target: torch.dtype, dtype: torch.dtype) -> Clip:
@@ -95,7 +98,6 @@ class Corrections:
 
     def _projected(
         self,
-        name: str,
         outputs: Sequence[torch.Tensor],
         inputs: Sequence[torch.Tensor],
         targets: Sequence[torch.Tensor],
@@ -105,7 +107,7 @@ class Corrections:
 
         It may write to them, exchange them in its mapping, or return a mapping of those that it replaces.
         """
-        function = self._function(name)
+        function = self._function()
         own = [
             result.to(target.device, target.dtype if target.is_floating_point() else result.dtype, copy=True)
             for result, target in zip(outputs, targets, strict=True)
@@ -121,45 +123,50 @@ class Corrections:
         except HpacmlError:
             raise
         except Exception as error:
-            raise self._misfit(name, f"fails: {summary(error)}") from error
+            raise self._misfit(function, f"it fails: {summary(error)}") from error
         if not frame.is_in_place():
-            require_in_place(*arrays, f"the function {name}")
+            require_in_place(*arrays, f"the function {_name(function)}")
         if returned is not None and not isinstance(returned, Mapping):
             raise self._misfit(
-                name, f"gives a {type(returned).__name__}: it changes outputs in place, or gives a mapping of some"
+                function,
+                f"it gives a {type(returned).__name__}: it changes outputs in place, or gives a mapping of some",
             )
         replaced = {key: value for key, value in changed.items() if value is not given.get(key)}
         replaced |= cast("Mapping[str, Any]", returned or {})
         for key, value in replaced.items():
-            own = self._with(name, key, value, own, dim)
-        guarded.note_projected(self._site.label)
+            own = self._with(function, key, value, own, dim)
         return own
 
-    def _function(self, name: str) -> Callable[..., object]:
+    def _function(self) -> Callable[..., object]:
         """The argument of the call, or what the function that has the region sees by this name."""
+        name = str(self._site.project)
         try:
             found = frame.current().argument(name)
         except KeyError:
             found = frame.paths().seen(name)
-        if not callable(found):
-            what = "there is none" if found is None else f"this is a {type(found).__name__}"
-            raise self._misfit(name, f"is to be a function, which takes the outputs and the inputs, and {what}")
-        return found
+        if callable(found):
+            return found
+        what = "no argument of the call, and the region sees none" if found is None else f"a {type(found).__name__}"
+        raise self._misfit(name, f"it is to be a function, which takes outputs and inputs, and it is {what}")
 
-    def _with(self, name: str, key: object, value: object, own: Sequence[torch.Tensor], dim: int) -> list[torch.Tensor]:
+    def _with(
+        self, function: object, key: object, value: object, own: Sequence[torch.Tensor], dim: int
+    ) -> list[torch.Tensor]:
         """The outputs with another part. Raises ModelError for one that does not fit."""
         part = next((part for part in self._outputs if part.name == key), None)
         if part is None:
             known = ", ".join(f"'{each.name}'" for each in self._outputs)
-            raise self._misfit(name, f"gives '{key}', and the outputs are {known}")
+            raise self._misfit(function, f"it gives '{key}', and the outputs are {known}")
         made, whole = list(own), own[part.tensor]
         wanted = _of(part, own, dim)
         try:
             given = value.clone() if isinstance(value, torch.Tensor) else torch.as_tensor(np.array(value, order="C"))
         except Exception as error:
-            raise self._misfit(name, f"gives a {type(value).__name__} for the output '{key}'") from error
+            raise self._misfit(function, f"it gives a {type(value).__name__} for the output '{key}'") from error
         if given.shape != wanted.shape or given.dtype not in REAL:
-            raise self._misfit(name, f"gives {describe([given])} for the output '{key}', which is {describe([wanted])}")
+            raise self._misfit(
+                function, f"it gives {describe([given])} for the output '{key}', which is {describe([wanted])}"
+            )
         given = given.to(wanted.device, wanted.dtype)
         if part.columns is None:
             made[part.tensor] = given.unsqueeze(0) if dim else given
@@ -168,8 +175,12 @@ class Corrections:
             _of(part, made, dim).copy_(given)
         return made
 
-    def _misfit(self, name: str, what: str) -> ModelError:
-        return ModelError(f"project({name}) of the region '{self._site.label}': the function {what}")
+    def _misfit(self, function: object, what: str) -> ModelError:
+        return ModelError(f"project({_name(function)}) of the region '{self._site.label}': {what}")
+
+
+def _name(function: object) -> str:
+    return function if isinstance(function, str) else getattr(function, "__name__", repr(function))
 
 
 def _of(part: Part, tensors: Sequence[torch.Tensor], dim: int) -> torch.Tensor:
@@ -180,7 +191,7 @@ def _of(part: Part, tensors: Sequence[torch.Tensor], dim: int) -> torch.Tensor:
 
 def _as_numpy(tensors: Sequence[torch.Tensor]) -> bool:
     """Whether the function gets NumPy's arrays: where tensors may be such, and the program has no tensors of Torch."""
-    if any(not x.is_cpu or x.dtype is torch.bfloat16 or x.requires_grad for x in tensors):
+    if frame.is_on_device() or any(not x.is_cpu or x.dtype is torch.bfloat16 or x.requires_grad for x in tensors):
         return False
     return not any(isinstance(view.owner, torch.Tensor) for view in frame.arrays()[1])
 

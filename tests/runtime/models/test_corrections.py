@@ -251,7 +251,7 @@ def test_a_function_is_found_where_the_region_is() -> None:
     assert (y == 2).all()
     infer(copy, {"x": x, "y": y}, paths=Paths(outer()), project="double")
     assert (y == 2).all()
-    for name, why in {"infer_all": "there is none", "X": "this is a ndarray"}.items():
+    for name, why in {"infer_all": "the region sees none", "X": "it is a ndarray"}.items():
         with pytest.raises(ModelError, match=rf"project\({name}\) of the region 'region': .* {why}"):
             infer(copy, {"x": x, "y": y}, paths=Paths(outer()), project=name)
 
@@ -267,15 +267,15 @@ def resizes(outputs: dict[str, Any], inputs: dict[str, Any]) -> Any:
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (fails, "the function fails: .*no mass"),
-        (lambda y: None, "the function fails: .*positional argument"),
+        (fails, r"project\(fails\) of the region 'region': it fails: .*no mass"),
+        (lambda y: None, "it fails: .*positional argument"),
         (resizes, r"gives float64\[2, 2\] for the output 'y', which is float64\[3, 2\]"),
         (lambda y, x: y["y"], "gives a ndarray: it changes outputs in place, or gives a mapping"),
         (lambda y, x: {"z": y["y"]}, "gives 'z', and the outputs are 'y'"),
         (lambda y, x: {"y": y["y"] * 1j}, r"gives complex128\[3, 2\]"),
         (lambda y, x: {"y": "text"}, "gives a str for the output 'y'"),
         (lambda y, x: {"y": None}, "gives a NoneType for the output 'y'"),
-        (7, "this is a int"),
+        (7, r"project\(f\) of the region 'region': it is to be a function, .* and it is a int"),
     ],
 )
 @pytest.mark.parametrize("policy", ["raise", "accurate"])
