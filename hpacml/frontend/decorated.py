@@ -11,6 +11,13 @@ from types import FunctionType, MethodType
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary, ref
 
+DOORS = {
+    "kernel": "hpacml.frontend.kernel:Kernel",
+    "region": "hpacml.frontend.region:Region",
+    "pure region": "hpacml.jax.pure_region:PureRegion",
+}
+"""Where the classes are. Pickles have the names on the left, which stay when files move."""
+
 _restored: WeakKeyDictionary[Callable[..., Any], ref[Decorated]] = WeakKeyDictionary()
 """The objects by the functions that stand for them in pickles."""
 
@@ -27,7 +34,7 @@ class Decorated(ABC):
     __name__: str
     __qualname__: str
     door: ClassVar[str]
-    """The module of the class in `hpacml.frontend`, for pickles; the class has this name, capitalized."""
+    """The name of the class in `DOORS`, for pickles."""
 
     def __init__(self, function: Callable[..., Any]):
         for name in functools.WRAPPER_ASSIGNMENTS:
@@ -100,7 +107,8 @@ def _unpickled(door: str, function: Any, name: str, options: dict[str, Any]) -> 
     known = _restored.get(function)
     found = None if known is None else known()
     if found is None:
-        found = getattr(import_module(f"hpacml.frontend.{door}"), door.capitalize())(function, **options)
+        module, _, kind = DOORS[door].partition(":")
+        found = getattr(import_module(module), kind)(function, **options)
         found.__qualname__ = function.__qualname__ = name
         _restored[function] = ref(found)
     return found

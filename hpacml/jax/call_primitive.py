@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hpacml.errors import DeviceError, HpacmlError
-from hpacml.jax.libraries import Primitive, ad, batching, jax, lax, mlir
+from hpacml.jax.libraries import Primitive, ad, batching, effects, jax, lax, mlir
 from hpacml.jax.templates import Record
 from hpacml.jax.xla_handler import TARGET, publish
 
@@ -98,13 +98,17 @@ def _abstract(*arguments: Any, call: XlaCall) -> tuple[Sequence[Any], Any]:
 
 @cache
 def _effects() -> Any:
-    """The effect of foreign calls, which JAX has no public name for."""
+    """The effect of foreign calls, which JAX has no public name for. Derivatives of loops would leave it out."""
     call = jax.ffi.ffi_call(TARGET, (), has_side_effect=True)
-    return frozenset(jax.make_jaxpr(call)().jaxpr.effects)
+    found = frozenset(jax.make_jaxpr(call)().jaxpr.effects)
+    for effect in found:
+        effects.partial_eval_kept_effects.add_type(type(effect))
+    return found
 
 
 def _run(*arguments: Any, call: XlaCall) -> Sequence[Any]:
-    return call.program(*arguments)
+    with jax.disable_jit(False):  # it has no other implementation than a program
+        return call.program(*arguments)
 
 
 def _lower(context: Any, *operands: Any, call: XlaCall) -> Sequence[Any]:

@@ -38,14 +38,39 @@ def load(path: str) -> Callable[..., Any] | None:
         trust.require(content, path, "JAX")
         try:
             program, _ = jax_programs.decode(content)
+            function = _of_file(program, path)
         except (ValueError, TypeError, KeyError) as error:
             raise ModelError(f"JAX cannot load the model '{path}': {summary(error)}") from error
-        found = _loaded[path] = now, program.call
+        found = _loaded[path] = now, function
     return found[1]
 
 
 _loaded: dict[str, tuple[tuple[int, ...], Callable[..., Any]]] = {}
 """The functions in files, by paths, and what tells of other content."""
+
+
+def _of_file(program: Any, path: str) -> Callable[..., Any]:
+    """The function of a file, on tensors of any dtype. It raises ModelError for those that do not fit."""
+    wanted = [*program.in_avals]
+
+    def run(*given: Any) -> Any:
+        fit = len(given) == len(wanted) and all(
+            len(x.shape) == len(aval.shape)
+            and all(not isinstance(size, int) or size == found for size, found in zip(aval.shape, x.shape, strict=True))
+            for x, aval in zip(given, wanted, strict=True)
+        )
+        if not fit:
+            takes, gets = (", ".join(map(_shown, each)) for each in (wanted, given))
+            raise ModelError(f"the model '{path}' takes {takes}, and the region gives {gets}")
+        return program.call(*(x.astype(aval.dtype) for x, aval in zip(given, wanted, strict=True)))
+
+    run.__name__ = f"'{path}'"
+    return run
+
+
+def _shown(array: Any) -> str:
+    sizes = (str(size) if isinstance(size, int) else "*" for size in array.shape)
+    return f"{array.dtype}[{', '.join(sizes)}]"
 
 
 def on_tensors(model: Callable[..., Any], what: str) -> Callable[[Sequence[Any], Sequence[ArrayForm]], Sequence[Any]]:

@@ -8,6 +8,7 @@ jnp: Any = import_module("jax.numpy")
 lax: Any = import_module("jax.lax")
 ad: Any = import_module("jax.interpreters.ad")
 batching: Any = import_module("jax.interpreters.batching")
+effects: Any = import_module("jax._src.effects")
 mlir: Any = import_module("jax.interpreters.mlir")
 ShapeDtypeStruct: Any = jax.ShapeDtypeStruct
 Primitive: Any = import_module("jax.extend.core").Primitive

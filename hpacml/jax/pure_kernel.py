@@ -81,6 +81,9 @@ class PureKernel:
         self.__doc__ = kernel.function.__doc__
         self.__signature__ = inspect.signature(kernel.function)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PureKernel, (self._kernel,)
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         given = dict(zip((each.name for each in self._parameters), self._kernel.bind(args, kwargs), strict=True))
         operands: dict[str, Any] = {}

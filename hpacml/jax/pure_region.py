@@ -59,12 +59,30 @@ class PureRegion(Region[P, R]):
     It is called inside and outside of functions that JAX transforms.
     """
 
+    door = "pure region"
+
     def __init__(
         self, function: Callable[P, R], directives: str, unchecked: bool = False, on_error: OnError | None = None
     ):
         super().__init__(function, directives, unchecked, on_error, None)
+        self._require_no_guards()
         self.what = f"the region {function.__name__}"
         self._known: dict[object, Any] = {}
+
+    def _require_no_guards(self) -> None:
+        """Raise `DirectiveError` for clauses that decide which points of a call the model computes."""
+        ml = self._ml
+        for keyword in ("guard", "clip", "project"):
+            if keyword in ml.clauses:
+                raise DirectiveError(
+                    f"regions of JAX have no '{keyword}': let the model do that, or the program, by jax.numpy.where "
+                    "around the call",
+                    ml.text,
+                    *ml.clauses[keyword],
+                )
+
+    def options(self) -> dict[str, Any]:
+        return {"directives": self._directives, "unchecked": self._unchecked, "on_error": self._on_error}
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
         try:
@@ -177,7 +195,14 @@ class PureRegion(Region[P, R]):
             jnp.asarray(made[0]).block_until_ready()
         meta = [as_metadatum(value_of(each.value, call.values), each.name) for each in self._ml.meta]
         forms = tuple(form for _, form in meta)
-        key = "collect", call.key, forms, environment.SAMPLE.text(), instruments.current, self._static_key(call)
+        key = (
+            "collect",
+            call.key,
+            forms,
+            environment.SAMPLE.text(),
+            instruments.current,
+            self._known_by(self._database(call)),
+        )
         collection = self._remembered(key, lambda: self._collection(call, forms))
         collection(jnp.asarray(collects), begun, *arrays, *(number for number, _ in meta), *made)
         return results
@@ -186,8 +211,8 @@ class PureRegion(Region[P, R]):
         plan, name = call.bound.plan, self.py_func.__name__
         self._paths.origins[self._ml.label or name] = self._origin
         texts: tuple[tuple[Keyword, str], ...] = tuple((keyword, _text(use)) for keyword, use in call.uses)
-        static = self._static(call)
-        common = Collecting(self._ml, name, self.what, plan.maps, texts, call.written, static, self._paths)
+        given = self._database(call)
+        common = Collecting(self._ml, name, self.what, plan.maps, texts, call.written, given, self._paths)
         split = len(plan.numbers)
         numbers = dict(zip(plan.numbers, call.bound.numbers[:split], strict=True))
         params = dict(zip(plan.params, call.bound.numbers[split:], strict=True))
@@ -196,10 +221,13 @@ class PureRegion(Region[P, R]):
     # -- inference -------------------------------------------------------------------------------
 
     def _infer(self, call: PureCall) -> Sequence[Any]:
-        key = call.key, self._static_key(call), environment.ENGINE.text(), instruments.current
-        parts = self._remembered(("parts", *key), lambda: Decomposition(call, self._common(call)))
         if (model := self._model(call)) is not None:
-            return parts.run(call.operands, jax_models.on_tensors(model, self.what))
+            # What is kept has no part of the model, in which something may be traced.
+            maps = self._remembered(("maps", call.key), lambda: Decomposition(call, self._common(call, {})))
+            return maps.run(call.operands, jax_models.on_tensors(model, self.what))
+        given = self._static(call)
+        key = call.key, self._known_by(given), environment.ENGINE.text(), instruments.current
+        parts = self._remembered(("parts", *key), lambda: Decomposition(call, self._common(call, given)))
         accurate = (self._on_error or environment.ON_ERROR.text()) == "accurate"
         inference = self._remembered(("infer", accurate, *key), lambda: self._inference(call, accurate, parts))
         results = inference(*(call.operands[name] for name in inference.operands))
@@ -222,20 +250,24 @@ class PureRegion(Region[P, R]):
         sources = (self._ml.model, self._ml.database)
         return {each.id: call.values[each.id] for each in sources if isinstance(each, Name)}
 
-    def _static_key(self, call: PureCall) -> object:
-        found = [os.fspath(each) if is_path(each) else id(each) for each in self._static(call).values()]
+    def _database(self, call: PureCall) -> dict[str, object]:
+        """The same of what collects."""
+        database = self._ml.database
+        return {database.id: call.values[database.id]} if isinstance(database, Name) else {}
+
+    def _known_by(self, given: Mapping[str, object]) -> object:
+        found = [os.fspath(each) if is_path(each) else id(each) for each in given.values()]
         return *found, environment.SURROGATE_MODEL.text()
 
-    def _common(self, call: PureCall) -> Inferring:
+    def _common(self, call: PureCall, given: Mapping[str, object]) -> Inferring:
         texts = [f"to: {_text(use)}" for use in call.of(READ)] + [f"from: {_text(use)}" for use in call.of(WRITTEN)]
-        name = self.py_func.__name__
-        return Inferring(self._ml, name, self.what, self._static(call), self._paths, self._on_error, tuple(texts))
+        return Inferring(self._ml, self.py_func.__name__, self.what, given, self._paths, self._on_error, tuple(texts))
 
     def _inference(self, call: PureCall, accurate: bool, parts: Decomposition) -> RegionInference:
         operands = [name for name in call.forms if name not in _covered(call)]
         numbers, bound = call.bound.numbers, call.bound
         return RegionInference(
-            self._common(call),
+            self._common(call, self._static(call)),
             call.forms,
             operands,
             call.written,

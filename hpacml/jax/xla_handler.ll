@@ -21,8 +21,11 @@
 
 @hpacml_jax_sites = internal global ptr null ; a table of records
 @hpacml_jax_count = internal global i64 0
+@hpacml_jax_running = internal global i64 0 ; calls under way
+@hpacml_jax_closed = internal global i64 0 ; not 0 when the process ends: no further call may begin
 @other = internal constant [119 x i8] c"hpacml: this program was compiled in another process, or its region is gone: trace it again where it runs (no export).\00"
 @wrong = internal constant [77 x i8] c"hpacml: XLA has given a region other buffers than those that it was made for\00"
+@ending = internal constant [57 x i8] c"hpacml: the process ends, and this program was under way\00"
 @stopped = internal constant [37 x i8] c"hpacml: a call of it was interrupted\00"
 
 declare i32 @hpacml_enter(ptr, ptr)
@@ -33,6 +36,13 @@ define void @hpacml_jax_set_sites(ptr %table, i64 %count) {
   store ptr %table, ptr @hpacml_jax_sites
   store atomic i64 %count, ptr @hpacml_jax_count release, align 8
   ret void
+}
+
+; No call begins behind this. It returns how many are under way.
+define i64 @hpacml_jax_close() {
+  store atomic i64 1, ptr @hpacml_jax_closed seq_cst, align 8
+  %running = load atomic i64, ptr @hpacml_jax_running seq_cst, align 8
+  ret i64 %running
 }
 
 define ptr @hpacml_jax_handler(ptr %frame) {
@@ -112,12 +122,24 @@ misfit:
   %misfit_error = call ptr @fail(ptr %frame, ptr @wrong)
   ret ptr %misfit_error
 
-choose:
+choose: ; counted first: a call that the process does not wait for sees that it ends
+  %before = atomicrmw add ptr @hpacml_jax_running, i64 1 seq_cst
+  %closed = load atomic i64, ptr @hpacml_jax_closed seq_cst, align 8
+  %open_still = icmp eq i64 %closed, 0
+  br i1 %open_still, label %execute, label %end
+
+end:
+  %left_at_end = atomicrmw sub ptr @hpacml_jax_running, i64 1 seq_cst
+  %end_error = call ptr @fail(ptr %frame, ptr @ending)
+  ret ptr %end_error
+
+execute:
   %quicker_slot = getelementptr %record, ptr %record, i32 0, i32 9
   %quicker = load atomic ptr, ptr %quicker_slot acquire, align 8
   %has_none = icmp eq ptr %quicker, null
   %chosen = select i1 %has_none, ptr %record, ptr %quicker
   %error = call ptr @call(ptr %frame, ptr %chosen, i64 %site)
+  %left = atomicrmw sub ptr @hpacml_jax_running, i64 1 seq_cst
   ret ptr %error
 
 done:

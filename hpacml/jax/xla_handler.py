@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import itertools
+import os
 import re
 import threading
+import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable
@@ -31,7 +34,7 @@ VERSION = (0, 3)
 MOST = 1 << 20
 """The most calls in programs that one process can make."""
 
-_EXPORTS = ("hpacml_jax_handler", "hpacml_jax_set_sites")
+_EXPORTS = ("hpacml_jax_handler", "hpacml_jax_set_sites", "hpacml_jax_close")
 _DONE, _FAILED = 1, 0
 
 
@@ -56,6 +59,9 @@ _raised: OrderedDict[str, BaseException] = OrderedDict()
 """The last errors by their texts, which are all that XLA keeps of them."""
 
 _REMEMBERED = 64
+_closers: list[Callable[[], int]] = []
+"""What tells the handler that the process ends, once it is loaded, and how many of its calls are under way."""
+os.register_at_fork(after_in_child=_closers.clear)  # which has none of the threads
 
 
 def publish(call: Answering, record: Record) -> int:
@@ -123,8 +129,21 @@ def _load() -> tuple[Any, ...]:
     handler: Callable[..., Any] = ctypes.CFUNCTYPE(ctypes.c_size_t, ctypes.c_size_t)(
         library.addresses["hpacml_jax_handler"]
     )
+    _closers.append(ctypes.CFUNCTYPE(ctypes.c_int64)(library.addresses["hpacml_jax_close"]))
     jax.ffi.register_ffi_target(TARGET, jax.ffi.pycapsule(handler), platform="cpu", api_version=1)
     return library, callback, handler
+
+
+@atexit.register
+def _close() -> None:
+    """Let no call begin any more, and wait for those under way: behind this a thread that asks Python ends there, and
+    its program never does, for which JAX waits."""
+    for close in _closers:
+        try:
+            jax.effects_barrier()
+        finally:
+            while close():
+                time.sleep(0.001)
 
 
 def _require_version() -> None:
