@@ -37,9 +37,10 @@ ENTRY_SYMBOLS = (
 """`hpacml_enter_native` runs `code(slots)`, where a call of the runtime that fails does not return: the result is then
 the status of that, else OK. `call` is the record of the C function (`CallRecord`), `texts` has the values of the
 arguments that it names. `hpacml_enter_device` does so on a stream of the GPU that has the arrays: `program` is what
-`hpacml.embedding.device_code` writes, `arrays` points to the address of each, 0 if it is empty, and to its name in
-messages. `hpacml_refuse_call` notes a text, with the numbers in the place of `{given}` and `{wanted}`, and returns the
-status. All set what `hpacml_last_error` returns in this thread."""
+`hpacml.embedding.device_code` writes, `arrays` points to four words for each: the address of its descriptor, null if it
+has no elements, its name in messages, its rank, and the bytes of an element. `hpacml_refuse_call` notes a text, with
+the numbers in the place of `{given}` and `{wanted}`, and returns the status. All set what `hpacml_last_error` returns
+in this thread."""
 
 TEXT_SYMBOL = Symbol("const char *hpacml_last_error(void)")
 

@@ -61,6 +61,8 @@ class _Entry:
         """The strides that each array would have in C order without gaps."""
         self._counts: list[str] = []
         """How many elements each array has."""
+        self._descriptors: list[str] = []
+        """The descriptor of each array, as compiled code takes it."""
 
     def lines(self) -> list[str]:
         self._check_processor()
@@ -247,7 +249,8 @@ class _Entry:
             slot = self._let(f"getelementptr i64, ptr {slots}, i64 {n}")
             if isinstance(each, CArray):
                 k = next(arrays)
-                self._body.append(f"store ptr {self._descriptor(each, self._sizes[k], strides[k])}, ptr {slot}")
+                self._descriptors.append(self._descriptor(each, self._sizes[k], strides[k]))
+                self._body.append(f"store ptr {self._descriptors[k]}, ptr {slot}")
             else:
                 self._store_number(each, kind, slot)
         status = self._call(code, slots)
@@ -302,15 +305,21 @@ class _Entry:
         return self._let(f"call i32 @hpacml_enter_device({begin}, {on})")
 
     def _places(self) -> str:
-        """The addresses of arrays, 0 for those without elements, each with the array's name in messages."""
-        places = self._let(f"alloca [{max(1, len(self._prototype.arrays))} x {{ i64, ptr }}], align 16")
-        for n, (array, count) in enumerate(zip(self._prototype.arrays, self._counts, strict=True)):
+        """What the runtime looks at of arrays: the descriptor, null if it is empty, name, rank, bytes of an element."""
+        arrays, kind = self._prototype.arrays, "{ ptr, ptr, i64, i64 }"
+        places = self._let(f"alloca [{max(1, len(arrays))} x {kind}], align 16")
+        for n, (array, count) in enumerate(zip(arrays, self._counts, strict=True)):
+            empty = self._let(f"icmp eq i64 {count}, 0")
             what = self._text(f"argument '{array.parameter.name}' of {self._exported.name}()")
-            address, empty = self._let(f"ptrtoint ptr %{array.name} to i64"), self._let(f"icmp eq i64 {count}, 0")
-            place = self._let(f"getelementptr {{ i64, ptr }}, ptr {places}, i64 {n}")
-            named = self._let(f"getelementptr ptr, ptr {place}, i64 1")
-            self._body.append(f"store i64 {self._let(f'select i1 {empty}, i64 0, i64 {address}')}, ptr {place}")
-            self._body.append(f"store ptr {what}, ptr {named}")
+            words = (
+                f"ptr {self._let(f'select i1 {empty}, ptr null, ptr {self._descriptors[n]}')}",
+                f"ptr {what}",
+                f"i64 {array.rank}",
+                f"i64 {array.parameter.element.dtype.itemsize}",
+            )
+            for k, word in enumerate(words):
+                place = self._let(f"getelementptr [{len(arrays)} x {kind}], ptr {places}, i64 0, i64 {n}, i32 {k}")
+                self._body.append(f"store {word}, ptr {place}")
         return places
 
     def _record(self) -> str:

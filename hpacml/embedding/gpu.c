@@ -27,8 +27,10 @@ struct program {
 
 /* An array that is passed. */
 struct array {
-    uint64_t address; /* 0 if it has no elements */
-    const char *what; /* in messages */
+    const int64_t *descriptor; /* the address twice, 0, sizes, strides in elements; NULL if it has no elements */
+    const char *what;          /* in messages */
+    int64_t rank;
+    int64_t bytes; /* of an element */
 };
 
 /* Memory of a call. */
@@ -49,6 +51,7 @@ static pthread_mutex_t preparing = PTHREAD_MUTEX_INITIALIZER; /* guards the driv
 
 enum { INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NO_DEVICE = 100, INVALID_CONTEXT = 201, NO_BINARY_FOR_GPU = 209 };
 enum { CONTEXT = 1, MEMORY_TYPE = 2, IS_MANAGED = 8, DEVICE_ORDINAL = 9, MEMORY_OF_GPU = 2 };
+enum { RANGE_START_ADDR = 11, RANGE_SIZE = 12 };
 enum { CAPABILITY_MAJOR = 75, CAPABILITY_MINOR = 76, HAS_POOLS = 115 };
 enum { ERROR_LOG = 5, SIZE_OF_ERROR_LOG = 6, RELAXED = 2 };
 
@@ -184,6 +187,8 @@ static struct gpu *find_gpu(int number) {
     return done ? &gpus[number] : NULL;
 }
 
+static uint64_t address_of(const struct array *array) { return (uint64_t)array->descriptor[0]; }
+
 /* What the driver knows of an address, also in a thread without a context. Returns its error. */
 static int look_up(void *value, int attribute, uint64_t address) {
     int error = cuda.attribute(value, attribute, address);
@@ -201,9 +206,9 @@ static int is_there(const struct array *array, int *number) {
     int managed = 0;
     unsigned type = 0;
     *number = -1;
-    int error = look_up(&type, MEMORY_TYPE, array->address);
+    int error = look_up(&type, MEMORY_TYPE, address_of(array));
     if (error && error != INVALID_VALUE) return cannot("tell where arrays are", error);
-    if (!error) look_up(&managed, IS_MANAGED, array->address);
+    if (!error) look_up(&managed, IS_MANAGED, address_of(array));
     if (error || (type != MEMORY_OF_GPU && !managed)) {
         hpacml_tell(HPACML_BAD_ARGUMENT,
                     "%s lies in memory of the host, and this function runs on a GPU: pass an address in memory of a GPU, as "
@@ -211,7 +216,7 @@ static int is_there(const struct array *array, int *number) {
                     array->what);
         return 0;
     }
-    error = look_up(number, DEVICE_ORDINAL, array->address);
+    error = look_up(number, DEVICE_ORDINAL, address_of(array));
     if (error && !managed) return cannot("tell on which GPU arrays are", error);
     if (error || *number < 0) *number = -1;
     return 1;
@@ -222,7 +227,7 @@ static int gpu_of(const struct array *arrays, int64_t number) {
     const struct array *first = NULL;
     int found = -1, each;
     for (const struct array *array = arrays; array < arrays + number; array++) {
-        if (array->address == 0) continue;
+        if (array->descriptor == NULL) continue;
         if (!is_there(array, &each)) return -1;
         if (each < 0) continue;
         if (first != NULL && each != found) {
@@ -238,19 +243,47 @@ static int gpu_of(const struct array *arrays, int64_t number) {
     return 0;
 }
 
-/* Whether arrays and the stream are of the context in which the call is to run; what is wrong is told. */
-static int is_of_context(const struct gpu *gpu, const struct array *arrays, int64_t number, void *stream) {
-    for (const struct array *array = arrays; array < arrays + number; array++) {
-        void *context = NULL;
-        if (array->address == 0 || look_up(&context, CONTEXT, array->address) != 0) continue;
-        if (context != NULL && context != gpu->context) {
-            hpacml_tell(HPACML_BAD_ARGUMENT,
-                        "%s is memory of another context than the GPU's primary one, in which CUDA's runtime and this "
-                        "function work: allocate it there (cuDevicePrimaryCtxRetain)",
-                        array->what);
-            return 0;
-        }
+/* Whether all elements of an array are in the memory that was allocated at its address; what is wrong is told. */
+static int is_inside(const struct array *array) {
+    const int64_t *sizes = array->descriptor + 3, *strides = sizes + array->rank;
+    uint64_t start, size, address = address_of(array);
+    __int128 below = 0, above = 1; /* the elements in front of the address, and from it on */
+    if (look_up(&start, RANGE_START_ADDR, address) != 0 || look_up(&size, RANGE_SIZE, address) != 0) return 1;
+    for (int64_t d = 0; d < array->rank; d++) {
+        __int128 span = (__int128)(sizes[d] - 1) * strides[d];
+        if (span < 0)
+            below -= span;
+        else
+            above += span;
     }
+    int64_t room_below = (int64_t)(address - start) / array->bytes;
+    int64_t room_above = (int64_t)(start + size - address) / array->bytes;
+    if (below <= room_below && above <= room_above) return 1;
+    int is_behind = above > room_above;
+    __int128 needed = is_behind ? above : below;
+    hpacml_tell(HPACML_BAD_ARGUMENT, "%s reaches beyond its memory: with its sizes and strides it has %" PRId64
+                " elements %s its address, and %" PRId64 " were allocated there", array->what,
+                (int64_t)(needed < INT64_MAX ? needed : INT64_MAX), is_behind ? "from" : "in front of",
+                is_behind ? room_above : room_below);
+    return 0;
+}
+
+/* Whether an array is of the context in which the call is to run, and inside of its memory; what is wrong is told. Of
+ * memory of pools, and of what a program has mapped itself, the driver knows no context, and perhaps a part alone.
+ */
+static int is_usable(const struct gpu *gpu, const struct array *array) {
+    void *context = NULL;
+    if (array->descriptor == NULL || look_up(&context, CONTEXT, address_of(array)) != 0 || context == NULL) return 1;
+    if (context == gpu->context) return is_inside(array);
+    hpacml_tell(HPACML_BAD_ARGUMENT,
+                "%s is memory of another context than the GPU's primary one, in which CUDA's runtime and this function "
+                "work: allocate it there (cuDevicePrimaryCtxRetain)",
+                array->what);
+    return 0;
+}
+
+/* Whether a stream is of the context in which the call is to run; what is wrong is told. */
+static int is_of_context(const struct gpu *gpu, void *stream) {
     if ((uintptr_t)stream <= 2) return 1; /* the default streams, which each context has */
     void *context = NULL;
     int error = cuda.stream_context(stream, &context);
@@ -402,7 +435,9 @@ EXPORT int32_t hpacml_enter_device(void *program, void *slots, const char *recor
     struct call here = {record, texts, NULL, &on};
     int found = find_driver() ? gpu_of(arrays, number) : -1;
     const struct gpu *gpu = found < 0 ? NULL : find_gpu(found);
-    if (gpu == NULL || !is_of_context(gpu, arrays, number, stream)) return hpacml_told();
+    if (gpu == NULL || !is_of_context(gpu, stream)) return hpacml_told();
+    for (const struct array *array = arrays; array < (const struct array *)arrays + number; array++)
+        if (!is_usable(gpu, array)) return hpacml_told();
     on.device = found;
     int error = cuda.push(gpu->context);
     if (error) {

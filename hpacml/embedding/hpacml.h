@@ -12,8 +12,8 @@ enum hpacml_status {
     HPACML_OK = 0,            /* done */
     HPACML_FAILED = 1,        /* the call failed: a map, a model, a database, or memory */
     HPACML_BAD_ARGUMENT = 2,  /* an argument does not fit; nothing has run */
-    HPACML_BAD_PROCESSOR = 3, /* the code is for processors with more instructions; nothing has run */
-    HPACML_NO_RUNTIME = 4     /* Python or hpacml cannot be started */
+    HPACML_BAD_PROCESSOR = 3, /* the code is for processors with more instructions, or another GPU; nothing has run */
+    HPACML_NO_RUNTIME = 4     /* Python or hpacml cannot be started, or there is no CUDA driver */
 };
 
 /* The version of the functions that built libraries call: an older library needs a runtime of the same one. */

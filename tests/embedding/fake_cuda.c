@@ -147,9 +147,11 @@ int cuPointerGetAttribute(void *data, int attribute, uintptr_t address)
     while (found && (address < (uintptr_t)found->start || address >= (uintptr_t)found->start + found->size)) found = found->next;
     if (!found) return 1;
     switch (attribute) {
-    case 1: *(void **)data = found->of; return 0;
+    case 1: *(void **)data = found->stream ? NULL : found->of; return 0; /* memory of a pool is of no context */
     case 2: *(unsigned *)data = found->managed ? 1 : 2; return 0;
     case 8: *(int *)data = found->managed; return 0;
+    case 11: *(uintptr_t *)data = (uintptr_t)found->start; return 0;
+    case 12: *(size_t *)data = found->size; return 0;
     case 9: *(int *)data = found->of->device; return 0;
     default: return 1;
     }

@@ -67,18 +67,27 @@ class FakeGpu:
 
     def array(self, given: np.ndarray[Any, Any], gpu: int = 0) -> np.ndarray[Any, Any]:
         """An array in memory of a GPU, with the elements of another and its strides."""
-        context = ctypes.c_void_p()
+        return self.array_in(self.context(gpu), given)
+
+    def context(self, gpu: int = 0) -> ctypes.c_void_p:
+        found = ctypes.c_void_p()
         self.driver.cuInit(0)
-        self.driver.cuDevicePrimaryCtxRetain(ctypes.byref(context), gpu)
-        return self.array_in(context, given)
+        self.driver.cuDevicePrimaryCtxRetain(ctypes.byref(found), gpu)
+        return found
+
+    def push(self, context: ctypes.c_void_p | None = None) -> None:
+        self.driver.cuCtxPushCurrent_v2(self.context() if context is None else context)
+
+    def pop(self) -> None:
+        self.driver.cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_void_p()))
 
     def array_in(self, context: ctypes.c_void_p, given: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """An array in memory of a context."""
         low, high = np.lib.array_utils.byte_bounds(given)
         address = ctypes.c_size_t()
-        self.driver.cuCtxPushCurrent_v2(context)
+        self.push(context)
         assert self.driver.cuMemAlloc_v2(ctypes.byref(address), ctypes.c_size_t(max(1, high - low))) == 0
-        self.driver.cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_void_p()))
+        self.pop()
         self._arrays += 1
         memory = (ctypes.c_char * max(1, high - low)).from_address(address.value)
         offset = given.ctypes.data - low
@@ -161,6 +170,40 @@ def check_wrong_calls(gpu: FakeGpu) -> None:
     gpu.driver.fake_other_context.restype = ctypes.c_void_p
     other = gpu.array_in(ctypes.c_void_p(gpu.driver.fake_other_context()), np.ones((3, 4)))
     assert "argument 'x' of scale() is memory of another context" in refused(other, there)
+    gpu.require_clean()
+
+
+def check_memory_that_is_too_small(gpu: FakeGpu) -> None:
+    """The driver knows what was allocated at an address, and that is all that a kernel may touch."""
+    rng, result = np.random.default_rng(0), ctypes.c_int64()
+    there = gpu.array(rng.random((3, 4)))
+
+    def refused(shape: tuple[int, int], strides: tuple[int, int], start: int = 0) -> str:
+        numbers, address = ctypes.c_int64 * 2, ctypes.c_void_p(there.ctypes.data + 8 * start)
+        array = address, numbers(*shape), numbers(*strides)
+        status = gpu.loaded.scale(*array, *array, ctypes.c_double(1), ctypes.byref(result), gpu.stream)
+        assert status in (0, 2)
+        assert (status == 2) == (gpu.error != "") == (not gpu.launched)
+        gpu.launched.clear()
+        return gpu.error
+
+    message = "argument 'x' of scale() reaches beyond its memory: with its sizes and strides it has {}"
+    assert refused((4, 4), (4, 1)) == message.format("16 elements from its address, and 12 were allocated there")
+    assert refused((3, 4), (4, 1)) == refused((3, 4), (-4, 1), 8) == refused((3, 4), (-4, -1), 11) == ""
+    assert refused((3, 4), (4, 1), 1) == message.format("12 elements from its address, and 11 were allocated there")
+    front = "{} elements in front of its address, and {} were allocated there"
+    assert refused((3, 4), (-4, 1), 7) == message.format(front.format(8, 7))
+    assert refused((3, 4), (-4, -1), 10) == message.format(front.format(11, 10))
+    assert str(2**63 - 1) in refused((2, 2), (2**62, 2**62))
+    assert refused((1, 1), (2**63 - 1, -(2**63))) == ""
+    pooled = ctypes.c_size_t()  # of which a driver may know a part alone
+    gpu.push()
+    gpu.driver.cuMemAllocAsync(ctypes.byref(pooled), ctypes.c_size_t(1 << 12), gpu.stream)
+    gpu.pop()
+    numbers = (ctypes.c_int64 * 2)(4, 128)
+    array = ctypes.c_void_p(pooled.value), numbers, None
+    assert gpu.loaded.scale(*array, *array, ctypes.c_double(1), ctypes.byref(result), gpu.stream) == 0, gpu.error
+    gpu.driver.cuMemFreeAsync(pooled, gpu.stream)
     gpu.require_clean()
 
 

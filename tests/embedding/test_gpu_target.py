@@ -226,7 +226,7 @@ def test_numbers_and_functions_are_those_of_the_driver() -> None:
     text = (resources.files("hpacml.embedding") / "gpu.c").read_text()
     numbers = {name: int(value) for name, value in re.findall(r"(\w+) = (\d+)[,\s]", text) if name.isupper()}
     errors = "INVALID_VALUE", "OUT_OF_MEMORY", "NO_DEVICE", "INVALID_CONTEXT", "NO_BINARY_FOR_GPU"
-    attributes = "CONTEXT", "MEMORY_TYPE", "IS_MANAGED", "DEVICE_ORDINAL"
+    attributes = "CONTEXT", "MEMORY_TYPE", "IS_MANAGED", "DEVICE_ORDINAL", "RANGE_START_ADDR", "RANGE_SIZE"
     wanted = {name: getattr(driver.CUresult, f"CUDA_ERROR_{name}") for name in errors}
     wanted |= {name: getattr(driver.CUpointer_attribute, f"CU_POINTER_ATTRIBUTE_{name}") for name in attributes}
     wanted |= {
