@@ -10,7 +10,8 @@ import numpy as np
 
 from hpacml.abi.guard_records import DomainSite
 from hpacml.errors import HpacmlError, ModelError, at_place
-from hpacml.runtime.arrays.views import view_of_descriptor, words_at
+from hpacml.runtime.arrays.views import descriptor_bytes, view_of_descriptor, words_at
+from hpacml.runtime.fastcall import contents
 from hpacml.runtime.gpu.device_call import innermost
 from hpacml.runtime.models import fallback
 from hpacml.runtime.models.domain import MOST_WHITENED, listed
@@ -20,15 +21,21 @@ from hpacml.runtime.models.model import Model
 if TYPE_CHECKING:
     from hpacml.runtime.gpu.device_call import Call
 
+KNOWN_MEMORIES = 64
+"""How many places of memory a call site remembers for a model."""
+
+memmove = ctypes.memmove
+
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Shapes = Sequence[tuple[int, ...]]
 
 
 class _Known(NamedTuple):
-    """What the memory is filled with for a model."""
+    """What memory is filled with for a model, and for memory of the host how: addresses to, from and bytes."""
 
     model: Model
     arrays: list[Array]
+    moves: dict[bytes, list[tuple[int, int, int]]]
 
 
 class DomainOfSite:
@@ -39,6 +46,7 @@ class DomainOfSite:
         self._finder = ModelFinder(site.label, site.model)
         self._ranks = [1, 1] * site.inputs + [1, 2] * site.distance
         self._pointers = ctypes.c_size_t * len(self._ranks)
+        self._memory = contents(list(map(descriptor_bytes, self._ranks)))
         self._known: _Known | None = None
 
     def fill(self, tensors: int) -> bool:
@@ -47,31 +55,45 @@ class DomainOfSite:
         `tensors` points to pointers to the descriptors. Returns False if there is no domain and the original code is to
         run; then no point lies in what is filled. Raises ModelError where that is not wanted.
         """
-        memory = self._pointers.from_address(tensors)[:]
         call = innermost()
         try:
-            if call is not None:
+            if call is None:
+                self._fill_on_host(tensors)
+            else:
                 call.leave_to_host("the domain of a model")
-            model = self._finder.find("cpu" if call is None else call.device.name)
-            arrays = self._fitting(model, self._shapes(memory))
+                memory = self._pointers.from_address(tensors)[:]
+                _write(self._fitting(self._finder.find(call.device.name), memory).arrays, memory, call)
         except HpacmlError as error:
             at_place(error, self._site.place)
             capturing = call is not None and call.capturing
             if capturing or not fallback.takes_over(self._site.label, self._site.on_error, error):
                 raise
+            memory = self._pointers.from_address(tensors)[:]
             _write(self._nowhere(self._shapes(memory)), memory, call)
             return False
-        _write(arrays, memory, call)
         return True
 
-    def _fitting(self, model: Model, shapes: Shapes) -> list[Array]:
+    def _fill_on_host(self, tensors: int) -> None:
+        """Do as `fill`; memory that comes again is filled without a look at it. Raises ModelError."""
+        model, known, memory = self._finder.find("cpu"), self._known, self._memory(tensors)
+        moves = None if known is None or known.model is not model else known.moves.get(memory)
+        if moves is None:
+            addresses = self._pointers.from_address(tensors)[:]
+            known = self._fitting(model, addresses)
+            if len(known.moves) >= KNOWN_MEMORIES:
+                known.moves.clear()
+            moves = known.moves[memory] = _moves(known.arrays, addresses)
+        for move in moves:
+            memmove(*move)
+
+    def _fitting(self, model: Model, memory: Sequence[int]) -> _Known:
         """What to fill in for a model. Raises ModelError for one whose domain has not the shapes of the memory."""
-        known = self._known
+        shapes, known = self._shapes(memory), self._known
         if known is None or known.model is not model:
-            known = self._known = _Known(model, self._arrays(model))
+            known = self._known = _Known(model, self._arrays(model), {})
         if [each.shape for each in known.arrays] != shapes:
             raise self._misfit(model, shapes)
-        return known.arrays
+        return known
 
     def _shapes(self, memory: Sequence[int]) -> list[tuple[int, ...]]:
         return [tuple(words_at(at, rank)[3 : 3 + rank]) for at, rank in zip(memory, self._ranks, strict=True)]
@@ -114,11 +136,17 @@ class DomainOfSite:
 
 def _write(arrays: Sequence[Array], memory: Sequence[int], call: Call | None) -> None:
     """Copy arrays to where descriptors say, on the host or on the device of a call."""
-    for array, at in zip(arrays, memory, strict=True):
-        if call is None:
-            words = words_at(at, array.ndim)
-            ctypes.memmove(words[1] + 8 * words[2], array.ctypes.data, array.nbytes)
-        else:
-            import torch
+    if call is None:
+        for move in _moves(arrays, memory):
+            memmove(*move)
+        return
+    import torch
 
-            call.device.tensor(view_of_descriptor(at, "f64", array.ndim)).copy_(torch.as_tensor(array))
+    for array, at in zip(arrays, memory, strict=True):
+        call.device.tensor(view_of_descriptor(at, "f64", array.ndim)).copy_(torch.as_tensor(array))
+
+
+def _moves(arrays: Sequence[Array], memory: Sequence[int]) -> list[tuple[int, int, int]]:
+    """The addresses where descriptors say, those of arrays, and the bytes."""
+    words = [words_at(at, array.ndim) for array, at in zip(arrays, memory, strict=True)]
+    return [(to[1] + 8 * to[2], array.ctypes.data, array.nbytes) for to, array in zip(words, arrays, strict=True)]
