@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import io
 import os
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from hpacml.abi.entries import CallRecord
 from hpacml.abi.symbols import PYTHON_HALVES
@@ -64,6 +65,7 @@ def start(address: int) -> None:
     handlers.install()
     if table.at_exit:  # this Python is new, and has not looked at the environment
         sys.path += filter(None, inherited().get("PYTHONPATH", "").split(os.pathsep))
+        sys.stdout = io.TextIOWrapper(cast("BinaryIO", _Output()), "utf-8", "surrogateescape", write_through=True)
     ends = ctypes.CFUNCTYPE(ctypes.c_int)(table.at_exit) if table.at_exit else None
     around = _Around(ctypes.PYFUNCTYPE(ctypes.c_void_p)(table.current), ends)
     callbacks = make_callbacks(around.call)
@@ -77,6 +79,25 @@ def start(address: int) -> None:
     table.begin_on_gpu, table.end_on_gpu = map(_address, (beginning, closing))
     _kept.append((callbacks, take_error, flushing, ending, beginning, closing, around))
     around.note_modules()
+
+
+class _Output(io.RawIOBase):
+    """The stream `stdout` of the C library, by which the program prints: what kernels print stands in between."""
+
+    def __init__(self) -> None:
+        self._library = ctypes.CDLL(None)
+        self._library.fwrite.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_void_p]
+        self._library.fwrite.restype = ctypes.c_size_t
+        self._stream = ctypes.c_void_p.in_dll(self._library, "stdout")
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        return self._library.fwrite(bytes(data), 1, len(data), self._stream)
+
+    def flush(self) -> None:
+        self._library.fflush(self._stream)
 
 
 def _address(function: Any) -> int:

@@ -8,6 +8,7 @@
 #include <dlfcn.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -166,6 +167,14 @@ static int find_python(void) {
     return 1;
 }
 
+/* Python takes Ctrl-C over when its module `signal` is loaded, unless the program has a handler. */
+static void leave_signals(void) {
+    struct sigaction own;
+    sigaction(SIGINT, NULL, &own);
+    python.run("import signal");
+    sigaction(SIGINT, &own, NULL);
+}
+
 /* The variables of the environment that belong to the program's own Python do not matter here. */
 static int initialize_python(void) {
     static char config[1 << 14]; /* more than any PyConfig */
@@ -234,6 +243,7 @@ static int start_once(void) {
     if (!python.is_initialized()) {
         if (!initialize_python()) return 0;
         is_own = 1;
+        leave_signals();
         python.save();
     }
     int state = python.ensure();

@@ -37,6 +37,9 @@ def heat(t: Field, new: Field, use_model: bool, model: str | None, database: str
 def messages(x: Float32[np.ndarray, "N"], n: int):
     if n < 0:
         raise ValueError(f"n is {n}, and x has {x.shape[0]} elements")
+    if n == 0:
+        print(x.shape[0], "elements, größer")
+        return
     large = np.zeros((n, 1 << 40))
     large[0, 0] = 1
     x[0] = large[0, 0]
@@ -52,6 +55,7 @@ HEAD = """
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 enum { N = 34, CALLS = 32 };
 static const int64_t sizes[2] = {N, N};
 static void fill(float *t, int call) { for (int i = 0; i < N * N; i++) t[i] = (float)((i * 7 + call) % 13); }
@@ -184,6 +188,35 @@ def test_what_cannot_be_written_is_a_status(folder: Path) -> None:
     assert failed.startswith("1 ")
     assert "full.h5" in failed
     assert len(hpacml.open_database(folder / "full.h5")["heat"]) >= 1
+
+
+OWN = """
+#include <signal.h>
+#include <sys/wait.h>
+int main(void) {
+    float new_[N * N] = {0};
+    printf("first\\n");
+    if (messages(new_, sizes, NULL, 0) != 0 || step(0, new_, true, "net.safetensors", NULL) != 0) return 1;
+    if (step(0, new_, false, NULL, "own.h5") != 0 || hpacml_stop() != 0) return 2;
+    printf("last\\n");
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        raise(SIGINT);
+        _exit(0);
+    }
+    int status;
+    waitpid(child, &status, 0);
+    printf("%d\\n", WIFSIGNALED(status) && WTERMSIG(status) == SIGINT);
+    return 0;
+}
+"""
+
+
+def test_signals_and_streams_stay_the_programs(folder: Path) -> None:
+    """Ctrl-C ends the program, and what a kernel prints stands where the program has called it, also in a file."""
+    path = program(folder, "own", OWN)
+    assert run(path, cwd=folder).stdout == "first\n34 elements, größer\nlast\n1\n"
 
 
 THREADS = """
