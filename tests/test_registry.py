@@ -106,6 +106,15 @@ OTHERS = {
     "hpacml_rt.record": dict.fromkeys(["start", "middle", "end", "bytes", "none"], "i64"),
     "hpacml.count_points": {"mask": "memref<?x?xi8>", "at": "memref<?xi64>"},
     "hpacml.domain": {**dict.fromkeys(["low", "high", "mean"], "memref<?xf64>"), "whitening": "memref<?x?xf64>"},
+    "hpacml.check_range": {"mask": "memref<?x?xi8>", "low": "memref<?xf64>", "high": "memref<?xf64>"},
+    "hpacml.check_distance": {"mask": "memref<?x?xi8>", "mean": "memref<?xf64>", "w": "memref<?x?xf64>"},
+    "hpacml.check_where": {"mask": "memref<?x?xi8>", "limit": "f64"},
+    "hpacml.check_below": {"mask": "memref<?x?xi8>"},
+    "hpacml.merge": {"mask": "memref<?x?xi8>", "original": "memref<?x?x1xf32>"},
+    "hpacml.body_where": {"mask": "memref<?x?xi8>"},
+    "hpacml.body_aside": {"truth": "memref<?x?x1xf32>"},
+    "hpacml.call_python": {"a": "memref<?xf32>", "b": "memref<?xf32>", "n": "index"},
+    "hpacml.require_equal": {"points": "index", "wanted": "index"},
     "hpacml.fused_scatter": {"x": "memref<?xf32>", "y": "memref<?xf64>", "t": "memref<?x2xf64>"},
 }
 

@@ -23,7 +23,7 @@ from hpacml.dialects.hpacml.points import (
 from hpacml.passes.common.conditions_at_points import condition
 from hpacml.passes.common.conversion import convert
 from hpacml.passes.common.located import Builder, Rewriter
-from hpacml.passes.common.points import Point, each_point, fold_features, product, size, sizes_of
+from hpacml.passes.common.points import Point, each_point, fold_features, known_count, product, size, sizes_of
 
 
 @dataclass(frozen=True)
@@ -100,16 +100,26 @@ def _double(memory: SSAValue, place: Point, builder: Builder) -> SSAValue:
 
 def _check_range(op: CheckRangeOp, builder: Builder) -> None:
     features = op.features.get_values()
+    known = known_count(op.tensor, features)
+    # Behind the stores to the mask LLVM would load the bounds again at each point.
+    bounds = [_bounds(op, builder.index(number), builder) for number in range(known or 0)]
 
     def passes(point: Point, builder: Builder) -> SSAValue:
+        loaded = iter(bounds)
+
         def step(place: Point, number: SSAValue, inside: SSAValue, builder: Builder) -> SSAValue:
-            low, high = (builder.insert(memref.LoadOp.get(each, [number])).res for each in (op.low, op.high))
+            low, high = next(loaded) if bounds else _bounds(op, number, builder)
             within = _within(low, _double(op.tensor, place, builder), high, builder)
             return builder.insert(arith.AndIOp(inside, within)).result
 
         return fold_features(op.tensor, features, point, _true(builder), step, builder)
 
     _check(op.mask, Reason.RANGE, passes, builder)
+
+
+def _bounds(op: CheckRangeOp, number: SSAValue, builder: Builder) -> tuple[SSAValue, SSAValue]:
+    low, high = (builder.insert(memref.LoadOp.get(each, [number])).res for each in (op.low, op.high))
+    return low, high
 
 
 def _check_below(op: CheckBelowOp, builder: Builder) -> None:

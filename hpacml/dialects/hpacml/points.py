@@ -79,8 +79,8 @@ class CheckRangeOp(PlacedOperation):
 
     Example:
     ```mlir
-    hpacml.check_range %x features [1] low %low high %high into %mask
-      : memref<?x5xf32>, memref<?xf64>, memref<?xf64>, memref<?xi8>
+    hpacml.check_range %x features [2] low %low high %high into %mask
+      : memref<?x?x5xf32>, memref<?xf64>, memref<?xf64>, memref<?x?xi8>
     ```
     """
 
@@ -114,7 +114,7 @@ class CheckBelowOp(PlacedOperation):
 
     Example:
     ```mlir
-    hpacml.check_below %u features [1] limit 1.000000e-01 into %mask : memref<?x1xf32>, memref<?xi8>
+    hpacml.check_below %y features [2] limit 1.000000e-01 into %mask : memref<?x?x1xf32>, memref<?x?xi8>
     ```
     """
 
@@ -149,8 +149,8 @@ class CheckDistanceOp(PlacedOperation):
 
     Example:
     ```mlir
-    hpacml.check_distance (%x : memref<?x5xf32>) features [[1]] mean %mean whitening %w limit 4.000000e+00 into %mask
-      : memref<?xf64>, memref<?x?xf64>, memref<?xi8>
+    hpacml.check_distance (%x : memref<?x?x5xf32>) features [2, -1] mean %mean whitening %w limit 4.000000e+00
+      into %mask : memref<?xf64>, memref<?x?xf64>, memref<?x?xi8>
     ```
     """
 
@@ -214,8 +214,8 @@ class CheckWhereOp(TextualOperation):
 
     Example:
     ```mlir
-    hpacml.check_where "t > limit" names ["t", "limit"] of (%t : memref<?x1xf32>) numbers (%limit) into %mask
-      : memref<?xi8>
+    hpacml.check_where "t > limit" names ["t", "limit"] of (%y : memref<?x?x1xf32>) numbers (%limit) into %mask
+      : memref<?x?xi8>
     ```
     """
 
@@ -263,7 +263,7 @@ class MergeOp(PlacedOperation):
 
     Example:
     ```mlir
-    hpacml.merge %original into %y features [1] at %mask : memref<?x1xf32>, memref<?x1xf32>, memref<?xi8>
+    hpacml.merge %original into %y features [2] at %mask : memref<?x?x1xf32>, memref<?x?x1xf32>, memref<?x?xi8>
     ```
     """
 
@@ -320,8 +320,8 @@ class BodyWhereOp(TextualOperation):
 
     Example:
     ```mlir
-    hpacml.body_where "heat" @step(%t, %u : memref<?xf32>, memref<?xf32>) at %mask : memref<?xi8>
-        from (%in : !hpacml.mapping<?x2xf32>) to (%out : !hpacml.mapping<?x1xf32>) into (%y : memref<?x1xf32>)
+    hpacml.body_where "heat" @step(%t : memref<?x?xf32>) at %mask : memref<?x?xi8>
+      from (%in : !hpacml.mapping<?x?x5xf32>) to (%out : !hpacml.mapping<?x?x1xf32>) into (%y : memref<?x?x1xf32>)
     ```
     """
 
@@ -384,8 +384,8 @@ class BodyAsideOp(TextualOperation):
 
     Example:
     ```mlir
-    hpacml.body_aside "heat" @step(%t, %u : memref<?xf32>, memref<?xf32>) to (%out : !hpacml.mapping<?x1xf32>)
-        into (%truth : memref<?x1xf32>)
+    hpacml.body_aside "heat" @step(%t : memref<?x?xf32>)
+      to (%out : !hpacml.mapping<?x?x1xf32>) into (%truth : memref<?x?x1xf32>)
     ```
     """
 

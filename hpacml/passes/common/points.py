@@ -60,6 +60,13 @@ def each_point(sizes: Sequence[SSAValue], work: Callable[[Point, Builder], None]
     builder.insert(scf.ParallelOp([zero] * len(bounds), bounds, [one] * len(bounds), Region(block)))
 
 
+def known_count(tensor: SSAValue, features: Sequence[int]) -> int | None:
+    """The number of features of a point, if it is known and small enough for code without a loop over them."""
+    shape = cast(MemRefType, tensor.type).get_shape()
+    sizes = [shape[d] for d in features]
+    return prod(sizes) if DYNAMIC_INDEX not in sizes and prod(sizes) <= UNROLL else None
+
+
 def fold_features(
     tensor: SSAValue,
     features: Sequence[int],
@@ -70,11 +77,9 @@ def fold_features(
 ) -> SSAValue:
     """Build the fold of `step` over the features of a point: it gets the place of an element in the tensor, the number
     of its feature, and what the features before have made."""
-    shape = cast(MemRefType, tensor.type).get_shape()
-    sizes = [shape[d] for d in features]
-    if DYNAMIC_INDEX not in sizes and prod(sizes) <= UNROLL:
+    if (known := known_count(tensor, features)) is not None:
         value = initial
-        for number in range(prod(sizes)):
+        for number in range(known):
             index = builder.index(number)
             value = step(_place(tensor, features, point, index, builder), index, value, builder)
         return value

@@ -1277,7 +1277,7 @@ func.func @too_large_tensor(%t: memref<4611686018427387904xf64, strided<[0]>>) {
 hpacml.functor @f : [i] = ([i])
 func.func @arguments(%t: memref<9xf32>) {
   %a = hpacml.map inout @f(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
-  "hpacml.ml"(%a) <{mode = #hpacml<mode collect>, label = "r", operandSegmentSizes = array<i32: 0, 0, 0, 0, 1, 0, 0>}> ({
+  "hpacml.ml"(%a) <{mode = #hpacml<mode collect>, label = "r", operandSegmentSizes = array<i32: 0, 0, 0, 0, 1, 0, 0, 0, 0>}> ({
   ^bb0(%k: index):
     "test.op"(%k) : (index) -> ()
   }) : (!hpacml.mapping<9xf32>) -> ()

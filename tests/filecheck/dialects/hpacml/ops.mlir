@@ -340,8 +340,8 @@ func.func @images(%w: memref<20xf64>, %v: memref<19xf64>, %x: memref<?x1x8x8xf32
 // GENERIC:      %y = "hpacml.tensor"(%out) <{fresh}> : (!hpacml.mapping<?x3x5xf32>) -> memref<?x3x5xf32>
 // GENERIC-NEXT: "hpacml.gather"(%in, %x) : (!hpacml.mapping<?x7x5xf32>, memref<?x7x5xf32>) -> ()
 // GENERIC:      "hpacml.scatter"(%y, %out) : (memref<?x3x5xf32>, !hpacml.mapping<?x3x5xf32>) -> ()
-// GENERIC:      "hpacml.ml"(%c, %d, %in, %in, %out, %out, %io) <{mode = #hpacml<mode predicated>, label = "most", model = "m.pt2", batch = 4096 : i64, on_error = "raise", database = "d.h5", sample = #hpacml.sample<fraction: 1.0e-05, seed: 42, most: 1000>, units = #hpacml.units<t: "\C2\B0C", "gr\C3\B6\C3\9Fe": "m/s \22">, operandSegmentSizes = array<i32: 1, 1, 2, 2, 1, 0, 0>}> ({
-// GENERIC-NEXT:   "hpacml.ml"(%d, %in, %out) <{mode = #hpacml<mode infer>, label = "inner", model = @net, batch = 0 : i64, on_error = "accurate", database = @base, operandSegmentSizes = array<i32: 0, 1, 1, 1, 0, 0, 0>}> ({
+// GENERIC:      "hpacml.ml"(%c, %d, %in, %in, %out, %out, %io) <{mode = #hpacml<mode predicated>, label = "most", model = "m.pt2", batch = 4096 : i64, on_error = "raise", database = "d.h5", sample = #hpacml.sample<fraction: 1.0e-05, seed: 42, most: 1000>, units = #hpacml.units<t: "\C2\B0C", "gr\C3\B6\C3\9Fe": "m/s \22">, operandSegmentSizes = array<i32: 1, 1, 2, 2, 1, 0, 0, 0, 0>}> ({
+// GENERIC-NEXT:   "hpacml.ml"(%d, %in, %out) <{mode = #hpacml<mode infer>, label = "inner", model = @net, batch = 0 : i64, on_error = "accurate", database = @base, operandSegmentSizes = array<i32: 0, 1, 1, 1, 0, 0, 0, 0, 0>}> ({
 // GENERIC:      %q = "hpacml.indirect"(%plane, %table, %u) <{operandSegmentSizes = array<i32: 1, 2, 0>}> : (memref<4x8x9xbf16>, !hpacml.indirect<?xi32>, memref<4xi8>) -> !hpacml.indirect<4xbf16>
 // GENERIC:      "hpacml.pack"(%v, %x, %n) <{features = array<i64: 1>}> : (!hpacml.indirect<?x3xf32>, memref<?x4xf32>, index) -> ()
 
@@ -359,3 +359,54 @@ func.func @values(%old: tensor<?x?xf32>, %n: index, %m: index) -> tensor<?x?xf32
 // CHECK:         %in = hpacml.map to @stencil(%old[1 : %n, 1 : %m]) : tensor<?x?xf32> -> !hpacml.mapping<?x?x5xf32>
 // CHECK:         %new = hpacml.ml collect in(%in : !hpacml.mapping<?x?x5xf32>) out(%out : !hpacml.mapping<?x?x1xf32>) label "step" -> tensor<?x?xf32> {
 // CHECK:           hpacml.yield %next : tensor<?x?xf32>
+
+// Points of which the model is not used: checks, and what stands there instead.
+
+func.func private @points_body(memref<?x?xf32>)
+func.func @points(%t: memref<?x?xf32>, %x: memref<?x?x5xf32>, %y: memref<?x?x1xf32>, %low: memref<?xf64>, %w: memref<?x?xf64>,
+                  %limit: f64, %mask: memref<?x?xi8>, %n: index) {
+  %in = hpacml.map to @stencil(%t[1 : 9, 1 : 9]) : memref<?x?xf32> -> !hpacml.mapping<8x8x5xf32>
+  %out = hpacml.map from @point(%t[1 : 9, 1 : 9]) : memref<?x?xf32> -> !hpacml.mapping<8x8x1xf32>
+  hpacml.check_range %x features [2] low %low high %low into %mask : memref<?x?x5xf32>, memref<?xf64>, memref<?xf64>, memref<?x?xi8>
+  hpacml.check_distance (%x, %y : memref<?x?x5xf32>, memref<?x?x1xf32>) features [2, -1, 2, -1] mean %low whitening %w limit 4.000000e+00 into %mask : memref<?xf64>, memref<?x?xf64>, memref<?x?xi8>
+  hpacml.check_where "t > limit" names ["t", "limit"] of (%y : memref<?x?x1xf32>) numbers (%limit) into %mask : memref<?x?xi8>
+  hpacml.check_where "limit > 0" names ["limit"] numbers (%limit) into %mask : memref<?x?xi8>
+  hpacml.check_below %y features [2] limit 5.000000e-01 into %mask : memref<?x?x1xf32>, memref<?x?xi8>
+  hpacml.body_where "heat" @points_body(%t : memref<?x?xf32>) at %mask : memref<?x?xi8> from (%in : !hpacml.mapping<8x8x5xf32>) to (%out : !hpacml.mapping<8x8x1xf32>) into (%y : memref<?x?x1xf32>)
+  hpacml.body_where pointwise "heat" @points_body(%t : memref<?x?xf32>) at %mask : memref<?x?xi8> from (%in : !hpacml.mapping<8x8x5xf32>) to (%out : !hpacml.mapping<8x8x1xf32>) into (%y : memref<?x?x1xf32>)
+  hpacml.body_aside "heat" @points_body(%t : memref<?x?xf32>) to (%out : !hpacml.mapping<8x8x1xf32>) into (%y : memref<?x?x1xf32>)
+  hpacml.keep_random
+  hpacml.keep_random restore
+  hpacml.merge %y into %y features [2] at %mask : memref<?x?x1xf32>, memref<?x?x1xf32>, memref<?x?xi8>
+  hpacml.call_python 0 (%t, %t : memref<?x?xf32>, memref<?x?xf32>) writes [1] (%n)
+  hpacml.call_python 1 (%t : memref<?x?xf32>) writes []
+  hpacml.require_equal %n, %n "{given} points where there are {wanted}"
+  hpacml.ml infer in(%in : !hpacml.mapping<8x8x5xf32>) out(%out : !hpacml.mapping<8x8x1xf32>) guard <range, margin: 0.5, distance: 4.0, below: 0.5, collect> where "m > limit" names ["m", "limit"] points(%in : !hpacml.mapping<8x8x5xf32>) at(%limit) verify <every: 10, tolerance: 0.5> pointwise label "heat" clip <0.0:> project "conserve" {
+    "test.op"() : () -> ()
+  }
+  func.return
+}
+
+// CHECK-LABEL: func.func private @points_body(memref<?x?xf32>) -> ()
+// CHECK-NEXT:  func.func @points(%t: memref<?x?xf32>, %x: memref<?x?x5xf32>, %y: memref<?x?x1xf32>, %low: memref<?xf64>, %w: memref<?x?xf64>, %limit: f64, %mask: memref<?x?xi8>, %n: index) {
+// CHECK-NEXT:    %in = hpacml.map to @stencil(%t[1 : 9, 1 : 9]) : memref<?x?xf32> -> !hpacml.mapping<8x8x5xf32>
+// CHECK-NEXT:    %out = hpacml.map from @point(%t[1 : 9, 1 : 9]) : memref<?x?xf32> -> !hpacml.mapping<8x8x1xf32>
+// CHECK-NEXT:    hpacml.check_range %x features [2] low %low high %low into %mask : memref<?x?x5xf32>, memref<?xf64>, memref<?xf64>, memref<?x?xi8>
+// CHECK-NEXT:    hpacml.check_distance(%x, %y : memref<?x?x5xf32>, memref<?x?x1xf32>) features [2, -1, 2, -1] mean %low whitening %w limit 4.000000e+00 into %mask : memref<?xf64>, memref<?x?xf64>, memref<?x?xi8>
+// CHECK-NEXT:    hpacml.check_where "t > limit" names ["t", "limit"] of(%y : memref<?x?x1xf32>) numbers(%limit) into %mask : memref<?x?xi8>
+// CHECK-NEXT:    hpacml.check_where "limit > 0" names ["limit"] numbers(%limit) into %mask : memref<?x?xi8>
+// CHECK-NEXT:    hpacml.check_below %y features [2] limit 5.000000e-01 into %mask : memref<?x?x1xf32>, memref<?x?xi8>
+// CHECK-NEXT:    hpacml.body_where "heat" @points_body(%t : memref<?x?xf32>) at %mask : memref<?x?xi8> from(%in : !hpacml.mapping<8x8x5xf32>) to(%out : !hpacml.mapping<8x8x1xf32>) into(%y : memref<?x?x1xf32>)
+// CHECK-NEXT:    hpacml.body_where pointwise "heat" @points_body(%t : memref<?x?xf32>) at %mask : memref<?x?xi8> from(%in : !hpacml.mapping<8x8x5xf32>) to(%out : !hpacml.mapping<8x8x1xf32>) into(%y : memref<?x?x1xf32>)
+// CHECK-NEXT:    hpacml.body_aside "heat" @points_body(%t : memref<?x?xf32>) to(%out : !hpacml.mapping<8x8x1xf32>) into(%y : memref<?x?x1xf32>)
+// CHECK-NEXT:    hpacml.keep_random
+// CHECK-NEXT:    hpacml.keep_random restore
+// CHECK-NEXT:    hpacml.merge %y into %y features [2] at %mask : memref<?x?x1xf32>, memref<?x?x1xf32>, memref<?x?xi8>
+// CHECK-NEXT:    hpacml.call_python 0(%t, %t : memref<?x?xf32>, memref<?x?xf32>) writes [1](%n)
+// CHECK-NEXT:    hpacml.call_python 1(%t : memref<?x?xf32>) writes []
+// CHECK-NEXT:    hpacml.require_equal %n, %n "{given} points where there are {wanted}"
+// CHECK-NEXT:    hpacml.ml infer in(%in : !hpacml.mapping<8x8x5xf32>) out(%out : !hpacml.mapping<8x8x1xf32>) guard <range, margin: 0.5, distance: 4.0, below: 0.5, collect> where "m > limit" names ["m", "limit"] points(%in : !hpacml.mapping<8x8x5xf32>) at(%limit) verify <every: 10, tolerance: 0.5, metric: rmse, window: 20, then: accurate> pointwise label "heat" clip <0.0:> project "conserve" {
+// CHECK-NEXT:      "test.op"() : () -> ()
+// CHECK-NEXT:    }
+// CHECK-NEXT:    func.return
+// CHECK-NEXT:  }
