@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -33,8 +32,9 @@ from hpacml.frontend.fast_region import FastRegion, InferringCall
 from hpacml.frontend.functor import define_operators
 from hpacml.frontend.guarding import Where, bounds_of, number_of, where_of
 from hpacml.frontend.mangling import symbol_for
-from hpacml.frontend.maps import AppliedFunctor, End, integers_of, numbers_of
+from hpacml.frontend.maps import AppliedFunctor, integers_of, numbers_of
 from hpacml.frontend.placement import Machine, device_of, on_host, require_machine
+from hpacml.frontend.region_plan import Plan
 from hpacml.frontend.scope import READS, Keyword, Scope, check_units
 from hpacml.frontend.sources import views_of
 from hpacml.frontend.substitute import Substitute
@@ -52,7 +52,6 @@ if TYPE_CHECKING:
     from xdsl.ir import SSAValue
 
     from hpacml.frontend.recorded_call import RecordedCall
-    from hpacml.functors.application import Way
     from hpacml.functors.boxes import Box
     from hpacml.runtime.databases.origins import Origin
     from hpacml.runtime.gpu.offload import Offload
@@ -63,40 +62,11 @@ R = TypeVar("R")
 prerequisites.add(define_operators)
 
 
-@dataclass(frozen=True, eq=False)
-class _Plan:
-    """The maps of a region, and the names that they use, for calls in which the same arguments are integers."""
-
-    integers: tuple[str, ...]
-    maps: tuple[tuple[Keyword, AppliedFunctor], ...]
-    numbers: tuple[Expr | End, ...]
-    """The open numbers of all maps, without repetition."""
-    arrays: tuple[str, ...]
-    written: frozenset[int]
-    """The positions of the arrays that the maps write."""
-    params: tuple[str, ...]
-    single: Mapping[str, int]
-    """The names that stand for numbers, and their dimensions."""
-    elements: frozenset[str]
-    """The arrays that hold elements."""
-
-    @cached_property
-    def sizes(self) -> tuple[Expr, ...]:
-        """The open numbers that are names: sizes of arrays, which the body has, too."""
-        return tuple(each for each in self.numbers if isinstance(each, Expr) and isinstance(each.node, ast.Name))
-
-    @cached_property
-    def used(self) -> frozenset[str]:
-        """The names that what the code takes behind the arrays depends on."""
-        expressions = [number.names for number in self.numbers if isinstance(number, Expr)]
-        return frozenset(self.params).union(*expressions)
-
-
 @dataclass(slots=True, eq=False)  # not frozen: that would take several times as long to make
 class _Call:
     """The arguments of one call in the form that compiled code takes."""
 
-    plan: _Plan
+    plan: Plan
     values: Mapping[str, object]
     views: list[ArrayView]
     numbers: list[int]
@@ -138,7 +108,7 @@ class Region(Decorated, Generic[P, R]):
         )
         written = [target.array for keyword, _, targets in self._maps for target in targets if keyword not in READS]
         self._outputs = Outputs(function.__name__, written, self._attributes)
-        self._plans: dict[tuple[str, ...], _Plan] = {}
+        self._plans: dict[tuple[str, ...], Plan] = {}
         self._compiled: dict[tuple[object, ...], Callable[..., object]] = {}
         self._fast = FastRegion(self._paths, self._run_body)
         tracers.meet()
@@ -258,15 +228,9 @@ class Region(Decorated, Generic[P, R]):
 
     def _substitute(self, bound: _Call, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Substitute:
         """The body on other arrays and sizes than those of the call."""
-        plan, signature = bound.plan, self._parameters[0]
-        sizes = [str(each) for each in plan.sizes]
-
-        def run(values: Mapping[str, object]) -> None:
-            arguments = signature.bind(*args, **kwargs)
-            arguments.arguments.update(values)
-            self._run_body(*arguments.args, **arguments.kwargs)
-
-        return Substitute(self.py_func.__name__, plan.arrays, bound.values, plan.written, sizes, run)
+        given = self._parameters[0].bind(*args, **kwargs)
+        sizes = [str(each) for each in bound.plan.sizes]
+        return Substitute(self.py_func.__name__, self._run_body, given, bound.plan, bound.values, sizes)
 
     def _run_body(self, *args: P.args, **kwargs: P.kwargs) -> tuple[R]:
         result = self.py_func(*args, **kwargs)
@@ -333,21 +297,9 @@ class Region(Decorated, Generic[P, R]):
         """The parts of the arrays that a call touches; None if no array is on the host."""
         if None not in [view.device for view in bound.views]:
             return None
-        from hpacml.functors.boxes import boxes, union
+        from hpacml.frontend.touched import touched
 
-        views = dict(zip(bound.plan.arrays, bound.views, strict=True))
-        found: dict[str, Box] = {}
-        integers = integers_of(bound.values)
-        for keyword, each in bound.plan.maps:
-            of_each = [views[name] for name in each.arrays]
-            of_map = [view.shape for view in of_each]
-            params = {name: integers[name] for name in each.functor.used_params}
-            way: Way = "to" if keyword in READS else "from"
-            numbers = numbers_of(each.open_numbers, bound.values, each.arrays, of_each)
-            mapped = each.resolve(way, of_map, numbers, params)
-            for name, box in zip(each.arrays, boxes(mapped, each.trees, of_map), strict=True):
-                found[name] = union(found.get(name), box)
-        return [found[name] for name in bound.plan.arrays]
+        return touched(bound.plan.maps, bound.plan.arrays, bound.views, bound.values)
 
     def ir(self, *args: P.args, **kwargs: P.kwargs) -> ModuleOp:
         """The IR for these arguments, before any pass. Raises `DirectiveError` and `MapError` if they do not fit."""
@@ -370,7 +322,7 @@ class Region(Decorated, Generic[P, R]):
 
         return amdgcn(self.ir(*args, **kwargs), chip)
 
-    def _plan(self, integers: tuple[str, ...]) -> _Plan:
+    def _plan(self, integers: tuple[str, ...]) -> Plan:
         if (plan := self._plans.get(integers)) is None:
             names = frozenset(integers)
             maps: tuple[tuple[Keyword, AppliedFunctor], ...] = tuple(
@@ -383,7 +335,7 @@ class Region(Decorated, Generic[P, R]):
             single = {name: rank for _, m in maps for name, rank in m.numbers.items()}
             elements = frozenset(name for _, m in maps for name in m.elements)
             positions = frozenset(map(arrays.index, written))
-            plan = self._plans[integers] = _Plan(integers, maps, numbers, arrays, positions, params, single, elements)
+            plan = self._plans[integers] = Plan(integers, maps, numbers, arrays, positions, params, single, elements)
         return plan
 
     @cached_property
@@ -419,7 +371,7 @@ class Region(Decorated, Generic[P, R]):
 
     def _with_numbers(
         self,
-        plan: _Plan,
+        plan: Plan,
         values: Mapping[str, object],
         integers: Mapping[str, int],
         views: list[ArrayView],
@@ -430,7 +382,7 @@ class Region(Decorated, Generic[P, R]):
         numbers += [integers[name] for name in plan.params]
         return _Call(plan, values, views, numbers, conditions)
 
-    def _views(self, plan: _Plan, values: Mapping[str, object]) -> list[ArrayView]:
+    def _views(self, plan: Plan, values: Mapping[str, object]) -> list[ArrayView]:
         """The memory of the arrays; also of tensors that need gradients where these are recorded."""
         if not differentiation.is_recording():
             return views_of(plan.arrays, values, plan.written, plan.single, plan.elements)

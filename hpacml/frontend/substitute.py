@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Collection, Mapping, Sequence
+import inspect
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hpacml.errors import DirectiveError
+from hpacml.frontend.region_plan import Plan
 from hpacml.runtime.arrays.protocols import is_tensor
 from hpacml.runtime.arrays.views import ArrayView, numpy_array, tensor_over
 
@@ -17,14 +20,14 @@ class Substitute:
     def __init__(
         self,
         region: str,
-        names: Sequence[str],
+        body: Callable[..., object],
+        given: inspect.BoundArguments,
+        plan: Plan,
         values: Mapping[str, object],
-        written: Collection[int],
         sizes: Sequence[str],
-        run: Callable[[Mapping[str, object]], None],
     ):
-        self._region, self._names, self._values = region, names, values
-        self._written, self._sizes, self._run = written, sizes, run
+        self._region, self._body, self._given, self._values = region, body, given, values
+        self._names, self._written, self._sizes = plan.arrays, plan.written, sizes
 
     def __call__(self, views: Sequence[ArrayView], sizes: int) -> None:
         """Run the body on arrays of its own, which it may keep, with the elements of `views`; then write these.
@@ -42,7 +45,9 @@ class Substitute:
             tensor = is_tensor(self._values[name]) or view.device is not None
             arrays[name] = tensor_over(view).clone() if tensor else numpy_array(view).copy()
         given = (ctypes.c_int64 * len(self._sizes)).from_address(sizes) if self._sizes else ()
-        self._run({**arrays, **dict(zip(self._sizes, given, strict=True))})
+        arguments = inspect.BoundArguments(self._given.signature, OrderedDict(self._given.arguments))
+        arguments.arguments.update({**arrays, **dict(zip(self._sizes, given, strict=True))})
+        self._body(*arguments.args, **arguments.kwargs)
         for position in self._written:
             view, made = views[position], arrays[self._names[position]]
             if is_tensor(made):

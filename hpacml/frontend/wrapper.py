@@ -14,7 +14,7 @@ from xdsl.rewriter import InsertPoint, Rewriter
 
 from hpacml.dialects.hpacml.attributes import ELEMENT_TYPES, Direction
 from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp
-from hpacml.dialects.hpacml.points import CallPythonOp
+from hpacml.dialects.hpacml.original_code import CallPythonOp
 from hpacml.frontend.mangling import symbol_for
 from hpacml.frontend.maps import AppliedFunctor
 from hpacml.frontend.python.emitter import name_value

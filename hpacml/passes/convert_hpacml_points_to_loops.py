@@ -12,18 +12,11 @@ from xdsl.ir import Block, Region, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint
 
-from hpacml.dialects.hpacml.points import (
-    CheckBelowOp,
-    CheckDistanceOp,
-    CheckRangeOp,
-    CheckWhereOp,
-    MergeOp,
-    Reason,
-)
+from hpacml.dialects.hpacml.masks import CheckBelowOp, CheckDistanceOp, CheckRangeOp, CheckWhereOp, MergeOp, Reason
 from hpacml.passes.common.conditions_at_points import condition
 from hpacml.passes.common.conversion import convert
 from hpacml.passes.common.located import Builder, Rewriter
-from hpacml.passes.common.points import Point, each_point, fold_features, known_count, product, size, sizes_of
+from hpacml.passes.common.point_loops import Point, each_point, fold_features, known_count, product, size, sizes_of
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ from hpacml.abi.symbols import SYMBOLS, VERSION
 from hpacml.dialects.hpacml.attributes import dtype_name
 from hpacml.dialects.hpacml.guarding import CountPointsOp, DomainOp
 from hpacml.dialects.hpacml.locations import TextLoc, written_location
-from hpacml.dialects.hpacml.points import CallPythonOp, KeepRandomOp, RequireEqualOp
+from hpacml.dialects.hpacml.original_code import CallPythonOp, KeepRandomOp, RequireEqualOp
 from hpacml.dialects.hpacml.steps import BodyOp, CollectOp, InferOnViewsOp, InferOp, SampleOp
 from hpacml.dialects.hpacml.verifying import CheckedInference, IsDueOp, IsOpenOp, VerifyOp
 from hpacml.dialects.hpacml_rt.device_flags import FlagDownOp, FlagOp

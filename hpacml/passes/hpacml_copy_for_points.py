@@ -14,11 +14,12 @@ from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint
 
 from hpacml.dialects.hpacml.gather_scatter import GatherOp, TensorOp
-from hpacml.dialects.hpacml.points import BodyAsideOp, BodyWhereOp, KeepRandomOp, MergeOp
+from hpacml.dialects.hpacml.masks import MergeOp
+from hpacml.dialects.hpacml.original_code import BodyAsideOp, BodyWhereOp, KeepRandomOp
 from hpacml.dialects.hpacml.steps import BodyOp
 from hpacml.passes.common.located import Builder, Rewriter
 from hpacml.passes.common.mappings import functor_of, map_of
-from hpacml.passes.common.points import each_point, size, sizes_of
+from hpacml.passes.common.point_loops import each_point, size, sizes_of
 from hpacml.passes.common.written_memory import written_arguments
 
 

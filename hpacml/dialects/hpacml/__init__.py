@@ -19,20 +19,10 @@ from hpacml.dialects.hpacml.clause_attributes import ClipAttr, GuardAttr, Sample
 from hpacml.dialects.hpacml.control import MlOp, YieldOp
 from hpacml.dialects.hpacml.gather_scatter import GatherOp, ScatterOp, TensorOp
 from hpacml.dialects.hpacml.guarding import CountPointsOp, DomainOp
+from hpacml.dialects.hpacml.masks import CheckBelowOp, CheckDistanceOp, CheckRangeOp, CheckWhereOp, MergeOp
 from hpacml.dialects.hpacml.networks import ImageLayerOp, LayerOp, NetworkOp
+from hpacml.dialects.hpacml.original_code import BodyAsideOp, BodyWhereOp, CallPythonOp, KeepRandomOp, RequireEqualOp
 from hpacml.dialects.hpacml.packing import FusedGatherOp, FusedScatterOp, IndirectOp, PackOp, UnpackOp
-from hpacml.dialects.hpacml.points import (
-    BodyAsideOp,
-    BodyWhereOp,
-    CallPythonOp,
-    CheckBelowOp,
-    CheckDistanceOp,
-    CheckRangeOp,
-    CheckWhereOp,
-    KeepRandomOp,
-    MergeOp,
-    RequireEqualOp,
-)
 from hpacml.dialects.hpacml.steps import BodyOp, CollectOp, InferOnViewsOp, InferOp, SampleOp
 from hpacml.dialects.hpacml.verifying import IsDueOp, IsOpenOp, VerifyOp
 

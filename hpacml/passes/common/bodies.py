@@ -14,7 +14,7 @@ from xdsl.traits import ConstantLike
 
 from hpacml.dialects.hpacml.attributes import MappingType
 from hpacml.dialects.hpacml.control import MlOp
-from hpacml.dialects.hpacml.points import BodyAsideOp, BodyWhereOp
+from hpacml.dialects.hpacml.original_code import BodyAsideOp, BodyWhereOp
 from hpacml.dialects.hpacml.steps import BodyOp
 from hpacml.passes.common.located import Builder, refusal
 from hpacml.passes.common.mappings import map_of

@@ -10,12 +10,12 @@ from xdsl.dialects import arith, math, memref
 from xdsl.dialects.builtin import FloatAttr, MemRefType, f64, i1
 from xdsl.ir import SSAValue
 
-from hpacml.dialects.hpacml.points import CheckWhereOp
+from hpacml.dialects.hpacml.masks import CheckWhereOp
 from hpacml.directives.parser import parse_condition
 from hpacml.errors import DirectiveError
 from hpacml.passes.common.conversion import convert
 from hpacml.passes.common.located import Builder, refusal
-from hpacml.passes.common.points import Point
+from hpacml.passes.common.point_loops import Point
 
 _COMPARISONS: dict[type[ast.cmpop], str] = {
     ast.Lt: "olt",

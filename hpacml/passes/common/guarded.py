@@ -14,18 +14,13 @@ from hpacml.clauses import Guard
 from hpacml.dialects.hpacml.attributes import ELEMENT_TYPES, dtype_name
 from hpacml.dialects.hpacml.control import MlOp
 from hpacml.dialects.hpacml.guarding import CountPointsOp, DomainOp
+from hpacml.dialects.hpacml.masks import CheckBelowOp, CheckDistanceOp, CheckRangeOp, CheckWhereOp
+from hpacml.dialects.hpacml.original_code import RequireEqualOp
 from hpacml.dialects.hpacml.packing import sweep_dims
-from hpacml.dialects.hpacml.points import (
-    CheckBelowOp,
-    CheckDistanceOp,
-    CheckRangeOp,
-    CheckWhereOp,
-    RequireEqualOp,
-)
 from hpacml.dtypes import DTYPES
 from hpacml.passes.common.located import Builder, refusal
 from hpacml.passes.common.mappings import functor_of, map_of
-from hpacml.passes.common.points import each_point, product, size, sum_of
+from hpacml.passes.common.point_loops import each_point, product, size, sum_of
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from xdsl.rewriter import InsertPoint
 from hpacml.dialects.hpacml.clause_attributes import VerifyAttr
 from hpacml.dialects.hpacml.control import MlOp
 from hpacml.dialects.hpacml.gather_scatter import GatherOp, ScatterOp
-from hpacml.dialects.hpacml.points import MergeOp
+from hpacml.dialects.hpacml.masks import MergeOp
 from hpacml.dialects.hpacml.steps import InferOp
 from hpacml.dialects.hpacml.verifying import IsDueOp, IsOpenOp, VerifyOp
 from hpacml.dialects.hpacml_rt.map_checks import CheckIndicesOp

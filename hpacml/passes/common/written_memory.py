@@ -20,7 +20,7 @@ from xdsl.traits import MemoryEffectKind, get_effects
 
 from hpacml.dialects.hpacml.attributes import Direction
 from hpacml.dialects.hpacml.bridge import MapOp
-from hpacml.dialects.hpacml.points import CallPythonOp
+from hpacml.dialects.hpacml.original_code import CallPythonOp
 from hpacml.passes.common.origins import VIEWS, origins
 
 _FLOW = (arith.SelectOp, scf.ForOp, scf.WhileOp, scf.YieldOp, scf.ConditionOp, func.ReturnOp, *VIEWS)
