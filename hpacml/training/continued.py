@@ -20,6 +20,7 @@ from hpacml.runtime.models.network import Network
 from hpacml.runtime.models.trust import digest
 from hpacml.training.config import Config
 from hpacml.training.deployed import Scaled, Scaling, scaling_of
+from hpacml.training.splits import Numbers
 
 WEIGHTS = "weights.pt"
 """The file in the folder of a training, which belongs to one version of its model."""
@@ -34,7 +35,8 @@ Shapes = Sequence[tuple[int, ...]]
 class Earlier:
     """A model that a training goes on from, and what its own left.
 
-    `digest` is that of its file, and `rows` counts what it and the models before it were trained with.
+    `digest` is that of its file, and `rows` counts what it and the models before it were trained with. `collected` has
+    the calls and the rows that the data of each of these trainings had.
     """
 
     path: Path
@@ -44,6 +46,7 @@ class Earlier:
     shapes: list[list[list[int]]]
     core: dict[str, torch.Tensor]
     scalings: list[Scaling | None]
+    collected: list[list[int]]
     network: Network
     rows: int
 
@@ -74,6 +77,13 @@ class Earlier:
             types = f"{self.network.maps.dtypes[place]}, and of the data {known.dtypes[place]}"
             raise self._misfit(f"the elements of its map '{known[place]}' are {types}")
 
+    def ends(self, counts: Numbers) -> list[int]:
+        """Where the calls of each training end among those of data, if these are more of the same, and the new ones."""
+        calls = len(counts)
+        if any(end > calls or int(counts[:end].sum()) != rows for end, rows in self.collected):
+            return [calls]
+        return sorted({*(end for end, _ in self.collected), calls})
+
     def fill(self, core: nn.Module) -> None:
         """Give a network the weights. Raises ConfigError for one that has others."""
         try:
@@ -88,13 +98,22 @@ class Earlier:
         )
 
 
-def keep(folder: Path, model: Path, scaled: Scaled, factory: str, config: Config, shapes: Sequence[Shapes]) -> None:
+def keep(
+    folder: Path,
+    model: Path,
+    scaled: Scaled,
+    factory: str,
+    config: Config,
+    shapes: Sequence[Shapes],
+    collected: Sequence[tuple[int, int]],
+) -> None:
     """Write what `read` needs of the training of a model, whole or not at all. Raises ConfigError."""
     told = {
         "model": digest(model.read_bytes()),
         "factory": factory,
         "settings": config.model_dump(mode="json"),
         "shapes": [[list(each) for each in side] for side in shapes],
+        "collected": [list(each) for each in collected],
         "core": {name: tensor.detach().cpu().clone() for name, tensor in scaled.core.state_dict().items()},
         "scalings": [
             {name: t.detach().cpu() for name, t in each.state_dict().items()} if isinstance(each, Scaling) else None
@@ -123,6 +142,7 @@ def read(model: str | os.PathLike[str]) -> Earlier:
         scalings = [None if each is None else scaling_of(each) for each in told["scalings"]]
         core, settings = dict(told["core"]), dict(told["settings"])
         factory, shapes, known = str(told["factory"]), list(told["shapes"]), told["model"]
+        collected = list(told["collected"])
     except FileNotFoundError as error:
         raise ConfigError(
             f"a training goes on from the weights that lie beside its model, and there is no '{file}': keep the folder "
@@ -134,4 +154,4 @@ def read(model: str | os.PathLike[str]) -> Earlier:
         raise ConfigError(f"'{file}' is of another training than the model '{path}', which was written anew or copied")
     training = cast("Mapping[str, Any]", loaded.network.metadata.get("training", {}))
     rows = int(training.get("rows", {}).get("train", 0)) + int(training.get("more", {}).get("rows", 0))
-    return Earlier(path, str(known), factory, settings, shapes, core, scalings, loaded.network, rows)
+    return Earlier(path, str(known), factory, settings, shapes, core, scalings, collected, loaded.network, rows)

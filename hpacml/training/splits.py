@@ -31,8 +31,11 @@ class Splits:
     warning: str | None = None
 
 
-def split(settings: Split, counts: Sequence[int] | Numbers, seed: int) -> Splits:
+def split(settings: Split, counts: Sequence[int] | Numbers, seed: int, ends: Sequence[int] = ()) -> Splits:
     """Split the rows of calls, of which `counts` has the number in each.
+
+    `ends` are the numbers of calls behind which others came later, after a training: calls that are split one after
+    the other are so in each of these parts, so that each call stays on its side, and new ones are on all.
 
     Raises ConfigError for parts that are empty, overlap, or are not there.
     """
@@ -61,8 +64,12 @@ def split(settings: Split, counts: Sequence[int] | Numbers, seed: int) -> Splits
         drawn = settings.shuffle or (by == "rows" and settings.by is None)
         order = np.random.default_rng(seed).permutation(total) if drawn else np.arange(total)
         parts = [np.sort(order[a:b]) for a, b in pairwise(edges)]
+        apart = by == "calls" and not drawn and len(ends) > 1
+        if apart:
+            parts = _in_each(fractions, ends)
         shares = ", ".join(f"{part} {len(rows)}" for part, rows in zip(PARTS, parts, strict=True))
-        text = f"{by} " + (f"drawn with seed {seed}: " if drawn else "one after the other: ") + shares
+        how = f"one after the other in each of {len(ends)} collections" if apart else "one after the other"
+        text = f"{by} " + (f"drawn with seed {seed}: " if drawn else f"{how}: ") + shares
         if drawn and not settings.shuffle:
             warning = (
                 f"there {'is 1 call' if calls == 1 else f'are {calls} calls'}, fewer than {FEWEST_CALLS}, so that rows "
@@ -79,6 +86,14 @@ def split(settings: Split, counts: Sequence[int] | Numbers, seed: int) -> Splits
             if not len(numbers):
                 raise ConfigError(f"the calls for '{part}' have no rows: {text}")
     return Splits(parts[0], parts[1], parts[2], text, by == "calls", warning)
+
+
+def _in_each(fractions: Sequence[float], ends: Sequence[int]) -> list[Numbers]:
+    """The numbers of each part, of calls that came in several times and end there."""
+    edges = [
+        [first + round((last - first) * sum(fractions[:k])) for k in range(4)] for first, last in pairwise([0, *ends])
+    ]
+    return [np.concatenate([np.arange(each[k], each[k + 1]) for each in edges]) for k in range(3)]
 
 
 def _range(part: str, text: str, by: str, total: int) -> Numbers:

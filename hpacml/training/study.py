@@ -56,7 +56,8 @@ class Study:
         self.earlier = earlier
         self._begins_with: Earlier | None = None
         self.table = table(region, config.rows)
-        self.splits = split(config.split, self.table.counts, config.seed)
+        self.ends = [len(self.table.counts)] if earlier is None else earlier.ends(self.table.counts)
+        self.splits = split(config.split, self.table.counts, config.seed, self.ends)
         self.parts = {part: Part(self.table, getattr(self.splits, part)) for part in PARTS}
         self._hold()
         self.inputs, self.outputs = self.parts["train"].inputs, self.parts["train"].outputs

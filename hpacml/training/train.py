@@ -130,7 +130,8 @@ def train(
         told = _told(study, fitted, validation, comparison)
         maps, domain = study.region.maps, study.domain()
         save_model(module, target, example=study.example, maps=maps, metadata=told, domain=domain)
-        continued.keep(folder, target, scaled, name, chosen, (study.inputs, study.outputs))
+        collected = [(end, int(study.table.counts[:end].sum())) for end in study.ends]
+        continued.keep(folder, target, scaled, name, chosen, (study.inputs, study.outputs), collected)
         metrics = {**told["training"], "model": str(target), "seconds": time.monotonic() - began}
         write_logs(folder, metrics, fitted.history, comparison.results)
         if chosen.pictures:

@@ -15,7 +15,9 @@ from torch import nn
 import hpacml
 from hpacml.errors import ConfigError, ModelError
 from hpacml.runtime.models.model import load
+from hpacml.training.config import Split
 from hpacml.training.continued import WEIGHTS
+from hpacml.training.splits import split
 from tests.command import run_hpacml
 
 ROWS = 64
@@ -64,6 +66,9 @@ def test_a_model_learns_what_came_since_and_its_domain_is_wider(folder: Path) ->
     assert narrow is not None
     collect(1.0, 2.0)
     again = train({"epochs": 20, "threads": 1, "pictures": False}, more=first.path, changes={"optimizer.lr": 1e-2})
+    assert again.metrics["split"] == (
+        "calls one after the other in each of 2 collections: train 16, validation 4, test 4"
+    )
     wide = load(str(again.path)).network.domain
     assert again.path == first.path
     assert wide is not None
@@ -86,6 +91,31 @@ def test_it_begins_where_the_model_is(folder: Path, normalize: dict[str, str]) -
     torch.testing.assert_close(*(load(str(each.path)).network.run(x) for each in (first, again)), rtol=0, atol=0)
     test = again.metrics["test"]
     assert test["the model before"]["rmse"] == pytest.approx(test["network"]["rmse"])
+
+
+def test_calls_stay_on_their_sides(folder: Path) -> None:
+    first = train()
+    collect(1.0, 2.0, 4)
+    again = train(more=first.path, out="again.safetensors")
+    collect(2.0, 3.0, 1)
+    third = train(more=again.path, out="third.safetensors")
+    assert (
+        third.metrics["split"] == "calls one after the other in each of 3 collections: train 12, validation 2, test 3"
+    )
+    collect(2.0, 3.0, 11, "other.h5")
+    other = train(more=third.path, data="other.h5")
+    assert other.metrics["split"].startswith("calls one after the other: ")
+
+
+def test_parts_of_collections() -> None:
+    counts = np.array([3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7])
+    before, after = split(Split(), counts[:10], 0), split(Split(), counts, 0, [10, 14])
+    for part in ("train", "validation", "test"):
+        known = getattr(before, part)
+        np.testing.assert_array_equal(getattr(after, part)[: len(known)], known)
+    everything = np.concatenate([after.train, after.validation, after.test])
+    np.testing.assert_array_equal(np.sort(everything), np.arange(counts.sum()))
+    assert after.train[-1] >= counts[:10].sum()
 
 
 def test_networks_of_other_files_go_on_too(folder: Path) -> None:
