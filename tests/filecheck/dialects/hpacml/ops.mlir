@@ -362,8 +362,8 @@ func.func @values(%old: tensor<?x?xf32>, %n: index, %m: index) -> tensor<?x?xf32
 
 // Points of which the model is not used: checks, and what stands there instead.
 
-func.func private @points_body(memref<?x?xf32>)
-func.func @points(%t: memref<?x?xf32>, %x: memref<?x?x5xf32>, %y: memref<?x?x1xf32>, %low: memref<?xf64>, %w: memref<?x?xf64>,
+func.func private @guarded_body(memref<?x?xf32>)
+func.func @guards(%t: memref<?x?xf32>, %x: memref<?x?x5xf32>, %y: memref<?x?x1xf32>, %low: memref<?xf64>, %w: memref<?x?xf64>,
                   %limit: f64, %mask: memref<?x?xi8>, %n: index) {
   %in = hpacml.map to @stencil(%t[1 : 9, 1 : 9]) : memref<?x?xf32> -> !hpacml.mapping<8x8x5xf32>
   %out = hpacml.map from @point(%t[1 : 9, 1 : 9]) : memref<?x?xf32> -> !hpacml.mapping<8x8x1xf32>
@@ -372,9 +372,9 @@ func.func @points(%t: memref<?x?xf32>, %x: memref<?x?x5xf32>, %y: memref<?x?x1xf
   hpacml.check_where "t > limit" names ["t", "limit"] of (%y : memref<?x?x1xf32>) numbers (%limit) into %mask : memref<?x?xi8>
   hpacml.check_where "limit > 0" names ["limit"] numbers (%limit) into %mask : memref<?x?xi8>
   hpacml.check_below %y features [2] limit 5.000000e-01 into %mask : memref<?x?x1xf32>, memref<?x?xi8>
-  hpacml.body_where "heat" @points_body(%t : memref<?x?xf32>) at %mask : memref<?x?xi8> from (%in : !hpacml.mapping<8x8x5xf32>) to (%out : !hpacml.mapping<8x8x1xf32>) into (%y : memref<?x?x1xf32>)
-  hpacml.body_where pointwise "heat" @points_body(%t : memref<?x?xf32>) at %mask : memref<?x?xi8> from (%in : !hpacml.mapping<8x8x5xf32>) to (%out : !hpacml.mapping<8x8x1xf32>) into (%y : memref<?x?x1xf32>)
-  hpacml.body_aside "heat" @points_body(%t : memref<?x?xf32>) to (%out : !hpacml.mapping<8x8x1xf32>) into (%y : memref<?x?x1xf32>)
+  hpacml.body_where "heat" @guarded_body(%t : memref<?x?xf32>) at %mask : memref<?x?xi8> from (%in : !hpacml.mapping<8x8x5xf32>) to (%out : !hpacml.mapping<8x8x1xf32>) into (%y : memref<?x?x1xf32>)
+  hpacml.body_where pointwise "heat" @guarded_body(%t : memref<?x?xf32>) at %mask : memref<?x?xi8> from (%in : !hpacml.mapping<8x8x5xf32>) to (%out : !hpacml.mapping<8x8x1xf32>) into (%y : memref<?x?x1xf32>)
+  hpacml.body_aside "heat" @guarded_body(%t : memref<?x?xf32>) to (%out : !hpacml.mapping<8x8x1xf32>) into (%y : memref<?x?x1xf32>)
   hpacml.keep_random
   hpacml.keep_random restore
   hpacml.merge %y into %y features [2] at %mask : memref<?x?x1xf32>, memref<?x?x1xf32>, memref<?x?xi8>
@@ -387,8 +387,8 @@ func.func @points(%t: memref<?x?xf32>, %x: memref<?x?x5xf32>, %y: memref<?x?x1xf
   func.return
 }
 
-// CHECK-LABEL: func.func private @points_body(memref<?x?xf32>) -> ()
-// CHECK-NEXT:  func.func @points(%t: memref<?x?xf32>, %x: memref<?x?x5xf32>, %y: memref<?x?x1xf32>, %low: memref<?xf64>, %w: memref<?x?xf64>, %limit: f64, %mask: memref<?x?xi8>, %n: index) {
+// CHECK-LABEL: func.func private @guarded_body(memref<?x?xf32>) -> ()
+// CHECK-NEXT:  func.func @guards(%t: memref<?x?xf32>, %x: memref<?x?x5xf32>, %y: memref<?x?x1xf32>, %low: memref<?xf64>, %w: memref<?x?xf64>, %limit: f64, %mask: memref<?x?xi8>, %n: index) {
 // CHECK-NEXT:    %in = hpacml.map to @stencil(%t[1 : 9, 1 : 9]) : memref<?x?xf32> -> !hpacml.mapping<8x8x5xf32>
 // CHECK-NEXT:    %out = hpacml.map from @point(%t[1 : 9, 1 : 9]) : memref<?x?xf32> -> !hpacml.mapping<8x8x1xf32>
 // CHECK-NEXT:    hpacml.check_range %x features [2] low %low high %low into %mask : memref<?x?x5xf32>, memref<?xf64>, memref<?xf64>, memref<?x?xi8>
@@ -396,9 +396,9 @@ func.func @points(%t: memref<?x?xf32>, %x: memref<?x?x5xf32>, %y: memref<?x?x1xf
 // CHECK-NEXT:    hpacml.check_where "t > limit" names ["t", "limit"] of(%y : memref<?x?x1xf32>) numbers(%limit) into %mask : memref<?x?xi8>
 // CHECK-NEXT:    hpacml.check_where "limit > 0" names ["limit"] numbers(%limit) into %mask : memref<?x?xi8>
 // CHECK-NEXT:    hpacml.check_below %y features [2] limit 5.000000e-01 into %mask : memref<?x?x1xf32>, memref<?x?xi8>
-// CHECK-NEXT:    hpacml.body_where "heat" @points_body(%t : memref<?x?xf32>) at %mask : memref<?x?xi8> from(%in : !hpacml.mapping<8x8x5xf32>) to(%out : !hpacml.mapping<8x8x1xf32>) into(%y : memref<?x?x1xf32>)
-// CHECK-NEXT:    hpacml.body_where pointwise "heat" @points_body(%t : memref<?x?xf32>) at %mask : memref<?x?xi8> from(%in : !hpacml.mapping<8x8x5xf32>) to(%out : !hpacml.mapping<8x8x1xf32>) into(%y : memref<?x?x1xf32>)
-// CHECK-NEXT:    hpacml.body_aside "heat" @points_body(%t : memref<?x?xf32>) to(%out : !hpacml.mapping<8x8x1xf32>) into(%y : memref<?x?x1xf32>)
+// CHECK-NEXT:    hpacml.body_where "heat" @guarded_body(%t : memref<?x?xf32>) at %mask : memref<?x?xi8> from(%in : !hpacml.mapping<8x8x5xf32>) to(%out : !hpacml.mapping<8x8x1xf32>) into(%y : memref<?x?x1xf32>)
+// CHECK-NEXT:    hpacml.body_where pointwise "heat" @guarded_body(%t : memref<?x?xf32>) at %mask : memref<?x?xi8> from(%in : !hpacml.mapping<8x8x5xf32>) to(%out : !hpacml.mapping<8x8x1xf32>) into(%y : memref<?x?x1xf32>)
+// CHECK-NEXT:    hpacml.body_aside "heat" @guarded_body(%t : memref<?x?xf32>) to(%out : !hpacml.mapping<8x8x1xf32>) into(%y : memref<?x?x1xf32>)
 // CHECK-NEXT:    hpacml.keep_random
 // CHECK-NEXT:    hpacml.keep_random restore
 // CHECK-NEXT:    hpacml.merge %y into %y features [2] at %mask : memref<?x?x1xf32>, memref<?x?x1xf32>, memref<?x?xi8>
