@@ -97,6 +97,26 @@ def test_outputs_are_corrected(call: Any, of: Any) -> None:
     assert (counts.clipped, counts.projected) == ({"y": 3 * 7}, 3)
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x, y, net: region("torch")(x, y, len(x), net),
+        of_module,
+        lambda x, y, net: of_argument(x, y, net, conserve),
+    ],
+)
+def test_corrections_have_derivatives(call: Any) -> None:
+    x, y = torch.tensor(X, requires_grad=True), torch.zeros(11, dtype=torch.float64)
+    with hpacml.differentiable():
+        call(x, y, identity())
+        y.square().sum().backward()
+    given = torch.tensor(X, requires_grad=True)
+    clipped = given.clamp(0.25, 0.65)
+    (clipped * given.sum() / clipped.sum()).square().sum().backward()
+    np.testing.assert_allclose(y.detach(), WANTED)
+    torch.testing.assert_close(x.grad, given.grad)
+
+
 def test_a_closure_is_seen_as_it_is_now() -> None:
     step = 1
 

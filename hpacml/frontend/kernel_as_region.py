@@ -92,7 +92,7 @@ class KernelAsRegion:
             if name not in known and type(self._definition.surroundings.get(name)) is int
         )
         arguments = ", ".join(dict.fromkeys([*known, *outside]))
-        stand_in = eval(f"lambda {arguments}: None")
+        stand_in = eval(f"lambda {arguments}: None", dict(self._definition.surroundings))  # which sees what it does
         stand_in.__name__ = self._definition.name
         stand_in.__qualname__, stand_in.__module__ = (
             self._definition.function.__qualname__,
