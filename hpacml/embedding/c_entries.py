@@ -10,7 +10,7 @@ from hpacml.backend.trampolines import is_number, structure
 from hpacml.embedding import processors
 from hpacml.embedding.c_types import CArray, CNumber, CText, Prototype, c_prototype
 from hpacml.embedding.constants import global_text
-from hpacml.embedding.exported import Exported, Version
+from hpacml.embedding.exported import REQUIRED, Exported, Version
 from hpacml.frontend.python.size_rules import size_rules
 from hpacml.frontend.python.types import ScalarType
 from hpacml.runtime.arrays.views import Layout
@@ -222,9 +222,10 @@ class _Entry:
         for k, (array, layout) in enumerate(zip(self._prototype.arrays, version.layouts, strict=True)):
             if layout is not Layout.STRIDED:
                 wrong = self._let(f"xor i1 {self._has_layout(k, layout, strides[k])}, true")
-                takes = "C order without gaps" if layout is Layout.PACKED else "a stride of 1 in its last dimension"
                 what = f"argument '{array.parameter.name}' of {self._exported.name}()"
-                self._refuse_if(wrong, f"{what} has strides for which its type has no place: it takes {takes}")
+                why = f" ({self._exported.why_not_others})" if self._exported.why_not_others else ""
+                text = f"{what} has strides for which there is no code: it takes {REQUIRED[layout]}{why}"
+                self._refuse_if(wrong, text)
 
     def _has_layout(self, array: int, layout: Layout, strides: Sequence[str]) -> str:
         """Whether an array has a layout, as `views.layout_of` tells."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from hpacml.abi.entries import TEXT_SYMBOL, Status
 from hpacml.embedding.c_types import CArray, CNumber, CParameter, CText, c_prototype
-from hpacml.embedding.exported import Exported
+from hpacml.embedding.exported import REQUIRED, Exported
 from hpacml.frontend.python.annotations import ArrayParameter
+from hpacml.runtime.arrays.views import Layout
 
 _HEAD = """/* {file}: functions that hpacml has compiled{built_for}. Made by `hpacml build`.
  *
@@ -104,7 +105,11 @@ def shape_text(parameter: ArrayParameter) -> str:
 
 def _declaration(function: Exported) -> Iterator[str]:
     prototype = c_prototype(function)
-    notes = [*map(_note, prototype.parameters), *((each.name, "written") for each in prototype.results)]
+    layouts = dict(zip((each.name for each in prototype.arrays), function.versions[-1].layouts, strict=True))
+    notes = [
+        *(_note(each, layouts) for each in prototype.parameters),
+        *((each.name, "written") for each in prototype.results),
+    ]
     width = max((len(name) for name, _ in notes), default=0)
     yield f"/* {function.name}({', '.join(parameter.name for parameter in function.parameters)})"
     yield from (f" *   {name:<{width}}  {note}" for name, note in notes)
@@ -116,10 +121,12 @@ def _declaration(function: Exported) -> Iterator[str]:
     yield start + f",\n{' ' * len(start)}".join(given or ["void"]) + ");"
 
 
-def _note(parameter: CParameter) -> tuple[str, str]:
+def _note(parameter: CParameter, layouts: Mapping[str, Layout]) -> tuple[str, str]:
+    """The name of a parameter and what is said of it; `layouts` are those that the function takes, by arrays."""
     match parameter:
         case CArray(name=name, parameter=array, written=written):
-            return name, f"{shape_text(array)}, {'written' if written else 'read'}"
+            needs = f", with {REQUIRED[layouts[name]]}" if layouts[name] in REQUIRED else ""
+            return name, f"{shape_text(array)}, {'written' if written else 'read'}{needs}"
         case CNumber(name=name, type=type):
             return name, f"a number, {type}"
         case CText(name=name, needed=needed):

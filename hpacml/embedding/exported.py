@@ -45,6 +45,10 @@ def for_others(make: Callable[[], ModuleOp], name: str, paths: Mapping[str, str]
     return lower_by(lambda module: run_passes(module, plain=True, stream=caches.beyond()), make, name)
 
 
+REQUIRED = {Layout.PACKED: "C order without gaps", Layout.ROWS: "a stride of 1 in its last dimension"}
+"""What arrays need for code of a layout; others take any."""
+
+
 @dataclass(frozen=True)
 class Version:
     """Code for arrays of these layouts, or of more specific ones."""
@@ -72,6 +76,8 @@ class Exported:
     """The paths that its regions use beside its arguments, by the names that sites have for them."""
     chip: str | None = None
     """The GPU that has its arrays and runs it; None for the host."""
+    why_not_others: str = ""
+    """Why it has no code for less specific layouts than its versions have; empty if nothing has failed."""
 
     @property
     def arrays(self) -> list[ArrayParameter]:
@@ -79,18 +85,28 @@ class Exported:
 
 
 def of_kernel(kernel: Kernel[..., object], lower: Lower = for_python) -> Exported:
-    """A kernel as a function of a library. Raises `CompileError` for one that C cannot call, and as its calls do."""
+    """A kernel as a function of a library. Raises `CompileError` for one that C cannot call, and as its calls do.
+
+    What cannot be compiled for some layouts only, as `reshape` is of packed arrays, has code for the others.
+    """
     parameters = tuple(leaves(kernel.parameters))
     ranks = [len(each.dims) for each in parameters if isinstance(each, ArrayParameter)]
     layouts = _layouts(ranks)
     made: list[Compiled] = []
     versions: list[Version] = []
     needed: frozenset[str] = frozenset()
+    reason = ""
     for layout in layouts:
-        needed, compiled = _compiled(kernel, (layout,) * len(ranks), needed)
-        with shallow_enough(kernel.source):
-            paths = _paths(compiled.arguments, kernel.name)
-            lowered = lower(lambda compiled=compiled: compiled.module, compiled.entry, paths)
+        try:
+            needed, compiled = _compiled(kernel, (layout,) * len(ranks), needed)
+            with shallow_enough(kernel.source):
+                paths = _paths(compiled.arguments, kernel.name)
+                lowered = lower(lambda compiled=compiled: compiled.module, compiled.entry, paths)
+        except CompileError as error:
+            if not made:
+                raise
+            reason = str(error).partition("\n")[0]
+            break
         made.append(compiled)
         versions.append(Version((layout,) * len(ranks), lowered))
     return Exported(
@@ -102,6 +118,7 @@ def of_kernel(kernel: Kernel[..., object], lower: Lower = for_python) -> Exporte
         tuple(versions),
         made[0].origins,
         _paths(made[0].arguments, kernel.name),
+        why_not_others=reason,
     )
 
 

@@ -161,6 +161,27 @@ def test_wrong_calls_are_statuses(library: Library) -> None:
     assert library.error == "dimension 1 of argument 'y' of mixed() is 2, but its annotation says 3"
 
 
+@hpacml.kernel
+def flat(x: Field, y: Field) -> float:
+    row = x.reshape(-1)
+    y[0, 0] = row[x.size - 1]
+    return y[0, 0]
+
+
+@needs_cc
+def test_a_kernel_of_packed_arrays_alone(tmp_path: Path) -> None:
+    hpacml.build(flat, tmp_path / "libflat.so", header=tmp_path / "flat.h")
+    library, result = Library(tmp_path / "libflat.so"), ctypes.c_double(0)
+    x = np.arange(12.0).reshape(3, 4)
+    assert library("flat", x, np.zeros((3, 4)), ctypes.byref(result)) == 0
+    assert result.value == 11
+    for strided in (x[:, ::2], x[:, :3], x.T, x[::-1]):
+        assert library("flat", strided, np.zeros(strided.shape), ctypes.byref(result)) == 2
+        assert "argument 'x' of flat() has strides for which there is no code" in library.error
+        assert re.search(r"it takes C order without gaps \(.*test_build.py:\d+: reshape is of packed", library.error)
+    assert "float64[N, M], read, with C order without gaps" in (tmp_path / "flat.h").read_text()
+
+
 @needs_cc
 def test_functions_of_modules(tmp_path: Path) -> None:
     (tmp_path / "add.mlir").write_text(ADD)
@@ -171,7 +192,9 @@ def test_functions_of_modules(tmp_path: Path) -> None:
     assert library("scale", x, y, 0.5, ctypes.byref(same), ctypes.byref(n)) == 0
     assert (same.value, n.value, y.tolist()) == (0.5, 5, [0, 0.5, 1, 1.5, 2])
     assert library("scale", np.arange(10.0)[::2], y, 0.5, ctypes.byref(same), ctypes.byref(n)) == 2
-    assert "argument 'x' of scale() has strides for which its type has no place" in library.error
+    assert (
+        "argument 'x' of scale() has strides for which there is no code: it takes C order without gaps" in library.error
+    )
     assert not hasattr(library.loaded, "helper")
 
 
