@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-from hpacml.errors import ModelError, summary
+from hpacml.errors import HpacmlError, ModelError, summary
 from hpacml.jax.call_primitive import ArrayForm
 from hpacml.jax.libraries import jax, jnp
 from hpacml.runtime.models import jax_programs, trust
@@ -78,7 +78,13 @@ def on_tensors(model: Callable[..., Any], what: str) -> Callable[[Sequence[Any],
     name = getattr(model, "__name__", None) or type(model).__name__
 
     def run(inputs: Sequence[Any], outputs: Sequence[ArrayForm]) -> Sequence[Any]:
-        returned = model(*inputs)
+        try:
+            returned = model(*inputs)
+        except HpacmlError:
+            raise
+        except Exception as error:
+            given = ", ".join(map(_shown, inputs))
+            raise ModelError(f"the model {name} of {what} failed on {given}: {summary(error)}") from error
         several = isinstance(returned, tuple | list)
         found = [*cast("Sequence[Any]", returned)] if several else [returned]
         if len(found) != len(outputs):

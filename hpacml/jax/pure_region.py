@@ -14,7 +14,7 @@ from hpacml import environment
 from hpacml.clauses import OnError, is_policy
 from hpacml.directives.parser import require_text
 from hpacml.directives.syntax import Name
-from hpacml.errors import DirectiveError, HpacmlError, MapError
+from hpacml.errors import DirectiveError, HpacmlError, MapError, ModelError
 from hpacml.frontend.body import require_plain
 from hpacml.frontend.maps import integers_of, numbers_of
 from hpacml.frontend.region import Region
@@ -44,6 +44,7 @@ from hpacml.jax.traced_expressions import truth_of, value_of
 from hpacml.runtime.arrays.views import ArrayView, c_strides
 from hpacml.runtime.entry import Function
 from hpacml.runtime.frame import is_path
+from hpacml.runtime.models import fallback
 from hpacml.runtime.reports import instruments
 
 P = ParamSpec("P")
@@ -224,7 +225,12 @@ class PureRegion(Region[P, R]):
         if (model := self._model(call)) is not None:
             # What is kept has no part of the model, in which something may be traced.
             maps = self._remembered(("maps", call.key), lambda: Decomposition(call, self._common(call, {})))
-            return maps.run(call.operands, jax_models.on_tensors(model, self.what))
+            try:
+                return maps.run(call.operands, jax_models.on_tensors(model, self.what))
+            except ModelError as error:
+                if not fallback.takes_over(self._ml.label or self.py_func.__name__, self._on_error, error):
+                    raise
+                return self._body(call)
         given = self._static(call)
         key = call.key, self._known_by(given), environment.ENGINE.text(), instruments.current
         parts = self._remembered(("parts", *key), lambda: Decomposition(call, self._common(call, given)))

@@ -208,7 +208,8 @@ def _wrap(network: Callable[..., object], find: Callable[[], Any] | None = None)
     reference = find or cast("Callable[[], Any]", weakref.ref(network))
     if jax_programs.is_jitted(network):
         return Model(
-            repr(network), Network(jax_programs.on_tensors(lambda *given: reference()(*given)), reads_only=True)
+            getattr(network, "__name__", None) or type(network).__name__,
+            Network(jax_programs.on_tensors(lambda *given: reference()(*given)), reads_only=True),
         )
     if (owner := module_of(network)) is None:
         return Model(repr(network), Network(as_it_is(network, reference), runs_code=lambda: True))
