@@ -80,15 +80,13 @@ class Guard:
 
     `range`: each input lies within the model's ranges, which are widened at both ends by the fraction `margin` of their
     width. `distance`: the inputs' distance from those trained on, whitened, is at most this. `below`: the last output
-    of the model is at most this. A setting that is None does not apply. `collect`: what the original code makes of
-    other points is collected.
+    of the model is at most this. A setting that is None does not apply.
     """
 
     range: bool = False
     margin: float | None = None
     distance: float | None = None
     below: float | None = None
-    collect: bool = False
 
     @property
     def fault(self) -> str | None:
@@ -100,7 +98,7 @@ class Guard:
         return next(filter(None, faults), None)
 
     def __str__(self) -> str:
-        shown = {key: getattr(self, key) for key in ("range", *GUARD_NUMBERS, "collect")}
+        shown = {key: getattr(self, key) for key in ("range", *GUARD_NUMBERS)}
         return ", ".join(
             key if value is True else f"{key}: {_shown(value)}"
             for key, value in shown.items()
@@ -108,7 +106,7 @@ class Guard:
         )
 
 
-GUARD_WORDS = ("range", "collect")
+GUARD_WORDS = ("range",)
 GUARD_NUMBERS = ("margin", "distance", "below")
 MARGIN_ALONE = "'margin' widens the ranges of 'range': write guard(range, margin: 0.1), or leave it out"
 

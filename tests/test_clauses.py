@@ -44,7 +44,7 @@ func.func @f(%t: memref<9xf32>, %c: i1, %step: f64) {
   %false = arith.constant false
   %b = hpacml.map to @point(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9xf32>
   hpacml.ml predicated(CONDITION) if(%true) inout(%a : !hpacml.mapping<9xf32>) truth(%b : !hpacml.mapping<9xf32>)
-      numbers(%step) guard <range, margin: 0.1, distance: 4.0, below: 0.5, collect> where "x > limit" names ["x", "limit"]
+      numbers(%step) guard <range, margin: 0.1, distance: 4.0, below: 0.5> where "x > limit" names ["x", "limit"]
       points(%b : !hpacml.mapping<9xf32>) at(%step) verify <every: 10, tolerance: 0.01> pointwise label "Wärme" model "größe.pt2" batch 16 on_error "accurate" engine "auto" clip <0.0:1.0>
       project "conserve" database "é.h5" sample <every: 2> units <t: "°C"> meta ["step"] attributes {note = "kept"} {
     "test.op"() : () -> ()
@@ -57,7 +57,7 @@ func.func @f(%t: memref<9xf32>, %c: i1, %step: f64) {
 DIRECTIVE = (
     'ml(predicated: c) in(a) out(b) inout(d) model("m.pt2") database("d.h5") label("heat") if(c) batch(16) engine(auto) '
     'sample(every: 2) units(a: "K") meta(step: n + 1) truth(e, f) '
-    "guard(where: x > limit, range, margin: 0.1, collect) clip(b: 0:1) project(conserve) pointwise "
+    "guard(where: x > limit, range, margin: 0.1) clip(b: 0:1) project(conserve) pointwise "
     "verify(every: 10, tolerance: 0.01)"
 )
 """The same as a directive."""

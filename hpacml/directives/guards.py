@@ -50,8 +50,6 @@ def guarding(
             found[str(key)] = float(value)
     if "margin" in found and "range" not in found:
         raise error(MARGIN_ALONE, next(key for key, _ in given if key == "margin"))
-    if where is None and found.keys() <= {"collect"}:
-        raise error("a guard needs a condition: range, distance: ..., where: ... or below: ...", meta)
     return Guarding(Guard(**found), where)
 
 
@@ -77,8 +75,7 @@ def verification(
 def _misused(key: Token) -> str:
     """What is wrong with a setting."""
     if key in GUARD_WORDS:
-        hint = ": write guard(range, margin: 0.1) to widen the ranges" if key == "range" else ""
-        return f"'{key}' takes no value{hint}"
+        return f"'{key}' takes no value: write guard(range, margin: 0.1) to widen the ranges"
     if key in EXAMPLES:
         return f"'{key}' takes a value, as in {EXAMPLES[key]}"
     known = (*GUARD_WORDS, *EXAMPLES)

@@ -23,7 +23,7 @@ from hpacml.directives.syntax import (
     Target,
     depth_first,
 )
-from hpacml.errors import DirectiveError, HpacmlError
+from hpacml.errors import DeviceError, DirectiveError, HpacmlError
 from hpacml.frontend import tracers
 from hpacml.frontend.attributes import attributes_of
 from hpacml.frontend.body import Outputs, require_plain
@@ -206,6 +206,12 @@ class Region(Decorated, Generic[P, R]):
                 self._note(bound, args, run)
         else:
             device = device_of(bound.views, bound.plan.arrays, target)
+            if infers and self._ml.is_guarded and None in [view.device for view in bound.views]:
+                raise DeviceError(
+                    f"the region {self.py_func.__name__} has guards, or checks, by which its original code runs too, and "
+                    "that uses arrays of the host where they are, not the parts of them on the GPU: give it arrays of "
+                    "the GPU, or leave target='gpu' out"
+                )
             run = self._function(bound, device.chip)
             from hpacml.runtime.gpu.offload import Work
 
@@ -220,6 +226,14 @@ class Region(Decorated, Generic[P, R]):
     def _recorder(self, bound: _Call) -> RecordedCall:
         """What records an inference for derivatives. Raises `MapError` for arrays that cannot take part."""
         from hpacml.frontend.recorded_call import RecordedCall
+
+        for clause in (name for name in ("guard", "verify") if name in self._ml.clauses):
+            raise DirectiveError(
+                f"what '{clause}' makes of the model's results has no derivative: call the region outside of "
+                "hpacml.differentiable(), or leave the clause out",
+                self._ml.text,
+                *self._ml.clauses[clause],
+            )
 
         def of(*keywords: Keyword) -> list[AppliedFunctor]:
             return [each for wanted in keywords for keyword, each in bound.plan.maps if keyword == wanted]

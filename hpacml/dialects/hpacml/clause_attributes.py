@@ -114,7 +114,7 @@ class UnitsAttr(Data[tuple[tuple[str, str], ...]]):
 
 @irdl_attr_definition
 class GuardAttr(Data[Guard]):
-    """Where the model may be used, `<range, margin: 0.1, distance: 4.0, below: 0.1, collect>`."""
+    """Where the model may be used, `<range, margin: 0.1, distance: 4.0, below: 0.1>`."""
 
     name = "hpacml.guard_settings"
 

@@ -381,7 +381,7 @@ func.func @guards(%t: memref<?x?xf32>, %x: memref<?x?x5xf32>, %y: memref<?x?x1xf
   hpacml.call_python 0 (%t, %t : memref<?x?xf32>, memref<?x?xf32>) writes [1] (%n)
   hpacml.call_python 1 (%t : memref<?x?xf32>) writes []
   hpacml.require_equal %n, %n "{given} points where there are {wanted}"
-  hpacml.ml infer in(%in : !hpacml.mapping<8x8x5xf32>) out(%out : !hpacml.mapping<8x8x1xf32>) guard <range, margin: 0.5, distance: 4.0, below: 0.5, collect> where "m > limit" names ["m", "limit"] points(%in : !hpacml.mapping<8x8x5xf32>) at(%limit) verify <every: 10, tolerance: 0.5> pointwise label "heat" clip <0.0:> project "conserve" {
+  hpacml.ml infer in(%in : !hpacml.mapping<8x8x5xf32>) out(%out : !hpacml.mapping<8x8x1xf32>) guard <range, margin: 0.5, distance: 4.0, below: 0.5> where "m > limit" names ["m", "limit"] points(%in : !hpacml.mapping<8x8x5xf32>) at(%limit) verify <every: 10, tolerance: 0.5> pointwise label "heat" clip <0.0:> project "conserve" {
     "test.op"() : () -> ()
   }
   func.return
@@ -405,7 +405,7 @@ func.func @guards(%t: memref<?x?xf32>, %x: memref<?x?x5xf32>, %y: memref<?x?x1xf
 // CHECK-NEXT:    hpacml.call_python 0(%t, %t : memref<?x?xf32>, memref<?x?xf32>) writes [1](%n)
 // CHECK-NEXT:    hpacml.call_python 1(%t : memref<?x?xf32>) writes []
 // CHECK-NEXT:    hpacml.require_equal %n, %n "{given} points where there are {wanted}"
-// CHECK-NEXT:    hpacml.ml infer in(%in : !hpacml.mapping<8x8x5xf32>) out(%out : !hpacml.mapping<8x8x1xf32>) guard <range, margin: 0.5, distance: 4.0, below: 0.5, collect> where "m > limit" names ["m", "limit"] points(%in : !hpacml.mapping<8x8x5xf32>) at(%limit) verify <every: 10, tolerance: 0.5, metric: rmse, window: 20, then: accurate> pointwise label "heat" clip <0.0:> project "conserve" {
+// CHECK-NEXT:    hpacml.ml infer in(%in : !hpacml.mapping<8x8x5xf32>) out(%out : !hpacml.mapping<8x8x1xf32>) guard <range, margin: 0.5, distance: 4.0, below: 0.5> where "m > limit" names ["m", "limit"] points(%in : !hpacml.mapping<8x8x5xf32>) at(%limit) verify <every: 10, tolerance: 0.5, metric: rmse, window: 20, then: accurate> pointwise label "heat" clip <0.0:> project "conserve" {
 // CHECK-NEXT:      "test.op"() : () -> ()
 // CHECK-NEXT:    }
 // CHECK-NEXT:    func.return

@@ -23,7 +23,7 @@ def clause(text: str) -> MlDirective:
     ("text", "guard", "where"),
     [
         ("range", Guard(range=True), None),
-        ("range, margin: 0.1, collect", Guard(range=True, margin=0.1, collect=True), None),
+        ("range, margin: 0.1", Guard(range=True, margin=0.1), None),
         ("distance: 4", Guard(distance=4.0), None),
         ("below: -0.5", Guard(below=-0.5), None),
         ("where: mask", Guard(), "mask"),
@@ -60,7 +60,6 @@ def test_project_and_pointwise() -> None:
     ("text", "message"),
     [
         ("guard(margin: 0.1)", "'margin' widens the ranges of 'range'"),
-        ("guard(collect)", "a guard needs a condition"),
         ("guard(rnge)", "did you mean 'range'?"),
         ("guard(range: 3)", "'range' takes no value: write guard\\(range, margin: 0.1\\)"),
         ("guard(where)", "'where' takes a value, as in where: t > 0.5"),
