@@ -28,6 +28,7 @@ LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)")
         "embedding",
         "evaluate",
         "gradients",
+        "guards",
         "jax",
         "networks",
         "report",

@@ -47,6 +47,12 @@ def approx(directive: str, *, unchecked: bool = False, on_error: OnError | None 
       float64, as they are before the body runs.
     - `truth`: what is collected in place of the outputs, a map for each and of as many dimensions, allowed in any mode.
       It is gathered after the body.
+    - `guard`: at which points the model may be used, by its domain (range, margin: m, distance: d), by a condition
+      (where: t > 5), or by its last output (below: u); the original code makes the others. `pointwise` says that it
+      makes any points alone.
+    - `verify`: verify(every: 100, tolerance: 0.01) compares the model with the original code in each 100th inference.
+    - `clip`, `project`: bounds of outputs, as in clip(y: 0:1), and a function of the program that changes them. For
+      all four see docs/guards.md.
     """
     return nullcontext()
 

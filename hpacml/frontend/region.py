@@ -208,8 +208,8 @@ class Region(Decorated, Generic[P, R]):
             device = device_of(bound.views, bound.plan.arrays, target)
             if infers and self._ml.is_guarded and None in [view.device for view in bound.views]:
                 raise DeviceError(
-                    f"the region {self.py_func.__name__} has guards, or checks, by which its original code runs too, and "
-                    "that uses arrays of the host where they are, not the parts of them on the GPU: give it arrays of "
+                    f"the region {self.py_func.__name__} has guards, or checks, by which its original code runs, too: "
+                    "it uses arrays of the host where they are, not the parts of them on the GPU: give it arrays of "
                     "the GPU, or leave target='gpu' out"
                 )
             run = self._function(bound, device.chip)

@@ -73,7 +73,7 @@ class PureRegion(Region[P, R]):
     def _require_no_guards(self) -> None:
         """Raise `DirectiveError` for clauses that decide which points of a call the model computes."""
         ml = self._ml
-        for keyword in ("guard", "clip", "project"):
+        for keyword in ("guard", "verify", "clip", "project"):
             if keyword in ml.clauses:
                 raise DirectiveError(
                     f"regions of JAX have no '{keyword}': let the model do that, or the program, by jax.numpy.where "

@@ -92,6 +92,14 @@ def oracle_shape(program: Program, names: dict[str, Any]) -> list[int]:
         return [1]
 
 
+def is_misfit(call: Call) -> bool:
+    try:
+        oracle.meaning(call.program.functor, call.program.targets, call.names, call.program.direction)
+    except oracle.Misfit:
+        return True
+    return False
+
+
 WAYS = {"functor in jax": partial(run, of_torch=False), "functor in jax, for torch": partial(run, of_torch=True)}
 
 
@@ -102,7 +110,9 @@ def translated(program: Program, binding: Binding, way: str) -> None:
         try:
             WAYS[way](call)
         except (jax.errors.JaxRuntimeError, ValueError) as error:
-            if "MapError" not in str(error) and not (binding.wrong_tensor and "ModelError" in str(error)):
+            # Of a map that does not fit nobody knows which tensor would: what the model returns is looked at first.
+            wrong_tensor = binding.wrong_tensor or is_misfit(call)
+            if "MapError" not in str(error) and not (wrong_tensor and "ModelError" in str(error)):
                 raise
             raise hpacml.MapError(str(error)) from None
 
