@@ -58,8 +58,9 @@ def _joined(outputs: Sequence[Sequence[torch.Tensor]]) -> tuple[list[torch.Tenso
     spreads: list[torch.Tensor] = []
     for several in outputs:
         stacked = torch.stack(list(several))
-        deviation = stacked.std(0, correction=0)
-        means.append(stacked.mean(0))
+        mean = stacked.mean(0)
+        deviation = (stacked - mean).square().mean(0).sqrt()  # Torch's own warns of no points
+        means.append(mean)
         spreads.append((deviation if deviation.dim() > 1 else deviation.unsqueeze(-1)).amax(-1, keepdim=True))
     if any(each.shape != spreads[0].shape for each in spreads):
         raise ValueError(f"the outputs {describe(means)} of an ensemble have not the same points")

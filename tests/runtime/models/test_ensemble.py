@@ -68,6 +68,40 @@ def test_members_are_files(suffix: str, tmp_path: Path) -> None:
         torch.testing.assert_close(one, other)
 
 
+class Disagreeing(nn.Module):
+    """Members of these agree where the first feature is negative."""
+
+    def __init__(self, slope: float) -> None:
+        super().__init__()
+        self.slope = nn.Parameter(torch.tensor(slope, dtype=torch.float64))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.sum(1) + self.slope * x[:, 0].clamp(min=0.0)
+
+
+@pytest.mark.parametrize("name", ["", "e.pt2"])
+def test_the_original_code_makes_points_of_which_members_disagree(name: str, tmp_path: Path) -> None:
+    @hpacml.region("""
+        tensor functor(row: [i, 0:2] = ([i, 0:2])) tensor functor(one: [i] = ([i]))
+        ml(infer) in(row(x[0:n, 0:2])) out(one(y[0:n])) model(net) guard(below: 0.01)
+    """)
+    def agreed(x: Any, y: Any, n: int, net: Any) -> None:
+        y[:] = 7
+
+    x, y = np.random.default_rng(0).normal(size=(50, 2)), np.zeros(50)
+    x[:, 0] += np.sign(x[:, 0])
+    net: Any = hpacml.Ensemble([Disagreeing(-1.0), Disagreeing(1.0)])
+    if name:
+        net = str(hpacml.save_model(net, tmp_path / name, example=x[:3]))
+    agreed(x, y, 50, net)
+    np.testing.assert_array_equal(y, np.where(x[:, 0] < 0, x.sum(1), 7))
+
+
+def test_no_points() -> None:
+    mean, spread = hpacml.Ensemble(nets())(X[:0])
+    assert (mean.shape, spread.shape) == ((0, 2), (0, 1))
+
+
 def test_members_are_copies() -> None:
     members = nets()
     ensemble = hpacml.Ensemble(members)
