@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -44,6 +45,8 @@ def for_others(make: Callable[[], ModuleOp], name: str, paths: Mapping[str, str]
     """Lower a function for the runtime of somebody else."""
     return lower_by(lambda module: run_passes(module, plain=True, stream=caches.beyond()), make, name)
 
+
+_log = logging.getLogger("hpacml")
 
 REQUIRED = {Layout.PACKED: "C order without gaps", Layout.ROWS: "a stride of 1 in its last dimension"}
 """What arrays need for code of a layout; others take any."""
@@ -106,6 +109,7 @@ def of_kernel(kernel: Kernel[..., object], lower: Lower = for_python) -> Exporte
             if not made:
                 raise
             reason = str(error).partition("\n")[0]
+            _log.warning("%s() takes arrays with %s alone: %s", kernel.name, REQUIRED[layouts[len(made) - 1]], reason)
             break
         made.append(compiled)
         versions.append(Version((layout,) * len(ranks), lowered))

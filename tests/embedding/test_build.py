@@ -169,8 +169,9 @@ def flat(x: Field, y: Field) -> float:
 
 
 @needs_cc
-def test_a_kernel_of_packed_arrays_alone(tmp_path: Path) -> None:
+def test_a_kernel_of_packed_arrays_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     hpacml.build(flat, tmp_path / "libflat.so", header=tmp_path / "flat.h")
+    assert "flat() takes arrays with C order without gaps alone: " in caplog.text
     library, result = Library(tmp_path / "libflat.so"), ctypes.c_double(0)
     x = np.arange(12.0).reshape(3, 4)
     assert library("flat", x, np.zeros((3, 4)), ctypes.byref(result)) == 0
