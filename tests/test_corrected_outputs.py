@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import nn
 
 import hpacml
 from hpacml import approx
-from hpacml.errors import DirectiveError, ModelError
+from hpacml.errors import CompileError, DirectiveError, ModelError
 from hpacml.runtime.reports import guarded
 
 Array = Float64[np.ndarray, "n"]
@@ -145,6 +146,12 @@ def test_the_original_code_runs_where_a_function_fails() -> None:
     corrected(X, y, 11, identity(), lambda outputs, inputs: 1 / 0)
     assert (y == 7).all()
     assert hpacml.fallbacks()["corrected"] == 1
+
+
+@pytest.mark.parametrize("kernel", [of_module, of_argument, of_others])
+def test_libraries_call_no_functions_of_python(kernel: Any, tmp_path: Path) -> None:
+    with pytest.raises(CompileError, match=r"project\(...\) of the region 'of_.*' calls a function of a program"):
+        hpacml.build(kernel, tmp_path / "kernel.o", header=tmp_path / "kernel.h")
 
 
 def test_names_that_are_no_functions() -> None:

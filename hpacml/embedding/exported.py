@@ -12,6 +12,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp
 
 from hpacml.backend import caches
+from hpacml.dialects.hpacml.control import MlOp
 from hpacml.embedding.interface import FunctionInterface
 from hpacml.embedding.module_function import entry_of, lowerable, verified
 from hpacml.errors import CompileError
@@ -103,6 +104,7 @@ def of_kernel(kernel: Kernel[..., object], lower: Lower = for_python) -> Exporte
         try:
             needed, compiled = _compiled(kernel, (layout,) * len(ranks), needed)
             with shallow_enough(kernel.source):
+                _require_no_projections(compiled.module)
                 paths = _paths(compiled.arguments, kernel.name)
                 lowered = lower(lambda compiled=compiled: compiled.module, compiled.entry, paths)
         except CompileError as error:
@@ -163,6 +165,16 @@ def _numbers(result: Result | None, name: str) -> Iterator[ScalarType]:
                 yield from _numbers(each, name)
 
 
+def _require_no_projections(module: ModuleOp) -> None:
+    """Raise `CompileError` for a region whose outputs a function of Python changes: libraries have none."""
+    for op in module.walk():
+        if isinstance(op, MlOp) and op.project is not None:
+            raise CompileError(
+                f"project(...) of the region '{op.label.data}' calls a function of a program in Python, which "
+                "libraries have not: leave it out, and project behind the call"
+            )
+
+
 def _paths(arguments: Mapping[str, object], name: str) -> dict[str, str]:
     paths: dict[str, str] = {}
     for key, value in arguments.items():
@@ -178,6 +190,7 @@ def _paths(arguments: Mapping[str, object], name: str) -> dict[str, str]:
 def of_module(module: ModuleOp | str, lower: Lower = for_python) -> list[Exported]:
     """The functions of a module with bodies that are not private. Raises `CompileError` as `hpacml.compile` does."""
     checked = verified(module)
+    _require_no_projections(checked)
     functions = [
         op
         for op in checked.body.block.ops
