@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 from hpacml.directives.expressions import Expr, affine
@@ -66,6 +67,15 @@ def difference(recorded: Sequence[str], given: Sequence[str]) -> str | None:
             if old != new and new in places:
                 return f"'{new}' stands where '{old}' did"
     return None
+
+
+@lru_cache(maxsize=256)
+def is_same(recorded: Sequence[str], given: Sequence[str]) -> bool:
+    """Whether maps mean the same of arrays of the same names; other names, blanks and parentheses do not matter."""
+    if tuple(recorded) == tuple(given):
+        return True
+    arrays = ([list(_arrays(maps, direction)) for direction in ("to", "from")] for maps in (recorded, given))
+    return difference(recorded, given) is None and next(arrays) == next(arrays)
 
 
 def _arrays(maps: Sequence[str], direction: str) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -157,6 +158,21 @@ def test_what_maps_prints_is_what_is_inferred(
     assert [(each.shape, each.dtype) for each in ours] == [(each.shape, each.dtype) for each in theirs]
     for one, other in zip(ours, theirs, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_both_collect_into_one_group(tmp_path: Path) -> None:
+    """Names of sizes, blanks and parentheses do not matter: the arrays have the same names."""
+    function, (t, new), _ = KERNELS["stencil"]
+    kernel = load(tmp_path, "inferring", function, ML.format(database=tmp_path / "d.h5")).kernel
+    again = load(tmp_path, "pasted", function, kernel.maps()).kernel
+    for each in (kernel, again, kernel):
+        each(t, np.copy(new))
+    hpacml.flush()
+    assert len(hpacml.open_database(tmp_path / "d.h5")["kernel"]) == 3
+    others = [re.sub(r"\bt\b(?=[\[:),])", "u", text) for text in (function, kernel.maps())]
+    renamed = load(tmp_path, "renamed", *others)
+    with pytest.raises(hpacml.DatabaseError, match="holds data of other maps"):
+        renamed.kernel(t, np.copy(new))
 
 
 def test_a_model_takes_the_place_of_a_region_without_maps(tmp_path: Path) -> None:

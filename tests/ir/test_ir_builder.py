@@ -102,7 +102,7 @@ def test_bounds_are_computed() -> None:
     build = program.build
     n = build.index(program.n)
     mapping = build.map_to([0], ir.target(program.t)[2 * n - 1 : build.index(program.count) + n * n : 1])
-    assert mapping.owner.applied == "functor(t[((2 * n) - 1) : (? + (n * n))])"
+    assert mapping.owner.applied == "functor(t[2 * n - 1 : ? + n * n])"
     assert (build.index(3) * 4 - 5).value == 7
     assert (1 - build.index(3)).value == -2
     assert (-build.index(3)).value == -3
@@ -159,7 +159,7 @@ def test_parameters_have_values() -> None:
     build = program.build
     block = build.functor("block: [i, 0:m] = ([m*i : m*i+m])", params=["m"])
     mapping = build.map_to(block, ir.target(program.t)[0:8], params={"m": build.index(program.n) + 1})
-    assert mapping.owner.applied == "block(t[0 : 8]) params((n + 1))"
+    assert mapping.owner.applied == "block(t[0 : 8]) params(n + 1)"
     program.finish()
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from math import prod
 from typing import TYPE_CHECKING, cast
 
-from xdsl.dialects import arith
+from xdsl.dialects import arith, memref
 from xdsl.dialects.builtin import (
     ArrayAttr,
     FlatSymbolRefAttrConstr,
@@ -60,8 +60,6 @@ from hpacml.functors.application import WAYS, resolve
 from hpacml.functors.arithmetic import PARTIAL
 from hpacml.functors.targets import Bounds, TargetTree, bind, heads, leaves, open_numbers, ranks
 from hpacml.functors.tensor_functor import Functor, FunctorError
-
-_SIGNS: dict[type[Operation], str] = {arith.AddiOp: "+", arith.SubiOp: "-", arith.MuliOp: "*"}
 
 if TYPE_CHECKING:
     from hpacml.functors.application import Way
@@ -165,17 +163,23 @@ def _require_room(what: str, shape: Iterable[int | None], width: int) -> None:
         raise MapError(f"the size of the {what} of {' x '.join(map(str, sizes))} elements does not fit 64 bits")
 
 
-def _written(number: SSAValue) -> str:
+def _written(number: SSAValue, is_factor: bool = False) -> str:
     """A number of a map as text: what it is made of as far as that has values or names, else `?`."""
     if (constant := const_evaluate_operand(number)) is not None:
-        return str(constant)
+        return f"({constant})" if is_factor and constant < 0 else str(constant)
     if number.name_hint is not None:
         return number.name_hint
-    for kind, sign in _SIGNS.items():
-        if isinstance(op := number.owner, kind):
-            left, right = map(_written, op.operands)
-            return f"({left} {sign} {right})"
-    return "?"
+    match number.owner:
+        case arith.MuliOp() as op:
+            return f"{_written(op.lhs, True)} * {_written(op.rhs, True)}"
+        case arith.AddiOp() | arith.SubiOp() as op:
+            is_minus = isinstance(op, arith.SubiOp)
+            text = f"{_written(op.lhs)} {'-' if is_minus else '+'} {_written(op.rhs, is_minus)}"
+            return f"({text})" if is_factor else text
+        case memref.DimOp(source=source) as op if (dim := const_evaluate_operand(op.index)) is not None:
+            return "?" if source.name_hint is None else f"{source.name_hint}_{dim}"
+        case _:
+            return "?"
 
 
 class MapUsesFunctor(SymbolUserOpInterface):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 
+from hpacml.directives.meaning import is_same
 from hpacml.errors import DatabaseError
 from hpacml.runtime.databases import origins
 from hpacml.runtime.databases.hdf5 import Array, Column, h5py, require_filters
@@ -162,7 +164,7 @@ class Group:
 
 def require_same(label: str, found: Schema, given: Schema) -> None:
     """Raise DatabaseError unless a group with the schema `found` may have calls with the schema `given`."""
-    if found.maps != given.maps:
+    if not is_same(found.maps, given.maps):
         raise DatabaseError(
             f"the group '{label}' holds data of other maps:\n{_indented(found.maps)}\n"
             f"The region has\n{_indented(given.maps)}\nUse another label or another file"
@@ -177,7 +179,7 @@ def require_same(label: str, found: Schema, given: Schema) -> None:
             f"the group '{label}' holds data {collected_text(found)}, but the region gives data "
             f"{collected_text(given)}: make the clauses meta and truth say the same, or use another label or file"
         )
-    if found != given:
+    if found != replace(given, maps=found.maps):
         raise DatabaseError(
             f"the group '{label}' holds tensors of {found}, but the region has {given}: "
             "use another label or another file"
