@@ -282,15 +282,20 @@ def test_gradients_go_through_the_model(model: str, batch: str) -> None:
     np.testing.assert_allclose(several[0], wanted)
 
 
-def test_gradients_of_a_file_in_float64() -> None:
+@pytest.mark.parametrize("model", ["a file", "Torch", "JAX"])
+def test_gradients_in_float64_are_those_of_differences(model: str) -> None:
+    """Through a gather whose windows overlap, a network and a scatter, twice."""
     with jax.enable_x64(True):
-        saved(mlp().double())
-        smooth = smoothing(f"ml(infer) {MAPS} model('m.pt2')")
+        torch.manual_seed(0)
+        net: Any = saved(mlp().double())
+        net = {"a file": "m.pt2", "Torch": net, "JAX": lambda x: jnp.tanh(x @ jnp.array([[0.7], [-1.2]]))}[model]
+        smooth = smoothing(f"ml(infer) {MAPS} model(net)")
 
-        def loss(t: Any) -> Any:
-            return (smooth(t, jnp.zeros(9))["new"] ** 2).sum()
+        def loss(t: Any, z: Any) -> Any:
+            return (smooth(smooth(t, z, net=net)["new"], t, net=net)["new"] ** 2).sum()
 
-        check_grads(loss, (np.sqrt(T.astype(np.float64)),), order=1, modes=("fwd", "rev"))
+        given = np.sqrt(T.astype(np.float64)), np.cos(T.astype(np.float64))
+        check_grads(loss, given, order=2 if model == "JAX" else 1, modes=("fwd", "rev"))
 
 
 def test_gradients_go_through_the_body_and_not_through_collection() -> None:

@@ -124,8 +124,11 @@ def write_function(
     wide = any(x.dtype.itemsize == 8 for x in example)
     with _numbers(jax, wide):
         arrays = [jax.dlpack.from_dlpack(x.contiguous().clone()) for x in example]
-        # Modules of Equinox and Flax have no hash, which jax.jit asks of a function.
-        program = _exported(jax, export, jax.jit(lambda *given: function(*given)), arrays, name)
+
+        def run(*given: Any) -> Any:  # modules of Equinox and Flax have no hash, which jax.jit asks for
+            return function(*given)
+
+        program = _exported(jax, export, jax.jit(run), arrays, name)
         for given in (arrays, [jax.numpy.concatenate([x, x[:1]]) for x in arrays if x.ndim]):
             if len(given) == len(arrays) and _takes(program, given):
                 _prove(jax, program, function, given, name)
