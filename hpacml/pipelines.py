@@ -4,7 +4,8 @@ directives + kernel            hpacml.frontend
   hpacml-infer-maps            maps of regions that have none, from their loads and stores
   hpacml-expand-ml             control made explicit: scf.if around gather, infer, scatter | gather, body, collect;
                                the original code a function
-  hpacml-copy-for-points       original code that is asked for some points runs on copies
+  hpacml-mask-nests            original code that is a nest over points makes only those that it is asked for
+  hpacml-copy-for-points       other original code that is asked for some points runs on copies
   convert-hpacml-points-to-loops  what is done at single points becomes parallel loops
   hpacml-resolve-slices        each slice of a map a strided memref view; gather and scatter pack and unpack them
   hpacml-offer-views           compiled code of the network is asked first, which takes the views as they are
@@ -51,6 +52,7 @@ _ALL_STAGES = {
     "maps": "hpacml-infer-maps",
     "alone": "hpacml-drop-collection",
     "expand": "hpacml-expand-ml",
+    "nests": "hpacml-mask-nests",
     "copies": "hpacml-copy-for-points",
     "points": "convert-hpacml-points-to-loops",
     "resolve": "hpacml-resolve-slices",

@@ -29,6 +29,7 @@ PASS_NAMES = (
     "hpacml-infer-maps",
     "hpacml-keep-branches",
     "hpacml-mask-divisions",
+    "hpacml-mask-nests",
     "hpacml-offer-views",
     "hpacml-outline-parallel-loops",
     "hpacml-refuse-host-accesses",

@@ -13,12 +13,10 @@ from xdsl.ir import SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint
 
-from hpacml.dialects.hpacml.gather_scatter import GatherOp, TensorOp
-from hpacml.dialects.hpacml.masks import MergeOp
 from hpacml.dialects.hpacml.original_code import BodyAsideOp, BodyWhereOp, KeepRandomOp
 from hpacml.dialects.hpacml.steps import BodyOp
 from hpacml.passes.common.located import Builder, Rewriter
-from hpacml.passes.common.mappings import functor_of, map_of
+from hpacml.passes.common.merging import take_originals
 from hpacml.passes.common.point_loops import each_point, size, sizes_of
 from hpacml.passes.common.written_memory import written_arguments
 
@@ -65,15 +63,7 @@ def _run(op: BodyWhereOp | BodyAsideOp, mask: SSAValue | None, builder: Builder)
     for array, room in kept.items():
         _copy(array, room, builder)
     builder.insert(BodyOp(op.label, op.callee.root_reference.data, list(op.arguments)))
-    for mapping, tensor in zip(op.outputs, op.tensors, strict=True):
-        if mask is None:
-            builder.insert(GatherOp(mapping, tensor))
-            continue
-        map_op = map_of(mapping, op)
-        original = builder.insert(TensorOp(mapping, fresh=True)).tensor
-        original.name_hint = "original"
-        builder.insert(GatherOp(mapping, original))
-        builder.insert(MergeOp(original, tensor, functor_of(map_op, op).functor.feature_dims, mask))
+    take_originals(op, mask, builder)
     for array, room in kept.items():
         _copy(room, array, builder)
         builder.insert(memref.DeallocOp.get(room))

@@ -8,7 +8,7 @@ from itertools import count
 
 from xdsl.dialects import func, llvm
 from xdsl.dialects.builtin import ModuleOp, StringAttr
-from xdsl.ir import Block, Operation, SSAValue
+from xdsl.ir import Operation, Region, SSAValue
 from xdsl.rewriter import InsertPoint
 from xdsl.traits import ConstantLike
 
@@ -60,40 +60,46 @@ class Body:
 
     def _outline(self) -> func.FuncOp:
         """Move the code into a function; its arguments are the values that the code uses from outside."""
-        region = self._region.body
-        block = region.block
-        self._bring_inside(block)
-        self._arguments = captured(region)
-        types = [value.type for value in self._arguments]
-        for value in self._arguments:
-            argument = block.insert_arg(value.type, len(block.args))
-            argument.name_hint = value.name_hint
-            value.replace_uses_with_if(argument, lambda use: region.is_ancestor(use.operation))
-        block.add_op(end := func.ReturnOp())
-        module = module_of(self._region)
-        code = self._region.detach_region(region)
-        function = func.FuncOp(self._name(module), (types, []), code, visibility="private")
-        function.attributes[_LINKAGE] = llvm.LinkageAttr("internal")
-        if (origin := origin_of(self._region)) is not None:
-            function.attributes[ORIGIN] = StringAttr(origin)
-        module.body.block.add_op(function)
-        function.location = end.location = self._region.location
+        region = self._region
+        stem = re.sub(r"\W", "_", region.label.data, flags=re.ASCII) + "_body"
+        function, self._arguments = outline(region.body, stem, region)
         return function
 
-    def _bring_inside(self, block: Block) -> None:
-        """Copy constants and maps from outside to the start of the code: no argument could stand for a map."""
-        region = self._region.body
-        while outside := [(each, op) for each in captured(region) if (op := _copied(each, self._region))]:
-            for value, op in reversed(outside):
-                copy = Builder(InsertPoint.at_start(block)).insert(op.clone())
-                (result,) = copy.results
-                value.replace_uses_with_if(result, lambda use: region.is_ancestor(use.operation))
 
-    def _name(self, module: ModuleOp) -> str:
-        stem = re.sub(r"\W", "_", self._region.label.data, flags=re.ASCII) + "_body"
-        symbols = (each.get_attr_or_prop("sym_name") for each in module.body.block.ops)
-        taken = {symbol.data for symbol in symbols if isinstance(symbol, StringAttr)}
-        return next(name for name in (f"{stem}_{n}" if n else stem for n in count()) if name not in taken)
+def outline(code: Region, stem: str, op: Operation) -> tuple[func.FuncOp, list[SSAValue]]:
+    """Move the code of `op`, one block, into a function; its arguments are the values that it uses from outside."""
+    block = code.block
+    _bring_inside(code, op)
+    given = captured(code)
+    types = [value.type for value in given]
+    for value in given:
+        argument = block.insert_arg(value.type, len(block.args))
+        argument.name_hint = value.name_hint
+        value.replace_uses_with_if(argument, lambda use: code.is_ancestor(use.operation))
+    block.add_op(end := func.ReturnOp())
+    module = module_of(op)
+    function = func.FuncOp(_free_name(stem, module), (types, []), op.detach_region(code), visibility="private")
+    function.attributes[_LINKAGE] = llvm.LinkageAttr("internal")
+    if (origin := origin_of(op)) is not None:
+        function.attributes[ORIGIN] = StringAttr(origin)
+    module.body.block.add_op(function)
+    function.location = end.location = op.location
+    return function, given
+
+
+def _bring_inside(code: Region, op: Operation) -> None:
+    """Copy constants and maps from outside to the start of the code: no argument could stand for a map."""
+    while outside := [(each, made) for each in captured(code) if (made := _copied(each, op))]:
+        for value, made in reversed(outside):
+            copy = Builder(InsertPoint.at_start(code.block)).insert(made.clone())
+            (result,) = copy.results
+            value.replace_uses_with_if(result, lambda use: code.is_ancestor(use.operation))
+
+
+def _free_name(stem: str, module: ModuleOp) -> str:
+    symbols = (each.get_attr_or_prop("sym_name") for each in module.body.block.ops)
+    taken = {symbol.data for symbol in symbols if isinstance(symbol, StringAttr)}
+    return next(name for name in (f"{stem}_{n}" if n else stem for n in count()) if name not in taken)
 
 
 def module_of(op: Operation) -> ModuleOp:
@@ -122,9 +128,9 @@ def origin_of(op: Operation) -> str | None:
     return origin.data if isinstance(origin, StringAttr) else around.sym_name.data
 
 
-def _copied(value: SSAValue, region: MlOp) -> Operation | None:
+def _copied(value: SSAValue, op: Operation) -> Operation | None:
     """The operation of a value that is copied instead of passed."""
     if isinstance(value.type, MappingType):
-        return map_of(value, region)
+        return map_of(value, op)
     owner = value.owner
     return owner if isinstance(owner, Operation) and owner.has_trait(ConstantLike) else None

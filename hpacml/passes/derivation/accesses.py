@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,8 +15,7 @@ from xdsl.transforms.canonicalization_patterns.utils import const_evaluate_opera
 from hpacml.dialects.hpacml.attributes import PREFIXES
 from hpacml.functors.polynomials import Poly
 from hpacml.passes.common.located import refusal
-from hpacml.passes.common.origins import VIEWS
-from hpacml.passes.common.runtime_calls import C_FUNCTIONS
+from hpacml.passes.derivation.called import HARMLESS, is_known, stays_inside, touches_nothing
 from hpacml.passes.derivation.conditions import condition_of, index_in
 from hpacml.passes.derivation.facts import ZERO
 from hpacml.passes.derivation.integers import LOOP, Chosen, Integer, Integers, Unknown
@@ -25,16 +23,7 @@ from hpacml.passes.derivation.memory import Dims, Either, Memory, Own, Untold, V
 from hpacml.passes.derivation.nests import ADVICE, Access, Condition, Loop, told
 from hpacml.passes.derivation.stencils import Stencils, Touch
 
-_HARMLESS = (memref.DimOp, memref.DeallocOp, memref.ExtractAlignedPointerAsIndexOp, *VIEWS)
-"""Operations that touch no element of their memref."""
-
 _MAKERS = (memref.AllocOp, memref.AllocaOp, memref.GetGlobalOp)
-
-_MATH = {*C_FUNCTIONS, *vars(math), *(f"{name}f" for name in vars(math))}
-"""Functions of C that touch no memory."""
-
-_RUNTIME = "hpacml_"
-"""How the names of functions begin that the front end calls: they touch no array."""
 
 
 @dataclass
@@ -321,14 +310,14 @@ class Accesses:
         callee = op.callee.string_value()
         function = SymbolTable.lookup_symbol(op, op.callee)
         given = [each for each in op.arguments if isinstance(each.type, MemRefType)]
-        if _touches_nothing(function) or (_is_known(callee, function) and not given):
+        if touches_nothing(function) or (is_known(callee, function) and not given):
             return
         outside = next((each for each in given if not isinstance(self.memory.of(each), Own)), None)
         if outside is not None:
             raise refusal(
                 op, f"the call of @{callee} is given {told(outside)}, and what it does there is not followed. {ADVICE}"
             )
-        if not isinstance(function, func.FuncOp) or function.is_declaration or not _stays_inside(function):
+        if not isinstance(function, func.FuncOp) or function.is_declaration or not stays_inside(function):
             raise refusal(op, f"the call of @{callee} may touch arrays, and its code is not followed. {ADVICE}")
 
     def _other(self, op: Operation) -> None:
@@ -339,7 +328,7 @@ class Accesses:
             elif op.name != "hpacml.map":
                 raise refusal(op, f"{op.name} stands in a region whose maps are to be inferred. {ADVICE}")
             return
-        if isinstance(op, (*_HARMLESS, *_MAKERS)) or op.name in _ENDS:
+        if isinstance(op, (*HARMLESS, *_MAKERS)) or op.name in _ENDS:
             return
         memories = [each for each in op.operands if isinstance(each.type, MemRefType)]
         outside = next((each for each in memories if not isinstance(self.memory.of(each), Own)), None)
@@ -369,39 +358,3 @@ def _of(name: str | None) -> str:
 
 def _loops_in(poly: Poly) -> bool:
     return any(name.startswith(LOOP) for name in poly.names)
-
-
-def _is_known(name: str, function: Operation | None) -> bool:
-    """Whether a function of numbers is known that touches no array: of C, or what the front end calls."""
-    is_elsewhere = not isinstance(function, func.FuncOp) or function.is_declaration
-    return is_elsewhere and (name in _MATH or name.startswith(_RUNTIME))
-
-
-def _touches_nothing(function: Operation | None) -> bool:
-    """Whether a function is known to look at no element of any memory."""
-    if not isinstance(function, func.FuncOp) or function.is_declaration:
-        return False
-    return all(
-        op.name.startswith("arith.") or isinstance(op, (*_HARMLESS, func.ReturnOp)) for op in function.body.walk()
-    )
-
-
-def _stays_inside(function: func.FuncOp) -> bool:
-    """Whether a function only touches memory that it is given or makes."""
-    seen: set[func.FuncOp] = set()
-
-    def stays(function: func.FuncOp) -> bool:
-        if function in seen:
-            return True
-        seen.add(function)
-        return all(map(harmless, function.body.walk()))
-
-    def harmless(op: Operation) -> bool:
-        if isinstance(op, func.CallOp):
-            callee = SymbolTable.lookup_symbol(op, op.callee)
-            if _is_known(op.callee.string_value(), callee):
-                return True
-            return isinstance(callee, func.FuncOp) and not callee.is_declaration and stays(callee)
-        return op.name.partition(".")[0] in ("arith", "math", "scf", "affine", "memref", "func", "cf")
-
-    return stays(function)
