@@ -18,7 +18,7 @@ def gather(application: AppliedFunctor, mapped: Mapped[int], arrays: Mapping[str
     """The dense tensor of a map."""
     sweep = _sweep_sizes(application.functor, mapped)
     parts = [
-        _element(access, application.arrays, arrays, view).astype(dtype).reshape(*sweep, -1)
+        _element(access, application.arrays, arrays, view).astype(dtype).reshape(*sweep, prod(view.sizes[len(sweep) :]))
         for view, access in _views(application, mapped)
     ]
     features = parts[0] if len(parts) == 1 else jnp.concatenate(parts, axis=-1)
@@ -29,9 +29,9 @@ def gather(application: AppliedFunctor, mapped: Mapped[int], arrays: Mapping[str
 def scatter(application: AppliedFunctor, mapped: Mapped[int], arrays: Mapping[str, Any], tensor: Any) -> dict[str, Any]:
     """The arrays that a map writes, by name, with the elements of a dense tensor."""
     sweep = _sweep_sizes(application.functor, mapped)
-    order, _ = _layout(application.functor, mapped)
+    order, sizes = _layout(application.functor, mapped)
     inverse = [order.index(d) for d in range(len(order))]
-    features = tensor.transpose(inverse).reshape(*sweep, -1)
+    features = tensor.transpose(inverse).reshape(*sweep, prod(sizes))
     written = {application.arrays[head]: jnp.asarray(arrays[application.arrays[head]]) for head in application.heads}
     views = _views(application, mapped)
     counts = [prod(view.sizes[len(sweep) :]) for view, _ in views]

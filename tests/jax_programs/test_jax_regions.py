@@ -413,6 +413,22 @@ def test_numbers_are_sources_and_arrays_may_be_empty() -> None:
         assert step(T[:0], 0.5, jnp.zeros(0), net, 0)["b"].shape == (0,)
 
 
+def test_derivatives_and_batches_of_empty_arrays() -> None:
+    @hpacml.jax.region("""tensor functor(f: [i, 0:1] = ([i]))
+                          ml(predicated: use) in(f(a[0:n])) out(f(b[0:n])) model(net) database('d.h5')""")
+    def same(a: Any, b: Any, n: int, use: bool, net: Any) -> Any:
+        return {"b": 2 * a}
+
+    none, two = jnp.zeros(0), jnp.zeros((2, 0))
+    for net in (torch.nn.Identity(), lambda x: x):
+        for use in (True, False):
+            run = lambda a, net=net, use=use: same(a, none, 0, use, net)["b"]  # noqa: E731
+            assert jax.jit(jax.grad(lambda a, run=run: run(a).sum()))(none).shape == (0,)
+            assert jax.jvp(run, (none,), (none,))[1].shape == (0,)
+            assert jax.vmap(run)(two).shape == (2, 0)
+    assert len(records(label="same")) == 2 * (1 + 1 + 2)
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float64"])
 @pytest.mark.parametrize("model", MODELS)
 def test_other_floats(dtype: str, model: str) -> None:
@@ -431,9 +447,12 @@ def test_threads_and_cleared_caches() -> None:
     def work(k: int) -> None:
         net = Linear(float(k + 1))
         run = jax.jit(lambda t, z: smooth(t, z, net=net)["new"])
+        slope = jax.jit(jax.grad(lambda t: smooth(t, Z, net=net)["new"].sum()))
         for n in range(30):
             if not np.array_equal(run(T + n, Z)[1:-1], (k + 1) * (WANTED[1:-1] + 5 * n)):
                 wrong.append((k, n))
+            if not np.array_equal(slope(T), (k + 1) * np.array([2, 2, 5, 5, 5, 5, 5, 3, 3])):
+                wrong.append((k, n, "gradient"))
             if k == 0 and n % 10 == 0:
                 jax.clear_caches()
 
