@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from xdsl.dialects.builtin import IndexType, IntegerType, ModuleOp, UnitAttr
+from xdsl.dialects.builtin import IndexType, IntegerType, ModuleOp, UnitAttr, UnregisteredOp
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import SSAValue
 from xdsl.utils.exceptions import DiagnosticException, ParseError
 
+from hpacml.dialects.hpacml.attributes import PREFIXES
 from hpacml.dialects.hpacml.control import MlOp
+from hpacml.dialects.hpacml.locations import place
 from hpacml.embedding.affine import name_dimensions
 from hpacml.embedding.interface import FunctionInterface
 from hpacml.errors import CompileError, HpacmlError
@@ -108,8 +110,22 @@ def compile(module: ModuleOp | str, name: str, target: Machine | None = None) ->
     return Function(verified(module), name, target)
 
 
+_LOWERED = {
+    *("affine", "arith", "bufferization", "builtin", "cf", "complex", "func", "gpu", "index", "linalg", "llvm", "math"),
+    *("memref", "nvvm", "scf", "tensor", "ub", "vector"),
+}
+"""The dialects of upstream MLIR that code may have."""
+
+
 def lowerable(module: ModuleOp) -> ModuleOp:
-    """A copy of a module that the pipeline takes."""
+    """A copy of a module that the pipeline takes. Raises `CompileError` for an operation that nothing lowers."""
+    for op in module.walk():
+        name = op.op_name.data if isinstance(op, UnregisteredOp) else op.name
+        if name.partition(".")[0] not in _LOWERED and not name.startswith(PREFIXES):
+            raise CompileError(
+                f"{place(op)}nothing here lowers {name}: run the passes of its dialect first, down to func, scf, cf, "
+                "memref, arith, math, affine and linalg"
+            )
     copy = module.clone()
     name_dimensions(copy)
     HpacmlFoldSubviewsPass().apply(make_context(), copy)
@@ -118,6 +134,8 @@ def lowerable(module: ModuleOp) -> ModuleOp:
 
 def verified(module: ModuleOp | str) -> ModuleOp:
     """A copy of a module, which may be text, on memory in place of tensors. Raises `CompileError` if it is wrong."""
+    if not isinstance(module, ModuleOp | str):  # pyright: ignore[reportUnnecessaryIsInstance] (programs have no types)
+        raise CompileError(f"a module of xDSL is compiled, or its text, and this is of type {type(module).__name__}")
     try:
         if isinstance(module, str):
             from hpacml.dialects.hpacml.locations import PlacingParser
@@ -128,8 +146,12 @@ def verified(module: ModuleOp | str) -> ModuleOp:
         copy.verify()
         HpacmlBufferizePass().apply(make_context(), copy)
         copy.verify()
+    except HpacmlError:
+        raise
     except (DiagnosticException, ParseError) as error:
         raise CompileError(str(error)) from error
+    except Exception as error:  # some of xDSL's operations verify themselves by exceptions of no kind
+        raise CompileError(f"the module is wrong: {error}") from error
     return copy
 
 

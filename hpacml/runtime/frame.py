@@ -126,6 +126,11 @@ class Frame:
     recorder: Recorder | None = None
 
     def argument(self, name: str) -> object:
+        if name not in self.arguments:
+            raise HpacmlError(
+                f"the call has no argument '{name}', which is to name the model or the database of a region: functions "
+                "of modules take arrays and numbers, so name a file in its place"
+            )
         return self.arguments[name]
 
     def is_in_place(self) -> bool:

@@ -308,3 +308,32 @@ func.func @read(%x: memref<?xf64>, %y: memref<?xf64>, %c: i1) {
     x.flags.writeable = False
     read(x, y, True)
     np.testing.assert_array_equal(y, [0, 2])
+
+
+WRONG = {
+    "dialect": ('"test.op"() : () -> () loc("x.dsl":3:2)', "x.dsl:3:2: nothing here lowers test.op: run the passes"),
+    "indices": (
+        "%z = arith.constant 0 : index %v = memref.load %x[%z, %z] : memref<?xf64>",
+        "the module is wrong: expected an index for each dimension",
+    ),
+    "argument": (
+        """%in = hpacml.map to @f(%x[0 : 2]) : memref<?xf64> -> !hpacml.mapping<2xf64>
+        %out = hpacml.map from @f(%x[0 : 2]) : memref<?xf64> -> !hpacml.mapping<2xf64>
+        hpacml.ml infer in(%in : !hpacml.mapping<2xf64>) out(%out : !hpacml.mapping<2xf64>) label "r" model @net {
+          %k = arith.constant 0 : index
+        }""",
+        "the call has no argument 'net', which is to name the model",
+    ),
+}
+
+
+@pytest.mark.parametrize(("code", "message"), WRONG.values(), ids=WRONG.keys())
+def test_what_is_wrong_is_told(code: str, message: str) -> None:
+    text = f"hpacml.functor @f : [i] = ([i])\nfunc.func @wrong(%x: memref<?xf64>) {{ {code} func.return }}"
+    with pytest.raises(hpacml.HpacmlError, match=re.escape(message)):
+        hpacml.compile(text, "wrong")(np.zeros(2))
+
+
+def test_only_modules_are_compiled() -> None:
+    with pytest.raises(hpacml.CompileError, match="and this is of type int"):
+        hpacml.compile(42, "f")
