@@ -5,6 +5,7 @@ directives + kernel            hpacml.frontend
   hpacml-expand-ml             control made explicit: scf.if around gather, infer, scatter | gather, body, collect;
                                the original code a function
   hpacml-mask-nests            original code that is a nest over points makes only those that it is asked for
+  hpacml-compact-points        pointwise code that is asked for some points runs on arrays of these
   hpacml-copy-for-points       other original code that is asked for some points runs on copies
   convert-hpacml-points-to-loops  what is done at single points becomes parallel loops
   hpacml-resolve-slices        each slice of a map a strided memref view; gather and scatter pack and unpack them
@@ -53,6 +54,7 @@ _ALL_STAGES = {
     "alone": "hpacml-drop-collection",
     "expand": "hpacml-expand-ml",
     "nests": "hpacml-mask-nests",
+    "compact": "hpacml-compact-points",
     "copies": "hpacml-copy-for-points",
     "points": "convert-hpacml-points-to-loops",
     "resolve": "hpacml-resolve-slices",

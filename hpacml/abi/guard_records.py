@@ -13,6 +13,7 @@ class PointsSite(PlacedSite):
     """A call of `hpacml_count_points`: `mask` is what the mask of the region is, over its sweep.
 
     `positions`: whether the call passes an array behind the mask, which takes the positions of rejected points.
+    `again`: whether another call has counted these points for the report.
     """
 
     kind = "points"
@@ -20,14 +21,17 @@ class PointsSite(PlacedSite):
     label: str
     mask: TensorType
     positions: bool = False
+    again: bool = False
 
     def _fields(self) -> Json:
-        return {"label": self.label, "mask": self.mask.to_json(), "positions": self.positions}
+        record: Json = {"label": self.label, "mask": self.mask.to_json(), "positions": self.positions}
+        return {**record, "again": True} if self.again else record
 
     @staticmethod
     def parse(record: Json) -> PointsSite:
         (mask,) = TensorType.parse([record["mask"]])
-        return PointsSite(record["label"], mask, record["positions"], place=record.get("place"))
+        again = record.get("again", False)
+        return PointsSite(record["label"], mask, record["positions"], again, place=record.get("place"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,43 @@ class VerifySite(PlacedSite):
             Verification(**record["verify"]),
             tuple(record["maps"]),
             TensorType.parse(record["outputs"]),
+            mask,
+            place=record.get("place"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonSite(PlacedSite):
+    """A call of `hpacml_compare_points`, which passes `outputs` of some points, the same of all, and the `mask`.
+
+    `features` are the feature dimensions of each output. `hpacml_is_compared` has such a site without tensors.
+    """
+
+    kind = "comparison"
+    symbol = "hpacml_compare_points"
+    label: str
+    maps: tuple[str, ...] = ()
+    outputs: tuple[TensorType, ...] = ()
+    features: tuple[tuple[int, ...], ...] = ()
+    mask: TensorType | None = None
+
+    def _fields(self) -> Json:
+        record: Json = {
+            "label": self.label,
+            "maps": self.maps,
+            "outputs": [tensor.to_json() for tensor in self.outputs],
+            "features": self.features,
+        }
+        return record if self.mask is None else {**record, "mask": self.mask.to_json()}
+
+    @staticmethod
+    def parse(record: Json) -> ComparisonSite:
+        mask = TensorType.parse([record["mask"]])[0] if "mask" in record else None
+        return ComparisonSite(
+            record["label"],
+            tuple(record["maps"]),
+            TensorType.parse(record["outputs"]),
+            tuple(map(tuple, record["features"])),
             mask,
             place=record.get("place"),
         )

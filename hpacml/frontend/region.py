@@ -34,6 +34,7 @@ from hpacml.frontend.guarding import Where, bounds_of, number_of, where_of
 from hpacml.frontend.mangling import symbol_for
 from hpacml.frontend.maps import AppliedFunctor, integers_of, numbers_of
 from hpacml.frontend.placement import Machine, device_of, on_host, require_machine
+from hpacml.frontend.pointwise import require_pointwise
 from hpacml.frontend.region_plan import Plan
 from hpacml.frontend.scope import READS, Keyword, Scope, check_units
 from hpacml.frontend.sources import views_of
@@ -159,6 +160,7 @@ class Region(Decorated, Generic[P, R]):
                 if (message := wrong(node.id)) is not None:
                     raise DirectiveError(message, text, node.col_offset, node.end_col_offset or 0)
         points = [] if self._where is None else [each for each in self._where.points.values() if each is not None]
+        require_pointwise(ml, [use.map for use in uses], self._where)
         return ml, [*((use.keyword, *use.map) for use in uses), *(("where", *each) for each in points)]
 
     @tracers.untraced
@@ -243,8 +245,7 @@ class Region(Decorated, Generic[P, R]):
     def _substitute(self, bound: _Call, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Substitute:
         """The body on other arrays and sizes than those of the call."""
         given = self._parameters[0].bind(*args, **kwargs)
-        sizes = [str(each) for each in bound.plan.sizes]
-        return Substitute(self.py_func.__name__, self._run_body, given, bound.plan, bound.values, sizes)
+        return Substitute(self.py_func.__name__, self._run_body, given, bound.plan, bound.values, bound.views)
 
     def _run_body(self, *args: P.args, **kwargs: P.kwargs) -> tuple[R]:
         result = self.py_func(*args, **kwargs)

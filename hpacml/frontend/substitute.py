@@ -6,12 +6,15 @@ import ctypes
 import inspect
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpacml.errors import DirectiveError
 from hpacml.frontend.region_plan import Plan
 from hpacml.runtime.arrays.protocols import is_tensor
 from hpacml.runtime.arrays.views import ArrayView, numpy_array, tensor_over
+
+if TYPE_CHECKING:
+    from hpacml.runtime.gpu.device_call import Call
 
 
 class Substitute:
@@ -24,33 +27,60 @@ class Substitute:
         given: inspect.BoundArguments,
         plan: Plan,
         values: Mapping[str, object],
-        sizes: Sequence[str],
+        views: Sequence[ArrayView],
     ):
         self._region, self._body, self._given, self._values = region, body, given, values
-        self._names, self._written, self._sizes = plan.arrays, plan.written, sizes
+        self._names, self._written, self._views = plan.arrays, plan.written, views
+        self._sizes = [str(each) for each in plan.sizes]
 
-    def __call__(self, views: Sequence[ArrayView], sizes: int) -> None:
+    def __call__(self, views: Sequence[ArrayView], sizes: int, call: Call | None = None) -> None:
         """Run the body on arrays of its own, which it may keep, with the elements of `views`; then write these.
 
         `sizes` is the address of the sizes, 64-bit integers. An array is a tensor where the call has one, and else
-        NumPy's. Raises `DirectiveError` for an attribute.
+        NumPy's. What is the call's own memory, as a number is, stays the object that was given. `call` is the one on
+        a device that has the memory of `views`. Raises `DirectiveError` for an attribute.
         """
-        arrays: dict[str, Any] = {}
-        for name, view in zip(self._names, views, strict=True):
-            if "." in name:
-                raise DirectiveError(
-                    f"the region {self._region} is pointwise, and its body cannot be given another array in the place "
-                    f"of '{name}', which is an attribute: make it a parameter of the function"
-                )
-            tensor = is_tensor(self._values[name]) or view.device is not None
-            arrays[name] = tensor_over(view).clone() if tensor else numpy_array(view).copy()
-        given = (ctypes.c_int64 * len(self._sizes)).from_address(sizes) if self._sizes else ()
+        pairs = zip(self._names, views, self._views, strict=True)
+        arrays = {name: self._copy(name, view, call) for name, view, given in pairs if not _is_same(view, given)}
+        numbers = (ctypes.c_int64 * len(self._sizes)).from_address(sizes) if self._sizes else ()
         arguments = inspect.BoundArguments(self._given.signature, OrderedDict(self._given.arguments))
-        arguments.arguments.update({**arrays, **dict(zip(self._sizes, given, strict=True))})
-        self._body(*arguments.args, **arguments.kwargs)
+        arguments.arguments.update({**arrays, **dict(zip(self._sizes, numbers, strict=True))})
+        try:
+            self._body(*arguments.args, **arguments.kwargs)
+        except Exception as error:
+            shapes = ", ".join(f"'{name}' of shape {tuple(array.shape)}" for name, array in arrays.items())
+            error.add_note(f"A guard had the body of {self._region} make some points, with other arrays: {shapes}.")
+            raise
         for position in self._written:
-            view, made = views[position], arrays[self._names[position]]
-            if is_tensor(made):
-                tensor_over(view).copy_(made)
-            else:
-                numpy_array(view)[...] = made
+            made = arrays.get(self._names[position])
+            if made is not None:
+                _write(views[position], made, call)
+
+    def _copy(self, name: str, view: ArrayView, call: Call | None) -> Any:
+        if "." in name:
+            raise DirectiveError(
+                f"a guard has the body of {self._region} make some points, and it cannot be given another array in the "
+                f"place of '{name}', which is an attribute: make it a parameter of the function"
+            )
+        value = self._values[name]
+        if call is not None:
+            tensor = call.device.tensor(view)
+            on_host = self._views[self._names.index(name)].device is None
+            copy = tensor.cpu().clone() if on_host else tensor.clone()
+            return copy if is_tensor(value) or not on_host else copy.numpy()
+        return tensor_over(view).clone() if is_tensor(value) else numpy_array(view).copy()
+
+
+def _write(view: ArrayView, made: Any, call: Call | None) -> None:
+    if not is_tensor(made) and call is None:
+        numpy_array(view)[...] = made
+        return
+    import torch
+
+    target = tensor_over(view) if call is None else call.device.tensor(view)
+    with torch.no_grad():
+        target.copy_(torch.as_tensor(made))
+
+
+def _is_same(view: ArrayView, other: ArrayView) -> bool:
+    return (view.address, view.shape) == (other.address, other.shape)

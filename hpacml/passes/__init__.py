@@ -18,6 +18,7 @@ PASS_NAMES = (
     "convert-hpacml-to-runtime",
     "hpacml-bufferize",
     "hpacml-call-networks",
+    "hpacml-compact-points",
     "hpacml-copy-for-points",
     "hpacml-drop-collection",
     "hpacml-expand-functions",

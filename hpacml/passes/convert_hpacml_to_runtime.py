@@ -30,7 +30,7 @@ from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint
 from xdsl.traits import SymbolTable
 
-from hpacml.abi.guard_records import DomainSite, PointsSite, VerifySite
+from hpacml.abi.guard_records import ComparisonSite, DomainSite, PointsSite, VerifySite
 from hpacml.abi.records import (
     CollectSite,
     FlagSite,
@@ -48,6 +48,7 @@ from hpacml.abi.records import (
 )
 from hpacml.abi.symbols import SYMBOLS, VERSION
 from hpacml.dialects.hpacml.attributes import dtype_name
+from hpacml.dialects.hpacml.comparing import ComparePointsOp, IsComparedOp
 from hpacml.dialects.hpacml.guarding import CountPointsOp, DomainOp
 from hpacml.dialects.hpacml.locations import TextLoc, written_location
 from hpacml.dialects.hpacml.original_code import CallPythonOp, KeepRandomOp, RequireEqualOp
@@ -125,11 +126,15 @@ class ConvertHpacmlToRuntimePass(ModulePass):
                 case DomainOp():
                     calls.domain(each)
                 case IsOpenOp():
-                    calls.ask(each, "hpacml_is_open")
+                    calls.ask(each, _verify_site(each), "hpacml_is_open")
                 case IsDueOp():
-                    calls.ask(each, "hpacml_is_due")
+                    calls.ask(each, _verify_site(each), "hpacml_is_due")
                 case VerifyOp():
                     calls.verify(each)
+                case IsComparedOp():
+                    calls.ask(each, ComparisonSite(each.label.data, place=_place(each)), "hpacml_is_compared")
+                case ComparePointsOp():
+                    calls.compare_points(each)
                 case CheckMapOp():
                     calls.check_map(each)
                 case RefuseOp():
@@ -219,16 +224,16 @@ class _Calls:
 
     def count_points(self, op: CountPointsOp) -> None:
         mask = _tensor_type(cast(MemRefType, op.mask.type))
-        site = PointsSite(op.label.data, mask, op.positions is not None, place=_place(op))
+        site = PointsSite(op.label.data, mask, op.positions is not None, op.again is not None, place=_place(op))
         builder = Builder(InsertPoint.before(op))
         found = stack(op, i64, 1)
         tensors = [op.mask] if op.positions is None else [op.mask, op.positions]
         self._call(site, [descriptors(tensors, op, builder), found], builder)
         Rewriter.replace_op(op, arith.IndexCastOp(load(found, 0, i64, builder), IndexType()))
 
-    def ask(self, op: CheckedInference, symbol: str) -> None:
+    def ask(self, op: CheckedInference | IsComparedOp, site: Site, symbol: str) -> None:
         builder = Builder(InsertPoint.before(op))
-        (status,) = self._call(_verify_site(op), [], builder, symbol)
+        (status,) = self._call(site, [], builder, symbol)
         Rewriter.replace_op(op, [], [_is_set(status, builder)])
 
     def verify(self, op: VerifyOp) -> None:
@@ -237,6 +242,16 @@ class _Calls:
         builder = Builder(InsertPoint.before(op))
         (status,) = self._call(site, [descriptors([*op.outputs, *op.truths, *mask], op, builder)], builder)
         Rewriter.replace_op(op, [], [_is_set(status, builder)])
+
+    def compare_points(self, op: ComparePointsOp) -> None:
+        (mask,) = _tensor_types([op.mask])
+        features = tuple(map(tuple, op.features_of_each))
+        site = ComparisonSite(
+            op.label.data, _texts(op.maps), _tensor_types(op.tensors), features, mask, place=_place(op)
+        )
+        builder = Builder(InsertPoint.before(op))
+        self._call(site, [descriptors([*op.tensors, *op.whole, op.mask], op, builder)], builder)
+        Rewriter.erase_op(op)
 
     def domain(self, op: DomainOp) -> None:
         site = DomainSite(

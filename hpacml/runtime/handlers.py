@@ -7,7 +7,8 @@ collection h5py, the first bad map the judge.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from hpacml.abi.records import Json, RefuseSite, SizeSite
     from hpacml.runtime.databases.collection import Collection
     from hpacml.runtime.databases.sampler import Samples
+    from hpacml.runtime.gpu.device_call import Call
+    from hpacml.runtime.guards.comparison import Comparison
     from hpacml.runtime.guards.domains import DomainOfSite
     from hpacml.runtime.guards.points import Points
     from hpacml.runtime.guards.verification import VerificationOfSite
@@ -51,6 +54,8 @@ def install() -> None:
         is_open=is_open,
         is_due=is_due,
         verify=verify,
+        is_compared=is_compared,
+        compare_points=compare_points,
         check_map=check_map,
         call_body=around(_name_of_body, call_body),
         call_body_on=call_body_on,
@@ -168,6 +173,23 @@ def verify(site: int, tensors: int) -> bool:
 
 
 @_placed
+def is_compared(site: int) -> bool:
+    """Count a call of pointwise code of a site, and tell whether it is to be compared with the code on all points."""
+    _leave_to_host("the comparison of original code")
+    return _comparisons.at(site).is_due()
+
+
+@_placed
+def compare_points(site: int, tensors: int) -> None:
+    """Raise MapError where pointwise code makes something else of a point than among all points.
+
+    `tensors` is as `Comparison.compare` has it.
+    """
+    _leave_to_host("the comparison of original code")
+    _comparisons.at(site).compare(tensors)
+
+
+@_placed
 def check_map(site: int, values: int, arrays: int) -> None:
     """Raise MapError unless a map fits its arrays.
 
@@ -183,14 +205,21 @@ def call_body(index: int) -> None:
     if not frame.is_on_device():
         body()
         return
+    with _original_code() as call:
+        call.original = True
+        body()
+
+
+@contextmanager
+def _original_code() -> Generator[Call]:
+    """The call on a device, in which code runs that may call code for the host."""
     from hpacml.runtime.gpu import device_call
 
     call = device_call.current()
     call.leave_to_host("original code")
-    call.original = True
     try:
-        with frame.Frame(paths=frame.paths()):  # the body may call code for the host
-            body()
+        with frame.Frame(paths=frame.paths()):
+            yield call
     finally:
         call.device.resume()
 
@@ -208,8 +237,13 @@ def call_body_on(index: int, arrays: int, numbers: int) -> None:
     ]
     if all((a.address, a.shape) == (b.address, b.shape) for a, b in zip(views, given, strict=True)):
         call_body(index)
-    else:
-        found.bodies[index + 1](views, numbers)
+        return
+    body = found.bodies[index + 1]
+    if not frame.is_on_device():
+        body(views, numbers)
+        return
+    with _original_code() as call:
+        body(views, numbers, call)
 
 
 def keep_random(restores: int) -> None:
@@ -294,6 +328,13 @@ def _verification(record: Json) -> VerificationOfSite:
     return VerificationOfSite(VerifySite.parse(record))
 
 
+def _comparison(record: Json) -> Comparison:
+    from hpacml.abi.guard_records import ComparisonSite
+    from hpacml.runtime.guards.comparison import Comparison
+
+    return Comparison(ComparisonSite.parse(record))
+
+
 def _map_check(record: Json) -> MapCheck:
     from hpacml.abi.records import MapSite
     from hpacml.runtime.mapcheck import MapCheck
@@ -320,6 +361,7 @@ _collections = Sites(_collection)
 _points = Sites(_points_of_site)
 _domains = Sites(_domain_of_site)
 _verifications = Sites(_verification)
+_comparisons = Sites(_comparison)
 _labels = Sites(lambda record: str(record["label"]))
 _places: Sites[str | None] = Sites(lambda record: record.get("place"))
 _refusals = Sites(_refusal)

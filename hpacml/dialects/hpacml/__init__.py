@@ -16,6 +16,7 @@ from hpacml.dialects.hpacml.attributes import (
 )
 from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp
 from hpacml.dialects.hpacml.clause_attributes import ClipAttr, GuardAttr, SampleAttr, UnitsAttr, VerifyAttr
+from hpacml.dialects.hpacml.comparing import ComparePointsOp, IsComparedOp
 from hpacml.dialects.hpacml.control import MlOp, YieldOp
 from hpacml.dialects.hpacml.gather_scatter import GatherOp, ScatterOp, TensorOp
 from hpacml.dialects.hpacml.guarding import CountPointsOp, DomainOp
@@ -53,6 +54,8 @@ Hpacml = Dialect(
         BodyWhereOp,
         BodyAsideOp,
         KeepRandomOp,
+        IsComparedOp,
+        ComparePointsOp,
         MergeOp,
         CallPythonOp,
         RequireEqualOp,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from xdsl.dialects.builtin import FloatAttr, IndexType, MemRefType, NoneAttr, StringAttr, f64, i1, i8, i64
+from xdsl.dialects.builtin import FloatAttr, IndexType, MemRefType, NoneAttr, StringAttr, UnitAttr, f64, i1, i8, i64
 from xdsl.ir import Attribute, SSAValue
 from xdsl.irdl import (
     AttrSizedOperandSegments,
@@ -34,6 +34,7 @@ class CountPointsOp(TextualOperation):
 
     The mask has the dimensions of the sweep, and is 0 where the model may be used, else the bits of the reasons.
     `positions` takes where the rejected points are, in ascending order, row-major; it has an element for each point.
+    With `again` the report has these points already.
 
     Example:
     ```mlir
@@ -46,13 +47,17 @@ class CountPointsOp(TextualOperation):
     label = prop_def(TEXT)
     mask = operand_def(MemRefType)
     positions = opt_operand_def(MemRefType)
+    again = opt_prop_def(UnitAttr)
     rejected = result_def(IndexType())
 
     traits = traits_def(*READS_AND_WRITES)
-    assembly_format = "$label $mask `:` type($mask) (`positions` $positions^ `:` type($positions))? attr-dict"
+    assembly_format = (
+        "(`again` $again^)? $label $mask `:` type($mask) (`positions` $positions^ `:` type($positions))? attr-dict"
+    )
 
-    def __init__(self, label: StringAttr, mask: SSAValue, positions: SSAValue | None = None):
-        super().__init__(operands=[mask, positions], properties={"label": label}, result_types=[IndexType()])
+    def __init__(self, label: StringAttr, mask: SSAValue, positions: SSAValue | None = None, again: bool = False):
+        properties = {"label": label, "again": UnitAttr() if again else None}
+        super().__init__(operands=[mask, positions], properties=properties, result_types=[IndexType()])
 
     def verify_(self) -> None:
         mask = cast(MemRefType, self.mask.type)

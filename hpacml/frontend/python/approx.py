@@ -37,6 +37,7 @@ from hpacml.errors import DirectiveError, MapError, caret
 from hpacml.frontend.guarding import Map, Where, bounds_of, where_of
 from hpacml.frontend.maps import AppliedFunctor, End
 from hpacml.frontend.ml import MAP_OF_CLAUSE, ml_op
+from hpacml.frontend.pointwise import require_pointwise
 from hpacml.frontend.python import deriving, forms, map_numbers, messages
 from hpacml.frontend.python.context import MISSING
 from hpacml.frontend.python.evaluator import Evaluator
@@ -414,18 +415,17 @@ class Directives:
             return None if (found := self._scope.named(name)) is None else of(found)
 
         maps = [of(use.map) for use in uses if use.keyword != "truth"]
-        if (found := where_of(ml, maps, named)) is None:
+        require_pointwise(ml, maps, found := where_of(ml, maps, named))
+        if found is None:
             return None
-        place = caret(ml.text, *ml.clauses["guard"])
         points: dict[str, SSAValue] = {}
         for name, (directive, targets) in ((n, m) for n, m in found.points.items() if m is not None):
             if (bound := self._scope.named(name)) is None:
-                for target in targets:
-                    if (wrong := self._wrong_array(target.array)) is not None:
-                        raise DirectiveError(wrong, ml.text, *ml.clauses["guard"])
+                if wrong := next(filter(None, (self._wrong_array(each.array) for each in targets)), None):
+                    raise DirectiveError(wrong, ml.text, *ml.clauses["guard"])
                 functor = directive.functor(frozenset())
                 declared = _DeclaredFunctor(directive, frozenset(), self._table.functor(directive.name, functor))
-                bound = self._bound(declared, targets, place)
+                bound = self._bound(declared, targets, caret(ml.text, *ml.clauses["guard"]))
             points[name] = self._mapping(bound, Direction.To)
         double = {name: self._double(Expr(ast.Name(name, ast.Load()), ml.span, ml.text)) for name in found.numbers}
         return Where(found.text, points, double)

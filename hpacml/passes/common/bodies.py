@@ -48,7 +48,8 @@ class Body:
             self._function = self._outline()
         op, name = self._region, self._function.sym_name.data
         pointwise = op.pointwise is not None
-        body = BodyWhereOp(op.label, name, self._arguments, mask, op.all_inputs, op.all_outputs, tensors, pointwise)
+        inputs = [*op.all_inputs, *op.where_points] if pointwise else op.all_inputs  # the code may have these, too
+        body = BodyWhereOp(op.label, name, self._arguments, mask, inputs, op.all_outputs, tensors, pointwise)
         builder.insert(body)
 
     def run_aside(self, builder: Builder, tensors: Sequence[SSAValue]) -> None:

@@ -42,7 +42,8 @@ class Points:
         """
         total, rejected = self._on_device(tensors) if frame.is_on_device() else self._on_host(tensors)
         ctypes.c_int64.from_address(found).value = sum(rejected.values())
-        guarded.note_points(self._site.label, total, rejected)
+        if not self._site.again:
+            guarded.note_points(self._site.label, total, rejected)
 
     def _on_host(self, tensors: int) -> tuple[int, dict[int, int]]:
         """The number of points, and how many are rejected for each set of reasons."""

@@ -1447,3 +1447,21 @@ func.func @sum_of_other_sizes(%x: memref<1x2x4xf32>, %z: memref<1x4x4xf32>) {
 }
 
 // CHECK: Operation does not verify: what is added has the shape [1, 2, 4], elements of f32, and a stride of 1
+
+// -----
+
+func.func @compare_shapes(%mask: memref<?x?xi8>, %y: memref<?x1xf32>) {
+  hpacml.compare_points "r" maps ["f(y[0:n])"] ins(%y : memref<?x1xf32>) against(%y : memref<?x1xf32>) features [1, -1] where %mask : memref<?x?xi8>
+  func.return
+}
+
+// CHECK: a mask of type memref<?x?xi8> is none of a memref<?x1xf32> with the features [1]
+
+// -----
+
+func.func @compare_counts(%mask: memref<?xi8>, %y: memref<?x1xf32>) {
+  hpacml.compare_points "r" maps ["f(y[0:n])"] ins(%y : memref<?x1xf32>) against(%y, %y : memref<?x1xf32>, memref<?x1xf32>) features [1, -1] where %mask : memref<?xi8>
+  func.return
+}
+
+// CHECK: tensors, those that they are compared with, maps and features are [1, 2]
