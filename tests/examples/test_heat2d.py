@@ -5,6 +5,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+import hpacml
+from examples.heat2d import hot
 from examples.heat2d.__main__ import main
 from examples.heat2d.heat import random_plate, simulate
 
@@ -42,3 +44,18 @@ def test_collects_trains_and_compares(tmp_path, monkeypatch):
     drift, less, change = (abs(fields[-1] - accurate[-1]).max() for fields in (surrogate, mixed, plate[None]))
     assert 0 < less < drift < 0.5 * change
     np.testing.assert_array_equal(mixed[1], accurate[1])
+
+    app = typer.Typer()
+    app.command()(hot.main)
+    hpacml.report(reset=True)
+    result = CliRunner().invoke(app, ["--size", "24", "--steps", "5", "--out", str(tmp_path)], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "points by the model" in result.output
+    plate = hot.hot_plate(24)
+    made, truth = plate.copy(), simulate(plate, 1, exact_every=1)[1]
+    hot.guarded(plate, made)
+    near = np.stack([plate[:-2, 1:-1], plate[2:, 1:-1], plate[1:-1, :-2], plate[1:-1, 1:-1], plate[1:-1, 2:]])
+    far = (near > 1.5).any(0)  # no plate of the training is as hot
+    assert far.any()
+    np.testing.assert_array_equal(made[1:-1, 1:-1][far], truth[1:-1, 1:-1][far])
+    assert (made != truth).any()
