@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from math import prod
 from typing import TYPE_CHECKING, cast
 
-from xdsl.dialects import arith, memref
 from xdsl.dialects.builtin import (
     ArrayAttr,
     FlatSymbolRefAttrConstr,
@@ -37,7 +36,6 @@ from xdsl.parser import Parser, UnresolvedOperand
 from xdsl.pattern_rewriter import RewritePattern
 from xdsl.printer import Printer
 from xdsl.traits import SymbolOpInterface, SymbolTable, SymbolUserOpInterface
-from xdsl.transforms.canonicalization_patterns.utils import const_evaluate_operand
 from xdsl.utils.exceptions import VerifyException
 
 from hpacml.dialects.hpacml.attributes import (
@@ -161,25 +159,6 @@ def _require_room(what: str, shape: Iterable[int | None], width: int) -> None:
     sizes = [size for size in shape if size]
     if prod(sizes) * width >= 1 << 63:
         raise MapError(f"the size of the {what} of {' x '.join(map(str, sizes))} elements does not fit 64 bits")
-
-
-def _written(number: SSAValue, is_factor: bool = False) -> str:
-    """A number of a map as text: what it is made of as far as that has values or names, else `?`."""
-    if (constant := const_evaluate_operand(number)) is not None:
-        return f"({constant})" if is_factor and constant < 0 else str(constant)
-    if number.name_hint is not None:
-        return number.name_hint
-    match number.owner:
-        case arith.MuliOp() as op:
-            return f"{_written(op.lhs, True)} * {_written(op.rhs, True)}"
-        case arith.AddiOp() | arith.SubiOp() as op:
-            is_minus = isinstance(op, arith.SubiOp)
-            text = f"{_written(op.lhs)} {'-' if is_minus else '+'} {_written(op.rhs, is_minus)}"
-            return f"({text})" if is_factor else text
-        case memref.DimOp(source=source) as op if (dim := const_evaluate_operand(op.index)) is not None:
-            return "?" if source.name_hint is None else f"{source.name_hint}_{dim}"
-        case _:
-            return "?"
 
 
 class MapUsesFunctor(SymbolUserOpInterface):
