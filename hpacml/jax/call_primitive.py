@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, cached_property, partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from hpacml.errors import DeviceError, HpacmlError
 from hpacml.jax.libraries import Primitive, ad, batching, effects, jax, lax, mlir
 from hpacml.jax.templates import Record
 from hpacml.jax.xla_handler import TARGET, publish
+
+Call = TypeVar("Call", bound="XlaCall")
+_MOST_PARTS = 64
 
 
 class ArrayForm(NamedTuple):
@@ -69,6 +72,19 @@ class XlaCall(ABC):
             return self(*chosen)
 
         return lax.map(one, batched), [True] * len(self.results)
+
+    def part(self, key: object, make: Callable[[], Call]) -> Call:
+        """A call that stands for this one in derivatives or batches, and lives as long: JAX may forget a program, with
+        what that keeps, while it runs."""
+        if (found := self._parts.get(key)) is None:
+            if len(self._parts) >= _MOST_PARTS:
+                self._parts.clear()
+            found = self._parts[key] = make()
+        return found
+
+    @cached_property
+    def _parts(self) -> dict[object, Any]:
+        return {}
 
     @cached_property
     def record(self) -> Record:

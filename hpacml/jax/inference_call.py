@@ -171,7 +171,7 @@ class TensorInference(FailingCall):
         if self.what_is_common.ml.batch is None or not all(form.shape for form in forms):
             return super().batch(size, arguments, are_batched)
         inputs, outputs = ([_longer(form, size) for form in each] for each in (self._inputs, self._outputs))
-        call = TensorInference(self.what_is_common, inputs, outputs)
+        call = self.part(("batch", size), lambda: TensorInference(self.what_is_common, inputs, outputs))
         given = [
             (x if is_batched else jnp.broadcast_to(x, (size, *x.shape))).reshape(form.shape)
             for x, is_batched, form in zip(arguments, are_batched, inputs, strict=True)
@@ -180,7 +180,7 @@ class TensorInference(FailingCall):
         return [y.reshape(size, *form.shape) for y, form in made], [True] * len(outputs)
 
     def differentiate(self, primals: Sequence[Any], tangents: Sequence[Any]) -> Sequence[Any]:
-        return derivative(self.what_is_common, self._inputs, self._outputs, primals, tangents)
+        return derivative(self, self.what_is_common, self._inputs, self._outputs, primals, tangents)
 
 
 def _longer(form: ArrayForm, size: int) -> ArrayForm:

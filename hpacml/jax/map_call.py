@@ -123,7 +123,8 @@ class MapCall(CompiledCall):
                 arguments[-1] = _repeated(arguments[-1], size)
         use = self._use._replace(application=batched(self._use.application, size, have_it))
         forms = {name: form_of(array, name) for name, array in zip(names, arguments, strict=False)}
-        call = MapCall(use, self._way, forms, self.tensor.dtype)
+        key = size, frozenset(have_it)
+        call = self.part(key, lambda: MapCall(use, self._way, forms, self.tensor.dtype))
         return call(*arguments), [True] * len(call.results)
 
 

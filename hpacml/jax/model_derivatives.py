@@ -19,18 +19,19 @@ if TYPE_CHECKING:
 
 
 def derivative(
+    of: XlaCall,
     common: Inferring,
     inputs: Sequence[ArrayForm],
     outputs: Sequence[ArrayForm],
     primals: Sequence[Any],
     tangents: Sequence[Any],
 ) -> Sequence[Any]:
-    """The tangents of a model's outputs for those of its inputs; JAX may transpose what computes them."""
+    """The tangents of the outputs of a model's call for those of its inputs; JAX may transpose what computes them."""
     real_in = [k for k, x in enumerate(primals) if is_real(x)]
     real_out = [k for k, form in enumerate(outputs) if is_real(result_of(form))]
     found: Iterator[Any] = iter(())
     if real_in and real_out:
-        forward = _Derivative(common, inputs, outputs, real_in, real_out, "forward")
+        forward = of.part("forward", lambda: _Derivative(common, inputs, outputs, real_in, real_out, "forward"))
         found = iter(forward(*primals, *(tangents[k] for k in real_in)))
     return [next(found) if k in real_out else no_tangent(result_of(form)) for k, form in enumerate(outputs)]
 
@@ -101,7 +102,10 @@ class _Derivative(XlaCall):
 
     def transpose(self, cotangents: Sequence[Any], arguments: Sequence[Any]) -> Sequence[Any]:
         way = "backward" if self._way == "forward" else "forward"
-        other = _Derivative(self._common, self._inputs, self._outputs, self._real_in, self._real_out, way)
+        other = self.part(
+            "transposed",
+            lambda: _Derivative(self._common, self._inputs, self._outputs, self._real_in, self._real_out, way),
+        )
         primals = arguments[: len(self._inputs)]
         return [*(None for _ in primals), *other(*primals, *cotangents)]
 
