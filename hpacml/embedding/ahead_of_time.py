@@ -145,7 +145,7 @@ def _of_path_or_text(source: str, lower: Lower) -> list[Exported]:
     if path.suffix != ".mlir":
         raise CompileError(f"{path} is neither a file of Python (.py) nor one of IR (.mlir)")
     try:
-        return of_module(path.read_text(encoding="utf-8"), lower)
+        return of_module(path.read_text(encoding="utf-8"), lower, source)
     except OSError as error:
         raise CompileError(f"{path} cannot be read: {error.strerror}") from error
 

@@ -187,9 +187,9 @@ def _paths(arguments: Mapping[str, object], name: str) -> dict[str, str]:
     return paths
 
 
-def of_module(module: ModuleOp | str, lower: Lower = for_python) -> list[Exported]:
+def of_module(module: ModuleOp | str, lower: Lower = for_python, file: str = "<module>") -> list[Exported]:
     """The functions of a module with bodies that are not private. Raises `CompileError` as `hpacml.compile` does."""
-    checked = verified(module)
+    checked = verified(module, file)
     _require_no_projections(checked)
     functions = [
         op

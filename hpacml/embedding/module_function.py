@@ -132,15 +132,18 @@ def lowerable(module: ModuleOp) -> ModuleOp:
     return copy
 
 
-def verified(module: ModuleOp | str) -> ModuleOp:
-    """A copy of a module, which may be text, on memory in place of tensors. Raises `CompileError` if it is wrong."""
+def verified(module: ModuleOp | str, file: str = "<module>") -> ModuleOp:
+    """A copy of a module, which may be the text of a file, on memory in place of tensors.
+
+    Raises `CompileError` if it is wrong.
+    """
     if not isinstance(module, ModuleOp | str):  # pyright: ignore[reportUnnecessaryIsInstance] (programs have no types)
         raise CompileError(f"a module of xDSL is compiled, or its text, and this is of type {type(module).__name__}")
     try:
         if isinstance(module, str):
             from hpacml.dialects.hpacml.locations import PlacingParser
 
-            copy = PlacingParser(make_context(), module, "<module>").parse_module()
+            copy = PlacingParser(make_context(), module, file).parse_module()
         else:
             copy = module.clone()
         copy.verify()

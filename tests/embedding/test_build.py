@@ -280,6 +280,12 @@ def test_what_cannot_be_built(tmp_path: Path, text: str, error: str) -> None:
     assert not (tmp_path / "bad.o").exists()
 
 
+def test_errors_of_a_file_of_ir_name_the_file(tmp_path: Path) -> None:
+    (tmp_path / "wrong.mlir").write_text("func.func @f(%x: memref<?xf64>) {\n  hpacml.nothing\n}\n")
+    with pytest.raises(hpacml.CompileError, match=r"^\S*wrong\.mlir:\d+:"):
+        hpacml.build(tmp_path / "wrong.mlir", tmp_path / "wrong.o")
+
+
 def test_a_library_needs_a_compiler_and_an_object_needs_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", "no-such-compiler")
     with pytest.raises(hpacml.CompileError, match="there is no 'no-such-compiler'"):
