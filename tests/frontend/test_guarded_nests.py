@@ -286,3 +286,19 @@ def test_the_heat_of_the_examples_is_a_nest_over_points() -> None:
     masked = ir.partition("func.func private @heat_body_masked(")[2]
     assert masked.index("scf.parallel") < masked.index("scf.for") < masked.index("%reasons = memref.load %mask")
     assert masked.index("scf.if") < masked.index("memref.load %t[")
+
+
+def test_code_on_whole_arrays_runs_on_copies() -> None:
+    kernel = kernel_of("""
+@hpacml.kernel
+def scaled(t: Float64[np.ndarray, "A"], c: Float64[np.ndarray, "A"], mask: Float64[np.ndarray, "P"], n: int, net: Any):
+    approx("tensor functor(f: [i, 0:1] = ([i]))")
+    with approx("ml(infer) in(f(mask[0:n])) out(f(c[1:n+1])) model(net) guard(where: mask)"):
+        c[0 : n + 1] = t[0 : n + 1] * 2.0
+""")
+    rng = np.random.default_rng(0)
+    t, c, mask = rng.random(8), rng.random(8), np.array([0.0, 1.0, 0.0, 0.0])
+    expected = c.copy()
+    expected[1:5] = np.where(mask != 0.0, 1000.0 + mask, 2.0 * t[1:5])
+    kernel(t, c, mask, 4, Model("one"))
+    np.testing.assert_array_equal(c, expected)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from functools import partial, reduce
 from typing import Any
 
-from xdsl.dialects.arith import CmpiOp
+from xdsl.dialects.arith import CmpiOp, IndexCastOp
+from xdsl.dialects.builtin import i64
 from xdsl.dialects.memref import DimOp
 from xdsl.ir import SSAValue
 
@@ -201,7 +202,8 @@ class Context(ABC):
         """Have the code raise a `MapError` if `wrong`. The text has `{given}` and `{wanted}`, which are two numbers."""
         place = f"{self.source.file}:{getattr(node, 'lineno', self.source.first_line)}: "
         with self.emit.when(wrong):
-            self.emit.call_site(SizeSite(place.replace("{", "{{").replace("}", "}}") + text), numbers)
+            given = [self.emit.value(IndexCastOp(each, i64)) if each.type != i64 else each for each in numbers]
+            self.emit.call_site(SizeSite(place.replace("{", "{{").replace("}", "}}") + text), given)
 
     def load(self, array: Array, indices: Sequence[SSAValue]) -> Number:
         return Number(array.element, self.emit.load(array.value, indices))
