@@ -51,6 +51,7 @@ from hpacml.dialects.hpacml.attributes import (
     promote,
 )
 from hpacml.dialects.hpacml.effects import MakesItsResults
+from hpacml.dialects.hpacml.numbers_in_text import number_text
 from hpacml.dialects.hpacml.texts import TEXT, TextualOperation
 from hpacml.dtypes import SIZES
 from hpacml.errors import MapError
@@ -312,7 +313,7 @@ class MapOp(TextualOperation, HasCanonicalizationPatternsInterface):
         """The functor's name and the targets, as the directive writes them, or else as they are: `f(t[1 : n])`."""
         if self.text is not None:
             return self.text.data
-        arrays, numbers = iter(self.array_names), map(_written, self.bounds)
+        arrays, numbers = iter(self.array_names), map(number_text, self.bounds)
 
         def target(tree: TargetTree) -> str:
             return f"{next(arrays)}[{', '.join(map(entry, tree))}]"
@@ -322,7 +323,7 @@ class MapOp(TextualOperation, HasCanonicalizationPatternsInterface):
                 return target(entry)
             return re.sub(r"\?", lambda _: next(numbers), str(entry))
 
-        params = f" params({', '.join(map(_written, self.params))})" if self.params else ""
+        params = f" params({', '.join(map(number_text, self.params))})" if self.params else ""
         return f"{self.functor.root_reference.data}({', '.join(map(target, self.trees))}){params}"
 
     @property
