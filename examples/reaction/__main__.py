@@ -15,7 +15,7 @@ import hpacml
 
 from . import plot
 from .plate import simulate
-from .robertson import advance, guarded, unguarded
+from .robertson import advance, conserve, guarded, unguarded
 
 CONFIG = Path(__file__).resolve().with_name("train.yaml")
 STARTS = ((0.2, 0.0, 0.0), (0.1, 0.0, 0.25), (0.4, 0.0, 0.1), (0.05, 0.0, 0.1))
@@ -27,7 +27,7 @@ LONGER = 4
 
 def record(a, b, c):
     """The reaction, whose inputs and outputs are collected."""
-    unguarded(a, b, c, len(a), False, None)
+    unguarded(a, b, c, len(a), conserve, False, None)
 
 
 def main(
@@ -55,7 +55,7 @@ def main(
 
         def by(region: Callable[..., None]) -> Callable[..., None]:
             def react(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> None:
-                region(a, b, c, len(a), True, "reaction.pt2")
+                region(a, b, c, len(a), conserve, True, "reaction.pt2")
 
             react(*known.T.copy())  # so that no time is that of a compilation
             return react

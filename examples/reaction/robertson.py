@@ -57,7 +57,7 @@ DIRECTIVES = """
 """
 
 
-def _react(a, b, c, n, use, net):
+def _react(a, b, c, n, conserve, use, net):
     advance(a, b, c)
 
 

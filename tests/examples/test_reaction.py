@@ -63,7 +63,7 @@ def test_the_guard_leaves_points_out_of_the_range_to_newton(points, tmp_path, mo
     assert 0 < inside.sum() < 50
     truth, found = [each.copy() for each in points], [each.copy() for each in points]
     robertson.advance(*truth)
-    robertson.guarded(*found, 50, True, net)
+    robertson.guarded(*found, 50, robertson.conserve, True, net)
     for before, after, right in zip(points, found, truth, strict=True):
         np.testing.assert_allclose(after[inside], before[inside], rtol=1e-12)
         np.testing.assert_array_equal(after[~inside], right[~inside])
