@@ -232,7 +232,7 @@ def opt_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.Ca
 def test_opt_tells_the_passes_there_are(opt_error, name: str, hint: str):
     first, second = opt_error("x.mlir", "-p", f"hpacml-expand-ml,{name}").splitlines()
     assert first == f"hpacml-opt: there is no pass '{name}'{hint}"
-    assert "hpacml-expand-ml, hpacml-resolve-slices" in second
+    assert "hpacml-infer-maps, hpacml-expand-ml" in second
 
 
 def test_opt_refuses_options_of_passes(opt_error):
