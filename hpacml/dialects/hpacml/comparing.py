@@ -56,8 +56,8 @@ class ComparePointsOp(TextualOperation):
 
     Example:
     ```mlir
-    hpacml.compare_points "heat" maps ["heat(u[0:n, 0:m])"] ins(%y : memref<?x?x1xf32>) against(%whole : memref<?x?x1xf32>)
-        features [2, -1] where %mask : memref<?x?xi8>
+    hpacml.compare_points "heat" maps ["heat(u[0:n, 0:m])"] ins(%y : memref<?x?x1xf32>)
+        against(%whole : memref<?x?x1xf32>) features [2, -1] where %mask : memref<?x?xi8>
     ```
     """
 
