@@ -142,7 +142,7 @@ class Corrections:
         name = str(self._site.project)
         try:
             found = frame.current().argument(name)
-        except KeyError:
+        except (KeyError, HpacmlError):
             found = frame.paths().seen(name)
         if callable(found):
             return found
