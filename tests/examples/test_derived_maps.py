@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import Region
 from xdsl.utils.exceptions import PassFailedException
 
 from examples.binomial_options.app import lattice
@@ -115,12 +114,7 @@ REFUSED: dict[str, tuple[Any, dict[str, object], str, str]] = {
 def derived(module: ModuleOp) -> ModuleOp:
     """The module with the maps of its code. Raises `PassFailedException`."""
     (region,) = [op for op in module.walk() if isinstance(op, MlOp)]
-    bare = MlOp.build(
-        operands=[region.condition, region.if_condition, [], [], [], [], region.numbers],
-        properties={name: each for name, each in region.properties.items() if name != "operandSegmentSizes"},
-        regions=[region.detach_region(region.body), Region()],
-        result_types=[[]],
-    )
+    bare = region.but(region.detach_region(region.body), inputs=[], outputs=[], inouts=[], truths=[], written=[])
     block = region.parent_block()
     assert block is not None
     block.insert_op_before(bare, region)
