@@ -29,6 +29,7 @@ HPACML_UNIVERSE = Universe(
 )
 
 if Path(sys.argv[0]).name == "xdsl-opt":
-    from hpacml.tools.errors_of_xdsl_opt import shorten_errors
+    from hpacml.tools.errors_of_xdsl_opt import place_operations, shorten_errors
 
     shorten_errors()
+    place_operations()

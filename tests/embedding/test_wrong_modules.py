@@ -41,6 +41,24 @@ def test_a_wrong_module_is_refused_at_its_place(module: str, tool: str) -> None:
 
 
 @pytest.mark.parametrize("tool", TOOLS)
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("hpacml.functor @f : [i, 0:3] = ([i], [i + 1])", "1:1: the left side declares 3 features"),
+        ("hpacml.functor @f : [i] = ([i])\nfunc.func @g() {\n  func.call @h() : () -> ()\n  func.return\n}", "3:3"),
+    ],
+)
+def test_an_operation_without_loc_has_the_place_of_its_text(tool: str, code: str, says: str, tmp_path: Path) -> None:
+    path = tmp_path / "wrong.mlir"
+    path.write_text(code)
+    program = [str(Path(sys.executable).with_name(tool)), str(path)]
+    done = subprocess.run(program, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"{path}:{says}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("tool", TOOLS)
 def test_the_program_prints_no_traceback(tool: str) -> None:
     path = MODULES["mapping_that_is_an_argument"]
     passes, says = told(path)

@@ -61,23 +61,33 @@ class PlacedOperation(IRDLOperation, ABC):
         super().emit_error(message, underlying_error)
 
 
-class PlacingParser(Parser):
-    """Gives operations that tell no location their places in the text, which begins in line `first_line` of a file."""
+class Text:
+    """The text of IR, which begins in line `first_line` of a file."""
 
-    def __init__(self, context: Context, text: str, name: str, first_line: int = 1):
-        super().__init__(context, text, name)
+    def __init__(self, text: str, name: str, first_line: int = 1):
         self._name, self._first_line = StringAttr(name), first_line
         self._starts = [0, *accumulate(len(line) for line in text.splitlines(keepends=True))]
 
-    def parse_operation(self) -> Operation:
-        start = self.pos
-        op = super().parse_operation()
+    def place(self, op: Operation, start: int) -> Operation:
+        """Give an operation that tells no location its place in the text, where character `start` is its first."""
         if isinstance(op.location, UnknownLoc):
             line = bisect_right(self._starts, start)
             column = start - self._starts[line - 1] + 1
             where = FileLineColLoc(self._name, IntAttr(self._first_line + line - 1), IntAttr(column))
             op.location = cast("LocationAttr", TextLoc(where))
         return op
+
+
+class PlacingParser(Parser):
+    """Gives operations that tell no location their places in the text, which begins in line `first_line` of a file."""
+
+    def __init__(self, context: Context, text: str, name: str, first_line: int = 1):
+        super().__init__(context, text, name)
+        self._text = Text(text, name, first_line)
+
+    def parse_operation(self) -> Operation:
+        start = self.pos
+        return self._text.place(super().parse_operation(), start)
 
 
 def locate(op: Operation, where: LocationAttr) -> None:
