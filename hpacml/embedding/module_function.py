@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from xdsl.dialects.builtin import IndexType, IntegerType, ModuleOp, UnitAttr, UnregisteredOp
+from xdsl.dialects.builtin import IndexType, IntegerType, ModuleOp, StringAttr, UnitAttr, UnregisteredOp
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import SSAValue
 from xdsl.utils.exceptions import DiagnosticException, ParseError
@@ -63,7 +63,7 @@ class Function(Callee):
         names = Names(arguments, set(arguments.values()).__contains__, integers.__contains__)
         regions = [op for op in function.walk() if isinstance(op, MlOp)]
         with refusals():
-            return "\n\n".join("\n".join(_written(each, directives_of(each, names))) for each in regions)
+            return "\n\n".join("\n".join(_written(each, directives_of(each, names), arguments)) for each in regions)
 
     def ptx(self, chip: str | None = None) -> str:
         """The PTX code of the module's gathers, scatters and parallel loops, as `kernel.ptx` has it."""
@@ -85,9 +85,18 @@ class Function(Callee):
         return f"<hpacml function {self.name}>"
 
 
-def _written(region: MlOp, made: Directives) -> list[str]:
+def _written(region: MlOp, made: Directives, arguments: Mapping[SSAValue, str]) -> list[str]:
     functors = [f"tensor functor({functor})" for functor in made.functors]
-    return [*made.statements, *functors, f'ml({region.mode.data}) {made.mapped} label("{region.label.data}")']
+    mode = str(region.mode.data)
+    if region.condition is not None:
+        mode += f": {arguments.get(region.condition) or region.condition.name_hint or '...'}"
+    files = [
+        f'{clause}("{source.data}")'
+        for clause, source in (("model", region.model), ("database", region.database))
+        if isinstance(source, StringAttr)
+    ]
+    clauses = " ".join([made.mapped, f'label("{region.label.data}")', *files])
+    return [*made.statements, *functors, f"ml({mode}) {clauses}"]
 
 
 def compile(module: ModuleOp | str, name: str, target: Machine | None = None) -> Function:

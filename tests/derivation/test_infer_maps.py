@@ -166,7 +166,8 @@ def test_functions_of_modules_print_what_their_code_tells() -> None:
     assert hpacml.compile(SMOOTH, "smooth").maps().splitlines() == [
         "tensor functor(smooth_in: [i, 0:3] = ([i - 1], [i + 1], [i]))",
         "tensor functor(smooth_out: [i, 0:1] = ([i]))",
-        'ml(collect) in(smooth_in(t[1 : n - 1], t[1 : n - 1], weight)) out(smooth_out(new[1 : n - 1])) label("smooth")',
+        'ml(collect) in(smooth_in(t[1 : n - 1], t[1 : n - 1], weight)) out(smooth_out(new[1 : n - 1])) label("smooth")'
+        ' database("DATABASE")',
     ]
 
 

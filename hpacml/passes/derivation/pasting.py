@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from xdsl.dialects.builtin import IndexType, IntegerType, MemRefType
-from xdsl.ir import Attribute, SSAValue
+from xdsl.ir import Attribute, Operation, SSAValue
 
 from hpacml.dialects.hpacml.attributes import Direction
 from hpacml.dialects.hpacml.control import MlOp
@@ -173,9 +173,11 @@ class _Texts:
             case Value(value):
                 if (name := self._names.values.get(value)) is not None:
                     return self._statement(name.replace(".", "_"), name)
+                made_by = value.owner.name if isinstance(value.owner, Operation) else "an argument of a block"
                 raise refusal(
                     self._region,
-                    "a number in bounds of the region has no name there: assign it to a variable before",
+                    f"the maps of the region's code cannot be written: a number in its bounds, of {made_by}, has no "
+                    "name there. Assign it to a variable before (the maps themselves, by which regions run, need none)",
                 )
 
     def _statement(self, stem: str, value: str) -> str:
