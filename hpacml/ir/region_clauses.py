@@ -12,12 +12,14 @@ from xdsl.dialects import arith
 from xdsl.dialects.builtin import FloatAttr, IndexType, IntegerType, StringAttr, SymbolRefAttr, f64, i1, i64
 from xdsl.ir import Block, Region, SSAValue
 
-from hpacml.clauses import KEYS, Engine, OnError, Sampling
+from hpacml.clauses import KEYS, Engine, Guard, OnError, Sampling, Verification
 from hpacml.dialects.hpacml.attributes import FLOATS, MappingType, Mode
 from hpacml.dialects.hpacml.bridge import MapOp
 from hpacml.dialects.hpacml.control import MlOp
 from hpacml.errors import DirectiveError
 from hpacml.ir.given import described, type_of
+from hpacml.ir.guard_clauses import bounds, settings
+from hpacml.ir.guard_clauses import condition as guard_condition
 from hpacml.ir.integers import Index
 from hpacml.passes.common.conversion import convert
 
@@ -51,6 +53,20 @@ class Clauses(TypedDict, total=False):
     """The units of arrays, by the names of their values in the IR."""
     meta: Mapping[str, SSAValue | Index | float]
     """Numbers that each call stores in the database, by name."""
+    guard: Guard | Mapping[str, float | bool]
+    """At which points the model may be used, by its own domain and last output (docs/guards.md)."""
+    where: str
+    """A condition on the points at which it may be used, such as "t > limit"."""
+    where_points: Mapping[str, SSAValue]
+    """Mappings of one element at a point (`map_to`), by the names that the condition has for them."""
+    where_numbers: Mapping[str, SSAValue | Index | float]
+    """Numbers by the names that the condition has for them."""
+    pointwise: bool
+    """The original code makes any points alone."""
+    verify: Verification | Mapping[str, float | str]
+    """Which inferences are compared with the original code."""
+    clip: Sequence[tuple[float | None, float | None]]
+    """The least and the greatest number of each output."""
 
 
 def region(mode: str, label: str, clauses: Mapping[str, Any], builder: Builder) -> MlOp:
@@ -71,6 +87,12 @@ def region(mode: str, label: str, clauses: Mapping[str, Any], builder: Builder) 
     given["units"] = _units(given.get("units", {}), (value for values in mapped.values() for value in values))
     meta = cast("Mapping[str, SSAValue | Index | float]", given.pop("meta", {}))
     given["numbers"] = [_number(name, value, builder) for name, value in meta.items()]
+    given["guard"] = settings("guard", Guard, given.get("guard"))
+    given["verify"] = settings("verify", Verification, given.get("verify"))
+    given["where"], given["clip"] = guard_condition(given.get("where")), bounds(given.get("clip", ()))
+    points, limits = (cast("Mapping[str, Any]", given.get(key, {})) for key in ("where_points", "where_numbers"))
+    given["where_points"] = dict(zip(points, _mappings("where_points", [*points.values()]), strict=True))
+    given["where_numbers"] = {name: _number(name, value, builder) for name, value in limits.items()}
     return MlOp(Mode(mode), label, Region(Block()), meta=[*meta], **mapped, **given)
 
 

@@ -284,6 +284,38 @@ def test_all_clauses() -> None:
     assert len(op.operands) == 2 + 5 + 4
 
 
+@pytest.mark.parametrize("guard", [ir.Guard(range=True), {"range": True}])
+def test_guards(guard: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    net = torch.nn.Linear(1, 1, bias=False)
+    with torch.no_grad():
+        net.weight.fill_(10.0)
+    hpacml.save_model(net, "m.pt2", example=(torch.rand(3, 1),), domain=(torch.tensor([[0.0], [1.0]]),))
+    program = Program("t", "new")
+    build = program.build
+    maps = build.map_to([0], program.t), build.map_from([0], program.new)
+    with build.ml_region(
+        "infer",
+        "r",
+        inputs=maps[:1],
+        outputs=maps[1:],
+        model="m.pt2",
+        guard=guard,
+        where="old > limit",
+        where_points={"old": maps[0]},
+        where_numbers={"limit": 0.25},
+        verify={"every": 100, "tolerance": 100.0},
+        clip=[(None, 6.0)],
+    ):
+        build.insert(memref.CopyOp(program.t, program.new))
+    run = hpacml.compile(program.finish(), "run")
+    t, new = np.linspace(-1.0, 2.0, 13), np.zeros(13)
+    run(t, new)
+    run(t, new)
+    used = (t > 0.25) & (t <= 1)
+    np.testing.assert_allclose(new, np.where(used, np.minimum(10 * t, 6.0), t))
+
+
 @pytest.mark.parametrize("sample", [ir.Sampling(every=2), {"every": 2}])
 def test_sampling(sample: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -479,6 +511,13 @@ def clause_errors(program: Program) -> dict[str, object]:
         "'sample' has no 'evry'; did you mean 'every'": region(sample={"evry": 2}),
         "'every' is an integer, 1 or more": region(sample={"every": 0}),
         "a region that only infers has nothing to sample": region("infer", sample={"every": 2}),
+        "'guard' has no 'rnge'": region(guard={"rnge": True}),
+        "'margin' widens the ranges": region(guard={"margin": 0.1}),
+        "'guard' takes Guard(...) or its settings": region(guard=3),
+        "'verify' needs more settings": region(verify={"every": 2}),
+        "'where' is the text of a condition": region(where=3),
+        "'clip' has 3": region(clip=[3]),
+        "the lower bound, 2.0, is above": region(clip=[(2, 1)]),
         "'u' is no array of the region's maps": region(units={"u": "K"}),
         "the unit of 't' is text": region(units={"t": 3}),
         "'step' in 'meta' is 'use' of type i1": region(meta={"step": program.use}),
