@@ -51,11 +51,11 @@ def _collects(label: StringAttr) -> str:
 def _replace(op: MlOp) -> None:
     if op.mode.data is Mode.Collect:
         raise refusal(op, f"{_collects(op.label)}: make it predicated, or leave it out")
-    if op.is_guarded or op.clip is not None or op.project is not None:
+    if op.is_guarded or any(each is not None for each in (op.verify_settings, op.clip, op.project)):
         raise refusal(
             op,
-            f"the region '{op.label.data}' has guards, bounds or a projection, which need hpacml's runtime: code that "
-            "stands alone has none",
+            f"the region '{op.label.data}' has guards, checks, bounds or a projection, which need hpacml's runtime: "
+            "code that stands alone has none",
         )
     region = op.but(
         op.detach_region(op.body),

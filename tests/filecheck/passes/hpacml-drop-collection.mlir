@@ -40,3 +40,18 @@ func.func @collects(%t: memref<?xf32>) {
 }
 
 // CHECK: the region 'r' collects, and code that stands alone has no databases: make it predicated, or leave it out
+
+// -----
+
+hpacml.functor @f : [i, 0:1] = ([i])
+
+func.func @checks(%t: memref<?xf32>) {
+  %in = hpacml.map to @f(%t[0 : 8]) : memref<?xf32> -> !hpacml.mapping<8x1xf32>
+  %out = hpacml.map from @f(%t[0 : 8]) : memref<?xf32> -> !hpacml.mapping<8x1xf32>
+  hpacml.ml infer in(%in : !hpacml.mapping<8x1xf32>) out(%out : !hpacml.mapping<8x1xf32>) verify <every: 2, tolerance: 0.5> label "r" {
+    "test.op"() : () -> ()
+  }
+  func.return
+}
+
+// CHECK: the region 'r' has guards, checks, bounds or a projection, which need hpacml's runtime: code that stands alone has none
