@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, partial
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
@@ -179,9 +179,7 @@ class Region(Decorated, Generic[P, R]):
             returned.append(result)
 
         active, infers = self._decided or self._decide(bound)
-        substitute = (
-            None if self._ml.guarding is None and self._ml.verify is None else self._substitute(bound, args, kwargs)
-        )
+        substitute = self._substitute(bound, args, kwargs) if self._ml.is_guarded else None
         recorder = self._recorder(bound) if infers and differentiation.is_recording() else None
         if active and not infers and self._outputs.of_interest:
             body = self._outputs.around(body, bound.values)
@@ -244,7 +242,7 @@ class Region(Decorated, Generic[P, R]):
 
     def _substitute(self, bound: _Call, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Substitute:
         """The body on other arrays and sizes than those of the call."""
-        given = self._parameters[0].bind(*args, **kwargs)
+        given = partial(self._parameters[0].bind, *args, **kwargs)
         return Substitute(self.py_func.__name__, self._run_body, given, bound.plan, bound.values, bound.views)
 
     def _run_body(self, *args: P.args, **kwargs: P.kwargs) -> tuple[R]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import inspect
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,7 @@ class Substitute:
         self,
         region: str,
         body: Callable[..., object],
-        given: inspect.BoundArguments,
+        given: Callable[[], inspect.BoundArguments],
         plan: Plan,
         values: Mapping[str, object],
         views: Sequence[ArrayView],
@@ -43,7 +42,7 @@ class Substitute:
         pairs = zip(self._names, views, self._views, strict=True)
         arrays = {name: self._copy(name, view, call) for name, view, given in pairs if not _is_same(view, given)}
         numbers = (ctypes.c_int64 * len(self._sizes)).from_address(sizes) if self._sizes else ()
-        arguments = inspect.BoundArguments(self._given.signature, OrderedDict(self._given.arguments))
+        arguments = self._given()
         arguments.arguments.update({**arrays, **dict(zip(self._sizes, numbers, strict=True))})
         try:
             self._body(*arguments.args, **arguments.kwargs)

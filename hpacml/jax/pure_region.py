@@ -18,7 +18,7 @@ from hpacml.errors import DirectiveError, HpacmlError, MapError, ModelError
 from hpacml.frontend.body import require_plain
 from hpacml.frontend.maps import integers_of, numbers_of
 from hpacml.frontend.region import Region
-from hpacml.frontend.scope import READS, Keyword
+from hpacml.frontend.scope import GUARDING, READS, Keyword
 from hpacml.functors.application import Way
 from hpacml.jax import jax_models
 from hpacml.jax.call_primitive import ArrayForm
@@ -73,7 +73,7 @@ class PureRegion(Region[P, R]):
     def _require_no_guards(self) -> None:
         """Raise `DirectiveError` for clauses that decide which points of a call the model computes."""
         ml = self._ml
-        for keyword in ("guard", "verify", "clip", "project"):
+        for keyword in GUARDING:
             if keyword in ml.clauses:
                 raise DirectiveError(
                     f"regions of JAX have no '{keyword}': let the model do that, or the program, by jax.numpy.where "

@@ -13,7 +13,6 @@ from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint
 
 from hpacml.dialects.hpacml.masks import CheckBelowOp, CheckDistanceOp, CheckRangeOp, CheckWhereOp, MergeOp, Reason
-from hpacml.passes.common.conditions_at_points import condition
 from hpacml.passes.common.conversion import convert
 from hpacml.passes.common.located import Builder, Rewriter
 from hpacml.passes.common.point_loops import Point, each_point, fold_features, known_count, product, size, sizes_of
@@ -52,6 +51,9 @@ class ConvertHpacmlPointsToLoopsPass(ModulePass):
                 case CheckDistanceOp():
                     _check_distance(each, builder)
                 case CheckWhereOp():
+                    # Few programs have conditions, and all others do not load the parser of directives for them.
+                    from hpacml.passes.common.conditions_at_points import condition
+
                     _check(each.mask, Reason.WHERE, lambda point, inner, op=each: condition(op, point, inner), builder)
                 case MergeOp():
                     _merge(each, builder)

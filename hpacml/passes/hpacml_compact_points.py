@@ -26,7 +26,6 @@ from hpacml.passes.common.mappings import functor_of, map_of
 from hpacml.passes.common.origins import origins
 from hpacml.passes.common.point_dims import PointsOfMap, Size, points_of_map, size_of
 from hpacml.passes.common.point_loops import Point, each_point, product, size, sizes_of
-from hpacml.passes.common.written_memory import written_arguments
 
 
 @dataclass(frozen=True)
@@ -101,6 +100,9 @@ class _Compaction:
     def _require_own_memory(self) -> None:
         """Refuse code that would write other arrays than the compacted ones."""
         op = self.op
+        # Few programs have guards, and all others do not load the dialects of what may write.
+        from hpacml.passes.common.written_memory import written_arguments
+
         written = written_arguments(op.function)
         mapped = {origin for array in self.moved for origin in origins(array)}
         for k, value in enumerate(op.arguments):

@@ -18,7 +18,6 @@ from hpacml.dialects.hpacml.steps import BodyOp
 from hpacml.passes.common.located import Builder, Rewriter
 from hpacml.passes.common.merging import take_originals
 from hpacml.passes.common.point_loops import each_point, size, sizes_of
-from hpacml.passes.common.written_memory import written_arguments
 
 
 @dataclass(frozen=True)
@@ -58,6 +57,9 @@ class HpacmlCopyForPointsPass(ModulePass):
 
 def _run(op: BodyWhereOp | BodyAsideOp, mask: SSAValue | None, builder: Builder) -> None:
     """Run the code, and take what it writes, at the points that a mask rejects or at all."""
+    # Few programs have guards, and all others do not load the dialects of what may write.
+    from hpacml.passes.common.written_memory import written_arguments
+
     written = dict.fromkeys(op.arguments[k] for k in sorted(written_arguments(op.function)))
     kept = {array: _room(array, builder) for array in written}
     for array, room in kept.items():

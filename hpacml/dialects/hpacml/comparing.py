@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-from xdsl.dialects.builtin import ArrayAttr, DenseArrayBase, MemRefType, StringAttr, i1, i8, i64
+from xdsl.dialects.builtin import ArrayAttr, DenseArrayBase, MemRefType, StringAttr, i1, i64
 from xdsl.ir import SSAValue
 from xdsl.irdl import (
     AttrSizedOperandSegments,
@@ -19,6 +19,7 @@ from xdsl.irdl import (
 from xdsl.utils.exceptions import VerifyException
 
 from hpacml.dialects.hpacml.effects import READS_AND_WRITES
+from hpacml.dialects.hpacml.masks import as_one, of_each, require_mask
 from hpacml.dialects.hpacml.packing import sweep_dims
 from hpacml.dialects.hpacml.texts import TEXT, TEXTS, TextualOperation
 
@@ -86,34 +87,25 @@ class ComparePointsOp(TextualOperation):
         features: Sequence[Sequence[int]],
         mask: SSAValue,
     ):
-        flat = [d for each in features for d in (*each, -1)]
         super().__init__(
             operands=[tensors, whole, mask],
             properties={
                 "label": label,
                 "maps": ArrayAttr(map(StringAttr, maps)),
-                "features": DenseArrayBase.from_list(i64, flat),
+                "features": as_one(features),
             },
         )
 
     @property
     def features_of_each(self) -> list[list[int]]:
         """The feature dimensions of each tensor."""
-        found: list[list[int]] = [[]]
-        for d in self.features.get_values():
-            if d < 0:
-                found.append([])
-            else:
-                found[-1].append(d)
-        return found[:-1]
+        return of_each(self.features)
 
     def verify_(self) -> None:
         counts = {len(self.tensors), len(self.whole), len(self.maps), len(self.features_of_each)}
         if counts != {len(self.tensors)} or not self.tensors:
             raise VerifyException(f"tensors, those that they are compared with, maps and features are {sorted(counts)}")
-        mask = cast(MemRefType, self.mask.type)
-        if mask.element_type != i8:
-            raise VerifyException(f"a mask has elements of i8, and this is a {mask}")
+        mask = require_mask(self.mask)
         for tensor, whole, features in zip(self.tensors, self.whole, self.features_of_each, strict=True):
             made, other = cast(MemRefType, tensor.type), cast(MemRefType, whole.type)
             if (made.element_type, made.get_num_dims()) != (other.element_type, other.get_num_dims()):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from xdsl.dialects.builtin import FloatAttr, IndexType, MemRefType, NoneAttr, StringAttr, UnitAttr, f64, i1, i8, i64
+from xdsl.dialects.builtin import FloatAttr, IndexType, MemRefType, NoneAttr, StringAttr, UnitAttr, f64, i1, i64
 from xdsl.ir import Attribute, SSAValue
 from xdsl.irdl import (
     AttrSizedOperandSegments,
@@ -24,6 +24,7 @@ from xdsl.utils.exceptions import VerifyException
 from hpacml.clauses import POLICIES, is_policy
 from hpacml.dialects.hpacml.control import SOURCE
 from hpacml.dialects.hpacml.effects import READS_AND_WRITES
+from hpacml.dialects.hpacml.masks import require_mask
 from hpacml.dialects.hpacml.texts import TEXT, Given, TextualOperation
 
 
@@ -60,9 +61,7 @@ class CountPointsOp(TextualOperation):
         super().__init__(operands=[mask, positions], properties=properties, result_types=[IndexType()])
 
     def verify_(self) -> None:
-        mask = cast(MemRefType, self.mask.type)
-        if mask.element_type != i8:
-            raise VerifyException(f"a mask has elements of i8, and this is a {mask}")
+        require_mask(self.mask)
         if self.positions is not None:
             positions = cast(MemRefType, self.positions.type)
             if positions.get_num_dims() != 1 or positions.element_type != i64:

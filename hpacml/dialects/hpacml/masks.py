@@ -15,6 +15,7 @@ from xdsl.dialects.builtin import (
     DenseArrayBase,
     Float64Type,
     FloatAttr,
+    IntegerType,
     MemRefType,
     StringAttr,
     f64,
@@ -47,10 +48,32 @@ class Reason(IntFlag):
     BELOW = 8
 
 
-def _verify_mask(mask: SSAValue, tensor: SSAValue, features: Sequence[int]) -> None:
-    mask_type, tensor_type = cast(MemRefType, mask.type), cast(MemRefType, tensor.type)
+def require_mask(mask: SSAValue) -> MemRefType:
+    """The type of a mask. Raises `VerifyException` for memory that is none."""
+    mask_type = cast(MemRefType, mask.type)
     if mask_type.element_type != i8:
         raise VerifyException(f"a mask has elements of i8, and this is a {mask_type}")
+    return mask_type
+
+
+def as_one(features: Sequence[Sequence[int]]) -> DenseArrayBase[IntegerType]:
+    """The feature dimensions of several tensors in one array, -1 behind those of each."""
+    return DenseArrayBase.from_list(i64, [d for each in features for d in (*each, -1)])
+
+
+def of_each(features: DenseArrayBase[IntegerType]) -> list[list[int]]:
+    """The feature dimensions of each tensor."""
+    found: list[list[int]] = [[]]
+    for d in features.get_values():
+        if d < 0:
+            found.append([])
+        else:
+            found[-1].append(d)
+    return found[:-1]
+
+
+def _verify_mask(mask: SSAValue, tensor: SSAValue, features: Sequence[int]) -> None:
+    mask_type, tensor_type = require_mask(mask), cast(MemRefType, tensor.type)
     if any(not 0 <= d < tensor_type.get_num_dims() for d in features) or list(features) != sorted(set(features)):
         raise VerifyException(f"features {list(features)} are not dimensions of {tensor_type} in order")
     if (sweep := len(sweep_dims(tensor_type, features))) != mask_type.get_num_dims():
@@ -169,22 +192,15 @@ class CheckDistanceOp(PlacedOperation):
         limit: float,
         mask: SSAValue,
     ):
-        flat = [d for each in features for d in (*each, -1)]
         super().__init__(
             operands=[tensors, mean, whitening, mask],
-            properties={"features": DenseArrayBase.from_list(i64, flat), "limit": FloatAttr(limit, f64)},
+            properties={"features": as_one(features), "limit": FloatAttr(limit, f64)},
         )
 
     @property
     def features_of_each(self) -> list[list[int]]:
         """The feature dimensions of each tensor."""
-        found: list[list[int]] = [[]]
-        for d in self.features.get_values():
-            if d < 0:
-                found.append([])
-            else:
-                found[-1].append(d)
-        return found[:-1]
+        return of_each(self.features)
 
     def verify_(self) -> None:
         if not self.tensors or len(self.features_of_each) != len(self.tensors):

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 from xdsl.dialects.builtin import (
     DenseArrayBase,
     FlatSymbolRefAttrConstr,
-    FunctionType,
     IndexType,
     IntegerAttr,
     MemRefType,
     StringAttr,
     SymbolRefAttr,
     UnitAttr,
-    i8,
     i64,
 )
 from xdsl.dialects.func import FuncOp
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import SSAValue
 from xdsl.irdl import (
     AttrSizedOperandSegments,
     attr_def,
@@ -30,30 +27,14 @@ from xdsl.irdl import (
     traits_def,
     var_operand_def,
 )
-from xdsl.traits import SymbolTable, SymbolUserOpInterface
 from xdsl.utils.exceptions import VerifyException
 
 from hpacml.dialects.hpacml.attributes import MappingType
 from hpacml.dialects.hpacml.effects import READS_AND_WRITES
 from hpacml.dialects.hpacml.locations import PlacedOperation
+from hpacml.dialects.hpacml.masks import require_mask
+from hpacml.dialects.hpacml.steps import BodyIsFunction, function_of
 from hpacml.dialects.hpacml.texts import TEXT, TextualOperation
-
-
-def _function(op: Operation, callee: SymbolRefAttr) -> FuncOp:
-    function = SymbolTable.lookup_symbol(op, callee)
-    if not isinstance(function, FuncOp):
-        raise VerifyException(f"{callee} is not a function")
-    return function
-
-
-class _BodyIsFunction(SymbolUserOpInterface):
-    """The code is a function without results, which takes the arguments."""
-
-    def verify(self, op: Operation) -> None:
-        body = cast("BodyWhereOp | BodyAsideOp", op)
-        given = FunctionType.from_lists([value.type for value in body.arguments], [])
-        if body.function.function_type != given:
-            raise VerifyException(f"{body.callee} has the type {body.function.function_type}, and is called as {given}")
 
 
 @irdl_op_definition
@@ -83,7 +64,7 @@ class BodyWhereOp(TextualOperation):
     outputs = var_operand_def(MappingType)
     tensors = var_operand_def(MemRefType)
 
-    traits = traits_def(_BodyIsFunction(), *READS_AND_WRITES)
+    traits = traits_def(BodyIsFunction(), *READS_AND_WRITES)
     irdl_options = (AttrSizedOperandSegments(as_property=True),)
     assembly_format = (
         "(`pointwise` $pointwise^)? $label $callee `(` ($arguments^ `:` type($arguments))? `)` "
@@ -112,13 +93,12 @@ class BodyWhereOp(TextualOperation):
     @property
     def function(self) -> FuncOp:
         """The function that has the code. Raises `VerifyException` if there is none of its name."""
-        return _function(self, self.callee)
+        return function_of(self, self.callee)
 
     def verify_(self) -> None:
         if not self.outputs or len(self.outputs) != len(self.tensors):
             raise VerifyException(f"{len(self.tensors)} tensors take what {len(self.outputs)} outputs write")
-        if cast(MemRefType, self.mask.type).element_type != i8:
-            raise VerifyException(f"a mask has elements of i8, and this is a {self.mask.type}")
+        require_mask(self.mask)
         super().verify_()
 
 
@@ -144,7 +124,7 @@ class BodyAsideOp(TextualOperation):
     outputs = var_operand_def(MappingType)
     tensors = var_operand_def(MemRefType)
 
-    traits = traits_def(_BodyIsFunction(), *READS_AND_WRITES)
+    traits = traits_def(BodyIsFunction(), *READS_AND_WRITES)
     irdl_options = (AttrSizedOperandSegments(as_property=True),)
     assembly_format = (
         "$label $callee `(` ($arguments^ `:` type($arguments))? `)` `to` `(` $outputs `:` type($outputs) `)` "
@@ -168,7 +148,7 @@ class BodyAsideOp(TextualOperation):
     @property
     def function(self) -> FuncOp:
         """The function that has the code. Raises `VerifyException` if there is none of its name."""
-        return _function(self, self.callee)
+        return function_of(self, self.callee)
 
     def verify_(self) -> None:
         if not self.outputs or len(self.outputs) != len(self.tensors):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import Protocol, cast
 
 from xdsl.dialects.builtin import (
     ArrayAttr,
@@ -39,11 +39,30 @@ from hpacml.dialects.hpacml.effects import READS_AND_WRITES
 from hpacml.dialects.hpacml.texts import TEXT, TEXTS, Given, TextualOperation
 
 
+class CallsBody(Protocol):
+    """An operation that runs the original code of a region, a function."""
+
+    @property
+    def callee(self) -> SymbolRefAttr: ...
+    @property
+    def arguments(self) -> Sequence[SSAValue]: ...
+    @property
+    def function(self) -> FuncOp: ...
+
+
+def function_of(op: Operation, callee: SymbolRefAttr) -> FuncOp:
+    """The function of a name, where an operation stands. Raises `VerifyException` if there is none."""
+    function = SymbolTable.lookup_symbol(op, callee)
+    if not isinstance(function, FuncOp):
+        raise VerifyException(f"{callee} is not a function")
+    return function
+
+
 class BodyIsFunction(SymbolUserOpInterface):
     """The code is a function without results, which takes the arguments."""
 
     def verify(self, op: Operation) -> None:
-        body = cast(BodyOp, op)
+        body = cast(CallsBody, op)
         taken = body.function.function_type
         given = FunctionType.from_lists([value.type for value in body.arguments], [])
         if taken != given:
@@ -83,10 +102,7 @@ class BodyOp(TextualOperation):
     @property
     def function(self) -> FuncOp:
         """The function that has the code. Raises `VerifyException` if there is none of its name."""
-        function = SymbolTable.lookup_symbol(self, self.callee)
-        if not isinstance(function, FuncOp):
-            raise VerifyException(f"{self.callee} is not a function")
-        return function
+        return function_of(self, self.callee)
 
 
 class _Inference(ModelClauses, ABC):

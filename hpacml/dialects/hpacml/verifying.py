@@ -6,7 +6,7 @@ from abc import ABC
 from collections.abc import Sequence
 from typing import cast
 
-from xdsl.dialects.builtin import ArrayAttr, MemRefType, StringAttr, i1, i8
+from xdsl.dialects.builtin import ArrayAttr, MemRefType, StringAttr, i1
 from xdsl.ir import SSAValue
 from xdsl.irdl import (
     AttrSizedOperandSegments,
@@ -22,6 +22,7 @@ from xdsl.utils.exceptions import VerifyException
 
 from hpacml.dialects.hpacml.clause_attributes import VerifyAttr
 from hpacml.dialects.hpacml.effects import READS_AND_WRITES
+from hpacml.dialects.hpacml.masks import require_mask
 from hpacml.dialects.hpacml.texts import TEXT, TEXTS, TextualOperation
 
 
@@ -126,9 +127,7 @@ class VerifyOp(CheckedInference):
     def verify_(self) -> None:
         if len(self.outputs) != len(self.truths):
             raise VerifyException(f"{len(self.truths)} tensors are compared with {len(self.outputs)} outputs")
-        mask = None if self.mask is None else cast(MemRefType, self.mask.type)
-        if mask is not None and mask.element_type != i8:
-            raise VerifyException(f"a mask has elements of i8, and this is a {mask}")
+        mask = None if self.mask is None else require_mask(self.mask)
         for output, truth in zip(self.outputs, self.truths, strict=True):
             made, other = cast(MemRefType, output.type), cast(MemRefType, truth.type)
             if (made.element_type, made.get_num_dims()) != (other.element_type, other.get_num_dims()):
