@@ -20,6 +20,13 @@ Engine = Literal["auto", "torch", "compiled"]
 ENGINES: tuple[Engine, ...] = get_args(Engine)
 
 
+def label_fault(label: str) -> str | None:
+    """Why a text cannot be a region's label; None if it can."""
+    if label in ("", ".") or "/" in label or "\0" in label:
+        return f"{label!r} cannot be a region's label: it names one group of a database, so it has no '/' and no NUL"
+    return None
+
+
 def is_policy(value: object) -> bool:
     """Whether a value is one of `POLICIES`."""
     return isinstance(value, str) and value in POLICIES

@@ -187,7 +187,9 @@ def values(rate, start, maturity, dtype=np.float32, multiplier=1, model=None, da
     if multiplier < 1 or n % multiplier:
         raise ValueError(f"{n} bonds are no multiple of multiplier={multiplier}, the bonds that a model takes at once")
     results = {name: zeros(n, dtype, rate) for name in ("accrued", "dirty", "clean", "forward_yield")}
-    program = {np.dtype(np.float32): value32, np.dtype(np.float64): value64}[np.dtype(dtype)]
+    program = {np.dtype(np.float32): value32, np.dtype(np.float64): value64}.get(np.dtype(dtype))
+    if program is None:
+        raise ValueError(f"dtype is {np.dtype(dtype)}: the program computes in float32 or float64")
     files = model is not None, database is not None, model, database
     program(rate, start, maturity, *results.values(), multiplier, *files)
     return results

@@ -30,6 +30,7 @@ from hpacml.clauses import (
     Sampling,
     Verification,
     fault_of,
+    label_fault,
 )
 from hpacml.directives.expressions import (
     ARITHMETIC,
@@ -316,7 +317,7 @@ class _Builder:
         return "collect" if mode == "offline" else cast(Mode, mode.value), condition
 
     def clause(
-        self, _: Meta, keyword: Token, __: Token | None = None, value: Any = True, ___: Token | None = None
+        self, meta: Meta, keyword: Token, _: Token | None = None, value: Any = True, __: Token | None = None
     ) -> object:
         if keyword == "engine":
             if value not in ENGINES:
@@ -330,6 +331,8 @@ class _Builder:
         if keyword in ("model", "database") and isinstance(value, Name):
             self._refuse_file(value)
             return keyword, value
+        if keyword == "label" and (fault := label_fault(value)) is not None:
+            raise self._error(fault, meta)
         return keyword, Batch(value) if keyword == "batch" else value
 
     def guard(self, meta: Meta, *settings: Token | tuple[Token, ast.expr]) -> Guarding:

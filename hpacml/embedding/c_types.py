@@ -17,9 +17,10 @@ long nullptr register restrict return short signed sizeof static struct switch t
 volatile while alignas alignof asm catch class delete explicit export friend mutable namespace new operator
 private protected public template this throw try typeid typename using virtual and or not xor bitand bitor compl
 and_eq or_eq xor_eq not_eq concept requires constexpr decltype noexcept thread_local typeof
+int8_t int16_t int32_t int64_t uint8_t uint16_t uint32_t uint64_t size_t ptrdiff_t intptr_t uintptr_t
 """
 KEYWORDS = frozenset(_WORDS.split())
-"""Words that name no parameter in C or C++."""
+"""Words that name no parameter in C or C++, with the types that a header uses."""
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Mapping
 from typing import Any
 
 from xdsl.dialects.builtin import IndexType, IntegerType, ModuleOp, StringAttr, UnitAttr, UnregisteredOp
-from xdsl.dialects.func import FuncOp
+from xdsl.dialects.func import CallOp, FuncOp
 from xdsl.ir import SSAValue
 from xdsl.utils.exceptions import DiagnosticException, ParseError
 
@@ -75,6 +76,7 @@ class Function(Callee):
         self, layouts: tuple[Layout, ...], constants: Mapping[str, object], chosen: Instruments, chip: str | None
     ) -> Code:
         self._interface.require_layouts(layouts)
+        _require_callees(self._module)
         result = self._interface.result
         lowered = lower(lambda: lowerable(self._module), self.name, chosen.timing, chip is not None)
         function = load(lowered, self.name, chip)
@@ -83,6 +85,23 @@ class Function(Callee):
 
     def __repr__(self) -> str:
         return f"<hpacml function {self.name}>"
+
+
+def _require_callees(module: ModuleOp) -> None:
+    """Raise `CompileError` at a call of a function that neither the module nor the process has."""
+    process = ctypes.CDLL(None)
+    functions = {op.sym_name.data: op for op in module.body.block.ops if isinstance(op, FuncOp)}
+    for op in module.walk():
+        callee = functions.get(op.callee.string_value()) if isinstance(op, CallOp) else None
+        if callee is None or not callee.is_declaration or callee.sym_name.data.startswith("hpacml_"):  # the runtime's
+            continue
+        prefix = "_mlir_ciface_" if "llvm.emit_c_interface" in callee.attributes else ""
+        if not hasattr(process, symbol := prefix + callee.sym_name.data):
+            raise CompileError(
+                f"{place(op)}nothing defines the function '{callee.sym_name.data}', which is called: give it a body, "
+                f"or load the library that has the symbol '{symbol}' before, by "
+                "ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)"
+            )
 
 
 def _written(region: MlOp, made: Directives, arguments: Mapping[SSAValue, str]) -> list[str]:

@@ -100,6 +100,7 @@ named_maps = st.builds("declare tensor({}: {})".format, names, applications)
 words = st.text("abc./ -'é", min_size=1, max_size=8).map('"{}"'.format) | st.text('xyz_0"', min_size=1).map(
     "'{}'".format
 )
+labels = words.filter(lambda word: "/" not in word and word != '"."')
 files = words | names
 steps = st.fixed_dictionaries(
     {},
@@ -130,7 +131,7 @@ def regions(draw: st.DrawFn) -> str:
     a, b = sorted(draw(st.tuples(*[st.integers(0, len(items))] * 2)))
     lists = {"in": items[:a], "out": items[a:b], "inout": items[b:]}
     clauses = [f"{keyword}({', '.join(some)})" for keyword, some in lists.items() if some]
-    for keyword, strategy in {"model": files, "database": files, "label": words, "if": conditions}.items():
+    for keyword, strategy in {"model": files, "database": files, "label": labels, "if": conditions}.items():
         if draw(st.booleans()):
             clauses.append(f"{keyword}({draw(strategy)})")
     clauses += draw(st.sampled_from([[], ["batch"], ["batch(1)"], ["batch(4096)"]]))

@@ -1,6 +1,10 @@
 """`hpacml.compile`: functions of modules that others have made, called with arrays and numbers."""
 
+import ctypes
 import re
+import shutil
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -332,6 +336,24 @@ def test_what_is_wrong_is_told(code: str, message: str) -> None:
     text = f"hpacml.functor @f : [i] = ([i])\nfunc.func @wrong(%x: memref<?xf64>) {{ {code} func.return }}"
     with pytest.raises(hpacml.HpacmlError, match=re.escape(message)):
         hpacml.compile(text, "wrong")(np.zeros(2))
+
+
+def test_functions_that_nothing_defines_are_told_until_a_library_has_them(tmp_path: Path) -> None:
+    text = """
+    func.func private @twice_by_another(f64) -> f64
+    func.func @k(%x: f64) -> f64 {
+      %y = func.call @twice_by_another(%x) : (f64) -> f64 loc("x.dsl":4:2)
+      func.return %y : f64
+    }"""
+    k = hpacml.compile(text, "k")
+    with pytest.raises(hpacml.CompileError, match=r"^x\.dsl:4:2: nothing defines the function 'twice_by_another'"):
+        k(1.0)
+    if shutil.which("cc") is None:
+        pytest.skip("no C compiler")
+    (tmp_path / "twice.c").write_text("double twice_by_another(double x) { return 2 * x; }")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", "twice.so", "twice.c"], cwd=tmp_path, check=True)
+    ctypes.CDLL(str(tmp_path / "twice.so"), mode=ctypes.RTLD_GLOBAL)
+    assert k(1.5) == 3
 
 
 def test_only_modules_are_compiled() -> None:

@@ -46,7 +46,7 @@ from xdsl.printer import Printer
 from xdsl.traits import HasParent, IsTerminator, NoTerminator, Pure, RecursiveMemoryEffect
 from xdsl.utils.exceptions import VerifyException
 
-from hpacml.clauses import ENGINES, POLICIES, Bounds, Guard, Sampling, Verification, is_policy
+from hpacml.clauses import ENGINES, POLICIES, Bounds, Guard, Sampling, Verification, is_policy, label_fault
 from hpacml.dialects.hpacml.attributes import Direction, MappingType, Mode, ModeAttr
 from hpacml.dialects.hpacml.bridge import MapOp
 from hpacml.dialects.hpacml.clause_attributes import (
@@ -335,6 +335,8 @@ class MlOp(ModelClauses, DataClauses, HasCanonicalizationPatternsInterface):
             raise VerifyException("a condition belongs to mode 'predicated', and only to it")
         if self.sample is not None and self.mode.data == Mode.Infer:
             raise VerifyException("a region that only infers has nothing to sample")
+        if (fault := label_fault(self.label.data)) is not None:
+            raise VerifyException(fault)
         super().verify_()
         if any(block.ops or block.args for block in self.nothing.blocks):
             raise VerifyException("a region of the program has one region of code, and a second that is empty")

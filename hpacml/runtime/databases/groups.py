@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
+from hpacml.clauses import label_fault
 from hpacml.directives.meaning import is_same
 from hpacml.errors import DatabaseError
 from hpacml.runtime.databases import origins
@@ -46,10 +47,8 @@ class Group:
     """
 
     def __init__(self, file: Any, label: str, schema: Schema, call_shapes: Sequence[CallShape]) -> None:
-        if label in ("", ".") or "/" in label or "\0" in label:
-            raise DatabaseError(
-                f"{label!r} cannot be a region's label: it names one group, so it has no '/' and no NUL"
-            )
+        if (fault := label_fault(label)) is not None:
+            raise DatabaseError(fault)
         self._label = label
         self._names = schema.columns
         columns = (
