@@ -13,7 +13,7 @@ from hpacml.jax.call_primitive import ArrayForm
 from hpacml.jax.compiled_call import CompiledCall
 from hpacml.jax.inferring import Inferring
 from hpacml.jax.libraries import jnp
-from hpacml.jax.model_derivatives import derivative
+from hpacml.jax.model_derivatives import derivative, model_of
 from hpacml.jax.operands import result_of
 from hpacml.jax.templates import Template
 from hpacml.runtime.arrays.views import Layout
@@ -180,7 +180,8 @@ class TensorInference(FailingCall):
         return [y.reshape(size, *form.shape) for y, form in made], [True] * len(outputs)
 
     def differentiate(self, primals: Sequence[Any], tangents: Sequence[Any]) -> Sequence[Any]:
-        return derivative(self, self.what_is_common, self._inputs, self._outputs, primals, tangents)
+        model = model_of(self.what_is_common, self._inputs, self._outputs)
+        return derivative(self, model, primals, tangents)
 
 
 def _longer(form: ArrayForm, size: int) -> ArrayForm:

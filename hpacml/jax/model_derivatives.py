@@ -1,9 +1,9 @@
-"""Derivatives of models of Torch in programs of XLA: of their outputs by their inputs, forward and backward."""
+"""Derivatives of models of Torch in programs of XLA: of outputs by inputs, forward and backward, of any order."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from hpacml.errors import HpacmlError, ModelError, summary
 from hpacml.jax.call_primitive import ArrayForm, XlaCall
@@ -17,99 +17,107 @@ from hpacml.runtime.shim import require_stack
 if TYPE_CHECKING:
     import torch
 
+    Tensors = Sequence[torch.Tensor]
 
-def derivative(
-    of: XlaCall,
-    common: Inferring,
-    inputs: Sequence[ArrayForm],
-    outputs: Sequence[ArrayForm],
-    primals: Sequence[Any],
-    tangents: Sequence[Any],
-) -> Sequence[Any]:
-    """The tangents of the outputs of a model's call for those of its inputs; JAX may transpose what computes them."""
+Way = Literal["forward", "backward"]
+
+
+class Differentiable(NamedTuple):
+    """A function of tensors of given forms that Torch differentiates: a model, or a derivative of one."""
+
+    common: Inferring
+    name: str
+    inputs: Sequence[ArrayForm]
+    outputs: Sequence[ArrayForm]
+    find: Callable[[], Callable[[Tensors], Tensors]]
+    """The function, while compiled code knows of the call."""
+
+
+def model_of(common: Inferring, inputs: Sequence[ArrayForm], outputs: Sequence[ArrayForm]) -> Differentiable:
+    """The model of a region's calls."""
+
+    def find() -> Callable[[Tensors], Tensors]:
+        from hpacml.jax.torch_models import function_of
+
+        return function_of(common, inputs, outputs)
+
+    return Differentiable(common, "model", inputs, outputs, find)
+
+
+def derivative(of: XlaCall, function: Differentiable, primals: Sequence[Any], tangents: Sequence[Any]) -> Sequence[Any]:
+    """The tangents of what a call makes for those of its arguments; JAX may transpose what computes them."""
     real_in = [k for k, x in enumerate(primals) if is_real(x)]
-    real_out = [k for k, form in enumerate(outputs) if is_real(result_of(form))]
+    real_out = [k for k, form in enumerate(function.outputs) if is_real(result_of(form))]
     found: Iterator[Any] = iter(())
     if real_in and real_out:
-        forward = of.part("forward", lambda: _Derivative(common, inputs, outputs, real_in, real_out, "forward"))
+        forward = of.part("forward", lambda: _Derivative(function, real_in, real_out, "forward"))
         found = iter(forward(*primals, *(tangents[k] for k in real_in)))
-    return [next(found) if k in real_out else no_tangent(result_of(form)) for k, form in enumerate(outputs)]
+    return [next(found) if k in real_out else no_tangent(result_of(form)) for k, form in enumerate(function.outputs)]
 
 
 class _Derivative(XlaCall):
-    """The product of the model's Jacobian with tangents of inputs, or of its transpose with those of outputs."""
+    """The product of a function's Jacobian with tangents of inputs, or of its transpose with those of outputs."""
 
     def __init__(
         self,
-        common: Inferring,
-        inputs: Sequence[ArrayForm],
-        outputs: Sequence[ArrayForm],
+        of: Differentiable,
         real_in: Sequence[int],
         real_out: Sequence[int],
-        way: Literal["forward", "backward"],
+        way: Way,
     ) -> None:
-        self.what, self._common, self._way = common.what, common, way
-        self._inputs, self._outputs, self._real_in, self._real_out = inputs, outputs, real_in, real_out
-        of_inputs, of_outputs = [inputs[k] for k in real_in], [outputs[k] for k in real_out]
-        self._along, self._made = (of_inputs, of_outputs) if way == "forward" else (of_outputs, of_inputs)
-        key = way, common.label, common.maps, inputs, outputs, str(common.ml.model)
+        self.what, self._of = of.common.what, of
+        self._way: Way = way
+        self._real_in, self._real_out = real_in, real_out
+        of_inputs, of_outputs = [of.inputs[k] for k in real_in], [of.outputs[k] for k in real_out]
+        along, self._made = (of_inputs, of_outputs) if way == "forward" else (of_outputs, of_inputs)
+        self._taken = [*of.inputs, *along]
+        common, self._name = of.common, f"{way} of {of.name}"
+        key = self._name, common.label, common.maps, self._taken, self._made, str(common.ml.model)
         super().__init__([result_of(form) for form in self._made], {}, key)
 
     def make_record(self) -> Record:
-        forms = (*self._inputs, *self._along, *self._made)
+        forms = (*self._taken, *self._made)
         template = Template(len(forms))
         for slot, form in enumerate(forms):
             template.array(slot, slot, *form)
-        return template.record(self.digest, None, len(forms) - len(self._made), len(self._made))
+        return template.record(self.digest, None, len(self._taken), len(self._made))
 
     def answer(self, slots: int, status: int) -> None:
         require_stack()
-        views = views_at(slots, (*self._inputs, *self._along, *self._made))
-        tensors = list(map(tensor_over, views))
-        inputs, along = tensors[: len(self._inputs)], tensors[len(self._inputs) : len(tensors) - len(self._made)]
-        with self._common.frame(lambda: None):
-            for target, found in zip(tensors[-len(self._made) :], self._products(inputs, along), strict=True):
+        tensors = list(map(tensor_over, views_at(slots, (*self._taken, *self._made))))
+        with self._of.common.frame(lambda: None):
+            products = self._products(tensors[: len(self._taken)])
+            for target, found in zip(tensors[len(self._taken) :], products, strict=True):
                 target.copy_(found)
 
-    def _products(self, inputs: Sequence[torch.Tensor], along: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
-        import torch
+    def _products(self, tensors: Tensors) -> Tensors:
+        from hpacml.jax.torch_models import differentiating
 
-        from hpacml.jax.torch_models import function_of
-
-        function = function_of(self._common, self._inputs, self._outputs)
-        real = [inputs[k].clone() for k in self._real_in]
-
-        def of_real(*given: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            arguments = [x.clone() for x in inputs]
-            for k, x in zip(self._real_in, given, strict=True):
-                arguments[k] = x
-            returned = function(arguments)
-            return tuple(returned[k] for k in self._real_out)
-
-        products: Any = torch.autograd.functional
-        product = products.jvp if self._way == "forward" else products.vjp
+        function = self._function(False)
         try:
-            with torch.inference_mode(False), torch.enable_grad():
-                _, found = product(of_real, tuple(real), tuple(x.clone() for x in along))
-        except HpacmlError:
-            raise
+            with differentiating():
+                return [x.detach() for x in function(tensors)]
         except Exception as error:
+            if (cause := error.__cause__ if isinstance(error, HpacmlError) else error) is None:
+                raise
             raise ModelError(
-                f"the model of {self.what} cannot be differentiated: {summary(error)}. Gradients go through modules of "
+                f"the model of {self.what} cannot be differentiated: {summary(cause)}. Gradients go through modules of "
                 "Torch, state dicts with a description, torch.export and TorchScript, and through functions of JAX"
             ) from error
-        return found
+
+    def _function(self, is_recorded: bool = True) -> Callable[[Tensors], Tensors]:
+        """The products as a function, of which Torch records derivatives in turn if so."""
+        from hpacml.jax.torch_models import product_of
+
+        of = self._of
+        return product_of(of.find(), len(of.inputs), self._real_in, self._real_out, self._way, is_recorded)
 
     def transpose(self, cotangents: Sequence[Any], arguments: Sequence[Any]) -> Sequence[Any]:
-        way = "backward" if self._way == "forward" else "forward"
-        other = self.part(
-            "transposed",
-            lambda: _Derivative(self._common, self._inputs, self._outputs, self._real_in, self._real_out, way),
-        )
-        primals = arguments[: len(self._inputs)]
+        way: Way = "backward" if self._way == "forward" else "forward"
+        other = self.part("transposed", lambda: _Derivative(self._of, self._real_in, self._real_out, way))
+        primals = arguments[: len(self._of.inputs)]
         return [*(None for _ in primals), *other(*primals, *cotangents)]
 
     def differentiate(self, primals: Sequence[Any], tangents: Sequence[Any]) -> Sequence[Any]:
-        raise HpacmlError(
-            f"{self.what} has first derivatives only, through a model of Torch: for others use a model of JAX"
-        )
+        of = Differentiable(self._of.common, self._name, self._taken, self._made, self._function)
+        return derivative(self, of, primals, tangents)

@@ -1,19 +1,21 @@
-"""Models of Torch as functions to differentiate. It imports Torch."""
+"""Models of Torch as functions to differentiate, and their derivatives as such functions. It imports Torch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from typing import Literal
 
 import torch
 
 from hpacml.abi.records import InferSite, Source, TensorType
 from hpacml.directives.syntax import Name
 from hpacml.dtypes import torch_dtypes
-from hpacml.errors import ModelError
 from hpacml.jax.call_primitive import ArrayForm
 from hpacml.jax.inferring import Inferring
 from hpacml.runtime.models.inference import Inference
-from hpacml.runtime.models.outputs import in_order
+
+Function = Callable[[Sequence[torch.Tensor]], Sequence[torch.Tensor]]
 
 
 def site_of(common: Inferring, inputs: Sequence[ArrayForm], outputs: Sequence[ArrayForm]) -> InferSite:
@@ -21,37 +23,84 @@ def site_of(common: Inferring, inputs: Sequence[ArrayForm], outputs: Sequence[Ar
     model = common.ml.model
     source = Source(argument=model.id) if isinstance(model, Name) else Source(path=model)
     given, made = (tuple(TensorType(form.dtype, len(form.shape)) for form in each) for each in (inputs, outputs))
-    return InferSite(common.label, source, None, "raise", common.maps, given, made)
+    batch = None if common.ml.batch is None else common.ml.batch.rows or 0
+    return InferSite(common.label, source, batch, "raise", common.maps, given, made)
 
 
-def function_of(
-    common: Inferring, inputs: Sequence[ArrayForm], outputs: Sequence[ArrayForm]
-) -> Callable[[Sequence[torch.Tensor]], Sequence[torch.Tensor]]:
+def function_of(common: Inferring, inputs: Sequence[ArrayForm], outputs: Sequence[ArrayForm]) -> Function:
     """The model of the current call, on tensors of the region, whose gradients Torch records. Raises ModelError."""
-    site = site_of(common, inputs, outputs)
-    model = Inference(site).finder.find("cpu")
-    network = model.network
-    anchor = network.anchor()
-    batch = network.takes_batches_of([type.rank for type in site.inputs])
+    inference = Inference(site_of(common, inputs, outputs))
+    dtypes = [torch_dtypes()[form.dtype] for form in outputs]
+    targets = [torch.empty(form.shape, dtype=dtype) for form, dtype in zip(outputs, dtypes, strict=True)]
 
     def run(tensors: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
-        known = network.dtypes or tuple(
-            x.dtype if anchor is None or not x.is_floating_point() else anchor.dtype for x in tensors
-        )
-        given = [x.to(dtype) for x, dtype in zip(tensors, known, strict=True)]
-        returned = in_order(network.run(*([x.unsqueeze(0) for x in given] if batch else given)))
-        if returned is None or len(returned) != len(outputs):
-            raise ModelError(f"the model {model.name} gives no {len(outputs)} tensors in order, as its gradient needs")
-        found: list[torch.Tensor] = []
-        for y, form in zip(returned, outputs, strict=True):
-            sizes = [size for size in y.shape if size != 1] if isinstance(y, torch.Tensor) else None
-            if not isinstance(y, torch.Tensor) or sizes != [size for size in form.shape if size != 1]:
-                raise ModelError(f"the model {model.name} gives a tensor that is not of the shape {list(form.shape)}")
-            found.append(y.reshape(form.shape).to(_dtype(form)))
-        return found
+        return [y.to(dtype) for y, dtype in zip(inference.outputs_of(tensors, targets), dtypes, strict=True)]
 
     return run
 
 
-def _dtype(form: ArrayForm) -> torch.dtype:
-    return torch_dtypes()[form.dtype]
+@contextmanager
+def differentiating() -> Generator[None]:
+    """Torch records derivatives, whatever it does around."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
+
+
+def product_of(
+    function: Function,
+    count: int,
+    real_in: Sequence[int],
+    real_out: Sequence[int],
+    way: Literal["forward", "backward"],
+    is_recorded: bool,
+) -> Function:
+    """The product of a function's Jacobian, of the real inputs and outputs, or of its transpose, with tensors that
+    follow the `count` inputs. Derivatives of products are recorded if so. It raises ModelError, and errors of Torch."""
+
+    def run(tensors: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
+        inputs, along = [x.clone() for x in tensors[:count]], tensors[count:]
+        real = [_variable(inputs[k]) for k in real_in]
+        for k, x in zip(real_in, real, strict=True):
+            inputs[k] = x.clone()  # which a model may write
+        returned = function(inputs)
+        outputs = [returned[k] for k in real_out]
+        return (_forward if way == "forward" else _backward)(outputs, real, along, is_recorded)
+
+    return run
+
+
+def _variable(x: torch.Tensor) -> torch.Tensor:
+    """A tensor by which one may differentiate, and by what it was made of, too."""
+    return x.view_as(x) if x.requires_grad else x.detach().requires_grad_()
+
+
+def _backward(
+    outputs: Sequence[torch.Tensor],
+    inputs: Sequence[torch.Tensor],
+    along: Sequence[torch.Tensor],
+    is_recorded: bool,
+) -> Sequence[torch.Tensor]:
+    used = [(y, w) for y, w in zip(outputs, along, strict=True) if y.requires_grad]
+    if not used:
+        return [torch.zeros_like(x) for x in inputs]
+    ends, weights = zip(*used, strict=True)
+    products = torch.autograd.grad(
+        ends, inputs, weights, create_graph=is_recorded, allow_unused=True, materialize_grads=True
+    )
+    if is_recorded and any(not x.requires_grad and bool(x.any()) for x in products):
+        raise RuntimeError(
+            "a torch.autograd.Function computes its backward outside of Torch, so that first derivatives by jax.grad "
+            "and jax.vjp go through it, and no others"
+        )
+    return products
+
+
+def _forward(
+    outputs: Sequence[torch.Tensor],
+    inputs: Sequence[torch.Tensor],
+    along: Sequence[torch.Tensor],
+    is_recorded: bool,
+) -> Sequence[torch.Tensor]:
+    """By the product backward, which is linear in what it is made along."""
+    weights = [torch.ones_like(y, requires_grad=True) for y in outputs]
+    return _backward(_backward(outputs, inputs, weights, True), weights, along, is_recorded)

@@ -295,7 +295,7 @@ def test_gradients_in_float64_are_those_of_differences(model: str) -> None:
             return (smooth(smooth(t, z, net=net)["new"], t, net=net)["new"] ** 2).sum()
 
         given = np.sqrt(T.astype(np.float64)), np.cos(T.astype(np.float64))
-        check_grads(loss, given, order=2 if model == "JAX" else 1, modes=("fwd", "rev"))
+        check_grads(loss, given, order=2, modes=("fwd", "rev"))
 
 
 def test_gradients_go_through_the_body_and_not_through_collection() -> None:
@@ -316,10 +316,8 @@ def test_a_model_without_gradients_says_so() -> None:
             return torch.from_numpy(np.round(x.numpy()))[:, :1]
 
     smooth = smoothing(f"ml(infer) {MAPS} model(net)")
-    with pytest.raises(ERRORS, match=r"cannot be differentiated"):
+    with pytest.raises(ERRORS, match=r"cannot be differentiated.*requires grad.*Gradients go"):
         jax.grad(lambda t: smooth(t, Z, net=Detached())["new"].sum())(T).block_until_ready()
-    with pytest.raises(hpacml.HpacmlError, match=r"first derivatives only"):
-        jax.hessian(lambda t: smooth(t, Z, net=MODELS["Torch"])["new"].sum())(T)
 
 
 # -- errors ----------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import os
 import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cloudpickle
 import jax
@@ -25,6 +25,7 @@ Vector = Float32[np.ndarray, "N"]
 FUNCTORS = """tensor functor(s: [i, 0:2] = ([i-1], [i+1]))
               tensor functor(p: [i, 0:1] = ([i]))"""
 MAPS = "in(s(t[1:8])) out(p(new[1:8]))"
+ERRORS = jax.errors.JaxRuntimeError, ValueError
 
 
 @hpacml.jax.region(f"{FUNCTORS} ml(collect) {MAPS} database('d.h5')")
@@ -153,13 +154,100 @@ def test_rematerialisation(net: Any) -> None:
         jax.grad(jax.checkpoint(lambda t: record(t, t)["new"].sum()))(T)
 
 
-def test_second_derivatives_are_those_of_models_of_jax() -> None:
-    of_torch = [jax.hessian, lambda f: jax.jacfwd(jax.jacrev(f)), lambda f: jax.jacrev(jax.jacfwd(f))]
-    for second in of_torch:
-        with pytest.raises(hpacml.HpacmlError, match=r"first derivatives only.*use a model of JAX"):
-            second(lambda t: (replace(t, t, Linear())["new"] ** 2).sum())(T)
-    made = jax.jit(jax.hessian(lambda t: (replace(t, t, linear)["new"] ** 2).sum()))(T)
-    np.testing.assert_allclose(made, jax.hessian(lambda t: (by_hand(t) ** 2).sum())(T), rtol=1e-6)
+class Cubic(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.sin(2 * x[:, :1]) * x[:, 1:] + 3 * x[:, 1:] ** 3
+
+
+def cubic(x: Any) -> Any:
+    return jnp.sin(2 * x[:, :1]) * x[:, 1:] + 3 * x[:, 1:] ** 3
+
+
+def squares(net: Any) -> Callable[[Any], Any]:
+    return lambda t: (replace(t, t, net)["new"] ** 2).sum()
+
+
+SECOND: dict[str, Callable[[Any], Callable[[Any], Any]]] = {
+    "forward of backward": jax.hessian,
+    "backward of forward": lambda f: jax.jacrev(jax.jacfwd(f)),
+    "backward twice": lambda f: jax.jacrev(jax.jacrev(f)),
+    "forward twice": lambda f: jax.jacfwd(jax.jacfwd(f)),
+    "third": lambda f: jax.grad(lambda t: (jax.hessian(f)(t) @ T) @ T),
+    "by the direction": lambda f: lambda t: jax.grad(lambda v: jax.jvp(f, (t,), (v,))[1])(T),
+    "of a batch": lambda f: lambda t: jax.vmap(jax.hessian(f))(jnp.stack([t, 2 * t])),
+}
+
+
+@pytest.mark.parametrize("second", SECOND)
+def test_derivatives_of_any_order(second: str) -> None:
+    wanted = SECOND[second](squares(cubic))(T)
+    found = jax.jit(SECOND[second](squares(Cubic())))(T)
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-3)
+
+
+class Fields(NamedTuple):
+    c: Any
+    b: Any
+
+
+class Named(torch.nn.Module):
+    def __init__(self, kind: Callable[..., Any]) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def forward(self, x: torch.Tensor, k: torch.Tensor) -> Any:
+        return self.kind(c=-x * k, b=x * x)
+
+
+@pytest.mark.parametrize("kind", [Fields, dict])
+def test_derivatives_of_outputs_by_their_names(kind: Callable[..., Any]) -> None:
+    a, z = jnp.arange(4.0), jnp.zeros(4)
+
+    def run(name: str) -> Callable[[Any], Any]:
+        return lambda a: mixed(a, 2 + z, z, z, Named(kind))[name].sum()
+
+    np.testing.assert_array_equal(jax.grad(run("b"))(a), 2 * a)
+    np.testing.assert_array_equal(jax.grad(run("c"))(a), z - 2)
+
+
+class OutsideOfTorch(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(x)
+        return torch.from_numpy(np.sin(x.detach().numpy()))
+
+    @staticmethod
+    def backward(ctx: Any, *along: torch.Tensor) -> torch.Tensor:
+        (x,) = ctx.saved_tensors
+        return along[0].detach() * torch.from_numpy(np.cos(x.detach().numpy()))
+
+
+class Sine(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return OutsideOfTorch.apply(x).sum(-1, keepdim=True)
+
+
+def test_derivatives_that_torch_does_not_know_are_no_zeros() -> None:
+    def sine(x: Any) -> Any:
+        return jnp.sin(x).sum(-1, keepdims=True)
+
+    np.testing.assert_allclose(jax.grad(squares(Sine()))(T), jax.grad(squares(sine))(T), rtol=1e-5)
+    for other in (
+        lambda f: jax.jvp(f, (T,), (T,))[1],
+        lambda f: jax.hessian(f)(T),
+        lambda f: SECOND["backward twice"](f)(T),
+    ):
+        with pytest.raises(ERRORS, match=r"computes its backward outside of Torch"):
+            jax.block_until_ready(other(squares(Sine())))
+
+    class Detached(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            with torch.no_grad():
+                return 2 * x[:, :1]
+
+    for first in (lambda f: jax.jvp(f, (T,), (T,))[1], lambda f: jax.grad(f)(T)):
+        with pytest.raises(ERRORS, match=r"the model Detached of the region 'replace' has no gradient.*torch.no_grad"):
+            jax.block_until_ready(first(squares(Detached())))
 
 
 @pytest.mark.parametrize("net", [Linear(), linear])

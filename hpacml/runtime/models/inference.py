@@ -178,10 +178,7 @@ class Inference:
             _set_grad_enabled(False)
             code, watched = model.network.runs_code, is_watched()
             loan = lent.copies or self._loan(call, model, watched, lent)
-            if self._site.batch is None:
-                results = self._results(model, loan, lent.targets, lent.extents)
-            else:
-                results = self._batches(self._site.batch, model, loan, lent, int(batch))
+            results = self._computed(model, loan, lent.targets, lent.extents, int(batch))
             results = self._corrected(results, lent, int(batch), call)
             if is_finite:
                 if call is not None:
@@ -207,22 +204,40 @@ class Inference:
         own = [x.clone() for x in lent.inputs]
         inputs = recorder.inputs([x.squeeze(0) for x in own] if dim else own)
         loan = Loan([x.unsqueeze(0) for x in inputs] if dim else inputs, _as_it_is)
-        if self._site.batch is None:
-            results = self._results(model, loan, lent.targets, lent.extents)
-        else:
-            results = self._batches(self._site.batch, model, loan, lent, dim)
+        results = self._computed(model, loan, lent.targets, lent.extents, dim)
         if self._corrections is not None:
             results = self._corrections.apply(results, loan.tensors, lent.targets, dim)
         if "finite" in checks.chosen():
             self._require_finite(model, results, dim)
         if model.network.runs_code is not None or is_watched():
             require_in_place(*frame.arrays(), f"the model {model.name}")
-        count = len(lent.targets)
-        outputs = [_joined([output for _, output in results[n::count]], dim) for n in range(count)]
+        outputs = _whole(results, len(lent.targets), dim)
         self._require_derivatives(model, inputs, outputs)
         for target, result in results:
             self._write(target, result.detach())
         recorder.returns([y.squeeze(0) for y in outputs] if dim else outputs)
+
+    def outputs_of(self, tensors: Sequence[torch.Tensor], targets: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
+        """What the model of the current call makes of tensors, in the shapes of `targets`, which stay what they are.
+        Torch records derivatives. Raises ModelError."""
+        model, batch = self._fitting_model("cpu")
+        own, ends = ([x.unsqueeze(0) for x in each] if batch else [*each] for each in (tensors, targets))
+        results = self._computed(model, Loan(own, _as_it_is), ends, [], int(batch))
+        outputs = _whole(results, len(ends), int(batch))
+        self._require_derivatives(model, tensors, outputs)
+        return [y.squeeze(0) for y in outputs] if batch else outputs
+
+    def _computed(
+        self,
+        model: Model,
+        loan: Loan,
+        targets: Sequence[torch.Tensor],
+        extents: Sequence[tuple[int, int]],
+        dim: int,
+    ) -> Results:
+        if self._site.batch is None:
+            return self._results(model, loan, targets, extents)
+        return self._batches(self._site.batch, model, loan, targets, extents, dim)
 
     def _corrected(self, results: Results, lent: Lent, dim: int, call: Call | None) -> Results:
         """The results within their bounds, and projected, where the site says so."""
@@ -284,12 +299,20 @@ class Inference:
             raise self._misfits.element_type(model, number, maps)
         return Fitting(model, model.network.takes_batches_of([type.rank for type in self._site.inputs]))
 
-    def _batches(self, rows: int, model: Model, loan: Loan, lent: Lent, dim: int) -> Results:
+    def _batches(
+        self,
+        rows: int,
+        model: Model,
+        loan: Loan,
+        targets: Sequence[torch.Tensor],
+        extents: Sequence[tuple[int, int]],
+        dim: int,
+    ) -> Results:
         """Give the results of one model call per `rows` rows, copied: a model may reuse the memory of its last ones.
 
         The rows are dimension `dim` of the tensors, the first one that the region has.
         """
-        tensors, count = [*loan.tensors, *lent.targets], len(loan.tensors)
+        tensors, count = [*loan.tensors, *targets], len(loan.tensors)
         if not all(tensor.dim() > dim and tensor.shape[dim] == tensors[0].shape[dim] for tensor in tensors):
             raise self._misfits.rows(tensors, dim)
         rows = rows or max(1, POINTS // max(1, math.prod(tensors[0].shape[dim + 1 : -1])))
@@ -297,7 +320,7 @@ class Inference:
         before = (slice(None),) * dim
         for start in range(0, tensors[0].shape[dim], rows):
             block = [tensor[*before, start : start + rows] for tensor in tensors]
-            of_block = self._results(model, Loan(block[:count], loan.copy), block[count:], lent.extents)
+            of_block = self._results(model, Loan(block[:count], loan.copy), block[count:], extents)
             results += [(target, output.clone()) for target, output in of_block]
         return results
 
@@ -382,8 +405,10 @@ def _as_it_is(tensor: torch.Tensor) -> torch.Tensor:
     return tensor
 
 
-def _joined(parts: Sequence[torch.Tensor], dim: int) -> torch.Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim)
+def _whole(results: Results, count: int, dim: int) -> list[torch.Tensor]:
+    """The outputs, `count` of which each block of rows, in dimension `dim`, has."""
+    parts = [[output for _, output in results[n::count]] for n in range(count)]
+    return [blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim) for blocks in parts]
 
 
 def _dense(output: torch.Tensor) -> tuple[torch.Tensor, tuple[int, int]] | None:

@@ -58,7 +58,7 @@ class Misfits:
             f"the model {model.name} of {self._region} has no gradient: Torch does not know how its outputs depend on "
             "its inputs and parameters. It detaches them, computes under torch.no_grad() or outside of Torch, takes "
             "derivatives without create_graph=True, or is compiled, as AOTInductor's packages are: change that, or "
-            "call the region outside of hpacml.differentiable(), or under torch.no_grad()"
+            "take no gradient of it (outside of hpacml.differentiable(), torch.no_grad(), jax.lax.stop_gradient)"
         )
 
     def element_type(self, model: Model, number: int, maps: Maps) -> ModelError:
