@@ -13,8 +13,10 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from jaxtyping import Float64
 
 import hpacml
+from hpacml import approx
 from hpacml.errors import DirectiveError, MapError, ModelError
 
 FUNCTORS = {
@@ -237,6 +239,97 @@ def test_conditions_are_of_arrays_numbers_and_named_maps(tmp_path: Path) -> None
     guarded(a, c, heat, 9, 0.1, double(tmp_path / "m.pt2"))
     model_used = ((a > 0.1) & (heat != 1)) | (a < -0.5)
     np.testing.assert_allclose(c, np.where(model_used, 10 * a, a))
+
+
+def test_numbers_of_maps_are_numbers_in_conditions(tmp_path: Path) -> None:
+    @hpacml.region(
+        "tensor functor(two: [i, 0:2] = ([i], [0]))\n"
+        + MAPS
+        + "ml(infer) in(two(a[0:n], limit)) out(f(c[0:n])) model(net) guard(where: a > limit)"
+    )
+    def guarded(a: np.ndarray, c: np.ndarray, n: int, limit: Any, net: Any) -> None:
+        c[:n] = a[:n]
+
+    a = np.linspace(-1, 1, 9)
+    for limit in (0.1, np.array(0.1), torch.tensor(0.1, dtype=torch.float64)):
+        c = np.zeros(9)
+        guarded(a, c, 9, limit, Sum())
+        np.testing.assert_array_equal(c, np.where(a > 0.1, a + 0.1, a))
+
+
+class Sum(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.sum(-1, keepdim=True)
+
+
+@pytest.mark.parametrize(
+    ("condition", "passes"),
+    [("mask", [0, 1, 0]), ("not mask", [0, 0, 1]), ("mask and a > 0", [0, 1, 0]), ("not (mask or a < 0)", [0, 0, 1])],
+)
+def test_what_is_not_a_number_makes_no_condition_hold(condition: str, passes: list[int]) -> None:
+    declared = "declare tensor(mask: f(m[0:n]))\n"
+
+    @hpacml.region(MAPS + declared + f"ml(infer) in(f(a[0:n])) out(f(c[0:n])) model(net) guard(where: {condition})")
+    def guarded(a: np.ndarray, c: np.ndarray, m: np.ndarray, n: int, net: Any) -> None:
+        c[:n] = -1
+
+    c = np.zeros(3)
+    guarded(np.ones(3), c, np.array([np.nan, 2, 0]), 3, Sum())
+    np.testing.assert_array_equal(c, np.where(passes, 1, -1))
+
+
+Row = Float64[np.ndarray, "n"]
+EVERYWHERE = np.ones(3)
+
+
+@hpacml.kernel
+def unmapped(a: Row, c: Row, mask: Row, net: Any):
+    n = len(a)
+    approx("tensor functor(f: [i, 0:1] = ([i]))")
+    with approx("ml(infer) in(f(a[0:n])) out(f(c[0:n])) model(net) guard(where: mask > 0.5)"):
+        for i in range(n):
+            c[i] = a[i]
+
+
+@hpacml.kernel
+def undefined(a: Row, c: Row, mask: Row, net: Any):
+    n = len(a)
+    approx("tensor functor(f: [i, 0:1] = ([i]))")
+    with approx("ml(infer) in(f(a[0:n])) out(f(c[0:n])) model(net) guard(where: maks > 0.5)"):
+        for i in range(n):
+            c[i] = a[i]
+
+
+@hpacml.kernel
+def opaque(a: Row, c: Row, mask: Row, net: Any):
+    n = len(a)
+    approx("tensor functor(f: [i, 0:1] = ([i]))")
+    with approx("ml(infer) in(f(a[0:n])) out(f(c[0:n])) model(net) guard(where: a > net)"):
+        for i in range(n):
+            c[i] = a[i]
+
+
+@hpacml.kernel
+def outside(a: Row, c: Row, mask: Row, net: Any):
+    n = len(a)
+    approx("tensor functor(f: [i, 0:1] = ([i]))")
+    with approx("ml(infer) in(f(a[0:n])) out(f(c[0:n])) model(net) guard(where: EVERYWHERE)"):
+        for i in range(n):
+            c[i] = a[i]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "message"),
+    [
+        (unmapped, r"'mask' is an array, and none of the region's maps.*\n.*\n +\^{4}$"),
+        (undefined, r"'maks' is not defined; did you mean 'mask'\?\n.*\n +\^{4}$"),
+        (opaque, r"'net' is not part of the compiled code.*\n.*\n +\^{3}$"),
+        (outside, "there is no array 'EVERYWHERE'"),
+    ],
+)
+def test_conditions_of_kernels_that_name_no_numbers(kernel: Any, message: str) -> None:
+    with pytest.raises(DirectiveError, match=message):
+        kernel(np.ones(3), np.zeros(3), np.ones(3), Sum())
 
 
 def test_margins_and_distances(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import numpy as np
@@ -137,6 +138,70 @@ def test_a_body_may_keep_its_arrays() -> None:
     for each in of_points:
         each[:] = 100
     np.testing.assert_array_equal(a, [0.1, 0.9, 0.2])
+
+
+def test_comparisons_leave_random_numbers_as_they_were() -> None:
+    @hpacml.region(ROWS)
+    def rows(a: Array, y: Array, n: int, net: Any) -> None:
+        np.random.rand(n)
+        torch.rand(n)
+        random.random()
+        y[:n] = 2 * a[:n]
+
+    def seed() -> None:
+        np.random.seed(0)
+        torch.manual_seed(0)
+        random.seed(0)
+
+    def drawn() -> tuple[float, ...]:
+        return np.random.rand(), float(torch.rand(1)), random.random()
+
+    seed()
+    rows(np.array([0.1, 0.9, 0.2]), np.zeros(3), 3, Far())
+    found = drawn()
+    seed()
+    np.random.rand(2)
+    torch.rand(2)
+    random.random()
+    assert found == drawn()
+
+
+def test_bodies_get_arrays_of_the_kind_that_is_given() -> None:
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    kinds: list[Any] = []
+
+    @hpacml.region(ROWS)
+    def rows(a: Array, y: Array, n: int, net: Any) -> None:
+        kinds.append((type(a), a.dtype))
+        y[:n] = 2 * a[:n]
+
+    a, y = np.array([0.1, 0.9, 0.2], ml_dtypes.bfloat16), np.zeros(3, ml_dtypes.bfloat16)
+    rows(a, y, 3, Far())
+    assert set(kinds) == {(np.ndarray, a.dtype)}
+    np.testing.assert_array_equal(y[[0, 2]], 2 * a[[0, 2]])
+
+
+def test_bodies_get_arrays_of_jax_where_these_are_given() -> None:
+    numpy_of_jax = pytest.importorskip("jax.numpy")
+
+    @hpacml.region(ROWS)
+    def rows(a: Any, y: Array, n: int, net: Any) -> None:
+        y[:n] = a.at[0].multiply(1)[:n] * 2
+
+    for dtype in ("float32", "bfloat16"):
+        a, y = numpy_of_jax.array([0.1, 0.9, 0.2], dtype), np.zeros(3, np.float32)
+        rows(a, y, 3, Far())
+        np.testing.assert_array_equal(y[[0, 2]], np.asarray(2 * a, np.float32)[[0, 2]])
+
+
+def test_a_size_is_no_number_for_the_model() -> None:
+    with pytest.raises(DirectiveError, match=r"'n' is a size of the sweep.*a number for the model"):
+
+        @hpacml.region(
+            "tensor functor(f: [i, 0:2] = ([i], [0]))\ntensor functor(g: [i, 0:1] = ([i]))\n"
+            "ml(infer) in(f(a[0:n], n)) out(g(y[0:n])) model(net) guard(where: a > 0) pointwise"
+        )
+        def _(a: Any, y: Any, n: int, net: Any) -> None: ...
 
 
 def test_a_body_that_is_not_pointwise_is_found() -> None:

@@ -70,6 +70,30 @@ def test_checks_leave_random_numbers_and_memory_as_they_were(tmp_path: Path) -> 
     assert not c[13:].any()
 
 
+def test_checks_inside_of_checks_leave_random_numbers_as_they_were(tmp_path: Path) -> None:
+    inner = region("inside", "every: 1, tolerance: 0.01", [])
+
+    @hpacml.region(REGION.replace("LABEL", "failing").replace("SETTINGS", "every: 1, tolerance: 0.01"))
+    def failing(a: np.ndarray, c: np.ndarray, n: int, m: str) -> None:
+        np.random.rand()
+        raise ValueError("no solution")
+
+    @hpacml.region(REGION.replace("LABEL", "around").replace("SETTINGS", "every: 1, tolerance: 0.01"))
+    def around(a: np.ndarray, c: np.ndarray, n: int, m: str) -> None:
+        np.random.rand()
+        inner(a, c, n, m)
+        with pytest.raises(ValueError, match="no solution"):
+            failing(a, c, n, m)
+
+    path, c = model(tmp_path / "m.pt2", 2.0), np.zeros(15, np.float32)
+    np.random.seed(3)
+    expected = np.random.rand()
+    for _ in range(3):
+        np.random.seed(3)
+        around(A, c, 13, path)
+        assert np.random.rand() == expected
+
+
 def test_raise(tmp_path: Path) -> None:
     double = region("raises", "every: 1, tolerance: 0.01, then: raise", [])
     c = np.zeros(15, np.float32)

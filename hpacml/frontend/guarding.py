@@ -6,7 +6,7 @@ import ast
 import numbers
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from hpacml.clauses import Bounds
 from hpacml.directives.expressions import Expr
@@ -23,9 +23,9 @@ Map = tuple[FunctorDirective, tuple[Target, ...]]
 
 @dataclass(frozen=True)
 class Where(Generic[V]):
-    """The condition of `guard(where: ...)`: its text, and by their names the elements at a point, and the numbers."""
+    """The condition of `guard(where: ...)`, and by their names the elements at a point, and the numbers."""
 
-    text: str
+    condition: Expr
     points: Mapping[str, V]
     numbers: Mapping[str, V]
 
@@ -35,8 +35,8 @@ def where_of(ml: MlDirective, maps: Sequence[Map], named: Callable[[str], Map | 
 
     `maps` are those of the region's inputs and outputs, and `named` finds the maps that have names. A name stands for a
     named map, or for the element of an array that the region has at a point; if it is all there is, also for
-    an array of the sweep's shape. All others are numbers. Raises `DirectiveError` for a name that stands for several
-    elements.
+    an array of the sweep's shape. All others are numbers, as are those that the region's maps have as such. Raises
+    `DirectiveError` for a name that stands for several elements.
     """
     if ml.guarding is None or (where := ml.guarding.where) is None:
         return None
@@ -45,12 +45,13 @@ def where_of(ml: MlDirective, maps: Sequence[Map], named: Callable[[str], Map | 
     for node in where.variables:
         name = node.id
         found = named(name)
-        if found is None and (around := [each for each in maps if name in {target.array for target in each[1]}]):
-            found = _element(name, around, where, node)
-        if found is None and isinstance(where.node, ast.Name):
+        if found is None and (targets := [each for _, given in maps for each in given if each.array == name]):
+            if any(target.entries for target in targets):
+                found = _element(name, maps, where, node)
+        elif found is None and isinstance(where.node, ast.Name):
             found = _whole(name, maps[0], where)
         (single if found is None else points)[name] = found
-    return Where(str(where), points, single)
+    return Where(where, points, single)
 
 
 def _element(name: str, around: Sequence[Map], where: Expr, node: ast.Name) -> Map:
@@ -129,14 +130,26 @@ def bounds_of(ml: MlDirective, outputs: Sequence[Collection[str]]) -> tuple[Boun
     return tuple(Bounds(None, each.low, each.high) for each in found)
 
 
-def number_of(name: str, values: Mapping[str, object], ml: MlDirective) -> float:
+def number_of(name: str, values: Mapping[str, object], where: Expr) -> float:
     """The number of a call that the condition of its guard names. Raises `DirectiveError` if it is none."""
-    value = values[name]
-    if isinstance(value, numbers.Real):
+    value: Any = values[name]
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        value = value.item()
+    if not isinstance(value, numbers.Real):
+        raise no_number(name, f"of type {type(value).__name__}, and no array of the region's maps", where)
+    try:
         return float(value)
-    raise DirectiveError(
-        f"'{name}' is of type {type(value).__name__}, and no array of the region's maps: in a condition of 'where' "
-        "such a name is a number. Give an array a map, as in declare tensor(hot: f(a[0:n])), and write its name",
-        ml.text,
-        *ml.clauses["guard"],
+    except OverflowError:
+        raise no_number(name, f"{value}, which is no number in double precision", where) from None
+
+
+def no_number(name: str, what: str, where: Expr) -> DirectiveError:
+    """The error that a name in a condition, which stands for a number, is `what`."""
+    node = next(each for each in where.variables if each.id == name)
+    return DirectiveError(
+        f"'{name}' is {what}: in a condition of 'where' such a name is a number. Give an array a map, as in "
+        "declare tensor(hot: f(a[0:n])), and write its name",
+        where.text,
+        node.col_offset,
+        node.end_col_offset or 0,
     )

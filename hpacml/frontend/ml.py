@@ -68,7 +68,7 @@ def ml_op(
         meta=[each.name for each in ml.meta],
         units={unit.array.id: unit.unit for unit in ml.units},
         guard=None if ml.guarding is None or ml.guarding.guard == Guard() else ml.guarding.guard,
-        where=None if where is None else where.text,
+        where=None if where is None else str(where.condition),
         where_points={} if where is None else where.points,
         where_numbers={} if where is None else where.numbers,
         verify=ml.verify,

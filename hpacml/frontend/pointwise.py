@@ -107,6 +107,13 @@ class _Pointwise:
                     )
         sweep = _sweep(functor)
         for number, target in _slices(functor, targets):
+            if target.array in self._sizes:
+                raise _error(
+                    f"'{target.array}' is a size of the sweep, which the body is told another one of, and cannot be a "
+                    "number for the model, too: give one of them another name",
+                    target.text,
+                    target.span,
+                )
             dims = _dims(functor, number, sweep) if target.entries else {}
             for d, entry in enumerate(target.entries):
                 for name in [] if d in dims else sorted(self._sizes.keys() & _names(entry)):

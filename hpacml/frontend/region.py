@@ -192,8 +192,8 @@ class Region(Decorated, Generic[P, R]):
             collects = active and not infers
             scalars += [float(evaluate(each.value, bound.values)) if collects else 0.0 for each in self._ml.meta]
         if self._where is not None:
-            numbers = self._where.numbers
-            scalars += [number_of(name, bound.values, self._ml) if infers else 0.0 for name in numbers]
+            names, condition = self._where.numbers, self._where.condition
+            scalars += [number_of(name, bound.values, condition) if infers else 0.0 for name in names]
         # The original code uses arrays of the host where they are, so only the model needs the GPU.
         target = self._target if infers or self._target == "cpu" else None
         if on_host(bound.views, target):
@@ -451,7 +451,7 @@ class Region(Decorated, Generic[P, R]):
         where: Where[SSAValue] | None = None
         if self._where is not None:
             points = [mapping for keyword, mapping in mappings if keyword == "where"]
-            where = Where(self._where.text, dict(zip(self._where.points, points, strict=True)), limits)
+            where = Where(self._where.condition, dict(zip(self._where.points, points, strict=True)), limits)
         region = ml_op(ml, name, mappings, condition, if_condition, meta, body, self._on_error, where, self._clip)
         wrapper.builder.insert(region)
         return wrapper.finish()

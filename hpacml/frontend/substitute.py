@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import ctypes
 import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
+
+from hpacml.dtypes import BRAIN
 from hpacml.errors import DirectiveError
 from hpacml.frontend.region_plan import Plan
 from hpacml.runtime.arrays.protocols import is_tensor
 from hpacml.runtime.arrays.views import ArrayView, numpy_array, tensor_over
 
 if TYPE_CHECKING:
+    import torch
+
     from hpacml.runtime.gpu.device_call import Call
 
 
@@ -35,9 +41,10 @@ class Substitute:
     def __call__(self, views: Sequence[ArrayView], sizes: int, call: Call | None = None) -> None:
         """Run the body on arrays of its own, which it may keep, with the elements of `views`; then write these.
 
-        `sizes` is the address of the sizes, 64-bit integers. An array is a tensor where the call has one, and else
-        NumPy's. What is the call's own memory, as a number is, stays the object that was given. `call` is the one on
-        a device that has the memory of `views`. Raises `DirectiveError` for an attribute.
+        `sizes` is the address of the sizes, 64-bit integers. An array is of the kind that the call has, where that is
+        one of Torch, NumPy, CuPy or JAX, and else NumPy's, or on a device a tensor. What is the call's own memory, as a
+        number is, stays the object that was given. `call` is the one on a device that has the memory of `views`. Raises
+        `DirectiveError` for an attribute.
         """
         pairs = zip(self._names, views, self._views, strict=True)
         arrays = {name: self._copy(name, view, call) for name, view, given in pairs if not _is_same(view, given)}
@@ -62,23 +69,35 @@ class Substitute:
                 f"place of '{name}', which is an attribute: make it a parameter of the function"
             )
         value = self._values[name]
-        if call is not None:
-            tensor = call.device.tensor(view)
-            on_host = self._views[self._names.index(name)].device is None
-            copy = tensor.cpu().clone() if on_host else tensor.clone()
-            return copy if is_tensor(value) or not on_host else copy.numpy()
-        return tensor_over(view).clone() if is_tensor(value) else numpy_array(view).copy()
+        if isinstance(value, np.ndarray):
+            return numpy_array(view).copy().view(cast(Any, value).dtype)
+        tensor = (tensor_over(view) if call is None else call.device.tensor(view)).clone()
+        if is_tensor(value):
+            return tensor
+        if (make := _from_dlpack(value)) is not None:
+            return make(tensor)
+        return tensor.numpy() if call is None and view.dtype != BRAIN else tensor
+
+
+def _from_dlpack(value: object) -> Callable[[torch.Tensor], Any] | None:
+    """What makes an array of the kind of `value` of a tensor, as in CuPy and JAX; None where that is not known."""
+    if (namespace := getattr(value, "__array_namespace__", None)) is not None:
+        library: Any = namespace()
+    else:
+        library = sys.modules.get(type(value).__module__.partition(".")[0])
+    return getattr(library, "from_dlpack", None)
 
 
 def _write(view: ArrayView, made: Any, call: Call | None) -> None:
-    if not is_tensor(made) and call is None:
-        numpy_array(view)[...] = made
+    if call is None and isinstance(made, np.ndarray):
+        target = numpy_array(view)
+        target[...] = made.view(cast(Any, target.dtype))
         return
     import torch
 
     target = tensor_over(view) if call is None else call.device.tensor(view)
     with torch.no_grad():
-        target.copy_(torch.as_tensor(made))
+        target.copy_(made if is_tensor(made) else torch.from_dlpack(made))
 
 
 def _is_same(view: ArrayView, other: ArrayView) -> bool:

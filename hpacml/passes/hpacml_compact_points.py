@@ -18,7 +18,7 @@ from hpacml.dialects.hpacml.bridge import MapOp
 from hpacml.dialects.hpacml.comparing import ComparePointsOp, IsComparedOp
 from hpacml.dialects.hpacml.gather_scatter import GatherOp, TensorOp
 from hpacml.dialects.hpacml.guarding import CountPointsOp
-from hpacml.dialects.hpacml.original_code import BodyWhereOp
+from hpacml.dialects.hpacml.original_code import BodyWhereOp, KeepRandomOp
 from hpacml.dialects.hpacml.steps import BodyOp
 from hpacml.dtypes import SIZES
 from hpacml.passes.common.located import Builder, Rewriter, refusal
@@ -47,7 +47,7 @@ class HpacmlCompactPointsPass(ModulePass):
     hpacml.gather %out_1 into %part
     scf.parallel (%i) = (0) to (%k) step (1) { ... }          // %part[%i] to %y[%at[%i]]
     %due = hpacml.is_compared "r"
-    scf.if %due {
+    scf.if %due {                                             // random numbers are kept around the next line
       hpacml.body_where "r" @r_body(%t, %u, %n) at %mask from (%in) to (%out) into (%whole)
       hpacml.compare_points "r" ins(%y) against(%whole) where %mask
     }
@@ -242,7 +242,9 @@ class _Compaction:
             each.name_hint = "whole"
         name = op.callee.root_reference.data
         operands = list(op.arguments), op.mask, list(op.inputs), list(op.outputs)
+        inner.insert(KeepRandomOp())
         inner.insert(BodyWhereOp(op.label, name, *operands, whole))
+        inner.insert(KeepRandomOp(restore=True))
         maps = [points.map for points in self.outputs]
         features = [functor_of(each, op).functor.feature_dims for each in maps]
         texts = [each.applied for each in maps]

@@ -176,6 +176,11 @@ def innermost() -> CallFrame | None:
     return _calls.frames[-1] if _calls.frames else None
 
 
+def depth() -> int:
+    """How many calls of this thread are around one another."""
+    return len(_calls.frames)
+
+
 def is_on_device() -> bool:
     """Whether the innermost frame of this thread is that of a call on a GPU."""
     return bool(_calls.frames) and _calls.frames[-1].gpu is not None

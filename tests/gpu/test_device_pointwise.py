@@ -58,3 +58,46 @@ def test_code_that_is_not_pointwise_is_found_on_a_device(machine: Machine) -> No
     there = [machine.there(torch.from_numpy(each)) for each in (a, y, use)]
     with pytest.raises(MapError, match="is not pointwise"):
         _region(lambda a: a.sum(1) - a.mean())(there[0], there[1], 4, there[2], machine.network(Far()))
+
+
+class Library:
+    """A library of arrays, as CuPy is one, of which arrays of a device are made by DLPack."""
+
+    @staticmethod
+    def from_dlpack(tensor: torch.Tensor) -> OfLibrary:
+        return OfLibrary(tensor.clone())
+
+
+class OfLibrary:
+    """One of its arrays: it computes on its own kind alone."""
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self.tensor = tensor
+
+    def __array_namespace__(self) -> type[Library]:
+        return Library
+
+    def __dlpack__(self, **given: Any) -> Any:
+        return self.tensor.__dlpack__(**given)
+
+    def __dlpack_device__(self) -> Any:
+        return self.tensor.__dlpack_device__()
+
+
+def test_bodies_get_arrays_of_the_library_of_those_given(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    a, y, use = rng.random((40, 2)), rng.random(40), rng.random(40) < 0.5
+    there = [machine.there(torch.from_numpy(each.copy())) for each in (a, y, use)]
+    for each in there[:2]:
+        monkeypatch.setattr(type(each), "__array_namespace__", lambda _: Library, raising=False)
+    kinds: list[type] = []
+
+    @hpacml.region(ROWS)
+    def rows(a: Any, y: Any, n: int, use: Any, net: Any) -> None:
+        kinds.append(type(a))
+        given = [getattr(each, "tensor", each) for each in (a, y)]
+        given[1][:n] = 3 * given[0][:n, 0]
+
+    rows(there[0], there[1], 40, there[2], machine.network(Far()))
+    assert kinds[0] is OfLibrary or machine.real
+    np.testing.assert_array_equal(np.asarray(machine.host(there[1])), np.where(use, -3 - a[:, 0], 3 * a[:, 0]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import logging
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -34,7 +33,7 @@ from hpacml.directives.syntax import (
 )
 from hpacml.dtypes import DTYPES
 from hpacml.errors import DirectiveError, MapError, caret
-from hpacml.frontend.guarding import Map, Where, bounds_of, where_of
+from hpacml.frontend.guarding import Map, Where, bounds_of, no_number, where_of
 from hpacml.frontend.maps import AppliedFunctor, End
 from hpacml.frontend.ml import MAP_OF_CLAUSE, ml_op
 from hpacml.frontend.pointwise import require_pointwise
@@ -43,19 +42,12 @@ from hpacml.frontend.python.context import MISSING
 from hpacml.frontend.python.evaluator import Evaluator
 from hpacml.frontend.python.number import Number
 from hpacml.frontend.python.types import ARRAY_DTYPES, FLOAT
+from hpacml.frontend.python.uncovered import tell_uncovered
 from hpacml.frontend.python.values import Array, Opaque, Static, Unset, describe
 from hpacml.frontend.scope import READS, Keyword, Scope, Use, check_clauses, check_units
 from hpacml.frontend.sources import weak_dtype
 from hpacml.functors.targets import TargetTree, fill
 from hpacml.functors.tensor_functor import Functor, names_of
-
-_log = logging.getLogger("hpacml")
-
-_told: set[tuple[str, str]] = set()
-"""The regions, by their places, and the arrays of which the log has told."""
-
-_UNCOVERED = "%s: the region's body writes '%s', which no output covers: a model in its place leaves it as it was"
-_UNWRITTEN = "%s: '%s' is an output of the region, and its body does not write it"
 
 
 class FunctorTable(Protocol):
@@ -144,7 +136,7 @@ class Directives:
         self._evaluator.emit.op(op := make(Region(block)))
         self._table.regions.append(deriving.region(self._evaluator, call.lineno, last, op, variables))
         if last.is_mapped:
-            self._tell_uncovered(call, inside, outputs)
+            tell_uncovered(self._evaluator, call, inside, outputs)
 
     @contextmanager
     def block(self) -> Generator[None]:
@@ -368,22 +360,6 @@ class Directives:
             )
         self._default_label = place
 
-    def _tell_uncovered(self, call: ast.Call, written: set[int], outputs: set[int]) -> None:
-        """Log what a model in the place of a region would not do as its body does: once for each region."""
-        place = f"{self._evaluator.source.file}:{call.lineno}"
-        names = {
-            position: name
-            for name, value in self._evaluator.variables.items()
-            if isinstance(value, Array)
-            for position in value.parameters
-        }
-        if (written ^ outputs) & names.keys():
-            self._evaluator.notes.notes.is_complete = False  # so that each process tells it
-        for position in sorted((written ^ outputs) & names.keys()):
-            if (place, names[position]) not in _told:
-                _told.add((place, names[position]))
-                _log.warning(_UNCOVERED if position in written else _UNWRITTEN, place, names[position])
-
     def _ml(self, ml: MlDirective) -> Callable[[Region], MlOp]:
         """Compile the clauses of an ml directive. The result builds its operation around a region."""
         mappings: list[tuple[Keyword, SSAValue]] = []
@@ -427,8 +403,14 @@ class Directives:
                 declared = _DeclaredFunctor(directive, frozenset(), self._table.functor(directive.name, functor))
                 bound = self._bound(declared, targets, caret(ml.text, *ml.clauses["guard"]))
             points[name] = self._mapping(bound, Direction.To)
-        double = {name: self._double(Expr(ast.Name(name, ast.Load()), ml.span, ml.text)) for name in found.numbers}
-        return Where(found.text, points, double)
+        numbers = {name: self._limit(name, found.condition) for name in found.numbers}
+        return Where(found.condition, points, numbers)
+
+    def _limit(self, name: str, where: Expr) -> SSAValue:
+        """A number that the condition of a guard names."""
+        if isinstance(self._evaluator.variables.get(name), Array):
+            raise no_number(name, "an array, and none of the region's maps", where)
+        return self._double(replace(where, node=next(node for node in where.variables if node.id == name)))
 
     def _uses(self, ml: MlDirective) -> list[Use[_BoundMap]]:
         """The maps of the clauses. A region without any gets them from its code, when the kernel is lowered."""

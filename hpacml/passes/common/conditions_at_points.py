@@ -46,14 +46,15 @@ def condition(op: CheckWhereOp, point: Point, builder: Builder) -> SSAValue:
         node = parse_condition(op.where.data).node
     except DirectiveError as error:
         raise refusal(op, str(error)) from None
-    return _truth(_Condition(op, values, builder).value(node), builder)
+    return _Condition(op, values, builder).truth(node)
 
 
 class _Condition:
-    """Builds a condition: numbers are of f64, truth values of i1."""
+    """Builds a condition: numbers are of f64, truth values of i1. A number that is NaN makes no condition hold."""
 
     def __init__(self, op: CheckWhereOp, values: Mapping[str, SSAValue], builder: Builder):
         self._op, self._values, self._builder = op, values, builder
+        self._is_negated = False
 
     def value(self, node: ast.expr) -> SSAValue:
         insert = self._builder.insert
@@ -66,10 +67,13 @@ class _Condition:
                 return insert(arith.NegfOp(self._number(operand))).result
             case ast.UnaryOp(op=ast.Not(), operand=operand):
                 one = insert(arith.ConstantOp.from_int_and_width(1, 1)).result
-                return insert(arith.XOrIOp(self._truth(operand), one)).result
+                self._is_negated = not self._is_negated
+                truth = self.truth(operand)
+                self._is_negated = not self._is_negated
+                return insert(arith.XOrIOp(truth, one)).result
             case ast.BoolOp(op=joins, values=parts):
                 join = arith.AndIOp if isinstance(joins, ast.And) else arith.OrIOp
-                first, *others = map(self._truth, parts)
+                first, *others = map(self.truth, parts)
                 for each in others:
                     first = insert(join(first, each)).result
                 return first
@@ -86,7 +90,7 @@ class _Condition:
         for left, op, right in zip(values, ops, values[1:], strict=False):
             each = self._builder.insert(arith.CmpfOp(left, right, _COMPARISONS[type(op)])).result
             found = each if found is None else self._builder.insert(arith.AndIOp(found, each)).result
-        return _truth(found or values[0], self._builder)
+        return values[0] if found is None else found
 
     def _binary(self, operator: type[ast.operator], left: SSAValue, right: SSAValue) -> SSAValue:
         insert = self._builder.insert
@@ -100,12 +104,10 @@ class _Condition:
     def _number(self, node: ast.expr) -> SSAValue:
         return convert(self.value(node), f64, self._builder)
 
-    def _truth(self, node: ast.expr) -> SSAValue:
-        return _truth(self.value(node), self._builder)
-
-
-def _truth(value: SSAValue, builder: Builder) -> SSAValue:
-    if value.type == i1:
-        return value
-    zero = builder.insert(arith.ConstantOp(FloatAttr(0.0, f64))).result
-    return builder.insert(arith.CmpfOp(value, zero, "une")).result
+    def truth(self, node: ast.expr) -> SSAValue:
+        """Whether an expression is true."""
+        value = self.value(node)
+        if value.type == i1:
+            return value
+        zero = self._builder.insert(arith.ConstantOp(FloatAttr(0.0, f64))).result
+        return self._builder.insert(arith.CmpfOp(value, zero, "une" if self._is_negated else "one")).result

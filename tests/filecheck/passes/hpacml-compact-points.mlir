@@ -42,7 +42,9 @@ func.func private @code(%t: memref<?x2xf32>, %u: memref<?xf32, strided<[?], offs
 // CHECK-NEXT:    %[[due:.*]] = hpacml.is_compared "r"
 // CHECK-NEXT:    scf.if %[[due]] {
 // CHECK-NEXT:      %whole = hpacml.tensor fresh %out
+// CHECK-NEXT:      hpacml.keep_random
 // CHECK-NEXT:      hpacml.body_where "r" @code(%t, %u, %n, %m : {{.*}}) at %mask {{.*}} into(%whole : memref<?x1xf32>)
+// CHECK-NEXT:      hpacml.keep_random restore
 // CHECK-NEXT:      hpacml.compare_points "r" maps ["g(u[0 : n])"] ins(%y : memref<?x1xf32>) against(%whole : memref<?x1xf32>) features [1, -1] where %mask : memref<?xi8>
 // CHECK-NEXT:    }
 // CHECK-NEXT:    func.return
