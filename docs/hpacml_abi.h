@@ -30,7 +30,7 @@ void    hpacml_count_points(const char *site, void **tensors, int64_t *found);
 int32_t hpacml_is_open(const char *site);
 int32_t hpacml_is_due(const char *site);
 int32_t hpacml_verify(const char *site, void **tensors);
-int32_t hpacml_is_compared(const char *site);
+int32_t hpacml_is_compared(const char *site, void **tensors);
 void    hpacml_compare_points(const char *site, void **tensors);
 void    hpacml_check_map(const char *site, const int64_t *values, void **arrays);
 void    hpacml_call_body(int64_t index);

@@ -122,6 +122,29 @@ def test_calls_are_compared_the_first_time_and_each_thousandth() -> None:
     np.testing.assert_array_equal(y, [0.2, -3.9, 0.4])
 
 
+SUMS = """
+tensor functor(f: [i, 0:1] = ([i]))
+ml(infer) in(f(a[0:n])) out(f(y[0:n])) model(net) guard(where: use) pointwise label("sums")
+"""
+
+
+@pytest.mark.parametrize("first", [[0, 0, 0, 0], [1, 1, 1, 1], [0, 0, 1, 1], [0, 1, 1, 1]])
+def test_a_first_call_that_tells_nothing_of_a_body_is_not_the_last_compared(first: list[int]) -> None:
+    @hpacml.region(SUMS)
+    def sums(a: Array, y: Array, n: int, net: Any, use: Array) -> None:
+        y[:n] = np.cumsum(a[:n])
+
+    a, net = np.array([0.1, 0.9, 0.2, 0.3]), Far()
+    for _ in range(3):
+        y = np.zeros(4)
+        sums(a, y, 4, net, np.array(first, bool))
+        np.testing.assert_array_equal(y, np.where(first, -3 - a, np.cumsum(a)))
+    y = np.full(4, 8.0)
+    with pytest.raises(MapError, match=r"'sums' is not pointwise: of 'f\(y\[0:n\]\)' at the point \[2\]"):
+        sums(a, y, 4, net, np.array([0, 1, 0, 1], bool))
+    assert (y == 8).all()
+
+
 def test_a_body_may_keep_its_arrays() -> None:
     kept: list[Array] = []
 

@@ -111,6 +111,7 @@ OTHERS = {
     "hpacml.check_where": {"mask": "memref<?x?xi8>", "limit": "f64"},
     "hpacml.check_below": {"mask": "memref<?x?xi8>"},
     "hpacml.merge": {"mask": "memref<?x?xi8>", "original": "memref<?x?x1xf32>"},
+    "hpacml.is_compared": {"mask": "memref<?x?xi8>"},
     "hpacml.compare_points": {"mask": "memref<?x?xi8>", "whole": "memref<?x?x1xf32>"},
     "hpacml.body_where": {"mask": "memref<?x?xi8>"},
     "hpacml.body_aside": {"truth": "memref<?x?x1xf32>"},

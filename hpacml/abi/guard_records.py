@@ -107,34 +107,34 @@ class VerifySite(PlacedSite):
 class ComparisonSite(PlacedSite):
     """A call of `hpacml_compare_points`, which passes `outputs` of some points, the same of all, and the `mask`.
 
-    `features` are the feature dimensions of each output. `hpacml_is_compared` has such a site without tensors.
+    `features` are the feature dimensions of each output. `hpacml_is_compared` has such a site with the mask alone.
     """
 
     kind = "comparison"
     symbol = "hpacml_compare_points"
     label: str
+    mask: TensorType
     maps: tuple[str, ...] = ()
     outputs: tuple[TensorType, ...] = ()
     features: tuple[tuple[int, ...], ...] = ()
-    mask: TensorType | None = None
 
     def _fields(self) -> Json:
-        record: Json = {
+        return {
             "label": self.label,
+            "mask": self.mask.to_json(),
             "maps": self.maps,
             "outputs": [tensor.to_json() for tensor in self.outputs],
             "features": self.features,
         }
-        return record if self.mask is None else {**record, "mask": self.mask.to_json()}
 
     @staticmethod
     def parse(record: Json) -> ComparisonSite:
-        mask = TensorType.parse([record["mask"]])[0] if "mask" in record else None
+        (mask,) = TensorType.parse([record["mask"]])
         return ComparisonSite(
             record["label"],
+            mask,
             tuple(record["maps"]),
             TensorType.parse(record["outputs"]),
             tuple(map(tuple, record["features"])),
-            mask,
             place=record.get("place"),
         )

@@ -132,7 +132,7 @@ class ConvertHpacmlToRuntimePass(ModulePass):
                 case VerifyOp():
                     calls.verify(each)
                 case IsComparedOp():
-                    calls.ask(each, ComparisonSite(each.label.data, place=_place(each)), "hpacml_is_compared")
+                    calls.is_compared(each)
                 case ComparePointsOp():
                     calls.compare_points(each)
                 case CheckMapOp():
@@ -231,7 +231,7 @@ class _Calls:
         self._call(site, [descriptors(tensors, op, builder), found], builder)
         Rewriter.replace_op(op, arith.IndexCastOp(load(found, 0, i64, builder), IndexType()))
 
-    def ask(self, op: CheckedInference | IsComparedOp, site: Site, symbol: str) -> None:
+    def ask(self, op: CheckedInference, site: Site, symbol: str) -> None:
         builder = Builder(InsertPoint.before(op))
         (status,) = self._call(site, [], builder, symbol)
         Rewriter.replace_op(op, [], [_is_set(status, builder)])
@@ -243,11 +243,18 @@ class _Calls:
         (status,) = self._call(site, [descriptors([*op.outputs, *op.truths, *mask], op, builder)], builder)
         Rewriter.replace_op(op, [], [_is_set(status, builder)])
 
+    def is_compared(self, op: IsComparedOp) -> None:
+        (mask,) = _tensor_types([op.mask])
+        builder = Builder(InsertPoint.before(op))
+        site = ComparisonSite(op.label.data, mask, place=_place(op))
+        (status,) = self._call(site, [descriptors([op.mask], op, builder)], builder, "hpacml_is_compared")
+        Rewriter.replace_op(op, [], [_is_set(status, builder)])
+
     def compare_points(self, op: ComparePointsOp) -> None:
         (mask,) = _tensor_types([op.mask])
         features = tuple(map(tuple, op.features_of_each))
         site = ComparisonSite(
-            op.label.data, _texts(op.maps), _tensor_types(op.tensors), features, mask, place=_place(op)
+            op.label.data, mask, _texts(op.maps), _tensor_types(op.tensors), features, place=_place(op)
         )
         builder = Builder(InsertPoint.before(op))
         self._call(site, [descriptors([*op.tensors, *op.whole, op.mask], op, builder)], builder)

@@ -46,7 +46,7 @@ class HpacmlCompactPointsPass(ModulePass):
     %out_1 = hpacml.map from @f(%u_1[0 : %k])
     hpacml.gather %out_1 into %part
     scf.parallel (%i) = (0) to (%k) step (1) { ... }          // %part[%i] to %y[%at[%i]]
-    %due = hpacml.is_compared "r"
+    %due = hpacml.is_compared "r" %mask
     scf.if %due {                                             // random numbers are kept around the next line
       hpacml.body_where "r" @r_body(%t, %u, %n) at %mask from (%in) to (%out) into (%whole)
       hpacml.compare_points "r" ins(%y) against(%whole) where %mask
@@ -234,7 +234,7 @@ class _Compaction:
     def _compare(self) -> None:
         """In some calls, compare with what the code makes of all points."""
         op = self.op
-        due = self.builder.insert(IsComparedOp(op.label)).due
+        due = self.builder.insert(IsComparedOp(op.label, op.mask)).due
         block = Block()
         inner = Builder(InsertPoint.at_end(block), op)
         whole = [inner.insert(TensorOp(mapping, fresh=True)).tensor for mapping in op.outputs]

@@ -173,10 +173,13 @@ def verify(site: int, tensors: int) -> bool:
 
 
 @_placed
-def is_compared(site: int) -> bool:
-    """Count a call of pointwise code of a site, and tell whether it is to be compared with the code on all points."""
+def is_compared(site: int, tensors: int) -> bool:
+    """Count a call of pointwise code of a site, and tell whether it is to be compared with the code on all points.
+
+    `tensors` is as `Comparison.is_due` has it.
+    """
     _leave_to_host("the comparison of original code")
-    return _comparisons.at(site).is_due()
+    return _comparisons.at(site).is_due(tensors)
 
 
 @_placed

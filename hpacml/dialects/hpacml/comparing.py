@@ -27,24 +27,30 @@ from hpacml.dialects.hpacml.texts import TEXT, TEXTS, TextualOperation
 @irdl_op_definition
 class IsComparedOp(TextualOperation):
     """
-    Count a call in which the original code of a region makes some points alone: is it one to compare?
+    Count a call in which the original code of a region makes the points alone where the mask is not 0: is it one to
+    compare?
 
     Example:
     ```mlir
-    %due = hpacml.is_compared "heat"
+    %due = hpacml.is_compared "heat" %mask : memref<?x?xi8>
     ```
     """
 
     name = "hpacml.is_compared"
 
     label = prop_def(TEXT)
+    mask = operand_def(MemRefType)
     due = result_def(i1)
 
     traits = traits_def(*READS_AND_WRITES)
-    assembly_format = "$label attr-dict"
+    assembly_format = "$label $mask attr-dict `:` type($mask)"
 
-    def __init__(self, label: StringAttr):
-        super().__init__(properties={"label": label}, result_types=[i1])
+    def __init__(self, label: StringAttr, mask: SSAValue):
+        super().__init__(operands=[mask], properties={"label": label}, result_types=[i1])
+
+    def verify_(self) -> None:
+        require_mask(self.mask)
+        super().verify_()
 
 
 @irdl_op_definition

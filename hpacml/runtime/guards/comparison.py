@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from itertools import count
 
 import torch
 
 from hpacml.abi.guard_records import ComparisonSite
-from hpacml.errors import HpacmlError, MapError
+from hpacml.abi.records import TensorType
+from hpacml.errors import MapError
 from hpacml.runtime.arrays.views import tensor_over, view_of_descriptor
 from hpacml.runtime.gpu.device_call import innermost
 
 EVERY = 1000
-"""The first call is compared, and each of which this divides the number."""
+"""The first call is compared, and each of which this divides the number, or the next one that tells more."""
 
 _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
@@ -23,12 +25,32 @@ class Comparison:
 
     def __init__(self, site: ComparisonSite) -> None:
         self._site = site
-        self._calls = count(1)
+        self._calls = count()
+        self._open = self._open_for_first_points = False
+        """Whether a comparison is wanted, and whether one of points that are the first ones is, too."""
 
-    def is_due(self) -> bool:
-        """Count a call, and tell whether it is to be compared."""
+    def is_due(self, tensors: int) -> bool:
+        """Count a call, and tell whether it is to be compared.
+
+        Code that is not pointwise, as one of sums, may make the right numbers of all points and of the first ones.
+        So calls for all points are not compared, and where one was for the first ones, one of others is to follow.
+        `tensors` points to a pointer to the descriptor of the mask.
+        """
         number = next(self._calls)
-        return number == 1 or number % EVERY == 0
+        if number == 0 or (number + 1) % EVERY == 0:
+            self._open = self._open_for_first_points = True
+        if not self._open:
+            return False
+        (mask,) = self._tensors(tensors, (self._site.mask,))
+        rejected = mask.flatten() != 0
+        count = int(rejected.sum())
+        if count == rejected.numel():
+            return False
+        if not rejected[:count].all():
+            self._open = False
+            return True
+        due, self._open_for_first_points = self._open_for_first_points, False
+        return due
 
     def compare(self, tensors: int) -> None:
         """Compare outputs to the last bit at the points where the mask is not 0.
@@ -37,7 +59,7 @@ class Comparison:
         the mask. Raises MapError where they differ.
         """
         site = self._site
-        *found, mask = self._tensors(tensors)
+        *found, mask = self._tensors(tensors, (*site.outputs, *site.outputs, site.mask))
         alone, whole = found[: len(site.outputs)], found[len(site.outputs) :]
         for name, made, other, features in zip(site.maps, alone, whole, site.features, strict=True):
             rejected = mask != 0
@@ -49,11 +71,8 @@ class Comparison:
                 point = [index for d, index in enumerate(place) if d not in features]
                 raise self._error(name, point, (made[place].item(), other[place].item()), int(differ.sum()))
 
-    def _tensors(self, tensors: int) -> list[torch.Tensor]:
-        site = self._site
-        if site.mask is None:
-            raise HpacmlError("a comparison needs the mask of the points to compare")
-        types = (*site.outputs, *site.outputs, site.mask)
+    @staticmethod
+    def _tensors(tensors: int, types: Sequence[TensorType]) -> list[torch.Tensor]:
         addresses = (ctypes.c_size_t * len(types)).from_address(tensors)
         call = innermost()
         over = tensor_over if call is None else call.device.tensor

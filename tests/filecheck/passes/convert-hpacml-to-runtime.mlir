@@ -225,16 +225,16 @@ func.func @checks(%y: memref<?x1xf32>, %truth: memref<?x1xf32>, %mask: memref<?x
 
 func.func @compared(%mask: memref<?xi8>, %at: memref<?xi64>, %y: memref<?x1xf32>, %whole: memref<?x1xf32>) -> i1 {
   %k = hpacml.count_points again "heat" %mask : memref<?xi8> positions %at : memref<?xi64>
-  %due = hpacml.is_compared "heat"
+  %due = hpacml.is_compared "heat" %mask : memref<?xi8>
   hpacml.compare_points "heat" maps ["f(y[0:n])"] ins(%y : memref<?x1xf32>) against(%whole : memref<?x1xf32>) features [1, -1] where %mask : memref<?xi8>
   func.return %due : i1
 }
 
 // CHECK-DAG:   {\22kind\22: \22points\22, {{.*}}\22again\22: true}
-// CHECK-DAG:   {\22kind\22: \22comparison\22, {{.*}}\22maps\22: [], \22outputs\22: [], \22features\22: []}
-// CHECK-DAG:   {\22kind\22: \22comparison\22, {{.*}}\22maps\22: [\22f(y[0:n])\22], \22outputs\22: [{\22dtype\22: \22f32\22, \22rank\22: 2}], \22features\22: {{\[\[1\]\]}}, \22mask\22: {\22dtype\22: \22u8\22, \22rank\22: 1}}
+// CHECK-DAG:   {\22kind\22: \22comparison\22, {{.*}}\22mask\22: {\22dtype\22: \22u8\22, \22rank\22: 1}, \22maps\22: [], \22outputs\22: [], \22features\22: []}
+// CHECK-DAG:   {\22kind\22: \22comparison\22, {{.*}}\22mask\22: {\22dtype\22: \22u8\22, \22rank\22: 1}, \22maps\22: [\22f(y[0:n])\22], \22outputs\22: [{\22dtype\22: \22f32\22, \22rank\22: 2}], \22features\22: {{\[\[1\]\]}}}
 // CHECK-LABEL: func.func @compared
-// CHECK:         func.call @hpacml_is_compared({{%\d+}}) : (!llvm.ptr) -> i32
+// CHECK:         func.call @hpacml_is_compared({{%\d+}}, {{%\d+}}) : (!llvm.ptr, !llvm.ptr) -> i32
 // CHECK:         func.call @hpacml_compare_points({{%\d+}}, {{%\d+}}) : (!llvm.ptr, !llvm.ptr) -> ()
 
 // -----

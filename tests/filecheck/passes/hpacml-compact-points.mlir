@@ -39,7 +39,7 @@ func.func private @code(%t: memref<?x2xf32>, %u: memref<?xf32, strided<[?], offs
 // CHECK-NEXT:      memref.store %[[element]], %y[%{{.*}}, %[[feature]]] : memref<?x1xf32>
 // CHECK:         memref.dealloc %[[room]]
 // CHECK:         memref.dealloc %at
-// CHECK-NEXT:    %[[due:.*]] = hpacml.is_compared "r"
+// CHECK-NEXT:    %[[due:.*]] = hpacml.is_compared "r" %mask : memref<?xi8>
 // CHECK-NEXT:    scf.if %[[due]] {
 // CHECK-NEXT:      %whole = hpacml.tensor fresh %out
 // CHECK-NEXT:      hpacml.keep_random

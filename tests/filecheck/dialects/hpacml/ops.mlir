@@ -414,12 +414,12 @@ func.func @guards(%t: memref<?x?xf32>, %x: memref<?x?x5xf32>, %y: memref<?x?x1xf
 
 func.func @comparing(%mask: memref<?xi8>, %at: memref<?xi64>, %y: memref<?x1xf32>, %z: memref<?xf64>) {
   %k = hpacml.count_points again "heat" %mask : memref<?xi8> positions %at : memref<?xi64>
-  %due = hpacml.is_compared "heat" {note = "kept"}
+  %due = hpacml.is_compared "heat" %mask {note = "kept"} : memref<?xi8>
   hpacml.compare_points "heat" maps ["f(y[0:n])", "g(z[0:n])"] ins(%y, %z : memref<?x1xf32>, memref<?xf64>) against(%y, %z : memref<?x1xf32>, memref<?xf64>) features [1, -1, -1] where %mask {note = "kept"} : memref<?xi8>
   func.return
 }
 
 // CHECK-LABEL: func.func @comparing
 // CHECK-NEXT:    %k = hpacml.count_points again "heat" %mask : memref<?xi8> positions %at : memref<?xi64>
-// CHECK-NEXT:    %due = hpacml.is_compared "heat" {note = "kept"}
+// CHECK-NEXT:    %due = hpacml.is_compared "heat" %mask {note = "kept"} : memref<?xi8>
 // CHECK-NEXT:    hpacml.compare_points "heat" maps ["f(y[0:n])", "g(z[0:n])"] ins(%y, %z : memref<?x1xf32>, memref<?xf64>) against(%y, %z : memref<?x1xf32>, memref<?xf64>) features [1, -1, -1] where %mask {note = "kept"} : memref<?xi8>
