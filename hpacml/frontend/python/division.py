@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, cast
 
-from xdsl.dialects import arith, llvm, math
+from xdsl.dialects import arith, math
 from xdsl.dialects.builtin import IndexType, IntegerType, i64
 from xdsl.ir import SSAValue
 
@@ -62,29 +62,6 @@ def _floor(emit: Emitter, a: SSAValue, b: SSAValue, known: int) -> SSAValue:
     sign = emit.value(arith.ShRSIOp(a, emit.constant(bits - 1, a.type)))
     quotient = emit.value(arith.DivUIOp(emit.value(arith.XOrIOp(a, sign)), b))
     return emit.value(arith.XOrIOp(quotient, sign))
-
-
-def floor_divide_floats(emit: Emitter, a: SSAValue, b: SSAValue) -> tuple[SSAValue, SSAValue]:
-    """`a // b` and `a % b`, by the steps of CPython's floatobject.c and NumPy's npy_divmod."""
-    value, (zero, one, half) = emit.value, (emit.constant(x, a.type) for x in (0.0, 1.0, 0.5))
-
-    def compare(x: SSAValue, predicate: str, y: SSAValue) -> SSAValue:
-        return value(arith.CmpfOp(x, y, predicate))
-
-    rest = value(llvm.FRemOp(a, b))
-    inexact = compare(rest, "une", zero)
-    other_sign = value(arith.XOrIOp(compare(b, "olt", zero), compare(rest, "olt", zero)))
-    adjust = value(arith.AndIOp(inexact, other_sign))
-    quotient = value(arith.DivfOp(value(arith.SubfOp(a, rest)), b))
-    quotient = _select(emit, adjust, value(arith.SubfOp(quotient, one)), quotient)
-    rest = _select(emit, adjust, value(arith.AddfOp(rest, b)), rest)
-    remainder = _select(emit, inexact, rest, value(math.CopySignOp(zero, b)))
-    floor = value(math.FloorOp(quotient))
-    far = compare(value(arith.SubfOp(quotient, floor)), "ogt", half)
-    floor = _select(emit, far, value(arith.AddfOp(floor, one)), floor)
-    exact = value(arith.DivfOp(a, b))
-    floor = _select(emit, compare(quotient, "une", zero), floor, value(math.CopySignOp(zero, exact)))
-    return _select(emit, compare(b, "oeq", zero), exact, floor), remainder
 
 
 def shift_left(emit: Emitter, a: SSAValue, b: SSAValue, bits: int) -> SSAValue:

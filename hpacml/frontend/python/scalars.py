@@ -35,6 +35,7 @@ from hpacml.frontend.python.types import (
     result_type,
     weak_as,
 )
+from hpacml.passes.common.float_division import floor_divide_floats
 
 UnaryOp = Callable[[SSAValue], Operation]
 BinaryOp = Callable[[SSAValue, SSAValue], Operation]
@@ -206,7 +207,7 @@ class Arithmetic:
         if operation is ast.RShift:
             return division.shift_right(self.emit, x, y, bits, signed)
         if a.type.is_float:
-            quotient, remainder = division.floor_divide_floats(self.emit, x, y)
+            quotient, remainder = floor_divide_floats(self.emit.value, self.emit.constant, x, y)
             return quotient if operation is ast.FloorDiv else remainder
         if b.constant == 0:
             raise Refusal("division by zero")

@@ -6,14 +6,15 @@ import ast
 from collections.abc import Callable, Mapping
 from typing import cast
 
-from xdsl.dialects import arith, math, memref
-from xdsl.dialects.builtin import FloatAttr, MemRefType, f64, i1
-from xdsl.ir import SSAValue
+from xdsl.dialects import arith, memref
+from xdsl.dialects.builtin import AnyFloat, FloatAttr, MemRefType, f64, i1
+from xdsl.ir import Attribute, Operation, SSAValue
 
 from hpacml.dialects.hpacml.masks import CheckWhereOp
 from hpacml.directives.parser import parse_condition
 from hpacml.errors import DirectiveError
 from hpacml.passes.common.conversion import convert
+from hpacml.passes.common.float_division import floor_divide_floats
 from hpacml.passes.common.located import Builder, refusal
 from hpacml.passes.common.point_loops import Point
 
@@ -96,10 +97,15 @@ class _Condition:
         insert = self._builder.insert
         if operator in _ARITHMETIC:
             return insert(_ARITHMETIC[operator](left, right)).results[0]
-        quotient = insert(math.FloorOp(insert(arith.DivfOp(left, right)).result)).result
-        if operator is ast.FloorDiv:
-            return quotient
-        return insert(arith.SubfOp(left, insert(arith.MulfOp(quotient, right)).result)).result
+
+        def value(op: Operation) -> SSAValue:
+            return insert(op).results[0]
+
+        def constant(number: float, type: Attribute) -> SSAValue:
+            return value(arith.ConstantOp(FloatAttr(number, cast(AnyFloat, type))))
+
+        quotient, remainder = floor_divide_floats(value, constant, left, right)
+        return quotient if operator is ast.FloorDiv else remainder
 
     def _number(self, node: ast.expr) -> SSAValue:
         return convert(self.value(node), f64, self._builder)
