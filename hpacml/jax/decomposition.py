@@ -42,15 +42,16 @@ class Decomposition:
         return tuple(arrays[name] for name in self._written)
 
     def _map(self, use: Use, way: Way, dtype: str | None) -> MapCall:
-        return self._remembered((use, way, dtype), lambda: MapCall(use, way, self._forms, dtype))
+        return self.remembered((use, way, dtype), lambda: MapCall(use, way, self._forms, dtype))
 
     def _tensors(self, inputs: Sequence[Any], outputs: Sequence[ArrayForm]) -> Sequence[Any]:
         """The model of Torch or of a file on dense tensors."""
         forms = tuple(form_of(x, "an input") for x in inputs)
-        call = self._remembered((forms, *outputs), lambda: TensorInference(self._common, forms, outputs))
+        call = self.remembered((forms, *outputs), lambda: TensorInference(self._common, forms, outputs))
         return call(*inputs)
 
-    def _remembered(self, key: object, make: Callable[[], Any]) -> Any:
+    def remembered(self, key: object, make: Callable[[], Any]) -> Any:
+        """A part of the calls, which lives as long."""
         if key not in self._calls:
             self._calls[key] = make()
         return self._calls[key]

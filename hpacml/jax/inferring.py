@@ -6,7 +6,8 @@ import ctypes
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from hpacml.directives.syntax import MlDirective
+from hpacml.abi.records import InferSite, Source, TensorType
+from hpacml.directives.syntax import MlDirective, Name
 from hpacml.jax.call_primitive import ArrayForm
 from hpacml.runtime.arrays.views import ArrayView, view_of_descriptor
 from hpacml.runtime.frame import Frame, Paths
@@ -28,6 +29,14 @@ class Inferring(NamedTuple):
     @property
     def label(self) -> str:
         return self.ml.label or self.function
+
+    def site(self, inputs: Sequence[ArrayForm], outputs: Sequence[ArrayForm]) -> InferSite:
+        """The call site of the inference on tensors of these forms."""
+        model, batch = self.ml.model, self.ml.batch
+        source = Source(argument=model.id) if isinstance(model, Name) else Source(path=model)
+        given, made = (tuple(TensorType(form.dtype, len(form.shape)) for form in each) for each in (inputs, outputs))
+        rows = None if batch is None else batch.rows or 0
+        return InferSite(self.label, source, rows, "raise", self.maps, given, made)
 
     def frame(self, body: Callable[[], None]) -> Frame:
         """What compiled code knows of a call; `body` stands for the original code."""

@@ -14,7 +14,7 @@ from hpacml import environment
 from hpacml.clauses import OnError, is_policy
 from hpacml.directives.parser import require_text
 from hpacml.directives.syntax import Name
-from hpacml.errors import DirectiveError, HpacmlError, MapError, ModelError
+from hpacml.errors import CompileError, DirectiveError, HpacmlError, MapError, ModelError
 from hpacml.frontend.body import require_plain
 from hpacml.frontend.maps import integers_of, numbers_of
 from hpacml.frontend.region import Region
@@ -27,6 +27,7 @@ from hpacml.jax.decomposition import Decomposition
 from hpacml.jax.eager import settled
 from hpacml.jax.inference_call import RegionInference
 from hpacml.jax.inferring import Inferring
+from hpacml.jax.jax_models import JaxModel
 from hpacml.jax.libraries import is_traced, jnp, lax
 from hpacml.jax.map_call import Use
 from hpacml.jax.operands import as_operand, form_of
@@ -223,14 +224,7 @@ class PureRegion(Region[P, R]):
 
     def _infer(self, call: PureCall) -> Sequence[Any]:
         if (model := self._model(call)) is not None:
-            # What is kept has no part of the model, in which something may be traced.
-            maps = self._remembered(("maps", call.key), lambda: Decomposition(call, self._common(call, {})))
-            try:
-                return maps.run(call.operands, jax_models.on_tensors(model, self.what))
-            except ModelError as error:
-                if not fallback.takes_over(self._ml.label or self.py_func.__name__, self._on_error, error):
-                    raise
-                return self._body(call)
+            return self._infer_in_jax(call, model)
         given = self._static(call)
         key = call.key, self._known_by(given), environment.ENGINE.text(), instruments.current
         parts = self._remembered(("parts", *key), lambda: Decomposition(call, self._common(call, given)))
@@ -242,14 +236,33 @@ class PureRegion(Region[P, R]):
         *results, failed = results
         return _either(failed, lambda: self._body(call), lambda: tuple(results))
 
-    def _model(self, call: PureCall) -> Callable[..., Any] | None:
+    def _infer_in_jax(self, call: PureCall, model: JaxModel) -> Sequence[Any]:
+        """Run a model that becomes a part of the program."""
+        label, engine = self._ml.label or self.py_func.__name__, self._ml.engine or environment.ENGINE.text()
+        if engine == "compiled":
+            raise CompileError(
+                f"the region '{label}' wants its network compiled by hpacml, and {model.name} is a function of JAX, "
+                "which XLA compiles: leave out engine(compiled)"
+            )
+        common = self._common(call, {})  # what is kept has no part of the model, in which something may be traced
+        maps = self._remembered(("maps", call.key), lambda: Decomposition(call, common))
+        run = jax_models.Run(model, common, self._on_error or environment.ON_ERROR.text(), maps.remembered)
+        try:
+            results = maps.run(call.operands, run)
+        except ModelError as error:
+            if not fallback.takes_over(label, self._on_error, error):
+                raise
+            return self._body(call)
+        return results if run.failed is None else _either(run.failed, lambda: self._body(call), lambda: results)
+
+    def _model(self, call: PureCall) -> JaxModel | None:
         """The model if it is a function of JAX, which becomes a part of the program."""
         source = self._ml.model
         given = call.values[source.id] if isinstance(source, Name) else source
         given = environment.SURROGATE_MODEL.text() or None if given is None else given
         if is_path(given):
             return jax_models.load(self._paths.absolute(given))
-        return cast("Callable[..., Any]", given) if jax_models.is_of_jax(given) else None
+        return jax_models.passed(cast("Callable[..., Any]", given)) if jax_models.is_of_jax(given) else None
 
     def _static(self, call: PureCall) -> dict[str, object]:
         """The arguments that compiled code asks for: paths and models."""

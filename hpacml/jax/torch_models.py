@@ -8,8 +8,6 @@ from typing import Literal
 
 import torch
 
-from hpacml.abi.records import InferSite, Source, TensorType
-from hpacml.directives.syntax import Name
 from hpacml.dtypes import torch_dtypes
 from hpacml.jax.call_primitive import ArrayForm
 from hpacml.jax.inferring import Inferring
@@ -18,18 +16,9 @@ from hpacml.runtime.models.inference import Inference
 Function = Callable[[Sequence[torch.Tensor]], Sequence[torch.Tensor]]
 
 
-def site_of(common: Inferring, inputs: Sequence[ArrayForm], outputs: Sequence[ArrayForm]) -> InferSite:
-    """The call site of a region's inference on tensors."""
-    model = common.ml.model
-    source = Source(argument=model.id) if isinstance(model, Name) else Source(path=model)
-    given, made = (tuple(TensorType(form.dtype, len(form.shape)) for form in each) for each in (inputs, outputs))
-    batch = None if common.ml.batch is None else common.ml.batch.rows or 0
-    return InferSite(common.label, source, batch, "raise", common.maps, given, made)
-
-
 def function_of(common: Inferring, inputs: Sequence[ArrayForm], outputs: Sequence[ArrayForm]) -> Function:
     """The model of the current call, on tensors of the region, whose gradients Torch records. Raises ModelError."""
-    inference = Inference(site_of(common, inputs, outputs))
+    inference = Inference(common.site(inputs, outputs))
     dtypes = [torch_dtypes()[form.dtype] for form in outputs]
     targets = [torch.empty(form.shape, dtype=dtype) for form, dtype in zip(outputs, dtypes, strict=True)]
 

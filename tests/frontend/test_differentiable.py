@@ -399,3 +399,16 @@ def test_kernels_that_do_more() -> None:
         with pytest.raises(MapError, match="needs gradients, and compiled code has none"):
             kernel(t, t.clone(), network(), False)
         doubled(t.detach(), torch.zeros(N, dtype=torch.float64))
+
+
+def test_a_file_that_is_no_chain_of_layers(tmp_path: Path) -> None:
+    class Skip(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return (torch.sin(x) * x).sum(-1, keepdim=True)
+
+    file = str(hpacml.save_model(Skip(), tmp_path / "m.pt2", example=torch.zeros(4, 2, dtype=torch.float64)))
+    t = leaf()
+    by_region(t, file).sum().backward()
+    found, t.grad = t.grad, None
+    by_hand(t, Skip()).sum().backward()
+    torch.testing.assert_close(found, t.grad)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -23,6 +23,7 @@ from hpacml.runtime.fastcall import contents
 from hpacml.runtime.gpu.device_call import innermost
 from hpacml.runtime.models import fallback
 from hpacml.runtime.models.corrections import Corrections, Results
+from hpacml.runtime.models.described import NotDescribed
 from hpacml.runtime.models.engines import Engines
 from hpacml.runtime.models.evaluation import Evaluation
 from hpacml.runtime.models.finding import ModelFinder
@@ -91,14 +92,14 @@ class Inference:
 
     def __init__(self, site: InferSite) -> None:
         self._site = site
-        self._misfits = Misfits(site)
+        self.misfits = Misfits(site)
         self.label = site.label
         self._types = (*site.inputs, *site.outputs)
         self._pointer_array = ctypes.c_size_t * len(self._types)
         self._memory = contents([descriptor_bytes(type.rank) for type in self._types])
         self._known: dict[object, Lent] = {}
         """The tensors of earlier calls, by their memory. A call takes them out, so that no two have the same."""
-        self._evaluation = Evaluation(site, self._misfits)
+        self._evaluation = Evaluation(site, self.misfits)
         self._engines = Engines(site.label, site.engine)
         self._corrections = Corrections(site) if site.clip or site.project is not None else None
         self.on_views = OnViews(partial(self._fitting_model, "cpu"), self._engines, self._corrections is None)
@@ -167,7 +168,7 @@ class Inference:
             if computed.apart is not None:
                 results = self._corrected([(lent.targets[0], computed.apart)], lent, int(batch), call)
                 if is_finite:
-                    self._require_finite(model, results, int(batch))
+                    self.require_finite(model, results, int(batch))
                 for target, result in results:
                     self._write(target, result)
             return False
@@ -183,7 +184,7 @@ class Inference:
             if is_finite:
                 if call is not None:
                     call.leave_to_host(f"{environment.CHECK.name}=finite")
-                self._require_finite(model, results, int(batch))
+                self.require_finite(model, results, int(batch))
             if (watched or code is not None) and not frame.is_in_place():
                 require_in_place(*frame.arrays(), f"the model {model.name}")
             seen = loan is not lent.copies or watched
@@ -208,7 +209,7 @@ class Inference:
         if self._corrections is not None:
             results = self._corrections.apply(results, loan.tensors, lent.targets, dim)
         if "finite" in checks.chosen():
-            self._require_finite(model, results, dim)
+            self.require_finite(model, results, dim)
         if model.network.runs_code is not None or is_watched():
             require_in_place(*frame.arrays(), f"the model {model.name}")
         outputs = _whole(results, len(lent.targets), dim)
@@ -250,10 +251,10 @@ class Inference:
         self, model: Model, inputs: Sequence[torch.Tensor], outputs: Sequence[torch.Tensor]
     ) -> None:
         """Raise ModelError for a model whose derivatives are lost."""
-        module = None if model.network.module is None else model.network.module()
-        parameters = () if module is None else module.parameters()
-        if any(map(takes_part, (*inputs, *parameters))) and not any(map(takes_part, outputs)):
-            raise self._misfits.without_derivatives(model)
+        if any(map(takes_part, outputs)):
+            return
+        if any(map(takes_part, inputs)) or any(map(takes_part, _parameters(model))):
+            raise self.misfits.without_derivatives(model)
 
     def _write(self, target: torch.Tensor, result: torch.Tensor) -> None:
         """Write a result to its target, which converts it to the dtype of that."""
@@ -294,9 +295,9 @@ class Inference:
         network, texts = model.network, self._site.maps
         maps = Maps(texts, [type.dtype for type in self._types[: len(texts)]])
         if maps and (reason := network.differs_from(maps)) is not None:
-            raise self._misfits.maps(model, reason)
+            raise self.misfits.maps(model, reason)
         if maps.dtypes and (number := network.misfit_of_elements(maps)) is not None:
-            raise self._misfits.element_type(model, number, maps)
+            raise self.misfits.element_type(model, number, maps)
         return Fitting(model, model.network.takes_batches_of([type.rank for type in self._site.inputs]))
 
     def _batches(
@@ -314,7 +315,7 @@ class Inference:
         """
         tensors, count = [*loan.tensors, *targets], len(loan.tensors)
         if not all(tensor.dim() > dim and tensor.shape[dim] == tensors[0].shape[dim] for tensor in tensors):
-            raise self._misfits.rows(tensors, dim)
+            raise self.misfits.rows(tensors, dim)
         rows = rows or max(1, POINTS // max(1, math.prod(tensors[0].shape[dim + 1 : -1])))
         results: Results = []
         before = (slice(None),) * dim
@@ -333,27 +334,30 @@ class Inference:
     ) -> Results:
         """Pair the targets with what is to be copied into them. What is written lies within `extents`."""
         returned = self._evaluation.run(model, loan)
-        outputs = (returned,) if isinstance(returned, torch.Tensor) else self._outputs(model, returned)
+        outputs = (returned,) if isinstance(returned, torch.Tensor) else self.in_order(model, returned)
         if outputs is None or len(outputs) != len(targets):
-            raise self._misfits.outputs(model, returned, len(targets))
+            raise self.misfits.outputs(model, returned, len(targets))
         results: Results = []
         for number, target in enumerate(targets):
             output = outputs[number]
             dense = _dense(output) if isinstance(output, torch.Tensor) else None
             if dense is None:
-                raise self._misfits.output(model, number, output, target)
+                raise self.misfits.output(model, number, output, target)
             output, memory = dense
             if output.shape != target.shape:
                 output = _with_last_dimension(output, target)
             if output.shape != target.shape:
-                raise self._misfits.output(model, number, output, target)
+                raise self.misfits.output(model, number, output, target)
             if meet(memory, extents):
                 output = output.clone()  # or it would change while the targets are written
             results.append((target, output))
         return results
 
-    def _outputs(self, model: Model, returned: object) -> Sequence[object] | None:
-        """Give what a model returns in the order of the targets: by names, where it has these, else as it is."""
+    def in_order(self, model: Model, returned: object) -> Sequence[object] | None:
+        """Give what a model returns in the order of the targets: by names, where it has these, else as it is.
+
+        None stands for what has no order. Raises ModelError for other names.
+        """
         outputs = in_order(returned)
         named = by_name(returned)
         names = tuple(named) if named is not None else fields(returned) or (model.network.names if outputs else ())
@@ -367,7 +371,7 @@ class Inference:
             return [outputs[names.index(key)] for key in keys]
         if outputs is not None and frozenset().union(*wanted).isdisjoint(names):
             return outputs  # a named tuple has an order, too
-        raise self._misfits.names(model, names, wanted)
+        raise self.misfits.names(model, names, wanted)
 
     @cached_property
     def _names(self) -> list[frozenset[str]]:
@@ -380,7 +384,7 @@ class Inference:
             return [*names_of_outputs(maps, len(maps)), UNCERTAINTY]
         return names_of_outputs(maps, count)
 
-    def _require_finite(self, model: Model, results: Sequence[tuple[torch.Tensor, torch.Tensor]], dim: int) -> None:
+    def require_finite(self, model: Model, results: Sequence[tuple[torch.Tensor, torch.Tensor]], dim: int) -> None:
         """Raise ModelError for outputs that are not finite, as they are or in the dtype of their target.
 
         Dimension `dim` is the first one that the region has.
@@ -398,7 +402,17 @@ class Inference:
                     count += found
                 row += target.shape[dim] if target.dim() > dim else 0
             if count:
-                raise self._misfits.not_finite(model, number, count, first)
+                raise self.misfits.not_finite(model, number, count, first)
+
+
+def _parameters(model: Model) -> Iterable[torch.Tensor]:
+    """The parameters of the module that a model runs. Programs of files have none to learn."""
+    if model.network.module is None:
+        return ()
+    try:
+        return model.network.module().parameters()
+    except NotDescribed:
+        return ()
 
 
 def _as_it_is(tensor: torch.Tensor) -> torch.Tensor:

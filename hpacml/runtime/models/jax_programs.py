@@ -6,6 +6,8 @@ It imports JAX when there is such a model.
 from __future__ import annotations
 
 import json
+import os
+import stat
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -84,6 +86,17 @@ def _tensor(array: Any) -> torch.Tensor:
 # -- files -----------------------------------------------------------------------------------------
 
 
+def is_one(path: str) -> bool:
+    """Tell whether a path leads to a file of `write_function`, by its first bytes."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return False
+        with open(path, "rb") as file:
+            return file.read(len(_MAGIC)) == _MAGIC
+    except OSError:
+        return False
+
+
 def recognises(content: bytes, members: Collection[str]) -> bool:
     """Tell whether a file is one of `write_function`."""
     return content.startswith(_MAGIC)
@@ -120,19 +133,23 @@ def write_function(
 
     Raises ModelError for a function that JAX cannot export, or that computes another thing then.
     """
+    from hpacml.runtime.models.outputs import fields
+
     jax, export = _jax(), _export()
     wide = any(x.dtype.itemsize == 8 for x in example)
     with _numbers(jax, wide):
         arrays = [jax.dlpack.from_dlpack(x.contiguous().clone()) for x in example]
 
         def run(*given: Any) -> Any:  # modules of Equinox and Flax have no hash, which jax.jit asks for
-            return function(*given)
+            returned = function(*given)
+            return tuple(returned) if fields(returned) else returned  # files have no named tuples
 
         program = _exported(jax, export, jax.jit(run), arrays, name)
         for given in (arrays, [jax.numpy.concatenate([x, x[:1]]) for x in arrays if x.ndim]):
             if len(given) == len(arrays) and _takes(program, given):
                 _prove(jax, program, function, given, name)
-        text = json.dumps(dict(metadata)).encode()
+        names = fields(jax.eval_shape(function, *arrays))
+        text = json.dumps({**metadata, "outputs": names} if names else dict(metadata)).encode()
         return b"".join((_MAGIC, len(text).to_bytes(8, "little"), text, bytes(_serialized(program))))
 
 

@@ -1,0 +1,79 @@
+"""Checks of values in programs of XLA, for which these call Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hpacml.errors import ModelError
+from hpacml.jax.call_primitive import ArrayForm, XlaCall
+from hpacml.jax.differentials import is_real, no_tangent
+from hpacml.jax.inferring import views_at
+from hpacml.jax.libraries import jnp
+from hpacml.jax.operands import result_of
+from hpacml.jax.templates import Record, Template
+from hpacml.runtime.arrays.views import tensor_over
+from hpacml.runtime.models import fallback
+from hpacml.runtime.shim import require_stack
+
+if TYPE_CHECKING:
+    import torch
+
+FAILED = ArrayForm("bool", ())
+"""Whether the original code is to run."""
+
+
+class ValueCheck(XlaCall):
+    """Gives arrays on, converted to other dtypes, once `check` has seen them, and tells behind them whether it has
+    refused them and the original code is to run.
+
+    `check` gets tensors, and raises ModelError. Derivatives are those of the arrays alone.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        label: str,
+        policy: str,
+        arrays: Sequence[ArrayForm],
+        results: Sequence[ArrayForm],
+        check: Callable[[Sequence[torch.Tensor]], None],
+    ) -> None:
+        self.what, self._label, self._policy, self._check = what, label, policy, check
+        self._arrays, self._made = [*arrays], [*results, FAILED]
+        same = {k: k for k, (x, y) in enumerate(zip(arrays, results, strict=True)) if x == y}
+        super().__init__([*map(result_of, self._made)], same, ("values", label, arrays, results))
+
+    def make_record(self) -> Record:
+        forms = (*self._arrays, *self._made)
+        template = Template(len(forms))
+        for slot, form in enumerate(forms):
+            template.array(slot, slot, *form)
+        return template.record(self.digest, None, len(self._arrays), len(self._made))
+
+    def answer(self, slots: int, status: int) -> None:
+        require_stack()
+        tensors = [*map(tensor_over, views_at(slots, (*self._arrays, *self._made)))]
+        given, made, failed = tensors[: len(self._arrays)], tensors[len(self._arrays) : -1], tensors[-1]
+        failed.fill_(self._refuses(given))
+        for x, y in zip(given, made, strict=True):
+            y.copy_(x)
+
+    def _refuses(self, tensors: Sequence[torch.Tensor]) -> bool:
+        try:
+            self._check(tensors)
+        except ModelError as error:
+            if not fallback.takes_over(self._label, self._policy, error):
+                raise
+            return True
+        return False
+
+    def differentiate(self, primals: Sequence[Any], tangents: Sequence[Any]) -> Sequence[Any]:
+        pairs = zip(self.results, primals, tangents, strict=False)
+        found = [t.astype(y.dtype) if is_real(x) and is_real(y) else no_tangent(y) for y, x, t in pairs]
+        return [*found, no_tangent(self.results[-1])]
+
+
+def either(flags: Sequence[Any]) -> Any:
+    """Whether any of several flags is set, None if there are none."""
+    return jnp.stack(list(flags)).any() if flags else None
