@@ -7,8 +7,8 @@ directives + kernel            hpacml.frontend
   hpacml-mask-nests            original code that is a nest over points makes only those that it is asked for
   hpacml-compact-points        pointwise code that is asked for some points runs on arrays of these
   hpacml-copy-for-points       other original code that is asked for some points runs on copies
-  convert-hpacml-points-to-loops  what is done at single points becomes parallel loops
   hpacml-resolve-slices        each slice of a map a strided memref view; gather and scatter pack and unpack them
+  convert-hpacml-points-to-loops  what is done at single points becomes parallel loops
   hpacml-offer-views           compiled code of the network is asked first, which takes the views as they are
   hpacml-fuse-gather-concat    the views of a map in one sweep; packed memory is not copied
   convert-hpacml-to-loops      packing becomes scf loops over memrefs
@@ -56,8 +56,8 @@ _ALL_STAGES = {
     "nests": "hpacml-mask-nests",
     "compact": "hpacml-compact-points",
     "copies": "hpacml-copy-for-points",
-    "points": "convert-hpacml-points-to-loops",
     "resolve": "hpacml-resolve-slices",
+    "points": "convert-hpacml-points-to-loops",
     "offer": "hpacml-offer-views",
     "fuse": "hpacml-fuse-gather-concat",
     "networks": "hpacml-call-networks",

@@ -106,7 +106,7 @@ OTHERS = {
     "hpacml_rt.record": dict.fromkeys(["start", "middle", "end", "bytes", "none"], "i64"),
     "hpacml.count_points": {"mask": "memref<?x?xi8>", "at": "memref<?xi64>"},
     "hpacml.domain": {**dict.fromkeys(["low", "high", "mean"], "memref<?xf64>"), "whitening": "memref<?x?xf64>"},
-    "hpacml.check_range": {"mask": "memref<?x?xi8>", "low": "memref<?xf64>", "high": "memref<?xf64>"},
+    "hpacml.check_range": {"mask": "memref<?x?xi8>", "low": "memref<?xf32>", "high": "memref<?xf32>"},
     "hpacml.check_distance": {"mask": "memref<?x?xi8>", "mean": "memref<?xf64>", "w": "memref<?x?xf64>"},
     "hpacml.check_where": {"mask": "memref<?x?xi8>", "limit": "f64"},
     "hpacml.check_below": {"mask": "memref<?x?xi8>"},

@@ -36,16 +36,17 @@ class PointsSite(PlacedSite):
 
 @dataclass(frozen=True, slots=True)
 class DomainSite(PlacedSite):
-    """A call of `hpacml_domain`: of the lows and highs of so many `inputs`, and with `distance` of how points lie.
+    """A call of `hpacml_domain`: of the lows and highs of `inputs`, and with `distance` of how points lie.
 
-    `margin` is a part of each range's width, by which it is wider at both ends.
+    `inputs` has the element type of these for each input, f32 or f64. `margin` is a part of each range's width, by
+    which it is wider at both ends.
     """
 
     kind = "domain"
     symbol = "hpacml_domain"
     label: str
     model: Source
-    inputs: int
+    inputs: tuple[str, ...]
     margin: float = 0.0
     distance: bool = False
     on_error: str | None = None
@@ -62,8 +63,8 @@ class DomainSite(PlacedSite):
 
     @staticmethod
     def parse(record: Json) -> DomainSite:
-        model, own = Source.parse(record["model"]), {"model", "kind"}
-        return DomainSite(model=model, **{key: value for key, value in record.items() if key not in own})
+        model, inputs, own = Source.parse(record["model"]), tuple(record["inputs"]), {"model", "inputs", "kind"}
+        return DomainSite(model=model, inputs=inputs, **{k: value for k, value in record.items() if k not in own})
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
 
 from xdsl.context import Context
 from xdsl.dialects import arith, memref, scf
 from xdsl.dialects.builtin import FloatAttr, IntegerAttr, ModuleOp, f64, i1, i8
-from xdsl.ir import Block, Region, SSAValue
+from xdsl.ir import Attribute, Block, Region, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint
 
-from hpacml.dialects.hpacml.masks import CheckBelowOp, CheckDistanceOp, CheckRangeOp, CheckWhereOp, MergeOp, Reason
+from hpacml.dialects.hpacml.masks import (
+    CheckBelowOp,
+    CheckDistanceOp,
+    CheckOfInputs,
+    CheckRangeOp,
+    CheckWhereOp,
+    MergeOp,
+    Reason,
+)
 from hpacml.passes.common.conversion import convert
 from hpacml.passes.common.located import Builder, Rewriter
-from hpacml.passes.common.point_loops import Point, each_point, fold_features, known_count, product, size, sizes_of
+from hpacml.passes.common.point_loops import (
+    Point,
+    Step,
+    each_point,
+    fold_features,
+    known_count,
+    product,
+    size,
+    sizes_of,
+)
+
+_Ends: TypeAlias = tuple[SSAValue, SSAValue]
+"""The low and the high end of a range."""
 
 
 @dataclass(frozen=True)
@@ -89,30 +110,63 @@ def _true(builder: Builder) -> SSAValue:
     return builder.insert(arith.ConstantOp(IntegerAttr(1, i1))).result
 
 
-def _double(memory: SSAValue, place: Point, builder: Builder) -> SSAValue:
-    return convert(builder.insert(memref.LoadOp.get(memory, place)).res, f64, builder)
+def _element(memory: SSAValue, place: Point, element: Attribute, builder: Builder) -> SSAValue:
+    return convert(builder.insert(memref.LoadOp.get(memory, place)).res, element, builder)
+
+
+class _Part(NamedTuple):
+    """A tensor of a check, its feature dimensions, and how many features the tensors before it have."""
+
+    tensor: SSAValue
+    features: Sequence[int]
+    first: SSAValue
+
+    def number(self, k: SSAValue, builder: Builder) -> SSAValue:
+        """The number of its feature k among those of all tensors."""
+        return builder.insert(arith.AddiOp(self.first, k)).result
+
+
+def _parts(op: CheckOfInputs, builder: Builder) -> list[_Part]:
+    parts: list[_Part] = []
+    first = builder.index(0)
+    for tensor, features in zip(op.tensors, op.features_of_each, strict=True):
+        parts.append(_Part(tensor, features, first))
+        count = product([size(tensor, d, builder) for d in features], builder)
+        first = builder.insert(arith.AddiOp(first, count)).result
+    return parts
 
 
 def _check_range(op: CheckRangeOp, builder: Builder) -> None:
-    features = op.features.get_values()
-    known = known_count(op.tensor, features)
-    # Behind the stores to the mask LLVM would load the bounds again at each point.
-    bounds = [_bounds(op, builder.index(number), builder) for number in range(known or 0)]
+    parts = _parts(op, builder)
+    # Behind the stores to the mask LLVM would load the ends again at each point.
+    known = [
+        [_ends(op, part, builder.index(k), builder) for k in range(known_count(part.tensor, part.features) or 0)]
+        for part in parts
+    ]
 
     def passes(point: Point, builder: Builder) -> SSAValue:
-        loaded = iter(bounds)
-
-        def step(place: Point, number: SSAValue, inside: SSAValue, builder: Builder) -> SSAValue:
-            low, high = next(loaded) if bounds else _bounds(op, number, builder)
-            within = _within(low, _double(op.tensor, place, builder), high, builder)
-            return builder.insert(arith.AndIOp(inside, within)).result
-
-        return fold_features(op.tensor, features, point, _true(builder), step, builder)
+        inside = _true(builder)
+        for part, ends in zip(parts, known, strict=True):
+            step = _in_range(op, part, iter(ends))
+            inside = fold_features(part.tensor, part.features, point, inside, step, builder)
+        return inside
 
     _check(op.mask, Reason.RANGE, passes, builder)
 
 
-def _bounds(op: CheckRangeOp, number: SSAValue, builder: Builder) -> tuple[SSAValue, SSAValue]:
+def _in_range(op: CheckRangeOp, part: _Part, known: Iterator[_Ends]) -> Step:
+    """Adds to whether features before are in their ranges whether one of a tensor is, whose ends may be `known`."""
+
+    def step(place: Point, k: SSAValue, inside: SSAValue, builder: Builder) -> SSAValue:
+        low, high = next(known, None) or _ends(op, part, k, builder)
+        within = _within(low, _element(part.tensor, place, low.type, builder), high, builder)
+        return builder.insert(arith.AndIOp(inside, within)).result
+
+    return step
+
+
+def _ends(op: CheckRangeOp, part: _Part, k: SSAValue, builder: Builder) -> _Ends:
+    number = part.number(k, builder)
     low, high = (builder.insert(memref.LoadOp.get(each, [number])).res for each in (op.low, op.high))
     return low, high
 
@@ -124,7 +178,7 @@ def _check_below(op: CheckBelowOp, builder: Builder) -> None:
         limit = builder.insert(arith.ConstantOp(op.limit)).result
 
         def step(place: Point, _: SSAValue, inside: SSAValue, builder: Builder) -> SSAValue:
-            within = _within(None, _double(op.tensor, place, builder), limit, builder)
+            within = _within(None, _element(op.tensor, place, f64, builder), limit, builder)
             return builder.insert(arith.AndIOp(inside, within)).result
 
         return fold_features(op.tensor, features, point, _true(builder), step, builder)
@@ -134,6 +188,7 @@ def _check_below(op: CheckBelowOp, builder: Builder) -> None:
 
 def _check_distance(op: CheckDistanceOp, builder: Builder) -> None:
     """The square of the distance is the sum over the rows of the whitening of squares of their products."""
+    parts = _parts(op, builder)
 
     def passes(point: Point, builder: Builder) -> SSAValue:
         zero = builder.insert(arith.ConstantOp(FloatAttr(0.0, f64))).result
@@ -141,12 +196,10 @@ def _check_distance(op: CheckDistanceOp, builder: Builder) -> None:
         limit = builder.insert(arith.ConstantOp(FloatAttr(square, f64))).result
 
         def row(number: SSAValue, total: SSAValue, builder: Builder) -> SSAValue:
-            first, value = builder.index(0), zero
-            for tensor, features in zip(op.tensors, op.features_of_each, strict=True):
-                step = _whitened(op, tensor, number, first)
-                value = fold_features(tensor, features, point, value, step, builder)
-                count = product([size(tensor, d, builder) for d in features], builder)
-                first = builder.insert(arith.AddiOp(first, count)).result
+            value = zero
+            for part in parts:
+                step = _whitened(op, part, number)
+                value = fold_features(part.tensor, part.features, point, value, step, builder)
             return builder.insert(arith.AddfOp(total, builder.insert(arith.MulfOp(value, value)).result)).result
 
         rows = size(op.mean, 0, builder)
@@ -159,16 +212,14 @@ def _check_distance(op: CheckDistanceOp, builder: Builder) -> None:
     _check(op.mask, Reason.DISTANCE, passes, builder)
 
 
-def _whitened(
-    op: CheckDistanceOp, tensor: SSAValue, row: SSAValue, first: SSAValue
-) -> Callable[[Point, SSAValue, SSAValue, Builder], SSAValue]:
-    """Adds to a row's product what a feature of a tensor, whose first one is number `first` of all, has to it."""
+def _whitened(op: CheckDistanceOp, part: _Part, row: SSAValue) -> Step:
+    """Adds to a row's product what a feature of a tensor has to it."""
 
     def step(place: Point, k: SSAValue, value: SSAValue, builder: Builder) -> SSAValue:
-        column = builder.insert(arith.AddiOp(first, k)).result
+        column = part.number(k, builder)
         weight = builder.insert(memref.LoadOp.get(op.whitening, [row, column])).res
         mean = builder.insert(memref.LoadOp.get(op.mean, [column])).res
-        apart = builder.insert(arith.SubfOp(_double(tensor, place, builder), mean)).result
+        apart = builder.insert(arith.SubfOp(_element(part.tensor, place, f64, builder), mean)).result
         return builder.insert(arith.AddfOp(value, builder.insert(arith.MulfOp(weight, apart)).result)).result
 
     return step

@@ -264,7 +264,7 @@ class _Calls:
         site = DomainSite(
             op.label.data,
             _source(op.model),
-            len(op.ranges) // 2,
+            tuple(dtype_name(cast(MemRefType, low.type).element_type) for low in op.ranges[::2]),
             0.0 if op.margin is None else op.margin.value.data,
             bool(op.distance),
             None if op.on_error is None else op.on_error.data,

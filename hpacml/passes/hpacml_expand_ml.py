@@ -134,13 +134,12 @@ class _Expansion:
 
     def _infer(self, builder: Builder) -> None:
         if self.op.is_guarded or self.op.verify_settings is not None:
-            GuardedInference(self.op, self.body, self.report).build(builder)
+            GuardedInference(self.op, self.body, self.report, self._infer_all).build(builder)
         else:
-            self._infer_all(builder)
+            self._infer_all(Stages(self.op.label, "infer", builder, self.report), builder)
 
-    def _infer_all(self, builder: Builder) -> None:
+    def _infer_all(self, stages: Stages, builder: Builder) -> None:
         op = self.op
-        stages = Stages(op.label, "infer", builder, self.report)
         inputs = [gathered(mapping, "x", builder) for mapping in op.all_inputs]
         stages.end("gather", builder, zip(inputs, op.all_inputs, strict=True))
         outputs = [tensor_for(mapping, "y", builder) for mapping in op.all_outputs]

@@ -28,7 +28,8 @@ from xdsl.traits import IsTerminator
 from hpacml.dialects.hpacml.attributes import Direction
 from hpacml.dialects.hpacml.bridge import FunctorOp, MapOp
 from hpacml.dialects.hpacml.gather_scatter import GatherOp, ScatterOp, TensorOp
-from hpacml.dialects.hpacml.packing import IndirectOp, PackOp, UnpackOp
+from hpacml.dialects.hpacml.masks import CheckOfInputs
+from hpacml.dialects.hpacml.packing import IndirectOp, PackOp, UnpackOp, view_type
 from hpacml.dialects.hpacml_rt.bad_indices import NoneBadOp, WatchOp
 from hpacml.dialects.hpacml_rt.map_checks import CheckIndicesOp, CheckMapOp, DistinctOp, InBoundsOp
 from hpacml.errors import MapError
@@ -48,6 +49,9 @@ from hpacml.passes.common.strided import (
     packed_strides,
     reinterpret_cast,
 )
+
+_USERS = (TensorOp, GatherOp, ScatterOp, CheckIndicesOp, CheckOfInputs)
+"""What takes mappings behind the expansion of regions."""
 
 MAY_ALIAS = "hpacml.may_alias"
 """Marks an allocation that may be replaced by the application's memory where a map is packed already."""
@@ -88,7 +92,7 @@ class HpacmlResolveSlicesPass(ModulePass):
         maps = [map_op for map_op in op.walk() if isinstance(map_op, MapOp)]
         for map_op in maps:
             users = [use.operation for use in map_op.mapping.uses]
-            if all(isinstance(user, TensorOp | GatherOp | ScatterOp | CheckIndicesOp) for user in users):
+            if all(isinstance(user, _USERS) for user in users):
                 _Resolution(map_op).replace()
         used = {map_op.functor.root_reference.data for map_op in op.walk() if isinstance(map_op, MapOp)}
         for functor in [o for o in op.walk() if isinstance(o, FunctorOp)]:
@@ -134,7 +138,7 @@ class _Resolution:
             raise refused from MapError(str(refused))
 
     def _replace(self) -> None:
-        users = [use.operation for use in self.op.mapping.uses]
+        users = dict.fromkeys(use.operation for use in self.op.mapping.uses)
         if users:
             self._resolve()
             for user in users:
@@ -143,6 +147,8 @@ class _Resolution:
                         self._allocate(user)
                     case GatherOp() | ScatterOp():
                         self._copy(user)
+                    case CheckOfInputs():
+                        self._check_points(user)
                     case _:
                         a = self.arithmetic.within(Builder(InsertPoint.before(user)))
                         self._free(self._checked_copies(a), a)
@@ -249,6 +255,19 @@ class _Resolution:
                 a.builder.insert(PackOp(view, op.tensor, first, features))
             else:
                 a.builder.insert(UnpackOp(view, op.tensor, first, features, op.add))
+
+    def _check_points(self, op: CheckOfInputs) -> None:
+        """Have a check read the views, whose features, one view after the other, are those of the mapping."""
+        if not self.trusted:
+            raise refusal(op, f"{op.name} reads a map with indices, which a gather checks: give it the gathered tensor")
+        sweep = len(self.mapped.shape) - len(self.functor.feature_dims)
+        tensors: list[SSAValue] = []
+        features: list[Sequence[int]] = []
+        for tensor, own in zip(op.tensors, op.features_of_each, strict=True):
+            is_mapped = tensor is self.op.mapping
+            tensors += self.views if is_mapped else [tensor]
+            features += [range(sweep, view_type(v).get_num_dims()) for v in self.views] if is_mapped else [own]
+        Rewriter.replace_op(op, op.of(tensors, features))
 
     def _free(self, copies: Mapping[object, SSAValue], a: IndexArithmetic) -> None:
         for copy in copies.values():

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from xdsl.dialects.builtin import FloatAttr, IndexType, MemRefType, NoneAttr, StringAttr, UnitAttr, f64, i1, i64
+from xdsl.dialects.builtin import FloatAttr, IndexType, MemRefType, NoneAttr, StringAttr, UnitAttr, f32, f64, i1, i64
 from xdsl.ir import Attribute, SSAValue
 from xdsl.irdl import (
     AttrSizedOperandSegments,
@@ -74,11 +74,11 @@ class DomainOp(TextualOperation):
     Fill memory with the domain of the model of a call: where the inputs lie that it was trained with.
 
     `into` takes for each input `low` and `high`, which have an element for each feature of a point, row-major. Each
-    range is wider by `margin` of its width at both ends. `distance` takes the `mean` of the features of all inputs, one
-    input after the other, and the lower-triangular `whitening`: the distance of a point x is the 2-norm of
-    `whitening @ (x - mean)`. The result is true when the memory is filled. A model that is missing, has no domain or
-    one of other features gives false, if `on_error` says "accurate", or without it the environment: no point is in the
-    ranges then, and each distance is NaN. With "raise" it leaves the function.
+    range is wider by `margin` of its width at both ends; ends in f32 are the outermost such numbers inside. `distance`
+    takes the `mean` of the features of all inputs, one input after the other, and the lower-triangular `whitening`:
+    the distance of a point x is the 2-norm of `whitening @ (x - mean)`. The result is true when the memory is filled. A
+    model that is missing, has no domain or one of other features gives false, if `on_error` says "accurate", or without
+    it the environment: no point is in the ranges then, and each distance is NaN. With "raise" it leaves the function.
 
     Example:
     ```mlir
@@ -126,13 +126,17 @@ class DomainOp(TextualOperation):
             raise VerifyException(f"each input has a low and a high, and there are {len(self.ranges)} arrays for these")
         if len(self.distance) not in (0, 2):
             raise VerifyException(f"a distance takes a mean and a whitening, and has {len(self.distance)} arrays")
-        ranks = [1] * len(self.ranges) + [1, 2][: len(self.distance)]
-        for array, rank in zip((*self.ranges, *self.distance), ranks, strict=True):
-            if not _is_dense(cast(MemRefType, array.type), rank):
-                shape = "x".join(["?"] * rank)
-                raise VerifyException(f"the array is a dense memref<{shape}xf64>, and this is a {array.type}")
+        for low, high in zip(self.ranges[::2], self.ranges[1::2], strict=True):
+            element = f32 if cast(MemRefType, low.type).element_type == f32 else f64
+            _require_dense(low, "?", element)
+            _require_dense(high, "?", element)
+        for array, shape in zip(self.distance, ("?", "?x?"), strict=False):
+            _require_dense(array, shape, f64)
         super().verify_()
 
 
-def _is_dense(array: MemRefType, rank: int) -> bool:
-    return array.element_type == f64 and array.get_num_dims() == rank and array.layout == NoneAttr()
+def _require_dense(array: SSAValue, shape: str, element: Attribute) -> None:
+    array_type = cast(MemRefType, array.type)
+    fits = array_type.element_type == element and array_type.get_num_dims() == shape.count("?")
+    if not fits or array_type.layout != NoneAttr():
+        raise VerifyException(f"the array is a dense memref<{shape}x{element}>, and this is a {array_type}")

@@ -6,9 +6,10 @@ be used, and else has the bits of the reasons why not: 1 its range, 2 its distan
 
 from __future__ import annotations
 
+from abc import ABC
 from collections.abc import Sequence
 from enum import IntFlag
-from typing import cast
+from typing import Self, cast
 
 from xdsl.dialects.builtin import (
     ArrayAttr,
@@ -18,6 +19,7 @@ from xdsl.dialects.builtin import (
     IntegerType,
     MemRefType,
     StringAttr,
+    f32,
     f64,
     i8,
     i64,
@@ -25,6 +27,7 @@ from xdsl.dialects.builtin import (
 from xdsl.ir import SSAValue
 from xdsl.irdl import (
     AttrSizedOperandSegments,
+    base,
     irdl_op_definition,
     operand_def,
     prop_def,
@@ -33,9 +36,9 @@ from xdsl.irdl import (
 )
 from xdsl.utils.exceptions import VerifyException
 
+from hpacml.dialects.hpacml.attributes import MappingType
 from hpacml.dialects.hpacml.effects import READS_AND_WRITES
 from hpacml.dialects.hpacml.locations import PlacedOperation
-from hpacml.dialects.hpacml.packing import sweep_dims
 from hpacml.dialects.hpacml.texts import TEXT, TEXTS, TextualOperation
 
 
@@ -73,50 +76,87 @@ def of_each(features: DenseArrayBase[IntegerType]) -> list[list[int]]:
 
 
 def _verify_mask(mask: SSAValue, tensor: SSAValue, features: Sequence[int]) -> None:
-    mask_type, tensor_type = require_mask(mask), cast(MemRefType, tensor.type)
-    if any(not 0 <= d < tensor_type.get_num_dims() for d in features) or list(features) != sorted(set(features)):
+    mask_type, tensor_type = require_mask(mask), cast("MemRefType | MappingType", tensor.type)
+    dims = tensor_type.get_num_dims()
+    if any(not 0 <= d < dims for d in features) or list(features) != sorted(set(features)):
         raise VerifyException(f"features {list(features)} are not dimensions of {tensor_type} in order")
-    if (sweep := len(sweep_dims(tensor_type, features))) != mask_type.get_num_dims():
+    if (sweep := dims - len(features)) != mask_type.get_num_dims():
         raise VerifyException(
             f"a mask of {mask_type.get_num_dims()} dimensions is no mask of the {sweep} of the sweep of {tensor_type}"
         )
 
 
-@irdl_op_definition
-class CheckRangeOp(PlacedOperation):
-    """
-    Reject the points of a tensor of which a feature is not within its range. NaN is within none.
+class CheckOfInputs(PlacedOperation, ABC):
+    """A check of the features of all tensors, one tensor after the other, those of each row-major.
 
-    `low` and `high` have an element for each feature of a point, row-major.
+    A mapping is checked in place of its tensor, where it lies in the application's memory.
+    """
+
+    tensors = var_operand_def(base(MemRefType) | base(MappingType))
+    mask = operand_def(MemRefType)
+    features = prop_def(DenseArrayBase.constr(i64))
+    """The feature dimensions of each tensor, -1 behind those of each."""
+
+    traits = traits_def(*READS_AND_WRITES)
+
+    @property
+    def features_of_each(self) -> list[list[int]]:
+        """The feature dimensions of each tensor."""
+        return of_each(self.features)
+
+    def of(self, tensors: Sequence[SSAValue], features: Sequence[Sequence[int]]) -> Self:
+        """The same check of other tensors."""
+        numbers = self.operands[: -1 - len(self.tensors)]
+        properties = {**self.properties, "features": as_one(features)}
+        return type(self).create(operands=[*numbers, *tensors, self.mask], properties=properties)
+
+    def verify_(self) -> None:
+        if not self.tensors or len(self.features_of_each) != len(self.tensors):
+            raise VerifyException(f"features of {len(self.features_of_each)} tensors for {len(self.tensors)}")
+        for tensor, features in zip(self.tensors, self.features_of_each, strict=True):
+            _verify_mask(self.mask, tensor, features)
+
+
+@irdl_op_definition
+class CheckRangeOp(CheckOfInputs):
+    """
+    Reject the points of tensors of which a feature is not within its range. NaN is within none.
+
+    `low` and `high` have an element for each feature of a point, of all tensors. Elements are compared in the type of
+    these, to which they are converted.
 
     Example:
     ```mlir
-    hpacml.check_range %x features [2] low %low high %high into %mask
-      : memref<?x?x5xf32>, memref<?xf64>, memref<?xf64>, memref<?x?xi8>
+    hpacml.check_range (%x : memref<?x?x5xf32>) features [2, -1] low %low high %high into %mask
+      : memref<?xf32>, memref<?xf32>, memref<?x?xi8>
     ```
     """
 
     name = "hpacml.check_range"
 
-    tensor = operand_def(MemRefType)
-    mask = operand_def(MemRefType)
     low = operand_def(MemRefType)
     high = operand_def(MemRefType)
-    features = prop_def(DenseArrayBase.constr(i64))
 
-    traits = traits_def(*READS_AND_WRITES)
     assembly_format = (
-        "$tensor `features` $features `low` $low `high` $high `into` $mask attr-dict "
-        "`:` type($tensor) `,` type($low) `,` type($high) `,` type($mask)"
+        "`(` $tensors `:` type($tensors) `)` `features` $features `low` $low `high` $high `into` $mask attr-dict "
+        "`:` type($low) `,` type($high) `,` type($mask)"
     )
 
-    def __init__(self, tensor: SSAValue, features: Sequence[int], low: SSAValue, high: SSAValue, mask: SSAValue):
-        super().__init__(
-            operands=[tensor, mask, low, high], properties={"features": DenseArrayBase.from_list(i64, features)}
-        )
+    def __init__(
+        self,
+        tensors: Sequence[SSAValue],
+        features: Sequence[Sequence[int]],
+        low: SSAValue,
+        high: SSAValue,
+        mask: SSAValue,
+    ):
+        super().__init__(operands=[low, high, tensors, mask], properties={"features": as_one(features)})
 
     def verify_(self) -> None:
-        _verify_mask(self.mask, self.tensor, self.features.get_values())
+        super().verify_()
+        low, high = (cast(MemRefType, each.type).element_type for each in (self.low, self.high))
+        if low != high or low not in (f32, f64):
+            raise VerifyException(f"a range has ends of f32 or of f64, and this one of {low} and {high}")
 
 
 @irdl_op_definition
@@ -153,11 +193,11 @@ class CheckBelowOp(PlacedOperation):
 
 
 @irdl_op_definition
-class CheckDistanceOp(PlacedOperation):
+class CheckDistanceOp(CheckOfInputs):
     """
     Reject the points whose distance from `mean`, the 2-norm of `whitening @ (x - mean)`, is not at most `limit`.
 
-    x has the features of all tensors, one tensor after the other, those of each row-major. NaN is too far.
+    x has the features of all tensors. NaN is too far.
 
     Example:
     ```mlir
@@ -168,16 +208,10 @@ class CheckDistanceOp(PlacedOperation):
 
     name = "hpacml.check_distance"
 
-    tensors = var_operand_def(MemRefType)
     mean = operand_def(MemRefType)
     whitening = operand_def(MemRefType)
-    mask = operand_def(MemRefType)
-    features = prop_def(DenseArrayBase.constr(i64))
-    """The feature dimensions of each tensor, -1 behind those of each."""
     limit = prop_def(FloatAttr.constr(f64))
 
-    traits = traits_def(*READS_AND_WRITES)
-    irdl_options = (AttrSizedOperandSegments(as_property=True),)
     assembly_format = (
         "`(` $tensors `:` type($tensors) `)` `features` $features `mean` $mean `whitening` $whitening `limit` $limit "
         "`into` $mask attr-dict `:` type($mean) `,` type($whitening) `,` type($mask)"
@@ -193,20 +227,9 @@ class CheckDistanceOp(PlacedOperation):
         mask: SSAValue,
     ):
         super().__init__(
-            operands=[tensors, mean, whitening, mask],
+            operands=[mean, whitening, tensors, mask],
             properties={"features": as_one(features), "limit": FloatAttr(limit, f64)},
         )
-
-    @property
-    def features_of_each(self) -> list[list[int]]:
-        """The feature dimensions of each tensor."""
-        return of_each(self.features)
-
-    def verify_(self) -> None:
-        if not self.tensors or len(self.features_of_each) != len(self.tensors):
-            raise VerifyException(f"features of {len(self.features_of_each)} tensors for {len(self.tensors)}")
-        for tensor, features in zip(self.tensors, self.features_of_each, strict=True):
-            _verify_mask(self.mask, tensor, features)
 
 
 @irdl_op_definition

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import cast
 
 from xdsl.dialects import arith, memref
-from xdsl.dialects.builtin import DYNAMIC_INDEX, IntegerAttr, MemRefType, f64, i8
-from xdsl.ir import SSAValue
+from xdsl.dialects.builtin import DYNAMIC_INDEX, IntegerAttr, MemRefType, f32, f64, i8
+from xdsl.ir import Attribute, SSAValue
 
 from hpacml.clauses import Guard
 from hpacml.dialects.hpacml.attributes import ELEMENT_TYPES, dtype_name
@@ -30,10 +30,17 @@ class Tensor:
     value: SSAValue
     features: Sequence[int]
     text: str
+    mapping: SSAValue | None = None
+    """Where its elements are to be read, if it has not been filled."""
 
     @property
     def type(self) -> MemRefType:
         return cast(MemRefType, self.value.type)
+
+    @property
+    def source(self) -> SSAValue:
+        """Where its elements are read."""
+        return self.value if self.mapping is None else self.mapping
 
     @property
     def sweep(self) -> list[int]:
@@ -97,7 +104,8 @@ class Mask:
         """Reject points that are not where the model was trained."""
         guard, op = self.guard, self._op
         counts = [product([size(each.value, d, builder) for d in each.features], builder) for each in inputs]
-        ranges = [_numbers([count], builder) for count in counts for _ in range(2)]
+        ends = [_ends_of(each.type.element_type) for each in inputs]
+        ranges = [_numbers([count], builder, end) for count, end in zip(counts, ends, strict=True) for _ in range(2)]
         distance: list[SSAValue] = []
         if guard.distance is not None:
             total = sum_of(counts, builder)
@@ -105,10 +113,10 @@ class Mask:
         builder.insert(DomainOp(op.clauses_for(DomainOp), ranges, distance, guard.margin))
         if guard.range:
             for each, low, high in zip(inputs, ranges[::2], ranges[1::2], strict=True):
-                builder.insert(CheckRangeOp(each.value, each.features, low, high, self.value))
+                builder.insert(CheckRangeOp([each.source], [each.features], low, high, self.value))
         if guard.distance is not None:
             mean, whitening = distance
-            tensors, features = [each.value for each in inputs], [each.features for each in inputs]
+            tensors, features = [each.source for each in inputs], [each.features for each in inputs]
             builder.insert(CheckDistanceOp(tensors, features, mean, whitening, guard.distance, self.value))
         for each in (*ranges, *distance):
             builder.insert(memref.DeallocOp.get(each))
@@ -138,5 +146,11 @@ class Mask:
         return product(self._sizes, builder)
 
 
-def _numbers(sizes: Sequence[SSAValue], builder: Builder) -> SSAValue:
-    return builder.insert(memref.AllocOp(sizes, [], MemRefType(f64, [DYNAMIC_INDEX] * len(sizes)))).memref
+def _numbers(sizes: Sequence[SSAValue], builder: Builder, element: Attribute = f64) -> SSAValue:
+    return builder.insert(memref.AllocOp(sizes, [], MemRefType(element, [DYNAMIC_INDEX] * len(sizes)))).memref
+
+
+def _ends_of(element: Attribute) -> Attribute:
+    """The type of a range's ends: one that has all elements, and of which a vector has many."""
+    dtype = DTYPES[dtype_name(element)]
+    return f32 if dtype.kind == "f" and dtype.size <= 4 else f64

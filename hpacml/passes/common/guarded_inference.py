@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from xdsl.dialects import arith, memref
 from xdsl.ir import Block, Region, SSAValue
@@ -32,7 +32,6 @@ class _Made:
     mask: Mask | None
     uncertainty: Tensor | None
     rejected: SSAValue | None
-    done: SSAValue
 
     @property
     def tensors(self) -> list[SSAValue]:
@@ -40,10 +39,10 @@ class _Made:
 
 
 class GuardedInference:
-    """The inference of a region with guards or checks."""
+    """The inference of a region with guards or checks; `plain` builds that of a region without."""
 
-    def __init__(self, op: MlOp, body: Body, report: bool):
-        self._op, self._body, self._report = op, body, report
+    def __init__(self, op: MlOp, body: Body, report: bool, plain: Callable[[Stages, Builder], None]):
+        self._op, self._body, self._report, self._plain = op, body, report, plain
 
     def build(self, builder: Builder) -> None:
         """Build it: with checks, those that are due, the original code where the breaker is open, and all others."""
@@ -67,41 +66,52 @@ class GuardedInference:
         self._body.run(builder)
         stages.finish("body", builder)
 
-    def _make(self, stages: Stages, builder: Builder) -> _Made:
-        """Gather, look at the guards, and run the model unless all points are rejected before."""
+    def _gather(self, stages: Stages, builder: Builder) -> list[SSAValue]:
+        x = [gathered(mapping, "x", builder) for mapping in self._op.all_inputs]
+        stages.end("gather", builder, zip(x, self._op.all_inputs, strict=True))
+        return x
+
+    def _prepare(self, x: Sequence[SSAValue] | None, stages: Stages, builder: Builder) -> _Made:
+        """Look at the guards, by the tensors of inputs or, where nothing is gathered, by what their maps lead to."""
         op = self._op
-        x = [gathered(mapping, "x", builder) for mapping in op.all_inputs]
-        at = [gathered(mapping, "at", builder) for mapping in op.where_points]
-        stages.end("gather", builder, zip(x, op.all_inputs, strict=True))
+        # Tensors that nobody fills tell sizes alone, and are removed with these.
+        tensors = x or [tensor_for(mapping, "x", builder) for mapping in op.all_inputs]
         y = [tensor_for(mapping, "y", builder, fresh=True) for mapping in op.all_outputs]
-        inputs, points, outputs = (
+        inputs, outputs = (
             [tensor_of(*pair, op) for pair in zip(*pairs, strict=True)]
-            for pairs in ((x, op.all_inputs), (at, op.where_points), (y, op.all_outputs))
+            for pairs in ((tensors, op.all_inputs), (y, op.all_outputs))
         )
-        mask: Mask | None = None
-        uncertainty: Tensor | None = None
-        rejected: SSAValue | None = None
-        if op.is_guarded:
-            mask = Mask(op, outputs[0], builder)
-            mask.require_one_sweep([*inputs, *points, *outputs[1:]], builder)
-            mask.check(inputs, points, builder)
-            uncertainty = None if mask.guard.below is None else mask.uncertainty(builder)
-            rejected = None if uncertainty is not None else mask.count(builder)
+        if not op.is_guarded:
+            return _Made(outputs, None, None, None)
+        if x is None:
+            inputs = [replace(each, mapping=mapping) for each, mapping in zip(inputs, op.all_inputs, strict=True)]
+        points = [tensor_of(gathered(mapping, "at", builder), mapping, op) for mapping in op.where_points]
+        mask = Mask(op, outputs[0], builder)
+        mask.require_one_sweep([*inputs, *points, *outputs[1:]], builder)
+        mask.check(inputs, points, builder)
+        uncertainty = None if mask.guard.below is None else mask.uncertainty(builder)
+        rejected = None if uncertainty is not None else mask.count(builder)
+        stages.end("guard", builder)
+        return _Made(outputs, mask, uncertainty, rejected)
+
+    def _run(self, made: _Made, x: Sequence[SSAValue], stages: Stages, builder: Builder) -> SSAValue:
+        """Run the model, unless all points are rejected before; whether its outputs are there."""
+        op = self._op
         for mapping in filter(is_indirect, op.all_outputs):
             builder.insert(CheckIndicesOp(mapping))
-        stages.end("guard", builder)
-        taken = [*y, *([] if uncertainty is None else [uncertainty.value])]
+        taken = [*made.tensors, *([] if made.uncertainty is None else [made.uncertainty.value])]
 
         def model(builder: Builder) -> SSAValue:
             return builder.insert(InferOp(op.clauses_for(InferOp), texts_of_maps(op), x, taken)).done
 
-        if rejected is None or mask is None:
+        if made.rejected is None or made.mask is None:
             done = model(builder)
         else:
-            done = choose(builder.insert(arith.CmpiOp(rejected, mask.total(builder), "ult")).result, model, builder)
+            some = builder.insert(arith.CmpiOp(made.rejected, made.mask.total(builder), "ult")).result
+            done = choose(some, model, builder)
         done.name_hint = "done"
         stages.end("model", builder)
-        return _Made(outputs, mask, uncertainty, rejected, done)
+        return done
 
     def _settle(self, made: _Made, builder: Builder) -> SSAValue | None:
         """Reject points by what the model says of itself; the number of points that are rejected."""
@@ -124,28 +134,51 @@ class GuardedInference:
     def _use(self, builder: Builder) -> None:
         """The model's results where the guards pass, and the original code's elsewhere."""
         stages = Stages(self._op.label, "infer", builder, self._report)
-        made = self._make(stages, builder)
+        if not self._op.is_guarded:
+            self._plain(stages, builder)
+            return
+        x = None if self._reads_maps else self._gather(stages, builder)
+        made = self._prepare(x, stages, builder)
+        if x is not None:
+            self._use_some(made, x, stages, builder)
+        elif made.rejected is not None:
+            at_some, at_none = Region(Block()), Region(Block())
+            inner, others = Builder(InsertPoint.at_end(at_some.block)), stages.branch()
+            self._use_some(made, self._gather(others, inner), others, inner)
+            self._plain(stages.branch(), Builder(InsertPoint.at_end(at_none.block)))
+            builder.insert(branch(_is_some(made.rejected, builder), at_some, at_none))
+        self._free(made, builder)
+
+    @property
+    def _reads_maps(self) -> bool:
+        """Whether the guards are looked at before anything is gathered: then calls without rejected points are those of
+        a region without guards. Maps with indices are slow to read twice."""
+        guard = self._op.guard
+        return (guard is None or guard.data.below is None) and not any(map(is_indirect, self._op.all_inputs))
+
+    def _use_some(self, made: _Made, x: Sequence[SSAValue], stages: Stages, builder: Builder) -> None:
+        done = self._run(made, x, stages, builder)
         then, otherwise = Region(Block()), Region(Block())
         writer = Builder(InsertPoint.at_end(then.block))
         if (rejected := self._settle(made, writer)) is not None and made.mask is not None:
-            some = writer.insert(arith.CmpiOp(rejected, writer.index(0), "ne")).result
             at_some, at_none = Region(Block()), Region(Block())
             self._body.run_where(Builder(InsertPoint.at_end(at_some.block)), made.mask.value, made.tensors)
-            writer.insert(branch(some, at_some, at_none))
+            writer.insert(branch(_is_some(rejected, writer), at_some, at_none))
         written = stages.branch()
         written.end("body", writer)
         self._scatter(made.tensors, written, writer)
         original = Builder(InsertPoint.at_end(otherwise.block))
         self._body.run(original)
         stages.finish("body", original)
-        builder.insert(branch(made.done, then, otherwise))
-        self._free(made, builder)
+        builder.insert(branch(done, then, otherwise))
 
     def _check(self, settings: VerifyAttr, opened: SSAValue, builder: Builder) -> None:
         """Compare the model with the original code, which runs aside unless the breaker is open."""
         op = self._op
         stages = Stages(op.label, "infer", builder, self._report)
-        made = self._make(stages, builder)
+        x = self._gather(stages, builder)
+        made = self._prepare(x, stages, builder)
+        done = self._run(made, x, stages, builder)
         then, otherwise, at_open, at_closed, good, bad = (Region(Block()) for _ in range(6))
         writer = Builder(InsertPoint.at_end(then.block))
         self._settle(made, writer)
@@ -172,5 +205,9 @@ class GuardedInference:
         original = Builder(InsertPoint.at_end(otherwise.block))
         self._body.run(original)
         stages.finish("body", original)
-        builder.insert(branch(made.done, then, otherwise))
+        builder.insert(branch(done, then, otherwise))
         self._free(made, builder)
+
+
+def _is_some(points: SSAValue, builder: Builder) -> SSAValue:
+    return builder.insert(arith.CmpiOp(points, builder.index(0), "ne")).result

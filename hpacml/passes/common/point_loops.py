@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import prod
-from typing import cast
+from typing import TypeAlias, cast
 
 from xdsl.dialects import arith, memref, scf
 from xdsl.dialects.builtin import DYNAMIC_INDEX, MemRefType
@@ -15,6 +15,9 @@ from hpacml.passes.common.located import Builder
 
 Point = Sequence[SSAValue]
 """The indices of a point, one for each dimension of the sweep."""
+
+Step: TypeAlias = Callable[[Point, SSAValue, SSAValue, Builder], SSAValue]
+"""Builds a step of a fold: from the place of an element, the number of its feature, and what those before have made."""
 
 UNROLL = 16
 """The most features of a point that are looked at without a loop over them."""
@@ -72,11 +75,10 @@ def fold_features(
     features: Sequence[int],
     point: Point,
     initial: SSAValue,
-    step: Callable[[Point, SSAValue, SSAValue, Builder], SSAValue],
+    step: Step,
     builder: Builder,
 ) -> SSAValue:
-    """Build the fold of `step` over the features of a point: it gets the place of an element in the tensor, the number
-    of its feature, and what the features before have made."""
+    """Build the fold of `step` over the features of a point."""
     if (known := known_count(tensor, features)) is not None:
         value = initial
         for number in range(known):

@@ -24,9 +24,11 @@ if TYPE_CHECKING:
 KNOWN_MEMORIES = 64
 """How many places of memory a call site remembers for a model."""
 
+_TYPES = {"f32": np.float32, "f64": np.float64}
+
 memmove = ctypes.memmove
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
+Array = np.ndarray[Any, np.dtype[Any]]
 Shapes = Sequence[tuple[int, ...]]
 
 
@@ -44,13 +46,13 @@ class DomainOfSite:
     def __init__(self, site: DomainSite) -> None:
         self._site = site
         self._finder = ModelFinder(site.label, site.model)
-        self._ranks = [1, 1] * site.inputs + [1, 2] * site.distance
+        self._ranks = [1, 1] * len(site.inputs) + [1, 2] * site.distance
         self._pointers = ctypes.c_size_t * len(self._ranks)
         self._memory = contents(list(map(descriptor_bytes, self._ranks)))
         self._known: _Known | None = None
 
     def fill(self, tensors: int) -> bool:
-        """Fill dense memory of f64: `low` and `high` of each input, then `mean` and `whitening` if the site has them.
+        """Fill dense memory: `low` and `high` of each input, then `mean` and `whitening` if the site has them.
 
         `tensors` points to pointers to the descriptors. Returns False if there is no domain and the original code is to
         run; then no point lies in what is filled. Raises ModelError where that is not wanted.
@@ -107,7 +109,8 @@ class DomainOfSite:
                 f"inputs of its training lie, and the model {model.name} has no domain: train it by hpacml train, or "
                 "write its file by hpacml.save_model(..., domain=inputs)"
             )
-        ranges = [each for pair in zip(*domain.with_margin(self._site.margin), strict=True) for each in pair]
+        ends = zip(*domain.with_margin(self._site.margin), self._site.inputs, strict=True)
+        ranges = [each for low, high, dtype in ends for each in _inside(low, high, dtype)]
         if not self._site.distance:
             return ranges
         if domain.mean is None or domain.whitening is None:
@@ -121,7 +124,7 @@ class DomainOfSite:
     def _misfit(self, model: Model, shapes: Shapes) -> ModelError:
         domain = model.network.domain
         features = () if domain is None else domain.features
-        wanted = [shape[0] for shape in shapes[: 2 * self._site.inputs : 2]]
+        wanted = [shape[0] for shape in shapes[: 2 * len(self._site.inputs) : 2]]
         return ModelError(
             f"a point of the region '{self._site.label}' has {listed(wanted)} features in its inputs, and one of the "
             f"domain of the model {model.name} has {listed(features)}: train it by hpacml train with data of this "
@@ -130,8 +133,19 @@ class DomainOfSite:
 
     def _nowhere(self, shapes: Shapes) -> list[Array]:
         """Numbers by which no point is in a range, and each distance is NaN."""
-        numbers = [np.inf, -np.inf] * self._site.inputs + [np.nan] * (2 * self._site.distance)
-        return [np.full(shape, number) for shape, number in zip(shapes, numbers, strict=True)]
+        inputs = self._site.inputs
+        numbers = [np.inf, -np.inf] * len(inputs) + [np.nan] * (2 * self._site.distance)
+        dtypes = [each for dtype in inputs for each in (dtype, dtype)] + ["f64"] * (2 * self._site.distance)
+        filled = zip(shapes, numbers, dtypes, strict=True)
+        return [np.full(shape, number, _TYPES[dtype]) for shape, number, dtype in filled]
+
+
+def _inside(low: Array, high: Array, dtype: str) -> tuple[Array, Array]:
+    """The least and the largest number of a type in each range: by these an element of the type is compared exactly."""
+    with np.errstate(over="ignore"):
+        least, most = (each.astype(_TYPES[dtype]) for each in (low, high))
+    up, down = (np.nextafter(each, least.dtype.type(end)) for each, end in ((least, np.inf), (most, -np.inf)))
+    return np.where(least < low, up, least), np.where(most > high, down, most)
 
 
 def _write(arrays: Sequence[Array], memory: Sequence[int], call: Call | None) -> None:
@@ -143,10 +157,14 @@ def _write(arrays: Sequence[Array], memory: Sequence[int], call: Call | None) ->
     import torch
 
     for array, at in zip(arrays, memory, strict=True):
-        call.device.tensor(view_of_descriptor(at, "f64", array.ndim)).copy_(torch.as_tensor(array))
+        dtype = next(name for name, each in _TYPES.items() if array.dtype == each)
+        call.device.tensor(view_of_descriptor(at, dtype, array.ndim)).copy_(torch.as_tensor(array))
 
 
 def _moves(arrays: Sequence[Array], memory: Sequence[int]) -> list[tuple[int, int, int]]:
     """The addresses where descriptors say, those of arrays, and the bytes."""
     words = [words_at(at, array.ndim) for array, at in zip(arrays, memory, strict=True)]
-    return [(to[1] + 8 * to[2], array.ctypes.data, array.nbytes) for to, array in zip(words, arrays, strict=True)]
+    return [
+        (to[1] + array.itemsize * to[2], array.ctypes.data, array.nbytes)
+        for to, array in zip(words, arrays, strict=True)
+    ]

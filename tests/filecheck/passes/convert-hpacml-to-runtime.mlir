@@ -175,7 +175,7 @@ func.func @domain(%low: memref<?xf64>, %high: memref<?xf64>, %mean: memref<?xf64
   func.return %known : i1
 }
 
-// CHECK:       @hpacml_site_0("{\22kind\22: \22domain\22, \22label\22: \22heat\22, \22model\22: {\22argument\22: \22net\22}, \22inputs\22: 1, \22margin\22: 0.25, \22distance\22: true, \22on_error\22: \22accurate\22}\00")
+// CHECK:       @hpacml_site_0("{\22kind\22: \22domain\22, \22label\22: \22heat\22, \22model\22: {\22argument\22: \22net\22}, \22inputs\22: [\22f64\22], \22margin\22: 0.25, \22distance\22: true, \22on_error\22: \22accurate\22}\00")
 // CHECK:       func.func private @hpacml_domain(!llvm.ptr, !llvm.ptr) -> i32
 // CHECK-LABEL: func.func @domain
 // CHECK:         builtin.unrealized_conversion_cast %low

@@ -298,3 +298,24 @@ func.func @adjoint(%t: memref<10xf32>, %g: memref<8x2xf32>) {
 // CHECK-NEXT:    hpacml.unpack add %t_2 from %g at %1 features [1] : memref<8xf32, strided<[1], offset: 2>>, memref<8x2xf32>
 // CHECK-NEXT:    func.return
 // CHECK-NEXT:  }
+
+// -----
+
+// A check reads the views, whose features are those of the mapping; a tensor beside it stays.
+
+hpacml.functor @stencil : [i, j, 0:5] = ([i - 1, j], [i + 1, j], [i, j - 1 : j + 2])
+
+func.func @checked(%t: memref<10x20xf32>, %x: memref<8x18xf32>, %low: memref<5xf32>, %mean: memref<6xf64>, %w: memref<6x6xf64>, %mask: memref<8x18xi8>) {
+  %in = hpacml.map to @stencil(%t[1 : 9, 1 : 19]) : memref<10x20xf32> -> !hpacml.mapping<8x18x5xf32>
+  hpacml.check_range (%in : !hpacml.mapping<8x18x5xf32>) features [2, -1] low %low high %low into %mask : memref<5xf32>, memref<5xf32>, memref<8x18xi8>
+  hpacml.check_distance (%x, %in : memref<8x18xf32>, !hpacml.mapping<8x18x5xf32>) features [-1, 2, -1] mean %mean whitening %w limit 4.0 into %mask : memref<6xf64>, memref<6x6xf64>, memref<8x18xi8>
+  func.return
+}
+
+// CHECK-LABEL: func.func @checked
+// CHECK-NEXT:    [[NORTH:%.*]] = memref.reinterpret_cast %t to offset: [1], sizes: [8, 18], strides: [20, 1]
+// CHECK-NEXT:    [[SOUTH:%.*]] = memref.reinterpret_cast %t to offset: [41], sizes: [8, 18], strides: [20, 1]
+// CHECK-NEXT:    [[ROW:%.*]] = memref.reinterpret_cast %t to offset: [20], sizes: [8, 18, 3], strides: [20, 1, 1]
+// CHECK:         hpacml.check_range([[NORTH]], [[SOUTH]], [[ROW]] : {{.*}}) features [-1, -1, 2, -1] low %low high %low into %mask
+// CHECK-NEXT:    hpacml.check_distance(%x, [[NORTH]], [[SOUTH]], [[ROW]] : {{.*}}) features [-1, -1, -1, 2, -1] mean %mean whitening %w
+// CHECK-NEXT:    func.return

@@ -653,6 +653,24 @@ func.func @f(%a: memref<?xf64>, %b: memref<?x?xf64>, %c: memref<?xf32>) {
 
 // -----
 
+func.func @f(%x: memref<?x2xf32>, %a: memref<?xf64>, %c: memref<?xf32>, %mask: memref<?xi8>) {
+  hpacml.check_range (%x : memref<?x2xf32>) features [1, -1] low %a high %c into %mask : memref<?xf64>, memref<?xf32>, memref<?xi8>
+  func.return
+}
+
+// CHECK: Operation does not verify: a range has ends of f32 or of f64, and this one of f64 and f32
+
+// -----
+
+func.func @f(%x: !hpacml.mapping<?x2xf32>, %a: memref<?xf64>, %mask: memref<?x?xi8>) {
+  hpacml.check_range (%x : !hpacml.mapping<?x2xf32>) features [1, -1] low %a high %a into %mask : memref<?xf64>, memref<?xf64>, memref<?x?xi8>
+  func.return
+}
+
+// CHECK: Operation does not verify: a mask of 2 dimensions is no mask of the 1 of the sweep of !hpacml.mapping<?x2xf32>
+
+// -----
+
 func.func @f(%a: memref<?xf64>, %b: memref<?x?xf64>, %c: memref<?xf32>) {
   %known = hpacml.domain "r" into(%a, %a : memref<?xf64>, memref<?xf64>) distance(%a, %a : memref<?xf64>, memref<?xf64>)
   func.return

@@ -367,7 +367,7 @@ func.func @guards(%t: memref<?x?xf32>, %x: memref<?x?x5xf32>, %y: memref<?x?x1xf
                   %limit: f64, %mask: memref<?x?xi8>, %n: index) {
   %in = hpacml.map to @stencil(%t[1 : 9, 1 : 9]) : memref<?x?xf32> -> !hpacml.mapping<8x8x5xf32>
   %out = hpacml.map from @point(%t[1 : 9, 1 : 9]) : memref<?x?xf32> -> !hpacml.mapping<8x8x1xf32>
-  hpacml.check_range %x features [2] low %low high %low into %mask : memref<?x?x5xf32>, memref<?xf64>, memref<?xf64>, memref<?x?xi8>
+  hpacml.check_range (%x : memref<?x?x5xf32>) features [2, -1] low %low high %low into %mask : memref<?xf64>, memref<?xf64>, memref<?x?xi8>
   hpacml.check_distance (%x, %y : memref<?x?x5xf32>, memref<?x?x1xf32>) features [2, -1, 2, -1] mean %low whitening %w limit 4.000000e+00 into %mask : memref<?xf64>, memref<?x?xf64>, memref<?x?xi8>
   hpacml.check_where "t > limit" names ["t", "limit"] of (%y : memref<?x?x1xf32>) numbers (%limit) into %mask : memref<?x?xi8>
   hpacml.check_where "limit > 0" names ["limit"] numbers (%limit) into %mask : memref<?x?xi8>
@@ -391,7 +391,7 @@ func.func @guards(%t: memref<?x?xf32>, %x: memref<?x?x5xf32>, %y: memref<?x?x1xf
 // CHECK-NEXT:  func.func @guards(%t: memref<?x?xf32>, %x: memref<?x?x5xf32>, %y: memref<?x?x1xf32>, %low: memref<?xf64>, %w: memref<?x?xf64>, %limit: f64, %mask: memref<?x?xi8>, %n: index) {
 // CHECK-NEXT:    %in = hpacml.map to @stencil(%t[1 : 9, 1 : 9]) : memref<?x?xf32> -> !hpacml.mapping<8x8x5xf32>
 // CHECK-NEXT:    %out = hpacml.map from @point(%t[1 : 9, 1 : 9]) : memref<?x?xf32> -> !hpacml.mapping<8x8x1xf32>
-// CHECK-NEXT:    hpacml.check_range %x features [2] low %low high %low into %mask : memref<?x?x5xf32>, memref<?xf64>, memref<?xf64>, memref<?x?xi8>
+// CHECK-NEXT:    hpacml.check_range(%x : memref<?x?x5xf32>) features [2, -1] low %low high %low into %mask : memref<?xf64>, memref<?xf64>, memref<?x?xi8>
 // CHECK-NEXT:    hpacml.check_distance(%x, %y : memref<?x?x5xf32>, memref<?x?x1xf32>) features [2, -1, 2, -1] mean %low whitening %w limit 4.000000e+00 into %mask : memref<?xf64>, memref<?x?xf64>, memref<?x?xi8>
 // CHECK-NEXT:    hpacml.check_where "t > limit" names ["t", "limit"] of(%y : memref<?x?x1xf32>) numbers(%limit) into %mask : memref<?x?xi8>
 // CHECK-NEXT:    hpacml.check_where "limit > 0" names ["limit"] numbers(%limit) into %mask : memref<?x?xi8>
