@@ -41,3 +41,19 @@ def test_remainders_and_quotients_are_those_of_python(text: str) -> None:
     code = compile(text, "condition", "eval")
     for k, (one, other) in enumerate(pairs):
         assert (y[k] == 2) == eval(code, {"a": one, "b": other}), (one, other)
+
+
+@pytest.mark.parametrize(
+    "text", ["a > 10", "not a > 10", "a", "not a", "a != 3", "not a == 3", "not (a > 10 and b < 3)", "not 0 < a < 9"]
+)
+def test_neither_a_comparison_with_nan_nor_its_negation_holds(text: str) -> None:
+    @hpacml.region(
+        f"""tensor functor(f: [i, 0:1] = ([i]))
+        ml(infer) in(f(a[0:n]), f(b[0:n])) out(f(y[0:n])) model(net) guard(where: {text})"""
+    )
+    def region(a: Array, b: Array, y: Array, n: int, net: Any) -> None:
+        y[:] = 1
+
+    y = np.zeros(1)
+    region(np.array([np.nan]), np.ones(1), y, 1, lambda x, _: 0 * x + 2)
+    assert y[0] == 1

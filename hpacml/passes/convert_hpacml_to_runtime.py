@@ -132,7 +132,7 @@ class ConvertHpacmlToRuntimePass(ModulePass):
                 case VerifyOp():
                     calls.verify(each)
                 case IsComparedOp():
-                    calls.is_compared(each)
+                    calls.ask(each, _comparison_site(each), "hpacml_is_compared", each.mask)
                 case ComparePointsOp():
                     calls.compare_points(each)
                 case CheckMapOp():
@@ -231,9 +231,10 @@ class _Calls:
         self._call(site, [descriptors(tensors, op, builder), found], builder)
         Rewriter.replace_op(op, arith.IndexCastOp(load(found, 0, i64, builder), IndexType()))
 
-    def ask(self, op: CheckedInference, site: Site, symbol: str) -> None:
+    def ask(self, op: CheckedInference | IsComparedOp, site: Site, symbol: str, *tensors: SSAValue) -> None:
         builder = Builder(InsertPoint.before(op))
-        (status,) = self._call(site, [], builder, symbol)
+        memory = [descriptors(tensors, op, builder)] if tensors else []
+        (status,) = self._call(site, memory, builder, symbol)
         Rewriter.replace_op(op, [], [_is_set(status, builder)])
 
     def verify(self, op: VerifyOp) -> None:
@@ -243,19 +244,9 @@ class _Calls:
         (status,) = self._call(site, [descriptors([*op.outputs, *op.truths, *mask], op, builder)], builder)
         Rewriter.replace_op(op, [], [_is_set(status, builder)])
 
-    def is_compared(self, op: IsComparedOp) -> None:
-        (mask,) = _tensor_types([op.mask])
-        builder = Builder(InsertPoint.before(op))
-        site = ComparisonSite(op.label.data, mask, place=_place(op))
-        (status,) = self._call(site, [descriptors([op.mask], op, builder)], builder, "hpacml_is_compared")
-        Rewriter.replace_op(op, [], [_is_set(status, builder)])
-
     def compare_points(self, op: ComparePointsOp) -> None:
-        (mask,) = _tensor_types([op.mask])
-        features = tuple(map(tuple, op.features_of_each))
-        site = ComparisonSite(
-            op.label.data, mask, _texts(op.maps), _tensor_types(op.tensors), features, place=_place(op)
-        )
+        features, types = tuple(map(tuple, op.features_of_each)), _tensor_types(op.tensors)
+        site = replace(_comparison_site(op), maps=_texts(op.maps), outputs=types, features=features)
         builder = Builder(InsertPoint.before(op))
         self._call(site, [descriptors([*op.tensors, *op.whole, op.mask], op, builder)], builder)
         Rewriter.erase_op(op)
@@ -444,6 +435,10 @@ def _given(op: InferOp | InferOnViewsOp | SampleOp | CollectOp, kind: type[Site]
     others = op.properties.keys() - {*sources, *besides, AttrSizedOperandSegments.attribute_name}
     given = {name: _source(op.properties.get(name)) for name in sources}
     return given | {name: _plain(op.properties[name]) for name in others} | {"place": _place(op)}
+
+
+def _comparison_site(op: IsComparedOp | ComparePointsOp) -> ComparisonSite:
+    return ComparisonSite(op.label.data, _tensor_type(cast(MemRefType, op.mask.type)), place=_place(op))
 
 
 def _verify_site(op: CheckedInference) -> VerifySite:

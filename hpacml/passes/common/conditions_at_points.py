@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 from xdsl.dialects import arith, memref
-from xdsl.dialects.builtin import AnyFloat, FloatAttr, MemRefType, f64, i1
+from xdsl.dialects.builtin import AnyFloat, FloatAttr, MemRefType, f64
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from hpacml.dialects.hpacml.masks import CheckWhereOp
@@ -18,14 +18,15 @@ from hpacml.passes.common.float_division import floor_divide_floats
 from hpacml.passes.common.located import Builder, refusal
 from hpacml.passes.common.point_loops import Point
 
-_COMPARISONS: dict[type[ast.cmpop], str] = {
-    ast.Lt: "olt",
-    ast.LtE: "ole",
-    ast.Gt: "ogt",
-    ast.GtE: "oge",
-    ast.Eq: "oeq",
-    ast.NotEq: "une",
+_COMPARISONS: dict[type[ast.cmpop], tuple[str, str]] = {
+    ast.Lt: ("olt", "oge"),
+    ast.LtE: ("ole", "ogt"),
+    ast.Gt: ("ogt", "ole"),
+    ast.GtE: ("oge", "olt"),
+    ast.Eq: ("oeq", "one"),
+    ast.NotEq: ("one", "oeq"),
 }
+"""The predicates of comparisons and of their negations: neither holds of NaN."""
 _ARITHMETIC: dict[type[ast.operator], Callable[[SSAValue, SSAValue], arith.FloatingPointLikeBinaryOperation]] = {
     ast.Add: arith.AddfOp,
     ast.Sub: arith.SubfOp,
@@ -51,69 +52,58 @@ def condition(op: CheckWhereOp, point: Point, builder: Builder) -> SSAValue:
 
 
 class _Condition:
-    """Builds a condition: numbers are of f64, truth values of i1. A number that is NaN makes no condition hold."""
+    """Builds a condition: numbers are of f64, truth values of i1. Neither what NaN is in nor its negation holds."""
 
     def __init__(self, op: CheckWhereOp, values: Mapping[str, SSAValue], builder: Builder):
         self._op, self._values, self._builder = op, values, builder
-        self._is_negated = False
 
-    def value(self, node: ast.expr) -> SSAValue:
-        insert = self._builder.insert
+    def truth(self, node: ast.expr, negated: bool = False) -> SSAValue:
+        """Whether an expression is true, or false."""
+        match node:
+            case ast.UnaryOp(op=ast.Not(), operand=operand):
+                return self.truth(operand, not negated)
+            case ast.BoolOp(op=joins, values=parts):
+                return self._join([self.truth(each, negated) for each in parts], isinstance(joins, ast.And) != negated)
+            case ast.Compare(left=left, ops=ops, comparators=comparators):
+                values = [self._number(each) for each in (left, *comparators)]
+                predicates = [_COMPARISONS[type(op)][negated] for op in ops]
+                links = zip(values, values[1:], predicates, strict=False)
+                return self._join([self._value(arith.CmpfOp(*link)) for link in links], not negated)
+            case _:
+                zero = self._constant(0.0, f64)
+                predicate = _COMPARISONS[ast.NotEq][negated]
+                return self._value(arith.CmpfOp(self._number(node), zero, predicate))
+
+    def _join(self, parts: Sequence[SSAValue], every: bool) -> SSAValue:
+        join = arith.AndIOp if every else arith.OrIOp
+        found, *others = parts
+        for each in others:
+            found = self._value(join(found, each))
+        return found
+
+    def _number(self, node: ast.expr) -> SSAValue:
         match node:
             case ast.Constant(value=bool() | int() | float() as value):
-                return insert(arith.ConstantOp(FloatAttr(float(value), f64))).result
+                return self._constant(float(value), f64)
             case ast.Name(id=name) if name in self._values:
                 return self._values[name]
             case ast.UnaryOp(op=ast.USub(), operand=operand):
-                return insert(arith.NegfOp(self._number(operand))).result
-            case ast.UnaryOp(op=ast.Not(), operand=operand):
-                one = insert(arith.ConstantOp.from_int_and_width(1, 1)).result
-                self._is_negated = not self._is_negated
-                truth = self.truth(operand)
-                self._is_negated = not self._is_negated
-                return insert(arith.XOrIOp(truth, one)).result
-            case ast.BoolOp(op=joins, values=parts):
-                join = arith.AndIOp if isinstance(joins, ast.And) else arith.OrIOp
-                first, *others = map(self.truth, parts)
-                for each in others:
-                    first = insert(join(first, each)).result
-                return first
-            case ast.Compare(left=left, ops=ops, comparators=comparators):
-                return self._comparisons([left, *comparators], ops)
+                return self._value(arith.NegfOp(self._number(operand)))
             case ast.BinOp(left=left, op=operator, right=right):
                 return self._binary(type(operator), self._number(left), self._number(right))
+            case ast.UnaryOp(op=ast.Not()) | ast.BoolOp() | ast.Compare():
+                return convert(self.truth(node), f64, self._builder)
             case _:
                 raise refusal(self._op, f"'{ast.unparse(node)}' has no place in the condition '{self._op.where.data}'")
 
-    def _comparisons(self, operands: list[ast.expr], ops: list[ast.cmpop]) -> SSAValue:
-        values = [self._number(each) for each in operands]
-        found: SSAValue | None = None
-        for left, op, right in zip(values, ops, values[1:], strict=False):
-            each = self._builder.insert(arith.CmpfOp(left, right, _COMPARISONS[type(op)])).result
-            found = each if found is None else self._builder.insert(arith.AndIOp(found, each)).result
-        return values[0] if found is None else found
-
     def _binary(self, operator: type[ast.operator], left: SSAValue, right: SSAValue) -> SSAValue:
-        insert = self._builder.insert
         if operator in _ARITHMETIC:
-            return insert(_ARITHMETIC[operator](left, right)).results[0]
-
-        def value(op: Operation) -> SSAValue:
-            return insert(op).results[0]
-
-        def constant(number: float, type: Attribute) -> SSAValue:
-            return value(arith.ConstantOp(FloatAttr(number, cast(AnyFloat, type))))
-
-        quotient, remainder = floor_divide_floats(value, constant, left, right)
+            return self._value(_ARITHMETIC[operator](left, right))
+        quotient, remainder = floor_divide_floats(self._value, self._constant, left, right)
         return quotient if operator is ast.FloorDiv else remainder
 
-    def _number(self, node: ast.expr) -> SSAValue:
-        return convert(self.value(node), f64, self._builder)
+    def _constant(self, number: float, type: Attribute) -> SSAValue:
+        return self._value(arith.ConstantOp(FloatAttr(number, cast(AnyFloat, type))))
 
-    def truth(self, node: ast.expr) -> SSAValue:
-        """Whether an expression is true."""
-        value = self.value(node)
-        if value.type == i1:
-            return value
-        zero = self._builder.insert(arith.ConstantOp(FloatAttr(0.0, f64))).result
-        return self._builder.insert(arith.CmpfOp(value, zero, "une" if self._is_negated else "one")).result
+    def _value(self, op: Operation) -> SSAValue:
+        return self._builder.insert(op).results[0]

@@ -5,7 +5,7 @@
 func.func @points(%x: memref<?x?x2xf32>, %y: memref<?x?x1xf32>, %low: memref<?xf64>, %w: memref<?x?xf64>, %limit: f64, %mask: memref<?x?xi8>) {
   hpacml.check_range (%x : memref<?x?x2xf32>) features [2, -1] low %low high %low into %mask : memref<?xf64>, memref<?xf64>, memref<?x?xi8>
   hpacml.check_distance (%x, %y : memref<?x?x2xf32>, memref<?x?x1xf32>) features [2, -1, 2, -1] mean %low whitening %w limit 4.0 into %mask : memref<?xf64>, memref<?x?xf64>, memref<?x?xi8>
-  hpacml.check_where "0 < t < limit and not (t == 2 or limit > t % 3)" names ["t", "limit"] of (%y : memref<?x?x1xf32>) numbers (%limit) into %mask : memref<?x?xi8>
+  hpacml.check_where "0 < t < limit and not (t == 2 or limit > t / 3)" names ["t", "limit"] of (%y : memref<?x?x1xf32>) numbers (%limit) into %mask : memref<?x?xi8>
   hpacml.check_below %y features [2] limit 0.5 into %mask : memref<?x?x1xf32>, memref<?x?xi8>
   hpacml.merge %y into %y features [2] at %mask : memref<?x?x1xf32>, memref<?x?x1xf32>, memref<?x?xi8>
   func.return
@@ -150,62 +150,57 @@ func.func @views(%west: memref<?xbf16, strided<[?], offset: ?>>, %row: memref<?x
 // CHECK-NEXT:        %116 = arith.cmpf olt, %115, %114 : f64
 // CHECK-NEXT:        %117 = arith.cmpf olt, %114, %limit : f64
 // CHECK-NEXT:        %118 = arith.andi %116, %117 : i1
-// CHECK-NEXT:        %119 = arith.constant true
-// CHECK-NEXT:        %120 = arith.constant 2.000000e+00 : f64
-// CHECK-NEXT:        %121 = arith.cmpf oeq, %114, %120 : f64
-// CHECK-NEXT:        %122 = arith.constant 3.000000e+00 : f64
-// CHECK-NEXT:        %123 = arith.divf %114, %122 : f64
-// CHECK-NEXT:        %124 = math.floor %123 : f64
-// CHECK-NEXT:        %125 = arith.mulf %124, %122 : f64
-// CHECK-NEXT:        %126 = arith.subf %114, %125 : f64
-// CHECK-NEXT:        %127 = arith.cmpf ogt, %limit, %126 : f64
-// CHECK-NEXT:        %128 = arith.ori %121, %127 : i1
-// CHECK-NEXT:        %129 = arith.xori %128, %119 : i1
-// CHECK-NEXT:        %130 = arith.andi %118, %129 : i1
-// CHECK-NEXT:        %131 = arith.select %130, %110, %111 : i8
-// CHECK-NEXT:        %132 = memref.load %mask[%108, %109] : memref<?x?xi8>
-// CHECK-NEXT:        %133 = arith.ori %132, %131 : i8
-// CHECK-NEXT:        memref.store %133, %mask[%108, %109] : memref<?x?xi8>
+// CHECK-NEXT:        %119 = arith.constant 2.000000e+00 : f64
+// CHECK-NEXT:        %120 = arith.cmpf one, %114, %119 : f64
+// CHECK-NEXT:        %121 = arith.constant 3.000000e+00 : f64
+// CHECK-NEXT:        %122 = arith.divf %114, %121 : f64
+// CHECK-NEXT:        %123 = arith.cmpf ole, %limit, %122 : f64
+// CHECK-NEXT:        %124 = arith.andi %120, %123 : i1
+// CHECK-NEXT:        %125 = arith.andi %118, %124 : i1
+// CHECK-NEXT:        %126 = arith.select %125, %110, %111 : i8
+// CHECK-NEXT:        %127 = memref.load %mask[%108, %109] : memref<?x?xi8>
+// CHECK-NEXT:        %128 = arith.ori %127, %126 : i8
+// CHECK-NEXT:        memref.store %128, %mask[%108, %109] : memref<?x?xi8>
 // CHECK-NEXT:        scf.reduce
 // CHECK-NEXT:      }) : (index, index, index, index, index, index) -> ()
-// CHECK-NEXT:      %134 = arith.constant 0 : index
-// CHECK-NEXT:      %135 = memref.dim %mask, %134 : memref<?x?xi8>
-// CHECK-NEXT:      %136 = arith.constant 1 : index
-// CHECK-NEXT:      %137 = memref.dim %mask, %136 : memref<?x?xi8>
-// CHECK-NEXT:      %138 = arith.constant 0 : index
-// CHECK-NEXT:      %139 = arith.constant 1 : index
-// CHECK-NEXT:      "scf.parallel"(%138, %138, %135, %137, %139, %139) <{operandSegmentSizes = array<i32: 2, 2, 2, 0>}> ({
-// CHECK-NEXT:      ^bb0(%140: index, %141: index):
-// CHECK-NEXT:        %142 = arith.constant 0 : i8
-// CHECK-NEXT:        %143 = arith.constant 8 : i8
-// CHECK-NEXT:        %144 = arith.constant 5.000000e-01 : f64
-// CHECK-NEXT:        %145 = arith.constant true
-// CHECK-NEXT:        %146 = arith.constant 0 : index
-// CHECK-NEXT:        %147 = memref.load %y[%140, %141, %146] : memref<?x?x1xf32>
-// CHECK-NEXT:        %148 = arith.extf %147 : f32 to f64
-// CHECK-NEXT:        %149 = arith.cmpf ole, %148, %144 : f64
-// CHECK-NEXT:        %150 = arith.andi %145, %149 : i1
-// CHECK-NEXT:        %151 = arith.select %150, %142, %143 : i8
-// CHECK-NEXT:        %152 = memref.load %mask[%140, %141] : memref<?x?xi8>
-// CHECK-NEXT:        %153 = arith.ori %152, %151 : i8
-// CHECK-NEXT:        memref.store %153, %mask[%140, %141] : memref<?x?xi8>
+// CHECK-NEXT:      %129 = arith.constant 0 : index
+// CHECK-NEXT:      %130 = memref.dim %mask, %129 : memref<?x?xi8>
+// CHECK-NEXT:      %131 = arith.constant 1 : index
+// CHECK-NEXT:      %132 = memref.dim %mask, %131 : memref<?x?xi8>
+// CHECK-NEXT:      %133 = arith.constant 0 : index
+// CHECK-NEXT:      %134 = arith.constant 1 : index
+// CHECK-NEXT:      "scf.parallel"(%133, %133, %130, %132, %134, %134) <{operandSegmentSizes = array<i32: 2, 2, 2, 0>}> ({
+// CHECK-NEXT:      ^bb0(%135: index, %136: index):
+// CHECK-NEXT:        %137 = arith.constant 0 : i8
+// CHECK-NEXT:        %138 = arith.constant 8 : i8
+// CHECK-NEXT:        %139 = arith.constant 5.000000e-01 : f64
+// CHECK-NEXT:        %140 = arith.constant true
+// CHECK-NEXT:        %141 = arith.constant 0 : index
+// CHECK-NEXT:        %142 = memref.load %y[%135, %136, %141] : memref<?x?x1xf32>
+// CHECK-NEXT:        %143 = arith.extf %142 : f32 to f64
+// CHECK-NEXT:        %144 = arith.cmpf ole, %143, %139 : f64
+// CHECK-NEXT:        %145 = arith.andi %140, %144 : i1
+// CHECK-NEXT:        %146 = arith.select %145, %137, %138 : i8
+// CHECK-NEXT:        %147 = memref.load %mask[%135, %136] : memref<?x?xi8>
+// CHECK-NEXT:        %148 = arith.ori %147, %146 : i8
+// CHECK-NEXT:        memref.store %148, %mask[%135, %136] : memref<?x?xi8>
 // CHECK-NEXT:        scf.reduce
 // CHECK-NEXT:      }) : (index, index, index, index, index, index) -> ()
-// CHECK-NEXT:      %154 = arith.constant 0 : index
-// CHECK-NEXT:      %155 = memref.dim %mask, %154 : memref<?x?xi8>
-// CHECK-NEXT:      %156 = arith.constant 1 : index
-// CHECK-NEXT:      %157 = memref.dim %mask, %156 : memref<?x?xi8>
-// CHECK-NEXT:      %158 = arith.constant 0 : index
-// CHECK-NEXT:      %159 = arith.constant 1 : index
-// CHECK-NEXT:      "scf.parallel"(%158, %158, %155, %157, %159, %159) <{operandSegmentSizes = array<i32: 2, 2, 2, 0>}> ({
-// CHECK-NEXT:      ^bb0(%160: index, %161: index):
-// CHECK-NEXT:        %162 = arith.constant 0 : i8
-// CHECK-NEXT:        %163 = memref.load %mask[%160, %161] : memref<?x?xi8>
-// CHECK-NEXT:        %164 = arith.cmpi ne, %163, %162 : i8
-// CHECK-NEXT:        scf.if %164 {
-// CHECK-NEXT:          %165 = arith.constant 0 : index
-// CHECK-NEXT:          %166 = memref.load %y[%160, %161, %165] : memref<?x?x1xf32>
-// CHECK-NEXT:          memref.store %166, %y[%160, %161, %165] : memref<?x?x1xf32>
+// CHECK-NEXT:      %149 = arith.constant 0 : index
+// CHECK-NEXT:      %150 = memref.dim %mask, %149 : memref<?x?xi8>
+// CHECK-NEXT:      %151 = arith.constant 1 : index
+// CHECK-NEXT:      %152 = memref.dim %mask, %151 : memref<?x?xi8>
+// CHECK-NEXT:      %153 = arith.constant 0 : index
+// CHECK-NEXT:      %154 = arith.constant 1 : index
+// CHECK-NEXT:      "scf.parallel"(%153, %153, %150, %152, %154, %154) <{operandSegmentSizes = array<i32: 2, 2, 2, 0>}> ({
+// CHECK-NEXT:      ^bb0(%155: index, %156: index):
+// CHECK-NEXT:        %157 = arith.constant 0 : i8
+// CHECK-NEXT:        %158 = memref.load %mask[%155, %156] : memref<?x?xi8>
+// CHECK-NEXT:        %159 = arith.cmpi ne, %158, %157 : i8
+// CHECK-NEXT:        scf.if %159 {
+// CHECK-NEXT:          %160 = arith.constant 0 : index
+// CHECK-NEXT:          %161 = memref.load %y[%155, %156, %160] : memref<?x?x1xf32>
+// CHECK-NEXT:          memref.store %161, %y[%155, %156, %160] : memref<?x?x1xf32>
 // CHECK-NEXT:        }
 // CHECK-NEXT:        scf.reduce
 // CHECK-NEXT:      }) : (index, index, index, index, index, index) -> ()
