@@ -72,14 +72,15 @@ def host() -> Host:
     )
 
 
-def emit(ir_text: str, exports: Collection[str]) -> bytes:
+def emit(ir_text: str, exports: Collection[str], inlined: Collection[str] = ()) -> bytes:
     """Return optimised object code of a module in LLVM IR; of its functions, only `exports` stay visible.
 
+    Those that are `inlined` become part of their callers first: LLVM would optimise them alone, and again in there.
     Floating point is left as written: without fast-math flags LLVM neither reorders it nor fuses a*b + c.
     """
     with _lock:
         machine = _target_machine()
-        return machine.emit_object(_optimised(ir_text, exports, machine))
+        return machine.emit_object(_optimised(ir_text, exports, machine, inlined))
 
 
 def emit_parts(parts: Iterable[Part], exports: Collection[str], processor: Processor) -> bytes:
@@ -106,8 +107,11 @@ def assembly(ir_text: str, exports: Collection[str]) -> str:
         return machine.emit_assembly(_optimised(ir_text, exports, machine))
 
 
-def _optimised(ir_text: str, exports: Collection[str], machine: Any) -> Any:
-    return _optimise(_parsed(ir_text, exports, machine, _this_processor()), machine)
+def _optimised(ir_text: str, exports: Collection[str], machine: Any, inlined: Collection[str] = ()) -> Any:
+    module = _parsed(ir_text, exports, machine, _this_processor())
+    for name in inlined:
+        module.get_function(name).add_function_attribute("alwaysinline")
+    return _optimise(module, machine)
 
 
 def _parsed(ir_text: str, exports: Collection[str], machine: Any, processor: Processor) -> Any:

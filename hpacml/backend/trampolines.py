@@ -12,6 +12,16 @@ def packed(name: str) -> str:
     return f"{name}.packed"
 
 
+def c_interface(name: str) -> str:
+    """The symbol that upstream MLIR gives the C interface of a function."""
+    return f"_mlir_ciface_{name}"
+
+
+def behind(name: str) -> tuple[str, str]:
+    """The functions that `trampoline` is the only way to: each calls the next one alone."""
+    return c_interface(name), name
+
+
 def trampoline(name: str, arg_types: Sequence[str], result_types: Sequence[str]) -> str:
     """LLVM IR of `void @name.packed(ptr slots)`, which calls the C interface of `name`.
 
@@ -32,12 +42,12 @@ def trampoline(name: str, arg_types: Sequence[str], result_types: Sequence[str])
     if is_number(result_types):
         kind = VALUES[result_types[0]].llvm
         lines += [
-            f'%result = call {kind} @"_mlir_ciface_{name}"({", ".join(arguments)})',
+            f'%result = call {kind} @"{c_interface(name)}"({", ".join(arguments)})',
             f"store {kind} %result, ptr %results",
         ]
     else:
         given = ["ptr %results", *arguments] if result_types else arguments
-        lines.append(f'call void @"_mlir_ciface_{name}"({", ".join(given)})')
+        lines.append(f'call void @"{c_interface(name)}"({", ".join(given)})')
     for i, kind in enumerate(result_types):
         if kind.startswith(ARRAY):
             lines += [

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from hpacml.backend import llvm
 from hpacml.backend.mlir import portable, portable_key
-from hpacml.backend.trampolines import packed, trampoline
+from hpacml.backend.trampolines import behind, packed, trampoline
 from hpacml.disk import cache
 from hpacml.runtime import openmp, shim, sites
 from hpacml.runtime.entry import Function
@@ -41,7 +41,7 @@ def compile(
     key = cache.key("code", *llvm.host(), shim.text(), portable_key(ir_text), entry)
     library = cache.fetch(
         key,
-        lambda: portable(ir_text, lambda text: llvm.emit(text + entry, {symbol})),
+        lambda: portable(ir_text, lambda text: llvm.emit(text + entry, {symbol}, behind(entry_name))),
         lambda code: llvm.link(code, {symbol}, symbols, data),
     )
     if "hpacml_parallel" in library.imports:

@@ -8,7 +8,7 @@ from typing import Any
 
 from hpacml.backend import launchers, llvm
 from hpacml.backend.host_and_device import device_and_host
-from hpacml.backend.trampolines import packed, trampoline
+from hpacml.backend.trampolines import behind, packed, trampoline
 from hpacml.disk import cache
 from hpacml.runtime import shim, sites
 from hpacml.runtime.entry import Function
@@ -43,7 +43,7 @@ def compile(
     symbols |= {symbol: ctypes.addressof(text) for symbol, text in data.items()}
     library = cache.fetch(
         key,
-        lambda: llvm.emit(host + entry, {symbol}),
+        lambda: llvm.emit(host + entry, {symbol}, behind(entry_name)),
         lambda code: llvm.link(code, {symbol}, symbols, kernels, data),
     )
     return Function(entry_name, library, symbol, arg_types, result_types, _enter())
