@@ -11,7 +11,9 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from hpacml.errors import DeviceError, HpacmlError
+from hpacml.jax.eager import settled
 from hpacml.jax.libraries import Primitive, ad, batching, effects, jax, lax, mlir
+from hpacml.jax.shards import results_in, together
 from hpacml.jax.templates import Record
 from hpacml.jax.xla_handler import TARGET, publish
 
@@ -50,7 +52,7 @@ class XlaCall(ABC):
     def answer(self, slots: int, status: int) -> None: ...
 
     @abstractmethod
-    def differentiate(self, primals: Sequence[Any], tangents: Sequence[Any]) -> Sequence[Any]:
+    def differentiate(self, primals: Sequence[Any], tangents: Sequence[Any], results: Sequence[Any]) -> Sequence[Any]:
         """The tangents of the results. Raises HpacmlError where there are none."""
 
     def transpose(self, cotangents: Sequence[Any], arguments: Sequence[Any]) -> Sequence[Any]:
@@ -100,16 +102,11 @@ class XlaCall(ABC):
         return jax.jit(partial(primitive.bind, call=self))
 
     def __call__(self, *arguments: Any) -> Sequence[Any]:
-        return primitive.bind(*arguments, call=self)
+        return primitive.bind(*together(arguments), call=self)
 
 
 def _abstract(*arguments: Any, call: XlaCall) -> tuple[Sequence[Any], Any]:
-    """The types of results. Inside of shard_map they vary as the arguments do."""
-    varying = frozenset[Any]().union(*(getattr(x, "vma", ()) or () for x in arguments))
-    types = [jax.core.ShapedArray(each.shape, each.dtype) for each in call.results]
-    if varying:
-        types = [each.update(vma=varying) for each in types]
-    return types, _effects() if call.has_effect else frozenset[Any]()
+    return results_in(arguments, call.results), _effects() if call.has_effect else frozenset[Any]()
 
 
 @cache
@@ -124,7 +121,7 @@ def _effects() -> Any:
 
 def _run(*arguments: Any, call: XlaCall) -> Sequence[Any]:
     with jax.disable_jit(False):  # it has no other implementation than a program
-        return call.program(*arguments)
+        return settled(lambda: call.program(*arguments))
 
 
 def _lower(context: Any, *operands: Any, call: XlaCall) -> Sequence[Any]:
@@ -163,7 +160,7 @@ def _batched(
         jax.numpy.moveaxis(x, dim, 0) if is_batched else x
         for x, dim, is_batched in zip(arguments, dims, are_batched, strict=True)
     ]
-    results, have_it = call.batch(size, in_front, are_batched)
+    results, have_it = settled(lambda: call.batch(size, in_front, are_batched))
     return results, [0 if each else None for each in have_it]
 
 
@@ -171,7 +168,8 @@ def _differentiated(
     primals: Sequence[Any], tangents: Sequence[Any], *, call: XlaCall
 ) -> tuple[Sequence[Any], Sequence[Any]]:
     try:
-        return call(*primals), call.differentiate(primals, list(map(ad.instantiate_zeros, tangents)))
+        results = call(*primals)
+        return results, call.differentiate(primals, list(map(ad.instantiate_zeros, tangents)), results)
     except HpacmlError as error:
         raise error.with_traceback(None)  # noqa: B904 (the same error, without the frames of tracing)
 

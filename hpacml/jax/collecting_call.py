@@ -23,7 +23,6 @@ from hpacml.runtime.frame import Frame, Paths
 from hpacml.runtime.reports import instruments
 
 if TYPE_CHECKING:
-    from xdsl.builder import Builder
     from xdsl.dialects.builtin import ModuleOp
     from xdsl.ir import SSAValue
 
@@ -31,6 +30,8 @@ if TYPE_CHECKING:
 
 FLAG = ArrayForm("bool", ())
 """Whether a call is one to collect."""
+NUMBER = ArrayForm("f64", ())
+"""A number of `meta`."""
 
 
 class Beginning(CompiledCall):
@@ -63,7 +64,7 @@ class Beginning(CompiledCall):
         _, begun = self(arguments[0][0] if size else jnp.zeros((), bool), *arguments[1:])
         return [arguments[0], begun], [True, False]
 
-    def differentiate(self, primals: Sequence[Any], tangents: Sequence[Any]) -> Sequence[Any]:
+    def differentiate(self, primals: Sequence[Any], tangents: Sequence[Any], results: Sequence[Any]) -> Sequence[Any]:
         raise HpacmlError(f"collection of {self.what} has no gradient")
 
 
@@ -96,12 +97,12 @@ class Collection(CompiledCall):
         forms: Mapping[str, ArrayForm],
         numbers: Mapping[Any, int],
         params: Mapping[str, int],
-        meta: Sequence[ArrayForm],
     ) -> None:
         self.what, self._common, self._forms = common.what, common, dict(forms)
-        self._numbers, self._params, self._meta = dict(numbers), dict(params), list(meta)
-        key = common.function, common.texts, self._forms, [*self._numbers.values()], self._params, meta
-        arguments = 2 + len(forms) + len(meta) + len(common.written)
+        self._numbers, self._params = dict(numbers), dict(params)
+        self._meta = [NUMBER] * len(common.ml.meta)
+        key = common.function, common.texts, self._forms, [*self._numbers.values()], self._params
+        arguments = 2 + len(forms) + len(self._meta) + len(common.written)
         super().__init__([], {}, key, arguments)
 
     @cached_property
@@ -129,7 +130,7 @@ class Collection(CompiledCall):
     def frame(self, slots: int) -> AbstractContextManager[object]:
         return Frame(self._common.arguments, paths=self._common.paths)
 
-    def differentiate(self, primals: Sequence[Any], tangents: Sequence[Any]) -> Sequence[Any]:
+    def differentiate(self, primals: Sequence[Any], tangents: Sequence[Any], results: Sequence[Any]) -> Sequence[Any]:
         raise HpacmlError(f"collection of {self.what} has no gradient")
 
     def _module(self) -> ModuleOp:
@@ -166,7 +167,7 @@ class Collection(CompiledCall):
         milliseconds = inside.insert(arith.SIToFPOp(passed, f64)).result
         scale = inside.insert(arith.ConstantOp(FloatAttr(1e-6, f64))).result
         milliseconds = inside.insert(arith.MulfOp(milliseconds, scale)).result
-        values = [_double(each, form, inside) for each, form in zip(meta, self._meta, strict=True)]
+        values = [inside.insert(memref.LoadOp.get(each, [])).res for each in meta]
         wrapper.builder = inside
         self._record(wrapper, made, numbers, values, milliseconds)
         wrapper.builder = outside
@@ -233,19 +234,6 @@ class Collection(CompiledCall):
 def _wait() -> None:
     """Wait for the programs under way that collect."""
     jax.effects_barrier()
-
-
-def _double(number: SSAValue, form: ArrayForm, builder: Builder) -> SSAValue:
-    """A number in memory as an f64."""
-    from xdsl.dialects import arith, memref
-    from xdsl.dialects.builtin import f64
-
-    value = builder.insert(memref.LoadOp.get(number, [])).res
-    if form.dtype == "f64":
-        return value
-    if form.dtype == "f32":
-        return builder.insert(arith.ExtFOp(value, f64)).result
-    return builder.insert((arith.SIToFPOp if form.dtype[0] == "i" else arith.UIToFPOp)(value, f64)).result
 
 
 def _stamp() -> ModuleOp:

@@ -9,7 +9,7 @@ from typing import Any
 from hpacml.dtypes import DTYPES
 from hpacml.functors.application import Way
 from hpacml.jax.call_primitive import ArrayForm
-from hpacml.jax.differentials import no_tangent, tangents_of
+from hpacml.jax.differentials import is_real, no_tangent, tangents_of
 from hpacml.jax.inference_call import RegionInference, TensorInference
 from hpacml.jax.inferring import Inferring
 from hpacml.jax.libraries import jax, jnp
@@ -17,6 +17,7 @@ from hpacml.jax.map_call import MapCall, Use
 from hpacml.jax.network_record import places_of, quicken
 from hpacml.jax.operands import form_of
 from hpacml.jax.region_arguments import READ, WRITTEN, PureCall
+from hpacml.jax.shards import either
 
 Model = Callable[[Sequence[Any], Sequence[ArrayForm]], Sequence[Any]]
 """Makes tensors of these forms of others."""
@@ -67,10 +68,28 @@ class Decomposition:
         """Run a call, and see whether later ones need Python."""
         quicken(call, run, slots, lambda: places_of(self._reads, self._writes, self._forms))
 
-    def differentiate(self, call: RegionInference, primals: Sequence[Any], tangents: Sequence[Any]) -> Sequence[Any]:
-        """The tangents of what a call makes."""
-        found = tangents_of(partial(self._whole, call), primals, tangents)
-        return [*found, *map(no_tangent, call.results[len(found) :])]
+    def differentiate(
+        self, call: RegionInference, primals: Sequence[Any], tangents: Sequence[Any], results: Sequence[Any]
+    ) -> Sequence[Any]:
+        """The tangents of what a call makes. Where the model has failed, there are none: the original code has them."""
+
+        def found() -> Sequence[Any]:
+            return tangents_of(partial(self._whole, call), primals, tangents)
+
+        if not call.tells:
+            return found()
+        *made, failed = results
+        real = [k for k, y in enumerate(made) if is_real(y)]
+
+        def those() -> Sequence[Any]:
+            tangents = found()
+            return [tangents[k] for k in real]
+
+        def none() -> Sequence[Any]:
+            return [jnp.zeros_like(made[k]) for k in real]
+
+        of_real = dict(zip(real, either(failed, none, those, primals), strict=True))
+        return [*(of_real.get(k, no_tangent(y)) for k, y in enumerate(made)), no_tangent(failed)]
 
     def batch(
         self, call: RegionInference, size: int, arguments: Sequence[Any], are_batched: Sequence[bool]

@@ -100,8 +100,8 @@ class RegionInference(FailingCall):
         if self.tells:
             template.give(self.function.slots, self._arguments + len(self.results) - 1, 1)
 
-    def differentiate(self, primals: Sequence[Any], tangents: Sequence[Any]) -> Sequence[Any]:
-        return self._rules.differentiate(self, primals, tangents)
+    def differentiate(self, primals: Sequence[Any], tangents: Sequence[Any], results: Sequence[Any]) -> Sequence[Any]:
+        return self._rules.differentiate(self, primals, tangents, results)
 
     def batch(
         self, size: int, arguments: Sequence[Any], are_batched: Sequence[bool]
@@ -115,7 +115,7 @@ class Rules(Protocol):
 
     def answer(self, call: RegionInference, run: Callable[[], None], slots: int) -> None: ...
     def differentiate(
-        self, call: RegionInference, primals: Sequence[Any], tangents: Sequence[Any]
+        self, call: RegionInference, primals: Sequence[Any], tangents: Sequence[Any], results: Sequence[Any]
     ) -> Sequence[Any]: ...
     def batch(
         self, call: RegionInference, size: int, arguments: Sequence[Any], are_batched: Sequence[bool]
@@ -179,7 +179,7 @@ class TensorInference(FailingCall):
         made = zip(call(*given), self._outputs, strict=True)
         return [y.reshape(size, *form.shape) for y, form in made], [True] * len(outputs)
 
-    def differentiate(self, primals: Sequence[Any], tangents: Sequence[Any]) -> Sequence[Any]:
+    def differentiate(self, primals: Sequence[Any], tangents: Sequence[Any], results: Sequence[Any]) -> Sequence[Any]:
         model = model_of(self.what_is_common, self._inputs, self._outputs)
         return derivative(self, model, primals, tangents)
 

@@ -13,7 +13,7 @@ from hpacml.jax.call_primitive import ArrayForm
 from hpacml.jax.inferring import Inferring
 from hpacml.jax.libraries import jax, jnp
 from hpacml.jax.operands import form_of
-from hpacml.jax.value_checks import ValueCheck, either
+from hpacml.jax.value_checks import ValueCheck, any_of
 from hpacml.runtime import checks
 from hpacml.runtime.models import jax_programs, trust
 from hpacml.runtime.models.model import Model, stamp
@@ -100,7 +100,7 @@ class Run:
 
     @property
     def failed(self) -> Any:
-        return either(self._flags)
+        return any_of(self._flags)
 
     def __call__(self, inputs: Sequence[Any], outputs: Sequence[ArrayForm]) -> Sequence[Any]:
         self._inputs, self._outputs = inputs, outputs

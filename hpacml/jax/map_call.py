@@ -97,7 +97,7 @@ class MapCall(CompiledCall):
             slot += 1
             template.put(slot, "index", number)
 
-    def differentiate(self, primals: Sequence[Any], tangents: Sequence[Any]) -> Sequence[Any]:
+    def differentiate(self, primals: Sequence[Any], tangents: Sequence[Any], results: Sequence[Any]) -> Sequence[Any]:
         return tangents_of(self._in_jax, primals, tangents)
 
     def _in_jax(self, *operands: Any) -> Sequence[Any]:

@@ -84,19 +84,18 @@ class _Derivative(XlaCall):
 
     def answer(self, slots: int, status: int) -> None:
         require_stack()
-        tensors = list(map(tensor_over, views_at(slots, (*self._taken, *self._made))))
-        with self._of.common.frame(lambda: None):
+        from hpacml.jax.torch_models import differentiating
+
+        with self._of.common.frame(lambda: None), differentiating():
+            tensors = list(map(tensor_over, views_at(slots, (*self._taken, *self._made))))
             products = self._products(tensors[: len(self._taken)])
             for target, found in zip(tensors[len(self._taken) :], products, strict=True):
                 target.copy_(found)
 
     def _products(self, tensors: Tensors) -> Tensors:
-        from hpacml.jax.torch_models import differentiating
-
         function = self._function(False)
         try:
-            with differentiating():
-                return [x.detach() for x in function(tensors)]
+            return [x.detach() for x in function(tensors)]
         except Exception as error:
             if (cause := error.__cause__ if isinstance(error, HpacmlError) else error) is None:
                 raise
@@ -118,6 +117,6 @@ class _Derivative(XlaCall):
         primals = arguments[: len(self._of.inputs)]
         return [*(None for _ in primals), *other(*primals, *cotangents)]
 
-    def differentiate(self, primals: Sequence[Any], tangents: Sequence[Any]) -> Sequence[Any]:
+    def differentiate(self, primals: Sequence[Any], tangents: Sequence[Any], results: Sequence[Any]) -> Sequence[Any]:
         of = Differentiable(self._of.common, self._name, self._taken, self._made, self._function)
         return derivative(self, of, primals, tangents)

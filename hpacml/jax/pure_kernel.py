@@ -30,7 +30,6 @@ from hpacml.frontend.python.types import NeedsValue, ScalarType
 from hpacml.frontend.remembered import Code, code_of
 from hpacml.jax.call_primitive import ArrayForm
 from hpacml.jax.compiled_call import CompiledCall
-from hpacml.jax.eager import eagerly
 from hpacml.jax.libraries import is_traced, jax, jnp
 from hpacml.jax.operands import as_operand, form_of, result_of
 from hpacml.jax.templates import Template
@@ -104,8 +103,7 @@ class PureKernel:
         forms = {name: form_of(array, name) for name, array in operands.items()}
         self._check_sizes(forms)
         call = self._call_for(forms, static)
-        results = eagerly(call, [*operands.values()])
-        return call.unflatten(results)
+        return call.unflatten(call(*operands.values()))
 
     def _array(self, parameter: ArrayParameter, value: object) -> Any:
         array = as_operand(value, parameter.name)
@@ -288,7 +286,7 @@ class _KernelCall(CompiledCall):
         numbers = iter(results[len(self._written) :])
         return _built(self._code.result, numbers), arrays
 
-    def differentiate(self, primals: Sequence[Any], tangents: Sequence[Any]) -> Sequence[Any]:
+    def differentiate(self, primals: Sequence[Any], tangents: Sequence[Any], results: Sequence[Any]) -> Sequence[Any]:
         raise HpacmlError(
             f"{self.what} has no gradient: compiled code is not differentiated. Give it one by jax.custom_vjp around "
             "hpacml.jax.call, or use jax.lax.stop_gradient"

@@ -41,6 +41,7 @@ from hpacml.jax.region_arguments import (
     known_integer,
     spread,
 )
+from hpacml.jax.shards import either
 from hpacml.jax.traced_expressions import truth_of, value_of
 from hpacml.runtime.arrays.views import ArrayView, c_strides
 from hpacml.runtime.entry import Function
@@ -91,7 +92,7 @@ class PureRegion(Region[P, R]):
             values = dict(self._values(args, kwargs))
             values |= {each.path: each.value(values) for each in self._attributes}
             call = self._pure(values)
-            results = settled(lambda: self._results(call), [*call.operands.values()])
+            results = settled(lambda: self._results(call))
             return dict(zip(call.written, results, strict=True))
         except HpacmlError as error:
             raise error.with_traceback(None)  # noqa: B904 (the same error, without the frames of tracing)
@@ -150,10 +151,19 @@ class PureRegion(Region[P, R]):
             return self._body(call)
         infers = ml.mode == "infer" if ml.condition is None else truth_of(ml.condition, call.values)
         if infers is True:
-            return _either(active, lambda: self._infer(call), lambda: self._body(call))
+            return self._either(call, active, self._infer, self._body)
         if infers is False:
             return self._collect(call, False, active)
         return self._collect(call, jnp.logical_and(active, infers), jnp.logical_and(active, jnp.logical_not(infers)))
+
+    @staticmethod
+    def _either(
+        call: PureCall,
+        condition: Any,
+        then: Callable[[PureCall], Sequence[Any]],
+        otherwise: Callable[[PureCall], Sequence[Any]],
+    ) -> Sequence[Any]:
+        return either(condition, lambda: then(call), lambda: otherwise(call), call.operands.values())
 
     def _body(self, call: PureCall) -> Sequence[Any]:
         """What the original code makes of the arrays. Raises MapError for anything but a dict of these."""
@@ -189,27 +199,25 @@ class PureRegion(Region[P, R]):
         # The original code stands under a condition that comes with the time stamp, so that it runs behind that.
         if keeps:
             kept = tuple(call.operands[name] for name in call.written)
-            results = _either(flag, lambda: self._body(call), lambda: kept)
+            results = self._either(call, flag, self._body, lambda _: kept)
         else:
-            results = _either(flag, lambda: self._infer(call), lambda: self._body(call))
+            results = self._either(call, flag, self._infer, self._body)
         made = [lax.stop_gradient(x) for x in results]
         if not any(map(is_traced, made)):
             jnp.asarray(made[0]).block_until_ready()
         meta = [as_metadatum(value_of(each.value, call.values), each.name) for each in self._ml.meta]
-        forms = tuple(form for _, form in meta)
         key = (
             "collect",
             call.key,
-            forms,
             environment.SAMPLE.text(),
             instruments.current,
             self._known_by(self._database(call)),
         )
-        collection = self._remembered(key, lambda: self._collection(call, forms))
-        collection(jnp.asarray(collects), begun, *arrays, *(number for number, _ in meta), *made)
+        collection = self._remembered(key, lambda: self._collection(call))
+        collection(jnp.asarray(collects), begun, *arrays, *meta, *made)
         return results
 
-    def _collection(self, call: PureCall, meta: Sequence[ArrayForm]) -> Collection:
+    def _collection(self, call: PureCall) -> Collection:
         plan, name = call.bound.plan, self.py_func.__name__
         self._paths.origins[self._ml.label or name] = self._origin
         texts: tuple[tuple[Keyword, str], ...] = tuple((keyword, _text(use)) for keyword, use in call.uses)
@@ -218,7 +226,7 @@ class PureRegion(Region[P, R]):
         split = len(plan.numbers)
         numbers = dict(zip(plan.numbers, call.bound.numbers[:split], strict=True))
         params = dict(zip(plan.params, call.bound.numbers[split:], strict=True))
-        return Collection(common, call.forms, numbers, params, meta)
+        return Collection(common, call.forms, numbers, params)
 
     # -- inference -------------------------------------------------------------------------------
 
@@ -234,7 +242,7 @@ class PureRegion(Region[P, R]):
         if not accurate:
             return tuple(results)
         *results, failed = results
-        return _either(failed, lambda: self._body(call), lambda: tuple(results))
+        return self._either(call, failed, self._body, lambda _: results)
 
     def _infer_in_jax(self, call: PureCall, model: JaxModel) -> Sequence[Any]:
         """Run a model that becomes a part of the program."""
@@ -253,7 +261,7 @@ class PureRegion(Region[P, R]):
             if not fallback.takes_over(label, self._on_error, error):
                 raise
             return self._body(call)
-        return results if run.failed is None else _either(run.failed, lambda: self._body(call), lambda: results)
+        return results if run.failed is None else self._either(call, run.failed, self._body, lambda _: results)
 
     def _model(self, call: PureCall) -> JaxModel | None:
         """The model if it is a function of JAX, which becomes a part of the program."""
@@ -311,13 +319,6 @@ class PureRegion(Region[P, R]):
                 self._known.clear()
             found = self._known[key] = make()
         return found
-
-
-def _either(condition: Any, then: Callable[[], Sequence[Any]], otherwise: Callable[[], Sequence[Any]]) -> Any:
-    """What one of two functions makes, chosen now or, by a condition that is traced, when the program runs."""
-    if not is_traced(condition):
-        return then() if condition else otherwise()
-    return lax.cond(condition, lambda: tuple(then()), lambda: tuple(otherwise()))
 
 
 def _covered(call: PureCall) -> list[str]:

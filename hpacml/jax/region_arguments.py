@@ -93,24 +93,15 @@ def as_number(value: Any, name: str, rank: int, beside: Sequence[str]) -> Any:
     return array.reshape((1,) * rank)
 
 
-def as_metadatum(value: Any, name: str) -> tuple[Any, ArrayForm]:
-    """A number of `meta` as an array and its form: known ones as the bits of a float64. Raises MapError."""
+def as_metadatum(value: Any, name: str) -> Any:
+    """A number of `meta` as the bits of a float64, uint32[2], which JAX takes in any mode. Raises MapError."""
+    number = value if is_traced(value) else np.asarray(value, np.float64)
+    if number.ndim:
+        raise MapError(f"'{name}' of 'meta' has the shape {list(number.shape)}, and is a number")
     if not is_traced(value):
-        bits = np.asarray(value, np.float64)
-        if bits.ndim:
-            raise MapError(f"'{name}' of 'meta' has the shape {list(bits.shape)}, and is a number")
-        return jnp.asarray(bits.reshape(1).view(np.uint32)), ArrayForm("f64", ())
-    array = lax.stop_gradient(value)
-    if array.ndim:
-        raise MapError(f"'{name}' of 'meta' has the shape {list(array.shape)}, and is a number")
-    if array.dtype == jnp.uint64:
-        raise MapError(f"'{name}' of 'meta' is traced as uint64: convert it to a float")
-    if array.dtype in (jnp.float64, jnp.int64):
-        return array, ArrayForm("f64" if array.dtype == jnp.float64 else "i64", ())
-    if array.dtype == jnp.uint32:
-        return array, ArrayForm("u32", ())
-    is_float = jnp.issubdtype(array.dtype, jnp.floating)
-    return array.astype(jnp.float32 if is_float else jnp.int32), ArrayForm("f32" if is_float else "i32", ())
+        return jnp.asarray(number.reshape(1).view(np.uint32))
+    with jax.enable_x64(True):
+        return lax.bitcast_convert_type(jnp.asarray(lax.stop_gradient(value)).astype(jnp.float64), jnp.uint32)
 
 
 def spread(signature: inspect.Signature, values: Mapping[str, object]) -> tuple[list[Any], dict[str, Any]]:

@@ -10,11 +10,11 @@ from typing import Any
 
 from hpacml.directives.expressions import COMPUTE, Expr, evaluate
 from hpacml.errors import DirectiveError
-from hpacml.jax.libraries import is_traced, jnp
+from hpacml.jax.libraries import is_traced, jax, jnp, lax
 
 
 def value_of(expr: Expr, values: Mapping[str, object]) -> Any:
-    """The value of an expression: a number of Python, or traced if one of its names is.
+    """The value of an expression: a number of Python, or traced if one of its names is, in 64 bits, as Python's are.
 
     Raises `DirectiveError` as `evaluate` does.
     """
@@ -24,7 +24,18 @@ def value_of(expr: Expr, values: Mapping[str, object]) -> Any:
     for name in traced:
         if getattr(values[name], "ndim", 0):
             raise DirectiveError(f"'{name}' is an array in '{expr}', which takes numbers", expr.text, *expr.span)
-    return _traced(expr.node, expr, values)
+    with jax.enable_x64(True):
+        return _traced(expr.node, expr, {**values, **{name: _wide(values[name]) for name in traced}})
+
+
+def _wide(value: Any) -> Any:
+    """A traced number in 64 bits, of which there is no derivative."""
+    if value.dtype == bool:
+        return value
+    is_float = jnp.issubdtype(value.dtype, jnp.floating)
+    return jnp.asarray(lax.stop_gradient(value)).astype(
+        jnp.float64 if is_float else jnp.promote_types(value.dtype, jnp.int64)
+    )
 
 
 def truth_of(expr: Expr, values: Mapping[str, object]) -> Any:

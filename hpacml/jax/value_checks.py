@@ -68,12 +68,12 @@ class ValueCheck(XlaCall):
             return True
         return False
 
-    def differentiate(self, primals: Sequence[Any], tangents: Sequence[Any]) -> Sequence[Any]:
+    def differentiate(self, primals: Sequence[Any], tangents: Sequence[Any], results: Sequence[Any]) -> Sequence[Any]:
         pairs = zip(self.results, primals, tangents, strict=False)
         found = [t.astype(y.dtype) if is_real(x) and is_real(y) else no_tangent(y) for y, x, t in pairs]
         return [*found, no_tangent(self.results[-1])]
 
 
-def either(flags: Sequence[Any]) -> Any:
+def any_of(flags: Sequence[Any]) -> Any:
     """Whether any of several flags is set, None if there are none."""
     return jnp.stack(list(flags)).any() if flags else None

@@ -213,6 +213,40 @@ def test_truth_and_arrays_that_are_read_and_written() -> None:
     np.testing.assert_array_equal(group.outputs[0][0][:, 0], label)
 
 
+def test_traced_numbers_are_those_of_python() -> None:
+    """Expressions have 64 bits, also where JAX has 32."""
+    smooth = smoothing(
+        f"ml(collect) {MAPS} database('d.h5') meta(a: step * 1000, b: step / 4, c: -step // 2, d: use * 10) "
+        "if(step * 1000 > 2999999999)"
+    )
+
+    def run(step: Any, use: Any) -> Any:
+        return smooth(T, Z, use, step)["new"]
+
+    step, use = 3_000_000, np.float32(0.1)
+    run(step, use)
+    jax.jit(run)(step, use)
+    jax.jit(run)(step - 1, use)  # which the condition leaves out
+    jax.jit(run)(np.uint32(step), use)
+    jax.vmap(run, (None, 0))(step, jnp.array([use, use]))
+    jax.jit(jax.grad(lambda use: run(step, use).sum()))(use)
+    with jax.enable_x64(True):
+        jax.jit(run)(step, use)
+    hpacml.flush()
+    meta = hpacml.open_database("d.h5")["smooth"].meta
+    wanted = {"a": 3e9, "b": 750_000.0, "c": -1_500_000.0, "d": float(use) * 10}
+    for name, number in wanted.items():
+        np.testing.assert_array_equal(np.asarray(meta[name][:]).ravel(), [number] * 7)
+
+
+def test_conditions_are_the_same_inside_and_outside_of_jit() -> None:
+    smooth = smoothing(f"ml(predicated: step > 0.1) {MAPS} model(net) database('d.h5')")
+    for step in (np.float32(0.1), np.float32(0.05)):  # float32's 0.1 is more than 0.1
+        made = [run(T, Z, True, step, MODELS["Torch"])["new"] for run in (smooth, jax.jit(smooth, static_argnums=4))]
+        np.testing.assert_allclose(made[1], made[0])
+        np.testing.assert_allclose(made[1], WANTED if step > 0.07 else BODY)
+
+
 def test_known_numbers_of_meta_are_exact() -> None:
     smooth = smoothing(f"ml(collect) {MAPS} database('d.h5') meta(step: step)")
     jax.jit(lambda t, z: smooth(t, z, step=0.1)["new"])(T, Z).block_until_ready()
@@ -339,6 +373,66 @@ def test_errors_of_models_arrive_with_their_text() -> None:
         jax.jit(lambda t, z: smooth(t, z, net=net)["new"])(T, Z).block_until_ready()
     with pytest.raises(ModelError, match=r"gives the shape \[3\].*output has \[7, 1\]"):
         smooth(T, Z, net=lambda x: x[:3, 0])
+
+
+def test_errors_of_derivatives_and_batches_outside_of_jit_are_those_of_hpacml() -> None:
+    smooth, net = smoothing(f"ml(infer) {MAPS} model(net)"), failing()
+
+    def run(t: Any) -> Any:
+        return smooth(t, Z, net=net)["new"]
+
+    for transformed in (
+        lambda t: jax.grad(lambda t: run(t).sum())(t),
+        lambda t: jax.jvp(run, (t,), (t,)),
+        lambda t: jax.vmap(run)(jnp.stack([t, t])),
+    ):
+        for _ in range(2):
+            with pytest.raises(ModelError, match=r"no such luck"):
+                transformed(T)
+
+
+class Bounded(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if float(x.detach().max()) > 10:
+            raise ValueError("too large")
+        return torch.sin(x).sum(-1, keepdim=True)
+
+
+@pytest.mark.parametrize("batch", ["", "batch"])
+def test_where_the_original_code_takes_over_gradients_are_its_own(batch: str) -> None:
+    smooth = smoothing(f"ml(infer) {MAPS} model(net) {batch}", on_error="accurate")
+
+    def loss(t: Any) -> Any:
+        return (smooth(t, Z, net=Bounded())["new"] ** 2).sum()
+
+    def wanted(t: Any) -> Any:
+        inner = jnp.sin(t[:-2]) + jnp.sin(t[2:]) if t.max() <= 10 else 0.5 * (t[:-2] + t[2:])
+        return (jnp.asarray(Z).at[1:-1].set(inner) ** 2).sum()
+
+    both = jnp.asarray(T), jnp.asarray(2 * T)
+    for t in both:
+        for run in (lambda f: f, jax.jit):
+            np.testing.assert_allclose(run(jax.grad(loss))(t), jax.grad(wanted)(t), rtol=1e-4, atol=1e-5)
+            tangents = (jax.jvp(run(f) if f is loss else f, (t,), (t,))[1] for f in (loss, wanted))
+            np.testing.assert_allclose(*tangents, rtol=1e-4)
+    several = jax.jit(jax.vmap(jax.grad(loss)))(jnp.stack(both))
+    np.testing.assert_allclose(several, [jax.grad(wanted)(t) for t in both], rtol=1e-4, atol=1e-5)
+
+
+def test_gradients_in_the_inference_mode_of_torch() -> None:
+    smooth, net = smoothing(f"ml(infer) {MAPS} model(net)"), mlp()
+
+    def loss(t: Any) -> Any:
+        return (smooth(t, Z, net=net)["new"] ** 2).sum()
+
+    wanted = jax.grad(loss)(T)
+    with torch.inference_mode():
+        np.testing.assert_array_equal(jax.grad(loss)(T), wanted)
+
+
+def test_traced_arrays_in_other_regions_say_what_to_take() -> None:
+    with pytest.raises(hpacml.MapError, match=r"argument 'a' is traced by JAX.*hpacml\.jax\.region"):
+        jax.jit(lambda a: hpacml.functor("f: [i, 0:1] = ([i])").gather("a[0:9]", a=a))(T)
 
 
 def test_a_missing_model_is_found_out_when_it_is_needed() -> None:

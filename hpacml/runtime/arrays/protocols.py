@@ -180,6 +180,12 @@ def _foreign_view(array: object, name: str, gpu: bool) -> ArrayView:
             "in a function of which torch.fx.wrap knows, or trace with torch.export, which records gather and scatter "
             "of an hpacml.functor",
         )
+    if _is_of_jax(array) and kind.__name__.endswith("Tracer"):
+        raise refusal(
+            name,
+            "is traced by JAX, which knows its elements only when the program runs: make the region with "
+            "hpacml.jax.region, and call a kernel by hpacml.jax.call",
+        )
     if issubclass(kind, np.generic):
         raise refusal(name, f"is a scalar of type {kind.__name__}: pass an array")
     view, stays = _foreign_memory(array, name, gpu)

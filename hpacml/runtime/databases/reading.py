@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import threading
@@ -208,8 +207,10 @@ class _Opened:
             os.close(descriptor)
 
     def __del__(self) -> None:
-        with contextlib.suppress(Exception):  # at the end of the interpreter
+        try:  # noqa: SIM105 (at the end of the interpreter even contextlib is gone)
             self.close()
+        except Exception:
+            pass
 
     def _close_file(self) -> None:
         files = self._file, self._by_default
