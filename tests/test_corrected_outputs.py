@@ -14,7 +14,7 @@ from torch import nn
 
 import hpacml
 from hpacml import approx
-from hpacml.errors import CompileError, DirectiveError, ModelError
+from hpacml.errors import CompileError, DirectiveError
 from hpacml.runtime.reports import guarded
 
 Array = Float64[np.ndarray, "n"]
@@ -159,7 +159,7 @@ def test_names_that_are_no_functions() -> None:
     def corrected(x: Any, y: Any, n: int, net: Any) -> None:
         raise AssertionError
 
-    with pytest.raises(ModelError, match=r"project\(nobody\) of the region 'corrected': .* the region sees none"):
+    with pytest.raises(CompileError, match=r"project\(nobody\) of the region 'corrected': .* the region sees none"):
         corrected(X, np.zeros(11), 11, identity())
 
     @hpacml.kernel

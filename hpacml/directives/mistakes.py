@@ -297,6 +297,7 @@ def _settings(place: _Place) -> Hints:
         "meta": "meta(step: n)",
         "units": 'units(t: "K")',
         "guard": "guard(range)",
+        "clip": "clip(0:1)",
     }.get(place.owner or "")
     if pair is None:
         return {}
@@ -307,7 +308,11 @@ def _settings(place: _Place) -> Hints:
         ),
         f"give at least one, as in {pair}": place.found == ")" and place.top == "(",
         "write a part of 1, as in fraction: 0.1": place.found == ")" and place.top == "%",
+        "write a condition, as in guard(where: t > 5)": (
+            place.owner == "guard" and place.found == ")" and place.top == ":"
+        ),
         f"write a number, as in {pair}": place.found in (")", ",") and place.top == ":",
+        "bounds are numbers, as in clip(0:1)": place.owner == "clip" and place.found.isidentifier(),
         f"write the unit between quotes, as in {pair}": place.accepted == {"STRING"},
         "a ',' stands between two": {",", ")"} <= place.accepted and place.found.isidentifier(),
     }

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from hpacml.abi.records import InferSite
-from hpacml.errors import HpacmlError, ModelError, summary
+from hpacml.errors import CompileError, HpacmlError, ModelError, summary
 from hpacml.runtime import frame
 from hpacml.runtime.arrays.changes import require_in_place
 from hpacml.runtime.models.clip import Clip
@@ -49,7 +49,8 @@ class Corrections:
         """Give the results that are to be written, as tensors of their own where they are others.
 
         Dimension `dim` of the tensors is the first one that the region has. Raises ModelError for bounds within which
-        an output has no number, and for a function that is none, fails, or gives others than outputs.
+        an output has no number, and for a function that fails, or gives others than outputs; CompileError for one
+        that is none.
         """
         outside: dict[int, int] = {}
         if self._clips:
@@ -147,7 +148,8 @@ class Corrections:
         if callable(found):
             return found
         what = "no argument of the call, and the region sees none" if found is None else f"a {type(found).__name__}"
-        raise self._misfit(name, f"it is to be a function, which takes outputs and inputs, and it is {what}")
+        fault = self._misfit(name, f"it is to be a function, which takes outputs and inputs, and it is {what}")
+        raise CompileError(str(fault))  # no fault of the model, which on_error is for
 
     def _with(
         self, function: object, key: object, value: object, own: Sequence[torch.Tensor], dim: int

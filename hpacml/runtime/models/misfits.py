@@ -130,7 +130,14 @@ class Misfits:
 
     def outputs(self, model: Model, returned: object, targets: int) -> ModelError:
         """For a model that does not return one tensor for each target."""
-        return self._misfit(model, f"it returns {_kind(returned)}", f"has {_counted(targets)} to fill")
+        maps = self._site.maps
+        mend = ""
+        if maps and len(maps) < len(self._site.inputs) + len(self._site.outputs):
+            mend = (
+                ". The last one is the model's own uncertainty, for guard(below: ...): have it return one number more "
+                "for each point, as hpacml.Ensemble does with several models"
+            )
+        return self._misfit(model, f"it returns {_kind(returned)}", f"has {_counted(targets)} to fill{mend}")
 
     def names(self, model: Model, names: Sequence[str], wanted: Sequence[Collection[str]]) -> ModelError:
         """For a model that returns its outputs by names, where those of the region have others."""

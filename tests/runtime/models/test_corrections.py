@@ -17,7 +17,7 @@ from torch import nn
 import hpacml
 from hpacml.abi.records import InferSite, Source, TensorType
 from hpacml.clauses import Bounds
-from hpacml.errors import ModelError
+from hpacml.errors import CompileError, ModelError
 from hpacml.runtime.arrays.protocols import array_view
 from hpacml.runtime.arrays.views import descriptor
 from hpacml.runtime.frame import Frame, Paths
@@ -252,7 +252,7 @@ def test_a_function_is_found_where_the_region_is() -> None:
     infer(copy, {"x": x, "y": y}, paths=Paths(outer()), project="double")
     assert (y == 2).all()
     for name, why in {"infer_all": "the region sees none", "X": "it is a ndarray"}.items():
-        with pytest.raises(ModelError, match=rf"project\({name}\) of the region 'region': .* {why}"):
+        with pytest.raises(CompileError, match=rf"project\({name}\) of the region 'region': .* {why}"):
             infer(copy, {"x": x, "y": y}, paths=Paths(outer()), project=name)
 
 
@@ -275,7 +275,6 @@ def resizes(outputs: dict[str, Any], inputs: dict[str, Any]) -> Any:
         (lambda y, x: {"y": y["y"] * 1j}, r"gives complex128\[3, 2\]"),
         (lambda y, x: {"y": "text"}, "gives a str for the output 'y'"),
         (lambda y, x: {"y": None}, "gives a NoneType for the output 'y'"),
-        (7, r"project\(f\) of the region 'region': it is to be a function, .* and it is a int"),
     ],
 )
 @pytest.mark.parametrize("policy", ["raise", "accurate"])
@@ -285,6 +284,14 @@ def test_functions_that_do_not_fit(function: Any, message: str, policy: str) -> 
     with pytest.raises(ModelError, match=message) if refused else nullcontext():
         done = infer(copy, {"x": X, "y": y}, given={"f": function}, project="f", on_error=policy)
         assert not done
+    assert (y == 9).all()
+
+
+@pytest.mark.parametrize("policy", ["raise", "accurate"])
+def test_what_is_no_function_is_no_fault_of_the_model(policy: str) -> None:
+    y = np.full((3, 2), 9.0)
+    with pytest.raises(CompileError, match=r"project\(f\) of the region 'region': it is to be .* and it is a int"):
+        infer(copy, {"x": X, "y": y}, given={"f": 7}, project="f", on_error=policy)
     assert (y == 9).all()
 
 
