@@ -13,7 +13,7 @@ from rich.console import Console
 from . import machine, tables
 
 RESULTS = Path(__file__).parent / "results"
-MODULES = ("dispatch", "gather", "network", "kernels", "threads", "binomial", "report", "standalone")
+MODULES = ("dispatch", "gather", "network", "guards", "kernels", "threads", "binomial", "report", "standalone")
 
 
 def main():

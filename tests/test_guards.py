@@ -332,6 +332,41 @@ def test_conditions_of_kernels_that_name_no_numbers(kernel: Any, message: str) -
         kernel(np.ones(3), np.zeros(3), np.ones(3), Sum())
 
 
+@pytest.mark.parametrize("engine", ["auto", "torch"])
+def test_each_feature_has_its_own_range_to_the_last_bit(tmp_path: Path, engine: str) -> None:
+    """Ends in f64 that are no f32, elements that are next to them, views of a stencil whose ranges differ."""
+    ends = torch.tensor([[0.1, 0.2, 0.3, 0.15, 0.25], [0.9, 0.7, 0.8, 0.85, 0.75]], dtype=torch.float64)
+    path = str(tmp_path / "m.pt2")
+    net = torch.nn.Linear(5, 1)
+    hpacml.save_model(net, path, example=(torch.rand(4, 4, 5),), domain=(ends.reshape(2, 1, 5),))
+
+    @hpacml.region(
+        "tensor functor(f: [i, j, 0:5] = ([i-1, j], [i+1, j], [i, j-1:j+2])) tensor functor(g: [i, j, 0:1] = ([i, j]))"
+        f"ml(infer) in(f(t[1:n-1, 1:n-1])) out(g(u[1:n-1, 1:n-1])) model(name) engine({engine}) guard(range)"
+    )
+    def guarded(t: np.ndarray, u: np.ndarray, n: int, name: str) -> None:
+        u[1:-1, 1:-1] = 7
+
+    near = ends.numpy().astype(np.float32).ravel()
+    near = np.concatenate([near, np.nextafter(near, np.float32(2)), np.nextafter(near, np.float32(-2)), [0.5, np.nan]])
+    # Most elements are in all ranges, and a seventh may be anything: some points pass, and others by each end.
+    rng = np.random.default_rng(0)
+    t = rng.choice(near.astype(np.float32), (90, 90))
+    t = np.where(rng.random(t.shape) < 1 / 7, t, np.float32(0.5))
+    u = np.zeros_like(t)
+    guarded(t, u, 90, path)
+    x = np.stack([t[:-2, 1:-1], t[2:, 1:-1], t[1:-1, :-2], t[1:-1, 1:-1], t[1:-1, 2:]], -1)
+    passes = ((x.astype(np.float64) >= ends[0].numpy()) & (x.astype(np.float64) <= ends[1].numpy())).all(-1)
+    assert passes.any()
+    assert not passes.all()
+    np.testing.assert_array_equal(u[1:-1, 1:-1] == 7, ~passes)
+    t[:] = 0.5
+    guarded(t, u, 90, path)
+    with torch.no_grad():
+        expected = net(torch.full((1, 5), 0.5)).item()
+    np.testing.assert_allclose(u[1:-1, 1:-1], expected, rtol=0, atol=1e-6)
+
+
 def test_margins_and_distances(tmp_path: Path) -> None:
     path = double(tmp_path / "m.pt2", (-1.0, 1.0))
     a = np.linspace(-3, 3, 13)

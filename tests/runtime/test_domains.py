@@ -57,6 +57,30 @@ def test_the_domain_of_a_file_comes_to_compiled_code() -> None:
     np.testing.assert_array_equal(whitening, wanted.whitening)
 
 
+def test_ends_in_single_precision_are_the_outermost_inside() -> None:
+    x = np.array([[0.1, -0.3, 2.0, 1e39, 1e-60], [0.3, 0.1, 2.0, 1e40, 1e-50]])
+    save(x)
+    call = hpacml.compile(
+        """
+func.func @fill(%low: memref<?xf32>, %high: memref<?xf32>) -> i1 {
+  %known = hpacml.domain "fill" model "net.pt" into(%low, %high : memref<?xf32>, memref<?xf32>)
+  func.return %known : i1
+}
+""",
+        "fill",
+    )
+    low, high = (np.zeros(5, np.float32) for _ in range(2))
+    assert call(low, high)
+    for found, end, lies_inside, outward in (
+        (low, x[0], np.greater_equal, -np.inf),
+        (high, x[1], np.less_equal, np.inf),
+    ):
+        assert lies_inside(found.astype(np.float64), end).all()
+        with np.errstate(over="ignore", under="ignore"):
+            beyond = np.nextafter(found, np.float32(outward))
+        assert not lies_inside(beyond.astype(np.float64), end).any()
+
+
 def test_ranges_alone_leave_the_rest() -> None:
     save()
     low, high, mean, whitening = memory()

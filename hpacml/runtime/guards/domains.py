@@ -142,9 +142,9 @@ class DomainOfSite:
 
 def _inside(low: Array, high: Array, dtype: str) -> tuple[Array, Array]:
     """The least and the largest number of a type in each range: by these an element of the type is compared exactly."""
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", under="ignore"):
         least, most = (each.astype(_TYPES[dtype]) for each in (low, high))
-    up, down = (np.nextafter(each, least.dtype.type(end)) for each, end in ((least, np.inf), (most, -np.inf)))
+        up, down = (np.nextafter(each, least.dtype.type(end)) for each, end in ((least, np.inf), (most, -np.inf)))
     return np.where(least < low, up, least), np.where(most > high, down, most)
 
 
