@@ -37,7 +37,7 @@ demo: $(DEMO)  ## price options: collect, train, deploy, compare (the main job)
 	$(BIN)/python -m examples.binomial_options
 
 test: lint types  ## all tests
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist worksteal
 	$(BIN)/lit -q tests/filecheck
 
 test-gpu: install  ## the tests on a GPU: TORCH= or BIN= bring a Torch with CUDA
@@ -45,7 +45,7 @@ test-gpu: install  ## the tests on a GPU: TORCH= or BIN= bring a Torch with CUDA
 	$(BIN)/python -m pytest -rs -m gpu tests
 
 check: install  ## the quick tests
-	$(BIN)/pytest -n 2 -m 'not slow'
+	$(BIN)/pytest -n 2 --dist worksteal -m 'not slow'
 
 fuzz: install  ## random maps, networks, kernels and directive text; FUZZ=N for the number of maps
 	$(BIN)/python -m tests.fuzz --examples $(FUZZ) --jobs 2 bridge
