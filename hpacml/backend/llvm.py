@@ -44,10 +44,11 @@ class Processor(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A module in LLVM IR that becomes a part of an object, and the functions of it that other parts call."""
+    """A module in LLVM IR that becomes a part of an object, its functions that other parts call, and those inlined."""
 
     ir_text: str
     called: Collection[str]
+    inlined: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ def emit_parts(parts: Iterable[Part], exports: Collection[str], processor: Proce
     """Return optimised object code of several modules, as `emit` does, for a linker and for other processors, too."""
     with _lock:
         machine = _machine(processor, jit=False)
-        modules = [_parsed(part.ir_text, part.called, machine, processor) for part in parts]
+        modules = [_parsed(*part, machine, processor) for part in parts]
         for other in modules[1:]:
             modules[0].link_in(other)
         _hide(modules[0], exports)
@@ -108,17 +109,18 @@ def assembly(ir_text: str, exports: Collection[str]) -> str:
 
 
 def _optimised(ir_text: str, exports: Collection[str], machine: Any, inlined: Collection[str] = ()) -> Any:
-    module = _parsed(ir_text, exports, machine, _this_processor())
-    for name in inlined:
-        module.get_function(name).add_function_attribute("alwaysinline")
-    return _optimise(module, machine)
+    return _optimise(_parsed(ir_text, exports, inlined, machine, _this_processor()), machine)
 
 
-def _parsed(ir_text: str, exports: Collection[str], machine: Any, processor: Processor) -> Any:
+def _parsed(
+    ir_text: str, exports: Collection[str], inlined: Collection[str], machine: Any, processor: Processor
+) -> Any:
     module = _llvm().parse_assembly(ir_text if processor.has_masks else ir_text.replace(_MASKED, _UNMASKED))
     module.triple = machine.triple
     module.data_layout = str(machine.target_data)
     _hide(module, exports)
+    for name in inlined:
+        module.get_function(name).add_function_attribute("alwaysinline")
     return module
 
 

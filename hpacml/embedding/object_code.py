@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from hpacml.backend.llvm import Part, emit_parts
 from hpacml.backend.mlir import portable
-from hpacml.backend.trampolines import packed, trampoline
+from hpacml.backend.trampolines import behind, packed, trampoline
 from hpacml.embedding import processors
 from hpacml.embedding.c_entries import entries
 from hpacml.embedding.constants import global_text
@@ -41,8 +41,10 @@ def _part(version: Version, symbol: str, chip: str | None) -> Part:
     code = symbol if chip is None else f"{symbol}.code"
     entry = entry.replace(f'"{packed(lowered.entry)}"', f'"{code}"')
     if chip is not None:
-        return Part(_with_texts(host_and_kernels(lowered, chip, symbol, code), lowered.texts) + entry, {code})
-    return Part(portable(lowered.text, lambda text: _with_texts(text, lowered.texts)) + entry, {code})
+        text = _with_texts(host_and_kernels(lowered, chip, symbol, code), lowered.texts)
+    else:
+        text = portable(lowered.text, lambda text: _with_texts(text, lowered.texts))
+    return Part(text + entry, {code}, behind(lowered.entry))
 
 
 def _with_texts(ir_text: str, texts: dict[str, str]) -> str:
