@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from hpacml.errors import DeviceError, HpacmlError
+from hpacml.jax.collecting_effect import EFFECT
 from hpacml.jax.eager import settled
-from hpacml.jax.libraries import Primitive, ad, batching, effects, jax, lax, mlir
+from hpacml.jax.libraries import Primitive, ad, batching, jax, lax, mlir
 from hpacml.jax.shards import results_in, together
 from hpacml.jax.templates import Record
 from hpacml.jax.xla_handler import TARGET, publish
@@ -106,17 +107,7 @@ class XlaCall(ABC):
 
 
 def _abstract(*arguments: Any, call: XlaCall) -> tuple[Sequence[Any], Any]:
-    return results_in(arguments, call.results), _effects() if call.has_effect else frozenset[Any]()
-
-
-@cache
-def _effects() -> Any:
-    """The effect of foreign calls, which JAX has no public name for. Derivatives of loops would leave it out."""
-    call = jax.ffi.ffi_call(TARGET, (), has_side_effect=True)
-    found = frozenset(jax.make_jaxpr(call)().jaxpr.effects)
-    for effect in found:
-        effects.partial_eval_kept_effects.add_type(type(effect))
-    return found
+    return results_in(arguments, call.results), {EFFECT} if call.has_effect else set[Any]()
 
 
 def _run(*arguments: Any, call: XlaCall) -> Sequence[Any]:

@@ -8,8 +8,10 @@ jnp: Any = import_module("jax.numpy")
 lax: Any = import_module("jax.lax")
 ad: Any = import_module("jax.interpreters.ad")
 batching: Any = import_module("jax.interpreters.batching")
+core: Any = import_module("jax._src.core")
 effects: Any = import_module("jax._src.effects")
 mlir: Any = import_module("jax.interpreters.mlir")
+io_callback: Any = import_module("jax.experimental").io_callback
 ShapeDtypeStruct: Any = jax.ShapeDtypeStruct
 Primitive: Any = import_module("jax.extend.core").Primitive
 

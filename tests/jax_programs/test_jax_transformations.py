@@ -113,6 +113,25 @@ def test_each_call_of_a_loop_is_recorded_once_also_where_it_is_differentiated(lo
     assert recorded() == 4
 
 
+def test_conditions_around_calls_that_differ_within_a_batch_are_refused() -> None:
+    """JAX would run, and record, both branches for all."""
+
+    def some(t: Any, use: Any) -> Any:
+        return jax.lax.cond(use, lambda t: record(t, t)["new"], lambda t: t, t)
+
+    def several(t: Any, count: Any) -> Any:
+        step = lambda c: (record(c[0], c[0])["new"], c[1] + 1)  # noqa: E731
+        return jax.lax.while_loop(lambda c: c[1] < count, step, (t, 0))[0]
+
+    batch = jnp.stack([T, T + 1])
+    with pytest.raises(hpacml.HpacmlError, match=r"a condition that differs within the batch.*use jax\.lax\.map"):
+        jax.jit(jax.vmap(some))(batch, jnp.array([True, False]))
+    with pytest.raises(Exception, match=r"effects not supported in while_loop"):
+        jax.jit(jax.vmap(several))(batch, jnp.array([1, 2]))
+    jax.block_until_ready(jax.jit(jax.vmap(some, (0, None)))(batch, True))
+    assert recorded() == 2
+
+
 def test_a_loop_that_ends_by_a_condition() -> None:
     def run(t: Any) -> Any:
         return jax.lax.while_loop(lambda c: c[1] < 3, lambda c: (record(c[0], c[0])["new"], c[1] + 1), (t, 0))[0]
