@@ -87,13 +87,20 @@ class Guard:
 
     `range`: each input lies within the model's ranges, which are widened at both ends by the fraction `margin` of their
     width. `distance`: the inputs' distance from those trained on, whitened, is at most this. `below`: the last output
-    of the model is at most this. A setting that is None does not apply.
+    of the model is at most this. A setting that is None does not apply. `collect`: what the original code makes of the
+    other points goes to the database.
     """
 
     range: bool = False
     margin: float | None = None
     distance: float | None = None
     below: float | None = None
+    collect: bool = False
+
+    @property
+    def rejects(self) -> bool:
+        """Whether a setting rejects points. Where it does not, a condition may."""
+        return self.range or self.distance is not None or self.below is not None
 
     @property
     def fault(self) -> str | None:
@@ -105,7 +112,7 @@ class Guard:
         return next(filter(None, faults), None)
 
     def __str__(self) -> str:
-        shown = {key: getattr(self, key) for key in ("range", *GUARD_NUMBERS)}
+        shown = {key: getattr(self, key) for key in ("range", *GUARD_NUMBERS, "collect")}
         return ", ".join(
             key if value is True else f"{key}: {_shown(value)}"
             for key, value in shown.items()
@@ -113,9 +120,10 @@ class Guard:
         )
 
 
-GUARD_WORDS = ("range",)
+GUARD_WORDS = ("range", "collect")
 GUARD_NUMBERS = ("margin", "distance", "below")
 MARGIN_ALONE = "'margin' widens the ranges of 'range': write guard(range, margin: 0.1), or leave it out"
+COLLECT_ALONE = "'collect' is about the points that a guard rejects: say which, as in guard(range, collect)"
 
 
 def guard_fault_of(key: str, value: float) -> str | None:
@@ -123,6 +131,14 @@ def guard_fault_of(key: str, value: float) -> str | None:
     least = {"margin": "0 or more", "distance": "above 0"}.get(key)
     right = math.isfinite(value) and (key == "below" or value > 0 or (key == "margin" and value == 0))
     return None if right else f"'{key}' is a number{f', {least}' * (least is not None)}, as in {key}: 0.1"
+
+
+REJECTED = ".rejected"
+
+
+def rejected_label(label: str) -> str:
+    """The label under which points that the guards of a region reject are collected."""
+    return label + REJECTED
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,6 +112,7 @@ OTHERS = {
     "hpacml.check_below": {"mask": "memref<?x?xi8>"},
     "hpacml.merge": {"mask": "memref<?x?xi8>", "original": "memref<?x?x1xf32>"},
     "hpacml.is_compared": {"mask": "memref<?x?xi8>"},
+    "hpacml.take_points": {"at": "memref<?xi64>", "k": "index", "rows": "memref<?x1x5xf32>"},
     "hpacml.compare_points": {"mask": "memref<?x?xi8>", "whole": "memref<?x?x1xf32>"},
     "hpacml.body_where": {"mask": "memref<?x?xi8>"},
     "hpacml.body_aside": {"truth": "memref<?x?x1xf32>"},

@@ -208,7 +208,8 @@ class SampleSite(PlacedSite):
 class CollectSite(PlacedSite):
     """A call of `hpacml_collect`. `sample` is None where all calls are collected; `units` are sorted by arrays.
 
-    `truth` has the maps of the outputs where these are not those of the region, and `meta` the names of numbers.
+    `truth` has the maps of the outputs where these are not those of the region, and `meta` the names of numbers. With
+    `reasons`, behind the outputs, the tensors have points that guards have rejected, and the reasons for each.
     """
 
     kind = "collect"
@@ -222,6 +223,7 @@ class CollectSite(PlacedSite):
     units: tuple[tuple[str, str], ...] = ()
     meta: tuple[str, ...] = ()
     truth: tuple[str, ...] = ()
+    reasons: TensorType | None = None
 
     def _fields(self) -> Json:
         record: Json = {
@@ -239,6 +241,8 @@ class CollectSite(PlacedSite):
             record["meta"] = self.meta
         if self.truth:
             record["truth"] = self.truth
+        if self.reasons is not None:
+            record["reasons"] = self.reasons.to_json()
         return record
 
     @staticmethod
@@ -253,6 +257,7 @@ class CollectSite(PlacedSite):
             tuple(sorted(record.get("units", {}).items())),
             tuple(record.get("meta", ())),
             tuple(record.get("truth", ())),
+            TensorType.parse([record["reasons"]])[0] if "reasons" in record else None,
             place=record.get("place"),
         )
 

@@ -11,6 +11,7 @@ from lark import Token
 from lark.tree import Meta
 
 from hpacml.clauses import (
+    COLLECT_ALONE,
     GUARD_NUMBERS,
     GUARD_WORDS,
     MARGIN_ALONE,
@@ -50,7 +51,10 @@ def guarding(
             found[str(key)] = float(value)
     if "margin" in found and "range" not in found:
         raise error(MARGIN_ALONE, next(key for key, _ in given if key == "margin"))
-    return Guarding(Guard(**found), where)
+    guard = Guard(**found)
+    if where is None and not guard.rejects:
+        raise error(COLLECT_ALONE, next(key for key, _ in given if key == "collect"))
+    return Guarding(guard, where)
 
 
 def verification(
@@ -75,7 +79,8 @@ def verification(
 def _misused(key: Token) -> str:
     """What is wrong with a setting."""
     if key in GUARD_WORDS:
-        return f"'{key}' takes no value: write guard(range, margin: 0.1) to widen the ranges"
+        hint = "guard(range, margin: 0.1) to widen the ranges" if key == "range" else "guard(range, collect)"
+        return f"'{key}' takes no value: write {hint}"
     if key in EXAMPLES:
         return f"'{key}' takes a value, as in {EXAMPLES[key]}"
     known = (*GUARD_WORDS, *EXAMPLES)

@@ -239,6 +239,16 @@ class MlDirective:
         return self.guarding is not None or self.verify is not None
 
     @property
+    def collects_rejected(self) -> bool:
+        """Whether what the original code makes of points that a guard rejects goes to the database."""
+        return self.guarding is not None and self.guarding.guard.collect
+
+    @property
+    def may_collect(self) -> bool:
+        """Whether something may go to the database: calls, or points that a guard rejects."""
+        return self.mode != "infer" or self.collects_rejected
+
+    @property
     def canonical(self) -> str:
         """The text for `parse`."""
         parts = [f"ml({self.mode})" if self.condition is None else f"ml({self.mode}: {self.condition})"]

@@ -64,7 +64,7 @@ def ml_op(
         batch=None if ml.batch is None else ml.batch.rows or 0,
         on_error=on_error,
         engine=ml.engine,
-        sample=None if ml.mode == "infer" else ml.sample or _sampling_of_environment(),
+        sample=None if not ml.may_collect else ml.sample or _sampling_of_environment(),
         meta=[each.name for each in ml.meta],
         units={unit.array.id: unit.unit for unit in ml.units},
         guard=None if ml.guarding is None or ml.guarding.guard == Guard() else ml.guarding.guard,

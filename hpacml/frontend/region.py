@@ -189,7 +189,7 @@ class Region(Decorated, Generic[P, R]):
             note_writes(bound.views, bound.plan.written)
         scalars: list[float] = [*bound.numbers, *bound.conditions]
         if self._ml.meta:
-            collects = active and not infers
+            collects = self._ml.collects_rejected if infers else active
             scalars += [float(evaluate(each.value, bound.values)) if collects else 0.0 for each in self._ml.meta]
         if self._where is not None:
             names, condition = self._where.numbers, self._where.condition
@@ -279,7 +279,7 @@ class Region(Decorated, Generic[P, R]):
         from hpacml.frontend.compile import compile
 
         self._outputs.require_same(bound.values)
-        if self._ml.mode != "infer":
+        if self._ml.may_collect:
             self._paths.origins[self._ml.label or self.py_func.__name__] = self._origin
         try:
             run = compile(lambda: self._module(bound, copied), self._symbol, self._made_of(bound, copied), chosen, chip)

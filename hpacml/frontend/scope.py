@@ -231,7 +231,7 @@ def check_clauses(ml: MlDirective) -> None:
             ml.text,
             *ml.clauses["database"],
         )
-    if ml.sample is not None and ml.mode == "infer":
+    if ml.sample is not None and not ml.may_collect:
         raise DirectiveError(
             "a region that only infers collects nothing to sample: leave 'sample' out, or collect",
             ml.text,
@@ -251,6 +251,19 @@ def check_clauses(ml: MlDirective) -> None:
             "kernel.maps() prints",
             ml.text,
             *ml.clauses[guarding[0]],
+        )
+    if ml.collects_rejected and ml.database is None:
+        raise DirectiveError(
+            "'collect' has no database for the points that the guard rejects: add database(\"FILE\"), or leave it out",
+            ml.text,
+            *ml.clauses["guard"],
+        )
+    if ml.collects_rejected and ml.truth:
+        raise DirectiveError(
+            "'collect' takes what the original code makes of some points, and 'truth' has other data than that: leave "
+            "one of them out",
+            ml.text,
+            *ml.clauses["guard"],
         )
     if ml.pointwise and ml.guarding is None:
         raise DirectiveError(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, cast
 
 from xdsl.context import Context
 from xdsl.dialects import arith, memref, scf
-from xdsl.dialects.builtin import FloatAttr, IntegerAttr, ModuleOp, f64, i1, i8
+from xdsl.dialects.builtin import FloatAttr, IntegerAttr, MemRefType, ModuleOp, f64, i1, i8
 from xdsl.ir import Attribute, Block, Region, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint
@@ -21,7 +21,9 @@ from hpacml.dialects.hpacml.masks import (
     CheckWhereOp,
     MergeOp,
     Reason,
+    TakePointsOp,
 )
+from hpacml.dialects.hpacml.packing import sweep_dims
 from hpacml.passes.common.conversion import convert
 from hpacml.passes.common.located import Builder, Rewriter
 from hpacml.passes.common.point_loops import (
@@ -30,6 +32,8 @@ from hpacml.passes.common.point_loops import (
     each_point,
     fold_features,
     known_count,
+    places,
+    point_at,
     product,
     size,
     sizes_of,
@@ -42,7 +46,8 @@ _Ends: TypeAlias = tuple[SSAValue, SSAValue]
 @dataclass(frozen=True)
 class ConvertHpacmlPointsToLoopsPass(ModulePass):
     """
-    Checks add their reason to the mask of a point, and a merge copies the features of rejected points.
+    Checks add their reason to the mask of a point, a merge copies the features of rejected points, and points are taken
+    from where they are in a sweep.
 
     ```mlir
     hpacml.check_below %u features [1] limit 1.000000e-01 into %mask : memref<?x1xf32>, memref<?xi8>
@@ -78,12 +83,14 @@ class ConvertHpacmlPointsToLoopsPass(ModulePass):
                     _check(each.mask, Reason.WHERE, lambda point, inner, op=each: condition(op, point, inner), builder)
                 case MergeOp():
                     _merge(each, builder)
+                case TakePointsOp():
+                    _take(each, builder)
                 case _:
                     pass
             Rewriter.erase_op(each)
 
 
-_OPERATIONS = (CheckRangeOp, CheckBelowOp, CheckDistanceOp, CheckWhereOp, MergeOp)
+_OPERATIONS = (CheckRangeOp, CheckBelowOp, CheckDistanceOp, CheckWhereOp, MergeOp, TakePointsOp)
 
 
 def _check(mask: SSAValue, reason: Reason, passes: Callable[[Point, Builder], SSAValue], builder: Builder) -> None:
@@ -245,3 +252,19 @@ def _merge(op: MergeOp, builder: Builder) -> None:
         builder.insert(scf.IfOp(rejected, [], Region(block)))
 
     each_point(sizes_of(op.mask, builder), work, builder)
+
+
+def _take(op: TakePointsOp, builder: Builder) -> None:
+    features = op.features.get_values()
+    sweep = sweep_dims(cast(MemRefType, op.tensor.type), features)
+    lengths = [size(op.tensor, d, builder) for d in sweep]
+    rank = len(sweep) + len(features)
+
+    def work(place: Point, builder: Builder) -> None:
+        number, rest, zero = place[0], place[1:], builder.index(0)
+        point = point_at(op.positions, number, lengths, builder)
+        source = places(rank, dict(zip(sweep, point, strict=True)), rest)
+        target = places(rank, {d: zero if k else number for k, d in enumerate(sweep)}, rest)
+        builder.insert(memref.StoreOp.get(builder.insert(memref.LoadOp.get(op.tensor, source)).res, op.rows, target))
+
+    each_point([op.count, *(size(op.tensor, d, builder) for d in features)], work, builder)

@@ -56,7 +56,7 @@ from hpacml.dialects.hpacml.steps import BodyOp, CollectOp, InferOnViewsOp, Infe
 from hpacml.dialects.hpacml.verifying import CheckedInference, IsDueOp, IsOpenOp, VerifyOp
 from hpacml.dialects.hpacml_rt.device_flags import FlagDownOp, FlagOp
 from hpacml.dialects.hpacml_rt.map_checks import CheckMapOp, RefuseOp
-from hpacml.dialects.hpacml_rt.measurements import CopiedOp, NowOp, RecordOp
+from hpacml.dialects.hpacml_rt.measurements import CopiedOp, MillisecondsOp, NowOp, RecordOp
 from hpacml.dtypes import SIZES
 from hpacml.passes.common.addresses import descriptor, descriptors, kept, load, memory_at, pointers, stack, words
 from hpacml.passes.common.bodies import ORIGIN, modules
@@ -150,7 +150,9 @@ class ConvertHpacmlToRuntimePass(ModulePass):
                 case FlagDownOp():
                     calls.flag_down(each)
                 case NowOp():
-                    calls.now(each)
+                    calls.clock(each, "hpacml_time_ns")
+                case MillisecondsOp():
+                    calls.clock(each, "hpacml_time_ms")
                 case CopiedOp():
                     _count_copied(each)
                 case RecordOp():
@@ -213,11 +215,11 @@ class _Calls:
         Rewriter.erase_op(op)
 
     def collect(self, op: CollectOp) -> None:
-        site = CollectSite(
-            **_given(op, CollectSite), inputs=_tensor_types(op.inputs), outputs=_tensor_types(op.outputs)
-        )
+        reasons = [] if op.reasons is None else [op.reasons]
+        inputs, outputs, why = map(_tensor_types, (op.inputs, op.outputs, reasons))
+        site = CollectSite(**_given(op, CollectSite), inputs=inputs, outputs=outputs, reasons=next(iter(why), None))
         builder = Builder(InsertPoint.before(op))
-        rooms = [descriptor(each, op, builder) for each in (*op.inputs, *op.outputs)]
+        rooms = [descriptor(each, op, builder) for each in (*op.inputs, *op.outputs, *reasons)]
         rooms += [kept(number, op, builder) for number in op.numbers]
         self._call(site, [pointers(rooms, op, builder), op.milliseconds], builder)
         Rewriter.erase_op(op)
@@ -341,9 +343,9 @@ class _Calls:
         (status,) = builder.insert(func.CallOp("hpacml_device_flag_down", [], [i32])).results
         Rewriter.replace_op(op, [], [_is_set(status, builder)])
 
-    def now(self, op: NowOp) -> None:
-        declare(self.module, "hpacml_time_ns", Builder(InsertPoint.before(op)))
-        Rewriter.replace_op(op, func.CallOp("hpacml_time_ns", [], [i64]))
+    def clock(self, op: NowOp | MillisecondsOp, symbol: str) -> None:
+        declare(self.module, symbol, Builder(InsertPoint.before(op)))
+        Rewriter.replace_op(op, func.CallOp(symbol, [], results(symbol)))
 
     def record(self, op: RecordOp) -> None:
         site = RecordSite(op.label.data, op.way.data, _texts(op.stages))

@@ -25,7 +25,7 @@ from hpacml.passes.common.located import Builder, Rewriter, refusal
 from hpacml.passes.common.mappings import functor_of, map_of
 from hpacml.passes.common.origins import origins
 from hpacml.passes.common.point_dims import PointsOfMap, Size, points_of_map, size_of
-from hpacml.passes.common.point_loops import Point, each_point, product, size, sizes_of
+from hpacml.passes.common.point_loops import Point, each_point, places, point_at, product, size, sizes_of
 
 
 @dataclass(frozen=True)
@@ -168,8 +168,8 @@ class _Compaction:
         def copy(place: Point, inner: Builder) -> None:
             point, rest = self._point(place[0], inner), list(place[1:])
             zero = inner.index(0)
-            source = _places(len(shape), {d: point[dim] for d, dim in dims.items()}, rest)
-            target = _places(len(shape), {d: zero if dim else place[0] for d, dim in dims.items()}, rest)
+            source = places(len(shape), {d: point[dim] for d, dim in dims.items()}, rest)
+            target = places(len(shape), {d: zero if dim else place[0] for d, dim in dims.items()}, rest)
             inner.insert(memref.StoreOp.get(inner.insert(memref.LoadOp.get(array, source)).res, part, target))
 
         each_point([self.count, *others], copy, builder)
@@ -189,12 +189,7 @@ class _Compaction:
 
     def _point(self, number: SSAValue, builder: Builder) -> list[SSAValue]:
         """Where a rejected point is in the sweep."""
-        flat = builder.insert(arith.IndexCastOp(builder.insert(memref.LoadOp.get(self.at, [number])).res, IndexType()))
-        rest, found = flat.result, list[SSAValue]()
-        for length in reversed(self.lengths[1:]):
-            found.append(builder.insert(arith.RemUIOp(rest, length)).result)
-            rest = builder.insert(arith.DivUIOp(rest, length)).result
-        return [rest, *reversed(found)]
+        return point_at(self.at, number, self.lengths, builder)
 
     def _take(self, points: PointsOfMap, parts: dict[SSAValue, SSAValue], tensor: SSAValue) -> None:
         """Write what the code has made of the rejected points to a tensor of all."""
@@ -225,8 +220,8 @@ class _Compaction:
         def copy(place: Point, inner: Builder) -> None:
             point, rest = self._point(place[0], inner), list(place[1:])
             zero = inner.index(0)
-            source = _places(rank, {d: zero if dim else place[0] for dim, d in enumerate(sweep)}, rest)
-            target = _places(rank, {d: point[dim] for dim, d in enumerate(sweep)}, rest)
+            source = places(rank, {d: zero if dim else place[0] for dim, d in enumerate(sweep)}, rest)
+            target = places(rank, {d: point[dim] for dim, d in enumerate(sweep)}, rest)
             inner.insert(memref.StoreOp.get(inner.insert(memref.LoadOp.get(part, source)).res, tensor, target))
 
         each_point([self.count, *(size(tensor, d, builder) for d in features)], copy, builder)
@@ -251,9 +246,3 @@ class _Compaction:
         inner.insert(ComparePointsOp(op.label, texts, list(op.tensors), whole, features, op.mask))
         inner.insert(scf.YieldOp())
         self.builder.insert(scf.IfOp(due, [], Region(block)))
-
-
-def _places(rank: int, moved: dict[int, SSAValue], rest: Sequence[SSAValue]) -> list[SSAValue]:
-    """The indices of an element: those of some dimensions, and of the others in order."""
-    others = iter(rest)
-    return [moved[d] if d in moved else next(others) for d in range(rank)]

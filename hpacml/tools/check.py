@@ -11,7 +11,7 @@ import numpy as np
 from hpacml.errors import DatabaseError
 from hpacml.runtime.databases.hdf5 import FAILURES, first_line
 from hpacml.runtime.databases.reader import Database, Region
-from hpacml.runtime.databases.schema import Schema, read_shapes
+from hpacml.runtime.databases.schema import REASON, Schema, read_shapes
 from hpacml.runtime.databases.tensors import Tensor
 from hpacml.tools.console import progress
 
@@ -63,7 +63,8 @@ def _differences(region: Region, schema: Schema, group: Any) -> Iterator[str]:
         yield f"the dataset '{name}' belongs to no map: remove it"
     dtypes = {**schema.stored_dtypes, "runtime": "float32"}
     shapes = read_shapes(group)
-    expected = dict(zip(names, [*shapes, ()], strict=False)) if shapes is not None else {}
+    told = [name for name in names if name != REASON]
+    expected = dict(zip(told, [*shapes, ()], strict=False)) if shapes is not None else {}
     for name, item in shard.items.items():
         if (item.dtype, dtypes.get(name)) != ("float32", "float64") and item.dtype != dtypes.get(name, item.dtype):
             yield f"'{name}' holds {item.dtype}, but its attribute says {dtypes[name]}: use a copy of the file"

@@ -36,7 +36,7 @@ def merge(out: Path, sources: list[Path], virtual: bool) -> list[Region]:
 
 
 def _write(group: Any, region: Region, virtual: Path | None) -> None:
-    tensors = (*region.inputs, *region.outputs, *region.meta.values())
+    tensors = region.data
     varies = any(tensor.varies for tensor in tensors)
     stored = [part for tensor in tensors for part in tensor.parts if isinstance(part, Points)]
     if virtual and (varies or stored):

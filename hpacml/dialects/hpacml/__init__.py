@@ -20,7 +20,14 @@ from hpacml.dialects.hpacml.comparing import ComparePointsOp, IsComparedOp
 from hpacml.dialects.hpacml.control import MlOp, YieldOp
 from hpacml.dialects.hpacml.gather_scatter import GatherOp, ScatterOp, TensorOp
 from hpacml.dialects.hpacml.guarding import CountPointsOp, DomainOp
-from hpacml.dialects.hpacml.masks import CheckBelowOp, CheckDistanceOp, CheckRangeOp, CheckWhereOp, MergeOp
+from hpacml.dialects.hpacml.masks import (
+    CheckBelowOp,
+    CheckDistanceOp,
+    CheckRangeOp,
+    CheckWhereOp,
+    MergeOp,
+    TakePointsOp,
+)
 from hpacml.dialects.hpacml.networks import ImageLayerOp, LayerOp, NetworkOp
 from hpacml.dialects.hpacml.original_code import BodyAsideOp, BodyWhereOp, CallPythonOp, KeepRandomOp, RequireEqualOp
 from hpacml.dialects.hpacml.packing import FusedGatherOp, FusedScatterOp, IndirectOp, PackOp, UnpackOp
@@ -57,6 +64,7 @@ Hpacml = Dialect(
         IsComparedOp,
         ComparePointsOp,
         MergeOp,
+        TakePointsOp,
         CallPythonOp,
         RequireEqualOp,
         IndirectOp,

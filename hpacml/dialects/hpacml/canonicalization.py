@@ -81,7 +81,7 @@ class FoldConstantConditions(RewritePattern):
             rewriter.replace(op, [], yields)
         elif condition is not None or if_condition is not None:
             mode = op.mode.data if condition is None else Mode.Infer if condition else Mode.Collect
-            sample = None if mode == Mode.Infer else op.sample
+            sample = None if mode == Mode.Infer and not op.collects_rejected else op.sample
             decided = op.but(
                 rewriter.move_region_contents_to_new_regions(op.body),
                 properties={"mode": ModeAttr(mode), "sample": sample},

@@ -46,7 +46,17 @@ from xdsl.printer import Printer
 from xdsl.traits import HasParent, IsTerminator, NoTerminator, Pure, RecursiveMemoryEffect
 from xdsl.utils.exceptions import VerifyException
 
-from hpacml.clauses import ENGINES, POLICIES, Bounds, Guard, Sampling, Verification, is_policy, label_fault
+from hpacml.clauses import (
+    COLLECT_ALONE,
+    ENGINES,
+    POLICIES,
+    Bounds,
+    Guard,
+    Sampling,
+    Verification,
+    is_policy,
+    label_fault,
+)
 from hpacml.dialects.hpacml.attributes import Direction, MappingType, Mode, ModeAttr
 from hpacml.dialects.hpacml.bridge import MapOp
 from hpacml.dialects.hpacml.clause_attributes import (
@@ -142,10 +152,10 @@ class MlOp(ModelClauses, DataClauses, HasCanonicalizationPatternsInterface):
     in place of the outputs, after the original code. `guard` says at which points the model may be used, by its own
     settings and by `where`, the text of a condition on the elements at a point of the mappings, and on the numbers,
     that `names` names in their order; the original code makes the others, which is `pointwise` if it does so for any
-    points alone. `verify` says which inferences are compared with the original code, and what follows. `clip` has
-    bounds of each output, and `project` names a function of the program that changes them.
-    A region with neither inputs nor outputs gets those that its code
-    tells by the pass `hpacml-infer-maps`, without which nothing lowers it.
+    points alone, and with `collect` these are collected. `verify` says which inferences are compared with the original
+    code, and what follows. `clip` has bounds of each output, and `project` names a function of the program that changes
+    them. A region with neither inputs nor outputs gets those that its code tells by the pass `hpacml-infer-maps`,
+    without which nothing lowers it.
 
     Example:
     ```mlir
@@ -315,6 +325,11 @@ class MlOp(ModelClauses, DataClauses, HasCanonicalizationPatternsInterface):
         return self.guard is not None or self.where is not None
 
     @property
+    def collects_rejected(self) -> bool:
+        """Whether what the original code makes of points that guards reject goes to the database."""
+        return self.guard is not None and self.guard.data.collect
+
+    @property
     def yields(self) -> Sequence[SSAValue]:
         """What the original code makes of the tensors that outputs write."""
         end = self.body.block.last_op
@@ -333,7 +348,7 @@ class MlOp(ModelClauses, DataClauses, HasCanonicalizationPatternsInterface):
     def verify_(self) -> None:
         if (self.condition is None) == (self.mode.data == Mode.Predicated):
             raise VerifyException("a condition belongs to mode 'predicated', and only to it")
-        if self.sample is not None and self.mode.data == Mode.Infer:
+        if self.sample is not None and self.mode.data == Mode.Infer and not self.collects_rejected:
             raise VerifyException("a region that only infers has nothing to sample")
         if (fault := label_fault(self.label.data)) is not None:
             raise VerifyException(fault)
@@ -379,6 +394,10 @@ class MlOp(ModelClauses, DataClauses, HasCanonicalizationPatternsInterface):
         names = [] if self.where_names is None else [name.data for name in self.where_names]
         if len(names) != operands or len(set(names)) != operands or (operands and self.where is None):
             raise VerifyException(f"{operands} values of `where` have the names {', '.join(names) or 'of none'}")
+        if self.guard is not None and not self.guard.data.rejects and self.where is None:
+            raise VerifyException(COLLECT_ALONE)
+        if self.collects_rejected and (self.database is None or self.truths):
+            raise VerifyException("points that a guard rejects are collected in a database, and `truth` has other data")
         if self.clip is not None and len(self.clip.data) != len(self.all_outputs):
             raise VerifyException(f"{len(self.clip.data)} bounds are for {len(self.all_outputs)} outputs")
         if (self.is_guarded or self.verify_settings is not None) and tensors_of(self.all_outputs):

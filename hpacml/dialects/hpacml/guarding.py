@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from xdsl.dialects.builtin import FloatAttr, IndexType, MemRefType, NoneAttr, StringAttr, UnitAttr, f32, f64, i1, i64
+from xdsl.dialects.builtin import FloatAttr, IndexType, MemRefType, NoneAttr, StringAttr, UnitAttr, f32, f64, i1
 from xdsl.ir import Attribute, SSAValue
 from xdsl.irdl import (
     AttrSizedOperandSegments,
@@ -24,7 +24,7 @@ from xdsl.utils.exceptions import VerifyException
 from hpacml.clauses import POLICIES, is_policy
 from hpacml.dialects.hpacml.control import SOURCE
 from hpacml.dialects.hpacml.effects import READS_AND_WRITES
-from hpacml.dialects.hpacml.masks import require_mask
+from hpacml.dialects.hpacml.masks import require_mask, require_positions
 from hpacml.dialects.hpacml.texts import TEXT, Given, TextualOperation
 
 
@@ -63,9 +63,7 @@ class CountPointsOp(TextualOperation):
     def verify_(self) -> None:
         require_mask(self.mask)
         if self.positions is not None:
-            positions = cast(MemRefType, self.positions.type)
-            if positions.get_num_dims() != 1 or positions.element_type != i64:
-                raise VerifyException(f"positions are a memref<?xi64>, and these are a {positions}")
+            require_positions(self.positions)
 
 
 @irdl_op_definition

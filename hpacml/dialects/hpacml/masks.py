@@ -16,6 +16,7 @@ from xdsl.dialects.builtin import (
     DenseArrayBase,
     Float64Type,
     FloatAttr,
+    IndexType,
     IntegerType,
     MemRefType,
     StringAttr,
@@ -59,6 +60,19 @@ def require_mask(mask: SSAValue) -> MemRefType:
     return mask_type
 
 
+def require_positions(positions: SSAValue) -> None:
+    """Raise `VerifyException` for memory that holds no positions of points."""
+    positions_type = cast(MemRefType, positions.type)
+    if positions_type.get_num_dims() != 1 or positions_type.element_type != i64:
+        raise VerifyException(f"positions are a memref<?xi64>, and these are a {positions_type}")
+
+
+def require_features(tensor: MemRefType | MappingType, features: Sequence[int]) -> None:
+    """Raise `VerifyException` for what are no dimensions of a tensor in order."""
+    if any(not 0 <= d < tensor.get_num_dims() for d in features) or list(features) != sorted(set(features)):
+        raise VerifyException(f"features {list(features)} are not dimensions of {tensor} in order")
+
+
 def as_one(features: Sequence[Sequence[int]]) -> DenseArrayBase[IntegerType]:
     """The feature dimensions of several tensors in one array, -1 behind those of each."""
     return DenseArrayBase.from_list(i64, [d for each in features for d in (*each, -1)])
@@ -77,10 +91,8 @@ def of_each(features: DenseArrayBase[IntegerType]) -> list[list[int]]:
 
 def _verify_mask(mask: SSAValue, tensor: SSAValue, features: Sequence[int]) -> None:
     mask_type, tensor_type = require_mask(mask), cast("MemRefType | MappingType", tensor.type)
-    dims = tensor_type.get_num_dims()
-    if any(not 0 <= d < dims for d in features) or list(features) != sorted(set(features)):
-        raise VerifyException(f"features {list(features)} are not dimensions of {tensor_type} in order")
-    if (sweep := dims - len(features)) != mask_type.get_num_dims():
+    require_features(tensor_type, features)
+    if (sweep := tensor_type.get_num_dims() - len(features)) != mask_type.get_num_dims():
         raise VerifyException(
             f"a mask of {mask_type.get_num_dims()} dimensions is no mask of the {sweep} of the sweep of {tensor_type}"
         )
@@ -318,3 +330,45 @@ class MergeOp(PlacedOperation):
         one, other = (cast(MemRefType, each.type) for each in (self.source, self.tensor))
         if one.element_type != other.element_type or one.get_num_dims() != other.get_num_dims():
             raise VerifyException(f"a {one} is merged into a {other}")
+
+
+@irdl_op_definition
+class TakePointsOp(PlacedOperation):
+    """
+    Copy some points of a tensor to another one, whose sweep has them in the first dimension; its others have length 1.
+
+    `positions` are where these points are in the sweep of the tensor, row-major, of which the first `count` are taken.
+
+    Example:
+    ```mlir
+    hpacml.take_points %x features [2] at %at count %k into %rows
+      : memref<?x?x5xf32>, memref<?xi64>, memref<?x1x5xf32>
+    ```
+    """
+
+    name = "hpacml.take_points"
+
+    tensor = operand_def(MemRefType)
+    positions = operand_def(MemRefType)
+    count = operand_def(IndexType())
+    rows = operand_def(MemRefType)
+    features = prop_def(DenseArrayBase.constr(i64))
+
+    traits = traits_def(*READS_AND_WRITES)
+    assembly_format = (
+        "$tensor `features` $features `at` $positions `count` $count `into` $rows attr-dict "
+        "`:` type($tensor) `,` type($positions) `,` type($rows)"
+    )
+
+    def __init__(self, tensor: SSAValue, features: Sequence[int], positions: SSAValue, count: SSAValue, rows: SSAValue):
+        super().__init__(
+            operands=[tensor, positions, count, rows],
+            properties={"features": DenseArrayBase.from_list(i64, features)},
+        )
+
+    def verify_(self) -> None:
+        tensor, rows = (cast(MemRefType, each.type) for each in (self.tensor, self.rows))
+        require_features(tensor, self.features.get_values())
+        require_positions(self.positions)
+        if tensor.element_type != rows.element_type or tensor.get_num_dims() != rows.get_num_dims():
+            raise VerifyException(f"points of a {tensor} are taken into a {rows}")

@@ -24,6 +24,7 @@ from xdsl.irdl import (
     attr_def,
     irdl_op_definition,
     operand_def,
+    opt_operand_def,
     opt_prop_def,
     prop_def,
     result_def,
@@ -36,6 +37,7 @@ from xdsl.utils.exceptions import VerifyException
 from hpacml.dialects.hpacml.clause_attributes import SampleAttr, verify_sample
 from hpacml.dialects.hpacml.control import DATA_CLAUSES, MODEL_CLAUSES, SOURCE, DataClauses, ModelClauses, require_names
 from hpacml.dialects.hpacml.effects import READS_AND_WRITES
+from hpacml.dialects.hpacml.masks import require_mask
 from hpacml.dialects.hpacml.texts import TEXT, TEXTS, Given, TextualOperation
 
 
@@ -234,6 +236,8 @@ class CollectOp(DataClauses):
 
     `maps` holds functors and maps of the region as text, and `truth` those of `outs` if these are not the region's
     outputs; `sample` and `units` are those of the region, which are recorded, and `numbers` those of the call.
+    With `reasons`, the bits of a mask (docs/guards.md), the tensors have the points that guards have rejected, one in
+    each row, and go to the group beside the region's for these.
 
     Example:
     ```mlir
@@ -248,6 +252,7 @@ class CollectOp(DataClauses):
     truth = opt_prop_def(TEXTS)
     inputs = var_operand_def(MemRefType)
     outputs = var_operand_def(MemRefType)
+    reasons = opt_operand_def(MemRefType)
     numbers = var_operand_def(Float64Type())
     milliseconds = operand_def(Float64Type())
 
@@ -257,6 +262,7 @@ class CollectOp(DataClauses):
     assembly_format = (
         f"$label {DATA_CLAUSES} (`maps` $maps^)? (`truth` $truth^)? "
         "`ins` `(` $inputs `:` type($inputs) `)` `outs` `(` $outputs `:` type($outputs) `)` "
+        "(`reasons` `(` $reasons^ `:` type($reasons) `)`)? "
         "(`numbers` `(` $numbers^ `)`)? `time` $milliseconds attr-dict"
     )
 
@@ -269,11 +275,15 @@ class CollectOp(DataClauses):
         outputs: Sequence[SSAValue],
         numbers: Sequence[SSAValue],
         milliseconds: SSAValue,
+        reasons: SSAValue | None = None,
     ):
         super().__init__(
-            operands=[inputs, outputs, numbers, milliseconds], properties={**clauses, "maps": maps, "truth": truth}
+            operands=[inputs, outputs, reasons, numbers, milliseconds],
+            properties={**clauses, "maps": maps, "truth": truth},
         )
 
     def verify_(self) -> None:
         super().verify_()
+        if self.reasons is not None:
+            require_mask(self.reasons)
         require_names(self.meta, self.numbers)

@@ -15,7 +15,7 @@ from hpacml.dialects.hpacml_rt.map_checks import (
     InBoundsOp,
     RefuseOp,
 )
-from hpacml.dialects.hpacml_rt.measurements import CopiedOp, NowOp, RecordOp
+from hpacml.dialects.hpacml_rt.measurements import CopiedOp, MillisecondsOp, NowOp, RecordOp
 
 HpacmlRt = Dialect(
     "hpacml_rt",
@@ -31,6 +31,7 @@ HpacmlRt = Dialect(
         FlagOp,
         FlagDownOp,
         NowOp,
+        MillisecondsOp,
         CopiedOp,
         RecordOp,
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xdsl.dialects.builtin import ArrayAttr, MemRefType, StringAttr, i64
+from xdsl.dialects.builtin import ArrayAttr, MemRefType, StringAttr, f64, i64
 from xdsl.ir import SSAValue
 from xdsl.irdl import (
     AttrSizedOperandSegments,
@@ -46,6 +46,28 @@ class NowOp(PlacedOperation):
 
     def __init__(self) -> None:
         super().__init__(result_types=[i64])
+
+
+@irdl_op_definition
+class MillisecondsOp(PlacedOperation):
+    """
+    A time stamp in milliseconds, for what is measured of original code: in calls on a device, the number of an event.
+
+    Example:
+    ```mlir
+    %start = hpacml_rt.milliseconds
+    ```
+    """
+
+    name = "hpacml_rt.milliseconds"
+
+    stamp = result_def(f64)
+
+    traits = traits_def(*READS_AND_WRITES)
+    assembly_format = "attr-dict"
+
+    def __init__(self) -> None:
+        super().__init__(result_types=[f64])
 
 
 @irdl_op_definition

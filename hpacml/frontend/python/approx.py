@@ -346,7 +346,7 @@ class Directives:
 
     def _check_label(self, ml: MlDirective, place: tuple[int, int]) -> None:
         """Refuse two regions that collect under the function's name, because their data would mix."""
-        if ml.mode == "infer":
+        if not ml.may_collect:
             return
         self._table.collects(ml.label or self._label, ml.label is not None)
         if ml.label is not None:

@@ -137,9 +137,9 @@ class Mask:
         if self.guard.below is not None:
             builder.insert(CheckBelowOp(tensor.value, tensor.features, self.guard.below, self.value))
 
-    def count(self, builder: Builder) -> SSAValue:
-        """How many points are rejected."""
-        return builder.insert(CountPointsOp(self._op.label, self.value)).rejected
+    def count(self, builder: Builder, positions: SSAValue | None = None, again: bool = False) -> SSAValue:
+        """How many points are rejected, and where; counted for the report, too, unless that has been done."""
+        return builder.insert(CountPointsOp(self._op.label, self.value, positions, again)).rejected
 
     def total(self, builder: Builder) -> SSAValue:
         """How many points there are."""

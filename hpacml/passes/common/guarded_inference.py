@@ -20,6 +20,7 @@ from hpacml.passes.common.bodies import Body
 from hpacml.passes.common.branching import choose
 from hpacml.passes.common.guarded import Mask, Tensor, tensor_of
 from hpacml.passes.common.located import Builder
+from hpacml.passes.common.rejected_points import RejectedPoints
 from hpacml.passes.common.stages import Stages
 from hpacml.passes.common.steps_of_regions import branch, gathered, is_indirect, tensor_for, texts_of_maps
 
@@ -162,15 +163,37 @@ class GuardedInference:
         writer = Builder(InsertPoint.at_end(then.block))
         if (rejected := self._settle(made, writer)) is not None and made.mask is not None:
             at_some, at_none = Region(Block()), Region(Block())
-            self._body.run_where(Builder(InsertPoint.at_end(at_some.block)), made.mask.value, made.tensors)
+            inner = Builder(InsertPoint.at_end(at_some.block))
+            collection = self._collection(made, x, rejected, inner)
+            self._body.run_where(inner, made.mask.value, made.tensors)
+            if collection is not None:
+                collection.append(made.outputs, inner)
             writer.insert(branch(_is_some(rejected, writer), at_some, at_none))
         written = stages.branch()
         written.end("body", writer)
         self._scatter(made.tensors, written, writer)
-        original = Builder(InsertPoint.at_end(otherwise.block))
-        self._body.run(original)
-        stages.finish("body", original)
+        self._run_whole(made, x, stages, Builder(InsertPoint.at_end(otherwise.block)))
         builder.insert(branch(done, then, otherwise))
+
+    def _collection(
+        self, made: _Made, x: Sequence[SSAValue], rejected: SSAValue | None, builder: Builder
+    ) -> RejectedPoints | None:
+        """What collects the points that guards reject, before the original code makes these."""
+        if not self._op.collects_rejected or made.mask is None or rejected is None:
+            return None
+        inputs = [tensor_of(*pair, self._op) for pair in zip(x, self._op.all_inputs, strict=True)]
+        return RejectedPoints(self._op, made.mask, inputs, rejected, builder)
+
+    def _run_whole(self, made: _Made, x: Sequence[SSAValue], stages: Stages, builder: Builder) -> None:
+        """Run the original code in place, since all points are rejected, or since the model has failed."""
+        rejected = made.rejected
+        if rejected is None and made.mask is not None and self._op.collects_rejected:
+            rejected = made.mask.count(builder, again=True)
+        collection = self._collection(made, x, rejected, builder)
+        self._body.run(builder)
+        if collection is not None:
+            collection.append(made.outputs, builder, self._op.all_outputs)
+        stages.finish("body", builder)
 
     def _check(self, settings: VerifyAttr, opened: SSAValue, builder: Builder) -> None:
         """Compare the model with the original code, which runs aside unless the breaker is open."""
@@ -181,7 +204,7 @@ class GuardedInference:
         done = self._run(made, x, stages, builder)
         then, otherwise, at_open, at_closed, good, bad = (Region(Block()) for _ in range(6))
         writer = Builder(InsertPoint.at_end(then.block))
-        self._settle(made, writer)
+        collection = self._collection(made, x, self._settle(made, writer), writer)
         truths = [tensor_for(mapping, "truth", writer, fresh=True) for mapping in op.all_outputs]
         real = Builder(InsertPoint.at_end(at_open.block))
         self._body.run(real)
@@ -189,6 +212,8 @@ class GuardedInference:
             real.insert(GatherOp(mapping, truth))
         self._body.run_aside(Builder(InsertPoint.at_end(at_closed.block)), truths)
         writer.insert(branch(opened, at_open, at_closed))
+        if collection is not None:
+            collection.append([replace(each, value=y) for each, y in zip(made.outputs, truths, strict=True)], writer)
         written = stages.branch()
         written.end("body", writer)
         mask = None if made.mask is None else made.mask.value
@@ -202,9 +227,7 @@ class GuardedInference:
         self._scatter(made.tensors, written, use)
         self._scatter(truths, written, Builder(InsertPoint.at_end(bad.block)))
         writer.insert(branch(verified, good, bad))
-        original = Builder(InsertPoint.at_end(otherwise.block))
-        self._body.run(original)
-        stages.finish("body", original)
+        self._run_whole(made, x, stages, Builder(InsertPoint.at_end(otherwise.block)))
         builder.insert(branch(done, then, otherwise))
         self._free(made, builder)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import TypeAlias, cast
 
 from xdsl.dialects import arith, memref, scf
-from xdsl.dialects.builtin import DYNAMIC_INDEX, MemRefType
+from xdsl.dialects.builtin import DYNAMIC_INDEX, IndexType, MemRefType
 from xdsl.ir import Block, Region, SSAValue
 from xdsl.rewriter import InsertPoint
 
@@ -61,6 +61,22 @@ def each_point(sizes: Sequence[SSAValue], work: Callable[[Point, Builder], None]
     work(block.args[: len(sizes)], inner)
     inner.insert(scf.ReduceOp())
     builder.insert(scf.ParallelOp([zero] * len(bounds), bounds, [one] * len(bounds), Region(block)))
+
+
+def point_at(positions: SSAValue, number: SSAValue, lengths: Sequence[SSAValue], builder: Builder) -> list[SSAValue]:
+    """Where in a sweep of these lengths the point is that has this number among the positions."""
+    flat = builder.insert(memref.LoadOp.get(positions, [number])).res
+    rest, found = builder.insert(arith.IndexCastOp(flat, IndexType())).result, list[SSAValue]()
+    for length in reversed(lengths[1:]):
+        found.append(builder.insert(arith.RemUIOp(rest, length)).result)
+        rest = builder.insert(arith.DivUIOp(rest, length)).result
+    return [rest, *reversed(found)] if lengths else []
+
+
+def places(rank: int, moved: Mapping[int, SSAValue], rest: Sequence[SSAValue]) -> list[SSAValue]:
+    """The indices of an element: those of some dimensions, and of the others in order."""
+    others = iter(rest)
+    return [moved[d] if d in moved else next(others) for d in range(rank)]
 
 
 def known_count(tensor: SSAValue, features: Sequence[int]) -> int | None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from hpacml import environment
 from hpacml.abi.records import CollectSite, TensorType
+from hpacml.clauses import rejected_label
 from hpacml.dtypes import BRAIN
 from hpacml.errors import DatabaseError
 from hpacml.runtime import frame
@@ -21,6 +22,7 @@ from hpacml.runtime.databases.origins import Origin
 from hpacml.runtime.databases.ranks import shard
 from hpacml.runtime.databases.schema import Schema
 from hpacml.runtime.gpu.device_call import innermost
+from hpacml.runtime.reports import guarded
 from hpacml.runtime.sites import find, why_none
 
 if TYPE_CHECKING:
@@ -34,14 +36,17 @@ class Collection:
 
     def __init__(self, site: CollectSite) -> None:
         self._site = site
-        self._types = (*site.inputs, *site.outputs)
+        self._types = (*site.inputs, *site.outputs, *([] if site.reasons is None else [site.reasons]))
+        self._group = site.label if site.reasons is None else rejected_label(site.label)
+        """The label of the group that the calls go to."""
         self._pointers = ctypes.c_size_t * (len(self._types) + len(site.meta))
         self._truths: Truths | None = None
         """What there is to know of truths, which takes the language of directives: made in the first call."""
         self._brain = any(type.dtype == BRAIN for type in self._types)
         dtypes = _dtypes(site.inputs), _dtypes(site.outputs)
         sample = None if site.sample is None else str(site.sample)
-        self._schemas = cache(partial(Schema, site.maps, *dtypes, site.units, site.meta, site.truth, sample))
+        described = (site.maps, *dtypes, site.units, site.meta, site.truth, site.reasons is not None, sample)
+        self._schemas = cache(partial(Schema, *described))
         """The schema of calls of a function: one object for all of them, since it is compared in each call."""
         self._last: tuple[Origin | None, Schema] | None = None
         """The function of the last call, and its schema."""
@@ -94,7 +99,9 @@ class Collection:
         if self._brain:
             typed = zip(arrays, self._types, strict=True)
             arrays = [_widened(array) if type.dtype == BRAIN else array for array, type in typed]
-        writer.append(path, self._site.label, schema, [*arrays, *numbers], milliseconds)
+        writer.append(path, self._group, schema, [*arrays, *numbers], milliseconds)
+        if self._site.reasons is not None:
+            guarded.note_collected(self._site.label, arrays[len(self._types) - 1].size)
 
     def _path(self) -> str:
         given = find(self._site.database, environment.HPAC_DB_FILE)

@@ -173,7 +173,7 @@ def require_same(label: str, found: Schema, given: Schema) -> None:
             f"the group '{label}' holds data {units_text(found)}, but the region gives data "
             f"{units_text(given)}: make the clause units say the same, or use another label or another file"
         )
-    if (found.meta, found.truth) != (given.meta, given.truth):
+    if (found.meta, found.truth, found.reasons) != (given.meta, given.truth, given.reasons):
         raise DatabaseError(
             f"the group '{label}' holds data {collected_text(found)}, but the region gives data "
             f"{collected_text(given)}: make the clauses meta and truth say the same, or use another label or file"

@@ -17,7 +17,7 @@ from hpacml.runtime.databases.hdf5 import Array
 from hpacml.runtime.databases.ranks import shards
 from hpacml.runtime.databases.reading import Files
 from hpacml.runtime.databases.runs import Run, run_of
-from hpacml.runtime.databases.schema import META
+from hpacml.runtime.databases.schema import META, REASON
 from hpacml.runtime.databases.selection import calls_where
 from hpacml.runtime.databases.shards import Shard, require_same, shards_of, tensor_of
 from hpacml.runtime.databases.sweeps import Sweep, common, misfit, sweeps_of
@@ -104,7 +104,8 @@ class Region:
     `runtime` is a tensor [calls] in milliseconds, or None if the file has none. `maps` are the texts of functors and
     maps, which know the element types of the region's tensors, and `schema` has more; both are None for files that
     hpacml did not write. `units` are those of arrays, by name, if the region has the clause `units`. `meta` has the
-    numbers of calls: an array [calls] for each name in the clause `meta`. `truth` has the texts of the maps of the
+    numbers of calls: an array [calls] for each name in the clause `meta`. `reason` is a tensor of why guards have
+    rejected each point, if the group has such points, else None. `truth` has the texts of the maps of the
     outputs' data, if the region has the clause `truth`; then `maps` tell which outputs these stand for. `runs` says who
     collected the calls.
     """
@@ -128,6 +129,7 @@ class Region:
         self._inputs = tuple(tensor for name, tensor in tensors.items() if name.startswith("input"))
         self._outputs = tuple(tensor for name, tensor in tensors.items() if name.startswith("output"))
         self.meta = {name.removeprefix(META): each for name, each in tensors.items() if name.startswith(META)}
+        self.reason = tensors.get(REASON)
         self.truth = () if first.schema is None else first.schema.truth
         self._oddity = next((oddity for shard in shards if (oddity := shard.oddity) is not None), None)
         self.runtime = tensors.get("runtime")
@@ -153,8 +155,14 @@ class Region:
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
-        """All tensors that are there: inputs, outputs, numbers of calls, and runtime."""
-        return (*self._inputs, *self._outputs, *self.meta.values(), *([] if self.runtime is None else [self.runtime]))
+        """All tensors that are there: inputs, outputs, reasons, numbers of calls, and runtime."""
+        return (*self.data, *([] if self.runtime is None else [self.runtime]))
+
+    @property
+    def data(self) -> tuple[Tensor, ...]:
+        """The tensors of the schema's columns that are there: all but the runtime."""
+        reason = [] if self.reason is None else [self.reason]
+        return (*self._inputs, *self._outputs, *reason, *self.meta.values())
 
     def calls_where(self, condition: str) -> Array:
         """Tell for each call whether its numbers meet a condition, such as `step >= 100 and t < 0.5`.
@@ -204,17 +212,20 @@ class Region:
         return RegionDataset(inputs, outputs, dtype, split, fraction, seed, chosen)
 
     def points(self, tensor: Tensor) -> Rows:
-        """Return the rows of an input or output, one for each point: an array [points, *features], read when indexed.
+        """Return the rows of an input or output, or of the reasons, one for each point: an array [points, *features].
 
-        Its `counts` are the numbers of points of the calls, its `offsets` those of their first points. Raises
-        DatabaseError where calls differ in more than the number of points.
+        It is read when indexed. Its `counts` are the numbers of points of the calls, its `offsets` those of their first
+        points. Raises DatabaseError where calls differ in more than the number of points.
         """
-        sweep = self._sweeps[tensor.name]
-        return Rows(tensor, sweep.dims[: common(list(self._sweeps.values()))])
+        return Rows(tensor, self._swept(tensor)[: common(list(self._sweeps.values()))])
 
     def all_points(self, tensor: Tensor) -> Rows:
         """Return the rows of a tensor, one for each point of its own sweep, whatever those of other tensors are."""
-        return Rows(tensor, self._sweeps[tensor.name].dims)
+        return Rows(tensor, self._swept(tensor))
+
+    def _swept(self, tensor: Tensor) -> tuple[int, ...]:
+        """The dimensions of a call's tensor that are points."""
+        return tuple(range(tensor.ndim - 1)) if tensor is self.reason else self._sweeps[tensor.name].dims
 
     def require_points(self) -> None:
         """Raise DatabaseError if tensors differ in their points."""

@@ -12,11 +12,18 @@ from hpacml.directives.map_texts import Maps
 from hpacml.dtypes import DTYPES
 from hpacml.runtime.databases.hdf5 import h5py
 from hpacml.runtime.databases.origins import Origin
+from hpacml.runtime.databases.sweeps import POINTS
 from hpacml.runtime.map_digest import texts_sha256
 from hpacml.version import version
 
 META = "meta_"
 """What the names of datasets of numbers begin with."""
+
+REASON = "reason"
+"""The dataset of why guards have rejected each point."""
+
+REASONS = ("1: range", "2: distance", "4: where", "8: below")
+"""What its bits mean."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +32,9 @@ class Schema:
 
     The dtypes have the names of `hpacml.dtypes`. HDF5 has no bf16; such tensors are stored as float32. The units are
     sorted pairs of array and unit. `meta` names the numbers of each call. `truth` has the maps of the outputs' data
-    where that is not what the region computes. `sample` is the text of that clause, which says which calls, not which
-    data, and `origin` the function that is called.
+    where that is not what the region computes. With `reasons` the calls have points that guards have rejected, in the
+    first dimension of the sweep, and why. `sample` is the text of that clause, which says which calls, not which data,
+    and `origin` the function that is called.
     """
 
     maps: tuple[str, ...]
@@ -35,15 +43,16 @@ class Schema:
     units: tuple[tuple[str, str], ...] = ()
     meta: tuple[str, ...] = ()
     truth: tuple[str, ...] = ()
+    reasons: bool = False
     sample: str | None = field(default=None, compare=False)
     origin: Origin | None = field(default=None, compare=False)
 
     @property
     def columns(self) -> list[str]:
-        """The names of the datasets of each call's tensors and numbers: inputs, outputs, numbers."""
+        """The names of the datasets of each call's tensors and numbers: inputs, outputs, reasons, numbers."""
         kinds = (("input", self.input_dtypes), ("output", self.output_dtypes))
         tensors = [f"{kind}_{i}" if i else kind for kind, dtypes in kinds for i in range(len(dtypes))]
-        return [*tensors, *(META + name for name in self.meta)]
+        return [*tensors, *([REASON] * self.reasons), *(META + name for name in self.meta)]
 
     @property
     def typed_maps(self) -> Maps:
@@ -53,9 +62,10 @@ class Schema:
 
     @property
     def maps_of_columns(self) -> tuple[str, ...]:
-        """The map by which each of the datasets is collected; "" for a number."""
+        """The map by which each of the datasets is collected; "" for a number, `POINTS` for a number of each point."""
         inputs = len(self.input_dtypes)
-        return (*self.maps[:inputs], *(self.truth or self.maps[inputs:]), *([""] * len(self.meta)))
+        outputs = self.truth or self.maps[inputs:]
+        return (*self.maps[:inputs], *outputs, *([POINTS] * self.reasons), *([""] * len(self.meta)))
 
     @property
     def sha256(self) -> str:
@@ -65,7 +75,7 @@ class Schema:
     @property
     def stored_dtypes(self) -> dict[str, str]:
         """NumPy's names of the stored dtypes, by dataset; the name of an unknown dtype stays as it is."""
-        dtypes = (*self.input_dtypes, *self.output_dtypes, *(["f64"] * len(self.meta)))
+        dtypes = (*self.input_dtypes, *self.output_dtypes, *(["u8"] * self.reasons), *(["f64"] * len(self.meta)))
         return {name: _stored(dtype) for name, dtype in zip(self.columns, dtypes, strict=True)}
 
     @staticmethod
@@ -76,7 +86,8 @@ class Schema:
         if maps is None or inputs is None or outputs is None:
             return None
         meta, truth = (_texts(group, name) or () for name in ("meta", "truth"))
-        return Schema(maps, inputs, outputs, _read_units(group), meta, truth, origin=Origin.read(group))
+        reasons = bool(_texts(group, "reasons"))
+        return Schema(maps, inputs, outputs, _read_units(group), meta, truth, reasons, origin=Origin.read(group))
 
     def write(self, group: Any) -> None:
         """Write the schema, and the shapes of the group's tensors, as attributes for `read` and `read_shapes`."""
@@ -91,6 +102,8 @@ class Schema:
             "hpacml_version": version(),
         }
         attributes |= {name: list(texts) for name, texts in (("meta", self.meta), ("truth", self.truth)) if texts}
+        if self.reasons:
+            attributes["reasons"] = list(REASONS)
         if self.units:
             attributes["units"] = json.dumps(dict(self.units), ensure_ascii=False)
         for name, value in attributes.items():
@@ -111,7 +124,8 @@ def units_text(schema: Schema) -> str:
 def collected_text(schema: Schema) -> str:
     """Describe the numbers and the truth of a schema."""
     truth = "".join(f"\n    {text}" for text in schema.truth)
-    return f"with the numbers ({', '.join(schema.meta)})" + (
+    points = "of points that guards have rejected, " if schema.reasons else ""
+    return f"{points}with the numbers ({', '.join(schema.meta)})" + (
         f" and the truth{truth}" if truth else " and without truth"
     )
 

@@ -16,13 +16,13 @@ from hpacml.runtime.databases.own_objects import region_group
 from hpacml.runtime.databases.parts import Fixed, Part, Points, offsets_of
 from hpacml.runtime.databases.reading import Files
 from hpacml.runtime.databases.runs import Run, read_runs
-from hpacml.runtime.databases.schema import META, Schema, collected_text, np_dtype_name, units_text
+from hpacml.runtime.databases.schema import META, REASON, Schema, collected_text, np_dtype_name, units_text
 from hpacml.runtime.databases.sweeps import shown, sweep_of
 from hpacml.runtime.databases.tensors import Tensor
 from hpacml.runtime.databases.varying import VARYING
 
 _TENSOR = re.compile(rf"(input|output)(_\d+)?|{META}.+|runtime")
-_KINDS = ("input", "output", META, "runtime")
+_KINDS = ("input", "output", REASON, META, "runtime")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,10 +133,11 @@ def shards_of(file: Any, path: str) -> list[Shard]:
 
 
 def _shard(path: str, label: str, group: Any) -> Shard:
-    names: list[str] = sorted((name for name in group if _TENSOR.fullmatch(name)), key=_order)
-    datasets: dict[str, Any] = {name: group[name] for name in names}
-    _require_datasets(label, datasets)
     schema = Schema.read(group)
+    reasons = schema is not None and schema.reasons
+    found = (name for name in group if _TENSOR.fullmatch(name) or (reasons and name == REASON))
+    datasets: dict[str, Any] = {name: group[name] for name in sorted(found, key=_order)}
+    _require_datasets(label, datasets)
     calls = datasets["runtime"].shape[0] if "runtime" in datasets else None
     varying = group.get(VARYING) if schema is not None else None
     items = {name: _item(label, name, datasets[name], schema, calls, varying) for name in datasets}

@@ -10,6 +10,10 @@ Sizes = Sequence[int | None]
 """The sizes of a tensor's dimensions; None for one that differs from call to call."""
 
 
+POINTS = "*"
+"""What stands for the map of a tensor that has a number for each point."""
+
+
 class Sweep(NamedTuple):
     """The dimensions of a tensor that its functor sweeps, ascending, and the symbols there."""
 
@@ -24,6 +28,8 @@ class Sweep(NamedTuple):
 @cache
 def sweep_of(text: str, rank: int) -> Sweep | None:
     """The sweep of a map's tensor; None unless the text is like `to: FUNCTOR | TARGETS` and of this rank."""
+    if text == POINTS:
+        return Sweep(tuple(range(rank)), ("",) * rank)
     from hpacml.directives.recorded import read_map
     from hpacml.functors.tensor_functor import Point, names_of
 

@@ -35,6 +35,7 @@ def as_dict(region: Guarded) -> dict[str, Any]:
         },
         "whole_calls": region.whole_calls,
         "open_calls": region.open_calls,
+        "collected": region.collected,
         "clipped": dict(region.clipped),
         "projected": region.projected,
         "checks": _checks(region.checks),
@@ -76,6 +77,7 @@ def parse(record: Mapping[str, Any]) -> Guarded:
         reasons=Counter({str(reason): int(count) for reason, count in points["reasons"].items()}),
         whole_calls=int(record["whole_calls"]),
         open_calls=int(record["open_calls"]),
+        collected=int(record.get("collected", 0)),
         clipped=Counter({str(output): int(count) for output, count in record["clipped"].items()}),
         projected=int(record["projected"]),
         checks=Checks(
@@ -124,6 +126,8 @@ def _rows(region: Guarded) -> Iterator[tuple[str, str, str, str]]:
     for reason, why in WHY.items():
         if region.reasons[reason]:
             yield points(f"  {reason}", why, region.reasons[reason])
+    if region.collected:
+        yield points("points collected", "", region.collected)
     counts = {
         ("calls by the original", "no point passed"): region.whole_calls,
         ("calls by the original", "the breaker was open"): region.open_calls,

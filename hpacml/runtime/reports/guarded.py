@@ -98,7 +98,8 @@ class Guarded:
 
     Of `points`, those of all `calls` with guards, the original code has made `rejected`, for the `reasons`, of which a
     point may have several: clauses, "failure" of the model, and a "check" that was beyond the tolerance. In
-    `whole_calls` no point passed, and in `open_calls` the circuit breaker was open. `clipped` counts the numbers of
+    `whole_calls` no point passed, and in `open_calls` the circuit breaker was open. `collected` counts the rejected
+    points that went to the database. `clipped` counts the numbers of
     each output that were outside of their bounds, `projected` the calls.
     """
 
@@ -108,6 +109,7 @@ class Guarded:
     reasons: Counter[str] = field(default_factory=lambda: Counter[str]())
     whole_calls: int = 0
     open_calls: int = 0
+    collected: int = 0
     clipped: Counter[str] = field(default_factory=lambda: Counter[str]())
     projected: int = 0
     checks: Checks = field(default_factory=Checks)
@@ -170,6 +172,12 @@ def note_open_call(label: str) -> None:
     """Count a call of a region that the original code computes since the circuit breaker is open."""
     with _lock:
         _region(label).open_calls += 1
+
+
+def note_collected(label: str, count: int) -> None:
+    """Count rejected points of a region that go to its database."""
+    with _lock:
+        _region(label).collected += count
 
 
 def note_clipped(label: str, output: str, count: int) -> None:

@@ -1,6 +1,6 @@
 // Checks, merges: features one by one and in a loop, in front, a sweep without dimensions, and ranges of several views.
 
-// RUN: hpacml-opt %s -p convert-hpacml-points-to-loops | filecheck %s
+// RUN: hpacml-opt %s -p convert-hpacml-points-to-loops --split-input-file | filecheck %s
 
 func.func @points(%x: memref<?x?x2xf32>, %y: memref<?x?x1xf32>, %low: memref<?xf64>, %w: memref<?x?xf64>, %limit: f64, %mask: memref<?x?xi8>) {
   hpacml.check_range (%x : memref<?x?x2xf32>) features [2, -1] low %low high %low into %mask : memref<?xf64>, memref<?xf64>, memref<?x?xi8>
@@ -334,3 +334,23 @@ func.func @views(%west: memref<?xbf16, strided<[?], offset: ?>>, %row: memref<?x
 // CHECK-NEXT:      func.return
 // CHECK-NEXT:    }
 // CHECK-NEXT:  }
+
+// -----
+
+// Points are taken from their positions, into rows.
+
+func.func @take(%x: memref<?x?x5xf32>, %at: memref<?xi64>, %k: index, %rows: memref<?x1x5xf32>) {
+  hpacml.take_points %x features [2] at %at count %k into %rows : memref<?x?x5xf32>, memref<?xi64>, memref<?x1x5xf32>
+  func.return
+}
+
+// CHECK-LABEL: func.func @take
+// CHECK:         [[WIDTH:%\d+]] = memref.dim %x, {{%\d+}} : memref<?x?x5xf32>
+// CHECK:         "scf.parallel"({{%\d+}}, {{%\d+}}, %k, {{%\d+}}, {{%\d+}}, {{%\d+}})
+// CHECK-NEXT:    {{.}}bb0([[R:%\d+]]: index, [[F:%\d+]]: index):
+// CHECK:           [[POSITION:%\d+]] = memref.load %at[[[R]]] : memref<?xi64>
+// CHECK-NEXT:      [[FLAT:%\d+]] = arith.index_cast [[POSITION]] : i64 to index
+// CHECK-NEXT:      [[J:%\d+]] = arith.remui [[FLAT]], {{%\d+}} : index
+// CHECK-NEXT:      [[I:%\d+]] = arith.divui [[FLAT]], {{%\d+}} : index
+// CHECK-NEXT:      [[VALUE:%\d+]] = memref.load %x[[[I]], [[J]], [[F]]] : memref<?x?x5xf32>
+// CHECK-NEXT:      memref.store [[VALUE]], %rows[[[R]], {{%\d+}}, [[F]]] : memref<?x1x5xf32>

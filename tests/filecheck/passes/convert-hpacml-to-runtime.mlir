@@ -265,3 +265,22 @@ func.func @nothing() {
 
 // CHECK:      builtin.module {
 // CHECK-NEXT:   func.func @nothing
+
+// -----
+
+// Rejected points come with their reasons, between tensors and numbers.
+
+func.func @rejected(%x: memref<?xf32>, %why: memref<?xi8>, %step: f64) {
+  %start = hpacml_rt.milliseconds
+  %stop = hpacml_rt.milliseconds
+  %ms = arith.subf %stop, %start : f64
+  hpacml.collect "heat" meta ["step"] maps ["to: f", "from: g"] ins(%x : memref<?xf32>) outs(%x : memref<?xf32>) reasons(%why : memref<?xi8>) numbers(%step) time %ms
+  func.return
+}
+
+// CHECK:       \22meta\22: [\22step\22], \22reasons\22: {\22dtype\22: \22u8\22, \22rank\22: 1}}\00")
+// CHECK-LABEL: func.func @rejected
+// CHECK:         %start = func.call @hpacml_time_ms() : () -> f64
+// CHECK-NEXT:    %stop = func.call @hpacml_time_ms() : () -> f64
+// CHECK:         llvm.store %step
+// CHECK:         func.call @hpacml_collect({{.*}}, {{.*}}, %ms)

@@ -83,3 +83,45 @@ func.func @indirect(%t: memref<9xf32>, %k: memref<7xi32>, %u: memref<9xf32>) {
 // CHECK:         hpacml.check_range(%x : memref<7x1xf32>) features [1, -1]
 // CHECK:         hpacml.infer
 // CHECK-NOT:     hpacml.gather
+
+// -----
+
+// Points that a guard rejects are taken before the original code makes them, which may overwrite them.
+
+hpacml.functor @f : [i, 0 : 1] = ([i])
+func.func @rejected(%t: memref<?xf32>, %n: index) {
+  %io = hpacml.map inout @f(%t[0 : %n]) : memref<?xf32> -> !hpacml.mapping<?x1xf32>
+  hpacml.ml infer inout(%io : !hpacml.mapping<?x1xf32>) guard <range, collect> label "r" database "d.h5" sample <every: 2> {
+    "test.op"(%t) : (memref<?xf32>) -> ()
+  }
+  func.return
+}
+
+// CHECK-LABEL: func.func @rejected
+// CHECK:         [[REJECTED:%\d+]] = hpacml.count_points "r" %mask : memref<?xi8>
+// CHECK:         scf.if %done {
+// CHECK:           scf.if {{%\d+}} {
+// CHECK:             %taken = scf.if {{%\d+}} -> (i1) {
+// CHECK-NEXT:          [[SAMPLED:%\d+]] = hpacml.sample "r.rejected" database "d.h5" <every: 2>
+// CHECK:             %at = memref.alloc({{%\d+}}) : memref<?xi64>
+// CHECK-NEXT:        %k = scf.if %taken -> (index) {
+// CHECK-NEXT:          [[K:%\d+]] = hpacml.count_points again "r" %mask : memref<?xi8> positions %at : memref<?xi64>
+// CHECK:             %rows = memref.alloc(%k) : memref<?x1xf32>
+// CHECK-NEXT:        hpacml.take_points [[X:%.*]] features [1] at %at count %k into %rows : memref<?x1xf32>, memref<?xi64>, memref<?x1xf32>
+// CHECK-NEXT:        [[START:%\d+]] = hpacml_rt.milliseconds
+// CHECK-NEXT:        hpacml.body_where "r" @r_body
+// CHECK-NEXT:        [[STOP:%\d+]] = hpacml_rt.milliseconds
+// CHECK-NEXT:        scf.if %taken {
+// CHECK-NEXT:          [[TIME:%\d+]] = arith.subf [[STOP]], [[START]] : f64
+// CHECK-NEXT:          [[MADE:%.*]] = memref.alloc(%k) : memref<?x1xf32>
+// CHECK-NEXT:          hpacml.take_points %{{.*}} features [1] at %at count %k into [[MADE]]
+// CHECK-NEXT:          %reasons = memref.alloc(%k) : memref<?xi8>
+// CHECK-NEXT:          hpacml.take_points %mask features [] at %at count %k into %reasons
+// CHECK-NEXT:          hpacml.collect "r" database "d.h5" sample <every: 2>{{.*}}reasons(%reasons : memref<?xi8>) time [[TIME]]
+// CHECK:             } else {
+// CHECK:           hpacml.scatter %y into %{{.*}}
+// CHECK:         } else {
+// CHECK:           hpacml.take_points %x
+// CHECK:           hpacml.body "r" @r_body
+// CHECK:             hpacml.gather %{{.*}} into %y
+// CHECK:             hpacml.collect "r"

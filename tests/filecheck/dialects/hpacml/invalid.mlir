@@ -1483,3 +1483,47 @@ func.func @compare_counts(%mask: memref<?xi8>, %y: memref<?x1xf32>) {
 }
 
 // CHECK: tensors, those that they are compared with, maps and features are [1, 2]
+
+// -----
+
+func.func @points_of_another_type(%x: memref<?x5xf32>, %at: memref<?xi64>, %k: index, %rows: memref<?x5xf64>) {
+  hpacml.take_points %x features [1] at %at count %k into %rows : memref<?x5xf32>, memref<?xi64>, memref<?x5xf64>
+  func.return
+}
+
+// CHECK: Operation does not verify: points of a memref<?x5xf32> are taken into a memref<?x5xf64>
+
+// -----
+
+func.func @points_at_no_positions(%x: memref<?x5xf32>, %at: memref<?xi32>, %k: index) {
+  hpacml.take_points %x features [1] at %at count %k into %x : memref<?x5xf32>, memref<?xi32>, memref<?x5xf32>
+  func.return
+}
+
+// CHECK: Operation does not verify: positions are a memref<?xi64>, and these are a memref<?xi32>
+
+// -----
+
+hpacml.functor @f : [i, 0 : 1] = ([i])
+func.func @collects_without_a_guard(%t: memref<9xf32>) {
+  %io = hpacml.map inout @f(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9x1xf32>
+  hpacml.ml infer inout(%io : !hpacml.mapping<9x1xf32>) guard <collect> label "r" database "d.h5" {
+    "test.op"() : () -> ()
+  }
+  func.return
+}
+
+// CHECK: 'collect' is about the points that a guard rejects: say which, as in guard(range, collect)
+
+// -----
+
+hpacml.functor @f : [i, 0 : 1] = ([i])
+func.func @collects_without_a_database(%t: memref<9xf32>) {
+  %io = hpacml.map inout @f(%t[0 : 9]) : memref<9xf32> -> !hpacml.mapping<9x1xf32>
+  hpacml.ml infer inout(%io : !hpacml.mapping<9x1xf32>) guard <range, collect> label "r" {
+    "test.op"() : () -> ()
+  }
+  func.return
+}
+
+// CHECK: points that a guard rejects are collected in a database, and `truth` has other data

@@ -423,3 +423,19 @@ func.func @comparing(%mask: memref<?xi8>, %at: memref<?xi64>, %y: memref<?x1xf32
 // CHECK-NEXT:    %k = hpacml.count_points again "heat" %mask : memref<?xi8> positions %at : memref<?xi64>
 // CHECK-NEXT:    %due = hpacml.is_compared "heat" %mask {note = "kept"} : memref<?xi8>
 // CHECK-NEXT:    hpacml.compare_points "heat" maps ["f(y[0:n])", "g(z[0:n])"] ins(%y, %z : memref<?x1xf32>, memref<?xf64>) against(%y, %z : memref<?x1xf32>, memref<?xf64>) features [1, -1, -1] where %mask {note = "kept"} : memref<?xi8>
+
+func.func @rejected(%t: memref<9x9xf32>, %x: memref<?x?x5xf32>, %at: memref<?xi64>, %k: index, %rows: memref<?x1x5xf32>, %why: memref<?x1xi8>, %ms: f64) {
+  %in = hpacml.map to @stencil(%t[1 : 8, 1 : 8]) : memref<9x9xf32> -> !hpacml.mapping<7x7x5xf32>
+  %out = hpacml.map from @point(%t[1 : 8, 1 : 8]) : memref<9x9xf32> -> !hpacml.mapping<7x7x1xf32>
+  hpacml.take_points %x features [2] at %at count %k into %rows {note = "kept"} : memref<?x?x5xf32>, memref<?xi64>, memref<?x1x5xf32>
+  hpacml.collect "heat" ins(%rows : memref<?x1x5xf32>) outs(%rows : memref<?x1x5xf32>) reasons(%why : memref<?x1xi8>) time %ms
+  hpacml.ml infer in(%in : !hpacml.mapping<7x7x5xf32>) out(%out : !hpacml.mapping<7x7x1xf32>) guard <range, collect> label "heat" database "d.h5" sample <every: 10> {
+    "test.op"() : () -> ()
+  }
+  func.return
+}
+
+// CHECK-LABEL: func.func @rejected
+// CHECK:         hpacml.take_points %x features [2] at %at count %k into %rows {note = "kept"} : memref<?x?x5xf32>, memref<?xi64>, memref<?x1x5xf32>
+// CHECK-NEXT:    hpacml.collect "heat" ins(%rows : memref<?x1x5xf32>) outs(%rows : memref<?x1x5xf32>) reasons(%why : memref<?x1xi8>) time %ms
+// CHECK-NEXT:    hpacml.ml infer in(%in : !hpacml.mapping<7x7x5xf32>) out(%out : !hpacml.mapping<7x7x1xf32>) guard <range, collect> label "heat" database "d.h5" sample <every: 10> {

@@ -70,6 +70,7 @@ func.func @checks(%x: memref<?xf32>, %idx: memref<?xi32>, %u: memref<4x5xi8>, %a
 func.func @report(%x: memref<?x5xf32>, %t: memref<?xf32>, %u: memref<9xi32, strided<[?], offset: ?>>) {
   %0 = hpacml_rt.now
   %1 = hpacml_rt.now {note = "kept"}
+  %ms = hpacml_rt.milliseconds {note = "kept"}
   %a = hpacml_rt.copied %x of(%t, %u : memref<?xf32>, memref<9xi32, strided<[?], offset: ?>>) : memref<?x5xf32>
   %b = hpacml_rt.copied %x of() {note = "kept"} : memref<?x5xf32>
   hpacml_rt.record "heat" "infer" ["gather", "model"] times(%0, %1, %1) bytes(%a, %b)
@@ -80,6 +81,7 @@ func.func @report(%x: memref<?x5xf32>, %t: memref<?xf32>, %u: memref<9xi32, stri
 // CHECK-LABEL: func.func @report(%x: memref<?x5xf32>, %t: memref<?xf32>, %u: memref<9xi32, strided<[?], offset: ?>>) {
 // CHECK-NEXT:    %0 = hpacml_rt.now
 // CHECK-NEXT:    %1 = hpacml_rt.now {note = "kept"}
+// CHECK-NEXT:    %ms = hpacml_rt.milliseconds {note = "kept"}
 // CHECK-NEXT:    %a = hpacml_rt.copied %x of(%t, %u : memref<?xf32>, memref<9xi32, strided<[?], offset: ?>>) : memref<?x5xf32>
 // CHECK-NEXT:    %b = hpacml_rt.copied %x of() {note = "kept"} : memref<?x5xf32>
 // CHECK-NEXT:    hpacml_rt.record "heat" "infer" ["gather", "model"] times(%0, %1, %1) bytes(%a, %b)
