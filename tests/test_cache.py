@@ -141,6 +141,7 @@ for round in range(2):
 """
 
 
+@pytest.mark.slow
 def test_processes_that_fill_a_small_cache_at_once(folder: Path, tmp_path: Path) -> None:
     """Each removes what another is about to load."""
     variables = {**os.environ, "HPACML_CACHE_SIZE": "30K"}
@@ -154,6 +155,7 @@ def test_processes_that_fill_a_small_cache_at_once(folder: Path, tmp_path: Path)
     assert sum(entry.size for entry in cache.entries()) < 100 << 10
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full(folder: Path) -> None:
     """Nothing is written, nothing half written is left, and the program runs."""
     limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (512, 512))\n"

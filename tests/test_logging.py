@@ -40,6 +40,7 @@ def _writes(path: Path) -> Iterator[str]:
                 yield f"{path.name}:{node.lineno}: {call}"
 
 
+@pytest.mark.slow
 def test_a_program_that_does_everything_has_no_output(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(PROGRAM)
     done = subprocess.run(

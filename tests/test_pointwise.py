@@ -56,6 +56,7 @@ def plane(a: Any, c: Any, y: Any, z: Any, n: int, m: int, dt: float, use: Any, n
     z[:, :m, :n] += c.T if isinstance(c, np.ndarray) else c.permute(2, 1, 0)
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(
     st.integers(1, 5),

@@ -52,6 +52,7 @@ def outcomes(folder: Path, driver: Path, tmp_path_factory: pytest.TempPathFactor
     return {name: json.loads(wrong) for name, wrong in (line.split(" ", 1) for line in done.stdout.splitlines())}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", on_fake_gpu.CHECKS)
 def test_on_a_gpu_that_interprets_kernels(outcomes: dict[str, str], check: str) -> None:
     assert outcomes[check] == "", outcomes[check]

@@ -5,6 +5,7 @@ import re
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 import hpacml
@@ -13,6 +14,7 @@ from tests.compilers import ROOT, needs_cc, needs_gfortran, run
 PAGE = (ROOT / "docs" / "ahead_of_time.md").read_text()
 
 
+@pytest.mark.slow
 @needs_cc
 @needs_gfortran
 def test_the_page(tmp_path: Path) -> None:

@@ -373,6 +373,7 @@ int main(void)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc, for OpenMP")
 @pytest.mark.parametrize("kind", ["so", "o"])
 def test_eight_threads_of_a_program_without_python(folder: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -173,6 +173,7 @@ def test_the_time_loop_is_inside_of_the_kernel_or_outside(tmp_path):
         np.testing.assert_array_equal(inside, outside)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["sc24", "official"])
 @pytest.mark.parametrize("case", ["mountain", "injection"])
 def test_whole_fields_are_what_rows_are(case, variant):

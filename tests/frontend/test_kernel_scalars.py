@@ -210,6 +210,7 @@ def larger(parts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.recursive(operands(), larger, max_leaves=8), min_size=8, max_size=8), st.integers(0, 99))
 def test_compound_expressions(candidates: list[str], seed: int) -> None:

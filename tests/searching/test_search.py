@@ -209,6 +209,7 @@ def test_a_full_disk_loses_nothing(plan: dict[str, Any], here: None, monkeypatch
     assert run(plan).ended == "all 6 trials are done"
 
 
+@pytest.mark.slow
 def test_proposals_are_a_function_of_the_seed_and_the_past() -> None:
     """Also where Ax's model proposes, for ranges, choices and several at a time."""
     parameters = {

@@ -576,6 +576,7 @@ def test_wide_integers_keep_their_digits(tmp_path: Path, monkeypatch: pytest.Mon
     assert hpacml.train("wide.h5", config=settings, quiet=True).metrics["test"]["network"]["rmse"] < 0.01
 
 
+@pytest.mark.slow
 def test_mpi_is_left_alone(data: Path) -> None:
     """A process that has MPI is a rank, whose samples are other ones."""
     code = (

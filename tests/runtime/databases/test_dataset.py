@@ -352,6 +352,7 @@ def test_a_copy_opens_files_of_its_own(region: Any):
     gc.collect()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork")
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_workers(path: Path, method: str):

@@ -92,6 +92,7 @@ def test_the_names_of_shards(name: str, path: str, expected: str, monkeypatch: p
     assert shard(path) == expected
 
 
+@pytest.mark.slow
 def test_shards_of_a_parallel_run(tmp_path: Path):
     """Three processes at once; then `hpacml db merge` makes one database of theirs."""
     environment = {**os.environ, "PMI_SIZE": "3"}
