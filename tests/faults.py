@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import pytest
 
 REPOSITORY = Path(__file__).parents[1]
-PATIENCE = 20.0
+PATIENCE = 120.0
 """Seconds after which a trial is said to hang."""
 MEMORY = 16 << 30
 """Bytes of address space: a damaged size must not take the machine's memory."""

@@ -285,7 +285,8 @@ subprocess.run([sys.executable, "-c", other], check=True)
 print(helper, flush=True)
 os._exit(0)
 """
-    helper = run(code, HDF5_USE_FILE_LOCKING="FALSE").stdout.strip()
+    # It must not commit by itself meanwhile, which no lock would keep apart from what the other one writes.
+    helper = run(code, HDF5_USE_FILE_LOCKING="FALSE", HPACML_DB_FLUSH="3600").stdout.strip()
     end = time.monotonic() + 60
     while os.path.exists(f"/proc/{helper}") and time.monotonic() < end:
         time.sleep(0.01)
