@@ -17,6 +17,7 @@ from hpacml.frontend.linear_map import LinearMap, ordinary, plain
 from hpacml.frontend.maps import AppliedFunctor
 from hpacml.functors.application import Way
 from hpacml.runtime.arrays.protocols import is_tensor
+from hpacml.runtime.arrays.torch_memory import is_transformed
 from hpacml.runtime.differentiation import is_float, takes_part
 
 
@@ -81,7 +82,13 @@ class RecordedCall:
             return _Part(LinearMap.of(bound, None, given, names), names)
 
     def _require_tensor(self, name: str, value: object) -> None:
-        if not is_tensor(value) and not isinstance(value, Real | np.generic):
+        if is_tensor(value):
+            if is_transformed(value):
+                raise MapError(
+                    f"'{name}' belongs to a transform of torch.func, which the region {self._name} has no derivatives "
+                    "for: take them by torch.autograd.grad, backward, torch.autograd.functional or forward_ad"
+                )
+        elif not isinstance(value, Real | np.generic):
             hint = f"torch.from_numpy({name})" if type(value) is np.ndarray else "a tensor"
             raise MapError(
                 f"no gradient flows through '{name}', which is of type {type(value).__name__}: pass {hint}, or call "

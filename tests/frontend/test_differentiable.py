@@ -343,6 +343,13 @@ def test_arrays_that_are_no_tensors() -> None:
     smooth(a, b, N, net, True)
 
 
+def test_transforms_of_torch_func_are_refused() -> None:
+    net, t = network(), leaf().detach()
+    for transform in (torch.func.grad, torch.func.jacrev, lambda f: lambda t: torch.func.jvp(f, (t,), (t,))):
+        with pytest.raises(MapError, match=r"'t' belongs to a transform of torch.func.*take them by torch.autograd"):
+            transform(lambda t: by_region(t, net).sum())(t)
+
+
 def test_leaves_are_not_written() -> None:
     t, new = leaf(), leaf()
     before = new.detach().clone()

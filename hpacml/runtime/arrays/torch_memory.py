@@ -107,7 +107,7 @@ def _not_strided(tensor: torch.Tensor, name: str) -> MapError:
     """What is wrong with a tensor that does not tell where its elements are."""
     import torch
 
-    if _is_transformed(tensor):
+    if is_transformed(tensor):
         return refusal(
             name,
             "belongs to torch.vmap, torch.func.grad or another of these transforms, which have no memory for its "
@@ -120,7 +120,7 @@ def _not_strided(tensor: torch.Tensor, name: str) -> MapError:
     return refusal(name, f"has no memory that can be read: pass an ordinary tensor, such as {name}.clone()")
 
 
-def _is_transformed(tensor: torch.Tensor) -> bool:
+def is_transformed(tensor: torch.Tensor) -> bool:
     import torch
 
     torch_c: Any = torch._C  # pyright: ignore[reportPrivateUsage]
