@@ -71,7 +71,7 @@ class DomainSite(PlacedSite):
 class VerifySite(PlacedSite):
     """A call of `hpacml_verify`, which passes the model's `outputs`, the original code's, and the `mask` if it has one.
 
-    `hpacml_is_open` and `hpacml_is_due` have such a site, too, with no tensors.
+    `hpacml_count_inference` has such a site, too, with no tensors.
     """
 
     kind = "verify"

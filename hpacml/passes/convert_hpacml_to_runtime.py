@@ -53,7 +53,7 @@ from hpacml.dialects.hpacml.guarding import CountPointsOp, DomainOp
 from hpacml.dialects.hpacml.locations import TextLoc, written_location
 from hpacml.dialects.hpacml.original_code import CallPythonOp, KeepRandomOp, RequireEqualOp
 from hpacml.dialects.hpacml.steps import BodyOp, CollectOp, InferOnViewsOp, InferOp, SampleOp
-from hpacml.dialects.hpacml.verifying import CheckedInference, IsDueOp, IsOpenOp, VerifyOp
+from hpacml.dialects.hpacml.verifying import CheckedInference, CountInferenceOp, VerifyOp
 from hpacml.dialects.hpacml_rt.device_flags import FlagDownOp, FlagOp
 from hpacml.dialects.hpacml_rt.map_checks import CheckMapOp, RefuseOp
 from hpacml.dialects.hpacml_rt.measurements import CopiedOp, MillisecondsOp, NowOp, RecordOp
@@ -125,10 +125,8 @@ class ConvertHpacmlToRuntimePass(ModulePass):
                     calls.count_points(each)
                 case DomainOp():
                     calls.domain(each)
-                case IsOpenOp():
-                    calls.ask(each, _verify_site(each), "hpacml_is_open")
-                case IsDueOp():
-                    calls.ask(each, _verify_site(each), "hpacml_is_due")
+                case CountInferenceOp():
+                    calls.count_inference(each)
                 case VerifyOp():
                     calls.verify(each)
                 case IsComparedOp():
@@ -238,6 +236,13 @@ class _Calls:
         memory = [descriptors(tensors, op, builder)] if tensors else []
         (status,) = self._call(site, memory, builder, symbol)
         Rewriter.replace_op(op, [], [_is_set(status, builder)])
+
+    def count_inference(self, op: CountInferenceOp) -> None:
+        builder = Builder(InsertPoint.before(op))
+        found = stack(op, i64, 1)
+        self._call(_verify_site(op), [found], builder, "hpacml_count_inference")
+        bits = load(found, 0, i64, builder)
+        Rewriter.replace_op(op, [], [_has_bit(bits, bit, builder) for bit in (1, 2)])
 
     def verify(self, op: VerifyOp) -> None:
         mask = [] if op.mask is None else [op.mask]
@@ -429,6 +434,11 @@ def _make_strings(site: Operation | None) -> None:
 def _is_set(status: SSAValue, builder: Builder) -> SSAValue:
     zero = builder.insert(arith.ConstantOp(IntegerAttr(0, i32))).result
     return builder.insert(arith.CmpiOp(status, zero, "ne")).result
+
+
+def _has_bit(bits: SSAValue, bit: int, builder: Builder) -> SSAValue:
+    wanted, none = (builder.insert(arith.ConstantOp(IntegerAttr(n, i64))).result for n in (bit, 0))
+    return builder.insert(arith.CmpiOp(builder.insert(arith.AndIOp(bits, wanted)).result, none, "ne")).result
 
 
 def _given(op: InferOp | InferOnViewsOp | SampleOp | CollectOp, kind: type[Site], *besides: str) -> dict[str, Any]:

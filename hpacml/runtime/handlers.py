@@ -51,8 +51,7 @@ def install() -> None:
         sample=sample,
         count_points=count_points,
         domain=fill_domain,
-        is_open=is_open,
-        is_due=is_due,
+        count_inference=count_inference,
         verify=verify,
         is_compared=is_compared,
         compare_points=compare_points,
@@ -148,17 +147,13 @@ def fill_domain(site: int, tensors: int) -> bool:
 
 
 @_placed
-def is_open(site: int) -> bool:
-    """Tell whether the circuit breaker of a site has opened. This and the next raise DeviceError in captured calls."""
-    _leave_to_host("the checking of a model")
-    return _verifications.at(site).is_open()
+def count_inference(site: int, found: int) -> None:
+    """Count an inference, and write to the word at `found` whether it is to be checked, 1, and the breaker is open, 2.
 
-
-@_placed
-def is_due(site: int) -> bool:
-    """Count an inference of a site, and tell whether it is to be checked."""
+    This and the next raise DeviceError in captured calls.
+    """
     _leave_to_host("the checking of a model")
-    return _verifications.at(site).is_due()
+    _verifications.at(site).count(found)
 
 
 @_placed

@@ -75,7 +75,7 @@ def test_the_domain_of_a_model_on_a_device(machine: Machine, has_domain: bool, t
 
 VERIFY = """
 func.func @due() -> i1 {
-  %due = hpacml.is_due "checks" <every: 2, tolerance: 0.1>
+  %due, %open = hpacml.count_inference "checks" <every: 2, tolerance: 0.1>
   func.return %due : i1
 }
 func.func @good(%y: memref<?x?xf32>, %truth: memref<?x?xf32>, %mask: memref<?xi8>) -> i1 {

@@ -217,13 +217,13 @@ MAPS = (
 )
 
 REGION = """
-func.func @open() -> i1 {{
-  %open = hpacml.is_open "{label}" <{settings}> maps {maps}
-  func.return %open : i1
-}}
-func.func @due() -> i1 {{
-  %due = hpacml.is_due "{label}" <{settings}> maps {maps}
-  func.return %due : i1
+func.func @count(%found: memref<2xi1>) {{
+  %due, %open = hpacml.count_inference "{label}" <{settings}> maps {maps}
+  %zero = arith.constant 0 : index
+  memref.store %due, %found[%zero] : memref<2xi1>
+  %one = arith.constant 1 : index
+  memref.store %open, %found[%one] : memref<2xi1>
+  func.return
 }}
 func.func @good(%y: memref<?x1xf32>, %z: memref<?xi64>, %u: memref<?x1xf32>, %v: memref<?xi64>) -> i1 {{
   %good = hpacml.verify "{label}" <{settings}> maps {maps} ins(%y, %z : memref<?x1xf32>, memref<?xi64>)
@@ -244,9 +244,20 @@ class Region:
     def __init__(self, label: str, settings: str) -> None:
         text = REGION.format(label=label, settings=settings, maps=MAPS)
         self.label = label
-        self.open, self.due, self._good, self._some = (
-            hpacml.compile(text, name) for name in ("open", "due", "good", "some")
-        )
+        self._count, self._good, self._some = (hpacml.compile(text, name) for name in ("count", "good", "some"))
+
+    def count(self) -> tuple[bool, bool]:
+        """Whether an inference is due, and whether the original code is to run."""
+        found = np.zeros(2, bool)
+        self._count(found)
+        due, is_open = found.tolist()
+        return due, is_open
+
+    def due(self) -> bool:
+        return self.count()[0]
+
+    def open(self) -> bool:
+        return self.count()[1]
 
     def verify(self, y: Sequence[float], z: Sequence[int] | None = None, mask: Sequence[int] | None = None) -> bool:
         made = np.array(y, np.float32)[:, None], np.array([0] * len(y) if z is None else z, np.int64)
@@ -267,16 +278,14 @@ def test_a_region_asks_for_its_checks(region: Callable[[str], Region], caplog: p
     run = region("every: 3, tolerance: 0.1, metric: max")
     assert [run.due() for _ in range(6)] == [True, False, False, True, False, False]
     assert run.verify([0.0, 0.05])
-    assert not run.open()
-    assert run.due()
+    assert run.count() == (True, False)
     assert not run.verify([0.0, 0.6])
-    assert run.open()
-    assert run.open()
+    assert [run.count() for _ in range(4)] == [(False, True), (False, True), (True, True), (False, True)]
     for closed in (False, False, True):
         assert run.verify([0.0, 0.05]) is closed
     assert not run.open()
     counts = run.counts
-    assert (counts.open_calls, counts.checks.count, counts.checks.opened, counts.checks.closed) == (2, 5, 1, 1)
+    assert (counts.open_calls, counts.checks.count, counts.checks.opened, counts.checks.closed) == (4, 5, 1, 1)
     assert counts.checks.largest == pytest.approx({"y": 0.6, "z": 0.0})
     assert [check.call for check in counts.checks.history[:2]] == [3, 6]
     assert [check.event for check in counts.checks.history] == [None, "opened", None, None, "closed"]

@@ -32,7 +32,7 @@ from hpacml.dialects.hpacml.networks import ImageLayerOp, LayerOp, NetworkOp
 from hpacml.dialects.hpacml.original_code import BodyAsideOp, BodyWhereOp, CallPythonOp, KeepRandomOp, RequireEqualOp
 from hpacml.dialects.hpacml.packing import FusedGatherOp, FusedScatterOp, IndirectOp, PackOp, UnpackOp
 from hpacml.dialects.hpacml.steps import BodyOp, CollectOp, InferOnViewsOp, InferOp, SampleOp
-from hpacml.dialects.hpacml.verifying import IsDueOp, IsOpenOp, VerifyOp
+from hpacml.dialects.hpacml.verifying import CountInferenceOp, VerifyOp
 
 Hpacml = Dialect(
     "hpacml",
@@ -51,8 +51,7 @@ Hpacml = Dialect(
         CollectOp,
         CountPointsOp,
         DomainOp,
-        IsOpenOp,
-        IsDueOp,
+        CountInferenceOp,
         VerifyOp,
         CheckRangeOp,
         CheckDistanceOp,

@@ -37,48 +37,28 @@ class CheckedInference(TextualOperation, ABC):
 
 
 @irdl_op_definition
-class IsOpenOp(CheckedInference):
+class CountInferenceOp(CheckedInference):
     """
-    Has the circuit breaker of a region opened, so that its original code is to run in place of the model?
+    Count an inference of a region: is it one of those that are checked, and has the circuit breaker opened?
+
+    One that is due runs the model, also if the breaker is open, and the original code on copies, and is then told by
+    `hpacml.verify` what to use. Of the others the original code runs in place of the model where the breaker is open.
 
     Example:
     ```mlir
-    %open = hpacml.is_open "heat" <every: 100, tolerance: 0.01>
+    %due, %open = hpacml.count_inference "heat" <every: 100, tolerance: 0.01>
     ```
     """
 
-    name = "hpacml.is_open"
+    name = "hpacml.count_inference"
 
+    due = result_def(i1)
     opened = result_def(i1)
 
     assembly_format = "$label $settings (`maps` $maps^)? attr-dict"
 
     def __init__(self, label: StringAttr, settings: VerifyAttr, maps: ArrayAttr[StringAttr] | None):
-        super().__init__(properties={"label": label, "settings": settings, "maps": maps}, result_types=[i1])
-
-
-@irdl_op_definition
-class IsDueOp(CheckedInference):
-    """
-    Count an inference of a region: is it one of those that are checked?
-
-    Such a one runs the model, also if the circuit breaker is open, and the original code on copies, and is then told
-    by `hpacml.verify` what to use.
-
-    Example:
-    ```mlir
-    %due = hpacml.is_due "heat" <every: 100, tolerance: 0.01>
-    ```
-    """
-
-    name = "hpacml.is_due"
-
-    due = result_def(i1)
-
-    assembly_format = "$label $settings (`maps` $maps^)? attr-dict"
-
-    def __init__(self, label: StringAttr, settings: VerifyAttr, maps: ArrayAttr[StringAttr] | None):
-        super().__init__(properties={"label": label, "settings": settings, "maps": maps}, result_types=[i1])
+        super().__init__(properties={"label": label, "settings": settings, "maps": maps}, result_types=[i1, i1])
 
 
 @irdl_op_definition

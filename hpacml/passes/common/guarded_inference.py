@@ -14,7 +14,7 @@ from hpacml.dialects.hpacml.control import MlOp
 from hpacml.dialects.hpacml.gather_scatter import GatherOp, ScatterOp
 from hpacml.dialects.hpacml.masks import MergeOp
 from hpacml.dialects.hpacml.steps import InferOp
-from hpacml.dialects.hpacml.verifying import IsDueOp, IsOpenOp, VerifyOp
+from hpacml.dialects.hpacml.verifying import CountInferenceOp, VerifyOp
 from hpacml.dialects.hpacml_rt.map_checks import CheckIndicesOp
 from hpacml.passes.common.bodies import Body
 from hpacml.passes.common.branching import choose
@@ -50,7 +50,7 @@ class GuardedInference:
         if (settings := self._op.verify_settings) is None:
             self._use(builder)
             return
-        opened, due = self._asked(IsOpenOp, settings, builder), self._asked(IsDueOp, settings, builder)
+        due, opened = builder.insert(CountInferenceOp(self._op.label, settings, texts_of_maps(self._op))).results
         check, other, alone, use = (Region(Block()) for _ in range(4))
         self._check(settings, opened, Builder(InsertPoint.at_end(check.block)))
         inner = Builder(InsertPoint.at_end(other.block))
@@ -58,9 +58,6 @@ class GuardedInference:
         self._use(Builder(InsertPoint.at_end(use.block)))
         inner.insert(branch(opened, alone, use))
         builder.insert(branch(due, check, other))
-
-    def _asked(self, question: type[IsOpenOp | IsDueOp], settings: VerifyAttr, builder: Builder) -> SSAValue:
-        return builder.insert(question(self._op.label, settings, texts_of_maps(self._op))).results[0]
 
     def _original(self, builder: Builder) -> None:
         stages = Stages(self._op.label, "body", builder, self._report)

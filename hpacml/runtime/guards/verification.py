@@ -30,16 +30,12 @@ class VerificationOfSite:
         self._breaker = breaker(site.label, site.maps, site.verify)
         self._clause = f"verify({site.verify})"
 
-    def is_open(self) -> bool:
-        """Tell whether the original code is to run in this call, which then counts."""
-        if not self._breaker.is_open:
-            return False
-        guarded.note_open_call(self._site.label)
-        return True
-
-    def is_due(self) -> bool:
-        """Count a call, and tell whether it is to be checked."""
-        return self._breaker.is_due()
+    def count(self, found: int) -> None:
+        """Count a call, and write to the word at `found` whether it is to be checked, 1, and the breaker is open, 2."""
+        is_open = self._breaker.is_open
+        if is_open:
+            guarded.note_open_call(self._site.label)
+        ctypes.c_int64.from_address(found).value = self._breaker.is_due() + 2 * is_open
 
     def verify(self, tensors: int) -> bool:
         """Take a check, and tell whether what the model has made may be used in this call.

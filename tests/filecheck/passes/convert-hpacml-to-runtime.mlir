@@ -188,11 +188,10 @@ func.func @domain(%low: memref<?xf64>, %high: memref<?xf64>, %mean: memref<?xf64
 
 // -----
 
-// Two questions about the checks of a region have one record, and the check itself has one with its tensors.
+// An inference is counted with a record of the region's checks, and the check itself has one with its tensors.
 
 func.func @checks(%y: memref<?x1xf32>, %truth: memref<?x1xf32>, %mask: memref<?xi8>) -> (i1, i1, i1) {
-  %open = hpacml.is_open "heat" <every: 100, tolerance: 0.01> maps ["to: f", "from: g"]
-  %due = hpacml.is_due "heat" <every: 100, tolerance: 0.01> maps ["to: f", "from: g"]
+  %due, %open = hpacml.count_inference "heat" <every: 100, tolerance: 0.01> maps ["to: f", "from: g"]
   %good = hpacml.verify "heat" <every: 100, tolerance: 0.01> maps ["to: f", "from: g"] ins(%y : memref<?x1xf32>) against(%truth : memref<?x1xf32>) where(%mask : memref<?xi8>)
   func.return %open, %due, %good : i1, i1, i1
 }
@@ -203,13 +202,12 @@ func.func @checks(%y: memref<?x1xf32>, %truth: memref<?x1xf32>, %mask: memref<?x
 // CHECK-LABEL: func.func @checks
 // CHECK:         llvm.alloca {{%\d+}} x !llvm.ptr
 // CHECK:         [[SITE:%\d+]] = llvm.mlir.addressof @hpacml_site_0
-// CHECK-NEXT:    [[STATUS:%.*]] = func.call @hpacml_is_open([[SITE]]) : (!llvm.ptr) -> i32
-// CHECK-NEXT:    [[ZERO:%.*]] = arith.constant 0 : i32
-// CHECK-NEXT:    [[OPEN:%.*]] = arith.cmpi ne, [[STATUS]], [[ZERO]] : i32
-// CHECK-NEXT:    [[SITE:%\d+]] = llvm.mlir.addressof @hpacml_site_0
-// CHECK-NEXT:    [[STATUS:%.*]] = func.call @hpacml_is_due([[SITE]]) : (!llvm.ptr) -> i32
-// CHECK-NEXT:    [[ZERO:%.*]] = arith.constant 0 : i32
-// CHECK-NEXT:    [[DUE:%.*]] = arith.cmpi ne, [[STATUS]], [[ZERO]] : i32
+// CHECK-NEXT:    func.call @hpacml_count_inference([[SITE]], [[FOUND:%\d+]]) : (!llvm.ptr, !llvm.ptr) -> ()
+// CHECK:         [[BITS:%.*]] = llvm.load
+// CHECK:         [[BIT:%.*]] = arith.andi [[BITS]], {{%.*}} : i64
+// CHECK-NEXT:    [[DUE:%.*]] = arith.cmpi ne, [[BIT]]
+// CHECK:         [[BIT:%.*]] = arith.andi [[BITS]], {{%.*}} : i64
+// CHECK-NEXT:    [[OPEN:%.*]] = arith.cmpi ne, [[BIT]]
 // CHECK-NEXT:    builtin.unrealized_conversion_cast %y
 // CHECK:         builtin.unrealized_conversion_cast %truth
 // CHECK:         builtin.unrealized_conversion_cast %mask

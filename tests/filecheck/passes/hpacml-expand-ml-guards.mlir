@@ -125,3 +125,35 @@ func.func @rejected(%t: memref<?xf32>, %n: index) {
 // CHECK:           hpacml.body "r" @r_body
 // CHECK:             hpacml.gather %{{.*}} into %y
 // CHECK:             hpacml.collect "r"
+
+// -----
+
+hpacml.functor @out : [i, 0:1] = ([i])
+
+// One that is checked, one of which the original code makes all, and all others, which are as without checks.
+
+func.func @checks(%t: memref<9xf32>, %u: memref<9xf32>) {
+  %in = hpacml.map to @out(%t[1 : 8]) : memref<9xf32> -> !hpacml.mapping<7x1xf32>
+  %out = hpacml.map from @out(%u[1 : 8]) : memref<9xf32> -> !hpacml.mapping<7x1xf32>
+  hpacml.ml infer in(%in : !hpacml.mapping<7x1xf32>) out(%out : !hpacml.mapping<7x1xf32>) verify <every: 10, tolerance: 0.5> label "r" model "m.pt2" on_error "raise" {
+    "test.op"() : () -> ()
+  }
+  func.return
+}
+
+// CHECK-LABEL: func.func @checks
+// CHECK:         [[DUE:%.*]], [[OPEN:%.*]] = hpacml.count_inference "r" <every: 10, tolerance: 0.5
+// CHECK-NEXT:    scf.if [[DUE]] {
+// CHECK:           hpacml.infer "r"
+// CHECK:           scf.if [[OPEN]] {
+// CHECK:           hpacml.body_aside "r" @r_body()
+// CHECK:           hpacml.verify "r"
+// CHECK:         } else {
+// CHECK:           scf.if [[OPEN]] {
+// CHECK-NEXT:        {{%.*}} = hpacml.body "r" @r_body()
+// CHECK-NEXT:      } else {
+// CHECK-NEXT:        [[X:%.*]] = hpacml.tensor %in
+// CHECK-NEXT:        hpacml.gather %in into [[X]]
+// CHECK-NEXT:        [[Y:%.*]] = hpacml.tensor %out
+// CHECK-NEXT:        {{%.*}} = hpacml.infer "r" {{.*}} ins([[X]] : memref<7x1xf32>) outs([[Y]] : memref<7x1xf32>)
+// CHECK-NEXT:        hpacml.scatter [[Y]] into %out

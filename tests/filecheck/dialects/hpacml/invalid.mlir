@@ -681,7 +681,7 @@ func.func @f(%a: memref<?xf64>, %b: memref<?x?xf64>, %c: memref<?xf32>) {
 // -----
 
 func.func @f() {
-  %due = hpacml.is_due "r" <every: 0, tolerance: 0.1>
+  %due, %open = hpacml.count_inference "r" <every: 0, tolerance: 0.1>
   func.return
 }
 
@@ -690,7 +690,7 @@ func.func @f() {
 // -----
 
 func.func @f() {
-  %due = hpacml.is_due "r" <every: 2, tolerance: 0.0>
+  %due, %open = hpacml.count_inference "r" <every: 2, tolerance: 0.0>
   func.return
 }
 
@@ -699,7 +699,7 @@ func.func @f() {
 // -----
 
 func.func @f() {
-  %due = hpacml.is_due "r" <every: 2, tolerance: 0.1, window: 2.5>
+  %due, %open = hpacml.count_inference "r" <every: 2, tolerance: 0.1, window: 2.5>
   func.return
 }
 
@@ -708,7 +708,7 @@ func.func @f() {
 // -----
 
 func.func @f() {
-  %due = hpacml.is_due "r" <every: 2, tolerance: 0.1, metric: mse>
+  %due, %open = hpacml.count_inference "r" <every: 2, tolerance: 0.1, metric: mse>
   func.return
 }
 
@@ -717,7 +717,7 @@ func.func @f() {
 // -----
 
 func.func @f() {
-  %due = hpacml.is_due "r" <every: 2, tolerance: 0.1, then: stop>
+  %due, %open = hpacml.count_inference "r" <every: 2, tolerance: 0.1, then: stop>
   func.return
 }
 
@@ -726,7 +726,7 @@ func.func @f() {
 // -----
 
 func.func @f() {
-  %due = hpacml.is_due "r" <every: 2>
+  %due, %open = hpacml.count_inference "r" <every: 2>
   func.return
 }
 
@@ -735,7 +735,7 @@ func.func @f() {
 // -----
 
 func.func @f() {
-  %due = hpacml.is_due "r" <each: 2>
+  %due, %open = hpacml.count_inference "r" <each: 2>
   func.return
 }
 

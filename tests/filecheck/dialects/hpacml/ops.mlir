@@ -207,16 +207,14 @@ func.func @domains(%low: memref<?xf64>, %high: memref<5xf64>, %mean: memref<?xf6
 // CHECK-NEXT:    %known = hpacml.domain "heat" into(%low, %high : memref<?xf64>, memref<5xf64>)
 // CHECK-NEXT:    %near = hpacml.domain "heat" model @net on_error "raise" margin 5.000000e-01 into(%low, %low : memref<?xf64>, memref<?xf64>) distance(%mean, %whitening : memref<?xf64>, memref<?x?xf64>) {note = "kept"}
 func.func @checks(%y: memref<?x1xf32>, %z: memref<?xf64>, %mask: memref<?xi8>) {
-  %open = hpacml.is_open "heat" <every: 100, tolerance: 0.01>
-  %due = hpacml.is_due "heat" <tolerance: 2, metric: max, every: 1, then: warn, window: 3> maps ["to: f", "from: g"] {note = "kept"}
+  %due, %open = hpacml.count_inference "heat" <tolerance: 2, metric: max, every: 1, then: warn, window: 3> maps ["to: f", "from: g"] {note = "kept"}
   %good = hpacml.verify "heat" <every: 100, tolerance: 0.01> ins(%y : memref<?x1xf32>) against(%y : memref<?x1xf32>)
   %some = hpacml.verify "heat" <every: 7, tolerance: 1.0e-05, metric: mape, then: raise> maps ["to: f", "from: g"] ins(%y, %z : memref<?x1xf32>, memref<?xf64>) against(%y, %z : memref<?x1xf32>, memref<?xf64>) where(%mask : memref<?xi8>) {note = "kept"}
   func.return
 }
 
 // CHECK-LABEL: func.func @checks
-// CHECK-NEXT:    %open = hpacml.is_open "heat" <every: 100, tolerance: 0.01, metric: rmse, window: 20, then: accurate>
-// CHECK-NEXT:    %due = hpacml.is_due "heat" <every: 1, tolerance: 2.0, metric: max, window: 3, then: warn> maps ["to: f", "from: g"] {note = "kept"}
+// CHECK-NEXT:    %due, %open = hpacml.count_inference "heat" <every: 1, tolerance: 2.0, metric: max, window: 3, then: warn> maps ["to: f", "from: g"] {note = "kept"}
 // CHECK-NEXT:    %good = hpacml.verify "heat" <every: 100, tolerance: 0.01, metric: rmse, window: 20, then: accurate> ins(%y : memref<?x1xf32>) against(%y : memref<?x1xf32>)
 // CHECK-NEXT:    %some = hpacml.verify "heat" <every: 7, tolerance: 1.0e-05, metric: mape, window: 20, then: raise> maps ["to: f", "from: g"] ins(%y, %z : memref<?x1xf32>, memref<?xf64>) against(%y, %z : memref<?x1xf32>, memref<?xf64>) where(%mask : memref<?xi8>) {note = "kept"}
 
