@@ -16,7 +16,7 @@ from hpacml.jax.eager import settled
 from hpacml.jax.libraries import Primitive, ad, batching, jax, lax, mlir
 from hpacml.jax.shards import results_in, together
 from hpacml.jax.templates import Record
-from hpacml.jax.xla_handler import TARGET, publish
+from hpacml.jax.xla_handler import TARGET, Hold, publish
 
 Call = TypeVar("Call", bound="XlaCall")
 _MOST_PARTS = 64
@@ -118,9 +118,10 @@ def _run(*arguments: Any, call: XlaCall) -> Sequence[Any]:
 def _lower(context: Any, *operands: Any, call: XlaCall) -> Sequence[Any]:
     module = context.module_context
     _require_host(module, call)
-    module.add_keepalive(call)
+    number = call.number
+    module.add_keepalive(Hold(call))
     rule = jax.ffi.ffi_lowering(TARGET, has_side_effect=call.has_effect, operand_output_aliases=call.aliases)
-    return rule(context, *operands, digest=np.int64(call.digest), site=np.int64(call.number))
+    return rule(context, *operands, digest=np.int64(call.digest), site=np.int64(number))
 
 
 def _require_host(module: Any, call: XlaCall) -> None:

@@ -16,11 +16,15 @@
 %frame = type { i64, ptr, ptr, ptr, i32, %buffers, %buffers, %attributes, ptr }
 %buffer = type { i64, ptr, i32, ptr, i64, ptr }
 %scalar = type { i32, ptr }
-%api = type { i64, ptr, { i64, ptr, i32, i32 }, ptr, ptr } ; the last is XLA_FFI_Error_Create
+; the fifth is XLA_FFI_Error_Create, the last XLA_FFI_State_Set
+%api = type { i64, ptr, { i64, ptr, i32, i32 }, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr }
+%state = type { i64, ptr, ptr, i32, ptr, ptr }
 %error = type { i64, ptr, ptr, i32 }
 
 @hpacml_jax_sites = internal global ptr null ; a table of records
 @hpacml_jax_count = internal global i64 0
+@hpacml_jax_holds = internal global ptr null ; how many calls of XLA's executables there are of each record
+@hpacml_jax_type = internal global ptr null ; XLA's number for the type of such a count
 @hpacml_jax_running = internal global i64 0 ; calls under way
 @hpacml_jax_closed = internal global i64 0 ; not 0 when the process ends: no further call may begin
 @other = internal constant [119 x i8] c"hpacml: this program was compiled in another process, or its region is gone: trace it again where it runs (no export).\00"
@@ -32,8 +36,10 @@ declare i32 @hpacml_enter(ptr, ptr)
 declare i32 @hpacml_jax_python(i64, ptr, i32, ptr)
 declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 
-define void @hpacml_jax_set_sites(ptr %table, i64 %count) {
+define void @hpacml_jax_set_sites(ptr %table, i64 %count, ptr %holds, ptr %type) {
   store ptr %table, ptr @hpacml_jax_sites
+  store ptr %holds, ptr @hpacml_jax_holds
+  store ptr %type, ptr @hpacml_jax_type
   store atomic i64 %count, ptr @hpacml_jax_count release, align 8
   ret void
 }
@@ -67,16 +73,19 @@ tell:
   store i32 0, ptr %major
   store i32 3, ptr %minor
   store i32 0, ptr %traits
-  store i64 0, ptr %state
+  %type_slot_of_state = load ptr, ptr @hpacml_jax_type
+  %number_of_state = load i64, ptr %type_slot_of_state
+  store i64 %number_of_state, ptr %state
   ret ptr null
 
 run:
   %stage_slot = getelementptr %frame, ptr %frame, i32 0, i32 4
   %stage = load i32, ptr %stage_slot
-  %executes = icmp eq i32 %stage, 3
-  br i1 %executes, label %find, label %done
+  switch i32 %stage, label %done [ i32 0, label %find
+                                   i32 3, label %find ]
 
 find: ; attributes are sorted by name: digest, site
+  %begins = icmp eq i32 %stage, 0
   %values_slot = getelementptr %frame, ptr %frame, i32 0, i32 7, i32 5
   %values = load ptr, ptr %values_slot
   %second = getelementptr ptr, ptr %values, i64 1
@@ -98,11 +107,21 @@ open:
 compare:
   %own = load i64, ptr %record
   %same = icmp eq i64 %own, %digest
-  br i1 %same, label %count_buffers, label %stranger
+  br i1 %same, label %begin, label %stranger
 
-stranger:
+begin:
+  br i1 %begins, label %hold, label %count_buffers
+
+stranger: ; an executable says so when it runs
+  br i1 %begins, label %done, label %refuse
+
+refuse:
   %stranger_error = call ptr @fail(ptr %frame, ptr @other)
   ret ptr %stranger_error
+
+hold:
+  %hold_error = call ptr @hold(ptr %frame, i64 %site)
+  ret ptr %hold_error
 
 count_buffers:
   %given_slot = getelementptr %frame, ptr %frame, i32 0, i32 5, i32 2
@@ -144,6 +163,39 @@ execute:
 
 done:
   ret ptr null
+}
+
+; Count a call of an executable, which XLA gives back when that is gone, also behind its last run.
+define internal ptr @hold(ptr %frame, i64 %site) {
+  %arguments = alloca %state
+  %holds = load ptr, ptr @hpacml_jax_holds
+  %place = getelementptr i64, ptr %holds, i64 %site
+  %before = atomicrmw add ptr %place, i64 1 seq_cst
+  %extension_slot = getelementptr %state, ptr %arguments, i32 0, i32 1
+  %context_slot = getelementptr %state, ptr %arguments, i32 0, i32 2
+  %stage_slot = getelementptr %state, ptr %arguments, i32 0, i32 3
+  %type_slot = getelementptr %state, ptr %arguments, i32 0, i32 4
+  %state_slot = getelementptr %state, ptr %arguments, i32 0, i32 5
+  %own_slot = getelementptr %frame, ptr %frame, i32 0, i32 3
+  %context = load ptr, ptr %own_slot
+  %type = load ptr, ptr @hpacml_jax_type
+  store i64 48, ptr %arguments
+  store ptr null, ptr %extension_slot
+  store ptr %context, ptr %context_slot
+  store i32 0, ptr %stage_slot
+  store ptr %type, ptr %type_slot
+  store ptr %place, ptr %state_slot
+  %api_slot = getelementptr %frame, ptr %frame, i32 0, i32 2
+  %api = load ptr, ptr %api_slot
+  %set_slot = getelementptr %api, ptr %api, i32 0, i32 11
+  %set = load ptr, ptr %set_slot
+  %error = call ptr %set(ptr %arguments)
+  ret ptr %error
+}
+
+define void @hpacml_jax_release(ptr %place) {
+  %before = atomicrmw sub ptr %place, i64 1 seq_cst
+  ret void
 }
 
 define internal i64 @number(ptr %scalar) {

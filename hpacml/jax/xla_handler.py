@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import gc
 import itertools
 import os
 import re
@@ -34,7 +35,7 @@ VERSION = (0, 3)
 MOST = 1 << 20
 """The most calls in programs that one process can make."""
 
-_EXPORTS = ("hpacml_jax_handler", "hpacml_jax_set_sites", "hpacml_jax_close")
+_EXPORTS = ("hpacml_jax_handler", "hpacml_jax_set_sites", "hpacml_jax_close", "hpacml_jax_release")
 _DONE, _FAILED = 1, 0
 
 
@@ -53,6 +54,11 @@ class _Thread(threading.local):
 
 _thread = _Thread()
 _table = (ctypes.c_size_t * MOST)()
+_holds = (ctypes.c_int64 * MOST)()
+"""How many calls XLA's executables have of each record, also of those that only a program under way keeps."""
+_type, _type_info = ctypes.c_int64(0), (ctypes.c_size_t * 3)()
+_late: dict[int, Answering] = {}
+"""The calls of programs that are under way behind the end of what they were made for."""
 _numbers = itertools.count()
 _answering: weakref.WeakValueDictionary[int, Answering] = weakref.WeakValueDictionary()
 _raised: OrderedDict[str, BaseException] = OrderedDict()
@@ -67,6 +73,7 @@ os.register_at_fork(after_in_child=_closers.clear)  # which has none of the thre
 def publish(call: Answering, record: Record) -> int:
     """Have the handler know a call as long as `call` lives, and return its number. The call keeps the record alive."""
     _load()
+    _let_go()
     number = next(_numbers)
     if number >= MOST:
         raise HpacmlError(f"programs of JAX in this process have made {MOST} regions: trace fewer of them anew")
@@ -74,6 +81,26 @@ def publish(call: Answering, record: Record) -> int:
     weakref.finalize(call, _table.__setitem__, number, 0).atexit = False
     _table[number] = record.address
     return number
+
+
+class Hold:
+    """Keeps a call while there is a program that JAX may run, and behind that, while one is under way."""
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+
+    def __del__(self) -> None:
+        _let_go()
+        number = self._call.number
+        if _holds[number] > 0 and _answering.get(number) is self._call:
+            self._call.__dict__.pop("program", None)  # which would keep what it waits for
+            _late[number] = self._call
+
+
+def _let_go(*_: object) -> None:
+    """Forget the calls of programs that have ended. Python's collector of garbage asks for it, too."""
+    for number in [number for number in [*_late] if _holds[number] <= 0]:
+        _late.pop(number, None)
 
 
 def original(error: Exception) -> BaseException | None:
@@ -124,14 +151,26 @@ def _load() -> tuple[Any, ...]:
         lambda: llvm.emit(text, _EXPORTS),
         lambda code: llvm.link(code, _EXPORTS, imports),
     )
-    of_sites = ctypes.CFUNCTYPE(None, ctypes.c_size_t, ctypes.c_int64)(library.addresses["hpacml_jax_set_sites"])
-    of_sites(ctypes.addressof(_table), MOST)
+    of_sites = ctypes.CFUNCTYPE(None, ctypes.c_size_t, ctypes.c_int64, ctypes.c_size_t, ctypes.c_size_t)(
+        library.addresses["hpacml_jax_set_sites"]
+    )
+    of_sites(ctypes.addressof(_table), MOST, ctypes.addressof(_holds), ctypes.addressof(_type))
+    _type_info[:] = ctypes.sizeof(_type_info), 0, library.addresses["hpacml_jax_release"]
+    capsules = {"type_id": _capsule(_type), "type_info": _capsule(_type_info)}
+    jax.ffi.register_ffi_type(f"{TARGET}_hold", capsules, platform="cpu")
     handler: Callable[..., Any] = ctypes.CFUNCTYPE(ctypes.c_size_t, ctypes.c_size_t)(
         library.addresses["hpacml_jax_handler"]
     )
+    gc.callbacks.append(_let_go)
     _closers.append(ctypes.CFUNCTYPE(ctypes.c_int64)(library.addresses["hpacml_jax_close"]))
-    jax.ffi.register_ffi_target(TARGET, jax.ffi.pycapsule(handler), platform="cpu", api_version=1)
+    stages = {stage: jax.ffi.pycapsule(handler) for stage in ("instantiate", "execute")}
+    jax.ffi.register_ffi_target(TARGET, stages, platform="cpu", api_version=1)
     return library, callback, handler
+
+
+def _capsule(memory: Any) -> Any:
+    """A capsule of Python with the address of memory of ctypes."""
+    return jax.ffi.pycapsule(ctypes.cast(ctypes.addressof(memory), ctypes.CFUNCTYPE(None)))
 
 
 @atexit.register

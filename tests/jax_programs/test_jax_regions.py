@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -569,6 +571,36 @@ def test_programs_outlive_the_region_and_the_caches() -> None:
 
 
 @pytest.mark.slow
+def test_programs_under_way_outlive_the_region_and_the_caches() -> None:
+    class Slow(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            time.sleep(0.005)
+            return x.sum(-1, keepdim=True)
+
+    def begin() -> tuple[Any, Any]:
+        smooth, net = smoothing(f"ml(infer) {MAPS} model(net)"), Slow()
+
+        def steps(t: Any) -> Any:
+            return jax.lax.scan(lambda t, _: (smooth(t / 2, t, net=net)["new"], None), t, length=50)[0]
+
+        before = jax.jit(lambda t: jax.lax.fori_loop(0, 50, lambda _, x: jnp.tanh(x @ x), jnp.outer(t, t)))
+        wide = jnp.ones(400)
+        run = jax.jit(steps).lower(jax.ShapeDtypeStruct((9,), jnp.float32)).compile()
+        return run(before(wide)[0, :9]), weakref.ref(net)
+
+    made, net = begin()
+    gc.collect()
+    jax.clear_caches()
+    gc.collect()
+    assert np.isfinite(np.asarray(made)).all()
+    for _ in range(50):
+        gc.collect()
+        if net() is None:
+            break
+        time.sleep(0.1)  # the program gives back what it had when it has ended
+    assert net() is None
+
+
 def test_ten_thousand_calls() -> None:
     saved(mlp())
     smooth = smoothing(f"ml(predicated: use) {MAPS} model('m.pt2') database('d.h5')")
