@@ -338,7 +338,7 @@ def test_an_output_that_is_given_its_own_values_is_told_so(caplog: pytest.LogCap
         step(np.ones(3), np.ones(3))
         hpacml.flush()
     (warning,) = _warnings(caplog)
-    assert "in the call collected, or was given the very values that it had, which looks the same" in warning
+    assert "in the call, or was given the very values that it had, which looks the same" in warning
     assert warning.endswith("if it wrote these values, nothing is wrong")
 
 

@@ -6,7 +6,8 @@ import atexit
 import inspect
 import logging
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 from weakref import WeakSet
 
@@ -39,14 +40,14 @@ def require_plain(function: Callable[..., Any]) -> None:
 
 
 class Outputs:
-    """The outputs of a region while its body runs in calls that collect.
+    """The outputs of a region while its body runs in calls that go on with what it has made.
 
     A body that assigns a new array to a parameter, or returns one, leaves the output as it was: that is a warning,
     once for each output. An attribute that the body assigns is an error, since the model would not do that.
     """
 
     def __init__(self, region: str, arrays: Sequence[str], attributes: Sequence[Attribute]):
-        self._region = region
+        self.region = region
         self._attributes = [attribute for attribute in attributes if attribute.path in arrays]
         self._unchanged = dict.fromkeys(arrays, 0)
         """The numbers of calls that have left outputs as they were, of those that none has changed."""
@@ -60,13 +61,19 @@ class Outputs:
         """The body in a call with these arguments, and the looks at the outputs before and after it."""
 
         def watched() -> None:
-            seen = {name: _digest(values[name], name) for name in list(self._unchanged)}
-            body()
-            self.require_same(values)
-            for name, digest in seen.items():
-                self._compare(name, digest is None or digest != _digest(values[name], name))
+            with self.watched(values):
+                body()
+                self.require_same(values)
 
         return watched
+
+    @contextmanager
+    def watched(self, values: Mapping[str, object]) -> Generator[None]:
+        """Look at arrays of outputs, or that stand for them, by name, before and after a body that does not fail."""
+        seen = {name: _digest(values[name], name) for name in list(self._unchanged) if name in values}
+        yield
+        for name, digest in seen.items():
+            self._compare(name, digest is None or digest != _digest(values[name], name))
 
     def _compare(self, name: str, has_changed: bool) -> None:
         if has_changed:
@@ -83,7 +90,7 @@ class Outputs:
             path = attribute.path
             if _memory(attribute.value(values), path) != _memory(values[path], path):
                 raise MapError(
-                    f"'{path}', an output of the region {self._region}, is another array than when the call began: the "
+                    f"'{path}', an output of the region {self.region}, is another array than when the call began: the "
                     "body has assigned it, or it is a property that makes a new array each time. Let the body write "
                     f"into the array that is there, as in {path}[:] = ..."
                 )
@@ -102,8 +109,8 @@ class Outputs:
             "it had, which looks the same: if the body assigns or returns a new array, let it write into this one, as "
             "in %s[:] = ...; if it wrote these values, nothing is wrong",
             name,
-            self._region,
-            "call collected" if calls == 1 else f"{calls} calls collected",
+            self.region,
+            "call" if calls == 1 else f"{calls} calls",
             name,
         )
 

@@ -174,14 +174,15 @@ class Region(Decorated, Generic[P, R]):
 
         def body() -> None:
             (result,) = self._run_body(*args, **kwargs)
-            if active and not infers:  # else nothing uses the arrays any more
+            if is_followed:  # else nothing uses the arrays any more
                 require_in_place(bound.plan.arrays, bound.views, f"the original code of {self.py_func.__name__}")
             returned.append(result)
 
         active, infers = self._decided or self._decide(bound)
+        is_followed = active and (not infers or self._ml.is_guarded)
         substitute = self._substitute(bound, args, kwargs) if self._ml.is_guarded else None
         recorder = self._recorder(bound) if infers and differentiation.is_recording() else None
-        if active and not infers and self._outputs.of_interest:
+        if is_followed and self._outputs.of_interest:
             body = self._outputs.around(body, bound.values)
         bodies = [body] if substitute is None else [body, substitute]
         frame = Frame(bound.values, bodies, self._paths, (bound.plan.arrays, bound.views), recorder=recorder)
@@ -243,7 +244,7 @@ class Region(Decorated, Generic[P, R]):
     def _substitute(self, bound: _Call, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Substitute:
         """The body on other arrays and sizes than those of the call."""
         given = partial(self._parameters[0].bind, *args, **kwargs)
-        return Substitute(self.py_func.__name__, self._run_body, given, bound.plan, bound.values, bound.views)
+        return Substitute(self._run_body, given, self._outputs, bound.plan, bound.values, bound.views)
 
     def _run_body(self, *args: P.args, **kwargs: P.kwargs) -> tuple[R]:
         result = self.py_func(*args, **kwargs)

@@ -1,25 +1,19 @@
-"""The Python body of a region on other arrays than those of the call: on those that have only some of its points."""
+"""The Python body of a region on other arrays than those of the call: on copies, or on those of some points."""
 
 from __future__ import annotations
 
 import ctypes
 import inspect
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import replace
+from typing import Any
 
-import numpy as np
-
-from hpacml.dtypes import BRAIN
-from hpacml.errors import DirectiveError
+from hpacml.errors import DirectiveError, MapError
+from hpacml.frontend.body import Outputs
 from hpacml.frontend.region_plan import Plan
-from hpacml.runtime.arrays.protocols import is_tensor
-from hpacml.runtime.arrays.views import ArrayView, numpy_array, tensor_over
-
-if TYPE_CHECKING:
-    import torch
-
-    from hpacml.runtime.gpu.device_call import Call
+from hpacml.runtime.arrays.changes import require_in_place
+from hpacml.runtime.arrays.copies import copies_of, copy_of, keep, write
+from hpacml.runtime.arrays.views import ArrayView
 
 
 class Substitute:
@@ -27,77 +21,80 @@ class Substitute:
 
     def __init__(
         self,
-        region: str,
         body: Callable[..., object],
         given: Callable[[], inspect.BoundArguments],
+        outputs: Outputs,
         plan: Plan,
         values: Mapping[str, object],
         views: Sequence[ArrayView],
     ):
-        self._region, self._body, self._given, self._values = region, body, given, values
+        self._body, self._given, self._outputs, self._values = body, given, outputs, values
         self._names, self._written, self._views = plan.arrays, plan.written, views
         self._sizes = [str(each) for each in plan.sizes]
+        self._attributes = {name: values[name] for name in plan.arrays if "." in name and name not in plan.single}
 
-    def __call__(self, views: Sequence[ArrayView], sizes: int, call: Call | None = None) -> None:
-        """Run the body on arrays of its own, which it may keep, with the elements of `views`; then write these.
+    def __call__(self, views: Sequence[ArrayView], sizes: int) -> None:
+        """Run the body on arrays of its own, which it may keep, and write to `views` what it makes of outputs.
 
-        `sizes` is the address of the sizes, 64-bit integers. An array is of the kind that the call has, where that is
-        one of Torch, NumPy, CuPy or JAX, and else NumPy's, or on a device a tensor. What is the call's own memory, as a
-        number is, stays the object that was given. `call` is the one on a device that has the memory of `views`. Raises
-        `DirectiveError` for an attribute.
+        Where the views have the sizes of the arrays of the call, the body gets copies of these; else it gets what is in
+        the views, and copies of arrays of no map. Copies are of the kinds of the arrays (`copy_of`). What is
+        the call's own memory, as a number is, stays the object that was given. Arrays that are attributes stay, too,
+        and become again what they were. `sizes` is the address of the sizes, 64-bit integers. Raises `DirectiveError`
+        for attributes of some points, and `MapError` for outputs that are given other memory or sizes.
         """
-        pairs = zip(self._names, views, self._views, strict=True)
-        arrays = {name: self._copy(name, view, call) for name, view, given in pairs if not _is_same(view, given)}
+        views = [replace(view, device=given.device) for view, given in zip(views, self._views, strict=True)]
+        arrays = self._arrays(views)
         numbers = (ctypes.c_int64 * len(self._sizes)).from_address(sizes) if self._sizes else ()
         arguments = self._given()
         arguments.arguments.update({**arrays, **dict(zip(self._sizes, numbers, strict=True))})
+        restore = keep(self._attributes)
         try:
-            self._body(*arguments.args, **arguments.kwargs)
+            self._run(arguments, arrays)
+            made = {**self._attributes, **arrays}
+            for position in self._written:
+                name = self._names[position]
+                self._take(views[position], name, made[name])
+        finally:
+            restore()
+
+    def _arrays(self, views: Sequence[ArrayView]) -> dict[str, Any]:
+        """The arrays that stand for arguments."""
+        arguments = {name: value for name, value in self._values.items() if "." not in name}
+        pairs = list(zip(self._names, views, self._views, strict=True))
+        if all(view.shape == given.shape for _, view, given in pairs):
+            return copies_of(arguments)
+        if self._attributes:
+            raise DirectiveError(
+                f"a guard has the body of {self._outputs.region} make some points, and it cannot be given another "
+                f"array in the place of '{next(iter(self._attributes))}', which is an attribute: make it a parameter "
+                "of the function"
+            )
+        copies = copies_of({name: value for name, value in arguments.items() if name not in self._names})
+        own = {name: copy_of(self._values[name], view) for name, view, given in pairs if not _is_same(view, given)}
+        return copies | own
+
+    def _run(self, arguments: inspect.BoundArguments, arrays: Mapping[str, Any]) -> None:
+        try:
+            with self._outputs.watched({**self._attributes, **arrays}):
+                self._body(*arguments.args, **arguments.kwargs)
         except Exception as error:
             shapes = ", ".join(f"'{name}' of shape {tuple(array.shape)}" for name, array in arrays.items())
-            error.add_note(f"A guard had the body of {self._region} make some points, with other arrays: {shapes}.")
-            raise
-        for position in self._written:
-            made = arrays.get(self._names[position])
-            if made is not None:
-                _write(views[position], made, call)
-
-    def _copy(self, name: str, view: ArrayView, call: Call | None) -> Any:
-        if "." in name:
-            raise DirectiveError(
-                f"a guard has the body of {self._region} make some points, and it cannot be given another array in the "
-                f"place of '{name}', which is an attribute: make it a parameter of the function"
+            error.add_note(
+                f"A guard or a check had the body of {self._outputs.region} run, with other arrays: {shapes}."
             )
-        value = self._values[name]
-        if isinstance(value, np.ndarray):
-            return numpy_array(view).copy().view(cast(Any, value).dtype)
-        tensor = (tensor_over(view) if call is None else call.device.tensor(view)).clone()
-        if is_tensor(value):
-            return tensor
-        if (make := _from_dlpack(value)) is not None:
-            return make(tensor)
-        return tensor.numpy() if call is None and view.dtype != BRAIN else tensor
+            raise
+        if self._attributes:
+            self._outputs.require_same(self._values)
+            own = [(n, v) for n, v in zip(self._names, self._views, strict=True) if n in self._attributes]
+            require_in_place([n for n, _ in own], [v for _, v in own], f"the original code of {self._outputs.region}")
 
-
-def _from_dlpack(value: object) -> Callable[[torch.Tensor], Any] | None:
-    """What makes an array of the kind of `value` of a tensor, as in CuPy and JAX; None where that is not known."""
-    if (namespace := getattr(value, "__array_namespace__", None)) is not None:
-        library: Any = namespace()
-    else:
-        library = sys.modules.get(type(value).__module__.partition(".")[0])
-    return getattr(library, "from_dlpack", None)
-
-
-def _write(view: ArrayView, made: Any, call: Call | None) -> None:
-    if call is None and isinstance(made, np.ndarray):
-        target = numpy_array(view)
-        target[...] = made.view(cast(Any, target.dtype))
-        return
-    import torch
-
-    target = tensor_over(view) if call is None else call.device.tensor(view)
-    with torch.no_grad():
-        target.copy_(made if is_tensor(made) else torch.from_dlpack(made))
+    def _take(self, view: ArrayView, name: str, made: Any) -> None:
+        if tuple(made.shape) != view.shape:
+            raise MapError(
+                f"the original code of {self._outputs.region} has given the array '{name}' the shape "
+                f"{list(made.shape)} in the place of {list(view.shape)}: write into it, such as {name}[...] = ..."
+            )
+        write(view, made)
 
 
 def _is_same(view: ArrayView, other: ArrayView) -> bool:

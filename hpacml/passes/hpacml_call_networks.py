@@ -35,7 +35,7 @@ from hpacml.passes.common.bodies import module_of
 from hpacml.passes.common.branching import where
 from hpacml.passes.common.index_arithmetic import Condition, IndexArithmetic
 from hpacml.passes.common.located import Builder, Rewriter, refusal
-from hpacml.passes.common.strided import address_range, metadata, reinterpret_cast
+from hpacml.passes.common.strided import address_range, apart, metadata, reinterpret_cast
 
 NETWORK = "hpacml_network_"
 """How the names of the functions begin."""
@@ -100,8 +100,7 @@ class _Memory(NamedTuple):
 
 def _are_apart(one: _Memory, other: _Memory, a: IndexArithmetic) -> Condition:
     """Whether the addresses of two memories do not overlap. Neither is empty."""
-    (low, high), (other_low, other_high) = one.extent(a), other.extent(a)
-    return a.any([a.le(high, other_low), a.le(other_high, low)])
+    return apart(one.extent(a), other.extent(a), a)
 
 
 # -- views ---------------------------------------------------------------------------------------------

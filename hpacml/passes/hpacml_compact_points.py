@@ -21,11 +21,14 @@ from hpacml.dialects.hpacml.guarding import CountPointsOp
 from hpacml.dialects.hpacml.original_code import BodyWhereOp, KeepRandomOp
 from hpacml.dialects.hpacml.steps import BodyOp
 from hpacml.dtypes import SIZES
+from hpacml.passes.common.branching import where
+from hpacml.passes.common.index_arithmetic import IndexArithmetic
 from hpacml.passes.common.located import Builder, Rewriter, refusal
 from hpacml.passes.common.mappings import functor_of, map_of
 from hpacml.passes.common.origins import origins
 from hpacml.passes.common.point_dims import PointsOfMap, Size, points_of_map, size_of
 from hpacml.passes.common.point_loops import Point, each_point, places, point_at, product, size, sizes_of
+from hpacml.passes.common.strided import are_apart
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class HpacmlCompactPointsPass(ModulePass):
       hpacml.compare_points "r" ins(%y) against(%whole) where %mask
     }
     ```
+    In calls in which an array that the code writes shares memory with another one it runs whole, as copies would not.
     Of a sweep of several dimensions, the first one has all k points, and the others one. The memory of a copy has room
     for each index that the array has, as the code may use one that is none of the sizes that it is given.
     """
@@ -104,6 +108,7 @@ class _Compaction:
         from hpacml.passes.common.written_memory import written_arguments
 
         written = written_arguments(op.function)
+        self.written = {op.arguments[k] for k in written}
         mapped = {origin for array in self.moved for origin in origins(array)}
         for k, value in enumerate(op.arguments):
             if not isinstance(value.type, MemRefType) or value in self.moved:
@@ -117,6 +122,29 @@ class _Compaction:
         return refusal(self.op, f"the region '{self.op.label.data}' is pointwise, and {why}: leave the clause out")
 
     def replace(self) -> None:
+        """Put the code in the place of the operation; in calls whose arrays share memory it runs whole."""
+        a = IndexArithmetic(self.builder)
+        arrays = list(self.moved)
+        pairs = [(one, other) for k, one in enumerate(arrays) for other in arrays[:k]]
+        apart = a.all([are_apart(*pair, a) for pair in pairs if not self.written.isdisjoint(pair)])
+
+        def compacted(inner: IndexArithmetic) -> None:
+            self.builder = inner.builder
+            self._run()
+
+        if apart is True:
+            compacted(a)
+        else:
+            where(a.truth(apart), compacted, a, lambda inner: self._whole(self.op.tensors, inner.builder))
+        Rewriter.erase_op(self.op)
+
+    def _whole(self, tensors: Sequence[SSAValue], builder: Builder) -> None:
+        """Have the code run on all points."""
+        op, name = self.op, self.op.callee.root_reference.data
+        operands = list(op.arguments), op.mask, list(op.inputs), list(op.outputs)
+        builder.insert(BodyWhereOp(op.label, name, *operands, tensors))
+
+    def _run(self) -> None:
         op, builder = self.op, self.builder
         self.lengths = sizes_of(op.mask, builder)
         count = product(self.lengths, builder)
@@ -134,7 +162,6 @@ class _Compaction:
         for room in (*rooms, self.at):
             builder.insert(memref.DeallocOp.get(room))
         self._compare()
-        Rewriter.erase_op(op)
 
     def _extent(self, dim: int) -> SSAValue:
         """How many indices a dimension of the sweep has."""
@@ -235,10 +262,8 @@ class _Compaction:
         whole = [inner.insert(TensorOp(mapping, fresh=True)).tensor for mapping in op.outputs]
         for each in whole:
             each.name_hint = "whole"
-        name = op.callee.root_reference.data
-        operands = list(op.arguments), op.mask, list(op.inputs), list(op.outputs)
         inner.insert(KeepRandomOp())
-        inner.insert(BodyWhereOp(op.label, name, *operands, whole))
+        self._whole(whole, inner)
         inner.insert(KeepRandomOp(restore=True))
         maps = [points.map for points in self.outputs]
         features = [functor_of(each, op).functor.feature_dims for each in maps]

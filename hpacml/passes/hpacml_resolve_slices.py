@@ -44,6 +44,7 @@ from hpacml.passes.common.located import Builder, Rewriter, located, refusal
 from hpacml.passes.common.mappings import functor_of, require_maps
 from hpacml.passes.common.strided import (
     address_range,
+    apart,
     different_elements,
     metadata,
     packed_strides,
@@ -299,13 +300,12 @@ class _Resolution:
             return False
         memory = list({m.array: m for m in self.memory}.values())
         written = list({m.array: m for m in (self.memory[n] for n in op.holding_elements)}.values())
-        apart = [different_elements(m.array, m.sizes, m.strides, a) for m in written]
+        found = [different_elements(m.array, m.sizes, m.strides, a) for m in written]
         ranges = {m.array: address_range(m.array, m.offset, m.sizes, m.strides, a) for m in memory if len(memory) > 1}
         for one, other in combinations(memory, 2):
             if one in written or other in written:
-                (low, high), (other_low, other_high) = ranges[one.array], ranges[other.array]
-                apart.append(a.any([a.le(high, other_low), a.le(other_high, low)]))
-        return a.all(apart)
+                found.append(apart(ranges[one.array], ranges[other.array], a))
+        return a.all(found)
 
     def _checked_copies(self, a: IndexArithmetic) -> dict[object, SSAValue]:
         """Copies of the indices of a map that is written through. They lie inside, and lead to different elements."""

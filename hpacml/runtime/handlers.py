@@ -240,8 +240,8 @@ def call_body_on(index: int, arrays: int, numbers: int) -> None:
     if not frame.is_on_device():
         body(views, numbers)
         return
-    with _original_code() as call:
-        body(views, numbers, call)
+    with _original_code():
+        body(views, numbers)
 
 
 def keep_random(restores: int) -> None:

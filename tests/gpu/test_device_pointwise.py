@@ -73,6 +73,7 @@ class OfLibrary:
 
     def __init__(self, tensor: torch.Tensor) -> None:
         self.tensor = tensor
+        self.shape = tensor.shape
 
     def __array_namespace__(self) -> type[Library]:
         return Library

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from xdsl.ir import SSAValue
 
 from hpacml.dialects.hpacml.gather_scatter import GatherOp, TensorOp
@@ -11,9 +13,12 @@ from hpacml.passes.common.located import Builder
 from hpacml.passes.common.mappings import functor_of, map_of
 
 
-def take_originals(op: BodyWhereOp | BodyAsideOp, mask: SSAValue | None, builder: Builder) -> None:
-    """Take what the outputs of code lead to into its tensors: at the points that a mask rejects, or at all."""
-    for mapping, tensor in zip(op.outputs, op.tensors, strict=True):
+def take_originals(
+    op: BodyWhereOp | BodyAsideOp, mask: SSAValue | None, builder: Builder, outputs: Sequence[SSAValue] | None = None
+) -> None:
+    """Take what code has written, where `outputs` or its own lead to, into its tensors: at the points that a mask
+    rejects, or at all."""
+    for mapping, tensor in zip(op.outputs if outputs is None else outputs, op.tensors, strict=True):
         if mask is None:
             builder.insert(GatherOp(mapping, tensor))
             continue

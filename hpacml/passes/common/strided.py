@@ -101,6 +101,18 @@ def address_range(
     return start + width * low, start + width * (high + one)
 
 
+def apart(one: tuple[Poly, Poly], other: tuple[Poly, Poly], a: IndexArithmetic) -> Condition:
+    """Whether two ranges of addresses do not overlap."""
+    (low, high), (other_low, other_high) = one, other
+    return a.any([a.le(high, other_low), a.le(other_high, low)])
+
+
+def are_apart(one: SSAValue, other: SSAValue, a: IndexArithmetic) -> Condition:
+    """Whether the addresses of two arrays show that they share no memory."""
+    first, second = (address_range(each, *metadata(each, a), a) for each in (one, other))
+    return apart(first, second, a)
+
+
 def reinterpret_cast(
     source: SSAValue, offset: Poly, sizes: Sequence[Poly], strides: Sequence[Poly], a: IndexArithmetic
 ) -> SSAValue:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from xdsl.dialects import scf
-from xdsl.ir import Region, SSAValue
+from xdsl.ir import Region
 from xdsl.rewriter import InsertPoint
 
 from hpacml.dialects.hpacml.original_code import BodyWhereOp
 from hpacml.dialects.hpacml.steps import BodyOp
 from hpacml.passes.common.bodies import outline
 from hpacml.passes.common.branching import where
-from hpacml.passes.common.index_arithmetic import Condition, IndexArithmetic
+from hpacml.passes.common.index_arithmetic import IndexArithmetic
 from hpacml.passes.common.located import Builder, Rewriter
 from hpacml.passes.common.mappings import functor_of, map_of
 from hpacml.passes.common.merging import take_originals
-from hpacml.passes.common.strided import address_range, metadata
+from hpacml.passes.common.strided import are_apart
 from hpacml.passes.masking.accesses import Nest, NotFollowed
 from hpacml.passes.masking.building import mask_points
 from hpacml.passes.masking.point_nests import PointNest, point_nest
@@ -36,7 +36,7 @@ def mask_body(op: BodyWhereOp) -> None:
     function, arguments = outline(code.region, stem, code)
     Rewriter.erase_op(code)
     a = IndexArithmetic(Builder(InsertPoint.before(op)))
-    apart = a.all([_apart(one, other, a) for one, other in found.shared])
+    apart = a.all([are_apart(one, other, a) for one, other in found.shared])
 
     def masked(inner: IndexArithmetic) -> None:
         inner.builder.insert(BodyOp(op.label, function.sym_name.data, arguments))
@@ -72,9 +72,3 @@ def _points_of(code: Region, op: BodyWhereOp) -> PointNest:
         map_op = map_of(mapping, op)
         outputs += elements_of(map_op, functor_of(map_op, op).functor, nest.integers, nest.memory)
     return point_nest(nest, outputs)
-
-
-def _apart(one: SSAValue, other: SSAValue, a: IndexArithmetic) -> Condition:
-    """Whether two arrays share no memory."""
-    (low, high), (other_low, other_high) = (address_range(each, *metadata(each, a), a) for each in (one, other))
-    return a.any([a.le(high, other_low), a.le(other_high, low)])

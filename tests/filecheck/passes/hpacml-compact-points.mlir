@@ -19,6 +19,7 @@ func.func private @code(%t: memref<?x2xf32>, %u: memref<?xf32, strided<[?], offs
 }
 
 // CHECK-LABEL: func.func @rows
+// CHECK:         scf.if %{{.*}} {
 // CHECK:         %at = memref.alloc({{.*}}) : memref<?xi64>
 // CHECK-NEXT:    %k = hpacml.count_points again "r" %mask : memref<?xi8> positions %at : memref<?xi64>
 // CHECK:         %[[room:.*]] = memref.alloc({{.*}}) : memref<?xi8>
@@ -46,6 +47,9 @@ func.func private @code(%t: memref<?x2xf32>, %u: memref<?xf32, strided<[?], offs
 // CHECK-NEXT:      hpacml.body_where "r" @code(%t, %u, %n, %m : {{.*}}) at %mask {{.*}} into(%whole : memref<?x1xf32>)
 // CHECK-NEXT:      hpacml.keep_random restore
 // CHECK-NEXT:      hpacml.compare_points "r" maps ["g(u[0 : n])"] ins(%y : memref<?x1xf32>) against(%whole : memref<?x1xf32>) features [1, -1] where %mask : memref<?xi8>
+// CHECK-NEXT:    }
+// CHECK-NEXT:    } else {
+// CHECK-NEXT:      hpacml.body_where "r" @code(%t, %u, %n, %m : {{.*}}) at %mask {{.*}} into(%y : memref<?x1xf32>)
 // CHECK-NEXT:    }
 // CHECK-NEXT:    func.return
 

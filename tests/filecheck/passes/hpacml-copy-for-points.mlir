@@ -1,4 +1,5 @@
-// The array that the code writes is kept, and restored; the one that it reads is not.
+// The code runs on a copy of the array that it writes, unless the arrays share memory: then that is kept, and restored.
+// Code in Python copies what it needs.
 
 // RUN: hpacml-opt %s -p hpacml-copy-for-points | filecheck %s
 
@@ -17,75 +18,52 @@ func.func @r(%t: memref<?xf32>, %u: memref<?xf32, strided<[?], offset: ?>>, %mas
   hpacml.body_aside "r" @step(%t, %u : memref<?xf32>, memref<?xf32, strided<[?], offset: ?>>) to (%out : !hpacml.mapping<8x1xf32>) into (%y : memref<8x1xf32>)
   func.return
 }
+func.func private @python(%t: memref<?xf32>, %u: memref<?xf32, strided<[?], offset: ?>>) {
+  hpacml.call_python 0 (%t, %u : memref<?xf32>, memref<?xf32, strided<[?], offset: ?>>) writes [1]
+  func.return
+}
+func.func @of_python(%t: memref<?xf32>, %u: memref<?xf32, strided<[?], offset: ?>>, %mask: memref<8xi8>, %y: memref<8x1xf32>) {
+  %in = hpacml.map to @f(%t[1 : 9]) : memref<?xf32> -> !hpacml.mapping<8x2xf32>
+  %out = hpacml.map from @g(%u[1 : 9]) : memref<?xf32, strided<[?], offset: ?>> -> !hpacml.mapping<8x1xf32>
+  hpacml.body_where "r" @python(%t, %u : memref<?xf32>, memref<?xf32, strided<[?], offset: ?>>) at %mask : memref<8xi8> from (%in : !hpacml.mapping<8x2xf32>) to (%out : !hpacml.mapping<8x1xf32>) into (%y : memref<8x1xf32>)
+  func.return
+}
 
-// CHECK:       builtin.module {
-// CHECK-NEXT:    hpacml.functor @f : [i, 0:2] = ([i - 1], [i + 1])
-// CHECK-NEXT:    hpacml.functor @g : [i, 0:1] = ([i])
-// CHECK-NEXT:    func.func private @step(%t: memref<?xf32>, %u: memref<?xf32, strided<[?], offset: ?>>) {
-// CHECK-NEXT:      %i = arith.constant 3 : index
-// CHECK-NEXT:      %a = memref.load %t[%i] : memref<?xf32>
-// CHECK-NEXT:      memref.store %a, %u[%i] : memref<?xf32, strided<[?], offset: ?>>
-// CHECK-NEXT:      func.return
+// CHECK-LABEL: func.func @r(
+// CHECK:         %out = hpacml.map from @g(%u[1 : 9])
+// CHECK:         %[[apart:.*]] = arith.ori {{.*}} : i1
+// CHECK-NEXT:    scf.if %[[apart]] {
+// CHECK:           %copy = memref.alloc({{.*}}) : memref<?xf32>
+// CHECK:             %[[element:.*]] = memref.load %u[%[[i:.*]]] :
+// CHECK-NEXT:        memref.store %[[element]], %copy[%[[i]]]
+// CHECK:           %[[stands:.*]] = "memref.cast"(%copy)
+// CHECK-NEXT:      %{{.*}} = hpacml.body "r" @step(%t, %[[stands]] :
+// CHECK-NEXT:      %out_1 = hpacml.map from @g(%[[stands]][1 : 9])
+// CHECK-NEXT:      %original = hpacml.tensor fresh %out_1
+// CHECK-NEXT:      hpacml.gather %out_1 into %original
+// CHECK-NEXT:      hpacml.merge %original into %y features [1] at %mask
+// CHECK-NEXT:      memref.dealloc %copy
+// CHECK-NEXT:    } else {
+// CHECK:             %[[element:.*]] = memref.load %u[%[[i:.*]]] :
+// CHECK-NEXT:        memref.store %[[element]], %copy_1[%[[i]]]
+// CHECK:           %{{.*}} = hpacml.body "r" @step(%t, %u :
+// CHECK:           hpacml.gather %out into %original_1
+// CHECK-NEXT:      hpacml.merge %original_1 into %y features [1] at %mask
+// CHECK:             %[[element:.*]] = memref.load %copy_1[%[[i:.*]]] :
+// CHECK-NEXT:        memref.store %[[element]], %u[%[[i]]]
+// CHECK:           memref.dealloc %copy_1
 // CHECK-NEXT:    }
-// CHECK-NEXT:    func.func @r(%t: memref<?xf32>, %u: memref<?xf32, strided<[?], offset: ?>>, %mask: memref<8xi8>, %y: memref<8x1xf32>) {
-// CHECK-NEXT:      %in = hpacml.map to @f(%t[1 : 9]) : memref<?xf32> -> !hpacml.mapping<8x2xf32>
-// CHECK-NEXT:      %out = hpacml.map from @g(%u[1 : 9]) : memref<?xf32, strided<[?], offset: ?>> -> !hpacml.mapping<8x1xf32>
-// CHECK-NEXT:      %0 = arith.constant 0 : index
-// CHECK-NEXT:      %1 = memref.dim %u, %0 : memref<?xf32, strided<[?], offset: ?>>
-// CHECK-NEXT:      %kept = memref.alloc(%1) : memref<?xf32>
-// CHECK-NEXT:      %2 = arith.constant 0 : index
-// CHECK-NEXT:      %3 = memref.dim %u, %2 : memref<?xf32, strided<[?], offset: ?>>
-// CHECK-NEXT:      %4 = arith.constant 0 : index
-// CHECK-NEXT:      %5 = arith.constant 1 : index
-// CHECK-NEXT:      "scf.parallel"(%4, %3, %5) <{operandSegmentSizes = array<i32: 1, 1, 1, 0>}> ({
-// CHECK-NEXT:      ^bb0(%6: index):
-// CHECK-NEXT:        %7 = memref.load %u[%6] : memref<?xf32, strided<[?], offset: ?>>
-// CHECK-NEXT:        memref.store %7, %kept[%6] : memref<?xf32>
-// CHECK-NEXT:        scf.reduce
-// CHECK-NEXT:      }) : (index, index, index) -> ()
-// CHECK-NEXT:      %8 = hpacml.body "r" @step(%t, %u : memref<?xf32>, memref<?xf32, strided<[?], offset: ?>>)
-// CHECK-NEXT:      %original = hpacml.tensor fresh %out : !hpacml.mapping<8x1xf32> -> memref<8x1xf32>
-// CHECK-NEXT:      hpacml.gather %out into %original : !hpacml.mapping<8x1xf32>, memref<8x1xf32>
-// CHECK-NEXT:      hpacml.merge %original into %y features [1] at %mask : memref<8x1xf32>, memref<8x1xf32>, memref<8xi8>
-// CHECK-NEXT:      %9 = arith.constant 0 : index
-// CHECK-NEXT:      %10 = memref.dim %kept, %9 : memref<?xf32>
-// CHECK-NEXT:      %11 = arith.constant 0 : index
-// CHECK-NEXT:      %12 = arith.constant 1 : index
-// CHECK-NEXT:      "scf.parallel"(%11, %10, %12) <{operandSegmentSizes = array<i32: 1, 1, 1, 0>}> ({
-// CHECK-NEXT:      ^bb0(%13: index):
-// CHECK-NEXT:        %14 = memref.load %kept[%13] : memref<?xf32>
-// CHECK-NEXT:        memref.store %14, %u[%13] : memref<?xf32, strided<[?], offset: ?>>
-// CHECK-NEXT:        scf.reduce
-// CHECK-NEXT:      }) : (index, index, index) -> ()
-// CHECK-NEXT:      memref.dealloc %kept : memref<?xf32>
-// CHECK-NEXT:      hpacml.keep_random
-// CHECK-NEXT:      %15 = arith.constant 0 : index
-// CHECK-NEXT:      %16 = memref.dim %u, %15 : memref<?xf32, strided<[?], offset: ?>>
-// CHECK-NEXT:      %kept_1 = memref.alloc(%16) : memref<?xf32>
-// CHECK-NEXT:      %17 = arith.constant 0 : index
-// CHECK-NEXT:      %18 = memref.dim %u, %17 : memref<?xf32, strided<[?], offset: ?>>
-// CHECK-NEXT:      %19 = arith.constant 0 : index
-// CHECK-NEXT:      %20 = arith.constant 1 : index
-// CHECK-NEXT:      "scf.parallel"(%19, %18, %20) <{operandSegmentSizes = array<i32: 1, 1, 1, 0>}> ({
-// CHECK-NEXT:      ^bb0(%21: index):
-// CHECK-NEXT:        %22 = memref.load %u[%21] : memref<?xf32, strided<[?], offset: ?>>
-// CHECK-NEXT:        memref.store %22, %kept_1[%21] : memref<?xf32>
-// CHECK-NEXT:        scf.reduce
-// CHECK-NEXT:      }) : (index, index, index) -> ()
-// CHECK-NEXT:      %23 = hpacml.body "r" @step(%t, %u : memref<?xf32>, memref<?xf32, strided<[?], offset: ?>>)
-// CHECK-NEXT:      hpacml.gather %out into %y : !hpacml.mapping<8x1xf32>, memref<8x1xf32>
-// CHECK-NEXT:      %24 = arith.constant 0 : index
-// CHECK-NEXT:      %25 = memref.dim %kept_1, %24 : memref<?xf32>
-// CHECK-NEXT:      %26 = arith.constant 0 : index
-// CHECK-NEXT:      %27 = arith.constant 1 : index
-// CHECK-NEXT:      "scf.parallel"(%26, %25, %27) <{operandSegmentSizes = array<i32: 1, 1, 1, 0>}> ({
-// CHECK-NEXT:      ^bb0(%28: index):
-// CHECK-NEXT:        %29 = memref.load %kept_1[%28] : memref<?xf32>
-// CHECK-NEXT:        memref.store %29, %u[%28] : memref<?xf32, strided<[?], offset: ?>>
-// CHECK-NEXT:        scf.reduce
-// CHECK-NEXT:      }) : (index, index, index) -> ()
-// CHECK-NEXT:      memref.dealloc %kept_1 : memref<?xf32>
-// CHECK-NEXT:      hpacml.keep_random restore
-// CHECK-NEXT:      func.return
-// CHECK-NEXT:    }
-// CHECK-NEXT:  }
+// CHECK-NEXT:    hpacml.keep_random
+// CHECK:         scf.if
+// CHECK:           %out_2 = hpacml.map from @g(
+// CHECK-NEXT:      hpacml.gather %out_2 into %y
+// CHECK:         } else {
+// CHECK:           hpacml.gather %out into %y
+// CHECK:         hpacml.keep_random restore
+// CHECK-NEXT:    func.return
+
+// CHECK-LABEL: func.func @of_python(
+// CHECK-NOT:     scf
+// CHECK:         %[[stands:.*]] = "memref.cast"(%copy)
+// CHECK-NEXT:    %{{.*}} = hpacml.body "r" @python(%t, %[[stands]] :
+// CHECK-NEXT:    %out_1 = hpacml.map from @g(%[[stands]][1 : 9])
