@@ -26,7 +26,7 @@ def region_of(database: Database, label: str | None) -> Region:
     """The region of a label, or the only one. Raises DatabaseError."""
     if label is not None:
         return database[label]
-    if len(database) != 1:
+    if len(database.labels) != 1:
         labels = ", ".join(f"'{each}'" for each in database) or "none"
         raise DatabaseError(f"name the region: the database '{database.paths[0]}' has {labels}")
-    return next(iter(database.values()))
+    return database[database.labels[0]]

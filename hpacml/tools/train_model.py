@@ -22,6 +22,9 @@ Factory = Annotated[
 More = Annotated[
     Path | None, typer.Option(metavar="MODEL", help="Go on from this model, with its folder .train beside it.")
 ]
+Rejected = Annotated[
+    bool, typer.Option("--rejected", help="Train with the points, too, that guards of the region have rejected.")
+]
 Config = Annotated[Path | None, typer.Option(metavar="FILE", help="Settings, YAML or TOML: docs/training.md.")]
 Out = Annotated[Path, typer.Option(metavar="FILE", help="The model to write: .pt2, .pt or .safetensors.")]
 Range = Annotated[str | None, typer.Option(metavar="RANGE", help="Calls or rows, as in 0:480, or a fraction.")]
@@ -41,6 +44,7 @@ def train_model(
     config: Config = None,
     out: Out = Path("model.pt2"),
     more: More = None,
+    rejected: Rejected = False,
     train: Range = None,
     validation: Range = None,
     test: Range = None,
@@ -67,7 +71,7 @@ def train_model(
     files = [str(each) for each in databases]
     fit(
         files if len(files) > 1 else files[0], region, model, config=config, changes=given, out=out, more=more,
-        resume=not fresh, quiet=quiet,
+        rejected=rejected, resume=not fresh, quiet=quiet,
     )  # fmt: skip
 
 

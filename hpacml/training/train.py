@@ -73,6 +73,7 @@ def train(
     changes: Mapping[str, Any] | None = None,
     out: File = "model.pt2",
     more: File | None = None,
+    rejected: bool = False,
     baselines: Mapping[str, Function] | None = None,
     resume: bool = True,
     quiet: bool = False,
@@ -94,6 +95,8 @@ def train(
     `databases`: by the same factory, with its weights and scalings, and the settings of its network, which are those of
     `config` that are not given. The domain of the new model is that of both trainings. It is a baseline of the test.
 
+    With `rejected`, the points that guards of the region have rejected (`guard(..., collect)`) are rows, too.
+
     Beside `out` the folder of the same name with `.train` gets metrics.json, history.csv and pictures.
 
     Raises ConfigError, DatabaseError for data that cannot be used, ModelError for a network that cannot be written,
@@ -109,7 +112,7 @@ def train(
     with ExitStack() as held:
         database = held.enter_context(open_database(databases))
         held.enter_context(_own_state(chosen))
-        study = Study(_region(database, region), chosen, factory, name, target, earlier)
+        study = Study(_region(database, region, rejected), chosen, factory, name, target, earlier)
         console.print(_introduction(study), markup=False, soft_wrap=True)
         held.enter_context(alone(folder, RANK))
         if RANK == 0 and (begins := _begins(folder, study, resume)) is not None:
@@ -176,13 +179,13 @@ def _factory(model: str | Factory) -> tuple[Factory, str]:
     return cast(Factory, found), model
 
 
-def _region(database: Database, label: str | None) -> Region:
-    if label is not None:
-        return database[label]
-    if len(database) != 1:
-        labels = ", ".join(f"'{each}'" for each in database) or "none"
-        raise DatabaseError(f"name the region: the database '{database.paths[0]}' has {labels}")
-    return next(iter(database.values()))
+def _region(database: Database, label: str | None, rejected: bool) -> Region:
+    if label is None:
+        if len(database.labels) != 1:
+            labels = ", ".join(f"'{each}'" for each in database) or "none"
+            raise DatabaseError(f"name the region: the database '{database.paths[0]}' has {labels}")
+        (label,) = database.labels
+    return database.with_rejected(label) if rejected else database[label]
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """The heat example: its step, the interleaving of model and body, and the whole of its command line."""
 
+import re
+
 import numpy as np
 import pytest
 import typer
@@ -51,9 +53,14 @@ def test_collects_trains_and_compares(tmp_path, monkeypatch):
     result = CliRunner().invoke(app, ["--size", "24", "--steps", "5", "--out", str(tmp_path)], catch_exceptions=False)
     assert result.exit_code == 0
     assert "points by the model" in result.output
+    before, after = (
+        float(re.findall(rf"points by the loops, {which}: ([\d.]+)%", result.output)[0])
+        for which in ("another", "another, trained again")
+    )
+    assert 0 < after < before
     plate = hot.hot_plate(24)
     made, truth = plate.copy(), simulate(plate, 1, exact_every=1)[1]
-    hot.guarded(plate, made)
+    hot.guarded(plate, made, "heat.pt2")
     near = np.stack([plate[:-2, 1:-1], plate[2:, 1:-1], plate[1:-1, :-2], plate[1:-1, 1:-1], plate[1:-1, 2:]])
     far = (near > 1.5).any(0)  # no plate of the training is as hot
     assert far.any()

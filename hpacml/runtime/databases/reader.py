@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from hpacml.clauses import rejected_label
 from hpacml.errors import DatabaseError
 from hpacml.runtime.databases.hdf5 import Array
 from hpacml.runtime.databases.ranks import shards
@@ -19,7 +20,7 @@ from hpacml.runtime.databases.reading import Files
 from hpacml.runtime.databases.runs import Run, run_of
 from hpacml.runtime.databases.schema import META, REASON
 from hpacml.runtime.databases.selection import calls_where
-from hpacml.runtime.databases.shards import Shard, require_same, shards_of, tensor_of
+from hpacml.runtime.databases.shards import Shard, require_same, shards_of, tensor_of, without_reasons
 from hpacml.runtime.databases.sweeps import Sweep, common, misfit, sweeps_of
 from hpacml.runtime.databases.tensors import Rows, Tensor
 from hpacml.runtime.databases.writer import flush
@@ -78,6 +79,20 @@ class Database(Mapping[str, "Region"]):
 
     def __len__(self) -> int:
         return len(self._regions)
+
+    @property
+    def labels(self) -> list[str]:
+        """The regions, without the groups of rejected points beside others."""
+        beside = {rejected_label(label) for label in self._regions}
+        return [label for label in self._regions if label not in beside]
+
+    def with_rejected(self, label: str) -> Region:
+        """The region of a label, behind whose calls those of the points come that its guards have rejected.
+
+        Raises DatabaseError if there are no such points, or if their maps mean something else.
+        """
+        whole, points = self[label], self[rejected_label(label)]
+        return Region(self._files, [*whole.shards, *(without_reasons(each, whole.schema) for each in points.shards)])
 
     def group(self, label: str) -> Any:
         """Return the h5py group of a region, in the first file that has it."""

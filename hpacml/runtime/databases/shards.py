@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from hpacml.directives.meaning import is_same
 from hpacml.errors import DatabaseError
 from hpacml.runtime.databases.hdf5 import FAILURES, Array, first_line, h5py
 from hpacml.runtime.databases.origins import is_other, told_apart
@@ -227,6 +228,15 @@ def require_same(first: Shard, other: Shard) -> None:
     origins = [None if shard.schema is None else shard.schema.origin for shard in (first, other)]
     if origins[0] and origins[1] and is_other(origins[0], origins[1]) and not origins[0].labelled:
         refuse("functions", *told_apart(origins[0], origins[1]))
+
+
+def without_reasons(shard: Shard, like: Schema | None) -> Shard:
+    """Rejected points as calls of a region, whose schema they get if their maps mean the same."""
+    schema = shard.schema
+    if schema is not None and like is not None:
+        maps = like.maps if is_same(like.maps, schema.maps) else schema.maps
+        schema = replace(schema, maps=maps, reasons=False)
+    return replace(shard, schema=schema, items={name: item for name, item in shard.items.items() if name != REASON})
 
 
 def _layouts(shard: Shard) -> list[str]:
