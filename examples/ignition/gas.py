@@ -1,7 +1,11 @@
 """The gas: hydrogen and air by Cantera, cell by cell, and what a reaction of it leaves as it was."""
 
-import cantera as ct
 import numpy as np
+
+try:
+    import cantera as ct
+except ModuleNotFoundError:
+    raise SystemExit("This example needs Cantera: pip install 'hpacml[chemistry]'") from None
 
 MIXTURE = "H2:2, O2:1, N2:3.76"
 REACTING = 8

@@ -3,9 +3,13 @@
 import time
 
 import numpy as np
-import pde
 
 from .robertson import STEP
+
+try:
+    import pde
+except ModuleNotFoundError:
+    raise SystemExit("This example needs py-pde: pip install 'hpacml[pde]'") from None
 
 DIFFUSIVITY = 0.05
 FEED = 0.02
