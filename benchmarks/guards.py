@@ -122,6 +122,7 @@ def measure(quick=False):
         gain = Aim("  with 10 % rejected: by hand in blocks / guard(range)", BLOCKED, to=OURS, least=1)
         yield stencils(1024, path, net, aims=(cost,), quick=quick)
         yield stencils(1024, path, net, rejected=0.1, aims=(gain,), quick=quick)
+        yield stencils(8, path, net, quick=quick)
         if not quick:
             yield stencils(1024, path, net, engine="torch")
             yield stencils(100, path, net)

@@ -11,20 +11,18 @@ from typing import Any, cast
 from xdsl.context import Context
 from xdsl.dialects import arith, func, llvm, memref, scf
 from xdsl.dialects.builtin import (
-    ArrayAttr,
     IndexType,
     IntegerAttr,
     MemRefType,
     ModuleOp,
     StringAttr,
-    SymbolRefAttr,
     f64,
     i1,
     i8,
     i32,
     i64,
 )
-from xdsl.ir import Attribute, Block, Data, Operation, Region, SSAValue
+from xdsl.ir import Block, Operation, Region, SSAValue
 from xdsl.irdl import AttrSizedOperandSegments
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint
@@ -42,7 +40,6 @@ from hpacml.abi.records import (
     Site,
     SizeSite,
     Source,
-    TensorType,
     ViewsSite,
     strings,
 )
@@ -50,7 +47,6 @@ from hpacml.abi.symbols import SYMBOLS, VERSION
 from hpacml.dialects.hpacml.attributes import dtype_name
 from hpacml.dialects.hpacml.comparing import ComparePointsOp, IsComparedOp
 from hpacml.dialects.hpacml.guarding import CountPointsOp, DomainOp
-from hpacml.dialects.hpacml.locations import TextLoc, written_location
 from hpacml.dialects.hpacml.original_code import CallPythonOp, KeepRandomOp, RequireEqualOp
 from hpacml.dialects.hpacml.steps import BodyOp, CollectOp, InferOnViewsOp, InferOp, SampleOp
 from hpacml.dialects.hpacml.verifying import CheckedInference, CountInferenceOp, VerifyOp
@@ -64,6 +60,7 @@ from hpacml.passes.common.leftovers import require_nothing_left
 from hpacml.passes.common.located import Builder, Rewriter
 from hpacml.passes.common.plain_elements import plain_elements
 from hpacml.passes.common.runtime_calls import POINTER, declare, results
+from hpacml.passes.common.site_fields import content, place_of, source_of, tensor_type, tensor_types, texts
 from hpacml.passes.hpacml_resolve_slices import MAY_ALIAS
 
 OTHER_VERSION = (
@@ -182,7 +179,7 @@ class _Calls:
         Rewriter.erase_op(op)
 
     def infer(self, op: InferOp) -> None:
-        inputs, outputs = _tensor_types(op.inputs), _tensor_types(op.outputs)
+        inputs, outputs = tensor_types(op.inputs), tensor_types(op.outputs)
         site = InferSite(**_given(op, InferSite), inputs=inputs, outputs=outputs)
         builder = Builder(InsertPoint.before(op))
         tensors = descriptors([*op.inputs, *op.outputs], op, builder)
@@ -195,9 +192,9 @@ class _Calls:
         if self.plain:  # a runtime of others computes tensors alone
             Rewriter.replace_op(op, arith.ConstantOp(IntegerAttr(0, i1)))
             return
-        inputs, outputs = ((_tensor_type(type),) for type in op.tensors)
+        inputs, outputs = ((tensor_type(type),) for type in op.tensors)
         site = InferSite(**_given(op, InferSite, "tensors"), inputs=inputs, outputs=outputs)
-        views = ViewsSite(op.sweep, _tensor_types(op.inputs), _tensor_types(op.outputs))
+        views = ViewsSite(op.sweep, tensor_types(op.inputs), tensor_types(op.outputs))
         builder = Builder(InsertPoint.before(op))
         memory = descriptors([*op.inputs, *op.outputs], op, builder)
         declare(self.module, views.symbol, builder)
@@ -214,7 +211,7 @@ class _Calls:
 
     def collect(self, op: CollectOp) -> None:
         reasons = [] if op.reasons is None else [op.reasons]
-        inputs, outputs, why = map(_tensor_types, (op.inputs, op.outputs, reasons))
+        inputs, outputs, why = map(tensor_types, (op.inputs, op.outputs, reasons))
         site = CollectSite(**_given(op, CollectSite), inputs=inputs, outputs=outputs, reasons=next(iter(why), None))
         builder = Builder(InsertPoint.before(op))
         rooms = [descriptor(each, op, builder) for each in (*op.inputs, *op.outputs, *reasons)]
@@ -223,8 +220,8 @@ class _Calls:
         Rewriter.erase_op(op)
 
     def count_points(self, op: CountPointsOp) -> None:
-        mask = _tensor_type(cast(MemRefType, op.mask.type))
-        site = PointsSite(op.label.data, mask, op.positions is not None, op.again is not None, place=_place(op))
+        mask = tensor_type(cast(MemRefType, op.mask.type))
+        site = PointsSite(op.label.data, mask, op.positions is not None, op.again is not None, place=place_of(op))
         builder = Builder(InsertPoint.before(op))
         found = stack(op, i64, 1)
         tensors = [op.mask] if op.positions is None else [op.mask, op.positions]
@@ -246,14 +243,14 @@ class _Calls:
 
     def verify(self, op: VerifyOp) -> None:
         mask = [] if op.mask is None else [op.mask]
-        site = replace(_verify_site(op), outputs=_tensor_types(op.outputs), mask=next(iter(_tensor_types(mask)), None))
+        site = replace(_verify_site(op), outputs=tensor_types(op.outputs), mask=next(iter(tensor_types(mask)), None))
         builder = Builder(InsertPoint.before(op))
         (status,) = self._call(site, [descriptors([*op.outputs, *op.truths, *mask], op, builder)], builder)
         Rewriter.replace_op(op, [], [_is_set(status, builder)])
 
     def compare_points(self, op: ComparePointsOp) -> None:
-        features, types = tuple(map(tuple, op.features_of_each)), _tensor_types(op.tensors)
-        site = replace(_comparison_site(op), maps=_texts(op.maps), outputs=types, features=features)
+        features, types = tuple(map(tuple, op.features_of_each)), tensor_types(op.tensors)
+        site = replace(_comparison_site(op), maps=texts(op.maps), outputs=types, features=features)
         builder = Builder(InsertPoint.before(op))
         self._call(site, [descriptors([*op.tensors, *op.whole, op.mask], op, builder)], builder)
         Rewriter.erase_op(op)
@@ -261,12 +258,12 @@ class _Calls:
     def domain(self, op: DomainOp) -> None:
         site = DomainSite(
             op.label.data,
-            _source(op.model),
+            source_of(op.model),
             tuple(dtype_name(cast(MemRefType, low.type).element_type) for low in op.ranges[::2]),
             0.0 if op.margin is None else op.margin.value.data,
             bool(op.distance),
             None if op.on_error is None else op.on_error.data,
-            place=_place(op),
+            place=place_of(op),
         )
         builder = Builder(InsertPoint.before(op))
         (status,) = self._call(site, [descriptors([*op.ranges, *op.distance], op, builder)], builder)
@@ -276,14 +273,14 @@ class _Calls:
         site = MapSite(
             op.direction.data.value,
             op.functor.data,
-            _texts(op.parameters),
-            _texts(op.names),
+            texts(op.parameters),
+            texts(op.names),
             tuple(target.data for target in op.targets),
-            _tensor_types(op.arrays),
+            tensor_types(op.arrays),
             op.sharing is not None,
             None if op.text is None else op.text.data,
             op.indices is not None,
-            place=_place(op),
+            place=place_of(op),
         )
         builder = Builder(InsertPoint.before(op))
         true = builder.insert(arith.ConstantOp(IntegerAttr(-1, i1))).result
@@ -291,7 +288,7 @@ class _Calls:
         doubtful = Block()
         inner = Builder(InsertPoint.at_end(doubtful), op)
         if self.plain:
-            self._call(RefuseSite(f"in the map '{op.map_text}': {site.doubt}", place=_place(op)), [], inner)
+            self._call(RefuseSite(f"in the map '{op.map_text}': {site.doubt}", place=place_of(op)), [], inner)
         else:
             values = (*op.sizes, *op.bounds, *op.params)
             numbers = [inner.insert(arith.IndexCastOp(value, i64)).result for value in values]
@@ -301,7 +298,7 @@ class _Calls:
         Rewriter.erase_op(op)
 
     def refuse(self, op: RefuseOp) -> None:
-        self._call(RefuseSite(op.text.data, place=_place(op)), [], Builder(InsertPoint.before(op)))
+        self._call(RefuseSite(op.text.data, place=place_of(op)), [], Builder(InsertPoint.before(op)))
         Rewriter.erase_op(op)
 
     def call_python(self, op: CallPythonOp) -> None:
@@ -332,7 +329,7 @@ class _Calls:
         Rewriter.erase_op(op)
 
     def flag(self, op: FlagOp) -> None:
-        site = FlagSite(op.label.data, _texts(op.maps))
+        site = FlagSite(op.label.data, texts(op.maps))
         builder = Builder(InsertPoint.before(op))
         found = stack(op, i64, 3)
         self._call(site, [found], builder)
@@ -353,7 +350,7 @@ class _Calls:
         Rewriter.replace_op(op, func.CallOp(symbol, [], results(symbol)))
 
     def record(self, op: RecordOp) -> None:
-        site = RecordSite(op.label.data, op.way.data, _texts(op.stages))
+        site = RecordSite(op.label.data, op.way.data, texts(op.stages))
         builder = Builder(InsertPoint.before(op))
         counters = builder.insert(llvm.AddressOfOp(self._counters(self._text(site), builder), POINTER)).result
         stages = builder.insert(arith.ConstantOp(IntegerAttr(len(op.stages), i64))).result
@@ -445,50 +442,16 @@ def _given(op: InferOp | InferOnViewsOp | SampleOp | CollectOp, kind: type[Site]
     """The label, the clauses and the maps of an operation, which it has `besides` others, as fields of its record."""
     sources = [field.name for field in fields(kind) if field.type == Source.__name__]
     others = op.properties.keys() - {*sources, *besides, AttrSizedOperandSegments.attribute_name}
-    given = {name: _source(op.properties.get(name)) for name in sources}
-    return given | {name: _plain(op.properties[name]) for name in others} | {"place": _place(op)}
+    given = {name: source_of(op.properties.get(name)) for name in sources}
+    return given | {name: content(op.properties[name]) for name in others} | {"place": place_of(op)}
 
 
 def _comparison_site(op: IsComparedOp | ComparePointsOp) -> ComparisonSite:
-    return ComparisonSite(op.label.data, _tensor_type(cast(MemRefType, op.mask.type)), place=_place(op))
+    return ComparisonSite(op.label.data, tensor_type(cast(MemRefType, op.mask.type)), place=place_of(op))
 
 
 def _verify_site(op: CheckedInference) -> VerifySite:
-    return VerifySite(op.label.data, op.settings.data, _texts(op.maps), place=_place(op))
-
-
-def _place(op: Operation) -> str | None:
-    """The place in the source, for messages at run time. That in the text of the IR is none: it changes with passes."""
-    return None if isinstance(op.location, TextLoc) else written_location(op.location)
-
-
-def _source(attribute: Attribute | None) -> Source:
-    if isinstance(attribute, SymbolRefAttr):
-        return Source(argument=attribute.root_reference.data)
-    return Source() if attribute is None else Source(path=_plain(attribute))
-
-
-def _plain(attribute: Attribute) -> Any:
-    """What an attribute holds."""
-    match attribute:
-        case IntegerAttr():
-            return attribute.value.data
-        case ArrayAttr():
-            return tuple(map(_plain, attribute))
-        case _:
-            return cast("Data[Any]", attribute).data
-
-
-def _texts(texts: ArrayAttr[StringAttr] | None) -> tuple[str, ...]:
-    return () if texts is None else tuple(text.data for text in texts)
-
-
-def _tensor_types(values: Sequence[SSAValue]) -> tuple[TensorType, ...]:
-    return tuple(_tensor_type(cast(MemRefType, value.type)) for value in values)
-
-
-def _tensor_type(type: MemRefType) -> TensorType:
-    return TensorType(dtype_name(type.element_type), type.get_num_dims())
+    return VerifySite(op.label.data, op.settings.data, texts(op.maps), place=place_of(op))
 
 
 def _count_copied(op: CopiedOp) -> None:
