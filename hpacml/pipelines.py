@@ -170,6 +170,7 @@ def run_passes(
         if fuse or name != "fuse":
             given = f"{spec}{{stream={stream}}}" if name == "loops" and stream else spec
             given = f"{spec}{{plain=true}}" if name == "runtime" and plain else given
+            given = f"{spec}{{inside=true}}" if name == "points" and stages is GPU_STAGES else given
             specs.append(REPORTING.get(name, given) if report else given)
         if stage in (name, spec):
             break

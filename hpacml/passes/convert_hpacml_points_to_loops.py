@@ -60,9 +60,12 @@ class ConvertHpacmlPointsToLoopsPass(ModulePass):
       %reason = arith.select %inside, 0, 8 : i8          // joined with what the mask has
     }
     ```
+    Ends of ranges are loaded in front of the loop; with `inside` in it, where it is to become a kernel.
     """
 
     name = "convert-hpacml-points-to-loops"
+
+    inside: bool = False
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         for each in list(op.walk()):
@@ -71,7 +74,7 @@ class ConvertHpacmlPointsToLoopsPass(ModulePass):
                 continue
             match each:
                 case CheckRangeOp():
-                    _check_range(each, builder)
+                    _check_range(each, self.inside, builder)
                 case CheckBelowOp():
                     _check_below(each, builder)
                 case CheckDistanceOp():
@@ -143,12 +146,13 @@ def _parts(op: CheckOfInputs, builder: Builder) -> list[_Part]:
     return parts
 
 
-def _check_range(op: CheckRangeOp, builder: Builder) -> None:
+def _check_range(op: CheckRangeOp, inside: bool, builder: Builder) -> None:
     parts = _parts(op, builder)
     # Behind the stores to the mask LLVM would load the ends again at each point.
+    counts = [0 if inside else known_count(part.tensor, part.features) or 0 for part in parts]
     known = [
-        [_ends(op, part, builder.index(k), builder) for k in range(known_count(part.tensor, part.features) or 0)]
-        for part in parts
+        [_ends(op, part, builder.index(k), builder) for k in range(count)]
+        for part, count in zip(parts, counts, strict=True)
     ]
 
     def passes(point: Point, builder: Builder) -> SSAValue:

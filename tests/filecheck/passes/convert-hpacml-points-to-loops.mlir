@@ -23,6 +23,11 @@ func.func @views(%west: memref<?xbf16, strided<[?], offset: ?>>, %row: memref<?x
   func.return
 }
 
+// INSIDE-LABEL: func.func @views(
+// INSIDE-NOT:     memref.load
+// INSIDE:         "scf.parallel"
+// INSIDE:           memref.load %low
+
 // CHECK:       builtin.module {
 // CHECK-NEXT:    func.func @points(%x: memref<?x?x2xf32>, %y: memref<?x?x1xf32>, %low: memref<?xf64>, %w: memref<?x?xf64>, %limit: f64, %mask: memref<?x?xi8>) {
 // CHECK-NEXT:      %0 = arith.constant 0 : index
