@@ -124,11 +124,11 @@ class Run:
             raise
         except Exception as error:
             shown = ", ".join(map(_shown, given))
-            hint = (
-                ": a function that is passed to a region of JAX gets arrays of JAX; one of Torch must be a module"
-                if isinstance(error, TypeError) and "Tensor" in str(error)
-                else ""
-            )
+            hint = ""
+            if isinstance(error, TypeError) and "Tensor" in str(error):
+                hint = ": a function passed to a region of JAX gets arrays of JAX; one of Torch must be a module"
+            elif "call_exported" in str(error):
+                hint = ": jax.vmap cannot batch the program in a file: pass the function itself as the model"
             raise ModelError(f"{self._what} failed on {shown}: {summary(error)}{hint}") from error
 
     # -- inputs ----------------------------------------------------------------------------------

@@ -160,3 +160,13 @@ def test_compiled_code_has_no_functions_of_jax(monkeypatch: pytest.MonkeyPatch) 
 def test_functions_of_torch_are_told_from_those_of_jax() -> None:
     with pytest.raises(ModelError, match=r"gets arrays of JAX; one of Torch must be a module"):
         one_to_one()(X, Z, 3, lambda x: torch.tanh(x))
+
+
+def test_programs_in_files_are_not_batched_and_say_so() -> None:
+    hpacml.save_model(lambda x: 2 * x, "twice.jax", example=np.zeros((3, 1), np.float32))
+    one = one_to_one()
+    np.testing.assert_array_equal(one(X, Z, 3, "twice.jax")["y"], 2 * X)
+    with pytest.raises((ModelError, *ERRORS), match="batch the program in a file: pass the function itself"):
+        jax.vmap(lambda x: one(x, Z, 3, "twice.jax")["y"])(jnp.stack([X, X]))
+    made = jax.vmap(lambda x: one(x, Z, 3, lambda x: 2 * x)["y"])(jnp.stack([X, X + 1]))
+    np.testing.assert_array_equal(made, jnp.stack([2 * X, 2 * X + 2]))
