@@ -246,3 +246,15 @@ def test_indices_of_outputs_that_the_code_writes() -> None:
         run()
         np.testing.assert_allclose(b[[5, 3, 1, 0, 2, 4]], expected(a, ""))
         assert at.tolist() == [5, 3, 1, 0, 2, 4]
+
+
+@pytest.mark.parametrize("clauses", CLAUSES)
+def test_outputs_that_are_written_by_another_way_than_their_parameter(clauses: str) -> None:
+    b = np.full(N, 9.0)
+
+    def body(a: Any, out: Any, n: int, net: Any) -> None:
+        b[:n] = 2 * a[:n]
+
+    run = hpacml.region(MAPS + ML.replace("b[", "out[") + clauses)(body)
+    with pytest.raises(MapError, match=r"writes the output 'out' by another way than its parameter"):
+        run(np.linspace(-2, 2, N), b, N, Hundred())

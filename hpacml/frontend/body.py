@@ -68,12 +68,23 @@ class Outputs:
         return watched
 
     @contextmanager
-    def watched(self, values: Mapping[str, object]) -> Generator[None]:
-        """Look at arrays of outputs, or that stand for them, by name, before and after a body that does not fail."""
+    def watched(self, values: Mapping[str, object], given: Mapping[str, object] | None = None) -> Generator[None]:
+        """Look at arrays of outputs, by name, before and after a body that does not fail.
+
+        Where they stand for those that were `given`, raise `MapError` if the body writes to these instead.
+        """
         seen = {name: _digest(values[name], name) for name in list(self._unchanged) if name in values}
+        others = {name: _digest(array, name) for name, array in (given or {}).items() if name in seen}
         yield
         for name, digest in seen.items():
-            self._compare(name, digest is None or digest != _digest(values[name], name))
+            has_changed = digest is None or digest != _digest(values[name], name)
+            if not has_changed and name in others and others[name] != _digest((given or {})[name], name):
+                raise MapError(
+                    f"the body of {self.region} writes the output '{name}' by another way than its parameter, such as "
+                    "a global variable, or an object that holds it, and beside a model it runs on a copy: let it "
+                    f"write into the parameter, as in {name}[:] = ..."
+                )
+            self._compare(name, has_changed)
 
     def _compare(self, name: str, has_changed: bool) -> None:
         if has_changed:

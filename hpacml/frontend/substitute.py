@@ -75,7 +75,7 @@ class Substitute:
 
     def _run(self, arguments: inspect.BoundArguments, arrays: Mapping[str, Any]) -> None:
         try:
-            with self._outputs.watched({**self._attributes, **arrays}):
+            with self._outputs.watched({**self._attributes, **arrays}, {name: self._values[name] for name in arrays}):
                 self._body(*arguments.args, **arguments.kwargs)
         except Exception as error:
             shapes = ", ".join(f"'{name}' of shape {tuple(array.shape)}" for name, array in arrays.items())
