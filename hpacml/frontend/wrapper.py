@@ -114,8 +114,8 @@ class Wrapper:
         """A region that calls the body of the current call, on arrays and sizes that may stand for those given."""
         return Region(Block([CallPythonOp(0, [self.values[name] for name in arrays], sorted(written), sizes)]))
 
-    def finish(self) -> ModuleOp:
-        """Return the complete module."""
-        self.builder.insert(ReturnOp())
+    def finish(self, results: Sequence[SSAValue] = ()) -> ModuleOp:
+        """Return the complete module, whose function returns `results`."""
+        self.builder.insert(ReturnOp(*results))
         self.function.update_function_type()
         return self.module

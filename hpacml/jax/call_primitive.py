@@ -17,6 +17,7 @@ from hpacml.jax.libraries import Primitive, ad, batching, jax, lax, mlir
 from hpacml.jax.shards import results_in, together
 from hpacml.jax.templates import Record
 from hpacml.jax.xla_handler import TARGET, Hold, publish
+from hpacml.jax.xla_stream import Queue
 
 Call = TypeVar("Call", bound="XlaCall")
 _MOST_PARTS = 64
@@ -46,11 +47,14 @@ class XlaCall(ABC):
         self.digest = int.from_bytes(hashlib.sha256(repr(key).encode()).digest()[:8], "little", signed=True)
 
     @abstractmethod
-    def make_record(self) -> Record:
+    def make_record(self, for_gpus: bool) -> Record:
         """The record of the call, whose digest is `digest`. It is made when the first program is compiled."""
 
     @abstractmethod
     def answer(self, slots: int, status: int) -> None: ...
+
+    @abstractmethod
+    def answer_on(self, queue: Queue, slots: int) -> None: ...
 
     @abstractmethod
     def differentiate(self, primals: Sequence[Any], tangents: Sequence[Any], results: Sequence[Any]) -> Sequence[Any]:
@@ -91,11 +95,19 @@ class XlaCall(ABC):
 
     @cached_property
     def record(self) -> Record:
-        return self.make_record()
+        return self.make_record(False)
 
     @cached_property
     def number(self) -> int:
         return publish(self, self.record)
+
+    @cached_property
+    def record_for_gpus(self) -> Record:
+        return self.make_record(True)
+
+    @cached_property
+    def number_for_gpus(self) -> int:
+        return publish(self, self.record_for_gpus, for_gpus=True)
 
     @cached_property
     def program(self) -> Any:
@@ -116,21 +128,31 @@ def _run(*arguments: Any, call: XlaCall) -> Sequence[Any]:
 
 
 def _lower(context: Any, *operands: Any, call: XlaCall) -> Sequence[Any]:
-    module = context.module_context
-    _require_host(module, call)
-    number = call.number
-    module.add_keepalive(Hold(call))
-    rule = jax.ffi.ffi_lowering(TARGET, has_side_effect=call.has_effect, operand_output_aliases=call.aliases)
-    return rule(context, *operands, digest=np.int64(call.digest), site=np.int64(number))
-
-
-def _require_host(module: Any, call: XlaCall) -> None:
-    """Raise DeviceError for programs of other platforms than the CPU, and those that several devices share."""
-    if others := sorted({*module.platforms} - {"cpu"}):
+    """The call in programs for the CPU. Raises DeviceError for those of other platforms."""
+    if others := sorted({*(context.platforms or context.module_context.platforms)} - {"cpu"}):
         raise DeviceError(
-            f"{call.what} runs in programs of JAX on the CPU only, and this one is for {', '.join(others)}: place its "
-            "arrays on jax.devices('cpu')[0], or call it outside of jit with arrays of NumPy"
+            f"{call.what} runs in programs of JAX for the CPU and for GPUs of NVIDIA, and this one is for "
+            f"{', '.join(others)}: place its arrays on jax.devices('cpu')[0], or call it outside of jit with arrays of "
+            "NumPy"
         )
+    return _lowered(context, operands, call, lambda: call.number)
+
+
+def _lower_for_gpus(context: Any, *operands: Any, call: XlaCall) -> Sequence[Any]:
+    """The call in programs for GPUs of NVIDIA."""
+    return _lowered(context, operands, call, lambda: call.number_for_gpus)
+
+
+def _lowered(context: Any, operands: Sequence[Any], call: XlaCall, number: Callable[[], int]) -> Sequence[Any]:
+    _require_one_device(context.module_context, call)
+    found = number()
+    context.module_context.add_keepalive(Hold(call, found))
+    rule = jax.ffi.ffi_lowering(TARGET, has_side_effect=call.has_effect, operand_output_aliases=call.aliases)
+    return rule(context, *operands, digest=np.int64(call.digest), site=np.int64(found))
+
+
+def _require_one_device(module: Any, call: XlaCall) -> None:
+    """Raise DeviceError for programs that several devices share."""
     axes = module.axis_context
     devices = getattr(axes, "num_devices", 1)
     mesh = getattr(axes, "mesh", None)
@@ -176,6 +198,7 @@ primitive.multiple_results = True
 primitive.def_impl(_run)
 primitive.def_effectful_abstract_eval(_abstract)
 mlir.register_lowering(primitive, _lower)
+mlir.register_lowering(primitive, _lower_for_gpus, platform="cuda")
 batching.primitive_batchers[primitive] = _batched
 ad.primitive_jvps[primitive] = _differentiated
 ad.primitive_transposes[primitive] = _transposed

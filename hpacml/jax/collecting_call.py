@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import ctypes
+import time
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hpacml.directives.syntax import MlDirective
@@ -43,17 +43,19 @@ class Beginning(CompiledCall):
         self.what = what
         super().__init__([result_of(FLAG), ShapeDtypeStruct((2,), jnp.uint32)], {}, ("beginning", what), arguments)
 
-    @cached_property
-    def function(self) -> Function:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def compile(self, chip: str | None) -> Function:
+        """Code of the host, also for a chip: once it has the flag, what is before the original code is done."""
         from hpacml.frontend.compile import compile
 
         return compile(_stamp, "stamp", ("jax stamp",))
 
+    _result_words = 2
+
     def fill(self, template: Template) -> None:
-        spare = self.function.slots
-        template.array(0, self._arguments + 1, "i64", (1,))
+        spare = template.arguments + 1
         template.take(spare, 0, FLAG.dtype, "i1")
         template.give(spare, self._arguments, 1)
+        template.give(template.arguments, self._arguments + 1, 8)
 
     def batch(
         self, size: int, arguments: Sequence[Any], are_batched: Sequence[bool]
@@ -90,6 +92,7 @@ class Collection(CompiledCall):
     """
 
     has_effect = True
+    timed_by_host = True
 
     def __init__(
         self,
@@ -105,29 +108,33 @@ class Collection(CompiledCall):
         arguments = 2 + len(forms) + len(self._meta) + len(common.written)
         super().__init__([], {}, key, arguments)
 
-    @cached_property
-    def function(self) -> Function:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def compile(self, chip: str | None) -> Function:
         from hpacml.frontend.compile import compile
-        from hpacml.runtime.databases import writer
 
-        if _wait not in writer.before_flush:
-            writer.before_flush.append(_wait)
-            writer.prepare()  # first: what is registered later is called earlier when the process ends
-            atexit.register(_wait)
-        return compile(self._module, "collect", None, instruments.current)
+        _prepare(chip is not None)
+        return compile(self._module, "collect", None, instruments.current, chip)
 
     def fill(self, template: Template) -> None:
         template.take(0, 0, FLAG.dtype, "i1")
-        template.array(1, 1, "i64", (1,))
+        template.take(1, 1, "i64", "i64")
         slot = 2
         for form in (*self._forms.values(), *self._meta, *(self._forms[name] for name in self._common.written)):
-            template.array(slot, slot, *form)
+            if form is NUMBER:
+                template.take(slot, slot, form.dtype, form.dtype)
+            else:
+                template.array(slot, slot, *form)
             slot += 1
         for number in (*self._numbers.values(), *self._params.values()):
             template.put(slot, "index", number)
             slot += 1
 
-    def frame(self, slots: int) -> AbstractContextManager[object]:
+    def note_start(self, slots: int) -> None:
+        """Put the milliseconds since the time stamp in its place."""
+        place = slots + 8
+        passed = time.monotonic_ns() - ctypes.c_int64.from_address(place).value
+        ctypes.c_double.from_address(place).value = 1e-6 * passed
+
+    def frame(self, slots: int) -> Frame:
         return Frame(self._common.arguments, paths=self._common.paths)
 
     def differentiate(self, primals: Sequence[Any], tangents: Sequence[Any], results: Sequence[Any]) -> Sequence[Any]:
@@ -136,40 +143,31 @@ class Collection(CompiledCall):
     def _module(self) -> ModuleOp:
         """A module of one function of the arguments, then the open numbers of the maps and their parameters."""
         from xdsl.builder import Builder
-        from xdsl.dialects import arith, memref, scf
-        from xdsl.dialects.builtin import FloatAttr, IndexType, IntegerAttr, MemRefType, f64, i1, i64
+        from xdsl.dialects import scf
+        from xdsl.dialects.builtin import IndexType, MemRefType, f64, i1
         from xdsl.ir import Block, Region
         from xdsl.rewriter import InsertPoint
 
-        from hpacml.dialects.hpacml_rt.measurements import NowOp
         from hpacml.frontend.wrapper import ArrayType, Wrapper
 
         common, wrapper = self._common, Wrapper("collect")
         wanted = wrapper.hidden("wanted", i1)
-        begun = wrapper.hidden("begun", MemRefType(i64, [1]))
+        milliseconds = wrapper.hidden("milliseconds", f64)
 
         def memory(form: ArrayForm) -> MemRefType:
             return ArrayType(form.dtype, len(form.shape), Layout.PACKED).memref
 
         for name, form in self._forms.items():
             wrapper.argument(name, memory(form))
-        meta = [wrapper.hidden(f"meta{k}", memory(form)) for k, form in enumerate(self._meta)]
+        meta = [wrapper.hidden(f"meta{k}", f64) for k in range(len(self._meta))]
         made = {name: wrapper.hidden(name, memory(self._forms[name])) for name in common.written}
         numbers = {number: wrapper.hidden(f"n{k}", IndexType()) for k, number in enumerate(self._numbers)}
         for param in self._params:
             wrapper.argument(param, IndexType())
         then, outside = Region(Block()), wrapper.builder
         inside = Builder(InsertPoint.at_end(then.block))
-        now = inside.insert(NowOp()).nanoseconds
-        zero = inside.insert(arith.ConstantOp(IntegerAttr(0, IndexType()))).result
-        start = inside.insert(memref.LoadOp.get(begun, [zero])).res
-        passed = inside.insert(arith.SubiOp(now, start)).result
-        milliseconds = inside.insert(arith.SIToFPOp(passed, f64)).result
-        scale = inside.insert(arith.ConstantOp(FloatAttr(1e-6, f64))).result
-        milliseconds = inside.insert(arith.MulfOp(milliseconds, scale)).result
-        values = [inside.insert(memref.LoadOp.get(each, [])).res for each in meta]
         wrapper.builder = inside
-        self._record(wrapper, made, numbers, values, milliseconds)
+        self._record(wrapper, made, numbers, meta, milliseconds)
         wrapper.builder = outside
         then.block.add_op(scf.YieldOp())
         outside.insert(scf.IfOp(wanted, [], then))
@@ -231,22 +229,30 @@ class Collection(CompiledCall):
             builder.insert(scf.IfOp(taken, [], sampled))
 
 
+def _prepare(on_device: bool) -> None:
+    """Make `flush` and the end of the process wait for programs that collect, before they close databases."""
+    from hpacml.runtime.databases import writer
+
+    if on_device:
+        from hpacml.runtime.gpu import collecting
+
+        collecting.prepare()
+    if _wait not in writer.before_flush:
+        writer.before_flush.insert(0, _wait)
+    writer.prepare()  # first: what is registered later is called earlier when the process ends
+    atexit.unregister(_wait)
+    atexit.register(_wait)
+
+
 def _wait() -> None:
     """Wait for the programs under way that collect."""
     jax.effects_barrier()
 
 
 def _stamp() -> ModuleOp:
-    """A module of one function that stores the time, in nanoseconds."""
-    from xdsl.dialects import arith, memref
-    from xdsl.dialects.builtin import IndexType, IntegerAttr, MemRefType, i64
-
+    """A module of one function that returns the time, in nanoseconds."""
     from hpacml.dialects.hpacml_rt.measurements import NowOp
     from hpacml.frontend.wrapper import Wrapper
 
     wrapper = Wrapper("stamp")
-    begun = wrapper.hidden("begun", MemRefType(i64, [1]))
-    now = wrapper.builder.insert(NowOp()).nanoseconds
-    zero = wrapper.builder.insert(arith.ConstantOp(IntegerAttr(0, IndexType()))).result
-    wrapper.builder.insert(memref.StoreOp.get(now, begun, [zero]))
-    return wrapper.finish()
+    return wrapper.finish([wrapper.builder.insert(NowOp()).nanoseconds])

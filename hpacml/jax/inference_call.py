@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hpacml.errors import HpacmlError
@@ -18,6 +16,7 @@ from hpacml.jax.operands import result_of
 from hpacml.jax.templates import Template
 from hpacml.runtime.arrays.views import Layout
 from hpacml.runtime.entry import Function
+from hpacml.runtime.frame import Frame
 
 if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp
@@ -29,9 +28,11 @@ class FailingCall(CompiledCall):
     what_is_common: Inferring
     tells: bool
     """Whether there is that result, behind the others."""
+    _slots: int
+    """The arguments of the code."""
 
-    def frame(self, slots: int) -> AbstractContextManager[object]:
-        flag = ctypes.c_int64.from_address(slots + 8 * self.function.slots)
+    def frame(self, slots: int) -> Frame:
+        flag = ctypes.c_int64.from_address(slots + 8 * self._slots)
 
         def body() -> None:
             if not self.tells:
@@ -59,12 +60,13 @@ class RegionInference(FailingCall):
         written: Sequence[str],
         numbers: Sequence[int],
         tells: bool,
-        code: Callable[[], Function],
+        code: Callable[[str | None], Function],
         rules: Rules,
     ) -> None:
         self.what_is_common, self.what, self.tells = common, common.what, tells
         self.forms, self.operands, self._written = dict(forms), list(operands), list(written)
         self._numbers, self._code, self._rules = list(numbers), code, rules
+        self._slots = len(forms) + len(numbers)
         self.kept: list[object] = []
         """What records of other code than the region's need, as long as there is this call."""
         results = [result_of(forms[name]) for name in written]
@@ -74,9 +76,8 @@ class RegionInference(FailingCall):
         key = common.label, common.function, common.maps, self.forms, self._numbers, str(common.ml.model)
         super().__init__(results, aliases, key, len(operands))
 
-    @cached_property
-    def function(self) -> Function:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self._code()
+    def compile(self, chip: str | None) -> Function:
+        return self._code(chip)
 
     def buffer(self, name: str) -> int:
         """The number of the buffer that an array has while the call runs."""
@@ -98,7 +99,7 @@ class RegionInference(FailingCall):
             slot += 1
             template.put(slot, "index", number)
         if self.tells:
-            template.give(self.function.slots, self._arguments + len(self.results) - 1, 1)
+            template.give(self._slots, self._arguments + len(self.results) - 1, 1)
 
     def differentiate(self, primals: Sequence[Any], tangents: Sequence[Any], results: Sequence[Any]) -> Sequence[Any]:
         return self._rules.differentiate(self, primals, tangents, results)
@@ -130,14 +131,14 @@ class TensorInference(FailingCall):
     def __init__(self, common: Inferring, inputs: Sequence[ArrayForm], outputs: Sequence[ArrayForm]) -> None:
         self.what_is_common, self.what = common, common.what
         self._inputs, self._outputs = list(inputs), list(outputs)
+        self._slots = len(inputs) + len(outputs)
         key = common.label, common.function, common.maps, self._inputs, self._outputs, str(common.ml.model)
         super().__init__([result_of(form) for form in outputs], {}, key, len(inputs))
 
-    @cached_property
-    def function(self) -> Function:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def compile(self, chip: str | None) -> Function:
         from hpacml.frontend.compile import compile
 
-        return compile(self._module, "infer")
+        return compile(self._module, "infer", chip=chip)
 
     def fill(self, template: Template) -> None:
         for slot, form in enumerate((*self._inputs, *self._outputs)):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import Any, NamedTuple
 
 from hpacml.dtypes import common
@@ -79,12 +78,11 @@ class MapCall(CompiledCall):
         key = way, use.application.directive.canonical, use.application.text, use, self._forms, self.tensor
         super().__init__(results, aliases, key, arguments)
 
-    @cached_property
-    def function(self) -> Function:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def compile(self, chip: str | None) -> Function:
         application = self._use.application
         forms = (*(self._forms[name] for name in application.arrays), self.tensor)
         types = tuple(ArrayType(form.dtype, len(form.shape), Layout.PACKED) for form in forms)
-        return compiled(application, "gather" if self._way == "to" else "scatter", types, None)
+        return compiled(application, "gather" if self._way == "to" else "scatter", types, chip)
 
     def fill(self, template: Template) -> None:
         application, names = self._use.application, [*self._forms]

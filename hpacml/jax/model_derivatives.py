@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from hpacml.errors import HpacmlError, ModelError, summary
 from hpacml.jax.call_primitive import ArrayForm, XlaCall
 from hpacml.jax.differentials import is_real, no_tangent
-from hpacml.jax.inferring import Inferring, views_at
+from hpacml.jax.inferring import Inferring
 from hpacml.jax.operands import result_of
-from hpacml.jax.templates import Record, Template
-from hpacml.runtime.arrays.views import tensor_over
-from hpacml.runtime.shim import require_stack
+from hpacml.jax.tensor_call import TensorCall
+from hpacml.runtime.frame import Frame
 
 if TYPE_CHECKING:
     import torch
@@ -55,7 +54,7 @@ def derivative(of: XlaCall, function: Differentiable, primals: Sequence[Any], ta
     return [next(found) if k in real_out else no_tangent(result_of(form)) for k, form in enumerate(function.outputs)]
 
 
-class _Derivative(XlaCall):
+class _Derivative(TensorCall):
     """The product of a function's Jacobian with tangents of inputs, or of its transpose with those of outputs."""
 
     def __init__(
@@ -73,23 +72,16 @@ class _Derivative(XlaCall):
         self._taken = [*of.inputs, *along]
         common, self._name = of.common, f"{way} of {of.name}"
         key = self._name, common.label, common.maps, self._taken, self._made, str(common.ml.model)
-        super().__init__([result_of(form) for form in self._made], {}, key)
+        super().__init__(self._taken, self._made, {}, key)
 
-    def make_record(self) -> Record:
-        forms = (*self._taken, *self._made)
-        template = Template(len(forms))
-        for slot, form in enumerate(forms):
-            template.array(slot, slot, *form)
-        return template.record(self.digest, None, len(self._taken), len(self._made))
+    def frame(self) -> Frame:
+        return self._of.common.frame(lambda: None)
 
-    def answer(self, slots: int, status: int) -> None:
-        require_stack()
+    def compute(self, given: Tensors, made: Tensors) -> None:
         from hpacml.jax.torch_models import differentiating
 
-        with self._of.common.frame(lambda: None), differentiating():
-            tensors = list(map(tensor_over, views_at(slots, (*self._taken, *self._made))))
-            products = self._products(tensors[: len(self._taken)])
-            for target, found in zip(tensors[len(self._taken) :], products, strict=True):
+        with differentiating():
+            for target, found in zip(made, self._products(given), strict=True):
                 target.copy_(found)
 
     def _products(self, tensors: Tensors) -> Tensors:

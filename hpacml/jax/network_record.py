@@ -110,7 +110,7 @@ def _record(call: RegionInference, seen: Seen, slots: int, places: Sequence[Plac
     begins = [arrays[place.array].address + place.offset * SIZES[arrays[place.array].dtype] for place in places]
     if function.needs_frame or begins != [view.address for view in seen.views]:
         return None
-    template = Template(function.slots + 1)
+    template = Template(function.slots, 1)
     for slot, address in enumerate(weights):
         template.point(slot, address)
     for slot, (place, view) in enumerate(zip(places, seen.views, strict=True), len(weights)):

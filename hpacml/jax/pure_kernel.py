@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from enum import Enum
 from functools import cached_property
 from typing import Any, cast
@@ -34,6 +33,7 @@ from hpacml.jax.libraries import is_traced, jax, jnp
 from hpacml.jax.operands import as_operand, form_of, result_of
 from hpacml.jax.templates import Template
 from hpacml.runtime.arrays.views import Layout
+from hpacml.runtime.entry import Function
 from hpacml.runtime.frame import Frame, Paths, is_path
 from hpacml.runtime.reports import instruments
 
@@ -42,7 +42,8 @@ KNOWN_FORMS = 256
 
 
 def call(kernel: Kernel[..., Any]) -> Callable[..., Any]:
-    """Make a pure function of a kernel, which programs of JAX call inside and outside of `jax.jit`, on the CPU.
+    """Make a pure function of a kernel, which programs of JAX call inside and outside of `jax.jit`, on the CPU and on
+    GPUs of NVIDIA.
 
     It takes the kernel's arguments, arrays as those of JAX (or NumPy), and returns the arrays that the kernel writes
     as a dict by the names of their parameters; where the kernel returns numbers, a tuple of these and that dict.
@@ -57,7 +58,10 @@ def call(kernel: Kernel[..., Any]) -> Callable[..., Any]:
     if not isinstance(kernel, Kernel):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise CompileError(f"hpacml.jax.call takes a kernel, made by hpacml.kernel, and this is {kernel!r}")
     if kernel.target == "gpu":
-        raise CompileError(f"{kernel.name}() runs on a GPU, and hpacml.jax calls kernels on the CPU")
+        raise CompileError(
+            f"{kernel.name}() runs on a GPU alone, by its target, and hpacml.jax calls kernels where the program runs: "
+            "leave out the target"
+        )
     for parameter in kernel.parameters:
         if isinstance(parameter, BundleParameter):
             raise CompileError(
@@ -199,7 +203,7 @@ class _KernelCall(CompiledCall):
         self.static = dict(static)
         self.opaque = [each.name for each in parameters if isinstance(each, OpaqueParameter)]
         self._kernel, self._parameters, self._forms, self._paths = kernel, parameters, dict(forms), paths
-        self._code = self._compile()
+        self._code = self._compile(None)
         names = list(forms)
         self._written = [p.name for k, p in enumerate(parameters) if k in self._code.written]
         self._numbers = _numbers(self._code.result, kernel.name)
@@ -218,7 +222,7 @@ class _KernelCall(CompiledCall):
         unchanged = self._code.unchanged
         return unchanged is not None and not unchanged()
 
-    def _compile(self) -> Code:
+    def _compile(self, chip: str | None) -> Code:
         constants: dict[str, object] = {
             each.name: None
             for each in self._parameters
@@ -228,7 +232,7 @@ class _KernelCall(CompiledCall):
         layouts = layouts[: len(layouts) - len(constants)]
         while True:
             try:
-                return code_of(self._kernel, layouts, constants or NO_CONSTANTS, instruments.current, None)
+                return code_of(self._kernel, layouts, constants or NO_CONSTANTS, instruments.current, chip)
             except NeedsValue as need:
                 value = self.static.get(need.name)
                 if need.name in constants or not isinstance(value, str | Enum | None):
@@ -243,9 +247,12 @@ class _KernelCall(CompiledCall):
             raise MapError(f"{self._kernel.name}() returns a {type.spelling} of 64 bits: turn on jax_enable_x64")
         return result_of(ArrayForm(type.stored, ()))
 
-    @property
-    def function(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self._code.function
+    def compile(self, chip: str | None) -> Function:
+        if chip is None:
+            return self._code.function
+        if self._kernel.target == "cpu":
+            raise CompileError(f"{self._kernel.name}() runs on the CPU alone, by its target: leave that out")
+        return self._compile(chip).function
 
     def fill(self, template: Template) -> None:
         buffers = {name: k for k, name in enumerate(self._forms)}
@@ -273,7 +280,7 @@ class _KernelCall(CompiledCall):
     def _result_words(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
         return 1 + len(self._numbers)
 
-    def frame(self, slots: int) -> AbstractContextManager[object]:
+    def frame(self, slots: int) -> Frame:
         arguments = {**{name: self.static[name] for name in self.opaque}, **self._code.arguments}
         self._paths.origins.update(self._code.origins)
         return Frame(arguments, paths=self._paths)

@@ -300,18 +300,18 @@ class PureRegion(Region[P, R]):
             call.written,
             numbers,
             accurate,
-            lambda: self._inference_code(bound),
+            lambda chip: self._inference_code(bound, chip),
             parts,
         )
 
-    def _inference_code(self, bound: Any) -> Function:
+    def _inference_code(self, bound: Any, chip: str | None) -> Function:
         from hpacml.frontend.compile import compile
 
         ml = replace(self._ml, mode="infer", condition=None, if_condition=None, sample=None, meta=(), truth=())
         plan = replace(bound.plan, maps=tuple(each for each in bound.plan.maps if each[0] != "truth"))
         chosen, alone = instruments.current, replace(bound, plan=plan)
         made_of = "jax region", self._made_of(bound, False), [view.shape[1:] for view in bound.views]
-        return compile(lambda: self._module(alone, ml=ml, rows=True), self._symbol, made_of, chosen)
+        return compile(lambda: self._module(alone, ml=ml, rows=True), self._symbol, made_of, chosen, chip)
 
     def _remembered(self, key: object, make: Callable[[], Any]) -> Any:
         if (found := self._known.get(key)) is None:
@@ -353,8 +353,8 @@ def region(
     maps do not touch keeps the value of the argument where the model runs.
 
     The original code stays JAX's. Gathers, models of Torch and files, scatters and collection are foreign calls of XLA
-    on the CPU, without copies; a model that is a function of JAX becomes a part of the program. Conditions of
-    `predicated` and `if` and numbers of `meta` may be traced; integers of maps must be known.
+    on the CPU and on GPUs of NVIDIA, without copies; a model that is a function of JAX becomes a part of the program.
+    Conditions of `predicated` and `if` and numbers of `meta` may be traced; integers of maps must be known.
 
     `jax.vmap` makes one call of the model for all rows where the clause `batch` says that rows are independent, else
     one after the other; `jax.grad` and `jax.jvp` go through the model, or the original code.

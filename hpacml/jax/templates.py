@@ -13,7 +13,7 @@ from hpacml.dtypes import SIZES
 from hpacml.runtime.arrays.views import c_strides
 
 
-class _Kind(IntEnum):
+class Kind(IntEnum):
     """What a relocation does, as in `xla_handler.ll`."""
 
     ADD_ADDRESS = 0
@@ -24,14 +24,21 @@ class _Kind(IntEnum):
     WIDEN_FLOAT = 5
 
 
+def kind_of_taking(dtype: str, wanted: str) -> Kind:
+    """How a number of a buffer becomes one of an MLIR type."""
+    widens = {("i32", "i64"): Kind.WIDEN_INTEGER, ("f32", "f64"): Kind.WIDEN_FLOAT}
+    return widens.get((dtype, "i64" if wanted == "index" else wanted), Kind.TAKE)
+
+
 class Template:
-    """The words of a call, of which the first are `slots`, the arguments of compiled code and its results.
+    """The words of a call: `arguments` of compiled code, its `results`, and what these point to.
 
     Buffers are numbered: those of the arguments, then those of the results.
     """
 
-    def __init__(self, slots: int) -> None:
-        self._words = [0] * slots
+    def __init__(self, arguments: int, results: int = 0) -> None:
+        self.arguments = arguments
+        self._words = [0] * (arguments + results)
         self._relocations: list[tuple[int, int, int, int]] = []
 
     def put(self, slot: int, kind: str, value: float) -> None:
@@ -57,18 +64,22 @@ class Template:
         strides = c_strides(tuple(shape)) if strides is None else strides
         first = offset * SIZES[dtype]
         self._words += [first, first, 0, *shape, *strides]
-        self._relocations += [(start + k, _Kind.ADD_ADDRESS, buffer, 0) for k in (0, 1)]
-        self._relocations.append((slot, _Kind.POINT_INSIDE, start, 0))
+        self._relocations += [(start + k, Kind.ADD_ADDRESS, buffer, 0) for k in (0, 1)]
+        self._relocations.append((slot, Kind.POINT_INSIDE, start, 0))
 
     def take(self, slot: int, buffer: int, dtype: str, wanted: str) -> None:
         """Put the number that a buffer has into a slot, as an MLIR type: the buffer's, or that of 64 bits."""
-        widens = {("i32", "i64"): _Kind.WIDEN_INTEGER, ("f32", "f64"): _Kind.WIDEN_FLOAT}
-        kind = widens.get((dtype, "i64" if wanted == "index" else wanted), _Kind.TAKE)
-        self._relocations.append((slot, kind, buffer, SIZES[dtype]))
+        self._relocations.append((slot, kind_of_taking(dtype, wanted), buffer, SIZES[dtype]))
 
     def give(self, slot: int, buffer: int, size: int, offset: int = 0) -> None:
         """Put so many bytes that are in a slot behind the call, from `offset` on, into a buffer."""
-        self._relocations.append((8 * slot + offset, _Kind.GIVE, buffer, size))
+        self._relocations.append((8 * slot + offset, Kind.GIVE, buffer, size))
+
+    def _pointer(self, buffer: int) -> int:
+        """A new word that has the address of a buffer."""
+        self._words.append(0)
+        self._relocations.append((len(self._words) - 1, Kind.ADD_ADDRESS, buffer, 0))
+        return len(self._words) - 1
 
     def record(self, digest: int, function: int | None, arguments: int, results: int) -> Record:
         """The record of a call of the code at an address, or of Python where that is None."""

@@ -6,15 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hpacml.errors import ModelError
-from hpacml.jax.call_primitive import ArrayForm, XlaCall
+from hpacml.jax.call_primitive import ArrayForm
 from hpacml.jax.differentials import is_real, no_tangent
-from hpacml.jax.inferring import views_at
 from hpacml.jax.libraries import jnp
-from hpacml.jax.operands import result_of
-from hpacml.jax.templates import Record, Template
-from hpacml.runtime.arrays.views import tensor_over
+from hpacml.jax.tensor_call import TensorCall
 from hpacml.runtime.models import fallback
-from hpacml.runtime.shim import require_stack
 
 if TYPE_CHECKING:
     import torch
@@ -23,7 +19,7 @@ FAILED = ArrayForm("bool", ())
 """Whether the original code is to run."""
 
 
-class ValueCheck(XlaCall):
+class ValueCheck(TensorCall):
     """Gives arrays on, converted to other dtypes, once `check` has seen them, and tells behind them whether it has
     refused them and the original code is to run.
 
@@ -40,23 +36,13 @@ class ValueCheck(XlaCall):
         check: Callable[[Sequence[torch.Tensor]], None],
     ) -> None:
         self.what, self._label, self._policy, self._check = what, label, policy, check
-        self._arrays, self._made = [*arrays], [*results, FAILED]
         same = {k: k for k, (x, y) in enumerate(zip(arrays, results, strict=True)) if x == y}
-        super().__init__([*map(result_of, self._made)], same, ("values", label, arrays, results))
+        super().__init__(arrays, [*results, FAILED], same, ("values", label, arrays, results))
 
-    def make_record(self) -> Record:
-        forms = (*self._arrays, *self._made)
-        template = Template(len(forms))
-        for slot, form in enumerate(forms):
-            template.array(slot, slot, *form)
-        return template.record(self.digest, None, len(self._arrays), len(self._made))
-
-    def answer(self, slots: int, status: int) -> None:
-        require_stack()
-        tensors = [*map(tensor_over, views_at(slots, (*self._arrays, *self._made)))]
-        given, made, failed = tensors[: len(self._arrays)], tensors[len(self._arrays) : -1], tensors[-1]
+    def compute(self, given: Sequence[torch.Tensor], made: Sequence[torch.Tensor]) -> None:
+        *converted, failed = made
         failed.fill_(self._refuses(given))
-        for x, y in zip(given, made, strict=True):
+        for x, y in zip(given, converted, strict=True):
             y.copy_(x)
 
     def _refuses(self, tensors: Sequence[torch.Tensor]) -> bool:

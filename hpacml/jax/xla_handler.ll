@@ -2,7 +2,8 @@
 ;
 ; What a call does is in a record, which Python has made (hpacml/jax/templates.py) and the attribute `site` is the number
 ; of. The handler copies the words of the record to its stack, puts addresses of the call's buffers in (relocations, as a
-; linker does), and enters compiled code, whose arguments are among these words. It allocates nothing.
+; linker does), and enters compiled code, whose arguments are among these words. It allocates nothing. Calls of programs for
+; GPUs are Python's, which asks XLA by the frame for device and stream.
 
 %reloc = type { i64, i64, i64, i64 } ; word, kind, and two numbers
 ; digest, function (null: Python runs it), words, template, first slot, relocations, their number, arguments, results,
@@ -33,7 +34,7 @@
 @stopped = internal constant [37 x i8] c"hpacml: a call of it was interrupted\00"
 
 declare i32 @hpacml_enter(ptr, ptr)
-declare i32 @hpacml_jax_python(i64, ptr, i32, ptr)
+declare i32 @hpacml_jax_python(i64, ptr, i32, ptr, ptr)
 declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 
 define void @hpacml_jax_set_sites(ptr %table, i64 %count, ptr %holds, ptr %type) {
@@ -49,6 +50,31 @@ define i64 @hpacml_jax_close() {
   store atomic i64 1, ptr @hpacml_jax_closed seq_cst, align 8
   %running = load atomic i64, ptr @hpacml_jax_running seq_cst, align 8
   ret i64 %running
+}
+
+; The handler for GPUs, whose executables count no calls: XLA there may know the type of such a count by another number.
+define ptr @hpacml_jax_handler_on_gpus(ptr %frame) {
+  %error = call ptr @hpacml_jax_handler(ptr %frame)
+  %extension_slot = getelementptr %frame, ptr %frame, i32 0, i32 1
+  %extension = load ptr, ptr %extension_slot
+  %plain = icmp eq ptr %extension, null
+  br i1 %plain, label %done, label %look
+
+look:
+  %type_slot = getelementptr %base, ptr %extension, i32 0, i32 1
+  %type = load i32, ptr %type_slot
+  %asks = icmp eq i32 %type, 1
+  br i1 %asks, label %tell, label %done
+
+tell:
+  %metadata_slot = getelementptr { %base, ptr }, ptr %extension, i32 0, i32 1
+  %metadata = load ptr, ptr %metadata_slot
+  %state = getelementptr %metadata, ptr %metadata, i32 0, i32 3
+  store i64 0, ptr %state
+  ret ptr null
+
+done:
+  ret ptr %error
 }
 
 define ptr @hpacml_jax_handler(ptr %frame) {
@@ -249,7 +275,7 @@ enter:
 ask: ; Python runs the call, or tells why it has failed
   %why = phi i32 [ -1, %0 ], [ %status, %enter ]
   store ptr null, ptr %message
-  %answer = call i32 @hpacml_jax_python(i64 %site, ptr %slots, i32 %why, ptr %message)
+  %answer = call i32 @hpacml_jax_python(i64 %site, ptr %slots, i32 %why, ptr %frame, ptr %message)
   %text = load ptr, ptr %message
   %done = icmp eq i32 %answer, 1 ; an interrupt outside of its try block has ctypes return anything
   br i1 %done, label %finish, label %refuse

@@ -23,6 +23,7 @@ from hpacml.disk import cache as disk_cache
 from hpacml.errors import CompileError, HpacmlError
 from hpacml.jax.libraries import jax
 from hpacml.jax.templates import Record
+from hpacml.jax.xla_stream import Queue, queue_of
 from hpacml.runtime.models.jax_programs import inside
 from hpacml.runtime.shim import runtime
 
@@ -35,7 +36,8 @@ VERSION = (0, 3)
 MOST = 1 << 20
 """The most calls in programs that one process can make."""
 
-_EXPORTS = ("hpacml_jax_handler", "hpacml_jax_set_sites", "hpacml_jax_close", "hpacml_jax_release")
+_HANDLERS = ("hpacml_jax_handler", "hpacml_jax_handler_on_gpus")
+_EXPORTS = (*_HANDLERS, "hpacml_jax_set_sites", "hpacml_jax_close", "hpacml_jax_release")
 _DONE, _FAILED = 1, 0
 
 
@@ -44,6 +46,10 @@ class Answering(Protocol):
 
     def answer(self, slots: int, status: int) -> None:
         """Run the call whose slots are at an address, if the status is -1; else raise what has stopped it."""
+        ...
+
+    def answer_on(self, queue: Queue, slots: int) -> None:
+        """Run the call on a GPU: its buffers, to which the slots at an address point, are there."""
         ...
 
 
@@ -61,6 +67,8 @@ _late: dict[int, Answering] = {}
 """The calls of programs that are under way behind the end of what they were made for."""
 _numbers = itertools.count()
 _answering: weakref.WeakValueDictionary[int, Answering] = weakref.WeakValueDictionary()
+_for_gpus: set[int] = set()
+"""The numbers of calls in programs for GPUs."""
 _raised: OrderedDict[str, BaseException] = OrderedDict()
 """The last errors by their texts, which are all that XLA keeps of them."""
 
@@ -70,7 +78,7 @@ _closers: list[Callable[[], int]] = []
 os.register_at_fork(after_in_child=_closers.clear)  # which has none of the threads
 
 
-def publish(call: Answering, record: Record) -> int:
+def publish(call: Answering, record: Record, for_gpus: bool = False) -> int:
     """Have the handler know a call as long as `call` lives, and return its number. The call keeps the record alive."""
     _load()
     _let_go()
@@ -78,6 +86,8 @@ def publish(call: Answering, record: Record) -> int:
     if number >= MOST:
         raise HpacmlError(f"programs of JAX in this process have made {MOST} regions: trace fewer of them anew")
     _answering[number] = call
+    if for_gpus:
+        _for_gpus.add(number)
     weakref.finalize(call, _table.__setitem__, number, 0).atexit = False
     _table[number] = record.address
     return number
@@ -86,12 +96,12 @@ def publish(call: Answering, record: Record) -> int:
 class Hold:
     """Keeps a call while there is a program that JAX may run, and behind that, while one is under way."""
 
-    def __init__(self, call: Any) -> None:
-        self._call = call
+    def __init__(self, call: Any, number: int) -> None:
+        self._call, self._number = call, number
 
     def __del__(self) -> None:
         _let_go()
-        number = self._call.number
+        number = self._number
         if _holds[number] > 0 and _answering.get(number) is self._call:
             self._call.__dict__.pop("program", None)  # which would keep what it waits for
             _late[number] = self._call
@@ -109,13 +119,16 @@ def original(error: Exception) -> BaseException | None:
     return next((each for known, each in reversed([*_raised.items()]) if known in text), None)
 
 
-def _answer(number: int, slots: int, status: int, message: int) -> int:
+def _answer(number: int, slots: int, status: int, frame: int, message: int) -> int:
     try:
         if (call := _answering.get(number)) is None:
             raise HpacmlError("a program of JAX called a region that is gone")
         before, inside.program = inside.program, True
         try:
-            call.answer(slots, status)
+            if number in _for_gpus:
+                call.answer_on(queue_of(frame), slots)
+            else:
+                call.answer(slots, status)
         finally:
             inside.program = before
     except BaseException as error:
@@ -139,9 +152,9 @@ def _load() -> tuple[Any, ...]:
     """Compile the handler and tell XLA of it; what is returned must live as long as the process."""
     _require_version()
     text = (resources.files("hpacml.jax") / "xla_handler.ll").read_text(encoding="utf-8")
-    callback: Any = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int64, ctypes.c_size_t, ctypes.c_int, ctypes.c_size_t)(
-        _answer
-    )
+    address = ctypes.c_size_t
+    of_python = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int64, address, ctypes.c_int, address, address)
+    callback: Any = of_python(_answer)
     imports = {
         "hpacml_enter": runtime().symbols["hpacml_enter"],
         "hpacml_jax_python": ctypes.cast(callback, ctypes.c_void_p).value or 0,
@@ -158,14 +171,14 @@ def _load() -> tuple[Any, ...]:
     _type_info[:] = ctypes.sizeof(_type_info), 0, library.addresses["hpacml_jax_release"]
     capsules = {"type_id": _capsule(_type), "type_info": _capsule(_type_info)}
     jax.ffi.register_ffi_type(f"{TARGET}_hold", capsules, platform="cpu")
-    handler: Callable[..., Any] = ctypes.CFUNCTYPE(ctypes.c_size_t, ctypes.c_size_t)(
-        library.addresses["hpacml_jax_handler"]
-    )
+    of_frame = ctypes.CFUNCTYPE(ctypes.c_size_t, ctypes.c_size_t)
+    handler, on_gpus = (of_frame(library.addresses[name]) for name in _HANDLERS)
     gc.callbacks.append(_let_go)
     _closers.append(ctypes.CFUNCTYPE(ctypes.c_int64)(library.addresses["hpacml_jax_close"]))
     stages = {stage: jax.ffi.pycapsule(handler) for stage in ("instantiate", "execute")}
     jax.ffi.register_ffi_target(TARGET, stages, platform="cpu", api_version=1)
-    return library, callback, handler
+    jax.ffi.register_ffi_target(TARGET, jax.ffi.pycapsule(on_gpus), platform="CUDA", api_version=1)
+    return library, callback, handler, on_gpus
 
 
 def _capsule(memory: Any) -> Any:

@@ -76,6 +76,10 @@ class Function:
             error = self._pending_error(status)
             raise error.with_traceback(None) if isinstance(error, HpacmlError) else error
 
+    def run(self, slots: int) -> None:
+        """Run the function with arguments that are in slots at an address, behind which its results go."""
+        self.settle(self._enter(self._address, slots))
+
     def __call__(self, *values: object) -> Any:
         slots = self._slots()
         try:

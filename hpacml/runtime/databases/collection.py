@@ -54,7 +54,7 @@ class Collection:
     def run(self, tensors: int, milliseconds: float) -> None:
         """Append a call, whose `tensors` are those of `hpacml_collect`. Raises DatabaseError.
 
-        On a device, `milliseconds` is the number of events from the one before the body to the one behind it.
+        On a device, `milliseconds` is what the call finds the events before and behind the body by.
         """
         pointers = self._pointers.from_address(tensors)
         typed = list(zip(pointers, self._types, strict=False))
@@ -69,7 +69,7 @@ class Collection:
 
         views = [view_of_descriptor(address, type.dtype, type.rank) for address, type in typed]
         self._require_rows(views)
-        body = call.body(int(milliseconds))
+        body = call.body(milliseconds)
         collecting.collect(
             call,
             path,

@@ -123,7 +123,7 @@ def collect(
     record: Callable[[Sequence[torch.Tensor], float], None],
 ) -> None:
     """Pass the tensors of a call on a device to `record` once they have arrived; two events enclose the `body`."""
-    _prepare()
+    prepare()
     device = call.device
     tensors = [device.to_pinned(device.tensor(view)) for view in views]
     raised = None if call.flagged is None else device.to_pinned(call.flagged.word)
@@ -131,7 +131,7 @@ def collect(
     _arrivals.add(_Arrival(device, path, tensors, *body, copied, raised, record))
 
 
-def _prepare() -> None:
+def prepare() -> None:
     """Make `flush`, the end of the process and forks record all calls before databases are closed."""
     global _prepared
     if _prepared:

@@ -6,7 +6,7 @@ import ctypes
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, suppress
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from hpacml import environment
 from hpacml.errors import DeviceError
@@ -169,9 +169,32 @@ class Call:
         self._bodies.append(self.device.event())
         return len(self._bodies) - 1
 
-    def body(self, apart: int) -> tuple[Event, Event]:
+    def body(self, apart: float) -> tuple[Event, Event]:
         """The events before and after the body that has just ended, numbered `apart` from each other: bodies nest."""
-        return self._bodies[-1 - apart], self._bodies[-1]
+        return self._bodies[-1 - int(apart)], self._bodies[-1]
+
+
+class TimedByHost(Call):
+    """A call whose bodies other code has run: the host knows how long that took."""
+
+    __slots__ = ()
+
+    def body(self, apart: float) -> tuple[Event, Event]:
+        """Two points that are past, so many milliseconds `apart`."""
+        return _Instant(0.0), _Instant(apart)
+
+
+class _Instant(NamedTuple):
+    milliseconds: float
+
+    def synchronize(self) -> None:
+        """It is past."""
+
+    def query(self) -> bool:
+        return True
+
+    def elapsed_time(self, end_event: _Instant, /) -> float:
+        return end_event.milliseconds - self.milliseconds
 
 
 def innermost() -> Call | None:

@@ -57,11 +57,11 @@ class Offload:
             return self._graphs.run(work.device, key, execute)
 
 
-def run(work: Work, invoke: Callable[[Sequence[ArrayView]], object]) -> object:
-    """Do as `Offload.run` without graphs, for functors."""
+def run(work: Work, invoke: Callable[[Sequence[ArrayView]], object], kind: type[Call] = Call) -> object:
+    """Do as `Offload.run` without graphs, for functors and programs of others."""
     if None in [view.device for view in work.views]:
         return _transferred(work, invoke)
-    with _Ordered(work) as capturing, work.frame.on(Call(work.device, capturing)):
+    with _Ordered(work) as capturing, work.frame.on(kind(work.device, capturing)):
         return invoke(work.views)
 
 

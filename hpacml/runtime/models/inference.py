@@ -221,7 +221,8 @@ class Inference:
     def outputs_of(self, tensors: Sequence[torch.Tensor], targets: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
         """What the model of the current call makes of tensors, in the shapes of `targets`, which stay what they are.
         Torch records derivatives. Raises ModelError."""
-        model, batch = self._fitting_model("cpu")
+        call = innermost()
+        model, batch = self._fitting_model("cpu" if call is None else call.device.name)
         own, ends = ([x.unsqueeze(0) for x in each] if batch else [*each] for each in (tensors, targets))
         results = self._computed(model, Loan(own, _as_it_is), ends, [], int(batch))
         outputs = _whole(results, len(ends), int(batch))
