@@ -9,8 +9,10 @@ from typing import Literal
 import torch
 
 from hpacml.dtypes import torch_dtypes
+from hpacml.jax.autograd_graph import require_products_of, with_known_derivatives
 from hpacml.jax.call_primitive import ArrayForm
 from hpacml.jax.inferring import Inferring
+from hpacml.jax.repeatable import repeatable
 from hpacml.runtime.models.inference import Inference
 
 Function = Callable[[Sequence[torch.Tensor]], Sequence[torch.Tensor]]
@@ -23,7 +25,12 @@ def function_of(common: Inferring, inputs: Sequence[ArrayForm], outputs: Sequenc
     targets = [torch.empty(form.shape, dtype=dtype) for form, dtype in zip(outputs, dtypes, strict=True)]
 
     def run(tensors: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
-        return [y.to(dtype) for y, dtype in zip(inference.outputs_of(tensors, targets), dtypes, strict=True)]
+        real = [x for x in tensors if x.requires_grad]
+        made_of = [x.grad_fn for x in real if x.grad_fn is not None]  # a model may write its inputs
+        with repeatable(inference.module(), common.what):
+            found = inference.outputs_of(tensors, targets)
+        known = with_known_derivatives(found, real, made_of)
+        return [y.to(dtype) for y, dtype in zip(known, dtypes, strict=True)]
 
     return run
 
@@ -73,15 +80,11 @@ def _backward(
     if not used:
         return [torch.zeros_like(x) for x in inputs]
     ends, weights = zip(*used, strict=True)
-    products = torch.autograd.grad(
+    if is_recorded:
+        require_products_of(ends)
+    return torch.autograd.grad(
         ends, inputs, weights, create_graph=is_recorded, allow_unused=True, materialize_grads=True
     )
-    if is_recorded and any(not x.requires_grad and bool(x.any()) for x in products):
-        raise RuntimeError(
-            "a torch.autograd.Function computes its backward outside of Torch, so that first derivatives by jax.grad "
-            "and jax.vjp go through it, and no others"
-        )
-    return products
 
 
 def _forward(

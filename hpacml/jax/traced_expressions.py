@@ -12,6 +12,8 @@ from hpacml.directives.expressions import COMPUTE, Expr, evaluate
 from hpacml.errors import DirectiveError
 from hpacml.jax.libraries import is_traced, jax, jnp, lax
 
+_DIVISIONS = ast.Div, ast.FloorDiv, ast.Mod
+
 
 def value_of(expr: Expr, values: Mapping[str, object]) -> Any:
     """The value of an expression: a number of Python, or traced if one of its names is, in 64 bits, as Python's are.
@@ -48,17 +50,17 @@ def _traced(node: ast.expr, expr: Expr, values: Mapping[str, object]) -> Any:
     def part(each: ast.expr) -> Any:
         return _traced(each, expr, values)
 
+    if not any(isinstance(each, ast.Name) and is_traced(values.get(each.id)) for each in ast.walk(node)):
+        return evaluate(Expr(node, expr.span, expr.text), values)
     match node:
-        case ast.Constant(value=constant):
-            return constant
-        case ast.Name(id=name) if is_traced(values.get(name)):
+        case ast.Name(id=name):
             return values[name]
         case ast.UnaryOp(op=ast.Not(), operand=operand):
             return jnp.logical_not(part(operand))
         case ast.UnaryOp(operand=operand):
-            return -part(operand)
+            return -_number(part(operand))
         case ast.BinOp(left=left, op=op, right=right):
-            return COMPUTE[type(op)](part(left), part(right))
+            return _computed(type(op), _number(part(left)), _number(part(right)))
         case ast.BoolOp(op=op, values=operands):
             combine = jnp.logical_and if isinstance(op, ast.And) else jnp.logical_or
             return reduce(combine, map(part, operands))
@@ -68,3 +70,15 @@ def _traced(node: ast.expr, expr: Expr, values: Mapping[str, object]) -> Any:
             return reduce(jnp.logical_and, held)
         case _:
             return evaluate(Expr(node, expr.span, expr.text), values)
+
+
+def _number(value: Any) -> Any:
+    """A truth value as 0 or 1: JAX adds two of them to one."""
+    return value.astype(jnp.int64) if is_traced(value) and value.dtype == bool else value
+
+
+def _computed(op: type[ast.operator], a: Any, b: Any) -> Any:
+    """The result of an operation; a division by zero, which is an error where numbers are known, makes no number."""
+    found = COMPUTE[op](a, b)
+    may_be_zero = op in _DIVISIONS and (is_traced(b) or b == 0)
+    return jnp.where(jnp.equal(b, 0), jnp.nan, found) if may_be_zero else found

@@ -15,6 +15,7 @@ from hpacml.evaluation.breakdown import difference
 from hpacml.evaluation.clocks import rounds, timed
 from hpacml.frontend.region import region
 from hpacml.runtime.databases.reader import open_database
+from hpacml.runtime.models.described import module_of
 from hpacml.runtime.models.model import load
 from hpacml.runtime.reports import instruments
 from hpacml.runtime.reports.report import report
@@ -107,7 +108,8 @@ def recorded_region(
     network = load(model).network
     arrays = {**{f"x{k}": each for k, each in enumerate(x)}, **{f"y{k}": each for k, each in enumerate(y)}}
     function = _region_over(arrays)
-    net = network.run if network.module is None else network.module()
+    module = module_of(network)
+    net = network.run if module is None else module
     return lambda: function(*arrays.values(), net), recorded
 
 

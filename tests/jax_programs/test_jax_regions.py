@@ -241,6 +241,21 @@ def test_traced_numbers_are_those_of_python() -> None:
         np.testing.assert_array_equal(np.asarray(meta[name][:]).ravel(), [number] * 7)
 
 
+def test_traced_truth_values_are_numbers_and_divisions_by_zero_make_none() -> None:
+    smooth = smoothing(
+        f"ml(collect) {MAPS} database('d.h5') meta(sum: use + use, less: -use, both: use and step, "
+        "whole: step // use, rest: step % use, part: step / use)"
+    )
+    run = jax.jit(lambda use: smooth(T, Z, use, 7)["new"])
+    for use in (True, False):
+        run(use).block_until_ready()
+    hpacml.flush()
+    meta = hpacml.open_database("d.h5")["smooth"].meta
+    no_number = {"whole": [7, np.nan], "rest": [0, np.nan], "part": [7, np.nan]}
+    for name, numbers in {"sum": [2, 0], "less": [-1, 0], "both": [1, 0], **no_number}.items():
+        np.testing.assert_array_equal(np.asarray(meta[name][:]).ravel(), numbers)
+
+
 def test_conditions_are_the_same_inside_and_outside_of_jit() -> None:
     smooth = smoothing(f"ml(predicated: step > 0.1) {MAPS} model(net) database('d.h5')")
     for step in (np.float32(0.1), np.float32(0.05)):  # float32's 0.1 is more than 0.1

@@ -25,7 +25,7 @@ Vector = Float32[np.ndarray, "N"]
 FUNCTORS = """tensor functor(s: [i, 0:2] = ([i-1], [i+1]))
               tensor functor(p: [i, 0:1] = ([i]))"""
 MAPS = "in(s(t[1:8])) out(p(new[1:8]))"
-ERRORS = jax.errors.JaxRuntimeError, ValueError
+ERRORS = jax.errors.JaxRuntimeError, ValueError, hpacml.ModelError
 
 
 @hpacml.jax.region(f"{FUNCTORS} ml(collect) {MAPS} database('d.h5')")
@@ -126,8 +126,18 @@ def test_conditions_around_calls_that_differ_within_a_batch_are_refused() -> Non
     batch = jnp.stack([T, T + 1])
     with pytest.raises(hpacml.HpacmlError, match=r"a condition that differs within the batch.*use jax\.lax\.map"):
         jax.jit(jax.vmap(some))(batch, jnp.array([True, False]))
-    with pytest.raises(Exception, match=r"effects not supported in while_loop"):
-        jax.jit(jax.vmap(several))(batch, jnp.array([1, 2]))
+
+    def until(t: Any, count: Any) -> Any:
+        def goes_on(c: Any) -> Any:
+            return (record(c[0], c[0])["new"][1] < 9) & (c[1] < count)
+
+        return jax.lax.while_loop(goes_on, lambda c: (c[0], c[1] + 1), (t, 0))[0]
+
+    for loop in (several, until):
+        with pytest.raises(
+            hpacml.HpacmlError, match=r"while_loop around .*differs within the batch.*use jax\.lax\.map"
+        ):
+            jax.jit(jax.vmap(loop))(batch, jnp.array([1, 2]))
     jax.block_until_ready(jax.jit(jax.vmap(some, (0, None)))(batch, True))
     assert recorded() == 2
 
@@ -264,12 +274,74 @@ def test_derivatives_that_torch_does_not_know_are_no_zeros() -> None:
             with torch.no_grad():
                 return 2 * x[:, :1]
 
+    class Leaf(torch.nn.Module):
+        """The forces of a potential, of inputs of its own."""
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            with torch.enable_grad():
+                x = x.detach().requires_grad_()
+                return torch.autograd.grad((x**3).sum(), x, create_graph=True)[0][:, :1]
+
     for first in (lambda f: jax.jvp(f, (T,), (T,))[1], lambda f: jax.grad(f)(T)):
         with pytest.raises(
             (hpacml.ModelError, *ERRORS),
             match=r"the model Detached of the region 'replace' has no gradient.*torch.no_grad",
         ):
             jax.block_until_ready(first(squares(Detached())))
+        with pytest.raises(ERRORS, match=r"region replace.*no output depends on inputs as Torch sees it"):
+            jax.block_until_ready(first(squares(Leaf())))
+
+
+def test_parts_of_a_derivative_that_torch_does_not_know_are_no_zeros() -> None:
+    class Mixed(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x[:, :1] * x[:, 1:] + OutsideOfTorch.apply(x).sum(-1, keepdim=True)
+
+    def mixed_by_hand(x: Any) -> Any:
+        return x[:, :1] * x[:, 1:] + jnp.sin(x).sum(-1, keepdims=True)
+
+    np.testing.assert_allclose(jax.grad(squares(Mixed()))(T), jax.grad(squares(mixed_by_hand))(T), rtol=1e-5)
+    for other in (lambda f: jax.jvp(f, (T,), (T,))[1], lambda f: jax.hessian(f)(T)):
+        with pytest.raises(ERRORS, match=r"computes its backward outside of Torch"):
+            jax.block_until_ready(other(squares(Mixed())))
+
+
+def test_an_output_that_is_detached_has_no_gradient_where_others_have_one() -> None:
+    class Half(torch.nn.Module):
+        def forward(self, x: torch.Tensor, k: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return x * x, (x**3).detach()
+
+    def run(name: str) -> Callable[[Any], Any]:
+        return lambda a: mixed(a, jnp.arange(4), jnp.zeros(4), jnp.zeros(4), Half())[name].sum()
+
+    a = jnp.arange(4.0)
+    np.testing.assert_array_equal(jax.grad(run("b"))(a), 2 * a)
+    for unknown in (jax.grad(run("c")), jax.hessian(run("b")), lambda a: jax.jvp(run("c"), (a,), (a,))):
+        with pytest.raises(ERRORS, match=r"derivatives are unknown"):
+            jax.block_until_ready(unknown(a))
+
+
+class Counter(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return x[:, :1] * self.calls
+
+
+class Noise(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.dropout(x[:, :1], 0.5, training=True)
+
+
+@pytest.mark.parametrize(("net", "why"), [(Counter(), "changes its 'calls'"), (Noise(), "draws random numbers")])
+def test_derivatives_of_a_model_that_differs_when_it_runs_again_are_refused(net: Any, why: str) -> None:
+    torch.manual_seed(0)
+    jax.block_until_ready(jax.jit(squares(net))(T))
+    with pytest.raises(ERRORS, match=rf"the region replace {why}"):
+        jax.block_until_ready(jax.grad(lambda t: jnp.square(replace(t, t, net)["new"]).sum())(T))
 
 
 @pytest.mark.parametrize("net", [Linear(), linear])

@@ -16,6 +16,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 import hpacml
@@ -141,6 +142,34 @@ def test_an_application_that_does_not_infer_has_no_time() -> None:
     application = "tests.searching.toy:without_a_region"
     result = Stopwatch("none.h5", None, application, repeats=3, seconds=1, threads=1)("model.pt2")
     assert result["failed"].startswith(f"ModelError: no region infers in the application {application}(model)")
+
+
+class Skipping(torch.nn.Module):
+    """A network whose program is no chain of layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = torch.nn.Linear(1, 4), torch.nn.Linear(4, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        hidden = self.first(x)
+        return self.last(hidden * torch.sin(hidden))
+
+
+def test_programs_that_are_no_chain_of_layers_have_a_time(tmp_path: Path) -> None:
+    model, database = str(tmp_path / "skipping.pt2"), str(tmp_path / "doubled.h5")
+    hpacml.save_model(Skipping(), model, example=torch.zeros(20, 1))
+
+    @hpacml.region(f"""tensor functor(p: [i, 0:1] = ([i]))
+        ml(collect) in(p(x[0:n])) out(p(y[0:n])) database("{database}")""")
+    def doubled(x: Any, y: Any, n: int) -> None:
+        y[:n] = 2 * x[:n]
+
+    doubled(np.ones(20, np.float32), np.zeros(20, np.float32), 20)
+    hpacml.flush()
+    result = Stopwatch(database, None, None, repeats=3, seconds=1, threads=1)(model)
+    assert result["failed"] is None
+    assert result["calls"] == 3
 
 
 def test_ends(plan: dict[str, Any], here: None) -> None:

@@ -13,12 +13,21 @@ from hpacml.networks.architecture import Activation, Layer, Linear, Residual, Sc
 from hpacml.networks.images import Convolution, Flatten, Pair, Pool, Window
 from hpacml.runtime.models import layers
 from hpacml.runtime.models.layers import Normalize, Reshaping
+from hpacml.runtime.models.network import Network
 
 Weights = tuple[torch.Tensor, ...]
 
 
 class NotDescribed(Exception):
     """A module that compiled code does not compute; the message tells why."""
+
+
+def module_of(network: Network) -> nn.Module | None:
+    """The module that a network runs, or one of layers that compute the same; None where there is none."""
+    try:
+        return None if network.module is None else network.module()
+    except NotDescribed:
+        return None
 
 
 class Described:

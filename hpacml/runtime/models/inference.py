@@ -23,7 +23,7 @@ from hpacml.runtime.fastcall import contents
 from hpacml.runtime.gpu.device_call import innermost
 from hpacml.runtime.models import fallback
 from hpacml.runtime.models.corrections import Corrections, Results
-from hpacml.runtime.models.described import NotDescribed
+from hpacml.runtime.models.described import module_of
 from hpacml.runtime.models.engines import Engines
 from hpacml.runtime.models.evaluation import Evaluation
 from hpacml.runtime.models.finding import ModelFinder
@@ -218,6 +218,10 @@ class Inference:
             self._write(target, result.detach())
         recorder.returns([y.squeeze(0) for y in outputs] if dim else outputs)
 
+    def module(self) -> torch.nn.Module | None:
+        """The module of the model of the current call, if it has one. Raises ModelError."""
+        return module_of(self._fitting_model("cpu").model.network)
+
     def outputs_of(self, tensors: Sequence[torch.Tensor], targets: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
         """What the model of the current call makes of tensors, in the shapes of `targets`, which stay what they are.
         Torch records derivatives. Raises ModelError."""
@@ -408,12 +412,8 @@ class Inference:
 
 def _parameters(model: Model) -> Iterable[torch.Tensor]:
     """The parameters of the module that a model runs. Programs of files have none to learn."""
-    if model.network.module is None:
-        return ()
-    try:
-        return model.network.module().parameters()
-    except NotDescribed:
-        return ()
+    module = module_of(model.network)
+    return () if module is None else module.parameters()
 
 
 def _as_it_is(tensor: torch.Tensor) -> torch.Tensor:
