@@ -437,6 +437,17 @@ def test_several_elements_of_a_point_have_no_one_name() -> None:
         region("row", "guard(where: t > 0)", original)
 
 
+def test_a_range_of_one_element_is_that_element() -> None:
+    @hpacml.region("""tensor functor(f: [i, 0:1] = ([i, 0:1]))
+        ml(infer) in(f(a[0:n, 0:1])) out(f(c[0:n, 0:1])) model(net) guard(where: a > 0)""")
+    def sevenfold(a: np.ndarray, c: np.ndarray, n: int, net: Any) -> None:
+        c[:n] = 7 * a[:n]
+
+    a, c = np.array([[1.0], [-1], [2]], np.float32), np.zeros((3, 1), np.float32)
+    sevenfold(a, c, 3, torch.nn.Identity())
+    assert c.tolist() == [[1], [-7], [2]]
+
+
 @pytest.mark.parametrize("clause", ["guard(range)", "clip(0:)", "project(name)", "verify(every: 1, tolerance: 1)"])
 def test_what_only_collects_has_no_model_to_guard(clause: str) -> None:
     with pytest.raises(DirectiveError, match="it only collects"):

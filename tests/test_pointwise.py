@@ -218,6 +218,21 @@ def test_bodies_get_arrays_of_jax_where_these_are_given() -> None:
         np.testing.assert_array_equal(y[[0, 2]], np.asarray(2 * a, np.float32)[[0, 2]])
 
 
+def test_numbers_are_passed_on_where_their_slices_have_symbols() -> None:
+    @hpacml.region(
+        "tensor functor(f: [i, 0:2] = ([i], [i]))\ntensor functor(g: [i, 0:1] = ([i]))\n"
+        "ml(infer) in(f(a[0:n], dt)) out(g(y[0:n])) model(net) guard(where: a > 0 and dt > 1) pointwise"
+    )
+    def scaled(a: Any, y: Any, n: int, dt: float, net: Any) -> None:
+        y[:n] = a[:n] * dt
+
+    a, y, net = np.array([-1, 1, -2, 2, -3], np.float32), np.zeros(5, np.float32), torch.nn.Linear(2, 1)
+    scaled(a, y, 5, 3.0, net)
+    np.testing.assert_array_equal(y[[0, 2, 4]], [-3, -6, -9])
+    with torch.no_grad():
+        np.testing.assert_allclose(y[[1, 3]], net(torch.tensor([[1.0, 3], [2, 3]]))[:, 0], rtol=1e-6)
+
+
 def test_a_size_is_no_number_for_the_model() -> None:
     with pytest.raises(DirectiveError, match=r"'n' is a size of the sweep.*a number for the model"):
 

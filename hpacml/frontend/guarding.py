@@ -65,7 +65,8 @@ def _element(name: str, around: Sequence[Map], where: Expr, node: ast.Name) -> M
         if target.array == name
     }
     if len(found) == 1:
-        ((entries, target), functor), *_ = found.items()
+        ((given, target), functor), *_ = found.items()
+        entries = tuple(map(_single, given))
         if all(isinstance(entry, Point) for entry in entries) and target.entries:
             return _point(name, functor, entries), (target,)
     raise DirectiveError(
@@ -75,6 +76,13 @@ def _element(name: str, around: Sequence[Map], where: Expr, node: ast.Name) -> M
         node.col_offset,
         node.end_col_offset or 0,
     )
+
+
+def _single(entry: Point | Range) -> Point | Range:
+    """A range of one element as that element."""
+    if isinstance(entry, Range) and entry.count is not None and entry.count.as_int == 1:
+        return Point(entry.start)
+    return entry
 
 
 def _point(name: str, functor: FunctorDirective, entries: tuple[Point | Range, ...]) -> FunctorDirective:

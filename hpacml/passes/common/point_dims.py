@@ -67,6 +67,8 @@ def points_of_map(map_op: MapOp, near: Operation) -> PointsOfMap:
     stops: dict[int, int] = {}
     for slice_, array, of_array in zip(functor.rhs, arrays * many, entries * many, strict=True):
         dims = _moved(slice_, functor)
+        if dims and all(_is_one(of_array[d].range) for d in dims):  # a number, which all points have
+            dims = {}
         fits = dims is not None and moved.setdefault(array, dims) == dims
         if dims is None or not fits:
             raise refusal(map_op, _text(map_op, "an element of its arrays does not belong to one point alone"))
@@ -78,6 +80,10 @@ def points_of_map(map_op: MapOp, near: Operation) -> PointsOfMap:
                 )
             stops[opened[0]] = dim
     return PointsOfMap(map_op, moved, stops)
+
+
+def _is_one(range_: Bounds | None) -> bool:
+    return range_ is not None and (range_.start, range_.step, range_.stop) == (0, 1, 1)
 
 
 def _text(map_op: MapOp, why: str) -> str:
