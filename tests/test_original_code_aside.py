@@ -258,3 +258,58 @@ def test_outputs_that_are_written_by_another_way_than_their_parameter(clauses: s
     run = hpacml.region(MAPS + ML.replace("b[", "out[") + clauses)(body)
     with pytest.raises(MapError, match=r"writes the output 'out' by another way than its parameter"):
         run(np.linspace(-2, 2, N), b, N, Hundred())
+
+
+@pytest.mark.parametrize("clauses", ["guard(where: a > 0)", "verify(every: 1, tolerance: 1e9)"])
+def test_a_part_of_an_output_that_is_written_by_another_way(clauses: str) -> None:
+    b = np.full(N, 9.0)
+
+    def body(a: Any, out: Any, n: int, net: Any) -> None:
+        out[:n] = 2 * a[:n]
+        b[0] = 0
+
+    run = hpacml.region(MAPS + ML.replace("b[", "out[") + clauses)(body)
+    with pytest.raises(MapError, match=r"writes the output 'out' by another way than its parameter"):
+        run(np.linspace(-2, 2, N), b, N, Hundred())
+
+
+@pytest.mark.parametrize("clauses", ["guard(where: a > 0)", "verify(every: 1, tolerance: 1e9)"])
+@pytest.mark.parametrize("dtype", [complex, [("real", "f8"), ("other", "i8")]])
+def test_outputs_that_are_parts_of_complex_numbers_and_records(clauses: str, dtype: Any) -> None:
+    def part(z: Any) -> Any:
+        return z.real if dtype is complex else z["real"]
+
+    def body(a: Any, b: Any, n: int, net: Any, z: Any) -> None:
+        part(z)[:n] = 2 * a[:n]
+
+    a, z = np.linspace(-2, 2, N), np.zeros(N, dtype)
+    region(clauses, body)(a, part(z), N, Hundred(), z)
+    np.testing.assert_array_equal(part(z), expected(a, clauses))
+
+
+def test_arrays_of_no_map_that_share_memory_with_outputs_of_pointwise_code() -> None:
+    def body(a: Any, b: Any, n: int, net: Any, z: Any) -> None:
+        b[:n] = 2 * a[:n]
+
+    a, b = np.linspace(-2, 2, N), np.full(N, 9.0)
+    run = region("guard(where: a > 0) pointwise", body)
+    run(a, b, N, Hundred(), np.zeros(N))
+    np.testing.assert_array_equal(b, expected(a, "guard"))
+    b[:] = 9
+    with pytest.raises(MapError, match="'z' shares memory with 'b', an output of body"):
+        run(a, b, N, Hundred(), b[::2])
+    assert (b == 9).all()
+
+
+@pytest.mark.parametrize("clauses", CLAUSES)
+def test_arrays_among_further_arguments(clauses: str) -> None:
+    def body(a: Any, b: Any, n: int, net: Any, *more: Any, **named: Any) -> None:
+        more[1][:] = 5
+        named["log"][:] = 6
+        b[:n] = 2 * a[:n]
+
+    a, b, x, log = np.linspace(-2, 2, N), np.zeros(N), np.zeros(3), np.zeros(4)
+    region(clauses, body)(a, b, N, Hundred(), "x", x, log=log)
+    np.testing.assert_array_equal(b, expected(a, clauses))
+    assert not x.any()
+    assert not log.any()

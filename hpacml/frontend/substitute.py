@@ -12,7 +12,7 @@ from hpacml.errors import DirectiveError, MapError
 from hpacml.frontend.body import Outputs
 from hpacml.frontend.region_plan import Plan
 from hpacml.runtime.arrays.changes import require_in_place
-from hpacml.runtime.arrays.copies import copies_of, copy_of, keep, write
+from hpacml.runtime.arrays.copies import copies_of, copy_of, keep, sharing, write
 from hpacml.runtime.arrays.views import ArrayView
 
 
@@ -43,10 +43,15 @@ class Substitute:
         for attributes of some points, and `MapError` for outputs that are given other memory or sizes.
         """
         views = [replace(view, device=given.device) for view, given in zip(views, self._views, strict=True)]
-        arrays = self._arrays(views)
-        numbers = (ctypes.c_int64 * len(self._sizes)).from_address(sizes) if self._sizes else ()
         arguments = self._given()
-        arguments.arguments.update({**arrays, **dict(zip(self._sizes, numbers, strict=True))})
+        others = {f"{name}[{key!r}]": (name, key) for name, key in _in_collections(arguments)}
+        collected = {where: arguments.arguments[name][key] for where, (name, key) in others.items()}
+        arrays = self._arrays(views, collected)
+        numbers = (ctypes.c_int64 * len(self._sizes)).from_address(sizes) if self._sizes else ()
+        for where in others.keys() & arrays.keys():
+            _exchange(arguments, *others[where], arrays[where])
+        own = {name: array for name, array in arrays.items() if name not in others}
+        arguments.arguments.update({**own, **dict(zip(self._sizes, numbers, strict=True))})
         restore = keep(self._attributes)
         try:
             self._run(arguments, arrays)
@@ -57,9 +62,9 @@ class Substitute:
         finally:
             restore()
 
-    def _arrays(self, views: Sequence[ArrayView]) -> dict[str, Any]:
-        """The arrays that stand for arguments."""
-        arguments = {name: value for name, value in self._values.items() if "." not in name}
+    def _arrays(self, views: Sequence[ArrayView], collected: Mapping[str, object]) -> dict[str, Any]:
+        """The arrays that stand for arguments, and for those `collected` by `*` and `**`."""
+        arguments = {name: value for name, value in self._values.items() if "." not in name} | {**collected}
         pairs = list(zip(self._names, views, self._views, strict=True))
         if all(view.shape == given.shape for _, view, given in pairs):
             return copies_of(arguments)
@@ -69,13 +74,26 @@ class Substitute:
                 f"array in the place of '{next(iter(self._attributes))}', which is an attribute: make it a parameter "
                 "of the function"
             )
+        self._require_apart(arguments)
         copies = copies_of({name: value for name, value in arguments.items() if name not in self._names})
         own = {name: copy_of(self._values[name], view) for name, view, given in pairs if not _is_same(view, given)}
         return copies | own
 
+    def _require_apart(self, arguments: Mapping[str, object]) -> None:
+        """Raise `MapError` for arrays of no map that share memory with outputs, whose place others take."""
+        outputs = {self._names[k] for k in self._written}
+        for group in sharing(arguments):
+            others = [name for name in group if name not in self._names]
+            if others and (written := sorted(outputs.intersection(group))):
+                raise MapError(
+                    f"argument '{others[0]}' shares memory with '{written[0]}', an output of {self._outputs.region}, "
+                    "whose body is given arrays of some points: leave the clause 'pointwise' out, and it runs on all"
+                )
+
     def _run(self, arguments: inspect.BoundArguments, arrays: Mapping[str, Any]) -> None:
         try:
-            with self._outputs.watched({**self._attributes, **arrays}, {name: self._values[name] for name in arrays}):
+            given = {name: self._values[name] for k in self._written if (name := self._names[k]) in arrays}
+            with self._outputs.watched({**self._attributes, **arrays}, given):
                 self._body(*arguments.args, **arguments.kwargs)
         except Exception as error:
             shapes = ", ".join(f"'{name}' of shape {tuple(array.shape)}" for name, array in arrays.items())
@@ -99,3 +117,26 @@ class Substitute:
 
 def _is_same(view: ArrayView, other: ArrayView) -> bool:
     return (view.address, view.shape) == (other.address, other.shape)
+
+
+def _in_collections(arguments: inspect.BoundArguments) -> list[tuple[str, Any]]:
+    """The parameters with `*` and `**`, by name, with the positions or names of what they have."""
+    found: list[tuple[str, Any]] = []
+    for name, value in arguments.arguments.items():
+        match arguments.signature.parameters[name].kind:
+            case inspect.Parameter.VAR_POSITIONAL:
+                found += [(name, k) for k in range(len(value))]
+            case inspect.Parameter.VAR_KEYWORD:
+                found += [(name, key) for key in value]
+            case _:
+                pass
+    return found
+
+
+def _exchange(arguments: inspect.BoundArguments, name: str, key: Any, array: object) -> None:
+    """Have another array among those that a parameter with `*` or `**` has."""
+    given = arguments.arguments[name]
+    if isinstance(given, tuple):
+        arguments.arguments[name] = (*given[:key], array, *given[key + 1 :])
+    else:
+        arguments.arguments[name] = {**given, key: array}

@@ -23,21 +23,43 @@ def copies_of(values: Mapping[str, object]) -> dict[str, Any]:
     Raises MapError for arrays that share memory in such a way that it cannot be copied.
     """
     found: dict[str, Any] = {}
+    views = _views(values)
+    for name, value in values.items():
+        if name not in views and isinstance(value, np.ndarray):  # of objects
+            found[name] = _array(value).copy("K")
+    for group in _sharing(views):
+        if all(views[name].readonly for name in group):
+            continue
+        name, value = group[0], values[group[0]]
+        if len(group) > 1:
+            found |= _together({name: values[name] for name in group}, views)
+        elif views[name].shape != np.shape(cast(Any, value)):  # which is that of its bytes
+            found[name] = _array(value).copy("K")
+        else:
+            found[name] = copy_of(value, views[name])
+    return found
+
+
+def sharing(values: Mapping[str, object]) -> list[list[str]]:
+    """The names of objects that are arrays, those together whose memory overlaps."""
+    return _sharing(_views(values))
+
+
+def _views(values: Mapping[str, object]) -> dict[str, ArrayView]:
+    """The memory of those of some objects that are arrays; of complex numbers and records it is that of bytes."""
     views: dict[str, ArrayView] = {}
     for name, value in values.items():
         try:
             views[name] = array_view(value, name, gpu=True)
         except HpacmlError:  # it is no array, or has elements of other types
-            if isinstance(value, np.ndarray):
-                found[name] = cast("np.ndarray[Any, np.dtype[Any]]", value).copy("K")
-    for group in _sharing(views):
-        if all(views[name].readonly for name in group):
-            continue
-        if len(group) > 1:
-            found |= _together({name: values[name] for name in group}, views)
-        else:
-            found[group[0]] = copy_of(values[group[0]], views[group[0]])
-    return found
+            if isinstance(value, np.ndarray) and not (array := _array(value)).dtype.hasobject:
+                low, high = np.lib.array_utils.byte_bounds(array)
+                views[name] = ArrayView(low, "u8", (high - low,), (1,), not array.flags.writeable, array)
+    return views
+
+
+def _array(value: Any) -> np.ndarray[Any, np.dtype[Any]]:
+    return cast("np.ndarray[Any, np.dtype[Any]]", value)
 
 
 def copy_of(value: object, view: ArrayView) -> Any:
@@ -46,7 +68,8 @@ def copy_of(value: object, view: ArrayView) -> Any:
     Of other kinds it is NumPy's, or a tensor on a device and of bf16.
     """
     if isinstance(value, np.ndarray):
-        own, dtype = numpy_array(view).copy("K"), cast(Any, value).dtype
+        dtype = cast(Any, value).dtype
+        own = numpy_array(view).copy("K")
         return own if own.dtype == dtype else own.view(dtype)
     return _of_kind(value, view, _tensor(view).clone())
 
@@ -136,14 +159,14 @@ def _together(values: Mapping[str, object], views: Mapping[str, ArrayView]) -> d
 
 def _part(name: str, value: object, view: ArrayView, low: int, block: torch.Tensor) -> Any:
     """An array in a copy of memory that began at the address `low`."""
+    if isinstance(value, np.ndarray):
+        array = _array(value)
+        return np.ndarray(array.shape, array.dtype, cast(Any, block).numpy(), array.ctypes.data - low, array.strides)
     width, offset = SIZES[view.dtype], view.address - low
     if offset % width:
         raise MapError(
             f"argument '{name}' begins within an element of another argument that it shares memory with: give the "
             "region arrays of their own, or of whole elements of one another"
         )
-    if isinstance(value, np.ndarray):
-        strides = tuple(stride * width for stride in view.strides)
-        return np.ndarray(view.shape, cast(Any, value).dtype, cast(Any, block).numpy(), offset, strides)
     elements = block[: len(block) // width * width].view(torch_dtypes()[view.dtype])
     return _of_kind(value, view, elements.as_strided(view.shape, view.strides, offset // width))
