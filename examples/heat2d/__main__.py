@@ -19,6 +19,16 @@ EXACT = 4
 CONFIG = Path(__file__).resolve().with_name("train.yaml")
 
 
+def make_model(size: int, console: Console) -> None:
+    """Collect from some plates, and train `heat.pt2` with that."""
+    with console.status("collecting"):
+        Path("heat.h5").unlink(missing_ok=True)
+        for seed in range(3):
+            simulate(random_plate(size, seed), steps=20)
+        hpacml.flush()
+    hpacml.train("heat.h5", "heat", config=CONFIG, out="heat.pt2")
+
+
 def main(
     size: Annotated[int, typer.Option(min=3, help="Points along each side of the plate.")] = 130,
     steps: Annotated[int, typer.Option(min=1, help="Steps of the simulation.")] = 400,
@@ -29,12 +39,7 @@ def main(
     console = Console()
     out.mkdir(parents=True, exist_ok=True)
     with contextlib.chdir(out):
-        with console.status("collecting"):
-            Path("heat.h5").unlink(missing_ok=True)
-            for seed in range(3):
-                simulate(random_plate(size, seed), steps=20)
-            hpacml.flush()
-        hpacml.train("heat.h5", "heat", config=CONFIG, out="heat.pt2")
+        make_model(size, console)
         plate = random_plate(size, seed=100)
         runs = {
             "accurate": simulate(plate, steps, exact_every=1),

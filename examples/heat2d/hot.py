@@ -1,4 +1,4 @@
-"""`python -m examples.heat2d.hot`: a plate with a spot hotter than all of the training (`python -m examples.heat2d`).
+"""`python -m examples.heat2d.hot`: a plate with a spot hotter than all of the training.
 
 The model makes the points with temperatures and differences as those that it was trained with, and the loops make the
 others, which are collected. Trained with these, too, it makes more of the points of another such plate.
@@ -17,7 +17,7 @@ from rich.table import Table
 import hpacml
 from hpacml import approx
 
-from .__main__ import CONFIG
+from .__main__ import CONFIG, make_model
 from .heat import Field, random_plate, simulate
 
 PEAK = 4.0
@@ -64,7 +64,10 @@ def main(
     torch.set_num_threads(1)
     console = Console()
     plate = hot_plate(size)
+    out.mkdir(parents=True, exist_ok=True)
     with contextlib.chdir(out):
+        if not Path("heat.pt2").exists():
+            make_model(size, console)
         truth = simulate(plate, steps, exact_every=1)
         alone = simulate(plate, steps, use_model=True)
         Path("hot.h5").unlink(missing_ok=True)
