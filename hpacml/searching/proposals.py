@@ -32,6 +32,11 @@ with warnings.catch_warnings():
     from ax.generation_strategy.generation_strategy import GenerationStrategy
     from ax.generation_strategy.generator_spec import GeneratorSpec
     from ax.utils.common.logger import set_ax_logger_levels
+    from botorch.acquisition.multi_objective import logei
+
+# BoTorch would compile a part in C++, which takes half a minute, and waits for ever where another process was killed
+# while it did. What it has in its place gives the same on all machines.
+logei._load_attempted = True  # pyright: ignore[reportPrivateUsage]
 
 _SPARE = 8
 """Points of the Sobol sequence for each that is wanted, as some may not fulfil the constraints."""

@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import random
+import sys
 import time
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -239,8 +240,12 @@ def test_a_full_disk_loses_nothing(plan: dict[str, Any], here: None, monkeypatch
 
 
 @pytest.mark.slow
-def test_proposals_are_a_function_of_the_seed_and_the_past() -> None:
-    """Also where Ax's model proposes, for ranges, choices and several at a time."""
+def test_proposals_are_a_function_of_the_seed_and_the_past(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where Ax's model proposes, for ranges, choices and several at a time, and a compilation was killed."""
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path))
+    for folder in (tmp_path / "logei_fused_ext", tmp_path / "py311_cpu" / "logei_fused_ext"):
+        folder.mkdir(parents=True)
+        (folder / "lock").touch()
     parameters = {
         "n": Range(range=(1, 50)),
         "x": Range(range=(1e-3, 1.0), log=True),
@@ -261,6 +266,7 @@ def test_proposals_are_a_function_of_the_seed_and_the_past() -> None:
             found = {"error": 1 / each.point["n"], "time": each.point["n"] + each.point["size"] * each.point["x"]}
             tried.append(Tried(each.point, found if len(tried) != 1 else None))
     assert sources == ["start", "sobol", "sobol", "sobol", "model", "model"]
+    assert "logei_fused_ext" not in sys.modules
 
 
 def search(plan: dict[str, Any], log: Path) -> None:

@@ -33,10 +33,10 @@ def copies_of(values: Mapping[str, object]) -> dict[str, Any]:
         name, value = group[0], values[group[0]]
         if len(group) > 1:
             found |= _together({name: values[name] for name in group}, views)
-        elif views[name].shape != np.shape(cast(Any, value)):  # which is that of its bytes
+        elif isinstance(value, np.ndarray) and views[name].shape != _array(value).shape:  # which is that of its bytes
             found[name] = _array(value).copy("K")
         else:
-            found[name] = copy_of(value, views[name])
+            found[name] = copy_of(cast(object, value), views[name])
     return found
 
 
