@@ -150,6 +150,7 @@ def test_a_call_site_tells_what_its_operation_has(kind: type[Operation], site: S
         "inputs",
         "outputs",
         "place",
+        "reasons",
     }
 
 

@@ -98,7 +98,7 @@ class Outputs:
             f"parameter, as in {name}[:] = ..."
         )
         own = threading.current_thread()
-        if all(each is own or each.name.startswith("hpacml") for each in threading.enumerate()):
+        if all(each is own or each.daemon or each.name.startswith("hpacml") for each in threading.enumerate()):
             raise MapError(what)
         _log.warning(
             "the output '%s' was written while a copy stood for it: either by another thread, or %s", name, what

@@ -118,7 +118,7 @@ def _rows(region: Guarded) -> Iterator[tuple[str, str, str, str]]:
     """What was counted, something about it, how often, and the share of points."""
 
     def points(what: str, about: str, count: int) -> tuple[str, str, str, str]:
-        return what, about, str(count), f"{100 * count / region.points:.2f}"
+        return what, about, str(count), f"{100 * count / region.points:.2f}" if region.points else ""
 
     if region.points:
         yield points("points by the model", "", region.points - region.rejected)
