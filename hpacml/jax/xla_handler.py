@@ -8,6 +8,7 @@ import gc
 import itertools
 import os
 import re
+import sys
 import threading
 import time
 import weakref
@@ -99,7 +100,9 @@ class Hold:
     def __init__(self, call: Any, number: int) -> None:
         self._call, self._number = call, number
 
-    def __del__(self) -> None:
+    def __del__(self, ends: Callable[[], bool] = sys.is_finalizing) -> None:
+        if ends():  # and what is global may be gone
+            return
         _let_go()
         number = self._number
         if _holds[number] > 0 and _answering.get(number) is self._call:
