@@ -165,12 +165,15 @@ def run_passes(
 
     stages = GPU_STAGES if gpu or stage not in {None, *STAGES, *STAGES.values()} else STAGES
     stages = STANDALONE_STAGES if alone else stages
+    options = {
+        "points": "inside=true" if stages is GPU_STAGES else "",
+        "loops": f"stream={stream}" if stream else "",
+        "runtime": "plain=true" if plain else "",
+    }
     specs: list[str] = []
     for name, spec in stages.items():
         if fuse or name != "fuse":
-            given = f"{spec}{{stream={stream}}}" if name == "loops" and stream else spec
-            given = f"{spec}{{plain=true}}" if name == "runtime" and plain else given
-            given = f"{spec}{{inside=true}}" if name == "points" and stages is GPU_STAGES else given
+            given = f"{spec}{{{options[name]}}}" if options.get(name) else spec
             specs.append(REPORTING.get(name, given) if report else given)
         if stage in (name, spec):
             break

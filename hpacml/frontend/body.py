@@ -80,12 +80,13 @@ class Outputs:
         Where they stand for those that were `given`, raise `MapError` if the body writes to these, which is looked at
         the first time and each thousandth.
         """
-        looks = given is not None and next(self._runs) % EVERY == 0
-        others = {name: _digest(array, name) for name, array in given.items()} if given is not None and looks else {}
+        given = given or {}
+        looks = bool(given) and next(self._runs) % EVERY == 0
+        others = {name: _digest(array, name) for name, array in given.items() if looks}
         seen = {name: _digest(values[name], name) for name in list(self._unchanged) if name in values}
         yield
         for name, digest in others.items():
-            if given is not None and digest != _digest(given[name], name):
+            if digest != _digest(given[name], name):
                 self._refuse(name)
         for name, digest in seen.items():
             self._compare(name, digest is None or digest != _digest(values[name], name))

@@ -44,12 +44,12 @@ class Substitute:
         """
         views = [replace(view, device=given.device) for view, given in zip(views, self._views, strict=True)]
         arguments = self._given()
-        others = {f"{name}[{key!r}]": (name, key) for name, key in _in_collections(arguments)}
-        collected = {where: arguments.arguments[name][key] for where, (name, key) in others.items()}
-        arrays = self._arrays(views, collected)
+        others = _collected(arguments)
+        arrays = self._arrays(views, {where: collection[key] for where, (collection, key) in others.items()})
         numbers = (ctypes.c_int64 * len(self._sizes)).from_address(sizes) if self._sizes else ()
         for where in others.keys() & arrays.keys():
-            _exchange(arguments, *others[where], arrays[where])
+            collection, key = others[where]
+            collection[key] = arrays[where]
         own = {name: array for name, array in arrays.items() if name not in others}
         arguments.arguments.update({**own, **dict(zip(self._sizes, numbers, strict=True))})
         restore = keep(self._attributes)
@@ -119,24 +119,14 @@ def _is_same(view: ArrayView, other: ArrayView) -> bool:
     return (view.address, view.shape) == (other.address, other.shape)
 
 
-def _in_collections(arguments: inspect.BoundArguments) -> list[tuple[str, Any]]:
-    """The parameters with `*` and `**`, by name, with the positions or names of what they have."""
-    found: list[tuple[str, Any]] = []
+def _collected(arguments: inspect.BoundArguments) -> dict[str, tuple[Any, Any]]:
+    """What parameters with `*` and `**` have: for messages `more[0]`, and its collection, which is a copy, and key."""
+    found: dict[str, tuple[Any, Any]] = {}
     for name, value in arguments.arguments.items():
-        match arguments.signature.parameters[name].kind:
-            case inspect.Parameter.VAR_POSITIONAL:
-                found += [(name, k) for k in range(len(value))]
-            case inspect.Parameter.VAR_KEYWORD:
-                found += [(name, key) for key in value]
-            case _:
-                pass
+        kind = arguments.signature.parameters[name].kind
+        if kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
+            continue
+        is_tuple = kind is inspect.Parameter.VAR_POSITIONAL
+        collection = arguments.arguments[name] = [*value] if is_tuple else {**value}
+        found |= {f"{name}[{key!r}]": (collection, key) for key in (range(len(value)) if is_tuple else value)}
     return found
-
-
-def _exchange(arguments: inspect.BoundArguments, name: str, key: Any, array: object) -> None:
-    """Have another array among those that a parameter with `*` or `**` has."""
-    given = arguments.arguments[name]
-    if isinstance(given, tuple):
-        arguments.arguments[name] = (*given[:key], array, *given[key + 1 :])
-    else:
-        arguments.arguments[name] = {**given, key: array}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 from xdsl.dialects import arith, scf
-from xdsl.dialects.builtin import BoolAttr, i1
+from xdsl.dialects.builtin import BoolAttr
 from xdsl.ir import Block, Region, SSAValue
 from xdsl.rewriter import InsertPoint
 
@@ -30,11 +31,21 @@ def where(
     a.builder.insert(scf.IfOp(condition, [], branch(then), branch(otherwise) if otherwise else None))
 
 
-def choose(condition: SSAValue, then: Callable[[Builder], SSAValue], builder: Builder) -> SSAValue:
-    """Build what `then` builds under a condition: the truth value that it makes, or true where that does not hold."""
-    branch, otherwise = Block(), Block()
-    inner = Builder(InsertPoint.at_end(branch))
-    inner.insert(scf.YieldOp(then(inner)))
-    beside = Builder(InsertPoint.at_end(otherwise))
-    beside.insert(scf.YieldOp(beside.insert(arith.ConstantOp(BoolAttr.from_bool(True))).result))
-    return builder.insert(scf.IfOp(condition, [i1], Region(branch), Region(otherwise))).results[0]
+def choose(
+    condition: SSAValue,
+    then: Callable[[Builder], SSAValue],
+    otherwise: Callable[[Builder], SSAValue],
+    builder: Builder,
+) -> SSAValue:
+    """Build a condition around what `then` and `otherwise` build: the value that one of them makes."""
+    branch, other = Block(), Block()
+    for block, make in ((branch, then), (other, otherwise)):
+        inner = Builder(InsertPoint.at_end(block))
+        inner.insert(scf.YieldOp(make(inner)))
+    kind = cast(scf.YieldOp, branch.last_op).arguments[0].type
+    return builder.insert(scf.IfOp(condition, [kind], Region(branch), Region(other))).results[0]
+
+
+def boolean(value: bool) -> Callable[[Builder], SSAValue]:
+    """What builds a truth value."""
+    return lambda builder: builder.insert(arith.ConstantOp(BoolAttr.from_bool(value))).result

@@ -17,7 +17,7 @@ from hpacml.dialects.hpacml.steps import InferOp
 from hpacml.dialects.hpacml.verifying import CountInferenceOp, VerifyOp
 from hpacml.dialects.hpacml_rt.map_checks import CheckIndicesOp
 from hpacml.passes.common.bodies import Body
-from hpacml.passes.common.branching import choose
+from hpacml.passes.common.branching import boolean, choose
 from hpacml.passes.common.guarded import Mask, Tensor, tensor_of
 from hpacml.passes.common.located import Builder
 from hpacml.passes.common.rejected_points import RejectedPoints
@@ -106,7 +106,7 @@ class GuardedInference:
             done = model(builder)
         else:
             some = builder.insert(arith.CmpiOp(made.rejected, made.mask.total(builder), "ult")).result
-            done = choose(some, model, builder)
+            done = choose(some, model, boolean(True), builder)
         done.name_hint = "done"
         stages.end("model", builder)
         return done

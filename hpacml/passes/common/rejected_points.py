@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xdsl.dialects import arith, memref, scf
-from xdsl.dialects.builtin import DYNAMIC_INDEX, BoolAttr, IndexType, MemRefType, StringAttr, i1, i64
+from xdsl.dialects import arith, memref
+from xdsl.dialects.builtin import DYNAMIC_INDEX, MemRefType, StringAttr, i64
 from xdsl.ir import Block, Region, SSAValue
 from xdsl.rewriter import InsertPoint
 
@@ -15,6 +15,7 @@ from hpacml.dialects.hpacml.gather_scatter import GatherOp
 from hpacml.dialects.hpacml.masks import TakePointsOp
 from hpacml.dialects.hpacml.steps import CollectOp, SampleOp
 from hpacml.dialects.hpacml_rt.measurements import MillisecondsOp
+from hpacml.passes.common.branching import boolean, choose
 from hpacml.passes.common.guarded import Mask, Tensor
 from hpacml.passes.common.located import Builder
 from hpacml.passes.common.point_loops import size
@@ -40,25 +41,20 @@ class RejectedPoints:
         some = builder.insert(arith.CmpiOp(rejected, builder.index(0), "ne")).result
         if self._op.sample is None:
             return some
-        then, otherwise = Region(Block()), Region(Block())
-        inner = Builder(InsertPoint.at_end(then.block))
         label = StringAttr(rejected_label(self._op.label.data))
         sample = SampleOp({**self._op.clauses_for(SampleOp), "label": label})
-        inner.insert(scf.YieldOp(inner.insert(sample).sampled))
-        beside = Builder(InsertPoint.at_end(otherwise.block))
-        beside.insert(scf.YieldOp(beside.insert(arith.ConstantOp(BoolAttr.from_bool(False))).result))
-        taken = builder.insert(scf.IfOp(some, [i1], then, otherwise)).results[0]
+        taken = choose(some, lambda inner: inner.insert(sample).sampled, boolean(False), builder)
         taken.name_hint = "taken"
         return taken
 
     def _counted(self, builder: Builder) -> SSAValue:
         """How many points are taken."""
-        then, otherwise = Region(Block()), Region(Block())
-        inner = Builder(InsertPoint.at_end(then.block))
-        inner.insert(scf.YieldOp(self._mask.count(inner, self._at, again=True)))
-        beside = Builder(InsertPoint.at_end(otherwise.block))
-        beside.insert(scf.YieldOp(beside.index(0)))
-        count = builder.insert(scf.IfOp(self._taken, [IndexType()], then, otherwise)).results[0]
+        count = choose(
+            self._taken,
+            lambda inner: self._mask.count(inner, self._at, again=True),
+            lambda inner: inner.index(0),
+            builder,
+        )
         count.name_hint = "k"
         return count
 

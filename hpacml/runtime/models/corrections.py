@@ -148,8 +148,8 @@ class Corrections:
         if callable(found):
             return found
         what = "no argument of the call, and the region sees none" if found is None else f"a {type(found).__name__}"
-        fault = self._misfit(name, f"it is to be a function, which takes outputs and inputs, and it is {what}")
-        raise CompileError(str(fault))  # no fault of the model, which on_error is for
+        told = self._told(name, f"it is to be a function, which takes outputs and inputs, and it is {what}")
+        raise CompileError(told)  # no fault of the model, which on_error is for
 
     def _with(
         self, function: object, key: object, value: object, own: Sequence[torch.Tensor], dim: int
@@ -178,7 +178,10 @@ class Corrections:
         return made
 
     def _misfit(self, function: object, what: str) -> ModelError:
-        return ModelError(f"project({_name(function)}) of the region '{self._site.label}': {what}")
+        return ModelError(self._told(function, what))
+
+    def _told(self, function: object, what: str) -> str:
+        return f"project({_name(function)}) of the region '{self._site.label}': {what}"
 
 
 def _name(function: object) -> str:
